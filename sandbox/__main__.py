@@ -1,0 +1,35 @@
+"""`python -m sandbox`: serve until a signal says stop."""
+
+import argparse
+import asyncio
+import logging
+import sys
+
+from sandbox.logs import log_as_json
+from sandbox.server import Listener, serve
+
+logger = logging.getLogger("sandbox")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=9000, help="0 takes any free one")
+    arguments = parser.parse_args()
+    log_as_json()
+
+    try:
+        listener = Listener.open(host=arguments.host, port=arguments.port)
+    except OSError as error:
+        logger.error(  # noqa: TRY400 (the address tells all; a trace would bury it)
+            "Cannot listen on %s:%s: %s", arguments.host, arguments.port, error.strerror
+        )
+        return 1
+    sys.stdout.write(f"sandbox listens on {listener.url}\n")
+    sys.stdout.flush()
+    asyncio.run(serve(listener))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The whole sandbox as one ASGI app: a further service is a module with routes, and lines here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from sandbox.apple.devicecheck import DeviceCheck
+from sandbox.apple.outages import Outages
+from sandbox.connections import Connections
+from sandbox.control import Control, answer_bad_request
+from sandbox.fal.files import FalFiles
+from sandbox.fal.jobs import Jobs
+from sandbox.fal.media import Studio
+from sandbox.fal.provider import Fal
+from sandbox.fal.queue import FalQueue
+from sandbox.fal.webhooks import Webhooks
+from sandbox.fields import BadRequest
+from sandbox.recorder import RecordRequests, RequestLog
+
+
+def create_app(connections: Connections) -> Starlette:
+    log = RequestLog()
+    studio = Studio()
+    jobs = Jobs()
+    webhooks = Webhooks(studio)
+    fal = Fal(jobs=jobs, webhooks=webhooks)
+    outages = Outages()
+    devicecheck = DeviceCheck(outages)
+    control = Control(log=log, providers={"fal": fal}, devicecheck=devicecheck, outages=outages)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await webhooks.aclose()
+        studio.close()
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz, methods=["GET"]),
+            *control.routes(),
+            *FalQueue(fal=fal, studio=studio, connections=connections).routes(),
+            *FalFiles(jobs=jobs, studio=studio, connections=connections).routes(),
+            *webhooks.routes(),
+            *devicecheck.routes(),
+        ],
+        middleware=[Middleware(RecordRequests, log=log, providers=("fal", "apple"))],
+        exception_handlers={BadRequest: answer_bad_request},
+        lifespan=lifespan,
+    )
+
+
+async def healthz(_: Request) -> JSONResponse:
+    return JSONResponse({"status": "ok"})

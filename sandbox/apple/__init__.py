@@ -1,0 +1,1 @@
+"""Apple's services, one module each."""

@@ -1,0 +1,195 @@
+"""DeviceCheck: two bits per device, which survive a reinstall.
+
+Apple answers in plain text wherever there is no bit state to tell, also with 200. A token names its
+device only to Apple; here a token is the device.
+"""
+
+import base64
+import binascii
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from sandbox.apple.outages import Outages
+from sandbox.fields import BadRequest, Fields
+
+NEVER_SET = "Failed to find bit state"
+BAD_TOKEN = "Missing or incorrectly formatted device token payload"  # noqa: S105 (Apple's sentence)
+BAD_BITS = "Missing or incorrectly formatted bits"
+BAD_TIMESTAMP = "Missing or incorrectly formatted time stamp"
+BAD_PAYLOAD = "Missing or badly formatted payload"
+UNAUTHORIZED = "Unable to verify authorization token"
+
+SANDBOX_PREFIX = "sandbox-"
+JWT_LIFETIME_SECONDS = 3600
+CLOCK_SKEW_SECONDS = 60
+# A time in seconds is the usual mistake: read as milliseconds it lies in January 1970.
+FIRST_PLAUSIBLE_MILLISECONDS = 1_000_000_000_000
+
+
+@dataclass
+class Device:
+    """`bit0` and `bit1` are None until they were set for the first time."""
+
+    valid: bool = True
+    bit0: bool | None = None
+    bit1: bool | None = None
+    updated_at: datetime | None = None
+
+    def set_bits(self, bit0: bool | None, bit1: bool | None) -> None:
+        """None leaves a bit as it is; one that was never set becomes false."""
+        self.bit0 = bool(self.bit0) if bit0 is None else bit0
+        self.bit1 = bool(self.bit1) if bit1 is None else bit1
+        self.updated_at = datetime.now(UTC)
+
+
+class DeviceCheck:
+    def __init__(self, outages: Outages) -> None:
+        self._outages = outages
+        self._devices: dict[str, Device] = {}
+
+    def reset(self) -> None:
+        self._devices.clear()
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(f"/apple/devicecheck/v1/{name}", endpoint, methods=["POST"])
+            for name, endpoint in (
+                ("query_two_bits", self.query_two_bits),
+                ("update_two_bits", self.update_two_bits),
+                ("validate_device_token", self.validate_device_token),
+            )
+        ]
+
+    def configure(self, fields: Fields) -> dict[str, Any]:
+        """What Apple knows of a token from now on. Fields left out stay as they are."""
+        fields.allow_only(("device_token", "bit0", "bit1", "valid"))
+        token = fields.get_text("device_token")
+        bit0, bit1, valid = (fields.find_flag(name) for name in ("bit0", "bit1", "valid"))
+        if bit0 is None and bit1 is None and valid is None:
+            raise BadRequest("Give bit0, bit1 or valid.")
+        device = self._devices.setdefault(device_name(token), Device())
+        if valid is not None:
+            device.valid = valid
+        if bit0 is not None or bit1 is not None:
+            device.set_bits(bit0, bit1)
+        return {
+            "device_token": token,
+            "bit0": device.bit0,
+            "bit1": device.bit1,
+            "valid": device.valid,
+        }
+
+    async def query_two_bits(self, request: Request) -> Response:
+        device, _ = await self._read(request)
+        if device.updated_at is None:
+            return PlainTextResponse(NEVER_SET)
+        return JSONResponse(
+            {
+                "bit0": device.bit0,
+                "bit1": device.bit1,
+                "last_update_time": device.updated_at.strftime("%Y-%m"),
+            }
+        )
+
+    async def update_two_bits(self, request: Request) -> Response:
+        device, body = await self._read(request)
+        bits = [body.get("bit0"), body.get("bit1")]
+        if bits == [None, None] or not all(bit is None or isinstance(bit, bool) for bit in bits):
+            raise HTTPException(400, BAD_BITS)
+        device.set_bits(*bits)
+        return Response()
+
+    async def validate_device_token(self, request: Request) -> Response:
+        await self._read(request)
+        return Response()
+
+    async def _read(self, request: Request) -> tuple[Device, dict[str, Any]]:
+        """The device a request is about, and its body. Raises what Apple refuses it with."""
+        self._outages.strike("devicecheck")
+        if not _is_authorized(request.headers.get("authorization", "")):
+            raise HTTPException(401, UNAUTHORIZED)
+        try:
+            body = await request.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict) or not _is_text(body.get("transaction_id")):
+            raise HTTPException(400, BAD_PAYLOAD)
+        timestamp = body.get("timestamp")
+        if type(timestamp) is not int or timestamp < FIRST_PLAUSIBLE_MILLISECONDS:
+            raise HTTPException(400, BAD_TIMESTAMP)
+        device = self._find_device(body.get("device_token"))
+        if device is None:
+            raise HTTPException(400, BAD_TOKEN)
+        return device, body
+
+    def _find_device(self, token: object) -> Device | None:
+        if not isinstance(token, str):
+            return None
+        name = device_name(token)
+        device = self._devices.get(name)
+        if device is None and name.startswith(SANDBOX_PREFIX):
+            device = self._devices[name] = Device()
+        return device if device is not None and device.valid else None
+
+
+def device_name(token: str) -> str:
+    """One name for all the ways a token is written.
+
+    Phones send base64 or base64url, and a server may turn one into the other on the way: so
+    `sandbox-1` also comes as `sandbox+1`, and as the base64 of either.
+    """
+    name = _base64url(token)
+    if name.startswith(SANDBOX_PREFIX):
+        return name
+    try:
+        decoded = base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode()
+    except (binascii.Error, ValueError):
+        return name
+    return decoded if decoded.startswith(SANDBOX_PREFIX) else name
+
+
+def _base64url(token: str) -> str:
+    return token.rstrip("=").replace("+", "-").replace("/", "_")
+
+
+def _is_authorized(authorization: str) -> bool:
+    """Whether the header carries a JWT with the claims Apple asks for.
+
+    The signature is not checked: the sandbox cannot know every tester's key.
+    """
+    scheme, _, token = authorization.partition(" ")
+    parts = token.split(".")
+    if scheme.lower() != "bearer" or len(parts) != 3:
+        return False
+    header, claims = _decoded(parts[0]), _decoded(parts[1])
+    now = time.time()
+    issued_at, expires_at = claims.get("iat"), claims.get("exp", now + 1)
+    return (
+        header.get("alg") == "ES256"
+        and _is_text(header.get("kid"))
+        and _is_text(claims.get("iss"))
+        and isinstance(issued_at, int | float)
+        and now - JWT_LIFETIME_SECONDS <= issued_at <= now + CLOCK_SKEW_SECONDS
+        and isinstance(expires_at, int | float)
+        and expires_at > now
+    )
+
+
+def _decoded(part: str) -> dict[str, Any]:
+    try:
+        value = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)

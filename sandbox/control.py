@@ -1,0 +1,96 @@
+"""`/control/…`: how tests, demos and people drive the sandbox."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from sandbox.apple.devicecheck import DeviceCheck
+from sandbox.apple.outages import Outages
+from sandbox.fields import BadRequest, Fields
+from sandbox.recorder import RequestLog
+
+
+class Provider(Protocol):
+    """A service that takes jobs and can be told how they go."""
+
+    def configure(self, fields: Fields) -> dict[str, Any]: ...
+
+    def jobs_as_json(self) -> list[dict[str, Any]]: ...
+
+    def reset(self) -> None: ...
+
+
+class Control:
+    def __init__(
+        self,
+        *,
+        log: RequestLog,
+        providers: Mapping[str, Provider],
+        devicecheck: DeviceCheck,
+        outages: Outages,
+    ) -> None:
+        self._log = log
+        self._providers = providers
+        self._devicecheck = devicecheck
+        self._outages = outages
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/control/reset", self.reset, methods=["POST"]),
+            Route("/control/provider", self.provider, methods=["POST"]),
+            Route("/control/requests", self.requests, methods=["GET"]),
+            Route("/control/jobs", self.jobs, methods=["GET"]),
+            Route("/control/apple/device", self.apple_device, methods=["POST"]),
+            Route("/control/apple/outage", self.apple_outage, methods=["POST"]),
+        ]
+
+    async def reset(self, request: Request) -> JSONResponse:
+        (await Fields.of(request)).allow_only(())
+        self._log.reset()
+        self._devicecheck.reset()
+        self._outages.reset()
+        for provider in self._providers.values():
+            provider.reset()
+        return JSONResponse({"reset": True})
+
+    async def provider(self, request: Request) -> JSONResponse:
+        fields = await Fields.of(request)
+        name = fields.get_choice("provider", self._providers)
+        return JSONResponse({"provider": name, **self._providers[name].configure(fields)})
+
+    async def requests(self, request: Request) -> JSONResponse:
+        provider = _find_in_query(request, ("apple", *self._providers))
+        return JSONResponse({"requests": [one.as_json() for one in self._log.asked(provider)]})
+
+    async def jobs(self, request: Request) -> JSONResponse:
+        wanted = _find_in_query(request, tuple(self._providers))
+        return JSONResponse(
+            {
+                "jobs": [
+                    job
+                    for name, provider in self._providers.items()
+                    if wanted in (None, name)
+                    for job in provider.jobs_as_json()
+                ]
+            }
+        )
+
+    async def apple_device(self, request: Request) -> JSONResponse:
+        return JSONResponse(self._devicecheck.configure(await Fields.of(request)))
+
+    async def apple_outage(self, request: Request) -> JSONResponse:
+        return JSONResponse(self._outages.configure(await Fields.of(request)))
+
+
+def _find_in_query(request: Request, choices: tuple[str, ...]) -> str | None:
+    fields = Fields(dict(request.query_params))
+    fields.allow_only(("provider",))
+    return fields.find_choice("provider", choices)
+
+
+async def answer_bad_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, BadRequest)  # noqa: S101 (registered for nothing else)
+    return JSONResponse({"error": str(error)}, status_code=400)

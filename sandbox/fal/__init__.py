@@ -1,0 +1,1 @@
+"""fal: the queue that runs models, its webhooks and the files it makes."""

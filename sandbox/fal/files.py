@@ -1,0 +1,105 @@
+"""fal's media host: the files that jobs have made, with byte ranges."""
+
+import re
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from sandbox.connections import Connections, until_gone
+from sandbox.fal.jobs import Job, Jobs
+from sandbox.fal.media import Studio
+from sandbox.fal.models import Spec, VideoSpec
+from sandbox.fal.outcomes import Outcome
+from sandbox.fal.results import failure_of, file_name
+
+HUGE_BYTES = 2 * 1024**3
+CHUNK_BYTES = 1024**2
+NOT_A_VIDEO = b"<!doctype html><title>Not a video</title><p>This page only claims to be one.</p>\n"
+
+
+class FalFiles:
+    def __init__(self, *, jobs: Jobs, studio: Studio, connections: Connections) -> None:
+        self._jobs = jobs
+        self._studio = studio
+        self._connections = connections
+
+    def routes(self) -> list[Route]:
+        return [Route("/fal/files/{request_id}/{name}", self.get, methods=["GET", "HEAD"])]
+
+    async def get(self, request: Request) -> Response:
+        job = self._jobs.find(request.path_params["request_id"])
+        spec = _find_spec(job, request.path_params["name"]) if job else None
+        if job is None or spec is None or job.plan.outcome is Outcome.MEDIA_404:
+            return PlainTextResponse("Not Found", status_code=404)
+        content = await self._studio.make(spec)
+        media_type = "video/mp4" if isinstance(spec, VideoSpec) else "image/jpeg"
+        match job.plan.outcome:
+            case Outcome.MEDIA_TRUNCATED:
+                return TruncatedResponse(content, media_type, self._connections)
+            case Outcome.MEDIA_HUGE:
+                return StreamingResponse(_endless(content), media_type=media_type)
+            case Outcome.MEDIA_NOT_VIDEO:
+                content = NOT_A_VIDEO
+        return ranged(content, media_type, request.headers.get("range", ""))
+
+
+class TruncatedResponse(Response):
+    """Promises all of it, sends half and drops the line."""
+
+    def __init__(self, content: bytes, media_type: str, connections: Connections) -> None:
+        super().__init__(content, media_type=media_type)
+        self._connections = connections
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        half = bytes(self.body)[: len(self.body) // 2]
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        self._connections.cut(scope)
+        await until_gone(receive)
+
+
+async def _endless(content: bytes) -> AsyncIterator[bytes]:
+    """A good beginning, then nothing of use. It does not say how long it is: who only reads
+    Content-Length would take it all."""
+    yield content
+    for _ in range(HUGE_BYTES // CHUNK_BYTES):
+        yield bytes(CHUNK_BYTES)
+
+
+def ranged(content: bytes, media_type: str, asked: str) -> Response:
+    """All of it, or the one range asked for. Several at once get all of it, as HTTP allows."""
+    headers = {"Accept-Ranges": "bytes"}
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", asked.strip())
+    if match is None or match.groups() == ("", ""):
+        return Response(content, media_type=media_type, headers=headers)
+    size = len(content)
+    first, last = match.groups()
+    if first:
+        start, end = int(first), min(int(last), size - 1) if last else size - 1
+    else:
+        start, end = max(size - int(last), 0), size - 1
+    if last and first and int(last) < int(first):
+        return Response(content, media_type=media_type, headers=headers)  # not a range at all
+    if start >= size:
+        headers["Content-Range"] = f"bytes */{size}"
+        return Response(status_code=416, headers=headers)
+    headers["Content-Range"] = f"bytes {start}-{end}/{size}"
+    return Response(
+        content[start : end + 1], status_code=206, media_type=media_type, headers=headers
+    )
+
+
+def _find_spec(job: Job, name: str) -> Spec | None:
+    if failure_of(job) is not None:
+        return None
+    names = {file_name(number, spec): spec for number, spec in enumerate(job.specs)}
+    return names.get(name)

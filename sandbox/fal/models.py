@@ -1,0 +1,145 @@
+"""What fal's models take and make, as far as it shows in their answers.
+
+A model makes images when its id does not say "video" and names a family that draws (`flux`,
+`recraft`, …) or ends in an image (`…/text-to-image`); every other id makes a video.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+DRAWING = (
+    "to-image",
+    "flux",
+    "recraft",
+    "imagen",
+    "ideogram",
+    "seedream",
+    "stable-diffusion",
+    "nano-banana",
+    "gpt-image",
+    "qwen-image",
+)
+
+SHORT_SIDE = 180
+"""Pixels, of everything drawn here: the prompt can be read, and twenty at once are cheap."""
+
+DEFAULT_RATIO = (16, 9)
+WIDEST = 4
+LONGEST_SECONDS = 60
+MOST_IMAGES = 4
+
+IMAGE_SIZES = {
+    "square": (1, 1),
+    "square_hd": (1, 1),
+    "portrait_4_3": (3, 4),
+    "portrait_16_9": (9, 16),
+    "landscape_4_3": (4, 3),
+    "landscape_16_9": (16, 9),
+}
+
+
+class InvalidInput(Exception):
+    """`detail` is the list that fal's models answer with 422."""
+
+    def __init__(self, detail: list[dict[str, Any]]) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class VideoSpec:
+    prompt: str
+    seconds: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    prompt: str
+    width: int
+    height: int
+    number: int
+    """Which of the images of one request: each looks different."""
+
+
+Spec = VideoSpec | ImageSpec
+
+
+def makes_images(model: str) -> bool:
+    return "video" not in model and any(family in model for family in DRAWING)
+
+
+def app_of(model: str) -> str | None:
+    """The part of a model id its jobs are asked for under. None where there is no such model."""
+    parts = model.split("/")
+    length = 3 if parts[0] in ("workflows", "comfy") else 2
+    return "/".join(parts[:length]) if len(parts) >= length and all(parts) else None
+
+
+def specs_of(model: str, arguments: Mapping[str, Any]) -> tuple[Spec, ...]:
+    """What is to be made. Raises InvalidInput as the model would, after it was accepted."""
+    prompt = arguments.get("prompt")
+    if not isinstance(prompt, str):
+        raise InvalidInput([invalid("prompt", "missing", "Field required", arguments)])
+    if makes_images(model):
+        width, height = _image_size(arguments)
+        count = arguments.get("num_images", 1)
+        if type(count) is not int or not 1 <= count <= MOST_IMAGES:
+            raise InvalidInput([invalid_choice("num_images", range(1, MOST_IMAGES + 1), count)])
+        return tuple(ImageSpec(prompt, width, height, number) for number in range(count))
+    width, height = _size(_ratio(arguments))
+    return (VideoSpec(prompt, _seconds(arguments), width, height),)
+
+
+def invalid(name: str, error_type: str, message: str, given: Any) -> dict[str, Any]:
+    return {"loc": ["body", name], "msg": message, "type": error_type, "input": given}
+
+
+def invalid_choice(name: str, expected: Any, given: Any) -> dict[str, Any]:
+    choices = list(expected)
+    message = f"Input should be one of {', '.join(map(str, choices))}"
+    return {**invalid(name, "one_of", message, given), "ctx": {"expected": choices}}
+
+
+def _seconds(arguments: Mapping[str, Any]) -> int:
+    """Sora's models say 8, Veo's "8s"; either may leave it out."""
+    given = arguments.get("duration", 5)
+    text = str(given) if type(given) is int else given
+    match = re.fullmatch(r"(\d{1,3})s?", text) if isinstance(text, str) else None
+    if match is None or not 1 <= int(match[1]) <= LONGEST_SECONDS:
+        raise InvalidInput([invalid_choice("duration", (4, 6, 8, 10, 12), given)])
+    return int(match[1])
+
+
+def _ratio(arguments: Mapping[str, Any]) -> tuple[int, int]:
+    given = arguments.get("aspect_ratio", "auto")
+    if given == "auto":
+        return DEFAULT_RATIO
+    match = re.fullmatch(r"(\d{1,2}):(\d{1,2})", given) if isinstance(given, str) else None
+    ratio = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not min(ratio) or max(ratio) > WIDEST * min(ratio):
+        raise InvalidInput([invalid_choice("aspect_ratio", ("auto", "16:9", "9:16", "1:1"), given)])
+    return ratio
+
+
+def _image_size(arguments: Mapping[str, Any]) -> tuple[int, int]:
+    given = arguments.get("image_size")
+    if given is None:
+        return _size(_ratio(arguments))
+    if isinstance(given, dict):
+        sides = [side for side in (given.get("width"), given.get("height")) if type(side) is int]
+        if len(sides) == 2 and min(sides) >= 64 and max(sides) <= WIDEST * min(sides):
+            return _size((sides[0], sides[1]))
+    elif given in IMAGE_SIZES:
+        return _size(IMAGE_SIZES[given])
+    raise InvalidInput([invalid_choice("image_size", IMAGE_SIZES, given)])
+
+
+def _size(ratio: tuple[int, int]) -> tuple[int, int]:
+    """Pixels; even, because the video's colours are stored for two by two pixels."""
+    scale = SHORT_SIDE / min(ratio)
+    width, height = (round(side * scale / 2) * 2 for side in ratio)
+    return width, height

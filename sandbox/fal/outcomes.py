@@ -1,0 +1,143 @@
+"""How a submission can go, and fal's exact words for each way it can fail."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Outcome(StrEnum):
+    OK = "ok"
+    # Accepted; the result is a failure.
+    ERROR = "error"
+    CONTENT_POLICY = "content_policy"
+    INVALID_INPUT = "invalid_input"
+    # Accepted; runs for ever.
+    HANG = "hang"
+    # Refused: no job exists.
+    SUBMIT_403_BALANCE = "submit_403_balance"
+    SUBMIT_500 = "submit_500"
+    SUBMIT_503 = "submit_503"
+    SUBMIT_429 = "submit_429"
+    # No answer: of the first no job exists, of the second one does.
+    SUBMIT_TIMEOUT = "submit_timeout"
+    SUBMIT_LOST = "submit_lost"
+    # The job runs well and its webhook says so; asking for it fails.
+    STATUS_500 = "status_500"
+    STATUS_UNKNOWN = "status_unknown"
+    RESULT_500 = "result_500"
+    RESULT_404 = "result_404"
+    # The result is good; its file is not.
+    MEDIA_404 = "media_404"
+    MEDIA_TRUNCATED = "media_truncated"
+    MEDIA_HUGE = "media_huge"
+    MEDIA_NOT_VIDEO = "media_not_video"
+    # The job runs well; the news of it does not arrive as it should.
+    WEBHOOK_LOST = "webhook_lost"
+    WEBHOOK_DUPLICATE = "webhook_duplicate"
+    WEBHOOK_LATE = "webhook_late"
+    WEBHOOK_BAD_SIGNATURE = "webhook_bad_signature"
+    WEBHOOK_STALE_TIMESTAMP = "webhook_stale_timestamp"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status code with its body, as one endpoint sends it and a webhook repeats it."""
+
+    status: int
+    body: dict[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def status_fields(self) -> dict[str, str]:
+        """What the queue's status says of a failure: a model's own refusal does not show there."""
+        if isinstance(self.body.get("error_type"), str):
+            return {"error": self.body["detail"], "error_type": self.body["error_type"]}
+        return {}
+
+
+def request_error(status: int, error_type: str, text: str) -> Answer:
+    """fal's infrastructure failed, or never got as far as the model. Never billed."""
+    return Answer(
+        status,
+        {"detail": text, "error_type": error_type},
+        {
+            "X-Fal-Error-Type": error_type,
+            "X-Fal-Needs-Retry": "false",
+            "X-Fal-Retryable": "false",
+            "X-Fal-Billable-Units": "0",
+        },
+    )
+
+
+def model_error(*errors: dict[str, Any], billable_units: int) -> Answer:
+    """The model itself refused."""
+    return Answer(
+        422,
+        {
+            "detail": [
+                {**error, "url": f"https://docs.fal.ai/errors#{error['type']}"} for error in errors
+            ]
+        },
+        {
+            "X-Fal-Needs-Retry": "false",
+            "X-Fal-Retryable": "false",
+            "X-Fal-Billable-Units": str(billable_units),
+        },
+    )
+
+
+UNAUTHORIZED = Answer(401, {"detail": "Authentication is required to access this application."})
+NOT_FOUND = Answer(404, {"status": "NOT_FOUND"})
+STILL_RUNNING = Answer(400, {"detail": "Request is still in progress"})
+NOT_JSON = request_error(400, "bad_request", "The request body must be a JSON object.")
+CANCELLED = request_error(499, "client_cancelled", "The request was cancelled by the client.")
+STATUS_FAILED = request_error(500, "internal_error", "The status could not be read.")
+RESULT_FAILED = request_error(500, "internal_error", "The result could not be read.")
+RUN_FAILED = request_error(500, "runner_server_error", "The runner failed while it generated.")
+QUEUE_FULL = Answer(
+    429,
+    {"detail": "Too many requests are waiting.", "error_type": "concurrent_requests_limit"},
+    {
+        "Retry-After": "1",
+        "X-Fal-Error-Type": "concurrent_requests_limit",
+        "X-Fal-Needs-Retry": "1",
+    },
+)
+
+SUBMIT_REFUSALS = {
+    Outcome.SUBMIT_403_BALANCE: Answer(
+        403,
+        {
+            "detail": "User is locked. Reason: Exhausted balance. "
+            "Top up your balance at fal.ai/dashboard/billing."
+        },
+    ),
+    Outcome.SUBMIT_500: request_error(500, "internal_error", "Internal server error"),
+    Outcome.SUBMIT_503: request_error(
+        503, "runner_scheduling_failure", "No runner could be scheduled"
+    ),
+    Outcome.SUBMIT_429: QUEUE_FULL,
+}
+
+
+def application_not_found(name: str) -> Answer:
+    return Answer(404, {"detail": f'Application "{name}" not found'})
+
+
+def content_policy_violation(prompt: object) -> Answer:
+    # A runner had already looked at it, which fal may bill.
+    return model_error(
+        {
+            "loc": ["body", "prompt"],
+            "msg": "The content could not be processed because it contained material flagged by a "
+            "content checker.",
+            "type": "content_policy_violation",
+            "input": prompt,
+        },
+        billable_units=1,
+    )

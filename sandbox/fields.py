@@ -1,0 +1,84 @@
+"""Reads a control's JSON strictly: a misspelt field must not pass for one that does nothing."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from starlette.requests import Request
+
+
+class BadRequest(Exception):
+    """The message is for the person who wrote the request; it is answered with 400."""
+
+
+class Fields:
+    """The fields of one body. `find_…` gives None for what was left out."""
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        self._body = body
+
+    @classmethod
+    async def of(cls, request: Request) -> "Fields":
+        try:
+            body = await request.json() if await request.body() else {}
+        except ValueError:
+            raise BadRequest("The body is not JSON.") from None
+        if not isinstance(body, dict):
+            raise BadRequest("The body must be a JSON object.")
+        return cls(body)
+
+    def allow_only(self, known: Collection[str]) -> None:
+        if unknown := sorted(set(self._body) - set(known)):
+            names = ", ".join(sorted(known)) or "nothing"
+            raise BadRequest(f"Unknown: {', '.join(unknown)}. Known here: {names}.")
+
+    def find_text(self, name: str) -> str | None:
+        text: str | None = self._find(name, str, "a text that is not empty", bool)
+        return text
+
+    def get_text(self, name: str) -> str:
+        text = self.find_text(name)
+        if text is None:
+            raise BadRequest(f"{name} is missing.")
+        return text
+
+    def find_choice(self, name: str, choices: Collection[str]) -> str | None:
+        wanted = f"one of {', '.join(choices)}"
+        choice: str | None = self._find(name, str, wanted, lambda value: value in choices)
+        return choice
+
+    def get_choice(self, name: str, choices: Collection[str]) -> str:
+        choice = self.find_choice(name, choices)
+        if choice is None:
+            raise BadRequest(f"{name} is missing: one of {', '.join(choices)}.")
+        return choice
+
+    def find_flag(self, name: str) -> bool | None:
+        flag: bool | None = self._find(name, bool, "true or false")
+        return flag
+
+    def find_seconds(self, name: str) -> float | None:
+        seconds = self._find(
+            name, int | float, "seconds, from 0 to 86400", lambda s: 0 <= s <= 86400
+        )
+        return None if seconds is None else float(seconds)
+
+    def find_count(self, name: str, *, least: int, most: int = 1_000_000) -> int | None:
+        wanted = f"a whole number from {least} to {most}"
+        count: int | None = self._find(name, int, wanted, lambda count: least <= count <= most)
+        return count
+
+    def _find(
+        self,
+        name: str,
+        kind: Any,
+        wanted: str,
+        fits: Any = lambda value: True,
+    ) -> Any:
+        if name not in self._body:
+            return None
+        value = self._body[name]
+        # In Python a bool is an int, in JSON it is not.
+        is_kind = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if not is_kind or not fits(value):
+            raise BadRequest(f"{name} must be {wanted}, not {value!r}.")
+        return value

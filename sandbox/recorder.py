@@ -1,0 +1,127 @@
+"""What the sandbox was asked, so that a test can count submissions and polls."""
+
+import json
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MOST_REQUESTS = 20_000
+MOST_BODY_BYTES = 64 * 1024 * 1024
+"""Of all remembered bodies together: a few hundred inlined images."""
+
+
+@dataclass
+class Recorded:
+    provider: str
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    at: datetime
+    body: bytes = b""
+    answered: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "method": self.method,
+            "path": self.path,
+            "query": self.query,
+            "headers": self.headers,
+            "body": _readable(self.body),
+            "at": self.at.isoformat(),
+            "answered": self.answered,
+        }
+
+
+@dataclass
+class RequestLog:
+    _requests: deque[Recorded] = field(default_factory=deque)
+    _body_bytes: int = 0
+
+    def reset(self) -> None:
+        self._requests.clear()
+        self._body_bytes = 0
+
+    def asked(self, provider: str | None) -> list[Recorded]:
+        return [one for one in self._requests if provider in (None, one.provider)]
+
+    def add(self, request: Recorded) -> None:
+        self._requests.append(request)
+        self._body_bytes += len(request.body)
+        while len(self._requests) > MOST_REQUESTS or self._body_bytes > MOST_BODY_BYTES:
+            self._body_bytes -= len(self._requests.popleft().body)
+
+
+class RecordRequests:
+    """ASGI middleware: remembers every request below `/{provider}/` with its body and answer."""
+
+    def __init__(self, app: ASGIApp, *, log: RequestLog, providers: Collection[str]) -> None:
+        self._app = app
+        self._log = log
+        self._providers = providers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        provider = scope["path"].split("/", 2)[1] if scope["type"] == "http" else ""
+        if provider not in self._providers:
+            await self._app(scope, receive, send)
+            return
+
+        request = Request(scope, receive)
+        recorded = Recorded(
+            provider=provider,
+            method=request.method,
+            path=scope["path"],
+            query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+            headers={name: _redacted(name, value) for name, value in request.headers.items()},
+            at=datetime.now(UTC),
+        )
+        chunks = []
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return  # it left before it had asked
+            chunks.append(message.get("body", b""))
+            if not message.get("more_body"):
+                break
+        recorded.body = b"".join(chunks)
+        self._log.add(recorded)
+
+        body_was_read = False
+
+        async def replay() -> Message:
+            nonlocal body_was_read
+            if body_was_read:
+                return await receive()
+            body_was_read = True
+            return {"type": "http.request", "body": recorded.body, "more_body": False}
+
+        async def note_answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                recorded.answered = message["status"]
+            await send(message)
+
+        await self._app(scope, replay, note_answer)
+
+
+def _redacted(name: str, value: str) -> str:
+    if name != "authorization":
+        return value
+    scheme, _, secret = value.partition(" ")
+    # Four characters tell two keys apart; of a short one they would be all of it.
+    return f"{scheme} …{secret[-4:]}" if len(secret) > 8 else f"{scheme} …"
+
+
+def _readable(body: bytes) -> Any:
+    """JSON as JSON, else text, else None."""
+    if not body:
+        return None
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace")
