@@ -1,5 +1,6 @@
 """fal's media host: the files that jobs have made, with byte ranges."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -73,6 +74,8 @@ async def _endless(content: bytes) -> AsyncIterator[bytes]:
     yield content
     for _ in range(HUGE_BYTES // CHUNK_BYTES):
         yield bytes(CHUNK_BYTES)
+        # To a client that has left, sending returns at once: without a pause nobody hears of it.
+        await asyncio.sleep(0)
 
 
 def ranged(content: bytes, media_type: str, asked: str) -> Response:

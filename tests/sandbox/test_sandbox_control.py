@@ -1,0 +1,160 @@
+import subprocess
+import sys
+
+import pytest
+
+
+def test_every_request_to_a_provider_is_remembered_with_its_answer(sandbox):
+    job = sandbox.submitted(params={"fal_webhook": "http://127.0.0.1:1/"})
+    sandbox.get("/fal/queue/fal-ai/sora-2/requests/nobody/status", params={"logs": "1"})
+    sandbox.http.post("/apple/devicecheck/v1/query_two_bits", content=b"no JSON")
+
+    submission, poll = sandbox.requests("fal")
+    (query,) = sandbox.requests("apple")
+
+    assert (submission["method"], submission["path"]) == ("POST", f"/fal/queue/{sandbox.MODEL}")
+    assert submission["query"] == {"fal_webhook": "http://127.0.0.1:1/"}
+    assert submission["body"] == sandbox.VIDEO
+    assert submission["headers"]["content-type"] == "application/json"
+    assert (poll["query"], poll["body"], poll["answered"]) == ({"logs": "1"}, None, 404)
+    assert (query["body"], query["answered"]) == ("no JSON", 401)
+    assert [one["request_id"] for one in sandbox.jobs()] == [job["request_id"]]
+    assert submission["at"] < poll["at"] < query["at"]
+
+
+def test_without_a_provider_all_that_was_asked_is_listed(sandbox):
+    sandbox.submitted()
+    sandbox.http.post("/apple/devicecheck/v1/query_two_bits")
+
+    listed = sandbox.http.get("/control/requests").json()["requests"]
+
+    assert [one["path"].split("/")[1] for one in listed] == ["fal", "apple"]
+
+
+@pytest.mark.parametrize(
+    ("authorization", "remembered"),
+    [
+        ("Key 0123456789:abcdef", "Key …cdef"),
+        ("Key short", "Key …"),
+        ("0123456789", "0123456789 …"),
+    ],
+)
+def test_a_key_is_remembered_by_its_end_alone(sandbox, authorization, remembered):
+    sandbox.http.post("/fal/queue/a/b", json={}, headers={"Authorization": authorization})
+
+    (asked,) = sandbox.requests()
+    assert asked["headers"]["authorization"] == remembered
+
+
+def test_a_job_is_listed_with_what_was_asked(sandbox):
+    job = sandbox.submitted(webhook="http://127.0.0.1:1/hook")
+    sandbox.completed(job)
+
+    (listed,) = sandbox.jobs()
+
+    assert listed == {
+        "request_id": job["request_id"],
+        "model": sandbox.MODEL,
+        "input": sandbox.VIDEO,
+        "status": "COMPLETED",
+        "webhook_url": "http://127.0.0.1:1/hook",
+        "submitted_at": listed["submitted_at"],
+    }
+
+
+def test_a_reset_forgets_everything(sandbox, receiver):
+    sandbox.fal(outcome="submit_500", queue_seconds=9)
+    sandbox.fal(outcome="hang", model="fal-ai/veo3.1")
+    sandbox.control("apple/outage", service="devicecheck")
+    receiver.answers = [500] * 9
+    sandbox.submit(model="fal-ai/veo3.1", webhook=receiver.url)
+
+    sandbox.control("reset")
+
+    assert sandbox.requests() == sandbox.jobs() == []
+    assert sandbox.http.post("/apple/devicecheck/v1/query_two_bits").status_code == 401
+    assert sandbox.fal() == {
+        "provider": "fal",
+        "model": None,
+        "outcome": "ok",
+        "times": None,
+        "queue_seconds": 0.5,
+        "run_seconds": 1.5,
+        "progress_logs": True,
+        "webhooks": True,
+        "cancel_running": False,
+    }
+    assert sandbox.submit(model="fal-ai/veo3.1").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("control", "body", "named"),
+    [
+        ("provider", {}, "provider"),
+        ("provider", {"provider": "pika"}, "pika"),
+        ("provider", {"provider": "fal", "outcom": "ok"}, "outcom"),
+        ("provider", {"provider": "fal", "outcome": "fine"}, "fine"),
+        ("provider", {"provider": "fal", "queue_seconds": -1}, "queue_seconds"),
+        ("provider", {"provider": "fal", "run_seconds": "1"}, "run_seconds"),
+        ("provider", {"provider": "fal", "run_seconds": True}, "run_seconds"),
+        ("provider", {"provider": "fal", "webhooks": 1}, "webhooks"),
+        ("provider", {"provider": "fal", "outcome": "ok", "times": 0}, "times"),
+        ("provider", {"provider": "fal", "times": 1}, "times"),
+        ("provider", {"provider": "fal", "model": ""}, "model"),
+        ("reset", {"all": True}, "all"),
+        ("apple/device", {"bit0": True}, "device_token"),
+        ("apple/device", {"device_token": "sandbox-1"}, "bit0"),
+        ("apple/device", {"device_token": "sandbox-1", "bit0": 1}, "bit0"),
+        ("apple/device", {"device_token": "sandbox-1", "bit2": True}, "bit2"),
+        ("apple/outage", {"service": "weather"}, "weather"),
+        ("apple/outage", {"service": "devicecheck", "status": 200}, "status"),
+        ("apple/outage", {"service": "devicecheck", "status": 500, "times": 0}, "times"),
+    ],
+)
+def test_a_control_that_is_not_understood_is_refused_by_name(sandbox, control, body, named):
+    refused = sandbox.http.post(f"/control/{control}", json=body)
+
+    assert refused.status_code == 400
+    assert named in refused.json()["error"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"1", b"\xff"])
+def test_a_control_must_be_a_json_object(sandbox, content):
+    refused = sandbox.http.post("/control/provider", content=content)
+
+    assert refused.status_code == 400
+    assert "JSON" in refused.json()["error"]
+
+
+@pytest.mark.parametrize("query", ["provider=pika", "providr=fal"])
+def test_a_listing_for_someone_unknown_is_refused(sandbox, query):
+    for listing in ("requests", "jobs"):
+        assert sandbox.http.get(f"/control/{listing}?{query}").status_code == 400
+
+
+def test_it_says_one_line_when_it_listens_and_then_is_quiet(own_process):
+    process, sandbox, line = own_process
+    sandbox.submitted()
+    sandbox.get("/nowhere")
+
+    process.terminate()
+    output, errors = process.communicate(timeout=5)
+
+    assert line == f"sandbox listens on {sandbox.url}\n"
+    assert (output, errors, process.returncode) == ("", "", 0)
+
+
+def test_a_port_that_is_taken_is_named_in_one_line(sandbox):
+    port = sandbox.url.rsplit(":", 1)[1]
+
+    second = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "sandbox", "--port", port],
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+    assert second.returncode == 1
+    assert second.stdout == ""
+    (line,) = second.stderr.splitlines()
+    assert f"127.0.0.1:{port}" in line
