@@ -1,0 +1,186 @@
+"""One child process that cannot outlive us.
+
+Guarantee: whatever ends this process, kill -9 included, its children end too. On Linux the kernel
+signals them (parent-death signal); elsewhere, and for whatever was missed, the pid file names them
+and the next start stops them before anything else. A pid is signalled only if it still is the
+process that was written down.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rendio.local.waiting import wait_until
+
+PR_SET_PDEATHSIG = 1
+LEFTOVER_SECONDS = 10.0
+
+
+class Child:
+    def __init__(
+        self,
+        name: str,
+        *,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        pid_folder: Path,
+        log: Path | None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        death_signal: signal.Signals | None = signal.SIGTERM,
+        stop_seconds: float = 10.0,
+    ) -> None:
+        """Without a `log` the child speaks to our terminal. A `death_signal` of None says that
+        the command sees to it itself."""
+        self.name = name
+        self.argv = list(argv)
+        self.env = dict(env)
+        self.cwd = cwd
+        self.log = log
+        self.stop_signal = stop_signal
+        self.death_signal = death_signal
+        self.stop_seconds = stop_seconds
+        self.pid_file = pid_folder / f"{name}.pid"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs and before it was started."""
+        return self._process.poll() if self._process else None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            # Linux sends the parent-death signal when the thread that forked ends.
+            raise RuntimeError("Child processes are started from the main thread only.")
+        self.stop_leftover()
+        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as files:
+            output = files.enter_context(self.log.open("ab")) if self.log else None
+            self._process = subprocess.Popen(  # noqa: S603
+                self.argv,
+                env=self.env,
+                cwd=self.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output and subprocess.STDOUT,
+                # A group of its own: Ctrl-C reaches us alone, and we stop them in order.
+                start_new_session=True,
+                preexec_fn=_die_with_parent(self.death_signal),
+            )
+        record = {"pid": self._process.pid, "identity": identity(self._process.pid)}
+        self.pid_file.write_text(json.dumps(record))
+
+    def stop(self) -> None:
+        """Ask it to end, and make it end when it takes too long."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(self.stop_signal)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(self.stop_seconds)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to it and to whatever it left in its process group."""
+        if self._process is None:
+            return
+        _signal_group(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self.pid_file.unlink(missing_ok=True)
+
+    def stop_leftover(self) -> None:
+        stop_leftover(self.pid_file, self.stop_signal)
+
+
+def stop_leftover(pid_file: Path, stop_signal: signal.Signals = signal.SIGTERM) -> None:
+    """Stop what an earlier run of ours, ended the hard way, has left behind."""
+    try:
+        record = json.loads(pid_file.read_text())
+        pid, recorded = int(record["pid"]), record["identity"]
+    except (OSError, ValueError, TypeError, KeyError):
+        pid_file.unlink(missing_ok=True)
+        return
+
+    def gone() -> bool:
+        return recorded is None or identity(pid) != recorded
+
+    if pid != os.getpid() and not gone():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, stop_signal)
+        if not wait_until(gone, timeout_seconds=LEFTOVER_SECONDS):
+            _signal_group(pid, signal.SIGKILL)
+            wait_until(gone, timeout_seconds=LEFTOVER_SECONDS)
+    pid_file.unlink(missing_ok=True)
+
+
+def identity(pid: int) -> str | None:
+    """What tells this process from a later one with the same number; None if there is none."""
+    proc = Path("/proc")
+    if (proc / "self" / "stat").exists():
+        try:
+            # The name, in parentheses, may itself hold spaces and parentheses.
+            fields = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
+            boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
+        except OSError:
+            return None
+        state, started_ticks = fields[0], fields[19]
+        return None if state in "ZX" else f"{boot}:{started_ticks}"
+    answer = subprocess.run(  # noqa: S603
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    state, _, started = answer.stdout.strip().partition(" ")
+    return None if not started or state.startswith("Z") else started.strip()
+
+
+def command_line(pid: int) -> str:
+    """How the process was started; empty if there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        pass
+    if Path("/proc/self/stat").exists():
+        return ""
+    return subprocess.run(  # noqa: S603
+        ["ps", "-o", "command=", "-p", str(pid)],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    # macOS says EPERM for a group of which only zombies are left.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def _die_with_parent(number: signal.Signals | None) -> Callable[[], None] | None:
+    if number is None or not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def prepare() -> None:
+        prctl(PR_SET_PDEATHSIG, int(number))
+        if os.getppid() != parent:  # it died before the kernel was told
+            os._exit(1)
+
+    return prepare

@@ -1,0 +1,111 @@
+"""The folder that holds everything of one local installation: RENDIO_HOME, by default `.rendio`.
+
+One process at a time owns it; the lock ends with that process, however it ends.
+"""
+
+import base64
+import fcntl
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class HomeInUse(Exception):
+    """Another process owns the home; the message is what it wrote about itself."""
+
+
+class Home:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.logs = root / "logs"
+        self.media = root / "media"
+        self.pids = root / "pids"
+        self.secrets_file = root / "secrets.env"
+        self._lock_file = root / "lock"
+        self._lock: int | None = None
+
+    @classmethod
+    def from_environment(cls) -> "Home":
+        return cls(Path(os.environ.get("RENDIO_HOME") or PROJECT / ".rendio").resolve())
+
+    def acquire(self) -> None:
+        """Own the home until `release` or the end of this process. Raises HomeInUse."""
+        for folder in (self.root, self.logs, self.media, self.pids):
+            # Logs and media are about people: theirs and ours to read, nobody else's.
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise HomeInUse(self._lock_file.read_text().strip()) from None
+        self._lock = lock
+        self.describe_owner(f"pid {os.getpid()}")
+
+    def describe_owner(self, text: str) -> None:
+        """What a second start will be told."""
+        self._lock_file.write_text(text + "\n")
+
+    def release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def secrets(self) -> dict[str, str]:
+        """Read the generated secrets; make those that are missing, once."""
+        known: dict[str, str] = {}
+        if self.secrets_file.exists():
+            for line in self.secrets_file.read_text().splitlines():
+                name, equals, value = line.partition("=")
+                if equals and not line.startswith("#"):
+                    known[name.strip()] = value.strip()
+        missing = [name for name in GENERATED if not known.get(name)]
+        if missing:
+            known |= {name: GENERATED[name]() for name in missing}
+            self._write_secrets(known)
+        return known
+
+    def _write_secrets(self, values: dict[str, str]) -> None:
+        unfinished = self.secrets_file.with_suffix(".new")
+        unfinished.unlink(missing_ok=True)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write("# Generated for this machine. Anything set in the environment wins.\n")
+            file.writelines(f"{name}={value}\n" for name, value in values.items())
+        unfinished.replace(self.secrets_file)
+
+
+def _random() -> str:
+    # Hexadecimal: django-environ takes a value that starts with "$" for a reference to another.
+    return secrets.token_hex(32)
+
+
+def _readable() -> str:
+    """A password that a person can type from the terminal."""
+    return "-".join(secrets.token_hex(2) for _ in range(5))
+
+
+def _p256_key() -> str:
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return base64.b64encode(pem).decode()
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "SECRET_KEY": _random,
+    "SESSION_SIGNING_KEYS": lambda: f"local-{secrets.token_hex(4)}:{_random()}",
+    "DEVICECHECK_PRIVATE_KEY": _p256_key,
+    "STAFF_USERNAME": lambda: "staff",
+    "STAFF_PASSWORD": _readable,
+    "FLOWER_PASSWORD": _readable,
+    "POSTGRES_PASSWORD": _random,
+}

@@ -1,0 +1,137 @@
+"""The application's own processes on one machine: what they are called and how they are started.
+
+The Procfile at the top is the same table for production.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rendio.local import ports
+from rendio.local.child import Child
+from rendio.local.home import PROJECT, Home
+
+
+@dataclass(frozen=True)
+class Command:
+    name: str
+    argv: list[str]
+    # When we die there is nobody left to wait for a slow end: these end at once, and what they
+    # had in hand is taken up by the next start like after any crash.
+    death_signal: signal.Signals = signal.SIGTERM
+    stop_seconds: float = 10.0
+
+
+def commands(*, home: Home, port: int, sandbox_port: int, flower_port: int) -> dict[str, Command]:
+    """In the order in which they are started."""
+    python = [sys.executable, "-m"]
+    celery = [*python, "celery", "--quiet", "--app=rendio"]
+    listed = [
+        Command("sandbox", [*python, "sandbox", "--port", str(sandbox_port)]),
+        Command(
+            "web",
+            [
+                *[*python, "gunicorn", "rendio.wsgi", "--worker-class=gthread", "--workers=2"],
+                *["--threads=8", f"--bind=127.0.0.1:{port}", "--graceful-timeout=30"],
+            ],
+            death_signal=signal.SIGQUIT,
+        ),
+        Command(
+            "worker",
+            [
+                *[*celery, "worker", "--queues=high,medium,low", "--pool=prefork"],
+                *["--concurrency=2", "--without-gossip", "--without-mingle", "--loglevel=INFO"],
+            ],
+            death_signal=signal.SIGQUIT,
+        ),
+        Command("beat", [*celery, "beat", f"--schedule={home.root / 'beat-schedule'}"]),
+        # Its login comes by FLOWER_BASIC_AUTH: a command line is public.
+        Command("flower", [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}"]),
+    ]
+    return {command.name: command for command in listed}
+
+
+class Stack:
+    """The application as real processes against servers that are there already.
+
+    `make run` supervises one; a test can hold one of its own and kill what it likes:
+
+        with Stack(home=home, env=os.environ | {"DATABASE_URL": url}) as stack:
+            stack.start("web", "worker")
+            stack.kill("worker")
+
+    `env` is what the processes see, with PUBLIC_URL pointing to the web process unless told
+    otherwise. The home must be owned by this process (`Home.acquire`).
+    """
+
+    def __init__(
+        self,
+        *,
+        home: Home,
+        env: Mapping[str, str],
+        port: int | None = None,
+        sandbox_port: int | None = None,
+        flower_port: int | None = None,
+    ) -> None:
+        self.home = home
+        self.port = port or ports.reserve_any()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env = {"PUBLIC_URL": self.url, "PYTHONUNBUFFERED": "1", **env}
+        self.commands = commands(
+            home=home,
+            port=self.port,
+            sandbox_port=sandbox_port or ports.reserve_any(),
+            flower_port=flower_port or ports.reserve_any(),
+        )
+        self.children: dict[str, Child] = {}
+
+    def __enter__(self) -> "Stack":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def log(self, name: str) -> Path:
+        return self.home.logs / f"{name}.log"
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            command = self.commands[name]
+            self.children[name] = self.child(name, command.argv, log=self.log(name))
+            self.children[name].death_signal = command.death_signal
+            self.children[name].stop_seconds = command.stop_seconds
+            self.children[name].start()
+
+    def stop(self, *names: str) -> None:
+        """Gracefully; without names all of them, those that take work before those that serve."""
+        order = ["web", "worker", "beat", "flower", "sandbox"]
+        for name in names or order:
+            if child := self.children.pop(name, None):
+                child.stop()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, as when the machine fails."""
+        self.children[name].kill()
+
+    def restart(self, name: str) -> None:
+        self.stop(name)
+        self.start(name)
+
+    def child(self, name: str, argv: list[str], *, log: Path | None) -> Child:
+        """Any process of ours in the stack's environment, not yet started."""
+        return Child(
+            name,
+            argv=argv,
+            env=self.env,
+            cwd=PROJECT,
+            pid_folder=self.home.pids,
+            log=log,
+        )
+
+    def manage(self, *arguments: str) -> Child:
+        """A management command, not yet started; its log has its name."""
+        argv = [sys.executable, os.fspath(PROJECT / "manage.py"), *arguments]
+        return self.child(arguments[0], argv, log=self.log(arguments[0]))
