@@ -79,7 +79,7 @@ class TlsFront:
                 answer = connection.getresponse()
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
-                    if name not in ("transfer-encoding", "date", "server"):
+                    if name.lower() not in ("transfer-encoding", "date", "server"):
                         self.send_header(name, value)
                 self.end_headers()
                 while chunk := answer.read1():

@@ -23,6 +23,7 @@ def test_a_submission_is_answered_with_the_addresses_of_its_job(sandbox):
 def test_addresses_follow_the_front_that_the_caller_used(sandbox):
     job = sandbox.submitted(
         headers={
+            "Host": "queue.example:8443",
             "X-Forwarded-Proto": "https",
             "X-Forwarded-Host": "queue.example:8443",
             "X-Forwarded-Prefix": "",
