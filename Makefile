@@ -1,0 +1,59 @@
+# Rendio's commands. `make` alone lists them. GNU make 3.81 and later.
+# PORT, SANDBOX_PORT, FLOWER_PORT, RENDIO_HOME, JOURNEY, DATABASE_URL and REDIS_URL go through to `run`.
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lock clean
+
+help:  ## List these commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+run: $(INSTALLED)  ## Start everything on this machine, show one customer's journey, serve until Ctrl-C
+	@$(BIN)/python -m rendio.local run
+
+test: $(INSTALLED)  ## Run the tests on servers of their own (ARGS="tests/credits -k refund")
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED)  ## Check format, lint, types, imports and missing migrations
+	@failed=; \
+	result() { if [ "$$2" = 0 ]; then echo "ok      $$1"; else echo "FAILED  $$1"; failed=1; fi; }; \
+	$(BIN)/ruff format --check --quiet .; result "format (make format mends it)" $$?; \
+	$(BIN)/ruff check --quiet .; result "lint" $$?; \
+	$(BIN)/mypy --no-error-summary; result "types" $$?; \
+	$(BIN)/lint-imports; result "imports" $$?; \
+	ENVIRONMENT=development DATABASE_URL=postgresql://nobody@127.0.0.1:1/none \
+	    $(BIN)/python -W 'ignore:Got an error checking a consistent migration history' \
+	    manage.py makemigrations --check --dry-run; result "migrations" $$?; \
+	[ -z "$$failed" ]
+
+format: $(INSTALLED)  ## Format the code and mend what ruff can
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+lock: $(INSTALLED)  ## Resolve requirements*.in into the locks with hashes
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    requirements.in -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    requirements-dev.in -c requirements.txt -o requirements-dev.txt
+
+clean:  ## Remove what the tools leave behind; data (.rendio) and .venv stay
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# The stamp is newer than the lock once that lock is installed.
+$(INSTALLED): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Rendio needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	         "Name another: make run PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	    echo "$(PYTHON) has no venv or ensurepip; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 \
+	    || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing the locked requirements into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    -r requirements-dev.txt
+	@touch $(INSTALLED)

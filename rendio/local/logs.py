@@ -1,0 +1,100 @@
+"""Each process's log file, and those of its lines that a person at the terminal wants to see.
+
+A file holds all its process wrote, as it wrote it: JSON lines, and plain text where something broke
+before logging was set up. It starts afresh with each run and is cut at a size; one older one is
+kept beside it as NAME.log.1. Cutting may lose the lines of that moment.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.text import Text
+
+LONGEST_BYTES = 20_000_000
+LONGEST_LINE = 400
+STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}
+# What the line's own place in the terminal says already.
+LEFT_OUT = {"level", "event", "timestamp", "logger", "exception"}
+GUNICORN = re.compile(r"\[[^\]]*\] \[\d+\] \[(?P<level>[A-Z]+)\] (?P<event>.*)")
+# Of the servers only what ends them: PostgreSQL's errors are the application's to report.
+SERVER_LINES = {"postgres": re.compile(r"\bPANIC: "), "valkey": re.compile(r"(?!)")}
+
+
+def start_afresh(log: Path) -> None:
+    if log.exists():
+        log.replace(_older(log))
+
+
+class LogTail:
+    """Reads what was added to a log since the last look."""
+
+    def __init__(self, name: str, log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._position = 0
+        self._unfinished = b""
+
+    def new_lines(self) -> Iterator[Text]:
+        """What is worth showing of it."""
+        for line in self._read():
+            if text := readable(self.name, line):
+                yield text
+
+    def _read(self) -> list[str]:
+        try:
+            with self.log.open("rb") as file:
+                file.seek(self._position)
+                added = file.read()
+        except FileNotFoundError:
+            return []
+        self._position += len(added)
+        if self._position > LONGEST_BYTES:
+            shutil.copyfile(self.log, _older(self.log))
+            with self.log.open("r+b") as file:
+                file.truncate(0)
+            self._position = 0
+        *lines, self._unfinished = (self._unfinished + added).split(b"\n")
+        return [line.decode(errors="replace") for line in lines]
+
+
+def readable(name: str, line: str) -> Text | None:
+    """A log line as the terminal shows it; None for what is routine."""
+    if not line.strip():
+        return None
+    if pattern := SERVER_LINES.get(name):
+        return _shown(name, "critical", line) if pattern.search(line) else None
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        if match := GUNICORN.fullmatch(line):
+            level = match["level"].lower()
+            return _shown(name, level, match["event"]) if level in STYLES else None
+        return _shown(name, "", line)
+    level = str(record.get("level", "")).lower()
+    if level not in STYLES:
+        return None
+    fields = [f"{key}={value}" for key, value in record.items() if key not in LEFT_OUT]
+    text = _shown(name, level, " ".join([str(record.get("event", "")), *fields]))
+    if exception := record.get("exception"):
+        text.append(f"\n{exception}", style="dim")
+    return text
+
+
+def _shown(name: str, level: str, message: str) -> Text:
+    if len(message) > LONGEST_LINE:
+        message = message[:LONGEST_LINE] + "…"
+    text = Text(f"{name:<9} ", style="cyan")
+    if level:
+        text.append(f"{level} ", style=STYLES[level])
+    # What has no level is output from before logging began: a traceback, most likely.
+    text.append(message, style="default" if level else "dim")
+    return text
+
+
+def _older(log: Path) -> Path:
+    return log.with_name(log.name + ".1")

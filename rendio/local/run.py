@@ -1,0 +1,337 @@
+"""What `make run` starts: the whole of Rendio on one machine, watched until it is told to stop.
+
+Guarantee: whatever dies is started again; Ctrl-C, SIGTERM or SIGHUP stops all that was started, in
+order, each within a bound; after kill -9 nothing is left (`child`) and the next start finds what
+was committed. It runs alone in its home, and beside any other home.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import requests
+from rich.console import Console
+from rich.text import Text
+
+from rendio.local import logs, ports
+from rendio.local.child import Child
+from rendio.local.home import PROJECT, Home, HomeInUse
+from rendio.local.processes import Stack
+from rendio.local.servers import PostgreSQL, ServerFailed, Valkey, last_lines
+from rendio.local.waiting import wait_until
+
+READY_SECONDS = 90.0
+MIGRATE_SECONDS = 600.0
+LONGEST_DELAY_SECONDS = 30.0
+# Who lived this long did not die of being started: the next delay is short again.
+HEALTHY_SECONDS = 60.0
+
+
+class StartFailed(Exception):
+    """Nothing can be served; the message says why and what to do."""
+
+
+class StopRequested(Exception):
+    """A signal asked us to end."""
+
+
+@dataclass
+class Watched:
+    """A process that is started again when it dies, later each time."""
+
+    launch: Callable[[], None]
+    child: Callable[[], Child | None]
+    deaths: int = 0
+    started_at: float = 0.0
+    due_at: float | None = None
+
+
+def run() -> int:
+    """The exit code of `python -m rendio.local run`."""
+    console = Console(highlight=False, soft_wrap=True)
+    home = Home.from_environment()
+    try:
+        home.acquire()
+    except HomeInUse as owner:
+        console.print(
+            f"Rendio already runs in {home.root} ({owner}).\n"
+            "Stop it there, or set RENDIO_HOME to another folder for a second one.",
+            style="red",
+        )
+        return 1
+    try:
+        return Supervisor(home, console).run()
+    finally:
+        home.release()
+
+
+class Supervisor:
+    def __init__(self, home: Home, console: Console) -> None:
+        self._home = home
+        self._console = console
+        self._stop_asked_at: float | None = None
+        self._servers: list[PostgreSQL | Valkey] = []
+        self._stack: Stack | None = None
+        self._step: Child | None = None
+        self._terminal_is_lent = False
+        self._watched: dict[str, Watched] = {}
+        self._tails: dict[str, logs.LogTail] = {}
+
+    def run(self) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        try:
+            self._start()
+            while True:
+                self._pause(0.2)
+        except StopRequested:
+            self._say("Stopping.")
+            return 0
+        except (StartFailed, ServerFailed, ports.NoFreePort) as failure:
+            self._show_logs()
+            self._console.print(f"{failure}", style="red", markup=False)
+            return 1
+        finally:
+            self._stop()
+
+    def _start(self) -> None:
+        port = self._choose_port("PORT", 8000)
+        sandbox_port = self._choose_port("SANDBOX_PORT", 9000)
+        flower_port = self._choose_port("FLOWER_PORT", 5555)
+        env = self._environment(port=port, sandbox_port=sandbox_port)
+        self._home.describe_owner(f"pid {os.getpid()}, {env['PUBLIC_URL']}")
+        self._say(f"Rendio starts; its data is in {_short(self._home.root)}")
+        self._start_servers(env)
+        self._stack = stack = Stack(
+            home=self._home,
+            env=env,
+            port=port,
+            sandbox_port=sandbox_port,
+            flower_port=flower_port,
+        )
+        self._launch("sandbox")
+        self._finish(stack.manage("migrate", "--no-input"))
+        self._finish(stack.manage("ensure_staff"))
+        self._say("database   migrated")
+        for name in ("web", "worker", "beat", "flower"):
+            self._launch(name)
+        self._wait_until_ready()
+        if env.get("JOURNEY") != "0":
+            self._play_journey()
+        self._print_addresses(env, flower_port=flower_port)
+
+    def _choose_port(self, variable: str, default: int) -> int:
+        wanted = os.environ.get(variable)
+        if not wanted:
+            port = ports.reserve_from(default)
+            if port != default:
+                self._say(f"Port {default} is taken; {variable} is {port} this time.")
+            return port
+        if not wanted.isdigit() or not 0 < int(wanted) < 65536:
+            raise StartFailed(f"{variable} must be a port number, not {wanted!r}.")
+        if not ports.reserve(int(wanted)):
+            raise StartFailed(f"{variable} is {wanted}, and that port is taken on 127.0.0.1.")
+        return int(wanted)
+
+    def _environment(self, *, port: int, sandbox_port: int) -> dict[str, str]:
+        """What the processes see. Whatever the caller's environment sets wins."""
+        secrets = self._home.secrets()
+        ours = {
+            "ENVIRONMENT": "development",
+            "PUBLIC_URL": f"http://127.0.0.1:{port}",
+            "SANDBOX_URL": f"http://127.0.0.1:{sandbox_port}",
+            "RENDIO_HOME": str(self._home.root),
+            "MEDIA_ROOT": str(self._home.media),
+            **secrets,
+        }
+        env = ours | {name: value for name, value in os.environ.items() if value}
+        # The home may have been given relative to where we were started.
+        env["RENDIO_HOME"] = str(self._home.root)
+        # The password that the data folder was made with is the one in the home, always.
+        env["POSTGRES_PASSWORD"] = secrets["POSTGRES_PASSWORD"]
+        env.setdefault("FLOWER_BASIC_AUTH", f"staff:{env['FLOWER_PASSWORD']}")
+        return env
+
+    def _start_servers(self, env: dict[str, str]) -> None:
+        if not env.get("DATABASE_URL"):
+            database = PostgreSQL(self._home, password=env["POSTGRES_PASSWORD"])
+            self._start_server(database)
+            env["DATABASE_URL"] = database.url
+        if not env.get("REDIS_URL"):
+            valkey = Valkey(self._home)
+            self._start_server(valkey)
+            env["REDIS_URL"] = valkey.url
+
+    def _start_server(self, server: PostgreSQL | Valkey) -> None:
+        self._follow_log(server.name)
+        self._servers.append(server)
+        server.start(self._pause)
+        self._watch(server.name, server.launch, lambda: server.child)
+        self._say(f"{server.name:<9}  127.0.0.1:{server.port}")
+
+    def _launch(self, name: str) -> None:
+        stack = self._running_stack()
+        self._follow_log(name)
+        stack.start(name)
+        self._watch(name, lambda: stack.start(name), lambda: stack.children.get(name))
+
+    def _running_stack(self) -> Stack:
+        if self._stack is None:
+            raise StartFailed("The application's processes have not been set up yet.")
+        return self._stack
+
+    def _follow_log(self, name: str) -> None:
+        log = self._home.logs / f"{name}.log"
+        logs.start_afresh(log)
+        self._tails[name] = logs.LogTail(name, log)
+
+    def _finish(self, command: Child) -> None:
+        """Run a management command to its end. Raises StartFailed."""
+        if command.log:
+            logs.start_afresh(command.log)
+        self._step = command
+        command.start()
+        in_time = wait_until(
+            lambda: not command.running, timeout_seconds=MIGRATE_SECONDS, pause=self._pause
+        )
+        command.kill()
+        self._step = None
+        if (not in_time or command.exit_code) and command.log:
+            raise StartFailed(f"{command.name} failed:\n{last_lines(command.log, 30)}")
+
+    def _wait_until_ready(self) -> None:
+        stack = self._running_stack()
+        web = stack.children["web"]
+
+        def ready_or_ended() -> bool:
+            if not web.running:
+                return True
+            try:
+                return requests.get(f"{stack.url}/readyz", timeout=5).ok
+            except requests.RequestException:
+                return False
+
+        in_time = wait_until(ready_or_ended, timeout_seconds=READY_SECONDS, pause=self._pause)
+        if not in_time or not web.running:
+            raise StartFailed(f"web does not start. Its log ends:\n{last_lines(stack.log('web'))}")
+        self._say(f"web        {stack.url}")
+
+    def _play_journey(self) -> None:
+        """One customer's way through the API, in this terminal."""
+        stack = self._running_stack()
+        command = [sys.executable, os.fspath(PROJECT / "manage.py"), "journey"]
+        self._step = journey = stack.child("journey", command, log=None)
+        # As Ctrl-C would: it puts the cursor back before it ends.
+        journey.stop_signal = signal.SIGINT
+        self._console.file.flush()
+        self._terminal_is_lent = True  # a log line would tear its progress bars
+        journey.start()
+        # It bounds its own waiting; only a signal ends this one.
+        wait_until(lambda: not journey.running, timeout_seconds=3600, pause=self._pause)
+        journey.kill()
+        self._step, self._terminal_is_lent = None, False
+        if journey.exit_code:
+            self._console.print(
+                f"The journey did not reach its end (exit code {journey.exit_code});"
+                f" {_short(self._home.logs)} may say why. Rendio serves on.",
+                style="red",
+            )
+
+    def _print_addresses(self, env: dict[str, str], *, flower_port: int) -> None:
+        url = env["PUBLIC_URL"]
+        lines = {
+            "API": f"{url}/v1/",
+            "admin": f"{url}/admin/",
+            "Flower": f"http://127.0.0.1:{flower_port}/  "
+            + env["FLOWER_BASIC_AUTH"].replace(":", " / ", 1),
+            "sandbox": env["SANDBOX_URL"],
+            "logs": _short(self._home.logs),
+            "staff login": f"{env['STAFF_USERNAME']} / {env['STAFF_PASSWORD']}",
+        }
+        self._console.print()
+        for label, value in lines.items():
+            self._console.print(Text(f"{label:<11}  ", style="bold").append(value, style="default"))
+        self._console.print("\nCtrl-C stops everything.", style="dim")
+        self._console.file.flush()
+
+    # --- While it runs ------------------------------------------------------------------------
+
+    def _pause(self, seconds: float) -> None:
+        """All our waiting is done here, so that a signal is heard and nothing stays dead."""
+        time.sleep(seconds)
+        if self._stop_asked_at is not None:
+            raise StopRequested
+        if not self._terminal_is_lent:
+            self._show_logs()
+        for name, watched in self._watched.items():
+            self._revive(name, watched)
+
+    def _watch(
+        self, name: str, launch: Callable[[], None], child: Callable[[], Child | None]
+    ) -> None:
+        self._watched[name] = Watched(launch, child, started_at=time.monotonic())
+
+    def _revive(self, name: str, watched: Watched) -> None:
+        now = time.monotonic()
+        if watched.due_at is not None:
+            if now >= watched.due_at:
+                watched.launch()
+                watched.due_at, watched.started_at = None, now
+            return
+        child = watched.child()
+        if child is None or child.running:
+            return
+        exit_code = child.exit_code
+        child.kill()  # what it left in its group
+        if now - watched.started_at > HEALTHY_SECONDS:
+            watched.deaths = 0
+        delay = min(2.0**watched.deaths, LONGEST_DELAY_SECONDS)
+        watched.deaths += 1
+        watched.due_at = now + delay
+        how = f"signal {-exit_code}" if exit_code and exit_code < 0 else f"exit code {exit_code}"
+        self._console.print(f"{name} ended ({how}); it starts again in {delay:.0f} s", style="red")
+
+    def _show_logs(self) -> None:
+        for tail in self._tails.values():
+            for line in tail.new_lines():
+                self._console.print(line)
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False)
+        self._console.file.flush()
+
+    # --- The end ------------------------------------------------------------------------------
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._stop_asked_at is None:
+            self._stop_asked_at = now
+        elif now - self._stop_asked_at > 1 and self._stack:
+            # Asked again, and not by the same key press through make: no more patience.
+            for child in self._stack.children.values():
+                if child.pid and child.running:
+                    os.kill(child.pid, signal.SIGKILL)
+
+    def _stop(self) -> None:
+        """Those that take work first, the servers under them last."""
+        self._watched.clear()
+        if self._step:
+            self._step.stop()
+        if self._stack:
+            self._stack.stop()
+        for server in reversed(self._servers):
+            server.stop()
+        self._console.file.flush()
+
+
+def _short(path: Path) -> str:
+    """Relative to where the user is, where that is shorter."""
+    try:
+        return os.fspath(path.relative_to(Path.cwd()))
+    except ValueError:
+        return os.fspath(path)
