@@ -1,0 +1,52 @@
+"""The Celery application. A message here means "look now", never more.
+
+All work is rows with a due time (docs/architecture.md); a lost, doubled or late message changes
+nothing but when they are looked at. The beat says "look now" every second, services say it after
+commit. Messages expire, so that a queue without workers does not fill up.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rendio.settings")
+
+app = Celery("rendio")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+def _every(
+    seconds: float, task: str, to: str, arguments: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """`to` is the Celery queue that the message goes to."""
+    return {
+        "task": task,
+        "schedule": seconds,
+        "kwargs": arguments or {},
+        "options": {"queue": to, "expires": max(seconds * 2, 10)},
+    }
+
+
+app.conf.beat_schedule = {
+    "apply deliveries": _every(1, "generation.apply_deliveries", "high"),
+    "cancel": _every(1, "generation.cancel_due", "high"),
+    "submit images": _every(1, "generation.submit_due", "medium", {"queue": "medium"}),
+    "submit videos": _every(1, "generation.submit_due", "low", {"queue": "low"}),
+    "poll images": _every(1, "generation.poll_due", "medium", {"queue": "medium"}),
+    "poll videos": _every(1, "generation.poll_due", "low", {"queue": "low"}),
+    "store images": _every(1, "generation.store_due", "medium", {"queue": "medium"}),
+    "store videos": _every(1, "generation.store_due", "low", {"queue": "low"}),
+    "sweep generation": _every(60, "generation.sweep", "high"),
+    "sweep credits": _every(60, "credits.sweep", "high"),
+    "sweep accounts": _every(60, "accounts.sweep", "high"),
+}
+
+
+@setup_logging.connect
+def _keep_our_logging(**_: Any) -> None:
+    """Celery leaves logging alone while a receiver is connected; Django has configured it."""

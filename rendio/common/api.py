@@ -1,0 +1,142 @@
+"""What all calls of the phone have in common: whose call it is, limits, the envelope, pages."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Protocol, cast
+from uuid import UUID
+
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from rendio.common import ratelimit
+from rendio.common.errors import Forbidden, InvalidInput, Refusal, handle_exception
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+
+
+class Caller(Protocol):
+    """Who calls, as the access token says. Nothing of it was read from the database."""
+
+    user_id: UUID
+    session_id: UUID
+    is_authenticated: bool
+
+
+class ApiView(APIView):
+    """One operation of the phone's API.
+
+    `limits` names the settings.RATE_LIMITS it counts against, by IP or by user as the name ends;
+    `needs_limiter` refuses with `limiter_refusal` while Redis is gone, where counting is the guard.
+    """
+
+    limits: tuple[str, ...] = ("default_per_user",)
+    limiter_refusal: type[Refusal] | None = None
+    request: Request
+    usage: ratelimit.Usage | None = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        self._refuse_foreign_user_id(request)
+        self._count(request)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in self.usage.headers().items() if self.usage else ():
+            response.headers.setdefault(name, value)
+        return response
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The parsed body: our parser lets nothing else than an object through."""
+        return cast("dict[str, Any]", self.request.data)
+
+    @property
+    def caller(self) -> Caller:
+        """The authenticated caller; only where the view permits no others."""
+        return cast("Caller", self.request.user)
+
+    def get_exception_handler(self) -> Any:
+        return handle_exception
+
+    def _refuse_foreign_user_id(self, request: Request) -> None:
+        """Older clients send their `user_id`: it may only say what the token says."""
+        if request.user is None:
+            return
+        claimed = [request.query_params.get("user_id")]
+        if request.method != "GET":
+            claimed.append(self.body.get("user_id"))
+        for user_id in claimed:
+            if user_id is not None and str(user_id).lower() != str(self.caller.user_id):
+                raise Forbidden
+
+    def _count(self, request: Request) -> None:
+        keys = {}
+        for name in self.limits:
+            if name.endswith("_per_ip"):
+                keys[name] = ratelimit.client_ip(request)
+            elif request.user is not None:
+                keys[name] = str(self.caller.user_id)
+        try:
+            self.usage = ratelimit.count(keys) if keys else None
+        except ratelimit.LimiterUnavailable:
+            if self.limiter_refusal is not None:
+                raise self.limiter_refusal() from None
+
+
+class PublicView(ApiView):
+    """One operation that needs no session; a token sent along is not looked at."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+
+def query_uuid(request: Request, name: str) -> UUID:
+    """A UUID from the query string; raises InvalidInput that names it."""
+    return parse_uuid(request.query_params.get(name), name)
+
+
+def parse_uuid(value: Any, name: str) -> UUID:
+    """`value` as a UUID; raises InvalidInput under `name`."""
+    if value in (None, ""):
+        raise InvalidInput(fields={name: ["This field is required."]})
+    try:
+        return UUID(value)
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidInput(fields={name: ["Must be a valid UUID."]}) from None
+
+
+def page_limits(request: Request) -> tuple[int, int, UUID | None]:
+    """`(limit, offset, cursor)` of a list call; nonsense raises InvalidInput, nothing is clamped.
+
+    The cursor is the id of the last row that the client has seen.
+    """
+    params = request.query_params
+    limit = _bounded(params.get("limit"), "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    offset = _bounded(params.get("offset"), "offset", 0, 0, 100_000)
+    text = params.get("cursor")
+    return limit, offset, _decode_cursor(text) if text else None
+
+
+def next_cursor(last_id: UUID | None) -> str | None:
+    """The opaque cursor that continues after the row with this id."""
+    if last_id is None:
+        return None
+    return base64.urlsafe_b64encode(last_id.bytes).decode().rstrip("=")
+
+
+def _decode_cursor(text: str) -> UUID:
+    try:
+        return UUID(bytes=base64.urlsafe_b64decode(text + "=="))
+    except (ValueError, binascii.Error):
+        raise InvalidInput(fields={"cursor": ["Not a cursor of this list."]}) from None
+
+
+def _bounded(text: str | None, name: str, default: int, low: int, high: int) -> int:
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
+        raise InvalidInput(fields={name: [f"Must be a whole number from {low} to {high}."]})
+    return int(text)

@@ -1,0 +1,254 @@
+"""The error catalogue: every refusal a client can meet, and its one JSON form.
+
+A service raises a subclass of `Refusal`; `handle_exception` (REST framework's handler) turns it,
+and everything else that can go wrong in a request, into the envelope of the API contract. Nothing
+that is not in `Code` ever reaches a client.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import DatabaseError, InterfaceError
+from django.http import Http404, HttpRequest, JsonResponse
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from rest_framework import exceptions as drf
+from rest_framework.response import Response
+
+from rendio.common import request_id
+from rendio.common.times import iso
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the catalogue; `message` may have %(name)s places, filled from the details."""
+
+    code: str
+    status: int
+    message: str | Promise
+
+
+class Code(Enum):
+    """The catalogue. The member's name is the `type` a client sees."""
+
+    INSUFFICIENT_CREDITS = Entry(
+        "ERR_4001",
+        402,
+        _("You need %(required)s credits for this and have %(available)s."),
+    )
+    INVALID_MODEL = Entry("ERR_4002", 404, _("This model or theme is not available."))
+    INVALID_PROMPT = Entry("ERR_4003", 400, _("Write a prompt of 3 to 2,000 characters."))
+    RATE_LIMITED = Entry(
+        "ERR_4004", 429, _("Too many requests. Try again in %(retry_after)s seconds.")
+    )
+    UNAUTHORIZED = Entry("ERR_4005", 401, _("Please sign in again."))
+    FORBIDDEN = Entry("ERR_4006", 403, _("You may not do this."))
+    NOT_FOUND = Entry("ERR_4007", 404, _("There is nothing here by that name."))
+    INVALID_INPUT = Entry("ERR_4008", 400, _("Something in the request is not right."))
+    IDEMPOTENCY_KEY_REQUIRED = Entry(
+        "ERR_4009", 400, _("The Idempotency-Key header must be a UUID.")
+    )
+    IDEMPOTENCY_KEY_REUSED = Entry(
+        "ERR_4010", 422, _("This Idempotency-Key was used for another request.")
+    )
+    REQUEST_IN_PROGRESS = Entry(
+        "ERR_4011", 409, _("The first request with this key is still running.")
+    )
+    INVALID_DEVICE = Entry("ERR_4012", 403, _("This device could not be verified."))
+    INVALID_TRANSACTION = Entry("ERR_4013", 400, _("The App Store does not confirm this purchase."))
+    TRANSACTION_CLAIMED = Entry("ERR_4014", 409, _("This purchase belongs to another account."))
+    UNKNOWN_PRODUCT = Entry("ERR_4015", 400, _("This product is not sold here."))
+    CONTENT_REJECTED = Entry("ERR_4016", 422, _("This content is not allowed."))
+    INVALID_FILE = Entry("ERR_4017", 400, _("This file is not a picture we can use."))
+    ACCOUNT_SUSPENDED = Entry("ERR_4018", 403, _("This account is suspended."))
+    INVALID_STATE = Entry("ERR_4019", 409, _("This cannot be done any more."))
+    INVALID_IDENTITY = Entry("ERR_4020", 401, _("Sign in with Apple could not be verified."))
+    PROVIDER_TIMEOUT = Entry("ERR_5001", 504, _("The generation took too long."))
+    PROVIDER_UNAVAILABLE = Entry("ERR_5002", 503, _("The video service is unavailable."))
+    PROVIDER_REJECTED = Entry("ERR_5003", 422, _("The video service refused this request."))
+    IDENTITY_SERVICE_UNAVAILABLE = Entry(
+        "ERR_5004", 503, _("Apple cannot be reached. Please try again in a moment.")
+    )
+    STORE_UNAVAILABLE = Entry(
+        "ERR_5005", 503, _("The App Store cannot be reached. Your purchase is safe; try again.")
+    )
+    DATABASE_ERROR = Entry("ERR_6001", 503, _("We are having trouble. Please try again."))
+    STORAGE_ERROR = Entry("ERR_6002", 503, _("The video could not be stored."))
+    INTERNAL_ERROR = Entry("ERR_6003", 500, _("Something went wrong on our side."))
+
+    @classmethod
+    def by_code(cls, code: str) -> Code:
+        """The member whose contract code is `code`, such as ERR_5001."""
+        return next(member for member in cls if member.value.code == code)
+
+
+class Refusal(Exception):
+    """An anticipated refusal. Subclasses name a code; details are shown to the client as they
+    are."""
+
+    code: ClassVar[Code] = Code.INTERNAL_ERROR
+    headers: dict[str, str]
+
+    def __init__(self, *, status: int | None = None, **details: Any) -> None:
+        super().__init__(self.code.name)
+        self.details = details
+        self.status = status or self.code.value.status
+        self.headers = {}
+
+
+class Unauthorized(Refusal):
+    code = Code.UNAUTHORIZED
+
+
+class Forbidden(Refusal):
+    code = Code.FORBIDDEN
+
+
+class NotFound(Refusal):
+    code = Code.NOT_FOUND
+
+
+class InvalidInput(Refusal):
+    """`fields` maps each field's name to the list of its problems."""
+
+    code = Code.INVALID_INPUT
+
+    def __init__(self, *, fields: dict[str, list[str]], status: int | None = None) -> None:
+        super().__init__(status=status, fields=fields)
+
+
+class RateLimited(Refusal):
+    code = Code.RATE_LIMITED
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(retry_after=retry_after)
+        self.headers["Retry-After"] = str(retry_after)
+
+
+class RequestInProgress(Refusal):
+    code = Code.REQUEST_IN_PROGRESS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["Retry-After"] = "1"
+
+
+class DatabaseUnavailable(Refusal):
+    code = Code.DATABASE_ERROR
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["Retry-After"] = "1"
+
+
+class InternalError(Refusal):
+    code = Code.INTERNAL_ERROR
+
+
+def describe(code: Code, details: dict[str, Any] | None = None) -> dict[str, Any]:
+    """`{code, type, message}` in the active language, as it stands in a failed job's `error`
+    too."""
+    template = str(code.value.message)
+    return {
+        "code": code.value.code,
+        "type": code.name,
+        "message": template % details if details and "%(" in template else template,
+    }
+
+
+def envelope(refusal: Refusal) -> dict[str, Any]:
+    """The JSON body of a refusal."""
+    return {
+        "error": {
+            **describe(refusal.code, refusal.details),
+            "details": refusal.details,
+            "request_id": request_id.current(),
+            "timestamp": iso(timezone.now()),
+        }
+    }
+
+
+def handle_exception(exception: Exception, context: dict[str, Any]) -> Response:
+    """REST framework's exception handler: any exception becomes the contract's envelope."""
+    refusal = _as_refusal(exception)
+    return Response(envelope(refusal), status=refusal.status, headers=refusal.headers)
+
+
+def refusal_response(exception: Exception) -> JsonResponse:
+    """The same envelope where REST framework does not reach: 404s of the URL resolver,
+    middleware."""
+    refusal = _as_refusal(exception)
+    return JsonResponse(envelope(refusal), status=refusal.status, headers=refusal.headers)
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
+    """Django's handler404."""
+    return refusal_response(NotFound())
+
+
+def server_error(request: HttpRequest) -> JsonResponse:
+    """Django's handler500; the exception is logged by Django itself."""
+    return refusal_response(InternalError())
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
+    """Django's handler400."""
+    return refusal_response(exception)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> JsonResponse:
+    """Django's handler403."""
+    return refusal_response(Forbidden())
+
+
+def _as_refusal(exception: Exception) -> Refusal:
+    match exception:
+        case Refusal():
+            return exception
+        case drf.NotAuthenticated() | drf.AuthenticationFailed():
+            return Unauthorized()
+        case drf.PermissionDenied() | PermissionDenied():
+            return Forbidden()
+        case drf.NotFound() | Http404():
+            return NotFound()
+        case drf.ValidationError():
+            return InvalidInput(fields=_field_problems(exception.detail))
+        case RequestDataTooBig():
+            return InvalidInput(fields={"body": ["Too large."]}, status=413)
+        case SuspiciousOperation():
+            return InvalidInput(fields={"request": ["Malformed."]})
+        case drf.ParseError():
+            return InvalidInput(fields={"body": [str(exception.detail)]})
+        case drf.MethodNotAllowed() | drf.UnsupportedMediaType() | drf.NotAcceptable():
+            return InvalidInput(
+                fields={"request": [str(exception.detail)]}, status=exception.status_code
+            )
+        case RecursionError():
+            return InvalidInput(fields={"body": ["Nested too deeply."]})
+        case DatabaseError() | InterfaceError():
+            logger.error("database_error", exc_info=exception)
+            return DatabaseUnavailable()
+        case _:
+            logger.error("unhandled_exception", exc_info=exception)
+            return InternalError()
+
+
+def _field_problems(detail: Any, prefix: str = "") -> dict[str, list[str]]:
+    """Flatten REST framework's nested error detail to {"settings.duration": [problem, …]}."""
+    if isinstance(detail, dict):
+        problems: dict[str, list[str]] = {}
+        for name, inner in detail.items():
+            key = "body" if name == "non_field_errors" else str(name)
+            problems |= _field_problems(inner, f"{prefix}.{key}" if prefix else key)
+        return problems
+    if isinstance(detail, list):
+        return {prefix or "body": [str(problem) for problem in detail]}
+    return {prefix or "body": [str(detail)]}

@@ -1,0 +1,234 @@
+"""The one way out: requests on a pooled session, with limits on everything.
+
+What a caller must know after a call is not only what came back but whether the request may have
+had an effect, so a failure is one of two: `NotSent` (nothing left us; repeating is safe) or
+`NoAnswer` (it may have been acted on; repeating may do it twice). Nothing is ever repeated here,
+no redirect followed and no proxy taken from the environment.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import requests
+from django.conf import settings
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.poolmanager import PoolManager
+from urllib3.util.retry import Retry
+
+from rendio.common import request_id
+
+CHUNK_BYTES = 64 * 1024
+
+
+class NotSent(Exception):
+    """The connection could not be made: the other side has seen nothing."""
+
+
+class NoAnswer(Exception):
+    """The request may have arrived, but no whole answer came back."""
+
+
+class Refused(Exception):
+    """We did not ask: the address, the scheme or the host is not one that we may call."""
+
+
+class TooLarge(Exception):
+    """The answer is larger than allowed; what came of it is thrown away."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """The body as JSON, or None where it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+def request(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    json: Any = None,
+    data: Mapping[str, str] | None = None,
+    params: Mapping[str, str] | None = None,
+    timeout: tuple[float, float] | None = None,
+    max_bytes: int = 1_000_000,
+) -> Answer:
+    """One request to a service we have configured, once.
+
+    `timeout` is (connect, read) in seconds; the whole answer must also be here within connect + 2
+    x read, since a drip of single bytes passes every read timeout. Raises NotSent, NoAnswer (also
+    for an answer beyond `max_bytes`).
+    """
+    timeout = timeout or (
+        settings.PROVIDER_CONNECT_TIMEOUT_SECONDS,
+        settings.PROVIDER_READ_TIMEOUT_SECONDS,
+    )
+    deadline = time.monotonic() + timeout[0] + 2 * timeout[1]
+    sent_headers = dict(headers or {})
+    if current := request_id.current():
+        sent_headers.setdefault("X-Request-ID", current)
+    try:
+        with _session().request(
+            method,
+            url,
+            headers=sent_headers,
+            json=json,
+            data=data,
+            params=params,
+            timeout=timeout,
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            body = b"".join(_chunks(response, deadline=deadline, max_bytes=max_bytes))
+            return Answer(response.status_code, body, response.headers)
+    except TooLarge as error:
+        raise NoAnswer(f"more than {max_bytes} bytes") from error
+    except requests.RequestException as error:
+        raise (NotSent if _never_left(error) else NoAnswer)(_brief(error)) from error
+
+
+def download(
+    url: str,
+    into: BinaryIO,
+    *,
+    allowed_hosts: list[str],
+    max_bytes: int,
+    timeout_seconds: float = 300,
+) -> Answer:
+    """Stream a file that somebody else named into `into`; the answer's body stays empty.
+
+    The host must be on the list, and whatever it resolves to at connection time must be a public
+    address (unless settings.ALLOW_PRIVATE_ADDRESSES): a check before connecting could be outrun by
+    a second DNS answer. Raises Refused, NotSent, NoAnswer, TooLarge.
+    """
+    parts = urlsplit(url)
+    local = settings.ALLOW_PRIVATE_ADDRESSES
+    if parts.scheme not in ({"https", "http"} if local else {"https"}) or parts.username:
+        raise Refused("scheme")
+    if not any(_matches(parts.hostname or "", allowed) for allowed in allowed_hosts):
+        raise Refused("host")
+    deadline = time.monotonic() + timeout_seconds
+    try:
+        with _session(guarded=not local).get(
+            url,
+            timeout=(settings.PROVIDER_CONNECT_TIMEOUT_SECONDS, 30),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            for chunk in _chunks(response, deadline=deadline, max_bytes=max_bytes):
+                into.write(chunk)
+            return Answer(response.status_code, b"", response.headers)
+    except requests.RequestException as error:
+        raise (NotSent if _never_left(error) else NoAnswer)(_brief(error)) from error
+
+
+def _matches(host: str, allowed: str) -> bool:
+    if allowed.startswith("*."):
+        return host.endswith(allowed[1:])
+    return host == allowed
+
+
+def _chunks(response: requests.Response, *, deadline: float, max_bytes: int) -> Iterator[bytes]:
+    received = 0
+    for chunk in response.iter_content(CHUNK_BYTES):
+        received += len(chunk)
+        if received > max_bytes:
+            raise TooLarge
+        if time.monotonic() > deadline:
+            raise requests.ReadTimeout("the answer took too long")
+        yield chunk
+    # A body cut short raises nothing in requests when the length was announced.
+    announced = response.headers.get("Content-Length", "")
+    encoded = response.headers.get("Content-Encoding")
+    if announced.isdigit() and not encoded and received < int(announced):
+        raise requests.ConnectionError("the answer was cut short")
+
+
+def _never_left(error: requests.RequestException) -> bool:
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    reason: Any = error.args[0] if error.args else None
+    reason = getattr(reason, "reason", reason)
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+
+
+def _brief(error: requests.RequestException) -> str:
+    """The kind of failure. The text itself may hold the URL, and that a webhook token."""
+    return type(error).__name__
+
+
+def _connect_to_public(connection: Any) -> socket.socket:
+    """Connect only where every address that the name has now is public, and to one of these."""
+    try:
+        found = socket.getaddrinfo(connection._dns_host, connection.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise NewConnectionError(connection, "name not resolved") from error
+    if not found or not all(ipaddress.ip_address(item[4][0]).is_global for item in found):
+        raise Refused("address")
+    try:
+        host, port = str(found[0][4][0]), int(found[0][4][1])
+        return socket.create_connection((host, port), connection.timeout)
+    except OSError as error:
+        raise NewConnectionError(connection, "no connection") from error
+
+
+class _GuardedHTTP(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connect_to_public(self)
+
+
+class _GuardedHTTPS(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connect_to_public(self)
+
+
+class _GuardedHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _GuardedHTTP
+
+
+class _GuardedHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _GuardedHTTPS
+
+
+class _GuardedAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        manager: PoolManager = self.poolmanager
+        manager.pool_classes_by_scheme = {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
+
+
+@cache
+def _session(*, guarded: bool = False) -> requests.Session:
+    """One session for the process; its pool is safe for threads, and we use no cookies."""
+    session = requests.Session()
+    session.trust_env = False
+    adapter_class = _GuardedAdapter if guarded else HTTPAdapter
+    adapter = adapter_class(pool_connections=16, pool_maxsize=64, max_retries=Retry(0, read=False))
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    session.headers["User-Agent"] = "Rendio"
+    return session

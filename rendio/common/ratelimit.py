@@ -1,0 +1,101 @@
+"""Request limits: fixed windows counted in Redis, all limits of a request in one round trip.
+
+django-ratelimit guards the staff's sign-in; here it would take two round trips a limit and answer
+500 when Redis is gone (docs/decisions/0003-rate-limits.md).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import IPv6Address, ip_address
+
+import redis
+from django.conf import settings
+from django.http import HttpRequest
+
+from rendio.common.errors import RateLimited
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """The tightest of a request's limits, as the X-RateLimit headers show it."""
+
+    limit: int
+    remaining: int
+    resets_at: int  # epoch seconds
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Reset": str(self.resets_at),
+        }
+
+
+class LimiterUnavailable(Exception):
+    """Redis did not answer; the caller decides whether that lets a request through."""
+
+
+def count(keys: dict[str, str]) -> Usage | None:
+    """Count one request against each limit and return the tightest, or None where none applies.
+
+    `keys` maps a name in settings.RATE_LIMITS to who is counted, such as {"generation_per_ip": ip}.
+    Raises RateLimited, or LimiterUnavailable.
+    """
+    now = int(time.time())
+    windows = []
+    for name, who in keys.items():
+        limit, seconds = settings.RATE_LIMITS[name]
+        if limit:
+            windows.append((f"limit:{name}:{who}:{now // seconds}", limit, seconds))
+    if not windows:
+        return None
+    try:
+        pipeline = _redis().pipeline(transaction=False)
+        for key, _limit, seconds in windows:
+            pipeline.incr(key)
+            pipeline.expire(key, seconds, nx=True)
+        counts = pipeline.execute()[::2]
+    except redis.RedisError as error:
+        logger.warning("rate_limiter_unavailable", extra={"error": str(error)})
+        raise LimiterUnavailable from error
+    usages = [
+        (used, Usage(limit, max(limit - used, 0), (now // seconds + 1) * seconds))
+        for used, (_key, limit, seconds) in zip(counts, windows, strict=True)
+    ]
+    exceeded = [usage for used, usage in usages if used > usage.limit]
+    if exceeded:
+        worst = max(exceeded, key=lambda usage: usage.resets_at)
+        refusal = RateLimited(retry_after=max(worst.resets_at - now, 1))
+        refusal.headers |= worst.headers()
+        raise refusal
+    return min((usage for _used, usage in usages), key=lambda usage: usage.remaining)
+
+
+def client_ip(request: HttpRequest) -> str:
+    """The caller's address: the one that the outermost of our own TRUSTED_PROXIES saw.
+
+    An IPv6 caller counts by its /64, which is what one household gets.
+    """
+    address: str = request.META.get("REMOTE_ADDR", "")
+    if settings.TRUSTED_PROXIES:
+        forwarded = request.headers.get("X-Forwarded-For", "").split(",")
+        if len(forwarded) >= settings.TRUSTED_PROXIES:
+            address = forwarded[-settings.TRUSTED_PROXIES].strip()
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Address(int(parsed) >> 64 << 64))
+    return str(parsed)
+
+
+@cache
+def _redis() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_TIMEOUTS)

@@ -1,0 +1,61 @@
+"""Is this process alive, and can it serve?"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+
+
+def healthz(request: HttpRequest) -> JsonResponse:
+    """The process lives; nothing else is asked."""
+    return JsonResponse({"status": "ok"})
+
+
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 when the database answers and is migrated; a missing Redis is named, and no reason to
+    stop."""
+    try:
+        if not _is_migrated():
+            return JsonResponse({"status": "unready", "database": "not migrated"}, status=503)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return JsonResponse({"status": "unready", "database": "unreachable"}, status=503)
+    redis_state = _redis_state()
+    return JsonResponse(
+        {
+            "status": "ok" if redis_state == "ok" else "degraded",
+            "database": "ok",
+            "redis": redis_state,
+        }
+    )
+
+
+_migrated = False
+
+
+def _is_migrated() -> bool:
+    """Once migrated, this release stays so: the plan is made only until then."""
+    global _migrated
+    if not _migrated:
+        executor = MigrationExecutor(connection)
+        _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return _migrated
+
+
+def _redis_state() -> str:
+    try:
+        _client().ping()
+    except redis.RedisError:
+        return "unreachable"
+    return "ok"
+
+
+@cache
+def _client() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_TIMEOUTS)

@@ -1,0 +1,321 @@
+"""Settings, all from the environment. `.env.example` lists every variable with its default.
+
+In development everything outside is the sandbox at SANDBOX_URL; production differs by base URLs and
+secrets alone. What production may not start with is refused by `rendio.checks`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from rendio.common import logs
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+env.escape_proxy = True
+if (BASE_DIR / ".env").exists():
+    env.read_env(str(BASE_DIR / ".env"))
+
+
+def integer(name: str, default: int, *, at_least: int = 0) -> int:
+    """A whole number from the environment; refuses others by the variable's name."""
+    text = env.str(name, default=str(default)).strip()
+    try:
+        value = int(text)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}.") from None
+    if value < at_least:
+        raise ImproperlyConfigured(f"{name} must be at least {at_least}, not {value}.")
+    return value
+
+
+def optional_integer(name: str) -> int | None:
+    """A positive whole number, or None where the variable is not set or empty."""
+    return integer(name, 1, at_least=1) if env.str(name, default="").strip() else None
+
+
+def pem(name: str) -> str:
+    """A PEM key given as base64 in one line (or as it is); empty where not set."""
+    text = env.str(name, default="").strip()
+    if not text or text.startswith("-----BEGIN"):
+        return str(text).replace("\\n", "\n")
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise ImproperlyConfigured(f"{name} must be a PEM, or a PEM in base64.") from None
+
+
+def signing_keys(name: str) -> dict[str, str]:
+    """`kid:secret,kid:secret`: the first signs, all verify."""
+    keys: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in env.str(name, default="").split(","))):
+        kid, colon, secret = pair.partition(":")
+        if not (colon and kid and len(secret) >= 32):
+            raise ImproperlyConfigured(
+                f"{name} must be kid:secret pairs, each secret of at least 32 characters."
+            )
+        keys[kid] = secret
+    return keys
+
+
+# --- Where we are -----------------------------------------------------------------------------
+
+ENVIRONMENT = env.str("ENVIRONMENT", default="development")
+if ENVIRONMENT not in {"development", "production"}:
+    raise ImproperlyConfigured(
+        f"ENVIRONMENT must be development or production, not {ENVIRONMENT!r}."
+    )
+PRODUCTION = ENVIRONMENT == "production"
+DEBUG = env.bool("DEBUG", default=False)
+INSECURE_SECRET = "development-only-secret-that-production-refuses"  # noqa: S105
+SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_SECRET)
+PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["*"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+TRUSTED_PROXIES = integer("TRUSTED_PROXIES", 0)
+SANDBOX_URL = env.str("SANDBOX_URL", default="" if PRODUCTION else "http://127.0.0.1:9000").rstrip(
+    "/"
+)
+
+# --- The house --------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rendio",
+    "credits",
+    "accounts",
+    "generation",
+    "adminops",
+]
+MIDDLEWARE = [
+    "rendio.common.request_id.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    # For the staff's pages. All of them are lazy: on a phone's call none makes a query.
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "rendio.urls"
+WSGI_APPLICATION = "rendio.wsgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("tr", "Türkçe"), ("es", "Español")]
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = not PRODUCTION
+DATA_UPLOAD_MAX_MEMORY_SIZE = integer("MAX_BODY_BYTES", 1_000_000, at_least=1_000)
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SESSION_COOKIE_AGE = 8 * 3600
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+LOGGING = logs.logging_config(env.str("LOG_LEVEL", default="INFO").upper())
+logs.configure()
+# 429s of the staff's sign-in; that django-ratelimit counts on Django's own Redis cache is on
+# purpose.
+SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
+
+# --- PostgreSQL and Redis ---------------------------------------------------------------------
+
+DATABASES = {
+    "default": {
+        **env.db_url("DATABASE_URL", default="postgresql://rendio:rendio@127.0.0.1:5432/rendio"),
+        # One connection for each thread, kept, and no ping before each request: a connection that
+        # PostgreSQL dropped costs one answered 503, a ping costs every request a round trip.
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "connect_timeout": 5,
+            "application_name": "rendio",
+            "options": " ".join(
+                f"-c {name}={integer(variable, default)}"
+                for name, variable, default in [
+                    ("statement_timeout", "DB_STATEMENT_TIMEOUT_MS", 15_000),
+                    ("lock_timeout", "DB_LOCK_TIMEOUT_MS", 5_000),
+                    ("idle_in_transaction_session_timeout", "DB_IDLE_TIMEOUT_MS", 30_000),
+                ]
+            ),
+        },
+    }
+}
+REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+# Redis gone or hanging must cost a request less than a second.
+REDIS_TIMEOUTS = {"socket_connect_timeout": 0.3, "socket_timeout": 0.5}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": REDIS_TIMEOUTS,
+    }
+}
+
+# --- Celery: rendio/celery.py says what a message means here ------------------------------------
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_DEFAULT_QUEUE = "high"
+CELERY_TASK_TIME_LIMIT = 240
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 600,
+    "socket_connect_timeout": 1,
+    "socket_timeout": 10,
+    "socket_keepalive": True,
+    "health_check_interval": 30,
+}
+CELERY_TASK_PUBLISH_RETRY = False
+# Without it Celery closes the database connection around every task: 10 ms of PostgreSQL each.
+CELERY_DB_REUSE_MAX = 10_000
+CELERY_TIMEZONE = "UTC"
+
+# --- The API ----------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.AccessTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rendio.common.parsers.StrictJSONParser"],
+    "EXCEPTION_HANDLER": "rendio.common.errors.handle_exception",
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": False,
+}
+RATE_LIMITS = {
+    # what: (setting, default, window in seconds)
+    "generation_per_ip": (integer("RATE_LIMIT_GENERATION_PER_HOUR", 10), 3600),
+    "generation_per_user": (integer("RATE_LIMIT_GENERATION_PER_MINUTE", 10), 60),
+    "device_check_per_ip": (integer("RATE_LIMIT_DEVICE_CHECK_PER_HOUR", 20), 3600),
+    "refresh_per_ip": (integer("RATE_LIMIT_REFRESH_PER_MINUTE", 60), 60),
+    "default_per_user": (integer("RATE_LIMIT_DEFAULT_PER_MINUTE", 120), 60),
+}
+STAFF_LOGIN_RATE = env.str("STAFF_LOGIN_RATE", default="10/m")
+
+# --- Sessions and devices ---------------------------------------------------------------------
+
+SESSION_SIGNING_KEYS = signing_keys("SESSION_SIGNING_KEYS") or {"development": INSECURE_SECRET}
+ACCESS_TOKEN_SECONDS = integer("ACCESS_TOKEN_SECONDS", 3600, at_least=1)
+REFRESH_TOKEN_DAYS = integer("REFRESH_TOKEN_DAYS", 60, at_least=1)
+REFRESH_GRACE_SECONDS = integer("REFRESH_GRACE_SECONDS", 30)
+REVOCATION_REFRESH_SECONDS = integer("REVOCATION_REFRESH_SECONDS", 2, at_least=1)
+WELCOME_CREDITS = integer("WELCOME_CREDITS", 10)
+APPLE_TEAM_ID = env.str("APPLE_TEAM_ID", default="" if PRODUCTION else "SANDBOXTEAM")
+DEVICECHECK_URL = env.str(
+    "DEVICECHECK_URL",
+    default="https://api.devicecheck.apple.com/v1"
+    if PRODUCTION
+    else f"{SANDBOX_URL}/apple/devicecheck/v1",
+).rstrip("/")
+DEVICECHECK_KEY_ID = env.str("DEVICECHECK_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
+DEVICECHECK_PRIVATE_KEY = pem("DEVICECHECK_PRIVATE_KEY")
+
+# --- Generation -------------------------------------------------------------------------------
+
+CREDIT_PRICE_USD = "0.10"
+IDEMPOTENCY_KEY_HOURS = integer("IDEMPOTENCY_KEY_HOURS", 24, at_least=1)
+QUOTE_SECONDS = integer("QUOTE_SECONDS", 600, at_least=1)
+CATALOGUE_CACHE_SECONDS = integer("CATALOGUE_CACHE_SECONDS", 5)
+JOB_SUBMIT_DEADLINE_SECONDS = integer("JOB_SUBMIT_DEADLINE_SECONDS", 120, at_least=1)
+JOB_START_DEADLINE_SECONDS = integer("JOB_START_DEADLINE_SECONDS", 600, at_least=1)
+# None leaves the choice to each model's own deadline, else 10 minutes.
+JOB_RUN_DEADLINE_SECONDS = optional_integer("JOB_RUN_DEADLINE_SECONDS")
+JOB_STORE_DEADLINE_SECONDS = integer("JOB_STORE_DEADLINE_SECONDS", 1800, at_least=1)
+POLL_FIRST_SECONDS = integer("POLL_FIRST_SECONDS", 2, at_least=1)
+POLL_LONGEST_SECONDS = integer("POLL_LONGEST_SECONDS", 30, at_least=1)
+PROVIDER_CONNECT_TIMEOUT_SECONDS = integer("PROVIDER_CONNECT_TIMEOUT_SECONDS", 5, at_least=1)
+PROVIDER_READ_TIMEOUT_SECONDS = integer("PROVIDER_READ_TIMEOUT_SECONDS", 30, at_least=1)
+FAL_QUEUE_URL = env.str(
+    "FAL_QUEUE_URL",
+    default="https://queue.fal.run" if PRODUCTION else f"{SANDBOX_URL}/fal/queue",
+).rstrip("/")
+FAL_JWKS_URL = env.str(
+    "FAL_JWKS_URL",
+    default="https://rest.fal.ai/.well-known/jwks.json"
+    if PRODUCTION
+    else f"{SANDBOX_URL}/fal/jwks.json",
+)
+FAL_KEY = env.str("FAL_KEY", default="" if PRODUCTION else "sandbox-id:sandbox-secret")
+# Our own account at fal. A webhook's signature proves that fal speaks, not that it speaks to us.
+FAL_USER_ID = env.str("FAL_USER_ID", default="" if PRODUCTION else "sandbox-user")
+# Where results may be fetched from: host names, or *.domain.
+FAL_MEDIA_HOSTS = env.list(
+    "FAL_MEDIA_HOSTS", default=["*.fal.media", "fal.media"] if PRODUCTION else ["127.0.0.1"]
+)
+# Addresses on this machine or network may be fetched only where the outside is the sandbox.
+ALLOW_PRIVATE_ADDRESSES = not PRODUCTION
+MAX_VIDEO_BYTES = integer("MAX_VIDEO_BYTES", 200_000_000, at_least=1_000)
+
+# --- Media ------------------------------------------------------------------------------------
+
+MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(BASE_DIR / ".rendio" / "media"))
+MEDIA_URL_TTL_SECONDS = integer("MEDIA_URL_TTL_SECONDS", 3600, at_least=1)
+MEDIA_BUCKET = env.str("MEDIA_BUCKET", default="")
+STORAGES = {
+    "default": {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": MEDIA_BUCKET,
+            "endpoint_url": env.str("MEDIA_S3_ENDPOINT_URL", default="") or None,
+            "region_name": env.str("MEDIA_S3_REGION", default="") or None,
+            "signature_version": "s3v4",
+            "default_acl": None,
+            "file_overwrite": True,
+            "querystring_expire": MEDIA_URL_TTL_SECONDS,
+        },
+    }
+    if MEDIA_BUCKET
+    else {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+UNFOLD = {
+    "SITE_TITLE": "Rendio",
+    "SITE_HEADER": "Rendio",
+    "SITE_SYMBOL": "movie",
+    "ENVIRONMENT": "adminops.admin.environment_label",
+}

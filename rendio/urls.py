@@ -1,0 +1,34 @@
+"""Every route. The phone's calls stand under /v1/ and, for older builds, under /functions/v1/."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+
+import accounts.urls
+import adminops.urls
+import credits.urls
+import generation.urls
+from rendio import health
+
+handler400 = "rendio.common.errors.bad_request"
+handler403 = "rendio.common.errors.permission_denied"
+handler404 = "rendio.common.errors.page_not_found"
+handler500 = "rendio.common.errors.server_error"
+
+v1 = [
+    *accounts.urls.urlpatterns,
+    *credits.urls.urlpatterns,
+    *generation.urls.urlpatterns,
+    *adminops.urls.urlpatterns,
+]
+
+urlpatterns = [
+    path("v1/", include(v1)),
+    path("functions/v1/", include(v1)),
+    path("webhooks/", include(generation.urls.webhooks)),
+    path("media/", include(generation.urls.media)),
+    path("admin/", admin.site.urls),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+]

@@ -1,0 +1,13 @@
+"""The web processes' entry: `gunicorn rendio.wsgi`."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rendio.settings")
+application = get_wsgi_application()
+
+# After Django is set up; before, there are no models to read.
+from accounts import revocations  # noqa: E402
+
+revocations.start()

@@ -1,0 +1,125 @@
+"""What tests share: the database without flushes, a phone, the sandbox's controls."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import requests
+from django.core.cache import cache
+from django.db import connections
+from django.test import Client
+
+from generation import catalogue
+
+SANDBOX = os.environ["SANDBOX_URL"]
+SORA = UUID("00000000-0000-4000-8000-000000000003")
+VEO = UUID("00000000-0000-4000-8000-000000000001")
+
+
+class Sandbox:
+    """The outside world's controls."""
+
+    def control(self, path: str, **body: Any) -> Any:
+        answer = requests.post(f"{SANDBOX}/control/{path}", json=body, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def provider(self, **body: Any) -> None:
+        self.control("provider", provider="fal", **body)
+
+    def requests(self, provider: str = "fal") -> list[dict[str, Any]]:
+        answer = requests.get(
+            f"{SANDBOX}/control/requests", params={"provider": provider}, timeout=30
+        )
+        found: list[dict[str, Any]] = answer.json()["requests"]
+        return found
+
+    def jobs(self) -> list[dict[str, Any]]:
+        answer = requests.get(f"{SANDBOX}/control/jobs", params={"provider": "fal"}, timeout=30)
+        found: list[dict[str, Any]] = answer.json()["jobs"]
+        return found
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """The sandbox as after its start, before and after the test."""
+    controls = Sandbox()
+    controls.control("reset")
+    yield controls
+    controls.control("reset")
+
+
+class Phone:
+    """A guest's phone: signs in and calls the API as the app does, in this process."""
+
+    def __init__(self, client: Client | None = None) -> None:
+        self.client = client or Client()
+        self.device_id = str(uuid4())
+        self.device_token = base64.b64encode(f"sandbox-{uuid4()}".encode()).decode()
+        self.session: dict[str, Any] = {}
+        self.user_id: UUID | None = None
+
+    def sign_in(self) -> Phone:
+        answer = self.post(
+            "device-check", {"device_id": self.device_id, "device_token": self.device_token}
+        )
+        assert answer.status_code == 200, answer.content
+        self.session = answer.json()["session"]
+        self.user_id = UUID(answer.json()["user_id"])
+        return self
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self.client.get(f"/v1/{path}", query, headers=self._headers())
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self.client.post(
+            f"/v1/{path}",
+            body if body is not None else {},
+            content_type="application/json",
+            headers=self._headers() | {name.replace("_", "-"): v for name, v in headers.items()},
+        )
+
+    def generate(self, *, key: str | None = None, **body: Any) -> Any:
+        order = {"model_id": str(SORA), "prompt": "A red balloon over the sea"} | body
+        return self.post("generate-video", order, Idempotency_Key=key or str(uuid4()))
+
+    def balance(self) -> int:
+        remaining: int = self.get("get-user-credits").json()["credits_remaining"]
+        return remaining
+
+    def _headers(self) -> dict[str, str]:
+        if not self.session:
+            return {}
+        return {"Authorization": f"Bearer {self.session['access_token']}"}
+
+
+@pytest.fixture
+def phone(db: None, sandbox: Sandbox) -> Phone:
+    """A guest who has just signed in, with 10 credits."""
+    return Phone().sign_in()
+
+
+@pytest.fixture(autouse=True)
+def _clean_counters(settings: Any) -> None:
+    """Rate limits start anew with each test; those that test them set their own."""
+    cache.clear()
+    settings.RATE_LIMITS = {name: (0, window) for name, (_, window) in settings.RATE_LIMITS.items()}
+    catalogue.forget()
+
+
+@pytest.fixture
+def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The real database with real commits, for races and processes.
+
+    Nothing is flushed afterwards (the ledger refuses it, and other tests need the catalogue): such
+    a test works with users of its own and leaves no job unfinished.
+    """
+    with django_db_blocker.unblock():
+        yield
+        for connection in connections.all():
+            connection.close()
