@@ -1,0 +1,27 @@
+"""What credits refuse."""
+
+from __future__ import annotations
+
+from rendio.common.errors import Code, Refusal
+
+
+class InsufficientCredits(Refusal):
+    """`required` and `available` in credits; `debt` too, where a debt is what stands in the way."""
+
+    code = Code.INSUFFICIENT_CREDITS
+
+
+class AccountSuspended(Refusal):
+    code = Code.ACCOUNT_SUSPENDED
+
+
+class IdempotencyKeyRequired(Refusal):
+    code = Code.IDEMPOTENCY_KEY_REQUIRED
+
+
+class IdempotencyKeyReused(Refusal):
+    code = Code.IDEMPOTENCY_KEY_REUSED
+
+
+class LedgerBroken(Exception):
+    """Lots and balance disagree: nothing may move until `prove_ledger` is clean again."""

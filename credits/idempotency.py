@@ -1,0 +1,109 @@
+"""Idempotency: the same key with the same body gets the same answer.
+
+The record is written in the same transaction as what it answers, under the wallet's lock, so there
+is never a half-done one: a request that fails leaves none, and the same key simply tries again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+
+from credits.errors import IdempotencyKeyRequired, IdempotencyKeyReused
+from credits.models import IdempotencyRecord
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One user's one attempt at one operation."""
+
+    user_id: UUID
+    operation: str
+    key: UUID
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: dict[str, Any]
+    replayed: bool = False
+
+
+def attempt(*, user_id: UUID, operation: str, key: str | None, body: dict[str, Any]) -> Attempt:
+    """Read the Idempotency-Key header. Raises IdempotencyKeyRequired unless it is a UUID.
+
+    The fingerprint is of the parsed body: white space and the order of names do not make it
+    another.
+    """
+    try:
+        parsed = UUID(key or "")
+    except ValueError:
+        raise IdempotencyKeyRequired from None
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    return Attempt(user_id, operation, parsed, digest)
+
+
+def find_answer(attempt: Attempt, *, now: datetime) -> Answer | None:
+    """The kept answer to this attempt, or None. Raises IdempotencyKeyReused for another body."""
+    record = IdempotencyRecord.objects.filter(
+        user_id=attempt.user_id, operation=attempt.operation, key=attempt.key, expires_at__gt=now
+    ).first()
+    if record is None:
+        return None
+    if record.fingerprint != attempt.fingerprint:
+        raise IdempotencyKeyReused
+    return Answer(record.status, record.answer, replayed=True)
+
+
+# An expired record that the sweep has not met yet is overwritten; a live one leaves no row behind.
+_KEEP = """
+INSERT INTO credits_idempotencyrecord
+    (user_id, operation, key, fingerprint, status, answer, expires_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (user_id, operation, key) DO UPDATE
+SET fingerprint = EXCLUDED.fingerprint, status = EXCLUDED.status, answer = EXCLUDED.answer,
+    expires_at = EXCLUDED.expires_at
+WHERE credits_idempotencyrecord.expires_at <= %s
+"""
+
+
+def keep_answer(attempt: Attempt, answer: Answer, *, now: datetime) -> bool:
+    """Keep the answer for replay; False where this attempt has one already.
+
+    Joins the caller's transaction, which must hold the user's wallet lock: that is what makes two
+    requests with one key wait for each other.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _KEEP,
+            [
+                attempt.user_id,
+                attempt.operation,
+                attempt.key,
+                attempt.fingerprint,
+                answer.status,
+                json.dumps(answer.body),
+                now + timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS),
+                now,
+            ],
+        )
+        return bool(cursor.rowcount == 1)
+
+
+def sweep(*, now: datetime, limit: int = 1000) -> int:
+    """Delete expired records, at most `limit`; returns how many."""
+    expired = (
+        IdempotencyRecord.objects.filter(expires_at__lte=now)
+        .order_by("expires_at")
+        .values("id")[:limit]
+    )
+    return IdempotencyRecord.objects.filter(id__in=expired).delete()[0]

@@ -1,0 +1,211 @@
+"""Money: wallets, the lots in them, and the ledger that says how they came to be so.
+
+Only credits.services changes these tables, and only under the wallet's row lock. What may never be,
+the database refuses by itself: each constraint names the mistake it exists for.
+"""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from rendio.common.ids import uuid7
+
+
+class WalletState(models.TextChoices):
+    OPEN = "open"  # spends and receives
+    SUSPENDED = "suspended"  # its owner is banned: receives refunds, spends nothing
+    CLOSED = "closed"  # its owner has left or was merged: receives refunds, spends nothing
+
+
+class Source(models.TextChoices):
+    """Where a lot came from."""
+
+    WELCOME = "welcome"
+    PURCHASE = "purchase"
+    SUBSCRIPTION = "subscription"
+    PROMOTION = "promotion"
+    SUPPORT = "support"
+
+
+class Kind(models.TextChoices):
+    """Why an entry was written."""
+
+    GRANT = "grant"  # a new lot
+    CHARGE = "charge"  # a job's price, taken from lots
+    REFUND = "refund"  # a job's price, back into the lots it came from
+    ADJUSTMENT = "adjustment"  # support's correction, up or down
+    REVOCATION = (
+        "revocation"  # a store refund takes its lot back; what was spent of it becomes debt
+    )
+    EXPIRY = "expiry"  # what was left of a lot when its time came
+    TRANSFER = "transfer"  # lots that moved between wallets when two accounts became one
+
+
+class Wallet(models.Model):
+    """One user's credits. Its row lock orders every change to them."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    # Null once the person is deleted: the money record stays.
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="wallet"
+    )
+    balance = models.IntegerField(default=0)
+    debt = models.IntegerField(default=0)
+    lifetime_total = models.IntegerField(default=0, help_text="All credits ever granted.")
+    entry_count = models.IntegerField(default=0)
+    state = models.CharField(max_length=10, choices=WalletState.choices, default=WalletState.OPEN)
+    merged_into = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(balance__gte=0), name="wallet_balance_not_negative"),
+            models.CheckConstraint(condition=Q(debt__gte=0), name="wallet_debt_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.balance} credits"
+
+
+class Lot(models.Model):
+    """Credits that came together and are spent, returned and taken back together."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="lots")
+    source = models.CharField(max_length=12, choices=Source.choices)
+    amount = models.IntegerField(help_text="What it held at first, after debt was repaid.")
+    remaining = models.IntegerField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    transaction_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(remaining__gte=0, remaining__lte=F("amount")),
+                name="lot_remaining_within_amount",
+            ),
+            models.CheckConstraint(
+                condition=~Q(source=Source.PURCHASE) | Q(expires_at__isnull=True),
+                name="lot_purchased_never_expires",
+            ),
+            models.UniqueConstraint(
+                fields=["wallet"], condition=Q(source=Source.WELCOME), name="lot_one_welcome"
+            ),
+        ]
+        indexes = [
+            # What can be spent, in the order of spending.
+            models.Index(
+                F("wallet"),
+                F("expires_at").asc(nulls_last=True),
+                F("id"),
+                condition=Q(remaining__gt=0),
+                name="lot_spendable",
+            ),
+            # The sweep of lots whose time has come.
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(remaining__gt=0, expires_at__isnull=False),
+                name="lot_expiring",
+            ),
+            models.Index(
+                fields=["transaction_id"],
+                condition=Q(transaction_id__isnull=False),
+                name="lot_by_transaction",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.remaining} of {self.amount} ({self.source})"
+
+
+class LedgerEntry(models.Model):
+    """One change of one wallet. Appended, never updated or deleted: a trigger refuses both."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="entries")
+    number = models.IntegerField(help_text="1, 2, 3 … in this wallet, without a gap.")
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    change = models.IntegerField()
+    balance_after = models.IntegerField()
+    debt_change = models.IntegerField(default=0)
+    debt_after = models.IntegerField(default=0)
+    # [[lot id, change], …]: adds up to `change`.
+    lots = models.JSONField(default=list)
+    reason = models.CharField(max_length=200, blank=True)
+    # Ids without foreign keys: a job or a person may be deleted, the entry stays.
+    job_id = models.UUIDField(null=True, blank=True)
+    transaction_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
+    actor_id = models.UUIDField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name_plural = "ledger entries"
+        constraints = [
+            # Pages of history too: newest first is this index backwards.
+            models.UniqueConstraint(fields=["wallet", "number"], name="entry_number"),
+            models.UniqueConstraint(
+                fields=["job_id"], condition=Q(kind=Kind.CHARGE), name="entry_one_charge_per_job"
+            ),
+            models.UniqueConstraint(
+                fields=["job_id"], condition=Q(kind=Kind.REFUND), name="entry_one_refund_per_job"
+            ),
+            models.UniqueConstraint(
+                fields=["transaction_id", "kind"],
+                condition=Q(transaction_id__isnull=False),
+                name="entry_one_per_transaction_and_kind",
+            ),
+            models.CheckConstraint(
+                condition=~Q(change=0) | ~Q(debt_change=0), name="entry_changes_something"
+            ),
+            models.CheckConstraint(
+                condition=Q(balance_after__gte=0, debt_after__gte=0),
+                name="entry_never_below_zero",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind=Kind.CHARGE) | Q(change__lt=0, job_id__isnull=False),
+                name="entry_charge_takes_for_a_job",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind=Kind.REFUND)
+                | Q(change__gte=0, debt_change__lte=0, job_id__isnull=False),
+                name="entry_refund_gives_for_a_job",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.change:+d}"
+
+
+class IdempotencyRecord(models.Model):
+    """The answer to one attempt of one user at one operation, kept for replay.
+
+    Written in the transaction of what it answers, so there is none of a request that did not
+    succeed.
+    """
+
+    user_id = models.UUIDField()
+    operation = models.CharField(max_length=40)
+    key = models.UUIDField()
+    fingerprint = models.CharField(max_length=64)
+    status = models.SmallIntegerField()
+    answer = models.JSONField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user_id", "operation", "key"], name="idempotency_one_per_key"
+            )
+        ]
+        # The sweep of expired ones.
+        indexes = [models.Index(fields=["expires_at"], name="idempotency_expiring")]
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.key}"

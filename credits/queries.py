@@ -1,0 +1,99 @@
+"""Reads of the ledger: a user's history, and the proof that it adds up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Subquery
+
+from credits.models import LedgerEntry
+
+
+def history(
+    *, user_id: UUID, limit: int, offset: int = 0, after: UUID | None = None
+) -> list[LedgerEntry]:
+    """A user's entries, newest first; `after` is the id of the last entry already seen."""
+    entries = LedgerEntry.objects.filter(wallet__user_id=user_id).order_by("-number")
+    if after is not None:
+        seen = LedgerEntry.objects.filter(id=after, wallet__user_id=user_id).values("number")
+        entries = entries.filter(number__lt=Subquery(seen))
+    return list(entries[offset : offset + limit])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One place where the ledger and what it should add up to disagree."""
+
+    wallet_id: UUID
+    what: str
+    expected: int
+    found: int
+
+
+# Each check selects (wallet, expected by the entries, found); only rows that differ come back.
+_CHECKS = {
+    "balance is not the sum of its entries": """
+        SELECT w.id, COALESCE(sum(e.change), 0), w.balance
+        FROM credits_wallet w LEFT JOIN credits_ledgerentry e ON e.wallet_id = w.id
+        GROUP BY w.id HAVING COALESCE(sum(e.change), 0) <> w.balance""",
+    "debt is not the sum of its entries": """
+        SELECT w.id, COALESCE(sum(e.debt_change), 0), w.debt
+        FROM credits_wallet w LEFT JOIN credits_ledgerentry e ON e.wallet_id = w.id
+        GROUP BY w.id HAVING COALESCE(sum(e.debt_change), 0) <> w.debt""",
+    "an entry is missing": """
+        SELECT w.id, w.entry_count, count(e.id)
+        FROM credits_wallet w LEFT JOIN credits_ledgerentry e ON e.wallet_id = w.id
+        GROUP BY w.id
+        HAVING count(e.id) <> w.entry_count OR COALESCE(max(e.number), 0) <> w.entry_count""",
+    "balance after an entry is not the running sum": """
+        SELECT wallet_id, running, balance_after FROM (
+            SELECT wallet_id, balance_after,
+                   sum(change) OVER (PARTITION BY wallet_id ORDER BY number) AS running
+            FROM credits_ledgerentry) replay
+        WHERE running <> balance_after""",
+    "debt after an entry is not the running sum": """
+        SELECT wallet_id, running, debt_after FROM (
+            SELECT wallet_id, debt_after,
+                   sum(debt_change) OVER (PARTITION BY wallet_id ORDER BY number) AS running
+            FROM credits_ledgerentry) replay
+        WHERE running <> debt_after""",
+    "the lots do not hold the balance": """
+        SELECT w.id, w.balance, COALESCE(sum(l.remaining), 0)
+        FROM credits_wallet w LEFT JOIN credits_lot l ON l.wallet_id = w.id
+        GROUP BY w.id HAVING COALESCE(sum(l.remaining), 0) <> w.balance""",
+    "a lot does not hold what its entries say": """
+        SELECT l.wallet_id, COALESCE(t.total, 0), l.remaining
+        FROM credits_lot l LEFT JOIN (
+            SELECT (touch->>0)::uuid AS lot_id, sum((touch->>1)::int) AS total
+            FROM credits_ledgerentry, jsonb_array_elements(lots) AS touch GROUP BY 1
+        ) t ON t.lot_id = l.id
+        WHERE COALESCE(t.total, 0) <> l.remaining""",
+    "an entry's lots do not add up to its change": """
+        SELECT wallet_id, change, (
+            SELECT COALESCE(sum((touch->>1)::int), 0) FROM jsonb_array_elements(lots) AS touch)
+        FROM credits_ledgerentry
+        WHERE change <> (
+            SELECT COALESCE(sum((touch->>1)::int), 0) FROM jsonb_array_elements(lots) AS touch)""",
+}
+
+
+def differences(*, most: int = 100) -> list[Difference]:
+    """Replay the whole ledger; an empty list is the proof that every number follows from it."""
+    found: list[Difference] = []
+    with connection.cursor() as cursor:
+        for what, sql in _CHECKS.items():
+            cursor.execute(f"{sql} LIMIT %s", [most])
+            found += [Difference(row[0], what, row[1], row[2]) for row in cursor.fetchall()]
+    return found[:most]
+
+
+def ledger_size() -> tuple[int, int]:
+    """How many wallets and entries there are."""
+    with connection.cursor() as cursor:
+        cursor.execute("""
+            SELECT (SELECT count(*) FROM credits_wallet),
+                   (SELECT count(*) FROM credits_ledgerentry)""")
+        wallets, entries = cursor.fetchone()
+    return wallets, entries
