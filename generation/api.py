@@ -1,0 +1,193 @@
+"""The phone's calls about generations."""
+
+from __future__ import annotations
+
+import structlog
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST, require_safe
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from credits import idempotency
+from credits import services as credit_services
+from generation import catalogue, media, queries, services
+from generation.lifecycle import deliveries
+from generation.models import JobStatus
+from generation.providers import find_provider
+from generation.providers.base import BadSignature
+from generation.serializers import job_in_history, job_status
+from rendio.common import http
+from rendio.common.api import ApiView, PublicView, next_cursor, page_limits, parse_uuid, query_uuid
+from rendio.common.errors import (
+    InternalError,
+    InvalidInput,
+    NotFound,
+    Refusal,
+    Unauthorized,
+    refusal_response,
+)
+from rendio.common.times import iso
+
+logger = structlog.get_logger(__name__)
+
+
+class _PublicCatalogue(PublicView):
+    """A list that rarely changes: 304 for a client that has it."""
+
+    limits = ()
+
+    def get(self, request: Request) -> HttpResponse:
+        body = self.list_of(catalogue.current())
+        etag = catalogue.etag(body)
+        known = [
+            tag.strip().removeprefix("W/")
+            for tag in request.headers.get("If-None-Match", "").split(",")
+        ]
+        response = (
+            HttpResponse(status=304)
+            if etag in known or "*" in known
+            else HttpResponse(body, content_type="application/json")
+        )
+        response["ETag"] = etag
+        response["Cache-Control"] = "public, max-age=0, must-revalidate"
+        return response
+
+    def list_of(self, current: catalogue.Catalogue) -> bytes:
+        raise AssertionError("each list says which")
+
+
+class GetModels(_PublicCatalogue):
+    def list_of(self, current: catalogue.Catalogue) -> bytes:
+        return current.models_json
+
+
+class GetThemes(_PublicCatalogue):
+    def list_of(self, current: catalogue.Catalogue) -> bytes:
+        return current.themes_json
+
+
+class QuoteVideo(ApiView):
+    def post(self, request: Request) -> Response:
+        user_id = self.caller.user_id
+        quote = services.quote(user_id=user_id, body=self.body, now=timezone.now())
+        balance = credit_services.balance_of(user_id).balance
+        return Response(
+            {
+                "quote_id": quote.id,
+                "credits": quote.credits,
+                "credits_remaining": balance,
+                "affordable": balance >= quote.credits,
+                "expires_at": iso(quote.expires_at),
+            }
+        )
+
+
+class GenerateVideo(ApiView):
+    limits = ("generation_per_ip", "generation_per_user")
+
+    def post(self, request: Request) -> Response:
+        attempt = idempotency.attempt(
+            user_id=self.caller.user_id,
+            operation="generate-video",
+            key=request.headers.get("Idempotency-Key"),
+            body=self.body,
+        )
+        answer = services.generate(attempt=attempt, body=self.body, now=timezone.now())
+        headers = {"X-Idempotent-Replay": "true"} if answer.replayed else None
+        return Response(answer.body, status=answer.status, headers=headers)
+
+
+class GetVideoStatus(ApiView):
+    def get(self, request: Request) -> Response:
+        job = services.get_job(user_id=self.caller.user_id, job_id=query_uuid(request, "job_id"))
+        body = job_status(job, now=timezone.now())
+        return Response(body, headers={"Retry-After": str(body["poll_after_seconds"])})
+
+
+class GetVideoJobs(ApiView):
+    def get(self, request: Request) -> Response:
+        limit, offset, cursor = page_limits(request)
+        status = request.query_params.get("status")
+        if status is not None and status not in JobStatus.values:
+            raise InvalidInput(
+                fields={"status": [f"Must be one of {', '.join(JobStatus.values)}."]}
+            )
+        jobs = queries.history(
+            user_id=self.caller.user_id,
+            limit=limit + 1,
+            offset=offset,
+            after=cursor,
+            status=status,
+        )
+        page = jobs[:limit]
+        return Response(
+            {
+                "jobs": [job_in_history(job) for job in page],
+                "next_cursor": next_cursor(page[-1].id if len(jobs) > limit else None),
+            }
+        )
+
+
+class CancelVideoJob(ApiView):
+    def post(self, request: Request) -> Response:
+        job = services.cancel_job(
+            user_id=self.caller.user_id,
+            job_id=parse_uuid(self.body.get("job_id"), "job_id"),
+            now=timezone.now(),
+        )
+        return Response(
+            {
+                "job_id": job.id,
+                "status": job.status,
+                "refunded": job.refund_entry_id is not None,
+            }
+        )
+
+
+class DeleteVideoJob(ApiView):
+    def post(self, request: Request) -> Response:
+        services.delete_job(
+            user_id=self.caller.user_id,
+            job_id=parse_uuid(self.body.get("job_id"), "job_id"),
+            now=timezone.now(),
+        )
+        return Response({"success": True})
+
+
+@csrf_exempt
+@require_POST
+def provider_webhook(request: HttpRequest, provider: str) -> JsonResponse:
+    """A provider's call: verified over the raw body, kept, answered at once; a worker does the
+    rest.
+
+    A bad signature is 401 and changes nothing; our own trouble is 5xx, so that it is sent again.
+    """
+    try:
+        if find_provider(provider) is None:
+            raise NotFound
+        deliveries.receive(
+            provider_name=provider,
+            headers=request.headers,
+            body=request.body,
+            token=request.GET.get("token", ""),
+            now=timezone.now(),
+        )
+    except BadSignature as problem:
+        logger.warning("webhook_refused", provider=provider, problem=str(problem))
+        return refusal_response(Unauthorized())
+    except (http.NotSent, http.NoAnswer):
+        logger.warning("webhook_keys_unavailable", provider=provider)
+        return refusal_response(InternalError(status=503))
+    except Exception as error:
+        return refusal_response(error)
+    return JsonResponse({"success": True})
+
+
+@require_safe
+def serve_media(request: HttpRequest, token: str) -> HttpResponse:
+    try:
+        return media.serve(request, token)  # type: ignore[return-value]
+    except Refusal as refusal:
+        return refusal_response(refusal)

@@ -1,0 +1,296 @@
+"""The catalogue as requests read it: in memory, read from the database every few seconds.
+
+A change in the admin shows everywhere within settings.CATALOGUE_CACHE_SECONDS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from generation import pricing
+from generation.errors import InvalidModel, InvalidPrompt
+from generation.models import Model, ModelKind, Theme
+from rendio.common.errors import InvalidInput
+
+PROMPT_MIN, PROMPT_MAX = 3, 2000
+
+
+@dataclass(frozen=True)
+class RouteSpec:
+    id: UUID
+    provider: str
+    provider_model_id: str
+    cost_usd: Decimal
+    cost_unit: str
+    cost_multipliers: dict[str, dict[str, Any]]
+    parameters: dict[str, dict[str, str]]
+    constants: dict[str, Any]
+
+    def payload(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Our words in the provider's: Sora's duration is 8, Veo's is "8s"."""
+        body = dict(self.constants)
+        for name, mapping in self.parameters.items():
+            if (value := inputs.get(name)) not in (None, ""):
+                form = mapping.get("format")
+                body[mapping.get("name", name)] = form.format(value) if form else value
+        return body
+
+    def cost(self, chosen: dict[str, Any]) -> Decimal:
+        return pricing.cost_usd(
+            unit=self.cost_unit,
+            unit_cost_usd=self.cost_usd,
+            multipliers=self.cost_multipliers,
+            chosen=chosen,
+        )
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    id: UUID
+    name: str
+    category: str
+    kind: str
+    description: str
+    thumbnail_url: str
+    is_featured: bool
+    is_default: bool
+    pricing_type: str
+    base_price_usd: Decimal
+    multipliers: dict[str, dict[str, Any]]
+    settings: dict[str, dict[str, Any]]
+    run_deadline_seconds: int | None
+    routes: tuple[RouteSpec, ...]
+
+    @property
+    def needs_image(self) -> bool:
+        return self.kind == ModelKind.IMAGE_TO_VIDEO
+
+    @property
+    def required_fields(self) -> list[str]:
+        return ["prompt", "image_url"] if self.needs_image else ["prompt"]
+
+    @property
+    def queue(self) -> str:
+        """Images are quick and must not wait behind videos."""
+        return "medium" if self.kind == ModelKind.TEXT_TO_IMAGE else "low"
+
+    def choose(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The asked settings, completed by defaults. Raises InvalidInput for a value not allowed.
+
+        What the model has no setting for is ignored.
+        """
+        chosen, problems = {}, {}
+        for name, rule in self.settings.items():
+            value = asked.get(name, rule["default"])
+            # 4 == 4.0 == True in Python: the type is part of the value here.
+            if any(type(value) is type(option) and value == option for option in rule["allowed"]):
+                chosen[name] = value
+            else:
+                options = ", ".join(str(option) for option in rule["allowed"])
+                problems[f"settings.{name}"] = [f"Must be one of {options}."]
+        if problems:
+            raise InvalidInput(fields=problems)
+        return chosen
+
+    def price(self, chosen: dict[str, Any]) -> pricing.Price:
+        return pricing.price(
+            pricing_type=self.pricing_type,
+            base_price_usd=self.base_price_usd,
+            multipliers=self.multipliers,
+            chosen=chosen,
+        )
+
+    def lowest_credits(self) -> int:
+        """The price of the cheapest settings."""
+        options = [rule["allowed"] for rule in self.settings.values()]
+        return min(
+            self.price(dict(zip(self.settings, chosen, strict=True))).credits
+            for chosen in itertools.product(*options)
+        )
+
+    def check_prompt(self, prompt: str) -> str:
+        """The prompt without white space around it. Raises InvalidPrompt."""
+        prompt = prompt.strip()
+        if not PROMPT_MIN <= len(prompt) <= PROMPT_MAX:
+            raise InvalidPrompt
+        return prompt
+
+
+@dataclass(frozen=True)
+class ThemeSpec:
+    id: UUID
+    name: str
+    description: str
+    category: str
+    default_prompt: str
+    default_settings: dict[str, Any]
+    thumbnail_url: str
+    model_id: UUID
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All that is on sale. `models_json` and `themes_json` are the answers, made once."""
+
+    models: dict[UUID, ModelSpec]
+    themes: dict[UUID, ThemeSpec]
+    models_json: bytes = field(default=b"", repr=False)
+    themes_json: bytes = field(default=b"", repr=False)
+
+    def model(self, model_id: UUID) -> ModelSpec:
+        """Raises InvalidModel."""
+        try:
+            return self.models[model_id]
+        except KeyError:
+            raise InvalidModel from None
+
+    def theme(self, theme_id: UUID) -> ThemeSpec:
+        """Raises InvalidModel."""
+        try:
+            return self.themes[theme_id]
+        except KeyError:
+            raise InvalidModel from None
+
+    def default_model(self) -> ModelSpec:
+        """Raises InvalidModel where the default is not available and nothing else is."""
+        for model in self.models.values():
+            if model.is_default:
+                return model
+        for model in self.models.values():
+            if not model.needs_image:
+                return model
+        raise InvalidModel
+
+
+_lock = threading.Lock()
+_current: Catalogue | None = None
+_read_at = 0.0
+
+
+def current() -> Catalogue:
+    """The catalogue as it was at most CATALOGUE_CACHE_SECONDS ago."""
+    global _current, _read_at
+    catalogue = _current
+    if catalogue is None or time.monotonic() - _read_at > settings.CATALOGUE_CACHE_SECONDS:
+        with _lock:
+            if time.monotonic() - _read_at > settings.CATALOGUE_CACHE_SECONDS or _current is None:
+                _current, _read_at = _read(), time.monotonic()
+            catalogue = _current
+    return catalogue
+
+
+def forget() -> None:
+    """Read anew at the next request of this process: for whoever has just changed the catalogue."""
+    global _current
+    _current = None
+
+
+def route_of(model_id: UUID) -> RouteSpec | None:
+    """The first enabled route, also of a model that has been taken off sale meanwhile."""
+    model = current().models.get(model_id) or _spec(
+        Model.objects.prefetch_related("routes").get(id=model_id)
+    )
+    return model.routes[0] if model.routes else None
+
+
+def etag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def _read() -> Catalogue:
+    rows = (
+        Model.objects.filter(is_available=True)
+        .prefetch_related("routes")
+        .order_by("-is_featured", "name")
+    )
+    models = {row.id: spec for row in rows if (spec := _spec(row)).routes}
+    themes = {
+        row.id: ThemeSpec(
+            id=row.id,
+            name=row.name,
+            description=row.description,
+            category=row.category,
+            default_prompt=row.default_prompt,
+            default_settings=row.default_settings,
+            thumbnail_url=row.thumbnail_url,
+            model_id=row.model_id,
+        )
+        for row in Theme.objects.filter(is_available=True).order_by("name")
+        if row.model_id in models
+    }
+    return Catalogue(
+        models,
+        themes,
+        _dump({"models": [_shown(model) for model in models.values()]}),
+        _dump({"themes": [vars(theme) for theme in themes.values()]}),
+    )
+
+
+def _spec(row: Model) -> ModelSpec:
+    return ModelSpec(
+        id=row.id,
+        name=row.name,
+        category=row.category,
+        kind=row.kind,
+        description=row.description,
+        thumbnail_url=row.thumbnail_url,
+        is_featured=row.is_featured,
+        is_default=row.is_default,
+        pricing_type=row.pricing_type,
+        base_price_usd=row.base_price_usd,
+        multipliers=row.multipliers,
+        settings=row.settings,
+        run_deadline_seconds=row.run_deadline_seconds,
+        routes=tuple(
+            RouteSpec(
+                id=route.id,
+                provider=route.provider,
+                provider_model_id=route.provider_model_id,
+                cost_usd=route.cost_usd,
+                cost_unit=route.cost_unit,
+                cost_multipliers=route.cost_multipliers,
+                parameters=route.parameters,
+                constants=route.constants,
+            )
+            for route in sorted(row.routes.all(), key=lambda route: route.position)
+            if route.is_enabled
+        ),
+    )
+
+
+def _shown(model: ModelSpec) -> dict[str, Any]:
+    shown = {
+        "id": model.id,
+        "name": model.name,
+        "category": model.category,
+        "kind": model.kind,
+        "description": model.description,
+        "provider": model.routes[0].provider,
+        "is_featured": model.is_featured,
+        "thumbnail_url": model.thumbnail_url or None,
+        "pricing_type": model.pricing_type,
+        "base_price": float(model.base_price_usd),
+        "min_credits": model.lowest_credits(),
+        "required_fields": model.required_fields,
+        "settings": model.settings,
+    }
+    if model.multipliers:
+        shown["multipliers"] = {
+            name: {value: float(factor) for value, factor in factors.items()}
+            for name, factors in model.multipliers.items()
+        }
+    return shown
+
+
+def _dump(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, default=str, ensure_ascii=False).encode()

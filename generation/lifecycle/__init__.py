@@ -1,0 +1,10 @@
+"""The life of a job after it was paid: each module is one thing that can be due.
+
+    submit   hand it to a provider, once          deliveries   what webhooks tell
+    poll     look how it goes                     cancel       ask the provider to stop
+    store    fetch the result and keep it         settle       the end, and its money
+
+At least once: any of these may run twice, late or at the same moment in two processes. A claim
+gives a row to one worker for a while; what that worker finds out is recorded only if the row still
+is as it was claimed. Nothing slow happens inside a transaction.
+"""

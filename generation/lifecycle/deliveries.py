@@ -1,0 +1,138 @@
+"""What webhooks tell. A delivery is stored before it is believed, and believed only as a hint.
+
+At least once, in any order: what a delivery causes is that the provider itself is asked for the
+result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from generation.lifecycle.poll import PROGRESS_STORING
+from generation.models import (
+    Job,
+    JobStatus,
+    ProviderRequest,
+    RequestState,
+    Route,
+    Stage,
+    WebhookDelivery,
+)
+from generation.providers import get_provider
+from rendio.common import nudge
+
+logger = structlog.get_logger(__name__)
+
+BATCH = 50
+
+
+def receive(
+    *, provider_name: str, headers: Mapping[str, str], body: bytes, token: str, now: datetime
+) -> None:
+    """Verify a webhook and keep it. Raises BadSignature, or what kept us from verifying it."""
+    event = get_provider(provider_name).verify_webhook(headers=headers, body=body)
+    WebhookDelivery.objects.create(
+        provider=provider_name,
+        provider_request_id=event.request_id[:100],
+        webhook_token=token[:40],
+        body=body.decode("utf-8", "replace").replace("\x00", ""),
+        received_at=now,
+    )
+    nudge.after_commit("generation.apply_deliveries", queue="high")
+
+
+def apply_due(*, now: datetime) -> int:
+    """Apply deliveries that have come in, up to BATCH; returns how many."""
+    applied = 0
+    # One transaction each: a delivery that cannot be applied keeps back none of the others.
+    while applied < BATCH:
+        with transaction.atomic(durable=True):
+            delivery = (
+                WebhookDelivery.objects.select_for_update(skip_locked=True)
+                .filter(processed_at=None)
+                .order_by("received_at")
+                .first()
+            )
+            if delivery is None:
+                break
+            delivery.outcome = _apply(delivery, now=now)
+            delivery.processed_at = now
+            delivery.save(update_fields=["outcome", "processed_at"])
+        applied += 1
+    return applied
+
+
+def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
+    """Move the job that the delivery names to the stage STORE; returns what became of it, in
+    words."""
+    request = (
+        ProviderRequest.objects.filter(
+            provider=delivery.provider, webhook_token=delivery.webhook_token
+        ).first()
+        if delivery.webhook_token
+        else ProviderRequest.objects.filter(
+            provider=delivery.provider, provider_request_id=delivery.provider_request_id
+        ).first()
+    )
+    if request is None:
+        return "unknown"
+    if not request.provider_request_id:
+        if not _bind(request, delivery):
+            return "id taken"
+    elif request.provider_request_id != delivery.provider_request_id:
+        return "another id"
+    job = Job.objects.select_for_update(of=("self",)).get(id=request.job_id)
+    if job.media_name or job.deleted_at:
+        return "nothing to do"
+    if job.stage == Stage.STORE:
+        return "being stored"
+    if job.stage == Stage.DONE and not (
+        job.status in {JobStatus.FAILED, JobStatus.CANCELLED}
+        and request.state == RequestState.UNKNOWN
+    ):
+        return "nothing to do"
+    # A job in the stage DONE comes here when its video arrives after its refund: it is kept for the
+    # user, and the refund stands.
+    late = job.stage == Stage.DONE
+    job.stage = Stage.STORE
+    job.tries = 0
+    job.due_at = now
+    job.leased_until = None
+    job.deadline_at = now + timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS)
+    job.queue_position = None
+    if not late:
+        job.status = JobStatus.PROCESSING
+        job.progress = max(job.progress, PROGRESS_STORING)
+    job.save(
+        update_fields=[
+            "stage", "tries", "due_at", "leased_until", "deadline_at", "queue_position",
+            "status", "progress",
+        ]
+    )  # fmt: skip
+    nudge.after_commit("generation.store_due", queue=job.queue, with_queue=True)
+    return "late" if late else "stored next"
+
+
+def _bind(request: ProviderRequest, delivery: WebhookDelivery) -> bool:
+    """The submission whose answer we never had: now we know its id, and so where to ask."""
+    taken = ProviderRequest.objects.filter(
+        provider=delivery.provider, provider_request_id=delivery.provider_request_id
+    ).exists()
+    if taken:
+        return False
+    route = Route.objects.filter(id=request.route_id).first()
+    handle = get_provider(request.provider).handle_for(
+        model_id=route.provider_model_id if route else "",
+        request_id=delivery.provider_request_id,
+    )
+    request.provider_request_id = handle.request_id
+    request.status_url = handle.status_url
+    request.response_url = handle.response_url
+    request.cancel_url = handle.cancel_url
+    request.save(update_fields=["provider_request_id", "status_url", "response_url", "cancel_url"])
+    return True

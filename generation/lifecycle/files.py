@@ -1,0 +1,70 @@
+"""What came back from a provider: is it what it says it is, and what does it look like?
+
+A local file is opened with its container forced, never a URL: the library would fetch that too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import av
+from PIL import Image
+
+THUMBNAIL_PIXELS = 480
+MAX_PIXELS = 50_000_000
+
+
+class Unusable(Exception):
+    """Not a video or picture that a phone could show."""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    extension: str
+    thumbnail: bytes  # a JPEG
+
+
+def inspect(path: Path, *, kind: str) -> Inspected:
+    """Read the file through and picture it. `kind` is "video" or "image". Raises Unusable."""
+    try:
+        picture = _first_frame(path) if kind == "video" else _picture(path)
+    except (av.FFmpegError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise Unusable(type(error).__name__) from error
+    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    out = BytesIO()
+    picture.convert("RGB").save(out, "JPEG", quality=82)
+    return Inspected("mp4" if kind == "video" else "jpg", out.getvalue())
+
+
+def _first_frame(path: Path) -> Image.Image:
+    with av.open(str(path), format="mp4") as container:
+        if not container.streams.video:
+            raise Unusable("no video stream")
+        stream = container.streams.video[0]
+        first = _as_image(next(container.decode(stream)))
+        # The index promises frames; a file that was cut short does not have the last of them.
+        if not stream.duration or not stream.time_base:
+            raise Unusable("no duration")
+        container.seek(0)
+        last = max(
+            (packet.pts + (packet.duration or 0) for packet in container.demux(stream)
+             if packet.pts is not None and packet.size),
+            default=0,
+        )  # fmt: skip
+        if last < stream.duration * 0.9:
+            raise Unusable("cut short")
+    return first
+
+
+def _as_image(frame: av.VideoFrame) -> Image.Image:
+    image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
+    return image
+
+
+def _picture(path: Path) -> Image.Image:
+    with Image.open(path, formats=("JPEG", "PNG", "WEBP")) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise Unusable("too many pixels")
+        return image.convert("RGB")

@@ -1,0 +1,120 @@
+"""Looking how a job goes: the safety net under the webhooks.
+
+May look twice, may look late; reads only, so neither matters. Deadlines are kept here: a job in
+these stages is always due at its deadline at the latest.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from generation import catalogue
+from generation.lifecycle import settle
+from generation.lifecycle.claims import backoff, claim, record, side_by_side
+from generation.models import Job, ProviderRequest, RequestState, Stage
+from generation.providers import get_provider
+from generation.providers.base import Done, Handle, Reason, Running, Unknown
+from rendio.common import nudge
+
+BATCH = 50
+STAGES = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]
+DEFAULT_RUN_SECONDS = 600
+# What the bar shows on the way; the rest is for storing.
+PROGRESS_QUEUED, PROGRESS_RUNNING, PROGRESS_STORING = 5, 10, 95
+
+Reading = Running | Done | Unknown
+
+
+def poll_due(*, queue: str, now: datetime) -> int:
+    """Look at what is due in `queue`, up to BATCH side by side; returns how many."""
+    jobs = claim(queue=queue, stages=STAGES, now=now, limit=BATCH)
+    handles = live_handles(jobs)
+    waiting = [job for job in jobs if job.id not in handles]
+    for job in waiting:
+        # A submission without an answer: all that can be waited for is its webhook or its deadline.
+        _apply(job, Unknown("no handle"), now=timezone.now())
+    for (job, _), reading in side_by_side(
+        [(job, handles[job.id]) for job in jobs if job.id in handles], _look
+    ):
+        _apply(job, reading, now=timezone.now())
+    return len(jobs)
+
+
+def live_handles(jobs: list[Job]) -> dict[Any, tuple[str, Handle]]:
+    """Job id → (provider, handle) of the newest submission that has one."""
+    requests = ProviderRequest.objects.filter(job__in=jobs).exclude(provider_request_id="")
+    return {
+        request.job_id: (request.provider, handle_of(request))
+        for request in requests.order_by("id")
+        if request.state != RequestState.REFUSED
+    }
+
+
+def handle_of(request: ProviderRequest) -> Handle:
+    return Handle(
+        request.provider_request_id, request.status_url, request.response_url, request.cancel_url
+    )
+
+
+def _look(item: tuple[Job, tuple[str, Handle]]) -> Reading:
+    _, (provider, handle) = item
+    return get_provider(provider).status(handle)
+
+
+def _apply(job: Job, reading: Reading, *, now: datetime) -> None:
+    deadline = job.deadline_at or now
+    if isinstance(reading, Done):
+        hand_to_store(job, now=now)
+        return
+    changes: dict[str, Any] = {"tries": job.tries + 1}
+    if isinstance(reading, Running):
+        changes["queue_position"] = reading.queue_position
+        if reading.began:
+            deadline = _running(job, reading, changes, now=now)
+        else:
+            changes["progress"] = max(job.progress, PROGRESS_QUEUED)
+    if now >= deadline:
+        settle.give_up(job, Reason.TIMEOUT, now=now, detail=f"deadline of {job.stage}")
+        return
+    record(job, due_at=min(now + backoff(job.tries + 1), deadline), **changes)
+
+
+def _running(job: Job, reading: Running, changes: dict[str, Any], *, now: datetime) -> datetime:
+    """Fill in what a running job's row gets; returns its deadline, which counts from the first
+    sight."""
+    deadline = job.deadline_at or now
+    if job.stage != Stage.RUNNING:
+        deadline = now + timedelta(seconds=run_seconds(job))
+        changes |= {"stage": Stage.RUNNING, "started_at": now, "deadline_at": deadline}
+    share = (PROGRESS_STORING - PROGRESS_RUNNING) * (reading.progress or 0) // 100
+    changes["progress"] = max(job.progress, PROGRESS_RUNNING + share)
+    return deadline
+
+
+def run_seconds(job: Job) -> int:
+    """How long it may run: the environment's word, else the model's own, else ten minutes."""
+    model = catalogue.current().models.get(job.model_id)
+    return (
+        settings.JOB_RUN_DEADLINE_SECONDS
+        or (model and model.run_deadline_seconds)
+        or DEFAULT_RUN_SECONDS
+    )
+
+
+def hand_to_store(job: Job, *, now: datetime) -> bool:
+    """The provider has finished: fetch and keep it next."""
+    moved = record(
+        job,
+        stage=Stage.STORE,
+        due_at=now,
+        deadline_at=now + timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS),
+        progress=max(job.progress, PROGRESS_STORING),
+        queue_position=None,
+    )
+    if moved:
+        nudge.after_commit("generation.store_due", queue=job.queue, with_queue=True)
+    return moved

@@ -1,0 +1,135 @@
+"""The end of a job, and of its money with it. Nothing else writes a terminal status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from django.db import transaction
+
+from credits import services as credit_services
+from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
+from generation.providers.base import Reason
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class StoredMedia:
+    """Names in our storage."""
+
+    media_name: str
+    thumbnail_name: str
+
+
+def complete(job: Job, media: StoredMedia, *, now: datetime) -> bool:
+    """The media is kept: the job is completed. For a job that was refunded already, the status and
+    the refund stand, and its owner has the video all the same.
+
+    Opens its own transaction. False where the job is no longer as it was claimed.
+    """
+    with transaction.atomic(durable=True):
+        held = _hold(job)
+        if held is None:
+            return False
+        _end_request(held, RequestState.FINISHED, now=now)
+        late = held.is_terminal
+        if not late:
+            held.status = JobStatus.COMPLETED
+            held.progress = 100
+            held.completed_at = now
+        held.media_name = media.media_name
+        held.thumbnail_name = media.thumbnail_name
+        _done(held)
+    logger.info("video_generation_completed", job_id=str(job.id), late=late)
+    return True
+
+
+def give_up(
+    job: Job, reason: Reason, *, now: datetime, error_type: str = "", detail: str = ""
+) -> bool:
+    """The job will not be made: failed (cancelled, if that is why), with its credits back.
+
+    Opens its own transaction. False where the job is no longer as it was claimed. A job that had
+    ended before only stops being due.
+    """
+    with transaction.atomic(durable=True):
+        # The wallet before the job, as everywhere: two orders would lock each other up.
+        credit_services.lock_wallet(user_id=job.user_id)
+        held = _hold(job)
+        if held is None:
+            return False
+        # A timeout proves nothing about the submission: it may still run, and its result still
+        # come.
+        if reason != Reason.TIMEOUT:
+            _end_request(held, RequestState.FAILED, now=now, error_type=error_type, detail=detail)
+        else:
+            _end_request(held, RequestState.UNKNOWN, now=now, error_type="timeout", detail=detail)
+        if not held.is_terminal:
+            _refund_and_end(held, reason, now=now)
+        _done(held)
+    return True
+
+
+def cancel_unsent(job: Job, *, now: datetime) -> bool:
+    """Cancel a job that no provider has heard of, and give its credits back.
+
+    Opens its own transaction; False where it has been handed over (or has ended) meanwhile.
+    """
+    with transaction.atomic(durable=True):
+        credit_services.lock_wallet(user_id=job.user_id)
+        held = Job.objects.select_for_update(of=("self",)).get(id=job.id)
+        if held.stage != Stage.SUBMIT:
+            return False
+        _refund_and_end(held, Reason.CANCELLED, now=now)
+        _done(held)
+    return True
+
+
+def _hold(job: Job) -> Job | None:
+    """The job locked, if it still is as it was claimed."""
+    return (
+        Job.objects.select_for_update(of=("self",))
+        .filter(id=job.id, stage=job.stage, leased_until=job.leased_until)
+        .first()
+    )
+
+
+def _refund_and_end(held: Job, reason: Reason, *, now: datetime) -> None:
+    cancelled = reason == Reason.CANCELLED
+    held.refund_entry_id = credit_services.refund(
+        user_id=held.user_id,
+        job_id=held.id,
+        reason="generation cancelled" if cancelled else "generation failed",
+        now=now,
+    ).id
+    held.status = JobStatus.CANCELLED if cancelled else JobStatus.FAILED
+    held.error_code = "" if cancelled else reason.code.value.code
+    held.completed_at = now
+    logger.info(
+        "video_generation_cancelled" if cancelled else "video_generation_failed",
+        job_id=str(held.id),
+        reason=reason.value,
+        refunded=held.credits,
+    )
+
+
+def _end_request(
+    held: Job, state: RequestState, *, now: datetime, error_type: str = "", detail: str = ""
+) -> None:
+    ProviderRequest.objects.filter(
+        job=held, state__in=[RequestState.SENDING, RequestState.ACCEPTED, RequestState.UNKNOWN]
+    ).update(state=state, ended_at=now, error_type=error_type[:80], error_detail=detail[:500])
+
+
+def _done(held: Job) -> None:
+    held.stage = Stage.DONE
+    held.due_at = held.leased_until = held.deadline_at = held.queue_position = None
+    held.save(
+        update_fields=[
+            "status", "stage", "progress", "due_at", "leased_until", "deadline_at",
+            "queue_position", "media_name", "thumbnail_name", "error_code", "refund_entry",
+            "completed_at",
+        ]
+    )  # fmt: skip

@@ -1,0 +1,145 @@
+"""Fetching a result and keeping it: retried by itself, never by generating again.
+
+May run twice: the names in storage are the job's, so a second run writes the same files. Results
+live an hour at fal, so a job gets here as soon as its provider has finished.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import default_storage
+from django.utils import timezone
+from PIL import Image
+
+from generation.lifecycle import files, settle
+from generation.lifecycle.claims import backoff, claim, record, side_by_side
+from generation.lifecycle.poll import live_handles
+from generation.lifecycle.settle import StoredMedia
+from generation.models import Job, Stage
+from generation.providers import get_provider
+from generation.providers.base import Failed, Handle, Reason, Running, Unknown
+from rendio.common import http
+
+logger = structlog.get_logger(__name__)
+
+BATCH = 8
+# A file that is missing, broken or too large is asked for so often; our own trouble until the
+# deadline.
+BROKEN_TRIES = 4
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """The provider says it is done, but what it offers cannot be used (so far)."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class _NotStored:
+    """Our storage failed."""
+
+    detail: str
+
+
+def store_due(*, queue: str, now: datetime) -> int:
+    """Fetch and keep what is due in `queue`, up to BATCH side by side; returns how many."""
+    jobs = claim(queue=queue, stages=[Stage.STORE], now=now, limit=BATCH)
+    handles = live_handles(jobs)
+    for job in jobs:
+        if job.id not in handles:
+            settle.give_up(
+                job, Reason.PROVIDER_ERROR, now=now, detail="no submission to fetch from"
+            )
+    for (job, _), outcome in side_by_side(
+        [(job, handles[job.id]) for job in jobs if job.id in handles], _fetch_and_keep
+    ):
+        _apply(job, outcome, now=timezone.now())
+    return len(jobs)
+
+
+def _fetch_and_keep(
+    item: tuple[Job, tuple[str, Handle]],
+) -> StoredMedia | Failed | Running | Unknown | _Broken | _NotStored:
+    job, (provider_name, handle) = item
+    provider = get_provider(provider_name)
+    result = provider.result(handle)
+    if isinstance(result, Failed | Running | Unknown):
+        return result
+    with TemporaryDirectory(prefix="rendio-") as folder:
+        path = Path(folder) / "media"
+        try:
+            with path.open("wb") as into:
+                answer = http.download(
+                    result.url,
+                    into,
+                    allowed_hosts=provider.media_hosts,
+                    max_bytes=settings.MAX_VIDEO_BYTES,
+                )
+            if answer.status != 200:
+                return _Broken(f"status {answer.status}")
+            inspected = files.inspect(path, kind=result.kind)
+        except (http.NotSent, http.NoAnswer) as error:
+            return _Broken(str(error))
+        except http.Refused as error:
+            return Failed(Reason.PROVIDER_ERROR, "address_refused", str(error))
+        except http.TooLarge:
+            return Failed(Reason.PROVIDER_ERROR, "media_too_large", "")
+        except files.Unusable as error:
+            return _Broken(str(error))
+        try:
+            return _keep(job, path, inspected, kind=result.kind)
+        except Exception as error:
+            logger.warning("storage_error", job_id=str(job.id), error=type(error).__name__)
+            return _NotStored(type(error).__name__)
+
+
+def _keep(job: Job, path: Path, inspected: files.Inspected, *, kind: str) -> StoredMedia:
+    folder = f"jobs/{job.id}"
+    media_name = f"{folder}/{kind}.{inspected.extension}"
+    if kind == "image":
+        # Whatever came, a JPEG without anyone's metadata is kept.
+        with Image.open(path) as image:
+            image.convert("RGB").save(path, "JPEG", quality=92)
+    with path.open("rb") as content:
+        _replace(media_name, File(content))
+    thumbnail_name = f"{folder}/thumbnail.jpg"
+    _replace(thumbnail_name, ContentFile(inspected.thumbnail))
+    return StoredMedia(media_name, thumbnail_name)
+
+
+def _replace(name: str, content: File[Any]) -> None:
+    """Save under exactly this name; Django's storage would else find a free one beside it."""
+    if default_storage.exists(name):
+        default_storage.delete(name)
+    default_storage.save(name, content)
+
+
+def _apply(job: Job, outcome: object, *, now: datetime) -> None:
+    overdue = job.deadline_at is None or now >= job.deadline_at
+    again = {"due_at": now + backoff(job.tries), "tries": job.tries + 1}
+    match outcome:
+        case StoredMedia():
+            settle.complete(job, outcome, now=now)
+        case Failed(reason, error_type, detail):
+            settle.give_up(job, reason, now=now, error_type=error_type, detail=detail)
+        case _Broken(detail) if overdue or job.tries + 1 >= BROKEN_TRIES:
+            settle.give_up(
+                job, Reason.PROVIDER_ERROR, now=now, error_type="media_unusable", detail=detail
+            )
+        case _NotStored(detail) if overdue:
+            settle.give_up(job, Reason.NOT_STORED, now=now, error_type="not_stored", detail=detail)
+        case Unknown(detail) if overdue:
+            settle.give_up(job, Reason.TIMEOUT, now=now, detail=detail)
+        case Running() if overdue:
+            settle.give_up(job, Reason.TIMEOUT, now=now, detail="finished, but no result")
+        case _:
+            record(job, **again)

@@ -1,0 +1,160 @@
+"""Handing a job to a provider: at most once.
+
+The job leaves the stage SUBMIT, and the request is on record, before anything is sent; so a worker
+that dies at any line leaves a job that waits for its webhook or its deadline, and none that is
+sent twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from generation import catalogue
+from generation.catalogue import RouteSpec
+from generation.lifecycle import settle
+from generation.lifecycle.claims import backoff, side_by_side
+from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
+from generation.providers import get_provider
+from generation.providers.base import Accepted, Later, Reason, Refused, Submission, Unknown
+
+logger = structlog.get_logger(__name__)
+
+BATCH = 50
+
+
+@dataclass(frozen=True)
+class _Outgoing:
+    job: Job
+    request: ProviderRequest
+    route: RouteSpec
+
+
+def submit_due(*, queue: str, now: datetime) -> int:
+    """Submit what is due in `queue`, up to BATCH side by side; returns how many were looked at."""
+    outgoing, overdue, looked_at = _take(queue=queue, now=now)
+    for job in overdue:
+        settle.give_up(job, Reason.PROVIDER_ERROR, now=now, detail="not taken in time")
+    for item, answer in side_by_side(outgoing, _send, threads=BATCH):
+        _record(item, answer, now=timezone.now())
+    return looked_at
+
+
+def _take(*, queue: str, now: datetime) -> tuple[list[_Outgoing], list[Job], int]:
+    """Claim due jobs and write down that we are about to call, in one transaction."""
+    outgoing: list[_Outgoing] = []
+    overdue: list[Job] = []
+    with transaction.atomic(durable=True):
+        jobs = list(
+            Job.objects.due(now, queue=queue, stages=[Stage.SUBMIT]).select_for_update(
+                skip_locked=True, of=("self",)
+            )[:BATCH]
+        )
+        for job in jobs:
+            route = catalogue.route_of(job.model_id)
+            if route is None or (job.deadline_at and job.deadline_at <= now):
+                overdue.append(job)
+                continue
+            request = ProviderRequest(
+                job=job,
+                route_id=route.id,
+                provider=route.provider,
+                cost_usd=route.cost(job.settings),
+                sent_at=now,
+            )
+            outgoing.append(_Outgoing(job, request, route))
+        ProviderRequest.objects.bulk_create([item.request for item in outgoing])
+        deadline = now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
+        Job.objects.filter(id__in=[item.job.id for item in outgoing]).update(
+            stage=Stage.SENT, due_at=deadline, deadline_at=deadline
+        )
+    for item in outgoing:
+        item.job.stage = Stage.SENT
+    return outgoing, overdue, len(jobs)
+
+
+def _send(item: _Outgoing) -> Submission:
+    job = item.job
+    provider = get_provider(item.route.provider)
+    token = urlencode({"token": item.request.webhook_token})
+    return provider.submit(
+        model_id=item.route.provider_model_id,
+        body=item.route.payload({"prompt": job.prompt, "image_url": job.image_url, **job.settings}),
+        webhook_url=f"{settings.PUBLIC_URL}/webhooks/{item.route.provider}?{token}",
+    )
+
+
+def _record(item: _Outgoing, answer: Submission, *, now: datetime) -> None:
+    job, request = item.job, item.request
+    log = logger.bind(job_id=str(job.id), provider=request.provider)
+    match answer:
+        case Accepted(handle, position):
+            with transaction.atomic(durable=True):
+                # The webhook may have been quicker than this answer and have moved the job on: then
+                # only the handle is news.
+                ProviderRequest.objects.filter(id=request.id).update(
+                    provider_request_id=handle.request_id,
+                    status_url=handle.status_url,
+                    response_url=handle.response_url,
+                    cancel_url=handle.cancel_url,
+                    answered_at=now,
+                )
+                ProviderRequest.objects.filter(id=request.id, state=RequestState.SENDING).update(
+                    state=RequestState.ACCEPTED
+                )
+                _move(
+                    job,
+                    stage=Stage.QUEUED,
+                    status=JobStatus.PROCESSING,
+                    queue_position=position,
+                    due_at=now + backoff(0),
+                    deadline_at=now + timedelta(seconds=settings.JOB_START_DEADLINE_SECONDS),
+                    tries=0,
+                )
+            log.info("falai_job_submitted" if request.provider == "fal" else "job_submitted")
+        case Refused(reason, error_type, detail):
+            log.warning("provider_api_error", error_type=error_type)
+            _end(request, RequestState.REFUSED, error_type, detail, now=now)
+            settle.give_up(job, reason, now=now, error_type=error_type, detail=detail)
+        case Later(seconds, error_type, detail):
+            log.warning("provider_api_error", error_type=error_type)
+            wait = max(timedelta(seconds=seconds), backoff(job.tries))
+            deadline = job.created_at + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
+            with transaction.atomic(durable=True):
+                _end(request, RequestState.REFUSED, error_type, detail, now=now)
+                _move(
+                    job,
+                    stage=Stage.SUBMIT,
+                    due_at=min(now + wait, max(deadline, now)),
+                    deadline_at=deadline,
+                    tries=job.tries + 1,
+                )
+        case Unknown(detail):
+            log.warning("provider_api_error", error_type="outcome_unknown")
+            ProviderRequest.objects.filter(id=request.id, state=RequestState.SENDING).update(
+                state=RequestState.UNKNOWN, answered_at=now, error_detail=detail
+            )
+
+
+def _move(job: Job, **changes: object) -> None:
+    """By compare-and-set: only while it still waits for this answer."""
+    Job.objects.filter(id=job.id, stage=Stage.SENT).update(**changes)
+
+
+def _end(
+    request: ProviderRequest, state: RequestState, error_type: str, detail: str, *, now: datetime
+) -> None:
+    ProviderRequest.objects.filter(id=request.id, state=RequestState.SENDING).update(
+        state=state,
+        answered_at=now,
+        ended_at=now,
+        cost_usd=0,
+        error_type=error_type[:80],
+        error_detail=detail[:500],
+    )

@@ -1,0 +1,85 @@
+"""Media as the phone gets it: signed URLs of ours that expire.
+
+With a bucket the storage signs its own URLs; from the local folder we serve the bytes ourselves, by
+range where asked, since players seek.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+from django.conf import settings
+from django.core import signing
+from django.core.files.storage import default_storage
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+
+from rendio.common.errors import Forbidden, NotFound
+
+CHUNK_BYTES = 64 * 1024
+_signer = signing.TimestampSigner(salt="rendio.media")
+
+
+def url_for(name: str) -> str | None:
+    """A URL that works for MEDIA_URL_TTL_SECONDS; None for an empty name."""
+    if not name:
+        return None
+    if settings.MEDIA_BUCKET:
+        return default_storage.url(name)
+    return f"{settings.PUBLIC_URL}/media/{_signer.sign_object(name)}"
+
+
+def serve(request: HttpRequest, token: str) -> HttpResponse | StreamingHttpResponse:
+    """GET and HEAD of a signed URL, with single byte ranges (RFC 9110, 14.2)."""
+    try:
+        name: str = _signer.unsign_object(token, max_age=settings.MEDIA_URL_TTL_SECONDS)
+    except signing.BadSignature:
+        raise Forbidden from None
+    try:
+        content = cast("BinaryIO", default_storage.open(name))
+    except FileNotFoundError:
+        raise NotFound from None
+    size = default_storage.size(name)
+    headers = {
+        "Content-Type": mimetypes.guess_type(name)[0] or "application/octet-stream",
+        "Accept-Ranges": "bytes",
+        "Cache-Control": f"private, max-age={settings.MEDIA_URL_TTL_SECONDS}",
+    }
+    wanted = _range(request.headers.get("Range", ""), size)
+    if wanted is None:
+        content.close()
+        return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
+    first, last = wanted
+    headers["Content-Length"] = str(last - first + 1)
+    partial = "Range" in request.headers and (first, last) != (0, size - 1)
+    if partial:
+        headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+    content.seek(first)
+    return StreamingHttpResponse(
+        _read(content, last - first + 1), status=206 if partial else 200, headers=headers
+    )
+
+
+def _range(header: str, size: int) -> tuple[int, int] | None:
+    """First and last byte; the whole file where no range, or one we do not speak, is asked."""
+    whole = (0, size - 1)
+    found = re.fullmatch(r"bytes=(\d{0,15})-(\d{0,15})", header.strip())
+    if not found or not (found[1] or found[2]):
+        return whole
+    if not found[1]:
+        wanted = int(found[2])
+        return (max(size - wanted, 0), size - 1) if wanted else None
+    first = int(found[1])
+    last = min(int(found[2]), size - 1) if found[2] else size - 1
+    if first >= size:
+        return None
+    return (first, last) if first <= last else whole
+
+
+def _read(content: BinaryIO, length: int) -> Iterator[bytes]:
+    with content:
+        while length > 0 and (chunk := content.read(min(CHUNK_BYTES, length))):
+            length -= len(chunk)
+            yield chunk

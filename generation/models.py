@@ -1,0 +1,354 @@
+"""The catalogue, and the life of a job.
+
+The due row is the queue: what has to happen next to a job stands in `stage`, when in `due_at`, and
+a worker finds it by an index. generation.lifecycle alone moves jobs on.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Self
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from rendio.common.ids import uuid7
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class ModelKind(models.TextChoices):
+    TEXT_TO_VIDEO = "text-to-video"
+    IMAGE_TO_VIDEO = "image-to-video"
+    TEXT_TO_IMAGE = "text-to-image"
+
+
+class PricingType(models.TextChoices):
+    FIXED = "fixed"  # the base price
+    DURATION = "duration"  # the base price for each 4 seconds
+    VARIABLE = "variable"  # the base price times the model's multipliers
+
+
+class Model(models.Model):
+    """What a user chooses. Which provider makes it stands in its routes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    name = models.CharField(max_length=80, unique=True)
+    category = models.CharField(max_length=40)
+    kind = models.CharField(max_length=20, choices=ModelKind.choices)
+    description = models.TextField(blank=True)
+    thumbnail_url = models.URLField(blank=True)
+    is_available = models.BooleanField(default=True)
+    is_featured = models.BooleanField(default=False)
+    is_default = models.BooleanField(default=False)
+    pricing_type = models.CharField(max_length=10, choices=PricingType.choices)
+    base_price_usd = models.DecimalField(max_digits=8, decimal_places=4)
+    multipliers = models.JSONField(
+        default=dict, blank=True, help_text='{"resolution": {"1080p": "1.5"}, …}'
+    )
+    settings = models.JSONField(
+        default=dict, help_text='{"duration": {"allowed": [4, 8], "default": 4}, …}'
+    )
+    run_deadline_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How long it may run; 10 minutes where left empty."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            # A request without a model has one answer.
+            models.UniqueConstraint(
+                fields=["is_default"], condition=Q(is_default=True), name="model_one_default"
+            ),
+            # A job always has a charge, and a charge takes something.
+            models.CheckConstraint(condition=Q(base_price_usd__gt=0), name="model_costs_something"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CostUnit(models.TextChoices):
+    SECOND = "second"
+    PIECE = "piece"
+
+
+class Route(models.Model):
+    """One provider's way to make a model: its name there, what it costs us, how our words map."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="routes")
+    provider = models.CharField(max_length=20)
+    provider_model_id = models.CharField(max_length=120)
+    position = models.PositiveSmallIntegerField(default=1, help_text="1 is asked first.")
+    is_enabled = models.BooleanField(default=True)
+    cost_usd = models.DecimalField(max_digits=8, decimal_places=4, help_text="For each unit.")
+    cost_unit = models.CharField(max_length=10, choices=CostUnit.choices)
+    cost_multipliers = models.JSONField(
+        default=dict, blank=True, help_text='{"resolution": {"1080p": "1.6667"}}'
+    )
+    parameters = models.JSONField(
+        help_text='{"prompt": {}, "duration": {"name": "duration", "format": "{}s"}}'
+    )
+    constants = models.JSONField(default=dict, blank=True, help_text="Sent as they are.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["model", "position"], name="route_one_per_position")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.provider_model_id}"
+
+
+class Theme(models.Model):
+    """A ready-made idea: a prompt to start from, and the model that suits it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    name = models.CharField(max_length=80, unique=True)
+    description = models.TextField(blank=True)
+    category = models.CharField(max_length=40)
+    default_prompt = models.TextField()
+    default_settings = models.JSONField(default=dict, blank=True)
+    thumbnail_url = models.URLField(blank=True)
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="themes")
+    is_available = models.BooleanField(default=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Quote(models.Model):
+    """A price kept for a while, whatever becomes of the model's price meanwhile."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    model_id = models.UUIDField()
+    settings = models.JSONField()
+    credits = models.PositiveIntegerField()
+    price_usd = models.DecimalField(max_digits=10, decimal_places=4)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        # The sweep of expired ones.
+        indexes = [models.Index(fields=["expires_at"], name="quote_expiring")]
+
+    def __str__(self) -> str:
+        return f"{self.credits} credits"
+
+
+class JobStatus(models.TextChoices):
+    """What the user sees."""
+
+    PENDING = "pending"  # paid; no provider has it yet
+    PROCESSING = "processing"  # a provider has it
+    COMPLETED = "completed"  # its media is in our storage
+    FAILED = "failed"  # it will not be made; its credits are back
+    CANCELLED = "cancelled"  # the user took it back; so are its credits
+
+    @classmethod
+    def terminal(cls) -> list[JobStatus]:
+        return [cls.COMPLETED, cls.FAILED, cls.CANCELLED]
+
+
+class Stage(models.TextChoices):
+    """What has to happen next; the half line says what is true in the world until then."""
+
+    SUBMIT = "submit"  # no provider has heard of it
+    SENT = "sent"  # a submission has left or is leaving; whether it arrived is not known yet
+    QUEUED = "queued"  # the provider has it and has not begun
+    RUNNING = "running"  # the provider works on it
+    STORE = "store"  # the provider has finished; the result is to be fetched and kept
+    DONE = "done"  # nothing
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def owned_by(self, user_id: UUID) -> Self:
+        """The user's own: a stranger's job is not there, and neither is one deleted from
+        history."""
+        return self.filter(user_id=user_id, deleted_at=None)
+
+    def due(self, now: datetime, *, queue: str, stages: Iterable[Stage]) -> Self:
+        return self.filter(queue=queue, stage__in=list(stages), due_at__lte=now).order_by("due_at")
+
+
+class Job(models.Model):
+    """One generation that a user asked for and paid."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="jobs"
+    )
+    # No constraint in the database: every new job would lock the one catalogue row it names.
+    model = models.ForeignKey(Model, on_delete=models.DO_NOTHING, db_constraint=False)
+    theme_id = models.UUIDField(null=True, blank=True)
+    prompt = models.TextField(blank=True)
+    image_url = models.TextField(blank=True)
+    settings = models.JSONField(default=dict)
+    credits = models.PositiveIntegerField(help_text="What it was sold for.")
+    price_usd = models.DecimalField(max_digits=10, decimal_places=4)
+
+    status = models.CharField(max_length=10, choices=JobStatus.choices, default=JobStatus.PENDING)
+    stage = models.CharField(max_length=10, choices=Stage.choices, default=Stage.SUBMIT)
+    queue = models.CharField(max_length=10)
+    due_at = models.DateTimeField(null=True, blank=True)
+    leased_until = models.DateTimeField(null=True, blank=True)
+    deadline_at = models.DateTimeField(null=True, blank=True)
+    tries = models.PositiveIntegerField(default=0, help_text="In this stage.")
+    progress = models.PositiveSmallIntegerField(default=0)
+    queue_position = models.PositiveIntegerField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+
+    media_name = models.CharField(max_length=100, blank=True)
+    thumbnail_name = models.CharField(max_length=100, blank=True)
+    error_code = models.CharField(max_length=10, blank=True)
+    refund_entry = models.OneToOneField(
+        "credits.LedgerEntry", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            # No failed or cancelled job without its credits back.
+            models.CheckConstraint(
+                condition=~Q(status__in=[JobStatus.FAILED, JobStatus.CANCELLED])
+                | Q(refund_entry__isnull=False),
+                name="job_ended_without_video_is_refunded",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=JobStatus.COMPLETED)
+                | ~Q(media_name="")
+                | Q(deleted_at__isnull=False),
+                name="job_completed_has_media",
+            ),
+            # Nothing waits for ever: what is not done is due at some time.
+            models.CheckConstraint(
+                condition=Q(stage=Stage.DONE) | Q(due_at__isnull=False, deadline_at__isnull=False),
+                name="job_not_done_is_due",
+            ),
+        ]
+        indexes = [
+            # The claims: what is due, oldest first. Finished jobs are not in it.
+            models.Index(
+                fields=["queue", "stage", "due_at"],
+                condition=~Q(stage=Stage.DONE),
+                name="job_due",
+            ),
+            # A user's history, newest first: ids are time-ordered.
+            models.Index(
+                fields=["user", "-id"], condition=Q(deleted_at__isnull=True), name="job_history"
+            ),
+            # How long this model's recent jobs took.
+            models.Index(
+                fields=["model", "-completed_at"],
+                condition=Q(status=JobStatus.COMPLETED),
+                name="job_recent_by_model",
+            ),
+            # Cancellations that the provider has still to be told.
+            models.Index(
+                fields=["cancel_requested_at"],
+                condition=Q(cancel_requested_at__isnull=False) & ~Q(stage=Stage.DONE),
+                name="job_cancelling",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.status})"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in JobStatus.terminal()
+
+
+class RequestState(models.TextChoices):
+    SENDING = "sending"  # leaving or just left; a crash leaves it so, and it may have arrived
+    ACCEPTED = "accepted"  # the provider has it under provider_request_id
+    REFUSED = "refused"  # the provider refused it; nothing runs
+    UNKNOWN = "unknown"  # no answer: it may run
+    FINISHED = "finished"  # the provider made it
+    FAILED = "failed"  # the provider had it and will not make it
+
+
+def new_webhook_token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+class ProviderRequest(models.Model):
+    """One submission of one job to one provider, written before it leaves."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="requests")
+    route = models.ForeignKey(Route, on_delete=models.DO_NOTHING, db_constraint=False)
+    provider = models.CharField(max_length=20)
+    # In the webhook's URL: names this submission even when its answer never reached us.
+    webhook_token = models.CharField(max_length=40, unique=True, default=new_webhook_token)
+    state = models.CharField(
+        max_length=10, choices=RequestState.choices, default=RequestState.SENDING
+    )
+    provider_request_id = models.CharField(max_length=100, blank=True)
+    status_url = models.TextField(blank=True)
+    response_url = models.TextField(blank=True)
+    cancel_url = models.TextField(blank=True)
+    cost_usd = models.DecimalField(max_digits=10, decimal_places=4, default=Decimal(0))
+    error_type = models.CharField(max_length=80, blank=True)
+    error_detail = models.CharField(max_length=500, blank=True)
+    sent_at = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["provider", "provider_request_id"],
+                condition=~Q(provider_request_id=""),
+                name="request_one_per_provider_id",
+            ),
+            # Never two live submissions of one job.
+            models.UniqueConstraint(
+                fields=["job"],
+                condition=Q(state__in=[RequestState.SENDING, RequestState.ACCEPTED]),
+                name="request_one_live_per_job",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.provider_request_id or self.state}"
+
+
+class WebhookDelivery(models.Model):
+    """One genuine webhook call as it came in, stored before it is believed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    provider = models.CharField(max_length=20)
+    provider_request_id = models.CharField(max_length=100)
+    webhook_token = models.CharField(max_length=40, blank=True)
+    body = models.TextField()
+    received_at = models.DateTimeField(default=timezone.now, editable=False)
+    processed_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=80, blank=True)
+
+    class Meta:
+        verbose_name_plural = "webhook deliveries"
+        indexes = [
+            models.Index(
+                fields=["received_at"],
+                condition=Q(processed_at__isnull=True),
+                name="delivery_unprocessed",
+            ),
+            # The sweep of old ones.
+            models.Index(fields=["processed_at"], name="delivery_processed"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.provider_request_id}"

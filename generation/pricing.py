@@ -1,0 +1,64 @@
+"""What a request costs: pure functions over the catalogue, in Decimal from end to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from typing import Any
+
+from django.conf import settings
+
+from generation.models import CostUnit, PricingType
+
+# A duration price is the price of this many seconds.
+PRICED_SECONDS = 4
+
+
+@dataclass(frozen=True)
+class Price:
+    usd: Decimal
+    credits: int
+
+
+def price(
+    *,
+    pricing_type: str,
+    base_price_usd: Decimal,
+    multipliers: dict[str, dict[str, Any]],
+    chosen: dict[str, Any],
+) -> Price:
+    """The price of `chosen` settings; a value without a multiplier of its own counts as 1."""
+    usd = base_price_usd
+    if pricing_type == PricingType.DURATION:
+        usd = usd * Decimal(chosen["duration"]) / PRICED_SECONDS
+    elif pricing_type == PricingType.VARIABLE:
+        usd = _multiplied(usd, multipliers, chosen)
+    return Price(usd=usd, credits=to_credits(usd))
+
+
+def to_credits(usd: Decimal) -> int:
+    """Dollars as whole credits, rounded up: never less than 1."""
+    whole = (usd / Decimal(settings.CREDIT_PRICE_USD)).to_integral_value(rounding=ROUND_CEILING)
+    return max(int(whole), 1)
+
+
+def cost_usd(
+    *,
+    unit: str,
+    unit_cost_usd: Decimal,
+    multipliers: dict[str, dict[str, Any]],
+    chosen: dict[str, Any],
+) -> Decimal:
+    """What the provider takes from us for it."""
+    cost = _multiplied(unit_cost_usd, multipliers, chosen)
+    if unit == CostUnit.SECOND:
+        return cost * Decimal(chosen.get("duration", PRICED_SECONDS))
+    return cost
+
+
+def _multiplied(
+    usd: Decimal, multipliers: dict[str, dict[str, Any]], chosen: dict[str, Any]
+) -> Decimal:
+    for name, factors in multipliers.items():
+        usd *= Decimal(str(factors.get(str(chosen.get(name)), 1)))
+    return usd

@@ -1,0 +1,154 @@
+"""What every provider of generated media must be able to do, and the answers it may give.
+
+An adapter speaks the provider's wire form and nothing else: it writes no rows and decides nothing
+about jobs or money. It never raises for what the outside does; what it cannot read is Unknown, and
+Unknown is never a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from rendio.common.errors import Code
+
+
+class Reason(Enum):
+    """Why a job will not be made."""
+
+    REJECTED = "rejected"  # the provider refused this input
+    PROVIDER_ERROR = "provider error"  # it broke over there, or brought nothing usable
+    TIMEOUT = "timeout"
+    NOT_STORED = "not stored"  # our own storage failed
+    CANCELLED = "cancelled"  # as we had asked
+
+    @property
+    def code(self) -> Code:
+        """What the job's owner sees."""
+        return {
+            Reason.REJECTED: Code.PROVIDER_REJECTED,
+            Reason.TIMEOUT: Code.PROVIDER_TIMEOUT,
+            Reason.NOT_STORED: Code.STORAGE_ERROR,
+        }.get(self, Code.PROVIDER_UNAVAILABLE)
+
+
+@dataclass(frozen=True)
+class Handle:
+    """How a provider knows one submission of ours. URLs are the provider's own, followed as
+    given."""
+
+    request_id: str
+    status_url: str
+    response_url: str
+    cancel_url: str
+
+
+# --- Answers to submit ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Accepted:
+    handle: Handle
+    queue_position: int | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The provider refused this input; nothing runs, and asking again would not help."""
+
+    reason: Reason
+    error_type: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Later:
+    """Nothing runs, and it is not the input's fault: ask again after some seconds."""
+
+    retry_after_seconds: int
+    error_type: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """No answer that we can read. After a submit: it may run."""
+
+    detail: str
+
+
+# --- Answers to a look at the status, and to fetching the result ---------------------------------
+
+
+@dataclass(frozen=True)
+class Running:
+    """`began` is False while it waits in the provider's queue; `progress` is 0-100 or None."""
+
+    began: bool
+    progress: int | None = None
+    queue_position: int | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """Finished, well or not: fetching the result tells."""
+
+
+@dataclass(frozen=True)
+class Media:
+    """The result. `kind` is "video" or "image"."""
+
+    url: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    reason: Reason
+    error_type: str
+    detail: str
+
+
+class CancelAnswer(Enum):
+    ASKED = "asked"  # it may still finish: the status tells
+    TOO_LATE = "too late"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class WebhookEvent:
+    """What a genuine webhook says. Only a hint: the result is taken from the provider itself."""
+
+    request_id: str
+
+
+class BadSignature(Exception):
+    """The webhook is not the provider's, or not for us."""
+
+
+class Provider(Protocol):
+    name: str
+
+    @property
+    def media_hosts(self) -> list[str]:
+        """Where its results may be fetched from: host names, or *.domain."""
+
+    def submit(self, *, model_id: str, body: dict[str, Any], webhook_url: str) -> Submission:
+        """Hand one job over, with exactly one request: never repeated, whatever happens."""
+
+    def status(self, handle: Handle) -> Running | Done | Unknown: ...
+
+    def result(self, handle: Handle) -> Media | Failed | Running | Unknown: ...
+
+    def cancel(self, handle: Handle) -> CancelAnswer: ...
+
+    def handle_for(self, *, model_id: str, request_id: str) -> Handle:
+        """The handle of a submission whose answer was lost, once a webhook has told its id."""
+
+    def verify_webhook(self, *, headers: Mapping[str, str], body: bytes) -> WebhookEvent:
+        """Raises BadSignature; http.NotSent or NoAnswer where the provider's keys cannot be had."""
+
+
+Submission = Accepted | Refused | Later | Unknown

@@ -1,0 +1,59 @@
+"""Jobs in the words of the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from generation import media, queries
+from generation.models import Job
+from rendio.common.errors import Code, describe
+from rendio.common.times import iso
+
+POLL_FIRST_SECONDS, POLL_LONGEST_SECONDS = 2, 30
+
+
+def job_status(job: Job, *, now: datetime) -> dict[str, Any]:
+    """The answer of get-video-status."""
+    eta = queries.eta(job, now=now)
+    return {
+        "job_id": job.id,
+        "status": job.status,
+        "progress": job.progress,
+        "queue_position": queries.queue_position(job),
+        "eta_seconds": {"low": eta.low, "high": eta.high} if eta else None,
+        "video_url": media.url_for(job.media_name),
+        "thumbnail_url": media.url_for(job.thumbnail_name),
+        "credits_used": job.credits,
+        "refunded": job.refund_entry_id is not None,
+        "error": _error(job),
+        "poll_after_seconds": poll_after(job, now=now),
+        "created_at": iso(job.created_at),
+        "completed_at": iso(job.completed_at),
+    }
+
+
+def job_in_history(job: Job) -> dict[str, Any]:
+    """One job of get-video-jobs."""
+    return {
+        "job_id": job.id,
+        "prompt": job.prompt,
+        "model_name": job.model.name,
+        "credits_used": job.credits,
+        "status": job.status,
+        "video_url": media.url_for(job.media_name),
+        "thumbnail_url": media.url_for(job.thumbnail_name),
+        "created_at": iso(job.created_at),
+        "completed_at": iso(job.completed_at),
+        "error": _error(job),
+    }
+
+
+def poll_after(job: Job, *, now: datetime) -> int:
+    """When to ask again: a sixth of the job's age, from 2 to 30 seconds."""
+    age = (now - job.created_at).total_seconds()
+    return int(min(max(age / 6, POLL_FIRST_SECONDS), POLL_LONGEST_SECONDS))
+
+
+def _error(job: Job) -> dict[str, Any] | None:
+    return describe(Code.by_code(job.error_code)) if job.error_code else None

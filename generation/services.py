@@ -1,0 +1,178 @@
+"""What a user does with generations: ask the price, order, cancel, delete."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import OperationalError, transaction
+from psycopg.errors import LockNotAvailable
+
+from credits import idempotency
+from credits import services as credit_services
+from credits.idempotency import Answer, Attempt
+from generation import catalogue
+from generation.errors import InvalidState
+from generation.lifecycle import cancel as cancelling
+from generation.lifecycle import settle
+from generation.models import Job, JobStatus, Quote, Stage
+from generation.orders import Order, read_order
+from rendio.common import nudge
+from rendio.common.errors import InvalidInput, NotFound, Refusal, RequestInProgress
+from rendio.common.ids import uuid7
+
+logger = structlog.get_logger(__name__)
+
+
+def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quote:
+    """Price the body of a generate-video and keep the price for QUOTE_SECONDS."""
+    order = read_order(body, catalogue.current())
+    return Quote.objects.create(
+        user_id=user_id,
+        model_id=order.model.id,
+        settings=order.settings,
+        credits=order.price.credits,
+        price_usd=order.price.usd,
+        expires_at=now + timedelta(seconds=settings.QUOTE_SECONDS),
+    )
+
+
+def generate(*, attempt: Attempt, body: dict[str, Any], now: datetime) -> Answer:
+    """Charge and enqueue one job, or replay the answer to an earlier request with the same key.
+
+    Opens one transaction of its own: charge, entry, job and the answer for replay, or nothing.
+    Whatever would be refused now (the model is gone, the wallet empty), a replay is answered all
+    the same.
+    """
+    try:
+        order = read_order(body, catalogue.current())
+        return _order(attempt, order, now=now)
+    except (Refusal, _Answered) as refusal:
+        if answer := idempotency.find_answer(attempt, now=now):
+            logger.info("idempotent_replay", operation=attempt.operation)
+            return answer
+        if isinstance(refusal, _Answered):
+            raise RequestInProgress from None
+        if isinstance(refusal, credit_services.InsufficientCredits):
+            logger.info("generate_video_insufficient_credits", **refusal.details)
+        raise
+    except OperationalError as error:
+        # The wallet stayed locked for longer than we wait: the first request is still running.
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise RequestInProgress from None
+        raise
+
+
+class _Answered(Exception):
+    """There is an answer to this attempt already; the transaction that found out is rolled back."""
+
+
+def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
+    """Six trips to the database, transaction control included; a test counts them."""
+    job_id = uuid7()
+    with transaction.atomic(durable=True):
+        wallet = credit_services.lock_wallet(user_id=attempt.user_id)
+        credits, price_usd = _agreed_price(order, attempt.user_id, now=now)
+        answer = Answer(
+            200,
+            {
+                "job_id": str(job_id),
+                "status": JobStatus.PENDING.value,
+                "credits_used": credits,
+                "credits_remaining": wallet.balance - credits,
+            },
+        )
+        # The key before the balance: it may be this attempt's first run that emptied the wallet.
+        if not idempotency.keep_answer(attempt, answer, now=now):
+            raise _Answered
+        credit_services.charge(wallet=wallet, amount=credits, job_id=job_id, now=now)
+        Job.objects.create(
+            id=job_id,
+            user_id=attempt.user_id,
+            model_id=order.model.id,
+            theme_id=order.theme_id,
+            prompt=order.prompt,
+            image_url=order.image_url,
+            settings=order.settings,
+            credits=credits,
+            price_usd=price_usd,
+            queue=order.model.queue,
+            due_at=now,
+            deadline_at=now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS),
+            created_at=now,
+        )
+        nudge.after_commit("generation.submit_due", queue=order.model.queue, with_queue=True)
+    logger.info("video_generation_started", job_id=str(job_id), credits=credits)
+    return answer
+
+
+def _agreed_price(order: Order, user_id: UUID, *, now: datetime) -> tuple[int, Any]:
+    """The order's price, or the quote's that it names: (credits, dollars)."""
+    if order.quote_id is None:
+        return order.price.credits, order.price.usd
+    quoted = Quote.objects.filter(id=order.quote_id, user_id=user_id).first()
+    if quoted is None:
+        raise NotFound
+    if quoted.expires_at <= now:
+        raise InvalidInput(fields={"quote_id": ["This quote has expired."]})
+    if (quoted.model_id, quoted.settings) != (order.model.id, order.settings):
+        raise InvalidInput(fields={"quote_id": ["This quote was for another model or settings."]})
+    return quoted.credits, quoted.price_usd
+
+
+def get_job(*, user_id: UUID, job_id: UUID) -> Job:
+    """The user's own job. Raises NotFound, for a stranger's too."""
+    job = Job.objects.owned_by(user_id).filter(id=job_id).first()
+    if job is None:
+        raise NotFound
+    return job
+
+
+def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime) -> Job:
+    """Take a job back. Cancelled and refunded at once where no provider has it; else the provider
+    is asked, here and, if it does not answer, by the workers. Opens transactions of its own.
+
+    Returns the job as it is then. Raises NotFound, InvalidState for one that has ended.
+    """
+    job = get_job(user_id=user_id, job_id=job_id)
+    if job.status == JobStatus.CANCELLED:
+        return job
+    if job.is_terminal or job.stage == Stage.STORE:
+        raise InvalidState
+    if not (job.stage == Stage.SUBMIT and settle.cancel_unsent(job, now=now)):
+        Job.objects.filter(id=job.id, status__in=[JobStatus.PENDING, JobStatus.PROCESSING]).update(
+            cancel_requested_at=now
+        )
+        job.refresh_from_db()
+        cancelling.cancel([job], now=now)
+        nudge.after_commit("generation.cancel_due", queue="high")
+    return get_job(user_id=user_id, job_id=job_id)
+
+
+def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
+    """Take an ended job out of history and its media out of storage; its entries stay in the
+    ledger.
+
+    Opens its own transaction. Raises NotFound, InvalidState while it runs.
+    """
+    with transaction.atomic(durable=True):
+        job = (
+            Job.objects.owned_by(user_id).select_for_update(of=("self",)).filter(id=job_id).first()
+        )
+        if job is None:
+            raise NotFound
+        if not job.is_terminal:
+            raise InvalidState
+        names = [job.media_name, job.thumbnail_name]
+        job.deleted_at = now
+        job.prompt = job.image_url = job.media_name = job.thumbnail_name = ""
+        job.save(
+            update_fields=["deleted_at", "prompt", "image_url", "media_name", "thumbnail_name"]
+        )
+        # Files first, commit last: a crash between leaves a job that can be deleted again.
+        for name in filter(None, names):
+            default_storage.delete(name)

@@ -1,0 +1,54 @@
+"""Celery's way into the life of a job: each task looks at what is due, and says so again if there
+is more.
+
+At least once; a lost, doubled or late message changes nothing (see generation.lifecycle).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from celery import shared_task
+from django.utils import timezone
+
+from generation.lifecycle import cancel, deliveries, poll, store, submit
+from generation.lifecycle import sweep as sweeping
+
+# A full batch means that more may wait: look on at once, but let other tasks have their turn.
+ROUNDS = 20
+
+
+def _until_done(look: Callable[[], int], *, batch: int) -> None:
+    for _ in range(ROUNDS):
+        if look() < batch:
+            return
+
+
+@shared_task(name="generation.submit_due")
+def submit_due(*, queue: str) -> None:
+    _until_done(lambda: submit.submit_due(queue=queue, now=timezone.now()), batch=submit.BATCH)
+
+
+@shared_task(name="generation.poll_due")
+def poll_due(*, queue: str) -> None:
+    _until_done(lambda: poll.poll_due(queue=queue, now=timezone.now()), batch=poll.BATCH)
+
+
+@shared_task(name="generation.store_due")
+def store_due(*, queue: str) -> None:
+    _until_done(lambda: store.store_due(queue=queue, now=timezone.now()), batch=store.BATCH)
+
+
+@shared_task(name="generation.apply_deliveries")
+def apply_deliveries() -> None:
+    _until_done(lambda: deliveries.apply_due(now=timezone.now()), batch=deliveries.BATCH)
+
+
+@shared_task(name="generation.cancel_due")
+def cancel_due() -> None:
+    cancel.cancel_due(now=timezone.now())
+
+
+@shared_task(name="generation.sweep")
+def sweep() -> None:
+    sweeping.sweep(now=timezone.now())

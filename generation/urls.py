@@ -1,0 +1,16 @@
+from django.urls import path
+
+from generation import api
+
+urlpatterns = [
+    path("get-models", api.GetModels.as_view()),
+    path("get-themes", api.GetThemes.as_view()),
+    path("quote-video", api.QuoteVideo.as_view()),
+    path("generate-video", api.GenerateVideo.as_view()),
+    path("get-video-status", api.GetVideoStatus.as_view()),
+    path("get-video-jobs", api.GetVideoJobs.as_view()),
+    path("cancel-video-job", api.CancelVideoJob.as_view()),
+    path("delete-video-job", api.DeleteVideoJob.as_view()),
+]
+webhooks = [path("<str:provider>", api.provider_webhook)]
+media = [path("<str:token>", api.serve_media)]
