@@ -1,26 +1,29 @@
 """Settings, all from the environment. `.env.example` lists every variable with its default.
 
 In development everything outside is the sandbox at SANDBOX_URL; production differs by base URLs and
-secrets alone. What production may not start with is refused by `rendio.checks`.
+secrets alone. The end refuses what production must not start with (rendio.production).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import os
 from pathlib import Path
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from rendio import production
 from rendio.common import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-env.escape_proxy = True
 if (BASE_DIR / ".env").exists():
-    env.read_env(str(BASE_DIR / ".env"))
+    environ.Env.read_env(str(BASE_DIR / ".env"))
+env = environ.Env()
+# A variable that is set to nothing, as env files and compose files like to have it, is not set.
+env.ENVIRON = {name: value for name, value in os.environ.items() if value.strip()}
 
 
 def integer(name: str, default: int, *, at_least: int = 0) -> int:
@@ -319,3 +322,6 @@ UNFOLD = {
     "SITE_SYMBOL": "movie",
     "ENVIRONMENT": "adminops.admin.environment_label",
 }
+
+if PRODUCTION and (problems := production.problems(globals(), os.environ)):
+    raise ImproperlyConfigured("Rendio does not start in production:\n  " + "\n  ".join(problems))

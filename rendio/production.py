@@ -1,0 +1,47 @@
+"""What production must not start with: each problem names the variable that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SHORTEST_SECRET = 32
+# Setting → the environment variable that it is read from.
+NEEDED = {
+    "FAL_KEY": "FAL_KEY",
+    "FAL_USER_ID": "FAL_USER_ID",
+    "APPLE_TEAM_ID": "APPLE_TEAM_ID",
+    "DEVICECHECK_KEY_ID": "DEVICECHECK_KEY_ID",
+    "DEVICECHECK_PRIVATE_KEY": "DEVICECHECK_PRIVATE_KEY",
+    "ALLOWED_HOSTS": "ALLOWED_HOSTS",
+}
+OUTSIDE = ("FAL_QUEUE_URL", "FAL_JWKS_URL", "DEVICECHECK_URL", "PUBLIC_URL")
+
+
+def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
+    """All that is wrong with these settings for production, in words; empty when it may start."""
+    found = [f"{variable} is missing." for name, variable in NEEDED.items() if not settings[name]]
+    insecure = settings["INSECURE_SECRET"]
+    if settings["SECRET_KEY"] == insecure or len(settings["SECRET_KEY"]) < SHORTEST_SECRET:
+        found.append(f"SECRET_KEY is missing or shorter than {SHORTEST_SECRET} characters.")
+    if insecure in settings["SESSION_SIGNING_KEYS"].values():
+        found.append("SESSION_SIGNING_KEYS is missing.")
+    found += [
+        f"{variable} is missing."
+        for variable in ("DATABASE_URL", "REDIS_URL")
+        if not environment.get(variable)
+    ]
+    if settings["DEBUG"]:
+        found.append("DEBUG is on.")
+    if "*" in settings["ALLOWED_HOSTS"]:
+        found.append("ALLOWED_HOSTS lets every host in.")
+    if settings["SANDBOX_URL"]:
+        found.append("SANDBOX_URL is set: the sandbox is for development.")
+    if embedded := environment.get("RENDIO_EMBEDDED"):
+        found.append(f"DATABASE_URL and REDIS_URL: {embedded} embedded; set both to real servers.")
+    found += [
+        f"{name} is not an https address."
+        for name in OUTSIDE
+        if not settings[name].startswith("https://")
+    ]
+    return found

@@ -1,0 +1,81 @@
+"""What production refuses to start with: a real start of manage.py in that environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = (ROOT / "rendio" / "settings.py").read_text()
+
+SOUND = {
+    "ENVIRONMENT": "production",
+    "SECRET_KEY": "k" * 50,
+    "SESSION_SIGNING_KEYS": f"k1:{'s' * 40}",
+    "DATABASE_URL": "postgresql://rendio:x@db.internal:5432/rendio",
+    "REDIS_URL": "redis://redis.internal:6379/0",
+    "ALLOWED_HOSTS": "api.example.com",
+    "PUBLIC_URL": "https://api.example.com",
+    "FAL_KEY": "id:secret",
+    "FAL_USER_ID": "us",
+    "APPLE_TEAM_ID": "TEAM123456",
+    "DEVICECHECK_KEY_ID": "KEY1234567",
+    "DEVICECHECK_PRIVATE_KEY": "-----BEGIN PRIVATE KEY-----",
+}
+
+
+def start(**changes: str | None) -> subprocess.CompletedProcess[str]:
+    variables = {**SOUND, "PATH": os.environ["PATH"], **changes}
+    return subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        env={name: value for name, value in variables.items() if value is not None},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_production_starts_with_everything_it_needs():
+    started = start()
+
+    assert started.returncode == 0, started.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        *[(name, None) for name in SOUND if name not in {"ENVIRONMENT", "PUBLIC_URL"}],
+        ("PUBLIC_URL", "http://api.example.com"),
+        ("SECRET_KEY", "short"),
+        ("DEBUG", "true"),
+        ("ALLOWED_HOSTS", "*"),
+        ("SANDBOX_URL", "http://127.0.0.1:9000"),
+        ("FAL_QUEUE_URL", "http://127.0.0.1:9000/fal/queue"),
+        ("DEVICECHECK_URL", "http://127.0.0.1:9000/apple/devicecheck/v1"),
+        ("RENDIO_EMBEDDED", "postgresql"),
+        ("JOB_RUN_DEADLINE_SECONDS", "soon"),
+        ("RATE_LIMIT_GENERATION_PER_HOUR", "-1"),
+    ],
+)
+def test_production_refuses_to_start_and_names_the_variable(variable, value):
+    refused = start(**{variable: value})
+
+    assert refused.returncode != 0
+    named = "DATABASE_URL" if variable == "RENDIO_EMBEDDED" else variable
+    assert named in refused.stderr.splitlines()[-1] or f"  {named}" in refused.stderr
+
+
+def test_every_variable_that_is_read_stands_in_the_example():
+    example = (ROOT / ".env.example").read_text()
+    read = set(re.findall(r'"([A-Z][A-Z0-9_]{3,})", (?:default|\d)', SETTINGS))
+    read |= set(
+        re.findall(r'(?:env\.\w+|pem|signing_keys|optional_integer)\(\s*"([A-Z0-9_]+)"', SETTINGS)
+    )
+
+    assert len(read) > 50
+    assert {name for name in read if f"#{name}=" not in example} == set()
