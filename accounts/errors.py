@@ -1,0 +1,32 @@
+"""What identity refuses."""
+
+from __future__ import annotations
+
+from credits.errors import AccountSuspended
+from rendio.common.errors import Code, Forbidden, InvalidInput, Refusal, Unauthorized
+
+__all__ = [
+    "AccountSuspended",
+    "AppleOutcomeUnknown",
+    "Forbidden",
+    "IdentityServiceUnavailable",
+    "InvalidDevice",
+    "InvalidInput",
+    "Unauthorized",
+]
+
+
+class InvalidDevice(Refusal):
+    """Apple does not vouch for the device token."""
+
+    code = Code.INVALID_DEVICE
+
+
+class IdentityServiceUnavailable(Refusal):
+    """Apple was not reached, or would not answer now; nothing has changed there."""
+
+    code = Code.IDENTITY_SERVICE_UNAVAILABLE
+
+
+class AppleOutcomeUnknown(IdentityServiceUnavailable):
+    """The same to the client, but what we asked for may have been done."""

@@ -1,0 +1,247 @@
+"""Who people are: users, their devices, their sessions, and who has had the welcome credits.
+
+Only accounts.services writes here.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
+
+from rendio.common.ids import uuid7
+
+
+class Tier(models.TextChoices):
+    FREE = "free"
+    PREMIUM = "premium"
+
+
+class Language(models.TextChoices):
+    ENGLISH = "en"
+    TURKISH = "tr"
+    SPANISH = "es"
+
+
+class ThemePreference(models.TextChoices):
+    SYSTEM = "system"
+    LIGHT = "light"
+    DARK = "dark"
+
+
+class RevokedReason(models.TextChoices):
+    """Why a session ended before its time."""
+
+    LOGOUT = "logout"
+    REUSE = "reuse"  # an old refresh token came again: somebody else may hold one
+    BAN = "ban"
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_guest(self, *, now: datetime) -> User:
+        """Somebody of whom we know a device and nothing else."""
+        user = self.model(is_guest=True, created_at=now)
+        user.set_unusable_password()
+        user.save(using=self._db)
+        return user
+
+    def create_user(
+        self, username: str, email: str | None = None, password: str | None = None, **fields: Any
+    ) -> User:
+        """Somebody who signs in with name and password, which only staff do."""
+        if not username:
+            raise ValueError("A username is needed.")
+        user = self.model(
+            username=self.model.normalize_username(username),
+            email=self.normalize_email(email) or None,
+            is_guest=False,
+            **fields,
+        )
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(
+        self, username: str, email: str | None = None, password: str | None = None, **fields: Any
+    ) -> User:
+        return self.create_user(
+            username, email, password, is_staff=True, is_superuser=True, **fields
+        )
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person, a guest or a member of staff. Rows stay: the money record points here."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    username = models.CharField(max_length=150, unique=True, null=True, blank=True)
+    email = models.EmailField(null=True, blank=True)  # noqa: DJ001
+    is_guest = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False)
+    tier = models.CharField(max_length=10, choices=Tier.choices, default=Tier.FREE)
+    language = models.CharField(max_length=5, choices=Language.choices, default=Language.ENGLISH)
+    theme_preference = models.CharField(
+        max_length=10, choices=ThemePreference.choices, default=ThemePreference.SYSTEM
+    )
+    tos_version = models.CharField(  # noqa: DJ001
+        max_length=32, null=True, blank=True, help_text="The terms that were accepted, if any."
+    )
+    welcomed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the welcome credits were given to this user."
+    )
+    suspended_at = models.DateTimeField(null=True, blank=True)
+    suspended_reason = models.TextField(blank=True, default="")
+    closed_at = models.DateTimeField(
+        null=True, blank=True, help_text="Left for good: deleted, or a guest that was merged."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    USERNAME_FIELD = "username"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(is_staff=False) | Q(username__isnull=False),
+                name="accounts_staff_sign_in_by_name",
+            ),
+        ]
+        indexes = [
+            # Support's lists: newest first, and whoever is banned.
+            models.Index(F("created_at").desc(), name="accounts_user_newest"),
+            models.Index(
+                "suspended_at",
+                condition=Q(suspended_at__isnull=False),
+                name="accounts_user_suspended",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.username or str(self.id)
+
+    @property
+    def is_active(self) -> bool:  # type: ignore[override]
+        """Whether Django lets the user sign in."""
+        return self.suspended_at is None and self.closed_at is None
+
+
+class Device(models.Model):
+    """An installation of the app, and whose it is now. A person may have several."""
+
+    # The phone's own name for the installation; a reinstall brings a new one.
+    device_id = models.UUIDField(primary_key=True)
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="devices")
+    created_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return str(self.device_id)
+
+
+class WelcomeClaimQuerySet(models.QuerySet["WelcomeClaim"]):
+    def about(self, *, device_id: UUID, token_hash: str) -> WelcomeClaimQuerySet:
+        """The claims of this installation or of this very token, in the order to lock them."""
+        return self.filter(Q(device_id=device_id) | Q(token_hash=token_hash)).order_by("token_hash")
+
+    def decided(self) -> WelcomeClaimQuerySet:
+        """Those whose credits were given, or whose installation has its user.
+
+        The latter were decided with that user: what a parallel call left behind earns nothing more.
+        """
+        has_user = Exists(Device.objects.filter(device_id=OuterRef("device_id")))
+        return self.filter(Q(granted_at__isnull=False) | has_user)
+
+
+class WelcomeClaim(models.Model):
+    """Written before Apple is told that a device has had its welcome, and never deleted.
+
+    Apple's bit alone cannot tell whether we gave the credits or died between the bit and our
+    commit. With this row we know that the bit may be ours, and go on where we stopped.
+    """
+
+    # SHA-256 of Apple's device token: one token is one piece of hardware, whatever device_id it
+    # comes with.
+    token_hash = models.CharField(max_length=64, primary_key=True)
+    device_id = models.UUIDField()
+    started_at = models.DateTimeField()
+    # How many of our calls that set the bit may have had their effect. With 0 a bit that is set was
+    # set by another claim, which gave the credits or will.
+    updates_in_doubt = models.PositiveIntegerField(default=0)
+    granted_at = models.DateTimeField(null=True)
+    user = models.ForeignKey(
+        User, null=True, on_delete=models.SET_NULL, related_name="welcome_claims"
+    )
+
+    objects = WelcomeClaimQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(granted_at__isnull=False) | Q(user__isnull=True),
+                name="accounts_claim_has_no_user_before_its_grant",
+            ),
+        ]
+        indexes = [
+            # A retry of the same installation brings a new token.
+            models.Index("device_id", name="accounts_claim_device"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.device_id} {self.started_at:%Y-%m-%d}"
+
+
+class Session(models.Model):
+    """One sign-in and all refresh tokens that follow from it.
+
+    One row for all of them: its lock orders refreshes, and revoking the family is one update.
+    Tokens are stored as SHA-256 only.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
+    device = models.ForeignKey(
+        Device, null=True, on_delete=models.SET_NULL, related_name="sessions"
+    )
+    refresh_hash = models.CharField(max_length=64)
+    # The token that the last rotation replaced. For the grace it may come again: its answer was
+    # lost.
+    previous_hash = models.CharField(max_length=64, blank=True, default="")
+    # Successors that were handed out within a grace and then replaced unused: {hash: epoch
+    # seconds}.
+    superseded_hashes = models.JSONField(default=dict)
+    generation = models.PositiveIntegerField(default=1)
+    rotated_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    last_used_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    revoked_reason = models.CharField(
+        max_length=10, choices=RevokedReason.choices, blank=True, default=""
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(revoked_at__isnull=True) | ~Q(revoked_reason=""),
+                name="accounts_revocation_has_its_reason",
+            ),
+        ]
+        indexes = [
+            # Every process asks every few seconds who was revoked lately; the sweep asks too.
+            models.Index(
+                "revoked_at", condition=Q(revoked_at__isnull=False), name="accounts_session_revoked"
+            ),
+            # The sweep's other question.
+            models.Index("expires_at", name="accounts_session_expires"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)

@@ -1,0 +1,115 @@
+"""Sessions whose access tokens no longer count, although their signature still holds.
+
+Each process keeps the ids of the sessions revoked within an access token's lifetime, and reads the
+new ones from PostgreSQL every settings.REVOCATION_REFRESH_SECONDS. So a request asks nobody, and a
+logout or a ban ends access on every process within that time, Redis or not. A process that cannot
+reach PostgreSQL may be late; it cannot serve much either.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import Error as DatabaseFailure
+from django.db import connection, transaction
+from django.utils import timezone
+
+from accounts.models import Session
+
+logger = structlog.get_logger(__name__)
+
+# A transaction that revokes sets its time before it commits, and clocks differ: read that far back
+# again.
+OVERLAP = timedelta(seconds=60)
+FIRST_READ_SECONDS = 10
+
+
+class RevokedSessions:
+    """The set, and the thread that keeps it. Reading needs no lock: a dict's lookup is atomic."""
+
+    def __init__(self) -> None:
+        self._revoked_at: dict[UUID, datetime] = {}
+        self._read_until: datetime | None = None
+        self._stopped = threading.Event()
+        self._first_read = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __contains__(self, session_id: UUID) -> bool:
+        return session_id in self._revoked_at
+
+    def add(self, session_ids: Iterable[UUID], *, revoked_at: datetime) -> None:
+        for session_id in session_ids:
+            self._revoked_at[session_id] = revoked_at
+
+    def refresh(self, *, now: datetime) -> None:
+        """Read what was revoked since the last time, and forget what has expired anyway."""
+        oldest = now - timedelta(seconds=settings.ACCESS_TOKEN_SECONDS) - OVERLAP
+        since = max(oldest, self._read_until - OVERLAP) if self._read_until else oldest
+        revoked = Session.objects.filter(revoked_at__gte=since).values_list("id", "revoked_at")
+        self._revoked_at.update(dict(revoked))  # type: ignore[arg-type]
+        self._read_until = now
+        for session_id, revoked_at in list(self._revoked_at.items()):
+            if revoked_at < oldest:
+                del self._revoked_at[session_id]
+
+    def start(self) -> None:
+        """Read in a thread until the process ends or `stop`; returns after the first time."""
+        if self._thread is not None:
+            return
+        self._stopped.clear()
+        self._first_read.clear()
+        self._thread = threading.Thread(target=self._keep_fresh, name="revocations", daemon=True)
+        self._thread.start()
+        # A process without its database starts nevertheless, and says at /readyz what is missing.
+        self._first_read.wait(timeout=FIRST_READ_SECONDS)
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """End the thread; its connection is closed with it."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2)
+            self._thread = None
+
+    def _keep_fresh(self) -> None:
+        try:
+            self._try_to_refresh()
+            self._first_read.set()
+            while not self._stopped.wait(settings.REVOCATION_REFRESH_SECONDS):
+                self._try_to_refresh()
+        finally:
+            connection.close()
+
+    def _try_to_refresh(self) -> None:
+        try:
+            self.refresh(now=timezone.now())
+        except DatabaseFailure as error:
+            logger.warning("revocations_not_read", error=type(error).__name__)
+            connection.close()
+
+
+_revoked = RevokedSessions()
+
+
+def start() -> None:
+    """For processes that serve requests; call it once in each, after they have forked."""
+    _revoked.start()
+
+
+def stop() -> None:
+    _revoked.stop()
+
+
+def is_revoked(session_id: UUID) -> bool:
+    return session_id in _revoked
+
+
+def announce(session_ids: list[UUID], *, revoked_at: datetime) -> None:
+    """Make revocations count in this process once the caller's transaction commits."""
+    transaction.on_commit(lambda: _revoked.add(session_ids, revoked_at=revoked_at))

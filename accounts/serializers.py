@@ -1,0 +1,85 @@
+"""Bodies in, bodies out. Fields that we do not know are left alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID
+
+from rest_framework import serializers
+
+from accounts.models import Language, ThemePreference
+from accounts.queries import Profile
+from accounts.services import IssuedSession
+from rendio.common.times import iso
+
+MAX_DEVICE_TOKEN = 8192
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+
+
+class TextUUIDField(serializers.UUIDField):
+    """A UUID as text; REST framework's own also takes numbers."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str):
+            self.fail("invalid", value=data)
+        return super().to_internal_value(data)
+
+
+class StrictCharField(serializers.CharField):
+    """A text; REST framework's own also takes numbers."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class DeviceCheckBody(serializers.Serializer):
+    device_id = TextUUIDField()
+    device_token = StrictCharField(max_length=MAX_DEVICE_TOKEN)
+
+    def validate_device_token(self, value: str) -> str:
+        """As Apple wants it: base64. Phones send base64url too, and leave the padding away."""
+        if not _BASE64.fullmatch(value):
+            raise serializers.ValidationError("Must be base64 or base64url.")
+        token = value.rstrip("=").replace("-", "+").replace("_", "/")
+        return token + "=" * (-len(token) % 4)
+
+
+class RefreshTokenBody(serializers.Serializer):
+    refresh_token = StrictCharField(max_length=512)
+
+
+class ProfileBody(serializers.Serializer):
+    language = serializers.ChoiceField(choices=Language.choices, required=False)
+    theme_preference = serializers.ChoiceField(choices=ThemePreference.choices, required=False)
+    tos_version = StrictCharField(max_length=32, required=False)
+
+
+def session_json(session: IssuedSession) -> dict[str, Any]:
+    return {
+        "access_token": session.access_token,
+        "refresh_token": session.refresh_token,
+        "token_type": "bearer",
+        "expires_in": session.expires_in_seconds,
+    }
+
+
+def profile_json(profile: Profile) -> dict[str, Any]:
+    user = profile.user
+    return {
+        "id": user.id,
+        "email": user.email,
+        "is_guest": user.is_guest,
+        "tier": user.tier,
+        "credits_remaining": profile.balance.balance,
+        "credits_total": profile.balance.lifetime_total,
+        "initial_grant_claimed": user.welcomed_at is not None,
+        "language": user.language,
+        "theme_preference": user.theme_preference,
+        "is_admin": user.is_staff,
+        "tos_version": user.tos_version,
+        "created_at": iso(user.created_at),
+        "updated_at": iso(user.updated_at),
+    }

@@ -1,0 +1,203 @@
+"""Device check: from Apple's word about a phone to a user with a session.
+
+The welcome credits are given once per piece of hardware, whatever is reinstalled, retried or dies
+half way: never twice, and never lost. Apple's bit and our commit cannot be one transaction, so the
+order is
+
+    1. ask Apple for the bits                           nothing of ours has changed
+    2. commit a WelcomeClaim                            "the bit may be ours from here on"
+    3. set Apple's bit                                  repeated by every retry
+    4. commit user, wallet, grant, device and session   the claim is spent in this transaction
+
+A crash after 2 or 3 leaves an open claim, and the retry goes on from it even if it then reads the
+bit as set. What stays possible: hardware that sends two different tokens under two device_ids in
+the same instant is seen as new twice (Apple offers no compare-and-set), and a phone that is wiped
+between our crash and its retry has lost its claim, since nothing then tells that it is the same
+phone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from accounts import devicecheck
+from accounts.devicecheck import Bits
+from accounts.errors import (
+    AccountSuspended,
+    AppleOutcomeUnknown,
+    IdentityServiceUnavailable,
+    InvalidDevice,
+    Unauthorized,
+)
+from accounts.models import Device, User, WelcomeClaim
+from accounts.services.sessions import IssuedSession, open_session
+from credits import services as credit_services
+from rendio.common.errors import Refusal
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class CheckedDevice:
+    user_id: UUID
+    is_new: bool
+    is_guest: bool
+    credits_remaining: int
+    session: IssuedSession
+
+
+def check_device(*, device_id: UUID, device_token: str, now: datetime) -> CheckedDevice:
+    """Sign the device's user in; a device that we have not seen gets a guest.
+
+    Calls Apple, so it must not run inside a transaction. Raises InvalidDevice,
+    IdentityServiceUnavailable (nothing is lost, the phone tries again), AccountSuspended.
+    """
+    try:
+        bits = devicecheck.query_bits(device_token)
+        claimed = claim_welcome(
+            device_id=device_id, device_token=device_token, had_welcome=bits.bit0, now=now
+        )
+        if claimed:
+            mark_welcomed(device_token=device_token, bits=bits)
+        checked = settle(
+            device_id=device_id, device_token=device_token, may_welcome=claimed, now=now
+        )
+    except Refusal as refusal:
+        logger.warning("device_check_failed", device_id=str(device_id), error=refusal.code.name)
+        raise
+    if checked.is_new:
+        logger.info("user_created", user_id=str(checked.user_id))
+    logger.info(
+        "device_check_success",
+        device_id=str(device_id),
+        user_id=str(checked.user_id),
+        is_new=checked.is_new,
+    )
+    return checked
+
+
+@transaction.atomic(durable=True)
+def claim_welcome(*, device_id: UUID, device_token: str, had_welcome: bool, now: datetime) -> bool:
+    """Step 2: whether this phone is to get the welcome; if so, that is now on record.
+
+    A bit that is set (`had_welcome`) speaks against it, unless a claim of ours may have set it.
+    """
+    if Device.objects.filter(device_id=device_id).exists():
+        return False
+    token_hash = hash_token(device_token)
+    claims = WelcomeClaim.objects.about(device_id=device_id, token_hash=token_hash)
+    if claims.decided().exists():
+        return False
+    if had_welcome and not claims.filter(updates_in_doubt__gt=0).exists():
+        return False
+    WelcomeClaim.objects.get_or_create(
+        token_hash=token_hash, defaults={"device_id": device_id, "started_at": now}
+    )
+    _count_in_doubt(token_hash, 1)
+    return True
+
+
+def mark_welcomed(*, device_token: str, bits: Bits) -> None:
+    """Step 3: tell Apple. Raises InvalidDevice, IdentityServiceUnavailable.
+
+    Where Apple surely did nothing the claim says so again. Otherwise an outage would let one phone
+    collect claims under many device_ids, each of which could pass for the one that set the bit.
+    """
+    try:
+        devicecheck.update_bits(device_token, Bits(bit0=True, bit1=bits.bit1))
+    except AppleOutcomeUnknown:
+        raise
+    except (InvalidDevice, IdentityServiceUnavailable):
+        _count_in_doubt(hash_token(device_token), -1)
+        raise
+
+
+@transaction.atomic(durable=True)
+def settle(
+    *, device_id: UUID, device_token: str, may_welcome: bool, now: datetime
+) -> CheckedDevice:
+    """Step 4: the device's user, made if need be, and a session.
+
+    `may_welcome` says that this call claimed the welcome and told Apple. Raises AccountSuspended,
+    Unauthorized for an account that is closed.
+    """
+    claims = WelcomeClaim.objects.none()
+    undecided = False
+    if may_welcome:
+        # Locked before the device is written: of two calls with one token, the second waits here.
+        claims = WelcomeClaim.objects.about(
+            device_id=device_id, token_hash=hash_token(device_token)
+        )
+        list(claims.select_for_update())
+        undecided = not claims.decided().exists()
+    # Called only if needed; whoever loses the race for the device takes its guest back.
+    fields: dict[str, Any] = {
+        "user": lambda: _create_guest(now=now),
+        "created_at": now,
+        "last_seen_at": now,
+    }
+    device, is_new = Device.objects.get_or_create(device_id=device_id, defaults=fields)
+    if is_new:
+        user = device.user
+        if undecided:
+            _welcome(user, now=now)
+            claims.filter(granted_at=None).update(granted_at=now, user=user)
+    else:
+        user = _admit(device, now=now)
+    return CheckedDevice(
+        user_id=user.id,
+        is_new=is_new,
+        is_guest=user.is_guest,
+        credits_remaining=credit_services.balance_of(user.id).balance,
+        session=open_session(user=user, device=device, now=now),
+    )
+
+
+def hash_token(device_token: str) -> str:
+    return hashlib.sha256(device_token.encode()).hexdigest()
+
+
+def _count_in_doubt(token_hash: str, change: int) -> None:
+    WelcomeClaim.objects.filter(token_hash=token_hash).update(
+        updates_in_doubt=F("updates_in_doubt") + change
+    )
+
+
+def _create_guest(*, now: datetime) -> User:
+    user = User.objects.create_guest(now=now)
+    credit_services.open_wallet(user_id=user.id)
+    return user
+
+
+def _welcome(user: User, *, now: datetime) -> None:
+    if settings.WELCOME_CREDITS:
+        credit_services.grant(
+            user_id=user.id,
+            amount=settings.WELCOME_CREDITS,
+            source=credit_services.Source.WELCOME,
+            reason="welcome",
+            now=now,
+        )
+    user.welcomed_at = now
+    user.save(update_fields=["welcomed_at", "updated_at"])
+
+
+def _admit(device: Device, *, now: datetime) -> User:
+    """The known device's user, locked so that a ban and this sign-in cannot pass each other."""
+    user = User.objects.select_for_update(no_key=True).get(id=device.user_id)
+    if user.suspended_at:
+        raise AccountSuspended
+    if user.closed_at:
+        raise Unauthorized
+    device.last_seen_at = now
+    device.save(update_fields=["last_seen_at"])
+    return user

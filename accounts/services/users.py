@@ -1,0 +1,79 @@
+"""Users: profile, ban, staff."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts.errors import Unauthorized
+from accounts.models import RevokedReason, User
+from accounts.services.sessions import revoke_sessions_of
+from credits import services as credit_services
+from rendio.common.errors import NotFound
+
+PROFILE_FIELDS = frozenset({"language", "theme_preference", "tos_version"})
+
+
+@transaction.atomic(durable=True)
+def update_profile(*, user_id: UUID, changes: dict[str, str]) -> None:
+    """Set some of PROFILE_FIELDS. Raises Unauthorized where the account is gone."""
+    unknown = changes.keys() - PROFILE_FIELDS
+    if unknown:
+        raise ValueError(f"not of the profile: {sorted(unknown)}")
+    user = User.objects.select_for_update(no_key=True).filter(id=user_id, closed_at=None).first()
+    if user is None:
+        raise Unauthorized
+    for name, value in changes.items():
+        setattr(user, name, value)
+    if changes:
+        user.save(update_fields=[*changes, "updated_at"])
+
+
+def ban_user(*, user_id: UUID, reason: str, acting_user_id: UUID, now: datetime) -> None:
+    """Nothing is spent from now on, all sessions end, no new one begins. Twice is as once.
+
+    Joins the caller's transaction. The wallet first: whatever charges holds its lock. Raises
+    NotFound.
+    """
+    credit_services.suspend(user_id=user_id)
+    user = _locked(user_id)
+    if user.suspended_at is None:
+        user.suspended_at = now
+        user.suspended_reason = reason
+        user.save(update_fields=["suspended_at", "suspended_reason", "updated_at"])
+    revoke_sessions_of(user_id=user_id, reason=RevokedReason.BAN, now=now)
+
+
+def unban_user(*, user_id: UUID, reason: str, acting_user_id: UUID) -> None:
+    """The user may sign in and spend again. Joins the caller's transaction. Raises NotFound."""
+    credit_services.resume(user_id=user_id)
+    user = _locked(user_id)
+    user.suspended_at = None
+    user.suspended_reason = ""
+    user.save(update_fields=["suspended_at", "suspended_reason", "updated_at"])
+
+
+@transaction.atomic(durable=True)
+def ensure_staff(*, username: str, password: str) -> bool:
+    """A superuser with this name and password; returns whether it is new.
+
+    A password that is right already is left alone: setting it would end the person's sessions.
+    """
+    user = User.objects.select_for_update().filter(username=username).first()
+    if user is None:
+        User.objects.create_superuser(username, password=password)
+        return True
+    user.is_staff = user.is_superuser = True
+    if not user.check_password(password):
+        user.set_password(password)
+    user.save(update_fields=["is_staff", "is_superuser", "password", "updated_at"])
+    return False
+
+
+def _locked(user_id: UUID) -> User:
+    try:
+        return User.objects.select_for_update(no_key=True).get(id=user_id)
+    except User.DoesNotExist:
+        raise NotFound from None

@@ -1,0 +1,13 @@
+"""Sweeps of accounts: late is harmless, twice is harmless."""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.utils import timezone
+
+from accounts import services
+
+
+@shared_task(name="accounts.sweep")
+def sweep() -> None:
+    services.sweep_sessions(now=timezone.now())

@@ -1,0 +1,104 @@
+"""The two tokens of a session.
+
+The access token is signed and carries all that a request needs, so that verifying it asks nobody.
+The refresh token is opaque: the session's id and a secret, of which we keep only the hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import jwt
+from django.conf import settings
+from django.utils import timezone
+
+ALGORITHM = "HS256"
+ACCESS = "access"
+SECRET_BYTES = 32
+# What the clocks of two of our machines may differ by.
+CLOCK_SKEW = timedelta(seconds=60)
+
+
+class InvalidToken(Exception):
+    """Not one of ours, or no longer good. Why is nobody's business."""
+
+
+@dataclass(frozen=True)
+class AccessClaims:
+    user_id: UUID
+    session_id: UUID
+    language: str
+
+
+@dataclass(frozen=True)
+class RefreshToken:
+    session_id: UUID
+    secret: bytes
+
+    @property
+    def text(self) -> str:
+        return base64.urlsafe_b64encode(self.session_id.bytes + self.secret).decode()
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(self.session_id.bytes + self.secret).hexdigest()
+
+
+def issue_access(*, user_id: UUID, session_id: UUID, language: str, now: datetime) -> str:
+    """An access token good for settings.ACCESS_TOKEN_SECONDS."""
+    key_id, secret = next(iter(settings.SESSION_SIGNING_KEYS.items()))
+    issued_at = int(now.timestamp())
+    claims = {
+        "typ": ACCESS,
+        "sub": str(user_id),
+        "sid": str(session_id),
+        "lang": language,
+        "iat": issued_at,
+        "exp": issued_at + settings.ACCESS_TOKEN_SECONDS,
+    }
+    return jwt.encode(claims, secret, algorithm=ALGORITHM, headers={"kid": key_id})
+
+
+def read_access(token: str) -> AccessClaims:
+    """What a good access token says, without a query. Raises InvalidToken."""
+    try:
+        key_id = str(jwt.get_unverified_header(token).get("kid"))
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            settings.SESSION_SIGNING_KEYS[key_id],
+            algorithms=[ALGORITHM],
+            options={"require": ["sub", "sid", "iat", "exp", "typ"], "verify_iat": False},
+        )
+        if claims["typ"] != ACCESS:
+            raise InvalidToken
+        if claims["iat"] > (timezone.now() + CLOCK_SKEW).timestamp():
+            raise InvalidToken
+        return AccessClaims(
+            user_id=UUID(claims["sub"]),
+            session_id=UUID(claims["sid"]),
+            language=str(claims.get("lang", "")),
+        )
+    except (jwt.InvalidTokenError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise InvalidToken from error
+
+
+def new_refresh(session_id: UUID) -> RefreshToken:
+    return RefreshToken(session_id, secrets.token_bytes(SECRET_BYTES))
+
+
+def read_refresh(text: str) -> RefreshToken:
+    """The parts of a refresh token; its session says whether it is good. Raises InvalidToken."""
+    try:
+        raw = base64.b64decode(text, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidToken from error
+    if len(raw) != 16 + SECRET_BYTES:
+        raise InvalidToken
+    return RefreshToken(UUID(bytes=raw[:16]), raw[16:])

@@ -1,0 +1,12 @@
+from django.urls import path
+
+from accounts import api
+
+urlpatterns = [
+    path("device-check", api.DeviceCheck.as_view()),
+    path("auth/refresh", api.Refresh.as_view()),
+    path("auth/logout", api.Logout.as_view()),
+    path("auth/profile", api.GetProfile.as_view()),
+    path("get-user-profile", api.GetProfile.as_view()),
+    path("update-user-profile", api.UpdateProfile.as_view()),
+]
