@@ -107,6 +107,10 @@ class Refusal(Exception):
 class Unauthorized(Refusal):
     code = Code.UNAUTHORIZED
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["WWW-Authenticate"] = "Bearer"
+
 
 class Forbidden(Refusal):
     code = Code.FORBIDDEN
