@@ -1,0 +1,257 @@
+"""What the tests of accounts share: an installation of the app, a crash, an odd Apple."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import uuid4
+
+import pytest
+from django.db import connection, connections
+from django.test import Client
+
+PATIENCE_SECONDS = 30
+
+
+def new_token():
+    """Of hardware that nobody has seen."""
+    return base64.b64encode(f"sandbox-{uuid4()}".encode()).decode()
+
+
+class Installation:
+    """The app on a phone: a device_id, Apple's token for the hardware, and what it was answered."""
+
+    def __init__(self, *, device_id=None, device_token=None):
+        self.client = Client()
+        self.device_id = device_id or str(uuid4())
+        self.device_token = device_token or new_token()
+        self.answer = None
+        self.session = None
+
+    def check(self):
+        answer = self.post(
+            "device-check", {"device_id": self.device_id, "device_token": self.device_token}
+        )
+        if answer.status_code == 200:
+            self.answer = answer.json()
+            self.session = self.answer["session"]
+        return answer
+
+    def signed_in(self):
+        answer = self.check()
+        assert answer.status_code == 200, answer.content
+        return self
+
+    @property
+    def user_id(self):
+        return self.answer["user_id"]
+
+    @property
+    def refresh_token(self):
+        return self.session["refresh_token"]
+
+    def reinstalled(self):
+        """The same hardware under a new name."""
+        return Installation(device_token=self.device_token)
+
+    def get(self, path, *, access_token=None):
+        return self.client.get(f"/v1/{path}", headers=self._headers(access_token))
+
+    def post(self, path, body, *, access_token=None):
+        return self.client.post(
+            f"/v1/{path}",
+            body,
+            content_type="application/json",
+            headers=self._headers(access_token),
+        )
+
+    def refresh(self, refresh_token=None):
+        return self.post("auth/refresh", {"refresh_token": refresh_token or self.refresh_token})
+
+    def log_out(self, refresh_token=None):
+        return self.post("auth/logout", {"refresh_token": refresh_token or self.refresh_token})
+
+    def _headers(self, access_token):
+        token = access_token or (self.session and self.session["access_token"])
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+@pytest.fixture
+def installation(sandbox):
+    """Not yet seen by anybody."""
+    return Installation()
+
+
+@pytest.fixture
+def new_installation(sandbox):
+    return Installation
+
+
+@pytest.fixture
+def guest(db, installation):
+    """Signed in, in the test's own transaction."""
+    return installation.signed_in()
+
+
+@pytest.fixture
+def committed_guest(committed, installation):
+    """Signed in for all the world to see."""
+    return installation.signed_in()
+
+
+@pytest.fixture
+def at_once():
+    """Runs calls side by side, each on a connection of its own, and gives their results in order."""
+
+    def run(*calls):
+        barrier = threading.Barrier(len(calls))
+
+        def one(call):
+            try:
+                barrier.wait(timeout=PATIENCE_SECONDS)
+                return call()
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(len(calls)) as pool:
+            return list(pool.map(one, calls))
+
+    return run
+
+
+@pytest.fixture
+def eventually():
+    """Waits for what `look` gives to be true, with a bound."""
+
+    def wait(look):
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while not (seen := look()):
+            assert time.monotonic() < give_up_at, "it did not come true"
+            time.sleep(0.02)
+        return seen
+
+    return wait
+
+
+def waiting_for_locks(table):
+    """How many connections wait with a statement about `table`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND wait_event_type = 'Lock' AND query LIKE %s",
+            [f"%{table}%"],
+        )
+        return cursor.fetchone()[0]
+
+
+@pytest.fixture
+def lock_waiters():
+    return waiting_for_locks
+
+
+STEPS = """
+import os
+from uuid import UUID
+import django
+django.setup()
+from django.utils import timezone
+from accounts import devicecheck
+from accounts.services import devices
+now = timezone.now()
+token = os.environ["TEST_TOKEN"]
+about = {"device_id": UUID(os.environ["TEST_DEVICE_ID"]), "device_token": token}
+bits = devicecheck.query_bits(token)
+"""
+
+
+class Process:
+    """A real process that goes through the steps of a device check and dies on the way."""
+
+    def __init__(self, installation, *lines):
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", STEPS + "\n".join([*lines, "os._exit(9)"])],
+            env=os.environ
+            | {
+                "DJANGO_SETTINGS_MODULE": "rendio.settings",
+                "DATABASE_URL": _url_of_test_database(),
+                "TEST_DEVICE_ID": installation.device_id,
+                "TEST_TOKEN": installation.device_token,
+            },
+            stderr=subprocess.PIPE,
+        )
+
+    def dies(self):
+        _, errors = self._process.communicate(timeout=PATIENCE_SECONDS)
+        assert self._process.returncode == 9, errors.decode()
+
+    def kill(self):
+        assert self._process.poll() is None, "it was to be killed on the way, not at its end"
+        self._process.kill()
+        self._process.communicate(timeout=PATIENCE_SECONDS)
+        assert self._process.returncode == -signal.SIGKILL
+
+
+def _url_of_test_database():
+    database = connection.settings_dict
+    return "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**database)
+
+
+@pytest.fixture
+def process():
+    return Process
+
+
+class Apple:
+    """DeviceCheck where the sandbox does not go: answers in strange ways, keeps what it was sent."""
+
+    def __init__(self):
+        self.answers = []  # (status, body), or None: nothing at all
+        self.seen = []
+        apple = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                operation = self.path.rsplit("/", 1)[-1]
+                apple.seen.append((operation, body, self.headers["Authorization"]))
+                answer = apple.answers.pop(0)
+                if answer is None:
+                    self.close_connection = True
+                    return
+                status, text = answer
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def apple(settings):
+    apple = Apple()
+    settings.DEVICECHECK_URL = apple.url
+    yield apple
+    apple.server.shutdown()
+    apple.server.server_close()
+
+
+def error_of(answer):
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+@pytest.fixture
+def refusal():
+    """(status, code) of a refusal."""
+    return error_of
