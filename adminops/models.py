@@ -1,0 +1,55 @@
+"""The record of what support did: who, why, and what it was before and after."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F
+from django.utils import timezone
+
+from rendio.common.ids import uuid7
+
+REASON_MIN, REASON_MAX = 3, 500
+
+
+class Action(models.TextChoices):
+    REFUND_CREDITS = "refund_credits"
+    ADJUST_CREDITS = "adjust_credits"
+    BAN_USER = "ban_user"
+    UNBAN_USER = "unban_user"
+    TOGGLE_MODEL = "toggle_model"
+
+
+class Subject(models.TextChoices):
+    USER = "user"
+    MODEL = "model"
+
+
+class AdminAction(models.Model):
+    """One act of support, written in the transaction of its effect. Appended, never updated or
+    deleted: a trigger refuses both."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    at = models.DateTimeField(default=timezone.now, editable=False)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="admin_actions"
+    )
+    action = models.CharField(max_length=20, choices=Action.choices)
+    # An id without a foreign key: a person may be deleted, the record stays.
+    subject_type = models.CharField(max_length=10, choices=Subject.choices)
+    subject_id = models.UUIDField()
+    reason = models.CharField(max_length=REASON_MAX)
+    before = models.JSONField()
+    after = models.JSONField()
+    request_id = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        indexes = [
+            # The whole record, newest first.
+            models.Index(F("at").desc(), name="admin_action_newest"),
+            # What was done to this user or model.
+            models.Index(F("subject_id"), F("at").desc(), name="admin_action_by_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()} by {self.actor}"
