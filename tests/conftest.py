@@ -13,6 +13,7 @@ import requests
 from django.core.cache import cache
 from django.db import connections
 from django.test import Client
+from django.test.utils import setup_databases, teardown_databases
 
 from generation import catalogue
 
@@ -110,6 +111,19 @@ def _clean_counters(settings: Any) -> None:
     cache.clear()
     settings.RATE_LIMITS = {name: (0, window) for name, (_, window) in settings.RATE_LIMITS.items()}
     catalogue.forget()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> Iterator[None]:
+    """The test database, also when only tests of `committed` run.
+
+    pytest-django's own makes it only for tests that ask for `db`; the others then met the real one.
+    """
+    with django_db_blocker.unblock():
+        before = setup_databases(verbosity=0, interactive=False)
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(before, verbosity=0)
 
 
 @pytest.fixture
