@@ -260,7 +260,7 @@ def lapse_expired(*, now: datetime, limit: int = 100) -> int:
 
 
 def suspend(*, user_id: UUID) -> None:
-    """From now on the wallet spends nothing; refunds still arrive."""
+    """From now on the wallet spends nothing; refunds still arrive. Staff have none to suspend."""
     _set_state(user_id, expected=WalletState.OPEN, state=WalletState.SUSPENDED)
 
 
@@ -270,8 +270,8 @@ def resume(*, user_id: UUID) -> None:
 
 
 def _set_state(user_id: UUID, *, expected: WalletState, state: WalletState) -> None:
-    wallet = lock_wallet(user_id=user_id)
-    if wallet.state == expected:
+    wallet = Wallet.objects.select_for_update().filter(user_id=user_id).first()
+    if wallet and wallet.state == expected:
         wallet.state = state
         wallet.save(update_fields=["state"])
 
