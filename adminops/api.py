@@ -1,0 +1,73 @@
+"""Support's JSON calls. Each names who acts, the session's user, and why."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+
+from accounts.authentication import AccessTokenAuthentication
+from accounts.models import User
+from adminops import queries, services
+from adminops.authentication import IsStaff, SessionCaller, StaffSessionAuthentication
+from adminops.serializers import AmountBody, ToggleModelBody, UserActBody, stats_json
+from rendio.common.api import ApiView, query_uuid
+
+
+class StaffView(ApiView):
+    """One operation of support."""
+
+    # The phone's token is read only to answer 403: who holds one need not sign in again.
+    authentication_classes = (StaffSessionAuthentication, AccessTokenAuthentication)
+    permission_classes = (IsStaff,)
+
+    @property
+    def staff(self) -> User:
+        return cast("SessionCaller", self.request.user).user
+
+    def act(self, body_class: type[Serializer]) -> dict[str, Any]:
+        """What every service of support takes: the checked body, who acts, and when."""
+        body = body_class(data=self.body)
+        body.is_valid(raise_exception=True)
+        return {**body.validated_data, "acting_user": self.staff, "now": timezone.now()}
+
+    def _refuse_foreign_user_id(self, request: Request) -> None:
+        """Here `user_id` is the customer."""
+
+
+class RefundCredits(StaffView):
+    def post(self, request: Request) -> Response:
+        balance = services.refund_credits(**self.act(AmountBody))
+        return Response({"success": True, "new_balance": balance})
+
+
+class AdjustCredits(StaffView):
+    def post(self, request: Request) -> Response:
+        balance = services.adjust_credits(**self.act(AmountBody))
+        return Response({"success": True, "new_balance": balance})
+
+
+class ToggleModel(StaffView):
+    def post(self, request: Request) -> Response:
+        services.toggle_model(**self.act(ToggleModelBody))
+        return Response({"success": True})
+
+
+class BanUser(StaffView):
+    def post(self, request: Request) -> Response:
+        services.ban_user(**self.act(UserActBody))
+        return Response({"success": True})
+
+
+class UnbanUser(StaffView):
+    def post(self, request: Request) -> Response:
+        services.unban_user(**self.act(UserActBody))
+        return Response({"success": True})
+
+
+class UserStats(StaffView):
+    def get(self, request: Request) -> Response:
+        return Response(stats_json(queries.user_stats(query_uuid(request, "user_id"))))

@@ -1,0 +1,86 @@
+"""Bodies in, bodies out. Bounds and reasons are the services' to judge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from accounts.serializers import StrictCharField, TextUUIDField
+from adminops.queries import UserStats
+from rendio.common.times import iso
+
+
+class StrictIntegerField(serializers.IntegerField):
+    """A whole number; REST framework's own also takes texts."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictBooleanField(serializers.BooleanField):
+    """true or false; REST framework's own also takes "yes" and 1."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class UserActBody(serializers.Serializer):
+    user_id = TextUUIDField()
+    reason = StrictCharField()
+
+
+class AmountBody(UserActBody):
+    amount = StrictIntegerField()
+
+
+class ToggleModelBody(serializers.Serializer):
+    model_id = TextUUIDField()
+    is_available = StrictBooleanField()
+    reason = StrictCharField()
+
+
+def stats_json(stats: UserStats) -> dict[str, Any]:
+    """The answer of admin-user-stats."""
+    user, balance = stats.user, stats.balance
+    return {
+        "user": {
+            "id": user.id,
+            "username": user.username,
+            "email": user.email,
+            "is_guest": user.is_guest,
+            "is_staff": user.is_staff,
+            "tier": user.tier,
+            "language": user.language,
+            "credits_remaining": balance.balance if balance else 0,
+            "credits_total": balance.lifetime_total if balance else 0,
+            "credits_owed": balance.debt if balance else 0,
+            "is_banned": user.suspended_at is not None,
+            "banned_at": iso(user.suspended_at),
+            "banned_reason": user.suspended_reason,
+            "closed_at": iso(user.closed_at),
+            "created_at": iso(user.created_at),
+        },
+        "stats": {
+            "total_jobs": stats.total_jobs,
+            "completed_jobs": stats.completed_jobs,
+            "failed_jobs": stats.failed_jobs,
+            "success_rate": stats.success_rate,
+        },
+        "recent_transactions": [
+            {
+                "id": entry.id,
+                "change": entry.change,
+                "kind": entry.kind,
+                "reason": entry.reason,
+                "job_id": entry.job_id,
+                "balance_after": entry.balance_after,
+                "created_at": iso(entry.created_at),
+            }
+            for entry in stats.recent_entries
+        ],
+    }
