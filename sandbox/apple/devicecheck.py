@@ -6,7 +6,6 @@ device only to Apple; here a token is the device.
 
 import base64
 import binascii
-import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from sandbox.apple.jws import is_text, read_unverified
 from sandbox.apple.outages import Outages
 from sandbox.fields import BadRequest, Fields
 
@@ -120,7 +120,7 @@ class DeviceCheck:
             body = await request.json()
         except ValueError:
             body = None
-        if not isinstance(body, dict) or not _is_text(body.get("transaction_id")):
+        if not isinstance(body, dict) or not is_text(body.get("transaction_id")):
             raise HTTPException(400, BAD_PAYLOAD)
         timestamp = body.get("timestamp")
         if type(timestamp) is not int or timestamp < FIRST_PLAUSIBLE_MILLISECONDS:
@@ -166,30 +166,16 @@ def _is_authorized(authorization: str) -> bool:
     The signature is not checked: the sandbox cannot know every tester's key.
     """
     scheme, _, token = authorization.partition(" ")
-    parts = token.split(".")
-    if scheme.lower() != "bearer" or len(parts) != 3:
-        return False
-    header, claims = _decoded(parts[0]), _decoded(parts[1])
+    header, claims = read_unverified(token)
     now = time.time()
     issued_at, expires_at = claims.get("iat"), claims.get("exp", now + 1)
     return (
-        header.get("alg") == "ES256"
-        and _is_text(header.get("kid"))
-        and _is_text(claims.get("iss"))
+        scheme.lower() == "bearer"
+        and header.get("alg") == "ES256"
+        and is_text(header.get("kid"))
+        and is_text(claims.get("iss"))
         and isinstance(issued_at, int | float)
         and now - JWT_LIFETIME_SECONDS <= issued_at <= now + CLOCK_SKEW_SECONDS
         and isinstance(expires_at, int | float)
         and expires_at > now
     )
-
-
-def _decoded(part: str) -> dict[str, Any]:
-    try:
-        value = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
