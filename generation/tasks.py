@@ -6,6 +6,7 @@ At least once; a lost, doubled or late message changes nothing (see generation.l
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from celery import shared_task
@@ -14,14 +15,17 @@ from django.utils import timezone
 from generation.lifecycle import cancel, deliveries, poll, store, submit
 from generation.lifecycle import sweep as sweeping
 
-# A full batch means that more may wait: look on at once, but let other tasks have their turn.
-ROUNDS = 20
+# A full batch means that more may wait: look on at once, but let other tasks have their turn, and
+# end long before the time limit, which kills the process with what it has in hand.
+ROUNDS_SECONDS = 30
+# A download may take minutes; killed at this age, its lease is over too.
+STORE_TIME_LIMIT_SECONDS = int(store.LEASE.total_seconds()) + ROUNDS_SECONDS
 
 
 def _until_done(look: Callable[[], int], *, batch: int) -> None:
-    for _ in range(ROUNDS):
-        if look() < batch:
-            return
+    began = time.monotonic()
+    while look() >= batch and time.monotonic() - began < ROUNDS_SECONDS:
+        pass
 
 
 @shared_task(name="generation.submit_due")
@@ -34,7 +38,7 @@ def poll_due(*, queue: str) -> None:
     _until_done(lambda: poll.poll_due(queue=queue, now=timezone.now()), batch=poll.BATCH)
 
 
-@shared_task(name="generation.store_due")
+@shared_task(name="generation.store_due", time_limit=STORE_TIME_LIMIT_SECONDS)
 def store_due(*, queue: str) -> None:
     _until_done(lambda: store.store_due(queue=queue, now=timezone.now()), batch=store.BATCH)
 

@@ -3,29 +3,32 @@ deadline."""
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from django.utils import timezone
+from datetime import datetime, timedelta
 
 from generation.lifecycle import settle
-from generation.lifecycle.claims import side_by_side
+from generation.lifecycle.claims import each, side_by_side
 from generation.lifecycle.poll import live_handles
 from generation.models import Job, Stage
 from generation.providers import get_provider
-from generation.providers.base import CancelAnswer, Failed, Handle, Reason
+from generation.providers.base import CancelAnswer, Failed, Handle, Reason, Unknown
 
 BATCH = 20
+# Where the provider could not be asked; meanwhile it is the turn of others.
+AGAIN = timedelta(seconds=5)
+
+_Item = tuple[Job, tuple[str, Handle]]
 
 
 def cancel_due(*, now: datetime) -> int:
     """Pass on the cancellations that no provider has been told yet; returns how many were looked
     at.
 
-    Asking twice is harmless, so there is no lease: two workers may both ask.
+    Asking twice is harmless, so there is no lease: two workers may both ask. A job in the stage
+    SENT has nobody to be asked; it is seen here when that is known.
     """
     jobs = list(
         Job.objects.filter(
-            cancel_requested_at__lte=now, stage__in=[Stage.QUEUED, Stage.RUNNING, Stage.SENT]
+            cancel_requested_at__lte=now, stage__in=[Stage.SUBMIT, Stage.QUEUED, Stage.RUNNING]
         ).order_by("cancel_requested_at")[:BATCH]
     )
     cancel(jobs, now=now)
@@ -35,20 +38,31 @@ def cancel_due(*, now: datetime) -> int:
 def cancel(jobs: list[Job], *, now: datetime) -> None:
     """Ask the provider to stop each job; those that it has stopped are cancelled and refunded."""
     handles = live_handles(jobs)
-    for (job, _), stopped in side_by_side(
-        [(job, handles[job.id]) for job in jobs if job.id in handles], _stop
-    ):
-        moment = timezone.now()
-        if stopped is True:
-            settle.give_up(job, Reason.CANCELLED, now=moment)
-        elif stopped is False:
-            # It has been asked and runs on (or has finished): looking tells how it ends.
-            Job.objects.filter(id=job.id, stage=job.stage, leased_until=None).update(
-                cancel_requested_at=None, due_at=moment
-            )
+    side_by_side(
+        [(job, handles[job.id]) for job in jobs if job.id in handles], _stop, _apply, now=now
+    )
+    each(
+        [job for job in jobs if job.stage == Stage.SUBMIT],
+        lambda job: settle.cancel_unsent(job, now=now),
+    )
 
 
-def _stop(item: tuple[Job, tuple[str, Handle]]) -> bool | None:
+def _apply(item: _Item, stopped: bool | Unknown | None, now: datetime) -> None:
+    job, _ = item
+    if stopped is True:
+        settle.give_up(job, Reason.CANCELLED, now=now)
+    elif stopped is False:
+        # It has been asked and runs on (or has finished): looking tells how it ends.
+        Job.objects.filter(id=job.id, stage=job.stage, leased_until=None).update(
+            cancel_requested_at=None, due_at=now
+        )
+    else:
+        Job.objects.filter(id=job.id, cancel_requested_at__isnull=False).update(
+            cancel_requested_at=now + AGAIN
+        )
+
+
+def _stop(item: _Item) -> bool | None:
     """True: it will not be made. False: it goes on. None: we could not ask."""
     _, (provider_name, handle) = item
     provider = get_provider(provider_name)

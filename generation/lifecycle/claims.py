@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+import structlog
 from django.conf import settings
 from django.db import transaction
 
 from generation.models import Job, Stage
+from generation.providers.base import Unknown
 
+logger = structlog.get_logger(__name__)
+
+# Longer than one look can take, so that nobody else takes a job which is still being looked at.
 LEASE = timedelta(seconds=120)
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
-def claim(*, queue: str, stages: Iterable[Stage], now: datetime, limit: int) -> list[Job]:
-    """Take up to `limit` due jobs for `LEASE`. A worker that dies leaves them due again after
+def claim(
+    *, queue: str, stages: Iterable[Stage], now: datetime, limit: int, lease: timedelta = LEASE
+) -> list[Job]:
+    """Take up to `limit` due jobs for `lease`. A worker that dies leaves them due again after
     it."""
     with transaction.atomic(durable=True):
         jobs = list(
@@ -27,7 +35,7 @@ def claim(*, queue: str, stages: Iterable[Stage], now: datetime, limit: int) -> 
                 skip_locked=True, of=("self",)
             )[:limit]
         )
-        until = now + LEASE
+        until = now + lease
         Job.objects.filter(id__in=[job.id for job in jobs]).update(due_at=until, leased_until=until)
     for job in jobs:
         job.due_at = job.leased_until = until
@@ -48,18 +56,45 @@ def record(job: Job, **changes: Any) -> bool:
 
 
 def side_by_side(
-    items: list[Item], look: Callable[[Item], Found], *, threads: int = 16
-) -> Iterator[tuple[Item, Found]]:
+    items: list[Item],
+    look: Callable[[Item], Found],
+    apply: Callable[[Item, Found | Unknown, datetime], object],
+    *,
+    now: datetime,
+    threads: int = 50,
+) -> None:
     """Run `look`, which talks to the outside and not to the database, on all items at once.
 
-    Yields each with what was found as soon as it is known, in the calling thread.
+    Each is given to `apply`, in the calling thread, as soon as it is known, with the time that it
+    is then. A look that breaks is a bug of ours: it is logged and found as Unknown, so that
+    deadlines are kept. An `apply` that breaks stops none of the others.
     """
     if not items:
         return
+    started = time.monotonic()
     with ThreadPoolExecutor(max_workers=min(len(items), threads)) as pool:
         futures = {pool.submit(look, item): item for item in items}
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            found: Found | Unknown
+            try:
+                found = future.result()
+            except Exception:
+                logger.exception("look_failed")
+                found = Unknown("our own fault")
+            moment = now + timedelta(seconds=time.monotonic() - started)
+            each([futures[future]], lambda item: apply(item, found, moment))  # noqa: B023
+
+
+def each(items: Iterable[Item], act: Callable[[Item], object]) -> None:
+    """Run `act` on each item; what breaks on one is logged, and stops none of the others.
+
+    A job on which it broke is due again when its lease ends.
+    """
+    for item in items:
+        try:
+            act(item)
+        except Exception:
+            logger.exception("step_failed")
 
 
 def backoff(tries: int) -> timedelta:

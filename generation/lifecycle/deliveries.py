@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 from django.conf import settings
 from django.db import transaction
 
+from generation.lifecycle.claims import each
 from generation.lifecycle.poll import PROGRESS_STORING
 from generation.models import (
     Job,
@@ -24,11 +26,13 @@ from generation.models import (
     WebhookDelivery,
 )
 from generation.providers import get_provider
+from generation.providers.base import words
 from rendio.common import nudge
 
 logger = structlog.get_logger(__name__)
 
 BATCH = 50
+TRIED_FOR = timedelta(hours=1)
 
 
 def receive(
@@ -38,33 +42,40 @@ def receive(
     event = get_provider(provider_name).verify_webhook(headers=headers, body=body)
     WebhookDelivery.objects.create(
         provider=provider_name,
-        provider_request_id=event.request_id[:100],
-        webhook_token=token[:40],
-        body=body.decode("utf-8", "replace").replace("\x00", ""),
+        provider_request_id=words(event.request_id, longest=100),
+        webhook_token=words(token, longest=40),
+        body=words(body.decode("utf-8", "replace"), longest=len(body)),
         received_at=now,
     )
     nudge.after_commit("generation.apply_deliveries", queue="high")
 
 
 def apply_due(*, now: datetime) -> int:
-    """Apply deliveries that have come in, up to BATCH; returns how many."""
-    applied = 0
-    # One transaction each: a delivery that cannot be applied keeps back none of the others.
-    while applied < BATCH:
+    """Apply deliveries that have come in, up to BATCH; returns how many were looked at.
+
+    One transaction each, and one that cannot be applied keeps back none of the others: it is tried
+    again for as long as the provider keeps the result, an hour.
+    """
+    waiting = WebhookDelivery.objects.filter(processed_at=None).order_by("received_at")
+    ids = list(waiting.values_list("id", flat=True)[:BATCH])
+    each(ids, lambda delivery_id: _apply_one(delivery_id, now=now))
+    return len(ids)
+
+
+def _apply_one(delivery_id: UUID, *, now: datetime) -> None:
+    unprocessed = WebhookDelivery.objects.filter(id=delivery_id, processed_at=None)
+    try:
         with transaction.atomic(durable=True):
-            delivery = (
-                WebhookDelivery.objects.select_for_update(skip_locked=True)
-                .filter(processed_at=None)
-                .order_by("received_at")
-                .first()
-            )
-            if delivery is None:
-                break
-            delivery.outcome = _apply(delivery, now=now)
-            delivery.processed_at = now
-            delivery.save(update_fields=["outcome", "processed_at"])
-        applied += 1
-    return applied
+            # Another worker may have it in hand.
+            if delivery := unprocessed.select_for_update(skip_locked=True).first():
+                delivery.outcome = _apply(delivery, now=now)
+                delivery.processed_at = now
+                delivery.save(update_fields=["outcome", "processed_at"])
+    except Exception as error:
+        unprocessed.filter(received_at__lte=now - TRIED_FOR).update(
+            processed_at=now, outcome=f"failed: {type(error).__name__}"[:80]
+        )
+        raise
 
 
 def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
@@ -81,12 +92,17 @@ def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
     )
     if request is None:
         return "unknown"
+    # The job before its request, as everywhere: two orders would lock each other up. And the
+    # request as it is under the lock: its deadline may have passed in between.
+    job = Job.objects.select_for_update(of=("self",)).get(id=request.job_id)
+    request.refresh_from_db()
+    if request.state == RequestState.REFUSED:
+        return "was refused"
     if not request.provider_request_id:
         if not _bind(request, delivery):
             return "id taken"
     elif request.provider_request_id != delivery.provider_request_id:
         return "another id"
-    job = Job.objects.select_for_update(of=("self",)).get(id=request.job_id)
     if job.media_name or job.deleted_at:
         return "nothing to do"
     if job.stage == Stage.STORE:

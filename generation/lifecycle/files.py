@@ -30,7 +30,11 @@ def inspect(path: Path, *, kind: str) -> Inspected:
     """Read the file through and picture it. `kind` is "video" or "image". Raises Unusable."""
     try:
         picture = _first_frame(path) if kind == "video" else _picture(path)
-    except (av.FFmpegError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except Unusable:
+        raise
+    except Exception as error:
+        # What a decoder raises for hostile bytes has no common base: FFmpegError, SyntaxError,
+        # StopIteration where there is no frame.
         raise Unusable(type(error).__name__) from error
     picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     out = BytesIO()
@@ -43,6 +47,8 @@ def _first_frame(path: Path) -> Image.Image:
         if not container.streams.video:
             raise Unusable("no video stream")
         stream = container.streams.video[0]
+        if stream.width * stream.height > MAX_PIXELS:
+            raise Unusable("too many pixels")
         first = _as_image(next(container.decode(stream)))
         # The index promises frames; a file that was cut short does not have the last of them.
         if not stream.duration or not stream.time_base:

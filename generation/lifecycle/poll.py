@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
-from django.utils import timezone
 
 from generation import catalogue
 from generation.lifecycle import settle
 from generation.lifecycle.claims import backoff, claim, record, side_by_side
-from generation.models import Job, ProviderRequest, RequestState, Stage
+from generation.models import Job, Model, ProviderRequest, RequestState, Stage
 from generation.providers import get_provider
 from generation.providers.base import Done, Handle, Reason, Running, Unknown
 from rendio.common import nudge
@@ -27,24 +27,19 @@ DEFAULT_RUN_SECONDS = 600
 PROGRESS_QUEUED, PROGRESS_RUNNING, PROGRESS_STORING = 5, 10, 95
 
 Reading = Running | Done | Unknown
+# A job with its submission, where that has a handle: the provider's name and the handle.
+Claimed = tuple[Job, tuple[str, Handle] | None]
 
 
 def poll_due(*, queue: str, now: datetime) -> int:
     """Look at what is due in `queue`, up to BATCH side by side; returns how many."""
     jobs = claim(queue=queue, stages=STAGES, now=now, limit=BATCH)
     handles = live_handles(jobs)
-    waiting = [job for job in jobs if job.id not in handles]
-    for job in waiting:
-        # A submission without an answer: all that can be waited for is its webhook or its deadline.
-        _apply(job, Unknown("no handle"), now=timezone.now())
-    for (job, _), reading in side_by_side(
-        [(job, handles[job.id]) for job in jobs if job.id in handles], _look
-    ):
-        _apply(job, reading, now=timezone.now())
+    side_by_side([(job, handles.get(job.id)) for job in jobs], _look, _apply, now=now)
     return len(jobs)
 
 
-def live_handles(jobs: list[Job]) -> dict[Any, tuple[str, Handle]]:
+def live_handles(jobs: list[Job]) -> dict[UUID, tuple[str, Handle]]:
     """Job id → (provider, handle) of the newest submission that has one."""
     requests = ProviderRequest.objects.filter(job__in=jobs).exclude(provider_request_id="")
     return {
@@ -60,12 +55,17 @@ def handle_of(request: ProviderRequest) -> Handle:
     )
 
 
-def _look(item: tuple[Job, tuple[str, Handle]]) -> Reading:
-    _, (provider, handle) = item
+def _look(item: Claimed) -> Reading:
+    _, submission = item
+    if submission is None:
+        # A submission without an answer: all that can be waited for is its webhook or its deadline.
+        return Unknown("no handle")
+    provider, handle = submission
     return get_provider(provider).status(handle)
 
 
-def _apply(job: Job, reading: Reading, *, now: datetime) -> None:
+def _apply(item: Claimed, reading: Reading, now: datetime) -> None:
+    job, _ = item
     deadline = job.deadline_at or now
     if isinstance(reading, Done):
         hand_to_store(job, now=now)
@@ -97,7 +97,11 @@ def _running(job: Job, reading: Running, changes: dict[str, Any], *, now: dateti
 
 def run_seconds(job: Job) -> int:
     """How long it may run: the environment's word, else the model's own, else ten minutes."""
-    model = catalogue.current().models.get(job.model_id)
+    # A model that was taken off sale meanwhile is no longer in the catalogue.
+    model = (
+        catalogue.current().models.get(job.model_id)
+        or Model.objects.filter(id=job.model_id).first()
+    )
     return (
         settings.JOB_RUN_DEADLINE_SECONDS
         or (model and model.run_deadline_seconds)

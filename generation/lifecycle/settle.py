@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
+from django.core.files.storage import default_storage
 from django.db import transaction
 
 from credits import services as credit_services
@@ -25,7 +26,8 @@ class StoredMedia:
 
 def complete(job: Job, media: StoredMedia, *, now: datetime) -> bool:
     """The media is kept: the job is completed. For a job that was refunded already, the status and
-    the refund stand, and its owner has the video all the same.
+    the refund stand, and its owner has the video all the same; if they have deleted the job
+    meanwhile, the files go again.
 
     Opens its own transaction. False where the job is no longer as it was claimed.
     """
@@ -39,8 +41,11 @@ def complete(job: Job, media: StoredMedia, *, now: datetime) -> bool:
             held.status = JobStatus.COMPLETED
             held.progress = 100
             held.completed_at = now
-        held.media_name = media.media_name
-        held.thumbnail_name = media.thumbnail_name
+        if held.deleted_at:
+            transaction.on_commit(lambda: _discard(media))
+        else:
+            held.media_name = media.media_name
+            held.thumbnail_name = media.thumbnail_name
         _done(held)
     logger.info("video_generation_completed", job_id=str(job.id), late=late)
     return True
@@ -113,6 +118,11 @@ def _refund_and_end(held: Job, reason: Reason, *, now: datetime) -> None:
         reason=reason.value,
         refunded=held.credits,
     )
+
+
+def _discard(media: StoredMedia) -> None:
+    for name in (media.media_name, media.thumbnail_name):
+        default_storage.delete(name)
 
 
 def _end_request(

@@ -7,7 +7,7 @@ live an hour at fal, so a job gets here as soon as its provider has finished.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,23 +16,25 @@ import structlog
 from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
-from django.utils import timezone
 from PIL import Image
 
 from generation.lifecycle import files, settle
 from generation.lifecycle.claims import backoff, claim, record, side_by_side
-from generation.lifecycle.poll import live_handles
+from generation.lifecycle.poll import Claimed, live_handles
 from generation.lifecycle.settle import StoredMedia
 from generation.models import Job, Stage
 from generation.providers import get_provider
-from generation.providers.base import Failed, Handle, Reason, Running, Unknown
+from generation.providers.base import Failed, Reason, Running, Unknown
 from rendio.common import http
 
 logger = structlog.get_logger(__name__)
 
 BATCH = 8
-# A file that is missing, broken or too large is asked for so often; our own trouble until the
-# deadline.
+# Asking for the result, the download and keeping it take less than this together.
+LEASE = timedelta(seconds=300)
+DOWNLOAD_SECONDS = 180
+# A file that is missing or broken is asked for so often; all other trouble lasts until the
+# deadline, and is not counted in `tries`.
 BROKEN_TRIES = 4
 
 
@@ -52,24 +54,19 @@ class _NotStored:
 
 def store_due(*, queue: str, now: datetime) -> int:
     """Fetch and keep what is due in `queue`, up to BATCH side by side; returns how many."""
-    jobs = claim(queue=queue, stages=[Stage.STORE], now=now, limit=BATCH)
+    jobs = claim(queue=queue, stages=[Stage.STORE], now=now, limit=BATCH, lease=LEASE)
     handles = live_handles(jobs)
-    for job in jobs:
-        if job.id not in handles:
-            settle.give_up(
-                job, Reason.PROVIDER_ERROR, now=now, detail="no submission to fetch from"
-            )
-    for (job, _), outcome in side_by_side(
-        [(job, handles[job.id]) for job in jobs if job.id in handles], _fetch_and_keep
-    ):
-        _apply(job, outcome, now=timezone.now())
+    side_by_side([(job, handles.get(job.id)) for job in jobs], _fetch_and_keep, _apply, now=now)
     return len(jobs)
 
 
 def _fetch_and_keep(
-    item: tuple[Job, tuple[str, Handle]],
+    item: Claimed,
 ) -> StoredMedia | Failed | Running | Unknown | _Broken | _NotStored:
-    job, (provider_name, handle) = item
+    job, submission = item
+    if submission is None:
+        return Failed(Reason.PROVIDER_ERROR, "", "no submission to fetch from")
+    provider_name, handle = submission
     provider = get_provider(provider_name)
     result = provider.result(handle)
     if isinstance(result, Failed | Running | Unknown):
@@ -83,11 +80,17 @@ def _fetch_and_keep(
                     into,
                     allowed_hosts=provider.media_hosts,
                     max_bytes=settings.MAX_VIDEO_BYTES,
+                    timeout_seconds=DOWNLOAD_SECONDS,
                 )
+            if answer.status >= 500 or answer.status in {408, 429}:
+                # The host's trouble says nothing about the file.
+                return Unknown(f"status {answer.status} of the file")
             if answer.status != 200:
                 return _Broken(f"status {answer.status}")
             inspected = files.inspect(path, kind=result.kind)
-        except (http.NotSent, http.NoAnswer) as error:
+        except http.NotSent as error:
+            return Unknown(str(error))
+        except http.NoAnswer as error:
             return _Broken(str(error))
         except http.Refused as error:
             return Failed(Reason.PROVIDER_ERROR, "address_refused", str(error))
@@ -123,9 +126,9 @@ def _replace(name: str, content: File[Any]) -> None:
     default_storage.save(name, content)
 
 
-def _apply(job: Job, outcome: object, *, now: datetime) -> None:
+def _apply(item: Claimed, outcome: object, now: datetime) -> None:
+    job, _ = item
     overdue = job.deadline_at is None or now >= job.deadline_at
-    again = {"due_at": now + backoff(job.tries), "tries": job.tries + 1}
     match outcome:
         case StoredMedia():
             settle.complete(job, outcome, now=now)
@@ -141,5 +144,15 @@ def _apply(job: Job, outcome: object, *, now: datetime) -> None:
             settle.give_up(job, Reason.TIMEOUT, now=now, detail=detail)
         case Running() if overdue:
             settle.give_up(job, Reason.TIMEOUT, now=now, detail="finished, but no result")
+        case _Broken():
+            record(job, due_at=now + backoff(job.tries), tries=job.tries + 1)
         case _:
-            record(job, **again)
+            record(job, due_at=now + _pause(job, now=now))
+
+
+def _pause(job: Job, *, now: datetime) -> timedelta:
+    """Half as long again as it has been waiting already, within the bounds of polling."""
+    deadline = job.deadline_at or now
+    waited = now - (deadline - timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS))
+    longest = timedelta(seconds=settings.POLL_LONGEST_SECONDS)
+    return min(max(waited / 2, timedelta(seconds=settings.POLL_FIRST_SECONDS)), longest)

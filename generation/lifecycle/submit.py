@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from generation import catalogue
 from generation.catalogue import RouteSpec
 from generation.lifecycle import settle
-from generation.lifecycle.claims import backoff, side_by_side
+from generation.lifecycle.claims import backoff, each, side_by_side
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from generation.providers import get_provider
 from generation.providers.base import Accepted, Later, Reason, Refused, Submission, Unknown
@@ -34,41 +34,37 @@ class _Outgoing:
     job: Job
     request: ProviderRequest
     route: RouteSpec
+    body: dict[str, Any]
 
 
 def submit_due(*, queue: str, now: datetime) -> int:
     """Submit what is due in `queue`, up to BATCH side by side; returns how many were looked at."""
-    outgoing, overdue, looked_at = _take(queue=queue, now=now)
-    for job in overdue:
-        settle.give_up(job, Reason.PROVIDER_ERROR, now=now, detail="not taken in time")
-    for item, answer in side_by_side(outgoing, _send, threads=BATCH):
-        _record(item, answer, now=timezone.now())
+    outgoing, hopeless, looked_at = _take(queue=queue, now=now)
+    # What is on record as leaving first: nothing else may keep it from being sent.
+    side_by_side(outgoing, _send, _record, now=now)
+    each(
+        hopeless,
+        lambda job: settle.give_up(job, Reason.PROVIDER_ERROR, now=now, detail="not taken in time"),
+    )
     return looked_at
 
 
 def _take(*, queue: str, now: datetime) -> tuple[list[_Outgoing], list[Job], int]:
     """Claim due jobs and write down that we are about to call, in one transaction."""
     outgoing: list[_Outgoing] = []
-    overdue: list[Job] = []
+    hopeless: list[Job] = []
     with transaction.atomic(durable=True):
         jobs = list(
-            Job.objects.due(now, queue=queue, stages=[Stage.SUBMIT]).select_for_update(
-                skip_locked=True, of=("self",)
-            )[:BATCH]
+            Job.objects.due(now, queue=queue, stages=[Stage.SUBMIT])
+            # Taken back while it was being sent, and then not taken: that is for `cancel` to end.
+            .filter(cancel_requested_at=None)
+            .select_for_update(skip_locked=True, of=("self",))[:BATCH]
         )
         for job in jobs:
-            route = catalogue.route_of(job.model_id)
-            if route is None or (job.deadline_at and job.deadline_at <= now):
-                overdue.append(job)
-                continue
-            request = ProviderRequest(
-                job=job,
-                route_id=route.id,
-                provider=route.provider,
-                cost_usd=route.cost(job.settings),
-                sent_at=now,
-            )
-            outgoing.append(_Outgoing(job, request, route))
+            if item := _prepared(job, now=now):
+                outgoing.append(item)
+            else:
+                hopeless.append(job)
         ProviderRequest.objects.bulk_create([item.request for item in outgoing])
         deadline = now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
         Job.objects.filter(id__in=[item.job.id for item in outgoing]).update(
@@ -76,28 +72,60 @@ def _take(*, queue: str, now: datetime) -> tuple[list[_Outgoing], list[Job], int
         )
     for item in outgoing:
         item.job.stage = Stage.SENT
-    return outgoing, overdue, len(jobs)
+    return outgoing, hopeless, len(jobs)
+
+
+def _prepared(job: Job, *, now: datetime) -> _Outgoing | None:
+    """None where it is too late, or where there is no route that could be followed."""
+    if job.deadline_at and job.deadline_at <= now:
+        return None
+    try:
+        route = catalogue.route_of(job.model_id)
+        if route is None:
+            return None
+        inputs = {"prompt": job.prompt, "image_url": job.image_url, **job.settings}
+        request = ProviderRequest(
+            job=job,
+            route_id=route.id,
+            provider=route.provider,
+            cost_usd=route.cost(job.settings),
+            sent_at=now,
+        )
+        return _Outgoing(job, request, route, route.payload(inputs))
+    except Exception:
+        # The model was deleted, or a row of the catalogue is wrong. The jobs of the others go on.
+        logger.exception("route_unusable", job_id=str(job.id))
+        return None
 
 
 def _send(item: _Outgoing) -> Submission:
-    job = item.job
     provider = get_provider(item.route.provider)
     token = urlencode({"token": item.request.webhook_token})
     return provider.submit(
         model_id=item.route.provider_model_id,
-        body=item.route.payload({"prompt": job.prompt, "image_url": job.image_url, **job.settings}),
+        body=item.body,
         webhook_url=f"{settings.PUBLIC_URL}/webhooks/{item.route.provider}?{token}",
     )
 
 
-def _record(item: _Outgoing, answer: Submission, *, now: datetime) -> None:
+def _record(item: _Outgoing, answer: Submission, now: datetime) -> None:
     job, request = item.job, item.request
     log = logger.bind(job_id=str(job.id), provider=request.provider)
     match answer:
         case Accepted(handle, position):
             with transaction.atomic(durable=True):
                 # The webhook may have been quicker than this answer and have moved the job on: then
-                # only the handle is news.
+                # only the handle is news. The job before its request, as everywhere: two orders
+                # would lock each other up.
+                _move(
+                    job,
+                    stage=Stage.QUEUED,
+                    status=JobStatus.PROCESSING,
+                    queue_position=position,
+                    due_at=now + backoff(0),
+                    deadline_at=now + timedelta(seconds=settings.JOB_START_DEADLINE_SECONDS),
+                    tries=0,
+                )
                 ProviderRequest.objects.filter(id=request.id).update(
                     provider_request_id=handle.request_id,
                     status_url=handle.status_url,
@@ -107,15 +135,6 @@ def _record(item: _Outgoing, answer: Submission, *, now: datetime) -> None:
                 )
                 ProviderRequest.objects.filter(id=request.id, state=RequestState.SENDING).update(
                     state=RequestState.ACCEPTED
-                )
-                _move(
-                    job,
-                    stage=Stage.QUEUED,
-                    status=JobStatus.PROCESSING,
-                    queue_position=position,
-                    due_at=now + backoff(0),
-                    deadline_at=now + timedelta(seconds=settings.JOB_START_DEADLINE_SECONDS),
-                    tries=0,
                 )
             log.info("falai_job_submitted" if request.provider == "fal" else "job_submitted")
         case Refused(reason, error_type, detail):
@@ -127,7 +146,6 @@ def _record(item: _Outgoing, answer: Submission, *, now: datetime) -> None:
             wait = max(timedelta(seconds=seconds), backoff(job.tries))
             deadline = job.created_at + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
             with transaction.atomic(durable=True):
-                _end(request, RequestState.REFUSED, error_type, detail, now=now)
                 _move(
                     job,
                     stage=Stage.SUBMIT,
@@ -135,6 +153,7 @@ def _record(item: _Outgoing, answer: Submission, *, now: datetime) -> None:
                     deadline_at=deadline,
                     tries=job.tries + 1,
                 )
+                _end(request, RequestState.REFUSED, error_type, detail, now=now)
         case Unknown(detail):
             log.warning("provider_api_error", error_type="outcome_unknown")
             ProviderRequest.objects.filter(id=request.id, state=RequestState.SENDING).update(

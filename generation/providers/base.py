@@ -124,6 +124,12 @@ class WebhookEvent:
     request_id: str
 
 
+def words(value: object, *, longest: int) -> str:
+    """Text from outside as PostgreSQL keeps it: without NUL and lone surrogates; "" for None."""
+    text = "" if value is None else str(value)
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()[:longest]
+
+
 class BadSignature(Exception):
     """The webhook is not the provider's, or not for us."""
 
