@@ -1,5 +1,6 @@
 """The whole sandbox as one ASGI app: a further service is a module with routes, and lines here."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,10 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from sandbox.apple.auth import AppleAuth, AuthError, answer_auth_error
 from sandbox.apple.devicecheck import DeviceCheck
+from sandbox.apple.keys import KeySet
+from sandbox.apple.notices import Notices
 from sandbox.apple.outages import Outages
 from sandbox.connections import Connections
 from sandbox.control import Control, answer_bad_request
+from sandbox.environment import ServedApp
 from sandbox.fal.files import FalFiles
 from sandbox.fal.jobs import Jobs
 from sandbox.fal.media import Studio
@@ -31,12 +36,25 @@ def create_app(connections: Connections) -> Starlette:
     fal = Fal(jobs=jobs, webhooks=webhooks)
     outages = Outages()
     devicecheck = DeviceCheck(outages)
-    control = Control(log=log, providers={"fal": fal}, devicecheck=devicecheck, outages=outages)
+    app = ServedApp.of(os.environ)
+    keys = KeySet()
+    auth = AppleAuth(outages=outages, keys=keys, app=app)
+    notices = Notices(auth=auth, keys=keys, app=app)
+    control = Control(
+        log=log,
+        providers={"fal": fal},
+        devicecheck=devicecheck,
+        auth=auth,
+        keys=keys,
+        notices=notices,
+        outages=outages,
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
         await webhooks.aclose()
+        await notices.aclose()
         studio.close()
 
     return Starlette(
@@ -47,9 +65,10 @@ def create_app(connections: Connections) -> Starlette:
             *FalFiles(jobs=jobs, studio=studio, connections=connections).routes(),
             *webhooks.routes(),
             *devicecheck.routes(),
+            *auth.routes(),
         ],
         middleware=[Middleware(RecordRequests, log=log, providers=("fal", "apple"))],
-        exception_handlers={BadRequest: answer_bad_request},
+        exception_handlers={BadRequest: answer_bad_request, AuthError: answer_auth_error},
         lifespan=lifespan,
     )
 

@@ -7,7 +7,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from sandbox.apple.auth import AppleAuth
 from sandbox.apple.devicecheck import DeviceCheck
+from sandbox.apple.keys import KeySet
+from sandbox.apple.notices import Notices
 from sandbox.apple.outages import Outages
 from sandbox.fields import BadRequest, Fields
 from sandbox.recorder import RequestLog
@@ -30,11 +33,17 @@ class Control:
         log: RequestLog,
         providers: Mapping[str, Provider],
         devicecheck: DeviceCheck,
+        auth: AppleAuth,
+        keys: KeySet,
+        notices: Notices,
         outages: Outages,
     ) -> None:
         self._log = log
         self._providers = providers
         self._devicecheck = devicecheck
+        self._auth = auth
+        self._keys = keys
+        self._notices = notices
         self._outages = outages
 
     def routes(self) -> list[Route]:
@@ -44,6 +53,10 @@ class Control:
             Route("/control/requests", self.requests, methods=["GET"]),
             Route("/control/jobs", self.jobs, methods=["GET"]),
             Route("/control/apple/device", self.apple_device, methods=["POST"]),
+            Route("/control/apple/identity", self.apple_identity, methods=["POST"]),
+            Route("/control/apple/rotate-keys", self.apple_rotate_keys, methods=["POST"]),
+            Route("/control/apple/identity-notice", self.apple_notice, methods=["POST"]),
+            Route("/control/apple/revoked", self.apple_revoked, methods=["GET"]),
             Route("/control/apple/outage", self.apple_outage, methods=["POST"]),
         ]
 
@@ -51,6 +64,7 @@ class Control:
         (await Fields.of(request)).allow_only(())
         self._log.reset()
         self._devicecheck.reset()
+        self._auth.reset()
         self._outages.reset()
         for provider in self._providers.values():
             provider.reset()
@@ -80,6 +94,18 @@ class Control:
 
     async def apple_device(self, request: Request) -> JSONResponse:
         return JSONResponse(self._devicecheck.configure(await Fields.of(request)))
+
+    async def apple_identity(self, request: Request) -> JSONResponse:
+        return JSONResponse(self._auth.sign_in(await Fields.of(request)))
+
+    async def apple_rotate_keys(self, request: Request) -> JSONResponse:
+        return JSONResponse(self._keys.rotate(await Fields.of(request)))
+
+    async def apple_notice(self, request: Request) -> JSONResponse:
+        return JSONResponse(await self._notices.tell(await Fields.of(request)))
+
+    async def apple_revoked(self, _: Request) -> JSONResponse:
+        return JSONResponse({"tokens": self._auth.revocations_as_json()})
 
     async def apple_outage(self, request: Request) -> JSONResponse:
         return JSONResponse(self._outages.configure(await Fields.of(request)))

@@ -5,6 +5,8 @@ from typing import Any
 
 from starlette.requests import Request
 
+LONGEST_SECONDS = 86_400
+
 
 class BadRequest(Exception):
     """The message is for the person who wrote the request; it is answered with 400."""
@@ -56,9 +58,16 @@ class Fields:
         flag: bool | None = self._find(name, bool, "true or false")
         return flag
 
-    def find_seconds(self, name: str) -> float | None:
+    def find_flag_as_sent(self, name: str) -> bool | str | None:
+        """A flag in the form it came in: Apple also writes its flags as texts."""
+        value = self._body.get(name)
+        return value if value in ("true", "false") else self.find_flag(name)
+
+    def find_seconds(self, name: str, *, may_be_past: bool = False) -> float | None:
+        least = -LONGEST_SECONDS if may_be_past else 0
+        wanted = f"seconds, from {least} to {LONGEST_SECONDS}"
         seconds = self._find(
-            name, int | float, "seconds, from 0 to 86400", lambda s: 0 <= s <= 86400
+            name, int | float, wanted, lambda seconds: least <= seconds <= LONGEST_SECONDS
         )
         return None if seconds is None else float(seconds)
 

@@ -15,6 +15,10 @@ MOST_REQUESTS = 20_000
 MOST_BODY_BYTES = 64 * 1024 * 1024
 """Of all remembered bodies together: a few hundred inlined images."""
 
+FORM = "application/x-www-form-urlencoded"
+SECRET = ("client_secret", "code", "token", "refresh_token")
+"""Fields of a form that are remembered by their end alone."""
+
 
 @dataclass
 class Recorded:
@@ -27,13 +31,17 @@ class Recorded:
     body: bytes = b""
     answered: int | None = None
 
+    @property
+    def is_form(self) -> bool:
+        return self.headers.get("content-type", "").lower().startswith(FORM)
+
     def as_json(self) -> dict[str, Any]:
         return {
             "method": self.method,
             "path": self.path,
             "query": self.query,
             "headers": self.headers,
-            "body": _readable(self.body),
+            "body": _readable(self.body, is_form=self.is_form),
             "at": self.at.isoformat(),
             "answered": self.answered,
         }
@@ -113,14 +121,21 @@ def _redacted(name: str, value: str) -> str:
     if name != "authorization":
         return value
     scheme, _, secret = value.partition(" ")
+    return f"{scheme} {_end_of(secret)}"
+
+
+def _end_of(secret: str) -> str:
     # Four characters tell two keys apart; of a short one they would be all of it.
-    return f"{scheme} …{secret[-4:]}" if len(secret) > 8 else f"{scheme} …"
+    return f"…{secret[-4:]}" if len(secret) > 8 else "…"
 
 
-def _readable(body: bytes) -> Any:
-    """JSON as JSON, else text, else None."""
+def _readable(body: bytes, *, is_form: bool) -> Any:
+    """A form as its fields, JSON as JSON, else text, else None."""
     if not body:
         return None
+    if is_form:
+        fields = parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
+        return {name: _end_of(value) if name in SECRET else value for name, value in fields}
     try:
         return json.loads(body)
     except ValueError:

@@ -1,8 +1,22 @@
-"""What a signed JSON of three parts says, whoever signed it."""
+"""Signed JSON in three parts, by hand: it must also make what no library agrees to make."""
 
 import base64
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
+
+
+def base64url(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def encoded(
+    header: Mapping[str, Any], claims: Mapping[str, Any], sign: Callable[[bytes], bytes]
+) -> str:
+    signed = ".".join(
+        base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims)
+    )
+    return f"{signed}.{base64url(sign(signed.encode()))}"
 
 
 def read_unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 
 from sandbox.fields import BadRequest, Fields
 
-SERVICES = ("devicecheck",)
+SERVICES = ("devicecheck", "auth")
 
 
 @dataclass

@@ -95,7 +95,12 @@ class Receiver:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.deliveries.append(
-                    {"headers": dict(self.headers), "body": body, "at": time.time()}
+                    {
+                        "path": self.path,
+                        "headers": dict(self.headers),
+                        "body": body,
+                        "at": time.time(),
+                    }
                 )
                 self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
                 self.send_header("Location", "/elsewhere")

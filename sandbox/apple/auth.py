@@ -1,0 +1,240 @@
+"""Sign in with Apple: the key set, the exchange of codes for tokens, and their revocation.
+
+Apple's token endpoint knows two more errors, `unauthorized_client` and `invalid_scope`; neither can
+come of what a native app asks, so neither is answered here.
+"""
+
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sandbox.apple.identity import ISSUER, Flaws, Identity, phone_claims, signed
+from sandbox.apple.jws import is_text, read_unverified
+from sandbox.apple.keys import KeySet
+from sandbox.apple.outages import Outages
+from sandbox.environment import ServedApp
+from sandbox.fields import Fields
+
+CODE_LIFETIME_SECONDS = 300
+ACCESS_LIFETIME_SECONDS = 3600
+LONGEST_SECRET_SECONDS = 15_777_000
+CLOCK_SKEW_SECONDS = 60
+
+
+class AuthError(Exception):
+    """Apple's name for what is wrong with a request; it is answered with 400."""
+
+
+async def answer_auth_error(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, status_code=400)
+
+
+@dataclass(frozen=True)
+class Code:
+    identity: Identity
+    expires_at: float
+
+
+@dataclass
+class Authorization:
+    """What one code was exchanged for. With any of its tokens all of it ends."""
+
+    identity: Identity
+    has_ended: bool = False
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """One call that Apple accepted. `sub` is None where the token was never one of Apple's."""
+
+    sha256: str
+    token_type_hint: str | None
+    client_id: str
+    sub: str | None
+    at: datetime
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "sha256": self.sha256,
+            "token_type_hint": self.token_type_hint,
+            "client_id": self.client_id,
+            "sub": self.sub,
+            "at": self.at.isoformat(),
+        }
+
+
+class AppleAuth:
+    def __init__(self, *, outages: Outages, keys: KeySet, app: ServedApp) -> None:
+        self._outages = outages
+        self._keys = keys
+        self._app = app
+        self.reset()
+
+    def reset(self) -> None:
+        self._codes: dict[str, Code] = {}
+        self._refresh_tokens: dict[str, Authorization] = {}
+        self._access_tokens: dict[str, Authorization] = {}
+        self._revocations: list[Revocation] = []
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/apple/auth/keys", self.keys, methods=["GET"]),
+            Route("/apple/auth/token", self.token, methods=["POST"]),
+            Route("/apple/auth/revoke", self.revoke, methods=["POST"]),
+        ]
+
+    def sign_in(self, fields: Fields) -> dict[str, str]:
+        """What the phone gets once a person has agreed. The code is genuine whatever is wrong with
+        the token."""
+        fields.allow_only((*Identity.FIELDS, *Flaws.FIELDS, "code_expires_in"))
+        identity = Identity.read(fields, bundle_id=self._app.bundle_id)
+        flaws = Flaws.read(fields)
+        lifetime = fields.find_seconds("code_expires_in")
+        if lifetime is None:
+            lifetime = CODE_LIFETIME_SECONDS
+
+        now = time.time()
+        code = f"c{secrets.token_urlsafe(32)}"
+        self._codes[code] = Code(identity, expires_at=now + lifetime)
+        claims = identity.claims(int(now)) | phone_claims(code) | flaws.claims(int(now))
+        return {
+            "identity_token": flaws.signed(claims, self._keys),
+            "authorization_code": code,
+        }
+
+    def end_authorizations(self, sub: str) -> None:
+        """A person's credentials, at every app of theirs, become invalid."""
+        for authorization in self._refresh_tokens.values():
+            if authorization.identity.sub == sub:
+                authorization.has_ended = True
+
+    def revocations_as_json(self) -> list[dict[str, Any]]:
+        return [one.as_json() for one in self._revocations]
+
+    async def keys(self, _: Request) -> JSONResponse:
+        self._outages.strike("auth")
+        return JSONResponse(self._keys.as_json())
+
+    async def token(self, request: Request) -> JSONResponse:
+        self._outages.strike("auth")
+        form = await _read_form(request)
+        client_id = _authenticated_client(form)
+        match _required(form, "grant_type"):
+            case "authorization_code":
+                return self._exchange(_required(form, "code"), client_id)
+            case "refresh_token":
+                return self._refresh(_required(form, "refresh_token"), client_id)
+        raise AuthError("unsupported_grant_type")
+
+    async def revoke(self, request: Request) -> Response:
+        """200 and empty whatever the token is: only the caller itself can be refused."""
+        self._outages.strike("auth")
+        form = await _read_form(request)
+        client_id = _authenticated_client(form)
+        token = _required(form, "token")
+        authorization = self._refresh_tokens.get(token) or self._access_tokens.get(token)
+        if authorization is not None and authorization.identity.audience != client_id:
+            authorization = None
+        if authorization is not None:
+            authorization.has_ended = True
+        self._revocations.append(
+            Revocation(
+                sha256=hashlib.sha256(token.encode()).hexdigest(),
+                token_type_hint=form.get("token_type_hint"),
+                client_id=client_id,
+                sub=authorization.identity.sub if authorization else None,
+                at=datetime.now(UTC),
+            )
+        )
+        return Response()
+
+    def _exchange(self, code: str, client_id: str) -> JSONResponse:
+        found = self._codes.get(code)
+        if found is None or found.identity.audience != client_id or found.expires_at <= time.time():
+            raise AuthError("invalid_grant")
+        del self._codes[code]
+        authorization = Authorization(found.identity)
+        refresh_token = f"r{secrets.token_urlsafe(32)}"
+        self._refresh_tokens[refresh_token] = authorization
+        return self._tokens(authorization, refresh_token=refresh_token)
+
+    def _refresh(self, refresh_token: str, client_id: str) -> JSONResponse:
+        authorization = self._refresh_tokens.get(refresh_token)
+        if (
+            authorization is None
+            or authorization.identity.audience != client_id
+            or authorization.has_ended
+        ):
+            raise AuthError("invalid_grant")
+        return self._tokens(authorization)
+
+    def _tokens(self, authorization: Authorization, **further: str) -> JSONResponse:
+        access_token = f"a{secrets.token_urlsafe(32)}"
+        self._access_tokens[access_token] = authorization
+        return JSONResponse(
+            {
+                "access_token": access_token,
+                "token_type": "Bearer",
+                "expires_in": ACCESS_LIFETIME_SECONDS,
+                **further,
+                "id_token": signed(authorization.identity.claims(int(time.time())), self._keys),
+            }
+        )
+
+
+async def _read_form(request: Request) -> dict[str, str]:
+    """The fields of the form, without those that are empty, which OAuth takes for left out."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded":
+        raise AuthError("invalid_request")
+    try:
+        pairs = parse_qsl((await request.body()).decode())
+    except ValueError:
+        raise AuthError("invalid_request") from None
+    form = dict(pairs)
+    if len(form) < len(pairs):
+        raise AuthError("invalid_request")  # a field came twice
+    return form
+
+
+def _required(form: dict[str, str], name: str) -> str:
+    value = form.get(name)
+    if value is None:
+        raise AuthError("invalid_request")
+    return value
+
+
+def _authenticated_client(form: dict[str, str]) -> str:
+    client_id = _required(form, "client_id")
+    if not _is_client_secret(form.get("client_secret", ""), client_id):
+        raise AuthError("invalid_client")
+    return client_id
+
+
+def _is_client_secret(token: str, client_id: str) -> bool:
+    """Whether it says of itself what Apple asks for.
+
+    The signature is not checked: the sandbox cannot know every tester's key.
+    """
+    header, claims = read_unverified(token)
+    now = time.time()
+    issued_at, expires_at = claims.get("iat"), claims.get("exp")
+    return (
+        header.get("alg") == "ES256"
+        and is_text(header.get("kid"))
+        and is_text(claims.get("iss"))
+        and claims.get("aud") == ISSUER
+        and claims.get("sub") == client_id
+        and isinstance(issued_at, int | float)
+        and issued_at <= now + CLOCK_SKEW_SECONDS
+        and isinstance(expires_at, int | float)
+        and now < expires_at <= now + LONGEST_SECRET_SECONDS + CLOCK_SKEW_SECONDS
+    )

@@ -1,0 +1,140 @@
+"""Identity tokens: what Apple says of a person to one app, and the forgeries of it.
+
+`/control/apple/identity` stands for the sheet on the phone. `nonce` is what the app handed to that
+sheet, the SHA-256 of its raw nonce as hex: it is copied into the token as it comes.
+"""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from sandbox.apple.jws import base64url, encoded
+from sandbox.apple.keys import KeySet
+from sandbox.fields import BadRequest, Fields
+
+ISSUER = "https://appleid.apple.com"
+RELAY_DOMAIN = "@privaterelay.appleid.com"
+LIFETIME_SECONDS = 86_400
+LIKELY_REAL = 2
+ALGORITHMS = ("RS256", "none", "HS256")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A person and the app that they sign in to, as one sign-in tells it."""
+
+    FIELDS = ("sub", "email", "email_verified", "nonce", "audience")
+
+    sub: str
+    audience: str
+    nonce: str | None
+    email: str | None
+    email_verified: bool | str | None
+
+    @classmethod
+    def read(cls, fields: Fields, *, bundle_id: str) -> "Identity":
+        return cls(
+            sub=fields.get_text("sub"),
+            audience=fields.find_text("audience") or bundle_id,
+            nonce=fields.find_text("nonce"),
+            email=fields.find_text("email"),
+            email_verified=fields.find_flag_as_sent("email_verified"),
+        )
+
+    def claims(self, now: int) -> dict[str, Any]:
+        """Of a flawless token that is issued now."""
+        return {
+            "iss": ISSUER,
+            "aud": self.audience,
+            "exp": now + LIFETIME_SECONDS,
+            "iat": now,
+            "sub": self.sub,
+            **({"nonce": self.nonce} if self.nonce else {}),
+            "nonce_supported": True,
+            "auth_time": now,
+            **self._email_claims(),
+        }
+
+    def _email_claims(self) -> dict[str, Any]:
+        """Apple writes flags as booleans or as texts: `email_verified` says which it is today."""
+        verified = self.email_verified
+        if verified is None and self.email is not None:
+            verified = True
+        claims = {"email": self.email, "email_verified": verified}
+        if self.email is not None and is_relayed(self.email):
+            claims["is_private_email"] = "true" if isinstance(verified, str) else True
+        return {name: value for name, value in claims.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Flaws:
+    """What a caller wants to be wrong with a token; by default nothing is. Times count from now."""
+
+    FIELDS = ("issuer", "expires_in", "issued_in", "not_before_in", "kid", "algorithm")
+
+    issuer: str | None
+    expires_in: float | None
+    issued_in: float | None
+    not_before_in: float | None
+    kid: str | None
+    algorithm: str
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Flaws":
+        kid, algorithm = fields.find_text("kid"), fields.find_choice("algorithm", ALGORITHMS)
+        if kid is not None and algorithm not in (None, "RS256"):
+            raise BadRequest(f"kid names whose RS256 signature is forged; {algorithm} has none.")
+        return cls(
+            issuer=fields.find_text("issuer"),
+            expires_in=fields.find_seconds("expires_in", may_be_past=True),
+            issued_in=fields.find_seconds("issued_in", may_be_past=True),
+            not_before_in=fields.find_seconds("not_before_in", may_be_past=True),
+            kid=kid,
+            algorithm=algorithm or "RS256",
+        )
+
+    def claims(self, now: int) -> dict[str, Any]:
+        issued_in = self.issued_in
+        if issued_in is None and self.expires_in is not None and self.expires_in <= 0:
+            # It was good once: nothing but its age is wrong with it.
+            issued_in = self.expires_in - LIFETIME_SECONDS
+        times = {"exp": self.expires_in, "iat": issued_in, "nbf": self.not_before_in}
+        claims: dict[str, Any] = {
+            name: int(now + seconds) for name, seconds in times.items() if seconds is not None
+        }
+        if issued_in is not None:
+            claims["auth_time"] = claims["iat"]
+        return claims if self.issuer is None else {"iss": self.issuer, **claims}
+
+    def signed(self, claims: Mapping[str, Any], keys: KeySet) -> str:
+        genuine = keys.signing
+        match self.algorithm:
+            case "none":
+                return encoded({"kid": genuine.kid, "alg": "none"}, claims, lambda _: b"")
+            case "HS256":
+                # Whoever lets the token choose takes the public key, which all know, for a secret.
+                secret = genuine.public_pem()
+                return encoded(
+                    {"kid": genuine.kid, "alg": "HS256"},
+                    claims,
+                    lambda message: hmac.digest(secret, message, "sha256"),
+                )
+        if self.kid is not None:
+            return encoded({"kid": self.kid, "alg": "RS256"}, claims, keys.stranger.sign)
+        return signed(claims, keys)
+
+
+def signed(claims: Mapping[str, Any], keys: KeySet) -> str:
+    return encoded({"kid": keys.signing.kid, "alg": "RS256"}, claims, keys.signing.sign)
+
+
+def phone_claims(code: str) -> dict[str, Any]:
+    """What the token that a phone gets has besides: it belongs to the code that came with it."""
+    half = sha256(code.encode()).digest()[:16]
+    return {"c_hash": base64url(half), "real_user_status": LIKELY_REAL}
+
+
+def is_relayed(email: str) -> bool:
+    return email.lower().endswith(RELAY_DOMAIN)

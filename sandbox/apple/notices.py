@@ -1,0 +1,87 @@
+"""Tells an app what a person changed about their Apple account, from server to server.
+
+Once: whatever is answered, a notice does not come again.
+"""
+
+import json
+import time
+import uuid
+from typing import Any
+
+import httpx
+
+from sandbox.apple.auth import AppleAuth
+from sandbox.apple.identity import ISSUER, LIFETIME_SECONDS, is_relayed
+from sandbox.apple.jws import encoded
+from sandbox.apple.keys import KeySet
+from sandbox.environment import ServedApp
+from sandbox.fields import BadRequest, Fields
+
+ATTEMPT_SECONDS = 15.0
+ABOUT_MAIL = ("email-disabled", "email-enabled")
+# Apple writes the last one both ways.
+ABOUT_CREDENTIALS = ("consent-revoked", "account-delete", "account-deleted")
+
+
+class Notices:
+    def __init__(self, *, auth: AppleAuth, keys: KeySet, app: ServedApp) -> None:
+        self._auth = auth
+        self._keys = keys
+        self._app = app
+        self._client = httpx.AsyncClient(
+            trust_env=False, follow_redirects=False, timeout=ATTEMPT_SECONDS
+        )
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def tell(self, fields: Fields) -> dict[str, Any]:
+        """Deliver one notice. `delivered_status` is None where nobody answered; `payload` is what
+        was sent, for whoever wants to send it again."""
+        fields.allow_only(("sub", "type", "email", "url", "audience", "bad_signature"))
+        sub = fields.get_text("sub")
+        notice_type = fields.get_choice("type", (*ABOUT_CREDENTIALS, *ABOUT_MAIL))
+        event = {"type": notice_type, "sub": sub, "event_time": int(time.time() * 1000)}
+        event |= _mail_of(notice_type, fields.find_text("email"))
+        url = fields.find_text("url") or f"{self._app.public_url}/webhooks/apple-id"
+        audience = fields.find_text("audience") or self._app.bundle_id
+        is_forged = fields.find_flag("bad_signature") or False
+
+        if notice_type in ABOUT_CREDENTIALS and not is_forged:
+            self._auth.end_authorizations(sub)
+        payload = self._signed(event, audience, is_forged=is_forged)
+        return {"delivered_status": await self._deliver(url, payload), "payload": payload}
+
+    def _signed(self, event: dict[str, Any], audience: str, *, is_forged: bool) -> str:
+        now = int(time.time())
+        claims = {
+            "iss": ISSUER,
+            "aud": audience,
+            "exp": now + LIFETIME_SECONDS,
+            "iat": now,
+            "jti": uuid.uuid4().hex,
+            "events": json.dumps(event),
+        }
+        key = self._keys.stranger if is_forged else self._keys.signing
+        return encoded({"kid": self._keys.signing.kid, "alg": "RS256"}, claims, key.sign)
+
+    async def _deliver(self, url: str, payload: str) -> int | None:
+        try:
+            response = await self._client.post(url, json={"payload": payload})
+        except httpx.InvalidURL as error:
+            raise BadRequest(f"url is none: {error}.") from None
+        except httpx.UnsupportedProtocol:
+            raise BadRequest("url must begin with http:// or https://.") from None
+        except httpx.HTTPError:
+            return None
+        return response.status_code
+
+
+def _mail_of(notice_type: str, email: str | None) -> dict[str, str]:
+    if notice_type not in ABOUT_MAIL:
+        if email is not None:
+            raise BadRequest(f"email is for {' and '.join(ABOUT_MAIL)}.")
+        return {}
+    if email is None:
+        raise BadRequest(f"email is missing: {notice_type} is about one.")
+    return {"email": email, "is_private_email": "true" if is_relayed(email) else "false"}
