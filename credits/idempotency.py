@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Exists, OuterRef
 
 from credits.errors import IdempotencyKeyRequired, IdempotencyKeyReused
 from credits.models import IdempotencyRecord
@@ -97,6 +98,18 @@ def keep_answer(attempt: Attempt, answer: Answer, *, now: datetime) -> bool:
             ],
         )
         return bool(cursor.rowcount == 1)
+
+
+def move(*, from_user_id: UUID, into_user_id: UUID) -> None:
+    """Let one user's kept answers be replayed to another, where that one has none under the key.
+
+    Joins the caller's transaction, which must hold both wallets' locks.
+    """
+    kept = IdempotencyRecord.objects.filter(user_id=into_user_id)
+    same = kept.filter(operation=OuterRef("operation"), key=OuterRef("key"))
+    IdempotencyRecord.objects.filter(~Exists(same), user_id=from_user_id).update(
+        user_id=into_user_id
+    )
 
 
 def sweep(*, now: datetime, limit: int = 1000) -> int:

@@ -83,6 +83,8 @@ class Lot(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     transaction_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
     revoked_at = models.DateTimeField(null=True, blank=True)
+    # A second welcome: what was left of it lapsed in a merge. Only refunds still come into it.
+    superseded_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -96,7 +98,9 @@ class Lot(models.Model):
                 name="lot_purchased_never_expires",
             ),
             models.UniqueConstraint(
-                fields=["wallet"], condition=Q(source=Source.WELCOME), name="lot_one_welcome"
+                fields=["wallet"],
+                condition=Q(source=Source.WELCOME, superseded_at__isnull=True),
+                name="lot_one_welcome",
             ),
         ]
         indexes = [

@@ -7,7 +7,7 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -31,6 +31,8 @@ __all__ = [
     "grant",
     "lapse_expired",
     "lock_wallet",
+    "lock_wallets",
+    "merge",
     "open_wallet",
     "refund",
     "resume",
@@ -65,12 +67,38 @@ def open_wallet(*, user_id: UUID) -> UUID:
     return Wallet.objects.create(user_id=user_id).id
 
 
-def lock_wallet(*, user_id: UUID) -> Wallet:
-    """The user's wallet, locked until the transaction ends. Raises NotFound."""
+def lock_wallet(*, user_id: UUID, through_merge: bool = False) -> Wallet:
+    """The user's wallet, locked until the transaction ends. Raises NotFound.
+
+    `through_merge` is for credits that arrive: of a guest who was merged it gives the account's
+    wallet, also where the merge was only just waited for.
+    """
     try:
-        return Wallet.objects.select_for_update().get(user_id=user_id)
+        wallet = Wallet.objects.select_for_update().get(user_id=user_id)
     except Wallet.DoesNotExist:
         raise NotFound from None
+    return _through_merge(wallet) if through_merge else wallet
+
+
+def lock_wallets(*, user_ids: Collection[UUID]) -> dict[UUID, Wallet]:
+    """Several users' wallets, locked in the order of their ids: merges at once then wait for each
+    other instead of locking up. Raises NotFound where one is missing."""
+    wallets = Wallet.objects.select_for_update().filter(user_id__in=user_ids).order_by("id")
+    found = {wallet.user_id: wallet for wallet in wallets if wallet.user_id}
+    if len(found) < len(set(user_ids)):
+        raise NotFound
+    return found
+
+
+def _through_merge(wallet: Wallet) -> Wallet:
+    """From a locked wallet to the one that it was merged into, locked too.
+
+    Nobody holds the latter and waits for the former: after the merge the former is only ever
+    locked on this way.
+    """
+    while wallet.merged_into_id:
+        wallet = Wallet.objects.select_for_update().get(id=wallet.merged_into_id)
+    return wallet
 
 
 def grant(
@@ -86,9 +114,10 @@ def grant(
 ) -> LedgerEntry:
     """Give `amount` credits as a new lot. What the wallet owes is repaid from them first.
 
-    With a `transaction_id` (Apple's) a second call returns the first entry.
+    With a `transaction_id` (Apple's) a second call returns the first entry. What is given to a
+    guest who was merged arrives at the account.
     """
-    wallet = lock_wallet(user_id=user_id)
+    wallet = lock_wallet(user_id=user_id, through_merge=True)
     if transaction_id and (
         entry := LedgerEntry.objects.filter(transaction_id=transaction_id, kind=Kind.GRANT).first()
     ):
@@ -129,10 +158,11 @@ def charge(*, wallet: Wallet, amount: int, job_id: UUID, now: datetime) -> UUID:
 def refund(*, user_id: UUID, job_id: UUID, reason: str, now: datetime) -> LedgerEntry:
     """Give a job's price back, once: a second call returns the first refund.
 
-    It returns to the lots that it came from; where the wallet owes, the debt is repaid first (the
-    debt may be for these very credits, after a store refund of the lot that the job had spent).
+    It returns to the lots that it came from, which a merge has moved with everything else; where
+    the wallet owes, the debt is repaid first (the debt may be for these very credits, after a store
+    refund of the lot that the job had spent).
     """
-    wallet = lock_wallet(user_id=user_id)
+    wallet = lock_wallet(user_id=user_id, through_merge=True)
     if entry := LedgerEntry.objects.filter(job_id=job_id, kind=Kind.REFUND).first():
         return entry
     charged = LedgerEntry.objects.filter(job_id=job_id, kind=Kind.CHARGE).first()
@@ -170,7 +200,7 @@ def adjust(
     """
     if change == 0:
         raise InvalidInput(fields={"amount": ["Must not be 0."]})
-    wallet = lock_wallet(user_id=user_id)
+    wallet = lock_wallet(user_id=user_id, through_merge=True)
     if change > 0:
         return _give(
             wallet,
@@ -196,36 +226,54 @@ def adjust(
 
 def take_back(
     *, transaction_id: str, reason: str, now: datetime, amount: int | None = None
-) -> LedgerEntry:
-    """A store refund: take the transaction's lot back, `amount` of it or all, once.
+) -> LedgerEntry | None:
+    """A store refund: take what the transaction brought back, `amount` of it or all, once.
 
-    What is left of the lot goes; what was spent of it becomes debt, which later grants repay. A
-    second call returns the first entry. Raises NotFound where the transaction brought no lot.
+    What is left of its lot goes; what was spent of it becomes debt, which later grants repay. What
+    had lapsed is owed by nobody. A second call returns the first entry, None where there was
+    nothing to take. Raises NotFound where the transaction brought no lot.
     """
-    lot = Lot.objects.select_related("wallet").filter(transaction_id=transaction_id).first()
+    lot = Lot.objects.filter(transaction_id=transaction_id).first()
     if lot is None:
         raise NotFound
-    wallet = Wallet.objects.select_for_update().get(id=lot.wallet_id)
+    if amount is not None and amount <= 0:
+        raise InvalidInput(fields={"amount": ["Must be more than 0."]})
+    wallet = _through_merge(Wallet.objects.select_for_update().get(id=lot.wallet_id))
     if entry := LedgerEntry.objects.filter(
         transaction_id=transaction_id, kind=Kind.REVOCATION
     ).first():
         return entry
     lot.refresh_from_db()
-    wanted = lot.amount if amount is None else min(amount, lot.amount)
+    # Not lot.amount: part of the grant may have repaid a debt, and is spent all the same.
+    granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
+    brought = granted.change - granted.debt_change
+    spent = brought - lot.remaining - _lapsed_of(lot)
+    wanted = brought if amount is None else min(amount, brought)
     taken = min(lot.remaining, wanted)
+    owed = min(wanted - taken, spent)
     lot.remaining -= taken
     lot.revoked_at = now
     lot.save(update_fields=["remaining", "revoked_at"])
+    if not (taken or owed):
+        return None
     return _append(
         wallet,
         kind=Kind.REVOCATION,
         change=-taken,
-        debt_change=wanted - taken,
+        debt_change=owed,
         lots=[(lot.id, -taken)] if taken else [],
         reason=reason,
         now=now,
         transaction_id=transaction_id,
     )
+
+
+def _lapsed_of(lot: Lot) -> int:
+    """How much of a lot has expired unspent."""
+    lapses = LedgerEntry.objects.filter(
+        wallet_id=lot.wallet_id, kind=Kind.EXPIRY, lots__contains=[[str(lot.id)]]
+    )
+    return -sum(lapses.values_list("change", flat=True))
 
 
 def lapse_expired(*, now: datetime, limit: int = 100) -> int:
@@ -243,8 +291,8 @@ def lapse_expired(*, now: datetime, limit: int = 100) -> int:
     for lot_id, wallet_id in sorted(due, key=lambda row: (row[1], row[0])):
         wallet = Wallet.objects.select_for_update().get(id=wallet_id)
         lot = Lot.objects.get(id=lot_id)
-        if not lot.remaining:
-            continue
+        if not lot.remaining or lot.wallet_id != wallet_id:
+            continue  # spent meanwhile, or moved by a merge: the next sweep finds it there
         taken, lot.remaining = lot.remaining, 0
         lot.save(update_fields=["remaining"])
         _append(
@@ -256,6 +304,75 @@ def lapse_expired(*, now: datetime, limit: int = 100) -> int:
             now=now,
         )
         lapsed += 1
+    return lapsed
+
+
+def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
+    """Everything of one wallet becomes the other's, and the first is closed. Twice is as once.
+
+    All lots move, the empty ones too: a job that was paid from them may still be refunded. A debt
+    moves as a debt. Two welcomes do not add up: where both wallets had one, what is left of the
+    first's lapses; what was spent of it and is refunded later comes back. `lifetime_total` goes
+    along, but for what lapsed. Raises NotFound, AccountSuspended, and Unauthorized where one of
+    the two is closed for another reason.
+    """
+    wallets = lock_wallets(user_ids={from_user_id, into_user_id})
+    source, target = wallets[from_user_id], wallets[into_user_id]
+    if source.merged_into_id == target.id:
+        return
+    if WalletState.SUSPENDED in {source.state, target.state}:
+        raise AccountSuspended
+    if WalletState.CLOSED in {source.state, target.state} or source.id == target.id:
+        raise Unauthorized
+    lapsed = _supersede_welcome(source, target, now=now)
+    lots = [(lot.id, lot.remaining) for lot in source.lots.order_by("id")]
+    held = [(lot_id, remaining) for lot_id, remaining in lots if remaining]
+    balance, debt = source.balance, source.debt
+    source.lots.update(wallet=target)
+    target.lifetime_total += source.lifetime_total - lapsed
+    source.lifetime_total = lapsed
+    if balance or debt:
+        _append(
+            source,
+            kind=Kind.TRANSFER,
+            change=-balance,
+            debt_change=-debt,
+            lots=[(lot_id, -remaining) for lot_id, remaining in held],
+            reason="moved to the account",
+            now=now,
+        )
+        _append(
+            target,
+            kind=Kind.TRANSFER,
+            change=balance,
+            debt_change=debt,
+            lots=held,
+            reason="moved from a guest",
+            now=now,
+        )
+    source.state = WalletState.CLOSED
+    source.merged_into = target
+    source.save(update_fields=["state", "merged_into", "lifetime_total"])
+    target.save(update_fields=["lifetime_total"])
+
+
+def _supersede_welcome(source: Wallet, target: Wallet, *, now: datetime) -> int:
+    """Lapse the source's welcome if the target has had one; returns how many credits lapsed."""
+    welcome = {"source": Source.WELCOME, "superseded_at": None}
+    lot = source.lots.filter(**welcome).first()
+    if lot is None or not target.lots.filter(**welcome).exists():
+        return 0
+    lapsed, lot.remaining, lot.superseded_at = lot.remaining, 0, now
+    lot.save(update_fields=["remaining", "superseded_at"])
+    if lapsed:
+        _append(
+            source,
+            kind=Kind.EXPIRY,
+            change=-lapsed,
+            lots=[(lot.id, -lapsed)],
+            reason="second welcome",
+            now=now,
+        )
     return lapsed
 
 

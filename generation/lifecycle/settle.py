@@ -61,7 +61,7 @@ def give_up(
     """
     with transaction.atomic(durable=True):
         # The wallet before the job, as everywhere: two orders would lock each other up.
-        credit_services.lock_wallet(user_id=job.user_id)
+        credit_services.lock_wallet(user_id=job.user_id, through_merge=True)
         held = _hold(job)
         if held is None:
             return False
@@ -83,7 +83,7 @@ def cancel_unsent(job: Job, *, now: datetime) -> bool:
     Opens its own transaction; False where it has been handed over (or has ended) meanwhile.
     """
     with transaction.atomic(durable=True):
-        credit_services.lock_wallet(user_id=job.user_id)
+        credit_services.lock_wallet(user_id=job.user_id, through_merge=True)
         held = Job.objects.select_for_update(of=("self",)).get(id=job.id)
         if held.stage != Stage.SUBMIT:
             return False
