@@ -5,6 +5,10 @@ from __future__ import annotations
 from django.conf import settings
 from django.http import HttpRequest
 
+from adminops.admin import catalogue, jobs, money, people, record
+
+__all__ = ["catalogue", "environment_label", "jobs", "money", "people", "record"]
+
 
 def environment_label(request: HttpRequest) -> list[str]:
     """The ribbon at the top: where one is, and how much care that asks for."""

@@ -1,0 +1,239 @@
+"""What is on sale: models with their routes, and themes. Edited here, without deploying."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.contrib import admin
+from django.db import models, transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
+
+from accounts.models import User
+from adminops import services
+from adminops.admin.acts import Act, ReasonForm, act_page
+from adminops.admin.base import (
+    ActionVariant,
+    StackedInline,
+    SupportAdmin,
+    badge,
+    link_to,
+    page_action,
+)
+from adminops.admin.catalogue_forms import (
+    ModelForm,
+    ObjectField,
+    RouteForm,
+    RouteFormSet,
+    ThemeForm,
+)
+from generation import catalogue
+from generation.models import Model, Route, Theme
+from generation.providers import provider_choices
+
+OBJECTS: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
+    models.JSONField: {"form_class": ObjectField, "widget": UnfoldAdminTextareaWidget({"rows": 6})}
+}
+
+
+class CatalogueAdmin(SupportAdmin):
+    """Rows that jobs point to: never deleted, only taken off sale."""
+
+    actions = None
+    formfield_overrides = OBJECTS
+    warn_unsaved_form = True
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        # The routes are saved after this, in the same transaction.
+        transaction.on_commit(catalogue.forget)
+
+
+class RouteInline(StackedInline):
+    model = Route
+    form = RouteForm
+    formset = RouteFormSet
+    formfield_overrides = OBJECTS
+    ordering = ("position",)
+    extra = 0
+    # A provider request points to its route.
+    can_delete = False
+    fields = (
+        ("provider", "provider_model_id"),
+        ("position", "is_enabled"),
+        ("cost_usd", "cost_unit"),
+        "parameters",
+        "constants",
+        "cost_multipliers",
+    )
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        if db_field.name == "provider":
+            kwargs["widget"] = UnfoldAdminSelectWidget(choices=provider_choices())
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+
+@admin.register(Model)
+class ModelAdmin(CatalogueAdmin):
+    """A new model is off sale, so that going on sale always has a reason on record."""
+
+    form = ModelForm
+    inlines = (RouteInline,)
+    list_display = (
+        "name",
+        "on_sale",
+        "kind",
+        "category",
+        "pricing_type",
+        "base_price_usd",
+        "is_featured",
+        "is_default",
+    )
+    list_filter = ("is_available", "kind", "pricing_type", "is_featured")
+    ordering = ("-is_featured", "name")
+    text_search = ("name__icontains", "routes__provider_model_id__icontains")
+    search_help_text = "A name, a provider's name for it, or an id."
+    readonly_fields = ("id", "on_sale", "created_at")
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("name", "category"),
+                    "kind",
+                    "description",
+                    "thumbnail_url",
+                    ("is_featured", "is_default", "on_sale"),
+                )
+            },
+        ),
+        (
+            "Price and settings",
+            {
+                "fields": (
+                    ("pricing_type", "base_price_usd"),
+                    "settings",
+                    "multipliers",
+                    "run_deadline_seconds",
+                )
+            },
+        ),
+        ("Row", {"fields": (("id", "created_at"),)}),
+    )
+    actions_detail = ("take_off_sale", "put_on_sale")
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        if change:
+            # Not with what the form had read: the toggle may have changed it meanwhile.
+            obj.is_available = Model.objects.values_list("is_available", flat=True).get(id=obj.id)
+        else:
+            obj.is_available = False
+        super().save_model(request, obj, form, change)
+
+    @admin.display(description="On sale", ordering="is_available")
+    def on_sale(self, model: Model) -> SafeString:
+        return badge("on sale", "success") if model.is_available else badge("off sale", "danger")
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        """Only the button that changes something."""
+        model = self.get_object(request, object_id)
+        if model is None:
+            return []
+        shown = "take_off_sale" if model.is_available else "put_on_sale"
+        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        return [button for button in buttons if button.action_name.endswith(shown)]
+
+    @page_action(
+        description="Take off sale",
+        url_path="take-off-sale",
+        icon="visibility_off",
+        variant=ActionVariant.DANGER,
+    )
+    def take_off_sale(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._toggle(
+            request,
+            object_id,
+            is_available=False,
+            title="Take off sale",
+            explanation="Nobody can order it any more. Jobs that were sold go on to their end.",
+        )
+
+    @page_action(
+        description="Put on sale",
+        url_path="put-on-sale",
+        icon="visibility",
+        variant=ActionVariant.PRIMARY,
+    )
+    def put_on_sale(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._toggle(
+            request,
+            object_id,
+            is_available=True,
+            title="Put on sale",
+            explanation="Everybody can order it within seconds, if it has a route that is enabled.",
+        )
+
+    def _toggle(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        *,
+        is_available: bool,
+        title: str,
+        explanation: str,
+    ) -> HttpResponse:
+        model = self.find(request, object_id)
+
+        def do(values: dict[str, Any]) -> str:
+            services.toggle_model(
+                **values,
+                model_id=model.id,
+                is_available=is_available,
+                acting_user=cast("User", request.user),
+                now=timezone.now(),
+            )
+            return f"{model} is {'on' if is_available else 'off'} sale now."
+
+        act = Act(
+            title=title,
+            explanation=explanation,
+            button=title,
+            form_class=ReasonForm,
+            do=do,
+            dangerous=not is_available,
+        )
+        return act_page(self, request, model, act)
+
+
+@admin.register(Theme)
+class ThemeAdmin(CatalogueAdmin):
+    form = ThemeForm
+    list_display = ("name", "category", "its_model", "is_available")
+    list_filter = ("is_available", "category", "model")
+    list_select_related = ("model",)
+    ordering = ("name",)
+    text_search = ("name__icontains", "default_prompt__icontains")
+    search_help_text = "A name, words of the prompt, or an id."
+    readonly_fields = ("id",)
+    fields = (
+        ("name", "category"),
+        "description",
+        "model",
+        "default_prompt",
+        "default_settings",
+        "thumbnail_url",
+        "is_available",
+        "id",
+    )
+
+    @admin.display(description="Model", ordering="model__name")
+    def its_model(self, theme: Theme) -> SafeString | None:
+        return link_to(theme.model)

@@ -1,0 +1,300 @@
+"""What may be written into the catalogue: a row that does not fit would take every model off sale,
+so each is refused here with the words that put it right."""
+
+from __future__ import annotations
+
+import json
+import math
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from generation.catalogue import PROMPT_MAX, PROMPT_MIN
+from generation.models import Model, ModelKind, PricingType, Route, Theme
+from generation.providers import provider_choices
+
+if TYPE_CHECKING:
+    from django.forms import BaseInlineFormSet
+else:
+    from unfold.forms import PaginationInlineFormSet as BaseInlineFormSet
+
+# What a request brings besides the model's settings.
+INPUTS = ("prompt", "image_url")
+FACTOR_MIN, FACTOR_MAX = Decimal("0.001"), Decimal(1000)
+
+
+class ObjectField(forms.JSONField):
+    """A JSON object, shown readably; nothing is {}."""
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return json.dumps(value, indent=2, ensure_ascii=False)
+        return super().prepare_value(value)
+
+    def to_python(self, value: Any) -> Any:
+        parsed = super().to_python(value)
+        if parsed is None:
+            return {}
+        if not isinstance(parsed, dict):
+            raise ValidationError('Write an object, such as {"name": …}.')
+        if not _storable(parsed):
+            raise ValidationError("Numbers must be finite, and texts without NUL characters.")
+        return parsed
+
+
+class ModelForm(forms.ModelForm):
+    class Meta:
+        model = Model
+        fields = (
+            "name",
+            "category",
+            "kind",
+            "description",
+            "thumbnail_url",
+            "is_featured",
+            "is_default",
+            "pricing_type",
+            "base_price_usd",
+            "settings",
+            "multipliers",
+            "run_deadline_seconds",
+        )
+
+    def clean_settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = self.cleaned_data["settings"]
+        check_settings(settings)
+        return settings
+
+    def clean_is_default(self) -> bool:
+        is_default: bool = self.cleaned_data["is_default"]
+        other = Model.objects.filter(is_default=True).exclude(id=self.instance.id).first()
+        if is_default and other:
+            raise ValidationError(f"{other.name} is the default already: take it off there first.")
+        return is_default
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        settings = values.get("settings")
+        if settings is None:
+            return values
+        if values.get("pricing_type") == PricingType.DURATION and "duration" not in settings:
+            self.add_error("settings", "A price by duration needs a setting named duration.")
+        if "multipliers" in values:
+            _report(self, "multipliers", check_multipliers, values["multipliers"], settings)
+        for theme in Theme.objects.filter(model_id=self.instance.id):
+            if problem := misfit(theme.default_settings, settings):
+                self.add_error("settings", f"The theme {theme.name} does not fit: {problem}")
+        return values
+
+
+class RouteForm(forms.ModelForm):
+    class Meta:
+        model = Route
+        fields = (
+            "provider",
+            "provider_model_id",
+            "position",
+            "is_enabled",
+            "cost_usd",
+            "cost_unit",
+            "parameters",
+            "constants",
+            "cost_multipliers",
+        )
+
+    def clean_provider(self) -> str:
+        provider: str = self.cleaned_data["provider"]
+        known = [name for name, _ in provider_choices()]
+        if provider not in known:
+            raise ValidationError(f"Must be one of {', '.join(known)}.")
+        return provider
+
+    def clean_cost_usd(self) -> Decimal:
+        cost: Decimal = self.cleaned_data["cost_usd"]
+        if cost < 0:
+            raise ValidationError("Must not be less than 0.")
+        return cost
+
+
+class RouteFormSet(BaseInlineFormSet):
+    """The routes of a model, checked against the model as it is being saved."""
+
+    def clean(self) -> None:
+        super().clean()
+        model: Model = self.instance
+        settings = model.settings
+        for form in self.forms:
+            values = getattr(form, "cleaned_data", {})
+            if "parameters" in values:
+                _report(form, "parameters", check_parameters, values["parameters"], model)
+            if "cost_multipliers" in values:
+                _report(
+                    form,
+                    "cost_multipliers",
+                    check_multipliers,
+                    values["cost_multipliers"],
+                    settings,
+                )
+
+
+class ThemeForm(forms.ModelForm):
+    class Meta:
+        model = Theme
+        fields = (
+            "name",
+            "category",
+            "description",
+            "model",
+            "default_prompt",
+            "default_settings",
+            "thumbnail_url",
+            "is_available",
+        )
+
+    def clean_default_prompt(self) -> str:
+        prompt: str = self.cleaned_data["default_prompt"]
+        if not PROMPT_MIN <= len(prompt.strip()) <= PROMPT_MAX:
+            raise ValidationError(f"Write {PROMPT_MIN} to {PROMPT_MAX} characters.")
+        return prompt
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        model = values.get("model")
+        if model and "default_settings" in values:
+            defaults = values["default_settings"]
+            if unknown := [name for name in defaults if name not in model.settings]:
+                self.add_error(
+                    "default_settings", f"{model} has no setting named {', '.join(unknown)}."
+                )
+            elif problem := misfit(defaults, model.settings):
+                self.add_error("default_settings", problem)
+        return values
+
+
+# --- What fits --------------------------------------------------------------------------------
+
+
+def check_settings(settings: dict[str, Any]) -> None:
+    """{name: {"allowed": [values], "default": one of them}}. Raises ValidationError."""
+    problems = [
+        f"{name}: {problem}"
+        for name, rule in settings.items()
+        if (problem := _rule_problem(name, rule))
+    ]
+    if problems:
+        raise ValidationError(problems)
+
+
+def _rule_problem(name: str, rule: Any) -> str | None:
+    if name in INPUTS or not name.strip():
+        return "not a name for a setting."
+    if not isinstance(rule, dict) or set(rule) != {"allowed", "default"}:
+        return 'write {"allowed": […], "default": …}.'
+    allowed, default = rule["allowed"], rule["default"]
+    if not isinstance(allowed, list) or not allowed:
+        return "allowed must be a list with at least one value."
+    if any(type(value) not in (str, int, float) for value in allowed):
+        return "allowed values must be texts or numbers."
+    if len({str(value) for value in allowed}) < len(allowed):
+        return "a value is allowed twice."
+    if name == "duration" and any(type(value) is not int or value < 1 for value in allowed):
+        return "durations must be whole seconds, at least 1."
+    if not _has(allowed, default):
+        return f"the default {default} is not among the allowed values."
+    return None
+
+
+def check_multipliers(multipliers: dict[str, Any], settings: dict[str, Any]) -> None:
+    """{setting: {value: factor}}, for settings and values that there are. Raises
+    ValidationError."""
+    problems = []
+    for name, factors in multipliers.items():
+        if name not in settings:
+            problems.append(f"{name}: there is no setting of this name.")
+            continue
+        if not isinstance(factors, dict):
+            problems.append(f'{name}: write an object, such as {{"1080p": "1.5"}}.')
+            continue
+        allowed = {str(value) for value in settings[name]["allowed"]}
+        for value, factor in factors.items():
+            if value not in allowed:
+                problems.append(f"{name}: {value} is not among the allowed values.")
+            elif not _is_factor(factor):
+                problems.append(
+                    f"{name}: the factor of {value} must be a number from {FACTOR_MIN} to "
+                    f"{FACTOR_MAX}."
+                )
+    if problems:
+        raise ValidationError(problems)
+
+
+def check_parameters(parameters: dict[str, Any], model: Model) -> None:
+    """{our name: {"name": the provider's, "format": "{}s"}}, with all that the model cannot do
+    without. Raises ValidationError."""
+    known = [*INPUTS, *model.settings]
+    needed = list(INPUTS) if model.kind == ModelKind.IMAGE_TO_VIDEO else ["prompt"]
+    problems = [f"{name} is missing." for name in needed if name not in parameters]
+    for name, mapping in parameters.items():
+        if name not in known:
+            problems.append(f"{name}: not one of {', '.join(known)}.")
+        elif problem := _mapping_problem(mapping):
+            problems.append(f"{name}: {problem}")
+    if problems:
+        raise ValidationError(problems)
+
+
+def _mapping_problem(mapping: Any) -> str | None:
+    if not isinstance(mapping, dict) or not set(mapping) <= {"name", "format"}:
+        return 'write {"name": …} or {"name": …, "format": "{}s"}.'
+    if any(not isinstance(text, str) or not text for text in mapping.values()):
+        return "name and format must be texts."
+    around = mapping.get("format", "{}").split("{}")
+    if len(around) != 2 or any(brace in text for text in around for brace in "{}"):
+        return "format must have {} once, where the value goes."
+    return None
+
+
+def misfit(chosen: dict[str, Any], settings: dict[str, Any]) -> str | None:
+    """What of `chosen` is not allowed; names without a setting are left alone, as in an order."""
+    for name, value in chosen.items():
+        rule = settings.get(name)
+        if rule and not _has(rule["allowed"], value):
+            return f"{value} is not an allowed {name}."
+    return None
+
+
+def _has(allowed: list[Any], value: Any) -> bool:
+    """As an order is judged: 4 is not 4.0 and not "4"."""
+    return any(type(value) is type(option) and value == option for option in allowed)
+
+
+def _is_factor(factor: Any) -> bool:
+    if type(factor) not in (str, int, float):
+        return False
+    try:
+        number = Decimal(str(factor))
+    except InvalidOperation:
+        return False
+    return number.is_finite() and FACTOR_MIN <= number <= FACTOR_MAX
+
+
+def _storable(value: Any) -> bool:
+    """Whether PostgreSQL takes it: Python's JSON also knows NaN, and NUL characters."""
+    if isinstance(value, dict):
+        return all(_storable(key) and _storable(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(_storable, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, str):
+        return "\x00" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return True
+
+
+def _report(form: forms.BaseForm, name: str, check: Any, *values: Any) -> None:
+    try:
+        check(*values)
+    except ValidationError as error:
+        form.add_error(name, error)

@@ -1,0 +1,242 @@
+"""Jobs with all that happened to them, to be looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from adminops.admin.base import ReadOnlyAdmin, TabularInline, badge, link, link_to, links
+from adminops.admin.money import of_job
+from generation import media
+from generation.models import Job, JobStatus, ProviderRequest, RequestState, WebhookDelivery
+from rendio.common.errors import Code, describe
+
+STATUS_COLOURS = {
+    JobStatus.PENDING: "info",
+    JobStatus.PROCESSING: "warning",
+    JobStatus.COMPLETED: "success",
+    JobStatus.FAILED: "danger",
+    JobStatus.CANCELLED: "",
+}
+REQUEST_COLOURS = {
+    RequestState.SENDING: "info",
+    RequestState.ACCEPTED: "warning",
+    RequestState.REFUSED: "danger",
+    RequestState.UNKNOWN: "danger",
+    RequestState.FINISHED: "success",
+    RequestState.FAILED: "danger",
+}
+
+
+class RequestInline(TabularInline):
+    """What was sent for the job, and what became of it."""
+
+    model = ProviderRequest
+    verbose_name_plural = "Provider requests"
+    fields = readonly_fields = (
+        "provider",
+        "state_label",
+        "provider_request_id",
+        "cost_usd",
+        "error_type",
+        "sent_at",
+        "ended_at",
+    )
+    ordering = ("-id",)
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description="State")
+    def state_label(self, submission: ProviderRequest) -> SafeString:
+        return _request_state(submission)
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyAdmin):
+    list_display = (
+        "id",
+        "status_label",
+        "stage",
+        "owner",
+        "model_name",
+        "queue",
+        "credits",
+        "error",
+        "created_at",
+        "completed_at",
+    )
+    list_filter = ("status", "stage", "queue", "model")
+    list_select_related = ("user", "model")
+    ordering = ("-id",)
+    id_search = ("id", "user_id")
+    text_search = ("requests__provider_request_id__exact",)
+    search_help_text = "The id of a job, its user or a provider's request."
+    inlines = (RequestInline,)
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "id",
+                    ("status_label", "progress", "error"),
+                    ("owner", "model_name"),
+                    "prompt",
+                    "image_url",
+                    "settings",
+                    "result",
+                )
+            },
+        ),
+        ("Money", {"fields": (("credits", "price_usd"), "entries")}),
+        (
+            "What happens next",
+            {
+                "fields": (
+                    ("stage", "queue", "tries"),
+                    ("due_at", "leased_until", "deadline_at"),
+                    ("queue_position", "cancel_requested_at"),
+                )
+            },
+        ),
+        (
+            "When",
+            {"fields": (("created_at", "started_at", "completed_at"), "deleted_at")},
+        ),
+    )
+
+    @admin.display(description="Status", ordering="status")
+    def status_label(self, job: Job) -> SafeString:
+        return badge(job.status, STATUS_COLOURS.get(JobStatus(job.status), ""))
+
+    @admin.display(description="User")
+    def owner(self, job: Job) -> SafeString | None:
+        return link_to(job.user)
+
+    @admin.display(description="Model", ordering="model__name")
+    def model_name(self, job: Job) -> SafeString | None:
+        return link_to(job.model)
+
+    @admin.display(description="Error")
+    def error(self, job: Job) -> str | None:
+        if not job.error_code:
+            return None
+        return f"{job.error_code} {describe(Code.by_code(job.error_code))['type']}"
+
+    @admin.display(description="Result")
+    def result(self, job: Job) -> SafeString | None:
+        names = [(job.media_name, "Video"), (job.thumbnail_name, "Thumbnail")]
+        made = [(url, text) for name, text in names if (url := media.url_for(name))]
+        return links(made) if made else None
+
+    @admin.display(description="Ledger entries")
+    def entries(self, job: Job) -> SafeString | None:
+        entries = apps.get_model("credits", "LedgerEntry").objects.filter(of_job(job.id))
+        return links(
+            [
+                (
+                    reverse("admin:credits_ledgerentry_change", args=[entry.id]),
+                    f"{entry.kind} {entry.change:+d}",
+                )
+                for entry in entries.order_by("id")
+            ]
+        )
+
+
+@admin.register(ProviderRequest)
+class ProviderRequestAdmin(ReadOnlyAdmin):
+    """Without its webhook token, which would let one pretend to be the provider's answer."""
+
+    list_display = (
+        "id",
+        "provider",
+        "state_label",
+        "provider_request_id",
+        "its_job",
+        "cost_usd",
+        "error_type",
+        "sent_at",
+        "ended_at",
+    )
+    list_filter = ("state", "provider")
+    ordering = ("-id",)
+    id_search = ("id", "job_id")
+    text_search = ("provider_request_id__exact",)
+    search_help_text = "Our id, a job's, or the provider's."
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "id",
+                    ("provider", "provider_request_id"),
+                    "state_label",
+                    "its_job",
+                    "its_route",
+                    "deliveries",
+                )
+            },
+        ),
+        ("How it went", {"fields": ("cost_usd", "error_type", "error_detail")}),
+        ("When", {"fields": (("sent_at", "answered_at", "ended_at"),)}),
+        ("At the provider", {"fields": ("status_url", "response_url", "cancel_url")}),
+    )
+
+    @admin.display(description="State", ordering="state")
+    def state_label(self, submission: ProviderRequest) -> SafeString:
+        return _request_state(submission)
+
+    @admin.display(description="Job")
+    def its_job(self, submission: ProviderRequest) -> SafeString:
+        url = reverse("admin:generation_job_change", args=[submission.job_id])
+        return link(url, submission.job_id)
+
+    @admin.display(description="Route")
+    def its_route(self, submission: ProviderRequest) -> SafeString | None:
+        return link_to(submission.route.model, submission.route)
+
+    @admin.display(description="Webhook deliveries")
+    def deliveries(self, submission: ProviderRequest) -> SafeString | None:
+        if not submission.provider_request_id:
+            return None
+        url = reverse("admin:generation_webhookdelivery_changelist")
+        return link(f"{url}?q={submission.provider_request_id}", "Look at them")
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(ReadOnlyAdmin):
+    list_display = (
+        "id",
+        "provider",
+        "provider_request_id",
+        "outcome",
+        "received_at",
+        "processed_at",
+    )
+    list_filter = ("provider", ("processed_at", admin.EmptyFieldListFilter))
+    ordering = ("-id",)
+    text_search = ("provider_request_id__exact",)
+    search_help_text = "Our id or the provider's."
+    fields = (
+        "id",
+        ("provider", "provider_request_id"),
+        "outcome",
+        ("received_at", "processed_at"),
+        "body",
+    )
+
+
+def _request_state(submission: ProviderRequest) -> SafeString:
+    state = RequestState(submission.state)
+    return badge(state.value, REQUEST_COLOURS.get(state, ""))

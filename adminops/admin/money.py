@@ -1,0 +1,191 @@
+"""Wallets, lots and the ledger, to be looked at. The classes come by name: only credits imports
+them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.apps import apps
+from django.contrib import admin
+from django.db.models import Q
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to, links
+
+if TYPE_CHECKING:
+    from credits.models import LedgerEntry, Lot, Wallet
+
+KIND_COLOURS = {
+    "grant": "success",
+    "charge": "info",
+    "refund": "success",
+    "adjustment": "warning",
+    "revocation": "danger",
+    "expiry": "warning",
+    "transfer": "",
+}
+
+
+def of_job(job_id: UUID) -> Q:
+    """A job's entries. The kinds are named because the indexes are by kind."""
+    return Q(job_id=job_id, kind="charge") | Q(job_id=job_id, kind="refund")
+
+
+def wallets_of(searched: UUID) -> list[UUID]:
+    """The wallet that an id, its own or its user's, means: one or none."""
+    wallets = apps.get_model("credits", "Wallet").objects
+    return list(wallets.filter(Q(id=searched) | Q(user_id=searched)).values_list("id", flat=True))
+
+
+@admin.register(apps.get_model("credits", "Wallet"))
+class WalletAdmin(ReadOnlyAdmin):
+    list_display = ("id", "owner", "balance", "debt", "lifetime_total", "state_label", "created_at")
+    list_filter = ("state",)
+    list_select_related = ("user",)
+    ordering = ("-created_at",)
+    id_search = ("id", "user_id")
+    search_help_text = "The id of a wallet or its user."
+    fields = (
+        "id",
+        "owner",
+        ("balance", "debt", "lifetime_total"),
+        "state_label",
+        "related",
+        "entry_count",
+        "successor",
+        "created_at",
+    )
+
+    @admin.display(description="User")
+    def owner(self, wallet: Wallet) -> SafeString | None:
+        return link_to(wallet.user)
+
+    @admin.display(description="Merged into")
+    def successor(self, wallet: Wallet) -> SafeString | None:
+        return link_to(wallet.merged_into, wallet.merged_into_id)
+
+    @admin.display(description="State", ordering="state")
+    def state_label(self, wallet: Wallet) -> SafeString:
+        colours = {"open": "success", "suspended": "danger"}
+        return badge(wallet.state, colours.get(wallet.state, ""))
+
+    @admin.display(description="Look at")
+    def related(self, wallet: Wallet) -> SafeString:
+        lists = [("credits_ledgerentry", "Ledger entries"), ("credits_lot", "Lots of credits")]
+        return links(
+            [(f"{reverse(f'admin:{name}_changelist')}?q={wallet.id}", text) for name, text in lists]
+        )
+
+
+@admin.register(apps.get_model("credits", "Lot"))
+class LotAdmin(ReadOnlyAdmin):
+    list_display = (
+        "id",
+        "owner",
+        "source",
+        "remaining",
+        "amount",
+        "expires_at",
+        "revoked_at",
+        "created_at",
+    )
+    list_filter = ("source",)
+    list_select_related = ("wallet__user",)
+    ordering = ("-id",)
+    text_search = ("transaction_id__exact",)
+    search_help_text = "The id of a lot, a wallet, a user or a store transaction."
+    fields = (
+        "id",
+        "owner",
+        "purse",
+        "source",
+        ("remaining", "amount"),
+        "transaction_id",
+        ("created_at", "expires_at", "revoked_at"),
+    )
+
+    def by_id(self, searched: UUID) -> Q:
+        return Q(id=searched) | Q(wallet_id__in=wallets_of(searched))
+
+    @admin.display(description="User")
+    def owner(self, lot: Lot) -> SafeString | None:
+        return link_to(lot.wallet.user)
+
+    @admin.display(description="Wallet")
+    def purse(self, lot: Lot) -> SafeString | None:
+        return link_to(lot.wallet, lot.wallet_id)
+
+
+@admin.register(apps.get_model("credits", "LedgerEntry"))
+class LedgerEntryAdmin(ReadOnlyAdmin):
+    list_display = (
+        "id",
+        "kind_label",
+        "change_label",
+        "balance_after",
+        "owner",
+        "reason",
+        "job",
+        "created_at",
+    )
+    list_filter = ("kind",)
+    list_select_related = ("wallet__user",)
+    ordering = ("-id",)
+    text_search = ("transaction_id__exact",)
+    search_help_text = "The id of an entry, a job, a wallet, a user or a store transaction."
+    fields = (
+        "id",
+        "kind_label",
+        ("change_label", "balance_after"),
+        ("debt_change", "debt_after"),
+        "reason",
+        "owner",
+        ("purse", "number"),
+        "job",
+        "transaction_id",
+        "touched",
+        "actor",
+        "created_at",
+    )
+
+    def by_id(self, searched: UUID) -> Q:
+        return Q(id=searched) | Q(wallet_id__in=wallets_of(searched)) | of_job(searched)
+
+    @admin.display(description="Kind", ordering="kind")
+    def kind_label(self, entry: LedgerEntry) -> SafeString:
+        return badge(entry.kind, KIND_COLOURS.get(entry.kind, ""))
+
+    @admin.display(description="Change", ordering="change")
+    def change_label(self, entry: LedgerEntry) -> str:
+        return f"{entry.change:+d}"
+
+    @admin.display(description="User")
+    def owner(self, entry: LedgerEntry) -> SafeString | None:
+        return link_to(entry.wallet.user)
+
+    @admin.display(description="Wallet")
+    def purse(self, entry: LedgerEntry) -> SafeString | None:
+        return link_to(entry.wallet, entry.wallet_id)
+
+    @admin.display(description="Job")
+    def job(self, entry: LedgerEntry) -> SafeString | None:
+        if entry.job_id is None:
+            return None
+        return link(reverse("admin:generation_job_change", args=[entry.job_id]), entry.job_id)
+
+    @admin.display(description="By")
+    def actor(self, entry: LedgerEntry) -> SafeString | None:
+        if entry.actor_id is None:
+            return None
+        return link(reverse("admin:accounts_user_change", args=[entry.actor_id]), entry.actor_id)
+
+    @admin.display(description="Lots")
+    def touched(self, entry: LedgerEntry) -> SafeString:
+        return links(
+            [
+                (reverse("admin:credits_lot_change", args=[lot_id]), f"{change:+d}: {lot_id}")
+                for lot_id, change in entry.lots
+            ]
+        )

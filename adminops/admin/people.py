@@ -1,0 +1,387 @@
+"""Users with what support may do to them, their devices and sessions, and the staff's groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from accounts.models import Device, Session, User
+from adminops import services
+from adminops.admin.acts import Act, AdjustForm, ReasonForm, RefundForm, act_page
+from adminops.admin.base import (
+    ActionVariant,
+    ModelAdmin,
+    ReadOnlyAdmin,
+    SupportAdmin,
+    badge,
+    link_to,
+    links,
+    page_action,
+)
+
+if TYPE_CHECKING:
+    from django.contrib.auth.forms import (
+        AdminPasswordChangeForm,
+        AdminUserCreationForm,
+        UserChangeForm,
+    )
+else:
+    from unfold.forms import AdminPasswordChangeForm, UserChangeForm
+    from unfold.forms import UserCreationForm as AdminUserCreationForm
+
+
+class StandingFilter(admin.SimpleListFilter):
+    title = "standing"
+    parameter_name = "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("good", "In good standing"), ("banned", "Banned"), ("closed", "Closed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        match self.value():
+            case "good":
+                return queryset.filter(suspended_at=None, closed_at=None)
+            case "banned":
+                return queryset.filter(suspended_at__isnull=False)
+            case "closed":
+                return queryset.filter(closed_at__isnull=False)
+        return queryset
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, SupportAdmin):
+    """Customers are only looked at and acted upon. Staff accounts are edited by superusers: whoever
+    could edit them could make themselves one."""
+
+    form = UserChangeForm
+    add_form = AdminUserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    add_fieldsets = (
+        (
+            None,
+            {
+                "fields": ("username", "password1", "password2"),
+                "description": "A member of staff. Customers come by their phones.",
+            },
+        ),
+    )
+    list_display = ("who", "standing", "is_guest", "is_staff", "tier", "credits", "created_at")
+    list_filter = (StandingFilter, "is_guest", "is_staff", "tier")
+    list_select_related = ("wallet",)
+    ordering = ("-created_at",)
+    actions = None
+    text_search = ("email__iexact", "username__istartswith", "email__istartswith")
+    search_help_text = "An id, a device's id, an e-mail address or a username."
+    readonly_fields = (
+        "id",
+        "is_guest",
+        "standing",
+        "credits",
+        "owed",
+        "credits_ever",
+        "related",
+        "tier",
+        "language",
+        "theme_preference",
+        "tos_version",
+        "welcomed_at",
+        "suspended_at",
+        "suspended_reason",
+        "closed_at",
+        "created_at",
+        "updated_at",
+        "last_login",
+    )
+    filter_horizontal = ("groups", "user_permissions")
+    actions_detail = ("refund", "adjust", "ban", "unban")
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        if obj is None:
+            return self.add_fieldsets
+        person = (
+            None,
+            {
+                "fields": (
+                    "id",
+                    "email",
+                    ("is_guest", "tier", "language"),
+                    ("created_at", "updated_at"),
+                    ("tos_version", "theme_preference"),
+                )
+            },
+        )
+        standing = (
+            "Standing",
+            {
+                "fields": (
+                    "standing",
+                    ("suspended_at", "suspended_reason"),
+                    ("welcomed_at", "closed_at"),
+                )
+            },
+        )
+        money = ("Credits", {"fields": (("credits", "owed", "credits_ever"), "related")})
+        if not obj.username:
+            return (person, money, standing)
+        access: list[Any] = ["username", ("is_staff", "is_superuser"), "groups", "last_login"]
+        if request.user.is_superuser:
+            access += ["password", "user_permissions"]
+        return (person, ("Staff", {"fields": access}), standing, money)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return bool(request.user.is_superuser and (obj is None or obj.username))
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if not change:
+            obj.is_guest = False
+            obj.is_staff = True
+        super().save_model(request, obj, form, change)
+
+    def by_id(self, searched: UUID) -> Q:
+        owners = Device.objects.filter(device_id=searched).values_list("user_id", flat=True)
+        return Q(id__in=[searched, *owners])
+
+    # --- Columns --------------------------------------------------------------------------------
+
+    @admin.display(description="User")
+    def who(self, user: User) -> str:
+        return user.username or user.email or str(user.id)
+
+    @admin.display(description="Standing")
+    def standing(self, user: User) -> SafeString:
+        if user.closed_at:
+            return badge("closed")
+        if user.suspended_at:
+            return badge("banned", "danger")
+        return badge("good", "success")
+
+    @admin.display(description="Credits", ordering="wallet__balance")
+    def credits(self, user: User) -> SafeString | None:
+        wallet = _wallet(user)
+        return link_to(wallet, wallet.balance) if wallet else None
+
+    @admin.display(description="Owes")
+    def owed(self, user: User) -> int | None:
+        wallet = _wallet(user)
+        return wallet.debt if wallet else None
+
+    @admin.display(description="Credits ever granted")
+    def credits_ever(self, user: User) -> int | None:
+        wallet = _wallet(user)
+        return wallet.lifetime_total if wallet else None
+
+    @admin.display(description="Look at")
+    def related(self, user: User) -> SafeString:
+        return links(
+            [
+                (f"{reverse(f'admin:{name}_changelist')}?q={user.id}", text)
+                for name, text in [
+                    ("generation_job", "Jobs"),
+                    ("credits_ledgerentry", "Ledger entries"),
+                    ("credits_lot", "Lots of credits"),
+                    ("accounts_device", "Devices"),
+                    ("accounts_session", "Sessions"),
+                    ("adminops_adminaction", "What support did"),
+                ]
+            ]
+        )
+
+    # --- Acts -----------------------------------------------------------------------------------
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        """Only the buttons that can do something to this user."""
+        user = self.get_object(request, object_id)
+        if user is None:
+            return []
+        shown = {"unban" if user.suspended_at else "ban"}
+        if _wallet(user) and not user.closed_at:
+            shown |= {"refund", "adjust"}
+        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        return [button for button in buttons if button.action_name.rpartition("_")[2] in shown]
+
+    @page_action(
+        description="Refund credits",
+        url_path="refund",
+        icon="redeem",
+        variant=ActionVariant.PRIMARY,
+    )
+    def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        def do(values: dict[str, Any], user: User) -> str:
+            balance = services.refund_credits(**self._act(request, user, values))
+            return f"{values['amount']} credits were given. The balance is {balance} now."
+
+        return self._page(
+            request,
+            object_id,
+            do,
+            title="Refund credits",
+            explanation="Gives credits out of goodwill. What the customer owes is repaid first.",
+            button="Refund",
+            form_class=RefundForm,
+        )
+
+    @page_action(
+        description="Adjust credits",
+        url_path="adjust",
+        icon="tune",
+        variant=ActionVariant.DEFAULT,
+    )
+    def adjust(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        def do(values: dict[str, Any], user: User) -> str:
+            balance = services.adjust_credits(**self._act(request, user, values))
+            return f"The balance was changed by {values['amount']:+d}. It is {balance} now."
+
+        return self._page(
+            request,
+            object_id,
+            do,
+            title="Adjust credits",
+            explanation="Corrects a balance that is wrong. The ledger shows it as an adjustment.",
+            button="Adjust",
+            form_class=AdjustForm,
+        )
+
+    @page_action(
+        description="Ban",
+        url_path="ban",
+        icon="block",
+        variant=ActionVariant.DANGER,
+    )
+    def ban(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        def do(values: dict[str, Any], user: User) -> str:
+            services.ban_user(**self._act(request, user, values))
+            return "The user is banned."
+
+        return self._page(
+            request,
+            object_id,
+            do,
+            title="Ban",
+            explanation="Ends all sessions; the credits stay and cannot be spent. Jobs that run go "
+            "on to their end.",
+            button="Ban this user",
+            form_class=ReasonForm,
+            dangerous=True,
+        )
+
+    @page_action(
+        description="Lift the ban",
+        url_path="unban",
+        icon="undo",
+        variant=ActionVariant.PRIMARY,
+    )
+    def unban(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        def do(values: dict[str, Any], user: User) -> str:
+            services.unban_user(**self._act(request, user, values))
+            return "The ban is lifted."
+
+        return self._page(
+            request,
+            object_id,
+            do,
+            title="Lift the ban",
+            explanation="The user may sign in and spend again.",
+            button="Lift the ban",
+            form_class=ReasonForm,
+        )
+
+    def _page(self, request: HttpRequest, object_id: str, do: Any, **texts: Any) -> HttpResponse:
+        user = self.find(request, object_id)
+        return act_page(self, request, user, Act(do=lambda values: do(values, user), **texts))
+
+    def _act(self, request: HttpRequest, user: User, values: dict[str, Any]) -> dict[str, Any]:
+        acting_user = cast("User", request.user)
+        return {**values, "user_id": user.id, "acting_user": acting_user, "now": timezone.now()}
+
+
+@admin.register(Device)
+class DeviceAdmin(ReadOnlyAdmin):
+    list_display = ("device_id", "owner", "created_at", "last_seen_at")
+    list_select_related = ("user",)
+    ordering = ("-last_seen_at",)
+    id_search = ("device_id", "user_id")
+    search_help_text = "A device's id or its user's."
+    fields = ("device_id", "owner", "created_at", "last_seen_at")
+
+    @admin.display(description="User")
+    def owner(self, device: Device) -> SafeString | None:
+        return link_to(device.user)
+
+
+@admin.register(Session)
+class SessionAdmin(ReadOnlyAdmin):
+    """Without the hashes of its tokens."""
+
+    list_display = ("id", "owner", "state", "created_at", "last_used_at", "expires_at")
+    list_filter = ("revoked_reason",)
+    list_select_related = ("user",)
+    ordering = ("-id",)
+    id_search = ("id", "user_id", "device_id")
+    search_help_text = "The id of a session, a user or a device."
+    fields = (
+        "id",
+        "owner",
+        "installation",
+        "state",
+        "generation",
+        "created_at",
+        "rotated_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+        "revoked_reason",
+    )
+
+    @admin.display(description="User")
+    def owner(self, session: Session) -> SafeString | None:
+        return link_to(session.user)
+
+    @admin.display(description="Device")
+    def installation(self, session: Session) -> SafeString | None:
+        return link_to(session.device)
+
+    @admin.display(description="State")
+    def state(self, session: Session) -> SafeString:
+        if session.revoked_at:
+            return badge(session.revoked_reason, "danger")
+        if session.expires_at <= timezone.now():
+            return badge("expired")
+        return badge("open", "success")
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+    """Superusers only: a group can hold any permission."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return bool(request.user.is_superuser)
+
+
+def _wallet(user: User) -> Any:
+    """The user's wallet; None for staff, who have none."""
+    return getattr(user, "wallet", None)

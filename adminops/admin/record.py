@@ -1,0 +1,57 @@
+"""What support did, to be looked at."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to
+from adminops.models import Action, AdminAction, Subject
+
+ACTION_COLOURS = {
+    Action.REFUND_CREDITS: "success",
+    Action.ADJUST_CREDITS: "warning",
+    Action.BAN_USER: "danger",
+    Action.UNBAN_USER: "success",
+    Action.TOGGLE_MODEL: "info",
+}
+PAGES = {
+    Subject.USER: "admin:accounts_user_change",
+    Subject.MODEL: "admin:generation_model_change",
+}
+
+
+@admin.register(AdminAction)
+class AdminActionAdmin(ReadOnlyAdmin):
+    list_display = ("at", "action_label", "subject", "reason", "who")
+    list_filter = ("action",)
+    list_select_related = ("actor",)
+    ordering = ("-at",)
+    id_search = ("id", "subject_id", "actor_id")
+    text_search = ("request_id__exact",)
+    search_help_text = "The id of an act, of a user or model, of who acted, or of the request."
+    fields = (
+        "id",
+        "at",
+        "action_label",
+        "subject",
+        "reason",
+        "who",
+        "before",
+        "after",
+        "request_id",
+    )
+
+    @admin.display(description="Act", ordering="action")
+    def action_label(self, act: AdminAction) -> SafeString:
+        return badge(act.get_action_display(), ACTION_COLOURS.get(Action(act.action), ""))
+
+    @admin.display(description="Whom or what")
+    def subject(self, act: AdminAction) -> SafeString:
+        url = reverse(PAGES[Subject(act.subject_type)], args=[act.subject_id])
+        return link(url, f"{act.subject_type} {act.subject_id}")
+
+    @admin.display(description="By")
+    def who(self, act: AdminAction) -> SafeString | None:
+        return link_to(act.actor)
