@@ -38,7 +38,7 @@ from accounts.errors import (
     InvalidDevice,
     Unauthorized,
 )
-from accounts.models import Device, User, WelcomeClaim
+from accounts.models import Device, User, WelcomeClaim, WelcomeClaimQuerySet
 from accounts.services.sessions import IssuedSession, open_session
 from credits import services as credit_services
 from rendio.common.errors import Refusal
@@ -131,14 +131,9 @@ def settle(
     Unauthorized for an account that is closed.
     """
     claims = WelcomeClaim.objects.none()
-    undecided = False
     if may_welcome:
-        # Locked before the device is written: of two calls with one token, the second waits here.
-        claims = WelcomeClaim.objects.about(
-            device_id=device_id, token_hash=hash_token(device_token)
-        )
-        list(claims.select_for_update())
-        undecided = not claims.decided().exists()
+        claims = _locked_claims(device_id=device_id, token_hash=hash_token(device_token))
+    is_due = may_welcome and not claims.decided().exists()
     # Called only if needed; whoever loses the race for the device takes its guest back.
     fields: dict[str, Any] = {
         "user": lambda: _create_guest(now=now),
@@ -148,11 +143,11 @@ def settle(
     device, is_new = Device.objects.get_or_create(device_id=device_id, defaults=fields)
     if is_new:
         user = device.user
-        if undecided:
+        if is_due:
             _welcome(user, now=now)
-            claims.filter(granted_at=None).update(granted_at=now, user=user)
     else:
         user = _admit(device, now=now)
+    claims.filter(granted_at=None).update(granted_at=now, user=user)
     return CheckedDevice(
         user_id=user.id,
         is_new=is_new,
@@ -164,6 +159,16 @@ def settle(
 
 def hash_token(device_token: str) -> str:
     return hashlib.sha256(device_token.encode()).hexdigest()
+
+
+def _locked_claims(*, device_id: UUID, token_hash: str) -> WelcomeClaimQuerySet:
+    """The claims that this decision is about; of two calls with one token, the second waits here.
+
+    Exactly the locked ones, locked in one order for all: to touch a later one is a deadlock.
+    """
+    claims = WelcomeClaim.objects.about(device_id=device_id, token_hash=token_hash)
+    locked = list(claims.select_for_update().values_list("token_hash", flat=True))
+    return WelcomeClaim.objects.filter(token_hash__in=locked)
 
 
 def _count_in_doubt(token_hash: str, change: int) -> None:

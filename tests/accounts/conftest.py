@@ -107,7 +107,7 @@ def committed_guest(committed, installation):
 
 @pytest.fixture
 def at_once():
-    """Runs calls side by side, each on a connection of its own, and gives their results in order."""
+    """Runs calls side by side, each on its own connection; their results in order."""
 
     def run(*calls):
         barrier = threading.Barrier(len(calls))
@@ -142,6 +142,8 @@ def eventually():
 def waiting_for_locks(table):
     """How many connections wait with a statement about `table`."""
     with connection.cursor() as cursor:
+        # Within a transaction the view would say for ever what it said first.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             " AND wait_event_type = 'Lock' AND query LIKE %s",
@@ -174,7 +176,7 @@ class Process:
     """A real process that goes through the steps of a device check and dies on the way."""
 
     def __init__(self, installation, *lines):
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", STEPS + "\n".join([*lines, "os._exit(9)"])],
             env=os.environ
             | {
@@ -183,8 +185,19 @@ class Process:
                 "TEST_DEVICE_ID": installation.device_id,
                 "TEST_TOKEN": installation.device_token,
             },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+
+    def reaches_its_input(self):
+        """Until the line `input('here\\n')`."""
+        line = self._process.stdout.readline()
+        assert line == b"here\n", self._process.stderr.read().decode()
+
+    def goes_on(self):
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
 
     def dies(self):
         _, errors = self._process.communicate(timeout=PATIENCE_SECONDS)
@@ -208,7 +221,7 @@ def process():
 
 
 class Apple:
-    """DeviceCheck where the sandbox does not go: answers in strange ways, keeps what it was sent."""
+    """DeviceCheck where the sandbox does not go: odd answers, and all that it was sent."""
 
     def __init__(self):
         self.answers = []  # (status, body), or None: nothing at all
