@@ -247,7 +247,7 @@ def take_back(
     # Not lot.amount: part of the grant may have repaid a debt, and is spent all the same.
     granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
     brought = granted.change - granted.debt_change
-    spent = brought - lot.remaining - _lapsed_of(lot)
+    spent = brought - lot.remaining - _lapsed_of(lot, granted=granted)
     wanted = brought if amount is None else min(amount, brought)
     taken = min(lot.remaining, wanted)
     owed = min(wanted - taken, spent)
@@ -268,10 +268,12 @@ def take_back(
     )
 
 
-def _lapsed_of(lot: Lot) -> int:
-    """How much of a lot has expired unspent."""
+def _lapsed_of(lot: Lot, *, granted: LedgerEntry) -> int:
+    """How much of a lot has expired unspent, where it is now or where it was granted."""
     lapses = LedgerEntry.objects.filter(
-        wallet_id=lot.wallet_id, kind=Kind.EXPIRY, lots__contains=[[str(lot.id)]]
+        wallet_id__in={lot.wallet_id, granted.wallet_id},
+        kind=Kind.EXPIRY,
+        lots__contains=[[str(lot.id)]],
     )
     return -sum(lapses.values_list("change", flat=True))
 

@@ -1,0 +1,13 @@
+"""What the tests of money share."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.credits.purses import Purse
+
+
+@pytest.fixture
+def purse(db: None) -> Purse:
+    """An empty wallet."""
+    return Purse()

@@ -1,0 +1,96 @@
+"""A wallet to move credits in, in the words of the tests."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from django.utils import timezone
+
+from accounts.models import User
+from credits import queries, services
+from credits.models import LedgerEntry, Lot, Wallet
+from credits.services import Source
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+class Purse:
+    """One user's wallet, and every move of it in the words of credits.services."""
+
+    def __init__(self, *, credits: int = 0) -> None:
+        self.user_id = User.objects.create_guest(now=timezone.now()).id
+        self.wallet_id = services.open_wallet(user_id=self.user_id)
+        if credits:
+            self.grant(credits)
+
+    def grant(self, amount: int, *, source: Source = Source.WELCOME, days: int | None = None,
+              transaction_id: str | None = None) -> LedgerEntry:  # fmt: skip
+        return services.grant(
+            user_id=self.user_id,
+            amount=amount,
+            source=source,
+            reason="test",
+            now=NOW,
+            expires_at=NOW + timedelta(days=days) if days is not None else None,
+            transaction_id=transaction_id,
+        )
+
+    def buy(self, amount: int) -> str:
+        """A purchase; returns the store's transaction id."""
+        transaction_id = str(uuid4())
+        self.grant(amount, source=Source.PURCHASE, transaction_id=transaction_id)
+        return transaction_id
+
+    def promote(self, amount: int, *, days: int) -> LedgerEntry:
+        return self.grant(amount, source=Source.PROMOTION, days=days)
+
+    def charge(self, amount: int, *, job_id: UUID | None = None) -> UUID:
+        """Pay a job; returns the job's id."""
+        job_id = job_id or uuid4()
+        wallet = services.lock_wallet(user_id=self.user_id)
+        services.charge(wallet=wallet, amount=amount, job_id=job_id, now=NOW)
+        return job_id
+
+    def refund(self, job_id: UUID) -> LedgerEntry:
+        return services.refund(
+            user_id=self.user_id, job_id=job_id, reason="generation failed", now=NOW
+        )
+
+    def adjust(self, change: int) -> LedgerEntry:
+        return services.adjust(
+            user_id=self.user_id, change=change, reason="goodwill", acting_user_id=uuid4(), now=NOW
+        )
+
+    def take_back(self, transaction_id: str, *, amount: int | None = None) -> LedgerEntry | None:
+        return services.take_back(
+            transaction_id=transaction_id, reason="store refund", now=NOW, amount=amount
+        )
+
+    @property
+    def balance(self) -> int:
+        return services.balance_of(self.user_id).balance
+
+    @property
+    def debt(self) -> int:
+        return services.balance_of(self.user_id).debt
+
+    @property
+    def lots(self) -> list[int]:
+        """What is left in each lot, in the order in which they came."""
+        return list(
+            Lot.objects.filter(wallet_id=self.wallet_id)
+            .order_by("id")
+            .values_list("remaining", flat=True)
+        )
+
+    @property
+    def entries(self) -> list[LedgerEntry]:
+        return list(LedgerEntry.objects.filter(wallet_id=self.wallet_id).order_by("number"))
+
+    @property
+    def wallet(self) -> Wallet:
+        return Wallet.objects.get(id=self.wallet_id)
+
+    def adds_up(self) -> bool:
+        return not [d for d in queries.differences() if d.wallet_id == self.wallet_id]

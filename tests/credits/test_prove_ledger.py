@@ -1,0 +1,139 @@
+"""The proof that every number follows from the ledger, and that it sees each kind of damage."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.db import connection, transaction
+
+from credits import queries
+from tests.credits.purses import Purse
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def purse(db):
+    """A wallet with every kind of entry, that owes nothing and adds up."""
+    purse = Purse(credits=20)
+    purse.promote(5, days=2)
+    bought = purse.buy(10)
+    job_id = purse.charge(12)
+    purse.refund(job_id)
+    purse.charge(3)
+    purse.adjust(4)
+    purse.adjust(-2)
+    purse.take_back(bought, amount=6)
+    assert purse.adds_up()
+    return purse
+
+
+def damage(statement, purse):
+    """Change what no code of ours may, past the triggers."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(statement, {"wallet": purse.wallet_id})
+        assert cursor.rowcount == 1
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+
+DAMAGES = {
+    "balance": "UPDATE credits_wallet SET balance = balance + 1 WHERE id = %(wallet)s",
+    "debt": "UPDATE credits_wallet SET debt = 1 WHERE id = %(wallet)s",
+    "lifetime total": """UPDATE credits_wallet SET lifetime_total = lifetime_total + 1
+                         WHERE id = %(wallet)s""",
+    "entry count": "UPDATE credits_wallet SET entry_count = 99 WHERE id = %(wallet)s",
+    "last entry deleted": """DELETE FROM credits_ledgerentry
+                 WHERE wallet_id = %(wallet)s AND number = 9""",
+    "middle entry deleted": """DELETE FROM credits_ledgerentry
+                 WHERE wallet_id = %(wallet)s AND number = 5""",
+    "change rewritten": """UPDATE credits_ledgerentry SET change = -1
+                 WHERE wallet_id = %(wallet)s AND number = 4""",
+    "balance after rewritten": """UPDATE credits_ledgerentry SET balance_after = 0
+                 WHERE wallet_id = %(wallet)s AND number = 2""",
+    "debt after rewritten": """UPDATE credits_ledgerentry SET debt_after = 7
+                 WHERE wallet_id = %(wallet)s AND number = 2""",
+    "debt change rewritten": """UPDATE credits_ledgerentry SET debt_change = 7
+                 WHERE wallet_id = %(wallet)s AND number = 2""",
+    "entry renumbered": """UPDATE credits_ledgerentry SET number = 10
+                 WHERE wallet_id = %(wallet)s AND number = 9""",
+    "entry's lots rewritten": """UPDATE credits_ledgerentry SET lots = '[]'
+                 WHERE wallet_id = %(wallet)s AND number = 4""",
+    "lot emptied": """UPDATE credits_lot SET remaining = 0
+                      WHERE wallet_id = %(wallet)s AND source = 'welcome'""",
+    "lot deleted": "DELETE FROM credits_lot WHERE wallet_id = %(wallet)s AND source = 'welcome'",
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_the_proof_names_the_damaged_wallet_and_no_other(purse, kind):
+    sound = Purse(credits=10)
+    assert queries.differences() == []
+
+    damage(DAMAGES[kind], purse)
+
+    found = queries.differences()
+    assert {difference.wallet_id for difference in found} == {purse.wallet_id}
+    assert sound.adds_up()
+
+
+def test_credits_moved_between_two_lots_of_a_wallet_are_seen(purse):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """UPDATE credits_lot SET remaining = remaining + CASE source WHEN 'welcome' THEN -1
+                 ELSE 1 END WHERE wallet_id = %s AND source IN ('welcome', 'promotion')""",
+            [purse.wallet_id],
+        )
+
+    assert {d.what for d in queries.differences()} == {"a lot does not hold what its entries say"}
+
+
+def test_a_lot_moved_to_another_wallet_is_seen_in_both(purse):
+    thief = Purse(credits=10)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE credits_lot SET wallet_id = %s WHERE wallet_id = %s AND source = 'support'",
+            [thief.wallet_id, purse.wallet_id],
+        )
+
+    assert {d.wallet_id for d in queries.differences()} == {purse.wallet_id, thief.wallet_id}
+
+
+def prove_ledger():
+    """The command as an operator runs it, on this run's database."""
+    name = connection.settings_dict["NAME"]
+    url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
+    return subprocess.run(
+        [sys.executable, "manage.py", "prove_ledger"],
+        cwd=PROJECT,
+        env=os.environ | {"DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_command_fails_and_names_the_wallet_while_it_does_not_add_up(committed):
+    with transaction.atomic():
+        purse = Purse(credits=10)
+
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE credits_wallet SET balance = 11 WHERE id = %s", [purse.wallet_id])
+    try:
+        damaged = prove_ledger()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE credits_wallet SET balance = 10 WHERE id = %s", [purse.wallet_id]
+            )
+    mended = prove_ledger()
+
+    assert damaged.returncode != 0
+    assert str(purse.wallet_id) in damaged.stderr
+    assert "expected 10, found 11" in damaged.stderr
+    assert mended.returncode == 0, mended.stderr
+    assert "adds up" in mended.stdout
