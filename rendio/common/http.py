@@ -16,20 +16,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
 
 import requests
 from django.conf import settings
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationParseError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 from urllib3.poolmanager import PoolManager
+from urllib3.util import parse_url
 from urllib3.util.retry import Retry
 
 from rendio.common import request_id
 
 CHUNK_BYTES = 64 * 1024
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class NotSent(Exception):
@@ -125,16 +132,13 @@ def download(
     address (unless settings.ALLOW_PRIVATE_ADDRESSES): a check before connecting could be outrun by
     a second DNS answer. Raises Refused, NotSent, NoAnswer, TooLarge.
     """
-    parts = urlsplit(url)
     local = settings.ALLOW_PRIVATE_ADDRESSES
-    if parts.scheme not in ({"https", "http"} if local else {"https"}) or parts.username:
-        raise Refused("scheme")
-    if not any(_matches(parts.hostname or "", allowed) for allowed in allowed_hosts):
-        raise Refused("host")
+    prepared = _prepared(url)
+    _check_target(prepared.url or "", allowed_hosts=allowed_hosts, local=local)
     deadline = time.monotonic() + timeout_seconds
     try:
-        with _session(guarded=not local).get(
-            url,
+        with _session(guarded=not local).send(
+            prepared,
             timeout=(settings.PROVIDER_CONNECT_TIMEOUT_SECONDS, 30),
             allow_redirects=False,
             stream=True,
@@ -142,8 +146,40 @@ def download(
             for chunk in _chunks(response, deadline=deadline, max_bytes=max_bytes):
                 into.write(chunk)
             return Answer(response.status_code, b"", response.headers)
+    except LocationParseError as error:  # a name that can be none, such as one of 70 letters
+        raise Refused("address") from error
     except requests.RequestException as error:
         raise (NotSent if _never_left(error) else NoAnswer)(_brief(error)) from error
+
+
+def _prepared(url: str) -> requests.PreparedRequest:
+    """The URL as it will be sent. Raises Refused for what can be none."""
+    if not url.isprintable():
+        raise Refused("address")
+    try:
+        return _session().prepare_request(requests.Request("GET", url))
+    except (requests.RequestException, ValueError) as error:
+        raise Refused("address") from error
+
+
+def _check_target(url: str, *, allowed_hosts: list[str], local: bool) -> None:
+    """Raises Refused.
+
+    The URL is read as the connection reads it: to urllib.parse the host of
+    https://evil.example\\.fal.media/ ends in .fal.media, to urllib3 it is evil.example.
+    """
+    try:
+        parts = parse_url(url)
+    except LocationParseError as error:
+        raise Refused("address") from error
+    if parts.scheme not in ({"https", "http"} if local else {"https"}):
+        raise Refused("scheme")
+    if parts.auth is not None:
+        raise Refused("credentials")
+    if parts.port == 0 or (not local and parts.port not in (None, 443)):
+        raise Refused("port")
+    if not any(_matches(parts.host or "", allowed) for allowed in allowed_hosts):
+        raise Refused("host")
 
 
 def _matches(host: str, allowed: str) -> bool:
@@ -154,7 +190,7 @@ def _matches(host: str, allowed: str) -> bool:
 
 def _chunks(response: requests.Response, *, deadline: float, max_bytes: int) -> Iterator[bytes]:
     received = 0
-    for chunk in response.iter_content(CHUNK_BYTES):
+    while chunk := _next_chunk(response):
         received += len(chunk)
         if received > max_bytes:
             raise TooLarge
@@ -166,6 +202,17 @@ def _chunks(response: requests.Response, *, deadline: float, max_bytes: int) -> 
     encoded = response.headers.get("Content-Encoding")
     if announced.isdigit() and not encoded and received < int(announced):
         raise requests.ConnectionError("the answer was cut short")
+
+
+def _next_chunk(response: requests.Response) -> bytes:
+    """What has come, as soon as anything has: waiting for a full chunk, a drip of single bytes
+    would keep us from ever looking at the clock."""
+    try:
+        return bytes(response.raw.read1(CHUNK_BYTES, decode_content=True))
+    except ReadTimeoutError as error:
+        raise requests.ReadTimeout(error) from error
+    except HTTPError as error:
+        raise requests.ConnectionError(error) from error
 
 
 def _never_left(error: requests.RequestException) -> bool:
@@ -187,13 +234,24 @@ def _connect_to_public(connection: Any) -> socket.socket:
         found = socket.getaddrinfo(connection._dns_host, connection.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise NewConnectionError(connection, "name not resolved") from error
-    if not found or not all(ipaddress.ip_address(item[4][0]).is_global for item in found):
+    if not found or not all(_is_public(str(item[4][0])) for item in found):
         raise Refused("address")
     try:
         host, port = str(found[0][4][0]), int(found[0][4][1])
         return socket.create_connection((host, port), connection.timeout)
     except OSError as error:
         raise NewConnectionError(connection, "no connection") from error
+
+
+def _is_public(address: str) -> bool:
+    parsed = ipaddress.ip_address(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        # What carries an IPv4 address (mapped, 6to4, NAT64) leads there.
+        inner = parsed.ipv4_mapped or parsed.sixtofour
+        if parsed in _NAT64:
+            inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
+        parsed = inner or parsed
+    return parsed.is_global and not parsed.is_multicast
 
 
 class _GuardedHTTP(HTTPConnection):
