@@ -1,0 +1,231 @@
+"""Two wallets become one: everything moves once, and the ledger still proves every number."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.db import transaction
+
+from credits import idempotency, queries, services
+from credits.errors import AccountSuspended
+from credits.models import Kind, WalletState
+from credits.services import Source
+from rendio.common.errors import NotFound, Unauthorized
+from tests.credits.purses import NOW, Purse
+
+
+@pytest.fixture
+def guest(db):
+    """Had its welcome of 10."""
+    return Purse(credits=10)
+
+
+@pytest.fixture
+def account(db):
+    """Had its welcome of 10, too."""
+    return Purse(credits=10)
+
+
+def merge(guest, account):
+    services.merge(from_user_id=guest.user_id, into_user_id=account.user_id, now=NOW)
+
+
+def ledger_adds_up():
+    return queries.differences() == []
+
+
+def numbers(purse):
+    return services.balance_of(purse.user_id)
+
+
+def test_lots_move_with_an_entry_in_each_wallet(guest, account):
+    guest.buy(20)
+    guest.promote(5, days=3)
+    guest.charge(4)  # of the promotion
+
+    merge(guest, account)
+
+    assert (guest.balance, account.balance) == (0, 10 + 20 + 1)
+    assert guest.lots == []
+    assert [entry.change for entry in guest.entries[-2:]] == [-10, -21]
+    assert [entry.kind for entry in guest.entries[-2:]] == [Kind.EXPIRY, Kind.TRANSFER]
+    assert (account.entries[-1].kind, account.entries[-1].change) == (Kind.TRANSFER, 21)
+    assert guest.wallet.state == WalletState.CLOSED
+    assert guest.wallet.merged_into_id == account.wallet_id
+    assert ledger_adds_up()
+
+
+def test_what_moved_keeps_its_nature(guest, account):
+    transaction_id = guest.buy(20)
+    guest.promote(5, days=3)
+
+    merge(guest, account)
+
+    assert services.lapse_expired(now=NOW + timedelta(days=4)) == 1
+    assert account.balance == 30
+    taken = account.take_back(transaction_id)
+    assert (taken.wallet_id, taken.change) == (account.wallet_id, -20)
+    assert ledger_adds_up()
+
+
+def test_the_first_welcome_moves_to_an_account_without_one(guest):
+    account, second = Purse(), Purse(credits=10)
+
+    merge(guest, account)
+    merge(second, account)
+
+    assert (guest.balance, second.balance, account.balance) == (0, 0, 10)
+    assert ledger_adds_up()
+
+
+def test_lifetime_totals_move_but_for_what_lapsed(guest, account):
+    guest.buy(20)
+    guest.charge(4)
+
+    merge(guest, account)
+
+    assert numbers(account).lifetime_total == 10 + 20 + 4
+    assert numbers(guest).lifetime_total == 6
+    assert (account.balance, guest.balance) == (30, 0)
+
+
+def test_twice_moves_nothing_twice(guest, account):
+    guest.buy(20)
+    merge(guest, account)
+    before = (numbers(guest), numbers(account), len(guest.entries), len(account.entries))
+
+    merge(guest, account)
+
+    assert (numbers(guest), numbers(account), len(guest.entries), len(account.entries)) == before
+
+
+def test_a_debt_moves_as_a_debt(guest, account):
+    bought = guest.buy(4)
+    guest.charge(12)
+    guest.take_back(bought)
+    owed = guest.debt
+
+    merge(guest, account)
+
+    assert owed > 0
+    assert (guest.debt, account.debt) == (0, owed)
+    assert ledger_adds_up()
+
+
+@pytest.mark.parametrize("spent", [4, 10])
+def test_a_refund_of_a_guests_job_reaches_the_account(guest, account, spent):
+    job = guest.charge(spent)
+    merge(guest, account)
+
+    refund = guest.refund(job)
+
+    assert (refund.wallet_id, refund.change) == (account.wallet_id, spent)
+    assert (guest.balance, account.balance) == (0, 10 + spent)
+    assert guest.refund(job) == refund
+    assert account.refund(job) == refund
+    assert account.charge(10 + spent)
+    assert ledger_adds_up()
+
+
+def test_a_refund_of_bought_credits_reaches_their_own_lot(account):
+    guest = Purse()
+    transaction_id = guest.buy(8)
+    job = guest.charge(8)
+    merge(guest, account)
+
+    account.refund(job)
+
+    assert account.take_back(transaction_id).change == -8
+    assert (account.balance, account.debt) == (10, 0)
+    assert ledger_adds_up()
+
+
+def test_what_is_given_to_a_merged_guest_arrives_at_the_account(guest, account):
+    merge(guest, account)
+
+    guest.buy(20)
+    guest.adjust(3)
+
+    assert (guest.balance, account.balance) == (0, 33)
+    assert ledger_adds_up()
+
+
+def test_a_merged_wallet_spends_nothing(guest, account):
+    guest.buy(20)
+    merge(guest, account)
+
+    with pytest.raises(Unauthorized):
+        guest.charge(1)
+    assert account.balance == 30
+
+
+def test_an_empty_wallet_leaves_no_entry(account):
+    guest = Purse()
+
+    merge(guest, account)
+
+    assert guest.entries == []
+    assert len(account.entries) == 1
+    assert guest.wallet.state == WalletState.CLOSED
+
+
+@pytest.mark.parametrize("banned", ["guest", "account"])
+def test_a_suspended_wallet_takes_no_part(guest, account, banned):
+    services.suspend(user_id={"guest": guest, "account": account}[banned].user_id)
+
+    with pytest.raises(AccountSuspended), transaction.atomic():
+        merge(guest, account)
+
+    assert (guest.balance, account.balance) == (10, 10)
+    services.resume(user_id={"guest": guest, "account": account}[banned].user_id)
+    merge(guest, account)
+
+
+def test_a_wallet_moves_into_one_account_only(guest, account):
+    other = Purse()
+    merge(guest, account)
+
+    with pytest.raises(Unauthorized), transaction.atomic():
+        merge(guest, other)
+
+    assert (account.balance, other.balance) == (10, 0)
+
+
+def test_nobody_merges_with_nobody_or_with_himself(guest):
+    with pytest.raises(NotFound), transaction.atomic():
+        services.merge(from_user_id=guest.user_id, into_user_id=uuid4(), now=NOW)
+    with pytest.raises(Unauthorized), transaction.atomic():
+        merge(guest, guest)
+
+    assert guest.balance == 10
+
+
+def test_kept_answers_move_where_the_account_has_none_under_the_key(guest, account):
+    shared, own = str(uuid4()), str(uuid4())
+
+    def attempt(purse, key):
+        return idempotency.attempt(
+            user_id=purse.user_id, operation="generate-video", key=key, body={}
+        )
+
+    for purse, key, text in [(guest, shared, "a"), (guest, own, "b"), (account, shared, "c")]:
+        answer = idempotency.Answer(200, {"from": text})
+        assert idempotency.keep_answer(attempt(purse, key), answer, now=NOW)
+
+    idempotency.move(from_user_id=guest.user_id, into_user_id=account.user_id)
+
+    assert idempotency.find_answer(attempt(account, own), now=NOW).body == {"from": "b"}
+    assert idempotency.find_answer(attempt(account, shared), now=NOW).body == {"from": "c"}
+
+
+def test_what_is_bought_may_move_with_every_source(account):
+    guest = Purse()
+    for source in Source:
+        guest.grant(1, source=source)
+
+    merge(guest, account)
+
+    assert account.balance == 10 + len(Source) - 1
+    assert ledger_adds_up()
