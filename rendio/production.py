@@ -13,9 +13,21 @@ NEEDED = {
     "APPLE_TEAM_ID": "APPLE_TEAM_ID",
     "DEVICECHECK_KEY_ID": "DEVICECHECK_KEY_ID",
     "DEVICECHECK_PRIVATE_KEY": "DEVICECHECK_PRIVATE_KEY",
+    "APPLE_CLIENT_IDS": "APPLE_CLIENT_IDS",
+    "SIGN_IN_KEY_ID": "SIGN_IN_KEY_ID",
+    "SIGN_IN_PRIVATE_KEY": "SIGN_IN_PRIVATE_KEY",
     "ALLOWED_HOSTS": "ALLOWED_HOSTS",
 }
-OUTSIDE = ("FAL_QUEUE_URL", "FAL_JWKS_URL", "DEVICECHECK_URL", "PUBLIC_URL")
+OUTSIDE = (
+    "FAL_QUEUE_URL",
+    "FAL_JWKS_URL",
+    "DEVICECHECK_URL",
+    "APPLE_ISSUER",
+    "APPLE_KEYS_URL",
+    "APPLE_TOKEN_URL",
+    "APPLE_REVOKE_URL",
+    "PUBLIC_URL",
+)
 
 
 def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
@@ -26,6 +38,8 @@ def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> lis
         found.append(f"SECRET_KEY is missing or shorter than {SHORTEST_SECRET} characters.")
     if insecure in settings["SESSION_SIGNING_KEYS"].values():
         found.append("SESSION_SIGNING_KEYS is missing.")
+    if insecure in settings["APPLE_TOKEN_KEYS"]:
+        found.append("APPLE_TOKEN_KEYS is missing.")
     found += [
         f"{variable} is missing."
         for variable in ("DATABASE_URL", "REDIS_URL")

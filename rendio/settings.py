@@ -67,6 +67,14 @@ def signing_keys(name: str) -> dict[str, str]:
     return keys
 
 
+def secrets(name: str) -> list[str]:
+    """Secrets, comma-separated, each of at least 32 characters."""
+    found = [part.strip() for part in env.str(name, default="").split(",") if part.strip()]
+    if any(len(secret) < 32 for secret in found):
+        raise ImproperlyConfigured(f"{name}: each secret must have at least 32 characters.")
+    return found
+
+
 # --- Where we are -----------------------------------------------------------------------------
 
 ENVIRONMENT = env.str("ENVIRONMENT", default="development")
@@ -253,6 +261,23 @@ DEVICECHECK_URL = env.str(
 ).rstrip("/")
 DEVICECHECK_KEY_ID = env.str("DEVICECHECK_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
 DEVICECHECK_PRIVATE_KEY = pem("DEVICECHECK_PRIVATE_KEY")
+
+# --- Sign in with Apple -----------------------------------------------------------------------
+
+APPLE_ISSUER = env.str("APPLE_ISSUER", default="https://appleid.apple.com")
+_APPLE_AUTH = "https://appleid.apple.com/auth" if PRODUCTION else f"{SANDBOX_URL}/apple/auth"
+APPLE_KEYS_URL = env.str("APPLE_KEYS_URL", default=f"{_APPLE_AUTH}/keys")
+APPLE_TOKEN_URL = env.str("APPLE_TOKEN_URL", default=f"{_APPLE_AUTH}/token")
+APPLE_REVOKE_URL = env.str("APPLE_REVOKE_URL", default=f"{_APPLE_AUTH}/revoke")
+# Our bundle ids: whom Apple's identity tokens may be made out to.
+APPLE_CLIENT_IDS = env.list("APPLE_CLIENT_IDS", default=[] if PRODUCTION else ["com.rendio.app"])
+SIGN_IN_KEY_ID = env.str("SIGN_IN_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
+SIGN_IN_PRIVATE_KEY = pem("SIGN_IN_PRIVATE_KEY")
+# Apple's refresh tokens are kept under these: the first encrypts, all decrypt.
+APPLE_TOKEN_KEYS = secrets("APPLE_TOKEN_KEYS") or [INSECURE_SECRET]
+
+# Refuse paid jobs until the user agreed that data goes to the providers of the catalogue.
+REQUIRE_AI_CONSENT = env.bool("REQUIRE_AI_CONSENT", default=False)
 
 # --- Generation -------------------------------------------------------------------------------
 

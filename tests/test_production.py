@@ -26,6 +26,10 @@ SOUND = {
     "APPLE_TEAM_ID": "TEAM123456",
     "DEVICECHECK_KEY_ID": "KEY1234567",
     "DEVICECHECK_PRIVATE_KEY": "-----BEGIN PRIVATE KEY-----",
+    "APPLE_CLIENT_IDS": "com.example.app",
+    "SIGN_IN_KEY_ID": "KEY7654321",
+    "SIGN_IN_PRIVATE_KEY": "-----BEGIN PRIVATE KEY-----",
+    "APPLE_TOKEN_KEYS": "t" * 40,
 }
 
 
@@ -57,6 +61,11 @@ def test_production_starts_with_everything_it_needs():
         ("SANDBOX_URL", "http://127.0.0.1:9000"),
         ("FAL_QUEUE_URL", "http://127.0.0.1:9000/fal/queue"),
         ("DEVICECHECK_URL", "http://127.0.0.1:9000/apple/devicecheck/v1"),
+        ("APPLE_KEYS_URL", "http://127.0.0.1:9000/apple/auth/keys"),
+        ("APPLE_TOKEN_URL", "http://127.0.0.1:9000/apple/auth/token"),
+        ("APPLE_REVOKE_URL", "http://127.0.0.1:9000/apple/auth/revoke"),
+        ("APPLE_ISSUER", "http://127.0.0.1:9000"),
+        ("APPLE_TOKEN_KEYS", "short"),
         ("RENDIO_EMBEDDED", "postgresql"),
         ("JOB_RUN_DEADLINE_SECONDS", "soon"),
         ("RATE_LIMIT_GENERATION_PER_HOUR", "-1"),
@@ -74,7 +83,7 @@ def test_every_variable_that_is_read_stands_in_the_example():
     example = (ROOT / ".env.example").read_text()
     read = set(re.findall(r'"([A-Z][A-Z0-9_]{3,})", (?:default|\d)', SETTINGS))
     read |= set(
-        re.findall(r'(?:env\.\w+|pem|signing_keys|optional_integer)\(\s*"([A-Z0-9_]+)"', SETTINGS)
+        re.findall(r'(?:env\.\w+|pem|secrets|signing_keys|optional_integer)\(\s*"([A-Z0-9_]+)"', SETTINGS)
     )
 
     assert len(read) > 50
