@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+from uuid import UUID
+
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import queries, services
 from accounts.serializers import (
+    ConsentBody,
     DeviceCheckBody,
     ProfileBody,
     RefreshTokenBody,
+    consent_json,
     profile_json,
     session_json,
 )
@@ -66,3 +71,22 @@ class UpdateProfile(ApiView):
         body.is_valid(raise_exception=True)
         services.update_profile(user_id=self.caller.user_id, changes=body.validated_data)
         return Response(profile_json(queries.profile_of(self.caller.user_id)))
+
+
+class GetConsents(ApiView):
+    def get(self, request: Request) -> Response:
+        return Response({"consents": _consents_of(self.caller.user_id)})
+
+
+class RecordConsent(ApiView):
+    def post(self, request: Request) -> Response:
+        body = ConsentBody(data=self.body)
+        body.is_valid(raise_exception=True)
+        services.record_consent(
+            user_id=self.caller.user_id, **body.validated_data, now=timezone.now()
+        )
+        return Response({"success": True, "consents": _consents_of(self.caller.user_id)})
+
+
+def _consents_of(user_id: UUID) -> list[dict[str, Any]]:
+    return [consent_json(consent) for consent in queries.consents_of(user_id)]

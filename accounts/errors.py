@@ -8,6 +8,7 @@ from rendio.common.errors import Code, Forbidden, InvalidInput, Refusal, Unautho
 __all__ = [
     "AccountSuspended",
     "AppleOutcomeUnknown",
+    "ConsentRequired",
     "Forbidden",
     "IdentityServiceUnavailable",
     "InvalidDevice",
@@ -20,6 +21,12 @@ class InvalidDevice(Refusal):
     """Apple does not vouch for the device token."""
 
     code = Code.INVALID_DEVICE
+
+
+class ConsentRequired(Refusal):
+    """The user has not agreed (any more) that data goes to `providers`."""
+
+    code = Code.CONSENT_REQUIRED
 
 
 class IdentityServiceUnavailable(Refusal):

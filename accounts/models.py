@@ -245,3 +245,35 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class ConsentKind(models.TextChoices):
+    """What is agreed to."""
+
+    TERMS = "terms"
+    PRIVACY = "privacy"
+    AI_PROVIDERS = "ai_providers"  # that prompts and pictures go to the providers named
+
+
+class Consent(models.Model):
+    """One time that somebody agreed, or took it back. Appended, never updated.
+
+    The latest of a kind is what counts; of AI_PROVIDERS the latest for each provider it names.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="consents")
+    kind = models.CharField(max_length=12, choices=ConsentKind.choices)
+    version = models.CharField(max_length=32, help_text="Of the text that was shown.")
+    granted = models.BooleanField()
+    providers = models.JSONField(default=list, help_text="Names, for AI_PROVIDERS alone.")
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            # The latest of a kind, and a user's whole history.
+            models.Index(fields=["user", "kind", "-id"], name="accounts_consent_latest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.version}: {'yes' if self.granted else 'no'}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
-from accounts.errors import Unauthorized
-from accounts.models import User
+from django.db import connection
+
+from accounts.errors import ConsentRequired, Unauthorized
+from accounts.models import Consent, ConsentKind, User
 from credits import services as credit_services
 
 
@@ -22,3 +25,61 @@ def profile_of(user_id: UUID) -> Profile:
     if user is None:
         raise Unauthorized
     return Profile(user, credit_services.balance_of(user_id))
+
+
+# What of a history `consents_of` shows; an export has all of it.
+CONSENTS_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class CurrentConsent:
+    """What counts of one kind now: its latest record, and whom data may go to."""
+
+    latest: Consent
+    providers: list[str]
+    history: list[Consent]
+
+    @property
+    def is_granted(self) -> bool:
+        if self.latest.kind == ConsentKind.AI_PROVIDERS:
+            return bool(self.providers)
+        return self.latest.granted
+
+
+def consents_of(user_id: UUID) -> list[CurrentConsent]:
+    """The user's consents, one for each kind that was ever spoken of, each with its records,
+    newest first. Raises Unauthorized where the account is gone."""
+    if not User.objects.filter(id=user_id, closed_at=None).exists():
+        raise Unauthorized
+    current = []
+    for kind in ConsentKind:
+        records = Consent.objects.filter(user_id=user_id, kind=kind).order_by("-id")
+        if history := list(records[:CONSENTS_SHOWN]):
+            names = consented_providers(user_id) if kind == ConsentKind.AI_PROVIDERS else set()
+            current.append(CurrentConsent(history[0], sorted(names), history))
+    return current
+
+
+def require_ai_consent(*, user_id: UUID, providers: Collection[str]) -> None:
+    """Raises ConsentRequired unless the user agrees that data goes to all of `providers`.
+
+    One query.
+    """
+    if not consented_providers(user_id).issuperset(providers):
+        raise ConsentRequired(providers=sorted(providers))
+
+
+_CONSENTED = """
+SELECT name FROM (
+    SELECT DISTINCT ON (name) name, granted
+    FROM accounts_consent, jsonb_array_elements_text(providers) AS name
+    WHERE user_id = %s AND kind = %s
+    ORDER BY name, id DESC
+) latest WHERE granted"""
+
+
+def consented_providers(user_id: UUID) -> set[str]:
+    """Whom the user's data may go to: of each provider the latest record that names it decides."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CONSENTED, [user_id, ConsentKind.AI_PROVIDERS.value])
+        return {name for (name,) in cursor.fetchall()}

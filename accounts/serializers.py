@@ -8,8 +8,8 @@ from uuid import UUID
 
 from rest_framework import serializers
 
-from accounts.models import Language, ThemePreference
-from accounts.queries import Profile
+from accounts.models import Consent, ConsentKind, Language, ThemePreference
+from accounts.queries import CurrentConsent, Profile
 from accounts.services import IssuedSession
 from rendio.common.times import iso
 
@@ -57,6 +57,24 @@ class ProfileBody(serializers.Serializer):
     tos_version = StrictCharField(max_length=32, required=False)
 
 
+class StrictBooleanField(serializers.BooleanField):
+    """true or false; REST framework's own also takes "yes", 1 and more."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class ConsentBody(serializers.Serializer):
+    kind = serializers.ChoiceField(choices=ConsentKind.choices)
+    version = StrictCharField(max_length=32)
+    granted = StrictBooleanField(default=True)
+    providers = serializers.ListField(
+        child=StrictCharField(max_length=20), max_length=20, default=list
+    )
+
+
 def session_json(session: IssuedSession) -> dict[str, Any]:
     return {
         "access_token": session.access_token,
@@ -82,4 +100,23 @@ def profile_json(profile: Profile) -> dict[str, Any]:
         "tos_version": user.tos_version,
         "created_at": iso(user.created_at),
         "updated_at": iso(user.updated_at),
+    }
+
+
+def consent_json(consent: CurrentConsent) -> dict[str, Any]:
+    """`history` has each record as it was made, newest first."""
+    current = consent_record_json(consent.latest) | {
+        "granted": consent.is_granted,
+        "providers": consent.providers,
+    }
+    return current | {"history": [consent_record_json(record) for record in consent.history]}
+
+
+def consent_record_json(record: Consent) -> dict[str, Any]:
+    return {
+        "kind": record.kind,
+        "version": record.version,
+        "granted": record.granted,
+        "providers": record.providers,
+        "recorded_at": iso(record.recorded_at),
     }

@@ -9,4 +9,6 @@ urlpatterns = [
     path("auth/profile", api.GetProfile.as_view()),
     path("get-user-profile", api.GetProfile.as_view()),
     path("update-user-profile", api.UpdateProfile.as_view()),
+    path("consents", api.GetConsents.as_view()),
+    path("record-consent", api.RecordConsent.as_view()),
 ]

@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -146,6 +147,11 @@ class Catalogue:
     themes: dict[UUID, ThemeSpec]
     models_json: bytes = field(default=b"", repr=False)
     themes_json: bytes = field(default=b"", repr=False)
+
+    @cached_property
+    def providers(self) -> frozenset[str]:
+        """Whom a user's prompt may go to."""
+        return frozenset(route.provider for model in self.models.values() for route in model.routes)
 
     def model(self, model_id: UUID) -> ModelSpec:
         """Raises InvalidModel."""

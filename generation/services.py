@@ -12,6 +12,7 @@ from django.core.files.storage import default_storage
 from django.db import OperationalError, transaction
 from psycopg.errors import LockNotAvailable
 
+from accounts import queries as account_queries
 from credits import idempotency
 from credits import services as credit_services
 from credits.idempotency import Answer, Attempt
@@ -50,6 +51,7 @@ def generate(*, attempt: Attempt, body: dict[str, Any], now: datetime) -> Answer
     """
     try:
         order = read_order(body, catalogue.current())
+        _require_ai_consent(attempt.user_id)
         return _order(attempt, order, now=now)
     except (Refusal, _Answered) as refusal:
         if answer := idempotency.find_answer(attempt, now=now):
@@ -65,6 +67,12 @@ def generate(*, attempt: Attempt, body: dict[str, Any], now: datetime) -> Answer
         if isinstance(error.__cause__, LockNotAvailable):
             raise RequestInProgress from None
         raise
+
+
+def _require_ai_consent(user_id: UUID) -> None:
+    """Raises ConsentRequired. A query, but none while the setting is off."""
+    if settings.REQUIRE_AI_CONSENT:
+        account_queries.require_ai_consent(user_id=user_id, providers=catalogue.current().providers)
 
 
 class _Answered(Exception):

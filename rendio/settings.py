@@ -279,6 +279,9 @@ APPLE_TOKEN_KEYS = secrets("APPLE_TOKEN_KEYS") or [INSECURE_SECRET]
 # Refuse paid jobs until the user agreed that data goes to the providers of the catalogue.
 REQUIRE_AI_CONSENT = env.bool("REQUIRE_AI_CONSENT", default=False)
 
+# Refuse paid jobs until the user agreed that data goes to the providers of the catalogue.
+REQUIRE_AI_CONSENT = env.bool("REQUIRE_AI_CONSENT", default=False)
+
 # --- Generation -------------------------------------------------------------------------------
 
 CREDIT_PRICE_USD = "0.10"

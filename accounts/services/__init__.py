@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from accounts.errors import (
     AccountSuspended,
+    ConsentRequired,
     Forbidden,
     IdentityServiceUnavailable,
     InvalidDevice,
     InvalidInput,
     Unauthorized,
 )
+from accounts.services.consents import record_consent
 from accounts.services.devices import CheckedDevice, check_device
 from accounts.services.sessions import (
     IssuedSession,
@@ -23,6 +25,7 @@ from accounts.services.users import ban_user, ensure_staff, unban_user, update_p
 __all__ = [
     "AccountSuspended",
     "CheckedDevice",
+    "ConsentRequired",
     "Forbidden",
     "IdentityServiceUnavailable",
     "InvalidDevice",
@@ -33,6 +36,7 @@ __all__ = [
     "check_device",
     "ensure_staff",
     "log_out",
+    "record_consent",
     "refresh_session",
     "revoke_sessions_of",
     "sweep_sessions",

@@ -71,6 +71,9 @@ class Code(Enum):
     ACCOUNT_SUSPENDED = Entry("ERR_4018", 403, _("This account is suspended."))
     INVALID_STATE = Entry("ERR_4019", 409, _("This cannot be done any more."))
     INVALID_IDENTITY = Entry("ERR_4020", 401, _("Sign in with Apple could not be verified."))
+    CONSENT_REQUIRED = Entry(
+        "ERR_4021", 403, _("Please agree that your request is sent to the AI providers.")
+    )
     PROVIDER_TIMEOUT = Entry("ERR_5001", 504, _("The generation took too long."))
     PROVIDER_UNAVAILABLE = Entry("ERR_5002", 503, _("The video service is unavailable."))
     PROVIDER_REJECTED = Entry("ERR_5003", 422, _("The video service refused this request."))

@@ -1,0 +1,54 @@
+"""Consent: what a user agreed to, and took back, on record."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts import queries
+from accounts.errors import InvalidInput, Unauthorized
+from accounts.models import Consent, ConsentKind, User
+
+
+@transaction.atomic(durable=True)
+def record_consent(
+    *,
+    user_id: UUID,
+    kind: ConsentKind,
+    version: str,
+    granted: bool,
+    providers: list[str],
+    now: datetime,
+) -> None:
+    """Append what the user said. Saying the same again changes nothing: the first time stands.
+
+    `providers` names whom data may go to (or no longer); taken back without names, it is taken back
+    for all. Raises InvalidInput where the kind and the names do not go together, Unauthorized where
+    the account is gone.
+    """
+    providers = sorted(set(providers))
+    if kind != ConsentKind.AI_PROVIDERS and providers:
+        raise InvalidInput(fields={"providers": ["Only for ai_providers."]})
+    if kind == ConsentKind.AI_PROVIDERS and granted and not providers:
+        raise InvalidInput(fields={"providers": ["This field is required."]})
+    # The lock orders what is said at once, and waits for a deletion, after which nothing is kept.
+    if not User.objects.select_for_update(no_key=True).filter(id=user_id, closed_at=None).exists():
+        raise Unauthorized
+    if kind == ConsentKind.AI_PROVIDERS and not granted and not providers:
+        providers = sorted(queries.consented_providers(user_id))
+    latest = Consent.objects.filter(user_id=user_id, kind=kind).order_by("-id").first()
+    said = (version, granted, providers)
+    if latest and said == (latest.version, latest.granted, latest.providers):
+        return
+    if latest and said == (latest.version, False, []) and not latest.granted:
+        return  # taken back for all already
+    Consent.objects.create(
+        user_id=user_id,
+        kind=kind,
+        version=version,
+        granted=granted,
+        providers=providers,
+        recorded_at=now,
+    )
