@@ -15,6 +15,10 @@ from rich.text import Text
 
 LONGEST_BYTES = 20_000_000
 LONGEST_LINE = 400
+EXCEPTION_LINES = 6
+# Flower warns whenever it finds no worker to ask, as at each start.
+UNSHOWN = {("flower", "warning")}
+ROUTINE = re.compile(r"sandbox listens on \S+")
 STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}
 # What the line's own place in the terminal says already.
 LEFT_OUT = {"level", "event", "timestamp", "logger", "exception"}
@@ -74,14 +78,18 @@ def readable(name: str, line: str) -> Text | None:
         if match := GUNICORN.fullmatch(line):
             level = match["level"].lower()
             return _shown(name, level, match["event"]) if level in STYLES else None
+        if ROUTINE.fullmatch(line):
+            return None
         return _shown(name, "", line)
     level = str(record.get("level", "")).lower()
-    if level not in STYLES:
+    if level not in STYLES or (name, level) in UNSHOWN:
         return None
     fields = [f"{key}={value}" for key, value in record.items() if key not in LEFT_OUT]
     text = _shown(name, level, " ".join([str(record.get("event", "")), *fields]))
     if exception := record.get("exception"):
-        text.append(f"\n{exception}", style="dim")
+        # Its end says what and where; the file has the whole.
+        end = str(exception).rstrip().splitlines()[-EXCEPTION_LINES:]
+        text.append("".join(f"\n{'':<9} {line}" for line in end), style="dim")
     return text
 
 

@@ -28,7 +28,9 @@ class Command:
 def commands(*, home: Home, port: int, sandbox_port: int, flower_port: int) -> dict[str, Command]:
     """In the order in which they are started."""
     python = [sys.executable, "-m"]
-    celery = [*python, "celery", "--quiet", "--app=rendio"]
+    # Here a worker of root's, with its warning about that, is an ordinary thing.
+    as_root = "ignore:You're running the worker with superuser privileges"
+    celery = [sys.executable, "-W", as_root, "-m", "celery", "--quiet", "--app=rendio"]
     listed = [
         Command("sandbox", [*python, "sandbox", "--port", str(sandbox_port)]),
         Command(
@@ -36,6 +38,8 @@ def commands(*, home: Home, port: int, sandbox_port: int, flower_port: int) -> d
             [
                 *[*python, "gunicorn", "rendio.wsgi", "--worker-class=gthread", "--workers=2"],
                 *["--threads=8", f"--bind=127.0.0.1:{port}", "--graceful-timeout=30"],
+                # Longer than a phone waits between two polls; the default closes in between.
+                "--keep-alive=75",
             ],
             death_signal=signal.SIGQUIT,
         ),

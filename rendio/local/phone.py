@@ -1,0 +1,129 @@
+"""A phone, as the API sees one: HTTP with JSON, and nothing else of Rendio's."""
+
+import base64
+import ipaddress
+import random
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+TIMEOUT_SECONDS = (5, 60)
+LONGEST_VIDEO_BYTES = 200_000_000
+
+
+class Refused(Exception):
+    """The API said no; the message is the API's own."""
+
+
+# A kept connection may close while we reach for it. Reading again is harmless; writing is not.
+READ_AGAIN = Retry(total=2, status=0, allowed_methods={"GET"}, backoff_factor=0.2)
+
+
+class Phone:
+    def __init__(self, public_url: str) -> None:
+        self._base = public_url.rstrip("/")
+        self._http = requests.Session()
+        self._http.trust_env = False
+        self._http.mount("http://", _From(_address_of_its_own(self._base)))
+
+    def sign_in(self) -> dict[str, Any]:
+        """As a new guest on a device that nobody has seen before."""
+        token = base64.b64encode(f"sandbox-{uuid4()}".encode()).decode()
+        answer = self.post("device-check", {"device_id": str(uuid4()), "device_token": token})
+        self._http.headers["Authorization"] = f"Bearer {answer['session']['access_token']}"
+        return answer
+
+    def get(self, operation: str, **query: str) -> dict[str, Any]:
+        return self._call("GET", operation, params=query)
+
+    def post(
+        self, operation: str, body: dict[str, Any], *, idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._call("POST", operation, json=body, headers=headers)
+
+    def download(self, url: str, to: Path) -> None:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # The link is signed; it needs no token, and a player would send none.
+            with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS) as answer:
+                if not answer.ok:
+                    raise Refused(f"The video's link answers {answer.status_code}.")
+                received = 0
+                with to.open("wb") as file:
+                    for chunk in answer.iter_content(65536):
+                        received += len(chunk)
+                        if received > LONGEST_VIDEO_BYTES:
+                            raise Refused("The video does not end.")
+                        file.write(chunk)
+        except requests.RequestException as error:
+            raise Refused(f"The video cannot be downloaded: {error}") from error
+
+    def _call(self, method: str, operation: str, **options: Any) -> dict[str, Any]:
+        try:
+            answer = self._http.request(
+                method, f"{self._base}/v1/{operation}", timeout=TIMEOUT_SECONDS, **options
+            )
+        except requests.RequestException as error:
+            raise Refused(f"{operation}: no answer from {self._base} ({error}).") from error
+        try:
+            body = answer.json()
+        except ValueError:
+            body = None
+        if not answer.ok or not isinstance(body, dict):
+            raise Refused(f"{operation}: {_reason(answer.status_code, body)}")
+        return body
+
+
+def control_sandbox(sandbox_url: str, **plan: Any) -> None:
+    """Say how the provider's next jobs go. Raises Refused."""
+    url = f"{sandbox_url.rstrip('/')}/control/provider"
+    try:
+        answer = requests.post(url, json=plan, timeout=TIMEOUT_SECONDS)
+    except requests.RequestException as error:
+        raise Refused(f"No answer from the sandbox at {sandbox_url} ({error}).") from error
+    if not answer.ok:
+        raise Refused(f"The sandbox answers {answer.status_code}: {answer.text[:200]}")
+
+
+def _reason(status: int, body: Any) -> str:
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        return f"status {status}, without an error that we can read."
+    details = f" {error['details']}" if error.get("details") else ""
+    return f"{error.get('message')} ({status} {error.get('code')}){details}"
+
+
+class _From(HTTPAdapter):
+    """Sends from this address; None leaves the choice to the system."""
+
+    def __init__(self, address: str | None) -> None:
+        self._source = (address, 0) if address else None
+        super().__init__(max_retries=READ_AGAIN)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, source_address=self._source, **options)
+
+
+def _address_of_its_own(base_url: str) -> str | None:
+    """A random loopback address, where the API is on one and the system has them all (Linux).
+
+    Each phone has its own address in the world. With one for all, the limits per address would
+    refuse the sixth journey of an hour.
+    """
+    try:
+        if not ipaddress.IPv4Address(urlsplit(base_url).hostname or "").is_loopback:
+            return None
+        # Not secret: only different from the last one.
+        address = str(ipaddress.IPv4Address("127.1.0.0") + random.randrange(1, 2**20))  # noqa: S311
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+    except (ValueError, OSError):
+        return None
+    return address

@@ -1,0 +1,229 @@
+"""`manage.py journey`: one customer's way through the API, shown in the terminal.
+
+It speaks HTTP to PUBLIC_URL like a phone does, and to the sandbox at SANDBOX_URL only to have the
+second job fail. A guest signs in, asks the price, has a video made and downloads it; the next one
+fails, and its credits come back.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import av
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rendio.local.home import Home
+from rendio.local.phone import Phone, Refused, control_sandbox
+
+MODEL = "Sora 2"
+SECONDS = 4
+PROMPT = "A paper boat sails along a rainy street, seen from the gutter"
+LONGEST_POLL_SECONDS = 2.0
+GIVE_UP_SECONDS = 300.0
+ENDED = {"completed", "failed", "cancelled"}
+
+
+@dataclass
+class Outcome:
+    """One job, as the table at the end shows it."""
+
+    job_id: str
+    status: dict[str, Any]
+    took_seconds: float
+    file: Path | None = None
+
+    @property
+    def credits(self) -> str:
+        used = str(self.status["credits_used"])
+        return f"{used}, refunded" if self.status["refunded"] else used
+
+
+class Watching(Protocol):
+    def show(self, status: dict[str, Any]) -> None: ...
+
+
+class Command(BaseCommand):
+    help = "Play one customer's journey against the running API and sandbox."
+    # It speaks HTTP only: neither database nor models have to be in order here.
+    requires_system_checks = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.SANDBOX_URL:
+            raise CommandError("The journey needs the sandbox: SANDBOX_URL is not set.")
+        console = Console(highlight=False, soft_wrap=True)
+        try:
+            Journey(console).play()
+        except Refused as refusal:
+            raise CommandError(f"The journey ends here. {refusal}") from refusal
+        except KeyboardInterrupt:
+            raise CommandError("The journey was interrupted.", returncode=130) from None
+
+
+class Journey:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._phone = Phone(settings.PUBLIC_URL)
+        self._folder = Home.from_environment().root / "journey"
+
+    def play(self) -> None:
+        """Raises Refused where anything goes otherwise than promised."""
+        self._say(f"\n[bold]A customer's journey[/bold] against {settings.PUBLIC_URL}")
+        guest = self._phone.sign_in()
+        self._say(f"  signed in as a new guest with {guest['credits_remaining']} credits")
+        before = self._balance()
+        model = self._find_model()
+        order = {"model_id": model["id"], "prompt": PROMPT, "settings": {"duration": SECONDS}}
+        quote = self._phone.post("quote-video", order)
+        self._say(f"  {MODEL}, {SECONDS} seconds: {quote['credits']} credits")
+
+        # Slow enough for a person to see it move.
+        control_sandbox(settings.SANDBOX_URL, provider="fal", outcome="ok", run_seconds=5, times=1)
+        made = self._generate(order | {"quote_id": quote["quote_id"]})
+        if made.status["status"] != "completed":
+            raise Refused(f"The video was not made: {_error(made.status)}")
+        made.file = self._download(made)
+
+        control_sandbox(settings.SANDBOX_URL, provider="fal", outcome="error", times=1)
+        failed = self._generate(order)
+        if failed.status["status"] != "failed" or not failed.status["refunded"]:
+            raise Refused("The second job was to fail and be refunded; it did not.")
+        self._say(f"  as arranged, it failed: {_error(failed.status)}")
+        self._show_result([made, failed], before=before)
+
+    def _find_model(self) -> dict[str, Any]:
+        for model in self._phone.get("get-models")["models"]:
+            if model["name"] == MODEL:
+                return dict(model)
+        raise Refused(f"The catalogue has no {MODEL}.")
+
+    def _balance(self) -> int:
+        return int(self._phone.get("get-user-credits")["credits_remaining"])
+
+    def _generate(self, order: dict[str, Any]) -> Outcome:
+        began = time.monotonic()
+        job = self._phone.post("generate-video", order, idempotency_key=str(uuid4()))
+        job_id = str(job["job_id"])
+        self._say(f"  job {job_id} costs {job['credits_used']} credits")
+        with _watching(self._console) as watching:
+            while True:
+                status = self._phone.get("get-video-status", job_id=job_id)
+                watching.show(status)
+                took = time.monotonic() - began
+                if status["status"] in ENDED:
+                    return Outcome(job_id, status, took)
+                if took > GIVE_UP_SECONDS:
+                    raise Refused(f"Job {job_id} is still {status['status']}.")
+                # A phone would wait as long as it is told; a person at a terminal, a bit less.
+                time.sleep(min(float(status["poll_after_seconds"]), LONGEST_POLL_SECONDS))
+
+    def _download(self, made: Outcome) -> Path:
+        file = self._folder / f"{made.job_id}.mp4"
+        self._phone.download(made.status["video_url"], file)
+        self._say(f"  downloaded: {_probe(file, seconds=SECONDS)}")
+        return file
+
+    def _show_result(self, outcomes: list[Outcome], *, before: int) -> None:
+        jobs = Table("job", "model", "status", "seconds", "credits", "MP4", title="Jobs")
+        for outcome in outcomes:
+            jobs.add_row(
+                *[outcome.job_id[:8], MODEL, outcome.status["status"]],
+                *[f"{outcome.took_seconds:.1f}", outcome.credits],
+                _short(outcome.file) if outcome.file else "",
+            )
+        entries = Table("change", "kind", "job", "balance", title="Credits")
+        for entry in reversed(self._phone.get("get-credit-history")["entries"]):
+            entries.add_row(
+                *[f"{entry['change']:+}", entry["kind"]],
+                *[str(entry["job_id"] or "")[:8], str(entry["balance_after"])],
+            )
+        for table in (jobs, entries):
+            for column in table.columns:
+                column.overflow = "fold"
+            self._console.print()
+            self._console.print(table, soft_wrap=False)
+        self._say(f"balance before {before}, after {self._balance()}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text)
+
+
+class _Bar:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("pending", total=100)
+
+    def show(self, status: dict[str, Any]) -> None:
+        self._progress.update(self._task, completed=status["progress"], description=_words(status))
+
+
+class _Lines:
+    """Where nobody watches a bar move: a line whenever something has changed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = ""
+
+    def show(self, status: dict[str, Any]) -> None:
+        line = f"  {status['progress']:>3} %  {_words(status)}"
+        if line != self._last:
+            self._console.print(line)
+        self._last = line
+
+
+@contextmanager
+def _watching(console: Console) -> Iterator[Watching]:
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    columns = (
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield _Bar(progress)
+
+
+def _words(status: dict[str, Any]) -> str:
+    words = [str(status["status"])]
+    if status["queue_position"] is not None:
+        words.append(f"{status['queue_position'] or 'none'} ahead in the queue")
+    if eta := status["eta_seconds"]:
+        words.append(f"{eta['low']:.0f} to {eta['high']:.0f} s left")
+    return ", ".join(words)
+
+
+def _error(status: dict[str, Any]) -> str:
+    error = status["error"] or {}
+    return f"{error.get('message')} ({error.get('code')})"
+
+
+def _probe(file: Path, *, seconds: int) -> str:
+    """What the file is, once it has been played from its first to its last frame."""
+    try:
+        with av.open(str(file), format="mp4") as container:
+            stream = container.streams.video[0]
+            frames = sum(1 for _ in container.decode(stream))
+            length = float((stream.duration or 0) * (stream.time_base or 0))
+            codec, width, height = stream.codec_context.name, stream.width, stream.height
+    except (av.FFmpegError, IndexError) as error:
+        raise Refused(f"{file} cannot be played: {error}") from error
+    if codec != "h264" or not frames or abs(length - seconds) > 0.25:
+        raise Refused(f"{file} is {codec}, {length:.2f} s, and not H.264 of {seconds} s.")
+    return f"H.264, {width} x {height}, {length:.1f} s, {frames} frames"
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
