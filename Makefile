@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock clean
+.PHONY: help run test bench check format lock clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -18,6 +18,9 @@ run: $(INSTALLED)  ## Start everything on this machine, show one customer's jour
 
 test: $(INSTALLED)  ## Run the tests on servers of their own (ARGS="tests/credits -k refund")
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(INSTALLED)  ## Measure what the hot calls cost, on servers of its own (ARGS="--seconds 20")
+	@$(BIN)/python -m bench $(ARGS)
 
 check: $(INSTALLED)  ## Check format, lint, types, imports and missing migrations
 	@failed=; \
