@@ -12,7 +12,9 @@ __all__ = [
     "Forbidden",
     "IdentityServiceUnavailable",
     "InvalidDevice",
+    "InvalidIdentity",
     "InvalidInput",
+    "InvalidState",
     "Unauthorized",
 ]
 
@@ -37,3 +39,19 @@ class IdentityServiceUnavailable(Refusal):
 
 class AppleOutcomeUnknown(IdentityServiceUnavailable):
     """The same to the client, but what we asked for may have been done."""
+
+
+class InvalidIdentity(Refusal):
+    """Apple's token, nonce or code does not prove who somebody is."""
+
+    code = Code.INVALID_IDENTITY
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["WWW-Authenticate"] = "Bearer"
+
+
+class InvalidState(Refusal):
+    """The caller has an account already, and it is another one."""
+
+    code = Code.INVALID_STATE

@@ -1,0 +1,370 @@
+"""Sign in with Apple: whose word a token is, and what Apple does for us.
+
+Everything that says who somebody is passes through `_verified`: RS256 only, with a key of Apple's
+that the token names, made out to one of our apps, in time. The key set is kept in each process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import threading
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import jwt
+import structlog
+from cryptography.fernet import Fernet, MultiFernet
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
+
+from accounts.errors import (
+    AppleOutcomeUnknown,
+    IdentityServiceUnavailable,
+    InvalidIdentity,
+)
+from rendio.common import http
+
+logger = structlog.get_logger(__name__)
+
+ALGORITHM = "RS256"
+TIMEOUT_SECONDS = (3.0, 7.0)  # to connect, to read; a person waits
+# What Apple's clock and ours may differ by. An expiry is taken as it stands.
+CLOCK_SKEW_SECONDS = 60
+# After the first the key set is fetched anew; while Apple is out of reach the old one is used on.
+KEYS_FRESH_SECONDS = 3600
+KEYS_USABLE_SECONDS = 24 * 3600
+# A token may name any key: those that we do not know cost one fetch in this time, all together.
+KEYS_PAUSE_SECONDS = 30
+# A notice that is older than this is not believed any more; younger ones are remembered.
+NOTICE_DAYS = 30
+CLIENT_SECRET_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What Apple says of a person to one of our apps."""
+
+    sub: str
+    client_id: str
+    email: str | None
+    email_verified: bool
+    is_private_email: bool
+    code_hash: str | None
+    # Of what is signed: the signature itself can be written in several ways.
+    fingerprint: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What Apple tells of a person unasked, once; the name stays the same if it comes twice."""
+
+    name: str
+    kind: str
+    sub: str
+    happened_at: datetime
+    email: str | None
+    is_private_email: bool | None
+    forgotten_at: datetime
+
+
+def read_identity_token(token: str, *, nonce: str) -> Identity:
+    """What a good identity token says; `nonce` is the raw one, of which Apple saw the SHA-256 hex.
+
+    Raises InvalidIdentity, IdentityServiceUnavailable where Apple's keys cannot be had.
+    """
+    claims = _verified(token, require=["iss", "aud", "exp", "iat", "sub", "nonce"])
+    expected = hashlib.sha256(nonce.encode()).hexdigest()
+    if not hmac.compare_digest(_text(claims, "nonce").encode(), expected.encode()):
+        raise _refused("nonce")
+    return _identity(token, claims)
+
+
+def read_notice(payload: str) -> Notice:
+    """What a server-to-server notice of Apple's says. Raises as read_identity_token does."""
+    claims = _verified(payload, require=["iss", "aud", "iat", "events"])
+    if claims["iat"] < time.time() - NOTICE_DAYS * 86_400:
+        raise _refused("iat")
+    try:
+        # A text of JSON inside the JSON, as Apple has it.
+        events = claims["events"]
+        event = json.loads(events) if isinstance(events, str) else events
+        private = event.get("is_private_email")
+        return Notice(
+            name=hashlib.sha256(f"notice {claims.get('jti') or payload}".encode()).hexdigest(),
+            kind=str(event["type"]),
+            sub=_text(event, "sub"),
+            happened_at=_instant(event.get("event_time", claims["iat"])),
+            email=_email(event.get("email")),
+            is_private_email=None if private is None else _flag(private),
+            forgotten_at=_instant(claims["iat"]) + timedelta(days=NOTICE_DAYS + 1),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise _refused("events") from error
+
+
+def exchange_code(code: str, *, identity: Identity) -> str:
+    """Trade the authorization code that came with an identity token for Apple's refresh token.
+
+    A code is good once and for five minutes. Raises InvalidIdentity for one that is not good, or is
+    another person's; IdentityServiceUnavailable.
+    """
+    if identity.code_hash is not None and identity.code_hash != _half_hash(code):
+        raise _refused("c_hash")
+    answer = _post(
+        settings.APPLE_TOKEN_URL,
+        {"grant_type": "authorization_code", "code": code},
+        client_id=identity.client_id,
+    )
+    if answer.status == 400 and _object(answer.json()).get("error") == "invalid_grant":
+        raise _refused("authorization_code")
+    tokens = _object(answer.json()) if answer.ok else {}
+    refresh_token, id_token = tokens.get("refresh_token"), tokens.get("id_token")
+    if not (isinstance(refresh_token, str) and refresh_token and isinstance(id_token, str)):
+        error = _object(answer.json()).get("error")
+        logger.error("apple_token_refused", status=answer.status, error=str(error)[:80])
+        raise IdentityServiceUnavailable
+    if _verified(id_token, require=["iss", "aud", "exp", "iat", "sub"])["sub"] != identity.sub:
+        raise _refused("authorization_code of another person")
+    return refresh_token
+
+
+def revoke(refresh_token: str, *, client_id: str) -> None:
+    """Tell Apple that the person has left us. Twice is as once, also for what Apple does not know.
+
+    Raises IdentityServiceUnavailable where it was not done, AppleOutcomeUnknown where it may have
+    been.
+    """
+    answer = _post(
+        settings.APPLE_REVOKE_URL,
+        {"token": refresh_token, "token_type_hint": "refresh_token"},
+        client_id=client_id,
+    )
+    if not answer.ok:
+        logger.error("apple_revoke_refused", status=answer.status)
+        raise IdentityServiceUnavailable
+
+
+def encrypt(refresh_token: str) -> str:
+    """For keeping, under the first of settings.APPLE_TOKEN_KEYS."""
+    return _fernet().encrypt(refresh_token.encode()).decode()
+
+
+def decrypt(kept: str) -> str:
+    """What `encrypt` was given, under any of the keys. Raises cryptography's InvalidToken."""
+    return _fernet().decrypt(kept.encode()).decode()
+
+
+def forget_keys() -> None:
+    """As in a process that has just started."""
+    _keys.forget()
+
+
+class KeySet:
+    """Apple's public keys by their ids."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_at = self._tried_at = float("-inf")
+        self._failed = False
+
+    def get(self, kid: str) -> jwt.PyJWK:
+        """Raises InvalidIdentity for a key that Apple does not have, IdentityServiceUnavailable
+        where that cannot be told."""
+        asked_at = time.monotonic()
+        if not self._is_settled(kid, asked_at):
+            with self._lock:
+                # Those who waited take what the one before them has found.
+                if self._tried_at < asked_at and not self._is_settled(kid, time.monotonic()):
+                    self._fetch()
+        key = self._keys.get(kid)
+        if key and time.monotonic() - self._fetched_at < KEYS_USABLE_SECONDS:
+            return key
+        if self._failed:
+            raise IdentityServiceUnavailable
+        raise _refused("kid")
+
+    def _is_settled(self, kid: str, now: float) -> bool:
+        """Whether there is nothing to gain from asking Apple now."""
+        if self._keys and now - self._tried_at < KEYS_PAUSE_SECONDS:
+            return True
+        return kid in self._keys and now - self._fetched_at < KEYS_FRESH_SECONDS
+
+    def _fetch(self) -> None:
+        self._failed = True
+        try:
+            answer = http.request("GET", settings.APPLE_KEYS_URL, timeout=TIMEOUT_SECONDS)
+            keys = _rsa_keys(answer.json()) if answer.ok else {}
+            if keys:
+                self._keys, self._fetched_at, self._failed = keys, time.monotonic(), False
+            else:
+                logger.warning("apple_keys_unreadable", status=answer.status)
+        except (http.NotSent, http.NoAnswer) as error:
+            logger.warning("apple_keys_unreachable", error=str(error))
+        finally:
+            self._tried_at = time.monotonic()
+
+
+_keys = KeySet()
+
+
+def _verified(token: str, *, require: list[str]) -> dict[str, Any]:
+    """The claims of a token that Apple signed for us, and whose time it is."""
+    try:
+        header = jwt.get_unverified_header(token)
+        # Before any key is looked for: which algorithm it is, is not the token's choice.
+        if header.get("alg") != ALGORITHM:
+            raise _refused("alg")
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            _keys.get(_text(header, "kid")),
+            algorithms=[ALGORITHM],
+            audience=settings.APPLE_CLIENT_IDS,
+            issuer=settings.APPLE_ISSUER,
+            options={"require": require, "verify_iat": False, "verify_nbf": False},
+        )
+        latest = time.time() + CLOCK_SKEW_SECONDS
+        if not all(_number(claims, name) <= latest for name in ("iat", "nbf") if name in claims):
+            raise _refused("not yet valid")
+        _text(claims, "aud")
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+        raise _refused(type(error).__name__) from error
+    return claims
+
+
+def _identity(token: str, claims: dict[str, Any]) -> Identity:
+    try:
+        email = _email(claims.get("email"))
+        c_hash = claims.get("c_hash")
+        return Identity(
+            sub=_text(claims, "sub"),
+            client_id=claims["aud"],
+            email=email,
+            email_verified=email is not None and _flag(claims.get("email_verified")),
+            is_private_email=email is not None and _flag(claims.get("is_private_email")),
+            code_hash=c_hash if isinstance(c_hash, str) else None,
+            fingerprint=hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest(),
+            expires_at=_instant(claims["exp"]),
+        )
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _refused(type(error).__name__) from error
+
+
+def _refused(problem: str) -> InvalidIdentity:
+    """The client is not told what is wrong: the log is."""
+    logger.warning("apple_identity_refused", problem=problem)
+    return InvalidIdentity()
+
+
+def _rsa_keys(body: Any) -> dict[str, jwt.PyJWK]:
+    found = {}
+    listed = _object(body).get("keys")
+    for jwk in listed if isinstance(listed, list) else []:
+        if isinstance(jwk, dict) and jwk.get("kty") == "RSA" and isinstance(jwk.get("kid"), str):
+            try:
+                found[jwk["kid"]] = jwt.PyJWK(jwk, algorithm=ALGORITHM)
+            except (jwt.PyJWTError, ValueError, TypeError):
+                logger.warning("apple_key_unreadable", kid=jwk["kid"][:80])
+    return found
+
+
+def _post(url: str, form: Mapping[str, str], *, client_id: str) -> http.Answer:
+    """One call to Apple as ourselves. Raises IdentityServiceUnavailable, AppleOutcomeUnknown."""
+    secret = _client_secret(client_id, int(time.time()) // CLIENT_SECRET_SECONDS)
+    try:
+        answer = http.request(
+            "POST",
+            url,
+            data={"client_id": client_id, "client_secret": secret, **form},
+            timeout=TIMEOUT_SECONDS,
+        )
+    except http.NotSent as error:
+        logger.warning("apple_unreachable", error=str(error))
+        raise IdentityServiceUnavailable from error
+    except http.NoAnswer as error:
+        logger.warning("apple_no_answer", error=str(error))
+        raise AppleOutcomeUnknown from error
+    return answer
+
+
+@lru_cache(maxsize=16)
+def _client_secret(client_id: str, period: int) -> str:
+    """Our word to Apple that it is us, the same for one period of this process."""
+    if not settings.SIGN_IN_PRIVATE_KEY:
+        raise ImproperlyConfigured("SIGN_IN_PRIVATE_KEY is not set.")
+    now = int(time.time())
+    return jwt.encode(
+        {
+            "iss": settings.APPLE_TEAM_ID,
+            "iat": now,
+            "exp": now + 2 * CLIENT_SECRET_SECONDS,
+            "aud": settings.APPLE_ISSUER,
+            "sub": client_id,
+        },
+        settings.SIGN_IN_PRIVATE_KEY,
+        algorithm="ES256",
+        headers={"kid": settings.SIGN_IN_KEY_ID},
+    )
+
+
+def _fernet() -> MultiFernet:
+    return MultiFernet(
+        [
+            Fernet(urlsafe_b64encode(hashlib.sha256(b"apple token " + key.encode()).digest()))
+            for key in settings.APPLE_TOKEN_KEYS
+        ]
+    )
+
+
+def _half_hash(code: str) -> str:
+    """OpenID's `c_hash`."""
+    return urlsafe_b64encode(hashlib.sha256(code.encode()).digest()[:16]).rstrip(b"=").decode()
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str:
+    value = claims.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= 255 or "\x00" in value:
+        raise ValueError(name)
+    return value
+
+
+def _number(claims: Mapping[str, Any], name: str) -> float:
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(name)
+    return float(value)
+
+
+def _flag(value: Any) -> bool:
+    """Apple writes flags as booleans and as texts."""
+    return value is True or value == "true"
+
+
+def _email(value: Any) -> str | None:
+    try:
+        validate_email(value)
+    except (ValidationError, TypeError):
+        return None
+    return str(value) if len(value) <= 254 else None
+
+
+def _instant(seconds: Any) -> datetime:
+    """Seconds, or milliseconds as they stand in events, as an instant."""
+    value = float(seconds)
+    return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, tz=UTC)
