@@ -11,15 +11,21 @@ from rest_framework.response import Response
 
 from accounts import queries, services
 from accounts.serializers import (
+    AppleNoticeBody,
     ConsentBody,
     DeviceCheckBody,
     ProfileBody,
     RefreshTokenBody,
+    SessionIdBody,
+    SignInBody,
     consent_json,
+    device_in_list,
     profile_json,
+    session_in_list,
     session_json,
 )
 from rendio.common.api import ApiView, PublicView
+from rendio.common.parsers import StrictJSONParser
 
 
 class DeviceCheck(PublicView):
@@ -58,6 +64,73 @@ class Logout(ApiView):
         body.is_valid(raise_exception=True)
         services.log_out(user_id=self.caller.user_id, **body.validated_data, now=timezone.now())
         return Response({"success": True})
+
+
+class SignInWithApple(ApiView):
+    def post(self, request: Request) -> Response:
+        body = SignInBody(data=self.body)
+        body.is_valid(raise_exception=True)
+        signed_in = services.sign_in_with_apple(
+            session_id=self.caller.session_id,
+            **{"authorization_code": None, **body.validated_data},
+            now=timezone.now(),
+        )
+        return Response(
+            {
+                "user_id": signed_in.user_id,
+                "is_guest": False,
+                "merged": signed_in.merged,
+                "credits_remaining": signed_in.credits_remaining,
+                "session": session_json(signed_in.session),
+            }
+        )
+
+
+class _AnyMediaType(StrictJSONParser):
+    """JSON, whatever its sender calls it."""
+
+    media_type = "*/*"
+
+
+class AppleNotice(PublicView):
+    """Apple's own call. Whatever is well signed is a 200, so that it is not sent again."""
+
+    limits = ()
+    parser_classes = (_AnyMediaType,)
+
+    def post(self, request: Request) -> Response:
+        body = AppleNoticeBody(data=self.body)
+        body.is_valid(raise_exception=True)
+        try:
+            services.receive_apple_notice(**body.validated_data, now=timezone.now())
+        except services.InvalidIdentity:
+            raise services.Unauthorized from None
+        return Response({"success": True})
+
+
+class GetSessions(ApiView):
+    def get(self, request: Request) -> Response:
+        sessions = queries.sessions_of(self.caller.user_id, now=timezone.now())
+        current_id = self.caller.session_id
+        return Response(
+            {"sessions": [session_in_list(one, current_id=current_id) for one in sessions]}
+        )
+
+
+class RevokeSession(ApiView):
+    def post(self, request: Request) -> Response:
+        body = SessionIdBody(data=self.body)
+        body.is_valid(raise_exception=True)
+        services.revoke_session(
+            user_id=self.caller.user_id, **body.validated_data, now=timezone.now()
+        )
+        return Response({"success": True})
+
+
+class GetDevices(ApiView):
+    def get(self, request: Request) -> Response:
+        devices = queries.devices_of(self.caller.user_id)
+        return Response({"devices": [device_in_list(device) for device in devices]})
 
 
 class GetProfile(ApiView):

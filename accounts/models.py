@@ -40,6 +40,9 @@ class RevokedReason(models.TextChoices):
     LOGOUT = "logout"
     REUSE = "reuse"  # an old refresh token came again: somebody else may hold one
     BAN = "ban"
+    OWNER = "owner"  # ended by its owner from the list, or with another session of that phone
+    MERGE = "merge"  # of a guest who became part of an account
+    APPLE = "apple"  # consent was withdrawn at Apple, or the Apple account is gone
 
 
 class UserManager(BaseUserManager["User"]):
@@ -134,11 +137,17 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class Device(models.Model):
-    """An installation of the app, and whose it is now. A person may have several."""
+    """An installation of the app, and whose it is now. A person may have several.
+
+    It is nobody's once an account has signed out on it: the next device check makes a guest, and
+    the phone belongs to whoever signs in then.
+    """
 
     # The phone's own name for the installation; a reinstall brings a new one.
     device_id = models.UUIDField(primary_key=True)
-    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="devices")
+    user = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.PROTECT, related_name="devices"
+    )
     created_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
 
@@ -198,6 +207,12 @@ class WelcomeClaim(models.Model):
         return f"{self.device_id} {self.started_at:%Y-%m-%d}"
 
 
+class SessionQuerySet(models.QuerySet["Session"]):
+    def live(self, now: datetime) -> SessionQuerySet:
+        """Those that a refresh goes on with."""
+        return self.filter(revoked_at=None, continued_by=None, expires_at__gt=now)
+
+
 class Session(models.Model):
     """One sign-in and all refresh tokens that follow from it.
 
@@ -217,6 +232,10 @@ class Session(models.Model):
     # Successors that were handed out within a grace and then replaced unused: {hash: epoch
     # seconds}.
     superseded_hashes = models.JSONField(default=dict)
+    # A sign-in opens a new session; the last refresh token of this one leads there for the grace.
+    continued_by = models.ForeignKey(
+        "self", null=True, on_delete=models.SET_NULL, related_name="continues"
+    )
     generation = models.PositiveIntegerField(default=1)
     rotated_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
@@ -226,6 +245,8 @@ class Session(models.Model):
     revoked_reason = models.CharField(
         max_length=10, choices=RevokedReason.choices, blank=True, default=""
     )
+
+    objects = SessionQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -277,3 +298,47 @@ class Consent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.version}: {'yes' if self.granted else 'no'}"
+
+
+class AppleIdentity(models.Model):
+    """Whose account an Apple account signs in to. Its row lock orders sign-ins with it."""
+
+    # Apple's name for the person, the same in all apps of our team.
+    sub = models.CharField(max_length=255, unique=True)
+    user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="apple_identity")
+    client_id = models.CharField(max_length=255, help_text="The app of ours that was signed in to.")
+    email = models.EmailField(null=True, blank=True)  # noqa: DJ001
+    email_verified = models.BooleanField(default=False)
+    is_private_email = models.BooleanField(default=False)
+    relay_enabled = models.BooleanField(
+        default=True, help_text="Whether Apple forwards what we send to a private address."
+    )
+    # Kept to be revoked when the account is deleted (accounts.appleid.encrypt); may be empty.
+    refresh_token_encrypted = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField()
+    last_sign_in_at = models.DateTimeField()
+    # Consent was withdrawn at Apple. The next sign-in gives it again, and the account is there.
+    unlinked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "Apple identities"
+
+    def __str__(self) -> str:
+        return self.sub
+
+
+class SpentToken(models.Model):
+    """An identity token that has been signed in with, or a notice that has been taken in.
+
+    Each is good once; kept until it would no longer be believed anyway.
+    """
+
+    name = models.CharField(max_length=64, primary_key=True)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        # The sweep of expired ones.
+        indexes = [models.Index(fields=["expires_at"], name="accounts_spent_expires")]
+
+    def __str__(self) -> str:
+        return self.name

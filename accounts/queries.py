@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
 
 from accounts.errors import ConsentRequired, Unauthorized
-from accounts.models import Consent, ConsentKind, User
+from accounts.models import Consent, ConsentKind, Device, Session, User
 from credits import services as credit_services
 
 
@@ -83,3 +84,13 @@ def consented_providers(user_id: UUID) -> set[str]:
     with connection.cursor() as cursor:
         cursor.execute(_CONSENTED, [user_id, ConsentKind.AI_PROVIDERS.value])
         return {name for (name,) in cursor.fetchall()}
+
+
+def sessions_of(user_id: UUID, *, now: datetime) -> list[Session]:
+    """The user's live sessions, the one used last first."""
+    return list(Session.objects.live(now).filter(user_id=user_id).order_by("-last_used_at", "-id"))
+
+
+def devices_of(user_id: UUID) -> list[Device]:
+    """The user's devices, the one seen last first."""
+    return list(Device.objects.filter(user_id=user_id).order_by("-last_seen_at", "device_id"))

@@ -8,12 +8,13 @@ from uuid import UUID
 
 from rest_framework import serializers
 
-from accounts.models import Consent, ConsentKind, Language, ThemePreference
+from accounts.models import Consent, ConsentKind, Device, Language, Session, ThemePreference
 from accounts.queries import CurrentConsent, Profile
 from accounts.services import IssuedSession
 from rendio.common.times import iso
 
 MAX_DEVICE_TOKEN = 8192
+MAX_IDENTITY_TOKEN = 16_384
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 
 
@@ -51,6 +52,21 @@ class RefreshTokenBody(serializers.Serializer):
     refresh_token = StrictCharField(max_length=512)
 
 
+class SessionIdBody(serializers.Serializer):
+    session_id = TextUUIDField()
+
+
+class SignInBody(serializers.Serializer):
+    identity_token = StrictCharField(max_length=MAX_IDENTITY_TOKEN)
+    # As it was written: the SHA-256 is over exactly this.
+    nonce = StrictCharField(max_length=255, trim_whitespace=False)
+    authorization_code = StrictCharField(max_length=1024, required=False, allow_null=True)
+
+
+class AppleNoticeBody(serializers.Serializer):
+    payload = StrictCharField(max_length=MAX_IDENTITY_TOKEN)
+
+
 class ProfileBody(serializers.Serializer):
     language = serializers.ChoiceField(choices=Language.choices, required=False)
     theme_preference = serializers.ChoiceField(choices=ThemePreference.choices, required=False)
@@ -81,6 +97,25 @@ def session_json(session: IssuedSession) -> dict[str, Any]:
         "refresh_token": session.refresh_token,
         "token_type": "bearer",
         "expires_in": session.expires_in_seconds,
+    }
+
+
+def session_in_list(session: Session, *, current_id: UUID) -> dict[str, Any]:
+    return {
+        "session_id": session.id,
+        "device_id": session.device_id,
+        "created_at": iso(session.created_at),
+        "last_used_at": iso(session.last_used_at),
+        "expires_at": iso(session.expires_at),
+        "current": session.id == current_id,
+    }
+
+
+def device_in_list(device: Device) -> dict[str, Any]:
+    return {
+        "device_id": device.device_id,
+        "created_at": iso(device.created_at),
+        "last_seen_at": iso(device.last_seen_at),
     }
 
 

@@ -11,3 +11,4 @@ from accounts import services
 @shared_task(name="accounts.sweep")
 def sweep() -> None:
     services.sweep_sessions(now=timezone.now())
+    services.sweep_spent_tokens(now=timezone.now())

@@ -6,9 +6,14 @@ urlpatterns = [
     path("device-check", api.DeviceCheck.as_view()),
     path("auth/refresh", api.Refresh.as_view()),
     path("auth/logout", api.Logout.as_view()),
+    path("merge-guest-to-user", api.SignInWithApple.as_view()),
+    path("sessions", api.GetSessions.as_view()),
+    path("revoke-session", api.RevokeSession.as_view()),
+    path("devices", api.GetDevices.as_view()),
     path("auth/profile", api.GetProfile.as_view()),
     path("get-user-profile", api.GetProfile.as_view()),
     path("update-user-profile", api.UpdateProfile.as_view()),
     path("consents", api.GetConsents.as_view()),
     path("record-consent", api.RecordConsent.as_view()),
 ]
+webhooks = [path("apple-id", api.AppleNotice.as_view())]

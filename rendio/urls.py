@@ -26,6 +26,8 @@ v1 = [
 urlpatterns = [
     path("v1/", include(v1)),
     path("functions/v1/", include(v1)),
+    # Before the providers, of which the next route takes any name.
+    path("webhooks/", include(accounts.urls.webhooks)),
     path("webhooks/", include(generation.urls.webhooks)),
     path("media/", include(generation.urls.media)),
     path("admin/", admin.site.urls),

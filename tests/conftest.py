@@ -40,6 +40,12 @@ class Sandbox:
         found: list[dict[str, Any]] = answer.json()["requests"]
         return found
 
+    def revoked(self) -> list[dict[str, Any]]:
+        """What Apple was told to revoke."""
+        answer = requests.get(f"{SANDBOX}/control/apple/revoked", timeout=30)
+        found: list[dict[str, Any]] = answer.json()["tokens"]
+        return found
+
     def jobs(self) -> list[dict[str, Any]]:
         answer = requests.get(f"{SANDBOX}/control/jobs", params={"provider": "fal"}, timeout=30)
         found: list[dict[str, Any]] = answer.json()["jobs"]

@@ -8,17 +8,23 @@ from accounts.errors import (
     Forbidden,
     IdentityServiceUnavailable,
     InvalidDevice,
+    InvalidIdentity,
     InvalidInput,
+    InvalidState,
     Unauthorized,
 )
+from accounts.services.apple import SignedIn, sign_in_with_apple
 from accounts.services.consents import record_consent
 from accounts.services.devices import CheckedDevice, check_device
+from accounts.services.notices import apple_account_deleted, receive_apple_notice, unlink
 from accounts.services.sessions import (
     IssuedSession,
     log_out,
     refresh_session,
+    revoke_session,
     revoke_sessions_of,
     sweep_sessions,
+    sweep_spent_tokens,
 )
 from accounts.services.users import ban_user, ensure_staff, unban_user, update_profile
 
@@ -29,17 +35,26 @@ __all__ = [
     "Forbidden",
     "IdentityServiceUnavailable",
     "InvalidDevice",
+    "InvalidIdentity",
     "InvalidInput",
+    "InvalidState",
     "IssuedSession",
+    "SignedIn",
     "Unauthorized",
+    "apple_account_deleted",
     "ban_user",
     "check_device",
     "ensure_staff",
     "log_out",
+    "receive_apple_notice",
     "record_consent",
     "refresh_session",
+    "revoke_session",
     "revoke_sessions_of",
+    "sign_in_with_apple",
     "sweep_sessions",
+    "sweep_spent_tokens",
     "unban_user",
+    "unlink",
     "update_profile",
 ]

@@ -141,12 +141,12 @@ def settle(
         "last_seen_at": now,
     }
     device, is_new = Device.objects.get_or_create(device_id=device_id, defaults=fields)
-    if is_new:
+    if is_new and device.user is not None:
         user = device.user
         if is_due:
             _welcome(user, now=now)
     else:
-        user = _admit(device, now=now)
+        user, is_new = _admit(device, now=now)
     claims.filter(granted_at=None).update(granted_at=now, user=user)
     return CheckedDevice(
         user_id=user.id,
@@ -196,13 +196,32 @@ def _welcome(user: User, *, now: datetime) -> None:
     user.save(update_fields=["welcomed_at", "updated_at"])
 
 
-def _admit(device: Device, *, now: datetime) -> User:
-    """The known device's user, locked so that a ban and this sign-in cannot pass each other."""
-    user = User.objects.select_for_update(no_key=True).get(id=device.user_id)
+def _admit(device: Device, *, now: datetime) -> tuple[User, bool]:
+    """The known device's user, locked so that a ban and this sign-in cannot pass each other.
+
+    An account that signed out on the device has left it: then a guest is made, without a welcome,
+    since the hardware has had its own. Returns whether that was so.
+    """
+    user = _locked_user(device)
+    if is_new := user is None:
+        device = Device.objects.select_for_update().get(device_id=device.device_id)
+        user = _locked_user(device)
+        if is_new := user is None:
+            user = device.user = _create_guest(now=now)
+    assert user is not None  # noqa: S101
     if user.suspended_at:
         raise AccountSuspended
     if user.closed_at:
         raise Unauthorized
     device.last_seen_at = now
-    device.save(update_fields=["last_seen_at"])
-    return user
+    device.save(update_fields=["last_seen_at", "user"])
+    return user, is_new
+
+
+def _locked_user(device: Device) -> User | None:
+    """Whose it is; what was waited for (a merge, a sign-out) may have given it to another."""
+    user = None
+    while device.user_id and (user is None or user.id != device.user_id):
+        user = User.objects.select_for_update(no_key=True).get(id=device.user_id)
+        device.refresh_from_db(fields=["user"])
+    return user if device.user_id else None

@@ -13,8 +13,8 @@ from django.db.models import Q
 
 from accounts import revocations, tokens
 from accounts.errors import AccountSuspended, Forbidden, InvalidInput, Unauthorized
-from accounts.models import Device, RevokedReason, Session, User
-from rendio.common.errors import Refusal
+from accounts.models import Device, RevokedReason, Session, SpentToken, User
+from rendio.common.errors import NotFound, Refusal
 from rendio.common.ids import uuid7
 
 logger = structlog.get_logger(__name__)
@@ -33,8 +33,14 @@ class IssuedSession:
     expires_in_seconds: int
 
 
-def open_session(*, user: User, device: Device | None, now: datetime) -> IssuedSession:
-    """A new session. Joins the caller's transaction, which has the user's row locked."""
+def open_session(
+    *, user: User, device: Device | None, now: datetime, continues: Session | None = None
+) -> IssuedSession:
+    """A new session. Joins the caller's transaction, which has the user's row locked.
+
+    The refresh token of the session that it `continues` is taken here for the grace: the answer
+    with the new one may be lost.
+    """
     session = Session(
         id=uuid7(),
         user=user,
@@ -45,8 +51,30 @@ def open_session(*, user: User, device: Device | None, now: datetime) -> IssuedS
     )
     token = tokens.new_refresh(session.id)
     session.refresh_hash = token.hash
+    if continues is not None:
+        session.previous_hash = continues.refresh_hash
+        session.rotated_at = now
     session.save(force_insert=True)
+    if continues is not None:
+        Session.objects.filter(id=continues.id).update(continued_by=session)
     return _issued(session, token, now=now)
+
+
+def find_session(session_id: UUID, *, now: datetime) -> Session | None:
+    """The live session that this is, or that it was continued by, with its user; or None."""
+    sessions = Session.objects.select_related("user")
+    session = sessions.filter(id=session_id).first()
+    while session and session.continued_by_id:
+        session = sessions.filter(id=session.continued_by_id).first()
+    if session is None or session.revoked_at or session.expires_at <= now:
+        return None
+    return session
+
+
+def sweep_spent_tokens(*, now: datetime, limit: int = 1000) -> int:
+    """Delete names of tokens that would no longer be believed; returns how many."""
+    expired = SpentToken.objects.filter(expires_at__lt=now).order_by("expires_at")
+    return SpentToken.objects.filter(name__in=expired.values("name")[:limit]).delete()[0]
 
 
 def refresh_session(*, refresh_token: str, now: datetime) -> IssuedSession:
@@ -70,12 +98,9 @@ def refresh_session(*, refresh_token: str, now: datetime) -> IssuedSession:
 
 @transaction.atomic(durable=True)
 def _refresh(presented: tokens.RefreshToken, *, now: datetime) -> IssuedSession | Refusal:
-    session = (
-        Session.objects.select_for_update(of=("self",))
-        .select_related("user")
-        .filter(id=presented.session_id)
-        .first()
-    )
+    session = _locked(presented.session_id)
+    while session and session.continued_by_id:
+        session = _locked(session.continued_by_id)
     if session is None:
         return Unauthorized()
     if session.user.suspended_at:
@@ -135,13 +160,62 @@ def log_out(*, user_id: UUID, refresh_token: str, now: datetime) -> None:
         session_id = tokens.read_refresh(refresh_token).session_id
     except tokens.InvalidToken:
         raise InvalidInput(fields={"refresh_token": ["Not a refresh token."]}) from None
-    session = Session.objects.select_for_update().filter(id=session_id).first()
-    if session is None:
+    sessions = _locked_with_its_like(session_id, user_id=user_id)
+    if not sessions:
         return  # swept long after its end
-    if session.user_id != user_id:
+    if sessions[-1].user_id != user_id:
         raise Forbidden
-    if session.revoked_at is None:
-        _revoke([session.id], reason=RevokedReason.LOGOUT, now=now)
+    _end(sessions, reason=RevokedReason.LOGOUT, now=now)
+
+
+@transaction.atomic(durable=True)
+def revoke_session(*, user_id: UUID, session_id: UUID, now: datetime) -> None:
+    """End one of one's own sessions; twice is as once. Raises NotFound, for a stranger's too."""
+    sessions = _locked_with_its_like(session_id, user_id=user_id)
+    if not sessions or sessions[-1].user_id != user_id:
+        raise NotFound
+    _end(sessions, reason=RevokedReason.OWNER, now=now)
+
+
+def _locked_with_its_like(session_id: UUID, *, user_id: UUID) -> list[Session]:
+    """The session and those that it continues or is continued by, locked, the latest at the end.
+
+    The user's row first: a device check must not open another on that phone meanwhile.
+    """
+    User.objects.select_for_update(no_key=True).filter(id=user_id).first()
+    ids: set[UUID] = {session_id}
+    while True:
+        later = Session.objects.filter(id__in=ids).values("continued_by")
+        near = Session.objects.filter(Q(continued_by__in=ids) | Q(id__in=later))
+        found = set(near.values_list("id", flat=True)) - ids
+        if not found:
+            break
+        ids |= found
+    # Their ids are in the order of time, which is that in which a refresh locks them.
+    return list(
+        Session.objects.select_for_update(of=("self",))
+        .select_related("user")
+        .filter(id__in=ids)
+        .order_by("id")
+    )
+
+
+def _end(sessions: list[Session], *, reason: RevokedReason, now: datetime) -> None:
+    """End locked sessions that follow from each other.
+
+    On an account's phone the others end too, and the phone is nobody's: else the next device check
+    would let in whoever holds it. A guest has nothing but the phone, so it stays the guest's.
+    """
+    latest = sessions[-1]
+    _revoke([one.id for one in sessions if one.revoked_at is None], reason=reason, now=now)
+    if latest.user.is_guest or latest.device_id is None:
+        return
+    device = Device.objects.filter(device_id=latest.device_id, user_id=latest.user_id)
+    if device.exists():
+        on_it = Session.objects.filter(device_id=latest.device_id, user_id=latest.user_id)
+        open_ids = on_it.filter(revoked_at=None).order_by("id").select_for_update()
+        _revoke(list(open_ids.values_list("id", flat=True)), reason=RevokedReason.OWNER, now=now)
+        device.update(user=None)
 
 
 def revoke_sessions_of(*, user_id: UUID, reason: RevokedReason, now: datetime) -> int:
@@ -170,6 +244,15 @@ def sweep_sessions(*, now: datetime, limit: int = 1000) -> int:
     )
     deleted, _ = Session.objects.filter(id__in=list(ended)).delete()
     return deleted
+
+
+def _locked(session_id: UUID) -> Session | None:
+    return (
+        Session.objects.select_for_update(of=("self",))
+        .select_related("user")
+        .filter(id=session_id)
+        .first()
+    )
 
 
 def _revoke(session_ids: list[UUID], *, reason: RevokedReason, now: datetime) -> None:

@@ -1,6 +1,7 @@
 """What the tests of accounts share: an installation of the app, a crash, an odd Apple."""
 
 import base64
+import hashlib
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from uuid import uuid4
 import pytest
 from django.db import connection, connections
 from django.test import Client
+
+from accounts import appleid
 
 PATIENCE_SECONDS = 30
 
@@ -63,13 +66,17 @@ class Installation:
     def get(self, path, *, access_token=None):
         return self.client.get(f"/v1/{path}", headers=self._headers(access_token))
 
-    def post(self, path, body, *, access_token=None):
+    def post(self, path, body, *, access_token=None, idempotency_key=None):
+        key = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self.client.post(
             f"/v1/{path}",
             body,
             content_type="application/json",
-            headers=self._headers(access_token),
+            headers=self._headers(access_token) | key,
         )
+
+    def balance(self):
+        return self.get("get-user-credits").json()["credits_remaining"]
 
     def refresh(self, refresh_token=None):
         return self.post("auth/refresh", {"refresh_token": refresh_token or self.refresh_token})
@@ -80,6 +87,45 @@ class Installation:
     def _headers(self, access_token):
         token = access_token or (self.session and self.session["access_token"])
         return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+class Person:
+    """Somebody with an Apple account, who signs in on an installation."""
+
+    def __init__(self, sandbox):
+        self.sandbox = sandbox
+        self.sub = f"001{uuid4().hex}"
+        self.email = f"{uuid4().hex[:12]}@example.com"
+
+    def tokens(self, **flaws):
+        """The body of a sign-in; `flaws` are what the sandbox is to make wrong with the token."""
+        nonce = uuid4().hex
+        asked = {
+            "sub": self.sub,
+            "email": self.email,
+            "nonce": hashlib.sha256(nonce.encode()).hexdigest(),
+        }
+        return self.sandbox.control("apple/identity", **asked | flaws) | {"nonce": nonce}
+
+    def signs_in(self, installation, *, tokens=None, keep=True, access_token=None, **flaws):
+        answer = installation.post(
+            "merge-guest-to-user", tokens or self.tokens(**flaws), access_token=access_token
+        )
+        if keep and answer.status_code == 200:
+            installation.answer |= answer.json()
+            installation.session = answer.json()["session"]
+        return answer
+
+
+@pytest.fixture
+def new_person(sandbox):
+    appleid.forget_keys()
+    return lambda: Person(sandbox)
+
+
+@pytest.fixture
+def person(new_person):
+    return new_person()
 
 
 @pytest.fixture

@@ -1,0 +1,201 @@
+"""Sign in with Apple: a guest becomes the account, or part of one that exists.
+
+Money and everything else move in one transaction or not at all, and once, whoever asks how often
+from where. The order is
+
+    1. verify the identity token                        nothing of ours has changed
+    2. have Apple exchange the code, if there is one    it is used up: a crash from here on costs a
+                                                        further tap on the phone, nothing else
+    3. commit: spend the identity token, move, open a session
+
+and in 3 the locks are, as everywhere: the Apple identity, the wallets, the users, the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from django.db import IntegrityError, transaction
+
+from accounts import appleid
+from accounts.appleid import Identity
+from accounts.errors import (
+    AccountSuspended,
+    InvalidIdentity,
+    InvalidState,
+    Unauthorized,
+)
+from accounts.models import AppleIdentity, Device, RevokedReason, Session, SpentToken, User
+from accounts.services.sessions import (
+    IssuedSession,
+    find_session,
+    open_session,
+    revoke_sessions_of,
+)
+from accounts.signals import users_merged
+from credits import idempotency
+from credits import services as credit_services
+from rendio.common.errors import Refusal
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    user_id: UUID
+    merged: bool
+    credits_remaining: int
+    session: IssuedSession
+
+
+def sign_in_with_apple(
+    *,
+    session_id: UUID,
+    identity_token: str,
+    nonce: str,
+    authorization_code: str | None,
+    now: datetime,
+) -> SignedIn:
+    """Sign in the person whom Apple names, from a guest's session (or from the account's own).
+
+    Calls Apple, so it must not run inside a transaction. Raises InvalidIdentity, InvalidState for
+    an account that is another's, AccountSuspended, Unauthorized, IdentityServiceUnavailable
+    (nothing has changed, the phone tries again).
+    """
+    try:
+        identity = appleid.read_identity_token(identity_token, nonce=nonce)
+        # Again under the locks: this is to leave the code alone where it would be wasted.
+        _refuse_early(session_id, identity, now=now)
+        refresh_token = None
+        if authorization_code:
+            refresh_token = appleid.exchange_code(authorization_code, identity=identity)
+        signed_in = settle(
+            session_id=session_id, identity=identity, refresh_token=refresh_token, now=now
+        )
+    except Refusal as refusal:
+        logger.warning("apple_sign_in_failed", error=refusal.code.name)
+        raise
+    logger.info("apple_sign_in_success", user_id=str(signed_in.user_id), merged=signed_in.merged)
+    return signed_in
+
+
+@transaction.atomic(durable=True)
+def settle(
+    *, session_id: UUID, identity: Identity, refresh_token: str | None, now: datetime
+) -> SignedIn:
+    """Step 3, with `refresh_token` as Apple gave it. Raises as sign_in_with_apple does."""
+    spent = {"expires_at": identity.expires_at}
+    if not SpentToken.objects.get_or_create(name=identity.fingerprint, defaults=spent)[1]:
+        raise InvalidIdentity
+    apple = _locked_identity(identity, caller_id=_caller(session_id, now=now).id, now=now)
+    # Anew: who waited for the lock may be part of the account by now.
+    caller_id, account_id = _caller(session_id, now=now).id, apple.user_id
+    credit_services.lock_wallets(user_ids={caller_id, account_id})
+    users = {
+        user.id: user
+        for user in User.objects.select_for_update(no_key=True)
+        .filter(id__in={caller_id, account_id})
+        .order_by("id")
+    }
+    caller, account = users[caller_id], users[account_id]
+    _refuse_unless_possible(caller, account)
+    merged = caller.id != account.id
+    if merged:
+        _merge(caller, account, now=now)
+    _record(apple, account, identity, refresh_token, now=now)
+    session = Session.objects.select_for_update(of=("self",)).get(id=session_id)
+    return SignedIn(
+        user_id=account.id,
+        merged=merged,
+        credits_remaining=credit_services.balance_of(account.id).balance,
+        session=open_session(user=account, device=session.device, now=now, continues=session),
+    )
+
+
+def _refuse_early(session_id: UUID, identity: Identity, *, now: datetime) -> None:
+    if SpentToken.objects.filter(name=identity.fingerprint).exists():
+        raise InvalidIdentity
+    caller = _caller(session_id, now=now)
+    apple = AppleIdentity.objects.select_related("user").filter(sub=identity.sub).first()
+    if apple is None and not caller.is_guest:
+        raise InvalidState
+    _refuse_unless_possible(caller, apple.user if apple else caller)
+
+
+def _refuse_unless_possible(caller: User, account: User) -> None:
+    if caller.suspended_at or account.suspended_at:
+        raise AccountSuspended
+    if caller.closed_at or account.closed_at:
+        raise Unauthorized
+    if caller.id != account.id and not caller.is_guest:
+        raise InvalidState
+
+
+def _caller(session_id: UUID, *, now: datetime) -> User:
+    """Whose session it is now: of a guest who was merged, the account. Raises Unauthorized."""
+    session = find_session(session_id, now=now)
+    if session is None:
+        raise Unauthorized
+    return session.user
+
+
+def _locked_identity(identity: Identity, *, caller_id: UUID, now: datetime) -> AppleIdentity:
+    """Whose this Apple account is, locked; one that nobody has becomes the caller's.
+
+    Of two who bring a new one at once, the second waits at the insert and finds the first's.
+    """
+    try:
+        AppleIdentity.objects.get_or_create(
+            sub=identity.sub,
+            defaults={
+                "user_id": caller_id,
+                "client_id": identity.client_id,
+                "created_at": now,
+                "last_sign_in_at": now,
+            },
+        )
+    except IntegrityError:
+        raise InvalidState from None  # the caller has another one
+    return AppleIdentity.objects.select_for_update().get(sub=identity.sub)
+
+
+def _record(
+    apple: AppleIdentity,
+    account: User,
+    identity: Identity,
+    refresh_token: str | None,
+    *,
+    now: datetime,
+) -> None:
+    """What this sign-in tells of the person. Apple leaves the address out now and then."""
+    if identity.email:
+        apple.email = account.email = identity.email
+        apple.email_verified = identity.email_verified
+        apple.is_private_email = identity.is_private_email
+    if refresh_token:
+        apple.refresh_token_encrypted = appleid.encrypt(refresh_token)
+        apple.client_id = identity.client_id
+    apple.last_sign_in_at = now
+    apple.unlinked_at = None
+    apple.save()
+    account.is_guest = False
+    account.save(update_fields=["is_guest", "email", "welcomed_at", "updated_at"])
+
+
+def _merge(guest: User, account: User, *, now: datetime) -> None:
+    """All that is the guest's becomes the account's, and the guest is closed.
+
+    The caller holds both wallets and both users.
+    """
+    credit_services.merge(from_user_id=guest.id, into_user_id=account.id, now=now)
+    idempotency.move(from_user_id=guest.id, into_user_id=account.id)
+    Device.objects.filter(user=guest).update(user=account)
+    account.welcomed_at = account.welcomed_at or guest.welcomed_at
+    users_merged.send(sender=User, from_user_id=guest.id, into_user_id=account.id, now=now)
+    guest.closed_at = now
+    guest.save(update_fields=["closed_at", "updated_at"])
+    revoke_sessions_of(user_id=guest.id, reason=RevokedReason.MERGE, now=now)
+    logger.info("guest_merged", guest_id=str(guest.id), user_id=str(account.id))
