@@ -1,0 +1,81 @@
+"""Nudges: they reach our broker, say no row, come few, and no request waits for them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from uuid import uuid4
+
+import pytest
+import redis
+from django.conf import settings as django_settings
+from django.db import transaction
+
+from rendio.common import nudge
+from rendio.local.waiting import wait_until
+
+TASK = "generation.submit_due"
+
+
+@pytest.fixture
+def broker():
+    return redis.Redis.from_url(django_settings.REDIS_URL)
+
+
+@pytest.fixture
+def queue(broker):
+    """A queue that no worker serves."""
+    name = f"test-{uuid4()}"
+    yield name
+    broker.delete(name)
+
+
+def messages(broker, queue):
+    return [json.loads(message) for message in broker.lrange(queue, 0, -1)]
+
+
+def sent_so_far_is_all(broker):
+    """A message behind all others has arrived. The first may go out beside them, the second not."""
+    for _ in range(2):
+        mark = f"test-mark-{uuid4()}"
+        nudge.after_commit(TASK, queue=mark)
+        assert wait_until(lambda mark=mark: broker.llen(mark) == 1, timeout_seconds=20)
+        broker.delete(mark)
+
+
+def test_a_nudge_reaches_the_broker_of_the_settings(committed, broker, queue):
+    nudge.after_commit(TASK, queue=queue, with_queue=True)
+
+    assert wait_until(lambda: broker.llen(queue) == 1, timeout_seconds=20)
+    message = messages(broker, queue)[0]
+    assert message["headers"]["task"] == TASK
+    args, kwargs, _ = json.loads(base64.b64decode(message["body"]))
+    assert (args, kwargs) == ([], {"queue": queue})
+    assert message["headers"]["expires"]
+
+
+def test_nothing_is_sent_before_the_commit_or_after_a_rollback(committed, broker, queue):
+    with transaction.atomic():
+        nudge.after_commit(TASK, queue=queue)
+        transaction.set_rollback(True)
+    sent_so_far_is_all(broker)
+    assert broker.llen(queue) == 0
+
+    with transaction.atomic():
+        nudge.after_commit(TASK, queue=queue)
+        sent_so_far = broker.llen(queue)
+    assert sent_so_far == 0
+    assert wait_until(lambda: broker.llen(queue) == 1, timeout_seconds=20)
+
+
+def test_a_burst_while_the_broker_is_slow_becomes_two_messages_at_most(committed, broker, queue):
+    """One is on its way when the broker stops answering; all others wait as one."""
+    broker.client_pause(timeout=60_000, all=False)
+    try:
+        for _ in range(30):
+            nudge.after_commit(TASK, queue=queue)
+    finally:
+        broker.client_unpause()
+    sent_so_far_is_all(broker)
+
+    assert 1 <= broker.llen(queue) <= 2
