@@ -176,7 +176,7 @@ def _check_target(url: str, *, allowed_hosts: list[str], local: bool) -> None:
         raise Refused("scheme")
     if parts.auth is not None:
         raise Refused("credentials")
-    if parts.port == 0 or (not local and parts.port not in (None, 443)):
+    if not local and parts.port not in (None, 443):
         raise Refused("port")
     if not any(_matches(parts.host or "", allowed) for allowed in allowed_hosts):
         raise Refused("host")
@@ -279,10 +279,16 @@ class _GuardedAdapter(HTTPAdapter):
         manager.pool_classes_by_scheme = {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """A redirect is an answer like any other. Even told not to follow it, requests would read
+        its whole body, however large, to prepare the next request."""
+
+
 @cache
 def _session(*, guarded: bool = False) -> requests.Session:
     """One session for the process; its pool is safe for threads, and we use no cookies."""
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False
     adapter_class = _GuardedAdapter if guarded else HTTPAdapter
     adapter = adapter_class(pool_connections=16, pool_maxsize=64, max_retries=Retry(0, read=False))

@@ -1,0 +1,270 @@
+"""The one way out: what may have had an effect, what we never wait for, where we never go."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+
+import pytest
+
+from rendio.common import http
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def get(url, **options):
+    return http.request("GET", url, timeout=options.pop("timeout", (1, 0.3)), **options)
+
+
+def drip(ended, head):
+    """A script that sends a byte every few milliseconds, for ever as far as a test goes."""
+
+    def script(connection):
+        connection.sendall(head)
+        for _ in itertools.count():
+            if ended.wait(0.02):
+                return
+            connection.sendall(b"x")
+
+    return script
+
+
+# --- request ----------------------------------------------------------------------------------
+
+
+def test_an_answer_comes_whole(answering):
+    server = answering(OK, b'Content-Length: 11\r\nX-Mark: here\r\n\r\n{"a": true}')
+
+    answer = get(server.url)
+
+    assert (answer.status, answer.ok, answer.json()) == (200, True, {"a": True})
+    assert answer.headers["x-mark"] == "here"
+
+
+def test_a_refused_connection_was_not_sent(closed_port):
+    with pytest.raises(http.NotSent):
+        get(f"http://127.0.0.1:{closed_port}/")
+
+
+def test_a_name_that_does_not_resolve_was_not_sent():
+    with pytest.raises(http.NotSent):
+        get("http://nowhere.invalid/")
+
+
+def test_a_connection_closed_without_an_answer_may_have_been_acted_on(loopback):
+    server = loopback(lambda connection: None)
+
+    with pytest.raises(http.NoAnswer):
+        get(server.url)
+
+    assert len(server.heads) == 1, "and is not repeated"
+
+
+def test_silence_is_no_answer_and_is_not_repeated(loopback):
+    server = loopback(lambda connection: server.ended.wait(10))
+
+    with pytest.raises(http.NoAnswer):
+        get(server.url)
+    server.ended.set()
+
+    assert len(server.heads) == 1
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        b"Content-Length: 100\r\n\r\nonly this",
+        b"Transfer-Encoding: chunked\r\n\r\n64\r\nonly this",
+        b"Transfer-Encoding: chunked\r\n\r\n9\r\nonly this\r\n",
+        b"Content-Encoding: gzip\r\nContent-Length: 100\r\n\r\n" + gzip.compress(b"only this"),
+    ],
+    ids=["length", "chunk", "chunks", "gzip"],
+)
+def test_an_answer_that_is_cut_short_is_no_answer(answering, cut):
+    server = answering(OK, cut)
+
+    with pytest.raises(http.NoAnswer):
+        get(server.url)
+
+
+@pytest.mark.parametrize(
+    "head", [OK + b"\r\n", OK + b"Content-Length: 90000\r\n\r\n"], ids=["endless", "announced"]
+)
+def test_a_drip_of_single_bytes_ends_at_the_deadline(loopback, head):
+    """Each byte comes well within the read timeout; only the deadline of 0.5 + 2 x 0.2 ends it."""
+    server = loopback(lambda connection: drip(server.ended, head)(connection))
+
+    with pytest.raises(http.NoAnswer):
+        get(server.url, timeout=(0.5, 0.2))
+
+    assert not server.ended.is_set(), "the server was still at it"
+
+
+@pytest.mark.parametrize("body", [b"x" * 1001, gzip.compress(b"x" * 1001)], ids=["plain", "gzip"])
+def test_an_answer_beyond_the_byte_cap_is_no_answer_and_one_at_the_cap_is(answering, body):
+    encoding = b"Content-Encoding: gzip\r\n" if body[:2] == b"\x1f\x8b" else b""
+    server = answering(OK, encoding, b"Content-Length: %d\r\n\r\n" % len(body), body)
+
+    with pytest.raises(http.NoAnswer):
+        get(server.url, max_bytes=1000)
+
+    assert get(server.url, max_bytes=1001).body == b"x" * 1001
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed(answering):
+    target = answering(OK, b"Content-Length: 0\r\n\r\n")
+    server = answering(
+        b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n",
+        f"Location: {target.url}/\r\n\r\n".encode(),
+    )
+
+    answer = get(server.url)
+
+    assert (answer.status, answer.ok) == (302, False)
+    assert target.heads == []
+
+
+def test_proxies_of_the_environment_are_not_used(answering, closed_port, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port}")
+    server = answering(OK, b"Content-Length: 0\r\n\r\n")
+
+    assert get(server.url).status == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 100_000, b"\xff"])
+def test_what_is_no_json_reads_as_none(body):
+    assert http.Answer(200, body, {}).json() is None
+
+
+# --- download ---------------------------------------------------------------------------------
+
+
+def download(url, *, hosts=("127.0.0.1",), max_bytes=1000, timeout_seconds=5):
+    into = io.BytesIO()
+    http.download(
+        url, into, allowed_hosts=list(hosts), max_bytes=max_bytes, timeout_seconds=timeout_seconds
+    )
+    return into.getvalue()
+
+
+def test_a_file_is_streamed_into_the_target(answering):
+    server = answering(OK, b"Content-Length: 4\r\n\r\nfilm")
+
+    assert download(f"{server.url}/a.mp4") == b"film"
+
+
+def test_a_file_beyond_the_cap_is_too_large(answering):
+    server = answering(OK, b"Content-Length: 1001\r\n\r\n", b"x" * 1001)
+
+    with pytest.raises(http.TooLarge):
+        download(server.url)
+
+    assert len(download(server.url, max_bytes=1001)) == 1001
+
+
+def test_a_file_that_is_cut_short_is_no_answer(answering):
+    server = answering(OK, b"Content-Length: 500\r\n\r\n", b"x" * 400)
+
+    with pytest.raises(http.NoAnswer):
+        download(server.url)
+
+
+def test_a_file_that_drips_ends_at_the_deadline(loopback):
+    head = OK + b"Content-Length: 900\r\n\r\n"
+    server = loopback(lambda connection: drip(server.ended, head)(connection))
+
+    with pytest.raises(http.NoAnswer):
+        download(server.url, timeout_seconds=0.3)
+
+    assert not server.ended.is_set()
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed", "may"),
+    [
+        ("fal.media", "fal.media", True),
+        ("v3.fal.media", "*.fal.media", True),
+        ("V3.FAL.MEDIA", "*.fal.media", True),
+        ("fal.media", "*.fal.media", False),
+        ("evilfal.media", "*.fal.media", False),
+        ("fal.media.evil.example", "*.fal.media", False),
+        ("evil.example\\.fal.media", "*.fal.media", False),
+        ("evil.example/.fal.media", "*.fal.media", False),
+        ("evil.example#.fal.media", "*.fal.media", False),
+        ("evil.example?.fal.media", "*.fal.media", False),
+        ("fal.media@evil.example", "fal.media", False),
+        (":pass@fal.media", "fal.media", False),
+        ("user@fal.media", "fal.media", False),
+        ("fal.media:22", "fal.media", False),
+        ("fal.media:99999", "fal.media", False),
+        ("", "fal.media", False),
+        ("[::1", "fal.media", False),
+        ("fal.media\t", "fal.media", False),
+        ("fal.media\ud800", "fal.media", False),
+        ("\N{FULLWIDTH LATIN SMALL LETTER F}al.media", "fal.media", False),
+        ("evil.example\N{FULLWIDTH SOLIDUS}.fal.media", "*.fal.media", False),
+    ],
+)
+def test_only_hosts_on_the_list_are_asked(host, allowed, may, settings, monkeypatch):
+    """Decided before any connection: an allowed one then fails at its name, which is nobody's."""
+    settings.ALLOW_PRIVATE_ADDRESSES = False
+    monkeypatch.setattr(
+        "socket.getaddrinfo", lambda *args, **kwargs: (_ for _ in ()).throw(OSError("no network"))
+    )
+
+    with pytest.raises(http.NotSent if may else http.Refused):
+        download(f"https://{host}/a.mp4", hosts=[allowed])
+
+
+@pytest.mark.parametrize("url", ["http://fal.media/", "ftp://fal.media/", "file:///etc/passwd", ""])
+def test_only_https_is_asked_in_production(url, settings):
+    settings.ALLOW_PRIVATE_ADDRESSES = False
+
+    with pytest.raises(http.Refused):
+        download(url, hosts=["fal.media", ""])
+
+
+PRIVATE = [
+    "127.0.0.1",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "0177.0.0.1",
+    "0.0.0.0",  # noqa: S104
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "localhost",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[fe80::1]",
+    "[fc00::1]",
+    "[ff02::1]",
+    "[64:ff9b::7f00:1]",
+    "[64:ff9b::a9fe:a9fe]",
+    "[2002:7f00:1::]",
+]
+
+
+@pytest.mark.parametrize("host", PRIVATE)
+def test_no_spelling_of_a_private_address_is_connected_to(host, settings):
+    settings.ALLOW_PRIVATE_ADDRESSES = False
+    # As the list would have it if somebody named the address there, or a name that leads to it.
+    hosts = [host, host.lower()]
+
+    with pytest.raises(http.Refused, match="address"):
+        download(f"https://{host}/", hosts=hosts)
+
+
+def test_the_same_address_is_connected_to_where_private_ones_are_allowed(answering, settings):
+    server = answering(OK, b"Content-Length: 4\r\n\r\nfilm")
+    settings.ALLOW_PRIVATE_ADDRESSES = True
+
+    assert download(server.url) == b"film"
