@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from typing import Any
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import UnreadablePostError
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
+
+# An escaped NUL; after an even number of backslashes, since "\\u0000" spells it out as text.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class StrictJSONParser(BaseParser):
@@ -25,21 +32,30 @@ class StrictJSONParser(BaseParser):
         parser_context: Any = None,
     ) -> dict[str, Any]:
         try:
-            text = codecs.decode(stream.read(), "utf-8")
+            text = codecs.decode(_read(stream), "utf-8")
             body = json.loads(text, parse_constant=_refuse_constant) if text.strip() else {}
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, UnreadablePostError) as error:
             raise ParseError("Not valid JSON.") from error
-        if "\\u" in text or "\x00" in text:
+        if "\\u" in text:
             try:
-                stored = json.dumps(body, ensure_ascii=False)
-                stored.encode()
+                json.dumps(body, ensure_ascii=False).encode()
             except (UnicodeEncodeError, RecursionError) as error:
                 raise ParseError("Text with lone surrogates.") from error
-            if "\\u0000" in stored:
+            if _NUL.search(text):
                 raise ParseError("Text with a NUL character.")
         if not isinstance(body, dict):
             raise ParseError("The body must be a JSON object.")
         return body
+
+
+def _read(stream: Any) -> bytes:
+    """The body, within settings.DATA_UPLOAD_MAX_MEMORY_SIZE: Django checks only what it reads
+    itself."""
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    body: bytes = stream.read(limit + 1)
+    if len(body) > limit:
+        raise RequestDataTooBig
+    return body
 
 
 def _refuse_constant(name: str) -> None:

@@ -1,0 +1,114 @@
+"""Bodies as attackers and odd clients send them: refused by the catalogue, or understood."""
+
+from __future__ import annotations
+
+import json
+from uuid import uuid4
+
+import pytest
+
+from tests.conftest import SORA
+
+ORDER = {"model_id": str(SORA), "prompt": "A red balloon over the sea"}
+
+
+@pytest.fixture
+def send(phone):
+    def post(body, content_type="application/json"):
+        return phone.client.post(
+            "/v1/generate-video",
+            body,
+            content_type=content_type,
+            headers={
+                "Authorization": f"Bearer {phone.session['access_token']}",
+                "Idempotency-Key": str(uuid4()),
+            },
+        )
+
+    return post
+
+
+def with_prompt(literal):
+    """The order with a prompt spelt in JSON as given."""
+    return json.dumps(ORDER | {"prompt": "PROMPT"}).replace('"PROMPT"', literal)
+
+
+MALFORMED = {
+    "cut": '{"prompt": "A red',
+    "no json": "prompt=A+red+balloon",
+    "list": '["A red balloon"]',
+    "text": '"A red balloon"',
+    "number": "4",
+    "null": "null",
+    "bad utf-8": b'{"prompt": "\xff\xfe\xfd"}',
+    "utf-16": '{"prompt": "A red balloon"}'.encode("utf-16"),
+    "NaN": '{"prompt": "A red balloon", "settings": {"duration": NaN}}',
+    "Infinity": '{"prompt": "A red balloon", "settings": {"duration": -Infinity}}',
+    "NUL": with_prompt(r'"A red\u0000balloon"'),
+    "NUL behind a backslash": with_prompt(r'"A red\\\u0000balloon"'),
+    "NUL in a name": '{"prompt": "A red balloon", "a\\u0000b": 1}',
+    "raw NUL": with_prompt('"A red\x00balloon"'),
+    "lone surrogate": with_prompt(r'"A red\ud800balloon"'),
+    "reversed surrogates": with_prompt(r'"A red\udc00\ud800balloon"'),
+    "200,000 arrays": '{"prompt": ' + "[" * 200_000 + "]" * 200_000 + "}",
+    "100,000 objects": '{"a":' * 100_000 + "1" + "}" * 100_000,
+    "5,000 digits": '{"prompt": "A red balloon", "n": ' + "9" * 5000 + "}",
+}
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_a_malformed_body_is_400_and_costs_nothing(phone, send, kind):
+    answer = send(MALFORMED[kind])
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "ERR_4008"
+    assert "body" in answer.json()["error"]["details"]["fields"]
+    assert phone.balance() == 10
+
+
+@pytest.mark.parametrize("depth", [10, 100, 300, 500, 700, 900, 1000, 2000, 5000, 20_000])
+def test_nesting_of_any_depth_is_answered(phone, send, depth):
+    answer = send('{"prompt": "A red balloon", "extra": ' + "[" * depth + "]" * depth + "}")
+
+    assert answer.status_code in {200, 400}
+    assert phone.balance() in {10, 0}
+
+
+@pytest.mark.parametrize(
+    "literal",
+    [
+        r'"A balloon\\u0000 spelt out"',
+        r'"A \ud83c\udf88 in an escaped pair"',
+        '"A 🎈 as it is"',
+        r'"Tab\tand\nline"',
+    ],
+)
+def test_what_looks_odd_and_is_sound_is_understood(phone, send, literal):
+    answer = send(with_prompt(literal))
+
+    assert answer.status_code == 200, answer.content
+    job = phone.get("get-video-jobs").json()["jobs"][0]
+    assert job["prompt"] == json.loads(literal)
+
+
+def test_three_megabytes_are_413_and_cost_nothing(phone, send):
+    answer = send(json.dumps(ORDER | {"prompt": "x" * 3_000_000}))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "ERR_4008")
+    assert phone.balance() == 10
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "image/png"])
+def test_another_media_type_is_415(phone, send, kind):
+    answer = send(json.dumps(ORDER), content_type=kind)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "ERR_4008")
+    assert (
+        send(json.dumps(ORDER), content_type="application/json; charset=utf-8").status_code == 200
+    )
+
+
+def test_an_empty_body_is_an_empty_object(phone, send):
+    answer = send(b"")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "ERR_4003")
