@@ -84,14 +84,18 @@ def client_ip(request: HttpRequest) -> str:
     """
     address: str = request.META.get("REMOTE_ADDR", "")
     if settings.TRUSTED_PROXIES:
-        forwarded = request.headers.get("X-Forwarded-For", "").split(",")
+        header = request.headers.get("X-Forwarded-For", "")
+        forwarded = [part.strip() for part in header.split(",") if part.strip()]
         if len(forwarded) >= settings.TRUSTED_PROXIES:
-            address = forwarded[-settings.TRUSTED_PROXIES].strip()
+            address = forwarded[-settings.TRUSTED_PROXIES]
     try:
         parsed = ip_address(address)
     except ValueError:
         return "unknown"
     if isinstance(parsed, IPv6Address):
+        # ::ffff:1.2.3.4 is how a dual-stack socket writes an IPv4 caller; all share one /64.
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
         return str(IPv6Address(int(parsed) >> 64 << 64))
     return str(parsed)
 
