@@ -1,0 +1,76 @@
+"""What the tests of a job's life start from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from generation.providers import fal
+from rendio.local.home import Home
+from rendio.local.processes import Stack
+from rendio.local.waiting import wait_until
+from tests.conftest import Phone, Sandbox
+from tests.generation.lives import Canned, Life, Running, Signer, grant, serves, stack_environment
+
+
+@pytest.fixture
+def life() -> Life:
+    return Life()
+
+
+@pytest.fixture
+def quick(sandbox: Sandbox) -> Sandbox:
+    """A provider that has everything done at once, and whose webhooks reach nobody."""
+    sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
+    return sandbox
+
+
+@pytest.fixture
+def guest(committed: None, sandbox: Sandbox) -> Phone:
+    """A guest whom all processes see, with 100 credits more than the welcome."""
+    phone = Phone().sign_in()
+    assert phone.user_id
+    grant(phone.user_id, 100)
+    return phone
+
+
+@pytest.fixture
+def canned() -> Iterator[Canned]:
+    server = Canned()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+@pytest.fixture
+def signer(canned: Canned, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Signer:
+    """fal's webhooks, signed by us; the process knows no key yet."""
+    settings.FAL_JWKS_URL = f"{canned.url}/jwks.json"
+    monkeypatch.setattr(fal, "_keys", fal._KeySet())
+    return Signer(canned)
+
+
+@pytest.fixture(scope="module")
+def running(
+    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
+) -> Iterator[Running]:
+    """The application as it runs in production, for the tests of one module.
+
+    Its workers take whatever is committed and due, so no test beside it does by itself what is due
+    to a committed job. `STACK_ENVIRONMENT` of the module changes settings.
+    """
+    changes = getattr(request.module, "STACK_ENVIRONMENT", {})
+    with django_db_blocker.unblock():
+        environment = stack_environment(**changes)
+    port = int(os.environ["PUBLIC_URL"].rsplit(":", 1)[1])
+    stack = Stack(home=Home.from_environment(), env=environment, port=port)
+    try:
+        stack.start("web", "worker", "beat")
+        running = Running(stack)
+        assert wait_until(lambda: serves(running.url), timeout_seconds=60), running.log("web")
+        yield running
+    finally:
+        stack.stop()

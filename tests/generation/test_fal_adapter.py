@@ -1,0 +1,260 @@
+"""fal's words, and what we take them for."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from generation.providers.base import (
+    Accepted,
+    CancelAnswer,
+    Done,
+    Failed,
+    Handle,
+    Later,
+    Media,
+    Reason,
+    Refused,
+    Running,
+    Unknown,
+)
+from generation.providers.fal import Fal
+
+MODEL = "fal-ai/sora-2/text-to-video"
+KEY_WANTED = "Authentication is required"
+LOCKED = "User is locked. Reason: Exhausted balance."
+NO_MODEL = 'Application "x" not found'
+DOWNSTREAM, UPLOADING = "downstream_service_error", "An upload is in progress"
+A_DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
+TALK = [{"message": "20 %"}, {"message": "done soon"}]
+NOISE = [None, 7, {"message": None}, {"message": "999%"}]
+NO_MEDIA = Failed(Reason.PROVIDER_ERROR, "no_media", "no URL in the result")
+GONE = {"detail": "Gone", "error_type": "client_cancelled"}
+BAD = {"detail": "Boom", "error_type": "bad_request"}
+POLICY = {"detail": [{"loc": ["body", "prompt"], "msg": "No", "type": "content_policy_violation"}]}
+
+
+def said(error_type, message):
+    """The body of a model's own error."""
+    return {"detail": [{"msg": message, "type": error_type}]}
+
+
+def broken(error_type, detail, answer=Failed):
+    return answer(Reason.PROVIDER_ERROR, error_type, detail)
+
+
+@pytest.fixture
+def fal(canned, settings):
+    settings.FAL_QUEUE_URL = canned.url
+    return Fal()
+
+
+@pytest.fixture
+def handle(fal):
+    return fal.handle_for(model_id=MODEL, request_id="id-1")
+
+
+def send(fal):
+    return fal.submit(model_id=MODEL, body={"prompt": "x"}, webhook_url="http://us/hook?token=t")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "taken_for"),
+    [
+        (401, {"detail": KEY_WANTED}, {}, Later(30, "account", KEY_WANTED)),
+        (403, {"detail": LOCKED}, {}, Later(30, "account", LOCKED)),
+        (404, {"detail": NO_MODEL}, {}, broken("no_such_model", NO_MODEL, Refused)),
+        (429, {"detail": "Full"}, {"Retry-After": "7"}, Later(7, "rate_limited", "Full")),
+        (429, {"detail": "Full"}, {"Retry-After": "100000"}, Later(60, "rate_limited", "Full")),
+        (429, {"detail": "Full"}, {"Retry-After": "0"}, Later(1, "rate_limited", "Full")),
+        (429, {"detail": "Full"}, {"Retry-After": "\u00b2"}, Later(5, "rate_limited", "Full")),
+        (429, {"detail": "Full"}, {"Retry-After": A_DATE}, Later(5, "rate_limited", "Full")),
+        (429, b"", {}, Later(5, "rate_limited", "")),
+        (400, BAD, {}, Refused(Reason.REJECTED, "bad_request", "Boom")),
+        (422, POLICY, {}, Refused(Reason.REJECTED, "content_policy_violation", "No")),
+        (422, {"detail": "Plain words"}, {}, Refused(Reason.REJECTED, "", "Plain words")),
+        (413, b"<html>", {}, Refused(Reason.REJECTED, "", "")),
+    ],
+)  # fmt: skip
+def test_a_refused_submission_runs_nothing(fal, canned, status, body, headers, taken_for):
+    canned.say(status, body, **headers)
+
+    assert send(fal) == taken_for
+    assert len(canned.asked) == 1
+
+
+@pytest.mark.parametrize("status", [302, 307, 408, 409, 500, 502, 503, 504])
+@pytest.mark.parametrize("body", [b"", BAD, b"<html>nginx"])
+def test_any_other_answer_to_a_submission_leaves_open_whether_it_runs(fal, canned, status, body):
+    canned.say(status, body, Location="/elsewhere", Retry_After="1")
+
+    assert send(fal) == Unknown(f"status {status}")
+    assert len(canned.asked) == 1
+
+
+def test_a_submission_to_nobody_was_not_sent(fal, settings):
+    settings.FAL_QUEUE_URL = "http://127.0.0.1:9"
+
+    assert isinstance(send(fal), Later)
+
+
+def test_an_acceptance_is_followed_by_fals_own_urls(fal, canned):
+    base = f"{canned.url}/fal-ai/sora-2/requests/abc"
+    urls = {
+        "response_url": f"{base}/response",
+        "status_url": f"{base}/status",
+        "cancel_url": f"{base}/cancel",
+    }
+    canned.say(200, {"request_id": "abc", "queue_position": 3, **urls})
+
+    assert send(fal) == Accepted(
+        Handle("abc", f"{base}/status", f"{base}/response", f"{base}/cancel"), 3
+    )
+    method, path, headers = canned.asked[0]
+    assert (method, path) == (
+        "POST", f"/{MODEL}?fal_webhook=http%3A%2F%2Fus%2Fhook%3Ftoken%3Dt",
+    )  # fmt: skip
+    assert headers["Authorization"].startswith("Key ")
+
+
+@pytest.mark.parametrize(
+    ("model_id", "request_id", "path"),
+    [
+        (MODEL, "r", "fal-ai/sora-2/requests/r"),
+        ("fal-ai/veo3.1", "r", "fal-ai/veo3.1/requests/r"),
+        ("workflows/me/mine/deep", "r", "workflows/me/mine/requests/r"),
+        ("comfy/me/mine", "r", "comfy/me/mine/requests/r"),
+        (MODEL, "../../x?y", "fal-ai/sora-2/requests/..%2F..%2Fx%3Fy"),
+    ],
+)
+def test_the_urls_of_a_request_are_its_applications(fal, canned, model_id, request_id, path):
+    base = f"{canned.url}/{path}"
+
+    assert fal.handle_for(model_id=model_id, request_id=request_id) == Handle(
+        request_id, f"{base}/status", base, f"{base}/cancel"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "taken_for"),
+    [
+        (202, {"status": "IN_QUEUE", "queue_position": 4}, Running(False, None, 4)),
+        (202, {"status": "IN_QUEUE"}, Running(False)),
+        (202, {"status": "IN_PROGRESS", "logs": None}, Running(True)),
+        (202, {"status": "IN_PROGRESS", "logs": [{"message": "Rendering 40%"}]}, Running(True, 40)),
+        (202, {"status": "IN_PROGRESS", "logs": TALK}, Running(True, 20)),
+        (202, {"status": "IN_PROGRESS", "logs": NOISE}, Running(True, 100)),
+        (202, {"status": "IN_PROGRESS", "logs": "50%"}, Running(True)),
+        (200, {"status": "COMPLETED"}, Done()),
+        (200, {"status": "COMPLETED", "error": "Boom", "error_type": "x"}, Done()),
+        (200, {"status": "WARMING_UP"}, Unknown("status 'WARMING_UP'")),
+        (200, {"status": "FAILED"}, Unknown("status 'FAILED'")),
+        (200, {"status": None}, Unknown("status 'None'")),
+        (200, b"<html>", Unknown("status 'None'")),
+        (200, b"[" * 5000, Unknown("status 'None'")),
+        (404, {"status": "NOT_FOUND"}, Unknown("status 404")),
+        (500, BAD, Unknown("status 500")),
+        (302, b"", Unknown("status 302")),
+    ],
+)  # fmt: skip
+def test_a_status_is_read_or_unknown_and_never_a_failure(
+    fal, canned, handle, status, body, taken_for
+):
+    canned.say(status, body)
+
+    assert fal.status(handle) == taken_for
+
+
+def test_a_status_with_a_long_log_is_read(fal, canned, handle):
+    logs = [{"message": "x" * 1000}] * 3000
+    canned.say(200, {"status": "COMPLETED", "logs": logs})
+
+    assert fal.status(handle) == Done()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "taken_for"),
+    [
+        (200, {"video": {"url": "https://x/y.mp4"}}, {}, Media("https://x/y.mp4", "video")),
+        (200, {"images": [{"url": "https://x/y.jpg"}]}, {}, Media("https://x/y.jpg", "image")),
+        (200, {"video": {"url": None}}, {}, NO_MEDIA),
+        (200, {"images": []}, {}, NO_MEDIA),
+        (200, b"<html>Maintenance", {}, Unknown("no JSON object")),
+        (200, b"", {}, Unknown("no JSON object")),
+        (200, b"[1]", {}, Unknown("no JSON object")),
+        (422, POLICY, {}, Failed(Reason.REJECTED, "content_policy_violation", "No")),
+        (422, {"detail": "Plain words"}, {}, Failed(Reason.REJECTED, "", "Plain words")),
+        (422, b"", {"X-Fal-Error-Type": "one_of"}, Failed(Reason.REJECTED, "one_of", "")),
+        (499, GONE, {}, Failed(Reason.CANCELLED, "client_cancelled", "Gone")),
+        (400, {"detail": "Request is still in progress"}, {}, Running(True)),
+        (400, said(DOWNSTREAM, "Upstream"), {}, broken(DOWNSTREAM, "Upstream")),
+        (400, said(DOWNSTREAM, UPLOADING), {}, broken(DOWNSTREAM, UPLOADING)),
+        (400, BAD, {}, Failed(Reason.REJECTED, "bad_request", "Boom")),
+        (500, said("internal_server_error", "Broke"), {}, broken("internal_server_error", "Broke")),
+        (504, said("generation_timeout", "Slow"), {}, broken("generation_timeout", "Slow")),
+        (500, {"detail": "Boom"}, {}, broken("", "Boom")),
+        (500, b"", {}, Unknown("status 500")),
+        (502, b"<html>nginx", {}, Unknown("status 502")),
+        (401, {"detail": "Key"}, {}, Unknown("status 401")),
+        (403, {"detail": "Locked"}, {}, Unknown("status 403")),
+        (404, {"status": "NOT_FOUND"}, {}, Unknown("status 404")),
+        (408, b"", {}, Unknown("status 408")),
+        (429, b"", {}, Unknown("status 429")),
+        (302, b"", {"Location": "/x"}, Unknown("status 302")),
+        (202, {}, {}, Unknown("status 202")),
+    ],
+)  # fmt: skip
+def test_a_result_is_read_by_its_status_code(fal, canned, handle, status, body, headers, taken_for):
+    canned.say(status, body, **headers)
+
+    assert fal.result(handle) == taken_for
+
+
+INFRASTRUCTURE = [
+    (504, "request_timeout"), (504, "startup_timeout"), (503, "runner_scheduling_failure"),
+    (503, "runner_disconnected"), (502, "runner_incomplete_response"),
+    (500, "runner_server_error"), (500, "internal_error"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "error_type"), INFRASTRUCTURE)
+@pytest.mark.parametrize("place", ["header", "body"])
+def test_fals_own_trouble_is_the_jobs_end_only_if_the_queue_says_so(
+    fal, canned, handle, status, error_type, place
+):
+    body = {"detail": "Boom"} | ({"error_type": error_type} if place == "body" else {})
+    headers = {"X-Fal-Error-Type": error_type} if place == "header" else {}
+    ended = {"status": "COMPLETED", "error": "Boom", "error_type": error_type}
+    canned.say(status, body, **headers).say(200, ended)
+    canned.say(status, body, **headers).say(200, {"status": "COMPLETED"})
+    canned.say(status, body, **headers).say(500)
+
+    assert fal.result(handle) == Failed(Reason.PROVIDER_ERROR, error_type, "Boom")
+    assert fal.result(handle) == Unknown(f"status {status}")
+    assert fal.result(handle) == Unknown(f"status {status}")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "taken_for"),
+    [
+        (202, {"status": "CANCELLATION_REQUESTED"}, CancelAnswer.ASKED),
+        (200, {"status": "OK"}, CancelAnswer.ASKED),
+        (400, {"status": "ALREADY_COMPLETED"}, CancelAnswer.TOO_LATE),
+        (404, {"status": "NOT_FOUND"}, CancelAnswer.TOO_LATE),
+        (500, b"", CancelAnswer.UNKNOWN),
+        (401, b"", CancelAnswer.UNKNOWN),
+        (429, b"", CancelAnswer.UNKNOWN),
+    ],
+)
+def test_an_answer_to_a_cancellation(fal, canned, handle, status, body, taken_for):
+    canned.say(status, body)
+
+    assert fal.cancel(handle) == taken_for
+    assert canned.asked[0][0] == "PUT"
+
+
+def test_an_answer_without_end_is_no_answer(fal, canned, handle):
+    canned.say(200, json.dumps({"status": "COMPLETED", "logs": "x" * 9_000_000}).encode())
+
+    assert isinstance(fal.status(handle), Unknown)

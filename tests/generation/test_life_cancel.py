@@ -1,0 +1,222 @@
+"""Taking a job back, at each stage of its life."""
+
+from __future__ import annotations
+
+import socket
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from generation.lifecycle import cancel
+from generation.models import Job, JobStatus, ProviderRequest, Stage
+from rendio.local.waiting import wait_until
+from tests.conftest import SANDBOX
+from tests.generation.lives import (
+    Life,
+    assert_completed,
+    assert_refunded,
+    at_once,
+    grant,
+    kinds_of,
+    ordered,
+    submissions,
+)
+
+CANCELLED = JobStatus.CANCELLED
+
+
+def take_back(phone, job) -> tuple[int, str, bool]:
+    answer = phone.post("cancel-video-job", {"job_id": str(job.id)})
+    body = answer.json()
+    return answer.status_code, body.get("status", ""), body.get("refunded", False)
+
+
+def cancels(sandbox) -> int:
+    return sum(asked["method"] == "PUT" for asked in sandbox.requests())
+
+
+def test_before_any_provider_has_it_it_is_cancelled_at_once(phone, quick, life):
+    job = ordered(phone)
+
+    assert take_back(phone, job) == (200, "cancelled", True)
+
+    life.submit()
+    assert_refunded(job, status=CANCELLED)
+    assert quick.requests() == []
+    assert phone.balance() == 10
+
+
+def test_in_the_providers_queue_it_is_cancelled_and_refunded(phone, quick, life):
+    quick.provider(queue_seconds=600)
+    job = ordered(phone)
+    life.submit()
+
+    assert take_back(phone, job) == (200, "cancelled", True)
+
+    assert_refunded(job, status=CANCELLED)
+
+
+def test_one_that_runs_on_is_not_refunded_and_completes(phone, quick, life):
+    quick.provider(run_seconds=1.5)
+    job = ordered(phone)
+    life.submit()
+
+    assert take_back(phone, job) == (200, "processing", False)
+
+    job.refresh_from_db()
+    assert job.cancel_requested_at is None
+    assert wait_until(lambda: quick.jobs()[0]["status"] == "COMPLETED", timeout_seconds=10)
+    life.goes_on(job)
+    assert_completed(job)
+
+
+def test_one_that_runs_and_can_be_stopped_is_cancelled_and_refunded(phone, quick, life):
+    quick.provider(run_seconds=600, cancel_running=True)
+    job = ordered(phone)
+    life.submit()
+    life.later(3).poll()
+    job.refresh_from_db()
+    assert job.stage == Stage.RUNNING
+
+    assert take_back(phone, job) == (200, "cancelled", True)
+
+    assert_refunded(job, status=CANCELLED)
+
+
+def test_after_the_end_it_is_too_late(phone, quick, life):
+    completed = ordered(phone)
+    life.goes_on(completed)
+    quick.provider(outcome="error")
+    failed = ordered(phone)
+    life.goes_on(failed)
+
+    assert take_back(phone, completed)[0] == 409
+    assert take_back(phone, failed)[0] == 409
+    assert_completed(completed)
+
+
+def test_twice_is_one_refund_and_the_same_answer(phone, quick):
+    job = ordered(phone)
+
+    assert take_back(phone, job) == take_back(phone, job) == (200, "cancelled", True)
+    assert kinds_of(job.id) == ["charge", "refund"]
+
+
+@pytest.mark.parametrize("outcome", ["submit_429", "submit_403_balance"])
+def test_taken_back_while_it_is_sent_and_then_refused_it_is_never_sent_again(
+    phone, quick, life, outcome
+):
+    quick.provider(outcome=outcome, times=1)
+    job = ordered(phone)
+    life.submit()
+    # As if the call had come before the refusal was recorded.
+    Job.objects.filter(id=job.id).update(cancel_requested_at=life.now)
+
+    life.later(60).submit()
+    life.cancel()
+
+    assert_refunded(job, status=CANCELLED)
+    assert len(submissions(quick)) == 1
+
+
+def test_while_the_answer_to_the_submission_is_open_nothing_is_refunded(phone, quick, life):
+    quick.provider(outcome="submit_lost")
+    job = ordered(phone)
+    life.submit()
+
+    assert take_back(phone, job) == (200, "pending", False)
+
+    life.goes_on(job)
+    assert_refunded(job, code="ERR_5001")
+
+
+def test_a_provider_that_cannot_be_asked_is_asked_again_and_holds_up_nobody(
+    phone, quick, life, canned
+):
+    grant(phone.user_id, 200)
+    quick.provider(queue_seconds=600)
+    jobs = [ordered(phone) for _ in range(cancel.BATCH + 1)]
+    life.submit()
+    Job.objects.filter(id__in=[job.id for job in jobs]).update(cancel_requested_at=life.now)
+    deaf = [job.id for job in jobs[:-1]]
+    canned.otherwise = (503, {}, b"")
+    ProviderRequest.objects.filter(job_id__in=deaf).update(cancel_url=f"{canned.url}/cancel")
+    Job.objects.filter(id=jobs[-1].id).update(cancel_requested_at=life.later(0.5).now)
+
+    life.later(0.5).cancel()
+    life.later(1).cancel()
+
+    assert_refunded(jobs[-1], status=CANCELLED)
+    assert len(canned.asked) == cancel.BATCH
+    life.later(6).cancel()
+    assert len(canned.asked) == 2 * cancel.BATCH
+
+
+def test_a_provider_that_hangs_does_not_hold_up_the_caller(phone, quick, life, monkeypatch):
+    monkeypatch.setattr(cancel, "PATIENCE", (0.3, 0.3))
+    quick.provider(queue_seconds=600)
+    job = ordered(phone)
+    life.submit()
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        request = ProviderRequest.objects.filter(job=job)
+        request.update(cancel_url=address)
+        began = time.monotonic()
+        assert take_back(phone, job) == (200, "processing", False)
+        cancel_url = f"{SANDBOX}{urlsplit(request.get().status_url).path[:-6]}cancel"
+        request.update(cancel_url=cancel_url, response_url=address)
+        assert take_back(phone, job) == (200, "processing", False)
+
+    assert time.monotonic() - began < 3
+    request.update(response_url=cancel_url.removesuffix("/cancel"))
+    life.goes_on(job)
+    assert_refunded(job, status=CANCELLED)
+
+
+# --- Races, with real commits --------------------------------------------------------------------
+
+
+def test_two_at_once_are_one_refund(guest, quick):
+    job = ordered(guest)
+    before = guest.balance()
+
+    answers = at_once(*[lambda: take_back(guest, job)] * 4)
+
+    assert {status for status, _, _ in answers} == {200}
+    assert_refunded(job, status=CANCELLED)
+    assert guest.balance() == before + 4
+
+
+def test_against_the_submission_it_is_cancelled_or_sent_and_never_both(guest, quick):
+    quick.provider(run_seconds=0.2)
+    for _ in range(5):
+        job = ordered(guest)
+        life = Life()
+
+        at_once(life.submit, lambda job=job: take_back(guest, job))
+
+        life.goes_on(job)
+        sent = any(known["webhook_url"] and str(job.id) for known in quick.jobs())
+        job.refresh_from_db()
+        if job.status == CANCELLED:
+            assert kinds_of(job.id) == ["charge", "refund"]
+        else:
+            assert sent
+            assert_completed(job)
+    assert len(submissions(quick)) == len(quick.jobs()) <= 5
+
+
+def test_against_completion_one_of_both_wins_whole(guest, quick):
+    for _ in range(5):
+        job = ordered(guest)
+        life = Life()
+        life.submit()
+        life.later(3)
+
+        at_once(
+            lambda life=life: (life.poll(), life.store()), lambda job=job: take_back(guest, job)
+        )
+
+        life.goes_on(job)
+        assert_completed(job)

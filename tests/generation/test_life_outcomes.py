@@ -1,0 +1,148 @@
+"""How each thing that a provider can do ends, with every webhook lost: polling alone."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from generation import catalogue
+from generation.models import ProviderRequest, RequestState
+from tests.generation.lives import (
+    assert_completed,
+    assert_refunded,
+    looks,
+    ordered,
+    submissions,
+)
+
+REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
+
+
+@pytest.fixture(autouse=True)
+def _short(settings):
+    settings.PROVIDER_READ_TIMEOUT_SECONDS = 1
+    settings.MAX_VIDEO_BYTES = 3_000_000
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        "ok", "status_unknown", "webhook_lost", "webhook_duplicate", "webhook_late",
+        "webhook_bad_signature", "webhook_stale_timestamp",
+    ],
+)  # fmt: skip
+def test_it_completes(phone, quick, life, outcome):
+    quick.provider(outcome=outcome)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert len(submissions(quick)) == 1
+    assert len(looks(quick)) <= 2
+    assert phone.balance() == 6
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        ("error", UNAVAILABLE),
+        ("content_policy", REJECTED),
+        ("invalid_input", REJECTED),
+        ("hang", TIMEOUT),
+        ("submit_500", TIMEOUT),
+        ("submit_503", TIMEOUT),
+        ("submit_timeout", TIMEOUT),
+        ("submit_lost", TIMEOUT),
+        ("status_500", TIMEOUT),
+        ("result_500", TIMEOUT),
+        ("result_404", TIMEOUT),
+        ("media_404", UNAVAILABLE),
+        ("media_truncated", UNAVAILABLE),
+        ("media_huge", UNAVAILABLE),
+        ("media_not_video", UNAVAILABLE),
+    ],
+)
+def test_it_fails_and_the_credits_come_back(phone, quick, life, outcome, code):
+    quick.provider(outcome=outcome)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code=code)
+    assert len(submissions(quick)) == 1
+    # The backoff's first steps, and then two a minute.
+    assert len(looks(quick)) <= (life.now - job.created_at).total_seconds() / 30 + 10
+    assert phone.balance() == 10
+    error = phone.get("get-video-status", job_id=job.id).json()["error"]
+    assert error["code"] == code
+
+
+@pytest.mark.parametrize("outcome", ["submit_403_balance", "submit_429"])
+def test_a_refusal_that_is_not_the_customers_fault_is_waited_out(phone, quick, life, outcome):
+    quick.provider(outcome=outcome, times=2)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert [asked["answered"] // 100 for asked in submissions(quick)] == [4, 4, 2]
+    assert len(quick.jobs()) == 1
+
+
+@pytest.mark.parametrize("outcome", ["submit_403_balance", "submit_429"])
+def test_one_that_lasts_ends_at_the_submit_deadline(phone, quick, life, outcome):
+    quick.provider(outcome=outcome)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code=UNAVAILABLE)
+    assert (life.now - job.created_at).total_seconds() <= 125
+    assert quick.jobs() == []
+    states = ProviderRequest.objects.filter(job=job).values_list("state", flat=True)
+    assert set(states) == {RequestState.REFUSED}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "seconds"),
+    [("submit_500", 120), ("hang", 600), ("status_500", 600), ("result_404", 1800)],
+)
+def test_each_deadline_is_kept(phone, quick, life, outcome, seconds):
+    quick.provider(outcome=outcome)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    lasted = (life.now - job.created_at).total_seconds()
+    assert seconds <= lasted <= seconds + 45
+
+
+def test_a_models_own_run_deadline_is_kept_after_it_was_taken_off_sale(phone, quick, life):
+    quick.provider(outcome="hang")
+    job = ordered(phone)
+    job.model.run_deadline_seconds = 60
+    job.model.is_available = False
+    job.model.save()
+    catalogue.forget()
+
+    life.goes_on(job)
+
+    assert 60 <= (life.now - job.created_at).total_seconds() <= 100
+
+
+def test_nothing_is_looked_at_more_often_than_the_backoff_says(phone, quick, life):
+    quick.provider(outcome="hang")
+    job = ordered(phone)
+
+    moments = [life.now]
+    life.goes_on(job, until=lambda job: len(looks(quick)) >= 1)
+    while len(moments) < 7:
+        job.refresh_from_db()
+        moments.append(job.due_at)
+        life.now = job.due_at
+        life.poll()
+
+    gaps = [round((after - before).total_seconds()) for before, after in pairwise(moments[1:])]
+    assert gaps == [8, 16, 30, 30, 30]

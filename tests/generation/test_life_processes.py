@@ -1,0 +1,222 @@
+"""Real processes, and webhooks that arrive by themselves: web, worker, beat and the sandbox."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import av
+import pytest
+import redis
+import requests
+from django.conf import settings as django_settings
+from django.core.management import call_command
+from PIL import Image
+
+from generation.models import JobStatus, ProviderRequest
+from rendio.local.waiting import wait_until
+from tests.conftest import SORA, VEO
+from tests.generation.lives import assert_completed, assert_refunded, ended, submissions
+
+pytestmark = pytest.mark.usefixtures("committed")
+STACK_ENVIRONMENT = {
+    "PROVIDER_READ_TIMEOUT_SECONDS": 1,
+    "JOB_SUBMIT_DEADLINE_SECONDS": 6,
+    "JOB_RUN_DEADLINE_SECONDS": 4,
+    "JOB_STORE_DEADLINE_SECONDS": 6,
+    "MAX_VIDEO_BYTES": 3_000_000,
+}
+
+
+@pytest.fixture
+def provider(sandbox):
+    sandbox.provider(queue_seconds=0.3, run_seconds=0.7)
+    return sandbox
+
+
+def watched(phone, job_id: str) -> list[dict]:
+    """Each answer of get-video-status until the job has ended."""
+    seen: list[dict] = []
+
+    def has_ended() -> bool:
+        seen.append(phone.status(job_id))
+        return seen[-1]["status"] not in {"pending", "processing"}
+
+    assert wait_until(has_ended, timeout_seconds=30), seen[-1]
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("model", "chosen", "shape"),
+    [
+        (SORA, {"duration": 4, "aspect_ratio": "9:16"}, (4, 9 / 16)),
+        (VEO, {"duration": 6, "aspect_ratio": "16:9"}, (6, 16 / 9)),
+    ],
+)
+def test_a_job_becomes_a_playable_video(running, provider, model, chosen, shape):
+    phone = running.phone()
+    before = phone.balance()
+    answer = phone.generate(model_id=str(model), settings=chosen)
+    assert answer.status_code == 200, answer.text
+    job_id, credits = answer.json()["job_id"], answer.json()["credits_used"]
+
+    seen = watched(phone, job_id)
+
+    last = seen[-1]
+    assert (last["status"], last["progress"], last["error"]) == ("completed", 100, None)
+    progress = [answer["progress"] for answer in seen]
+    assert progress == sorted(progress)
+    content = downloaded_by_range(last["video_url"])
+    with av.open(BytesIO(content), format="mp4") as container:
+        video = container.streams.video[0]
+        assert video.codec_context.name == "h264"
+        assert abs(float(video.duration * video.time_base) - shape[0]) < 0.3
+        assert abs(video.width / video.height - shape[1]) < 0.05
+        assert sum(1 for _ in container.decode(video)) > 10
+    thumbnail = requests.get(last["thumbnail_url"], timeout=10)
+    assert Image.open(BytesIO(thumbnail.content)).format == "JPEG"
+    entries = phone.get("get-credit-history").json()["entries"]
+    assert [entry["change"] for entry in entries if entry["job_id"] == job_id] == [-credits]
+    assert phone.balance() == before - credits
+    history = phone.get("get-video-jobs").json()["jobs"]
+    assert [(job["job_id"], job["status"]) for job in history] == [(job_id, "completed")]
+    assert len(submissions(provider)) == 1
+
+
+def downloaded_by_range(url: str) -> bytes:
+    first = requests.get(url, headers={"Range": "bytes=0-99"}, timeout=10)
+    assert (first.status_code, len(first.content)) == (206, 100)
+    size = int(first.headers["Content-Range"].rpartition("/")[2])
+    rest = requests.get(url, headers={"Range": "bytes=100-"}, timeout=10)
+    assert rest.status_code == 206
+    assert len(first.content) + len(rest.content) == size
+    return first.content + rest.content
+
+
+COMPLETES = [
+    "ok", "submit_429", "submit_lost", "status_500", "status_unknown",
+    "webhook_lost", "webhook_duplicate", "webhook_late", "webhook_bad_signature",
+    "webhook_stale_timestamp",
+]  # fmt: skip
+FAILS = {
+    "error": "ERR_5002",
+    "content_policy": "ERR_5003",
+    "invalid_input": "ERR_5003",
+    "hang": "ERR_5001",
+    "submit_500": "ERR_5001",
+    "submit_503": "ERR_5001",
+    "submit_timeout": "ERR_5001",
+    # Asked again after 30 seconds, which are more than this stack has.
+    "submit_403_balance": "ERR_5002",
+    "result_500": "ERR_5001",
+    "result_404": "ERR_5001",
+    "media_404": "ERR_5002",
+    "media_truncated": "ERR_5002",
+    "media_huge": "ERR_5002",
+    "media_not_video": "ERR_5002",
+}
+
+
+def test_every_outcome_ends_as_it_should_with_one_submission_each(running, provider):
+    """All at once, as on a bad day."""
+    phone = running.phone(credits=200)
+    before = phone.balance()
+    jobs = {}
+    for outcome in [*COMPLETES, *FAILS]:
+        provider.provider(outcome=outcome, times=1)
+        (jobs[outcome],) = phone.order(prompt=f"A balloon for {outcome}")
+        # Taken by its submission, and not by the next one's.
+        assert wait_until(
+            lambda prompt=f"A balloon for {outcome}": any(
+                asked["body"]["prompt"] == prompt for asked in submissions(provider)
+            ),
+            timeout_seconds=10,
+        )
+
+    found = ended(*jobs.values(), seconds=60)
+
+    for outcome in COMPLETES:
+        assert_completed(found[jobs[outcome]])
+    for outcome, code in FAILS.items():
+        assert_refunded(found[jobs[outcome]], code=code)
+    sent = [asked["body"]["prompt"].rpartition(" ")[2] for asked in submissions(provider)]
+    assert sorted(sent) == sorted([*COMPLETES, *FAILS, "submit_429"])
+    made = [job["input"]["prompt"].rpartition(" ")[2] for job in provider.jobs()]
+    assert len(made) == len(set(made))
+    assert phone.balance() == before - 4 * len(COMPLETES)
+
+
+def test_everything_in_redis_lost_while_twenty_jobs_run(running, provider):
+    provider.provider(queue_seconds=1, run_seconds=1.5)
+    phone = running.phone(credits=200)
+    before = phone.balance()
+    jobs = phone.order(10)
+    broker = redis.Redis.from_url(django_settings.REDIS_URL)
+
+    broker.flushall()
+    jobs += phone.order(10)
+    assert wait_until(lambda: len(provider.jobs()) >= 10, timeout_seconds=20)
+    broker.flushall()
+
+    for job in ended(*jobs, seconds=60).values():
+        assert_completed(job)
+    assert len(submissions(provider)) == len(provider.jobs()) == 20
+    assert phone.balance() == before - 20 * 4
+    call_command("prove_ledger")
+
+
+def test_the_worker_killed_while_jobs_run(running, provider):
+    provider.provider(queue_seconds=0.5, run_seconds=1.5)
+    phone = running.phone(credits=200)
+    before = phone.balance()
+    jobs = phone.order(8)
+    assert wait_until(lambda: len(provider.jobs()) >= 4, timeout_seconds=20)
+
+    running.stack.kill("worker")
+    jobs += phone.order(2)
+    running.stack.start("worker")
+
+    found = ended(*jobs, seconds=60)
+    asked = [asked["query"]["fal_webhook"] for asked in submissions(provider)]
+    assert len(asked) == len(set(asked))
+    assert ProviderRequest.objects.filter(job_id__in=jobs).count() >= len(asked)
+    completed = [job for job in found.values() if job.status == JobStatus.COMPLETED]
+    for job in found.values():
+        if job in completed:
+            assert_completed(job)
+        else:
+            # Killed before its submission left, or not taken before its deadline.
+            assert_refunded(job, code=job.error_code)
+            assert job.error_code in {"ERR_5001", "ERR_5002"}
+    assert phone.balance() == before - 4 * len(completed)
+    call_command("prove_ledger")
+
+
+def test_the_worker_killed_while_the_provider_holds_the_submission(running, provider):
+    """Between its leaving and its answer: it is not known whether it arrived, so it is not sent
+    again."""
+    provider.provider(outcome="submit_timeout", times=1)
+    phone = running.phone()
+    (job_id,) = phone.order()
+    assert wait_until(lambda: len(submissions(provider)) == 1, timeout_seconds=10)
+
+    running.stack.kill("worker")
+    running.stack.start("worker")
+
+    assert_refunded(ended(job_id)[job_id], code="ERR_5001")
+    assert len(submissions(provider)) == 1
+
+
+def test_a_video_that_comes_after_the_refund_is_there_for_its_owner(running, provider):
+    provider.provider(outcome="submit_lost", run_seconds=9)
+    phone = running.phone()
+    before = phone.balance()
+    (job_id,) = phone.order()
+    assert_refunded(ended(job_id)[job_id], code="ERR_5001")
+
+    assert wait_until(lambda: phone.status(job_id)["video_url"], timeout_seconds=20)
+
+    seen = phone.status(job_id)
+    assert (seen["status"], seen["refunded"]) == ("failed", True)
+    assert requests.get(seen["video_url"], timeout=10).status_code == 200
+    assert phone.balance() == before
+    assert len(submissions(provider)) == 1

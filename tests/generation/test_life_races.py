@@ -1,0 +1,284 @@
+"""Two of everything at once, with real commits: each thing happens once. And what a claim costs."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from generation import tasks
+from generation.lifecycle import claims, poll, store, submit
+from generation.models import Job, JobStatus, ProviderRequest, Stage
+from rendio.common.ids import uuid7
+from tests.generation.lives import (
+    Life,
+    assert_completed,
+    assert_refunded,
+    at_once,
+    grant,
+    kinds_of,
+    looks,
+    ordered,
+    submissions,
+    tell,
+)
+
+WORKERS = 4
+
+
+def test_workers_who_submit_at_once_submit_each_job_once(guest, quick):
+    jobs = [ordered(guest) for _ in range(10)]
+    life = Life()
+
+    at_once(*[life.submit] * WORKERS)
+
+    assert len(submissions(quick)) == len(quick.jobs()) == 10
+    assert ProviderRequest.objects.filter(job__in=jobs).count() == 10
+    for job in jobs:
+        life.goes_on(job)
+        assert_completed(job)
+
+
+def test_workers_who_look_at_once_look_at_each_job_once(guest, quick):
+    quick.provider(run_seconds=600, cancel_running=True)
+    jobs = [ordered(guest) for _ in range(10)]
+    life = Life()
+    life.submit()
+    life.later(3)
+
+    at_once(*[life.poll] * WORKERS)
+
+    assert len(looks(quick)) == 10
+    for job in jobs:
+        guest.post("cancel-video-job", {"job_id": str(job.id)})
+        assert_refunded(job, status=JobStatus.CANCELLED)
+
+
+def test_workers_who_store_at_once_fetch_each_video_once(guest, quick):
+    jobs = [ordered(guest) for _ in range(6)]
+    life = Life()
+    life.submit()
+    life.later(3).poll()
+    assert Job.objects.filter(id__in=[job.id for job in jobs], stage=Stage.STORE).count() == 6
+
+    at_once(*[life.later(3).store] * WORKERS)
+
+    fetched = [asked for asked in quick.requests() if "/files/" in asked["path"]]
+    assert len(fetched) == 6
+    for job in jobs:
+        assert_completed(job)
+
+
+def test_workers_who_meet_a_deadline_at_once_refund_once(guest, quick):
+    quick.provider(outcome="submit_500")
+    jobs = [ordered(guest) for _ in range(6)]
+    before = guest.balance()
+    life = Life()
+    life.submit()
+    life.later(200)
+
+    at_once(*[life.poll] * WORKERS)
+
+    for job in jobs:
+        assert_refunded(job, code="ERR_5001")
+    assert guest.balance() == before + 6 * 4
+
+
+def test_overdue_before_any_provider_was_asked_is_refunded_once(guest, quick):
+    jobs = [ordered(guest) for _ in range(4)]
+    life = Life().later(500)
+
+    at_once(*[life.submit] * WORKERS)
+
+    for job in jobs:
+        assert_refunded(job, code="ERR_5002")
+    assert submissions(quick) == []
+
+
+def test_poll_and_webhook_at_once_store_once(guest, quick, signer):
+    for _ in range(5):
+        job = ordered(guest)
+        life = Life()
+        life.submit()
+        assert tell(signer, job) == 200
+        life.later(3)
+
+        at_once(life.poll, life.deliver, life.poll, life.deliver)
+
+        life.goes_on(job)
+        assert_completed(job)
+    assert len([asked for asked in quick.requests() if "/files/" in asked["path"]]) == 5
+
+
+def test_the_webhook_and_the_deadline_at_once_lose_neither_money_nor_video(guest, quick, signer):
+    """They lock the same rows; in two orders they would lock each other up."""
+    quick.provider(outcome="submit_lost")
+    for _ in range(5):
+        job = ordered(guest)
+        life = Life()
+        life.submit()
+        assert tell(signer, job) == 200
+        life.later(200)
+
+        at_once(life.deliver, life.poll)
+
+        life.goes_on(job)
+        life.deliver()
+        life.goes_on(job)
+        job.refresh_from_db()
+        assert job.media_name
+        late = job.status == JobStatus.FAILED
+        assert kinds_of(job.id) == (["charge", "refund"] if late else ["charge"])
+
+
+def test_an_answer_and_its_webhook_at_once_end_in_one_video(guest, quick, signer, monkeypatch):
+    """The webhook is applied while the answer to the submission is on its way to its row."""
+    job = ordered(guest)
+    life = Life()
+    record = submit._record
+
+    def record_late(item, answer, now):
+        assert tell(signer, job) == 200
+        at_once(life.deliver, lambda: record(item, answer, now))
+
+    monkeypatch.setattr(submit, "_record", record_late)
+    life.submit()
+
+    life.goes_on(job)
+    assert_completed(job)
+    request = ProviderRequest.objects.get(job=job)
+    assert request.provider_request_id
+    assert request.state == "finished"
+
+
+def test_one_batch_is_sent_side_by_side(guest, quick, settings):
+    settings.PROVIDER_READ_TIMEOUT_SECONDS = 1
+    quick.provider(outcome="submit_timeout")
+    jobs = [ordered(guest) for _ in range(12)]
+    life = Life()
+
+    began = time.monotonic()
+    life.submit()
+
+    assert time.monotonic() - began < 4
+    assert len(submissions(quick)) == 12
+    for job in jobs:
+        life.goes_on(job)
+
+
+@pytest.mark.parametrize(
+    ("module", "stage"), [(submit, Stage.SUBMIT), (poll, Stage.QUEUED), (store, Stage.STORE)]
+)
+def test_a_batch_is_bounded(phone, quick, module, stage):
+    grant(phone.user_id, 1000)
+    first = ordered(phone)
+    now = timezone.now() + timedelta(seconds=2)
+    copies = copies_of(first, module.BATCH + 5, stage=stage, due_at=now)
+
+    if module is submit:
+        outgoing, hopeless, looked_at = submit._take(queue="low", now=now)
+        assert (len(outgoing), len(hopeless), looked_at) == (submit.BATCH, 0, submit.BATCH)
+    else:
+        taken = claims.claim(queue="low", stages=[stage], now=now, limit=module.BATCH)
+        assert len(taken) == module.BATCH
+    assert len(copies) > module.BATCH
+
+
+def copies_of(job: Job, count: int, **changes) -> list[Job]:
+    copies = []
+    for _ in range(count):
+        values = {field.attname: getattr(job, field.attname) for field in Job._meta.fields}
+        copies.append(Job(**values | {"id": uuid7()} | changes))
+    return Job.objects.bulk_create(copies)
+
+
+@pytest.mark.parametrize(
+    "stages", [[Stage.SUBMIT], poll.STAGES, [Stage.STORE]], ids=["submit", "poll", "store"]
+)
+def test_a_claim_looks_only_at_what_is_due(phone, quick, stages):
+    job = ordered(phone)
+    done = {"stage": Stage.DONE, "status": JobStatus.COMPLETED, "media_name": "x", "due_at": None}
+    copies_of(job, 3000, **done)
+    later = timezone.now() + timedelta(hours=1)
+    copies_of(job, 200, stage=stages[0], due_at=later)
+    due = copies_of(job, 3, stage=stages[0])
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE generation_job")
+
+    plan = (
+        Job.objects.due(timezone.now() + timedelta(seconds=2), queue="low", stages=stages)
+        .select_for_update(skip_locked=True, of=("self",))[:50]
+        .explain(analyze=True, buffers=False)
+    )
+
+    assert "job_due" in plan
+    assert "Seq Scan" not in plan
+    assert len(due) == 3
+
+
+# --- Workers that die ----------------------------------------------------------------------------
+
+
+def test_a_worker_that_dies_after_its_claim_delays_the_job_by_a_lease(guest, quick):
+    job = ordered(guest)
+    life = Life()
+    life.submit()
+    life.later(3)
+    assert claims.claim(queue="low", stages=poll.STAGES, now=life.now, limit=1)
+
+    life.later(30).poll()
+    assert looks(quick) == []
+    life.later(100).poll()
+
+    assert len(looks(quick)) == 1
+    life.goes_on(job)
+    assert_completed(job)
+
+
+def test_a_worker_that_dies_while_it_stores_is_followed_by_another(guest, quick):
+    job = ordered(guest)
+    life = Life()
+    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
+    taken = claims.claim(
+        queue="low", stages=[Stage.STORE], now=life.now, limit=1, lease=store.LEASE
+    )
+    # It had kept the file, and not yet said so.
+    store._fetch_and_keep((taken[0], store.live_handles(taken)[job.id]))
+
+    life.later(store.LEASE.total_seconds() + 1).store()
+
+    assert_completed(job)
+    assert len(submissions(quick)) == 1
+
+
+def test_what_a_worker_finds_after_its_lease_was_given_to_another_is_nothing(guest, quick):
+    job = ordered(guest)
+    life = Life()
+    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
+    slow = claims.claim(queue="low", stages=[Stage.STORE], now=life.now, limit=1)
+    other = claims.claim(queue="low", stages=[Stage.STORE], now=life.later(130).now, limit=1)
+    assert slow[0].id == other[0].id == job.id
+
+    store._apply(
+        (slow[0], None), store.Failed(store.Reason.PROVIDER_ERROR, "media_unusable", ""), life.now
+    )
+    job.refresh_from_db()
+    assert job.stage == Stage.STORE
+
+    item = (other[0], store.live_handles(other)[job.id])
+    store._apply(item, store._fetch_and_keep(item), life.now)
+    assert_completed(job)
+
+
+def test_a_lease_outlasts_what_is_done_under_it():
+    answer = settings.PROVIDER_CONNECT_TIMEOUT_SECONDS + 2 * settings.PROVIDER_READ_TIMEOUT_SECONDS
+    assert answer < claims.LEASE.total_seconds()
+    assert answer + store.DOWNLOAD_SECONDS < store.LEASE.total_seconds()
+    assert tasks.store_due.time_limit <= store.LEASE.total_seconds() + tasks.ROUNDS_SECONDS
+    visibility = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
+    assert tasks.store_due.time_limit < visibility
+    assert answer + tasks.ROUNDS_SECONDS < settings.CELERY_TASK_TIME_LIMIT

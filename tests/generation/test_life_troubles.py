@@ -1,0 +1,356 @@
+"""One job's trouble is its own, and every job ends whatever the outside says."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from io import BytesIO
+
+import av
+import pytest
+from PIL import Image
+
+from generation import catalogue
+from generation.lifecycle import files, store
+from generation.models import (
+    Model,
+    ProviderRequest,
+    RequestState,
+    Route,
+    Stage,
+    WebhookDelivery,
+)
+from tests.conftest import SORA
+from tests.generation.lives import assert_completed, assert_refunded, ordered, submissions, tell
+
+HANDLE = {"request_id": "id-1", "queue_position": 0}
+
+
+@pytest.fixture
+def own_fal(canned, settings):
+    """fal, where each answer is ours."""
+    settings.FAL_QUEUE_URL = canned.url
+    settings.FAL_MEDIA_HOSTS = ["127.0.0.1", "*.fal.media"]
+    return canned
+
+
+@pytest.fixture
+def sold_model():
+    """A model of its own, which a test may spoil."""
+    model = Model.objects.get(id=SORA)
+    route = model.routes.first()
+    model.pk, model.name, model.is_default, model._state.adding = None, "Spoilt", False, True
+    from uuid import uuid4
+
+    model.id = uuid4()
+    model.save()
+    route.pk, route.model, route._state.adding = uuid4(), model, True
+    route.save()
+    catalogue.forget()
+    return model
+
+
+def test_a_model_deleted_meanwhile_costs_only_its_own_job(phone, quick, life, sold_model):
+    orphan = ordered(phone, model_id=str(sold_model.id))
+    sound = ordered(phone)
+    Route.objects.filter(model=sold_model).delete()
+    Model.objects.filter(id=sold_model.id).delete()
+    catalogue.forget()
+
+    life.goes_on(sound)
+
+    assert_refunded(orphan, code="ERR_5002")
+    assert_completed(sound)
+
+
+def test_a_route_that_cannot_be_followed_costs_only_its_own_job(phone, quick, life, sold_model):
+    spoilt = ordered(phone, model_id=str(sold_model.id))
+    sound = ordered(phone)
+    Route.objects.filter(model=sold_model).update(
+        parameters={"duration": {"name": "duration", "format": "{nothing}"}}
+    )
+    catalogue.forget()
+
+    life.goes_on(sound)
+
+    assert_refunded(spoilt, code="ERR_5002")
+    assert_completed(sound)
+    assert len(submissions(quick)) == 1
+
+
+def test_a_provider_we_do_not_speak_to_costs_only_its_own_job(phone, quick, life, sold_model):
+    spoilt = ordered(phone, model_id=str(sold_model.id))
+    sound = ordered(phone)
+    Route.objects.filter(model=sold_model).update(provider="nobody")
+    catalogue.forget()
+
+    life.goes_on(sound)
+    assert_completed(sound)
+    life.goes_on(spoilt)
+
+    assert_refunded(spoilt, code="ERR_5001")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"detail": "no \x00 such thing", "error_type": "bad_\x00request"},
+        {"detail": "half of a pair: \ud800"},
+        {"detail": [{"msg": "\x00", "type": "\ud800"}]},
+        {"detail": [{"msg": 7, "type": None}]},
+        {"detail": "x" * 5000, "error_type": "y" * 5000},
+    ],
+)
+@pytest.mark.parametrize("when", ["submit", "result"])
+def test_whatever_an_error_says_the_job_ends(phone, own_fal, life, said, when):
+    if when == "result":
+        own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"})
+    own_fal.say(422, said)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5003")
+
+
+@pytest.mark.parametrize(
+    "accepted",
+    [
+        {**HANDLE, "queue_position": 2**40},
+        {**HANDLE, "queue_position": -1},
+        {**HANDLE, "queue_position": "seven"},
+        {**HANDLE, "status_url": None, "response_url": 7, "cancel_url": "\x00"},
+        {**HANDLE, "status_url": "http://127.0.0.1:9/elsewhere/status"},
+    ],
+)
+def test_an_answer_with_odd_fields_is_an_acceptance_all_the_same(phone, own_fal, life, accepted):
+    own_fal.say(200, accepted)
+    job = ordered(phone)
+
+    life.submit()
+
+    job.refresh_from_db()
+    assert job.stage == Stage.QUEUED
+    request = ProviderRequest.objects.get(job=job)
+    assert request.state == RequestState.ACCEPTED
+    assert request.status_url == f"{own_fal.url}/fal-ai/sora-2/requests/id-1/status"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"<html>", b"{}", b'{"request_id": 7}', b'{"request_id": "\\u0000"}',
+             b'{"request_id": "../../x"}', json.dumps({"request_id": "x" * 200}).encode()],
+)  # fmt: skip
+def test_an_acceptance_without_an_id_is_waited_for_and_never_sent_again(phone, own_fal, life, body):
+    own_fal.say(200, body)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5001")
+    assert [asked[0] for asked in own_fal.asked] == ["POST"]
+
+
+def test_our_key_goes_only_to_fals_queue(phone, own_fal, canned, life, settings):
+    settings.FAL_QUEUE_URL = f"{canned.url}/queue"
+    elsewhere = f"{canned.url}/elsewhere"
+    canned.say(
+        200, HANDLE | {f"{name}_url": elsewhere for name in ("status", "response", "cancel")}
+    )
+    job = ordered(phone)
+
+    life.submit()
+    life.goes_on(job, until=lambda job: len(canned.asked) >= 3)
+
+    assert all(path.startswith("/queue/") for _, path, _ in canned.asked)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[half-an-address",
+        "http://127.0.0.1:99999999/x.mp4",
+        "https://" + "a" * 70 + ".fal.media/x.mp4",
+        "http://127.0.0.1/\ud800.mp4",
+        "http://127.0.0.1/\x00.mp4",
+        "file:///etc/passwd",
+        "http://user:password@127.0.0.1/x.mp4",
+        "http://169.254.169.254/latest/meta-data",
+        "",
+    ],
+)
+def test_a_result_with_a_url_that_cannot_be_fetched_ends_its_job(phone, own_fal, life, url):
+    own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"})
+    own_fal.otherwise = (200, {}, json.dumps({"video": {"url": url}}).encode())
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5002")
+    assert (life.now - job.created_at).total_seconds() < 60
+
+
+def test_a_queue_position_beyond_an_integer_is_no_position(phone, own_fal, life):
+    own_fal.say(200, HANDLE).say(202, {"status": "IN_QUEUE", "queue_position": 2**40})
+    job = ordered(phone)
+
+    life.submit()
+    life.later(3).poll()
+
+    job.refresh_from_db()
+    assert (job.tries, job.queue_position, job.leased_until) == (1, None, None)
+
+
+def test_trouble_before_the_file_does_not_use_up_the_tries_for_the_file(phone, quick, life):
+    """A file that is not there yet after some looks at an unfinished result is tried again."""
+    quick.provider(outcome="media_404")
+    job = ordered(phone)
+    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
+    job.refresh_from_db()
+    for _ in range(3):
+        job = store.claim(queue="low", stages=[Stage.STORE], now=life.later(40).now, limit=1)[0]
+        store._apply((job, None), store.Unknown("not yet"), life.now)
+    life.later(40).store()
+
+    job.refresh_from_db()
+    assert (job.stage, job.tries) == (Stage.STORE, 1)
+
+
+def test_a_media_host_in_trouble_is_waited_for(phone, own_fal, life):
+    own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"})
+    result = {"video": {"url": f"{own_fal.url}/x.mp4"}}
+    for _ in range(6):
+        own_fal.say(200, result).say(503)
+    own_fal.say(200, result).say(200, a_video())
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_completed(job)
+
+
+def test_one_result_that_could_not_be_read_fails_no_job(phone, quick, own_fal, life):
+    own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"})
+    own_fal.say(500, {"detail": "The result could not be read.", "error_type": "internal_error"})
+    own_fal.say(200, {"status": "COMPLETED"})
+    own_fal.say(200, b"<html>Back in a minute</html>")
+    own_fal.say(200, {"video": {"url": f"{own_fal.url}/x.mp4"}}).say(200, a_video())
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_completed(job)
+
+
+def test_storage_in_trouble_is_waited_for_and_told_at_the_deadline(phone, quick, life, settings):
+    job = ordered(phone)
+    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
+    settings.MEDIA_ROOT = "/proc/no-such-folder"
+
+    life.store()
+    job.refresh_from_db()
+    assert job.stage == Stage.STORE
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_6002")
+
+
+def test_a_delivery_that_cannot_be_applied_keeps_back_none_of_the_others(
+    phone, quick, signer, life, sold_model
+):
+    quick.provider(run_seconds=600)
+    job = ordered(phone)
+    life.submit()
+    lost = ordered(phone, model_id=str(sold_model.id))
+    quick.provider(outcome="submit_lost")
+    life.submit()
+    # Before the other: what it needs to be applied is broken.
+    WebhookDelivery.objects.create(
+        provider="nobody",
+        provider_request_id="x",
+        webhook_token=ProviderRequest.objects.get(job=lost).webhook_token,
+        received_at=life.now - timedelta(seconds=5),
+    )
+    ProviderRequest.objects.filter(job=lost).update(provider="nobody")
+    assert tell(signer, job) == 200
+
+    life.later(1).deliver()
+
+    job.refresh_from_db()
+    assert job.stage == Stage.STORE
+    assert WebhookDelivery.objects.filter(processed_at=None).count() == 1
+    life.later(3700).deliver()
+    assert not WebhookDelivery.objects.filter(processed_at=None).exists()
+
+
+def test_a_video_that_comes_for_a_deleted_job_is_not_kept(phone, quick, signer, life, settings):
+    quick.provider(outcome="submit_lost")
+    job = ordered(phone)
+    life.goes_on(job)
+    assert_refunded(job, code="ERR_5001")
+    assert tell(signer, job) == 200
+    life.deliver()
+    claimed = store.claim(queue="low", stages=[Stage.STORE], now=life.now, limit=1)
+    assert phone.post("delete-video-job", {"job_id": str(job.id)}).status_code == 200
+
+    item = (claimed[0], store.live_handles(claimed)[job.id])
+    media = store._fetch_and_keep(item)
+    assert store.default_storage.exists(media.media_name)
+    store._apply(item, media, life.now)
+
+    job.refresh_from_db()
+    assert (job.stage, job.media_name) == (Stage.DONE, "")
+
+
+# --- Files --------------------------------------------------------------------------------------
+
+
+def a_video(*, frames: int = 8, width: int = 64, height: int = 64) -> bytes:
+    out = BytesIO()
+    with av.open(out, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for _ in range(frames):
+            image = Image.new("RGB", (width, height), "red")
+            container.mux(stream.encode(av.VideoFrame.from_image(image)))
+        container.mux(stream.encode())
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<!doctype html>",
+        a_video()[:200],
+        a_video()[:-300],
+        a_video(frames=0),
+        b"RIFF" + bytes(100),
+        b"#EXTM3U\nfile:///etc/passwd\n",
+    ],
+)
+def test_what_no_phone_could_play_is_unusable(tmp_path, content):
+    path = tmp_path / "media"
+    path.write_bytes(content)
+
+    with pytest.raises(files.Unusable):
+        files.inspect(path, kind="video")
+
+
+def test_a_playable_file_has_a_thumbnail(tmp_path):
+    path = tmp_path / "media"
+    path.write_bytes(a_video())
+
+    inspected = files.inspect(path, kind="video")
+
+    assert Image.open(BytesIO(inspected.thumbnail)).format == "JPEG"
+
+
+def test_a_video_file_without_a_frame_ends_its_job(phone, own_fal, life):
+    own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"})
+    for _ in range(8):
+        own_fal.say(200, {"video": {"url": f"{own_fal.url}/x.mp4"}}).say(200, a_video(frames=0))
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5002")
