@@ -15,6 +15,8 @@ from generation.providers.base import CancelAnswer, Failed, Handle, Reason, Unkn
 BATCH = 20
 # Where the provider could not be asked; meanwhile it is the turn of others.
 AGAIN = timedelta(seconds=5)
+# Connect and read: the first who asks waits for it, phone in hand.
+PATIENCE = (3.0, 5.0)
 
 _Item = tuple[Job, tuple[str, Handle]]
 
@@ -66,8 +68,8 @@ def _stop(item: _Item) -> bool | None:
     """True: it will not be made. False: it goes on. None: we could not ask."""
     _, (provider_name, handle) = item
     provider = get_provider(provider_name)
-    answer = provider.cancel(handle)
+    answer = provider.cancel(handle, timeout=PATIENCE)
     if answer == CancelAnswer.UNKNOWN:
         return None
-    result = provider.result(handle)
+    result = provider.result(handle, timeout=PATIENCE)
     return isinstance(result, Failed) and result.reason == Reason.CANCELLED

@@ -130,6 +130,10 @@ def words(value: object, *, longest: int) -> str:
     return text.replace("\x00", "").encode("utf-8", "replace").decode()[:longest]
 
 
+# To connect and to read, in seconds; the settings' where left out.
+Timeout = tuple[float, float]
+
+
 class BadSignature(Exception):
     """The webhook is not the provider's, or not for us."""
 
@@ -146,9 +150,11 @@ class Provider(Protocol):
 
     def status(self, handle: Handle) -> Running | Done | Unknown: ...
 
-    def result(self, handle: Handle) -> Media | Failed | Running | Unknown: ...
+    def result(
+        self, handle: Handle, *, timeout: Timeout | None = None
+    ) -> Media | Failed | Running | Unknown: ...
 
-    def cancel(self, handle: Handle) -> CancelAnswer: ...
+    def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelAnswer: ...
 
     def handle_for(self, *, model_id: str, request_id: str) -> Handle:
         """The handle of a submission whose answer was lost, once a webhook has told its id."""

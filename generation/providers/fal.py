@@ -34,6 +34,7 @@ from generation.providers.base import (
     Refused,
     Running,
     Submission,
+    Timeout,
     Unknown,
     WebhookEvent,
     words,
@@ -120,9 +121,11 @@ class Fal:
             return Unknown(str(error))
         return _object(answer.json()) if answer.ok else Unknown(f"status {answer.status}")
 
-    def result(self, handle: Handle) -> Media | Failed | Running | Unknown:
+    def result(
+        self, handle: Handle, *, timeout: Timeout | None = None
+    ) -> Media | Failed | Running | Unknown:
         try:
-            answer = http.request("GET", handle.response_url, headers=_headers())
+            answer = http.request("GET", handle.response_url, headers=_headers(), timeout=timeout)
         except (http.NotSent, http.NoAnswer) as error:
             return Unknown(str(error))
         body = answer.json()
@@ -169,9 +172,9 @@ class Fal:
         said = self._status(handle)
         return not isinstance(said, Unknown) and bool(said.get("error_type") or said.get("error"))
 
-    def cancel(self, handle: Handle) -> CancelAnswer:
+    def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelAnswer:
         try:
-            answer = http.request("PUT", handle.cancel_url, headers=_headers(), timeout=(3, 5))
+            answer = http.request("PUT", handle.cancel_url, headers=_headers(), timeout=timeout)
         except (http.NotSent, http.NoAnswer):
             return CancelAnswer.UNKNOWN
         if answer.ok:
