@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import queries, services
+from accounts import export, queries, services
 from accounts.serializers import (
     AppleNoticeBody,
     ConsentBody,
@@ -144,6 +145,20 @@ class UpdateProfile(ApiView):
         body.is_valid(raise_exception=True)
         services.update_profile(user_id=self.caller.user_id, changes=body.validated_data)
         return Response(profile_json(queries.profile_of(self.caller.user_id)))
+
+
+class ExportUserData(ApiView):
+    limits = ("export_per_user", "default_per_user")
+
+    def get(self, request: Request) -> HttpResponse:
+        return HttpResponse(
+            export.export_of(self.caller.user_id, now=timezone.now()),
+            content_type="application/json",
+            headers={
+                "Content-Disposition": 'attachment; filename="rendio-export.json"',
+                "Cache-Control": "no-store",
+            },
+        )
 
 
 class GetConsents(ApiView):

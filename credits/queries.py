@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Subquery
+from django.db.models import Q, Subquery
 
-from credits.models import LedgerEntry
+from credits.models import LedgerEntry, Lot, Wallet
+from rendio.common.times import iso
 
 
 def history(
@@ -20,6 +23,55 @@ def history(
         seen = LedgerEntry.objects.filter(id=after, wallet__user_id=user_id).values("number")
         entries = entries.filter(number__lt=Subquery(seen))
     return list(entries[offset : offset + limit])
+
+
+def wallet_held(user_id: UUID) -> dict[str, Any]:
+    """The user's wallet, for an export of everything held about them."""
+    wallet = Wallet.objects.get(user_id=user_id)
+    return {
+        "balance": wallet.balance,
+        "debt": wallet.debt,
+        "lifetime_total": wallet.lifetime_total,
+        "state": wallet.state,
+        "created_at": iso(wallet.created_at),
+    }
+
+
+def lots_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """All lots that the user has or had, oldest first; those of a merged guest have moved along."""
+    for lot in Lot.objects.filter(wallet__user_id=user_id).order_by("id").iterator():
+        yield {
+            "lot_id": lot.id,
+            "source": lot.source,
+            "amount": lot.amount,
+            "remaining": lot.remaining,
+            "transaction_id": lot.transaction_id,
+            "expires_at": iso(lot.expires_at),
+            "revoked_at": iso(lot.revoked_at),
+            "created_at": iso(lot.created_at),
+        }
+
+
+def entries_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """All entries of the user's ledger, oldest first, before them those of a guest they once were.
+
+    Who of our staff wrote one is not theirs.
+    """
+    theirs = Q(wallet__user_id=user_id) | Q(wallet__merged_into__user_id=user_id)
+    entries = LedgerEntry.objects.filter(theirs).order_by("created_at", "number")
+    for entry in entries.iterator():
+        yield {
+            "entry_id": entry.id,
+            "kind": entry.kind,
+            "change": entry.change,
+            "balance_after": entry.balance_after,
+            "debt_change": entry.debt_change,
+            "debt_after": entry.debt_after,
+            "reason": entry.reason,
+            "job_id": entry.job_id,
+            "transaction_id": entry.transaction_id,
+            "created_at": iso(entry.created_at),
+        }
 
 
 @dataclass(frozen=True)

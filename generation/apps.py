@@ -5,6 +5,9 @@ class GenerationConfig(AppConfig):
     name = "generation"
 
     def ready(self) -> None:
-        from generation import receivers
+        from accounts import export
+        from generation import queries, receivers
 
+        export.register("jobs", queries.jobs_held)
+        export.register("quotes", queries.quotes_held)
         receivers.connect()

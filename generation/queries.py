@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
-from generation.models import Job, JobStatus, Stage
+from generation import media
+from generation.models import Job, JobStatus, Quote, Stage
+from rendio.common.times import iso
 
 ETA_SAMPLE = 50
 ETA_CACHE_SECONDS = 10
@@ -60,6 +64,47 @@ def queue_position(job: Job) -> int | None:
             else 0
         )
     return job.queue_position if job.stage == Stage.QUEUED else None
+
+
+def jobs_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """All jobs of the user, oldest first, for an export of everything held about them; of one that
+    they deleted that is little."""
+    jobs = Job.objects.filter(user_id=user_id).select_related("model").order_by("id")
+    for job in jobs.prefetch_related("requests").iterator(chunk_size=500):
+        yield {
+            "job_id": job.id,
+            "model_name": job.model.name,
+            "theme_id": job.theme_id,
+            "prompt": job.prompt,
+            "image_url": job.image_url or None,
+            "settings": job.settings,
+            "credits_used": job.credits,
+            "refunded": job.refund_entry_id is not None,
+            "status": job.status,
+            "error_code": job.error_code or None,
+            "video_url": media.url_for(job.media_name),
+            "thumbnail_url": media.url_for(job.thumbnail_name),
+            "sent_to": [
+                {"provider": request.provider, "sent_at": iso(request.sent_at)}
+                for request in job.requests.all()
+            ],
+            "created_at": iso(job.created_at),
+            "started_at": iso(job.started_at),
+            "completed_at": iso(job.completed_at),
+            "deleted_at": iso(job.deleted_at),
+        }
+
+
+def quotes_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """The user's quotes that have not been swept yet, for an export."""
+    for quote in Quote.objects.filter(user_id=user_id).order_by("id").iterator():
+        yield {
+            "quote_id": quote.id,
+            "model_id": quote.model_id,
+            "settings": quote.settings,
+            "credits": quote.credits,
+            "expires_at": iso(quote.expires_at),
+        }
 
 
 class _Durations:
