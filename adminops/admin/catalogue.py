@@ -33,8 +33,9 @@ from generation import catalogue
 from generation.models import Model, Route, Theme
 from generation.providers import provider_choices
 
-OBJECTS: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
-    models.JSONField: {"form_class": ObjectField, "widget": UnfoldAdminTextareaWidget({"rows": 6})}
+FIELDS: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
+    models.JSONField: {"form_class": ObjectField, "widget": UnfoldAdminTextareaWidget({"rows": 6})},
+    models.URLField: {"assume_scheme": "https"},
 }
 
 
@@ -42,7 +43,7 @@ class CatalogueAdmin(SupportAdmin):
     """Rows that jobs point to: never deleted, only taken off sale."""
 
     actions = None
-    formfield_overrides = OBJECTS
+    formfield_overrides = FIELDS
     warn_unsaved_form = True
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -58,7 +59,7 @@ class RouteInline(StackedInline):
     model = Route
     form = RouteForm
     formset = RouteFormSet
-    formfield_overrides = OBJECTS
+    formfield_overrides = FIELDS
     ordering = ("position",)
     extra = 0
     # A provider request points to its route.

@@ -12,7 +12,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from generation.catalogue import PROMPT_MAX, PROMPT_MIN
-from generation.models import Model, ModelKind, PricingType, Route, Theme
+from generation.models import Model, ModelKind, PricingType, Theme
 from generation.providers import provider_choices
 
 if TYPE_CHECKING:
@@ -45,23 +45,6 @@ class ObjectField(forms.JSONField):
 
 
 class ModelForm(forms.ModelForm):
-    class Meta:
-        model = Model
-        fields = (
-            "name",
-            "category",
-            "kind",
-            "description",
-            "thumbnail_url",
-            "is_featured",
-            "is_default",
-            "pricing_type",
-            "base_price_usd",
-            "settings",
-            "multipliers",
-            "run_deadline_seconds",
-        )
-
     def clean_settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = self.cleaned_data["settings"]
         check_settings(settings)
@@ -90,20 +73,6 @@ class ModelForm(forms.ModelForm):
 
 
 class RouteForm(forms.ModelForm):
-    class Meta:
-        model = Route
-        fields = (
-            "provider",
-            "provider_model_id",
-            "position",
-            "is_enabled",
-            "cost_usd",
-            "cost_unit",
-            "parameters",
-            "constants",
-            "cost_multipliers",
-        )
-
     def clean_provider(self) -> str:
         provider: str = self.cleaned_data["provider"]
         known = [name for name, _ in provider_choices()]
@@ -140,19 +109,6 @@ class RouteFormSet(BaseInlineFormSet):
 
 
 class ThemeForm(forms.ModelForm):
-    class Meta:
-        model = Theme
-        fields = (
-            "name",
-            "category",
-            "description",
-            "model",
-            "default_prompt",
-            "default_settings",
-            "thumbnail_url",
-            "is_available",
-        )
-
     def clean_default_prompt(self) -> str:
         prompt: str = self.cleaned_data["default_prompt"]
         if not PROMPT_MIN <= len(prompt.strip()) <= PROMPT_MAX:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.apps import apps
 from django.contrib import admin
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
@@ -14,6 +16,7 @@ from adminops.admin.base import ReadOnlyAdmin, TabularInline, badge, link, link_
 from adminops.admin.money import of_job
 from generation import media
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, WebhookDelivery
+from generation.providers import provider_choices
 from rendio.common.errors import Code, describe
 
 STATUS_COLOURS = {
@@ -116,6 +119,10 @@ class JobAdmin(ReadOnlyAdmin):
         ),
     )
 
+    def by_id(self, searched: UUID) -> Q:
+        sent_for = _sent_as(searched).values_list("job_id", flat=True)
+        return super().by_id(searched) | Q(id__in=list(sent_for))
+
     @admin.display(description="Status", ordering="status")
     def status_label(self, job: Job) -> SafeString:
         return badge(job.status, STATUS_COLOURS.get(JobStatus(job.status), ""))
@@ -193,6 +200,10 @@ class ProviderRequestAdmin(ReadOnlyAdmin):
         ("At the provider", {"fields": ("status_url", "response_url", "cancel_url")}),
     )
 
+    def by_id(self, searched: UUID) -> Q:
+        sent = _sent_as(searched).values_list("id", flat=True)
+        return super().by_id(searched) | Q(id__in=list(sent))
+
     @admin.display(description="State", ordering="state")
     def state_label(self, submission: ProviderRequest) -> SafeString:
         return _request_state(submission)
@@ -235,6 +246,15 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
         ("received_at", "processed_at"),
         "body",
     )
+
+    def by_id(self, searched: UUID) -> Q:
+        return super().by_id(searched) | Q(provider_request_id=str(searched))
+
+
+def _sent_as(searched: UUID) -> QuerySet[ProviderRequest]:
+    """By the provider's id, which with fal is a UUID too. The index begins with the provider."""
+    providers = [name for name, _ in provider_choices()]
+    return ProviderRequest.objects.filter(provider__in=providers, provider_request_id=str(searched))
 
 
 def _request_state(submission: ProviderRequest) -> SafeString:

@@ -1,0 +1,144 @@
+"""What the tests of adminops share: a member of staff at their browser, and a customer's past."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from adminops.models import AdminAction
+from generation.lifecycle import settle
+from generation.models import Job, ProviderRequest, RequestState, WebhookDelivery
+from generation.providers.base import Reason
+
+PASSWORD = "a long enough password"
+WHY = "The video came out black"
+
+
+class Staff:
+    """Signed in through the admin's own form; CSRF is enforced as for any browser."""
+
+    def __init__(self, user: User) -> None:
+        self.user = user
+        self.client = Client(enforce_csrf_checks=True)
+        self.client.get(reverse("admin:login"))
+        answer = self.client.post(
+            reverse("admin:login"),
+            {
+                "username": user.username,
+                "password": PASSWORD,
+                "csrfmiddlewaretoken": self.csrf_token,
+            },
+        )
+        assert answer.status_code == 302, answer.content
+
+    @property
+    def csrf_token(self) -> str:
+        return self.client.cookies["csrftoken"].value
+
+    def call(self, name: str, /, **body: Any) -> Any:
+        """One of the JSON calls, with the CSRF token."""
+        return self.client.post(
+            f"/v1/{name}",
+            body,
+            content_type="application/json",
+            headers={"X-CSRFToken": self.csrf_token},
+        )
+
+    def stats(self, user_id: Any) -> Any:
+        return self.client.get("/v1/admin-user-stats", {"user_id": str(user_id)})
+
+    def see(self, name: str, /, *args: Any, **query: Any) -> Any:
+        return self.client.get(reverse(f"admin:{name}", args=args), query)
+
+    def submit(self, name: str, /, *args: Any, **fields: Any) -> Any:
+        return self.client.post(
+            reverse(f"admin:{name}", args=args),
+            {**fields, "csrfmiddlewaretoken": self.csrf_token},
+        )
+
+    def act(self, name: str, subject_id: Any, /, **fields: Any) -> Any:
+        """The page of an act, filled in as shown and sent; follows to the page after it."""
+        form = self.see(name, subject_id).context["form"]
+        shown = {field.name: field.value() for field in form if field.value() is not None}
+        return self.client.post(
+            reverse(f"admin:{name}", args=[subject_id]),
+            {**shown, **fields, "csrfmiddlewaretoken": self.csrf_token},
+            follow=True,
+        )
+
+
+def staff_user(username: str, *permissions: str, is_superuser: bool = False) -> User:
+    user = User.objects.create_user(
+        username, password=PASSWORD, is_staff=True, is_superuser=is_superuser
+    )
+    for permission in permissions:
+        app_label, _, codename = permission.partition(".")
+        user.user_permissions.add(
+            Permission.objects.get(content_type__app_label=app_label, codename=codename)
+        )
+    return user
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings: Any) -> None:
+    """Real ones take a third of a second each, on purpose."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def root(db: None) -> Staff:
+    """A superuser."""
+    return Staff(staff_user("root", is_superuser=True))
+
+
+@pytest.fixture
+def support(db: None) -> Staff:
+    """Somebody who may look at users and act upon them."""
+    return Staff(staff_user("sam", "accounts.change_user"))
+
+
+@dataclass
+class Past:
+    """A customer with one job that failed and was refunded, and all rows it left."""
+
+    phone: Any
+    user: User
+    job: Job
+    request: ProviderRequest
+    delivery: WebhookDelivery
+
+
+@pytest.fixture
+def past(phone: Any) -> Past:
+    answer = phone.generate()
+    assert answer.status_code == 200, answer.content
+    job = Job.objects.get(id=answer.json()["job_id"])
+    now = timezone.now()
+    request = ProviderRequest.objects.create(
+        job=job,
+        route=job.model.routes.get(),
+        provider="fal",
+        state=RequestState.ACCEPTED,
+        provider_request_id=str(uuid4()),
+        sent_at=now,
+    )
+    delivery = WebhookDelivery.objects.create(
+        provider="fal", provider_request_id=request.provider_request_id, body="{}"
+    )
+    assert settle.give_up(job, Reason.PROVIDER_ERROR, now=now, detail="It broke")
+    job.refresh_from_db()
+    request.refresh_from_db()
+    return Past(phone, User.objects.get(id=phone.user_id), job, request, delivery)
+
+
+def the_record(subject_id: UUID | str) -> AdminAction:
+    """The only record about this user or model."""
+    return AdminAction.objects.get(subject_id=subject_id)

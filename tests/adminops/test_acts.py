@@ -1,0 +1,144 @@
+"""The pages of the acts: a reason, a button, and a message that says what came of it."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from accounts.models import User
+from adminops.models import Action, AdminAction
+from generation.models import Model
+from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.conftest import SORA
+
+
+def said(answer):
+    return [str(message) for message in answer.context["messages"]]
+
+
+def buttons(answer):
+    return {button["title"] for button in answer.context["actions_detail"]}
+
+
+def test_refund_gives_credits_and_says_so(support, phone):
+    answer = support.act("accounts_user_refund", phone.user_id, amount="5", reason=WHY)
+
+    assert said(answer) == ["5 credits were given. The balance is 15 now."]
+    assert phone.balance() == 15
+    assert the_record(phone.user_id).actor == support.user
+
+
+def test_a_form_sent_twice_acts_once(support, phone):
+    shown = support.see("accounts_user_refund", phone.user_id).context["form"]
+    fields = {"amount": "5", "reason": WHY, "act_id": str(shown["act_id"].value())}
+    support.submit("accounts_user_refund", phone.user_id, **fields)
+
+    again = support.submit("accounts_user_refund", phone.user_id, **fields)
+
+    assert said(again)[-1] == "This form was sent before, and it has been done."
+    assert phone.balance() == 15
+
+
+def test_adjust_takes_credits(support, phone):
+    answer = support.act("accounts_user_adjust", phone.user_id, amount="-4", reason=WHY)
+
+    assert said(answer) == ["The balance was changed by -4. It is 6 now."]
+    assert phone.balance() == 6
+
+
+def test_a_refusal_is_said_in_words_and_the_form_stays(support, phone):
+    answer = support.act("accounts_user_adjust", phone.user_id, amount="-11", reason=WHY)
+
+    assert said(answer) == ["The wallet has 10 credits: 11 are too many."]
+    assert answer.context["form"]["reason"].value() == WHY
+    assert phone.balance() == 10
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"reason": ""}, {"reason": "x"}, {"reason": "x" * 501}, {"amount": "0"}, {"amount": ""}],
+)
+def test_reason_and_amount_are_required(support, phone, fields):
+    answer = support.act(
+        "accounts_user_refund", phone.user_id, **{"amount": "5", "reason": WHY} | fields
+    )
+
+    assert answer.context["form"].errors
+    assert phone.balance() == 10
+    assert not AdminAction.objects.exists()
+
+
+def test_ban_and_unban(support, phone):
+    banned = support.act("accounts_user_ban", phone.user_id, reason=WHY)
+
+    assert said(banned) == ["The user is banned."]
+    assert User.objects.get(id=phone.user_id).suspended_reason == WHY
+
+    unbanned = support.act("accounts_user_unban", phone.user_id, reason="A mistake")
+
+    assert said(unbanned) == ["The ban is lifted."]
+    assert User.objects.get(id=phone.user_id).suspended_at is None
+
+
+def test_only_the_buttons_that_do_something_are_shown(support, phone):
+    before = buttons(support.see("accounts_user_change", phone.user_id))
+    support.act("accounts_user_ban", phone.user_id, reason=WHY)
+
+    after = buttons(support.see("accounts_user_change", phone.user_id))
+
+    assert before == {"Refund credits", "Adjust credits", "Ban"}
+    assert after == {"Refund credits", "Adjust credits", "Lift the ban"}
+    assert buttons(support.see("accounts_user_change", support.user.id)) == {"Ban"}
+
+
+def test_banning_twice_is_refused_in_words(support, phone):
+    support.act("accounts_user_ban", phone.user_id, reason=WHY)
+
+    again = support.act("accounts_user_ban", phone.user_id, reason=WHY)
+
+    assert said(again) == ["This user is banned already."]
+
+
+def test_who_may_only_look_cannot_act(phone):
+    viewer = Staff(staff_user("vera", "accounts.view_user", "generation.view_model"))
+
+    assert viewer.see("accounts_user_change", phone.user_id).status_code == 200
+    assert buttons(viewer.see("accounts_user_change", phone.user_id)) == set()
+    for name in ["refund", "adjust", "ban", "unban"]:
+        assert viewer.see(f"accounts_user_{name}", phone.user_id).status_code == 403
+        answer = viewer.submit(
+            f"accounts_user_{name}", phone.user_id, amount="5", reason=WHY, act_id=str(uuid4())
+        )
+        assert answer.status_code == 403
+    assert viewer.see("generation_model_take_off_sale", SORA).status_code == 403
+    assert phone.balance() == 10
+
+
+def test_an_act_needs_the_csrf_token(support, phone):
+    answer = support.client.post(
+        f"/admin/accounts/user/{phone.user_id}/refund/",
+        {"amount": "5", "reason": WHY, "act_id": str(uuid4())},
+    )
+
+    assert answer.status_code == 403
+    assert phone.balance() == 10
+
+
+def test_an_act_on_nobody_is_not_found(support):
+    assert support.see("accounts_user_refund", uuid4()).status_code == 404
+    assert support.see("accounts_user_refund", "nobody").status_code == 404
+
+
+def test_a_model_goes_off_sale_and_on_again(root):
+    off = root.act("generation_model_take_off_sale", SORA, reason=WHY)
+
+    assert said(off) == ["Sora 2 is off sale now."]
+    assert buttons(off) == {"Put on sale"}
+    assert not Model.objects.get(id=SORA).is_available
+    assert the_record(SORA).action == Action.TOGGLE_MODEL
+
+    on = root.act("generation_model_put_on_sale", SORA, reason=WHY)
+
+    assert buttons(on) == {"Take off sale"}
+    assert Model.objects.get(id=SORA).is_available

@@ -1,0 +1,227 @@
+"""The catalogue is edited in the admin, and what would break it is refused with words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.contrib.admin.models import LogEntry
+
+from adminops.models import AdminAction
+from generation.models import Model, Route, Theme
+from tests.conftest import SORA
+
+SORA_PRO = "00000000-0000-4000-8000-000000000005"
+
+
+def as_sent(form):
+    """A form's fields as a browser sends them."""
+    values = {}
+    for field in form:
+        value = field.value()
+        if value is True:
+            value = "on"
+        if value is not None and value is not False:
+            values[field.html_name] = value
+    return values
+
+
+@pytest.fixture
+def edit(root, django_capture_on_commit_callbacks):
+    """Change some fields of a model's or theme's page and save."""
+
+    def save(name, row_id, /, **changes):
+        context = root.see(f"{name}_change", row_id).context
+        fields = as_sent(context["adminform"].form)
+        for inline in context["inline_admin_formsets"]:
+            fields |= as_sent(inline.formset.management_form)
+            for form in inline.formset.forms:
+                fields |= as_sent(form)
+        with django_capture_on_commit_callbacks(execute=True):
+            return root.submit(f"{name}_change", row_id, **{**fields, **changes})
+
+    return save
+
+
+def problems(answer):
+    assert answer.status_code == 200
+    context = answer.context
+    told = dict(context["adminform"].form.errors)
+    for inline in context["inline_admin_formsets"]:
+        for form in inline.formset.forms:
+            told |= dict(form.errors)
+    return {name: " ".join(errors) for name, errors in told.items()}
+
+
+def test_a_new_price_shows_at_once(edit, phone):
+    answer = edit("generation_model", SORA, base_price_usd="0.80")
+
+    assert answer.status_code == 302
+    [sora] = [
+        model for model in phone.get("get-models").json()["models"] if model["id"] == str(SORA)
+    ]
+    assert sora["base_price"] == 0.8
+    assert (
+        phone.post("quote-video", {"model_id": str(SORA), "prompt": "Waves"}).json()["credits"] == 8
+    )
+    assert LogEntry.objects.filter(object_id=str(SORA)).exists()
+
+
+def test_saving_unchanged_changes_nothing(edit):
+    before = (
+        list(Model.objects.order_by("id").values()),
+        list(Route.objects.order_by("id").values()),
+    )
+
+    for model in Model.objects.all():
+        assert edit("generation_model", model.id).status_code == 302
+
+    after = list(Model.objects.order_by("id").values()), list(Route.objects.order_by("id").values())
+    assert after == before
+
+
+def test_a_route_is_edited_with_its_model(edit):
+    answer = edit("generation_model", SORA, **{"routes-0-cost_usd": "0.12"})
+
+    assert answer.status_code == 302
+    assert str(Route.objects.get(model_id=SORA).cost_usd) == "0.1200"
+
+
+def test_being_on_sale_is_not_a_field(edit):
+    answer = edit("generation_model", SORA, is_available="")
+
+    assert answer.status_code == 302
+    assert Model.objects.get(id=SORA).is_available
+
+
+def test_a_new_model_is_off_sale_until_there_is_a_reason(root, edit):
+    fields = {
+        "name": "Wan",
+        "category": "playful",
+        "kind": "text-to-video",
+        "pricing_type": "fixed",
+        "base_price_usd": "0.50",
+        "settings": '{"resolution": {"allowed": ["720p"], "default": "720p"}}',
+        "multipliers": "",
+        "routes-TOTAL_FORMS": "1",
+        "routes-INITIAL_FORMS": "0",
+        "routes-0-provider": "fal",
+        "routes-0-provider_model_id": "fal-ai/wan",
+        "routes-0-position": "1",
+        "routes-0-is_enabled": "on",
+        "routes-0-cost_usd": "0.20",
+        "routes-0-cost_unit": "piece",
+        "routes-0-parameters": '{"prompt": {"name": "prompt"}}',
+        "routes-0-constants": "",
+        "routes-0-cost_multipliers": "",
+    }
+
+    answer = root.submit("generation_model_add", **fields, is_available="on")
+
+    assert answer.status_code == 302, problems(answer)
+    wan = Model.objects.get(name="Wan")
+    assert not wan.is_available
+    assert wan.multipliers == {}
+    assert wan.routes.get().constants == {}
+    assert not AdminAction.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"settings": "[]"}, "settings", "Write an object"),
+        ({"settings": "{}"}, "settings", "required"),
+        ({"settings": "{"}, "settings", "valid JSON"),
+        ({"settings": {"duration": [4, 8]}}, "settings", "duration: write"),
+        ({"settings": {"duration": {"allowed": [], "default": 4}}}, "settings", "at least one"),
+        ({"settings": {"duration": {"allowed": [4], "default": 8}}}, "settings", "default 8"),
+        ({"settings": {"duration": {"allowed": [4], "default": "4"}}}, "settings", "default 4"),
+        ({"settings": {"duration": {"allowed": ["4s"], "default": "4s"}}}, "settings", "seconds"),
+        ({"settings": {"duration": {"allowed": [4, 4], "default": 4}}}, "settings", "twice"),
+        ({"settings": {"duration": {"allowed": [True], "default": True}}}, "settings", "texts"),
+        ({"settings": {"prompt": {"allowed": ["x"], "default": "x"}}}, "settings", "not a name"),
+        ({"settings": {"size": {"allowed": ["x"], "default": "x"}}}, "settings", "by duration"),
+        ({"settings": '{"a": {"allowed": [NaN], "default": 1}}'}, "settings", "finite"),
+        ({"settings": '{"a": {"allowed": ["\\u0000"], "default": 1}}'}, "settings", "NUL"),
+        ({"multipliers": {"resolution": {"720p": "cheap"}}}, "multipliers", "must be a number"),
+        ({"multipliers": {"resolution": {"720p": "NaN"}}}, "multipliers", "must be a number"),
+        ({"multipliers": {"resolution": {"720p": -1}}}, "multipliers", "must be a number"),
+        ({"multipliers": {"resolution": {"720p": "1e9999"}}}, "multipliers", "must be a number"),
+        ({"multipliers": {"resolution": {"1080": 2}}}, "multipliers", "1080 is not among"),
+        ({"multipliers": {"resolution": 2}}, "multipliers", "write an object"),
+        ({"multipliers": {"colour": {"red": 2}}}, "multipliers", "no setting of this name"),
+        ({"base_price_usd": "0"}, "__all__", "model_costs_something"),
+        ({"is_default": "on"}, "is_default", "Veo 3.1 is the default already"),
+        ({"routes-0-provider": "acme"}, "provider", "Must be one of fal"),
+        ({"routes-0-cost_usd": "-1"}, "cost_usd", "less than 0"),
+        ({"routes-0-parameters": {"duration": {"name": "d"}}}, "parameters", "prompt is missing"),
+        ({"routes-0-parameters": {"prompt": {}, "fps": {}}}, "parameters", "fps: not one of"),
+        ({"routes-0-parameters": {"prompt": "prompt"}}, "parameters", "write {"),
+        ({"routes-0-parameters": {"prompt": {"name": 1}}}, "parameters", "must be texts"),
+        ({"routes-0-parameters": {"prompt": {"format": "{x}"}}}, "parameters", "{} once"),
+        ({"routes-0-parameters": {"prompt": {"format": "{}{0}"}}}, "parameters", "{} once"),
+        ({"routes-0-cost_multipliers": {"fps": {}}}, "cost_multipliers", "no setting"),
+    ],
+)  # fmt: skip
+def test_what_would_break_the_catalogue_is_refused(edit, phone, changes, field, words):
+    sent = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in changes.items()
+    }
+
+    answer = edit("generation_model", SORA, **sent)
+
+    told = problems(answer)
+    assert words in told.get(field, ""), told
+    assert phone.post("quote-video", {"model_id": str(SORA), "prompt": "Waves"}).status_code == 200
+
+
+def test_a_picture_must_reach_the_provider(edit):
+    model = Model.objects.get(name="Sora 2 from a picture")
+
+    answer = edit(
+        "generation_model", model.id, **{"routes-0-parameters": '{"prompt": {"name": "prompt"}}'}
+    )
+
+    assert "image_url is missing" in problems(answer)["parameters"]
+
+
+def test_settings_that_a_theme_relies_on_stay(edit):
+    theme = Theme.objects.filter(model_id=SORA).first()
+    theme.default_settings = {"duration": 12}
+    theme.save()
+    settings = Model.objects.get(id=SORA).settings
+    settings["duration"] = {"allowed": [4, 8], "default": 4}
+
+    answer = edit("generation_model", SORA, settings=json.dumps(settings))
+
+    assert (
+        f"{theme.name} does not fit: 12 is not an allowed duration." in problems(answer)["settings"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"default_prompt": "x"}, "default_prompt"),
+        ({"default_settings": '{"duration": 5}'}, "default_settings"),
+        ({"default_settings": '{"mood": "dark"}'}, "default_settings"),
+        ({"name": ""}, "name"),
+    ],
+)
+def test_a_theme_fits_its_model(edit, changes, field):
+    theme = Theme.objects.filter(model_id=SORA).first()
+
+    answer = edit("generation_theme", theme.id, **changes)
+
+    assert set(problems(answer)) == {field}
+
+
+def test_a_theme_is_taken_off_sale_at_once(edit, phone):
+    theme = Theme.objects.filter(model_id=SORA).first()
+    assert theme.name in phone.get("get-themes").content.decode()
+
+    answer = edit("generation_theme", theme.id, is_available="", default_settings='{"duration": 8}')
+
+    assert answer.status_code == 302, problems(answer)
+    assert theme.name not in phone.get("get-themes").content.decode()

@@ -1,0 +1,255 @@
+"""The staff's pages: all of them open with data in them, and money and jobs are only looked at."""
+
+from __future__ import annotations
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.urls import reverse
+
+from accounts.models import Device, Session, User
+from adminops.models import AdminAction
+from generation.models import Job, JobStatus, Model, Theme
+from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user
+from tests.conftest import SORA
+
+LOOKED_AT = [
+    "accounts_device",
+    "accounts_session",
+    "credits_wallet",
+    "credits_lot",
+    "credits_ledgerentry",
+    "generation_job",
+    "generation_providerrequest",
+    "generation_webhookdelivery",
+    "adminops_adminaction",
+]
+EDITED = ["accounts_user", "auth_group", "generation_model", "generation_theme"]
+
+
+def rows(name):
+    return apps.get_model(*name.split("_")).objects.all()
+
+
+@pytest.fixture
+def everything(root, past):
+    """A row of every kind that has a page."""
+    Group.objects.create(name="Support")
+    root.call("admin-refund-credits", user_id=str(past.user.id), amount=5, reason=WHY)
+    root.call("admin-toggle-model", model_id=str(SORA), is_available=False, reason=WHY)
+    root.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)
+    return past
+
+
+def test_every_page_is_tested():
+    registered = {model._meta.label_lower.replace(".", "_") for model in admin.site._registry}
+
+    assert registered == {*LOOKED_AT, *EDITED}
+
+
+@pytest.mark.parametrize("name", [*LOOKED_AT, *EDITED])
+def test_lists_and_details_open(root, everything, name):
+    listed = root.see(f"{name}_changelist")
+
+    assert listed.status_code == 200
+    assert rows(name).exists()
+    for row in rows(name):
+        assert root.see(f"{name}_change", row.pk).status_code == 200
+        assert root.see(f"{name}_history", row.pk).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["generation_job", "credits_ledgerentry", "accounts_user"])
+def test_lists_take_as_many_queries_for_many_rows_as_for_one(
+    root, everything, name, django_assert_max_num_queries
+):
+    with django_assert_max_num_queries(12):
+        root.see(f"{name}_changelist")
+
+
+@pytest.mark.parametrize("name", LOOKED_AT)
+def test_nothing_is_added_changed_or_deleted_by_hand(root, everything, name):
+    before = list(rows(name).order_by("pk").values())
+    row = rows(name).first()
+
+    refused = [
+        root.see(f"{name}_add"),
+        root.submit(f"{name}_add"),
+        root.submit(f"{name}_change", row.pk, balance="1000000", status="completed"),
+        root.see(f"{name}_delete", row.pk),
+        root.submit(f"{name}_delete", row.pk, post="yes"),
+    ]
+    root.submit(
+        f"{name}_changelist", action="delete_selected", _selected_action=str(row.pk), post="yes"
+    )
+
+    assert [answer.status_code for answer in refused] == [403] * 5
+    assert list(rows(name).order_by("pk").values()) == before
+
+
+@pytest.mark.parametrize("name", ["accounts_user", "generation_model", "generation_theme"])
+def test_users_models_and_themes_are_never_deleted(root, everything, name):
+    row = rows(name).first()
+
+    assert root.submit(f"{name}_delete", row.pk, post="yes").status_code == 403
+    assert rows(name).filter(pk=row.pk).exists()
+
+
+def test_pages_need_a_member_of_staff(client, everything):
+    for name in [*LOOKED_AT, *EDITED]:
+        answer = client.get(reverse(f"admin:{name}_changelist"))
+        assert answer.status_code == 302
+        assert answer["Location"].startswith(reverse("admin:login"))
+
+
+def test_staff_see_only_what_they_may(everything):
+    staff = Staff(staff_user("tom", "credits.view_wallet"))
+
+    assert staff.see("credits_wallet_changelist").status_code == 200
+    assert staff.see("generation_job_changelist").status_code == 403
+
+
+def test_hashes_and_tokens_are_nowhere_to_be_seen(root, everything):
+    session = Session.objects.filter(user=everything.user).get()
+    secrets = {
+        reverse("admin:accounts_session_change", args=[session.id]): session.refresh_hash,
+        reverse(
+            "admin:generation_providerrequest_change", args=[everything.request.id]
+        ): everything.request.webhook_token,
+        reverse("admin:accounts_user_change", args=[root.user.id]): root.user.password,
+    }
+    for url, secret in secrets.items():
+        assert secret not in root.client.get(url).content.decode()
+
+
+# --- Finding ------------------------------------------------------------------------------------
+
+
+def found(answer):
+    assert answer.status_code == 200
+    return {row.pk for row in answer.context["cl"].result_list}
+
+
+def test_a_user_is_found_by_id_device_email_and_name(root, past):
+    User.objects.filter(id=past.user.id).update(email="Zoe@example.com")
+    device = Device.objects.get(user=past.user)
+
+    for term in [str(past.user.id), str(device.device_id), "zoe@example.com", "zoe@"]:
+        assert found(root.see("accounts_user_changelist", q=term)) == {past.user.id}
+    assert found(root.see("accounts_user_changelist", q="roo")) == {root.user.id}
+    assert found(root.see("accounts_user_changelist", q="nobody at all")) == set()
+
+
+def test_users_are_filtered_by_standing_guest_and_staff(root, everything):
+    for query in [{"standing": "banned"}, {"is_guest__exact": "1"}, {"is_staff__exact": "0"}]:
+        assert found(root.see("accounts_user_changelist", **query)) == {everything.user.id}
+    assert found(root.see("accounts_user_changelist", standing="good")) == {root.user.id}
+    assert found(root.see("accounts_user_changelist", standing="closed")) == set()
+
+
+def test_a_job_is_found_by_id_user_and_providers_request(root, past):
+    other = Job.objects.get(id=past.phone.generate().json()["job_id"])
+
+    for term in [str(past.job.id), past.request.provider_request_id]:
+        assert found(root.see("generation_job_changelist", q=term)) >= {past.job.id}
+    assert found(root.see("generation_job_changelist", q=str(past.user.id))) == {
+        past.job.id,
+        other.id,
+    }
+    failed = root.see("generation_job_changelist", status__exact=JobStatus.FAILED)
+    assert found(failed) == {past.job.id}
+
+
+def test_entries_are_found_by_job_user_and_wallet(root, past):
+    wallet = rows("credits_wallet").get(user=past.user)
+    entries = {entry.kind: entry.id for entry in wallet.entries.all()}
+
+    of_job = found(root.see("credits_ledgerentry_changelist", q=str(past.job.id)))
+    assert of_job == {entries["charge"], entries["refund"]}
+    for term in [past.user.id, wallet.id]:
+        assert found(root.see("credits_ledgerentry_changelist", q=str(term))) == set(
+            entries.values()
+        )
+
+
+def test_a_search_for_something_else_than_an_id_finds_nothing(root, everything):
+    for name in LOOKED_AT:
+        assert found(root.see(f"{name}_changelist", q="no such thing 🎈")) == set()
+
+
+def test_a_jobs_page_leads_to_its_user_requests_and_entries(root, past):
+    page = root.see("generation_job_change", past.job.id).content.decode()
+
+    assert reverse("admin:accounts_user_change", args=[past.user.id]) in page
+    assert reverse("admin:generation_providerrequest_change", args=[past.request.id]) in page
+    for entry in rows("credits_ledgerentry").filter(job_id=past.job.id):
+        assert reverse("admin:credits_ledgerentry_change", args=[entry.id]) in page
+
+
+# --- Staff accounts ------------------------------------------------------------------------------
+
+
+def test_a_superuser_adds_a_member_of_staff(root):
+    answer = root.submit(
+        "accounts_user_add",
+        username="nina",
+        password1=PASSWORD,
+        password2=PASSWORD,
+        usable_password="true",
+    )
+
+    assert answer.status_code == 302
+    nina = User.objects.get(username="nina")
+    assert (nina.is_staff, nina.is_guest, nina.is_superuser) == (True, False, False)
+    assert Staff(nina).see("index").status_code == 200
+
+
+def test_a_superuser_changes_a_password(root):
+    nina = staff_user("nina")
+
+    answer = root.submit(
+        "auth_user_password_change",
+        nina.id,
+        password1="another long password",
+        password2="another long password",
+        usable_password="true",
+    )
+
+    assert answer.status_code == 302
+    nina.refresh_from_db()
+    assert nina.check_password("another long password")
+
+
+def test_support_cannot_make_itself_a_superuser(support):
+    attempts = [
+        support.submit("accounts_user_change", support.user.id, is_superuser="on", username="sam"),
+        support.submit("accounts_user_add", username="x", password1=PASSWORD, password2=PASSWORD),
+        support.submit(
+            "auth_user_password_change",
+            staff_user("boss", is_superuser=True).id,
+            password1=PASSWORD * 2,
+            password2=PASSWORD * 2,
+        ),
+        support.submit("auth_group_add", name="All of it"),
+    ]
+
+    assert [answer.status_code for answer in attempts] == [403] * 4
+    support.user.refresh_from_db()
+    assert not support.user.is_superuser
+
+
+def test_a_customer_is_not_edited_by_a_form(root, past):
+    answer = root.submit("accounts_user_change", past.user.id, is_staff="on", username="x")
+
+    assert answer.status_code == 403
+
+
+def test_the_environment_is_on_the_page(root, settings):
+    assert "Development" in root.see("index").content.decode()
+    settings.PRODUCTION = True
+    assert "Production" in root.see("index").content.decode()
+
+
+def test_the_record_is_there_for_models_too(root, everything):
+    assert AdminAction.objects.filter(subject_id=Model.objects.get(id=SORA).id).exists()
+    assert Theme.objects.exists()

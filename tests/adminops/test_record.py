@@ -1,0 +1,77 @@
+"""The record of support's acts is written with the effect, and never changed."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import DataError, IntegrityError, connection, transaction
+from django.utils import timezone
+from structlog.contextvars import bound_contextvars
+
+from adminops import services
+from adminops.models import AdminAction
+from credits.services import balance_of
+from rendio.common.ids import uuid7
+from tests.adminops.conftest import WHY, staff_user
+
+
+@pytest.fixture
+def act(phone):
+    """An act that any of these tests may do again: 5 credits to the phone's user."""
+
+    def again(**changes):
+        return services.refund_credits(
+            **{
+                "user_id": phone.user_id,
+                "amount": 5,
+                "reason": WHY,
+                "acting_user": actor,
+                "now": timezone.now(),
+                **changes,
+            }
+        )
+
+    actor = staff_user("sam")
+    return again
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE adminops_adminaction SET reason = 'nothing to see'",
+        "DELETE FROM adminops_adminaction",
+        "TRUNCATE adminops_adminaction",
+    ],
+)
+def test_the_database_refuses_to_change_it(act, statement):
+    act()
+    connection.check_constraints()  # as at the commit, which a test does not reach
+
+    with (
+        pytest.raises(IntegrityError, match="never changed or deleted"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement)
+
+    assert AdminAction.objects.get().reason == WHY
+
+
+def test_the_same_form_acts_once(act, phone):
+    form = uuid7()
+    act(act_id=form)
+
+    with pytest.raises(services.InvalidState):
+        act(act_id=form)
+
+    assert balance_of(phone.user_id).balance == 15
+    assert AdminAction.objects.get().id == form
+
+
+def test_without_its_record_there_is_no_effect(act, phone):
+    too_long_for_the_record = "x" * 65
+
+    with bound_contextvars(request_id=too_long_for_the_record), pytest.raises(DataError):
+        act()
+
+    assert balance_of(phone.user_id).balance == 10
+    assert not AdminAction.objects.exists()

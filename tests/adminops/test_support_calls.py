@@ -1,0 +1,356 @@
+"""The JSON calls of support: each does its effect and its record, or nothing."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+
+from accounts.models import Session, User
+from adminops.models import Action, AdminAction
+from credits.queries import differences, history
+from generation.models import Model
+from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user, the_record
+from tests.conftest import SORA
+
+POSTS = {
+    "admin-refund-credits": {"amount": 5},
+    "admin-adjust-credits": {"amount": -5},
+    "admin-ban-user": {},
+    "admin-unban-user": {},
+}
+
+
+def error(answer):
+    body = answer.json()["error"]
+    return answer.status_code, body["code"], body["details"]
+
+
+def test_refund_gives_credits_and_says_who_gave_them_and_why(support, phone):
+    answer = support.call(
+        "admin-refund-credits", user_id=str(phone.user_id), amount=7, reason=f"  {WHY} "
+    )
+
+    assert (answer.status_code, answer.json()) == (200, {"success": True, "new_balance": 17})
+    assert phone.balance() == 17
+    entry = history(user_id=phone.user_id, limit=1)[0]
+    assert (entry.kind, entry.change, entry.actor_id) == ("grant", 7, support.user.id)
+    record = the_record(phone.user_id)
+    assert (record.actor, record.action, record.reason) == (
+        support.user,
+        Action.REFUND_CREDITS,
+        WHY,
+    )
+    assert record.before == {"balance": 10, "debt": 0}
+    assert record.after == {"balance": 17, "debt": 0, "ledger_entry": str(entry.id)}
+    assert record.request_id == answer["X-Request-ID"]
+    assert differences() == []
+
+
+def test_the_customer_does_not_read_what_support_wrote(support, phone):
+    support.call(
+        "admin-refund-credits", user_id=str(phone.user_id), amount=7, reason="Shouts a lot"
+    )
+
+    entries = phone.get("get-credit-history").json()["entries"]
+
+    assert entries[0]["reason"] == "goodwill refund"
+
+
+@pytest.mark.parametrize(("amount", "balance"), [(3, 13), (-4, 6), (-10, 0)])
+def test_adjust_goes_up_and_down(support, phone, amount, balance):
+    answer = support.call(
+        "admin-adjust-credits", user_id=str(phone.user_id), amount=amount, reason=WHY
+    )
+
+    assert answer.json() == {"success": True, "new_balance": balance}
+    record = the_record(phone.user_id)
+    assert record.action == Action.ADJUST_CREDITS
+    assert (record.before["balance"], record.after["balance"]) == (10, balance)
+
+
+def test_adjust_never_goes_below_zero(support, phone):
+    answer = support.call(
+        "admin-adjust-credits", user_id=str(phone.user_id), amount=-11, reason=WHY
+    )
+
+    assert error(answer) == (402, "ERR_4001", {"required": 11, "available": 10})
+    assert phone.balance() == 10
+    assert not AdminAction.objects.exists()
+
+
+@pytest.mark.parametrize("amount", [0, -1, 100_001, 2**70, 1.5, "5", True, None])
+def test_refund_takes_whole_amounts_within_bounds(support, phone, amount):
+    answer = support.call(
+        "admin-refund-credits", user_id=str(phone.user_id), amount=amount, reason=WHY
+    )
+
+    assert error(answer)[:2] == (400, "ERR_4008")
+    assert "amount" in error(answer)[2]["fields"]
+    assert phone.balance() == 10
+
+
+@pytest.mark.parametrize("amount", [0, 100_001, -100_001])
+def test_adjust_takes_amounts_within_bounds(support, phone, amount):
+    answer = support.call(
+        "admin-adjust-credits", user_id=str(phone.user_id), amount=amount, reason=WHY
+    )
+
+    assert error(answer)[:2] == (400, "ERR_4008")
+    assert phone.balance() == 10
+
+
+@pytest.mark.parametrize("call", POSTS)
+@pytest.mark.parametrize("reason", [None, "", "  x  ", "x" * 501, 12345])
+def test_a_reason_is_required(support, phone, call, reason):
+    body = {"user_id": str(phone.user_id), "reason": reason, **POSTS[call]}
+    if reason is None:
+        del body["reason"]
+
+    answer = support.call(call, **body)
+
+    assert error(answer)[:2] == (400, "ERR_4008")
+    assert "reason" in error(answer)[2]["fields"]
+    assert phone.balance() == 10
+    assert not AdminAction.objects.exists()
+
+
+@pytest.mark.parametrize("call", POSTS)
+def test_a_user_that_is_not_there_is_not_found(support, call):
+    answer = support.call(call, user_id=str(uuid4()), reason=WHY, **POSTS[call])
+
+    assert error(answer)[:2] == (404, "ERR_4007")
+
+
+def test_ban_ends_sessions_and_spending(support, phone):
+    answer = support.call("admin-ban-user", user_id=str(phone.user_id), reason=WHY)
+
+    assert answer.json() == {"success": True}
+    refreshed = phone.post("auth/refresh", {"refresh_token": phone.session["refresh_token"]})
+    assert error(refreshed)[:2] == (403, "ERR_4018")
+    assert not Session.objects.filter(user_id=phone.user_id, revoked_at=None).exists()
+    # The access token is still read as valid here: the wallet itself refuses.
+    assert error(phone.generate())[:2] == (403, "ERR_4018")
+    record = the_record(phone.user_id)
+    assert (record.action, record.reason) == (Action.BAN_USER, WHY)
+    assert record.before["banned_at"] is None
+    assert record.after["banned_at"]
+
+
+def test_a_refund_reaches_a_banned_user(support, phone):
+    support.call("admin-ban-user", user_id=str(phone.user_id), reason=WHY)
+
+    answer = support.call("admin-refund-credits", user_id=str(phone.user_id), amount=1, reason=WHY)
+
+    assert answer.json()["new_balance"] == 11
+
+
+def test_unban_lets_the_user_in_again(support, phone):
+    support.call("admin-ban-user", user_id=str(phone.user_id), reason=WHY)
+
+    answer = support.call("admin-unban-user", user_id=str(phone.user_id), reason="A mistake")
+
+    assert answer.json() == {"success": True}
+    assert phone.sign_in().generate().status_code == 200
+    record = AdminAction.objects.get(action=Action.UNBAN_USER)
+    assert record.before["reason"] == WHY
+    assert record.after == {"banned_at": None, "reason": ""}
+
+
+def test_banning_twice_and_unbanning_nobody_are_refused(support, phone):
+    who = {"user_id": str(phone.user_id), "reason": WHY}
+
+    not_banned = support.call("admin-unban-user", **who)
+    support.call("admin-ban-user", **who)
+    twice = support.call("admin-ban-user", **who)
+
+    assert error(not_banned)[:2] == (409, "ERR_4019")
+    assert error(twice) == (409, "ERR_4019", {"problem": "This user is banned already."})
+    assert AdminAction.objects.count() == 1
+
+
+def test_staff_are_banned_by_superusers_only(root, support):
+    other = staff_user("olga")
+    who = {"user_id": str(other.id), "reason": WHY}
+
+    by_support = support.call("admin-ban-user", **who)
+    by_root = root.call("admin-ban-user", **who)
+
+    assert error(by_support)[:2] == (409, "ERR_4019")
+    assert by_root.json() == {"success": True}
+    other.refresh_from_db()
+    assert not other.is_active
+
+
+def test_a_banned_member_of_staff_is_out_at_once(root, support, phone):
+    root.call("admin-ban-user", user_id=str(support.user.id), reason=WHY)
+
+    answer = support.stats(phone.user_id)
+
+    assert error(answer)[:2] == (401, "ERR_4005")
+
+
+def test_nobody_bans_themselves(root):
+    answer = root.call("admin-ban-user", user_id=str(root.user.id), reason=WHY)
+
+    assert error(answer)[:2] == (409, "ERR_4019")
+
+
+def test_credits_are_not_given_to_a_closed_account(support, phone):
+    User.objects.filter(id=phone.user_id).update(closed_at="2026-01-01T00:00:00Z")
+
+    answer = support.call("admin-refund-credits", user_id=str(phone.user_id), amount=1, reason=WHY)
+
+    assert error(answer)[:2] == (409, "ERR_4019")
+
+
+def test_toggle_takes_a_model_off_sale_and_back(support, phone, django_capture_on_commit_callbacks):
+    def on_sale():
+        return {model["id"] for model in phone.get("get-models").json()["models"]}
+
+    assert str(SORA) in on_sale()
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = support.call(
+            "admin-toggle-model", model_id=str(SORA), is_available=False, reason=WHY
+        )
+
+    assert answer.json() == {"success": True}
+    assert str(SORA) not in on_sale()
+    assert error(phone.generate())[:2] == (404, "ERR_4002")
+    record = the_record(SORA)
+    assert (record.subject_type, record.action) == ("model", Action.TOGGLE_MODEL)
+    assert (record.before, record.after) == ({"is_available": True}, {"is_available": False})
+
+    with django_capture_on_commit_callbacks(execute=True):
+        support.call("admin-toggle-model", model_id=str(SORA), is_available=True, reason=WHY)
+    assert str(SORA) in on_sale()
+
+
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        ({"model_id": str(uuid4()), "is_available": True, "reason": WHY}, (404, "ERR_4002")),
+        ({"model_id": "sora", "is_available": True, "reason": WHY}, (400, "ERR_4008")),
+        ({"model_id": str(SORA), "is_available": "no", "reason": WHY}, (400, "ERR_4008")),
+        ({"model_id": str(SORA), "is_available": False, "reason": "x"}, (400, "ERR_4008")),
+        ({}, (400, "ERR_4008")),
+    ],
+)
+def test_toggle_refuses_what_it_cannot_do(support, body, refused):
+    answer = support.call("admin-toggle-model", **body)
+
+    assert error(answer)[:2] == refused
+    assert Model.objects.get(id=SORA).is_available
+
+
+def test_stats_tell_a_users_past(support, past):
+    past.phone.generate()
+
+    answer = support.stats(past.user.id)
+
+    assert answer.status_code == 200
+    body = answer.json()
+    assert set(body) == {"user", "stats", "recent_transactions"}
+    assert body["user"]["id"] == str(past.user.id)
+    assert body["user"]["credits_remaining"] == 6
+    assert body["user"]["is_banned"] is False
+    assert body["stats"] == {
+        "total_jobs": 2,
+        "completed_jobs": 0,
+        "failed_jobs": 1,
+        "success_rate": 0.0,
+    }
+    kinds = [entry["kind"] for entry in body["recent_transactions"]]
+    assert kinds == ["charge", "refund", "charge", "grant"]
+
+
+def test_stats_take_the_same_few_queries_however_long_the_past(
+    support, phone, django_assert_num_queries
+):
+    with django_assert_num_queries(6):  # session, staff, user, jobs, balance, history
+        support.stats(phone.user_id)
+    phone.generate()
+    phone.generate()
+
+    with django_assert_num_queries(6):
+        support.stats(phone.user_id)
+
+
+def test_stats_of_a_user_without_jobs_and_of_staff(support, phone):
+    fresh = support.stats(phone.user_id).json()
+    staff = support.stats(support.user.id).json()
+
+    assert fresh["stats"]["success_rate"] is None
+    assert staff["user"]["credits_remaining"] == 0
+    assert staff["recent_transactions"] == []
+
+
+def test_stats_need_an_id_that_exists(support):
+    assert error(support.stats("nobody"))[:2] == (400, "ERR_4008")
+    assert error(support.client.get("/v1/admin-user-stats"))[:2] == (400, "ERR_4008")
+    assert error(support.stats(uuid4()))[:2] == (404, "ERR_4007")
+
+
+# --- Who may call ---------------------------------------------------------------------------------
+
+CALLS = [*POSTS, "admin-toggle-model"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_phones_token_will_not_do(phone, call):
+    answer = phone.post(call, {"user_id": str(phone.user_id), "amount": 5, "reason": WHY})
+
+    assert error(answer)[:2] == (403, "ERR_4006")
+    assert phone.balance() == 10
+
+
+def test_a_phones_token_will_not_do_even_of_staff(phone):
+    User.objects.filter(id=phone.user_id).update(is_staff=True, username="insider")
+
+    answer = phone.get("admin-user-stats", user_id=str(phone.user_id))
+
+    assert error(answer)[:2] == (403, "ERR_4006")
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_without_a_session_nobody_is_there(db, call):
+    answer = Client().post(f"/v1/{call}", {}, content_type="application/json")
+
+    assert error(answer)[:2] == (401, "ERR_4005")
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_session_without_the_csrf_token_will_not_do(support, phone, call):
+    answer = support.client.post(
+        f"/v1/{call}",
+        {"user_id": str(phone.user_id), "amount": 5, "reason": WHY},
+        content_type="application/json",
+    )
+
+    assert error(answer)[:2] == (403, "ERR_4006")
+    assert phone.balance() == 10
+    assert not AdminAction.objects.exists()
+
+
+def test_a_session_of_somebody_else_than_staff_will_not_do(phone):
+    User.objects.create_user("customer", password=PASSWORD)
+    client = Client()
+    assert client.login(username="customer", password=PASSWORD)
+
+    answer = client.get("/v1/admin-user-stats", {"user_id": str(phone.user_id)})
+
+    assert error(answer)[:2] == (403, "ERR_4006")
+
+
+def test_the_older_path_answers_alike(support, phone):
+    answer = support.client.get("/functions/v1/admin-user-stats", {"user_id": str(phone.user_id)})
+
+    assert answer.status_code == 200
+
+
+def test_staff_sign_out_ends_it(phone):
+    staff = Staff(staff_user("tom", "accounts.change_user"))
+    staff.submit("logout")
+
+    assert error(staff.stats(phone.user_id))[:2] == (401, "ERR_4005")
