@@ -105,7 +105,8 @@ class Person:
             "email": self.email,
             "nonce": hashlib.sha256(nonce.encode()).hexdigest(),
         }
-        return self.sandbox.control("apple/identity", **asked | flaws) | {"nonce": nonce}
+        asked = {name: value for name, value in (asked | flaws).items() if value is not None}
+        return self.sandbox.control("apple/identity", **asked) | {"nonce": nonce}
 
     def signs_in(self, installation, *, tokens=None, keep=True, access_token=None, **flaws):
         answer = installation.post(
