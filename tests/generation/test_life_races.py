@@ -243,9 +243,8 @@ def test_a_worker_that_dies_while_it_stores_is_followed_by_another(guest, quick)
     job = ordered(guest)
     life = Life()
     life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
-    taken = claims.claim(
-        queue="low", stages=[Stage.STORE], now=life.now, limit=1, lease=store.LEASE
-    )
+    now = life.later(1).now
+    taken = claims.claim(queue="low", stages=[Stage.STORE], now=now, limit=1, lease=store.LEASE)
     # It had kept the file, and not yet said so.
     store._fetch_and_keep((taken[0], store.live_handles(taken)[job.id]))
 
@@ -259,7 +258,7 @@ def test_what_a_worker_finds_after_its_lease_was_given_to_another_is_nothing(gue
     job = ordered(guest)
     life = Life()
     life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
-    slow = claims.claim(queue="low", stages=[Stage.STORE], now=life.now, limit=1)
+    slow = claims.claim(queue="low", stages=[Stage.STORE], now=life.later(1).now, limit=1)
     other = claims.claim(queue="low", stages=[Stage.STORE], now=life.later(130).now, limit=1)
     assert slow[0].id == other[0].id == job.id
 

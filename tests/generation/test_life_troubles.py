@@ -13,6 +13,7 @@ from PIL import Image
 from generation import catalogue
 from generation.lifecycle import files, store
 from generation.models import (
+    Job,
     Model,
     ProviderRequest,
     RequestState,
@@ -245,6 +246,7 @@ def test_storage_in_trouble_is_waited_for_and_told_at_the_deadline(phone, quick,
     job = ordered(phone)
     life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
     settings.MEDIA_ROOT = "/proc/no-such-folder"
+    Job.objects.filter(id=job.id).update(deadline_at=life.now + timedelta(seconds=60))
 
     life.store()
     job.refresh_from_db()
