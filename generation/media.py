@@ -38,44 +38,53 @@ def serve(request: HttpRequest, token: str) -> HttpResponse | StreamingHttpRespo
     except signing.BadSignature:
         raise Forbidden from None
     try:
+        size = default_storage.size(name)
         content = cast("BinaryIO", default_storage.open(name))
     except FileNotFoundError:
         raise NotFound from None
-    size = default_storage.size(name)
     headers = {
         "Content-Type": mimetypes.guess_type(name)[0] or "application/octet-stream",
         "Accept-Ranges": "bytes",
         "Cache-Control": f"private, max-age={settings.MEDIA_URL_TTL_SECONDS}",
     }
-    wanted = _range(request.headers.get("Range", ""), size)
-    if wanted is None:
+    if request.method == "HEAD":
+        content.close()
+        return HttpResponse(headers=headers | {"Content-Length": str(size)})
+    try:
+        asked = _range(request.headers.get("Range", ""), size)
+    except _Unsatisfiable:
         content.close()
         return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
-    first, last = wanted
+    first, last = asked or (0, size - 1)
     headers["Content-Length"] = str(last - first + 1)
-    partial = "Range" in request.headers and (first, last) != (0, size - 1)
-    if partial:
+    if asked:
+        # Also where it is the whole file: iOS plays nothing from a server that answers 200.
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
     content.seek(first)
     return StreamingHttpResponse(
-        _read(content, last - first + 1), status=206 if partial else 200, headers=headers
+        _read(content, last - first + 1), status=206 if asked else 200, headers=headers
     )
 
 
+class _Unsatisfiable(Exception):
+    """The range begins behind the file's end."""
+
+
 def _range(header: str, size: int) -> tuple[int, int] | None:
-    """First and last byte; the whole file where no range, or one we do not speak, is asked."""
-    whole = (0, size - 1)
-    found = re.fullmatch(r"bytes=(\d{0,15})-(\d{0,15})", header.strip())
+    """First and last byte of a single range; None where none, or one we do not speak, is asked."""
+    found = re.fullmatch(r"bytes=([0-9]{0,15})-([0-9]{0,15})", header.strip())
     if not found or not (found[1] or found[2]):
-        return whole
-    if not found[1]:
-        wanted = int(found[2])
-        return (max(size - wanted, 0), size - 1) if wanted else None
-    first = int(found[1])
-    last = min(int(found[2]), size - 1) if found[2] else size - 1
-    if first >= size:
         return None
-    return (first, last) if first <= last else whole
+    if found[1]:
+        first = int(found[1])
+        last = min(int(found[2]), size - 1) if found[2] else size - 1
+        if found[2] and int(found[2]) < first:
+            return None
+    else:
+        first, last = max(size - int(found[2]), 0), size - 1
+    if first >= size:
+        raise _Unsatisfiable
+    return first, last
 
 
 def _read(content: BinaryIO, length: int) -> Iterator[bytes]:
