@@ -16,12 +16,15 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
+import structlog
 from django.conf import settings
 
 from generation import pricing
 from generation.errors import InvalidModel, InvalidPrompt
 from generation.models import Model, ModelKind, Theme
 from rendio.common.errors import InvalidInput
+
+logger = structlog.get_logger(__name__)
 
 PROMPT_MIN, PROMPT_MAX = 3, 2000
 
@@ -219,7 +222,18 @@ def _read() -> Catalogue:
         .prefetch_related("routes")
         .order_by("-is_featured", "name")
     )
-    models = {row.id: spec for row in rows if (spec := _spec(row)).routes}
+    models, shown = {}, []
+    for row in rows:
+        spec = _spec(row)
+        if not spec.routes:
+            continue
+        try:
+            shown.append(_shown(spec))
+        except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
+            # One row that cannot be priced must not take all the others off sale.
+            logger.exception("model_left_out", model_id=str(spec.id))
+            continue
+        models[spec.id] = spec
     themes = {
         row.id: ThemeSpec(
             id=row.id,
@@ -237,8 +251,15 @@ def _read() -> Catalogue:
     return Catalogue(
         models,
         themes,
-        _dump({"models": [_shown(model) for model in models.values()]}),
-        _dump({"themes": [vars(theme) for theme in themes.values()]}),
+        _dump({"models": shown}),
+        _dump(
+            {
+                "themes": [
+                    vars(theme) | {"thumbnail_url": theme.thumbnail_url or None}
+                    for theme in themes.values()
+                ]
+            }
+        ),
     )
 
 
