@@ -72,13 +72,14 @@ class QuoteVideo(ApiView):
     def post(self, request: Request) -> Response:
         user_id = self.caller.user_id
         quote = services.quote(user_id=user_id, body=self.body, now=timezone.now())
-        balance = credit_services.balance_of(user_id).balance
+        wallet = credit_services.balance_of(user_id)
         return Response(
             {
                 "quote_id": quote.id,
                 "credits": quote.credits,
-                "credits_remaining": balance,
-                "affordable": balance >= quote.credits,
+                "credits_remaining": wallet.balance,
+                # A wallet that owes spends nothing, whatever it holds.
+                "affordable": wallet.balance >= quote.credits and not wallet.debt,
                 "expires_at": iso(quote.expires_at),
             }
         )

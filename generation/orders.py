@@ -91,9 +91,17 @@ def _image_url(body: dict[str, Any], model: ModelSpec) -> str:
     problem = {"image_url": ["Must be an https URL."]}
     if not isinstance(value, str) or len(value) > MAX_URL or not value.isprintable():
         raise InvalidInput(fields=problem)
+    # What one reader of URLs takes for a part of the host and another for its end.
+    if " " in value or "\\" in value:
+        raise InvalidInput(fields=problem)
     try:
         parts = urlsplit(value)
-        sound = parts.scheme == "https" and parts.hostname and not parts.username and not parts.port
+        sound = (
+            parts.scheme == "https"
+            and parts.hostname
+            and "@" not in parts.netloc
+            and parts.port in (None, 443)
+        )
     except ValueError:
         sound = False
     if not sound:

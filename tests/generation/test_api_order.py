@@ -1,0 +1,399 @@
+"""quote-video and generate-video: what can be ordered, at which price, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from credits import services as credit_services
+from credits.services import Source
+from generation import catalogue
+from generation.models import Job, Model, Quote, Theme
+from tests.conftest import SORA, VEO, Phone
+
+SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"
+NEON_RAIN = "00000000-0000-4000-8000-000000000080"  # of Sora 2
+PICTURE = "https://pictures.example/cat.jpg"
+
+
+def refused(answer, status, code):
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.content
+    return answer.json()["error"]["details"]
+
+
+def job_of(answer):
+    assert answer.status_code == 200, answer.content
+    return Job.objects.get(id=answer.json()["job_id"])
+
+
+def cancel(phone, job):
+    """Have the credits back for the next order."""
+    answer = phone.post("cancel-video-job", {"job_id": str(job.id)})
+    assert answer.json()["refunded"] is True
+
+
+# --- What comes back --------------------------------------------------------------------------
+
+
+def test_an_order_is_charged_and_pending(phone):
+    answer = phone.generate(settings={"duration": 8})
+
+    job = job_of(answer)
+    assert answer.json() == {
+        "job_id": str(job.id),
+        "status": "pending",
+        "credits_used": 8,
+        "credits_remaining": 2,
+    }
+    assert phone.balance() == 2
+    assert phone.get("get-credit-history").json()["entries"][0]["job_id"] == str(job.id)
+
+
+def test_defaults_complete_what_is_not_said(phone):
+    job = job_of(phone.generate(settings={"resolution": None}))
+
+    assert job.settings == {"duration": 4, "resolution": "720p", "aspect_ratio": "16:9"}
+    assert job.credits == 4
+
+
+def test_without_model_and_theme_the_default_model_is_taken(phone):
+    assert job_of(phone.generate(model_id=None)).model_id == VEO
+
+
+def test_a_theme_brings_its_model_and_its_prompt(phone):
+    job = job_of(phone.generate(model_id=None, theme_id=NEON_RAIN, prompt=None))
+
+    assert (job.model_id, str(job.theme_id)) == (SORA, NEON_RAIN)
+    assert job.prompt == Theme.objects.get(id=NEON_RAIN).default_prompt
+
+
+def test_with_theme_and_model_the_model_said_is_taken_and_the_prompt_said_too(phone):
+    job = job_of(phone.generate(model_id=str(VEO), theme_id=NEON_RAIN, prompt="My own words"))
+
+    assert (job.model_id, job.prompt) == (VEO, "My own words")
+
+
+def test_a_themes_settings_are_defaults_that_the_request_overrides(phone):
+    Theme.objects.filter(id=NEON_RAIN).update(
+        default_settings={"duration": 8, "aspect_ratio": "9:16"}
+    )
+    catalogue.forget()
+
+    job = job_of(phone.generate(model_id=None, theme_id=NEON_RAIN, settings={"duration": 4}))
+
+    assert job.settings == {"duration": 4, "resolution": "720p", "aspect_ratio": "9:16"}
+
+
+# --- What is refused --------------------------------------------------------------------------
+
+
+def test_a_prompt_of_3_to_2000_characters_fits(phone):
+    for prompt in ("abc", "  abc  ", "a" * 2000, "🎈" * 2000):
+        job = job_of(phone.generate(prompt=prompt))
+
+        assert job.prompt == prompt.strip()
+        cancel(phone, job)
+
+
+def test_a_prompt_that_is_shorter_longer_or_no_text_is_refused(phone):
+    for prompt in ("ab", "", "   ", "  ab  ", "a" * 2001, None, 12345, ["abc"], {"a": "b"}, True):
+        refused(phone.generate(prompt=prompt), 400, "ERR_4003")
+    assert phone.balance() == 10
+
+
+@pytest.mark.parametrize("field", ["model_id", "theme_id"])
+def test_an_unknown_model_or_theme_is_404_and_what_is_no_id_400(phone, field):
+    refused(phone.generate(**{field: str(uuid4())}), 404, "ERR_4002")
+
+    for nonsense in ("sora", 7, True, ["a"], {"a": 1}, 10**70, 1.5, "0" * 5000):
+        details = refused(phone.generate(**{field: nonsense}), 400, "ERR_4008")
+        assert list(details["fields"]) == [field]
+    assert phone.balance() == 10
+
+
+def test_a_model_off_sale_is_404_and_its_theme_too(phone):
+    Model.objects.filter(id=SORA).update(is_available=False)
+    catalogue.forget()
+
+    refused(phone.generate(), 404, "ERR_4002")
+    refused(phone.generate(model_id=None, theme_id=NEON_RAIN), 404, "ERR_4002")
+    assert phone.balance() == 10
+
+
+def test_a_duration_that_is_not_allowed_is_refused_whatever_its_type(phone):
+    others = (5, 0, -4, 4.0, 8.0, "4", True, False, [4], {"a": 4}, 10**70, -(10**70), 1e300)
+    for duration in others:
+        details = refused(phone.generate(settings={"duration": duration}), 400, "ERR_4008")
+        assert details["fields"] == {"settings.duration": ["Must be one of 4, 8, 12."]}, duration
+    assert phone.balance() == 10
+
+    assert phone.generate(settings={"duration": 4}).status_code == 200
+
+
+def test_all_wrong_settings_are_named_at_once(phone):
+    details = refused(
+        phone.generate(settings={"duration": 5, "resolution": "8k", "aspect_ratio": 169}),
+        400,
+        "ERR_4008",
+    )
+
+    assert set(details["fields"]) == {
+        "settings.duration", "settings.resolution", "settings.aspect_ratio"
+    }  # fmt: skip
+
+
+def test_settings_that_are_no_object_are_refused(phone):
+    for chosen in ([], "8", 8, True):
+        details = refused(phone.generate(settings=chosen), 400, "ERR_4008")
+        assert list(details["fields"]) == ["settings"]
+
+
+NO_PICTURES = [
+    None,
+    "",
+    7,
+    True,
+    ["x"],
+    "cat.jpg",
+    "//pictures.example/cat.jpg",
+    "http://pictures.example/cat.jpg",
+    "ftp://pictures.example/cat.jpg",
+    "javascript:alert(1)",
+    "https://",
+    "https:///cat.jpg",
+    "https://[::1",
+    "https://user:pass@pictures.example/",
+    "https://:pass@pictures.example/",
+    "https://pictures.example:8080/",
+    "https://pictures.example:99999/",
+    "https://pict ures.example/",
+    "https://evil.example\\.pictures.example/",
+    "https://pictures.example/\n",
+    "https://pictures.example/" + "a" * 2000,
+]
+
+
+def test_a_model_from_pictures_needs_an_https_url(phone):
+    order = {"model_id": SORA_FROM_PICTURE}
+    for image_url in NO_PICTURES:
+        details = refused(phone.generate(**order, image_url=image_url), 400, "ERR_4008")
+        assert list(details["fields"]) == ["image_url"], image_url
+    assert phone.balance() == 10
+
+    assert job_of(phone.generate(**order, image_url=PICTURE)).image_url == PICTURE
+
+
+def test_a_picture_is_ignored_by_a_model_that_takes_none(phone):
+    assert job_of(phone.generate(image_url="http://anything")).image_url == ""
+
+
+def test_a_key_that_is_no_uuid_is_refused(phone):
+    order = {"model_id": str(SORA), "prompt": "A red balloon"}
+
+    refused(phone.post("generate-video", order), 400, "ERR_4009")
+    for key in ("", "key", "1234", "g" * 32, "0" * 5000, "é"):
+        refused(phone.post("generate-video", order, Idempotency_Key=key), 400, "ERR_4009")
+    assert phone.balance() == 10
+
+    assert phone.post("generate-video", order, Idempotency_Key=str(uuid4())).status_code == 200
+
+
+def test_too_few_credits_are_402_with_both_numbers(phone):
+    phone.generate(settings={"duration": 8})
+
+    details = refused(phone.generate(), 402, "ERR_4001")
+
+    assert details == {"required": 4, "available": 2}
+    assert phone.balance() == 2
+
+
+def test_a_suspended_account_orders_nothing(phone):
+    credit_services.suspend(user_id=phone.user_id)
+
+    refused(phone.generate(), 403, "ERR_4018")
+
+    assert phone.balance() == 10
+
+
+# --- One key, one job -------------------------------------------------------------------------
+
+
+def test_a_replay_is_the_same_answer_and_charges_nothing(phone):
+    key = str(uuid4())
+    first = phone.generate(key=key)
+
+    again = phone.generate(key=key)
+
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert "X-Idempotent-Replay" not in first.headers
+    assert again.headers["X-Idempotent-Replay"] == "true"
+    assert phone.balance() == 6
+
+
+def test_another_spelling_of_the_same_body_is_a_replay(phone):
+    key = str(uuid4())
+    phone.post(
+        "generate-video", {"prompt": "A balloon", "model_id": str(SORA)}, Idempotency_Key=key
+    )
+
+    again = phone.client.post(
+        "/v1/generate-video",
+        f'{{ "model_id":"{SORA}",\n "prompt" : "A\\u0020balloon" }}',
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {phone.session['access_token']}",
+                 "Idempotency-Key": key.upper()},
+    )  # fmt: skip
+
+    assert again.headers["X-Idempotent-Replay"] == "true"
+
+
+def test_another_body_under_the_key_is_422_even_if_it_is_wrong_itself(phone):
+    key = str(uuid4())
+    phone.generate(key=key)
+
+    for other in ({"prompt": "A blue balloon"}, {"prompt": "x"}, {"model_id": str(uuid4())}):
+        refused(phone.generate(key=key, **other), 422, "ERR_4010")
+    assert phone.balance() == 6
+
+
+def test_another_users_same_key_is_an_order_of_its_own(phone):
+    key = str(uuid4())
+    first = phone.generate(key=key)
+
+    second = Phone().sign_in().generate(key=key)
+
+    assert second.status_code == 200
+    assert second.json()["job_id"] != first.json()["job_id"]
+
+
+def test_a_replay_of_what_emptied_the_wallet_succeeds(phone):
+    key = str(uuid4())
+    order = {"model_id": str(VEO), "key": key}
+    first = phone.generate(**order)
+    assert phone.balance() == 0
+
+    assert phone.generate(**order).content == first.content
+    refused(phone.generate(model_id=str(VEO)), 402, "ERR_4001")
+
+
+def test_a_replay_outlives_the_model_and_the_account_being_open(phone):
+    key = str(uuid4())
+    first = phone.generate(key=key)
+    Model.objects.filter(id=SORA).update(is_available=False)
+    catalogue.forget()
+    credit_services.suspend(user_id=phone.user_id)
+
+    assert phone.generate(key=key).content == first.content
+
+
+def test_a_402_is_forgotten_so_that_its_key_works_once_credits_have_come(phone):
+    key = str(uuid4())
+    order = {"settings": {"duration": 12}, "key": key}
+    refused(phone.generate(**order), 402, "ERR_4001")
+
+    credit_services.grant(
+        user_id=phone.user_id, amount=2, source=Source.SUPPORT, reason="test", now=timezone.now()
+    )
+
+    assert phone.generate(**order).json()["credits_used"] == 12
+    assert phone.balance() == 0
+
+
+def test_a_refused_order_is_forgotten_and_its_key_takes_another_body(phone):
+    key = str(uuid4())
+    refused(phone.generate(key=key, prompt="x"), 400, "ERR_4003")
+
+    assert phone.generate(key=key).status_code == 200
+
+
+# --- Quotes -----------------------------------------------------------------------------------
+
+
+def quote(phone, **body):
+    answer = phone.post("quote-video", {"model_id": str(SORA), "prompt": "A red balloon"} | body)
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+def double_the_price():
+    Model.objects.filter(id=SORA).update(base_price_usd="0.80")
+    catalogue.forget()
+
+
+def test_a_quote_says_the_price_and_whether_it_can_be_paid(phone):
+    found = quote(phone, settings={"duration": 8})
+
+    assert (found["credits"], found["credits_remaining"], found["affordable"]) == (8, 10, True)
+    assert quote(phone, settings={"duration": 12})["affordable"] is False
+    assert found["expires_at"].endswith("Z")
+    assert phone.balance() == 10
+
+
+def test_a_wallet_that_owes_can_afford_nothing(phone):
+    bought = {"source": Source.PURCHASE, "reason": "", "now": timezone.now()}
+    credit_services.grant(user_id=phone.user_id, amount=20, transaction_id="owed-1", **bought)
+    for _ in range(2):
+        phone.generate(settings={"duration": 12})
+    credit_services.take_back(transaction_id="owed-1", reason="", now=timezone.now())
+    credit_services.adjust(
+        user_id=phone.user_id, change=6, reason="", acting_user_id=uuid4(), now=timezone.now()
+    )
+
+    found = quote(phone)
+
+    assert credit_services.balance_of(phone.user_id).debt
+    assert found["affordable"] is False
+    assert phone.generate().status_code == 402
+
+
+def test_a_quote_is_honoured_after_the_price_has_changed(phone):
+    quoted = quote(phone)
+    double_the_price()
+
+    assert quote(phone)["credits"] == 8
+    assert phone.generate(quote_id=quoted["quote_id"]).json()["credits_used"] == 4
+    assert phone.generate(quote_id=None).status_code == 402
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"settings": {"duration": 8}}, {"settings": {"aspect_ratio": "9:16"}}, {"model_id": str(VEO)}],
+)
+def test_a_quote_is_for_what_was_quoted(phone, other):
+    quoted = quote(phone)
+
+    details = refused(phone.generate(quote_id=quoted["quote_id"], **other), 400, "ERR_4008")
+
+    assert list(details["fields"]) == ["quote_id"]
+    assert phone.generate(quote_id=quoted["quote_id"]).status_code == 200
+
+
+def test_an_expired_quote_is_refused_and_one_before_its_time_is_not(phone):
+    quoted = quote(phone)["quote_id"]
+    Quote.objects.filter(id=quoted).update(expires_at=timezone.now())
+
+    details = refused(phone.generate(quote_id=quoted), 400, "ERR_4008")
+
+    assert list(details["fields"]) == ["quote_id"]
+    Quote.objects.filter(id=quoted).update(expires_at=timezone.now() + timedelta(minutes=1))
+    assert phone.generate(quote_id=quoted).status_code == 200
+
+
+def test_a_strangers_quote_is_not_there_and_what_is_no_id_is_refused(phone):
+    theirs = quote(Phone().sign_in())["quote_id"]
+
+    refused(phone.generate(quote_id=theirs), 404, "ERR_4007")
+    refused(phone.generate(quote_id=str(uuid4())), 404, "ERR_4007")
+    refused(phone.generate(quote_id="cheap"), 400, "ERR_4008")
+    assert phone.balance() == 10
+
+
+def test_a_quote_refuses_what_an_order_refuses(phone):
+    refused(phone.post("quote-video", {"prompt": "x"}), 400, "ERR_4003")
+    refused(phone.post("quote-video", {"model_id": str(uuid4()), "prompt": "abc"}), 404, "ERR_4002")
+    refused(
+        phone.post("quote-video", {"prompt": "abc", "settings": {"duration": 5}}), 400, "ERR_4008"
+    )
