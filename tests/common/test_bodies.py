@@ -56,22 +56,22 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("kind", MALFORMED)
-def test_a_malformed_body_is_400_and_costs_nothing(phone, send, kind):
-    answer = send(MALFORMED[kind])
+def test_a_malformed_body_is_400_and_costs_nothing(phone, send):
+    for kind, body in MALFORMED.items():
+        answer = send(body)
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "ERR_4008"
-    assert "body" in answer.json()["error"]["details"]["fields"]
+        assert answer.status_code == 400, kind
+        assert answer.json()["error"]["code"] == "ERR_4008", kind
+        assert "body" in answer.json()["error"]["details"]["fields"], kind
     assert phone.balance() == 10
 
 
-@pytest.mark.parametrize("depth", [10, 100, 300, 500, 700, 900, 1000, 2000, 5000, 20_000])
-def test_nesting_of_any_depth_is_answered(phone, send, depth):
-    answer = send('{"prompt": "A red balloon", "extra": ' + "[" * depth + "]" * depth + "}")
+def test_nesting_of_any_depth_is_answered(phone, send):
+    for depth in (100, 300, 500, 700, 900, 1000, 2000, 5000, 20_000):
+        body = '{"prompt": "ab", "extra": ' + "[" * depth + "]" * depth + "}"
 
-    assert answer.status_code in {200, 400}
-    assert phone.balance() in {10, 0}
+        assert send(body).status_code == 400, depth
+    assert phone.balance() == 10
 
 
 @pytest.mark.parametrize(
