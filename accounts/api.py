@@ -147,6 +147,12 @@ class UpdateProfile(ApiView):
         return Response(profile_json(queries.profile_of(self.caller.user_id)))
 
 
+class DeleteAccount(ApiView):
+    def post(self, request: Request) -> Response:
+        services.delete_account(user_id=self.caller.user_id, now=timezone.now())
+        return Response({"success": True})
+
+
 class ExportUserData(ApiView):
     limits = ("export_per_user", "default_per_user")
 

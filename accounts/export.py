@@ -16,7 +16,7 @@ from uuid import UUID
 from rest_framework.utils.encoders import JSONEncoder
 
 from accounts import queries
-from accounts.models import Consent, Device, Session, WelcomeClaim
+from accounts.models import AppleIdentity, Consent, Device, Session, WelcomeClaim
 from credits import queries as credit_queries
 from rendio.common.times import iso
 
@@ -83,6 +83,17 @@ def _devices(user_id: UUID) -> Iterable[Row]:
         }
 
 
+def _apple_identities(user_id: UUID) -> Iterable[Row]:
+    for apple in AppleIdentity.objects.filter(user_id=user_id):
+        yield {
+            "apple_user_id": apple.sub,
+            "email": apple.email,
+            "is_private_email": apple.is_private_email,
+            "created_at": iso(apple.created_at),
+            "last_sign_in_at": iso(apple.last_sign_in_at),
+        }
+
+
 def _welcomes(user_id: UUID) -> Iterable[Row]:
     for claim in WelcomeClaim.objects.filter(user_id=user_id).order_by("started_at"):
         yield {
@@ -118,6 +129,7 @@ def _consents(user_id: UUID) -> Iterable[Row]:
 
 _sections: dict[str, Section] = {
     "profile": _profile,
+    "sign_in_with_apple": _apple_identities,
     "devices": _devices,
     "welcomes": _welcomes,
     "sessions": _sessions,

@@ -42,6 +42,7 @@ class RevokedReason(models.TextChoices):
     BAN = "ban"
     OWNER = "owner"  # ended by its owner from the list, or with another session of that phone
     MERGE = "merge"  # of a guest who became part of an account
+    DELETION = "deletion"  # its owner has left
     APPLE = "apple"  # consent was withdrawn at Apple, or the Apple account is gone
 
 
@@ -325,6 +326,21 @@ class AppleIdentity(models.Model):
 
     def __str__(self) -> str:
         return self.sub
+
+
+class AppleRevocation(models.Model):
+    """The refresh token of an account that was deleted, until Apple has revoked it. Whose it was is
+    not known any more."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    token_encrypted = models.TextField()
+    client_id = models.CharField(max_length=255)
+    created_at = models.DateTimeField()
+    due_at = models.DateTimeField(db_index=True)
+    tries = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"since {self.created_at:%Y-%m-%d}, {self.tries} tries"
 
 
 class SpentToken(models.Model):

@@ -5,3 +5,7 @@ from django.dispatch import Signal
 # A guest has become part of an account: each app moves its own rows. Sent with `from_user_id`,
 # `into_user_id` and `now`, while both wallets and both users are locked. Raising stops the merge.
 users_merged = Signal()
+
+# A person has left: each app forgets what it knows of them. Sent with `user_id` and `now`, while
+# the wallet, closed by now, and the user are locked. Raising stops the deletion.
+account_deleted = Signal()

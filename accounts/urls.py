@@ -14,6 +14,7 @@ urlpatterns = [
     path("get-user-profile", api.GetProfile.as_view()),
     path("update-user-profile", api.UpdateProfile.as_view()),
     path("consents", api.GetConsents.as_view()),
+    path("delete-account", api.DeleteAccount.as_view()),
     path("export-user-data", api.ExportUserData.as_view()),
     path("record-consent", api.RecordConsent.as_view()),
 ]

@@ -112,6 +112,11 @@ def move(*, from_user_id: UUID, into_user_id: UUID) -> None:
     )
 
 
+def forget(*, user_id: UUID) -> None:
+    """Delete all kept answers of a user. Joins the caller's transaction, which holds the wallet."""
+    IdempotencyRecord.objects.filter(user_id=user_id).delete()
+
+
 def sweep(*, now: datetime, limit: int = 1000) -> int:
     """Delete expired records, at most `limit`; returns how many."""
     expired = (

@@ -28,6 +28,7 @@ __all__ = [
     "adjust",
     "balance_of",
     "charge",
+    "close",
     "grant",
     "lapse_expired",
     "lock_wallet",
@@ -386,6 +387,12 @@ def suspend(*, user_id: UUID) -> None:
 def resume(*, user_id: UUID) -> None:
     """A suspended wallet spends again."""
     _set_state(user_id, expected=WalletState.SUSPENDED, state=WalletState.OPEN)
+
+
+def close(*, user_id: UUID) -> None:
+    """The owner has left: nothing is spent any more; refunds still arrive, and are nobody's."""
+    Wallet.objects.select_for_update().filter(user_id=user_id).first()
+    Wallet.objects.filter(user_id=user_id).update(state=WalletState.CLOSED)
 
 
 def _set_state(user_id: UUID, *, expected: WalletState, state: WalletState) -> None:

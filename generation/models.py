@@ -271,6 +271,18 @@ class Job(models.Model):
         return self.status in JobStatus.terminal()
 
 
+class Erasure(models.Model):
+    """A job of a deleted account, until surely nothing of it is left in storage."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="erasure")
+    due_at = models.DateTimeField(db_index=True)
+    ended_at = models.DateTimeField(null=True, help_text="When the job was first seen ended.")
+
+    def __str__(self) -> str:
+        return str(self.job_id)
+
+
 class RequestState(models.TextChoices):
     SENDING = "sending"  # leaving or just left; a crash leaves it so, and it may have arrived
     ACCEPTED = "accepted"  # the provider has it under provider_request_id

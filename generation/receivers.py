@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from accounts.signals import users_merged
-from generation.models import Job, Quote
+from django.db.models import F
+from django.db.models.functions import Coalesce
+
+from accounts.signals import account_deleted, users_merged
+from generation.models import Erasure, Job, ProviderRequest, Quote, Stage
+from rendio.common import nudge
 
 
 def connect() -> None:
     users_merged.connect(move_to_account, dispatch_uid="generation")
+    account_deleted.connect(forget_person, dispatch_uid="generation")
 
 
 def move_to_account(*, from_user_id: UUID, into_user_id: UUID, **_: Any) -> None:
@@ -20,3 +26,29 @@ def move_to_account(*, from_user_id: UUID, into_user_id: UUID, **_: Any) -> None
     """
     Job.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
     Quote.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
+
+
+def forget_person(*, user_id: UUID, now: datetime, **_: Any) -> None:
+    """What was asked goes at once, the files as soon as we have committed (lifecycle.erase).
+
+    A job that runs is taken back, if its provider agrees, and ends by itself either way: its
+    credits go to the closed wallet, its video is not kept. The jobs stay for the ledger, without a
+    word of the person.
+    """
+    jobs = Job.objects.filter(user_id=user_id)
+    jobs.exclude(stage=Stage.DONE).update(cancel_requested_at=now)
+    jobs.update(
+        deleted_at=Coalesce(F("deleted_at"), now),
+        prompt="",
+        image_url="",
+        media_name="",
+        thumbnail_name="",
+    )
+    Erasure.objects.bulk_create(
+        [Erasure(job_id=job_id, due_at=now) for job_id in jobs.values_list("id", flat=True)],
+        batch_size=1000,
+    )
+    ProviderRequest.objects.filter(job__user_id=user_id).update(error_detail="")
+    Quote.objects.filter(user_id=user_id).delete()
+    nudge.after_commit("generation.erase_due", queue="high")
+    nudge.after_commit("generation.cancel_due", queue="high")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from celery import shared_task
 from django.utils import timezone
 
-from generation.lifecycle import cancel, deliveries, poll, store, submit
+from generation.lifecycle import cancel, deliveries, erase, poll, store, submit
 from generation.lifecycle import sweep as sweeping
 
 # A full batch means that more may wait: look on at once, but let other tasks have their turn, and
@@ -51,6 +51,11 @@ def apply_deliveries() -> None:
 @shared_task(name="generation.cancel_due")
 def cancel_due() -> None:
     cancel.cancel_due(now=timezone.now())
+
+
+@shared_task(name="generation.erase_due")
+def erase_due() -> None:
+    _until_done(lambda: erase.erase_due(now=timezone.now()), batch=erase.BATCH)
 
 
 @shared_task(name="generation.sweep")

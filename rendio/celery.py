@@ -41,6 +41,8 @@ app.conf.beat_schedule = {
     "poll videos": _every(1, "generation.poll_due", "low", {"queue": "low"}),
     "store images": _every(1, "generation.store_due", "medium", {"queue": "medium"}),
     "store videos": _every(1, "generation.store_due", "low", {"queue": "low"}),
+    "erase": _every(60, "generation.erase_due", "high"),
+    "revoke at Apple": _every(60, "accounts.revoke_at_apple", "high"),
     "sweep generation": _every(60, "generation.sweep", "high"),
     "sweep credits": _every(60, "credits.sweep", "high"),
     "sweep accounts": _every(60, "accounts.sweep", "high"),

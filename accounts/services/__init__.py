@@ -15,6 +15,7 @@ from accounts.errors import (
 )
 from accounts.services.apple import SignedIn, sign_in_with_apple
 from accounts.services.consents import record_consent
+from accounts.services.deletion import delete_account, revoke_due_at_apple
 from accounts.services.devices import CheckedDevice, check_device
 from accounts.services.notices import apple_account_deleted, receive_apple_notice, unlink
 from accounts.services.sessions import (
@@ -44,11 +45,13 @@ __all__ = [
     "apple_account_deleted",
     "ban_user",
     "check_device",
+    "delete_account",
     "ensure_staff",
     "log_out",
     "receive_apple_notice",
     "record_consent",
     "refresh_session",
+    "revoke_due_at_apple",
     "revoke_session",
     "revoke_sessions_of",
     "sign_in_with_apple",

@@ -24,11 +24,12 @@ from accounts import appleid
 from accounts.appleid import Identity
 from accounts.errors import (
     AccountSuspended,
+    IdentityServiceUnavailable,
     InvalidIdentity,
     InvalidState,
     Unauthorized,
 )
-from accounts.models import AppleIdentity, Device, RevokedReason, Session, SpentToken, User
+from accounts.models import AppleIdentity, Consent, Device, RevokedReason, Session, SpentToken, User
 from accounts.services.sessions import (
     IssuedSession,
     find_session,
@@ -159,7 +160,10 @@ def _locked_identity(identity: Identity, *, caller_id: UUID, now: datetime) -> A
         )
     except IntegrityError:
         raise InvalidState from None  # the caller has another one
-    return AppleIdentity.objects.select_for_update().get(sub=identity.sub)
+    try:
+        return AppleIdentity.objects.select_for_update().get(sub=identity.sub)
+    except AppleIdentity.DoesNotExist:
+        raise IdentityServiceUnavailable from None  # its account was just deleted: try again
 
 
 def _record(
@@ -193,6 +197,7 @@ def _merge(guest: User, account: User, *, now: datetime) -> None:
     credit_services.merge(from_user_id=guest.id, into_user_id=account.id, now=now)
     idempotency.move(from_user_id=guest.id, into_user_id=account.id)
     Device.objects.filter(user=guest).update(user=account)
+    Consent.objects.filter(user=guest).update(user=account)
     account.welcomed_at = account.welcomed_at or guest.welcomed_at
     users_merged.send(sender=User, from_user_id=guest.id, into_user_id=account.id, now=now)
     guest.closed_at = now

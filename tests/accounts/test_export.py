@@ -40,6 +40,7 @@ def test_an_export_has_every_kind_of_data(customer):
     assert list(exported(customer)) == [
         "exported_at",
         "profile",
+        "sign_in_with_apple",
         "devices",
         "welcomes",
         "sessions",

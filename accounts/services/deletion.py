@@ -1,0 +1,148 @@
+"""Leaving for good: the person goes, the money record stays.
+
+In one transaction the wallet closes, all sessions end, and whatever says who the user was is taken
+out of the row that the ledger points to. The apps above do their part in it (account_deleted). What
+lies outside the database follows, each as a due row that is tried until it is done: files, and the
+refresh token at Apple. So nothing outside can keep anybody from leaving.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from cryptography.fernet import InvalidToken
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+
+from accounts import appleid
+from accounts.errors import AccountSuspended, Forbidden, IdentityServiceUnavailable, Unauthorized
+from accounts.models import (
+    AppleIdentity,
+    AppleRevocation,
+    Consent,
+    Device,
+    Language,
+    RevokedReason,
+    ThemePreference,
+    Tier,
+    User,
+    WelcomeClaim,
+)
+from accounts.services.sessions import revoke_sessions_of
+from accounts.signals import account_deleted
+from credits import idempotency
+from credits import services as credit_services
+from rendio.common import nudge
+
+logger = structlog.get_logger(__name__)
+
+REVOCATIONS_BATCH = 20
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
+# Apple has said no for so long that it will go on to.
+TRIED_FOR = timedelta(days=30)
+
+
+@transaction.atomic(durable=True)
+def delete_account(*, user_id: UUID, now: datetime) -> None:
+    """Forget the person, at once and for good.
+
+    Raises Unauthorized where the account is gone already, AccountSuspended for one that is banned
+    (else a ban would end here), Forbidden for staff, whose acts are on record under their name.
+    """
+    apple = AppleIdentity.objects.select_for_update().filter(user_id=user_id).first()
+    _give_up_claims(user_id, now=now)
+    credit_services.close(user_id=user_id)
+    user = User.objects.select_for_update(no_key=True).filter(id=user_id, closed_at=None).first()
+    if user is None:
+        raise Unauthorized
+    if user.suspended_at:
+        raise AccountSuspended
+    if user.is_staff:
+        raise Forbidden
+    # Anew: a first sign-in with Apple may be what we waited for. (A further one that has locked it
+    # waits for us: PostgreSQL breaks that up, and one of the two tries again.)
+    apple = apple or AppleIdentity.objects.select_for_update().filter(user_id=user_id).first()
+    revoke_sessions_of(user_id=user_id, reason=RevokedReason.DELETION, now=now)
+    # The same phone is a new guest next time, and gets no welcome: Apple's bit and the claim stay.
+    Device.objects.filter(user_id=user_id).delete()
+    Consent.objects.filter(user_id=user_id).delete()
+    idempotency.forget(user_id=user_id)
+    if apple:
+        _forget_at_apple(apple, now=now)
+    _strip(user, now=now)
+    account_deleted.send(sender=User, user_id=user_id, now=now)
+    logger.info("account_deleted", user_id=str(user_id))
+
+
+def _give_up_claims(user_id: UUID, *, now: datetime) -> None:
+    """Unlink the claims, and decide those that their device's user had decided: the device goes.
+
+    Locked before the user, as a device check does.
+    """
+    devices = Device.objects.filter(user_id=user_id).values("device_id")
+    claims = WelcomeClaim.objects.filter(Q(user_id=user_id) | Q(device_id__in=devices))
+    locked = list(
+        claims.order_by("token_hash").select_for_update().values_list("token_hash", flat=True)
+    )
+    WelcomeClaim.objects.filter(token_hash__in=locked).update(
+        user=None, granted_at=Coalesce(F("granted_at"), now)
+    )
+
+
+def _strip(user: User, *, now: datetime) -> None:
+    user.username = user.email = user.tos_version = user.last_login = None
+    user.tier = Tier.FREE
+    user.language = Language.ENGLISH
+    user.theme_preference = ThemePreference.SYSTEM
+    user.set_unusable_password()
+    user.closed_at = now
+    user.save(
+        update_fields=[
+            "username", "email", "tos_version", "last_login", "tier", "language",
+            "theme_preference", "password", "closed_at", "updated_at",
+        ]
+    )  # fmt: skip
+
+
+def _forget_at_apple(apple: AppleIdentity, *, now: datetime) -> None:
+    if apple.refresh_token_encrypted:
+        AppleRevocation.objects.create(
+            token_encrypted=apple.refresh_token_encrypted,
+            client_id=apple.client_id,
+            created_at=now,
+            due_at=now,
+        )
+        nudge.after_commit("accounts.revoke_at_apple", queue="high")
+    apple.delete()
+
+
+def revoke_due_at_apple(*, now: datetime) -> int:
+    """Have Apple revoke the tokens of accounts that were deleted; returns how many were tried.
+
+    At least once, which does no harm. A row is due again later before Apple is called, and goes
+    once Apple has done it.
+    """
+    with transaction.atomic(durable=True):
+        due = list(
+            AppleRevocation.objects.filter(due_at__lte=now)
+            .order_by("due_at")
+            .select_for_update(skip_locked=True)[:REVOCATIONS_BATCH]
+        )
+        for row in due:
+            row.due_at = now + min(FIRST_PAUSE * 2 ** min(row.tries, 10), LONGEST_PAUSE)
+            row.tries += 1
+            row.save(update_fields=["due_at", "tries"])
+    for row in due:
+        try:
+            appleid.revoke(appleid.decrypt(row.token_encrypted), client_id=row.client_id)
+        except IdentityServiceUnavailable:
+            if row.created_at > now - TRIED_FOR:
+                continue
+            logger.exception("apple_revocation_given_up", tries=row.tries)
+        except InvalidToken:
+            logger.exception("apple_revocation_unreadable")  # its key is gone
+        row.delete()
+    return len(due)

@@ -1,0 +1,69 @@
+"""Removing what a deleted account leaves in storage, and what was said about its jobs.
+
+At least once. The row is written in the transaction that deletes the account, so a crash after it
+leaves no file behind, only later. A job that still runs ends by itself and keeps nothing
+(settle.complete); what its worker writes nevertheless is found here: a job is looked after until it
+has ended, and once more when no worker can have a download of it in hand any longer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.core.files.storage import default_storage
+from django.db import transaction
+
+from generation.lifecycle import store
+from generation.lifecycle.claims import LEASE, each
+from generation.models import Erasure, Job, ProviderRequest, Stage, WebhookDelivery
+
+BATCH = 50
+# While a job still runs.
+AGAIN = timedelta(seconds=60)
+LAST_LOOK = store.LEASE * 2
+
+
+def erase_due(*, now: datetime) -> int:
+    """Erase what is due, up to BATCH jobs; returns how many."""
+    with transaction.atomic(durable=True):
+        rows = list(
+            Erasure.objects.filter(due_at__lte=now)
+            .order_by("due_at")
+            .select_for_update(skip_locked=True)[:BATCH]
+        )
+        Erasure.objects.filter(id__in=[row.id for row in rows]).update(due_at=now + LEASE)
+    each(rows, lambda row: _erase(row, now=now))
+    return len(rows)
+
+
+def _erase(row: Erasure, *, now: datetime) -> None:
+    # The stage before the files: what is stored after this look is found by the next.
+    stage = Job.objects.values_list("stage", flat=True).get(id=row.job_id)
+    _remove_folder(f"jobs/{row.job_id}")
+    if stage != Stage.DONE:
+        Erasure.objects.filter(id=row.id).update(due_at=now + AGAIN)
+    elif row.ended_at is None:
+        _forget_requests(row.job_id)
+        Erasure.objects.filter(id=row.id).update(ended_at=now, due_at=now + LAST_LOOK)
+    else:
+        row.delete()
+
+
+def _remove_folder(folder: str) -> None:
+    try:
+        _, names = default_storage.listdir(folder)
+    except FileNotFoundError:
+        return
+    for name in names:
+        default_storage.delete(f"{folder}/{name}")
+    default_storage.delete(folder)  # the local folder itself; a bucket has none
+
+
+def _forget_requests(job_id: UUID) -> None:
+    """What providers told us in free text, and where they keep the result."""
+    requests = ProviderRequest.objects.filter(job_id=job_id)
+    tokens = list(requests.values_list("webhook_token", flat=True))
+    if tokens:
+        WebhookDelivery.objects.filter(webhook_token__in=tokens).delete()
+    requests.update(error_detail="", status_url="", response_url="", cancel_url="")
