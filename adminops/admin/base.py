@@ -12,9 +12,11 @@ from django.http import Http404, HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.enums import ActionVariant
+
+from accounts.models import User
 
 # unfold's classes are Django's with another look, and come without types.
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ __all__ = [
     "link_to",
     "links",
     "page_action",
+    "person",
 ]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -122,8 +125,8 @@ def link(url: str, text: Any) -> SafeString:
 
 
 def links(pairs: list[tuple[str, Any]]) -> SafeString:
-    """Several links, (url, text), one a line."""
-    return format_html_join(mark_safe("<br>"), "{}", ((link(url, text),) for url, text in pairs))
+    """Several links, (url, text), in a line."""
+    return format_html_join(" · ", "{}", ((link(url, text),) for url, text in pairs))
 
 
 def link_to(row: Model | None, text: Any = None) -> SafeString | None:
@@ -132,6 +135,13 @@ def link_to(row: Model | None, text: Any = None) -> SafeString | None:
         return None
     name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
     return link(reverse(name, args=[row.pk]), text if text is not None else row)
+
+
+def person(user: User | None) -> SafeString | None:
+    """A link to a user, short enough for a column of a list."""
+    if user is None:
+        return None
+    return link_to(user, user.username or user.email or f"{str(user.id)[:8]}…")
 
 
 def badge(text: Any, colour: str = "") -> SafeString:

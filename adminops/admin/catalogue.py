@@ -34,7 +34,10 @@ from generation.models import Model, Route, Theme
 from generation.providers import provider_choices
 
 FIELDS: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
-    models.JSONField: {"form_class": ObjectField, "widget": UnfoldAdminTextareaWidget({"rows": 6})},
+    models.JSONField: {
+        "form_class": ObjectField,
+        "widget": UnfoldAdminTextareaWidget({"rows": 6}),
+    },
     models.URLField: {"assume_scheme": "https"},
 }
 

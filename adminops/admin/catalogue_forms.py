@@ -26,12 +26,13 @@ FACTOR_MIN, FACTOR_MAX = Decimal("0.001"), Decimal(1000)
 
 
 class ObjectField(forms.JSONField):
-    """A JSON object, shown readably; nothing is {}."""
+    """A JSON object, shown with a line for each name; nothing is {}."""
 
     def prepare_value(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return json.dumps(value, indent=2, ensure_ascii=False)
-        return super().prepare_value(value)
+        if not isinstance(value, dict) or not value:
+            return super().prepare_value(value)
+        lines = [f"  {_dump(name)}: {_dump(inner)}" for name, inner in value.items()]
+        return "{\n" + ",\n".join(lines) + "\n}"
 
     def to_python(self, value: Any) -> Any:
         parsed = super().to_python(value)
@@ -247,6 +248,10 @@ def _storable(value: Any) -> bool:
     if isinstance(value, str):
         return "\x00" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
     return True
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _report(form: forms.BaseForm, name: str, check: Any, *values: Any) -> None:

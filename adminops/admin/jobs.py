@@ -12,12 +12,12 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from adminops.admin.base import ReadOnlyAdmin, TabularInline, badge, link, link_to, links
+from adminops.admin.base import ReadOnlyAdmin, TabularInline, badge, link, link_to, links, person
 from adminops.admin.money import of_job
 from generation import media
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, WebhookDelivery
 from generation.providers import provider_choices
-from rendio.common.errors import Code, describe
+from rendio.common.errors import Code
 
 STATUS_COLOURS = {
     JobStatus.PENDING: "info",
@@ -74,7 +74,6 @@ class JobAdmin(ReadOnlyAdmin):
         "stage",
         "owner",
         "model_name",
-        "queue",
         "credits",
         "error",
         "created_at",
@@ -129,7 +128,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, job: Job) -> SafeString | None:
-        return link_to(job.user)
+        return person(job.user)
 
     @admin.display(description="Model", ordering="model__name")
     def model_name(self, job: Job) -> SafeString | None:
@@ -137,9 +136,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Error")
     def error(self, job: Job) -> str | None:
-        if not job.error_code:
-            return None
-        return f"{job.error_code} {describe(Code.by_code(job.error_code))['type']}"
+        return Code.by_code(job.error_code).name if job.error_code else None
 
     @admin.display(description="Result")
     def result(self, job: Job) -> SafeString | None:

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to, links
+from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to, links, person
 
 if TYPE_CHECKING:
     from credits.models import LedgerEntry, Lot, Wallet
@@ -60,7 +60,7 @@ class WalletAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, wallet: Wallet) -> SafeString | None:
-        return link_to(wallet.user)
+        return person(wallet.user)
 
     @admin.display(description="Merged into")
     def successor(self, wallet: Wallet) -> SafeString | None:
@@ -111,7 +111,7 @@ class LotAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, lot: Lot) -> SafeString | None:
-        return link_to(lot.wallet.user)
+        return person(lot.wallet.user)
 
     @admin.display(description="Wallet")
     def purse(self, lot: Lot) -> SafeString | None:
@@ -163,7 +163,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, entry: LedgerEntry) -> SafeString | None:
-        return link_to(entry.wallet.user)
+        return person(entry.wallet.user)
 
     @admin.display(description="Wallet")
     def purse(self, entry: LedgerEntry) -> SafeString | None:

@@ -27,6 +27,7 @@ from adminops.admin.base import (
     link_to,
     links,
     page_action,
+    person,
 )
 
 if TYPE_CHECKING:
@@ -205,11 +206,13 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
     # --- Acts -----------------------------------------------------------------------------------
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """Only the buttons that can do something to this user."""
+        """Only the buttons that can do something to this user; the services judge again."""
         user = self.get_object(request, object_id)
         if user is None:
             return []
-        shown = {"unban" if user.suspended_at else "ban"}
+        shown = set()
+        if user.id != request.user.id and (request.user.is_superuser or not user.is_staff):
+            shown = {"unban" if user.suspended_at else "ban"}
         if _wallet(user) and not user.closed_at:
             shown |= {"refund", "adjust"}
         buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
@@ -321,7 +324,7 @@ class DeviceAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, device: Device) -> SafeString | None:
-        return link_to(device.user)
+        return person(device.user)
 
 
 @admin.register(Session)
@@ -350,7 +353,7 @@ class SessionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, session: Session) -> SafeString | None:
-        return link_to(session.user)
+        return person(session.user)
 
     @admin.display(description="Device")
     def installation(self, session: Session) -> SafeString | None:

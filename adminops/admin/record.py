@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to
+from adminops.admin.base import ReadOnlyAdmin, badge, link, person
 from adminops.models import Action, AdminAction, Subject
 
 ACTION_COLOURS = {
@@ -54,4 +54,4 @@ class AdminActionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="By")
     def who(self, act: AdminAction) -> SafeString | None:
-        return link_to(act.actor)
+        return person(act.actor)

@@ -89,7 +89,12 @@ def test_only_the_buttons_that_do_something_are_shown(support, phone):
 
     assert before == {"Refund credits", "Adjust credits", "Ban"}
     assert after == {"Refund credits", "Adjust credits", "Lift the ban"}
-    assert buttons(support.see("accounts_user_change", support.user.id)) == {"Ban"}
+
+
+def test_only_who_may_ban_staff_is_offered_it(root, support):
+    assert buttons(root.see("accounts_user_change", support.user.id)) == {"Ban"}
+    assert buttons(root.see("accounts_user_change", root.user.id)) == set()
+    assert buttons(support.see("accounts_user_change", root.user.id)) == set()
 
 
 def test_banning_twice_is_refused_in_words(support, phone):
