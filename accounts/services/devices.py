@@ -203,19 +203,30 @@ def _admit(device: Device, *, now: datetime) -> tuple[User, bool]:
     since the hardware has had its own. Returns whether that was so.
     """
     user = _locked_user(device)
-    if is_new := user is None:
-        device = Device.objects.select_for_update().get(device_id=device.device_id)
+    is_new = user is None and _give_to_a_guest(device, now=now)
+    if user is None:
+        device.refresh_from_db(fields=["user"])
         user = _locked_user(device)
-        if is_new := user is None:
-            user = device.user = _create_guest(now=now)
-    assert user is not None  # noqa: S101
+    if user is None:
+        raise Unauthorized  # left again at this moment
     if user.suspended_at:
         raise AccountSuspended
     if user.closed_at:
         raise Unauthorized
     device.last_seen_at = now
-    device.save(update_fields=["last_seen_at", "user"])
+    device.save(update_fields=["last_seen_at"])
     return user, is_new
+
+
+def _give_to_a_guest(device: Device, *, now: datetime) -> bool:
+    """By compare-and-set, since the user is locked before the device; False: another was quicker,
+    and no guest is made."""
+    with transaction.atomic():
+        left = Device.objects.filter(device_id=device.device_id, user=None)
+        given = left.update(user=_create_guest(now=now)) == 1
+        if not given:
+            transaction.set_rollback(True)
+    return given
 
 
 def _locked_user(device: Device) -> User | None:
