@@ -49,6 +49,7 @@ class Child:
         self.stop_seconds = stop_seconds
         self.pid_file = pid_folder / f"{name}.pid"
         self._process: subprocess.Popen[bytes] | None = None
+        self._asked = False
 
     @property
     def pid(self) -> int | None:
@@ -68,6 +69,7 @@ class Child:
             # Linux sends the parent-death signal when the thread that forked ends.
             raise RuntimeError("Child processes are started from the main thread only.")
         self.stop_leftover()
+        self._asked = False
         self.pid_file.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as files:
             output = files.enter_context(self.log.open("ab")) if self.log else None
@@ -85,15 +87,23 @@ class Child:
         record = {"pid": self._process.pid, "identity": identity(self._process.pid)}
         self.pid_file.write_text(json.dumps(record))
 
-    def stop(self) -> None:
-        """Ask it to end, and make it end when it takes too long."""
+    def ask_to_stop(self) -> None:
+        if self._process and not self._asked:
+            self._asked = True
+            self._process.send_signal(self.stop_signal)  # nothing, if it has ended
+
+    def stop(self) -> bool:
+        """Ask it to end, and make it end when it takes too long: then the answer is False."""
         if self._process is None:
-            return
-        if self._process.poll() is None:
-            self._process.send_signal(self.stop_signal)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(self.stop_seconds)
-        self.kill()
+            return True
+        self.ask_to_stop()
+        try:
+            self._process.wait(self.stop_seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            self.kill()
+        return True
 
     def kill(self) -> None:
         """SIGKILL to it and to whatever it left in its process group."""

@@ -14,6 +14,9 @@ from rendio.local import ports
 from rendio.local.child import Child
 from rendio.local.home import PROJECT, Home
 
+# What takes work in before what does it.
+STOP_ORDER = ["web", "worker", "beat", "flower", "sandbox"]
+
 
 @dataclass(frozen=True)
 class Command:
@@ -49,7 +52,9 @@ def commands(*, home: Home, port: int, sandbox_port: int, flower_port: int) -> d
                 *[*celery, "worker", "--queues=high,medium,low", "--pool=prefork"],
                 *["--concurrency=2", "--without-gossip", "--without-mingle", "--loglevel=INFO"],
             ],
-            death_signal=signal.SIGQUIT,
+            # Its own quick ends wait for a broker that has died with us. Its children see the pipe
+            # close and go.
+            death_signal=signal.SIGKILL,
         ),
         Command("beat", [*celery, "beat", f"--schedule={home.root / 'beat-schedule'}"]),
         # Its login comes by FLOWER_BASIC_AUTH: a command line is public.
@@ -109,12 +114,14 @@ class Stack:
             self.children[name].stop_seconds = command.stop_seconds
             self.children[name].start()
 
-    def stop(self, *names: str) -> None:
-        """Gracefully; without names all of them, those that take work before those that serve."""
-        order = ["web", "worker", "beat", "flower", "sandbox"]
-        for name in names or order:
-            if child := self.children.pop(name, None):
-                child.stop()
+    def stop(self, *names: str) -> list[str]:
+        """Gracefully; without names all of them. Answers with those that had to be killed."""
+        stopping = {name: self.children.pop(name, None) for name in names or STOP_ORDER}
+        children = {name: child for name, child in stopping.items() if child}
+        for name, child in children.items():
+            if name != "sandbox":  # what the others have in hand may still need it
+                child.ask_to_stop()
+        return [name for name, child in children.items() if not child.stop()]
 
     def kill(self, name: str) -> None:
         """SIGKILL, as when the machine fails."""

@@ -323,7 +323,8 @@ class Supervisor:
         if self._step:
             self._step.stop()
         if self._stack:
-            self._stack.stop()
+            for name in self._stack.stop():
+                self._say(f"{name} took too long and was killed.")
         for server in reversed(self._servers):
             server.stop()
         self._console.file.flush()

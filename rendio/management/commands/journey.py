@@ -41,6 +41,10 @@ class Outcome:
     file: Path | None = None
 
     @property
+    def short_id(self) -> str:
+        return _short_id(self.job_id)
+
+    @property
     def credits(self) -> str:
         used = str(self.status["credits_used"])
         return f"{used}, refunded" if self.status["refunded"] else used
@@ -59,6 +63,9 @@ class Command(BaseCommand):
         if not settings.SANDBOX_URL:
             raise CommandError("The journey needs the sandbox: SANDBOX_URL is not set.")
         console = Console(highlight=False, soft_wrap=True)
+        if not console.is_terminal:
+            # What reads a pipe has no width, and a path in two pieces is none.
+            console.width = 120
         try:
             Journey(console).play()
         except Refused as refusal:
@@ -125,16 +132,16 @@ class Journey:
                 time.sleep(min(float(status["poll_after_seconds"]), LONGEST_POLL_SECONDS))
 
     def _download(self, made: Outcome) -> Path:
-        file = self._folder / f"{made.job_id}.mp4"
+        file = self._folder / f"{made.short_id}.mp4"
         self._phone.download(made.status["video_url"], file)
-        self._say(f"  downloaded: {_probe(file, seconds=SECONDS)}")
+        self._say(f"  downloaded to {_short(file)}: {_probe(file, seconds=SECONDS)}")
         return file
 
     def _show_result(self, outcomes: list[Outcome], *, before: int) -> None:
         jobs = Table("job", "model", "status", "seconds", "credits", "MP4", title="Jobs")
         for outcome in outcomes:
             jobs.add_row(
-                *[outcome.job_id[:8], MODEL, outcome.status["status"]],
+                *[outcome.short_id, MODEL, outcome.status["status"]],
                 *[f"{outcome.took_seconds:.1f}", outcome.credits],
                 _short(outcome.file) if outcome.file else "",
             )
@@ -142,7 +149,7 @@ class Journey:
         for entry in reversed(self._phone.get("get-credit-history")["entries"]):
             entries.add_row(
                 *[f"{entry['change']:+}", entry["kind"]],
-                *[str(entry["job_id"] or "")[:8], str(entry["balance_after"])],
+                *[_short_id(str(entry["job_id"] or "")), str(entry["balance_after"])],
             )
         for table in (jobs, entries):
             for column in table.columns:
@@ -220,6 +227,11 @@ def _probe(file: Path, *, seconds: int) -> str:
     if codec != "h264" or not frames or abs(length - seconds) > 0.25:
         raise Refused(f"{file} is {codec}, {length:.2f} s, and not H.264 of {seconds} s.")
     return f"H.264, {width} x {height}, {length:.1f} s, {frames} frames"
+
+
+def _short_id(job_id: str) -> str:
+    """The random end; the beginning is a time, and the same for jobs of the same minute."""
+    return job_id.rpartition("-")[2]
 
 
 def _short(path: Path) -> str:
