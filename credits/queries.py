@@ -113,16 +113,20 @@ _CHECKS = {
         WHERE running <> debt_after""",
     # A merge moves it along, but for what lapsed: it adds up over a wallet and its merged ones.
     "lifetime total is not what was granted": """
-        SELECT w.id, g.granted, g.total FROM credits_wallet w JOIN (
-            SELECT COALESCE(w.merged_into_id, w.id) AS id, sum(w.lifetime_total) AS total,
-                   sum(COALESCE(e.granted, 0)) AS granted
-            FROM credits_wallet w LEFT JOIN (
-                SELECT wallet_id, sum(change - debt_change) AS granted FROM credits_ledgerentry
-                WHERE kind IN ('grant', 'adjustment') AND change - debt_change > 0
-                GROUP BY wallet_id
-            ) e ON e.wallet_id = w.id
-            GROUP BY 1
-        ) g USING (id) WHERE g.granted <> g.total""",
+        WITH RECURSIVE part AS (
+            SELECT id AS root_id, id, lifetime_total FROM credits_wallet
+            WHERE merged_into_id IS NULL
+            UNION ALL
+            SELECT p.root_id, w.id, w.lifetime_total
+            FROM credits_wallet w JOIN part p ON w.merged_into_id = p.id
+        ), granted AS (
+            SELECT wallet_id, sum(change - debt_change) AS total FROM credits_ledgerentry
+            WHERE kind IN ('grant', 'adjustment') AND change - debt_change > 0
+            GROUP BY wallet_id
+        )
+        SELECT p.root_id, COALESCE(sum(g.total), 0), sum(p.lifetime_total)
+        FROM part p LEFT JOIN granted g ON g.wallet_id = p.id
+        GROUP BY p.root_id HAVING COALESCE(sum(g.total), 0) <> sum(p.lifetime_total)""",
     "the lots do not hold the balance": """
         SELECT w.id, w.balance, COALESCE(sum(l.remaining), 0)
         FROM credits_wallet w LEFT JOIN credits_lot l ON l.wallet_id = w.id

@@ -167,6 +167,20 @@ class Ledger(RuleBasedStateMachine):
         change(user_id=self.purse.user_id)
         self.suspended = not self.suspended
 
+    @rule()
+    def become_part_of_an_account(self):
+        guest, account = self.purse, Purse()
+        users = {"from_user_id": guest.user_id, "into_user_id": account.user_id}
+        if self.suspended:
+            with pytest.raises(AccountSuspended):
+                services.merge(**users, now=NOW)
+            return
+        for _ in range(2):
+            services.merge(**users, now=NOW)
+        assert (guest.balance, guest.debt, guest.lots) == (0, 0, [])
+        assert guest.adds_up()
+        self.purse = account
+
     # --- what always holds ---
 
     @invariant()
