@@ -103,7 +103,9 @@ def _p256_key() -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "SECRET_KEY": _random,
     "SESSION_SIGNING_KEYS": lambda: f"local-{secrets.token_hex(4)}:{_random()}",
+    "APPLE_TOKEN_KEYS": _random,
     "DEVICECHECK_PRIVATE_KEY": _p256_key,
+    "SIGN_IN_PRIVATE_KEY": _p256_key,
     "SIGN_IN_PRIVATE_KEY": _p256_key,
     "APPLE_TOKEN_KEYS": _random,
     "STAFF_USERNAME": lambda: "staff",

@@ -43,6 +43,8 @@ def commands(*, home: Home, port: int, sandbox_port: int, flower_port: int) -> d
                 *["--threads=8", f"--bind=127.0.0.1:{port}", "--graceful-timeout=30"],
                 # Longer than a phone waits between two polls; the default closes in between.
                 "--keep-alive=75",
+                # It would lie in the user's home folder, the same one for every run.
+                "--no-control-socket",
             ],
             death_signal=signal.SIGQUIT,
         ),

@@ -166,6 +166,8 @@ class Supervisor:
             valkey = Valkey(self._home)
             self._start_server(valkey)
             env["REDIS_URL"] = valkey.url
+        # With ENVIRONMENT=production the settings refuse what this names.
+        env["RENDIO_EMBEDDED"] = " and ".join(server.name for server in self._servers)
 
     def _start_server(self, server: PostgreSQL | Valkey) -> None:
         self._follow_log(server.name)
