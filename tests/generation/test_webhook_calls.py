@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import connection, transaction
 
+from credits import services as credit_services
+from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, RequestState, Stage, WebhookDelivery
+from generation.providers.base import Reason
+from rendio.local.waiting import wait_until
 from tests.generation.lives import (
     Life,
     assert_completed,
@@ -287,20 +293,35 @@ def test_news_of_a_failure_after_the_refund_changes_nothing(phone, quick, signer
     assert Job.objects.get(id=job.id).media_name == ""
 
 
-def test_a_video_that_comes_as_the_deadline_strikes_is_not_lost(phone, quick, signer, life):
-    """The delivery is read while the job still waits, and applied when it has been given up."""
+def test_a_webhook_applied_while_the_job_is_given_up_brings_its_video_all_the_same(
+    guest, quick, signer
+):
+    """The delivery is in a worker's hand and waits for the job, which another is refunding."""
     quick.provider(outcome="submit_lost")
-    job = ordered(phone)
+    job = ordered(guest)
+    life = Life()
     life.submit()
-    request = request_of(job)
-    stale = ProviderRequest.objects.get(id=request.id)
-    life.goes_on(job)
-    assert stale.state != request_of(job).state or stale.state == RequestState.UNKNOWN
-
+    # As a worker leaves it that died after sending.
+    ProviderRequest.objects.filter(job=job).update(state=RequestState.SENDING)
     assert tell(signer, job) == 200
-    life.deliver()
 
-    job.refresh_from_db()
-    assert job.stage == Stage.STORE
+    with ThreadPoolExecutor() as pool:
+        with transaction.atomic():
+            credit_services.lock_wallet(user_id=job.user_id)
+            held = Job.objects.select_for_update(of=("self",)).get(id=job.id)
+            applied = pool.submit(at_once, life.deliver)
+            assert wait_until(_somebody_waits, timeout_seconds=10)
+            settle._end_request(held, RequestState.UNKNOWN, now=life.now)
+            settle._refund_and_end(held, Reason.TIMEOUT, now=life.now)
+            settle._done(held)
+        applied.result(timeout=30)
+
     life.goes_on(job)
+    assert_refunded(job, code="ERR_5001")
     assert job.media_name
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
