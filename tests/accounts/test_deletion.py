@@ -269,6 +269,7 @@ def test_what_a_slow_worker_writes_after_the_files_went_goes_too(phone, complete
 
 def test_another_users_media_stays(phone, completed, life, sandbox):
     other = Phone().sign_in()
+    life.goes_on(ordered(other))
     delete(other)
 
     erases_until_done(life)

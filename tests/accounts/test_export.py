@@ -120,8 +120,10 @@ def test_an_export_holds_no_token_and_no_hash(customer):
     session, claim = Session.objects.get(), WelcomeClaim.objects.get()
     secrets = [session.refresh_hash, session.previous_hash, claim.token_hash, *refreshed.values()]
 
-    text = customer.get("export-user-data").content.decode()
+    answer = customer.get("export-user-data")
 
+    assert answer.status_code == 200
+    text = answer.content.decode()
     assert not [secret for secret in secrets if str(secret) in text and len(str(secret)) > 8]
     assert SECRET_LIKE.search(session.refresh_hash)
     assert not SECRET_LIKE.search(text)
