@@ -83,7 +83,9 @@ def test_every_variable_that_is_read_stands_in_the_example():
     example = (ROOT / ".env.example").read_text()
     read = set(re.findall(r'"([A-Z][A-Z0-9_]{3,})", (?:default|\d)', SETTINGS))
     read |= set(
-        re.findall(r'(?:env\.\w+|pem|secrets|signing_keys|optional_integer)\(\s*"([A-Z0-9_]+)"', SETTINGS)
+        re.findall(
+            r'(?:env\.\w+|pem|secrets|signing_keys|optional_integer)\(\s*"([A-Z0-9_]+)"', SETTINGS
+        )
     )
 
     assert len(read) > 50
