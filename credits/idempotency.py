@@ -14,11 +14,11 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import Exists, OuterRef
 
 from credits.errors import IdempotencyKeyRequired, IdempotencyKeyReused
 from credits.models import IdempotencyRecord
+from rendio.common.db import prepared_cursor
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def keep_answer(attempt: Attempt, answer: Answer, *, now: datetime) -> bool:
     Joins the caller's transaction, which must hold the user's wallet lock: that is what makes two
     requests with one key wait for each other.
     """
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(
             _KEEP,
             [

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import connection
-
 from credits.errors import AccountSuspended, InsufficientCredits, LedgerBroken
 from credits.models import Kind, LedgerEntry, Lot, Source, Wallet, WalletState
+from rendio.common.db import CompiledQuery, prepared_cursor
 from rendio.common.errors import InvalidInput, NotFound, Unauthorized
 from rendio.common.ids import uuid7
 
@@ -68,16 +67,20 @@ def open_wallet(*, user_id: UUID) -> UUID:
     return Wallet.objects.create(user_id=user_id).id
 
 
+_locked_wallet = CompiledQuery(
+    lambda user_id: Wallet.objects.select_for_update().filter(user_id=user_id)
+)
+
+
 def lock_wallet(*, user_id: UUID, through_merge: bool = False) -> Wallet:
     """The user's wallet, locked until the transaction ends. Raises NotFound.
 
     `through_merge` is for credits that arrive: of a guest who was merged it gives the account's
     wallet, also where the merge was only just waited for.
     """
-    try:
-        wallet = Wallet.objects.select_for_update().get(user_id=user_id)
-    except Wallet.DoesNotExist:
-        raise NotFound from None
+    wallet = _locked_wallet.first(user_id)
+    if wallet is None:
+        raise NotFound
     return _through_merge(wallet) if through_merge else wallet
 
 
@@ -525,7 +528,7 @@ def _take(
     entry_id = uuid7()
     wallet.balance -= amount
     wallet.entry_count += 1
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(
             _TAKE,
             {

@@ -22,7 +22,7 @@ from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Quote, Stage
 from generation.orders import Order, read_order
-from rendio.common import nudge
+from rendio.common import db, nudge
 from rendio.common.errors import InvalidInput, NotFound, Refusal, RequestInProgress
 from rendio.common.ids import uuid7
 
@@ -98,7 +98,7 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
         if not idempotency.keep_answer(attempt, answer, now=now):
             raise _Answered
         credit_services.charge(wallet=wallet, amount=credits, job_id=job_id, now=now)
-        Job.objects.create(
+        job = Job(
             id=job_id,
             user_id=attempt.user_id,
             model_id=order.model.id,
@@ -113,6 +113,7 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
             deadline_at=now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS),
             created_at=now,
         )
+        db.insert(job)
         nudge.after_commit("generation.submit_due", queue=order.model.queue, with_queue=True)
     logger.info("video_generation_started", job_id=str(job_id), credits=credits)
     return answer
@@ -132,9 +133,12 @@ def _agreed_price(order: Order, user_id: UUID, *, now: datetime) -> tuple[int, A
     return quoted.credits, quoted.price_usd
 
 
+_own_job = db.CompiledQuery(lambda user_id, job_id: Job.objects.owned_by(user_id).filter(id=job_id))
+
+
 def get_job(*, user_id: UUID, job_id: UUID) -> Job:
     """The user's own job. Raises NotFound, for a stranger's too."""
-    job = Job.objects.owned_by(user_id).filter(id=job_id).first()
+    job = _own_job.first(user_id, job_id)
     if job is None:
         raise NotFound
     return job

@@ -177,6 +177,8 @@ DATABASES = {
         "OPTIONS": {
             "connect_timeout": 5,
             "application_name": "rendio",
+            # Of the statements of rendio.common.db only; Django's other cursors never prepare.
+            "prepare_threshold": 2,
             "options": " ".join(
                 f"-c {name}={integer(variable, default)}"
                 for name, variable, default in [

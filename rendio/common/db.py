@@ -1,0 +1,102 @@
+"""The statements of the hot paths: compiled by Django once, planned by PostgreSQL once.
+
+Where a statement runs on every request, Django's compiler takes longer than PostgreSQL's answer
+(docs/performance.md). Everything here goes through Django's connection, its transactions and its
+query log as any other statement does. A pooler between us and PostgreSQL that gives each
+transaction another connection has to know prepared statements: PgBouncer 1.21 and later does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Generic, TypeVar
+from uuid import UUID, uuid4
+
+from django.db import connection
+from django.db.backends.postgresql.base import ServerBindingCursor
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Field, Model, QuerySet
+from django.db.transaction import TransactionManagementError
+
+M = TypeVar("M", bound=Model)
+
+
+def prepared_cursor() -> CursorWrapper:
+    """A cursor whose parameters travel beside the statement, which is then prepared.
+
+    Django's usual one writes them into the text, so that no statement ever comes again.
+    """
+    connection.ensure_connection()
+    # The stubs know neither its base class nor that any DB-API cursor can be wrapped.
+    cursor: Any = ServerBindingCursor(connection.connection)  # type: ignore[call-arg]
+    if connection.queries_logged:
+        return connection.make_debug_cursor(cursor)
+    return connection.make_cursor(cursor)
+
+
+class CompiledQuery(Generic[M]):
+    """A queryset that differs by ids only, such as `lambda id: Job.objects.filter(id=id)`.
+
+    It must select whole rows of one table. It is compiled at its first use.
+    """
+
+    def __init__(self, build: Callable[..., QuerySet[M]]) -> None:
+        self._build = build
+        self._compiled: _Compiled[M] | None = None
+
+    def first(self, *ids: UUID) -> M | None:
+        """The row that these ids stand for, or None. A lock outside a transaction is refused."""
+        if self._compiled is None:
+            self._compiled = _Compiled(self._build, len(ids))
+        return self._compiled.first(ids)
+
+
+class _Compiled(Generic[M]):
+    def __init__(self, build: Callable[..., QuerySet[M]], count: int) -> None:
+        stand_ins = [uuid4() for _ in range(count)]
+        queryset = build(*stand_ins)
+        self._model = queryset.model
+        self._locks = queryset.query.select_for_update
+        # The proxy of each thread's own connection, not that of the thread which comes first.
+        self._compiler: Any = queryset.query.get_compiler(connection=connection)
+        self._sql, parameters = self._compiler.as_sql()
+        self._parameters = [
+            (stand_ins.index(one), None) if one in stand_ins else (None, one) for one in parameters
+        ]
+        columns = [column for column, _sql, _alias in self._compiler.select]
+        self._names = [column.target.attname for column in columns]
+        self._converters = self._compiler.get_converters(columns)
+
+    def first(self, ids: tuple[UUID, ...]) -> M | None:
+        if self._locks and connection.get_autocommit():
+            raise TransactionManagementError("select_for_update cannot be used outside of one.")
+        with prepared_cursor() as cursor:
+            cursor.execute(
+                self._sql,
+                [constant if place is None else ids[place] for place, constant in self._parameters],
+            )
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        [values] = self._compiler.apply_converters([row], self._converters)
+        return self._model.from_db(connection.alias, self._names, values)
+
+
+def insert(row: Model) -> None:
+    """Insert a new row as `row.save(force_insert=True)` does, without signals."""
+    sql, fields = _insertion(type(row))
+    with prepared_cursor() as cursor:
+        cursor.execute(
+            sql, [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields]
+        )
+    row._state.adding, row._state.db = False, connection.alias
+
+
+@cache
+def _insertion(model: type[Model]) -> tuple[str, list[Field[Any, Any]]]:
+    fields = list(model._meta.local_concrete_fields)
+    columns = ", ".join(connection.ops.quote_name(field.column or "") for field in fields)
+    places = ", ".join(["%s"] * len(fields))
+    table = connection.ops.quote_name(model._meta.db_table)
+    return f"INSERT INTO {table} ({columns}) VALUES ({places})", fields  # noqa: S608
