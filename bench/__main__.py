@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ from rich.table import Table
 
 from bench import cpu, limit
 from bench.load import Plan, Result
-from rendio.local.child import stop_leftover
 from rendio.local.home import PROJECT, Home, HomeInUse
 from rendio.local.processes import Stack
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey, last_lines
@@ -100,12 +98,10 @@ def main() -> int:
 
 @contextmanager
 def _own(home: Home) -> Iterator[None]:
-    """An empty folder of our own, whatever an earlier run has left; gone afterwards."""
+    """An empty folder of our own, whatever an earlier run has left; gone afterwards. That run's
+    processes have ended with it."""
     home.acquire()
     try:
-        for pid_file in home.pids.glob("*.pid"):
-            is_postgres = pid_file.stem == PostgreSQL.name
-            stop_leftover(pid_file, signal.SIGINT if is_postgres else signal.SIGTERM)
         shutil.rmtree(home.root / PostgreSQL.name, ignore_errors=True)
         shutil.rmtree(home.root / Valkey.name, ignore_errors=True)
         yield
