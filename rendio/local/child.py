@@ -1,9 +1,9 @@
 """One child process that cannot outlive us.
 
 Guarantee: whatever ends this process, kill -9 included, its children end too. On Linux the kernel
-signals them (parent-death signal); elsewhere, and for whatever was missed, the pid file names them
-and the next start stops them before anything else. A pid is signalled only if it still is the
-process that was written down.
+signals them (parent-death signal); elsewhere, and for whatever was missed, pid files name them and
+the next owner of the folder stops them before anything else. A pid is signalled only if it still is
+the process that was written down.
 """
 
 import contextlib
@@ -47,7 +47,8 @@ class Child:
         self.stop_signal = stop_signal
         self.death_signal = death_signal
         self.stop_seconds = stop_seconds
-        self.pid_file = pid_folder / f"{name}.pid"
+        self.pid_folder = pid_folder
+        self._pid_file = pid_folder / f"{name}.pid"
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = False
 
@@ -68,9 +69,7 @@ class Child:
         if threading.current_thread() is not threading.main_thread():
             # Linux sends the parent-death signal when the thread that forked ends.
             raise RuntimeError("Child processes are started from the main thread only.")
-        self.stop_leftover()
         self._asked = False
-        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as files:
             output = files.enter_context(self.log.open("ab")) if self.log else None
             self._process = subprocess.Popen(  # noqa: S603
@@ -84,8 +83,13 @@ class Child:
                 start_new_session=True,
                 preexec_fn=_die_with_parent(self.death_signal),
             )
-        record = {"pid": self._process.pid, "identity": identity(self._process.pid)}
-        self.pid_file.write_text(json.dumps(record))
+        self._pid_file = self.pid_folder / f"{self.name}-{self._process.pid}.pid"
+        record = {
+            "pid": self._process.pid,
+            "identity": identity(self._process.pid),
+            "stop_signal": self.stop_signal,
+        }
+        self._pid_file.write_text(json.dumps(record))
 
     def ask_to_stop(self) -> None:
         if self._process and not self._asked:
@@ -111,31 +115,29 @@ class Child:
             return
         _signal_group(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self.pid_file.unlink(missing_ok=True)
-
-    def stop_leftover(self) -> None:
-        stop_leftover(self.pid_file, self.stop_signal)
+        self._pid_file.unlink(missing_ok=True)
 
 
-def stop_leftover(pid_file: Path, stop_signal: signal.Signals = signal.SIGTERM) -> None:
-    """Stop what an earlier run of ours, ended the hard way, has left behind."""
-    try:
-        record = json.loads(pid_file.read_text())
-        pid, recorded = int(record["pid"]), record["identity"]
-    except (OSError, ValueError, TypeError, KeyError):
+def stop_leftovers(pid_folder: Path) -> None:
+    """Stop what an earlier run, ended the hard way, has left behind."""
+    for pid_file in pid_folder.glob("*.pid"):
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # it was being written
+            record = json.loads(pid_file.read_text())
+            _stop_leftover(int(record["pid"]), record["identity"], int(record["stop_signal"]))
         pid_file.unlink(missing_ok=True)
-        return
 
+
+def _stop_leftover(pid: int, recorded: str | None, stop_signal: int) -> None:
     def gone() -> bool:
         return recorded is None or identity(pid) != recorded
 
-    if pid != os.getpid() and not gone():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, stop_signal)
-        if not wait_until(gone, timeout_seconds=LEFTOVER_SECONDS):
-            _signal_group(pid, signal.SIGKILL)
-            wait_until(gone, timeout_seconds=LEFTOVER_SECONDS)
-    pid_file.unlink(missing_ok=True)
+    if gone():
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, stop_signal)
+    if not wait_until(gone, timeout_seconds=LEFTOVER_SECONDS):
+        _signal_group(pid, signal.SIGKILL)
+        wait_until(gone, timeout_seconds=LEFTOVER_SECONDS)
 
 
 def identity(pid: int) -> str | None:

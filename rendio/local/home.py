@@ -13,6 +13,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from rendio.local.child import stop_leftovers
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -47,6 +49,8 @@ class Home:
             raise HomeInUse(self._lock_file.read_text().strip()) from None
         self._lock = lock
         self.describe_owner(f"pid {os.getpid()}")
+        # Whatever still runs here lost its owner: there is one at a time, and now it is us.
+        stop_leftovers(self.pids)
 
     def describe_owner(self, text: str) -> None:
         """What a second start will be told."""
@@ -103,9 +107,7 @@ def _p256_key() -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "SECRET_KEY": _random,
     "SESSION_SIGNING_KEYS": lambda: f"local-{secrets.token_hex(4)}:{_random()}",
-    "APPLE_TOKEN_KEYS": _random,
     "DEVICECHECK_PRIVATE_KEY": _p256_key,
-    "SIGN_IN_PRIVATE_KEY": _p256_key,
     "SIGN_IN_PRIVATE_KEY": _p256_key,
     "APPLE_TOKEN_KEYS": _random,
     "STAFF_USERNAME": lambda: "staff",

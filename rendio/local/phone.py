@@ -28,8 +28,7 @@ READ_AGAIN = Retry(total=2, status=0, allowed_methods={"GET"}, backoff_factor=0.
 class Phone:
     def __init__(self, public_url: str) -> None:
         self._base = public_url.rstrip("/")
-        self._http = requests.Session()
-        self._http.trust_env = False
+        self._http = _without_proxy()
         self._http.mount("http://", _From(_address_of_its_own(self._base)))
 
     def sign_in(self) -> dict[str, Any]:
@@ -52,7 +51,7 @@ class Phone:
         to.parent.mkdir(parents=True, exist_ok=True)
         try:
             # The link is signed; it needs no token, and a player would send none.
-            with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS) as answer:
+            with _without_proxy().get(url, stream=True, timeout=TIMEOUT_SECONDS) as answer:
                 if not answer.ok:
                     raise Refused(f"The video's link answers {answer.status_code}.")
                 received = 0
@@ -85,11 +84,17 @@ def control_sandbox(sandbox_url: str, **plan: Any) -> None:
     """Say how the provider's next jobs go. Raises Refused."""
     url = f"{sandbox_url.rstrip('/')}/control/provider"
     try:
-        answer = requests.post(url, json=plan, timeout=TIMEOUT_SECONDS)
+        answer = _without_proxy().post(url, json=plan, timeout=TIMEOUT_SECONDS)
     except requests.RequestException as error:
         raise Refused(f"No answer from the sandbox at {sandbox_url} ({error}).") from error
     if not answer.ok:
         raise Refused(f"The sandbox answers {answer.status_code}: {answer.text[:200]}")
+
+
+def _without_proxy() -> requests.Session:
+    http = requests.Session()
+    http.trust_env = False  # no proxy knows the way to our loopback
+    return http
 
 
 def _reason(status: int, body: Any) -> str:

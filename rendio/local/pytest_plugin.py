@@ -9,20 +9,17 @@ next one removes. Two runs, or a run beside `make run`, share nothing.
 import fcntl
 import os
 import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-import requests
 
 from rendio.local import ports
-from rendio.local.child import stop_leftover
 from rendio.local.home import Home, HomeInUse
 from rendio.local.processes import Stack
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
-from rendio.local.waiting import wait_until
+from rendio.local.waiting import answers, wait_until
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -72,16 +69,9 @@ def wait_for_sandbox(stack: Stack) -> None:
     """Until the stack's sandbox answers. Raises ServerFailed."""
     sandbox = stack.children["sandbox"]
 
-    def answers_or_ended() -> bool:
-        if not sandbox.running:
-            return True
-        try:
-            requests.get(stack.env["SANDBOX_URL"], timeout=5)
-        except requests.RequestException:
-            return False
-        return True
-
-    if not wait_until(answers_or_ended, timeout_seconds=60) or not sandbox.running:
+    url = f"{stack.env['SANDBOX_URL']}/control/requests"
+    wait_until(lambda: not sandbox.running or answers(url), timeout_seconds=60)
+    if not sandbox.running or not answers(url):
         log = stack.log("sandbox").read_text(errors="replace")
         raise ServerFailed(f"The sandbox does not start:\n{log}")
 
@@ -112,8 +102,5 @@ def _remove_if_dead(folder: Path) -> None:
         home.acquire()
     except HomeInUse:
         return
-    for pid_file in home.pids.glob("*.pid"):
-        is_postgres = pid_file.stem == PostgreSQL.name
-        stop_leftover(pid_file, signal.SIGINT if is_postgres else signal.SIGTERM)
     shutil.rmtree(folder, ignore_errors=True)
     home.release()

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-import requests
 from rich.console import Console
 from rich.text import Text
 
@@ -23,7 +22,7 @@ from rendio.local.child import Child
 from rendio.local.home import PROJECT, Home, HomeInUse
 from rendio.local.processes import Stack
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey, last_lines
-from rendio.local.waiting import wait_until
+from rendio.local.waiting import answers, wait_until
 
 READY_SECONDS = 90.0
 MIGRATE_SECONDS = 600.0
@@ -210,16 +209,13 @@ class Supervisor:
         stack = self._running_stack()
         web = stack.children["web"]
 
-        def ready_or_ended() -> bool:
-            if not web.running:
-                return True
-            try:
-                return requests.get(f"{stack.url}/readyz", timeout=5).ok
-            except requests.RequestException:
-                return False
-
-        in_time = wait_until(ready_or_ended, timeout_seconds=READY_SECONDS, pause=self._pause)
-        if not in_time or not web.running:
+        url = f"{stack.url}/readyz"
+        wait_until(
+            lambda: not web.running or answers(url),
+            timeout_seconds=READY_SECONDS,
+            pause=self._pause,
+        )
+        if not web.running or not answers(url):
             raise StartFailed(f"web does not start. Its log ends:\n{last_lines(stack.log('web'))}")
         self._say(f"web        {stack.url}")
 

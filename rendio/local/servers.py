@@ -50,7 +50,6 @@ class _Server(ABC):
 
     def start(self, pause: Pause = time.sleep) -> None:
         """Start, and wait until it answers. Raises ServerFailed."""
-        child.stop_leftover(self._pids / f"{self.name}.pid", self.stop_signal)
         self._prepare_folder()
         for _ in range(START_ATTEMPTS):  # somebody may take the port before the server does
             self.port = ports.reserve_any()

@@ -1,0 +1,106 @@
+"""What the tests of the local stack share: homes of their own, and a supervisor to kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rendio.local.home import GENERATED, PROJECT, Home
+from rendio.local.waiting import wait_until
+
+# What this test run was given; a stack of a test's own starts without.
+GIVEN = {
+    *GENERATED,
+    *["DATABASE_URL", "REDIS_URL", "SANDBOX_URL", "PUBLIC_URL", "MEDIA_ROOT", "ENVIRONMENT"],
+    *["PORT", "SANDBOX_PORT", "FLOWER_PORT", "JOURNEY", "RENDIO_HOME", "RENDIO_EMBEDDED"],
+}
+
+
+def fresh_environment(home: Path, **added: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in GIVEN}
+    return kept | {"RENDIO_HOME": str(home), **added}
+
+
+def groups_of(home: Path) -> set[int]:
+    """The process groups that a home's pid files name."""
+    return {int(file.stem.rpartition("-")[2]) for file in (home / "pids").glob("*.pid")}
+
+
+def alive(groups: set[int]) -> list[str]:
+    """The living processes of these groups."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pgid=,stat=,args="],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
+    return [" ".join(row) for row in rows if int(row[0]) in groups and row[1][0] not in "ZX"]
+
+
+def pid_of(home: Path, name: str) -> int | None:
+    """None while no such process is there."""
+    return next(
+        (int(file.stem.rpartition("-")[2]) for file in (home / "pids").glob(f"{name}-*.pid")), None
+    )
+
+
+class Supervisor:
+    """`python -m rendio.local run` in a home."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        self._environment = fresh_environment(home, **environment)
+        self.output_file = home.parent / f"{home.name}.out"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def output(self) -> str:
+        return self.output_file.read_text()
+
+    def start(self) -> None:
+        with self.output_file.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "rendio.local", "run"],
+                cwd=PROJECT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_for(self, text: str) -> None:
+        assert self.process
+
+        def said_or_ended() -> bool:
+            return text in self.output or self.process.poll() is not None
+
+        wait_until(said_or_ended, timeout_seconds=180)
+        assert text in self.output, self.output
+
+    def end(self, number: signal.Signals) -> int:
+        assert self.process
+        self.process.send_signal(number)
+        return self.process.wait(120)
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    supervisor = Supervisor(tmp_path / "home", JOURNEY="0")
+    yield supervisor
+    if supervisor.process and supervisor.process.poll() is None:
+        supervisor.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    home = Home(tmp_path / "home")
+    home.acquire()
+    yield home
+    home.release()

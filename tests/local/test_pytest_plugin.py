@@ -1,0 +1,71 @@
+"""A test run has servers of its own, and takes them with it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from rendio.local.home import PROJECT
+from rendio.local.waiting import wait_until
+from tests.local.conftest import alive, fresh_environment, groups_of
+
+WRITES_ITS_ENVIRONMENT = """
+import json, os, pathlib, time
+
+def test_it():
+    told = pathlib.Path(os.environ["TOLD"])
+    told.with_suffix(".new").write_text(json.dumps(dict(os.environ)))
+    told.with_suffix(".new").rename(told)
+    while os.environ["WAIT"] == "yes":
+        time.sleep(0.1)
+"""
+
+
+def start_run(folder: Path, name: str, *, wait: bool) -> subprocess.Popen[bytes]:
+    test = folder / f"test_{name}.py"
+    test.write_text(WRITES_ITS_ENVIRONMENT)
+    return subprocess.Popen(  # noqa: S603
+        [
+            *[sys.executable, "-m", "pytest", "-p", "rendio.local.pytest_plugin"],
+            *["-p", "no:django", "-p", "no:cacheprovider", "-c", "/dev/null", str(test)],
+        ],
+        cwd=PROJECT,
+        env=fresh_environment(
+            folder / "home", TOLD=str(folder / f"{name}.json"), WAIT="yes" if wait else "no"
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def told(folder: Path, name: str) -> dict[str, str]:
+    file = folder / f"{name}.json"
+    assert wait_until(file.exists, timeout_seconds=120)
+    return json.loads(file.read_text())
+
+
+def test_two_runs_share_nothing_and_the_next_removes_what_a_killed_one_left(tmp_path):
+    killed = start_run(tmp_path, "killed", wait=True)
+    first = told(tmp_path, "killed")
+    polite = start_run(tmp_path, "polite", wait=False)
+    output, _ = polite.communicate(timeout=120)
+    second = told(tmp_path, "polite")
+
+    assert polite.returncode == 0, output.decode()
+    for name in ("DATABASE_URL", "REDIS_URL", "SANDBOX_URL", "PUBLIC_URL", "RENDIO_HOME"):
+        assert first[name] != second[name]
+    assert not Path(second["RENDIO_HOME"]).exists()
+
+    groups = groups_of(Path(first["RENDIO_HOME"]))
+    assert len(groups) == 3
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert wait_until(lambda: not alive(groups), timeout_seconds=30), alive(groups)
+    assert Path(first["RENDIO_HOME"]).exists()
+
+    start_run(tmp_path, "next", wait=False).communicate(timeout=120)
+
+    assert not Path(first["RENDIO_HOME"]).exists()

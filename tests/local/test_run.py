@@ -1,0 +1,160 @@
+"""`python -m rendio.local run`, which is `make run`, as real processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import requests
+
+from rendio.local.child import command_line
+from rendio.local.home import PROJECT
+from rendio.local.waiting import answers, wait_until
+from tests.local.conftest import Supervisor, alive, fresh_environment, groups_of, pid_of
+
+EVERYTHING = {"postgres", "valkey", "sandbox", "web", "worker", "beat", "flower"}
+
+
+def names_in(home: Path) -> set[str]:
+    return {file.stem.rpartition("-")[0] for file in (home / "pids").glob("*.pid")}
+
+
+def address(output: str, label: str) -> str:
+    found = re.search(rf"^{label} +(\S+)", output, re.MULTILINE)
+    assert found, output
+    return found[1].rstrip("/")
+
+
+def users(home: Path) -> int:
+    """Rows that a journey has committed, read from the running home."""
+    password = dict(
+        line.split("=", 1) for line in (home / "secrets.env").read_text().splitlines()[1:]
+    )["POSTGRES_PASSWORD"]
+    pid = pid_of(home, "postgres")
+    port = command_line(pid).split(" -p ")[1].split()[0]
+    with psycopg.connect(
+        host="127.0.0.1", port=port, user="rendio", password=password, dbname="rendio"
+    ) as connection:
+        row = connection.execute("SELECT count(*) FROM accounts_user").fetchone()
+    return row[0]
+
+
+def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervisor):
+    """One start for several promises: it takes seconds."""
+    home = supervisor.home
+    supervisor = Supervisor(home)
+    supervisor.start()
+    supervisor.wait_for("staff login")
+
+    # The journey, readable without a terminal.
+    assert "\x1b" not in supervisor.output
+    assert "balance before 10, after 6" in supervisor.output
+    assert "4, refunded" in supervisor.output
+    videos = list((home / "journey").glob("*.mp4"))
+    assert len(videos) == 1
+    assert str(videos[0]) in supervisor.output
+
+    # The addresses, and a dashboard that lets nobody in without its login.
+    assert re.search(r"^staff login  staff / \S+$", supervisor.output, re.MULTILINE)
+    web = address(supervisor.output, "API").removesuffix("/v1")
+    flower = address(supervisor.output, "Flower")
+    login = re.search(r"^Flower .* (\S+) / (\S+)$", supervisor.output, re.MULTILINE)
+    assert answers(f"{web}/readyz")
+    assert requests.get(f"{flower}/workers", timeout=30).status_code == 401
+    assert requests.get(f"{flower}/workers", auth=login.groups(), timeout=30).ok
+    assert all(login[2] not in command_line(group) for group in groups_of(home))
+
+    # A second start in the same home.
+    second = subprocess.run(
+        [sys.executable, "-m", "rendio.local", "run"],
+        cwd=PROJECT,
+        env=fresh_environment(home),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert f"pid {supervisor.process.pid}, {web}" in second.stdout
+
+    # What is killed is started again, the database included.
+    killed = {name: pid_of(home, name) for name in ("worker", "postgres")}
+    for pid in killed.values():
+        os.kill(pid, signal.SIGKILL)
+    for name, pid in killed.items():
+        assert wait_until(
+            lambda name=name, pid=pid: pid_of(home, name) not in (None, pid), timeout_seconds=60
+        )
+        assert f"{name} ended (signal 9); it starts again" in supervisor.output
+    assert wait_until(lambda: answers(f"{web}/readyz"), timeout_seconds=60)
+    committed = users(home)
+    assert committed >= 2  # the staff's and the guest
+
+    # Nothing outlives the supervisor, and the next start finds what was committed.
+    groups = groups_of(home)
+    assert names_in(home) == EVERYTHING
+    supervisor.end(signal.SIGKILL)
+    assert wait_until(lambda: not alive(groups), timeout_seconds=60), alive(groups)
+    again = Supervisor(home, JOURNEY="0")
+    again.start()
+    again.wait_for("staff login")
+    assert users(home) == committed
+    assert re.findall("^staff login.*", again.output, re.MULTILINE) == re.findall(
+        "^staff login.*", supervisor.output, re.MULTILINE
+    )
+
+    # A polite end stops all of it.
+    groups = groups_of(home)
+    assert again.end(signal.SIGTERM) == 0
+    assert alive(groups) == []
+    assert names_in(home) == set()
+
+
+def test_given_servers_are_used_and_none_is_embedded(supervisor):
+    nowhere = "127.0.0.1:1"
+    supervisor = Supervisor(
+        supervisor.home,
+        DATABASE_URL=f"postgresql://nobody@{nowhere}/none",
+        REDIS_URL=f"redis://{nowhere}/0",
+    )
+
+    supervisor.start()
+
+    assert supervisor.process.wait(120) == 1
+    assert "migrate failed" in supervisor.output
+    assert "port 1 failed" in supervisor.output
+    assert not (supervisor.home / "postgres").exists()
+    assert not (supervisor.home / "valkey").exists()
+    assert names_in(supervisor.home) == set()
+
+
+def test_a_port_that_was_asked_for_and_is_taken_stops_the_start(supervisor):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        supervisor = Supervisor(supervisor.home, FLOWER_PORT=str(port))
+
+        supervisor.start()
+
+        assert supervisor.process.wait(60) == 1
+    assert f"FLOWER_PORT is {port}, and that port is taken" in supervisor.output
+    assert not (supervisor.home / "postgres").exists()
+
+
+def test_a_stop_during_the_start_leaves_nothing(supervisor):
+    supervisor.start()
+    supervisor.wait_for("valkey ")
+    groups = groups_of(supervisor.home)
+
+    code = supervisor.end(signal.SIGINT)
+
+    assert code == 0
+    assert groups
+    assert alive(groups) == []
+    assert names_in(supervisor.home) == set()

@@ -1,0 +1,247 @@
+"""PostgreSQL and Valkey from their wheels: theirs is what was committed, whatever ends them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+import redis
+
+from rendio.local.child import Child
+from rendio.local.home import PROJECT, Home, HomeInUse
+from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
+from rendio.local.waiting import wait_until
+from tests.local.conftest import alive, fresh_environment, groups_of
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from rendio.local.home import Home
+from rendio.local.servers import PostgreSQL, Valkey
+
+home = Home(Path(sys.argv[1]))
+home.acquire()
+database = PostgreSQL(home, password=home.secrets()["POSTGRES_PASSWORD"])
+valkey = Valkey(home)
+database.start()
+valkey.start()
+print(database.url, valkey.url, flush=True)
+time.sleep(600)
+"""
+
+
+@contextmanager
+def servers(home: Home) -> Iterator[tuple[PostgreSQL, Valkey]]:
+    database = PostgreSQL(home, password=home.secrets()["POSTGRES_PASSWORD"])
+    valkey = Valkey(home)
+    try:
+        database.start()
+        valkey.start()
+        yield database, valkey
+    finally:
+        valkey.stop()
+        database.stop()
+
+
+def remember(database_url: str, valkey_url: str, value: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (value text)")
+        connection.execute("INSERT INTO kept VALUES (%s)", [value])
+    with redis.Redis.from_url(valkey_url) as connection:
+        connection.set("kept", value)
+
+
+def remembered(database: PostgreSQL, valkey: Valkey) -> tuple[list[str], str | None]:
+    with psycopg.connect(database.url) as connection:
+        rows = [row[0] for row in connection.execute("SELECT value FROM kept")]
+    with redis.Redis.from_url(valkey.url, decode_responses=True) as client:
+        return rows, client.get("kept")
+
+
+def test_what_was_stored_is_there_after_a_restart(home):
+    with servers(home) as (database, valkey):
+        remember(database.url, valkey.url, "first")
+
+    with servers(home) as (database, valkey):
+        assert remembered(database, valkey) == (["first"], "first")
+
+
+def test_killing_the_holder_leaves_nothing_and_loses_no_commit(tmp_path):
+    root = tmp_path / "home"
+    holder = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", HOLD, str(root)],
+        cwd=PROJECT,
+        env=fresh_environment(root),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    database_url, valkey_url = holder.stdout.readline().split()
+    remember(database_url, valkey_url, "committed")
+    # Unacknowledged work in both servers while they lose their holder.
+    busy = psycopg.connect(database_url)
+    busy.execute("INSERT INTO kept VALUES ('not committed')")
+    groups = groups_of(root)
+
+    holder.kill()
+    holder.wait()
+
+    assert len(groups) == 2
+    assert wait_until(lambda: not alive(groups), timeout_seconds=30), alive(groups)
+    home = Home(root)
+    home.acquire()
+    with servers(home) as (database, valkey):
+        assert remembered(database, valkey) == (["committed"], "committed")
+    home.release()
+
+
+def test_killed_servers_start_again_with_what_was_committed(home):
+    with servers(home) as (database, valkey):
+        remember(database.url, valkey.url, "committed")
+        database.child.kill()
+        valkey.child.kill()
+        # They name a process that lives, and is not PostgreSQL.
+        lock = home.root / "postgres" / "data" / "postmaster.pid"
+        lock.write_text("\n".join([str(os.getpid()), *lock.read_text().splitlines()[1:]]))
+
+        database.start()
+        valkey.start()
+
+        assert remembered(database, valkey) == (["committed"], "committed")
+
+
+def test_two_homes_do_not_meet(tmp_path):
+    first, second = Home(tmp_path / "first"), Home(tmp_path / "second")
+    first.acquire()
+    second.acquire()
+
+    with servers(first) as one, servers(second) as other:
+        remember(one[0].url, one[1].url, "one")
+        remember(other[0].url, other[1].url, "other")
+
+        assert remembered(*one) == (["one"], "one")
+        assert remembered(*other) == (["other"], "other")
+        stranger = one[0].url.replace(f":{one[0].port}/", f":{other[0].port}/")
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(stranger)
+
+
+def test_they_listen_on_loopback_only(home):
+    with servers(home) as (database, valkey):
+        with psycopg.connect(database.url) as connection:
+            addresses = connection.execute("SHOW listen_addresses").fetchone()
+            sockets = connection.execute("SHOW unix_socket_directories").fetchone()
+        with redis.Redis.from_url(valkey.url, decode_responses=True) as client:
+            bound = client.config_get("bind", "maxmemory-policy", "appendonly")
+
+        assert (addresses, sockets) == (("127.0.0.1",), ("",))
+        assert bound == {
+            "bind": "127.0.0.1",
+            "maxmemory-policy": "noeviction",
+            "appendonly": "yes",
+        }
+
+
+def test_a_home_below_a_closed_folder_works_and_the_folder_stays_closed(tmp_path):
+    """As root PostgreSQL runs as somebody else, who could not pass through it."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    before = [(folder.stat().st_mode, folder.stat().st_uid) for folder in (closed, tmp_path)]
+    home = Home(closed / "home")
+    home.acquire()
+
+    with servers(home) as (database, valkey):
+        remember(database.url, valkey.url, "kept")
+        runs_as = subprocess.run(  # noqa: S603
+            ["ps", "-o", "uid=", "-p", str(database.child.pid)],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    after = [(folder.stat().st_mode, folder.stat().st_uid) for folder in (closed, tmp_path)]
+    assert after == before
+    assert int(runs_as.stdout) != 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs setpriv")
+def test_root_without_setpriv_is_told_what_to_do(home, monkeypatch):
+    monkeypatch.setenv("PATH", str(home.root))
+
+    with pytest.raises(ServerFailed, match=r"setpriv.*ordinary user, or set DATABASE_URL"):
+        PostgreSQL(home, password="unused").start()
+
+
+def test_another_password_than_the_data_has_is_explained(home):
+    with servers(home):
+        pass
+    stranger = PostgreSQL(home, password="another")
+
+    with pytest.raises(ServerFailed, match=r"another password .* secrets\.env"):
+        stranger.start()
+
+    stranger.stop()
+
+
+def test_a_home_has_one_owner(home):
+    with pytest.raises(HomeInUse, match=f"pid {os.getpid()}"):
+        Home(home.root).acquire()
+
+
+def test_secrets_are_made_once_and_are_nobody_elses(home):
+    made = home.secrets()
+
+    assert home.secrets() == made
+    assert home.secrets_file.stat().st_mode & 0o777 == 0o600
+    assert all(value and not value.startswith("$") for value in made.values())
+
+
+def test_leftovers_are_stopped_by_the_next_owner_and_strangers_are_not(home):
+    """As where no parent-death signal is: the pid files alone."""
+    child = Child(
+        "leftover",
+        argv=[sys.executable, "-c", "import time; time.sleep(600)"],
+        env={},
+        cwd=home.root,
+        pid_folder=home.pids,
+        log=None,
+        death_signal=None,
+    )
+    child.start()
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    record = next(home.pids.glob("leftover-*.pid")).read_text()
+    (home.pids / f"old-{stranger.pid}.pid").write_text(
+        record.replace(str(child.pid), str(stranger.pid), 1)
+    )
+    home.release()
+
+    Home(home.root).acquire()
+
+    assert not child.running
+    assert stranger.poll() is None
+    assert list(home.pids.iterdir()) == []
+    stranger.kill()
+    stranger.wait()
+
+
+def test_children_are_refused_to_threads_that_may_end(home):
+    """Linux would end the child with the thread."""
+    valkey = Valkey(home)
+    refused: list[str] = []
+
+    def start() -> None:
+        try:
+            valkey.start()
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+
+    assert refused == ["Child processes are started from the main thread only."]
