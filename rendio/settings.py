@@ -282,9 +282,6 @@ APPLE_TOKEN_KEYS = secrets("APPLE_TOKEN_KEYS") or [INSECURE_SECRET]
 # Refuse paid jobs until the user agreed that data goes to the providers of the catalogue.
 REQUIRE_AI_CONSENT = env.bool("REQUIRE_AI_CONSENT", default=False)
 
-# Refuse paid jobs until the user agreed that data goes to the providers of the catalogue.
-REQUIRE_AI_CONSENT = env.bool("REQUIRE_AI_CONSENT", default=False)
-
 # --- Generation -------------------------------------------------------------------------------
 
 CREDIT_PRICE_USD = "0.10"
@@ -352,6 +349,8 @@ UNFOLD = {
     "SITE_TITLE": "Rendio",
     "SITE_HEADER": "Rendio",
     "SITE_SYMBOL": "movie",
+    # There is no page to return to: the API is for phones.
+    "SITE_URL": None,
     "ENVIRONMENT": "adminops.admin.environment_label",
 }
 
