@@ -332,21 +332,21 @@ def test_a_quote_says_the_price_and_whether_it_can_be_paid(phone):
     assert phone.balance() == 10
 
 
-def test_a_wallet_that_owes_can_afford_nothing(phone):
-    bought = {"source": Source.PURCHASE, "reason": "", "now": timezone.now()}
-    credit_services.grant(user_id=phone.user_id, amount=20, transaction_id="owed-1", **bought)
-    for _ in range(2):
+def test_a_wallet_that_owes_can_afford_nothing_whatever_it_holds(phone):
+    gift = {"user_id": phone.user_id, "reason": "test", "now": timezone.now()}
+    credit_services.grant(amount=20, source=Source.PURCHASE, transaction_id="owed-1", **gift)
+    credit_services.grant(amount=30, source=Source.SUPPORT, **gift)
+    for _ in range(2):  # the welcome's 10, and 14 of what was bought
         phone.generate(settings={"duration": 12})
-    credit_services.take_back(transaction_id="owed-1", reason="", now=timezone.now())
-    credit_services.adjust(
-        user_id=phone.user_id, change=6, reason="", acting_user_id=uuid4(), now=timezone.now()
-    )
+    credit_services.take_back(transaction_id="owed-1", reason="test", now=timezone.now())
 
     found = quote(phone)
 
-    assert credit_services.balance_of(phone.user_id).debt
-    assert found["affordable"] is False
+    assert (found["credits"], found["credits_remaining"], found["affordable"]) == (4, 30, False)
     assert phone.generate().status_code == 402
+    credit_services.grant(amount=14, source=Source.SUPPORT, **gift)
+    assert quote(phone)["affordable"] is True
+    assert phone.generate().status_code == 200
 
 
 def test_a_quote_is_honoured_after_the_price_has_changed(phone):
