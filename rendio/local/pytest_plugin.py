@@ -26,7 +26,7 @@ from rendio.local.waiting import answers, wait_until
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     with ExitStack() as started:
         try:
-            home = started.enter_context(_own_home())
+            home = started.enter_context(own_home())
             _start_servers(home, started)
         except ServerFailed as failure:
             raise pytest.UsageError(str(failure)) from failure
@@ -77,7 +77,8 @@ def wait_for_sandbox(stack: Stack) -> None:
 
 
 @contextmanager
-def _own_home() -> Iterator[Home]:
+def own_home() -> Iterator[Home]:
+    """A home for this run, removed at the end; those of dead runs are removed first."""
     runs = Home.from_environment().root / "test"
     for folder in (runs.parent, runs):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

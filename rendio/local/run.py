@@ -115,10 +115,10 @@ class Supervisor:
         )
         self._launch("sandbox")
         self._finish(stack.manage("migrate", "--no-input"))
-        self._finish(stack.manage("ensure_staff"))
         self._say("database   migrated")
         for name in ("web", "worker", "beat", "flower"):
             self._launch(name)
+        self._finish(stack.manage("ensure_staff"))
         self._wait_until_ready()
         if env.get("JOURNEY") != "0":
             self._play_journey()

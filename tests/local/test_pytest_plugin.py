@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from rendio.local.home import PROJECT
+from rendio.local.pytest_plugin import own_home
 from rendio.local.waiting import wait_until
 from tests.local.conftest import alive, fresh_environment, groups_of
 
@@ -47,12 +48,11 @@ def told(folder: Path, name: str) -> dict[str, str]:
     return json.loads(file.read_text())
 
 
-def test_two_runs_share_nothing_and_the_next_removes_what_a_killed_one_left(tmp_path):
+def test_two_runs_share_nothing_and_the_next_removes_what_a_killed_one_left(tmp_path, monkeypatch):
     killed = start_run(tmp_path, "killed", wait=True)
-    first = told(tmp_path, "killed")
     polite = start_run(tmp_path, "polite", wait=False)
     output, _ = polite.communicate(timeout=120)
-    second = told(tmp_path, "polite")
+    first, second = told(tmp_path, "killed"), told(tmp_path, "polite")
 
     assert polite.returncode == 0, output.decode()
     for name in ("DATABASE_URL", "REDIS_URL", "SANDBOX_URL", "PUBLIC_URL", "RENDIO_HOME"):
@@ -66,6 +66,8 @@ def test_two_runs_share_nothing_and_the_next_removes_what_a_killed_one_left(tmp_
     assert wait_until(lambda: not alive(groups), timeout_seconds=30), alive(groups)
     assert Path(first["RENDIO_HOME"]).exists()
 
-    start_run(tmp_path, "next", wait=False).communicate(timeout=120)
-
-    assert not Path(first["RENDIO_HOME"]).exists()
+    monkeypatch.setenv("RENDIO_HOME", str(tmp_path / "home"))
+    with own_home() as home:
+        assert not Path(first["RENDIO_HOME"]).exists()
+        assert home.root.exists()
+    assert not home.root.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -214,10 +215,10 @@ def test_leftovers_are_stopped_by_the_next_owner_and_strangers_are_not(home):
     )
     child.start()
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    record = next(home.pids.glob("leftover-*.pid")).read_text()
-    (home.pids / f"old-{stranger.pid}.pid").write_text(
-        record.replace(str(child.pid), str(stranger.pid), 1)
-    )
+    # The number of one that has ended meanwhile belongs to somebody else now.
+    record = json.loads(next(home.pids.glob("leftover-*.pid")).read_text())
+    reused = record | {"pid": stranger.pid, "identity": "started earlier"}
+    (home.pids / f"old-{stranger.pid}.pid").write_text(json.dumps(reused))
     home.release()
 
     Home(home.root).acquire()
