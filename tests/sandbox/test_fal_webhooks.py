@@ -98,9 +98,9 @@ def test_a_redirect_loses_a_webhook_for_ever(sandbox, receiver):
     assert told == [first["request_id"], second["request_id"], second["request_id"]]
 
 
-@pytest.mark.parametrize("settings", [{"outcome": "webhook_lost", "times": 1}, {"webhooks": False}])
-def test_a_webhook_that_is_lost_never_comes(sandbox, receiver, settings):
-    sandbox.fal(**settings)
+@pytest.mark.parametrize("control", [{"outcome": "webhook_lost", "times": 1}, {"webhooks": False}])
+def test_a_webhook_that_is_lost_never_comes(sandbox, receiver, control):
+    sandbox.fal(**control)
     silent = sandbox.submitted(webhook=receiver.url)
     assert sandbox.result(silent).status_code == 200
 
