@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Field, Model, QuerySet
@@ -27,12 +27,13 @@ def prepared_cursor() -> CursorWrapper:
 
     Django's usual one writes them into the text, so that no statement ever comes again.
     """
-    connection.ensure_connection()
+    ours = connections[DEFAULT_DB_ALIAS]
+    ours.ensure_connection()
     # The stubs know neither its base class nor that any DB-API cursor can be wrapped.
-    cursor: Any = ServerBindingCursor(connection.connection)  # type: ignore[call-arg]
-    if connection.queries_logged:
-        return connection.make_debug_cursor(cursor)
-    return connection.make_cursor(cursor)
+    cursor: Any = ServerBindingCursor(ours.connection)  # type: ignore[call-arg]
+    if ours.queries_logged:
+        return ours.make_debug_cursor(cursor)
+    return ours.make_cursor(cursor)
 
 
 class CompiledQuery(Generic[M]):
@@ -86,9 +87,11 @@ class _Compiled(Generic[M]):
 def insert(row: Model) -> None:
     """Insert a new row as `row.save(force_insert=True)` does, without signals."""
     sql, fields = _insertion(type(row))
+    # Not the proxy `connection`, which looks this thread's up at each touch.
+    ours = connections[DEFAULT_DB_ALIAS]
     with prepared_cursor() as cursor:
         cursor.execute(
-            sql, [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields]
+            sql, [field.get_db_prep_save(field.pre_save(row, True), ours) for field in fields]
         )
     row._state.adding, row._state.db = False, connection.alias
 
