@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
-from rich.text import Text
 
 from rendio.local import logs, ports
 from rendio.local.child import Child
@@ -253,7 +252,7 @@ class Supervisor:
         }
         self._console.print()
         for label, value in lines.items():
-            self._console.print(Text(f"{label:<11}  ", style="bold").append(value, style="default"))
+            self._say(f"{label:<11}  {value}")
         self._console.print("\nCtrl-C stops everything.", style="dim")
         self._console.file.flush()
 

@@ -209,7 +209,11 @@ class PostgreSQL(_Server):
         # The kernel forgets the parent-death signal when the user changes: setpriv sets it last.
         at_death = [f"--pdeathsig={death_signal.name[3:]}"] if death_signal else []
         only = "-all,+dac_override"
-        keep = [f"--inh-caps={only}", f"--ambient-caps={only}", f"--bounding-set={only}"]
+        keep = [
+            *[f"--inh-caps={only}", f"--ambient-caps={only}", f"--bounding-set={only}"],
+            # Otherwise access(2), by which initdb looks for its binaries, leaves it out of account.
+            "--securebits=+no_setuid_fixup",
+        ]
         # A container may withhold the capability. Its folders may be open, so try without.
         allowed = subprocess.run(  # noqa: S603
             [*change, *keep, "--", "true"], capture_output=True, check=False

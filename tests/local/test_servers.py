@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 import redis
 
+from rendio.local import servers as servers_module
 from rendio.local.child import Child
 from rendio.local.home import PROJECT, Home, HomeInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
@@ -148,10 +151,16 @@ def test_they_listen_on_loopback_only(home):
         }
 
 
-def test_a_home_below_a_closed_folder_works_and_the_folder_stays_closed(tmp_path):
-    """As root PostgreSQL runs as somebody else, who could not pass through it."""
+def test_below_a_closed_folder_all_works_and_the_folder_stays_closed(tmp_path, monkeypatch):
+    """As in a clone that only root may enter: as root, PostgreSQL runs as somebody else."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
+    wheel = Path(servers_module.postgres_binary("postgres")).parents[2]
+    shutil.copytree(wheel / "pginstall18", closed / wheel.name / "pginstall18", symlinks=True)
+    for libraries in wheel.parent.glob(f"{wheel.name}.libs"):
+        shutil.copytree(libraries, closed / libraries.name)
+    binaries = closed / wheel.name / "pginstall18" / "bin"
+    monkeypatch.setattr(servers_module, "postgres_binary", lambda name: str(binaries / name))
     before = [(folder.stat().st_mode, folder.stat().st_uid) for folder in (closed, tmp_path)]
     home = Home(closed / "home")
     home.acquire()
