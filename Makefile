@@ -28,7 +28,7 @@ check: $(INSTALLED)  ## Check format, lint, types, imports and missing migration
 	$(BIN)/ruff format --check --quiet .; result "format (make format mends it)" $$?; \
 	$(BIN)/ruff check --quiet .; result "lint" $$?; \
 	$(BIN)/mypy --no-error-summary; result "types" $$?; \
-	$(BIN)/lint-imports; result "imports" $$?; \
+	$(BIN)/lint-imports --no-logo; result "imports" $$?; \
 	ENVIRONMENT=development DATABASE_URL=postgresql://nobody@127.0.0.1:1/none \
 	    $(BIN)/python -W 'ignore:Got an error checking a consistent migration history' \
 	    manage.py makemigrations --check --dry-run; result "migrations" $$?; \
