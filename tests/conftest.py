@@ -61,6 +61,12 @@ def sandbox() -> Iterator[Sandbox]:
     controls.control("reset")
 
 
+def assert_refused(answer: Any, status: int, code: str) -> Any:
+    """The answer is this refusal of the catalogue; gives its details for a closer look."""
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.content
+    return answer.json()["error"]["details"]
+
+
 class Phone:
     """A guest's phone: signs in and calls the API as the app does, in this process."""
 

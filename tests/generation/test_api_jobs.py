@@ -14,7 +14,7 @@ from credits import services as credit_services
 from credits.services import Source
 from generation import media
 from generation.models import Job, JobStatus, Stage
-from tests.conftest import Phone
+from tests.conftest import Phone, assert_refused
 
 STATUS_FIELDS = {
     "job_id", "status", "progress", "queue_position", "eta_seconds", "video_url", "thumbnail_url",
@@ -25,11 +25,6 @@ HISTORY_FIELDS = {
     "created_at", "completed_at", "error",
 }  # fmt: skip
 ENTRY_FIELDS = {"id", "change", "kind", "reason", "job_id", "balance_after", "created_at"}
-
-
-def refused(answer, status, code):
-    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.content
-    return answer.json()["error"]["details"]
 
 
 def order(phone, **body):
@@ -93,7 +88,7 @@ def test_a_completed_job_has_its_video_at_a_url_that_works(phone):
 def test_a_job_id_that_is_none_is_400(phone, job_id):
     query = {} if job_id is None else {"job_id": job_id}
 
-    details = refused(phone.get("get-video-status", **query), 400, "ERR_4008")
+    details = assert_refused(phone.get("get-video-status", **query), 400, "ERR_4008")
 
     assert list(details["fields"]) == ["job_id"]
 
@@ -104,9 +99,9 @@ def test_another_users_job_is_nowhere(phone):
     unknown = str(uuid4())
 
     for named in (job_id, unknown):
-        refused(stranger.get("get-video-status", job_id=named), 404, "ERR_4007")
-        refused(stranger.post("cancel-video-job", {"job_id": named}), 404, "ERR_4007")
-        refused(stranger.post("delete-video-job", {"job_id": named}), 404, "ERR_4007")
+        assert_refused(stranger.get("get-video-status", job_id=named), 404, "ERR_4007")
+        assert_refused(stranger.post("cancel-video-job", {"job_id": named}), 404, "ERR_4007")
+        assert_refused(stranger.post("delete-video-job", {"job_id": named}), 404, "ERR_4007")
     assert stranger.get("get-video-jobs").json()["jobs"] == []
     assert phone.get("get-video-status", job_id=job_id).json()["status"] == "pending"
 
@@ -139,14 +134,14 @@ def test_what_has_finished_is_not_cancelled(phone):
     job_id = order(phone)
     end(job_id)
 
-    refused(phone.post("cancel-video-job", {"job_id": job_id}), 409, "ERR_4019")
+    assert_refused(phone.post("cancel-video-job", {"job_id": job_id}), 409, "ERR_4019")
 
     assert phone.balance() == 6
 
 
 def test_a_running_job_is_not_deleted_and_an_ended_one_is_with_its_media(phone):
     job_id = order(phone)
-    refused(phone.post("delete-video-job", {"job_id": job_id}), 409, "ERR_4019")
+    assert_refused(phone.post("delete-video-job", {"job_id": job_id}), 409, "ERR_4019")
     name = end(job_id)
 
     answer = phone.post("delete-video-job", {"job_id": job_id})
@@ -154,8 +149,8 @@ def test_a_running_job_is_not_deleted_and_an_ended_one_is_with_its_media(phone):
     assert (answer.status_code, answer.json()) == (200, {"success": True})
     assert not default_storage.exists(name)
     assert phone.get("get-video-jobs").json()["jobs"] == []
-    refused(phone.get("get-video-status", job_id=job_id), 404, "ERR_4007")
-    refused(phone.post("delete-video-job", {"job_id": job_id}), 404, "ERR_4007")
+    assert_refused(phone.get("get-video-status", job_id=job_id), 404, "ERR_4007")
+    assert_refused(phone.post("delete-video-job", {"job_id": job_id}), 404, "ERR_4007")
     assert Job.objects.get(id=job_id).prompt == ""
     assert job_id in {e["job_id"] for e in phone.get("get-credit-history").json()["entries"]}
 
@@ -163,7 +158,7 @@ def test_a_running_job_is_not_deleted_and_an_ended_one_is_with_its_media(phone):
 @pytest.mark.parametrize("path", ["cancel-video-job", "delete-video-job"])
 def test_a_body_without_a_job_id_is_400(phone, path):
     for body in ({}, {"job_id": None}, {"job_id": 7}, {"job_id": ["a"]}, {"job_id": 10**70}):
-        details = refused(phone.post(path, body), 400, "ERR_4008")
+        details = assert_refused(phone.post(path, body), 400, "ERR_4008")
         assert list(details["fields"]) == ["job_id"]
 
 
@@ -253,7 +248,7 @@ def test_nonsense_in_a_page_is_400(phone, path, page):
     wrong += [("offset", value) for value in ("-1", "abc", "1e3", "", "9" * 20)]
     wrong += [("cursor", value) for value in ("abc", "!!!", "é", "x" * 5000, "\x00", str(uuid4()))]
     for name, value in wrong:
-        details = refused(phone.get(path, **{name: value}), 400, "ERR_4008")
+        details = assert_refused(phone.get(path, **{name: value}), 400, "ERR_4008")
         assert list(details["fields"]) == [name], value
 
 
@@ -263,7 +258,7 @@ def test_jobs_are_filtered_by_status(phone):
 
     assert jobs_page(phone, status="pending")[0] == [pending]
     assert jobs_page(phone, status="completed")[0] == [done]
-    details = refused(phone.get("get-video-jobs", status="lost"), 400, "ERR_4008")
+    details = assert_refused(phone.get("get-video-jobs", status="lost"), 400, "ERR_4008")
     assert list(details["fields"]) == ["status"]
 
 
@@ -348,7 +343,7 @@ def test_media_is_only_read(film):
 def test_an_expired_url_is_403(film, settings):
     settings.MEDIA_URL_TTL_SECONDS = -1
 
-    refused(film(), 403, "ERR_4006")
+    assert_refused(film(), 403, "ERR_4006")
 
 
 def test_a_url_that_is_not_ours_is_403(film, client):
@@ -356,7 +351,7 @@ def test_a_url_that_is_not_ours_is_403(film, client):
     signature_last = "A" if token[-1] != "A" else "B"
 
     for forged in (token[:-2] + signature_last * 2, "x" + token, "garbage", "a:b:c", "é"):
-        refused(film(path=f"/media/{forged}"), 403, "ERR_4006")
+        assert_refused(film(path=f"/media/{forged}"), 403, "ERR_4006")
 
 
 def test_a_path_out_of_the_folder_is_not_served(film, client):
@@ -371,4 +366,4 @@ def test_a_path_out_of_the_folder_is_not_served(film, client):
 def test_a_file_that_has_gone_is_404(film, client):
     gone = media.url_for("test/gone.mp4").rpartition("/")[2]
 
-    refused(film(path=f"/media/{gone}"), 404, "ERR_4007")
+    assert_refused(film(path=f"/media/{gone}"), 404, "ERR_4007")

@@ -12,16 +12,11 @@ from credits import services as credit_services
 from credits.services import Source
 from generation import catalogue
 from generation.models import Job, Model, Quote, Theme
-from tests.conftest import SORA, VEO, Phone
+from tests.conftest import SORA, VEO, Phone, assert_refused
 
 SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"
 NEON_RAIN = "00000000-0000-4000-8000-000000000080"  # of Sora 2
 PICTURE = "https://pictures.example/cat.jpg"
-
-
-def refused(answer, status, code):
-    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.content
-    return answer.json()["error"]["details"]
 
 
 def job_of(answer):
@@ -100,16 +95,16 @@ def test_a_prompt_of_3_to_2000_characters_fits(phone):
 
 def test_a_prompt_that_is_shorter_longer_or_no_text_is_refused(phone):
     for prompt in ("ab", "", "   ", "  ab  ", "a" * 2001, None, 12345, ["abc"], {"a": "b"}, True):
-        refused(phone.generate(prompt=prompt), 400, "ERR_4003")
+        assert_refused(phone.generate(prompt=prompt), 400, "ERR_4003")
     assert phone.balance() == 10
 
 
 @pytest.mark.parametrize("field", ["model_id", "theme_id"])
 def test_an_unknown_model_or_theme_is_404_and_what_is_no_id_400(phone, field):
-    refused(phone.generate(**{field: str(uuid4())}), 404, "ERR_4002")
+    assert_refused(phone.generate(**{field: str(uuid4())}), 404, "ERR_4002")
 
     for nonsense in ("sora", 7, True, ["a"], {"a": 1}, 10**70, 1.5, "0" * 5000):
-        details = refused(phone.generate(**{field: nonsense}), 400, "ERR_4008")
+        details = assert_refused(phone.generate(**{field: nonsense}), 400, "ERR_4008")
         assert list(details["fields"]) == [field]
     assert phone.balance() == 10
 
@@ -118,15 +113,15 @@ def test_a_model_off_sale_is_404_and_its_theme_too(phone):
     Model.objects.filter(id=SORA).update(is_available=False)
     catalogue.forget()
 
-    refused(phone.generate(), 404, "ERR_4002")
-    refused(phone.generate(model_id=None, theme_id=NEON_RAIN), 404, "ERR_4002")
+    assert_refused(phone.generate(), 404, "ERR_4002")
+    assert_refused(phone.generate(model_id=None, theme_id=NEON_RAIN), 404, "ERR_4002")
     assert phone.balance() == 10
 
 
 def test_a_duration_that_is_not_allowed_is_refused_whatever_its_type(phone):
     others = (5, 0, -4, 4.0, 8.0, "4", True, False, [4], {"a": 4}, 10**70, -(10**70), 1e300)
     for duration in others:
-        details = refused(phone.generate(settings={"duration": duration}), 400, "ERR_4008")
+        details = assert_refused(phone.generate(settings={"duration": duration}), 400, "ERR_4008")
         assert details["fields"] == {"settings.duration": ["Must be one of 4, 8, 12."]}, duration
     assert phone.balance() == 10
 
@@ -134,7 +129,7 @@ def test_a_duration_that_is_not_allowed_is_refused_whatever_its_type(phone):
 
 
 def test_all_wrong_settings_are_named_at_once(phone):
-    details = refused(
+    details = assert_refused(
         phone.generate(settings={"duration": 5, "resolution": "8k", "aspect_ratio": 169}),
         400,
         "ERR_4008",
@@ -147,7 +142,7 @@ def test_all_wrong_settings_are_named_at_once(phone):
 
 def test_settings_that_are_no_object_are_refused(phone):
     for chosen in ([], "8", 8, True):
-        details = refused(phone.generate(settings=chosen), 400, "ERR_4008")
+        details = assert_refused(phone.generate(settings=chosen), 400, "ERR_4008")
         assert list(details["fields"]) == ["settings"]
 
 
@@ -179,7 +174,7 @@ NO_PICTURES = [
 def test_a_model_from_pictures_needs_an_https_url(phone):
     order = {"model_id": SORA_FROM_PICTURE}
     for image_url in NO_PICTURES:
-        details = refused(phone.generate(**order, image_url=image_url), 400, "ERR_4008")
+        details = assert_refused(phone.generate(**order, image_url=image_url), 400, "ERR_4008")
         assert list(details["fields"]) == ["image_url"], image_url
     assert phone.balance() == 10
 
@@ -193,9 +188,9 @@ def test_a_picture_is_ignored_by_a_model_that_takes_none(phone):
 def test_a_key_that_is_no_uuid_is_refused(phone):
     order = {"model_id": str(SORA), "prompt": "A red balloon"}
 
-    refused(phone.post("generate-video", order), 400, "ERR_4009")
+    assert_refused(phone.post("generate-video", order), 400, "ERR_4009")
     for key in ("", "key", "1234", "g" * 32, "0" * 5000, "é"):
-        refused(phone.post("generate-video", order, Idempotency_Key=key), 400, "ERR_4009")
+        assert_refused(phone.post("generate-video", order, Idempotency_Key=key), 400, "ERR_4009")
     assert phone.balance() == 10
 
     assert phone.post("generate-video", order, Idempotency_Key=str(uuid4())).status_code == 200
@@ -204,7 +199,7 @@ def test_a_key_that_is_no_uuid_is_refused(phone):
 def test_too_few_credits_are_402_with_both_numbers(phone):
     phone.generate(settings={"duration": 8})
 
-    details = refused(phone.generate(), 402, "ERR_4001")
+    details = assert_refused(phone.generate(), 402, "ERR_4001")
 
     assert details == {"required": 4, "available": 2}
     assert phone.balance() == 2
@@ -213,7 +208,7 @@ def test_too_few_credits_are_402_with_both_numbers(phone):
 def test_a_suspended_account_orders_nothing(phone):
     credit_services.suspend(user_id=phone.user_id)
 
-    refused(phone.generate(), 403, "ERR_4018")
+    assert_refused(phone.generate(), 403, "ERR_4018")
 
     assert phone.balance() == 10
 
@@ -255,7 +250,7 @@ def test_another_body_under_the_key_is_422_even_if_it_is_wrong_itself(phone):
     phone.generate(key=key)
 
     for other in ({"prompt": "A blue balloon"}, {"prompt": "x"}, {"model_id": str(uuid4())}):
-        refused(phone.generate(key=key, **other), 422, "ERR_4010")
+        assert_refused(phone.generate(key=key, **other), 422, "ERR_4010")
     assert phone.balance() == 6
 
 
@@ -276,7 +271,7 @@ def test_a_replay_of_what_emptied_the_wallet_succeeds(phone):
     assert phone.balance() == 0
 
     assert phone.generate(**order).content == first.content
-    refused(phone.generate(model_id=str(VEO)), 402, "ERR_4001")
+    assert_refused(phone.generate(model_id=str(VEO)), 402, "ERR_4001")
 
 
 def test_a_replay_outlives_the_model_and_the_account_being_open(phone):
@@ -292,7 +287,7 @@ def test_a_replay_outlives_the_model_and_the_account_being_open(phone):
 def test_a_402_is_forgotten_so_that_its_key_works_once_credits_have_come(phone):
     key = str(uuid4())
     order = {"settings": {"duration": 12}, "key": key}
-    refused(phone.generate(**order), 402, "ERR_4001")
+    assert_refused(phone.generate(**order), 402, "ERR_4001")
 
     credit_services.grant(
         user_id=phone.user_id, amount=2, source=Source.SUPPORT, reason="test", now=timezone.now()
@@ -304,7 +299,7 @@ def test_a_402_is_forgotten_so_that_its_key_works_once_credits_have_come(phone):
 
 def test_a_refused_order_is_forgotten_and_its_key_takes_another_body(phone):
     key = str(uuid4())
-    refused(phone.generate(key=key, prompt="x"), 400, "ERR_4003")
+    assert_refused(phone.generate(key=key, prompt="x"), 400, "ERR_4003")
 
     assert phone.generate(key=key).status_code == 200
 
@@ -365,7 +360,7 @@ def test_a_quote_is_honoured_after_the_price_has_changed(phone):
 def test_a_quote_is_for_what_was_quoted(phone, other):
     quoted = quote(phone)
 
-    details = refused(phone.generate(quote_id=quoted["quote_id"], **other), 400, "ERR_4008")
+    details = assert_refused(phone.generate(quote_id=quoted["quote_id"], **other), 400, "ERR_4008")
 
     assert list(details["fields"]) == ["quote_id"]
     assert phone.generate(quote_id=quoted["quote_id"]).status_code == 200
@@ -375,7 +370,7 @@ def test_an_expired_quote_is_refused_and_one_before_its_time_is_not(phone):
     quoted = quote(phone)["quote_id"]
     Quote.objects.filter(id=quoted).update(expires_at=timezone.now())
 
-    details = refused(phone.generate(quote_id=quoted), 400, "ERR_4008")
+    details = assert_refused(phone.generate(quote_id=quoted), 400, "ERR_4008")
 
     assert list(details["fields"]) == ["quote_id"]
     Quote.objects.filter(id=quoted).update(expires_at=timezone.now() + timedelta(minutes=1))
@@ -385,15 +380,17 @@ def test_an_expired_quote_is_refused_and_one_before_its_time_is_not(phone):
 def test_a_strangers_quote_is_not_there_and_what_is_no_id_is_refused(phone):
     theirs = quote(Phone().sign_in())["quote_id"]
 
-    refused(phone.generate(quote_id=theirs), 404, "ERR_4007")
-    refused(phone.generate(quote_id=str(uuid4())), 404, "ERR_4007")
-    refused(phone.generate(quote_id="cheap"), 400, "ERR_4008")
+    assert_refused(phone.generate(quote_id=theirs), 404, "ERR_4007")
+    assert_refused(phone.generate(quote_id=str(uuid4())), 404, "ERR_4007")
+    assert_refused(phone.generate(quote_id="cheap"), 400, "ERR_4008")
     assert phone.balance() == 10
 
 
 def test_a_quote_refuses_what_an_order_refuses(phone):
-    refused(phone.post("quote-video", {"prompt": "x"}), 400, "ERR_4003")
-    refused(phone.post("quote-video", {"model_id": str(uuid4()), "prompt": "abc"}), 404, "ERR_4002")
-    refused(
+    assert_refused(phone.post("quote-video", {"prompt": "x"}), 400, "ERR_4003")
+    assert_refused(
+        phone.post("quote-video", {"model_id": str(uuid4()), "prompt": "abc"}), 404, "ERR_4002"
+    )
+    assert_refused(
         phone.post("quote-video", {"prompt": "abc", "settings": {"duration": 5}}), 400, "ERR_4008"
     )
