@@ -10,7 +10,9 @@ import pytest
 
 from rendio.common import http
 
-OK = b"HTTP/1.1 200 OK\r\n"
+# A server here answers once for each connection. Unsaid, the next request could be sent into one
+# that is just being closed.
+OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
 
 def get(url, **options):
