@@ -1,0 +1,68 @@
+"""A job's price: taken at its order, given back where it ends without its video."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from credits.errors import AccountSuspended, InsufficientCredits, LedgerBroken
+from credits.models import Kind, LedgerEntry, Lot, Wallet, WalletState
+from credits.services.entries import append, take
+from credits.services.wallets import lock_wallet
+from rendio.common.errors import Unauthorized
+
+
+def charge(*, wallet: Wallet, amount: int, job_id: UUID, now: datetime) -> UUID:
+    """Take a job's price from a locked wallet, soonest-expiring lots first; returns the entry's id.
+
+    One SQL statement. Once for a job: the database refuses a second charge (IntegrityError). Raises
+    InsufficientCredits (numbers in credits; `debt` stands in it while the wallet owes),
+    AccountSuspended.
+    """
+    if wallet.state == WalletState.SUSPENDED:
+        raise AccountSuspended
+    if wallet.state == WalletState.CLOSED:
+        raise Unauthorized
+    if wallet.debt:
+        raise InsufficientCredits(required=amount, available=wallet.balance, debt=wallet.debt)
+    if wallet.balance < amount:
+        raise InsufficientCredits(required=amount, available=wallet.balance)
+    return take(
+        wallet, kind=Kind.CHARGE, amount=amount, reason="generation", now=now, job_id=job_id
+    )
+
+
+def refund(*, user_id: UUID, job_id: UUID, reason: str, now: datetime) -> LedgerEntry:
+    """Give a job's price back, once: a second call returns the first refund.
+
+    It returns to the lots that it came from, which a merge has moved with everything else; where
+    the wallet owes, the debt is repaid first (the debt may be for these very credits, after a store
+    refund of the lot that the job had spent).
+    """
+    wallet = lock_wallet(user_id=user_id, through_merge=True)
+    if entry := LedgerEntry.objects.filter(job_id=job_id, kind=Kind.REFUND).first():
+        return entry
+    charged = LedgerEntry.objects.filter(job_id=job_id, kind=Kind.CHARGE).first()
+    if charged is None:
+        raise LedgerBroken(f"no charge for job {job_id}")
+    repaid = min(wallet.debt, -charged.change)
+    owed = repaid
+    touched: list[tuple[UUID, int]] = []
+    for lot_id, change in charged.lots:
+        kept = min(owed, -change)
+        owed -= kept
+        if back := -change - kept:
+            touched.append((UUID(lot_id), back))
+    for lot in Lot.objects.filter(id__in=[lot_id for lot_id, _ in touched]):
+        lot.remaining += dict(touched)[lot.id]
+        lot.save(update_fields=["remaining"])
+    return append(
+        wallet,
+        kind=Kind.REFUND,
+        change=-charged.change - repaid,
+        debt_change=-repaid,
+        lots=touched,
+        reason=reason,
+        now=now,
+        job_id=job_id,
+    )

@@ -1,0 +1,39 @@
+"""What is left of a lot lapses when its time has come."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from credits.models import Kind, Lot, Wallet
+from credits.services.entries import append
+
+
+def lapse_expired(*, now: datetime, limit: int = 100) -> int:
+    """Take what is left of lots whose time has come; returns how many lots.
+
+    Until it has run, an expired lot can still be spent: the balance is what the user was shown.
+    """
+    due = list(
+        Lot.objects.filter(remaining__gt=0, expires_at__lte=now)
+        .order_by("expires_at")
+        .values_list("id", "wallet_id")[:limit]
+    )
+    lapsed = 0
+    # In one order for all: two sweeps at once then wait for each other instead of locking up.
+    for lot_id, wallet_id in sorted(due, key=lambda row: (row[1], row[0])):
+        wallet = Wallet.objects.select_for_update().get(id=wallet_id)
+        lot = Lot.objects.get(id=lot_id)
+        if not lot.remaining or lot.wallet_id != wallet_id:
+            continue  # spent meanwhile, or moved by a merge: the next sweep finds it there
+        taken, lot.remaining = lot.remaining, 0
+        lot.save(update_fields=["remaining"])
+        append(
+            wallet,
+            kind=Kind.EXPIRY,
+            change=-taken,
+            lots=[(lot.id, -taken)],
+            reason=f"{lot.source} credits expired",
+            now=now,
+        )
+        lapsed += 1
+    return lapsed

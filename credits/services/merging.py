@@ -1,0 +1,81 @@
+"""Two wallets become one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from credits.errors import AccountSuspended
+from credits.models import Kind, Source, Wallet, WalletState
+from credits.services.entries import append
+from credits.services.wallets import lock_wallets
+from rendio.common.errors import Unauthorized
+
+
+def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
+    """Everything of one wallet becomes the other's, and the first is closed. Twice is as once.
+
+    All lots move, the empty ones too: a job that was paid from them may still be refunded. A debt
+    moves as a debt. Two welcomes do not add up: where both wallets had one, what is left of the
+    first's lapses; what was spent of it and is refunded later comes back. `lifetime_total` goes
+    along, but for what lapsed. Raises NotFound, AccountSuspended, and Unauthorized where one of
+    the two is closed for another reason.
+    """
+    wallets = lock_wallets(user_ids={from_user_id, into_user_id})
+    source, target = wallets[from_user_id], wallets[into_user_id]
+    if source.merged_into_id == target.id:
+        return
+    if WalletState.SUSPENDED in {source.state, target.state}:
+        raise AccountSuspended
+    if WalletState.CLOSED in {source.state, target.state} or source.id == target.id:
+        raise Unauthorized
+    lapsed = _supersede_welcome(source, target, now=now)
+    lots = [(lot.id, lot.remaining) for lot in source.lots.order_by("id")]
+    held = [(lot_id, remaining) for lot_id, remaining in lots if remaining]
+    balance, debt = source.balance, source.debt
+    source.lots.update(wallet=target)
+    target.lifetime_total += source.lifetime_total - lapsed
+    source.lifetime_total = lapsed
+    if balance or debt:
+        append(
+            source,
+            kind=Kind.TRANSFER,
+            change=-balance,
+            debt_change=-debt,
+            lots=[(lot_id, -remaining) for lot_id, remaining in held],
+            reason="moved to the account",
+            now=now,
+        )
+        append(
+            target,
+            kind=Kind.TRANSFER,
+            change=balance,
+            debt_change=debt,
+            lots=held,
+            reason="moved from a guest",
+            now=now,
+        )
+    source.state = WalletState.CLOSED
+    source.merged_into = target
+    source.save(update_fields=["state", "merged_into", "lifetime_total"])
+    target.save(update_fields=["lifetime_total"])
+
+
+def _supersede_welcome(source: Wallet, target: Wallet, *, now: datetime) -> int:
+    """Lapse the source's welcome if the target has had one; returns how many credits lapsed."""
+    welcome = {"source": Source.WELCOME, "superseded_at": None}
+    lot = source.lots.filter(**welcome).first()
+    if lot is None or not target.lots.filter(**welcome).exists():
+        return 0
+    lapsed, lot.remaining, lot.superseded_at = lot.remaining, 0, now
+    lot.save(update_fields=["remaining", "superseded_at"])
+    if lapsed:
+        append(
+            source,
+            kind=Kind.EXPIRY,
+            change=-lapsed,
+            lots=[(lot.id, -lapsed)],
+            reason="second welcome",
+            now=now,
+        )
+    return lapsed
