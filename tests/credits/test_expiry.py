@@ -1,0 +1,54 @@
+"""What is left of a lot lapses when its time has come, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from credits import services
+from credits.models import Kind
+from tests.credits.purses import NOW
+
+
+def test_what_is_left_of_a_lot_lapses_when_its_time_has_come_and_not_before(purse):
+    purse.grant(10)
+    purse.promote(5, days=2)
+    purse.charge(1)
+
+    services.lapse_expired(now=NOW + timedelta(days=2, seconds=-1))
+    assert purse.balance == 14
+
+    services.lapse_expired(now=NOW + timedelta(days=2))
+    assert (purse.balance, purse.lots) == (10, [10, 0])
+    assert (purse.entries[-1].kind, purse.entries[-1].change) == (Kind.EXPIRY, -4)
+    assert purse.adds_up()
+
+
+def test_a_second_sweep_lapses_nothing_more(purse):
+    purse.promote(5, days=2)
+    services.lapse_expired(now=NOW + timedelta(days=3))
+
+    services.lapse_expired(now=NOW + timedelta(days=3))
+
+    assert [entry.kind for entry in purse.entries] == [Kind.GRANT, Kind.EXPIRY]
+
+
+def test_a_sweep_takes_no_more_lots_than_its_limit(purse):
+    for days in (1, 2, 3):
+        purse.promote(5, days=days)
+
+    assert services.lapse_expired(now=NOW + timedelta(days=9), limit=2) == 2
+
+    assert purse.lots == [0, 0, 5]
+
+
+def test_credits_refunded_to_an_expired_lot_lapse_with_the_next_sweep(purse):
+    purse.promote(5, days=2)
+    job_id = purse.charge(5)
+    services.lapse_expired(now=NOW + timedelta(days=3))
+    purse.refund(job_id)
+    assert purse.balance == 5
+
+    services.lapse_expired(now=NOW + timedelta(days=3))
+
+    assert purse.balance == 0
+    assert purse.adds_up()
