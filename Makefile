@@ -17,7 +17,7 @@ run: $(INSTALLED)  ## Start everything on this machine, show one customer's jour
 	@$(BIN)/python -m rendio.local run
 
 test: $(INSTALLED)  ## Run the tests on servers of their own (ARGS="tests/credits -k refund")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 bench: $(INSTALLED)  ## Measure what the hot calls cost, on servers of its own (ARGS="--seconds 20")
 	@$(BIN)/python -m bench $(ARGS)

@@ -17,7 +17,6 @@ from django.test.utils import setup_databases, teardown_databases
 
 from generation import catalogue
 
-SANDBOX = os.environ["SANDBOX_URL"]
 SORA = UUID("00000000-0000-4000-8000-000000000003")
 VEO = UUID("00000000-0000-4000-8000-000000000001")
 
@@ -25,8 +24,11 @@ VEO = UUID("00000000-0000-4000-8000-000000000001")
 class Sandbox:
     """The outside world's controls."""
 
+    def __init__(self) -> None:
+        self.url = os.environ["SANDBOX_URL"]
+
     def control(self, path: str, **body: Any) -> Any:
-        answer = requests.post(f"{SANDBOX}/control/{path}", json=body, timeout=30)
+        answer = requests.post(f"{self.url}/control/{path}", json=body, timeout=30)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -35,19 +37,19 @@ class Sandbox:
 
     def requests(self, provider: str = "fal") -> list[dict[str, Any]]:
         answer = requests.get(
-            f"{SANDBOX}/control/requests", params={"provider": provider}, timeout=30
+            f"{self.url}/control/requests", params={"provider": provider}, timeout=30
         )
         found: list[dict[str, Any]] = answer.json()["requests"]
         return found
 
     def revoked(self) -> list[dict[str, Any]]:
         """What Apple was told to revoke."""
-        answer = requests.get(f"{SANDBOX}/control/apple/revoked", timeout=30)
+        answer = requests.get(f"{self.url}/control/apple/revoked", timeout=30)
         found: list[dict[str, Any]] = answer.json()["tokens"]
         return found
 
     def jobs(self) -> list[dict[str, Any]]:
-        answer = requests.get(f"{SANDBOX}/control/jobs", params={"provider": "fal"}, timeout=30)
+        answer = requests.get(f"{self.url}/control/jobs", params={"provider": "fal"}, timeout=30)
         found: list[dict[str, Any]] = answer.json()["jobs"]
         return found
 
@@ -126,8 +128,10 @@ def _clean_counters(settings: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> Iterator[None]:
-    """The test database, also when only tests of `committed` run.
+def django_db_setup(
+    django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
+) -> Iterator[None]:
+    """The test database, also when only tests of `committed` run; one for each parallel process.
 
     pytest-django's own makes it only for tests that ask for `db`; the others then met the real one.
     """

@@ -3,7 +3,8 @@
 Loaded by `-p rendio.local.pytest_plugin` (pyproject.toml says so), before Django's settings are.
 DATABASE_URL, REDIS_URL and SANDBOX_URL, where set, are used instead, each on its own. Everything of
 a run lies under RENDIO_HOME/test/<pid> and goes with it; what a run that was killed has left, the
-next one removes. Two runs, or a run beside `make run`, share nothing.
+next one removes. Two runs, or a run beside `make run`, share nothing; nor do the processes of one
+parallel run (pytest-xdist), each of which is here a run of its own.
 """
 
 import fcntl
@@ -24,6 +25,10 @@ from rendio.local.waiting import answers, wait_until
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    if early_config.known_args_namespace.numprocesses and "PYTEST_XDIST_WORKER" not in os.environ:
+        # Only hands the tests to its workers, each of which comes by here.
+        _refuse_to_share()
+        return
     with ExitStack() as started:
         try:
             home = started.enter_context(own_home())
@@ -31,6 +36,20 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         except ServerFailed as failure:
             raise pytest.UsageError(str(failure)) from failure
         early_config.add_cleanup(started.pop_all().close)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means: the tests wait for servers and processes more than they work."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def _refuse_to_share() -> None:
+    """Each test starts by emptying these, under the feet of its neighbours."""
+    for name in ("REDIS_URL", "SANDBOX_URL"):
+        if os.environ.get(name):
+            raise pytest.UsageError(
+                f"{name} is set, and is one for all of them: run with ARGS='-n 0'."
+            )
 
 
 def _start_servers(home: Home, started: ExitStack) -> None:

@@ -4,7 +4,6 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-import requests
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
@@ -27,7 +26,7 @@ from credits.models import IdempotencyRecord, LedgerEntry, WalletState
 from generation.lifecycle import erase
 from generation.models import Erasure, JobStatus, ProviderRequest, Quote, Stage
 from rendio.local.waiting import wait_until
-from tests.conftest import SANDBOX, Phone
+from tests.conftest import Phone
 from tests.generation.lives import Life, kinds_of, ordered
 
 pytestmark = pytest.mark.django_db
@@ -332,8 +331,7 @@ def test_nothing_of_what_a_provider_said_about_a_job_stays(phone, completed, lif
 
 
 def revoked(sandbox):
-    answer = requests.get(f"{SANDBOX}/control/apple/revoked", timeout=30)
-    return [token["sub"] for token in answer.json()["tokens"]]
+    return [token["sub"] for token in sandbox.revoked()]
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 from generation.lifecycle import cancel
 from generation.models import Job, JobStatus, ProviderRequest, Stage
 from rendio.local.waiting import wait_until
-from tests.conftest import SANDBOX
 from tests.generation.lives import (
     Life,
     assert_completed,
@@ -164,7 +163,7 @@ def test_a_provider_that_hangs_does_not_hold_up_the_caller(phone, quick, life, m
         request.update(cancel_url=address)
         began = time.monotonic()
         assert take_back(phone, job) == (200, "processing", False)
-        cancel_url = f"{SANDBOX}{urlsplit(request.get().status_url).path[:-6]}cancel"
+        cancel_url = f"{quick.url}{urlsplit(request.get().status_url).path[:-6]}cancel"
         request.update(cancel_url=cancel_url, response_url=address)
         assert take_back(phone, job) == (200, "processing", False)
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from rendio.local.home import PROJECT
 from rendio.local.pytest_plugin import own_home
 from rendio.local.waiting import wait_until
@@ -25,18 +27,22 @@ def test_it():
 """
 
 
-def start_run(folder: Path, name: str, *, wait: bool) -> subprocess.Popen[bytes]:
+def start_run(
+    folder: Path, name: str, *options: str, wait: bool, **added: str
+) -> subprocess.Popen[bytes]:
     test = folder / f"test_{name}.py"
     test.write_text(WRITES_ITS_ENVIRONMENT)
+    told = {"TOLD": str(folder / f"{name}.json"), "WAIT": "yes" if wait else "no"}
+    environment = fresh_environment(folder / "home", **told, **added)
+    # As in a terminal of its own, also when this test runs in one of several processes.
+    environment.pop("PYTEST_XDIST_WORKER", None)
     return subprocess.Popen(  # noqa: S603
         [
-            *[sys.executable, "-m", "pytest", "-p", "rendio.local.pytest_plugin"],
+            *[sys.executable, "-m", "pytest", "-p", "rendio.local.pytest_plugin", *options],
             *["-p", "no:django", "-p", "no:cacheprovider", "-c", "/dev/null", str(test)],
         ],
         cwd=PROJECT,
-        env=fresh_environment(
-            folder / "home", TOLD=str(folder / f"{name}.json"), WAIT="yes" if wait else "no"
-        ),
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -71,3 +77,14 @@ def test_two_runs_share_nothing_and_the_next_removes_what_a_killed_one_left(tmp_
         assert not Path(first["RENDIO_HOME"]).exists()
         assert home.root.exists()
     assert not home.root.exists()
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "SANDBOX_URL"])
+def test_parallel_processes_do_not_share_what_each_test_empties(tmp_path, name):
+    shared = {name: "http://127.0.0.1:1"}
+
+    run = start_run(tmp_path, "shared", "-n", "2", wait=False, **shared)
+
+    output, _ = run.communicate(timeout=120)
+    assert run.returncode == pytest.ExitCode.USAGE_ERROR
+    assert f"{name} is set" in output.decode()
