@@ -303,6 +303,8 @@ class ProviderRequest(models.Model):
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="requests")
     route = models.ForeignKey(Route, on_delete=models.DO_NOTHING, db_constraint=False)
     provider = models.CharField(max_length=20)
+    # The key that it was submitted with, and has to be followed with.
+    key_label = models.CharField(max_length=30, blank=True, default="", db_default="")
     # In the webhook's URL: names this submission even when its answer never reached us.
     webhook_token = models.CharField(max_length=40, unique=True, default=new_webhook_token)
     state = models.CharField(
@@ -318,8 +320,24 @@ class ProviderRequest(models.Model):
     sent_at = models.DateTimeField()
     answered_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    cancel_asked_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its provider was asked to stop it."
+    )
+    cancel_due_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When to ask that next, where its job has ended without it.",
+    )
 
     class Meta:
+        indexes = [
+            # Those still to be stopped.
+            models.Index(
+                fields=["cancel_due_at"],
+                condition=Q(cancel_due_at__isnull=False),
+                name="request_to_be_stopped",
+            )
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["provider", "provider_request_id"],

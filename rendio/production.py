@@ -8,7 +8,6 @@ from typing import Any
 SHORTEST_SECRET = 32
 # Setting → the environment variable that it is read from.
 NEEDED = {
-    "FAL_KEY": "FAL_KEY",
     "FAL_USER_ID": "FAL_USER_ID",
     "APPLE_TEAM_ID": "APPLE_TEAM_ID",
     "DEVICECHECK_KEY_ID": "DEVICECHECK_KEY_ID",
@@ -19,7 +18,6 @@ NEEDED = {
     "ALLOWED_HOSTS": "ALLOWED_HOSTS",
 }
 OUTSIDE = (
-    "FAL_QUEUE_URL",
     "FAL_JWKS_URL",
     "DEVICECHECK_URL",
     "APPLE_ISSUER",
@@ -33,6 +31,8 @@ OUTSIDE = (
 def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
     """All that is wrong with these settings for production, in words; empty when it may start."""
     found = [f"{variable} is missing." for name, variable in NEEDED.items() if not settings[name]]
+    if not settings["PROVIDERS"]["fal"].keys:
+        found.append("FAL_KEY is missing (or FAL_KEYS, or FAL_KEYS_FILE).")
     insecure = settings["INSECURE_SECRET"]
     if settings["SECRET_KEY"] == insecure or len(settings["SECRET_KEY"]) < SHORTEST_SECRET:
         found.append(f"SECRET_KEY is missing or shorter than {SHORTEST_SECRET} characters.")
@@ -57,5 +57,10 @@ def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> lis
         f"{name} is not an https address."
         for name in OUTSIDE
         if not settings[name].startswith("https://")
+    ]
+    found += [
+        f"{name.upper()}_URL is not an https address."
+        for name, access in settings["PROVIDERS"].items()
+        if not access.url.startswith("https://")
     ]
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import environ
@@ -16,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from rendio import production
 from rendio.common import logs
+from rendio.common.keyring import DEFAULT_LABEL, KeyRing, parse
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -73,6 +75,46 @@ def secrets(name: str) -> list[str]:
     if any(len(secret) < 32 for secret in found):
         raise ImproperlyConfigured(f"{name}: each secret must have at least 32 characters.")
     return found
+
+
+def outside(name: str, real: str, *, sandbox: str) -> str:
+    """The address of a service: its own in production, else below the sandbox's."""
+    return str(env.str(name, default=real if PRODUCTION else f"{SANDBOX_URL}/{sandbox}")).rstrip(
+        "/"
+    )
+
+
+def key_ring(prefix: str, *, sandbox: str) -> KeyRing:
+    """`{prefix}_KEY`, `{prefix}_KEYS` (label:key,label:key) and `{prefix}_KEYS_FILE` together.
+
+    None of them set: no key in production, else the sandbox's.
+    """
+    single = env.str(f"{prefix}_KEY", default="").strip()
+    several = env.str(f"{prefix}_KEYS", default="")
+    file = env.str(f"{prefix}_KEYS_FILE", default="").strip()
+    if not (single or several or file or PRODUCTION):
+        single = sandbox
+    try:
+        keys = ({DEFAULT_LABEL: single} if single else {}) | parse(several)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{prefix}_KEYS {error}") from None
+    try:
+        return KeyRing(keys, file=Path(file) if file else None)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ImproperlyConfigured(f"{prefix}_KEYS_FILE: {why}") from None
+
+
+@dataclass(frozen=True)
+class ProviderAccess:
+    """How we get at one provider of generated media."""
+
+    keys: KeyRing
+    url: str
+    # Where its results may be fetched from: host names, or *.domain.
+    media_hosts: list[str]
+    # What its webhooks are signed with, where that is a secret that we share; any of them fits.
+    webhook_secrets: list[str]
 
 
 # --- Where we are -----------------------------------------------------------------------------
@@ -297,23 +339,23 @@ POLL_FIRST_SECONDS = integer("POLL_FIRST_SECONDS", 2, at_least=1)
 POLL_LONGEST_SECONDS = integer("POLL_LONGEST_SECONDS", 30, at_least=1)
 PROVIDER_CONNECT_TIMEOUT_SECONDS = integer("PROVIDER_CONNECT_TIMEOUT_SECONDS", 5, at_least=1)
 PROVIDER_READ_TIMEOUT_SECONDS = integer("PROVIDER_READ_TIMEOUT_SECONDS", 30, at_least=1)
-FAL_QUEUE_URL = env.str(
-    "FAL_QUEUE_URL",
-    default="https://queue.fal.run" if PRODUCTION else f"{SANDBOX_URL}/fal/queue",
-).rstrip("/")
-FAL_JWKS_URL = env.str(
-    "FAL_JWKS_URL",
-    default="https://rest.fal.ai/.well-known/jwks.json"
-    if PRODUCTION
-    else f"{SANDBOX_URL}/fal/jwks.json",
+# Each is a module of generation.providers by that name; one without a key is asked for nothing.
+_LOCAL = ["127.0.0.1"]
+PROVIDERS = {
+    "fal": ProviderAccess(
+        keys=key_ring("FAL", sandbox="sandbox-id:sandbox-secret"),
+        url=outside("FAL_URL", "https://queue.fal.run", sandbox="fal/queue"),
+        media_hosts=env.list(
+            "FAL_MEDIA_HOSTS", default=["*.fal.media", "fal.media"] if PRODUCTION else _LOCAL
+        ),
+        webhook_secrets=[],
+    ),
+}
+FAL_JWKS_URL = outside(
+    "FAL_JWKS_URL", "https://rest.fal.ai/.well-known/jwks.json", sandbox="fal/jwks.json"
 )
-FAL_KEY = env.str("FAL_KEY", default="" if PRODUCTION else "sandbox-id:sandbox-secret")
 # Our own account at fal. A webhook's signature proves that fal speaks, not that it speaks to us.
 FAL_USER_ID = env.str("FAL_USER_ID", default="" if PRODUCTION else "sandbox-user")
-# Where results may be fetched from: host names, or *.domain.
-FAL_MEDIA_HOSTS = env.list(
-    "FAL_MEDIA_HOSTS", default=["*.fal.media", "fal.media"] if PRODUCTION else ["127.0.0.1"]
-)
 # Addresses on this machine or network may be fetched only where the outside is the sandbox.
 ALLOW_PRIVATE_ADDRESSES = not PRODUCTION
 MAX_VIDEO_BYTES = integer("MAX_VIDEO_BYTES", 200_000_000, at_least=1_000)

@@ -59,7 +59,7 @@ def test_production_starts_with_everything_it_needs():
         ("DEBUG", "true"),
         ("ALLOWED_HOSTS", "*"),
         ("SANDBOX_URL", "http://127.0.0.1:9000"),
-        ("FAL_QUEUE_URL", "http://127.0.0.1:9000/fal/queue"),
+        ("FAL_URL", "http://127.0.0.1:9000/fal/queue"),
         ("DEVICECHECK_URL", "http://127.0.0.1:9000/apple/devicecheck/v1"),
         ("APPLE_KEYS_URL", "http://127.0.0.1:9000/apple/auth/keys"),
         ("APPLE_TOKEN_URL", "http://127.0.0.1:9000/apple/auth/token"),
@@ -67,6 +67,9 @@ def test_production_starts_with_everything_it_needs():
         ("APPLE_ISSUER", "http://127.0.0.1:9000"),
         ("APPLE_TOKEN_KEYS", "short"),
         ("RENDIO_EMBEDDED", "postgresql"),
+        ("FAL_KEYS", "a-key-without-a-label"),
+        ("FAL_KEYS", "one:id:secret,one:id:other"),
+        ("FAL_KEYS_FILE", "/no/such/file"),
         ("JOB_RUN_DEADLINE_SECONDS", "soon"),
         ("RATE_LIMIT_GENERATION_PER_HOUR", "-1"),
     ],
@@ -82,11 +85,10 @@ def test_production_refuses_to_start_and_names_the_variable(variable, value):
 def test_every_variable_that_is_read_stands_in_the_example():
     example = (ROOT / ".env.example").read_text()
     read = set(re.findall(r'"([A-Z][A-Z0-9_]{3,})", (?:default|\d)', SETTINGS))
-    read |= set(
-        re.findall(
-            r'(?:env\.\w+|pem|secrets|signing_keys|optional_integer)\(\s*"([A-Z0-9_]+)"', SETTINGS
-        )
-    )
+    readers = r"(?:env\.\w+|pem|secrets|signing_keys|optional_integer|outside)"
+    read |= set(re.findall(readers + r'\(\s*"([A-Z0-9_]+)"', SETTINGS))
+    for prefix in re.findall(r'key_ring\(\s*"([A-Z]+)"', SETTINGS):
+        read |= {f"{prefix}_KEY", f"{prefix}_KEYS", f"{prefix}_KEYS_FILE"}
 
     assert len(read) > 50
     assert {name for name in read if f"#{name}=" not in example} == set()

@@ -145,6 +145,7 @@ def _bind(request: ProviderRequest, delivery: WebhookDelivery) -> bool:
     handle = get_provider(request.provider).handle_for(
         model_id=route.provider_model_id if route else "",
         request_id=delivery.provider_request_id,
+        key_label=request.key_label,
     )
     request.provider_request_id = handle.request_id
     request.status_url = handle.status_url

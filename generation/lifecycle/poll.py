@@ -51,7 +51,11 @@ def live_handles(jobs: list[Job]) -> dict[UUID, tuple[str, Handle]]:
 
 def handle_of(request: ProviderRequest) -> Handle:
     return Handle(
-        request.provider_request_id, request.status_url, request.response_url, request.cancel_url
+        request.provider_request_id,
+        request.status_url,
+        request.response_url,
+        request.cancel_url,
+        request.key_label,
     )
 
 

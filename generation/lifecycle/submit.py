@@ -21,7 +21,7 @@ from generation.catalogue import RouteSpec
 from generation.lifecycle import settle
 from generation.lifecycle.claims import backoff, each, side_by_side
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
-from generation.providers import get_provider
+from generation.providers import find_provider, get_provider
 from generation.providers.base import Accepted, Later, Reason, Refused, Submission, Unknown
 
 logger = structlog.get_logger(__name__)
@@ -88,6 +88,7 @@ def _prepared(job: Job, *, now: datetime) -> _Outgoing | None:
             job=job,
             route_id=route.id,
             provider=route.provider,
+            key_label=_key_label(route.provider, job),
             cost_usd=route.cost(job.settings),
             sent_at=now,
         )
@@ -98,6 +99,13 @@ def _prepared(job: Job, *, now: datetime) -> _Outgoing | None:
         return None
 
 
+def _key_label(provider_name: str, job: Job) -> str:
+    """One of the provider's keys, each as often as the others."""
+    provider = find_provider(provider_name)
+    labels = provider.key_labels if provider else []
+    return labels[job.id.int % len(labels)] if labels else ""
+
+
 def _send(item: _Outgoing) -> Submission:
     provider = get_provider(item.route.provider)
     token = urlencode({"token": item.request.webhook_token})
@@ -105,6 +113,7 @@ def _send(item: _Outgoing) -> Submission:
         model_id=item.route.provider_model_id,
         body=item.body,
         webhook_url=f"{settings.PUBLIC_URL}/webhooks/{item.route.provider}?{token}",
+        key_label=item.request.key_label,
     )
 
 

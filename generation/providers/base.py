@@ -7,10 +7,14 @@ Unknown is never a failure.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, ClassVar
+
+from django.conf import settings
 
 from rendio.common.errors import Code
 
@@ -19,10 +23,11 @@ class Reason(Enum):
     """Why a job will not be made."""
 
     REJECTED = "rejected"  # the provider refused this input
-    PROVIDER_ERROR = "provider error"  # it broke over there, or brought nothing usable
+    PROVIDER_ERROR = "provider error"  # it broke over there
+    UNUSABLE = "unusable"  # what was made cannot be had, or cannot be played
     TIMEOUT = "timeout"
     NOT_STORED = "not stored"  # our own storage failed
-    CANCELLED = "cancelled"  # as we had asked
+    CANCELLED = "cancelled"  # stopped over there
 
     @property
     def code(self) -> Code:
@@ -37,12 +42,13 @@ class Reason(Enum):
 @dataclass(frozen=True)
 class Handle:
     """How a provider knows one submission of ours. URLs are the provider's own, followed as
-    given."""
+    given, with the key that it was submitted with."""
 
     request_id: str
     status_url: str
     response_url: str
     cancel_url: str
+    key_label: str = ""
 
 
 # --- Answers to submit ------------------------------------------------------------------------
@@ -50,8 +56,11 @@ class Handle:
 
 @dataclass(frozen=True)
 class Accepted:
+    """`cost_usd` here and below is what the provider says it takes; None where it does not say."""
+
     handle: Handle
     queue_position: int | None = None
+    cost_usd: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,7 @@ class Media:
 
     url: str
     kind: str
+    cost_usd: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -109,10 +119,12 @@ class Failed:
     reason: Reason
     error_type: str
     detail: str
+    cost_usd: Decimal | None = None
 
 
 class CancelAnswer(Enum):
-    ASKED = "asked"  # it may still finish: the status tells
+    ASKED = "asked"  # it may still finish: the result tells
+    STOPPED = "stopped"  # it will not be made
     TOO_LATE = "too late"
     UNKNOWN = "unknown"
 
@@ -138,27 +150,49 @@ class BadSignature(Exception):
     """The webhook is not the provider's, or not for us."""
 
 
-class Provider(Protocol):
-    name: str
+class Provider(ABC):
+    """One provider. Its address, its keys and its hosts stand in settings.PROVIDERS."""
+
+    name: ClassVar[str]
+
+    @property
+    def _access(self) -> Any:
+        return settings.PROVIDERS[self.name]
+
+    @property
+    def key_labels(self) -> list[str]:
+        """Those of the keys that we have; without one, nothing can be submitted."""
+        labels: list[str] = self._access.keys.labels()
+        return labels
 
     @property
     def media_hosts(self) -> list[str]:
         """Where its results may be fetched from: host names, or *.domain."""
+        hosts: list[str] = self._access.media_hosts
+        return hosts
 
-    def submit(self, *, model_id: str, body: dict[str, Any], webhook_url: str) -> Submission:
-        """Hand one job over, with exactly one request: never repeated, whatever happens."""
+    @abstractmethod
+    def submit(
+        self, *, model_id: str, body: dict[str, Any], webhook_url: str, key_label: str
+    ) -> Submission:
+        """Hand one job over, with exactly one request: never repeated once it may have left us."""
 
+    @abstractmethod
     def status(self, handle: Handle) -> Running | Done | Unknown: ...
 
+    @abstractmethod
     def result(
         self, handle: Handle, *, timeout: Timeout | None = None
     ) -> Media | Failed | Running | Unknown: ...
 
+    @abstractmethod
     def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelAnswer: ...
 
-    def handle_for(self, *, model_id: str, request_id: str) -> Handle:
+    @abstractmethod
+    def handle_for(self, *, model_id: str, request_id: str, key_label: str = "") -> Handle:
         """The handle of a submission whose answer was lost, once a webhook has told its id."""
 
+    @abstractmethod
     def verify_webhook(self, *, headers: Mapping[str, str], body: bytes) -> WebhookEvent:
         """Raises BadSignature; http.NotSent or NoAnswer where the provider's keys cannot be had."""
 

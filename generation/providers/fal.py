@@ -30,6 +30,7 @@ from generation.providers.base import (
     Handle,
     Later,
     Media,
+    Provider,
     Reason,
     Refused,
     Running,
@@ -52,19 +53,17 @@ REQUEST_ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 THREE_SEGMENTS = {"workflows", "comfy"}
 
 
-class Fal:
+class Fal(Provider):
     name = "fal"
 
-    @property
-    def media_hosts(self) -> list[str]:
-        return list(settings.FAL_MEDIA_HOSTS)
-
-    def submit(self, *, model_id: str, body: dict[str, Any], webhook_url: str) -> Submission:
+    def submit(
+        self, *, model_id: str, body: dict[str, Any], webhook_url: str, key_label: str
+    ) -> Submission:
         try:
             answer = http.request(
                 "POST",
-                f"{settings.FAL_QUEUE_URL}/{model_id}",
-                headers=_headers(),
+                f"{self._access.url}/{model_id}",
+                headers=self._headers(key_label),
                 json=body,
                 params={"fal_webhook": webhook_url},
             )
@@ -75,7 +74,7 @@ class Fal:
         said = _object(answer.json())
         detail = _detail(said)
         if answer.ok:
-            handle = self._handle(model_id, said)
+            handle = self._handle(model_id, said, key_label)
             if handle is None:
                 return Unknown("accepted without an id")
             return Accepted(handle, _integer(said.get("queue_position")))
@@ -112,7 +111,7 @@ class Fal:
             answer = http.request(
                 "GET",
                 handle.status_url,
-                headers=_headers(),
+                headers=self._headers(handle.key_label),
                 params={"logs": "1"},
                 # With all lines of its log so far.
                 max_bytes=STATUS_BYTES,
@@ -125,7 +124,12 @@ class Fal:
         self, handle: Handle, *, timeout: Timeout | None = None
     ) -> Media | Failed | Running | Unknown:
         try:
-            answer = http.request("GET", handle.response_url, headers=_headers(), timeout=timeout)
+            answer = http.request(
+                "GET",
+                handle.response_url,
+                headers=self._headers(handle.key_label),
+                timeout=timeout,
+            )
         except (http.NotSent, http.NoAnswer) as error:
             return Unknown(str(error))
         body = answer.json()
@@ -174,7 +178,12 @@ class Fal:
 
     def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelAnswer:
         try:
-            answer = http.request("PUT", handle.cancel_url, headers=_headers(), timeout=timeout)
+            answer = http.request(
+                "PUT",
+                handle.cancel_url,
+                headers=self._headers(handle.key_label),
+                timeout=timeout,
+            )
         except (http.NotSent, http.NoAnswer):
             return CancelAnswer.UNKNOWN
         if answer.ok:
@@ -183,14 +192,14 @@ class Fal:
             return CancelAnswer.TOO_LATE
         return CancelAnswer.UNKNOWN
 
-    def handle_for(self, *, model_id: str, request_id: str) -> Handle:
+    def handle_for(self, *, model_id: str, request_id: str, key_label: str = "") -> Handle:
         segments = model_id.split("/")
         kept = 3 if segments[0] in THREE_SEGMENTS else 2
         app, name = "/".join(segments[:kept]), quote(request_id, safe="")
-        base = f"{settings.FAL_QUEUE_URL}/{app}/requests/{name}"
-        return Handle(request_id, f"{base}/status", base, f"{base}/cancel")
+        base = f"{self._access.url}/{app}/requests/{name}"
+        return Handle(request_id, f"{base}/status", base, f"{base}/cancel", key_label)
 
-    def _handle(self, model_id: str, said: dict[str, Any]) -> Handle | None:
+    def _handle(self, model_id: str, said: dict[str, Any], key_label: str) -> Handle | None:
         """fal's own URLs, as fal advises. None where it did not say an id."""
         request_id = said.get("request_id")
         if not (isinstance(request_id, str) and REQUEST_ID.fullmatch(request_id)):
@@ -198,10 +207,19 @@ class Fal:
         known = self.handle_for(model_id=model_id, request_id=request_id)
         return Handle(
             request_id,
-            _queue_url(said.get("status_url")) or known.status_url,
-            _queue_url(said.get("response_url")) or known.response_url,
-            _queue_url(said.get("cancel_url")) or known.cancel_url,
+            self._queue_url(said.get("status_url")) or known.status_url,
+            self._queue_url(said.get("response_url")) or known.response_url,
+            self._queue_url(said.get("cancel_url")) or known.cancel_url,
+            key_label,
         )
+
+    def _queue_url(self, value: Any) -> str | None:
+        """A URL under fal's queue: our key goes with each request, and goes nowhere else."""
+        url = words(value, longest=1000)
+        return url if url.startswith(f"{self._access.url}/") else None
+
+    def _headers(self, key_label: str) -> dict[str, str]:
+        return {"Authorization": f"Key {self._access.keys.secret(key_label)}"}
 
     def verify_webhook(self, *, headers: Mapping[str, str], body: bytes) -> WebhookEvent:
         try:
@@ -283,16 +301,6 @@ def _key(jwk: Any) -> Ed25519PublicKey | None:
 
 
 _keys = _KeySet()
-
-
-def _headers() -> dict[str, str]:
-    return {"Authorization": f"Key {settings.FAL_KEY}"}
-
-
-def _queue_url(value: Any) -> str | None:
-    """A URL under fal's queue: our key goes with each request, and goes nowhere else."""
-    url = words(value, longest=1000)
-    return url if url.startswith(f"{settings.FAL_QUEUE_URL}/") else None
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -150,6 +151,12 @@ def at_once(*acts: Callable[[], Any]) -> list[Any]:
 
 
 # --- A provider of our own ----------------------------------------------------------------------
+
+
+def turn(settings: Any, provider: str, **access: Any) -> None:
+    """Change how we get at a provider, for one test: `url`, `keys`, `media_hosts` …"""
+    changed = replace(settings.PROVIDERS[provider], **access)
+    settings.PROVIDERS = settings.PROVIDERS | {provider: changed}
 
 
 class Canned:

@@ -20,6 +20,7 @@ from generation.providers.base import (
     Unknown,
 )
 from generation.providers.fal import Fal
+from tests.generation.lives import turn
 
 MODEL = "fal-ai/sora-2/text-to-video"
 KEY_WANTED = "Authentication is required"
@@ -46,7 +47,7 @@ def broken(error_type, detail, answer=Failed):
 
 @pytest.fixture
 def fal(canned, settings):
-    settings.FAL_QUEUE_URL = canned.url
+    turn(settings, "fal", url=canned.url)
     return Fal()
 
 
@@ -56,7 +57,12 @@ def handle(fal):
 
 
 def send(fal):
-    return fal.submit(model_id=MODEL, body={"prompt": "x"}, webhook_url="http://us/hook?token=t")
+    return fal.submit(
+        model_id=MODEL,
+        body={"prompt": "x"},
+        webhook_url="http://us/hook?token=t",
+        key_label="default",
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +100,7 @@ def test_any_other_answer_to_a_submission_leaves_open_whether_it_runs(fal, canne
 
 
 def test_a_submission_to_nobody_was_not_sent(fal, settings):
-    settings.FAL_QUEUE_URL = "http://127.0.0.1:9"
+    turn(settings, "fal", url="http://127.0.0.1:9")
 
     assert isinstance(send(fal), Later)
 
@@ -109,7 +115,7 @@ def test_an_acceptance_is_followed_by_fals_own_urls(fal, canned):
     canned.say(200, {"request_id": "abc", "queue_position": 3, **urls})
 
     assert send(fal) == Accepted(
-        Handle("abc", f"{base}/status", f"{base}/response", f"{base}/cancel"), 3
+        Handle("abc", f"{base}/status", f"{base}/response", f"{base}/cancel", "default"), 3
     )
     method, path, headers = canned.asked[0]
     assert (method, path) == (

@@ -22,7 +22,14 @@ from generation.models import (
     WebhookDelivery,
 )
 from tests.conftest import SORA
-from tests.generation.lives import assert_completed, assert_refunded, ordered, submissions, tell
+from tests.generation.lives import (
+    assert_completed,
+    assert_refunded,
+    ordered,
+    submissions,
+    tell,
+    turn,
+)
 
 HANDLE = {"request_id": "id-1", "queue_position": 0}
 
@@ -30,8 +37,7 @@ HANDLE = {"request_id": "id-1", "queue_position": 0}
 @pytest.fixture
 def own_fal(canned, settings):
     """fal, where each answer is ours."""
-    settings.FAL_QUEUE_URL = canned.url
-    settings.FAL_MEDIA_HOSTS = ["127.0.0.1", "*.fal.media"]
+    turn(settings, "fal", url=canned.url, media_hosts=["127.0.0.1", "*.fal.media"])
     return canned
 
 
@@ -152,7 +158,7 @@ def test_an_acceptance_without_an_id_is_waited_for_and_never_sent_again(phone, o
 
 
 def test_our_key_goes_only_to_fals_queue(phone, own_fal, canned, life, settings):
-    settings.FAL_QUEUE_URL = f"{canned.url}/queue"
+    turn(settings, "fal", url=f"{canned.url}/queue")
     elsewhere = f"{canned.url}/elsewhere"
     canned.say(
         200, HANDLE | {f"{name}_url": elsewhere for name in ("status", "response", "cancel")}
