@@ -39,9 +39,8 @@ class Kind(models.TextChoices):
     CHARGE = "charge"  # a job's price, taken from lots
     REFUND = "refund"  # a job's price, back into the lots it came from
     ADJUSTMENT = "adjustment"  # support's correction, up or down
-    REVOCATION = (
-        "revocation"  # a store refund takes its lot back; what was spent of it becomes debt
-    )
+    REVOCATION = "revocation"  # a store refund takes its lot back; what was spent becomes debt
+    REVERSAL = "reversal"  # a store refund was undone: what it took comes back
     EXPIRY = "expiry"  # what was left of a lot when its time came
     TRANSFER = "transfer"  # lots that moved between wallets when two accounts became one
 
@@ -82,6 +81,10 @@ class Lot(models.Model):
     remaining = models.IntegerField()
     expires_at = models.DateTimeField(null=True, blank=True)
     transaction_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
+    # What store refunds of its transaction have taken, until one is reversed: out of the lot, and
+    # as a debt for what had been spent of it.
+    taken_back = models.IntegerField(default=0, db_default=0)
+    owed = models.IntegerField(default=0, db_default=0)
     revoked_at = models.DateTimeField(null=True, blank=True)
     # A second welcome: what was left of it lapsed in a merge. Only refunds still come into it.
     superseded_at = models.DateTimeField(null=True, blank=True)
@@ -92,6 +95,11 @@ class Lot(models.Model):
             models.CheckConstraint(
                 condition=Q(remaining__gte=0, remaining__lte=F("amount")),
                 name="lot_remaining_within_amount",
+            ),
+            models.CheckConstraint(
+                condition=Q(taken_back__gte=0, owed__gte=0)
+                & Q(taken_back__lte=F("amount") - F("remaining")),
+                name="lot_takes_back_what_is_there",
             ),
             models.CheckConstraint(
                 condition=~Q(source=Source.PURCHASE) | Q(expires_at__isnull=True),
@@ -161,9 +169,9 @@ class LedgerEntry(models.Model):
                 fields=["job_id"], condition=Q(kind=Kind.REFUND), name="entry_one_refund_per_job"
             ),
             models.UniqueConstraint(
-                fields=["transaction_id", "kind"],
-                condition=Q(transaction_id__isnull=False),
-                name="entry_one_per_transaction_and_kind",
+                fields=["transaction_id"],
+                condition=Q(kind=Kind.GRANT),
+                name="entry_one_grant_per_transaction",
             ),
             models.CheckConstraint(
                 condition=~Q(change=0) | ~Q(debt_change=0), name="entry_changes_something"
@@ -180,6 +188,14 @@ class LedgerEntry(models.Model):
                 condition=~Q(kind=Kind.REFUND)
                 | Q(change__gte=0, debt_change__lte=0, job_id__isnull=False),
                 name="entry_refund_gives_for_a_job",
+            ),
+        ]
+        indexes = [
+            # What became of a purchase: its grant, store refunds and reversals.
+            models.Index(
+                fields=["transaction_id"],
+                condition=Q(transaction_id__isnull=False),
+                name="entry_by_transaction",
             ),
         ]
 

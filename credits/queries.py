@@ -47,6 +47,8 @@ def lots_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "remaining": lot.remaining,
             "transaction_id": lot.transaction_id,
             "expires_at": iso(lot.expires_at),
+            "taken_back": lot.taken_back,
+            "owed": lot.owed,
             "revoked_at": iso(lot.revoked_at),
             "created_at": iso(lot.created_at),
         }
@@ -138,6 +140,12 @@ _CHECKS = {
             FROM credits_ledgerentry, jsonb_array_elements(lots) AS touch GROUP BY 1
         ) t ON t.lot_id = l.id
         WHERE COALESCE(t.total, 0) <> l.remaining""",
+    "a lot's store refunds are not what its entries say": """
+        SELECT l.wallet_id, COALESCE(-sum(e.change - e.debt_change), 0), l.taken_back + l.owed
+        FROM credits_lot l LEFT JOIN credits_ledgerentry e
+            ON e.transaction_id = l.transaction_id AND e.kind IN ('revocation', 'reversal')
+        GROUP BY l.id
+        HAVING COALESCE(-sum(e.change - e.debt_change), 0) <> l.taken_back + l.owed""",
     "an entry's lots do not add up to its change": """
         SELECT wallet_id, change, (
             SELECT COALESCE(sum((touch->>1)::int), 0) FROM jsonb_array_elements(lots) AS touch)

@@ -23,6 +23,7 @@ KIND_COLOURS = {
     "refund": "success",
     "adjustment": "warning",
     "revocation": "danger",
+    "reversal": "success",
     "expiry": "warning",
     "transfer": "",
 }
@@ -102,7 +103,7 @@ class LotAdmin(ReadOnlyAdmin):
         "purse",
         "source",
         ("remaining", "amount"),
-        "transaction_id",
+        ("transaction_id", "taken_back", "owed"),
         ("created_at", "expires_at", "revoked_at"),
     )
 

@@ -13,7 +13,7 @@ from credits.services.charges import charge, refund
 from credits.services.expiry import lapse_expired
 from credits.services.grants import adjust, grant
 from credits.services.merging import merge
-from credits.services.store_refunds import take_back
+from credits.services.store_refunds import give_back, take_back
 from credits.services.wallets import (
     Balance,
     balance_of,
@@ -35,6 +35,7 @@ __all__ = [
     "balance_of",
     "charge",
     "close",
+    "give_back",
     "grant",
     "lapse_expired",
     "lock_wallet",

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from credits.errors import AccountSuspended, InsufficientCredits, LedgerBroken
 from credits.models import Kind, LedgerEntry, Lot, Wallet, WalletState
-from credits.services.entries import append, take
+from credits.services.entries import append, give_time_back, take
 from credits.services.wallets import lock_wallet
 from rendio.common.errors import Unauthorized
 
@@ -35,9 +35,9 @@ def charge(*, wallet: Wallet, amount: int, job_id: UUID, now: datetime) -> UUID:
 def refund(*, user_id: UUID, job_id: UUID, reason: str, now: datetime) -> LedgerEntry:
     """Give a job's price back, once: a second call returns the first refund.
 
-    It returns to the lots that it came from, which a merge has moved with everything else; where
-    the wallet owes, the debt is repaid first (the debt may be for these very credits, after a store
-    refund of the lot that the job had spent).
+    It returns to the lots that it came from, which a merge has moved with everything else; one that
+    has expired meanwhile lives on for the time that it had left at the charge. Where the wallet
+    owes, the debt is repaid first.
     """
     wallet = lock_wallet(user_id=user_id, through_merge=True)
     if entry := LedgerEntry.objects.filter(job_id=job_id, kind=Kind.REFUND).first():
@@ -45,17 +45,18 @@ def refund(*, user_id: UUID, job_id: UUID, reason: str, now: datetime) -> Ledger
     charged = LedgerEntry.objects.filter(job_id=job_id, kind=Kind.CHARGE).first()
     if charged is None:
         raise LedgerBroken(f"no charge for job {job_id}")
-    repaid = min(wallet.debt, -charged.change)
-    owed = repaid
+    repaid = owed = min(wallet.debt, -charged.change)
+    parts = {UUID(lot_id): -change for lot_id, change in charged.lots}
     touched: list[tuple[UUID, int]] = []
-    for lot_id, change in charged.lots:
-        kept = min(owed, -change)
+    # The debt may be for these very credits: a lot that the store has refunded repays it first.
+    for lot in sorted(Lot.objects.filter(id__in=parts), key=lambda lot: (not lot.owed, lot.id)):
+        kept = min(owed, parts[lot.id])
         owed -= kept
-        if back := -change - kept:
-            touched.append((UUID(lot_id), back))
-    for lot in Lot.objects.filter(id__in=[lot_id for lot_id, _ in touched]):
-        lot.remaining += dict(touched)[lot.id]
-        lot.save(update_fields=["remaining"])
+        if back := parts[lot.id] - kept:
+            lot.remaining += back
+            give_time_back(lot, away_since=charged.created_at, now=now)
+            lot.save(update_fields=["remaining", "expires_at"])
+            touched.append((lot.id, back))
     return append(
         wallet,
         kind=Kind.REFUND,

@@ -4,7 +4,7 @@ taking from lots, and the entry that says so. Only the modules beside this one c
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from credits.errors import LedgerBroken
@@ -88,6 +88,16 @@ def append(
         actor_id=acting_user_id,
         created_at=now,
     )
+
+
+def give_time_back(lot: Lot, *, away_since: datetime, now: datetime) -> None:
+    """Credits come back to `lot`: if it has expired meanwhile, it lives on for the time that was
+    left to them when they went. Not saved here.
+
+    No more than that, so that nobody prolongs a promotion by jobs that fail.
+    """
+    if lot.expires_at and lot.expires_at <= now:
+        lot.expires_at = now + max(lot.expires_at - away_since, timedelta(0))
 
 
 # One trip to the database instead of five: on the hot path trips are what costs. The wallet is

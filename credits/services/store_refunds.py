@@ -1,47 +1,57 @@
-"""What the App Store refunds to its customer, taken back here."""
+"""What the App Store refunds to its customer, taken back here, and given again where it thinks
+better of it.
+
+The transaction is what is named, and how much of it is refunded by now: a state, not a step. So
+these may be called twice, late, or for a share that grows, and each call does what is missing.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import ROUND_HALF_DOWN, Decimal
 
 from credits.models import Kind, LedgerEntry, Lot, Wallet
-from credits.services.entries import append
+from credits.services.entries import append, give_time_back
 from credits.services.wallets import follow_merges
 from rendio.common.errors import InvalidInput, NotFound
 
+# All of a transaction, as Apple counts: in thousandths of a percent.
+WHOLE = 100_000
+
 
 def take_back(
-    *, transaction_id: str, reason: str, now: datetime, amount: int | None = None
+    *, transaction_id: str, reason: str, now: datetime, milli_percent: int = WHOLE
 ) -> LedgerEntry | None:
-    """A store refund: take what the transaction brought back, `amount` of it or all, once.
+    """A store refund: take back `milli_percent` of what the transaction brought, all in all.
 
     What is left of its lot goes; what was spent of it becomes debt, which later grants repay. What
-    had lapsed is owed by nobody. A second call returns the first entry, None where there was
-    nothing to take. Raises NotFound where the transaction brought no lot.
+    had lapsed counts as gone already. A further refund of the same transaction tells the share of
+    both together (Apple: revocationPercentage is what "the App Store has refunded"), and takes the
+    difference; a share that is no more than before takes nothing, and gives nothing back.
+
+    Apple rounds the share, 1 of 3 to 33333: we round to whole credits, a half to the customer. As
+    it is the whole share that is rounded, and not each step, several add up to all of it.
+
+    Returns the entry, or None where there was nothing to take. Raises NotFound where the
+    transaction brought no lot, InvalidInput for a share outside 0 to 100000.
     """
-    lot = Lot.objects.filter(transaction_id=transaction_id).first()
-    if lot is None:
-        raise NotFound
-    if amount is not None and amount <= 0:
-        raise InvalidInput(fields={"amount": ["Must be more than 0."]})
-    wallet = follow_merges(Wallet.objects.select_for_update().get(id=lot.wallet_id))
-    if entry := LedgerEntry.objects.filter(
-        transaction_id=transaction_id, kind=Kind.REVOCATION
-    ).first():
-        return entry
-    lot.refresh_from_db()
-    # Not lot.amount: part of the grant may have repaid a debt, and is spent all the same.
+    if not 0 <= milli_percent <= WHOLE:
+        raise InvalidInput(fields={"milli_percent": [f"Must be from 0 to {WHOLE}."]})
+    wallet, lot = _locked(transaction_id)
     granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
+    # Not lot.amount: part of the grant may have repaid a debt, and is spent all the same.
     brought = granted.change - granted.debt_change
-    spent = brought - lot.remaining - _lapsed_of(lot, granted=granted)
-    wanted = brought if amount is None else min(amount, brought)
-    taken = min(lot.remaining, wanted)
-    owed = min(wanted - taken, spent)
-    lot.remaining -= taken
-    lot.revoked_at = now
-    lot.save(update_fields=["remaining", "revoked_at"])
-    if not (taken or owed):
+    gone = lot.taken_back + lot.owed + _lapsed_of(lot, granted=granted)
+    missing = _share(brought, milli_percent) - gone
+    if missing <= 0:
         return None
+    taken = min(lot.remaining, missing)
+    owed = missing - taken
+    lot.remaining -= taken
+    lot.taken_back += taken
+    lot.owed += owed
+    lot.revoked_at = now
+    lot.save(update_fields=["remaining", "taken_back", "owed", "revoked_at"])
     return append(
         wallet,
         kind=Kind.REVOCATION,
@@ -52,6 +62,58 @@ def take_back(
         now=now,
         transaction_id=transaction_id,
     )
+
+
+def give_back(*, transaction_id: str, reason: str, now: datetime) -> LedgerEntry | None:
+    """A store refund was reversed: give back all that was taken for it.
+
+    The lot gets what was taken out of it, and the debt goes that it made. What of that debt has
+    been repaid meanwhile comes back into the lot too: the credits that repaid it need not have. A
+    lot that has expired since lives on for the time that it had left when it was taken.
+
+    Returns the entry, or None where nothing is taken back (now): twice gives once. Raises NotFound
+    where the transaction brought no lot.
+    """
+    wallet, lot = _locked(transaction_id)
+    if lot.revoked_at is None:
+        return None
+    forgiven = min(lot.owed, wallet.debt)
+    repaid = lot.owed - forgiven
+    returned = lot.taken_back + repaid
+    give_time_back(lot, away_since=lot.revoked_at, now=now)
+    # It holds more than at first: what jobs spent of it may still be refunded into it.
+    lot.amount += repaid
+    lot.remaining += returned
+    lot.taken_back = lot.owed = 0
+    lot.revoked_at = None
+    lot.save(
+        update_fields=["amount", "remaining", "taken_back", "owed", "revoked_at", "expires_at"]
+    )
+    return append(
+        wallet,
+        kind=Kind.REVERSAL,
+        change=returned,
+        debt_change=-forgiven,
+        lots=[(lot.id, returned)] if returned else [],
+        reason=reason,
+        now=now,
+        transaction_id=transaction_id,
+    )
+
+
+def _locked(transaction_id: str) -> tuple[Wallet, Lot]:
+    """The transaction's lot and the wallet that it is in by now, locked. Raises NotFound."""
+    lot = Lot.objects.filter(transaction_id=transaction_id).first()
+    if lot is None:
+        raise NotFound
+    wallet = follow_merges(Wallet.objects.select_for_update().get(id=lot.wallet_id))
+    lot.refresh_from_db()
+    return wallet, lot
+
+
+def _share(credits: int, milli_percent: int) -> int:
+    exact = Decimal(credits) * milli_percent / WHOLE
+    return int(exact.to_integral_value(ROUND_HALF_DOWN))
 
 
 def _lapsed_of(lot: Lot, *, granted: LedgerEntry) -> int:

@@ -62,9 +62,14 @@ class Purse:
             user_id=self.user_id, change=change, reason="goodwill", acting_user_id=uuid4(), now=NOW
         )
 
-    def take_back(self, transaction_id: str, *, amount: int | None = None) -> LedgerEntry | None:
+    def take_back(self, transaction_id: str, **share: int) -> LedgerEntry | None:
         return services.take_back(
-            transaction_id=transaction_id, reason="store refund", now=NOW, amount=amount
+            transaction_id=transaction_id, reason="store refund", now=NOW, **share
+        )
+
+    def give_back(self, transaction_id: str) -> LedgerEntry | None:
+        return services.give_back(
+            transaction_id=transaction_id, reason="store refund reversed", now=NOW
         )
 
     @property

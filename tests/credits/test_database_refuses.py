@@ -68,8 +68,7 @@ def test_a_lot_holds_neither_less_than_nothing_nor_more_than_it_brought(purse, r
     [
         ("charge", "entry_one_charge_per_job"),
         ("refund", "entry_one_refund_per_job"),
-        ("grant", "entry_one_per_transaction_and_kind"),
-        ("revocation", "entry_one_per_transaction_and_kind"),
+        ("grant", "entry_one_grant_per_transaction"),
     ],
 )
 def test_a_second_entry_of_its_kind_is_refused_in_any_wallet(purse, kind, constraint):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import uuid4
 
 from credits import services
 from credits.models import Kind
@@ -41,14 +42,41 @@ def test_a_sweep_takes_no_more_lots_than_its_limit(purse):
     assert purse.lots == [0, 0, 5]
 
 
-def test_credits_refunded_to_an_expired_lot_lapse_with_the_next_sweep(purse):
+def test_a_lot_that_expired_before_its_refund_lives_on_for_the_time_it_had(purse):
     purse.promote(5, days=2)
-    job_id = purse.charge(5)
-    services.lapse_expired(now=NOW + timedelta(days=3))
-    purse.refund(job_id)
-    assert purse.balance == 5
+    job_id = purse.charge(3)
+    failed_at = NOW + timedelta(days=3)
+    services.lapse_expired(now=failed_at)
+    assert purse.balance == 0
 
-    services.lapse_expired(now=NOW + timedelta(days=3))
+    services.refund(user_id=purse.user_id, job_id=job_id, reason="failed", now=failed_at)
+
+    services.lapse_expired(now=failed_at + timedelta(days=2, seconds=-1))
+    assert purse.balance == 3
+    services.lapse_expired(now=failed_at + timedelta(days=2))
+    assert purse.balance == 0
+    assert purse.adds_up()
+
+
+def test_a_refund_before_its_lot_expires_prolongs_nothing(purse):
+    purse.promote(5, days=2)
+    purse.refund(purse.charge(5))
+
+    services.lapse_expired(now=NOW + timedelta(days=2))
+
+    assert purse.balance == 0
+
+
+def test_credits_that_were_spent_after_their_time_lapse_when_they_are_refunded(purse):
+    purse.promote(5, days=2)
+    late = NOW + timedelta(days=2, seconds=1)
+    job_id = uuid4()
+    services.charge(
+        wallet=services.lock_wallet(user_id=purse.user_id), amount=5, job_id=job_id, now=late
+    )
+    services.refund(user_id=purse.user_id, job_id=job_id, reason="failed", now=late)
+
+    services.lapse_expired(now=late)
 
     assert purse.balance == 0
     assert purse.adds_up()

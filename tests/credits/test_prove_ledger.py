@@ -27,7 +27,7 @@ def purse(db):
     purse.charge(3)
     purse.adjust(4)
     purse.adjust(-2)
-    purse.take_back(bought, amount=6)
+    purse.take_back(bought, milli_percent=60_000)
     assert purse.adds_up()
     return purse
 
@@ -63,6 +63,8 @@ DAMAGES = {
                  WHERE wallet_id = %(wallet)s AND number = 9""",
     "entry's lots rewritten": """UPDATE credits_ledgerentry SET lots = '[]'
                  WHERE wallet_id = %(wallet)s AND number = 4""",
+    "store refund forgotten": """UPDATE credits_lot SET taken_back = 0
+                 WHERE wallet_id = %(wallet)s AND source = 'purchase'""",
     "lot emptied": """UPDATE credits_lot SET remaining = 0
                       WHERE wallet_id = %(wallet)s AND source = 'welcome'""",
     "lot deleted": "DELETE FROM credits_lot WHERE wallet_id = %(wallet)s AND source = 'welcome'",
