@@ -9,13 +9,14 @@ transaction another connection has to know prepared statements: PgBouncer 1.21 a
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.postgresql.base import ServerBindingCursor
-from django.db.backends.utils import CursorWrapper
+from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from django.db.models import Field, Model, QuerySet
 from django.db.transaction import TransactionManagementError
 
@@ -32,8 +33,16 @@ def prepared_cursor() -> CursorWrapper:
     # The stubs know neither its base class nor that any DB-API cursor can be wrapped.
     cursor: Any = ServerBindingCursor(ours.connection)  # type: ignore[call-arg]
     if ours.queries_logged:
-        return ours.make_debug_cursor(cursor)
+        return _LoggedCursor(cursor, ours)
     return ours.make_cursor(cursor)
+
+
+class _LoggedCursor(CursorDebugWrapper):
+    """Writes the statement as it was given to Django's query log. Asked for what was sent, psycopg
+    has no text for a statement that it had prepared before."""
+
+    def debug_sql(self, *args: Any, **options: Any) -> AbstractContextManager[None]:
+        return super().debug_sql(*args, **options | {"use_last_executed_query": False})
 
 
 class CompiledQuery(Generic[M]):
