@@ -14,6 +14,7 @@ from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.utils.cache import add_never_cache_headers
 from django_ratelimit.core import get_usage
@@ -57,10 +58,14 @@ def _seconds_to_wait(request: HttpRequest) -> int | None:
 
 def _refused(site: AdminSite, request: HttpRequest, seconds: int) -> TemplateResponse:
     logger.warning("staff_login_limited", ip=ratelimit.client_ip(request))
-    context = {**site.each_context(request), "title": "Too many attempts", "seconds": seconds}
+    text = (
+        "There were too many attempts to sign in from this address. "
+        f"Try again in {seconds} second{pluralize(seconds)}."
+    )
+    context = {**site.each_context(request), "title": "Too many attempts", "text": text}
     response = TemplateResponse(
         request,
-        "adminops/login_limited.html",
+        "adminops/problem.html",
         context,
         status=429,
         headers={"Retry-After": str(seconds)},

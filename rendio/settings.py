@@ -166,6 +166,7 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "rendio.urls"
 WSGI_APPLICATION = "rendio.wsgi.application"
+CSRF_FAILURE_VIEW = "rendio.handlers.csrf_failure"
 APPEND_SLASH = False
 TEMPLATES = [
     {

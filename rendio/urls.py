@@ -11,10 +11,10 @@ import credits.urls
 import generation.urls
 from rendio import health
 
-handler400 = "rendio.common.errors.bad_request"
-handler403 = "rendio.common.errors.permission_denied"
-handler404 = "rendio.common.errors.page_not_found"
-handler500 = "rendio.common.errors.server_error"
+handler400 = "rendio.handlers.bad_request"
+handler403 = "rendio.handlers.permission_denied"
+handler404 = "rendio.handlers.page_not_found"
+handler500 = "rendio.handlers.server_error"
 
 v1 = [
     *accounts.urls.urlpatterns,

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, JsonResponse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -190,30 +190,9 @@ def handle_exception(exception: Exception, context: dict[str, Any]) -> Response:
 
 
 def refusal_response(exception: Exception) -> JsonResponse:
-    """The same envelope where REST framework does not reach: 404s of the URL resolver,
-    middleware."""
+    """The same envelope where REST framework does not reach: middleware, the URL resolver."""
     refusal = _as_refusal(exception)
     return JsonResponse(envelope(refusal), status=refusal.status, headers=refusal.headers)
-
-
-def page_not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
-    """Django's handler404."""
-    return refusal_response(NotFound())
-
-
-def server_error(request: HttpRequest) -> JsonResponse:
-    """Django's handler500; the exception is logged by Django itself."""
-    return refusal_response(InternalError())
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
-    """Django's handler400."""
-    return refusal_response(exception)
-
-
-def permission_denied(request: HttpRequest, exception: Exception) -> JsonResponse:
-    """Django's handler403."""
-    return refusal_response(Forbidden())
 
 
 def _as_refusal(exception: Exception) -> Refusal:
