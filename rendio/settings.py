@@ -193,6 +193,7 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("tr", "Türkçe"), ("es", "Español")]
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = "rendio.formats"
 STATIC_URL = "/static/"
 # Collected for production; in development the files are found where the apps have them.
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
