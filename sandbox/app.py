@@ -15,9 +15,11 @@ from sandbox.apple.devicecheck import DeviceCheck
 from sandbox.apple.keys import KeySet
 from sandbox.apple.notices import Notices
 from sandbox.apple.outages import Outages
+from sandbox.apple.storekit.errors import ApiError, answer_api_error
+from sandbox.apple.storekit.service import StoreKit
 from sandbox.connections import Connections
 from sandbox.control import Control, answer_bad_request
-from sandbox.environment import ServedApp
+from sandbox.environment import ServedApp, find_keys_folder
 from sandbox.fal.files import FalFiles
 from sandbox.fal.jobs import Jobs
 from sandbox.fal.media import Studio
@@ -28,7 +30,8 @@ from sandbox.fields import BadRequest
 from sandbox.recorder import RecordRequests, RequestLog
 
 
-def create_app(connections: Connections) -> Starlette:
+def create_app(connections: Connections, *, url: str) -> Starlette:
+    """`url` is where it will be listening."""
     log = RequestLog()
     studio = Studio()
     jobs = Jobs()
@@ -40,6 +43,7 @@ def create_app(connections: Connections) -> Starlette:
     keys = KeySet()
     auth = AppleAuth(outages=outages, keys=keys, app=app)
     notices = Notices(auth=auth, keys=keys, app=app)
+    storekit = StoreKit(outages=outages, app=app, url=url, keys_folder=find_keys_folder(os.environ))
     control = Control(
         log=log,
         providers={"fal": fal},
@@ -47,6 +51,7 @@ def create_app(connections: Connections) -> Starlette:
         auth=auth,
         keys=keys,
         notices=notices,
+        storekit=storekit,
         outages=outages,
     )
 
@@ -55,6 +60,7 @@ def create_app(connections: Connections) -> Starlette:
         yield
         await webhooks.aclose()
         await notices.aclose()
+        await storekit.aclose()
         studio.close()
 
     return Starlette(
@@ -66,9 +72,14 @@ def create_app(connections: Connections) -> Starlette:
             *webhooks.routes(),
             *devicecheck.routes(),
             *auth.routes(),
+            *storekit.routes(),
         ],
         middleware=[Middleware(RecordRequests, log=log, providers=("fal", "apple"))],
-        exception_handlers={BadRequest: answer_bad_request, AuthError: answer_auth_error},
+        exception_handlers={
+            BadRequest: answer_bad_request,
+            AuthError: answer_auth_error,
+            ApiError: answer_api_error,
+        },
         lifespan=lifespan,
     )
 

@@ -12,6 +12,7 @@ from sandbox.apple.devicecheck import DeviceCheck
 from sandbox.apple.keys import KeySet
 from sandbox.apple.notices import Notices
 from sandbox.apple.outages import Outages
+from sandbox.apple.storekit.service import StoreKit
 from sandbox.fields import BadRequest, Fields
 from sandbox.recorder import RequestLog
 
@@ -36,6 +37,7 @@ class Control:
         auth: AppleAuth,
         keys: KeySet,
         notices: Notices,
+        storekit: StoreKit,
         outages: Outages,
     ) -> None:
         self._log = log
@@ -44,6 +46,7 @@ class Control:
         self._auth = auth
         self._keys = keys
         self._notices = notices
+        self._storekit = storekit
         self._outages = outages
 
     def routes(self) -> list[Route]:
@@ -65,6 +68,7 @@ class Control:
         self._log.reset()
         self._devicecheck.reset()
         self._auth.reset()
+        self._storekit.reset()
         self._outages.reset()
         for provider in self._providers.values():
             provider.reset()

@@ -1,11 +1,16 @@
 """Reads a control's JSON strictly: a misspelt field must not pass for one that does nothing."""
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
+from sandbox.times import read_milliseconds
+
 LONGEST_SECONDS = 86_400
+WRITTEN_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class BadRequest(Exception):
@@ -32,6 +37,9 @@ class Fields:
         if unknown := sorted(set(self._body) - set(known)):
             names = ", ".join(sorted(known)) or "nothing"
             raise BadRequest(f"Unknown: {', '.join(unknown)}. Known here: {names}.")
+
+    def has(self, name: str) -> bool:
+        return name in self._body
 
     def find_text(self, name: str) -> str | None:
         text: str | None = self._find(name, str, "a text that is not empty", bool)
@@ -63,18 +71,46 @@ class Fields:
         value = self._body.get(name)
         return value if value in ("true", "false") else self.find_flag(name)
 
-    def find_seconds(self, name: str, *, may_be_past: bool = False) -> float | None:
-        least = -LONGEST_SECONDS if may_be_past else 0
-        wanted = f"seconds, from {least} to {LONGEST_SECONDS}"
-        seconds = self._find(
-            name, int | float, wanted, lambda seconds: least <= seconds <= LONGEST_SECONDS
-        )
+    def find_seconds(
+        self, name: str, *, may_be_past: bool = False, longest: int = LONGEST_SECONDS
+    ) -> float | None:
+        least = -longest if may_be_past else 0
+        wanted = f"seconds, from {least} to {longest}"
+        seconds = self._find(name, int | float, wanted, lambda seconds: least <= seconds <= longest)
         return None if seconds is None else float(seconds)
 
     def find_count(self, name: str, *, least: int, most: int = 1_000_000) -> int | None:
         wanted = f"a whole number from {least} to {most}"
         count: int | None = self._find(name, int, wanted, lambda count: least <= count <= most)
         return count
+
+    def find_price(self, name: str) -> int | None:
+        """In thousandths of a currency."""
+        return self.find_count(name, least=0, most=1_000_000_000)
+
+    def find_milliseconds(self, name: str) -> int | None:
+        """An instant, given as milliseconds since 1970 or as an ISO date with its time zone."""
+        wanted = "milliseconds since 1970, or an ISO date with its time zone"
+        value = self._find(
+            name, int | str, wanted, lambda value: read_milliseconds(value) is not None
+        )
+        return read_milliseconds(value)
+
+    def find_uuid(self, name: str) -> str | None:
+        """As it was written, in upper or lower case."""
+        text: str | None = self._find(name, str, "a UUID", is_uuid)
+        return text
+
+    def find_url_or_none(self, name: str) -> str | None:
+        """None also where it is null: there is to be none."""
+        if self._body.get(name) is None:
+            return None
+        url: str = self._find(name, str, "a URL with http:// or https://, or null", _is_url)
+        return url
+
+    def find_object(self, name: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._find(name, dict, "a JSON object")
+        return found
 
     def _find(
         self,
@@ -91,3 +127,15 @@ class Fields:
         if not is_kind or not fits(value):
             raise BadRequest(f"{name} must be {wanted}, not {value!r}.")
         return value
+
+
+def _is_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def is_uuid(value: object) -> bool:
+    return isinstance(value, str) and WRITTEN_UUID.fullmatch(value) is not None

@@ -72,5 +72,5 @@ async def serve(listener: Listener) -> None:
         await stop.wait()
         listener.connections.cut_all()
 
-    app = create_app(listener.connections)
+    app = create_app(listener.connections, url=listener.url)
     await hypercorn_serve(app, _OneListener(listener), shutdown_trigger=told_to_stop, mode="asgi")  # type: ignore[arg-type]

@@ -28,6 +28,7 @@ class Home:
         self.logs = root / "logs"
         self.media = root / "media"
         self.pids = root / "pids"
+        self.sandbox_keys = root / "sandbox-keys"
         self.secrets_file = root / "secrets.env"
         self._lock_file = root / "lock"
         self._lock: int | None = None
@@ -60,6 +61,16 @@ class Home:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def sandbox_authority(self) -> dict[str, str]:
+        """Where the sandbox keeps its App Store's keys, and the root that we then trust.
+
+        The sandbox writes the file at its first start.
+        """
+        return {
+            "SANDBOX_KEYS_FOLDER": str(self.sandbox_keys),
+            "APPSTORE_ROOT_CERTIFICATE": str(self.sandbox_keys / "apple-root.cer"),
+        }
 
     def secrets(self) -> dict[str, str]:
         """Read the generated secrets; make those that are missing, once."""

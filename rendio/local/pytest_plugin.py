@@ -67,6 +67,7 @@ def _start_servers(home: Home, started: ExitStack) -> None:
     if own_sandbox:
         # First, because it takes longest to come up.
         os.environ["SANDBOX_URL"] = f"http://127.0.0.1:{sandbox_port}"
+        os.environ |= home.sandbox_authority()
         stack = Stack(home=home, env=os.environ, port=port, sandbox_port=sandbox_port)
         started.callback(stack.stop)
         stack.start("sandbox")

@@ -145,6 +145,7 @@ class Supervisor:
             "SANDBOX_URL": f"http://127.0.0.1:{sandbox_port}",
             "RENDIO_HOME": str(self._home.root),
             "MEDIA_ROOT": str(self._home.media),
+            **self._home.sandbox_authority(),
             **secrets,
         }
         env = ours | {name: value for name, value in os.environ.items() if value}

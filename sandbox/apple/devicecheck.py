@@ -19,6 +19,7 @@ from starlette.routing import Route
 from sandbox.apple.jws import is_text, read_unverified
 from sandbox.apple.outages import Outages
 from sandbox.fields import BadRequest, Fields
+from sandbox.times import is_milliseconds
 
 NEVER_SET = "Failed to find bit state"
 BAD_TOKEN = "Missing or incorrectly formatted device token payload"  # noqa: S105 (Apple's sentence)
@@ -30,8 +31,6 @@ UNAUTHORIZED = "Unable to verify authorization token"
 SANDBOX_PREFIX = "sandbox-"
 JWT_LIFETIME_SECONDS = 3600
 CLOCK_SKEW_SECONDS = 60
-# A time in seconds is the usual mistake: read as milliseconds it lies in January 1970.
-FIRST_PLAUSIBLE_MILLISECONDS = 1_000_000_000_000
 
 
 @dataclass
@@ -122,8 +121,7 @@ class DeviceCheck:
             body = None
         if not isinstance(body, dict) or not is_text(body.get("transaction_id")):
             raise HTTPException(400, BAD_PAYLOAD)
-        timestamp = body.get("timestamp")
-        if type(timestamp) is not int or timestamp < FIRST_PLAUSIBLE_MILLISECONDS:
+        if not is_milliseconds(body.get("timestamp")):
             raise HTTPException(400, BAD_TIMESTAMP)
         device = self._find_device(body.get("device_token"))
         if device is None:

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 
 from sandbox.fields import BadRequest, Fields
 
-SERVICES = ("devicecheck", "auth")
+SERVICES = ("devicecheck", "auth", "storekit")
 
 
 @dataclass

@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
+
+from tests.sandbox.storekit import AppStore
 
 PATIENCE_SECONDS = 15
 
@@ -122,13 +125,14 @@ class Receiver:
         return json.loads(self.wait_for(1)[0]["body"])
 
 
-def started_sandbox():
+def started_sandbox(**environment):
     """A new process, its address and its first line."""
     process = subprocess.Popen(
         [sys.executable, "-m", "sandbox", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=os.environ | environment,
     )
     line = process.stdout.readline()
     assert line, process.stderr.read()
@@ -200,3 +204,8 @@ def raw_submit(sandbox):
     yield send
     for connection in sockets:
         connection.close()
+
+
+@pytest.fixture
+def app_store(sandbox):
+    return AppStore(sandbox)

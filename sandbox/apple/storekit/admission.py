@@ -1,0 +1,56 @@
+"""Whether a call to the App Store Server API is let in at all."""
+
+import time
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from sandbox.apple.jws import is_text, read_unverified
+from sandbox.apple.outages import Outages
+from sandbox.apple.storekit.payloads import PRODUCTION
+from sandbox.environment import ServedApp
+
+AUDIENCE = "appstoreconnect-v1"
+LONGEST_SECONDS = 3600
+CLOCK_SKEW_SECONDS = 60
+
+
+class Admission:
+    def __init__(self, *, outages: Outages, app: ServedApp) -> None:
+        self._outages = outages
+        self._app = app
+        self.reset()
+
+    def reset(self) -> None:
+        self.is_released = True
+        """Apple's production may know nobody of an app that was never released, and answer 401."""
+
+    def check(self, request: Request, environment: str) -> None:
+        """Raises what the call is refused with."""
+        self._outages.strike("storekit")
+        is_known = self.is_released or environment != PRODUCTION
+        if not is_known or not self._is_authorized(request.headers.get("authorization", "")):
+            raise HTTPException(401, "Unauthenticated")
+
+    def _is_authorized(self, authorization: str) -> bool:
+        """Whether the token says of itself what Apple asks for.
+
+        Its signature is not checked: the sandbox cannot know every tester's key. Apple's own
+        library sends no `iat`.
+        """
+        scheme, _, token = authorization.partition(" ")
+        header, claims = read_unverified(token)
+        now = time.time()
+        issued_at, expires_at = claims.get("iat", now), claims.get("exp")
+        return (
+            scheme.lower() == "bearer"
+            and header.get("alg") == "ES256"
+            and is_text(header.get("kid"))
+            and is_text(claims.get("iss"))
+            and claims.get("aud") == AUDIENCE
+            and claims.get("bid") == self._app.bundle_id
+            and isinstance(issued_at, int | float)
+            and issued_at <= now + CLOCK_SKEW_SECONDS
+            and isinstance(expires_at, int | float)
+            and now < expires_at <= now + LONGEST_SECONDS + CLOCK_SKEW_SECONDS
+        )

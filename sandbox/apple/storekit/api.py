@@ -1,0 +1,80 @@
+"""What all calls of the App Store Server API share."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sandbox.apple.storekit.admission import Admission
+from sandbox.apple.storekit.certificates import Chain
+from sandbox.apple.storekit.errors import ApiError, Code
+from sandbox.apple.storekit.payloads import PRODUCTION, Transaction
+from sandbox.apple.storekit.signing import sign
+from sandbox.apple.storekit.store import Store
+from sandbox.environment import ServedApp
+from sandbox.times import now_in_milliseconds
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+class Api:
+    """Calls in one of Apple's environments, which know nothing of each other's transactions."""
+
+    def __init__(
+        self,
+        environment: str,
+        *,
+        admission: Admission,
+        store: Store,
+        chain: Chain,
+        app: ServedApp,
+    ) -> None:
+        self._environment = environment
+        self._admission = admission
+        self._store = store
+        self._chain = chain
+        self._app = app
+
+    def _route(self, method: str, path: str, answer: Answer) -> Route:
+        base = "/apple/storekit" if self._environment == PRODUCTION else "/apple/storekit/sandbox"
+
+        async def endpoint(request: Request) -> Response:
+            self._admission.check(request, self._environment)
+            return await answer(request)
+
+        return Route(f"{base}/inApps{path}", endpoint, methods=[method])
+
+    def _find(self, transaction_id: str) -> Transaction | None:
+        """One that was made here, and in the app that asks."""
+        if not transaction_id.isdecimal():
+            raise ApiError(Code.INVALID_TRANSACTION_ID)
+        found = self._store.find(transaction_id)
+        is_ours = (
+            found is not None
+            and found.environment == self._environment
+            and found.bundle_id == self._app.bundle_id
+        )
+        return found if is_ours else None
+
+    def _get(self, transaction_id: str) -> Transaction:
+        found = self._find(transaction_id)
+        if found is None:
+            raise ApiError(Code.TRANSACTION_ID_NOT_FOUND)
+        return found
+
+    def _signed(self, transaction: Transaction) -> str:
+        return sign(transaction.payload(signed_at=now_in_milliseconds()), self._chain)
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """The body's JSON object. Raises ApiError."""
+    try:
+        body = json.loads(await request.body())
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise ApiError(Code.GENERAL_BAD_REQUEST)
+    return body

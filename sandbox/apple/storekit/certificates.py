@@ -1,0 +1,227 @@
+"""The chain that the App Store signs with, made like Apple's: a root, an intermediate and a leaf.
+
+The root and the intermediate's key outlive a restart where a folder is named, so that what was
+signed before it still verifies. The other certificates are made at each start: they name the OCSP
+responder, and that is us, wherever we listen this time.
+"""
+
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
+
+# By these Apple's own library tells the App Store's certificates from Apple's many others.
+INTERMEDIATE_MARK = "1.2.840.113635.100.6.2.1"
+LEAF_MARK = "1.2.840.113635.100.6.11.1"
+DER_NULL = b"\x05\x00"
+
+# Long, because a test may sign at any date: the library checks the chain at the date of signing.
+VALID_FROM = datetime(2020, 1, 1, tzinfo=UTC)
+VALID_UNTIL = datetime(2045, 1, 1, tzinfo=UTC)
+
+ROOT_FILE = "apple-root.cer"
+ROOT_KEY_FILE = "apple-root-key.pem"
+INTERMEDIATE_KEY_FILE = "apple-intermediate-key.pem"
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A certificate and the key that it speaks for."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+    def sign(self, message: bytes) -> bytes:
+        """As ES256 does: r and s side by side, not in DER."""
+        r, s = decode_dss_signature(self.key.sign(message, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+@dataclass(frozen=True)
+class Authority:
+    """What outlives a restart."""
+
+    root: Certified
+    intermediate_key: ec.EllipticCurvePrivateKey
+
+    @classmethod
+    def new(cls) -> "Authority":
+        return cls(root=make_root(), intermediate_key=_new_key())
+
+    @classmethod
+    def kept_in(cls, folder: Path) -> "Authority":
+        """Read from the folder, or made and written at the first start."""
+        root_file = folder / ROOT_FILE
+        if root_file.exists():
+            certificate = x509.load_der_x509_certificate(root_file.read_bytes())
+            return cls(
+                root=Certified(certificate, _read_key(folder / ROOT_KEY_FILE)),
+                intermediate_key=_read_key(folder / INTERMEDIATE_KEY_FILE),
+            )
+        made = cls.new()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(folder / ROOT_KEY_FILE, _as_pem(made.root.key))
+        _write(folder / INTERMEDIATE_KEY_FILE, _as_pem(made.intermediate_key))
+        # Last: where it stands, the keys stand too.
+        _write(root_file, made.root.der)
+        return made
+
+
+@dataclass(frozen=True)
+class Chain:
+    leaf: Certified
+    intermediate: Certified
+    root: Certified
+
+    @classmethod
+    def of(cls, authority: Authority, *, ocsp_url: str) -> "Chain":
+        intermediate = make_intermediate(
+            authority.root, key=authority.intermediate_key, ocsp_url=ocsp_url
+        )
+        return cls(make_leaf(intermediate, ocsp_url=ocsp_url), intermediate, authority.root)
+
+    @property
+    def x5c(self) -> list[str]:
+        return as_x5c((self.leaf, self.intermediate, self.root))
+
+
+def as_x5c(chain: Sequence[Certified]) -> list[str]:
+    return [base64.b64encode(one.der).decode() for one in chain]
+
+
+def make_root() -> Certified:
+    return _issue("Sandbox Root CA", key=_new_key(), issuer=None, path_length=None)
+
+
+def make_intermediate(
+    root: Certified,
+    *,
+    ocsp_url: str,
+    key: ec.EllipticCurvePrivateKey | None = None,
+    mark: str | None = INTERMEDIATE_MARK,
+) -> Certified:
+    return _issue(
+        "Sandbox Intermediate CA",
+        key=key or _new_key(),
+        issuer=root,
+        path_length=0,
+        ocsp_url=ocsp_url,
+        mark=mark,
+    )
+
+
+def make_leaf(
+    intermediate: Certified,
+    *,
+    ocsp_url: str,
+    mark: str | None = LEAF_MARK,
+    valid_until: datetime = VALID_UNTIL,
+) -> Certified:
+    return _issue(
+        "Sandbox Signing",
+        key=_new_key(),
+        issuer=intermediate,
+        is_authority=False,
+        ocsp_url=ocsp_url,
+        mark=mark,
+        valid_until=valid_until,
+    )
+
+
+def _issue(
+    name: str,
+    *,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: Certified | None,
+    is_authority: bool = True,
+    path_length: int | None = None,
+    ocsp_url: str | None = None,
+    mark: str | None = None,
+    valid_until: datetime = VALID_UNTIL,
+) -> Certified:
+    """Without an issuer it signs itself."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    issuer_key = issuer.key if issuer else key
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(VALID_FROM)
+        .not_valid_after(valid_until)
+        .add_extension(x509.BasicConstraints(is_authority, path_length), critical=True)
+        .add_extension(_usage(is_authority=is_authority), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        # Apple's library checks in OpenSSL's strict mode, which asks for it.
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+            critical=False,
+        )
+    )
+    if ocsp_url:
+        responder = x509.AccessDescription(
+            AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(ocsp_url)
+        )
+        builder = builder.add_extension(
+            x509.AuthorityInformationAccess([responder]), critical=False
+        )
+    if mark:
+        extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(mark), DER_NULL)
+        builder = builder.add_extension(extension, critical=False)
+    return Certified(builder.sign(issuer_key, hashes.SHA256()), key)
+
+
+def _usage(*, is_authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _as_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"{file} holds no key of an elliptic curve.")
+    return key
+
+
+def _write(file: Path, content: bytes) -> None:
+    """All of it or nothing, and for us alone."""
+    unfinished = file.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(content)
+    unfinished.replace(file)

@@ -1,0 +1,169 @@
+"""`/control/apple/…` for the App Store: what customers do, and what Apple tells of it.
+
+`at`, of any of them, is when it happens and when it is signed: milliseconds or an ISO date, by
+default now. `deliver: false` loses the notification on its way: it stands in Apple's history as one
+that did not arrive, and goes out when `again` names it.
+"""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from sandbox.apple.storekit import purchases
+from sandbox.apple.storekit.admission import Admission
+from sandbox.apple.storekit.certificates import Chain
+from sandbox.apple.storekit.happenings import KINDS, Happening
+from sandbox.apple.storekit.notifications import Notification, Notifications
+from sandbox.apple.storekit.ocsp import Responder
+from sandbox.apple.storekit.payloads import ENVIRONMENTS, PRODUCTION, SUBSCRIPTION, Transaction
+from sandbox.apple.storekit.signing import sign
+from sandbox.apple.storekit.store import Store
+from sandbox.environment import ServedApp
+from sandbox.fields import BadRequest, Fields
+from sandbox.times import now_in_milliseconds
+
+TOLD = ("at", "deliver")
+TEST = "TEST"
+TYPES = (*dict.fromkeys(name for name, _ in KINDS), TEST)
+CONSUMPTION_REASONS = (
+    "UNINTENDED_PURCHASE",
+    "FULFILLMENT_ISSUE",
+    "UNSATISFIED_WITH_PURCHASE",
+    "LEGAL",
+    "OTHER",
+)
+
+
+class Controls:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        notifications: Notifications,
+        admission: Admission,
+        responder: Responder,
+        chain: Chain,
+        app: ServedApp,
+    ) -> None:
+        self._store = store
+        self._notifications = notifications
+        self._admission = admission
+        self._responder = responder
+        self._chain = chain
+        self._app = app
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/control/apple/purchase", self.purchase, methods=["POST"]),
+            Route("/control/apple/notify", self.notify, methods=["POST"]),
+            Route("/control/apple/app", self.configure_app, methods=["POST"]),
+            Route("/control/apple/ocsp", self.configure_ocsp, methods=["POST"]),
+        ]
+
+    async def purchase(self, request: Request) -> JSONResponse:
+        fields = await Fields.of(request)
+        fields.allow_only((*purchases.FIELDS, *TOLD))
+        at = _when(fields)
+        bought = purchases.read_purchase(fields, at=at, store=self._store, app=self._app)
+        is_again = self._store.find_subscription(bought) is not None
+        self._store.add(bought)
+        subtype = None
+        if bought.type == SUBSCRIPTION:
+            subtype = "RESUBSCRIBE" if is_again else "INITIAL_BUY"
+        notification = self._notifications.write(
+            "SUBSCRIBED" if subtype else "ONE_TIME_CHARGE", subtype, transaction=bought, at=at
+        )
+        return await self._tell(notification, fields, bought)
+
+    async def notify(self, request: Request) -> JSONResponse:
+        """Something happens to a purchase, and Apple tells of it; or tells once more."""
+        fields = await Fields.of(request)
+        if again := fields.find_text("again"):
+            fields.allow_only(("again",))
+            return await self._tell(self._get_notification(again), fields)
+        notification_type = fields.get_choice("type", TYPES)
+        if notification_type == TEST:
+            fields.allow_only(("type", "environment", *TOLD))
+            environment = fields.find_choice("environment", ENVIRONMENTS) or PRODUCTION
+            test = self._notifications.write_test(environment, at=_when(fields))
+            return await self._tell(test, fields)
+        return await self._happen(notification_type, fields)
+
+    async def configure_app(self, request: Request) -> JSONResponse:
+        """What App Store Connect has of the app. Fields left out stay as they are."""
+        fields = await Fields.of(request)
+        fields.allow_only(("released", "notification_url"))
+        is_released, url = fields.find_flag("released"), fields.find_url_or_none("notification_url")
+        if is_released is not None:
+            self._admission.is_released = is_released
+        if fields.has("notification_url"):
+            self._notifications.url = url
+        return JSONResponse(
+            {"released": self._admission.is_released, "notification_url": self._notifications.url}
+        )
+
+    async def configure_ocsp(self, request: Request) -> JSONResponse:
+        return JSONResponse(self._responder.configure(await Fields.of(request)))
+
+    async def _happen(self, notification_type: str, fields: Fields) -> JSONResponse:
+        subtypes = {subtype for name, subtype in KINDS if name == notification_type}
+        subtype = fields.find_choice("subtype", sorted(filter(None, subtypes)))
+        if subtype not in subtypes:
+            raise BadRequest(f"subtype is missing: one of {', '.join(sorted(map(str, subtypes)))}.")
+        kind = KINDS[notification_type, subtype]
+        fields.allow_only(("type", "subtype", "transaction_id", "override", *TOLD, *kind.reads))
+        at = _when(fields)
+        override = fields.find_object("override") or {}
+        transaction = self._get_transaction(fields.get_text("transaction_id"))
+        about = kind.effect(Happening(self._store, transaction, at, fields))
+        self._store.touch(about)
+        notification = self._notifications.write(
+            notification_type,
+            subtype,
+            transaction=about,
+            at=at,
+            override=override,
+            reason=fields.find_choice("consumption_request_reason", CONSUMPTION_REASONS),
+        )
+        return await self._tell(notification, fields, about)
+
+    async def _tell(
+        self, notification: Notification, fields: Fields, transaction: Transaction | None = None
+    ) -> JSONResponse:
+        """Deliver it, unless the caller wants it lost, and answer with all there is to know."""
+        if fields.find_flag("deliver") is False:
+            self._notifications.lose(notification)
+            status = None
+        else:
+            status = await self._notifications.deliver(notification)
+        answer: dict[str, Any] = {
+            "notification_uuid": notification.uuid,
+            "signed_payload": notification.signed_payload,
+            "delivered_status": status,
+        }
+        if transaction is not None:
+            payload = transaction.payload(signed_at=notification.signed_at)
+            answer |= {
+                "transaction_id": transaction.transaction_id,
+                "original_transaction_id": transaction.original_transaction_id,
+                "signed_transaction": sign(payload, self._chain),
+            }
+        return JSONResponse(answer)
+
+    def _get_transaction(self, transaction_id: str) -> Transaction:
+        found = self._store.find(transaction_id)
+        if found is None:
+            raise BadRequest(f"transaction_id {transaction_id} was never bought here.")
+        return found
+
+    def _get_notification(self, notification_uuid: str) -> Notification:
+        found = self._notifications.find(notification_uuid)
+        if found is None:
+            raise BadRequest(f"No notification {notification_uuid} was ever written here.")
+        return found
+
+
+def _when(fields: Fields) -> int:
+    return fields.find_milliseconds("at") or now_in_milliseconds()

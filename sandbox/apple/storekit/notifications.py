@@ -1,0 +1,187 @@
+"""Tells an app's server what happened, as App Store Server Notifications V2, and remembers it.
+
+Once by itself: Apple's own retries, an hour and more apart, come when a control asks for them.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from sandbox.apple.storekit.certificates import Chain
+from sandbox.apple.storekit.payloads import PRODUCTION, Transaction
+from sandbox.apple.storekit.signing import sign
+from sandbox.apple.storekit.store import Store
+from sandbox.environment import ServedApp
+from sandbox.times import now_in_milliseconds
+
+ATTEMPT_SECONDS = 15.0
+MOST_ATTEMPTS = 6
+SUCCESS, NO_RESPONSE = "SUCCESS", "NO_RESPONSE"
+
+
+@dataclass
+class Notification:
+    uuid: str
+    type: str
+    subtype: str | None
+    environment: str
+    signed_at: int
+    app_transaction_id: str | None
+    """Whose; None where it is about nobody's purchase."""
+    payload: dict[str, Any]
+    signed_payload: str
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def has_arrived(self) -> bool:
+        return any(one["sendAttemptResult"] == SUCCESS for one in self.attempts)
+
+    def note_attempt(self, result: str) -> None:
+        attempt = {"attemptDate": now_in_milliseconds(), "sendAttemptResult": result}
+        self.attempts = [*self.attempts, attempt][-MOST_ATTEMPTS:]
+
+    def as_record(self) -> dict[str, Any]:
+        return {"signedPayload": self.signed_payload, "sendAttempts": self.attempts}
+
+
+class Notifications:
+    def __init__(self, *, store: Store, chain: Chain, app: ServedApp) -> None:
+        self._store = store
+        self._chain = chain
+        self._app = app
+        self._client = httpx.AsyncClient(
+            trust_env=False, follow_redirects=False, timeout=ATTEMPT_SECONDS
+        )
+        self._tasks: set[asyncio.Task[int | None]] = set()
+        self.reset()
+
+    def reset(self) -> None:
+        self._sent: dict[str, Notification] = {}
+        self.url: str | None = f"{self._app.public_url}/webhooks/app-store"
+
+    async def aclose(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await self._client.aclose()
+
+    def find(self, notification_uuid: str) -> Notification | None:
+        return self._sent.get(notification_uuid)
+
+    def all(self) -> list[Notification]:
+        return list(self._sent.values())
+
+    def write_test(self, environment: str, *, at: int) -> Notification:
+        return self._write(
+            "TEST",
+            None,
+            about=self._about(environment, self._app.bundle_id),
+            environment=environment,
+            customer=None,
+            at=at,
+            override={},
+        )
+
+    def write(
+        self,
+        notification_type: str,
+        subtype: str | None,
+        *,
+        transaction: Transaction,
+        at: int,
+        reason: str | None = None,
+        override: Mapping[str, Any] | None = None,
+    ) -> Notification:
+        """Signed and in the history from now on; `deliver` or `lose` says what became of it."""
+        about = self._about(transaction.environment, transaction.bundle_id) | {
+            "signedTransactionInfo": sign(transaction.payload(signed_at=at), self._chain)
+        }
+        if reason:
+            about["consumptionRequestReason"] = reason
+        if subscription := self._store.find_subscription(transaction):
+            renewal = subscription.renewal.payload(signed_at=at)
+            about |= {
+                "signedRenewalInfo": sign(renewal, self._chain),
+                "status": subscription.status(at),
+            }
+        return self._write(
+            notification_type,
+            subtype,
+            about=about,
+            environment=transaction.environment,
+            customer=transaction.app_transaction_id,
+            at=at,
+            override=override or {},
+        )
+
+    def deliver_soon(self, notification: Notification) -> None:
+        task = asyncio.create_task(self.deliver(notification))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def deliver(self, notification: Notification) -> int | None:
+        """The status it was answered with; None where nobody answered."""
+        if self.url is None:
+            return None
+        status, result = await self._attempt(self.url, notification.signed_payload)
+        notification.note_attempt(result)
+        return status
+
+    def lose(self, notification: Notification) -> None:
+        """It was sent and nobody was there."""
+        notification.note_attempt(NO_RESPONSE)
+
+    async def _attempt(self, url: str, signed_payload: str) -> tuple[int | None, str]:
+        try:
+            response = await self._client.post(url, json={"signedPayload": signed_payload})
+        except httpx.TimeoutException:
+            return None, "TIMED_OUT"
+        except httpx.RemoteProtocolError:
+            return None, "PREMATURE_CLOSE"
+        except httpx.HTTPError:
+            return None, "SOCKET_ISSUE"
+        # (Apple: Responding to App Store Server Notifications)
+        is_taken = 200 <= response.status_code <= 206
+        return response.status_code, SUCCESS if is_taken else "UNSUCCESSFUL_HTTP_RESPONSE_CODE"
+
+    def _about(self, environment: str, bundle_id: str) -> dict[str, Any]:
+        about = {"environment": environment, "bundleId": bundle_id, "bundleVersion": "1"}
+        if environment == PRODUCTION:
+            return about | {"appAppleId": self._app.app_apple_id}
+        return about
+
+    def _write(
+        self,
+        notification_type: str,
+        subtype: str | None,
+        *,
+        about: Mapping[str, Any],
+        environment: str,
+        customer: str | None,
+        at: int,
+        override: Mapping[str, Any],
+    ) -> Notification:
+        notification_uuid = str(uuid.uuid4())
+        payload = {
+            "notificationType": notification_type,
+            **({"subtype": subtype} if subtype else {}),
+            "notificationUUID": notification_uuid,
+            "version": "2.0",
+            "signedDate": at,
+            "data": about,
+            **override,
+        }
+        self._sent[notification_uuid] = written = Notification(
+            uuid=notification_uuid,
+            type=notification_type,
+            subtype=subtype,
+            environment=environment,
+            signed_at=at,
+            app_transaction_id=customer,
+            payload=payload,
+            signed_payload=sign(payload, self._chain),
+        )
+        return written

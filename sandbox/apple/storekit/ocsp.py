@@ -1,0 +1,87 @@
+"""The responder that the certificates name: whether one of them has been revoked."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ReasonFlags, ocsp
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sandbox.apple.storekit.certificates import Certified
+from sandbox.fields import Fields
+
+PATH = "/apple/storekit/ocsp"
+STATUSES = ("good", "revoked", "down")
+FRESH = timedelta(hours=12)
+
+
+class Responder:
+    def __init__(self, issuers: Sequence[Certified]) -> None:
+        self._issuers = issuers
+        self.reset()
+
+    def reset(self) -> None:
+        self._status = "good"
+
+    def routes(self) -> list[Route]:
+        return [Route(PATH, self.answer, methods=["POST"])]
+
+    def configure(self, fields: Fields) -> dict[str, Any]:
+        """What it says from now on, of every certificate."""
+        fields.allow_only(("status",))
+        self._status = fields.get_choice("status", STATUSES)
+        return {"status": self._status}
+
+    async def answer(self, request: Request) -> Response:
+        if self._status == "down":
+            raise HTTPException(503, "Service unavailable")
+        try:
+            asked = ocsp.load_der_ocsp_request(await request.body())
+        except ValueError:
+            return _as_http(_failure(ocsp.OCSPResponseStatus.MALFORMED_REQUEST))
+        return _as_http(self._response(asked))
+
+    def _response(self, asked: ocsp.OCSPRequest) -> ocsp.OCSPResponse:
+        issuer = next(
+            (one for one in self._issuers if _key_hash(one, asked) == asked.issuer_key_hash), None
+        )
+        if issuer is None:
+            return _failure(ocsp.OCSPResponseStatus.UNAUTHORIZED)
+        now = datetime.now(UTC)
+        is_revoked = self._status == "revoked"
+        builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
+            issuer_name_hash=asked.issuer_name_hash,
+            issuer_key_hash=asked.issuer_key_hash,
+            serial_number=asked.serial_number,
+            algorithm=asked.hash_algorithm,
+            cert_status=ocsp.OCSPCertStatus.REVOKED if is_revoked else ocsp.OCSPCertStatus.GOOD,
+            this_update=now,
+            next_update=now + FRESH,
+            revocation_time=now if is_revoked else None,
+            revocation_reason=ReasonFlags.key_compromise if is_revoked else None,
+        )
+        by_key = ocsp.OCSPResponderEncoding.HASH
+        return builder.responder_id(by_key, issuer.certificate).sign(issuer.key, hashes.SHA256())
+
+
+def _key_hash(issuer: Certified, asked: ocsp.OCSPRequest) -> bytes:
+    digest = hashes.Hash(asked.hash_algorithm)
+    digest.update(
+        issuer.key.public_key().public_bytes(
+            serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+        )
+    )
+    return digest.finalize()
+
+
+def _failure(status: ocsp.OCSPResponseStatus) -> ocsp.OCSPResponse:
+    return ocsp.OCSPResponseBuilder.build_unsuccessful(status)
+
+
+def _as_http(response: ocsp.OCSPResponse) -> Response:
+    content = response.public_bytes(serialization.Encoding.DER)
+    return Response(content, media_type="application/ocsp-response")

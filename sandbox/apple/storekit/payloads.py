@@ -1,0 +1,106 @@
+"""What the App Store states of a purchase and of a subscription's future, before it is signed.
+
+The attributes are Apple's fields under Python's spelling, so that one rule turns the ones into the
+others. Dates are milliseconds since 1970; what is None is not written.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+CONSUMABLE = "Consumable"
+SUBSCRIPTION = "Auto-Renewable Subscription"
+PRODUCT_TYPES = (CONSUMABLE, "Non-Consumable", SUBSCRIPTION, "Non-Renewing Subscription")
+PRODUCTION, SANDBOX = ENVIRONMENTS = ("Production", "Sandbox")
+PURCHASED, FAMILY_SHARED = OWNERSHIPS = ("PURCHASED", "FAMILY_SHARED")
+
+OURS = ("override", "change")
+WHOLE = 100_000
+"""All of it, in thousandths of a percent."""
+
+
+@dataclass(kw_only=True)
+class Transaction:
+    transaction_id: str
+    original_transaction_id: str
+    bundle_id: str
+    product_id: str
+    type: str
+    environment: str
+    app_transaction_id: str
+    """One for each customer: their download of the app."""
+    purchase_date: int
+    original_purchase_date: int
+    quantity: int
+    in_app_ownership_type: str
+    storefront: str
+    currency: str
+    price: int
+    """Thousandths of the currency."""
+    transaction_reason: str = "PURCHASE"
+    app_account_token: str | None = None
+    subscription_group_identifier: str | None = None
+    web_order_line_item_id: str | None = None
+    expires_date: int | None = None
+    is_upgraded: bool | None = None
+    revocation_date: int | None = None
+    revocation_reason: int | None = None
+    revocation_type: str | None = None
+    revocation_percentage: int | None = None
+    """Thousandths of a percent."""
+
+    override: dict[str, Any] = field(default_factory=dict)
+    """Apple's fields as the caller of a control wants them to read; None leaves one out."""
+    change: int = 0
+    """Which change of any transaction was the last of this one: their order in a history."""
+
+    def revoke(self, *, at: int, kind: str, percentage: int, reason: int) -> None:
+        self.revocation_date = at
+        self.revocation_type = kind
+        self.revocation_percentage = percentage
+        self.revocation_reason = reason
+
+    def restore(self) -> None:
+        self.revocation_date = self.revocation_reason = None
+        self.revocation_type = self.revocation_percentage = None
+
+    def payload(self, *, signed_at: int) -> dict[str, Any]:
+        return _as_apple_writes(self, signed_at=signed_at, override=self.override)
+
+
+@dataclass(kw_only=True)
+class Renewal:
+    """What will become of a subscription when its period ends."""
+
+    original_transaction_id: str
+    product_id: str
+    auto_renew_product_id: str
+    environment: str
+    app_transaction_id: str
+    recent_subscription_start_date: int
+    renewal_date: int
+    renewal_price: int
+    currency: str
+    auto_renew_status: int = 1
+    app_account_token: str | None = None
+    expiration_intent: int | None = None
+    is_in_billing_retry_period: bool | None = None
+    grace_period_expires_date: int | None = None
+    price_increase_status: int | None = None
+
+    def payload(self, *, signed_at: int) -> dict[str, Any]:
+        return _as_apple_writes(self, signed_at=signed_at, override={})
+
+
+def _as_apple_writes(
+    stated: Transaction | Renewal, *, signed_at: int, override: dict[str, Any]
+) -> dict[str, Any]:
+    fields = {
+        _as_apple_spells(name): value for name, value in vars(stated).items() if name not in OURS
+    }
+    written = fields | {"signedDate": signed_at} | override
+    return {name: value for name, value in written.items() if value is not None}
+
+
+def _as_apple_spells(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)

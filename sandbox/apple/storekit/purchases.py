@@ -1,0 +1,100 @@
+"""What a customer buys, read from a control. The fields are Apple's under Python's spelling."""
+
+from sandbox.apple.storekit.payloads import (
+    CONSUMABLE,
+    ENVIRONMENTS,
+    OWNERSHIPS,
+    PRODUCT_TYPES,
+    PRODUCTION,
+    PURCHASED,
+    SUBSCRIPTION,
+    Transaction,
+)
+from sandbox.apple.storekit.store import Store
+from sandbox.environment import ServedApp
+from sandbox.fields import BadRequest, Fields
+
+MONTH_SECONDS = 30 * 86_400
+LONGEST_SECONDS = 366 * 86_400
+DEFAULT_PRICE = 1990
+DEFAULT_GROUP = "20000001"
+OF_SUBSCRIPTIONS = (
+    "original_transaction_id",
+    "subscription_group_identifier",
+    "expires_in",
+    "expires_date",
+)
+FIELDS = (
+    "product_id",
+    "type",
+    "quantity",
+    "app_account_token",
+    "customer",
+    "environment",
+    "bundle_id",
+    "storefront",
+    "currency",
+    "price",
+    "in_app_ownership_type",
+    "override",
+    *OF_SUBSCRIPTIONS,
+)
+
+
+def read_purchase(fields: Fields, *, at: int, store: Store, app: ServedApp) -> Transaction:
+    """Not yet kept. `customer` names an Apple account; without it an app account token does, and
+    without either it is somebody new."""
+    transaction_id = store.new_id()
+    token, price = fields.find_uuid("app_account_token"), fields.find_price("price")
+    customer = fields.find_text("customer") or (token.lower() if token else transaction_id)
+    bought = Transaction(
+        transaction_id=transaction_id,
+        original_transaction_id=transaction_id,
+        bundle_id=fields.find_text("bundle_id") or app.bundle_id,
+        product_id=fields.get_text("product_id"),
+        type=fields.find_choice("type", PRODUCT_TYPES) or CONSUMABLE,
+        environment=fields.find_choice("environment", ENVIRONMENTS) or PRODUCTION,
+        app_transaction_id=store.app_transaction_id(customer),
+        app_account_token=token,
+        purchase_date=at,
+        original_purchase_date=at,
+        quantity=fields.find_count("quantity", least=1, most=1_000) or 1,
+        in_app_ownership_type=fields.find_choice("in_app_ownership_type", OWNERSHIPS) or PURCHASED,
+        storefront=fields.find_text("storefront") or "USA",
+        currency=fields.find_text("currency") or "USD",
+        price=DEFAULT_PRICE if price is None else price,
+        override=fields.find_object("override") or {},
+    )
+    if bought.type == SUBSCRIPTION:
+        _subscribe(bought, fields, store)
+    elif given := [name for name in OF_SUBSCRIPTIONS if fields.has(name)]:
+        raise BadRequest(f"{given[0]} is for type {SUBSCRIPTION}.")
+    return bought
+
+
+def _subscribe(bought: Transaction, fields: Fields, store: Store) -> None:
+    """For the first time, or again where an earlier transaction is named."""
+    bought.web_order_line_item_id = store.new_id()
+    group = fields.find_text("subscription_group_identifier")
+    bought.subscription_group_identifier = group or DEFAULT_GROUP
+    bought.expires_date = _end(fields, bought.purchase_date)
+    if earlier_id := fields.find_text("original_transaction_id"):
+        earlier = store.find(earlier_id)
+        if earlier is None or store.find_subscription(earlier) is None:
+            raise BadRequest(f"original_transaction_id {earlier_id} is of no subscription.")
+        bought.original_transaction_id = earlier.original_transaction_id
+        bought.original_purchase_date = earlier.original_purchase_date
+        bought.app_transaction_id = earlier.app_transaction_id
+        bought.environment = earlier.environment
+
+
+def _end(fields: Fields, at: int) -> int:
+    seconds = fields.find_seconds("expires_in", longest=LONGEST_SECONDS)
+    ends_at = fields.find_milliseconds("expires_date")
+    if seconds is not None and ends_at is not None:
+        raise BadRequest("Give expires_in or expires_date.")
+    if ends_at is None:
+        ends_at = at + int((MONTH_SECONDS if seconds is None else seconds) * 1000)
+    if ends_at <= at:
+        raise BadRequest("expires_date must be after the purchase: give at an earlier date.")
+    return ends_at

@@ -1,0 +1,11 @@
+"""Signed JSON as the App Store writes it: ES256, with the whole chain in the header."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sandbox.apple.jws import encoded
+from sandbox.apple.storekit.certificates import Chain
+
+
+def sign(payload: Mapping[str, Any], chain: Chain) -> str:
+    return encoded({"alg": "ES256", "x5c": chain.x5c}, payload, chain.leaf.sign)

@@ -1,0 +1,126 @@
+"""What has been bought, and what becomes of it."""
+
+import itertools
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sandbox.apple.storekit.payloads import SUBSCRIPTION, Renewal, Transaction
+
+ACTIVE, EXPIRED, BILLING_RETRY, GRACE_PERIOD, REVOKED = STATUSES = (1, 2, 3, 4, 5)
+
+
+@dataclass
+class Subscription:
+    """A row of transactions under one original id, of which the latest counts."""
+
+    latest: Transaction
+    renewal: Renewal
+    period_milliseconds: int
+
+    def status(self, now: int) -> int:
+        renewal, expires_at = self.renewal, self.latest.expires_date or 0
+        if self.latest.revocation_date is not None:
+            return REVOKED
+        if expires_at > now:
+            return ACTIVE
+        if (renewal.grace_period_expires_date or 0) > now:
+            return GRACE_PERIOD
+        return BILLING_RETRY if renewal.is_in_billing_retry_period else EXPIRED
+
+    def end_period(self, at: int) -> None:
+        """Now, where it would have run on: what is told of its end has then come to pass."""
+        self.latest.expires_date = min(self.latest.expires_date or at, at)
+
+
+class Store:
+    """Of both of Apple's environments: each transaction says where it was made."""
+
+    def __init__(self) -> None:
+        # Never an id twice, whatever is restarted or reset: apps remember those they have seen.
+        self._ids = itertools.count(time.time_ns() // 1000)
+        self._changes = itertools.count(1)
+        self.reset()
+
+    def reset(self) -> None:
+        self._transactions: dict[str, Transaction] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+        self._app_transactions: dict[str, str] = {}
+
+    def new_id(self) -> str:
+        return str(next(self._ids))
+
+    def app_transaction_id(self, customer: str) -> str:
+        return self._app_transactions.setdefault(customer, self.new_id())
+
+    def find(self, transaction_id: str) -> Transaction | None:
+        return self._transactions.get(transaction_id)
+
+    def find_subscription(self, transaction: Transaction) -> Subscription | None:
+        return self._subscriptions.get(transaction.original_transaction_id)
+
+    def all_of_customer(self, app_transaction_id: str) -> list[Transaction]:
+        """By when they were last changed, oldest first."""
+        found = [
+            one
+            for one in self._transactions.values()
+            if one.app_transaction_id == app_transaction_id
+        ]
+        return sorted(found, key=lambda one: one.change)
+
+    def all_under(self, original_transaction_id: str) -> list[Transaction]:
+        return [
+            one
+            for one in self._transactions.values()
+            if one.original_transaction_id == original_transaction_id
+        ]
+
+    def add(self, transaction: Transaction) -> None:
+        """Keep a purchase; one of a subscription begins it, or begins it again."""
+        self.touch(transaction)
+        if transaction.type != SUBSCRIPTION:
+            return
+        expires_at = transaction.expires_date or transaction.purchase_date
+        self._subscriptions[transaction.original_transaction_id] = Subscription(
+            latest=transaction,
+            period_milliseconds=expires_at - transaction.purchase_date,
+            renewal=Renewal(
+                original_transaction_id=transaction.original_transaction_id,
+                product_id=transaction.product_id,
+                auto_renew_product_id=transaction.product_id,
+                environment=transaction.environment,
+                app_transaction_id=transaction.app_transaction_id,
+                app_account_token=transaction.app_account_token,
+                recent_subscription_start_date=transaction.purchase_date,
+                renewal_date=expires_at,
+                renewal_price=transaction.price,
+                currency=transaction.currency,
+            ),
+        )
+
+    def extend(
+        self, subscription: Subscription, *, purchased_at: int, **changes: Any
+    ) -> Transaction:
+        """A further transaction of a subscription, for one period more."""
+        latest = subscription.latest
+        expires_at = purchased_at + subscription.period_milliseconds
+        further = replace(
+            latest,
+            transaction_id=self.new_id(),
+            web_order_line_item_id=self.new_id(),
+            purchase_date=purchased_at,
+            expires_date=expires_at,
+            is_upgraded=None,
+            **changes,
+        )
+        further.restore()
+        subscription.latest = further
+        subscription.renewal.product_id = further.product_id
+        subscription.renewal.renewal_date = expires_at
+        self.touch(further)
+        return further
+
+    def touch(self, transaction: Transaction) -> None:
+        """Remember it as the one that was changed last."""
+        transaction.change = next(self._changes)
+        self._transactions[transaction.transaction_id] = transaction

@@ -1,0 +1,43 @@
+"""The calls about one transaction."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sandbox.apple.storekit.api import Api, read_object
+from sandbox.apple.storekit.errors import ApiError, Code
+from sandbox.apple.storekit.payloads import FAMILY_SHARED
+from sandbox.fields import is_uuid
+
+
+class Transactions(Api):
+    def routes(self) -> list[Route]:
+        return [
+            self._route("GET", "/v1/transactions/{transaction_id}", self.get_info),
+            self._route(
+                "PUT", "/v1/transactions/{transaction_id}/appAccountToken", self.set_account_token
+            ),
+        ]
+
+    async def get_info(self, request: Request) -> Response:
+        transaction = self._get(request.path_params["transaction_id"])
+        return JSONResponse({"signedTransactionInfo": self._signed(transaction)})
+
+    async def set_account_token(self, request: Request) -> Response:
+        """For the whole row of a subscription's transactions, and for those to come."""
+        token = (await read_object(request)).get("appAccountToken")
+        transaction = self._find(request.path_params["transaction_id"])
+        if transaction is None:
+            raise ApiError(Code.ORIGINAL_TRANSACTION_ID_NOT_FOUND)
+        if transaction.transaction_id != transaction.original_transaction_id:
+            raise ApiError(Code.TRANSACTION_ID_IS_NOT_ORIGINAL_TRANSACTION_ID_ERROR)
+        if transaction.in_app_ownership_type == FAMILY_SHARED:
+            raise ApiError(Code.FAMILY_TRANSACTION_NOT_SUPPORTED_ERROR)
+        if not is_uuid(token):
+            raise ApiError(Code.INVALID_APP_ACCOUNT_TOKEN_UUID_ERROR)
+        for one in self._store.all_under(transaction.transaction_id):
+            one.app_account_token = token
+            self._store.touch(one)
+        if subscription := self._store.find_subscription(transaction):
+            subscription.renewal.app_account_token = token
+        return Response()

@@ -1,0 +1,30 @@
+"""Instants as Apple writes them."""
+
+import time
+from datetime import datetime
+from typing import TypeGuard
+
+DAY = 86_400_000
+"""In milliseconds, as everything here."""
+
+# A time in seconds is the usual mistake: read as milliseconds it lies in January 1970.
+FIRST_PLAUSIBLE = 1_000_000_000_000
+
+
+def now_in_milliseconds() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def read_milliseconds(value: object) -> int | None:
+    """Of a whole number of milliseconds, or of an ISO date with its time zone; None of all else."""
+    if isinstance(value, str):
+        try:
+            instant = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        return None if instant.tzinfo is None else int(instant.timestamp() * 1000)
+    return value if is_milliseconds(value) else None
+
+
+def is_milliseconds(value: object) -> TypeGuard[int]:
+    return type(value) is int and value >= FIRST_PLAUSIBLE

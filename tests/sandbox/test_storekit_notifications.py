@@ -1,0 +1,95 @@
+"""Apple's own library reads what the sandbox tells an app's server."""
+
+import json
+
+import pytest
+from appstoreserverlibrary.models.NotificationTypeV2 import NotificationTypeV2
+from appstoreserverlibrary.models.RevocationType import RevocationType
+
+from tests.sandbox.storekit import APP_ID, BUNDLE_ID, PRODUCTION, SANDBOX
+
+
+@pytest.fixture
+def heard(sandbox, receiver):
+    """The bodies that the app's webhook was sent, in order."""
+    sandbox.control("apple/app", notification_url=receiver.url)
+    return lambda: [json.loads(delivery["body"]) for delivery in receiver.deliveries]
+
+
+@pytest.mark.parametrize("online", [False, True])
+@pytest.mark.parametrize("environment", [PRODUCTION, SANDBOX])
+def test_a_purchase_is_told_at_once(app_store, heard, environment, online):
+    bought = app_store.buy(deliver=True, environment=environment)
+
+    assert bought["delivered_status"] == 200
+    assert heard() == [{"signedPayload": bought["signed_payload"]}]
+    told = app_store.notification(bought, environment=environment, online=online)
+    assert told.notificationType is NotificationTypeV2.ONE_TIME_CHARGE
+    assert (told.subtype, told.version) == (None, "2.0")
+    assert told.notificationUUID == bought["notification_uuid"]
+    assert (told.data.bundleId, told.data.environment) == (BUNDLE_ID, environment)
+    assert told.data.appAppleId == (APP_ID if environment == PRODUCTION else None)
+    inner = app_store.transaction(told.data.signedTransactionInfo, environment=environment)
+    assert inner.transactionId == bought["transaction_id"]
+    assert told.data.signedRenewalInfo is told.data.status is None
+
+
+@pytest.mark.parametrize(
+    ("percentage", "kind"),
+    [
+        (None, RevocationType.REFUND_FULL),
+        (100_000, RevocationType.REFUND_FULL),
+        (33_333, RevocationType.REFUND_PRORATED),
+    ],
+)
+def test_a_refund_reads_as_one_everywhere_until_it_is_reversed(app_store, percentage, kind):
+    bought = app_store.buy()["transaction_id"]
+    given = {} if percentage is None else {"revocation_percentage": percentage}
+
+    refunded = app_store.happens("REFUND", transaction_id=bought, at=1_780_000_000_000, **given)
+    then = app_store.fetch(bought)
+    reversed_ = app_store.happens("REFUND_REVERSED", transaction_id=bought)
+    now = app_store.fetch(bought)
+
+    told = app_store.notification(refunded)
+    assert told.notificationType is NotificationTypeV2.REFUND
+    inner = app_store.transaction(told.data.signedTransactionInfo)
+    for read in (then, inner, app_store.transaction(refunded)):
+        assert (read.revocationDate, read.revocationType) == (1_780_000_000_000, kind)
+        assert (read.revocationPercentage, read.rawRevocationReason) == (percentage or 100_000, 0)
+    told = app_store.notification(reversed_)
+    assert told.notificationType is NotificationTypeV2.REFUND_REVERSED
+    for read in (now, app_store.transaction(told.data.signedTransactionInfo)):
+        assert read.revocationDate is read.revocationType is read.revocationPercentage is None
+        assert read.revocationReason is None
+
+
+def test_the_same_notification_comes_again_on_demand(app_store, sandbox, heard):
+    bought = app_store.buy(deliver=True)
+
+    again = sandbox.control("apple/notify", again=bought["notification_uuid"])
+
+    assert again["signed_payload"] == bought["signed_payload"]
+    assert heard() == [{"signedPayload": bought["signed_payload"]}] * 2
+
+
+def test_what_was_lost_comes_later_and_out_of_order(app_store, sandbox, heard):
+    bought = app_store.buy(deliver=False)
+    assert heard() == []
+    refunded = app_store.happens("REFUND", transaction_id=bought["transaction_id"], deliver=True)
+
+    sandbox.control("apple/notify", again=bought["notification_uuid"])
+
+    assert [one["signedPayload"] for one in heard()] == [
+        refunded["signed_payload"],
+        bought["signed_payload"],
+    ]
+
+
+def test_an_app_that_answers_nothing_does_not_hold_the_control_up(app_store, sandbox):
+    sandbox.control("apple/app", notification_url="http://127.0.0.1:1/")
+
+    bought = app_store.buy(deliver=True)
+
+    assert bought["delivered_status"] is None
+    assert app_store.fetch(bought["transaction_id"]).productId == "credits_10"
