@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from credits import idempotency
 from credits import services as credit_services
+from credits.idempotency import Answer, Attempt
 from generation import catalogue, media, queries, services
 from generation.lifecycle import deliveries
 from generation.models import JobStatus
@@ -85,19 +86,40 @@ class QuoteVideo(ApiView):
         )
 
 
-class GenerateVideo(ApiView):
+class _PaidCall(ApiView):
+    """A call that starts a paid job, once for each idempotency key."""
+
     limits = ("generation_per_ip", "generation_per_user")
+    operation: str
 
     def post(self, request: Request) -> Response:
         attempt = idempotency.attempt(
             user_id=self.caller.user_id,
-            operation="generate-video",
+            operation=self.operation,
             key=request.headers.get("Idempotency-Key"),
             body=self.body,
         )
-        answer = services.generate(attempt=attempt, body=self.body, now=timezone.now())
+        answer = self.answer_to(attempt)
         headers = {"X-Idempotent-Replay": "true"} if answer.replayed else None
         return Response(answer.body, status=answer.status, headers=headers)
+
+    def answer_to(self, attempt: Attempt) -> Answer:
+        raise AssertionError("each call says what it starts")
+
+
+class GenerateVideo(_PaidCall):
+    operation = "generate-video"
+
+    def answer_to(self, attempt: Attempt) -> Answer:
+        return services.generate(attempt=attempt, body=self.body, now=timezone.now())
+
+
+class RetryVideoJob(_PaidCall):
+    operation = "retry-video-job"
+
+    def answer_to(self, attempt: Attempt) -> Answer:
+        job_id = parse_uuid(self.body.get("job_id"), "job_id")
+        return services.retry(attempt=attempt, job_id=job_id, now=timezone.now())
 
 
 class GetVideoStatus(ApiView):

@@ -188,6 +188,7 @@ class Job(models.Model):
     # No constraint in the database: every new job would lock the one catalogue row it names.
     model = models.ForeignKey(Model, on_delete=models.DO_NOTHING, db_constraint=False)
     theme_id = models.UUIDField(null=True, blank=True)
+    retry_of = models.UUIDField(null=True, blank=True, help_text="The failed job it repeats.")
     prompt = models.TextField(blank=True)
     image_url = models.TextField(blank=True)
     settings = models.JSONField(default=dict)

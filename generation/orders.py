@@ -13,6 +13,7 @@ from uuid import UUID
 
 from generation.catalogue import Catalogue, ModelSpec
 from generation.errors import InvalidPrompt
+from generation.models import Job
 from generation.pricing import Price
 from rendio.common.api import parse_uuid
 from rendio.common.errors import InvalidInput
@@ -28,7 +29,8 @@ class Order:
     image_url: str
     settings: dict[str, Any]
     price: Price
-    quote_id: UUID | None
+    quote_id: UUID | None = None
+    retry_of: UUID | None = None  # the failed job that it repeats
 
 
 def read_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
@@ -65,6 +67,25 @@ def read_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
         settings=chosen,
         price=model.price(chosen),
         quote_id=parse_uuid(body["quote_id"], "quote_id") if _given(body, "quote_id") else None,
+    )
+
+
+def repeated_order(job: Job, catalogue: Catalogue) -> Order:
+    """What a job was asked for, as an order at today's price.
+
+    Raises InvalidModel where its model is no longer on sale, InvalidInput where the model no longer
+    takes its settings.
+    """
+    model = catalogue.model(job.model_id)
+    chosen = model.choose(job.settings)
+    return Order(
+        model=model,
+        theme_id=job.theme_id,
+        prompt=model.check_prompt(job.prompt),
+        image_url=job.image_url,
+        settings=chosen,
+        price=model.price(chosen),
+        retry_of=job.id,
     )
 
 

@@ -75,6 +75,7 @@ def jobs_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "job_id": job.id,
             "model_name": job.model.name,
             "theme_id": job.theme_id,
+            "retry_of": job.retry_of,
             "prompt": job.prompt,
             "image_url": job.image_url or None,
             "settings": job.settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,7 @@ from generation.errors import InvalidState
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Quote, Stage
-from generation.orders import Order, read_order
+from generation.orders import Order, read_order, repeated_order
 from rendio.common import db, nudge
 from rendio.common.errors import InvalidInput, NotFound, Refusal, RequestInProgress
 from rendio.common.ids import uuid7
@@ -49,8 +50,32 @@ def generate(*, attempt: Attempt, body: dict[str, Any], now: datetime) -> Answer
     Whatever would be refused now (the model is gone, the wallet empty), a replay is answered all
     the same.
     """
+    return _once(attempt, lambda: read_order(body, catalogue.current()), now=now)
+
+
+def retry(*, attempt: Attempt, job_id: UUID, now: datetime) -> Answer:
+    """Order what a failed job was asked for once more: a new job, a new charge, today's price.
+
+    Opens one transaction of its own. Raises what `generate` does, NotFound, and InvalidState for a
+    job that did not fail.
+    """
+
+    def read() -> Order:
+        job = get_job(user_id=attempt.user_id, job_id=job_id)
+        if job.status != JobStatus.FAILED:
+            raise InvalidState
+        return repeated_order(job, catalogue.current())
+
+    return _once(attempt, read, now=now)
+
+
+def _once(attempt: Attempt, read: Callable[[], Order], *, now: datetime) -> Answer:
+    """Take the order that `read` gives, or replay the answer to an earlier request with this key.
+
+    `read` is inside, as whatever it refuses now a replay is answered all the same.
+    """
     try:
-        order = read_order(body, catalogue.current())
+        order = read()
         _require_ai_consent(attempt.user_id)
         return _order(attempt, order, now=now)
     except (Refusal, _Answered) as refusal:
@@ -103,6 +128,7 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
             user_id=attempt.user_id,
             model_id=order.model.id,
             theme_id=order.theme_id,
+            retry_of=order.retry_of,
             prompt=order.prompt,
             image_url=order.image_url,
             settings=order.settings,

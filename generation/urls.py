@@ -10,6 +10,7 @@ urlpatterns = [
     path("get-video-status", api.GetVideoStatus.as_view()),
     path("get-video-jobs", api.GetVideoJobs.as_view()),
     path("cancel-video-job", api.CancelVideoJob.as_view()),
+    path("retry-video-job", api.RetryVideoJob.as_view()),
     path("delete-video-job", api.DeleteVideoJob.as_view()),
 ]
 webhooks = [path("<str:provider>", api.provider_webhook)]

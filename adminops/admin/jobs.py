@@ -97,6 +97,7 @@ class JobAdmin(ReadOnlyAdmin):
                     "prompt",
                     "image_url",
                     "settings",
+                    "repeats",
                     "result",
                 )
             },
@@ -143,6 +144,12 @@ class JobAdmin(ReadOnlyAdmin):
         names = [(job.media_name, "Video"), (job.thumbnail_name, "Thumbnail")]
         made = [(url, text) for name, text in names if (url := media.url_for(name))]
         return links(made) if made else None
+
+    @admin.display(description="Repeats")
+    def repeats(self, job: Job) -> SafeString | None:
+        if job.retry_of is None:
+            return None
+        return link(reverse("admin:generation_job_change", args=[job.retry_of]), job.retry_of)
 
     @admin.display(description="Ledger entries")
     def entries(self, job: Job) -> SafeString | None:

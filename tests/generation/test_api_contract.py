@@ -15,7 +15,13 @@ from tests.conftest import Phone
 
 READS = ["get-user-credits", "credits/balance", "get-credit-history", "get-video-status",
          "get-video-jobs"]  # fmt: skip
-WRITES = ["quote-video", "generate-video", "cancel-video-job", "delete-video-job"]
+WRITES = [
+    "quote-video",
+    "generate-video",
+    "retry-video-job",
+    "cancel-video-job",
+    "delete-video-job",
+]
 PUBLIC = ["get-models", "get-themes"]
 
 
