@@ -12,6 +12,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,9 @@ ACCESS = "access"
 SECRET_BYTES = 32
 # What the clocks of two of our machines may differ by.
 CLOCK_SKEW = timedelta(seconds=60)
+# Access tokens whose signature a process remembers: a phone sends the same one for an hour, and
+# checking it anew is 120 µs of each request. Some 1 KB each.
+REMEMBERED = 5_000
 
 
 class InvalidToken(Exception):
@@ -67,23 +71,48 @@ def issue_access(*, user_id: UUID, session_id: UUID, language: str, now: datetim
 
 
 def read_access(token: str) -> AccessClaims:
-    """What a good access token says, without a query. Raises InvalidToken."""
+    """What a good access token says, without a query. Raises InvalidToken.
+
+    That it is signed is remembered; whether it is its time is asked each time.
+    """
+    signed = _signed(token, tuple(settings.SESSION_SIGNING_KEYS.items()))
+    now = timezone.now().timestamp()
+    if now >= signed.expires_at or signed.issued_at > now + CLOCK_SKEW.total_seconds():
+        raise InvalidToken
+    return signed.claims
+
+
+@dataclass(frozen=True)
+class _Signed:
+    claims: AccessClaims
+    issued_at: float
+    expires_at: float
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _signed(token: str, keys: tuple[tuple[str, str], ...]) -> _Signed:
+    """What a token says that one of `keys` has signed. Raises InvalidToken, and keeps no bad one.
+
+    A key that was taken away makes `keys` other ones, so that nothing it signed is remembered.
+    """
     try:
         key_id = str(jwt.get_unverified_header(token).get("kid"))
         claims: dict[str, Any] = jwt.decode(
             token,
-            settings.SESSION_SIGNING_KEYS[key_id],
+            dict(keys)[key_id],
             algorithms=[ALGORITHM],
             options={"require": ["sub", "sid", "iat", "exp", "typ"], "verify_iat": False},
         )
         if claims["typ"] != ACCESS:
             raise InvalidToken
-        if claims["iat"] > (timezone.now() + CLOCK_SKEW).timestamp():
-            raise InvalidToken
-        return AccessClaims(
-            user_id=UUID(claims["sub"]),
-            session_id=UUID(claims["sid"]),
-            language=str(claims.get("lang", "")),
+        return _Signed(
+            AccessClaims(
+                user_id=UUID(claims["sub"]),
+                session_id=UUID(claims["sid"]),
+                language=str(claims.get("lang", "")),
+            ),
+            issued_at=float(claims["iat"]),
+            expires_at=float(claims["exp"]),
         )
     except (jwt.InvalidTokenError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise InvalidToken from error

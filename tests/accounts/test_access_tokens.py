@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import jwt
 import pytest
+import time_machine
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from accounts import tokens
@@ -132,6 +133,48 @@ def test_every_known_key_verifies_and_the_first_one_signs(db, client, settings, 
     settings.SESSION_SIGNING_KEYS = {KEY_ID: SECRET}
     assert ask(client, f"Bearer {by_the_old_key}").status_code == 401
     assert ask(client, f"Bearer {issued}").status_code == LET_IN
+
+
+def test_a_token_that_was_good_before_ends_with_its_time(db, client):
+    now = int(time.time())
+    token = signed(exp=now + 60)
+    assert ask(client, f"Bearer {token}").status_code == LET_IN
+
+    with time_machine.travel(now + 59, tick=False):
+        assert ask(client, f"Bearer {token}").status_code == LET_IN
+    with time_machine.travel(now + 60, tick=False):
+        assert ask(client, f"Bearer {token}").status_code == 401
+
+
+def test_a_token_that_was_good_before_ends_with_its_key(db, client, settings):
+    token = signed()
+    assert ask(client, f"Bearer {token}").status_code == LET_IN
+
+    settings.SESSION_SIGNING_KEYS = {KEY_ID: OLD_SECRET, OLD_KEY_ID: OLD_SECRET}
+
+    assert ask(client, f"Bearer {token}").status_code == 401
+
+
+def test_a_token_that_was_good_before_ends_with_its_session(committed_guest):
+    assert committed_guest.get("get-user-profile").status_code == 200
+
+    committed_guest.log_out()
+
+    assert committed_guest.get("get-user-profile").status_code == 401
+
+
+def test_a_good_token_is_checked_in_full_once_and_a_bad_one_each_time(settings):
+    tokens._signed.cache_clear()
+    good, bad = signed(), tampered(sub=str(uuid4()))
+
+    for _ in range(3):
+        tokens.read_access(good)
+        with pytest.raises(tokens.InvalidToken):
+            tokens.read_access(bad)
+
+    seen = tokens._signed.cache_info()
+    assert (seen.hits, seen.currsize) == (2, 1)
+    assert seen.maxsize == tokens.REMEMBERED
 
 
 def test_verifying_makes_no_query(db, rf, django_assert_num_queries):
