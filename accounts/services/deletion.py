@@ -45,14 +45,33 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 TRIED_FOR = timedelta(days=30)
 
 
-@transaction.atomic(durable=True)
+class _SignedInMeanwhile(Exception):
+    """The guest has become an account since we looked for its Apple identity."""
+
+
 def delete_account(*, user_id: UUID, now: datetime) -> None:
-    """Forget the person, at once and for good.
+    """Forget the person, at once and for good. Opens its own transaction.
 
     Raises Unauthorized where the account is gone already, AccountSuspended for one that is banned
     (else a ban would end here), Forbidden for staff, whose acts are on record under their name.
     """
+    try:
+        _delete_account(user_id=user_id, now=now)
+    except _SignedInMeanwhile:
+        # The identity comes before the wallet for everybody, so we start over to lock it first. It
+        # stays the only one: this happens once.
+        _delete_account(user_id=user_id, now=now)
+
+
+@transaction.atomic(durable=True)
+def _delete_account(*, user_id: UUID, now: datetime) -> None:
     apple = AppleIdentity.objects.select_for_update().filter(user_id=user_id).first()
+    forget(user_id=user_id, apple=apple, now=now)
+
+
+def forget(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) -> None:
+    """The deletion itself. Joins the caller's transaction, which has `apple` locked and nothing
+    else. Raises as delete_account does."""
     _give_up_claims(user_id, now=now)
     credit_services.close(user_id=user_id)
     user = User.objects.select_for_update(no_key=True).filter(id=user_id, closed_at=None).first()
@@ -62,9 +81,8 @@ def delete_account(*, user_id: UUID, now: datetime) -> None:
         raise AccountSuspended
     if user.is_staff:
         raise Forbidden
-    # Anew: a first sign-in with Apple may be what we waited for. (A further one that has locked it
-    # waits for us: PostgreSQL breaks that up, and one of the two tries again.)
-    apple = apple or AppleIdentity.objects.select_for_update().filter(user_id=user_id).first()
+    if apple is None and AppleIdentity.objects.filter(user_id=user_id).exists():
+        raise _SignedInMeanwhile
     revoke_sessions_of(user_id=user_id, reason=RevokedReason.DELETION, now=now)
     # The same phone is a new guest next time, and gets no welcome: Apple's bit and the claim stay.
     Device.objects.filter(user_id=user_id).delete()

@@ -146,7 +146,10 @@ def settle(
         if is_due:
             _welcome(user, now=now)
     else:
-        user, is_new = _admit(device, now=now)
+        try:
+            user, is_new = _admit(device, now=now)
+        except Device.DoesNotExist:
+            raise Unauthorized from None  # its user has just left, and the device with them
     claims.filter(granted_at=None).update(granted_at=now, user=user)
     return CheckedDevice(
         user_id=user.id,
