@@ -43,7 +43,7 @@ class RevokedReason(models.TextChoices):
     OWNER = "owner"  # ended by its owner from the list, or with another session of that phone
     MERGE = "merge"  # of a guest who became part of an account
     DELETION = "deletion"  # its owner has left
-    APPLE = "apple"  # consent was withdrawn at Apple, or the Apple account is gone
+    APPLE = "apple"  # consent was withdrawn at Apple
 
 
 class UserManager(BaseUserManager["User"]):

@@ -17,7 +17,7 @@ from accounts.services.apple import SignedIn, sign_in_with_apple
 from accounts.services.consents import record_consent
 from accounts.services.deletion import delete_account, revoke_due_at_apple
 from accounts.services.devices import CheckedDevice, check_device
-from accounts.services.notices import apple_account_deleted, receive_apple_notice, unlink
+from accounts.services.notices import receive_apple_notice
 from accounts.services.sessions import (
     IssuedSession,
     log_out,
@@ -42,7 +42,6 @@ __all__ = [
     "IssuedSession",
     "SignedIn",
     "Unauthorized",
-    "apple_account_deleted",
     "ban_user",
     "check_device",
     "delete_account",
@@ -58,6 +57,5 @@ __all__ = [
     "sweep_sessions",
     "sweep_spent_tokens",
     "unban_user",
-    "unlink",
     "update_profile",
 ]

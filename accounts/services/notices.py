@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from uuid import UUID
 
 import structlog
 from django.db import transaction
 
 from accounts import appleid
 from accounts.appleid import Notice
+from accounts.errors import AccountSuspended, Forbidden
 from accounts.models import AppleIdentity, Device, RevokedReason, SpentToken, User
+from accounts.services.deletion import forget
 from accounts.services.sessions import revoke_sessions_of
 
 logger = structlog.get_logger(__name__)
@@ -45,33 +46,40 @@ def _apply(notice: Notice, *, now: datetime) -> str:
             if notice.is_private_email is not None:
                 apple.is_private_email = notice.is_private_email
             apple.save(update_fields=["relay_enabled", "email", "is_private_email"])
-        case "consent-revoked":
+        case "consent-revoked" | "account-delete" | "account-deleted":
             if notice.happened_at < apple.last_sign_in_at - CLOCK_SKEW:
                 return "signed in again since"
-            unlink(user_id=apple.user_id, now=now)
-        case "account-delete" | "account-deleted":
-            apple_account_deleted(user_id=apple.user_id, now=now)
+            if notice.kind == "consent-revoked":
+                _unlink(apple, now=now)
+            else:
+                _delete(apple, now=now)
         case _:
             return "not known"
     return "applied"
 
 
-def apple_account_deleted(*, user_id: UUID, now: datetime) -> None:
-    """The person's Apple account is gone, and with it the way into ours. Joins the caller's
-    transaction, which has the Apple identity locked."""
-    unlink(user_id=user_id, now=now)
+def _delete(apple: AppleIdentity, *, now: datetime) -> None:
+    """The person's Apple account is gone, and with it the only way into ours: ours goes too.
+
+    An account that may not go (banned, or staff) is unlinked. The caller has the identity locked.
+    """
+    try:
+        with transaction.atomic():
+            forget(user_id=apple.user_id, apple=apple, now=now)
+    except (AccountSuspended, Forbidden):
+        _unlink(apple, now=now)
 
 
-def unlink(*, user_id: UUID, now: datetime) -> None:
+def _unlink(apple: AppleIdentity, *, now: datetime) -> None:
     """End all sessions and leave the phones, so that only a new sign-in with Apple leads back.
 
     The account and what is in it stay, and so does whose it is: Apple gives the same name at the
-    next sign-in. Joins the caller's transaction, which has the Apple identity locked.
+    next sign-in. The caller has the identity locked.
     """
+    user_id = apple.user_id
     User.objects.select_for_update(no_key=True).get(id=user_id)
-    AppleIdentity.objects.filter(user_id=user_id).update(
-        refresh_token_encrypted="",
-        unlinked_at=now,
-    )
+    apple.refresh_token_encrypted = ""
+    apple.unlinked_at = now
+    apple.save(update_fields=["refresh_token_encrypted", "unlinked_at"])
     revoke_sessions_of(user_id=user_id, reason=RevokedReason.APPLE, now=now)
     Device.objects.filter(user_id=user_id).update(user=None)

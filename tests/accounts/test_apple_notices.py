@@ -3,13 +3,20 @@
 import base64
 import json
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
+from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 
 from accounts import appleid
 from accounts.models import AppleIdentity, Device, Session, SpentToken, User
+from credits import queries as credit_queries
 from credits import services as credit_services
+from credits.models import WalletState
+from generation.models import Erasure, Job, JobStatus, Stage
+from tests.generation.lives import Life, kinds_of
 
 pytestmark = pytest.mark.django_db
 
@@ -49,12 +56,11 @@ def identity_of(person):
     return AppleIdentity.objects.get(sub=person.sub)
 
 
-@pytest.mark.parametrize("kind", ["consent-revoked", "account-delete", "account-deleted"])
 def test_without_consent_all_sessions_end_and_only_apple_leads_back(
-    account, person, notice, kind, django_capture_on_commit_callbacks
+    account, person, notice, django_capture_on_commit_callbacks
 ):
     with django_capture_on_commit_callbacks(execute=True):
-        delivered = deliver(notice(kind))
+        delivered = deliver(notice("consent-revoked"))
 
     assert delivered.status_code == 200
     assert account.get("get-user-profile").status_code == 401
@@ -75,6 +81,59 @@ def test_who_signs_in_again_after_all_finds_the_account(account, person, notice)
     assert (body["user_id"], body["merged"], body["credits_remaining"]) == (user_id, True, 10)
     assert identity_of(person).unlinked_at is None
     assert identity_of(person).refresh_token_encrypted != ""
+
+
+@pytest.mark.parametrize("kind", ["account-delete", "account-deleted"])
+def test_without_the_apple_account_ours_is_deleted_and_its_ledger_stays(
+    account, person, notice, kind, django_capture_on_commit_callbacks
+):
+    user_id = account.user_id
+
+    with django_capture_on_commit_callbacks(execute=True):
+        delivered = deliver(notice(kind))
+
+    assert delivered.status_code == 200
+    assert account.get("get-user-profile").status_code == 401
+    assert account.refresh().status_code == 401
+    user = User.objects.get(id=user_id)
+    assert (user.closed_at is not None, user.email) == (True, None)
+    assert not AppleIdentity.objects.filter(sub=person.sub).exists()
+    assert not Device.objects.filter(device_id=account.device_id).exists()
+    assert credit_services.balance_of(user_id).balance == 10
+    assert credit_queries.differences() == []
+    assert account.signed_in().user_id != user_id
+    assert account.balance() == 0
+
+
+@pytest.mark.parametrize("kept", ["suspended_at", "is_staff"])
+def test_an_account_that_may_not_be_deleted_loses_its_sessions_alone(account, person, notice, kept):
+    value = True if kept == "is_staff" else timezone.now()
+    User.objects.filter(id=account.user_id).update(username="sam", **{kept: value})
+
+    assert deliver(notice("account-delete")).status_code == 200
+
+    assert not is_signed_in(account)
+    assert User.objects.get(id=account.user_id).closed_at is None
+    assert identity_of(person).unlinked_at is not None
+    with transaction.atomic():
+        assert credit_services.lock_wallet(user_id=account.user_id).state == WalletState.OPEN
+
+
+def test_a_job_that_runs_when_the_apple_account_goes_ends_refunded_once(account, notice, sandbox):
+    sandbox.provider(queue_seconds=1, run_seconds=0, webhooks=False)
+    life = Life()
+    order = {"prompt": "A red balloon", "settings": {"duration": 4}}
+    ordered = account.post("generate-video", order, idempotency_key=str(uuid4())).json()
+    job = life.goes_on(
+        Job.objects.get(id=ordered["job_id"]), until=lambda job: job.stage == Stage.QUEUED
+    )
+
+    assert deliver(notice("account-delete")).status_code == 200
+    life.goes_on(job)
+
+    assert (job.status, kinds_of(job.id)) == (JobStatus.CANCELLED, ["charge", "refund"])
+    assert Erasure.objects.filter(job=job).exists()
+    assert credit_queries.differences() == []
 
 
 def test_the_mail_relay_is_switched_off_and_on(account, person, notice):
@@ -144,8 +203,9 @@ def test_a_notice_that_comes_again_does_nothing_more(account, person, notice):
     assert is_signed_in(account)
 
 
-def test_a_notice_from_before_the_last_sign_in_is_over(account, person, notice):
-    payload = notice("consent-revoked")
+@pytest.mark.parametrize("kind", ["consent-revoked", "account-delete"])
+def test_a_notice_from_before_the_last_sign_in_is_over(account, person, notice, kind):
+    payload = notice(kind)
     apple = identity_of(person)
     apple.last_sign_in_at += timedelta(minutes=5)
     apple.save()
