@@ -6,46 +6,35 @@ At least once; a lost, doubled or late message changes nothing (see generation.l
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from celery import shared_task
 from django.utils import timezone
 
 from generation.lifecycle import cancel, deliveries, erase, poll, store, submit
 from generation.lifecycle import sweep as sweeping
+from rendio.common.due import ROUNDS_SECONDS, until_done
 
-# A full batch means that more may wait: look on at once, but let other tasks have their turn, and
-# end long before the time limit, which kills the process with what it has in hand.
-ROUNDS_SECONDS = 30
 # A download may take minutes; killed at this age, its lease is over too.
 STORE_TIME_LIMIT_SECONDS = int(store.LEASE.total_seconds()) + ROUNDS_SECONDS
 
 
-def _until_done(look: Callable[[], int], *, batch: int) -> None:
-    began = time.monotonic()
-    while look() >= batch and time.monotonic() - began < ROUNDS_SECONDS:
-        pass
-
-
 @shared_task(name="generation.submit_due")
 def submit_due(*, queue: str) -> None:
-    _until_done(lambda: submit.submit_due(queue=queue, now=timezone.now()), batch=submit.BATCH)
+    until_done(lambda: submit.submit_due(queue=queue, now=timezone.now()), batch=submit.BATCH)
 
 
 @shared_task(name="generation.poll_due")
 def poll_due(*, queue: str) -> None:
-    _until_done(lambda: poll.poll_due(queue=queue, now=timezone.now()), batch=poll.BATCH)
+    until_done(lambda: poll.poll_due(queue=queue, now=timezone.now()), batch=poll.BATCH)
 
 
 @shared_task(name="generation.store_due", time_limit=STORE_TIME_LIMIT_SECONDS)
 def store_due(*, queue: str) -> None:
-    _until_done(lambda: store.store_due(queue=queue, now=timezone.now()), batch=store.BATCH)
+    until_done(lambda: store.store_due(queue=queue, now=timezone.now()), batch=store.BATCH)
 
 
 @shared_task(name="generation.apply_deliveries")
 def apply_deliveries() -> None:
-    _until_done(lambda: deliveries.apply_due(now=timezone.now()), batch=deliveries.BATCH)
+    until_done(lambda: deliveries.apply_due(now=timezone.now()), batch=deliveries.BATCH)
 
 
 @shared_task(name="generation.cancel_due")
@@ -55,7 +44,7 @@ def cancel_due() -> None:
 
 @shared_task(name="generation.erase_due")
 def erase_due() -> None:
-    _until_done(lambda: erase.erase_due(now=timezone.now()), batch=erase.BATCH)
+    until_done(lambda: erase.erase_due(now=timezone.now()), batch=erase.BATCH)
 
 
 @shared_task(name="generation.sweep")

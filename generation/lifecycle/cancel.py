@@ -6,11 +6,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from generation.lifecycle import settle
-from generation.lifecycle.claims import each, side_by_side
+from generation.lifecycle.claims import side_by_side
 from generation.lifecycle.poll import live_handles
 from generation.models import Job, Stage
 from generation.providers import get_provider
 from generation.providers.base import CancelAnswer, Failed, Handle, Reason, Unknown
+from rendio.common.due import each
 
 BATCH = 20
 # Where the provider could not be asked; meanwhile it is the turn of others.

@@ -14,6 +14,7 @@ from django.db import transaction
 
 from generation.models import Job, Stage
 from generation.providers.base import Unknown
+from rendio.common.due import each
 
 logger = structlog.get_logger(__name__)
 
@@ -83,18 +84,6 @@ def side_by_side(
                 found = Unknown("our own fault")
             moment = now + timedelta(seconds=time.monotonic() - started)
             each([futures[future]], lambda item: apply(item, found, moment))  # noqa: B023
-
-
-def each(items: Iterable[Item], act: Callable[[Item], object]) -> None:
-    """Run `act` on each item; what breaks on one is logged, and stops none of the others.
-
-    A job on which it broke is due again when its lease ends.
-    """
-    for item in items:
-        try:
-            act(item)
-        except Exception:
-            logger.exception("step_failed")
 
 
 def backoff(tries: int) -> timedelta:

@@ -14,7 +14,6 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from generation.lifecycle.claims import each
 from generation.lifecycle.poll import PROGRESS_STORING
 from generation.models import (
     Job,
@@ -28,6 +27,7 @@ from generation.models import (
 from generation.providers import get_provider
 from generation.providers.base import words
 from rendio.common import nudge
+from rendio.common.due import each
 
 logger = structlog.get_logger(__name__)
 

@@ -15,8 +15,9 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 
 from generation.lifecycle import store
-from generation.lifecycle.claims import LEASE, each
+from generation.lifecycle.claims import LEASE
 from generation.models import Erasure, Job, ProviderRequest, Stage, WebhookDelivery
+from rendio.common.due import each
 
 BATCH = 50
 # While a job still runs.

@@ -19,10 +19,11 @@ from django.db import transaction
 from generation import catalogue
 from generation.catalogue import RouteSpec
 from generation.lifecycle import settle
-from generation.lifecycle.claims import backoff, each, side_by_side
+from generation.lifecycle.claims import backoff, side_by_side
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from generation.providers import find_provider, get_provider
 from generation.providers.base import Accepted, Later, Reason, Refused, Submission, Unknown
+from rendio.common.due import each
 
 logger = structlog.get_logger(__name__)
 

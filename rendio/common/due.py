@@ -1,0 +1,79 @@
+"""Due rows: what has to happen is a row with a due time, tried until it is done.
+
+At least once. A row is due again, later each time, before anybody works on it, so that a worker
+that dies leaves it to the next; whoever is done sets `due_at` to None or deletes the row.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import structlog
+from django.db import models, transaction
+
+logger = structlog.get_logger(__name__)
+
+# Look on at once, but let other tasks have their turn, and end long before the time limit, which
+# kills the process with what it has in hand.
+ROUNDS_SECONDS = 30
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
+
+
+class DueRow(models.Model):
+    """`due_at` is None where nothing is to be done; a model has an index on it."""
+
+    due_at = models.DateTimeField(null=True, blank=True)
+    tries = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+
+Row = TypeVar("Row", bound=DueRow)
+Item = TypeVar("Item")
+
+
+def take(rows: models.QuerySet[Row], *, now: datetime, limit: int) -> list[Row]:
+    """Claim up to `limit` of these rows that are due, longest due first.
+
+    Opens its own transaction. They are due again after 1, 2, 4 … 60 minutes.
+    """
+    with transaction.atomic(durable=True):
+        due = rows.filter(due_at__lte=now).order_by("due_at")
+        taken = list(due.select_for_update(skip_locked=True)[:limit])
+        for row in taken:
+            row.due_at = now + min(FIRST_PAUSE * 2 ** min(row.tries, 10), LONGEST_PAUSE)
+            row.tries += 1
+        rows.model._default_manager.bulk_update(taken, ["due_at", "tries"])
+    return taken
+
+
+def each(
+    items: Iterable[Item],
+    act: Callable[[Item], object],
+    *,
+    stop_at: type[Exception] | tuple[type[Exception], ...] = (),
+) -> None:
+    """Run `act` on each item; what breaks on one is logged, and stops none of the others.
+
+    An item on which it broke is due again when its lease ends. After an exception of `stop_at`,
+    which says that the others would meet the same, they are left until then too.
+    """
+    for item in items:
+        try:
+            act(item)
+        except stop_at as reason:
+            logger.info("steps_stopped", reason=type(reason).__name__)
+            return
+        except Exception:
+            logger.exception("step_failed")
+
+
+def until_done(look: Callable[[], int], *, batch: int) -> None:
+    """Run `look` while it finds a full batch, which means that more may wait, for a while."""
+    began = time.monotonic()
+    while look() >= batch and time.monotonic() - began < ROUNDS_SECONDS:
+        pass
