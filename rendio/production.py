@@ -15,6 +15,10 @@ NEEDED = {
     "APPLE_CLIENT_IDS": "APPLE_CLIENT_IDS",
     "SIGN_IN_KEY_ID": "SIGN_IN_KEY_ID",
     "SIGN_IN_PRIVATE_KEY": "SIGN_IN_PRIVATE_KEY",
+    "APPSTORE_APP_ID": "APPSTORE_APP_ID",
+    "APPSTORE_ISSUER_ID": "APPSTORE_ISSUER_ID",
+    "APPSTORE_KEY_ID": "APPSTORE_KEY_ID",
+    "APPSTORE_PRIVATE_KEY": "APPSTORE_PRIVATE_KEY",
     "ALLOWED_HOSTS": "ALLOWED_HOSTS",
 }
 OUTSIDE = (
@@ -24,6 +28,8 @@ OUTSIDE = (
     "APPLE_KEYS_URL",
     "APPLE_TOKEN_URL",
     "APPLE_REVOKE_URL",
+    "APPSTORE_URL",
+    "APPSTORE_SANDBOX_URL",
     "PUBLIC_URL",
 )
 
@@ -51,6 +57,8 @@ def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> lis
         found.append("ALLOWED_HOSTS lets every host in.")
     if settings["SANDBOX_URL"]:
         found.append("SANDBOX_URL is set: the sandbox is for development.")
+    if settings["APPSTORE_ROOT_CERTIFICATE"]:
+        found.append("APPSTORE_ROOT_CERTIFICATE is set: only Apple's own root is trusted.")
     if embedded := environment.get("RENDIO_EMBEDDED"):
         found.append(f"DATABASE_URL and REDIS_URL: {embedded} embedded; set both to real servers.")
     found += [

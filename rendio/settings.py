@@ -56,6 +56,14 @@ def pem(name: str) -> str:
         raise ImproperlyConfigured(f"{name} must be a PEM, or a PEM in base64.") from None
 
 
+def several_of(name: str, allowed: tuple[str, ...]) -> list[str]:
+    """Some of `allowed`, comma-separated, in its order; all of them where not set."""
+    chosen = env.list(name, default=list(allowed))
+    if not chosen or not set(chosen) <= set(allowed):
+        raise ImproperlyConfigured(f"{name} must be some of {', '.join(allowed)}, not {chosen}.")
+    return [one for one in allowed if one in chosen]
+
+
 def signing_keys(name: str) -> dict[str, str]:
     """`kid:secret,kid:secret`: the first signs, all verify."""
     keys: dict[str, str] = {}
@@ -151,6 +159,7 @@ INSTALLED_APPS = [
     "credits",
     "accounts",
     "generation",
+    "billing",
     "adminops",
 ]
 MIDDLEWARE = [
@@ -287,6 +296,7 @@ RATE_LIMITS = {
     "device_check_per_ip": (integer("RATE_LIMIT_DEVICE_CHECK_PER_HOUR", 20), 3600),
     "refresh_per_ip": (integer("RATE_LIMIT_REFRESH_PER_MINUTE", 60), 60),
     "export_per_user": (integer("RATE_LIMIT_EXPORT_PER_HOUR", 10), 3600),
+    "purchases_per_user": (integer("RATE_LIMIT_PURCHASES_PER_HOUR", 30), 3600),
     "default_per_user": (integer("RATE_LIMIT_DEFAULT_PER_MINUTE", 120), 60),
 }
 STAFF_LOGIN_RATE = env.str("STAFF_LOGIN_RATE", default="10/m")
@@ -322,6 +332,34 @@ SIGN_IN_KEY_ID = env.str("SIGN_IN_KEY_ID", default="" if PRODUCTION else "SANDBO
 SIGN_IN_PRIVATE_KEY = pem("SIGN_IN_PRIVATE_KEY")
 # Apple's refresh tokens are kept under these: the first encrypts, all decrypt.
 APPLE_TOKEN_KEYS = secrets("APPLE_TOKEN_KEYS") or [INSECURE_SECRET]
+
+# --- App Store --------------------------------------------------------------------------------
+
+# Whose purchases count. Apple knows others, Xcode and LocalTesting, whose data nobody signs: they
+# are refused here as anywhere.
+APPSTORE_ENVIRONMENTS = several_of("APPSTORE_ENVIRONMENTS", ("Production", "Sandbox"))
+APPSTORE_BUNDLE_ID = env.str("APPSTORE_BUNDLE_ID", default=next(iter(APPLE_CLIENT_IDS), ""))
+# The app's number in the App Store, which Apple calls appAppleId.
+APPSTORE_APP_ID = integer("APPSTORE_APP_ID", 0 if PRODUCTION else 1_234_567_890)
+APPSTORE_ISSUER_ID = env.str(
+    "APPSTORE_ISSUER_ID", default="" if PRODUCTION else "00000000-0000-4000-8000-00000000a991"
+)
+APPSTORE_KEY_ID = env.str("APPSTORE_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
+APPSTORE_PRIVATE_KEY = pem("APPSTORE_PRIVATE_KEY")
+# A file, DER; empty: Apple's own, which is part of the source. For the sandbox's only.
+APPSTORE_ROOT_CERTIFICATE = env.str("APPSTORE_ROOT_CERTIFICATE", default="")
+# Ask Apple, in the worker, whether its certificates have been revoked (OCSP).
+APPSTORE_ONLINE_CHECKS = env.bool("APPSTORE_ONLINE_CHECKS", default=True)
+APPSTORE_URL = env.str(
+    "APPSTORE_URL",
+    default="https://api.storekit.apple.com" if PRODUCTION else f"{SANDBOX_URL}/apple/storekit",
+).rstrip("/")
+APPSTORE_SANDBOX_URL = env.str(
+    "APPSTORE_SANDBOX_URL",
+    default="https://api.storekit-sandbox.apple.com"
+    if PRODUCTION
+    else f"{SANDBOX_URL}/apple/storekit/sandbox",
+).rstrip("/")
 
 # Refuse paid jobs until the user agreed that data goes to the providers of the catalogue.
 REQUIRE_AI_CONSENT = env.bool("REQUIRE_AI_CONSENT", default=False)

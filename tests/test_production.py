@@ -30,6 +30,10 @@ SOUND = {
     "SIGN_IN_KEY_ID": "KEY7654321",
     "SIGN_IN_PRIVATE_KEY": "-----BEGIN PRIVATE KEY-----",
     "APPLE_TOKEN_KEYS": "t" * 40,
+    "APPSTORE_APP_ID": "1234567890",
+    "APPSTORE_ISSUER_ID": "57246542-96fe-1a63-e053-0824d011072a",
+    "APPSTORE_KEY_ID": "KEY2222222",
+    "APPSTORE_PRIVATE_KEY": "-----BEGIN PRIVATE KEY-----",
 }
 
 
@@ -66,6 +70,11 @@ def test_production_starts_with_everything_it_needs():
         ("APPLE_REVOKE_URL", "http://127.0.0.1:9000/apple/auth/revoke"),
         ("APPLE_ISSUER", "http://127.0.0.1:9000"),
         ("APPLE_TOKEN_KEYS", "short"),
+        ("APPSTORE_URL", "http://127.0.0.1:9000/apple/storekit"),
+        ("APPSTORE_SANDBOX_URL", "http://127.0.0.1:9000/apple/storekit/sandbox"),
+        ("APPSTORE_ROOT_CERTIFICATE", "/etc/rendio/another-root.cer"),
+        ("APPSTORE_ENVIRONMENTS", "Xcode"),
+        ("APPSTORE_ENVIRONMENTS", "Production,LocalTesting"),
         ("RENDIO_EMBEDDED", "postgresql"),
         ("FAL_KEYS", "a-key-without-a-label"),
         ("FAL_KEYS", "one:id:secret,one:id:other"),

@@ -50,6 +50,7 @@ def test_an_export_has_every_kind_of_data(customer):
         "ledger",
         "jobs",
         "quotes",
+        "purchases",
     ]
 
 

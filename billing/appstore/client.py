@@ -1,0 +1,236 @@
+"""The App Store Server API: Apple's own client, over our own way out.
+
+Which of Apple's two environments knows a transaction does not show in its id. Production is asked
+first, then the sandbox, where testers and App Review buy. As long as an app has never been
+released, production answers 401 for what is the sandbox's: that is not yet a no, but with a 401 of
+both it is our key that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+from appstoreserverlibrary.api_client import APIError, APIException, AppStoreServerAPIClient
+from appstoreserverlibrary.models.Environment import Environment as AppleEnvironment
+from appstoreserverlibrary.models.NotificationHistoryRequest import NotificationHistoryRequest
+from appstoreserverlibrary.models.UpdateAppAccountTokenRequest import UpdateAppAccountTokenRequest
+from cattrs.errors import CattrsError
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from billing.appstore import verifier
+from billing.appstore.payloads import Transaction
+from billing.errors import StoreUnavailable
+from billing.models import Environment
+from rendio.common import http
+
+logger = structlog.get_logger(__name__)
+
+TIMEOUT_SECONDS = (5.0, 10.0)  # to connect, to read; a person may be waiting
+_OVER_BY_ITSELF = {408, 429}
+_ASK_AGAIN = {
+    APIError.ACCOUNT_NOT_FOUND_RETRYABLE,
+    APIError.APP_NOT_FOUND_RETRYABLE,
+    APIError.ORIGINAL_TRANSACTION_ID_NOT_FOUND_RETRYABLE,
+}
+_NOT_KNOWN_HERE = {
+    APIError.TRANSACTION_ID_NOT_FOUND,
+    APIError.ORIGINAL_TRANSACTION_ID_NOT_FOUND,
+    APIError.INVALID_TRANSACTION_ID,
+}
+
+Found = TypeVar("Found")
+
+
+class Refused(Exception):
+    """Apple understood and said no: asking again does not help. The text is Apple's."""
+
+    def __init__(self, status: int, code: int | None, message: str | None) -> None:
+        super().__init__(f"{status} {code or ''} {message or ''}".strip())
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Page:
+    """Of the history of notifications: what Apple sent us, signed as it was then."""
+
+    signed_payloads: list[str]
+    next_token: str | None
+
+
+@dataclass(frozen=True)
+class TestNotification:
+    """What became of it: `results` are Apple's words for each attempt to deliver it."""
+
+    signed_payload: str
+    results: list[str]
+
+
+def find_transaction(transaction_id: str) -> Transaction | None:
+    """What Apple says of this transaction now; None where none of its environments knows it.
+
+    Raises StoreUnavailable.
+    """
+    unauthorized = []
+    for name in settings.APPSTORE_ENVIRONMENTS:
+        environment = Environment(name)
+        try:
+            answer = _ask(environment, lambda client: client.get_transaction_info(transaction_id))
+        except Refused as refused:
+            if refused.status == 401:
+                unauthorized.append(environment)
+            elif refused.code not in _NOT_KNOWN_HERE:
+                logger.exception("appstore_refused_us", status=refused.status)
+                raise StoreUnavailable from refused
+            continue  # not known there
+        return _read(answer.signedTransactionInfo, transaction_id)
+    if unauthorized:
+        if len(unauthorized) == len(settings.APPSTORE_ENVIRONMENTS):
+            logger.error("appstore_key_refused")
+        raise StoreUnavailable
+    return None
+
+
+def set_account_token(
+    *, environment: Environment, original_transaction_id: str, token: UUID
+) -> None:
+    """Have Apple name another of our users in a purchase. Raises StoreUnavailable, Refused."""
+    body = UpdateAppAccountTokenRequest(appAccountToken=str(token))
+    _ask(environment, lambda client: client.set_app_account_token(original_transaction_id, body))
+
+
+def notification_history(
+    *,
+    environment: Environment,
+    from_at: datetime,
+    until_at: datetime,
+    only_failures: bool,
+    token: str,
+) -> Page:
+    """One page, of 20. `token` is the page's before it, empty for the first.
+
+    Raises StoreUnavailable, Refused.
+    """
+    asked = NotificationHistoryRequest(
+        startDate=_milliseconds(from_at),
+        endDate=_milliseconds(until_at),
+        onlyFailures=only_failures or None,
+    )
+    answer = _ask(environment, lambda client: client.get_notification_history(token or None, asked))
+    payloads = [item.signedPayload for item in answer.notificationHistory or []]
+    return Page(
+        signed_payloads=[payload for payload in payloads if payload],
+        next_token=answer.paginationToken if answer.hasMore else None,
+    )
+
+
+def request_test_notification(environment: Environment) -> str:
+    """Have Apple send a notification to the webhook it has on file; returns a token to ask with.
+
+    Raises StoreUnavailable, Refused.
+    """
+    answer = _ask(environment, lambda client: client.request_test_notification())
+    return answer.testNotificationToken or ""
+
+
+def find_test_notification(environment: Environment, token: str) -> TestNotification | None:
+    """None until Apple has tried to deliver it. Raises StoreUnavailable, Refused."""
+    try:
+        answer = _ask(environment, lambda client: client.get_test_notification_status(token))
+    except Refused as refused:
+        if refused.code == APIError.TEST_NOTIFICATION_NOT_FOUND:
+            return None
+        raise
+    results = [attempt.rawSendAttemptResult or "" for attempt in answer.sendAttempts or []]
+    return TestNotification(answer.signedPayload or "", results) if results else None
+
+
+def _ask(environment: Environment, call: Callable[[_Client], Found]) -> Found:
+    """Raises StoreUnavailable where Apple gives no answer now, Refused where it is a no."""
+    try:
+        return call(_Client(environment))
+    except (http.NotSent, http.NoAnswer) as error:
+        logger.warning("appstore_unreachable", environment=environment.value, error=str(error))
+        raise StoreUnavailable from error
+    except APIException as problem:
+        status, code = problem.http_status_code, problem.raw_api_error
+        logger.info("appstore_refused", environment=environment.value, status=status, code=code)
+        if 400 <= status < 500 and status not in _OVER_BY_ITSELF and code not in _ASK_AGAIN:
+            raise Refused(status, code, problem.error_message) from problem
+        raise StoreUnavailable from problem
+    except CattrsError as error:
+        logger.exception("appstore_unreadable", environment=environment.value)
+        raise StoreUnavailable from error
+
+
+def _read(signed: str | None, transaction_id: str) -> Transaction:
+    try:
+        transaction = verifier.read_transaction(signed or "")
+    except verifier.NotGenuine as problem:
+        # Not the phone's fault: whoever answered is not Apple, or answers for another app.
+        logger.exception("appstore_answer_not_genuine", problem=str(problem))
+        raise StoreUnavailable from problem
+    if transaction.transaction_id != transaction_id:
+        logger.error("appstore_answered_another", transaction_id=transaction.transaction_id)
+        raise StoreUnavailable
+    return transaction
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+@dataclass(frozen=True)
+class _Response:
+    """As much of a response as Apple's client looks at."""
+
+    answer: http.Answer
+
+    @property
+    def status_code(self) -> int:
+        return self.answer.status
+
+    @property
+    def headers(self) -> Any:
+        return self.answer.headers
+
+    def json(self) -> Any:
+        body = self.answer.json()
+        if body is None:
+            raise http.NoAnswer("not JSON")
+        return body
+
+
+class _Client(AppStoreServerAPIClient):
+    """Apple's client for one environment, with our addresses, limits and connections."""
+
+    def __init__(self, environment: Environment) -> None:
+        if not settings.APPSTORE_PRIVATE_KEY:
+            raise ImproperlyConfigured("APPSTORE_PRIVATE_KEY is not set.")
+        super().__init__(
+            signing_key=settings.APPSTORE_PRIVATE_KEY.encode(),
+            key_id=settings.APPSTORE_KEY_ID,
+            issuer_id=settings.APPSTORE_ISSUER_ID,
+            bundle_id=settings.APPSTORE_BUNDLE_ID,
+            environment=AppleEnvironment(environment.value),
+        )
+        self._base_url = (
+            settings.APPSTORE_URL
+            if environment == Environment.PRODUCTION
+            else settings.APPSTORE_SANDBOX_URL
+        )
+
+    def _execute_request(
+        self, method: str, url: str, params: Any, headers: Any, json: Any, data: Any
+    ) -> Any:
+        return _Response(
+            http.request(
+                method, url, params=params, headers=headers, json=json, timeout=TIMEOUT_SECONDS
+            )
+        )

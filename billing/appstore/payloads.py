@@ -1,0 +1,123 @@
+"""What Apple tells us, as our own types: every value present, in range and of its kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from appstoreserverlibrary.models.JWSTransactionDecodedPayload import JWSTransactionDecodedPayload
+
+from billing.models import WHOLE, Environment
+
+CONSUMABLE = "Consumable"
+SUBSCRIPTION = "Auto-Renewable Subscription"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Unreadable(Exception):
+    """Apple signed it, and we do not understand it. Its text names the field."""
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """A transaction as of `signed_at`."""
+
+    environment: Environment
+    transaction_id: str
+    original_transaction_id: str
+    product_id: str
+    type: str
+    quantity: int
+    app_account_token: UUID | None
+    price_milliunits: int | None
+    currency: str
+    storefront: str
+    purchased_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    revoked_share: int  # of the price, in thousandths of a percent
+    signed_at: datetime
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A notification; `transaction` is what it is about, where it is about one."""
+
+    notification_uuid: UUID
+    environment: Environment
+    type: str
+    subtype: str
+    signed_at: datetime
+    transaction: Transaction | None
+
+
+def transaction_of(
+    payload: JWSTransactionDecodedPayload, *, environment: Environment
+) -> Transaction:
+    """Raises Unreadable."""
+    transaction_id = required(payload.transactionId, "transactionId")
+    revoked_at = find_moment(payload.revocationDate)
+    return Transaction(
+        environment=environment,
+        transaction_id=transaction_id,
+        original_transaction_id=payload.originalTransactionId or transaction_id,
+        product_id=required(payload.productId, "productId"),
+        type=payload.rawType or "",
+        # Left out where it is one.
+        quantity=max(payload.quantity or 1, 1),
+        app_account_token=_find_uuid(payload.appAccountToken),
+        price_milliunits=payload.price,
+        currency=payload.currency or "",
+        storefront=payload.storefront or "",
+        purchased_at=moment(payload.purchaseDate, "purchaseDate"),
+        expires_at=find_moment(payload.expiresDate),
+        revoked_at=revoked_at,
+        revoked_share=_share(payload) if revoked_at else 0,
+        signed_at=moment(payload.signedDate, "signedDate"),
+    )
+
+
+def required(value: str | None, name: str) -> str:
+    """Raises Unreadable."""
+    if not value:
+        raise Unreadable(name)
+    return value
+
+
+def moment(milliseconds: int | None, name: str) -> datetime:
+    """Apple's time, which is milliseconds since 1970. Raises Unreadable."""
+    found = find_moment(milliseconds)
+    if found is None:
+        raise Unreadable(name)
+    return found
+
+
+def find_moment(milliseconds: int | None) -> datetime | None:
+    """The same where there may be none. Raises Unreadable for what is no time."""
+    try:
+        return _EPOCH + timedelta(milliseconds=milliseconds) if milliseconds else None
+    except OverflowError:
+        raise Unreadable("a time") from None
+
+
+def uuid_of(text: str | None, name: str) -> UUID:
+    """Raises Unreadable."""
+    found = _find_uuid(text)
+    if found is None:
+        raise Unreadable(name)
+    return found
+
+
+def _find_uuid(text: str | None) -> UUID | None:
+    """In any case, as Apple hands out what an app gave it."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
+
+
+def _share(payload: JWSTransactionDecodedPayload) -> int:
+    """How much of it was refunded: all, unless Apple names a part."""
+    percentage = payload.revocationPercentage
+    return WHOLE if percentage is None else min(max(percentage, 0), WHOLE)

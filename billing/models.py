@@ -1,0 +1,293 @@
+"""What is sold, what was bought, and what the App Store has told of it.
+
+Only billing.services and billing.lifecycle write here. What became of a purchase's credits is the
+ledger's to say (credits); these rows say what Apple says.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from rendio.common.due import DueRow
+from rendio.common.ids import uuid7
+
+# How Apple writes shares of a price: thousandths of a percent.
+WHOLE = 100_000
+
+
+class Environment(models.TextChoices):
+    """Apple's own words for whose money it was. There are further ones, Xcode and LocalTesting,
+    whose data nobody signs: they are not here, and so never accepted."""
+
+    PRODUCTION = "Production"
+    SANDBOX = "Sandbox"  # testers' and App Review's: nobody paid
+
+
+class ProductKind(models.TextChoices):
+    CONSUMABLE = "consumable"
+    SUBSCRIPTION = "subscription"
+
+
+class Rollover(models.TextChoices):
+    """What becomes of the rest of a subscription's allowance when its period ends."""
+
+    KEEP = "keep"
+    LAPSE = "lapse"
+
+
+class Product(models.Model):
+    """What we sell through the App Store. Its price is Apple's: it stands on each purchase."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    product_id = models.CharField(max_length=100, unique=True, help_text="As in App Store Connect.")
+    kind = models.CharField(max_length=12, choices=ProductKind.choices)
+    name = models.CharField(max_length=80)
+    credits = models.PositiveIntegerField(
+        help_text="For each piece; of a subscription, for each period."
+    )
+    rollover = models.CharField(
+        max_length=5,
+        choices=Rollover.choices,
+        default=Rollover.KEEP,
+        help_text="Subscriptions: what becomes of unspent credits when the period ends.",
+    )
+    period = models.CharField(
+        max_length=10, blank=True, help_text="Subscriptions: how long a period is, such as P1M."
+    )
+    position = models.PositiveSmallIntegerField(default=0, help_text="Where it stands in lists.")
+    is_available = models.BooleanField(
+        default=True, help_text="Shown in the app. What Apple sold is honoured all the same."
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(credits__gt=0), name="product_brings_credits"),
+            models.CheckConstraint(
+                condition=Q(kind=ProductKind.CONSUMABLE, period="")
+                | (Q(kind=ProductKind.SUBSCRIPTION) & ~Q(period="")),
+                name="product_subscription_has_a_period",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Problem(models.TextChoices):
+    """Why a genuine purchase has brought nobody credits: work for support, not a loss."""
+
+    NOBODY = "nobody"  # it names none of our users, and no phone has claimed it yet
+    CLOSED = "closed"  # the account that it names has been deleted
+    PRODUCT = "product"  # what was bought is not sold here
+
+
+class PurchaseQuerySet(models.QuerySet["Purchase"]):
+    def waiting(self) -> PurchaseQuerySet:
+        """Those that a person has to look at."""
+        return self.exclude(problem="")
+
+    def revenue(self) -> PurchaseQuerySet:
+        """Those that somebody paid for."""
+        return self.filter(environment=Environment.PRODUCTION)
+
+
+class Purchase(DueRow):
+    """One transaction of the App Store, as of the latest that Apple has signed about it.
+
+    Written before anything comes of it and due until its credits are settled: where it came from,
+    the phone, a notification or the history, then makes no difference.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    environment = models.CharField(max_length=10, choices=Environment.choices)
+    transaction_id = models.CharField(max_length=50)
+    original_transaction_id = models.CharField(max_length=50)
+    product_id = models.CharField(max_length=100, help_text="As Apple names it.")
+    type = models.CharField(max_length=40, help_text="As Apple names it.")
+    quantity = models.PositiveIntegerField()
+    app_account_token = models.UUIDField(null=True, blank=True)
+    price_milliunits = models.BigIntegerField(
+        null=True, blank=True, help_text="Thousandths of the currency's unit, as Apple reports it."
+    )
+    currency = models.CharField(max_length=3, blank=True)
+    storefront = models.CharField(max_length=3, blank=True)
+    purchased_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Of a subscription.")
+    signed_at = models.DateTimeField(help_text="As of when Apple says what stands here.")
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    revoked_share = models.PositiveIntegerField(
+        default=0, help_text="Of the price, in thousandths of a percent."
+    )
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="purchases",
+    )
+    problem = models.CharField(max_length=10, choices=Problem.choices, blank=True)
+    credits = models.PositiveIntegerField(null=True, blank=True, help_text="Granted, once.")
+    granted_at = models.DateTimeField(null=True, blank=True)
+    recorded_at = models.DateTimeField()
+
+    objects = PurchaseQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            # One grant for a transaction begins with one row for it.
+            models.UniqueConstraint(
+                fields=["environment", "transaction_id"], name="purchase_once_per_transaction"
+            ),
+            models.CheckConstraint(
+                condition=Q(granted_at=None, credits=None)
+                | Q(granted_at__isnull=False, credits__isnull=False, user__isnull=False),
+                name="purchase_granted_to_somebody",
+            ),
+            models.CheckConstraint(
+                condition=Q(revoked_share__lte=WHOLE), name="purchase_share_of_a_whole"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="purchase_due"),
+            # A user's purchases, newest first.
+            models.Index(F("user"), F("id").desc(), name="purchase_by_user"),
+            # A phone names a transaction without its environment; renewals share the original.
+            models.Index(fields=["transaction_id"], name="purchase_by_transaction"),
+            models.Index(fields=["original_transaction_id"], name="purchase_by_original"),
+            # Support's list of what nobody has got.
+            models.Index(fields=["recorded_at"], condition=~Q(problem=""), name="purchase_waiting"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.product_id} {self.transaction_id}"
+
+    @property
+    def is_refunded(self) -> bool:
+        """All of it. What was refunded in part is still somebody's."""
+        return self.revoked_share >= WHOLE
+
+    @property
+    def ledger_id(self) -> str:
+        """The purchase's name in the ledger. Apple's sandbox counts its own transactions, so theirs
+        are marked: neither can be taken for the other's, nor for revenue."""
+        if self.environment == Environment.SANDBOX:
+            return f"sandbox:{self.transaction_id}"
+        return self.transaction_id
+
+
+class UnconfirmedPurchase(DueRow):
+    """A transaction that a phone named while Apple could not be asked. It is asked for again until
+    Apple has answered, whether or not the phone does."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="unconfirmed_purchases"
+    )
+    transaction_id = models.CharField(max_length=50)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "transaction_id"], name="unconfirmed_once_per_user"
+            ),
+        ]
+        indexes = [models.Index(fields=["due_at"], name="unconfirmed_due")]
+
+    def __str__(self) -> str:
+        return self.transaction_id
+
+
+class Notification(DueRow):
+    """One genuine App Store Server Notification, stored before anything comes of it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    # Apple's: a repeated delivery has the same.
+    notification_uuid = models.UUIDField(unique=True)
+    environment = models.CharField(max_length=10, choices=Environment.choices)
+    type = models.CharField(max_length=40)
+    subtype = models.CharField(max_length=40, blank=True)
+    transaction_id = models.CharField(max_length=50, blank=True)
+    signed_payload = models.TextField(blank=True)
+    from_history = models.BooleanField(
+        default=False, help_text="Fetched from Apple, for want of its delivery."
+    )
+    signed_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    processed_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=120, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["due_at"], condition=Q(due_at__isnull=False), name="notification_due"
+            ),
+            models.Index(fields=["transaction_id"], name="notification_by_transaction"),
+            # The sweep of old ones.
+            models.Index(fields=["processed_at"], name="notification_processed"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.subtype}".strip()
+
+
+class TokenChange(DueRow):
+    """A guest's purchase that has become an account's, until Apple names the account in it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    environment = models.CharField(max_length=10, choices=Environment.choices)
+    original_transaction_id = models.CharField(max_length=50)
+    # Whose id the token becomes.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "original_transaction_id"],
+                name="token_change_once_per_purchase",
+            ),
+        ]
+        indexes = [models.Index(fields=["due_at"], name="token_change_due")]
+
+    def __str__(self) -> str:
+        return self.original_transaction_id
+
+
+class Scope(models.TextChoices):
+    """Which of Apple's notifications a walk through their history looks at."""
+
+    RECENT = "recent"  # all since the last walk
+    FAILED = "failed"  # those that Apple believes never arrived, as far back as it knows
+
+
+class HistoryWalk(DueRow):
+    """A walk through Apple's history of notifications, a page at a time; it begins anew daily."""
+
+    environment = models.CharField(max_length=10, choices=Environment.choices)
+    scope = models.CharField(max_length=6, choices=Scope.choices)
+    # The walk that is on its way; both None between two.
+    from_at = models.DateTimeField(null=True, blank=True)
+    until_at = models.DateTimeField(null=True, blank=True)
+    pagination_token = models.TextField(blank=True)
+    # Everything before this has been looked at.
+    covered_until = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    gaps_closed = models.PositiveIntegerField(default=0, help_text="Notifications found, ever.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "scope"], name="walk_one_per_environment_and_scope"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.environment} {self.scope}"
+
+    def rest(self) -> None:
+        """Be on no walk: the next step begins one."""
+        self.from_at, self.until_at, self.pagination_token = None, None, ""

@@ -1,0 +1,60 @@
+"""What billing does when accounts tells it something: in the sender's transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from accounts.signals import account_deleted, users_merged
+from billing.models import Notification, Purchase, TokenChange, UnconfirmedPurchase
+from rendio.common import nudge
+
+
+def connect() -> None:
+    users_merged.connect(move_to_account, dispatch_uid="billing")
+    account_deleted.connect(forget_person, dispatch_uid="billing")
+
+
+def move_to_account(*, from_user_id: UUID, into_user_id: UUID, now: datetime, **_: Any) -> None:
+    """The guest's purchases are the account's, and Apple is told so (lifecycle.tokens)."""
+    purchases = Purchase.objects.filter(user_id=from_user_id)
+    named = purchases.filter(app_account_token=from_user_id)
+    originals = named.values_list("environment", "original_transaction_id").distinct()
+    TokenChange.objects.bulk_create(
+        [
+            TokenChange(
+                environment=environment,
+                original_transaction_id=original_transaction_id,
+                user_id=into_user_id,
+                created_at=now,
+                due_at=now,
+            )
+            for environment, original_transaction_id in originals
+        ],
+        ignore_conflicts=True,
+    )
+    purchases.update(user_id=into_user_id)
+    _move_unconfirmed(from_user_id, into_user_id)
+    nudge.after_commit("billing.change_tokens", queue="high")
+
+
+def _move_unconfirmed(from_user_id: UUID, into_user_id: UUID) -> None:
+    """But for what the account has named too."""
+    theirs = UnconfirmedPurchase.objects.filter(user_id=into_user_id).values("transaction_id")
+    guests = UnconfirmedPurchase.objects.filter(user_id=from_user_id)
+    guests.filter(transaction_id__in=theirs).delete()
+    guests.update(user_id=into_user_id)
+
+
+def forget_person(*, user_id: UUID, **_: Any) -> None:
+    """The purchases stay for the ledger, as its entries do; what Apple said in full goes.
+
+    What Apple tells from now on of what they bought is stored and applied all the same: a refund
+    takes its lot from the closed wallet, a new purchase waits for support (Problem.CLOSED).
+    """
+    bought = Purchase.objects.filter(user_id=user_id).values("transaction_id")
+    told = Notification.objects.filter(transaction_id__in=bought, processed_at__isnull=False)
+    told.update(signed_payload="")
+    TokenChange.objects.filter(user_id=user_id).delete()
+    UnconfirmedPurchase.objects.filter(user_id=user_id).delete()
