@@ -7,6 +7,7 @@ from django.urls import include, path
 
 import accounts.urls
 import adminops.urls
+import billing.urls
 import credits.urls
 import generation.urls
 from rendio import health
@@ -20,6 +21,7 @@ v1 = [
     *accounts.urls.urlpatterns,
     *credits.urls.urlpatterns,
     *generation.urls.urlpatterns,
+    *billing.urls.urlpatterns,
     *adminops.urls.urlpatterns,
 ]
 
@@ -28,6 +30,7 @@ urlpatterns = [
     path("functions/v1/", include(v1)),
     # Before the providers, of which the next route takes any name.
     path("webhooks/", include(accounts.urls.webhooks)),
+    path("webhooks/", include(billing.urls.webhooks)),
     path("webhooks/", include(generation.urls.webhooks)),
     path("media/", include(generation.urls.media)),
     path("admin/", admin.site.urls),

@@ -1,0 +1,68 @@
+"""The phone's calls about purchases, and Apple's."""
+
+from __future__ import annotations
+
+import structlog
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing import queries, services
+from billing.appstore.verifier import NotGenuine
+from billing.errors import InvalidInput, StoreUnavailable, Unauthorized
+from billing.serializers import UpdateCreditsBody, product_json
+from credits import idempotency
+from credits.idempotency import Attempt
+from rendio.common.api import ApiView, PublicView
+
+logger = structlog.get_logger(__name__)
+
+
+class GetProducts(ApiView):
+    def get(self, request: Request) -> Response:
+        return Response({"products": [product_json(one) for one in queries.products_on_sale()]})
+
+
+class UpdateCredits(ApiView):
+    limits = ("purchases_per_user",)
+    # Ids are short: whoever may guess without a count guesses others' purchases.
+    limiter_refusal = StoreUnavailable
+
+    def post(self, request: Request) -> Response:
+        body = UpdateCreditsBody(data=self.body)
+        body.is_valid(raise_exception=True)
+        answer = services.confirm_purchase(
+            user_id=self.caller.user_id,
+            **{"transaction_id": None, **body.validated_data},
+            attempt=self._attempt(),
+            now=timezone.now(),
+        )
+        headers = {"X-Idempotent-Replay": "true"} if answer.replayed else None
+        return Response(answer.body, status=answer.status, headers=headers)
+
+    def _attempt(self) -> Attempt | None:
+        """The key is honoured, not asked for: the transaction's own id makes a call repeatable."""
+        key = self.request.headers.get("Idempotency-Key")
+        if key is None:
+            return None
+        return idempotency.attempt(
+            user_id=self.caller.user_id, operation="update-credits", key=key, body=self.body
+        )
+
+
+class AppStoreNotification(PublicView):
+    """Apple's own call. Whatever is well signed is kept and answered 200, ours or not; a forgery is
+    401. Our own trouble is 5xx, so that Apple sends it again: after a 400 it may not."""
+
+    limits = ()
+
+    def post(self, request: Request) -> Response:
+        signed_payload = self.body.get("signedPayload")
+        if not isinstance(signed_payload, str):
+            raise InvalidInput(fields={"signedPayload": ["This field is required."]})
+        try:
+            services.receive(signed_payload=signed_payload, now=timezone.now())
+        except NotGenuine as problem:
+            logger.warning("notification_not_genuine", problem=str(problem))
+            raise Unauthorized from None
+        return Response({"success": True})

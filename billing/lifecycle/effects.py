@@ -1,0 +1,79 @@
+"""What each type of notification does, or why it does nothing.
+
+Apple, "notificationType": https://developer.apple.com/documentation/appstoreservernotifications.
+An effect is told as a state, as of when it was signed, so it may be applied twice, late and in any
+order. It returns what came of it, in words for support.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from billing.appstore.payloads import Notice, Transaction
+from billing.models import WHOLE
+from billing.services import purchases
+
+
+@dataclass(frozen=True)
+class NoEffect:
+    """Stored and answered, and that is all; `reason` is why."""
+
+    reason: str
+
+
+Effect = Callable[[Notice, datetime], str]
+
+
+def apply(notice: Notice, *, now: datetime) -> str:
+    """Do what the notification's type says; returns what came of it."""
+    effect = EFFECTS.get(notice.type, NOT_KNOWN)
+    return effect.reason if isinstance(effect, NoEffect) else effect(notice, now)
+
+
+def bought(notice: Notice, now: datetime) -> str:
+    """The purchase is as the transaction says."""
+    return _settle(notice.transaction, now=now)
+
+
+def refunded(notice: Notice, now: datetime) -> str:
+    """The share that the transaction names is taken back; all of it where it names none."""
+    transaction = notice.transaction
+    if transaction and not transaction.revoked_at:
+        transaction = replace(transaction, revoked_at=notice.signed_at, revoked_share=WHOLE)
+    return _settle(transaction, now=now)
+
+
+def refund_reversed(notice: Notice, now: datetime) -> str:
+    """What was taken is given back."""
+    transaction = notice.transaction
+    return _settle(transaction and replace(transaction, revoked_at=None, revoked_share=0), now=now)
+
+
+def _settle(transaction: Transaction | None, *, now: datetime) -> str:
+    if transaction is None:
+        return "names no transaction"
+    purchase = purchases.record(transaction, now=now)
+    settled = purchases.settle(purchase.id, now=now)
+    if settled.purchase.problem:
+        return f"waits: {settled.purchase.get_problem_display()}"
+    if settled.purchase.revoked_share:
+        return f"refunded {settled.purchase.revoked_share / 1000:g} %"
+    return "granted" if settled.is_new else "nothing new"
+
+
+NOT_KNOWN = NoEffect("not a type that we know")
+EFFECTS: dict[str, Effect | NoEffect] = {
+    "ONE_TIME_CHARGE": bought,
+    "REFUND": refunded,
+    "REFUND_REVERSED": refund_reversed,
+    # Family Sharing ended: what came by it goes, like a refund of all of it.
+    "REVOKE": refunded,
+    "REFUND_DECLINED": NoEffect("nothing was taken for the request, so nothing comes back"),
+    "TEST": NoEffect("it has arrived, and that is what it tests"),
+    "EXTERNAL_PURCHASE_TOKEN": NoEffect("we sell through the App Store alone"),
+    "METADATA_UPDATE": NoEffect("product texts are kept in App Store Connect"),
+    "PRICE_CHANGE": NoEffect("each purchase brings its own price"),
+    "MIGRATION": NoEffect("products are never moved between apps here"),
+}

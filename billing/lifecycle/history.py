@@ -1,0 +1,87 @@
+"""Reconciliation: Apple's own history of its notifications, compared with what has reached us.
+
+Apple gives up on a notification after some days, in its sandbox after one try, and keeps the
+history for 180 days. Daily, for each environment, two walks look for gaps: one at all since the
+last, one, as far back as Apple knows, at those that Apple believes never arrived. A step is one
+page; where the walk stands is in its row, so it goes on wherever a worker dies. What is found is
+stored like any notification, and applied like one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+
+from billing.appstore import client, verifier
+from billing.errors import StoreUnavailable
+from billing.models import Environment, HistoryWalk, Scope
+from billing.services import notifications
+from rendio.common.due import each, take
+
+logger = structlog.get_logger(__name__)
+
+EVERY = timedelta(days=1)
+# A little less than Apple's 180 days: its clock decides.
+KEPT_BY_APPLE = timedelta(days=180) - timedelta(hours=1)
+# Apple's history may be a little behind when a walk reaches its end.
+OVERLAP = timedelta(days=1)
+
+
+def walk_due(*, now: datetime) -> int:
+    """Take the next step of a walk that is due; returns how many there were: one or none."""
+    walks = HistoryWalk.objects.filter(environment__in=settings.APPSTORE_ENVIRONMENTS)
+    rows = take(walks, now=now, limit=1)
+    each(rows, lambda walk: _step(walk, now=now), stop_at=StoreUnavailable)
+    return len(rows)
+
+
+def _step(walk: HistoryWalk, *, now: datetime) -> None:
+    if walk.until_at is None:
+        walk.from_at, walk.until_at = _start(walk, now=now), now
+    assert walk.from_at  # noqa: S101 (both or none)
+    try:
+        page = client.notification_history(
+            environment=Environment(walk.environment),
+            from_at=walk.from_at,
+            until_at=walk.until_at,
+            only_failures=walk.scope == Scope.FAILED,
+            token=walk.pagination_token,
+        )
+    except client.Refused as refused:
+        # A token that has become too old, say: from the beginning, when it is due again.
+        logger.warning("history_refused", walk=str(walk), problem=str(refused))
+        walk.rest()
+        walk.save()
+        return
+    walk.gaps_closed += sum(_keep(payload, now=now) for payload in page.signed_payloads)
+    walk.tries = 0
+    if page.next_token:
+        walk.pagination_token, walk.due_at = page.next_token, now
+    else:
+        _finish(walk, now=now)
+    walk.save()
+
+
+def _start(walk: HistoryWalk, *, now: datetime) -> datetime:
+    earliest = now - KEPT_BY_APPLE
+    if walk.scope == Scope.FAILED or walk.covered_until is None:
+        return earliest
+    return max(walk.covered_until - OVERLAP, earliest)
+
+
+def _keep(signed_payload: str, *, now: datetime) -> bool:
+    """Whether it closes a gap. One that nobody can read must not keep back those after it."""
+    try:
+        return notifications.receive(signed_payload=signed_payload, now=now, from_history=True)
+    except verifier.NotGenuine:
+        logger.exception("history_not_genuine")
+        return False
+
+
+def _finish(walk: HistoryWalk, *, now: datetime) -> None:
+    walk.covered_until, walk.finished_at = walk.until_at, now
+    walk.rest()
+    walk.due_at = now + EVERY
+    logger.info("history_walked", walk=str(walk), gaps_closed=walk.gaps_closed)

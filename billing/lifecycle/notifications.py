@@ -1,0 +1,44 @@
+"""Applying Apple's notifications, each once it has been stored.
+
+At least once, in any order: what they say is a state (effects). One that cannot be applied now is
+tried again, hourly in the end and for as long as it takes: it is money.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+from django.conf import settings
+
+from billing.appstore import verifier
+from billing.lifecycle import effects
+from billing.models import Notification
+from rendio.common.due import each, take
+
+logger = structlog.get_logger(__name__)
+
+BATCH = 20
+
+
+def apply_due(*, now: datetime) -> int:
+    """Apply what is due, up to BATCH; returns how many were taken."""
+    rows = take(Notification.objects.all(), now=now, limit=BATCH)
+    each(rows, lambda row: _apply(row, now=now), stop_at=verifier.NotVerified)
+    return len(rows)
+
+
+def _apply(row: Notification, *, now: datetime) -> None:
+    # What the history told came from Apple's own server, and may be older than its certificates,
+    # which Apple's library judges by today when it asks online.
+    online = settings.APPSTORE_ONLINE_CHECKS and not row.from_history
+    try:
+        notice = verifier.read_notification(row.signed_payload, online=online)
+        row.outcome = effects.apply(notice, now=now)
+    except verifier.NotGenuine as problem:
+        logger.exception("notification_refused", notification_id=str(row.id))
+        row.outcome = f"refused: {problem}"
+    row.outcome = row.outcome[:120]
+    row.processed_at, row.due_at = now, None
+    row.save(update_fields=["outcome", "processed_at", "due_at"])
+    logger.info("notification_applied", type=row.type, outcome=row.outcome)

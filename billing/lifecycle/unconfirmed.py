@@ -1,0 +1,40 @@
+"""Asking Apple again for what a phone has bought while Apple was out of reach."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+
+from billing.errors import StoreUnavailable
+from billing.models import UnconfirmedPurchase
+from billing.services import confirmation
+from rendio.common.due import each, take
+from rendio.common.errors import Refusal
+
+logger = structlog.get_logger(__name__)
+
+BATCH = 20
+# By then the phone has asked again, or the history of notifications has told.
+TRIED_FOR = timedelta(days=30)
+
+
+def confirm_due(*, now: datetime) -> int:
+    """Ask for what is due, up to BATCH; returns how many were taken."""
+    rows = take(UnconfirmedPurchase.objects.all(), now=now, limit=BATCH)
+    each(rows, lambda row: _confirm(row, now=now), stop_at=StoreUnavailable)
+    return len(rows)
+
+
+def _confirm(row: UnconfirmedPurchase, *, now: datetime) -> None:
+    try:
+        confirmation.confirm_purchase(
+            user_id=row.user_id, transaction_id=row.transaction_id, now=now
+        )
+    except StoreUnavailable:
+        if row.created_at > now - TRIED_FOR:
+            raise
+        logger.warning("unconfirmed_purchase_given_up", tries=row.tries)
+    except Refusal as refusal:
+        logger.info("unconfirmed_purchase_refused", refusal=refusal.code.name)
+    row.delete()

@@ -1,0 +1,43 @@
+"""Bodies in, bodies out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rest_framework import serializers
+
+from billing.errors import InvalidTransaction
+from billing.models import Product, ProductKind
+
+MAX_TRANSACTION_ID = 50
+MAX_SIGNED = 32_768
+_TRANSACTION_ID = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class UpdateCreditsBody(serializers.Serializer):
+    transaction_id = serializers.CharField(max_length=MAX_TRANSACTION_ID, required=False)
+    signed_transaction = serializers.CharField(max_length=MAX_SIGNED, required=False)
+
+    def validate_transaction_id(self, value: str) -> str:
+        """It becomes part of an address at Apple, who knows none with other characters."""
+        if not _TRANSACTION_ID.fullmatch(value):
+            raise InvalidTransaction
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs:
+            raise serializers.ValidationError({"transaction_id": "This field is required."})
+        return attrs
+
+
+def product_json(product: Product) -> dict[str, Any]:
+    body = {
+        "product_id": product.product_id,
+        "kind": product.kind,
+        "name": product.name,
+        "credits": product.credits,
+    }
+    if product.kind == ProductKind.SUBSCRIPTION:
+        body |= {"period": product.period, "rollover": product.rollover}
+    return body

@@ -1,0 +1,10 @@
+"""What is done about purchases, by topic."""
+
+from __future__ import annotations
+
+from billing.services.assignment import assign_purchase
+from billing.services.confirmation import confirm_purchase
+from billing.services.notifications import receive
+from billing.services.purchases import Settled, record, settle
+
+__all__ = ["Settled", "assign_purchase", "confirm_purchase", "receive", "record", "settle"]

@@ -1,0 +1,31 @@
+"""Support finds out whose a purchase is that names nobody, or somebody who has left."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from billing.errors import InvalidState, NotFound
+from billing.models import Problem, Purchase
+from billing.services import purchases
+
+
+def assign_purchase(*, purchase_id: UUID, user_id: UUID, now: datetime) -> Purchase:
+    """Give a purchase that waits to this user, and its credits with it.
+
+    Joins the caller's transaction. Raises NotFound, and InvalidState for a purchase that has its
+    owner, was refunded or is of no product, and for a user whose account is closed.
+    """
+    user = purchases.locked_owner(user_id)
+    if user is None:
+        raise NotFound
+    if user.closed_at:
+        raise InvalidState(problem="This account is closed: nobody could spend the credits.")
+    purchase = Purchase.objects.select_for_update().filter(id=purchase_id).first()
+    if purchase is None:
+        raise NotFound
+    if purchase.user_id or purchase.problem not in {Problem.NOBODY, Problem.CLOSED}:
+        raise InvalidState(problem="This purchase does not wait for somebody.")
+    purchase.user = user
+    purchase.save(update_fields=["user"])
+    return purchases.settle(purchase.id, now=now).purchase

@@ -1,0 +1,140 @@
+"""update-credits: a phone says what it has bought, and Apple says whether it is so.
+
+What the phone knows is believed only with Apple's signature, be it in the phone's hand or in
+Apple's answer. Apple is asked outside of any transaction; if it cannot be, the phone is told to try
+again, and we do too (lifecycle.unconfirmed).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from django.db import OperationalError, transaction
+from psycopg.errors import LockNotAvailable
+
+from accounts.models import User
+from billing.appstore import client, verifier
+from billing.appstore.payloads import Transaction
+from billing.errors import (
+    AccountSuspended,
+    InvalidInput,
+    InvalidTransaction,
+    StoreUnavailable,
+    TransactionClaimed,
+    Unauthorized,
+    UnknownProduct,
+)
+from billing.models import Problem, Purchase, UnconfirmedPurchase
+from billing.services import purchases
+from billing.services.purchases import Settled
+from credits import idempotency
+from credits.idempotency import Answer, Attempt
+from rendio.common.errors import Refusal, RequestInProgress
+
+logger = structlog.get_logger(__name__)
+
+
+def confirm_purchase(
+    *,
+    user_id: UUID,
+    transaction_id: str | None,
+    signed_transaction: str | None = None,
+    attempt: Attempt | None = None,
+    now: datetime,
+) -> Answer:
+    """Grant what a transaction brought, once, and say how much that was.
+
+    Calls Apple where the transaction is new and unsigned. Raises InvalidTransaction,
+    UnknownProduct, TransactionClaimed, StoreUnavailable, Unauthorized, AccountSuspended,
+    InvalidInput where the two name different transactions, IdempotencyKeyReused.
+    """
+    if attempt and (answer := idempotency.find_answer(attempt, now=now)):
+        return answer
+    if signed_transaction:
+        bought = _read(signed_transaction)
+        if transaction_id not in (None, bought.transaction_id):
+            raise InvalidInput(fields={"transaction_id": ["Not the one that is signed."]})
+        purchase = purchases.record(bought, now=now)
+    else:
+        assert transaction_id  # noqa: S101 (one of the two is there)
+        purchase = _find_known(transaction_id) or purchases.record(
+            _asked_for(transaction_id, user_id=user_id, now=now), now=now
+        )
+    try:
+        return _answer(purchase, user_id=user_id, attempt=attempt, now=now)
+    except OperationalError as error:
+        # The wallet stayed locked for longer than we wait.
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise RequestInProgress from None
+        raise
+
+
+def _read(signed_transaction: str) -> Transaction:
+    try:
+        return verifier.read_transaction(signed_transaction)
+    except verifier.NotGenuine as problem:
+        logger.warning("purchase_not_genuine", problem=str(problem))
+        raise InvalidTransaction from problem
+
+
+def _find_known(transaction_id: str) -> Purchase | None:
+    """The purchase that we have Apple's word for already. (Apple's two environments might give one
+    number twice: then Apple is asked which.)"""
+    known = Purchase.objects.filter(transaction_id=transaction_id)[:2]
+    return known[0] if len(known) == 1 else None
+
+
+def _asked_for(transaction_id: str, *, user_id: UUID, now: datetime) -> Transaction:
+    """Apple's word for it. Raises StoreUnavailable, and then remembers to ask again."""
+    try:
+        bought = client.find_transaction(transaction_id)
+    except StoreUnavailable:
+        UnconfirmedPurchase.objects.get_or_create(
+            user_id=user_id,
+            transaction_id=transaction_id,
+            defaults={"created_at": now, "due_at": now},
+        )
+        raise
+    if bought is None:
+        raise InvalidTransaction
+    return bought
+
+
+def _answer(purchase: Purchase, *, user_id: UUID, attempt: Attempt | None, now: datetime) -> Answer:
+    """One transaction: the grant, and the answer to replay. A refusal comes after its commit, so
+    that what the transaction means for others (its true owner, a refund) has its effect."""
+    with transaction.atomic(durable=True):
+        settled = purchases.settle(purchase.id, now=now, claimant_id=user_id)
+        refusal = _find_refusal(settled, user_id)
+        answer = Answer(
+            200,
+            {
+                "success": True,
+                "credits_added": settled.purchase.credits,
+                "credits_remaining": settled.balance,
+                "already_processed": not settled.is_new,
+            },
+        )
+        if not refusal and attempt and not idempotency.keep_answer(attempt, answer, now=now):
+            answer = idempotency.find_answer(attempt, now=now) or answer
+    if refusal:
+        logger.info("purchase_refused", purchase_id=str(purchase.id), refusal=refusal.code.name)
+        raise refusal
+    return answer
+
+
+def _find_refusal(settled: Settled, user_id: UUID) -> Refusal | None:
+    """Why the phone does not get what the purchase brings; None where it does."""
+    purchase, owner = settled.purchase, settled.owner
+    if owner is None or owner.id != user_id:
+        caller = User.objects.get(id=user_id)
+        return Unauthorized() if caller.closed_at else TransactionClaimed()
+    if owner.closed_at:
+        return Unauthorized()
+    if owner.suspended_at:
+        return AccountSuspended()
+    if purchase.is_refunded:
+        return InvalidTransaction()
+    return UnknownProduct() if purchase.problem == Problem.PRODUCT else None

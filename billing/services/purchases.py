@@ -1,0 +1,186 @@
+"""What Apple says was bought, and what becomes of it in the ledger.
+
+Guarantee: one grant for a transaction, ever, and at any time the part of it that Apple has refunded
+is taken back, no more and no less. Both follow from the row alone: `record` keeps what Apple says,
+the latest that was signed and not the latest that came; `settle` makes the ledger agree with it.
+Who called them, how often and in which order makes no difference, and a crash between the two
+leaves a row that is due.
+
+The locks, as everywhere: first the wallet, then the purchase.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+from accounts.models import User
+from billing.appstore import payloads
+from billing.appstore.payloads import Transaction
+from billing.models import Problem, Product, ProductKind, Purchase, Rollover
+from credits import services as credit_services
+from rendio.common.errors import NotFound
+
+logger = structlog.get_logger(__name__)
+
+# By whoever recorded it. After that it is due to a worker.
+SETTLED_WITHIN = timedelta(seconds=30)
+# What the customer reads in the history of credits.
+BOUGHT, ALLOWANCE = "purchase", "subscription"
+REFUNDED, REFUND_REVERSED = "refunded by the App Store", "App Store refund reversed"
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a purchase stands. `is_new`: this very call granted the credits."""
+
+    purchase: Purchase
+    owner: User | None
+    is_new: bool
+    balance: int
+
+
+@transaction.atomic(durable=True)
+def record(bought: Transaction, *, now: datetime) -> Purchase:
+    """Keep what Apple says, and have it settled; older news than we have changes nothing."""
+    purchase, is_new = Purchase.objects.select_for_update().get_or_create(
+        environment=bought.environment,
+        transaction_id=bought.transaction_id,
+        defaults={
+            **_as_signed(bought),
+            "original_transaction_id": bought.original_transaction_id,
+            "product_id": bought.product_id,
+            "type": bought.type,
+            "quantity": bought.quantity,
+            "price_milliunits": bought.price_milliunits,
+            "currency": bought.currency,
+            "storefront": bought.storefront,
+            "purchased_at": bought.purchased_at,
+            "recorded_at": now,
+            "due_at": now + SETTLED_WITHIN,
+        },
+    )
+    if is_new:
+        logger.info("purchase_recorded", environment=bought.environment, product=bought.product_id)
+        return purchase
+    changes = {
+        name: value
+        for name, value in _as_signed(bought).items()
+        if getattr(purchase, name) != value
+    }
+    if changes and bought.signed_at >= purchase.signed_at:
+        for name, value in changes.items():
+            setattr(purchase, name, value)
+        purchase.due_at, purchase.tries = now + SETTLED_WITHIN, 0
+        purchase.save(update_fields=[*changes, "due_at", "tries"])
+    return purchase
+
+
+def _as_signed(bought: Transaction) -> dict[str, object]:
+    """What may be different the next time that Apple signs it."""
+    return {
+        "signed_at": bought.signed_at,
+        "app_account_token": bought.app_account_token,
+        "expires_at": bought.expires_at,
+        "revoked_at": bought.revoked_at,
+        "revoked_share": bought.revoked_share,
+    }
+
+
+@transaction.atomic
+def settle(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None) -> Settled:
+    """Make the ledger agree with the purchase, and say how it stands.
+
+    Joins the caller's transaction or opens its own. `claimant_id` is the user whose phone holds it:
+    it is theirs unless it is somebody else's already, or names somebody else.
+    """
+    found = Purchase.objects.only("user_id", "app_account_token").get(id=purchase_id)
+    named = found.user_id or found.app_account_token or claimant_id
+    owner = locked_owner(named) if named else None
+    purchase = Purchase.objects.select_for_update().get(id=purchase_id)
+    if purchase.user_id and (owner is None or purchase.user_id != owner.id):
+        # Claimed between the two reads. It stays due; nothing is ours to do.
+        return Settled(purchase, purchase.user, is_new=False, balance=0)
+    product = Product.objects.filter(product_id=purchase.product_id).first()
+    purchase.problem = "" if purchase.credits else _problem(purchase, owner, product)
+    is_new = False
+    if owner and product and not (purchase.problem or purchase.credits or purchase.is_refunded):
+        _grant(purchase, owner, product, now=now)
+        is_new = True
+    if purchase.credits:
+        _follow_refunds(purchase, now=now)
+    purchase.due_at = None
+    purchase.save(update_fields=["user", "problem", "credits", "granted_at", "due_at"])
+    balance = credit_services.balance_of(owner.id).balance if owner else 0
+    return Settled(purchase, owner, is_new=is_new, balance=balance)
+
+
+def locked_owner(user_id: UUID) -> User | None:
+    """The user, or the account that this guest became, with the wallet locked until the transaction
+    ends; None for whoever has none."""
+    try:
+        wallet = credit_services.lock_wallet(user_id=user_id, through_merge=True)
+    except NotFound:
+        return None
+    return User.objects.get(wallet=wallet)
+
+
+def _problem(purchase: Purchase, owner: User | None, product: Product | None) -> Problem | str:
+    if purchase.is_refunded:
+        return ""  # nobody paid for it in the end: no work
+    if product is None or purchase.type != _TYPES[ProductKind(product.kind)]:
+        return Problem.PRODUCT
+    if owner is None:
+        return Problem.NOBODY
+    return Problem.CLOSED if owner.closed_at else ""
+
+
+_TYPES = {
+    ProductKind.CONSUMABLE: payloads.CONSUMABLE,
+    ProductKind.SUBSCRIPTION: payloads.SUBSCRIPTION,
+}
+
+
+def _grant(purchase: Purchase, owner: User, product: Product, *, now: datetime) -> None:
+    """The owner may be banned: what was paid for arrives, and is spent once the ban is lifted."""
+    is_allowance = product.kind == ProductKind.SUBSCRIPTION
+    lapses = is_allowance and product.rollover == Rollover.LAPSE
+    purchase.user = owner
+    purchase.credits = product.credits * (1 if is_allowance else purchase.quantity)
+    purchase.granted_at = now
+    credit_services.grant(
+        user_id=owner.id,
+        amount=purchase.credits,
+        source=credit_services.Source.SUBSCRIPTION
+        if is_allowance
+        else credit_services.Source.PURCHASE,
+        reason=ALLOWANCE if is_allowance else BOUGHT,
+        expires_at=purchase.expires_at if lapses else None,
+        transaction_id=purchase.ledger_id,
+        now=now,
+    )
+    logger.info(
+        "purchase_granted",
+        purchase_id=str(purchase.id),
+        credits=purchase.credits,
+        environment=purchase.environment,
+    )
+
+
+def _follow_refunds(purchase: Purchase, *, now: datetime) -> None:
+    """Both say how it should be, all in all, and do what is missing."""
+    if purchase.revoked_share:
+        credit_services.take_back(
+            transaction_id=purchase.ledger_id,
+            milli_percent=purchase.revoked_share,
+            reason=REFUNDED,
+            now=now,
+        )
+    else:
+        credit_services.give_back(
+            transaction_id=purchase.ledger_id, reason=REFUND_REVERSED, now=now
+        )

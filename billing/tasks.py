@@ -1,0 +1,43 @@
+"""Celery's way into billing: each task looks at what is due.
+
+At least once; a lost, doubled or late message changes nothing (see billing.lifecycle).
+"""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.utils import timezone
+
+from billing.lifecycle import history, notifications, purchases, tokens, unconfirmed
+from billing.lifecycle import sweep as sweeping
+from rendio.common.due import until_done
+
+
+@shared_task(name="billing.apply_notifications")
+def apply_notifications() -> None:
+    until_done(lambda: notifications.apply_due(now=timezone.now()), batch=notifications.BATCH)
+
+
+@shared_task(name="billing.settle_purchases")
+def settle_purchases() -> None:
+    until_done(lambda: purchases.settle_due(now=timezone.now()), batch=purchases.BATCH)
+
+
+@shared_task(name="billing.confirm_purchases")
+def confirm_purchases() -> None:
+    until_done(lambda: unconfirmed.confirm_due(now=timezone.now()), batch=unconfirmed.BATCH)
+
+
+@shared_task(name="billing.change_tokens")
+def change_tokens() -> None:
+    until_done(lambda: tokens.change_due(now=timezone.now()), batch=tokens.BATCH)
+
+
+@shared_task(name="billing.walk_history")
+def walk_history() -> None:
+    until_done(lambda: history.walk_due(now=timezone.now()), batch=1)
+
+
+@shared_task(name="billing.sweep")
+def sweep() -> None:
+    sweeping.sweep(now=timezone.now())

@@ -1,0 +1,90 @@
+"""What the tests of billing share: an App Store to buy in, and its notifications."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from billing.lifecycle import notifications
+from billing.models import Notification, Purchase
+from credits import queries as credit_queries
+from credits import services as credit_services
+from tests.conftest import Phone, Sandbox
+
+TEN, FIFTY = "com.rendio.credits.10", "com.rendio.credits.50"
+PREMIUM = "com.rendio.premium.monthly"
+
+
+class AppStore:
+    """Where customers buy. What it tells of that reaches us when a test says so."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+
+    def buy(self, product_id: str = TEN, *, phone: Phone | None = None, **fields: Any) -> Any:
+        """A purchase, which names the phone's user if there is one."""
+        if phone:
+            fields.setdefault("app_account_token", str(phone.user_id))
+        bought = {"product_id": product_id, "deliver": False} | fields
+        return self.sandbox.control("apple/purchase", **bought)
+
+    def happens(self, notification_type: str, bought: Any = None, **fields: Any) -> Any:
+        if bought:
+            fields["transaction_id"] = bought["transaction_id"]
+        return self.sandbox.control("apple/notify", type=notification_type, deliver=False, **fields)
+
+    def is_out(self, **fields: Any) -> None:
+        self.sandbox.control("apple/outage", service="storekit", **fields)
+
+    def asked(self, path: str) -> list[Any]:
+        """What it was asked below this path."""
+        return [one for one in self.sandbox.requests("apple") if path in one["path"]]
+
+
+@pytest.fixture
+def store(sandbox: Sandbox) -> AppStore:
+    return AppStore(sandbox)
+
+
+def deliver(told: Any) -> Any:
+    """Apple posts a notification to our webhook."""
+    return post_notification(told["signed_payload"])
+
+
+def post_notification(signed_payload: Any) -> Any:
+    return Client().post(
+        "/webhooks/app-store",
+        {"signedPayload": signed_payload},
+        content_type="application/json",
+    )
+
+
+def tell(told: Any) -> Notification:
+    """The same, and a worker applies it."""
+    answer = deliver(told)
+    assert answer.status_code == 200, answer.content
+    notifications.apply_due(now=timezone.now())
+    notification = Notification.objects.get(notification_uuid=told["notification_uuid"])
+    assert notification.processed_at, "it was not applied"
+    return notification
+
+
+def update_credits(phone: Phone, bought: Any, **headers: str) -> Any:
+    body = {"transaction_id": bought["transaction_id"]}
+    return phone.post("update-credits", body, **headers)
+
+
+def purchase_of(bought: Any) -> Purchase:
+    return Purchase.objects.get(transaction_id=bought["transaction_id"])
+
+
+def debt_of(phone: Phone) -> int:
+    assert phone.user_id
+    return credit_services.balance_of(phone.user_id).debt
+
+
+def ledger_adds_up() -> bool:
+    return credit_queries.differences() == []

@@ -1,0 +1,282 @@
+"""Apple's notifications: believed when signed, kept, applied once, in any order."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing.appstore import verifier
+from billing.lifecycle import notifications
+from billing.lifecycle import purchases as due
+from billing.models import Notification, Purchase
+from billing.services import record
+from rendio.common.due import take
+from tests.billing.conftest import (
+    FIFTY,
+    TEN,
+    debt_of,
+    deliver,
+    ledger_adds_up,
+    post_notification,
+    purchase_of,
+    tell,
+    update_credits,
+)
+from tests.conftest import Phone, assert_refused
+
+
+def test_a_purchase_that_no_phone_tells_of_brings_its_credits(phone, store):
+    assert tell(store.buy(TEN, phone=phone)).outcome == "granted"
+
+    assert phone.balance() == 20
+
+
+def test_the_phone_that_comes_second_is_told_what_was_added(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    tell(bought)
+
+    answer = update_credits(phone, bought).json()
+
+    assert (answer["credits_added"], answer["already_processed"]) == (10, True)
+    assert phone.balance() == 20
+
+
+def test_the_notification_that_comes_second_changes_nothing(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    update_credits(phone, bought)
+
+    assert tell(bought).outcome == "nothing new"
+    assert phone.balance() == 20
+
+
+def test_a_replayed_notification_is_answered_and_changes_nothing(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    tell(bought)
+
+    assert deliver(bought).status_code == 200
+    assert notifications.apply_due(now=timezone.now()) == 0
+    assert Notification.objects.count() == 1
+    assert phone.balance() == 20
+
+
+def test_the_same_refund_under_another_uuid_takes_nothing_more(phone, store):
+    bought = store.buy(FIFTY, phone=phone)
+    tell(bought)
+    tell(store.happens("REFUND", bought, revocation_percentage=40_000))
+
+    tell(store.happens("REFUND", bought, revocation_percentage=40_000))
+
+    assert phone.balance() == 10 + 30
+
+
+# --- Refunds ------------------------------------------------------------------------------------
+
+
+def test_a_refund_takes_the_purchase_back(phone, store):
+    bought = store.buy(FIFTY, phone=phone)
+    tell(bought)
+
+    assert tell(store.happens("REFUND", bought)).outcome == "refunded 100 %"
+    assert (phone.balance(), debt_of(phone)) == (10, 0)
+    assert ledger_adds_up()
+
+
+def test_what_was_spent_of_a_refunded_purchase_is_owed(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    tell(bought)
+    assert phone.generate(settings={"duration": 12}).status_code == 200  # 12 credits
+
+    tell(store.happens("REFUND", bought))
+
+    assert (phone.balance(), debt_of(phone)) == (0, 2)
+    assert_refused(phone.generate(), 402, "ERR_4001")
+    tell(store.buy(TEN, phone=phone))
+    assert (phone.balance(), debt_of(phone)) == (8, 0)
+    assert ledger_adds_up()
+
+
+def test_a_reversed_refund_restores_what_was_taken(phone, store):
+    bought = store.buy(FIFTY, phone=phone)
+    tell(bought)
+    tell(store.happens("REFUND", bought))
+
+    tell(store.happens("REFUND_REVERSED", bought))
+    tell(store.happens("REFUND_REVERSED", bought))
+
+    assert (phone.balance(), debt_of(phone)) == (60, 0)
+    assert ledger_adds_up()
+
+
+def test_a_refund_after_a_reversal_takes_again(phone, store):
+    bought = store.buy(FIFTY, phone=phone)
+    for told in [
+        bought,
+        store.happens("REFUND", bought),
+        store.happens("REFUND_REVERSED", bought),
+        store.happens("REFUND", bought),
+    ]:
+        tell(told)
+
+    assert phone.balance() == 10
+    assert ledger_adds_up()
+
+
+def test_a_declined_refund_takes_nothing(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    tell(bought)
+
+    assert "nothing was taken" in tell(store.happens("REFUND_DECLINED", bought)).outcome
+    assert phone.balance() == 20
+
+
+def test_what_came_by_a_sharing_that_has_ended_goes(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    tell(bought)
+
+    tell(store.happens("REVOKE", bought))
+
+    assert phone.balance() == 10
+
+
+# --- Out of order -------------------------------------------------------------------------------
+
+
+def test_a_refund_that_comes_before_its_purchase_leaves_nothing(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    refund = store.happens("REFUND", bought)
+
+    tell(refund)
+    tell(bought)
+
+    assert phone.balance() == 10
+    assert not Purchase.objects.waiting().exists()
+
+
+def test_a_reversal_that_comes_before_its_refund_wins(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    refund = store.happens("REFUND", bought)
+    reversal = store.happens("REFUND_REVERSED", bought)
+
+    for told in [bought, reversal, refund]:
+        tell(told)
+
+    assert phone.balance() == 20
+
+
+def test_an_older_copy_in_the_phones_hand_undoes_no_refund(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    tell(bought)
+    tell(store.happens("REFUND", bought))
+
+    answer = phone.post("update-credits", {"signed_transaction": bought["signed_transaction"]})
+
+    assert_refused(answer, 400, "ERR_4013")
+    assert phone.balance() == 10
+
+
+# --- What has no effect, and what is none of Apple's ----------------------------------------------
+
+
+def test_a_test_notification_is_kept(db, store):
+    assert "tests" in tell(store.happens("TEST")).outcome
+
+
+def test_a_type_that_we_do_not_know_is_kept(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    told = store.happens("REFUND_DECLINED", bought, override={"notificationType": "SURPRISE"})
+
+    notification = tell(told)
+
+    assert (notification.type, notification.outcome) == ("SURPRISE", "not a type that we know")
+
+
+@pytest.mark.parametrize("payload", ["", "x", "a.b.c", "e30.e30.e30", "é" * 10])
+def test_what_apple_did_not_sign_is_refused(db, payload):
+    assert_refused(post_notification(payload), 401, "ERR_4005")
+    assert not Notification.objects.exists()
+
+
+@pytest.mark.parametrize("payload", [None, 1, {}, [], True])
+def test_a_body_without_a_payload_is_refused(db, payload):
+    assert_refused(post_notification(payload), 400, "ERR_4008")
+
+
+def test_our_own_trouble_is_not_apples_fault(phone, store, settings):
+    bought = store.buy(TEN, phone=phone)
+    settings.APPSTORE_ROOT_CERTIFICATE = "/nowhere/root.cer"
+
+    assert_refused(deliver(bought), 500, "ERR_6003")
+
+
+# --- Waiting for somebody -----------------------------------------------------------------------
+
+
+def test_a_purchase_that_names_nobody_waits_until_a_phone_claims_it(phone, store):
+    bought = store.buy(TEN)
+    assert tell(bought).outcome == "waits: Nobody"
+    assert Purchase.objects.waiting().get() == purchase_of(bought)
+
+    assert update_credits(phone, bought).json()["credits_added"] == 10
+    assert not Purchase.objects.waiting().exists()
+
+
+def test_a_purchase_that_was_recorded_before_a_crash_is_settled(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    record(verifier.read_transaction(bought["signed_transaction"]), now=timezone.now())
+
+    due.settle_due(now=timezone.now())
+    assert phone.balance() == 10, "whoever recorded it has it in hand"
+    due.settle_due(now=timezone.now() + timedelta(minutes=1))
+
+    assert phone.balance() == 20
+
+
+def test_a_notification_whose_worker_died_is_applied_by_the_next(phone, store):
+    deliver(store.buy(TEN, phone=phone))
+    take(Notification.objects.all(), now=timezone.now(), limit=10)
+
+    notifications.apply_due(now=timezone.now())
+    assert phone.balance() == 10
+    notifications.apply_due(now=timezone.now() + timedelta(minutes=1, seconds=1))
+
+    assert phone.balance() == 20
+
+
+# --- Apple's certificates -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _asks_anew():
+    """Apple's library remembers for a quarter of an hour what it was told of a certificate."""
+    verifier._verifier.cache_clear()
+    yield
+    verifier._verifier.cache_clear()
+
+
+@pytest.mark.usefixtures("_asks_anew")
+def test_a_revoked_certificate_is_found_out_by_the_worker(phone, store):
+    store.sandbox.control("apple/ocsp", status="revoked")
+
+    assert tell(store.buy(TEN, phone=phone)).outcome.startswith("refused")
+    assert phone.balance() == 10
+
+
+@pytest.mark.usefixtures("_asks_anew")
+def test_a_notification_waits_while_certificates_cannot_be_asked_about(phone, store):
+    store.sandbox.control("apple/ocsp", status="down")
+    deliver(store.buy(TEN, phone=phone))
+    notifications.apply_due(now=timezone.now())
+    assert phone.balance() == 10
+
+    store.sandbox.control("apple/ocsp", status="good")
+    notifications.apply_due(now=timezone.now() + timedelta(minutes=2))
+
+    assert phone.balance() == 20
+
+
+def test_a_stranger_sees_no_difference_between_kept_and_replayed(db, store):
+    bought = store.buy(TEN, phone=Phone().sign_in())
+
+    assert deliver(bought).content == deliver(bought).content

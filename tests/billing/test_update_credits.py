@@ -1,0 +1,278 @@
+"""update-credits: what a phone gets for what it bought, and what it is refused."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from accounts import services as account_services
+from accounts.models import User
+from billing.models import Purchase
+from tests.billing.conftest import (
+    FIFTY,
+    PREMIUM,
+    TEN,
+    ledger_adds_up,
+    purchase_of,
+    tell,
+    update_credits,
+)
+from tests.conftest import Phone, assert_refused
+
+
+def test_a_purchase_brings_its_credits(phone, store):
+    bought = store.buy(TEN, phone=phone)
+
+    answer = update_credits(phone, bought)
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "success": True,
+        "credits_added": 10,
+        "credits_remaining": 20,
+        "already_processed": False,
+    }
+    assert phone.balance() == 20
+
+
+def test_the_same_purchase_again_brings_nothing_more(phone, store):
+    bought = store.buy(FIFTY, phone=phone)
+    update_credits(phone, bought)
+
+    again = update_credits(phone, bought)
+
+    assert again.status_code == 200
+    assert again.json() == {
+        "success": True,
+        "credits_added": 50,
+        "credits_remaining": 60,
+        "already_processed": True,
+    }
+
+
+def test_a_signed_transaction_needs_nobody_at_apple(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    store.is_out(status=503)
+
+    answer = phone.post("update-credits", {"signed_transaction": bought["signed_transaction"]})
+
+    assert answer.json()["credits_added"] == 10
+    assert store.asked("/inApps/") == []
+
+
+def test_each_piece_brings_its_credits(phone, store):
+    bought = store.buy(TEN, phone=phone, quantity=3)
+
+    assert update_credits(phone, bought).json()["credits_added"] == 30
+
+
+def test_the_token_may_be_written_in_capitals(phone, store):
+    bought = store.buy(TEN, app_account_token=str(phone.user_id).upper())
+
+    assert update_credits(phone, bought).json()["credits_added"] == 10
+
+
+def test_a_purchase_without_a_token_is_whose_phone_comes_first(phone, store):
+    bought = store.buy(TEN)
+    update_credits(phone, bought)
+
+    assert_refused(update_credits(Phone().sign_in(), bought), 409, "ERR_4014")
+    assert phone.balance() == 20
+
+
+def test_a_subscription_brings_its_allowance(phone, store):
+    bought = store.buy(PREMIUM, phone=phone, type="Auto-Renewable Subscription")
+
+    assert update_credits(phone, bought).json()["credits_added"] == 60
+
+
+def test_a_purchase_in_apples_sandbox_counts_and_is_marked(phone, store):
+    bought = store.buy(TEN, phone=phone, environment="Sandbox")
+
+    assert update_credits(phone, bought).json()["credits_added"] == 10
+    assert purchase_of(bought).environment == "Sandbox"
+    assert not Purchase.objects.revenue().exists()
+
+
+def test_production_that_answers_401_before_the_first_release_does_not_hide_the_sandbox(
+    phone, store
+):
+    store.sandbox.control("apple/app", released=False)
+    bought = store.buy(TEN, phone=phone, environment="Sandbox")
+
+    assert update_credits(phone, bought).json()["credits_added"] == 10
+
+
+def test_what_apple_reports_of_the_price_is_kept(phone, store):
+    bought = store.buy(TEN, phone=phone, storefront="TUR", price=34_990, currency="TRY")
+
+    update_credits(phone, bought)
+
+    purchase = purchase_of(bought)
+    assert (purchase.storefront, purchase.price_milliunits, purchase.currency) == (
+        "TUR",
+        34_990,
+        "TRY",
+    )
+
+
+# --- Refusals -----------------------------------------------------------------------------------
+
+
+def test_another_users_token_is_refused_and_its_owner_gets_the_credits(phone, store):
+    other = Phone().sign_in()
+    bought = store.buy(TEN, phone=other)
+
+    assert_refused(update_credits(phone, bought), 409, "ERR_4014")
+    assert (phone.balance(), other.balance()) == (10, 20)
+
+
+def test_a_token_that_is_nobodys_is_refused(phone, store):
+    bought = store.buy(TEN, app_account_token=str(uuid4()))
+
+    assert_refused(update_credits(phone, bought), 409, "ERR_4014")
+    assert purchase_of(bought).problem == "nobody"
+
+
+def test_a_transaction_that_apple_does_not_know_is_refused(phone, store):
+    answer = phone.post("update-credits", {"transaction_id": "2000000999999999"})
+
+    assert_refused(answer, 400, "ERR_4013")
+
+
+def test_a_product_that_is_not_sold_here_is_refused(phone, store):
+    bought = store.buy("com.rendio.credits.1000000", phone=phone)
+
+    assert_refused(update_credits(phone, bought), 400, "ERR_4015")
+    assert purchase_of(bought).problem == "product"
+
+
+def test_a_product_bought_as_something_else_is_refused(phone, store):
+    bought = store.buy(TEN, phone=phone, type="Non-Consumable")
+
+    assert_refused(update_credits(phone, bought), 400, "ERR_4015")
+
+
+def test_a_refunded_purchase_is_refused(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    store.happens("REFUND", bought)
+
+    assert_refused(update_credits(phone, bought), 400, "ERR_4013")
+    assert phone.balance() == 10
+
+
+def test_a_purchase_that_was_refunded_since_is_refused_too(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    update_credits(phone, bought)
+    tell(store.happens("REFUND", bought))
+
+    assert_refused(update_credits(phone, bought), 400, "ERR_4013")
+    assert phone.balance() == 10
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, "ERR_4008"),
+        ({"transaction_id": ""}, "ERR_4008"),
+        ({"transaction_id": None}, "ERR_4008"),
+        ({"transaction_id": ["1"]}, "ERR_4008"),
+        ({"transaction_id": "1" * 51}, "ERR_4008"),
+        ({"transaction_id": "../../v1/notifications/test"}, "ERR_4013"),
+        ({"transaction_id": "1?x=1"}, "ERR_4013"),
+        ({"signed_transaction": ""}, "ERR_4008"),
+        ({"signed_transaction": "x" * 32_769}, "ERR_4008"),
+        ({"signed_transaction": "not.a.jws"}, "ERR_4013"),
+    ],
+)
+def test_a_body_that_is_none_is_refused(phone, store, body, code):
+    assert_refused(phone.post("update-credits", body), 400, code)
+    assert store.asked("/inApps/") == []
+
+
+def test_an_id_that_is_not_the_signed_one_is_refused(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    body = {"transaction_id": "1", "signed_transaction": bought["signed_transaction"]}
+
+    assert_refused(phone.post("update-credits", body), 400, "ERR_4008")
+    assert phone.balance() == 10
+
+
+# --- Idempotency key and limits -------------------------------------------------------------------
+
+
+def test_a_key_replays_the_first_answer(phone, store):
+    bought, key = store.buy(TEN, phone=phone), str(uuid4())
+    first = update_credits(phone, bought, Idempotency_Key=key)
+
+    again = update_credits(phone, bought, Idempotency_Key=key)
+
+    assert again.headers["X-Idempotent-Replay"] == "true"
+    assert again.json() == first.json()
+    assert again.json()["already_processed"] is False
+
+
+def test_a_key_for_another_purchase_is_refused(phone, store):
+    key = str(uuid4())
+    update_credits(phone, store.buy(TEN, phone=phone), Idempotency_Key=key)
+
+    another = update_credits(phone, store.buy(TEN, phone=phone), Idempotency_Key=key)
+
+    assert_refused(another, 422, "ERR_4010")
+    assert phone.balance() == 20
+
+
+def test_a_key_that_is_none_is_refused(phone, store):
+    answer = update_credits(phone, store.buy(TEN, phone=phone), Idempotency_Key="tuesday")
+
+    assert_refused(answer, 400, "ERR_4009")
+
+
+def test_a_refusal_is_not_kept_under_its_key(phone, store):
+    bought, key = store.buy(TEN, phone=phone), str(uuid4())
+    store.is_out(status=503, times=1)
+    assert_refused(update_credits(phone, bought, Idempotency_Key=key), 503, "ERR_5005")
+
+    assert update_credits(phone, bought, Idempotency_Key=key).json()["credits_added"] == 10
+
+
+def test_purchases_are_limited_for_each_user(phone, store, settings):
+    settings.RATE_LIMITS = settings.RATE_LIMITS | {"purchases_per_user": (1, 3600)}
+    bought = store.buy(TEN, phone=phone)
+    first = update_credits(phone, bought)
+    assert first.headers["X-RateLimit-Limit"] == "1"
+
+    assert_refused(update_credits(phone, bought), 429, "ERR_4004")
+    assert update_credits(Phone().sign_in(), bought).status_code == 409
+
+
+def test_a_banned_users_purchase_waits_in_the_wallet(phone, store):
+    staff = User.objects.create_user("sam", password="x", is_staff=True)
+    bought = store.buy(TEN, phone=phone)
+    account_services.ban_user(
+        user_id=phone.user_id, reason="test", acting_user_id=staff.id, now=timezone.now()
+    )
+
+    tell(bought)
+
+    assert purchase_of(bought).credits == 10
+    assert ledger_adds_up()
+
+
+def test_whoever_sends_no_token_is_nobody(db, sandbox):
+    assert_refused(Phone().post("update-credits", {"transaction_id": "1"}), 401, "ERR_4005")
+    assert_refused(Phone().get("get-products"), 401, "ERR_4005")
+
+
+def test_products_are_listed_as_they_are_sold(phone):
+    products = phone.get("get-products").json()["products"]
+
+    assert [(one["product_id"], one["kind"], one["credits"]) for one in products] == [
+        (TEN, "consumable", 10),
+        (FIFTY, "consumable", 50),
+        ("com.rendio.credits.100", "consumable", 100),
+        (PREMIUM, "subscription", 60),
+    ]
+    assert products[-1]["period"] == "P1M"
