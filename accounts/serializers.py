@@ -11,29 +11,12 @@ from rest_framework import serializers
 from accounts.models import Consent, ConsentKind, Device, Language, Session, ThemePreference
 from accounts.queries import CurrentConsent, Profile
 from accounts.services import IssuedSession
+from rendio.common.fields import StrictCharField, TextUUIDField
 from rendio.common.times import iso
 
 MAX_DEVICE_TOKEN = 8192
 MAX_IDENTITY_TOKEN = 16_384
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
-
-
-class TextUUIDField(serializers.UUIDField):
-    """A UUID as text; REST framework's own also takes numbers."""
-
-    def to_internal_value(self, data: Any) -> UUID:
-        if not isinstance(data, str):
-            self.fail("invalid", value=data)
-        return super().to_internal_value(data)
-
-
-class StrictCharField(serializers.CharField):
-    """A text; REST framework's own also takes numbers."""
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
 
 
 class DeviceCheckBody(serializers.Serializer):

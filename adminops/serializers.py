@@ -6,27 +6,14 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.serializers import StrictCharField, TextUUIDField
 from adminops.queries import UserStats
+from rendio.common.fields import (
+    StrictBooleanField,
+    StrictCharField,
+    StrictIntegerField,
+    TextUUIDField,
+)
 from rendio.common.times import iso
-
-
-class StrictIntegerField(serializers.IntegerField):
-    """A whole number; REST framework's own also takes texts."""
-
-    def to_internal_value(self, data: Any) -> int:
-        if type(data) is not int:
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
-class StrictBooleanField(serializers.BooleanField):
-    """true or false; REST framework's own also takes "yes" and 1."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        if not isinstance(data, bool):
-            self.fail("invalid", input=data)
-        return data
 
 
 class UserActBody(serializers.Serializer):
