@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import requests
 from django.core.cache import cache
-from django.db import connections
+from django.db import connection, connections
 from django.test import Client
 from django.test.utils import setup_databases, teardown_databases
 
@@ -67,6 +68,44 @@ def assert_refused(answer: Any, status: int, code: str) -> Any:
     """The answer is this refusal of the catalogue; gives its details for a closer look."""
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.content
     return answer.json()["error"]["details"]
+
+
+def at_once(*acts: Callable[[], Any]) -> list[Any]:
+    """Run all acts at the same moment, each in a thread with a database connection of its own."""
+    barrier = threading.Barrier(len(acts))
+    results: list[Any] = [None] * len(acts)
+
+    def run(number: int, act: Callable[[], Any]) -> None:
+        try:
+            barrier.wait(timeout=30)
+            results[number] = act()
+        except Exception as error:
+            results[number] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(number, act)) for number, act in enumerate(acts)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    errors = [result for result in results if isinstance(result, Exception)]
+    assert not errors, errors
+    return results
+
+
+def waiting_for_locks(table: str) -> int:
+    """How many connections wait with a statement about `table`."""
+    with connection.cursor() as cursor:
+        # Within a transaction the view would say for ever what it said first.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND wait_event_type = 'Lock' AND query LIKE %s",
+            [f"%{table}%"],
+        )
+        [count] = cursor.fetchone()
+    return int(count)
 
 
 class Phone:

@@ -18,6 +18,7 @@ from django.db import connection, connections
 from django.test import Client
 
 from accounts import appleid
+from tests.conftest import waiting_for_locks
 
 PATIENCE_SECONDS = 30
 
@@ -184,19 +185,6 @@ def eventually():
         return seen
 
     return wait
-
-
-def waiting_for_locks(table):
-    """How many connections wait with a statement about `table`."""
-    with connection.cursor() as cursor:
-        # Within a transaction the view would say for ever what it said first.
-        cursor.execute("SELECT pg_stat_clear_snapshot()")
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND wait_event_type = 'Lock' AND query LIKE %s",
-            [f"%{table}%"],
-        )
-        return cursor.fetchone()[0]
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from accounts.models import AppleIdentity, Session, User
 from credits import queries as credit_queries
 from credits import services as credit_services
 from generation.models import Erasure, Job, JobStatus
-from tests.conftest import Phone
-from tests.generation.lives import Life, at_once, kinds_of
+from tests.conftest import Phone, at_once
+from tests.generation.lives import Life, kinds_of
 
 
 def test_a_job_ordered_while_the_account_goes_is_refused_or_taken_back(committed, sandbox):

@@ -126,30 +126,6 @@ def assert_refunded(job: Job, *, code: str = "", status: str = JobStatus.FAILED)
 # --- Races ------------------------------------------------------------------------------------
 
 
-def at_once(*acts: Callable[[], Any]) -> list[Any]:
-    """Run all acts at the same moment, each in a thread with a database connection of its own."""
-    barrier = threading.Barrier(len(acts))
-    results: list[Any] = [None] * len(acts)
-
-    def run(number: int, act: Callable[[], Any]) -> None:
-        try:
-            barrier.wait(timeout=30)
-            results[number] = act()
-        except Exception as error:
-            results[number] = error
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(number, act)) for number, act in enumerate(acts)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    errors = [result for result in results if isinstance(result, Exception)]
-    assert not errors, errors
-    return results
-
-
 # --- A provider of our own ----------------------------------------------------------------------
 
 

@@ -11,11 +11,11 @@ import pytest
 from generation.lifecycle import cancel
 from generation.models import Job, JobStatus, ProviderRequest, Stage
 from rendio.local.waiting import wait_until
+from tests.conftest import at_once
 from tests.generation.lives import (
     Life,
     assert_completed,
     assert_refunded,
-    at_once,
     grant,
     kinds_of,
     ordered,

@@ -14,11 +14,11 @@ from generation import tasks
 from generation.lifecycle import claims, poll, store, submit
 from generation.models import Job, JobStatus, ProviderRequest, Stage
 from rendio.common.ids import uuid7
+from tests.conftest import at_once
 from tests.generation.lives import (
     Life,
     assert_completed,
     assert_refunded,
-    at_once,
     grant,
     kinds_of,
     looks,

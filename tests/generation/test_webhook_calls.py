@@ -14,11 +14,11 @@ from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, RequestState, Stage, WebhookDelivery
 from generation.providers.base import Reason
 from rendio.local.waiting import wait_until
+from tests.conftest import at_once
 from tests.generation.lives import (
     Life,
     assert_completed,
     assert_refunded,
-    at_once,
     kinds_of,
     ordered,
     submissions,
