@@ -8,10 +8,15 @@ from django.utils import timezone
 
 from credits import idempotency, services
 
+# Of 100 lots each; what is left is met by the next sweep.
+MOST_BATCHES = 50
+
 
 @shared_task(name="credits.sweep")
 def sweep() -> None:
     now = timezone.now()
-    with transaction.atomic(durable=True):
-        services.lapse_expired(now=now)
+    for _ in range(MOST_BATCHES):
+        with transaction.atomic(durable=True):
+            if not services.lapse_expired(now=now):
+                break
     idempotency.sweep(now=now)

@@ -311,6 +311,8 @@ REVOCATION_REFRESH_SECONDS = integer("REVOCATION_REFRESH_SECONDS", 2, at_least=1
 WELCOME_CREDITS = integer("WELCOME_CREDITS", 10)
 APPLE_TEAM_ID = env.str("APPLE_TEAM_ID", default="" if PRODUCTION else "SANDBOXTEAM")
 DEVICECHECK_URL = env.str(
+# Of credits that were not bought; 0 is off. What a grant brings above it lapses at once.
+MAX_GRANTED_BALANCE = integer("MAX_GRANTED_BALANCE", 0)
     "DEVICECHECK_URL",
     default="https://api.devicecheck.apple.com/v1"
     if PRODUCTION

@@ -1,5 +1,6 @@
-"""The three steps that every change is made of, for a wallet that is locked already: a new lot,
-taking from lots, and the entry that says so. Only the modules beside this one call them."""
+"""The steps that every change is made of, for a wallet that is locked already: a new lot, taking
+from lots, letting one lapse, and the entry that says so. Only the modules beside this one call
+them."""
 
 from __future__ import annotations
 
@@ -87,6 +88,20 @@ def append(
         transaction_id=transaction_id,
         actor_id=acting_user_id,
         created_at=now,
+    )
+
+
+def lapse(wallet: Wallet, lot: Lot, *, amount: int, reason: str, now: datetime) -> None:
+    """`amount` of what is left of a lot is gone, spent by nobody."""
+    lot.remaining -= amount
+    lot.save(update_fields=["remaining"])
+    append(
+        wallet,
+        kind=Kind.EXPIRY,
+        change=-amount,
+        lots=[(lot.id, -amount)],
+        reason=reason,
+        now=now,
     )
 
 

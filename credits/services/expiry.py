@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from credits.models import Kind, Lot, Wallet
-from credits.services.entries import append
+from credits.models import Lot, Wallet
+from credits.services.entries import lapse
 
 
 def lapse_expired(*, now: datetime, limit: int = 100) -> int:
@@ -25,15 +25,9 @@ def lapse_expired(*, now: datetime, limit: int = 100) -> int:
         lot = Lot.objects.get(id=lot_id)
         if not lot.remaining or lot.wallet_id != wallet_id:
             continue  # spent meanwhile, or moved by a merge: the next sweep finds it there
-        taken, lot.remaining = lot.remaining, 0
-        lot.save(update_fields=["remaining"])
-        append(
-            wallet,
-            kind=Kind.EXPIRY,
-            change=-taken,
-            lots=[(lot.id, -taken)],
-            reason=f"{lot.source} credits expired",
-            now=now,
-        )
+        if lot.expires_at is None or lot.expires_at > now:
+            continue  # a refund has prolonged it meanwhile
+        reason = f"{lot.source} credits expired"
+        lapse(wallet, lot, amount=lot.remaining, reason=reason, now=now)
         lapsed += 1
     return lapsed

@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from django.conf import settings
+from django.db.models import Sum
+
 from credits.errors import InsufficientCredits
-from credits.models import Kind, LedgerEntry, Source
-from credits.services.entries import give, take
+from credits.models import Kind, LedgerEntry, Lot, Source, Wallet
+from credits.services.entries import give, lapse, take
 from credits.services.wallets import lock_wallet
 from rendio.common.errors import InvalidInput
 
@@ -26,16 +29,16 @@ def grant(
     """Give `amount` credits as a new lot. What the wallet owes is repaid from them first.
 
     With a `transaction_id` (Apple's) a second call returns the first entry. What is given to a
-    guest who was merged arrives at the account.
+    guest who was merged arrives at the account. The returned entry is the whole grant; what of it
+    is above MAX_GRANTED_BALANCE has lapsed in an entry after it.
     """
     wallet = lock_wallet(user_id=user_id, through_merge=True)
     if transaction_id and (
         entry := LedgerEntry.objects.filter(transaction_id=transaction_id, kind=Kind.GRANT).first()
     ):
         return entry
-    return give(
+    return give_within_limit(
         wallet,
-        kind=Kind.GRANT,
         amount=amount,
         source=source,
         reason=reason,
@@ -46,12 +49,51 @@ def grant(
     )
 
 
+def give_within_limit(
+    wallet: Wallet,
+    *,
+    amount: int,
+    source: Source,
+    reason: str,
+    now: datetime,
+    expires_at: datetime | None = None,
+    transaction_id: str | None = None,
+    acting_user_id: UUID | None = None,
+) -> LedgerEntry:
+    """A grant to a locked wallet. Purchases neither count against the limit nor meet it."""
+    entry = give(
+        wallet,
+        kind=Kind.GRANT,
+        amount=amount,
+        source=source,
+        reason=reason,
+        now=now,
+        expires_at=expires_at,
+        transaction_id=transaction_id,
+        acting_user_id=acting_user_id,
+    )
+    if settings.MAX_GRANTED_BALANCE and source != Source.PURCHASE:
+        _lapse_above_limit(wallet, entry, now=now)
+    return entry
+
+
+def _lapse_above_limit(wallet: Wallet, granted: LedgerEntry, *, now: datetime) -> None:
+    """The rest lapses at once, in an entry of its own: the user sees what came and what became of
+    it."""
+    held = wallet.lots.exclude(source=Source.PURCHASE).aggregate(credits=Sum("remaining"))
+    excess = min(held["credits"] - settings.MAX_GRANTED_BALANCE, granted.change)
+    if excess > 0:
+        lot = Lot.objects.get(id=granted.lots[0][0])
+        lapse(wallet, lot, amount=excess, reason="above the maximum balance", now=now)
+
+
 def adjust(
     *, user_id: UUID, change: int, reason: str, acting_user_id: UUID, now: datetime
 ) -> LedgerEntry:
     """Support's correction: up as a lot of its own, down from the lots, never below zero.
 
-    Raises InvalidInput for 0, InsufficientCredits where less is there than should be taken.
+    MAX_GRANTED_BALANCE does not hold it back. Raises InvalidInput for 0, InsufficientCredits where
+    less is there than should be taken.
     """
     if change == 0:
         raise InvalidInput(fields={"amount": ["Must not be 0."]})
