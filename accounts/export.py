@@ -137,4 +137,5 @@ _sections: dict[str, Section] = {
     "wallet": credit_queries.wallet_held,
     "lots": credit_queries.lots_held,
     "ledger": credit_queries.entries_held,
+    "promotion_codes": credit_queries.redemptions_held,
 }

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from credits import queries, services
+from credits.serializers import RedeemBody
 from rendio.common.api import ApiView, next_cursor, page_limits
+from rendio.common.errors import DatabaseUnavailable
 from rendio.common.times import iso
 
 
 class GetCredits(ApiView):
     def get(self, request: Request) -> Response:
-        balance = services.balance_of(self.caller.user_id)
+        held = queries.held_by(self.caller.user_id)
         return Response(
-            {"credits_remaining": balance.balance, "credits_total": balance.lifetime_total}
+            {
+                "credits_remaining": held.balance,
+                "credits_total": held.lifetime_total,
+                "expiring": [
+                    {"credits": one.credits, "expires_at": iso(one.expires_at)}
+                    for one in held.expiring
+                ],
+            }
         )
 
 
@@ -40,5 +50,25 @@ class GetCreditHistory(ApiView):
                     for entry in page
                 ],
                 "next_cursor": next_cursor(page[-1].id if len(entries) > limit else None),
+            }
+        )
+
+
+class RedeemCode(ApiView):
+    limits = ("redeem_per_ip", "redeem_per_user", "default_per_user")
+    # The limits are what keeps codes from being guessed: without them nothing is redeemed.
+    limiter_refusal = DatabaseUnavailable
+
+    def post(self, request: Request) -> Response:
+        body = RedeemBody(data=self.body)
+        body.is_valid(raise_exception=True)
+        redeemed = services.redeem(
+            user_id=self.caller.user_id, **body.validated_data, now=timezone.now()
+        )
+        return Response(
+            {
+                "credits_added": redeemed.credits_added,
+                "credits_remaining": redeemed.credits_remaining,
+                "expires_at": iso(redeemed.expires_at),
             }
         )

@@ -15,6 +15,13 @@ class AccountSuspended(Refusal):
     code = Code.ACCOUNT_SUSPENDED
 
 
+class CodeRefused(Refusal):
+    """A promotion code that gives nothing (more). `problem` is one of `stopped`, `expired`,
+    `used_up` and, by the same person, `already_redeemed`."""
+
+    code = Code.INVALID_STATE
+
+
 class IdempotencyKeyRequired(Refusal):
     code = Code.IDEMPOTENCY_KEY_REQUIRED
 

@@ -203,6 +203,69 @@ class LedgerEntry(models.Model):
         return f"{self.kind} {self.change:+d}"
 
 
+class PromotionCode(models.Model):
+    """Credits for whoever knows the code: so many, in this window, so often."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    # As credits.services.normal_code writes it, however it is typed.
+    code = models.CharField(max_length=32, unique=True)
+    credits = models.IntegerField()
+    starts_at = models.DateTimeField(null=True, blank=True)
+    ends_at = models.DateTimeField(null=True, blank=True)
+    max_redemptions = models.IntegerField(null=True, blank=True, help_text="Empty: no limit.")
+    max_per_user = models.IntegerField(default=1)
+    lot_days = models.IntegerField(
+        null=True,
+        blank=True,
+        help_text="After how many days what is left of the credits lapses. Empty: never.",
+    )
+    is_active = models.BooleanField(default=True)
+    redemption_count = models.IntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(code__regex=r"^[A-Z0-9]{4,32}$"), name="code_can_be_typed"
+            ),
+            models.CheckConstraint(
+                condition=Q(credits__gte=1, max_per_user__gte=1)
+                & (Q(lot_days__isnull=True) | Q(lot_days__gte=1)),
+                name="code_gives_something",
+            ),
+            models.CheckConstraint(
+                condition=Q(starts_at__isnull=True)
+                | Q(ends_at__isnull=True)
+                | Q(starts_at__lt=F("ends_at")),
+                name="code_starts_before_it_ends",
+            ),
+            # Not once more than it says, whatever races.
+            models.CheckConstraint(
+                condition=Q(max_redemptions__isnull=True)
+                | Q(redemption_count__lte=F("max_redemptions")),
+                name="code_redeemed_within_its_limit",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Redemption(models.Model):
+    """One code redeemed once into one wallet. A merge moves it along with the lots."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    code = models.ForeignKey(PromotionCode, on_delete=models.PROTECT, related_name="redemptions")
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="redemptions")
+    entry = models.OneToOneField(
+        LedgerEntry, on_delete=models.PROTECT, related_name="redemption", help_text="Its grant."
+    )
+    redeemed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.code_id} by {self.wallet_id}"
+
+
 class IdempotencyRecord(models.Model):
     """The answer to one attempt of one user at one operation, kept for replay.
 

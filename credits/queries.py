@@ -4,14 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import Q, Subquery
 
-from credits.models import LedgerEntry, Lot, Wallet
+from credits.models import LedgerEntry, Lot, Redemption, Wallet
+from rendio.common.db import prepared_cursor
+from rendio.common.errors import NotFound
 from rendio.common.times import iso
+
+
+@dataclass(frozen=True)
+class Expiring:
+    """How many credits lapse at that time, if they are not spent."""
+
+    credits: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a user has; `expiring` is the soonest first, MAX_EXPIRING times at most."""
+
+    balance: int
+    lifetime_total: int
+    expiring: list[Expiring]
+
+
+MAX_EXPIRING = 20
+
+# One trip, as for the balance alone: the lots come by the index of those that can be spent.
+_HELD = """
+SELECT wallet.balance, wallet.lifetime_total, soonest.credits, soonest.expires_at
+FROM credits_wallet wallet
+LEFT JOIN LATERAL (
+    SELECT sum(remaining) AS credits, expires_at FROM credits_lot
+    WHERE wallet_id = wallet.id AND remaining > 0 AND expires_at IS NOT NULL
+    GROUP BY expires_at ORDER BY expires_at LIMIT %s
+) soonest ON TRUE
+WHERE wallet.user_id = %s
+ORDER BY soonest.expires_at
+"""
+
+
+def held_by(user_id: UUID) -> Held:
+    """The user's credits, and when they lapse. Raises NotFound where there is no wallet."""
+    with prepared_cursor() as cursor:
+        cursor.execute(_HELD, [MAX_EXPIRING, user_id])
+        rows = cursor.fetchall()
+    if not rows:
+        raise NotFound
+    expiring = [Expiring(credits, expires_at) for _, _, credits, expires_at in rows if credits]
+    return Held(rows[0][0], rows[0][1], expiring)
 
 
 def history(
@@ -73,6 +120,19 @@ def entries_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "job_id": entry.job_id,
             "transaction_id": entry.transaction_id,
             "created_at": iso(entry.created_at),
+        }
+
+
+def redemptions_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """All codes that the user has redeemed, oldest first; those of a merged guest have moved
+    along."""
+    redemptions = Redemption.objects.filter(wallet__user_id=user_id).order_by("id")
+    for redemption in redemptions.select_related("code", "entry").iterator():
+        yield {
+            "code": redemption.code.code,
+            "entry_id": redemption.entry_id,
+            "credits": redemption.entry.change - redemption.entry.debt_change,
+            "redeemed_at": iso(redemption.redeemed_at),
         }
 
 

@@ -295,6 +295,8 @@ RATE_LIMITS = {
     "generation_per_user": (integer("RATE_LIMIT_GENERATION_PER_MINUTE", 10), 60),
     "device_check_per_ip": (integer("RATE_LIMIT_DEVICE_CHECK_PER_HOUR", 20), 3600),
     "refresh_per_ip": (integer("RATE_LIMIT_REFRESH_PER_MINUTE", 60), 60),
+    "redeem_per_ip": (integer("RATE_LIMIT_REDEEM_PER_HOUR", 60), 3600),
+    "redeem_per_user": (integer("RATE_LIMIT_REDEEM_PER_MINUTE", 5), 60),
     "export_per_user": (integer("RATE_LIMIT_EXPORT_PER_HOUR", 10), 3600),
     "purchases_per_user": (integer("RATE_LIMIT_PURCHASES_PER_HOUR", 30), 3600),
     "default_per_user": (integer("RATE_LIMIT_DEFAULT_PER_MINUTE", 120), 60),
@@ -309,10 +311,10 @@ REFRESH_TOKEN_DAYS = integer("REFRESH_TOKEN_DAYS", 60, at_least=1)
 REFRESH_GRACE_SECONDS = integer("REFRESH_GRACE_SECONDS", 30)
 REVOCATION_REFRESH_SECONDS = integer("REVOCATION_REFRESH_SECONDS", 2, at_least=1)
 WELCOME_CREDITS = integer("WELCOME_CREDITS", 10)
-APPLE_TEAM_ID = env.str("APPLE_TEAM_ID", default="" if PRODUCTION else "SANDBOXTEAM")
-DEVICECHECK_URL = env.str(
 # Of credits that were not bought; 0 is off. What a grant brings above it lapses at once.
 MAX_GRANTED_BALANCE = integer("MAX_GRANTED_BALANCE", 0)
+APPLE_TEAM_ID = env.str("APPLE_TEAM_ID", default="" if PRODUCTION else "SANDBOXTEAM")
+DEVICECHECK_URL = env.str(
     "DEVICECHECK_URL",
     default="https://api.devicecheck.apple.com/v1"
     if PRODUCTION

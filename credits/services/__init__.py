@@ -2,14 +2,25 @@
 
 Each function takes the wallet's row lock first (Django refuses the lock where no transaction is
 open), changes balance and lots, and appends the entry that says so. All join the caller's
-transaction.
+transaction, but for `redeem`, which is outermost.
 """
 
 from __future__ import annotations
 
-from credits.errors import AccountSuspended, InsufficientCredits, LedgerBroken
+from credits.errors import AccountSuspended, CodeRefused, InsufficientCredits, LedgerBroken
 from credits.models import Source
 from credits.services.charges import charge, refund
+from credits.services.codes import (
+    CodeTerms,
+    Redeemed,
+    change_code,
+    lock_code,
+    make_code,
+    normal_code,
+    redeem,
+    set_code_active,
+    terms_of,
+)
 from credits.services.expiry import lapse_expired
 from credits.services.grants import adjust, grant
 from credits.services.merging import merge
@@ -28,22 +39,32 @@ from credits.services.wallets import (
 __all__ = [
     "AccountSuspended",
     "Balance",
+    "CodeRefused",
+    "CodeTerms",
     "InsufficientCredits",
     "LedgerBroken",
+    "Redeemed",
     "Source",
     "adjust",
     "balance_of",
+    "change_code",
     "charge",
     "close",
     "give_back",
     "grant",
     "lapse_expired",
+    "lock_code",
     "lock_wallet",
     "lock_wallets",
+    "make_code",
     "merge",
+    "normal_code",
     "open_wallet",
+    "redeem",
     "refund",
     "resume",
+    "set_code_active",
     "suspend",
     "take_back",
+    "terms_of",
 ]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from credits.errors import AccountSuspended, InsufficientCredits, LedgerBroken
-from credits.models import Kind, LedgerEntry, Lot, Wallet, WalletState
+from credits.errors import InsufficientCredits, LedgerBroken
+from credits.models import Kind, LedgerEntry, Lot, Wallet
 from credits.services.entries import append, give_time_back, take
-from credits.services.wallets import lock_wallet
-from rendio.common.errors import Unauthorized
+from credits.services.wallets import lock_wallet, refuse_unless_open
 
 
 def charge(*, wallet: Wallet, amount: int, job_id: UUID, now: datetime) -> UUID:
@@ -17,12 +16,9 @@ def charge(*, wallet: Wallet, amount: int, job_id: UUID, now: datetime) -> UUID:
 
     One SQL statement. Once for a job: the database refuses a second charge (IntegrityError). Raises
     InsufficientCredits (numbers in credits; `debt` stands in it while the wallet owes),
-    AccountSuspended.
+    AccountSuspended, Unauthorized.
     """
-    if wallet.state == WalletState.SUSPENDED:
-        raise AccountSuspended
-    if wallet.state == WalletState.CLOSED:
-        raise Unauthorized
+    refuse_unless_open(wallet)
     if wallet.debt:
         raise InsufficientCredits(required=amount, available=wallet.balance, debt=wallet.debt)
     if wallet.balance < amount:

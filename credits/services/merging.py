@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from uuid import UUID
 
 from credits.errors import AccountSuspended
-from credits.models import Kind, Source, Wallet, WalletState
-from credits.services.entries import append
+from credits.models import Kind, Lot, Source, Wallet, WalletState
+from credits.services.entries import append, lapse
 from credits.services.wallets import lock_wallets
 from rendio.common.errors import Unauthorized
 
@@ -16,10 +17,10 @@ def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
     """Everything of one wallet becomes the other's, and the first is closed. Twice is as once.
 
     All lots move, the empty ones too: a job that was paid from them may still be refunded. A debt
-    moves as a debt. Two welcomes do not add up: where both wallets had one, what is left of the
-    first's lapses; what was spent of it and is refunded later comes back. `lifetime_total` goes
-    along, but for what lapsed. Raises NotFound, AccountSuspended, and Unauthorized where one of
-    the two is closed for another reason.
+    moves as a debt. Two welcomes do not add up, nor does a code that both have redeemed: what is
+    left of the first wallet's lapses; what was spent of it and is refunded later comes back.
+    `lifetime_total` goes along, but for what lapsed. Raises NotFound, AccountSuspended, and
+    Unauthorized where one of the two is closed for another reason.
     """
     wallets = lock_wallets(user_ids={from_user_id, into_user_id})
     source, target = wallets[from_user_id], wallets[into_user_id]
@@ -30,10 +31,12 @@ def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
     if WalletState.CLOSED in {source.state, target.state} or source.id == target.id:
         raise Unauthorized
     lapsed = _supersede_welcome(source, target, now=now)
+    lapsed += _supersede_codes(source, target, now=now)
     lots = [(lot.id, lot.remaining) for lot in source.lots.order_by("id")]
     held = [(lot_id, remaining) for lot_id, remaining in lots if remaining]
     balance, debt = source.balance, source.debt
     source.lots.update(wallet=target)
+    source.redemptions.update(wallet=target)
     target.lifetime_total += source.lifetime_total - lapsed
     source.lifetime_total = lapsed
     if balance or debt:
@@ -67,15 +70,29 @@ def _supersede_welcome(source: Wallet, target: Wallet, *, now: datetime) -> int:
     lot = source.lots.filter(**welcome).first()
     if lot is None or not target.lots.filter(**welcome).exists():
         return 0
-    lapsed, lot.remaining, lot.superseded_at = lot.remaining, 0, now
-    lot.save(update_fields=["remaining", "superseded_at"])
+    return _supersede(source, lot, reason="second welcome", now=now)
+
+
+def _supersede_codes(source: Wallet, target: Wallet, *, now: datetime) -> int:
+    """Lapse what the source's redemptions brought that one person may not have had besides the
+    target's; returns how many credits lapsed."""
+    lapsed = 0
+    used = Counter(target.redemptions.values_list("code_id", flat=True))
+    for redemption in source.redemptions.select_related("code", "entry").order_by("id"):
+        used[redemption.code_id] += 1
+        if used[redemption.code_id] <= redemption.code.max_per_user:
+            continue
+        for lot in Lot.objects.filter(id__in=[lot_id for lot_id, _ in redemption.entry.lots]):
+            reason = f"second code {redemption.code.code}"
+            lapsed += _supersede(source, lot, reason=reason, now=now)
+    return lapsed
+
+
+def _supersede(wallet: Wallet, lot: Lot, *, reason: str, now: datetime) -> int:
+    """What is left of a lot lapses for good; returns how much it was."""
+    lapsed = lot.remaining
+    lot.superseded_at = now
+    lot.save(update_fields=["superseded_at"])
     if lapsed:
-        append(
-            source,
-            kind=Kind.EXPIRY,
-            change=-lapsed,
-            lots=[(lot.id, -lapsed)],
-            reason="second welcome",
-            now=now,
-        )
+        lapse(wallet, lot, amount=lapsed, reason=reason, now=now)
     return lapsed

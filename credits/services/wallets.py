@@ -6,9 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
+from credits.errors import AccountSuspended
 from credits.models import Wallet, WalletState
 from rendio.common.db import CompiledQuery
-from rendio.common.errors import NotFound
+from rendio.common.errors import NotFound, Unauthorized
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,14 @@ def follow_merges(wallet: Wallet) -> Wallet:
     while wallet.merged_into_id:
         wallet = Wallet.objects.select_for_update().get(id=wallet.merged_into_id)
     return wallet
+
+
+def refuse_unless_open(wallet: Wallet) -> None:
+    """Raises AccountSuspended, or Unauthorized where its owner has left or was merged."""
+    if wallet.state == WalletState.SUSPENDED:
+        raise AccountSuspended
+    if wallet.state == WalletState.CLOSED:
+        raise Unauthorized
 
 
 def suspend(*, user_id: UUID) -> None:

@@ -48,6 +48,7 @@ def test_an_export_has_every_kind_of_data(customer):
         "wallet",
         "lots",
         "ledger",
+        "promotion_codes",
         "jobs",
         "quotes",
         "purchases",

@@ -9,9 +9,9 @@ import pytest
 from django.db import transaction
 
 from credits import idempotency, queries, services
-from credits.errors import AccountSuspended
+from credits.errors import AccountSuspended, CodeRefused
 from credits.models import Kind, WalletState
-from credits.services import Source
+from credits.services import CodeTerms, Source
 from rendio.common.errors import NotFound, Unauthorized
 from tests.credits.purses import NOW, Purse
 
@@ -200,6 +200,73 @@ def test_nobody_merges_with_nobody_or_with_himself(guest):
         merge(guest, guest)
 
     assert guest.balance == 10
+
+
+# --- Codes ------------------------------------------------------------------------------------
+
+
+def make_code(**terms):
+    return services.make_code(code="SPRING", terms=CodeTerms(credits=20, **terms), now=NOW)
+
+
+def redeem(purse):
+    return services.redeem(user_id=purse.user_id, code="spring", now=NOW)
+
+
+def test_a_code_that_the_guest_redeemed_is_redeemed_for_the_account(guest, account):
+    make_code()
+    redeem(guest)
+
+    merge(guest, account)
+
+    with pytest.raises(CodeRefused) as refused:
+        redeem(account)
+    assert refused.value.details == {"problem": "already_redeemed"}
+    assert account.balance == 10 + 20
+    assert ledger_adds_up()
+
+
+def test_a_code_that_both_redeemed_does_not_add_up(guest, account):
+    make_code()
+    redeem(guest)
+    redeem(account)
+    guest.charge(12)  # the welcome's 10, and 2 of the code
+
+    merge(guest, account)
+
+    assert account.balance == 10 + 20
+    assert guest.entries[-1].reason == "second code SPRING"
+    assert numbers(account).lifetime_total == 30 + 12
+    assert ledger_adds_up()
+
+
+def test_a_code_for_two_redemptions_each_adds_up_in_a_merge_to_two(guest, account):
+    make_code(max_per_user=2)
+    for purse in (guest, guest, account):
+        redeem(purse)
+
+    merge(guest, account)
+
+    assert account.balance == 10 + 20 + 20
+    with pytest.raises(CodeRefused):
+        redeem(account)
+    assert ledger_adds_up()
+
+
+def test_the_refund_of_a_job_that_spent_a_second_code_comes_back(guest, account):
+    make_code()
+    redeem(guest)
+    redeem(account)
+    job_id = guest.charge(25)
+    merge(guest, account)
+
+    account.refund(job_id)
+
+    assert account.balance == 30 + 25
+    assert ledger_adds_up()
+
+
+# --- Answers ----------------------------------------------------------------------------------
 
 
 def test_kept_answers_move_where_the_account_has_none_under_the_key(guest, account):

@@ -83,7 +83,11 @@ def test_the_balance_is_told_under_both_names(phone):
     phone.generate()
 
     for path in ("get-user-credits", "credits/balance"):
-        assert phone.get(path).json() == {"credits_remaining": 6, "credits_total": 10}
+        assert phone.get(path).json() == {
+            "credits_remaining": 6,
+            "credits_total": 10,
+            "expiring": [],
+        }
 
 
 # --- Envelope and request id ------------------------------------------------------------------

@@ -1,0 +1,166 @@
+"""Promotion codes: redeemed by users, made and changed by staff."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+from credits.errors import CodeRefused
+from credits.models import PromotionCode, Redemption, Source, Wallet
+from credits.services.grants import give_within_limit
+from credits.services.wallets import lock_wallet, refuse_unless_open
+from rendio.common.errors import InvalidInput, NotFound
+from rendio.common.times import iso
+
+logger = structlog.get_logger(__name__)
+
+CODE_MIN, CODE_MAX = 4, 32
+MAX_CREDITS = 100_000
+MAX_DAYS = 3_650
+
+
+def normal_code(typed: str) -> str:
+    """A code as it is kept: capital letters and digits, whatever was typed between or around them.
+
+    A Turkish keyboard makes of i a capital with a dot: accents go, too.
+    """
+    return "".join(
+        letter for letter in unicodedata.normalize("NFKD", typed).upper() if letter.isalnum()
+    )
+
+
+@dataclass(frozen=True)
+class Redeemed:
+    """`credits_added` is what came into the balance, after debt and the maximum balance."""
+
+    credits_added: int
+    credits_remaining: int
+    expires_at: datetime | None
+
+
+@transaction.atomic(durable=True)
+def redeem(*, user_id: UUID, code: str, now: datetime) -> Redeemed:
+    """Give the caller a code's credits, in a transaction of its own.
+
+    Raises NotFound for a code that there is not (or not yet), CodeRefused, AccountSuspended,
+    Unauthorized. The wallet's lock keeps one user's redemptions apart, the code's those of all.
+    """
+    wallet = lock_wallet(user_id=user_id)
+    refuse_unless_open(wallet)
+    found = (
+        PromotionCode.objects.select_for_update(no_key=True).filter(code=normal_code(code)).first()
+    )
+    if found is None or (found.starts_at and found.starts_at > now):
+        raise NotFound
+    if problem := _problem(found, wallet, now=now):
+        raise CodeRefused(problem=problem)
+    before = wallet.balance
+    expires_at = now + timedelta(days=found.lot_days) if found.lot_days else None
+    entry = give_within_limit(
+        wallet,
+        amount=found.credits,
+        source=Source.PROMOTION,
+        reason=f"code {found.code}",
+        now=now,
+        expires_at=expires_at,
+    )
+    Redemption.objects.create(code=found, wallet=wallet, entry=entry, redeemed_at=now)
+    found.redemption_count += 1
+    found.save(update_fields=["redemption_count"])
+    logger.info("code_redeemed", user_id=str(user_id), code=found.code)
+    return Redeemed(wallet.balance - before, wallet.balance, expires_at)
+
+
+def _problem(code: PromotionCode, wallet: Wallet, *, now: datetime) -> str | None:
+    if wallet.redemptions.filter(code=code).count() >= code.max_per_user:
+        return "already_redeemed"
+    if not code.is_active:
+        return "stopped"
+    if code.ends_at and code.ends_at <= now:
+        return "expired"
+    if code.max_redemptions is not None and code.redemption_count >= code.max_redemptions:
+        return "used_up"
+    return None
+
+
+@dataclass(frozen=True)
+class CodeTerms:
+    """What a code gives, when, and how often. None is: no limit, no end, never."""
+
+    credits: int
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    max_redemptions: int | None = None
+    max_per_user: int = 1
+    lot_days: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"starts_at": iso(self.starts_at), "ends_at": iso(self.ends_at)}
+
+
+def terms_of(code: PromotionCode) -> CodeTerms:
+    return CodeTerms(**{name: getattr(code, name) for name in CodeTerms.__dataclass_fields__})
+
+
+def make_code(*, code: str, terms: CodeTerms, now: datetime) -> PromotionCode:
+    """A new code, which can be redeemed from its start. Joins the caller's transaction.
+
+    Raises InvalidInput.
+    """
+    code = normal_code(code)
+    if not (CODE_MIN <= len(code) <= CODE_MAX and code.isascii()):
+        problem = f"Write {CODE_MIN} to {CODE_MAX} letters of A to Z and digits."
+        raise InvalidInput(fields={"code": [problem]})
+    _check(terms, redeemed=0)
+    made, is_new = PromotionCode.objects.get_or_create(
+        code=code, defaults=asdict(terms) | {"created_at": now}
+    )
+    if not is_new:
+        raise InvalidInput(fields={"code": [f"There is a code {code} already."]})
+    return made
+
+
+def lock_code(*, code_id: UUID) -> PromotionCode:
+    """The code, kept from being redeemed or changed until the transaction ends. Raises NotFound."""
+    code = PromotionCode.objects.select_for_update(no_key=True).filter(id=code_id).first()
+    if code is None:
+        raise NotFound
+    return code
+
+
+def change_code(code: PromotionCode, *, terms: CodeTerms) -> None:
+    """New terms for a locked code, from now on: what was redeemed stays as it is. Raises
+    InvalidInput."""
+    _check(terms, redeemed=code.redemption_count)
+    for name, value in asdict(terms).items():
+        setattr(code, name, value)
+    code.save(update_fields=list(asdict(terms)))
+
+
+def set_code_active(code: PromotionCode, *, is_active: bool) -> None:
+    """Stop a locked code, or let it be redeemed again."""
+    code.is_active = is_active
+    code.save(update_fields=["is_active"])
+
+
+def _check(terms: CodeTerms, *, redeemed: int) -> None:
+    problems: dict[str, list[str]] = {}
+    for name, least, most in (
+        ("credits", 1, MAX_CREDITS),
+        ("max_per_user", 1, MAX_CREDITS),
+        ("lot_days", 1, MAX_DAYS),
+        ("max_redemptions", max(redeemed, 1), 2**31 - 1),
+    ):
+        value = getattr(terms, name)
+        if value is not None and not least <= value <= most:
+            problems[name] = [f"{name}: must be from {least} to {most}."]
+    if terms.starts_at and terms.ends_at and terms.starts_at >= terms.ends_at:
+        problems["ends_at"] = ["It must end after it starts."]
+    if problems:
+        raise InvalidInput(fields=problems)

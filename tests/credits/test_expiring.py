@@ -1,0 +1,73 @@
+"""What expires when, as the phone is told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from credits import queries, services
+from credits.services import Source
+from rendio.common.times import iso
+
+
+@pytest.fixture
+def promote(phone):
+    now = timezone.now()
+
+    def grant(amount, *, days, source=Source.PROMOTION):
+        expires_at = now + timedelta(days=days) if days else None
+        services.grant(
+            user_id=phone.user_id,
+            amount=amount,
+            source=source,
+            reason="test",
+            now=now,
+            expires_at=expires_at,
+        )
+        return iso(expires_at)
+
+    return grant
+
+
+def test_what_expires_is_told_soonest_first_and_what_never_does_is_not(phone, promote):
+    later, soon = promote(5, days=9), promote(3, days=2)
+    promote(4, days=9, source=Source.SUBSCRIPTION)
+    promote(50, days=None)
+
+    told = phone.get("get-user-credits").json()
+
+    assert told == {
+        "credits_remaining": 10 + 5 + 3 + 4 + 50,
+        "credits_total": 72,
+        "expiring": [
+            {"credits": 3, "expires_at": soon},
+            {"credits": 9, "expires_at": later},
+        ],
+    }
+
+
+def test_what_is_spent_expires_no_more(phone, promote):
+    promote(3, days=2)
+    later = promote(5, days=9)
+
+    phone.generate()  # 4 credits
+
+    assert phone.get("credits/balance").json()["expiring"] == [{"credits": 4, "expires_at": later}]
+
+
+def test_no_more_than_the_soonest_are_told(phone, promote):
+    days = range(1, queries.MAX_EXPIRING + 5)
+    moments = [promote(1, days=day) for day in reversed(days)][::-1]
+
+    told = phone.get("get-user-credits").json()["expiring"]
+
+    assert [one["expires_at"] for one in told] == moments[: queries.MAX_EXPIRING]
+
+
+def test_it_takes_one_query(phone, promote, django_assert_num_queries):
+    promote(3, days=2)
+
+    with django_assert_num_queries(1):
+        assert phone.get("get-user-credits").status_code == 200
