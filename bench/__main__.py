@@ -6,26 +6,23 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import django
-import requests
 from django.db import connection
 from rich.console import Console
 from rich.table import Table
 
-from bench import cpu, limit
+from bench import cpu, limit, stage
 from bench.load import Plan, Result
 from rendio.local.home import PROJECT, Home, HomeInUse
 from rendio.local.processes import Stack
-from rendio.local.servers import PostgreSQL, ServerFailed, Valkey, last_lines
-from rendio.local.waiting import wait_until
+from rendio.local.servers import ServerFailed
 
 ROUNDS = 2
 WARM_UP_SECONDS = 1.0
@@ -87,7 +84,7 @@ def main() -> int:
         return 1
     home = Home(Home.from_environment().root / "bench")
     try:
-        with _own(home):
+        with stage.own(home):
             return _run(home, options, console)
     except HomeInUse as owner:
         console.print(f"Another bench is running ({owner}); they would disturb each other.")
@@ -96,23 +93,9 @@ def main() -> int:
     return 1
 
 
-@contextmanager
-def _own(home: Home) -> Iterator[None]:
-    """An empty folder of our own, whatever an earlier run has left; gone afterwards. That run's
-    processes have ended with it."""
-    home.acquire()
-    try:
-        shutil.rmtree(home.root / PostgreSQL.name, ignore_errors=True)
-        shutil.rmtree(home.root / Valkey.name, ignore_errors=True)
-        yield
-    finally:
-        shutil.rmtree(home.root, ignore_errors=True)
-        home.release()
-
-
 def _run(home: Home, options: argparse.Namespace, console: Console) -> int:
     with ExitStack() as started:
-        database, valkey = _start_servers(home, started)
+        database, valkey = stage.start_servers(home, started)
         stack = Stack(home=home, env=os.environ)
         os.environ |= {"PUBLIC_URL": stack.url, "DJANGO_SETTINGS_MODULE": "rendio.settings"}
         django.setup()
@@ -121,7 +104,7 @@ def _run(home: Home, options: argparse.Namespace, console: Console) -> int:
         world = World(users=options.users)
         started.callback(stack.stop)
         stack.start("web")
-        _wait_until_ready(stack)
+        stage.wait_until_ready(stack)
 
         def phones(sent: list[str]) -> Callable[[float], Result]:
             return lambda seconds: _drive(Plan(stack.port, options.connections, seconds, sent))
@@ -150,47 +133,6 @@ def _run(home: Home, options: argparse.Namespace, console: Console) -> int:
                 row.measure(options.seconds / ROUNDS, roots)
         _print(console, rows)
         return _judge(console, rows, *proof())
-
-
-def _start_servers(home: Home, started: ExitStack) -> tuple[PostgreSQL, Valkey]:
-    """Durable as in production; what runs from here on, this process too, finds them in the
-    environment."""
-    secrets = home.secrets()
-    database = PostgreSQL(home, password=secrets["POSTGRES_PASSWORD"])
-    started.callback(database.stop)
-    database.start()
-    valkey = Valkey(home)
-    started.callback(valkey.stop)
-    valkey.start()
-    os.environ |= {
-        **secrets,
-        "ENVIRONMENT": "development",
-        "RENDIO_HOME": str(home.root),
-        "MEDIA_ROOT": str(home.media),
-        "DATABASE_URL": database.url,
-        "REDIS_URL": valkey.url,
-        # They stay on, so that counting is part of the price, but nobody reaches them.
-        "RATE_LIMIT_GENERATION_PER_HOUR": "1000000000",
-        "RATE_LIMIT_GENERATION_PER_MINUTE": "1000000000",
-        "RATE_LIMIT_DEFAULT_PER_MINUTE": "1000000000",
-    }
-    return database, valkey
-
-
-def _wait_until_ready(stack: Stack) -> None:
-    """Raises ServerFailed with the end of the web process's log."""
-    web = stack.children["web"]
-
-    def ready_or_ended() -> bool:
-        if not web.running:
-            return True
-        try:
-            return requests.get(f"{stack.url}/readyz", timeout=5).status_code == 200
-        except requests.RequestException:
-            return False
-
-    if not wait_until(ready_or_ended, timeout_seconds=60) or not web.running:
-        raise ServerFailed(f"The web process does not start:\n{last_lines(stack.log('web'))}")
 
 
 def _drive(plan: Plan) -> Result:

@@ -1,0 +1,63 @@
+"""What every run of ours stands on: a folder of its own, durable servers, a stack that answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from rendio.local.home import Home
+from rendio.local.processes import Stack
+from rendio.local.servers import PostgreSQL, ServerFailed, Valkey, last_lines
+from rendio.local.waiting import answers, wait_until
+
+# Too large to be reached; counting goes on.
+NO_LIMIT = "1000000000"
+
+
+@contextmanager
+def own(home: Home) -> Iterator[None]:
+    """An empty folder of our own, whatever an earlier run has left; gone afterwards. That run's
+    processes have ended with it. Raises HomeInUse."""
+    home.acquire()
+    try:
+        shutil.rmtree(home.root / PostgreSQL.name, ignore_errors=True)
+        shutil.rmtree(home.root / Valkey.name, ignore_errors=True)
+        yield
+    finally:
+        shutil.rmtree(home.root, ignore_errors=True)
+        home.release()
+
+
+def start_servers(home: Home, started: ExitStack) -> tuple[PostgreSQL, Valkey]:
+    """Durable as in production; what runs from here on, this process too, finds them in the
+    environment. Raises ServerFailed."""
+    secrets = home.secrets()
+    database = PostgreSQL(home, password=secrets["POSTGRES_PASSWORD"])
+    started.callback(database.stop)
+    database.start()
+    valkey = Valkey(home)
+    started.callback(valkey.stop)
+    valkey.start()
+    os.environ |= {
+        **secrets,
+        "ENVIRONMENT": "development",
+        "RENDIO_HOME": str(home.root),
+        "MEDIA_ROOT": str(home.media),
+        "DATABASE_URL": database.url,
+        "REDIS_URL": valkey.url,
+        "RATE_LIMIT_GENERATION_PER_HOUR": NO_LIMIT,
+        "RATE_LIMIT_GENERATION_PER_MINUTE": NO_LIMIT,
+        "RATE_LIMIT_DEFAULT_PER_MINUTE": NO_LIMIT,
+    }
+    return database, valkey
+
+
+def wait_until_ready(stack: Stack) -> None:
+    """Raises ServerFailed with the end of the web process's log."""
+    web = stack.children["web"]
+    url = f"{stack.url}/readyz"
+    wait_until(lambda: not web.running or answers(url), timeout_seconds=60)
+    if not web.running or not answers(url):
+        raise ServerFailed(f"The web process does not start:\n{last_lines(stack.log('web'))}")
