@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check format lock clean
+.PHONY: help run test bench chaos check format lock clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -21,6 +21,9 @@ test: $(INSTALLED)  ## Run the tests on servers of their own (ARGS="tests/credit
 
 bench: $(INSTALLED)  ## Measure what the hot calls cost, on servers of its own (ARGS="--seconds 20")
 	@$(BIN)/python -m bench $(ARGS)
+
+chaos: $(INSTALLED)  ## Kill, flush and break everything while 200 jobs run; nothing may be lost (ARGS="--seed 7")
+	@$(BIN)/python -m bench.chaos $(ARGS)
 
 check: $(INSTALLED)  ## Check format, lint, types, imports and missing migrations
 	@failed=; \

@@ -1,0 +1,138 @@
+"""Our own rows: what there is at first, what is still open, and whether it all came right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import requests
+from django.core.files.storage import default_storage
+from django.core.management import call_command
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from bench.chaos.customers import Order
+from credits import queries as credit_queries
+from credits import services as credit_services
+from generation.models import Job, JobStatus, ProviderRequest, RequestState
+
+CREDITS = 1_000
+LATE = timedelta(seconds=3)
+# The states of a submission that the provider may have taken.
+MAY_RUN = {
+    *[RequestState.SENDING, RequestState.ACCEPTED, RequestState.UNKNOWN],
+    *[RequestState.FINISHED, RequestState.FAILED],
+}
+
+
+def prepare() -> None:
+    call_command("migrate", interactive=False, verbosity=0)
+
+
+def give_credits(user_ids: Iterable[UUID]) -> None:
+    """More than a guest will spend."""
+    for user_id in user_ids:
+        with transaction.atomic():
+            credit_services.grant(
+                user_id=user_id,
+                amount=CREDITS,
+                source=credit_services.Source.PROMOTION,
+                reason="chaos",
+                now=timezone.now(),
+            )
+
+
+def count_open() -> int:
+    """How many jobs have not ended."""
+    return Job.objects.filter(status__in=[JobStatus.PENDING, JobStatus.PROCESSING]).count()
+
+
+def is_anything_late() -> bool:
+    """Whether a job has been due for longer than `LATE` with nobody at it."""
+    late = timezone.now() - LATE
+    nobody = Q(leased_until=None) | Q(leased_until__lt=late)
+    running = Job.objects.filter(status__in=[JobStatus.PENDING, JobStatus.PROCESSING])
+    return running.filter(nobody, due_at__lt=late).exists()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    figures: dict[str, int]
+    # What was lost, doubled or left open, in words.
+    losses: list[str]
+
+
+def audit(orders: list[Order], *, sandbox_url: str) -> Verdict:
+    """Hold our rows against what the guests were told and what the provider saw."""
+    jobs = {job.id: job for job in Job.objects.all()}
+    taken = _taken_submissions(sandbox_url)
+    requests_taken = list(ProviderRequest.objects.filter(webhook_token__in=taken).order_by("id"))
+    per_job = Counter(request.job_id for request in requests_taken)
+    statuses = Counter(job.status for job in jobs.values())
+    figures = {
+        "orders confirmed": sum(order.job_id is not None for order in orders),
+        "jobs": len(jobs),
+        **{f"jobs {status}": n for status, n in sorted(statuses.items())},
+        "refunds": sum(job.refund_entry_id is not None for job in jobs.values()),
+        "submissions the provider took": taken.total(),
+        "most submissions for one job": max(per_job.values(), default=0),
+        "ledger entries": credit_queries.ledger_size()[1],
+    }
+    losses = [
+        *_wrong_orders(orders, jobs),
+        *(problem for job in jobs.values() if (problem := _wrong_end(job))),
+        *(f"submission {token}: taken {n} times" for token, n in taken.items() if n > 1),
+        *_wrong_submissions(requests_taken),
+        *(f"ledger: {found.what}: {found}" for found in credit_queries.differences()),
+    ]
+    return Verdict(figures, losses)
+
+
+def _wrong_orders(orders: list[Order], jobs: dict[UUID, Job]) -> list[str]:
+    jobs_per_prompt = Counter(job.prompt for job in jobs.values())
+    found = []
+    for order in orders:
+        if order.job_id is None:
+            found.append(f"{order.prompt}: never confirmed")
+        elif order.job_id not in jobs:
+            found.append(f"{order.prompt}: confirmed, and there is no job")
+        if jobs_per_prompt[order.prompt] > 1:
+            found.append(f"{order.prompt}: {jobs_per_prompt[order.prompt]} jobs")
+    return found
+
+
+def _wrong_end(job: Job) -> str | None:
+    if not job.is_terminal:
+        return f"job {job.id}: still {job.status}, {job.stage}"
+    if job.status != JobStatus.COMPLETED:
+        return None if job.refund_entry_id else f"job {job.id}: {job.status}, not refunded"
+    if job.refund_entry_id:
+        return f"job {job.id}: completed, and refunded"
+    return None if default_storage.exists(job.media_name) else f"job {job.id}: no video"
+
+
+def _wrong_submissions(taken: list[ProviderRequest]) -> list[str]:
+    """Of those that the provider took, oldest first: what our rows deny, and what was live beside
+    an earlier one of the same job."""
+    found = []
+    last: dict[UUID, ProviderRequest] = {}
+    for request in taken:
+        if request.state not in MAY_RUN:
+            found.append(f"submission {request.id}: taken, and for us {request.state}")
+        before = last.get(request.job_id)
+        if before and (before.ended_at is None or before.ended_at > request.sent_at):
+            found.append(f"job {request.job_id}: {before.id} and {request.id} were live at once")
+        last[request.job_id] = request
+    return found
+
+
+def _taken_submissions(sandbox_url: str) -> Counter[str]:
+    """How often the provider took each of our submissions, by the token in its webhook's URL."""
+    answer = requests.get(f"{sandbox_url}/control/jobs", params={"provider": "fal"}, timeout=30)
+    queries = [urlsplit(job["webhook_url"]).query for job in answer.json()["jobs"]]
+    return Counter(parse_qs(query)["token"][0] for query in queries)

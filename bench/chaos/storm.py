@@ -1,0 +1,106 @@
+"""What strikes: processes and servers killed, Valkey emptied, the provider at its worst.
+
+Which blows fall follows from the seed; on what each of them falls also depends on the machine.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+
+import redis
+
+from rendio.local.phone import control_sandbox
+from rendio.local.processes import Stack
+from rendio.local.servers import PostgreSQL, Valkey
+
+PROCESSES = ("web", "worker", "beat")
+LONGEST_DOWN_SECONDS = 1.5
+# What the provider does to the submissions that come next.
+TROUBLES = (
+    *["error", "content_policy", "invalid_input", "hang"],
+    *["submit_403_balance", "submit_500", "submit_503", "submit_429"],
+    *["submit_timeout", "submit_lost"],
+    *["status_500", "status_unknown", "result_500", "result_404"],
+    *["media_404", "media_truncated", "media_not_video"],
+    *["webhook_lost", "webhook_duplicate", "webhook_bad_signature", "webhook_stale_timestamp"],
+)
+
+
+@dataclass
+class Blow:
+    what: str
+    struck_at: float
+    # Until everything worked again; later blows prolong it. None while it does not.
+    seconds: float | None = None
+
+
+class Storm:
+    """Strikes and revives; the caller says when."""
+
+    def __init__(
+        self, *, stack: Stack, database: PostgreSQL, valkey: Valkey, sandbox_url: str, seed: int
+    ) -> None:
+        self._stack = stack
+        self._servers: dict[str, PostgreSQL | Valkey] = {"PostgreSQL": database, "Valkey": valkey}
+        self._valkey_url = valkey.url
+        self._sandbox_url = sandbox_url
+        self._chance = random.Random(seed)  # noqa: S311
+        self._revival: dict[str, float] = {}
+        self.blows: list[Blow] = []
+        self.troubles: Counter[str] = Counter()
+
+    def strike(self) -> None:
+        what = self._chance.choice([*PROCESSES, *self._servers, "FLUSHALL"])
+        if what in PROCESSES:
+            self._stack.kill(what)
+        elif what == "FLUSHALL":
+            with suppress(redis.RedisError), redis.Redis.from_url(self._valkey_url) as connection:
+                connection.flushall()
+        elif child := self._servers[what].child:
+            child.kill()
+        name = what if what == "FLUSHALL" else f"kill -9 {what}"
+        self.blows.append(Blow(name, time.monotonic()))
+
+    def trouble_the_provider(self) -> None:
+        """Choose what it does to the submissions from now on; every other time nothing."""
+        self._provider(self._chance.choice(["ok", self._chance.choice(TROUBLES)]))
+
+    def leave_the_provider(self) -> None:
+        self._provider("ok")
+
+    def revive(self) -> bool:
+        """Start again, as a supervisor does, what has been down for long enough, whatever ended it;
+        whether all was up."""
+        down = [name for name in PROCESSES if not self._stack.children[name].running]
+        down += [name for name, server in self._servers.items() if not server.running]
+        now = time.monotonic()
+        for name in down:
+            pause = self._chance.uniform(0.1, LONGEST_DOWN_SECONDS)
+            if now >= self._revival.setdefault(name, now + pause):
+                del self._revival[name]
+                if name in self._servers:
+                    self._servers[name].launch()
+                else:
+                    self._stack.start(name)
+        return not down
+
+    def recovered(self) -> None:
+        """Everything works now."""
+        now = time.monotonic()
+        for blow in self.blows:
+            if blow.seconds is None:
+                blow.seconds = now - blow.struck_at
+
+    def _provider(self, outcome: str) -> None:
+        self.troubles[outcome] += 1
+        control_sandbox(
+            self._sandbox_url,
+            provider="fal",
+            outcome=outcome,
+            queue_seconds=self._chance.uniform(0, 0.5),
+            run_seconds=self._chance.uniform(0.2, 2),
+        )
