@@ -56,6 +56,14 @@ class AppStore:
             "apple/notify", **named, **({"subtype": subtype} if subtype else {})
         )
 
+    def forge(self, flaw, told, *, inner=None):
+        """The signed text that looks like what the control told of, but for the flaw."""
+        of = {"notification_uuid": told["notification_uuid"], "inner": inner}
+        if inner is None:
+            of = {"transaction_id": told["transaction_id"]}
+        (signed,) = self.sandbox.control("apple/forge", flaw=flaw, **of).values()
+        return signed
+
     def transaction(self, told, **settings):
         """As the library reads what a control or the API handed out."""
         return self.verifier(**settings).verify_and_decode_signed_transaction(

@@ -84,13 +84,15 @@ class Chain:
     leaf: Certified
     intermediate: Certified
     root: Certified
+    ocsp_url: str
 
     @classmethod
     def of(cls, authority: Authority, *, ocsp_url: str) -> "Chain":
         intermediate = make_intermediate(
             authority.root, key=authority.intermediate_key, ocsp_url=ocsp_url
         )
-        return cls(make_leaf(intermediate, ocsp_url=ocsp_url), intermediate, authority.root)
+        leaf = make_leaf(intermediate, ocsp_url=ocsp_url)
+        return cls(leaf, intermediate, authority.root, ocsp_url)
 
     @property
     def x5c(self) -> list[str]:

@@ -11,9 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from sandbox.apple.jws import read_unverified
 from sandbox.apple.storekit import purchases
 from sandbox.apple.storekit.admission import Admission
 from sandbox.apple.storekit.certificates import Chain
+from sandbox.apple.storekit.forgeries import FLAWS, Forge
 from sandbox.apple.storekit.happenings import KINDS, Happening
 from sandbox.apple.storekit.notifications import Notification, Notifications
 from sandbox.apple.storekit.ocsp import Responder
@@ -58,6 +60,7 @@ class Controls:
         return [
             Route("/control/apple/purchase", self.purchase, methods=["POST"]),
             Route("/control/apple/notify", self.notify, methods=["POST"]),
+            Route("/control/apple/forge", self.forge, methods=["POST"]),
             Route("/control/apple/app", self.configure_app, methods=["POST"]),
             Route("/control/apple/ocsp", self.configure_ocsp, methods=["POST"]),
         ]
@@ -90,6 +93,25 @@ class Controls:
             test = self._notifications.write_test(environment, at=_when(fields))
             return await self._tell(test, fields)
         return await self._happen(notification_type, fields)
+
+    async def forge(self, request: Request) -> JSONResponse:
+        """What somebody else would sign of a purchase, or of a notification, to look like Apple.
+
+        Of a notification with `inner` it is the transaction in it, and the rest is genuine.
+        """
+        fields = await Fields.of(request)
+        fields.allow_only(("flaw", "transaction_id", "notification_uuid", "inner"))
+        flaw = FLAWS[fields.get_choice("flaw", FLAWS)]
+        if notification_uuid := fields.find_text("notification_uuid"):
+            payload = self._get_notification(notification_uuid).payload
+            if fields.find_flag("inner"):
+                signed = sign(self._forged_within(payload, flaw), self._chain)
+            else:
+                signed = flaw(payload, self._chain)
+            return JSONResponse({"signed_payload": signed})
+        transaction = self._get_transaction(fields.get_text("transaction_id"))
+        stated = transaction.payload(signed_at=now_in_milliseconds())
+        return JSONResponse({"signed_transaction": flaw(stated, self._chain)})
 
     async def configure_app(self, request: Request) -> JSONResponse:
         """What App Store Connect has of the app. Fields left out stay as they are."""
@@ -151,6 +173,14 @@ class Controls:
                 "signed_transaction": sign(payload, self._chain),
             }
         return JSONResponse(answer)
+
+    def _forged_within(self, payload: dict[str, Any], flaw: Forge) -> dict[str, Any]:
+        genuine = payload["data"].get("signedTransactionInfo")
+        if genuine is None:
+            raise BadRequest("That notification has no transaction in it.")
+        _, stated = read_unverified(genuine)
+        about = payload["data"] | {"signedTransactionInfo": flaw(stated, self._chain)}
+        return payload | {"data": about}
 
     def _get_transaction(self, transaction_id: str) -> Transaction:
         found = self._store.find(transaction_id)

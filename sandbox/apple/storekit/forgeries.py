@@ -1,0 +1,116 @@
+"""What claims to come from the App Store and does not, one flaw at a time.
+
+Each is right in all else, so that whoever lets it pass has not looked at just that.
+"""
+
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+
+from sandbox.apple.jws import encoded
+from sandbox.apple.storekit.certificates import (
+    Certified,
+    Chain,
+    as_x5c,
+    make_intermediate,
+    make_leaf,
+    make_root,
+)
+
+Payload = Mapping[str, Any]
+Forge = Callable[[Payload, Chain], str]
+
+EXPIRED_AT = datetime(2021, 1, 1, tzinfo=UTC)
+
+
+def _signed(payload: Payload, chain: Sequence[Certified], *, by: Certified | None = None) -> str:
+    return encoded({"alg": "ES256", "x5c": as_x5c(chain)}, payload, (by or chain[0]).sign)
+
+
+def foreign_root(payload: Payload, genuine: Chain) -> str:
+    """All as it should be, below a root that nobody trusts."""
+    root = make_root()
+    intermediate = make_intermediate(root, ocsp_url=genuine.ocsp_url)
+    leaf = make_leaf(intermediate, ocsp_url=genuine.ocsp_url)
+    return _signed(payload, (leaf, intermediate, root))
+
+
+def chain_of_two(payload: Payload, genuine: Chain) -> str:
+    return _signed(payload, (genuine.leaf, genuine.intermediate))
+
+
+def chain_of_four(payload: Payload, genuine: Chain) -> str:
+    return _signed(payload, (genuine.leaf, genuine.intermediate, genuine.root, genuine.root))
+
+
+def leaf_without_oid(payload: Payload, genuine: Chain) -> str:
+    """A certificate of Apple's, made for something else."""
+    leaf = make_leaf(genuine.intermediate, ocsp_url=genuine.ocsp_url, mark=None)
+    return _signed(payload, (leaf, genuine.intermediate, genuine.root))
+
+
+def intermediate_without_oid(payload: Payload, genuine: Chain) -> str:
+    intermediate = make_intermediate(genuine.root, ocsp_url=genuine.ocsp_url, mark=None)
+    leaf = make_leaf(intermediate, ocsp_url=genuine.ocsp_url)
+    return _signed(payload, (leaf, intermediate, genuine.root))
+
+
+def expired_chain(payload: Payload, genuine: Chain) -> str:
+    leaf = make_leaf(genuine.intermediate, ocsp_url=genuine.ocsp_url, valid_until=EXPIRED_AT)
+    return _signed(payload, (leaf, genuine.intermediate, genuine.root))
+
+
+def bad_signature(payload: Payload, genuine: Chain) -> str:
+    """The genuine chain, and another key."""
+    chain = (genuine.leaf, genuine.intermediate, genuine.root)
+    return _signed(payload, chain, by=genuine.intermediate)
+
+
+def xcode(payload: Payload, genuine: Chain) -> str:
+    """As Xcode's local testing signs: with a certificate of its own, for an environment in which
+    Apple's library asks for no signature."""
+    return _signed(_in_environment(payload, "Xcode"), (make_root(),))
+
+
+def local_testing(payload: Payload, genuine: Chain) -> str:
+    return _signed(_in_environment(payload, "LocalTesting"), (make_root(),))
+
+
+def algorithm_none(payload: Payload, genuine: Chain) -> str:
+    return encoded({"alg": "none", "x5c": genuine.x5c}, payload, lambda _: b"")
+
+
+def algorithm_hs256(payload: Payload, genuine: Chain) -> str:
+    """Whoever lets the token choose takes the public key, which all know, for a secret."""
+    secret = genuine.leaf.key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    header = {"alg": "HS256", "x5c": genuine.x5c}
+    return encoded(header, payload, lambda message: hmac.digest(secret, message, "sha256"))
+
+
+def _in_environment(payload: Payload, environment: str) -> Payload:
+    if "data" not in payload:
+        return {**payload, "environment": environment}
+    return {**payload, "data": {**payload["data"], "environment": environment}}
+
+
+FLAWS: dict[str, Forge] = {
+    forge.__name__: forge
+    for forge in (
+        foreign_root,
+        chain_of_two,
+        chain_of_four,
+        leaf_without_oid,
+        intermediate_without_oid,
+        expired_chain,
+        bad_signature,
+        xcode,
+        local_testing,
+        algorithm_none,
+        algorithm_hs256,
+    )
+}
