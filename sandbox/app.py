@@ -14,7 +14,7 @@ from sandbox.apple.auth import AppleAuth, AuthError, answer_auth_error
 from sandbox.apple.devicecheck import DeviceCheck
 from sandbox.apple.keys import KeySet
 from sandbox.apple.notices import Notices
-from sandbox.apple.outages import Outages
+from sandbox.apple.outages import Hang, Outages, answer_hang
 from sandbox.apple.storekit.errors import ApiError, answer_api_error
 from sandbox.apple.storekit.service import StoreKit
 from sandbox.connections import Connections
@@ -79,6 +79,7 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
             BadRequest: answer_bad_request,
             AuthError: answer_auth_error,
             ApiError: answer_api_error,
+            Hang: answer_hang,
         },
         lifespan=lifespan,
     )

@@ -4,16 +4,48 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
+from sandbox.apple.storekit.errors import ApiError
+from sandbox.connections import NoAnswer
 from sandbox.fields import BadRequest, Fields
 
-SERVICES = ("devicecheck", "auth", "storekit")
+STOREKIT = "storekit"
+SERVICES = ("devicecheck", "auth", STOREKIT)
+WAYS = ("status", "error_code", "hang")
+
+
+class Hang(Exception):
+    """The call is taken and never answered."""
+
+
+async def answer_hang(_: Request, error: Exception) -> NoAnswer:
+    return NoAnswer()
 
 
 @dataclass
 class Outage:
-    status: int
+    status: int | None
+    error_code: int | None
+    """The App Store's own number for it, which has the status in it."""
     times_left: int | None
+
+    @classmethod
+    def read(cls, fields: Fields, *, times: int | None) -> "Outage":
+        """In one of the ways; without any it is a 503."""
+        status = fields.find_count("status", least=400, most=599)
+        error_code = fields.find_count("error_code", least=4_000_000, most=5_999_999)
+        hangs = fields.find_flag("hang")
+        if len([name for name in WAYS if fields.has(name)]) > 1:
+            raise BadRequest(f"Give one of {', '.join(WAYS)}.")
+        if error_code is None and not hangs:
+            status = status or 503
+        return cls(status=status, error_code=error_code, times_left=times)
+
+    def failure(self) -> Exception:
+        if self.error_code is not None:
+            return ApiError(self.error_code)
+        return Hang() if self.status is None else HTTPException(self.status, "Service unavailable")
 
 
 class Outages:
@@ -25,16 +57,17 @@ class Outages:
 
     def configure(self, fields: Fields) -> dict[str, Any]:
         """Start an outage, for the next `times` calls or until it is ended with `times: 0`."""
-        fields.allow_only(("service", "status", "times"))
+        fields.allow_only(("service", "times", *WAYS))
         service = fields.get_choice("service", SERVICES)
-        status = fields.find_count("status", least=400, most=599)
         times = fields.find_count("times", least=0)
+        if fields.has("error_code") and service != STOREKIT:
+            raise BadRequest(f"error_code is for {STOREKIT}: {service} has no numbers.")
         if times == 0:
-            if status is not None:
-                raise BadRequest("times 0 ends the outage; it takes no status.")
+            if given := [name for name in WAYS if fields.has(name)]:
+                raise BadRequest(f"times 0 ends the outage; it takes no {given[0]}.")
             self._outages.pop(service, None)
             return {"service": service, "status": None, "times": 0}
-        outage = self._outages[service] = Outage(status=status or 503, times_left=times)
+        outage = self._outages[service] = Outage.read(fields, times=times)
         return {"service": service, "status": outage.status, "times": outage.times_left}
 
     def strike(self, service: str) -> None:
@@ -46,4 +79,4 @@ class Outages:
             outage.times_left -= 1
             if outage.times_left == 0:
                 del self._outages[service]
-        raise HTTPException(outage.status, "Service unavailable")
+        raise outage.failure()

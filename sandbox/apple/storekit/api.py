@@ -8,14 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.apple.storekit.admission import Admission
-from sandbox.apple.storekit.certificates import Chain
 from sandbox.apple.storekit.errors import ApiError, Code
-from sandbox.apple.storekit.payloads import PRODUCTION, Transaction
+from sandbox.apple.storekit.payloads import PRODUCTION, Transaction, about_app
+from sandbox.apple.storekit.shop import Shop
 from sandbox.apple.storekit.signing import sign
-from sandbox.apple.storekit.store import Store
-from sandbox.environment import ServedApp
 from sandbox.times import now_in_milliseconds
+
+PAGE = 20
+"""The most that one answer lists, whatever it lists."""
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -23,20 +23,13 @@ Answer = Callable[[Request], Awaitable[Response]]
 class Api:
     """Calls in one of Apple's environments, which know nothing of each other's transactions."""
 
-    def __init__(
-        self,
-        environment: str,
-        *,
-        admission: Admission,
-        store: Store,
-        chain: Chain,
-        app: ServedApp,
-    ) -> None:
+    def __init__(self, environment: str, shop: Shop) -> None:
         self._environment = environment
-        self._admission = admission
-        self._store = store
-        self._chain = chain
-        self._app = app
+        self._admission = shop.admission
+        self._store = shop.store
+        self._notifications = shop.notifications
+        self._chain = shop.chain
+        self._app = shop.app
 
     def _route(self, method: str, path: str, answer: Answer) -> Route:
         base = "/apple/storekit" if self._environment == PRODUCTION else "/apple/storekit/sandbox"
@@ -52,18 +45,22 @@ class Api:
         if not transaction_id.isdecimal():
             raise ApiError(Code.INVALID_TRANSACTION_ID)
         found = self._store.find(transaction_id)
-        is_ours = (
-            found is not None
-            and found.environment == self._environment
-            and found.bundle_id == self._app.bundle_id
+        return found if found is not None and self._is_known(found) else None
+
+    def _is_known(self, transaction: Transaction) -> bool:
+        return (
+            transaction.environment == self._environment
+            and transaction.bundle_id == self._app.bundle_id
         )
-        return found if is_ours else None
 
     def _get(self, transaction_id: str) -> Transaction:
         found = self._find(transaction_id)
         if found is None:
             raise ApiError(Code.TRANSACTION_ID_NOT_FOUND)
         return found
+
+    def _about_app(self) -> dict[str, Any]:
+        return about_app(self._app, self._environment, bundle_id=self._app.bundle_id)
 
     def _signed(self, transaction: Transaction) -> str:
         return sign(transaction.payload(signed_at=now_in_milliseconds()), self._chain)

@@ -13,22 +13,16 @@ from starlette.routing import Route
 
 from sandbox.apple.jws import read_unverified
 from sandbox.apple.storekit import purchases
-from sandbox.apple.storekit.admission import Admission
-from sandbox.apple.storekit.certificates import Chain
 from sandbox.apple.storekit.forgeries import FLAWS, Forge
-from sandbox.apple.storekit.happenings import KINDS, Happening
-from sandbox.apple.storekit.notifications import Notification, Notifications
-from sandbox.apple.storekit.ocsp import Responder
+from sandbox.apple.storekit.happenings import KINDS, TEST, TYPES, Happening
+from sandbox.apple.storekit.notifications import Notification
 from sandbox.apple.storekit.payloads import ENVIRONMENTS, PRODUCTION, SUBSCRIPTION, Transaction
+from sandbox.apple.storekit.shop import Shop
 from sandbox.apple.storekit.signing import sign
-from sandbox.apple.storekit.store import Store
-from sandbox.environment import ServedApp
 from sandbox.fields import BadRequest, Fields
 from sandbox.times import now_in_milliseconds
 
 TOLD = ("at", "deliver")
-TEST = "TEST"
-TYPES = (*dict.fromkeys(name for name, _ in KINDS), TEST)
 CONSUMPTION_REASONS = (
     "UNINTENDED_PURCHASE",
     "FULFILLMENT_ISSUE",
@@ -39,28 +33,20 @@ CONSUMPTION_REASONS = (
 
 
 class Controls:
-    def __init__(
-        self,
-        *,
-        store: Store,
-        notifications: Notifications,
-        admission: Admission,
-        responder: Responder,
-        chain: Chain,
-        app: ServedApp,
-    ) -> None:
-        self._store = store
-        self._notifications = notifications
-        self._admission = admission
-        self._responder = responder
-        self._chain = chain
-        self._app = app
+    def __init__(self, shop: Shop) -> None:
+        self._store = shop.store
+        self._notifications = shop.notifications
+        self._admission = shop.admission
+        self._responder = shop.responder
+        self._chain = shop.chain
+        self._app = shop.app
 
     def routes(self) -> list[Route]:
         return [
             Route("/control/apple/purchase", self.purchase, methods=["POST"]),
             Route("/control/apple/notify", self.notify, methods=["POST"]),
             Route("/control/apple/forge", self.forge, methods=["POST"]),
+            Route("/control/apple/consumption", self.consumption, methods=["GET"]),
             Route("/control/apple/app", self.configure_app, methods=["POST"]),
             Route("/control/apple/ocsp", self.configure_ocsp, methods=["POST"]),
         ]
@@ -112,6 +98,10 @@ class Controls:
         transaction = self._get_transaction(fields.get_text("transaction_id"))
         stated = transaction.payload(signed_at=now_in_milliseconds())
         return JSONResponse({"signed_transaction": flaw(stated, self._chain)})
+
+    async def consumption(self, _: Request) -> JSONResponse:
+        """What the app told of disputed purchases, oldest first."""
+        return JSONResponse({"consumption": self._store.consumption})
 
     async def configure_app(self, request: Request) -> JSONResponse:
         """What App Store Connect has of the app. Fields left out stay as they are."""

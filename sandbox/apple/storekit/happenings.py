@@ -235,3 +235,5 @@ KINDS = {
     ("PRICE_INCREASE", "ACCEPTED"): Kind(increase_price(1), ("price",)),
     ("RENEWAL_EXTENDED", None): Kind(extend_period, ("expires_date",)),
 }
+TEST = "TEST"
+TYPES = (*dict.fromkeys(name for name, _ in KINDS), TEST)

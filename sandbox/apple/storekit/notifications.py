@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from sandbox.apple.storekit.certificates import Chain
-from sandbox.apple.storekit.payloads import PRODUCTION, Transaction
+from sandbox.apple.storekit.payloads import Transaction, about_app
 from sandbox.apple.storekit.signing import sign
 from sandbox.apple.storekit.store import Store
 from sandbox.environment import ServedApp
@@ -78,8 +78,9 @@ class Notifications:
         return self._write(
             "TEST",
             None,
-            about=self._about(environment, self._app.bundle_id),
+            about={},
             environment=environment,
+            bundle_id=self._app.bundle_id,
             customer=None,
             at=at,
             override={},
@@ -96,7 +97,7 @@ class Notifications:
         override: Mapping[str, Any] | None = None,
     ) -> Notification:
         """Signed and in the history from now on; `deliver` or `lose` says what became of it."""
-        about = self._about(transaction.environment, transaction.bundle_id) | {
+        about: dict[str, Any] = {
             "signedTransactionInfo": sign(transaction.payload(signed_at=at), self._chain)
         }
         if reason:
@@ -112,6 +113,7 @@ class Notifications:
             subtype,
             about=about,
             environment=transaction.environment,
+            bundle_id=transaction.bundle_id,
             customer=transaction.app_transaction_id,
             at=at,
             override=override or {},
@@ -147,19 +149,14 @@ class Notifications:
         is_taken = 200 <= response.status_code <= 206
         return response.status_code, SUCCESS if is_taken else "UNSUCCESSFUL_HTTP_RESPONSE_CODE"
 
-    def _about(self, environment: str, bundle_id: str) -> dict[str, Any]:
-        about = {"environment": environment, "bundleId": bundle_id, "bundleVersion": "1"}
-        if environment == PRODUCTION:
-            return about | {"appAppleId": self._app.app_apple_id}
-        return about
-
     def _write(
         self,
         notification_type: str,
         subtype: str | None,
         *,
-        about: Mapping[str, Any],
+        about: dict[str, Any],
         environment: str,
+        bundle_id: str,
         customer: str | None,
         at: int,
         override: Mapping[str, Any],
@@ -171,7 +168,7 @@ class Notifications:
             "notificationUUID": notification_uuid,
             "version": "2.0",
             "signedDate": at,
-            "data": about,
+            "data": about_app(self._app, environment, bundle_id=bundle_id) | about,
             **override,
         }
         self._sent[notification_uuid] = written = Notification(

@@ -7,6 +7,8 @@ others. Dates are milliseconds since 1970; what is None is not written.
 from dataclasses import dataclass, field
 from typing import Any
 
+from sandbox.environment import ServedApp
+
 CONSUMABLE = "Consumable"
 SUBSCRIPTION = "Auto-Renewable Subscription"
 PRODUCT_TYPES = (CONSUMABLE, "Non-Consumable", SUBSCRIPTION, "Non-Renewing Subscription")
@@ -89,6 +91,12 @@ class Renewal:
 
     def payload(self, *, signed_at: int) -> dict[str, Any]:
         return _as_apple_writes(self, signed_at=signed_at, override={})
+
+
+def about_app(app: ServedApp, environment: str, *, bundle_id: str) -> dict[str, Any]:
+    """Its number is told in production alone."""
+    about = {"environment": environment, "bundleId": bundle_id}
+    return about | {"appAppleId": app.app_apple_id} if environment == PRODUCTION else about
 
 
 def _as_apple_writes(

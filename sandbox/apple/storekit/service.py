@@ -7,15 +7,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.apple.outages import Outages
-from sandbox.apple.storekit import ocsp
-from sandbox.apple.storekit.admission import Admission
-from sandbox.apple.storekit.certificates import Authority, Chain
+from sandbox.apple.storekit.consumption import Consumption
 from sandbox.apple.storekit.controls import Controls
-from sandbox.apple.storekit.notifications import Notifications
+from sandbox.apple.storekit.histories import Histories
+from sandbox.apple.storekit.notification_history import NotificationHistory
 from sandbox.apple.storekit.payloads import ENVIRONMENTS
-from sandbox.apple.storekit.store import Store
+from sandbox.apple.storekit.shop import Shop
 from sandbox.apple.storekit.transactions import Transactions
 from sandbox.environment import ServedApp
+
+APIS = (Transactions, Histories, Consumption, NotificationHistory)
 
 
 class StoreKit:
@@ -23,47 +24,22 @@ class StoreKit:
         self, *, outages: Outages, app: ServedApp, url: str, keys_folder: Path | None
     ) -> None:
         """`url` is where the sandbox listens: the certificates name it."""
-        authority = Authority.kept_in(keys_folder) if keys_folder else Authority.new()
-        self._chain = Chain.of(authority, ocsp_url=f"{url}{ocsp.PATH}")
-        self._responder = ocsp.Responder((self._chain.root, self._chain.intermediate))
-        self._admission = Admission(outages=outages, app=app)
-        self._store = Store()
-        self._notifications = Notifications(store=self._store, chain=self._chain, app=app)
-        self._controls = Controls(
-            store=self._store,
-            notifications=self._notifications,
-            admission=self._admission,
-            responder=self._responder,
-            chain=self._chain,
-            app=app,
-        )
-        self._apis = [
-            api(
-                environment,
-                admission=self._admission,
-                store=self._store,
-                chain=self._chain,
-                app=app,
-            )
-            for environment in ENVIRONMENTS
-            for api in (Transactions,)
-        ]
+        self._shop = Shop.opened(outages=outages, app=app, url=url, keys_folder=keys_folder)
 
     def reset(self) -> None:
-        """The chain stays, as the root that apps trust does."""
-        for part in (self._responder, self._admission, self._store, self._notifications):
-            part.reset()
+        self._shop.reset()
 
     async def aclose(self) -> None:
-        await self._notifications.aclose()
+        await self._shop.notifications.aclose()
 
     def routes(self) -> list[Route]:
+        apis = [api(environment, self._shop) for environment in ENVIRONMENTS for api in APIS]
         return [
             Route("/apple/storekit/root.cer", self.root, methods=["GET"]),
-            *self._responder.routes(),
-            *self._controls.routes(),
-            *(route for api in self._apis for route in api.routes()),
+            *self._shop.responder.routes(),
+            *Controls(self._shop).routes(),
+            *(route for api in apis for route in api.routes()),
         ]
 
     async def root(self, _: Request) -> Response:
-        return Response(self._chain.root.der, media_type="application/pkix-cert")
+        return Response(self._shop.chain.root.der, media_type="application/pkix-cert")

@@ -46,6 +46,8 @@ class Store:
         self._transactions: dict[str, Transaction] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._app_transactions: dict[str, str] = {}
+        self.consumption: list[dict[str, Any]] = []
+        """What apps have told of disputed purchases."""
 
     def new_id(self) -> str:
         return str(next(self._ids))

@@ -1,0 +1,43 @@
+"""The parts that the App Store's API and its controls work on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.apple.outages import Outages
+from sandbox.apple.storekit import ocsp
+from sandbox.apple.storekit.admission import Admission
+from sandbox.apple.storekit.certificates import Authority, Chain
+from sandbox.apple.storekit.notifications import Notifications
+from sandbox.apple.storekit.store import Store
+from sandbox.environment import ServedApp
+
+
+@dataclass(frozen=True)
+class Shop:
+    app: ServedApp
+    chain: Chain
+    responder: ocsp.Responder
+    admission: Admission
+    store: Store
+    notifications: Notifications
+
+    @classmethod
+    def opened(
+        cls, *, outages: Outages, app: ServedApp, url: str, keys_folder: Path | None
+    ) -> "Shop":
+        authority = Authority.kept_in(keys_folder) if keys_folder else Authority.new()
+        chain = Chain.of(authority, ocsp_url=f"{url}{ocsp.PATH}")
+        store = Store()
+        return cls(
+            app=app,
+            chain=chain,
+            responder=ocsp.Responder((chain.root, chain.intermediate)),
+            admission=Admission(outages=outages, app=app),
+            store=store,
+            notifications=Notifications(store=store, chain=chain, app=app),
+        )
+
+    def reset(self) -> None:
+        """The chain stays, as the root that apps trust does."""
+        for part in (self.responder, self.admission, self.store, self.notifications):
+            part.reset()
