@@ -1,0 +1,122 @@
+"""Apple's own client tells of a disputed purchase, and Apple's rules are kept."""
+
+import pytest
+from appstoreserverlibrary.models.ConsumptionRequest import ConsumptionRequest
+from appstoreserverlibrary.models.ConsumptionRequestReason import ConsumptionRequestReason
+from appstoreserverlibrary.models.DeliveryStatus import DeliveryStatus
+from appstoreserverlibrary.models.RefundPreference import RefundPreference
+
+from tests.sandbox.storekit import SANDBOX, SUBSCRIPTION
+
+FACTS = {
+    "customerConsented": True,
+    "sampleContentProvided": True,
+    "deliveryStatus": "DELIVERED",
+    "consumptionPercentage": 40_000,
+    "refundPreference": "GRANT_PRORATED",
+}
+
+
+def told(sandbox):
+    return sandbox.http.get("/control/apple/consumption").json()["consumption"]
+
+
+@pytest.fixture
+def tell(app_store):
+    """Sends facts as they are; `None` leaves one out."""
+
+    def send(transaction_id, **facts):
+        body = {name: value for name, value in (FACTS | facts).items() if value is not None}
+        client = app_store.client()
+        answer = app_store.sandbox.http.put(
+            f"/apple/storekit/inApps/v2/transactions/consumption/{transaction_id}",
+            json=body,
+            headers=client._get_headers(),
+        )
+        return answer.status_code, answer.json()["errorCode"] if answer.content else None
+
+    return send
+
+
+def test_what_is_told_of_a_disputed_purchase_is_remembered(app_store, sandbox):
+    bought = app_store.buy(environment=SANDBOX)["transaction_id"]
+    request = app_store.happens(
+        "CONSUMPTION_REQUEST",
+        transaction_id=bought,
+        consumption_request_reason="UNINTENDED_PURCHASE",
+    )
+
+    app_store.client(SANDBOX).send_consumption_information(
+        bought,
+        ConsumptionRequest(
+            customerConsented=True,
+            sampleContentProvided=True,
+            deliveryStatus=DeliveryStatus.DELIVERED,
+            consumptionPercentage=40_000,
+            refundPreference=RefundPreference.GRANT_PRORATED,
+        ),
+    )
+
+    (one,) = told(sandbox)
+    assert (one["transaction_id"], one["environment"], one["told"]) == (bought, "Sandbox", FACTS)
+    asked = app_store.notification(request, environment=SANDBOX).data
+    assert asked.consumptionRequestReason is ConsumptionRequestReason.UNINTENDED_PURCHASE
+    assert app_store.fetch(bought, SANDBOX).revocationDate is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({"customerConsented": False}, 4000035),
+        ({"customerConsented": None}, 4000035),
+        ({"sampleContentProvided": None}, 4000041),
+        ({"deliveryStatus": None}, 4000036),
+        ({"deliveryStatus": "LOST"}, 4000036),
+        ({"refundPreference": "GRANT_SOME"}, 4000000),
+        ({"consumptionPercentage": 100_001}, 4000000),
+        ({"consumptionPercentage": -1}, 4000000),
+        ({"consumptionPercentage": 0.4}, 4000000),
+        ({"consumptionPercentage": 0}, 4000000),
+        ({"consumptionPercentage": 100_000}, 4000000),
+        ({"consumptionPercentage": None}, 4000000),
+        ({"deliveryStatus": "UNDELIVERED_OTHER", "refundPreference": "GRANT_FULL"}, 4000000),
+    ],
+)
+def test_what_apple_would_refuse_is_refused_and_not_remembered(
+    app_store, sandbox, tell, facts, code
+):
+    bought = app_store.buy()["transaction_id"]
+
+    assert tell(bought, **facts) == (400, code)
+    assert told(sandbox) == []
+    assert tell(bought) == (202, None)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"consumptionPercentage": None, "refundPreference": None},
+        {"consumptionPercentage": 100_000, "refundPreference": "DECLINE"},
+        {
+            "deliveryStatus": "UNDELIVERED_SERVER_OUTAGE",
+            "consumptionPercentage": 0,
+            "refundPreference": "GRANT_FULL",
+        },
+    ],
+)
+def test_what_apple_would_take_is_taken(app_store, tell, facts):
+    assert tell(app_store.buy()["transaction_id"], **facts) == (202, None)
+
+
+def test_of_a_subscription_apple_knows_itself_how_much_was_used(app_store, tell):
+    subscribed = app_store.subscribe()["transaction_id"]
+
+    assert tell(subscribed) == (400, 4000000)
+    assert tell(subscribed, consumptionPercentage=None) == (202, None)
+
+
+def test_nothing_can_be_told_of_what_is_shared_or_unknown(app_store, tell):
+    shared = app_store.buy(type=SUBSCRIPTION, in_app_ownership_type="FAMILY_SHARED")
+
+    assert tell(shared["transaction_id"]) == (400, 4000185)
+    assert tell("12345") == (404, 4040010)
