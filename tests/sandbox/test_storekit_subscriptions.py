@@ -1,0 +1,389 @@
+"""What can happen to a subscription, read with Apple's own library from both sides.
+
+After each event the notification and the server API say the same.
+"""
+
+import pytest
+from appstoreserverlibrary.models.AutoRenewStatus import AutoRenewStatus
+from appstoreserverlibrary.models.ExpirationIntent import ExpirationIntent
+from appstoreserverlibrary.models.PriceIncreaseStatus import PriceIncreaseStatus
+from appstoreserverlibrary.models.Status import Status
+from appstoreserverlibrary.models.TransactionReason import TransactionReason
+from appstoreserverlibrary.models.Type import Type
+
+from tests.sandbox.storekit import PRODUCTION, SANDBOX
+
+HOUR, DAY = 3_600_000, 86_400_000
+MONTH = 30 * DAY
+
+
+class Subscriber:
+    """Somebody who has just subscribed for a month."""
+
+    def __init__(self, app_store, **fields):
+        self.app_store = app_store
+        self.first = app_store.subscribe(price=9_990, **fields)
+        self.id = self.first["original_transaction_id"]
+        self.environment = fields.get("environment", PRODUCTION)
+        self.began_at = self.read(self.first)[1].purchaseDate
+
+    def happens(self, notification_type, subtype=None, **fields):
+        """The notification as sent, its transaction and its renewal info."""
+        told = self.app_store.happens(
+            notification_type, subtype, **{"transaction_id": self.id} | fields
+        )
+        notification, transaction, renewal = self.read(told)
+        assert (notification.rawNotificationType, notification.rawSubtype) == (
+            notification_type,
+            subtype,
+        )
+        assert told["transaction_id"] == transaction.transactionId
+        assert self.id == told["original_transaction_id"] == transaction.originalTransactionId
+        return notification, transaction, renewal
+
+    def read(self, told):
+        verifier = self.app_store.verifier(self.environment)
+        notification = verifier.verify_and_decode_notification(told["signed_payload"])
+        data = notification.data
+        return (
+            notification,
+            verifier.verify_and_decode_signed_transaction(data.signedTransactionInfo),
+            verifier.verify_and_decode_renewal_info(data.signedRenewalInfo),
+        )
+
+    def now(self):
+        """Status, transaction and renewal info as the API tells them."""
+        client, verifier = (
+            self.app_store.client(self.environment),
+            self.app_store.verifier(self.environment),
+        )
+        (group,) = client.get_all_subscription_statuses(self.id).data
+        (last,) = group.lastTransactions
+        assert last.originalTransactionId == self.id
+        return (
+            last.status,
+            verifier.verify_and_decode_signed_transaction(last.signedTransactionInfo),
+            verifier.verify_and_decode_renewal_info(last.signedRenewalInfo),
+        )
+
+    def stands(self):
+        """The same, without when it was told."""
+        status, transaction, renewal = self.now()
+        transaction.signedDate = renewal.signedDate = None
+        return status, transaction, renewal
+
+
+@pytest.fixture
+def subscriber(app_store):
+    return Subscriber(app_store)
+
+
+@pytest.mark.parametrize("environment", [PRODUCTION, SANDBOX])
+def test_a_subscription_begins_and_is_told_with_its_renewal(app_store, environment):
+    somebody = Subscriber(app_store, environment=environment)
+
+    notification, transaction, renewal = somebody.read(somebody.first)
+
+    assert (notification.rawNotificationType, notification.rawSubtype) == (
+        "SUBSCRIBED",
+        "INITIAL_BUY",
+    )
+    assert notification.data.status is Status.ACTIVE
+    assert transaction.type is Type.AUTO_RENEWABLE_SUBSCRIPTION
+    assert transaction.transactionReason is TransactionReason.PURCHASE
+    assert transaction.expiresDate == transaction.purchaseDate + MONTH
+    assert transaction.webOrderLineItemId
+    assert renewal.autoRenewStatus is AutoRenewStatus.ON
+    assert renewal.autoRenewProductId == renewal.productId == "premium_monthly"
+    assert (renewal.renewalDate, renewal.renewalPrice) == (transaction.expiresDate, 9_990)
+    assert renewal.recentSubscriptionStartDate == transaction.purchaseDate
+    status, latest, _ = somebody.now()
+    assert (status, latest.transactionId) == (Status.ACTIVE, transaction.transactionId)
+
+
+def test_a_renewal_is_a_transaction_of_its_own_that_follows_the_last(subscriber):
+    _, second, _ = subscriber.happens("DID_RENEW")
+    _, third, renewal = subscriber.happens("DID_RENEW")
+
+    assert len({subscriber.id, second.transactionId, third.transactionId}) == 3
+    assert second.transactionReason is TransactionReason.RENEWAL
+    assert second.purchaseDate == subscriber.began_at + MONTH
+    assert third.purchaseDate == second.expiresDate
+    assert third.originalPurchaseDate == subscriber.began_at
+    assert renewal.renewalDate == third.expiresDate == subscriber.began_at + 3 * MONTH
+    assert subscriber.now()[1].transactionId == third.transactionId
+
+
+def test_a_period_can_be_any_length_and_begin_at_any_time(app_store):
+    somebody = Subscriber(app_store, at=1_780_000_000_000, expires_in=3_600)
+
+    assert somebody.now()[0] is Status.EXPIRED
+    _, renewed, _ = somebody.happens("DID_RENEW", at="2026-05-28T21:26:40Z")
+    assert (renewed.purchaseDate, renewed.signedDate) == (1_780_003_600_000, 1_780_003_600_000)
+    assert renewed.expiresDate - renewed.purchaseDate == HOUR
+
+
+def test_a_failed_renewal_is_retried_and_recovers_in_a_new_period(subscriber):
+    failed_at = subscriber.began_at + MONTH + HOUR
+    failed, transaction, renewal = subscriber.happens("DID_FAIL_TO_RENEW", at=failed_at)
+    assert failed.data.status is Status.BILLING_RETRY
+    assert transaction.transactionId == subscriber.id
+    assert transaction.expiresDate == subscriber.began_at + MONTH
+    assert renewal.isInBillingRetryPeriod is True
+    assert renewal.expirationIntent is ExpirationIntent.BILLING_ERROR
+
+    recovered, transaction, renewal = subscriber.happens(
+        "DID_RENEW", "BILLING_RECOVERY", at=failed_at + DAY
+    )
+
+    assert recovered.data.status is Status.ACTIVE
+    assert transaction.purchaseDate == failed_at + DAY
+    assert renewal.isInBillingRetryPeriod is renewal.expirationIntent is None
+
+
+def test_what_fails_before_its_time_has_then_come_to_its_end(subscriber):
+    notification, transaction, _ = subscriber.happens("DID_FAIL_TO_RENEW")
+
+    assert transaction.expiresDate == notification.signedDate < subscriber.began_at + MONTH
+    assert subscriber.now()[0] is Status.BILLING_RETRY
+
+
+def test_grace_is_a_status_until_its_date_or_its_end(subscriber):
+    begun, _, renewal = subscriber.happens("DID_FAIL_TO_RENEW", "GRACE_PERIOD")
+    assert begun.data.status is Status.BILLING_GRACE_PERIOD
+    assert renewal.gracePeriodExpiresDate == begun.signedDate + 16 * DAY
+    assert subscriber.now()[0] is Status.BILLING_GRACE_PERIOD
+
+    over, _, _ = subscriber.happens("GRACE_PERIOD_EXPIRED")
+
+    assert over.data.status is Status.BILLING_RETRY
+    assert subscriber.now()[0] is Status.BILLING_RETRY
+
+
+def test_grace_runs_out_by_itself(subscriber):
+    subscriber.happens(
+        "DID_FAIL_TO_RENEW",
+        "GRACE_PERIOD",
+        at=subscriber.began_at,
+        grace_period_expires_date=subscriber.began_at + 1,
+    )
+
+    assert subscriber.now()[0] is Status.BILLING_RETRY
+
+
+@pytest.mark.parametrize(
+    ("subtype", "intent"),
+    [
+        ("VOLUNTARY", ExpirationIntent.CUSTOMER_CANCELLED),
+        ("BILLING_RETRY", ExpirationIntent.BILLING_ERROR),
+        ("PRICE_INCREASE", ExpirationIntent.CUSTOMER_DID_NOT_CONSENT_TO_PRICE_INCREASE),
+        ("PRODUCT_NOT_FOR_SALE", ExpirationIntent.PRODUCT_NOT_AVAILABLE),
+        (None, ExpirationIntent.OTHER),
+    ],
+)
+def test_an_end_tells_its_reason(subscriber, subtype, intent):
+    notification, transaction, renewal = subscriber.happens("EXPIRED", subtype)
+
+    assert notification.data.status is Status.EXPIRED
+    assert transaction.expiresDate == notification.signedDate
+    assert (renewal.expirationIntent, renewal.autoRenewStatus) == (intent, AutoRenewStatus.OFF)
+    assert renewal.isInBillingRetryPeriod is False
+    assert subscriber.now()[0] is Status.EXPIRED
+
+
+def test_who_comes_back_has_the_same_original_transaction(app_store, subscriber):
+    subscriber.happens("EXPIRED", "VOLUNTARY")
+
+    again = app_store.subscribe(original_transaction_id=subscriber.id)
+
+    notification, transaction, renewal = subscriber.read(again)
+    assert (notification.rawNotificationType, notification.rawSubtype) == (
+        "SUBSCRIBED",
+        "RESUBSCRIBE",
+    )
+    assert transaction.originalTransactionId == subscriber.id != transaction.transactionId
+    assert transaction.originalPurchaseDate == subscriber.began_at
+    assert renewal.autoRenewStatus is AutoRenewStatus.ON
+    assert subscriber.now()[0] is Status.ACTIVE
+
+
+def test_auto_renewal_is_turned_off_and_on(subscriber):
+    for subtype, status in (
+        ("AUTO_RENEW_DISABLED", AutoRenewStatus.OFF),
+        ("AUTO_RENEW_ENABLED", AutoRenewStatus.ON),
+    ):
+        notification, _, renewal = subscriber.happens("DID_CHANGE_RENEWAL_STATUS", subtype)
+
+        assert notification.data.status is Status.ACTIVE
+        assert renewal.autoRenewStatus is subscriber.now()[2].autoRenewStatus is status
+
+
+def test_an_upgrade_is_at_once(app_store, subscriber):
+    notification, transaction, renewal = subscriber.happens(
+        "DID_CHANGE_RENEWAL_PREF", "UPGRADE", product_id="premium_yearly", price=99_990
+    )
+
+    assert transaction.transactionId != subscriber.id
+    assert (transaction.productId, transaction.price) == ("premium_yearly", 99_990)
+    assert transaction.purchaseDate == notification.signedDate
+    assert transaction.isUpgraded is None
+    assert renewal.autoRenewProductId == renewal.productId == "premium_yearly"
+    assert app_store.fetch(subscriber.id).isUpgraded is True
+    assert subscriber.now()[1].transactionId == transaction.transactionId
+
+
+def test_a_downgrade_waits_for_the_renewal(subscriber):
+    _, transaction, renewal = subscriber.happens(
+        "DID_CHANGE_RENEWAL_PREF", "DOWNGRADE", product_id="basic_monthly", price=4_990
+    )
+    assert (transaction.transactionId, transaction.productId) == (subscriber.id, "premium_monthly")
+    assert (renewal.autoRenewProductId, renewal.renewalPrice) == ("basic_monthly", 4_990)
+
+    _, transaction, _ = subscriber.happens("DID_RENEW")
+
+    assert (transaction.productId, transaction.price) == ("basic_monthly", 4_990)
+
+
+def test_a_downgrade_can_be_undone(subscriber):
+    subscriber.happens("DID_CHANGE_RENEWAL_PREF", "DOWNGRADE", product_id="basic", price=4_990)
+
+    _, _, renewal = subscriber.happens("DID_CHANGE_RENEWAL_PREF")
+
+    assert (renewal.autoRenewProductId, renewal.renewalPrice) == ("premium_monthly", 9_990)
+
+
+def test_a_price_increase_is_told_and_agreed_to(subscriber):
+    _, _, pending = subscriber.happens("PRICE_INCREASE", "PENDING", price=12_990)
+    _, _, accepted = subscriber.happens("PRICE_INCREASE", "ACCEPTED")
+    _, renewed, _ = subscriber.happens("DID_RENEW")
+
+    assert pending.priceIncreaseStatus is PriceIncreaseStatus.CUSTOMER_HAS_NOT_RESPONDED
+    assert (
+        accepted.priceIncreaseStatus
+        is PriceIncreaseStatus.CUSTOMER_CONSENTED_OR_WAS_NOTIFIED_WITHOUT_NEEDING_CONSENT
+    )
+    assert pending.renewalPrice == accepted.renewalPrice == renewed.price == 12_990
+
+
+def test_a_period_can_be_extended(subscriber):
+    later = subscriber.began_at + 2 * MONTH
+
+    _, transaction, renewal = subscriber.happens("RENEWAL_EXTENDED", expires_date=later)
+
+    assert transaction.expiresDate == renewal.renewalDate == later
+
+
+def test_a_refund_revokes_the_period_and_a_reversal_brings_it_back(subscriber):
+    refunded, transaction, _ = subscriber.happens("REFUND", revocation_percentage=50_000)
+    assert (refunded.data.status, transaction.revocationPercentage) == (Status.REVOKED, 50_000)
+    assert subscriber.now()[0] is Status.REVOKED
+
+    restored, transaction, _ = subscriber.happens("REFUND_REVERSED")
+
+    assert (restored.data.status, transaction.revocationDate) == (Status.ACTIVE, None)
+
+
+def test_a_refund_of_an_earlier_period_leaves_the_present_one(app_store, subscriber):
+    subscriber.happens("DID_RENEW")
+
+    _, transaction, _ = subscriber.happens("REFUND")
+
+    assert transaction.transactionId == subscriber.id
+    assert app_store.fetch(subscriber.id).revocationDate
+    assert subscriber.now()[0] is Status.ACTIVE
+
+
+def test_a_renewal_of_what_was_refunded_is_not_refunded_itself(subscriber):
+    subscriber.happens("REFUND")
+
+    _, transaction, _ = subscriber.happens("DID_RENEW")
+
+    assert transaction.revocationDate is transaction.revocationType is None
+    assert transaction.revocationPercentage is None
+
+
+def test_family_sharing_ends(app_store):
+    member = Subscriber(app_store, in_app_ownership_type="FAMILY_SHARED")
+
+    notification, transaction, _ = member.happens("REVOKE")
+
+    assert notification.data.status is Status.REVOKED
+    assert (transaction.rawRevocationType, transaction.rawInAppOwnershipType) == (
+        "FAMILY_REVOKE",
+        "FAMILY_SHARED",
+    )
+
+
+@pytest.mark.parametrize(
+    ("notification_type", "subtype"),
+    [
+        ("REFUND_DECLINED", None),
+        ("CONSUMPTION_REQUEST", None),
+        ("OFFER_REDEEMED", None),
+        ("SUBSCRIBED", "INITIAL_BUY"),
+    ],
+)
+def test_what_is_only_told_changes_nothing(subscriber, notification_type, subtype):
+    before = subscriber.stands()
+
+    subscriber.happens(notification_type, subtype)
+
+    assert subscriber.stands() == before
+
+
+def test_statuses_can_be_asked_for_alone_and_come_by_group(app_store):
+    me = {"customer": "me"}
+    live = app_store.subscribe(**me)["transaction_id"]
+    over = app_store.subscribe(**me, subscription_group_identifier="7")["transaction_id"]
+    app_store.happens("EXPIRED", "VOLUNTARY", transaction_id=over)
+    ask = app_store.client().get_all_subscription_statuses
+
+    def found(*statuses):
+        return {
+            group.subscriptionGroupIdentifier: [
+                one.originalTransactionId for one in group.lastTransactions
+            ]
+            for group in ask(live, list(statuses) or None).data
+        }
+
+    assert found() == {"20000001": [live], "7": [over]}
+    assert found(Status.ACTIVE, Status.BILLING_RETRY) == {"20000001": [live]}
+    assert found(Status.REVOKED) == {}
+
+
+@pytest.mark.parametrize(
+    ("event", "problem"),
+    [
+        ({"type": "REFUNDED"}, "type"),
+        ({"type": "DID_CHANGE_RENEWAL_STATUS"}, "subtype"),
+        ({"type": "EXPIRED", "subtype": "UPGRADE"}, "subtype"),
+        ({"type": "DID_RENEW", "revocation_percentage": 1}, "revocation_percentage"),
+        ({"type": "REFUND", "revocation_percentage": 100_001}, "revocation_percentage"),
+        ({"type": "REFUND", "transaction_id": "12345"}, "transaction_id"),
+        ({"type": "RENEWAL_EXTENDED"}, "expires_date"),
+        ({"type": "DID_CHANGE_RENEWAL_PREF", "subtype": "UPGRADE"}, "product_id"),
+        ({"type": "TEST", "subtype": "SUMMARY", "transaction_id": None}, "subtype"),
+        ({"again": "12345", "transaction_id": None, "deliver": None}, "12345"),
+    ],
+)
+def test_an_event_that_cannot_be_is_refused_and_nothing_happens(subscriber, event, problem):
+    before = subscriber.stands()
+    body = {"transaction_id": subscriber.id, "deliver": False} | event
+
+    answer = subscriber.app_store.sandbox.http.post(
+        "/control/apple/notify", json={k: v for k, v in body.items() if v is not None}
+    )
+
+    assert answer.status_code == 400
+    assert problem in answer.json()["error"]
+    assert subscriber.stands() == before
+
+
+def test_what_is_no_subscription_does_not_renew(app_store, sandbox):
+    bought = app_store.buy()["transaction_id"]
+
+    refused = sandbox.http.post(
+        "/control/apple/notify", json={"type": "DID_RENEW", "transaction_id": bought}
+    )
+
+    assert (refused.status_code, app_store.fetch(bought).expiresDate) == (400, None)
