@@ -18,11 +18,13 @@ class Action(models.TextChoices):
     BAN_USER = "ban_user"
     UNBAN_USER = "unban_user"
     TOGGLE_MODEL = "toggle_model"
+    ASSIGN_PURCHASE = "assign_purchase"
 
 
 class Subject(models.TextChoices):
     USER = "user"
     MODEL = "model"
+    PURCHASE = "purchase"
 
 
 class AdminAction(models.Model):

@@ -19,6 +19,7 @@ from accounts import services as account_services
 from accounts.models import User
 from adminops.errors import InvalidInput, InvalidModel, InvalidState, NotFound
 from adminops.models import REASON_MAX, REASON_MIN, Action, AdminAction, Subject
+from billing import services as billing_services
 from credits import services as credit_services
 from credits.services import InsufficientCredits
 from generation import catalogue
@@ -38,6 +39,7 @@ __all__ = [
     "InvalidState",
     "NotFound",
     "adjust_credits",
+    "assign_purchase",
     "ban_user",
     "refund_credits",
     "toggle_model",
@@ -209,6 +211,35 @@ def toggle_model(
     transaction.on_commit(catalogue.forget)
 
 
+@transaction.atomic(durable=True)
+def assign_purchase(
+    *,
+    purchase_id: UUID,
+    user_id: UUID,
+    reason: str,
+    acting_user: User,
+    now: datetime,
+    act_id: UUID | None = None,
+) -> int:
+    """Give a purchase that waits for its owner to this user; returns the credits that it brought.
+
+    Raises InvalidInput, NotFound, InvalidState.
+    """
+    reason = _checked(reason)
+    purchase = billing_services.assign_purchase(purchase_id=purchase_id, user_id=user_id, now=now)
+    _record(
+        Action.ASSIGN_PURCHASE,
+        subject_id=purchase_id,
+        reason=reason,
+        acting_user=acting_user,
+        now=now,
+        act_id=act_id,
+        before={"user": None},
+        after={"user": str(purchase.user_id), "credits": purchase.credits},
+    )
+    return purchase.credits or 0
+
+
 def _refuse_closed(user_id: UUID) -> None:
     user = User.objects.filter(id=user_id).only("closed_at").first()
     if user is None:
@@ -262,6 +293,9 @@ def _checked(reason: str) -> str:
     return reason
 
 
+_SUBJECTS = {Action.TOGGLE_MODEL: Subject.MODEL, Action.ASSIGN_PURCHASE: Subject.PURCHASE}
+
+
 def _record(
     action: Action,
     *,
@@ -279,7 +313,7 @@ def _record(
     """
     if act_id and AdminAction.objects.filter(id=act_id).exists():
         raise InvalidState(problem="This form was sent before, and it has been done.")
-    subject_type = Subject.MODEL if action == Action.TOGGLE_MODEL else Subject.USER
+    subject_type = _SUBJECTS.get(action, Subject.USER)
     AdminAction.objects.create(
         id=act_id or uuid7(),
         at=now,

@@ -12,7 +12,11 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from adminops.admin.base import ModelAdmin
 from adminops.models import REASON_MAX, REASON_MIN
@@ -49,6 +53,13 @@ class AdjustForm(ReasonForm):
         max_value=MAX_AMOUNT,
         widget=UnfoldAdminIntegerFieldWidget,
         help_text="Credits to add, or with a minus to take. Never below zero.",
+    )
+
+
+class AssignForm(ReasonForm):
+    field_order = ("user_id", "reason")
+    user_id = forms.UUIDField(
+        widget=UnfoldAdminTextInputWidget, label="User", help_text="The id of whose it is."
     )
 
 

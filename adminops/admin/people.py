@@ -196,6 +196,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
                     ("generation_job", "Jobs"),
                     ("credits_ledgerentry", "Ledger entries"),
                     ("credits_lot", "Lots of credits"),
+                    ("billing_purchase", "Purchases"),
                     ("accounts_device", "Devices"),
                     ("accounts_session", "Sessions"),
                     ("adminops_adminaction", "What support did"),

@@ -15,10 +15,12 @@ ACTION_COLOURS = {
     Action.BAN_USER: "danger",
     Action.UNBAN_USER: "success",
     Action.TOGGLE_MODEL: "info",
+    Action.ASSIGN_PURCHASE: "success",
 }
 PAGES = {
     Subject.USER: "admin:accounts_user_change",
     Subject.MODEL: "admin:generation_model_change",
+    Subject.PURCHASE: "admin:billing_purchase_change",
 }
 
 
@@ -30,7 +32,9 @@ class AdminActionAdmin(ReadOnlyAdmin):
     ordering = ("-at",)
     id_search = ("id", "subject_id", "actor_id")
     text_search = ("request_id__exact",)
-    search_help_text = "The id of an act, of a user or model, of who acted, or of the request."
+    search_help_text = (
+        "The id of an act, of whom or what it was done to, of who acted, or of the request."
+    )
     fields = (
         "id",
         "at",

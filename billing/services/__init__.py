@@ -5,6 +5,15 @@ from __future__ import annotations
 from billing.services.assignment import assign_purchase
 from billing.services.confirmation import confirm_purchase
 from billing.services.notifications import receive
+from billing.services.products import offered
 from billing.services.purchases import Settled, record, settle
 
-__all__ = ["Settled", "assign_purchase", "confirm_purchase", "receive", "record", "settle"]
+__all__ = [
+    "Settled",
+    "assign_purchase",
+    "confirm_purchase",
+    "offered",
+    "receive",
+    "record",
+    "settle",
+]

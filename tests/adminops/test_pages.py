@@ -12,6 +12,7 @@ from accounts.models import Device, Session, User
 from adminops.models import AdminAction
 from generation.models import Job, JobStatus, Model, Theme
 from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user
+from tests.billing.conftest import AppStore, tell, update_credits
 from tests.conftest import SORA
 
 LOOKED_AT = [
@@ -23,9 +24,19 @@ LOOKED_AT = [
     "generation_job",
     "generation_providerrequest",
     "generation_webhookdelivery",
+    "billing_purchase",
+    "billing_unconfirmedpurchase",
+    "billing_notification",
+    "billing_historywalk",
     "adminops_adminaction",
 ]
-EDITED = ["accounts_user", "auth_group", "generation_model", "generation_theme"]
+EDITED = [
+    "accounts_user",
+    "auth_group",
+    "billing_product",
+    "generation_model",
+    "generation_theme",
+]
 
 
 def rows(name):
@@ -33,8 +44,12 @@ def rows(name):
 
 
 @pytest.fixture
-def everything(root, past):
+def everything(root, past, sandbox):
     """A row of every kind that has a page."""
+    store = AppStore(sandbox)
+    tell(store.buy(phone=past.phone))
+    store.is_out(times=1)
+    update_credits(past.phone, store.buy(phone=past.phone))
     Group.objects.create(name="Support")
     root.call("admin-refund-credits", user_id=str(past.user.id), amount=5, reason=WHY)
     root.call("admin-toggle-model", model_id=str(SORA), is_available=False, reason=WHY)
@@ -59,7 +74,9 @@ def test_lists_and_details_open(root, everything, name):
         assert root.see(f"{name}_history", row.pk).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["generation_job", "credits_ledgerentry", "accounts_user"])
+@pytest.mark.parametrize(
+    "name", ["generation_job", "credits_ledgerentry", "accounts_user", "billing_purchase"]
+)
 def test_lists_take_as_many_queries_for_many_rows_as_for_one(
     root, everything, name, django_assert_max_num_queries
 ):

@@ -1,0 +1,294 @@
+"""What is sold through the App Store, what was bought, and what Apple told of it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from accounts.models import User
+from adminops import services
+from adminops.admin.acts import Act, AssignForm, act_page
+from adminops.admin.base import (
+    ActionVariant,
+    ReadOnlyAdmin,
+    SupportAdmin,
+    badge,
+    link,
+    links,
+    page_action,
+    person,
+)
+from billing import services as billing_services
+from billing.models import (
+    WHOLE,
+    Environment,
+    HistoryWalk,
+    Notification,
+    Problem,
+    Product,
+    Purchase,
+    UnconfirmedPurchase,
+)
+
+
+@admin.register(Product)
+class ProductAdmin(SupportAdmin):
+    """Edited here; Django's own history says by whom. Purchases name a product by Apple's id, so
+    that is given once, and a product is taken off sale instead of deleted."""
+
+    actions = None
+    list_display = ("name", "product_id", "kind", "credits", "is_available", "position")
+    list_filter = ("kind", "is_available")
+    ordering = ("position", "product_id")
+    text_search = ("product_id__icontains", "name__icontains")
+    search_help_text = "A name, Apple's id for it or ours."
+    fields = (
+        ("name", "product_id"),
+        ("kind", "period", "rollover"),
+        "credits",
+        ("is_available", "position"),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("product_id", "kind") if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Product, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        billing_services.offered(obj, now=timezone.now())
+
+
+class StandingFilter(admin.SimpleListFilter):
+    title = "standing"
+    parameter_name = "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("waiting", "Waits for support"), ("granted", "Granted"), ("refunded", "Refunded")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Purchase]) -> QuerySet[Purchase]:
+        match self.value():
+            case "waiting":
+                return queryset.exclude(problem="")
+            case "granted":
+                return queryset.filter(granted_at__isnull=False)
+            case "refunded":
+                return queryset.filter(revoked_share__gt=0)
+        return queryset
+
+
+@admin.register(Purchase)
+class PurchaseAdmin(ReadOnlyAdmin):
+    """A purchase that nobody was found for is given to somebody by a button; nothing else."""
+
+    list_display = (
+        "transaction_id",
+        "standing",
+        "product_id",
+        "credits",
+        "owner",
+        "price",
+        "environment_label",
+        "purchased_at",
+    )
+    list_filter = (StandingFilter, "environment", "product_id", "storefront")
+    list_select_related = ("user",)
+    ordering = ("-id",)
+    text_search = ("transaction_id__exact", "original_transaction_id__exact")
+    search_help_text = "Apple's id of a transaction, or the id of a purchase or a user."
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "id",
+                    ("standing", "environment_label"),
+                    ("transaction_id", "original_transaction_id"),
+                    ("product_id", "type", "quantity"),
+                    ("owner", "app_account_token"),
+                    "related",
+                )
+            },
+        ),
+        ("Money", {"fields": (("price", "storefront"), ("credits", "granted_at"))}),
+        ("Refunded", {"fields": (("refunded_percent", "revoked_at"),)}),
+        (
+            "When",
+            {"fields": (("purchased_at", "expires_at"), ("signed_at", "recorded_at"), "due_at")},
+        ),
+    )
+    actions_detail = ("assign",)
+
+    def by_id(self, searched: UUID) -> Q:
+        return Q(id=searched) | Q(user_id=searched)
+
+    @admin.display(description="Standing")
+    def standing(self, purchase: Purchase) -> SafeString:
+        if purchase.problem:
+            return badge(f"waits: {purchase.get_problem_display().lower()}", "danger")
+        if purchase.revoked_share:
+            return badge("refunded" if purchase.is_refunded else "refunded in part", "warning")
+        return badge("granted", "success") if purchase.credits else badge("new", "info")
+
+    @admin.display(description="Environment", ordering="environment")
+    def environment_label(self, purchase: Purchase) -> SafeString:
+        return _environment(purchase.environment)
+
+    @admin.display(description="User")
+    def owner(self, purchase: Purchase) -> SafeString | None:
+        return person(purchase.user)
+
+    @admin.display(description="Price", ordering="price_milliunits")
+    def price(self, purchase: Purchase) -> str | None:
+        if purchase.price_milliunits is None:
+            return None
+        return f"{purchase.price_milliunits / 1000:.2f} {purchase.currency}"
+
+    @admin.display(description="Refunded")
+    def refunded_percent(self, purchase: Purchase) -> str:
+        return f"{purchase.revoked_share * 100 / WHOLE:g} %"
+
+    @admin.display(description="Look at")
+    def related(self, purchase: Purchase) -> SafeString:
+        searches = [
+            ("billing_notification", purchase.transaction_id, "Notifications"),
+            ("credits_ledgerentry", purchase.ledger_id, "Ledger entries"),
+            ("credits_lot", purchase.ledger_id, "Its lot of credits"),
+        ]
+        return links(
+            [
+                (f"{reverse(f'admin:{name}_changelist')}?q={searched}", text)
+                for name, searched, text in searches
+            ]
+        )
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        """The button only where it can do something; the service judges again."""
+        purchase = self.get_object(request, object_id)
+        if purchase is None or purchase.problem not in {Problem.NOBODY, Problem.CLOSED}:
+            return []
+        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        return buttons
+
+    @page_action(
+        description="Give it to a user",
+        url_path="assign",
+        icon="person_add",
+        variant=ActionVariant.PRIMARY,
+    )
+    def assign(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        purchase = self.find(request, object_id)
+
+        def do(values: dict[str, Any]) -> str:
+            credits = services.assign_purchase(
+                **values,
+                purchase_id=purchase.id,
+                acting_user=cast("User", request.user),
+                now=timezone.now(),
+            )
+            return f"The purchase is theirs, and brought {credits} credits."
+
+        act = Act(
+            title="Give it to a user",
+            explanation="Apple says that it was bought and paid; we could not tell by whom. The "
+            "credits go to the user whom you name, once.",
+            button="Give it",
+            form_class=AssignForm,
+            do=do,
+        )
+        return act_page(self, request, purchase, act)
+
+
+@admin.register(UnconfirmedPurchase)
+class UnconfirmedPurchaseAdmin(ReadOnlyAdmin):
+    list_display = ("transaction_id", "owner", "tries", "due_at", "created_at")
+    list_select_related = ("user",)
+    ordering = ("created_at",)
+    id_search = ("id", "user_id")
+    text_search = ("transaction_id__exact",)
+    search_help_text = "Apple's id of a transaction, or a user's."
+    fields = ("id", "transaction_id", "owner", ("tries", "due_at"), "created_at")
+
+    @admin.display(description="User")
+    def owner(self, row: UnconfirmedPurchase) -> SafeString | None:
+        return person(row.user)
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyAdmin):
+    list_display = (
+        "type",
+        "subtype",
+        "outcome",
+        "its_purchase",
+        "environment_label",
+        "signed_at",
+        "received_at",
+        "processed_at",
+    )
+    list_filter = (
+        "type",
+        "environment",
+        "from_history",
+        ("processed_at", admin.EmptyFieldListFilter),
+    )
+    ordering = ("-id",)
+    id_search = ("id", "notification_uuid")
+    text_search = ("transaction_id__exact",)
+    search_help_text = "Apple's id of a transaction or of a notification, or ours."
+    fields = (
+        "id",
+        "notification_uuid",
+        ("type", "subtype", "environment_label"),
+        "its_purchase",
+        "outcome",
+        ("signed_at", "received_at", "processed_at"),
+        ("from_history", "due_at", "tries"),
+        "signed_payload",
+    )
+
+    @admin.display(description="Environment", ordering="environment")
+    def environment_label(self, notification: Notification) -> SafeString:
+        return _environment(notification.environment)
+
+    @admin.display(description="Purchase")
+    def its_purchase(self, notification: Notification) -> SafeString | None:
+        if not notification.transaction_id:
+            return None
+        url = reverse("admin:billing_purchase_changelist")
+        return link(f"{url}?q={notification.transaction_id}", notification.transaction_id)
+
+
+@admin.register(HistoryWalk)
+class HistoryWalkAdmin(ReadOnlyAdmin):
+    """Whether what Apple told and what we heard are the same."""
+
+    list_display = (
+        "environment",
+        "scope",
+        "gaps_closed",
+        "covered_until",
+        "finished_at",
+        "due_at",
+        "tries",
+    )
+    ordering = ("environment", "scope")
+    id_search = ()
+    fields = (
+        ("environment", "scope"),
+        ("covered_until", "finished_at", "gaps_closed"),
+        ("from_at", "until_at"),
+        ("due_at", "tries"),
+    )
+
+
+def _environment(name: str) -> SafeString:
+    return badge(name, "success" if name == Environment.PRODUCTION else "warning")

@@ -1,0 +1,145 @@
+"""What support does about purchases: find what waits, give it to somebody, edit products."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from adminops.models import Action, AdminAction
+from billing.lifecycle import purchases
+from billing.models import Product, Purchase
+from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.billing.conftest import TEN, AppStore, ledger_adds_up, purchase_of, tell
+from tests.conftest import Phone
+
+
+@pytest.fixture
+def store(sandbox):
+    return AppStore(sandbox)
+
+
+@pytest.fixture
+def waiting(db, store):
+    """A purchase that names nobody."""
+    bought = store.buy(TEN)
+    tell(bought)
+    return purchase_of(bought)
+
+
+@pytest.fixture
+def cashier(db):
+    """Somebody who may look at purchases and act upon them."""
+    return Staff(staff_user("kim", "billing.change_purchase"))
+
+
+def test_what_waits_is_a_list(cashier, waiting, phone, store):
+    tell(store.buy(TEN, phone=phone))
+
+    shown = cashier.see("billing_purchase_changelist", standing="waiting").context["cl"]
+
+    assert [row.id for row in shown.queryset] == [waiting.id]
+
+
+def test_a_purchase_is_given_to_a_user_with_a_reason(cashier, waiting, phone):
+    answer = cashier.act(
+        "billing_purchase_assign", waiting.id, user_id=str(phone.user_id), reason=WHY
+    )
+
+    said = [str(message) for message in answer.context["messages"]]
+    assert said == ["The purchase is theirs, and brought 10 credits."]
+    assert phone.balance() == 20
+    record = the_record(waiting.id)
+    assert (record.action, record.reason) == (Action.ASSIGN_PURCHASE, WHY)
+    assert record.after == {"user": str(phone.user_id), "credits": 10}
+    assert ledger_adds_up()
+
+
+def test_it_is_given_once(cashier, waiting, phone):
+    other = Phone().sign_in()
+    cashier.act("billing_purchase_assign", waiting.id, user_id=str(phone.user_id), reason=WHY)
+
+    cashier.act("billing_purchase_assign", waiting.id, user_id=str(other.user_id), reason=WHY)
+
+    assert (phone.balance(), other.balance()) == (20, 10)
+    assert AdminAction.objects.count() == 1
+
+
+@pytest.mark.parametrize("user_id", ["00000000-0000-4000-8000-000000000000", "x", ""])
+def test_it_is_given_to_nobody_who_is_not_there(cashier, waiting, user_id):
+    answer = cashier.act("billing_purchase_assign", waiting.id, user_id=user_id, reason=WHY)
+
+    assert answer.status_code == 200
+    assert Purchase.objects.waiting().get() == waiting
+
+
+def test_it_is_not_given_to_an_account_that_is_closed(cashier, waiting, phone):
+    phone.post("delete-account")
+
+    answer = cashier.act(
+        "billing_purchase_assign", waiting.id, user_id=str(phone.user_id), reason=WHY
+    )
+
+    assert b"closed" in answer.content
+    assert Purchase.objects.waiting().get() == waiting
+
+
+def test_who_may_only_look_gives_nothing(waiting, phone):
+    viewer = Staff(staff_user("vic", "billing.view_purchase"))
+
+    answer = viewer.submit(
+        "billing_purchase_assign", waiting.id, user_id=str(phone.user_id), reason=WHY
+    )
+
+    assert answer.status_code == 403
+    assert phone.balance() == 10
+
+
+def test_what_was_bought_before_its_product_was_known_here_is_granted_then(root, phone, store):
+    bought = store.buy("com.rendio.credits.20", phone=phone)
+    tell(bought)
+    assert purchase_of(bought).problem == "product"
+
+    saved = root.submit(
+        "billing_product_add",
+        product_id="com.rendio.credits.20",
+        name="20 credits",
+        kind="consumable",
+        credits="20",
+        rollover="keep",
+        position="9",
+        is_available="on",
+    )
+    purchases.settle_due(now=timezone.now())
+
+    assert saved.status_code == 302
+    assert phone.balance() == 30
+
+
+def test_a_products_credits_are_edited_and_its_id_is_not(root, phone, store):
+    product = Product.objects.get(product_id=TEN)
+
+    root.submit(
+        "billing_product_change",
+        product.id,
+        product_id="another",
+        name="12 credits",
+        credits="12",
+        rollover="keep",
+        position="0",
+        is_available="on",
+    )
+
+    product.refresh_from_db()
+    assert (product.product_id, product.credits) == (TEN, 12)
+    tell(store.buy(TEN, phone=phone))
+    assert phone.balance() == 22
+
+
+def test_a_product_off_sale_is_not_shown_and_still_honoured(phone, store):
+    Product.objects.filter(product_id=TEN).update(is_available=False)
+
+    shown = phone.get("get-products").json()["products"]
+    tell(store.buy(TEN, phone=phone))
+
+    assert TEN not in [one["product_id"] for one in shown]
+    assert phone.balance() == 20
