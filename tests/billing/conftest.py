@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
+from accounts import appleid
 from billing.lifecycle import notifications
 from billing.models import Notification, Purchase
 from credits import queries as credit_queries
@@ -75,6 +78,20 @@ def tell(told: Any) -> Notification:
 def update_credits(phone: Phone, bought: Any, **headers: str) -> Any:
     body = {"transaction_id": bought["transaction_id"]}
     return phone.post("update-credits", body, **headers)
+
+
+def sign_in(phone: Phone, sandbox: Sandbox, *, sub: str | None = None) -> str:
+    """The phone's guest signs in with Apple: as this person, or as somebody new; gives who."""
+    appleid.forget_keys()
+    sub, nonce = sub or f"001{uuid4().hex}", uuid4().hex
+    tokens = sandbox.control(
+        "apple/identity", sub=sub, nonce=hashlib.sha256(nonce.encode()).hexdigest()
+    )
+    answer = phone.post("merge-guest-to-user", tokens | {"nonce": nonce})
+    assert answer.status_code == 200, answer.content
+    phone.session = answer.json()["session"]
+    phone.user_id = UUID(answer.json()["user_id"])
+    return sub
 
 
 def purchase_of(bought: Any) -> Purchase:

@@ -1,0 +1,114 @@
+"""Apple out of reach: nothing is lost, and nobody has to ask twice."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing.lifecycle import unconfirmed
+from billing.models import UnconfirmedPurchase
+from tests.billing.conftest import TEN, update_credits
+from tests.conftest import Phone, assert_refused
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_the_same_call_succeeds_once_apple_is_back(phone, store, status):
+    bought = store.buy(TEN, phone=phone)
+    store.is_out(status=status, times=1)
+    first = update_credits(phone, bought)
+    assert_refused(first, 503, "ERR_5005")
+    assert int(first.headers["Retry-After"]) > 0
+
+    assert update_credits(phone, bought).json()["credits_added"] == 10
+
+
+def test_an_address_where_nobody_listens_is_an_outage(phone, store, settings):
+    bought = store.buy(TEN, phone=phone)
+    settings.APPSTORE_URL = "http://127.0.0.1:1"
+
+    assert_refused(update_credits(phone, bought), 503, "ERR_5005")
+
+
+def test_a_wrong_address_does_not_make_a_purchase_unknown(phone, store, settings):
+    bought = store.buy(TEN, phone=phone)
+    settings.APPSTORE_URL = settings.APPSTORE_SANDBOX_URL = f"{settings.SANDBOX_URL}/nothing-here"
+
+    assert_refused(update_credits(phone, bought), 503, "ERR_5005")
+
+
+def test_a_key_that_apple_refuses_is_our_trouble_and_not_the_phones(phone, store, settings):
+    bought = store.buy(TEN, phone=phone)
+    store.is_out(status=401)
+
+    assert_refused(update_credits(phone, bought), 503, "ERR_5005")
+    assert UnconfirmedPurchase.objects.exists()
+
+
+def test_the_purchase_arrives_by_itself_once_apple_is_back(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    store.is_out(status=503)
+    update_credits(phone, bought)
+    unconfirmed.confirm_due(now=timezone.now())
+    assert phone.balance() == 10
+
+    store.is_out(times=0)
+    unconfirmed.confirm_due(now=timezone.now() + timedelta(minutes=2))
+
+    assert phone.balance() == 20
+    assert not UnconfirmedPurchase.objects.exists()
+
+
+def test_an_outage_is_met_once_and_not_by_every_purchase(phone, store):
+    store.is_out(status=503)
+    for _ in range(3):
+        update_credits(phone, store.buy(TEN, phone=phone))
+    before = len(store.asked("/inApps/"))
+
+    unconfirmed.confirm_due(now=timezone.now())
+
+    assert len(store.asked("/inApps/")) == before + 1
+
+
+def test_what_apple_does_not_know_after_all_is_asked_for_no_more(phone, store):
+    store.is_out(status=503, times=1)
+    update_credits(phone, {"transaction_id": "2000000999999999"})
+
+    unconfirmed.confirm_due(now=timezone.now())
+
+    assert not UnconfirmedPurchase.objects.exists()
+
+
+def test_asking_ends_some_day(phone, store):
+    store.is_out(status=503)
+    update_credits(phone, store.buy(TEN, phone=phone))
+
+    end = timezone.now() + unconfirmed.TRIED_FOR
+
+    unconfirmed.confirm_due(now=end - timedelta(days=1))
+    assert UnconfirmedPurchase.objects.exists()
+    unconfirmed.confirm_due(now=end)
+
+    assert not UnconfirmedPurchase.objects.exists()
+
+
+def test_a_phone_that_asks_often_is_remembered_once(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    store.is_out(status=503)
+
+    for _ in range(3):
+        update_credits(phone, bought)
+
+    assert UnconfirmedPurchase.objects.count() == 1
+
+
+def test_who_was_quicker_with_a_purchase_of_nobodys_keeps_it(phone, store):
+    bought, other = store.buy(TEN), Phone().sign_in()
+    store.is_out(status=503, times=1)
+    update_credits(phone, bought)
+    update_credits(other, bought)
+
+    unconfirmed.confirm_due(now=timezone.now())
+
+    assert (phone.balance(), other.balance()) == (10, 20)

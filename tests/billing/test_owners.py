@@ -1,0 +1,155 @@
+"""Whose a purchase is when its guest becomes an account, or its account is gone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing.lifecycle import tokens
+from billing.models import Notification, Purchase, TokenChange, UnconfirmedPurchase
+from tests.billing.conftest import (
+    TEN,
+    ledger_adds_up,
+    purchase_of,
+    sign_in,
+    tell,
+    update_credits,
+)
+from tests.conftest import Phone, assert_refused
+
+
+@pytest.fixture
+def account(phone, sandbox):
+    """Who signs in to it now, and the name to sign in to it again."""
+    return sign_in(Phone().sign_in(), sandbox)
+
+
+def token_at_apple(store, bought):
+    [asked] = store.asked(f"/{bought['original_transaction_id']}/appAccountToken")
+    return asked["method"], asked["body"]["appAccountToken"]
+
+
+def test_a_guests_purchases_move_to_the_account_and_apple_is_told(phone, account, store, sandbox):
+    bought = store.buy(TEN, phone=phone)
+    update_credits(phone, bought)
+
+    sign_in(phone, sandbox, sub=account)
+    tokens.change_due(now=timezone.now())
+
+    assert purchase_of(bought).user_id == phone.user_id
+    assert token_at_apple(store, bought) == ("PUT", str(phone.user_id))
+    assert not TokenChange.objects.exists()
+
+
+def test_a_purchase_without_a_token_gives_apple_nothing_to_change(phone, account, store, sandbox):
+    update_credits(phone, store.buy(TEN))
+
+    sign_in(phone, sandbox, sub=account)
+
+    assert not TokenChange.objects.exists()
+
+
+def test_apple_is_told_again_until_it_has_heard(phone, account, store, sandbox):
+    update_credits(phone, store.buy(TEN, phone=phone))
+    sign_in(phone, sandbox, sub=account)
+    store.is_out(times=1)
+
+    tokens.change_due(now=timezone.now())
+    assert TokenChange.objects.get().tries == 1
+    tokens.change_due(now=timezone.now() + timedelta(minutes=2))
+
+    assert not TokenChange.objects.exists()
+
+
+def test_what_a_closed_guest_has_bought_comes_to_the_account(phone, account, store, sandbox):
+    bought = store.buy(TEN, phone=phone)
+    sign_in(phone, sandbox, sub=account)
+
+    assert tell(bought).outcome == "granted"
+    assert purchase_of(bought).user_id == phone.user_id
+
+
+def test_a_closed_guests_token_counts_as_the_accounts(phone, account, store, sandbox):
+    bought = store.buy(TEN, phone=phone)
+    sign_in(phone, sandbox, sub=account)
+
+    answer = update_credits(phone, bought)
+
+    assert answer.json()["credits_added"] == 10
+    assert answer.json()["credits_remaining"] == phone.balance()
+
+
+def test_a_merged_purchase_is_refunded_from_the_account(phone, account, store, sandbox):
+    bought = store.buy(TEN, phone=phone)
+    update_credits(phone, bought)
+    sign_in(phone, sandbox, sub=account)
+    before = phone.balance()
+
+    tell(store.happens("REFUND", bought))
+
+    assert phone.balance() == before - 10
+    assert ledger_adds_up()
+
+
+def test_what_was_still_to_be_confirmed_moves_along(phone, account, store, sandbox):
+    store.is_out(times=1)
+    update_credits(phone, store.buy(TEN, phone=phone))
+
+    sign_in(phone, sandbox, sub=account)
+
+    assert UnconfirmedPurchase.objects.get().user_id == phone.user_id
+
+
+# --- Accounts that are gone -----------------------------------------------------------------------
+
+
+def test_a_deleted_accounts_purchase_waits_for_support(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    phone.post("delete-account")
+
+    assert tell(bought).outcome.startswith("waits")
+    assert purchase_of(bought).problem == "closed"
+    assert ledger_adds_up()
+
+
+def test_the_next_guest_of_that_phone_does_not_get_it(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    phone.post("delete-account")
+    phone.session = {}
+
+    assert_refused(update_credits(phone.sign_in(), bought), 409, "ERR_4014")
+
+
+def test_a_refund_after_the_deletion_takes_the_lot_from_the_closed_wallet(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    tell(bought)
+    phone.post("delete-account")
+
+    assert tell(store.happens("REFUND", bought)).outcome == "refunded 100 %"
+    assert ledger_adds_up()
+
+
+def test_a_deletion_keeps_the_purchase_and_forgets_what_was_said(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    tell(bought)
+    store.is_out(times=1)
+    update_credits(phone, store.buy(TEN, phone=phone))
+
+    phone.post("delete-account")
+
+    assert purchase_of(bought).credits == 10
+    assert Notification.objects.get().signed_payload == ""
+    assert not UnconfirmedPurchase.objects.exists()
+
+
+def test_an_export_has_what_was_bought(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    update_credits(phone, bought)
+
+    [held] = phone.get("export-user-data").json()["purchases"]
+
+    assert held["transaction_id"] == bought["transaction_id"]
+    assert (held["product_id"], held["credits"]) == (TEN, 10)
+    assert Purchase.objects.count() == 1

@@ -1,0 +1,97 @@
+"""One transaction, many who tell of it at once: one grant."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from billing.appstore import verifier
+from billing.lifecycle import effects, notifications
+from billing.models import Notification
+from tests.billing.conftest import (
+    TEN,
+    deliver,
+    ledger_adds_up,
+    purchase_of,
+    sign_in,
+    update_credits,
+)
+from tests.conftest import Phone, at_once
+
+
+@pytest.fixture
+def guest(committed, sandbox):
+    return Phone().sign_in()
+
+
+def test_thirty_calls_and_a_notification_for_one_purchase_grant_it_once(guest, store):
+    bought = store.buy(TEN, phone=guest)
+    assert deliver(bought).status_code == 200
+
+    *answers, _ = at_once(
+        *[lambda: update_credits(guest, bought)] * 30,
+        lambda: notifications.apply_due(now=timezone.now()),
+    )
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["credits_added"] for answer in answers} == {10}
+    assert sum(not answer.json()["already_processed"] for answer in answers) <= 1
+    assert guest.balance() == 20
+    assert ledger_adds_up()
+
+
+def test_two_phones_that_claim_one_purchase_at_once_share_nothing(guest, store):
+    other, bought = Phone().sign_in(), store.buy(TEN)
+
+    answers = at_once(
+        *[lambda: update_credits(guest, bought), lambda: update_credits(other, bought)] * 5
+    )
+
+    assert sorted({answer.status_code for answer in answers}) == [200, 409]
+    assert guest.balance() + other.balance() == 30
+    assert ledger_adds_up()
+
+
+def test_one_notification_delivered_many_times_at_once_is_kept_once(guest, store):
+    bought = store.buy(TEN, phone=guest)
+
+    answers = at_once(*[lambda: deliver(bought)] * 10)
+    at_once(*[lambda: notifications.apply_due(now=timezone.now())] * 4)
+
+    assert {answer.status_code for answer in answers} == {200}
+    uuid = bought["notification_uuid"]
+    assert Notification.objects.filter(notification_uuid=uuid).count() == 1
+    assert guest.balance() == 20
+
+
+def test_a_refund_that_races_its_purchase_leaves_nothing(guest, store):
+    for _ in range(5):
+        bought = store.buy(TEN, phone=guest)
+        told = [bought, store.happens("REFUND", bought)]
+        notices = [verifier.read_notification(one["signed_payload"]) for one in told]
+
+        at_once(
+            *[lambda notice=notice: effects.apply(notice, now=timezone.now()) for notice in notices]
+        )
+
+        assert purchase_of(bought).is_refunded
+        assert guest.balance() == 10
+    assert ledger_adds_up()
+
+
+def test_a_purchase_that_is_granted_while_its_guest_becomes_an_account_arrives(
+    guest, store, sandbox
+):
+    account, bought = Phone().sign_in(), store.buy(TEN, phone=guest)
+    sub = sign_in(account, sandbox)
+
+    at_once(
+        lambda: sign_in(guest, sandbox, sub=sub),
+        lambda: effects.apply(
+            verifier.read_notification(bought["signed_payload"]), now=timezone.now()
+        ),
+    )
+
+    assert account.balance() == 20
+    assert purchase_of(bought).user_id == account.user_id
+    assert ledger_adds_up()
