@@ -25,7 +25,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from billing.appstore import verifier
 from billing.appstore.payloads import Transaction
-from billing.errors import StoreUnavailable
+from billing.errors import InvalidTransaction, StoreUnavailable
 from billing.models import Environment
 from rendio.common import http
 
@@ -75,7 +75,7 @@ class TestNotification:
 def find_transaction(transaction_id: str) -> Transaction | None:
     """What Apple says of this transaction now; None where none of its environments knows it.
 
-    Raises StoreUnavailable.
+    Raises StoreUnavailable, InvalidTransaction for an answer that is not Apple's.
     """
     unauthorized = []
     for name in settings.APPSTORE_ENVIRONMENTS:
@@ -173,9 +173,9 @@ def _read(signed: str | None, transaction_id: str) -> Transaction:
     try:
         transaction = verifier.read_transaction(signed or "")
     except verifier.NotGenuine as problem:
-        # Not the phone's fault: whoever answered is not Apple, or answers for another app.
-        logger.exception("appstore_answer_not_genuine", problem=str(problem))
-        raise StoreUnavailable from problem
+        # Whoever answered is not Apple, or speaks of another app.
+        logger.exception("appstore_answer_not_genuine")
+        raise InvalidTransaction from problem
     if transaction.transaction_id != transaction_id:
         logger.error("appstore_answered_another", transaction_id=transaction.transaction_id)
         raise StoreUnavailable

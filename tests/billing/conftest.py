@@ -16,6 +16,9 @@ from billing.models import Notification, Purchase
 from credits import queries as credit_queries
 from credits import services as credit_services
 from tests.conftest import Phone, Sandbox
+from tests.generation.conftest import running
+
+__all__ = ["running"]  # a fixture
 
 TEN, FIFTY = "com.rendio.credits.10", "com.rendio.credits.50"
 PREMIUM = "com.rendio.premium.monthly"

@@ -1,0 +1,112 @@
+"""What Apple did not sign, or not for us, is refused without effect; the genuine passes beside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from billing.appstore import verifier
+from billing.lifecycle import notifications
+from billing.models import Environment, Notification, Purchase
+from tests.billing.conftest import TEN, deliver, post_notification, update_credits
+from tests.conftest import assert_refused
+
+FLAWS = [
+    "foreign_root",
+    "chain_of_two",
+    "chain_of_four",
+    "leaf_without_oid",
+    "intermediate_without_oid",
+    "expired_chain",
+    "bad_signature",
+    "xcode",
+    "local_testing",
+    "algorithm_none",
+    "algorithm_hs256",
+]
+
+
+@pytest.fixture
+def forged(store):
+    """The same as Apple says, but for one flaw."""
+    return lambda flaw, **what: store.sandbox.control("apple/forge", flaw=flaw, **what)
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_forged_transaction_brings_nothing(phone, store, forged, flaw):
+    bought = store.buy(TEN, phone=phone)
+    body = forged(flaw, transaction_id=bought["transaction_id"])
+
+    assert_refused(phone.post("update-credits", body), 400, "ERR_4013")
+    assert not Purchase.objects.exists()
+
+    genuine = {"signed_transaction": bought["signed_transaction"]}
+    assert phone.post("update-credits", genuine).json()["credits_remaining"] == 20
+
+
+@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_forged_notification_is_refused(phone, store, forged, flaw, inner):
+    told = store.buy(TEN, phone=phone)
+    body = forged(flaw, notification_uuid=told["notification_uuid"], inner=inner)
+
+    assert_refused(post_notification(body["signed_payload"]), 401, "ERR_4005")
+    assert not Notification.objects.exists()
+
+    assert deliver(told).status_code == 200
+    notifications.apply_due(now=timezone.now())
+    assert phone.balance() == 20
+
+
+def test_another_apps_transaction_is_refused(phone, store):
+    bought = store.buy(TEN, phone=phone, bundle_id="com.example.other")
+    body = {"signed_transaction": bought["signed_transaction"]}
+
+    assert_refused(phone.post("update-credits", body), 400, "ERR_4013")
+    assert_refused(update_credits(phone, bought), 400, "ERR_4013")
+    assert phone.balance() == 10
+
+
+def test_an_answer_that_apple_did_not_sign_is_believed_as_little(phone, store, settings):
+    bought = store.buy(TEN, phone=phone)
+    settings.APPSTORE_ROOT_CERTIFICATE = ""
+
+    assert_refused(update_credits(phone, bought), 400, "ERR_4013")
+
+
+def test_another_apps_notification_is_refused(phone, store, settings):
+    told = store.buy(TEN, phone=phone)
+    settings.APPSTORE_APP_ID += 1
+
+    assert_refused(deliver(told), 401, "ERR_4005")
+
+
+def test_an_environment_that_was_not_chosen_is_refused(phone, store, settings):
+    settings.APPSTORE_ENVIRONMENTS = [Environment.PRODUCTION.value]
+    bought = store.buy(TEN, phone=phone, environment="Sandbox")
+    body = {"signed_transaction": bought["signed_transaction"]}
+
+    assert_refused(phone.post("update-credits", body), 400, "ERR_4013")
+    assert_refused(update_credits(phone, bought), 400, "ERR_4013")
+    assert_refused(deliver(bought), 401, "ERR_4005")
+
+
+def test_apples_own_root_is_the_default_and_believes_no_sandbox_of_ours(phone, store, settings):
+    bought = store.buy(TEN, phone=phone)
+    settings.APPSTORE_ROOT_CERTIFICATE = ""
+    body = {"signed_transaction": bought["signed_transaction"]}
+
+    assert_refused(phone.post("update-credits", body), 400, "ERR_4013")
+
+
+def test_a_root_that_was_tampered_with_is_not_used(phone, store, settings, tmp_path, monkeypatch):
+    """Whoever can change the file cannot change what the code knows of it."""
+    bought = store.buy(TEN, phone=phone)
+    swapped = tmp_path / "AppleRootCA-G3.cer"
+    swapped.write_bytes(Path(settings.APPSTORE_ROOT_CERTIFICATE).read_bytes())
+    monkeypatch.setattr(verifier, "APPLE_ROOT", swapped)
+    settings.APPSTORE_ROOT_CERTIFICATE = ""
+
+    assert_refused(deliver(bought), 500, "ERR_6003")

@@ -1,0 +1,131 @@
+"""Reconciliation: what Apple told and we have not heard is found in its history."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing.lifecycle import history, notifications
+from billing.models import HistoryWalk, Notification
+from tests.billing.conftest import TEN, ledger_adds_up, tell
+
+DAY = timedelta(days=1)
+
+
+def walk(now=None):
+    """All steps that are due, and what they found is applied; how many steps."""
+    now = now or timezone.now()
+    steps = 0
+    while history.walk_due(now=now):
+        steps += 1
+    while notifications.apply_due(now=now):
+        pass
+    return steps
+
+
+@pytest.fixture
+def production_only(db):
+    """Of the four walks one, to look at closely."""
+    HistoryWalk.objects.exclude(environment="Production", scope="recent").delete()
+
+
+def test_purchases_and_refunds_that_were_never_told_arrive(phone, store):
+    bought = [store.buy(TEN, phone=phone) for _ in range(3)]
+    store.happens("REFUND", bought[0])
+    tell(bought[1])
+
+    walk()
+
+    assert phone.balance() == 10 + 20
+    assert ledger_adds_up()
+
+
+def test_a_purchase_in_apples_sandbox_arrives_too(phone, store):
+    store.buy(TEN, phone=phone, environment="Sandbox")
+
+    walk()
+
+    assert phone.balance() == 20
+
+
+def test_page_follows_page(phone, store, production_only):
+    for _ in range(45):
+        store.buy(TEN, phone=phone)
+
+    assert walk() == 3
+    assert Notification.objects.filter(from_history=True).count() == 45
+    assert phone.balance() == 10 + 450
+
+
+def test_a_walk_goes_on_where_its_worker_died(phone, store, production_only):
+    for _ in range(21):
+        store.buy(TEN, phone=phone)
+    now = timezone.now()
+    history.walk_due(now=now)
+
+    walk(now)
+
+    pages = store.asked("/notifications/history")
+    assert len(pages) == 2
+    assert "paginationToken" in pages[1]["path"] or "paginationToken" in str(pages[1])
+
+
+def test_a_second_walk_looks_only_at_what_has_come_since(phone, store, production_only):
+    first, later = timezone.now(), timezone.now() + DAY
+    walk(first)
+
+    walk(later)
+
+    asked = [one["body"]["startDate"] for one in store.asked("/notifications/history")]
+    assert asked == [
+        int((first - history.KEPT_BY_APPLE).timestamp() * 1000),
+        int((first - history.OVERLAP).timestamp() * 1000),
+    ]
+
+
+def test_the_walk_at_failures_goes_back_all_the_way_each_day(phone, store):
+    HistoryWalk.objects.exclude(environment="Production", scope="failed").delete()
+    long_ago = timezone.now() - timedelta(days=170)
+    walk()
+    store.buy(TEN, phone=phone, at=int(long_ago.timestamp() * 1000))
+
+    walk(timezone.now() + DAY)
+
+    assert [one["body"]["onlyFailures"] for one in store.asked("/notifications/history")] == [
+        True,
+        True,
+    ]
+
+
+def test_a_walk_is_due_once_a_day(phone, store):
+    walk()
+
+    assert walk(timezone.now() + DAY / 2) == 0
+    assert walk(timezone.now() + DAY) == 4
+
+
+def test_an_outage_delays_a_walk(phone, store):
+    store.buy(TEN, phone=phone)
+    store.is_out(times=4)
+    walk()
+    assert phone.balance() == 10
+
+    walk(timezone.now() + timedelta(minutes=2))
+
+    assert phone.balance() == 20
+
+
+def test_a_page_token_that_apple_no_longer_takes_begins_the_walk_anew(
+    phone, store, production_only
+):
+    store.buy(TEN, phone=phone)
+    now = timezone.now()
+    HistoryWalk.objects.update(from_at=now - DAY, until_at=now, pagination_token="stale")
+
+    walk(now)
+    assert phone.balance() == 10
+    walk(timezone.now() + timedelta(minutes=2))
+
+    assert phone.balance() == 20

@@ -1,0 +1,69 @@
+"""Purchases with web, worker and beat as processes of their own, and Apple calling from outside."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from billing.models import HistoryWalk, Notification
+from billing.tasks import walk_history
+from rendio.local.waiting import wait_until
+from tests.billing.conftest import TEN, AppStore, ledger_adds_up
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+
+def check_appstore(patience):
+    out = StringIO()
+    call_command("check_appstore", patience=patience, stdout=out)
+    return out.getvalue().splitlines()
+
+
+def test_a_purchase_that_apple_tells_of_reaches_the_phone(running, sandbox):
+    phone = running.phone(credits=1)
+    before = phone.balance()
+
+    bought = AppStore(sandbox).buy(TEN, phone=phone, deliver=True)
+
+    assert bought["delivered_status"] == 200
+    assert wait_until(lambda: phone.balance() == before + 10, timeout_seconds=20)
+
+
+def test_a_purchase_whose_notification_was_lost_reaches_the_phone(running, sandbox):
+    phone = running.phone(credits=1)
+    before = phone.balance()
+    AppStore(sandbox).buy(TEN, phone=phone)
+
+    HistoryWalk.objects.update(due_at="2026-01-01T00:00:00Z", covered_until=None)
+
+    # The beat looks at the history once a minute, and a nudge is not for what nobody waits for.
+    walk_history.apply_async(queue="high")
+    assert wait_until(lambda: phone.balance() == before + 10, timeout_seconds=20)
+    assert ledger_adds_up()
+
+
+def test_check_appstore_proves_key_webhook_and_certificates(running, sandbox):
+    lines = check_appstore(patience=20)
+
+    assert len(lines) == 1 + 2 * 4
+    assert all(line.startswith("ok") for line in lines), lines
+    assert Notification.objects.filter(type="TEST").count() >= 2
+
+
+def test_check_appstore_names_what_fails(running, sandbox):
+    sandbox.control("apple/app", notification_url="http://127.0.0.1:1/webhooks/app-store")
+
+    with pytest.raises(CommandError):
+        check_appstore(patience=20)
+
+
+def test_check_appstore_needs_no_server_to_say_that_the_key_is_wrong(sandbox):
+    sandbox.control("apple/outage", service="storekit", status=401)
+    out = StringIO()
+
+    with pytest.raises(CommandError, match="2 of these failed"):
+        call_command("check_appstore", stdout=out)
+
+    assert "FAILED  Production: key" in out.getvalue()
