@@ -19,8 +19,9 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 
-from generation import pricing
+from generation import intake, pricing
 from generation.errors import InvalidModel, InvalidPrompt
+from generation.intake import Intake
 from generation.models import Model, ModelKind, Theme
 from rendio.common.errors import InvalidInput
 
@@ -34,11 +35,14 @@ class RouteSpec:
     id: UUID
     provider: str
     provider_model_id: str
+    position: int
+    weight: int
     cost_usd: Decimal
     cost_unit: str
     cost_multipliers: dict[str, dict[str, Any]]
     parameters: dict[str, dict[str, str]]
     constants: dict[str, Any]
+    limits: dict[str, list[Any]]
 
     def payload(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Our words in the provider's: Sora's duration is 8, Veo's is "8s"."""
@@ -144,10 +148,12 @@ class ThemeSpec:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All that is on sale. `models_json` and `themes_json` are the answers, made once."""
+    """All that is on sale, and whether orders are taken. `models_json` and `themes_json` are the
+    answers, made once."""
 
     models: dict[UUID, ModelSpec]
     themes: dict[UUID, ThemeSpec]
+    intake: Intake = field(default_factory=Intake)
     models_json: bytes = field(default=b"", repr=False)
     themes_json: bytes = field(default=b"", repr=False)
 
@@ -204,12 +210,12 @@ def forget() -> None:
     _current = None
 
 
-def route_of(model_id: UUID) -> RouteSpec | None:
-    """The first enabled route, also of a model that has been taken off sale meanwhile."""
+def routes_of(model_id: UUID) -> tuple[RouteSpec, ...]:
+    """The enabled routes by position, also of a model that has been taken off sale meanwhile."""
     model = current().models.get(model_id) or _spec(
         Model.objects.prefetch_related("routes").get(id=model_id)
     )
-    return model.routes[0] if model.routes else None
+    return model.routes
 
 
 def etag(body: bytes) -> str:
@@ -251,6 +257,7 @@ def _read() -> Catalogue:
     return Catalogue(
         models,
         themes,
+        intake.read(),
         _dump({"models": shown}),
         _dump(
             {
@@ -283,13 +290,16 @@ def _spec(row: Model) -> ModelSpec:
                 id=route.id,
                 provider=route.provider,
                 provider_model_id=route.provider_model_id,
+                position=route.position,
+                weight=route.weight,
                 cost_usd=route.cost_usd,
                 cost_unit=route.cost_unit,
                 cost_multipliers=route.cost_multipliers,
                 parameters=route.parameters,
                 constants=route.constants,
+                limits=route.limits,
             )
-            for route in sorted(row.routes.all(), key=lambda route: route.position)
+            for route in sorted(row.routes.all(), key=lambda route: (route.position, route.id))
             if route.is_enabled
         ),
     )

@@ -18,4 +18,10 @@ class InvalidState(Refusal):
 
 
 class ProviderUnavailable(Refusal):
+    """No provider can make this now; nothing was charged."""
+
     code = Code.PROVIDER_UNAVAILABLE
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__()
+        self.headers["Retry-After"] = str(retry_after)

@@ -6,15 +6,17 @@ a worker finds it by an index. generation.lifecycle alone moves jobs on.
 
 from __future__ import annotations
 
+import math
 import secrets
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.utils import timezone
 
 from rendio.common.ids import uuid7
@@ -86,7 +88,15 @@ class Route(models.Model):
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="routes")
     provider = models.CharField(max_length=20)
     provider_model_id = models.CharField(max_length=120)
-    position = models.PositiveSmallIntegerField(default=1, help_text="1 is asked first.")
+    position = models.PositiveSmallIntegerField(
+        default=1, help_text="1 is asked first. Routes with the same number share the orders."
+    )
+    weight = models.PositiveSmallIntegerField(
+        default=1,
+        db_default=1,
+        validators=[MinValueValidator(1)],
+        help_text="Its share of the orders, beside routes of the same number.",
+    )
     is_enabled = models.BooleanField(default=True)
     cost_usd = models.DecimalField(max_digits=8, decimal_places=4, help_text="For each unit.")
     cost_unit = models.CharField(max_length=10, choices=CostUnit.choices)
@@ -97,11 +107,12 @@ class Route(models.Model):
         help_text='{"prompt": {}, "duration": {"name": "duration", "format": "{}s"}}'
     )
     constants = models.JSONField(default=dict, blank=True, help_text="Sent as they are.")
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["model", "position"], name="route_one_per_position")
-        ]
+    limits = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        blank=True,
+        help_text='What it can make, where that is less than the model: {"duration": [4, 8]}',
+    )
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.provider_model_id}"
@@ -168,6 +179,10 @@ class Stage(models.TextChoices):
     DONE = "done"  # nothing
 
 
+# At a provider, or perhaps: what counts against limits of jobs at once.
+IN_FLIGHT = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]
+
+
 class JobQuerySet(models.QuerySet["Job"]):
     def owned_by(self, user_id: UUID) -> Self:
         """The user's own: a stranger's job is not there, and neither is one deleted from
@@ -202,6 +217,11 @@ class Job(models.Model):
     leased_until = models.DateTimeField(null=True, blank=True)
     deadline_at = models.DateTimeField(null=True, blank=True)
     tries = models.PositiveIntegerField(default=0, help_text="In this stage.")
+    tried_routes = models.JSONField(
+        default=list,
+        db_default=Value([], models.JSONField()),
+        help_text="Routes that are not asked again for this job.",
+    )
     progress = models.PositiveSmallIntegerField(default=0)
     queue_position = models.PositiveIntegerField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
@@ -246,6 +266,10 @@ class Job(models.Model):
                 condition=~Q(stage=Stage.DONE),
                 name="job_due",
             ),
+            # How many of a user's jobs are at a provider now.
+            models.Index(
+                fields=["user"], condition=Q(stage__in=IN_FLIGHT), name="job_in_flight_by_user"
+            ),
             # A user's history, newest first: ids are time-ordered.
             models.Index(
                 fields=["user", "-id"], condition=Q(deleted_at__isnull=True), name="job_history"
@@ -288,6 +312,7 @@ class RequestState(models.TextChoices):
     SENDING = "sending"  # leaving or just left; a crash leaves it so, and it may have arrived
     ACCEPTED = "accepted"  # the provider has it under provider_request_id
     REFUSED = "refused"  # the provider refused it; nothing runs
+    DEFERRED = "deferred"  # the provider does not take it now; nothing runs
     UNKNOWN = "unknown"  # no answer: it may run
     FINISHED = "finished"  # the provider made it
     FAILED = "failed"  # the provider had it and will not make it
@@ -337,7 +362,13 @@ class ProviderRequest(models.Model):
                 fields=["cancel_due_at"],
                 condition=Q(cancel_due_at__isnull=False),
                 name="request_to_be_stopped",
-            )
+            ),
+            # How many are at a provider under each key.
+            models.Index(
+                fields=["provider", "key_label"],
+                condition=Q(ended_at__isnull=True),
+                name="request_in_flight",
+            ),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -355,6 +386,63 @@ class ProviderRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.provider_request_id or self.state}"
+
+
+class ProviderKey(NamedTuple):
+    """One of our keys at one provider: what has a breaker and a limit of its own."""
+
+    provider: str
+    label: str
+
+
+class Breaker(models.TextChoices):
+    CLOSED = "closed"  # whatever is due is sent
+    OPEN = "open"  # nothing is, until `open_until`; then one, to see
+    HALF_OPEN = "half open"  # that one, the probe, is on its way; until `open_until` it is alone
+
+
+class ProviderHealth(models.Model):
+    """How submissions under one key of a provider have gone lately. generation.lifecycle.breaker
+    writes it; the claim of what to submit reads it under its lock."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    provider = models.CharField(max_length=20)
+    key_label = models.CharField(max_length=30)
+    state = models.CharField(max_length=10, choices=Breaker.choices, default=Breaker.CLOSED)
+    failures = models.PositiveIntegerField(
+        default=0, help_text="Since the window began; each success takes one away."
+    )
+    window_began_at = models.DateTimeField(null=True, blank=True)
+    open_until = models.DateTimeField(null=True, blank=True)
+    probe_id = models.UUIDField(null=True, blank=True, help_text="The request that is to show it.")
+    paused_until = models.DateTimeField(
+        null=True, blank=True, help_text="The provider asked us not to come before (429)."
+    )
+    last_error = models.CharField(max_length=200, blank=True)
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "provider health"
+        constraints = [
+            models.UniqueConstraint(fields=["provider", "key_label"], name="health_one_per_key")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.key_label}: {self.state}"
+
+    @property
+    def key(self) -> ProviderKey:
+        return ProviderKey(self.provider, self.key_label)
+
+    def is_shut(self, now: datetime) -> bool:
+        """Whether orders that only this key could take are refused."""
+        return self.open_until is not None and self.open_until > now
+
+    def takes(self, now: datetime) -> float:
+        """How many submissions may go now: none, one as a probe, or any number."""
+        if self.is_shut(now) or (self.paused_until and self.paused_until > now):
+            return 0
+        return math.inf if self.state == Breaker.CLOSED else 1
 
 
 class WebhookDelivery(models.Model):

@@ -17,7 +17,7 @@ from accounts import queries as account_queries
 from credits import idempotency
 from credits import services as credit_services
 from credits.idempotency import Answer, Attempt
-from generation import catalogue
+from generation import catalogue, routing
 from generation.errors import InvalidState
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import settle
@@ -76,6 +76,7 @@ def _once(attempt: Attempt, read: Callable[[], Order], *, now: datetime) -> Answ
     """
     try:
         order = read()
+        routing.require_open(order, now=now)
         _require_ai_consent(attempt.user_id)
         return _order(attempt, order, now=now)
     except (Refusal, _Answered) as refusal:

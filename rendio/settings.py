@@ -28,7 +28,7 @@ env = environ.Env()
 env.ENVIRON = {name: value for name, value in os.environ.items() if value.strip()}
 
 
-def integer(name: str, default: int, *, at_least: int = 0) -> int:
+def integer(name: str, default: int, *, at_least: int = 0, at_most: int | None = None) -> int:
     """A whole number from the environment; refuses others by the variable's name."""
     text = env.str(name, default=str(default)).strip()
     try:
@@ -37,12 +37,25 @@ def integer(name: str, default: int, *, at_least: int = 0) -> int:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}.") from None
     if value < at_least:
         raise ImproperlyConfigured(f"{name} must be at least {at_least}, not {value}.")
+    if at_most is not None and value > at_most:
+        raise ImproperlyConfigured(f"{name} must be at most {at_most}, not {value}.")
     return value
 
 
 def optional_integer(name: str) -> int | None:
     """A positive whole number, or None where the variable is not set or empty."""
     return integer(name, 1, at_least=1) if env.str(name, default="").strip() else None
+
+
+def counts(name: str) -> dict[str, int]:
+    """`fal:40,runway:5`: whole numbers of at least 1, by name."""
+    found = {}
+    for pair in filter(None, (part.strip() for part in env.str(name, default="").split(","))):
+        what, _, number = pair.partition(":")
+        if not (what and number.isascii() and number.isdigit() and 0 < int(number) < 2**31):
+            raise ImproperlyConfigured(f"{name} must be name:number pairs, not {pair!r}.")
+        found[what] = int(number)
+    return found
 
 
 def pem(name: str) -> str:
@@ -374,6 +387,20 @@ CREDIT_PRICE_USD = "0.10"
 IDEMPOTENCY_KEY_HOURS = integer("IDEMPOTENCY_KEY_HOURS", 24, at_least=1)
 QUOTE_SECONDS = integer("QUOTE_SECONDS", 600, at_least=1)
 CATALOGUE_CACHE_SECONDS = integer("CATALOGUE_CACHE_SECONDS", 5)
+# How many of a user's jobs may be at providers at once, by tier.
+JOBS_AT_ONCE = {
+    "free": integer("JOBS_AT_ONCE_FREE", 10, at_least=1),
+    "premium": integer("JOBS_AT_ONCE_PREMIUM", 30, at_least=1),
+}
+# How many submissions a provider has from us at once, for each key; any number where not named.
+PROVIDER_MAX_CONCURRENT = counts("PROVIDER_MAX_CONCURRENT")
+BREAKER_FAILURES = integer("BREAKER_FAILURES", 10, at_least=1)
+BREAKER_WINDOW_SECONDS = integer("BREAKER_WINDOW_SECONDS", 60, at_least=1)
+BREAKER_OPEN_SECONDS = integer("BREAKER_OPEN_SECONDS", 30, at_least=1)
+STORE_COMMISSION_PERCENT = integer("STORE_COMMISSION_PERCENT", 30, at_most=99)
+# What generation/routing.py compares a route's margin with. Below zero a detour may cost us money.
+MARGIN_FLOOR_PERCENT = integer("MARGIN_FLOOR_PERCENT", -50, at_least=-1000, at_most=100)
+JOB_WAIT_DEADLINE_SECONDS = integer("JOB_WAIT_DEADLINE_SECONDS", 1800, at_least=1)
 JOB_SUBMIT_DEADLINE_SECONDS = integer("JOB_SUBMIT_DEADLINE_SECONDS", 120, at_least=1)
 JOB_START_DEADLINE_SECONDS = integer("JOB_START_DEADLINE_SECONDS", 600, at_least=1)
 # None leaves the choice to each model's own deadline, else 10 minutes.

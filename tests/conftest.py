@@ -17,6 +17,7 @@ from django.test import Client
 from django.test.utils import setup_databases, teardown_databases
 
 from generation import catalogue
+from generation.models import ProviderHealth
 
 SORA = UUID("00000000-0000-4000-8000-000000000003")
 VEO = UUID("00000000-0000-4000-8000-000000000001")
@@ -190,5 +191,7 @@ def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """
     with django_db_blocker.unblock():
         yield
+        # What its sandbox did to the breakers.
+        ProviderHealth.objects.all().delete()
         for connection in connections.all():
             connection.close()

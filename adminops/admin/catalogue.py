@@ -69,10 +69,11 @@ class RouteInline(StackedInline):
     can_delete = False
     fields = (
         ("provider", "provider_model_id"),
-        ("position", "is_enabled"),
+        ("position", "weight", "is_enabled"),
         ("cost_usd", "cost_unit"),
         "parameters",
         "constants",
+        "limits",
         "cost_multipliers",
     )
 

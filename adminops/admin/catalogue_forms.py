@@ -99,6 +99,8 @@ class RouteFormSet(BaseInlineFormSet):
             values = getattr(form, "cleaned_data", {})
             if "parameters" in values:
                 _report(form, "parameters", check_parameters, values["parameters"], model)
+            if "limits" in values:
+                _report(form, "limits", check_limits, values["limits"], settings)
             if "cost_multipliers" in values:
                 _report(
                     form,
@@ -183,6 +185,24 @@ def check_multipliers(multipliers: dict[str, Any], settings: dict[str, Any]) -> 
                     f"{name}: the factor of {value} must be a number from {FACTOR_MIN} to "
                     f"{FACTOR_MAX}."
                 )
+    if problems:
+        raise ValidationError(problems)
+
+
+def check_limits(limits: dict[str, Any], settings: dict[str, Any]) -> None:
+    """{setting: [values]}, for settings and values that there are. Raises ValidationError."""
+    problems = []
+    for name, values in limits.items():
+        if name not in settings:
+            problems.append(f"{name}: there is no setting of this name.")
+        elif not isinstance(values, list) or not values:
+            problems.append(f"{name}: write a list with at least one value.")
+        else:
+            problems += [
+                f"{name}: {value} is not among the allowed values."
+                for value in values
+                if not _has(settings[name]["allowed"], value)
+            ]
     if problems:
         raise ValidationError(problems)
 

@@ -33,6 +33,8 @@ logger = structlog.get_logger(__name__)
 
 BATCH = 50
 TRIED_FOR = timedelta(hours=1)
+LIVE = [RequestState.SENDING, RequestState.ACCEPTED]
+UNENDED = [*LIVE, RequestState.UNKNOWN]
 
 
 def receive(
@@ -96,14 +98,14 @@ def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
     # request as it is under the lock: its deadline may have passed in between.
     job = Job.objects.select_for_update(of=("self",)).get(id=request.job_id)
     request.refresh_from_db()
-    if request.state == RequestState.REFUSED:
+    if request.state in {RequestState.REFUSED, RequestState.DEFERRED}:
         return "was refused"
     if not request.provider_request_id:
         if not _bind(request, delivery):
             return "id taken"
     elif request.provider_request_id != delivery.provider_request_id:
         return "another id"
-    if job.media_name or job.deleted_at:
+    if job.media_name or job.deleted_at or request.state not in UNENDED:
         return "nothing to do"
     if job.stage == Stage.STORE:
         return "being stored"
@@ -112,6 +114,12 @@ def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
         and request.state == RequestState.UNKNOWN
     ):
         return "nothing to do"
+    if ProviderRequest.objects.filter(job=job, state__in=LIVE).exclude(id=request.id).exists():
+        # Nothing was heard of this one until its deadline, and the next is on its way.
+        return "another route was taken"
+    # Now it is known that the provider has it.
+    request.state, request.ended_at = RequestState.ACCEPTED, None
+    request.save(update_fields=["state", "ended_at"])
     # A job in the stage DONE comes here when its video arrives after its refund: it is kept for the
     # user, and the refund stands.
     late = job.stage == Stage.DONE

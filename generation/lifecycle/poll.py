@@ -13,7 +13,7 @@ from uuid import UUID
 from django.conf import settings
 
 from generation import catalogue
-from generation.lifecycle import settle
+from generation.lifecycle import failover
 from generation.lifecycle.claims import backoff, claim, record, side_by_side
 from generation.models import Job, Model, ProviderRequest, RequestState, Stage
 from generation.providers import get_provider
@@ -40,13 +40,11 @@ def poll_due(*, queue: str, now: datetime) -> int:
 
 
 def live_handles(jobs: list[Job]) -> dict[UUID, tuple[str, Handle]]:
-    """Job id → (provider, handle) of the newest submission that has one."""
-    requests = ProviderRequest.objects.filter(job__in=jobs).exclude(provider_request_id="")
-    return {
-        request.job_id: (request.provider, handle_of(request))
-        for request in requests.order_by("id")
-        if request.state != RequestState.REFUSED
-    }
+    """Job id → (provider, handle) of its live submission, where that has one."""
+    requests = ProviderRequest.objects.filter(
+        job__in=jobs, state__in=[RequestState.SENDING, RequestState.ACCEPTED]
+    ).exclude(provider_request_id="")
+    return {request.job_id: (request.provider, handle_of(request)) for request in requests}
 
 
 def handle_of(request: ProviderRequest) -> Handle:
@@ -82,7 +80,7 @@ def _apply(item: Claimed, reading: Reading, now: datetime) -> None:
         else:
             changes["progress"] = max(job.progress, PROGRESS_QUEUED)
     if now >= deadline:
-        settle.give_up(job, Reason.TIMEOUT, now=now, detail=f"deadline of {job.stage}")
+        failover.fail(job, Reason.TIMEOUT, now=now, detail=f"deadline of {job.stage}")
         return
     record(job, due_at=min(now + backoff(job.tries + 1), deadline), **changes)
 

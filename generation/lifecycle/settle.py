@@ -8,6 +8,7 @@ from datetime import datetime
 import structlog
 from django.core.files.storage import default_storage
 from django.db import transaction
+from django.db.models import QuerySet
 
 from credits import services as credit_services
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
@@ -32,10 +33,10 @@ def complete(job: Job, media: StoredMedia, *, now: datetime) -> bool:
     Opens its own transaction. False where the job is no longer as it was claimed.
     """
     with transaction.atomic(durable=True):
-        held = _hold(job)
+        held = hold(job)
         if held is None:
             return False
-        _end_request(held, RequestState.FINISHED, now=now)
+        _live_request(held).update(state=RequestState.FINISHED, ended_at=now)
         late = held.is_terminal
         if not late:
             held.status = JobStatus.COMPLETED
@@ -62,15 +63,10 @@ def give_up(
     with transaction.atomic(durable=True):
         # The wallet before the job, as everywhere: two orders would lock each other up.
         credit_services.lock_wallet(user_id=job.user_id, through_merge=True)
-        held = _hold(job)
+        held = hold(job)
         if held is None:
             return False
-        # A timeout proves nothing about the submission: it may still run, and its result still
-        # come.
-        if reason != Reason.TIMEOUT:
-            _end_request(held, RequestState.FAILED, now=now, error_type=error_type, detail=detail)
-        else:
-            _end_request(held, RequestState.UNKNOWN, now=now, error_type="timeout", detail=detail)
+        end_request(held, reason, now=now, error_type=error_type, detail=detail)
         if not held.is_terminal:
             _refund_and_end(held, reason, now=now)
         _done(held)
@@ -92,7 +88,7 @@ def cancel_unsent(job: Job, *, now: datetime) -> bool:
     return True
 
 
-def _hold(job: Job) -> Job | None:
+def hold(job: Job) -> Job | None:
     """The job locked, if it still is as it was claimed."""
     return (
         Job.objects.select_for_update(of=("self",))
@@ -125,12 +121,22 @@ def _discard(media: StoredMedia) -> None:
         default_storage.delete(name)
 
 
-def _end_request(
-    held: Job, state: RequestState, *, now: datetime, error_type: str = "", detail: str = ""
+def end_request(
+    held: Job, reason: Reason, *, now: datetime, error_type: str = "", detail: str = ""
 ) -> None:
-    ProviderRequest.objects.filter(
-        job=held, state__in=[RequestState.SENDING, RequestState.ACCEPTED, RequestState.UNKNOWN]
-    ).update(state=state, ended_at=now, error_type=error_type[:80], error_detail=detail[:500])
+    """The job's submission has come to nothing, and why. Joins the caller's transaction."""
+    # A timeout proves nothing about it: it may still run, and its result still come.
+    timed_out = reason == Reason.TIMEOUT
+    _live_request(held).update(
+        state=RequestState.UNKNOWN if timed_out else RequestState.FAILED,
+        ended_at=now,
+        error_type="timeout" if timed_out else error_type[:80],
+        error_detail=detail[:500],
+    )
+
+
+def _live_request(held: Job) -> QuerySet[ProviderRequest]:
+    return ProviderRequest.objects.filter(job=held, ended_at=None)
 
 
 def _done(held: Job) -> None:

@@ -18,7 +18,7 @@ from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from PIL import Image
 
-from generation.lifecycle import files, settle
+from generation.lifecycle import failover, files, settle
 from generation.lifecycle.claims import backoff, claim, record, side_by_side
 from generation.lifecycle.poll import Claimed, live_handles
 from generation.lifecycle.settle import StoredMedia
@@ -133,7 +133,7 @@ def _apply(item: Claimed, outcome: object, now: datetime) -> None:
         case StoredMedia():
             settle.complete(job, outcome, now=now)
         case Failed(reason, error_type, detail):
-            settle.give_up(job, reason, now=now, error_type=error_type, detail=detail)
+            failover.fail(job, reason, now=now, error_type=error_type, detail=detail)
         case _Broken(detail) if overdue or job.tries + 1 >= BROKEN_TRIES:
             settle.give_up(
                 job, Reason.PROVIDER_ERROR, now=now, error_type="media_unusable", detail=detail

@@ -1,113 +1,56 @@
 """Handing a job to a provider: at most once.
 
-The job leaves the stage SUBMIT, and the request is on record, before anything is sent; so a worker
-that dies at any line leaves a job that waits for its webhook or its deadline, and none that is
-sent twice.
+The job leaves the stage SUBMIT, and the request is on record, before anything is sent
+(lifecycle.allot); so a worker that dies at any line leaves a job that waits for its webhook or its
+deadline, and none that is sent twice.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from urllib.parse import urlencode
 
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists
 
-from generation import catalogue
-from generation.catalogue import RouteSpec
-from generation.lifecycle import settle
+from generation import routing
+from generation.lifecycle import breaker, failover, settle
+from generation.lifecycle.allot import BATCH, Outgoing, allot
 from generation.lifecycle.claims import backoff, side_by_side
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
-from generation.providers import find_provider, get_provider
-from generation.providers.base import Accepted, Later, Reason, Refused, Submission, Unknown
+from generation.providers import get_provider
+from generation.providers.base import (
+    RATE_LIMITED,
+    Accepted,
+    Later,
+    Reason,
+    Refused,
+    Submission,
+    Unknown,
+)
 from rendio.common.due import each
+
+__all__ = ["BATCH", "submit_due"]
 
 logger = structlog.get_logger(__name__)
 
-BATCH = 50
-
-
-@dataclass(frozen=True)
-class _Outgoing:
-    job: Job
-    request: ProviderRequest
-    route: RouteSpec
-    body: dict[str, Any]
-
 
 def submit_due(*, queue: str, now: datetime) -> int:
-    """Submit what is due in `queue`, up to BATCH side by side; returns how many were looked at."""
-    outgoing, hopeless, looked_at = _take(queue=queue, now=now)
+    """Submit what is due in `queue` and has its turn, up to BATCH side by side; returns how many
+    were sent or given up."""
+    taken = allot(queue=queue, now=now)
     # What is on record as leaving first: nothing else may keep it from being sent.
-    side_by_side(outgoing, _send, _record, now=now)
+    side_by_side(taken.outgoing, _send, _record, now=now)
     each(
-        hopeless,
+        taken.hopeless,
         lambda job: settle.give_up(job, Reason.PROVIDER_ERROR, now=now, detail="not taken in time"),
     )
-    return looked_at
+    return len(taken.outgoing) + len(taken.hopeless)
 
 
-def _take(*, queue: str, now: datetime) -> tuple[list[_Outgoing], list[Job], int]:
-    """Claim due jobs and write down that we are about to call, in one transaction."""
-    outgoing: list[_Outgoing] = []
-    hopeless: list[Job] = []
-    with transaction.atomic(durable=True):
-        jobs = list(
-            Job.objects.due(now, queue=queue, stages=[Stage.SUBMIT])
-            # Taken back while it was being sent, and then not taken: that is for `cancel` to end.
-            .filter(cancel_requested_at=None)
-            .select_for_update(skip_locked=True, of=("self",))[:BATCH]
-        )
-        for job in jobs:
-            if item := _prepared(job, now=now):
-                outgoing.append(item)
-            else:
-                hopeless.append(job)
-        ProviderRequest.objects.bulk_create([item.request for item in outgoing])
-        deadline = now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
-        Job.objects.filter(id__in=[item.job.id for item in outgoing]).update(
-            stage=Stage.SENT, due_at=deadline, deadline_at=deadline
-        )
-    for item in outgoing:
-        item.job.stage = Stage.SENT
-    return outgoing, hopeless, len(jobs)
-
-
-def _prepared(job: Job, *, now: datetime) -> _Outgoing | None:
-    """None where it is too late, or where there is no route that could be followed."""
-    if job.deadline_at and job.deadline_at <= now:
-        return None
-    try:
-        route = catalogue.route_of(job.model_id)
-        if route is None:
-            return None
-        inputs = {"prompt": job.prompt, "image_url": job.image_url, **job.settings}
-        request = ProviderRequest(
-            job=job,
-            route_id=route.id,
-            provider=route.provider,
-            key_label=_key_label(route.provider, job),
-            cost_usd=route.cost(job.settings),
-            sent_at=now,
-        )
-        return _Outgoing(job, request, route, route.payload(inputs))
-    except Exception:
-        # The model was deleted, or a row of the catalogue is wrong. The jobs of the others go on.
-        logger.exception("route_unusable", job_id=str(job.id))
-        return None
-
-
-def _key_label(provider_name: str, job: Job) -> str:
-    """One of the provider's keys, each as often as the others."""
-    provider = find_provider(provider_name)
-    labels = provider.key_labels if provider else []
-    return labels[job.id.int % len(labels)] if labels else ""
-
-
-def _send(item: _Outgoing) -> Submission:
+def _send(item: Outgoing) -> Submission:
     provider = get_provider(item.route.provider)
     token = urlencode({"token": item.request.webhook_token})
     return provider.submit(
@@ -118,62 +61,82 @@ def _send(item: _Outgoing) -> Submission:
     )
 
 
-def _record(item: _Outgoing, answer: Submission, now: datetime) -> None:
-    job, request = item.job, item.request
-    log = logger.bind(job_id=str(job.id), provider=request.provider)
+def _record(item: Outgoing, answer: Submission, now: datetime) -> None:
+    request = item.request
+    if isinstance(answer, Accepted):
+        _accepted(item, answer, now=now)
+        breaker.answered(request, is_probe=item.is_probe, now=now)
+        name = "falai_job_submitted" if request.provider == "fal" else "job_submitted"
+        logger.info(name, job_id=str(item.job.id), provider=request.provider)
+        return
+    error_type = "outcome_unknown" if isinstance(answer, Unknown) else answer.error_type
+    logger.warning(
+        "provider_api_error",
+        job_id=str(item.job.id),
+        provider=request.provider,
+        error_type=error_type,
+    )
     match answer:
-        case Accepted(handle, position):
-            with transaction.atomic(durable=True):
-                # The webhook may have been quicker than this answer and have moved the job on: then
-                # only the handle is news. The job before its request, as everywhere: two orders
-                # would lock each other up.
-                _move(
-                    job,
-                    stage=Stage.QUEUED,
-                    status=JobStatus.PROCESSING,
-                    queue_position=position,
-                    due_at=now + backoff(0),
-                    deadline_at=now + timedelta(seconds=settings.JOB_START_DEADLINE_SECONDS),
-                    tries=0,
-                )
-                ProviderRequest.objects.filter(id=request.id).update(
-                    provider_request_id=handle.request_id,
-                    status_url=handle.status_url,
-                    response_url=handle.response_url,
-                    cancel_url=handle.cancel_url,
-                    answered_at=now,
-                )
-                ProviderRequest.objects.filter(id=request.id, state=RequestState.SENDING).update(
-                    state=RequestState.ACCEPTED
-                )
-            log.info("falai_job_submitted" if request.provider == "fal" else "job_submitted")
         case Refused(reason, error_type, detail):
-            log.warning("provider_api_error", error_type=error_type)
             _end(request, RequestState.REFUSED, error_type, detail, now=now)
-            settle.give_up(job, reason, now=now, error_type=error_type, detail=detail)
-        case Later(seconds, error_type, detail):
-            log.warning("provider_api_error", error_type=error_type)
-            wait = max(timedelta(seconds=seconds), backoff(job.tries))
-            deadline = job.created_at + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
-            with transaction.atomic(durable=True):
-                _move(
-                    job,
-                    stage=Stage.SUBMIT,
-                    due_at=min(now + wait, max(deadline, now)),
-                    deadline_at=deadline,
-                    tries=job.tries + 1,
-                )
-                _end(request, RequestState.REFUSED, error_type, detail, now=now)
+            breaker.answered(request, is_probe=item.is_probe, now=now)
+            failover.fail(item.job, reason, now=now, error_type=error_type, detail=detail)
+        case Later():
+            _deferred(item, answer, now=now)
+            pause = answer.retry_after_seconds if error_type == RATE_LIMITED else 0
+            breaker.troubled(request, error_type, pause_seconds=pause, now=now)
         case Unknown(detail):
-            log.warning("provider_api_error", error_type="outcome_unknown")
             ProviderRequest.objects.filter(id=request.id, state=RequestState.SENDING).update(
                 state=RequestState.UNKNOWN, answered_at=now, error_detail=detail
             )
+            breaker.troubled(request, detail, now=now)
 
 
-def _move(job: Job, **changes: object) -> None:
-    """By compare-and-set: only while it still waits for this answer."""
-    Job.objects.filter(id=job.id, stage=Stage.SENT).update(**changes)
+def _accepted(item: Outgoing, answer: Accepted, *, now: datetime) -> None:
+    """The webhook may have been quicker than this answer and have moved the job on: then only the
+    handle is news."""
+    handle, requests = answer.handle, ProviderRequest.objects.filter(id=item.request.id)
+    with transaction.atomic(durable=True):
+        # The job before its request, as everywhere: two orders would lock each other up.
+        _move(
+            item,
+            stage=Stage.QUEUED,
+            status=JobStatus.PROCESSING,
+            queue_position=answer.queue_position,
+            due_at=now + backoff(0),
+            deadline_at=now + timedelta(seconds=settings.JOB_START_DEADLINE_SECONDS),
+            tries=0,
+        )
+        requests.update(
+            provider_request_id=handle.request_id,
+            status_url=handle.status_url,
+            response_url=handle.response_url,
+            cancel_url=handle.cancel_url,
+            answered_at=now,
+        )
+        requests.filter(state=RequestState.SENDING).update(state=RequestState.ACCEPTED)
+
+
+def _deferred(item: Outgoing, answer: Later, *, now: datetime) -> None:
+    """Nothing runs: by another route at once, if there is one; else here again a little later."""
+    job = item.job
+    # The deadline as it was before the job left for the provider.
+    deadline = job.deadline_at or now
+    changes: dict[str, object] = {"stage": Stage.SUBMIT, "deadline_at": deadline}
+    if routing.has_another(job, besides=item.route.id, now=now):
+        changes |= {"due_at": now, "tried_routes": [*job.tried_routes, str(item.route.id)]}
+    else:
+        wait = max(timedelta(seconds=answer.retry_after_seconds), backoff(job.tries))
+        changes |= {"due_at": min(now + wait, max(deadline, now)), "tries": job.tries + 1}
+    with transaction.atomic(durable=True):
+        _move(item, **changes)
+        _end(item.request, RequestState.DEFERRED, answer.error_type, answer.detail, now=now)
+
+
+def _move(item: Outgoing, **changes: object) -> None:
+    """By compare-and-set: only while the job still waits for the answer to this very request."""
+    unanswered = ProviderRequest.objects.filter(id=item.request.id, state=RequestState.SENDING)
+    Job.objects.filter(Exists(unanswered), id=item.job.id, stage=Stage.SENT).update(**changes)
 
 
 def _end(

@@ -72,6 +72,10 @@ class Refused:
     detail: str
 
 
+# The error type of a Later that asks us not to come before: all submissions of that key wait.
+RATE_LIMITED = "rate_limited"
+
+
 @dataclass(frozen=True)
 class Later:
     """Nothing runs, and it is not the input's fault: ask again after some seconds."""

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 
 from generation.providers.base import (
+    RATE_LIMITED,
     Accepted,
     BadSignature,
     CancelAnswer,
@@ -80,7 +81,7 @@ class Fal(Provider):
             return Accepted(handle, _integer(said.get("queue_position")))
         match answer.status:
             case 429:
-                return Later(_retry_after(answer), "rate_limited", detail)
+                return Later(_retry_after(answer), RATE_LIMITED, detail)
             case 401 | 403:
                 # Our key or our balance: never the customer's fault, and it can be mended
                 # meanwhile.

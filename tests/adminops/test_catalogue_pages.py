@@ -108,6 +108,7 @@ def test_a_new_model_is_off_sale_until_there_is_a_reason(root, edit):
         "routes-0-provider": "fal",
         "routes-0-provider_model_id": "fal-ai/wan",
         "routes-0-position": "1",
+        "routes-0-weight": "1",
         "routes-0-is_enabled": "on",
         "routes-0-cost_usd": "0.20",
         "routes-0-cost_unit": "piece",
@@ -161,6 +162,10 @@ def test_a_new_model_is_off_sale_until_there_is_a_reason(root, edit):
         ({"routes-0-parameters": {"prompt": {"format": "{x}"}}}, "parameters", "{} once"),
         ({"routes-0-parameters": {"prompt": {"format": "{}{0}"}}}, "parameters", "{} once"),
         ({"routes-0-cost_multipliers": {"fps": {}}}, "cost_multipliers", "no setting"),
+        ({"routes-0-limits": {"fps": [24]}}, "limits", "no setting of this name"),
+        ({"routes-0-limits": {"duration": 4}}, "limits", "write a list"),
+        ({"routes-0-limits": {"duration": [4, 5]}}, "limits", "5 is not among"),
+        ({"routes-0-weight": "0"}, "weight", "greater than or equal to 1"),
     ],
 )  # fmt: skip
 def test_what_would_break_the_catalogue_is_refused(edit, phone, changes, field, words):

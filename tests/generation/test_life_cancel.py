@@ -131,8 +131,9 @@ def test_while_the_answer_to_the_submission_is_open_nothing_is_refunded(phone, q
 
 
 def test_a_provider_that_cannot_be_asked_is_asked_again_and_holds_up_nobody(
-    phone, quick, life, canned
+    phone, quick, life, canned, settings
 ):
+    settings.JOBS_AT_ONCE = {"free": 100}
     grant(phone.user_id, 200)
     quick.provider(queue_seconds=600)
     jobs = [ordered(phone) for _ in range(cancel.BATCH + 1)]

@@ -102,7 +102,7 @@ def test_one_that_lasts_ends_at_the_submit_deadline(phone, quick, life, outcome)
     assert (life.now - job.created_at).total_seconds() <= 125
     assert quick.jobs() == []
     states = ProviderRequest.objects.filter(job=job).values_list("state", flat=True)
-    assert set(states) == {RequestState.REFUSED}
+    assert set(states) == {RequestState.DEFERRED}
 
 
 @pytest.mark.parametrize(

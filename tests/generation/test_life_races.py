@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from generation import tasks
-from generation.lifecycle import claims, poll, store, submit
+from generation.lifecycle import allot, claims, poll, store, submit
 from generation.models import Job, JobStatus, ProviderRequest, Stage
 from rendio.common.ids import uuid7
 from tests.conftest import at_once
@@ -157,6 +157,7 @@ def test_an_answer_and_its_webhook_at_once_end_in_one_video(guest, quick, signer
 
 def test_one_batch_is_sent_side_by_side(guest, quick, settings):
     settings.PROVIDER_READ_TIMEOUT_SECONDS = 1
+    settings.JOBS_AT_ONCE = {"free": 12}
     quick.provider(outcome="submit_timeout")
     jobs = [ordered(guest) for _ in range(12)]
     life = Life()
@@ -173,15 +174,16 @@ def test_one_batch_is_sent_side_by_side(guest, quick, settings):
 @pytest.mark.parametrize(
     ("module", "stage"), [(submit, Stage.SUBMIT), (poll, Stage.QUEUED), (store, Stage.STORE)]
 )
-def test_a_batch_is_bounded(phone, quick, module, stage):
+def test_a_batch_is_bounded(phone, quick, settings, module, stage):
+    settings.JOBS_AT_ONCE = {"free": 100}
     grant(phone.user_id, 1000)
     first = ordered(phone)
     now = timezone.now() + timedelta(seconds=2)
     copies = copies_of(first, module.BATCH + 5, stage=stage, due_at=now)
 
     if module is submit:
-        outgoing, hopeless, looked_at = submit._take(queue="low", now=now)
-        assert (len(outgoing), len(hopeless), looked_at) == (submit.BATCH, 0, submit.BATCH)
+        allotted = allot.allot(queue="low", now=now)
+        assert (len(allotted.outgoing), len(allotted.hopeless)) == (submit.BATCH, 0)
     else:
         taken = claims.claim(queue="low", stages=[stage], now=now, limit=module.BATCH)
         assert len(taken) == module.BATCH

@@ -121,7 +121,7 @@ def test_a_call_for_a_submission_that_was_refused_moves_nothing(phone, quick, si
     job = ordered(phone)
     life.submit()
     refused = request_of(job)
-    assert refused.state == RequestState.REFUSED
+    assert refused.state == RequestState.DEFERRED
 
     assert signer.deliver("an-id", refused.webhook_token) == 200
     life.goes_on(job)
@@ -311,7 +311,7 @@ def test_a_webhook_applied_while_the_job_is_given_up_brings_its_video_all_the_sa
             held = Job.objects.select_for_update(of=("self",)).get(id=job.id)
             applied = pool.submit(at_once, life.deliver)
             assert wait_until(_somebody_waits, timeout_seconds=10)
-            settle._end_request(held, RequestState.UNKNOWN, now=life.now)
+            settle.end_request(held, Reason.TIMEOUT, now=life.now)
             settle._refund_and_end(held, Reason.TIMEOUT, now=life.now)
             settle._done(held)
         applied.result(timeout=30)

@@ -1,0 +1,30 @@
+"""Whether new orders can be taken, as this process knew a few seconds ago.
+
+Read with the catalogue, so that no order waits for it: a promise about the next minutes, not a
+guard. What is really sent, the claim decides (generation.lifecycle.submit).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from generation.models import ProviderHealth, ProviderKey
+
+
+@dataclass(frozen=True)
+class Intake:
+    shut_until: dict[ProviderKey, datetime] = field(default_factory=dict)
+
+    def wait_seconds(self, keys: Iterable[ProviderKey], now: datetime) -> int:
+        """How long until one of these keys may be used again; 0 where one may now. Not for none."""
+        shortest = min((self.shut_until.get(key, now) - now).total_seconds() for key in keys)
+        return max(math.ceil(shortest), 0)
+
+
+def read() -> Intake:
+    """The breakers that are open, or wait for their probe."""
+    rows = ProviderHealth.objects.exclude(open_until=None)
+    return Intake({row.key: row.open_until for row in rows if row.open_until})

@@ -1,0 +1,128 @@
+"""The circuit breaker of each of our keys at a provider: a row, so that all workers see the same.
+
+Time-outs, 5xx, no connection and "not now" (429, our own empty balance) count against it; what a
+provider refuses because of the customer's input shows that it is well. When failures outnumber
+successes by BREAKER_FAILURES within BREAKER_WINDOW_SECONDS, nothing is sent for
+BREAKER_OPEN_SECONDS, then one request as a probe: its answer closes the breaker or opens it again.
+Looking at jobs, fetching and cancelling go on meanwhile.
+
+A counter that a crash loses costs one count. A probe that dies with its worker is followed by
+another when its time is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from generation import catalogue
+from generation.lifecycle.claims import LEASE
+from generation.models import Breaker, ProviderHealth, ProviderKey, ProviderRequest
+
+logger = structlog.get_logger(__name__)
+
+
+def lock(keys: Iterable[ProviderKey]) -> dict[ProviderKey, ProviderHealth]:
+    """The rows of these keys, locked until the caller's transaction ends; made where missing.
+
+    Who holds them is the only one to hand out submissions: limits and the one probe are exact.
+    """
+    wanted = set(keys)
+    held = _held(wanted)
+    if missing := wanted - set(held):
+        ProviderHealth.objects.bulk_create(
+            [ProviderHealth(provider=key.provider, key_label=key.label) for key in missing],
+            ignore_conflicts=True,
+        )
+        held = _held(wanted)
+    return held
+
+
+def _held(wanted: set[ProviderKey]) -> dict[ProviderKey, ProviderHealth]:
+    rows = ProviderHealth.objects.select_for_update().order_by("provider", "key_label")
+    return {row.key: row for row in rows if row.key in wanted}
+
+
+def begin_probe(health: ProviderHealth, request: ProviderRequest, *, now: datetime) -> None:
+    """This request is to show whether the provider is well again. The row is locked."""
+    health.state = Breaker.HALF_OPEN
+    health.probe_id = request.id
+    health.open_until = now + LEASE
+    _save(health, now=now)
+
+
+def answered(request: ProviderRequest, *, is_probe: bool, now: datetime) -> None:
+    """The provider took a submission, or refused it for what it was."""
+    rows = ProviderHealth.objects.filter(provider=request.provider, key_label=request.key_label)
+    if is_probe:
+        with transaction.atomic(durable=True):
+            if health := rows.filter(probe_id=request.id).select_for_update().first():
+                close(health, now=now)
+    else:
+        rows.filter(state=Breaker.CLOSED, failures__gt=0).update(failures=F("failures") - 1)
+
+
+def troubled(
+    request: ProviderRequest, error: str, *, pause_seconds: int = 0, now: datetime
+) -> None:
+    """A submission failed for what the provider is, not for what was asked.
+
+    `pause_seconds` is how long it asked us to stay away. Opens its own transaction.
+    """
+    with transaction.atomic(durable=True):
+        health = (
+            ProviderHealth.objects.filter(provider=request.provider, key_label=request.key_label)
+            .select_for_update()
+            .get()
+        )
+        health.last_error = error[:200]
+        if pause_seconds:
+            health.paused_until = now + timedelta(seconds=pause_seconds)
+        _count(health, now=now)
+        is_probe = health.probe_id == request.id
+        if is_probe or (
+            health.state == Breaker.CLOSED and health.failures >= settings.BREAKER_FAILURES
+        ):
+            _open(health, now=now)
+        _save(health, now=now)
+
+
+def _count(health: ProviderHealth, *, now: datetime) -> None:
+    window = timedelta(seconds=settings.BREAKER_WINDOW_SECONDS)
+    if health.window_began_at is None or now - health.window_began_at > window:
+        health.window_began_at, health.failures = now, 0
+    health.failures += 1
+
+
+def _open(health: ProviderHealth, *, now: datetime) -> None:
+    health.state = Breaker.OPEN
+    health.probe_id = None
+    health.open_until = now + timedelta(seconds=settings.BREAKER_OPEN_SECONDS)
+    logger.error("breaker_opened", provider=health.provider, key_label=health.key_label)
+    transaction.on_commit(catalogue.forget)
+
+
+def close(health: ProviderHealth, *, now: datetime) -> None:
+    """Everything may be sent again. The row is locked."""
+    health.state = Breaker.CLOSED
+    health.failures = 0
+    health.probe_id = health.open_until = health.paused_until = None
+    health.last_error = ""
+    logger.info("breaker_closed", provider=health.provider, key_label=health.key_label)
+    _save(health, now=now)
+    transaction.on_commit(catalogue.forget)
+
+
+def _save(health: ProviderHealth, *, now: datetime) -> None:
+    health.changed_at = now
+    health.save(
+        update_fields=[
+            "state", "failures", "window_began_at", "open_until", "probe_id", "paused_until",
+            "last_error", "changed_at",
+        ]
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""How many submissions each of our keys may take now: what its breaker and its limit leave."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from datetime import datetime
+
+from django.conf import settings
+from django.db.models import Count
+
+from generation.lifecycle import breaker
+from generation.models import IN_FLIGHT, ProviderHealth, ProviderKey, ProviderRequest
+from generation.providers import provider_choices
+from generation.routing import keys_of
+
+
+class Room:
+    """Read under the lock of the health rows, and so exact until the transaction ends."""
+
+    def __init__(self, *, now: datetime) -> None:
+        keys = [key for name, _ in provider_choices() for key in keys_of(name)]
+        self._health = breaker.lock(keys)
+        self._load = _in_flight()
+        self._takes = {key: health.takes(now) for key, health in self._health.items()}
+        self._left = {key: min(self._takes[key], self._within_limit(key)) for key in self._takes}
+
+    def _within_limit(self, key: ProviderKey) -> float:
+        limit = settings.PROVIDER_MAX_CONCURRENT.get(key.provider)
+        return math.inf if limit is None else max(limit - self._load[key], 0)
+
+    def is_well(self, provider_name: str) -> bool:
+        """Whether it takes whatever comes, were it not full."""
+        return any(self._takes.get(key, 0) == math.inf for key in keys_of(provider_name))
+
+    def is_shut(self, provider_name: str) -> bool:
+        """Whether it takes nothing, not even a probe, however little it has to do."""
+        return not any(self._takes.get(key, 0) for key in keys_of(provider_name))
+
+    def has_any(self, provider_name: str) -> bool:
+        return any(self._left.get(key, 0) >= 1 for key in keys_of(provider_name))
+
+    def take(self, provider_name: str) -> ProviderHealth | None:
+        """A place under that of the provider's keys which has least to do; None where all are
+        full."""
+        free = [key for key in keys_of(provider_name) if self._left.get(key, 0) >= 1]
+        if not free:
+            return None
+        key = min(free, key=lambda key: self._load[key])
+        self._left[key] -= 1
+        self._load[key] += 1
+        return self._health[key]
+
+
+def _in_flight() -> Counter[ProviderKey]:
+    """How many submissions are at each provider, or perhaps."""
+    rows = (
+        ProviderRequest.objects.filter(ended_at=None, job__stage__in=IN_FLIGHT)
+        .values_list("provider", "key_label")
+        .annotate(Count("id"))
+        .order_by()
+    )
+    return Counter({ProviderKey(provider, label): count for provider, label, count in rows})

@@ -1,0 +1,110 @@
+"""Which of a model's routes may make an order, and which is asked first.
+
+A route is followed if it can make what was asked and if enough is left of what it was sold for:
+
+    margin = (credits x price of a credit x (1 - the store's commission) - the route's cost)
+             / (credits x price of a credit x (1 - the store's commission))
+
+A model's first routes are what its price was made for; the others must keep MARGIN_FLOOR_PERCENT.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from generation import catalogue
+from generation.catalogue import RouteSpec
+from generation.errors import ProviderUnavailable
+from generation.models import Job, ProviderKey
+from generation.orders import Order
+from generation.providers import find_provider
+
+
+def keys_of(provider_name: str) -> list[ProviderKey]:
+    """Our keys at a provider; none where we do not speak to it."""
+    provider = find_provider(provider_name)
+    return [ProviderKey(provider_name, label) for label in provider.key_labels] if provider else []
+
+
+def routes_for(job: Job) -> list[RouteSpec]:
+    """Those that may still be followed for a job, in the order in which they are asked."""
+    left = _fitting(
+        catalogue.routes_of(job.model_id),
+        chosen=job.settings,
+        needs_image=bool(job.image_url),
+        credits=job.credits,
+    )
+    tried = {UUID(route_id) for route_id in job.tried_routes}
+    return _in_order([route for route in left if route.id not in tried], seed=job.id)
+
+
+def has_another(job: Job, *, besides: UUID, now: datetime) -> bool:
+    """Whether a route other than `besides` could take the job now."""
+    others = [route for route in routes_for(job) if route.id != besides]
+    return bool(others) and _wait_seconds(others, now=now) == 0
+
+
+def require_open(order: Order, *, now: datetime) -> None:
+    """Raises ProviderUnavailable where no healthy route could take the order."""
+    routes = _fitting(
+        order.model.routes,
+        chosen=order.settings,
+        needs_image=bool(order.image_url),
+        credits=order.price.credits,
+    )
+    if wait_seconds := _wait_seconds(routes, now=now):
+        raise ProviderUnavailable(retry_after=wait_seconds)
+
+
+def _wait_seconds(routes: Iterable[RouteSpec], *, now: datetime) -> int:
+    keys = [key for route in routes for key in keys_of(route.provider)]
+    if not keys:
+        return settings.BREAKER_OPEN_SECONDS
+    return catalogue.current().intake.wait_seconds(keys, now)
+
+
+def _fitting(
+    routes: Sequence[RouteSpec], *, chosen: dict[str, Any], needs_image: bool, credits: int
+) -> list[RouteSpec]:
+    first = min((route.position for route in routes), default=0)
+    return [
+        route
+        for route in routes
+        if _can_make(route, chosen, needs_image=needs_image)
+        and (route.position == first or margin_percent(route, chosen, credits) >= _floor())
+    ]
+
+
+def _can_make(route: RouteSpec, chosen: dict[str, Any], *, needs_image: bool) -> bool:
+    if needs_image and "image_url" not in route.parameters:
+        return False
+    return all(chosen.get(name) in allowed for name, allowed in route.limits.items())
+
+
+def margin_percent(route: RouteSpec, chosen: dict[str, Any], credits: int) -> Decimal:
+    """What is left for us of each 100 that the store pays out."""
+    commission = Decimal(settings.STORE_COMMISSION_PERCENT) / 100
+    revenue = credits * Decimal(settings.CREDIT_PRICE_USD) * (1 - commission)
+    return (revenue - route.cost(chosen)) / revenue * 100
+
+
+def _floor() -> Decimal:
+    return Decimal(settings.MARGIN_FLOOR_PERCENT)
+
+
+def _in_order(routes: list[RouteSpec], *, seed: UUID) -> list[RouteSpec]:
+    """By position; equal ones by chance, each first as often as its weight says.
+
+    The chance is the job's own: asked again, it finds the same order. (Efraimidis and Spirakis,
+    "Weighted random sampling with a reservoir".)
+    """
+    chance = random.Random(seed.int)  # noqa: S311
+    drawn = [(route.position, -(chance.random() ** (1 / route.weight)), route) for route in routes]
+    return [route for *_, route in sorted(drawn, key=lambda draw: draw[:2])]

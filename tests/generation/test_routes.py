@@ -1,0 +1,288 @@
+"""A model's routes: which may make an order, which is asked first, and which next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from generation import catalogue, routing
+from generation.models import Job, ProviderRequest, RequestState, Route, Stage
+from rendio.common.ids import uuid7
+from tests.conftest import SORA, assert_refused
+from tests.generation.lives import (
+    assert_completed,
+    assert_refunded,
+    kinds_of,
+    ordered,
+    submissions,
+    tell,
+)
+
+FIRST, SECOND = "fal-ai/sora-2/text-to-video", "fal-ai/veo3.1"
+
+
+def add_route(**changes) -> Route:
+    """A second way to make Sora 2."""
+    route = Route.objects.filter(model_id=SORA).earliest("position")
+    route.id, route._state.adding = uuid7(), True
+    route.provider_model_id, route.position = SECOND, 2
+    for name, value in changes.items():
+        setattr(route, name, value)
+    route.save()
+    catalogue.forget()
+    return route
+
+
+def asked(sandbox) -> list[str]:
+    """The models that were asked for, in order."""
+    return [asked["path"].partition("/queue/")[2] for asked in submissions(sandbox)]
+
+
+def states(job) -> list[str]:
+    return list(
+        ProviderRequest.objects.filter(job=job).order_by("id").values_list("state", flat=True)
+    )
+
+
+@pytest.fixture
+def second(db):
+    return add_route()
+
+
+# --- On to the next -----------------------------------------------------------------------------
+
+
+def test_what_the_first_provider_breaks_on_the_second_makes(phone, quick, life, second):
+    quick.provider(outcome="error", model=FIRST)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert asked(quick) == [FIRST, SECOND]
+    assert states(job) == [RequestState.FAILED, RequestState.FINISHED]
+    assert phone.balance() == 6
+
+
+def test_when_every_route_has_failed_the_credits_come_back_once(phone, quick, life, second):
+    quick.provider(outcome="error")
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5002")
+    assert asked(quick) == [FIRST, SECOND]
+    assert phone.balance() == 10
+
+
+@pytest.mark.parametrize("outcome", ["content_policy", "invalid_input"])
+def test_what_is_refused_for_its_content_is_offered_to_nobody_else(
+    phone, quick, life, second, outcome
+):
+    quick.provider(outcome=outcome)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5003")
+    assert asked(quick) == [FIRST]
+
+
+def test_who_does_not_take_it_now_is_passed_over_at_once(phone, quick, life, second):
+    quick.provider(outcome="submit_403_balance", model=FIRST)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert asked(quick) == [FIRST, SECOND]
+    assert states(job) == [RequestState.DEFERRED, RequestState.FINISHED]
+    assert (life.now - job.created_at).total_seconds() < 30
+
+
+@pytest.mark.parametrize("outcome", ["submit_500", "submit_lost"])
+def test_an_unknown_outcome_is_followed_by_nothing_before_its_deadline(
+    phone, quick, life, second, outcome
+):
+    quick.provider(outcome=outcome, model=FIRST)
+    job = ordered(phone)
+    life.submit()
+    for _ in range(11):
+        life.later(10).poll()
+        life.submit()
+    assert asked(quick) == [FIRST]
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert asked(quick) == [FIRST, SECOND]
+    assert states(job) == [RequestState.UNKNOWN, RequestState.FINISHED]
+
+
+def test_a_webhook_that_comes_before_the_next_route_is_asked_spares_it(
+    phone, quick, signer, life, second
+):
+    quick.provider(outcome="submit_lost", model=FIRST)
+    job = ordered(phone)
+    life.submit()
+    life.later(121).poll()
+    job.refresh_from_db()
+    assert job.stage == Stage.SUBMIT
+    assert tell(signer, job) == 200
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert asked(quick) == [FIRST]
+
+
+def test_a_webhook_of_the_route_given_up_does_not_disturb_the_next(
+    phone, quick, signer, life, second
+):
+    quick.provider(outcome="submit_lost", model=FIRST)
+    job = ordered(phone)
+    life.submit()
+    life.later(121).poll()
+    first = ProviderRequest.objects.get(job=job)
+    life.later(1).submit()
+    known = next(known for known in quick.jobs() if known["model"] == FIRST)
+    assert signer.deliver(known["request_id"], first.webhook_token) == 200
+
+    life.goes_on(job)
+    life.deliver()
+
+    assert_completed(job)
+    assert asked(quick) == [FIRST, SECOND]
+    assert states(job) == [RequestState.UNKNOWN, RequestState.FINISHED]
+
+
+def test_a_video_of_the_first_route_is_kept_after_the_second_has_failed(
+    phone, quick, signer, life, second
+):
+    quick.provider(outcome="submit_lost", model=FIRST)
+    quick.provider(outcome="error", model=SECOND)
+    job = ordered(phone)
+    life.goes_on(job)
+    assert_refunded(job, code="ERR_5002")
+    first = ProviderRequest.objects.filter(job=job).earliest("id")
+    known = next(known for known in quick.jobs() if known["model"] == FIRST)
+    assert signer.deliver(known["request_id"], first.webhook_token) == 200
+
+    life.deliver()
+    life.goes_on(job)
+
+    job.refresh_from_db()
+    assert (job.status, bool(job.media_name)) == ("failed", True)
+    assert kinds_of(job.id) == ["charge", "refund"]
+
+
+def test_a_job_taken_back_is_not_carried_on(phone, quick, life, second):
+    quick.provider(outcome="submit_500", model=FIRST)
+    job = ordered(phone)
+    life.submit()
+    Job.objects.filter(id=job.id).update(cancel_requested_at=life.now)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5001")
+    assert asked(quick) == [FIRST]
+
+
+# --- Which may ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"limits": {"duration": [8, 12]}},
+        {"limits": {"fps": [24]}},
+        {"cost_usd": Decimal("0.20")},  # $0.80 for what brought $0.28
+        {"is_enabled": False},
+        {"provider": "nobody"},
+    ],
+    ids=["duration", "a setting it has not", "margin", "off", "provider"],
+)
+def test_a_route_that_does_not_fit_is_not_taken(phone, quick, life, changes):
+    add_route(**changes)
+    quick.provider(outcome="error", model=FIRST)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5002")
+    assert asked(quick) == [FIRST]
+
+
+def test_a_route_that_takes_no_picture_is_not_asked_to_start_from_one(phone, db):
+    model = catalogue.current().models[UUID("00000000-0000-4000-8000-000000000004")]
+    job = Job(
+        id=uuid7(), model_id=model.id, settings={"duration": 4}, credits=4, image_url="https://x/y"
+    )
+    assert len(routing.routes_for(job)) == 1
+
+    Route.objects.filter(model_id=model.id).update(parameters={"prompt": {"name": "prompt"}})
+    catalogue.forget()
+
+    assert routing.routes_for(job) == []
+
+
+@pytest.mark.parametrize(
+    ("cost", "commission", "percent"),
+    # 8 credits are $0.80; four seconds of cost each.
+    [("0.10", 30, "28.57"), ("0.10", 15, "41.18"), ("0.14", 30, "0"), ("0.20", 30, "-42.86")],
+)
+def test_the_margin_is_what_is_left_of_the_stores_payment(db, settings, cost, commission, percent):
+    settings.STORE_COMMISSION_PERCENT = commission
+    route = catalogue.current().models[SORA].routes[0]
+    route = catalogue.RouteSpec(**vars(route) | {"cost_usd": Decimal(cost)})
+
+    margin = routing.margin_percent(route, {"duration": 4}, credits=8)
+
+    assert round(margin, 2) == Decimal(percent)
+
+
+def test_the_margin_floor_is_a_setting(phone, quick, life, settings, second):
+    quick.provider(outcome="error", model=FIRST)
+    settings.MARGIN_FLOOR_PERCENT = 0  # Sora 2 costs $0.40 and brings $0.28
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5002")
+    assert asked(quick) == [FIRST]
+
+
+def test_an_order_that_no_route_can_make_is_refused_and_costs_nothing(phone):
+    Route.objects.filter(model_id=SORA).update(limits={"duration": [4]})
+    catalogue.forget()
+
+    assert_refused(phone.generate(settings={"duration": 8}), 503, "ERR_5002")
+
+    assert phone.balance() == 10
+    assert phone.generate(settings={"duration": 4}).status_code == 200
+
+
+# --- Which first --------------------------------------------------------------------------------
+
+
+def test_routes_of_one_number_share_the_orders_by_weight(phone):
+    add_route(position=1, weight=3)
+    jobs = [Job(id=uuid7(), model_id=SORA, settings={"duration": 4}, credits=4) for _ in range(800)]
+
+    first = Counter(routing.routes_for(job)[0].provider_model_id for job in jobs)
+
+    # Three quarters of 800, and six standard deviations around.
+    assert 527 < first[SECOND] < 673
+
+
+def test_asked_again_a_job_finds_the_same_order(phone):
+    for _ in range(4):
+        add_route(position=1)
+    job = Job(id=uuid7(), model_id=SORA, settings={"duration": 4}, credits=4)
+
+    orders = {tuple(route.id for route in routing.routes_for(job)) for _ in range(20)}
+
+    assert len(orders) == 1

@@ -1,0 +1,112 @@
+"""Whose turn it is: everybody's first before anybody's second, and so many at once for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from accounts.models import Tier, User
+from generation.lifecycle import submit, turns
+from generation.models import Job, ProviderRequest, Stage
+from rendio.common.ids import uuid7
+from tests.generation.lives import grant, ordered, submissions
+
+OTHERS = 99
+
+
+@pytest.fixture
+def hog(phone, quick):
+    """A user with a hundred jobs, ordered before anybody else's; what they cost does not matter."""
+    job = ordered(phone)
+    copies(job, [phone.user_id] * 99)
+    return phone
+
+
+def copies(job: Job, user_ids) -> list[Job]:
+    values = {field.attname: getattr(job, field.attname) for field in Job._meta.fields}
+    return Job.objects.bulk_create(
+        Job(**values | {"id": uuid7(), "user_id": user_id}) for user_id in user_ids
+    )
+
+
+def users(count: int) -> list[User]:
+    return User.objects.bulk_create(User(is_guest=True, password="!") for _ in range(count))
+
+
+def sent_by() -> list:
+    """Whose jobs were submitted, in order."""
+    return list(ProviderRequest.objects.order_by("id").values_list("job__user_id", flat=True))
+
+
+def test_a_hundred_jobs_of_one_user_keep_nobody_waiting(hog, life):
+    others = {user.id for user in users(OTHERS)}
+    copies(Job.objects.filter(user_id=hog.user_id).first(), others)
+
+    life.submit()
+    life.submit()
+
+    sent = sent_by()
+    assert len(sent) == 100
+    assert set(sent) == others | {hog.user_id}
+
+
+def test_a_user_has_as_many_at_once_as_the_tier_allows(hog, life, sandbox, settings):
+    settings.JOBS_AT_ONCE = {Tier.FREE: 3, Tier.PREMIUM: 7}
+    life.submit()
+    life.later(5).submit()
+    assert len(submissions(sandbox)) == 3
+
+    User.objects.filter(id=hog.user_id).update(tier=Tier.PREMIUM)
+    life.later(5).submit()
+    assert len(submissions(sandbox)) == 7
+
+    life.later(5).poll()
+    life.submit()
+    assert Counter(Job.objects.values_list("stage", flat=True))[Stage.SENT] <= 7
+    assert len(submissions(sandbox)) > 7
+
+
+def test_waiting_for_ones_own_turn_is_not_failing(phone, quick, life, settings):
+    settings.JOBS_AT_ONCE = {Tier.FREE: 1}
+    settings.JOB_RUN_DEADLINE_SECONDS = 10_000
+    quick.provider(run_seconds=10_000)
+    ordered(phone)
+    life.submit()
+    second = ordered(phone)
+
+    for _ in range(10):
+        life.later(50).submit()
+
+    second.refresh_from_db()
+    assert second.stage == Stage.SUBMIT
+
+
+def test_whoever_has_reached_the_limit_does_not_fill_the_window(hog, life, monkeypatch, settings):
+    monkeypatch.setattr(turns, "WINDOW", 20)
+    settings.JOBS_AT_ONCE = {Tier.FREE: 1}
+    (late,) = users(1)
+    copies(Job.objects.filter(user_id=hog.user_id).first(), [late.id])
+
+    for _ in range(6):
+        life.later(0.5).submit()
+
+    assert sent_by() == [hog.user_id, late.id]
+
+
+def test_two_queues_count_as_one_user(hog, life, settings):
+    settings.JOBS_AT_ONCE = {Tier.FREE: 2}
+    life.submit()
+    image = ordered_as_image(hog)
+
+    submit.submit_due(queue="medium", now=life.later(1).now)
+
+    image.refresh_from_db()
+    assert image.stage == Stage.SUBMIT
+
+
+def ordered_as_image(phone) -> Job:
+    grant(phone.user_id, 10)
+    job = ordered(phone)
+    Job.objects.filter(id=job.id).update(queue="medium")
+    return job
