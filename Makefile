@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench chaos check format lock clean
+.PHONY: help run test bench chaos check format messages lock clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -39,6 +39,14 @@ check: $(INSTALLED)  ## Check format, lint, types, imports and missing migration
 
 format: $(INSTALLED)  ## Format the code and mend what ruff can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+messages: $(INSTALLED)  ## Read the customers' messages out of the code into locale/, and compile the translations
+	@$(BIN)/pybabel --quiet extract --mapping=pyproject.toml --keywords=gettext_lazy \
+	    --keywords=ngettext_lazy:1,2 --no-location --sort-output --project=Rendio \
+	    --output=$(VENV)/messages.pot accounts billing credits generation rendio
+	@$(BIN)/pybabel --quiet update --domain=django --input-file=$(VENV)/messages.pot \
+	    --output-dir=locale --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width=100
+	@$(BIN)/pybabel --quiet compile --domain=django --directory=locale
 
 lock: $(INSTALLED)  ## Resolve requirements*.in into the locks with hashes
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -25,6 +25,10 @@ class SessionCaller:
     def user_id(self) -> UUID:
         return self.user.id
 
+    @property
+    def language(self) -> str:
+        return self.user.language
+
 
 class StaffSessionAuthentication(SessionAuthentication):
     """Without a session, or with that of somebody who is banned, the caller is nobody. A missing

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from django.utils.functional import Promise
+from django.utils.translation import ngettext_lazy
+
 from rendio.common.errors import Code, Refusal
 
 
@@ -9,6 +12,16 @@ class InsufficientCredits(Refusal):
     """`required` and `available` in credits; `debt` too, where a debt is what stands in the way."""
 
     code = Code.INSUFFICIENT_CREDITS
+
+    @property
+    def message(self) -> Promise:
+        if "debt" in self.details:
+            return ngettext_lazy(
+                "%(debt)s credit of a refunded purchase was spent and has to be repaid first.",
+                "%(debt)s credits of a refunded purchase were spent and have to be repaid first.",
+                "debt",
+            )
+        return super().message
 
 
 class AccountSuspended(Refusal):

@@ -177,6 +177,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "rendio.common.request_id.RequestIdMiddleware",
+    "rendio.common.language.LanguageMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # For the staff's pages. All of them are lazy: on a phone's call none makes a query.
@@ -214,6 +215,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("tr", "Türkçe"), ("es", "Español")]
 TIME_ZONE = "UTC"
+LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_TZ = True
 FORMAT_MODULE_PATH = "rendio.formats"
 STATIC_URL = "/static/"

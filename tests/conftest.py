@@ -118,6 +118,7 @@ class Phone:
         self.device_token = base64.b64encode(f"sandbox-{uuid4()}".encode()).decode()
         self.session: dict[str, Any] = {}
         self.user_id: UUID | None = None
+        self.language: str | None = None  # what the phone is set to, if it says
 
     def sign_in(self) -> Phone:
         answer = self.post(
@@ -148,9 +149,10 @@ class Phone:
         return remaining
 
     def _headers(self) -> dict[str, str]:
-        if not self.session:
-            return {}
-        return {"Authorization": f"Bearer {self.session['access_token']}"}
+        headers = {"Accept-Language": self.language} if self.language else {}
+        if self.session:
+            headers["Authorization"] = f"Bearer {self.session['access_token']}"
+        return headers
 
 
 @pytest.fixture

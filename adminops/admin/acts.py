@@ -21,7 +21,7 @@ from unfold.widgets import (
 from adminops.admin.base import ModelAdmin
 from adminops.models import REASON_MAX, REASON_MIN
 from adminops.services import MAX_AMOUNT, InsufficientCredits
-from rendio.common.errors import InvalidInput, Refusal, describe
+from rendio.common.errors import InvalidInput, Refusal
 from rendio.common.ids import uuid7
 
 
@@ -106,4 +106,4 @@ def in_words(refusal: Refusal) -> str:
         return f"The wallet has {details['available']} credits: {details['required']} are too many."
     if isinstance(refusal, InvalidInput):
         return " ".join(problem for problems in details["fields"].values() for problem in problems)
-    return str(details.get("problem") or describe(refusal.code, details)["message"])
+    return str(details.get("problem") or refusal.text)

@@ -10,7 +10,7 @@ from uuid import UUID
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from rendio.common import ratelimit
+from rendio.common import language, ratelimit
 from rendio.common.errors import Forbidden, InvalidInput, Refusal, handle_exception
 
 DEFAULT_LIMIT = 20
@@ -22,6 +22,7 @@ class Caller(Protocol):
 
     user_id: UUID
     session_id: UUID
+    language: str
     is_authenticated: bool
 
 
@@ -39,6 +40,8 @@ class ApiView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        if request.user is not None:
+            language.fall_back_to(request, self.caller.language)
         self._refuse_foreign_user_id(request)
         self._count(request)
 

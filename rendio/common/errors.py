@@ -18,6 +18,7 @@ from django.http import Http404, JsonResponse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
@@ -29,11 +30,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the catalogue; `message` may have %(name)s places, filled from the details."""
+    """One line of the catalogue; the message's %(name)s places are filled from the details."""
 
     code: str
     status: int
-    message: str | Promise
+    message: Promise
 
 
 class Code(Enum):
@@ -42,12 +43,22 @@ class Code(Enum):
     INSUFFICIENT_CREDITS = Entry(
         "ERR_4001",
         402,
-        _("You need %(required)s credits for this and have %(available)s."),
+        ngettext_lazy(
+            "You need %(required)s credit for this and have %(available)s.",
+            "You need %(required)s credits for this and have %(available)s.",
+            "required",
+        ),
     )
     INVALID_MODEL = Entry("ERR_4002", 404, _("This model or theme is not available."))
     INVALID_PROMPT = Entry("ERR_4003", 400, _("Write a prompt of 3 to 2,000 characters."))
     RATE_LIMITED = Entry(
-        "ERR_4004", 429, _("Too many requests. Try again in %(retry_after)s seconds.")
+        "ERR_4004",
+        429,
+        ngettext_lazy(
+            "Too many requests. Try again in %(retry_after)s second.",
+            "Too many requests. Try again in %(retry_after)s seconds.",
+            "retry_after",
+        ),
     )
     UNAUTHORIZED = Entry("ERR_4005", 401, _("Please sign in again."))
     FORBIDDEN = Entry("ERR_4006", 403, _("You may not do this."))
@@ -106,6 +117,18 @@ class Refusal(Exception):
         self.status = status or self.code.value.status
         self.headers = {}
 
+    @property
+    def message(self) -> Promise:
+        """What the client is told, with places for the details."""
+        return self.code.value.message
+
+    @property
+    def text(self) -> str:
+        """The message, its places filled, in the active language. A plural takes its form from the
+        number that fills it."""
+        message: Any = self.message  # the stubs do not know that what is lazy can be filled
+        return str(message % self.details)
+
 
 class Unauthorized(Refusal):
     code = Code.UNAUTHORIZED
@@ -160,22 +183,18 @@ class InternalError(Refusal):
     code = Code.INTERNAL_ERROR
 
 
-def describe(code: Code, details: dict[str, Any] | None = None) -> dict[str, Any]:
-    """`{code, type, message}` in the active language, as it stands in a failed job's `error`
-    too."""
-    template = str(code.value.message)
-    return {
-        "code": code.value.code,
-        "type": code.name,
-        "message": template % details if details and "%(" in template else template,
-    }
+def describe(code: Code) -> dict[str, Any]:
+    """`{code, type, message}` in the active language, as it stands in a failed job's `error`."""
+    return {"code": code.value.code, "type": code.name, "message": str(code.value.message)}
 
 
 def envelope(refusal: Refusal) -> dict[str, Any]:
-    """The JSON body of a refusal."""
+    """The JSON body of a refusal, in the active language."""
     return {
         "error": {
-            **describe(refusal.code, refusal.details),
+            "code": refusal.code.value.code,
+            "type": refusal.code.name,
+            "message": refusal.text,
             "details": refusal.details,
             "request_id": request_id.current(),
             "timestamp": iso(timezone.now()),

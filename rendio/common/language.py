@@ -1,0 +1,44 @@
+"""The language of messages: what the phone asks for, else its user's own, else English.
+
+The admin is for our staff and speaks English.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils import translation
+from django.utils.translation.trans_real import parse_accept_lang_header
+
+
+class LanguageMiddleware:
+    """Answer in the language that `Accept-Language` prefers of those we have."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with translation.override(_asked_for(request) or settings.LANGUAGE_CODE):
+            return self.get_response(request)
+
+
+def fall_back_to(request: HttpRequest, language: str) -> None:
+    """Speak the user's own language for the rest of a request that asks for none of ours."""
+    if _is_ours(language) and not _asked_for(request):
+        translation.activate(language)
+
+
+def _asked_for(request: HttpRequest) -> str | None:
+    if request.path.startswith("/admin/"):
+        return None
+    for tag, weight in parse_accept_lang_header(request.headers.get("Accept-Language", "")):
+        language = tag.partition("-")[0]
+        if weight and _is_ours(language):
+            return language
+    return None
+
+
+def _is_ours(language: str) -> bool:
+    return language in dict(settings.LANGUAGES)

@@ -1,0 +1,179 @@
+"""Messages in the caller's language: which one is chosen, and that none is missing."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from django.test import Client
+from django.utils import translation
+
+from credits.errors import InsufficientCredits
+from rendio.common.errors import Code, RateLimited
+from rendio.local.home import PROJECT
+
+ENGLISH, TURKISH, SPANISH = (
+    "Please sign in again.",
+    "Lütfen tekrar giriş yapın.",
+    "Vuelve a iniciar sesión.",
+)
+TRANSLATED = ("tr", "es")
+
+
+def message(answer) -> str:
+    return answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, ENGLISH),
+        ("tr", TURKISH),
+        ("tr-TR", TURKISH),
+        ("TR-tr", TURKISH),
+        ("es-419,es;q=0.9", SPANISH),
+        ("de, es;q=0.5, tr;q=0.8", TURKISH),
+        ("tr;q=0.2, en;q=0.9", ENGLISH),
+        ("tr;q=0, es;q=0.1", SPANISH),
+        ("tr;q=0", ENGLISH),
+        ("de, fr", ENGLISH),
+        ("*", ENGLISH),
+        ("", ENGLISH),
+        (";;;q=,tr", ENGLISH),
+        ("tr;q=high", ENGLISH),
+        ("../../etc/passwd", ENGLISH),
+        ("x" * 5000, ENGLISH),
+        ("é, tr", ENGLISH),
+    ],
+)
+def test_the_header_chooses_by_its_weights(db, header, expected):
+    headers = {} if header is None else {"Accept-Language": header}
+
+    answer = Client().get("/v1/get-user-profile", headers=headers)
+
+    assert (answer.status_code, message(answer)) == (401, expected)
+
+
+def test_without_a_header_it_is_the_profiles_language(phone):
+    assert phone.post("update-user-profile", {"language": "es"}).status_code == 200
+    phone.sign_in()  # the token says which language is the user's
+
+    asked = phone.get("get-video-status")
+
+    assert message(asked) == "Hay algo incorrecto en la solicitud."
+
+
+def test_a_header_for_one_of_our_languages_wins_over_the_profile(phone):
+    phone.post("update-user-profile", {"language": "es"})
+    phone.sign_in()
+    phone.language = "tr"
+
+    assert message(phone.get("get-video-status")) == "İstekte hatalı bir bilgi var."
+    phone.language = "de"
+    assert message(phone.get("get-video-status")) == "Hay algo incorrecto en la solicitud."
+
+
+def test_one_request_does_not_leave_its_language_to_the_next(db):
+    Client().get("/v1/get-user-profile", headers={"Accept-Language": "tr"})
+
+    assert message(Client().get("/v1/get-user-profile")) == ENGLISH
+
+
+def test_the_admin_speaks_english(db):
+    answer = Client().get("/admin/login/", headers={"Accept-Language": "tr"})
+
+    assert b"Log in" in answer.content
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+@pytest.mark.parametrize("code", Code)
+def test_every_code_has_its_message_in_every_language(code, language):
+    with translation.override("en"):
+        english = str(code.value.message % Anything())
+    with translation.override(language):
+        translated = str(code.value.message % Anything())
+
+    assert translated != english
+
+
+class Anything(dict):
+    """Fills any place of a message."""
+
+    def __missing__(self, key):
+        return 2
+
+
+@pytest.mark.parametrize(
+    ("language", "one", "many"),
+    [
+        ("en", "You need 1 credit for", "You need 8 credits for"),
+        ("tr", "Bunun için 1 kredi gerekiyor", "Bunun için 8 kredi gerekiyor"),
+        ("es", "Necesitas 1 crédito para", "Necesitas 8 créditos para"),
+    ],
+)
+def test_a_number_chooses_its_form(language, one, many):
+    with translation.override(language):
+        assert InsufficientCredits(required=1, available=0).text.startswith(one)
+        assert InsufficientCredits(required=8, available=3).text.startswith(many)
+
+
+def test_a_debt_is_said_as_a_debt():
+    refusal = InsufficientCredits(required=4, available=10, debt=1)
+
+    assert refusal.text == "1 credit of a refunded purchase was spent and has to be repaid first."
+
+
+def test_seconds_have_their_singular():
+    assert RateLimited(retry_after=1).text == "Too many requests. Try again in 1 second."
+    assert RateLimited(retry_after=2).text == "Too many requests. Try again in 2 seconds."
+
+
+# --- The files -----------------------------------------------------------------------------------
+
+
+def catalog_of(language):
+    with po_file(language).open("rb") as file:
+        return read_po(file, locale=language)
+
+
+def po_file(language) -> Path:
+    return PROJECT / "locale" / language / "LC_MESSAGES" / "django.po"
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_every_message_of_the_code_is_translated_with_the_same_places(language):
+    """`make messages` brings new ones into the file."""
+    catalog = catalog_of(language)
+    keywords = {"_": None, "gettext_lazy": None, "ngettext_lazy": (1, 2)}
+
+    for app in ("accounts", "billing", "credits", "generation", "rendio"):
+        found = extract_from_dir(str(PROJECT / app), [("**.py", "python")], keywords=keywords)
+        for _file, _line, said, _comments, _context in found:
+            ids = said if isinstance(said, tuple) else (said,)
+            assert ids[0] in catalog, ids[0]
+    for entry in catalog:
+        if entry.id:
+            ids, texts = as_tuple(entry.id), as_tuple(entry.string)
+            assert all(texts), entry.id
+            assert {places(text) for text in texts} == {places(text) for text in ids}
+
+
+def as_tuple(one) -> tuple[str, ...]:
+    return one if isinstance(one, tuple) else (one,)
+
+
+def places(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"%\(\w+\)s", text))
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_what_is_compiled_is_what_is_written(language):
+    compiled = io.BytesIO()
+    write_mo(compiled, catalog_of(language))
+
+    assert po_file(language).with_suffix(".mo").read_bytes() == compiled.getvalue()
