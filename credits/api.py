@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -62,9 +63,10 @@ class RedeemCode(ApiView):
     def post(self, request: Request) -> Response:
         body = RedeemBody(data=self.body)
         body.is_valid(raise_exception=True)
-        redeemed = services.redeem(
-            user_id=self.caller.user_id, **body.validated_data, now=timezone.now()
-        )
+        with transaction.atomic(durable=True):
+            redeemed = services.redeem(
+                user_id=self.caller.user_id, **body.validated_data, now=timezone.now()
+            )
         return Response(
             {
                 "credits_added": redeemed.credits_added,

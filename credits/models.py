@@ -81,6 +81,7 @@ class Lot(models.Model):
     remaining = models.IntegerField()
     expires_at = models.DateTimeField(null=True, blank=True)
     transaction_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
+    lapsed = models.IntegerField(default=0, db_default=0, help_text="What expired unspent.")
     # What store refunds of its transaction have taken, until one is reversed: out of the lot, and
     # as a debt for what had been spent of it.
     taken_back = models.IntegerField(default=0, db_default=0)
@@ -92,14 +93,11 @@ class Lot(models.Model):
 
     class Meta:
         constraints = [
+            # The rest of it is with jobs.
             models.CheckConstraint(
-                condition=Q(remaining__gte=0, remaining__lte=F("amount")),
-                name="lot_remaining_within_amount",
-            ),
-            models.CheckConstraint(
-                condition=Q(taken_back__gte=0, owed__gte=0)
-                & Q(taken_back__lte=F("amount") - F("remaining")),
-                name="lot_takes_back_what_is_there",
+                condition=Q(remaining__gte=0, lapsed__gte=0, taken_back__gte=0, owed__gte=0)
+                & Q(amount__gte=F("remaining") + F("lapsed") + F("taken_back")),
+                name="lot_holds_what_it_brought",
             ),
             models.CheckConstraint(
                 condition=~Q(source=Source.PURCHASE) | Q(expires_at__isnull=True),

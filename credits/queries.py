@@ -94,6 +94,7 @@ def lots_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "remaining": lot.remaining,
             "transaction_id": lot.transaction_id,
             "expires_at": iso(lot.expires_at),
+            "lapsed": lot.lapsed,
             "taken_back": lot.taken_back,
             "owed": lot.owed,
             "revoked_at": iso(lot.revoked_at),
@@ -200,6 +201,14 @@ _CHECKS = {
             FROM credits_ledgerentry, jsonb_array_elements(lots) AS touch GROUP BY 1
         ) t ON t.lot_id = l.id
         WHERE COALESCE(t.total, 0) <> l.remaining""",
+    "a lot's lapsed credits are not what its entries say": """
+        SELECT l.wallet_id, COALESCE(t.total, 0), l.lapsed
+        FROM credits_lot l LEFT JOIN (
+            SELECT (touch->>0)::uuid AS lot_id, -sum((touch->>1)::int) AS total
+            FROM credits_ledgerentry, jsonb_array_elements(lots) AS touch
+            WHERE kind = 'expiry' GROUP BY 1
+        ) t ON t.lot_id = l.id
+        WHERE COALESCE(t.total, 0) <> l.lapsed""",
     "a lot's store refunds are not what its entries say": """
         SELECT l.wallet_id, COALESCE(-sum(e.change - e.debt_change), 0), l.taken_back + l.owed
         FROM credits_lot l LEFT JOIN credits_ledgerentry e

@@ -102,7 +102,7 @@ class LotAdmin(ReadOnlyAdmin):
         "owner",
         "purse",
         "source",
-        ("remaining", "amount"),
+        ("remaining", "amount", "lapsed"),
         ("transaction_id", "taken_back", "owed"),
         ("created_at", "expires_at", "revoked_at"),
     )

@@ -2,7 +2,7 @@
 
 Each function takes the wallet's row lock first (Django refuses the lock where no transaction is
 open), changes balance and lots, and appends the entry that says so. All join the caller's
-transaction, but for `redeem`, which is outermost.
+transaction.
 """
 
 from __future__ import annotations

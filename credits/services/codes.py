@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import transaction
 
 from credits.errors import CodeRefused
 from credits.models import PromotionCode, Redemption, Source, Wallet
@@ -44,9 +43,8 @@ class Redeemed:
     expires_at: datetime | None
 
 
-@transaction.atomic(durable=True)
 def redeem(*, user_id: UUID, code: str, now: datetime) -> Redeemed:
-    """Give the caller a code's credits, in a transaction of its own.
+    """Give a user a code's credits. Joins the caller's transaction.
 
     Raises NotFound for a code that there is not (or not yet), CodeRefused, AccountSuspended,
     Unauthorized. The wallet's lock keeps one user's redemptions apart, the code's those of all.

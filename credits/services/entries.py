@@ -94,7 +94,8 @@ def append(
 def lapse(wallet: Wallet, lot: Lot, *, amount: int, reason: str, now: datetime) -> None:
     """`amount` of what is left of a lot is gone, spent by nobody."""
     lot.remaining -= amount
-    lot.save(update_fields=["remaining"])
+    lot.lapsed += amount
+    lot.save(update_fields=["remaining", "lapsed"])
     append(
         wallet,
         kind=Kind.EXPIRY,

@@ -41,7 +41,7 @@ def take_back(
     granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
     # Not lot.amount: part of the grant may have repaid a debt, and is spent all the same.
     brought = granted.change - granted.debt_change
-    gone = lot.taken_back + lot.owed + _lapsed_of(lot, granted=granted)
+    gone = lot.taken_back + lot.owed + lot.lapsed
     missing = _share(brought, milli_percent) - gone
     if missing <= 0:
         return None
@@ -114,13 +114,3 @@ def _locked(transaction_id: str) -> tuple[Wallet, Lot]:
 def _share(credits: int, milli_percent: int) -> int:
     exact = Decimal(credits) * milli_percent / WHOLE
     return int(exact.to_integral_value(ROUND_HALF_DOWN))
-
-
-def _lapsed_of(lot: Lot, *, granted: LedgerEntry) -> int:
-    """How much of a lot has expired unspent, where it is now or where it was granted."""
-    lapses = LedgerEntry.objects.filter(
-        wallet_id__in={lot.wallet_id, granted.wallet_id},
-        kind=Kind.EXPIRY,
-        lots__contains=[[str(lot.id)]],
-    )
-    return -sum(lapses.values_list("change", flat=True))

@@ -18,7 +18,8 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 class Purse:
     """One user's wallet, and every move of it in the words of credits.services."""
 
-    def __init__(self, *, credits: int = 0) -> None:
+    def __init__(self, *, credits: int = 0, now: datetime = NOW) -> None:
+        self.now = now
         self.user_id = User.objects.create_guest(now=timezone.now()).id
         self.wallet_id = services.open_wallet(user_id=self.user_id)
         if credits:
@@ -31,8 +32,8 @@ class Purse:
             amount=amount,
             source=source,
             reason="test",
-            now=NOW,
-            expires_at=NOW + timedelta(days=days) if days is not None else None,
+            now=self.now,
+            expires_at=self.now + timedelta(days=days) if days is not None else None,
             transaction_id=transaction_id,
         )
 
@@ -49,28 +50,35 @@ class Purse:
         """Pay a job; returns the job's id."""
         job_id = job_id or uuid4()
         wallet = services.lock_wallet(user_id=self.user_id)
-        services.charge(wallet=wallet, amount=amount, job_id=job_id, now=NOW)
+        services.charge(wallet=wallet, amount=amount, job_id=job_id, now=self.now)
         return job_id
 
     def refund(self, job_id: UUID) -> LedgerEntry:
         return services.refund(
-            user_id=self.user_id, job_id=job_id, reason="generation failed", now=NOW
+            user_id=self.user_id, job_id=job_id, reason="generation failed", now=self.now
         )
 
     def adjust(self, change: int) -> LedgerEntry:
         return services.adjust(
-            user_id=self.user_id, change=change, reason="goodwill", acting_user_id=uuid4(), now=NOW
+            user_id=self.user_id,
+            change=change,
+            reason="goodwill",
+            acting_user_id=uuid4(),
+            now=self.now,
         )
 
     def take_back(self, transaction_id: str, **share: int) -> LedgerEntry | None:
         return services.take_back(
-            transaction_id=transaction_id, reason="store refund", now=NOW, **share
+            transaction_id=transaction_id, reason="store refund", now=self.now, **share
         )
 
     def give_back(self, transaction_id: str) -> LedgerEntry | None:
         return services.give_back(
-            transaction_id=transaction_id, reason="store refund reversed", now=NOW
+            transaction_id=transaction_id, reason="store refund reversed", now=self.now
         )
+
+    def redeem(self, code: str) -> services.Redeemed:
+        return services.redeem(user_id=self.user_id, code=code, now=self.now)
 
     @property
     def balance(self) -> int:

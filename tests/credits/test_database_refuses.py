@@ -57,10 +57,20 @@ def test_a_debt_below_zero_is_refused(purse):
 def test_a_lot_holds_neither_less_than_nothing_nor_more_than_it_brought(purse, remaining):
     statement = "UPDATE credits_lot SET remaining = %s WHERE wallet_id = %s AND amount = 26"
 
-    with pytest.raises(IntegrityError, match="lot_remaining_within_amount"):
+    with pytest.raises(IntegrityError, match="lot_holds_what_it_brought"):
         sql(statement, [remaining, purse.wallet_id])
 
     assert sql(statement, [26, purse.wallet_id]) == 1
+
+
+@pytest.mark.parametrize("column", ["remaining", "taken_back", "lapsed"])
+def test_a_lot_gives_no_more_than_it_brought_whatever_for(purse, column):
+    statement = f"UPDATE credits_lot SET {column} = {column} + %s WHERE transaction_id = %s"  # noqa: S608
+
+    with pytest.raises(IntegrityError, match="lot_holds_what_it_brought"):
+        sql(statement, [1, purse.bought])
+
+    assert sql(statement, [0, purse.bought]) == 1
 
 
 @pytest.mark.parametrize(

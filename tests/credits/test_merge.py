@@ -209,18 +209,14 @@ def make_code(**terms):
     return services.make_code(code="SPRING", terms=CodeTerms(credits=20, **terms), now=NOW)
 
 
-def redeem(purse):
-    return services.redeem(user_id=purse.user_id, code="spring", now=NOW)
-
-
 def test_a_code_that_the_guest_redeemed_is_redeemed_for_the_account(guest, account):
     make_code()
-    redeem(guest)
+    guest.redeem("spring")
 
     merge(guest, account)
 
     with pytest.raises(CodeRefused) as refused:
-        redeem(account)
+        account.redeem("spring")
     assert refused.value.details == {"problem": "already_redeemed"}
     assert account.balance == 10 + 20
     assert ledger_adds_up()
@@ -228,8 +224,8 @@ def test_a_code_that_the_guest_redeemed_is_redeemed_for_the_account(guest, accou
 
 def test_a_code_that_both_redeemed_does_not_add_up(guest, account):
     make_code()
-    redeem(guest)
-    redeem(account)
+    guest.redeem("spring")
+    account.redeem("spring")
     guest.charge(12)  # the welcome's 10, and 2 of the code
 
     merge(guest, account)
@@ -243,20 +239,20 @@ def test_a_code_that_both_redeemed_does_not_add_up(guest, account):
 def test_a_code_for_two_redemptions_each_adds_up_in_a_merge_to_two(guest, account):
     make_code(max_per_user=2)
     for purse in (guest, guest, account):
-        redeem(purse)
+        purse.redeem("spring")
 
     merge(guest, account)
 
     assert account.balance == 10 + 20 + 20
     with pytest.raises(CodeRefused):
-        redeem(account)
+        account.redeem("spring")
     assert ledger_adds_up()
 
 
 def test_the_refund_of_a_job_that_spent_a_second_code_comes_back(guest, account):
     make_code()
-    redeem(guest)
-    redeem(account)
+    guest.redeem("spring")
+    account.redeem("spring")
     job_id = guest.charge(25)
     merge(guest, account)
 

@@ -63,6 +63,8 @@ DAMAGES = {
                  WHERE wallet_id = %(wallet)s AND number = 9""",
     "entry's lots rewritten": """UPDATE credits_ledgerentry SET lots = '[]'
                  WHERE wallet_id = %(wallet)s AND number = 4""",
+    "lapse invented": """UPDATE credits_lot SET lapsed = 1
+                 WHERE wallet_id = %(wallet)s AND source = 'promotion'""",
     "store refund forgotten": """UPDATE credits_lot SET taken_back = 0
                  WHERE wallet_id = %(wallet)s AND source = 'purchase'""",
     "lot emptied": """UPDATE credits_lot SET remaining = 0

@@ -369,3 +369,15 @@ def test_a_purchase_of_a_merged_guest_is_taken_and_given_back_at_the_account(pur
     assert (purse.balance, purse.debt) == (20, 0)
     assert purse.adds_up()
     assert guest.adds_up()
+
+
+def test_what_lapsed_is_not_owed_whatever_wallets_it_has_been_in(purse):
+    guest, account = Purse(), Purse()
+    guest.grant(50, source=Source.SUBSCRIPTION, days=30, transaction_id="month-6")
+    services.merge(from_user_id=guest.user_id, into_user_id=account.user_id, now=NOW)
+    services.lapse_expired(now=NOW + timedelta(days=30))
+    services.merge(from_user_id=account.user_id, into_user_id=purse.user_id, now=NOW)
+
+    assert purse.take_back("month-6") is None
+
+    assert (purse.balance, purse.debt) == (0, 0)
