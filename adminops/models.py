@@ -19,12 +19,19 @@ class Action(models.TextChoices):
     UNBAN_USER = "unban_user"
     TOGGLE_MODEL = "toggle_model"
     ASSIGN_PURCHASE = "assign_purchase"
+    RESET_PROVIDER = "reset_provider"
+    SWITCH_MAINTENANCE = "switch_maintenance"
+    RETRY_DEAD_LETTER = "retry_dead_letter"
+    DISMISS_DEAD_LETTER = "dismiss_dead_letter"
 
 
 class Subject(models.TextChoices):
     USER = "user"
     MODEL = "model"
     PURCHASE = "purchase"
+    PROVIDER = "provider"  # one key of ours there
+    SERVICE = "service"  # all of it
+    LETTER = "letter"  # a dead one
 
 
 class AdminAction(models.Model):

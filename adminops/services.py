@@ -67,7 +67,7 @@ def refund_credits(
 
     What the user owes is repaid first. Raises InvalidInput, NotFound, InvalidState.
     """
-    reason = _checked(reason)
+    reason = checked_reason(reason)
     if not 1 <= amount <= MAX_AMOUNT:
         raise InvalidInput(fields={"amount": [f"Must be from 1 to {MAX_AMOUNT}."]})
     _refuse_closed(user_id)
@@ -79,7 +79,7 @@ def refund_credits(
         acting_user_id=acting_user.id,
         now=now,
     )
-    _record(
+    record_act(
         Action.REFUND_CREDITS,
         subject_id=user_id,
         reason=reason,
@@ -105,7 +105,7 @@ def adjust_credits(
 
     Raises InvalidInput, NotFound, InvalidState, InsufficientCredits.
     """
-    reason = _checked(reason)
+    reason = checked_reason(reason)
     if amount == 0 or abs(amount) > MAX_AMOUNT:
         problem = f"Must be from -{MAX_AMOUNT} to {MAX_AMOUNT} and not 0."
         raise InvalidInput(fields={"amount": [problem]})
@@ -113,7 +113,7 @@ def adjust_credits(
     entry = credit_services.adjust(
         user_id=user_id, change=amount, reason=ADJUSTED, acting_user_id=acting_user.id, now=now
     )
-    _record(
+    record_act(
         Action.ADJUST_CREDITS,
         subject_id=user_id,
         reason=reason,
@@ -134,7 +134,7 @@ def ban_user(
     Raises InvalidInput, NotFound, and InvalidState for oneself, for staff unless a superuser asks,
     and for who is banned already.
     """
-    reason = _checked(reason)
+    reason = checked_reason(reason)
     user = _locked_user(user_id, acting_user)
     if user.suspended_at:
         raise InvalidState(problem="This user is banned already.")
@@ -143,7 +143,7 @@ def ban_user(
         user_id=user_id, reason=reason, acting_user_id=acting_user.id, now=now
     )
     user.refresh_from_db()
-    _record(
+    record_act(
         Action.BAN_USER,
         subject_id=user_id,
         reason=reason,
@@ -160,14 +160,14 @@ def unban_user(
     *, user_id: UUID, reason: str, acting_user: User, now: datetime, act_id: UUID | None = None
 ) -> None:
     """The user may sign in and spend again. Raises InvalidInput, NotFound, InvalidState."""
-    reason = _checked(reason)
+    reason = checked_reason(reason)
     user = _locked_user(user_id, acting_user)
     if not user.suspended_at:
         raise InvalidState(problem="This user is not banned.")
     before = _standing(user)
     account_services.unban_user(user_id=user_id, reason=reason, acting_user_id=acting_user.id)
     user.refresh_from_db()
-    _record(
+    record_act(
         Action.UNBAN_USER,
         subject_id=user_id,
         reason=reason,
@@ -191,14 +191,14 @@ def toggle_model(
 ) -> None:
     """Put a model on sale or take it off; jobs that were sold go on. Setting what is set is
     recorded too. Raises InvalidInput, InvalidModel."""
-    reason = _checked(reason)
+    reason = checked_reason(reason)
     model = Model.objects.select_for_update(no_key=True).filter(id=model_id).first()
     if model is None:
         raise InvalidModel
     before = {"is_available": model.is_available}
     model.is_available = is_available
     model.save(update_fields=["is_available"])
-    _record(
+    record_act(
         Action.TOGGLE_MODEL,
         subject_id=model_id,
         reason=reason,
@@ -225,9 +225,9 @@ def assign_purchase(
 
     Raises InvalidInput, NotFound, InvalidState.
     """
-    reason = _checked(reason)
+    reason = checked_reason(reason)
     purchase = billing_services.assign_purchase(purchase_id=purchase_id, user_id=user_id, now=now)
-    _record(
+    record_act(
         Action.ASSIGN_PURCHASE,
         subject_id=purchase_id,
         reason=reason,
@@ -285,7 +285,8 @@ def _of_entry(entry: LedgerEntry) -> dict[str, dict[str, Any]]:
     }
 
 
-def _checked(reason: str) -> str:
+def checked_reason(reason: str) -> str:
+    """The reason without white space around it. Raises InvalidInput."""
     reason = reason.strip()
     if not REASON_MIN <= len(reason) <= REASON_MAX:
         problem = f"Write a reason of {REASON_MIN} to {REASON_MAX} characters."
@@ -293,10 +294,17 @@ def _checked(reason: str) -> str:
     return reason
 
 
-_SUBJECTS = {Action.TOGGLE_MODEL: Subject.MODEL, Action.ASSIGN_PURCHASE: Subject.PURCHASE}
+_SUBJECTS = {
+    Action.TOGGLE_MODEL: Subject.MODEL,
+    Action.ASSIGN_PURCHASE: Subject.PURCHASE,
+    Action.RESET_PROVIDER: Subject.PROVIDER,
+    Action.SWITCH_MAINTENANCE: Subject.SERVICE,
+    Action.RETRY_DEAD_LETTER: Subject.LETTER,
+    Action.DISMISS_DEAD_LETTER: Subject.LETTER,
+}
 
 
-def _record(
+def record_act(
     action: Action,
     *,
     subject_id: UUID,

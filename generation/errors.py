@@ -25,3 +25,13 @@ class ProviderUnavailable(Refusal):
     def __init__(self, *, retry_after: int) -> None:
         super().__init__()
         self.headers["Retry-After"] = str(retry_after)
+
+
+class InMaintenance(Refusal):
+    """No new orders for now; what was ordered goes on."""
+
+    code = Code.MAINTENANCE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["Retry-After"] = "60"

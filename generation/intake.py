@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from generation.models import ProviderHealth, ProviderKey
+from generation.models import Maintenance, ProviderHealth, ProviderKey
 
 
 @dataclass(frozen=True)
 class Intake:
+    in_maintenance: bool = False
     shut_until: dict[ProviderKey, datetime] = field(default_factory=dict)
 
     def wait_seconds(self, keys: Iterable[ProviderKey], now: datetime) -> int:
@@ -25,6 +26,9 @@ class Intake:
 
 
 def read() -> Intake:
-    """The breakers that are open, or wait for their probe."""
-    rows = ProviderHealth.objects.exclude(open_until=None)
-    return Intake({row.key: row.open_until for row in rows if row.open_until})
+    """The switch, and the breakers that are open or wait for their probe."""
+    shut = ProviderHealth.objects.exclude(open_until=None)
+    return Intake(
+        in_maintenance=Maintenance.objects.filter(is_on=True).exists(),
+        shut_until={row.key: row.open_until for row in shut if row.open_until},
+    )

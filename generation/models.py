@@ -217,6 +217,9 @@ class Job(models.Model):
     leased_until = models.DateTimeField(null=True, blank=True)
     deadline_at = models.DateTimeField(null=True, blank=True)
     tries = models.PositiveIntegerField(default=0, help_text="In this stage.")
+    lost_leases = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="Workers in a row who took it and told nothing."
+    )
     tried_routes = models.JSONField(
         default=list,
         db_default=Value([], models.JSONField()),
@@ -445,6 +448,27 @@ class ProviderHealth(models.Model):
         return math.inf if self.state == Breaker.CLOSED else 1
 
 
+MAINTENANCE_ID = UUID("00000000-0000-4000-8000-0000000000c0")
+
+
+class Maintenance(models.Model):
+    """The one row of the switch that stops new orders. What was ordered goes on."""
+
+    id = models.UUIDField(primary_key=True, default=MAINTENANCE_ID, editable=False)
+    is_on = models.BooleanField(default=False)
+    reason = models.CharField(max_length=500, blank=True)
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "maintenance"
+        constraints = [
+            models.CheckConstraint(condition=Q(id=MAINTENANCE_ID), name="maintenance_one_row")
+        ]
+
+    def __str__(self) -> str:
+        return "Maintenance is on" if self.is_on else "Orders are taken"
+
+
 class WebhookDelivery(models.Model):
     """One genuine webhook call as it came in, stored before it is believed."""
 
@@ -471,3 +495,42 @@ class WebhookDelivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.provider_request_id}"
+
+
+class DeadKind(models.TextChoices):
+    JOB = "job"  # no worker could carry it on; it was refunded
+    DELIVERY = "delivery"  # a webhook call that could not be applied
+    TASK = "task"  # a Celery task that raised, or was killed
+
+
+class DeadState(models.TextChoices):
+    OPEN = "open"
+    RETRIED = "retried"
+    DISMISSED = "dismissed"
+
+
+class DeadLetter(models.Model):
+    """What failed for good, kept for a person."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=10, choices=DeadKind.choices)
+    subject = models.CharField(max_length=100, help_text="The row's id, or the task and its queue.")
+    why = models.CharField(max_length=500)
+    times = models.PositiveIntegerField(default=1)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=DeadState.choices, default=DeadState.OPEN)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            # The same trouble again is counted, not listed again.
+            models.UniqueConstraint(
+                fields=["kind", "subject"],
+                condition=Q(state=DeadState.OPEN),
+                name="dead_letter_one_open",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}"

@@ -21,7 +21,7 @@ from django.conf import settings
 
 from generation import catalogue
 from generation.catalogue import RouteSpec
-from generation.errors import ProviderUnavailable
+from generation.errors import InMaintenance, ProviderUnavailable
 from generation.models import Job, ProviderKey
 from generation.orders import Order
 from generation.providers import find_provider
@@ -52,7 +52,9 @@ def has_another(job: Job, *, besides: UUID, now: datetime) -> bool:
 
 
 def require_open(order: Order, *, now: datetime) -> None:
-    """Raises ProviderUnavailable where no healthy route could take the order."""
+    """Raises InMaintenance, or ProviderUnavailable where no healthy route could take the order."""
+    if catalogue.current().intake.in_maintenance:
+        raise InMaintenance
     routes = _fitting(
         order.model.routes,
         chosen=order.settings,

@@ -21,7 +21,7 @@ from generation import catalogue, routing
 from generation.errors import InvalidState
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import settle
-from generation.models import Job, JobStatus, Quote, Stage
+from generation.models import Job, JobStatus, Maintenance, Quote, Stage
 from generation.orders import Order, read_order, repeated_order
 from rendio.common import db, nudge
 from rendio.common.errors import InvalidInput, NotFound, Refusal, RequestInProgress
@@ -215,3 +215,17 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
         # Files first, commit last: a crash between leaves a job that can be deleted again.
         for name in filter(None, names):
             default_storage.delete(name)
+
+
+def switch_maintenance(*, is_on: bool, reason: str, now: datetime) -> bool:
+    """Stop new orders, or take them again; all processes know within CATALOGUE_CACHE_SECONDS.
+
+    Joins the caller's transaction. Returns whether it was on before.
+    """
+    switch = Maintenance.objects.select_for_update().get()
+    was_on = switch.is_on
+    switch.is_on, switch.reason, switch.changed_at = is_on, reason, now
+    switch.save(update_fields=["is_on", "reason", "changed_at"])
+    transaction.on_commit(catalogue.forget)
+    logger.warning("maintenance_switched", is_on=is_on, reason=reason)
+    return was_on

@@ -6,11 +6,16 @@ At least once; a lost, doubled or late message changes nothing (see generation.l
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import shared_task
+from celery.signals import task_failure
+from django.db import connections
 from django.utils import timezone
 
-from generation.lifecycle import cancel, deliveries, erase, poll, store, submit
+from generation.lifecycle import cancel, dead, deliveries, erase, poll, store, submit
 from generation.lifecycle import sweep as sweeping
+from generation.models import DeadKind
 from rendio.common.due import ROUNDS_SECONDS, until_done
 
 # A download may take minutes; killed at this age, its lease is over too.
@@ -50,3 +55,23 @@ def erase_due() -> None:
 @shared_task(name="generation.sweep")
 def sweep() -> None:
     sweeping.sweep(now=timezone.now())
+
+
+@task_failure.connect
+def keep_dead_letter(
+    *,
+    sender: Any,
+    exception: BaseException,
+    kwargs: dict[str, Any] | None = None,
+    **_: Any,
+) -> None:
+    """A task of any app that raised, ran out of time or died with its process. The next message
+    looks again by itself; whoever reads the letter learns why the last one did not."""
+    subject = " ".join(filter(None, [sender.name, str((kwargs or {}).get("queue", ""))]))
+    why = f"{type(exception).__name__}: {exception}"
+    try:
+        dead.bury(DeadKind.TASK, subject, why, now=timezone.now())
+    finally:
+        # Told by the worker's main process where a child was killed: the children that it makes
+        # next must not inherit a connection.
+        connections.close_all()

@@ -5,9 +5,18 @@ from __future__ import annotations
 from django.conf import settings
 from django.http import HttpRequest
 
-from adminops.admin import billing, catalogue, jobs, money, people, record
+from adminops.admin import billing, catalogue, jobs, money, operations, people, record
 
-__all__ = ["billing", "catalogue", "environment_label", "jobs", "money", "people", "record"]
+__all__ = [
+    "billing",
+    "catalogue",
+    "environment_label",
+    "jobs",
+    "money",
+    "operations",
+    "people",
+    "record",
+]
 
 
 def environment_label(request: HttpRequest) -> list[str]:

@@ -16,11 +16,18 @@ ACTION_COLOURS = {
     Action.UNBAN_USER: "success",
     Action.TOGGLE_MODEL: "info",
     Action.ASSIGN_PURCHASE: "success",
+    Action.RESET_PROVIDER: "info",
+    Action.SWITCH_MAINTENANCE: "warning",
+    Action.RETRY_DEAD_LETTER: "info",
+    Action.DISMISS_DEAD_LETTER: "info",
 }
 PAGES = {
     Subject.USER: "admin:accounts_user_change",
     Subject.MODEL: "admin:generation_model_change",
     Subject.PURCHASE: "admin:billing_purchase_change",
+    Subject.PROVIDER: "admin:generation_providerhealth_change",
+    Subject.SERVICE: "admin:generation_maintenance_change",
+    Subject.LETTER: "admin:generation_deadletter_change",
 }
 
 

@@ -11,15 +11,18 @@ from typing import Any, TypeVar
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Case, F, Value, When
 
-from generation.models import Job, Stage
-from generation.providers.base import Unknown
+from generation.lifecycle import dead, settle
+from generation.models import DeadKind, Job, Stage
+from generation.providers.base import Reason, Unknown
 from rendio.common.due import each
 
 logger = structlog.get_logger(__name__)
 
 # Longer than one look can take, so that nobody else takes a job which is still being looked at.
 LEASE = timedelta(seconds=120)
+LOST_LEASES = 5
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -28,8 +31,11 @@ Found = TypeVar("Found")
 def claim(
     *, queue: str, stages: Iterable[Stage], now: datetime, limit: int, lease: timedelta = LEASE
 ) -> list[Job]:
-    """Take up to `limit` due jobs for `lease`. A worker that dies leaves them due again after
-    it."""
+    """Take up to `limit` due jobs for `lease`. A worker that dies leaves them due again after it.
+
+    A job that breaks its workers, or kills them, would go round for ever: when LOST_LEASES of them
+    in a row took it and told nothing, it is given up.
+    """
     with transaction.atomic(durable=True):
         jobs = list(
             Job.objects.due(now, queue=queue, stages=stages).select_for_update(
@@ -37,10 +43,22 @@ def claim(
             )[:limit]
         )
         until = now + lease
-        Job.objects.filter(id__in=[job.id for job in jobs]).update(due_at=until, leased_until=until)
+        Job.objects.filter(id__in=[job.id for job in jobs]).update(
+            due_at=until,
+            leased_until=until,
+            lost_leases=Case(When(leased_until=None, then=Value(0)), default=F("lost_leases") + 1),
+        )
     for job in jobs:
+        job.lost_leases = job.lost_leases + 1 if job.leased_until else 0
         job.due_at = job.leased_until = until
-    return jobs
+    each([job for job in jobs if job.lost_leases >= LOST_LEASES], lambda job: _bury(job, now=now))
+    return [job for job in jobs if job.lost_leases < LOST_LEASES]
+
+
+def _bury(job: Job, *, now: datetime) -> None:
+    why = f"{job.lost_leases} workers in a row told nothing in the stage {job.stage}"
+    dead.bury(DeadKind.JOB, str(job.id), why, now=now)
+    settle.give_up(job, Reason.BROKEN, now=now, error_type="broken", detail=why)
 
 
 def record(job: Job, **changes: Any) -> bool:

@@ -14,8 +14,10 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
+from generation.lifecycle import dead
 from generation.lifecycle.poll import PROGRESS_STORING
 from generation.models import (
+    DeadKind,
     Job,
     JobStatus,
     ProviderRequest,
@@ -74,9 +76,11 @@ def _apply_one(delivery_id: UUID, *, now: datetime) -> None:
                 delivery.processed_at = now
                 delivery.save(update_fields=["outcome", "processed_at"])
     except Exception as error:
-        unprocessed.filter(received_at__lte=now - TRIED_FOR).update(
-            processed_at=now, outcome=f"failed: {type(error).__name__}"[:80]
-        )
+        why = f"failed: {type(error).__name__}"[:80]
+        if unprocessed.filter(received_at__lte=now - TRIED_FOR).update(
+            processed_at=now, outcome=why
+        ):
+            dead.bury(DeadKind.DELIVERY, str(delivery_id), why, now=now)
         raise
 
 

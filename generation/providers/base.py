@@ -27,6 +27,7 @@ class Reason(Enum):
     UNUSABLE = "unusable"  # what was made cannot be had, or cannot be played
     TIMEOUT = "timeout"
     NOT_STORED = "not stored"  # our own storage failed
+    BROKEN = "broken"  # our own workers failed on it
     CANCELLED = "cancelled"  # stopped over there
 
     @property
@@ -36,6 +37,7 @@ class Reason(Enum):
             Reason.REJECTED: Code.PROVIDER_REJECTED,
             Reason.TIMEOUT: Code.PROVIDER_TIMEOUT,
             Reason.NOT_STORED: Code.STORAGE_ERROR,
+            Reason.BROKEN: Code.INTERNAL_ERROR,
         }.get(self, Code.PROVIDER_UNAVAILABLE)
 
 

@@ -97,6 +97,9 @@ class Code(Enum):
     DATABASE_ERROR = Entry("ERR_6001", 503, _("We are having trouble. Please try again."))
     STORAGE_ERROR = Entry("ERR_6002", 503, _("The video could not be stored."))
     INTERNAL_ERROR = Entry("ERR_6003", 500, _("Something went wrong on our side."))
+    MAINTENANCE = Entry(
+        "ERR_6004", 503, _("We are working on the service. Please try again in a few minutes.")
+    )
 
     @classmethod
     def by_code(cls, code: str) -> Code:

@@ -7,10 +7,12 @@ from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import Device, Session, User
 from adminops.models import AdminAction
-from generation.models import Job, JobStatus, Model, Theme
+from generation.lifecycle import dead
+from generation.models import DeadKind, Job, JobStatus, Model, ProviderHealth, Theme
 from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user
 from tests.billing.conftest import AppStore, tell, update_credits
 from tests.conftest import SORA
@@ -24,6 +26,9 @@ LOOKED_AT = [
     "generation_job",
     "generation_providerrequest",
     "generation_webhookdelivery",
+    "generation_providerhealth",
+    "generation_maintenance",
+    "generation_deadletter",
     "billing_purchase",
     "billing_unconfirmedpurchase",
     "billing_notification",
@@ -51,6 +56,13 @@ def everything(root, past, sandbox):
     store.is_out(times=1)
     update_credits(past.phone, store.buy(phone=past.phone))
     Group.objects.create(name="Support")
+    ProviderHealth.objects.create(provider="fal", key_label="default")
+    for kind, subject in [
+        (DeadKind.JOB, past.job.id),
+        (DeadKind.DELIVERY, past.delivery.id),
+        (DeadKind.TASK, "generation.poll_due low"),
+    ]:
+        dead.bury(kind, str(subject), "It broke", now=timezone.now())
     root.call("admin-refund-credits", user_id=str(past.user.id), amount=5, reason=WHY)
     root.call("admin-toggle-model", model_id=str(SORA), is_available=False, reason=WHY)
     root.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)

@@ -1,0 +1,241 @@
+"""The running of the service: how providers do, the switch for maintenance, dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from accounts.models import User
+from adminops import operations
+from adminops.admin.acts import Act, ReasonForm, act_page
+from adminops.admin.base import ActionVariant, ReadOnlyAdmin, badge, link, page_action
+from generation.models import (
+    Breaker,
+    DeadKind,
+    DeadLetter,
+    DeadState,
+    Maintenance,
+    ProviderHealth,
+)
+
+BREAKER_COLOURS = {
+    Breaker.CLOSED: "success",
+    Breaker.HALF_OPEN: "warning",
+    Breaker.OPEN: "danger",
+}
+LETTER_COLOURS = {
+    DeadState.OPEN: "danger",
+    DeadState.RETRIED: "info",
+    DeadState.DISMISSED: "",
+}
+PAGES = {DeadKind.JOB: "generation_job", DeadKind.DELIVERY: "generation_webhookdelivery"}
+
+
+class OperationAdmin(ReadOnlyAdmin):
+    """To be looked at, with acts of adminops.operations as its buttons."""
+
+    # The names of the buttons that would change something.
+    def offered(self, row: Any) -> list[str]:
+        raise AssertionError("each page says which")
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        row = self.get_object(request, object_id)
+        if row is None:
+            return []
+        offered = self.offered(row)
+        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        return [button for button in buttons if button.action_name.endswith(tuple(offered))]
+
+    def act(
+        self,
+        request: HttpRequest,
+        row: Model,
+        do: Callable[..., None],
+        *,
+        title: str,
+        explanation: str,
+        done: str,
+        dangerous: bool = False,
+        **which: Any,
+    ) -> HttpResponse:
+        def act(values: dict[str, Any]) -> str:
+            do(**values, **which, acting_user=cast("User", request.user), now=timezone.now())
+            return done
+
+        return act_page(
+            self, request, row, Act(title, explanation, title, ReasonForm, act, dangerous)
+        )
+
+
+@admin.register(ProviderHealth)
+class ProviderHealthAdmin(OperationAdmin):
+    list_display = (
+        "provider",
+        "key_label",
+        "state_label",
+        "failures",
+        "open_until",
+        "paused_until",
+        "last_error",
+        "changed_at",
+    )
+    list_filter = ("state", "provider")
+    ordering = ("provider", "key_label")
+    fields = (
+        ("provider", "key_label"),
+        "state_label",
+        ("failures", "window_began_at"),
+        ("open_until", "probe_id"),
+        "paused_until",
+        "last_error",
+        "changed_at",
+    )
+    actions_detail = ("reset",)
+
+    @admin.display(description="Breaker", ordering="state")
+    def state_label(self, health: ProviderHealth) -> SafeString:
+        state = Breaker(health.state)
+        return badge(state.label, BREAKER_COLOURS[state])
+
+    def offered(self, row: ProviderHealth) -> list[str]:
+        is_new = row.state == Breaker.CLOSED and not row.failures and not row.paused_until
+        return [] if is_new else ["reset"]
+
+    @page_action(
+        description="Reset",
+        url_path="reset",
+        icon="restart_alt",
+        variant=ActionVariant.PRIMARY,
+    )
+    def reset(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        health = self.find(request, object_id)
+        return self.act(
+            request,
+            health,
+            operations.reset_provider,
+            health_id=health.id,
+            title="Reset",
+            explanation="Submissions go to this provider again at once. If it still is in "
+            "trouble, the breaker opens again.",
+            done="The breaker is closed.",
+        )
+
+
+@admin.register(Maintenance)
+class MaintenanceAdmin(OperationAdmin):
+    list_display = ("__str__", "reason", "changed_at")
+    fields = ("state_label", "reason", "changed_at")
+    actions_detail = ("stop_orders", "take_orders")
+
+    @admin.display(description="State")
+    def state_label(self, switch: Maintenance) -> SafeString:
+        return badge(str(switch), "danger" if switch.is_on else "success")
+
+    def offered(self, row: Maintenance) -> list[str]:
+        return ["take_orders"] if row.is_on else ["stop_orders"]
+
+    @page_action(
+        description="Stop new orders",
+        url_path="stop-orders",
+        icon="pause_circle",
+        variant=ActionVariant.DANGER,
+    )
+    def stop_orders(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self.act(
+            request,
+            self.find(request, object_id),
+            operations.switch_maintenance,
+            is_on=True,
+            title="Stop new orders",
+            explanation="Nobody can order within seconds, and nothing is charged. What was "
+            "ordered goes on to its end.",
+            done="No new orders are taken.",
+            dangerous=True,
+        )
+
+    @page_action(
+        description="Take orders again",
+        url_path="take-orders",
+        icon="play_circle",
+        variant=ActionVariant.PRIMARY,
+    )
+    def take_orders(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self.act(
+            request,
+            self.find(request, object_id),
+            operations.switch_maintenance,
+            is_on=False,
+            title="Take orders again",
+            explanation="Everybody can order again within seconds.",
+            done="Orders are taken again.",
+        )
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(OperationAdmin):
+    list_display = ("last_at", "kind", "its_subject", "why", "times", "state_label")
+    list_filter = ("state", "kind")
+    ordering = ("-last_at",)
+    text_search = ("subject__exact",)
+    search_help_text = "The id of a letter, or what it is about: a job's id, a task's name."
+    fields = (
+        "id",
+        ("kind", "its_subject"),
+        "why",
+        ("times", "first_at", "last_at"),
+        ("state_label", "closed_at"),
+    )
+    actions_detail = ("retry", "dismiss")
+
+    @admin.display(description="State", ordering="state")
+    def state_label(self, letter: DeadLetter) -> SafeString:
+        state = DeadState(letter.state)
+        return badge(state.value, LETTER_COLOURS[state])
+
+    @admin.display(description="About")
+    def its_subject(self, letter: DeadLetter) -> SafeString | str:
+        page = PAGES.get(DeadKind(letter.kind))
+        if page is None:
+            return letter.subject
+        return link(reverse(f"admin:{page}_change", args=[letter.subject]), letter.subject)
+
+    def offered(self, row: DeadLetter) -> list[str]:
+        return ["retry", "dismiss"] if row.state == DeadState.OPEN else []
+
+    @page_action(
+        description="Try again", url_path="retry", icon="replay", variant=ActionVariant.PRIMARY
+    )
+    def retry(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        letter = self.find(request, object_id)
+        return self.act(
+            request,
+            letter,
+            operations.retry_dead_letter,
+            letter_id=letter.id,
+            title="Try again",
+            explanation="A delivery is applied once more, a task runs once more. Of a job, which "
+            "was refunded, the video is fetched if its provider still has it.",
+            done="It is tried again.",
+        )
+
+    @page_action(
+        description="Dismiss", url_path="dismiss", icon="done", variant=ActionVariant.DEFAULT
+    )
+    def dismiss(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        letter = self.find(request, object_id)
+        return self.act(
+            request,
+            letter,
+            operations.dismiss_dead_letter,
+            letter_id=letter.id,
+            title="Dismiss",
+            explanation="Nothing is to be done about it. The same trouble again is a new letter.",
+            done="The letter is dismissed.",
+        )

@@ -1,0 +1,90 @@
+"""What failed for good: kept for a person, who tries it again or dismisses it.
+
+The same trouble of the same thing is one letter, counted, until somebody has closed it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db.models import F
+
+from generation.errors import InvalidState
+from generation.models import (
+    DeadKind,
+    DeadLetter,
+    DeadState,
+    Job,
+    ProviderRequest,
+    RequestState,
+    Stage,
+    WebhookDelivery,
+)
+from rendio.common import nudge
+
+logger = structlog.get_logger(__name__)
+
+
+def bury(kind: DeadKind, subject: str, why: str, *, now: datetime) -> None:
+    """Keep a letter, or count the open one. Joins the caller's transaction, if there is one."""
+    logger.error("dead_letter", kind=kind.value, subject=subject, why=why)
+    letters = DeadLetter.objects.filter(kind=kind, subject=subject, state=DeadState.OPEN)
+    if not letters.update(times=F("times") + 1, last_at=now, why=why[:500]):
+        letter = DeadLetter(
+            kind=kind, subject=subject[:100], why=why[:500], first_at=now, last_at=now
+        )
+        DeadLetter.objects.bulk_create([letter], ignore_conflicts=True)
+
+
+def retry(letter: DeadLetter, *, now: datetime) -> None:
+    """Try it once more, and close the letter; another failure writes a new one.
+
+    Joins the caller's transaction, in which the letter is locked. Raises InvalidState where there
+    is nothing left to try.
+    """
+    match letter.kind:
+        case DeadKind.TASK:
+            task, _, queue = letter.subject.partition(" ")
+            nudge.after_commit(task, queue=queue or "high", with_queue=bool(queue))
+        case DeadKind.DELIVERY:
+            _apply_again(UUID(letter.subject))
+        case _:
+            _fetch_again(UUID(letter.subject), now=now)
+    close(letter, DeadState.RETRIED, now=now)
+
+
+def close(letter: DeadLetter, state: DeadState, *, now: datetime) -> None:
+    letter.state, letter.closed_at = state, now
+    letter.save(update_fields=["state", "closed_at"])
+
+
+def _apply_again(delivery_id: UUID) -> None:
+    deliveries = WebhookDelivery.objects.filter(id=delivery_id)
+    if not deliveries.update(processed_at=None, outcome=""):
+        raise InvalidState(problem="This delivery has been swept away.")
+    nudge.after_commit("generation.apply_deliveries", queue="high")
+
+
+def _fetch_again(job_id: UUID, *, now: datetime) -> None:
+    """Ask the provider for the result of an ended job: its refund stands, its video is kept."""
+    job = Job.objects.select_for_update(of=("self",)).filter(id=job_id).first()
+    request = ProviderRequest.objects.filter(job_id=job_id).order_by("id").last()
+    if (
+        job is None
+        or job.stage != Stage.DONE
+        or job.media_name
+        or job.deleted_at
+        or request is None
+        or not request.provider_request_id
+    ):
+        raise InvalidState(problem="There is nothing to fetch for this job.")
+    request.state, request.ended_at = RequestState.ACCEPTED, None
+    request.save(update_fields=["state", "ended_at"])
+    job.stage, job.tries, job.lost_leases = Stage.STORE, 0, 0
+    job.due_at = now
+    job.deadline_at = now + timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS)
+    job.save(update_fields=["stage", "tries", "lost_leases", "due_at", "deadline_at"])
+    nudge.after_commit("generation.store_due", queue=job.queue, with_queue=True)

@@ -1,0 +1,136 @@
+"""Acts upon the running of the service: a breaker reset, orders stopped, dead letters closed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from adminops.models import Action
+from generation import catalogue
+from generation.lifecycle import dead
+from generation.models import (
+    MAINTENANCE_ID,
+    Breaker,
+    DeadKind,
+    DeadLetter,
+    DeadState,
+    Job,
+    ProviderHealth,
+    Stage,
+    WebhookDelivery,
+)
+from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.conftest import assert_refused
+
+
+def said(answer):
+    return [str(message) for message in answer.context["messages"]]
+
+
+def buttons(answer):
+    return {button["title"] for button in answer.context["actions_detail"]}
+
+
+def test_a_breaker_is_reset_and_orders_are_taken_at_once(root, phone):
+    health = ProviderHealth.objects.create(
+        provider="fal", key_label="default", state=Breaker.OPEN, failures=10,
+        open_until=timezone.now() + timedelta(seconds=600),
+    )  # fmt: skip
+    catalogue.forget()
+    assert_refused(phone.generate(), 503, "ERR_5002")
+
+    answer = root.act("generation_providerhealth_reset", health.id, reason=WHY)
+
+    assert said(answer) == ["The breaker is closed."]
+    assert buttons(answer) == set()
+    catalogue.forget()
+    assert phone.generate().status_code == 200
+    record = the_record(health.id)
+    assert (record.action, record.actor) == (Action.RESET_PROVIDER, root.user)
+    assert (record.before["state"], record.after["state"]) == ("open", "closed")
+
+
+def test_orders_are_stopped_and_taken_again(root, phone):
+    stopped = root.act("generation_maintenance_stop_orders", MAINTENANCE_ID, reason=WHY)
+
+    assert said(stopped) == ["No new orders are taken."]
+    assert buttons(stopped) == {"Take orders again"}
+    catalogue.forget()
+    assert_refused(phone.generate(), 503, "ERR_6004")
+    record = the_record(MAINTENANCE_ID)
+    assert (record.before, record.after) == ({"is_on": False}, {"is_on": True})
+
+    root.act("generation_maintenance_take_orders", MAINTENANCE_ID, reason=WHY)
+    catalogue.forget()
+    assert phone.generate().status_code == 200
+
+
+@pytest.fixture
+def letter(past):
+    """About the delivery of a job that has ended."""
+    WebhookDelivery.objects.filter(id=past.delivery.id).update(
+        processed_at=timezone.now(), outcome="failed: KeyError"
+    )
+    dead.bury(DeadKind.DELIVERY, str(past.delivery.id), "failed: KeyError", now=timezone.now())
+    return DeadLetter.objects.get()
+
+
+def test_a_delivery_is_applied_once_more(root, letter):
+    answer = root.act("generation_deadletter_retry", letter.id, reason=WHY)
+
+    assert said(answer) == ["It is tried again."]
+    assert buttons(answer) == set()
+    assert WebhookDelivery.objects.get(id=letter.subject).processed_at is None
+    letter.refresh_from_db()
+    assert letter.state == DeadState.RETRIED
+    assert the_record(letter.id).action == Action.RETRY_DEAD_LETTER
+
+
+def test_a_letter_is_dismissed(root, letter):
+    root.act("generation_deadletter_dismiss", letter.id, reason=WHY)
+
+    letter.refresh_from_db()
+    assert letter.state == DeadState.DISMISSED
+    assert WebhookDelivery.objects.get(id=letter.subject).processed_at
+    assert the_record(letter.id).reason == WHY
+
+
+def test_a_closed_letter_is_not_tried_again(root, letter):
+    root.act("generation_deadletter_dismiss", letter.id, reason=WHY)
+
+    answer = root.act("generation_deadletter_retry", letter.id, reason=WHY)
+
+    assert said(answer) == ["This letter is dismissed already."]
+    assert WebhookDelivery.objects.get(id=letter.subject).processed_at
+
+
+def test_the_video_of_a_refunded_job_is_fetched_if_its_provider_may_have_it(root, past):
+    dead.bury(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
+
+    root.act("generation_deadletter_retry", DeadLetter.objects.get().id, reason=WHY)
+
+    job = Job.objects.get(id=past.job.id)
+    assert (job.status, job.stage) == ("failed", Stage.STORE)
+    assert past.phone.balance() == 10
+
+
+def test_a_job_that_no_provider_had_has_nothing_to_fetch(root, past):
+    past.request.delete()
+    dead.bury(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
+    letter = DeadLetter.objects.get()
+
+    answer = root.act("generation_deadletter_retry", letter.id, reason=WHY)
+
+    assert said(answer) == ["There is nothing to fetch for this job."]
+    letter.refresh_from_db()
+    assert letter.state == DeadState.OPEN
+
+
+def test_who_may_only_look_cannot_act(letter):
+    viewer = Staff(staff_user("vera", "generation.view_deadletter", "generation.view_maintenance"))
+
+    assert buttons(viewer.see("generation_deadletter_change", letter.id)) == set()
+    assert viewer.see("generation_deadletter_retry", letter.id).status_code == 403
+    assert viewer.see("generation_maintenance_stop_orders", MAINTENANCE_ID).status_code == 403

@@ -1,0 +1,104 @@
+"""What fails for good: it ends, and it is kept for a person to read."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from generation.lifecycle import claims, dead, poll
+from generation.models import (
+    DeadKind,
+    DeadLetter,
+    DeadState,
+    ProviderRequest,
+    Stage,
+    WebhookDelivery,
+)
+from generation.tasks import poll_due
+from tests.generation.lives import assert_completed, assert_refunded, ordered
+
+
+def test_a_job_that_kills_its_workers_is_refunded_and_kept(phone, quick, life):
+    poison, sound = ordered(phone), ordered(phone)
+    life.submit()
+    ProviderRequest.objects.filter(job=poison).update(state="refused")
+    for _ in range(claims.LOST_LEASES):
+        # Taken, and never heard of again.
+        claims.claim(queue="low", stages=poll.STAGES, now=life.later(3).now, limit=2)
+        life.later(claims.LEASE.total_seconds())
+
+    life.later(1).poll()
+
+    assert_refunded(poison, code="ERR_6003")
+    letters = {letter.subject: letter for letter in DeadLetter.objects.all()}
+    assert set(letters) == {str(poison.id), str(sound.id)}
+    assert letters[str(poison.id)].kind == DeadKind.JOB
+
+
+def test_workers_that_die_now_and_then_cost_no_job(phone, quick, life):
+    job = ordered(phone)
+    life.submit()
+    for _ in range(3):
+        for _ in range(claims.LOST_LEASES - 1):
+            claims.claim(queue="low", stages=[Stage.QUEUED], now=life.later(3).now, limit=1)
+            life.later(claims.LEASE.total_seconds())
+        quick.provider(queue_seconds=0, run_seconds=0, webhooks=False)
+        job.refresh_from_db()
+        if job.stage == Stage.QUEUED:
+            life.later(1).poll()
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert not DeadLetter.objects.exists()
+
+
+def test_a_delivery_that_cannot_be_applied_is_kept_after_an_hour(phone, quick, life):
+    job = ordered(phone)
+    life.submit()
+    token = ProviderRequest.objects.get(job=job).webhook_token
+    delivery = WebhookDelivery.objects.create(
+        provider="nobody", provider_request_id="x", webhook_token=token, received_at=life.now
+    )
+    ProviderRequest.objects.filter(job=job).update(provider="nobody", provider_request_id="")
+
+    life.later(60).deliver()
+    assert not DeadLetter.objects.exists()
+    life.later(3600).deliver()
+
+    letter = DeadLetter.objects.get()
+    assert (letter.kind, letter.subject) == (DeadKind.DELIVERY, str(delivery.id))
+    assert letter.why == "failed: KeyError"
+
+
+def test_a_task_that_raises_is_kept_once_and_counted(committed, monkeypatch):
+    def breaks(**_):
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(poll, "poll_due", breaks)
+
+    for _ in range(3):
+        poll_due.apply(kwargs={"queue": "low"})
+
+    letter = DeadLetter.objects.get()
+    letter.delete()
+    assert (letter.kind, letter.subject) == (DeadKind.TASK, "generation.poll_due low")
+    assert (letter.times, letter.why) == (3, "RuntimeError: the disk is full")
+
+
+def test_after_it_was_closed_the_same_trouble_is_a_new_letter(db):
+    now = timezone.now()
+    dead.bury(DeadKind.TASK, "generation.poll_due low", "first", now=now)
+    dead.retry(DeadLetter.objects.get(), now=now)
+
+    dead.bury(DeadKind.TASK, "generation.poll_due low", "again", now=now)
+
+    states = DeadLetter.objects.order_by("id").values_list("state", "why")
+    assert list(states) == [(DeadState.RETRIED, "first"), (DeadState.OPEN, "again")]
+
+
+@pytest.mark.parametrize("why", ["x" * 5000, ""])
+def test_whatever_the_reason_is_it_fits(db, why):
+    dead.bury(DeadKind.TASK, "t" * 300, why, now=timezone.now())
+
+    assert DeadLetter.objects.get().why == why[:500]
