@@ -1,4 +1,4 @@
-"""What the sandbox has to know of the app that it serves."""
+"""What the sandbox has to know of the app that it serves, from the variables that the app reads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +16,10 @@ class ServedApp:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "ServedApp":
+        """With the same defaults as the app's settings have in development."""
+        client_id, _, _ = environment.get("APPLE_CLIENT_IDS", "").partition(",")
         return cls(
-            bundle_id=environment.get("APPLE_BUNDLE_ID") or "com.rendio.app",
+            bundle_id=environment.get("APPSTORE_BUNDLE_ID") or client_id or "com.rendio.app",
             app_apple_id=int(environment.get("APPSTORE_APP_ID") or 1_234_567_890),
             public_url=(environment.get("PUBLIC_URL") or "http://127.0.0.1:8000").rstrip("/"),
         )

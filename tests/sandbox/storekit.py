@@ -9,7 +9,7 @@ from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier, Verif
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-BUNDLE_ID = os.environ.get("APPLE_BUNDLE_ID") or "com.rendio.app"
+BUNDLE_ID = os.environ.get("APPSTORE_BUNDLE_ID") or "com.rendio.app"
 APP_ID = int(os.environ.get("APPSTORE_APP_ID") or 1_234_567_890)
 PRODUCTION, SANDBOX = Environment.PRODUCTION, Environment.SANDBOX
 PATHS = {PRODUCTION: "/apple/storekit", SANDBOX: "/apple/storekit/sandbox"}

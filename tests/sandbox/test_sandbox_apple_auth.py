@@ -11,7 +11,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-BUNDLE_ID = os.environ.get("APPLE_BUNDLE_ID") or "com.rendio.app"
+BUNDLE_ID = os.environ.get("APPSTORE_BUNDLE_ID") or "com.rendio.app"
 ISSUER = "https://appleid.apple.com"
 SUB = "001234.0123456789abcdef.0042"
 RAW_NONCE = "what-the-app-made-up"
@@ -590,7 +590,7 @@ def test_with_the_consent_the_persons_tokens_end(apple, receiver):
 def own_app(receiver, monkeypatch, request):
     """A sandbox that was started for an app of another name, which is at the receiver."""
     monkeypatch.setenv("PUBLIC_URL", receiver.url.partition("/webhooks")[0] + "/")
-    monkeypatch.setenv("APPLE_BUNDLE_ID", "com.example.served")
+    monkeypatch.setenv("APPLE_CLIENT_IDS", "com.example.served,com.example.web")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     _, sandbox, _ = request.getfixturevalue("own_process")
     return Apple(sandbox)

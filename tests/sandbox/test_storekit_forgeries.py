@@ -7,7 +7,7 @@ import pytest
 from appstoreserverlibrary.models.Environment import Environment
 from appstoreserverlibrary.signed_data_verifier import VerificationStatus as Status
 
-from tests.sandbox.storekit import refusal
+from tests.sandbox.storekit import APP_ID, BUNDLE_ID, refusal
 
 FLAWS = {
     "foreign_root": Status.VERIFICATION_FAILURE,
@@ -71,13 +71,19 @@ def test_the_environments_that_nobody_signs_for_would_let_a_forgery_pass(app_sto
 
 def test_a_notification_says_whatever_the_caller_wants_it_to_say(app_store):
     bought = app_store.buy()["transaction_id"]
-    told = app_store.happens(
-        "REFUND_DECLINED", transaction_id=bought, override={"notificationType": "BRAND_NEW"}
+    app_data = {"environment": "Production", "bundleId": BUNDLE_ID, "appAppleId": APP_ID}
+    brand_new = {"notificationType": "BRAND_NEW"}
+    rescinded = {"notificationType": "RESCIND_CONSENT", "data": None, "appData": app_data}
+
+    read, other = (
+        app_store.notification(
+            app_store.happens("REFUND_DECLINED", transaction_id=bought, override=override)
+        )
+        for override in (brand_new, rescinded)
     )
 
-    read = app_store.notification(told)
-
     assert (read.rawNotificationType, read.notificationType) == ("BRAND_NEW", None)
+    assert (other.data, other.appData.bundleId) == (None, BUNDLE_ID)
 
 
 def test_a_notification_without_a_transaction_has_none_to_forge(app_store, sandbox):

@@ -54,7 +54,7 @@ class Controls:
     async def purchase(self, request: Request) -> JSONResponse:
         fields = await Fields.of(request)
         fields.allow_only((*purchases.FIELDS, *TOLD))
-        at = _when(fields)
+        at, is_lost = _read_telling(fields)
         bought = purchases.read_purchase(fields, at=at, store=self._store, app=self._app)
         is_again = self._store.find_subscription(bought) is not None
         self._store.add(bought)
@@ -64,20 +64,21 @@ class Controls:
         notification = self._notifications.write(
             "SUBSCRIBED" if subtype else "ONE_TIME_CHARGE", subtype, transaction=bought, at=at
         )
-        return await self._tell(notification, fields, bought)
+        return await self._tell(notification, bought, is_lost=is_lost)
 
     async def notify(self, request: Request) -> JSONResponse:
         """Something happens to a purchase, and Apple tells of it; or tells once more."""
         fields = await Fields.of(request)
         if again := fields.find_text("again"):
             fields.allow_only(("again",))
-            return await self._tell(self._get_notification(again), fields)
+            return await self._tell(self._get_notification(again))
         notification_type = fields.get_choice("type", TYPES)
         if notification_type == TEST:
             fields.allow_only(("type", "environment", *TOLD))
             environment = fields.find_choice("environment", ENVIRONMENTS) or PRODUCTION
-            test = self._notifications.write_test(environment, at=_when(fields))
-            return await self._tell(test, fields)
+            at, is_lost = _read_telling(fields)
+            test = self._notifications.write_test(environment, at=at)
+            return await self._tell(test, is_lost=is_lost)
         return await self._happen(notification_type, fields)
 
     async def forge(self, request: Request) -> JSONResponse:
@@ -120,34 +121,32 @@ class Controls:
         return JSONResponse(self._responder.configure(await Fields.of(request)))
 
     async def _happen(self, notification_type: str, fields: Fields) -> JSONResponse:
-        subtypes = {subtype for name, subtype in KINDS if name == notification_type}
-        subtype = fields.find_choice("subtype", sorted(filter(None, subtypes)))
-        if subtype not in subtypes:
-            raise BadRequest(f"subtype is missing: one of {', '.join(sorted(map(str, subtypes)))}.")
+        subtype = _read_subtype(notification_type, fields)
         kind = KINDS[notification_type, subtype]
         fields.allow_only(("type", "subtype", "transaction_id", "override", *TOLD, *kind.reads))
-        at = _when(fields)
-        override = fields.find_object("override") or {}
+        at, is_lost = _read_telling(fields)
+        override = fields.find_object("override")
+        reason = fields.find_choice("consumption_request_reason", CONSUMPTION_REASONS)
         transaction = self._get_transaction(fields.get_text("transaction_id"))
+        # Last, when nothing can be refused any more but what the effect itself reads first.
         about = kind.effect(Happening(self._store, transaction, at, fields))
         self._store.touch(about)
         notification = self._notifications.write(
-            notification_type,
-            subtype,
-            transaction=about,
-            at=at,
-            override=override,
-            reason=fields.find_choice("consumption_request_reason", CONSUMPTION_REASONS),
+            notification_type, subtype, transaction=about, at=at, reason=reason, override=override
         )
-        return await self._tell(notification, fields, about)
+        return await self._tell(notification, about, is_lost=is_lost)
 
     async def _tell(
-        self, notification: Notification, fields: Fields, transaction: Transaction | None = None
+        self,
+        notification: Notification,
+        transaction: Transaction | None = None,
+        *,
+        is_lost: bool = False,
     ) -> JSONResponse:
-        """Deliver it, unless the caller wants it lost, and answer with all there is to know."""
-        if fields.find_flag("deliver") is False:
+        """Deliver it, or lose it, and answer with all there is to know."""
+        status = None
+        if is_lost:
             self._notifications.lose(notification)
-            status = None
         else:
             status = await self._notifications.deliver(notification)
         answer: dict[str, Any] = {
@@ -185,5 +184,20 @@ class Controls:
         return found
 
 
-def _when(fields: Fields) -> int:
-    return fields.find_milliseconds("at") or now_in_milliseconds()
+def _read_telling(fields: Fields) -> tuple[int, bool]:
+    """When it happens, and whether the notification of it is lost on its way."""
+    at = fields.find_milliseconds("at")
+    return now_in_milliseconds() if at is None else at, fields.find_flag("deliver") is False
+
+
+def _read_subtype(notification_type: str, fields: Fields) -> str | None:
+    known = {subtype for name, subtype in KINDS if name == notification_type}
+    choices = sorted(filter(None, known))
+    if not choices:
+        if fields.has("subtype"):
+            raise BadRequest(f"{notification_type} has no subtype.")
+        return None
+    subtype = fields.find_choice("subtype", choices)
+    if subtype not in known:
+        raise BadRequest(f"subtype is missing: one of {', '.join(choices)}.")
+    return subtype

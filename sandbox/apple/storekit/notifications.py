@@ -5,14 +5,13 @@ Once by itself: Apple's own retries, an hour and more apart, come when a control
 
 import asyncio
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 from sandbox.apple.storekit.certificates import Chain
-from sandbox.apple.storekit.payloads import Transaction, about_app
+from sandbox.apple.storekit.payloads import Transaction, about_app, without_none
 from sandbox.apple.storekit.signing import sign
 from sandbox.apple.storekit.store import Store
 from sandbox.environment import ServedApp
@@ -94,7 +93,7 @@ class Notifications:
         transaction: Transaction,
         at: int,
         reason: str | None = None,
-        override: Mapping[str, Any] | None = None,
+        override: dict[str, Any] | None = None,
     ) -> Notification:
         """Signed and in the history from now on; `deliver` or `lose` says what became of it."""
         about: dict[str, Any] = {
@@ -159,18 +158,18 @@ class Notifications:
         bundle_id: str,
         customer: str | None,
         at: int,
-        override: Mapping[str, Any],
+        override: dict[str, Any],
     ) -> Notification:
         notification_uuid = str(uuid.uuid4())
-        payload = {
+        stated = {
             "notificationType": notification_type,
-            **({"subtype": subtype} if subtype else {}),
+            "subtype": subtype,
             "notificationUUID": notification_uuid,
             "version": "2.0",
             "signedDate": at,
             "data": about_app(self._app, environment, bundle_id=bundle_id) | about,
-            **override,
         }
+        payload = without_none(stated | override)
         self._sent[notification_uuid] = written = Notification(
             uuid=notification_uuid,
             type=notification_type,

@@ -105,7 +105,10 @@ def _as_apple_writes(
     fields = {
         _as_apple_spells(name): value for name, value in vars(stated).items() if name not in OURS
     }
-    written = fields | {"signedDate": signed_at} | override
+    return without_none(fields | {"signedDate": signed_at} | override)
+
+
+def without_none(written: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in written.items() if value is not None}
 
 
