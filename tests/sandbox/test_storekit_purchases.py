@@ -1,5 +1,8 @@
 """Apple's own library, unmodified but for the host, fetches and verifies what was bought."""
 
+import os
+from pathlib import Path
+
 import pytest
 from appstoreserverlibrary.models.InAppOwnershipType import InAppOwnershipType
 from appstoreserverlibrary.models.Type import Type
@@ -137,3 +140,9 @@ def test_a_purchase_that_cannot_be_read_is_refused(sandbox, fields):
 
     assert answer.status_code == 400
     assert next(iter(fields)).removesuffix("_in") in answer.json()["error"]
+
+
+def test_the_app_is_handed_the_root_of_the_sandbox_that_it_asks():
+    served = AppStore(Sandbox(os.environ["SANDBOX_URL"])).root
+
+    assert Path(os.environ["APPSTORE_ROOT_CERTIFICATE"]).read_bytes() == served

@@ -191,6 +191,15 @@ def test_an_end_tells_its_reason(subscriber, subtype, intent):
     assert subscriber.now()[0] is Status.EXPIRED
 
 
+def test_a_renewal_after_the_end_goes_on_renewing(subscriber):
+    subscriber.happens("EXPIRED", "BILLING_RETRY")
+
+    _, _, renewal = subscriber.happens("DID_RENEW", "BILLING_RECOVERY")
+
+    assert renewal.autoRenewStatus is AutoRenewStatus.ON
+    assert renewal.expirationIntent is None
+
+
 def test_who_comes_back_has_the_same_original_transaction(app_store, subscriber):
     subscriber.happens("EXPIRED", "VOLUNTARY")
 
