@@ -23,6 +23,9 @@ class Action(models.TextChoices):
     SWITCH_MAINTENANCE = "switch_maintenance"
     RETRY_DEAD_LETTER = "retry_dead_letter"
     DISMISS_DEAD_LETTER = "dismiss_dead_letter"
+    MAKE_CODE = "make_code"
+    CHANGE_CODE = "change_code"
+    TOGGLE_CODE = "toggle_code"
 
 
 class Subject(models.TextChoices):
@@ -32,6 +35,7 @@ class Subject(models.TextChoices):
     PROVIDER = "provider"  # one key of ours there
     SERVICE = "service"  # all of it
     LETTER = "letter"  # a dead one
+    CODE = "code"  # for promotions
 
 
 class AdminAction(models.Model):

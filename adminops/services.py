@@ -65,7 +65,8 @@ def refund_credits(
 ) -> int:
     """Give `amount` credits out of goodwill; returns the new balance, in credits.
 
-    What the user owes is repaid first. Raises InvalidInput, NotFound, InvalidState.
+    What the user owes is repaid first, and what comes above the maximum balance lapses. Raises
+    InvalidInput, NotFound, InvalidState.
     """
     reason = checked_reason(reason)
     if not 1 <= amount <= MAX_AMOUNT:
@@ -79,6 +80,7 @@ def refund_credits(
         acting_user_id=acting_user.id,
         now=now,
     )
+    balance = credit_services.balance_of(user_id)
     record_act(
         Action.REFUND_CREDITS,
         subject_id=user_id,
@@ -86,9 +88,9 @@ def refund_credits(
         acting_user=acting_user,
         now=now,
         act_id=act_id,
-        **_of_entry(entry),
+        **_of_entry(entry, balance),
     )
-    return entry.balance_after
+    return balance.balance
 
 
 @transaction.atomic(durable=True)
@@ -113,6 +115,7 @@ def adjust_credits(
     entry = credit_services.adjust(
         user_id=user_id, change=amount, reason=ADJUSTED, acting_user_id=acting_user.id, now=now
     )
+    balance = credit_services.balance_of(user_id)
     record_act(
         Action.ADJUST_CREDITS,
         subject_id=user_id,
@@ -120,9 +123,9 @@ def adjust_credits(
         acting_user=acting_user,
         now=now,
         act_id=act_id,
-        **_of_entry(entry),
+        **_of_entry(entry, balance),
     )
-    return entry.balance_after
+    return balance.balance
 
 
 @transaction.atomic(durable=True)
@@ -270,16 +273,16 @@ def _standing(user: User) -> dict[str, Any]:
     }
 
 
-def _of_entry(entry: LedgerEntry) -> dict[str, dict[str, Any]]:
-    """The wallet before and after a ledger entry, which stands in `after`."""
+def _of_entry(entry: LedgerEntry, balance: credit_services.Balance) -> dict[str, dict[str, Any]]:
+    """The wallet before a ledger entry, and as it is now; the entry stands in `after`."""
     return {
         "before": {
             "balance": entry.balance_after - entry.change,
             "debt": entry.debt_after - entry.debt_change,
         },
         "after": {
-            "balance": entry.balance_after,
-            "debt": entry.debt_after,
+            "balance": balance.balance,
+            "debt": balance.debt,
             "ledger_entry": str(entry.id),
         },
     }
@@ -301,6 +304,9 @@ _SUBJECTS = {
     Action.SWITCH_MAINTENANCE: Subject.SERVICE,
     Action.RETRY_DEAD_LETTER: Subject.LETTER,
     Action.DISMISS_DEAD_LETTER: Subject.LETTER,
+    Action.MAKE_CODE: Subject.CODE,
+    Action.CHANGE_CODE: Subject.CODE,
+    Action.TOGGLE_CODE: Subject.CODE,
 }
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from django.conf import settings
 from django.http import HttpRequest
 
-from adminops.admin import billing, catalogue, jobs, money, operations, people, record
+from adminops.admin import billing, catalogue, codes, jobs, money, operations, people, record
 
 __all__ = [
     "billing",
     "catalogue",
+    "codes",
     "environment_label",
     "jobs",
     "money",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django import forms
@@ -73,13 +73,18 @@ class Act:
     form_class: type[ReasonForm]
     do: Callable[[dict[str, Any]], str]
     dangerous: bool = False
+    shown: dict[str, Any] = field(default_factory=dict)  # what the form has in it at first
 
 
-def act_page(model_admin: ModelAdmin, request: HttpRequest, row: Model, act: Act) -> HttpResponse:
-    """Show the form, or do what it says and go back to the row's page."""
-    form = act.form_class(request.POST or None, initial={"act_id": uuid7()})
+def act_page(
+    model_admin: ModelAdmin, request: HttpRequest, row: Model | None, act: Act
+) -> HttpResponse:
+    """Show the form, or do what it says and go back to the row's page; without a row, to the
+    list."""
+    form = act.form_class(request.POST or None, initial={"act_id": uuid7(), **act.shown})
     opts = model_admin.opts
-    row_url = reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[row.pk])
+    page = f"admin:{opts.app_label}_{opts.model_name}"
+    row_url = reverse(f"{page}_change", args=[row.pk]) if row else reverse(f"{page}_changelist")
     if request.method == "POST" and form.is_valid():
         try:
             messages.success(request, act.do(form.cleaned_data))

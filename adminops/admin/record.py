@@ -20,6 +20,9 @@ ACTION_COLOURS = {
     Action.SWITCH_MAINTENANCE: "warning",
     Action.RETRY_DEAD_LETTER: "info",
     Action.DISMISS_DEAD_LETTER: "info",
+    Action.MAKE_CODE: "success",
+    Action.CHANGE_CODE: "warning",
+    Action.TOGGLE_CODE: "info",
 }
 PAGES = {
     Subject.USER: "admin:accounts_user_change",
@@ -28,6 +31,7 @@ PAGES = {
     Subject.PROVIDER: "admin:generation_providerhealth_change",
     Subject.SERVICE: "admin:generation_maintenance_change",
     Subject.LETTER: "admin:generation_deadletter_change",
+    Subject.CODE: "admin:credits_promotioncode_change",
 }
 
 

@@ -11,6 +11,8 @@ from django.utils import timezone
 
 from accounts.models import Device, Session, User
 from adminops.models import AdminAction
+from credits import services as credit_services
+from credits.services import CodeTerms
 from generation.lifecycle import dead
 from generation.models import DeadKind, Job, JobStatus, Model, ProviderHealth, Theme
 from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user
@@ -23,6 +25,7 @@ LOOKED_AT = [
     "credits_wallet",
     "credits_lot",
     "credits_ledgerentry",
+    "credits_redemption",
     "generation_job",
     "generation_providerrequest",
     "generation_webhookdelivery",
@@ -41,6 +44,7 @@ EDITED = [
     "billing_product",
     "generation_model",
     "generation_theme",
+    "credits_promotioncode",
 ]
 
 
@@ -65,6 +69,10 @@ def everything(root, past, sandbox):
         dead.bury(kind, str(subject), "It broke", now=timezone.now())
     root.call("admin-refund-credits", user_id=str(past.user.id), amount=5, reason=WHY)
     root.call("admin-toggle-model", model_id=str(SORA), is_available=False, reason=WHY)
+    code = credit_services.make_code(
+        code="SUMMER25", terms=CodeTerms(credits=20), now=timezone.now()
+    )
+    past.phone.post("redeem-code", {"code": code.code})
     root.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)
     return past
 
@@ -116,8 +124,10 @@ def test_nothing_is_added_changed_or_deleted_by_hand(root, everything, name):
     assert list(rows(name).order_by("pk").values()) == before
 
 
-@pytest.mark.parametrize("name", ["accounts_user", "generation_model", "generation_theme"])
-def test_users_models_and_themes_are_never_deleted(root, everything, name):
+@pytest.mark.parametrize(
+    "name", ["accounts_user", "generation_model", "generation_theme", "credits_promotioncode"]
+)
+def test_users_models_themes_and_codes_are_never_deleted(root, everything, name):
     row = rows(name).first()
 
     assert root.submit(f"{name}_delete", row.pk, post="yes").status_code == 403

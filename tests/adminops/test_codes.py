@@ -1,0 +1,216 @@
+"""Promotion codes in the admin: made, changed and stopped with a reason, and watched."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from django.apps import apps
+from django.utils import timezone
+
+from adminops.models import Action, AdminAction
+from credits import services
+from credits.services import CodeTerms
+from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.conftest import Phone, assert_refused
+
+TERMS = {
+    "credits": "20",
+    "starts_at": "",
+    "ends_at": "2099-12-24 18:00",
+    "max_redemptions": "10",
+    "max_per_user": "1",
+    "lot_days": "30",
+}
+
+
+def said(answer):
+    return [str(message) for message in answer.context["messages"]]
+
+
+def codes():
+    return apps.get_model("credits", "PromotionCode").objects
+
+
+def make(root, **fields):
+    form = root.see("credits_promotioncode_add").context["form"]
+    act_id = str(form["act_id"].value())
+    sent = {"code": "summer 25", "reason": WHY, "act_id": act_id, **TERMS, **fields}
+    return root.submit("credits_promotioncode_add", **sent)
+
+
+def redeem(phone):
+    return phone.post("redeem-code", {"code": "Summer25"})
+
+
+@pytest.fixture
+def code(db):
+    return services.make_code(
+        code="SUMMER25", terms=CodeTerms(credits=20, max_redemptions=10), now=timezone.now()
+    )
+
+
+def test_a_code_is_made_with_its_terms_and_a_reason(root, phone):
+    answer = make(root)
+
+    assert answer.status_code == 302
+    made = codes().get(code="SUMMER25")
+    assert services.terms_of(made) == CodeTerms(
+        credits=20,
+        ends_at=datetime(2099, 12, 24, 18, tzinfo=UTC),
+        max_redemptions=10,
+        lot_days=30,
+    )
+    assert redeem(phone).json()["credits_remaining"] == 30
+    record = AdminAction.objects.get(subject_id=made.id)
+    assert (record.action, record.reason, record.before) == (Action.MAKE_CODE, WHY, {})
+    assert record.after["ends_at"] == "2099-12-24T18:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"code": "abc"}, "Write 4 to 32"),
+        ({"code": "çç§§"}, "Write 4 to 32"),
+        ({"code": "日本語日本語"}, "Write 4 to 32"),
+        ({"starts_at": "2100-01-01 00:00"}, "end after it starts"),
+        ({"credits": "100001"}, "credits: must be from 1 to 100000"),
+        ({"lot_days": "99999999"}, "lot_days: must be from 1"),
+        ({"max_redemptions": "99999999999"}, "max_redemptions: must be from 1"),
+        ({"credits": "0"}, "greater than or equal to 1"),
+        ({"max_per_user": ""}, "required"),
+        ({"ends_at": "tomorrow"}, "valid date/time"),
+        ({"reason": ""}, "required"),
+    ],
+)
+def test_a_code_that_cannot_be_is_refused_with_words(root, fields, words):
+    answer = make(root, **fields)
+
+    assert answer.status_code == 200
+    assert words in " ".join([*said(answer), str(answer.context["form"].errors)])
+    assert not codes().exists()
+    assert not AdminAction.objects.exists()
+    assert make(root).status_code == 302
+
+
+def test_a_code_is_made_once(root, code):
+    answer = make(root)
+
+    assert said(answer) == ["There is a code SUMMER25 already."]
+
+
+def test_a_changed_code_gives_the_new_terms_from_then_on(root, phone, code):
+    redeem(phone)
+
+    answer = root.act(
+        "credits_promotioncode_set_terms", code.id, credits="5", max_per_user="2", reason=WHY
+    )
+
+    assert said(answer) == ["The code SUMMER25 was changed."]
+    assert redeem(phone).json()["credits_added"] == 5
+    assert phone.balance() == 35
+    record = the_record(code.id)
+    assert (record.action, record.before["credits"], record.after["credits"]) == (
+        Action.CHANGE_CODE, 20, 5,
+    )  # fmt: skip
+    assert (record.before["redemption_count"], record.after["max_redemptions"]) == (1, 10)
+
+
+def test_the_limit_is_not_set_below_what_was_redeemed(root, phone, code):
+    redeem(phone)
+    redeem(Phone().sign_in())
+
+    answer = root.act("credits_promotioncode_set_terms", code.id, max_redemptions="1", reason=WHY)
+
+    assert "max_redemptions: must be from 2" in said(answer)[0]
+    assert not AdminAction.objects.exists()
+
+
+def test_a_stopped_code_gives_nothing_until_it_goes_on(root, phone, code):
+    stopped = root.act("credits_promotioncode_stop", code.id, reason=WHY)
+    assert said(stopped) == ["The code SUMMER25 is stopped."]
+    assert_refused(redeem(phone), 409, "ERR_4019")
+
+    gone_on = root.act("credits_promotioncode_go_on", code.id, reason=WHY)
+
+    assert said(gone_on) == ["The code SUMMER25 goes on."]
+    assert redeem(phone).status_code == 200
+    records = AdminAction.objects.filter(subject_id=code.id).order_by("at")
+    assert [record.after["is_active"] for record in records] == [False, True]
+
+
+def test_a_form_sent_twice_makes_one_change(root, code):
+    form = root.see("credits_promotioncode_stop", code.id).context["form"]
+    fields = {"reason": WHY, "act_id": str(form["act_id"].value())}
+    root.submit("credits_promotioncode_stop", code.id, **fields)
+
+    again = root.submit("credits_promotioncode_stop", code.id, **fields)
+
+    assert said(again)[-1] == "This form was sent before, and it has been done."
+    assert AdminAction.objects.count() == 1
+
+
+def test_only_the_buttons_that_change_something_are_shown(root, code):
+    def buttons():
+        context = root.see("credits_promotioncode_change", code.id).context
+        return {button["title"] for button in context["actions_detail"]}
+
+    assert buttons() == {"Change", "Stop"}
+    services.set_code_active(code, is_active=False)
+    assert buttons() == {"Change", "Let it go on"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "standing"),
+    [
+        ({}, "running"),
+        ({"is_active": False}, "stopped"),
+        ({"redemption_count": 10}, "used up"),
+        ({"starts_at": datetime(2099, 1, 1, tzinfo=UTC)}, "to come"),
+        ({"ends_at": datetime(2026, 1, 1, tzinfo=UTC)}, "over"),
+    ],
+)
+def test_the_list_says_how_a_code_stands(root, code, changes, standing):
+    codes().update(**changes)
+
+    page = root.see("credits_promotioncode_changelist").content.decode()
+
+    assert standing in page
+
+
+def test_redemptions_are_found_by_code_user_and_wallet(root, phone, code):
+    redeem(phone)
+    services.make_code(code="OTHER", terms=CodeTerms(credits=1), now=timezone.now())
+    Phone().sign_in().post("redeem-code", {"code": "OTHER"})
+    redemptions = apps.get_model("credits", "Redemption").objects
+    redemption = redemptions.get(code=code)
+
+    for searched in ("SUMMER25", code.id, phone.user_id, redemption.wallet_id, redemption.id):
+        found = root.see("credits_redemption_changelist", q=str(searched)).context["cl"]
+        assert [row.pk for row in found.result_list] == [redemption.id]
+
+
+def test_who_may_only_look_makes_and_changes_nothing(code):
+    viewer = Staff(staff_user("vera", "credits.view_promotioncode"))
+    maker = Staff(staff_user("mia", "credits.view_promotioncode", "credits.change_promotioncode"))
+
+    assert viewer.see("credits_promotioncode_change", code.id).status_code == 200
+    assert viewer.see("credits_promotioncode_add").status_code == 403
+    assert viewer.submit("credits_promotioncode_add", reason=WHY, code="ABCDE").status_code == 403
+    for name in ("set_terms", "stop", "go_on"):
+        assert viewer.see(f"credits_promotioncode_{name}", code.id).status_code == 403
+        assert (
+            viewer.submit(f"credits_promotioncode_{name}", code.id, reason=WHY).status_code == 403
+        )
+    assert maker.see("credits_promotioncode_add").status_code == 200
+    assert said(maker.act("credits_promotioncode_stop", code.id, reason=WHY))
+
+
+def test_a_goodwill_refund_says_the_balance_that_it_came_to(support, phone, settings):
+    settings.MAX_GRANTED_BALANCE = 12
+
+    answer = support.act("accounts_user_refund", phone.user_id, amount="5", reason=WHY)
+
+    assert said(answer) == ["5 credits were given. The balance is 12 now."]
+    assert phone.balance() == 12
+    assert the_record(phone.user_id).after["balance"] == 12
