@@ -136,7 +136,7 @@ class GetDevices(ApiView):
 
 class GetProfile(ApiView):
     def get(self, request: Request) -> Response:
-        return Response(profile_json(queries.profile_of(self.caller.user_id)))
+        return Response(profile_json(queries.profile_of(self.caller.user_id), now=timezone.now()))
 
 
 class UpdateProfile(ApiView):
@@ -144,7 +144,7 @@ class UpdateProfile(ApiView):
         body = ProfileBody(data=self.body)
         body.is_valid(raise_exception=True)
         services.update_profile(user_id=self.caller.user_id, changes=body.validated_data)
-        return Response(profile_json(queries.profile_of(self.caller.user_id)))
+        return Response(profile_json(queries.profile_of(self.caller.user_id), now=timezone.now()))
 
 
 class DeleteAccount(ApiView):

@@ -65,6 +65,7 @@ def _profile(user_id: UUID) -> Row:
         "email": user.email,
         "is_guest": user.is_guest,
         "tier": user.tier,
+        "tier_until": iso(user.tier_until),
         "language": user.language,
         "theme_preference": user.theme_preference,
         "tos_version": user.tos_version,

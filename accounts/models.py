@@ -86,7 +86,11 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(null=True, blank=True)  # noqa: DJ001
     is_guest = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
+    # As it was when it was set; `tier_at` is what counts.
     tier = models.CharField(max_length=10, choices=Tier.choices, default=Tier.FREE)
+    tier_until = models.DateTimeField(
+        null=True, blank=True, help_text="When a tier that was paid for ends, if nobody renews it."
+    )
     language = models.CharField(max_length=5, choices=Language.choices, default=Language.ENGLISH)
     theme_preference = models.CharField(
         max_length=10, choices=ThemePreference.choices, default=ThemePreference.SYSTEM
@@ -135,6 +139,11 @@ class User(AbstractBaseUser, PermissionsMixin):
     def is_active(self) -> bool:  # type: ignore[override]
         """Whether Django lets the user sign in."""
         return self.suspended_at is None and self.closed_at is None
+
+    def tier_at(self, now: datetime) -> Tier:
+        """The user's tier at this moment: one that has run out has ended, told of or not."""
+        has_ended = self.tier_until is not None and self.tier_until <= now
+        return Tier.FREE if has_ended else Tier(self.tier)
 
 
 class Device(models.Model):

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection
 
 from accounts.errors import ConsentRequired, Unauthorized
-from accounts.models import Consent, ConsentKind, Device, Session, User
+from accounts.models import Consent, ConsentKind, Device, Session, Tier, User
 from credits import services as credit_services
 
 
@@ -68,6 +68,14 @@ def require_ai_consent(*, user_id: UUID, providers: Collection[str]) -> None:
     """
     if not consented_providers(user_id).issuperset(providers):
         raise ConsentRequired(providers=sorted(providers))
+
+
+def tier_of(user_id: UUID, *, now: datetime) -> Tier:
+    """Raises Unauthorized where the account of a token is gone."""
+    user = User.objects.filter(id=user_id, closed_at=None).only("tier", "tier_until").first()
+    if user is None:
+        raise Unauthorized
+    return user.tier_at(now)
 
 
 _CONSENTED = """

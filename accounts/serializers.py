@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -102,13 +103,13 @@ def device_in_list(device: Device) -> dict[str, Any]:
     }
 
 
-def profile_json(profile: Profile) -> dict[str, Any]:
+def profile_json(profile: Profile, *, now: datetime) -> dict[str, Any]:
     user = profile.user
     return {
         "id": user.id,
         "email": user.email,
         "is_guest": user.is_guest,
-        "tier": user.tier,
+        "tier": user.tier_at(now),
         "credits_remaining": profile.balance.balance,
         "credits_total": profile.balance.lifetime_total,
         "initial_grant_claimed": user.welcomed_at is not None,

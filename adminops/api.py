@@ -70,4 +70,5 @@ class UnbanUser(StaffView):
 
 class UserStats(StaffView):
     def get(self, request: Request) -> Response:
-        return Response(stats_json(queries.user_stats(query_uuid(request, "user_id"))))
+        stats = queries.user_stats(query_uuid(request, "user_id"))
+        return Response(stats_json(stats, now=timezone.now()))

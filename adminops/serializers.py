@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
@@ -31,7 +32,7 @@ class ToggleModelBody(serializers.Serializer):
     reason = StrictCharField()
 
 
-def stats_json(stats: UserStats) -> dict[str, Any]:
+def stats_json(stats: UserStats, *, now: datetime) -> dict[str, Any]:
     """The answer of admin-user-stats."""
     user, balance = stats.user, stats.balance
     return {
@@ -41,7 +42,7 @@ def stats_json(stats: UserStats) -> dict[str, Any]:
             "email": user.email,
             "is_guest": user.is_guest,
             "is_staff": user.is_staff,
-            "tier": user.tier,
+            "tier": user.tier_at(now),
             "language": user.language,
             "credits_remaining": balance.balance if balance else 0,
             "credits_total": balance.lifetime_total if balance else 0,

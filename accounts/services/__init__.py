@@ -27,7 +27,7 @@ from accounts.services.sessions import (
     sweep_sessions,
     sweep_spent_tokens,
 )
-from accounts.services.users import ban_user, ensure_staff, unban_user, update_profile
+from accounts.services.users import ban_user, ensure_staff, set_tier, unban_user, update_profile
 
 __all__ = [
     "AccountSuspended",
@@ -53,6 +53,7 @@ __all__ = [
     "revoke_due_at_apple",
     "revoke_session",
     "revoke_sessions_of",
+    "set_tier",
     "sign_in_with_apple",
     "sweep_sessions",
     "sweep_spent_tokens",

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.errors import Unauthorized
-from accounts.models import RevokedReason, User
+from accounts.models import RevokedReason, Tier, User
 from accounts.services.sessions import revoke_sessions_of
 from credits import services as credit_services
 from rendio.common.errors import NotFound
@@ -53,6 +53,15 @@ def unban_user(*, user_id: UUID, reason: str, acting_user_id: UUID) -> None:
     user.suspended_at = None
     user.suspended_reason = ""
     user.save(update_fields=["suspended_at", "suspended_reason", "updated_at"])
+
+
+def set_tier(*, user_id: UUID, tier: Tier, until: datetime | None) -> None:
+    """Joins the caller's transaction, which has the user's wallet locked. Of an account that is
+    closed it changes nothing."""
+    user = User.objects.select_for_update(no_key=True).filter(id=user_id, closed_at=None).first()
+    if user and (user.tier, user.tier_until) != (tier, until):
+        user.tier, user.tier_until = tier, until
+        user.save(update_fields=["tier", "tier_until", "updated_at"])
 
 
 @transaction.atomic(durable=True)

@@ -92,6 +92,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         "credits_ever",
         "related",
         "tier",
+        "tier_until",
         "language",
         "theme_preference",
         "tos_version",
@@ -115,7 +116,8 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
                 "fields": (
                     "id",
                     "email",
-                    ("is_guest", "tier", "language"),
+                    ("is_guest", "language"),
+                    ("tier", "tier_until"),
                     ("created_at", "updated_at"),
                     ("tos_version", "theme_preference"),
                 )
