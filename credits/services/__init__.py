@@ -21,7 +21,7 @@ from credits.services.codes import (
     set_code_active,
     terms_of,
 )
-from credits.services.expiry import lapse_expired
+from credits.services.expiry import lapse_expired, prolong
 from credits.services.grants import adjust, grant
 from credits.services.merging import merge
 from credits.services.store_refunds import give_back, take_back
@@ -60,6 +60,7 @@ __all__ = [
     "merge",
     "normal_code",
     "open_wallet",
+    "prolong",
     "redeem",
     "refund",
     "resume",

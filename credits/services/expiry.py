@@ -1,4 +1,4 @@
-"""What is left of a lot lapses when its time has come."""
+"""What is left of a lot lapses when its time has come, which may be moved until then."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ from datetime import datetime
 
 from credits.models import Lot, Wallet
 from credits.services.entries import lapse
+
+
+def prolong(*, transaction_id: str, until: datetime) -> None:
+    """Let the lot that a transaction brought live until then, if that is later than it would. What
+    has lapsed of it stays lapsed.
+
+    Joins the caller's transaction, which has the wallet locked.
+    """
+    lots = Lot.objects.filter(transaction_id=transaction_id, expires_at__lt=until)
+    lots.update(expires_at=until)
 
 
 def lapse_expired(*, now: datetime, limit: int = 100) -> int:
