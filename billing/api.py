@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from billing import queries, services
 from billing.appstore.verifier import NotGenuine
 from billing.errors import InvalidInput, StoreUnavailable, Unauthorized
-from billing.serializers import UpdateCreditsBody, product_json
+from billing.serializers import UpdateCreditsBody, product_json, subscription_json
 from credits import idempotency
 from credits.idempotency import Attempt
 from rendio.common.api import ApiView, PublicView
@@ -48,6 +48,12 @@ class UpdateCredits(ApiView):
         return idempotency.attempt(
             user_id=self.caller.user_id, operation="update-credits", key=key, body=self.body
         )
+
+
+class SubscriptionStatus(ApiView):
+    def get(self, request: Request) -> Response:
+        found = queries.subscription_of(self.caller.user_id, now=timezone.now())
+        return Response(subscription_json(found))
 
 
 class AppStoreNotification(PublicView):

@@ -9,4 +9,5 @@ class BillingConfig(AppConfig):
         from billing import queries, receivers
 
         export.register("purchases", queries.purchases_held)
+        export.register("subscriptions", queries.subscriptions_held)
         receivers.connect()

@@ -3,15 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from billing.models import Product, Purchase
+from accounts import queries as account_queries
+from accounts.models import Tier
+from billing.models import Product, Purchase, Subscription, SubscriptionState
 from rendio.common.times import iso
 
 
 def products_on_sale() -> list[Product]:
     return list(Product.objects.filter(is_available=True).order_by("position", "product_id"))
+
+
+@dataclass(frozen=True)
+class SubscriptionStatus:
+    """`state` is None where the user never had a subscription; `expires_at` is the end of access,
+    grace included."""
+
+    tier: Tier
+    state: SubscriptionState | None
+    product_id: str | None
+    expires_at: datetime | None
+    will_renew: bool
+
+
+def subscription_of(user_id: UUID, *, now: datetime) -> SubscriptionStatus:
+    """The user's subscription; of several the one that gives access longest. Raises Unauthorized
+    where the account of a token is gone."""
+    tier = account_queries.tier_of(user_id, now=now)
+    found = [(line.access_until, line) for line in subscriptions_of(user_id) if line.access_until]
+    if not found:
+        return SubscriptionStatus(tier, None, None, None, will_renew=False)
+    expires_at, line = max(found, key=lambda one: (one[0], one[1].id))
+    state = line.state_at(now)
+    goes_on = state not in {SubscriptionState.EXPIRED, SubscriptionState.REVOKED}
+    return SubscriptionStatus(
+        tier,
+        state,
+        line.current.product_id if line.current else None,
+        expires_at,
+        will_renew=line.will_renew and goes_on,
+    )
+
+
+def subscriptions_of(user_id: UUID) -> list[Subscription]:
+    """Those whose period that counts is the user's."""
+    return list(Subscription.objects.filter(current__user_id=user_id).select_related("current"))
+
+
+def subscriptions_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """The user's subscriptions, for an export; their periods are among the purchases."""
+    for line in subscriptions_of(user_id):
+        yield {
+            "original_transaction_id": line.original_transaction_id,
+            "environment": line.environment,
+            "ends_at": iso(line.ends_at),
+            "grace_until": iso(line.grace_until),
+            "will_renew": line.will_renew,
+            "renewal_product_id": line.renewal_product_id,
+        }
 
 
 def purchases_held(user_id: UUID) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from accounts.signals import account_deleted, users_merged
 from billing.models import Notification, Purchase, TokenChange, UnconfirmedPurchase
+from billing.services import subscriptions
 from rendio.common import nudge
 
 
@@ -36,6 +37,8 @@ def move_to_account(*, from_user_id: UUID, into_user_id: UUID, now: datetime, **
     )
     purchases.update(user_id=into_user_id)
     _move_unconfirmed(from_user_id, into_user_id)
+    for user_id in (from_user_id, into_user_id):
+        subscriptions.follow_tier(user_id, now=now)
     nudge.after_commit("billing.change_tokens", queue="high")
 
 

@@ -9,6 +9,8 @@ from rest_framework import serializers
 
 from billing.errors import InvalidTransaction
 from billing.models import Product, ProductKind
+from billing.queries import SubscriptionStatus
+from rendio.common.times import iso
 
 MAX_TRANSACTION_ID = 50
 MAX_SIGNED = 32_768
@@ -41,3 +43,13 @@ def product_json(product: Product) -> dict[str, Any]:
     if product.kind == ProductKind.SUBSCRIPTION:
         body |= {"period": product.period, "rollover": product.rollover}
     return body
+
+
+def subscription_json(subscription: SubscriptionStatus) -> dict[str, Any]:
+    return {
+        "tier": subscription.tier,
+        "status": subscription.state or "none",
+        "product_id": subscription.product_id,
+        "expires_at": iso(subscription.expires_at),
+        "will_renew": subscription.will_renew,
+    }

@@ -8,7 +8,14 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from billing.lifecycle import history, notifications, purchases, tokens, unconfirmed
+from billing.lifecycle import (
+    history,
+    notifications,
+    purchases,
+    subscriptions,
+    tokens,
+    unconfirmed,
+)
 from billing.lifecycle import sweep as sweeping
 from rendio.common.due import until_done
 
@@ -31,6 +38,11 @@ def confirm_purchases() -> None:
 @shared_task(name="billing.change_tokens")
 def change_tokens() -> None:
     until_done(lambda: tokens.change_due(now=timezone.now()), batch=tokens.BATCH)
+
+
+@shared_task(name="billing.ask_subscriptions")
+def ask_subscriptions() -> None:
+    until_done(lambda: subscriptions.ask_due(now=timezone.now()), batch=subscriptions.BATCH)
 
 
 @shared_task(name="billing.walk_history")

@@ -24,7 +24,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from billing.appstore import verifier
-from billing.appstore.payloads import Transaction
+from billing.appstore.payloads import Renewal, Transaction
 from billing.errors import InvalidTransaction, StoreUnavailable
 from billing.models import Environment
 from rendio.common import http
@@ -95,6 +95,26 @@ def find_transaction(transaction_id: str) -> Transaction | None:
             logger.error("appstore_key_refused")
         raise StoreUnavailable
     return None
+
+
+def find_periods(
+    *, environment: Environment, original_transaction_id: str
+) -> list[tuple[Transaction, Renewal]]:
+    """The latest period of each subscription that this customer has, and what comes after it.
+
+    Raises StoreUnavailable, Refused, NotGenuine.
+    """
+    answer = _ask(
+        environment, lambda client: client.get_all_subscription_statuses(original_transaction_id)
+    )
+    latest = [item for group in answer.data or [] for item in group.lastTransactions or []]
+    return [
+        (
+            verifier.read_transaction(item.signedTransactionInfo or ""),
+            verifier.read_renewal(item.signedRenewalInfo or ""),
+        )
+        for item in latest
+    ]
 
 
 def set_account_token(

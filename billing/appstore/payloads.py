@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from appstoreserverlibrary.models.JWSRenewalInfoDecodedPayload import JWSRenewalInfoDecodedPayload
 from appstoreserverlibrary.models.JWSTransactionDecodedPayload import JWSTransactionDecodedPayload
 
 from billing.models import WHOLE, Environment
 
 CONSUMABLE = "Consumable"
 SUBSCRIPTION = "Auto-Renewable Subscription"
+RENEWAL = "RENEWAL"
+FAMILY_SHARED = "FAMILY_SHARED"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -28,6 +31,8 @@ class Transaction:
     original_transaction_id: str
     product_id: str
     type: str
+    is_renewal: bool
+    is_family_shared: bool
     quantity: int
     app_account_token: UUID | None
     price_milliunits: int | None
@@ -41,8 +46,22 @@ class Transaction:
 
 
 @dataclass(frozen=True)
+class Renewal:
+    """What will become of a subscription when its period ends, as of `signed_at`."""
+
+    environment: Environment
+    original_transaction_id: str
+    product_id: str  # of the next period
+    is_on: bool
+    grace_until: datetime | None
+    is_in_billing_retry: bool
+    signed_at: datetime
+
+
+@dataclass(frozen=True)
 class Notice:
-    """A notification; `transaction` is what it is about, where it is about one."""
+    """A notification; `transaction` is what it is about, where it is about one, and `renewal` the
+    future of its subscription."""
 
     notification_uuid: UUID
     environment: Environment
@@ -50,6 +69,7 @@ class Notice:
     subtype: str
     signed_at: datetime
     transaction: Transaction | None
+    renewal: Renewal | None
 
 
 def transaction_of(
@@ -64,6 +84,8 @@ def transaction_of(
         original_transaction_id=payload.originalTransactionId or transaction_id,
         product_id=required(payload.productId, "productId"),
         type=payload.rawType or "",
+        is_renewal=payload.rawTransactionReason == RENEWAL,
+        is_family_shared=payload.rawInAppOwnershipType == FAMILY_SHARED,
         # Left out where it is one.
         quantity=max(payload.quantity or 1, 1),
         app_account_token=_find_uuid(payload.appAccountToken),
@@ -74,6 +96,19 @@ def transaction_of(
         expires_at=find_moment(payload.expiresDate),
         revoked_at=revoked_at,
         revoked_share=_share(payload) if revoked_at else 0,
+        signed_at=moment(payload.signedDate, "signedDate"),
+    )
+
+
+def renewal_of(payload: JWSRenewalInfoDecodedPayload, *, environment: Environment) -> Renewal:
+    """Raises Unreadable."""
+    return Renewal(
+        environment=environment,
+        original_transaction_id=required(payload.originalTransactionId, "originalTransactionId"),
+        product_id=payload.autoRenewProductId or "",
+        is_on=payload.rawAutoRenewStatus == 1,
+        grace_until=find_moment(payload.gracePeriodExpiresDate),
+        is_in_billing_retry=bool(payload.isInBillingRetryPeriod),
         signed_at=moment(payload.signedDate, "signedDate"),
     )
 

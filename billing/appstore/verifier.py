@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from django.conf import settings
 
 from billing.appstore import payloads
-from billing.appstore.payloads import Notice, Transaction
+from billing.appstore.payloads import Notice, Renewal, Transaction
 from billing.models import Environment
 
 # https://www.apple.com/certificateauthority/: Apple Root CA - G3, valid until 2039.
@@ -56,8 +56,13 @@ def read_transaction(signed_transaction: str) -> Transaction:
     )
 
 
+def read_renewal(signed_renewal: str) -> Renewal:
+    """Raises NotGenuine, Unreadable."""
+    return _read(lambda verifier, environment: _renewal(verifier, environment, signed_renewal))
+
+
 def read_notification(signed_payload: str, *, online: bool = False) -> Notice:
-    """The notification with the transaction in it, which is signed by itself.
+    """The notification with the transaction and the renewal in it, each signed by itself.
 
     `online` asks Apple whether its certificates have been revoked (OCSP): up to a minute, so never
     within a request. Raises NotGenuine, NotVerified, Unreadable.
@@ -128,9 +133,15 @@ def _transaction(
     return payloads.transaction_of(decoded, environment=environment)
 
 
+def _renewal(verifier: SignedDataVerifier, environment: Environment, signed: str) -> Renewal:
+    decoded = verifier.verify_and_decode_renewal_info(signed)
+    return payloads.renewal_of(decoded, environment=environment)
+
+
 def _notice(verifier: SignedDataVerifier, environment: Environment, signed: str) -> Notice:
     decoded = verifier.verify_and_decode_notification(signed)
     inner = decoded.data.signedTransactionInfo if decoded.data else None
+    future = decoded.data.signedRenewalInfo if decoded.data else None
     return Notice(
         notification_uuid=payloads.uuid_of(decoded.notificationUUID, "notificationUUID"),
         environment=environment,
@@ -139,4 +150,5 @@ def _notice(verifier: SignedDataVerifier, environment: Environment, signed: str)
         subtype=decoded.rawSubtype or "",
         signed_at=payloads.moment(decoded.signedDate, "signedDate"),
         transaction=_transaction(verifier, environment, inner) if inner else None,
+        renewal=_renewal(verifier, environment, future) if future else None,
     )

@@ -13,7 +13,8 @@ from datetime import datetime
 
 from billing.appstore.payloads import Notice, Transaction
 from billing.models import WHOLE
-from billing.services import purchases
+from billing.services import purchases, subscriptions
+from billing.services.purchases import Settled
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ def apply(notice: Notice, *, now: datetime) -> str:
 
 
 def bought(notice: Notice, now: datetime) -> str:
-    """The purchase is as the transaction says."""
-    return _settle(notice.transaction, now=now)
+    """The purchase is as the transaction says, and its subscription as the renewal says."""
+    return _settle(notice, notice.transaction, now=now)
 
 
 def refunded(notice: Notice, now: datetime) -> str:
@@ -42,20 +43,30 @@ def refunded(notice: Notice, now: datetime) -> str:
     transaction = notice.transaction
     if transaction and not transaction.revoked_at:
         transaction = replace(transaction, revoked_at=notice.signed_at, revoked_share=WHOLE)
-    return _settle(transaction, now=now)
+    return _settle(notice, transaction, now=now)
 
 
 def refund_reversed(notice: Notice, now: datetime) -> str:
     """What was taken is given back."""
     transaction = notice.transaction
-    return _settle(transaction and replace(transaction, revoked_at=None, revoked_share=0), now=now)
+    restored = transaction and replace(transaction, revoked_at=None, revoked_share=0)
+    return _settle(notice, restored, now=now)
 
 
-def _settle(transaction: Transaction | None, *, now: datetime) -> str:
+def _settle(notice: Notice, transaction: Transaction | None, *, now: datetime) -> str:
     if transaction is None:
         return "names no transaction"
+    if notice.renewal:
+        subscriptions.record(notice.renewal)
     purchase = purchases.record(transaction, now=now)
     settled = purchases.settle(purchase.id, now=now)
+    outcome = _in_words(settled)
+    if line := subscriptions.find_of(settled.purchase):
+        outcome += f"; the subscription is {line.state_at(now).label.lower()}"
+    return outcome
+
+
+def _in_words(settled: Settled) -> str:
     if settled.purchase.problem:
         return f"waits: {settled.purchase.get_problem_display()}"
     if settled.purchase.revoked_share:
@@ -66,6 +77,19 @@ def _settle(transaction: Transaction | None, *, now: datetime) -> str:
 NOT_KNOWN = NoEffect("not a type that we know")
 EFFECTS: dict[str, Effect | NoEffect] = {
     "ONE_TIME_CHARGE": bought,
+    # A period began, failed to, or ended, or something was decided about the next: the transaction
+    # and the renewal say so, and these names say no more.
+    "SUBSCRIBED": bought,
+    "DID_RENEW": bought,
+    "OFFER_REDEEMED": bought,
+    "DID_CHANGE_RENEWAL_PREF": bought,
+    "DID_CHANGE_RENEWAL_STATUS": bought,
+    "DID_FAIL_TO_RENEW": bought,
+    "GRACE_PERIOD_EXPIRED": bought,
+    "EXPIRED": bought,
+    "PRICE_INCREASE": bought,
+    "RENEWAL_EXTENDED": bought,
+    "RENEWAL_EXTENSION": NoEffect("each subscription that was extended is told of by itself"),
     "REFUND": refunded,
     "REFUND_REVERSED": refund_reversed,
     # Family Sharing ended: what came by it goes, like a refund of all of it.

@@ -112,7 +112,7 @@ def _answer(purchase: Purchase, *, user_id: UUID, attempt: Attempt | None, now: 
             200,
             {
                 "success": True,
-                "credits_added": settled.purchase.credits,
+                "credits_added": settled.purchase.credits or 0,
                 "credits_remaining": settled.balance,
                 "already_processed": not settled.is_new,
             },

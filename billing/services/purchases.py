@@ -21,7 +21,8 @@ from django.db import transaction
 from accounts.models import User
 from billing.appstore import payloads
 from billing.appstore.payloads import Transaction
-from billing.models import Problem, Product, ProductKind, Purchase, Rollover
+from billing.models import Problem, Product, ProductKind, Purchase
+from billing.services import grants, periods, subscriptions
 from credits import services as credit_services
 from rendio.common.errors import NotFound
 
@@ -29,9 +30,6 @@ logger = structlog.get_logger(__name__)
 
 # By whoever recorded it. After that it is due to a worker.
 SETTLED_WITHIN = timedelta(seconds=30)
-# What the customer reads in the history of credits.
-BOUGHT, ALLOWANCE = "purchase", "subscription"
-REFUNDED, REFUND_REVERSED = "refunded by the App Store", "App Store refund reversed"
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,8 @@ def record(bought: Transaction, *, now: datetime) -> Purchase:
             "original_transaction_id": bought.original_transaction_id,
             "product_id": bought.product_id,
             "type": bought.type,
+            "is_renewal": bought.is_renewal,
+            "is_family_shared": bought.is_family_shared,
             "quantity": bought.quantity,
             "price_milliunits": bought.price_milliunits,
             "currency": bought.currency,
@@ -98,23 +98,30 @@ def settle(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None)
     Joins the caller's transaction or opens its own. `claimant_id` is the user whose phone holds it:
     it is theirs unless it is somebody else's already, or names somebody else.
     """
-    found = Purchase.objects.only("user_id", "app_account_token").get(id=purchase_id)
-    named = found.user_id or found.app_account_token or claimant_id
+    found = Purchase.objects.get(id=purchase_id)
+    named = found.user_id or found.app_account_token or periods.find_subscriber(found)
+    named = named or claimant_id
     owner = locked_owner(named) if named else None
     purchase = Purchase.objects.select_for_update().get(id=purchase_id)
     if purchase.user_id and (owner is None or purchase.user_id != owner.id):
         # Claimed between the two reads. It stays due; nothing is ours to do.
         return Settled(purchase, purchase.user, is_new=False, balance=0)
     product = Product.objects.filter(product_id=purchase.product_id).first()
-    purchase.problem = "" if purchase.credits else _problem(purchase, owner, product)
+    purchase.problem = "" if purchase.granted_at else _problem(purchase, owner, product)
+    if owner and not (purchase.problem or owner.closed_at or purchase.user_id):
+        purchase.user = owner
+        purchase.save(update_fields=["user"])
     is_new = False
-    if owner and product and not (purchase.problem or purchase.credits or purchase.is_refunded):
-        _grant(purchase, owner, product, now=now)
+    if owner and product and not (purchase.problem or purchase.granted_at or purchase.is_refunded):
+        grants.grant(purchase, owner, product, now=now)
         is_new = True
-    if purchase.credits:
-        _follow_refunds(purchase, now=now)
+    grants.follow(purchase, product, now=now)
     purchase.due_at = None
-    purchase.save(update_fields=["user", "problem", "credits", "granted_at", "due_at"])
+    purchase.save(update_fields=["problem", "credits", "granted_at", "taken_share", "due_at"])
+    if purchase.user_id and periods.is_period(purchase):
+        subscriptions.follow(purchase, now=now)
+        if is_new:
+            _follow_of_others(purchase, now=now)
     balance = credit_services.balance_of(owner.id).balance if owner else 0
     return Settled(purchase, owner, is_new=is_new, balance=balance)
 
@@ -127,6 +134,13 @@ def locked_owner(user_id: UUID) -> User | None:
     except NotFound:
         return None
     return User.objects.get(wallet=wallet)
+
+
+def _follow_of_others(purchase: Purchase, *, now: datetime) -> None:
+    """The subscription has gone to another user: what that means for the one before is settled by
+    itself, under their own wallet's lock."""
+    others = periods.line_of(purchase).exclude(user=purchase.user)
+    others.update(due_at=now, tries=0)
 
 
 def _problem(purchase: Purchase, owner: User | None, product: Product | None) -> Problem | str:
@@ -143,44 +157,3 @@ _TYPES = {
     ProductKind.CONSUMABLE: payloads.CONSUMABLE,
     ProductKind.SUBSCRIPTION: payloads.SUBSCRIPTION,
 }
-
-
-def _grant(purchase: Purchase, owner: User, product: Product, *, now: datetime) -> None:
-    """The owner may be banned: what was paid for arrives, and is spent once the ban is lifted."""
-    is_allowance = product.kind == ProductKind.SUBSCRIPTION
-    lapses = is_allowance and product.rollover == Rollover.LAPSE
-    purchase.user = owner
-    purchase.credits = product.credits * (1 if is_allowance else purchase.quantity)
-    purchase.granted_at = now
-    credit_services.grant(
-        user_id=owner.id,
-        amount=purchase.credits,
-        source=credit_services.Source.SUBSCRIPTION
-        if is_allowance
-        else credit_services.Source.PURCHASE,
-        reason=ALLOWANCE if is_allowance else BOUGHT,
-        expires_at=purchase.expires_at if lapses else None,
-        transaction_id=purchase.ledger_id,
-        now=now,
-    )
-    logger.info(
-        "purchase_granted",
-        purchase_id=str(purchase.id),
-        credits=purchase.credits,
-        environment=purchase.environment,
-    )
-
-
-def _follow_refunds(purchase: Purchase, *, now: datetime) -> None:
-    """Both say how it should be, all in all, and do what is missing."""
-    if purchase.revoked_share:
-        credit_services.take_back(
-            transaction_id=purchase.ledger_id,
-            milli_percent=purchase.revoked_share,
-            reason=REFUNDED,
-            now=now,
-        )
-    else:
-        credit_services.give_back(
-            transaction_id=purchase.ledger_id, reason=REFUND_REVERSED, now=now
-        )

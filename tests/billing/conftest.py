@@ -37,6 +37,11 @@ class AppStore:
         bought = {"product_id": product_id, "deliver": False} | fields
         return self.sandbox.control("apple/purchase", **bought)
 
+    def subscribe(self, *, phone: Phone | None = None, **fields: Any) -> Any:
+        """The first period of a subscription, or with original_transaction_id a further one."""
+        bought = {"product_id": PREMIUM, "type": "Auto-Renewable Subscription", "price": 9_990}
+        return self.buy(phone=phone, **bought | fields)
+
     def happens(self, notification_type: str, bought: Any = None, **fields: Any) -> Any:
         if bought:
             fields["transaction_id"] = bought["transaction_id"]

@@ -1,0 +1,47 @@
+"""Asking Apple about subscriptions whose time has come, and nobody has told how they go on.
+
+Renewals are told by notifications, which may be lost (Apple's sandbox sends each once). Asked once
+for each end, a little after it; what was missed before the latest period is found by the daily walk
+through the history.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+
+from billing.appstore import client
+from billing.errors import StoreUnavailable
+from billing.models import Environment, Subscription
+from billing.services import purchases, subscriptions
+from rendio.common.due import each, take
+
+logger = structlog.get_logger(__name__)
+
+BATCH = 20
+
+
+def ask_due(*, now: datetime) -> int:
+    """Ask about what is due, up to BATCH; returns how many were taken."""
+    rows = take(Subscription.objects.all(), now=now, limit=BATCH)
+    each(rows, lambda row: _ask(row, now=now), stop_at=StoreUnavailable)
+    return len(rows)
+
+
+def _ask(row: Subscription, *, now: datetime) -> None:
+    try:
+        found = client.find_periods(
+            environment=Environment(row.environment),
+            original_transaction_id=row.original_transaction_id,
+        )
+    except client.Refused as refused:
+        logger.warning("subscription_not_known", problem=str(refused))
+        found = []
+    for transaction, renewal in found:
+        subscriptions.record(renewal)
+        purchases.settle(purchases.record(transaction, now=now).id, now=now)
+    if row.current_id:
+        # If it goes on with nothing, the stored tier is what ends here: it counts no more already.
+        purchases.settle(row.current_id, now=now)
+    subscriptions.asked(row.id, now=now)

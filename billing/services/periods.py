@@ -1,0 +1,81 @@
+"""The periods of a subscription: which of them counts, and what an upgrade cuts off one.
+
+Each is a purchase, as of the latest that Apple has signed about it. All follows from them and from
+nothing else, so it makes no difference in which order they became known.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from billing.appstore import payloads
+from billing.models import WHOLE, Purchase, PurchaseQuerySet
+
+# Those before have ended long ago.
+LOOKED_AT = 24
+
+
+def is_period(purchase: Purchase) -> bool:
+    return purchase.type == payloads.SUBSCRIPTION
+
+
+def line_of(purchase: Purchase) -> PurchaseQuerySet:
+    """All periods of its subscription that are somebody's."""
+    return Purchase.objects.filter(
+        environment=purchase.environment,
+        original_transaction_id=purchase.original_transaction_id,
+        user__isnull=False,
+    )
+
+
+def find_subscriber(purchase: Purchase) -> UUID | None:
+    """Whose the subscription has been so far; None where that is nobody, or somebody who left."""
+    if not is_period(purchase):
+        return None
+    theirs = line_of(purchase).filter(user__closed_at=None).order_by("-purchased_at")
+    return theirs.values_list("user_id", flat=True).first()
+
+
+def latest_of(purchase: Purchase) -> list[Purchase]:
+    """The latest LOOKED_AT periods of its subscription, the last first."""
+    periods = line_of(purchase).order_by("-purchased_at", "-transaction_id")
+    return list(periods[:LOOKED_AT])
+
+
+def current_of(periods: list[Purchase]) -> tuple[Purchase, datetime]:
+    """The period that counts, and when it ends: the one that ends last.
+
+    A renewal may be paid, and refunded, while the period before it still runs.
+    """
+    ends = {period: _end_of(period, periods) for period in periods}
+    current = max(periods, key=lambda one: (ends[one], one.purchased_at, one.transaction_id))
+    return current, ends[current]
+
+
+def unused_share(period: Purchase, periods: list[Purchase]) -> int:
+    """How much of it an upgrade has cut off, in thousandths of a percent of its time."""
+    replaced_at = _replaced_at(period, periods)
+    if replaced_at is None:
+        return 0
+    expires_at = _expiry_of(period)
+    return (expires_at - replaced_at) * WHOLE // (expires_at - period.purchased_at)
+
+
+def _end_of(period: Purchase, periods: list[Purchase]) -> datetime:
+    ends = [_expiry_of(period), period.revoked_at, _replaced_at(period, periods)]
+    return min(end for end in ends if end)
+
+
+def _replaced_at(period: Purchase, periods: list[Purchase]) -> datetime | None:
+    """When an upgrade began in the middle of it. (Renewals may be charged early too.)"""
+    upgrades = [
+        other.purchased_at
+        for other in periods
+        if not other.is_renewal and period.purchased_at < other.purchased_at < _expiry_of(period)
+    ]
+    return min(upgrades, default=None)
+
+
+def _expiry_of(period: Purchase) -> datetime:
+    return period.expires_at or period.purchased_at

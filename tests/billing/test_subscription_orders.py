@@ -1,0 +1,156 @@
+"""The same news in any order, and all at once, leave the same subscription and the same credits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing.appstore import verifier
+from billing.lifecycle import effects
+from billing.models import Product, ProductKind
+from tests.billing.conftest import debt_of, ledger_adds_up, update_credits
+from tests.conftest import Phone, at_once
+
+PLUS = "com.rendio.plus.monthly"
+# Each is what happens, and on which day since the first period began, 65 days ago.
+STORIES = {
+    "renewed twice": [("DID_RENEW", None, 30), ("DID_RENEW", None, 60)],
+    "recovered after grace": [
+        ("DID_FAIL_TO_RENEW", "GRACE_PERIOD", 30),
+        ("GRACE_PERIOD_EXPIRED", None, 46),
+        ("DID_RENEW", "BILLING_RECOVERY", 50),
+    ],
+    "in grace": [("DID_RENEW", None, 30), ("DID_FAIL_TO_RENEW", "GRACE_PERIOD", 60)],
+    "not charged": [
+        ("DID_RENEW", None, 30),
+        ("DID_FAIL_TO_RENEW", "GRACE_PERIOD", 60),
+        ("GRACE_PERIOD_EXPIRED", None, 62),
+    ],
+    "cancelled": [
+        ("DID_RENEW", None, 30),
+        ("DID_CHANGE_RENEWAL_STATUS", "AUTO_RENEW_DISABLED", 40),
+        ("EXPIRED", "VOLUNTARY", 60),
+    ],
+    "thought better of it": [
+        ("DID_RENEW", None, 30),
+        ("DID_CHANGE_RENEWAL_STATUS", "AUTO_RENEW_DISABLED", 40),
+        ("DID_CHANGE_RENEWAL_STATUS", "AUTO_RENEW_ENABLED", 41),
+        ("DID_RENEW", None, 60),
+    ],
+    "upgraded": [("DID_RENEW", None, 30), ("DID_CHANGE_RENEWAL_PREF", "UPGRADE", 45)],
+    "upgraded and refunded": [
+        ("DID_CHANGE_RENEWAL_PREF", "UPGRADE", 10),
+        ("REFUND", None, 12),
+        ("DID_RENEW", None, 40),
+    ],
+    "refunded and given back": [
+        ("DID_RENEW", None, 30),
+        ("REFUND", None, 40),
+        ("REFUND_REVERSED", None, 41),
+    ],
+    "renewal refunded": [("DID_RENEW", None, 60), ("REFUND_LAST", None, 64)],
+}
+
+
+@pytest.fixture
+def plus(db):
+    return Product.objects.create(
+        product_id=PLUS, kind=ProductKind.SUBSCRIPTION, name="Plus", credits=150, period="P1M"
+    )
+
+
+class Teller:
+    """Tells stories, each time of another subscriber, and in an order of its own."""
+
+    def __init__(self, store):
+        self.store = store
+        self.began_at = timezone.now().replace(microsecond=0) - timedelta(days=65)
+
+    def _at(self, day):
+        return (self.began_at + timedelta(days=day)).isoformat()
+
+    def news(self, story, phone):
+        """What Apple signs of it, oldest first."""
+        first = last = self.store.subscribe(phone=phone, at=self._at(0))
+        told = [first]
+        for what, subtype, day in STORIES[story]:
+            fields = {"subtype": subtype} if subtype else {}
+            if subtype == "UPGRADE":
+                fields["product_id"] = PLUS
+            about = last if what == "REFUND_LAST" else first
+            last = self.store.happens(what.removesuffix("_LAST"), about, **fields, at=self._at(day))
+            told.append(last)
+        return [verifier.read_notification(one["signed_payload"]) for one in told]
+
+    def outcome(self, story, order):
+        """How somebody stands in the end who was told of in this order."""
+        phone = Phone().sign_in()
+        news = self.news(story, phone)
+        for number in order:
+            effects.apply(news[number], now=timezone.now())
+        status = phone.get("subscription/status").json()
+        tier = phone.get("get-user-profile").json()["tier"]
+        return phone.balance(), debt_of(phone), tier, status
+
+
+def orders(length):
+    """Backwards, the latest before the others, the first after them, and all of it twice."""
+    first, *others = range(length)
+    return [
+        [*reversed(others), first],
+        [*others[-1:], first, *others[:-1]],
+        [*others, first],
+        [first, *others, *reversed(others), first],
+    ]
+
+
+@pytest.mark.usefixtures("plus", "sandbox")
+@pytest.mark.parametrize("story", STORIES)
+def test_the_order_of_news_makes_no_difference(db, store, story):
+    teller = Teller(store)
+    in_order = teller.outcome(story, range(len(STORIES[story]) + 1))
+
+    for order in orders(len(STORIES[story]) + 1):
+        assert teller.outcome(story, order) == in_order, order
+    assert ledger_adds_up()
+
+
+@pytest.mark.usefixtures("committed")
+def test_thirty_who_tell_of_one_renewal_at_once_grant_it_once(sandbox, store):
+    phone = Phone().sign_in()
+    bought = store.subscribe(phone=phone)
+    update_credits(phone, bought)
+    renewed = store.happens("DID_RENEW", bought)
+    notice = verifier.read_notification(renewed["signed_payload"])
+
+    results = at_once(
+        *[lambda: update_credits(phone, renewed)] * 15,
+        *[lambda: effects.apply(notice, now=timezone.now())] * 15,
+    )
+
+    answers = results[:15]
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["credits_added"] for answer in answers} == {60}
+    granted = sum(not answer.json()["already_processed"] for answer in answers)
+    assert granted + sum("granted" in outcome for outcome in results[15:]) == 1
+    assert phone.balance() == 10 + 60 + 60
+    assert ledger_adds_up()
+
+
+@pytest.mark.usefixtures("committed")
+def test_all_news_of_a_subscription_at_once_leave_what_they_leave_in_order(sandbox, store):
+    teller = Teller(store)
+    for story in ("renewed twice", "recovered after grace", "refunded and given back"):
+        in_order = teller.outcome(story, range(len(STORIES[story]) + 1))
+        phone = Phone().sign_in()
+        news = teller.news(story, phone)
+
+        at_once(
+            *[lambda notice=notice: effects.apply(notice, now=timezone.now()) for notice in news]
+        )
+
+        assert phone.balance() == in_order[0]
+        assert phone.get("subscription/status").json() == in_order[-1]
+    assert ledger_adds_up()

@@ -1,0 +1,603 @@
+"""Subscriptions: what each period brings, who has the tier and how long, whatever comes when."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing.lifecycle import purchases as due_purchases
+from billing.lifecycle import subscriptions as due
+from billing.models import Product, ProductKind, Subscription
+from credits import services as credit_services
+from tests.billing.conftest import (
+    PREMIUM,
+    debt_of,
+    ledger_adds_up,
+    purchase_of,
+    sign_in,
+    tell,
+    update_credits,
+)
+from tests.conftest import Phone, assert_refused
+
+PLUS = "com.rendio.plus.monthly"
+DAY = timedelta(days=1)
+MONTH = 30 * DAY
+ALLOWANCE, PLUS_ALLOWANCE = 60, 150
+
+
+@pytest.fixture
+def plus(db):
+    return Product.objects.create(
+        product_id=PLUS,
+        kind=ProductKind.SUBSCRIPTION,
+        name="Plus",
+        credits=PLUS_ALLOWANCE,
+        period="P1M",
+    )
+
+
+def ago(**span):
+    return (timezone.now() - timedelta(**span)).isoformat()
+
+
+def status(phone):
+    answer = phone.get("subscription/status")
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+def stands(phone):
+    """Status, tier in both calls, and whether it goes on."""
+    found = status(phone)
+    assert phone.get("get-user-profile").json()["tier"] == found["tier"]
+    return found["status"], found["tier"], found["will_renew"]
+
+
+def days_left(phone):
+    expires_at = datetime.fromisoformat(status(phone)["expires_at"])
+    return round((expires_at - datetime.now(UTC)) / DAY)
+
+
+def test_who_never_subscribed_has_no_subscription(phone):
+    assert status(phone) == {
+        "tier": "free",
+        "status": "none",
+        "product_id": None,
+        "expires_at": None,
+        "will_renew": False,
+    }
+
+
+def test_a_subscription_brings_its_allowance_and_the_tier(phone, store):
+    bought = store.subscribe(phone=phone)
+
+    assert tell(bought).outcome == "granted; the subscription is active"
+
+    assert phone.balance() == 10 + ALLOWANCE
+    assert status(phone) == {
+        "tier": "premium",
+        "status": "active",
+        "product_id": PREMIUM,
+        "expires_at": purchase_of(bought).expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "will_renew": True,
+    }
+    assert phone.get("get-user-profile").json()["tier"] == "premium"
+    assert Phone().sign_in().get("get-user-profile").json()["tier"] == "free"
+
+
+def test_a_period_is_granted_once_whoever_tells_first(phone, store):
+    for first, second in [(tell, update), (update, tell)]:
+        before = phone.balance()
+        bought = store.subscribe(phone=phone)
+
+        first(bought) if first is tell else first(phone, bought)
+        second(bought) if second is tell else second(phone, bought)
+
+        assert phone.balance() == before + ALLOWANCE
+    assert ledger_adds_up()
+
+
+def update(phone, bought):
+    answer = update_credits(phone, bought)
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+def test_the_phone_alone_starts_a_subscription(phone, store):
+    bought = store.subscribe(phone=phone)
+
+    answer = phone.post("update-credits", {"signed_transaction": bought["signed_transaction"]})
+
+    assert answer.json()["credits_added"] == ALLOWANCE
+    assert stands(phone) == ("active", "premium", True)
+
+
+# --- Renewals -----------------------------------------------------------------------------------
+
+
+def test_each_renewal_brings_its_allowance_once(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=31))
+    tell(bought)
+    renewed = store.happens("DID_RENEW", bought)
+
+    tell(renewed)
+    again = update(phone, renewed)
+
+    assert (again["credits_added"], again["already_processed"]) == (ALLOWANCE, True)
+    assert phone.balance() == 10 + 2 * ALLOWANCE
+    assert stands(phone) == ("active", "premium", True)
+    assert days_left(phone) == 29
+
+
+def test_past_its_end_nobody_is_live_told_or_not(phone, store):
+    tell(store.subscribe(phone=phone, at=ago(days=30, seconds=1)))
+
+    assert stands(phone) == ("expired", "free", False)
+    assert phone.balance() == 10 + ALLOWANCE, "what was paid for is kept"
+
+
+def test_a_failed_charge_ends_the_tier_and_its_recovery_brings_it_back(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=31))
+    tell(bought)
+
+    tell(store.happens("DID_FAIL_TO_RENEW", bought, at=ago(days=1)))
+    assert stands(phone) == ("billing_retry", "free", True)
+    assert phone.balance() == 10 + ALLOWANCE
+
+    tell(store.happens("DID_RENEW", bought, subtype="BILLING_RECOVERY"))
+    assert stands(phone) == ("active", "premium", True)
+    assert phone.balance() == 10 + 2 * ALLOWANCE
+
+
+def test_apple_does_not_try_for_ever(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=91))
+    tell(bought)
+
+    tell(store.happens("DID_FAIL_TO_RENEW", bought, at=ago(days=61)))
+
+    assert stands(phone) == ("expired", "free", False)
+
+
+def test_grace_keeps_the_tier_without_credits_until_its_date(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=31))
+    tell(bought)
+
+    failed = store.happens("DID_FAIL_TO_RENEW", bought, subtype="GRACE_PERIOD", at=ago(days=1))
+    assert tell(failed).outcome == "nothing new; the subscription is grace"
+
+    assert stands(phone) == ("grace", "premium", True)
+    assert days_left(phone) == 15
+    assert phone.balance() == 10 + ALLOWANCE
+
+
+def test_grace_ends_when_apple_says_so(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=31))
+    tell(bought)
+    tell(store.happens("DID_FAIL_TO_RENEW", bought, subtype="GRACE_PERIOD", at=ago(days=1)))
+
+    tell(store.happens("GRACE_PERIOD_EXPIRED", bought))
+
+    assert stands(phone) == ("billing_retry", "free", True)
+
+
+def test_grace_of_the_period_before_says_nothing_of_one_that_is_paid(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=8), expires_in=7 * 86_400)
+    tell(bought)
+    tell(store.happens("DID_FAIL_TO_RENEW", bought, subtype="GRACE_PERIOD", at=ago(hours=20)))
+    assert days_left(phone) == 15
+
+    recovered = store.happens("DID_RENEW", bought, subtype="BILLING_RECOVERY")
+    update(phone, recovered)  # which tells nothing of the grace
+
+    assert stands(phone) == ("active", "premium", True)
+    assert days_left(phone) == 7
+
+
+@pytest.mark.parametrize(
+    "subtype", ["VOLUNTARY", "BILLING_RETRY", "PRICE_INCREASE", "PRODUCT_NOT_FOR_SALE", None]
+)
+def test_an_end_ends_the_tier_and_keeps_the_credits(phone, store, subtype):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+
+    ended = store.happens("EXPIRED", bought, **({"subtype": subtype} if subtype else {}))
+    assert tell(ended).outcome == "nothing new; the subscription is expired"
+
+    assert stands(phone) == ("expired", "free", False)
+    assert status(phone)["product_id"] == PREMIUM
+    assert phone.balance() == 10 + ALLOWANCE
+
+
+def test_a_subscription_that_will_not_renew_runs_to_its_end(phone, store):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+    change = "DID_CHANGE_RENEWAL_STATUS"
+
+    tell(store.happens(change, bought, subtype="AUTO_RENEW_DISABLED"))
+    assert stands(phone) == ("active", "premium", False)
+
+    tell(store.happens(change, bought, subtype="AUTO_RENEW_ENABLED"))
+    assert stands(phone) == ("active", "premium", True)
+
+
+@pytest.mark.parametrize("subtype", ["PENDING", "ACCEPTED"])
+def test_a_price_increase_changes_nothing_before_the_renewal(phone, store, subtype):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+
+    tell(store.happens("PRICE_INCREASE", bought, subtype=subtype, price=12_990))
+
+    assert stands(phone) == ("active", "premium", True)
+    assert phone.balance() == 10 + ALLOWANCE
+
+
+def test_who_comes_back_is_premium_again(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=60))
+    tell(bought)
+    tell(store.happens("EXPIRED", bought, subtype="VOLUNTARY", at=ago(days=30)))
+
+    again = store.subscribe(phone=phone, original_transaction_id=bought["original_transaction_id"])
+    tell(again)
+
+    assert stands(phone) == ("active", "premium", True)
+    assert phone.balance() == 10 + 2 * ALLOWANCE
+
+
+def test_an_extension_moves_the_end(phone, store):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+
+    expires_at = (timezone.now() + 40 * DAY).isoformat()
+    tell(store.happens("RENEWAL_EXTENDED", bought, expires_date=expires_at))
+
+    assert days_left(phone) == 40
+    assert phone.balance() == 10 + ALLOWANCE
+
+
+# --- What becomes of unspent credits --------------------------------------------------------------
+
+
+@pytest.fixture
+def lapsing(db):
+    Product.objects.filter(product_id=PREMIUM).update(rollover="lapse")
+
+
+def lapse(now):
+    credit_services.lapse_expired(now=now)
+
+
+def test_an_allowance_is_kept_when_its_product_says_so(phone, store):
+    tell(store.subscribe(phone=phone))
+
+    lapse(timezone.now() + 2 * MONTH)
+
+    assert phone.balance() == 10 + ALLOWANCE
+
+
+@pytest.mark.usefixtures("lapsing")
+def test_an_allowance_lapses_at_the_renewal_when_its_product_says_so(phone, store):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+    tell(store.happens("DID_RENEW", bought))
+    assert phone.balance() == 10 + 2 * ALLOWANCE
+
+    lapse(timezone.now() + MONTH - DAY)
+    assert phone.balance() == 10 + 2 * ALLOWANCE
+    lapse(timezone.now() + MONTH)
+
+    assert phone.balance() == 10 + ALLOWANCE
+
+
+@pytest.mark.usefixtures("lapsing")
+def test_an_extension_prolongs_the_credits_too(phone, store):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+    expires_at = (timezone.now() + 40 * DAY).isoformat()
+    tell(store.happens("RENEWAL_EXTENDED", bought, expires_date=expires_at))
+
+    lapse(timezone.now() + 39 * DAY)
+    assert phone.balance() == 10 + ALLOWANCE
+    lapse(timezone.now() + 40 * DAY)
+
+    assert phone.balance() == 10
+
+
+# --- Another product ------------------------------------------------------------------------------
+
+
+def upgrade(store, bought, **fields):
+    return store.happens(
+        "DID_CHANGE_RENEWAL_PREF", bought, subtype="UPGRADE", product_id=PLUS, **fields
+    )
+
+
+@pytest.mark.usefixtures("plus")
+def test_an_upgrade_brings_its_allowance_for_what_is_left_of_the_old(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=10))
+    tell(bought)
+
+    tell(upgrade(store, bought))
+
+    assert phone.balance() == 10 + 20 + PLUS_ALLOWANCE, "a third of the month was used"
+    assert status(phone)["product_id"] == PLUS
+    assert days_left(phone) == 30
+    assert ledger_adds_up()
+
+
+@pytest.mark.usefixtures("plus")
+def test_what_an_upgrader_has_spent_of_the_old_period_is_paid_from_the_new(phone, store):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+    for _ in range(5):
+        assert phone.generate(settings={"duration": 12}).status_code == 200  # 12 credits
+
+    tell(upgrade(store, bought))
+
+    assert (phone.balance(), debt_of(phone)) == (10 + PLUS_ALLOWANCE - 60, 0)
+    assert ledger_adds_up()
+
+
+@pytest.mark.usefixtures("plus")
+def test_an_upgrade_and_its_refunded_predecessor_go_once(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=10))
+    tell(bought)
+    tell(upgrade(store, bought))
+
+    refunded = store.happens("REFUND", bought, revocation_percentage=66_667)
+    tell(refunded)
+    assert phone.balance() == 10 + 20 + PLUS_ALLOWANCE
+
+    tell(store.happens("REFUND", bought))
+    assert phone.balance() == 10 + PLUS_ALLOWANCE
+    assert stands(phone) == ("active", "premium", True)
+
+    tell(store.happens("REFUND_REVERSED", bought))
+    assert phone.balance() == 10 + 20 + PLUS_ALLOWANCE
+    assert ledger_adds_up()
+
+
+@pytest.mark.usefixtures("plus")
+def test_a_downgrade_comes_with_the_renewal(phone, store):
+    bought = store.subscribe(phone=phone, product_id=PLUS, at=ago(days=31))
+    tell(bought)
+
+    chosen = {"subtype": "DOWNGRADE", "product_id": PREMIUM}
+    tell(store.happens("DID_CHANGE_RENEWAL_PREF", bought, **chosen, at=ago(days=2)))
+    assert phone.balance() == 10 + PLUS_ALLOWANCE
+    assert status(phone)["product_id"] == PLUS
+
+    tell(store.happens("DID_RENEW", bought))
+    assert phone.balance() == 10 + PLUS_ALLOWANCE + ALLOWANCE
+    assert status(phone)["product_id"] == PREMIUM
+
+
+@pytest.mark.usefixtures("plus")
+def test_a_downgrade_that_was_undone_does_not_come(phone, store):
+    bought = store.subscribe(phone=phone, product_id=PLUS, at=ago(days=31))
+    tell(bought)
+    change = "DID_CHANGE_RENEWAL_PREF"
+    chosen = {"subtype": "DOWNGRADE", "product_id": PREMIUM}
+    tell(store.happens(change, bought, **chosen, at=ago(days=3)))
+    tell(store.happens(change, bought, at=ago(days=2)))
+
+    tell(store.happens("DID_RENEW", bought))
+
+    assert status(phone)["product_id"] == PLUS
+
+
+@pytest.mark.usefixtures("plus")
+@pytest.mark.parametrize("subtype", ["UPGRADE", "DOWNGRADE", None])
+def test_an_offer_counts_as_what_it_does(phone, store, subtype):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+    fields = {"subtype": subtype, "product_id": PLUS} if subtype else {}
+
+    tell(store.happens("OFFER_REDEEMED", bought, **fields))
+
+    expected = PLUS if subtype == "UPGRADE" else PREMIUM
+    assert status(phone)["product_id"] == expected
+    assert phone.balance() == 10 + (PLUS_ALLOWANCE if subtype == "UPGRADE" else ALLOWANCE)
+
+
+# --- Refunds --------------------------------------------------------------------------------------
+
+
+def test_a_refunded_period_takes_credits_and_tier_and_its_reversal_brings_them_back(phone, store):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+
+    tell(store.happens("REFUND", bought))
+    assert stands(phone) == ("revoked", "free", False)
+    assert phone.balance() == 10
+
+    tell(store.happens("REFUND_REVERSED", bought))
+    assert stands(phone) == ("active", "premium", True)
+    assert phone.balance() == 10 + ALLOWANCE
+    assert ledger_adds_up()
+
+
+def test_a_refund_of_an_earlier_period_leaves_the_one_that_runs(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=31))
+    tell(bought)
+    tell(store.happens("DID_RENEW", bought))
+
+    tell(store.happens("REFUND", bought))
+
+    assert stands(phone) == ("active", "premium", True)
+    assert phone.balance() == 10 + ALLOWANCE
+
+
+def test_a_renewal_that_was_paid_early_and_refunded_leaves_the_one_that_runs(phone, store):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+    renewed = store.happens("DID_RENEW", bought)
+    tell(renewed)
+
+    tell(store.happens("REFUND", renewed))
+
+    assert stands(phone) == ("active", "premium", True)
+    assert days_left(phone) == 30
+    assert phone.balance() == 10 + ALLOWANCE
+
+
+# --- Whose it is ----------------------------------------------------------------------------------
+
+
+def test_a_family_shares_the_tier_and_not_the_credits(phone, store):
+    shared = store.subscribe(in_app_ownership_type="FAMILY_SHARED")
+
+    answer = update(phone, shared)
+
+    assert (answer["credits_added"], answer["already_processed"]) == (0, False)
+    assert update(phone, shared)["already_processed"] is True
+    assert stands(phone) == ("active", "premium", True)
+    assert phone.balance() == 10
+
+
+def test_what_a_family_shares_no_more_is_gone(phone, store):
+    shared = store.subscribe(in_app_ownership_type="FAMILY_SHARED")
+    update(phone, shared)
+
+    tell(store.happens("REVOKE", shared))
+
+    assert stands(phone) == ("revoked", "free", False)
+    assert (phone.balance(), debt_of(phone)) == (10, 0)
+    assert ledger_adds_up()
+
+
+def test_a_renewal_that_names_nobody_is_the_subscribers(phone, store):
+    bought = store.subscribe(at=ago(days=31))
+    update(phone, bought)
+
+    tell(store.happens("DID_RENEW", bought))
+
+    assert phone.balance() == 10 + 2 * ALLOWANCE
+
+
+def test_a_subscription_of_somebody_else_is_refused(phone, store):
+    bought = store.subscribe(phone=phone)
+
+    refused = update_credits(Phone().sign_in(), bought)
+
+    assert_refused(refused, 409, "ERR_4014")
+    assert stands(phone) == ("active", "premium", True)
+
+
+def test_a_guests_subscription_becomes_the_accounts(phone, store, sandbox):
+    sub = sign_in(Phone().sign_in(), sandbox)
+    bought = store.subscribe(phone=phone, at=ago(days=31))
+    tell(bought)
+    tell(store.happens("DID_RENEW", bought))
+
+    sign_in(phone, sandbox, sub=sub)
+
+    assert stands(phone) == ("active", "premium", True)
+    tell(store.happens("EXPIRED", bought, subtype="VOLUNTARY"))
+    assert stands(phone) == ("expired", "free", False)
+
+
+def test_who_subscribes_again_as_somebody_else_takes_the_tier_along(phone, store):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+    other = Phone().sign_in()
+
+    again = store.subscribe(
+        phone=other,
+        original_transaction_id=bought["original_transaction_id"],
+        at=(timezone.now() + timedelta(seconds=1)).isoformat(),
+    )
+    tell(again)
+    due_purchases.settle_due(now=timezone.now())
+
+    assert stands(other) == ("active", "premium", True)
+    assert stands(phone) == ("none", "free", False)
+
+
+def test_a_deleted_accounts_renewal_waits_for_support(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=31))
+    tell(bought)
+    phone.post("delete-account")
+
+    renewed = store.happens("DID_RENEW", bought)
+    tell(renewed)
+
+    assert purchase_of(renewed).problem == "closed"
+    assert ledger_adds_up()
+
+
+def test_a_testers_subscription_works_and_is_marked(phone, store):
+    bought = store.subscribe(phone=phone, environment="Sandbox")
+
+    tell(bought)
+
+    assert stands(phone) == ("active", "premium", True)
+    assert Subscription.objects.get().environment == "Sandbox"
+    assert phone.balance() == 10 + ALLOWANCE
+
+
+def test_a_token_that_has_ended_learns_nothing(phone, store):
+    phone.post("delete-account")
+
+    assert_refused(phone.get("subscription/status"), 401, "ERR_4005")
+
+
+def test_an_export_has_the_subscription(phone, store):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+
+    [held] = phone.get("export-user-data").json()["subscriptions"]
+
+    assert held["original_transaction_id"] == bought["original_transaction_id"]
+
+
+# --- When nobody tells ----------------------------------------------------------------------------
+
+
+def ask(now):
+    due.ask_due(now=now)
+    return Subscription.objects.get()
+
+
+def test_a_renewal_that_nobody_told_of_is_asked_for(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=31))
+    tell(bought)
+    store.happens("DID_RENEW", bought)
+
+    ask(timezone.now() + timedelta(minutes=11))
+
+    assert phone.balance() == 10 + 2 * ALLOWANCE
+    assert stands(phone) == ("active", "premium", True)
+
+
+def test_apple_is_asked_once_for_an_end(phone, store):
+    tell(store.subscribe(phone=phone, at=ago(days=29, hours=23, minutes=59)))
+    end = Subscription.objects.get().ends_at
+
+    assert ask(end).asked_at is None, "Apple's own word may still come"
+    assert ask(end + timedelta(minutes=11)).due_at is None
+
+    assert len(store.asked("/v1/subscriptions/")) == 1
+
+
+def test_apple_is_asked_again_while_it_is_out(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=31))
+    tell(bought)
+    store.happens("DID_RENEW", bought)
+    store.is_out(times=1)
+
+    assert ask(timezone.now() + timedelta(minutes=11)).asked_at is None
+    ask(timezone.now() + timedelta(minutes=13))
+
+    assert phone.balance() == 10 + 2 * ALLOWANCE
+
+
+def test_apple_is_not_asked_where_it_has_told_the_end(phone, store):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+
+    tell(store.happens("EXPIRED", bought, subtype="VOLUNTARY"))
+
+    assert Subscription.objects.get().due_at is None
