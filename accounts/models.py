@@ -284,6 +284,7 @@ class ConsentKind(models.TextChoices):
     TERMS = "terms"
     PRIVACY = "privacy"
     AI_PROVIDERS = "ai_providers"  # that prompts and pictures go to the providers named
+    CONSUMPTION = "consumption"  # that Apple hears what was used of a purchase to be refunded
 
 
 class Consent(models.Model):

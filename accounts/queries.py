@@ -70,6 +70,12 @@ def require_ai_consent(*, user_id: UUID, providers: Collection[str]) -> None:
         raise ConsentRequired(providers=sorted(providers))
 
 
+def has_consented(user_id: UUID, kind: ConsentKind) -> bool:
+    """Whether the latest that the user said about this kind, not AI_PROVIDERS, is yes."""
+    latest = Consent.objects.filter(user_id=user_id, kind=kind).order_by("-id").first()
+    return latest is not None and latest.granted
+
+
 def tier_of(user_id: UUID, *, now: datetime) -> Tier:
     """Raises Unauthorized where the account of a token is gone."""
     user = User.objects.filter(id=user_id, closed_at=None).only("tier", "tier_until").first()
