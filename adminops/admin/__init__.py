@@ -5,7 +5,17 @@ from __future__ import annotations
 from django.conf import settings
 from django.http import HttpRequest
 
-from adminops.admin import billing, catalogue, codes, jobs, money, operations, people, record
+from adminops.admin import (
+    billing,
+    catalogue,
+    codes,
+    jobs,
+    money,
+    operations,
+    people,
+    record,
+    subscriptions,
+)
 
 __all__ = [
     "billing",
@@ -17,6 +27,7 @@ __all__ = [
     "operations",
     "people",
     "record",
+    "subscriptions",
 ]
 
 

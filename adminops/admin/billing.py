@@ -113,13 +113,14 @@ class PurchaseAdmin(ReadOnlyAdmin):
                     ("standing", "environment_label"),
                     ("transaction_id", "original_transaction_id"),
                     ("product_id", "type", "quantity"),
+                    ("is_renewal", "is_family_shared"),
                     ("owner", "app_account_token"),
                     "related",
                 )
             },
         ),
         ("Money", {"fields": (("price", "storefront"), ("credits", "granted_at"))}),
-        ("Refunded", {"fields": (("refunded_percent", "revoked_at"),)}),
+        ("Refunded", {"fields": (("refunded_percent", "taken_percent", "revoked_at"),)}),
         (
             "When",
             {"fields": (("purchased_at", "expires_at"), ("signed_at", "recorded_at"), "due_at")},
@@ -136,11 +137,11 @@ class PurchaseAdmin(ReadOnlyAdmin):
             return badge(f"waits: {purchase.get_problem_display().lower()}", "danger")
         if purchase.revoked_share:
             return badge("refunded" if purchase.is_refunded else "refunded in part", "warning")
-        return badge("granted", "success") if purchase.credits else badge("new", "info")
+        return badge("granted", "success") if purchase.granted_at else badge("new", "info")
 
     @admin.display(description="Environment", ordering="environment")
     def environment_label(self, purchase: Purchase) -> SafeString:
-        return _environment(purchase.environment)
+        return environment_badge(purchase.environment)
 
     @admin.display(description="User")
     def owner(self, purchase: Purchase) -> SafeString | None:
@@ -155,6 +156,11 @@ class PurchaseAdmin(ReadOnlyAdmin):
     @admin.display(description="Refunded")
     def refunded_percent(self, purchase: Purchase) -> str:
         return f"{purchase.revoked_share * 100 / WHOLE:g} %"
+
+    @admin.display(description="Credits taken back")
+    def taken_percent(self, purchase: Purchase) -> str:
+        """More than was refunded where an upgrade has replaced a period."""
+        return f"{purchase.taken_share * 100 / WHOLE:g} %"
 
     @admin.display(description="Look at")
     def related(self, purchase: Purchase) -> SafeString:
@@ -257,7 +263,7 @@ class NotificationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Environment", ordering="environment")
     def environment_label(self, notification: Notification) -> SafeString:
-        return _environment(notification.environment)
+        return environment_badge(notification.environment)
 
     @admin.display(description="Purchase")
     def its_purchase(self, notification: Notification) -> SafeString | None:
@@ -290,5 +296,5 @@ class HistoryWalkAdmin(ReadOnlyAdmin):
     )
 
 
-def _environment(name: str) -> SafeString:
+def environment_badge(name: str) -> SafeString:
     return badge(name, "success" if name == Environment.PRODUCTION else "warning")

@@ -36,6 +36,7 @@ LOOKED_AT = [
     "billing_unconfirmedpurchase",
     "billing_notification",
     "billing_historywalk",
+    "billing_subscription",
     "adminops_adminaction",
 ]
 EDITED = [
@@ -57,6 +58,7 @@ def everything(root, past, sandbox):
     """A row of every kind that has a page."""
     store = AppStore(sandbox)
     tell(store.buy(phone=past.phone))
+    tell(store.subscribe(phone=past.phone))
     store.is_out(times=1)
     update_credits(past.phone, store.buy(phone=past.phone))
     Group.objects.create(name="Support")

@@ -1,0 +1,91 @@
+"""Subscriptions: how each stands, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from adminops.admin.base import ReadOnlyAdmin, badge, links, person
+from adminops.admin.billing import environment_badge
+from billing.models import Subscription, SubscriptionState
+
+STATE_COLOURS = {
+    SubscriptionState.ACTIVE: "success",
+    SubscriptionState.GRACE: "warning",
+    SubscriptionState.BILLING_RETRY: "warning",
+    SubscriptionState.REVOKED: "danger",
+}
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(ReadOnlyAdmin):
+    list_display = (
+        "original_transaction_id",
+        "state",
+        "product",
+        "owner",
+        "access_until",
+        "will_renew",
+        "environment_label",
+    )
+    list_filter = ("environment", "will_renew", "is_in_billing_retry")
+    list_select_related = ("current__user",)
+    ordering = ("-id",)
+    id_search = ("id",)
+    text_search = ("original_transaction_id__exact",)
+    search_help_text = "Apple's id of the original transaction, or ours of the subscription."
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "id",
+                    ("state", "environment_label"),
+                    "original_transaction_id",
+                    ("product", "owner"),
+                    "related",
+                )
+            },
+        ),
+        ("Until when", {"fields": (("ends_at", "grace_until", "access_until"),)}),
+        (
+            "What Apple says of the future",
+            {
+                "fields": (
+                    ("will_renew", "renewal_product_id"),
+                    "is_in_billing_retry",
+                    ("renewal_signed_at", "asked_at", "due_at"),
+                )
+            },
+        ),
+    )
+
+    @admin.display(description="State")
+    def state(self, line: Subscription) -> SafeString:
+        state = line.state_at(timezone.now())
+        return badge(state.label.lower(), STATE_COLOURS.get(state, ""))
+
+    @admin.display(description="Product")
+    def product(self, line: Subscription) -> str | None:
+        return line.current.product_id if line.current else None
+
+    @admin.display(description="User")
+    def owner(self, line: Subscription) -> SafeString | None:
+        return person(line.current.user) if line.current else None
+
+    @admin.display(description="Access until")
+    def access_until(self, line: Subscription) -> Any:
+        return line.access_until
+
+    @admin.display(description="Environment", ordering="environment")
+    def environment_label(self, line: Subscription) -> SafeString:
+        return environment_badge(line.environment)
+
+    @admin.display(description="Look at")
+    def related(self, line: Subscription) -> SafeString:
+        url = reverse("admin:billing_purchase_changelist")
+        return links([(f"{url}?q={line.original_transaction_id}", "Its periods")])
