@@ -10,14 +10,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
 from generation import media
 from generation.models import Job, JobStatus, Quote, Stage
 from rendio.common.times import iso
 
-ETA_SAMPLE = 50
+ETA_SAMPLE, ETA_FEWEST = 50, 3
 ETA_CACHE_SECONDS = 10
+# So many rows are counted at most, by their index, however long the queue is.
+QUEUE_SHOWN = 1000
 
 
 def history(
@@ -41,28 +41,31 @@ class Eta:
 
 
 def eta(job: Job, *, now: datetime) -> Eta | None:
-    """From how long this model's recent jobs took; None where too few have finished, or for an
-    ended one."""
+    """What was left, at this job's age, to those of the model's recent jobs that took longer.
+
+    None for an ended one, where fewer than ETA_FEWEST have been completed, and where none took that
+    long: then nobody knows.
+    """
     if job.is_terminal:
         return None
-    took = _durations.of(job.model_id)
-    if took is None:
-        return None
     age = (now - job.created_at).total_seconds()
-    low, high = (max(round(seconds - age), 1) for seconds in took)
-    return Eta(low, max(high, low))
+    durations = _durations.of(job.model_id)
+    left = [took - age for took in durations if took > age]
+    if len(durations) < ETA_FEWEST or not left:
+        return None
+    low, high = (max(round(left[len(left) * percent // 100]), 1) for percent in (50, 90))
+    return Eta(low, high)
 
 
 def queue_position(job: Job) -> int | None:
-    """How many are before it: in our own queue, or in the provider's as it told us."""
-    if job.stage in {Stage.SUBMIT, Stage.SENT}:
-        return (
-            Job.objects.filter(
-                queue=job.queue, stage=Stage.SUBMIT, due_at__lt=job.due_at or job.created_at
-            ).count()
-            if job.stage == Stage.SUBMIT
-            else 0
-        )
+    """How many are before it: in our own queue, where QUEUE_SHOWN stands for that many or more, or
+    in the provider's as it told us."""
+    if job.stage == Stage.SUBMIT:
+        until = job.due_at or job.created_at
+        before = Job.objects.due(until, queue=job.queue, stages=[Stage.SUBMIT])
+        return before.exclude(id=job.id)[:QUEUE_SHOWN].count()
+    if job.stage == Stage.SENT:
+        return 0
     return job.queue_position if job.stage == Stage.QUEUED else None
 
 
@@ -109,36 +112,30 @@ def quotes_held(user_id: UUID) -> Iterator[dict[str, Any]]:
 
 
 class _Durations:
-    """Median and 90th percentile of recent jobs, kept for some seconds in each process."""
+    """How long each of a model's recent jobs took, kept for some seconds in each process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[UUID, tuple[float, tuple[float, float] | None]] = {}
+        self._kept: dict[UUID, tuple[float, list[float]]] = {}
 
-    def of(self, model_id: UUID) -> tuple[float, float] | None:
+    def of(self, model_id: UUID) -> list[float]:
+        """Seconds from order to video of the last ETA_SAMPLE, shortest first."""
         with self._lock:
-            read_at, took = self._kept.get(model_id, (float("-inf"), None))
+            read_at, took = self._kept.get(model_id, (float("-inf"), []))
         if time.monotonic() - read_at > ETA_CACHE_SECONDS:
-            took = self._read(model_id)
+            took = _recent_durations(model_id)
             with self._lock:
                 self._kept[model_id] = (time.monotonic(), took)
         return took
 
-    def _read(self, model_id: UUID) -> tuple[float, float] | None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                SELECT percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (
-                    ORDER BY extract(epoch FROM completed_at - created_at)), count(*)
-                FROM (
-                    SELECT created_at, completed_at FROM generation_job
-                    WHERE model_id = %s AND status = %s
-                    ORDER BY completed_at DESC LIMIT %s
-                ) recent""",
-                [model_id, JobStatus.COMPLETED.value, ETA_SAMPLE],
-            )
-            percentiles, count = cursor.fetchone()
-        return (percentiles[0], percentiles[1]) if count >= 3 else None
+
+def _recent_durations(model_id: UUID) -> list[float]:
+    recent = (
+        Job.objects.filter(model_id=model_id, status=JobStatus.COMPLETED)
+        .order_by("-completed_at")
+        .values_list("created_at", "completed_at")
+    )
+    return sorted((ended - began).total_seconds() for began, ended in recent[:ETA_SAMPLE] if ended)
 
 
 _durations = _Durations()
