@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import structlog
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from credits import idempotency
 from credits import services as credit_services
 from credits.idempotency import Answer, Attempt
-from generation import catalogue, media, queries, services
+from generation import catalogue, media, queries, services, streams
 from generation.lifecycle import deliveries
 from generation.models import JobStatus
 from generation.providers import find_provider
@@ -127,6 +128,24 @@ class GetVideoStatus(ApiView):
         job = services.get_job(user_id=self.caller.user_id, job_id=query_uuid(request, "job_id"))
         body = job_status(job, now=timezone.now())
         return Response(body, headers={"Retry-After": str(body["poll_after_seconds"])})
+
+
+class VideoJobEvents(ApiView):
+    """The same as it changes. EventSource asks for text/event-stream; a refusal is JSON anyway."""
+
+    def get(self, request: Request, job_id: str) -> StreamingHttpResponse:
+        job = services.get_job(user_id=self.caller.user_id, job_id=parse_uuid(job_id, "job_id"))
+        return StreamingHttpResponse(
+            streams.events(job, session_id=self.caller.session_id),
+            content_type="text/event-stream; charset=utf-8",
+            # nginx would keep events back until its buffer is full.
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    def perform_content_negotiation(
+        self, request: Request, force: bool = False
+    ) -> tuple[JSONRenderer, str]:
+        return JSONRenderer(), JSONRenderer.media_type
 
 
 class GetVideoJobs(ApiView):

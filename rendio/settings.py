@@ -402,6 +402,8 @@ BREAKER_OPEN_SECONDS = integer("BREAKER_OPEN_SECONDS", 30, at_least=1)
 STORE_COMMISSION_PERCENT = integer("STORE_COMMISSION_PERCENT", 30, at_most=99)
 # What generation/routing.py compares a route's margin with. Below zero a detour may cost us money.
 MARGIN_FLOOR_PERCENT = integer("MARGIN_FLOOR_PERCENT", -50, at_least=-1000, at_most=100)
+# Each holds a thread of the web server for minutes.
+EVENT_STREAMS_PER_PROCESS = integer("EVENT_STREAMS_PER_PROCESS", 4)
 JOB_WAIT_DEADLINE_SECONDS = integer("JOB_WAIT_DEADLINE_SECONDS", 1800, at_least=1)
 JOB_SUBMIT_DEADLINE_SECONDS = integer("JOB_SUBMIT_DEADLINE_SECONDS", 120, at_least=1)
 JOB_START_DEADLINE_SECONDS = integer("JOB_START_DEADLINE_SECONDS", 600, at_least=1)

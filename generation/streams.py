@@ -1,0 +1,176 @@
+"""Server-sent events of a job: its status at once, one event for each change, the last one its end.
+
+One thread of each process reads all jobs that are watched there, in one query a second; a stream
+holds no database connection while it waits and needs no Redis. It does hold a thread of the web
+server, so there are at most EVENT_STREAMS_PER_PROCESS. Beyond that a stream is closed after its
+first event, and every stream after LIFETIME_SECONDS: each event says when to come again.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import Error as DatabaseFailure
+from django.db import connection
+from django.utils import timezone, translation
+from rest_framework.renderers import JSONRenderer
+
+from accounts import revocations
+from generation.models import Job, JobStatus
+from generation.serializers import job_status
+
+logger = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 1.0
+LIFETIME_SECONDS = 300
+# A comment, so that a phone that is gone, or a session that has ended, is found out.
+SIGN_OF_LIFE_SECONDS = 5
+
+Body = dict[str, Any]
+
+
+class _Watch:
+    """One stream's eyes on its job. None in `changes` says that there is nothing more to see."""
+
+    def __init__(self, job: Job, seen: Body) -> None:
+        self.job_id: UUID = job.id
+        self.changes: queue.SimpleQueue[Body | None] = queue.SimpleQueue()
+        self._language = translation.get_language()
+        self._seen = _essence(seen)
+
+    def show(self, job: Job | None) -> None:
+        if job is None:
+            self.changes.put(None)
+            return
+        with translation.override(self._language):
+            body = job_status(job, now=timezone.now())
+        if (essence := _essence(body)) != self._seen:
+            self._seen = essence
+            self.changes.put(body)
+
+
+def _essence(body: Body) -> tuple[Any, ...]:
+    """What makes a change: not the seconds that pass, nor a URL's new signature."""
+    names = ("status", "progress", "queue_position", "refunded")
+    return (*(body[name] for name in names), bool(body["video_url"]))
+
+
+class _Watcher:
+    """The thread that looks, while anybody watches."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watches: set[_Watch] = set()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def add(self, watch: _Watch) -> bool:
+        """False where there is no place for another."""
+        with self._lock:
+            if self._stopped or len(self._watches) >= settings.EVENT_STREAMS_PER_PROCESS:
+                return False
+            self._watches.add(watch)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
+                self._thread.start()
+            return True
+
+    def remove(self, watch: _Watch) -> None:
+        with self._lock:
+            self._watches.discard(watch)
+
+    def stop(self) -> None:
+        """Close all streams, and take no more. For a signal handler: it waits for nothing."""
+        self._stopped = True
+        for watch in list(self._watches):
+            watch.changes.put(None)
+
+    def _run(self) -> None:
+        try:
+            while watches := self._still_watching():
+                self._look(watches)
+                time.sleep(LOOK_SECONDS)
+        finally:
+            connection.close()
+
+    def _still_watching(self) -> list[_Watch]:
+        with self._lock:
+            if not self._watches:
+                self._thread = None
+            return list(self._watches)
+
+    def _look(self, watches: list[_Watch]) -> None:
+        try:
+            jobs = Job.objects.filter(deleted_at=None).in_bulk({watch.job_id for watch in watches})
+            for watch in watches:
+                watch.show(jobs.get(watch.job_id))
+        except DatabaseFailure as error:
+            logger.warning("streams_not_read", error=type(error).__name__)
+            connection.close()
+
+
+_watcher = _Watcher()
+
+
+def events(job: Job, *, session_id: UUID) -> Iterator[bytes]:
+    """The stream of the caller's own job, as text/event-stream, in the request's language."""
+    body = job_status(job, now=timezone.now())
+    return _stream(_Watch(job, body), body, session_id)
+
+
+def _stream(watch: _Watch, body: Body, session_id: UUID) -> Iterator[bytes]:
+    yield _event(body)
+    if _has_ended(body) or not _watcher.add(watch):
+        return
+    try:
+        if not connection.in_atomic_block:
+            # This thread would else keep it for as long as it waits.
+            connection.close()
+        yield from _changes(watch, session_id)
+    finally:
+        _watcher.remove(watch)
+
+
+def _changes(watch: _Watch, session_id: UUID) -> Iterator[bytes]:
+    closes_at = time.monotonic() + LIFETIME_SECONDS
+    while time.monotonic() < closes_at and not revocations.is_revoked(session_id):
+        try:
+            body = watch.changes.get(timeout=SIGN_OF_LIFE_SECONDS)
+        except queue.Empty:
+            yield b":\n\n"
+            continue
+        if body is None:
+            return
+        yield _event(body)
+        if _has_ended(body):
+            return
+
+
+def _has_ended(body: Body) -> bool:
+    return body["status"] in JobStatus.terminal()
+
+
+def _event(body: Body) -> bytes:
+    retry = f"{body['poll_after_seconds'] * 1000}".encode()
+    return b"event: status\nretry: " + retry + b"\ndata: " + JSONRenderer().render(body) + b"\n\n"
+
+
+def close_on_sigterm() -> None:
+    """A server that is asked to stop would wait for its streams. Call it in the main thread."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def close_first(number: int, frame: FrameType | None) -> None:
+        _watcher.stop()
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGTERM, close_first)
