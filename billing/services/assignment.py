@@ -24,7 +24,7 @@ def assign_purchase(*, purchase_id: UUID, user_id: UUID, now: datetime) -> Purch
     purchase = Purchase.objects.select_for_update().filter(id=purchase_id).first()
     if purchase is None:
         raise NotFound
-    if purchase.user_id or purchase.problem not in {Problem.NOBODY, Problem.CLOSED}:
+    if purchase.problem not in {Problem.NOBODY, Problem.CLOSED}:
         raise InvalidState(problem="This purchase does not wait for somebody.")
     purchase.user = user
     purchase.save(update_fields=["user"])

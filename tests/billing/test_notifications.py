@@ -11,7 +11,7 @@ from billing.appstore import verifier
 from billing.lifecycle import notifications
 from billing.lifecycle import purchases as due
 from billing.models import Notification, Purchase
-from billing.services import record
+from billing.services import receive, record
 from rendio.common.due import take
 from tests.billing.conftest import (
     FIFTY,
@@ -140,6 +140,22 @@ def test_what_came_by_a_sharing_that_has_ended_goes(phone, store):
     assert phone.balance() == 10
 
 
+def test_a_refund_counts_also_where_its_transaction_does_not_say_so_yet(phone, store):
+    bought = store.buy(TEN, phone=phone)
+    tell(bought)
+    told = store.happens("REFUND_DECLINED", bought, override={"notificationType": "REFUND"})
+
+    tell(told)
+    assert phone.balance() == 10
+    store.happens("REFUND", bought)
+    told = store.happens(
+        "REFUND_DECLINED", bought, override={"notificationType": "REFUND_REVERSED"}
+    )
+    tell(told)
+
+    assert phone.balance() == 20
+
+
 # --- Out of order -------------------------------------------------------------------------------
 
 
@@ -150,7 +166,7 @@ def test_a_refund_that_comes_before_its_purchase_leaves_nothing(phone, store):
     tell(refund)
     tell(bought)
 
-    assert phone.balance() == 10
+    assert (purchase_of(bought).credits, phone.balance()) == (None, 10)
     assert not Purchase.objects.waiting().exists()
 
 
@@ -253,6 +269,19 @@ def _asks_anew():
     verifier._verifier.cache_clear()
     yield
     verifier._verifier.cache_clear()
+
+
+@pytest.mark.usefixtures("_asks_anew")
+def test_what_the_history_told_is_not_asked_about_online(phone, store):
+    """It came from Apple's own server; and what is older than the certificates that are valid now
+    would be refused."""
+    store.sandbox.control("apple/ocsp", status="revoked")
+    told = store.buy(TEN, phone=phone)
+
+    receive(signed_payload=told["signed_payload"], now=timezone.now(), from_history=True)
+    notifications.apply_due(now=timezone.now())
+
+    assert phone.balance() == 20
 
 
 @pytest.mark.usefixtures("_asks_anew")

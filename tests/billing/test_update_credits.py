@@ -276,3 +276,18 @@ def test_products_are_listed_as_they_are_sold(phone):
         (PREMIUM, "subscription", 60),
     ]
     assert products[-1]["period"] == "P1M"
+
+
+def test_one_number_given_twice_by_apples_two_environments_is_two_purchases(phone, store):
+    paid = store.buy(TEN, phone=phone)
+    tried = store.buy(
+        FIFTY,
+        phone=phone,
+        environment="Sandbox",
+        override={"transactionId": paid["transaction_id"]},
+    )
+
+    for bought in (paid, tried):
+        phone.post("update-credits", {"signed_transaction": bought["signed_transaction"]})
+
+    assert phone.balance() == 10 + 10 + 50
