@@ -9,7 +9,7 @@ import pytest
 from django.test import Client, RequestFactory
 
 from rendio.common import ratelimit
-from tests.conftest import Phone
+from tests.conftest import Phone, assert_refused
 
 
 @pytest.fixture
@@ -185,6 +185,17 @@ def test_with_redis_gone_a_generation_goes_through(phone, limits, redis_at, clos
 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert phone.balance() == 2
+
+
+def test_with_redis_gone_a_purchase_is_put_off(phone, limits, redis_at, closed_port):
+    """Without a count, ids of purchases that name nobody could be guessed."""
+    limits(purchases_per_user=30)
+    redis_at(f"redis://127.0.0.1:{closed_port}/0")
+
+    answer = phone.post("update-credits", {"transaction_id": "2000000999999999"})
+
+    assert_refused(answer, 503, "ERR_5005")
+    assert "Retry-After" in answer.headers
 
 
 def test_with_redis_hanging_a_request_waits_for_it_once(phone, limits, redis_at):

@@ -1,0 +1,92 @@
+"""A process that dies on the way from Apple's word to our ledger: the credits come, once.
+
+A real process goes through the steps and dies at one of them; another finds what is due.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from billing.lifecycle import notifications, purchases
+from billing.models import Notification
+from tests.billing.conftest import (
+    TEN,
+    deliver,
+    ledger_adds_up,
+    purchase_of,
+    update_credits,
+)
+from tests.conftest import Phone
+
+STEPS = """
+import os
+import django
+django.setup()
+from django.db import transaction
+from django.utils import timezone
+from billing.appstore import verifier
+from billing.lifecycle import effects
+from billing.models import Notification
+from billing.services import purchases
+from rendio.common.due import take
+now = timezone.now()
+notice = verifier.read_notification(os.environ["TEST_PAYLOAD"])
+"""
+RECORDED = "purchases.record(notice.transaction, now=now)"
+DIES = {
+    "once the purchase is recorded": [RECORDED],
+    "before the grant is committed": [
+        f"purchase = {RECORDED}",
+        "with transaction.atomic():",
+        "    assert purchases.settle(purchase.id, now=now).is_new",
+        "    os._exit(9)",
+    ],
+    "with the notification in hand": [
+        "row = Notification.objects.filter(notification_uuid=notice.notification_uuid)",
+        "assert take(row, now=now, limit=1)",
+    ],
+    "before the notification is done": ["assert effects.apply(notice, now=now) == 'granted'"],
+}
+
+
+def run_and_die(told, *lines):
+    database = connection.settings_dict
+    url = "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**database)
+    ended = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", STEPS + "\n".join([*lines, "os._exit(9)"])],
+        env=os.environ
+        | {
+            "DJANGO_SETTINGS_MODULE": "rendio.settings",
+            "DATABASE_URL": url,
+            "TEST_PAYLOAD": told["signed_payload"],
+        },
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 9, ended.stderr.decode()
+
+
+@pytest.mark.parametrize("moment", DIES)
+def test_whenever_a_worker_dies_the_credits_come_once(committed, store, moment):
+    phone = Phone().sign_in()
+    bought = store.buy(TEN, phone=phone)
+    deliver(bought)
+
+    run_and_die(bought, *DIES[moment])
+    later = timezone.now() + timedelta(minutes=2)
+    purchases.settle_due(now=later)
+    notifications.apply_due(now=later)
+
+    assert phone.balance() == 20
+    assert purchase_of(bought).credits == 10
+    assert Notification.objects.get(notification_uuid=bought["notification_uuid"]).processed_at
+    assert update_credits(phone, bought).json()["already_processed"] is True
+    assert ledger_adds_up()
