@@ -27,6 +27,7 @@ RUN word=only-to-collect-the-static-files-of-this-image url=https://invalid.exam
         FAL_KEY=none FAL_USER_ID=none APPLE_TEAM_ID=none APPLE_CLIENT_IDS=none \
         DEVICECHECK_KEY_ID=none DEVICECHECK_PRIVATE_KEY=bm9uZQ== \
         SIGN_IN_KEY_ID=none SIGN_IN_PRIVATE_KEY=bm9uZQ== \
+        APPSTORE_APP_ID=1 APPSTORE_ISSUER_ID=none APPSTORE_KEY_ID=none APPSTORE_PRIVATE_KEY=bm9uZQ== \
         python manage.py collectstatic --no-input --verbosity 0
 
 USER rendio

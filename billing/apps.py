@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.core.checks import register
 
 
 class BillingConfig(AppConfig):
@@ -6,8 +7,9 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import export
-        from billing import queries, receivers
+        from billing import checks, queries, receivers
 
         export.register("purchases", queries.purchases_held)
         export.register("subscriptions", queries.subscriptions_held)
         receivers.connect()
+        register(checks.apples_root_is_apples)

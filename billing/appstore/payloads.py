@@ -15,6 +15,9 @@ CONSUMABLE = "Consumable"
 SUBSCRIPTION = "Auto-Renewable Subscription"
 RENEWAL = "RENEWAL"
 FAMILY_SHARED = "FAMILY_SHARED"
+# As much as is kept of Apple's words, and of the codes of currencies and countries: a new one that
+# is longer must not keep a purchase back.
+LONGEST_WORD, LONGEST_CODE = 40, 3
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -83,15 +86,15 @@ def transaction_of(
         transaction_id=transaction_id,
         original_transaction_id=payload.originalTransactionId or transaction_id,
         product_id=required(payload.productId, "productId"),
-        type=payload.rawType or "",
+        type=(payload.rawType or "")[:LONGEST_WORD],
         is_renewal=payload.rawTransactionReason == RENEWAL,
         is_family_shared=payload.rawInAppOwnershipType == FAMILY_SHARED,
         # Left out where it is one.
         quantity=max(payload.quantity or 1, 1),
         app_account_token=_find_uuid(payload.appAccountToken),
         price_milliunits=payload.price,
-        currency=payload.currency or "",
-        storefront=payload.storefront or "",
+        currency=(payload.currency or "")[:LONGEST_CODE],
+        storefront=(payload.storefront or "")[:LONGEST_CODE],
         purchased_at=moment(payload.purchaseDate, "purchaseDate"),
         expires_at=find_moment(payload.expiresDate),
         revoked_at=revoked_at,

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from django.conf import settings
 
 from billing.appstore import payloads
-from billing.appstore.payloads import Notice, Renewal, Transaction
+from billing.appstore.payloads import LONGEST_WORD, Notice, Renewal, Transaction
 from billing.models import Environment
 
 # https://www.apple.com/certificateauthority/: Apple Root CA - G3, valid until 2039.
@@ -146,8 +146,8 @@ def _notice(verifier: SignedDataVerifier, environment: Environment, signed: str)
         notification_uuid=payloads.uuid_of(decoded.notificationUUID, "notificationUUID"),
         environment=environment,
         # As Apple wrote it: the library's own enum knows only the types of its release.
-        type=payloads.required(decoded.rawNotificationType, "notificationType"),
-        subtype=decoded.rawSubtype or "",
+        type=payloads.required(decoded.rawNotificationType, "notificationType")[:LONGEST_WORD],
+        subtype=(decoded.rawSubtype or "")[:LONGEST_WORD],
         signed_at=payloads.moment(decoded.signedDate, "signedDate"),
         transaction=_transaction(verifier, environment, inner) if inner else None,
         renewal=_renewal(verifier, environment, future) if future else None,

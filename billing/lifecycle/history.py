@@ -28,6 +28,11 @@ KEPT_BY_APPLE = timedelta(days=180) - timedelta(hours=1)
 # Apple's history may be a little behind when a walk reaches its end.
 OVERLAP = timedelta(days=1)
 
+WRITTEN = (
+    "from_at", "until_at", "pagination_token", "covered_until", "finished_at", "gaps_closed",
+    "due_at", "tries",
+)  # fmt: skip
+
 
 def walk_due(*, now: datetime) -> int:
     """Take the next step of a walk that is due; returns how many there were: one or none."""
@@ -53,7 +58,7 @@ def _step(walk: HistoryWalk, *, now: datetime) -> None:
         # A token that has become too old, say: from the beginning, when it is due again.
         logger.warning("history_refused", walk=str(walk), problem=str(refused))
         walk.rest()
-        walk.save()
+        walk.save(update_fields=WRITTEN)
         return
     walk.gaps_closed += sum(_keep(payload, now=now) for payload in page.signed_payloads)
     walk.tries = 0
@@ -61,7 +66,7 @@ def _step(walk: HistoryWalk, *, now: datetime) -> None:
         walk.pagination_token, walk.due_at = page.next_token, now
     else:
         _finish(walk, now=now)
-    walk.save()
+    walk.save(update_fields=WRITTEN)
 
 
 def _start(walk: HistoryWalk, *, now: datetime) -> datetime:

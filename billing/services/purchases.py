@@ -103,8 +103,8 @@ def settle(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None)
     named = named or claimant_id
     owner = locked_owner(named) if named else None
     purchase = Purchase.objects.select_for_update().get(id=purchase_id)
-    if purchase.user_id and (owner is None or purchase.user_id != owner.id):
-        # Claimed between the two reads. It stays due; nothing is ours to do.
+    if _is_anothers_meanwhile(purchase, found, owner):
+        # Between the two reads. It stays due; nothing is ours to do.
         return Settled(purchase, purchase.user, is_new=False, balance=0)
     product = Product.objects.filter(product_id=purchase.product_id).first()
     purchase.problem = "" if purchase.granted_at else _problem(purchase, owner, product)
@@ -124,6 +124,12 @@ def settle(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None)
             _follow_of_others(purchase, now=now)
     balance = credit_services.balance_of(owner.id).balance if owner else 0
     return Settled(purchase, owner, is_new=is_new, balance=balance)
+
+
+def _is_anothers_meanwhile(purchase: Purchase, found: Purchase, owner: User | None) -> bool:
+    if purchase.user_id:  # after a merge that we waited for it is the account, and so is the owner
+        return owner is None or purchase.user_id != owner.id
+    return purchase.app_account_token != found.app_account_token
 
 
 def locked_owner(user_id: UUID) -> User | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.core.checks import run_checks
 from django.utils import timezone
 
 from billing.appstore import verifier
@@ -110,3 +111,4 @@ def test_a_root_that_was_tampered_with_is_not_used(phone, store, settings, tmp_p
     settings.APPSTORE_ROOT_CERTIFICATE = ""
 
     assert_refused(deliver(bought), 500, "ERR_6003")
+    assert [found.id for found in run_checks()] == ["billing.E001"]

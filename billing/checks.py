@@ -1,0 +1,21 @@
+"""What `manage.py check`, and each command that runs it, finds wrong with billing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+
+from billing.appstore import verifier
+
+
+def apples_root_is_apples(**_: Any) -> list[CheckMessage]:
+    """Our copy of Apple's root has Apple's fingerprint. (The sandbox's comes with its start.)"""
+    if settings.APPSTORE_ROOT_CERTIFICATE:
+        return []
+    try:
+        verifier.root_certificate()
+    except verifier.WrongRoot as problem:
+        return [Error(str(problem), id="billing.E001")]
+    return []
