@@ -10,7 +10,7 @@ from uuid import UUID
 
 from accounts import queries as account_queries
 from accounts.models import Tier
-from billing.models import Product, Purchase, Subscription, SubscriptionState
+from billing.models import ConsumptionRequest, Product, Purchase, Subscription, SubscriptionState
 from rendio.common.times import iso
 
 
@@ -83,4 +83,17 @@ def purchases_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "purchased_at": iso(purchase.purchased_at),
             "expires_at": iso(purchase.expires_at),
             "refunded_at": iso(purchase.revoked_at),
+        }
+
+
+def refund_requests_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """What Apple asked about the user's purchases, and was told, for an export."""
+    asked = ConsumptionRequest.objects.filter(purchase__user_id=user_id).select_related("purchase")
+    for request in asked.order_by("id"):
+        yield {
+            "transaction_id": request.purchase.transaction_id,
+            "reason": request.reason,
+            "requested_at": iso(request.requested_at),
+            "answer": request.answer,
+            "answered_at": iso(request.answered_at),
         }

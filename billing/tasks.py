@@ -9,6 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing.lifecycle import (
+    consumption,
     history,
     notifications,
     purchases,
@@ -43,6 +44,11 @@ def change_tokens() -> None:
 @shared_task(name="billing.ask_subscriptions")
 def ask_subscriptions() -> None:
     until_done(lambda: subscriptions.ask_due(now=timezone.now()), batch=subscriptions.BATCH)
+
+
+@shared_task(name="billing.answer_consumption")
+def answer_consumption() -> None:
+    until_done(lambda: consumption.answer_due(now=timezone.now()), batch=consumption.BATCH)
 
 
 @shared_task(name="billing.walk_history")

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Q, Subquery
 
-from credits.models import LedgerEntry, Lot, Redemption, Wallet
+from credits.models import Kind, LedgerEntry, Lot, Redemption, Wallet
 from rendio.common.db import prepared_cursor
 from rendio.common.errors import NotFound
 from rendio.common.times import iso
@@ -135,6 +135,47 @@ def redemptions_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "credits": redemption.entry.change - redemption.entry.debt_change,
             "redeemed_at": iso(redemption.redeemed_at),
         }
+
+
+@dataclass(frozen=True)
+class LotUse:
+    """What became of the credits that a transaction brought."""
+
+    brought: int  # with what repaid a debt, which had been spent before
+    used: int  # spent, and not returned since
+    jobs: int  # that took some of them
+    failed_jobs: int  # of these: refunded, for want of their video
+
+    @property
+    def share(self) -> int:
+        """How much is used, in thousandths of a percent as Apple counts, never more than is."""
+        return self.used * 100_000 // self.brought
+
+
+def use_of(transaction_id: str) -> LotUse | None:
+    """None where the transaction brought nothing. Reads the entries of the wallets that its lot has
+    been in, so it is not for the hot path."""
+    lot = Lot.objects.filter(transaction_id=transaction_id).first()
+    if lot is None:
+        return None
+    granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
+    brought = granted.change - granted.debt_change
+    # A reversed store refund may leave more in a lot than it brought.
+    used = max(brought - lot.remaining - lot.lapsed - lot.taken_back, 0)
+    touched = LedgerEntry.objects.filter(
+        wallet_id__in=_way(granted.wallet_id, lot.wallet_id), lots__contains=[[str(lot.id)]]
+    )
+    jobs = set(touched.filter(kind=Kind.CHARGE).values_list("job_id", flat=True))
+    failed = LedgerEntry.objects.filter(kind=Kind.REFUND, job_id__in=jobs).count()
+    return LotUse(brought=brought, used=used, jobs=len(jobs), failed_jobs=failed)
+
+
+def _way(wallet_id: UUID, last_id: UUID) -> list[UUID]:
+    """The wallets from one to the one that merges have led to."""
+    way = [wallet_id]
+    while way[-1] != last_id:
+        way.append(Wallet.objects.values_list("merged_into_id", flat=True).get(id=way[-1]))
+    return way
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ app.conf.beat_schedule = {
     "confirm purchases": _every(10, "billing.confirm_purchases", "high"),
     "change tokens at Apple": _every(60, "billing.change_tokens", "high"),
     "ask about subscriptions": _every(60, "billing.ask_subscriptions", "high"),
+    "answer about consumption": _every(60, "billing.answer_consumption", "high"),
     "walk Apple's history": _every(60, "billing.walk_history", "high"),
     "sweep billing": _every(60, "billing.sweep", "high"),
     "sweep generation": _every(60, "generation.sweep", "high"),

@@ -77,6 +77,14 @@ def several_of(name: str, allowed: tuple[str, ...]) -> list[str]:
     return [one for one in allowed if one in chosen]
 
 
+def one_of(name: str, default: str, *, allowed: tuple[str, ...]) -> str:
+    """One of `allowed`."""
+    chosen = str(env.str(name, default=default)).strip()
+    if chosen not in allowed:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, not {chosen!r}.")
+    return chosen
+
+
 def signing_keys(name: str) -> dict[str, str]:
     """`kid:secret,kid:secret`: the first signs, all verify."""
     keys: dict[str, str] = {}
@@ -379,6 +387,17 @@ APPSTORE_SANDBOX_URL = env.str(
     if PRODUCTION
     else f"{SANDBOX_URL}/apple/storekit/sandbox",
 ).rstrip("/")
+
+# What we would like Apple to decide about refunds (billing.models.RefundPolicy says what each
+# means), told of customers who agreed to that: after a while, in which jobs end and support may
+# decide otherwise, and before Apple's time is over.
+CONSUMPTION_POLICY = one_of(
+    "CONSUMPTION_POLICY", default="by_share", allowed=("none", "decline", "grant", "by_share")
+)
+CONSUMPTION_ANSWER_MINUTES = integer("CONSUMPTION_ANSWER_MINUTES", 60)
+CONSUMPTION_DEADLINE_HOURS = integer("CONSUMPTION_DEADLINE_HOURS", 12, at_least=1)
+if CONSUMPTION_ANSWER_MINUTES >= CONSUMPTION_DEADLINE_HOURS * 60:
+    raise ImproperlyConfigured("CONSUMPTION_ANSWER_MINUTES is after CONSUMPTION_DEADLINE_HOURS.")
 
 # Refuse paid jobs until the user agreed that data goes to the providers of the catalogue.
 REQUIRE_AI_CONSENT = env.bool("REQUIRE_AI_CONSENT", default=False)

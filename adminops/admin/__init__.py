@@ -14,6 +14,7 @@ from adminops.admin import (
     operations,
     people,
     record,
+    refunds,
     subscriptions,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "operations",
     "people",
     "record",
+    "refunds",
     "subscriptions",
 ]
 

@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
@@ -21,6 +22,7 @@ from unfold.widgets import (
 from adminops.admin.base import ModelAdmin
 from adminops.models import REASON_MAX, REASON_MIN
 from adminops.services import MAX_AMOUNT, InsufficientCredits
+from billing.models import RefundPolicy
 from rendio.common.errors import InvalidInput, Refusal
 from rendio.common.ids import uuid7
 
@@ -60,6 +62,20 @@ class AssignForm(ReasonForm):
     field_order = ("user_id", "reason")
     user_id = forms.UUIDField(
         widget=UnfoldAdminTextInputWidget, label="User", help_text="The id of whose it is."
+    )
+
+
+class RefundPolicyForm(ReasonForm):
+    field_order = ("policy", "reason")
+    policy = forms.ChoiceField(
+        choices=[
+            (RefundPolicy.DECLINE, "Decline the refund"),
+            (RefundPolicy.GRANT, "Grant the refund"),
+            (RefundPolicy.BY_SHARE, "Grant it for the part that was not used"),
+            (RefundPolicy.NONE, "Say nothing about it"),
+        ],
+        widget=UnfoldAdminSelectWidget,
+        label="What we would like",
     )
 
 

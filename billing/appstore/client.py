@@ -16,8 +16,11 @@ from uuid import UUID
 
 import structlog
 from appstoreserverlibrary.api_client import APIError, APIException, AppStoreServerAPIClient
+from appstoreserverlibrary.models.ConsumptionRequest import ConsumptionRequest
+from appstoreserverlibrary.models.DeliveryStatus import DeliveryStatus
 from appstoreserverlibrary.models.Environment import Environment as AppleEnvironment
 from appstoreserverlibrary.models.NotificationHistoryRequest import NotificationHistoryRequest
+from appstoreserverlibrary.models.RefundPreference import RefundPreference
 from appstoreserverlibrary.models.UpdateAppAccountTokenRequest import UpdateAppAccountTokenRequest
 from cattrs.errors import CattrsError
 from django.conf import settings
@@ -62,6 +65,20 @@ class Page:
 
     signed_payloads: list[str]
     next_token: str | None
+
+
+@dataclass(frozen=True)
+class Consumption:
+    """What was used of a purchase, whose customer has agreed that Apple hears it.
+
+    Apple ("ConsumptionRequest"): no share of a subscription, none but 0 of what was not delivered,
+    and a prorated refund only of a part.
+    """
+
+    delivery: DeliveryStatus
+    used_share: int | None  # in thousandths of a percent
+    preference: RefundPreference | None
+    sample_provided: bool
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,20 @@ def set_account_token(
     """Have Apple name another of our users in a purchase. Raises StoreUnavailable, Refused."""
     body = UpdateAppAccountTokenRequest(appAccountToken=str(token))
     _ask(environment, lambda client: client.set_app_account_token(original_transaction_id, body))
+
+
+def send_consumption(
+    *, environment: Environment, transaction_id: str, consumption: Consumption
+) -> None:
+    """Tell what was used of a purchase. Raises StoreUnavailable, Refused."""
+    body = ConsumptionRequest(
+        customerConsented=True,
+        sampleContentProvided=consumption.sample_provided,
+        deliveryStatus=consumption.delivery,
+        consumptionPercentage=consumption.used_share,
+        refundPreference=consumption.preference,
+    )
+    _ask(environment, lambda client: client.send_consumption_information(transaction_id, body))
 
 
 def notification_history(

@@ -64,7 +64,7 @@ class Renewal:
 @dataclass(frozen=True)
 class Notice:
     """A notification; `transaction` is what it is about, where it is about one, and `renewal` the
-    future of its subscription."""
+    future of its subscription. `refund_reason`: why a refund is asked for, as Apple names it."""
 
     notification_uuid: UUID
     environment: Environment
@@ -73,6 +73,7 @@ class Notice:
     signed_at: datetime
     transaction: Transaction | None
     renewal: Renewal | None
+    refund_reason: str
 
 
 def transaction_of(

@@ -151,4 +151,5 @@ def _notice(verifier: SignedDataVerifier, environment: Environment, signed: str)
         signed_at=payloads.moment(decoded.signedDate, "signedDate"),
         transaction=_transaction(verifier, environment, inner) if inner else None,
         renewal=_renewal(verifier, environment, future) if future else None,
+        refund_reason=(decoded.data.rawConsumptionRequestReason or "") if decoded.data else "",
     )

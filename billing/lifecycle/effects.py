@@ -13,7 +13,7 @@ from datetime import datetime
 
 from billing.appstore.payloads import Notice, Transaction
 from billing.models import WHOLE
-from billing.services import purchases, subscriptions
+from billing.services import consumption, purchases, subscriptions
 from billing.services.purchases import Settled
 
 
@@ -51,6 +51,15 @@ def refund_reversed(notice: Notice, now: datetime) -> str:
     transaction = notice.transaction
     restored = transaction and replace(transaction, revoked_at=None, revoked_share=0)
     return _settle(notice, restored, now=now)
+
+
+def refund_asked_for(notice: Notice, now: datetime) -> str:
+    """Apple asks what was used of it, and is told (lifecycle.consumption)."""
+    outcome = _settle(notice, notice.transaction, now=now)
+    if notice.transaction:
+        consumption.record_request(notice, now=now)
+        outcome += "; will be answered"
+    return outcome
 
 
 def _settle(notice: Notice, transaction: Transaction | None, *, now: datetime) -> str:
@@ -94,6 +103,7 @@ EFFECTS: dict[str, Effect | NoEffect] = {
     "REFUND_REVERSED": refund_reversed,
     # Family Sharing ended: what came by it goes, like a refund of all of it.
     "REVOKE": refunded,
+    "CONSUMPTION_REQUEST": refund_asked_for,
     "REFUND_DECLINED": NoEffect("nothing was taken for the request, so nothing comes back"),
     "TEST": NoEffect("it has arrived, and that is what it tests"),
     "EXTERNAL_PURCHASE_TOKEN": NoEffect("we sell through the App Store alone"),

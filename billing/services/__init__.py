@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from billing.services.assignment import assign_purchase
 from billing.services.confirmation import confirm_purchase
+from billing.services.consumption import override as override_refund_policy
 from billing.services.notifications import receive
 from billing.services.products import offered
 from billing.services.purchases import Settled, record, settle
@@ -13,6 +14,7 @@ __all__ = [
     "assign_purchase",
     "confirm_purchase",
     "offered",
+    "override_refund_policy",
     "receive",
     "record",
     "settle",

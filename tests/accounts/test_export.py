@@ -53,6 +53,7 @@ def test_an_export_has_every_kind_of_data(customer):
         "quotes",
         "purchases",
         "subscriptions",
+        "refund_requests",
     ]
 
 

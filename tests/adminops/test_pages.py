@@ -37,6 +37,7 @@ LOOKED_AT = [
     "billing_notification",
     "billing_historywalk",
     "billing_subscription",
+    "billing_consumptionrequest",
     "adminops_adminaction",
 ]
 EDITED = [
@@ -59,6 +60,7 @@ def everything(root, past, sandbox):
     store = AppStore(sandbox)
     tell(store.buy(phone=past.phone))
     tell(store.subscribe(phone=past.phone))
+    tell(store.happens("CONSUMPTION_REQUEST", store.buy(phone=past.phone)))
     store.is_out(times=1)
     update_credits(past.phone, store.buy(phone=past.phone))
     Group.objects.create(name="Support")

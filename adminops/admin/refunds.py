@@ -1,0 +1,104 @@
+"""What Apple asks about purchases whose refund was asked for, what it was told, and saying
+otherwise."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from accounts.models import User
+from adminops import purchases
+from adminops.admin.acts import Act, RefundPolicyForm, act_page
+from adminops.admin.base import (
+    ActionVariant,
+    ReadOnlyAdmin,
+    badge,
+    link_to,
+    page_action,
+    person,
+)
+from billing.models import ConsumptionRequest, RefundPolicy
+
+
+@admin.register(ConsumptionRequest)
+class ConsumptionRequestAdmin(ReadOnlyAdmin):
+    list_display = (
+        "its_purchase",
+        "standing",
+        "reason",
+        "owner",
+        "override",
+        "requested_at",
+        "deadline_at",
+    )
+    list_filter = ("reason", "override", ("answered_at", admin.EmptyFieldListFilter))
+    list_select_related = ("purchase__user",)
+    ordering = ("-id",)
+    id_search = ("id", "purchase_id")
+    text_search = ("purchase__transaction_id__exact",)
+    search_help_text = "Apple's id of the transaction, or ours of the purchase."
+    fields = (
+        "id",
+        ("its_purchase", "owner"),
+        ("standing", "reason", "override"),
+        ("requested_at", "deadline_at", "answered_at"),
+        ("outcome", "answer"),
+        ("due_at", "tries"),
+    )
+    actions_detail = ("decide",)
+
+    @admin.display(description="Purchase")
+    def its_purchase(self, row: ConsumptionRequest) -> SafeString | None:
+        return link_to(row.purchase)
+
+    @admin.display(description="User")
+    def owner(self, row: ConsumptionRequest) -> SafeString | None:
+        return person(row.purchase.user)
+
+    @admin.display(description="Standing")
+    def standing(self, row: ConsumptionRequest) -> SafeString:
+        if row.due_at:
+            return badge("will be answered", "info")
+        return badge("answered", "success") if row.answered_at else badge("not answered", "warning")
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        """The button only while Apple waits; the service judges again."""
+        row = self.get_object(request, object_id)
+        if row is None or row.deadline_at <= timezone.now():
+            return []
+        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        return buttons
+
+    @page_action(
+        description="Decide otherwise",
+        url_path="decide",
+        icon="gavel",
+        variant=ActionVariant.PRIMARY,
+    )
+    def decide(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        row = self.find(request, object_id)
+
+        def do(values: dict[str, Any]) -> str:
+            policy = RefundPolicy(values.pop("policy"))
+            purchases.override_refund_policy(
+                **values,
+                policy=policy,
+                request_id=row.id,
+                acting_user=cast("User", request.user),
+                now=timezone.now(),
+            )
+            return "Apple is told so, if the customer has agreed that it hears anything."
+
+        act = Act(
+            title="Decide otherwise",
+            explanation="Apple decides about the refund; this is what we would like. The facts go "
+            "with it, and all of it again if Apple was told before.",
+            button="Tell Apple",
+            form_class=RefundPolicyForm,
+            do=do,
+        )
+        return act_page(self, request, row, act)

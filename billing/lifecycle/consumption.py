@@ -1,0 +1,76 @@
+"""Answering Apple's questions about purchases whose refund was asked for.
+
+At least once, within Apple's time, from what is true when it is answered. A question that comes
+again meanwhile, or support that decides otherwise, is answered anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.conf import settings
+
+from accounts import queries as account_queries
+from accounts.models import ConsentKind
+from billing.appstore import client
+from billing.errors import StoreUnavailable
+from billing.models import ConsumptionRequest, Environment, RefundPolicy
+from billing.services import consumption
+from rendio.common.due import each, take
+
+logger = structlog.get_logger(__name__)
+
+BATCH = 20
+
+
+def answer_due(*, now: datetime) -> int:
+    """Answer what is due, up to BATCH; returns how many were taken."""
+    rows = take(ConsumptionRequest.objects.all(), now=now, limit=BATCH)
+    each(rows, lambda row: _answer(row, now=now), stop_at=StoreUnavailable)
+    return len(rows)
+
+
+def _answer(row: ConsumptionRequest, *, now: datetime) -> None:
+    silence = _why_not(row, now=now)
+    if silence:
+        _close(row, outcome=silence)
+        return
+    policy = RefundPolicy(row.override or settings.CONSUMPTION_POLICY)
+    told = consumption.consumption_of(row.purchase, policy=policy)
+    try:
+        client.send_consumption(
+            environment=Environment(row.purchase.environment),
+            transaction_id=row.purchase.transaction_id,
+            consumption=told,
+        )
+    except client.Refused as refused:
+        logger.warning("consumption_refused", problem=str(refused))
+        _close(row, outcome=f"refused: {refused}"[:120])
+        return
+    _close(row, outcome="answered", answer=asdict(told), answered_at=now)
+
+
+def _why_not(row: ConsumptionRequest, *, now: datetime) -> str:
+    """Why nothing may be said, or nothing is to be; empty where there is."""
+    purchase = row.purchase
+    if row.deadline_at <= now:
+        return "too late: Apple was out of reach"
+    if purchase.is_family_shared:
+        return "Apple takes no answer about what a family shares"
+    if purchase.user_id is None:
+        return "nobody is known who could have agreed to it"
+    if not account_queries.has_consented(purchase.user_id, ConsentKind.CONSUMPTION):
+        return "the customer has not agreed that Apple hears it"
+    return ""
+
+
+def _close(row: ConsumptionRequest, **result: Any) -> None:
+    """Unless it was asked or decided anew meanwhile: then it is due again."""
+    as_seen = ConsumptionRequest.objects.filter(
+        id=row.id, requested_at=row.requested_at, override=row.override
+    )
+    as_seen.update(due_at=None, **result)
+    logger.info("consumption_request_closed", outcome=result["outcome"])

@@ -1,0 +1,100 @@
+"""What Apple asks of a purchase whose refund was asked for, and what the ledger has to say to it.
+
+Nothing is ever said of a customer who has not agreed to it (record-consent, kind `consumption`).
+What was delivered is known from the ledger too: a job that ends without its video is refunded, in
+the transaction in which it ends.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from appstoreserverlibrary.models.DeliveryStatus import DeliveryStatus
+from appstoreserverlibrary.models.RefundPreference import RefundPreference
+from django.conf import settings
+from django.db import transaction
+
+from billing.appstore.client import Consumption
+from billing.appstore.payloads import Notice
+from billing.errors import InvalidState, NotFound
+from billing.models import WHOLE, ConsumptionRequest, Purchase, RefundPolicy
+from billing.services import periods
+from credits import queries as credit_queries
+
+
+@transaction.atomic(durable=True)
+def record_request(notice: Notice, *, now: datetime) -> ConsumptionRequest:
+    """Have it answered: not at once, so that jobs have ended and support can say otherwise.
+
+    Apple asks up to three times for one request of a customer; what is older than we have changes
+    nothing.
+    """
+    assert notice.transaction  # noqa: S101 (and its purchase is recorded)
+    purchase = Purchase.objects.get(
+        environment=notice.environment, transaction_id=notice.transaction.transaction_id
+    )
+    deadline_at = notice.signed_at + timedelta(hours=settings.CONSUMPTION_DEADLINE_HOURS)
+    answer_at = notice.signed_at + timedelta(minutes=settings.CONSUMPTION_ANSWER_MINUTES)
+    asked = {
+        "reason": notice.refund_reason,
+        "requested_at": notice.signed_at,
+        "deadline_at": deadline_at,
+        "due_at": max(answer_at, now),
+        "tries": 0,
+    }
+    request, is_new = ConsumptionRequest.objects.select_for_update().get_or_create(
+        purchase=purchase, defaults=asked
+    )
+    if not is_new and notice.signed_at > request.requested_at:
+        for name, value in asked.items():
+            setattr(request, name, value)
+        request.save(update_fields=[*asked])
+    return request
+
+
+def override(
+    *, request_id: UUID, policy: RefundPolicy, now: datetime
+) -> tuple[str, ConsumptionRequest]:
+    """Answer this one by another policy, and again if it was answered before; gives the policy that
+    support had chosen before, if any. Joins the caller's transaction.
+
+    Raises NotFound, InvalidState once Apple waits no more.
+    """
+    request = ConsumptionRequest.objects.select_for_update().filter(id=request_id).first()
+    if request is None:
+        raise NotFound
+    if request.deadline_at <= now:
+        raise InvalidState(problem="Apple does not wait for an answer any more.")
+    before = request.override
+    request.override, request.due_at, request.tries = policy, now, 0
+    request.save(update_fields=["override", "due_at", "tries"])
+    return before, request
+
+
+def consumption_of(purchase: Purchase, *, policy: RefundPolicy) -> Consumption:
+    """The facts about a user's purchase, and what `policy` makes of them."""
+    assert purchase.user  # noqa: S101 (who has agreed to it)
+    use = credit_queries.use_of(purchase.ledger_id)
+    is_delivered = use is not None and not (use.jobs and use.jobs == use.failed_jobs)
+    used_share = use.share if use and is_delivered else 0
+    is_period = periods.is_period(purchase)
+    return Consumption(
+        delivery=DeliveryStatus.DELIVERED if is_delivered else DeliveryStatus.UNDELIVERED_OTHER,
+        used_share=None if is_period else used_share,
+        preference=_preference(policy, used_share, can_be_prorated=not is_period),
+        # The welcome credits: whoever had them could try it first.
+        sample_provided=purchase.user.welcomed_at is not None,
+    )
+
+
+def _preference(
+    policy: RefundPolicy, used_share: int, *, can_be_prorated: bool
+) -> RefundPreference | None:
+    if policy == RefundPolicy.DECLINE or (policy == RefundPolicy.BY_SHARE and used_share == WHOLE):
+        return RefundPreference.DECLINE
+    if policy == RefundPolicy.GRANT or (policy == RefundPolicy.BY_SHARE and used_share == 0):
+        return RefundPreference.GRANT_FULL
+    if policy == RefundPolicy.BY_SHARE and can_be_prorated:
+        return RefundPreference.GRANT_PRORATED
+    return None

@@ -1,0 +1,83 @@
+"""What support does when Apple asks about a refund: look, and say otherwise while Apple waits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import requests
+from django.utils import timezone
+
+from adminops.models import Action, AdminAction
+from billing.lifecycle import consumption
+from billing.models import ConsumptionRequest
+from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.billing.conftest import TEN, AppStore, tell
+
+DECIDE = "billing_consumptionrequest_decide"
+
+
+@pytest.fixture
+def asked(phone, sandbox):
+    """Apple asks about a purchase whose user has agreed to an answer."""
+    store = AppStore(sandbox)
+    phone.post("record-consent", {"kind": "consumption", "version": "1"})
+    bought = store.buy(TEN, phone=phone)
+    tell(bought)
+    tell(store.happens("CONSUMPTION_REQUEST", bought))
+    return ConsumptionRequest.objects.get()
+
+
+@pytest.fixture
+def cashier(db):
+    return Staff(staff_user("kim", "billing.change_consumptionrequest"))
+
+
+def told(sandbox):
+    answer = requests.get(f"{sandbox.url}/control/apple/consumption", timeout=30)
+    return [one["told"]["refundPreference"] for one in answer.json()["consumption"]]
+
+
+def test_support_decides_otherwise_before_the_answer(cashier, asked, sandbox):
+    cashier.act(DECIDE, asked.id, policy="decline", reason=WHY)
+    consumption.answer_due(now=timezone.now())
+
+    assert told(sandbox) == ["DECLINE"]
+    record = the_record(asked.purchase_id)
+    assert (record.action, record.reason) == (Action.OVERRIDE_REFUND, WHY)
+    assert (record.before, record.after) == ({"policy": None}, {"policy": "decline"})
+
+
+def test_support_decides_otherwise_after_the_answer(cashier, asked, sandbox):
+    consumption.answer_due(now=timezone.now() + timedelta(hours=1))
+    assert told(sandbox) == ["GRANT_FULL"]
+
+    cashier.act(DECIDE, asked.id, policy="decline", reason=WHY)
+    consumption.answer_due(now=timezone.now())
+
+    assert told(sandbox) == ["GRANT_FULL", "DECLINE"]
+
+
+def test_apple_waits_only_so_long(cashier, asked):
+    ConsumptionRequest.objects.update(deadline_at=timezone.now())
+
+    answer = cashier.act(DECIDE, asked.id, policy="decline", reason=WHY)
+
+    assert b"does not wait" in answer.content
+    assert not AdminAction.objects.exists()
+
+
+@pytest.mark.parametrize("wrong", [{"policy": "perhaps"}, {"reason": "x"}, {"policy": ""}])
+def test_a_decision_is_one_of_four_and_has_its_reason(cashier, asked, wrong):
+    cashier.act(DECIDE, asked.id, **{"policy": "decline", "reason": WHY} | wrong)
+
+    asked.refresh_from_db()
+    assert asked.override == ""
+
+
+def test_who_may_only_look_decides_nothing(asked):
+    viewer = Staff(staff_user("vic", "billing.view_consumptionrequest"))
+
+    answer = viewer.submit(DECIDE, asked.id, policy="decline", reason=WHY)
+
+    assert answer.status_code == 403

@@ -1,0 +1,323 @@
+"""Apple asks what was used of a purchase: told from facts, in time, of those who agreed to it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import requests
+from django.utils import timezone
+
+from billing.lifecycle import consumption
+from billing.models import ConsumptionRequest
+from generation.lifecycle import settle
+from generation.models import Job
+from generation.providers.base import Reason
+from tests.billing.conftest import FIFTY, TEN, deliver, purchase_of, sign_in, tell
+from tests.conftest import Phone
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def told(sandbox):
+    """What Apple was told, oldest first."""
+
+    def ask():
+        answer = requests.get(f"{sandbox.url}/control/apple/consumption", timeout=30)
+        return [one["told"] for one in answer.json()["consumption"]]
+
+    return ask
+
+
+@pytest.fixture
+def agreed(phone):
+    """A phone whose user has agreed that Apple hears what was used."""
+    agree(phone)
+    return phone
+
+
+def agree(phone, *, granted=True):
+    answer = phone.post(
+        "record-consent", {"kind": "consumption", "version": "1", "granted": granted}
+    )
+    assert answer.status_code == 200, answer.content
+
+
+def asked(store, bought, **fields):
+    tell(store.happens("CONSUMPTION_REQUEST", bought, **fields))
+    return ConsumptionRequest.objects.get(purchase=purchase_of(bought))
+
+
+def answer(after=HOUR):
+    consumption.answer_due(now=timezone.now() + after)
+    return ConsumptionRequest.objects.get()
+
+
+def spend(phone, seconds):
+    """A job for as many credits."""
+    answer = phone.generate(settings={"duration": seconds})
+    assert answer.status_code == 200, answer.content
+    return Job.objects.get(id=answer.json()["job_id"])
+
+
+def test_what_was_used_is_told_to_the_part(agreed, store, told):
+    bought = store.buy(FIFTY, phone=agreed)
+    tell(bought)
+    spend(agreed, 12)
+    spend(agreed, 8)  # 20 credits: the 10 of the welcome, then 10 of 50
+
+    asked(store, bought, consumption_request_reason="UNINTENDED_PURCHASE")
+    request = answer()
+
+    assert told() == [
+        {
+            "customerConsented": True,
+            "sampleContentProvided": True,
+            "deliveryStatus": "DELIVERED",
+            "consumptionPercentage": 20_000,
+            "refundPreference": "GRANT_PRORATED",
+        }
+    ]
+    assert (request.reason, request.outcome) == ("UNINTENDED_PURCHASE", "answered")
+    assert request.answered_at
+    assert request.due_at is None
+
+
+def test_what_was_not_touched_may_be_refunded(agreed, store, told):
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+
+    asked(store, bought)
+    answer()
+
+    [said] = told()
+    assert (said["consumptionPercentage"], said["refundPreference"]) == (0, "GRANT_FULL")
+
+
+def test_what_was_used_up_may_not(agreed, store, told):
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+    spend(agreed, 12)
+    spend(agreed, 8)
+
+    asked(store, bought)
+    answer()
+
+    [said] = told()
+    assert (said["consumptionPercentage"], said["refundPreference"]) == (100_000, "DECLINE")
+
+
+def test_what_brought_no_video_was_not_delivered(agreed, store, told):
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+    spend(agreed, 12)
+    for job in [spend(agreed, 8), Job.objects.earliest("id")]:
+        settle.give_up(job, Reason.PROVIDER_ERROR, now=timezone.now(), detail="It broke")
+
+    asked(store, bought)
+    answer()
+
+    [said] = told()
+    assert said["deliveryStatus"] == "UNDELIVERED_OTHER"
+    assert (said["consumptionPercentage"], said["refundPreference"]) == (0, "GRANT_FULL")
+
+
+def test_of_what_failed_in_part_the_rest_was_delivered(agreed, store, told):
+    bought = store.buy(FIFTY, phone=agreed)
+    tell(bought)
+    spend(agreed, 12)
+    settle.give_up(spend(agreed, 8), Reason.PROVIDER_ERROR, now=timezone.now(), detail="It broke")
+
+    asked(store, bought)
+    answer()
+
+    [said] = told()
+    assert (said["deliveryStatus"], said["consumptionPercentage"]) == ("DELIVERED", 4_000)
+
+
+def test_a_merge_takes_what_was_used_along(agreed, store, told, sandbox):
+    sub = sign_in(Phone().sign_in(), sandbox)
+    bought = store.buy(FIFTY, phone=agreed)
+    tell(bought)
+    spend(agreed, 12)
+    sign_in(agreed, sandbox, sub=sub)
+
+    asked(store, bought)
+    answer()
+
+    [said] = told()
+    assert (said["deliveryStatus"], said["consumptionPercentage"]) == ("DELIVERED", 4_000)
+
+
+@pytest.mark.parametrize(
+    ("policy", "preference"), [("none", None), ("decline", "DECLINE"), ("grant", "GRANT_FULL")]
+)
+def test_the_policy_is_a_setting(agreed, store, told, settings, policy, preference):
+    settings.CONSUMPTION_POLICY = policy
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+
+    asked(store, bought)
+    answer()
+
+    assert [said.get("refundPreference") for said in told()] == [preference]
+
+
+def test_of_a_subscription_no_share_is_told(agreed, store, told):
+    bought = store.subscribe(phone=agreed)
+    tell(bought)
+    spend(agreed, 12)
+
+    asked(store, bought)
+    answer()
+
+    [said] = told()
+    assert "consumptionPercentage" not in said
+    assert "refundPreference" not in said
+    assert said["deliveryStatus"] == "DELIVERED"
+
+
+# --- Nothing is said ------------------------------------------------------------------------------
+
+
+def test_of_who_has_not_agreed_nothing_is_told(phone, store, told):
+    bought = store.buy(TEN, phone=phone)
+    tell(bought)
+
+    asked(store, bought)
+    request = answer()
+
+    assert told() == []
+    assert "not agreed" in request.outcome
+    assert (request.due_at, request.answered_at) == (None, None)
+
+
+def test_who_has_taken_it_back_has_not_agreed(agreed, store, told):
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+    asked(store, bought)
+
+    agree(agreed, granted=False)
+    answer()
+
+    assert told() == []
+
+
+def test_of_who_has_left_nothing_is_told(agreed, store, told):
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+    agreed.post("delete-account")
+
+    asked(store, bought)
+    answer()
+
+    assert told() == []
+
+
+def test_of_nobodys_purchase_nothing_is_told(db, store, told):
+    asked(store, store.buy(TEN))
+
+    assert "nobody" in answer().outcome
+    assert told() == []
+
+
+def test_of_what_a_family_shares_nothing_is_told(agreed, store, told):
+    shared = store.subscribe(phone=agreed, in_app_ownership_type="FAMILY_SHARED")
+    tell(shared)
+
+    asked(store, shared)
+
+    assert "family" in answer().outcome
+    assert told() == []
+
+
+# --- In time --------------------------------------------------------------------------------------
+
+
+def test_it_is_answered_after_a_while_so_that_jobs_have_ended(agreed, store, told):
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+    asked(store, bought)
+
+    answer(after=59 * HOUR / 60)
+    assert told() == []
+    answer(after=61 * HOUR / 60)
+
+    assert len(told()) == 1
+
+
+def test_it_is_tried_until_apple_hears_it(agreed, store, told):
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+    asked(store, bought)
+    store.is_out(times=1)
+
+    assert answer(after=2 * HOUR).answered_at is None
+    answer(after=3 * HOUR)
+
+    assert len(told()) == 1
+
+
+def test_after_apples_time_nothing_is_told(agreed, store, told):
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+    asked(store, bought)
+
+    request = answer(after=12 * HOUR)
+
+    assert told() == []
+    assert request.outcome.startswith("too late")
+
+
+def test_what_apple_does_not_take_is_not_tried_again(agreed, store, told):
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+    asked(store, bought)
+    store.is_out(status=400, times=1)
+
+    assert answer().outcome.startswith("refused: 400")
+    answer(after=3 * HOUR)
+
+    assert told() == []
+
+
+def test_one_notification_is_answered_once_and_the_next_again(agreed, store, told):
+    bought = store.buy(FIFTY, phone=agreed)
+    tell(bought)
+    request = store.happens("CONSUMPTION_REQUEST", bought)
+    tell(request)
+    answer()
+    deliver(request)
+    answer(after=2 * HOUR)
+    assert len(told()) == 1
+
+    spend(agreed, 12)
+    later = (timezone.now() + 8 * HOUR).isoformat()
+    tell(store.happens("CONSUMPTION_REQUEST", bought, at=later))
+    answer(after=10 * HOUR)
+
+    assert [said["consumptionPercentage"] for said in told()] == [0, 4_000]
+
+
+def test_an_older_question_that_comes_late_changes_nothing(agreed, store, told):
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+    old = store.happens("CONSUMPTION_REQUEST", bought, at=(timezone.now() - 8 * HOUR).isoformat())
+    newest = asked(store, bought)
+
+    tell(old)
+
+    assert ConsumptionRequest.objects.get().requested_at == newest.requested_at
+
+
+def test_an_export_has_what_apple_was_told(agreed, store):
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+    asked(store, bought)
+    answer()
+
+    [held] = agreed.get("export-user-data").json()["refund_requests"]
+
+    assert held["transaction_id"] == bought["transaction_id"]
+    assert held["answer"]["delivery"] == "DELIVERED"
