@@ -42,8 +42,9 @@ class ApiView(APIView):
         super().initial(request, *args, **kwargs)
         if request.user is not None:
             language.fall_back_to(request, self.caller.language)
-        self._refuse_foreign_user_id(request)
+        # Before the body is read: ten megabytes of it may follow.
         self._count(request)
+        self._refuse_foreign_user_id(request)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
