@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
+import time
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
@@ -19,24 +20,49 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from rendio.common.errors import Forbidden, NotFound
 
 CHUNK_BYTES = 64 * 1024
-_signer = signing.TimestampSigner(salt="rendio.media")
+_signer = signing.Signer(salt="rendio.media")
 
 
-def url_for(name: str) -> str | None:
-    """A URL that works for MEDIA_URL_TTL_SECONDS; None for an empty name."""
+def url_for(name: str, *, seconds: int | None = None) -> str | None:
+    """A URL that works for `seconds`, else MEDIA_URL_TTL_SECONDS; None for an empty name."""
     if not name:
         return None
+    seconds = settings.MEDIA_URL_TTL_SECONDS if seconds is None else seconds
     if settings.MEDIA_BUCKET:
-        return default_storage.url(name)
-    return f"{settings.PUBLIC_URL}/media/{_signer.sign_object(name)}"
+        # An argument of S3Storage, which the base class does not know.
+        return default_storage.url(name, expire=seconds)  # type: ignore[call-arg]
+    return _local_prefix() + _signer.sign_object([name, int(time.time()) + seconds])
+
+
+def name_in(url: str) -> str | None:
+    """The name that a URL of ours stands for, also one that works no longer; None for all
+    others."""
+    if settings.MEDIA_BUCKET:
+        address = url.partition("?")[0]
+        prefix = default_storage.url("-").partition("?")[0].removesuffix("-")
+        return address.removeprefix(prefix) if address.startswith(prefix) else None
+    if not url.startswith(_local_prefix()):
+        return None
+    try:
+        name, _ = _signer.unsign_object(url.removeprefix(_local_prefix()))
+    except signing.BadSignature:
+        return None
+    return str(name)
+
+
+def _local_prefix() -> str:
+    return f"{settings.PUBLIC_URL}/media/"
 
 
 def serve(request: HttpRequest, token: str) -> HttpResponse | StreamingHttpResponse:
     """GET and HEAD of a signed URL, with single byte ranges (RFC 9110, 14.2)."""
     try:
-        name: str = _signer.unsign_object(token, max_age=settings.MEDIA_URL_TTL_SECONDS)
+        name, until = _signer.unsign_object(token)
     except signing.BadSignature:
         raise Forbidden from None
+    left = until - int(time.time())
+    if left <= 0:
+        raise Forbidden
     try:
         size = default_storage.size(name)
         content = cast("BinaryIO", default_storage.open(name))
@@ -45,7 +71,7 @@ def serve(request: HttpRequest, token: str) -> HttpResponse | StreamingHttpRespo
     headers = {
         "Content-Type": mimetypes.guess_type(name)[0] or "application/octet-stream",
         "Accept-Ranges": "bytes",
-        "Cache-Control": f"private, max-age={settings.MEDIA_URL_TTL_SECONDS}",
+        "Cache-Control": f"private, max-age={left}",
     }
     if request.method == "HEAD":
         content.close()
