@@ -122,15 +122,15 @@ def download(
     url: str,
     into: BinaryIO,
     *,
-    allowed_hosts: list[str],
+    allowed_hosts: list[str] | None,
     max_bytes: int,
     timeout_seconds: float = 300,
 ) -> Answer:
     """Stream a file that somebody else named into `into`; the answer's body stays empty.
 
-    The host must be on the list, and whatever it resolves to at connection time must be a public
-    address (unless settings.ALLOW_PRIVATE_ADDRESSES): a check before connecting could be outrun by
-    a second DNS answer. Raises Refused, NotSent, NoAnswer, TooLarge.
+    The host must be on the list (None: any), and whatever it resolves to at connection time must be
+    a public address (unless settings.ALLOW_PRIVATE_ADDRESSES): a check before connecting could be
+    outrun by a second DNS answer. Raises Refused, NotSent, NoAnswer, TooLarge.
     """
     local = settings.ALLOW_PRIVATE_ADDRESSES
     prepared = _prepared(url)
@@ -139,7 +139,7 @@ def download(
     try:
         with _session(guarded=not local).send(
             prepared,
-            timeout=(settings.PROVIDER_CONNECT_TIMEOUT_SECONDS, 30),
+            timeout=(settings.PROVIDER_CONNECT_TIMEOUT_SECONDS, min(30, timeout_seconds)),
             allow_redirects=False,
             stream=True,
         ) as response:
@@ -152,6 +152,12 @@ def download(
         raise (NotSent if _never_left(error) else NoAnswer)(_brief(error)) from error
 
 
+def check_url(url: str) -> None:
+    """Raises Refused for what `download` would refuse before it asks anybody."""
+    local = settings.ALLOW_PRIVATE_ADDRESSES
+    _check_target(_prepared(url).url or "", allowed_hosts=None, local=local)
+
+
 def _prepared(url: str) -> requests.PreparedRequest:
     """The URL as it will be sent. Raises Refused for what can be none."""
     if not url.isprintable():
@@ -162,7 +168,7 @@ def _prepared(url: str) -> requests.PreparedRequest:
         raise Refused("address") from error
 
 
-def _check_target(url: str, *, allowed_hosts: list[str], local: bool) -> None:
+def _check_target(url: str, *, allowed_hosts: list[str] | None, local: bool) -> None:
     """Raises Refused.
 
     The URL is read as the connection reads it: to urllib.parse the host of
@@ -178,7 +184,8 @@ def _check_target(url: str, *, allowed_hosts: list[str], local: bool) -> None:
         raise Refused("credentials")
     if not local and parts.port not in (None, 443):
         raise Refused("port")
-    if not any(_matches(parts.host or "", allowed) for allowed in allowed_hosts):
+    host = parts.host or ""
+    if allowed_hosts is not None and not any(_matches(host, allowed) for allowed in allowed_hosts):
         raise Refused("host")
 
 
