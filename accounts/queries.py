@@ -28,6 +28,12 @@ def profile_of(user_id: UUID) -> Profile:
     return Profile(user, credit_services.balance_of(user_id))
 
 
+def hold_account(user_id: UUID) -> None:
+    """The account is there, and stays until the caller's transaction ends. Raises Unauthorized."""
+    if not User.objects.select_for_update(no_key=True).filter(id=user_id, closed_at=None).exists():
+        raise Unauthorized
+
+
 # What of a history `consents_of` shows; an export has all of it.
 CONSENTS_SHOWN = 100
 

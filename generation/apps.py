@@ -10,4 +10,5 @@ class GenerationConfig(AppConfig):
 
         export.register("jobs", queries.jobs_held)
         export.register("quotes", queries.quotes_held)
+        export.register("uploads", queries.uploads_held)
         receivers.connect()

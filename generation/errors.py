@@ -35,3 +35,30 @@ class InMaintenance(Refusal):
     def __init__(self) -> None:
         super().__init__()
         self.headers["Retry-After"] = "60"
+
+
+class InvalidFile(Refusal):
+    """`problem` says in a few words what is wrong with the file."""
+
+    code = Code.INVALID_FILE
+
+    def __init__(self, *, problem: str) -> None:
+        super().__init__(problem=problem)
+
+
+class UploadsBusy(Refusal):
+    """Nothing is wrong with the picture: it cannot be looked at just now."""
+
+    code = Code.INTERNAL_ERROR
+
+    def __init__(self) -> None:
+        super().__init__(status=503)
+        self.headers["Retry-After"] = "5"
+
+
+class StorageUnavailable(Refusal):
+    code = Code.STORAGE_ERROR
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["Retry-After"] = "5"

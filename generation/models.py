@@ -7,6 +7,7 @@ a worker finds it by an index. generation.lifecycle alone moves jobs on.
 from __future__ import annotations
 
 import math
+import re
 import secrets
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +20,7 @@ from django.db import models
 from django.db.models import Q, Value
 from django.utils import timezone
 
+from rendio.common.due import DueRow
 from rendio.common.ids import uuid7
 
 if TYPE_CHECKING:
@@ -154,6 +156,79 @@ class Quote(models.Model):
         return f"{self.credits} credits"
 
 
+class UploadQuerySet(models.QuerySet["Upload"]):
+    def owned_by(self, user_id: UUID) -> Self:
+        """The user's own: a stranger's picture is not there."""
+        return self.filter(user_id=user_id)
+
+
+class Upload(models.Model):
+    """A picture of a user's to start a video from. There is one only where its file is whole."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="uploads"
+    )
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    created_at = models.DateTimeField(editable=False)
+    expires_at = models.DateTimeField(help_text="Until when a new job may start from it.")
+    remove_at = models.DateTimeField(
+        null=True, help_text="When to see whether it may go; None while jobs keep it."
+    )
+
+    objects = UploadQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            # Those that nobody may need any longer.
+            models.Index(
+                fields=["remove_at"],
+                condition=Q(remove_at__isnull=False),
+                name="upload_to_be_removed",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def name(self) -> str:
+        """In our storage."""
+        return self.name_of(self.id)
+
+    @staticmethod
+    def name_of(upload_id: UUID) -> str:
+        return f"uploads/{upload_id}.jpg"
+
+    @staticmethod
+    def id_in(name: str) -> UUID | None:
+        """The reverse; None for the name of anything else."""
+        found = re.fullmatch(r"uploads/([0-9a-f-]{36})\.jpg", name)
+        try:
+            return UUID(found[1]) if found else None
+        except ValueError:
+            return None
+
+
+class Removal(DueRow):
+    """A file that goes from storage once it is due.
+
+    Written before the file where that might never be claimed, and in the transaction that lets go
+    of it: at every moment a file has a row that names it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=100)
+
+    class Meta:
+        # Those that are due.
+        indexes = [models.Index(fields=["due_at"], name="removal_due")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class JobStatus(models.TextChoices):
     """What the user sees."""
 
@@ -205,7 +280,15 @@ class Job(models.Model):
     theme_id = models.UUIDField(null=True, blank=True)
     retry_of = models.UUIDField(null=True, blank=True, help_text="The failed job it repeats.")
     prompt = models.TextField(blank=True)
-    image_url = models.TextField(blank=True)
+    # The picture it starts from, kept for as long as the job is there.
+    upload = models.ForeignKey(
+        Upload,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="jobs",
+        db_index=False,
+    )
     settings = models.JSONField(default=dict)
     credits = models.PositiveIntegerField(help_text="What it was sold for.")
     price_usd = models.DecimalField(max_digits=10, decimal_places=4)
@@ -282,6 +365,10 @@ class Job(models.Model):
                 fields=["model", "-completed_at"],
                 condition=Q(status=JobStatus.COMPLETED),
                 name="job_recent_by_model",
+            ),
+            # Whether a picture is still needed; most jobs have none.
+            models.Index(
+                fields=["upload"], condition=Q(upload__isnull=False), name="job_by_upload"
             ),
             # Cancellations that the provider has still to be told.
             models.Index(

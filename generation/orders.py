@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.conf import settings
+
+from generation import media
 from generation.catalogue import Catalogue, ModelSpec
 from generation.errors import InvalidPrompt
-from generation.models import Job
+from generation.models import Job, Upload
 from generation.pricing import Price
+from rendio.common import http
 from rendio.common.api import parse_uuid
 from rendio.common.errors import InvalidInput
 
@@ -26,9 +29,11 @@ class Order:
     model: ModelSpec
     theme_id: UUID | None
     prompt: str
-    image_url: str
     settings: dict[str, Any]
     price: Price
+    # The picture to start from: an upload, or where it has still to be fetched from.
+    upload_id: UUID | None = None
+    picture_url: str = ""
     quote_id: UUID | None = None
     retry_of: UUID | None = None  # the failed job that it repeats
 
@@ -59,13 +64,16 @@ def read_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
         prompt = theme.default_prompt
     if not isinstance(prompt, str):
         raise InvalidPrompt
+    prompt = model.check_prompt(prompt)
+    upload_id, picture_url = _picture(body) if model.needs_image else (None, "")
     return Order(
         model=model,
         theme_id=theme.id if theme else None,
-        prompt=model.check_prompt(prompt),
-        image_url=_image_url(body, model),
+        prompt=prompt,
         settings=chosen,
         price=model.price(chosen),
+        upload_id=upload_id,
+        picture_url=picture_url,
         quote_id=parse_uuid(body["quote_id"], "quote_id") if _given(body, "quote_id") else None,
     )
 
@@ -82,9 +90,9 @@ def repeated_order(job: Job, catalogue: Catalogue) -> Order:
         model=model,
         theme_id=job.theme_id,
         prompt=model.check_prompt(job.prompt),
-        image_url=job.image_url,
         settings=chosen,
         price=model.price(chosen),
+        upload_id=job.upload_id,
         retry_of=job.id,
     )
 
@@ -102,29 +110,28 @@ def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
     return value
 
 
-def _image_url(body: dict[str, Any], model: ModelSpec) -> str:
-    """The picture to start from, which the provider fetches; only where the model takes one."""
-    value = body.get("image_url")
-    if not model.needs_image:
-        return ""
-    if value in (None, ""):
+def _picture(body: dict[str, Any]) -> tuple[UUID | None, str]:
+    """The picture to start from: the id of an upload, or the foreign address that it is to be
+    fetched from; the id counts where an app sends both.
+
+    Raises InvalidInput. Whose upload it is, and whether it is still there, the database knows.
+    """
+    if _given(body, "upload_id"):
+        return parse_uuid(body["upload_id"], "upload_id"), ""
+    url = body.get("image_url")
+    if url in (None, ""):
         raise InvalidInput(fields={"image_url": ["This model needs a picture."]})
-    problem = {"image_url": ["Must be an https URL."]}
-    if not isinstance(value, str) or len(value) > MAX_URL or not value.isprintable():
-        raise InvalidInput(fields=problem)
+    if not isinstance(url, str) or len(url) > MAX_URL:
+        raise InvalidInput(fields={"image_url": ["Must be a URL."]})
+    if upload_id := Upload.id_in(media.name_in(url) or ""):
+        return upload_id, ""
+    if not settings.ALLOW_EXTERNAL_IMAGE_URLS:
+        raise InvalidInput(fields={"image_url": ["Must be the image_url of an uploaded picture."]})
     # What one reader of URLs takes for a part of the host and another for its end.
-    if " " in value or "\\" in value:
-        raise InvalidInput(fields=problem)
+    if " " in url or "\\" in url:
+        raise InvalidInput(fields={"image_url": ["Must be an https URL."]})
     try:
-        parts = urlsplit(value)
-        sound = (
-            parts.scheme == "https"
-            and parts.hostname
-            and "@" not in parts.netloc
-            and parts.port in (None, 443)
-        )
-    except ValueError:
-        sound = False
-    if not sound:
-        raise InvalidInput(fields=problem)
-    return value
+        http.check_url(url)
+    except http.Refused:
+        raise InvalidInput(fields={"image_url": ["Must be an https URL."]}) from None
+    return None, url

@@ -11,7 +11,8 @@ from typing import Any
 from uuid import UUID
 
 from generation import media
-from generation.models import Job, JobStatus, Quote, Stage
+from generation.models import Job, JobStatus, Quote, Stage, Upload
+from generation.uploads import keeping
 from rendio.common.times import iso
 
 ETA_SAMPLE, ETA_FEWEST = 50, 3
@@ -80,7 +81,7 @@ def jobs_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "theme_id": job.theme_id,
             "retry_of": job.retry_of,
             "prompt": job.prompt,
-            "image_url": job.image_url or None,
+            "upload_id": job.upload_id,
             "settings": job.settings,
             "credits_used": job.credits,
             "refunded": job.refund_entry_id is not None,
@@ -109,6 +110,12 @@ def quotes_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "credits": quote.credits,
             "expires_at": iso(quote.expires_at),
         }
+
+
+def uploads_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """The user's pictures, for an export."""
+    for upload in Upload.objects.owned_by(user_id).order_by("id").iterator():
+        yield {**keeping.shown(upload), "created_at": iso(upload.created_at)}
 
 
 class _Durations:

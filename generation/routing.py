@@ -38,7 +38,7 @@ def routes_for(job: Job) -> list[RouteSpec]:
     left = _fitting(
         catalogue.routes_of(job.model_id),
         chosen=job.settings,
-        needs_image=bool(job.image_url),
+        needs_image=job.upload_id is not None,
         credits=job.credits,
     )
     tried = {UUID(route_id) for route_id in job.tried_routes}
@@ -58,7 +58,7 @@ def require_open(order: Order, *, now: datetime) -> None:
     routes = _fitting(
         order.model.routes,
         chosen=order.settings,
-        needs_image=bool(order.image_url),
+        needs_image=order.model.needs_image,
         credits=order.price.credits,
     )
     if wait_seconds := _wait_seconds(routes, now=now):

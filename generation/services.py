@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Maintenance, Quote, Stage
 from generation.orders import Order, read_order, repeated_order
+from generation.uploads import keeping, receive
 from rendio.common import db, nudge
 from rendio.common.errors import InvalidInput, NotFound, Refusal, RequestInProgress
 from rendio.common.ids import uuid7
@@ -33,6 +35,8 @@ logger = structlog.get_logger(__name__)
 def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quote:
     """Price the body of a generate-video and keep the price for QUOTE_SECONDS."""
     order = read_order(body, catalogue.current())
+    if order.upload_id:
+        keeping.require_usable(user_id=user_id, upload_id=order.upload_id, now=now)
     return Quote.objects.create(
         user_id=user_id,
         model_id=order.model.id,
@@ -78,6 +82,8 @@ def _once(attempt: Attempt, read: Callable[[], Order], *, now: datetime) -> Answ
         order = read()
         routing.require_open(order, now=now)
         _require_ai_consent(attempt.user_id)
+        if order.picture_url:
+            order = _fetch_picture(attempt, order, now=now)
         return _order(attempt, order, now=now)
     except (Refusal, _Answered) as refusal:
         if answer := idempotency.find_answer(attempt, now=now):
@@ -101,15 +107,31 @@ def _require_ai_consent(user_id: UUID) -> None:
         account_queries.require_ai_consent(user_id=user_id, providers=catalogue.current().providers)
 
 
+def _fetch_picture(attempt: Attempt, order: Order, *, now: datetime) -> Order:
+    """The order with the picture taken in: before its transaction, as nothing slow happens under
+    the wallet's lock."""
+    if idempotency.find_answer(attempt, now=now):
+        raise _Answered
+    upload = receive.fetch(user_id=attempt.user_id, url=order.picture_url, now=now)
+    return replace(order, upload_id=upload.id)
+
+
 class _Answered(Exception):
-    """There is an answer to this attempt already; the transaction that found out is rolled back."""
+    """There is an answer to this attempt already; a transaction that found out is rolled back."""
 
 
 def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
-    """Six trips to the database, transaction control included; a test counts them."""
+    """Six trips to the database, transaction control included, and one for a picture; a test counts
+    them."""
     job_id = uuid7()
     with transaction.atomic(durable=True):
         wallet = credit_services.lock_wallet(user_id=attempt.user_id)
+        if order.upload_id:
+            keeping.hold(
+                user_id=attempt.user_id,
+                upload_id=order.upload_id,
+                now=None if order.retry_of else now,
+            )
         credits, price_usd = _agreed_price(order, attempt.user_id, now=now)
         answer = Answer(
             200,
@@ -131,7 +153,7 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
             theme_id=order.theme_id,
             retry_of=order.retry_of,
             prompt=order.prompt,
-            image_url=order.image_url,
+            upload_id=order.upload_id,
             settings=order.settings,
             credits=credits,
             price_usd=price_usd,
@@ -207,11 +229,12 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
         if not job.is_terminal:
             raise InvalidState
         names = [job.media_name, job.thumbnail_name]
+        upload_id, job.upload_id = job.upload_id, None
         job.deleted_at = now
-        job.prompt = job.image_url = job.media_name = job.thumbnail_name = ""
-        job.save(
-            update_fields=["deleted_at", "prompt", "image_url", "media_name", "thumbnail_name"]
-        )
+        job.prompt = job.media_name = job.thumbnail_name = ""
+        job.save(update_fields=["deleted_at", "prompt", "upload", "media_name", "thumbnail_name"])
+        if upload_id:
+            keeping.release(upload_id=upload_id, now=now)
         # Files first, commit last: a crash between leaves a job that can be deleted again.
         for name in filter(None, names):
             default_storage.delete(name)

@@ -13,7 +13,7 @@ from celery.signals import task_failure
 from django.db import connections
 from django.utils import timezone
 
-from generation.lifecycle import cancel, dead, deliveries, erase, poll, store, submit
+from generation.lifecycle import cancel, dead, deliveries, erase, poll, remove, store, submit
 from generation.lifecycle import sweep as sweeping
 from generation.models import DeadKind
 from rendio.common.due import ROUNDS_SECONDS, until_done
@@ -50,6 +50,11 @@ def cancel_due() -> None:
 @shared_task(name="generation.erase_due")
 def erase_due() -> None:
     until_done(lambda: erase.erase_due(now=timezone.now()), batch=erase.BATCH)
+
+
+@shared_task(name="generation.remove_due")
+def remove_due() -> None:
+    until_done(lambda: remove.remove_due(now=timezone.now()), batch=remove.BATCH)
 
 
 @shared_task(name="generation.sweep")

@@ -1,10 +1,12 @@
 from django.urls import path
 
 from generation import api
+from generation.uploads.api import UploadImage
 
 urlpatterns = [
     path("get-models", api.GetModels.as_view()),
     path("get-themes", api.GetThemes.as_view()),
+    path("upload-image", UploadImage.as_view()),
     path("quote-video", api.QuoteVideo.as_view()),
     path("generate-video", api.GenerateVideo.as_view()),
     path("get-video-status", api.GetVideoStatus.as_view()),

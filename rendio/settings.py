@@ -11,6 +11,7 @@ import binascii
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -111,6 +112,20 @@ def outside(name: str, real: str, *, sandbox: str) -> str:
     return str(env.str(name, default=real if PRODUCTION else f"{SANDBOX_URL}/{sandbox}")).rstrip(
         "/"
     )
+
+
+def tcp_address(name: str) -> tuple[str, int] | None:
+    """`tcp://host:port` as (host, port); None where not set."""
+    text = env.str(name, default="").strip()
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        if parts.scheme == "tcp" and parts.hostname and parts.port and not parts.path.strip("/"):
+            return parts.hostname, parts.port
+    except ValueError:
+        pass
+    raise ImproperlyConfigured(f"{name} must be tcp://host:port, not {text!r}.")
 
 
 def key_ring(prefix: str, *, sandbox: str) -> KeyRing:
@@ -320,6 +335,7 @@ RATE_LIMITS = {
     "refresh_per_ip": (integer("RATE_LIMIT_REFRESH_PER_MINUTE", 60), 60),
     "redeem_per_ip": (integer("RATE_LIMIT_REDEEM_PER_HOUR", 60), 3600),
     "redeem_per_user": (integer("RATE_LIMIT_REDEEM_PER_MINUTE", 5), 60),
+    "uploads_per_user": (integer("RATE_LIMIT_UPLOADS_PER_HOUR", 60), 3600),
     "export_per_user": (integer("RATE_LIMIT_EXPORT_PER_HOUR", 10), 3600),
     "purchases_per_user": (integer("RATE_LIMIT_PURCHASES_PER_HOUR", 30), 3600),
     "default_per_user": (integer("RATE_LIMIT_DEFAULT_PER_MINUTE", 120), 60),
@@ -453,6 +469,16 @@ FAL_USER_ID = env.str("FAL_USER_ID", default="" if PRODUCTION else "sandbox-user
 # Addresses on this machine or network may be fetched only where the outside is the sandbox.
 ALLOW_PRIVATE_ADDRESSES = not PRODUCTION
 MAX_VIDEO_BYTES = integer("MAX_VIDEO_BYTES", 200_000_000, at_least=1_000)
+
+# --- Pictures from users ----------------------------------------------------------------------
+
+MAX_UPLOAD_BYTES = integer("MAX_UPLOAD_BYTES", 10_000_000, at_least=1_000)
+MAX_UPLOAD_PIXELS = integer("MAX_UPLOAD_PIXELS", 50_000_000, at_least=1)
+UPLOAD_HOURS = integer("UPLOAD_HOURS", 24, at_least=1)
+# Pictures that lie elsewhere are fetched by us; else only uploads are taken.
+ALLOW_EXTERNAL_IMAGE_URLS = env.bool("ALLOW_EXTERNAL_IMAGE_URLS", default=False)
+CLAMAV_ADDRESS = tcp_address("CLAMAV_URL")
+CLAMAV_TIMEOUT_SECONDS = integer("CLAMAV_TIMEOUT_SECONDS", 10, at_least=1)
 
 # --- Media ------------------------------------------------------------------------------------
 

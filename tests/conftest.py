@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -159,6 +160,14 @@ class Phone:
 def phone(db: None, sandbox: Sandbox) -> Phone:
     """A guest who has just signed in, with 10 credits."""
     return Phone().sign_in()
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port where nobody listens: bound, so that nobody else takes it meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 @pytest.fixture(autouse=True)

@@ -80,6 +80,8 @@ def test_production_starts_with_everything_it_needs():
         ("FAL_KEYS", "one:id:secret,one:id:other"),
         ("FAL_KEYS_FILE", "/no/such/file"),
         ("JOB_RUN_DEADLINE_SECONDS", "soon"),
+        ("CLAMAV_URL", "clamd:3310"),
+        ("CLAMAV_URL", "tcp://clamd:port"),
         ("RATE_LIMIT_GENERATION_PER_HOUR", "-1"),
     ],
 )
@@ -94,7 +96,7 @@ def test_production_refuses_to_start_and_names_the_variable(variable, value):
 def test_every_variable_that_is_read_stands_in_the_example():
     example = (ROOT / ".env.example").read_text()
     read = set(re.findall(r'"([A-Z][A-Z0-9_]{3,})", (?:default|\d)', SETTINGS))
-    readers = r"(?:env\.\w+|pem|secrets|signing_keys|optional_integer|outside)"
+    readers = r"(?:env\.\w+|pem|secrets|signing_keys|optional_integer|outside|tcp_address)"
     read |= set(re.findall(readers + r'\(\s*"([A-Z0-9_]+)"', SETTINGS))
     for prefix in re.findall(r'key_ring\(\s*"([A-Z]+)"', SETTINGS):
         read |= {f"{prefix}_KEY", f"{prefix}_KEYS", f"{prefix}_KEYS_FILE"}

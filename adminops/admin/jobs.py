@@ -15,7 +15,14 @@ from django.utils.safestring import SafeString
 from adminops.admin.base import ReadOnlyAdmin, TabularInline, badge, link, link_to, links, person
 from adminops.admin.money import of_job
 from generation import media
-from generation.models import Job, JobStatus, ProviderRequest, RequestState, WebhookDelivery
+from generation.models import (
+    Job,
+    JobStatus,
+    ProviderRequest,
+    RequestState,
+    Upload,
+    WebhookDelivery,
+)
 from generation.providers import provider_choices
 from rendio.common.errors import Code
 
@@ -95,7 +102,7 @@ class JobAdmin(ReadOnlyAdmin):
                     ("status_label", "progress", "error"),
                     ("owner", "model_name"),
                     "prompt",
-                    "image_url",
+                    "picture",
                     "settings",
                     "repeats",
                     "result",
@@ -138,6 +145,11 @@ class JobAdmin(ReadOnlyAdmin):
     @admin.display(description="Error")
     def error(self, job: Job) -> str | None:
         return Code.by_code(job.error_code).name if job.error_code else None
+
+    @admin.display(description="Starts from")
+    def picture(self, job: Job) -> SafeString | None:
+        url = media.url_for(Upload.name_of(job.upload_id)) if job.upload_id else None
+        return link(url, "Picture") if url else None
 
     @admin.display(description="Result")
     def result(self, job: Job) -> SafeString | None:

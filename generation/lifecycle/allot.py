@@ -20,8 +20,10 @@ from django.db.models import Q
 from generation import catalogue, routing
 from generation.catalogue import RouteSpec
 from generation.lifecycle import breaker, turns
+from generation.lifecycle.poll import run_seconds
 from generation.lifecycle.room import Room
 from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Stage
+from generation.uploads import keeping
 
 logger = structlog.get_logger(__name__)
 
@@ -119,7 +121,6 @@ def _first_free(
 
 
 def _prepared(job: Job, route: RouteSpec, health: ProviderHealth, *, now: datetime) -> Outgoing:
-    body = route.payload({"prompt": job.prompt, "image_url": job.image_url, **job.settings})
     request = ProviderRequest(
         job=job,
         route_id=route.id,
@@ -131,7 +132,16 @@ def _prepared(job: Job, route: RouteSpec, health: ProviderHealth, *, now: dateti
     is_probe = health.state != Breaker.CLOSED
     if is_probe:
         breaker.begin_probe(health, request, now=now)
-    return Outgoing(job, request, route, body, is_probe)
+    return Outgoing(job, request, route, route.payload(_inputs(job)), is_probe)
+
+
+def _inputs(job: Job) -> dict[str, Any]:
+    inputs = {"prompt": job.prompt, **job.settings}
+    if job.upload_id:
+        # The provider fetches it when the job's turn comes, at the latest where its time ends.
+        lives = settings.JOB_START_DEADLINE_SECONDS + run_seconds(job)
+        inputs["image_url"] = keeping.address_for(job.upload_id, seconds=lives)
+    return inputs
 
 
 def _write_down(outgoing: list[Outgoing], *, now: datetime) -> None:

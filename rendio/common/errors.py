@@ -95,7 +95,7 @@ class Code(Enum):
         "ERR_5005", 503, _("The App Store cannot be reached. Your purchase is safe; try again.")
     )
     DATABASE_ERROR = Entry("ERR_6001", 503, _("We are having trouble. Please try again."))
-    STORAGE_ERROR = Entry("ERR_6002", 503, _("The video could not be stored."))
+    STORAGE_ERROR = Entry("ERR_6002", 503, _("This could not be stored."))
     INTERNAL_ERROR = Entry("ERR_6003", 500, _("Something went wrong on our side."))
     MAINTENANCE = Entry(
         "ERR_6004", 503, _("We are working on the service. Please try again in a few minutes.")

@@ -1,4 +1,4 @@
-"""Reading bodies."""
+"""Reading bodies: JSON, and forms with a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import UnreadablePostError
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
@@ -60,3 +62,62 @@ def _read(stream: Any) -> bytes:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON.")
+
+
+# What a form may have beside its file: boundaries, headers, small fields.
+FORM_BYTES = 64 * 1024
+
+
+class FormParser(BaseParser):
+    """A multipart form with one file under the name `file`, of at most settings.MAX_UPLOAD_BYTES.
+
+    The file is the body's `file`, as bytes; all other fields are text, all other files are left
+    out. What is too large is refused as soon as that can be known: by its announced length before
+    anything is read, else while it is read.
+    """
+
+    media_type = "multipart/form-data"
+
+    def parse(
+        self,
+        stream: Any,
+        media_type: str | None = None,
+        parser_context: Any = None,
+    ) -> dict[str, Any]:
+        meta = parser_context["request"].META
+        # Digits only: REST framework has read it as a number. Django serves no body without one.
+        if int(meta["CONTENT_LENGTH"]) > settings.MAX_UPLOAD_BYTES + FORM_BYTES:
+            raise RequestDataTooBig
+        file = _OneFile()
+        try:
+            # As UTF-8, whatever codec the request may name.
+            fields, _ = MultiPartParser(meta, stream, [file], "utf-8").parse()
+        except (MultiPartParserError, UnreadablePostError) as error:
+            raise ParseError("Not a valid form.") from error
+        body: dict[str, Any] = dict(fields.items())
+        if file.chunks is not None:
+            body["file"] = b"".join(file.chunks)
+        return body
+
+
+class _OneFile(FileUploadHandler):
+    """Keeps the first file of the name `file` in memory, never more of it than allowed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chunks: list[bytes] | None = None
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        super().new_file(*args, **kwargs)
+        if self.field_name != "file" or self.chunks is not None:
+            raise SkipFile
+        self.chunks = []
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        if start + len(raw_data) > settings.MAX_UPLOAD_BYTES:
+            raise RequestDataTooBig
+        if self.chunks is not None:
+            self.chunks.append(raw_data)
+
+    def file_complete(self, file_size: int) -> None:
+        """Nothing for Django's own collection of files."""

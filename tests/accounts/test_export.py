@@ -51,6 +51,7 @@ def test_an_export_has_every_kind_of_data(customer):
         "promotion_codes",
         "jobs",
         "quotes",
+        "uploads",
         "purchases",
         "subscriptions",
         "refund_requests",

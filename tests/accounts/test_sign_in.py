@@ -11,7 +11,8 @@ from accounts.models import AppleIdentity, Device, Session, SpentToken, User
 from credits import queries as credit_queries
 from credits import services as credit_services
 from credits.services import Source
-from generation.models import Job, Quote
+from generation.models import Job, Quote, Upload
+from tests.generation.uploads.pictures import uploaded
 
 pytestmark = pytest.mark.django_db
 
@@ -82,12 +83,14 @@ def test_everything_of_the_guest_moves(account, second_phone, person):
     quote = second_phone.post("quote-video", ORDER)
     job = second_phone.post("generate-video", ORDER, idempotency_key=str(uuid4()))
     assert (quote.status_code, job.status_code) == (200, 200), job.content
+    picture = uploaded(second_phone)
 
     person.signs_in(second_phone)
 
     job_id = job.json()["job_id"]
     assert str(Job.objects.get(id=job_id).user_id) == account.user_id
     assert str(Quote.objects.get(id=quote.json()["quote_id"]).user_id) == account.user_id
+    assert str(Upload.objects.get(id=picture["upload_id"]).user_id) == account.user_id
     assert account.get(f"get-video-status?job_id={job_id}").status_code == 200
     device = Device.objects.get(device_id=second_phone.device_id)
     assert str(device.user_id) == account.user_id

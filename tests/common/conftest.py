@@ -65,11 +65,3 @@ def loopback() -> Iterator[Callable[[Callable[[socket.socket], None]], Loopback]
 def answering(loopback):
     """A server that answers everything with these bytes."""
     return lambda *parts: loopback(lambda connection: connection.sendall(b"".join(parts)))
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port where nobody listens: bound, so that nobody else takes it meanwhile."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]

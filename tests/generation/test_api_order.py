@@ -14,9 +14,7 @@ from generation import catalogue
 from generation.models import Job, Model, Quote, Theme
 from tests.conftest import SORA, VEO, Phone, assert_refused
 
-SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"
 NEON_RAIN = "00000000-0000-4000-8000-000000000080"  # of Sora 2
-PICTURE = "https://pictures.example/cat.jpg"
 
 
 def job_of(answer):
@@ -144,45 +142,6 @@ def test_settings_that_are_no_object_are_refused(phone):
     for chosen in ([], "8", 8, True):
         details = assert_refused(phone.generate(settings=chosen), 400, "ERR_4008")
         assert list(details["fields"]) == ["settings"]
-
-
-NO_PICTURES = [
-    None,
-    "",
-    7,
-    True,
-    ["x"],
-    "cat.jpg",
-    "//pictures.example/cat.jpg",
-    "http://pictures.example/cat.jpg",
-    "ftp://pictures.example/cat.jpg",
-    "javascript:alert(1)",
-    "https://",
-    "https:///cat.jpg",
-    "https://[::1",
-    "https://user:pass@pictures.example/",
-    "https://:pass@pictures.example/",
-    "https://pictures.example:8080/",
-    "https://pictures.example:99999/",
-    "https://pict ures.example/",
-    "https://evil.example\\.pictures.example/",
-    "https://pictures.example/\n",
-    "https://pictures.example/" + "a" * 2000,
-]
-
-
-def test_a_model_from_pictures_needs_an_https_url(phone):
-    order = {"model_id": SORA_FROM_PICTURE}
-    for image_url in NO_PICTURES:
-        details = assert_refused(phone.generate(**order, image_url=image_url), 400, "ERR_4008")
-        assert list(details["fields"]) == ["image_url"], image_url
-    assert phone.balance() == 10
-
-    assert job_of(phone.generate(**order, image_url=PICTURE)).image_url == PICTURE
-
-
-def test_a_picture_is_ignored_by_a_model_that_takes_none(phone):
-    assert job_of(phone.generate(image_url="http://anything")).image_url == ""
 
 
 def test_a_key_that_is_no_uuid_is_refused(phone):

@@ -218,9 +218,7 @@ def test_a_route_that_does_not_fit_is_not_taken(phone, quick, life, changes):
 
 def test_a_route_that_takes_no_picture_is_not_asked_to_start_from_one(phone, db):
     model = catalogue.current().models[UUID("00000000-0000-4000-8000-000000000004")]
-    job = Job(
-        id=uuid7(), model_id=model.id, settings={"duration": 4}, credits=4, image_url="https://x/y"
-    )
+    job = Job(id=uuid7(), model_id=model.id, settings={"duration": 4}, credits=4, upload_id=uuid7())
     assert len(routing.routes_for(job)) == 1
 
     Route.objects.filter(model_id=model.id).update(parameters={"prompt": {"name": "prompt"}})

@@ -1,0 +1,48 @@
+"""Removing pictures that nobody needs any longer, and files that are due to go.
+
+At least once. A picture's row gives way to the row of its file's removal in one transaction, and
+that one goes after the file: a crash at any line leaves no file that nothing names.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.core.files.storage import default_storage
+from django.db import transaction
+
+from generation.models import Job, Removal, Upload
+from generation.uploads import keeping
+from rendio.common import due
+
+BATCH = 100
+
+
+def remove_due(*, now: datetime) -> int:
+    """Remove what is due, up to BATCH; returns how many pictures or files were looked at."""
+    looked_at = _give_up_unneeded(now=now)
+    rows = due.take(Removal.objects.all(), now=now, limit=BATCH)
+    due.each(rows, _remove)
+    return max(looked_at, len(rows))
+
+
+def _give_up_unneeded(*, now: datetime) -> int:
+    """Under the lock of each picture, so that no order takes it meanwhile (keeping.hold)."""
+    with transaction.atomic(durable=True):
+        uploads = list(
+            Upload.objects.filter(remove_at__lte=now)
+            .order_by("remove_at")
+            .select_for_update(skip_locked=True)[:BATCH]
+        )
+        needed = set(
+            Job.objects.filter(upload__in=uploads).values_list("upload_id", flat=True).distinct()
+        )
+        # Until the last of these jobs is deleted (keeping.release).
+        Upload.objects.filter(id__in=needed).update(remove_at=None)
+        keeping.give_up([upload for upload in uploads if upload.id not in needed], now=now)
+    return len(uploads)
+
+
+def _remove(row: Removal) -> None:
+    default_storage.delete(row.name)
+    row.delete()

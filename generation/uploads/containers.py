@@ -1,0 +1,104 @@
+"""Where a picture ends by its own account: a file that goes on after it is two things in one.
+
+Each format says itself how long it is. Walking that is also what bounds the work that a decoder
+can be given: parts without end, or a JPEG of a thousand scans, which take minutes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+MAX_PARTS = 10_000
+# A progressive JPEG has some ten. Each goes over all pixels, however few bytes it takes: of 50
+# megapixels 0.1 seconds.
+MAX_SCANS = 30
+
+
+class NotWhole(Exception):
+    """Cut short, or something else follows the picture."""
+
+
+def check_whole(content: bytes, kind: str) -> None:
+    """`kind` is Pillow's name of the format. Raises NotWhole."""
+    _WALKS[kind](content)
+
+
+def _jpeg(content: bytes) -> None:
+    """Marker by marker (ITU T.81, B.1.1.2), to the end of the last picture.
+
+    Behind the first there may be others (CIPA DC-007): phones keep depth and brightness there.
+    """
+    position = scans = 0
+    for _ in range(MAX_PARTS):
+        marker = _JPEG_MARKER.search(content, position)
+        if marker is None:
+            break
+        kind, position = marker[1], marker.end()
+        if kind == _JPEG_END:
+            if _PADDING.fullmatch(content, position):
+                return
+            another = _JPEG_BEGIN.match(content, position)
+            if another is None:
+                break
+            position = another.end()
+        elif kind not in _JPEG_ALONE:
+            scans += kind == _JPEG_SCAN
+            position += int.from_bytes(content[position : position + 2], "big")
+        if scans > MAX_SCANS:
+            break
+    raise NotWhole
+
+
+_JPEG_SCAN, _JPEG_END = b"\xda", b"\xd9"
+_JPEG_ALONE = {b"\x01", b"\xd8"}  # no length follows
+# Not what stands for an FF within a scan, restarts, or fill.
+_JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+_JPEG_BEGIN = re.compile(rb"\0*\xff\xd8(?=\xff)")
+_PADDING = re.compile(rb"\0*")
+
+
+def _png(content: bytes) -> None:
+    """Chunk by chunk (PNG, 5.3)."""
+    position = 8
+    for _ in range(MAX_PARTS):
+        kind = content[position + 4 : position + 8]
+        position += 12 + int.from_bytes(content[position : position + 4], "big")
+        if kind == b"IEND" and position == len(content):
+            return
+        if kind == b"IEND" or position >= len(content):
+            break
+    raise NotWhole
+
+
+def _webp(content: bytes) -> None:
+    """One RIFF file, padded to an even length (RFC 9649, 2.3)."""
+    size = int.from_bytes(content[4:8], "little")
+    if len(content) not in (8 + size, 8 + size + size % 2):
+        raise NotWhole
+
+
+def _heif(content: bytes) -> None:
+    """Box by box (ISO/IEC 14496-12, 4.2)."""
+    position = 0
+    for _ in range(MAX_PARTS):
+        size = int.from_bytes(content[position : position + 4], "big")
+        if size == 0 and content[position + 4 : position + 8] == b"mdat":
+            return  # the last one, to the end
+        if size == 1:
+            size = int.from_bytes(content[position + 8 : position + 16], "big")
+        position += size
+        if position == len(content) and size >= 8:
+            return
+        if position > len(content) or size < 8:
+            break
+    raise NotWhole
+
+
+_WALKS: dict[str, Callable[[bytes], None]] = {
+    "JPEG": _jpeg,
+    "MPO": _jpeg,
+    "PNG": _png,
+    "WEBP": _webp,
+    "HEIF": _heif,
+}

@@ -1,0 +1,136 @@
+"""A picture that anybody may have sent, drawn anew.
+
+What it is, its content says; the name and the type that came with it are not asked. What is kept is
+a JPEG made from the pixels: turned upright, in sRGB, on white where it was transparent. Nothing
+else of the file survives: no place, no camera, no comment, no thumbnail, and nothing that hides in
+these.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from io import BytesIO
+
+import structlog
+from django.conf import settings
+from PIL import ExifTags, Image, ImageCms
+from pillow_heif import register_heif_opener
+
+from generation.errors import InvalidFile, UploadsBusy
+from generation.uploads.containers import NotWhole, check_whole
+
+logger = structlog.get_logger(__name__)
+
+register_heif_opener()
+FORMATS = ("JPEG", "PNG", "WEBP", "HEIF")
+QUALITY = 90
+# One at a time in each process: 50 megapixels take some 500 MB on their way, in a WebP 1 GB.
+_turn = threading.BoundedSemaphore(1)
+TURN_SECONDS = 10
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Ours: drawn anew."""
+
+    jpeg: bytes
+    width: int
+    height: int
+
+
+def draw_anew(content: bytes) -> Picture:
+    """The picture that these bytes are. Raises InvalidFile, with the problem in its details, and
+    UploadsBusy where others are before it for too long."""
+    if not _turn.acquire(timeout=TURN_SECONDS):
+        raise UploadsBusy
+    try:
+        return _drawn(content)
+    except InvalidFile:
+        raise
+    except Image.DecompressionBombError:
+        raise InvalidFile(problem="too many pixels") from None
+    except NotWhole:
+        raise InvalidFile(problem="cut short, or more than a picture") from None
+    except Exception as error:
+        # What decoders raise for hostile bytes has no common base.
+        logger.info("picture_unreadable", error=type(error).__name__)
+        raise InvalidFile(problem="not a picture, or broken") from error
+    finally:
+        _turn.release()
+
+
+def _drawn(content: bytes) -> Picture:
+    with Image.open(BytesIO(content), formats=FORMATS) as image:
+        # Only the head has been read by now.
+        _check_pixels(image)
+        if image.format in {"PNG", "WEBP"} and getattr(image, "is_animated", False):
+            raise InvalidFile(problem="animated")
+        check_whole(content, str(image.format))
+        image.load()
+        _check_pixels(image)
+        turn = _UPRIGHT.get(_orientation(image))
+        drawn = _in_srgb(image)
+    if turn is not None:
+        drawn = drawn.transpose(turn)
+    drawn.info.clear()  # or a comment would be written along
+    out = BytesIO()
+    drawn.save(out, "JPEG", quality=QUALITY)
+    return Picture(out.getvalue(), drawn.width, drawn.height)
+
+
+def _check_pixels(image: Image.Image) -> None:
+    if image.width * image.height > settings.MAX_UPLOAD_PIXELS:
+        raise InvalidFile(problem="too many pixels")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        # Metadata that cannot be read says nothing; it is thrown away in any case.
+        return 1
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """In three channels of sRGB: without its profile an iPhone's picture would look pale.
+
+    The same image where it can be: each copy of 50 megapixels is 200 MB.
+    """
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I"):
+        image = image.point(lambda value: value / 256).convert("L")
+    if image.has_transparency_data:
+        image = _on_white(image)
+    if profile and image.mode in {"RGB", "CMYK", "L"}:
+        try:
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            image = (
+                ImageCms.profileToProfile(
+                    image, source, _SRGB, outputMode="RGB", inPlace=image.mode == "RGB"
+                )
+                or image
+            )
+        except (ImageCms.PyCMSError, OSError):
+            logger.info("picture_profile_unreadable")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+_SRGB = ImageCms.createProfile("sRGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    image = image if image.mode == "RGBA" else image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white

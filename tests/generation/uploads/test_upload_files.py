@@ -1,0 +1,219 @@
+"""What is a picture and what is not, by content; and what is kept of one."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from generation.errors import InvalidFile
+from generation.models import Removal, Upload
+from generation.uploads import images
+from tests.conftest import assert_refused
+from tests.generation.uploads import pictures
+from tests.generation.uploads.pictures import SCRIPT, SIZE, upload, uploaded
+
+
+@pytest.fixture
+def drawn(phone, storage):
+    """The picture as it is kept once it was sent in."""
+
+    def send(content):
+        name = f"uploads/{uploaded(phone, content)['upload_id']}.jpg"
+        return Image.open(BytesIO(storage.read(name)))
+
+    return send
+
+
+def is_near(pixel, colour):
+    return all(abs(one - other) < 25 for one, other in zip(pixel, colour, strict=True))
+
+
+def test_a_picture_is_kept_as_a_jpeg_for_a_day(phone, storage):
+    body = uploaded(phone, pictures.heic())
+
+    assert set(body) == {"upload_id", "image_url", "width", "height", "expires_at"}
+    assert (body["width"], body["height"]) == SIZE
+    row = Upload.objects.get()
+    assert (str(row.id), row.user_id) == (body["upload_id"], phone.user_id)
+    assert (row.expires_at - row.created_at).total_seconds() == 24 * 3600
+    assert storage.names() == [row.name]
+    assert not Removal.objects.exists()
+    shown = phone.client.get(body["image_url"])
+    assert shown.headers["Content-Type"] == "image/jpeg"
+    assert b"".join(shown.streaming_content) == storage.read(row.name)
+
+
+SOUND = {
+    "jpeg": pictures.jpeg(),
+    "progressive jpeg": pictures.jpeg(progressive=True),
+    "jpeg in four colours": pictures.saved(pictures.two_halves().convert("CMYK"), "JPEG"),
+    "jpeg with another behind it": pictures.jpeg() + pictures.jpeg(),
+    "jpeg padded with zeros": pictures.jpeg() + bytes(100),
+    "jpeg with metadata": pictures.talkative(),
+    "png": pictures.png(),
+    "png in a palette": pictures.saved(pictures.two_halves().convert("P"), "PNG"),
+    "png in 16 bits of grey": pictures.saved(Image.new("I;16", SIZE, 65535), "PNG"),
+    "webp": pictures.webp(),
+    "webp without loss": pictures.webp(lossless=True),
+    "heic": pictures.heic(),
+}
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_pictures_of_each_kind_are_taken_whatever_they_are_called(phone, drawn, kind):
+    kept = drawn(SOUND[kind])
+
+    assert (kept.format, kept.mode, kept.size) == ("JPEG", "RGB", SIZE)
+    assert upload(phone, SOUND[kind], name="../../etc/passwd.exe").status_code == 201
+
+
+NO_PICTURE = {
+    "nothing": b"",
+    "text": b"A red balloon",
+    "html": b"<html>" + SCRIPT,
+    "svg": b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
+    "svg with a declaration": b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "b">]><svg/>',
+    "gif": pictures.saved(pictures.two_halves(), "GIF"),
+    "moving gif": pictures.several("GIF"),
+    "bmp": pictures.saved(pictures.two_halves(), "BMP"),
+    "tiff": pictures.saved(pictures.two_halves(), "TIFF"),
+    "ico": pictures.saved(pictures.two_halves(), "ICO"),
+    "pdf": pictures.saved(pictures.two_halves(), "PDF"),
+    "postscript": pictures.saved(pictures.two_halves(), "EPS"),
+    "avif": pictures.saved(pictures.two_halves(), "AVIF"),
+    "zip": pictures.zipped(),
+    "magic and noise": b"\xff\xd8\xff\xe0" + bytes(range(256)) * 10,
+    "png magic alone": b"\x89PNG\r\n\x1a\n",
+    "webp head alone": b"RIFF\x04\x00\x00\x00WEBP",
+    "heic head alone": pictures.heic()[:28],
+    "png of no width": pictures.png_of(0, 10),
+    "half a jpeg": pictures.jpeg()[: len(pictures.jpeg()) // 2],
+    "half a webp": pictures.webp()[: len(pictures.webp()) // 2],
+    "half a heic": pictures.heic()[: len(pictures.heic()) // 2],
+    "script and jpeg": SCRIPT + pictures.jpeg(),
+    "pdf and jpeg": b"%PDF-1.7\n" + pictures.jpeg(),
+    "gif and jpeg": b"GIF89a/*" + pictures.jpeg(),
+    "heic that says it is small": pictures.heic_that_lies(),
+    "png with 5 MB of text in a few bytes": pictures.text_bomb(),
+}
+NOT_WHOLE = {
+    "half a png": pictures.png()[: len(pictures.png()) // 2],
+    "png without its end": pictures.png()[:-12],
+    "jpeg without its end": pictures.jpeg()[:-2],
+    "jpeg and zip": pictures.jpeg() + pictures.zipped(),
+    "jpeg and script": pictures.jpeg() + SCRIPT,
+    "jpeg, zeros and script": pictures.jpeg() + bytes(100) + SCRIPT,
+    "two jpegs and script": pictures.jpeg() + pictures.jpeg() + SCRIPT,
+    "png and zip": pictures.png() + pictures.zipped(),
+    "png and script": pictures.png() + SCRIPT,
+    "webp and script": pictures.webp() + SCRIPT,
+    "heic and zip": pictures.heic() + pictures.zipped(),
+    "heic and one byte": pictures.heic() + b"\0",
+    "jpeg of 40 scans": pictures.jpeg_of_scans(40),
+    "jpeg of 20,000 comments": pictures.jpeg_with(b"\xff\xfe\x00\x02" * 20_000),
+    "png of 20,000 chunks": pictures.png_with(pictures.chunk(b"teXt", b"") * 20_000),
+}
+MOVING = {"png": pictures.several("PNG"), "webp": pictures.several("WEBP")}
+TOO_LARGE = {
+    "png of 12,000 x 12,000": pictures.png_of(12_000, 12_000),
+    "png of 50 megapixels and a line": pictures.png_of(10_000, 5_001),
+    "png of 2^31 x 2^31": pictures.png_of(2**31 - 1, 2**31 - 1),
+    "jpeg of 65,000 x 65,000": pictures.jpeg_of(65_000, 65_000),
+    "webp of 16,383 x 16,383": pictures.webp_of_the_largest(),
+}
+BAD = [
+    pytest.param(content, problem, id=kind)
+    for problem, files in {
+        "not a picture, or broken": NO_PICTURE,
+        "cut short, or more than a picture": NOT_WHOLE,
+        "animated": MOVING,
+        "too many pixels": TOO_LARGE,
+    }.items()
+    for kind, content in files.items()
+]
+
+
+@pytest.mark.parametrize(("content", "problem"), BAD)
+def test_what_is_no_whole_single_picture_is_refused_and_nothing_kept(
+    phone, storage, content, problem
+):
+    assert assert_refused(upload(phone, content), 400, "ERR_4017") == {"problem": problem}
+
+    assert storage.names() == []
+    assert not Upload.objects.exists()
+    assert not Removal.objects.exists()
+
+
+def test_nothing_but_the_pixels_survives(drawn, storage):
+    kept = drawn(pictures.talkative())
+
+    assert set(kept.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+    assert not kept.getexif()
+    (name,) = storage.names()
+    for secret in (b"Exif", b"Secret", b"script", b"xmpmeta", b"ICC_PROFILE"):
+        assert secret in pictures.talkative()
+        assert secret not in storage.read(name)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_upright(drawn, orientation):
+    kept = drawn(pictures.turned(orientation))
+
+    assert kept.size == SIZE
+    assert is_near(kept.getpixel((5, 24)), pictures.RED)
+    assert is_near(kept.getpixel((59, 24)), pictures.BLUE)
+
+
+def test_colours_of_another_profile_stay_what_they_look_like(drawn):
+    kept = drawn(pictures.in_another_profile())
+
+    assert is_near(kept.getpixel((5, 5)), (0, 254, 0))
+
+
+def test_a_profile_that_is_none_does_no_harm(drawn):
+    kept = drawn(pictures.jpeg(icc_profile=b"not a profile"))
+
+    assert is_near(kept.getpixel((5, 5)), pictures.RED)
+
+
+def test_what_was_transparent_is_white(drawn):
+    clear = Image.new("RGBA", SIZE, (255, 0, 0, 0))
+    clear.paste((0, 0, 254, 255), (32, 0, *SIZE))
+    for content in (
+        pictures.saved(clear, "PNG"),
+        pictures.saved(clear, "WEBP", lossless=True),
+        pictures.saved(clear.quantize(), "PNG"),
+    ):
+        kept = drawn(content)
+
+        assert is_near(kept.getpixel((5, 24)), (255, 255, 255))
+        assert is_near(kept.getpixel((59, 24)), pictures.BLUE)
+
+
+def test_16_bits_of_grey_keep_their_brightness(drawn):
+    grey = pictures.saved(Image.new("I;16", SIZE, 0x8000), "PNG")
+
+    assert is_near(drawn(grey).getpixel((5, 5)), (128, 128, 128))
+
+
+KINDS = [pictures.jpeg(), pictures.jpeg(progressive=True), pictures.png(), pictures.webp(),
+         pictures.heic()]  # fmt: skip
+
+
+@given(data=st.data(), whole=st.sampled_from(KINDS))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_damaged_picture_is_drawn_or_refused_and_nothing_else_happens(data, whole):
+    damaged = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 8))):
+        at = data.draw(st.integers(0, len(damaged) - 1))
+        damaged[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=6))
+
+    try:
+        kept = images.draw_anew(bytes(damaged))
+    except InvalidFile:
+        return
+    assert Image.open(BytesIO(kept.jpeg)).size == (kept.width, kept.height)
