@@ -34,7 +34,7 @@ class AppStore:
         """A purchase, which names the phone's user if there is one."""
         if phone:
             fields.setdefault("app_account_token", str(phone.user_id))
-        bought = {"product_id": product_id, "deliver": False} | fields
+        bought = {"product_id": product_id} | fields
         return self.sandbox.control("apple/purchase", **bought)
 
     def subscribe(self, *, phone: Phone | None = None, **fields: Any) -> Any:

@@ -44,7 +44,7 @@ class AppStore:
 
     def buy(self, **fields):
         """What the control tells of a purchase, of which the app hears nothing unless it asks."""
-        purchase = {"product_id": "credits_10", "deliver": False} | fields
+        purchase = {"product_id": "credits_10"} | fields
         return self.sandbox.control("apple/purchase", **purchase)
 
     def subscribe(self, **fields):

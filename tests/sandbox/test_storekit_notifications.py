@@ -73,6 +73,14 @@ def test_the_same_notification_comes_again_on_demand(app_store, sandbox, heard):
     assert heard() == [{"signedPayload": bought["signed_payload"]}] * 2
 
 
+def test_a_purchase_is_the_phones_to_tell_unless_apple_is_asked_to(app_store, sandbox, heard):
+    bought = app_store.buy()
+
+    assert (bought["delivered_status"], heard()) == (None, [])
+    sandbox.control("apple/notify", again=bought["notification_uuid"])
+    assert heard() == [{"signedPayload": bought["signed_payload"]}]
+
+
 def test_what_was_lost_comes_later_and_out_of_order(app_store, sandbox, heard):
     bought = app_store.buy(deliver=False)
     assert heard() == []

@@ -1,8 +1,9 @@
 """`/control/apple/…` for the App Store: what customers do, and what Apple tells of it.
 
 `at`, of any of them, is when it happens and when it is signed: milliseconds or an ISO date, by
-default now. `deliver: false` loses the notification on its way: it stands in Apple's history as one
-that did not arrive, and goes out when `again` names it.
+default now. `deliver` says whether its notification arrives; if not, it stands in Apple's history as
+one that did not, and goes out when `again` names it. A purchase is told by the phone, and by Apple
+only where it is asked to; all else by Apple unless it is asked not to.
 """
 
 from typing import Any
@@ -54,7 +55,7 @@ class Controls:
     async def purchase(self, request: Request) -> JSONResponse:
         fields = await Fields.of(request)
         fields.allow_only((*purchases.FIELDS, *TOLD))
-        at, is_lost = _read_telling(fields)
+        at, is_lost = _read_telling(fields, is_told=False)
         bought = purchases.read_purchase(fields, at=at, store=self._store, app=self._app)
         is_again = self._store.find_subscription(bought) is not None
         self._store.add(bought)
@@ -184,10 +185,11 @@ class Controls:
         return found
 
 
-def _read_telling(fields: Fields) -> tuple[int, bool]:
+def _read_telling(fields: Fields, *, is_told: bool = True) -> tuple[int, bool]:
     """When it happens, and whether the notification of it is lost on its way."""
-    at = fields.find_milliseconds("at")
-    return now_in_milliseconds() if at is None else at, fields.find_flag("deliver") is False
+    at, deliver = fields.find_milliseconds("at"), fields.find_flag("deliver")
+    is_lost = not (is_told if deliver is None else deliver)
+    return now_in_milliseconds() if at is None else at, is_lost
 
 
 def _read_subtype(notification_type: str, fields: Fields) -> str | None:
