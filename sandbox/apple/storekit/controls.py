@@ -1,9 +1,9 @@
 """`/control/apple/…` for the App Store: what customers do, and what Apple tells of it.
 
 `at`, of any of them, is when it happens and when it is signed: milliseconds or an ISO date, by
-default now. `deliver` says whether its notification arrives; if not, it stands in Apple's history as
-one that did not, and goes out when `again` names it. A purchase is told by the phone, and by Apple
-only where it is asked to; all else by Apple unless it is asked not to.
+default now. `deliver` says whether its notification arrives; if not, it stands in Apple's history
+as one that did not, and goes out when `again` names it. A purchase is told by the phone, and by
+Apple only where it is asked to; all else by Apple unless it is asked not to.
 """
 
 from typing import Any
