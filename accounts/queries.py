@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -88,6 +88,12 @@ def tier_of(user_id: UUID, *, now: datetime) -> Tier:
     if user is None:
         raise Unauthorized
     return user.tier_at(now)
+
+
+def tiers_of(user_ids: Iterable[UUID], *, now: datetime) -> dict[UUID, Tier]:
+    """The tiers that count at this moment."""
+    users = User.objects.filter(id__in=list(user_ids)).only("tier", "tier_until")
+    return {user.id: user.tier_at(now) for user in users}
 
 
 _CONSENTED = """

@@ -11,7 +11,9 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_shutting_down
+
+from rendio.common import ending
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rendio.settings")
 
@@ -56,6 +58,11 @@ app.conf.beat_schedule = {
     "sweep credits": _every(60, "credits.sweep", "high"),
     "sweep accounts": _every(60, "accounts.sweep", "high"),
 }
+
+
+# A worker that is asked to end finishes what it has in hand and claims nothing more. What it cannot
+# finish, as it is killed, is due again when its lease is over.
+worker_shutting_down.connect(ending.begin)
 
 
 @setup_logging.connect

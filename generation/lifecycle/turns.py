@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Least
 
+from accounts import queries as account_queries
 from generation.models import IN_FLIGHT, Job, Stage
 
 # So many of those that wait are looked at in one claim.
@@ -30,7 +31,6 @@ ASIDE = timedelta(seconds=5)
 class Waiting:
     id: UUID
     user_id: UUID
-    tier: str
     deadline_at: datetime
 
 
@@ -47,11 +47,13 @@ def look(*, queue: str, shut_models: Iterable[UUID], now: datetime) -> Turns:
     waiting = _window(queue=queue, shut_models=shut_models, now=now)
     overdue = [job.id for job in waiting if job.deadline_at <= now]
     in_time = [job for job in waiting if job.deadline_at > now]
-    ahead = Counter(_in_flight({job.user_id for job in in_time}))
+    user_ids = {job.user_id for job in in_time}
+    tiers = account_queries.tiers_of(user_ids, now=now)
+    ahead = Counter(_in_flight(user_ids))
     ranked: list[tuple[int, int, UUID]] = []
     beyond = []
     for place, job in enumerate(in_time):
-        if ahead[job.user_id] >= settings.JOBS_AT_ONCE[job.tier]:
+        if ahead[job.user_id] >= settings.JOBS_AT_ONCE[tiers[job.user_id]]:
             beyond.append(job.id)
         else:
             ranked.append((ahead[job.user_id], place, job.id))
@@ -63,9 +65,9 @@ def _window(*, queue: str, shut_models: Iterable[UUID], now: datetime) -> list[W
     rows = (
         waiting_jobs(queue=queue, now=now)
         .filter(Q(deadline_at__lte=now) | ~Q(model_id__in=list(shut_models)))
-        .values_list("id", "user_id", "user__tier", "deadline_at")[:WINDOW]
+        .values_list("id", "user_id", "deadline_at")[:WINDOW]
     )
-    return [Waiting(*row[:3], row[3] or now) for row in rows]
+    return [Waiting(job_id, user_id, deadline_at or now) for job_id, user_id, deadline_at in rows]
 
 
 def waiting_jobs(*, queue: str, now: datetime) -> QuerySet[Job]:

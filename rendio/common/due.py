@@ -14,6 +14,8 @@ from typing import TypeVar
 import structlog
 from django.db import models, transaction
 
+from rendio.common import ending
+
 logger = structlog.get_logger(__name__)
 
 # Look on at once, but let other tasks have their turn, and end long before the time limit, which
@@ -73,7 +75,11 @@ def each(
 
 
 def until_done(look: Callable[[], int], *, batch: int) -> None:
-    """Run `look` while it finds a full batch, which means that more may wait, for a while."""
+    """Run `look` while it finds a full batch, which means that more may wait, for a while.
+
+    A process that is asked to end finishes what it has in hand and takes no more.
+    """
     began = time.monotonic()
-    while look() >= batch and time.monotonic() - began < ROUNDS_SECONDS:
-        pass
+    while not ending.has_begun() and look() >= batch:
+        if time.monotonic() - began >= ROUNDS_SECONDS:
+            return

@@ -1,0 +1,70 @@
+"""A worker that is asked to end: a real one, with submissions in hand whose answers are slow."""
+
+from __future__ import annotations
+
+import pytest
+
+from generation.models import Job, ProviderRequest, RequestState, Stage
+from rendio.celery import app
+from rendio.local.waiting import wait_until
+from tests.generation.lives import ended, submissions
+
+pytestmark = pytest.mark.usefixtures("committed")
+STACK_ENVIRONMENT = {
+    "PROVIDER_READ_TIMEOUT_SECONDS": 3,
+    "JOB_SUBMIT_DEADLINE_SECONDS": 20,
+    "JOBS_AT_ONCE_FREE": 1000,
+    "BREAKER_FAILURES": 1000,
+}
+BATCHES = 2
+
+
+def test_it_finishes_what_it_has_in_hand_and_takes_no_more(running, sandbox):
+    sandbox.provider(outcome="submit_timeout")
+    running.stack.stop("worker", "beat")
+    phone = running.phone(credits=1000)
+    job_ids = phone.order(BATCHES * 50 + 10)
+    running.stack.start("worker", "beat")
+    assert wait_until(lambda: submissions(sandbox), timeout_seconds=20)
+
+    killed = running.stack.stop("beat", "worker")
+
+    assert killed == []
+    jobs = Job.objects.filter(id__in=job_ids)
+    requests = ProviderRequest.objects.filter(job__in=jobs)
+    # Each that left has its answer on record, which was none; and there are some that never left.
+    assert set(requests.values_list("state", flat=True)) == {RequestState.UNKNOWN}
+    assert requests.count() == len(submissions(sandbox)) < len(job_ids)
+    assert not jobs.exclude(leased_until=None).exists()
+    assert jobs.filter(stage=Stage.SUBMIT).exists()
+
+    sandbox.provider(outcome="ok", webhooks=False)
+    running.stack.start("worker", "beat")
+    found = ended(*job_ids, seconds=60)
+    asked = [asked["query"]["fal_webhook"] for asked in submissions(sandbox)]
+    assert len(asked) == len(set(asked)) <= len(found)
+
+
+def test_messages_wait_for_their_work_and_are_no_memory():
+    conf = app.conf
+
+    assert conf.task_acks_late
+    assert conf.task_reject_on_worker_lost
+    assert conf.worker_prefetch_multiplier == 1
+    hardest = max([conf.task_time_limit, *(task.time_limit or 0 for task in app.tasks.values())])
+    assert hardest < conf.broker_transport_options["visibility_timeout"]
+    assert all(entry["options"]["expires"] for entry in conf.beat_schedule.values())
+
+
+def test_what_users_wait_for_is_not_behind_videos():
+    queues = {
+        (entry["task"], entry["options"]["queue"], entry["kwargs"].get("queue"))
+        for entry in app.conf.beat_schedule.values()
+    }
+
+    for task, queue, jobs in queues:
+        if task in {"generation.submit_due", "generation.poll_due", "generation.store_due"}:
+            assert queue == jobs
+            assert queue in {"medium", "low"}
+        else:
+            assert queue == "high", task
