@@ -1,0 +1,160 @@
+"""Kill -9 at each moment at which a worker waits for the outside: the job ends all the same, its
+provider is asked once, and its money is settled once.
+
+A real process does one step of the job's life and kills itself just before a call leaves, or when
+its answer is there and nothing of it is on record yet.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from django.core.management import call_command
+
+from generation.models import Job, JobStatus, ProviderRequest, Stage
+from tests.generation.lives import (
+    Life,
+    assert_completed,
+    assert_refunded,
+    ordered,
+    stack_environment,
+    submissions,
+    tell,
+)
+
+# The n-th call to the outside that the step makes, and on which side of it death comes.
+STEP = """
+import itertools, os, signal
+from datetime import datetime
+import django
+django.setup()
+from generation.lifecycle import cancel, poll, store, submit
+from rendio.common import http
+
+calls = itertools.count(1)
+number, side = int(os.environ["DIE_AT"]), os.environ["DIE_ON"]
+
+def deadly(call):
+    def called(*args, **kwargs):
+        is_it = next(calls) == number
+        if is_it and side == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = call(*args, **kwargs)
+        if is_it:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+    return called
+
+http.request, http.download = deadly(http.request), deadly(http.download)
+now = datetime.fromisoformat(os.environ["NOW"])
+steps = {
+    "submit": lambda: submit.submit_due(queue="low", now=now),
+    "poll": lambda: poll.poll_due(queue="low", now=now),
+    "store": lambda: store.store_due(queue="low", now=now),
+    "cancel": lambda: cancel.cancel_due(now=now),
+}
+steps[os.environ["STEP"]]()
+"""
+
+
+def dies(step: str, *, at: int, on: str, life: Life) -> None:
+    """A worker that does one step, and is killed there."""
+    process = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", STEP],
+        env=stack_environment(
+            DJANGO_SETTINGS_MODULE="rendio.settings", STEP=step, DIE_AT=at, DIE_ON=on,
+            NOW=life.now.isoformat(),
+        ),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+
+
+@pytest.fixture
+def job(guest, quick) -> Job:
+    return ordered(guest)
+
+
+@pytest.fixture
+def life(job) -> Life:
+    """After the order, by a clock that other processes are given too."""
+    return Life()
+
+
+def test_before_the_submission_left(job, life, guest, quick):
+    """Nobody can know that it did not leave: it is waited for, and refunded."""
+    dies("submit", at=1, on="before", life=life)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5001")
+    assert submissions(quick) == []
+    assert guest.balance() == 110
+    call_command("prove_ledger")
+
+
+def test_between_the_providers_acceptance_and_our_commit(job, life, guest, quick, signer):
+    dies("submit", at=1, on="after", life=life)
+    job.refresh_from_db()
+    assert (job.stage, len(submissions(quick))) == (Stage.SENT, 1)
+    assert tell(signer, job) == 200
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert len(submissions(quick)) == ProviderRequest.objects.filter(job=job).count() == 1
+    call_command("prove_ledger")
+
+
+def test_between_the_providers_acceptance_and_our_commit_with_its_webhook_lost(
+    job, life, guest, quick
+):
+    dies("submit", at=1, on="after", life=life)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5001")
+    assert len(submissions(quick)) == 1
+    assert guest.balance() == 110
+
+
+@pytest.mark.parametrize("on", ["before", "after"])
+def test_while_it_looks(job, life, quick, on):
+    life.submit()
+    dies("poll", at=1, on=on, life=life.later(3))
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert len(submissions(quick)) == 1
+
+
+@pytest.mark.parametrize("at", [1, 2], ids=["result", "download"])
+@pytest.mark.parametrize("on", ["before", "after"])
+def test_while_it_fetches(job, life, quick, at, on):
+    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
+    dies("store", at=at, on=on, life=life.later(1))
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert len(submissions(quick)) == 1
+
+
+@pytest.mark.parametrize("at", [1, 2], ids=["cancel", "result"])
+@pytest.mark.parametrize("on", ["before", "after"])
+def test_while_it_takes_back(job, life, guest, quick, at, on):
+    quick.provider(run_seconds=600, cancel_running=True)
+    life.submit()
+    Job.objects.filter(id=job.id).update(cancel_requested_at=life.now)
+    dies("cancel", at=at, on=on, life=life.later(1))
+
+    life.goes_on(job)
+
+    assert_refunded(job, status=JobStatus.CANCELLED)
+    assert guest.balance() == 110
