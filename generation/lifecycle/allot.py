@@ -121,6 +121,8 @@ def _first_free(
 
 
 def _prepared(job: Job, route: RouteSpec, health: ProviderHealth, *, now: datetime) -> Outgoing:
+    # First what a wrong row of the catalogue can break, so that no probe is begun in vain.
+    body = route.payload(_inputs(job))
     request = ProviderRequest(
         job=job,
         route_id=route.id,
@@ -132,7 +134,7 @@ def _prepared(job: Job, route: RouteSpec, health: ProviderHealth, *, now: dateti
     is_probe = health.state != Breaker.CLOSED
     if is_probe:
         breaker.begin_probe(health, request, now=now)
-    return Outgoing(job, request, route, route.payload(_inputs(job)), is_probe)
+    return Outgoing(job, request, route, body, is_probe)
 
 
 def _inputs(job: Job) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import pytest
 from django.utils import timezone
 
 from generation import catalogue
-from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Stage
+from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Route, Stage
 from rendio.common.keyring import KeyRing
-from tests.conftest import assert_refused, at_once
+from tests.conftest import SORA, assert_refused, at_once
 from tests.generation.lives import (
     Life,
     assert_completed,
@@ -171,6 +171,20 @@ def test_a_probe_whose_worker_died_is_followed_by_another(rich, quick, life):
 
     assert len(submissions(quick)) == sent + 1
     assert health().state == Breaker.CLOSED
+
+
+def test_a_job_that_cannot_be_sent_is_no_probe(rich, quick, life):
+    (spoilt,) = wait_in_line(rich, quick, life, count=1)
+    open_breaker(rich, quick, life)
+    Route.objects.filter(model_id=SORA).update(
+        parameters={"prompt": {"name": "prompt", "format": "{nothing}"}}
+    )
+    catalogue.forget()
+
+    life.later(31).submit()
+
+    assert (health().state, health().probe_id) == (Breaker.OPEN, None)
+    assert_refunded(spoilt, code="ERR_5002")
 
 
 def test_among_several_workers_one_probe_goes(guest, quick, settings):
