@@ -20,13 +20,12 @@ from sandbox.apple.storekit.service import StoreKit
 from sandbox.connections import Connections
 from sandbox.control import Control, answer_bad_request
 from sandbox.environment import ServedApp, find_keys_folder
-from sandbox.fal.files import FalFiles
-from sandbox.fal.jobs import Jobs
-from sandbox.fal.media import Studio
-from sandbox.fal.provider import Fal
-from sandbox.fal.queue import FalQueue
-from sandbox.fal.webhooks import Webhooks
+from sandbox.fal.queue import FILES, FalQueue
+from sandbox.fal.webhooks import FalWebhooks
 from sandbox.fields import BadRequest
+from sandbox.making.files import Files
+from sandbox.making.maker import Maker
+from sandbox.making.media import Studio
 from sandbox.recorder import RecordRequests, RequestLog
 
 
@@ -34,9 +33,8 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
     """`url` is where it will be listening."""
     log = RequestLog()
     studio = Studio()
-    jobs = Jobs()
-    webhooks = Webhooks(studio)
-    fal = Fal(jobs=jobs, webhooks=webhooks)
+    webhooks = FalWebhooks(studio)
+    fal = Maker(webhooks=webhooks)
     outages = Outages()
     devicecheck = DeviceCheck(outages)
     app = ServedApp.of(os.environ)
@@ -68,7 +66,7 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
             Route("/healthz", healthz, methods=["GET"]),
             *control.routes(),
             *FalQueue(fal=fal, studio=studio, connections=connections).routes(),
-            *FalFiles(jobs=jobs, studio=studio, connections=connections).routes(),
+            *Files(below=FILES, jobs=fal.jobs, studio=studio, connections=connections).routes(),
             *webhooks.routes(),
             *devicecheck.routes(),
             *auth.routes(),

@@ -6,8 +6,9 @@ A model makes images when its id does not say "video" and names a family that dr
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from sandbox.making.specs import ImageSpec, Spec, VideoSpec, size_of
 
 DRAWING = (
     "to-image",
@@ -21,9 +22,6 @@ DRAWING = (
     "gpt-image",
     "qwen-image",
 )
-
-SHORT_SIDE = 180
-"""Pixels, of everything drawn here: the prompt can be read, and twenty at once are cheap."""
 
 DEFAULT_RATIO = (16, 9)
 WIDEST = 4
@@ -48,26 +46,6 @@ class InvalidInput(Exception):
         self.detail = detail
 
 
-@dataclass(frozen=True)
-class VideoSpec:
-    prompt: str
-    seconds: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class ImageSpec:
-    prompt: str
-    width: int
-    height: int
-    number: int
-    """Which of the images of one request: each looks different."""
-
-
-Spec = VideoSpec | ImageSpec
-
-
 def makes_images(model: str) -> bool:
     return "video" not in model and any(family in model for family in DRAWING)
 
@@ -90,7 +68,7 @@ def specs_of(model: str, arguments: Mapping[str, Any]) -> tuple[Spec, ...]:
         if type(count) is not int or not 1 <= count <= MOST_IMAGES:
             raise InvalidInput([invalid_choice("num_images", range(1, MOST_IMAGES + 1), count)])
         return tuple(ImageSpec(prompt, width, height, number) for number in range(count))
-    width, height = _size(_ratio(arguments))
+    width, height = size_of(_ratio(arguments))
     return (VideoSpec(prompt, _seconds(arguments), width, height),)
 
 
@@ -128,18 +106,11 @@ def _ratio(arguments: Mapping[str, Any]) -> tuple[int, int]:
 def _image_size(arguments: Mapping[str, Any]) -> tuple[int, int]:
     given = arguments.get("image_size")
     if given is None:
-        return _size(_ratio(arguments))
+        return size_of(_ratio(arguments))
     if isinstance(given, dict):
         sides = [side for side in (given.get("width"), given.get("height")) if type(side) is int]
         if len(sides) == 2 and min(sides) >= 64 and max(sides) <= WIDEST * min(sides):
-            return _size((sides[0], sides[1]))
+            return size_of((sides[0], sides[1]))
     elif given in IMAGE_SIZES:
-        return _size(IMAGE_SIZES[given])
+        return size_of(IMAGE_SIZES[given])
     raise InvalidInput([invalid_choice("image_size", IMAGE_SIZES, given)])
-
-
-def _size(ratio: tuple[int, int]) -> tuple[int, int]:
-    """Pixels; even, because the video's colours are stored for two by two pixels."""
-    scale = SHORT_SIDE / min(ratio)
-    width, height = (round(side * scale / 2) * 2 for side in ratio)
-    return width, height

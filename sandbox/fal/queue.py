@@ -11,10 +11,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from sandbox.connections import Connections, LostAnswer, NoAnswer
-from sandbox.fal.jobs import Job, Status
-from sandbox.fal.media import Studio
-from sandbox.fal.models import app_of
-from sandbox.fal.outcomes import (
+from sandbox.fal.answers import (
     NOT_FOUND,
     NOT_JSON,
     QUEUE_FULL,
@@ -23,21 +20,26 @@ from sandbox.fal.outcomes import (
     STILL_RUNNING,
     SUBMIT_REFUSALS,
     UNAUTHORIZED,
-    Answer,
-    Outcome,
     application_not_found,
+    status_fields,
 )
-from sandbox.fal.provider import Fal
+from sandbox.fal.fate import fate_of
+from sandbox.fal.models import app_of
 from sandbox.fal.results import answer_of, failure_of
+from sandbox.making.jobs import Job, Status
+from sandbox.making.maker import Maker
+from sandbox.making.media import Studio
+from sandbox.making.outcomes import Answer, Outcome
 
 PREFIX = "/fal/queue"
+FILES = "/fal/files"
 UNHEARD_OF_STATUS = "WARMING_UP"
 STREAM_LOOKS_EVERY_SECONDS = 0.1
 JOB_PATH = re.compile(r"(?P<app>.+)/requests/(?P<id>[^/]+)(?:/(?P<what>.+))?")
 
 
 class FalQueue:
-    def __init__(self, *, fal: Fal, studio: Studio, connections: Connections) -> None:
+    def __init__(self, *, fal: Maker, studio: Studio, connections: Connections) -> None:
         self._fal = fal
         self._studio = studio
         self._connections = connections
@@ -90,13 +92,18 @@ class FalQueue:
             return _sent(refusal)
         if plan.outcome is Outcome.SUBMIT_TIMEOUT:
             return NoAnswer()
+        specs, failure = fate_of(model, arguments, plan.outcome)
         job = self._fal.take(
-            model=model,
-            app=app,
-            arguments=arguments,
-            plan=plan,
-            webhook_url=request.query_params.get("fal_webhook"),
-            media_base=media_base(request),
+            Job(
+                model=model,
+                app=app,
+                input=arguments,
+                plan=plan,
+                webhook_url=request.query_params.get("fal_webhook"),
+                files_url=media_base(request) + FILES,
+                failure=failure,
+                specs=specs,
+            )
         )
         if plan.outcome is Outcome.SUBMIT_LOST:
             return LostAnswer(self._connections)
@@ -167,7 +174,7 @@ class FalQueue:
         if status is Status.COMPLETED:
             body["metrics"] = {"inference_time": round(job.inference_seconds, 3)}
             if failure := failure_of(job):
-                body |= failure.status_fields
+                body |= status_fields(failure)
         return body
 
 

@@ -3,10 +3,12 @@
 from hashlib import sha256
 from typing import Any
 
-from sandbox.fal.jobs import Job
-from sandbox.fal.media import FRAMES_PER_SECOND, Studio
-from sandbox.fal.models import Spec, VideoSpec, makes_images
-from sandbox.fal.outcomes import CANCELLED, Answer
+from sandbox.fal.answers import CANCELLED
+from sandbox.fal.models import makes_images
+from sandbox.making.jobs import Job
+from sandbox.making.media import FRAMES_PER_SECOND, Studio
+from sandbox.making.outcomes import Answer
+from sandbox.making.specs import VideoSpec, file_name
 
 
 async def answer_of(job: Job, studio: Studio) -> Answer:
@@ -20,21 +22,13 @@ def failure_of(job: Job) -> Answer | None:
     return CANCELLED if job.cancelled is not None else job.failure
 
 
-def file_name(number: int, spec: Spec) -> str:
-    return "output.mp4" if isinstance(spec, VideoSpec) else f"image-{number}.jpg"
-
-
-def _url(job: Job, name: str) -> str:
-    return f"{job.media_base}/fal/files/{job.request_id}/{name}"
-
-
 async def _video(job: Job, studio: Studio) -> dict[str, Any]:
     (spec,) = job.specs
     assert isinstance(spec, VideoSpec)  # noqa: S101 (for the type checker)
     name = file_name(0, spec)
     body: dict[str, Any] = {
         "video": {
-            "url": _url(job, name),
+            "url": job.file_url(),
             "content_type": "video/mp4",
             "file_name": name,
             "file_size": len(await studio.make(spec)),
@@ -56,7 +50,7 @@ async def _images(job: Job, studio: Studio) -> dict[str, Any]:
     return {
         "images": [
             {
-                "url": _url(job, file_name(number, spec)),
+                "url": job.file_url(number),
                 "width": spec.width,
                 "height": spec.height,
                 "content_type": "image/jpeg",

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sandbox.fal.outcomes import Outcome
 from sandbox.fields import BadRequest, Fields
+from sandbox.making.outcomes import Outcome
 
 
 @dataclass(frozen=True)

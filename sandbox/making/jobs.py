@@ -1,4 +1,4 @@
-"""Jobs in fal's queue. A job's state is computed from its times whenever someone asks."""
+"""Jobs in a queue. A job's state is computed from its times whenever someone asks."""
 
 import asyncio
 import math
@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
-from sandbox.fal.models import Spec
-from sandbox.fal.outcomes import Answer, Outcome
-from sandbox.fal.plans import Plan
+from sandbox.making.outcomes import Answer, Outcome
+from sandbox.making.plans import Plan
+from sandbox.making.specs import Spec, file_name
 
 MOST_JOBS = 20_000
 LOG_STEPS = 5
@@ -30,10 +30,11 @@ class Job:
 
     model: str
     app: str
+    """Whose queue it stands in."""
     input: dict[str, Any]
     plan: Plan
     webhook_url: str | None
-    media_base: str
+    files_url: str
     failure: Answer | None
     """How it ends, where it does not end well."""
     specs: tuple[Spec, ...]
@@ -63,6 +64,13 @@ class Job:
         if now >= self.ends:
             return Status.COMPLETED
         return Status.IN_PROGRESS if now >= self.starts else Status.IN_QUEUE
+
+    @property
+    def has_failed(self) -> bool:
+        return self.failure is not None or self.cancelled is not None
+
+    def file_url(self, number: int = 0) -> str:
+        return f"{self.files_url}/{self.request_id}/{file_name(number, self.specs[number])}"
 
     @property
     def inference_seconds(self) -> float:

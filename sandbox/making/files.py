@@ -1,4 +1,4 @@
-"""fal's media host: the files that jobs have made, with byte ranges."""
+"""A provider's media host: the files that its jobs have made, with byte ranges."""
 
 import asyncio
 import re
@@ -10,25 +10,26 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sandbox.connections import Connections, until_gone
-from sandbox.fal.jobs import Job, Jobs
-from sandbox.fal.media import Studio
-from sandbox.fal.models import Spec, VideoSpec
-from sandbox.fal.outcomes import Outcome
-from sandbox.fal.results import failure_of, file_name
+from sandbox.making.jobs import Job, Jobs
+from sandbox.making.media import Studio
+from sandbox.making.outcomes import Outcome
+from sandbox.making.specs import Spec, VideoSpec, file_name
 
 HUGE_BYTES = 2 * 1024**3
 CHUNK_BYTES = 1024**2
 NOT_A_VIDEO = b"<!doctype html><title>Not a video</title><p>This page only claims to be one.</p>\n"
 
 
-class FalFiles:
-    def __init__(self, *, jobs: Jobs, studio: Studio, connections: Connections) -> None:
+class Files:
+    def __init__(self, *, below: str, jobs: Jobs, studio: Studio, connections: Connections) -> None:
+        self._below = below
         self._jobs = jobs
         self._studio = studio
         self._connections = connections
 
     def routes(self) -> list[Route]:
-        return [Route("/fal/files/{request_id}/{name}", self.get, methods=["GET", "HEAD"])]
+        path = self._below + "/{request_id}/{name}"
+        return [Route(path, self.get, methods=["GET", "HEAD"])]
 
     async def get(self, request: Request) -> Response:
         job = self._jobs.find(request.path_params["request_id"])
@@ -102,7 +103,7 @@ def ranged(content: bytes, media_type: str, asked: str) -> Response:
 
 
 def _find_spec(job: Job, name: str) -> Spec | None:
-    if failure_of(job) is not None:
+    if job.has_failed:
         return None
     names = {file_name(number, spec): spec for number, spec in enumerate(job.specs)}
     return names.get(name)

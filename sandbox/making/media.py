@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 from PIL import Image, ImageDraw, ImageFont
 
-from sandbox.fal.models import ImageSpec, Spec, VideoSpec
+from sandbox.making.specs import ImageSpec, Spec, VideoSpec
 
 FRAMES_PER_SECOND = 8
 TEXT_SIZE = 15

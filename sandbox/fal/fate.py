@@ -1,0 +1,25 @@
+"""How a job at fal ends, settled when it is taken."""
+
+from typing import Any
+
+from sandbox.fal.answers import RUN_FAILED, content_policy_violation, model_error
+from sandbox.fal.models import InvalidInput, invalid_choice, specs_of
+from sandbox.making.outcomes import Answer, Outcome
+from sandbox.making.specs import Spec
+
+
+def fate_of(
+    model: str, arguments: dict[str, Any], outcome: Outcome
+) -> tuple[tuple[Spec, ...], Answer | None]:
+    """What a job will make, or how it fails. Even a plain mistake fails only when it has run."""
+    if outcome is Outcome.ERROR:
+        return (), RUN_FAILED
+    if outcome is Outcome.CONTENT_POLICY:
+        return (), content_policy_violation(arguments.get("prompt"))
+    if outcome is Outcome.INVALID_INPUT:
+        given = arguments.get("duration")
+        return (), model_error(invalid_choice("duration", (4, 6, 8), given), billable_units=0)
+    try:
+        return specs_of(model, arguments), None
+    except InvalidInput as error:
+        return (), model_error(*error.detail, billable_units=0)

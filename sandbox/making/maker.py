@@ -1,0 +1,45 @@
+"""A provider as its control sees it: takes jobs by plan, ends them, tells their webhooks."""
+
+from typing import Any
+
+from sandbox.fields import Fields
+from sandbox.making.jobs import Job, Jobs, Status
+from sandbox.making.plans import Plans
+from sandbox.making.webhooks import Webhooks
+
+
+class Maker:
+    def __init__(self, *, webhooks: Webhooks | None = None) -> None:
+        self.jobs = Jobs()
+        self.plans = Plans()
+        self._webhooks = webhooks
+
+    def configure(self, fields: Fields) -> dict[str, Any]:
+        return self.plans.configure(fields)
+
+    def jobs_as_json(self) -> list[dict[str, Any]]:
+        return [job.as_json() for job in self.jobs.all()]
+
+    def reset(self) -> None:
+        self.plans.reset()
+        self.jobs.reset()
+        if self._webhooks:
+            self._webhooks.reset()
+
+    def take(self, job: Job) -> Job:
+        self.jobs.add(job)
+        if self._webhooks:
+            self._webhooks.follow(job)
+        return job
+
+    def cancel(self, job: Job) -> bool:
+        """Ask a job to stop. False when it has ended already.
+
+        One that runs is asked, and finishes all the same unless its plan says otherwise.
+        """
+        status = job.status
+        if status is Status.COMPLETED:
+            return False
+        if status is Status.IN_QUEUE or job.plan.pace.cancel_running:
+            job.cancel()
+        return True

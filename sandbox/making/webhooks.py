@@ -1,0 +1,86 @@
+"""Tells a job's webhook how it ended, as its provider says and signs it.
+
+At least once: an answer other than 2xx is tried again with a growing pause, a redirect never. What
+was not delivered when the sandbox stops or is reset is lost.
+"""
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+
+import httpx
+
+from sandbox.making.jobs import Job
+from sandbox.making.outcomes import Outcome
+
+ATTEMPT_SECONDS = 15.0
+PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""The providers' own are up to an hour; whoever tests has less patience."""
+
+LATE_SECONDS = 5.0
+STALE_SECONDS = 3600
+DUPLICATES = 3
+
+
+class Webhooks(ABC):
+    def __init__(self) -> None:
+        self._client = httpx.AsyncClient(
+            trust_env=False, follow_redirects=False, timeout=ATTEMPT_SECONDS
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @abstractmethod
+    async def body(self, job: Job) -> bytes: ...
+
+    @abstractmethod
+    def headers(self, job: Job, body: bytes, *, timestamp: int, is_forged: bool) -> dict[str, str]:
+        """With the signature; a forged one is by somebody else's key."""
+
+    def reset(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def aclose(self) -> None:
+        self.reset()
+        await self._client.aclose()
+
+    def follow(self, job: Job) -> None:
+        """Deliver when the job has ended, if it asked for that and its plan allows it."""
+        silent = job.plan.outcome is Outcome.WEBHOOK_LOST or not job.plan.pace.webhooks
+        if job.webhook_url is None or silent:
+            return
+        task = asyncio.create_task(self._deliver(job, job.webhook_url))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, job: Job, url: str) -> None:
+        await job.until_ended()
+        if job.plan.outcome is Outcome.WEBHOOK_LATE:
+            await asyncio.sleep(LATE_SECONDS)
+        body = await self.body(job)
+        for _ in range(DUPLICATES if job.plan.outcome is Outcome.WEBHOOK_DUPLICATE else 1):
+            await self._deliver_once(job, url, body)
+
+    async def _deliver_once(self, job: Job, url: str, body: bytes) -> None:
+        for pause in (*PAUSES_SECONDS, None):
+            try:
+                response = await self._client.post(
+                    url, content=body, headers=self._planned_headers(job, body)
+                )
+            except (httpx.HTTPError, httpx.InvalidURL):
+                is_settled = False
+            else:
+                is_settled = response.is_success or response.is_redirect
+            if is_settled or pause is None:
+                return
+            await asyncio.sleep(pause)
+
+    def _planned_headers(self, job: Job, body: bytes) -> dict[str, str]:
+        now = int(time.time())
+        is_stale = job.plan.outcome is Outcome.WEBHOOK_STALE_TIMESTAMP
+        return {"Content-Type": "application/json"} | self.headers(
+            job,
+            body,
+            timestamp=now - STALE_SECONDS if is_stale else now,
+            is_forged=job.plan.outcome is Outcome.WEBHOOK_BAD_SIGNATURE,
+        )
