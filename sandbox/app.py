@@ -20,21 +20,30 @@ from sandbox.apple.storekit.service import StoreKit
 from sandbox.connections import Connections
 from sandbox.control import Control, answer_bad_request
 from sandbox.environment import ServedApp, find_keys_folder
-from sandbox.fal.queue import FILES, FalQueue
+from sandbox.fal.queue import FalQueue
 from sandbox.fal.webhooks import FalWebhooks
 from sandbox.fields import BadRequest
 from sandbox.making.files import Files
 from sandbox.making.maker import Maker
 from sandbox.making.media import Studio
 from sandbox.recorder import RecordRequests, RequestLog
+from sandbox.replicate.predictions import ReplicatePredictions
+from sandbox.replicate.webhooks import ReplicateWebhooks
+from sandbox.runway.tasks import RunwayTasks
 
 
 def create_app(connections: Connections, *, url: str) -> Starlette:
     """`url` is where it will be listening."""
     log = RequestLog()
     studio = Studio()
-    webhooks = FalWebhooks(studio)
-    fal = Maker(webhooks=webhooks)
+    fal_webhooks, replicate_webhooks = FalWebhooks(studio), ReplicateWebhooks()
+    fal, runway = Maker(webhooks=fal_webhooks), Maker()
+    replicate = Maker(webhooks=replicate_webhooks)
+    providers = {"fal": fal, "runway": runway, "replicate": replicate}
+    files = [
+        Files(below=f"/{name}/files", jobs=maker.jobs, studio=studio, connections=connections)
+        for name, maker in providers.items()
+    ]
     outages = Outages()
     devicecheck = DeviceCheck(outages)
     app = ServedApp.of(os.environ)
@@ -44,7 +53,7 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
     storekit = StoreKit(outages=outages, app=app, url=url, keys_folder=find_keys_folder(os.environ))
     control = Control(
         log=log,
-        providers={"fal": fal},
+        providers=providers,
         devicecheck=devicecheck,
         auth=auth,
         keys=keys,
@@ -56,7 +65,8 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
-        await webhooks.aclose()
+        await fal_webhooks.aclose()
+        await replicate_webhooks.aclose()
         await notices.aclose()
         await storekit.aclose()
         studio.close()
@@ -66,13 +76,15 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
             Route("/healthz", healthz, methods=["GET"]),
             *control.routes(),
             *FalQueue(fal=fal, studio=studio, connections=connections).routes(),
-            *Files(below=FILES, jobs=fal.jobs, studio=studio, connections=connections).routes(),
-            *webhooks.routes(),
+            *fal_webhooks.routes(),
+            *RunwayTasks(runway=runway, connections=connections).routes(),
+            *ReplicatePredictions(replicate=replicate, connections=connections).routes(),
+            *[route for each in files for route in each.routes()],
             *devicecheck.routes(),
             *auth.routes(),
             *storekit.routes(),
         ],
-        middleware=[Middleware(RecordRequests, log=log, providers=("fal", "apple"))],
+        middleware=[Middleware(RecordRequests, log=log, providers=(*providers, "apple"))],
         exception_handlers={
             BadRequest: answer_bad_request,
             AuthError: answer_auth_error,

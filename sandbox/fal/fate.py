@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox.fal.answers import RUN_FAILED, content_policy_violation, model_error
+from sandbox.fal.answers import CANCELLED, RUN_FAILED, content_policy_violation, model_error
 from sandbox.fal.models import InvalidInput, invalid_choice, specs_of
 from sandbox.making.outcomes import Answer, Outcome
 from sandbox.making.specs import Spec
@@ -14,6 +14,8 @@ def fate_of(
     """What a job will make, or how it fails. Even a plain mistake fails only when it has run."""
     if outcome is Outcome.ERROR:
         return (), RUN_FAILED
+    if outcome is Outcome.CANCELLED:
+        return (), CANCELLED
     if outcome is Outcome.CONTENT_POLICY:
         return (), content_policy_violation(arguments.get("prompt"))
     if outcome is Outcome.INVALID_INPUT:

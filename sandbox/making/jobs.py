@@ -66,6 +66,12 @@ class Job:
         return Status.IN_PROGRESS if now >= self.starts else Status.IN_QUEUE
 
     @property
+    def progress(self) -> float:
+        """From 0 to 1. One that hangs stays where its pace would have it, short of the end."""
+        passed = time.monotonic() - self.starts
+        return round(min(max(passed / max(self.plan.pace.run_seconds, 0.001), 0), 0.99), 2)
+
+    @property
     def has_failed(self) -> bool:
         return self.failure is not None or self.cancelled is not None
 
@@ -144,6 +150,10 @@ class Jobs:
 
     def find(self, request_id: str) -> Job | None:
         return self._jobs.get(request_id)
+
+    def forget(self, request_id: str) -> bool:
+        """Whether it was there."""
+        return self._jobs.pop(request_id, None) is not None
 
     def all(self) -> list[Job]:
         return list(self._jobs.values())

@@ -12,6 +12,8 @@ class Outcome(StrEnum):
     ERROR = "error"
     CONTENT_POLICY = "content_policy"
     INVALID_INPUT = "invalid_input"
+    # Accepted; stopped over there, though nobody asked for it.
+    CANCELLED = "cancelled"
     # Accepted; runs for ever.
     HANG = "hang"
     # Refused: no job exists.

@@ -1,0 +1,1 @@
+"""Replicate: predictions, and webhooks signed as Standard Webhooks says."""

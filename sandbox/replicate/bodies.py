@@ -1,0 +1,31 @@
+"""A prediction as Replicate shows it, to whoever asks and in webhooks."""
+
+from typing import Any
+
+from sandbox.making.jobs import Job, Status
+from sandbox.making.outcomes import Outcome
+
+
+def prediction(job: Job) -> dict[str, Any]:
+    base = f"{job.files_url.removesuffix('/files')}/v1/predictions/{job.request_id}"
+    body: dict[str, Any] = {
+        "id": job.request_id,
+        "version": job.model,
+        "input": job.input,
+        "output": None,
+        "error": None,
+        "logs": "\n".join(line["message"] for line in job.logs()),
+        "created_at": job.submitted_at.isoformat(),
+        "urls": {"get": base, "cancel": f"{base}/cancel"},
+    }
+    match job.status:
+        case Status.IN_QUEUE:
+            return {**body, "status": "starting"}
+        case Status.IN_PROGRESS:
+            return {**body, "status": "processing"}
+    body["metrics"] = {"predict_time": round(job.inference_seconds, 3)}
+    if job.cancelled is not None or job.plan.outcome is Outcome.CANCELLED:
+        return {**body, "status": "canceled"}
+    if job.failure:
+        return {**body, "status": "failed", **job.failure.body}
+    return {**body, "status": "succeeded", "output": job.file_url()}

@@ -1,0 +1,27 @@
+"""Replicate's webhooks: Standard Webhooks, HMAC-SHA256 over id, time and body."""
+
+import base64
+import hmac
+import json
+
+from sandbox.making.jobs import Job
+from sandbox.making.webhooks import Webhooks
+from sandbox.replicate.bodies import prediction
+
+SECRET = "whsec_" + base64.b64encode(b"the sandbox's own webhook secret").decode()
+STRANGER = b"somebody else's webhook secret...."
+
+
+class ReplicateWebhooks(Webhooks):
+    async def body(self, job: Job) -> bytes:
+        return json.dumps(prediction(job)).encode()
+
+    def headers(self, job: Job, body: bytes, *, timestamp: int, is_forged: bool) -> dict[str, str]:
+        name = f"msg_{job.gateway_request_id.replace('-', '')}"
+        key = STRANGER if is_forged else base64.b64decode(SECRET.removeprefix("whsec_"))
+        digest = hmac.digest(key, f"{name}.{timestamp}.".encode() + body, "sha256")
+        return {
+            "Webhook-Id": name,
+            "Webhook-Timestamp": str(timestamp),
+            "Webhook-Signature": f"v1,{base64.b64encode(digest).decode()}",
+        }
