@@ -18,7 +18,7 @@ from generation import catalogue, media, queries, services, streams
 from generation.lifecycle import deliveries
 from generation.models import JobStatus
 from generation.providers import find_provider
-from generation.providers.base import BadSignature
+from generation.providers.signatures import BadSignature
 from generation.serializers import job_in_history, job_status
 from rendio.common import http
 from rendio.common.api import ApiView, PublicView, next_cursor, page_limits, parse_uuid, query_uuid

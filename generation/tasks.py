@@ -13,7 +13,7 @@ from celery.signals import task_failure
 from django.db import connections
 from django.utils import timezone
 
-from generation.lifecycle import cancel, dead, deliveries, erase, poll, remove, store, submit
+from generation.lifecycle import cancel, dead, deliveries, erase, poll, remove, stop, store, submit
 from generation.lifecycle import sweep as sweeping
 from generation.models import DeadKind
 from rendio.common.due import ROUNDS_SECONDS, until_done
@@ -45,6 +45,11 @@ def apply_deliveries() -> None:
 @shared_task(name="generation.cancel_due")
 def cancel_due() -> None:
     cancel.cancel_due(now=timezone.now())
+
+
+@shared_task(name="generation.stop_due")
+def stop_due() -> None:
+    until_done(lambda: stop.stop_due(now=timezone.now()), batch=stop.BATCH)
 
 
 @shared_task(name="generation.erase_due")

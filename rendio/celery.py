@@ -38,6 +38,7 @@ app.conf.beat_schedule = {
     "apply deliveries": _every(1, "generation.apply_deliveries", "high"),
     "cancel": _every(1, "generation.cancel_due", "high"),
     "apply notifications": _every(1, "billing.apply_notifications", "high"),
+    "stop": _every(5, "generation.stop_due", "high"),
     "submit images": _every(1, "generation.submit_due", "medium", {"queue": "medium"}),
     "submit videos": _every(1, "generation.submit_due", "low", {"queue": "low"}),
     "poll images": _every(1, "generation.poll_due", "medium", {"queue": "medium"}),

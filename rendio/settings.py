@@ -10,6 +10,7 @@ import base64
 import binascii
 import os
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -128,6 +129,29 @@ def tcp_address(name: str) -> tuple[str, int] | None:
     raise ImproperlyConfigured(f"{name} must be tcp://host:port, not {text!r}.")
 
 
+def decimal(name: str, default: str) -> Decimal:
+    """A number that is not negative, kept as exactly as it was written."""
+    text = env.str(name, default=default).strip()
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal(-1)
+    if not (value.is_finite() and value >= 0):
+        raise ImproperlyConfigured(f"{name} must be a number from 0 on, not {text!r}.")
+    return value
+
+
+def standard_webhook_secrets(name: str) -> list[str]:
+    """`whsec_…` secrets, comma-separated; in development the sandbox's where none is set."""
+    found = [part.strip() for part in env.str(name, default="").split(",") if part.strip()]
+    for secret in found:
+        try:
+            base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        except binascii.Error:
+            raise ImproperlyConfigured(f"{name} must be whsec_ and a secret in base64.") from None
+    return found or ([] if PRODUCTION else [SANDBOX_WEBHOOK_SECRET])
+
+
 def key_ring(prefix: str, *, sandbox: str) -> KeyRing:
     """`{prefix}_KEY`, `{prefix}_KEYS` (label:key,label:key) and `{prefix}_KEYS_FILE` together.
 
@@ -170,6 +194,8 @@ if ENVIRONMENT not in {"development", "production"}:
     )
 PRODUCTION = ENVIRONMENT == "production"
 DEBUG = env.bool("DEBUG", default=False)
+# The one that the sandbox signs Replicate's webhooks with.
+SANDBOX_WEBHOOK_SECRET = "whsec_dGhlIHNhbmRib3gncyBvd24gd2ViaG9vayBzZWNyZXQ="  # noqa: S105
 INSECURE_SECRET = "development-only-secret-that-production-refuses"  # noqa: S105
 SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_SECRET)
 PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
@@ -415,7 +441,7 @@ CONSUMPTION_DEADLINE_HOURS = integer("CONSUMPTION_DEADLINE_HOURS", 12, at_least=
 if CONSUMPTION_ANSWER_MINUTES >= CONSUMPTION_DEADLINE_HOURS * 60:
     raise ImproperlyConfigured("CONSUMPTION_ANSWER_MINUTES is after CONSUMPTION_DEADLINE_HOURS.")
 
-# Refuse paid jobs until the user agreed that data goes to the providers of the catalogue.
+# Refuse paid jobs until the user agreed that data goes to whoever may make the chosen model.
 REQUIRE_AI_CONSENT = env.bool("REQUIRE_AI_CONSENT", default=False)
 
 # --- Generation -------------------------------------------------------------------------------
@@ -460,7 +486,30 @@ PROVIDERS = {
         ),
         webhook_secrets=[],
     ),
+    "runway": ProviderAccess(
+        keys=key_ring("RUNWAY", sandbox="sandbox-secret"),
+        url=outside("RUNWAY_URL", "https://api.dev.runwayml.com", sandbox="runway"),
+        media_hosts=env.list(
+            "RUNWAY_MEDIA_HOSTS", default=["*.cloudfront.net"] if PRODUCTION else _LOCAL
+        ),
+        webhook_secrets=secrets("RUNWAY_WEBHOOK_SECRETS"),
+    ),
+    "replicate": ProviderAccess(
+        keys=key_ring("REPLICATE", sandbox="sandbox-secret"),
+        url=outside("REPLICATE_URL", "https://api.replicate.com", sandbox="replicate"),
+        media_hosts=env.list(
+            "REPLICATE_MEDIA_HOSTS",
+            default=["replicate.delivery", "*.replicate.delivery"] if PRODUCTION else _LOCAL,
+        ),
+        webhook_secrets=standard_webhook_secrets("REPLICATE_WEBHOOK_SECRETS"),
+    ),
 }
+# What one of Runway's credits costs us.
+RUNWAY_CREDIT_USD = decimal("RUNWAY_CREDIT_USD", "0.01")
+# Asked only where no connection to the queue can be made; there is none in development.
+FAL_BACKUP_URL = env.str(
+    "FAL_BACKUP_URL", default="https://queue.falrun.com" if PRODUCTION else ""
+).rstrip("/")
 FAL_JWKS_URL = outside(
     "FAL_JWKS_URL", "https://rest.fal.ai/.well-known/jwks.json", sandbox="fal/jwks.json"
 )

@@ -22,6 +22,8 @@ from generation.models import ProviderHealth
 
 SORA = UUID("00000000-0000-4000-8000-000000000003")
 VEO = UUID("00000000-0000-4000-8000-000000000001")
+GEN = UUID("00000000-0000-4000-8000-000000000007")
+WAN = UUID("00000000-0000-4000-8000-000000000008")
 
 
 class Sandbox:
@@ -36,7 +38,7 @@ class Sandbox:
         return answer.json()
 
     def provider(self, **body: Any) -> None:
-        self.control("provider", provider="fal", **body)
+        self.control("provider", **{"provider": "fal"} | body)
 
     def requests(self, provider: str = "fal") -> list[dict[str, Any]]:
         answer = requests.get(
@@ -51,8 +53,8 @@ class Sandbox:
         found: list[dict[str, Any]] = answer.json()["tokens"]
         return found
 
-    def jobs(self) -> list[dict[str, Any]]:
-        answer = requests.get(f"{self.url}/control/jobs", params={"provider": "fal"}, timeout=30)
+    def jobs(self, provider: str = "fal") -> list[dict[str, Any]]:
+        answer = requests.get(f"{self.url}/control/jobs", params={"provider": provider}, timeout=30)
         found: list[dict[str, Any]] = answer.json()["jobs"]
         return found
 

@@ -4,6 +4,7 @@
     poll     look how it goes                     cancel       ask the provider to stop
     store    fetch the result and keep it         settle       the end, and its money
     erase    what a deleted account leaves        remove       pictures that are needed no longer
+    stop     what nobody waits for any more       bills        who pays for which end
 
 At least once: any of these may run twice, late or at the same moment in two processes. A claim
 gives a row to one worker for a while; what that worker finds out is recorded only if the row still

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from generation.lifecycle import settle
 from generation.lifecycle.claims import side_by_side
 from generation.lifecycle.poll import live_handles
-from generation.models import Job, Stage
+from generation.models import Job, ProviderRequest, Stage
 from generation.providers import get_provider
-from generation.providers.base import CancelAnswer, Failed, Handle, Reason, Unknown
+from generation.providers.base import CancelAnswer, Failed, Handle, Reason, Running, Unknown
 from rendio.common.due import each
 
 BATCH = 20
@@ -50,11 +50,14 @@ def cancel(jobs: list[Job], *, now: datetime) -> None:
     )
 
 
-def _apply(item: _Item, stopped: bool | Unknown | None, now: datetime) -> None:
-    job, _ = item
-    if stopped is True:
-        settle.give_up(job, Reason.CANCELLED, now=now)
-    elif stopped is False:
+def _apply(item: _Item, answer: Failed | Running | Unknown, now: datetime) -> None:
+    job, submission = item
+    if isinstance(answer, Failed):
+        settle.give_up(job, Reason.CANCELLED, now=now, cost_usd=answer.cost_usd)
+    elif isinstance(answer, Running):
+        ProviderRequest.objects.filter(
+            job=job, provider_request_id=submission[1].request_id
+        ).update(cancel_asked_at=now)
         # It has been asked and runs on (or has finished): looking tells how it ends.
         Job.objects.filter(id=job.id, stage=job.stage, leased_until=None).update(
             cancel_requested_at=None, due_at=now
@@ -65,12 +68,17 @@ def _apply(item: _Item, stopped: bool | Unknown | None, now: datetime) -> None:
         )
 
 
-def _stop(item: _Item) -> bool | None:
-    """True: it will not be made. False: it goes on. None: we could not ask."""
+def _stop(item: _Item) -> Failed | Running | Unknown:
+    """Failed: it will not be made. Running: it goes on, or has finished. Unknown: we could not
+    ask."""
     _, (provider_name, handle) = item
     provider = get_provider(provider_name)
     answer = provider.cancel(handle, timeout=PATIENCE)
     if answer == CancelAnswer.UNKNOWN:
-        return None
+        return Unknown("not asked")
+    if answer == CancelAnswer.STOPPED:
+        return Failed(Reason.CANCELLED, "", "")
     result = provider.result(handle, timeout=PATIENCE)
-    return isinstance(result, Failed) and result.reason == Reason.CANCELLED
+    if isinstance(result, Failed) and result.reason == Reason.CANCELLED:
+        return result
+    return Running(began=True)

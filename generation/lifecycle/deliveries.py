@@ -27,7 +27,7 @@ from generation.models import (
     WebhookDelivery,
 )
 from generation.providers import get_provider
-from generation.providers.base import words
+from generation.providers.reading import words
 from rendio.common import nudge
 from rendio.common.due import each
 
@@ -96,7 +96,7 @@ def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
             provider=delivery.provider, provider_request_id=delivery.provider_request_id
         ).first()
     )
-    if request is None:
+    if request is None or not delivery.provider_request_id:
         return "unknown"
     # The job before its request, as everywhere: two orders would lock each other up. And the
     # request as it is under the lock: its deadline may have passed in between.

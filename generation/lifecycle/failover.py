@@ -8,6 +8,7 @@ ProviderRequest of its own, and the database lets no two of a job be live.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import structlog
 from django.conf import settings
@@ -23,17 +24,23 @@ logger = structlog.get_logger(__name__)
 
 
 def fail(
-    job: Job, reason: Reason, *, now: datetime, error_type: str = "", detail: str = ""
+    job: Job,
+    reason: Reason,
+    *,
+    now: datetime,
+    error_type: str = "",
+    detail: str = "",
+    cost_usd: Decimal | None = None,
 ) -> bool:
     """The newest submission came to nothing: on to another route, or else the job's end.
 
-    Opens transactions of its own. False where the job is no longer as it was claimed.
+    `cost_usd` is what its provider says it took all the same, None where it does not say. Opens
+    transactions of its own. False where the job is no longer as it was claimed.
     """
-    if _may_go_on(job, reason) and _go_on(
-        job, reason, now=now, error_type=error_type, detail=detail
-    ):
+    told: settle.Told = {"error_type": error_type, "detail": detail, "cost_usd": cost_usd}
+    if _may_go_on(job, reason) and _go_on(job, reason, now=now, told=told):
         return True
-    return settle.give_up(job, reason, now=now, error_type=error_type, detail=detail)
+    return settle.give_up(job, reason, now=now, **told)
 
 
 def _may_go_on(job: Job, reason: Reason) -> bool:
@@ -42,7 +49,7 @@ def _may_go_on(job: Job, reason: Reason) -> bool:
     return reason == Reason.PROVIDER_ERROR or (reason == Reason.TIMEOUT and job.stage == Stage.SENT)
 
 
-def _go_on(job: Job, reason: Reason, *, now: datetime, error_type: str, detail: str) -> bool:
+def _go_on(job: Job, reason: Reason, *, now: datetime, told: settle.Told) -> bool:
     with transaction.atomic(durable=True):
         held = settle.hold(job)
         request = ProviderRequest.objects.filter(job_id=job.id).order_by("-id").first()
@@ -50,7 +57,7 @@ def _go_on(job: Job, reason: Reason, *, now: datetime, error_type: str, detail: 
             return False
         if not routing.has_another(held, besides=request.route_id, now=now):
             return False
-        settle.end_request(held, reason, now=now, error_type=error_type, detail=detail)
+        settle.end_request(held, reason, now=now, **told)
         held.tried_routes = [*held.tried_routes, str(request.route_id)]
         held.stage = Stage.SUBMIT
         held.tries = 0

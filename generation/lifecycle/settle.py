@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import TypedDict
 
 import structlog
 from django.core.files.storage import default_storage
@@ -11,6 +13,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from credits import services as credit_services
+from generation.lifecycle.bills import Ending, booked, ending_of
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from generation.providers.base import Reason
 
@@ -25,19 +28,33 @@ class StoredMedia:
     thumbnail_name: str
 
 
-def complete(job: Job, media: StoredMedia, *, now: datetime) -> bool:
+class Told(TypedDict):
+    """What a provider says of a submission that came to nothing."""
+
+    error_type: str
+    detail: str
+    cost_usd: Decimal | None
+
+
+def complete(
+    job: Job, media: StoredMedia, *, now: datetime, cost_usd: Decimal | None = None
+) -> bool:
     """The media is kept: the job is completed. For a job that was refunded already, the status and
     the refund stand, and its owner has the video all the same; if they have deleted the job
     meanwhile, the files go again.
 
-    Opens its own transaction. False where the job is no longer as it was claimed.
+    `cost_usd` here and below is what the provider says it took, None where it does not say. Opens
+    its own transaction. False where the job is no longer as it was claimed.
     """
     with transaction.atomic(durable=True):
         held = hold(job)
         if held is None:
             return False
-        _live_request(held).update(state=RequestState.FINISHED, ended_at=now)
         late = held.is_terminal
+        ending = Ending.LATE if late else Ending.DELIVERED
+        _live_request(held).update(
+            state=RequestState.FINISHED, ended_at=now, **booked(ending, cost_usd)
+        )
         if not late:
             held.status = JobStatus.COMPLETED
             held.progress = 100
@@ -53,7 +70,13 @@ def complete(job: Job, media: StoredMedia, *, now: datetime) -> bool:
 
 
 def give_up(
-    job: Job, reason: Reason, *, now: datetime, error_type: str = "", detail: str = ""
+    job: Job,
+    reason: Reason,
+    *,
+    now: datetime,
+    error_type: str = "",
+    detail: str = "",
+    cost_usd: Decimal | None = None,
 ) -> bool:
     """The job will not be made: failed (cancelled, if that is why), with its credits back.
 
@@ -66,7 +89,9 @@ def give_up(
         held = hold(job)
         if held is None:
             return False
-        end_request(held, reason, now=now, error_type=error_type, detail=detail)
+        if reason == Reason.CANCELLED and not _was_asked_to_stop(held):
+            reason = Reason.STOPPED
+        end_request(held, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd)
         if not held.is_terminal:
             _refund_and_end(held, reason, now=now)
         _done(held)
@@ -122,21 +147,40 @@ def _discard(media: StoredMedia) -> None:
 
 
 def end_request(
-    held: Job, reason: Reason, *, now: datetime, error_type: str = "", detail: str = ""
+    held: Job,
+    reason: Reason,
+    *,
+    now: datetime,
+    error_type: str = "",
+    detail: str = "",
+    cost_usd: Decimal | None = None,
 ) -> None:
     """The job's submission has come to nothing, and why. Joins the caller's transaction."""
-    # A timeout proves nothing about it: it may still run, and its result still come.
+    live = _live_request(held)
+    request = live.first()
+    began = bool(request and held.started_at and held.started_at >= request.sent_at)
+    # A timeout proves nothing about it: it may still run, and its result still come. Nobody waits
+    # for it any more, so `stop` asks the provider to end it.
     timed_out = reason == Reason.TIMEOUT
-    _live_request(held).update(
+    if timed_out:
+        live.filter(cancel_asked_at=None).exclude(provider_request_id="").update(cancel_due_at=now)
+    live.update(
         state=RequestState.UNKNOWN if timed_out else RequestState.FAILED,
         ended_at=now,
         error_type="timeout" if timed_out else error_type[:80],
         error_detail=detail[:500],
+        **booked(ending_of(reason, began=began), cost_usd),
     )
 
 
 def _live_request(held: Job) -> QuerySet[ProviderRequest]:
     return ProviderRequest.objects.filter(job=held, ended_at=None)
+
+
+def _was_asked_to_stop(held: Job) -> bool:
+    return (
+        held.cancel_requested_at is not None or held.requests.exclude(cancel_asked_at=None).exists()
+    )
 
 
 def _done(held: Job) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,6 +40,12 @@ BROKEN_TRIES = 4
 
 
 @dataclass(frozen=True)
+class _Stored:
+    media: StoredMedia
+    cost_usd: Decimal | None
+
+
+@dataclass(frozen=True)
 class _Broken:
     """The provider says it is done, but what it offers cannot be used (so far)."""
 
@@ -62,7 +69,7 @@ def store_due(*, queue: str, now: datetime) -> int:
 
 def _fetch_and_keep(
     item: Claimed,
-) -> StoredMedia | Failed | Running | Unknown | _Broken | _NotStored:
+) -> _Stored | Failed | Running | Unknown | _Broken | _NotStored:
     job, submission = item
     if submission is None:
         return Failed(Reason.PROVIDER_ERROR, "", "no submission to fetch from")
@@ -93,13 +100,14 @@ def _fetch_and_keep(
         except http.NoAnswer as error:
             return _Broken(str(error))
         except http.Refused as error:
-            return Failed(Reason.PROVIDER_ERROR, "address_refused", str(error))
+            return Failed(Reason.UNUSABLE, "address_refused", str(error))
         except http.TooLarge:
-            return Failed(Reason.PROVIDER_ERROR, "media_too_large", "")
+            return Failed(Reason.UNUSABLE, "media_too_large", "")
         except files.Unusable as error:
             return _Broken(str(error))
         try:
-            return _keep(job, path, inspected, kind=result.kind)
+            media = _keep(job, path, inspected, kind=result.kind)
+            return _Stored(media, result.cost_usd)
         except Exception as error:
             logger.warning("storage_error", job_id=str(job.id), error=type(error).__name__)
             return _NotStored(type(error).__name__)
@@ -130,13 +138,15 @@ def _apply(item: Claimed, outcome: object, now: datetime) -> None:
     job, _ = item
     overdue = job.deadline_at is None or now >= job.deadline_at
     match outcome:
-        case StoredMedia():
-            settle.complete(job, outcome, now=now)
-        case Failed(reason, error_type, detail):
-            failover.fail(job, reason, now=now, error_type=error_type, detail=detail)
+        case _Stored(media, cost_usd):
+            settle.complete(job, media, now=now, cost_usd=cost_usd)
+        case Failed(reason, error_type, detail, cost_usd):
+            failover.fail(
+                job, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd
+            )
         case _Broken(detail) if overdue or job.tries + 1 >= BROKEN_TRIES:
             settle.give_up(
-                job, Reason.PROVIDER_ERROR, now=now, error_type="media_unusable", detail=detail
+                job, Reason.UNUSABLE, now=now, error_type="media_unusable", detail=detail
             )
         case _NotStored(detail) if overdue:
             settle.give_up(job, Reason.NOT_STORED, now=now, error_type="not_stored", detail=detail)

@@ -18,6 +18,7 @@ from django.db.models import Exists
 from generation import routing
 from generation.lifecycle import breaker, failover, settle
 from generation.lifecycle.allot import BATCH, Outgoing, allot
+from generation.lifecycle.bills import Ending, booked
 from generation.lifecycle.claims import backoff, side_by_side
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from generation.providers import get_provider
@@ -113,6 +114,7 @@ def _accepted(item: Outgoing, answer: Accepted, *, now: datetime) -> None:
             response_url=handle.response_url,
             cancel_url=handle.cancel_url,
             answered_at=now,
+            **({} if answer.cost_usd is None else {"cost_usd": answer.cost_usd}),
         )
         requests.filter(state=RequestState.SENDING).update(state=RequestState.ACCEPTED)
 
@@ -146,7 +148,7 @@ def _end(
         state=state,
         answered_at=now,
         ended_at=now,
-        cost_usd=0,
+        **booked(Ending.REFUSED, None),
         error_type=error_type[:80],
         error_detail=detail[:500],
     )

@@ -16,7 +16,14 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 
+from generation.providers.reading import as_object, object_in, words
+from generation.providers.signatures import check_hex_hmac
+from rendio.common import http
 from rendio.common.errors import Code
+
+NOT_SENT_RETRY_SECONDS = 5
+# Our own key or balance is at fault: it can be mended meanwhile.
+ACCOUNT_RETRY_SECONDS = 30
 
 
 class Reason(Enum):
@@ -28,7 +35,8 @@ class Reason(Enum):
     TIMEOUT = "timeout"
     NOT_STORED = "not stored"  # our own storage failed
     BROKEN = "broken"  # our own workers failed on it
-    CANCELLED = "cancelled"  # stopped over there
+    CANCELLED = "cancelled"  # stopped over there, as we had asked
+    STOPPED = "stopped"  # stopped over there, and we had not asked
 
     @property
     def code(self) -> Code:
@@ -142,18 +150,8 @@ class WebhookEvent:
     request_id: str
 
 
-def words(value: object, *, longest: int) -> str:
-    """Text from outside as PostgreSQL keeps it: without NUL and lone surrogates; "" for None."""
-    text = "" if value is None else str(value)
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()[:longest]
-
-
 # To connect and to read, in seconds; the settings' where left out.
 Timeout = tuple[float, float]
-
-
-class BadSignature(Exception):
-    """The webhook is not the provider's, or not for us."""
 
 
 class Provider(ABC):
@@ -194,13 +192,49 @@ class Provider(ABC):
     @abstractmethod
     def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelAnswer: ...
 
-    @abstractmethod
-    def handle_for(self, *, model_id: str, request_id: str, key_label: str = "") -> Handle:
-        """The handle of a submission whose answer was lost, once a webhook has told its id."""
+    def _ask(self, method: str, url: str, key_label: str, **options: Any) -> http.Answer:
+        """One request with that key; the options are those of http.request. Raises NotSent,
+        NoAnswer."""
+        headers = self._headers(self._access.keys.secret(key_label))
+        return http.request(method, url, headers=headers, **options)
 
     @abstractmethod
+    def _headers(self, key: str) -> dict[str, str]: ...
+
+    def _send(self, url: str, key_label: str, **options: Any) -> http.Answer | Later | Unknown:
+        """POST a submission: without an answer, it may or may not have arrived."""
+        try:
+            return self._ask("POST", url, key_label, **options)
+        except http.NotSent as error:
+            return Later(NOT_SENT_RETRY_SECONDS, "not_sent", str(error))
+        except http.NoAnswer as error:
+            return Unknown(str(error))
+
+    def _look(
+        self, url: str, key_label: str, *, method: str = "GET", **options: Any
+    ) -> dict[str, Any] | Unknown:
+        """The JSON object of a good answer."""
+        try:
+            answer = self._ask(method, url, key_label, **options)
+        except (http.NotSent, http.NoAnswer) as error:
+            return Unknown(str(error))
+        return as_object(answer.json()) if answer.ok else Unknown(f"status {answer.status}")
+
+    @abstractmethod
+    def handle_for(self, *, model_id: str, request_id: str, key_label: str) -> Handle:
+        """The handle of a submission whose answer was lost, once a webhook has told its id."""
+
     def verify_webhook(self, *, headers: Mapping[str, str], body: bytes) -> WebhookEvent:
-        """Raises BadSignature; http.NotSent or NoAnswer where the provider's keys cannot be had."""
+        """By the hex HMAC-SHA256 of the body, where the provider has no scheme of its own.
+
+        Raises BadSignature; http.NotSent or NoAnswer where the keys that would tell cannot be had.
+        """
+        check_hex_hmac(
+            headers.get("X-Webhook-Signature", ""), body, secrets=self._access.webhook_secrets
+        )
+        said = object_in(body)
+        return WebhookEvent(words(said.get("request_id") or said.get("id"), longest=100))
 
 
 Submission = Accepted | Refused | Later | Unknown
+NOT_THERE = Unknown("status 404")

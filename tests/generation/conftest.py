@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from generation.providers import fal
+from generation.providers import fal_webhooks
 from rendio.local.home import Home
 from rendio.local.processes import Stack
 from rendio.local.waiting import wait_until
@@ -49,7 +49,7 @@ def canned() -> Iterator[Canned]:
 def signer(canned: Canned, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Signer:
     """fal's webhooks, signed by us; the process knows no key yet."""
     settings.FAL_JWKS_URL = f"{canned.url}/jwks.json"
-    monkeypatch.setattr(fal, "_keys", fal._KeySet())
+    monkeypatch.setattr(fal_webhooks, "_keys", fal_webhooks._KeySet())
     return Signer(canned)
 
 

@@ -24,7 +24,7 @@ from django.utils import timezone
 
 from credits import services as credit_services
 from credits.models import LedgerEntry
-from generation.lifecycle import cancel, deliveries, poll, store, submit
+from generation.lifecycle import cancel, deliveries, poll, stop, store, submit
 from generation.models import Job, JobStatus, ProviderRequest, Stage
 from rendio.local.processes import Stack
 from rendio.local.waiting import wait_until
@@ -80,6 +80,9 @@ class Life:
 
     def cancel(self) -> None:
         cancel.cancel_due(now=self.now)
+
+    def stop(self) -> None:
+        stop.stop_due(now=self.now)
 
     def deliver(self) -> None:
         deliveries.apply_due(now=self.now)
@@ -142,13 +145,15 @@ class Canned:
         self.answers: list[tuple[int, dict[str, str], bytes]] = []
         self.otherwise: tuple[int, dict[str, str], bytes] = (404, {}, b"")
         self.asked: list[tuple[str, str, dict[str, str]]] = []
+        self.bodies: list[bytes] = []
         canned = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def answer(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                length = int(self.headers.get("Content-Length") or 0)
+                canned.bodies.append(self.rfile.read(length))
                 canned.asked.append((self.command, self.path, dict(self.headers)))
                 status, headers, body = (
                     canned.answers.pop(0) if canned.answers else canned.otherwise
@@ -160,7 +165,7 @@ class Canned:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_POST = do_PUT = answer
+            do_GET = do_POST = do_PUT = do_DELETE = answer
 
             def log_message(self, *_: Any) -> None:
                 pass

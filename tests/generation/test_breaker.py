@@ -30,7 +30,7 @@ def _soon(settings):
 
 
 def health() -> ProviderHealth:
-    return ProviderHealth.objects.get()
+    return ProviderHealth.objects.get(provider="fal")
 
 
 def open_breaker(phone, sandbox, life, *, outcome="submit_500") -> list[Job]:

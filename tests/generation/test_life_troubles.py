@@ -300,9 +300,9 @@ def test_a_video_that_comes_for_a_deleted_job_is_not_kept(phone, quick, signer, 
     assert phone.post("delete-video-job", {"job_id": str(job.id)}).status_code == 200
 
     item = (claimed[0], store.live_handles(claimed)[job.id])
-    media = store._fetch_and_keep(item)
-    assert store.default_storage.exists(media.media_name)
-    store._apply(item, media, life.now)
+    stored = store._fetch_and_keep(item)
+    assert store.default_storage.exists(stored.media.media_name)
+    store._apply(item, stored, life.now)
 
     job.refresh_from_db()
     assert (job.stage, job.media_name) == (Stage.DONE, "")

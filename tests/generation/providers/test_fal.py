@@ -1,11 +1,13 @@
-"""fal's words, and what we take them for."""
+"""fal: the contract, and its own words and what we take them for."""
 
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import pytest
 
+from generation.providers import fal_webhooks
 from generation.providers.base import (
     Accepted,
     CancelAnswer,
@@ -21,6 +23,7 @@ from generation.providers.base import (
 )
 from generation.providers.fal import Fal
 from tests.generation.lives import turn
+from tests.generation.providers.contract import WebhookContract
 
 MODEL = "fal-ai/sora-2/text-to-video"
 KEY_WANTED = "Authentication is required"
@@ -30,7 +33,7 @@ DOWNSTREAM, UPLOADING = "downstream_service_error", "An upload is in progress"
 A_DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
 TALK = [{"message": "20 %"}, {"message": "done soon"}]
 NOISE = [None, 7, {"message": None}, {"message": "999%"}]
-NO_MEDIA = Failed(Reason.PROVIDER_ERROR, "no_media", "no URL in the result")
+NO_MEDIA = Failed(Reason.UNUSABLE, "no_media", "no URL in the result")
 GONE = {"detail": "Gone", "error_type": "client_cancelled"}
 BAD = {"detail": "Boom", "error_type": "bad_request"}
 POLICY = {"detail": [{"loc": ["body", "prompt"], "msg": "No", "type": "content_policy_violation"}]}
@@ -45,6 +48,16 @@ def broken(error_type, detail, answer=Failed):
     return answer(Reason.PROVIDER_ERROR, error_type, detail)
 
 
+class TestFalKeepsTheContract(WebhookContract):
+    name = "fal"
+    model_id = MODEL
+    body = {"prompt": "A red balloon", "duration": 4}
+
+    @pytest.fixture(autouse=True)
+    def _no_keys_yet(self, monkeypatch):
+        monkeypatch.setattr(fal_webhooks, "_keys", fal_webhooks._KeySet())
+
+
 @pytest.fixture
 def fal(canned, settings):
     turn(settings, "fal", url=canned.url)
@@ -53,7 +66,7 @@ def fal(canned, settings):
 
 @pytest.fixture
 def handle(fal):
-    return fal.handle_for(model_id=MODEL, request_id="id-1")
+    return fal.handle_for(model_id=MODEL, request_id="id-1", key_label="default")
 
 
 def send(fal):
@@ -137,8 +150,8 @@ def test_an_acceptance_is_followed_by_fals_own_urls(fal, canned):
 def test_the_urls_of_a_request_are_its_applications(fal, canned, model_id, request_id, path):
     base = f"{canned.url}/{path}"
 
-    assert fal.handle_for(model_id=model_id, request_id=request_id) == Handle(
-        request_id, f"{base}/status", base, f"{base}/cancel"
+    assert fal.handle_for(model_id=model_id, request_id=request_id, key_label="one") == Handle(
+        request_id, f"{base}/status", base, f"{base}/cancel", "one"
     )
 
 
@@ -264,3 +277,60 @@ def test_an_answer_without_end_is_no_answer(fal, canned, handle):
     canned.say(200, json.dumps({"status": "COMPLETED", "logs": "x" * 9_000_000}).encode())
 
     assert isinstance(fal.status(handle), Unknown)
+
+
+# --- Hints, bills and the backup host -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["X-Fal-Needs-Retry", "X-Fal-Retryable"])
+@pytest.mark.parametrize(("hint", "is_one"), [("true", True), ("1", True), ("false", False)])
+def test_a_hint_to_try_again_clears_the_input(fal, canned, handle, name, hint, is_one):
+    canned.say(422, POLICY, **{name: hint}).say(400, BAD, **{name: hint})
+    canned.say(400, BAD, **{name: hint})
+    reason = Reason.PROVIDER_ERROR if is_one else Reason.REJECTED
+
+    assert fal.result(handle).reason == reason
+    assert fal.result(handle).reason == reason
+    assert isinstance(send(fal), Later if is_one else Refused)
+
+
+@pytest.mark.parametrize(
+    ("units", "cost"),
+    [("0", Decimal(0)), ("0.0", Decimal(0)), ("1", None), ("", None), ("no", None)],
+)
+def test_only_nothing_can_be_read_from_fals_units(fal, canned, handle, units, cost):
+    canned.say(422, POLICY, **{"X-Fal-Billable-Units": units})
+
+    assert fal.result(handle).cost_usd == cost
+
+
+def test_the_backup_host_is_asked_where_no_connection_can_be_made(sandbox, settings):
+    settings.FAL_BACKUP_URL = settings.PROVIDERS["fal"].url
+    turn(settings, "fal", url="http://127.0.0.1:9")
+    sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
+
+    answer = send(Fal())
+
+    assert isinstance(answer, Accepted)
+    assert Fal().status(answer.handle) == Done()
+    assert len(sandbox.jobs()) == 1
+
+
+@pytest.mark.parametrize("outcome", ["submit_timeout", "submit_lost", "submit_500"])
+def test_the_backup_host_is_not_asked_once_the_body_may_have_left(sandbox, settings, outcome):
+    settings.PROVIDER_READ_TIMEOUT_SECONDS = 1
+    settings.FAL_BACKUP_URL = settings.PROVIDERS["fal"].url
+    sandbox.provider(outcome=outcome)
+
+    assert isinstance(send(Fal()), Unknown)
+
+    assert len(sandbox.requests()) == 1
+
+
+def test_at_the_backup_host_only_the_queue_is_asked(canned, settings):
+    settings.FAL_BACKUP_URL = canned.url
+    turn(settings, "fal", url="http://127.0.0.1:9/queue")
+    elsewhere = Handle("x", "http://127.0.0.1:9/status", "", "", "default")
+
+    assert isinstance(Fal().status(elsewhere), Unknown)
+    assert canned.asked == []

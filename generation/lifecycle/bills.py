@@ -1,0 +1,74 @@
+"""Who pays for what became of a submission.
+
+The user pays for a video and for nothing else: whatever ends without one is refunded. A provider
+may all the same take its price from us; that is booked as the submission's cost. What the provider
+itself says wins over the table; it does not always say, and a cost that we book too high is found
+against its invoice, while one we leave out is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+
+from generation.providers.base import Reason
+
+
+class Ending(Enum):
+    """How one submission ended; `lifecycle.settle` and `submit` are where each is told."""
+
+    NOT_SENT = "not sent"
+    REFUSED = "refused before it was taken"
+    REJECTED = "input rejected after it was taken"
+    PROVIDER_FAULT = "broke at the provider"
+    CANCELLED_WAITING = "cancelled before it began"
+    CANCELLED_RUNNING = "cancelled after it began"
+    TIMEOUT = "timed out, or its outcome is unknown"
+    UNUSABLE = "made, but not to be had or not playable"
+    OUR_FAULT = "our storage or our workers failed"
+    LATE = "delivered after its refund"
+    DELIVERED = "delivered"
+
+
+@dataclass(frozen=True)
+class Bill:
+    user_pays: bool
+    we_pay: bool
+    why: str
+
+
+WHO_PAYS = {
+    Ending.NOT_SENT: Bill(False, False, "No provider has heard of it."),
+    Ending.REFUSED: Bill(False, False, "A 4xx at submission: nothing was computed."),
+    Ending.REJECTED: Bill(False, True, "fal: a 422 may be charged if a runner had worked."),
+    Ending.PROVIDER_FAULT: Bill(False, False, "fal: 5xx and waiting are never charged."),
+    Ending.CANCELLED_WAITING: Bill(False, False, "It was taken out of the queue."),
+    Ending.CANCELLED_RUNNING: Bill(False, True, "Runway: once it runs, nothing comes back."),
+    Ending.TIMEOUT: Bill(False, True, "It may have run, or run on."),
+    Ending.UNUSABLE: Bill(False, True, "The provider considers it made."),
+    Ending.OUR_FAULT: Bill(False, True, "The provider did its part, or may have."),
+    Ending.LATE: Bill(False, True, "The refund stands, and the video is the user's."),
+    Ending.DELIVERED: Bill(True, True, "What was sold."),
+}
+
+
+def ending_of(reason: Reason, *, began: bool) -> Ending:
+    """How a submission ended whose job will not be made. `began`: as far as we ever saw."""
+    if reason in {Reason.CANCELLED, Reason.STOPPED}:
+        return Ending.CANCELLED_RUNNING if began else Ending.CANCELLED_WAITING
+    return {
+        Reason.REJECTED: Ending.REJECTED,
+        Reason.PROVIDER_ERROR: Ending.PROVIDER_FAULT,
+        Reason.UNUSABLE: Ending.UNUSABLE,
+        Reason.TIMEOUT: Ending.TIMEOUT,
+        Reason.NOT_STORED: Ending.OUR_FAULT,
+        Reason.BROKEN: Ending.OUR_FAULT,
+    }[reason]
+
+
+def booked(ending: Ending, said_usd: Decimal | None) -> dict[str, Decimal]:
+    """What changes in a submission's cost, which begins as its route's full price."""
+    if said_usd is not None:
+        return {"cost_usd": said_usd}
+    return {} if WHO_PAYS[ending].we_pay else {"cost_usd": Decimal(0)}

@@ -1,0 +1,49 @@
+"""Asking a provider to stop what nobody waits for any more: its job was refunded at a deadline.
+
+At least once, and best effort: it saves money that would be spent for nothing, and decides nothing
+about anybody's. What finishes all the same is kept for the user.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from generation.lifecycle.claims import side_by_side
+from generation.lifecycle.poll import handle_of
+from generation.models import ProviderRequest
+from generation.providers import get_provider
+from generation.providers.base import CancelAnswer, Unknown
+
+BATCH = 20
+# Longer than asking can take, so that nobody else asks meanwhile.
+LEASE = timedelta(seconds=60)
+# By then it has ended by itself.
+TRIED_FOR = timedelta(hours=1)
+
+
+def stop_due(*, now: datetime) -> int:
+    """Ask for what is due, up to BATCH side by side; returns how many."""
+    with transaction.atomic(durable=True):
+        due = ProviderRequest.objects.filter(cancel_due_at__lte=now).order_by("cancel_due_at")
+        requests = list(due.select_for_update(skip_locked=True)[:BATCH])
+        ProviderRequest.objects.filter(id__in=[request.id for request in requests]).update(
+            cancel_due_at=now + LEASE
+        )
+    side_by_side(requests, _ask, _apply, now=now)
+    return len(requests)
+
+
+def _ask(request: ProviderRequest) -> CancelAnswer:
+    return get_provider(request.provider).cancel(handle_of(request))
+
+
+def _apply(request: ProviderRequest, answer: CancelAnswer | Unknown, now: datetime) -> None:
+    asked = answer in {CancelAnswer.ASKED, CancelAnswer.STOPPED, CancelAnswer.TOO_LATE}
+    since = now - (request.ended_at or now)
+    # Each pause is as long as it has been tried already.
+    again = None if asked or since > TRIED_FOR else now + max(since, LEASE)
+    ProviderRequest.objects.filter(id=request.id).update(
+        cancel_due_at=again, cancel_asked_at=now if asked else None
+    )

@@ -1,0 +1,47 @@
+"""What came from outside, as values that we can use."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rendio.common import http
+
+LONGEST_RETRY_SECONDS = 60
+_REQUEST_ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
+
+
+def words(value: object, *, longest: int) -> str:
+    """Text from outside as PostgreSQL keeps it: without NUL and lone surrogates; "" for None."""
+    text = "" if value is None else str(value)
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()[:longest]
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def object_in(body: bytes) -> dict[str, Any]:
+    """The JSON object in it; {} where there is none."""
+    return as_object(http.Answer(200, body, {}).json())
+
+
+def request_id_in(value: Any) -> str:
+    """An id that can stand in an address, and be kept; "" for anything else."""
+    return value if isinstance(value, str) and _REQUEST_ID.fullmatch(value) else ""
+
+
+def integer(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 2**31 else None
+
+
+def percent_in(text: object) -> int | None:
+    """The last percentage in it: how far a job is, where a log is all that tells."""
+    found = re.findall(r"(\d{1,3})\s?%", str(text))
+    return min(int(found[-1]), 100) if found else None
+
+
+def retry_after(answer: http.Answer) -> int:
+    """How many seconds to wait, within reason; 5 where it does not say."""
+    seconds = re.fullmatch(r"[0-9]{1,6}", answer.headers.get("Retry-After", "").strip())
+    return min(max(int(seconds[0]), 1), LONGEST_RETRY_SECONDS) if seconds else 5

@@ -1,0 +1,99 @@
+"""How each thing that each provider can do ends, with polling alone: and how often it was asked.
+
+tests/generation/test_life_outcomes.py has the same for fal with more of the life around it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.generation.lives import assert_completed, assert_refunded, ordered
+from tests.generation.providers.models import MODELS
+
+REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
+# What it ends with; "" is a video.
+ENDS = {
+    "ok": "",
+    "status_unknown": "",
+    "webhook_lost": "",
+    "webhook_duplicate": "",
+    "webhook_late": "",
+    "webhook_bad_signature": "",
+    "webhook_stale_timestamp": "",
+    "submit_403_balance": "",
+    "submit_429": "",
+    "error": UNAVAILABLE,
+    "cancelled": UNAVAILABLE,
+    "content_policy": REJECTED,
+    "invalid_input": REJECTED,
+    "hang": TIMEOUT,
+    "submit_500": TIMEOUT,
+    "submit_503": TIMEOUT,
+    "submit_timeout": TIMEOUT,
+    "submit_lost": TIMEOUT,
+    "status_500": TIMEOUT,
+    "result_500": TIMEOUT,
+    "result_404": TIMEOUT,
+    "media_404": UNAVAILABLE,
+    "media_truncated": UNAVAILABLE,
+    "media_huge": UNAVAILABLE,
+    "media_not_video": UNAVAILABLE,
+}
+# Refused the first time, and sent again.
+SENT_TWICE = {"submit_403_balance", "submit_429"}
+TEN_MINUTES = 600
+MOST_LOOKS = {
+    # As long as it may run: ten minutes.
+    "hang": 24,
+    "status_500": 24,
+    # As long as fetching is tried: half an hour.
+    "result_500": 70,
+    "result_404": 70,
+    # One look, and four fetches of what cannot be used.
+    "media_404": 5,
+    "media_truncated": 5,
+    "media_not_video": 5,
+}
+
+
+@pytest.fixture(autouse=True)
+def _short(settings):
+    settings.PROVIDER_READ_TIMEOUT_SECONDS = 1
+    settings.MAX_VIDEO_BYTES = 3_000_000
+    settings.JOB_START_DEADLINE_SECONDS = settings.JOB_RUN_DEADLINE_SECONDS = TEN_MINUTES
+
+
+@pytest.mark.parametrize("provider", ["runway", "replicate"])
+@pytest.mark.parametrize("outcome", ENDS)
+def test_each_outcome_ends_with_one_submission_and_few_looks(
+    phone, sandbox, life, provider, outcome
+):
+    sandbox.provider(provider=provider, queue_seconds=0, run_seconds=0, webhooks=False)
+    times = {"times": 1} if outcome in SENT_TWICE else {}
+    sandbox.provider(provider=provider, outcome=outcome, **times)
+    before = phone.balance()
+    job = ordered(phone, model_id=str(MODELS[provider]))
+
+    life.goes_on(job)
+
+    if code := ENDS[outcome]:
+        assert_refunded(job, code=code)
+        assert phone.balance() == before
+    else:
+        assert_completed(job)
+    asked = [one for one in sandbox.requests(provider) if "/files/" not in one["path"]]
+    posts = [one for one in asked if one["method"] == "POST"]
+    assert len(posts) == (2 if outcome in SENT_TWICE else 1)
+    assert len(sandbox.jobs(provider)) <= 1
+    # To look and to fetch are the same request there.
+    assert len([one for one in asked if one["method"] == "GET"]) <= MOST_LOOKS.get(outcome, 3)
+
+
+def test_at_fal_a_ten_minute_job_is_looked_at_24_times(phone, quick, life):
+    quick.provider(outcome="hang")
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code=TIMEOUT)
+    assert len([one for one in quick.requests() if one["path"].endswith("/status")]) <= 24

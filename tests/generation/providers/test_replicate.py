@@ -1,0 +1,112 @@
+"""Replicate: the contract, and its own words and what we take them for."""
+
+from __future__ import annotations
+
+import pytest
+
+from generation.providers.base import Done, Failed, Media, Reason, Running
+from generation.providers.replicate import Replicate
+from tests.generation.lives import turn
+from tests.generation.providers.contract import WebhookContract
+
+VERSION = "wan-video/wan-2.2-t2v-fast"
+ORDER = {"prompt": "A red balloon", "aspect_ratio": "9:16"}
+HOOK = "http://us/hook?token=t"
+
+
+class TestReplicateKeepsTheContract(WebhookContract):
+    name = "replicate"
+    model_id = VERSION
+    body = ORDER
+    checks_input_first = True
+
+
+@pytest.fixture
+def replicate(canned, settings):
+    turn(settings, "replicate", url=canned.url)
+    return Replicate()
+
+
+@pytest.fixture
+def handle(replicate):
+    return replicate.handle_for(model_id=VERSION, request_id="id-1", key_label="default")
+
+
+def send(replicate):
+    return replicate.submit(model_id=VERSION, body=ORDER, webhook_url=HOOK, key_label="default")
+
+
+def test_a_prediction_is_ordered_with_the_webhook_of_its_end(sandbox):
+    send(Replicate())
+
+    (asked,) = sandbox.requests("replicate")
+    assert asked["body"] == {
+        "version": VERSION,
+        "input": ORDER,
+        "webhook": HOOK,
+        "webhook_events_filter": ["completed"],
+    }
+
+
+def test_without_a_secret_no_webhook_is_asked_for(sandbox, settings):
+    """None could be believed; polling finds the end."""
+    turn(settings, "replicate", webhook_secrets=[])
+
+    send(Replicate())
+
+    (asked,) = sandbox.requests("replicate")
+    assert asked["body"] == {"version": VERSION, "input": ORDER}
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reading"),
+    [
+        ({"status": "starting"}, Running(False)),
+        ({"status": "processing", "logs": "10%\n 55% done"}, Running(True, 55)),
+        ({"status": "processing", "logs": None}, Running(True)),
+        ({"status": "succeeded"}, Done()),
+        ({"status": "failed"}, Done()),
+        ({"status": "canceled"}, Done()),
+    ],
+)
+def test_a_status_is_read(replicate, canned, handle, prediction, reading):
+    canned.say(200, prediction)
+
+    assert replicate.status(handle) == reading
+
+
+NO_MEDIA = Failed(Reason.UNUSABLE, "no_media", "no URL in the result")
+FLAGGED = "The input or output was flagged as sensitive. (E005)"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "result"),
+    [
+        ({"output": "https://x/y.mp4"}, Media("https://x/y.mp4", "video")),
+        ({"output": ["https://x/y.mp4", "https://x/z"]}, Media("https://x/y.mp4", "video")),
+        ({"output": ["https://x/y.WEBP?z=1"]}, Media("https://x/y.WEBP?z=1", "image")),
+        ({"output": "http://[half"}, Media("http://[half", "video")),
+        ({"output": None}, NO_MEDIA),
+        ({"output": []}, NO_MEDIA),
+        ({"output": {"url": "x"}}, NO_MEDIA),
+        (
+            {"status": "failed", "error": FLAGGED},
+            Failed(Reason.REJECTED, "content_policy_violation", FLAGGED),
+        ),
+        ({"status": "failed", "error": "Boom"}, Failed(Reason.PROVIDER_ERROR, "failed", "Boom")),
+        ({"status": "failed"}, Failed(Reason.PROVIDER_ERROR, "failed", "")),
+        ({"status": "canceled"}, Failed(Reason.CANCELLED, "canceled", "")),
+    ],
+)
+def test_an_end_is_read(replicate, canned, handle, prediction, result):
+    canned.say(200, {"status": "succeeded"} | prediction)
+
+    assert replicate.result(handle) == result
+
+
+def test_a_version_that_is_not_there_is_not_the_customers_fault(replicate, canned):
+    canned.say(422, {"title": "Invalid version or not permitted", "detail": "No"})
+
+    refused = send(replicate)
+
+    assert (refused.reason, refused.error_type) == (Reason.PROVIDER_ERROR, "no_such_model")

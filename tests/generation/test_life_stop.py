@@ -1,0 +1,92 @@
+"""What nobody waits for any more is stopped at its provider, if that can be done."""
+
+from __future__ import annotations
+
+import pytest
+
+from generation.lifecycle import stop
+from generation.models import ProviderRequest
+from tests.conftest import at_once
+from tests.generation.lives import assert_refunded, ordered
+from tests.generation.providers.models import MODELS
+
+
+def given_up(phone, life, **body):
+    """A job that hung until its deadline, and was refunded."""
+    job = ordered(phone, **body)
+    life.goes_on(job)
+    assert_refunded(job, code="ERR_5001")
+    return ProviderRequest.objects.get(job=job)
+
+
+def asked(sandbox, provider="fal"):
+    return [
+        one for one in sandbox.requests(provider)
+        if one["method"] in {"PUT", "DELETE"} or one["path"].endswith("/cancel")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("provider", ["fal", "runway", "replicate"])
+def test_after_the_refund_the_provider_is_asked_to_stop_once(phone, sandbox, life, provider):
+    sandbox.provider(
+        provider=provider, queue_seconds=0, run_seconds=600, webhooks=False, outcome="hang"
+    )
+    request = given_up(phone, life, model_id=str(MODELS[provider]))
+    assert asked(sandbox, provider) == []
+    assert request.cancel_due_at == request.ended_at
+
+    life.stop()
+    life.later(3600).stop()
+
+    assert len(asked(sandbox, provider)) == 1
+    request.refresh_from_db()
+    assert (request.cancel_due_at, request.cancel_asked_at is not None) == (None, True)
+
+
+def test_a_provider_that_cannot_be_asked_is_asked_again_and_at_last_left_alone(
+    phone, quick, life, settings
+):
+    quick.provider(outcome="hang")
+    request = given_up(phone, life)
+    ProviderRequest.objects.filter(id=request.id).update(cancel_url="http://127.0.0.1:9/cancel")
+
+    moments = []
+    while request.cancel_due_at:
+        life.now = request.cancel_due_at
+        life.stop()
+        request.refresh_from_db()
+        moments.append((life.now - request.ended_at).total_seconds())
+
+    assert moments[:4] == pytest.approx([0, 60, 120, 240], abs=10)
+    assert 3600 < moments[-1] < 3 * 3600
+    assert len(moments) < 12
+    assert request.cancel_asked_at is None
+
+
+def test_a_submission_without_a_name_over_there_cannot_be_stopped(phone, quick, life):
+    quick.provider(outcome="submit_500")
+
+    assert given_up(phone, life).cancel_due_at is None
+
+
+def test_a_job_that_the_user_cancelled_is_not_stopped_again(phone, quick, life):
+    quick.provider(queue_seconds=600)
+    job = ordered(phone)
+    life.submit()
+
+    phone.post("cancel-video-job", {"job_id": str(job.id)})
+
+    assert ProviderRequest.objects.get(job=job).cancel_due_at is None
+
+
+def test_two_workers_ask_once(guest, quick, life):
+    quick.provider(outcome="hang")
+    request = given_up(guest, life)
+
+    life.later(2)
+    at_once(*[lambda: stop.stop_due(now=life.now)] * 4)
+
+    request.refresh_from_db()
+    assert request.cancel_due_at is None
+    mine = [one for one in asked(quick) if request.provider_request_id in one["path"]]
+    assert len(mine) == 1

@@ -1,0 +1,179 @@
+"""Who pays for which end: the user for a video alone, and we for what a provider takes."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from generation.lifecycle.bills import WHO_PAYS, Ending
+from generation.models import JobStatus, ProviderRequest, RequestState, Stage
+from tests.conftest import GEN
+from tests.generation.lives import (
+    assert_completed,
+    assert_refunded,
+    ordered,
+    submissions,
+    tell,
+)
+from tests.generation.providers.models import MODELS
+
+FULL = Decimal("0.40")  # four seconds of Sora 2 at fal
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "providers.md"
+
+
+@pytest.fixture(autouse=True)
+def _short(settings):
+    settings.PROVIDER_READ_TIMEOUT_SECONDS = 1
+    settings.MAX_VIDEO_BYTES = 3_000_000
+
+
+def cost_of(job) -> Decimal:
+    return sum(ProviderRequest.objects.filter(job=job).values_list("cost_usd", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ending", "code", "cost"),
+    [
+        ("content_policy", Ending.REJECTED, "ERR_5003", FULL),
+        # fal says itself that this one cost nothing.
+        ("invalid_input", Ending.REJECTED, "ERR_5003", 0),
+        ("error", Ending.PROVIDER_FAULT, "ERR_5002", 0),
+        ("cancelled", Ending.CANCELLED_WAITING, "ERR_5002", 0),
+        ("hang", Ending.TIMEOUT, "ERR_5001", FULL),
+        ("submit_timeout", Ending.TIMEOUT, "ERR_5001", FULL),
+        ("result_404", Ending.TIMEOUT, "ERR_5001", FULL),
+        ("media_404", Ending.UNUSABLE, "ERR_5002", FULL),
+        ("media_not_video", Ending.UNUSABLE, "ERR_5002", FULL),
+        ("media_huge", Ending.UNUSABLE, "ERR_5002", FULL),
+    ],
+)
+def test_who_gets_no_video_gets_the_credits_and_we_book_what_was_taken(
+    phone, quick, life, outcome, ending, code, cost
+):
+    quick.provider(outcome=outcome)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code=code)
+    assert phone.balance() == 10
+    assert cost_of(job) == cost
+    assert not WHO_PAYS[ending].user_pays
+    assert WHO_PAYS[ending].we_pay or cost == 0
+
+
+def test_a_video_is_paid_by_both(phone, quick, life):
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert cost_of(job) == FULL
+    assert WHO_PAYS[Ending.DELIVERED].user_pays
+
+
+def test_what_was_refused_at_once_costs_nobody(phone, quick, life):
+    quick.provider(outcome="submit_403_balance")
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5002")
+    assert len(submissions(quick)) > 1
+    assert cost_of(job) == 0
+
+
+def test_our_own_storages_failure_is_ours(phone, quick, life, settings):
+    settings.MEDIA_ROOT = "/proc/no-such-folder"
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_6002")
+    assert cost_of(job) == FULL
+
+
+@pytest.mark.parametrize("pace", ["queue_seconds", "run_seconds"])
+def test_a_cancelled_job_costs_what_fal_says(phone, quick, life, pace):
+    quick.provider(cancel_running=True, **{pace: 600})
+    job = ordered(phone)
+    life.submit()
+    life.later(3).poll()
+
+    phone.post("cancel-video-job", {"job_id": str(job.id)})
+
+    assert_refunded(job, status=JobStatus.CANCELLED)
+    assert cost_of(job) == 0
+
+
+@pytest.mark.parametrize(("pace", "cost"), [("queue_seconds", 0), ("run_seconds", "0.60")])
+def test_one_that_is_cancelled_without_a_word_on_cost_is_paid_once_it_runs(
+    phone, sandbox, life, pace, cost
+):
+    sandbox.provider(provider="runway", **{"queue_seconds": 0, pace: 600})
+    job = ordered(phone, model_id=str(GEN))
+    life.submit()
+    life.later(3).poll()
+
+    phone.post("cancel-video-job", {"job_id": str(job.id)})
+
+    assert_refunded(job, status=JobStatus.CANCELLED)
+    assert cost_of(job) == Decimal(cost)
+
+
+def test_a_video_that_comes_late_is_kept_and_the_refund_stands(phone, quick, signer, life):
+    quick.provider(outcome="submit_lost")
+    job = ordered(phone)
+    life.goes_on(job)
+    assert_refunded(job, code="ERR_5001")
+
+    assert tell(signer, job) == 200
+    life.later(1).deliver()
+    job.refresh_from_db()
+    assert job.stage == Stage.STORE
+    life.goes_on(job)
+
+    job.refresh_from_db()
+    assert job.media_name
+    assert_refunded(job, code="ERR_5001")
+    assert phone.balance() == 10
+    assert cost_of(job) == FULL
+
+
+def test_a_provider_that_says_its_cost_is_believed(phone, sandbox, life):
+    """The catalogue has Gen-4.5 at $0.12 a second; the bill says what it was."""
+    sandbox.provider(provider="runway", queue_seconds=0, run_seconds=0)
+    job = ordered(phone, model_id=str(GEN))
+    job.model.routes.update(cost_usd="9.99")
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert cost_of(job) == Decimal("0.60")
+
+
+@pytest.mark.parametrize("provider", ["fal", "runway", "replicate"])
+def test_what_the_provider_stopped_by_itself_is_a_failure(phone, sandbox, life, provider):
+    """Nobody had taken it back: to its owner it is the provider's doing."""
+    sandbox.provider(
+        provider=provider, queue_seconds=0, run_seconds=0, webhooks=False, outcome="cancelled"
+    )
+    job = ordered(phone, model_id=str(MODELS[provider]))
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5002")
+    assert ProviderRequest.objects.get(job=job).state == RequestState.FAILED
+
+
+def test_the_table_is_whole_and_stands_in_the_docs():
+    assert set(WHO_PAYS) == set(Ending)
+    rows = [line.split("|")[1:5] for line in DOCUMENT.read_text().splitlines() if "|" in line]
+    shown = {row[0].strip(): (row[1].strip(), row[2].strip()) for row in rows if len(row) == 4}
+    for ending, bill in WHO_PAYS.items():
+        assert shown[ending.value] == (
+            "pays" if bill.user_pays else "refunded",
+            "booked" if bill.we_pay else "nothing",
+        )
