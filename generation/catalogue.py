@@ -12,7 +12,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +22,7 @@ from generation import intake, pricing
 from generation.errors import InvalidModel, InvalidPrompt
 from generation.intake import Intake
 from generation.models import Model, ModelKind, Theme
+from generation.providers import find_provider
 from rendio.common.errors import InvalidInput
 
 logger = structlog.get_logger(__name__)
@@ -78,6 +78,11 @@ class ModelSpec:
     settings: dict[str, dict[str, Any]]
     run_deadline_seconds: int | None
     routes: tuple[RouteSpec, ...]
+
+    @property
+    def providers(self) -> frozenset[str]:
+        """Whom a user's prompt may go to."""
+        return frozenset(route.provider for route in self.routes)
 
     @property
     def needs_image(self) -> bool:
@@ -156,11 +161,6 @@ class Catalogue:
     intake: Intake = field(default_factory=Intake)
     models_json: bytes = field(default=b"", repr=False)
     themes_json: bytes = field(default=b"", repr=False)
-
-    @cached_property
-    def providers(self) -> frozenset[str]:
-        """Whom a user's prompt may go to."""
-        return frozenset(route.provider for model in self.models.values() for route in model.routes)
 
     def model(self, model_id: UUID) -> ModelSpec:
         """Raises InvalidModel."""
@@ -300,9 +300,15 @@ def _spec(row: Model) -> ModelSpec:
                 limits=route.limits,
             )
             for route in sorted(row.routes.all(), key=lambda route: (route.position, route.id))
-            if route.is_enabled
+            if route.is_enabled and _can_be_asked(route.provider)
         ),
     )
+
+
+def _can_be_asked(provider_name: str) -> bool:
+    """Not at a provider that we have no key for: its routes are as if they were not there."""
+    provider = find_provider(provider_name)
+    return provider is None or bool(provider.key_labels)
 
 
 def _shown(model: ModelSpec) -> dict[str, Any]:

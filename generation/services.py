@@ -19,6 +19,7 @@ from credits import idempotency
 from credits import services as credit_services
 from credits.idempotency import Answer, Attempt
 from generation import catalogue, routing
+from generation.catalogue import ModelSpec
 from generation.errors import InvalidState
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import settle
@@ -81,7 +82,7 @@ def _once(attempt: Attempt, read: Callable[[], Order], *, now: datetime) -> Answ
     try:
         order = read()
         routing.require_open(order, now=now)
-        _require_ai_consent(attempt.user_id)
+        _require_ai_consent(attempt.user_id, order.model)
         if order.picture_url:
             order = _fetch_picture(attempt, order, now=now)
         return _order(attempt, order, now=now)
@@ -101,10 +102,10 @@ def _once(attempt: Attempt, read: Callable[[], Order], *, now: datetime) -> Answ
         raise
 
 
-def _require_ai_consent(user_id: UUID) -> None:
+def _require_ai_consent(user_id: UUID, model: ModelSpec) -> None:
     """Raises ConsentRequired. A query, but none while the setting is off."""
     if settings.REQUIRE_AI_CONSENT:
-        account_queries.require_ai_consent(user_id=user_id, providers=catalogue.current().providers)
+        account_queries.require_ai_consent(user_id=user_id, providers=model.providers)
 
 
 def _fetch_picture(attempt: Attempt, order: Order, *, now: datetime) -> Order:

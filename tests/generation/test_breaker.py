@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -19,6 +18,7 @@ from tests.generation.lives import (
     grant,
     ordered,
     submissions,
+    turn,
 )
 
 TROUBLES = ["submit_500", "submit_503", "submit_lost", "submit_429", "submit_403_balance"]
@@ -76,7 +76,7 @@ def test_what_is_wrong_with_one_job_never_opens_it(rich, quick, life, outcome):
 
 def test_an_input_that_is_refused_at_once_counts_as_an_answer(rich, canned, life, settings):
     """fal itself never does; others do."""
-    settings.PROVIDERS = {"fal": replace(settings.PROVIDERS["fal"], url=canned.url)}
+    turn(settings, "fal", url=canned.url)
     canned.otherwise = (422, {}, b'{"detail": "no"}')
 
     for _ in range(5):
@@ -208,7 +208,7 @@ def test_among_several_workers_one_probe_goes(guest, quick, settings):
 
 def test_another_key_goes_on_where_one_is_shut(rich, quick, life, settings):
     keys = KeyRing({"default": "sandbox-id:sandbox-secret", "spare": "sandbox-id:other-secret"})
-    settings.PROVIDERS = {"fal": replace(settings.PROVIDERS["fal"], keys=keys)}
+    turn(settings, "fal", keys=keys)
     ProviderHealth.objects.create(
         provider="fal", key_label="default", state=Breaker.OPEN,
         open_until=life.now + timedelta(seconds=600),
@@ -291,7 +291,7 @@ def test_waiting_for_room_is_not_failing(rich, quick, life, settings):
 
 
 def test_who_asks_us_to_wait_is_left_alone_for_so_long(rich, quick, life, canned, settings):
-    settings.PROVIDERS = {"fal": replace(settings.PROVIDERS["fal"], url=canned.url)}
+    turn(settings, "fal", url=canned.url)
     canned.say(429, {"detail": "slow down"}, Retry_After="40")
     ordered(rich)
     life.submit()
