@@ -1,0 +1,106 @@
+"""Each outcome in real processes, with the webhooks that the providers send by themselves: one
+submission each, and at most one look where the webhook has told the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from rendio.local.waiting import wait_until
+from tests.generation.lives import assert_completed, assert_refunded, ended
+from tests.generation.providers.models import MODELS
+
+pytestmark = pytest.mark.usefixtures("committed")
+STACK_ENVIRONMENT = {
+    "PROVIDER_READ_TIMEOUT_SECONDS": 1,
+    "JOB_SUBMIT_DEADLINE_SECONDS": 6,
+    "JOB_RUN_DEADLINE_SECONDS": 4,
+    "JOB_STORE_DEADLINE_SECONDS": 6,
+    "MAX_VIDEO_BYTES": 3_000_000,
+}
+REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
+# What the webhook tells; "" is a video.
+TOLD = {
+    "ok": "",
+    "webhook_duplicate": "",
+    "status_500": "",
+    "status_unknown": "",
+    "submit_lost": "",
+    "error": UNAVAILABLE,
+    "cancelled": UNAVAILABLE,
+    "content_policy": REJECTED,
+    "invalid_input": REJECTED,
+    "result_500": TIMEOUT,
+    "result_404": TIMEOUT,
+    "media_404": UNAVAILABLE,
+    "media_truncated": UNAVAILABLE,
+    "media_huge": UNAVAILABLE,
+    "media_not_video": UNAVAILABLE,
+}
+# What no webhook tells, or none that could be believed.
+UNTOLD = {
+    "webhook_lost": "",
+    "webhook_late": "",
+    "webhook_bad_signature": "",
+    "webhook_stale_timestamp": "",
+    "hang": TIMEOUT,
+    "submit_500": TIMEOUT,
+    "submit_503": TIMEOUT,
+    "submit_timeout": TIMEOUT,
+}
+# At Replicate a look at the status and fetching the result are the same request: status_500 hides
+# both, and what cannot be fetched is asked for until its deadline.
+ENDS = {"fal": TOLD | UNTOLD, "replicate": TOLD | UNTOLD | {"status_500": TIMEOUT}}
+
+
+@pytest.mark.parametrize("provider", ["fal", "replicate"])
+def test_every_outcome_at_once(running, sandbox, provider):
+    sandbox.provider(provider=provider, queue_seconds=0, run_seconds=0.3)
+    phone = running.phone(credits=300)
+    before = phone.balance()
+    jobs = {}
+    for outcome in ENDS[provider]:
+        prompt = f"A balloon for {outcome}"
+        sandbox.provider(provider=provider, outcome=outcome, times=1)
+        (jobs[outcome],) = phone.order(prompt=prompt, model_id=str(MODELS[provider]))
+        # Taken by its submission, and not by the next one's.
+        assert wait_until(
+            lambda prompt=prompt: prompt in prompts(sandbox, provider), timeout_seconds=10
+        )
+
+    found = ended(*jobs.values(), seconds=60)
+
+    for outcome, code in ENDS[provider].items():
+        if code:
+            assert_refunded(found[jobs[outcome]], code=code)
+        else:
+            assert_completed(found[jobs[outcome]])
+    assert set(Counter(prompts(sandbox, provider)).values()) == {1}
+    looks = looked_at(sandbox, provider)
+    # Where fetching fails in the words of a job that failed, the queue is asked which it was.
+    del looks["result_500"]
+    assert all(looks[outcome] <= 1 for outcome in TOLD), looks
+    paid = sum(found[jobs[outcome]].credits for outcome, code in ENDS[provider].items() if not code)
+    assert phone.balance() == before - paid
+
+
+def prompts(sandbox, provider) -> list[str]:
+    return [
+        asked["body"].get("prompt") or asked["body"]["input"]["prompt"]
+        for asked in sandbox.requests(provider)
+        if asked["method"] == "POST" and not asked["path"].endswith("/cancel")
+    ]
+
+
+def looked_at(sandbox, provider) -> Counter[str]:
+    """How often the status of each was asked for, by its outcome; at fal, where that shows."""
+    outcome_of = {
+        job["request_id"]: job["input"]["prompt"].rpartition(" ")[2]
+        for job in sandbox.jobs(provider)
+    }
+    return Counter(
+        outcome_of[asked["path"].split("/")[-2]]
+        for asked in sandbox.requests(provider)
+        if asked["path"].endswith("/status")
+    )
