@@ -50,7 +50,7 @@ def test_a_genuine_call_moves_the_job_and_a_forged_one_does_not(running_job, sig
         signer.deliver(*name, key=stranger),
         signer.deliver(*name, user_id="somebody-else"),
         signer.deliver(*name, timestamp=int(time.time()) - 301),
-        signer.deliver(*name, timestamp=int(time.time()) + 301),
+        signer.deliver(*name, timestamp=int(time.time()) + 400),
         signer.deliver(*name, timestamp="soon"),
     ]
     assert refused == [401] * 5
