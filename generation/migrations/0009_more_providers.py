@@ -87,7 +87,7 @@ def load(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("generation", "0007_maintenance_and_dead_letters")]
+    dependencies = [("generation", "0008_uploads")]
 
     # Taken back, the rows stay: jobs may name them.
     operations = [migrations.RunPython(load, migrations.RunPython.noop)]
