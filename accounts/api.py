@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
@@ -13,6 +14,8 @@ from rest_framework.response import Response
 from accounts import export, queries, services
 from accounts.serializers import (
     AppleNoticeBody,
+    AttestBody,
+    ChallengeBody,
     ConsentBody,
     DeviceCheckBody,
     ProfileBody,
@@ -47,6 +50,32 @@ class DeviceCheck(PublicView):
                 "session": session_json(checked.session),
             }
         )
+
+
+class AttestChallenge(PublicView):
+    limits = ("attest_per_ip",)
+    limiter_refusal = services.IdentityServiceUnavailable
+
+    def post(self, request: Request) -> Response:
+        body = ChallengeBody(data=self.body)
+        body.is_valid(raise_exception=True)
+        return Response(
+            {
+                "challenge": services.issue_challenge(**body.validated_data),
+                "expires_in": settings.APP_ATTEST_CHALLENGE_SECONDS,
+            }
+        )
+
+
+class AttestDevice(PublicView):
+    limits = ("attest_per_ip",)
+    limiter_refusal = services.IdentityServiceUnavailable
+
+    def post(self, request: Request) -> Response:
+        body = AttestBody(data=self.body)
+        body.is_valid(raise_exception=True)
+        services.attest_device(**body.validated_data, now=timezone.now())
+        return Response({"success": True})
 
 
 class Refresh(PublicView):

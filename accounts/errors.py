@@ -20,7 +20,11 @@ __all__ = [
 
 
 class InvalidDevice(Refusal):
-    """Apple does not vouch for the device token."""
+    """Apple does not vouch for the device: for its token, or for the key that it signs with.
+
+    For the latter, `app_attest` in the details tells the app what to do: "required" (sign),
+    "unknown_key" (attest a new key), "refused" (ask for a new challenge, then the same).
+    """
 
     code = Code.INVALID_DEVICE
 

@@ -13,10 +13,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import OuterRef, Subquery
 from rest_framework.utils.encoders import JSONEncoder
 
 from accounts import queries
-from accounts.models import AppleIdentity, Consent, Device, Session, WelcomeClaim
+from accounts.models import AppleIdentity, AttestedKey, Consent, Device, Session, WelcomeClaim
 from credits import queries as credit_queries
 from rendio.common.times import iso
 
@@ -76,11 +77,16 @@ def _profile(user_id: UUID) -> Row:
 
 
 def _devices(user_id: UUID) -> Iterable[Row]:
-    for device in Device.objects.filter(user_id=user_id).order_by("created_at"):
+    keys = AttestedKey.objects.filter(device_id=OuterRef("device_id")).order_by("-created_at")
+    devices = Device.objects.filter(user_id=user_id).annotate(
+        attested_at=Subquery(keys.values("created_at")[:1])
+    )
+    for device in devices.order_by("created_at"):
         yield {
             "device_id": device.device_id,
             "created_at": iso(device.created_at),
             "last_seen_at": iso(device.last_seen_at),
+            "attested_at": iso(device.attested_at),
         }
 
 

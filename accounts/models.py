@@ -217,6 +217,34 @@ class WelcomeClaim(models.Model):
         return f"{self.device_id} {self.started_at:%Y-%m-%d}"
 
 
+class AttestedKey(models.Model):
+    """A key in the hardware of an Apple device, which Apple has found to be our app's.
+
+    Its row lock orders its uses. It speaks for the device that it was attested for and for no
+    other; a device may have several, since a phone that is restored from a backup makes a new one.
+    """
+
+    # Base64 of the SHA-256 of the public key, as the phone names it.
+    key_id = models.CharField(max_length=44, primary_key=True)
+    device_id = models.UUIDField()
+    app_id = models.CharField(max_length=255)
+    public_key = models.BinaryField(help_text="The point on P-256, uncompressed.")
+    receipt = models.BinaryField(help_text="For Apple's fraud metric; not to be had later.")
+    # Of the last use; each must have a higher one. Apple's is of 32 bits, without a sign.
+    counter = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            # An account that goes takes the keys of its devices along.
+            models.Index(fields=["device_id"], name="accounts_key_device"),
+        ]
+
+    def __str__(self) -> str:
+        return self.key_id
+
+
 class SessionQuerySet(models.QuerySet["Session"]):
     def live(self, now: datetime) -> SessionQuerySet:
         """Those that a refresh goes on with."""
@@ -354,7 +382,8 @@ class AppleRevocation(models.Model):
 
 
 class SpentToken(models.Model):
-    """An identity token that has been signed in with, or a notice that has been taken in.
+    """An identity token that has been signed in with, a notice that has been taken in, a challenge
+    that has been answered.
 
     Each is good once; kept until it would no longer be believed anyway.
     """

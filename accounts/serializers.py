@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from datetime import datetime
 from typing import Any
@@ -11,25 +12,68 @@ from rest_framework import serializers
 
 from accounts.models import Consent, ConsentKind, Device, Language, Session, ThemePreference
 from accounts.queries import CurrentConsent, Profile
-from accounts.services import IssuedSession
+from accounts.services import IssuedSession, SignedCall
 from rendio.common.fields import StrictCharField, TextUUIDField
 from rendio.common.times import iso
 
 MAX_DEVICE_TOKEN = 8192
 MAX_IDENTITY_TOKEN = 16_384
+# Apple's have some 7,500 and 250 characters.
+MAX_ATTESTATION, MAX_ASSERTION = 16_384, 4096
+KEY_ID_BYTES = 32
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+
+
+class Base64Field(StrictCharField):
+    """Bytes in base64, `size_bytes` of them if that is given. Phones send base64url too, and leave
+    the padding away."""
+
+    def __init__(self, *, size_bytes: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size_bytes = size_bytes
+
+    def to_internal_value(self, data: Any) -> Any:
+        text = super().to_internal_value(data)
+        if not _BASE64.fullmatch(text):
+            raise serializers.ValidationError("Must be base64 or base64url.")
+        bare = text.rstrip("=").replace("-", "+").replace("_", "/")
+        try:
+            value = base64.b64decode(bare + "=" * (-len(bare) % 4))
+        except ValueError:
+            raise serializers.ValidationError("Must be base64 or base64url.") from None
+        if self.size_bytes not in (None, len(value)):
+            raise serializers.ValidationError(f"Must be of {self.size_bytes} bytes.")
+        return value
+
+
+class ChallengeBody(serializers.Serializer):
+    device_id = TextUUIDField()
+
+
+class AttestBody(serializers.Serializer):
+    device_id = TextUUIDField()
+    key_id = Base64Field(max_length=64, size_bytes=KEY_ID_BYTES)
+    challenge = StrictCharField(max_length=512)
+    attestation = Base64Field(max_length=MAX_ATTESTATION)
+
+
+class AssertionBody(serializers.Serializer):
+    key_id = Base64Field(max_length=64, size_bytes=KEY_ID_BYTES)
+    challenge = StrictCharField(max_length=512)
+    assertion = Base64Field(max_length=MAX_ASSERTION)
 
 
 class DeviceCheckBody(serializers.Serializer):
     device_id = TextUUIDField()
-    device_token = StrictCharField(max_length=MAX_DEVICE_TOKEN)
+    device_token = Base64Field(max_length=MAX_DEVICE_TOKEN)
+    app_attest = AssertionBody(required=False, allow_null=True, default=None)
 
-    def validate_device_token(self, value: str) -> str:
-        """As Apple wants it: base64. Phones send base64url too, and leave the padding away."""
-        if not _BASE64.fullmatch(value):
-            raise serializers.ValidationError("Must be base64 or base64url.")
-        token = value.rstrip("=").replace("-", "+").replace("_", "/")
-        return token + "=" * (-len(token) % 4)
+    def validate_device_token(self, value: bytes) -> str:
+        """As Apple wants it, and spelled in one way: we tell hardware apart by it."""
+        return base64.b64encode(value).decode()
+
+    def validate_app_attest(self, value: dict[str, Any] | None) -> SignedCall | None:
+        return SignedCall(**value) if value else None
 
 
 class RefreshTokenBody(serializers.Serializer):

@@ -4,6 +4,8 @@ from accounts import api
 
 urlpatterns = [
     path("device-check", api.DeviceCheck.as_view()),
+    path("attest-challenge", api.AttestChallenge.as_view()),
+    path("attest-device", api.AttestDevice.as_view()),
     path("auth/refresh", api.Refresh.as_view()),
     path("auth/logout", api.Logout.as_view()),
     path("merge-guest-to-user", api.SignInWithApple.as_view()),

@@ -358,6 +358,7 @@ RATE_LIMITS = {
     "generation_per_ip": (integer("RATE_LIMIT_GENERATION_PER_HOUR", 10), 3600),
     "generation_per_user": (integer("RATE_LIMIT_GENERATION_PER_MINUTE", 10), 60),
     "device_check_per_ip": (integer("RATE_LIMIT_DEVICE_CHECK_PER_HOUR", 20), 3600),
+    "attest_per_ip": (integer("RATE_LIMIT_ATTEST_PER_HOUR", 60), 3600),
     "refresh_per_ip": (integer("RATE_LIMIT_REFRESH_PER_MINUTE", 60), 60),
     "redeem_per_ip": (integer("RATE_LIMIT_REDEEM_PER_HOUR", 60), 3600),
     "redeem_per_user": (integer("RATE_LIMIT_REDEEM_PER_MINUTE", 5), 60),
@@ -387,6 +388,11 @@ DEVICECHECK_URL = env.str(
 ).rstrip("/")
 DEVICECHECK_KEY_ID = env.str("DEVICECHECK_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
 DEVICECHECK_PRIVATE_KEY = pem("DEVICECHECK_PRIVATE_KEY")
+# Refuse device checks that no key attested by Apple has signed.
+REQUIRE_APP_ATTEST = env.bool("REQUIRE_APP_ATTEST", default=False)
+APP_ATTEST_CHALLENGE_SECONDS = integer("APP_ATTEST_CHALLENGE_SECONDS", 300, at_least=1)
+# Apple's own where empty; another is for tests.
+APP_ATTEST_ROOT = pem("APP_ATTEST_ROOT")
 
 # --- Sign in with Apple -----------------------------------------------------------------------
 

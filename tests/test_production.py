@@ -75,6 +75,7 @@ def test_production_starts_with_everything_it_needs():
         ("APPSTORE_ROOT_CERTIFICATE", "/etc/rendio/another-root.cer"),
         ("APPSTORE_ENVIRONMENTS", "Xcode"),
         ("APPSTORE_ENVIRONMENTS", "Production,LocalTesting"),
+        ("APP_ATTEST_ROOT", "-----BEGIN CERTIFICATE-----"),
         ("RENDIO_EMBEDDED", "postgresql"),
         ("FAL_KEYS", "a-key-without-a-label"),
         ("FAL_KEYS", "one:id:secret,one:id:other"),

@@ -14,6 +14,7 @@ from accounts.errors import (
     Unauthorized,
 )
 from accounts.services.apple import SignedIn, sign_in_with_apple
+from accounts.services.attestation import SignedCall, attest_device, issue_challenge
 from accounts.services.consents import record_consent
 from accounts.services.deletion import delete_account, revoke_due_at_apple
 from accounts.services.devices import CheckedDevice, check_device
@@ -40,12 +41,15 @@ __all__ = [
     "InvalidInput",
     "InvalidState",
     "IssuedSession",
+    "SignedCall",
     "SignedIn",
     "Unauthorized",
+    "attest_device",
     "ban_user",
     "check_device",
     "delete_account",
     "ensure_staff",
+    "issue_challenge",
     "log_out",
     "receive_apple_notice",
     "record_consent",

@@ -22,6 +22,7 @@ from accounts.errors import AccountSuspended, Forbidden, IdentityServiceUnavaila
 from accounts.models import (
     AppleIdentity,
     AppleRevocation,
+    AttestedKey,
     Consent,
     Device,
     Language,
@@ -85,7 +86,9 @@ def forget(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) -> None
         raise _SignedInMeanwhile
     revoke_sessions_of(user_id=user_id, reason=RevokedReason.DELETION, now=now)
     # The same phone is a new guest next time, and gets no welcome: Apple's bit and the claim stay.
-    Device.objects.filter(user_id=user_id).delete()
+    devices = Device.objects.filter(user_id=user_id)
+    AttestedKey.objects.filter(device_id__in=devices.values("device_id")).delete()
+    devices.delete()
     Consent.objects.filter(user_id=user_id).delete()
     idempotency.forget(user_id=user_id)
     if apple:

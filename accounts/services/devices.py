@@ -4,7 +4,8 @@ The welcome credits are given once per piece of hardware, whatever is reinstalle
 half way: never twice, and never lost. Apple's bit and our commit cannot be one transaction, so the
 order is
 
-    1. ask Apple for the bits                           nothing of ours has changed
+    0. believe the key that signed the call, if any     its challenge is used up
+    1. ask Apple for the bits                           nothing else of ours has changed
     2. commit a WelcomeClaim                            "the bit may be ours from here on"
     3. set Apple's bit                                  repeated by every retry
     4. commit user, wallet, grant, device and session   the claim is spent in this transaction
@@ -39,6 +40,7 @@ from accounts.errors import (
     Unauthorized,
 )
 from accounts.models import Device, User, WelcomeClaim, WelcomeClaimQuerySet
+from accounts.services.attestation import SignedCall, require_attested
 from accounts.services.sessions import IssuedSession, open_session
 from credits import services as credit_services
 from rendio.common.errors import Refusal
@@ -55,13 +57,16 @@ class CheckedDevice:
     session: IssuedSession
 
 
-def check_device(*, device_id: UUID, device_token: str, now: datetime) -> CheckedDevice:
+def check_device(
+    *, device_id: UUID, device_token: str, app_attest: SignedCall | None, now: datetime
+) -> CheckedDevice:
     """Sign the device's user in; a device that we have not seen gets a guest.
 
     Calls Apple, so it must not run inside a transaction. Raises InvalidDevice,
     IdentityServiceUnavailable (nothing is lost, the phone tries again), AccountSuspended.
     """
     try:
+        require_attested(device_id=device_id, device_token=device_token, signed=app_attest, now=now)
         bits = devicecheck.query_bits(device_token)
         claimed = claim_welcome(
             device_id=device_id, device_token=device_token, had_welcome=bits.bit0, now=now

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from django.db import connection, connections
 from django.test import Client
 
 from accounts import appleid
+from rendio.common import ratelimit
 from tests.conftest import waiting_for_locks
 
 PATIENCE_SECONDS = 30
@@ -185,6 +187,23 @@ def eventually():
         return seen
 
     return wait
+
+
+@pytest.fixture
+def redis_gone(settings):
+    """A context in which the limiter's Redis cannot be reached."""
+
+    @contextmanager
+    def gone():
+        there, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:9/0"
+        ratelimit._redis.cache_clear()
+        try:
+            yield
+        finally:
+            settings.REDIS_URL = there
+            ratelimit._redis.cache_clear()
+
+    return gone
 
 
 @pytest.fixture

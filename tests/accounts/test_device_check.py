@@ -10,7 +10,6 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 
 from accounts.models import Device, Session, User, WelcomeClaim
-from rendio.common import ratelimit
 
 pytestmark = pytest.mark.django_db
 
@@ -215,15 +214,10 @@ def test_the_twenty_first_check_of_an_address_in_an_hour_is_refused(guest, setti
     assert int(refused.headers["Retry-After"]) > 0
 
 
-def test_without_redis_nobody_is_let_in_uncounted(installation, settings, refusal):
+def test_without_redis_nobody_is_let_in_uncounted(installation, settings, refusal, redis_gone):
     settings.RATE_LIMITS |= {"device_check_per_ip": (20, 3600)}
-    there, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:9/0"
-    ratelimit._redis.cache_clear()
-    try:
+    with redis_gone():
         refused = installation.check()
-    finally:
-        settings.REDIS_URL = there
-        ratelimit._redis.cache_clear()
 
     assert refusal(refused) == (503, "ERR_5004")
     assert nothing_was_created()

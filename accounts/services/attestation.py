@@ -1,0 +1,139 @@
+"""App Attest: challenges are given out, keys taken in, and calls believed that a key has signed.
+
+A challenge is a text that we have signed, for one device; of one that is not answered nothing is
+kept. Its name is spent in the transaction that it is answered in: it is good once, whoever asks how
+often at once. A key's counter goes up under the lock of its row.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.core import signing
+from django.db import transaction
+
+from accounts import appattest
+from accounts.errors import InvalidDevice
+from accounts.models import AttestedKey, SpentToken
+
+logger = structlog.get_logger(__name__)
+
+CHALLENGE = "app attest challenge"
+
+
+@dataclass(frozen=True)
+class SignedCall:
+    """What a phone sends along to prove a call: the key, the challenge, and the key's assertion."""
+
+    key_id: bytes
+    challenge: str
+    assertion: bytes
+
+
+def issue_challenge(*, device_id: UUID) -> str:
+    """A new one for this device, good for settings.APP_ATTEST_CHALLENGE_SECONDS."""
+    return signing.dumps([str(device_id), secrets.token_urlsafe(16)], salt=CHALLENGE)
+
+
+def attest_device(
+    *, device_id: UUID, key_id: bytes, challenge: str, attestation: bytes, now: datetime
+) -> None:
+    """Take in the key that Apple vouches for with this challenge (its UTF-8 is the client data).
+
+    Opens its own transaction. The same once more, for an answer that was lost, changes nothing.
+    Raises InvalidDevice.
+    """
+    try:
+        vouched = appattest.verify_attestation(
+            attestation, key_id=key_id, client_data=challenge.encode(), now=now
+        )
+    except appattest.NotGenuine as problem:
+        raise _refused(str(problem)) from problem
+    name = _name(key_id)
+    with transaction.atomic(durable=True):
+        if _spend(challenge, device_id=device_id, now=now):
+            AttestedKey.objects.get_or_create(
+                key_id=name,
+                defaults={
+                    "device_id": device_id,
+                    "app_id": vouched.app_id,
+                    "public_key": vouched.public_key,
+                    "receipt": vouched.receipt,
+                    "created_at": now,
+                },
+            )
+        if not AttestedKey.objects.filter(key_id=name, device_id=device_id).exists():
+            raise _refused("challenge of another key, or key of another device")
+
+
+def require_attested(
+    *, device_id: UUID, device_token: str, signed: SignedCall | None, now: datetime
+) -> None:
+    """Let a device check pass that a key of the device has signed; its client data is the challenge
+    and then the device token's bytes.
+
+    Without `signed` it passes unless settings.REQUIRE_APP_ATTEST. Opens its own transaction. Raises
+    InvalidDevice.
+    """
+    if signed is None:
+        if settings.REQUIRE_APP_ATTEST:
+            raise InvalidDevice(app_attest="required")
+        return
+    client_data = signed.challenge.encode() + base64.b64decode(device_token)
+    with transaction.atomic(durable=True):
+        key = (
+            AttestedKey.objects.select_for_update()
+            .filter(key_id=_name(signed.key_id), device_id=device_id)
+            .first()
+        )
+        if key is None:
+            raise InvalidDevice(app_attest="unknown_key")
+        try:
+            counter = appattest.verify_assertion(
+                signed.assertion,
+                client_data=client_data,
+                app_id=key.app_id,
+                public_key=bytes(key.public_key),
+            )
+        except appattest.NotGenuine as problem:
+            raise _refused(str(problem)) from problem
+        if counter <= key.counter:
+            raise _refused("counter")
+        if not _spend(signed.challenge, device_id=device_id, now=now):
+            raise _refused("challenge was answered before")
+        key.counter = counter
+        key.last_used_at = now
+        key.save(update_fields=["counter", "last_used_at"])
+
+
+def _spend(challenge: str, *, device_id: UUID, now: datetime) -> bool:
+    """Use up one of our challenges to this device; False if it was before. Joins the caller's
+    transaction. Raises InvalidDevice for any other text, and for one that has expired."""
+    lifetime = settings.APP_ATTEST_CHALLENGE_SECONDS
+    try:
+        asked_of, _ = signing.loads(challenge, salt=CHALLENGE, max_age=lifetime)
+    except signing.BadSignature as problem:
+        raise _refused("challenge") from problem
+    if asked_of != str(device_id):
+        raise _refused("challenge to another device")
+    # For twice as long as it is good: the clock of whoever sweeps may be ahead.
+    until = {"expires_at": now + timedelta(seconds=2 * lifetime)}
+    name = hashlib.sha256(f"challenge {challenge}".encode()).hexdigest()
+    return SpentToken.objects.get_or_create(name=name, defaults=until)[1]
+
+
+def _name(key_id: bytes) -> str:
+    return base64.b64encode(key_id).decode()
+
+
+def _refused(problem: str) -> InvalidDevice:
+    """The client is not told what is wrong: the log is."""
+    logger.warning("app_attest_refused", problem=problem)
+    return InvalidDevice(app_attest="refused")
