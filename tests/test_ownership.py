@@ -1,0 +1,127 @@
+"""Whose it is: every call of the phone, and every id that a call takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from adminops.api import StaffView
+from generation.lifecycle import settle
+from generation.models import Job
+from generation.providers.base import Reason
+from rendio.common.api import PublicView
+from rendio.urls import v1
+from tests.conftest import Phone, assert_refused
+
+pytestmark = pytest.mark.django_db
+
+VIEWS = {
+    re.sub("<.+?>", str(uuid4()), pattern.pattern._route): pattern.callback.view_class
+    for pattern in v1
+}
+# All but the public ones and staff's, who say in the body whom they act upon.
+OWN_CALLS = [
+    (method, route)
+    for route, view in VIEWS.items()
+    for method in ("get", "post")
+    if hasattr(view, method) and not issubclass(view, PublicView | StaffView)
+]
+
+
+def call(phone: Phone, method: str, route: str, **sent: Any) -> Any:
+    if method == "get":
+        return phone.get(route, **sent)
+    if route == "upload-image":  # which takes a form
+        return phone.client.post(f"/v1/{route}", sent, headers=phone._headers())
+    return phone.post(route, sent, Idempotency_Key=str(uuid4()))
+
+
+@pytest.mark.parametrize(("method", "route"), OWN_CALLS)
+def test_a_call_needs_a_session(sandbox, method, route):
+    assert_refused(call(Phone(), method, route), 401, "ERR_4005")
+
+
+@pytest.mark.parametrize(("method", "route"), OWN_CALLS)
+def test_a_call_in_anothers_name_is_refused_and_in_ones_own_is_not(phone, method, route):
+    other = Phone().sign_in()
+
+    refused = call(phone, method, route, user_id=str(other.user_id))
+
+    assert_refused(refused, 403, "ERR_4006")
+    assert call(phone, method, route, user_id=str(phone.user_id).upper()).status_code not in {
+        401,
+        403,
+    }
+
+
+def pending(phone: Phone) -> str:
+    answer = phone.generate(settings={"duration": 4})
+    assert answer.status_code == 200, answer.content
+    return str(answer.json()["job_id"])
+
+
+def cancelled(phone: Phone) -> str:
+    job_id = pending(phone)
+    assert phone.post("cancel-video-job", {"job_id": job_id}).json()["refunded"] is True
+    return job_id
+
+
+def failed(phone: Phone) -> str:
+    job_id = pending(phone)
+    assert settle.give_up(Job.objects.get(id=job_id), Reason.PROVIDER_ERROR, now=timezone.now())
+    return job_id
+
+
+def quoted(phone: Phone) -> str:
+    order = {"prompt": "A red balloon", "settings": {"duration": 4}}
+    return str(phone.post("quote-video", order).json()["quote_id"])
+
+
+def session(phone: Phone) -> str:
+    return str(phone.get("sessions").json()["sessions"][0]["session_id"])
+
+
+# What is made by its owner, and how it is named in a call. (Pictures: tests/generation/uploads; the
+# events of a job, which need a server: tests/generation/test_events.py.)
+TAKES_AN_ID: dict[str, tuple[Callable[[Phone], str], Callable[[Phone, str], Any]]] = {
+    "get-video-status": (pending, lambda by, id_: by.get("get-video-status", job_id=id_)),
+    "cancel-video-job": (pending, lambda by, id_: by.post("cancel-video-job", {"job_id": id_})),
+    "delete-video-job": (cancelled, lambda by, id_: by.post("delete-video-job", {"job_id": id_})),
+    "retry-video-job": (
+        failed,
+        lambda by, id_: call(by, "post", "retry-video-job", job_id=id_),
+    ),
+    "generate-video": (
+        quoted,
+        lambda by, id_: by.generate(
+            model_id=None, prompt="A red balloon", settings={"duration": 4}, quote_id=id_
+        ),
+    ),
+    "revoke-session": (session, lambda by, id_: by.post("revoke-session", {"session_id": id_})),
+}
+
+
+@pytest.mark.parametrize("route", TAKES_AN_ID)
+def test_anothers_is_as_if_it_were_not_there_and_ones_own_is_there(phone, route):
+    make, name_it = TAKES_AN_ID[route]
+    theirs, stranger = make(phone), Phone().sign_in()
+
+    foreign, unknown = name_it(stranger, theirs), name_it(stranger, str(uuid4()))
+
+    assert_refused(foreign, 404, "ERR_4007")
+    assert_refused(unknown, 404, "ERR_4007")
+    assert said(foreign) == said(unknown)
+    assert stranger.balance() == 10
+    own = name_it(phone, theirs)
+    assert own.status_code == 200, own.content
+
+
+def said(answer: Any) -> dict[str, Any]:
+    """What a refusal says, but for when and to which request."""
+    error = answer.json()["error"]
+    return {name: error[name] for name in error.keys() - {"request_id", "timestamp"}}
