@@ -3,6 +3,7 @@ did it, why, and what it was before and after (adminops.services)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -45,7 +46,6 @@ def make_code(
     return made.code
 
 
-@transaction.atomic(durable=True)
 def change_code(
     *,
     code_id: UUID,
@@ -56,23 +56,13 @@ def change_code(
     act_id: UUID | None = None,
 ) -> None:
     """What a code gives, when and how often, from now on. Raises InvalidInput, NotFound."""
-    reason = checked_reason(reason)
-    code = credit_services.lock_code(code_id=code_id)
-    before = _standing(code)
-    credit_services.change_code(code, terms=terms)
-    record_act(
-        Action.CHANGE_CODE,
-        subject_id=code_id,
-        reason=reason,
-        acting_user=acting_user,
-        now=now,
-        act_id=act_id,
-        before=before,
-        after=_standing(code),
-    )
+
+    def change(code: PromotionCode) -> None:
+        credit_services.change_code(code, terms=terms)
+
+    _act_upon(Action.CHANGE_CODE, code_id, change, reason, acting_user, now, act_id)
 
 
-@transaction.atomic(durable=True)
 def toggle_code(
     *,
     code_id: UUID,
@@ -83,12 +73,29 @@ def toggle_code(
     act_id: UUID | None = None,
 ) -> None:
     """Stop a code, or let it be redeemed again. Raises InvalidInput, NotFound."""
+
+    def toggle(code: PromotionCode) -> None:
+        credit_services.set_code_active(code, is_active=is_active)
+
+    _act_upon(Action.TOGGLE_CODE, code_id, toggle, reason, acting_user, now, act_id)
+
+
+@transaction.atomic(durable=True)
+def _act_upon(
+    action: Action,
+    code_id: UUID,
+    do: Callable[[PromotionCode], None],
+    reason: str,
+    acting_user: User,
+    now: datetime,
+    act_id: UUID | None,
+) -> None:
     reason = checked_reason(reason)
     code = credit_services.lock_code(code_id=code_id)
     before = _standing(code)
-    credit_services.set_code_active(code, is_active=is_active)
+    do(code)
     record_act(
-        Action.TOGGLE_CODE,
+        action,
         subject_id=code_id,
         reason=reason,
         acting_user=acting_user,

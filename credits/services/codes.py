@@ -11,8 +11,8 @@ from uuid import UUID
 import structlog
 
 from credits.errors import CodeRefused
-from credits.models import PromotionCode, Redemption, Source, Wallet
-from credits.services.grants import give_within_limit
+from credits.models import Kind, PromotionCode, Redemption, Source, Wallet
+from credits.services.entries import give
 from credits.services.wallets import lock_wallet, refuse_unless_open
 from rendio.common.errors import InvalidInput, NotFound
 from rendio.common.times import iso
@@ -60,8 +60,9 @@ def redeem(*, user_id: UUID, code: str, now: datetime) -> Redeemed:
         raise CodeRefused(problem=problem)
     before = wallet.balance
     expires_at = now + timedelta(days=found.lot_days) if found.lot_days else None
-    entry = give_within_limit(
+    entry = give(
         wallet,
+        kind=Kind.GRANT,
         amount=found.credits,
         source=Source.PROMOTION,
         reason=f"code {found.code}",

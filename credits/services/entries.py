@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
+from django.db.models import Sum
+
 from credits.errors import LedgerBroken
 from credits.models import Kind, LedgerEntry, Lot, Source, Wallet
 from rendio.common.db import prepared_cursor
@@ -27,7 +30,11 @@ def give(
     transaction_id: str | None = None,
     acting_user_id: UUID | None = None,
 ) -> LedgerEntry:
-    """A new lot of what is left of `amount` after debt, and its entry."""
+    """A new lot of what is left of `amount` after debt, and its entry.
+
+    What a grant that was not bought brings above MAX_GRANTED_BALANCE lapses at once, in an entry of
+    its own: the user sees what came and what became of it.
+    """
     if amount <= 0:
         raise InvalidInput(fields={"amount": ["Must be more than 0."]})
     repaid = min(wallet.debt, amount)
@@ -40,7 +47,7 @@ def give(
         expires_at=expires_at,
         transaction_id=transaction_id,
     )
-    return append(
+    entry = append(
         wallet,
         kind=kind,
         change=kept,
@@ -52,6 +59,17 @@ def give(
         transaction_id=transaction_id,
         acting_user_id=acting_user_id,
     )
+    if kind == Kind.GRANT and source != Source.PURCHASE and settings.MAX_GRANTED_BALANCE:
+        _lapse_above_limit(wallet, lot, now=now)
+    return entry
+
+
+def _lapse_above_limit(wallet: Wallet, lot: Lot, *, now: datetime) -> None:
+    """Purchases neither count against the limit nor meet it."""
+    held = wallet.lots.exclude(source=Source.PURCHASE).aggregate(credits=Sum("remaining"))
+    excess = min(held["credits"] - settings.MAX_GRANTED_BALANCE, lot.remaining)
+    if excess > 0:
+        lapse(wallet, lot, amount=excess, reason="above the maximum balance", now=now)
 
 
 def append(

@@ -5,12 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from django.conf import settings
-from django.db.models import Sum
-
 from credits.errors import InsufficientCredits
-from credits.models import Kind, LedgerEntry, Lot, Source, Wallet
-from credits.services.entries import give, lapse, take
+from credits.models import Kind, LedgerEntry, Source
+from credits.services.entries import give, take
 from credits.services.wallets import lock_wallet
 from rendio.common.errors import InvalidInput
 
@@ -37,31 +34,7 @@ def grant(
         entry := LedgerEntry.objects.filter(transaction_id=transaction_id, kind=Kind.GRANT).first()
     ):
         return entry
-    return give_within_limit(
-        wallet,
-        amount=amount,
-        source=source,
-        reason=reason,
-        now=now,
-        expires_at=expires_at,
-        transaction_id=transaction_id,
-        acting_user_id=acting_user_id,
-    )
-
-
-def give_within_limit(
-    wallet: Wallet,
-    *,
-    amount: int,
-    source: Source,
-    reason: str,
-    now: datetime,
-    expires_at: datetime | None = None,
-    transaction_id: str | None = None,
-    acting_user_id: UUID | None = None,
-) -> LedgerEntry:
-    """A grant to a locked wallet. Purchases neither count against the limit nor meet it."""
-    entry = give(
+    return give(
         wallet,
         kind=Kind.GRANT,
         amount=amount,
@@ -72,19 +45,6 @@ def give_within_limit(
         transaction_id=transaction_id,
         acting_user_id=acting_user_id,
     )
-    if settings.MAX_GRANTED_BALANCE and source != Source.PURCHASE:
-        _lapse_above_limit(wallet, entry, now=now)
-    return entry
-
-
-def _lapse_above_limit(wallet: Wallet, granted: LedgerEntry, *, now: datetime) -> None:
-    """The rest lapses at once, in an entry of its own: the user sees what came and what became of
-    it."""
-    held = wallet.lots.exclude(source=Source.PURCHASE).aggregate(credits=Sum("remaining"))
-    excess = min(held["credits"] - settings.MAX_GRANTED_BALANCE, granted.change)
-    if excess > 0:
-        lot = Lot.objects.get(id=granted.lots[0][0])
-        lapse(wallet, lot, amount=excess, reason="above the maximum balance", now=now)
 
 
 def adjust(
