@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
 from rendio.common.errors import Code, Refusal
@@ -29,10 +30,19 @@ class AccountSuspended(Refusal):
 
 
 class CodeRefused(Refusal):
-    """A promotion code that gives nothing (more). `problem` is one of `stopped`, `expired`,
-    `used_up` and, by the same person, `already_redeemed`."""
+    """A promotion code that gives nothing (more): `problem` says why."""
 
     code = Code.INVALID_STATE
+    messages = {
+        "already_redeemed": _("You have redeemed this code already."),
+        "stopped": _("This code is no longer valid."),
+        "expired": _("This code has expired."),
+        "used_up": _("All redemptions of this code are taken."),
+    }
+
+    @property
+    def message(self) -> Promise:
+        return self.messages[self.details["problem"]]
 
 
 class IdempotencyKeyRequired(Refusal):

@@ -36,6 +36,16 @@ def test_among_credits_that_never_expire_the_oldest_go_first(purse):
     assert purse.lots == [0, 3]
 
 
+def test_among_credits_that_expire_together_the_oldest_go_first(purse):
+    purse.promote(4, days=2)
+    purse.grant(4, source=Source.SUBSCRIPTION, days=2)
+    purse.promote(4, days=2)
+
+    purse.charge(6)
+
+    assert purse.lots == [0, 2, 4]
+
+
 def test_a_charge_beyond_the_balance_takes_nothing_and_one_of_all_of_it_succeeds(purse):
     purse.grant(10)
 

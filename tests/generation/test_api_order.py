@@ -297,7 +297,10 @@ def test_a_wallet_that_owes_can_afford_nothing_whatever_it_holds(phone):
     found = quote(phone)
 
     assert (found["credits"], found["credits_remaining"], found["affordable"]) == (4, 30, False)
-    assert phone.generate().status_code == 402
+    details = assert_refused(phone.generate(), 402, "ERR_4001")
+    assert details == {"required": 4, "available": 30, "debt": 14}
+    jobs = phone.get("get-video-jobs").json()["jobs"]
+    assert [job["status"] for job in jobs] == ["pending", "pending"]  # what was ordered goes on
     credit_services.grant(amount=14, source=Source.SUPPORT, **gift)
     assert quote(phone)["affordable"] is True
     assert phone.generate().status_code == 200
