@@ -72,7 +72,7 @@ def redeem(*, user_id: UUID, code: str, now: datetime) -> Redeemed:
     Redemption.objects.create(code=found, wallet=wallet, entry=entry, redeemed_at=now)
     found.redemption_count += 1
     found.save(update_fields=["redemption_count"])
-    logger.info("code_redeemed", user_id=str(user_id), code=found.code)
+    logger.info("code_redeemed", user_id=str(user_id), code_id=str(found.id))
     return Redeemed(wallet.balance - before, wallet.balance, expires_at)
 
 
