@@ -422,7 +422,7 @@ def test_json_is_not_a_form(apple):
         client_secret(iat=int(time.time()) + 3600),
         client_secret(exp=None),
         client_secret(exp=int(time.time()) - 10),
-        client_secret(exp=int(time.time()) + 15_778_000),
+        client_secret(exp=int(time.time()) + 16_000_000),  # two days too late
         client_secret(aud=None),
         client_secret(aud="https://appleid.example.com"),
         client_secret(sub=None),
