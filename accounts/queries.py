@@ -76,6 +76,12 @@ def require_ai_consent(*, user_id: UUID, providers: Collection[str]) -> None:
         raise ConsentRequired(providers=sorted(providers))
 
 
+def count_devices(user_ids: Collection[UUID], *, since: datetime, most: int) -> int:
+    """How many devices these users were seen on since then; no more than `most` are counted."""
+    seen = Device.objects.filter(user_id__in=user_ids, last_seen_at__gte=since)
+    return seen[:most].count()
+
+
 def has_consented(user_id: UUID, kind: ConsentKind) -> bool:
     """Whether the latest that the user said about this kind, not AI_PROVIDERS, is yes."""
     latest = Consent.objects.filter(user_id=user_id, kind=kind).order_by("-id").first()

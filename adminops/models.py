@@ -26,6 +26,7 @@ class Action(models.TextChoices):
     MAKE_CODE = "make_code"
     CHANGE_CODE = "change_code"
     TOGGLE_CODE = "toggle_code"
+    RELEASE_PURCHASE = "release_purchase"
     OVERRIDE_REFUND = "override_refund"  # what Apple is told about one
 
 

@@ -43,3 +43,26 @@ def override_refund_policy(
         before={"policy": before or None},
         after={"policy": policy.value},
     )
+
+
+@transaction.atomic(durable=True)
+def release_purchase(
+    *, purchase_id: UUID, reason: str, acting_user: User, now: datetime, act_id: UUID | None = None
+) -> int:
+    """Let through a purchase that is held back because of fraud marks; returns its credits.
+
+    Raises InvalidInput, NotFound, InvalidState.
+    """
+    reason = checked_reason(reason)
+    purchase = billing_services.release_purchase(purchase_id=purchase_id, now=now)
+    record_act(
+        Action.RELEASE_PURCHASE,
+        subject_id=purchase_id,
+        reason=reason,
+        acting_user=acting_user,
+        now=now,
+        act_id=act_id,
+        before={"held": True},
+        after={"held": False, "credits": purchase.credits},
+    )
+    return purchase.credits or 0

@@ -300,6 +300,7 @@ def checked_reason(reason: str) -> str:
 _SUBJECTS = {
     Action.TOGGLE_MODEL: Subject.MODEL,
     Action.ASSIGN_PURCHASE: Subject.PURCHASE,
+    Action.RELEASE_PURCHASE: Subject.PURCHASE,
     Action.OVERRIDE_REFUND: Subject.PURCHASE,
     Action.RESET_PROVIDER: Subject.PROVIDER,
     Action.SWITCH_MAINTENANCE: Subject.SERVICE,

@@ -83,6 +83,7 @@ class Problem(models.TextChoices):
     NOBODY = "nobody"  # it names none of our users, and no phone has claimed it yet
     CLOSED = "closed"  # the account that it names has been deleted
     PRODUCT = "product"  # what was bought is not sold here
+    HELD = "held"  # its user has fraud marks above the limit
 
 
 class PurchaseQuerySet(models.QuerySet["Purchase"]):
@@ -116,6 +117,13 @@ class Purchase(DueRow):
     )
     quantity = models.PositiveIntegerField()
     app_account_token = models.UUIDField(null=True, blank=True)
+    app_transaction_id = models.CharField(
+        max_length=50,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The same for all that one Apple account buys.",
+    )
     price_milliunits = models.BigIntegerField(
         null=True, blank=True, help_text="Thousandths of the currency's unit, as Apple reports it."
     )
@@ -146,6 +154,9 @@ class Purchase(DueRow):
         null=True, blank=True, help_text="Granted, once. 0 of what a family shares."
     )
     granted_at = models.DateTimeField(null=True, blank=True)
+    released_at = models.DateTimeField(
+        null=True, blank=True, help_text="Support has let it through in spite of fraud marks."
+    )
     recorded_at = models.DateTimeField()
 
     objects = PurchaseQuerySet.as_manager()
@@ -172,6 +183,12 @@ class Purchase(DueRow):
             # A phone names a transaction without its environment; renewals share the original.
             models.Index(fields=["transaction_id"], name="purchase_by_transaction"),
             models.Index(fields=["original_transaction_id"], name="purchase_by_original"),
+            # Who else buys with the same Apple account.
+            models.Index(
+                fields=["app_transaction_id"],
+                condition=~Q(app_transaction_id=""),
+                name="purchase_by_apple_account",
+            ),
             # Support's list of what nobody has got.
             models.Index(fields=["recorded_at"], condition=~Q(problem=""), name="purchase_waiting"),
         ]
@@ -278,6 +295,29 @@ class Subscription(DueRow):
             self.renewal_signed_at is not None
             and self.renewal_signed_at >= self.current.purchased_at
         )
+
+
+class FraudScore(models.Model):
+    """How odd a user looks to us, with the reasons; there is none of who does not. It decides
+    nothing but whether new grants wait for a person (services.fraud)."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        primary_key=True,
+        on_delete=models.CASCADE,
+        related_name="fraud_score",
+    )
+    score = models.PositiveIntegerField()
+    # [{"what", "count", "usual", "points"}, …]: those that add up to the score.
+    marks = models.JSONField()
+    assessed_at = models.DateTimeField()
+
+    class Meta:
+        # Support's list, the oddest first.
+        indexes = [models.Index(F("score").desc(), name="fraud_by_score")]
+
+    def __str__(self) -> str:
+        return f"{self.score} points"
 
 
 class RefundPolicy(models.TextChoices):

@@ -10,7 +10,14 @@ from uuid import UUID
 
 from accounts import queries as account_queries
 from accounts.models import Tier
-from billing.models import ConsumptionRequest, Product, Purchase, Subscription, SubscriptionState
+from billing.models import (
+    ConsumptionRequest,
+    FraudScore,
+    Product,
+    Purchase,
+    Subscription,
+    SubscriptionState,
+)
 from rendio.common.times import iso
 
 
@@ -96,4 +103,14 @@ def refund_requests_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "requested_at": iso(request.requested_at),
             "answer": request.answer,
             "answered_at": iso(request.answered_at),
+        }
+
+
+def fraud_marks_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """What looks odd about the user, if anything does, for an export."""
+    for found in FraudScore.objects.filter(user_id=user_id):
+        yield {
+            "score": found.score,
+            "marks": found.marks,
+            "assessed_at": iso(found.assessed_at),
         }

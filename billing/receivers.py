@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from accounts.signals import account_deleted, users_merged
-from billing.models import Notification, Purchase, TokenChange, UnconfirmedPurchase
-from billing.services import subscriptions
+from billing.models import FraudScore, Notification, Purchase, TokenChange, UnconfirmedPurchase
+from billing.services import fraud, subscriptions
 from rendio.common import nudge
 
 
@@ -39,6 +39,7 @@ def move_to_account(*, from_user_id: UUID, into_user_id: UUID, now: datetime, **
     _move_unconfirmed(from_user_id, into_user_id)
     for user_id in (from_user_id, into_user_id):
         subscriptions.follow_tier(user_id, now=now)
+        fraud.assess(user_id, now=now)
     nudge.after_commit("billing.change_tokens", queue="high")
 
 
@@ -61,3 +62,4 @@ def forget_person(*, user_id: UUID, **_: Any) -> None:
     told.update(signed_payload="")
     TokenChange.objects.filter(user_id=user_id).delete()
     UnconfirmedPurchase.objects.filter(user_id=user_id).delete()
+    FraudScore.objects.filter(user_id=user_id).delete()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -135,6 +135,13 @@ def redemptions_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "credits": redemption.entry.change - redemption.entry.debt_change,
             "redeemed_at": iso(redemption.redeemed_at),
         }
+
+
+def count_refunds_after_spending(user_ids: Collection[UUID], *, since: datetime, most: int) -> int:
+    """How many store refunds since then took credits that these users had spent, and were not
+    reversed; no more than `most` are counted."""
+    spent = Lot.objects.filter(wallet__user_id__in=user_ids, owed__gt=0, revoked_at__gte=since)
+    return spent[:most].count()
 
 
 @dataclass(frozen=True)

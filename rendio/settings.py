@@ -447,6 +447,12 @@ CONSUMPTION_DEADLINE_HOURS = integer("CONSUMPTION_DEADLINE_HOURS", 12, at_least=
 if CONSUMPTION_ANSWER_MINUTES >= CONSUMPTION_DEADLINE_HOURS * 60:
     raise ImproperlyConfigured("CONSUMPTION_ANSWER_MINUTES is after CONSUMPTION_DEADLINE_HOURS.")
 
+# Fraud marks: what is usual for one Apple account, and the score from which on what is bought waits
+# for support (0: never).
+FRAUD_DEVICES = integer("FRAUD_DEVICES", 10)
+FRAUD_PURCHASES_PER_HOUR = integer("FRAUD_PURCHASES_PER_HOUR", 20)
+FRAUD_HOLD_SCORE = integer("FRAUD_HOLD_SCORE", 100)
+
 # Refuse paid jobs until the user agreed that data goes to whoever may make the chosen model.
 REQUIRE_AI_CONSENT = env.bool("REQUIRE_AI_CONSENT", default=False)
 

@@ -13,8 +13,8 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from accounts.models import User
-from adminops import services
-from adminops.admin.acts import Act, AssignForm, act_page
+from adminops import purchases, services
+from adminops.admin.acts import Act, AssignForm, ReasonForm, act_page
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
@@ -65,6 +65,10 @@ class ProductAdmin(SupportAdmin):
     def save_model(self, request: HttpRequest, obj: Product, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         billing_services.offered(obj, now=timezone.now())
+
+
+# What support can do about a purchase that waits.
+_ACTS = {Problem.NOBODY: "assign", Problem.CLOSED: "assign", Problem.HELD: "release"}
 
 
 class StandingFilter(admin.SimpleListFilter):
@@ -126,7 +130,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
             {"fields": (("purchased_at", "expires_at"), ("signed_at", "recorded_at"), "due_at")},
         ),
     )
-    actions_detail = ("assign",)
+    actions_detail = ("assign", "release")
 
     def by_id(self, searched: UUID) -> Q:
         return Q(id=searched) | Q(user_id=searched)
@@ -177,12 +181,11 @@ class PurchaseAdmin(ReadOnlyAdmin):
         )
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """The button only where it can do something; the service judges again."""
+        """The button only where it can do something; the services judge again."""
         purchase = self.get_object(request, object_id)
-        if purchase is None or purchase.problem not in {Problem.NOBODY, Problem.CLOSED}:
-            return []
+        shown = _ACTS.get(Problem(purchase.problem)) if purchase and purchase.problem else None
         buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
-        return buttons
+        return [button for button in buttons if button.action_name.rpartition("_")[2] == shown]
 
     @page_action(
         description="Give it to a user",
@@ -208,6 +211,34 @@ class PurchaseAdmin(ReadOnlyAdmin):
             "credits go to the user whom you name, once.",
             button="Give it",
             form_class=AssignForm,
+            do=do,
+        )
+        return act_page(self, request, purchase, act)
+
+    @page_action(
+        description="Let it through",
+        url_path="release",
+        icon="lock_open",
+        variant=ActionVariant.PRIMARY,
+    )
+    def release(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        purchase = self.find(request, object_id)
+
+        def do(values: dict[str, Any]) -> str:
+            credits = purchases.release_purchase(
+                **values,
+                purchase_id=purchase.id,
+                acting_user=cast("User", request.user),
+                now=timezone.now(),
+            )
+            return f"The purchase is let through, and brought {credits} credits."
+
+        act = Act(
+            title="Let it through",
+            explanation="It was bought and paid, and waits because its user has fraud marks. The "
+            "credits go to that user; what they buy next is judged anew.",
+            button="Let it through",
+            form_class=ReasonForm,
             do=do,
         )
         return act_page(self, request, purchase, act)

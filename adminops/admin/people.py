@@ -199,6 +199,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
                     ("credits_ledgerentry", "Ledger entries"),
                     ("credits_lot", "Lots of credits"),
                     ("billing_purchase", "Purchases"),
+                    ("billing_fraudscore", "Fraud marks"),
                     ("accounts_device", "Devices"),
                     ("accounts_session", "Sessions"),
                     ("adminops_adminaction", "What support did"),

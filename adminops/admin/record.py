@@ -23,6 +23,7 @@ ACTION_COLOURS = {
     Action.MAKE_CODE: "success",
     Action.CHANGE_CODE: "warning",
     Action.TOGGLE_CODE: "info",
+    Action.RELEASE_PURCHASE: "success",
     Action.OVERRIDE_REFUND: "warning",
 }
 PAGES = {

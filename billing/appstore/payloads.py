@@ -38,6 +38,7 @@ class Transaction:
     is_family_shared: bool
     quantity: int
     app_account_token: UUID | None
+    app_transaction_id: str  # the same for all that one Apple account buys in the app
     price_milliunits: int | None
     currency: str
     storefront: str
@@ -93,6 +94,7 @@ def transaction_of(
         # Left out where it is one.
         quantity=max(payload.quantity or 1, 1),
         app_account_token=_find_uuid(payload.appAccountToken),
+        app_transaction_id=payload.appTransactionId or "",
         price_milliunits=payload.price,
         currency=(payload.currency or "")[:LONGEST_CODE],
         storefront=(payload.storefront or "")[:LONGEST_CODE],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from billing.services.assignment import assign_purchase
+from billing.services.assignment import assign_purchase, release_purchase
 from billing.services.confirmation import confirm_purchase
 from billing.services.consumption import override as override_refund_policy
 from billing.services.notifications import receive
@@ -17,5 +17,6 @@ __all__ = [
     "override_refund_policy",
     "receive",
     "record",
+    "release_purchase",
     "settle",
 ]

@@ -1,4 +1,5 @@
-"""Support finds out whose a purchase is that names nobody, or somebody who has left."""
+"""Support finds out whose a purchase is that names nobody, or somebody who has left, and lets
+through what was held back."""
 
 from __future__ import annotations
 
@@ -29,3 +30,19 @@ def assign_purchase(*, purchase_id: UUID, user_id: UUID, now: datetime) -> Purch
     purchase.user = user
     purchase.save(update_fields=["user"])
     return purchases.settle(purchase.id, now=now).purchase
+
+
+def release_purchase(*, purchase_id: UUID, now: datetime) -> Purchase:
+    """Grant what waits because of fraud marks. Joins the caller's transaction. Raises NotFound, and
+    InvalidState for a purchase that is not held back."""
+    purchase = Purchase.objects.filter(id=purchase_id).first()
+    if purchase is None:
+        raise NotFound
+    if purchase.user_id:
+        purchases.locked_owner(purchase.user_id)
+    purchase = Purchase.objects.select_for_update().get(id=purchase_id)
+    if purchase.problem != Problem.HELD:
+        raise InvalidState(problem="This purchase is not held back.")
+    purchase.released_at = now
+    purchase.save(update_fields=["released_at"])
+    return purchases.settle(purchase_id, now=now).purchase

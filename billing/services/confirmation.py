@@ -108,16 +108,19 @@ def _answer(purchase: Purchase, *, user_id: UUID, attempt: Attempt | None, now: 
     with transaction.atomic(durable=True):
         settled = purchases.settle(purchase.id, now=now, claimant_id=user_id)
         refusal = _find_refusal(settled, user_id)
+        # Taken in, and to be granted by support: what is answered then must not be this again.
+        is_held = settled.purchase.problem == Problem.HELD
         answer = Answer(
             200,
             {
                 "success": True,
                 "credits_added": settled.purchase.credits or 0,
                 "credits_remaining": settled.balance,
-                "already_processed": not settled.is_new,
+                "already_processed": not settled.is_new and not is_held,
             },
         )
-        if not refusal and attempt and not idempotency.keep_answer(attempt, answer, now=now):
+        is_final = not (refusal or is_held)
+        if is_final and attempt and not idempotency.keep_answer(attempt, answer, now=now):
             answer = idempotency.find_answer(attempt, now=now) or answer
     if refusal:
         logger.info("purchase_refused", purchase_id=str(purchase.id), refusal=refusal.code.name)

@@ -22,7 +22,7 @@ from accounts.models import User
 from billing.appstore import payloads
 from billing.appstore.payloads import Transaction
 from billing.models import Problem, Product, ProductKind, Purchase
-from billing.services import grants, periods, subscriptions
+from billing.services import fraud, grants, periods, subscriptions
 from credits import services as credit_services
 from rendio.common.errors import NotFound
 
@@ -56,6 +56,7 @@ def record(bought: Transaction, *, now: datetime) -> Purchase:
             "is_renewal": bought.is_renewal,
             "is_family_shared": bought.is_family_shared,
             "quantity": bought.quantity,
+            "app_transaction_id": bought.app_transaction_id,
             "price_milliunits": bought.price_milliunits,
             "currency": bought.currency,
             "storefront": bought.storefront,
@@ -107,14 +108,7 @@ def settle(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None)
         # Between the two reads. It stays due; nothing is ours to do.
         return Settled(purchase, purchase.user, is_new=False, balance=0)
     product = Product.objects.filter(product_id=purchase.product_id).first()
-    purchase.problem = "" if purchase.granted_at else _problem(purchase, owner, product)
-    if owner and not (purchase.problem or owner.closed_at or purchase.user_id):
-        purchase.user = owner
-        purchase.save(update_fields=["user"])
-    is_new = False
-    if owner and product and not (purchase.problem or purchase.granted_at or purchase.is_refunded):
-        grants.grant(purchase, owner, product, now=now)
-        is_new = True
+    is_new = _grant_if_due(purchase, owner, product, now=now)
     grants.follow(purchase, product, now=now)
     purchase.due_at = None
     purchase.save(update_fields=["problem", "credits", "granted_at", "taken_share", "due_at"])
@@ -122,8 +116,39 @@ def settle(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None)
         subscriptions.follow(purchase, now=now)
         if is_new:
             _follow_of_others(purchase, now=now)
+    if owner and purchase.revoked_share and not owner.closed_at:
+        fraud.assess(owner.id, now=now)
     balance = credit_services.balance_of(owner.id).balance if owner else 0
     return Settled(purchase, owner, is_new=is_new, balance=balance)
+
+
+def _grant_if_due(
+    purchase: Purchase, owner: User | None, product: Product | None, *, now: datetime
+) -> bool:
+    """Whether its credits came by this; else the purchase says what they wait for, if they do."""
+    if purchase.granted_at:
+        return False
+    was_held = purchase.problem == Problem.HELD
+    purchase.problem = _problem(purchase, owner, product)
+    if purchase.problem or owner is None or owner.closed_at:
+        return False
+    if purchase.user_id is None:
+        purchase.user = owner
+        purchase.save(update_fields=["user"])
+    if purchase.is_refunded or product is None:
+        return False
+    if _is_to_wait(purchase, owner, was_held=was_held, now=now):
+        purchase.problem = Problem.HELD
+        return False
+    grants.grant(purchase, owner, product, now=now)
+    return True
+
+
+def _is_to_wait(purchase: Purchase, owner: User, *, was_held: bool, now: datetime) -> bool:
+    """Once it waits, only a person lets it through."""
+    if purchase.released_at or purchase.is_family_shared:
+        return False
+    return was_held or fraud.is_to_wait(owner.id, now=now)
 
 
 def _is_anothers_meanwhile(purchase: Purchase, found: Purchase, owner: User | None) -> bool:

@@ -55,6 +55,7 @@ def test_an_export_has_every_kind_of_data(customer):
         "purchases",
         "subscriptions",
         "refund_requests",
+        "fraud_marks",
     ]
 
 

@@ -38,6 +38,7 @@ LOOKED_AT = [
     "billing_historywalk",
     "billing_subscription",
     "billing_consumptionrequest",
+    "billing_fraudscore",
     "adminops_adminaction",
 ]
 EDITED = [
@@ -55,8 +56,9 @@ def rows(name):
 
 
 @pytest.fixture
-def everything(root, past, sandbox):
+def everything(root, past, sandbox, settings):
     """A row of every kind that has a page."""
+    settings.FRAUD_PURCHASES_PER_HOUR = 0
     store = AppStore(sandbox)
     tell(store.buy(phone=past.phone))
     tell(store.subscribe(phone=past.phone))

@@ -51,8 +51,8 @@ def test_a_purchase_in_apples_sandbox_arrives_too(phone, store):
 
 
 def test_page_follows_page(phone, store, production_only):
-    for _ in range(45):
-        store.buy(TEN, phone=phone)
+    for hours in range(45):
+        store.buy(TEN, phone=phone, at=(timezone.now() - timedelta(hours=hours)).isoformat())
 
     assert walk() == 3
     assert Notification.objects.filter(from_history=True).count() == 45

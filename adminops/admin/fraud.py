@@ -1,0 +1,46 @@
+"""Fraud marks: who looks odd, and why."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from adminops.admin.base import ReadOnlyAdmin, links, person
+from billing.models import FraudScore
+
+
+@admin.register(FraudScore)
+class FraudScoreAdmin(ReadOnlyAdmin):
+    """To be read. What is held back because of it is let through on the page of the purchase."""
+
+    list_display = ("who", "score", "reasons", "assessed_at")
+    list_select_related = ("user",)
+    ordering = ("-score",)
+    id_search = ("user_id",)
+    search_help_text = "A user's id."
+    fields = ("who", "score", "reasons", "assessed_at", "related")
+
+    @admin.display(description="User")
+    def who(self, found: FraudScore) -> SafeString | None:
+        return person(found.user)
+
+    @admin.display(description="Reasons")
+    def reasons(self, found: FraudScore) -> SafeString:
+        return format_html_join(
+            "; ",
+            "{count} {what}, where {usual} would be usual: {points} points",
+            found.marks,
+        )
+
+    @admin.display(description="Look at")
+    def related(self, found: FraudScore) -> SafeString:
+        purchases = reverse("admin:billing_purchase_changelist")
+        devices = reverse("admin:accounts_device_changelist")
+        return links(
+            [
+                (f"{purchases}?q={found.user_id}", "Purchases"),
+                (f"{devices}?q={found.user_id}", "Devices"),
+            ]
+        )

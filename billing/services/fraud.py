@@ -1,0 +1,108 @@
+"""Fraud marks: what looks odd about a user, as a score with its reasons.
+
+They are for support to read. Nothing follows by itself but this: while the score is at
+FRAUD_HOLD_SCORE or above, what is bought waits as a work item (Problem.HELD) until a person lets it
+through. It is kept and stays the user's, so no money is lost by it.
+
+A handful of counts on indexes, each bounded, whenever a purchase is settled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+
+from accounts import queries as account_queries
+from billing.models import FraudScore, Purchase
+from credits import queries as credit_queries
+
+logger = structlog.get_logger(__name__)
+
+LOOKS_BACK = timedelta(days=90)
+BURST = timedelta(hours=1)
+# No count goes on beyond this.
+MOST = 100
+MOST_RELATED = 20
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something counted, and the points for what is more than usual."""
+
+    what: str
+    count: int
+    usual: int
+    points: int
+
+
+def assess(user_id: UUID, *, now: datetime) -> int:
+    """Keep the user's score as it is now, and return it. Joins the caller's transaction, which has
+    the user's wallet locked."""
+    marks = [mark for mark in _marks_of(user_id, now=now) if mark.points]
+    score = sum(mark.points for mark in marks)
+    if not score:
+        FraudScore.objects.filter(user_id=user_id).delete()
+        return 0
+    FraudScore.objects.update_or_create(
+        user_id=user_id,
+        defaults={
+            "score": score,
+            "marks": [asdict(mark) for mark in marks],
+            "assessed_at": now,
+        },
+    )
+    return score
+
+
+def is_to_wait(user_id: UUID, *, now: datetime) -> bool:
+    """Whether what this user has bought waits for a person. Joins the caller's transaction."""
+    score = assess(user_id, now=now)
+    is_held = bool(settings.FRAUD_HOLD_SCORE) and score >= settings.FRAUD_HOLD_SCORE
+    if is_held:
+        logger.warning("purchase_held", user_id=str(user_id), score=score)
+    return is_held
+
+
+def _marks_of(user_id: UUID, *, now: datetime) -> list[Mark]:
+    """About the user and all others who buy with the same Apple account: whoever deletes the app
+    and comes back as a new guest is still the same customer."""
+    related = _related_to(user_id)
+    devices = account_queries.count_devices(related, since=now - LOOKS_BACK, most=MOST)
+    refunds = credit_queries.count_refunds_after_spending(
+        related, since=now - LOOKS_BACK, most=MOST
+    )
+    return [
+        _mark("devices of one Apple account", devices, usual=settings.FRAUD_DEVICES, points=10),
+        _mark("refunds of what had been spent", refunds, usual=0, points=30),
+        _mark(
+            "purchases within an hour",
+            _count_purchases(related, since=now - BURST),
+            usual=settings.FRAUD_PURCHASES_PER_HOUR,
+            points=10,
+        ),
+    ]
+
+
+def _mark(what: str, count: int, *, usual: int, points: int) -> Mark:
+    return Mark(what, count, usual, max(count - usual, 0) * points)
+
+
+def _related_to(user_id: UUID) -> list[UUID]:
+    bought = Purchase.objects.filter(user_id=user_id).exclude(app_transaction_id="")
+    accounts = bought.values("app_transaction_id").distinct()[:MOST_RELATED]
+    others = Purchase.objects.filter(app_transaction_id__in=accounts, user__isnull=False)
+    found = set(others.values_list("user_id", flat=True).distinct()[:MOST_RELATED])
+    return [*{user_id, *found}]
+
+
+def _count_purchases(user_ids: list[UUID], *, since: datetime) -> int:
+    """By Apple's clock, so that what comes all at once after an outage is no burst; without
+    renewals, which nobody makes by hand."""
+    recent = Purchase.objects.filter(
+        user_id__in=user_ids, purchased_at__gte=since, is_renewal=False
+    )
+    return recent[:MOST].count()

@@ -1,0 +1,84 @@
+"""Who looks odd is a page, and what is held back is let through there with a reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from adminops.models import Action, AdminAction
+from billing.models import FraudScore, Purchase
+from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.billing.conftest import TEN, AppStore, ledger_adds_up, purchase_of, tell
+
+RELEASE = "billing_purchase_release"
+
+
+@pytest.fixture
+def held(phone, sandbox, settings):
+    """A purchase of somebody with fraud marks."""
+    settings.FRAUD_PURCHASES_PER_HOUR = 0
+    settings.FRAUD_HOLD_SCORE = 10
+    bought = AppStore(sandbox).buy(TEN, phone=phone)
+    tell(bought)
+    return purchase_of(bought)
+
+
+@pytest.fixture
+def cashier(db):
+    return Staff(staff_user("kim", "billing.change_purchase", "billing.view_fraudscore"))
+
+
+def test_the_score_stands_there_with_its_reasons(cashier, held):
+    listed = cashier.see("billing_fraudscore_changelist").content.decode()
+    page = cashier.see("billing_fraudscore_change", held.user_id).content.decode()
+
+    reason = "1 purchases within an hour, where 0 would be usual: 10 points"
+    assert reason in listed
+    assert reason in page
+
+
+def test_what_is_held_back_is_let_through_with_a_reason(cashier, held, phone):
+    answer = cashier.act(RELEASE, held.id, reason=WHY)
+
+    said = [str(message) for message in answer.context["messages"]]
+    assert said == ["The purchase is let through, and brought 10 credits."]
+    assert phone.balance() == 20
+    record = the_record(held.id)
+    assert (record.action, record.reason) == (Action.RELEASE_PURCHASE, WHY)
+    assert record.after == {"held": False, "credits": 10}
+    assert ledger_adds_up()
+
+
+def test_it_is_let_through_once(cashier, held, phone):
+    cashier.act(RELEASE, held.id, reason=WHY)
+
+    answer = cashier.act(RELEASE, held.id, reason=WHY)
+
+    assert b"not held back" in answer.content
+    assert phone.balance() == 20
+    assert AdminAction.objects.count() == 1
+
+
+def test_without_a_reason_it_stays(cashier, held, phone):
+    cashier.act(RELEASE, held.id, reason=" ")
+
+    assert Purchase.objects.waiting().get() == held
+    assert phone.balance() == 10
+
+
+def test_each_that_waits_has_the_button_that_helps(cashier, held, sandbox):
+    nobodys = AppStore(sandbox).buy(TEN)
+    tell(nobodys)
+
+    def buttons(purchase):
+        page = cashier.see("billing_purchase_change", purchase.id).content.decode()
+        return "Let it through" in page, "Give it to a user" in page
+
+    assert buttons(held) == (True, False)
+    assert buttons(purchase_of(nobodys)) == (False, True)
+
+
+def test_who_may_only_look_lets_nothing_through(held):
+    viewer = Staff(staff_user("vic", "billing.view_purchase"))
+
+    assert viewer.submit(RELEASE, held.id, reason=WHY).status_code == 403
+    assert FraudScore.objects.exists()

@@ -1,0 +1,307 @@
+"""Fraud marks: what looks odd adds up to a score; above a limit new grants wait for a person."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.models import Device
+from billing.errors import InvalidState
+from billing.lifecycle import purchases as due
+from billing.models import FraudScore, Purchase
+from billing.services import release_purchase
+from tests.billing.conftest import (
+    TEN,
+    debt_of,
+    ledger_adds_up,
+    purchase_of,
+    sign_in,
+    tell,
+    update_credits,
+)
+from tests.conftest import Phone, at_once
+
+
+@pytest.fixture
+def strict(settings):
+    """One purchase an hour is usual, and the next is too many."""
+    settings.FRAUD_PURCHASES_PER_HOUR = 1
+    settings.FRAUD_HOLD_SCORE = 10
+
+
+def marks(phone):
+    found = FraudScore.objects.filter(user_id=phone.user_id).first()
+    return {mark["what"]: mark["points"] for mark in found.marks} if found else {}
+
+
+def buy(store, phone, **fields):
+    bought = store.buy(TEN, phone=phone, **fields)
+    tell(bought)
+    return bought
+
+
+def test_an_ordinary_customer_has_no_marks(phone, store):
+    buy(store, phone)
+
+    assert marks(phone) == {}
+    assert phone.balance() == 20
+
+
+def test_a_burst_of_purchases_is_a_mark(phone, store, settings):
+    settings.FRAUD_PURCHASES_PER_HOUR = 2
+
+    for _ in range(4):
+        buy(store, phone)
+
+    assert marks(phone) == {"purchases within an hour": 20}
+    assert FraudScore.objects.get().score == 20
+
+
+def test_a_burst_is_forgotten_with_its_hour(phone, store, settings):
+    settings.FRAUD_PURCHASES_PER_HOUR = 1
+    buy(store, phone)
+    buy(store, phone)
+    assert marks(phone)
+
+    Purchase.objects.update(purchased_at=timezone.now() - timedelta(minutes=61))
+    buy(store, phone)
+
+    assert marks(phone) == {}
+
+
+def test_what_comes_at_once_after_an_outage_is_no_burst(phone, store, settings):
+    settings.FRAUD_PURCHASES_PER_HOUR = 1
+
+    for hours in range(2, 6):
+        buy(store, phone, at=(timezone.now() - timedelta(hours=hours)).isoformat())
+
+    assert marks(phone) == {}
+
+
+def test_renewals_are_nobodys_burst(phone, store, settings):
+    settings.FRAUD_PURCHASES_PER_HOUR = 1
+    bought = store.subscribe(phone=phone, at=(timezone.now() - timedelta(days=95)).isoformat())
+    tell(bought)
+
+    for _ in range(3):
+        tell(store.happens("DID_RENEW", bought))
+
+    assert marks(phone) == {}
+
+
+def test_a_refund_of_what_was_spent_is_a_mark_until_it_is_reversed(phone, store):
+    bought = buy(store, phone)
+    assert phone.generate(settings={"duration": 12}).status_code == 200
+
+    tell(store.happens("REFUND", bought))
+    assert marks(phone) == {"refunds of what had been spent": 30}
+
+    tell(store.happens("REFUND_REVERSED", bought))
+    buy(store, phone)
+    assert marks(phone) == {}
+
+
+def test_a_refund_of_what_was_not_touched_is_none(phone, store):
+    bought = buy(store, phone)
+
+    tell(store.happens("REFUND", bought))
+
+    assert marks(phone) == {}
+
+
+def test_many_devices_of_one_account_are_a_mark(phone, store, settings):
+    settings.FRAUD_DEVICES = 2
+    now = timezone.now()
+    for seen in [now, now, now - timedelta(days=91)]:
+        Device.objects.create(
+            device_id=uuid4(), user_id=phone.user_id, created_at=now, last_seen_at=seen
+        )
+
+    buy(store, phone)
+
+    assert marks(phone) == {"devices of one Apple account": 10}
+
+
+def test_who_comes_back_as_a_new_guest_with_the_same_apple_account_is_known(phone, store):
+    bought = store.buy(TEN, phone=phone, customer="somebody")
+    tell(bought)
+    assert phone.generate(settings={"duration": 12}).status_code == 200
+    tell(store.happens("REFUND", bought))
+
+    again, stranger = Phone().sign_in(), Phone().sign_in()
+    tell(store.buy(TEN, phone=again, customer="somebody"))
+    buy(store, stranger)
+
+    assert marks(again) == {"refunds of what had been spent": 30}
+    assert marks(stranger) == {}
+
+
+# --- What waits -----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("strict")
+def test_above_the_limit_a_purchase_waits_for_support(phone, store):
+    buy(store, phone)
+
+    held = store.buy(TEN, phone=phone)
+    assert tell(held).outcome == "waits: Held"
+
+    assert phone.balance() == 20
+    assert Purchase.objects.waiting().get() == purchase_of(held)
+    assert purchase_of(held).user_id == phone.user_id
+
+
+@pytest.mark.usefixtures("strict")
+def test_the_phone_is_told_that_it_was_taken_in_and_nothing_came_yet(phone, store):
+    buy(store, phone)
+    held = store.buy(TEN, phone=phone)
+    key = str(uuid4())
+
+    answer = update_credits(phone, held, Idempotency_Key=key)
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {
+            "success": True,
+            "credits_added": 0,
+            "credits_remaining": 20,
+            "already_processed": False,
+        },
+    )
+
+    release(held)
+    again = update_credits(phone, held, Idempotency_Key=key)
+    assert (again.json()["credits_added"], again.json()["already_processed"]) == (10, True)
+
+
+def release(bought):
+    return release_purchase(purchase_id=purchase_of(bought).id, now=timezone.now())
+
+
+@pytest.mark.usefixtures("strict")
+def test_what_waits_goes_on_waiting_whatever_comes(phone, store, settings):
+    buy(store, phone)
+    held = buy(store, phone)
+
+    settings.FRAUD_HOLD_SCORE = 0
+    update_credits(phone, held)
+    Purchase.objects.update(due_at=timezone.now())
+    due.settle_due(now=timezone.now())
+
+    assert purchase_of(held).problem == "held"
+    assert phone.balance() == 20
+
+
+@pytest.mark.usefixtures("strict")
+def test_what_support_lets_through_arrives_once(phone, store):
+    buy(store, phone)
+    held = buy(store, phone)
+
+    release(held)
+    update_credits(phone, held)
+    tell(store.happens("ONE_TIME_CHARGE", held))
+
+    assert phone.balance() == 30
+    assert not Purchase.objects.waiting().exists()
+    assert ledger_adds_up()
+
+
+@pytest.mark.usefixtures("strict")
+def test_a_refund_of_what_waits_leaves_nothing_to_do(phone, store):
+    buy(store, phone)
+    held = buy(store, phone)
+
+    tell(store.happens("REFUND", held))
+
+    assert not Purchase.objects.waiting().exists()
+    assert (phone.balance(), debt_of(phone)) == (20, 0)
+
+
+@pytest.mark.usefixtures("strict")
+def test_a_period_that_waits_has_its_tier(phone, store):
+    buy(store, phone)
+    held = store.subscribe(phone=phone)
+    tell(held)
+
+    assert phone.get("subscription/status").json()["tier"] == "premium"
+    assert phone.balance() == 20
+    release(held)
+    assert phone.balance() == 80
+
+
+@pytest.mark.usefixtures("strict")
+def test_what_waits_moves_with_its_guest(phone, store, sandbox):
+    sub = sign_in(Phone().sign_in(), sandbox)
+    buy(store, phone)
+    held = buy(store, phone)
+    before = phone.balance()
+
+    sign_in(phone, sandbox, sub=sub)
+    release(held)
+
+    assert purchase_of(held).user_id == phone.user_id
+    assert phone.balance() == before + 10
+
+
+@pytest.mark.usefixtures("strict")
+def test_marks_move_with_a_guest_and_go_with_an_account(phone, store, sandbox):
+    guest_id = phone.user_id
+    sub = sign_in(Phone().sign_in(), sandbox)
+    buy(store, phone)
+    buy(store, phone)
+
+    sign_in(phone, sandbox, sub=sub)
+    assert marks(phone)
+    assert not FraudScore.objects.filter(user_id=guest_id).exists()
+
+    phone.post("delete-account")
+    assert not FraudScore.objects.exists()
+
+
+def test_without_a_limit_nothing_waits(phone, store, settings):
+    settings.FRAUD_PURCHASES_PER_HOUR = 0
+    settings.FRAUD_HOLD_SCORE = 0
+
+    buy(store, phone)
+
+    assert marks(phone)
+    assert phone.balance() == 20
+
+
+def test_a_purchase_takes_as_many_queries_after_many_as_after_one(phone, store):
+    def queries():
+        bought = store.buy(TEN, phone=phone)
+        with CaptureQueriesContext(connection) as asked:
+            assert update_credits(phone, bought).status_code == 200
+        return len(asked)
+
+    queries()  # fills what is cached
+
+    assert len({queries() for _ in range(5)}) == 1
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_purchase_that_is_let_through_by_two_at_once_arrives_once(sandbox, store, settings):
+    settings.FRAUD_PURCHASES_PER_HOUR = 0
+    settings.FRAUD_HOLD_SCORE = 10
+    phone = Phone().sign_in()
+    held = store.buy(TEN, phone=phone)
+    assert update_credits(phone, held).json()["credits_added"] == 0
+
+    def let_through():
+        try:
+            with transaction.atomic():
+                release(held)
+        except InvalidState:
+            return "refused"
+        return "released"
+
+    outcomes = at_once(*[let_through] * 4, *[lambda: update_credits(phone, held)] * 4)
+
+    assert sorted(outcomes[:4]) == ["refused"] * 3 + ["released"]
+    assert phone.balance() == 20
+    assert ledger_adds_up()
