@@ -482,7 +482,8 @@ JOB_SUBMIT_DEADLINE_SECONDS = integer("JOB_SUBMIT_DEADLINE_SECONDS", 120, at_lea
 JOB_START_DEADLINE_SECONDS = integer("JOB_START_DEADLINE_SECONDS", 600, at_least=1)
 # None leaves the choice to each model's own deadline, else 10 minutes.
 JOB_RUN_DEADLINE_SECONDS = optional_integer("JOB_RUN_DEADLINE_SECONDS")
-JOB_STORE_DEADLINE_SECONDS = integer("JOB_STORE_DEADLINE_SECONDS", 1800, at_least=1)
+# Results live an hour at fal and at Replicate: to wait longer for one is to wait for nothing.
+JOB_STORE_DEADLINE_SECONDS = integer("JOB_STORE_DEADLINE_SECONDS", 1800, at_least=1, at_most=3600)
 POLL_FIRST_SECONDS = integer("POLL_FIRST_SECONDS", 2, at_least=1)
 POLL_LONGEST_SECONDS = integer("POLL_LONGEST_SECONDS", 30, at_least=1)
 PROVIDER_CONNECT_TIMEOUT_SECONDS = integer("PROVIDER_CONNECT_TIMEOUT_SECONDS", 5, at_least=1)
