@@ -10,6 +10,7 @@ def prediction(job: Job) -> dict[str, Any]:
     base = f"{job.files_url.removesuffix('/files')}/v1/predictions/{job.request_id}"
     body: dict[str, Any] = {
         "id": job.request_id,
+        "model": job.model.partition(":")[0],
         "version": job.model,
         "input": job.input,
         "output": None,
