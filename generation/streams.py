@@ -116,6 +116,9 @@ class _Watcher:
         except DatabaseFailure as error:
             logger.warning("streams_not_read", error=type(error).__name__)
             connection.close()
+        except Exception:
+            # A thread that died of it would leave all streams of the process blind.
+            logger.exception("streams_broken")
 
 
 _watcher = _Watcher()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from collections.abc import Container
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -49,12 +50,14 @@ def optional_integer(name: str) -> int | None:
     return integer(name, 1, at_least=1) if env.str(name, default="").strip() else None
 
 
-def counts(name: str) -> dict[str, int]:
-    """`fal:40,runway:5`: whole numbers of at least 1, by name."""
+def counts(name: str, *, of: Container[str]) -> dict[str, int]:
+    """`fal:40,runway:5`: whole numbers of at least 1, by names that are among `of`."""
     found = {}
     for pair in filter(None, (part.strip() for part in env.str(name, default="").split(","))):
         what, _, number = pair.partition(":")
-        if not (what and number.isascii() and number.isdigit() and 0 < int(number) < 2**31):
+        if what not in of:
+            raise ImproperlyConfigured(f"{name}: there is no {what!r}.")
+        if not (number.isascii() and number.isdigit() and 0 < int(number) < 2**31):
             raise ImproperlyConfigured(f"{name} must be name:number pairs, not {pair!r}.")
         found[what] = int(number)
     return found
@@ -467,8 +470,6 @@ JOBS_AT_ONCE = {
     "free": integer("JOBS_AT_ONCE_FREE", 10, at_least=1),
     "premium": integer("JOBS_AT_ONCE_PREMIUM", 30, at_least=1),
 }
-# How many submissions a provider has from us at once, for each key; any number where not named.
-PROVIDER_MAX_CONCURRENT = counts("PROVIDER_MAX_CONCURRENT")
 BREAKER_FAILURES = integer("BREAKER_FAILURES", 10, at_least=1)
 BREAKER_WINDOW_SECONDS = integer("BREAKER_WINDOW_SECONDS", 60, at_least=1)
 BREAKER_OPEN_SECONDS = integer("BREAKER_OPEN_SECONDS", 30, at_least=1)
@@ -517,6 +518,8 @@ PROVIDERS = {
         webhook_secrets=standard_webhook_secrets("REPLICATE_WEBHOOK_SECRETS"),
     ),
 }
+# How many submissions a provider has from us at once, for each key; any number where not named.
+PROVIDER_MAX_CONCURRENT = counts("PROVIDER_MAX_CONCURRENT", of=PROVIDERS)
 # What one of Runway's credits costs us.
 RUNWAY_CREDIT_USD = decimal("RUNWAY_CREDIT_USD", "0.01")
 # Asked only where no connection to the queue can be made; there is none in development.

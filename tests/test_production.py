@@ -89,6 +89,9 @@ def test_production_starts_with_everything_it_needs():
         ("CLAMAV_URL", "clamd:3310"),
         ("CLAMAV_URL", "tcp://clamd:port"),
         ("RATE_LIMIT_GENERATION_PER_HOUR", "-1"),
+        ("PROVIDER_MAX_CONCURRENT", "fal:0"),
+        ("PROVIDER_MAX_CONCURRENT", "nobody:3"),
+        ("STORE_COMMISSION_PERCENT", "100"),
     ],
 )
 def test_production_refuses_to_start_and_names_the_variable(variable, value):
@@ -102,7 +105,7 @@ def test_production_refuses_to_start_and_names_the_variable(variable, value):
 def test_every_variable_that_is_read_stands_in_the_example():
     example = (ROOT / ".env.example").read_text()
     read = set(re.findall(r'"([A-Z][A-Z0-9_]{3,})", (?:default|\d)', SETTINGS))
-    readers = r"(?:env\.\w+|pem|secrets|signing_keys|optional_integer|outside|tcp_address)"
+    readers = r"(?:env\.\w+|pem|secrets|signing_keys|optional_integer|outside|tcp_address|counts)"
     read |= set(re.findall(readers + r'\(\s*"([A-Z0-9_]+)"', SETTINGS))
     for prefix in re.findall(r'key_ring\(\s*"([A-Z]+)"', SETTINGS):
         read |= {f"{prefix}_KEY", f"{prefix}_KEYS", f"{prefix}_KEYS_FILE"}

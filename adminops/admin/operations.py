@@ -41,8 +41,8 @@ PAGES = {DeadKind.JOB: "generation_job", DeadKind.DELIVERY: "generation_webhookd
 class OperationAdmin(ReadOnlyAdmin):
     """To be looked at, with acts of adminops.operations as its buttons."""
 
-    # The names of the buttons that would change something.
     def offered(self, row: Any) -> list[str]:
+        """The names of the buttons that would change something."""
         raise AssertionError("each page says which")
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
