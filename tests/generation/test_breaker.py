@@ -10,7 +10,7 @@ from django.utils import timezone
 from generation import catalogue
 from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Route, Stage
 from rendio.common.keyring import KeyRing
-from tests.conftest import SORA, assert_refused, at_once
+from tests.conftest import SORA, VEO, assert_refused, at_once
 from tests.generation.lives import (
     Life,
     assert_completed,
@@ -222,6 +222,24 @@ def test_another_key_goes_on_where_one_is_shut(rich, quick, life, settings):
 
     used = ProviderRequest.objects.values_list("key_label", flat=True)
     assert set(used) == {"spare"}
+
+
+def test_another_provider_takes_over_where_one_is_shut(rich, quick, life):
+    """Veo can be had from Runway too, Sora from fal alone."""
+    quick.control("provider", provider="runway", queue_seconds=0, run_seconds=0)
+    ProviderHealth.objects.create(
+        provider="fal", key_label="default", state=Breaker.OPEN,
+        open_until=life.now + timedelta(seconds=600),
+    )  # fmt: skip
+    catalogue.forget()
+
+    job = ordered(rich, model_id=str(VEO))
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert ProviderRequest.objects.get(job=job).provider == "runway"
+    assert submissions(quick) == []
+    assert_refused(rich.generate(model_id=str(SORA)), 503, "ERR_5002")
 
 
 def test_what_waits_for_a_provider_that_stays_down_is_refunded_at_its_deadline(

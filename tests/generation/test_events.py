@@ -148,19 +148,19 @@ def alive(threads) -> int:
     return sum(thread.is_alive() for thread in threads)
 
 
-def test_waiting_holds_no_database_connection(guest, monkeypatch):
+def test_waiting_holds_no_database_connection(guest, endless, monkeypatch):
     monkeypatch.setattr(streams, "SIGN_OF_LIFE_SECONDS", 0.05)
     job = ordered(guest)
     stream = streams.events(job, session_id=uuid4())
     assert b'"pending"' in next(stream)
     assert connection.connection is not None
 
-    assert next(stream) == b":\n\n"
+    next(stream)
     assert connection.connection is None
 
     guest.post("cancel-video-job", {"job_id": str(job.id)})
     assert b'"cancelled"' in [event for event in stream if event != b":\n\n"][-1]
-    assert wait_until(lambda: streams._watcher._thread is None, timeout_seconds=5)
+    assert wait_until(lambda: streams._watcher._thread is None, timeout_seconds=20)
 
 
 def test_a_session_that_ended_sees_no_more(running, endless):

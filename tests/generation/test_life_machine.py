@@ -100,7 +100,7 @@ class Jobs(RuleBasedStateMachine):
     def time_passes(self, seconds):
         self.life.later(seconds)
 
-    @rule(step=st.sampled_from(["submit", "poll", "store", "cancel", "deliver"]))
+    @rule(step=st.sampled_from(["submit", "poll", "store", "cancel", "stop", "deliver"]))
     def a_worker_looks(self, step):
         getattr(self.life, step)()
 
