@@ -6,6 +6,10 @@
     erase    what a deleted account leaves        remove       pictures that are needed no longer
     stop     what nobody waits for any more       bills        who pays for which end
 
+What is submitted next, and where to, is allotted in one place: `allot` asks `turns` (whose turn it
+is) and `room` (what the providers' `breaker`s and limits leave). `failover` goes on to another
+route; `dead` keeps what failed for good.
+
 At least once: any of these may run twice, late or at the same moment in two processes. A claim
 gives a row to one worker for a while; what that worker finds out is recorded only if the row still
 is as it was claimed. Nothing slow happens inside a transaction.
