@@ -46,7 +46,7 @@ class InvalidFile(Refusal):
         super().__init__(problem=problem)
 
 
-class UploadsBusy(Refusal):
+class UploadsUnavailable(Refusal):
     """Nothing is wrong with the picture: it cannot be looked at just now."""
 
     code = Code.INTERNAL_ERROR

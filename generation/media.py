@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from rendio.common.errors import Forbidden, NotFound
 
 CHUNK_BYTES = 64 * 1024
-_signer = signing.Signer(salt="rendio.media")
+_signer = signing.Signer(salt="rendio.media.until")
 
 
 def url_for(name: str, *, seconds: int | None = None) -> str | None:

@@ -1,12 +1,14 @@
 from django.urls import path
 
 from generation import api
-from generation.uploads.api import UploadImage
+from generation.uploads import api as uploads_api
 
 urlpatterns = [
     path("get-models", api.GetModels.as_view()),
     path("get-themes", api.GetThemes.as_view()),
-    path("upload-image", UploadImage.as_view()),
+    path("upload-image", uploads_api.UploadImage.as_view()),
+    path("start-direct-upload", uploads_api.StartDirectUpload.as_view()),
+    path("finish-direct-upload", uploads_api.FinishDirectUpload.as_view()),
     path("quote-video", api.QuoteVideo.as_view()),
     path("generate-video", api.GenerateVideo.as_view()),
     path("get-video-status", api.GetVideoStatus.as_view()),

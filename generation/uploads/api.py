@@ -1,4 +1,4 @@
-"""The phone's call to send a picture in."""
+"""The phone's calls to send a picture in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from generation.uploads import keeping, receive
-from rendio.common.api import ApiView
+from generation.uploads import direct, keeping, receive
+from rendio.common.api import ApiView, parse_uuid
 from rendio.common.errors import InvalidInput
 from rendio.common.parsers import FormParser
+from rendio.common.times import iso
 
 
 class UploadImage(ApiView):
@@ -21,4 +22,34 @@ class UploadImage(ApiView):
         if not isinstance(content, bytes):
             raise InvalidInput(fields={"file": ["Send the picture as a file of this name."]})
         upload = receive.take_in(user_id=self.caller.user_id, content=content, now=timezone.now())
+        return Response(keeping.shown(upload), status=201)
+
+
+class StartDirectUpload(ApiView):
+    """Where there is a bucket, large pictures need not pass through us."""
+
+    limits = ("uploads_per_user",)
+
+    def post(self, request: Request) -> Response:
+        form = direct.start(user_id=self.caller.user_id, now=timezone.now())
+        return Response(
+            {
+                "direct_id": form.direct_id,
+                "url": form.url,
+                "fields": form.fields,
+                "expires_at": iso(form.expires_at),
+            },
+            status=201,
+        )
+
+
+class FinishDirectUpload(ApiView):
+    limits = ("uploads_per_user",)
+
+    def post(self, request: Request) -> Response:
+        upload = direct.finish(
+            user_id=self.caller.user_id,
+            direct_id=parse_uuid(self.body.get("direct_id"), "direct_id"),
+            now=timezone.now(),
+        )
         return Response(keeping.shown(upload), status=201)

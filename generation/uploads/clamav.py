@@ -11,7 +11,7 @@ import time
 import structlog
 from django.conf import settings
 
-from generation.errors import InvalidFile, UploadsBusy
+from generation.errors import InvalidFile, UploadsUnavailable
 
 logger = structlog.get_logger(__name__)
 
@@ -20,22 +20,22 @@ LONGEST_ANSWER_BYTES = 4096
 
 
 def check(content: bytes) -> None:
-    """Raises InvalidFile for what it finds, UploadsBusy where it does not answer in time or with
-    sense. Does nothing where no daemon is configured."""
+    """Raises InvalidFile for what it finds, UploadsUnavailable where it does not answer in time, or
+    not with sense. Does nothing where no daemon is configured."""
     if (address := settings.CLAMAV_ADDRESS) is None:
         return
     try:
         answer = _ask(address, content, deadline=time.monotonic() + settings.CLAMAV_TIMEOUT_SECONDS)
     except OSError as error:
         logger.warning("virus_scanner_unavailable", error=type(error).__name__)
-        raise UploadsBusy from error
+        raise UploadsUnavailable from error
     if answer == "stream: OK":
         return
     if answer.endswith(" FOUND"):
         logger.warning("virus_found", signature=answer[:200])
         raise InvalidFile(problem="a virus scanner objects")
     logger.warning("virus_scanner_unavailable", error=answer[:200])
-    raise UploadsBusy
+    raise UploadsUnavailable
 
 
 def _ask(address: tuple[str, int], content: bytes, *, deadline: float) -> str:

@@ -17,7 +17,7 @@ from django.conf import settings
 from PIL import ExifTags, Image, ImageCms
 from pillow_heif import register_heif_opener
 
-from generation.errors import InvalidFile, UploadsBusy
+from generation.errors import InvalidFile, UploadsUnavailable
 from generation.uploads.containers import NotWhole, check_whole
 
 logger = structlog.get_logger(__name__)
@@ -51,9 +51,9 @@ class Picture:
 
 def draw_anew(content: bytes) -> Picture:
     """The picture that these bytes are. Raises InvalidFile, with the problem in its details, and
-    UploadsBusy where others are before it for too long."""
+    UploadsUnavailable where others are before it for too long."""
     if not _turn.acquire(timeout=TURN_SECONDS):
-        raise UploadsBusy
+        raise UploadsUnavailable
     try:
         return _drawn(content)
     except InvalidFile:

@@ -58,7 +58,8 @@ def give_up(uploads: Iterable[Upload], *, now: datetime) -> None:
 
 
 def address_for(upload_id: UUID, *, seconds: int) -> str:
-    """Where whoever has this address may fetch the picture, for so long."""
+    """Where whoever has this address may fetch the picture, for so long. Signed here: the storage
+    is not asked."""
     return media.url_for(Upload.name_of(upload_id), seconds=seconds) or ""
 
 

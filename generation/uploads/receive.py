@@ -35,7 +35,8 @@ FETCH_SECONDS = 20
 def take_in(*, user_id: UUID, content: bytes, now: datetime) -> Upload:
     """Keep a picture for UPLOAD_HOURS. Opens transactions of its own.
 
-    Raises InvalidFile, UploadsBusy, StorageUnavailable, Unauthorized where the account is gone.
+    Raises InvalidFile, UploadsUnavailable, StorageUnavailable, and Unauthorized where the account
+    is gone.
     """
     return _keep(user_id, _checked(content), now=now, lives=timedelta(hours=settings.UPLOAD_HOURS))
 

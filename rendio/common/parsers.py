@@ -85,8 +85,8 @@ class FormParser(BaseParser):
         parser_context: Any = None,
     ) -> dict[str, Any]:
         meta = parser_context["request"].META
-        # Digits only: REST framework has read it as a number. Django serves no body without one.
-        if int(meta["CONTENT_LENGTH"]) > settings.MAX_UPLOAD_BYTES + FORM_BYTES:
+        # A number: REST framework has read it. Django serves no body without one.
+        if int(meta.get("CONTENT_LENGTH", 0)) > settings.MAX_UPLOAD_BYTES + FORM_BYTES:
             raise RequestDataTooBig
         file = _OneFile()
         try:

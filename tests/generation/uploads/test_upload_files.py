@@ -5,7 +5,8 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -148,6 +149,25 @@ def test_what_is_no_whole_single_picture_is_refused_and_nothing_kept(
     assert not Removal.objects.exists()
 
 
+def test_as_many_pixels_as_allowed_are_taken_and_one_more_is_refused(phone, storage, settings):
+    settings.MAX_UPLOAD_PIXELS = SIZE[0] * SIZE[1]
+    assert upload(phone).status_code == 201
+
+    settings.MAX_UPLOAD_PIXELS -= 1
+
+    assert_refused(upload(phone), 400, "ERR_4017")
+
+
+def test_who_would_wait_for_long_is_asked_to_come_again(phone, storage, monkeypatch):
+    monkeypatch.setattr(images, "TURN_SECONDS", 0.01)
+    with images._turn:
+        refused = upload(phone)
+
+    assert_refused(refused, 503, "ERR_6003")
+    assert refused.headers["Retry-After"] == "5"
+    assert upload(phone).status_code == 201
+
+
 def test_nothing_but_the_pixels_survives(drawn, storage):
     kept = drawn(pictures.talkative())
 
@@ -205,7 +225,7 @@ KINDS = [pictures.jpeg(), pictures.jpeg(progressive=True), pictures.png(), pictu
 
 
 @given(data=st.data(), whole=st.sampled_from(KINDS))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_damaged_picture_is_drawn_or_refused_and_nothing_else_happens(data, whole):
     damaged = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 8))):

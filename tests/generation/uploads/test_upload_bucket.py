@@ -1,0 +1,172 @@
+"""Pictures in a bucket: moto's S3 over HTTP, asked with the client that production has."""
+
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import pytest
+import requests
+from django.core.files.storage import default_storage
+from moto.server import ThreadedMotoServer
+
+from generation.lifecycle import remove
+from generation.models import Job, Removal, Upload
+from tests.conftest import Phone, assert_refused
+from tests.generation.lives import submissions
+from tests.generation.uploads import pictures
+from tests.generation.uploads.pictures import uploaded
+
+SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"
+HOUR = 3600
+
+
+@pytest.fixture(scope="module")
+def s3():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3, settings):
+    """An empty bucket that the application stores in."""
+    settings.MEDIA_BUCKET = f"rendio-{uuid4()}"
+    options = {
+        "bucket_name": settings.MEDIA_BUCKET,
+        "endpoint_url": s3,
+        "access_key": "key",
+        "secret_key": "secret",
+        "region_name": "us-east-1",
+        "signature_version": "s3v4",
+        "querystring_expire": settings.MEDIA_URL_TTL_SECONDS,
+    }
+    backend = {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options}
+    settings.STORAGES = settings.STORAGES | {"default": backend}
+    default_storage.bucket.create()
+    return default_storage.bucket
+
+
+def names(bucket):
+    return [stored.key for stored in bucket.objects.all()]
+
+
+def started(phone):
+    answer = phone.post("start-direct-upload")
+    assert answer.status_code == 201, answer.content
+    return answer.json()
+
+
+def send(form, content):
+    return requests.post(
+        form["url"], data=form["fields"], files={"file": content}, timeout=30
+    ).status_code
+
+
+def finish(phone, form):
+    return phone.post("finish-direct-upload", {"direct_id": form["direct_id"]})
+
+
+# --- Through us -----------------------------------------------------------------------------------
+
+
+def test_a_picture_in_a_bucket_is_ordered_fetched_and_removed(phone, bucket, quick, life, settings):
+    picture = uploaded(phone)
+    answer = phone.generate(model_id=SORA_FROM_PICTURE, image_url=picture["image_url"])
+    assert answer.status_code == 200, answer.content
+
+    life.submit()
+
+    assert str(Job.objects.get().upload_id) == picture["upload_id"]
+    given = submissions(quick)[0]["body"]["image_url"]
+    lives = settings.JOB_START_DEADLINE_SECONDS + 600
+    assert parse_qs(urlsplit(given).query)["X-Amz-Expires"] == [str(lives)]
+    assert requests.get(given, timeout=30).content.startswith(b"\xff\xd8\xff")
+    Job.objects.update(upload=None)
+    remove.remove_due(now=life.later(24 * HOUR).now)
+    assert names(bucket) == []
+
+
+def test_what_is_no_upload_in_our_bucket_is_refused(phone, bucket, s3):
+    url = uploaded(phone)["image_url"]
+    for foreign in (
+        url.replace(bucket.name, "x" * len(bucket.name)),
+        url.replace(s3, "https://elsewhere.example"),
+        url.replace("/uploads/", "/incoming/uploads/"),
+    ):
+        answer = phone.generate(model_id=SORA_FROM_PICTURE, image_url=foreign)
+
+        assert list(assert_refused(answer, 400, "ERR_4008")["fields"]) == ["image_url"], foreign
+
+
+# --- Straight to the bucket -----------------------------------------------------------------------
+
+
+def test_a_picture_sent_straight_to_the_bucket_is_checked_and_drawn_anew(phone, bucket, life):
+    form = started(phone)
+    assert send(form, pictures.talkative()) == 204
+
+    answer = finish(phone, form)
+
+    assert answer.status_code == 201, answer.content
+    assert (answer.json()["width"], answer.json()["height"]) == pictures.SIZE
+    remove.remove_due(now=life.now)
+    assert names(bucket) == [Upload.objects.get().name]
+    assert b"Secret" not in requests.get(answer.json()["image_url"], timeout=30).content
+
+
+def test_a_form_is_for_one_name_a_bounded_size_and_ten_minutes(phone, bucket):
+    form = started(phone)
+
+    policy = json.loads(base64.b64decode(form["fields"]["policy"]))["conditions"]
+    assert ["content-length-range", 1, 10_000_000] in policy
+    assert {"key": f"incoming/{phone.user_id}/{form['direct_id']}"} in policy
+    assert "x-amz-signature" in form["fields"]
+
+
+def test_what_is_no_picture_is_refused_and_goes_within_the_hour(phone, bucket, life):
+    form = started(phone)
+    send(form, pictures.jpeg() + pictures.zipped())
+
+    assert_refused(finish(phone, form), 400, "ERR_4017")
+
+    assert not Upload.objects.exists()
+    remove.remove_due(now=life.later(HOUR).now)
+    assert names(bucket) == []
+    assert not Removal.objects.exists()
+
+
+def test_what_a_bucket_let_in_beyond_the_limit_is_413(phone, bucket, settings):
+    settings.MAX_UPLOAD_BYTES = 100
+    form = started(phone)
+    send(form, pictures.jpeg())
+
+    assert_refused(finish(phone, form), 413, "ERR_4008")
+
+
+def test_nobody_finishes_what_another_sent_or_what_never_came(phone, bucket):
+    form = started(phone)
+    assert_refused(finish(phone, form), 404, "ERR_4007")
+    send(form, pictures.jpeg())
+
+    assert_refused(finish(Phone().sign_in(), form), 404, "ERR_4007")
+
+    assert finish(phone, form).status_code == 201
+
+
+def test_a_bucket_that_is_gone_is_503(phone, bucket):
+    bucket.delete()
+
+    assert_refused(pictures.upload(phone), 503, "ERR_6002")
+
+
+def test_without_a_bucket_there_is_no_form(phone):
+    assert_refused(phone.post("start-direct-upload"), 409, "ERR_4019")
+    for nonsense in (None, 7, "x"):
+        answer = phone.post("finish-direct-upload", {"direct_id": nonsense})
+        assert_refused(answer, 400, "ERR_4008")
+    assert_refused(finish(phone, {"direct_id": str(uuid4())}), 404, "ERR_4007")
