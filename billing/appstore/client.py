@@ -51,12 +51,17 @@ Found = TypeVar("Found")
 
 
 class Refused(Exception):
-    """Apple understood and said no: asking again does not help. The text is Apple's."""
+    """Apple understood and said no. The text is Apple's."""
 
     def __init__(self, status: int, code: int | None, message: str | None) -> None:
         super().__init__(f"{status} {code or ''} {message or ''}".strip())
         self.status = status
         self.code = code
+
+    @property
+    def is_final(self) -> bool:
+        """Asking again does not help. With others it may: a 401 is about our key, once renewed."""
+        return self.status in {400, 404}
 
 
 @dataclass(frozen=True)

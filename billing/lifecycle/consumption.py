@@ -47,6 +47,8 @@ def _answer(row: ConsumptionRequest, *, now: datetime) -> None:
             consumption=told,
         )
     except client.Refused as refused:
+        if not refused.is_final:
+            raise
         logger.warning("consumption_refused", problem=str(refused))
         _close(row, outcome=f"refused: {refused}"[:120])
         return

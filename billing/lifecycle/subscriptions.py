@@ -36,6 +36,8 @@ def _ask(row: Subscription, *, now: datetime) -> None:
             original_transaction_id=row.original_transaction_id,
         )
     except client.Refused as refused:
+        if not refused.is_final:
+            raise
         logger.warning("subscription_not_known", problem=str(refused))
         found = []
     for transaction, renewal in found:

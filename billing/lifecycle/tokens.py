@@ -36,8 +36,8 @@ def _change(row: TokenChange, *, now: datetime) -> None:
             token=row.user_id,
         )
     except (StoreUnavailable, client.Refused) as problem:
-        refused = isinstance(problem, client.Refused) and problem.status in {400, 404}
-        if not refused and row.created_at > now - TRIED_FOR:
+        is_final = isinstance(problem, client.Refused) and problem.is_final
+        if not is_final and row.created_at > now - TRIED_FOR:
             raise
         logger.warning("token_change_given_up", problem=str(problem), tries=row.tries)
     row.delete()

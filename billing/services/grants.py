@@ -32,10 +32,10 @@ def grant(purchase: Purchase, owner: User, product: Product, *, now: datetime) -
     purchase.credits = 0 if purchase.is_family_shared else product.credits
     if not purchase.credits:
         return
-    if is_allowance:
-        _take_back_replaced(purchase, now=now)
-    else:
+    if not is_allowance:
         purchase.credits *= purchase.quantity
+    elif not purchase.is_renewal:
+        _take_back_replaced(purchase, now=now)
     credit_services.grant(
         user_id=owner.id,
         amount=purchase.credits,
@@ -59,7 +59,8 @@ def follow(purchase: Purchase, product: Product | None, *, now: datetime) -> Non
     """Make what is taken back of the credits, and when they lapse, agree with the purchase."""
     if not purchase.credits:
         return
-    _take_back_share(purchase, now=now)
+    line = periods.latest_of(purchase) if periods.is_period(purchase) else []
+    _take_back_share(purchase, line, now=now)
     if product and _lapses(product) and purchase.expires_at:
         credit_services.prolong(transaction_id=purchase.ledger_id, until=purchase.expires_at)
 
@@ -71,18 +72,18 @@ def _lapses(product: Product) -> bool:
 def _take_back_replaced(upgrade: Purchase, *, now: datetime) -> None:
     """Before an upgrade's credits come, those go that the period it replaces will not earn. What
     had been spent of them is a debt, which the upgrade's then repay at once."""
-    for earlier in periods.latest_of(upgrade):
-        if earlier.credits and earlier.id != upgrade.id and earlier.user_id == upgrade.user_id:
-            _take_back_share(earlier, now=now)
+    line = periods.latest_of(upgrade)
+    for earlier in line:
+        is_theirs = earlier.credits and earlier.user_id == upgrade.user_id
+        if is_theirs and periods.unused_share(earlier, line):
+            _take_back_share(earlier, line, now=now)
             earlier.save(update_fields=["taken_share"])
 
 
-def _take_back_share(purchase: Purchase, *, now: datetime) -> None:
+def _take_back_share(purchase: Purchase, line: list[Purchase], *, now: datetime) -> None:
     """The share that Apple has refunded, or that an upgrade has cut off, whichever is more: Apple
     pays the latter back too. All in all, so that what is missing is done."""
-    replaced = 0
-    if periods.is_period(purchase):
-        replaced = periods.unused_share(purchase, periods.latest_of(purchase))
+    replaced = periods.unused_share(purchase, line)
     share = max(purchase.revoked_share, replaced)
     if share < purchase.taken_share:
         credit_services.give_back(

@@ -270,6 +270,18 @@ def test_after_apples_time_nothing_is_told(agreed, store, told):
     assert request.outcome.startswith("too late")
 
 
+def test_a_key_that_apple_refuses_costs_no_answer(agreed, store, told):
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+    asked(store, bought)
+    store.is_out(status=401, times=1)
+
+    assert answer().due_at
+    answer(after=3 * HOUR)
+
+    assert len(told()) == 1
+
+
 def test_what_apple_does_not_take_is_not_tried_again(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
     tell(bought)
