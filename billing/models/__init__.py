@@ -1,0 +1,45 @@
+"""What is sold, what was bought, and what the App Store has told of it.
+
+Only billing.services and billing.lifecycle write here. What became of a purchase's credits is the
+ledger's to say (credits); these rows say what Apple says.
+"""
+
+from __future__ import annotations
+
+from billing.models.fraud import FraudScore
+from billing.models.notifications import HistoryWalk, Notification, Scope
+from billing.models.purchases import (
+    WHOLE,
+    Environment,
+    Problem,
+    Product,
+    ProductKind,
+    Purchase,
+    PurchaseQuerySet,
+    Rollover,
+    TokenChange,
+    UnconfirmedPurchase,
+)
+from billing.models.refunds import ConsumptionRequest, RefundPolicy
+from billing.models.subscriptions import Subscription, SubscriptionState
+
+__all__ = [
+    "WHOLE",
+    "ConsumptionRequest",
+    "Environment",
+    "FraudScore",
+    "HistoryWalk",
+    "Notification",
+    "Problem",
+    "Product",
+    "ProductKind",
+    "Purchase",
+    "PurchaseQuerySet",
+    "RefundPolicy",
+    "Rollover",
+    "Scope",
+    "Subscription",
+    "SubscriptionState",
+    "TokenChange",
+    "UnconfirmedPurchase",
+]

@@ -1,0 +1,30 @@
+"""Who looks odd."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F
+
+
+class FraudScore(models.Model):
+    """How odd a user looks to us, with the reasons; there is none of who does not. It decides
+    nothing but whether new grants wait for a person (services.fraud)."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        primary_key=True,
+        on_delete=models.CASCADE,
+        related_name="fraud_score",
+    )
+    score = models.PositiveIntegerField()
+    # [{"what", "count", "usual", "points"}, …]: those that add up to the score.
+    marks = models.JSONField()
+    assessed_at = models.DateTimeField()
+
+    class Meta:
+        # Support's list, the oddest first.
+        indexes = [models.Index(F("score").desc(), name="fraud_by_score")]
+
+    def __str__(self) -> str:
+        return f"{self.score} points"
