@@ -16,15 +16,12 @@ from django.conf import settings
 from generation.providers.base import (
     ACCOUNT_RETRY_SECONDS,
     NOT_THERE,
-    RATE_LIMITED,
-    Accepted,
     CancelAnswer,
     Done,
     Failed,
     Handle,
     Later,
     Media,
-    Provider,
     Reason,
     Refused,
     Running,
@@ -32,7 +29,8 @@ from generation.providers.base import (
     Timeout,
     Unknown,
 )
-from generation.providers.reading import as_object, request_id_in, retry_after, words
+from generation.providers.one_object import Object, OneObjectProvider
+from generation.providers.reading import as_object, words
 from rendio.common import http
 
 VERSION = "2024-11-06"
@@ -47,7 +45,7 @@ RATIOS = {
 INPUT_FAILURES = ("SAFETY.", "INPUT_PREPROCESSING.", "ASSET.INVALID")
 
 
-class Runway(Provider):
+class Runway(OneObjectProvider):
     name = "runway"
 
     def submit(
@@ -58,42 +56,18 @@ class Runway(Provider):
             return Refused(Reason.PROVIDER_ERROR, "cannot_serve", f"no ratio for {shape}"[:200])
         rest = {k: v for k, v in body.items() if k not in {"aspect_ratio", "resolution"}}
         endpoint = "image_to_video" if "promptImage" in body else "text_to_video"
-        answer = self._send(
-            f"{self._access.url}/v1/{endpoint}",
-            key_label,
-            json={"model": model_id, "ratio": RATIOS[shape], **rest},
-        )
-        if isinstance(answer, Later | Unknown):
-            return answer
-        said = as_object(answer.json())
-        if not answer.ok:
-            return _refusal(answer, words(said.get("error"), longest=500))
-        if not (request_id := request_id_in(said.get("id"))):
-            return Unknown("accepted without an id")
-        handle = self.handle_for(model_id=model_id, request_id=request_id, key_label=key_label)
-        return Accepted(handle, cost_usd=_cost(said.get("estimatedCost")))
-
-    def status(self, handle: Handle) -> Running | Done | Unknown:
-        task = self._look(handle.status_url, handle.key_label)
-        return task if isinstance(task, Unknown) else _stage(task)
-
-    def result(
-        self, handle: Handle, *, timeout: Timeout | None = None
-    ) -> Media | Failed | Running | Unknown:
-        task = self._look(handle.status_url, handle.key_label, timeout=timeout)
-        if isinstance(task, Unknown):
-            return task
-        stage = _stage(task)
-        return _ended(task) if isinstance(stage, Done) else stage
+        order = {"model": model_id, "ratio": RATIOS[shape], **rest}
+        return self._order(f"/v1/{endpoint}", order, model_id=model_id, key_label=key_label)
 
     def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelAnswer:
-        # Only we delete: what is not there any more has been stopped by an earlier call.
+        # Looked at first, for a finished one must stay; one that finishes in the moment between is
+        # lost. Only we delete: what is not there any more has been stopped by an earlier call.
         task = self._look(handle.status_url, handle.key_label, timeout=timeout)
         if task == NOT_THERE:
             return CancelAnswer.STOPPED
         if isinstance(task, Unknown):
             return CancelAnswer.UNKNOWN
-        if isinstance(_stage(task), Done):
+        if isinstance(self._stage(task), Done):
             return CancelAnswer.TOO_LATE
         try:
             answer = self._ask("DELETE", handle.cancel_url, handle.key_label, timeout=timeout)
@@ -108,50 +82,44 @@ class Runway(Provider):
     def _headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}", "X-Runway-Version": VERSION}
 
+    def _stage(self, seen: Object) -> Running | Done | Unknown:
+        match seen.get("status"):
+            case "PENDING" | "THROTTLED":
+                return Running(began=False)
+            case "RUNNING":
+                return Running(began=True, progress=_percent(seen.get("progress")))
+            case "SUCCEEDED" | "FAILED" | "CANCELLED":
+                return Done()
+            case other:
+                return Unknown(f"status {str(other)[:40]!r}")
 
-def _refusal(answer: http.Answer, detail: str) -> Submission:
-    match answer.status:
-        case 429:
-            return Later(retry_after(answer), RATE_LIMITED, detail)
-        case 401 | 402 | 403:
-            return Later(ACCOUNT_RETRY_SECONDS, "account", detail)
-        case 400 if "credits" in detail.lower():
+    def _end(self, seen: Object) -> Media | Failed:
+        cost = _cost(seen.get("cost"))
+        if seen["status"] == "CANCELLED":
+            return Failed(Reason.CANCELLED, "cancelled", "", cost)
+        if seen["status"] == "FAILED":
+            code = words(seen.get("failureCode"), longest=80)
+            by_input = code.startswith(INPUT_FAILURES)
+            reason = Reason.REJECTED if by_input else Reason.PROVIDER_ERROR
+            return Failed(reason, code, words(seen.get("failure"), longest=500), cost)
+        output = seen.get("output")
+        if isinstance(output, list) and output and isinstance(output[0], str):
+            return Media(output[0], "video", cost)
+        return Failed(Reason.UNUSABLE, "no_media", "no URL in the result", cost)
+
+    def _complaint(self, said: Object) -> str:
+        return str(said.get("error", ""))
+
+    def _own_refusal(self, answer: http.Answer, said: Object) -> Submission | None:
+        complaint = self._complaint(said)
+        if answer.status == 400 and "credits" in complaint.lower():
             # An empty balance has no status of its own. Words are a poor sign, but the other
             # reading blames the customer.
-            return Later(ACCOUNT_RETRY_SECONDS, "account", detail)
-        case 404 | 405:
-            return Refused(Reason.PROVIDER_ERROR, "no_such_model", detail)
-        case 400 | 413 | 422:
-            return Refused(Reason.REJECTED, "invalid_input", detail)
-        case status:
-            return Unknown(f"status {status}")
+            return Later(ACCOUNT_RETRY_SECONDS, "account", words(complaint, longest=500))
+        return None
 
-
-def _stage(task: dict[str, Any]) -> Running | Done | Unknown:
-    match task.get("status"):
-        case "PENDING" | "THROTTLED":
-            return Running(began=False)
-        case "RUNNING":
-            return Running(began=True, progress=_percent(task.get("progress")))
-        case "SUCCEEDED" | "FAILED" | "CANCELLED":
-            return Done()
-        case other:
-            return Unknown(f"status {str(other)[:40]!r}")
-
-
-def _ended(task: dict[str, Any]) -> Media | Failed:
-    cost = _cost(task.get("cost"))
-    if task["status"] == "CANCELLED":
-        return Failed(Reason.CANCELLED, "cancelled", "", cost)
-    if task["status"] == "FAILED":
-        code = words(task.get("failureCode"), longest=80)
-        by_input = code.startswith(INPUT_FAILURES)
-        reason = Reason.REJECTED if by_input else Reason.PROVIDER_ERROR
-        return Failed(reason, code, words(task.get("failure"), longest=500), cost)
-    output = task.get("output")
-    if isinstance(output, list) and output and isinstance(output[0], str):
-        return Media(output[0], "video", cost)
-    return Failed(Reason.UNUSABLE, "no_media", "no URL in the result", cost)
+    def _price(self, said: Object) -> Decimal | None:
+        return _cost(said.get("estimatedCost"))
 
 
 def _cost(said: Any) -> Decimal | None:
