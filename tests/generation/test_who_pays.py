@@ -9,7 +9,7 @@ import pytest
 
 from generation.lifecycle.bills import WHO_PAYS, Ending
 from generation.models import JobStatus, ProviderRequest, RequestState, Stage
-from tests.conftest import GEN
+from tests.conftest import GEN, WAN
 from tests.generation.lives import (
     assert_completed,
     assert_refunded,
@@ -62,6 +62,19 @@ def test_who_gets_no_video_gets_the_credits_and_we_book_what_was_taken(
     assert cost_of(job) == cost
     assert not WHO_PAYS[ending].user_pays
     assert WHO_PAYS[ending].we_pay or cost == 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "cost"), [("error", 0), ("cancelled", 0), ("content_policy", "0.10")]
+)
+def test_where_a_provider_never_says_its_cost_the_table_does(phone, sandbox, life, outcome, cost):
+    sandbox.provider(provider="replicate", queue_seconds=0, run_seconds=0, webhooks=False)
+    sandbox.provider(provider="replicate", outcome=outcome)
+    job = ordered(phone, model_id=str(WAN))
+
+    life.goes_on(job)
+
+    assert cost_of(job) == Decimal(cost)
 
 
 def test_a_video_is_paid_by_both(phone, quick, life):
