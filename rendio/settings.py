@@ -10,7 +10,7 @@ import base64
 import binascii
 import os
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -185,7 +185,7 @@ class ProviderAccess:
     # Where its results may be fetched from: host names, or *.domain.
     media_hosts: list[str]
     # What its webhooks are signed with, where that is a secret that we share; any of them fits.
-    webhook_secrets: list[str]
+    webhook_secrets: list[str] = field(repr=False)
 
 
 # --- Where we are -----------------------------------------------------------------------------
