@@ -20,9 +20,9 @@ from tests.generation.lives import assert_completed, assert_refunded, ended, sub
 pytestmark = pytest.mark.usefixtures("committed")
 STACK_ENVIRONMENT = {
     "PROVIDER_READ_TIMEOUT_SECONDS": 1,
-    "JOB_SUBMIT_DEADLINE_SECONDS": 6,
-    "JOB_RUN_DEADLINE_SECONDS": 4,
-    "JOB_STORE_DEADLINE_SECONDS": 6,
+    "JOB_SUBMIT_DEADLINE_SECONDS": 12,
+    "JOB_RUN_DEADLINE_SECONDS": 12,
+    "JOB_STORE_DEADLINE_SECONDS": 12,
     "MAX_VIDEO_BYTES": 3_000_000,
 }
 
@@ -200,13 +200,13 @@ def test_the_worker_killed_while_the_provider_holds_the_submission(running, prov
 
 
 def test_a_video_that_comes_after_the_refund_is_there_for_its_owner(running, provider):
-    provider.provider(outcome="submit_lost", run_seconds=9)
+    provider.provider(outcome="submit_lost", run_seconds=15)
     phone = running.phone()
     before = phone.balance()
     (job_id,) = phone.order()
     assert_refunded(ended(job_id)[job_id], code="ERR_5001")
 
-    assert wait_until(lambda: phone.status(job_id)["video_url"], timeout_seconds=20)
+    assert wait_until(lambda: phone.status(job_id)["video_url"], timeout_seconds=40)
 
     seen = phone.status(job_id)
     assert (seen["status"], seen["refunded"]) == ("failed", True)
