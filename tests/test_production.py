@@ -81,6 +81,8 @@ def test_production_starts_with_everything_it_needs():
         ("FAL_KEYS", "one:id:secret,one:id:other"),
         ("FAL_KEYS_FILE", "/no/such/file"),
         ("JOB_RUN_DEADLINE_SECONDS", "soon"),
+        ("CONSUMPTION_POLICY", "perhaps"),
+        ("CONSUMPTION_ANSWER_MINUTES", "720"),
         ("JOB_STORE_DEADLINE_SECONDS", "3601"),
         ("RUNWAY_KEYS", "no label"),
         ("RUNWAY_CREDIT_USD", "NaN"),

@@ -150,6 +150,20 @@ def test_a_merge_takes_what_was_used_along(agreed, store, told, sandbox):
     assert (said["deliveryStatus"], said["consumptionPercentage"]) == ("DELIVERED", 4_000)
 
 
+def test_a_merge_takes_along_what_failed(agreed, store, told, sandbox):
+    sub = sign_in(Phone().sign_in(), sandbox)
+    bought = store.buy(TEN, phone=agreed)
+    tell(bought)
+    spend(agreed, 8)
+    settle.give_up(spend(agreed, 12), Reason.PROVIDER_ERROR, now=timezone.now(), detail="It broke")
+    sign_in(agreed, sandbox, sub=sub)
+
+    asked(store, bought)
+    answer()
+
+    assert [said["deliveryStatus"] for said in told()] == ["UNDELIVERED_OTHER"]
+
+
 @pytest.mark.parametrize(
     ("policy", "preference"), [("none", None), ("decline", "DECLINE"), ("grant", "GRANT_FULL")]
 )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
+from accounts.models import User
 from billing.lifecycle import purchases as due_purchases
 from billing.lifecycle import subscriptions as due
 from billing.models import Product, ProductKind, Subscription
@@ -88,15 +89,20 @@ def test_a_subscription_brings_its_allowance_and_the_tier(phone, store):
     assert Phone().sign_in().get("get-user-profile").json()["tier"] == "free"
 
 
-def test_a_period_is_granted_once_whoever_tells_first(phone, store):
-    for first, second in [(tell, update), (update, tell)]:
-        before = phone.balance()
-        bought = store.subscribe(phone=phone)
+def test_a_period_that_the_phone_tells_first_is_granted_once(phone, store):
+    bought = store.subscribe(phone=phone)
+    update(phone, bought)
 
-        first(bought) if first is tell else first(phone, bought)
-        second(bought) if second is tell else second(phone, bought)
+    assert tell(bought).outcome.startswith("nothing new")
+    assert phone.balance() == 10 + ALLOWANCE
 
-        assert phone.balance() == before + ALLOWANCE
+
+def test_a_period_that_apple_tells_first_is_granted_once(phone, store):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+
+    assert update(phone, bought)["already_processed"] is True
+    assert phone.balance() == 10 + ALLOWANCE
     assert ledger_adds_up()
 
 
@@ -137,6 +143,32 @@ def test_past_its_end_nobody_is_live_told_or_not(phone, store):
 
     assert stands(phone) == ("expired", "free", False)
     assert phone.balance() == 10 + ALLOWANCE, "what was paid for is kept"
+
+
+def test_a_tier_ends_by_itself(phone, store):
+    tell(store.subscribe(phone=phone))
+    assert stands(phone) == ("active", "premium", True)
+
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    Subscription.objects.update(ends_at=an_hour_ago)
+    User.objects.filter(id=phone.user_id).update(tier_until=an_hour_ago)
+
+    assert stands(phone) == ("expired", "free", False)
+
+
+def test_a_renewal_that_is_charged_early_takes_nothing_of_the_period_before(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=29))
+    tell(bought)
+
+    early = store.subscribe(
+        phone=phone,
+        original_transaction_id=bought["original_transaction_id"],
+        override={"transactionReason": "RENEWAL"},
+    )
+    tell(early)
+    update(phone, bought)
+
+    assert phone.balance() == 10 + 2 * ALLOWANCE
 
 
 def test_a_failed_charge_ends_the_tier_and_its_recovery_brings_it_back(phone, store):
@@ -357,6 +389,19 @@ def test_an_upgrade_and_its_refunded_predecessor_go_once(phone, store):
     tell(store.happens("REFUND_REVERSED", bought))
     assert phone.balance() == 10 + 20 + PLUS_ALLOWANCE
     assert ledger_adds_up()
+
+
+@pytest.mark.usefixtures("plus")
+def test_a_refunded_upgrade_does_not_bring_the_old_period_back(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=10))
+    tell(bought)
+    upgraded = upgrade(store, bought)
+    tell(upgraded)
+
+    tell(store.happens("REFUND", upgraded))
+
+    assert stands(phone) == ("revoked", "free", False)
+    assert phone.balance() == 10 + 20
 
 
 @pytest.mark.usefixtures("plus")
