@@ -22,8 +22,7 @@ pytestmark = pytest.mark.django_db
 
 NOBODYS = "01a1fc89-91ea-73fa-8415-4b583de90bfb"  # always the same: it becomes a test's name
 VIEWS = {
-    re.sub("<.+?>", NOBODYS, pattern.pattern._route): pattern.callback.view_class
-    for pattern in v1
+    re.sub("<.+?>", NOBODYS, pattern.pattern._route): pattern.callback.view_class for pattern in v1
 }
 # All but the public ones and staff's, who say in the body whom they act upon.
 OWN_CALLS = [
