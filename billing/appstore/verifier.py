@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+from appstoreserverlibrary.models.Data import Data
 from appstoreserverlibrary.models.Environment import Environment as AppleEnvironment
 from appstoreserverlibrary.signed_data_verifier import (
     SignedDataVerifier,
@@ -140,8 +141,8 @@ def _renewal(verifier: SignedDataVerifier, environment: Environment, signed: str
 
 def _notice(verifier: SignedDataVerifier, environment: Environment, signed: str) -> Notice:
     decoded = verifier.verify_and_decode_notification(signed)
-    inner = decoded.data.signedTransactionInfo if decoded.data else None
-    future = decoded.data.signedRenewalInfo if decoded.data else None
+    about = decoded.data or Data()
+    inner, future = about.signedTransactionInfo, about.signedRenewalInfo
     return Notice(
         notification_uuid=payloads.uuid_of(decoded.notificationUUID, "notificationUUID"),
         environment=environment,
@@ -151,5 +152,5 @@ def _notice(verifier: SignedDataVerifier, environment: Environment, signed: str)
         signed_at=payloads.moment(decoded.signedDate, "signedDate"),
         transaction=_transaction(verifier, environment, inner) if inner else None,
         renewal=_renewal(verifier, environment, future) if future else None,
-        refund_reason=(decoded.data.rawConsumptionRequestReason or "") if decoded.data else "",
+        refund_reason=(about.rawConsumptionRequestReason or "")[:LONGEST_WORD],
     )

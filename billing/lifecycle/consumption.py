@@ -59,7 +59,7 @@ def _why_not(row: ConsumptionRequest, *, now: datetime) -> str:
     """Why nothing may be said, or nothing is to be; empty where there is."""
     purchase = row.purchase
     if row.deadline_at <= now:
-        return "too late: Apple was out of reach"
+        return "too late: Apple waits no more"
     if purchase.is_family_shared:
         return "Apple takes no answer about what a family shares"
     if purchase.user_id is None:

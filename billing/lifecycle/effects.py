@@ -58,7 +58,7 @@ def refund_asked_for(notice: Notice, now: datetime) -> str:
     outcome = _settle(notice, notice.transaction, now=now)
     if notice.transaction:
         consumption.record_request(notice, now=now)
-        outcome += "; will be answered"
+        outcome += "; an answer is due"
     return outcome
 
 
