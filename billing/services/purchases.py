@@ -100,8 +100,7 @@ def settle(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None)
     it is theirs unless it is somebody else's already, or names somebody else.
     """
     found = Purchase.objects.get(id=purchase_id)
-    named = found.user_id or found.app_account_token or periods.find_subscriber(found)
-    named = named or claimant_id
+    named = found.user_id or _find_named(found) or claimant_id
     owner = locked_owner(named) if named else None
     purchase = Purchase.objects.select_for_update().get(id=purchase_id)
     if _is_anothers_meanwhile(purchase, found, owner):
@@ -120,6 +119,16 @@ def settle(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None)
         fraud.assess(owner.id, now=now)
     balance = credit_services.balance_of(owner.id).balance if owner else 0
     return Settled(purchase, owner, is_new=is_new, balance=balance)
+
+
+def _find_named(purchase: Purchase) -> UUID | None:
+    """Whom Apple's token names, else whose the subscription has been so far. So it is too where the
+    one who is named has left, and support gave an earlier period to somebody."""
+    token, subscriber_id = purchase.app_account_token, periods.find_subscriber(purchase)
+    if token and subscriber_id:
+        has_left = User.objects.filter(id=token, closed_at__isnull=False).exists()
+        return subscriber_id if has_left else token
+    return token or subscriber_id
 
 
 def _grant_if_due(

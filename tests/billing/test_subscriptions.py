@@ -11,6 +11,7 @@ from accounts.models import User
 from billing.lifecycle import purchases as due_purchases
 from billing.lifecycle import subscriptions as due
 from billing.models import Product, ProductKind, Subscription
+from billing.services import assign_purchase
 from credits import services as credit_services
 from tests.billing.conftest import (
     PREMIUM,
@@ -570,6 +571,22 @@ def test_a_deleted_accounts_renewal_waits_for_support(phone, store):
     tell(renewed)
 
     assert purchase_of(renewed).problem == "closed"
+    assert ledger_adds_up()
+
+
+def test_who_was_given_a_deleted_accounts_period_gets_the_next_one_too(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=61))
+    tell(bought)
+    phone.post("delete-account")
+    renewed = store.happens("DID_RENEW", bought, at=ago(days=31))
+    tell(renewed)
+    other = Phone().sign_in()
+
+    assign_purchase(purchase_id=purchase_of(renewed).id, user_id=other.user_id, now=timezone.now())
+    tell(store.happens("DID_RENEW", bought))
+
+    assert other.balance() == 10 + 2 * ALLOWANCE
+    assert stands(other) == ("active", "premium", True)
     assert ledger_adds_up()
 
 
