@@ -1,4 +1,5 @@
-"""The record of what support did: who, why, and what it was before and after."""
+"""The record of what support did: who, why, and what it was before and after; and who of our
+processes is there."""
 
 from __future__ import annotations
 
@@ -68,3 +69,19 @@ class AdminAction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_action_display()} by {self.actor}"
+
+
+class Heartbeat(models.Model):
+    """When a process was last there in one of its roles: a queue's worker, or the scheduler."""
+
+    process = models.CharField(max_length=200)
+    role = models.CharField(max_length=20)
+    beaten_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["process", "role"], name="heartbeat_one_per_role")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.process} for {self.role}"

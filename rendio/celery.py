@@ -11,7 +11,12 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_shutting_down
+from celery.signals import (
+    heartbeat_sent,
+    setup_logging,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from rendio.common import ending
 
@@ -58,12 +63,29 @@ app.conf.beat_schedule = {
     "sweep generation": _every(60, "generation.sweep", "high"),
     "sweep credits": _every(60, "credits.sweep", "high"),
     "sweep accounts": _every(60, "accounts.sweep", "high"),
+    "sweep watch": _every(60, "adminops.sweep", "high"),
 }
 
 
 # A worker that is asked to end finishes what it has in hand and claims nothing more. What it cannot
 # finish, as it is killed, is due again when its lease is over.
 worker_shutting_down.connect(ending.begin)
+
+
+@heartbeat_sent.connect
+def _say_that_we_are_here(*, sender: Any, **_: Any) -> None:
+    """Celery's own heartbeat, every two seconds while the worker's main loop turns."""
+    from adminops.watch import heartbeats
+
+    if not ending.has_begun():
+        heartbeats.beat(process=sender.eventer.hostname, roles=app.amqp.queues.consume_from)
+
+
+@worker_shutdown.connect
+def _say_that_we_go(*, sender: Any, **_: Any) -> None:
+    from adminops.watch import heartbeats
+
+    heartbeats.end(process=sender.hostname)
 
 
 @setup_logging.connect

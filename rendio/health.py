@@ -1,14 +1,18 @@
-"""Is this process alive, and can it serve?"""
+"""Is this process alive, can it serve, and does the whole of it work?"""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
+from django.utils import timezone
+
+from adminops.watch import status
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -34,6 +38,23 @@ def readyz(request: HttpRequest) -> JsonResponse:
             "redis": redis_state,
         }
     )
+
+
+def statusz(request: HttpRequest) -> JsonResponse:
+    """The database, Redis, the workers of each queue, the scheduler and what has been due for
+    longest. 503 where anything is missing or late; `problems` names it."""
+    redis_state = _redis_state()
+    problems = [] if redis_state == "ok" else ["Redis is unreachable"]
+    seen: dict[str, Any] = {"database": "ok", "redis": redis_state}
+    try:
+        more, found = status.look(now=timezone.now())
+        seen |= more
+        problems += found
+    except DatabaseError:
+        seen["database"] = "unreachable"
+        problems.append("the database is unreachable")
+    answer = {"status": "failing" if problems else "ok", "problems": problems, **seen}
+    return JsonResponse(answer, status=503 if problems else 200)
 
 
 _migrated = False

@@ -345,6 +345,15 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_DB_REUSE_MAX = 10_000
 CELERY_TIMEZONE = "UTC"
 
+# --- Who is there, and what is late: adminops.watch -------------------------------------------
+
+CELERY_BEAT_SCHEDULER = "rendio.beat:Scheduler"
+HEARTBEAT_SECONDS = integer("HEARTBEAT_SECONDS", 5, at_least=1)
+HEARTBEAT_LATE_SECONDS = integer("HEARTBEAT_LATE_SECONDS", 20, at_least=2)
+if HEARTBEAT_LATE_SECONDS <= HEARTBEAT_SECONDS:
+    raise ImproperlyConfigured("HEARTBEAT_LATE_SECONDS must be more than HEARTBEAT_SECONDS.")
+DUE_LATE_SECONDS = integer("DUE_LATE_SECONDS", 300, at_least=1)
+
 # --- The API ----------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from io import BytesIO
 
 import av
@@ -10,8 +11,11 @@ import redis
 import requests
 from django.conf import settings as django_settings
 from django.core.management import call_command
+from django.utils import timezone
 from PIL import Image
 
+from adminops.models import Heartbeat
+from adminops.watch.heartbeats import QUEUES
 from generation.models import JobStatus, ProviderRequest
 from rendio.local.waiting import wait_until
 from tests.conftest import SORA, VEO
@@ -24,6 +28,7 @@ STACK_ENVIRONMENT = {
     "JOB_RUN_DEADLINE_SECONDS": 12,
     "JOB_STORE_DEADLINE_SECONDS": 12,
     "MAX_VIDEO_BYTES": 3_000_000,
+    "DUE_LATE_SECONDS": 3600,
 }
 
 
@@ -197,6 +202,29 @@ def test_the_worker_killed_while_the_provider_holds_the_submission(running, prov
 
     assert_refunded(ended(job_id)[job_id], code="ERR_5001")
     assert len(submissions(provider)) == 1
+
+
+def test_a_worker_that_ends_or_dies_is_missed(running):
+    def status() -> tuple[int, list[str]]:
+        answer = requests.get(f"{running.url}/statusz", timeout=30)
+        return answer.status_code, answer.json()["problems"]
+
+    assert wait_until(lambda: status() == (200, []), timeout_seconds=60), status()
+
+    running.stack.stop("worker")
+    assert status() == (503, [f"no worker of the queue {name} has been here" for name in QUEUES])
+    running.stack.start("worker")
+    assert wait_until(lambda: status() == (200, []), timeout_seconds=60), status()
+
+    running.stack.kill("worker")
+    # Instead of waiting until it has not been seen for so long.
+    gone = timezone.now() - timedelta(seconds=django_settings.HEARTBEAT_LATE_SECONDS + 1)
+    assert Heartbeat.objects.filter(role="low").update(beaten_at=gone) == 1
+    code, problems = status()
+    assert (code, len(problems)) == (503, 1)
+    assert problems[0].startswith("no worker of the queue low is here; the last was")
+    running.stack.start("worker")
+    assert wait_until(lambda: status() == (200, []), timeout_seconds=60), status()
 
 
 def test_a_video_that_comes_after_the_refund_is_there_for_its_owner(running, provider):

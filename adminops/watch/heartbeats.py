@@ -1,0 +1,96 @@
+"""Heartbeats: each worker and the scheduler writes down, every few seconds, that it is there.
+
+Late or lost ones harm nobody. They are rows, so that Redis, whose loss they are to show, cannot
+take them away; a worker without its broker sends none, since it does no work either. That a worker
+lives and all the same does nothing, they do not show: `due` does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.models import Count, Max, Q
+from django.utils import timezone
+
+from adminops.models import Heartbeat
+
+logger = structlog.get_logger(__name__)
+
+QUEUES = ("high", "medium", "low")
+SCHEDULER = "scheduler"
+KEPT = timedelta(days=1)
+
+_beaten_at = float("-inf")
+
+
+def beat(*, process: str, roles: Iterable[str]) -> None:
+    """This process is there, for these queues or as the scheduler: called as often as one likes.
+
+    Never raises: who is alive must not die of not being able to say so.
+    """
+    global _beaten_at
+    if time.monotonic() - _beaten_at < settings.HEARTBEAT_SECONDS:
+        return
+    _beaten_at = time.monotonic()
+    with _at_any_rate():
+        write(process=process, roles=roles, now=timezone.now())
+
+
+def end(*, process: str) -> None:
+    """It ends on purpose, and is missed from now on."""
+    with _at_any_rate():
+        forget(process=process)
+
+
+@contextmanager
+def _at_any_rate() -> Iterator[None]:
+    try:
+        yield
+    except DatabaseError as error:
+        logger.warning("heartbeat_not_written", error=type(error).__name__)
+    finally:
+        # A worker's main process forks its children: they must not inherit a connection.
+        connection.close()
+
+
+def write(*, process: str, roles: Iterable[str], now: datetime) -> None:
+    Heartbeat.objects.bulk_create(
+        [Heartbeat(process=process, role=role, beaten_at=now) for role in roles],
+        update_conflicts=True,
+        unique_fields=["process", "role"],
+        update_fields=["beaten_at"],
+    )
+
+
+def forget(*, process: str) -> None:
+    Heartbeat.objects.filter(process=process).delete()
+
+
+@dataclass(frozen=True)
+class Alive:
+    """How many processes are there for one role, and when the last one was seen."""
+
+    count: int
+    last_at: datetime | None
+
+
+def alive(*, now: datetime) -> dict[str, Alive]:
+    """For each queue, and for the scheduler."""
+    since = now - timedelta(seconds=settings.HEARTBEAT_LATE_SECONDS)
+    rows = Heartbeat.objects.values_list("role").annotate(
+        count=Count("process", filter=Q(beaten_at__gt=since)), last_at=Max("beaten_at")
+    )
+    found = {role: Alive(count, last_at) for role, count, last_at in rows.order_by()}
+    return {role: found.get(role, Alive(0, None)) for role in (*QUEUES, SCHEDULER)}
+
+
+def sweep(*, now: datetime) -> None:
+    """Forget processes that have not been there for a day."""
+    Heartbeat.objects.filter(beaten_at__lte=now - KEPT).delete()
