@@ -220,6 +220,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "corsheaders",
     "rendio",
     "credits",
     "accounts",
@@ -229,6 +230,9 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "rendio.common.request_id.RequestIdMiddleware",
+    "rendio.common.headers.SecurityHeadersMiddleware",
+    "rendio.common.hosts.PinnedHostMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "rendio.common.language.LanguageMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -275,16 +279,58 @@ STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 WHITENOISE_USE_FINDERS = not PRODUCTION
 DATA_UPLOAD_MAX_MEMORY_SIZE = integer("MAX_BODY_BYTES", 1_000_000, at_least=1_000)
-X_FRAME_OPTIONS = "DENY"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
-SESSION_COOKIE_AGE = 8 * 3600
-SECURE_CONTENT_TYPE_NOSNIFF = True
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+# How deep the arrays and objects of a JSON body may lie in each other; ours need four.
+MAX_JSON_DEPTH = integer("MAX_JSON_DEPTH", 20, at_least=1, at_most=200)
 LOGGING = logs.logging_config(env.str("LOG_LEVEL", default="INFO").upper())
 logs.configure()
-# 429s of the staff's sign-in; that django-ratelimit counts on Django's own Redis cache is on
-# purpose.
-SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
+SILENCED_SYSTEM_CHECKS = [
+    # 429s of the staff's sign-in; that django-ratelimit counts on Django's own Redis cache is on
+    # purpose.
+    "django_ratelimit.W001",
+    # To have browsers preload HSTS is a promise for a whole domain, not for this host.
+    "security.W021",
+]
+
+# --- What browsers are told: rendio/common/headers.py has the policies of pages -----------------
+
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 8 * 3600
+# Only a proxy of ours knows how a request came to it.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SECURE_SSL_REDIRECT = PRODUCTION and TRUSTED_PROXIES > 0
+# Asked from inside, past the proxy: by http, and by an address in place of a name.
+PROBE_PATHS = ["/healthz", "/readyz", "/statusz", "/metrics"]
+SECURE_REDIRECT_EXEMPT = [f"^{path[1:]}$" for path in PROBE_PATHS]
+SECURE_HSTS_SECONDS = integer("HSTS_SECONDS", 31_536_000 if PRODUCTION else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+# Other origins' scripts read our answers only where they are named; never with cookies.
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+CORS_URLS_REGEX = r"^/(functions/)?v1/"
+CORS_ALLOW_METHODS = ["GET", "POST"]
+CORS_ALLOW_HEADERS = [
+    "accept-language",
+    "apikey",
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "if-none-match",
+    "x-request-id",
+]
+CORS_EXPOSE_HEADERS = [
+    "etag",
+    "retry-after",
+    "x-idempotent-replay",
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+    "x-request-id",
+]
 
 # --- PostgreSQL and Redis ---------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ SETTINGS = (ROOT / "rendio" / "settings.py").read_text()
 
 SOUND = {
     "ENVIRONMENT": "production",
-    "SECRET_KEY": "k" * 50,
+    "SECRET_KEY": "a key of many different letters, as Django asks for them",
     "SESSION_SIGNING_KEYS": f"k1:{'s' * 40}",
     "DATABASE_URL": "postgresql://rendio:x@db.internal:5432/rendio",
     "REDIS_URL": "redis://redis.internal:6379/0",
@@ -38,9 +38,13 @@ SOUND = {
 
 
 def start(**changes: str | None) -> subprocess.CompletedProcess[str]:
+    return manage("check", **changes)
+
+
+def manage(*arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
     variables = {**SOUND, "PATH": os.environ["PATH"], **changes}
-    return subprocess.run(
-        [sys.executable, "manage.py", "check"],
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "manage.py", *arguments],
         env={name: value for name, value in variables.items() if value is not None},
         capture_output=True,
         text=True,
@@ -114,3 +118,18 @@ def test_every_variable_that_is_read_stands_in_the_example():
 
     assert len(read) > 50
     assert {name for name in read if f"#{name}=" not in example} == set()
+
+
+def check_for_deployment(**changes: str) -> subprocess.CompletedProcess[str]:
+    return manage("check", "--deploy", "--fail-level", "INFO", **changes)
+
+
+def test_django_finds_nothing_to_warn_of_behind_a_proxy_of_ours():
+    checked = check_for_deployment(TRUSTED_PROXIES="1")
+
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_a_proxy_that_nobody_told_us_of_and_hsts_switched_off_are_warned_of():
+    assert "security.W008" in check_for_deployment().stderr
+    assert "security.W004" in check_for_deployment(TRUSTED_PROXIES="1", HSTS_SECONDS="0").stderr

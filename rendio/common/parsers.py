@@ -47,7 +47,24 @@ class StrictJSONParser(BaseParser):
                 raise ParseError("Text with a NUL character.")
         if not isinstance(body, dict):
             raise ParseError("The body must be a JSON object.")
+        if _is_deeper(body, than=settings.MAX_JSON_DEPTH):
+            raise ParseError("Nested too deeply.")
         return body
+
+
+def _is_deeper(body: Any, *, than: int) -> bool:
+    """Level by level: what is to be bounded must not be walked by recursion."""
+    level = [body]
+    for _ in range(than):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _read(stream: Any) -> bytes:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conftest import SORA
+from tests.conftest import SORA, assert_refused
 
 ORDER = {"model_id": str(SORA), "prompt": "A red balloon over the sea"}
 
@@ -72,6 +72,19 @@ def test_nesting_of_any_depth_is_answered(phone, send):
 
         assert send(body).status_code == 400, depth
     assert phone.balance() == 10
+
+
+def test_nesting_beyond_the_limit_is_refused_and_up_to_it_taken(send, settings):
+    settings.MAX_JSON_DEPTH = 4
+
+    def nested(depth):
+        # The body itself is the first level.
+        extra = "[" * (depth - 1) + "]" * (depth - 1)
+        return send(json.dumps(ORDER | {"extra": "EXTRA"}).replace('"EXTRA"', extra))
+
+    assert nested(4).status_code == 200
+    fields = assert_refused(nested(5), 400, "ERR_4008")["fields"]
+    assert fields == {"body": ["Nested too deeply."]}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""What every answer tells a browser, ours and WhiteNoise's alike: what its page may load and do.
+
+Nothing, for the phone's JSON. The staff's pages load scripts, styles and pictures from here and
+have no script in them; their look (unfold's Alpine) compiles attributes of its templates, which is
+why they alone may evaluate, and it writes inline styles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+STAFF_PAGES = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self' 'unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+# A browser that opens a video or picture makes a page of its own around it.
+MEDIA = NOTHING + "; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
+# By what a path begins with; all others get NOTHING.
+POLICIES = {"/admin/": STAFF_PAGES, "/media/": MEDIA}
+PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+
+
+class SecurityHeadersMiddleware:
+    """Outside of all other middleware but the request id's, so that no answer goes without."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers.setdefault("Content-Security-Policy", _policy(request.path))
+        response.headers.setdefault("Permissions-Policy", PERMISSIONS)
+        if not request.path.startswith("/media/"):
+            # A page that is allowed to call us (CORS_ALLOWED_ORIGINS) shows our videos.
+            response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        if request.path.startswith(("/v1/", "/functions/v1/")):
+            # Somebody's credits and videos: no proxy and no disk keeps them.
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+def _policy(path: str) -> str:
+    return next((policy for start, policy in POLICIES.items() if path.startswith(start)), NOTHING)
