@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from accounts.models import Consent, ConsentKind, Device, Language, Session, ThemePreference
 from accounts.queries import CurrentConsent, Profile
 from accounts.services import IssuedSession, SignedCall
-from rendio.common.fields import StrictCharField, TextUUIDField
+from rendio.common.fields import StrictBooleanField, StrictCharField, TextUUIDField
 from rendio.common.times import iso
 
 MAX_DEVICE_TOKEN = 8192
@@ -35,14 +36,15 @@ class Base64Field(StrictCharField):
     def to_internal_value(self, data: Any) -> Any:
         text = super().to_internal_value(data)
         if not _BASE64.fullmatch(text):
-            raise serializers.ValidationError("Must be base64 or base64url.")
+            raise serializers.ValidationError(_("Must be base64 or base64url."))
         bare = text.rstrip("=").replace("-", "+").replace("_", "/")
         try:
             value = base64.b64decode(bare + "=" * (-len(bare) % 4))
         except ValueError:
-            raise serializers.ValidationError("Must be base64 or base64url.") from None
+            raise serializers.ValidationError(_("Must be base64 or base64url.")) from None
         if self.size_bytes not in (None, len(value)):
-            raise serializers.ValidationError(f"Must be of {self.size_bytes} bytes.")
+            problem = _("Must be of %(size)s bytes.") % {"size": self.size_bytes}
+            raise serializers.ValidationError(problem)
         return value
 
 
@@ -99,15 +101,6 @@ class ProfileBody(serializers.Serializer):
     language = serializers.ChoiceField(choices=Language.choices, required=False)
     theme_preference = serializers.ChoiceField(choices=ThemePreference.choices, required=False)
     tos_version = StrictCharField(max_length=32, required=False)
-
-
-class StrictBooleanField(serializers.BooleanField):
-    """true or false; REST framework's own also takes "yes", 1 and more."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        if not isinstance(data, bool):
-            self.fail("invalid", input=data)
-        return data
 
 
 class ConsentBody(serializers.Serializer):

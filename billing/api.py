@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -65,7 +66,7 @@ class AppStoreNotification(PublicView):
     def post(self, request: Request) -> Response:
         signed_payload = self.body.get("signedPayload")
         if not isinstance(signed_payload, str):
-            raise InvalidInput(fields={"signedPayload": ["This field is required."]})
+            raise InvalidInput(fields={"signedPayload": [_("This field is required.")]})
         try:
             services.receive(signed_payload=signed_payload, now=timezone.now())
         except NotGenuine as problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from billing.errors import InvalidTransaction
@@ -29,7 +30,7 @@ class UpdateCreditsBody(serializers.Serializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not attrs:
-            raise serializers.ValidationError({"transaction_id": "This field is required."})
+            raise serializers.ValidationError({"transaction_id": _("This field is required.")})
         return attrs
 
 

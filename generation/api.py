@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import structlog
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
-from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST, require_safe
-from rest_framework.renderers import JSONRenderer
+from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -26,9 +25,7 @@ from rendio.common.errors import (
     InternalError,
     InvalidInput,
     NotFound,
-    Refusal,
     Unauthorized,
-    refusal_response,
 )
 from rendio.common.times import iso
 
@@ -131,7 +128,7 @@ class GetVideoStatus(ApiView):
 
 
 class VideoJobEvents(ApiView):
-    """The same as it changes. EventSource asks for text/event-stream; a refusal is JSON anyway."""
+    """The same as it changes."""
 
     def get(self, request: Request, job_id: str) -> StreamingHttpResponse:
         job = services.get_job(user_id=self.caller.user_id, job_id=parse_uuid(job_id, "job_id"))
@@ -142,20 +139,15 @@ class VideoJobEvents(ApiView):
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
-    def perform_content_negotiation(
-        self, request: Request, force: bool = False
-    ) -> tuple[JSONRenderer, str]:
-        return JSONRenderer(), JSONRenderer.media_type
-
 
 class GetVideoJobs(ApiView):
     def get(self, request: Request) -> Response:
         limit, offset, cursor = page_limits(request)
         status = request.query_params.get("status")
         if status is not None and status not in JobStatus.values:
-            raise InvalidInput(
-                fields={"status": [f"Must be one of {', '.join(JobStatus.values)}."]}
-            )
+            options = ", ".join(JobStatus.values)
+            problem = _("Must be one of %(options)s.") % {"options": options}
+            raise InvalidInput(fields={"status": [problem]})
         jobs = queries.history(
             user_id=self.caller.user_id,
             limit=limit + 1,
@@ -198,38 +190,37 @@ class DeleteVideoJob(ApiView):
         return Response({"success": True})
 
 
-@csrf_exempt
-@require_POST
-def provider_webhook(request: HttpRequest, provider: str) -> JsonResponse:
+class ProviderWebhook(PublicView):
     """A provider's call: verified over the raw body, kept, answered at once; a worker does the
     rest.
 
     A bad signature is 401 and changes nothing; our own trouble is 5xx, so that it is sent again.
     """
-    try:
+
+    limits = ()
+
+    def post(self, request: Request, provider: str) -> Response:
         if find_provider(provider) is None:
             raise NotFound
-        deliveries.receive(
-            provider_name=provider,
-            headers=request.headers,
-            body=request.body,
-            token=request.GET.get("token", ""),
-            now=timezone.now(),
-        )
-    except BadSignature as problem:
-        logger.warning("webhook_refused", provider=provider, problem=str(problem))
-        return refusal_response(Unauthorized())
-    except (http.NotSent, http.NoAnswer):
-        logger.warning("webhook_keys_unavailable", provider=provider)
-        return refusal_response(InternalError(status=503))
-    except Exception as error:
-        return refusal_response(error)
-    return JsonResponse({"success": True})
+        try:
+            deliveries.receive(
+                provider_name=provider,
+                headers=request.headers,
+                body=request._request.body,
+                token=request.query_params.get("token", ""),
+                now=timezone.now(),
+            )
+        except BadSignature as problem:
+            logger.warning("webhook_refused", provider=provider, problem=str(problem))
+            raise Unauthorized from None
+        except (http.NotSent, http.NoAnswer):
+            logger.warning("webhook_keys_unavailable", provider=provider)
+            raise InternalError(status=503) from None
+        return Response({"success": True})
 
 
-@require_safe
-def serve_media(request: HttpRequest, token: str) -> HttpResponse:
-    try:
-        return media.serve(request, token)  # type: ignore[return-value]
-    except Refusal as refusal:
-        return refusal_response(refusal)
+class Media(PublicView):
+    limits = ()
+
+    def get(self, request: Request, token: str) -> HttpResponseBase:
+        return media.serve(request._request, token)

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from generation import intake, pricing
 from generation.errors import InvalidModel, InvalidPrompt
@@ -110,7 +111,8 @@ class ModelSpec:
                 chosen[name] = value
             else:
                 options = ", ".join(str(option) for option in rule["allowed"])
-                problems[f"settings.{name}"] = [f"Must be one of {options}."]
+                problem = _("Must be one of %(options)s.") % {"options": options}
+                problems[f"settings.{name}"] = [problem]
         if problems:
             raise InvalidInput(fields=problems)
         return chosen

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from generation import media
 from generation.catalogue import Catalogue, ModelSpec
@@ -106,7 +107,7 @@ def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InvalidInput(fields={name: ["Must be an object."]})
+        raise InvalidInput(fields={name: [_("Must be an object.")]})
     return value
 
 
@@ -120,18 +121,19 @@ def _picture(body: dict[str, Any]) -> tuple[UUID | None, str]:
         return parse_uuid(body["upload_id"], "upload_id"), ""
     url = body.get("image_url")
     if url in (None, ""):
-        raise InvalidInput(fields={"image_url": ["This model needs a picture."]})
+        raise InvalidInput(fields={"image_url": [_("This model needs a picture.")]})
     if not isinstance(url, str) or len(url) > MAX_URL:
-        raise InvalidInput(fields={"image_url": ["Must be a URL."]})
+        raise InvalidInput(fields={"image_url": [_("Must be a URL.")]})
     if upload_id := Upload.id_in(media.name_in(url) or ""):
         return upload_id, ""
     if not settings.ALLOW_EXTERNAL_IMAGE_URLS:
-        raise InvalidInput(fields={"image_url": ["Must be the image_url of an uploaded picture."]})
+        problem = _("Must be the image_url of an uploaded picture.")
+        raise InvalidInput(fields={"image_url": [problem]})
     # What one reader of URLs takes for a part of the host and another for its end.
     if " " in url or "\\" in url:
-        raise InvalidInput(fields={"image_url": ["Must be an https URL."]})
+        raise InvalidInput(fields={"image_url": [_("Must be an https URL.")]})
     try:
         http.check_url(url)
     except http.Refused:
-        raise InvalidInput(fields={"image_url": ["Must be an https URL."]}) from None
+        raise InvalidInput(fields={"image_url": [_("Must be an https URL.")]}) from None
     return None, url

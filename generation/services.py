@@ -12,6 +12,7 @@ import structlog
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import OperationalError, transaction
+from django.utils.translation import gettext as _
 from psycopg.errors import LockNotAvailable
 
 from accounts import queries as account_queries
@@ -177,9 +178,10 @@ def _agreed_price(order: Order, user_id: UUID, *, now: datetime) -> tuple[int, A
     if quoted is None:
         raise NotFound
     if quoted.expires_at <= now:
-        raise InvalidInput(fields={"quote_id": ["This quote has expired."]})
+        raise InvalidInput(fields={"quote_id": [_("This quote has expired.")]})
     if (quoted.model_id, quoted.settings) != (order.model.id, order.settings):
-        raise InvalidInput(fields={"quote_id": ["This quote was for another model or settings."]})
+        problem = _("This quote was for another model or settings.")
+        raise InvalidInput(fields={"quote_id": [problem]})
     return quoted.credits, quoted.price_usd
 
 

@@ -18,5 +18,5 @@ urlpatterns = [
     path("retry-video-job", api.RetryVideoJob.as_view()),
     path("delete-video-job", api.DeleteVideoJob.as_view()),
 ]
-webhooks = [path("<str:provider>", api.provider_webhook)]
-media = [path("<str:token>", api.serve_media)]
+webhooks = [path("<str:provider>", api.ProviderWebhook.as_view())]
+media = [path("<str:token>", api.Media.as_view())]

@@ -3,11 +3,20 @@ envelope."""
 
 from __future__ import annotations
 
+import sys
+
 from django.contrib import admin
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from rendio.common.errors import Forbidden, InternalError, NotFound, refusal_response
+from rendio.common.errors import (
+    DatabaseUnavailable,
+    Forbidden,
+    InternalError,
+    NotFound,
+    refusal_response,
+)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -46,7 +55,8 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500; Django logs the exception. No page: what a page needs may be what is
     broken."""
-    return refusal_response(InternalError())
+    is_database = isinstance(sys.exception(), DatabaseError | InterfaceError)
+    return refusal_response(DatabaseUnavailable() if is_database else InternalError())
 
 
 def _is_staff_page(request: HttpRequest) -> bool:

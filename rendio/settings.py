@@ -407,6 +407,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rendio.common.parsers.StrictJSONParser"],
+    # OPTIONS would tell what our code says of itself.
+    "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "rendio.common.errors.handle_exception",
     "UNAUTHENTICATED_USER": None,
     "COERCE_DECIMAL_TO_STRING": False,

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from accounts import queries
 from accounts.errors import InvalidInput, Unauthorized
@@ -30,9 +31,9 @@ def record_consent(
     """
     providers = sorted(set(providers))
     if kind != ConsentKind.AI_PROVIDERS and providers:
-        raise InvalidInput(fields={"providers": ["Only for ai_providers."]})
+        raise InvalidInput(fields={"providers": [_("Only for ai_providers.")]})
     if kind == ConsentKind.AI_PROVIDERS and granted and not providers:
-        raise InvalidInput(fields={"providers": ["This field is required."]})
+        raise InvalidInput(fields={"providers": [_("This field is required.")]})
     # The lock orders what is said at once, and waits for a deletion, after which nothing is kept.
     if not User.objects.select_for_update(no_key=True).filter(id=user_id, closed_at=None).exists():
         raise Unauthorized

@@ -10,6 +10,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from accounts import revocations, tokens
 from accounts.errors import AccountSuspended, Forbidden, InvalidInput, Unauthorized
@@ -159,7 +160,7 @@ def log_out(*, user_id: UUID, refresh_token: str, now: datetime) -> None:
     try:
         session_id = tokens.read_refresh(refresh_token).session_id
     except tokens.InvalidToken:
-        raise InvalidInput(fields={"refresh_token": ["Not a refresh token."]}) from None
+        raise InvalidInput(fields={"refresh_token": [_("Not a refresh token.")]}) from None
     sessions = _locked_with_its_like(session_id, user_id=user_id)
     if not sessions:
         return  # swept long after its end

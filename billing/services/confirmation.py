@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 from django.db import OperationalError, transaction
+from django.utils.translation import gettext as _
 from psycopg.errors import LockNotAvailable
 
 from accounts.models import User
@@ -55,7 +56,7 @@ def confirm_purchase(
     if signed_transaction:
         bought = _read(signed_transaction)
         if transaction_id not in (None, bought.transaction_id):
-            raise InvalidInput(fields={"transaction_id": ["Not the one that is signed."]})
+            raise InvalidInput(fields={"transaction_id": [_("Not the one that is signed.")]})
         purchase = purchases.record(bought, now=now)
     else:
         assert transaction_id  # noqa: S101 (one of the two is there)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -20,7 +21,7 @@ class UploadImage(ApiView):
     def post(self, request: Request) -> Response:
         content = self.body.get("file")
         if not isinstance(content, bytes):
-            raise InvalidInput(fields={"file": ["Send the picture as a file of this name."]})
+            raise InvalidInput(fields={"file": [_("Send the picture as a file of this name.")]})
         upload = receive.take_in(user_id=self.caller.user_id, content=content, now=timezone.now())
         return Response(keeping.shown(upload), status=201)
 

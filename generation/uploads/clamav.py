@@ -10,6 +10,7 @@ import time
 
 import structlog
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from generation.errors import InvalidFile, UploadsUnavailable
 
@@ -33,7 +34,7 @@ def check(content: bytes) -> None:
         return
     if answer.endswith(" FOUND"):
         logger.warning("virus_found", signature=answer[:200])
-        raise InvalidFile(problem="a virus scanner objects")
+        raise InvalidFile(problem=_("a virus scanner objects"))
     logger.warning("virus_scanner_unavailable", error=answer[:200])
     raise UploadsUnavailable
 

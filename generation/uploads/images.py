@@ -14,6 +14,7 @@ from io import BytesIO
 
 import structlog
 from django.conf import settings
+from django.utils.translation import gettext as _
 from PIL import ExifTags, Image, ImageCms
 from pillow_heif import register_heif_opener
 
@@ -59,13 +60,13 @@ def draw_anew(content: bytes) -> Picture:
     except InvalidFile:
         raise
     except Image.DecompressionBombError:
-        raise InvalidFile(problem="too many pixels") from None
+        raise InvalidFile(problem=_("too many pixels")) from None
     except NotWhole:
-        raise InvalidFile(problem="cut short, or more than a picture") from None
+        raise InvalidFile(problem=_("cut short, or more than a picture")) from None
     except Exception as error:
         # What decoders raise for hostile bytes has no common base.
         logger.info("picture_unreadable", error=type(error).__name__)
-        raise InvalidFile(problem="not a picture, or broken") from error
+        raise InvalidFile(problem=_("not a picture, or broken")) from error
     finally:
         _turn.release()
 
@@ -75,7 +76,7 @@ def _drawn(content: bytes) -> Picture:
         # Only the head has been read by now.
         _check_pixels(image)
         if image.format in {"PNG", "WEBP"} and getattr(image, "is_animated", False):
-            raise InvalidFile(problem="animated")
+            raise InvalidFile(problem=_("animated"))
         check_whole(content, str(image.format))
         image.load()
         _check_pixels(image)
@@ -91,7 +92,7 @@ def _drawn(content: bytes) -> Picture:
 
 def _check_pixels(image: Image.Image) -> None:
     if image.width * image.height > settings.MAX_UPLOAD_PIXELS:
-        raise InvalidFile(problem="too many pixels")
+        raise InvalidFile(problem=_("too many pixels"))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db.models import F, QuerySet
 from django.db.models.functions import Greatest
+from django.utils.translation import gettext as _
 
 from generation import media
 from generation.models import Removal, Upload
@@ -36,7 +37,7 @@ def _require_usable(owned: QuerySet[Upload], upload_id: UUID, *, now: datetime |
     if upload is None:
         raise NotFound
     if now is not None and upload.expires_at <= now:
-        raise InvalidInput(fields={"upload_id": ["This picture has expired."]})
+        raise InvalidInput(fields={"upload_id": [_("This picture has expired.")]})
 
 
 def release(*, upload_id: UUID, now: datetime) -> None:

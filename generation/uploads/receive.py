@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from accounts import queries as account_queries
 from generation.errors import StorageUnavailable
@@ -56,13 +57,13 @@ def fetch(*, user_id: UUID, url: str, now: datetime) -> Upload:
             timeout_seconds=FETCH_SECONDS,
         )
     except http.TooLarge:
-        raise InvalidInput(fields={"image_url": ["Too large."]}) from None
+        raise InvalidInput(fields={"image_url": [_("Too large.")]}) from None
     except (http.Refused, http.NotSent, http.NoAnswer) as error:
         logger.info("picture_not_fetched", error=type(error).__name__)
-        raise InvalidInput(fields={"image_url": ["Could not be fetched."]}) from error
+        raise InvalidInput(fields={"image_url": [_("Could not be fetched.")]}) from error
     # A redirect too: where it leads was not checked.
     if answer.status != 200:
-        raise InvalidInput(fields={"image_url": ["Could not be fetched."]})
+        raise InvalidInput(fields={"image_url": [_("Could not be fetched.")]})
     return _keep(user_id, _checked(into.getvalue()), now=now, lives=FETCHED_LIVES)
 
 

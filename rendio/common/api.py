@@ -7,6 +7,8 @@ import binascii
 from typing import Any, Protocol, cast
 from uuid import UUID
 
+from django.utils.translation import gettext as _
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -62,6 +64,12 @@ class ApiView(APIView):
         """The authenticated caller; only where the view permits no others."""
         return cast("Caller", self.request.user)
 
+    def perform_content_negotiation(
+        self, request: Request, force: bool = False
+    ) -> tuple[JSONRenderer, str]:
+        """JSON, whatever the client would rather have (RFC 9110, 12.5.1, permits that)."""
+        return JSONRenderer(), JSONRenderer.media_type
+
     def get_exception_handler(self) -> Any:
         return handle_exception
 
@@ -105,11 +113,11 @@ def query_uuid(request: Request, name: str) -> UUID:
 def parse_uuid(value: Any, name: str) -> UUID:
     """`value` as a UUID; raises InvalidInput under `name`."""
     if value in (None, ""):
-        raise InvalidInput(fields={name: ["This field is required."]})
+        raise InvalidInput(fields={name: [_("This field is required.")]})
     try:
         return UUID(value)
     except (ValueError, AttributeError, TypeError):
-        raise InvalidInput(fields={name: ["Must be a valid UUID."]}) from None
+        raise InvalidInput(fields={name: [_("Must be a valid UUID.")]}) from None
 
 
 def page_limits(request: Request) -> tuple[int, int, UUID | None]:
@@ -135,12 +143,13 @@ def _decode_cursor(text: str) -> UUID:
     try:
         return UUID(bytes=base64.urlsafe_b64decode(text + "=="))
     except (ValueError, binascii.Error):
-        raise InvalidInput(fields={"cursor": ["Not a cursor of this list."]}) from None
+        raise InvalidInput(fields={"cursor": [_("Not a cursor of this list.")]}) from None
 
 
 def _bounded(text: str | None, name: str, default: int, low: int, high: int) -> int:
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
-        raise InvalidInput(fields={name: [f"Must be a whole number from {low} to {high}."]})
+        problem = _("Must be a whole number from %(low)s to %(high)s.") % {"low": low, "high": high}
+        raise InvalidInput(fields={name: [problem]})
     return int(text)

@@ -186,6 +186,10 @@ class InternalError(Refusal):
     code = Code.INTERNAL_ERROR
 
 
+TOO_LARGE, TOO_DEEP = _("Too large."), _("Nested too deeply.")
+MALFORMED = _("Not a sound request.")
+
+
 def describe(code: Code) -> dict[str, Any]:
     """`{code, type, message}` in the active language, as it stands in a failed job's `error`."""
     return {"code": code.value.code, "type": code.name, "message": str(code.value.message)}
@@ -230,17 +234,17 @@ def _as_refusal(exception: Exception) -> Refusal:
         case drf.ValidationError():
             return InvalidInput(fields=_field_problems(exception.detail))
         case RequestDataTooBig():
-            return InvalidInput(fields={"body": ["Too large."]}, status=413)
+            return InvalidInput(fields={"body": [str(TOO_LARGE)]}, status=413)
         case SuspiciousOperation():
-            return InvalidInput(fields={"request": ["Malformed."]})
+            return InvalidInput(fields={"request": [str(MALFORMED)]})
         case drf.ParseError():
             return InvalidInput(fields={"body": [str(exception.detail)]})
-        case drf.MethodNotAllowed() | drf.UnsupportedMediaType() | drf.NotAcceptable():
+        case drf.MethodNotAllowed() | drf.UnsupportedMediaType():
             return InvalidInput(
                 fields={"request": [str(exception.detail)]}, status=exception.status_code
             )
         case RecursionError():
-            return InvalidInput(fields={"body": ["Nested too deeply."]})
+            return InvalidInput(fields={"body": [str(TOO_DEEP)]})
         case DatabaseError() | InterfaceError():
             logger.error("database_error", exc_info=exception)
             return DatabaseUnavailable()

@@ -12,6 +12,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import UnreadablePostError
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
@@ -37,25 +38,25 @@ class StrictJSONParser(BaseParser):
             text = codecs.decode(_read(stream), "utf-8")
             body = json.loads(text, parse_constant=_refuse_constant) if text.strip() else {}
         except (ValueError, RecursionError, UnreadablePostError) as error:
-            raise ParseError("Not valid JSON.") from error
+            raise ParseError(_("Not valid JSON.")) from error
         if "\\u" in text:
             try:
                 json.dumps(body, ensure_ascii=False).encode()
             except (UnicodeEncodeError, RecursionError) as error:
-                raise ParseError("Text with lone surrogates.") from error
+                raise ParseError(_("Text with lone surrogates.")) from error
             if _NUL.search(text):
-                raise ParseError("Text with a NUL character.")
+                raise ParseError(_("Text with a NUL character."))
         if not isinstance(body, dict):
-            raise ParseError("The body must be a JSON object.")
+            raise ParseError(_("The body must be a JSON object."))
         if _is_deeper(body, than=settings.MAX_JSON_DEPTH):
-            raise ParseError("Nested too deeply.")
+            raise ParseError(_("Nested too deeply."))
         return body
 
 
 def _is_deeper(body: Any, *, than: int) -> bool:
     """Level by level: what is to be bounded must not be walked by recursion."""
     level = [body]
-    for _ in range(than):
+    for _level in range(than):
         level = [
             inner
             for outer in level
@@ -108,9 +109,9 @@ class FormParser(BaseParser):
         file = _OneFile()
         try:
             # As UTF-8, whatever codec the request may name.
-            fields, _ = MultiPartParser(meta, stream, [file], "utf-8").parse()
+            fields, _files = MultiPartParser(meta, stream, [file], "utf-8").parse()
         except (MultiPartParserError, UnreadablePostError) as error:
-            raise ParseError("Not a valid form.") from error
+            raise ParseError(_("Not a valid form.")) from error
         body: dict[str, Any] = dict(fields.items())
         if file.chunks is not None:
             body["file"] = b"".join(file.chunks)

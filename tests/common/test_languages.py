@@ -12,6 +12,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from django.test import Client
 from django.utils import translation
+from rest_framework import serializers
 
 from credits.errors import InsufficientCredits
 from rendio.common.errors import Code, RateLimited
@@ -23,6 +24,7 @@ ENGLISH, TURKISH, SPANISH = (
     "Vuelve a iniciar sesión.",
 )
 TRANSLATED = ("tr", "es")
+APPS = ("accounts", "billing", "credits", "generation", "rendio")
 
 
 def message(answer) -> str:
@@ -151,7 +153,7 @@ def test_every_message_of_the_code_is_translated_with_the_same_places(language):
     catalog = catalog_of(language)
     keywords = {"_": None, "gettext_lazy": None, "ngettext_lazy": (1, 2)}
 
-    for app in ("accounts", "billing", "credits", "generation", "rendio"):
+    for app in APPS:
         found = extract_from_dir(str(PROJECT / app), [("**.py", "python")], keywords=keywords)
         for _file, _line, said, _comments, _context in found:
             ids = said if isinstance(said, tuple) else (said,)
@@ -177,3 +179,62 @@ def test_what_is_compiled_is_what_is_written(language):
     write_mo(compiled, catalog_of(language))
 
     assert po_file(language).with_suffix(".mo").read_bytes() == compiled.getvalue()
+
+
+# --- Problems of fields ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("language", "problems"),
+    [
+        ("en", ["This field is required.", "Must be a valid UUID.", "Not a valid string."]),
+        ("tr", ["Bu alan zorunlu.", "Geçerli bir UUID olmalı.", "Bir metin olmalı."]),
+        ("es", ["Este campo es obligatorio.", "Debe ser un UUID válido.", "Debe ser un texto."]),
+    ],
+)
+def test_a_fields_problem_is_said_in_the_callers_language(db, language, problems):
+    required, not_uuid, not_text = problems
+
+    def ask(body):
+        answer = Client().post(
+            "/v1/device-check",
+            body,
+            content_type="application/json",
+            headers={"Accept-Language": language},
+        )
+        return answer.json()["error"]["details"]["fields"]
+
+    assert ask({}) == {"device_id": [required], "device_token": [required]}
+    assert ask({"device_id": 7, "device_token": 7}) == {
+        "device_id": [not_uuid],
+        "device_token": [not_text],
+    }
+
+
+def test_what_rest_framework_says_of_our_fields_is_in_our_own_words():
+    """Where it is not in our catalogues, its own translations would be shown."""
+    ours = [
+        body
+        for body in serializers.Serializer.__subclasses__()
+        if body.__module__.partition(".")[0] in APPS
+    ]
+    assert ours
+    for body in ours:
+        for field in fields_of(body()):
+            for kind in SAID & field.error_messages.keys():
+                with translation.override("en"):
+                    english = str(field.error_messages[kind])
+                assert english in catalog_of("es"), (body, field.field_name, kind)
+
+
+# Of the rest, a body of JSON or our own stricter fields leave nothing to say.
+SAID = {"required", "null", "blank", "invalid", "invalid_choice", "not_a_list", "max_length"}
+
+
+def fields_of(serializer):
+    for field in serializer.fields.values():
+        yield field
+        if child := getattr(field, "child", None):
+            yield child
+        if isinstance(field, serializers.Serializer):
+            yield from fields_of(field)
