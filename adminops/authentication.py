@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.models import User
+from adminops import second_factor
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,13 @@ class StaffSessionAuthentication(SessionAuthentication):
 
 
 class IsStaff(BasePermission):
-    """Signed in by session, and staff. A phone's token is somebody (403, not 401) and never
-    staff."""
+    """Signed in by session, staff, and by the second factor where it is asked for. A phone's token
+    is somebody (403, not 401) and never staff."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        return isinstance(request.user, SessionCaller) and request.user.user.is_staff
+        caller = request.user
+        return (
+            isinstance(caller, SessionCaller)
+            and caller.user.is_staff
+            and second_factor.is_shown(caller.user)
+        )

@@ -1,7 +1,10 @@
-"""The staff's sign-in takes only so many attempts from one address.
+"""The staff's sign-in: so many attempts from one address, so many failures of one name, and then
+the second factor.
 
-Fails open: while Redis is gone attempts are not counted, since passwords are slow to try anyway and
-support must be able to work during an outage.
+django-ratelimit counts the attempts of an address, in Redis, and fails open: support must be able
+to work during an outage. django-axes counts the failures of a name from one address, in PostgreSQL,
+and locks that pair out for a while, which attempts meanwhile do not prolong: whoever guesses at
+somebody's password keeps nobody out who signs in from elsewhere.
 """
 
 from __future__ import annotations
@@ -10,32 +13,76 @@ from typing import Any
 
 import redis
 import structlog
+from axes.backends import AxesStandaloneBackend
 from django.conf import settings
+from django.contrib import admin
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.utils.cache import add_never_cache_headers
 from django_ratelimit.core import get_usage
 
+from adminops import second_factor
 from rendio.common import ratelimit
 
 logger = structlog.get_logger(__name__)
 
+LONGEST_NAME = 150
+
+
+class LockOutBackend(AxesStandaloneBackend):  # type: ignore[misc]
+    """Asked before any other: refuses a name that is locked out. Only requests can be."""
+
+    def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
+        if request is not None:
+            super().authenticate(request, **credentials)
+
 
 def guard(site: AdminSite) -> None:
-    """Count every attempt to sign in to `site` and answer 429 beyond settings.STAFF_LOGIN_RATE."""
-    sign_in = site.login
+    """Count every attempt to sign in to `site`, answer 429 beyond settings.STAFF_LOGIN_RATE, and
+    let nobody in without the second factor."""
+    sign_in, has_permission = site.login, site.has_permission
 
     def login(
         request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseBase:
+        if second_factor.is_asked_of(request.user):
+            return redirect(second_factor.address(request))
         if request.method == "POST" and (seconds := _seconds_to_wait(request)):
             return _refused(site, request, seconds)
         return sign_in(request, extra_context)
 
+    def is_let_in(request: HttpRequest) -> bool:
+        return has_permission(request) and second_factor.is_shown(request.user)
+
     site.login = login  # type: ignore[method-assign,assignment]
+    site.has_permission = is_let_in  # type: ignore[method-assign]
+
+
+def address_of(request: HttpRequest) -> str | None:
+    """AXES_CLIENT_IP_CALLABLE: who is counted together; None where no address can be read."""
+    address = ratelimit.client_ip(request)
+    return None if address == ratelimit.UNKNOWN else address
+
+
+def name_of(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
+    """AXES_USERNAME_CALLABLE: no longer than names are, whatever was typed."""
+    return str((credentials or request.POST).get("username", ""))[:LONGEST_NAME]
+
+
+def named_in_logs(name: str, address: str, *rest: Any) -> str:
+    """AXES_CLIENT_STR_CALLABLE: people type passwords where names belong."""
+    return address
+
+
+def locked_out(
+    request: HttpRequest, response: HttpResponseBase, credentials: dict[str, Any]
+) -> HttpResponse:
+    """AXES_LOCKOUT_CALLABLE."""
+    return _refused(admin.site, request, settings.AXES_COOLOFF_TIME.seconds).render()
 
 
 def _seconds_to_wait(request: HttpRequest) -> int | None:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from adminops import api
+from adminops import api, second_factor
 
 urlpatterns = [
     path("admin-refund-credits", api.RefundCredits.as_view()),
@@ -10,3 +10,6 @@ urlpatterns = [
     path("admin-unban-user", api.UnbanUser.as_view()),
     path("admin-user-stats", api.UserStats.as_view()),
 ]
+
+# Under the admin's address, before it.
+pages = [path("second-factor/", second_factor.page, name="second-factor")]

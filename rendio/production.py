@@ -54,6 +54,8 @@ def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> lis
     ]
     if settings["DEBUG"]:
         found.append("DEBUG is on.")
+    if not settings["REQUIRE_SECOND_FACTOR"]:
+        found.append("REQUIRE_SECOND_FACTOR is off.")
     if "*" in settings["ALLOWED_HOSTS"]:
         found.append("ALLOWED_HOSTS lets every host in.")
     if settings["SANDBOX_URL"]:

@@ -11,6 +11,7 @@ import binascii
 import os
 from collections.abc import Container
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -221,6 +222,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "corsheaders",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
     "rendio",
     "credits",
     "accounts",
@@ -240,8 +244,10 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "rendio.urls"
 WSGI_APPLICATION = "rendio.wsgi.application"
@@ -264,6 +270,10 @@ AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+AUTHENTICATION_BACKENDS = [
+    "adminops.staff_login.LockOutBackend",
+    "django.contrib.auth.backends.ModelBackend",
 ]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
@@ -427,7 +437,24 @@ RATE_LIMITS = {
     "purchases_per_user": (integer("RATE_LIMIT_PURCHASES_PER_HOUR", 30), 3600),
     "default_per_user": (integer("RATE_LIMIT_DEFAULT_PER_MINUTE", 120), 60),
 }
+
+# --- The staff's sign-in: adminops/staff_login.py, adminops/second_factor.py --------------------
+
 STAFF_LOGIN_RATE = env.str("STAFF_LOGIN_RATE", default="10/m")
+REQUIRE_SECOND_FACTOR = env.bool("REQUIRE_SECOND_FACTOR", default=PRODUCTION)
+OTP_TOTP_ISSUER = "Rendio"
+AXES_FAILURE_LIMIT = integer("STAFF_LOGIN_FAILURES", 5, at_least=1)
+AXES_COOLOFF_TIME = timedelta(minutes=integer("STAFF_LOGIN_LOCKOUT_MINUTES", 15, at_least=1))
+# By name and address together: by name alone, anybody could keep anybody out.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "adminops.staff_login.address_of"
+AXES_USERNAME_CALLABLE = "adminops.staff_login.name_of"
+AXES_CLIENT_STR_CALLABLE = "adminops.staff_login.named_in_logs"
+AXES_LOCKOUT_CALLABLE = "adminops.staff_login.locked_out"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
 
 # --- Sessions and devices ---------------------------------------------------------------------
 

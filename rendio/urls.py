@@ -33,6 +33,7 @@ urlpatterns = [
     path("webhooks/", include(billing.urls.webhooks)),
     path("webhooks/", include(generation.urls.webhooks)),
     path("media/", include(generation.urls.media)),
+    path("admin/", include(adminops.urls.pages)),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz),
     path("readyz", health.readyz),

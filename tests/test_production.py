@@ -66,6 +66,7 @@ def test_production_starts_with_everything_it_needs():
         ("SECRET_KEY", "short"),
         ("DEBUG", "true"),
         ("ALLOWED_HOSTS", "*"),
+        ("REQUIRE_SECOND_FACTOR", "false"),
         ("SANDBOX_URL", "http://127.0.0.1:9000"),
         ("FAL_URL", "http://127.0.0.1:9000/fal/queue"),
         ("DEVICECHECK_URL", "http://127.0.0.1:9000/apple/devicecheck/v1"),

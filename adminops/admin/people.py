@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import Device, Session, User
 from adminops import services
@@ -373,6 +374,8 @@ class SessionAdmin(ReadOnlyAdmin):
 
 
 admin.site.unregister(Group)
+# Its pages show the keys.
+admin.site.unregister(TOTPDevice)
 
 
 @admin.register(Group)

@@ -20,6 +20,9 @@ from rendio.common.errors import RateLimited
 
 logger = logging.getLogger(__name__)
 
+# All callers whose address cannot be read count together.
+UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -91,7 +94,7 @@ def client_ip(request: HttpRequest) -> str:
     try:
         parsed = ip_address(address)
     except ValueError:
-        return "unknown"
+        return UNKNOWN
     if isinstance(parsed, IPv6Address):
         # ::ffff:1.2.3.4 is how a dual-stack socket writes an IPv4 caller; all share one /64.
         if parsed.ipv4_mapped:

@@ -1,10 +1,16 @@
-"""The staff's sign-in takes so many attempts from one address, and works without Redis."""
+"""The staff's sign-in takes so many attempts from one address, so many failures of one name, and
+works without Redis."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from axes.models import AccessAttempt
+from django.db.models import F
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from tests.adminops.conftest import PASSWORD, staff_user
 
@@ -14,9 +20,8 @@ def sign_in(db):
     staff_user("sam")
 
     def attempt(password=PASSWORD, **extra):
-        return Client().post(
-            reverse("admin:login"), {"username": "sam", "password": password}, **extra
-        )
+        body = {"username": "sam", "password": password}
+        return Client().post(reverse("admin:login"), body, **extra)
 
     return attempt
 
@@ -66,3 +71,61 @@ def test_without_redis_staff_still_sign_in(sign_in, settings):
 
     assert sign_in().status_code == 302
     assert sign_in("wrong").status_code == 200
+
+
+# --- Failures of one name ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_failures(settings):
+    settings.AXES_FAILURE_LIMIT = 2
+
+
+def test_failures_lock_a_name_out_from_that_address_and_from_no_other(sign_in, two_failures):
+    assert [sign_in("wrong").status_code for _ in range(2)] == [200, 429]
+
+    refused = sign_in()
+
+    assert refused.status_code == 429
+    assert "Too many attempts" in refused.content.decode()
+    assert int(refused["Retry-After"]) == 15 * 60
+    assert sign_in(REMOTE_ADDR="192.0.2.7").status_code == 302
+
+
+def test_a_lock_out_ends_and_attempts_meanwhile_do_not_prolong_it(sign_in, two_failures):
+    for _ in range(5):
+        sign_in("wrong")
+    AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=14))
+    assert sign_in().status_code == 429
+
+    AccessAttempt.objects.update(attempt_time=F("attempt_time") - timedelta(minutes=2))
+
+    assert sign_in().status_code == 302
+
+
+def test_the_address_is_the_one_that_our_proxy_saw(sign_in, two_failures, settings):
+    settings.TRUSTED_PROXIES = 1
+    for claimed in ("203.0.113.1", "203.0.113.2"):
+        sign_in("wrong", headers={"X-Forwarded-For": f"{claimed}, 198.51.100.7"})
+
+    assert sign_in(headers={"X-Forwarded-For": "198.51.100.7"}).status_code == 429
+    assert sign_in(headers={"X-Forwarded-For": "198.51.100.8"}).status_code == 302
+
+
+def test_what_is_no_name_and_no_address_is_a_failure_like_any_other(sign_in, settings):
+    settings.TRUSTED_PROXIES = 1
+
+    for name in ("n" * 10_000, "sam\0", "", "🎈"):
+        answer = Client().post(
+            reverse("admin:login"),
+            {"username": name, "password": "p" * 10_000},
+            headers={"X-Forwarded-For": "no address", "User-Agent": "u" * 10_000},
+        )
+        assert answer.status_code == 200, name
+
+
+def test_what_was_typed_is_not_kept_beyond_the_name(sign_in):
+    sign_in("my-other-password")
+
+    kept = AccessAttempt.objects.values().get()
+    assert "my-other-password" not in str(kept)

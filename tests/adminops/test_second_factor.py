@@ -1,0 +1,220 @@
+"""Staff show a code besides their password: set up at the first sign-in, asked for ever after."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from datetime import timedelta
+from urllib.parse import quote
+
+import pytest
+import time_machine
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+from django_otp.oath import TOTP
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from adminops import second_factor
+from tests.adminops.conftest import WHY, Staff, staff_user
+from tests.conftest import assert_refused
+
+PAGE = "/admin/second-factor/"
+
+
+class Half(Staff):
+    """Somebody who has shown the password and nothing else."""
+
+    def go(self, path):
+        return self.client.get(path, follow=True)
+
+    def show(self, code, path=PAGE, **fields):
+        return self.client.post(
+            path, {"code": code, "csrfmiddlewaretoken": self.csrf_token, **fields}, follow=True
+        )
+
+    def set_up(self):
+        """Do as the page says, as an app does."""
+        self.key = self.go(PAGE).context["key"]
+        return self.show(self.code())
+
+    def code(self, *, steps_from_now=0):
+        moment = TOTP(base64.b32decode(self.key))
+        moment.time = time.time() + 30 * steps_from_now
+        return f"{moment.token():06}"
+
+
+def is_in(staff):
+    return staff.client.get("/admin/", follow=True).request["PATH_INFO"] == "/admin/"
+
+
+@pytest.fixture(autouse=True)
+def _required(settings):
+    """And the time stands still: a code is good for half a minute."""
+    settings.REQUIRE_SECOND_FACTOR = True
+    with time_machine.travel(timezone.now(), tick=False):
+        yield
+
+
+@pytest.fixture
+def half(db):
+    return Half(staff_user("root", is_superuser=True))
+
+
+def test_a_password_alone_opens_no_page_and_no_call(half, phone):
+    assert half.go("/admin/accounts/user/").request["PATH_INFO"] == PAGE
+    assert_refused(half.stats(phone.user_id), 403, "ERR_4006")
+    refused = half.call("admin-refund-credits", user_id=str(phone.user_id), amount=5, reason=WHY)
+    assert_refused(refused, 403, "ERR_4006")
+    assert phone.balance() == 10
+
+
+def test_the_first_member_of_staff_sets_it_up_and_is_in(half, phone):
+    page = half.go("/admin/")
+    assert "<svg" in page.content.decode()
+
+    half.set_up()
+
+    assert is_in(half)
+    assert half.stats(phone.user_id).status_code == 200
+
+
+def test_the_way_leads_on_to_where_it_was_going_and_never_elsewhere(half):
+    half.set_up()
+    again = Half(half.user)
+    page = again.go("/admin/accounts/user/?q=sam")
+    again.key = half.key
+
+    shown = again.show(again.code(steps_from_now=1), f"{PAGE}?{page.request['QUERY_STRING']}")
+
+    assert shown.redirect_chain[-1][0] == "/admin/accounts/user/?q=sam"
+    third = Half(half.user)
+    third.key = half.key
+    TOTPDevice.objects.update(last_t=-1)
+    left = third.show(third.code(), f"{PAGE}?next={quote('https://evil.example/')}")
+    assert left.redirect_chain[-1][0] == "/admin/"
+
+
+def test_who_has_an_app_is_asked_for_its_code_and_shown_no_key(half):
+    half.set_up()
+    again = Half(half.user)
+    again.key = half.key
+
+    page = again.go("/admin/")
+
+    assert "key" not in page.context
+    assert "<svg" not in page.content.decode().partition("<form")[0]
+    assert not is_in(again)
+    again.show(again.code(steps_from_now=1))
+    assert is_in(again)
+
+
+def test_a_code_is_good_once(half):
+    half.set_up()
+    again = Half(half.user)
+    again.key = half.key
+
+    answer = again.show(half.code())
+
+    assert "used before" in answer.content.decode()
+    assert not is_in(again)
+
+
+@pytest.mark.parametrize("code", ["000000", "", "12345", "1234567", "१२३४५६", "abcdef", "0" * 9999])
+def test_no_other_code_sets_it_up(half, code):
+    half.go(PAGE)
+
+    assert half.show(code).status_code == 200
+    assert not is_in(half)
+    assert not TOTPDevice.objects.exists()
+
+
+def test_each_browser_is_shown_a_key_of_its_own(half):
+    """Whoever knows the password could otherwise look at the key and wait until it is set up."""
+    other = Half(half.user)
+
+    assert half.go(PAGE).context["key"] != other.go(PAGE).context["key"]
+    assert half.go(PAGE).context["key"] == half.go(PAGE).context["key"]
+
+
+def test_who_was_quicker_has_set_it_up(half):
+    slower = Half(half.user)
+    slower.key = slower.go(PAGE).context["key"]
+    half.set_up()
+
+    slower.show(slower.code())
+
+    assert not is_in(slower)
+    assert TOTPDevice.objects.count() == 1
+
+
+def test_wrong_codes_delay_the_next_one_twice_as_long_each_time_and_not_for_ever(half):
+    half.set_up()
+    again = Half(half.user)
+    again.key = half.key
+    again.show("000000")
+    device = TOTPDevice.objects.get()
+    TOTPDevice.objects.update(
+        throttling_failure_count=500, throttling_failure_timestamp=timezone.now()
+    )
+
+    assert "Too many wrong codes" in again.show(again.code(steps_from_now=1)).content.decode()
+
+    TOTPDevice.objects.update(throttling_failure_timestamp=timezone.now() - timedelta(days=36500))
+    device.refresh_from_db()
+    assert device.throttling_failure_count == 500
+    TOTPDevice.objects.update(throttling_failure_count=second_factor.MOST_FAILURES)
+    TOTPDevice.objects.update(throttling_failure_timestamp=timezone.now() - timedelta(minutes=35))
+    again.show("000000")
+    device.refresh_from_db()
+    assert device.throttling_failure_count == second_factor.MOST_FAILURES
+    TOTPDevice.objects.update(throttling_failure_timestamp=timezone.now() - timedelta(minutes=35))
+    again.show(again.code(steps_from_now=1))
+    assert is_in(again)
+
+
+def test_who_signed_in_as_the_wrong_one_can_leave(half):
+    left = half.show("", leave="")
+
+    assert left.request["PATH_INFO"] == "/admin/login/"
+    assert "_auth_user_id" not in half.client.session
+
+
+def test_the_page_is_for_nobody_else(db, half, phone):
+    assert Client().get(PAGE).status_code == 302
+    half.set_up()
+    assert half.go(PAGE).request["PATH_INFO"] == "/admin/"
+
+
+def test_the_session_has_another_name_after_the_proof(half):
+    before = half.client.cookies["sessionid"].value
+
+    half.set_up()
+
+    assert half.client.cookies["sessionid"].value != before
+
+
+def test_a_lost_phone_is_forgotten_and_what_was_shown_with_it(half):
+    half.set_up()
+
+    call_command("reset_second_factor", "root")
+
+    assert not is_in(half)
+    assert half.set_up().status_code == 200
+    assert is_in(half)
+    with pytest.raises(CommandError):
+        call_command("reset_second_factor", "nobody")
+
+
+def test_no_page_shows_the_keys_of_others(half):
+    half.set_up()
+
+    assert half.client.get("/admin/otp_totp/totpdevice/").status_code == 404
+    assert not re.search("otp_totp", half.go("/admin/").content.decode())
+
+
+def test_in_development_a_password_is_enough(half, settings):
+    settings.REQUIRE_SECOND_FACTOR = False
+
+    assert is_in(half)
