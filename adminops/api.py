@@ -1,4 +1,5 @@
-"""Support's JSON calls. Each names who acts, the session's user, and why."""
+"""Support's JSON calls. Each names who acts, the session's user, and why; the services ask whether
+they may."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from accounts.authentication import AccessTokenAuthentication
 from accounts.models import User
 from adminops import queries, services
 from adminops.authentication import IsStaff, SessionCaller, StaffSessionAuthentication
+from adminops.errors import Forbidden
+from adminops.masking import may_see_sensitive
 from adminops.serializers import AmountBody, ToggleModelBody, UserActBody, stats_json
 from rendio.common.api import ApiView, query_uuid
 
@@ -70,5 +73,8 @@ class UnbanUser(StaffView):
 
 class UserStats(StaffView):
     def get(self, request: Request) -> Response:
+        if not self.staff.has_perm("accounts.view_user"):
+            raise Forbidden
         stats = queries.user_stats(query_uuid(request, "user_id"))
-        return Response(stats_json(stats, now=timezone.now()))
+        in_clear = may_see_sensitive(self.staff)
+        return Response(stats_json(stats, in_clear=in_clear, now=timezone.now()))

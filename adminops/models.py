@@ -41,6 +41,24 @@ class Subject(models.TextChoices):
     CODE = "code"  # for promotions
 
 
+# Whom or what an act is upon, where that is not a user.
+SUBJECTS = {
+    Action.TOGGLE_MODEL: Subject.MODEL,
+    Action.ASSIGN_PURCHASE: Subject.PURCHASE,
+    Action.RELEASE_PURCHASE: Subject.PURCHASE,
+    Action.OVERRIDE_REFUND: Subject.PURCHASE,
+    Action.RESET_PROVIDER: Subject.PROVIDER,
+    Action.SWITCH_MAINTENANCE: Subject.SERVICE,
+    Action.RETRY_DEAD_LETTER: Subject.LETTER,
+    Action.DISMISS_DEAD_LETTER: Subject.LETTER,
+    Action.MAKE_CODE: Subject.CODE,
+    Action.CHANGE_CODE: Subject.CODE,
+    Action.TOGGLE_CODE: Subject.CODE,
+}
+
+SEE_SENSITIVE = "see_sensitive"
+
+
 class AdminAction(models.Model):
     """One act of support, written in the transaction of its effect. Appended, never updated or
     deleted: a trigger refuses both."""
@@ -60,6 +78,11 @@ class AdminAction(models.Model):
     request_id = models.CharField(max_length=64, blank=True)
 
     class Meta:
+        # One for each act, and one to see what is masked else (adminops.roles has who gets which).
+        permissions = [
+            *((act.value, f"Can act: {act.label.lower()}") for act in Action),
+            (SEE_SENSITIVE, "Can see e-mail addresses, devices and Apple's ids"),
+        ]
         indexes = [
             # The whole record, newest first.
             models.Index(F("at").desc(), name="admin_action_newest"),

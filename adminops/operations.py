@@ -1,18 +1,16 @@
 """Acts upon the running of the service. Each is one transaction of its own: the effect, and the
-record of who did it, why, and what it was before and after (adminops.services)."""
+record of who did it, why, and what it was before and after (adminops.acting)."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 from uuid import UUID
 
 from django.db import transaction
 
-from accounts.models import User
+from adminops.acting import Who, admitted, record_act
 from adminops.errors import InvalidState, NotFound
 from adminops.models import Action
-from adminops.services import checked_reason, record_act
 from generation import services as generation_services
 from generation.lifecycle import breaker, dead
 from generation.models import MAINTENANCE_ID, DeadLetter, DeadState, ProviderHealth
@@ -20,25 +18,16 @@ from rendio.common.times import iso
 
 
 @transaction.atomic(durable=True)
-def reset_provider(
-    *, health_id: UUID, reason: str, acting_user: User, now: datetime, act_id: UUID | None = None
-) -> None:
+def reset_provider(*, health_id: UUID, **who: Unpack[Who]) -> None:
     """Close the breaker of a key at a provider at once. Raises InvalidInput, NotFound."""
-    reason = checked_reason(reason)
+    who = admitted(Action.RESET_PROVIDER, who)
     health = ProviderHealth.objects.select_for_update().filter(id=health_id).first()
     if health is None:
         raise NotFound
     before = _standing(health)
-    breaker.close(health, now=now)
+    breaker.close(health, now=who["now"])
     record_act(
-        Action.RESET_PROVIDER,
-        subject_id=health_id,
-        reason=reason,
-        acting_user=acting_user,
-        now=now,
-        act_id=act_id,
-        before=before,
-        after=_standing(health),
+        Action.RESET_PROVIDER, who, subject_id=health_id, before=before, after=_standing(health)
     )
 
 
@@ -53,64 +42,51 @@ def _standing(health: ProviderHealth) -> dict[str, Any]:
 
 
 @transaction.atomic(durable=True)
-def switch_maintenance(
-    *, is_on: bool, reason: str, acting_user: User, now: datetime, act_id: UUID | None = None
-) -> None:
+def switch_maintenance(*, is_on: bool, **who: Unpack[Who]) -> None:
     """Stop new orders, or take them again; what was ordered goes on. Raises InvalidInput."""
-    reason = checked_reason(reason)
-    was_on = generation_services.switch_maintenance(is_on=is_on, reason=reason, now=now)
+    who = admitted(Action.SWITCH_MAINTENANCE, who)
+    was_on = generation_services.switch_maintenance(
+        is_on=is_on, reason=who["reason"], now=who["now"]
+    )
     record_act(
         Action.SWITCH_MAINTENANCE,
+        who,
         subject_id=MAINTENANCE_ID,
-        reason=reason,
-        acting_user=acting_user,
-        now=now,
-        act_id=act_id,
         before={"is_on": was_on},
         after={"is_on": is_on},
     )
 
 
-def retry_dead_letter(
-    *, letter_id: UUID, reason: str, acting_user: User, now: datetime, act_id: UUID | None = None
-) -> None:
+def retry_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> None:
     """Try once more what failed for good. Raises InvalidInput, NotFound, InvalidState."""
-    _close_dead_letter(Action.RETRY_DEAD_LETTER, letter_id, reason, acting_user, now, act_id)
+    _close_dead_letter(Action.RETRY_DEAD_LETTER, letter_id, who)
 
 
-def dismiss_dead_letter(
-    *, letter_id: UUID, reason: str, acting_user: User, now: datetime, act_id: UUID | None = None
-) -> None:
+def dismiss_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> None:
     """Nothing is to be done about it. Raises InvalidInput, NotFound, InvalidState."""
-    _close_dead_letter(Action.DISMISS_DEAD_LETTER, letter_id, reason, acting_user, now, act_id)
+    _close_dead_letter(Action.DISMISS_DEAD_LETTER, letter_id, who)
 
 
 @transaction.atomic(durable=True)
 def _close_dead_letter(
     action: Action,
     letter_id: UUID,
-    reason: str,
-    acting_user: User,
-    now: datetime,
-    act_id: UUID | None,
+    who: Who,
 ) -> None:
-    reason = checked_reason(reason)
+    who = admitted(action, who)
     letter = DeadLetter.objects.select_for_update().filter(id=letter_id).first()
     if letter is None:
         raise NotFound
     if letter.state != DeadState.OPEN:
         raise InvalidState(problem=f"This letter is {letter.state} already.")
     if action == Action.RETRY_DEAD_LETTER:
-        dead.retry(letter, now=now)
+        dead.retry(letter, now=who["now"])
     else:
-        dead.close(letter, DeadState.DISMISSED, now=now)
+        dead.close(letter, DeadState.DISMISSED, now=who["now"])
     record_act(
         action,
+        who,
         subject_id=letter_id,
-        reason=reason,
-        acting_user=acting_user,
-        now=now,
-        act_id=act_id,
         before={"state": DeadState.OPEN, "subject": str(letter), "times": letter.times},
         after={"state": letter.state},
     )

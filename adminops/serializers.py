@@ -7,6 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from adminops.masking import masked
 from adminops.queries import UserStats
 from rendio.common.fields import (
     StrictBooleanField,
@@ -32,14 +33,14 @@ class ToggleModelBody(serializers.Serializer):
     reason = StrictCharField()
 
 
-def stats_json(stats: UserStats, *, now: datetime) -> dict[str, Any]:
-    """The answer of admin-user-stats."""
+def stats_json(stats: UserStats, *, in_clear: bool, now: datetime) -> dict[str, Any]:
+    """The answer of admin-user-stats, to somebody who may see everything or not."""
     user, balance = stats.user, stats.balance
     return {
         "user": {
             "id": user.id,
             "username": user.username,
-            "email": user.email,
+            "email": user.email if in_clear else masked(user.email),
             "is_guest": user.is_guest,
             "is_staff": user.is_staff,
             "tier": user.tier_at(now),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
-from django.contrib.auth import get_permission_codename
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest
 from django.template.loader import render_to_string
@@ -17,6 +17,9 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 
 from accounts.models import User
+from adminops.acting import may
+from adminops.masking import BULLETS, masked, may_see_sensitive
+from adminops.models import Action
 
 # unfold's classes are Django's with another look, and come without types.
 if TYPE_CHECKING:
@@ -54,12 +57,54 @@ class SupportAdmin(ModelAdmin):
     show_full_result_count = False
     list_per_page = 50
 
-    def has_act_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        """Whether this member of staff may use the buttons: who may change rows of this kind, be it
-        only by them."""
-        return request.user.has_perm(
-            f"{self.opts.app_label}.{get_permission_codename('change', self.opts)}"
+    actions_detail: tuple[str, ...] = ()
+    # Shown in clear only to who may see it.
+    sensitive: tuple[str, ...] = ()
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return self.shown_to(request, super().get_list_display(request))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [
+            (title, {**options, "fields": self.shown_to(request, options["fields"])})
+            for title, options in super().get_fieldsets(request, obj)
+        ]
+
+    def shown_to(self, request: HttpRequest, names: Any) -> Any:
+        """These fields, lines of several included, with what this member of staff may not see
+        masked."""
+        if may_see_sensitive(request.user):
+            return names
+        return tuple(
+            (
+                masked_field(name, is_field=not hasattr(self, name))
+                if name in self.sensitive
+                else name
+            )
+            if isinstance(name, str)
+            else self.shown_to(request, name)
+            for name in names
         )
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """By the filters that the page shows alone: with others one could find out, letter by
+        letter, what is not shown."""
+        filters = {_filtered_by(one) for one in self.list_filter}
+        return lookup.split("__")[0] in filters and super().lookup_allowed(lookup, value, request)
+
+    def offered(self, request: HttpRequest, row: Any) -> Collection[str]:
+        """Of the names in `actions_detail`, those that would change something. The services judge
+        again."""
+        return self.actions_detail
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        row = self.get_object(request, object_id)
+        if row is None:
+            return []
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}_"
+        offered = {prefix + name for name in self.offered(request, row)}
+        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        return [button for button in buttons if button.action_name in offered]
 
     def find(self, request: HttpRequest, object_id: str) -> Any:
         """The row of an object's page. Raises Http404."""
@@ -90,6 +135,25 @@ class SupportAdmin(ModelAdmin):
         return Q.create([(field, searched) for field in self.id_search], connector=Q.OR)
 
 
+def _filtered_by(one: Any) -> str:
+    """The field or parameter of one of `list_filter`."""
+    return one if isinstance(one, str) else getattr(one, "parameter_name", None) or one[0]
+
+
+def _asks_for(act: Action) -> Callable[..., bool]:
+    def has_permission(
+        admin: SupportAdmin, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return may(request.user, act)
+
+    return has_permission
+
+
+# unfold asks for a button's permission by a method of this name.
+for _act in Action:
+    setattr(SupportAdmin, f"has_{_act.value}_permission", _asks_for(_act))
+
+
 class ReadOnlyAdmin(SupportAdmin):
     """To be looked at. What moves money or jobs moves through the services alone."""
 
@@ -106,16 +170,16 @@ class ReadOnlyAdmin(SupportAdmin):
 
 
 def page_action(
-    *, description: str, url_path: str, icon: str, variant: ActionVariant
+    *, act: Action, description: str, url_path: str, icon: str, variant: ActionVariant
 ) -> Callable[[Method], Method]:
-    """A button on an object's page, for whoever its admin's has_act_permission lets act."""
+    """A button on an object's page, for who may act so."""
     decorate = action(
         description=description,
         url_path=url_path,
         icon=icon,
         variant=variant,
         # unfold's check of a permission's own name would query a database that may not be there.
-        permissions=["act"],
+        permissions=[act.value],
     )
     return cast("Callable[[Method], Method]", decorate)
 
@@ -141,7 +205,20 @@ def person(user: User | None) -> SafeString | None:
     """A link to a user, short enough for a column of a list."""
     if user is None:
         return None
-    return link_to(user, user.username or user.email or f"{str(user.id)[:8]}…")
+    return link_to(user, user.username or f"{str(user.id)[:8]}…")
+
+
+@cache
+def masked_field(name: str, *, is_field: bool) -> Callable[[Any], str | None]:
+    """A column or line of this name that does not tell its value. What is no field of the row, but
+    made by its page, is masked whole."""
+
+    def show(row: Any) -> str | None:
+        return masked(getattr(row, name)) if is_field else BULLETS
+
+    show.__name__ = name
+    show.short_description = name.replace("_", " ").capitalize()  # type: ignore[attr-defined]
+    return show
 
 
 def badge(text: Any, colour: str = "") -> SafeString:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from accounts.models import User
-from adminops import purchases, services
+from adminops import purchases
 from adminops.admin.acts import Act, AssignForm, ReasonForm, act_page
 from adminops.admin.base import (
     ActionVariant,
@@ -25,6 +25,7 @@ from adminops.admin.base import (
     page_action,
     person,
 )
+from adminops.models import Action
 from billing import services as billing_services
 from billing.models import (
     WHOLE,
@@ -107,6 +108,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
     list_select_related = ("user",)
     ordering = ("-id",)
     text_search = ("transaction_id__exact", "original_transaction_id__exact")
+    sensitive = ("transaction_id", "original_transaction_id", "app_account_token", "related")
     search_help_text = "Apple's id of a transaction, or the id of a purchase or a user."
     fieldsets = (
         (
@@ -180,14 +182,11 @@ class PurchaseAdmin(ReadOnlyAdmin):
             ]
         )
 
-    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """The button only where it can do something; the services judge again."""
-        purchase = self.get_object(request, object_id)
-        shown = _ACTS.get(Problem(purchase.problem)) if purchase and purchase.problem else None
-        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
-        return [button for button in buttons if button.action_name.rpartition("_")[2] == shown]
+    def offered(self, request: HttpRequest, row: Purchase) -> list[str]:
+        return [_ACTS[Problem(row.problem)]] if row.problem in _ACTS else []
 
     @page_action(
+        act=Action.ASSIGN_PURCHASE,
         description="Give it to a user",
         url_path="assign",
         icon="person_add",
@@ -197,7 +196,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
         purchase = self.find(request, object_id)
 
         def do(values: dict[str, Any]) -> str:
-            credits = services.assign_purchase(
+            credits = purchases.assign_purchase(
                 **values,
                 purchase_id=purchase.id,
                 acting_user=cast("User", request.user),
@@ -216,6 +215,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
         return act_page(self, request, purchase, act)
 
     @page_action(
+        act=Action.RELEASE_PURCHASE,
         description="Let it through",
         url_path="release",
         icon="lock_open",

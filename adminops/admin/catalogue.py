@@ -29,6 +29,7 @@ from adminops.admin.catalogue_forms import (
     RouteFormSet,
     ThemeForm,
 )
+from adminops.models import Action
 from generation import catalogue
 from generation.models import Model, Route, Theme
 from generation.providers import provider_choices
@@ -147,16 +148,11 @@ class ModelAdmin(CatalogueAdmin):
     def on_sale(self, model: Model) -> SafeString:
         return badge("on sale", "success") if model.is_available else badge("off sale", "danger")
 
-    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """Only the button that changes something."""
-        model = self.get_object(request, object_id)
-        if model is None:
-            return []
-        shown = "take_off_sale" if model.is_available else "put_on_sale"
-        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
-        return [button for button in buttons if button.action_name.endswith(shown)]
+    def offered(self, request: HttpRequest, row: Model) -> list[str]:
+        return ["take_off_sale" if row.is_available else "put_on_sale"]
 
     @page_action(
+        act=Action.TOGGLE_MODEL,
         description="Take off sale",
         url_path="take-off-sale",
         icon="visibility_off",
@@ -172,6 +168,7 @@ class ModelAdmin(CatalogueAdmin):
         )
 
     @page_action(
+        act=Action.TOGGLE_MODEL,
         description="Put on sale",
         url_path="put-on-sale",
         icon="visibility",

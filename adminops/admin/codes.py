@@ -20,6 +20,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWi
 
 from accounts.models import User
 from adminops import codes
+from adminops.acting import may
 from adminops.admin.acts import Act, ReasonForm, act_page
 from adminops.admin.base import (
     ActionVariant,
@@ -31,6 +32,7 @@ from adminops.admin.base import (
     person,
 )
 from adminops.admin.money import wallets_of
+from adminops.models import Action
 from credits.services import CodeTerms, terms_of
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
     actions_detail = ("set_terms", "stop", "go_on")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return self.has_act_permission(request)
+        return may(request.user, Action.MAKE_CODE)
 
     @admin.display(description="Standing")
     def standing(self, code: PromotionCode) -> SafeString:
@@ -150,16 +152,16 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         )
         return act_page(self, request, None, act)
 
-    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """Only the buttons that change something."""
-        code = self.get_object(request, object_id)
-        if code is None:
-            return []
-        hidden = "go_on" if code.is_active else "stop"
-        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
-        return [button for button in buttons if not button.action_name.endswith(hidden)]
+    def offered(self, request: HttpRequest, row: PromotionCode) -> list[str]:
+        return ["set_terms", "stop" if row.is_active else "go_on"]
 
-    @page_action(description="Change", url_path="terms", icon="tune", variant=ActionVariant.DEFAULT)
+    @page_action(
+        act=Action.CHANGE_CODE,
+        description="Change",
+        url_path="terms",
+        icon="tune",
+        variant=ActionVariant.DEFAULT,
+    )
     def set_terms(self, request: HttpRequest, object_id: str) -> HttpResponse:
         code = self.find(request, object_id)
 
@@ -177,7 +179,13 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         )
         return act_page(self, request, code, act)
 
-    @page_action(description="Stop", url_path="stop", icon="block", variant=ActionVariant.DANGER)
+    @page_action(
+        act=Action.TOGGLE_CODE,
+        description="Stop",
+        url_path="stop",
+        icon="block",
+        variant=ActionVariant.DANGER,
+    )
     def stop(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._toggle(
             request,
@@ -188,7 +196,11 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         )
 
     @page_action(
-        description="Let it go on", url_path="go-on", icon="undo", variant=ActionVariant.PRIMARY
+        act=Action.TOGGLE_CODE,
+        description="Let it go on",
+        url_path="go-on",
+        icon="undo",
+        variant=ActionVariant.PRIMARY,
     )
     def go_on(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._toggle(

@@ -91,6 +91,7 @@ class JobAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     id_search = ("id", "user_id")
     text_search = ("requests__provider_request_id__exact",)
+    sensitive = ("prompt", "picture", "result")
     search_help_text = "The id of a job, its user or a provider's request."
     inlines = (RequestInline,)
     fieldsets = (

@@ -96,6 +96,7 @@ class LotAdmin(ReadOnlyAdmin):
     list_select_related = ("wallet__user",)
     ordering = ("-id",)
     text_search = ("transaction_id__exact",)
+    sensitive = ("transaction_id",)
     search_help_text = "The id of a lot, a wallet, a user or a store transaction."
     fields = (
         "id",
@@ -135,6 +136,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
     list_select_related = ("wallet__user",)
     ordering = ("-id",)
     text_search = ("transaction_id__exact",)
+    sensitive = ("transaction_id",)
     search_help_text = "The id of an entry, a job, a wallet, a user or a store transaction."
     fields = (
         "id",

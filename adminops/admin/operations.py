@@ -16,6 +16,7 @@ from accounts.models import User
 from adminops import operations
 from adminops.admin.acts import Act, ReasonForm, act_page
 from adminops.admin.base import ActionVariant, ReadOnlyAdmin, badge, link, page_action
+from adminops.models import Action
 from generation.models import (
     Breaker,
     DeadKind,
@@ -40,18 +41,6 @@ PAGES = {DeadKind.JOB: "generation_job", DeadKind.DELIVERY: "generation_webhookd
 
 class OperationAdmin(ReadOnlyAdmin):
     """To be looked at, with acts of adminops.operations as its buttons."""
-
-    def offered(self, row: Any) -> list[str]:
-        """The names of the buttons that would change something."""
-        raise AssertionError("each page says which")
-
-    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        row = self.get_object(request, object_id)
-        if row is None:
-            return []
-        offered = self.offered(row)
-        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
-        return [button for button in buttons if button.action_name.endswith(tuple(offered))]
 
     def act(
         self,
@@ -104,11 +93,12 @@ class ProviderHealthAdmin(OperationAdmin):
         state = Breaker(health.state)
         return badge(state.label, BREAKER_COLOURS[state])
 
-    def offered(self, row: ProviderHealth) -> list[str]:
+    def offered(self, request: HttpRequest, row: ProviderHealth) -> list[str]:
         is_new = row.state == Breaker.CLOSED and not row.failures and not row.paused_until
         return [] if is_new else ["reset"]
 
     @page_action(
+        act=Action.RESET_PROVIDER,
         description="Reset",
         url_path="reset",
         icon="restart_alt",
@@ -138,10 +128,11 @@ class MaintenanceAdmin(OperationAdmin):
     def state_label(self, switch: Maintenance) -> SafeString:
         return badge(str(switch), "danger" if switch.is_on else "success")
 
-    def offered(self, row: Maintenance) -> list[str]:
+    def offered(self, request: HttpRequest, row: Maintenance) -> list[str]:
         return ["take_orders"] if row.is_on else ["stop_orders"]
 
     @page_action(
+        act=Action.SWITCH_MAINTENANCE,
         description="Stop new orders",
         url_path="stop-orders",
         icon="pause_circle",
@@ -161,6 +152,7 @@ class MaintenanceAdmin(OperationAdmin):
         )
 
     @page_action(
+        act=Action.SWITCH_MAINTENANCE,
         description="Take orders again",
         url_path="take-orders",
         icon="play_circle",
@@ -206,11 +198,15 @@ class DeadLetterAdmin(OperationAdmin):
             return letter.subject
         return link(reverse(f"admin:{page}_change", args=[letter.subject]), letter.subject)
 
-    def offered(self, row: DeadLetter) -> list[str]:
+    def offered(self, request: HttpRequest, row: DeadLetter) -> list[str]:
         return ["retry", "dismiss"] if row.state == DeadState.OPEN else []
 
     @page_action(
-        description="Try again", url_path="retry", icon="replay", variant=ActionVariant.PRIMARY
+        act=Action.RETRY_DEAD_LETTER,
+        description="Try again",
+        url_path="retry",
+        icon="replay",
+        variant=ActionVariant.PRIMARY,
     )
     def retry(self, request: HttpRequest, object_id: str) -> HttpResponse:
         letter = self.find(request, object_id)
@@ -226,7 +222,11 @@ class DeadLetterAdmin(OperationAdmin):
         )
 
     @page_action(
-        description="Dismiss", url_path="dismiss", icon="done", variant=ActionVariant.DEFAULT
+        act=Action.DISMISS_DEAD_LETTER,
+        description="Dismiss",
+        url_path="dismiss",
+        icon="done",
+        variant=ActionVariant.DEFAULT,
     )
     def dismiss(self, request: HttpRequest, object_id: str) -> HttpResponse:
         letter = self.find(request, object_id)

@@ -30,6 +30,7 @@ from adminops.admin.base import (
     page_action,
     person,
 )
+from adminops.models import Action
 
 if TYPE_CHECKING:
     from django.contrib.auth.forms import (
@@ -77,12 +78,23 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             },
         ),
     )
-    list_display = ("who", "standing", "is_guest", "is_staff", "tier", "credits", "created_at")
+    list_display = (
+        "who",
+        "email",
+        "standing",
+        "is_guest",
+        "is_staff",
+        "tier",
+        "credits",
+        "created_at",
+    )
     list_filter = (StandingFilter, "is_guest", "is_staff", "tier")
     list_select_related = ("wallet",)
     ordering = ("-created_at",)
     actions = None
-    text_search = ("email__iexact", "username__istartswith", "email__istartswith")
+    # A whole address, as it is kept: by its beginning one could find out whom we know.
+    text_search = ("email__iexact", "username__istartswith")
+    sensitive = ("email",)
     search_help_text = "An id, a device's id, an e-mail address or a username."
     readonly_fields = (
         "id",
@@ -116,7 +128,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             {
                 "fields": (
                     "id",
-                    "email",
+                    *self.shown_to(request, ("email",)),
                     ("is_guest", "language"),
                     ("tier", "tier_until"),
                     ("created_at", "updated_at"),
@@ -165,7 +177,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
 
     @admin.display(description="User")
     def who(self, user: User) -> str:
-        return user.username or user.email or str(user.id)
+        return user.username or str(user.id)
 
     @admin.display(description="Standing")
     def standing(self, user: User) -> SafeString:
@@ -210,20 +222,16 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
 
     # --- Acts -----------------------------------------------------------------------------------
 
-    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """Only the buttons that can do something to this user; the services judge again."""
-        user = self.get_object(request, object_id)
-        if user is None:
-            return []
+    def offered(self, request: HttpRequest, row: User) -> set[str]:
         shown = set()
-        if user.id != request.user.id and (request.user.is_superuser or not user.is_staff):
-            shown = {"unban" if user.suspended_at else "ban"}
-        if _wallet(user) and not user.closed_at:
+        if row.id != request.user.id and (request.user.is_superuser or not row.is_staff):
+            shown = {"unban" if row.suspended_at else "ban"}
+        if _wallet(row) and not row.closed_at:
             shown |= {"refund", "adjust"}
-        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
-        return [button for button in buttons if button.action_name.rpartition("_")[2] in shown]
+        return shown
 
     @page_action(
+        act=Action.REFUND_CREDITS,
         description="Refund credits",
         url_path="refund",
         icon="redeem",
@@ -245,6 +253,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         )
 
     @page_action(
+        act=Action.ADJUST_CREDITS,
         description="Adjust credits",
         url_path="adjust",
         icon="tune",
@@ -266,6 +275,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         )
 
     @page_action(
+        act=Action.BAN_USER,
         description="Ban",
         url_path="ban",
         icon="block",
@@ -289,6 +299,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         )
 
     @page_action(
+        act=Action.UNBAN_USER,
         description="Lift the ban",
         url_path="unban",
         icon="undo",
@@ -336,6 +347,7 @@ class DeviceAdmin(ReadOnlyAdmin):
 class SessionAdmin(ReadOnlyAdmin):
     """Without the hashes of its tokens."""
 
+    sensitive = ("installation",)
     list_display = ("id", "owner", "state", "created_at", "last_used_at", "expires_at")
     list_filter = ("revoked_reason",)
     list_select_related = ("user",)

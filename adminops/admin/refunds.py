@@ -21,6 +21,7 @@ from adminops.admin.base import (
     page_action,
     person,
 )
+from adminops.models import Action
 from billing.models import ConsumptionRequest, RefundPolicy
 
 
@@ -65,15 +66,11 @@ class ConsumptionRequestAdmin(ReadOnlyAdmin):
             return badge("will be answered", "info")
         return badge("answered", "success") if row.answered_at else badge("not answered", "warning")
 
-    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """The button only while Apple waits; the service judges again."""
-        row = self.get_object(request, object_id)
-        if row is None or row.deadline_at <= timezone.now():
-            return []
-        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
-        return buttons
+    def offered(self, request: HttpRequest, row: ConsumptionRequest) -> list[str]:
+        return ["decide"] if row.deadline_at > timezone.now() else []
 
     @page_action(
+        act=Action.OVERRIDE_REFUND,
         description="Decide otherwise",
         url_path="decide",
         icon="gavel",

@@ -37,6 +37,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     id_search = ("id",)
     text_search = ("original_transaction_id__exact",)
+    sensitive = ("original_transaction_id", "related")
     search_help_text = "Apple's id of the original transaction, or ours of the subscription."
     fieldsets = (
         (

@@ -188,7 +188,8 @@ class Purchase(DueRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.product_id} {self.transaction_id}"
+        # Apple's ids are not for everybody who reads a title.
+        return f"{self.product_id} …{self.transaction_id[-4:]}"
 
     @property
     def is_refunded(self) -> bool:

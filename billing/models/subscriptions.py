@@ -64,7 +64,7 @@ class Subscription(DueRow):
         ]
 
     def __str__(self) -> str:
-        return self.original_transaction_id
+        return f"…{self.original_transaction_id[-4:]}"
 
     @property
     def access_until(self) -> datetime | None:

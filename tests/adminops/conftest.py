@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -75,10 +75,14 @@ class Staff:
         )
 
 
-def staff_user(username: str, *permissions: str, is_superuser: bool = False) -> User:
+def staff_user(
+    username: str, *permissions: str, role: str = "", is_superuser: bool = False
+) -> User:
     user = User.objects.create_user(
         username, password=PASSWORD, is_staff=True, is_superuser=is_superuser
     )
+    if role:
+        user.groups.add(Group.objects.get(name=role))
     for permission in permissions:
         app_label, _, codename = permission.partition(".")
         user.user_permissions.add(
@@ -101,8 +105,8 @@ def root(db: None) -> Staff:
 
 @pytest.fixture
 def support(db: None) -> Staff:
-    """Somebody who may look at users and act upon them."""
-    return Staff(staff_user("sam", "accounts.change_user"))
+    """Somebody who leads support."""
+    return Staff(staff_user("sam", role="lead"))
 
 
 @dataclass

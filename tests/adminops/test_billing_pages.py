@@ -29,7 +29,7 @@ def waiting(db, store):
 @pytest.fixture
 def cashier(db):
     """Somebody who may look at purchases and act upon them."""
-    return Staff(staff_user("kim", "billing.change_purchase"))
+    return Staff(staff_user("kim", role="finance"))
 
 
 def test_what_waits_is_a_list(cashier, waiting, phone, store):

@@ -24,7 +24,7 @@ def held(phone, sandbox, settings):
 
 @pytest.fixture
 def cashier(db):
-    return Staff(staff_user("kim", "billing.change_purchase", "billing.view_fraudscore"))
+    return Staff(staff_user("kim", role="finance"))
 
 
 def test_the_score_stands_there_with_its_reasons(cashier, held):

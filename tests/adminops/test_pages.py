@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.auth.models import Group
 from django.urls import reverse
 from django.utils import timezone
 
@@ -65,7 +64,6 @@ def everything(root, past, sandbox, settings):
     tell(store.happens("CONSUMPTION_REQUEST", store.buy(phone=past.phone)))
     store.is_out(times=1)
     update_credits(past.phone, store.buy(phone=past.phone))
-    Group.objects.create(name="Support")
     ProviderHealth.objects.create(provider="fal", key_label="default")
     for kind, subject in [
         (DeadKind.JOB, past.job.id),
@@ -179,10 +177,11 @@ def test_a_user_is_found_by_id_device_email_and_name(root, past):
     User.objects.filter(id=past.user.id).update(email="Zoe@example.com")
     device = Device.objects.get(user=past.user)
 
-    for term in [str(past.user.id), str(device.device_id), "zoe@example.com", "zoe@"]:
+    for term in [str(past.user.id), str(device.device_id), "zoe@example.com"]:
         assert found(root.see("accounts_user_changelist", q=term)) == {past.user.id}
     assert found(root.see("accounts_user_changelist", q="roo")) == {root.user.id}
-    assert found(root.see("accounts_user_changelist", q="nobody at all")) == set()
+    for term in ["zoe@", "nobody at all"]:
+        assert found(root.see("accounts_user_changelist", q=term)) == set()
 
 
 def test_users_are_filtered_by_standing_guest_and_staff(root, everything):

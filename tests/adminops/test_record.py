@@ -30,7 +30,7 @@ def act(phone):
             }
         )
 
-    actor = staff_user("sam")
+    actor = staff_user("sam", role="agent")
     return again
 
 

@@ -30,7 +30,7 @@ def asked(phone, sandbox):
 
 @pytest.fixture
 def cashier(db):
-    return Staff(staff_user("kim", "billing.change_consumptionrequest"))
+    return Staff(staff_user("kim", role="finance"))
 
 
 def told(sandbox):

@@ -1,0 +1,133 @@
+"""Who of the staff may look at what, and act how: four groups, each with its permissions.
+
+This table is the truth. Whatever changes it comes with a migration that calls `set_up`, which makes
+the groups so; who needs something of their own gets a group of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.management import create_permissions
+from django.db.models import Q
+
+from adminops.models import SEE_SENSITIVE, Action
+
+_PEOPLE = {"accounts.user", "accounts.session"}
+_MONEY = {
+    "billing.product",
+    "billing.purchase",
+    "billing.subscription",
+    "credits.ledgerentry",
+    "credits.lot",
+    "credits.wallet",
+}
+_WORK = {
+    "generation.deadletter",
+    "generation.job",
+    "generation.maintenance",
+    "generation.model",
+    "generation.providerhealth",
+    "generation.providerrequest",
+    "generation.route",
+    "generation.theme",
+}
+_RECORD = {"adminops.adminaction"}
+# With what came in as it came, and what says who somebody is.
+_CLOSER_MONEY = {
+    "billing.consumptionrequest",
+    "billing.fraudscore",
+    "billing.historywalk",
+    "billing.notification",
+    "billing.unconfirmedpurchase",
+    "credits.promotioncode",
+    "credits.redemption",
+}
+_CLOSER = _CLOSER_MONEY | {"accounts.device", "generation.webhookdelivery"}
+
+
+def _views(models: set[str]) -> set[str]:
+    return {model.replace(".", ".view_") for model in models}
+
+
+def _acts(*acts: str) -> set[str]:
+    return {f"adminops.{act}" for act in acts}
+
+
+_VIEWER = _views(_PEOPLE | _MONEY | _WORK | _RECORD)
+_AGENT = (
+    _VIEWER
+    | _views(_CLOSER)
+    | _acts(
+        SEE_SENSITIVE,
+        Action.REFUND_CREDITS,
+        Action.BAN_USER,
+        Action.UNBAN_USER,
+        Action.ASSIGN_PURCHASE,
+        Action.OVERRIDE_REFUND,
+        Action.RETRY_DEAD_LETTER,
+        Action.DISMISS_DEAD_LETTER,
+    )
+)
+_LEAD = (
+    _AGENT
+    | {
+        "generation.add_model",
+        "generation.add_route",
+        "generation.add_theme",
+        "generation.change_model",
+        "generation.change_route",
+        "generation.change_theme",
+    }
+    | _acts(
+        Action.ADJUST_CREDITS,
+        Action.TOGGLE_MODEL,
+        Action.RELEASE_PURCHASE,
+        Action.RESET_PROVIDER,
+        Action.SWITCH_MAINTENANCE,
+        Action.MAKE_CODE,
+        Action.CHANGE_CODE,
+        Action.TOGGLE_CODE,
+    )
+)
+_FINANCE = (
+    _views(_PEOPLE | _MONEY | _CLOSER_MONEY | _RECORD | {"generation.job", "generation.model"})
+    | {"billing.add_product", "billing.change_product"}
+    | _acts(
+        SEE_SENSITIVE,
+        Action.REFUND_CREDITS,
+        Action.ADJUST_CREDITS,
+        Action.ASSIGN_PURCHASE,
+        Action.RELEASE_PURCHASE,
+        Action.OVERRIDE_REFUND,
+        Action.MAKE_CODE,
+        Action.CHANGE_CODE,
+        Action.TOGGLE_CODE,
+    )
+)
+
+ROLES = {"viewer": _VIEWER, "agent": _AGENT, "lead": _LEAD, "finance": _FINANCE}
+
+
+def set_up(apps: Any, _schema_editor: Any) -> None:
+    """For migrations. What a role names and an earlier migration does not know is left to a later
+    one."""
+    for config in apps.get_app_configs():
+        # Django itself writes permissions only after the last migration; it skips apps without a
+        # models module, which those of a migration have not.
+        config.models_module = True
+        create_permissions(config, apps=apps, verbosity=0)
+        config.models_module = None
+    for name, permissions in ROLES.items():
+        group, _ = apps.get_model("auth", "Group").objects.get_or_create(name=name)
+        group.permissions.set(
+            apps.get_model("auth", "Permission").objects.filter(_any(permissions))
+        )
+
+
+def _any(permissions: set[str]) -> Q:
+    named = [permission.split(".") for permission in sorted(permissions)]
+    return Q.create(
+        [Q(content_type__app_label=app, codename=codename) for app, codename in named],
+        connector=Q.OR,
+    )

@@ -1,0 +1,191 @@
+"""What each role may do, by page, by URL and by JSON call, and what it sees in clear."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Group
+
+from accounts.models import Device, User
+from adminops.models import Action
+from adminops.roles import ROLES
+from tests.adminops.conftest import WHY, Staff, staff_user
+from tests.billing.conftest import AppStore, update_credits
+
+# The pages of the acts, and the roles that may act so beside superusers.
+PAGES = {
+    "accounts_user_refund": {"agent", "lead", "finance"},
+    "accounts_user_adjust": {"lead", "finance"},
+    "accounts_user_ban": {"agent", "lead"},
+    "accounts_user_unban": {"agent", "lead"},
+    "generation_model_take_off_sale": {"lead"},
+    "generation_model_put_on_sale": {"lead"},
+    "generation_providerhealth_reset": {"lead"},
+    "generation_maintenance_stop_orders": {"lead"},
+    "generation_maintenance_take_orders": {"lead"},
+    "generation_deadletter_retry": {"agent", "lead"},
+    "generation_deadletter_dismiss": {"agent", "lead"},
+    "credits_promotioncode_set_terms": {"lead", "finance"},
+    "credits_promotioncode_stop": {"lead", "finance"},
+    "credits_promotioncode_go_on": {"lead", "finance"},
+    "billing_purchase_assign": {"agent", "lead", "finance"},
+    "billing_purchase_release": {"lead", "finance"},
+    "billing_consumptionrequest_decide": {"agent", "lead", "finance"},
+}
+CALLS = {
+    "admin-refund-credits": ({"user_id": str(uuid4()), "amount": 1}, {"agent", "lead", "finance"}),
+    "admin-adjust-credits": ({"user_id": str(uuid4()), "amount": 1}, {"lead", "finance"}),
+    "admin-ban-user": ({"user_id": str(uuid4())}, {"agent", "lead"}),
+    "admin-unban-user": ({"user_id": str(uuid4())}, {"agent", "lead"}),
+    "admin-toggle-model": ({"model_id": str(uuid4()), "is_available": True}, {"lead"}),
+}
+NOBODY = uuid4()
+
+
+@pytest.fixture(params=sorted(ROLES))
+def staff(request, db):
+    """Somebody of each role."""
+    return Staff(staff_user(request.param, role=request.param))
+
+
+def test_each_act_is_for_its_roles(staff):
+    """What may not be done is refused before anything is looked up; what may be finds nobody."""
+    for page, roles in PAGES.items():
+        expected = 404 if staff.user.username in roles else 403
+        sent = staff.submit(page, NOBODY, reason=WHY, amount="1", act_id=str(uuid4()))
+
+        assert staff.see(page, NOBODY).status_code == expected, page
+        assert sent.status_code == expected, page
+
+
+def test_each_call_is_for_its_roles(staff):
+    for call, (body, roles) in CALLS.items():
+        expected = 404 if staff.user.username in roles else 403
+
+        assert staff.call(call, reason=WHY, **body).status_code == expected, call
+    assert staff.stats(NOBODY).status_code == 404
+
+
+def test_every_act_has_its_page_in_the_table():
+    pages = {
+        f"{model._meta.app_label}_{model._meta.model_name}_{button.original_function_name}"
+        for model, model_admin in admin.site._registry.items()
+        for button in (
+            getattr(model_admin, name) for name in getattr(model_admin, "actions_detail", ())
+        )
+    }
+
+    assert pages == set(PAGES)
+
+
+def test_a_superuser_may_do_everything(root):
+    assert {root.see(page, NOBODY).status_code for page in PAGES} == {404}
+
+
+def test_staff_of_no_role_do_and_see_nothing(db):
+    newcomer = Staff(staff_user("newcomer"))
+
+    assert {newcomer.see(page, NOBODY).status_code for page in PAGES} == {403}
+    assert newcomer.stats(NOBODY).status_code == 403
+
+
+def test_the_groups_are_as_the_table_says(db):
+    for role, permissions in ROLES.items():
+        group = Group.objects.get(name=role)
+        held = {f"{p.content_type.app_label}.{p.codename}" for p in group.permissions.all()}
+
+        assert held == permissions, role
+
+
+def test_every_act_is_in_somebodys_role():
+    assert {f"adminops.{act.value}" for act in Action} <= set.union(*ROLES.values())
+
+
+# --- What is masked -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def customer(phone, sandbox):
+    """With an e-mail address, a device, and what Apple calls their purchases."""
+    store = AppStore(sandbox)
+    bought = [store.buy(phone=phone), store.subscribe(phone=phone)]
+    for purchase in bought:
+        assert update_credits(phone, purchase).status_code == 200
+    User.objects.filter(id=phone.user_id).update(email="zoe@example.com")
+    device = Device.objects.get(user_id=phone.user_id)
+    apple = [purchase["transaction_id"] for purchase in bought]
+    return phone, ["zoe@example.com", str(device.device_id), *apple]
+
+
+def pages_of(staff, phone):
+    """All that this role may open about a customer, lists and details, as one text."""
+    texts = [staff.stats(phone.user_id).content.decode()]
+    for name in [
+        "accounts_user",
+        "accounts_session",
+        "accounts_device",
+        "billing_purchase",
+        "billing_subscription",
+        "credits_lot",
+        "credits_ledgerentry",
+    ]:
+        rows = apps.get_model(*name.split("_")).objects.all()
+        if name == "accounts_user":
+            rows = rows.filter(id=phone.user_id)
+        for page in [
+            staff.see(f"{name}_changelist"),
+            *(staff.see(f"{name}_change", row.pk) for row in rows),
+        ]:
+            if page.status_code == 200:
+                texts.append(page.content.decode())
+    return "".join(texts)
+
+
+def test_a_viewer_sees_who_it_is_and_not_how_to_reach_them(customer):
+    phone, secrets = customer
+    text = pages_of(Staff(staff_user("vera", role="viewer")), phone)
+
+    assert str(phone.user_id) in text
+    assert "••••" in text
+    assert [secret for secret in secrets if secret in text] == []
+
+
+def test_an_agent_sees_all_of_it(customer):
+    phone, secrets = customer
+    text = pages_of(Staff(staff_user("ann", role="agent")), phone)
+
+    assert [secret for secret in secrets if secret not in text] == []
+
+
+def test_a_viewer_sees_neither_prompts_nor_what_was_made(past):
+    viewer = Staff(staff_user("vera", role="viewer"))
+
+    page = viewer.see("generation_job_change", past.job.id)
+
+    assert page.status_code == 200
+    assert past.job.prompt not in page.content.decode()
+
+
+def test_devices_and_deliveries_are_not_for_a_viewer(past):
+    viewer = Staff(staff_user("vera", role="viewer"))
+
+    for name in ["accounts_device", "generation_webhookdelivery", "billing_notification"]:
+        assert viewer.see(f"{name}_changelist").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("page", "lookup"),
+    [
+        ("accounts_user", {"email__startswith": "z"}),
+        ("billing_purchase", {"transaction_id__startswith": "2"}),
+        ("billing_purchase", {"user__email__startswith": "z"}),
+        ("generation_providerrequest", {"webhook_token__startswith": "a"}),
+    ],
+)
+def test_what_is_not_shown_is_not_found_out_by_a_filter(customer, page, lookup):
+    viewer = Staff(staff_user("vera", role="viewer"))
+
+    assert viewer.see(f"{page}_changelist", **lookup).status_code == 400
