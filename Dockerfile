@@ -37,4 +37,4 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '8000') + '/healthz', timeout=4)"]
 
-CMD ["sh", "-c", "exec gunicorn rendio.wsgi --worker-class=gthread --workers=${WEB_CONCURRENCY:-2} --threads=8 --bind=0.0.0.0:${PORT:-8000} --graceful-timeout=30 --keep-alive=75 --no-control-socket"]
+CMD ["python", "-m", "gunicorn", "--config=python:rendio.web", "rendio.wsgi"]

@@ -264,6 +264,26 @@ class Redemption(models.Model):
         return f"{self.code_id} by {self.wallet_id}"
 
 
+PROOF_ID = 1
+
+
+class LedgerProof(models.Model):
+    """The one row that says how the last replay of the whole ledger went."""
+
+    id = models.SmallIntegerField(primary_key=True, default=PROOF_ID, editable=False)
+    due_at = models.DateTimeField()
+    proved_at = models.DateTimeField(null=True, blank=True, help_text="When it last added up.")
+    looked_at = models.DateTimeField(null=True, blank=True)
+    differences = models.IntegerField(default=0)
+    entries = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=PROOF_ID), name="proof_one_row")]
+
+    def __str__(self) -> str:
+        return "The ledger does not add up" if self.differences else "The ledger adds up"
+
+
 class IdempotencyRecord(models.Model):
     """The answer to one attempt of one user at one operation, kept for replay.
 

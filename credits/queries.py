@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Q, Subquery
 
-from credits.models import Kind, LedgerEntry, Lot, Redemption, Wallet
+from credits.models import Kind, LedgerEntry, LedgerProof, Lot, Redemption, Wallet
 from rendio.common.db import prepared_cursor
 from rendio.common.errors import NotFound
 from rendio.common.times import iso
@@ -270,6 +270,27 @@ _CHECKS = {
         WHERE change <> (
             SELECT COALESCE(sum((touch->>1)::int), 0) FROM jsonb_array_elements(lots) AS touch)""",
 }
+
+
+@dataclass(frozen=True)
+class Proof:
+    differences: list[Difference]
+    wallets: int
+    entries: int
+
+
+def prove() -> Proof:
+    """Replay the whole ledger in one snapshot, so that money which moves meanwhile is no
+    difference. Opens its own transaction, which takes as long as it takes."""
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor.execute("SET LOCAL statement_timeout = 0")
+        return Proof(differences(), *ledger_size())
+
+
+def last_proof() -> LedgerProof:
+    return LedgerProof.objects.get()
 
 
 def differences(*, most: int = 100) -> list[Difference]:

@@ -12,6 +12,11 @@ from credits import idempotency, services
 MOST_BATCHES = 50
 
 
+@shared_task(name="credits.prove_ledger", time_limit=1800)
+def prove_ledger() -> None:
+    services.prove_if_due(now=timezone.now())
+
+
 @shared_task(name="credits.sweep")
 def sweep() -> None:
     now = timezone.now()

@@ -27,7 +27,7 @@ from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Maintenance, Quote, Stage
 from generation.orders import Order, read_order, repeated_order
 from generation.uploads import keeping, receive
-from rendio.common import db, nudge
+from rendio.common import db, metrics, nudge
 from rendio.common.errors import InvalidInput, NotFound, Refusal, RequestInProgress
 from rendio.common.ids import uuid7
 
@@ -166,6 +166,7 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
         )
         db.insert(job)
         nudge.after_commit("generation.submit_due", queue=order.model.queue, with_queue=True)
+    metrics.jobs_ordered.labels(order.model.queue).inc()
     logger.info("video_generation_started", job_id=str(job_id), credits=credits)
     return answer
 

@@ -8,12 +8,16 @@ commit. Messages expire, so that a queue without workers does not fill up.
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from celery import Celery
 from celery.signals import (
     heartbeat_sent,
     setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_ready,
     worker_shutdown,
     worker_shutting_down,
 )
@@ -63,6 +67,7 @@ app.conf.beat_schedule = {
     "sweep generation": _every(60, "generation.sweep", "high"),
     "sweep credits": _every(60, "credits.sweep", "high"),
     "sweep accounts": _every(60, "accounts.sweep", "high"),
+    "prove the ledger": _every(60, "credits.prove_ledger", "low"),
     "sweep watch": _every(60, "adminops.sweep", "high"),
 }
 
@@ -86,6 +91,26 @@ def _say_that_we_go(*, sender: Any, **_: Any) -> None:
     from adminops.watch import heartbeats
 
     heartbeats.end(process=sender.hostname)
+
+
+@worker_ready.connect
+def _show_metrics(**_: Any) -> None:
+    from rendio import metrics
+
+    metrics.serve_for_worker()
+
+
+@task_prerun.connect
+def _begin_task(*, task: Any, **_: Any) -> None:
+    task.request.began = time.monotonic()
+
+
+@task_postrun.connect
+def _count_task(*, task: Any, state: str, **_: Any) -> None:
+    from rendio.common import metrics
+
+    took = time.monotonic() - task.request.began
+    metrics.task_seconds.labels(task.name, state).observe(took)
 
 
 @setup_logging.connect

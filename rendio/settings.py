@@ -233,6 +233,8 @@ INSTALLED_APPS = [
     "adminops",
 ]
 MIDDLEWARE = [
+    # The first and the last, so that what lies between counts.
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "rendio.common.request_id.RequestIdMiddleware",
     "rendio.common.headers.SecurityHeadersMiddleware",
     "rendio.common.hosts.PinnedHostMiddleware",
@@ -248,6 +250,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 ROOT_URLCONF = "rendio.urls"
 WSGI_APPLICATION = "rendio.wsgi.application"
@@ -409,6 +412,15 @@ HEARTBEAT_LATE_SECONDS = integer("HEARTBEAT_LATE_SECONDS", 20, at_least=2)
 if HEARTBEAT_LATE_SECONDS <= HEARTBEAT_SECONDS:
     raise ImproperlyConfigured("HEARTBEAT_LATE_SECONDS must be more than HEARTBEAT_SECONDS.")
 DUE_LATE_SECONDS = integer("DUE_LATE_SECONDS", 300, at_least=1)
+LEDGER_PROOF_SECONDS = integer("LEDGER_PROOF_SECONDS", 3600, at_least=60)
+# Who may read /metrics; in development, where it is empty, everybody.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+# A worker's own /metrics; 0 is none.
+WORKER_METRICS_PORT = integer("WORKER_METRICS_PORT", 0, at_most=65535)
+WORKER_METRICS_ADDRESS = env.str("WORKER_METRICS_ADDRESS", default="127.0.0.1")
+PROMETHEUS_METRIC_NAMESPACE = "rendio"
+PROMETHEUS_EXPORT_MIGRATIONS = False
+PROMETHEUS_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, float("inf"))
 
 # --- The API ----------------------------------------------------------------------------------
 

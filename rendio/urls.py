@@ -10,7 +10,7 @@ import adminops.urls
 import billing.urls
 import credits.urls
 import generation.urls
-from rendio import health
+from rendio import health, metrics
 
 handler400 = "rendio.handlers.bad_request"
 handler403 = "rendio.handlers.permission_denied"
@@ -38,4 +38,5 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("statusz", health.statusz),
+    path("metrics", metrics.metrics),
 ]

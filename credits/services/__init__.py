@@ -24,6 +24,7 @@ from credits.services.codes import (
 from credits.services.expiry import lapse_expired, prolong
 from credits.services.grants import adjust, grant
 from credits.services.merging import merge
+from credits.services.proof import prove_if_due
 from credits.services.store_refunds import give_back, take_back
 from credits.services.wallets import (
     Balance,
@@ -61,6 +62,7 @@ __all__ = [
     "normal_code",
     "open_wallet",
     "prolong",
+    "prove_if_due",
     "redeem",
     "refund",
     "resume",

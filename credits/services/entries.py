@@ -13,6 +13,7 @@ from django.db.models import Sum
 
 from credits.errors import LedgerBroken
 from credits.models import Kind, LedgerEntry, Lot, Source, Wallet
+from rendio.common import metrics
 from rendio.common.db import prepared_cursor
 from rendio.common.errors import InvalidInput
 from rendio.common.ids import uuid7
@@ -92,6 +93,7 @@ def append(
     wallet.lifetime_total += granted
     wallet.entry_count += 1
     wallet.save(update_fields=["balance", "debt", "lifetime_total", "entry_count"])
+    metrics.count_credits(kind, change)
     return LedgerEntry.objects.create(
         wallet=wallet,
         number=wallet.entry_count,
@@ -200,4 +202,5 @@ def take(
         )
         if cursor.rowcount != 1:
             raise LedgerBroken(f"the lots of wallet {wallet.id} do not add up to its balance")
+    metrics.count_credits(kind, -amount)
     return entry_id

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypedDict
 
 import structlog
+from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import QuerySet
@@ -16,6 +17,7 @@ from credits import services as credit_services
 from generation.lifecycle.bills import Ending, booked, ending_of
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from generation.providers.base import Reason
+from rendio.common import metrics
 
 logger = structlog.get_logger(__name__)
 
@@ -66,7 +68,23 @@ def complete(
             held.thumbnail_name = media.thumbnail_name
         _done(held)
     logger.info("video_generation_completed", job_id=str(job.id), late=late)
+    if not late:
+        _count_completed(job, now=now)
     return True
+
+
+def _count_completed(job: Job, *, now: datetime) -> None:
+    """`job` as it was claimed: its deadline tells when it came into the stage STORE."""
+    sent_at = job.requests.latest("id").sent_at
+    made_at = (job.deadline_at or now) - timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS)
+    metrics.jobs_ended.labels(job.queue, JobStatus.COMPLETED, "").inc()
+    for stage, took in {
+        "waiting": sent_at - job.created_at,
+        "making": made_at - sent_at,
+        "storing": now - made_at,
+        "all": now - job.created_at,
+    }.items():
+        metrics.job_seconds.labels(job.queue, stage).observe(max(took.total_seconds(), 0))
 
 
 def give_up(
@@ -133,6 +151,8 @@ def _refund_and_end(held: Job, reason: Reason, *, now: datetime) -> None:
     held.status = JobStatus.CANCELLED if cancelled else JobStatus.FAILED
     held.error_code = "" if cancelled else reason.code.value.code
     held.completed_at = now
+    ended = metrics.jobs_ended.labels(held.queue, held.status, reason.value)
+    transaction.on_commit(ended.inc, robust=True)
     logger.info(
         "video_generation_cancelled" if cancelled else "video_generation_failed",
         job_id=str(held.id),

@@ -31,6 +31,7 @@ from generation.providers.base import (
     Submission,
     Unknown,
 )
+from rendio.common import metrics
 from rendio.common.due import each
 
 __all__ = ["BATCH", "submit_due"]
@@ -64,6 +65,7 @@ def _send(item: Outgoing) -> Submission:
 
 def _record(item: Outgoing, answer: Submission, now: datetime) -> None:
     request = item.request
+    metrics.submissions.labels(request.provider, type(answer).__name__.lower()).inc()
     if isinstance(answer, Accepted):
         _accepted(item, answer, now=now)
         breaker.answered(request, is_probe=item.is_probe, now=now)

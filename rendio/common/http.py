@@ -13,9 +13,11 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import requests
 from django.conf import settings
@@ -33,7 +35,7 @@ from urllib3.poolmanager import PoolManager
 from urllib3.util import parse_url
 from urllib3.util.retry import Retry
 
-from rendio.common import request_id
+from rendio.common import metrics, request_id
 
 CHUNK_BYTES = 64 * 1024
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -94,18 +96,44 @@ def request(
         settings.PROVIDER_CONNECT_TIMEOUT_SECONDS,
         settings.PROVIDER_READ_TIMEOUT_SECONDS,
     )
-    deadline = time.monotonic() + timeout[0] + 2 * timeout[1]
     sent_headers = dict(headers or {})
     if current := request_id.current():
         sent_headers.setdefault("X-Request-ID", current)
+    sent = {"headers": sent_headers, "json": json, "data": data, "params": params}
+    with _counted(method, url) as call:
+        answer = _ask(method, url, timeout=timeout, max_bytes=max_bytes, **sent)
+        call.outcome = str(answer.status)
+        return answer
+
+
+@dataclass
+class _Call:
+    outcome: str = "broken"
+
+
+@contextmanager
+def _counted(method: str, url: str) -> Iterator[_Call]:
+    call, began = _Call(), time.monotonic()
+    try:
+        yield call
+    except (NotSent, NoAnswer) as error:
+        call.outcome = "not_sent" if isinstance(error, NotSent) else "no_answer"
+        raise
+    finally:
+        host = urlsplit(url).hostname or ""
+        took = time.monotonic() - began
+        metrics.outbound_seconds.labels(host, method, call.outcome).observe(took)
+
+
+def _ask(
+    method: str, url: str, *, timeout: tuple[float, float], max_bytes: int, **sent: Any
+) -> Answer:
+    deadline = time.monotonic() + timeout[0] + 2 * timeout[1]
     try:
         with _session().request(
             method,
             url,
-            headers=sent_headers,
-            json=json,
-            data=data,
-            params=params,
+            **sent,
             timeout=timeout,
             allow_redirects=False,
             stream=True,

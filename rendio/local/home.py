@@ -7,6 +7,7 @@ import base64
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,13 @@ class Home:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def fresh_metrics(self) -> Path:
+        """An empty folder for what the processes of this run count."""
+        folder = self.root / "metrics"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        return folder
 
     def sandbox_authority(self) -> dict[str, str]:
         """Where the sandbox keeps its App Store's keys, and the root that we then trust.

@@ -33,27 +33,20 @@ def commands(*, home: Home, port: int, sandbox_port: int, flower_port: int) -> d
     python = [sys.executable, "-m"]
     # Here a worker of root's, with its warning about that, is an ordinary thing.
     as_root = "ignore:You're running the worker with superuser privileges"
-    celery = [sys.executable, "-W", as_root, "-m", "celery", "--quiet", "--app=rendio"]
+    celery = [*python, "celery", "--quiet", "--app=rendio"]
     listed = [
         Command("sandbox", [*python, "sandbox", "--port", str(sandbox_port)]),
         Command(
             "web",
             [
-                *[*python, "gunicorn", "rendio.wsgi", "--worker-class=gthread", "--workers=2"],
-                *["--threads=8", f"--bind=127.0.0.1:{port}", "--graceful-timeout=30"],
-                # Longer than a phone waits between two polls; the default closes in between.
-                "--keep-alive=75",
-                # It would lie in the user's home folder, the same one for every run.
-                "--no-control-socket",
+                *[*python, "gunicorn", "--config=python:rendio.web", "rendio.wsgi"],
+                *["--workers=2", f"--bind=127.0.0.1:{port}"],
             ],
             death_signal=signal.SIGQUIT,
         ),
         Command(
             "worker",
-            [
-                *[*celery, "worker", "--queues=high,medium,low", "--pool=prefork"],
-                *["--concurrency=2", "--without-gossip", "--without-mingle", "--loglevel=INFO"],
-            ],
+            [sys.executable, "-W", as_root, "-m", "rendio.worker"],
             # Its own quick ends wait for a broker that has died with us. Its children see the pipe
             # close and go.
             death_signal=signal.SIGKILL,

@@ -151,6 +151,8 @@ class Supervisor:
         env = ours | {name: value for name, value in os.environ.items() if value}
         # The home may have been given relative to where we were started.
         env["RENDIO_HOME"] = str(self._home.root)
+        # One folder for web and worker: on one machine /metrics tells of both.
+        env.setdefault("PROMETHEUS_MULTIPROC_DIR", str(self._home.fresh_metrics()))
         # The password that the data folder was made with is the one in the home, always.
         env["POSTGRES_PASSWORD"] = secrets["POSTGRES_PASSWORD"]
         env.setdefault("FLOWER_BASIC_AUTH", f"staff:{env['FLOWER_PASSWORD']}")

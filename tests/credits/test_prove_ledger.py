@@ -6,11 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from credits import queries
+from credits import services as credit_services
+from credits.models import LedgerProof
 from tests.credits.purses import Purse
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -141,3 +145,31 @@ def test_the_command_fails_and_names_the_wallet_while_it_does_not_add_up(committ
     assert "expected 10, found 11" in damaged.stderr
     assert mended.returncode == 0, mended.stderr
     assert "adds up" in mended.stdout
+
+
+@pytest.mark.usefixtures("committed")
+def test_the_proof_is_made_when_it_is_due_and_kept():
+    now = timezone.now()
+    LedgerProof.objects.update(due_at=now, differences=7, looked_at=None, proved_at=None)
+
+    assert credit_services.prove_if_due(now=now)
+    assert not credit_services.prove_if_due(now=now)
+
+    kept = LedgerProof.objects.get()
+    assert (kept.differences, kept.looked_at) == (0, kept.proved_at)
+    assert kept.due_at > now
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_ledger_that_does_not_add_up_is_kept_and_logged(monkeypatch, caplog):
+    """What a difference is, the tests above say."""
+    found = [queries.Difference(uuid4(), "balance is not the sum of its entries", 3, 4)]
+    monkeypatch.setattr(queries, "differences", lambda: found)
+    LedgerProof.objects.update(due_at=timezone.now(), proved_at=None)
+
+    credit_services.prove_if_due(now=timezone.now())
+
+    kept = LedgerProof.objects.get()
+    LedgerProof.objects.update(differences=0)
+    assert (kept.differences, kept.proved_at) == (1, None)
+    assert "ledger_differs" in caplog.text

@@ -17,6 +17,7 @@ from PIL import Image
 from adminops.models import Heartbeat
 from adminops.watch.heartbeats import QUEUES
 from generation.models import JobStatus, ProviderRequest
+from rendio.local import ports
 from rendio.local.waiting import wait_until
 from tests.conftest import SORA, VEO
 from tests.generation.lives import assert_completed, assert_refunded, ended, submissions
@@ -29,6 +30,7 @@ STACK_ENVIRONMENT = {
     "JOB_STORE_DEADLINE_SECONDS": 12,
     "MAX_VIDEO_BYTES": 3_000_000,
     "DUE_LATE_SECONDS": 3600,
+    "WORKER_METRICS_PORT": ports.reserve_any(),
 }
 
 
@@ -202,6 +204,28 @@ def test_the_worker_killed_while_the_provider_holds_the_submission(running, prov
 
     assert_refunded(ended(job_id)[job_id], code="ERR_5001")
     assert len(submissions(provider)) == 1
+
+
+def test_web_and_worker_tell_what_all_of_their_processes_counted(running):
+    worker = f"http://127.0.0.1:{STACK_ENVIRONMENT['WORKER_METRICS_PORT']}/metrics"
+    task = 'rendio_task_seconds_count{state="SUCCESS",task="generation.poll_due"}'
+
+    def counted(url: str, name: str) -> float:
+        try:
+            told = requests.get(url, timeout=30).text
+        except requests.ConnectionError:
+            return 0
+        return sum(float(line.split()[-1]) for line in told.splitlines() if line.startswith(name))
+
+    assert wait_until(lambda: counted(worker, task) >= 2, timeout_seconds=60)
+
+    asked = "rendio_django_http_responses_total_by_status_view_method_total"
+    for _ in range(10):  # of which each of the two web processes has its share
+        requests.get(f"{running.url}/healthz", timeout=30)
+    seen = counted(
+        f"{running.url}/metrics", asked + '{method="GET",status="200",view="rendio.health.healthz"'
+    )
+    assert seen >= 10
 
 
 def test_a_worker_that_ends_or_dies_is_missed(running):

@@ -1,0 +1,69 @@
+"""What we count in this process, for Prometheus; /metrics adds what the database knows.
+
+The processes of a web server, or of a worker, write into one folder (`metrics_folder`), and any of
+them tells for all. Counts begin at zero with each start, as Prometheus expects.
+"""
+
+from __future__ import annotations
+
+import os
+
+from django.db import transaction
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from rendio.common.metrics_folder import FOLDER
+
+__all__ = ["CONTENT_TYPE_LATEST"]
+
+# From an answer of the database to a video that takes its time.
+SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+
+jobs_ordered = Counter("rendio_jobs_ordered", "Jobs paid for.", ["queue"])
+jobs_ended = Counter(
+    "rendio_jobs_ended", "Jobs that ended, and why they did.", ["queue", "status", "reason"]
+)
+job_seconds = Histogram(
+    "rendio_job_stage_seconds",
+    "Of completed jobs: waiting here, being made by the provider, being stored, and all of it.",
+    ["queue", "stage"],
+    buckets=SECONDS,
+)
+submissions = Counter(
+    "rendio_submissions", "Jobs handed to a provider, and what came of it.", ["provider", "outcome"]
+)
+outbound_seconds = Histogram(
+    "rendio_outbound_seconds",
+    "Requests to providers and to Apple; the outcome is a status, not_sent or no_answer.",
+    ["host", "method", "outcome"],
+    buckets=SECONDS,
+)
+credits_moved = Counter(
+    "rendio_credits_moved", "Credits that entries of the ledger moved.", ["kind", "direction"]
+)
+task_seconds = Histogram(
+    "rendio_task_seconds", "Celery tasks, by how they ended.", ["task", "state"], buckets=SECONDS
+)
+
+
+def count_credits(kind: str, change: int) -> None:
+    """Once the caller's transaction has committed."""
+    direction = "in" if change > 0 else "out"
+    moved = credits_moved.labels(kind, direction)
+    transaction.on_commit(lambda: moved.inc(abs(change)), robust=True)
+
+
+def exposition(*more: CollectorRegistry) -> bytes:
+    """All that was counted, in Prometheus's text format, followed by `more`."""
+    counted = REGISTRY
+    if FOLDER in os.environ:
+        counted = CollectorRegistry()
+        MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+    return b"".join(generate_latest(registry) for registry in (counted, *more))

@@ -1,0 +1,72 @@
+"""/metrics, for Prometheus: of the web processes and, at a port of its own, of each worker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import constant_time_compare
+from prometheus_client import CollectorRegistry
+
+from adminops.watch.gauges import Gauges
+from rendio.common.errors import Forbidden, refusal_response
+from rendio.common.metrics import CONTENT_TYPE_LATEST, exposition
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+logger = structlog.get_logger(__name__)
+
+AGAIN_SECONDS = 5
+_database = CollectorRegistry()
+_database.register(Gauges())
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """What this server's processes have counted, and what the database knows."""
+    if not _may_read(request.headers.get("Authorization", "")):
+        return refusal_response(Forbidden())
+    return HttpResponse(exposition(_database), content_type=CONTENT_TYPE_LATEST)
+
+
+def _may_read(authorization: str) -> bool:
+    if not settings.METRICS_TOKEN:
+        return not settings.PRODUCTION
+    return constant_time_compare(authorization, f"Bearer {settings.METRICS_TOKEN}")
+
+
+def serve_for_worker() -> None:
+    """In a thread of a worker's main process, where a port is configured for it."""
+    if settings.WORKER_METRICS_PORT:
+        threading.Thread(target=_serve, name="metrics", daemon=True).start()
+
+
+def _serve() -> None:
+    address = settings.WORKER_METRICS_ADDRESS, settings.WORKER_METRICS_PORT
+    while True:
+        try:
+            with make_server(*address, _answer_for_worker, handler_class=_Silent) as server:
+                server.serve_forever()
+        except OSError as error:
+            # The children of a worker that was killed hold the port for some moments.
+            logger.warning("metrics_not_served", error=str(error))
+        time.sleep(AGAIN_SECONDS)
+
+
+def _answer_for_worker(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+    if not _may_read(environ.get("HTTP_AUTHORIZATION", "")):
+        start("403 Forbidden", [("Content-Type", "text/plain")])
+        return [b"forbidden"]
+    start("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
+    return [exposition()]
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Its own would go to standard error, as text."""

@@ -1,0 +1,25 @@
+"""How gunicorn serves: `gunicorn --config=python:rendio.web rendio.wsgi`. The names are its own."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from rendio.common import metrics_folder
+
+bind = f"{os.environ.get('ADDRESS') or '0.0.0.0'}:{os.environ.get('PORT') or 8000}"  # noqa: S104
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+threads = 8
+graceful_timeout = 30
+# Longer than a phone waits between two polls; the default closes in between.
+keepalive = 75
+# It would lie in the user's home folder, the same one for every server there.
+control_socket_disable = True
+
+# Read by the main process, before it forks those that serve.
+metrics_folder.make()
+
+
+def on_exit(server: Any) -> None:
+    metrics_folder.remove()

@@ -1,0 +1,135 @@
+"""/metrics: who may read it, and what it tells."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError, connection
+from django.utils import timezone
+
+from adminops.watch import gauges, heartbeats
+from credits.models import LedgerProof
+from generation.lifecycle import dead
+from generation.models import Breaker, DeadKind, Job, ProviderHealth
+from rendio import metrics
+from tests.conftest import assert_refused
+from tests.generation.lives import Life, ordered
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _read_anew(monkeypatch):
+    monkeypatch.setattr(gauges, "KEPT_SECONDS", -1)
+
+
+@pytest.fixture
+def told(client):
+    """The samples, by name and labels."""
+
+    def told() -> dict[str, float]:
+        text = client.get("/metrics").content.decode()
+        samples = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, value in samples}
+
+    return told
+
+
+def test_only_who_has_the_token_may_read(client, settings):
+    settings.METRICS_TOKEN = "prometheus-own-token"
+    assert_refused(client.get("/metrics"), 403, "ERR_4006")
+    wrong = client.get("/metrics", headers={"Authorization": "Bearer another"})
+    assert_refused(wrong, 403, "ERR_4006")
+
+    answer = client.get("/metrics", headers={"Authorization": "Bearer prometheus-own-token"})
+
+    assert answer.status_code == 200
+    assert answer["Content-Type"].startswith("text/plain")
+
+
+def test_without_a_token_nobody_reads_them_in_production(client, settings):
+    assert client.get("/metrics").status_code == 200
+
+    settings.PRODUCTION = True
+
+    assert_refused(client.get("/metrics"), 403, "ERR_4006")
+
+
+def test_every_name_is_ours(told, phone):
+    names = {name for name in told() if not name.startswith(("python_", "process_"))}
+
+    assert {name for name in names if not name.startswith("rendio_")} == set()
+
+
+def test_a_jobs_life_is_counted(told, phone, sandbox, django_capture_on_commit_callbacks):
+    sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
+    before = told()
+
+    with django_capture_on_commit_callbacks(execute=True):
+        job = ordered(phone)
+        Life().goes_on(job)
+
+    after = told()
+
+    def grew(name: str) -> float:
+        return after[name] - before.get(name, 0)
+
+    assert grew('rendio_jobs_ordered_total{queue="low"}') == 1
+    assert grew('rendio_submissions_total{outcome="accepted",provider="fal"}') == 1
+    assert grew('rendio_jobs_ended_total{queue="low",reason="",status="completed"}') == 1
+    assert grew('rendio_credits_moved_total{direction="out",kind="charge"}') == job.credits
+    for stage in ("waiting", "making", "storing", "all"):
+        assert grew(f'rendio_job_stage_seconds_count{{queue="low",stage="{stage}"}}') == 1
+    sent = [name for name in after if re.match("rendio_outbound_seconds_count.*POST.*200", name)]
+    assert sum(map(grew, sent)) == 1
+
+
+def test_what_the_database_knows_is_told(told, phone):
+    heartbeats.write(process="worker@one", roles=["low"], now=timezone.now())
+    ProviderHealth.objects.create(provider="fal", key_label="default", state=Breaker.OPEN)
+    dead.bury(DeadKind.TASK, "generation.sweep", "It broke", now=timezone.now())
+    job = ordered(phone)
+    Job.objects.filter(id=job.id).update(deadline_at=timezone.now() - timedelta(seconds=100))
+    LedgerProof.objects.update(differences=2, proved_at=timezone.now())
+
+    said = told()
+
+    assert said['rendio_alive{role="low"}'] == 1
+    assert said['rendio_alive{role="high"}'] == 0
+    assert said['rendio_breaker_open{key="default",provider="fal"}'] == 1
+    assert said['rendio_dead_letters{kind="task"}'] == 1
+    assert said['rendio_jobs{queue="low",stage="submit"}'] == 1
+    assert 100 <= said['rendio_due_seconds{what="low jobs: submit"}'] < 200
+    assert said["rendio_ledger_differences"] == 2
+    assert said["rendio_ledger_proved_timestamp_seconds"] > 1e9
+    assert said["rendio_database_up"] == 1
+
+
+def test_what_was_counted_is_told_without_the_database(told):
+    def refuse(*_):
+        raise OperationalError
+
+    with connection.execute_wrapper(refuse):
+        said = told()
+
+    assert said["rendio_database_up"] == 0
+    assert "rendio_ledger_differences" not in said
+
+
+def test_a_worker_tells_at_a_port_of_its_own(settings):
+    """Asked as its server asks it; whether it is asked, the real processes show."""
+    settings.METRICS_TOKEN = "prometheus-own-token"
+    heard = []
+
+    def start(status, headers):
+        heard.append(status)
+
+    metrics._answer_for_worker({"HTTP_AUTHORIZATION": "Bearer another"}, start)
+    [body] = metrics._answer_for_worker(
+        {"HTTP_AUTHORIZATION": "Bearer prometheus-own-token"}, start
+    )
+
+    assert heard == ["403 Forbidden", "200 OK"]
+    assert b"rendio_task_seconds" in body
