@@ -24,6 +24,8 @@ class Provider(Protocol):
 
     def jobs_as_json(self) -> list[dict[str, Any]]: ...
 
+    def finish(self) -> int: ...
+
     def reset(self) -> None: ...
 
 
@@ -53,6 +55,7 @@ class Control:
         return [
             Route("/control/reset", self.reset, methods=["POST"]),
             Route("/control/provider", self.provider, methods=["POST"]),
+            Route("/control/finish", self.finish, methods=["POST"]),
             Route("/control/requests", self.requests, methods=["GET"]),
             Route("/control/jobs", self.jobs, methods=["GET"]),
             Route("/control/apple/device", self.apple_device, methods=["POST"]),
@@ -78,6 +81,12 @@ class Control:
         fields = await Fields.of(request)
         name = fields.get_choice("provider", self._providers)
         return JSONResponse({"provider": name, **self._providers[name].configure(fields)})
+
+    async def finish(self, request: Request) -> JSONResponse:
+        fields = await Fields.of(request)
+        fields.allow_only(("provider",))
+        name = fields.get_choice("provider", self._providers)
+        return JSONResponse({"finished": self._providers[name].finish()})
 
     async def requests(self, request: Request) -> JSONResponse:
         provider = _find_in_query(request, ("apple", *self._providers))

@@ -43,8 +43,10 @@ class Job:
     submitted_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     submitted: float = field(default_factory=time.monotonic)
     cancelled: float | None = None
+    finished: float | None = None
+    """When a control ended it, as its plan had it."""
     had_unknown_status: bool = False
-    _cancelling: asyncio.Event = field(default_factory=asyncio.Event)
+    _ending: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def starts(self) -> float:
@@ -54,6 +56,8 @@ class Job:
     def ends(self) -> float:
         if self.cancelled is not None:
             return self.cancelled
+        if self.finished is not None:
+            return self.finished
         if self.plan.outcome is Outcome.HANG:
             return math.inf
         return self.starts + self.plan.pace.run_seconds
@@ -85,12 +89,17 @@ class Job:
     def cancel(self) -> None:
         """It ends now. The caller has made sure that it can."""
         self.cancelled = time.monotonic()
-        self._cancelling.set()
+        self._ending.set()
+
+    def finish(self) -> None:
+        """It ends now, and not when its plan has it. Not for one that has ended."""
+        self.finished = time.monotonic()
+        self._ending.set()
 
     async def until_ended(self) -> None:
         while (left := self.ends - time.monotonic()) > 0:
             try:
-                await asyncio.wait_for(self._cancelling.wait(), None if left == math.inf else left)
+                await asyncio.wait_for(self._ending.wait(), None if left == math.inf else left)
             except TimeoutError:
                 continue
 

@@ -20,6 +20,13 @@ class Maker:
     def jobs_as_json(self) -> list[dict[str, Any]]:
         return [job.as_json() for job in self.jobs.all()]
 
+    def finish(self) -> int:
+        """All that it has in hand ends now; returns how many."""
+        unfinished = [job for job in self.jobs.all() if job.status is not Status.COMPLETED]
+        for job in unfinished:
+            job.finish()
+        return len(unfinished)
+
     def reset(self) -> None:
         self.plans.reset()
         self.jobs.reset()

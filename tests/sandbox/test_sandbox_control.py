@@ -46,6 +46,21 @@ def test_a_key_is_remembered_by_its_end_alone(sandbox, authorization, remembered
     assert asked["headers"]["authorization"] == remembered
 
 
+@pytest.mark.parametrize(
+    "plan", [{"queue_seconds": 600}, {"run_seconds": 600}, {"outcome": "hang"}]
+)
+def test_what_runs_is_finished_on_demand(sandbox, receiver, plan):
+    sandbox.fal(**plan)
+    job = sandbox.submitted(webhook=receiver.url)
+
+    finished = sandbox.control("finish", provider="fal")
+
+    assert finished == {"finished": 1}
+    assert sandbox.result(job).json()["video"]["url"]
+    assert receiver.first()["status"] == "OK"
+    assert sandbox.control("finish", provider="fal") == {"finished": 0}
+
+
 def test_a_job_is_listed_with_what_was_asked(sandbox):
     job = sandbox.submitted(webhook="http://127.0.0.1:1/hook")
     sandbox.completed(job)
