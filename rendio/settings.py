@@ -290,7 +290,7 @@ FORMAT_MODULE_PATH = "rendio.formats"
 STATIC_URL = "/static/"
 # Collected for production; in development the files are found where the apps have them.
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
-WHITENOISE_USE_FINDERS = not PRODUCTION
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not PRODUCTION
 DATA_UPLOAD_MAX_MEMORY_SIZE = integer("MAX_BODY_BYTES", 1_000_000, at_least=1_000)
 # How deep the arrays and objects of a JSON body may lie in each other; ours need four.
 MAX_JSON_DEPTH = integer("MAX_JSON_DEPTH", 20, at_least=1, at_most=200)
