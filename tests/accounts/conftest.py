@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,8 +20,7 @@ from django.test import Client
 from accounts import appleid
 from rendio.common import ratelimit
 from tests.conftest import waiting_for_locks
-
-PATIENCE_SECONDS = 30
+from tests.patience import PATIENCE_SECONDS
 
 
 def new_token():
@@ -176,20 +174,6 @@ def at_once():
 
 
 @pytest.fixture
-def eventually():
-    """Waits for what `look` gives to be true, with a bound."""
-
-    def wait(look):
-        give_up_at = time.monotonic() + PATIENCE_SECONDS
-        while not (seen := look()):
-            assert time.monotonic() < give_up_at, "it did not come true"
-            time.sleep(0.02)
-        return seen
-
-    return wait
-
-
-@pytest.fixture
 def redis_gone(settings):
     """A context in which the limiter's Redis cannot be reached."""
 
@@ -219,6 +203,7 @@ django.setup()
 from django.utils import timezone
 from accounts import devicecheck
 from accounts.services import devices
+from tests.patience import PATIENCE_SECONDS
 now = timezone.now()
 token = os.environ["TEST_TOKEN"]
 about = {"device_id": UUID(os.environ["TEST_DEVICE_ID"]), "device_token": token}
@@ -302,7 +287,7 @@ class Apple:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
 
 @pytest.fixture

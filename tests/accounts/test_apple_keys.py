@@ -6,8 +6,7 @@ import pytest
 
 from accounts import appleid
 from accounts.errors import IdentityServiceUnavailable, InvalidIdentity
-
-PATIENCE_SECONDS = 30
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from credits import services as credit_services
 from credits.models import IdempotencyRecord, LedgerEntry, WalletState
 from generation.lifecycle import erase
 from generation.models import Erasure, JobStatus, ProviderRequest, Quote, Stage
-from rendio.local.waiting import wait_until
 from tests.conftest import Phone
 from tests.generation.lives import Life, kinds_of, ordered
+from tests.patience import eventually
 
 pytestmark = pytest.mark.django_db
 
@@ -292,7 +292,7 @@ def test_a_job_that_runs_ends_and_its_money_is_settled_once(
     delete(phone)
     if not cancelling and stage != Stage.SUBMIT:
         # The provider is quicker than we are in asking it to stop.
-        assert wait_until(lambda: "COMPLETED" in str(sandbox.jobs()).upper(), timeout_seconds=20)
+        eventually(lambda: "COMPLETED" in str(sandbox.jobs()).upper())
 
     life.goes_on(job)
     erases_until_done(life)

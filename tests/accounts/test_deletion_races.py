@@ -12,6 +12,7 @@ from credits import services as credit_services
 from generation.models import Erasure, Job, JobStatus
 from tests.conftest import Phone, at_once
 from tests.generation.lives import Life, kinds_of
+from tests.patience import eventually
 
 
 def test_a_job_ordered_while_the_account_goes_is_refused_or_taken_back(committed, sandbox):
@@ -43,7 +44,7 @@ def test_of_two_deletions_at_once_one_does_it(committed, sandbox):
 
 
 @pytest.fixture
-def while_locked(committed, eventually, lock_waiters):
+def while_locked(committed, lock_waiters):
     """Holds a lock while calls are made one after the other, each until it waits."""
 
     def run(lock, *calls):

@@ -11,8 +11,8 @@ from accounts import services
 from rendio.local.home import Home
 from rendio.local.processes import Stack
 from rendio.local.servers import Valkey
-from rendio.local.waiting import wait_until
 from tests.generation.lives import WebPhone, serves, stack_environment
+from tests.patience import eventually
 
 pytestmark = pytest.mark.usefixtures("committed", "sandbox")
 
@@ -39,7 +39,7 @@ def servers(django_db_setup, django_db_blocker, tmp_path_factory):
         for stack in stacks:
             stack.start("web")
         for stack in stacks:
-            assert wait_until(lambda stack=stack: serves(stack.url), timeout_seconds=60)
+            eventually(lambda stack=stack: serves(stack.url))
         yield *(stack.url for stack in stacks), valkey
 
 
@@ -68,8 +68,8 @@ def answers_of(phone, url):
     return {other.get("get-user-profile").status_code for _ in range(IN_A_ROW)}
 
 
-def is_out(phone, url):
-    return wait_until(lambda: answers_of(phone, url) == {401}, timeout_seconds=30)
+def assert_out(phone, url):
+    eventually(lambda: answers_of(phone, url) == {401})
 
 
 def ban(user_id):
@@ -85,8 +85,8 @@ def test_a_logout_at_one_server_ends_the_access_token_at_the_other(servers, phon
 
     assert phone.post("auth/logout", phone.session).status_code == 200
 
-    assert is_out(phone, there)
-    assert is_out(phone, here)
+    assert_out(phone, there)
+    assert_out(phone, here)
 
 
 def test_a_ban_ends_the_access_token_at_both(servers, phone, redis):
@@ -95,8 +95,8 @@ def test_a_ban_ends_the_access_token_at_both(servers, phone, redis):
 
     ban(phone.user_id)
 
-    assert is_out(phone, there)
-    assert is_out(phone, here)
+    assert_out(phone, there)
+    assert_out(phone, here)
 
 
 def test_another_phone_stays_in(servers, phone):
@@ -104,6 +104,6 @@ def test_another_phone_stays_in(servers, phone):
     other = WebPhone(here)
     other.sign_in()
     ban(phone.user_id)
-    assert is_out(phone, there)
+    assert_out(phone, there)
 
     assert answers_of(other, here) == answers_of(other, there) == {200}

@@ -10,6 +10,7 @@ from django.utils import timezone
 from accounts import services, tokens
 from accounts.models import RevokedReason, Session
 from accounts.revocations import RevokedSessions
+from tests.patience import eventually
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def revoke(phone):
     )
 
 
-def test_a_logout_reaches_the_other_processes(committed_guest, elsewhere, eventually):
+def test_a_logout_reaches_the_other_processes(committed_guest, elsewhere):
     session_id = session_id_of(committed_guest)
     elsewhere.start()
     assert session_id not in elsewhere
@@ -97,7 +98,7 @@ def test_a_session_is_forgotten_once_its_last_token_has_expired(
     assert session_id not in elsewhere
 
 
-def test_the_thread_outlives_the_loss_of_its_connection(committed_guest, elsewhere, eventually):
+def test_the_thread_outlives_the_loss_of_its_connection(committed_guest, elsewhere):
     elsewhere.start()
     with connection.cursor() as cursor:
         cursor.execute(
@@ -112,7 +113,7 @@ def test_the_thread_outlives_the_loss_of_its_connection(committed_guest, elsewhe
     eventually(lambda: session_id_of(committed_guest) in elsewhere)
 
 
-def test_the_thread_takes_its_connection_with_it(committed, elsewhere, eventually):
+def test_the_thread_takes_its_connection_with_it(committed, elsewhere):
     def readers():
         with connection.cursor() as cursor:
             cursor.execute(

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from accounts import services, tokens
 from accounts.models import RevokedReason, Session
+from tests.patience import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -62,7 +63,7 @@ def test_logout_ends_the_session_and_its_access_token(committed_guest, refusal):
     assert session_of(committed_guest).revoked_reason == RevokedReason.LOGOUT
 
 
-def test_the_sweep_passes_by_a_row_that_is_in_use(committed_guest, at_once, eventually):
+def test_the_sweep_passes_by_a_row_that_is_in_use(committed_guest, at_once):
     now = timezone.now()
     rows = Session.objects.filter(user_id=committed_guest.user_id)
     rows.update(expires_at=now - timedelta(days=31))

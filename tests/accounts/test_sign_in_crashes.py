@@ -17,6 +17,7 @@ from accounts.models import AppleIdentity, Session, SpentToken, User
 from credits import queries as credit_queries
 from credits import services as credit_services
 from credits.services import Source
+from tests.patience import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -28,6 +29,7 @@ django.setup()
 from django.utils import timezone
 from accounts import appleid
 from accounts.services import apple
+from tests.patience import eventually
 now = timezone.now()
 session_id = UUID(os.environ["TEST_SESSION_ID"])
 identity = appleid.read_identity_token(os.environ["TEST_TOKEN"], nonce=os.environ["TEST_NONCE"])
@@ -143,7 +145,7 @@ def test_a_code_that_a_crash_used_up_costs_one_more_sign_in(account, second_phon
     ["accounts_appleidentity", "credits_ledgerentry", "generation_job", "accounts_session"],
 )
 def test_a_crash_within_the_transaction_changes_nothing(
-    account, second_phone, person, eventually, lock_waiters, table
+    account, second_phone, person, lock_waiters, table
 ):
     signed = person.tokens()
     with transaction.atomic():

@@ -13,6 +13,7 @@ from credits import services as credit_services
 from credits.models import Kind, LedgerEntry
 from credits.services import Source
 from generation.models import Job
+from tests.patience import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -211,7 +212,7 @@ def test_cancellations_during_a_merge_refund_once(account, second_phone, person,
 
 
 def test_a_sign_in_during_a_ban_waits_and_is_refused(
-    account, second_phone, person, at_once, eventually, lock_waiters, refusal
+    account, second_phone, person, at_once, lock_waiters, refusal
 ):
     tokens = person.tokens()
     banned = []

@@ -12,6 +12,7 @@ from accounts import devicecheck
 from accounts.errors import AppleOutcomeUnknown, IdentityServiceUnavailable
 from accounts.models import Device, User, WelcomeClaim
 from accounts.services import devices
+from tests.patience import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -73,7 +74,7 @@ def test_a_retry_after_a_crash_may_bring_a_new_token_of_the_hardware(
 
 @pytest.mark.parametrize("table", ["accounts_welcomeclaim", "credits_wallet", "accounts_session"])
 def test_a_crash_within_the_last_transaction_loses_nothing(
-    installation, process, eventually, lock_waiters, table
+    installation, process, lock_waiters, table
 ):
     users = User.objects.count()
     with transaction.atomic():

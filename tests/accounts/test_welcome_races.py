@@ -7,6 +7,7 @@ from django.utils import timezone
 from accounts import services
 from accounts.models import Device, User, WelcomeClaim
 from accounts.services import devices
+from tests.patience import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -69,7 +70,7 @@ def test_eight_strangers_at_once_get_a_welcome_each(new_installation, at_once):
 
 
 def test_a_sign_in_during_a_ban_waits_and_is_refused(
-    committed_guest, at_once, eventually, lock_waiters, refusal
+    committed_guest, at_once, lock_waiters, refusal
 ):
     def ban():
         with transaction.atomic():

@@ -9,8 +9,8 @@ from django.core.management import CommandError, call_command
 
 from billing.models import HistoryWalk, Notification
 from billing.tasks import walk_history
-from rendio.local.waiting import wait_until
 from tests.billing.conftest import TEN, AppStore, ledger_adds_up
+from tests.patience import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -28,7 +28,7 @@ def test_a_purchase_that_apple_tells_of_reaches_the_phone(running, sandbox):
     bought = AppStore(sandbox).buy(TEN, phone=phone, deliver=True)
 
     assert bought["delivered_status"] == 200
-    assert wait_until(lambda: phone.balance() == before + 10, timeout_seconds=20)
+    eventually(lambda: phone.balance() == before + 10)
 
 
 def test_a_purchase_whose_notification_was_lost_reaches_the_phone(running, sandbox):
@@ -40,7 +40,7 @@ def test_a_purchase_whose_notification_was_lost_reaches_the_phone(running, sandb
 
     # The beat looks at the history once a minute, and a nudge is not for what nobody waits for.
     walk_history.apply_async(queue="high")
-    assert wait_until(lambda: phone.balance() == before + 10, timeout_seconds=20)
+    eventually(lambda: phone.balance() == before + 10)
     assert ledger_adds_up()
 
 

@@ -12,7 +12,7 @@ from django.conf import settings as django_settings
 from django.db import transaction
 
 from rendio.common import nudge
-from rendio.local.waiting import wait_until
+from tests.patience import eventually
 
 TASK = "generation.submit_due"
 
@@ -39,14 +39,14 @@ def sent_so_far_is_all(broker):
     for _ in range(2):
         mark = f"test-mark-{uuid4()}"
         nudge.after_commit(TASK, queue=mark)
-        assert wait_until(lambda mark=mark: broker.llen(mark) == 1, timeout_seconds=20)
+        eventually(lambda mark=mark: broker.llen(mark) == 1)
         broker.delete(mark)
 
 
 def test_a_nudge_reaches_the_broker_of_the_settings(committed, broker, queue):
     nudge.after_commit(TASK, queue=queue, with_queue=True)
 
-    assert wait_until(lambda: broker.llen(queue) == 1, timeout_seconds=20)
+    eventually(lambda: broker.llen(queue) == 1)
     message = messages(broker, queue)[0]
     assert message["headers"]["task"] == TASK
     args, kwargs, _ = json.loads(base64.b64decode(message["body"]))
@@ -65,7 +65,7 @@ def test_nothing_is_sent_before_the_commit_or_after_a_rollback(committed, broker
         nudge.after_commit(TASK, queue=queue)
         sent_so_far = broker.llen(queue)
     assert sent_so_far == 0
-    assert wait_until(lambda: broker.llen(queue) == 1, timeout_seconds=20)
+    eventually(lambda: broker.llen(queue) == 1)
 
 
 def test_a_burst_while_the_broker_is_slow_becomes_two_messages_at_most(committed, broker, queue):

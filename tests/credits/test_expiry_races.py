@@ -11,9 +11,9 @@ from django.db import connection, transaction
 from credits import services
 from credits.errors import InsufficientCredits
 from credits.models import Kind
-from rendio.local.waiting import wait_until
 from tests.conftest import at_once, waiting_for_locks
 from tests.credits.purses import NOW, Purse
+from tests.patience import eventually
 
 LATER = NOW + timedelta(days=3)
 
@@ -91,7 +91,7 @@ def test_a_sweep_that_waited_for_a_refund_leaves_what_the_refund_prolonged(purse
     with transaction.atomic():
         refund(purse, job_id)
         sweeping.start()
-        assert wait_until(lambda: waiting_for_locks("credits_wallet") > 0, timeout_seconds=30)
+        eventually(lambda: waiting_for_locks("credits_wallet") > 0)
     sweeping.join(timeout=30)
 
     assert (purse.balance, lapsed(purse)) == (15, 0)

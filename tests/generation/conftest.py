@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ import pytest
 from generation.providers import fal_webhooks
 from rendio.local.home import Home
 from rendio.local.processes import Stack
-from rendio.local.waiting import wait_until
 from tests.conftest import Phone, Sandbox
 from tests.generation.lives import Canned, Life, Running, Signer, grant, serves, stack_environment
+from tests.patience import PATIENCE_SECONDS, eventually
 
 
 @pytest.fixture
@@ -26,6 +27,14 @@ def quick(sandbox: Sandbox) -> Sandbox:
     """A provider that has everything done at once, and whose webhooks reach nobody."""
     sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
     return sandbox
+
+
+@pytest.fixture
+def no_long_wait(request: pytest.FixtureRequest, settings: Any) -> None:
+    """Where the provider never answers a submission, a second is enough to see that."""
+    call = getattr(request.node, "callspec", None)
+    if call and "submit_timeout" in call.params.values():
+        settings.PROVIDER_READ_TIMEOUT_SECONDS = 1
 
 
 @pytest.fixture
@@ -67,10 +76,14 @@ def running(
         environment = stack_environment(**changes)
     port = int(os.environ["PUBLIC_URL"].rsplit(":", 1)[1])
     stack = Stack(home=Home.from_environment(), env=environment, port=port)
+    stack.commands = {
+        name: replace(command, stop_seconds=PATIENCE_SECONDS)
+        for name, command in stack.commands.items()
+    }
     try:
         stack.start("web", "worker", "beat")
         running = Running(stack)
-        assert wait_until(lambda: serves(running.url), timeout_seconds=60), running.log("web")
+        eventually(lambda: serves(running.url), told=lambda: running.log("web"))
         yield running
     finally:
         stack.stop()

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -19,16 +19,17 @@ from uuid import UUID
 import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.test import Client
 from django.utils import timezone
 
 from credits import services as credit_services
 from credits.models import LedgerEntry
 from generation.lifecycle import cancel, deliveries, poll, stop, store, submit
-from generation.models import Job, JobStatus, ProviderRequest, Stage
+from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from rendio.local.processes import Stack
-from rendio.local.waiting import wait_until
 from tests.conftest import Phone, Sandbox
+from tests.patience import PATIENCE_SECONDS, eventually
 
 USER_ID = "sandbox-user"
 
@@ -146,6 +147,8 @@ class Canned:
         self.otherwise: tuple[int, dict[str, str], bytes] = (404, {}, b"")
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.bodies: list[bytes] = []
+        # So many requests get their answers at once, and none before.
+        self.together: threading.Barrier | None = None
         canned = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -155,6 +158,8 @@ class Canned:
                 length = int(self.headers.get("Content-Length") or 0)
                 canned.bodies.append(self.rfile.read(length))
                 canned.asked.append((self.command, self.path, dict(self.headers)))
+                if canned.together:
+                    canned.together.wait(PATIENCE_SECONDS)
                 status, headers, body = (
                     canned.answers.pop(0) if canned.answers else canned.otherwise
                 )
@@ -300,12 +305,33 @@ class Running:
         return self.stack.log(name).read_text(errors="replace")
 
 
-def ended(*job_ids: str, seconds: float = 40) -> dict[str, Job]:
-    """The jobs, once none of them is due any more."""
+def ended(*job_ids: str, overdue: Collection[str] = ()) -> dict[str, Job]:
+    """The jobs, once none of them is due any more. Of those `overdue` each deadline passes at once,
+    however slow the machine is, and of the others none."""
     jobs = Job.objects.filter(id__in=job_ids)
-    came = wait_until(lambda: not jobs.exclude(stage=Stage.DONE).exists(), timeout_seconds=seconds)
-    assert came, list(jobs.exclude(stage=Stage.DONE).values_list("stage", "due_at", "tries"))
+    unfinished = jobs.exclude(stage=Stage.DONE)
+
+    def look() -> bool:
+        pass_deadlines(unfinished.filter(id__in=overdue))
+        return not unfinished.exists()
+
+    eventually(look, told=lambda: list(unfinished.values_list("stage", "due_at", "tries")))
     return {str(job.id): job for job in jobs}
+
+
+def wait_for_results(*job_ids: str) -> None:
+    """Until all that is left to do for these is to fetch what was made."""
+    before = Job.objects.filter(id__in=job_ids).exclude(stage__in=[Stage.STORE, Stage.DONE])
+    eventually(lambda: not before.exists(), told=lambda: list(before.values_list("stage")))
+
+
+def pass_deadlines(jobs: QuerySet[Job]) -> None:
+    """As if the time of these were over, where nobody is at work on them and there has been a try
+    at sending them."""
+    on_its_way = ProviderRequest.objects.filter(job=OuterRef("id"), state=RequestState.SENDING)
+    tried = ~Q(stage=Stage.SUBMIT) | Q(tries__gt=0)
+    now = timezone.now()
+    jobs.filter(tried, ~Exists(on_its_way), leased_until=None).update(due_at=now, deadline_at=now)
 
 
 def stack_environment(**changes: Any) -> dict[str, str]:

@@ -18,9 +18,9 @@ from credits.models import IdempotencyRecord, LedgerEntry
 from generation.models import Job
 from rendio.local.home import Home
 from rendio.local.processes import Stack
-from rendio.local.waiting import wait_until
 from tests.conftest import SORA, Phone
 from tests.generation.lives import serves, stack_environment
+from tests.patience import eventually
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def web(django_db_setup, django_db_blocker):
         environment = stack_environment(LOG_LEVEL="WARNING")
     with Stack(home=Home.from_environment(), env=environment) as stack:
         stack.start("web")
-        assert wait_until(lambda: serves(stack.url), timeout_seconds=60), stack.log("web")
+        eventually(lambda: serves(stack.url), told=lambda: stack.log("web"))
         yield stack.url
 
 

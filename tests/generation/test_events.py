@@ -15,9 +15,9 @@ import requests
 from django.db import connection
 
 from generation import streams
-from rendio.local.waiting import wait_until
 from tests.conftest import Phone, assert_refused
 from tests.generation.lives import ended, ordered
+from tests.patience import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 STACK_ENVIRONMENT = {"EVENT_STREAMS_PER_PROCESS": 2}
@@ -139,9 +139,9 @@ def test_streams_beyond_the_cap_tell_once_and_do_not_hold_the_server(running, en
     readers = [threading.Thread(target=list, args=[stream], daemon=True) for stream in streams]
     for reader in readers:
         reader.start()
-    assert wait_until(lambda: alive(readers) <= 4, timeout_seconds=20)
+    eventually(lambda: alive(readers) <= 4)
     take_back(phone, job_id)
-    assert wait_until(lambda: alive(readers) == 0, timeout_seconds=20)
+    eventually(lambda: alive(readers) == 0)
 
 
 def alive(threads) -> int:
@@ -160,7 +160,7 @@ def test_waiting_holds_no_database_connection(guest, endless, monkeypatch):
 
     guest.post("cancel-video-job", {"job_id": str(job.id)})
     assert b'"cancelled"' in [event for event in stream if event != b":\n\n"][-1]
-    assert wait_until(lambda: streams._watcher._thread is None, timeout_seconds=20)
+    eventually(lambda: streams._watcher._thread is None)
 
 
 def test_a_session_that_ended_sees_no_more(running, endless):
@@ -203,7 +203,7 @@ def test_a_server_that_is_asked_to_stop_closes_its_streams(running, endless):
 
     assert [body["status"] for body in events if body["status"] == "completed"] == []
     running.stack.start("web")
-    assert wait_until(lambda: serves_again(phone), timeout_seconds=60)
+    eventually(lambda: serves_again(phone))
     take_back(phone, job_id)
 
 

@@ -20,8 +20,7 @@ REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
 
 
 @pytest.fixture(autouse=True)
-def _short(settings):
-    settings.PROVIDER_READ_TIMEOUT_SECONDS = 1
+def _short(settings, no_long_wait):
     settings.MAX_VIDEO_BYTES = 3_000_000
 
 

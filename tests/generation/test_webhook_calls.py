@@ -13,7 +13,6 @@ from credits import services as credit_services
 from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, RequestState, Stage, WebhookDelivery
 from generation.providers.base import Reason
-from rendio.local.waiting import wait_until
 from tests.conftest import at_once
 from tests.generation.lives import (
     Life,
@@ -24,6 +23,7 @@ from tests.generation.lives import (
     submissions,
     tell,
 )
+from tests.patience import eventually
 
 
 @pytest.fixture
@@ -310,7 +310,7 @@ def test_a_webhook_applied_while_the_job_is_given_up_brings_its_video_all_the_sa
             credit_services.lock_wallet(user_id=job.user_id)
             held = Job.objects.select_for_update(of=("self",)).get(id=job.id)
             applied = pool.submit(at_once, life.deliver)
-            assert wait_until(_somebody_waits, timeout_seconds=10)
+            eventually(_somebody_waits)
             settle.end_request(held, Reason.TIMEOUT, now=life.now)
             settle._refund_and_end(held, Reason.TIMEOUT, now=life.now)
             settle._done(held)

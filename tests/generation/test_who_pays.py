@@ -24,8 +24,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "providers.md"
 
 
 @pytest.fixture(autouse=True)
-def _short(settings):
-    settings.PROVIDER_READ_TIMEOUT_SECONDS = 1
+def _short(settings, no_long_wait):
     settings.MAX_VIDEO_BYTES = 3_000_000
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from rendio.local.home import GENERATED, PROJECT, Home
 from rendio.local.waiting import wait_until
+from tests.patience import PATIENCE_SECONDS
 
 # What this test run was given; a stack of a test's own starts without.
 GIVEN = {
@@ -82,7 +83,7 @@ class Supervisor:
         def said_or_ended() -> bool:
             return text in self.output or self.process.poll() is not None
 
-        wait_until(said_or_ended, timeout_seconds=180)
+        wait_until(said_or_ended, timeout_seconds=PATIENCE_SECONDS)
         assert text in self.output, self.output
 
     def end(self, number: signal.Signals) -> int:

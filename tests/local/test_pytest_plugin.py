@@ -12,8 +12,8 @@ import pytest
 
 from rendio.local.home import PROJECT
 from rendio.local.pytest_plugin import own_home
-from rendio.local.waiting import wait_until
 from tests.local.conftest import alive, fresh_environment, groups_of
+from tests.patience import eventually
 
 WRITES_ITS_ENVIRONMENT = """
 import json, os, pathlib, time
@@ -50,7 +50,7 @@ def start_run(
 
 def told(folder: Path, name: str) -> dict[str, str]:
     file = folder / f"{name}.json"
-    assert wait_until(file.exists, timeout_seconds=120)
+    eventually(file.exists)
     return json.loads(file.read_text())
 
 
@@ -69,7 +69,7 @@ def test_two_runs_share_nothing_and_the_next_removes_what_a_killed_one_left(tmp_
     assert len(groups) == 3
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    assert wait_until(lambda: not alive(groups), timeout_seconds=30), alive(groups)
+    eventually(lambda: not alive(groups), told=lambda: alive(groups))
     assert Path(first["RENDIO_HOME"]).exists()
 
     monkeypatch.setenv("RENDIO_HOME", str(tmp_path / "home"))

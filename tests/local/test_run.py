@@ -15,8 +15,9 @@ import requests
 
 from rendio.local.child import command_line
 from rendio.local.home import PROJECT
-from rendio.local.waiting import answers, wait_until
+from rendio.local.waiting import answers
 from tests.local.conftest import Supervisor, alive, fresh_environment, groups_of, pid_of
+from tests.patience import eventually
 
 EVERYTHING = {"postgres", "valkey", "sandbox", "web", "worker", "beat", "flower"}
 
@@ -87,11 +88,9 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     for pid in killed.values():
         os.kill(pid, signal.SIGKILL)
     for name, pid in killed.items():
-        assert wait_until(
-            lambda name=name, pid=pid: pid_of(home, name) not in (None, pid), timeout_seconds=60
-        )
+        eventually(lambda name=name, pid=pid: pid_of(home, name) not in (None, pid))
         assert f"{name} ended (signal 9); it starts again" in supervisor.output
-    assert wait_until(lambda: answers(f"{web}/readyz"), timeout_seconds=60)
+    eventually(lambda: answers(f"{web}/readyz"))
     committed = users(home)
     assert committed >= 2  # the staff's and the guest
 
@@ -99,7 +98,7 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     groups = groups_of(home)
     assert names_in(home) == EVERYTHING
     supervisor.end(signal.SIGKILL)
-    assert wait_until(lambda: not alive(groups), timeout_seconds=60), alive(groups)
+    eventually(lambda: not alive(groups), told=lambda: alive(groups))
     again = Supervisor(home, JOURNEY="0")
     again.start()
     again.wait_for("staff login")

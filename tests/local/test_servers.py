@@ -20,8 +20,8 @@ from rendio.local import servers as servers_module
 from rendio.local.child import Child
 from rendio.local.home import PROJECT, Home, HomeInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
-from rendio.local.waiting import wait_until
 from tests.local.conftest import alive, fresh_environment, groups_of
+from tests.patience import eventually
 
 HOLD = """
 import sys, time
@@ -96,7 +96,7 @@ def test_killing_the_holder_leaves_nothing_and_loses_no_commit(tmp_path):
     holder.wait()
 
     assert len(groups) == 2
-    assert wait_until(lambda: not alive(groups), timeout_seconds=30), alive(groups)
+    eventually(lambda: not alive(groups), told=lambda: alive(groups))
     home = Home(root)
     home.acquire()
     with servers(home) as (database, valkey):

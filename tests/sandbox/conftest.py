@@ -10,18 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
+from tests.patience import PATIENCE_SECONDS, eventually
 from tests.sandbox.storekit import AppStore
-
-PATIENCE_SECONDS = 15
-
-
-def eventually(look, *, seconds=PATIENCE_SECONDS):
-    """What `look` gives once that is true; fails when it does not come true."""
-    give_up_at = time.monotonic() + seconds
-    while not (seen := look()):
-        assert time.monotonic() < give_up_at, "it did not come true"
-        time.sleep(0.02)
-    return seen
 
 
 class Sandbox:

@@ -1,5 +1,4 @@
 import io
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import av
@@ -70,16 +69,14 @@ def test_sora_also_names_its_video(sandbox):
     assert answer.json()["video_id"].startswith("video_")
 
 
-def test_twenty_videos_at_once_are_there_in_a_few_seconds(sandbox):
+def test_twenty_videos_at_once_are_all_made(sandbox):
     bodies = [{**sandbox.VIDEO, "prompt": f"Cat number {number}"} for number in range(20)]
-    began_at = time.monotonic()
 
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda body: sandbox.result(sandbox.submitted(body=body)), bodies))
 
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["video"]["url"] for answer in answers}) == 20
-    assert time.monotonic() - began_at < 10  # about two on an idle machine
 
 
 @pytest.mark.parametrize("duration", ["", "4 seconds", 0, 61, True, None, 4.5])

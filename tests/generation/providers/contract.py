@@ -28,9 +28,9 @@ from generation.providers.base import (
 from generation.providers.signatures import BadSignature
 from rendio.common import http
 from rendio.common.keyring import KeyRing
-from rendio.local.waiting import wait_until
 from tests.conftest import Sandbox
 from tests.generation.lives import turn
+from tests.patience import eventually
 
 KEYS = {"one": "key-number-one-1111", "two": "key-number-two-2222"}
 HOOK = "http://127.0.0.1:9/webhooks/x?token=t"
@@ -44,8 +44,7 @@ class ProviderContract:
     checks_input_first: ClassVar[bool] = False
 
     @pytest.fixture
-    def provider(self, settings: Any) -> Provider:
-        settings.PROVIDER_READ_TIMEOUT_SECONDS = 1
+    def provider(self, settings: Any, no_long_wait: None) -> Provider:
         turn(settings, self.name, keys=KeyRing(KEYS))
         return get_provider(self.name)
 
@@ -152,7 +151,7 @@ class ProviderContract:
         self.go(outside, run_seconds=2)
         handle = self.sent(provider)
 
-        assert wait_until(lambda: (_progress(provider, handle) or 0) >= 20, timeout_seconds=10)
+        eventually(lambda: (_progress(provider, handle) or 0) >= 20)
 
     @pytest.mark.parametrize("outcome", ["status_500", "status_unknown"])
     def test_a_status_that_cannot_be_read_is_unknown(self, provider, outside, outcome):
@@ -301,7 +300,7 @@ class WebhookContract(ProviderContract):
         def deliver(**plan: Any) -> tuple[str, dict[str, str], bytes]:
             self.go(outside, webhooks=True, **plan)
             request_id = self.send(provider, webhook_url=f"{canned.url}/hook").handle.request_id
-            assert wait_until(lambda: canned.asked, timeout_seconds=10)
+            eventually(lambda: canned.asked)
             _, _, headers = canned.asked[-1]
             return request_id, CaseInsensitiveDict(headers), canned.bodies[-1]
 

@@ -317,8 +317,9 @@ def test_the_backup_host_is_asked_where_no_connection_can_be_made(sandbox, setti
 
 
 @pytest.mark.parametrize("outcome", ["submit_timeout", "submit_lost", "submit_500"])
-def test_the_backup_host_is_not_asked_once_the_body_may_have_left(sandbox, settings, outcome):
-    settings.PROVIDER_READ_TIMEOUT_SECONDS = 1
+def test_the_backup_host_is_not_asked_once_the_body_may_have_left(
+    sandbox, settings, no_long_wait, outcome
+):
     settings.FAL_BACKUP_URL = settings.PROVIDERS["fal"].url
     sandbox.provider(outcome=outcome)
 

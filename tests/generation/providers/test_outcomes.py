@@ -57,8 +57,7 @@ MOST_LOOKS = {
 
 
 @pytest.fixture(autouse=True)
-def _short(settings):
-    settings.PROVIDER_READ_TIMEOUT_SECONDS = 1
+def _short(settings, no_long_wait):
     settings.MAX_VIDEO_BYTES = 3_000_000
     settings.JOB_START_DEADLINE_SECONDS = settings.JOB_RUN_DEADLINE_SECONDS = TEN_MINUTES
 

@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from generation.models import JobStatus, Upload
-from rendio.local.waiting import wait_until
 from tests.generation.lives import assert_completed, ended, submissions
 from tests.generation.uploads import pictures
+from tests.patience import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"
@@ -43,10 +43,7 @@ def test_a_picture_becomes_a_video_and_goes_with_it(running, sandbox):
     assert (fetched.status_code, fetched.content[:3]) == (200, b"\xff\xd8\xff")
     Upload.objects.filter(id=picture["upload_id"]).update(expires_at=job.created_at)
     phone.post("delete-video-job", {"job_id": job_id})
-    assert wait_until(
-        lambda: requests.get(picture["image_url"], timeout=30).status_code == 404,
-        timeout_seconds=30,
-    )
+    eventually(lambda: requests.get(picture["image_url"], timeout=30).status_code == 404)
     assert job.status == JobStatus.COMPLETED
 
 
