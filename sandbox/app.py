@@ -26,6 +26,7 @@ from sandbox.fields import BadRequest
 from sandbox.making.files import Files
 from sandbox.making.maker import Maker
 from sandbox.making.media import Studio
+from sandbox.openai import OpenAI
 from sandbox.recorder import RecordRequests, RequestLog
 from sandbox.replicate.predictions import ReplicatePredictions
 from sandbox.replicate.webhooks import ReplicateWebhooks
@@ -50,6 +51,7 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
     keys = KeySet()
     auth = AppleAuth(outages=outages, keys=keys, app=app)
     notices = Notices(auth=auth, keys=keys, app=app)
+    openai = OpenAI()
     storekit = StoreKit(outages=outages, app=app, url=url, keys_folder=find_keys_folder(os.environ))
     control = Control(
         log=log,
@@ -59,6 +61,7 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
         keys=keys,
         notices=notices,
         storekit=storekit,
+        openai=openai,
         outages=outages,
     )
 
@@ -83,8 +86,9 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
             *devicecheck.routes(),
             *auth.routes(),
             *storekit.routes(),
+            *openai.routes(),
         ],
-        middleware=[Middleware(RecordRequests, log=log, providers=(*providers, "apple"))],
+        middleware=[Middleware(RecordRequests, log=log, providers=(*providers, "apple", "openai"))],
         exception_handlers={
             BadRequest: answer_bad_request,
             AuthError: answer_auth_error,

@@ -14,6 +14,7 @@ from sandbox.apple.notices import Notices
 from sandbox.apple.outages import Outages
 from sandbox.apple.storekit.service import StoreKit
 from sandbox.fields import BadRequest, Fields
+from sandbox.openai import OpenAI
 from sandbox.recorder import RequestLog
 
 
@@ -40,6 +41,7 @@ class Control:
         keys: KeySet,
         notices: Notices,
         storekit: StoreKit,
+        openai: OpenAI,
         outages: Outages,
     ) -> None:
         self._log = log
@@ -49,6 +51,7 @@ class Control:
         self._keys = keys
         self._notices = notices
         self._storekit = storekit
+        self._openai = openai
         self._outages = outages
 
     def routes(self) -> list[Route]:
@@ -64,6 +67,7 @@ class Control:
             Route("/control/apple/identity-notice", self.apple_notice, methods=["POST"]),
             Route("/control/apple/revoked", self.apple_revoked, methods=["GET"]),
             Route("/control/apple/outage", self.apple_outage, methods=["POST"]),
+            Route("/control/moderation", self.moderation, methods=["POST"]),
         ]
 
     async def reset(self, request: Request) -> JSONResponse:
@@ -72,6 +76,7 @@ class Control:
         self._devicecheck.reset()
         self._auth.reset()
         self._storekit.reset()
+        self._openai.reset()
         self._outages.reset()
         for provider in self._providers.values():
             provider.reset()
@@ -89,7 +94,7 @@ class Control:
         return JSONResponse({"finished": self._providers[name].finish()})
 
     async def requests(self, request: Request) -> JSONResponse:
-        provider = _find_in_query(request, ("apple", *self._providers))
+        provider = _find_in_query(request, ("apple", "openai", *self._providers))
         return JSONResponse({"requests": [one.as_json() for one in self._log.asked(provider)]})
 
     async def jobs(self, request: Request) -> JSONResponse:
@@ -122,6 +127,9 @@ class Control:
 
     async def apple_outage(self, request: Request) -> JSONResponse:
         return JSONResponse(self._outages.configure(await Fields.of(request)))
+
+    async def moderation(self, request: Request) -> JSONResponse:
+        return JSONResponse(self._openai.configure(await Fields.of(request)))
 
 
 def _find_in_query(request: Request, choices: tuple[str, ...]) -> str | None:

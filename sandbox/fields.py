@@ -51,6 +51,15 @@ class Fields:
             raise BadRequest(f"{name} is missing.")
         return text
 
+    def find_texts(self, name: str) -> list[str] | None:
+        texts: list[str] | None = self._find(
+            name,
+            list,
+            "a list of texts that are not empty",
+            lambda value: all(isinstance(text, str) and text for text in value),
+        )
+        return texts
+
     def find_choice(self, name: str, choices: Collection[str]) -> str | None:
         wanted = f"one of {', '.join(choices)}"
         choice: str | None = self._find(name, str, wanted, lambda value: value in choices)
