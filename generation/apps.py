@@ -11,4 +11,5 @@ class GenerationConfig(AppConfig):
         export.register("jobs", queries.jobs_held)
         export.register("quotes", queries.quotes_held)
         export.register("uploads", queries.uploads_held)
+        export.register("refused_content", queries.offences_held)
         receivers.connect()

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from generation import media
-from generation.models import Job, JobStatus, Quote, Stage, Upload
+from generation.models import Job, JobStatus, Offence, Quote, Stage, Upload
 from generation.uploads import keeping
 from rendio.common.times import iso
 
@@ -116,6 +116,19 @@ def uploads_held(user_id: UUID) -> Iterator[dict[str, Any]]:
     """The user's pictures, for an export."""
     for upload in Upload.objects.owned_by(user_id).order_by("id").iterator():
         yield {**keeping.shown(upload), "created_at": iso(upload.created_at)}
+
+
+def offences_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """What moderation refused of the user's, for an export."""
+    for offence in Offence.objects.filter(user_id=user_id).order_by("at").iterator():
+        yield {
+            "input": offence.input,
+            "categories": offence.categories,
+            "step": offence.step,
+            "held_until": iso(offence.held_until),
+            "forgiven_at": iso(offence.forgiven_at),
+            "at": iso(offence.at),
+        }
 
 
 class _Durations:

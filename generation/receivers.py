@@ -10,7 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce
 
 from accounts.signals import account_deleted, users_merged
-from generation.models import Erasure, Job, ProviderRequest, Quote, Stage, Upload
+from generation.models import Erasure, Job, Offence, ProviderRequest, Quote, Stage, Upload
 from generation.uploads import keeping
 from rendio.common import nudge
 
@@ -21,13 +21,14 @@ def connect() -> None:
 
 
 def move_to_account(*, from_user_id: UUID, into_user_id: UUID, **_: Any) -> None:
-    """The guest's jobs, running and ended, its pictures and its quotes are the account's.
+    """The guest's jobs, running and ended, its pictures, quotes and offences are the account's.
 
     Both wallets are locked: nobody orders meanwhile, and a job's end waits for us.
     """
     Job.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
     Upload.objects.owned_by(from_user_id).update(user_id=into_user_id)
     Quote.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
+    Offence.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
 
 
 def forget_person(*, user_id: UUID, now: datetime, **_: Any) -> None:
@@ -53,5 +54,6 @@ def forget_person(*, user_id: UUID, now: datetime, **_: Any) -> None:
     ProviderRequest.objects.filter(job__user_id=user_id).update(error_detail="")
     keeping.give_up(Upload.objects.owned_by(user_id).select_for_update(), now=now)
     Quote.objects.filter(user_id=user_id).delete()
+    Offence.objects.filter(user_id=user_id).delete()
     nudge.after_commit("generation.erase_due", queue="high")
     nudge.after_commit("generation.cancel_due", queue="high")

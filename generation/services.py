@@ -25,6 +25,7 @@ from generation.errors import InvalidState
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Maintenance, Quote, Stage
+from generation.moderation import screening
 from generation.orders import Order, read_order, repeated_order
 from generation.uploads import keeping, receive
 from rendio.common import db, metrics, nudge
@@ -84,8 +85,8 @@ def _once(attempt: Attempt, read: Callable[[], Order], *, now: datetime) -> Answ
         order = read()
         routing.require_open(order, now=now)
         _require_ai_consent(attempt.user_id, order.model)
-        if order.picture_url:
-            order = _fetch_picture(attempt, order, now=now)
+        if order.picture_url or screening.is_on():
+            order = _admit(attempt, order, now=now)
         return _order(attempt, order, now=now)
     except (Refusal, _Answered) as refusal:
         if answer := idempotency.find_answer(attempt, now=now):
@@ -106,14 +107,19 @@ def _once(attempt: Attempt, read: Callable[[], Order], *, now: datetime) -> Answ
 def _require_ai_consent(user_id: UUID, model: ModelSpec) -> None:
     """Raises ConsentRequired. A query, but none while the setting is off."""
     if settings.REQUIRE_AI_CONSENT:
-        account_queries.require_ai_consent(user_id=user_id, providers=model.providers)
+        providers = model.providers | screening.third_parties()
+        account_queries.require_ai_consent(user_id=user_id, providers=providers)
 
 
-def _fetch_picture(attempt: Attempt, order: Order, *, now: datetime) -> Order:
-    """The order with the picture taken in: before its transaction, as nothing slow happens under
-    the wallet's lock."""
+def _admit(attempt: Attempt, order: Order, *, now: datetime) -> Order:
+    """The order with its words judged and its picture taken in: once for each attempt, and before
+    its transaction, as nothing slow happens under the wallet's lock."""
     if idempotency.find_answer(attempt, now=now):
         raise _Answered
+    if screening.is_on():
+        screening.admit_prompt(attempt=attempt, prompt=order.prompt, now=now)
+    if not order.picture_url:
+        return order
     upload = receive.fetch(user_id=attempt.user_id, url=order.picture_url, now=now)
     return replace(order, upload_id=upload.id)
 

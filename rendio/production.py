@@ -31,6 +31,7 @@ OUTSIDE = (
     "APPLE_REVOKE_URL",
     "APPSTORE_URL",
     "APPSTORE_SANDBOX_URL",
+    "OPENAI_URL",
     "PUBLIC_URL",
 )
 
@@ -40,6 +41,8 @@ def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> lis
     found = [f"{variable} is missing." for name, variable in NEEDED.items() if not settings[name]]
     if not settings["PROVIDERS"]["fal"].keys:
         found.append("FAL_KEY is missing (or FAL_KEYS, or FAL_KEYS_FILE).")
+    if "openai" in settings["MODERATION"] and not settings["OPENAI_API_KEY"]:
+        found.append("OPENAI_API_KEY is missing: MODERATION names openai.")
     insecure = settings["INSECURE_SECRET"]
     if settings["SECRET_KEY"] == insecure or len(settings["SECRET_KEY"]) < SHORTEST_SECRET:
         found.append(f"SECRET_KEY is missing or shorter than {SHORTEST_SECRET} characters.")

@@ -83,6 +83,17 @@ def several_of(name: str, allowed: tuple[str, ...]) -> list[str]:
     return [one for one in allowed if one in chosen]
 
 
+def some_of(name: str, allowed: tuple[str, ...]) -> list[str]:
+    """Some of `allowed`, comma-separated, in the order given; none where it is `off` or not set."""
+    chosen = [part.strip() for part in env.list(name, default=["off"])]
+    if chosen == ["off"]:
+        return []
+    if not chosen or not set(chosen) <= set(allowed) or len(set(chosen)) < len(chosen):
+        options = ", ".join(allowed)
+        raise ImproperlyConfigured(f"{name} must be off, or some of {options}, not {chosen}.")
+    return chosen
+
+
 def one_of(name: str, default: str, *, allowed: tuple[str, ...]) -> str:
     """One of `allowed`."""
     chosen = str(env.str(name, default=default)).strip()
@@ -640,6 +651,36 @@ UPLOAD_HOURS = integer("UPLOAD_HOURS", 24, at_least=1)
 ALLOW_EXTERNAL_IMAGE_URLS = env.bool("ALLOW_EXTERNAL_IMAGE_URLS", default=False)
 CLAMAV_ADDRESS = tcp_address("CLAMAV_URL")
 CLAMAV_TIMEOUT_SECONDS = integer("CLAMAV_TIMEOUT_SECONDS", 10, at_least=1)
+
+# --- Moderation: generation/moderation ----------------------------------------------------------
+
+# Whom prompts and pictures are shown to before anything is charged, one after the other.
+MODERATION = some_of("MODERATION", ("blocklist", "openai"))
+# What is done where one of them cannot be asked.
+MODERATION_WHEN_UNREACHABLE = one_of(
+    "MODERATION_WHEN_UNREACHABLE", default="refuse", allowed=("allow", "refuse")
+)
+# For one question, all in all. A worker that stores a video has its lease to keep.
+MODERATION_TIMEOUT_SECONDS = integer("MODERATION_TIMEOUT_SECONDS", 4, at_least=1, at_most=5)
+# Of each video, shown to them before its owner sees it; 0 is off. Of an image: the image.
+MODERATION_OUTPUT_FRAMES = integer("MODERATION_OUTPUT_FRAMES", 0, at_most=5)
+BLOCKLIST_CACHE_SECONDS = integer("BLOCKLIST_CACHE_SECONDS", 5)
+# How many refused inputs within the window lead to which step; 0 is never.
+MODERATION_WINDOW_DAYS = integer("MODERATION_WINDOW_DAYS", 30, at_least=1, at_most=365)
+MODERATION_WARN_AFTER = integer("MODERATION_WARN_AFTER", 3)
+MODERATION_HOLD_AFTER = integer("MODERATION_HOLD_AFTER", 5)
+MODERATION_BAN_AFTER = integer("MODERATION_BAN_AFTER", 10)
+MODERATION_HOLD_HOURS = integer("MODERATION_HOLD_HOURS", 24, at_least=1)
+_steps = [MODERATION_WARN_AFTER, MODERATION_HOLD_AFTER, MODERATION_BAN_AFTER]
+if (_taken := [after for after in _steps if after]) != sorted(set(_taken)):
+    raise ImproperlyConfigured(
+        "MODERATION_WARN_AFTER, MODERATION_HOLD_AFTER and MODERATION_BAN_AFTER must grow."
+    )
+OPENAI_URL = outside("OPENAI_URL", "https://api.openai.com", sandbox="openai")
+OPENAI_API_KEY = env.str("OPENAI_API_KEY", default="" if PRODUCTION else "sandbox-secret")
+OPENAI_MODERATION_MODEL = env.str("OPENAI_MODERATION_MODEL", default="omni-moderation-latest")
+# Of OpenAI's categories those that we let through, as OpenAI names them.
+OPENAI_ALLOWED_CATEGORIES = env.list("OPENAI_ALLOWED_CATEGORIES", default=[])
 
 # --- Media ------------------------------------------------------------------------------------
 

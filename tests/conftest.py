@@ -19,6 +19,7 @@ from django.test.utils import setup_databases, teardown_databases
 
 from generation import catalogue
 from generation.models import ProviderHealth
+from generation.moderation.blocklist import blocklist
 
 SORA = UUID("00000000-0000-4000-8000-000000000003")
 VEO = UUID("00000000-0000-4000-8000-000000000001")
@@ -178,6 +179,7 @@ def _clean_counters(settings: Any) -> None:
     cache.clear()
     settings.RATE_LIMITS = {name: (0, window) for name, (_, window) in settings.RATE_LIMITS.items()}
     catalogue.forget()
+    blocklist.forget()
 
 
 @pytest.fixture(scope="session")

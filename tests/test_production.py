@@ -95,6 +95,9 @@ def test_production_starts_with_everything_it_needs():
         ("REPLICATE_WEBHOOK_SECRETS", "whsec_no-base64!"),
         ("CLAMAV_URL", "clamd:3310"),
         ("CLAMAV_URL", "tcp://clamd:port"),
+        ("MODERATION", "openai"),  # without its key
+        ("MODERATION", "off,blocklist"),
+        ("MODERATION_HOLD_AFTER", "3"),  # with the warning
         ("RATE_LIMIT_GENERATION_PER_HOUR", "-1"),
         ("PROVIDER_MAX_CONCURRENT", "fal:0"),
         ("PROVIDER_MAX_CONCURRENT", "nobody:3"),
@@ -112,7 +115,9 @@ def test_production_refuses_to_start_and_names_the_variable(variable, value):
 def test_every_variable_that_is_read_stands_in_the_example():
     example = (ROOT / ".env.example").read_text()
     read = set(re.findall(r'"([A-Z][A-Z0-9_]{3,})", (?:default|\d)', SETTINGS))
-    readers = r"(?:env\.\w+|pem|secrets|signing_keys|optional_integer|outside|tcp_address|counts)"
+    readers = (
+        r"(?:env\.\w+|pem|secrets|signing_keys|optional_integer|outside|tcp_address|counts|some_of)"
+    )
     read |= set(re.findall(readers + r'\(\s*"([A-Z0-9_]+)"', SETTINGS))
     for prefix in re.findall(r'key_ring\(\s*"([A-Z]+)"', SETTINGS):
         read |= {f"{prefix}_KEY", f"{prefix}_KEYS", f"{prefix}_KEYS_FILE"}

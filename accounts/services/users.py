@@ -31,11 +31,11 @@ def update_profile(*, user_id: UUID, changes: dict[str, str]) -> None:
         user.save(update_fields=[*changes, "updated_at"])
 
 
-def ban_user(*, user_id: UUID, reason: str, acting_user_id: UUID, now: datetime) -> None:
+def ban_user(*, user_id: UUID, reason: str, acting_user_id: UUID | None, now: datetime) -> None:
     """Nothing is spent from now on, all sessions end, no new one begins. Twice is as once.
 
-    Joins the caller's transaction. The wallet first: whatever charges holds its lock. Raises
-    NotFound.
+    `acting_user_id` is None where a rule bans. Joins the caller's transaction. The wallet first:
+    whatever charges holds its lock. Raises NotFound.
     """
     credit_services.suspend(user_id=user_id)
     user = _locked(user_id)

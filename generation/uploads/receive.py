@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from accounts import queries as account_queries
 from generation.errors import StorageUnavailable
 from generation.models import Removal, Upload
+from generation.moderation import screening
 from generation.uploads import clamav, images
 from generation.uploads.images import Picture
 from rendio.common import http
@@ -36,10 +37,11 @@ FETCH_SECONDS = 20
 def take_in(*, user_id: UUID, content: bytes, now: datetime) -> Upload:
     """Keep a picture for UPLOAD_HOURS. Opens transactions of its own.
 
-    Raises InvalidFile, UploadsUnavailable, StorageUnavailable, and Unauthorized where the account
-    is gone.
+    Raises InvalidFile, UploadsUnavailable, StorageUnavailable, what moderation raises
+    (`screening.admit_picture`), and Unauthorized where the account is gone.
     """
-    return _keep(user_id, _checked(content), now=now, lives=timedelta(hours=settings.UPLOAD_HOURS))
+    picture = _checked(user_id, content, now=now)
+    return _keep(user_id, picture, now=now, lives=timedelta(hours=settings.UPLOAD_HOURS))
 
 
 def fetch(*, user_id: UUID, url: str, now: datetime) -> Upload:
@@ -64,13 +66,16 @@ def fetch(*, user_id: UUID, url: str, now: datetime) -> Upload:
     # A redirect too: where it leads was not checked.
     if answer.status != 200:
         raise InvalidInput(fields={"image_url": [_("Could not be fetched.")]})
-    return _keep(user_id, _checked(into.getvalue()), now=now, lives=FETCHED_LIVES)
+    picture = _checked(user_id, into.getvalue(), now=now)
+    return _keep(user_id, picture, now=now, lives=FETCHED_LIVES)
 
 
-def _checked(content: bytes) -> Picture:
+def _checked(user_id: UUID, content: bytes, *, now: datetime) -> Picture:
     # Before our own decoders see it.
     clamav.check(content)
-    return images.draw_anew(content)
+    picture = images.draw_anew(content)
+    screening.admit_picture(user_id=user_id, jpeg=picture.jpeg, now=now)
+    return picture
 
 
 def _keep(user_id: UUID, picture: Picture, *, now: datetime, lives: timedelta) -> Upload:

@@ -52,6 +52,7 @@ def test_an_export_has_every_kind_of_data(customer):
         "jobs",
         "quotes",
         "uploads",
+        "refused_content",
         "purchases",
         "subscriptions",
         "refund_requests",

@@ -11,7 +11,7 @@ from accounts.models import AppleIdentity, Device, Session, SpentToken, User
 from credits import queries as credit_queries
 from credits import services as credit_services
 from credits.services import Source
-from generation.models import Job, Quote, Upload
+from generation.models import Input, Job, Offence, Quote, Step, Upload
 from tests.generation.uploads.pictures import uploaded
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +84,14 @@ def test_everything_of_the_guest_moves(account, second_phone, person):
     job = second_phone.post("generate-video", ORDER, idempotency_key=str(uuid4()))
     assert (quote.status_code, job.status_code) == (200, 200), job.content
     picture = uploaded(second_phone)
+    refused = Offence.objects.create(
+        user_id=second_phone.user_id,
+        at=timezone.now(),
+        input=Input.PROMPT,
+        moderator="blocklist",
+        categories=["blocked"],
+        step=Step.NONE,
+    )
 
     person.signs_in(second_phone)
 
@@ -91,6 +99,7 @@ def test_everything_of_the_guest_moves(account, second_phone, person):
     assert str(Job.objects.get(id=job_id).user_id) == account.user_id
     assert str(Quote.objects.get(id=quote.json()["quote_id"]).user_id) == account.user_id
     assert str(Upload.objects.get(id=picture["upload_id"]).user_id) == account.user_id
+    assert str(Offence.objects.get(id=refused.id).user_id) == account.user_id
     assert account.get(f"get-video-status?job_id={job_id}").status_code == 200
     device = Device.objects.get(device_id=second_phone.device_id)
     assert str(device.user_id) == account.user_id

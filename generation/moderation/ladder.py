@@ -1,0 +1,136 @@
+"""What repetition leads to: a warning, a hold for some time, a ban.
+
+How many offences a user has in the window is counted under the lock of their wallet, so that each
+of several refused at once finds those before it. Support can forgive them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from accounts import queries as account_queries
+from accounts import services as account_services
+from accounts.models import User
+from credits import services as credit_services
+from credits.idempotency import Attempt
+from generation.errors import InvalidState
+from generation.models import Input, Offence, Step
+from generation.moderation.base import Objection
+
+logger = structlog.get_logger(__name__)
+
+
+@transaction.atomic(durable=True)
+def record(
+    *,
+    user_id: UUID,
+    input: Input,
+    objection: Objection,
+    attempt: Attempt | None,
+    now: datetime,
+) -> Offence:
+    """Keep that this input was refused, and take the step that it leads to.
+
+    The same `attempt` again is the same offence. Opens a transaction of its own. Raises
+    Unauthorized where the account is gone.
+    """
+    # The wallet before the user, as everywhere: two orders would lock each other up.
+    credit_services.lock_wallet(user_id=user_id)
+    account_queries.hold_account(user_id)
+    digest = _digest(attempt) if attempt else ""
+    known = Offence.objects.filter(user_id=user_id, attempt=digest).first() if digest else None
+    if known:
+        return known
+    step = _step(count=_in_window(user_id, now=now) + 1)
+    offence = Offence.objects.create(
+        user_id=user_id,
+        at=now,
+        input=input,
+        moderator=objection.moderator,
+        categories=list(objection.categories),
+        term_id=objection.term_id,
+        attempt=digest,
+        step=step,
+        held_until=now + timedelta(hours=settings.MODERATION_HOLD_HOURS)
+        if step == Step.HOLD
+        else None,
+    )
+    if step == Step.BAN:
+        why = f"Moderation: too many refused inputs in {settings.MODERATION_WINDOW_DAYS} days"
+        account_services.ban_user(user_id=user_id, reason=why, acting_user_id=None, now=now)
+    logger.info(
+        "content_rejected",
+        user_id=str(user_id),
+        input=input.value,
+        moderator=objection.moderator,
+        categories=objection.categories,
+        step=step.value,
+    )
+    return offence
+
+
+def held_until(user_id: UUID, *, now: datetime) -> datetime | None:
+    """Until when the user starts nothing; None where they may. One query."""
+    holds = Offence.objects.standing(user_id).filter(held_until__gt=now)
+    return holds.order_by("-held_until").values_list("held_until", flat=True).first()
+
+
+@dataclass(frozen=True)
+class Forgiven:
+    offences: int
+    held_until: datetime | None
+    was_banned: bool
+
+
+def forgive(*, user_id: UUID, acting_user_id: UUID, now: datetime) -> Forgiven:
+    """The user's offences count no more, and what they led to ends: a hold, and a ban unless it
+    was support's own.
+
+    Joins the caller's transaction. Raises NotFound, InvalidState where there is none.
+    """
+    credit_services.lock_wallet(user_id=user_id)
+    user = User.objects.select_for_update(no_key=True).get(id=user_id)
+    standing = Offence.objects.standing(user_id)
+    # Its ban has the offence's own time; one that was there before, or came after, has not.
+    banned_here = bool(
+        user.suspended_at and standing.filter(step=Step.BAN, at=user.suspended_at).exists()
+    )
+    held = held_until(user_id, now=now)
+    count = standing.update(forgiven_at=now)
+    if not count:
+        raise InvalidState(problem="There is nothing to forgive.")
+    if banned_here:
+        account_services.unban_user(
+            user_id=user_id, reason="forgiven", acting_user_id=acting_user_id
+        )
+    return Forgiven(count, held, banned_here)
+
+
+def _in_window(user_id: UUID, *, now: datetime) -> int:
+    since = now - timedelta(days=settings.MODERATION_WINDOW_DAYS)
+    return Offence.objects.standing(user_id).filter(at__gt=since).count()
+
+
+def _step(*, count: int) -> Step:
+    """The highest that this many lead to."""
+    for step, after in (
+        (Step.BAN, settings.MODERATION_BAN_AFTER),
+        (Step.HOLD, settings.MODERATION_HOLD_AFTER),
+        (Step.WARNING, settings.MODERATION_WARN_AFTER),
+    ):
+        if after and count >= after:
+            return step
+    return Step.NONE
+
+
+def _digest(attempt: Attempt) -> str:
+    """Names the attempt and tells nothing of it: its key, which is kept nowhere else, is random."""
+    named = f"{attempt.user_id} {attempt.operation} {attempt.key} {attempt.fingerprint}"
+    return hashlib.sha256(named.encode()).hexdigest()

@@ -1,0 +1,80 @@
+"""OpenAI's moderation endpoint (OpenAI: API reference, Moderations).
+
+One picture a call: whether it takes more is not documented. In pictures it sees violence, sexual
+content and self-harm only; its other categories are for texts.
+"""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+from typing import Any
+
+from django.conf import settings
+from PIL import Image
+
+from generation.moderation.base import Content, Moderator, Objection, OutOfReach, Picture
+from generation.providers.reading import as_object
+from rendio.common import http
+
+# It judges by far less, and takes no more than 20 MB.
+LONGEST_SIDE_PIXELS = 768
+
+
+class OpenAI(Moderator):
+    name = "openai"
+    third_party = "openai"
+
+    def judge(self, content: Content) -> Objection | None:
+        # To connect, and twice to read: http.request's measure of the whole.
+        share = settings.MODERATION_TIMEOUT_SECONDS / 3
+        try:
+            answer = http.request(
+                "POST",
+                f"{settings.OPENAI_URL}/v1/moderations",
+                headers={"Authorization": f"Bearer {settings.OPENAI_API_KEY}"},
+                json={"model": settings.OPENAI_MODERATION_MODEL, "input": [_part(content)]},
+                timeout=(share, share),
+            )
+        except (http.NotSent, http.NoAnswer) as error:
+            raise OutOfReach(str(error)) from error
+        if not answer.ok:
+            raise OutOfReach(f"status {answer.status}")
+        categories = _objected(answer.json())
+        return Objection(self.name, categories) if categories else None
+
+
+def _part(content: Content) -> dict[str, Any]:
+    if isinstance(content, Picture):
+        data = base64.b64encode(_small(content.jpeg)).decode()
+        return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
+    return {"type": "text", "text": content.text}
+
+
+def _small(jpeg: bytes) -> bytes:
+    longest = (LONGEST_SIDE_PIXELS, LONGEST_SIDE_PIXELS)
+    with Image.open(BytesIO(jpeg), formats=("JPEG",)) as image:
+        # The decoder itself shrinks: of 50 megapixels not even one is ever in memory.
+        image.draft("RGB", longest)
+        image.thumbnail(longest)
+        out = BytesIO()
+        image.save(out, "JPEG", quality=85)
+    return out.getvalue()
+
+
+def _objected(body: Any) -> tuple[str, ...]:
+    """What it objects to and we do not let through. Raises OutOfReach for an answer of another
+    form."""
+    results = as_object(body).get("results")
+    if not isinstance(results, list) or not results:
+        raise OutOfReach("no results")
+    found: set[str] = set()
+    for result in map(as_object, results):
+        if not isinstance(result.get("flagged"), bool):
+            raise OutOfReach("no verdict")
+        if result["flagged"]:
+            categories = as_object(result.get("categories"))
+            found |= {str(name)[:40] for name, hit in categories.items() if hit is True} or {
+                "unspecified"
+            }
+    return tuple(sorted(found - set(settings.OPENAI_ALLOWED_CATEGORIES)))

@@ -1,0 +1,97 @@
+"""What is shown to the moderators, and what their word means.
+
+Nothing here runs within a transaction or under a lock: a moderator may be on the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+
+from accounts import queries as account_queries
+from credits.idempotency import Attempt
+from generation.errors import ContentRejected, GeneratingHeld, ModerationUnavailable
+from generation.models import Input
+from generation.moderation import ladder
+from generation.moderation.base import Content, Moderator, Objection, OutOfReach, Picture, Text
+from generation.moderation.blocklist import blocklist
+from generation.moderation.openai import OpenAI
+
+logger = structlog.get_logger(__name__)
+
+_moderators: dict[str, Moderator] = {one.name: one for one in (blocklist, OpenAI())}
+
+
+def is_on() -> bool:
+    return bool(settings.MODERATION)
+
+
+def third_parties() -> set[str]:
+    """Who gets what users send, to judge it."""
+    asked = (_moderators[name].third_party for name in settings.MODERATION)
+    return {party for party in asked if party}
+
+
+def admit_prompt(*, attempt: Attempt, prompt: str, now: datetime) -> None:
+    """Raises ContentRejected, GeneratingHeld for a user who is held, ModerationUnavailable.
+
+    A refusal is on record then, in a transaction of its own. Does nothing while moderation is off.
+    """
+    _refuse_held(attempt.user_id, now=now)
+    _admit(Text(prompt), Input.PROMPT, attempt.user_id, attempt, now=now)
+
+
+def admit_picture(*, user_id: UUID, jpeg: bytes, now: datetime) -> None:
+    """As `admit_prompt`; raises ConsentRequired too, where it would leave us without consent."""
+    if not is_on():
+        return
+    _refuse_held(user_id, now=now)
+    if settings.REQUIRE_AI_CONSENT and (parties := third_parties()):
+        account_queries.require_ai_consent(user_id=user_id, providers=parties)
+    _admit(Picture(jpeg), Input.IMAGE, user_id, None, now=now)
+
+
+def judge_result(pictures: Iterable[bytes]) -> Objection | None:
+    """The first objection to these JPEGs of one result. Raises OutOfReach, as `judge` does.
+
+    No database is touched: results are judged side by side, in threads.
+    """
+    return next(filter(None, (judge(Picture(jpeg)) for jpeg in pictures)), None)
+
+
+def judge(content: Content) -> Objection | None:
+    """The first objection. Raises OutOfReach where one cannot be asked and that is to refuse."""
+    for name in settings.MODERATION:
+        try:
+            objection = _moderators[name].judge(content)
+        except OutOfReach as problem:
+            logger.warning("moderation_out_of_reach", moderator=name, problem=str(problem))
+            if settings.MODERATION_WHEN_UNREACHABLE == "refuse":
+                raise
+        else:
+            if objection:
+                return objection
+    return None
+
+
+def _refuse_held(user_id: UUID, *, now: datetime) -> None:
+    if until := ladder.held_until(user_id, now=now):
+        raise GeneratingHeld(until=until, now=now)
+
+
+def _admit(
+    content: Content, input: Input, user_id: UUID, attempt: Attempt | None, *, now: datetime
+) -> None:
+    try:
+        objection = judge(content)
+    except OutOfReach:
+        raise ModerationUnavailable from None
+    if objection:
+        offence = ladder.record(
+            user_id=user_id, input=input, objection=objection, attempt=attempt, now=now
+        )
+        raise ContentRejected(input=input, step=offence.step, until=offence.held_until)

@@ -1,0 +1,111 @@
+"""The blocklist: what a term finds, what it leaves alone, and when a change counts."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from generation.models import BlockedTerm
+from generation.moderation.base import Picture, Text
+from generation.moderation.blocklist import Term, Terms, blocklist
+
+
+def found(term: str, text: str) -> bool:
+    return Terms([Term.read(term)]).find(text) is not None
+
+
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ("bomb", "how to build a Bomb."),
+        ("BOMB", "a bomb-maker"),
+        ("bomb", "a_bomb_b"),
+        ("bomb", "\uff22\uff4f\uff4d\uff42"),  # full width
+        ("bomb", "bo\u200bm\u00adb"),  # zero width, soft hyphen
+        ("bomb", "\u202ebo\u2060mb\ufeff"),
+        ("bomb", "b\u0336o\u0336m\u0336b\u0336"),  # struck through
+        ("bomb", "b\u043emb"),  # a Cyrillic o
+        ("\u0431\u043e\u043c\u0431\u0430", "\u0411\u041e\u041c\u0411\u0410!"),
+        ("straße", "STRASSE"),
+        ("istanbul", "\u0130STANBUL"),  # a Turkish capital i
+        ("kill him", "please KILL,\n him"),
+        ("kill him", "kill kill him"),
+        ("kill*", "a killer whale"),
+        ("*kill", "roadkill"),
+        ("k?ll", "they kall it"),
+        ("k?ll him*", "kill himself"),
+        ("*爆弾*", "爆弾を作る"),
+        ("\U0001f52b", "a cat with a \U0001f52b!"),
+        ("\U0001f52b", "\U0001f52b\ufe0f"),
+        ("año", "feliz AÑO"),
+        ("año", "an\u0303o"),
+    ],
+)
+def test_a_term_is_found_however_it_is_written(term, text):
+    assert found(term, text)
+
+
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ("ass", "a glass of water, assembled"),
+        ("bomb", "bombastic"),
+        ("kill him", "kill the light for him"),
+        ("kill him", "kill"),
+        ("him kill", "kill him"),
+        ("ano", "año nuevo"),  # a year is a year
+        ("sik", "s\u0131k"),  # so are the two Turkish i
+        ("k?ll", "kll krill"),
+        ("[k]*ll", "kill"),  # brackets are none of it
+    ],
+)
+def test_other_words_are_left_alone(term, text):
+    assert not found(term, text)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "*", "kill *", "?", "...", "\u200b"])
+def test_a_term_that_says_nothing_or_everything_is_refused(text):
+    with pytest.raises(ValueError, match=r"word|letter"):
+        Term.read(text)
+
+
+def test_the_worst_term_for_the_worst_prompt_takes_no_time_to_speak_of():
+    """An expression that backtracks would take years."""
+    terms = Terms([Term.read("*a*a*a*a*a*a*a*a*a*a*b") for _ in range(10)])
+    began = time.process_time()
+
+    assert terms.find("a" * 2000) is None
+
+    assert time.process_time() - began < 60
+
+
+def test_one_of_many_terms_is_found_and_named(blocked):
+    blocked(*(f"word{number}" for number in range(500)))
+    blocked("a red balloon", category="balloons")
+
+    objection = blocklist.judge(Text("look: A RED balloon"))
+
+    assert objection.categories == ("balloons",)
+    assert objection.term_id == BlockedTerm.objects.get(category="balloons").id
+    assert blocklist.judge(Text("a blue balloon")) is None
+    assert blocklist.judge(Picture(b"")) is None
+
+
+def test_a_change_counts_once_the_cache_is_old(blocked, settings):
+    settings.BLOCKLIST_CACHE_SECONDS = 3600
+    blocked("bomb")
+    assert blocklist.judge(Text("bomb"))
+
+    BlockedTerm.objects.update(is_enabled=False)
+    assert blocklist.judge(Text("bomb"))
+
+    settings.BLOCKLIST_CACHE_SECONDS = 0
+    assert blocklist.judge(Text("bomb")) is None
+
+
+def test_a_term_that_cannot_be_read_leaves_the_others(blocked):
+    blocked("***", "bomb")
+
+    assert blocklist.judge(Text("bomb"))
+    assert blocklist.judge(Text("balloon")) is None
