@@ -26,7 +26,8 @@ class Ending(Enum):
     CANCELLED_RUNNING = "cancelled after it began"
     TIMEOUT = "timed out, or its outcome is unknown"
     UNUSABLE = "made, but not to be had or not playable"
-    OUR_FAULT = "our storage or our workers failed"
+    OBJECTED = "made, and refused by moderation"
+    OUR_FAULT = "our storage, our moderation or our workers failed"
     LATE = "delivered after its refund"
     DELIVERED = "delivered"
 
@@ -47,6 +48,7 @@ WHO_PAYS = {
     Ending.CANCELLED_RUNNING: Bill(False, True, "Runway: once it runs, nothing comes back."),
     Ending.TIMEOUT: Bill(False, True, "It may have run, or run on."),
     Ending.UNUSABLE: Bill(False, True, "The provider considers it made."),
+    Ending.OBJECTED: Bill(False, True, "The provider made what was asked for."),
     Ending.OUR_FAULT: Bill(False, True, "The provider did its part, or may have."),
     Ending.LATE: Bill(False, True, "The refund stands, and the video is the user's."),
     Ending.DELIVERED: Bill(True, True, "What was sold."),
@@ -61,6 +63,8 @@ def ending_of(reason: Reason, *, began: bool) -> Ending:
         Reason.REJECTED: Ending.REJECTED,
         Reason.PROVIDER_ERROR: Ending.PROVIDER_FAULT,
         Reason.UNUSABLE: Ending.UNUSABLE,
+        Reason.OBJECTED: Ending.OBJECTED,
+        Reason.NOT_JUDGED: Ending.OUR_FAULT,
         Reason.TIMEOUT: Ending.TIMEOUT,
         Reason.NOT_STORED: Ending.OUR_FAULT,
         Reason.BROKEN: Ending.OUR_FAULT,

@@ -5,6 +5,7 @@ A local file is opened with its container forced, never a URL: the library would
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +14,7 @@ import av
 from PIL import Image
 
 THUMBNAIL_PIXELS = 480
+JUDGED_PIXELS = 768
 MAX_PIXELS = 50_000_000
 
 
@@ -36,10 +38,41 @@ def inspect(path: Path, *, kind: str) -> Inspected:
         # What a decoder raises for hostile bytes has no common base: FFmpegError, SyntaxError,
         # StopIteration where there is no frame.
         raise Unusable(type(error).__name__) from error
-    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    thumbnail = _small_jpeg(picture, THUMBNAIL_PIXELS)
+    return Inspected("mp4" if kind == "video" else "jpg", thumbnail)
+
+
+def pictures(path: Path, *, kind: str, count: int) -> list[bytes]:
+    """JPEGs to judge a file by: up to `count` frames spread over a video, of an image itself; at
+    least one. For a file that was inspected. Raises Unusable."""
+    try:
+        found = _spread_frames(path, count) if kind == "video" else iter([_picture(path)])
+        shown = [_small_jpeg(picture, JUDGED_PIXELS) for picture in found]
+    except Exception as error:
+        raise Unusable(type(error).__name__) from error
+    if not shown:
+        raise Unusable("no frames")
+    return shown
+
+
+def _small_jpeg(picture: Image.Image, longest_side: int) -> bytes:
+    picture.thumbnail((longest_side, longest_side))
     out = BytesIO()
     picture.convert("RGB").save(out, "JPEG", quality=82)
-    return Inspected("mp4" if kind == "video" else "jpg", out.getvalue())
+    return out.getvalue()
+
+
+def _spread_frames(path: Path, count: int) -> Iterator[Image.Image]:
+    """From the middle of each of `count` equal parts. Decoded in one go: to seek is to begin again
+    at the last key frame, and often there is but one."""
+    with av.open(str(path), format="mp4") as container:
+        stream = container.streams.video[0]
+        began, lasts = stream.start_time or 0, stream.duration or 0
+        wanted = [began + lasts * (2 * part + 1) // (2 * count) for part in range(count)]
+        for frame in container.decode(stream):
+            if wanted and frame.pts is not None and frame.pts >= wanted[0]:
+                yield _as_image(frame)
+                wanted = [at for at in wanted if at > frame.pts]
 
 
 def _first_frame(path: Path) -> Image.Image:

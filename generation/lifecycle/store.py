@@ -24,8 +24,10 @@ from generation.lifecycle.claims import backoff, claim, record, side_by_side
 from generation.lifecycle.poll import Claimed, live_handles
 from generation.lifecycle.settle import StoredMedia
 from generation.models import Job, Stage
+from generation.moderation import screening
+from generation.moderation.base import OutOfReach
 from generation.providers import get_provider
-from generation.providers.base import Failed, Reason, Running, Unknown
+from generation.providers.base import Failed, Media, Reason, Running, Unknown
 from rendio.common import http
 
 logger = structlog.get_logger(__name__)
@@ -37,6 +39,8 @@ DOWNLOAD_SECONDS = 180
 # A file that is missing or broken is asked for so often; all other trouble lasts until the
 # deadline, and is not counted in `tries`.
 BROKEN_TRIES = 4
+# The file is fetched anew each time, which is much for a question.
+JUDGED_AGAIN = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,13 @@ class _Stored:
 @dataclass(frozen=True)
 class _Broken:
     """The provider says it is done, but what it offers cannot be used (so far)."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class _NotJudged:
+    """Moderation is out of reach, and nothing is shown unjudged."""
 
     detail: str
 
@@ -69,7 +80,7 @@ def store_due(*, queue: str, now: datetime) -> int:
 
 def _fetch_and_keep(
     item: Claimed,
-) -> _Stored | Failed | Running | Unknown | _Broken | _NotStored:
+) -> _Stored | Failed | Running | Unknown | _Broken | _NotJudged | _NotStored:
     job, submission = item
     if submission is None:
         return Failed(Reason.PROVIDER_ERROR, "", "no submission to fetch from")
@@ -95,6 +106,8 @@ def _fetch_and_keep(
             if answer.status != 200:
                 return _Broken(f"status {answer.status}")
             inspected = files.inspect(path, kind=result.kind)
+            if refused := _judge(path, result):
+                return refused
         except http.NotSent as error:
             return Unknown(str(error))
         except http.NoAnswer as error:
@@ -111,6 +124,21 @@ def _fetch_and_keep(
         except Exception as error:
             logger.warning("storage_error", job_id=str(job.id), error=type(error).__name__)
             return _NotStored(type(error).__name__)
+
+
+def _judge(path: Path, result: Media) -> Failed | _NotJudged | None:
+    """What keeps it from being shown; None: nothing, or results are not judged."""
+    count = settings.MODERATION_OUTPUT_FRAMES
+    if not (count and screening.is_on()):
+        return None
+    try:
+        objection = screening.judge_result(files.pictures(path, kind=result.kind, count=count))
+    except OutOfReach as problem:
+        return _NotJudged(str(problem))
+    if objection is None:
+        return None
+    found = ", ".join(objection.categories)
+    return Failed(Reason.OBJECTED, "content_rejected", found, result.cost_usd)
 
 
 def _keep(job: Job, path: Path, inspected: files.Inspected, *, kind: str) -> StoredMedia:
@@ -150,10 +178,14 @@ def _apply(item: Claimed, outcome: object, now: datetime) -> None:
             )
         case _NotStored(detail) if overdue:
             settle.give_up(job, Reason.NOT_STORED, now=now, error_type="not_stored", detail=detail)
+        case _NotJudged(detail) if overdue:
+            settle.give_up(job, Reason.NOT_JUDGED, now=now, error_type="not_judged", detail=detail)
         case Unknown(detail) if overdue:
             settle.give_up(job, Reason.TIMEOUT, now=now, detail=detail)
         case Running() if overdue:
             settle.give_up(job, Reason.TIMEOUT, now=now, detail="finished, but no result")
+        case _NotJudged():
+            record(job, due_at=min(now + JUDGED_AGAIN, job.deadline_at or now))
         case _Broken():
             record(job, due_at=now + backoff(job.tries), tries=job.tries + 1)
         case _:

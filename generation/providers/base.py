@@ -32,6 +32,8 @@ class Reason(Enum):
     REJECTED = "rejected"  # the provider refused this input
     PROVIDER_ERROR = "provider error"  # it broke over there
     UNUSABLE = "unusable"  # what was made cannot be had, or cannot be played
+    OBJECTED = "objected"  # moderation refused what was made
+    NOT_JUDGED = "not judged"  # moderation was out of reach for as long as we could wait
     TIMEOUT = "timeout"
     NOT_STORED = "not stored"  # our own storage failed
     BROKEN = "broken"  # our own workers failed on it
@@ -43,6 +45,7 @@ class Reason(Enum):
         """What the job's owner sees."""
         return {
             Reason.REJECTED: Code.PROVIDER_REJECTED,
+            Reason.OBJECTED: Code.CONTENT_REJECTED,
             Reason.TIMEOUT: Code.PROVIDER_TIMEOUT,
             Reason.NOT_STORED: Code.STORAGE_ERROR,
             Reason.BROKEN: Code.INTERNAL_ERROR,

@@ -1,0 +1,165 @@
+"""Results under moderation: looked at before their owner sees them, and never for ever."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from PIL import Image
+
+from generation.lifecycle import files, settle
+from generation.models import Job, Offence, ProviderRequest, Stage
+from generation.providers.base import Reason
+from tests.generation.lives import assert_completed, assert_refunded, ordered
+
+COST = Decimal("0.40")  # four seconds of Sora 2 at fal
+
+
+@pytest.fixture
+def judged(openai, settings):
+    """Results are judged by OpenAI; a call says how it answers."""
+    settings.MODERATION_OUTPUT_FRAMES = 3
+    return openai
+
+
+def pictures_shown(sandbox):
+    inputs = [part for asked in sandbox.requests("openai") for part in asked["body"]["input"]]
+    return [part["image_url"]["url"] for part in inputs if part["type"] == "image_url"]
+
+
+def cost_of(job):
+    return ProviderRequest.objects.get(job=job).cost_usd
+
+
+def test_frames_from_all_over_the_video_are_shown_and_then_it_is_kept(
+    phone, quick, life, judged, storage
+):
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert len(set(pictures_shown(quick))) == 3
+    assert len(storage.names()) == 2
+
+
+def test_a_refused_video_is_refunded_booked_and_nowhere_kept(phone, quick, life, judged, storage):
+    job = ordered(phone)
+    judged(flag_images=True, category="sexual")
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_4016")
+    assert phone.balance() == 10
+    assert cost_of(job) == COST
+    assert ProviderRequest.objects.get(job=job).error_detail == "sexual"
+    assert storage.names() == []
+    status = phone.get("get-video-status", job_id=str(job.id)).json()
+    assert (status["error"]["type"], status["video_url"]) == ("CONTENT_REJECTED", None)
+    assert len(pictures_shown(quick)) == 1  # the first objection is enough
+    # Its owner did not draw it.
+    assert not Offence.objects.exists()
+
+
+def test_without_frames_or_without_moderation_no_result_is_judged(
+    phone, quick, life, judged, settings
+):
+    settings.MODERATION_OUTPUT_FRAMES = 0
+    judged(flag_images=True)
+    job = ordered(phone)
+    life.goes_on(job)
+    assert_completed(job)
+
+    settings.MODERATION_OUTPUT_FRAMES, settings.MODERATION = 3, []
+    job = ordered(phone)
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert pictures_shown(quick) == []
+
+
+def test_an_outage_delays_a_video_until_it_is_over(phone, quick, life, judged, storage):
+    job = ordered(phone)
+    judged(status=503)
+    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
+    for _ in range(3):
+        life.store()
+        job.refresh_from_db()
+        assert (job.stage, storage.names()) == (Stage.STORE, [])
+        life.now = job.due_at
+    judged()
+
+    life.goes_on(job)
+
+    assert_completed(job)
+
+
+def test_an_outage_that_lasts_ends_at_the_deadline_with_a_refund(
+    phone, quick, life, judged, settings
+):
+    settings.JOB_STORE_DEADLINE_SECONDS = 90
+    job = ordered(phone)
+    judged(status=503)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5002")
+    assert phone.balance() == 10
+    assert cost_of(job) == COST
+
+
+def test_where_an_outage_allows_the_video_is_kept_unjudged(phone, quick, life, judged, settings):
+    settings.MODERATION_WHEN_UNREACHABLE = "allow"
+    job = ordered(phone)
+    judged(status=503)
+
+    life.goes_on(job)
+
+    assert_completed(job)
+
+
+def test_a_judge_that_breaks_on_it_ends_at_the_deadline_too(phone, quick, life, judged, settings):
+    """In a way that nobody thought of."""
+    settings.JOB_STORE_DEADLINE_SECONDS = 30
+    job = ordered(phone)
+    settings.MODERATION = ["nobody"]
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5001")
+
+
+def test_a_late_video_that_is_refused_leaves_the_refund_as_it_is(phone, quick, life, judged):
+    job = ordered(phone)
+    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
+    Job.objects.filter(id=job.id).update(cancel_requested_at=life.now)
+    settle.give_up(Job.objects.get(id=job.id), Reason.TIMEOUT, now=life.now)
+    Job.objects.filter(id=job.id).update(
+        stage=Stage.STORE, due_at=life.now, deadline_at=life.later(600).now
+    )
+    judged(flag_images=True)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5001")
+    assert not job.media_name
+    assert phone.balance() == 10
+
+
+def test_an_image_is_judged_by_itself(tmp_path):
+    path = tmp_path / "media"
+    Image.new("RGB", (2000, 1000), "red").save(path, "PNG")
+
+    [shown] = files.pictures(path, kind="image", count=3)
+
+    path.write_bytes(shown)
+    with Image.open(path) as image:
+        assert (image.format, image.size) == ("JPEG", (768, 384))
+
+
+def test_a_file_without_frames_is_not_taken_for_one_without_fault(tmp_path):
+    path = tmp_path / "media"
+    path.write_bytes(b"no video")
+
+    with pytest.raises(files.Unusable):
+        files.pictures(path, kind="video", count=3)
