@@ -28,6 +28,7 @@ class Action(models.TextChoices):
     CHANGE_CODE = "change_code"
     TOGGLE_CODE = "toggle_code"
     RELEASE_PURCHASE = "release_purchase"
+    FORGIVE_OFFENCES = "forgive_offences"
     OVERRIDE_REFUND = "override_refund"  # what Apple is told about one
 
 

@@ -23,10 +23,12 @@ _MONEY = {
     "credits.wallet",
 }
 _WORK = {
+    "generation.blockedterm",
     "generation.deadletter",
     "generation.job",
     "generation.maintenance",
     "generation.model",
+    "generation.offence",
     "generation.providerhealth",
     "generation.providerrequest",
     "generation.route",
@@ -63,6 +65,7 @@ _AGENT = (
         Action.REFUND_CREDITS,
         Action.BAN_USER,
         Action.UNBAN_USER,
+        Action.FORGIVE_OFFENCES,
         Action.ASSIGN_PURCHASE,
         Action.OVERRIDE_REFUND,
         Action.RETRY_DEAD_LETTER,
@@ -72,12 +75,15 @@ _AGENT = (
 _LEAD = (
     _AGENT
     | {
+        "generation.add_blockedterm",
         "generation.add_model",
         "generation.add_route",
         "generation.add_theme",
+        "generation.change_blockedterm",
         "generation.change_model",
         "generation.change_route",
         "generation.change_theme",
+        "generation.delete_blockedterm",
     }
     | _acts(
         Action.ADJUST_CREDITS,

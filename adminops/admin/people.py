@@ -213,6 +213,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
                     ("credits_lot", "Lots of credits"),
                     ("billing_purchase", "Purchases"),
                     ("billing_fraudscore", "Fraud marks"),
+                    ("generation_offence", "Refused content"),
                     ("accounts_device", "Devices"),
                     ("accounts_session", "Sessions"),
                     ("adminops_adminaction", "What support did"),

@@ -13,7 +13,16 @@ from adminops.models import AdminAction
 from credits import services as credit_services
 from credits.services import CodeTerms
 from generation.lifecycle import dead
-from generation.models import DeadKind, Job, JobStatus, Model, ProviderHealth, Theme
+from generation.models import (
+    BlockedTerm,
+    DeadKind,
+    Job,
+    JobStatus,
+    Model,
+    ProviderHealth,
+    Theme,
+)
+from generation.moderation.blocklist import blocklist
 from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user
 from tests.billing.conftest import AppStore, tell, update_credits
 from tests.conftest import SORA
@@ -31,6 +40,7 @@ LOOKED_AT = [
     "generation_providerhealth",
     "generation_maintenance",
     "generation_deadletter",
+    "generation_offence",
     "billing_purchase",
     "billing_unconfirmedpurchase",
     "billing_notification",
@@ -46,6 +56,7 @@ EDITED = [
     "billing_product",
     "generation_model",
     "generation_theme",
+    "generation_blockedterm",
     "credits_promotioncode",
 ]
 
@@ -77,6 +88,10 @@ def everything(root, past, sandbox, settings):
         code="SUMMER25", terms=CodeTerms(credits=20), now=timezone.now()
     )
     past.phone.post("redeem-code", {"code": code.code})
+    BlockedTerm.objects.create(text="bomb")
+    settings.MODERATION = ["blocklist"]
+    blocklist.forget()
+    past.phone.generate(prompt="A bomb over the sea")
     root.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)
     return past
 

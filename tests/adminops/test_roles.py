@@ -28,6 +28,7 @@ PAGES = {
     "generation_maintenance_take_orders": {"lead"},
     "generation_deadletter_retry": {"agent", "lead"},
     "generation_deadletter_dismiss": {"agent", "lead"},
+    "generation_offence_forgive": {"agent", "lead"},
     "credits_promotioncode_set_terms": {"lead", "finance"},
     "credits_promotioncode_stop": {"lead", "finance"},
     "credits_promotioncode_go_on": {"lead", "finance"},
