@@ -7,6 +7,8 @@ class AdminopsConfig(AppConfig):
     verbose_name = "Support"
 
     def ready(self) -> None:
-        from adminops import staff_login
+        from accounts import export
+        from adminops import refusals, staff_login
 
+        export.register("refusals", refusals.held_about)
         staff_login.guard(admin.site)

@@ -34,7 +34,7 @@ _WORK = {
     "generation.route",
     "generation.theme",
 }
-_RECORD = {"adminops.adminaction"}
+_RECORD = {"adminops.adminaction", "adminops.errorlog"}
 # With what came in as it came, and what says who somebody is.
 _CLOSER_MONEY = {
     "billing.consumptionrequest",

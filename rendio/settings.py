@@ -248,6 +248,7 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "rendio.common.request_id.RequestIdMiddleware",
     "rendio.common.headers.SecurityHeadersMiddleware",
+    "adminops.refusals.RefusalsMiddleware",
     "rendio.common.hosts.PinnedHostMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "rendio.common.language.LanguageMiddleware",
@@ -432,6 +433,13 @@ WORKER_METRICS_ADDRESS = env.str("WORKER_METRICS_ADDRESS", default="127.0.0.1")
 PROMETHEUS_METRIC_NAMESPACE = "rendio"
 PROMETHEUS_EXPORT_MIGRATIONS = False
 PROMETHEUS_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, float("inf"))
+
+# --- What is kept of refusals: adminops.refusals ----------------------------------------------
+
+# Of each code, in each process; 0: none.
+ERROR_LOG_PER_MINUTE = integer("ERROR_LOG_PER_MINUTE", 20)
+ERROR_LOG_ROWS = integer("ERROR_LOG_ROWS", 100_000, at_least=1)
+ERROR_LOG_DAYS = integer("ERROR_LOG_DAYS", 14, at_least=1)
 
 # --- The API ----------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from adminops.admin import (
     people,
     record,
     refunds,
+    refusals,
     subscriptions,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "people",
     "record",
     "refunds",
+    "refusals",
     "subscriptions",
 ]
 

@@ -217,6 +217,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
                     ("accounts_device", "Devices"),
                     ("accounts_session", "Sessions"),
                     ("adminops_adminaction", "What support did"),
+                    ("adminops_errorlog", "What was refused"),
                 ]
             ]
         )

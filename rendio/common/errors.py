@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
-from django.http import Http404, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -26,6 +26,9 @@ from rendio.common import request_id
 from rendio.common.times import iso
 
 logger = logging.getLogger(__name__)
+
+# Under this name an answer carries what it refuses with, for a middleware to see.
+_REFUSAL = "rendio_refusal"
 
 
 @dataclass(frozen=True)
@@ -212,13 +215,22 @@ def envelope(refusal: Refusal) -> dict[str, Any]:
 def handle_exception(exception: Exception, context: dict[str, Any]) -> Response:
     """REST framework's exception handler: any exception becomes the contract's envelope."""
     refusal = _as_refusal(exception)
-    return Response(envelope(refusal), status=refusal.status, headers=refusal.headers)
+    answer = Response(envelope(refusal), status=refusal.status, headers=refusal.headers)
+    vars(answer)[_REFUSAL] = refusal
+    return answer
 
 
 def refusal_response(exception: Exception) -> JsonResponse:
     """The same envelope where REST framework does not reach: middleware, the URL resolver."""
     refusal = _as_refusal(exception)
-    return JsonResponse(envelope(refusal), status=refusal.status, headers=refusal.headers)
+    answer = JsonResponse(envelope(refusal), status=refusal.status, headers=refusal.headers)
+    vars(answer)[_REFUSAL] = refusal
+    return answer
+
+
+def refusal_of(answer: HttpResponse) -> Refusal | None:
+    """Why this answer refuses; None where it does not."""
+    return vars(answer).get(_REFUSAL)
 
 
 def _as_refusal(exception: Exception) -> Refusal:

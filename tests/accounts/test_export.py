@@ -57,6 +57,7 @@ def test_an_export_has_every_kind_of_data(customer):
         "subscriptions",
         "refund_requests",
         "fraud_marks",
+        "refusals",
     ]
 
 

@@ -49,6 +49,7 @@ LOOKED_AT = [
     "billing_consumptionrequest",
     "billing_fraudscore",
     "adminops_adminaction",
+    "adminops_errorlog",
 ]
 EDITED = [
     "accounts_user",

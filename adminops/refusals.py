@@ -1,0 +1,122 @@
+"""What callers were refused, kept for support: at most once, and rather not than late.
+
+A success writes nothing. A refusal is one INSERT more, of no more than ERROR_LOG_PER_MINUTE of each
+code in each process, so that a flood neither fills the table nor slows us down, and a flood of one
+code does not hide the others. While the database is in trouble nothing is kept; the logs have it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from adminops.models import ErrorLog
+from rendio.common import request_id
+from rendio.common.errors import Code, Refusal, refusal_of
+from rendio.common.times import iso
+
+logger = structlog.get_logger(__name__)
+
+BATCH = 5000
+# A database that hangs costs a refusal its connection's time-out; the next ones are spared that.
+PAUSE_SECONDS = 60
+
+
+class RefusalsMiddleware:
+    """Keeps the refusals that are answered in the envelope."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+        self.budget = _Budget()
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        refusal = refusal_of(response)
+        if refusal and refusal.code is not Code.DATABASE_ERROR and self.budget.take(refusal.code):
+            try:
+                _keep(request, refusal)
+            except Exception as error:  # whatever it is: the answer is ready
+                self.budget.pause()
+                logger.warning("refusal_not_kept", error=type(error).__name__)
+        return response
+
+
+class _Budget:
+    """How many may still be kept in this minute, by code."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._minute = 0
+        self._taken: Counter[Code] = Counter()
+        self._paused_until = 0.0
+
+    def take(self, code: Code) -> bool:
+        now = time.monotonic()
+        with self._lock:
+            if now // 60 != self._minute:
+                self._minute = int(now // 60)
+                self._taken.clear()
+            self._taken[code] += 1
+            is_left = self._taken[code] <= settings.ERROR_LOG_PER_MINUTE
+            return is_left and now >= self._paused_until
+
+    def pause(self) -> None:
+        self._paused_until = time.monotonic() + PAUSE_SECONDS
+
+
+def _keep(request: HttpRequest, refusal: Refusal) -> None:
+    ErrorLog.objects.create(
+        at=timezone.now(),
+        code=refusal.code.value.code,
+        status=refusal.status,
+        endpoint=_endpoint(request),
+        user_id=_user_id(request),
+        request_id=request_id.current() or "",
+    )
+
+
+def _endpoint(request: HttpRequest) -> str:
+    """Method and route. Never the path: it may hold a token, or what a stranger wrote."""
+    match = request.resolver_match
+    return f"{request.method} {match.route if match else '(no such path)'}"[:100]
+
+
+def _user_id(request: HttpRequest) -> UUID | None:
+    """Whom the view took the caller for. Django's own `user`, which no view has asked for yet,
+    would be a query."""
+    user: Any = getattr(request, "user", None)
+    return None if isinstance(user, SimpleLazyObject) else getattr(user, "user_id", None)
+
+
+def held_about(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """For the export of a user's data."""
+    for one in ErrorLog.objects.filter(user_id=user_id).order_by("-id").iterator():
+        yield {"at": iso(one.at), "code": one.code, "endpoint": one.endpoint}
+
+
+def sweep(*, now: datetime) -> None:
+    """Delete what is older than ERROR_LOG_DAYS or beyond the newest ERROR_LOG_ROWS, at most BATCH.
+
+    Ids count up, so that the oldest are found without counting. Harmless twice or late.
+    """
+    newest = ErrorLog.objects.order_by("-id").values_list("id", flat=True).first()
+    if newest is None:
+        return
+    oldest = ErrorLog.objects.order_by("id").values("id", "at")[:BATCH]
+    old_at, last_id = (
+        now - timedelta(days=settings.ERROR_LOG_DAYS),
+        newest - settings.ERROR_LOG_ROWS,
+    )
+    gone = [one["id"] for one in oldest if one["at"] <= old_at or one["id"] <= last_id]
+    ErrorLog.objects.filter(id__in=gone).delete()
