@@ -8,7 +8,7 @@ from adminops import roles
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('adminops', '0009_roles'),
+        ('adminops', '0010_acts_upon_offences'),
     ]
 
     operations = [
