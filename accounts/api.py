@@ -28,6 +28,7 @@ from accounts.serializers import (
     session_in_list,
     session_json,
 )
+from rendio.common import ratelimit
 from rendio.common.api import ApiView, PublicView
 from rendio.common.parsers import StrictJSONParser
 
@@ -97,6 +98,8 @@ class Logout(ApiView):
 
 
 class SignInWithApple(ApiView):
+    limiter_refusal = services.IdentityServiceUnavailable
+
     def post(self, request: Request) -> Response:
         body = SignInBody(data=self.body)
         body.is_valid(raise_exception=True)
@@ -134,6 +137,7 @@ class AppleNotice(PublicView):
         try:
             services.receive_apple_notice(**body.validated_data, now=timezone.now())
         except services.InvalidIdentity:
+            ratelimit.count_forgery(request)
             raise services.Unauthorized from None
         return Response({"success": True})
 

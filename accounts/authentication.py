@@ -14,11 +14,12 @@ from accounts import revocations, tokens
 
 @dataclass(frozen=True)
 class Caller:
-    """What the token says about who calls; `language` is the profile's when it was issued."""
+    """What the token says about who calls; `language` and `tier` are of when it was issued."""
 
     user_id: UUID
     session_id: UUID
     language: str
+    tier: str = ""
     is_authenticated: bool = True
 
 
@@ -38,7 +39,7 @@ class AccessTokenAuthentication(BaseAuthentication):
             raise AuthenticationFailed from None
         if revocations.is_revoked(claims.session_id):
             raise AuthenticationFailed
-        return Caller(claims.user_id, claims.session_id, claims.language), None
+        return Caller(claims.user_id, claims.session_id, claims.language, claims.tier), None
 
     def authenticate_header(self, request: Request) -> str:
         """What makes REST framework answer 401 and not 403."""

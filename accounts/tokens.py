@@ -39,6 +39,7 @@ class AccessClaims:
     user_id: UUID
     session_id: UUID
     language: str
+    tier: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ class RefreshToken:
         return hashlib.sha256(self.session_id.bytes + self.secret).hexdigest()
 
 
-def issue_access(*, user_id: UUID, session_id: UUID, language: str, now: datetime) -> str:
+def issue_access(
+    *, user_id: UUID, session_id: UUID, language: str, tier: str = "", now: datetime
+) -> str:
     """An access token good for settings.ACCESS_TOKEN_SECONDS."""
     key_id, secret = next(iter(settings.SESSION_SIGNING_KEYS.items()))
     issued_at = int(now.timestamp())
@@ -64,6 +67,7 @@ def issue_access(*, user_id: UUID, session_id: UUID, language: str, now: datetim
         "sub": str(user_id),
         "sid": str(session_id),
         "lang": language,
+        "tier": tier,
         "iat": issued_at,
         "exp": issued_at + settings.ACCESS_TOKEN_SECONDS,
     }
@@ -110,6 +114,7 @@ def _signed(token: str, keys: tuple[tuple[str, str], ...]) -> _Signed:
                 user_id=UUID(claims["sub"]),
                 session_id=UUID(claims["sid"]),
                 language=str(claims.get("lang", "")),
+                tier=str(claims.get("tier", "")),
             ),
             issued_at=float(claims["iat"]),
             expires_at=float(claims["exp"]),

@@ -30,6 +30,10 @@ class SessionCaller:
     def language(self) -> str:
         return self.user.language
 
+    @property
+    def tier(self) -> str:
+        return self.user.tier
+
 
 class StaffSessionAuthentication(SessionAuthentication):
     """Without a session, or with that of somebody who is banned, the caller is nobody. A missing

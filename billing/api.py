@@ -14,6 +14,7 @@ from billing.errors import InvalidInput, StoreUnavailable, Unauthorized
 from billing.serializers import UpdateCreditsBody, product_json, subscription_json
 from credits import idempotency
 from credits.idempotency import Attempt
+from rendio.common import ratelimit
 from rendio.common.api import ApiView, PublicView
 
 logger = structlog.get_logger(__name__)
@@ -70,6 +71,7 @@ class AppStoreNotification(PublicView):
         try:
             services.receive(signed_payload=signed_payload, now=timezone.now())
         except NotGenuine as problem:
+            ratelimit.count_forgery(request)
             logger.warning("notification_not_genuine", problem=str(problem))
             raise Unauthorized from None
         return Response({"success": True})

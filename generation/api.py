@@ -19,7 +19,7 @@ from generation.models import JobStatus
 from generation.providers import find_provider
 from generation.providers.signatures import BadSignature
 from generation.serializers import job_in_history, job_status
-from rendio.common import http
+from rendio.common import http, ratelimit
 from rendio.common.api import ApiView, PublicView, next_cursor, page_limits, parse_uuid, query_uuid
 from rendio.common.errors import (
     InternalError,
@@ -211,6 +211,7 @@ class ProviderWebhook(PublicView):
                 now=timezone.now(),
             )
         except BadSignature as problem:
+            ratelimit.count_forgery(request)
             logger.warning("webhook_refused", provider=provider, problem=str(problem))
             raise Unauthorized from None
         except (http.NotSent, http.NoAnswer):

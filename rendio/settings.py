@@ -455,7 +455,7 @@ REST_FRAMEWORK = {
     "COERCE_DECIMAL_TO_STRING": False,
 }
 RATE_LIMITS = {
-    # what: (setting, default, window in seconds)
+    # what: (how many, in so many seconds); what begins with a tier is for users of that
     "generation_per_ip": (integer("RATE_LIMIT_GENERATION_PER_HOUR", 10), 3600),
     "generation_per_user": (integer("RATE_LIMIT_GENERATION_PER_MINUTE", 10), 60),
     "device_check_per_ip": (integer("RATE_LIMIT_DEVICE_CHECK_PER_HOUR", 20), 3600),
@@ -467,6 +467,10 @@ RATE_LIMITS = {
     "export_per_user": (integer("RATE_LIMIT_EXPORT_PER_HOUR", 10), 3600),
     "purchases_per_user": (integer("RATE_LIMIT_PURCHASES_PER_HOUR", 30), 3600),
     "default_per_user": (integer("RATE_LIMIT_DEFAULT_PER_MINUTE", 120), 60),
+    "premium_generation_per_ip": (integer("RATE_LIMIT_PREMIUM_GENERATION_PER_HOUR", 30), 3600),
+    "premium_generation_per_user": (integer("RATE_LIMIT_PREMIUM_GENERATION_PER_MINUTE", 30), 60),
+    "premium_default_per_user": (integer("RATE_LIMIT_PREMIUM_DEFAULT_PER_MINUTE", 360), 60),
+    "forgeries_per_ip": (integer("RATE_LIMIT_FORGERIES_PER_MINUTE", 30), 60),
 }
 
 # --- The staff's sign-in: adminops/staff_login.py, adminops/second_factor.py --------------------

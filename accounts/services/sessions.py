@@ -267,6 +267,7 @@ def _issued(session: Session, token: tokens.RefreshToken, *, now: datetime) -> I
             user_id=session.user_id,
             session_id=session.id,
             language=session.user.language,
+            tier=session.user.tier_at(now),
             now=now,
         ),
         refresh_token=token.text,

@@ -25,14 +25,16 @@ class Caller(Protocol):
     user_id: UUID
     session_id: UUID
     language: str
+    tier: str
     is_authenticated: bool
 
 
 class ApiView(APIView):
     """One operation of the phone's API.
 
-    `limits` names the settings.RATE_LIMITS it counts against, by IP or by user as the name ends;
-    `needs_limiter` refuses with `limiter_refusal` while Redis is gone, where counting is the guard.
+    `limits` names the settings.RATE_LIMITS it counts against, by IP or by user as the name ends.
+    While Redis is gone it refuses with `limiter_refusal`, where counting is what guards it, else
+    goes on.
     """
 
     limits: tuple[str, ...] = ("default_per_user",)
@@ -85,17 +87,20 @@ class ApiView(APIView):
                 raise Forbidden
 
     def _count(self, request: Request) -> None:
+        tier = self.caller.tier if request.user is not None else ""
         keys = {}
         for name in self.limits:
             if name.endswith("_per_ip"):
-                keys[name] = ratelimit.client_ip(request)
+                keys[ratelimit.for_tier(name, tier)] = ratelimit.client_ip(request)
             elif request.user is not None:
-                keys[name] = str(self.caller.user_id)
+                keys[ratelimit.for_tier(name, tier)] = str(self.caller.user_id)
         try:
             self.usage = ratelimit.count(keys) if keys else None
         except ratelimit.LimiterUnavailable:
             if self.limiter_refusal is not None:
-                raise self.limiter_refusal() from None
+                refusal = self.limiter_refusal()
+                refusal.headers.setdefault("Retry-After", "1")
+                raise refusal from None
 
 
 class PublicView(ApiView):

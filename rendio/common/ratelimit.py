@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv6Address, ip_address
@@ -58,15 +59,7 @@ def count(keys: dict[str, str]) -> Usage | None:
             windows.append((f"limit:{name}:{who}:{now // seconds}", limit, seconds))
     if not windows:
         return None
-    try:
-        pipeline = _redis().pipeline(transaction=False)
-        for key, _limit, seconds in windows:
-            pipeline.incr(key)
-            pipeline.expire(key, seconds, nx=True)
-        counts = pipeline.execute()[::2]
-    except redis.RedisError as error:
-        logger.warning("rate_limiter_unavailable", extra={"error": str(error)})
-        raise LimiterUnavailable from error
+    counts = _redis().count([(key, seconds) for key, _limit, seconds in windows])
     usages = [
         (used, Usage(limit, max(limit - used, 0), (now // seconds + 1) * seconds))
         for used, (_key, limit, seconds) in zip(counts, windows, strict=True)
@@ -78,6 +71,22 @@ def count(keys: dict[str, str]) -> Usage | None:
         refusal.headers |= worst.headers()
         raise refusal
     return min((usage for _used, usage in usages), key=lambda usage: usage.remaining)
+
+
+def count_forgery(request: HttpRequest) -> None:
+    """Count a call that was to be somebody's and is not, by its address. Raises RateLimited.
+
+    After its signature was looked at, never before: whoever shares an address with a forger gets
+    through. Open while Redis is gone.
+    """
+    with suppress(LimiterUnavailable):
+        count({"forgeries_per_ip": client_ip(request)})
+
+
+def for_tier(name: str, tier: str) -> str:
+    """The limit of this name for users of this tier: its own where it has one."""
+    own = f"{tier}_{name}"
+    return own if own in settings.RATE_LIMITS else name
 
 
 def client_ip(request: HttpRequest) -> str:
@@ -103,6 +112,32 @@ def client_ip(request: HttpRequest) -> str:
     return str(parsed)
 
 
+LEFT_ALONE_SECONDS = 1.0
+
+
+class _Counters(redis.Redis):
+    """Left alone for a moment after it did not answer: each request would wait for one that hangs,
+    and hold a thread meanwhile."""
+
+    left_alone_until = 0.0
+
+    def count(self, windows: list[tuple[str, int]]) -> list[int]:
+        """Add one to each key, which lives for its seconds. Raises LimiterUnavailable."""
+        if time.monotonic() < self.left_alone_until:
+            raise LimiterUnavailable
+        pipeline = self.pipeline(transaction=False)
+        for key, seconds in windows:
+            pipeline.incr(key)
+            pipeline.expire(key, seconds, nx=True)
+        try:
+            return [int(counted) for counted in pipeline.execute()[::2]]
+        except redis.RedisError as error:
+            logger.warning("rate_limiter_unavailable", extra={"error": str(error)})
+            self.left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
+            raise LimiterUnavailable from error
+
+
 @cache
-def _redis() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_TIMEOUTS)
+def _redis() -> _Counters:
+    counters: _Counters = _Counters.from_url(settings.REDIS_URL, **settings.REDIS_TIMEOUTS)  # type: ignore[assignment]
+    return counters

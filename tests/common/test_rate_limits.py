@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import socket
 import time
+from dataclasses import replace
+from functools import partial
 
 import pytest
+from django.conf import settings
 from django.test import Client, RequestFactory
 
+from accounts import services as account_services
+from accounts.models import Tier
 from rendio.common import ratelimit
-from tests.conftest import Phone, assert_refused
+from tests.conftest import Phone, assert_refused, at_once
 
 
 @pytest.fixture
@@ -125,6 +132,44 @@ def test_the_tightest_of_two_limits_is_shown(phone, limits):
     assert limit_headers(phone.generate())["Limit"] == 2
 
 
+def test_a_tier_has_its_own_limits_as_the_access_token_says(phone, limits):
+    limits(default_per_user=1, premium_default_per_user=3)
+    account_services.set_tier(user_id=phone.user_id, tier=Tier.PREMIUM, until=None)
+    assert limit_headers(phone.get("get-user-credits"))["Limit"] == 1
+
+    answer = phone.post("auth/refresh", {"refresh_token": phone.session["refresh_token"]})
+    phone.session = answer.json()["session"]
+
+    codes = [phone.get("get-user-credits").status_code for _ in range(4)]
+    assert codes == [200, 200, 200, 429]
+
+
+def test_a_limit_that_a_tier_has_not_of_its_own_is_everybodys(phone, limits):
+    limits(export_per_user=1)
+    account_services.set_tier(user_id=phone.user_id, tier=Tier.PREMIUM, until=None)
+    answer = phone.post("auth/refresh", {"refresh_token": phone.session["refresh_token"]})
+    phone.session = answer.json()["session"]
+
+    assert [phone.get("export-user-data").status_code for _ in range(2)] == [200, 429]
+
+
+def test_of_calls_at_once_each_is_told_another_number_and_no_more_than_the_limit_pass(
+    committed, sandbox, limits
+):
+    phone = Phone().sign_in()
+    limits(default_per_user=5)
+    phones = [Phone() for _ in range(8)]
+    for one in phones:
+        one.session = phone.session
+
+    answers = at_once(*[partial(one.get, "get-user-credits") for one in phones])
+
+    passed = [answer for answer in answers if answer.status_code == 200]
+    left = sorted(limit_headers(answer)["Remaining"] for answer in passed)
+    assert left == [0, 1, 2, 3, 4]
+    assert {answer.status_code for answer in answers if answer not in passed} == {429}
+
+
 def test_device_checks_are_counted_by_address(db, sandbox, limits):
     limits(device_check_per_ip=1)
     Phone().sign_in()
@@ -198,16 +243,107 @@ def test_with_redis_gone_a_purchase_is_put_off(phone, limits, redis_at, closed_p
     assert "Retry-After" in answer.headers
 
 
-def test_with_redis_hanging_a_request_waits_for_it_once(phone, limits, redis_at):
+# What is open while nothing is counted, and what is not (docs/decisions/0003-rate-limits.md).
+WITHOUT_REDIS = {
+    "device-check": 503,
+    "attest-challenge": 503,
+    "attest-device": 503,
+    "merge-guest-to-user": 503,
+    "update-credits": 503,
+    "redeem-code": 503,
+    "auth/refresh": 400,
+    "quote-video": 400,
+    "cancel-video-job": 400,
+    "upload-image": 415,
+}
+
+
+def test_with_redis_gone_sign_in_and_purchase_are_closed_and_all_else_is_looked_at(
+    phone, limits, redis_at, closed_port
+):
+    limits(**dict.fromkeys(settings.RATE_LIMITS, 100))
+    redis_at(f"redis://127.0.0.1:{closed_port}/0")
+
+    answers = {path: phone.post(path, {}) for path in WITHOUT_REDIS}
+
+    assert {path: answer.status_code for path, answer in answers.items()} == WITHOUT_REDIS
+    for path, status in WITHOUT_REDIS.items():
+        assert (status == 503) == (answers[path].json()["error"]["code"][:5] != "ERR_4"), path
+        assert (status == 503) == ("Retry-After" in answers[path].headers), path
+    assert phone.get("get-user-credits").status_code == 200
+
+
+def test_with_redis_hanging_a_request_waits_for_it_once_and_the_next_not_at_all(
+    phone, limits, redis_at
+):
     """One connection and no second try: what it costs is one time-out, which is in the settings."""
     limits(generation_per_ip=1, generation_per_user=1)
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         hanging.settimeout(0.2)
         redis_at(f"redis://127.0.0.1:{hanging.getsockname()[1]}/0")
 
-        answer = phone.generate()
+        answers = [phone.generate(), phone.generate()]
 
         hanging.accept()[0].close()
         with pytest.raises(TimeoutError):
             hanging.accept()
-    assert answer.status_code == 200
+    assert [answer.status_code for answer in answers] == [200, 200]
+
+
+# --- Webhooks with a false signature ----------------------------------------------------------
+
+
+@pytest.fixture
+def relay(settings):
+    """Calls our webhook of a provider that shares a secret with us, signed with this one."""
+    secret = "a secret that we share with a relay"
+    providers = settings.PROVIDERS
+    access = replace(providers["runway"], webhook_secrets=[secret])
+    settings.PROVIDERS = providers | {"runway": access}
+
+    def call(*, signed_with=secret):
+        signature = hmac.new(signed_with.encode(), b"{}", hashlib.sha256).hexdigest()
+        return Client().post(
+            "/webhooks/runway",
+            b"{}",
+            content_type="application/json",
+            headers={"X-Webhook-Signature": signature},
+        )
+
+    return call
+
+
+def test_false_signatures_are_counted_by_address_over_all_webhooks(db, relay, limits, caplog):
+    limits(forgeries_per_ip=3)
+    apple = [
+        Client().post(f"/webhooks/{path}", body, content_type="application/json")
+        for path, body in (
+            ("app-store", {"signedPayload": "e30.e30.e30"}),
+            ("apple-id", {"payload": "e30.e30.e30"}),
+        )
+    ]
+    assert [answer.status_code for answer in [*apple, relay(signed_with="x")]] == [401, 401, 401]
+    caplog.clear()
+
+    refused = relay(signed_with="x")
+
+    assert_refused(refused, 429, "ERR_4004")
+    assert int(refused["Retry-After"]) > 0
+    assert "webhook_refused" not in caplog.text
+
+
+def test_who_shares_an_address_with_a_forger_gets_through(db, relay, limits):
+    limits(forgeries_per_ip=1)
+    assert [relay(signed_with="x").status_code for _ in range(2)] == [401, 429]
+
+    assert relay().status_code == 200
+
+
+def test_with_redis_gone_a_false_signature_is_a_401_as_ever(
+    db, relay, limits, redis_at, closed_port
+):
+    limits(forgeries_per_ip=1)
+    redis_at(f"redis://127.0.0.1:{closed_port}/0")
+
+    assert [relay(signed_with="x").status_code for _ in range(2)] == [401, 401]
+    assert relay().status_code == 200
