@@ -318,6 +318,8 @@ class Job(models.Model):
     refund_entry = models.OneToOneField(
         "credits.LedgerEntry", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
+    # Of the order: what workers log and ask of providers for this job bears it too.
+    request_id = models.CharField(max_length=64, blank=True, default="", db_default="")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)

@@ -28,7 +28,7 @@ from generation.models import Job, JobStatus, Maintenance, Quote, Stage
 from generation.moderation import screening
 from generation.orders import Order, read_order, repeated_order
 from generation.uploads import keeping, receive
-from rendio.common import db, metrics, nudge
+from rendio.common import db, metrics, nudge, request_id
 from rendio.common.errors import InvalidInput, NotFound, Refusal, RequestInProgress
 from rendio.common.ids import uuid7
 
@@ -168,6 +168,7 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
             queue=order.model.queue,
             due_at=now,
             deadline_at=now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS),
+            request_id=request_id.current() or "",
             created_at=now,
         )
         db.insert(job)

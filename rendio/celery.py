@@ -11,6 +11,7 @@ import os
 import time
 from typing import Any
 
+import structlog
 from celery import Celery
 from celery.signals import (
     heartbeat_sent,
@@ -101,16 +102,19 @@ def _show_metrics(**_: Any) -> None:
 
 
 @task_prerun.connect
-def _begin_task(*, task: Any, **_: Any) -> None:
+def _begin_task(*, task: Any, task_id: str, **_: Any) -> None:
     task.request.began = time.monotonic()
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
 
 
 @task_postrun.connect
-def _count_task(*, task: Any, state: str, **_: Any) -> None:
+def _end_task(*, task: Any, state: str, **_: Any) -> None:
     from rendio.common import metrics
 
     took = time.monotonic() - task.request.began
     metrics.task_seconds.labels(task.name, state).observe(took)
+    structlog.contextvars.clear_contextvars()
 
 
 @setup_logging.connect

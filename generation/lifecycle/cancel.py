@@ -4,6 +4,7 @@ deadline."""
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 from generation.lifecycle import settle
 from generation.lifecycle.claims import side_by_side
@@ -42,7 +43,11 @@ def cancel(jobs: list[Job], *, now: datetime) -> None:
     """Ask the provider to stop each job; those that it has stopped are cancelled and refunded."""
     handles = live_handles(jobs)
     side_by_side(
-        [(job, handles[job.id]) for job in jobs if job.id in handles], _stop, _apply, now=now
+        [(job, handles[job.id]) for job in jobs if job.id in handles],
+        _stop,
+        _apply,
+        job_of=itemgetter(0),
+        now=now,
     )
     each(
         [job for job in jobs if job.stage == Stage.SUBMIT],

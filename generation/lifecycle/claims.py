@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from django.db.models import Case, F, Value, When
 from generation.lifecycle import dead, settle
 from generation.models import DeadKind, Job, Stage
 from generation.providers.base import Reason, Unknown
+from rendio.common import request_id
 from rendio.common.due import each
 
 logger = structlog.get_logger(__name__)
@@ -79,6 +81,7 @@ def side_by_side(
     look: Callable[[Item], Found],
     apply: Callable[[Item, Found | Unknown, datetime], object],
     *,
+    job_of: Callable[[Item], Job],
     now: datetime,
     threads: int = 50,
 ) -> None:
@@ -86,13 +89,19 @@ def side_by_side(
 
     Each is given to `apply`, in the calling thread, as soon as it is known, with the time that it
     is then. A look that breaks is a bug of ours: it is logged and found as Unknown, so that
-    deadlines are kept. An `apply` that breaks stops none of the others.
+    deadlines are kept. An `apply` that breaks stops none of the others. Both run on behalf of the
+    request that ordered the item's job.
     """
     if not items:
         return
+
+    def look_on_behalf(item: Item) -> Found:
+        with _on_behalf_of(job_of(item)):
+            return look(item)
+
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=min(len(items), threads)) as pool:
-        futures = {pool.submit(look, item): item for item in items}
+        futures = {pool.submit(look_on_behalf, item): item for item in items}
         for future in as_completed(futures):
             found: Found | Unknown
             try:
@@ -101,7 +110,12 @@ def side_by_side(
                 logger.exception("look_failed")
                 found = Unknown("our own fault")
             moment = now + timedelta(seconds=time.monotonic() - started)
-            each([futures[future]], lambda item: apply(item, found, moment))  # noqa: B023
+            with _on_behalf_of(job_of(futures[future])):
+                each([futures[future]], lambda item: apply(item, found, moment))  # noqa: B023
+
+
+def _on_behalf_of(job: Job) -> AbstractContextManager[None]:
+    return request_id.on_behalf_of(job.request_id, job_id=str(job.id))
 
 
 def backoff(tries: int) -> timedelta:

@@ -7,6 +7,7 @@ these stages is always due at its deadline at the latest.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -35,7 +36,13 @@ def poll_due(*, queue: str, now: datetime) -> int:
     """Look at what is due in `queue`, up to BATCH side by side; returns how many."""
     jobs = claim(queue=queue, stages=STAGES, now=now, limit=BATCH)
     handles = live_handles(jobs)
-    side_by_side([(job, handles.get(job.id)) for job in jobs], _look, _apply, now=now)
+    side_by_side(
+        [(job, handles.get(job.id)) for job in jobs],
+        _look,
+        _apply,
+        job_of=itemgetter(0),
+        now=now,
+    )
     return len(jobs)
 
 

@@ -7,6 +7,7 @@ about anybody's. What finishes all the same is kept for the user.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from django.db import transaction
 
@@ -27,11 +28,13 @@ def stop_due(*, now: datetime) -> int:
     """Ask for what is due, up to BATCH side by side; returns how many."""
     with transaction.atomic(durable=True):
         due = ProviderRequest.objects.filter(cancel_due_at__lte=now).order_by("cancel_due_at")
-        requests = list(due.select_for_update(skip_locked=True)[:BATCH])
+        requests = list(
+            due.select_related("job").select_for_update(skip_locked=True, of=("self",))[:BATCH]
+        )
         ProviderRequest.objects.filter(id__in=[request.id for request in requests]).update(
             cancel_due_at=now + LEASE
         )
-    side_by_side(requests, _ask, _apply, now=now)
+    side_by_side(requests, _ask, _apply, job_of=attrgetter("job"), now=now)
     return len(requests)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -74,7 +75,13 @@ def store_due(*, queue: str, now: datetime) -> int:
     """Fetch and keep what is due in `queue`, up to BATCH side by side; returns how many."""
     jobs = claim(queue=queue, stages=[Stage.STORE], now=now, limit=BATCH, lease=LEASE)
     handles = live_handles(jobs)
-    side_by_side([(job, handles.get(job.id)) for job in jobs], _fetch_and_keep, _apply, now=now)
+    side_by_side(
+        [(job, handles.get(job.id)) for job in jobs],
+        _fetch_and_keep,
+        _apply,
+        job_of=itemgetter(0),
+        now=now,
+    )
     return len(jobs)
 
 

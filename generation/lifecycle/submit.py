@@ -8,6 +8,7 @@ deadline, and none that is sent twice.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from operator import attrgetter
 from urllib.parse import urlencode
 
 import structlog
@@ -44,7 +45,7 @@ def submit_due(*, queue: str, now: datetime) -> int:
     were sent or given up."""
     taken = allot(queue=queue, now=now)
     # What is on record as leaving first: nothing else may keep it from being sent.
-    side_by_side(taken.outgoing, _send, _record, now=now)
+    side_by_side(taken.outgoing, _send, _record, job_of=attrgetter("job"), now=now)
     each(
         taken.hopeless,
         lambda job: settle.give_up(job, Reason.PROVIDER_ERROR, now=now, detail="not taken in time"),

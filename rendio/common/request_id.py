@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from uuid import uuid4
 
 import structlog
@@ -15,6 +16,14 @@ _SANE = re.compile(r"[A-Za-z0-9._\-]{8,64}")
 def current() -> str | None:
     """The request id of what is running now, if anything is."""
     return structlog.contextvars.get_contextvars().get("request_id")
+
+
+def on_behalf_of(cause: str, **more: str) -> AbstractContextManager[None]:
+    """What is logged and asked within bears the id of the request that caused it, unless another
+    request is what runs; `more` is logged too."""
+    if caused_by := current() or cause:
+        more["request_id"] = caused_by
+    return structlog.contextvars.bound_contextvars(**more)
 
 
 class RequestIdMiddleware:
