@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Upper
 from django.utils import timezone
 
 from rendio.common.ids import uuid7
@@ -129,6 +130,10 @@ class User(AbstractBaseUser, PermissionsMixin):
                 "suspended_at",
                 condition=Q(suspended_at__isnull=False),
                 name="accounts_user_suspended",
+            ),
+            # Support's search by the whole address; most users have none.
+            models.Index(
+                Upper("email"), condition=Q(email__isnull=False), name="accounts_user_email"
             ),
         ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -70,6 +70,12 @@ def history(
         seen = LedgerEntry.objects.filter(id=after, wallet__user_id=user_id).values("number")
         entries = entries.filter(number__lt=Subquery(seen))
     return list(entries[offset : offset + limit])
+
+
+def lots_of(entries: Iterable[LedgerEntry]) -> dict[UUID, Lot]:
+    """The lots that these entries touched, by their ids."""
+    ids = {UUID(lot_id) for entry in entries for lot_id, _ in entry.lots}
+    return {lot.id: lot for lot in Lot.objects.filter(id__in=ids)}
 
 
 def wallet_held(user_id: UUID) -> dict[str, Any]:

@@ -728,6 +728,7 @@ UNFOLD = {
     # There is no page to return to: the API is for phones.
     "SITE_URL": None,
     "ENVIRONMENT": "adminops.admin.environment_label",
+    "SIDEBAR": {"navigation": "adminops.admin.navigation"},
 }
 
 if PRODUCTION and (problems := production.problems(globals(), os.environ)):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
+from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import reverse
 
 from adminops.admin import (
     billing,
@@ -30,6 +34,7 @@ __all__ = [
     "jobs",
     "moderation",
     "money",
+    "navigation",
     "operations",
     "people",
     "record",
@@ -42,3 +47,28 @@ __all__ = [
 def environment_label(request: HttpRequest) -> list[str]:
     """The ribbon at the top: where one is, and how much care that asks for."""
     return ["Production", "danger"] if settings.PRODUCTION else ["Development", "info"]
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The sidebar: support's own pages, then the lists of each app."""
+    apps = [
+        {
+            "title": app["name"],
+            "items": [
+                {"title": model["name"], "link": model["admin_url"]} for model in app["models"]
+            ],
+        }
+        for app in admin.site.get_app_list(request)
+    ]
+    return [{"title": "Support", "items": _pages()}, *apps]
+
+
+def _pages() -> list[dict[str, Any]]:
+    return [
+        {
+            "title": "Find anyone",
+            "icon": "person_search",
+            "link": reverse("admin:find"),
+            "permission": lambda request: request.user.has_perm("accounts.view_user"),
+        },
+    ]

@@ -202,10 +202,17 @@ def link_to(row: Model | None, text: Any = None) -> SafeString | None:
 
 
 def person(user: User | None) -> SafeString | None:
-    """A link to a user, short enough for a column of a list."""
-    if user is None:
+    """A link to a member of staff or to a customer's story, short enough for a column of a list."""
+    if user and user.username:
+        return link_to(user, user.username)
+    return story_of(user.id) if user else None
+
+
+def story_of(user_id: UUID | None) -> SafeString | None:
+    """A link to a customer's story; None for None."""
+    if user_id is None:
         return None
-    return link_to(user, user.username or f"{str(user.id)[:8]}…")
+    return link(reverse("admin:story", args=[user_id]), f"{str(user_id)[:8]}…")
 
 
 @cache

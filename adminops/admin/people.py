@@ -18,6 +18,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import Device, Session, User
 from adminops import services
+from adminops.admin import stories
 from adminops.admin.acts import Act, AdjustForm, ReasonForm, RefundForm, act_page
 from adminops.admin.base import (
     ActionVariant,
@@ -169,6 +170,10 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             obj.is_staff = True
         super().save_model(request, obj, form, change)
 
+    def get_urls(self) -> list[Any]:
+        # Before Django's own, which takes any word for a user's id.
+        return [*stories.urls(), *super().get_urls()]
+
     def by_id(self, searched: UUID) -> Q:
         owners = Device.objects.filter(device_id=searched).values_list("user_id", flat=True)
         return Q(id__in=[searched, *owners])
@@ -204,8 +209,10 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
 
     @admin.display(description="Look at")
     def related(self, user: User) -> SafeString:
+        story = (reverse("admin:story", args=[user.id]), "The whole story")
         return links(
-            [
+            [story]
+            + [
                 (f"{reverse(f'admin:{name}_changelist')}?q={user.id}", text)
                 for name, text in [
                     ("generation_job", "Jobs"),

@@ -1,0 +1,119 @@
+"""Find anyone, and read their story: the two pages that most of support's work begins with."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.urls.resolvers import URLPattern
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from adminops import finding, story
+from adminops.admin.base import badge, link_to, story_of
+from adminops.admin.money import KIND_COLOURS
+from adminops.errors import InvalidInput, NotFound
+from adminops.masking import masked, may_see_sensitive
+
+COLOURS = {
+    **KIND_COLOURS,
+    "job": "info",
+    "purchase": "success",
+    "session": "",
+    "support": "warning",
+}
+
+
+def urls() -> list[URLPattern]:
+    return [
+        path("find/", admin.site.admin_view(find), name="find"),
+        path("story/<uuid:user_id>/", admin.site.admin_view(tell), name="story"),
+    ]
+
+
+def find(request: HttpRequest) -> HttpResponse:
+    """The search box, and what it found; at once the story, if all of it is one user's."""
+    _require_view_of_users(request)
+    searched = request.GET.get("q", "").strip()
+    found = finding.find(searched)
+    users = {one.user_id for one in found}
+    if len(users) == 1 and (user_id := users.pop()):
+        return HttpResponseRedirect(reverse("admin:story", args=[user_id]))
+    context = {
+        **admin.site.each_context(request),
+        "title": "Find anyone",
+        "searched": searched,
+        "table": {
+            "headers": ["Found", "", "Whose"],
+            "rows": [
+                [one.row._meta.verbose_name, link_to(one.row), story_of(one.user_id) or "nobody's"]
+                for one in found
+            ],
+        },
+    }
+    return TemplateResponse(request, "adminops/find.html", context)
+
+
+def tell(request: HttpRequest, user_id: UUID) -> HttpResponse:
+    """A page of a user's story."""
+    _require_view_of_users(request)
+    try:
+        told = story.read(user_id, before=request.GET.get("before", ""))
+    except (NotFound, InvalidInput) as refusal:
+        raise Http404 from refusal
+    user, wallet = told.user, getattr(told.user, "wallet", None)
+    email = user.email if may_see_sensitive(request.user) else masked(user.email)
+    context = {
+        **admin.site.each_context(request),
+        "title": "Story",
+        "subtitle": str(user.id),
+        "person": user,
+        "facts": [
+            ("User", link_to(user, user.id)),
+            ("E-mail", email or "none"),
+            ("Balance", link_to(wallet, wallet.balance) if wallet else "no wallet"),
+            ("Owes", wallet.debt if wallet else 0),
+            ("Merged into", story_of(_successor(wallet))),
+        ],
+        "table": {
+            "headers": ["When", "What", "", "Credits", "Balance after"],
+            "rows": [_row(event) for event in told.events],
+        },
+        "older": f"?before={told.next_cursor}" if told.next_cursor else "",
+        "newest": "?" if request.GET.get("before") else "",
+    }
+    return TemplateResponse(request, "adminops/story.html", context)
+
+
+def _row(event: story.Event) -> list[Any]:
+    return [
+        f"{event.at:%Y-%m-%d %H:%M:%S}",
+        badge(event.what, COLOURS.get(event.what, "")),
+        _text(event),
+        "" if event.change is None else f"{event.change:+d}",
+        event.balance,
+    ]
+
+
+def _text(event: story.Event) -> SafeString:
+    lines = format_html_join(
+        "",
+        '<div class="text-font-subtle-light dark:text-font-subtle-dark">{} {}</div>',
+        ((f"{line.at:%H:%M:%S}", link_to(line.row, line.text)) for line in event.lines),
+    )
+    return format_html("<div>{}{}</div>", link_to(event.row, event.text or event.what), lines)
+
+
+def _successor(wallet: Any) -> UUID | None:
+    """The user whom this one became part of."""
+    return wallet.merged_into.user_id if wallet and wallet.merged_into_id else None
+
+
+def _require_view_of_users(request: HttpRequest) -> None:
+    if not request.user.has_perm("accounts.view_user"):
+        raise PermissionDenied

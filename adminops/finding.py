@@ -1,0 +1,89 @@
+"""Finding anyone by whatever is known: each lookup is exact and on an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.apps import apps
+from django.db.models import Model, Q, QuerySet
+
+from accounts.models import Device, Session, User
+from billing.models import Purchase
+from generation.models import Job, ProviderRequest
+from generation.providers import provider_choices
+
+# Of each kind. A subscription's periods share one original transaction, and mostly one user.
+MAX_FOUND = 20
+
+
+@dataclass(frozen=True)
+class Found:
+    row: Model
+    user_id: UUID | None  # None where it is nobody's
+
+
+def find(text: str) -> list[Found]:
+    """What an id, an e-mail address or a transaction means; nothing for anything else.
+
+    Ids are those of users, devices, jobs, provider requests (ours and the provider's), purchases,
+    sessions, wallets, lots and ledger entries, and Apple's of transactions.
+    """
+    text = text.strip()
+    if not text or "\0" in text:
+        return []
+    if "@" in text:
+        return [
+            Found(user, user.id) for user in User.objects.filter(email__iexact=text)[:MAX_FOUND]
+        ]
+    searched = _as_id(text)
+    found = _by_id(searched) if searched else _by_transaction(text)
+    return [*found, *_by_providers_id(str(searched or text))]
+
+
+def _as_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _by_id(searched: UUID) -> Iterator[Found]:
+    for rows, owner in _ROWS:
+        for row in rows().filter(pk=searched):
+            yield Found(row, owner(row))
+
+
+def _by_transaction(text: str) -> Iterator[Found]:
+    transaction_id = text.removeprefix("sandbox:")  # as the ledger has it
+    either = Q(transaction_id=transaction_id) | Q(original_transaction_id=transaction_id)
+    for purchase in Purchase.objects.filter(either).order_by("-id")[:MAX_FOUND]:
+        yield Found(purchase, purchase.user_id)
+
+
+def _by_providers_id(text: str) -> Iterator[Found]:
+    """The index begins with the provider, so all of them are named."""
+    providers = [name for name, _ in provider_choices()]
+    sent = ProviderRequest.objects.filter(provider__in=providers, provider_request_id=text)
+    for request in sent.select_related("job"):
+        yield Found(request, request.job.user_id)
+
+
+_ROWS: list[tuple[Callable[[], QuerySet], Callable[..., UUID | None]]] = [
+    (User.objects.all, lambda user: user.id),
+    (Device.objects.all, lambda device: device.user_id),
+    (Job.objects.all, lambda job: job.user_id),
+    (ProviderRequest.objects.select_related("job").all, lambda request: request.job.user_id),
+    (Purchase.objects.all, lambda purchase: purchase.user_id),
+    (Session.objects.all, lambda session: session.user_id),
+    (apps.get_model("credits", "Wallet").objects.all, lambda wallet: wallet.user_id),
+    (
+        apps.get_model("credits", "Lot").objects.select_related("wallet").all,
+        lambda lot: lot.wallet.user_id,
+    ),
+    (
+        apps.get_model("credits", "LedgerEntry").objects.select_related("wallet").all,
+        lambda entry: entry.wallet.user_id,
+    ),
+]

@@ -1,0 +1,274 @@
+"""One user's story, newest first: what they bought, ordered, got and were given, and by whom.
+
+A page costs the same few queries however long the story is. It goes by keys: nearly every row here
+has a time-ordered id (UUID version 7), so the number that an id is says when it happened, and "what
+is older" is a range of an index. What belongs to a job or a purchase is told beneath it, with times
+of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple, cast
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+
+from accounts.models import Session, User
+from adminops.errors import InvalidInput, NotFound
+from adminops.models import AdminAction
+from billing.models import ConsumptionRequest, Notification, Purchase
+from credits import queries as credit_queries
+from generation.models import Job, JobStatus, ProviderRequest
+from rendio.common.errors import Code
+
+if TYPE_CHECKING:
+    from credits.models import LedgerEntry, Lot
+
+PAGE = 50
+_RANDOM_BITS = 80  # of an id, after its milliseconds
+
+
+@dataclass(frozen=True)
+class Line:
+    """A part of an event."""
+
+    at: datetime
+    row: Model
+    text: str
+
+
+@dataclass(frozen=True)
+class Event:
+    key: int  # its place in the story; no two are alike
+    at: datetime
+    row: Model
+    what: str
+    text: str
+    change: int | None = None  # of credits
+    balance: int = 0  # after it
+    lines: list[Line] = field(default_factory=list)
+
+
+class Cursor(NamedTuple):
+    """Where a page ends: the key of its last event, and the last ledger entry told so far."""
+
+    key: int
+    entry_id: UUID | None
+
+    def __str__(self) -> str:
+        return f"{self.key:032x}.{self.entry_id or ''}"
+
+    @classmethod
+    def read(cls, text: str) -> Cursor:
+        """Raises InvalidInput."""
+        key, _, entry_id = text.partition(".")
+        try:
+            # As an id, so that it is in the range of ids.
+            return cls(UUID(key).int, UUID(entry_id) if entry_id else None)
+        except ValueError:
+            raise InvalidInput(fields={"before": ["Not a cursor."]}) from None
+
+
+_BEGINNING = Cursor((1 << 128) - 1, None)
+
+
+@dataclass(frozen=True)
+class Story:
+    user: User
+    events: list[Event]
+    next_cursor: Cursor | None
+
+
+def read(user_id: UUID, *, before: str = "") -> Story:
+    """A page of the story. Raises NotFound, InvalidInput for a cursor that is none of ours."""
+    user = User.objects.select_related("wallet__merged_into").filter(id=user_id).first()
+    if user is None:
+        raise NotFound
+    cursor = Cursor.read(before) if before else _BEGINNING
+    entries = list(_entries(user_id, cursor))
+    others = chain(
+        _jobs(user_id, cursor),
+        _purchases(user_id, cursor),
+        _sessions(user_id, cursor),
+        _acts(user_id, cursor),
+    )
+    older_first = sorted([*entries, *others], key=lambda event: event.key)
+    newest_first = _with_balances(older_first)[::-1]
+    page = newest_first[:PAGE]
+    last_entry = next((event.row.pk for event in reversed(page) if event.change is not None), None)
+    has_more = len(newest_first) > PAGE
+    return Story(
+        user=user,
+        events=_with_lines(page),
+        next_cursor=Cursor(page[-1].key, last_entry or cursor.entry_id) if has_more else None,
+    )
+
+
+def _with_balances(older_first: list[Event]) -> list[Event]:
+    """Each event with the balance that it left. An entry tells its own; there is an older one among
+    them unless there is none at all."""
+    balance, told = 0, []
+    for event in older_first:
+        balance = event.balance if event.change is not None else balance
+        told.append(replace(event, balance=balance))
+    return told
+
+
+# --- What happened --------------------------------------------------------------------------------
+# Each gives at most one event more than a page, older than the cursor.
+
+
+def _entries(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
+    """In the ledger's own order, whatever the clocks of our servers say: a key is never above that
+    of the entry after it."""
+    key = cursor.key
+    entries = credit_queries.history(user_id=user_id, limit=PAGE + 1, after=cursor.entry_id)
+    for entry in entries:
+        key = min(entry.id.int, key - 1)
+        yield Event(
+            key,
+            entry.created_at,
+            entry,
+            entry.kind,
+            _of_entry(entry),
+            change=entry.change,
+            balance=entry.balance_after,
+        )
+
+
+def _of_entry(entry: LedgerEntry) -> str:
+    debt = f"debt {entry.debt_change:+d}, {entry.debt_after} now" if entry.debt_change else ""
+    return ", ".join(filter(None, [entry.reason, debt]))
+
+
+def _jobs(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
+    for job in _older(Job.objects.filter(user_id=user_id).select_related("model"), cursor):
+        yield Event(job.id.int, job.created_at, job, "job", _of_job(job))
+
+
+def _of_job(job: Job) -> str:
+    took = f" after {_span(job.created_at, job.completed_at)}" if job.completed_at else ""
+    why = f": {Code.by_code(job.error_code).name}" if job.error_code else ""
+    refunded = job.refund_entry_id and job.status == JobStatus.COMPLETED
+    return (
+        f"{job.model.name}, {job.credits} credits: {job.status}{took}{why}"
+        f"{', refunded all the same' if refunded else ''}"
+        f"{', deleted by its owner' if job.deleted_at else ''}"
+    )
+
+
+def _purchases(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
+    for purchase in _older(Purchase.objects.filter(user_id=user_id), cursor):
+        text = f"{purchase.product_id}, {purchase.environment}"
+        if purchase.problem:
+            text += f": waits ({purchase.get_problem_display().lower()})"
+        elif purchase.revoked_share:
+            text += f": refunded{'' if purchase.is_refunded else ' in part'}"
+        yield Event(purchase.id.int, purchase.recorded_at, purchase, "purchase", text)
+
+
+def _sessions(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
+    for session in _older(Session.objects.filter(user_id=user_id), cursor):
+        text = f"opened, last used after {_span(session.created_at, session.last_used_at)}"
+        if session.revoked_at:
+            span = _span(session.created_at, session.revoked_at)
+            text += f"; ended after {span} ({session.get_revoked_reason_display().lower()})"
+        yield Event(session.id.int, session.created_at, session, "session", text)
+
+
+def _acts(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
+    """By the time of the act: its id may be that of a form which was opened long before."""
+    milliseconds = (cursor.key >> _RANDOM_BITS) + 1
+    # 2^48 milliseconds are beyond the year 9999.
+    until = datetime.fromtimestamp(min(milliseconds / 1000, 2**37), tz=UTC)
+    acts = AdminAction.objects.filter(subject_id=user_id, at__lt=until).select_related("actor")
+    for act in acts.order_by("-at")[: PAGE + 1]:
+        milliseconds = int(act.at.timestamp() * 1000)
+        key = (milliseconds << _RANDOM_BITS) | (act.id.int & ((1 << _RANDOM_BITS) - 1))
+        if key < cursor.key:
+            yield Event(key, act.at, act, "support", _of_act(act))
+
+
+def _of_act(act: AdminAction) -> str:
+    return f"{act.get_action_display()} by {act.actor}: {act.reason}"
+
+
+def _older(rows: QuerySet, cursor: Cursor) -> QuerySet:
+    return rows.filter(id__lt=UUID(int=cursor.key)).order_by("-id")[: PAGE + 1]
+
+
+def _span(begin: datetime, end: datetime) -> str:
+    seconds = int((end - begin).total_seconds())
+    for unit, length in [("d", 86_400), ("h", 3_600), ("min", 60)]:
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+# --- What belongs to it ---------------------------------------------------------------------------
+
+
+def _with_lines(page: list[Event]) -> list[Event]:
+    lines: defaultdict[UUID, list[Line]] = defaultdict(list)
+    rows = [event.row for event in page]
+    jobs = [row for row in rows if isinstance(row, Job)]
+    purchases = [row for row in rows if isinstance(row, Purchase)]
+    entries = cast("list[LedgerEntry]", [one.row for one in page if one.change is not None])
+    told = chain(_lots(entries), _requests(jobs), _told_by_apple(purchases), _acts_upon(rows))
+    for row_id, line in told:
+        lines[row_id].append(line)
+    return [
+        replace(event, lines=sorted(lines[event.row.pk], key=lambda line: line.at))
+        for event in page
+    ]
+
+
+_Told = Iterator[tuple[UUID, Line]]
+
+
+def _lots(entries: Iterable[LedgerEntry]) -> _Told:
+    """The lots that a grant made, as they are now."""
+    lots = credit_queries.lots_of(entries)
+    for entry in entries:
+        for lot_id, change in entry.lots:
+            lot = lots[UUID(lot_id)]
+            yield entry.id, Line(entry.created_at, lot, _of_lot(lot, change))
+
+
+def _of_lot(lot: Lot, change: int) -> str:
+    ends = f", lapses {lot.expires_at:%Y-%m-%d %H:%M}" if lot.expires_at else ""
+    return f"{lot.source} lot {change:+d}: {lot.remaining} of {lot.amount} left now{ends}"
+
+
+def _requests(jobs: list[Job]) -> _Told:
+    for request in ProviderRequest.objects.filter(job__in=jobs):
+        text = f"{request.provider}: {request.state}, ${request.cost_usd:.2f}"
+        if request.ended_at:
+            text += f" after {_span(request.sent_at, request.ended_at)}"
+        if request.error_type:
+            text += f" ({request.error_type})"
+        yield request.job_id, Line(request.sent_at, request, text)
+
+
+def _told_by_apple(purchases: list[Purchase]) -> _Told:
+    ids = {(one.environment, one.transaction_id): one.id for one in purchases}
+    names = [transaction_id for _, transaction_id in ids]
+    for notice in Notification.objects.filter(transaction_id__in=names).defer("signed_payload"):
+        purchase_id = ids.get((notice.environment, notice.transaction_id))
+        if purchase_id:
+            text = f"{notice}: {notice.outcome or 'not applied yet'}"
+            yield purchase_id, Line(notice.received_at, notice, text)
+    for question in ConsumptionRequest.objects.filter(purchase__in=purchases):
+        text = f"Apple asks for a refund: {question.outcome or 'not answered yet'}"
+        yield question.purchase_id, Line(question.requested_at, question, text)
+
+
+def _acts_upon(rows: list[Model]) -> _Told:
+    acts = AdminAction.objects.filter(subject_id__in=[row.pk for row in rows])
+    for act in acts.select_related("actor"):
+        yield act.subject_id, Line(act.at, act, _of_act(act))

@@ -1,0 +1,102 @@
+"""Find anyone: by each thing that is known of them, exactly, and on an index."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.urls import reverse
+
+from accounts.models import Device, Session, User
+from tests.adminops.conftest import Staff, staff_user
+from tests.billing.conftest import AppStore, purchase_of, update_credits
+from tests.conftest import Phone
+
+
+@pytest.fixture
+def known(past, sandbox):
+    """What is known of a customer, by its name."""
+    bought = AppStore(sandbox).buy(phone=past.phone)
+    assert update_credits(past.phone, bought).status_code == 200
+    User.objects.filter(id=past.user.id).update(email="Zoe@example.com")
+    wallet = apps.get_model("credits", "Wallet").objects.get(user=past.user)
+    return past.user, {
+        "e-mail": "zoe@EXAMPLE.com",
+        "user": past.user.id,
+        "device": Device.objects.get(user=past.user).device_id,
+        "transaction": bought["transaction_id"],
+        "original transaction": bought["original_transaction_id"],
+        "purchase": purchase_of(bought).id,
+        "job": past.job.id,
+        "provider's request": past.request.provider_request_id,
+        "our request": past.request.id,
+        "session": Session.objects.filter(user=past.user).get().id,
+        "wallet": wallet.id,
+        "lot": wallet.lots.first().id,
+        "ledger entry": wallet.entries.first().id,
+    }
+
+
+def test_everything_that_is_known_leads_to_the_story(support, known):
+    user, terms = known
+    story = reverse("admin:story", args=[user.id])
+
+    for name, term in terms.items():
+        assert support.see("find", q=f" {term} ").headers.get("Location") == story, name
+        assert support.see("find", q=str(term).upper()).headers.get("Location") == story, name
+
+
+def test_what_nobody_has_is_found_nowhere(support, known):
+    for term in [uuid4(), "zoe@example", "zoe", "12", "🎈", "\0", "x" * 300, ""]:
+        answer = support.see("find", q=str(term))
+
+        assert answer.status_code == 200, term
+        assert answer.context["table"]["rows"] == []
+
+
+def test_several_users_of_one_address_are_listed(support, known):
+    user, terms = known
+    other = Phone().sign_in()
+    User.objects.filter(id=other.user_id).update(email="ZOE@example.com")
+
+    page = support.see("find", q=terms["e-mail"])
+
+    assert page.status_code == 200
+    for user_id in [user.id, other.user_id]:
+        assert reverse("admin:story", args=[user_id]) in page.content.decode()
+
+
+def test_a_purchase_of_nobodys_is_shown_by_itself(support, sandbox, known):
+    bought = AppStore(sandbox).buy()
+    update_credits(known[0] and Phone().sign_in(), bought)
+    row = purchase_of(bought)
+    apps.get_model("billing", "Purchase").objects.filter(id=row.id).update(
+        user=None, granted_at=None, credits=None
+    )
+
+    page = support.see("find", q=bought["transaction_id"])
+
+    assert reverse("admin:billing_purchase_change", args=[row.id]) in page.content.decode()
+
+
+def test_finding_is_for_who_may_look_at_users(known):
+    _, terms = known
+    assert Staff(staff_user("tom")).see("find", q=terms["e-mail"]).status_code == 403
+    assert Staff(staff_user("vera", role="viewer")).see("find").status_code == 200
+
+
+def test_the_search_is_in_the_sidebar_of_every_page(support):
+    for page in ["index", "generation_job_changelist"]:
+        assert reverse("admin:find") in support.see(page).content.decode()
+
+
+@pytest.mark.parametrize("column", ["email", "transaction_id", "original_transaction_id"])
+def test_what_is_no_key_is_looked_up_on_an_index(db, column):
+    rows = User.objects if column == "email" else apps.get_model("billing", "Purchase").objects
+    lookup = f"{column}__iexact" if column == "email" else column
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+
+    assert "Index" in rows.filter(**{lookup: "x@example.com"}).explain()

@@ -1,0 +1,174 @@
+"""A user's story: everything in the order of time, at the same small cost however long it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from itertools import pairwise
+from uuid import UUID, uuid4
+
+import pytest
+from django.apps import apps
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import Session, User
+from adminops import story
+from generation.models import Job
+from rendio.common.ids import uuid7
+from tests.adminops.conftest import WHY, Staff, staff_user
+from tests.billing.conftest import AppStore, tell, update_credits
+from tests.conftest import SORA, Phone
+
+LEDGER = apps.get_model("credits", "LedgerEntry")
+
+
+@pytest.fixture
+def busy(past, support, sandbox):
+    """A customer to whom everything has happened that a story tells."""
+    store = AppStore(sandbox)
+    bought = store.buy(phone=past.phone)
+    assert update_credits(past.phone, bought).status_code == 200
+    tell(store.happens("CONSUMPTION_REQUEST", bought))
+    tell(store.happens("REFUND", bought))
+    support.call("admin-refund-credits", user_id=str(past.user.id), amount=5, reason=WHY)
+    return past
+
+
+def test_it_tells_everything_with_the_balance_after_it(busy):
+    told = story.read(busy.user.id)
+
+    assert Counter(event.what for event in told.events) == Counter(
+        session=1, job=1, charge=1, refund=1, purchase=1, grant=3, revocation=1, support=1
+    )
+    money = [
+        (event.what, event.change, event.balance) for event in told.events[::-1] if event.change
+    ]
+    assert money == [
+        ("grant", 10, 10),
+        ("charge", -4, 6),
+        ("refund", 4, 10),
+        ("grant", 10, 20),
+        ("revocation", -10, 10),
+        ("grant", 5, 15),
+    ]
+    assert told.events[0].balance == 15
+
+
+def test_what_belongs_to_a_job_or_purchase_stands_beneath_it(busy):
+    lines = {
+        event.what: [line.text for line in event.lines] for event in story.read(busy.user.id).events
+    }
+
+    assert "fal: failed" in lines["job"][0]
+    told_by_apple = " ".join(lines["purchase"])
+    for part in ["CONSUMPTION_REQUEST", "REFUND", "Apple asks for a refund"]:
+        assert part in told_by_apple
+    assert "welcome lot -4: 10 of 10 left now" in lines["charge"]
+
+
+def test_the_page_links_both_ways(support, busy):
+    page = support.see("story", busy.user.id).content.decode()
+    to_story = reverse("admin:story", args=[busy.user.id])
+
+    for name in ["user", "session"]:
+        assert f"/admin/accounts/{name}/" in page
+    for name, row in [("job", busy.job), ("providerrequest", busy.request)]:
+        assert reverse(f"admin:generation_{name}_change", args=[row.id]) in page
+    for name, row in [
+        ("generation_job", busy.job),
+        ("accounts_user", busy.user),
+        ("billing_purchase", apps.get_model("billing", "Purchase").objects.get()),
+        ("credits_ledgerentry", LEDGER.objects.first()),
+    ]:
+        assert to_story in support.see(f"{name}_change", row.pk).content.decode(), name
+
+
+def test_it_is_for_who_may_look_at_users_and_masks_for_a_viewer(busy):
+    User.objects.filter(id=busy.user.id).update(email="zoe@example.com")
+    page = Staff(staff_user("vera", role="viewer")).see("story", busy.user.id)
+
+    assert page.status_code == 200
+    assert "zoe@example.com" not in page.content.decode()
+    assert (
+        "zoe@" in Staff(staff_user("ann", role="agent")).see("story", busy.user.id).content.decode()
+    )
+    assert Staff(staff_user("tom")).see("story", busy.user.id).status_code == 403
+
+
+@pytest.mark.parametrize("before", ["x", "5", "0" * 32 + ".x", "f" * 40, "é.", "\0"])
+def test_a_cursor_that_is_none_is_no_page(support, busy, before):
+    assert support.see("story", busy.user.id, before=before).status_code == 404
+
+
+def test_the_story_of_nobody_is_no_page(support):
+    assert support.see("story", uuid4()).status_code == 404
+
+
+# --- A long one -----------------------------------------------------------------------------------
+
+
+def lengthen(phone: Phone, *, times: int) -> None:
+    """As many jobs, each with its charge and a session: three events each, a second apart, out of
+    credits that came at first."""
+    user = User.objects.select_related("wallet").get(id=phone.user_id)
+    now = timezone.now()
+    ids = [at(now + timedelta(seconds=number)) for number in range(times)]
+    Job.objects.bulk_create(
+        Job(id=id_, user=user, model_id=SORA, credits=1, price_usd=1, queue="low",
+            status="completed", stage="done", media_name="x")
+        for id_ in ids
+    )  # fmt: skip
+    wallet, count = user.wallet, user.wallet.entry_count
+    LEDGER.objects.bulk_create(
+        LEDGER(id=uuid7(), wallet=wallet, number=count + 1 + number, kind="charge", change=-1,
+               balance_after=times - number, job_id=id_)
+        for number, id_ in enumerate(ids)
+    )  # fmt: skip
+    Session.objects.bulk_create(
+        Session(id=at(now + timedelta(seconds=number, milliseconds=500)), user=user,
+                refresh_hash=uuid4().hex, created_at=now, last_used_at=now, expires_at=now)
+        for number in range(times)
+    )  # fmt: skip
+
+
+def at(moment) -> UUID:
+    """A time-ordered id of that moment."""
+    random = uuid7().int & ((1 << 80) - 1)
+    return UUID(int=(int(moment.timestamp() * 1000) << 80) | random)
+
+
+def test_5000_events_open_with_as_many_queries_as_a_few(
+    support, phone, django_assert_max_num_queries
+):
+    with django_assert_max_num_queries(18) as few:
+        support.see("story", phone.user_id)
+    lengthen(phone, times=1670)
+
+    with django_assert_max_num_queries(18) as many:
+        page = support.see("story", phone.user_id)
+
+    assert page.status_code == 200
+    # Of a job its requests and of an entry its lots are asked for, once a page.
+    assert len(many) - len(few) <= 2
+
+
+def test_its_pages_tell_every_event_once_in_the_order_of_time(phone):
+    lengthen(phone, times=100)
+
+    events, before = [], ""
+    for _ in range(20):
+        told = story.read(phone.user_id, before=before)
+        events += told.events
+        before = str(told.next_cursor or "")
+        if not before:
+            break
+
+    assert not before
+    assert len(events) == len({event.row.pk for event in events}) == 302
+    keys = [event.key for event in events]
+    assert keys == sorted(keys, reverse=True)
+    numbers = [event.row.number for event in events if event.change]
+    assert numbers == sorted(numbers, reverse=True)
+    for newer, older in pairwise(events):
+        assert newer.balance == (newer.row.balance_after if newer.change else older.balance)
