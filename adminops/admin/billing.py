@@ -28,6 +28,7 @@ from adminops.admin.base import (
 from adminops.models import Action
 from billing import services as billing_services
 from billing.models import (
+    HELD_BACK,
     WHOLE,
     Environment,
     HistoryWalk,
@@ -69,7 +70,10 @@ class ProductAdmin(SupportAdmin):
 
 
 # What support can do about a purchase that waits.
-_ACTS = {Problem.NOBODY: "assign", Problem.CLOSED: "assign", Problem.HELD: "release"}
+_ACTS = {
+    **dict.fromkeys([Problem.NOBODY, Problem.CLOSED], "assign"),
+    **dict.fromkeys(HELD_BACK, "release"),
+}
 
 
 class StandingFilter(admin.SimpleListFilter):

@@ -65,7 +65,8 @@ class Renewal:
 @dataclass(frozen=True)
 class Notice:
     """A notification; `transaction` is what it is about, where it is about one, and `renewal` the
-    future of its subscription. `refund_reason`: why a refund is asked for, as Apple names it."""
+    future of its subscription. `refund_reason`: why a refund is asked for, as Apple names it.
+    `app_transaction_id`: the Apple account, where it is about all that one buys."""
 
     notification_uuid: UUID
     environment: Environment
@@ -75,6 +76,7 @@ class Notice:
     transaction: Transaction | None
     renewal: Renewal | None
     refund_reason: str
+    app_transaction_id: str
 
 
 def transaction_of(

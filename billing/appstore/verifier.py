@@ -143,6 +143,7 @@ def _notice(verifier: SignedDataVerifier, environment: Environment, signed: str)
     decoded = verifier.verify_and_decode_notification(signed)
     about = decoded.data or Data()
     inner, future = about.signedTransactionInfo, about.signedRenewalInfo
+    app = decoded.appData.signedAppTransactionInfo if decoded.appData else None
     return Notice(
         notification_uuid=payloads.uuid_of(decoded.notificationUUID, "notificationUUID"),
         environment=environment,
@@ -152,5 +153,11 @@ def _notice(verifier: SignedDataVerifier, environment: Environment, signed: str)
         signed_at=payloads.moment(decoded.signedDate, "signedDate"),
         transaction=_transaction(verifier, environment, inner) if inner else None,
         renewal=_renewal(verifier, environment, future) if future else None,
+        app_transaction_id=_app_transaction_id(verifier, app) if app else "",
         refund_reason=(about.rawConsumptionRequestReason or "")[:LONGEST_WORD],
     )
+
+
+def _app_transaction_id(verifier: SignedDataVerifier, signed: str) -> str:
+    decoded = verifier.verify_and_decode_app_transaction(signed)
+    return payloads.required(decoded.appTransactionId, "appTransactionId")

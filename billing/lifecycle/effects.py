@@ -13,7 +13,7 @@ from datetime import datetime
 
 from billing.appstore.payloads import Notice, Transaction
 from billing.models import WHOLE
-from billing.services import consumption, purchases, subscriptions
+from billing.services import consumption, guardians, purchases, subscriptions
 from billing.services.purchases import Settled
 
 
@@ -62,6 +62,16 @@ def refund_asked_for(notice: Notice, now: datetime) -> str:
     return outcome
 
 
+def consent_withdrawn(notice: Notice, now: datetime) -> str:
+    """What the child's Apple account buys from then on waits for a person."""
+    if not notice.app_transaction_id:
+        return "names no Apple account"
+    guardians.withdraw_consent(
+        app_transaction_id=notice.app_transaction_id, withdrawn_at=notice.signed_at
+    )
+    return "what is bought from now on waits for a person"
+
+
 def _settle(notice: Notice, transaction: Transaction | None, *, now: datetime) -> str:
     if transaction is None:
         return "names no transaction"
@@ -105,6 +115,7 @@ EFFECTS: dict[str, Effect | NoEffect] = {
     "REVOKE": refunded,
     "CONSUMPTION_REQUEST": refund_asked_for,
     "REFUND_DECLINED": NoEffect("nothing was taken for the request, so nothing comes back"),
+    "RESCIND_CONSENT": consent_withdrawn,
     "TEST": NoEffect("it has arrived, and that is what it tests"),
     "EXTERNAL_PURCHASE_TOKEN": NoEffect("we sell through the App Store alone"),
     "METADATA_UPDATE": NoEffect("product texts are kept in App Store Connect"),

@@ -7,8 +7,10 @@ ledger's to say (credits); these rows say what Apple says.
 from __future__ import annotations
 
 from billing.models.fraud import FraudScore
+from billing.models.guardians import WithdrawnConsent
 from billing.models.notifications import HistoryWalk, Notification, Scope
 from billing.models.purchases import (
+    HELD_BACK,
     WHOLE,
     Environment,
     Problem,
@@ -24,6 +26,7 @@ from billing.models.refunds import ConsumptionRequest, RefundPolicy
 from billing.models.subscriptions import Subscription, SubscriptionState
 
 __all__ = [
+    "HELD_BACK",
     "WHOLE",
     "ConsumptionRequest",
     "Environment",
@@ -42,4 +45,5 @@ __all__ = [
     "SubscriptionState",
     "TokenChange",
     "UnconfirmedPurchase",
+    "WithdrawnConsent",
 ]

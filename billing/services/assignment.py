@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from billing.errors import InvalidState, NotFound
-from billing.models import Problem, Purchase
+from billing.models import HELD_BACK, Problem, Purchase
 from billing.services import purchases
 
 
@@ -33,7 +33,7 @@ def assign_purchase(*, purchase_id: UUID, user_id: UUID, now: datetime) -> Purch
 
 
 def release_purchase(*, purchase_id: UUID, now: datetime) -> Purchase:
-    """Grant what waits because of fraud marks. Joins the caller's transaction. Raises NotFound, and
+    """Grant what is held back. Joins the caller's transaction. Raises NotFound, and
     InvalidState for a purchase that is not held back."""
     purchase = Purchase.objects.filter(id=purchase_id).first()
     if purchase is None:
@@ -41,7 +41,7 @@ def release_purchase(*, purchase_id: UUID, now: datetime) -> Purchase:
     if purchase.user_id:
         purchases.locked_owner(purchase.user_id)
     purchase = Purchase.objects.select_for_update().get(id=purchase_id)
-    if purchase.problem != Problem.HELD:
+    if purchase.problem not in HELD_BACK:
         raise InvalidState(problem="This purchase is not held back.")
     purchase.released_at = now
     purchase.save(update_fields=["released_at"])

@@ -27,7 +27,7 @@ from billing.errors import (
     Unauthorized,
     UnknownProduct,
 )
-from billing.models import Problem, Purchase, UnconfirmedPurchase
+from billing.models import HELD_BACK, Problem, Purchase, UnconfirmedPurchase
 from billing.services import purchases
 from billing.services.purchases import Settled
 from credits import idempotency
@@ -110,7 +110,7 @@ def _answer(purchase: Purchase, *, user_id: UUID, attempt: Attempt | None, now: 
         settled = purchases.settle(purchase.id, now=now, claimant_id=user_id)
         refusal = _find_refusal(settled, user_id)
         # Taken in, and to be granted by support: what is answered then must not be this again.
-        is_held = settled.purchase.problem == Problem.HELD
+        is_held = settled.purchase.problem in HELD_BACK
         answer = Answer(
             200,
             {

@@ -21,8 +21,8 @@ from django.db import transaction
 from accounts.models import User
 from billing.appstore import payloads
 from billing.appstore.payloads import Transaction
-from billing.models import Problem, Product, ProductKind, Purchase
-from billing.services import fraud, grants, periods, subscriptions
+from billing.models import HELD_BACK, Problem, Product, ProductKind, Purchase
+from billing.services import fraud, grants, guardians, periods, subscriptions
 from credits import services as credit_services
 from rendio.common.errors import NotFound
 
@@ -137,7 +137,7 @@ def _grant_if_due(
     """Whether its credits came by this; else the purchase says what they wait for, if they do."""
     if purchase.granted_at:
         return False
-    was_held = purchase.problem == Problem.HELD
+    held_back = purchase.problem if purchase.problem in HELD_BACK else ""
     purchase.problem = _problem(purchase, owner, product)
     if purchase.problem or owner is None or owner.closed_at:
         return False
@@ -146,18 +146,23 @@ def _grant_if_due(
         purchase.save(update_fields=["user"])
     if purchase.is_refunded or product is None:
         return False
-    if _is_to_wait(purchase, owner, was_held=was_held, now=now):
-        purchase.problem = Problem.HELD
+    purchase.problem = _find_hold(purchase, owner, held_back=held_back, now=now)
+    if purchase.problem:
         return False
     grants.grant(purchase, owner, product, now=now)
     return True
 
 
-def _is_to_wait(purchase: Purchase, owner: User, *, was_held: bool, now: datetime) -> bool:
-    """Once it waits, only a person lets it through."""
+def _find_hold(purchase: Purchase, owner: User, *, held_back: str, now: datetime) -> str:
+    """Why it waits for a person; "" where it does not. Once it waits, only a person lets it
+    through."""
     if purchase.released_at or purchase.is_family_shared:
-        return False
-    return was_held or fraud.is_to_wait(owner.id, now=now)
+        return ""
+    if held_back:
+        return held_back
+    if guardians.is_without_consent(purchase):
+        return Problem.GUARDIAN
+    return Problem.HELD if fraud.is_to_wait(owner.id, now=now) else ""
 
 
 def _is_anothers_meanwhile(purchase: Purchase, found: Purchase, owner: User | None) -> bool:

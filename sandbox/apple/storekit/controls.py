@@ -165,7 +165,7 @@ class Controls:
         return JSONResponse(answer)
 
     def _forged_within(self, payload: dict[str, Any], flaw: Forge) -> dict[str, Any]:
-        genuine = payload["data"].get("signedTransactionInfo")
+        genuine = payload.get("data", {}).get("signedTransactionInfo")
         if genuine is None:
             raise BadRequest("That notification has no transaction in it.")
         _, stated = read_unverified(genuine)

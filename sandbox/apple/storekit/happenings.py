@@ -234,6 +234,7 @@ KINDS = {
     ("PRICE_INCREASE", "PENDING"): Kind(increase_price(0), ("price",)),
     ("PRICE_INCREASE", "ACCEPTED"): Kind(increase_price(1), ("price",)),
     ("RENEWAL_EXTENDED", None): Kind(extend_period, ("expires_date",)),
+    ("RESCIND_CONSENT", None): Kind(nothing),
 }
 TEST = "TEST"
 TYPES = (*dict.fromkeys(name for name, _ in KINDS), TEST)

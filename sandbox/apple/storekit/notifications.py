@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from sandbox.apple.storekit.certificates import Chain
-from sandbox.apple.storekit.payloads import Transaction, about_app, without_none
+from sandbox.apple.storekit.payloads import Transaction, about_app, app_transaction, without_none
 from sandbox.apple.storekit.signing import sign
 from sandbox.apple.storekit.store import Store
 from sandbox.environment import ServedApp
@@ -19,6 +19,8 @@ from sandbox.times import now_in_milliseconds
 
 ATTEMPT_SECONDS = 15.0
 MOST_ATTEMPTS = 6
+# About all that a customer buys, and no purchase.
+ABOUT_THE_APP = ("RESCIND_CONSENT",)
 SUCCESS, NO_RESPONSE = "SUCCESS", "NO_RESPONSE"
 
 
@@ -78,6 +80,7 @@ class Notifications:
             "TEST",
             None,
             about={},
+            part="data",
             environment=environment,
             bundle_id=self._app.bundle_id,
             customer=None,
@@ -96,27 +99,44 @@ class Notifications:
         override: dict[str, Any] | None = None,
     ) -> Notification:
         """Signed and in the history from now on; `deliver` or `lose` says what became of it."""
-        about: dict[str, Any] = {
-            "signedTransactionInfo": sign(transaction.payload(signed_at=at), self._chain)
-        }
+        is_about_app = notification_type in ABOUT_THE_APP
+        about = (
+            self._about_download(transaction, at=at)
+            if is_about_app
+            else self._about_purchase(transaction, at=at)
+        )
         if reason:
             about["consumptionRequestReason"] = reason
-        if subscription := self._store.find_subscription(transaction):
-            renewal = subscription.renewal.payload(signed_at=at)
-            about |= {
-                "signedRenewalInfo": sign(renewal, self._chain),
-                "status": subscription.status(at),
-            }
         return self._write(
             notification_type,
             subtype,
             about=about,
+            part="appData" if is_about_app else "data",
             environment=transaction.environment,
             bundle_id=transaction.bundle_id,
             customer=transaction.app_transaction_id,
             at=at,
             override=override or {},
         )
+
+    def _about_purchase(self, transaction: Transaction, *, at: int) -> dict[str, Any]:
+        about: dict[str, Any] = {
+            "signedTransactionInfo": sign(transaction.payload(signed_at=at), self._chain)
+        }
+        if subscription := self._store.find_subscription(transaction):
+            renewal = subscription.renewal.payload(signed_at=at)
+            about |= {
+                "signedRenewalInfo": sign(renewal, self._chain),
+                "status": subscription.status(at),
+            }
+        return about
+
+    def _about_download(self, transaction: Transaction, *, at: int) -> dict[str, Any]:
+        customer = transaction.app_transaction_id
+        stated = app_transaction(
+            self._app, transaction.environment, app_transaction_id=customer, at=at
+        )
+        return {"signedAppTransactionInfo": sign(stated, self._chain)}
 
     def deliver_soon(self, notification: Notification) -> None:
         task = asyncio.create_task(self.deliver(notification))
@@ -154,6 +174,7 @@ class Notifications:
         subtype: str | None,
         *,
         about: dict[str, Any],
+        part: str,
         environment: str,
         bundle_id: str,
         customer: str | None,
@@ -167,7 +188,7 @@ class Notifications:
             "notificationUUID": notification_uuid,
             "version": "2.0",
             "signedDate": at,
-            "data": about_app(self._app, environment, bundle_id=bundle_id) | about,
+            part: about_app(self._app, environment, bundle_id=bundle_id) | about,
         }
         payload = without_none(stated | override)
         self._sent[notification_uuid] = written = Notification(

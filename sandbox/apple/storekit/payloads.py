@@ -93,6 +93,19 @@ class Renewal:
         return _as_apple_writes(self, signed_at=signed_at, override={})
 
 
+def app_transaction(
+    app: ServedApp, environment: str, *, app_transaction_id: str, at: int
+) -> dict[str, Any]:
+    """Of a download of the app. (Apple: AppTransaction)"""
+    about = about_app(app, environment, bundle_id=app.bundle_id)
+    return {
+        "receiptType": about.pop("environment"),
+        "receiptCreationDate": at,
+        "appTransactionId": app_transaction_id,
+        **about,
+    }
+
+
 def about_app(app: ServedApp, environment: str, *, bundle_id: str) -> dict[str, Any]:
     """Its number is told in production alone."""
     about = {"environment": environment, "bundleId": bundle_id}

@@ -1,0 +1,82 @@
+"""A guardian withdraws the consent to a child's purchases (RESCIND_CONSENT)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing.models import Purchase
+from billing.services import release_purchase
+from tests.billing.conftest import TEN, deliver, ledger_adds_up, purchase_of, tell, update_credits
+
+CHILD = "child"
+EARLIER = (timezone.now() - timedelta(days=2)).isoformat()
+
+
+@pytest.fixture
+def child(phone, store):
+    """Bought once, when nobody minded."""
+    update_credits(phone, store.buy(TEN, phone=phone, customer=CHILD, at=EARLIER))
+    return phone
+
+
+@pytest.fixture
+def rescinded(child, store):
+    bought = {"transaction_id": Purchase.objects.get().transaction_id}
+    at = (timezone.now() - timedelta(days=1)).isoformat()
+    return store.happens("RESCIND_CONSENT", bought, at=at)
+
+
+def test_what_is_bought_afterwards_waits_for_support(child, store, rescinded):
+    assert tell(rescinded).outcome == "what is bought from now on waits for a person"
+
+    bought = store.buy(TEN, phone=child, customer=CHILD)
+    answer = update_credits(child, bought).json()
+
+    assert (answer["credits_added"], answer["already_processed"]) == (0, False)
+    assert (purchase_of(bought).problem, child.balance()) == ("guardian", 20)
+
+    release_purchase(purchase_id=purchase_of(bought).id, now=timezone.now())
+    assert child.balance() == 30
+    assert ledger_adds_up()
+
+
+def test_what_was_bought_before_and_comes_late_is_granted(child, store, rescinded):
+    tell(rescinded)
+
+    tell(store.happens("ONE_TIME_CHARGE", store.buy(TEN, phone=child, customer=CHILD, at=EARLIER)))
+
+    assert child.balance() == 30
+
+
+def test_other_customers_buy_as_before(child, store, rescinded):
+    tell(rescinded)
+
+    update_credits(child, store.buy(TEN, phone=child, customer="sister"))
+
+    assert child.balance() == 30
+
+
+def test_told_twice_and_out_of_order_the_first_withdrawal_counts(child, store, rescinded):
+    bought = {"transaction_id": Purchase.objects.get().transaction_id}
+    tell(store.happens("RESCIND_CONSENT", bought))
+    tell(rescinded)
+    tell(rescinded)
+
+    between = store.buy(
+        TEN, phone=child, customer=CHILD, at=(timezone.now() - timedelta(hours=1)).isoformat()
+    )
+    tell(store.happens("ONE_TIME_CHARGE", between))
+
+    assert purchase_of(between).problem == "guardian"
+
+
+def test_somebody_elses_app_is_refused(child, store):
+    bought = {"transaction_id": Purchase.objects.get().transaction_id}
+    other = {"environment": "Production", "bundleId": "com.example.other", "appAppleId": 1}
+
+    told = store.happens("RESCIND_CONSENT", bought, override={"appData": other})
+
+    assert deliver(told).status_code == 401
