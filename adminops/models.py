@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F
 from django.utils import timezone
 
+from rendio.common.due import DueRow
 from rendio.common.ids import uuid7
 
 REASON_MIN, REASON_MAX = 3, 500
@@ -123,6 +124,23 @@ class ErrorLog(models.Model):
 
     def __str__(self) -> str:
         return f"{self.code} {self.endpoint}"
+
+
+class Alert(DueRow):
+    """What a person has to hear of, once; due until it has gone out."""
+
+    key = models.CharField(max_length=120, unique=True)
+    text = models.CharField(max_length=500)
+    raised_at = models.DateTimeField()
+    mailed_at = models.DateTimeField(null=True, blank=True)
+    called_at = models.DateTimeField(null=True, blank=True, help_text="ALERT_WEBHOOK_URL took it.")
+
+    class Meta:
+        # Those that are due.
+        indexes = [models.Index(fields=["due_at"], name="alert_due")]
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class Heartbeat(models.Model):

@@ -9,9 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.utils import timezone
+
+from generation import spend
 from generation.models import Maintenance, ProviderHealth, ProviderKey
+from generation.providers import find_provider
+
+# Somebody may raise a cap before its period is over.
+LONGEST_SHUT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -26,9 +33,20 @@ class Intake:
 
 
 def read() -> Intake:
-    """The switch, and the breakers that are open or wait for their probe."""
+    """The switch, the breakers that are open or wait for their probe, and the caps that have been
+    reached."""
     shut = ProviderHealth.objects.exclude(open_until=None)
     return Intake(
         in_maintenance=Maintenance.objects.filter(is_on=True).exists(),
-        shut_until={row.key: row.open_until for row in shut if row.open_until},
+        shut_until={row.key: row.open_until for row in shut if row.open_until} | _capped(),
     )
+
+
+def _capped() -> dict[ProviderKey, datetime]:
+    now = timezone.now()
+    return {
+        ProviderKey(name, label): min(until, now + LONGEST_SHUT)
+        for name, until in spend.shut_until(now=now).items()
+        if (provider := find_provider(name))
+        for label in provider.key_labels
+    }

@@ -461,6 +461,8 @@ class ProviderRequest(models.Model):
                 condition=Q(ended_at__isnull=True),
                 name="request_in_flight",
             ),
+            # What was spent since then.
+            models.Index(fields=["sent_at"], name="request_by_time"),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -478,6 +480,24 @@ class ProviderRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.provider_request_id or self.state}"
+
+
+class SpendDay(models.Model):
+    """What one provider's submissions of one day cost us, as far as they have been counted.
+    generation.spend adds what was submitted since."""
+
+    provider = models.CharField(max_length=20)
+    date = models.DateField(help_text="In UTC.")
+    usd = models.DecimalField(max_digits=14, decimal_places=4)
+    counted_until = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["provider", "date"], name="spend_one_per_day")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.date}"
 
 
 class ProviderKey(NamedTuple):

@@ -69,6 +69,7 @@ app.conf.beat_schedule = {
     "sweep credits": _every(60, "credits.sweep", "high"),
     "sweep accounts": _every(60, "accounts.sweep", "high"),
     "prove the ledger": _every(60, "credits.prove_ledger", "low"),
+    "watch": _every(30, "adminops.watch", "high"),
     "sweep watch": _every(60, "adminops.sweep", "high"),
 }
 

@@ -67,6 +67,8 @@ def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> lis
         found.append("APPSTORE_ROOT_CERTIFICATE is set: only Apple's own root is trusted.")
     if settings["APP_ATTEST_ROOT"]:
         found.append("APP_ATTEST_ROOT is set: no other root than Apple's vouches for devices.")
+    if settings["ALERT_EMAILS"] and not environment.get("EMAIL_URL"):
+        found.append("EMAIL_URL is missing, and ALERT_EMAILS is set.")
     if embedded := environment.get("RENDIO_EMBEDDED"):
         found.append(f"DATABASE_URL and REDIS_URL: {embedded} embedded; set both to real servers.")
     found += [

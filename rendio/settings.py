@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -62,6 +63,27 @@ def counts(name: str, *, of: Container[str]) -> dict[str, int]:
             raise ImproperlyConfigured(f"{name} must be name:number pairs, not {pair!r}.")
         found[what] = int(number)
     return found
+
+
+def amounts(name: str, *, of: Container[str]) -> dict[str, Decimal]:
+    """`fal:500,runway:100.50`: dollars, by names that are among `of`."""
+    found = {}
+    for pair in filter(None, (part.strip() for part in env.str(name, default="").split(","))):
+        what, _, amount = pair.partition(":")
+        if what not in of:
+            raise ImproperlyConfigured(f"{name}: there is no {what!r}.")
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,4})?", amount):
+            raise ImproperlyConfigured(f"{name} must be name:dollars pairs, not {pair!r}.")
+        found[what] = Decimal(amount)
+    return found
+
+
+def percents(name: str, default: str) -> list[int]:
+    """`50,80,100`: whole numbers from 1 to 100, the smallest first."""
+    texts = [part.strip() for part in env.str(name, default=default).split(",") if part.strip()]
+    if not all(text.isascii() and text.isdigit() and 0 < int(text) <= 100 for text in texts):
+        raise ImproperlyConfigured(f"{name} must be numbers from 1 to 100, not {texts}.")
+    return sorted({int(text) for text in texts})
 
 
 def pem(name: str) -> str:
@@ -430,6 +452,14 @@ METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 # A worker's own /metrics; 0 is none.
 WORKER_METRICS_PORT = integer("WORKER_METRICS_PORT", 0, at_most=65535)
 WORKER_METRICS_ADDRESS = env.str("WORKER_METRICS_ADDRESS", default="127.0.0.1")
+# Alerts: of a provider's spend cap at these shares of it, and of a ledger that does not add up.
+SPEND_ALERT_PERCENT = percents("SPEND_ALERT_PERCENT", "50,80,100")
+ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
+ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", default="")
+DEFAULT_FROM_EMAIL = env.str("ALERT_FROM_EMAIL", default="rendio@localhost")
+# smtp+tls://user:password@host:587; to the log's own place where not set.
+vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+EMAIL_TIMEOUT = 10
 PROMETHEUS_METRIC_NAMESPACE = "rendio"
 PROMETHEUS_EXPORT_MIGRATIONS = False
 PROMETHEUS_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, float("inf"))
@@ -639,6 +669,11 @@ PROVIDERS = {
 }
 # How many submissions a provider has from us at once, for each key; any number where not named.
 PROVIDER_MAX_CONCURRENT = counts("PROVIDER_MAX_CONCURRENT", of=PROVIDERS)
+# What a provider may cost us in a day and in a month (UTC); any amount where not named.
+PROVIDER_SPEND_CAPS = {
+    "day": amounts("PROVIDER_DAILY_USD", of=PROVIDERS),
+    "month": amounts("PROVIDER_MONTHLY_USD", of=PROVIDERS),
+}
 # What one of Runway's credits costs us.
 RUNWAY_CREDIT_USD = decimal("RUNWAY_CREDIT_USD", "0.01")
 # Asked only where no connection to the queue can be made; there is none in development.

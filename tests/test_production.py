@@ -101,6 +101,10 @@ def test_production_starts_with_everything_it_needs():
         ("RATE_LIMIT_GENERATION_PER_HOUR", "-1"),
         ("PROVIDER_MAX_CONCURRENT", "fal:0"),
         ("PROVIDER_MAX_CONCURRENT", "nobody:3"),
+        ("PROVIDER_DAILY_USD", "fal:much"),
+        ("PROVIDER_MONTHLY_USD", "nobody:3"),
+        ("SPEND_ALERT_PERCENT", "120"),
+        ("ALERT_EMAILS", "ops@example.com"),
         ("STORE_COMMISSION_PERCENT", "100"),
     ],
 )
@@ -116,7 +120,8 @@ def test_every_variable_that_is_read_stands_in_the_example():
     example = (ROOT / ".env.example").read_text()
     read = set(re.findall(r'"([A-Z][A-Z0-9_]{3,})", (?:default|\d)', SETTINGS))
     readers = (
-        r"(?:env\.\w+|pem|secrets|signing_keys|optional_integer|outside|tcp_address|counts|some_of)"
+        r"(?:env\.\w+|pem|secrets|signing_keys|optional_integer|outside|tcp_address|counts|some_of"
+        r"|amounts|percents)"
     )
     read |= set(re.findall(readers + r'\(\s*"([A-Z0-9_]+)"', SETTINGS))
     for prefix in re.findall(r'key_ring\(\s*"([A-Z]+)"', SETTINGS):

@@ -23,6 +23,7 @@ from adminops.admin import (
     refunds,
     refusals,
     subscriptions,
+    watch,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "refunds",
     "refusals",
     "subscriptions",
+    "watch",
 ]
 
 

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from adminops.watch import due, heartbeats
 from credits import queries as credit_queries
+from generation import spend
 from generation.models import (
     Breaker,
     DeadLetter,
@@ -90,6 +91,18 @@ def _gauges(now: datetime) -> Iterator[Metric]:
     )
     yield _gauge("dead_letters", "Dead letters that nobody has closed.", ["kind"], _letters())
     yield _gauge("maintenance", "Whether new orders are stopped.", [], _maintenance())
+    yield _gauge(
+        "provider_spend_usd",
+        "What a provider has cost in the day or month that runs.",
+        ["provider", "period"],
+        (([*of], float(usd)) for of, usd in spend.spent_usd(now=now).items()),
+    )
+    yield _gauge(
+        "provider_spend_cap_usd",
+        "What it may cost.",
+        ["provider", "period"],
+        (([one.provider, one.period], float(one.cap_usd)) for one in spend.standings(now=now)),
+    )
     proof = credit_queries.last_proof()
     yield _gauge(
         "ledger_differences",

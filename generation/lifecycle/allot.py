@@ -94,7 +94,7 @@ def _with_routes(jobs: list[Job], room: Room, *, now: datetime) -> Allotted:
     for job in jobs:
         try:
             routes = routing.routes_for(job)
-            health, route = _first_free(routes, room)
+            health, route = _first_free(routes, room, job)
             if route and health:
                 taken.outgoing.append(_prepared(job, route, health, now=now))
             elif not any(routing.keys_of(route.provider) for route in routes):
@@ -112,10 +112,10 @@ def _with_routes(jobs: list[Job], room: Room, *, now: datetime) -> Allotted:
 
 
 def _first_free(
-    routes: list[RouteSpec], room: Room
+    routes: list[RouteSpec], room: Room, job: Job
 ) -> tuple[ProviderHealth, RouteSpec] | tuple[None, None]:
     for route in routes:
-        if health := room.take(route.provider):
+        if health := room.take(route.provider, cost_usd=route.cost(job.settings)):
             return health, route
     return None, None
 

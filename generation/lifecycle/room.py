@@ -1,14 +1,17 @@
-"""How many submissions each of our keys may take now: what its breaker and its limit leave."""
+"""How many submissions each of our keys may take now: what its breaker, its limit and the spend cap
+of its provider leave."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from datetime import datetime
+from decimal import Decimal
 
 from django.conf import settings
 from django.db.models import Count
 
+from generation import spend
 from generation.lifecycle import breaker
 from generation.models import IN_FLIGHT, ProviderHealth, ProviderKey, ProviderRequest
 from generation.providers import provider_choices
@@ -22,7 +25,11 @@ class Room:
         keys = [key for name, _ in provider_choices() for key in keys_of(name)]
         self._health = breaker.lock(keys)
         self._load = _in_flight()
-        self._takes = {key: health.takes(now) for key, health in self._health.items()}
+        self._left_usd = spend.left_usd(now=now)
+        self._takes = {
+            key: health.takes(now) if self._may_spend(key.provider) else 0
+            for key, health in self._health.items()
+        }
         self._left = {key: min(self._takes[key], self._within_limit(key)) for key in self._takes}
 
     def _within_limit(self, key: ProviderKey) -> float:
@@ -40,12 +47,17 @@ class Room:
     def has_any(self, provider_name: str) -> bool:
         return any(self._left.get(key, 0) >= 1 for key in keys_of(provider_name))
 
-    def take(self, provider_name: str) -> ProviderHealth | None:
+    def _may_spend(self, provider_name: str) -> bool:
+        return self._left_usd.get(provider_name, Decimal(1)) > 0
+
+    def take(self, provider_name: str, *, cost_usd: Decimal) -> ProviderHealth | None:
         """A place under that of the provider's keys which has least to do; None where all are
-        full."""
+        full, or the provider's cap is reached."""
         free = [key for key in keys_of(provider_name) if self._left.get(key, 0) >= 1]
-        if not free:
+        if not (free and self._may_spend(provider_name)):
             return None
+        if provider_name in self._left_usd:
+            self._left_usd[provider_name] -= cost_usd
         key = min(free, key=lambda key: self._load[key])
         self._left[key] -= 1
         self._load[key] += 1

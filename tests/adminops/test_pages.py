@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.apps import apps
 from django.contrib import admin
@@ -9,10 +11,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Device, Session, User
-from adminops.models import AdminAction
+from adminops.models import AdminAction, Alert
 from credits import services as credit_services
 from credits.services import CodeTerms
-from generation.lifecycle import dead
+from generation.lifecycle import counting, dead
 from generation.models import (
     BlockedTerm,
     DeadKind,
@@ -50,6 +52,8 @@ LOOKED_AT = [
     "billing_fraudscore",
     "adminops_adminaction",
     "adminops_errorlog",
+    "adminops_alert",
+    "generation_spendday",
 ]
 EDITED = [
     "accounts_user",
@@ -93,6 +97,8 @@ def everything(root, past, sandbox, settings):
     settings.MODERATION = ["blocklist"]
     blocklist.forget()
     past.phone.generate(prompt="A bomb over the sea")
+    Alert.objects.create(key="spend", text="Much", raised_at=timezone.now())
+    counting.count(now=timezone.now() + timedelta(minutes=5))
     root.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)
     return past
 

@@ -1,0 +1,82 @@
+"""Alerts: what a person has to hear of, once for each key.
+
+The row and its log line are written once; the e-mail and the call are due until they have gone out,
+at least once: who dies after sending and before saying so sends again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+from django.conf import settings
+from django.core.mail import send_mail
+
+from adminops.models import Alert
+from credits import queries as credit_queries
+from generation import spend
+from rendio.common import http
+from rendio.common.due import each, take
+
+logger = structlog.get_logger(__name__)
+
+BATCH = 20
+
+
+def look(*, now: datetime) -> None:
+    """Raise what has come about."""
+    for one in spend.standings(now=now):
+        for percent in settings.SPEND_ALERT_PERCENT:
+            if one.spent_usd * 100 >= one.cap_usd * percent:
+                _raise_spend(one, percent, now=now)
+    proof = credit_queries.last_proof()
+    if proof.differences:
+        _raise(
+            f"ledger {proof.looked_at:%Y-%m-%d}",
+            f"The ledger does not add up in {proof.differences} places: manage.py prove_ledger.",
+            now=now,
+        )
+
+
+def _raise_spend(one: spend.Standing, percent: int, *, now: datetime) -> None:
+    began = one.period.began_at(now).date()
+    text = (
+        f"{one.provider} has cost ${one.spent_usd:.2f} this {one.period}, {percent} % or more of"
+        f" its cap of ${one.cap_usd:.2f}."
+    )
+    if percent == 100:
+        text += " Nothing is sent there until the period ends or the cap is raised."
+    _raise(f"spend {one.provider} {one.period} {began} {percent}", text, now=now)
+
+
+def _raise(key: str, text: str, *, now: datetime) -> None:
+    _, is_new = Alert.objects.get_or_create(
+        key=key, defaults={"text": text, "raised_at": now, "due_at": now}
+    )
+    if is_new:
+        logger.error("alert", key=key, text=text)
+
+
+def send_due(*, now: datetime) -> None:
+    """Send what has not gone out yet; what cannot is tried again later and later."""
+    each(take(Alert.objects.all(), now=now, limit=BATCH), lambda alert: _send(alert, now=now))
+
+
+def _send(alert: Alert, *, now: datetime) -> None:
+    if settings.ALERT_EMAILS and not alert.mailed_at:
+        send_mail(f"Rendio: {alert.key}", alert.text, None, settings.ALERT_EMAILS)
+        _done(alert, mailed_at=now)
+    if settings.ALERT_WEBHOOK_URL and not alert.called_at:
+        answer = http.request("POST", settings.ALERT_WEBHOOK_URL, json={"text": alert.text})
+        if not answer.ok:
+            raise NotTaken(answer.status)
+        _done(alert, called_at=now)
+    _done(alert, due_at=None)
+
+
+class NotTaken(Exception):
+    """The address that alerts go to answered with this status."""
+
+
+def _done(alert: Alert, **changes: datetime | None) -> None:
+    Alert.objects.filter(id=alert.id).update(**changes)

@@ -1,0 +1,39 @@
+"""Counting what providers cost, day by day, so that a month is a sum of few rows.
+
+Late is harmless, twice is harmless. What a submission costs may change for some hours after it was
+sent, until it has ended: so yesterday is counted anew with today, and earlier days stay.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db.models import Sum
+from django.db.models.functions import TruncDate
+
+from generation.models import ProviderRequest, SpendDay
+from generation.spend import Period
+
+# A submission is on record this long after the time that it bears, at most.
+MARGIN = timedelta(seconds=30)
+
+
+def count(*, now: datetime) -> None:
+    """Count what was submitted yesterday and today."""
+    until = now - MARGIN
+    began = Period.DAY.began_at(until) - timedelta(days=1)
+    costs = (
+        ProviderRequest.objects.filter(sent_at__gte=began, sent_at__lt=until)
+        .values_list("provider", TruncDate("sent_at"))
+        .annotate(Sum("cost_usd"))
+        .order_by()
+    )
+    SpendDay.objects.bulk_create(
+        [
+            SpendDay(provider=provider, date=date, usd=usd, counted_until=until)
+            for provider, date, usd in costs
+        ],
+        update_conflicts=True,
+        unique_fields=["provider", "date"],
+        update_fields=["usd", "counted_until"],
+    )

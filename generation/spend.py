@@ -1,0 +1,102 @@
+"""What providers cost us, and how much more they may: a cap for each provider, a day and a month.
+
+The days are UTC's. `SpendDay` has what was counted (generation.lifecycle.counting), and what was
+submitted since is added to it, so that who submits under the lock of the providers' health knows
+exactly. A cap may be passed by the price of one job, and by what a provider takes beyond the price
+that its route names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from django.conf import settings
+from django.db.models import Max, Q, Sum
+
+from generation.models import ProviderRequest, SpendDay
+
+
+class Period(StrEnum):
+    DAY = "day"
+    MONTH = "month"
+
+    def began_at(self, now: datetime) -> datetime:
+        day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return day if self == Period.DAY else day.replace(day=1)
+
+    def ends_at(self, now: datetime) -> datetime:
+        began = self.began_at(now)
+        if self == Period.DAY:
+            return began + timedelta(days=1)
+        return (began + timedelta(days=32)).replace(day=1)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A provider's cap for the period that runs, and what has been spent of it, in dollars."""
+
+    provider: str
+    period: Period
+    cap_usd: Decimal
+    spent_usd: Decimal
+
+    @property
+    def left_usd(self) -> Decimal:
+        return self.cap_usd - self.spent_usd
+
+
+def standings(*, now: datetime) -> list[Standing]:
+    """One for each cap that the settings name. No query where they name none."""
+    caps = [
+        (provider, Period(period), cap_usd)
+        for period, caps in settings.PROVIDER_SPEND_CAPS.items()
+        for provider, cap_usd in caps.items()
+    ]
+    spent = spent_usd(now=now) if caps else {}
+    return [
+        Standing(provider, period, cap_usd, spent.get((provider, period), Decimal(0)))
+        for provider, period, cap_usd in caps
+    ]
+
+
+def left_usd(*, now: datetime) -> dict[str, Decimal]:
+    """What may still be spent at each provider that has a cap."""
+    left: dict[str, Decimal] = {}
+    for one in standings(now=now):
+        left[one.provider] = min(one.left_usd, left.get(one.provider, one.left_usd))
+    return left
+
+
+def shut_until(*, now: datetime) -> dict[str, datetime]:
+    """The providers that have reached a cap, and when the last of those periods is over."""
+    shut: dict[str, datetime] = {}
+    for one in standings(now=now):
+        if one.left_usd <= 0:
+            ends_at = one.period.ends_at(now)
+            shut[one.provider] = max(ends_at, shut.get(one.provider, ends_at))
+    return shut
+
+
+def spent_usd(*, now: datetime) -> dict[tuple[str, Period], Decimal]:
+    """What each provider has cost in the day and in the month that run. Three queries."""
+    month_began, day_began = Period.MONTH.began_at(now), Period.DAY.began_at(now)
+    counted_until = SpendDay.objects.aggregate(until=Max("counted_until"))["until"] or month_began
+    spent: dict[tuple[str, Period], Decimal] = {}
+
+    def add(provider: str, period: Period, usd: Decimal | None) -> None:
+        spent[provider, period] = spent.get((provider, period), Decimal(0)) + (usd or 0)
+
+    counted = SpendDay.objects.filter(date__gte=month_began.date()).values_list("provider")
+    since = ProviderRequest.objects.filter(sent_at__gte=max(counted_until, month_began))
+    for rows, column, today in (
+        (counted, "usd", Q(date=day_began.date())),
+        (since.values_list("provider"), "cost_usd", Q(sent_at__gte=day_began)),
+    ):
+        summed = rows.annotate(month=Sum(column), day=Sum(column, filter=today)).order_by()
+        for provider, month, day in summed:
+            add(provider, Period.MONTH, month)
+            add(provider, Period.DAY, day)
+    return spent

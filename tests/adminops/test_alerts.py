@@ -1,0 +1,107 @@
+"""Alerts: each is raised once, and goes out until it has arrived."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from adminops.models import Alert
+from adminops.watch import alerts
+from credits.models import LedgerProof
+from generation.models import SpendDay
+from tests.generation.lives import Canned
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def canned():
+    server = Canned()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+@pytest.fixture
+def spent(settings):
+    """fal has cost that much today, of 100 dollars."""
+    settings.PROVIDER_SPEND_CAPS = {"day": {"fal": Decimal(100)}, "month": {}}
+
+    def spent(usd, *, at=NOON):
+        SpendDay.objects.update_or_create(
+            provider="fal", date=at.date(), defaults={"usd": usd, "counted_until": at}
+        )
+        alerts.look(now=at)
+
+    return spent
+
+
+def keys():
+    return list(Alert.objects.order_by("id").values_list("key", flat=True))
+
+
+def test_each_threshold_is_told_once_in_a_period(spent):
+    spent(49)
+    assert keys() == []
+
+    spent(81)
+    spent(82)
+
+    assert keys() == ["spend fal day 2026-11-21 50", "spend fal day 2026-11-21 80"]
+    assert Alert.objects.last().text == (
+        "fal has cost $81.00 this day, 80 % or more of its cap of $100.00."
+    )
+    spent(101)
+    spent(60, at=NOON + timedelta(days=1))
+    assert keys()[2:] == ["spend fal day 2026-11-21 100", "spend fal day 2026-11-22 50"]
+
+
+def test_a_ledger_that_does_not_add_up_is_told_once_a_day():
+    LedgerProof.objects.update(differences=2, looked_at=NOON)
+
+    alerts.look(now=NOON)
+    alerts.look(now=NOON)
+
+    assert keys() == ["ledger 2026-11-21"]
+
+
+def test_it_goes_out_by_mail_and_by_call_once(spent, settings, canned, mailoutbox):
+    settings.ALERT_EMAILS = ["ops@example.com"]
+    settings.ALERT_WEBHOOK_URL = f"{canned.url}/hook"
+    canned.otherwise = (200, {}, b"ok")
+    spent(50)
+
+    alerts.send_due(now=NOON)
+    alerts.send_due(now=NOON + timedelta(hours=2))
+
+    [mail] = mailoutbox
+    assert (mail.to, mail.subject) == (["ops@example.com"], "Rendio: spend fal day 2026-11-21 50")
+    assert b'"text": "fal has cost $50.00' in canned.bodies[0]
+    assert len(canned.asked) == 1
+
+
+def test_what_was_not_taken_goes_out_again_and_nothing_else_does(
+    spent, settings, canned, mailoutbox
+):
+    settings.ALERT_EMAILS = ["ops@example.com"]
+    settings.ALERT_WEBHOOK_URL = f"{canned.url}/hook"
+    canned.answers = [(500, {}, b""), (200, {}, b"ok")]
+    spent(50)
+
+    alerts.send_due(now=NOON)
+    assert Alert.objects.get().due_at > NOON
+    alerts.send_due(now=NOON + timedelta(hours=2))
+
+    assert (len(mailoutbox), len(canned.asked)) == (1, 2)
+    assert Alert.objects.get().due_at is None
+
+
+def test_staff_see_alerts_and_what_providers_cost(spent, root):
+    spent(50)
+
+    assert "fal has cost $50.00" in root.see("adminops_alert_changelist").content.decode()
+    page = root.see("generation_spendday_changelist", q="fal")
+    assert (page.status_code, "50.0000" in page.content.decode()) == (200, True)

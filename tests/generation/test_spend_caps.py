@@ -1,0 +1,133 @@
+"""What providers may cost: at its cap a provider gets nothing more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from django.utils import timezone
+
+from generation import catalogue, spend
+from generation.lifecycle import counting
+from generation.models import Job, ProviderRequest, SpendDay, Stage
+from generation.spend import Period
+from tests.conftest import SORA, VEO, assert_refused
+from tests.generation.lives import assert_completed, assert_refunded, ordered, submissions
+
+
+@pytest.fixture
+def cap(settings):
+    def cap(period="day", **usd):
+        settings.PROVIDER_SPEND_CAPS = {
+            "day": {},
+            "month": {},
+            period: {name: Decimal(amount) for name, amount in usd.items()},
+        }
+        catalogue.forget()
+
+    return cap
+
+
+def cost(job) -> Decimal:
+    return ProviderRequest.objects.get(job=job).cost_usd
+
+
+def test_an_order_that_only_a_capped_provider_could_take_is_refused(phone, quick, life, cap):
+    cap(fal="0.10")
+    first = ordered(phone)
+    life.goes_on(first)  # the cap may be passed by one job
+    catalogue.forget()
+
+    refused = phone.generate(model_id=str(SORA))
+
+    assert_refused(refused, 503, "ERR_5002")
+    assert 0 < int(refused["Retry-After"]) <= 3660
+    assert phone.balance() == 10 - first.credits
+    cap(fal="100")
+    assert phone.generate(model_id=str(SORA)).status_code == 200
+
+
+def test_the_month_is_capped_like_the_day(phone, quick, life, cap):
+    life.goes_on(ordered(phone))
+    counting.count(now=life.now + timedelta(minutes=5))
+    cap("month", fal="0.10")
+
+    assert_refused(phone.generate(), 503, "ERR_5002")
+
+
+def test_one_claim_sends_no_more_than_the_cap_has_left(phone, quick, life, cap):
+    for _ in range(2):
+        ordered(phone)
+    cap(fal="0.10")
+
+    life.submit()
+
+    assert len(submissions(quick)) == 1
+    waits = Job.objects.get(stage=Stage.SUBMIT)
+    life.later(130).goes_on(waits)
+    assert_refunded(waits, code="ERR_5002")
+    assert len(submissions(quick)) == 1
+
+
+def test_what_a_capped_provider_does_not_get_another_makes(phone, sandbox, life, cap):
+    """Veo 3.1 is at fal first, then at Runway."""
+    for name in ("fal", "runway"):
+        sandbox.provider(provider=name, queue_seconds=0, run_seconds=0, webhooks=False)
+    cap(fal="0")
+
+    job = ordered(phone, model_id=str(VEO), settings={"duration": 4})
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert ProviderRequest.objects.get(job=job).provider == "runway"
+
+
+def test_what_costs_nothing_in_the_end_does_not_count(phone, quick, life, cap):
+    quick.provider(outcome="error", times=1)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5002")
+    assert spend.spent_usd(now=life.now)["fal", Period.DAY] == 0
+
+
+def test_counted_and_uncounted_make_the_whole(phone, quick, life):
+    first, second = ordered(phone), ordered(phone)
+    life.submit()
+    counted, uncounted = cost(first), cost(second)
+    ProviderRequest.objects.filter(job=second).update(sent_at=life.now + timedelta(minutes=2))
+    later = life.now + timedelta(minutes=3)
+
+    before = spend.spent_usd(now=later)
+    counting.count(now=life.now + timedelta(minutes=1))
+    counting.count(now=life.now + timedelta(minutes=1))
+    after = spend.spent_usd(now=later)
+
+    assert before == after
+    assert after["fal", Period.MONTH] == counted + uncounted > 0
+    assert SpendDay.objects.get().usd == counted
+
+
+def test_a_new_day_begins_at_nothing_and_a_new_month_too(db):
+    SpendDay.objects.create(
+        provider="fal",
+        date="2026-11-29",
+        usd=7,
+        counted_until=datetime(2026, 11, 30, tzinfo=UTC),
+    )
+
+    def spent(day, month=11):
+        found = spend.spent_usd(now=datetime(2026, month, day, 12, tzinfo=UTC))
+        return [found.get(("fal", period), 0) for period in Period]
+
+    assert spent(29) == [7, 7]
+    assert spent(30) == [0, 7]
+    assert spent(1, month=12) == [0, 0]
+    assert Period.MONTH.ends_at(datetime(2026, 12, 31, tzinfo=UTC)).year == 2027
+
+
+def test_without_caps_nothing_is_asked(db, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert spend.left_usd(now=timezone.now()) == {}
