@@ -34,7 +34,8 @@ def verify(headers: Mapping[str, str], body: bytes) -> str:
         user_id = headers["X-Fal-Webhook-User-Id"]
         timestamp = headers["X-Fal-Webhook-Timestamp"]
         signature = bytes.fromhex(headers["X-Fal-Webhook-Signature"])
-        age = abs(time.time() - int(timestamp))
+        # Whole numbers: a fraction has no room for one of 400 digits.
+        age = abs(int(time.time()) - int(timestamp))
     except (KeyError, ValueError):
         raise BadSignature("headers") from None
     if age > TOLERANCE_SECONDS:

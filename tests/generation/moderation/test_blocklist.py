@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from generation.models import BlockedTerm
 from generation.moderation.base import Picture, Text
-from generation.moderation.blocklist import Term, Terms, blocklist
+from generation.moderation.blocklist import Term, Terms, blocklist, plain
 
 
 def found(term: str, text: str) -> bool:
@@ -68,6 +70,17 @@ def test_other_words_are_left_alone(term, text):
 def test_a_term_that_says_nothing_or_everything_is_refused(text):
     with pytest.raises(ValueError, match=r"word|letter"):
         Term.read(text)
+
+
+@given(text=st.text(max_size=40))
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+def test_whatever_can_be_a_term_finds_itself_in_any_case(text):
+    try:
+        Term.read(text)
+    except ValueError:
+        return
+    assert found(text, text) or "*" in plain(text) or "?" in plain(text)
+    assert found("bomb", f"{text} BOMB {text}")
 
 
 def test_the_worst_term_for_the_worst_prompt_takes_no_time_to_speak_of():
