@@ -1,0 +1,108 @@
+"""What is logged of a whole journey: events and ids, and nothing that opens a door or names a
+person."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from uuid import uuid4
+
+from django.test import Client
+
+from accounts import appleid
+from generation.models import ProviderRequest
+from tests.adminops.conftest import PASSWORD, Staff, staff_user
+from tests.billing.conftest import AppStore
+from tests.billing.conftest import tell as tell_purchase
+from tests.conftest import Phone, Sandbox
+from tests.generation.conftest import canned, life, signer
+from tests.generation.lives import assert_completed, assert_refunded, ordered, tell
+from tests.generation.uploads import pictures
+from tests.generation.uploads.conftest import storage
+from tests.written_log import written_log
+
+__all__ = ["canned", "life", "signer", "storage"]  # fixtures
+
+PROMPT = "Grandmother dances on the kitchen table"
+CANARY = "canary0123456789"
+EMAIL = "ada.lovelace@example.com"
+
+
+def test_a_whole_journey_logs_no_secret_and_no_person(db, sandbox, life, signer, storage, settings):
+    secrets = {
+        "the prompt": PROMPT,
+        "the address": EMAIL,
+        "staff's password": PASSWORD,
+        "a webhook's token": CANARY,
+    }
+    for name, access in settings.PROVIDERS.items():
+        secrets |= {
+            f"{name}'s key {label}": access.keys.secret(label) for label in access.keys.labels()
+        }
+
+    with written_log() as log:
+        phone = Phone().sign_in()
+        secrets |= {
+            "device token": phone.device_token,
+            "device token in clear": base64.b64decode(phone.device_token).decode(),
+        }
+        secrets |= tokens_of(phone, "guest")
+        answer = phone.post("auth/refresh", {"refresh_token": phone.session["refresh_token"]})
+        phone.session = answer.json()["session"]
+        secrets |= tokens_of(phone, "refreshed")
+        secrets |= sign_in_with_apple(phone, sandbox)
+        secrets |= tokens_of(phone, "account")
+        picture = pictures.uploaded(phone)
+        secrets["media address"] = picture["image_url"].rpartition("/")[2]
+        sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
+        job = ordered(phone, prompt=PROMPT)
+        life.submit()
+        tell(signer, job)
+        life.deliver()
+        secrets["job's webhook token"] = ProviderRequest.objects.get(job=job).webhook_token
+        assert_completed(life.goes_on(job))
+        sandbox.provider(outcome="error")
+        assert_refunded(life.goes_on(ordered(phone, prompt=PROMPT)), code="ERR_5002")
+        secrets |= buy(phone, sandbox)
+        signer.send(b"{}", {"X-Fal-Webhook-Signature": "ab"}, token=CANARY)
+        Client().post("/admin/login/", {"username": PASSWORD, "password": PASSWORD})
+        staff = Staff(staff_user("sam", is_superuser=True))
+        secrets["staff's session"] = staff.client.cookies["sessionid"].value
+        phone.post("delete-account")
+
+    lines = log.getvalue()
+    assert "video_generation_completed" in lines
+    assert {what for what, secret in secrets.items() if secret in lines} == set()
+    for line in lines.splitlines():
+        assert json.loads(line)["event"]
+
+
+def tokens_of(phone: Phone, whose: str) -> dict[str, str]:
+    return {f"{kind} of {whose}": phone.session[kind] for kind in ("access_token", "refresh_token")}
+
+
+def sign_in_with_apple(phone: Phone, sandbox: Sandbox) -> dict[str, str]:
+    """The phone's guest becomes somebody with an address; gives what Apple's proof was."""
+    appleid.forget_keys()
+    nonce = uuid4().hex
+    proof = sandbox.control(
+        "apple/identity",
+        sub=f"001{uuid4().hex}",
+        email=EMAIL,
+        nonce=hashlib.sha256(nonce.encode()).hexdigest(),
+    )
+    answer = phone.post("merge-guest-to-user", proof | {"nonce": nonce})
+    assert answer.status_code == 200, answer.content
+    phone.session = answer.json()["session"]
+    return {f"apple's {name}": text for name, text in proof.items()} | {"nonce": nonce}
+
+
+def buy(phone: Phone, sandbox: Sandbox) -> dict[str, str]:
+    """Ten credits, of which Apple tells; gives what Apple signed."""
+    bought = AppStore(sandbox).buy(phone=phone)
+    body = {"signed_transaction": bought["signed_transaction"]}
+    answer = phone.post("update-credits", body)
+    assert answer.json()["credits_added"] == 10, answer.content
+    tell_purchase(bought)
+    return {"apple's transaction": bought["signed_transaction"]}
