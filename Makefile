@@ -25,7 +25,7 @@ bench: $(INSTALLED)  ## Measure what the hot calls cost, on servers of its own (
 chaos: $(INSTALLED)  ## Kill, flush and break everything while 200 jobs run; nothing may be lost (ARGS="--seed 7")
 	@$(BIN)/python -m bench.chaos $(ARGS)
 
-check: $(INSTALLED)  ## Check format, lint, types, imports and missing migrations
+check: $(INSTALLED)  ## Check format, lint, types, imports, missing migrations, secrets and advisories
 	@failed=; \
 	result() { if [ "$$2" = 0 ]; then echo "ok      $$1"; else echo "FAILED  $$1"; failed=1; fi; }; \
 	$(BIN)/ruff format --check --quiet .; result "format (make format mends it)" $$?; \
@@ -35,6 +35,7 @@ check: $(INSTALLED)  ## Check format, lint, types, imports and missing migration
 	ENVIRONMENT=development DATABASE_URL=postgresql://nobody@127.0.0.1:1/none \
 	    $(BIN)/python -W 'ignore:Got an error checking a consistent migration history' \
 	    manage.py makemigrations --check --dry-run; result "migrations" $$?; \
+	$(BIN)/python .ci/audit.py; result "secrets and advisories" $$?; \
 	[ -z "$$failed" ]
 
 format: $(INSTALLED)  ## Format the code and mend what ruff can
@@ -55,7 +56,7 @@ lock: $(INSTALLED)  ## Resolve requirements*.in into the locks with hashes
 	    requirements-dev.in -c requirements.txt -o requirements-dev.txt
 
 clean:  ## Remove what the tools leave behind; data (.rendio) and .venv stay
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
+	@rm -rf .audit_cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # The stamp is newer than the lock once that lock is installed.

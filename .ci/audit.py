@@ -1,0 +1,108 @@
+"""Is there a secret in the source, and a known hole in what we install?
+
+What was clean is remembered by its content (.audit_cache), and a lock by the day, so that asking
+again costs nothing. Where no advisories can be had, that is said, and nothing fails.
+"""
+# ruff: noqa: T201 - to print is what it is for
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+CACHE = Path(".audit_cache")
+BIN = Path(".venv/bin")
+LOCK = Path("requirements.txt")
+# Hashes and translations look like secrets; what only looks like a password is everywhere in tests.
+UNREAD = (".mo", ".po", "requirements.txt", "requirements-dev.txt")
+# Lines that look as if, and why they may.
+HARMLESS = [
+    r"user:pass(word)?@",  # an example of an address
+    r"rendio:rendio@",  # the embedded database's, on loopback
+    r"SANDBOX_WEBHOOK_SECRET =",  # which production refuses
+    r"APPLE_ROOT_SHA256 =",  # a digest, as are these two
+    r"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    r"1cb9823ba28ba6ad2d33a006941de2ae4f513ef1d4e831b9f7e0fa7b6242c932",
+    r"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef",  # an alphabet
+    r"BEGIN PRIVATE KE[Y]-----\"",  # without the key
+]
+SCAN = [
+    BIN / "detect-secrets-hook", "--no-verify", "--disable-plugin", "KeywordDetector",
+    *(part for line in HARMLESS for part in ("--exclude-lines", line)),
+]  # fmt: skip
+AUDIT = [
+    BIN / "pip-audit", "--requirement", LOCK, "--require-hashes", "--disable-pip", "--format=json",
+    "--progress-spinner=off", "--timeout=5",
+]  # fmt: skip
+
+
+def main() -> int:
+    known = set(CACHE.read_text().split()) if CACHE.exists() else set()
+    clean = [look(known) for look in (no_secrets, no_advisories)]
+    CACHE.write_text("\n".join(sorted(known)))
+    return 0 if all(clean) else 1
+
+
+def no_secrets(known: set[str]) -> bool:
+    listed = _run(["git", "ls-files"])
+    if listed.returncode:
+        print("skipped secrets: this is no checkout")
+        return True
+    files = [name for name in listed.stdout.splitlines() if not name.endswith(UNREAD)]
+    contents = {name: _digest(Path(name).read_bytes()) for name in files if Path(name).is_file()}
+    unknown = [name for name, digest in contents.items() if digest not in known]
+    found = _run([*SCAN, *unknown]) if unknown else None
+    if found and found.returncode:
+        print(found.stdout, found.stderr)
+        return False
+    known.update(contents.values())
+    return True
+
+
+def no_advisories(known: set[str]) -> bool:
+    today = f"{datetime.date.today()}-{_digest(LOCK.read_bytes())}"  # noqa: DTZ011
+    if today in known:
+        return True
+    if f"{today}-unknown" not in known:
+        told = _advisories()
+        holes = [one for one in told if one.get("vulns")]
+        for one in holes:
+            print(f"{one['name']} {one['version']}: {[hole['id'] for hole in one['vulns']]}")
+        if holes:
+            return False
+        is_whole = told and not any("skip_reason" in one for one in told)
+        known.add(today if is_whole else f"{today}-unknown")
+    if today not in known:
+        print("skipped: the advisories, or some of them, cannot be had here today")
+    return True
+
+
+def _advisories() -> list[dict[str, Any]]:
+    """What is known of each package in the lock; nothing where nobody answers."""
+    try:
+        told: list[dict[str, Any]] = json.loads(_run(AUDIT, timeout_seconds=120).stdout)[
+            "dependencies"
+        ]
+    except (ValueError, KeyError, subprocess.TimeoutExpired):
+        return []
+    return told
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _run(
+    command: list[str | Path], *, timeout_seconds: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603
+        command, capture_output=True, text=True, check=False, timeout=timeout_seconds
+    )
+
+
+sys.exit(main())
