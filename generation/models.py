@@ -254,6 +254,8 @@ class Stage(models.TextChoices):
     DONE = "done"  # nothing
 
 
+# What a job's bar shows on its way; the rest is for storing.
+PROGRESS_QUEUED, PROGRESS_RUNNING, PROGRESS_STORING = 5, 10, 95
 # At a provider, or perhaps: what counts against limits of jobs at once.
 IN_FLIGHT = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]
 
@@ -309,6 +311,9 @@ class Job(models.Model):
         help_text="Routes that are not asked again for this job.",
     )
     progress = models.PositiveSmallIntegerField(default=0)
+    expected_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its provider usually has such a job made."
+    )
     queue_position = models.PositiveIntegerField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
 
@@ -438,6 +443,9 @@ class ProviderRequest(models.Model):
     sent_at = models.DateTimeField()
     answered_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    is_told = models.BooleanField(
+        default=False, db_default=False, help_text="A webhook has told of its end."
+    )
     cancel_asked_at = models.DateTimeField(
         null=True, blank=True, help_text="When its provider was asked to stop it."
     )
@@ -454,6 +462,12 @@ class ProviderRequest(models.Model):
                 fields=["cancel_due_at"],
                 condition=Q(cancel_due_at__isnull=False),
                 name="request_to_be_stopped",
+            ),
+            # How long a route takes.
+            models.Index(
+                fields=["route", "-ended_at"],
+                condition=Q(state=RequestState.FINISHED),
+                name="request_recent_by_route",
             ),
             # How many are at a provider under each key.
             models.Index(

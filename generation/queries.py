@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from generation import media
-from generation.models import Job, JobStatus, Offence, Quote, Stage, Upload
+from generation.models import PROGRESS_STORING, Job, JobStatus, Offence, Quote, Stage, Upload
 from generation.uploads import keeping
 from rendio.common.times import iso
 
@@ -56,6 +56,15 @@ def eta(job: Job, *, now: datetime) -> Eta | None:
         return None
     low, high = (max(round(left[len(left) * percent // 100]), 1) for percent in (50, 90))
     return Eta(low, high)
+
+
+def progress(job: Job, *, now: datetime) -> int:
+    """Percent: as its provider tells, or as far as the time from its order to its usual end has
+    passed. Never what only a finished job shows."""
+    if job.stage not in {Stage.QUEUED, Stage.RUNNING} or job.expected_at is None:
+        return job.progress
+    passed = (now - job.created_at) / max(job.expected_at - job.created_at, timedelta(seconds=1))
+    return max(job.progress, int(min(passed, 1) * (PROGRESS_STORING - 1)))
 
 
 def queue_position(job: Job) -> int | None:

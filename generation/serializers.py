@@ -19,7 +19,7 @@ def job_status(job: Job, *, now: datetime) -> dict[str, Any]:
     return {
         "job_id": job.id,
         "status": job.status,
-        "progress": job.progress,
+        "progress": queries.progress(job, now=now),
         "queue_position": queries.queue_position(job),
         "eta_seconds": {"low": eta.low, "high": eta.high} if eta else None,
         "video_url": media.url_for(job.media_name),

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, F, Value, When
 
@@ -116,9 +115,3 @@ def side_by_side(
 
 def _on_behalf_of(job: Job) -> AbstractContextManager[None]:
     return request_id.on_behalf_of(job.request_id, job_id=str(job.id))
-
-
-def backoff(tries: int) -> timedelta:
-    """2, 4, 8, 16, 30, 30 … seconds, as the settings have it."""
-    seconds = min(settings.POLL_FIRST_SECONDS * 2 ** min(tries, 10), settings.POLL_LONGEST_SECONDS)
-    return timedelta(seconds=seconds)

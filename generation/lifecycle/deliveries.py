@@ -15,8 +15,8 @@ from django.conf import settings
 from django.db import transaction
 
 from generation.lifecycle import dead
-from generation.lifecycle.poll import PROGRESS_STORING
 from generation.models import (
+    PROGRESS_STORING,
     DeadKind,
     Job,
     JobStatus,
@@ -109,6 +109,7 @@ def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
             return "id taken"
     elif request.provider_request_id != delivery.provider_request_id:
         return "another id"
+    ProviderRequest.objects.filter(id=request.id).update(is_told=True)
     if job.media_name or job.deleted_at or request.state not in UNENDED:
         return "nothing to do"
     if job.stage == Stage.STORE:

@@ -14,7 +14,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from generation import routing
+from generation import queries, routing
 from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, Stage
 from generation.providers.base import Reason
@@ -59,6 +59,8 @@ def _go_on(job: Job, reason: Reason, *, now: datetime, told: settle.Told) -> boo
             return False
         settle.end_request(held, reason, now=now, **told)
         held.tried_routes = [*held.tried_routes, str(request.route_id)]
+        # What the next route is expected to take must not make the bar fall.
+        held.progress = queries.progress(held, now=now)
         held.stage = Stage.SUBMIT
         held.tries = 0
         held.due_at = now
@@ -67,7 +69,7 @@ def _go_on(job: Job, reason: Reason, *, now: datetime, told: settle.Told) -> boo
         held.save(
             update_fields=[
                 "tried_routes", "stage", "tries", "due_at", "deadline_at", "leased_until",
-                "queue_position",
+                "queue_position", "progress",
             ]
         )  # fmt: skip
         nudge.after_commit("generation.submit_due", queue=held.queue, with_queue=True)

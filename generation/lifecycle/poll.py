@@ -14,9 +14,18 @@ from uuid import UUID
 from django.conf import settings
 
 from generation import catalogue
-from generation.lifecycle import failover
-from generation.lifecycle.claims import backoff, claim, record, side_by_side
-from generation.models import Job, Model, ProviderRequest, RequestState, Stage
+from generation.lifecycle import failover, pace
+from generation.lifecycle.claims import claim, record, side_by_side
+from generation.models import (
+    PROGRESS_QUEUED,
+    PROGRESS_RUNNING,
+    PROGRESS_STORING,
+    Job,
+    Model,
+    ProviderRequest,
+    RequestState,
+    Stage,
+)
 from generation.providers import get_provider
 from generation.providers.base import Done, Handle, Reason, Running, Unknown
 from rendio.common import nudge
@@ -24,8 +33,6 @@ from rendio.common import nudge
 BATCH = 50
 STAGES = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]
 DEFAULT_RUN_SECONDS = 600
-# What the bar shows on the way; the rest is for storing.
-PROGRESS_QUEUED, PROGRESS_RUNNING, PROGRESS_STORING = 5, 10, 95
 
 Reading = Running | Done | Unknown
 # A job with its submission, where that has a handle: the provider's name and the handle.
@@ -89,7 +96,7 @@ def _apply(item: Claimed, reading: Reading, now: datetime) -> None:
     if now >= deadline:
         failover.fail(job, Reason.TIMEOUT, now=now, detail=f"deadline of {job.stage}")
         return
-    record(job, due_at=min(now + backoff(job.tries + 1), deadline), **changes)
+    record(job, due_at=min(now + pace.backoff(job.tries + 1), deadline), **changes)
 
 
 def _running(job: Job, reading: Running, changes: dict[str, Any], *, now: datetime) -> datetime:

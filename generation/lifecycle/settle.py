@@ -14,6 +14,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from credits import services as credit_services
+from generation import queries
+from generation.lifecycle import pace
 from generation.lifecycle.bills import Ending, booked, ending_of
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from generation.providers.base import Reason
@@ -148,6 +150,7 @@ def _refund_and_end(held: Job, reason: Reason, *, now: datetime) -> None:
         reason="generation cancelled" if cancelled else "generation failed",
         now=now,
     ).id
+    held.progress = queries.progress(held, now=now)
     held.status = JobStatus.CANCELLED if cancelled else JobStatus.FAILED
     held.error_code = "" if cancelled else reason.code.value.code
     held.completed_at = now
@@ -178,7 +181,7 @@ def end_request(
     """The job's submission has come to nothing, and why. Joins the caller's transaction."""
     live = _live_request(held)
     request = live.first()
-    began = bool(request and held.started_at and held.started_at >= request.sent_at)
+    began = bool(request and _may_have_begun(held, request, now=now))
     # A timeout proves nothing about it: it may still run, and its result still come. Nobody waits
     # for it any more, so `stop` asks the provider to end it.
     timed_out = reason == Reason.TIMEOUT
@@ -191,6 +194,14 @@ def end_request(
         error_detail=detail[:500],
         **booked(ending_of(reason, began=began), cost_usd),
     )
+
+
+def _may_have_begun(held: Job, request: ProviderRequest, *, now: datetime) -> bool:
+    """As far as we ever saw; and where nobody has looked, because a webhook was to come."""
+    if held.started_at and held.started_at >= request.sent_at:
+        return True
+    unseen = held.stage == Stage.QUEUED and held.tries == 0 and request.answered_at
+    return bool(unseen and now - unseen > pace.first_look(None))
 
 
 def _live_request(held: Job) -> QuerySet[ProviderRequest]:

@@ -20,8 +20,8 @@ from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from PIL import Image
 
-from generation.lifecycle import failover, files, settle
-from generation.lifecycle.claims import backoff, claim, record, side_by_side
+from generation.lifecycle import failover, files, pace, settle
+from generation.lifecycle.claims import claim, record, side_by_side
 from generation.lifecycle.poll import Claimed, live_handles
 from generation.lifecycle.settle import StoredMedia
 from generation.models import Job, Stage
@@ -194,7 +194,7 @@ def _apply(item: Claimed, outcome: object, now: datetime) -> None:
         case _NotJudged():
             record(job, due_at=min(now + JUDGED_AGAIN, job.deadline_at or now))
         case _Broken():
-            record(job, due_at=now + backoff(job.tries), tries=job.tries + 1)
+            record(job, due_at=now + pace.backoff(job.tries), tries=job.tries + 1)
         case _:
             record(job, due_at=now + _pause(job, now=now))
 

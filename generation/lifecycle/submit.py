@@ -17,10 +17,10 @@ from django.db import transaction
 from django.db.models import Exists
 
 from generation import routing
-from generation.lifecycle import breaker, failover, settle
+from generation.lifecycle import breaker, failover, pace, settle
 from generation.lifecycle.allot import BATCH, Outgoing, allot
 from generation.lifecycle.bills import Ending, booked
-from generation.lifecycle.claims import backoff, side_by_side
+from generation.lifecycle.claims import side_by_side
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from generation.providers import get_provider
 from generation.providers.base import (
@@ -100,15 +100,19 @@ def _accepted(item: Outgoing, answer: Accepted, *, now: datetime) -> None:
     """The webhook may have been quicker than this answer and have moved the job on: then only the
     handle is news."""
     handle, requests = answer.handle, ProviderRequest.objects.filter(id=item.request.id)
+    usual = pace.of(item.route.id)
+    deadline = now + timedelta(seconds=settings.JOB_START_DEADLINE_SECONDS)
     with transaction.atomic(durable=True):
         # The job before its request, as everywhere: two orders would lock each other up.
         _move(
             item,
             stage=Stage.QUEUED,
             status=JobStatus.PROCESSING,
-            queue_position=answer.queue_position,
-            due_at=now + backoff(0),
-            deadline_at=now + timedelta(seconds=settings.JOB_START_DEADLINE_SECONDS),
+            # Where nobody looks, nobody would see it change.
+            queue_position=None if usual and usual.is_told else answer.queue_position,
+            due_at=min(now + pace.first_look(usual), deadline),
+            deadline_at=deadline,
+            expected_at=usual and item.request.sent_at + usual.median,
             tries=0,
         )
         requests.update(
@@ -131,7 +135,7 @@ def _deferred(item: Outgoing, answer: Later, *, now: datetime) -> None:
     if routing.has_another(job, besides=item.route.id, now=now):
         changes |= {"due_at": now, "tried_routes": [*job.tried_routes, str(item.route.id)]}
     else:
-        wait = max(timedelta(seconds=answer.retry_after_seconds), backoff(job.tries))
+        wait = max(timedelta(seconds=answer.retry_after_seconds), pace.backoff(job.tries))
         changes |= {"due_at": min(now + wait, max(deadline, now)), "tries": job.tries + 1}
     with transaction.atomic(durable=True):
         _move(item, **changes)

@@ -9,12 +9,19 @@ from typing import Any
 
 import pytest
 
+from generation.lifecycle import pace
 from generation.providers import fal_webhooks
 from rendio.local.home import Home
 from rendio.local.processes import Stack
 from tests.conftest import Phone, Sandbox
 from tests.generation.lives import Canned, Life, Running, Signer, grant, serves, stack_environment
 from tests.patience import PATIENCE_SECONDS, eventually
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a route took is read anew each time: the rows of other tests are gone."""
+    monkeypatch.setattr(pace, "KEPT_SECONDS", -1)
 
 
 @pytest.fixture
