@@ -100,9 +100,10 @@ def _run(home: Home, options: argparse.Namespace, console: Console, started: Exi
         return all_is_well() and crowd.is_served and books.count_open() == 0
 
     console.print(f"Seed {options.seed}: {options.jobs} jobs in {options.seconds:.0f} s of storm …")
+    storm.leave_the_providers()
     crowd.start(jobs=options.jobs, over_seconds=options.seconds, seed=options.seed)
     _rage(storm, all_is_well, seconds=options.seconds, chance=random.Random(options.seed))  # noqa: S311
-    storm.leave_the_provider()
+    storm.leave_the_providers()
     console.print(f"Calm: waiting for every job to end, {options.calm:.0f} s at most …")
     _wait(all_has_ended, seconds=options.calm)
     verdict = books.audit(crowd.orders(), sandbox_url=sandbox_url)
@@ -117,7 +118,7 @@ def _rage(
     next_blow = next_trouble = 0.0
     while (now := time.monotonic()) < end:
         if now >= next_trouble:
-            storm.trouble_the_provider()
+            storm.trouble_a_provider()
             next_trouble = now + chance.uniform(*TROUBLES_SECONDS)
         if now >= next_blow:
             storm.strike()
@@ -147,7 +148,7 @@ def _print(console: Console, storm: Storm, verdict: Verdict) -> None:
     console.print()
     console.print(_blows(storm))
     troubles = ", ".join(f"{what} {n}" for what, n in sorted(storm.troubles.items()))
-    console.print(f"\nThe provider's moods: {troubles}", style="dim")
+    console.print(f"\nThe providers' moods: {troubles}", style="dim")
     for loss in verdict.losses:
         console.print(loss, style="red", markup=False)
     if not verdict.losses:

@@ -17,6 +17,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from bench.chaos.customers import Order
+from bench.chaos.storm import PROVIDERS
 from credits import queries as credit_queries
 from credits import services as credit_services
 from generation.models import Job, JobStatus, ProviderRequest, RequestState
@@ -70,24 +71,29 @@ class Verdict:
 def audit(orders: list[Order], *, sandbox_url: str) -> Verdict:
     """Hold our rows against what the guests were told and what the provider saw."""
     jobs = {job.id: job for job in Job.objects.all()}
-    taken = _taken_submissions(sandbox_url)
-    requests_taken = list(ProviderRequest.objects.filter(webhook_token__in=taken).order_by("id"))
-    per_job = Counter(request.job_id for request in requests_taken)
+    taken = [one for provider in PROVIDERS for one in _taken_by(provider, sandbox_url)]
+    sent = list(ProviderRequest.objects.select_related("job").order_by("id"))
+    tokens = Counter(one.token for one in taken if one.token)
+    per_order = Counter(one.order for one in taken)
     statuses = Counter(job.status for job in jobs.values())
     figures = {
         "orders confirmed": sum(order.job_id is not None for order in orders),
         "jobs": len(jobs),
         **{f"jobs {status}": n for status, n in sorted(statuses.items())},
         "refunds": sum(job.refund_entry_id is not None for job in jobs.values()),
-        "submissions the provider took": taken.total(),
-        "most submissions for one job": max(per_job.values(), default=0),
+        **{
+            f"submissions {provider} took": sum(one.provider == provider for one in taken)
+            for provider in PROVIDERS
+        },
+        "most submissions of one job to one provider": max(per_order.values(), default=0),
         "ledger entries": credit_queries.ledger_size()[1],
     }
     losses = [
         *_wrong_orders(orders, jobs),
         *(problem for job in jobs.values() if (problem := _wrong_end(job))),
-        *(f"submission {token}: taken {n} times" for token, n in taken.items() if n > 1),
-        *_wrong_submissions(requests_taken),
+        *(f"submission {token}: taken {n} times" for token, n in tokens.items() if n > 1),
+        *_unknown_submissions(per_order, sent),
+        *_wrong_submissions([request for request in sent if _was_taken(request, taken)]),
         *(f"ledger: {found.what}: {found}" for found in credit_queries.differences()),
     ]
     return Verdict(figures, losses)
@@ -116,6 +122,25 @@ def _wrong_end(job: Job) -> str | None:
     return None if default_storage.exists(job.media_name) else f"job {job.id}: no video"
 
 
+def _unknown_submissions(
+    per_order: Counter[tuple[str, str]], sent: list[ProviderRequest]
+) -> list[str]:
+    """Where a provider took more of a job than we have on record."""
+    known = Counter((one.provider, one.job.prompt) for one in sent if one.state in MAY_RUN)
+    return [
+        f"{prompt}: {provider} took {n}, and for us it may have {known[provider, prompt]}"
+        for (provider, prompt), n in per_order.items()
+        if n > known[provider, prompt]
+    ]
+
+
+def _was_taken(request: ProviderRequest, taken: list[_Taken]) -> bool:
+    return any(
+        one.request_id == request.provider_request_id or one.token == request.webhook_token
+        for one in taken
+    )
+
+
 def _wrong_submissions(taken: list[ProviderRequest]) -> list[str]:
     """Of those that the provider took, oldest first: what our rows deny, and what was live beside
     an earlier one of the same job."""
@@ -131,8 +156,28 @@ def _wrong_submissions(taken: list[ProviderRequest]) -> list[str]:
     return found
 
 
-def _taken_submissions(sandbox_url: str) -> Counter[str]:
-    """How often the provider took each of our submissions, by the token in its webhook's URL."""
-    answer = requests.get(f"{sandbox_url}/control/jobs", params={"provider": "fal"}, timeout=30)
-    queries = [urlsplit(job["webhook_url"]).query for job in answer.json()["jobs"]]
-    return Counter(parse_qs(query)["token"][0] for query in queries)
+@dataclass(frozen=True)
+class _Taken:
+    """A submission that a provider took. `token` is in its webhook's URL, where it has one."""
+
+    provider: str
+    prompt: str
+    request_id: str
+    token: str
+
+    @property
+    def order(self) -> tuple[str, str]:
+        return self.provider, self.prompt
+
+
+def _taken_by(provider: str, sandbox_url: str) -> list[_Taken]:
+    answer = requests.get(f"{sandbox_url}/control/jobs", params={"provider": provider}, timeout=30)
+    return [
+        _Taken(
+            provider,
+            job["input"].get("prompt") or job["input"]["promptText"],
+            job["request_id"],
+            "".join(parse_qs(urlsplit(job["webhook_url"] or "").query).get("token", [])),
+        )
+        for job in answer.json()["jobs"]
+    ]

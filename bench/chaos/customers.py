@@ -30,6 +30,9 @@ class Guest:
     def __init__(self, public_url: str) -> None:
         self._phone = Phone(public_url)
         self.user_id = UUID(self._phone.sign_in()["user_id"])
+        models = self._phone.get("get-models")["models"]
+        # By all providers; those that begin from a picture would need one.
+        self._models = [model["id"] for model in models if model["required_fields"] == ["prompt"]]
 
     def shop(
         self, *, orders: int, over_seconds: float, chance: random.Random, closed: threading.Event
@@ -43,9 +46,10 @@ class Guest:
 
     def _order(self, prompt: str, chance: random.Random, closed: threading.Event) -> Order:
         key = str(uuid4())
+        order = {"prompt": prompt, "model_id": chance.choice(self._models)}
         while not closed.is_set():
             with suppress(Refused):
-                answer = self._phone.post("generate-video", {"prompt": prompt}, idempotency_key=key)
+                answer = self._phone.post("generate-video", order, idempotency_key=key)
                 if chance.random() < CANCELLED_SHARE:
                     self._take_back(answer["job_id"])
                 return Order(prompt, UUID(answer["job_id"]))

@@ -1,4 +1,4 @@
-"""What strikes: processes and servers killed, Valkey emptied, the provider at its worst.
+"""What strikes: processes and servers killed, Valkey emptied, the providers at their worst.
 
 Which blows fall follows from the seed; on what each of them falls also depends on the machine.
 """
@@ -17,9 +17,10 @@ from rendio.local.phone import control_sandbox
 from rendio.local.processes import Stack
 from rendio.local.servers import PostgreSQL, Valkey
 
+PROVIDERS = ("fal", "runway", "replicate")
 PROCESSES = ("web", "worker", "beat")
 LONGEST_DOWN_SECONDS = 1.5
-# What the provider does to the submissions that come next.
+# What a provider does to the submissions that come next.
 TROUBLES = (
     *["error", "content_policy", "invalid_input", "hang"],
     *["submit_403_balance", "submit_500", "submit_503", "submit_429"],
@@ -65,12 +66,15 @@ class Storm:
         name = what if what == "FLUSHALL" else f"kill -9 {what}"
         self.blows.append(Blow(name, time.monotonic()))
 
-    def trouble_the_provider(self) -> None:
-        """Choose what it does to the submissions from now on; every other time nothing."""
-        self._provider(self._chance.choice(["ok", self._chance.choice(TROUBLES)]))
+    def trouble_a_provider(self) -> None:
+        """Choose what one does to the submissions from now on; every other time nothing."""
+        outcome = self._chance.choice(["ok", self._chance.choice(TROUBLES)])
+        self.troubles[outcome] += 1
+        self._plan(self._chance.choice(PROVIDERS), outcome)
 
-    def leave_the_provider(self) -> None:
-        self._provider("ok")
+    def leave_the_providers(self) -> None:
+        for provider in PROVIDERS:
+            self._plan(provider, "ok")
 
     def revive(self) -> bool:
         """Start again, as a supervisor does, what has been down for long enough, whatever ended it;
@@ -95,11 +99,10 @@ class Storm:
             if blow.seconds is None:
                 blow.seconds = now - blow.struck_at
 
-    def _provider(self, outcome: str) -> None:
-        self.troubles[outcome] += 1
+    def _plan(self, provider: str, outcome: str) -> None:
         control_sandbox(
             self._sandbox_url,
-            provider="fal",
+            provider=provider,
             outcome=outcome,
             queue_seconds=self._chance.uniform(0, 0.5),
             run_seconds=self._chance.uniform(0.2, 2),
