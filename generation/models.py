@@ -715,7 +715,7 @@ class Offence(models.Model):
     categories = models.JSONField(help_text="By the moderator's names.")
     term_id = models.UUIDField(null=True, help_text="The term of the blocklist that it met.")
     attempt = models.CharField(
-        max_length=64, blank=True, help_text="The same request sent again is one offence."
+        max_length=64, help_text="A keyed hash: the same request again is one offence."
     )
     step = models.CharField(max_length=10, choices=Step.choices)
     held_until = models.DateTimeField(null=True)
@@ -725,11 +725,7 @@ class Offence(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["user", "attempt"],
-                condition=~Q(attempt=""),
-                name="offence_one_per_attempt",
-            ),
+            models.UniqueConstraint(fields=["user", "attempt"], name="offence_one_per_attempt"),
             models.CheckConstraint(
                 condition=Q(step=Step.HOLD, held_until__isnull=False)
                 | (~Q(step=Step.HOLD) & Q(held_until__isnull=True)),
@@ -751,3 +747,8 @@ class Offence(models.Model):
 
     def __str__(self) -> str:
         return f"{self.input} refused by {self.moderator}"
+
+    def step_at(self, now: datetime) -> Step:
+        """What it leads to now: nothing once it is forgiven, or its hold is over."""
+        is_over = self.forgiven_at or (self.held_until and self.held_until <= now)
+        return Step.NONE if is_over else Step(self.step)

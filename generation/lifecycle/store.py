@@ -34,7 +34,7 @@ from rendio.common import http
 logger = structlog.get_logger(__name__)
 
 BATCH = 8
-# Asking for the result, the download and keeping it take less than this together.
+# Asking for the result, the download, judging and keeping it take less than this together.
 LEASE = timedelta(seconds=300)
 DOWNLOAD_SECONDS = 180
 # A file that is missing or broken is asked for so often; all other trouble lasts until the

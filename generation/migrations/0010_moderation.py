@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                 ('moderator', models.CharField(max_length=20)),
                 ('categories', models.JSONField(help_text="By the moderator's names.")),
                 ('term_id', models.UUIDField(help_text='The term of the blocklist that it met.', null=True)),
-                ('attempt', models.CharField(blank=True, help_text='The same request sent again is one offence.', max_length=64)),
+                ('attempt', models.CharField(help_text='A keyed hash: the same request again is one offence.', max_length=64)),
                 ('step', models.CharField(choices=[('none', 'None'), ('warning', 'Warning'), ('hold', 'Hold'), ('ban', 'Ban')], max_length=10)),
                 ('held_until', models.DateTimeField(null=True)),
                 ('forgiven_at', models.DateTimeField(null=True)),
@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'indexes': [models.Index(fields=['user', 'at'], name='offence_by_user'), models.Index(condition=models.Q(('held_until__isnull', False)), fields=['user', 'held_until'], name='offence_holding'), models.Index(fields=['at'], name='offence_oldest')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('attempt', ''), _negated=True), fields=('user', 'attempt'), name='offence_one_per_attempt'), models.CheckConstraint(condition=models.Q(models.Q(('held_until__isnull', False), ('step', 'hold')), models.Q(models.Q(('step', 'hold'), _negated=True), ('held_until__isnull', True)), _connector='OR'), name='offence_hold_has_an_end')],
+                'constraints': [models.UniqueConstraint(fields=('user', 'attempt'), name='offence_one_per_attempt'), models.CheckConstraint(condition=models.Q(models.Q(('held_until__isnull', False), ('step', 'hold')), models.Q(models.Q(('step', 'hold'), _negated=True), ('held_until__isnull', True)), _connector='OR'), name='offence_hold_has_an_end')],
             },
         ),
     ]

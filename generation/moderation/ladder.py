@@ -6,7 +6,6 @@ of several refused at once finds those before it. Support can forgive them.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -14,12 +13,12 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.utils.crypto import salted_hmac
 
 from accounts import queries as account_queries
 from accounts import services as account_services
 from accounts.models import User
 from credits import services as credit_services
-from credits.idempotency import Attempt
 from generation.errors import InvalidState
 from generation.models import Input, Offence, Step
 from generation.moderation.base import Objection
@@ -33,20 +32,20 @@ def record(
     user_id: UUID,
     input: Input,
     objection: Objection,
-    attempt: Attempt | None,
+    attempt: bytes,
     now: datetime,
 ) -> Offence:
     """Keep that this input was refused, and take the step that it leads to.
 
-    The same `attempt` again is the same offence. Opens a transaction of its own. Raises
-    Unauthorized where the account is gone.
+    The same `attempt` of the user's again is the same offence: a phone that lost the answer asks
+    once more. Opens a transaction of its own. Raises Unauthorized where the account is gone.
     """
     # The wallet before the user, as everywhere: two orders would lock each other up.
     credit_services.lock_wallet(user_id=user_id)
     account_queries.hold_account(user_id)
-    digest = _digest(attempt) if attempt else ""
-    known = Offence.objects.filter(user_id=user_id, attempt=digest).first() if digest else None
-    if known:
+    # Keyed: who reads the table cannot try out which picture or which words it stands for.
+    digest = salted_hmac("rendio.offence", user_id.bytes + attempt, algorithm="sha256").hexdigest()
+    if known := Offence.objects.filter(user_id=user_id, attempt=digest).first():
         return known
     step = _step(count=_in_window(user_id, now=now) + 1)
     offence = Offence.objects.create(
@@ -128,9 +127,3 @@ def _step(*, count: int) -> Step:
         if after and count >= after:
             return step
     return Step.NONE
-
-
-def _digest(attempt: Attempt) -> str:
-    """Names the attempt and tells nothing of it: its key, which is kept nowhere else, is random."""
-    named = f"{attempt.user_id} {attempt.operation} {attempt.key} {attempt.fingerprint}"
-    return hashlib.sha256(named.encode()).hexdigest()

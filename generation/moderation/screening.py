@@ -15,7 +15,7 @@ from django.conf import settings
 from accounts import queries as account_queries
 from credits.idempotency import Attempt
 from generation.errors import ContentRejected, GeneratingHeld, ModerationUnavailable
-from generation.models import Input
+from generation.models import Input, Step
 from generation.moderation import ladder
 from generation.moderation.base import Content, Moderator, Objection, OutOfReach, Picture, Text
 from generation.moderation.blocklist import blocklist
@@ -42,7 +42,8 @@ def admit_prompt(*, attempt: Attempt, prompt: str, now: datetime) -> None:
     A refusal is on record then, in a transaction of its own. Does nothing while moderation is off.
     """
     _refuse_held(attempt.user_id, now=now)
-    _admit(Text(prompt), Input.PROMPT, attempt.user_id, attempt, now=now)
+    named = f"{attempt.operation} {attempt.key} {attempt.fingerprint}".encode()
+    _admit(Text(prompt), Input.PROMPT, attempt.user_id, named, now=now)
 
 
 def admit_picture(*, user_id: UUID, jpeg: bytes, now: datetime) -> None:
@@ -52,7 +53,7 @@ def admit_picture(*, user_id: UUID, jpeg: bytes, now: datetime) -> None:
     _refuse_held(user_id, now=now)
     if settings.REQUIRE_AI_CONSENT and (parties := third_parties()):
         account_queries.require_ai_consent(user_id=user_id, providers=parties)
-    _admit(Picture(jpeg), Input.IMAGE, user_id, None, now=now)
+    _admit(Picture(jpeg), Input.IMAGE, user_id, jpeg, now=now)
 
 
 def judge_result(pictures: Iterable[bytes]) -> Objection | None:
@@ -83,9 +84,7 @@ def _refuse_held(user_id: UUID, *, now: datetime) -> None:
         raise GeneratingHeld(until=until, now=now)
 
 
-def _admit(
-    content: Content, input: Input, user_id: UUID, attempt: Attempt | None, *, now: datetime
-) -> None:
+def _admit(content: Content, input: Input, user_id: UUID, attempt: bytes, *, now: datetime) -> None:
     try:
         objection = judge(content)
     except OutOfReach:
@@ -94,4 +93,6 @@ def _admit(
         offence = ladder.record(
             user_id=user_id, input=input, objection=objection, attempt=attempt, now=now
         )
-        raise ContentRejected(input=input, step=offence.step, until=offence.held_until)
+        step = offence.step_at(now)
+        until = offence.held_until if step == Step.HOLD else None
+        raise ContentRejected(input=input, step=step, until=until)

@@ -6,6 +6,7 @@ import base64
 from io import BytesIO
 
 import pytest
+from django.utils import timezone
 from PIL import Image
 
 from generation.models import Input, Offence, Removal, Upload
@@ -28,6 +29,25 @@ def test_a_refused_picture_is_not_kept_and_counts(phone, openai, storage):
     assert (offence.input, offence.categories) == (Input.IMAGE, ["sexual"])
     openai()
     assert uploaded(phone)["upload_id"]
+
+
+def test_the_same_picture_sent_again_is_one_offence(phone, openai, storage):
+    openai(flag_images=True)
+
+    for picture in (jpeg(), jpeg(), saved(two_halves((48, 64)), "PNG")):
+        assert_refused(upload(phone, picture), 422, "ERR_4016")
+
+    assert Offence.objects.filter(user_id=phone.user_id).count() == 2
+
+
+def test_the_same_picture_after_its_hold_is_refused_and_no_more(phone, openai, storage, settings):
+    settings.MODERATION_WARN_AFTER, settings.MODERATION_HOLD_AFTER = 0, 1
+    openai(flag_images=True)
+    assert assert_refused(upload(phone), 422, "ERR_4016")["step"] == "hold"
+    assert_refused(upload(phone), 403, "ERR_4018")
+    Offence.objects.update(held_until=timezone.now())
+
+    assert assert_refused(upload(phone), 422, "ERR_4016") == {"input": "image", "step": "none"}
 
 
 def test_openai_gets_one_small_jpeg(phone, openai, sandbox, storage):
