@@ -45,6 +45,7 @@ class RevokedReason(models.TextChoices):
     MERGE = "merge"  # of a guest who became part of an account
     DELETION = "deletion"  # its owner has left
     APPLE = "apple"  # consent was withdrawn at Apple
+    SUPPORT = "support"  # somebody else may hold the phone
 
 
 class UserManager(BaseUserManager["User"]):

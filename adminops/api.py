@@ -12,9 +12,10 @@ from rest_framework.serializers import Serializer
 
 from accounts.authentication import AccessTokenAuthentication
 from accounts.models import User
-from adminops import queries, services
+from adminops import grants, queries, services
 from adminops.authentication import IsStaff, SessionCaller, StaffSessionAuthentication
 from adminops.errors import Forbidden
+from adminops.grants import Given
 from adminops.masking import may_see_sensitive
 from adminops.serializers import AmountBody, ToggleModelBody, UserActBody, stats_json
 from rendio.common.api import ApiView, query_uuid
@@ -43,14 +44,26 @@ class StaffView(ApiView):
 
 class RefundCredits(StaffView):
     def post(self, request: Request) -> Response:
-        balance = services.refund_credits(**self.act(AmountBody))
-        return Response({"success": True, "new_balance": balance})
+        return _given(grants.refund_credits(**self.act(AmountBody)))
 
 
 class AdjustCredits(StaffView):
     def post(self, request: Request) -> Response:
-        balance = services.adjust_credits(**self.act(AmountBody))
-        return Response({"success": True, "new_balance": balance})
+        return _given(grants.adjust_credits(**self.act(AmountBody)))
+
+
+def _given(given: Given) -> Response:
+    """202 for what waits for a second person: nothing has been given yet."""
+    if given.waiting is None:
+        return Response({"success": True, "new_balance": given.balance})
+    return Response(
+        {
+            "success": False,
+            "new_balance": given.balance,
+            "pending_grant_id": given.waiting.id,
+        },
+        status=202,
+    )
 
 
 class ToggleModel(StaffView):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from rendio.common.due import DueRow
@@ -31,6 +31,17 @@ class Action(models.TextChoices):
     RELEASE_PURCHASE = "release_purchase"
     FORGIVE_OFFENCES = "forgive_offences"
     OVERRIDE_REFUND = "override_refund"  # what Apple is told about one
+    REFUND_JOB = "refund_job"
+    FAIL_JOB = "fail_job"
+    RETRY_JOB = "retry_job"
+    REAPPLY_DELIVERY = "reapply_delivery"
+    REAPPLY_NOTIFICATION = "reapply_notification"
+    REAPPLY_PURCHASE = "reapply_purchase"
+    REVOKE_SESSIONS = "revoke_sessions"
+    TOGGLE_ROUTE = "toggle_route"
+    REQUEST_GRANT = "request_grant"  # by whoever may give less of it
+    APPROVE_GRANT = "approve_grant"
+    DECLINE_GRANT = "decline_grant"
 
 
 class Subject(models.TextChoices):
@@ -41,6 +52,10 @@ class Subject(models.TextChoices):
     SERVICE = "service"  # all of it
     LETTER = "letter"  # a dead one
     CODE = "code"  # for promotions
+    JOB = "job"
+    ROUTE = "route"
+    DELIVERY = "delivery"  # of a provider's webhook
+    NOTICE = "notice"  # of Apple's
 
 
 # Whom or what an act is upon, where that is not a user.
@@ -56,6 +71,13 @@ SUBJECTS = {
     Action.MAKE_CODE: Subject.CODE,
     Action.CHANGE_CODE: Subject.CODE,
     Action.TOGGLE_CODE: Subject.CODE,
+    Action.REFUND_JOB: Subject.JOB,
+    Action.FAIL_JOB: Subject.JOB,
+    Action.RETRY_JOB: Subject.JOB,
+    Action.REAPPLY_DELIVERY: Subject.DELIVERY,
+    Action.REAPPLY_NOTIFICATION: Subject.NOTICE,
+    Action.REAPPLY_PURCHASE: Subject.PURCHASE,
+    Action.TOGGLE_ROUTE: Subject.ROUTE,
 }
 
 SEE_SENSITIVE = "see_sensitive"
@@ -82,7 +104,11 @@ class AdminAction(models.Model):
     class Meta:
         # One for each act, and one to see what is masked else (adminops.roles has who gets which).
         permissions = [
-            *((act.value, f"Can act: {act.label.lower()}") for act in Action),
+            *(
+                (act.value, f"Can act: {act.label.lower()}")
+                for act in Action
+                if act not in {Action.REQUEST_GRANT, Action.DECLINE_GRANT}
+            ),
             (SEE_SENSITIVE, "Can see e-mail addresses, devices and Apple's ids"),
         ]
         indexes = [
@@ -157,3 +183,59 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.process} for {self.role}"
+
+
+class GrantState(models.TextChoices):
+    WAITING = "waiting"
+    APPROVED = "approved"
+    DECLINED = "declined"
+
+
+class PendingGrant(models.Model):
+    """Credits above SUPPORT_GRANT_LIMIT that somebody of the staff would give, until a second
+    person has decided."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="pending_grants"
+    )
+    action = models.CharField(
+        max_length=20,
+        choices=[(act.value, act.label) for act in (Action.REFUND_CREDITS, Action.ADJUST_CREDITS)],
+    )
+    amount = models.PositiveIntegerField()
+    reason = models.CharField(max_length=REASON_MAX)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    requested_at = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=GrantState.choices, default=GrantState.WAITING)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            # Nobody is their own second person.
+            models.CheckConstraint(
+                condition=Q(state=GrantState.WAITING, decided_by=None, decided_at=None)
+                | (
+                    ~Q(state=GrantState.WAITING)
+                    & Q(decided_by__isnull=False, decided_at__isnull=False)
+                    & ~Q(decided_by=F("requested_by"))
+                ),
+                name="grant_decided_by_another",
+            ),
+        ]
+        indexes = [
+            # Those that wait, oldest first.
+            models.Index(
+                fields=["requested_at"],
+                condition=Q(state=GrantState.WAITING),
+                name="grant_waiting",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount} credits"

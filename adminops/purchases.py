@@ -3,15 +3,17 @@ did it, why, and what it was before and after (adminops.acting)."""
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 from uuid import UUID
 
 from django.db import transaction
 
 from adminops.acting import Who, admitted, record_act
+from adminops.errors import NotFound
 from adminops.models import Action
 from billing import services as billing_services
-from billing.models import RefundPolicy
+from billing.models import Purchase, RefundPolicy
+from rendio.common.times import iso
 
 
 @transaction.atomic(durable=True)
@@ -69,3 +71,45 @@ def release_purchase(*, purchase_id: UUID, **who: Unpack[Who]) -> int:
         after={"held": False, "credits": purchase.credits},
     )
     return purchase.credits or 0
+
+
+@transaction.atomic(durable=True)
+def reapply_purchase(*, purchase_id: UUID, **who: Unpack[Who]) -> Purchase:
+    """Make the ledger agree with a purchase once more, by what is sold and who is there today.
+    Raises Forbidden, InvalidInput, NotFound."""
+    who = admitted(Action.REAPPLY_PURCHASE, who)
+    found = Purchase.objects.filter(id=purchase_id).first()
+    if found is None:
+        raise NotFound
+    purchase = billing_services.settle(purchase_id, now=who["now"]).purchase
+    record_act(
+        Action.REAPPLY_PURCHASE,
+        who,
+        subject_id=purchase_id,
+        before=_standing(found),
+        after=_standing(purchase),
+    )
+    return purchase
+
+
+def _standing(purchase: Purchase) -> dict[str, Any]:
+    return {
+        "problem": purchase.problem,
+        "credits": purchase.credits,
+        "taken_share": purchase.taken_share,
+    }
+
+
+@transaction.atomic(durable=True)
+def reapply_notification(*, notification_id: UUID, **who: Unpack[Who]) -> None:
+    """Have a notification of Apple's applied once more. Raises Forbidden, InvalidInput, NotFound,
+    InvalidState."""
+    who = admitted(Action.REAPPLY_NOTIFICATION, who)
+    notice = billing_services.apply_again(notification_id, now=who["now"])
+    record_act(
+        Action.REAPPLY_NOTIFICATION,
+        who,
+        subject_id=notification_id,
+        before={"outcome": notice.outcome},
+        after={"due_at": iso(notice.due_at)},
+    )

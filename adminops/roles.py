@@ -21,6 +21,7 @@ _MONEY = {
     "credits.ledgerentry",
     "credits.lot",
     "credits.wallet",
+    "adminops.pendinggrant",
 }
 _WORK = {
     "generation.blockedterm",
@@ -70,6 +71,12 @@ _AGENT = (
         Action.OVERRIDE_REFUND,
         Action.RETRY_DEAD_LETTER,
         Action.DISMISS_DEAD_LETTER,
+        Action.REFUND_JOB,
+        Action.RETRY_JOB,
+        Action.REAPPLY_DELIVERY,
+        Action.REAPPLY_NOTIFICATION,
+        Action.REAPPLY_PURCHASE,
+        Action.REVOKE_SESSIONS,
     )
 )
 _LEAD = (
@@ -87,7 +94,10 @@ _LEAD = (
     }
     | _acts(
         Action.ADJUST_CREDITS,
+        Action.APPROVE_GRANT,
+        Action.FAIL_JOB,
         Action.TOGGLE_MODEL,
+        Action.TOGGLE_ROUTE,
         Action.RELEASE_PURCHASE,
         Action.RESET_PROVIDER,
         Action.SWITCH_MAINTENANCE,
@@ -103,7 +113,10 @@ _FINANCE = (
         SEE_SENSITIVE,
         Action.REFUND_CREDITS,
         Action.ADJUST_CREDITS,
+        Action.APPROVE_GRANT,
         Action.ASSIGN_PURCHASE,
+        Action.REAPPLY_NOTIFICATION,
+        Action.REAPPLY_PURCHASE,
         Action.RELEASE_PURCHASE,
         Action.OVERRIDE_REFUND,
         Action.MAKE_CODE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 from uuid import UUID
 
 from django.db import transaction
@@ -14,78 +14,21 @@ from adminops.acting import Who, admitted, record_act
 from adminops.errors import InvalidInput, InvalidModel, InvalidState, NotFound
 from adminops.models import Action
 from credits import services as credit_services
-from credits.services import InsufficientCredits
 from generation import catalogue
-from generation.models import Model
+from generation.models import Model, Route
 from rendio.common.times import iso
 
-if TYPE_CHECKING:
-    from credits.models import LedgerEntry
-
 __all__ = [
-    "MAX_AMOUNT",
-    "InsufficientCredits",
     "InvalidInput",
     "InvalidModel",
     "InvalidState",
     "NotFound",
-    "adjust_credits",
     "ban_user",
-    "refund_credits",
+    "revoke_sessions",
     "toggle_model",
+    "toggle_route",
     "unban_user",
 ]
-
-MAX_AMOUNT = 100_000
-# What the customer reads in the history of credits; the staff's own words stay in the record.
-REFUNDED, ADJUSTED = "goodwill refund", "support adjustment"
-
-
-@transaction.atomic(durable=True)
-def refund_credits(*, user_id: UUID, amount: int, **who: Unpack[Who]) -> int:
-    """Give `amount` credits out of goodwill; returns the new balance, in credits.
-
-    What the user owes is repaid first, and what comes above the maximum balance lapses. Raises
-    InvalidInput, NotFound, InvalidState.
-    """
-    who = admitted(Action.REFUND_CREDITS, who)
-    if not 1 <= amount <= MAX_AMOUNT:
-        raise InvalidInput(fields={"amount": [f"Must be from 1 to {MAX_AMOUNT}."]})
-    _refuse_closed(user_id)
-    entry = credit_services.grant(
-        user_id=user_id,
-        amount=amount,
-        source=credit_services.Source.SUPPORT,
-        reason=REFUNDED,
-        acting_user_id=who["acting_user"].id,
-        now=who["now"],
-    )
-    balance = credit_services.balance_of(user_id)
-    record_act(Action.REFUND_CREDITS, who, subject_id=user_id, **_of_entry(entry, balance))
-    return balance.balance
-
-
-@transaction.atomic(durable=True)
-def adjust_credits(*, user_id: UUID, amount: int, **who: Unpack[Who]) -> int:
-    """Correct the balance up, or down but never below zero; returns the new one, in credits.
-
-    Raises InvalidInput, NotFound, InvalidState, InsufficientCredits.
-    """
-    who = admitted(Action.ADJUST_CREDITS, who)
-    if amount == 0 or abs(amount) > MAX_AMOUNT:
-        problem = f"Must be from -{MAX_AMOUNT} to {MAX_AMOUNT} and not 0."
-        raise InvalidInput(fields={"amount": [problem]})
-    _refuse_closed(user_id)
-    entry = credit_services.adjust(
-        user_id=user_id,
-        change=amount,
-        reason=ADJUSTED,
-        acting_user_id=who["acting_user"].id,
-        now=who["now"],
-    )
-    balance = credit_services.balance_of(user_id)
-    record_act(Action.ADJUST_CREDITS, who, subject_id=user_id, **_of_entry(entry, balance))
-    return balance.balance
 
 
 @transaction.atomic(durable=True)
@@ -143,12 +86,41 @@ def toggle_model(*, model_id: UUID, is_available: bool, **who: Unpack[Who]) -> N
     transaction.on_commit(catalogue.forget)
 
 
-def _refuse_closed(user_id: UUID) -> None:
-    user = User.objects.filter(id=user_id).only("closed_at").first()
-    if user is None:
+@transaction.atomic(durable=True)
+def toggle_route(*, route_id: UUID, is_enabled: bool, **who: Unpack[Who]) -> None:
+    """Let a route take orders, or no more; what it has goes on. Raises Forbidden, InvalidInput,
+    NotFound."""
+    who = admitted(Action.TOGGLE_ROUTE, who)
+    route = Route.objects.select_for_update(no_key=True).filter(id=route_id).first()
+    if route is None:
         raise NotFound
-    if user.closed_at:
-        raise InvalidState(problem="This account is closed: nobody could spend the credits.")
+    before = {"route": str(route), "is_enabled": route.is_enabled}
+    route.is_enabled = is_enabled
+    route.save(update_fields=["is_enabled"])
+    record_act(
+        Action.TOGGLE_ROUTE,
+        who,
+        subject_id=route_id,
+        before=before,
+        after={"route": str(route), "is_enabled": is_enabled},
+    )
+    transaction.on_commit(catalogue.forget)
+
+
+@transaction.atomic(durable=True)
+def revoke_sessions(*, user_id: UUID, **who: Unpack[Who]) -> int:
+    """Sign the user out everywhere; returns how many sessions were open. Raises Forbidden,
+    InvalidInput, NotFound."""
+    who = admitted(Action.REVOKE_SESSIONS, who)
+    ended = account_services.sign_out_everywhere(user_id=user_id, now=who["now"])
+    record_act(
+        Action.REVOKE_SESSIONS,
+        who,
+        subject_id=user_id,
+        before={"open_sessions": ended},
+        after={"open_sessions": 0},
+    )
+    return ended
 
 
 def _locked_user(user_id: UUID, acting_user: User) -> User:
@@ -170,19 +142,4 @@ def _standing(user: User) -> dict[str, Any]:
     return {
         "banned_at": iso(user.suspended_at),
         "reason": user.suspended_reason,
-    }
-
-
-def _of_entry(entry: LedgerEntry, balance: credit_services.Balance) -> dict[str, dict[str, Any]]:
-    """The wallet before a ledger entry, and as it is now; the entry stands in `after`."""
-    return {
-        "before": {
-            "balance": entry.balance_after - entry.change,
-            "debt": entry.debt_after - entry.debt_change,
-        },
-        "after": {
-            "balance": balance.balance,
-            "debt": balance.debt,
-            "ledger_entry": str(entry.id),
-        },
     }

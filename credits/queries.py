@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Q, Subquery
+from django.db.models import F, Q, Subquery, Sum
 
 from credits.models import Kind, LedgerEntry, LedgerProof, Lot, Redemption, Wallet
 from rendio.common.db import prepared_cursor
@@ -70,6 +70,20 @@ def history(
         seen = LedgerEntry.objects.filter(id=after, wallet__user_id=user_id).values("number")
         entries = entries.filter(number__lt=Subquery(seen))
     return list(entries[offset : offset + limit])
+
+
+def given_by(*, user_id: UUID, acting_user_id: UUID, since: datetime) -> int:
+    """What this member of staff has given the user since then, in credits; what they took does not
+    count against it."""
+    entries = LedgerEntry.objects.filter(
+        wallet__user_id=user_id,
+        actor_id=acting_user_id,
+        created_at__gte=since,
+        kind__in=[Kind.GRANT, Kind.ADJUSTMENT],
+        change__gte=0,
+    )
+    given = entries.aggregate(credits=Sum(F("change") - F("debt_change")))["credits"]
+    return given or 0
 
 
 def lots_of(entries: Iterable[LedgerEntry]) -> dict[UUID, Lot]:

@@ -505,6 +505,8 @@ RATE_LIMITS = {
 
 # --- The staff's sign-in: adminops/staff_login.py, adminops/second_factor.py --------------------
 
+# Credits that one member of staff gives one user within a day without a second person; 0 = any.
+SUPPORT_GRANT_LIMIT = integer("SUPPORT_GRANT_LIMIT", 100, at_least=0)
 STAFF_LOGIN_RATE = env.str("STAFF_LOGIN_RATE", default="10/m")
 REQUIRE_SECOND_FACTOR = env.bool("REQUIRE_SECOND_FACTOR", default=PRODUCTION)
 OTP_TOTP_ISSUER = "Rendio"

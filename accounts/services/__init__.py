@@ -28,7 +28,14 @@ from accounts.services.sessions import (
     sweep_sessions,
     sweep_spent_tokens,
 )
-from accounts.services.users import ban_user, ensure_staff, set_tier, unban_user, update_profile
+from accounts.services.users import (
+    ban_user,
+    ensure_staff,
+    set_tier,
+    sign_out_everywhere,
+    unban_user,
+    update_profile,
+)
 
 __all__ = [
     "AccountSuspended",
@@ -59,6 +66,7 @@ __all__ = [
     "revoke_sessions_of",
     "set_tier",
     "sign_in_with_apple",
+    "sign_out_everywhere",
     "sweep_sessions",
     "sweep_spent_tokens",
     "unban_user",

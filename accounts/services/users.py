@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.errors import Unauthorized
-from accounts.models import RevokedReason, Tier, User
+from accounts.models import Device, RevokedReason, Tier, User
 from accounts.services.sessions import revoke_sessions_of
 from credits import services as credit_services
 from rendio.common.errors import NotFound
@@ -53,6 +53,20 @@ def unban_user(*, user_id: UUID, reason: str, acting_user_id: UUID) -> None:
     user.suspended_at = None
     user.suspended_reason = ""
     user.save(update_fields=["suspended_at", "suspended_reason", "updated_at"])
+
+
+def sign_out_everywhere(*, user_id: UUID, now: datetime) -> int:
+    """End all sessions, as for a phone that was lost; returns how many were open.
+
+    An account's phones are nobody's from now on: else the next device check would let in whoever
+    holds one. A guest has nothing but the phone, so it stays the guest's. Joins the caller's
+    transaction. Raises NotFound.
+    """
+    user = _locked(user_id)
+    ended = revoke_sessions_of(user_id=user_id, reason=RevokedReason.SUPPORT, now=now)
+    if not user.is_guest:
+        Device.objects.filter(user_id=user_id).update(user=None)
+    return ended
 
 
 def set_tier(*, user_id: UUID, tier: Tier, until: datetime | None) -> None:

@@ -14,6 +14,7 @@ from adminops.admin import (
     catalogue,
     codes,
     fraud,
+    grants,
     jobs,
     moderation,
     money,
@@ -32,6 +33,7 @@ __all__ = [
     "codes",
     "environment_label",
     "fraud",
+    "grants",
     "jobs",
     "moderation",
     "money",
@@ -72,5 +74,11 @@ def _pages() -> list[dict[str, Any]]:
             "icon": "person_search",
             "link": reverse("admin:find"),
             "permission": lambda request: request.user.has_perm("accounts.view_user"),
+        },
+        {
+            "title": "Grants that wait",
+            "icon": "approval",
+            "link": f"{reverse('admin:adminops_pendinggrant_changelist')}?state__exact=waiting",
+            "permission": lambda request: request.user.has_perm("adminops.view_pendinggrant"),
         },
     ]

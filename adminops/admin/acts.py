@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import messages
@@ -19,12 +19,14 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from adminops.admin.base import ModelAdmin
+from adminops.grants import MAX_AMOUNT, InsufficientCredits
 from adminops.models import REASON_MAX, REASON_MIN
-from adminops.services import MAX_AMOUNT, InsufficientCredits
 from billing.models import RefundPolicy
 from rendio.common.errors import InvalidInput, Refusal
 from rendio.common.ids import uuid7
+
+if TYPE_CHECKING:
+    from adminops.admin.base import ModelAdmin
 
 
 class ReasonForm(forms.Form):

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import action
@@ -18,6 +19,7 @@ from unfold.enums import ActionVariant
 
 from accounts.models import User
 from adminops.acting import may
+from adminops.admin.acts import Act, ReasonForm, act_page
 from adminops.masking import BULLETS, masked, may_see_sensitive
 from adminops.models import Action
 
@@ -105,6 +107,33 @@ class SupportAdmin(ModelAdmin):
         offered = {prefix + name for name in self.offered(request, row)}
         buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
         return [button for button in buttons if button.action_name in offered]
+
+    def act(
+        self,
+        request: HttpRequest,
+        row: Any,
+        do: Callable[..., Any],
+        *,
+        title: str,
+        explanation: str,
+        done: str | Callable[[Any], str],
+        button: str = "",
+        form_class: type[ReasonForm] = ReasonForm,
+        dangerous: bool = False,
+        **which: Any,
+    ) -> HttpResponse:
+        """The page of an act upon a row. `do` gets `which`, what the form has, who acts and when;
+        `done` says in a sentence what came of it."""
+
+        def act(values: dict[str, Any]) -> str:
+            acting_user = cast("User", request.user)
+            came = do(**values, **which, acting_user=acting_user, now=timezone.now())
+            return done if isinstance(done, str) else done(came)
+
+        button = button or title
+        return act_page(
+            self, request, row, Act(title, explanation, button, form_class, act, dangerous)
+        )
 
     def find(self, request: HttpRequest, object_id: str) -> Any:
         """The row of an object's page. Raises Http404."""

@@ -136,7 +136,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
             {"fields": (("purchased_at", "expires_at"), ("signed_at", "recorded_at"), "due_at")},
         ),
     )
-    actions_detail = ("assign", "release")
+    actions_detail = ("assign", "release", "settle_again")
 
     def by_id(self, searched: UUID) -> Q:
         return Q(id=searched) | Q(user_id=searched)
@@ -187,7 +187,8 @@ class PurchaseAdmin(ReadOnlyAdmin):
         )
 
     def offered(self, request: HttpRequest, row: Purchase) -> list[str]:
-        return [_ACTS[Problem(row.problem)]] if row.problem in _ACTS else []
+        its = _ACTS.get(Problem(row.problem)) if row.problem else None
+        return [its, "settle_again"] if its else ["settle_again"]
 
     @page_action(
         act=Action.ASSIGN_PURCHASE,
@@ -247,6 +248,26 @@ class PurchaseAdmin(ReadOnlyAdmin):
         )
         return act_page(self, request, purchase, act)
 
+    @page_action(
+        act=Action.REAPPLY_PURCHASE,
+        description="Settle again",
+        url_path="settle-again",
+        icon="replay",
+        variant=ActionVariant.DEFAULT,
+    )
+    def settle_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        purchase = self.find(request, object_id)
+        return self.act(
+            request,
+            purchase,
+            purchases.reapply_purchase,
+            purchase_id=purchase.id,
+            title="Settle again",
+            explanation="The ledger is made to agree with what Apple said of it, by what is sold "
+            "and who is there today. What was granted is not granted twice.",
+            done=lambda settled: f"It is settled: {settled.get_problem_display() or 'no problem'}.",
+        )
+
 
 @admin.register(UnconfirmedPurchase)
 class UnconfirmedPurchaseAdmin(ReadOnlyAdmin):
@@ -295,6 +316,31 @@ class NotificationAdmin(ReadOnlyAdmin):
         ("from_history", "due_at", "tries"),
         "signed_payload",
     )
+
+    actions_detail = ("apply_again",)
+
+    def offered(self, request: HttpRequest, row: Notification) -> list[str]:
+        return ["apply_again"] if row.processed_at and row.signed_payload else []
+
+    @page_action(
+        act=Action.REAPPLY_NOTIFICATION,
+        description="Apply again",
+        url_path="apply-again",
+        icon="replay",
+        variant=ActionVariant.PRIMARY,
+    )
+    def apply_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        notification = self.find(request, object_id)
+        return self.act(
+            request,
+            notification,
+            purchases.reapply_notification,
+            notification_id=notification.id,
+            title="Apply again",
+            explanation="A worker applies it once more: what it says is a state, so nothing is "
+            "granted or taken twice.",
+            done="It is applied again.",
+        )
 
     @admin.display(description="Environment", ordering="environment")
     def environment_label(self, notification: Notification) -> SafeString:

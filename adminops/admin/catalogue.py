@@ -16,6 +16,7 @@ from adminops import services
 from adminops.admin.acts import Act, ReasonForm, act_page
 from adminops.admin.base import (
     ActionVariant,
+    ReadOnlyAdmin,
     StackedInline,
     SupportAdmin,
     badge,
@@ -65,18 +66,24 @@ class RouteInline(StackedInline):
     formset = RouteFormSet
     formfield_overrides = FIELDS
     ordering = ("position",)
+    readonly_fields = ("state",)
+    show_change_link = True
     extra = 0
     # A provider request points to its route.
     can_delete = False
     fields = (
         ("provider", "provider_model_id"),
-        ("position", "weight", "is_enabled"),
+        ("position", "weight", "state"),
         ("cost_usd", "cost_unit"),
         "parameters",
         "constants",
         "limits",
         "cost_multipliers",
     )
+
+    @admin.display(description="State")
+    def state(self, route: Route) -> SafeString:
+        return _route_state(route)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -143,6 +150,12 @@ class ModelAdmin(CatalogueAdmin):
         else:
             obj.is_available = False
         super().save_model(request, obj, form, change)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """A new route of a model that is on sale takes orders once somebody has said why."""
+        for route_form in formset.extra_forms:
+            route_form.instance.is_enabled = not form.instance.is_available
+        super().save_formset(request, form, formset, change)
 
     @admin.display(description="On sale", ordering="is_available")
     def on_sale(self, model: Model) -> SafeString:
@@ -213,6 +226,89 @@ class ModelAdmin(CatalogueAdmin):
             dangerous=not is_available,
         )
         return act_page(self, request, model, act)
+
+
+@admin.register(Route)
+class RouteAdmin(ReadOnlyAdmin):
+    """Edited with its model; switched here."""
+
+    list_display = ("__str__", "its_model", "state", "position", "weight", "cost_usd", "cost_unit")
+    list_filter = ("provider", "is_enabled")
+    list_select_related = ("model",)
+    ordering = ("model__name", "position")
+    text_search = ("provider_model_id__icontains", "model__name__icontains")
+    search_help_text = "A provider's name for it, a model's name, or an id."
+    fields = (
+        "id",
+        ("provider", "provider_model_id"),
+        ("its_model", "state"),
+        ("position", "weight"),
+        ("cost_usd", "cost_unit"),
+    )
+    actions_detail = ("disable", "enable")
+
+    @admin.display(description="Model", ordering="model__name")
+    def its_model(self, route: Route) -> SafeString | None:
+        return link_to(route.model)
+
+    @admin.display(description="State", ordering="is_enabled")
+    def state(self, route: Route) -> SafeString:
+        return _route_state(route)
+
+    def offered(self, request: HttpRequest, row: Route) -> list[str]:
+        return ["disable" if row.is_enabled else "enable"]
+
+    @page_action(
+        act=Action.TOGGLE_ROUTE,
+        description="Take no more orders",
+        url_path="disable",
+        icon="block",
+        variant=ActionVariant.DANGER,
+    )
+    def disable(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._toggle(
+            request,
+            object_id,
+            is_enabled=False,
+            title="Take no more orders",
+            explanation="New orders go by the model's other routes; without one, it goes off sale. "
+            "What this one has goes on.",
+        )
+
+    @page_action(
+        act=Action.TOGGLE_ROUTE,
+        description="Take orders",
+        url_path="enable",
+        icon="undo",
+        variant=ActionVariant.PRIMARY,
+    )
+    def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._toggle(
+            request,
+            object_id,
+            is_enabled=True,
+            title="Take orders",
+            explanation="Orders go by this route again within seconds.",
+        )
+
+    def _toggle(
+        self, request: HttpRequest, object_id: str, *, is_enabled: bool, **texts: Any
+    ) -> HttpResponse:
+        route = self.find(request, object_id)
+        return self.act(
+            request,
+            route,
+            services.toggle_route,
+            route_id=route.id,
+            is_enabled=is_enabled,
+            done=f"{route} takes {'orders' if is_enabled else 'no more orders'}.",
+            dangerous=not is_enabled,
+            **texts,
+        )
+
+
+def _route_state(route: Route) -> SafeString:
+    return badge("enabled", "success") if route.is_enabled else badge("off", "danger")
 
 
 @admin.register(Theme)

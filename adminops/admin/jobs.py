@@ -8,12 +8,24 @@ from uuid import UUID
 from django.apps import apps
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from adminops.admin.base import ReadOnlyAdmin, TabularInline, badge, link, link_to, links, person
+from adminops import jobs
+from adminops.admin.base import (
+    ActionVariant,
+    ReadOnlyAdmin,
+    TabularInline,
+    badge,
+    link,
+    link_to,
+    links,
+    page_action,
+    person,
+)
 from adminops.admin.money import of_job
+from adminops.models import Action
 from generation import media
 from generation.models import (
     Job,
@@ -126,6 +138,76 @@ class JobAdmin(ReadOnlyAdmin):
             {"fields": (("created_at", "started_at", "completed_at"), "deleted_at")},
         ),
     )
+
+    actions_detail = ("refund", "fail", "try_again")
+
+    def offered(self, request: HttpRequest, row: Job) -> list[str]:
+        if not row.is_terminal:
+            return ["fail", "try_again"]
+        if row.status == JobStatus.COMPLETED:
+            return [] if row.refund_entry_id else ["refund"]
+        return [] if row.media_name or row.deleted_at else ["try_again"]
+
+    @page_action(
+        act=Action.REFUND_JOB,
+        description="Refund",
+        url_path="refund",
+        icon="redeem",
+        variant=ActionVariant.PRIMARY,
+    )
+    def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        job = self.find(request, object_id)
+        return self.act(
+            request,
+            job,
+            jobs.refund_job,
+            job_id=job.id,
+            title="Refund",
+            explanation=f"Gives back the {job.credits} credits that it cost, once. The customer "
+            "keeps the video.",
+            done=lambda credits: f"{credits} credits are back.",
+        )
+
+    @page_action(
+        act=Action.FAIL_JOB,
+        description="Fail",
+        url_path="fail",
+        icon="cancel",
+        variant=ActionVariant.DANGER,
+    )
+    def fail(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        job = self.find(request, object_id)
+        return self.act(
+            request,
+            job,
+            jobs.fail_job,
+            job_id=job.id,
+            title="Fail",
+            explanation="Ends the job now, with its credits back, as if it had taken too long. "
+            "Its provider is asked to stop; a video that comes all the same is the customer's.",
+            done=lambda credits: f"The job has failed; {credits} credits are back.",
+            dangerous=True,
+        )
+
+    @page_action(
+        act=Action.RETRY_JOB,
+        description="Try again",
+        url_path="try-again",
+        icon="replay",
+        variant=ActionVariant.DEFAULT,
+    )
+    def try_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        job = self.find(request, object_id)
+        return self.act(
+            request,
+            job,
+            jobs.retry_job,
+            job_id=job.id,
+            title="Try again",
+            explanation="A job that goes on is looked at at once. Of one that has ended, which was "
+            "refunded, the video is fetched if its provider still has it.",
+            done="It is tried again.",
+        )
 
     def by_id(self, searched: UUID) -> Q:
         sent_for = _sent_as(searched).values_list("job_id", flat=True)
@@ -263,6 +345,31 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
         ("received_at", "processed_at"),
         "body",
     )
+
+    actions_detail = ("apply_again",)
+
+    def offered(self, request: HttpRequest, row: WebhookDelivery) -> list[str]:
+        return ["apply_again"] if row.processed_at else []
+
+    @page_action(
+        act=Action.REAPPLY_DELIVERY,
+        description="Apply again",
+        url_path="apply-again",
+        icon="replay",
+        variant=ActionVariant.PRIMARY,
+    )
+    def apply_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        delivery = self.find(request, object_id)
+        return self.act(
+            request,
+            delivery,
+            jobs.reapply_delivery,
+            delivery_id=delivery.id,
+            title="Apply again",
+            explanation="A worker applies it once more. What has been done already is not done "
+            "twice.",
+            done="It is applied again.",
+        )
 
     def by_id(self, searched: UUID) -> Q:
         return super().by_id(searched) | Q(provider_request_id=str(searched))

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
-
 from django.contrib import admin
-from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from accounts.models import User
 from adminops import operations
-from adminops.admin.acts import Act, ReasonForm, act_page
 from adminops.admin.base import ActionVariant, ReadOnlyAdmin, badge, link, page_action
 from adminops.models import Action
 from generation.models import (
@@ -39,32 +32,8 @@ LETTER_COLOURS = {
 PAGES = {DeadKind.JOB: "generation_job", DeadKind.DELIVERY: "generation_webhookdelivery"}
 
 
-class OperationAdmin(ReadOnlyAdmin):
-    """To be looked at, with acts of adminops.operations as its buttons."""
-
-    def act(
-        self,
-        request: HttpRequest,
-        row: Model,
-        do: Callable[..., None],
-        *,
-        title: str,
-        explanation: str,
-        done: str,
-        dangerous: bool = False,
-        **which: Any,
-    ) -> HttpResponse:
-        def act(values: dict[str, Any]) -> str:
-            do(**values, **which, acting_user=cast("User", request.user), now=timezone.now())
-            return done
-
-        return act_page(
-            self, request, row, Act(title, explanation, title, ReasonForm, act, dangerous)
-        )
-
-
 @admin.register(ProviderHealth)
-class ProviderHealthAdmin(OperationAdmin):
+class ProviderHealthAdmin(ReadOnlyAdmin):
     list_display = (
         "provider",
         "key_label",
@@ -119,7 +88,7 @@ class ProviderHealthAdmin(OperationAdmin):
 
 
 @admin.register(Maintenance)
-class MaintenanceAdmin(OperationAdmin):
+class MaintenanceAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "reason", "changed_at")
     fields = ("state_label", "reason", "changed_at")
     actions_detail = ("stop_orders", "take_orders")
@@ -171,7 +140,7 @@ class MaintenanceAdmin(OperationAdmin):
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(OperationAdmin):
+class DeadLetterAdmin(ReadOnlyAdmin):
     list_display = ("last_at", "kind", "its_subject", "why", "times", "state_label")
     list_filter = ("state", "kind")
     ordering = ("-last_at",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin
@@ -17,9 +17,9 @@ from django.utils.safestring import SafeString
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import Device, Session, User
-from adminops import services
+from adminops import grants, services
 from adminops.admin import stories
-from adminops.admin.acts import Act, AdjustForm, ReasonForm, RefundForm, act_page
+from adminops.admin.acts import AdjustForm, RefundForm
 from adminops.admin.base import (
     ActionVariant,
     ModelAdmin,
@@ -119,7 +119,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         "last_login",
     )
     filter_horizontal = ("groups", "user_permissions")
-    actions_detail = ("refund", "adjust", "ban", "unban")
+    actions_detail = ("refund", "adjust", "ban", "unban", "sign_out")
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None:
@@ -236,7 +236,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         if row.id != request.user.id and (request.user.is_superuser or not row.is_staff):
             shown = {"unban" if row.suspended_at else "ban"}
         if _wallet(row) and not row.closed_at:
-            shown |= {"refund", "adjust"}
+            shown |= {"refund", "adjust", "sign_out"}
         return shown
 
     @page_action(
@@ -247,16 +247,13 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         variant=ActionVariant.PRIMARY,
     )
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        def do(values: dict[str, Any], user: User) -> str:
-            balance = services.refund_credits(**self._act(request, user, values))
-            return f"{values['amount']} credits were given. The balance is {balance} now."
-
-        return self._page(
+        return self._upon(
             request,
             object_id,
-            do,
+            grants.refund_credits,
             title="Refund credits",
             explanation="Gives credits out of goodwill. What the customer owes is repaid first.",
+            done=_given,
             button="Refund",
             form_class=RefundForm,
         )
@@ -269,16 +266,13 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         variant=ActionVariant.DEFAULT,
     )
     def adjust(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        def do(values: dict[str, Any], user: User) -> str:
-            balance = services.adjust_credits(**self._act(request, user, values))
-            return f"The balance was changed by {values['amount']:+d}. It is {balance} now."
-
-        return self._page(
+        return self._upon(
             request,
             object_id,
-            do,
+            grants.adjust_credits,
             title="Adjust credits",
             explanation="Corrects a balance that is wrong. The ledger shows it as an adjustment.",
+            done=_given,
             button="Adjust",
             form_class=AdjustForm,
         )
@@ -291,19 +285,15 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         variant=ActionVariant.DANGER,
     )
     def ban(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        def do(values: dict[str, Any], user: User) -> str:
-            services.ban_user(**self._act(request, user, values))
-            return "The user is banned."
-
-        return self._page(
+        return self._upon(
             request,
             object_id,
-            do,
+            services.ban_user,
             title="Ban",
             explanation="Ends all sessions; the credits stay and cannot be spent. Jobs that run go "
             "on to their end.",
+            done="The user is banned.",
             button="Ban this user",
-            form_class=ReasonForm,
             dangerous=True,
         )
 
@@ -315,27 +305,43 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         variant=ActionVariant.PRIMARY,
     )
     def unban(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        def do(values: dict[str, Any], user: User) -> str:
-            services.unban_user(**self._act(request, user, values))
-            return "The ban is lifted."
-
-        return self._page(
+        return self._upon(
             request,
             object_id,
-            do,
+            services.unban_user,
             title="Lift the ban",
             explanation="The user may sign in and spend again.",
-            button="Lift the ban",
-            form_class=ReasonForm,
+            done="The ban is lifted.",
         )
 
-    def _page(self, request: HttpRequest, object_id: str, do: Any, **texts: Any) -> HttpResponse:
-        user = self.find(request, object_id)
-        return act_page(self, request, user, Act(do=lambda values: do(values, user), **texts))
+    @page_action(
+        act=Action.REVOKE_SESSIONS,
+        description="Sign out everywhere",
+        url_path="sign-out",
+        icon="logout",
+        variant=ActionVariant.DEFAULT,
+    )
+    def sign_out(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._upon(
+            request,
+            object_id,
+            services.revoke_sessions,
+            title="Sign out everywhere",
+            explanation="Ends all sessions within seconds. The phones of an account have to sign "
+            "in with Apple again; a guest has nothing but the phone, which comes back as the same "
+            "guest.",
+            done=lambda ended: f"{ended} sessions were ended.",
+        )
 
-    def _act(self, request: HttpRequest, user: User, values: dict[str, Any]) -> dict[str, Any]:
-        acting_user = cast("User", request.user)
-        return {**values, "user_id": user.id, "acting_user": acting_user, "now": timezone.now()}
+    def _upon(self, request: HttpRequest, object_id: str, do: Any, **texts: Any) -> HttpResponse:
+        user = self.find(request, object_id)
+        return self.act(request, user, do, user_id=user.id, **texts)
+
+
+def _given(given: grants.Given) -> str:
+    if given.waiting:
+        return f"{given.waiting.amount} credits wait until a second person approves them."
+    return f"Done. The balance is {given.balance} credits now."
 
 
 @admin.register(Device)

@@ -25,6 +25,17 @@ ACTION_COLOURS = {
     Action.TOGGLE_CODE: "info",
     Action.RELEASE_PURCHASE: "success",
     Action.OVERRIDE_REFUND: "warning",
+    Action.REFUND_JOB: "success",
+    Action.FAIL_JOB: "danger",
+    Action.RETRY_JOB: "info",
+    Action.REAPPLY_DELIVERY: "info",
+    Action.REAPPLY_NOTIFICATION: "info",
+    Action.REAPPLY_PURCHASE: "info",
+    Action.REVOKE_SESSIONS: "warning",
+    Action.TOGGLE_ROUTE: "info",
+    Action.REQUEST_GRANT: "warning",
+    Action.APPROVE_GRANT: "success",
+    Action.DECLINE_GRANT: "danger",
 }
 PAGES = {
     Subject.USER: "admin:accounts_user_change",
@@ -34,6 +45,10 @@ PAGES = {
     Subject.SERVICE: "admin:generation_maintenance_change",
     Subject.LETTER: "admin:generation_deadletter_change",
     Subject.CODE: "admin:credits_promotioncode_change",
+    Subject.JOB: "admin:generation_job_change",
+    Subject.ROUTE: "admin:generation_route_change",
+    Subject.DELIVERY: "admin:generation_webhookdelivery_change",
+    Subject.NOTICE: "admin:billing_notification_change",
 }
 
 

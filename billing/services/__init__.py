@@ -5,12 +5,13 @@ from __future__ import annotations
 from billing.services.assignment import assign_purchase, release_purchase
 from billing.services.confirmation import confirm_purchase
 from billing.services.consumption import override as override_refund_policy
-from billing.services.notifications import receive
+from billing.services.notifications import apply_again, receive
 from billing.services.products import offered
 from billing.services.purchases import Settled, record, settle
 
 __all__ = [
     "Settled",
+    "apply_again",
     "assign_purchase",
     "confirm_purchase",
     "offered",

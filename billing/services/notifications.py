@@ -4,10 +4,26 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from billing.appstore import verifier
+from billing.errors import InvalidState, NotFound
 from billing.models import Notification
 from rendio.common import nudge
+
+
+def apply_again(notification_id: UUID, *, now: datetime) -> Notification:
+    """Have a notification applied once more. Joins the caller's transaction. Raises NotFound, and
+    InvalidState for one that was kept without its contents."""
+    notification = Notification.objects.select_for_update().filter(id=notification_id).first()
+    if notification is None:
+        raise NotFound
+    if not notification.signed_payload:
+        raise InvalidState(problem="What it said has been swept away.")
+    notification.due_at, notification.tries, notification.processed_at = now, 0, None
+    notification.save(update_fields=["due_at", "tries", "processed_at"])
+    nudge.after_commit("billing.apply_notifications", queue="high")
+    return notification
 
 
 def receive(*, signed_payload: str, now: datetime, from_history: bool = False) -> bool:

@@ -28,7 +28,14 @@ def charge(*, wallet: Wallet, amount: int, job_id: UUID, now: datetime) -> UUID:
     )
 
 
-def refund(*, user_id: UUID, job_id: UUID, reason: str, now: datetime) -> LedgerEntry:
+def refund(
+    *,
+    user_id: UUID,
+    job_id: UUID,
+    reason: str,
+    now: datetime,
+    acting_user_id: UUID | None = None,
+) -> LedgerEntry:
     """Give a job's price back, once: a second call returns the first refund.
 
     It returns to the lots that it came from, which a merge has moved with everything else; one that
@@ -62,4 +69,5 @@ def refund(*, user_id: UUID, job_id: UUID, reason: str, now: datetime) -> Ledger
         reason=reason,
         now=now,
         job_id=job_id,
+        acting_user_id=acting_user_id,
     )

@@ -50,9 +50,9 @@ def retry(letter: DeadLetter, *, now: datetime) -> None:
             task, _, queue = letter.subject.partition(" ")
             nudge.after_commit(task, queue=queue or "high", with_queue=bool(queue))
         case DeadKind.DELIVERY:
-            _apply_again(UUID(letter.subject))
+            apply_again(UUID(letter.subject))
         case _:
-            _fetch_again(UUID(letter.subject), now=now)
+            fetch_again(UUID(letter.subject), now=now)
     close(letter, DeadState.RETRIED, now=now)
 
 
@@ -61,14 +61,15 @@ def close(letter: DeadLetter, state: DeadState, *, now: datetime) -> None:
     letter.save(update_fields=["state", "closed_at"])
 
 
-def _apply_again(delivery_id: UUID) -> None:
+def apply_again(delivery_id: UUID) -> None:
+    """Have a delivery applied once more. Joins the caller's transaction. Raises InvalidState."""
     deliveries = WebhookDelivery.objects.filter(id=delivery_id)
     if not deliveries.update(processed_at=None, outcome=""):
         raise InvalidState(problem="This delivery has been swept away.")
     nudge.after_commit("generation.apply_deliveries", queue="high")
 
 
-def _fetch_again(job_id: UUID, *, now: datetime) -> None:
+def fetch_again(job_id: UUID, *, now: datetime) -> None:
     """Ask the provider for the result of an ended job: its refund stands, its video is kept."""
     job = Job.objects.select_for_update(of=("self",)).filter(id=job_id).first()
     request = ProviderRequest.objects.filter(job_id=job_id).order_by("id").last()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypedDict
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -15,6 +16,7 @@ from django.db.models import QuerySet
 
 from credits import services as credit_services
 from generation import queries
+from generation.errors import InvalidState
 from generation.lifecycle import pace
 from generation.lifecycle.bills import Ending, booked, ending_of
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
@@ -116,6 +118,39 @@ def give_up(
             _refund_and_end(held, reason, now=now)
         _done(held)
     return True
+
+
+def end_by_hand(held: Job, *, now: datetime) -> None:
+    """A person waits no longer for this job, nor does its user: as at a deadline.
+
+    Joins the caller's transaction, which has the wallet and the job locked. Raises InvalidState for
+    one that has ended.
+    """
+    if held.is_terminal:
+        raise InvalidState(problem=f"This job has ended: it is {held.status}.")
+    end_request(held, Reason.TIMEOUT, now=now)
+    _refund_and_end(held, Reason.TIMEOUT, now=now)
+    _done(held)
+
+
+def refund_delivered(held: Job, *, acting_user_id: UUID, now: datetime) -> None:
+    """The video stays, its price comes back: a person has found it not worth that.
+
+    Joins the caller's transaction, which has the wallet and the job locked. Raises InvalidState for
+    a job that was not delivered, or was refunded before.
+    """
+    if held.refund_entry_id:
+        raise InvalidState(problem="The credits of this job are back already.")
+    if held.status != JobStatus.COMPLETED:
+        raise InvalidState(problem="This job has not ended yet.")
+    held.refund_entry_id = credit_services.refund(
+        user_id=held.user_id,
+        job_id=held.id,
+        reason="generation refunded",
+        acting_user_id=acting_user_id,
+        now=now,
+    ).id
+    held.save(update_fields=["refund_entry"])
 
 
 def cancel_unsent(job: Job, *, now: datetime) -> bool:

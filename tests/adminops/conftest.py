@@ -109,6 +109,18 @@ def support(db: None) -> Staff:
     return Staff(staff_user("sam", role="lead"))
 
 
+def submitted(job: Job) -> ProviderRequest:
+    """A provider has the job, as far as our rows say."""
+    return ProviderRequest.objects.create(
+        job=job,
+        route=job.model.routes.get(),
+        provider="fal",
+        state=RequestState.ACCEPTED,
+        provider_request_id=str(uuid4()),
+        sent_at=timezone.now(),
+    )
+
+
 @dataclass
 class Past:
     """A customer with one job that failed and was refunded, and all rows it left."""
@@ -126,14 +138,7 @@ def past(phone: Any) -> Past:
     assert answer.status_code == 200, answer.content
     job = Job.objects.get(id=answer.json()["job_id"])
     now = timezone.now()
-    request = ProviderRequest.objects.create(
-        job=job,
-        route=job.model.routes.get(),
-        provider="fal",
-        state=RequestState.ACCEPTED,
-        provider_request_id=str(uuid4()),
-        sent_at=now,
-    )
+    request = submitted(job)
     delivery = WebhookDelivery.objects.create(
         provider="fal", provider_request_id=request.provider_request_id, body="{}"
     )

@@ -24,7 +24,7 @@ def buttons(answer):
 def test_refund_gives_credits_and_says_so(support, phone):
     answer = support.act("accounts_user_refund", phone.user_id, amount="5", reason=WHY)
 
-    assert said(answer) == ["5 credits were given. The balance is 15 now."]
+    assert said(answer) == ["Done. The balance is 15 credits now."]
     assert phone.balance() == 15
     assert the_record(phone.user_id).actor == support.user
 
@@ -43,7 +43,7 @@ def test_a_form_sent_twice_acts_once(support, phone):
 def test_adjust_takes_credits(support, phone):
     answer = support.act("accounts_user_adjust", phone.user_id, amount="-4", reason=WHY)
 
-    assert said(answer) == ["The balance was changed by -4. It is 6 now."]
+    assert said(answer) == ["Done. The balance is 6 credits now."]
     assert phone.balance() == 6
 
 
@@ -87,8 +87,8 @@ def test_only_the_buttons_that_do_something_are_shown(support, phone):
 
     after = buttons(support.see("accounts_user_change", phone.user_id))
 
-    assert before == {"Refund credits", "Adjust credits", "Ban"}
-    assert after == {"Refund credits", "Adjust credits", "Lift the ban"}
+    assert before == {"Refund credits", "Adjust credits", "Ban", "Sign out everywhere"}
+    assert after == {"Refund credits", "Adjust credits", "Lift the ban", "Sign out everywhere"}
 
 
 def test_only_who_may_ban_staff_is_offered_it(root, support):

@@ -211,6 +211,6 @@ def test_a_goodwill_refund_says_the_balance_that_it_came_to(support, phone, sett
 
     answer = support.act("accounts_user_refund", phone.user_id, amount="5", reason=WHY)
 
-    assert said(answer) == ["5 credits were given. The balance is 12 now."]
+    assert said(answer) == ["Done. The balance is 12 credits now."]
     assert phone.balance() == 12
     assert the_record(phone.user_id).after["balance"] == 12

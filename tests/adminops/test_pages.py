@@ -38,6 +38,7 @@ LOOKED_AT = [
     "credits_redemption",
     "generation_job",
     "generation_providerrequest",
+    "generation_route",
     "generation_webhookdelivery",
     "generation_providerhealth",
     "generation_maintenance",
@@ -51,6 +52,7 @@ LOOKED_AT = [
     "billing_consumptionrequest",
     "billing_fraudscore",
     "adminops_adminaction",
+    "adminops_pendinggrant",
     "adminops_errorlog",
     "adminops_alert",
     "generation_spendday",
@@ -88,6 +90,7 @@ def everything(root, past, sandbox, settings):
     ]:
         dead.bury(kind, str(subject), "It broke", now=timezone.now())
     root.call("admin-refund-credits", user_id=str(past.user.id), amount=5, reason=WHY)
+    root.call("admin-refund-credits", user_id=str(past.user.id), amount=500, reason=WHY)
     root.call("admin-toggle-model", model_id=str(SORA), is_available=False, reason=WHY)
     code = credit_services.make_code(
         code="SUMMER25", terms=CodeTerms(credits=20), now=timezone.now()

@@ -7,7 +7,8 @@ from django.db import DataError, IntegrityError, connection, transaction
 from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
-from adminops import services
+from adminops import grants
+from adminops.errors import InvalidState
 from adminops.models import AdminAction
 from credits.services import balance_of
 from rendio.common.ids import uuid7
@@ -19,7 +20,7 @@ def act(phone):
     """An act that any of these tests may do again: 5 credits to the phone's user."""
 
     def again(**changes):
-        return services.refund_credits(
+        return grants.refund_credits(
             **{
                 "user_id": phone.user_id,
                 "amount": 5,
@@ -60,7 +61,7 @@ def test_the_same_form_acts_once(act, phone):
     form = uuid7()
     act(act_id=form)
 
-    with pytest.raises(services.InvalidState):
+    with pytest.raises(InvalidState):
         act(act_id=form)
 
     assert balance_of(phone.user_id).balance == 15

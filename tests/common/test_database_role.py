@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from adminops import services as support
+from adminops import grants as support
 from adminops.models import AdminAction
 from credits.queries import differences
 from generation.models import Job, Removal

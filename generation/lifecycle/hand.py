@@ -1,0 +1,57 @@
+"""What a person does to a job or a delivery. All of it joins the caller's transaction, which keeps
+the record of who did it; the wallet is locked before the job, as everywhere."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from credits import services as credit_services
+from generation.errors import InvalidState
+from generation.lifecycle import dead, settle
+from generation.models import Job, Stage
+from rendio.common import nudge
+from rendio.common.errors import NotFound
+
+LOOKS = {Stage.SUBMIT: "generation.submit_due", Stage.STORE: "generation.store_due"}
+
+
+def end(job_id: UUID, *, now: datetime) -> Job:
+    """Fail a job that goes on, with its credits back; its provider is asked to stop. Raises
+    NotFound, InvalidState."""
+    job = lock(job_id)
+    settle.end_by_hand(job, now=now)
+    return job
+
+
+def refund(job_id: UUID, *, acting_user_id: UUID, now: datetime) -> Job:
+    """Give back what a delivered job cost. Raises NotFound, InvalidState."""
+    job = lock(job_id)
+    settle.refund_delivered(job, acting_user_id=acting_user_id, now=now)
+    return job
+
+
+def try_again(job_id: UUID, *, now: datetime) -> Job:
+    """Look at a job at once that goes on, or fetch the video of one that ended without it, which
+    its refund outlives. Raises NotFound, InvalidState."""
+    job = lock(job_id)
+    if job.stage == Stage.DONE:
+        dead.fetch_again(job_id, now=now)
+    elif job.leased_until and job.leased_until > now:
+        raise InvalidState(problem="A worker has this job in hand.")
+    else:
+        job.due_at, job.tries = now, 0
+        job.save(update_fields=["due_at", "tries"])
+        look = LOOKS.get(Stage(job.stage), "generation.poll_due")
+        nudge.after_commit(look, queue=job.queue, with_queue=True)
+    job.refresh_from_db()
+    return job
+
+
+def lock(job_id: UUID) -> Job:
+    """The job, with its user's wallet locked before it. Raises NotFound."""
+    found = Job.objects.filter(id=job_id).only("user_id").first()
+    if found is None:
+        raise NotFound
+    credit_services.lock_wallet(user_id=found.user_id, through_merge=True)
+    return Job.objects.select_for_update(of=("self",)).get(id=job_id)

@@ -1,0 +1,178 @@
+"""Large grants wait for a second person."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from accounts.models import User
+from adminops import grants
+from adminops.errors import InvalidState
+from adminops.models import Action, AdminAction, GrantState, PendingGrant
+from credits.queries import differences
+from credits.services import balance_of
+from rendio.common.errors import Refusal
+from tests.adminops.conftest import WHY, Staff, staff_user
+from tests.conftest import Phone, at_once
+
+
+@pytest.fixture
+def second(db):
+    """Another member of staff who may approve."""
+    return Staff(staff_user("fay", role="finance"))
+
+
+def give(staff, phone, amount, call="admin-refund-credits"):
+    return staff.call(call, user_id=str(phone.user_id), amount=amount, reason=WHY)
+
+
+@pytest.mark.parametrize("call", ["admin-refund-credits", "admin-adjust-credits"])
+def test_up_to_the_limit_is_given_and_more_waits(support, phone, call):
+    given, more = give(support, phone, 100, call), give(support, phone, 101, call)
+
+    assert (given.status_code, given.json()) == (200, {"success": True, "new_balance": 110})
+    grant = PendingGrant.objects.get()
+    assert more.status_code == 202
+    assert more.json() == {
+        "success": False,
+        "new_balance": 110,
+        "pending_grant_id": str(grant.id),
+    }
+    assert phone.balance() == 110
+    record = AdminAction.objects.get(action=Action.REQUEST_GRANT)
+    assert (record.actor, record.subject_id) == (support.user, phone.user_id)
+    assert record.after["amount"] == 101
+
+
+def test_a_large_grant_in_small_parts_is_a_large_one(support, second, phone):
+    answers = [give(support, phone, 60).status_code for _ in range(2)]
+
+    assert answers == [200, 202]
+    # Another person's are their own.
+    assert give(second, phone, 60).status_code == 200
+    # Taking does not wait, and gives no room.
+    assert give(support, phone, -50, "admin-adjust-credits").status_code == 200
+    assert give(support, phone, 60).status_code == 202
+
+
+def test_after_a_day_it_counts_no_more(support, phone):
+    give(support, phone, 60)
+
+    later = grants.refund_credits(
+        user_id=phone.user_id,
+        amount=60,
+        reason=WHY,
+        acting_user=support.user,
+        now=timezone.now() + timedelta(hours=25),
+    )
+
+    assert (later.waiting, later.balance) == (None, 130)
+
+
+def test_without_a_limit_nothing_waits(support, phone, settings):
+    settings.SUPPORT_GRANT_LIMIT = 0
+
+    assert give(support, phone, 100_000).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"), [("admin-refund-credits", "grant"), ("admin-adjust-credits", "adjustment")]
+)
+def test_a_second_person_approves_it(support, second, phone, call, kind):
+    grant_id = give(support, phone, 500, call).json()["pending_grant_id"]
+
+    page = second.act("adminops_pendinggrant_approve", grant_id, reason="A whole week was lost")
+
+    assert "The balance is 510 credits now" in page.content.decode()
+    assert phone.balance() == 510
+    assert phone.get("get-credit-history").json()["entries"][0]["kind"] == kind
+    grant = PendingGrant.objects.get()
+    assert (grant.state, grant.decided_by) == (GrantState.APPROVED, second.user)
+    record = AdminAction.objects.get(action=Action.APPROVE_GRANT)
+    assert (record.before["balance"], record.after["balance"]) == (10, 510)
+    assert record.after["requested_by"] == str(support.user.id)
+    assert differences() == []
+
+
+def test_declined_is_declined(support, second, phone):
+    grant_id = give(support, phone, 500).json()["pending_grant_id"]
+
+    second.act("adminops_pendinggrant_decline", grant_id, reason="Too much")
+    again = second.act("adminops_pendinggrant_approve", grant_id, reason="Oh well")
+
+    assert "This was declined already." in again.content.decode()
+    assert phone.balance() == 10
+    assert AdminAction.objects.filter(action=Action.DECLINE_GRANT).exists()
+
+
+def test_nobody_is_their_own_second_person(root, phone):
+    grant_id = give(root, phone, 500).json()["pending_grant_id"]
+
+    page = root.act("adminops_pendinggrant_approve", grant_id, reason=WHY)
+
+    assert "A second person decides about it." in page.content.decode()
+    assert phone.balance() == 10
+    with pytest.raises(IntegrityError), transaction.atomic():
+        PendingGrant.objects.update(
+            state=GrantState.APPROVED, decided_by=root.user, decided_at=timezone.now()
+        )
+
+
+def test_nothing_is_given_to_who_has_left_meanwhile(support, second, phone):
+    grant_id = give(support, phone, 500).json()["pending_grant_id"]
+    User.objects.filter(id=phone.user_id).update(closed_at=timezone.now())
+
+    page = second.act("adminops_pendinggrant_approve", grant_id, reason=WHY)
+
+    assert "This account is closed" in page.content.decode()
+    assert PendingGrant.objects.get().state == GrantState.WAITING
+
+
+# --- Races ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(committed, sandbox):
+    """A phone, and three members of staff, for real commits."""
+    phone = Phone().sign_in()
+    staff = [staff_user(f"{phone.user_id}-{number}", is_superuser=True) for number in range(3)]
+    return phone, staff
+
+
+def tried(act, staff, **what):
+    def run():
+        try:
+            return act(reason=WHY, acting_user=staff, now=timezone.now(), **what)
+        except Refusal as refusal:
+            return type(refusal).__name__
+        finally:
+            connection.close()
+
+    return run
+
+
+def test_two_who_decide_at_once_decide_once(three):
+    phone, [asker, one, other] = three
+    grant = tried(grants.refund_credits, asker, user_id=phone.user_id, amount=500)().waiting
+
+    outcomes = at_once(
+        tried(grants.approve_grant, one, grant_id=grant.id),
+        tried(grants.decline_grant, other, grant_id=grant.id),
+        tried(grants.approve_grant, other, grant_id=grant.id),
+    )
+
+    grant.refresh_from_db()
+    assert outcomes.count(InvalidState.__name__) == 2
+    assert balance_of(phone.user_id).balance == (510 if grant.state == GrantState.APPROVED else 10)
+
+
+def test_two_parts_at_once_count_together(three):
+    phone, [asker, *_] = three
+
+    given = at_once(*[tried(grants.refund_credits, asker, user_id=phone.user_id, amount=60)] * 3)
+
+    assert sorted(one.waiting is not None for one in given) == [False, True, True]
+    assert balance_of(phone.user_id).balance == 70

@@ -1,0 +1,211 @@
+"""What support does to a job, its webhooks and purchases, a route, and somebody's sessions."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import Device, Session, User
+from adminops.models import Action, AdminAction
+from billing.lifecycle import notifications
+from billing.models import Notification, Product
+from credits.queries import differences
+from generation import catalogue
+from generation.lifecycle import settle
+from generation.models import Job, JobStatus, Model, Route, Stage, WebhookDelivery
+from tests.adminops.conftest import WHY, submitted, the_record
+from tests.billing.conftest import TEN, AppStore, purchase_of, tell, update_credits
+from tests.conftest import SORA, assert_refused
+
+
+def said(answer):
+    return [str(message) for message in answer.context["messages"]]
+
+
+def buttons(answer):
+    return {button["title"] for button in answer.context["actions_detail"]}
+
+
+@pytest.fixture
+def running(phone):
+    """A job that was just paid."""
+    return Job.objects.get(id=phone.generate().json()["job_id"])
+
+
+@pytest.fixture
+def delivered(running):
+    submitted(running)
+    assert settle.complete(running, settle.StoredMedia("a.mp4", "a.jpg"), now=timezone.now())
+    running.refresh_from_db()
+    return running
+
+
+def test_a_delivered_job_is_refunded_once_and_keeps_its_video(support, phone, delivered):
+    answer = support.act("generation_job_refund", delivered.id, reason=WHY)
+    again = support.act("generation_job_refund", delivered.id, reason=WHY)
+
+    assert said(answer) == ["4 credits are back."]
+    assert said(again) == ["The credits of this job are back already."]
+    assert phone.balance() == 10
+    status = phone.get("get-video-status", job_id=str(delivered.id)).json()
+    assert (status["status"], status["refunded"]) == ("completed", True)
+    assert status["video_url"]
+    entry = phone.get("get-credit-history").json()["entries"][0]
+    assert (entry["kind"], entry["change"]) == ("refund", 4)
+    record = the_record(delivered.id)
+    assert (record.action, record.before["refund"]) == (Action.REFUND_JOB, None)
+    assert record.after["refund"] == entry["id"]
+    assert differences() == []
+
+
+def test_a_job_that_goes_on_is_failed_and_refunded(support, phone, running):
+    page = support.see("generation_job_change", running.id)
+    answer = support.act("generation_job_fail", running.id, reason=WHY)
+    again = support.act("generation_job_fail", running.id, reason=WHY)
+
+    assert buttons(page) == {"Fail", "Try again"}
+    assert said(answer) == ["The job has failed; 4 credits are back."]
+    assert said(again) == ["This job has ended: it is failed."]
+    running.refresh_from_db()
+    assert (running.status, running.stage) == (JobStatus.FAILED, Stage.DONE)
+    assert phone.balance() == 10
+    assert the_record(running.id).action == Action.FAIL_JOB
+    assert differences() == []
+
+
+def test_a_job_that_goes_on_is_not_refunded_beside(support, phone, running):
+    answer = support.act("generation_job_refund", running.id, reason=WHY)
+
+    assert said(answer) == ["This job has not ended yet."]
+    assert phone.balance() == 6
+
+
+def test_a_job_that_waits_is_looked_at_at_once(support, running):
+    later = timezone.now() + timezone.timedelta(hours=1)
+    Job.objects.filter(id=running.id).update(due_at=later, tries=5)
+
+    answer = support.act("generation_job_try_again", running.id, reason=WHY)
+
+    assert said(answer) == ["It is tried again."]
+    running.refresh_from_db()
+    assert running.due_at <= timezone.now()
+    assert running.tries == 0
+
+
+def test_a_job_in_a_workers_hand_is_left_to_it(support, running):
+    later = timezone.now() + timezone.timedelta(hours=1)
+    Job.objects.filter(id=running.id).update(due_at=later, leased_until=later)
+
+    answer = support.act("generation_job_try_again", running.id, reason=WHY)
+
+    assert said(answer) == ["A worker has this job in hand."]
+    running.refresh_from_db()
+    assert running.due_at == later
+
+
+def test_the_video_of_a_failed_job_is_fetched(support, past):
+    answer = support.act("generation_job_try_again", past.job.id, reason=WHY)
+
+    assert said(answer) == ["It is tried again."]
+    past.job.refresh_from_db()
+    assert (past.job.status, past.job.stage) == (JobStatus.FAILED, Stage.STORE)
+
+
+def test_a_delivery_is_applied_again(support, past):
+    WebhookDelivery.objects.update(processed_at=timezone.now(), outcome="failed: KeyError")
+
+    answer = support.act("generation_webhookdelivery_apply_again", past.delivery.id, reason=WHY)
+
+    assert said(answer) == ["It is applied again."]
+    assert WebhookDelivery.objects.get().processed_at is None
+    assert the_record(past.delivery.id).before["outcome"] == "failed: KeyError"
+
+
+# --- Purchases ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(sandbox):
+    return AppStore(sandbox)
+
+
+def test_a_purchase_of_what_is_sold_again_is_settled(support, phone, store):
+    products = Product.objects.filter(product_id=TEN)
+    products.update(product_id="elsewhere")
+    bought = store.buy(phone=phone)
+    tell(store.happens("ONE_TIME_CHARGE", bought))
+    Product.objects.filter(product_id="elsewhere").update(product_id=TEN)
+    assert phone.balance() == 10
+
+    answer = support.act("billing_purchase_settle_again", purchase_of(bought).id, reason=WHY)
+    support.act("billing_purchase_settle_again", purchase_of(bought).id, reason=WHY)
+
+    assert said(answer) == ["It is settled: no problem."]
+    assert phone.balance() == 20
+    records = AdminAction.objects.filter(action=Action.REAPPLY_PURCHASE).order_by("at")
+    assert [record.after["credits"] for record in records] == [10, 10]
+
+
+def test_a_notification_is_applied_again_and_changes_nothing_twice(support, phone, store):
+    bought = store.buy(phone=phone)
+    assert update_credits(phone, bought).status_code == 200
+    notice = tell(store.happens("REFUND", bought))
+
+    answer = support.act("billing_notification_apply_again", notice.id, reason=WHY)
+    notifications.apply_due(now=timezone.now())
+
+    assert said(answer) == ["It is applied again."]
+    assert Notification.objects.get(id=notice.id).processed_at
+    assert phone.balance() == 10
+    assert differences() == []
+
+
+# --- Routes and sessions --------------------------------------------------------------------------
+
+
+def test_a_route_is_switched_off_and_on(support, phone):
+    route = Model.objects.get(id=SORA).routes.get()
+
+    off = support.act("generation_route_disable", route.id, reason=WHY)
+    catalogue.forget()
+    assert_refused(phone.generate(), 404, "ERR_4002")
+    on = support.act("generation_route_enable", route.id, reason=WHY)
+    catalogue.forget()
+
+    assert "takes no more orders" in said(off)[0]
+    assert buttons(on) == {"Take no more orders"}
+    assert phone.generate().status_code == 200
+    before_and_after = [
+        (record.before["is_enabled"], record.after["is_enabled"])
+        for record in AdminAction.objects.filter(subject_id=route.id).order_by("at")
+    ]
+    assert before_and_after == [(True, False), (False, True)]
+
+
+def test_a_route_is_not_switched_by_editing_its_model(support):
+    page = support.see("generation_model_change", SORA)
+
+    assert "routes-0-is_enabled" not in page.content.decode()
+    assert support.submit("generation_route_change", Route.objects.first().pk).status_code == 403
+
+
+def test_signing_out_ends_all_sessions(support, phone):
+    answer = support.act("accounts_user_sign_out", phone.user_id, reason=WHY)
+
+    assert said(answer) == ["1 sessions were ended."]
+    refreshed = phone.post("auth/refresh", {"refresh_token": phone.session["refresh_token"]})
+    assert_refused(refreshed, 401, "ERR_4005")
+    assert Session.objects.get(user_id=phone.user_id).revoked_reason == "support"
+    assert the_record(phone.user_id).before == {"open_sessions": 1}
+    # A guest has nothing but the phone.
+    assert phone.sign_in().user_id == the_record(phone.user_id).subject_id
+
+
+def test_the_phone_of_an_account_that_is_signed_out_lets_nobody_in(support, phone):
+    account = phone.user_id
+    User.objects.filter(id=account).update(is_guest=False)
+
+    support.act("accounts_user_sign_out", account, reason=WHY)
+
+    assert not Device.objects.filter(user_id=account).exists()
+    assert phone.sign_in().user_id != account
