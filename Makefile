@@ -36,6 +36,7 @@ check: $(INSTALLED)  ## Check format, lint, types, imports, missing migrations, 
 	    $(BIN)/python -W 'ignore:Got an error checking a consistent migration history' \
 	    manage.py makemigrations --check --dry-run; result "migrations" $$?; \
 	$(BIN)/python .ci/audit.py; result "secrets and advisories" $$?; \
+	$(BIN)/python -m pytest -n 0 tests/ops/test_migration_lint.py; result "migrations beside the release before" $$?; \
 	[ -z "$$failed" ]
 
 format: $(INSTALLED)  ## Format the code and mend what ruff can

@@ -403,6 +403,9 @@ DATABASES = {
         },
     }
 }
+# manage.py migrate
+MIGRATE_LOCK_TIMEOUT_MS = integer("MIGRATE_LOCK_TIMEOUT_MS", 2_000, at_least=1)
+MIGRATE_LOCK_TRIES = integer("MIGRATE_LOCK_TRIES", 30, at_least=1)
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 # Redis gone or hanging must cost a request less than a second.
 REDIS_TIMEOUTS = {"socket_connect_timeout": 0.3, "socket_timeout": 0.5}

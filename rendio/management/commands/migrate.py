@@ -1,0 +1,49 @@
+"""Django's migrate, which waits for no lock for long.
+
+A change of a table waits for whoever reads it, and meanwhile everybody who comes after waits behind
+the change. So it gives up its place soon, and tries again a little later. What was migrated stays;
+a migration that is not atomic must stand being begun again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.core.management.commands import migrate
+from django.db import OperationalError, connections
+from psycopg.errors import LockNotAvailable
+
+PAUSE_SECONDS = 2.0
+
+
+class Command(migrate.Command):
+    def handle(self, *args: Any, **options: Any) -> None:
+        for left in reversed(range(settings.MIGRATE_LOCK_TRIES)):
+            try:
+                with _limits(options["database"]):
+                    super().handle(*args, **options)
+                return
+            except OperationalError as error:
+                if not (left and isinstance(error.__cause__, LockNotAvailable)):
+                    raise
+                self.stderr.write(f"A table is in use; {left} more tries.")
+                time.sleep(PAUSE_SECONDS)
+
+
+@contextmanager
+def _limits(alias: str) -> Iterator[None]:
+    """A short wait for locks, and no end to a statement that has them."""
+    limits = {"lock_timeout": settings.MIGRATE_LOCK_TIMEOUT_MS, "statement_timeout": 0}
+    try:
+        with connections[alias].cursor() as cursor:
+            for name, value in limits.items():
+                cursor.execute(f"SET {name} = {value}")
+        yield
+    finally:
+        with connections[alias].cursor() as cursor:
+            for name in limits:
+                cursor.execute(f"RESET {name}")
