@@ -1,5 +1,5 @@
 # One image for every process of the Procfile; the command chooses which.
-FROM python:3.11-slim
+FROM python:3.11-slim AS base
 
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -17,6 +17,16 @@ RUN useradd --system --uid 10001 --no-create-home rendio \
     && install --directory --owner=rendio --group=rendio /media
 ENV MEDIA_ROOT=/media
 
+# What stands for everything outside, for docker compose with its profile `sandbox`.
+FROM base AS sandbox
+COPY requirements-dev.txt .
+RUN pip install --require-hashes -r requirements-dev.txt
+COPY sandbox sandbox
+USER rendio
+EXPOSE 9000
+CMD ["python", "-m", "sandbox", "--host=0.0.0.0", "--url=http://sandbox:9000"]
+
+FROM base
 COPY . .
 # The settings of production insist on all that production needs. To gather files, none of it is
 # used, and none of it stays in the image.
@@ -28,7 +38,8 @@ RUN word=only-to-collect-the-static-files-of-this-image url=https://invalid.exam
         DEVICECHECK_KEY_ID=none DEVICECHECK_PRIVATE_KEY=bm9uZQ== \
         SIGN_IN_KEY_ID=none SIGN_IN_PRIVATE_KEY=bm9uZQ== \
         APPSTORE_APP_ID=1 APPSTORE_ISSUER_ID=none APPSTORE_KEY_ID=none APPSTORE_PRIVATE_KEY=bm9uZQ== \
-        python manage.py collectstatic --no-input --verbosity 0
+        python manage.py collectstatic --no-input --verbosity 0 \
+    && rm -r sandbox requirements-dev.txt
 
 USER rendio
 EXPOSE 8000

@@ -23,7 +23,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from rendio.common import ending
+from rendio.common import ending, nudge
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rendio.settings")
 
@@ -40,7 +40,12 @@ def _every(
         "task": task,
         "schedule": seconds,
         "kwargs": arguments or {},
-        "options": {"queue": to, "expires": max(seconds * 2, 10)},
+        "options": {
+            "queue": to,
+            "expires": max(seconds * 2, 10),
+            "argsrepr": nudge.UNTOLD,
+            "kwargsrepr": nudge.UNTOLD,
+        },
     }
 
 

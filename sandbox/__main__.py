@@ -15,6 +15,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9000, help="0 takes any free one")
+    parser.add_argument("--url", help="how others reach it, where that is not by host and port")
     arguments = parser.parse_args()
     log_as_json()
 
@@ -27,7 +28,7 @@ def main() -> int:
         return 1
     sys.stdout.write(f"sandbox listens on {listener.url}\n")
     sys.stdout.flush()
-    asyncio.run(serve(listener))
+    asyncio.run(serve(listener, url=arguments.url or listener.url))
     return 0
 
 

@@ -61,7 +61,7 @@ class _OneListener(Config):
         return Sockets(secure_sockets=[], insecure_sockets=[self._listener], quic_sockets=[])
 
 
-async def serve(listener: Listener) -> None:
+async def serve(listener: Listener, *, url: str) -> None:
     """Serve until SIGTERM or SIGINT, then drop whoever still waits for an answer."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -72,5 +72,5 @@ async def serve(listener: Listener) -> None:
         await stop.wait()
         listener.connections.cut_all()
 
-    app = create_app(listener.connections, url=listener.url)
+    app = create_app(listener.connections, url=url)
     await hypercorn_serve(app, _OneListener(listener), shutdown_trigger=told_to_stop, mode="asgi")  # type: ignore[arg-type]

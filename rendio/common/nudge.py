@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.02
 EXPIRES_SECONDS = 10
+# What Celery's events say of a task's arguments, and Flower shows: nothing.
+UNTOLD = ""
 
 
 class _Sender:
@@ -50,6 +52,8 @@ class _Sender:
                         queue=queue,
                         expires=EXPIRES_SECONDS,
                         retry=False,
+                        argsrepr=UNTOLD,
+                        kwargsrepr=UNTOLD,
                     )
                 except Exception as error:
                     # Whatever the broker has: the beat looks too.

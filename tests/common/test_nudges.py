@@ -11,6 +11,7 @@ import redis
 from django.conf import settings as django_settings
 from django.db import transaction
 
+from rendio.celery import app
 from rendio.common import nudge
 from tests.patience import eventually
 
@@ -52,6 +53,8 @@ def test_a_nudge_reaches_the_broker_of_the_settings(committed, broker, queue):
     args, kwargs, _ = json.loads(base64.b64decode(message["body"]))
     assert (args, kwargs) == ([], {"queue": queue})
     assert message["headers"]["expires"]
+    # What Flower would show.
+    assert (message["headers"]["argsrepr"], message["headers"]["kwargsrepr"]) == ("", "")
 
 
 def test_nothing_is_sent_before_the_commit_or_after_a_rollback(committed, broker, queue):
@@ -79,3 +82,8 @@ def test_a_burst_while_the_broker_is_slow_becomes_two_messages_at_most(committed
     sent_so_far_is_all(broker)
 
     assert 1 <= broker.llen(queue) <= 2
+
+
+def test_no_message_of_the_scheduler_shows_its_arguments():
+    for entry in app.conf.beat_schedule.values():
+        assert (entry["options"]["argsrepr"], entry["options"]["kwargsrepr"]) == ("", "")

@@ -1,0 +1,77 @@
+"""The files that production is started by name the same processes, and what they start is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+PROCFILE = dict(
+    line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines() if line
+)
+DOCKER_COMPOSE = shutil.which("docker-compose") or ""
+SANDBOX_ENV = ROOT / "ops" / "sandbox.env"
+
+
+def test_compose_runs_what_the_procfile_does():
+    assert set(PROCFILE) == {
+        "web", "worker-high", "worker-medium", "worker-low", "beat", "flower",
+    }  # fmt: skip
+    assert set(PROCFILE) < set(COMPOSE["services"])
+    assert COMPOSE["services"]["sandbox"]["profiles"] == ["sandbox"]
+    for name, service in COMPOSE["services"].items():
+        if name.startswith("worker-"):
+            assert service["environment"]["QUEUE"] == name.removeprefix("worker-")
+        # The web image has its own.
+        assert "healthcheck" in service or name == "web", name
+
+
+def test_no_image_runs_as_root():
+    _, *stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.M)
+    started = [stage for stage in stages if "\nCMD " in stage]
+
+    assert len(started) == 2
+    assert all("\nUSER rendio\n" in stage for stage in started)
+
+
+def test_the_images_static_files_can_be_gathered_without_a_secret(tmp_path):
+    """The line of the Dockerfile, with the settings of production."""
+    line = re.search(
+        r"^RUN (word=.*?collectstatic[^\\]*)", (ROOT / "Dockerfile").read_text(), re.M | re.S
+    )
+    assert line
+    script = line[1].replace("python manage.py", f"{sys.executable} manage.py") + " --dry-run"
+
+    gathered = subprocess.run(  # noqa: S602
+        script,
+        shell=True,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert gathered.returncode == 0, gathered.stderr
+
+
+@pytest.mark.skipif(not DOCKER_COMPOSE, reason="docker-compose is not on the PATH")
+@pytest.mark.parametrize("profile", [[], ["--profile", "sandbox"]])
+def test_docker_compose_accepts_the_file(profile):
+    said = subprocess.run(  # noqa: S603
+        [DOCKER_COMPOSE, "--env-file", SANDBOX_ENV, *profile, "config", "--services"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said.returncode == 0, said.stderr
