@@ -20,6 +20,7 @@ from generation.moderation import ladder
 from generation.moderation.base import Content, Moderator, Objection, OutOfReach, Picture, Text
 from generation.moderation.blocklist import blocklist
 from generation.moderation.openai import OpenAI
+from rendio.common.metrics import moderated
 
 logger = structlog.get_logger(__name__)
 
@@ -71,9 +72,11 @@ def judge(content: Content) -> Objection | None:
             objection = _moderators[name].judge(content)
         except OutOfReach as problem:
             logger.warning("moderation_out_of_reach", moderator=name, problem=str(problem))
+            moderated.labels(name, "out_of_reach").inc()
             if settings.MODERATION_WHEN_UNREACHABLE == "refuse":
                 raise
         else:
+            moderated.labels(name, "refused" if objection else "allowed").inc()
             if objection:
                 return objection
     return None

@@ -39,6 +39,11 @@ job_seconds = Histogram(
 submissions = Counter(
     "rendio_submissions", "Jobs handed to a provider, and what came of it.", ["provider", "outcome"]
 )
+moderated = Counter(
+    "rendio_moderated",
+    "What moderation was shown; the verdict is allowed, refused or out_of_reach.",
+    ["moderator", "verdict"],
+)
 outbound_seconds = Histogram(
     "rendio_outbound_seconds",
     "Requests to providers and to Apple; the outcome is a status, not_sent or no_answer.",

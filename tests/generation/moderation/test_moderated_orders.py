@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from uuid import uuid4
 
 import pytest
@@ -209,6 +210,22 @@ def test_nothing_of_what_was_refused_is_kept_or_logged(phone, bombs_refused, cap
     for kept in (str(row), caplog.text):
         assert "purple" not in kept.lower()
         assert "bomb" not in kept.lower()
+
+
+def test_verdicts_are_counted(phone, openai, client, settings):
+    settings.MODERATION_WHEN_UNREACHABLE = "allow"
+
+    def counted():
+        lines = rb'rendio_moderated_total{moderator="openai",verdict="(.+?)"} (.+)'
+        told = dict(re.findall(lines, client.get("/metrics").content))
+        return [float(told.get(name, 0)) for name in (b"allowed", b"refused", b"out_of_reach")]
+
+    before = counted()
+    for plan in ({}, {"flag": ["balloon"]}, {"status": 500}):
+        openai(**plan)
+        phone.generate(prompt=GOOD, settings={"duration": 4})
+
+    assert [after - was for after, was in zip(counted(), before, strict=True)] == [1, 1, 1]
 
 
 def test_who_did_not_consent_to_openai_is_asked_for_that(phone, openai, sandbox, settings):
