@@ -17,7 +17,10 @@ _SECRET_KEYS = re.compile(
 )
 _SECRET_SHAPES = re.compile(
     r"eyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JSON Web Token
-    r"|\b(?:Key|Bearer)\s+[\w.:~+/=-]{8,}"  # an Authorization header
+    r"|\b(?:Key|Bearer|Basic)\s+[\w.:~+/=-]{8,}"  # an Authorization header
+    r"|\b(?:sk|r8|key|whsec)[_-](?=\S*\d)[\w+/=-]{16,}"  # keys that say so
+    r"|(?<=://)[^\s/@]+:[^\s/@]+@"  # name and password in an address
+    r"|-----BEGIN[^-]+-----[^-]*(?:-----END[^-]+-----)?"  # a key in PEM
     r"|[\w.+-]+@[\w-]+\.[\w.]+"  # an e-mail address
 )
 
@@ -34,7 +37,10 @@ def _clean(key: str, value: Any) -> Any:
         return [_clean(key, item) for item in value]
     if value is not None and _SECRET_KEYS.search(key):
         return "[redacted]"
-    return _SECRET_SHAPES.sub("[redacted]", value) if isinstance(value, str) else value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    # As it would be written: an exception or a model says of itself what it likes.
+    return _SECRET_SHAPES.sub("[redacted]", str(value))
 
 
 _SHARED: list[Any] = [

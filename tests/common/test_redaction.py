@@ -1,0 +1,66 @@
+"""What looks like a secret or a person, or is named so, is not written to the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+import structlog
+
+from tests.written_log import written_log
+
+SECRETS = {
+    "a token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+    "a header": "Bearer c2VjcmV0LXRva2Vu",
+    "fal's header": "Key 0123456789ab:cdef0123",
+    "a key that says so": "sk-proj-0123456789abcdef",
+    "a webhook's secret": "whsec_dGhlIHNhbmRib3gncyBvd24=",
+    "a password in an address": "postgresql://rendio:hunter2@db.internal/rendio",
+    "a key in PEM": "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\n-----END PRIVATE KEY-----",
+    "an address": "ada.lovelace@example.com",
+}
+
+
+class Talkative(Exception):
+    """Says of itself what it was given."""
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_a_secret_is_known_by_its_shape_wherever_it_stands(secret):
+    with written_log() as log:
+        logging.getLogger("rendio.test").warning("it broke with %s", secret)
+        logger = structlog.get_logger("rendio.test")
+        logger.warning("it_broke", why=Talkative(secret), deep={"list": [secret, (secret,)]})
+        try:
+            raise Talkative(secret)
+        except Talkative:
+            logger.exception("it_broke")
+
+    lines = log.getvalue()
+    assert len(lines.splitlines()) == 3
+    assert "[redacted]" in lines
+    for part in secret.splitlines():
+        assert part not in lines.replace("\\n", "\n")
+    assert "hunter2" not in lines
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["device_token", "refresh_token", "password", "Authorization", "api_key", "prompt", "email"],
+)
+def test_a_secret_is_known_by_its_name_whatever_it_looks_like(name):
+    with written_log() as log:
+        structlog.get_logger("rendio.test").warning("it", **{name: "plain"}, more={name: ["plain"]})
+
+    assert "plain" not in log.getvalue()
+
+
+def test_what_is_no_secret_is_written_as_it_is():
+    fields = {"job_id": "01a1fdcc-9c9f-7a27-8eb7-0c37ea13e3d2", "credits": 4, "late": False}
+    with written_log() as log:
+        structlog.get_logger("rendio.test").info("video_generation_completed", **fields, why=None)
+
+    written = json.loads(log.getvalue())
+    assert {name: written[name] for name in fields} == fields
+    assert written["why"] is None
