@@ -82,7 +82,8 @@ def locked_out(
     request: HttpRequest, response: HttpResponseBase, credentials: dict[str, Any]
 ) -> HttpResponse:
     """AXES_LOCKOUT_CALLABLE."""
-    return _refused(admin.site, request, settings.AXES_COOLOFF_TIME.seconds).render()
+    seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
+    return _refused(admin.site, request, seconds).render()
 
 
 def _seconds_to_wait(request: HttpRequest) -> int | None:
