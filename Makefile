@@ -25,7 +25,7 @@ bench: $(INSTALLED)  ## Measure what the hot calls cost, on servers of its own (
 chaos: $(INSTALLED)  ## Kill, flush and break everything while 200 jobs run; nothing may be lost (ARGS="--seed 7")
 	@$(BIN)/python -m bench.chaos $(ARGS)
 
-check: $(INSTALLED)  ## Check format, lint, types, imports, missing migrations, secrets and advisories
+check: $(INSTALLED)  ## Check format, lint, types, imports, migrations, the API's description, secrets and advisories
 	@failed=; \
 	result() { if [ "$$2" = 0 ]; then echo "ok      $$1"; else echo "FAILED  $$1"; failed=1; fi; }; \
 	$(BIN)/ruff format --check --quiet .; result "format (make format mends it)" $$?; \
@@ -35,6 +35,8 @@ check: $(INSTALLED)  ## Check format, lint, types, imports, missing migrations, 
 	ENVIRONMENT=development DATABASE_URL=postgresql://nobody@127.0.0.1:1/none \
 	    $(BIN)/python -W 'ignore:Got an error checking a consistent migration history' \
 	    manage.py makemigrations --check --dry-run; result "migrations" $$?; \
+	ENVIRONMENT=development DATABASE_URL=postgresql://nobody@127.0.0.1:1/none \
+	    $(BIN)/python manage.py spectacular --fail-on-warn --validate --file /dev/null; result "openapi" $$?; \
 	$(BIN)/python .ci/audit.py; result "secrets and advisories" $$?; \
 	$(BIN)/python -m pytest -n 0 tests/ops/test_migration_lint.py; result "migrations beside the release before" $$?; \
 	[ -z "$$failed" ]

@@ -255,6 +255,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "corsheaders",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "axes",
     "django_otp",
     "django_otp.plugins.otp_totp",
@@ -484,9 +486,23 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rendio.common.parsers.StrictJSONParser"],
     # OPTIONS would tell what our code says of itself.
     "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_SCHEMA_CLASS": "rendio.openapi.CallSchema",
     "EXCEPTION_HANDLER": "rendio.common.errors.handle_exception",
     "UNAUTHENTICATED_USER": None,
     "COERCE_DECIMAL_TO_STRING": False,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Rendio",
+    "DESCRIPTION": "Videos made with AI: the calls of the phone, of support and of the services "
+    "that call us. Everything under `/v1` answers under `/functions/v1` too, for older builds. "
+    "Errors have one form; every operation lists its codes.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": PUBLIC_URL}],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "PREPROCESSING_HOOKS": ["rendio.openapi.phones_calls"],
+    "POSTPROCESSING_HOOKS": ["rendio.openapi.with_components"],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 RATE_LIMITS = {
     # what: (how many, in so many seconds); what begins with a tier is for users of that

@@ -10,7 +10,7 @@ import adminops.urls
 import billing.urls
 import credits.urls
 import generation.urls
-from rendio import health, metrics
+from rendio import docs, health, metrics
 
 handler400 = "rendio.handlers.bad_request"
 handler403 = "rendio.handlers.permission_denied"
@@ -35,6 +35,9 @@ urlpatterns = [
     path("media/", include(generation.urls.media)),
     path("admin/", include(adminops.urls.pages)),
     path("admin/", admin.site.urls),
+    path("openapi.json", docs.openapi),
+    path("docs", docs.swagger),
+    path("docs/redoc", docs.redoc),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("statusz", health.statusz),

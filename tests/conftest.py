@@ -174,6 +174,12 @@ def closed_port() -> Iterator[int]:
 
 
 @pytest.fixture(autouse=True)
+def _answers_are_as_described(settings: Any) -> None:
+    """Whatever a test asks, and whatever it is about."""
+    settings.MIDDLEWARE = ["tests.described.AnswersAsDescribed", *settings.MIDDLEWARE]
+
+
+@pytest.fixture(autouse=True)
 def _clean_counters(settings: Any) -> None:
     """Rate limits start anew with each test; those that test them set their own."""
     cache.clear()

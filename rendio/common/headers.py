@@ -27,8 +27,22 @@ STAFF_PAGES = "; ".join(
 )
 # A browser that opens a video or picture makes a page of its own around it.
 MEDIA = NOTHING + "; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
+# Swagger UI and Redoc, from our own files: both write inline styles, Redoc searches in a worker.
+DOCS = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "worker-src blob:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
 # By what a path begins with; all others get NOTHING.
-POLICIES = {"/admin/": STAFF_PAGES, "/media/": MEDIA}
+POLICIES = {"/admin/": STAFF_PAGES, "/media/": MEDIA, "/docs": DOCS}
 PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
 

@@ -246,6 +246,7 @@ class Supervisor:
         url = env["PUBLIC_URL"]
         lines = {
             "API": f"{url}/v1/",
+            "docs": f"{url}/docs",
             "admin": f"{url}/admin/",
             "Flower": f"http://127.0.0.1:{flower_port}/  "
             + env["FLOWER_BASIC_AUTH"].replace(":", " / ", 1),

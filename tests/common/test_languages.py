@@ -216,7 +216,7 @@ def test_what_rest_framework_says_of_our_fields_is_in_our_own_words():
     ours = [
         body
         for body in serializers.Serializer.__subclasses__()
-        if body.__module__.partition(".")[0] in APPS
+        if body.__module__.partition(".")[0] in APPS and body.__module__.endswith(".serializers")
     ]
     assert ours
     for body in ours:

@@ -1,0 +1,333 @@
+"""The calls about who is calling, described."""
+
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from accounts import api
+from accounts.models import ConsentKind, Language, ThemePreference, Tier
+from accounts.serializers import (
+    AppleNoticeBody,
+    AttestBody,
+    ChallengeBody,
+    ConsentBody,
+    DeviceCheckBody,
+    ProfileBody,
+    RefreshTokenBody,
+    SessionIdBody,
+    SignInBody,
+)
+from rendio.common.errors import Code
+from rendio.common.openapi import DONE, Call, Calls, Done, Tag
+
+USER_ID = "3f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
+DEVICE_ID = "5f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
+KEY_ID = "bNkQvZIIVOdYqbWhZjKfqQ1dA3c0l2rWQ3VbAF0sFbI="
+SESSION = {
+    "access_token": "eyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJ9.c2lnbmVk",
+    "refresh_token": "01a1fc8991ea73fa84154b583de90bfb.c2lnbmVk",
+    "token_type": "bearer",
+    "expires_in": 3600,
+}
+
+
+class SessionTokens(serializers.Serializer):
+    access_token = serializers.CharField()
+    refresh_token = serializers.CharField(help_text="Good for one refresh.")
+    token_type = serializers.ChoiceField(choices=["bearer"])
+    expires_in = serializers.IntegerField(help_text="Seconds.")
+
+
+class DeviceCheckAnswer(serializers.Serializer):
+    user_id = serializers.UUIDField()
+    credits_remaining = serializers.IntegerField(min_value=0)
+    is_new = serializers.BooleanField()
+    is_guest = serializers.BooleanField()
+    session = SessionTokens()
+
+
+class ChallengeAnswer(serializers.Serializer):
+    challenge = serializers.CharField()
+    expires_in = serializers.IntegerField(help_text="Seconds.")
+
+
+class RefreshAnswer(serializers.Serializer):
+    session = SessionTokens()
+
+
+class SignInAnswer(serializers.Serializer):
+    user_id = serializers.UUIDField()
+    is_guest = serializers.ChoiceField(choices=[False])
+    merged = serializers.BooleanField()
+    credits_remaining = serializers.IntegerField(min_value=0)
+    session = SessionTokens()
+
+
+class SessionInList(serializers.Serializer):
+    session_id = serializers.UUIDField()
+    device_id = serializers.UUIDField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    last_used_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    current = serializers.BooleanField()
+
+
+class SessionsAnswer(serializers.Serializer):
+    sessions = SessionInList(many=True)
+
+
+class DeviceInList(serializers.Serializer):
+    device_id = serializers.UUIDField()
+    created_at = serializers.DateTimeField()
+    last_seen_at = serializers.DateTimeField()
+
+
+class DevicesAnswer(serializers.Serializer):
+    devices = DeviceInList(many=True)
+
+
+class Profile(serializers.Serializer):
+    id = serializers.UUIDField()
+    email = serializers.CharField(allow_null=True)
+    is_guest = serializers.BooleanField()
+    tier = serializers.ChoiceField(choices=Tier.choices)
+    credits_remaining = serializers.IntegerField(min_value=0)
+    credits_total = serializers.IntegerField(min_value=0)
+    initial_grant_claimed = serializers.BooleanField()
+    language = serializers.ChoiceField(choices=Language.choices)
+    theme_preference = serializers.ChoiceField(choices=ThemePreference.choices)
+    is_admin = serializers.BooleanField()
+    tos_version = serializers.CharField(allow_null=True, allow_blank=True)
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
+class ConsentRecord(serializers.Serializer):
+    kind = serializers.ChoiceField(choices=ConsentKind.choices)
+    version = serializers.CharField()
+    granted = serializers.BooleanField()
+    providers = serializers.ListField(child=serializers.CharField())
+    recorded_at = serializers.DateTimeField()
+
+
+class CurrentConsent(ConsentRecord):
+    history = ConsentRecord(many=True, help_text="Each record as it was made, newest first.")
+
+
+class ConsentsAnswer(serializers.Serializer):
+    consents = CurrentConsent(many=True)
+
+
+class RecordedConsentAnswer(ConsentsAnswer):
+    success = serializers.ChoiceField(choices=[True])
+
+
+PROFILE = {
+    "id": USER_ID,
+    "email": None,
+    "is_guest": True,
+    "tier": "free",
+    "credits_remaining": 6,
+    "credits_total": 10,
+    "initial_grant_claimed": True,
+    "language": "en",
+    "theme_preference": "system",
+    "is_admin": False,
+    "tos_version": "3",
+    "created_at": "2026-11-21T05:17:16Z",
+    "updated_at": "2026-11-21T05:17:16Z",
+}
+CONSENT = {
+    "kind": "ai_providers",
+    "version": "3",
+    "granted": True,
+    "providers": ["fal"],
+    "recorded_at": "2026-11-21T05:17:16Z",
+}
+CONSENTS = {"consents": [{**CONSENT, "history": [CONSENT]}]}
+
+CALLS: Calls = {
+    api.DeviceCheck: Call(
+        tag=Tag.IDENTITY,
+        summary="Sign a device in",
+        text="A device that Apple vouches for gets its user, or a new guest: with credits, unless "
+        "this hardware had them before.",
+        body=DeviceCheckBody,
+        sent={"device_id": DEVICE_ID, "device_token": "c2FuZGJveC1yZWFkbWU="},
+        answer=DeviceCheckAnswer,
+        example={
+            "user_id": USER_ID,
+            "credits_remaining": 10,
+            "is_new": True,
+            "is_guest": True,
+            "session": SESSION,
+        },
+        refusals=(
+            Code.UNAUTHORIZED,
+            Code.INVALID_DEVICE,
+            Code.ACCOUNT_SUSPENDED,
+            Code.IDENTITY_SERVICE_UNAVAILABLE,
+        ),
+    ),
+    api.AttestChallenge: Call(
+        tag=Tag.IDENTITY,
+        summary="A challenge for App Attest",
+        body=ChallengeBody,
+        sent={"device_id": DEVICE_ID},
+        answer=ChallengeAnswer,
+        example={"challenge": "eyJkZXZpY2UiOi4uLn0:1tMx2b:c2lnbmVk", "expires_in": 300},
+        refusals=(Code.IDENTITY_SERVICE_UNAVAILABLE,),
+    ),
+    api.AttestDevice: Call(
+        tag=Tag.IDENTITY,
+        summary="Attest a device's key",
+        body=AttestBody,
+        sent={
+            "device_id": DEVICE_ID,
+            "key_id": KEY_ID,
+            "challenge": "eyJkZXZpY2UiOi4uLn0:1tMx2b:c2lnbmVk",
+            "attestation": "o2NmbXRvYXBwbGUtYXBwYXR0ZXN0",
+        },
+        answer=Done,
+        example=DONE,
+        refusals=(Code.INVALID_DEVICE, Code.IDENTITY_SERVICE_UNAVAILABLE),
+    ),
+    api.Refresh: Call(
+        tag=Tag.IDENTITY,
+        summary="New tokens for a refresh token",
+        text="A refresh token used twice ends its session; within 30 seconds the one before the "
+        "latest is forgiven.",
+        body=RefreshTokenBody,
+        sent={"refresh_token": SESSION["refresh_token"]},
+        answer=RefreshAnswer,
+        example={"session": SESSION},
+        refusals=(Code.UNAUTHORIZED, Code.ACCOUNT_SUSPENDED),
+    ),
+    api.Logout: Call(
+        tag=Tag.IDENTITY,
+        summary="End the session of a refresh token",
+        body=RefreshTokenBody,
+        sent={"refresh_token": SESSION["refresh_token"]},
+        answer=Done,
+        example=DONE,
+    ),
+    api.SignInWithApple: Call(
+        tag=Tag.IDENTITY,
+        summary="Sign in with Apple",
+        text="The guest becomes the account, or moves what it has into the one that exists. "
+        "`nonce` is the raw value, of which Apple saw the SHA-256 in hex.",
+        body=SignInBody,
+        sent={
+            "identity_token": "eyJraWQiOiIxIiwiYWxnIjoiUlMyNTYifQ.eyJ9.c2lnbmVk",
+            "nonce": "a-random-text-of-the-app",
+            "authorization_code": "c1f2.0.mrxq.abc",
+        },
+        answer=SignInAnswer,
+        example={
+            "user_id": USER_ID,
+            "is_guest": False,
+            "merged": False,
+            "credits_remaining": 10,
+            "session": SESSION,
+        },
+        refusals=(
+            Code.INVALID_IDENTITY,
+            Code.ACCOUNT_SUSPENDED,
+            Code.INVALID_STATE,
+            Code.IDENTITY_SERVICE_UNAVAILABLE,
+        ),
+    ),
+    api.AppleNotice: Call(
+        tag=Tag.WEBHOOKS,
+        summary="Notices about Apple accounts",
+        text="Apple's, of Sign in with Apple: consent withdrawn, account deleted, mail relay.",
+        body=AppleNoticeBody,
+        body_type="*/*",
+        sent={"payload": "eyJraWQiOiIxIiwiYWxnIjoiUlMyNTYifQ.eyJ9.c2lnbmVk"},
+        answer=Done,
+        example=DONE,
+        refusals=(Code.UNAUTHORIZED, Code.IDENTITY_SERVICE_UNAVAILABLE),
+    ),
+    api.GetSessions: Call(
+        tag=Tag.IDENTITY,
+        summary="The user's sessions",
+        answer=SessionsAnswer,
+        example={
+            "sessions": [
+                {
+                    "session_id": "7f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11",
+                    "device_id": DEVICE_ID,
+                    "created_at": "2026-11-21T05:17:16Z",
+                    "last_used_at": "2026-11-21T05:17:16Z",
+                    "expires_at": "2027-01-20T05:17:16Z",
+                    "current": True,
+                }
+            ]
+        },
+    ),
+    api.RevokeSession: Call(
+        tag=Tag.IDENTITY,
+        summary="End one of the user's sessions",
+        body=SessionIdBody,
+        sent={"session_id": "7f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"},
+        answer=Done,
+        example=DONE,
+        refusals=(Code.NOT_FOUND,),
+    ),
+    api.GetDevices: Call(
+        tag=Tag.IDENTITY,
+        summary="The user's devices",
+        answer=DevicesAnswer,
+        example={
+            "devices": [
+                {
+                    "device_id": DEVICE_ID,
+                    "created_at": "2026-11-21T05:17:16Z",
+                    "last_seen_at": "2026-11-21T05:17:16Z",
+                }
+            ]
+        },
+    ),
+    api.GetProfile: Call(
+        tag=Tag.IDENTITY, summary="The user's profile", answer=Profile, example=PROFILE
+    ),
+    api.UpdateProfile: Call(
+        tag=Tag.IDENTITY,
+        summary="Change the profile",
+        body=ProfileBody,
+        sent={"language": "tr", "tos_version": "3"},
+        answer=Profile,
+        example={**PROFILE, "language": "tr"},
+    ),
+    api.DeleteAccount: Call(
+        tag=Tag.IDENTITY,
+        summary="Delete the account",
+        text="Sessions end, personal data and media go, and Apple's token is revoked.",
+        answer=Done,
+        example=DONE,
+        refusals=(Code.ACCOUNT_SUSPENDED,),
+    ),
+    api.ExportUserData: Call(
+        tag=Tag.IDENTITY,
+        summary="Everything held about the user",
+        text="A section for each kind of data.",
+        answer={"type": "object", "additionalProperties": True},
+        example={"exported_at": "2026-11-21T05:17:16Z", "profile": {"id": USER_ID}, "jobs": []},
+        headers={"Content-Disposition": "A name for the file."},
+    ),
+    api.GetConsents: Call(
+        tag=Tag.IDENTITY,
+        summary="What the user has agreed to",
+        answer=ConsentsAnswer,
+        example=CONSENTS,
+    ),
+    api.RecordConsent: Call(
+        tag=Tag.IDENTITY,
+        summary="Record that the user agrees, or no longer does",
+        text="`providers` go with `ai_providers` alone, and have to be named where it is granted.",
+        body=ConsentBody,
+        sent={"kind": "ai_providers", "version": "3", "providers": ["fal"]},
+        answer=RecordedConsentAnswer,
+        example={"success": True, **CONSENTS},
+    ),
+}

@@ -1,0 +1,140 @@
+"""Support's JSON calls, described."""
+
+from __future__ import annotations
+
+from drf_spectacular.types import OpenApiTypes
+from rest_framework import serializers
+
+from accounts.models import Language, Tier
+from adminops import api
+from adminops.serializers import AmountBody, ToggleModelBody, UserActBody
+from credits.openapi import CreditEntry
+from rendio.common.errors import Code
+from rendio.common.openapi import DONE, Call, Calls, Done, Tag, query
+
+USER_ID = "3f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
+
+
+class NewBalance(serializers.Serializer):
+    success = serializers.ChoiceField(choices=[True])
+    new_balance = serializers.IntegerField(min_value=0)
+
+
+class CustomerAnswer(serializers.Serializer):
+    id = serializers.UUIDField()
+    username = serializers.CharField(allow_null=True)
+    email = serializers.CharField(allow_null=True)
+    is_guest = serializers.BooleanField()
+    is_staff = serializers.BooleanField()
+    tier = serializers.ChoiceField(choices=Tier.choices)
+    language = serializers.ChoiceField(choices=Language.choices)
+    credits_remaining = serializers.IntegerField(min_value=0)
+    credits_total = serializers.IntegerField(min_value=0)
+    credits_owed = serializers.IntegerField(min_value=0)
+    is_banned = serializers.BooleanField()
+    banned_at = serializers.DateTimeField(allow_null=True)
+    banned_reason = serializers.CharField(allow_blank=True)
+    closed_at = serializers.DateTimeField(allow_null=True)
+    created_at = serializers.DateTimeField()
+
+
+class JobCounts(serializers.Serializer):
+    total_jobs = serializers.IntegerField(min_value=0)
+    completed_jobs = serializers.IntegerField(min_value=0)
+    failed_jobs = serializers.IntegerField(min_value=0)
+    success_rate = serializers.FloatField(allow_null=True, min_value=0, max_value=1)
+
+
+class UserStatsAnswer(serializers.Serializer):
+    user = CustomerAnswer()
+    stats = JobCounts()
+    recent_transactions = CreditEntry(many=True)
+
+
+CREDITS_ACT = {"user_id": USER_ID, "amount": 5, "reason": "The video came out black"}
+USER_ACT = {"user_id": USER_ID, "reason": "Sells its welcome credits"}
+
+CALLS: Calls = {
+    api.RefundCredits: Call(
+        tag=Tag.SUPPORT,
+        summary="Give credits back",
+        body=AmountBody,
+        sent=CREDITS_ACT,
+        answer=NewBalance,
+        example={"success": True, "new_balance": 11},
+        refusals=(Code.NOT_FOUND, Code.INVALID_STATE),
+    ),
+    api.AdjustCredits: Call(
+        tag=Tag.SUPPORT,
+        summary="Correct a balance, up or down",
+        body=AmountBody,
+        sent={**CREDITS_ACT, "amount": -5},
+        answer=NewBalance,
+        example={"success": True, "new_balance": 1},
+        refusals=(Code.NOT_FOUND, Code.INSUFFICIENT_CREDITS, Code.INVALID_STATE),
+    ),
+    api.ToggleModel: Call(
+        tag=Tag.SUPPORT,
+        summary="Take a model off sale, or put it back",
+        body=ToggleModelBody,
+        sent={
+            "model_id": "00000000-0000-4000-8000-000000000003",
+            "is_available": False,
+            "reason": "Its results are broken",
+        },
+        answer=Done,
+        example=DONE,
+        refusals=(Code.INVALID_MODEL, Code.INVALID_STATE),
+    ),
+    api.BanUser: Call(
+        tag=Tag.SUPPORT,
+        summary="Suspend an account",
+        body=UserActBody,
+        sent=USER_ACT,
+        answer=Done,
+        example=DONE,
+        refusals=(Code.NOT_FOUND, Code.INVALID_STATE),
+    ),
+    api.UnbanUser: Call(
+        tag=Tag.SUPPORT,
+        summary="Let an account in again",
+        body=UserActBody,
+        sent=USER_ACT,
+        answer=Done,
+        example=DONE,
+        refusals=(Code.NOT_FOUND, Code.INVALID_STATE),
+    ),
+    api.UserStats: Call(
+        tag=Tag.SUPPORT,
+        summary="A customer at a glance",
+        parameters=(query("user_id", OpenApiTypes.UUID, "The customer.", required=True),),
+        answer=UserStatsAnswer,
+        example={
+            "user": {
+                "id": USER_ID,
+                "username": None,
+                "email": None,
+                "is_guest": True,
+                "is_staff": False,
+                "tier": "free",
+                "language": "en",
+                "credits_remaining": 6,
+                "credits_total": 10,
+                "credits_owed": 0,
+                "is_banned": False,
+                "banned_at": None,
+                "banned_reason": "",
+                "closed_at": None,
+                "created_at": "2026-11-21T05:17:16Z",
+            },
+            "stats": {
+                "total_jobs": 1,
+                "completed_jobs": 1,
+                "failed_jobs": 0,
+                "success_rate": 1.0,
+            },
+            "recent_transactions": [],
+        },
+        refusals=(Code.NOT_FOUND,),
+    ),
+}

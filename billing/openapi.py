@@ -1,0 +1,124 @@
+"""The calls about purchases, described."""
+
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from accounts.models import Tier
+from billing import api
+from billing.models import ProductKind, Rollover, SubscriptionState
+from billing.serializers import UpdateCreditsBody
+from rendio.common.errors import Code
+from rendio.common.openapi import DONE, REPLAYED, Call, Calls, Done, Tag, idempotency_key
+
+
+class ProductAnswer(serializers.Serializer):
+    product_id = serializers.CharField()
+    kind = serializers.ChoiceField(choices=ProductKind.choices)
+    name = serializers.CharField()
+    credits = serializers.IntegerField(min_value=0)
+    period = serializers.CharField(required=False, help_text="Of a subscription, as Apple has it.")
+    rollover = serializers.ChoiceField(
+        choices=Rollover.choices,
+        required=False,
+        help_text="Of a subscription: what becomes of its credits when its period ends.",
+    )
+
+
+class ProductsAnswer(serializers.Serializer):
+    products = ProductAnswer(many=True)
+
+
+class UpdateCreditsAnswer(serializers.Serializer):
+    success = serializers.ChoiceField(choices=[True])
+    credits_added = serializers.IntegerField(min_value=0)
+    credits_remaining = serializers.IntegerField(min_value=0)
+    already_processed = serializers.BooleanField()
+
+
+class SubscriptionAnswer(serializers.Serializer):
+    tier = serializers.ChoiceField(choices=Tier.choices)
+    status = serializers.ChoiceField(choices=["none", *SubscriptionState.values])
+    product_id = serializers.CharField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    will_renew = serializers.BooleanField()
+
+
+class AppStoreNotificationBody(serializers.Serializer):
+    signedPayload = serializers.CharField(help_text="A JWS of Apple's.")
+
+
+CALLS: Calls = {
+    api.GetProducts: Call(
+        tag=Tag.CREDITS,
+        summary="What is for sale",
+        answer=ProductsAnswer,
+        example={
+            "products": [
+                {
+                    "product_id": "com.rendio.credits.50",
+                    "kind": "consumable",
+                    "name": "50 credits",
+                    "credits": 50,
+                },
+                {
+                    "product_id": "com.rendio.premium.monthly",
+                    "kind": "subscription",
+                    "name": "Premium",
+                    "credits": 100,
+                    "period": "P1M",
+                    "rollover": "keep",
+                },
+            ]
+        },
+    ),
+    api.UpdateCredits: Call(
+        tag=Tag.CREDITS,
+        summary="Confirm a purchase",
+        text="What was bought comes from Apple's signed transaction alone, and is granted once. "
+        "One of the two fields is needed; `signed_transaction` spares us the question to Apple.",
+        parameters=(idempotency_key(required=False),),
+        body=UpdateCreditsBody,
+        sent={"transaction_id": "2000000123456789"},
+        answer=UpdateCreditsAnswer,
+        example={
+            "success": True,
+            "credits_added": 50,
+            "credits_remaining": 56,
+            "already_processed": False,
+        },
+        headers=REPLAYED,
+        refusals=(
+            Code.IDEMPOTENCY_KEY_REQUIRED,
+            Code.IDEMPOTENCY_KEY_REUSED,
+            Code.REQUEST_IN_PROGRESS,
+            Code.INVALID_TRANSACTION,
+            Code.TRANSACTION_CLAIMED,
+            Code.UNKNOWN_PRODUCT,
+            Code.ACCOUNT_SUSPENDED,
+            Code.STORE_UNAVAILABLE,
+        ),
+    ),
+    api.SubscriptionStatus: Call(
+        tag=Tag.CREDITS,
+        summary="The caller's subscription",
+        answer=SubscriptionAnswer,
+        example={
+            "tier": "premium",
+            "status": "active",
+            "product_id": "com.rendio.premium.monthly",
+            "expires_at": "2026-12-21T05:17:16Z",
+            "will_renew": True,
+        },
+    ),
+    api.AppStoreNotification: Call(
+        tag=Tag.WEBHOOKS,
+        summary="App Store Server Notifications, version 2",
+        text="Apple's. 401 means that Apple did not sign it; what it signed is 200, ours or not.",
+        body=AppStoreNotificationBody,
+        sent={"signedPayload": "eyJhbGciOiJFUzI1NiIsIng1YyI6WyJNSUlF4oCmIl19.eyJ9.c2lnbmVk"},
+        answer=Done,
+        example=DONE,
+        refusals=(Code.UNAUTHORIZED,),
+    ),
+}

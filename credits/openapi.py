@@ -1,0 +1,93 @@
+"""The calls about credits, described."""
+
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from credits import api
+from credits.models import Kind
+from credits.serializers import RedeemBody
+from rendio.common.errors import Code
+from rendio.common.openapi import PAGE, Call, Calls, Tag
+
+
+class ExpiringCredits(serializers.Serializer):
+    credits = serializers.IntegerField(min_value=1)
+    expires_at = serializers.DateTimeField()
+
+
+class CreditsAnswer(serializers.Serializer):
+    credits_remaining = serializers.IntegerField(min_value=0)
+    credits_total = serializers.IntegerField(min_value=0)
+    expiring = ExpiringCredits(many=True)
+
+
+class CreditEntry(serializers.Serializer):
+    id = serializers.UUIDField()
+    change = serializers.IntegerField()
+    kind = serializers.ChoiceField(choices=Kind.choices)
+    reason = serializers.CharField(allow_blank=True)
+    job_id = serializers.UUIDField(allow_null=True)
+    balance_after = serializers.IntegerField(min_value=0)
+    created_at = serializers.DateTimeField()
+
+
+class CreditHistoryAnswer(serializers.Serializer):
+    entries = CreditEntry(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class RedeemedAnswer(serializers.Serializer):
+    credits_added = serializers.IntegerField(min_value=0)
+    credits_remaining = serializers.IntegerField(min_value=0)
+    expires_at = serializers.DateTimeField(allow_null=True)
+
+
+CALLS: Calls = {
+    api.GetCredits: Call(
+        tag=Tag.CREDITS,
+        summary="The balance",
+        text="`expiring` tells what lapses when, soonest first.",
+        answer=CreditsAnswer,
+        example={
+            "credits_remaining": 16,
+            "credits_total": 30,
+            "expiring": [{"credits": 6, "expires_at": "2026-12-24T12:00:00Z"}],
+        },
+        refusals=(Code.NOT_FOUND,),
+    ),
+    api.GetCreditHistory: Call(
+        tag=Tag.CREDITS,
+        summary="Every change of the balance",
+        text="Newest first.",
+        parameters=PAGE,
+        answer=CreditHistoryAnswer,
+        example={
+            "entries": [
+                {
+                    "id": "01a1fc89-91ea-73fa-8415-4b583de90bfc",
+                    "change": -4,
+                    "kind": "charge",
+                    "reason": "",
+                    "job_id": "01a1fc89-91ea-73fa-8415-4b583de90bfb",
+                    "balance_after": 6,
+                    "created_at": "2026-11-21T05:17:16Z",
+                }
+            ],
+            "next_cursor": "AaH8iZHqc_qEFUtYPekL_A",
+        },
+    ),
+    api.RedeemCode: Call(
+        tag=Tag.CREDITS,
+        summary="Redeem a promotion code",
+        body=RedeemBody,
+        sent={"code": "SUMMER25"},
+        answer=RedeemedAnswer,
+        example={
+            "credits_added": 20,
+            "credits_remaining": 26,
+            "expires_at": "2026-12-21T05:17:16Z",
+        },
+        refusals=(Code.NOT_FOUND, Code.INVALID_STATE, Code.ACCOUNT_SUSPENDED),
+    ),
+}

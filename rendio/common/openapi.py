@@ -1,0 +1,109 @@
+"""How an app describes its calls for /openapi.json: what goes in, what comes out, what is refused.
+
+Each app has a table of them, `openapi.py`, beside the views and not in them: a view is read for
+what it does. What all calls have in common (who may call, limits, the envelope), rendio.openapi
+adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework import serializers
+
+from rendio.common.api import DEFAULT_LIMIT, MAX_LIMIT, ApiView
+from rendio.common.errors import Code
+from rendio.common.fields import TextUUIDField
+
+JSON = "application/json"
+
+
+class Tag(StrEnum):
+    IDENTITY = "Identity"
+    CREDITS = "Credits and purchases"
+    CATALOGUE = "Catalogue"
+    GENERATION = "Generation"
+    SUPPORT = "Support"
+    WEBHOOKS = "Webhooks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One operation. `answer` and `body` are serializers, or JSON schemas where no serializer says
+    it; `example` and `sent` are what the sandbox's customer sends and gets."""
+
+    tag: Tag
+    summary: str
+    text: str = ""
+    answer: type[serializers.Serializer] | dict[str, Any]
+    example: Any
+    status: int = 200
+    media_type: str = JSON
+    body: type[serializers.Serializer] | dict[str, Any] | None = None
+    body_type: str = JSON
+    sent: Any = None
+    parameters: tuple[OpenApiParameter, ...] = ()
+    # Response headers of the answer, by name: what each says.
+    headers: Mapping[str, str] = field(default_factory=dict)
+    # Further answers that are no refusals: what each means.
+    also: Mapping[int, str] = field(default_factory=dict)
+    # Beside those that every call of its kind can answer.
+    refusals: tuple[Code, ...] = ()
+
+
+Calls = dict[type[ApiView], Call]
+
+
+class JobIdBody(serializers.Serializer):
+    job_id = TextUUIDField()
+
+
+class Done(serializers.Serializer):
+    success = serializers.ChoiceField(choices=[True])
+
+
+DONE = {"success": True}
+
+
+def query(name: str, type_: Any, text: str, *, required: bool = False, **more: Any) -> Any:
+    """A parameter of the query string."""
+    return OpenApiParameter(name, type_, description=text, required=required, **more)
+
+
+PAGE = (
+    query(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        "How many to give.",
+    ),
+    query(
+        "offset",
+        {"type": "integer", "minimum": 0, "maximum": 100_000, "default": 0},
+        "How many to pass over. With a cursor, counted from there.",
+    ),
+    query(
+        "cursor",
+        {"type": "string", "pattern": "^[A-Za-z0-9_-]{21}[AQgw]$"},
+        "The `next_cursor` of the page before: right even while rows are added.",
+    ),
+)
+JOB_ID = query("job_id", OpenApiTypes.UUID, "One of the caller's jobs.", required=True)
+
+
+def idempotency_key(*, required: bool) -> Any:
+    return OpenApiParameter(
+        "Idempotency-Key",
+        OpenApiTypes.UUID,
+        OpenApiParameter.HEADER,
+        required=required,
+        description="A new one for each thing that the user wants, the same for each attempt at "
+        "it. For 24 hours the same request gets the first answer again.",
+    )
+
+
+REPLAYED = {"X-Idempotent-Replay": "`true` where this is the answer of an earlier attempt."}

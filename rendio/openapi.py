@@ -1,0 +1,282 @@
+"""/openapi.json: made by drf-spectacular out of what the apps say of their calls.
+
+What all calls have in common is added here: who may call, the limits, and every refusal that a call
+can answer, in the envelope. It is made once in each process.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from typing import Any, cast
+
+from django.utils import translation
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+
+import accounts.openapi
+import adminops.openapi
+import billing.openapi
+import credits.openapi
+import generation.openapi
+from adminops.api import StaffView
+from rendio.common.api import ApiView, PublicView
+from rendio.common.errors import Code
+from rendio.common.openapi import JSON, Call, Calls
+
+CALLS: Calls = {
+    **accounts.openapi.CALLS,
+    **credits.openapi.CALLS,
+    **billing.openapi.CALLS,
+    **generation.openapi.CALLS,
+    **adminops.openapi.CALLS,
+}
+LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+# Of `INVALID_INPUT`, beside 400, where a body is read.
+BODY_STATUSES = {413: "The body is too large.", 415: "The body is of another media type."}
+# With a status of their own; the catalogue has the usual one.
+BUSY = "ERR_6003 INTERNAL_ERROR: something of ours is busy. Try again."
+
+
+class CallSchema(AutoSchema):
+    """One operation, by the table of its app."""
+
+    @property
+    def view_of_ours(self) -> ApiView:
+        return cast("ApiView", self.view)
+
+    @property
+    def call(self) -> Call:
+        return CALLS[type(self.view_of_ours)]
+
+    def get_operation_id(self) -> str:
+        words = self.path.replace("{", "by-").replace("}", "").replace("/", "-").split("-")
+        name = [word for word in words if word not in {"", "v1"}]
+        return name[0] + "".join(word.capitalize() for word in name[1:])
+
+    def get_summary(self) -> str:
+        return self.call.summary
+
+    def get_description(self) -> str:  # type: ignore[override]  # as spectacular has it
+        return self.call.text
+
+    def get_tags(self) -> list[str]:
+        return [self.call.tag.value]
+
+    def get_auth(self) -> list[dict[str, Any]]:
+        match self.view:
+            case PublicView():
+                return []
+            case StaffView():
+                return [{"staff": [], "csrf": []} if self.method == "POST" else {"staff": []}]
+        return [{"bearer": []}]
+
+    def get_override_parameters(self) -> list[Any]:
+        return list(self.call.parameters)
+
+    def get_request_serializer(self) -> Any:
+        return {self.call.body_type: self.call.body} if self.call.body else None
+
+    def get_examples(self) -> list[OpenApiExample]:
+        sent = OpenApiExample(
+            "Request", self.call.sent, request_only=True, media_type=self.call.body_type
+        )
+        return [sent] if self.call.sent else []
+
+    def get_response_serializers(self) -> Any:
+        call = self.call
+        example = OpenApiExample("Answer", call.example, media_type=call.media_type)
+        answer = OpenApiResponse(
+            call.answer, description="Done.", examples=[example] if call.example else []
+        )
+        return {(call.status, call.media_type): answer}
+
+    def _get_response_headers_for_code(
+        self, status_code: str, direction: str = "response"
+    ) -> dict[str, Any]:
+        headers = _referred("headers", self._header_names(int(status_code)))
+        if status_code == str(self.call.status):
+            for name, text in self.call.headers.items():
+                headers[name] = {"schema": {"type": "string"}, "description": text}
+        return headers
+
+    def _get_parameters(self) -> list[dict[str, Any]]:
+        common = _referred("parameters", ["Accept-Language", "X-Request-ID"])
+        return [*super()._get_parameters(), *common.values()]
+
+    def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
+        bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        for status, text in self.call.also.items():
+            bodies[str(status)] = {
+                "description": text,
+                "headers": self._get_response_headers_for_code(str(status)),
+            }
+        for status, codes in sorted(self._refusals().items()):
+            bodies[str(status)] = {
+                "description": "\n".join(f"- {_told(code, status)}" for code in codes),
+                "headers": self._get_response_headers_for_code(str(status)),
+                "content": {JSON: _refused(codes)},
+            }
+        return bodies
+
+    def _header_names(self, status: int) -> list[str]:
+        names = ["X-Request-ID"]
+        if self.view_of_ours.limits:
+            names += LIMIT_HEADERS
+        if status in {409, 429, 503}:
+            names.append("Retry-After")
+        if status == 401:
+            names.append("WWW-Authenticate")
+        return names
+
+    def _refusals(self) -> dict[int, list[Code]]:
+        """The codes that this call can answer, by status."""
+        view, call = self.view_of_ours, self.call
+        codes = {*call.refusals, Code.DATABASE_ERROR, Code.INTERNAL_ERROR}
+        if not isinstance(view, PublicView):
+            codes |= {Code.UNAUTHORIZED, Code.FORBIDDEN}
+        if view.limits:
+            codes.add(Code.RATE_LIMITED)
+        if view.limiter_refusal:
+            codes.add(view.limiter_refusal.code)
+        if self.method == "POST" or call.parameters or "{job_id}" in self.path:
+            codes.add(Code.INVALID_INPUT)
+        found: dict[int, list[Code]] = {}
+        for code in sorted(codes, key=lambda code: code.value.code):
+            found.setdefault(code.value.status, []).append(code)
+        if self.method == "POST":
+            found |= {status: [Code.INVALID_INPUT] for status in BODY_STATUSES}
+            found[503].append(Code.INTERNAL_ERROR)
+        return found
+
+
+def _told(code: Code, status: int) -> str:
+    if code is Code.INVALID_INPUT and status in BODY_STATUSES:
+        return f"{code.value.code} {code.name}: {BODY_STATUSES[status]}"
+    if code is Code.INTERNAL_ERROR and status == 503:
+        return BUSY
+    return f"{code.value.code} {code.name}: {code.value.message % _Shown()}"
+
+
+def _refused(codes: list[Code]) -> dict[str, Any]:
+    """The envelope with one of these codes."""
+    names = [code.value.code for code in codes]
+    code_is = {"properties": {"error": {"properties": {"code": {"enum": names}}}}}
+    return {
+        "schema": {"allOf": [{"$ref": "#/components/schemas/Error"}, code_is]},
+        "examples": _referred("examples", names),
+    }
+
+
+def _referred(kind: str, names: Any) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/{kind}/{name}"} for name in names}
+
+
+class _Shown(dict[str, Any]):
+    """Fills the places of a message for the page."""
+
+    def __missing__(self, key: str) -> int:
+        return {"required": 8, "available": 3, "retry_after": 30}[key]
+
+
+# --- What stands once for all ---------------------------------------------------------------------
+
+
+def phones_calls(endpoints: list[Any], **_: Any) -> list[Any]:
+    """Not twice: everything under /v1 answers for older builds under /functions/v1 too."""
+    return [one for one in endpoints if not one[0].startswith("/functions/")]
+
+
+def with_components(result: Any, **_: Any) -> Any:
+    """What operations refer to."""
+    components = result["components"]
+    components["schemas"]["Error"] = _ERROR
+    components["examples"] = {code.value.code: {"value": _example(code)} for code in Code}
+    components["headers"] = {
+        name: {"description": text, "schema": {"type": type_}}
+        for name, (type_, text) in _HEADERS.items()
+    }
+    components["parameters"] = {
+        name: {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
+        for name, text in _PARAMETERS.items()
+    }
+    components["securitySchemes"] = _SECURITY
+    return result
+
+
+_ERROR = {
+    "type": "object",
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {
+                "code": {"type": "string", "enum": [code.value.code for code in Code]},
+                "type": {"type": "string", "enum": [code.name for code in Code]},
+                "message": {"type": "string", "description": "In the caller's language."},
+                "details": {"type": "object", "additionalProperties": True},
+                "request_id": {"type": "string"},
+                "timestamp": {"type": "string", "format": "date-time"},
+            },
+            "required": ["code", "type", "message", "details", "request_id", "timestamp"],
+        }
+    },
+    "required": ["error"],
+}
+_DETAILS: dict[Code, dict[str, Any]] = {
+    Code.INSUFFICIENT_CREDITS: {"required": 8, "available": 3},
+    Code.RATE_LIMITED: {"retry_after": 30},
+    Code.INVALID_INPUT: {"fields": {"job_id": ["This field is required."]}},
+    Code.INVALID_FILE: {"problem": "animated"},
+    Code.CONTENT_REJECTED: {"input": "prompt", "step": "warning"},
+    Code.CONSENT_REQUIRED: {"providers": ["fal"]},
+}
+_HEADERS = {
+    "X-Request-ID": ("string", "The request's id: the caller's own, else a new one."),
+    "X-RateLimit-Limit": ("integer", "How many requests the tightest limit allows."),
+    "X-RateLimit-Remaining": ("integer", "How many of them are left."),
+    "X-RateLimit-Reset": ("integer", "When its window ends, in epoch seconds."),
+    "Retry-After": ("integer", "When to try again, in seconds, if we know."),
+    "WWW-Authenticate": ("string", "Bearer"),
+}
+_PARAMETERS = {
+    "Accept-Language": "The language of messages: `en`, `tr` or `es`; else the profile's.",
+    "X-Request-ID": "8 to 64 letters, digits, dots, dashes or underscores.",
+}
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "staff": {"type": "apiKey", "in": "cookie", "name": "sessionid"},
+    "csrf": {"type": "apiKey", "in": "header", "name": "X-CSRFToken"},
+}
+
+
+def _example(code: Code) -> dict[str, Any]:
+    return {
+        "error": {
+            "code": code.value.code,
+            "type": code.name,
+            "message": str(code.value.message % _Shown()),
+            "details": _DETAILS.get(code, {}),
+            "request_id": "0d6b7a5e-8c1f-4b7e-9a54-6f4f6f0b1a11",
+            "timestamp": "2026-11-21T10:00:00Z",
+        }
+    }
+
+
+@dataclass(frozen=True)
+class Document:
+    body: bytes
+    etag: str
+
+
+@cache
+def document() -> Document:
+    """The whole, once for each process: it takes half a second. Always in English."""
+    with translation.override("en"):
+        schema = SchemaGenerator().get_schema(  # type: ignore[no-untyped-call]
+            request=None, public=True
+        )
+    body = json.dumps(schema, default=str, ensure_ascii=False).encode()
+    return Document(body, f'"{sha256(body).hexdigest()[:32]}"')

@@ -1,0 +1,95 @@
+"""/openapi.json and the pages that show it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import jsonschema_rs
+import pytest
+from django.contrib.staticfiles import finders
+from django.test import Client
+
+from rendio.openapi import CALLS, document
+from rendio.urls import urlpatterns, v1
+from tests.described import described
+
+OPERATIONS = [
+    (path, method, operation)
+    for path, methods in described()["paths"].items()
+    for method, operation in methods.items()
+]
+
+
+def views(patterns, prefix):
+    for one in patterns:
+        if not hasattr(one, "url_patterns"):
+            yield "/" + prefix + re.sub("<str:(.+?)>", r"{\1}", str(one.pattern)), one.callback
+        elif str(one.pattern).startswith(("v1/", "webhooks/", "media/")):
+            yield from views(one.url_patterns, prefix + str(one.pattern))
+
+
+def test_every_call_under_v1_and_every_webhook_is_described():
+    routes = {
+        path: callback
+        for path, callback in views(urlpatterns, "")
+        if path.startswith(("/v1/", "/webhooks/", "/media/"))
+    }
+
+    assert set(routes) == set(described()["paths"])
+    assert {callback.view_class for callback in routes.values()} == set(CALLS)
+    assert len(routes) >= len(v1)
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_each_example_is_as_described(path, method, operation):
+    bodies = [operation["requestBody"]] if "requestBody" in operation else []
+    shown = 0
+    for body in [*bodies, *operation["responses"].values()]:
+        for content in body.get("content", {}).values():
+            for example in content.get("examples", {}).values():
+                value = resolved(example)["value"]
+                schema = {**content["schema"], "components": described()["components"]}
+                jsonschema_rs.Draft202012Validator(schema, validate_formats=True).validate(value)
+                shown += 1
+    # An answer and its refusals; media are no example of anything.
+    assert shown > 2, path
+
+
+def resolved(one):
+    if "$ref" not in one:
+        return one
+    return described()["components"]["examples"][one["$ref"].rpartition("/")[2]]
+
+
+def test_each_refusal_says_which_code():
+    for path, _method, operation in OPERATIONS:
+        for status, answer in operation["responses"].items():
+            if int(status) >= 400 and int(status) != 416:
+                assert re.match(r"- ERR_\d{4} [A-Z_]+: \w", answer["description"]), path
+
+
+def test_it_is_made_once_and_told_again_only_where_it_has_changed(db):
+    client = Client()
+    first = client.get("/openapi.json")
+
+    assert json.loads(first.content)["openapi"].startswith("3.1")
+    assert first.content == document().body
+    assert document() is document()
+    again = client.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/redoc"])
+def test_a_page_loads_our_own_files_alone(db, path):
+    page = Client().get(path)
+
+    assert page.status_code == 200
+    loaded = re.findall(r'(?:src|href)="(.+?)"', page.content.decode())
+    assert len(loaded) >= 3
+    for address in loaded:
+        assert address.startswith("/static/")
+        assert finders.find(address.removeprefix("/static/")), address
+    assert "<script>" not in page.content.decode()
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert "script-src 'self';" in page.headers["Content-Security-Policy"]

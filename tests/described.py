@@ -1,0 +1,84 @@
+"""Holds every answer that a test gets under /v1, /webhooks and /media against /openapi.json.
+
+A middleware that the tests add outside of all of ours: an answer that is not described fails the
+test that asked for it. Stricter than what we publish: fields that the description has not are wrong
+here, while an app has to bear them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from typing import Any
+
+import jsonschema_rs
+from django.http import HttpRequest, HttpResponse
+
+from rendio.openapi import document
+
+
+class AnswersAsDescribed:
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        answer = self.get_response(request)
+        match = request.resolver_match
+        if match and match.route.startswith(("v1/", "functions/v1/", "webhooks/", "media/")):
+            check(str(request.method), match.route, answer)
+        return answer
+
+
+def check(method: str, route: str, answer: HttpResponse) -> None:
+    operation = _operation("GET" if method == "HEAD" else method, route)
+    if operation is None:
+        assert answer.status_code == 405, (method, route)
+        return
+    status = str(answer.status_code)
+    assert status in operation["responses"], f"{method} {route} is not said to answer {status}"
+    content = operation["responses"][status].get("content", {})
+    media_type = answer.headers.get("Content-Type", "").partition(";")[0]
+    if "*/*" in content or not content:
+        return
+    assert media_type in content, f"{method} {route} {status} answers {media_type}"
+    if media_type == "application/json":
+        problems = [
+            f"{error.instance_path}: {error.message}"
+            for error in _validator(method, route, status).iter_errors(json.loads(answer.content))
+        ]
+        assert not problems, f"{method} {route} {status}: {problems}"
+
+
+@cache
+def described() -> dict[str, Any]:
+    """The description, with no other fields allowed than it has."""
+    found: dict[str, Any] = json.loads(document().body)
+    for schema in found["components"]["schemas"].values():
+        _close(schema)
+    return found
+
+
+def _close(schema: dict[str, Any]) -> None:
+    if "properties" in schema:
+        schema.setdefault("additionalProperties", False)
+        for inner in schema["properties"].values():
+            _close(inner)
+
+
+@cache
+def _operation(method: str, route: str) -> dict[str, Any] | None:
+    path = "/" + re.sub("<str:(.+?)>", r"{\1}", route.removeprefix("functions/"))
+    found: dict[str, Any] | None = described()["paths"][path].get(method.lower())
+    return found
+
+
+@cache
+def _validator(method: str, route: str, status: str) -> Any:
+    operation = _operation(method, route)
+    assert operation
+    schema = operation["responses"][status]["content"]["application/json"]["schema"]
+    components = {"schemas": described()["components"]["schemas"]}
+    return jsonschema_rs.Draft202012Validator(
+        {**schema, "components": components}, validate_formats=True
+    )
