@@ -112,29 +112,31 @@ def test_every_page_is_tested():
     assert registered == {*LOOKED_AT, *EDITED}
 
 
-@pytest.mark.parametrize("name", [*LOOKED_AT, *EDITED])
-def test_lists_and_details_open(root, everything, name):
-    listed = root.see(f"{name}_changelist")
+def test_lists_and_details_open(root, everything, subtests):
+    for name in [*LOOKED_AT, *EDITED]:
+        with subtests.test(name):
+            assert root.see(f"{name}_changelist").status_code == 200
+            assert rows(name).exists()
+            for row in rows(name):
+                assert root.see(f"{name}_change", row.pk).status_code == 200
+                assert root.see(f"{name}_history", row.pk).status_code == 200
 
-    assert listed.status_code == 200
-    assert rows(name).exists()
-    for row in rows(name):
-        assert root.see(f"{name}_change", row.pk).status_code == 200
-        assert root.see(f"{name}_history", row.pk).status_code == 200
 
-
-@pytest.mark.parametrize(
-    "name", ["generation_job", "credits_ledgerentry", "accounts_user", "billing_purchase"]
-)
 def test_lists_take_as_many_queries_for_many_rows_as_for_one(
-    root, everything, name, django_assert_max_num_queries
+    root, everything, subtests, django_assert_max_num_queries
 ):
-    with django_assert_max_num_queries(12):
-        root.see(f"{name}_changelist")
+    for name in ["generation_job", "credits_ledgerentry", "accounts_user", "billing_purchase"]:
+        with subtests.test(name), django_assert_max_num_queries(12):
+            root.see(f"{name}_changelist")
 
 
-@pytest.mark.parametrize("name", LOOKED_AT)
-def test_nothing_is_added_changed_or_deleted_by_hand(root, everything, name):
+def test_nothing_is_added_changed_or_deleted_by_hand(root, everything, subtests):
+    for name in LOOKED_AT:
+        with subtests.test(name):
+            assert_only_shown(root, name)
+
+
+def assert_only_shown(root, name):
     before = list(rows(name).order_by("pk").values())
     row = rows(name).first()
 
@@ -153,14 +155,13 @@ def test_nothing_is_added_changed_or_deleted_by_hand(root, everything, name):
     assert list(rows(name).order_by("pk").values()) == before
 
 
-@pytest.mark.parametrize(
-    "name", ["accounts_user", "generation_model", "generation_theme", "credits_promotioncode"]
-)
-def test_users_models_themes_and_codes_are_never_deleted(root, everything, name):
-    row = rows(name).first()
+def test_users_models_themes_and_codes_are_never_deleted(root, everything, subtests):
+    for name in ["accounts_user", "generation_model", "generation_theme", "credits_promotioncode"]:
+        with subtests.test(name):
+            row = rows(name).first()
 
-    assert root.submit(f"{name}_delete", row.pk, post="yes").status_code == 403
-    assert rows(name).filter(pk=row.pk).exists()
+            assert root.submit(f"{name}_delete", row.pk, post="yes").status_code == 403
+            assert rows(name).filter(pk=row.pk).exists()
 
 
 def test_pages_need_a_member_of_staff(client, everything):
