@@ -109,7 +109,11 @@ def _show_metrics(**_: Any) -> None:
 
 @task_prerun.connect
 def _begin_task(*, task: Any, task_id: str, **_: Any) -> None:
+    from rendio.common import tracing
+
     task.request.began = time.monotonic()
+    task.request.span = tracing.span(task.name, "CONSUMER", {})
+    task.request.told = task.request.span.__enter__()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
 
@@ -118,6 +122,8 @@ def _begin_task(*, task: Any, task_id: str, **_: Any) -> None:
 def _end_task(*, task: Any, state: str, **_: Any) -> None:
     from rendio.common import metrics
 
+    task.request.told["rendio.task_state"] = state
+    task.request.span.__exit__(None, None, None)
     took = time.monotonic() - task.request.began
     metrics.task_seconds.labels(task.name, state).observe(took)
     structlog.contextvars.clear_contextvars()

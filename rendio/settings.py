@@ -466,6 +466,11 @@ DEFAULT_FROM_EMAIL = env.str("ALERT_FROM_EMAIL", default="rendio@localhost")
 # smtp+tls://user:password@host:587; to the log's own place where not set.
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
 EMAIL_TIMEOUT = 10
+# Nothing of either is loaded where its address is empty.
+SENTRY_DSN = env.str("SENTRY_DSN", default="")
+OTEL_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="").rstrip("/")
+if OTEL_ENDPOINT:
+    MIDDLEWARE.insert(0, "rendio.common.tracing.TracingMiddleware")
 PROMETHEUS_METRIC_NAMESPACE = "rendio"
 PROMETHEUS_EXPORT_MIGRATIONS = False
 PROMETHEUS_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, float("inf"))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -100,7 +101,8 @@ def side_by_side(
 
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=min(len(items), threads)) as pool:
-        futures = {pool.submit(look_on_behalf, item): item for item in items}
+        # Each in a copy of what is bound here, as threads begin with nothing.
+        futures = {pool.submit(copy_context().run, look_on_behalf, item): item for item in items}
         for future in as_completed(futures):
             found: Found | Unknown
             try:

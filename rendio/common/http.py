@@ -35,7 +35,7 @@ from urllib3.poolmanager import PoolManager
 from urllib3.util import parse_url
 from urllib3.util.retry import Retry
 
-from rendio.common import metrics, request_id
+from rendio.common import metrics, request_id, tracing
 
 CHUNK_BYTES = 64 * 1024
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -114,13 +114,15 @@ class _Call:
 @contextmanager
 def _counted(method: str, url: str) -> Iterator[_Call]:
     call, began = _Call(), time.monotonic()
+    host = urlsplit(url).hostname or ""
+    told: tracing.Attributes = {"http.request.method": method, "server.address": host}
     try:
-        yield call
+        with tracing.span(f"{method} {host}", "CLIENT", told):
+            yield call
     except (NotSent, NoAnswer) as error:
         call.outcome = "not_sent" if isinstance(error, NotSent) else "no_answer"
         raise
     finally:
-        host = urlsplit(url).hostname or ""
         took = time.monotonic() - began
         metrics.outbound_seconds.labels(host, method, call.outcome).observe(took)
 

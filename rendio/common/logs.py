@@ -7,6 +7,7 @@ one, and the fields that the call gave by keyword or `extra`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -26,8 +27,13 @@ _SECRET_SHAPES = re.compile(
 
 
 def redact(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """structlog's processor for `clean`."""
+    return clean(event)
+
+
+def clean(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Blank what is named or shaped like a secret or a person, at any depth."""
-    return {key: _clean(key, value) for key, value in event.items()}
+    return {key: _clean(key, value) for key, value in fields.items()}
 
 
 def _clean(key: str, value: Any) -> Any:

@@ -1,0 +1,111 @@
+"""Sentry and OpenTelemetry: idle where they are not configured, nobody's data where they are."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.generation.lives import Canned
+
+ROOT = Path(__file__).resolve().parents[2]
+# A view that asks somebody and breaks, called with secrets in every place that could leak one.
+SCRIPT = """
+import sys
+import django
+django.setup()
+from django.test import Client
+from django.urls import path
+import rendio.urls
+from rendio.common import http, tracing
+
+def broken(request, word):
+    local_secret = "planted-in-a-local"
+    http.request("GET", sys.argv[1] + "/ask?token=planted-in-their-query")
+    raise ValueError("nobody@planted.example has Bearer planted-in-the-message")
+
+rendio.urls.urlpatterns.append(path("broken/<word>", broken))
+answer = Client(raise_request_exception=False).post(
+    "/broken/planted-in-the-path?token=planted-in-the-query",
+    {"prompt": "planted-in-the-body"},
+    content_type="application/json",
+    headers={
+        "Authorization": "Bearer planted-in-a-header",
+        "Cookie": "sessionid=planted-in-a-cookie",
+        "X-Request-ID": "the-request-0001",
+    },
+)
+assert answer.status_code == 500, answer.status_code
+tracing.stop()
+if "sentry_sdk" in sys.modules:
+    import sentry_sdk
+    sentry_sdk.flush(timeout=60)
+print(sorted(name for name in sys.modules if name in ("sentry_sdk", "opentelemetry.exporter")))
+"""
+
+
+@pytest.fixture
+def sink():
+    server = Canned()
+    server.otherwise = (200, {}, b"{}")
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+def run(sink, **settings) -> str:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", SCRIPT, sink.url],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "rendio.settings", **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def sent_to(sink, path) -> list[bytes]:
+    found = []
+    for (_, asked, headers), body in zip(sink.asked, sink.bodies, strict=True):
+        if asked.startswith(path):
+            packed = headers.get("Content-Encoding")
+            assert packed in {None, "gzip"}
+            found.append(gzip.decompress(body) if packed else body)
+    return found
+
+
+def test_nothing_is_loaded_or_sent_unless_it_is_configured(sink):
+    assert run(sink, SENTRY_DSN="", OTEL_EXPORTER_OTLP_ENDPOINT="") == "[]"
+
+    assert [path for _, path, _ in sink.asked] == ["/ask?token=planted-in-their-query"]
+
+
+def test_what_is_sent_names_what_broke_and_nobody(sink):
+    dsn = sink.url.replace("http://", "http://public@") + "/1"
+
+    loaded = run(sink, SENTRY_DSN=dsn, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)
+
+    assert loaded == "['opentelemetry.exporter', 'sentry_sdk']"
+    envelopes = sent_to(sink, "/api/1/envelope/")
+    event = next(
+        json.loads(line)
+        for envelope in envelopes
+        for line in envelope.splitlines()
+        if b'"exception"' in line
+    )
+    assert event["exception"]["values"][-1]["type"] == "ValueError"
+    assert event["tags"]["request_id"] == "the-request-0001"
+    assert event["transaction"] == "/broken/{word}"
+    assert "request" not in event
+    [spans] = sent_to(sink, "/v1/traces")
+    for told in (b"POST broken/<word>", b"GET 127.0.0.1", b"the-request-0001"):
+        assert told in spans
+    for body in [*envelopes, spans]:
+        assert b"planted" not in body.replace(b'"planted-in-a-local"', b"")  # the source's own line
