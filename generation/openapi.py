@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
@@ -364,6 +365,7 @@ CALLS: Calls = {
         text="Server-sent events: a `status` event at once and one for each change, whose data is "
         "the answer of `get-video-status`. The stream closes after the last, or when `retry` says "
         "when to come again.",
+        parameters=(OpenApiParameter("job_id", OpenApiTypes.UUID, OpenApiParameter.PATH),),
         answer={"type": "string"},
         media_type="text/event-stream",
         example='event: status\nretry: 2000\ndata: {"job_id": "' + JOB + '", …}\n\n',
@@ -478,6 +480,6 @@ CALLS: Calls = {
         media_type="*/*",
         example=None,
         also={206: "The bytes that were asked for.", 416: "The range begins behind the end."},
-        refusals=(Code.FORBIDDEN, Code.NOT_FOUND),
+        refusals=(Code.INVALID_INPUT, Code.FORBIDDEN, Code.NOT_FOUND),
     ),
 }

@@ -142,7 +142,7 @@ class CallSchema(AutoSchema):
             codes.add(Code.RATE_LIMITED)
         if view.limiter_refusal:
             codes.add(view.limiter_refusal.code)
-        if self.method == "POST" or call.parameters or "{job_id}" in self.path:
+        if self.method == "POST" or any(one.location != "header" for one in call.parameters):
             codes.add(Code.INVALID_INPUT)
         found: dict[int, list[Code]] = {}
         for code in sorted(codes, key=lambda code: code.value.code):

@@ -16,7 +16,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
-from rendio.common.api import DEFAULT_LIMIT, MAX_LIMIT, ApiView
+from rendio.common.api import CURSOR, DEFAULT_LIMIT, MAX_LIMIT, ApiView
 from rendio.common.errors import Code
 from rendio.common.fields import TextUUIDField
 
@@ -88,8 +88,9 @@ PAGE = (
     ),
     query(
         "cursor",
-        {"type": "string", "pattern": "^[A-Za-z0-9_-]{21}[AQgw]$"},
-        "The `next_cursor` of the page before: right even while rows are added.",
+        {"type": "string", "pattern": f"^({CURSOR})?$"},
+        "The `next_cursor` of the page before: right even while rows are added. Empty: from the "
+        "start.",
     ),
 )
 JOB_ID = query("job_id", OpenApiTypes.UUID, "One of the caller's jobs.", required=True)
