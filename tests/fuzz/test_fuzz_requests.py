@@ -4,7 +4,6 @@ changes nothing. (Pictures and forms: tests/generation/uploads.)"""
 from __future__ import annotations
 
 import base64
-import re
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
@@ -16,13 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generation import media
-from rendio.urls import v1
 from tests.fuzz import hostile
+from tests.test_ownership import VIEWS
 
-NOBODYS = "01a1fc89-91ea-73fa-8415-4b583de90bfb"
-VIEWS = {
-    re.sub("<.+?>", NOBODYS, pattern.pattern._route): pattern.callback.view_class for pattern in v1
-}
 # Whoever deletes the account makes no second call.
 POSTS = [route for route, view in VIEWS.items() if hasattr(view, "post")]
 POSTS.remove("delete-account")
@@ -34,10 +29,10 @@ FIELDS = [
     "quote_id", "refresh_token", "session_id", "settings", "signed_transaction", "theme_id",
     "theme_preference", "tos_version", "transaction_id", "upload_id", "user_id", "version"
 ]  # fmt: skip
-WELCOME = {
-    "en": "Please sign in again.",
-    "tr": "Lütfen tekrar giriş yapın.",
-    "es": "Vuelve a iniciar sesión.",
+SIGN_IN = {
+    "Please sign in again.",
+    "Lütfen tekrar giriş yapın.",
+    "Vuelve a iniciar sesión.",
 }
 
 
@@ -104,7 +99,7 @@ def test_any_accept_language_is_answered_in_one_of_ours(db, header):
     answer = Client().get("/v1/get-user-profile", headers={"Accept-Language": header})
 
     assert answer.status_code == 401
-    assert answer.json()["error"]["message"] in WELCOME.values()
+    assert answer.json()["error"]["message"] in SIGN_IN
 
 
 def test_no_header_is_an_error_of_ours(phone, rows, settings):
