@@ -52,6 +52,10 @@ class UserStatsAnswer(serializers.Serializer):
 
 
 CREDITS_ACT = {"user_id": USER_ID, "amount": 5, "reason": "The video came out black"}
+WAITS = {
+    202: "More than SUPPORT_GRANT_LIMIT: nothing is given before somebody else approves it. "
+    "`success` is false, `new_balance` the balance as it is, `pending_grant_id` what waits."
+}
 USER_ACT = {"user_id": USER_ID, "reason": "Sells its welcome credits"}
 
 CALLS: Calls = {
@@ -62,6 +66,7 @@ CALLS: Calls = {
         sent=CREDITS_ACT,
         answer=NewBalance,
         example={"success": True, "new_balance": 11},
+        also=WAITS,
         refusals=(Code.NOT_FOUND, Code.INVALID_STATE),
     ),
     api.AdjustCredits: Call(
@@ -71,6 +76,7 @@ CALLS: Calls = {
         sent={**CREDITS_ACT, "amount": -5},
         answer=NewBalance,
         example={"success": True, "new_balance": 1},
+        also=WAITS,
         refusals=(Code.NOT_FOUND, Code.INSUFFICIENT_CREDITS, Code.INVALID_STATE),
     ),
     api.ToggleModel: Call(
