@@ -110,13 +110,12 @@ def _gauges(now: datetime) -> Iterator[Metric]:
         [],
         [([], proof.differences)],
     )
-    if proof.proved_at:
-        yield _gauge(
-            "ledger_proved_timestamp_seconds",
-            "When the ledger last added up.",
-            [],
-            [([], proof.proved_at.timestamp())],
-        )
+    yield _gauge(
+        "ledger_proved_timestamp_seconds",
+        "When the ledger last added up; 0 where it has never been proved.",
+        [],
+        [([], proof.proved_at.timestamp() if proof.proved_at else 0)],
+    )
 
 
 OPENNESS = {Breaker.CLOSED: 0.0, Breaker.HALF_OPEN: 0.5, Breaker.OPEN: 1.0}

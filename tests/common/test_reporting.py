@@ -41,6 +41,7 @@ answer = Client(raise_request_exception=False).post(
     },
 )
 assert answer.status_code == 500, answer.status_code
+assert Client().get("/statusz").status_code == 503  # nobody works here
 tracing.stop()
 if "sentry_sdk" in sys.modules:
     import sentry_sdk
@@ -94,12 +95,14 @@ def test_what_is_sent_names_what_broke_and_nobody(sink):
 
     assert loaded == "['opentelemetry.exporter', 'sentry_sdk']"
     envelopes = sent_to(sink, "/api/1/envelope/")
-    event = next(
+    events = [
         json.loads(line)
         for envelope in envelopes
         for line in envelope.splitlines()
-        if b'"exception"' in line
-    )
+        if b'"event_id"' in line and b'"level"' in line
+    ]
+    assert all("exception" in event for event in events)
+    event = events[0]
     assert event["exception"]["values"][-1]["type"] == "ValueError"
     assert event["tags"]["request_id"] == "the-request-0001"
     assert event["transaction"] == "/broken/{word}"
