@@ -5,20 +5,26 @@ from __future__ import annotations
 import base64
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 import time_machine
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from accounts.models import User
 from adminops import second_factor
 from tests.adminops.conftest import WHY, Staff, staff_user
-from tests.conftest import assert_refused
+from tests.conftest import assert_refused, at_once, waiting_for_locks
+from tests.patience import eventually
 
 PAGE = "/admin/second-factor/"
 
@@ -119,6 +125,26 @@ def test_a_code_is_good_once(half):
 
     assert "used before" in answer.content.decode()
     assert not is_in(again)
+
+
+def test_a_code_that_two_browsers_show_at_once_lets_one_of_them_in(committed):
+    user = staff_user(f"race-{uuid4().hex}", is_superuser=True)
+    first = Half(user)
+    first.set_up()
+    two = [Half(user), Half(user)]
+    for one in two:
+        one.key = first.key
+    code = two[0].code(steps_from_now=1)
+
+    with ThreadPoolExecutor() as threads:
+        with transaction.atomic():
+            User.objects.select_for_update().get(id=user.id)
+            shown = threads.submit(at_once, *[partial(one.show, code) for one in two])
+            eventually(lambda: waiting_for_locks("accounts_user") == 2)
+        shown.result()
+
+    assert sorted(is_in(one) for one in two) == [False, True]
+    TOTPDevice.objects.filter(user=user).delete()
 
 
 @pytest.mark.parametrize("code", ["000000", "", "12345", "1234567", "१२३४५६", "abcdef", "0" * 9999])
