@@ -246,7 +246,7 @@ CALLS: Calls = {
         sent={"payload": "eyJraWQiOiIxIiwiYWxnIjoiUlMyNTYifQ.eyJ9.c2lnbmVk"},
         answer=Done,
         example=DONE,
-        refusals=(Code.UNAUTHORIZED, Code.IDENTITY_SERVICE_UNAVAILABLE),
+        refusals=(Code.UNAUTHORIZED, Code.RATE_LIMITED, Code.IDENTITY_SERVICE_UNAVAILABLE),
     ),
     api.GetSessions: Call(
         tag=Tag.IDENTITY,

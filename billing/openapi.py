@@ -119,6 +119,6 @@ CALLS: Calls = {
         sent={"signedPayload": "eyJhbGciOiJFUzI1NiIsIng1YyI6WyJNSUlF4oCmIl19.eyJ9.c2lnbmVk"},
         answer=Done,
         example=DONE,
-        refusals=(Code.UNAUTHORIZED,),
+        refusals=(Code.UNAUTHORIZED, Code.RATE_LIMITED),
     ),
 }

@@ -469,7 +469,7 @@ CALLS: Calls = {
         sent={"request_id": "764cabcf-b745-4b3e-ae38-1200304cf45b", "status": "OK"},
         answer=Done,
         example=DONE,
-        refusals=(Code.UNAUTHORIZED, Code.NOT_FOUND),
+        refusals=(Code.UNAUTHORIZED, Code.RATE_LIMITED, Code.NOT_FOUND),
     ),
     api.Media: Call(
         tag=Tag.GENERATION,

@@ -140,7 +140,7 @@ def test_a_code_that_two_browsers_show_at_once_lets_one_of_them_in(committed):
         with transaction.atomic():
             User.objects.select_for_update().get(id=user.id)
             shown = threads.submit(at_once, *[partial(one.show, code) for one in two])
-            eventually(lambda: waiting_for_locks("accounts_user") == 2)
+            eventually(lambda: waiting_for_locks("accounts_user") > 0)
         shown.result()
 
     assert sorted(is_in(one) for one in two) == [False, True]
