@@ -27,13 +27,8 @@ def start(*, dsn: str, environment: str) -> None:
     )
 
 
-def scrub(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any] | None:
-    """Sentry's own scrubber goes by the names of fields, and paths and messages have none.
-
-    Django logs each 503 as an error. Those are answers that we meant; what broke has an exception.
-    """
-    if event.get("logger") == "django.request" and "exception" not in event:
-        return None
+def scrub(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
+    """Sentry's own scrubber goes by the names of fields, and paths and messages have none."""
     for name in ("request", "user", "breadcrumbs", "server_name"):
         event.pop(name, None)
     if caused_by := request_id.current():

@@ -101,6 +101,7 @@ def test_what_is_sent_names_what_broke_and_nobody(sink):
         for line in envelope.splitlines()
         if b'"event_id"' in line and b'"level"' in line
     ]
+    # Not of the 503, which was meant.
     assert all("exception" in event for event in events)
     event = events[0]
     assert event["exception"]["values"][-1]["type"] == "ValueError"
