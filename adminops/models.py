@@ -42,6 +42,7 @@ class Action(models.TextChoices):
     REQUEST_GRANT = "request_grant"  # by whoever may give less of it
     APPROVE_GRANT = "approve_grant"
     DECLINE_GRANT = "decline_grant"
+    RUN_INCIDENT = "run_incident"
 
 
 class Subject(models.TextChoices):
@@ -56,6 +57,7 @@ class Subject(models.TextChoices):
     ROUTE = "route"
     DELIVERY = "delivery"  # of a provider's webhook
     NOTICE = "notice"  # of Apple's
+    INCIDENT = "incident"
 
 
 # Whom or what an act is upon, where that is not a user.
@@ -78,6 +80,7 @@ SUBJECTS = {
     Action.REAPPLY_NOTIFICATION: Subject.NOTICE,
     Action.REAPPLY_PURCHASE: Subject.PURCHASE,
     Action.TOGGLE_ROUTE: Subject.ROUTE,
+    Action.RUN_INCIDENT: Subject.INCIDENT,
 }
 
 SEE_SENSITIVE = "see_sensitive"
@@ -239,3 +242,49 @@ class PendingGrant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount} credits"
+
+
+class Which(models.TextChoices):
+    """Jobs whose credits an incident gives back. Failed ones have theirs already: the database lets
+    none fail without its refund."""
+
+    STUCK = "stuck", "Going on: end and refund them"
+    DELIVERED = "delivered", "Delivered, and not worth it: refund them"
+
+
+class Incident(DueRow):
+    """Many jobs settled in one go, and what came of it. Due until all have been looked at."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    which = models.CharField(max_length=10, choices=Which.choices)
+    # Empty: any.
+    provider = models.CharField(max_length=20, blank=True)
+    model = models.ForeignKey(
+        "generation.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    route = models.ForeignKey(
+        "generation.Route", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    from_at = models.DateTimeField(help_text="Jobs that were ordered from then on,")
+    until_at = models.DateTimeField(help_text="and before then.")
+    reason = models.CharField(max_length=REASON_MAX)
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    started_at = models.DateTimeField()
+    expected_jobs = models.PositiveIntegerField()
+    expected_credits = models.PositiveIntegerField()
+    # Each in the transaction of the job it counts.
+    settled_jobs = models.PositiveIntegerField(default=0)
+    settled_credits = models.PositiveIntegerField(default=0)
+    broken_jobs = models.PositiveIntegerField(default=0, help_text="Left out; the log says why.")
+    after_id = models.UUIDField(null=True, help_text="The last job that was looked at.")
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="incident_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.which} jobs of {self.from_at:%Y-%m-%d %H:%M}"

@@ -35,7 +35,7 @@ _WORK = {
     "generation.route",
     "generation.theme",
 }
-_RECORD = {"adminops.adminaction", "adminops.errorlog"}
+_RECORD = {"adminops.incident", "adminops.adminaction", "adminops.errorlog"}
 # With what came in as it came, and what says who somebody is.
 _CLOSER_MONEY = {
     "billing.consumptionrequest",
@@ -96,6 +96,7 @@ _LEAD = (
         Action.ADJUST_CREDITS,
         Action.APPROVE_GRANT,
         Action.FAIL_JOB,
+        Action.RUN_INCIDENT,
         Action.TOGGLE_MODEL,
         Action.TOGGLE_ROUTE,
         Action.RELEASE_PURCHASE,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from adminops import refusals
+from adminops import incidents, refusals
 from adminops.watch import alerts, heartbeats
 from generation.lifecycle import counting
+from rendio.common.due import until_done
 
 
 @shared_task(name="adminops.watch")
@@ -16,6 +17,11 @@ def watch() -> None:
     counting.count(now=now)
     alerts.look(now=now)
     alerts.send_due(now=now)
+
+
+@shared_task(name="adminops.work_on_incidents")
+def work_on_incidents() -> None:
+    until_done(lambda: incidents.work_due(now=timezone.now()), batch=incidents.BATCH)
 
 
 @shared_task(name="adminops.sweep")

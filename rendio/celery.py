@@ -75,6 +75,7 @@ app.conf.beat_schedule = {
     "sweep accounts": _every(60, "accounts.sweep", "high"),
     "prove the ledger": _every(60, "credits.prove_ledger", "low"),
     "watch": _every(30, "adminops.watch", "high"),
+    "work on incidents": _every(10, "adminops.work_on_incidents", "high"),
     "sweep watch": _every(60, "adminops.sweep", "high"),
 }
 

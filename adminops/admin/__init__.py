@@ -15,6 +15,7 @@ from adminops.admin import (
     codes,
     fraud,
     grants,
+    incidents,
     jobs,
     moderation,
     money,
@@ -34,6 +35,7 @@ __all__ = [
     "environment_label",
     "fraud",
     "grants",
+    "incidents",
     "jobs",
     "moderation",
     "money",
@@ -74,6 +76,12 @@ def _pages() -> list[dict[str, Any]]:
             "icon": "person_search",
             "link": reverse("admin:find"),
             "permission": lambda request: request.user.has_perm("accounts.view_user"),
+        },
+        {
+            "title": "Incidents",
+            "icon": "emergency",
+            "link": reverse("admin:adminops_incident_changelist"),
+            "permission": lambda request: request.user.has_perm("adminops.view_incident"),
         },
         {
             "title": "Grants that wait",

@@ -36,6 +36,7 @@ ACTION_COLOURS = {
     Action.REQUEST_GRANT: "warning",
     Action.APPROVE_GRANT: "success",
     Action.DECLINE_GRANT: "danger",
+    Action.RUN_INCIDENT: "danger",
 }
 PAGES = {
     Subject.USER: "admin:accounts_user_change",
@@ -49,6 +50,7 @@ PAGES = {
     Subject.ROUTE: "admin:generation_route_change",
     Subject.DELIVERY: "admin:generation_webhookdelivery_change",
     Subject.NOTICE: "admin:billing_notification_change",
+    Subject.INCIDENT: "admin:adminops_incident_change",
 }
 
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import datetime
 from uuid import UUID
+
+
+def first_of(moment: datetime) -> UUID:
+    """Below all ids of this moment and later, above all before: for ranges of time by id."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 def uuid7() -> UUID:

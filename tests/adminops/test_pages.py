@@ -26,6 +26,7 @@ from generation.models import (
 )
 from generation.moderation.blocklist import blocklist
 from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user
+from tests.adminops.test_incidents import begin, running
 from tests.billing.conftest import AppStore, tell, update_credits
 from tests.conftest import SORA
 
@@ -52,6 +53,7 @@ LOOKED_AT = [
     "billing_consumptionrequest",
     "billing_fraudscore",
     "adminops_adminaction",
+    "adminops_incident",
     "adminops_pendinggrant",
     "adminops_errorlog",
     "adminops_alert",
@@ -91,6 +93,8 @@ def everything(root, past, sandbox, settings):
         dead.bury(kind, str(subject), "It broke", now=timezone.now())
     root.call("admin-refund-credits", user_id=str(past.user.id), amount=5, reason=WHY)
     root.call("admin-refund-credits", user_id=str(past.user.id), amount=500, reason=WHY)
+    running(past.phone)
+    begin(root)
     root.call("admin-toggle-model", model_id=str(SORA), is_available=False, reason=WHY)
     code = credit_services.make_code(
         code="SUMMER25", terms=CodeTerms(credits=20), now=timezone.now()

@@ -1,0 +1,284 @@
+"""Incident mode: what went wrong is counted first, then settled in batches, each job once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from adminops import incidents
+from adminops.incidents import Choice
+from adminops.models import Action, AdminAction, Incident, Which
+from credits.queries import differences
+from generation.lifecycle import hand, settle
+from generation.models import Job, JobStatus, RequestState
+from generation.providers.base import Reason
+from tests.adminops.conftest import WHY, Staff, staff_user, submitted
+from tests.conftest import SORA, VEO, Phone, at_once
+from tests.generation.lives import grant
+
+
+def running(phone, **order):
+    """A job that a provider has."""
+    job = Job.objects.get(id=phone.generate(**order).json()["job_id"])
+    submitted(job)
+    return job
+
+
+def delivered(phone):
+    job = running(phone)
+    assert settle.complete(job, settle.StoredMedia("a.mp4", "a.jpg"), now=timezone.now())
+    return job
+
+
+def chosen(**changes):
+    """The form: by default the stuck jobs of the last hour."""
+    now = timezone.now()
+    return {
+        "which": Which.STUCK,
+        "from_at": f"{now - timedelta(hours=1):%Y-%m-%d %H:%M:%S}",
+        # The page has whole seconds; these jobs are of this very one.
+        "until_at": f"{now:%Y-%m-%d %H:%M:%S.%f}",
+    } | changes
+
+
+def count(staff, **changes):
+    return staff.see("adminops_incident_begin", **chosen(**changes)).context["trial"]
+
+
+def begin(staff, **changes):
+    """Counted, then begun as the page offers it."""
+    form = staff.see("adminops_incident_begin", **chosen(**changes)).context["reason_form"]
+    shown = {field.name: field.value() for field in form if field.value() is not None}
+    answer = staff.submit("adminops_incident_begin", **shown | {"reason": WHY})
+    assert answer.status_code == 302, answer.context["form"].errors
+    return Incident.objects.latest("started_at")
+
+
+def work(times=1):
+    for _ in range(times):
+        incidents.work_due(now=timezone.now() + timedelta(seconds=5))
+
+
+@pytest.fixture
+def rich(phone):
+    grant(phone.user_id, 90)
+    return phone
+
+
+def test_stuck_jobs_are_counted_then_ended_and_refunded(support, rich):
+    stuck = [running(rich), running(rich)]
+    done = delivered(rich)
+    failed = running(rich)
+    settle.give_up(failed, Reason.PROVIDER_ERROR, now=timezone.now())
+    assert rich.balance() == 88
+
+    trial = count(support)
+    assert (trial.to_settle, trial.back_already) == ((2, 8), (1, 4))
+    assert rich.balance() == 88
+
+    incident = begin(support)
+    work()
+
+    incident.refresh_from_db()
+    assert (incident.expected_jobs, incident.expected_credits) == (2, 8)
+    assert (incident.settled_jobs, incident.settled_credits, incident.broken_jobs) == (2, 8, 0)
+    assert incident.ended_at
+    assert rich.balance() == 96
+    assert {Job.objects.get(id=job.id).status for job in stuck} == {JobStatus.FAILED}
+    assert Job.objects.get(id=done.id).status == JobStatus.COMPLETED
+    record = AdminAction.objects.get(action=Action.RUN_INCIDENT)
+    assert (record.actor, record.reason, record.subject_id) == (support.user, WHY, incident.id)
+    assert (record.after["jobs"], record.after["credits"]) == (2, 8)
+    assert differences() == []
+
+
+def test_what_was_delivered_and_is_not_worth_it_is_refunded_and_kept(support, rich):
+    jobs = [delivered(rich), delivered(rich)]
+    hand_refunded = delivered(rich)
+    hand.refund(hand_refunded.id, acting_user_id=support.user.id, now=timezone.now())
+
+    begin(support, which=Which.DELIVERED)
+    work()
+
+    assert rich.balance() == 100
+    for job in jobs:
+        job.refresh_from_db()
+        assert (job.status, job.media_name) == (JobStatus.COMPLETED, "a.mp4")
+    assert Incident.objects.get().settled_jobs == 2
+    assert differences() == []
+
+
+@pytest.mark.parametrize("changes", [
+    {"provider": "runway"},
+    {"model": str(VEO)},
+    {"from_at": "2026-01-01 00:00", "until_at": "2026-01-02 00:00"},
+])  # fmt: skip
+def test_others_are_left_alone(support, phone, changes):
+    running(phone)
+
+    assert count(support).to_settle == (1, 4)
+    assert count(support, provider="fal", model=str(SORA)).to_settle == (1, 4)
+    assert count(support, **changes).to_settle == (0, 0)
+
+
+def test_a_route_that_the_job_has_left_is_not_blamed(support, phone):
+    job = running(phone)
+    route = str(job.requests.get().route_id)
+    assert count(support, route=route).to_settle == (1, 4)
+    job.requests.update(ended_at=timezone.now(), state=RequestState.REFUSED)
+
+    assert count(support, route=route).to_settle == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"from_at": ""},
+        {"from_at": "yesterday"},
+        {"until_at": "2999-01-01 00:00"},
+        {"until_at": "2000-01-01 00:00"},
+        {"which": "all"},
+        {"provider": "acme"},
+        {"model": str(uuid4())},
+        {"route": "\0"},
+    ],
+)
+def test_a_choice_that_is_none_is_said_so(support, phone, changes):
+    running(phone)
+
+    page = support.see("adminops_incident_begin", **chosen(**changes))
+    sent = support.submit(
+        "adminops_incident_begin", **chosen(**changes), reason=WHY, act_id=str(uuid4())
+    )
+
+    assert page.context["form"].errors
+    assert (page.context["trial"], sent.context["trial"]) == (None, None)
+    assert not Incident.objects.exists()
+
+
+def test_it_needs_a_reason_and_is_begun_once(support, phone):
+    running(phone)
+    form = chosen()
+    without = support.submit("adminops_incident_begin", **form, act_id=str(uuid4()))
+    act_id = str(uuid4())
+    for _ in range(2):
+        support.submit("adminops_incident_begin", **form, act_id=act_id, reason=WHY)
+
+    assert without.context["reason_form"].errors
+    assert Incident.objects.count() == 1
+
+
+def test_it_is_for_who_leads(phone):
+    running(phone)
+    for role in ["viewer", "agent", "finance"]:
+        staff = Staff(staff_user(role, role=role))
+        sent = staff.submit("adminops_incident_begin", **chosen(), reason=WHY, act_id=str(uuid4()))
+
+        assert sent.status_code == 403
+        assert staff.see("adminops_incident_begin").status_code == 403
+    assert not Incident.objects.exists()
+
+
+def test_it_works_in_batches_and_one_that_breaks_stops_none(support, rich, monkeypatch):
+    monkeypatch.setattr(incidents, "BATCH", 2)
+    jobs = [running(rich) for _ in range(5)]
+    broken = sorted(job.id for job in jobs)[1]
+    with connection.cursor() as cursor:  # its refund would need a charge
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            "UPDATE credits_ledgerentry SET job_id = gen_random_uuid() WHERE job_id = %s", [broken]
+        )
+        cursor.execute("SET LOCAL session_replication_role = DEFAULT")
+    incident = begin(support)
+
+    work()
+    incident.refresh_from_db()
+    assert (incident.settled_jobs, incident.broken_jobs, incident.ended_at) == (1, 1, None)
+    work(times=2)
+
+    incident.refresh_from_db()
+    assert (incident.settled_jobs, incident.settled_credits) == (4, 16)
+    assert incident.broken_jobs == 1
+    assert incident.ended_at
+    work()
+    incident.refresh_from_db()
+    assert incident.settled_jobs == 4
+
+
+def test_a_worker_that_dies_is_followed_by_another(support, rich, monkeypatch):
+    for _ in range(3):
+        running(rich)
+    incident = begin(support)
+    end, calls = hand.end, []
+
+    def dying(job_id, **options):
+        if calls:
+            raise SystemExit("killed")
+        calls.append(job_id)
+        return end(job_id, **options)
+
+    monkeypatch.setattr(hand, "end", dying)
+    with pytest.raises(SystemExit):
+        work()
+    monkeypatch.setattr(hand, "end", end)
+    incident.refresh_from_db()
+    assert incident.settled_jobs == 1
+    assert incident.due_at  # again, by itself
+    Incident.objects.update(due_at=timezone.now())
+    work()
+
+    incident.refresh_from_db()
+    assert (incident.settled_jobs, incident.settled_credits) == (3, 12)
+    assert incident.ended_at
+    assert rich.balance() == 100
+    assert differences() == []
+
+
+# --- Races ----------------------------------------------------------------------------------------
+
+
+def test_workers_and_people_at_once_settle_each_job_once(committed, sandbox):
+    phone = Phone().sign_in()
+    grant(phone.user_id, 30)
+    began = timezone.now() - timedelta(seconds=1)
+    jobs = [running(phone) for _ in range(5)]
+    incident = Incident.objects.create(
+        which=Which.STUCK, from_at=began, until_at=timezone.now() + timedelta(seconds=1),
+        reason=WHY, started_by=staff_user(str(phone.user_id), is_superuser=True),
+        started_at=began, expected_jobs=5, expected_credits=20, due_at=None,
+    )  # fmt: skip
+
+    def job_ends(job):
+        job.refresh_from_db()
+        return settle.give_up(job, Reason.PROVIDER_ERROR, now=timezone.now())
+
+    at_once(
+        lambda: incidents._work(incident, now=timezone.now()),
+        lambda: incidents._work(incident, now=timezone.now()),
+        lambda: job_ends(jobs[4]),
+    )
+
+    incident.refresh_from_db()
+    assert incident.settled_jobs in {4, 5}
+    assert incident.settled_credits == 4 * incident.settled_jobs
+    assert incident.broken_jobs == 0
+    assert phone.balance() == 40
+
+
+def test_the_choice_of_a_service_is_judged_too(support):
+    now = timezone.now()
+
+    with pytest.raises(incidents.InvalidInput):
+        incidents.start(
+            choice=Choice(Which.STUCK, now, now - timedelta(1)),
+            reason=WHY, acting_user=support.user, now=now,
+        )  # fmt: skip
+    with pytest.raises(incidents.InvalidState):
+        incidents.start(
+            choice=Choice(Which.STUCK, now - timedelta(1), now),
+            reason=WHY, acting_user=support.user, now=now,
+        )  # fmt: skip
