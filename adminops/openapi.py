@@ -58,6 +58,11 @@ WAITS = {
 }
 USER_ACT = {"user_id": USER_ID, "reason": "Sells its welcome credits"}
 
+WAITS = {
+    202: "More than one person may give alone: nothing has been given yet. `success` is false, and "
+    "`pending_grant_id` names what a second person decides in the admin.",
+}
+
 CALLS: Calls = {
     api.RefundCredits: Call(
         tag=Tag.SUPPORT,
