@@ -12,3 +12,4 @@ class AdminopsConfig(AppConfig):
 
         export.register("refusals", refusals.held_about)
         staff_login.guard(admin.site)
+        admin.site.index_template = "adminops/first_page.html"

@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib.auth.management import create_permissions
 from django.db.models import Q
 
-from adminops.models import SEE_SENSITIVE, Action
+from adminops.models import SEE_MONEY, SEE_SENSITIVE, Action
 
 _PEOPLE = {"accounts.user", "accounts.session"}
 _MONEY = {
@@ -93,6 +93,7 @@ _LEAD = (
         "generation.delete_blockedterm",
     }
     | _acts(
+        SEE_MONEY,
         Action.ADJUST_CREDITS,
         Action.APPROVE_GRANT,
         Action.FAIL_JOB,
@@ -111,6 +112,7 @@ _FINANCE = (
     _views(_PEOPLE | _MONEY | _CLOSER_MONEY | _RECORD | {"generation.job", "generation.model"})
     | {"billing.add_product", "billing.change_product"}
     | _acts(
+        SEE_MONEY,
         SEE_SENSITIVE,
         Action.REFUND_CREDITS,
         Action.ADJUST_CREDITS,

@@ -6,6 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from adminops import incidents, refusals
+from adminops.figures import counting as day_counting
 from adminops.watch import alerts, heartbeats
 from generation.lifecycle import counting
 from rendio.common.due import until_done
@@ -22,6 +23,11 @@ def watch() -> None:
 @shared_task(name="adminops.work_on_incidents")
 def work_on_incidents() -> None:
     until_done(lambda: incidents.work_due(now=timezone.now()), batch=incidents.BATCH)
+
+
+@shared_task(name="adminops.count_days", time_limit=1800)
+def count_days() -> None:
+    day_counting.count(now=timezone.now())
 
 
 @shared_task(name="adminops.sweep")

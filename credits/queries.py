@@ -9,9 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F, Q, Subquery, Sum
+from django.db.models import Case, F, Q, Subquery, Sum, TextChoices, Value, When
 
-from credits.models import Kind, LedgerEntry, LedgerProof, Lot, Redemption, Wallet
+from credits.models import Kind, LedgerEntry, LedgerProof, Lot, Redemption, Source, Wallet
 from rendio.common.db import prepared_cursor
 from rendio.common.errors import NotFound
 from rendio.common.times import iso
@@ -331,3 +331,52 @@ def ledger_size() -> tuple[int, int]:
                    (SELECT count(*) FROM credits_ledgerentry)""")
         wallets, entries = cursor.fetchone()
     return wallets, entries
+
+
+class Flow(TextChoices):
+    """In which way credits come into wallets and leave them, all wallets taken together."""
+
+    SOLD = "sold"  # for money
+    TESTED = "tested"  # bought in Apple's sandbox: nobody paid
+    GRANTED = "granted"  # at a welcome, by a code, by support
+    SPENT = "spent"  # on jobs
+    REFUNDED = "refunded"  # for jobs that failed or were cancelled
+    LAPSED = "lapsed"
+    TAKEN_BACK = "taken back"  # by store refunds, those that were reversed taken off
+    ADJUSTED = "adjusted"  # by support, up or down
+
+
+# As billing names a transaction of Apple's sandbox in the ledger.
+_TEST = Q(transaction_id__startswith="sandbox:")
+_FLOW = Case(
+    When(Q(kind=Kind.GRANT) & _TEST, then=Value(Flow.TESTED)),
+    When(kind=Kind.GRANT, transaction_id__isnull=False, then=Value(Flow.SOLD)),
+    When(kind=Kind.GRANT, then=Value(Flow.GRANTED)),
+    When(kind=Kind.CHARGE, then=Value(Flow.SPENT)),
+    When(kind=Kind.REFUND, then=Value(Flow.REFUNDED)),
+    When(kind=Kind.EXPIRY, then=Value(Flow.LAPSED)),
+    When(kind__in=[Kind.REVOCATION, Kind.REVERSAL], then=Value(Flow.TAKEN_BACK)),
+    When(kind=Kind.ADJUSTMENT, then=Value(Flow.ADJUSTED)),
+)
+
+
+def flows(*, first: UUID, before: UUID) -> dict[Flow, int]:
+    """Credits by the way they moved, below 0 where wallets lost them, of entries with these ids.
+
+    What came in and repaid a debt, or was taken and became one, is in it. Between wallets that were
+    merged nothing moves.
+    """
+    entries = LedgerEntry.objects.filter(id__gte=first, id__lt=before).exclude(kind=Kind.TRANSFER)
+    moved = entries.values_list(_FLOW).annotate(total=Sum(F("change") - F("debt_change")))
+    return {Flow(flow): total for flow, total in moved.order_by()}
+
+
+def outstanding() -> tuple[int, int]:
+    """How many credits all wallets hold: those that somebody paid for, and all others. Looks at
+    every lot that holds any: not for a page."""
+    bought = Q(source__in=[Source.PURCHASE, Source.SUBSCRIPTION]) & ~_TEST
+    held = Lot.objects.filter(remaining__gt=0).aggregate(
+        bought=Sum("remaining", filter=bought, default=0),
+        given=Sum("remaining", filter=~bought, default=0),
+    )
+    return held["bought"], held["given"]

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Q, Value
+from django.db.models import F, Q, Value
 from django.utils import timezone
 
 from rendio.common.due import DueRow
@@ -614,6 +614,8 @@ class WebhookDelivery(models.Model):
             ),
             # The sweep of old ones.
             models.Index(fields=["processed_at"], name="delivery_processed"),
+            # When a provider called last.
+            models.Index(F("provider"), F("received_at").desc(), name="delivery_last"),
         ]
 
     def __str__(self) -> str:

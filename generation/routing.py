@@ -92,9 +92,14 @@ def _can_make(route: RouteSpec, chosen: dict[str, Any], *, needs_image: bool) ->
 
 def margin_percent(route: RouteSpec, chosen: dict[str, Any], credits: int) -> Decimal:
     """What is left for us of each 100 that the store pays out."""
-    commission = Decimal(settings.STORE_COMMISSION_PERCENT) / 100
-    revenue = credits * Decimal(settings.CREDIT_PRICE_USD) * (1 - commission)
+    revenue = revenue_usd(credits)
     return (revenue - route.cost(chosen)) / revenue * 100
+
+
+def revenue_usd(credits: int) -> Decimal:
+    """What the store pays out for so many credits, at the price of a credit."""
+    commission = Decimal(settings.STORE_COMMISSION_PERCENT) / 100
+    return credits * Decimal(settings.CREDIT_PRICE_USD) * (1 - commission)
 
 
 def _floor() -> Decimal:

@@ -74,6 +74,7 @@ app.conf.beat_schedule = {
     "sweep credits": _every(60, "credits.sweep", "high"),
     "sweep accounts": _every(60, "accounts.sweep", "high"),
     "prove the ledger": _every(60, "credits.prove_ledger", "low"),
+    "count days": _every(60, "adminops.count_days", "low"),
     "watch": _every(30, "adminops.watch", "high"),
     "work on incidents": _every(10, "adminops.work_on_incidents", "high"),
     "sweep watch": _every(60, "adminops.sweep", "high"),

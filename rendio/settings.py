@@ -791,6 +791,7 @@ UNFOLD = {
     "SITE_URL": None,
     "ENVIRONMENT": "adminops.admin.environment_label",
     "SIDEBAR": {"navigation": "adminops.admin.navigation"},
+    "DASHBOARD_CALLBACK": "adminops.admin.dashboards.first_page",
 }
 
 if PRODUCTION and (problems := production.problems(globals(), os.environ)):

@@ -13,6 +13,7 @@ from adminops.admin import (
     billing,
     catalogue,
     codes,
+    dashboards,
     fraud,
     grants,
     incidents,
@@ -32,6 +33,7 @@ __all__ = [
     "billing",
     "catalogue",
     "codes",
+    "dashboards",
     "environment_label",
     "fraud",
     "grants",
@@ -71,6 +73,18 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 def _pages() -> list[dict[str, Any]]:
     return [
+        {
+            "title": "Overview",
+            "icon": "monitoring",
+            "link": reverse("admin:index"),
+            "permission": lambda request: request.user.has_perm("generation.view_job"),
+        },
+        {
+            "title": "Money",
+            "icon": "payments",
+            "link": reverse("admin:money"),
+            "permission": dashboards.may_see_money,
+        },
         {
             "title": "Find anyone",
             "icon": "person_search",

@@ -27,3 +27,9 @@ def uuid7() -> UUID:
     value |= 0b10 << 62
     value |= random & ((1 << 62) - 1)
     return UUID(int=value)
+
+
+def lowest_uuid7(at: datetime) -> UUID:
+    """Below every id made at that moment or later, above all before: rows of a day are a range of
+    their primary key."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)

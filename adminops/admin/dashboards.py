@@ -1,0 +1,273 @@
+"""The dashboards: work on the admin's first page, money on a page for who may see it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.urls.resolvers import URLPattern
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from adminops.admin.base import badge, link_to
+from adminops.admin.operations import BREAKER_COLOURS
+from adminops.figures import money, now, periods, work
+from adminops.figures.money import Margin
+from adminops.figures.periods import Period
+from adminops.models import SEE_MONEY, JobDay
+from adminops.watch import due, heartbeats
+from credits import queries as credit_queries
+from generation import routing
+from generation.models import Breaker, Maintenance, ProviderHealth
+from rendio.common.errors import Code
+
+Table = dict[str, list[Any]]
+
+MEANINGS = {code.value.code: str(code.value.message) for code in Code}
+
+
+def urls() -> list[URLPattern]:
+    return [path("money/", admin.site.admin_view(money_page), name="money")]
+
+
+def may_see_money(request: HttpRequest) -> bool:
+    return request.user.has_perm(f"adminops.{SEE_MONEY}")
+
+
+def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What stands above the lists of the apps, as far as one may look at it."""
+    context |= {"title": "Overview"}
+    read_at = timezone.now()
+    if request.user.has_perm("generation.view_job"):
+        context |= _period(request, now=read_at) | {"facts": _facts(read_at)}
+        context |= _work(context["period"])
+    if request.user.has_perm("generation.view_providerhealth"):
+        context |= {"providers": _providers(), "waiting": _waiting(read_at)}
+    return context
+
+
+def money_page(request: HttpRequest) -> HttpResponse:
+    if not may_see_money(request):
+        raise PermissionDenied
+    context = _period(request, now=timezone.now())
+    period = context["period"]
+    context |= admin.site.each_context(request) | _money(period) | {"title": "Money"}
+    return TemplateResponse(request, "adminops/money.html", context)
+
+
+def _period(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
+    period = periods.read(request.GET.get("period", ""), now=now)
+    return {
+        "period": period,
+        "lengths": list(periods.Length),
+        "counted_at": periods.counted_at(period),
+    }
+
+
+# --- How it is now --------------------------------------------------------------------------------
+
+
+def _facts(read_at: datetime) -> list[tuple[str, Any, str]]:
+    """What it is called, how it is, and a few words about it."""
+    jobs, letters, proof = now.jobs(), now.open_letters(), credit_queries.last_proof()
+    is_shut = Maintenance.objects.filter(is_on=True).exists()
+    proved = f"last proved {proof.looked_at:%Y-%m-%d %H:%M}" if proof.looked_at else ""
+    return [
+        ("Orders", badge("stopped", "danger") if is_shut else badge("taken", "success"), ""),
+        ("Ledger", _ledger(proof.differences, is_proved=bool(proof.looked_at)), proved),
+        ("Jobs that wait", jobs.waiting, "no provider has them yet"),
+        ("Jobs at providers", jobs.at_providers, ""),
+        ("Videos being stored", jobs.storing, ""),
+        ("Dead letters", badge(letters, "danger") if letters else 0, "open"),
+        *_processes(read_at),
+    ]
+
+
+def _ledger(differences: int, *, is_proved: bool) -> SafeString:
+    if differences:
+        return badge(f"{differences} differences", "danger")
+    return badge("adds up", "success") if is_proved else badge("not proved yet")
+
+
+def _processes(read_at: datetime) -> list[tuple[str, Any, str]]:
+    return [
+        (
+            "Scheduler" if role == heartbeats.SCHEDULER else f"Workers of {role}",
+            alive.count or badge("none", "danger"),
+            "",
+        )
+        for role, alive in heartbeats.alive(now=read_at).items()
+    ]
+
+
+def _providers() -> Table:
+    calls = now.last_calls()
+    known = list(ProviderHealth.objects.order_by("provider", "key_label"))
+    rows = [
+        [
+            link_to(health, f"{health.provider} {health.key_label}"),
+            badge(Breaker(health.state).label, BREAKER_COLOURS[Breaker(health.state)]),
+            health.failures,
+            health.last_error,
+            _at(calls.get(health.provider)),
+        ]
+        for health in known
+    ]
+    others = calls.keys() - {health.provider for health in known}
+    rows += [[name, "", "", "", _at(calls[name])] for name in sorted(others)]
+    return {
+        "headers": ["Provider and key", "Breaker", "Failures lately", "Last error", "Last webhook"],
+        "rows": rows,
+    }
+
+
+def _waiting(read_at: datetime) -> Table:
+    return {
+        "headers": ["Work that is due", "Oldest since, seconds"],
+        "rows": [[one.what, f"{one.seconds:,.0f}"] for one in due.waiting(now=read_at)],
+    }
+
+
+def _at(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "never"
+
+
+# --- Work -----------------------------------------------------------------------------------------
+
+
+def _work(period: Period) -> dict[str, Any]:
+    ways, named = work.ways_of(period), work.names()
+    ended = work.ends(ways)
+    return {
+        "charts": [work.by_status(ways, period), work.by_model(ways, period, named)],
+        "ended": ended,
+        "took": {
+            "headers": ["Route", "Videos", "Median, seconds", "90th percentile, seconds"],
+            "rows": [
+                [
+                    named.get(one.route_id, "gone"),
+                    one.videos,
+                    f"{one.median_seconds:,.0f}",
+                    f"{one.percentile_90_seconds:,.0f}",
+                ]
+                for one in work.took(period)
+            ],
+        },
+        "timed": work.TIMED,
+        "failures": {
+            "headers": ["Why jobs failed", "What users read", "Jobs", "Of all failed"],
+            "rows": [
+                [code, MEANINGS.get(code, ""), jobs, f"{percent:.1f} %"]
+                for code, jobs, percent in work.failures(ways)
+            ],
+        },
+    }
+
+
+# --- Money ----------------------------------------------------------------------------------------
+
+
+def _money(period: Period) -> dict[str, Any]:
+    ways, named = work.ways_of(period), work.names()
+
+    def model_and_route(way: JobDay) -> tuple[UUID, UUID | None]:
+        return way.model_id, way.route_id
+
+    return {
+        "facts": _sums(ways),
+        "credit_usd": routing.revenue_usd(1),
+        "charts": [money.margin_chart(ways, period, named), money.flows(period)],
+        "sales": {
+            "headers": ["Currency", "Purchases", "Paid"],
+            "rows": [
+                [one.currency or "not told", one.purchases, f"{one.amount:,.2f}"]
+                for one in money.sales(period)
+            ],
+        },
+        "margins": _margins(
+            ["Model", "Route"],
+            {
+                (named.get(model, "gone"), named.get(route, "gone")): margin
+                for (model, route), margin in money.margins(ways, model_and_route).items()
+            },
+        ),
+        "margins_by_day": _margins(
+            ["Day", "Model", "Route"],
+            {
+                (f"{day:%Y-%m-%d}", named.get(model, "gone"), named.get(route, "gone")): margin
+                for (day, (model, route)), margin in _newest_first(
+                    money.margins(ways, lambda way: (way.day_id, model_and_route(way)))
+                )
+            },
+        ),
+    }
+
+
+def _sums(ways: list[JobDay]) -> list[tuple[str, Any, str]]:
+    whole, held = money.margin_of(ways), money.outstanding()
+    sums: list[tuple[str, Any, str]] = [
+        ("Revenue", f"${_usd(whole.revenue_usd)}", f"{whole.credits:,} credits of completed jobs"),
+        ("Provider cost", f"${_usd(whole.cost_usd)}", "of all jobs that have ended"),
+        ("Margin", badge(f"${_usd(whole.usd)}", _colour(whole)), _percent(whole)),
+    ]
+    if held:
+        sums += [
+            (
+                "Liability outstanding",
+                f"{held.bought:,} credits",
+                f"bought and not spent yet, ${_usd(held.bought_usd)} after commission",
+            ),
+            ("Given and not spent yet", f"{held.given:,} credits", "free ones, now"),
+        ]
+    return sums
+
+
+def _colour(margin: Margin) -> str:
+    return "danger" if margin.is_below_cost else "success"
+
+
+def _percent(margin: Margin) -> str:
+    return "" if margin.percent is None else f"{margin.percent:.0f} %"
+
+
+def _newest_first(margins: dict[Any, Margin]) -> list[tuple[Any, Margin]]:
+    return sorted(margins.items(), key=lambda item: item[0][0], reverse=True)
+
+
+def _margins(keys: list[str], margins: dict[tuple[str, ...], Margin]) -> Table:
+    return {
+        "headers": [
+            *keys,
+            "Completed",
+            "Credits",
+            "Revenue, $",
+            "Cost, $",
+            "Margin, $",
+            "Margin",
+            "",
+        ],
+        "rows": [
+            [
+                *key,
+                one.completed,
+                f"{one.credits:,}",
+                _usd(one.revenue_usd),
+                _usd(one.cost_usd),
+                _usd(one.usd),
+                _percent(one),
+                badge("below cost", "danger") if one.is_below_cost else "",
+            ]
+            for key, one in margins.items()
+        ],
+    }
+
+
+def _usd(amount: Decimal) -> str:
+    return f"{amount:,.2f}"

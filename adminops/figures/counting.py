@@ -1,0 +1,118 @@
+"""Counting what happened, day by day.
+
+Late is harmless, twice is harmless: a day is counted anew as a whole, under its row's lock. A job
+may change for some hours after its order, and a day may have been missed: so a day is counted until
+that was done once more than SETTLED after its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TypedDict
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Count, DecimalField, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
+
+from adminops.models import CountedDay, CreditDay, JobDay, SaleDay
+from billing.models import Purchase
+from credits import queries as credit_queries
+from generation.models import Job, ProviderRequest
+from rendio.common.ids import lowest_uuid7
+
+SETTLED = timedelta(days=1)
+# The longest period that a dashboard shows.
+DAYS_KEPT_UP = 31
+
+
+def count(*, now: datetime) -> None:
+    """Count the days that are not settled, today last. Each in a transaction of its own."""
+    for day in _unsettled(now):
+        _count(day, now=now)
+
+
+def _unsettled(now: datetime) -> Iterator[date]:
+    today = now.astimezone(UTC).date()
+    days = [today - timedelta(days=back) for back in reversed(range(DAYS_KEPT_UP))]
+    counted_at = dict(
+        CountedDay.objects.filter(date__gte=days[0]).values_list("date", "counted_at")
+    )
+    for day in days:
+        if day not in counted_at or counted_at[day] < _begins(day) + timedelta(days=1) + SETTLED:
+            yield day
+
+
+@transaction.atomic(durable=True)
+def _count(day: date, *, now: datetime) -> None:
+    CountedDay.objects.get_or_create(date=day, defaults={"counted_at": now})
+    counted = CountedDay.objects.select_for_update().get(date=day)
+    began, ended = _begins(day), _begins(day + timedelta(days=1))
+    ids: Ids = {"first": lowest_uuid7(began), "before": lowest_uuid7(ended)}
+    JobDay.objects.filter(day=counted).delete()
+    JobDay.objects.bulk_create(_jobs(counted, **ids))
+    CreditDay.objects.filter(day=counted).delete()
+    CreditDay.objects.bulk_create(
+        CreditDay(day=counted, flow=flow, credits=total)
+        for flow, total in credit_queries.flows(**ids).items()
+    )
+    SaleDay.objects.filter(day=counted).delete()
+    SaleDay.objects.bulk_create(_sales(counted, **ids))
+    if now < ended:
+        counted.held_bought, counted.held_given = credit_queries.outstanding()
+    counted.counted_at = now
+    counted.save(update_fields=["counted_at", "held_bought", "held_given"])
+
+
+class Ids(TypedDict):
+    """Rows of a day have time-ordered ids between these."""
+
+    first: UUID
+    before: UUID
+
+
+def _begins(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _jobs(day: CountedDay, *, first: UUID, before: UUID) -> list[JobDay]:
+    submissions = ProviderRequest.objects.filter(job=OuterRef("pk")).order_by()
+    ways = (
+        Job.objects.filter(id__gte=first, id__lt=before)
+        .annotate(
+            route=Subquery(submissions.order_by("-id").values("route_id")[:1]),
+            cost=Subquery(submissions.values("job").annotate(usd=Sum("cost_usd")).values("usd")),
+        )
+        .values("model_id", "route", "status", "error_code")
+        .annotate(
+            jobs=Count("id"),
+            kept=Sum("credits", filter=Q(refund_entry=None), default=0),
+            usd=Coalesce(Sum("cost"), Decimal(0), output_field=DecimalField()),
+        )
+        .order_by()
+    )
+    return [
+        JobDay(
+            day=day,
+            model_id=way["model_id"],
+            route_id=way["route"],
+            status=way["status"],
+            error_code=way["error_code"],
+            jobs=way["jobs"],
+            credits=way["kept"],
+            cost_usd=way["usd"],
+        )
+        for way in ways
+    ]
+
+
+def _sales(day: CountedDay, *, first: UUID, before: UUID) -> list[SaleDay]:
+    """What a family shares was paid for elsewhere."""
+    bought = Purchase.objects.revenue().filter(id__gte=first, id__lt=before, is_family_shared=False)
+    sums = bought.values_list("currency").annotate(Count("id"), Sum("price_milliunits", default=0))
+    return [
+        SaleDay(day=day, currency=currency, purchases=purchases, milliunits=milliunits)
+        for currency, purchases, milliunits in sums.order_by()
+    ]

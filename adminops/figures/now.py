@@ -1,0 +1,48 @@
+"""How the service is at this moment: a few queries on indexes, the same whatever is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import CharField, Count, F, Value
+
+from billing.models import Notification
+from generation.models import DeadLetter, DeadState, Job, Stage, WebhookDelivery
+from generation.providers import provider_choices
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Jobs that have not ended: those that no provider has yet, and those that one has."""
+
+    waiting: int
+    at_providers: int
+    storing: int
+
+
+def jobs() -> Waiting:
+    counted: dict[str, int] = dict(
+        Job.objects.exclude(stage=Stage.DONE).values_list("stage").annotate(Count("id")).order_by()
+    )
+    storing, waiting = counted.pop(Stage.STORE, 0), counted.pop(Stage.SUBMIT, 0)
+    return Waiting(waiting, sum(counted.values()), storing)
+
+
+def open_letters() -> int:
+    return DeadLetter.objects.filter(state=DeadState.OPEN).count()
+
+
+def last_calls() -> dict[str, datetime]:
+    """When each provider, and Apple, called us last; who never did is not in it. Two queries."""
+    found: list[Any] = [
+        WebhookDelivery.objects.filter(provider=name)
+        .order_by("-received_at")
+        .values_list(Value(name, CharField()), F("received_at"))[:1]
+        for name, _ in provider_choices()
+    ]
+    calls: dict[str, datetime] = dict(found[0].union(*found[1:], all=True))
+    # Ids are time-ordered.
+    told = Notification.objects.order_by("-id").values_list("received_at", flat=True).first()
+    return calls | ({"Apple": told} if told else {})
