@@ -214,7 +214,7 @@ def forget() -> None:
 
 def routes_of(model_id: UUID) -> tuple[RouteSpec, ...]:
     """The enabled routes by position, also of a model that has been taken off sale meanwhile."""
-    model = current().models.get(model_id) or _spec(
+    model = current().models.get(model_id) or spec_of(
         Model.objects.prefetch_related("routes").get(id=model_id)
     )
     return model.routes
@@ -232,7 +232,7 @@ def _read() -> Catalogue:
     )
     models, shown = {}, []
     for row in rows:
-        spec = _spec(row)
+        spec = spec_of(row)
         if not spec.routes:
             continue
         try:
@@ -272,7 +272,8 @@ def _read() -> Catalogue:
     )
 
 
-def _spec(row: Model) -> ModelSpec:
+def spec_of(row: Model) -> ModelSpec:
+    """A model as it stands in the database, on sale or not."""
     return ModelSpec(
         id=row.id,
         name=row.name,

@@ -92,6 +92,12 @@ def _pages() -> list[dict[str, Any]]:
             "permission": lambda request: request.user.has_perm("accounts.view_user"),
         },
         {
+            "title": "Try a price",
+            "icon": "sell",
+            "link": reverse("admin:try_price"),
+            "permission": lambda request: request.user.has_perm("generation.view_model"),
+        },
+        {
             "title": "Incidents",
             "icon": "emergency",
             "link": reverse("admin:adminops_incident_changelist"),

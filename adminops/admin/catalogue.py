@@ -13,6 +13,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from accounts.models import User
 from adminops import services
+from adminops.admin import trial
 from adminops.admin.acts import Act, ReasonForm, act_page
 from adminops.admin.base import (
     ActionVariant,
@@ -142,6 +143,9 @@ class ModelAdmin(CatalogueAdmin):
         ("Row", {"fields": (("id", "created_at"),)}),
     )
     actions_detail = ("take_off_sale", "put_on_sale")
+
+    def get_urls(self) -> list[Any]:
+        return [*trial.urls(), *super().get_urls()]
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         if change:
