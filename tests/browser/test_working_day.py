@@ -1,0 +1,77 @@
+"""A working day of each role, at a real browser, in light and dark."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.models import Device, User
+from adminops.models import PendingGrant
+from generation.models import ProviderRequest
+from tests.billing.conftest import AppStore, update_credits
+from tests.generation.lives import ended
+
+WHY = "The video came out black"
+
+
+@pytest.fixture
+def past(customer, sandbox):
+    """One job failed, one completed, one purchase made."""
+    sandbox.provider(queue_seconds=0, run_seconds=0.1, outcome="error", times=1)
+    (failed,) = customer.order(prompt="A balloon that bursts")
+    ended(failed)
+    (completed,) = customer.order(prompt="A balloon that flies")
+    ended(completed)
+    User.objects.filter(id=customer.user_id).update(email="zoe@example.com")
+    customer.bought = AppStore(sandbox).buy(phone=customer)
+    update_credits(customer, customer.bought)
+    customer.failed, customer.completed = failed, completed
+    return customer
+
+
+def test_anyone_is_found_by_whatever_is_known_of_them(desk, past):
+    agent = desk("agent")
+    request = ProviderRequest.objects.get(job_id=past.completed)
+
+    for known in [
+        "zoe@example.com", past.user_id, Device.objects.get(user=past.user_id).device_id,
+        past.bought["transaction_id"], past.completed, request.provider_request_id,
+    ]:  # fmt: skip
+        agent.open("find")
+        agent.page.fill("#id_q", str(known))
+        agent.page.press("#id_q", "Enter")
+        agent.page.wait_for_url(f"**/{past.user_id}/**")
+
+
+def test_an_agent_refunds_and_bans_and_a_viewer_can_do_neither(desk, past):
+    agent, viewer = desk("agent"), desk("viewer")
+    user = User.objects.get(id=past.user_id)
+    before = past.balance()
+
+    agent.open("story", user.id)
+    agent.look("story")
+    agent.act("accounts_user_refund", user.id, amount="3", reason=WHY)
+    assert past.balance() == before + 3
+    agent.act("accounts_user_ban", user.id, reason="Sells accounts")
+
+    assert User.objects.get(id=user.id).suspended_at
+    viewer.open("story", user.id)
+    viewer.look("story-viewer")
+    assert "zoe@example.com" not in viewer.page.content()
+    for act in ("refund", "ban", "unban", "adjust"):
+        assert viewer.open(f"accounts_user_{act}", user.id) == 403
+
+
+def test_a_large_grant_waits_for_a_second_person(desk, past, settings):
+    lead, finance = desk("lead"), desk("finance")
+    before, amount = past.balance(), settings.SUPPORT_GRANT_LIMIT + 1
+
+    lead.act("accounts_user_adjust", past.user_id, amount=str(amount), reason=WHY)
+    assert past.balance() == before
+    grant = PendingGrant.objects.get(user_id=past.user_id)
+    lead.act("adminops_pendinggrant_approve", grant.id, reason="It is my own")
+    assert past.balance() == before
+    finance.open("adminops_pendinggrant_change", grant.id)
+    finance.look("second-person")
+    finance.act("adminops_pendinggrant_approve", grant.id, reason="I have seen the letter")
+
+    assert past.balance() == before + amount
