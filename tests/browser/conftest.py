@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -48,7 +48,8 @@ class Desk:
 
     def __init__(self, browser: Browser, url: str, role: str) -> None:
         self.url = url
-        self.user = User.objects.create_user(role, password=PASSWORD, is_staff=True)
+        name = f"{role}-{uuid4().hex[:4]}"
+        self.user = User.objects.create_user(name, password=PASSWORD, is_staff=True)
         self.user.groups.add(Group.objects.get(name=role))
         self.page: Page = browser.new_page(viewport={"width": 1440, "height": 900})
         self.page.set_default_timeout(120_000)
@@ -59,7 +60,7 @@ class Desk:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._note_words)
         self.open("index")
-        self.page.fill("input[name=username]", role)
+        self.page.fill("input[name=username]", name)
         self.page.fill("input[name=password]", PASSWORD)
         self.page.press("input[name=password]", "Enter")
         self.page.wait_for_url(url + reverse("admin:index"))
@@ -84,9 +85,15 @@ class Desk:
         assert self.open(act, *args) == 200
         for name, value in fields.items():
             self.page.fill(f"[name={name}]", value)
-        with self.page.expect_navigation():
-            self.page.locator("#content-main form button[type=submit]").click()
+        self.press("")
         return self.page.locator("main, #main, body").first.inner_text()
+
+    def press(self, words: str) -> None:
+        """The button of the page's form with these words on it, and wait for the page after it."""
+        with self.page.expect_navigation():
+            self.page.locator("form button[type=submit]:visible").filter(
+                has_text=words
+            ).last.click()
 
     def look(self, name: str) -> None:
         """Light and dark: nothing serious for a screen reader, nothing from elsewhere, no error."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from accounts.models import Device, User
 from adminops.models import PendingGrant
-from generation.models import ProviderRequest
+from generation.models import Job, ProviderRequest
 from tests.billing.conftest import AppStore, update_credits
 from tests.generation.lives import ended
+from tests.patience import eventually
 
 WHY = "The video came out black"
 
@@ -75,3 +78,22 @@ def test_a_large_grant_waits_for_a_second_person(desk, past, settings):
     finance.act("adminops_pendinggrant_approve", grant.id, reason="I have seen the letter")
 
     assert past.balance() == before + amount
+
+
+def test_after_an_incident_the_lead_counts_and_settles(desk, past):
+    lead, before = desk("lead"), past.balance()
+    job = Job.objects.get(id=past.completed)
+    lead.open("adminops_incident_begin")
+    lead.page.select_option("[name=which]", "delivered")
+    minute = timedelta(minutes=1)
+    lead.page.fill("[name=from_at]", f"{job.created_at - minute:%Y-%m-%d %H:%M:%S}")
+    lead.page.fill("[name=until_at]", f"{job.created_at + minute / 60:%Y-%m-%d %H:%M:%S}")
+    lead.press("Count them")
+    lead.look("incident")
+
+    lead.page.fill("[name=reason]", WHY)
+    lead.press("Settle")
+
+    eventually(lambda: past.balance() == before + job.credits)
+    lead.page.reload()
+    lead.look("incident-settled")
