@@ -99,6 +99,7 @@ class Desk:
         """Light and dark: nothing serious for a screen reader, nothing from elsewhere, no error."""
         for scheme in ("light", "dark"):
             self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            self.page.reload()
             self._assert_accessible(f"{name}, {scheme}")
             if PICTURES:
                 folder = Path(PROJECT, PICTURES)

@@ -97,3 +97,22 @@ def test_after_an_incident_the_lead_counts_and_settles(desk, past):
     eventually(lambda: past.balance() == before + job.credits)
     lead.page.reload()
     lead.look("incident-settled")
+
+
+def test_what_the_service_does_and_earns_is_seen_by_who_may(desk, past):
+    viewer, finance = desk("viewer"), desk("finance")
+
+    viewer.open("index")
+    viewer.look("dashboard-viewer")
+    assert viewer.open("money") == 403
+    finance.open("index")
+    finance.look("dashboard")
+    assert finance.open("money") == 200
+    finance.look("money")
+
+
+def test_a_price_is_tried_before_it_is_changed(desk, running):
+    lead = desk("lead")
+
+    assert lead.open("try_price") == 200
+    lead.look("try-a-price")
