@@ -29,6 +29,8 @@ class ObjectField(forms.JSONField):
     """A JSON object, shown with a line for each name; nothing is {}."""
 
     def prepare_value(self, value: Any) -> Any:
+        if value is None:
+            return ""  # sent empty
         if not isinstance(value, dict) or not value:
             return super().prepare_value(value)
         lines = [f"  {_dump(name)}: {_dump(inner)}" for name, inner in value.items()]
