@@ -67,5 +67,6 @@ def test_what_users_wait_for_is_not_behind_videos():
             assert queue == jobs
             assert queue in {"medium", "low"}
         else:
-            # Nobody waits for the proof, and it reads for long.
-            assert queue == ("low" if task == "credits.prove_ledger" else "high"), task
+            # Nobody waits for the proof or the counts, and they read for long.
+            reads_long = task in {"credits.prove_ledger", "adminops.count_days"}
+            assert queue == ("low" if reads_long else "high"), task
