@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from accounts.models import Device, User
 from adminops.models import PendingGrant
-from generation.models import Job, ProviderRequest
+from generation.models import Job, Model, ProviderRequest
 from tests.billing.conftest import AppStore, update_credits
+from tests.conftest import SORA
 from tests.generation.lives import ended
 from tests.patience import eventually
 
@@ -115,4 +117,11 @@ def test_a_price_is_tried_before_it_is_changed(desk, running):
     lead = desk("lead")
 
     assert lead.open("try_price") == 200
+    lead.page.select_option("[name=model]", str(SORA))
+    lead.page.fill("[name=base_price_usd]", "0.80")
+    lead.press("Try it")
+
+    # Four seconds of Sora 2: credits now, and then.
+    assert lead.page.locator("main, body").first.get_by_role("cell", name="8", exact=True).count()
     lead.look("try-a-price")
+    assert Model.objects.get(id=SORA).base_price_usd == Decimal("0.40")
