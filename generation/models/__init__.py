@@ -1,0 +1,72 @@
+"""The catalogue, and the life of a job.
+
+The due row is the queue: what has to happen next to a job stands in `stage`, when in `due_at`, and
+a worker finds it by an index. generation.lifecycle alone moves jobs on.
+"""
+
+from __future__ import annotations
+
+from generation.models.catalogue import CostUnit, Model, ModelKind, PricingType, Quote, Route, Theme
+from generation.models.files import Removal, Upload
+from generation.models.jobs import (
+    IN_FLIGHT,
+    PROGRESS_QUEUED,
+    PROGRESS_RUNNING,
+    PROGRESS_STORING,
+    Erasure,
+    Job,
+    JobStatus,
+    Stage,
+)
+from generation.models.moderation import BlockedTerm, Input, Offence, Step
+from generation.models.operations import (
+    MAINTENANCE_ID,
+    DeadKind,
+    DeadLetter,
+    DeadState,
+    Maintenance,
+)
+from generation.models.providers import Breaker, ProviderHealth, ProviderKey, SpendDay
+from generation.models.requests import (
+    ProviderRequest,
+    RequestState,
+    WebhookDelivery,
+    new_webhook_token,
+)
+
+__all__ = [
+    "IN_FLIGHT",
+    "MAINTENANCE_ID",
+    "PROGRESS_QUEUED",
+    "PROGRESS_RUNNING",
+    "PROGRESS_STORING",
+    "BlockedTerm",
+    "Breaker",
+    "CostUnit",
+    "DeadKind",
+    "DeadLetter",
+    "DeadState",
+    "Erasure",
+    "Input",
+    "Job",
+    "JobStatus",
+    "Maintenance",
+    "Model",
+    "ModelKind",
+    "Offence",
+    "PricingType",
+    "ProviderHealth",
+    "ProviderKey",
+    "ProviderRequest",
+    "Quote",
+    "Removal",
+    "RequestState",
+    "Route",
+    "SpendDay",
+    "Stage",
+    "Step",
+    "Theme",
+    "Upload",
+    "WebhookDelivery",
+    "new_webhook_token",
+]

@@ -1,0 +1,142 @@
+"""What is sold: the models, who makes them, ideas to start from, and prices that are kept."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from django.conf import settings
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q, Value
+from django.utils import timezone
+
+from rendio.common.ids import uuid7
+
+
+class ModelKind(models.TextChoices):
+    TEXT_TO_VIDEO = "text-to-video"
+    IMAGE_TO_VIDEO = "image-to-video"
+    TEXT_TO_IMAGE = "text-to-image"
+
+
+class PricingType(models.TextChoices):
+    FIXED = "fixed"  # the base price
+    DURATION = "duration"  # the base price for each 4 seconds
+    VARIABLE = "variable"  # the base price times the model's multipliers
+
+
+class Model(models.Model):
+    """What a user chooses. Which provider makes it stands in its routes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    name = models.CharField(max_length=80, unique=True)
+    category = models.CharField(max_length=40)
+    kind = models.CharField(max_length=20, choices=ModelKind.choices)
+    description = models.TextField(blank=True)
+    thumbnail_url = models.URLField(blank=True)
+    is_available = models.BooleanField(default=True)
+    is_featured = models.BooleanField(default=False)
+    is_default = models.BooleanField(default=False)
+    pricing_type = models.CharField(max_length=10, choices=PricingType.choices)
+    base_price_usd = models.DecimalField(max_digits=8, decimal_places=4)
+    multipliers = models.JSONField(
+        default=dict, blank=True, help_text='{"resolution": {"1080p": "1.5"}, …}'
+    )
+    settings = models.JSONField(
+        default=dict, help_text='{"duration": {"allowed": [4, 8], "default": 4}, …}'
+    )
+    run_deadline_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How long it may run; 10 minutes where left empty."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            # A request without a model has one answer.
+            models.UniqueConstraint(
+                fields=["is_default"], condition=Q(is_default=True), name="model_one_default"
+            ),
+            # A job always has a charge, and a charge takes something.
+            models.CheckConstraint(condition=Q(base_price_usd__gt=0), name="model_costs_something"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CostUnit(models.TextChoices):
+    SECOND = "second"
+    PIECE = "piece"
+
+
+class Route(models.Model):
+    """One provider's way to make a model: its name there, what it costs us, how our words map."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="routes")
+    provider = models.CharField(max_length=20)
+    provider_model_id = models.CharField(max_length=120)
+    position = models.PositiveSmallIntegerField(
+        default=1, help_text="1 is asked first. Routes with the same number share the orders."
+    )
+    weight = models.PositiveSmallIntegerField(
+        default=1,
+        db_default=1,
+        validators=[MinValueValidator(1)],
+        help_text="Its share of the orders, beside routes of the same number.",
+    )
+    is_enabled = models.BooleanField(default=True)
+    cost_usd = models.DecimalField(max_digits=8, decimal_places=4, help_text="For each unit.")
+    cost_unit = models.CharField(max_length=10, choices=CostUnit.choices)
+    cost_multipliers = models.JSONField(
+        default=dict, blank=True, help_text='{"resolution": {"1080p": "1.6667"}}'
+    )
+    parameters = models.JSONField(
+        help_text='{"prompt": {}, "duration": {"name": "duration", "format": "{}s"}}'
+    )
+    constants = models.JSONField(default=dict, blank=True, help_text="Sent as they are.")
+    limits = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        blank=True,
+        help_text='What it can make, where that is less than the model: {"duration": [4, 8]}',
+    )
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.provider_model_id}"
+
+
+class Theme(models.Model):
+    """A ready-made idea: a prompt to start from, and the model that suits it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    name = models.CharField(max_length=80, unique=True)
+    description = models.TextField(blank=True)
+    category = models.CharField(max_length=40)
+    default_prompt = models.TextField()
+    default_settings = models.JSONField(default=dict, blank=True)
+    thumbnail_url = models.URLField(blank=True)
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="themes")
+    is_available = models.BooleanField(default=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Quote(models.Model):
+    """A price kept for a while, whatever becomes of the model's price meanwhile."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    model_id = models.UUIDField()
+    settings = models.JSONField()
+    credits = models.PositiveIntegerField()
+    price_usd = models.DecimalField(max_digits=10, decimal_places=4)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        # The sweep of expired ones.
+        indexes = [models.Index(fields=["expires_at"], name="quote_expiring")]
+
+    def __str__(self) -> str:
+        return f"{self.credits} credits"

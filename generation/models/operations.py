@@ -1,0 +1,70 @@
+"""For whoever keeps it running: the switch that stops orders, and what failed for good."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from rendio.common.ids import uuid7
+
+MAINTENANCE_ID = UUID("00000000-0000-4000-8000-0000000000c0")
+
+
+class Maintenance(models.Model):
+    """The one row of the switch that stops new orders. What was ordered goes on."""
+
+    id = models.UUIDField(primary_key=True, default=MAINTENANCE_ID, editable=False)
+    is_on = models.BooleanField(default=False)
+    reason = models.CharField(max_length=500, blank=True)
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "maintenance"
+        constraints = [
+            models.CheckConstraint(condition=Q(id=MAINTENANCE_ID), name="maintenance_one_row")
+        ]
+
+    def __str__(self) -> str:
+        return "Maintenance is on" if self.is_on else "Orders are taken"
+
+
+class DeadKind(models.TextChoices):
+    JOB = "job"  # no worker could carry it on; it was refunded
+    DELIVERY = "delivery"  # a webhook call that could not be applied
+    TASK = "task"  # a Celery task that raised, or was killed
+
+
+class DeadState(models.TextChoices):
+    OPEN = "open"
+    RETRIED = "retried"
+    DISMISSED = "dismissed"
+
+
+class DeadLetter(models.Model):
+    """What failed for good, kept for a person."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=10, choices=DeadKind.choices)
+    subject = models.CharField(max_length=100, help_text="The row's id, or the task and its queue.")
+    why = models.CharField(max_length=500)
+    times = models.PositiveIntegerField(default=1)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=DeadState.choices, default=DeadState.OPEN)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            # The same trouble again is counted, not listed again.
+            models.UniqueConstraint(
+                fields=["kind", "subject"],
+                condition=Q(state=DeadState.OPEN),
+                name="dead_letter_one_open",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}"

@@ -1,0 +1,135 @@
+"""What we asked of providers, and what they called to tell us."""
+
+from __future__ import annotations
+
+import secrets
+from decimal import Decimal
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from generation.models.catalogue import Route
+from generation.models.jobs import Job
+from rendio.common.ids import uuid7
+
+
+class RequestState(models.TextChoices):
+    SENDING = "sending"  # leaving or just left; a crash leaves it so, and it may have arrived
+    ACCEPTED = "accepted"  # the provider has it under provider_request_id
+    REFUSED = "refused"  # the provider refused it; nothing runs
+    DEFERRED = "deferred"  # the provider does not take it now; nothing runs
+    UNKNOWN = "unknown"  # no answer: it may run
+    FINISHED = "finished"  # the provider made it
+    FAILED = "failed"  # the provider had it and will not make it
+
+
+def new_webhook_token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+class ProviderRequest(models.Model):
+    """One submission of one job to one provider, written before it leaves."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="requests")
+    route = models.ForeignKey(Route, on_delete=models.DO_NOTHING, db_constraint=False)
+    provider = models.CharField(max_length=20)
+    # The key that it was submitted with, and has to be followed with.
+    key_label = models.CharField(max_length=30, blank=True, default="", db_default="")
+    # In the webhook's URL: names this submission even when its answer never reached us.
+    webhook_token = models.CharField(max_length=40, unique=True, default=new_webhook_token)
+    state = models.CharField(
+        max_length=10, choices=RequestState.choices, default=RequestState.SENDING
+    )
+    provider_request_id = models.CharField(max_length=100, blank=True)
+    status_url = models.TextField(blank=True)
+    response_url = models.TextField(blank=True)
+    cancel_url = models.TextField(blank=True)
+    cost_usd = models.DecimalField(max_digits=10, decimal_places=4, default=Decimal(0))
+    error_type = models.CharField(max_length=80, blank=True)
+    error_detail = models.CharField(max_length=500, blank=True)
+    sent_at = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    is_told = models.BooleanField(
+        default=False, db_default=False, help_text="A webhook has told of its end."
+    )
+    cancel_asked_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its provider was asked to stop it."
+    )
+    cancel_due_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When to ask that next, where its job has ended without it.",
+    )
+
+    class Meta:
+        indexes = [
+            # Those still to be stopped.
+            models.Index(
+                fields=["cancel_due_at"],
+                condition=Q(cancel_due_at__isnull=False),
+                name="request_to_be_stopped",
+            ),
+            # How long a route takes.
+            models.Index(
+                fields=["route", "-ended_at"],
+                condition=Q(state=RequestState.FINISHED),
+                name="request_recent_by_route",
+            ),
+            # How many are at a provider under each key.
+            models.Index(
+                fields=["provider", "key_label"],
+                condition=Q(ended_at__isnull=True),
+                name="request_in_flight",
+            ),
+            # What was spent since then.
+            models.Index(fields=["sent_at"], name="request_by_time"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["provider", "provider_request_id"],
+                condition=~Q(provider_request_id=""),
+                name="request_one_per_provider_id",
+            ),
+            # Never two live submissions of one job.
+            models.UniqueConstraint(
+                fields=["job"],
+                condition=Q(state__in=[RequestState.SENDING, RequestState.ACCEPTED]),
+                name="request_one_live_per_job",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.provider_request_id or self.state}"
+
+
+class WebhookDelivery(models.Model):
+    """One genuine webhook call as it came in, stored before it is believed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    provider = models.CharField(max_length=20)
+    provider_request_id = models.CharField(max_length=100)
+    webhook_token = models.CharField(max_length=40, blank=True)
+    body = models.TextField()
+    received_at = models.DateTimeField(default=timezone.now, editable=False)
+    processed_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=80, blank=True)
+
+    class Meta:
+        verbose_name_plural = "webhook deliveries"
+        indexes = [
+            models.Index(
+                fields=["received_at"],
+                condition=Q(processed_at__isnull=True),
+                name="delivery_unprocessed",
+            ),
+            # The sweep of old ones.
+            models.Index(fields=["processed_at"], name="delivery_processed"),
+            # When a provider called last.
+            models.Index(F("provider"), F("received_at").desc(), name="delivery_last"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.provider_request_id}"
