@@ -213,16 +213,16 @@ def _money(period: Period) -> dict[str, Any]:
 def _sums(ways: list[JobDay]) -> list[tuple[str, Any, str]]:
     whole, held = money.margin_of(ways), money.outstanding()
     sums: list[tuple[str, Any, str]] = [
-        ("Revenue", f"${_usd(whole.revenue_usd)}", f"{whole.credits:,} credits of completed jobs"),
-        ("Provider cost", f"${_usd(whole.cost_usd)}", "of all jobs that have ended"),
-        ("Margin", badge(f"${_usd(whole.usd)}", _colour(whole)), _percent(whole)),
+        ("Revenue", _dollars(whole.revenue_usd), f"{whole.credits:,} credits of completed jobs"),
+        ("Provider cost", _dollars(whole.cost_usd), "of all jobs that have ended"),
+        ("Margin", badge(_dollars(whole.usd), _colour(whole)), _percent(whole)),
     ]
     if held:
         sums += [
             (
                 "Liability outstanding",
                 f"{held.bought:,} credits",
-                f"bought and not spent yet, ${_usd(held.bought_usd)} after commission",
+                f"bought and not spent yet, {_dollars(held.bought_usd)} after commission",
             ),
             ("Given and not spent yet", f"{held.given:,} credits", "free ones, now"),
         ]
@@ -271,3 +271,7 @@ def _margins(keys: list[str], margins: dict[tuple[str, ...], Margin]) -> Table:
 
 def _usd(amount: Decimal) -> str:
     return f"{amount:,.2f}"
+
+
+def _dollars(amount: Decimal) -> str:
+    return f"-${_usd(-amount)}" if amount < 0 else f"${_usd(amount)}"

@@ -251,7 +251,9 @@ def test_the_money_page_marks_what_sells_below_cost(finance, made):
     ProviderRequest.objects.update(cost_usd="9.0000")
     count()
 
-    [row] = finance.see("money").context["margins"]["rows"]
+    page = finance.see("money")
+    [row] = page.context["margins"]["rows"]
+    assert "-$17.72" in page.content.decode()
     assert "below cost" in row[-1]
     assert row[:2] == [made[0].model.name, str(made[0].model.routes.get())]
     assert row[2:7] == [1, "4", "0.28", "18.00", "-17.72"]

@@ -6,10 +6,13 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.utils import timezone
 
 from accounts.models import Device, User
-from adminops.models import PendingGrant
-from generation.models import Job, Model, ProviderRequest
+from adminops.models import CountedDay, CreditDay, JobDay, PendingGrant, SaleDay
+from credits.queries import Flow
+from credits.services import proof
+from generation.models import Job, JobStatus, Model, ProviderRequest
 from tests.billing.conftest import AppStore, update_credits
 from tests.conftest import SORA
 from tests.generation.lives import ended
@@ -101,15 +104,58 @@ def test_after_an_incident_the_lead_counts_and_settles(desk, past):
     lead.look("incident-settled")
 
 
-def test_what_the_service_does_and_earns_is_seen_by_who_may(desk, past):
+@pytest.fixture
+def month(committed):
+    """Weeks that have been counted, weekends busier than the days between, and a proved ledger."""
+    now = timezone.now()
+    proof.prove_if_due(now=now + timedelta(days=2))
+    dates = [now.date() - timedelta(days=back) for back in range(31)]
+    # A worker may have counted some of them.
+    days = CountedDay.objects.bulk_create(
+        [CountedDay(date=date, counted_at=now) for date in dates],
+        update_conflicts=True, unique_fields=["date"], update_fields=["counted_at"],
+    )  # fmt: skip
+    models = list(Model.objects.order_by("name").prefetch_related("routes"))
+    for day in days:
+        busy = 3 if day.date.weekday() >= 5 else 1 + day.date.day % 2
+        for rank, model in enumerate(models):
+            count_day(day, model, jobs=busy * (50 - 6 * rank))
+        flows = {Flow.SOLD: 700, Flow.GRANTED: 90, Flow.SPENT: -560, Flow.REFUNDED: 40}
+        CreditDay.objects.bulk_create(
+            CreditDay(day=day, flow=flow, credits=busy * amount) for flow, amount in flows.items()
+        )
+        SaleDay.objects.create(day=day, currency="USD", purchases=9, milliunits=busy * 69_990)
+    yield
+    CountedDay.objects.filter(date__in=dates).delete()
+
+
+def count_day(day, model, *, jobs):
+    """Of ten jobs one fails; the videos of one model cost more than they bring."""
+    usd = Decimal("0.29") if model.name == "Gen-4.5" else Decimal("0.21")
+    route = model.routes.all()[0].id
+    for status, code, share in [
+        (JobStatus.COMPLETED, "", Decimal("0.9")), (JobStatus.FAILED, "ERR_5001", Decimal("0.1")),
+    ]:  # fmt: skip
+        these = int(jobs * share)
+        JobDay.objects.create(
+            day=day, model_id=model.id, route_id=route, status=status, error_code=code, jobs=these,
+            credits=0 if code else 4 * these, cost_usd=usd * these,
+        )  # fmt: skip
+
+
+def test_what_the_service_does_and_earns_is_seen_by_who_may(desk, past, month):
     viewer, finance = desk("viewer"), desk("finance")
 
     viewer.open("index")
     viewer.look("dashboard-viewer")
     assert viewer.open("money") == 403
     finance.open("index")
+    finance.page.get_by_role("link", name="Month").click()
+    finance.page.locator("svg rect >> nth=100").wait_for(state="attached")
     finance.look("dashboard")
     assert finance.open("money") == 200
+    finance.page.get_by_role("link", name="Month").click()
+    finance.page.get_by_text("below cost").first.wait_for()
     finance.look("money")
 
 
