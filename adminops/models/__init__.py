@@ -1,0 +1,41 @@
+"""The record of what support did: who, why, and what it was before and after; what callers were
+refused; who of our processes is there; and what was counted of each day for the dashboards."""
+
+from __future__ import annotations
+
+from adminops.models.acts import (
+    REASON_MAX,
+    REASON_MIN,
+    SEE_SENSITIVE,
+    SUBJECTS,
+    Action,
+    AdminAction,
+    Subject,
+)
+from adminops.models.days import SEE_MONEY, CountedDay, CreditDay, JobDay, SaleDay
+from adminops.models.grants import GrantState, PendingGrant
+from adminops.models.incidents import Incident, Which
+from adminops.models.refusals import ErrorLog
+from adminops.models.watch import Alert, Heartbeat
+
+__all__ = [
+    "REASON_MAX",
+    "REASON_MIN",
+    "SEE_MONEY",
+    "SEE_SENSITIVE",
+    "SUBJECTS",
+    "Action",
+    "AdminAction",
+    "Alert",
+    "CountedDay",
+    "CreditDay",
+    "ErrorLog",
+    "GrantState",
+    "Heartbeat",
+    "Incident",
+    "JobDay",
+    "PendingGrant",
+    "SaleDay",
+    "Subject",
+    "Which",
+]

@@ -1,0 +1,123 @@
+"""What support did: who, why, and what it was before and after."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F
+from django.utils import timezone
+
+from rendio.common.ids import uuid7
+
+REASON_MIN, REASON_MAX = 3, 500
+
+
+class Action(models.TextChoices):
+    REFUND_CREDITS = "refund_credits"
+    ADJUST_CREDITS = "adjust_credits"
+    BAN_USER = "ban_user"
+    UNBAN_USER = "unban_user"
+    TOGGLE_MODEL = "toggle_model"
+    ASSIGN_PURCHASE = "assign_purchase"
+    RESET_PROVIDER = "reset_provider"
+    SWITCH_MAINTENANCE = "switch_maintenance"
+    RETRY_DEAD_LETTER = "retry_dead_letter"
+    DISMISS_DEAD_LETTER = "dismiss_dead_letter"
+    MAKE_CODE = "make_code"
+    CHANGE_CODE = "change_code"
+    TOGGLE_CODE = "toggle_code"
+    RELEASE_PURCHASE = "release_purchase"
+    FORGIVE_OFFENCES = "forgive_offences"
+    OVERRIDE_REFUND = "override_refund"  # what Apple is told about one
+    REFUND_JOB = "refund_job"
+    FAIL_JOB = "fail_job"
+    RETRY_JOB = "retry_job"
+    REAPPLY_DELIVERY = "reapply_delivery"
+    REAPPLY_NOTIFICATION = "reapply_notification"
+    REAPPLY_PURCHASE = "reapply_purchase"
+    REVOKE_SESSIONS = "revoke_sessions"
+    TOGGLE_ROUTE = "toggle_route"
+    REQUEST_GRANT = "request_grant"  # by whoever may give less of it
+    APPROVE_GRANT = "approve_grant"
+    DECLINE_GRANT = "decline_grant"
+    RUN_INCIDENT = "run_incident"
+
+
+class Subject(models.TextChoices):
+    USER = "user"
+    MODEL = "model"
+    PURCHASE = "purchase"
+    PROVIDER = "provider"  # one key of ours there
+    SERVICE = "service"  # all of it
+    LETTER = "letter"  # a dead one
+    CODE = "code"  # for promotions
+    JOB = "job"
+    ROUTE = "route"
+    DELIVERY = "delivery"  # of a provider's webhook
+    NOTICE = "notice"  # of Apple's
+    INCIDENT = "incident"
+
+
+# Whom or what an act is upon, where that is not a user.
+SUBJECTS = {
+    Action.TOGGLE_MODEL: Subject.MODEL,
+    Action.ASSIGN_PURCHASE: Subject.PURCHASE,
+    Action.RELEASE_PURCHASE: Subject.PURCHASE,
+    Action.OVERRIDE_REFUND: Subject.PURCHASE,
+    Action.RESET_PROVIDER: Subject.PROVIDER,
+    Action.SWITCH_MAINTENANCE: Subject.SERVICE,
+    Action.RETRY_DEAD_LETTER: Subject.LETTER,
+    Action.DISMISS_DEAD_LETTER: Subject.LETTER,
+    Action.MAKE_CODE: Subject.CODE,
+    Action.CHANGE_CODE: Subject.CODE,
+    Action.TOGGLE_CODE: Subject.CODE,
+    Action.REFUND_JOB: Subject.JOB,
+    Action.FAIL_JOB: Subject.JOB,
+    Action.RETRY_JOB: Subject.JOB,
+    Action.REAPPLY_DELIVERY: Subject.DELIVERY,
+    Action.REAPPLY_NOTIFICATION: Subject.NOTICE,
+    Action.REAPPLY_PURCHASE: Subject.PURCHASE,
+    Action.TOGGLE_ROUTE: Subject.ROUTE,
+    Action.RUN_INCIDENT: Subject.INCIDENT,
+}
+
+SEE_SENSITIVE = "see_sensitive"
+
+
+class AdminAction(models.Model):
+    """One act of support, written in the transaction of its effect. Appended, never updated or
+    deleted: a trigger refuses both."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    at = models.DateTimeField(default=timezone.now, editable=False)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="admin_actions"
+    )
+    action = models.CharField(max_length=20, choices=Action.choices)
+    # An id without a foreign key: a person may be deleted, the record stays.
+    subject_type = models.CharField(max_length=10, choices=Subject.choices)
+    subject_id = models.UUIDField()
+    reason = models.CharField(max_length=REASON_MAX)
+    before = models.JSONField()
+    after = models.JSONField()
+    request_id = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        # One for each act, and one to see what is masked else (adminops.roles has who gets which).
+        permissions = [
+            *(
+                (act.value, f"Can act: {act.label.lower()}")
+                for act in Action
+                if act not in {Action.REQUEST_GRANT, Action.DECLINE_GRANT}
+            ),
+            (SEE_SENSITIVE, "Can see e-mail addresses, devices and Apple's ids"),
+        ]
+        indexes = [
+            # The whole record, newest first.
+            models.Index(F("at").desc(), name="admin_action_newest"),
+            # What was done to this user or model.
+            models.Index(F("subject_id"), F("at").desc(), name="admin_action_by_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()} by {self.actor}"

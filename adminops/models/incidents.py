@@ -1,0 +1,57 @@
+"""Many jobs settled in one go."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from adminops.models.acts import REASON_MAX
+from rendio.common.due import DueRow
+from rendio.common.ids import uuid7
+
+
+class Which(models.TextChoices):
+    """Jobs whose credits an incident gives back. Failed ones have theirs already: the database lets
+    none fail without its refund."""
+
+    STUCK = "stuck", "Going on: end and refund them"
+    DELIVERED = "delivered", "Delivered, and not worth it: refund them"
+
+
+class Incident(DueRow):
+    """Many jobs settled in one go, and what came of it. Due until all have been looked at."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    which = models.CharField(max_length=10, choices=Which.choices)
+    # Empty: any.
+    provider = models.CharField(max_length=20, blank=True)
+    model = models.ForeignKey(
+        "generation.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    route = models.ForeignKey(
+        "generation.Route", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    from_at = models.DateTimeField(help_text="Jobs that were ordered from then on,")
+    until_at = models.DateTimeField(help_text="and before then.")
+    reason = models.CharField(max_length=REASON_MAX)
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    started_at = models.DateTimeField()
+    expected_jobs = models.PositiveIntegerField()
+    expected_credits = models.PositiveIntegerField()
+    # Each in the transaction of the job it counts.
+    settled_jobs = models.PositiveIntegerField(default=0)
+    settled_credits = models.PositiveIntegerField(default=0)
+    broken_jobs = models.PositiveIntegerField(default=0, help_text="Left out; the log says why.")
+    after_id = models.UUIDField(null=True, help_text="The last job that was looked at.")
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="incident_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.which} jobs of {self.from_at:%Y-%m-%d %H:%M}"
