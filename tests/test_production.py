@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SETTINGS = (ROOT / "rendio" / "settings.py").read_text()
+SETTINGS = "".join(
+    (ROOT / "rendio" / name).read_text() for name in ("environment.py", "settings.py")
+)
 
 SOUND = {
     "ENVIRONMENT": "production",

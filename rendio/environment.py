@@ -1,0 +1,215 @@
+"""What the environment says, through a few strict readers: each names the variable that it refuses.
+
+A variable that is set to nothing, as env files and compose files like to have it, is not set.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Container
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from rendio.common.keyring import DEFAULT_LABEL, KeyRing, parse
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+if (BASE_DIR / ".env").exists():
+    environ.Env.read_env(str(BASE_DIR / ".env"))
+env = environ.Env()
+env.ENVIRON = {name: value for name, value in os.environ.items() if value.strip()}
+ENVIRONMENT = env.str("ENVIRONMENT", default="development")
+if ENVIRONMENT not in {"development", "production"}:
+    raise ImproperlyConfigured(
+        f"ENVIRONMENT must be development or production, not {ENVIRONMENT!r}."
+    )
+PRODUCTION = ENVIRONMENT == "production"
+SANDBOX_URL = env.str("SANDBOX_URL", default="" if PRODUCTION else "http://127.0.0.1:9000").rstrip(
+    "/"
+)
+# The one that the sandbox signs Replicate's webhooks with.
+SANDBOX_WEBHOOK_SECRET = "whsec_dGhlIHNhbmRib3gncyBvd24gd2ViaG9vayBzZWNyZXQ="  # noqa: S105
+
+
+def integer(name: str, default: int, *, at_least: int = 0, at_most: int | None = None) -> int:
+    """A whole number from the environment; refuses others by the variable's name."""
+    text = env.str(name, default=str(default)).strip()
+    try:
+        value = int(text)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}.") from None
+    if value < at_least:
+        raise ImproperlyConfigured(f"{name} must be at least {at_least}, not {value}.")
+    if at_most is not None and value > at_most:
+        raise ImproperlyConfigured(f"{name} must be at most {at_most}, not {value}.")
+    return value
+
+
+def optional_integer(name: str) -> int | None:
+    """A positive whole number, or None where the variable is not set or empty."""
+    return integer(name, 1, at_least=1) if env.str(name, default="").strip() else None
+
+
+def counts(name: str, *, of: Container[str]) -> dict[str, int]:
+    """`fal:40,runway:5`: whole numbers of at least 1, by names that are among `of`."""
+    found = {}
+    for pair in filter(None, (part.strip() for part in env.str(name, default="").split(","))):
+        what, _, number = pair.partition(":")
+        if what not in of:
+            raise ImproperlyConfigured(f"{name}: there is no {what!r}.")
+        if not (number.isascii() and number.isdigit() and 0 < int(number) < 2**31):
+            raise ImproperlyConfigured(f"{name} must be name:number pairs, not {pair!r}.")
+        found[what] = int(number)
+    return found
+
+
+def amounts(name: str, *, of: Container[str]) -> dict[str, Decimal]:
+    """`fal:500,runway:100.50`: dollars, by names that are among `of`."""
+    found = {}
+    for pair in filter(None, (part.strip() for part in env.str(name, default="").split(","))):
+        what, _, amount = pair.partition(":")
+        if what not in of:
+            raise ImproperlyConfigured(f"{name}: there is no {what!r}.")
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,4})?", amount):
+            raise ImproperlyConfigured(f"{name} must be name:dollars pairs, not {pair!r}.")
+        found[what] = Decimal(amount)
+    return found
+
+
+def percents(name: str, default: str) -> list[int]:
+    """`50,80,100`: whole numbers from 1 to 100, the smallest first."""
+    texts = [part.strip() for part in env.str(name, default=default).split(",") if part.strip()]
+    if not all(text.isascii() and text.isdigit() and 0 < int(text) <= 100 for text in texts):
+        raise ImproperlyConfigured(f"{name} must be numbers from 1 to 100, not {texts}.")
+    return sorted({int(text) for text in texts})
+
+
+def pem(name: str) -> str:
+    """A PEM key given as base64 in one line (or as it is); empty where not set."""
+    text = env.str(name, default="").strip()
+    if not text or text.startswith("-----BEGIN"):
+        return str(text).replace("\\n", "\n")
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise ImproperlyConfigured(f"{name} must be a PEM, or a PEM in base64.") from None
+
+
+def several_of(name: str, allowed: tuple[str, ...]) -> list[str]:
+    """Some of `allowed`, comma-separated, in its order; all of them where not set."""
+    chosen = env.list(name, default=list(allowed))
+    if not chosen or not set(chosen) <= set(allowed):
+        raise ImproperlyConfigured(f"{name} must be some of {', '.join(allowed)}, not {chosen}.")
+    return [one for one in allowed if one in chosen]
+
+
+def some_of(name: str, allowed: tuple[str, ...]) -> list[str]:
+    """Some of `allowed`, comma-separated, in the order given; none where it is `off` or not set."""
+    chosen = [part.strip() for part in env.list(name, default=["off"])]
+    if chosen == ["off"]:
+        return []
+    if not chosen or not set(chosen) <= set(allowed) or len(set(chosen)) < len(chosen):
+        options = ", ".join(allowed)
+        raise ImproperlyConfigured(f"{name} must be off, or some of {options}, not {chosen}.")
+    return chosen
+
+
+def one_of(name: str, default: str, *, allowed: tuple[str, ...]) -> str:
+    """One of `allowed`."""
+    chosen = str(env.str(name, default=default)).strip()
+    if chosen not in allowed:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, not {chosen!r}.")
+    return chosen
+
+
+def signing_keys(name: str) -> dict[str, str]:
+    """`kid:secret,kid:secret`: the first signs, all verify."""
+    keys: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in env.str(name, default="").split(","))):
+        kid, colon, secret = pair.partition(":")
+        if not (colon and kid and len(secret) >= 32):
+            raise ImproperlyConfigured(
+                f"{name} must be kid:secret pairs, each secret of at least 32 characters."
+            )
+        keys[kid] = secret
+    return keys
+
+
+def secrets(name: str) -> list[str]:
+    """Secrets, comma-separated, each of at least 32 characters."""
+    found = [part.strip() for part in env.str(name, default="").split(",") if part.strip()]
+    if any(len(secret) < 32 for secret in found):
+        raise ImproperlyConfigured(f"{name}: each secret must have at least 32 characters.")
+    return found
+
+
+def outside(name: str, real: str, *, sandbox: str) -> str:
+    """The address of a service: its own in production, else below the sandbox's."""
+    return str(env.str(name, default=real if PRODUCTION else f"{SANDBOX_URL}/{sandbox}")).rstrip(
+        "/"
+    )
+
+
+def tcp_address(name: str) -> tuple[str, int] | None:
+    """`tcp://host:port` as (host, port); None where not set."""
+    text = env.str(name, default="").strip()
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        if parts.scheme == "tcp" and parts.hostname and parts.port and not parts.path.strip("/"):
+            return parts.hostname, parts.port
+    except ValueError:
+        pass
+    raise ImproperlyConfigured(f"{name} must be tcp://host:port, not {text!r}.")
+
+
+def decimal(name: str, default: str) -> Decimal:
+    """A number that is not negative, kept as exactly as it was written."""
+    text = env.str(name, default=default).strip()
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal(-1)
+    if not (value.is_finite() and value >= 0):
+        raise ImproperlyConfigured(f"{name} must be a number from 0 on, not {text!r}.")
+    return value
+
+
+def standard_webhook_secrets(name: str) -> list[str]:
+    """`whsec_…` secrets, comma-separated; in development the sandbox's where none is set."""
+    found = [part.strip() for part in env.str(name, default="").split(",") if part.strip()]
+    for secret in found:
+        try:
+            base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        except binascii.Error:
+            raise ImproperlyConfigured(f"{name} must be whsec_ and a secret in base64.") from None
+    return found or ([] if PRODUCTION else [SANDBOX_WEBHOOK_SECRET])
+
+
+def key_ring(prefix: str, *, sandbox: str) -> KeyRing:
+    """`{prefix}_KEY`, `{prefix}_KEYS` (label:key,label:key) and `{prefix}_KEYS_FILE` together.
+
+    None of them set: no key in production, else the sandbox's.
+    """
+    single = env.str(f"{prefix}_KEY", default="").strip()
+    several = env.str(f"{prefix}_KEYS", default="")
+    file = env.str(f"{prefix}_KEYS_FILE", default="").strip()
+    if not (single or several or file or PRODUCTION):
+        single = sandbox
+    try:
+        keys = ({DEFAULT_LABEL: single} if single else {}) | parse(several)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{prefix}_KEYS {error}") from None
+    try:
+        return KeyRing(keys, file=Path(file) if file else None)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ImproperlyConfigured(f"{prefix}_KEYS_FILE: {why}") from None
