@@ -22,9 +22,11 @@ from adminops.admin import (
     money,
     operations,
     people,
+    phones,
     record,
     refunds,
     refusals,
+    staff,
     subscriptions,
     watch,
 )
@@ -44,9 +46,11 @@ __all__ = [
     "navigation",
     "operations",
     "people",
+    "phones",
     "record",
     "refunds",
     "refusals",
+    "staff",
     "subscriptions",
     "watch",
 ]

@@ -1,4 +1,4 @@
-"""Users with what support may do to them, their devices and sessions, and the staff's groups."""
+"""Users with what support may do to them."""
 
 from __future__ import annotations
 
@@ -6,30 +6,23 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts.models import Device, Session, User
+from accounts.models import Device, User
 from adminops import grants, services
 from adminops.admin import stories
 from adminops.admin.acts import AdjustForm, RefundForm
 from adminops.admin.base import (
     ActionVariant,
-    ModelAdmin,
-    ReadOnlyAdmin,
     SupportAdmin,
     badge,
     link_to,
     links,
     page_action,
-    person,
 )
 from adminops.models import Action
 
@@ -342,81 +335,6 @@ def _given(given: grants.Given) -> str:
     if given.waiting:
         return f"{given.waiting.amount} credits wait until a second person approves them."
     return f"Done. The balance is {given.balance} credits now."
-
-
-@admin.register(Device)
-class DeviceAdmin(ReadOnlyAdmin):
-    list_display = ("device_id", "owner", "created_at", "last_seen_at")
-    list_select_related = ("user",)
-    ordering = ("-last_seen_at",)
-    id_search = ("device_id", "user_id")
-    search_help_text = "A device's id or its user's."
-    fields = ("device_id", "owner", "created_at", "last_seen_at")
-
-    @admin.display(description="User")
-    def owner(self, device: Device) -> SafeString | None:
-        return person(device.user)
-
-
-@admin.register(Session)
-class SessionAdmin(ReadOnlyAdmin):
-    """Without the hashes of its tokens."""
-
-    sensitive = ("installation",)
-    list_display = ("id", "owner", "state", "created_at", "last_used_at", "expires_at")
-    list_filter = ("revoked_reason",)
-    list_select_related = ("user",)
-    ordering = ("-id",)
-    id_search = ("id", "user_id", "device_id")
-    search_help_text = "The id of a session, a user or a device."
-    fields = (
-        "id",
-        "owner",
-        "installation",
-        "state",
-        "generation",
-        "created_at",
-        "rotated_at",
-        "last_used_at",
-        "expires_at",
-        "revoked_at",
-        "revoked_reason",
-    )
-
-    @admin.display(description="User")
-    def owner(self, session: Session) -> SafeString | None:
-        return person(session.user)
-
-    @admin.display(description="Device")
-    def installation(self, session: Session) -> SafeString | None:
-        return link_to(session.device)
-
-    @admin.display(description="State")
-    def state(self, session: Session) -> SafeString:
-        if session.revoked_at:
-            return badge(session.revoked_reason, "danger")
-        if session.expires_at <= timezone.now():
-            return badge("expired")
-        return badge("open", "success")
-
-
-admin.site.unregister(Group)
-# Its pages show the keys.
-admin.site.unregister(TOTPDevice)
-
-
-@admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
-    """Superusers only: a group can hold any permission."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.is_superuser)
-
-    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        return bool(request.user.is_superuser)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        return bool(request.user.is_superuser)
 
 
 def _wallet(user: User) -> Any:
