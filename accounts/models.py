@@ -15,6 +15,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Upper
 from django.utils import timezone
 
+from rendio.common.due import DueRow
 from rendio.common.ids import uuid7
 
 
@@ -372,7 +373,7 @@ class AppleIdentity(models.Model):
         return self.sub
 
 
-class AppleRevocation(models.Model):
+class AppleRevocation(DueRow):
     """The refresh token of an account that was deleted, until Apple has revoked it. Whose it was is
     not known any more."""
 
@@ -380,8 +381,7 @@ class AppleRevocation(models.Model):
     token_encrypted = models.TextField()
     client_id = models.CharField(max_length=255)
     created_at = models.DateTimeField()
-    due_at = models.DateTimeField(db_index=True)
-    tries = models.PositiveIntegerField(default=0)
+    due_at = models.DateTimeField(db_index=True)  # always: the row goes once it is done
 
     def __str__(self) -> str:
         return f"since {self.created_at:%Y-%m-%d}, {self.tries} tries"

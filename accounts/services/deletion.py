@@ -9,6 +9,7 @@ refresh token at Apple. So nothing outside can keep anybody from leaving.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -37,11 +38,11 @@ from accounts.signals import account_deleted
 from credits import idempotency
 from credits import services as credit_services
 from rendio.common import nudge
+from rendio.common.due import each, take
 
 logger = structlog.get_logger(__name__)
 
 REVOCATIONS_BATCH = 20
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 # Apple has said no for so long that it will go on to.
 TRIED_FOR = timedelta(days=30)
 
@@ -143,27 +144,20 @@ def _forget_at_apple(apple: AppleIdentity, *, now: datetime) -> None:
 def revoke_due_at_apple(*, now: datetime) -> int:
     """Have Apple revoke the tokens of accounts that were deleted; returns how many were tried.
 
-    At least once, which does no harm. A row is due again later before Apple is called, and goes
-    once Apple has done it.
+    At least once, which does no harm. A row goes once Apple has done it.
     """
-    with transaction.atomic(durable=True):
-        due = list(
-            AppleRevocation.objects.filter(due_at__lte=now)
-            .order_by("due_at")
-            .select_for_update(skip_locked=True)[:REVOCATIONS_BATCH]
-        )
-        for row in due:
-            row.due_at = now + min(FIRST_PAUSE * 2 ** min(row.tries, 10), LONGEST_PAUSE)
-            row.tries += 1
-            row.save(update_fields=["due_at", "tries"])
-    for row in due:
-        try:
-            appleid.revoke(appleid.decrypt(row.token_encrypted), client_id=row.client_id)
-        except IdentityServiceUnavailable:
-            if row.created_at > now - TRIED_FOR:
-                continue
-            logger.exception("apple_revocation_given_up", tries=row.tries)
-        except InvalidToken:
-            logger.exception("apple_revocation_unreadable")  # its key is gone
-        row.delete()
+    due = take(AppleRevocation.objects.all(), now=now, limit=REVOCATIONS_BATCH)
+    each(due, partial(_revoke, now=now))
     return len(due)
+
+
+def _revoke(row: AppleRevocation, *, now: datetime) -> None:
+    try:
+        appleid.revoke(appleid.decrypt(row.token_encrypted), client_id=row.client_id)
+    except IdentityServiceUnavailable:
+        if row.created_at > now - TRIED_FOR:
+            return
+        logger.exception("apple_revocation_given_up", tries=row.tries)
+    except InvalidToken:
+        logger.exception("apple_revocation_unreadable")  # its key is gone
+    row.delete()
