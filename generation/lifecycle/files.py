@@ -13,6 +13,8 @@ from pathlib import Path
 import av
 from PIL import Image
 
+from generation.pictures import TooManyPixels, open_picture
+
 THUMBNAIL_PIXELS = 480
 JUDGED_PIXELS = 768
 MAX_PIXELS = 50_000_000
@@ -34,6 +36,8 @@ def inspect(path: Path, *, kind: str) -> Inspected:
         picture = _first_frame(path) if kind == "video" else _picture(path)
     except Unusable:
         raise
+    except TooManyPixels:
+        raise Unusable("too many pixels") from None
     except Exception as error:
         # What a decoder raises for hostile bytes has no common base: FFmpegError, SyntaxError,
         # StopIteration where there is no frame.
@@ -103,7 +107,5 @@ def _as_image(frame: av.VideoFrame) -> Image.Image:
 
 
 def _picture(path: Path) -> Image.Image:
-    with Image.open(path, formats=("JPEG", "PNG", "WEBP")) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise Unusable("too many pixels")
+    with open_picture(path, formats=("JPEG", "PNG", "WEBP"), most_pixels=MAX_PIXELS) as image:
         return image.convert("RGB")

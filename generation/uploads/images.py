@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageCms
 from pillow_heif import register_heif_opener
 
 from generation.errors import InvalidFile, UploadsUnavailable
+from generation.pictures import TooManyPixels, check_pixels, open_picture
 from generation.uploads.containers import NotWhole, check_whole
 
 logger = structlog.get_logger(__name__)
@@ -59,7 +60,7 @@ def draw_anew(content: bytes) -> Picture:
         return _drawn(content)
     except InvalidFile:
         raise
-    except Image.DecompressionBombError:
+    except TooManyPixels:
         raise InvalidFile(problem=_("too many pixels")) from None
     except NotWhole:
         raise InvalidFile(problem=_("cut short, or more than a picture")) from None
@@ -72,14 +73,13 @@ def draw_anew(content: bytes) -> Picture:
 
 
 def _drawn(content: bytes) -> Picture:
-    with Image.open(BytesIO(content), formats=FORMATS) as image:
-        # Only the head has been read by now.
-        _check_pixels(image)
+    most = settings.MAX_UPLOAD_PIXELS
+    with open_picture(BytesIO(content), formats=FORMATS, most_pixels=most) as image:
         if image.format in {"PNG", "WEBP"} and getattr(image, "is_animated", False):
             raise InvalidFile(problem=_("animated"))
         check_whole(content, str(image.format))
         image.load()
-        _check_pixels(image)
+        check_pixels(image, most)
         turn = _UPRIGHT.get(_orientation(image))
         drawn = _in_srgb(image)
     if turn is not None:
@@ -88,11 +88,6 @@ def _drawn(content: bytes) -> Picture:
     out = BytesIO()
     drawn.save(out, "JPEG", quality=QUALITY)
     return Picture(out.getvalue(), drawn.width, drawn.height)
-
-
-def _check_pixels(image: Image.Image) -> None:
-    if image.width * image.height > settings.MAX_UPLOAD_PIXELS:
-        raise InvalidFile(problem=_("too many pixels"))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -138,6 +138,7 @@ BAD = [
 ]
 
 
+@pytest.mark.filterwarnings("error")  # or production's log would have it
 @pytest.mark.parametrize(("content", "problem"), BAD)
 def test_what_is_no_whole_single_picture_is_refused_and_nothing_kept(
     phone, storage, content, problem
