@@ -19,6 +19,7 @@ from appstoreserverlibrary.signed_data_verifier import (
     VerificationException,
     VerificationStatus,
 )
+from cattrs.errors import CattrsError
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from django.conf import settings
@@ -100,6 +101,8 @@ def _read(
                 raise NotVerified(refused) from problem
             if problem.status not in _NOT_THIS_ONE:
                 break
+        except CattrsError as error:
+            raise payloads.Unreadable("a field of another type") from error
     raise NotGenuine(refused)
 
 

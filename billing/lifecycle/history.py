@@ -15,6 +15,7 @@ import structlog
 from django.conf import settings
 
 from billing.appstore import client, verifier
+from billing.appstore.payloads import Unreadable
 from billing.errors import StoreUnavailable
 from billing.models import Environment, HistoryWalk, Scope
 from billing.services import notifications
@@ -80,8 +81,8 @@ def _keep(signed_payload: str, *, now: datetime) -> bool:
     """Whether it closes a gap. One that nobody can read must not keep back those after it."""
     try:
         return notifications.receive(signed_payload=signed_payload, now=now, from_history=True)
-    except verifier.NotGenuine:
-        logger.exception("history_not_genuine")
+    except (verifier.NotGenuine, Unreadable):
+        logger.exception("history_not_readable")
         return False
 
 

@@ -129,3 +129,15 @@ def test_a_page_token_that_apple_no_longer_takes_begins_the_walk_anew(
     walk(timezone.now() + timedelta(minutes=2))
 
     assert phone.balance() == 20
+
+
+@pytest.mark.parametrize("odd", [{"notificationUUID": "none"}, {"data": {"appAppleId": "none"}}])
+def test_what_nobody_can_read_keeps_nothing_back(phone, store, production_only, odd):
+    first = store.buy(TEN, phone=phone)
+    store.happens("REFUND_DECLINED", first, override=odd)
+    store.buy(TEN, phone=phone)
+
+    walk()
+
+    assert phone.balance() == 10 + 20
+    assert HistoryWalk.objects.get().finished_at
