@@ -22,9 +22,10 @@ def assign_purchase(*, purchase_id: UUID, user_id: UUID, now: datetime) -> Purch
         raise NotFound
     if user.closed_at:
         raise InvalidState(problem="This account is closed: nobody could spend the credits.")
-    purchase = Purchase.objects.select_for_update().filter(id=purchase_id).first()
-    if purchase is None:
+    found = Purchase.objects.filter(id=purchase_id).first()
+    if found is None:
         raise NotFound
+    purchase = purchases.locked_purchase(found)
     if purchase.problem not in {Problem.NOBODY, Problem.CLOSED}:
         raise InvalidState(problem="This purchase does not wait for somebody.")
     purchase.user = user
@@ -35,12 +36,12 @@ def assign_purchase(*, purchase_id: UUID, user_id: UUID, now: datetime) -> Purch
 def release_purchase(*, purchase_id: UUID, now: datetime) -> Purchase:
     """Grant what is held back. Joins the caller's transaction. Raises NotFound, and
     InvalidState for a purchase that is not held back."""
-    purchase = Purchase.objects.filter(id=purchase_id).first()
-    if purchase is None:
+    found = Purchase.objects.filter(id=purchase_id).first()
+    if found is None:
         raise NotFound
-    if purchase.user_id:
-        purchases.locked_owner(purchase.user_id)
-    purchase = Purchase.objects.select_for_update().get(id=purchase_id)
+    if found.user_id:
+        purchases.locked_owner(found.user_id)
+    purchase = purchases.locked_purchase(found)
     if purchase.problem not in HELD_BACK:
         raise InvalidState(problem="This purchase is not held back.")
     purchase.released_at = now

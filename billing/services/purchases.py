@@ -6,7 +6,8 @@ the latest that was signed and not the latest that came; `settle` makes the ledg
 Who called them, how often and in which order makes no difference, and a crash between the two
 leaves a row that is due.
 
-The locks, as everywhere: first the wallet, then the purchase.
+The locks, as everywhere: first the wallet, then the subscription if it is a period of one, then
+the purchase.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def settle(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None)
     found = Purchase.objects.get(id=purchase_id)
     named = found.user_id or _find_named(found) or claimant_id
     owner = locked_owner(named) if named else None
-    purchase = Purchase.objects.select_for_update().get(id=purchase_id)
+    purchase = locked_purchase(found)
     if _is_anothers_meanwhile(purchase, found, owner):
         # Between the two reads. It stays due; nothing is ours to do.
         return Settled(purchase, purchase.user, is_new=False, balance=0)
@@ -179,6 +180,18 @@ def locked_owner(user_id: UUID) -> User | None:
     except NotFound:
         return None
     return User.objects.get(wallet=wallet)
+
+
+def locked_purchase(purchase: Purchase) -> Purchase:
+    """The purchase as it is now, locked until the transaction ends; its owner's wallet is locked
+    already, if it has one.
+
+    A period's subscription is locked before it: two users may have periods of one subscription, and
+    each of them then makes the other's due (_follow_of_others).
+    """
+    if periods.is_period(purchase):
+        subscriptions.lock_line(purchase)
+    return Purchase.objects.select_for_update().get(id=purchase.id)
 
 
 def _follow_of_others(purchase: Purchase, *, now: datetime) -> None:

@@ -5,8 +5,7 @@ how often and from whom. Its periods are purchases; `record` keeps what was sign
 future; `follow` derives the rest from both. Past its end nobody has the tier, whether or not
 anybody told us: it is stored with the time at which it ends.
 
-The locks: the wallet and the purchase first (services.purchases), then the subscription, then the
-user.
+The locks: the wallet, the subscription and the purchase (services.purchases), then the user.
 """
 
 from __future__ import annotations
@@ -42,6 +41,12 @@ def record(renewal: Renewal) -> None:
     line.is_in_billing_retry = renewal.is_in_billing_retry
     line.renewal_signed_at = renewal.signed_at
     line.save()
+
+
+def lock_line(purchase: Purchase) -> None:
+    """Whatever is settled about the subscription of this period waits here for whatever else is.
+    Joins the caller's transaction."""
+    _locked(purchase.environment, purchase.original_transaction_id)
 
 
 def follow(purchase: Purchase, *, now: datetime) -> None:

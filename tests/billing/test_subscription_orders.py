@@ -154,3 +154,26 @@ def test_all_news_of_a_subscription_at_once_leave_what_they_leave_in_order(sandb
         assert phone.balance() == in_order[0]
         assert phone.get("subscription/status").json() == in_order[-1]
     assert ledger_adds_up()
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_refund_while_the_subscription_goes_to_another_user_locks_nobody_up(sandbox, store):
+    def applying(told):
+        notice = verifier.read_notification(told["signed_payload"])
+        return lambda: effects.apply(notice, now=timezone.now())
+
+    for _ in range(8):
+        before, after = Phone().sign_in(), Phone().sign_in()
+        first = store.subscribe(phone=before)
+        applying(first)()
+        line = first["original_transaction_id"]
+        second = store.subscribe(
+            phone=after,
+            original_transaction_id=line,
+            override={"transactionReason": "RENEWAL"},
+        )
+
+        at_once(applying(second), applying(store.happens("REFUND", first)))
+
+        assert (before.balance(), after.balance()) == (10, 10 + 60)
+    assert ledger_adds_up()
