@@ -32,6 +32,10 @@ class Source(models.TextChoices):
     SUPPORT = "support"
 
 
+# What the customer's money brought: an allowance as much as a purchase.
+PAID_FOR = (Source.PURCHASE, Source.SUBSCRIPTION)
+
+
 class Kind(models.TextChoices):
     """Why an entry was written."""
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Case, F, Q, Subquery, Sum, TextChoices, Value, When
 
-from credits.models import Kind, LedgerEntry, LedgerProof, Lot, Redemption, Source, Wallet
+from credits.models import PAID_FOR, Kind, LedgerEntry, LedgerProof, Lot, Redemption, Wallet
 from rendio.common.db import prepared_cursor
 from rendio.common.errors import NotFound
 from rendio.common.times import iso
@@ -374,7 +374,7 @@ def flows(*, first: UUID, before: UUID) -> dict[Flow, int]:
 def outstanding() -> tuple[int, int]:
     """How many credits all wallets hold: those that somebody paid for, and all others. Looks at
     every lot that holds any: not for a page."""
-    bought = Q(source__in=[Source.PURCHASE, Source.SUBSCRIPTION]) & ~_TEST
+    bought = Q(source__in=PAID_FOR) & ~_TEST
     held = Lot.objects.filter(remaining__gt=0).aggregate(
         bought=Sum("remaining", filter=bought, default=0),
         given=Sum("remaining", filter=~bought, default=0),

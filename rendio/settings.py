@@ -376,7 +376,7 @@ REFRESH_TOKEN_DAYS = integer("REFRESH_TOKEN_DAYS", 60, at_least=1)
 REFRESH_GRACE_SECONDS = integer("REFRESH_GRACE_SECONDS", 30)
 REVOCATION_REFRESH_SECONDS = integer("REVOCATION_REFRESH_SECONDS", 2, at_least=1)
 WELCOME_CREDITS = integer("WELCOME_CREDITS", 10)
-# Of credits that were not bought; 0 is off. What a grant brings above it lapses at once.
+# Of credits that nobody paid for; 0 is off. What a grant brings above it lapses at once.
 MAX_GRANTED_BALANCE = integer("MAX_GRANTED_BALANCE", 0)
 APPLE_TEAM_ID = env.str("APPLE_TEAM_ID", default="" if PRODUCTION else "SANDBOXTEAM")
 DEVICECHECK_URL = env.str(

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Sum
 
 from credits.errors import LedgerBroken
-from credits.models import Kind, LedgerEntry, Lot, Source, Wallet
+from credits.models import PAID_FOR, Kind, LedgerEntry, Lot, Source, Wallet
 from rendio.common import metrics
 from rendio.common.db import prepared_cursor
 from rendio.common.errors import InvalidInput
@@ -33,8 +33,8 @@ def give(
 ) -> LedgerEntry:
     """A new lot of what is left of `amount` after debt, and its entry.
 
-    What a grant that was not bought brings above MAX_GRANTED_BALANCE lapses at once, in an entry of
-    its own: the user sees what came and what became of it.
+    What a grant that nobody paid for brings above MAX_GRANTED_BALANCE lapses at once, in an entry
+    of its own: the user sees what came and what became of it.
     """
     if amount <= 0:
         raise InvalidInput(fields={"amount": ["Must be more than 0."]})
@@ -60,14 +60,14 @@ def give(
         transaction_id=transaction_id,
         acting_user_id=acting_user_id,
     )
-    if kind == Kind.GRANT and source != Source.PURCHASE and settings.MAX_GRANTED_BALANCE:
+    if kind == Kind.GRANT and source not in PAID_FOR and settings.MAX_GRANTED_BALANCE:
         _lapse_above_limit(wallet, lot, now=now)
     return entry
 
 
 def _lapse_above_limit(wallet: Wallet, lot: Lot, *, now: datetime) -> None:
-    """Purchases neither count against the limit nor meet it."""
-    held = wallet.lots.exclude(source=Source.PURCHASE).aggregate(credits=Sum("remaining"))
+    """What was paid for neither counts against the limit nor meets it."""
+    held = wallet.lots.exclude(source__in=PAID_FOR).aggregate(credits=Sum("remaining"))
     excess = min(held["credits"] - settings.MAX_GRANTED_BALANCE, lot.remaining)
     if excess > 0:
         lapse(wallet, lot, amount=excess, reason="above the maximum balance", now=now)

@@ -90,6 +90,14 @@ def test_a_subscription_brings_its_allowance_and_the_tier(phone, store):
     assert Phone().sign_in().get("get-user-profile").json()["tier"] == "free"
 
 
+def test_an_allowance_comes_whole_whatever_may_be_held_unpaid(phone, store, settings):
+    settings.MAX_GRANTED_BALANCE = 10
+
+    tell(store.subscribe(phone=phone))
+
+    assert phone.balance() == 10 + ALLOWANCE
+
+
 def test_a_period_that_the_phone_tells_first_is_granted_once(phone, store):
     bought = store.subscribe(phone=phone)
     update(phone, bought)

@@ -28,15 +28,15 @@ from tests.credits.purses import NOW, Purse
 
 AMOUNTS = st.integers(1, 30)
 DAYS = st.integers(1, 4)
-LIMIT = 60  # of what was not bought
+LIMIT = 60  # of what nobody paid for
 CODES = {"ONCE": CodeTerms(credits=7, lot_days=2), "TWICE": CodeTerms(credits=5, max_per_user=2)}
 
 
 class ModelLot:
     """`taken` and `owed`: by store refunds that were not reversed."""
 
-    def __init__(self, granted, remaining, *, expires_day=None, bought=False):
-        self.granted, self.remaining, self.bought = granted, remaining, bought
+    def __init__(self, granted, remaining, *, expires_day=None, paid=False):
+        self.granted, self.remaining, self.paid = granted, remaining, paid
         self.expires_day = inf if expires_day is None else expires_day
         self.taken = self.owed = self.lapsed = 0
         self.revoked_day = None
@@ -88,15 +88,15 @@ class Ledger(RuleBasedStateMachine):
     def balance(self):
         return sum(lot.remaining for lot in self.lots)
 
-    def keep(self, amount, *, days=None, bought=False, limited=True):
+    def keep(self, amount, *, days=None, paid=False, limited=True):
         repaid = min(self.debt, amount)
         self.debt -= repaid
         self.lifetime += amount
         expires_day = None if days is None else self.day + days
-        lot = ModelLot(amount, amount - repaid, expires_day=expires_day, bought=bought)
+        lot = ModelLot(amount, amount - repaid, expires_day=expires_day, paid=paid)
         self.lots.append(lot)
-        if limited and not bought:
-            held = sum(lot.remaining for lot in self.lots if not lot.bought)
+        if limited and not paid:
+            held = sum(lot.remaining for lot in self.lots if not lot.paid)
             lot.lapse(min(max(held - LIMIT, 0), lot.remaining))
         return lot
 
@@ -115,7 +115,7 @@ class Ledger(RuleBasedStateMachine):
     @rule(target=transactions, amount=AMOUNTS)
     def buy(self, amount):
         transaction_id = self.purse.buy(amount)
-        self.brought[transaction_id] = self.keep(amount, bought=True)
+        self.brought[transaction_id] = self.keep(amount, paid=True)
         return transaction_id
 
     @rule(target=transactions, amount=AMOUNTS, days=st.none() | DAYS)
@@ -124,7 +124,7 @@ class Ledger(RuleBasedStateMachine):
         transaction_id = str(uuid4())
         allowance = {"source": Source.SUBSCRIPTION, "transaction_id": transaction_id}
         self.purse.grant(amount, days=days, **allowance)
-        self.brought[transaction_id] = self.keep(amount, days=days)
+        self.brought[transaction_id] = self.keep(amount, days=days, paid=True)
         return transaction_id
 
     @rule(transaction_id=transactions)
