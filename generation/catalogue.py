@@ -213,11 +213,12 @@ def forget() -> None:
 
 
 def routes_of(model_id: UUID) -> tuple[RouteSpec, ...]:
-    """The enabled routes by position, also of a model that has been taken off sale meanwhile."""
-    model = current().models.get(model_id) or spec_of(
-        Model.objects.prefetch_related("routes").get(id=model_id)
-    )
-    return model.routes
+    """The enabled routes by position, also of a model that has been taken off sale meanwhile; none
+    of one that is not there any more."""
+    if model := current().models.get(model_id):
+        return model.routes
+    row = Model.objects.prefetch_related("routes").filter(id=model_id).first()
+    return spec_of(row).routes if row else ()
 
 
 def etag(body: bytes) -> str:

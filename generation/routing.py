@@ -11,12 +11,13 @@ A model's first routes are what its price was made for; the others must keep MAR
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import structlog
 from django.conf import settings
 
 from generation import catalogue
@@ -25,6 +26,8 @@ from generation.errors import InMaintenance, ProviderUnavailable
 from generation.models import Job, ProviderKey
 from generation.orders import Order
 from generation.providers import find_provider
+
+logger = structlog.get_logger(__name__)
 
 
 def keys_of(provider_name: str) -> list[ProviderKey]:
@@ -76,12 +79,22 @@ def _fitting(
     routes: Sequence[RouteSpec], *, chosen: dict[str, Any], needs_image: bool, credits: int
 ) -> list[RouteSpec]:
     first = min((route.position for route in routes), default=0)
-    return [
-        route
-        for route in routes
-        if _can_make(route, chosen, needs_image=needs_image)
-        and (route.position == first or margin_percent(route, chosen, credits) >= _floor())
-    ]
+
+    def fits(route: RouteSpec) -> bool:
+        return _can_make(route, chosen, needs_image=needs_image) and (
+            route.position == first or margin_percent(route, chosen, credits) >= _floor()
+        )
+
+    return [route for route in routes if _is_sound(route, fits)]
+
+
+def _is_sound(route: RouteSpec, fits: Callable[[RouteSpec], bool]) -> bool:
+    """A row of the catalogue that is wrong takes none of the others out of use."""
+    try:
+        return fits(route)
+    except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
+        logger.exception("route_unusable", route_id=str(route.id))
+        return False
 
 
 def _can_make(route: RouteSpec, chosen: dict[str, Any], *, needs_image: bool) -> bool:

@@ -70,6 +70,20 @@ def test_a_model_deleted_meanwhile_costs_only_its_own_job(phone, quick, life, so
     assert_completed(sound)
 
 
+def test_a_model_deleted_while_its_job_breaks_ends_it_at_once(phone, quick, life, sold_model):
+    quick.provider(outcome="error")
+    orphan = ordered(phone, model_id=str(sold_model.id))
+    life.submit()
+    Route.objects.filter(model=sold_model).delete()
+    Model.objects.filter(id=sold_model.id).delete()
+    catalogue.forget()
+
+    life.goes_on(orphan)
+
+    assert_refunded(orphan, code="ERR_5002")
+    assert (life.now - orphan.created_at).total_seconds() < 30
+
+
 def test_a_route_that_cannot_be_followed_costs_only_its_own_job(phone, quick, life, sold_model):
     spoilt = ordered(phone, model_id=str(sold_model.id))
     sound = ordered(phone)
