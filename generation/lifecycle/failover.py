@@ -3,6 +3,9 @@
 Only where nothing runs any more (refused, or failed over there), or where an unknown outcome has
 been waited for until the submit deadline. Each route fails a job once, so this ends; each hop is a
 ProviderRequest of its own, and the database lets no two of a job be live.
+
+A submission that was given up as unknown may have told meanwhile that it has ended, while the next
+was on its way: what it made is fetched before anybody is asked anew.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from django.db import transaction
 
 from generation import queries, routing
 from generation.lifecycle import settle
-from generation.models import Job, ProviderRequest, Stage
+from generation.models import Job, ProviderRequest, RequestState, Stage
 from generation.providers.base import Reason
 from rendio.common import nudge
 
@@ -38,40 +41,71 @@ def fail(
     transactions of its own. False where the job is no longer as it was claimed.
     """
     told: settle.Told = {"error_type": error_type, "detail": detail, "cost_usd": cost_usd}
-    if _may_go_on(job, reason) and _go_on(job, reason, now=now, told=told):
+    if _go_on(job, reason, now=now, told=told):
         return True
     return settle.give_up(job, reason, now=now, **told)
-
-
-def _may_go_on(job: Job, reason: Reason) -> bool:
-    if job.is_terminal or job.deleted_at or job.cancel_requested_at:
-        return False
-    return reason == Reason.PROVIDER_ERROR or (reason == Reason.TIMEOUT and job.stage == Stage.SENT)
 
 
 def _go_on(job: Job, reason: Reason, *, now: datetime, told: settle.Told) -> bool:
     with transaction.atomic(durable=True):
         held = settle.hold(job)
         request = ProviderRequest.objects.filter(job_id=job.id).order_by("-id").first()
-        if held is None or request is None or not _may_go_on(held, reason):
+        if held is None or request is None or not _is_wanted(held):
             return False
-        if not routing.has_another(held, besides=request.route_id, now=now):
+        told_meanwhile = _told_meanwhile(held)
+        if not told_meanwhile and not _has_next(held, request, reason, now=now):
             return False
         settle.end_request(held, reason, now=now, **told)
         held.tried_routes = [*held.tried_routes, str(request.route_id)]
         # What the next route is expected to take must not make the bar fall.
         held.progress = queries.progress(held, now=now)
-        held.stage = Stage.SUBMIT
         held.tries = 0
         held.due_at = now
-        held.deadline_at = now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
         held.leased_until = held.queue_position = None
+        if told_meanwhile:
+            _fetch_next(held, told_meanwhile, now=now)
+        else:
+            _submit_next(held, now=now)
         held.save(
             update_fields=[
                 "tried_routes", "stage", "tries", "due_at", "deadline_at", "leased_until",
                 "queue_position", "progress",
             ]
         )  # fmt: skip
-        nudge.after_commit("generation.submit_due", queue=held.queue, with_queue=True)
     logger.info("next_route", job_id=str(job.id), after=request.provider, reason=reason.value)
     return True
+
+
+def _is_wanted(held: Job) -> bool:
+    return not (held.is_terminal or held.deleted_at or settle.is_taken_back(held))
+
+
+def _told_meanwhile(held: Job) -> ProviderRequest | None:
+    unknown = ProviderRequest.objects.filter(job=held, state=RequestState.UNKNOWN)
+    return unknown.filter(is_told=True).exclude(ended_at=None).order_by("id").first()
+
+
+def _has_next(held: Job, request: ProviderRequest, reason: Reason, *, now: datetime) -> bool:
+    """Stopped over there, and nobody had asked for it, is not among the reasons: whoever did that,
+    perhaps we at the provider's own pages, did not mean it to be made elsewhere. What was made and
+    cannot be used is not either: it is paid."""
+    is_over = reason == Reason.PROVIDER_ERROR
+    is_waited_for = reason == Reason.TIMEOUT and held.stage == Stage.SENT
+    return (is_over or is_waited_for) and routing.has_another(
+        held, besides=request.route_id, now=now
+    )
+
+
+def _fetch_next(held: Job, request: ProviderRequest, *, now: datetime) -> None:
+    request.state = RequestState.ACCEPTED
+    request.ended_at = request.cancel_asked_at = request.cancel_due_at = None
+    request.save(update_fields=["state", "ended_at", "cancel_asked_at", "cancel_due_at"])
+    held.stage = Stage.STORE
+    held.deadline_at = now + timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS)
+    nudge.after_commit("generation.store_due", queue=held.queue, with_queue=True)
+
+
+def _submit_next(held: Job, *, now: datetime) -> None:
+    held.stage = Stage.SUBMIT
+    held.deadline_at = now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
+    nudge.after_commit("generation.submit_due", queue=held.queue, with_queue=True)

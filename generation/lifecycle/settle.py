@@ -100,7 +100,8 @@ def give_up(
     detail: str = "",
     cost_usd: Decimal | None = None,
 ) -> bool:
-    """The job will not be made: failed (cancelled, if that is why), with its credits back.
+    """The job will not be made: failed, with its credits back; cancelled, whatever the reason, if
+    its user had taken it back.
 
     Opens its own transaction. False where the job is no longer as it was claimed. A job that had
     ended before only stops being due.
@@ -111,11 +112,12 @@ def give_up(
         held = hold(job)
         if held is None:
             return False
-        if reason == Reason.CANCELLED and not _was_asked_to_stop(held):
+        taken_back = is_taken_back(held)
+        if reason == Reason.CANCELLED and not taken_back:
             reason = Reason.STOPPED
         end_request(held, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd)
         if not held.is_terminal:
-            _refund_and_end(held, reason, now=now)
+            _refund_and_end(held, Reason.CANCELLED if taken_back else reason, now=now)
         _done(held)
     return True
 
@@ -128,8 +130,9 @@ def end_by_hand(held: Job, *, now: datetime) -> None:
     """
     if held.is_terminal:
         raise InvalidState(problem=f"This job has ended: it is {held.status}.")
+    taken_back = is_taken_back(held)
     end_request(held, Reason.TIMEOUT, now=now)
-    _refund_and_end(held, Reason.TIMEOUT, now=now)
+    _refund_and_end(held, Reason.CANCELLED if taken_back else Reason.TIMEOUT, now=now)
     _done(held)
 
 
@@ -243,9 +246,12 @@ def _live_request(held: Job) -> QuerySet[ProviderRequest]:
     return ProviderRequest.objects.filter(job=held, ended_at=None)
 
 
-def _was_asked_to_stop(held: Job) -> bool:
+def is_taken_back(held: Job) -> bool:
+    """Whether its user does not want it any more. The provider may have been asked to stop it, and
+    have gone on."""
     return (
-        held.cancel_requested_at is not None or held.requests.exclude(cancel_asked_at=None).exists()
+        held.cancel_requested_at is not None
+        or _live_request(held).exclude(cancel_asked_at=None).exists()
     )
 
 

@@ -180,17 +180,15 @@ def _apply(item: Claimed, outcome: object, now: datetime) -> None:
                 job, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd
             )
         case _Broken(detail) if overdue or job.tries + 1 >= BROKEN_TRIES:
-            settle.give_up(
-                job, Reason.UNUSABLE, now=now, error_type="media_unusable", detail=detail
-            )
+            failover.fail(job, Reason.UNUSABLE, now=now, error_type="media_unusable", detail=detail)
         case _NotStored(detail) if overdue:
-            settle.give_up(job, Reason.NOT_STORED, now=now, error_type="not_stored", detail=detail)
+            failover.fail(job, Reason.NOT_STORED, now=now, error_type="not_stored", detail=detail)
         case _NotJudged(detail) if overdue:
-            settle.give_up(job, Reason.NOT_JUDGED, now=now, error_type="not_judged", detail=detail)
+            failover.fail(job, Reason.NOT_JUDGED, now=now, error_type="not_judged", detail=detail)
         case Unknown(detail) if overdue:
-            settle.give_up(job, Reason.TIMEOUT, now=now, detail=detail)
+            failover.fail(job, Reason.TIMEOUT, now=now, detail=detail)
         case Running() if overdue:
-            settle.give_up(job, Reason.TIMEOUT, now=now, detail="finished, but no result")
+            failover.fail(job, Reason.TIMEOUT, now=now, detail="finished, but no result")
         case _NotJudged():
             record(job, due_at=min(now + JUDGED_AGAIN, job.deadline_at or now))
         case _Broken():

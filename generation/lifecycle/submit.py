@@ -82,9 +82,11 @@ def _record(item: Outgoing, answer: Submission, now: datetime) -> None:
     )
     match answer:
         case Refused(reason, error_type, detail):
-            _end(request, RequestState.REFUSED, error_type, detail, now=now)
+            is_waited_for = _end(request, RequestState.REFUSED, error_type, detail, now=now)
             breaker.answered(request, is_probe=item.is_probe, now=now)
-            failover.fail(item.job, reason, now=now, error_type=error_type, detail=detail)
+            # After its deadline the job may be on its way to another: that one has said nothing.
+            if is_waited_for:
+                failover.fail(item.job, reason, now=now, error_type=error_type, detail=detail)
         case Later():
             _deferred(item, answer, now=now)
             pause = answer.retry_after_seconds if error_type == RATE_LIMITED else 0
@@ -123,7 +125,11 @@ def _accepted(item: Outgoing, answer: Accepted, *, now: datetime) -> None:
             answered_at=now,
             **({} if answer.cost_usd is None else {"cost_usd": answer.cost_usd}),
         )
-        requests.filter(state=RequestState.SENDING).update(state=RequestState.ACCEPTED)
+        if not requests.filter(state=RequestState.SENDING).update(state=RequestState.ACCEPTED):
+            # The deadline was quicker: nobody waits for it any more (lifecycle.stop).
+            requests.filter(state=RequestState.UNKNOWN).exclude(ended_at=None).update(
+                cancel_due_at=now
+            )
 
 
 def _deferred(item: Outgoing, answer: Later, *, now: datetime) -> None:
@@ -150,8 +156,9 @@ def _move(item: Outgoing, **changes: object) -> None:
 
 def _end(
     request: ProviderRequest, state: RequestState, error_type: str, detail: str, *, now: datetime
-) -> None:
-    ProviderRequest.objects.filter(id=request.id, state=RequestState.SENDING).update(
+) -> bool:
+    """By compare-and-set too: False where its deadline was quicker."""
+    ended = ProviderRequest.objects.filter(id=request.id, state=RequestState.SENDING).update(
         state=state,
         answered_at=now,
         ended_at=now,
@@ -159,3 +166,4 @@ def _end(
         error_type=error_type[:80],
         error_detail=detail[:500],
     )
+    return ended == 1

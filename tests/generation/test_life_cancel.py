@@ -127,7 +127,7 @@ def test_while_the_answer_to_the_submission_is_open_nothing_is_refunded(phone, q
     assert take_back(phone, job) == (200, "pending", False)
 
     life.goes_on(job)
-    assert_refunded(job, code="ERR_5001")
+    assert_refunded(job, status=CANCELLED)
 
 
 def test_a_provider_that_cannot_be_asked_is_asked_again_and_holds_up_nobody(

@@ -9,7 +9,11 @@ from uuid import UUID
 import pytest
 
 from generation import catalogue, routing
-from generation.models import Job, ProviderRequest, RequestState, Route, Stage
+from generation.lifecycle import submit
+from generation.lifecycle.allot import allot
+from generation.models import Job, JobStatus, ProviderRequest, RequestState, Route, Stage
+from generation.providers import get_provider
+from generation.providers.base import Accepted, Reason, Refused
 from rendio.common.ids import uuid7
 from tests.conftest import SORA, assert_refused
 from tests.generation.lives import (
@@ -179,6 +183,62 @@ def test_a_video_of_the_first_route_is_kept_after_the_second_has_failed(
     assert kinds_of(job.id) == ["charge", "refund"]
 
 
+def test_what_the_first_route_made_is_taken_if_it_told_while_the_second_was_asked(
+    phone, quick, signer, life, second
+):
+    quick.provider(outcome="submit_lost", model=FIRST)
+    quick.provider(outcome="error", model=SECOND)
+    job = ordered(phone)
+    life.submit()
+    first = ProviderRequest.objects.get(job=job)
+    life.later(121).poll()
+    life.later(1).submit()
+    known = next(known for known in quick.jobs() if known["model"] == FIRST)
+    assert signer.deliver(known["request_id"], first.webhook_token) == 200
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert asked(quick) == [FIRST, SECOND]
+    assert states(job) == [RequestState.FINISHED, RequestState.FAILED]
+
+
+@pytest.mark.parametrize("outcome", ["cancelled", "media_404"])
+def test_what_was_stopped_over_there_or_is_paid_already_is_made_nowhere_else(
+    phone, quick, life, second, outcome
+):
+    quick.provider(outcome=outcome, model=FIRST)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5002")
+    assert asked(quick) == [FIRST]
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_an_answer_that_comes_after_its_deadline_leaves_the_next_route_alone(
+    phone, quick, life, second, accepted
+):
+    """A worker that was held up in the middle of its call, for longer than the submit deadline."""
+    job = ordered(phone)
+    [held_up] = allot(queue="low", now=life.now).outgoing
+    life.later(121).poll()
+    [on_its_way] = allot(queue="low", now=life.later(1).now).outgoing
+    handle = get_provider("fal").handle_for(model_id=FIRST, request_id="late", key_label="")
+
+    answer = Accepted(handle) if accepted else Refused(Reason.REJECTED, "", "")
+    submit._record(held_up, answer, life.now)
+
+    submit._record(on_its_way, submit._send(on_its_way), life.now)
+    life.stop()
+    stopped = [one["path"] for one in quick.requests() if one["method"] == "PUT"]
+    assert len(stopped) == accepted
+    life.goes_on(job)
+    assert_completed(job)
+    assert states(job) == [RequestState.UNKNOWN, RequestState.FINISHED]
+
+
 def test_a_job_taken_back_is_not_carried_on(phone, quick, life, second):
     quick.provider(outcome="submit_500", model=FIRST)
     job = ordered(phone)
@@ -187,8 +247,32 @@ def test_a_job_taken_back_is_not_carried_on(phone, quick, life, second):
 
     life.goes_on(job)
 
-    assert_refunded(job, code="ERR_5001")
+    assert_refunded(job, status=JobStatus.CANCELLED)
     assert asked(quick) == [FIRST]
+
+
+def test_a_job_taken_back_that_broke_where_it_ran_on_is_not_carried_on(phone, quick, life, second):
+    quick.provider(outcome="error", queue_seconds=0, run_seconds=600, model=FIRST)
+    job = ordered(phone)
+    life.submit()
+    life.later(3).poll()
+    answer = phone.post("cancel-video-job", {"job_id": str(job.id)}).json()
+    assert (answer["status"], answer["refunded"]) == ("processing", False)
+    quick.control("finish", provider="fal")
+
+    life.goes_on(job)
+
+    assert_refunded(job, status=JobStatus.CANCELLED)
+    assert asked(quick) == [FIRST]
+
+
+def test_a_route_whose_row_is_wrong_takes_none_of_the_others_out_of_use(phone, quick, life):
+    add_route(limits={"duration": 4})  # a number where a list belongs
+
+    job = ordered(phone)
+
+    life.goes_on(job)
+    assert_completed(job)
 
 
 # --- Which may ----------------------------------------------------------------------------------
