@@ -46,7 +46,9 @@ _CLOSER_MONEY = {
     "credits.promotioncode",
     "credits.redemption",
 }
-_CLOSER = _CLOSER_MONEY | {"accounts.device", "generation.webhookdelivery"}
+_CLOSER = _CLOSER_MONEY | {"accounts.device", "adminops.alert", "generation.webhookdelivery"}
+# What providers cost from day to day; with the page of the money.
+_COSTS = {"generation.spendday"}
 
 
 def _views(models: set[str]) -> set[str]:
@@ -81,6 +83,7 @@ _AGENT = (
 )
 _LEAD = (
     _AGENT
+    | _views(_COSTS)
     | {
         "generation.add_blockedterm",
         "generation.add_model",
@@ -109,7 +112,8 @@ _LEAD = (
     )
 )
 _FINANCE = (
-    _views(_PEOPLE | _MONEY | _CLOSER_MONEY | _RECORD | {"generation.job", "generation.model"})
+    _views(_PEOPLE | _MONEY | _CLOSER_MONEY | _COSTS | _RECORD)
+    | {"adminops.view_alert", "generation.view_job", "generation.view_model"}
     | {"billing.add_product", "billing.change_product"}
     | _acts(
         SEE_MONEY,
