@@ -23,7 +23,7 @@ from generation.lifecycle import hand
 from generation.models import Job, JobStatus, Model, ProviderRequest, Route
 from rendio.common import nudge
 from rendio.common.due import take
-from rendio.common.ids import first_of
+from rendio.common.ids import lowest_uuid7
 from rendio.common.times import iso
 
 logger = structlog.get_logger(__name__)
@@ -118,7 +118,9 @@ def _to_settle(choice: Choice) -> QuerySet[Job]:
 
 def _chosen(choice: Choice, request: Q) -> QuerySet[Job]:
     """By the range of time that ids are; a provider or route by such a request of the job."""
-    jobs = Job.objects.filter(id__gte=first_of(choice.from_at), id__lt=first_of(choice.until_at))
+    jobs = Job.objects.filter(
+        id__gte=lowest_uuid7(choice.from_at), id__lt=lowest_uuid7(choice.until_at)
+    )
     if choice.model:
         jobs = jobs.filter(model=choice.model)
     sent = ProviderRequest.objects.filter(request, job=OuterRef("id"))

@@ -2,7 +2,7 @@
 
 Late is harmless, twice is harmless: a day is counted anew as a whole, under its row's lock. A job
 may change for some hours after its order, and a day may have been missed: so a day is counted until
-that was done once more than SETTLED after its end.
+that was done once more than SETTLED after its end, and again when a job of it is refunded later.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from adminops.models import CountedDay, CreditDay, JobDay, SaleDay
 from billing.models import Purchase
 from credits import queries as credit_queries
 from generation.models import Job, ProviderRequest
-from rendio.common.ids import lowest_uuid7
+from rendio.common.ids import lowest_uuid7, moment_of
 
 SETTLED = timedelta(days=1)
+# From the making of a refund's id to its commit, which the next count sees.
+LONGEST_TRANSACTION = timedelta(minutes=5)
 # The longest period that a dashboard shows.
 DAYS_KEPT_UP = 31
 
@@ -40,9 +42,19 @@ def _unsettled(now: datetime) -> Iterator[date]:
     counted_at = dict(
         CountedDay.objects.filter(date__gte=days[0]).values_list("date", "counted_at")
     )
+    # The days are counted one after the other: whoever counted the last had counted the others.
+    counted_last = counted_at[max(counted_at)] if counted_at else now
+    refunded = _days_refunded_since(counted_last - LONGEST_TRANSACTION)
     for day in days:
-        if day not in counted_at or counted_at[day] < _begins(day) + timedelta(days=1) + SETTLED:
+        settled_at = _begins(day) + timedelta(days=1) + SETTLED
+        if day not in counted_at or counted_at[day] < settled_at or day in refunded:
             yield day
+
+
+def _days_refunded_since(moment: datetime) -> set[date]:
+    """The days of the jobs whose credits have been given back since then."""
+    jobs = Job.objects.filter(refund_entry_id__gte=lowest_uuid7(moment))
+    return {moment_of(id).date() for id in jobs.values_list("id", flat=True)}
 
 
 @transaction.atomic(durable=True)

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
-
-
-def first_of(moment: datetime) -> UUID:
-    """Below all ids of this moment and later, above all before: for ranges of time by id."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 def uuid7() -> UUID:
@@ -33,3 +28,8 @@ def lowest_uuid7(at: datetime) -> UUID:
     """Below every id made at that moment or later, above all before: rows of a day are a range of
     their primary key."""
     return UUID(int=int(at.timestamp() * 1000) << 80)
+
+
+def moment_of(uuid7: UUID) -> datetime:
+    """When this id was made, in UTC, to the millisecond."""
+    return datetime.fromtimestamp((uuid7.int >> 80) / 1000, UTC)

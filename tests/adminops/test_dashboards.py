@@ -15,8 +15,9 @@ from accounts.models import User
 from adminops.figures import charts, counting, money, periods, work
 from adminops.models import CountedDay, CreditDay, JobDay, SaleDay
 from billing.models import Environment, Purchase
+from credits import services as credit_services
 from credits.queries import Flow
-from generation.lifecycle import dead
+from generation.lifecycle import dead, hand
 from generation.models import (
     Breaker,
     DeadKind,
@@ -173,6 +174,34 @@ def test_the_margin_is_revenue_after_commission_less_cost(made, settings):
     assert whole.revenue_usd == Decimal("0.28")  # 4 credits of $0.10, less 30 %
     assert whole.cost_usd == Decimal("0.25")  # the failed job's too
     assert (whole.usd, round(whole.percent), whole.is_below_cost) == (Decimal("0.03"), 11, False)
+
+
+def test_what_was_made_and_refunded_earns_nothing_and_costs_all_the_same(made, support):
+    video, _ = made
+    hand.refund(video.id, acting_user_id=support.user.id, now=timezone.now())
+
+    count()
+
+    margin = money.margin_of(JobDay.objects.all())
+    assert (margin.completed, margin.credits, margin.revenue_usd) == (1, 0, 0)
+    assert margin.usd == -margin.cost_usd < 0
+
+
+def test_a_settled_day_is_counted_again_when_a_job_of_it_is_refunded(made, support):
+    old, _ = made
+    now = timezone.now()
+    old.id = lowest_uuid7(now - timedelta(days=5))
+    old.save(force_insert=True)
+    wallet = credit_services.lock_wallet(user_id=old.user_id)
+    credit_services.charge(wallet=wallet, amount=old.credits, job_id=old.id, now=now)
+    day = JobDay.objects.filter(day=(now - timedelta(days=5)).date())
+    count()
+    assert day.get().credits == old.credits
+    hand.refund(old.id, acting_user_id=support.user.id, now=now)
+
+    count(minutes=1)
+
+    assert day.get().credits == 0
 
 
 def test_what_has_not_ended_neither_earns_nor_costs(phone):
