@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.models import User
-from adminops import second_factor
+from adminops.second_factor import proofs
 
 
 @dataclass(frozen=True)
@@ -56,5 +56,5 @@ class IsStaff(BasePermission):
         return (
             isinstance(caller, SessionCaller)
             and caller.user.is_staff
-            and second_factor.is_shown(caller.user)
+            and proofs.is_shown(caller.user)
         )

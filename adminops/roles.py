@@ -101,6 +101,7 @@ _LEAD = (
         Action.APPROVE_GRANT,
         Action.FAIL_JOB,
         Action.RUN_INCIDENT,
+        Action.RESET_SECOND_FACTOR,
         Action.TOGGLE_MODEL,
         Action.TOGGLE_ROUTE,
         Action.RELEASE_PURCHASE,

@@ -13,6 +13,7 @@ from accounts.models import User
 from adminops.acting import Who, admitted, record_act
 from adminops.errors import InvalidInput, InvalidModel, InvalidState, NotFound
 from adminops.models import Action
+from adminops.second_factor import proofs
 from credits import services as credit_services
 from generation import catalogue
 from generation.models import Model, Route
@@ -24,6 +25,7 @@ __all__ = [
     "InvalidState",
     "NotFound",
     "ban_user",
+    "reset_second_factor",
     "revoke_sessions",
     "toggle_model",
     "toggle_route",
@@ -121,6 +123,34 @@ def revoke_sessions(*, user_id: UUID, **who: Unpack[Who]) -> int:
         after={"open_sessions": 0},
     )
     return ended
+
+
+@transaction.atomic(durable=True)
+def reset_second_factor(*, user_id: UUID, **who: Unpack[Who]) -> None:
+    """Forget a member of staff's app and recovery codes, and with them what their sessions have
+    shown: the next sign-in sets up another.
+
+    Raises Forbidden, InvalidInput, NotFound, and InvalidState for oneself, for a superuser unless a
+    superuser asks, and where there is no app.
+    """
+    who = admitted(Action.RESET_SECOND_FACTOR, who)
+    user = User.objects.select_for_update().filter(id=user_id, is_staff=True).first()
+    if user is None:
+        raise NotFound
+    if user.id == who["acting_user"].id:
+        raise InvalidState(problem="Nobody does this to their own account.")
+    if user.is_superuser and not who["acting_user"].is_superuser:
+        raise InvalidState(problem="Only a superuser does this to a superuser.")
+    before = {"apps": 1, "recovery_codes": proofs.recovery_codes_left(user)}
+    if not proofs.forget(user):
+        raise InvalidState(problem="There is no second factor to reset.")
+    record_act(
+        Action.RESET_SECOND_FACTOR,
+        who,
+        subject_id=user_id,
+        before=before,
+        after={"apps": 0, "recovery_codes": 0},
+    )
 
 
 def _locked_user(user_id: UUID, acting_user: User) -> User:

@@ -25,7 +25,7 @@ from django.template.response import TemplateResponse
 from django.utils.cache import add_never_cache_headers
 from django_ratelimit.core import get_usage
 
-from adminops import second_factor
+from adminops.second_factor import pages, proofs
 from rendio.common import ratelimit
 
 logger = structlog.get_logger(__name__)
@@ -49,14 +49,14 @@ def guard(site: AdminSite) -> None:
     def login(
         request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseBase:
-        if second_factor.is_asked_of(request.user):
-            return redirect(second_factor.address(request))
+        if proofs.is_asked_of(request.user):
+            return redirect(pages.address(request))
         if request.method == "POST" and (seconds := _seconds_to_wait(request)):
             return _refused(site, request, seconds)
         return sign_in(request, extra_context)
 
     def is_let_in(request: HttpRequest) -> bool:
-        return has_permission(request) and second_factor.is_shown(request.user)
+        return has_permission(request) and proofs.is_shown(request.user)
 
     site.login = login  # type: ignore[method-assign,assignment]
     site.has_permission = is_let_in  # type: ignore[method-assign]

@@ -1,6 +1,7 @@
 from django.urls import path
 
-from adminops import api, second_factor
+from adminops import api
+from adminops.second_factor import pages as second_factor
 
 urlpatterns = [
     path("admin-refund-credits", api.RefundCredits.as_view()),
@@ -12,4 +13,7 @@ urlpatterns = [
 ]
 
 # Under the admin's address, before it.
-pages = [path("second-factor/", second_factor.page, name="second-factor")]
+pages = [
+    path("second-factor/", second_factor.page, name="second-factor"),
+    path("second-factor/codes/", second_factor.recovery_codes, name="recovery-codes"),
+]

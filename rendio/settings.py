@@ -79,6 +79,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "axes",
     "django_otp",
+    "django_otp.plugins.otp_static",
     "django_otp.plugins.otp_totp",
     "rendio",
     "credits",
@@ -348,7 +349,7 @@ RATE_LIMITS = {
     "forgeries_per_ip": (integer("RATE_LIMIT_FORGERIES_PER_MINUTE", 30), 60),
 }
 
-# --- The staff's sign-in: adminops/staff_login.py, adminops/second_factor.py --------------------
+# --- The staff's sign-in: adminops/staff_login.py, adminops/second_factor -----------------------
 
 # Credits that one member of staff gives one user within a day without a second person; 0 = any.
 SUPPORT_GRANT_LIMIT = integer("SUPPORT_GRANT_LIMIT", 100, at_least=0)

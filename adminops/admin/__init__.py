@@ -108,6 +108,12 @@ def _pages() -> list[dict[str, Any]]:
             "permission": lambda request: request.user.has_perm("adminops.view_incident"),
         },
         {
+            "title": "Recovery codes",
+            "icon": "key",
+            "link": reverse("recovery-codes"),
+            "permission": lambda request: request.user.is_verified(),
+        },
+        {
             "title": "Grants that wait",
             "icon": "approval",
             "link": f"{reverse('admin:adminops_pendinggrant_changelist')}?state__exact=waiting",

@@ -25,6 +25,7 @@ from adminops.admin.base import (
     page_action,
 )
 from adminops.models import Action
+from adminops.second_factor import proofs
 
 if TYPE_CHECKING:
     from django.contrib.auth.forms import (
@@ -112,7 +113,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         "last_login",
     )
     filter_horizontal = ("groups", "user_permissions")
-    actions_detail = ("refund", "adjust", "ban", "unban", "sign_out")
+    actions_detail = ("refund", "adjust", "ban", "unban", "sign_out", "reset_second_factor")
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None:
@@ -230,6 +231,8 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             shown = {"unban" if row.suspended_at else "ban"}
         if _wallet(row) and not row.closed_at:
             shown |= {"refund", "adjust", "sign_out"}
+        if row.is_staff and row.id != request.user.id and proofs.app_of(row):
+            shown |= {"reset_second_factor"}
         return shown
 
     @page_action(
@@ -324,6 +327,26 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             "in with Apple again; a guest has nothing but the phone, which comes back as the same "
             "guest.",
             done=lambda ended: f"{ended} sessions were ended.",
+        )
+
+    @page_action(
+        act=Action.RESET_SECOND_FACTOR,
+        description="Reset second factor",
+        url_path="reset-second-factor",
+        icon="phonelink_erase",
+        variant=ActionVariant.DANGER,
+    )
+    def reset_second_factor(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._upon(
+            request,
+            object_id,
+            services.reset_second_factor,
+            title="Reset second factor",
+            explanation="For who has lost the phone and the recovery codes: both are forgotten, and"
+            " the next sign-in sets up another app. Make sure first that it is them who ask.",
+            done="The second factor is forgotten.",
+            button="Reset",
+            dangerous=True,
         )
 
     def _upon(self, request: HttpRequest, object_id: str, do: Any, **texts: Any) -> HttpResponse:

@@ -41,6 +41,7 @@ class Action(models.TextChoices):
     APPROVE_GRANT = "approve_grant"
     DECLINE_GRANT = "decline_grant"
     RUN_INCIDENT = "run_incident"
+    RESET_SECOND_FACTOR = "reset_second_factor"  # of a member of staff
 
 
 class Subject(models.TextChoices):

@@ -27,6 +27,7 @@ PAGES = {
     "generation_model_take_off_sale": {"lead"},
     "generation_model_put_on_sale": {"lead"},
     "accounts_user_sign_out": {"agent", "lead"},
+    "accounts_user_reset_second_factor": {"lead"},
     "generation_route_disable": {"lead"},
     "generation_route_enable": {"lead"},
     "generation_job_refund": {"agent", "lead"},

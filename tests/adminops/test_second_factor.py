@@ -18,15 +18,19 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 from django_otp.oath import TOTP
+from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import User
-from adminops import second_factor
-from tests.adminops.conftest import WHY, Staff, staff_user
+from adminops.second_factor import proofs
+from tests.adminops.conftest import WHY, Staff, staff_user, the_record
 from tests.conftest import assert_refused, at_once, waiting_for_locks
 from tests.patience import eventually
 
 PAGE = "/admin/second-factor/"
+CODES = "/admin/second-factor/codes/"
+RESET = "accounts_user_reset_second_factor"
+RESET_ACT = "reset_second_factor"
 
 
 class Half(Staff):
@@ -41,9 +45,11 @@ class Half(Staff):
         )
 
     def set_up(self):
-        """Do as the page says, as an app does."""
+        """Do as the page says, as an app does, and keep the recovery codes."""
         self.key = self.go(PAGE).context["key"]
-        return self.show(self.code())
+        shown = self.show(self.code())
+        self.codes = shown.context.get("codes", [])
+        return shown
 
     def code(self, *, steps_from_now=0):
         moment = TOTP(base64.b32decode(self.key))
@@ -190,11 +196,11 @@ def test_wrong_codes_delay_the_next_one_twice_as_long_each_time_and_not_for_ever
     TOTPDevice.objects.update(throttling_failure_timestamp=timezone.now() - timedelta(days=36500))
     device.refresh_from_db()
     assert device.throttling_failure_count == 500
-    TOTPDevice.objects.update(throttling_failure_count=second_factor.MOST_FAILURES)
+    TOTPDevice.objects.update(throttling_failure_count=proofs.MOST_FAILURES)
     TOTPDevice.objects.update(throttling_failure_timestamp=timezone.now() - timedelta(minutes=35))
     again.show("000000")
     device.refresh_from_db()
-    assert device.throttling_failure_count == second_factor.MOST_FAILURES
+    assert device.throttling_failure_count == proofs.MOST_FAILURES
     TOTPDevice.objects.update(throttling_failure_timestamp=timezone.now() - timedelta(minutes=35))
     again.show(again.code(steps_from_now=1))
     assert is_in(again)
@@ -237,7 +243,122 @@ def test_no_page_shows_the_keys_of_others(half):
     half.set_up()
 
     assert half.client.get("/admin/otp_totp/totpdevice/").status_code == 404
-    assert not re.search("otp_totp", half.go("/admin/").content.decode())
+    assert half.client.get("/admin/otp_static/staticdevice/").status_code == 404
+    assert not re.search("otp_(totp|static)", half.go("/admin/").content.decode())
+
+
+# --- Recovery codes -------------------------------------------------------------------------------
+
+
+def again(half):
+    """The same person at another browser."""
+    other = Half(half.user)
+    other.key = half.key
+    return other
+
+
+def test_a_recovery_code_lets_in_once_however_it_is_written(half):
+    half.set_up()
+    code = half.codes[0]
+
+    back = again(half)
+    page = back.show(f" {code[:4].upper()}-{code[4:]}")
+
+    assert len(set(half.codes)) == proofs.RECOVERY_CODES
+    assert is_in(back)
+    assert "9 are left" in page.content.decode()
+    third = again(half)
+    assert "used before" in third.show(code).content.decode()
+    assert not is_in(third)
+
+
+def test_recovery_codes_are_shown_once(half):
+    half.set_up()
+
+    pages = [half.go(path).content.decode() for path in (PAGE, CODES, "/admin/")]
+
+    assert [code for code in half.codes for page in pages if code in page] == []
+
+
+def test_new_recovery_codes_are_made_for_a_code_and_end_those_before(half):
+    half.set_up()
+    assert "codes" not in half.show("000000", CODES).context
+    TOTPDevice.objects.update(throttling_failure_count=0)
+
+    made = half.show(half.code(steps_from_now=1), CODES).context["codes"]
+
+    assert not set(made) & set(half.codes)
+    back = again(half)
+    back.show(half.codes[0])
+    assert not is_in(back)
+    StaticDevice.objects.update(throttling_failure_count=0)
+    back.show(made[0])
+    assert is_in(back)
+
+
+def test_a_password_alone_makes_no_recovery_codes(half):
+    half.set_up()
+    back = again(half)
+
+    shown = back.show(half.code(steps_from_now=1), CODES)
+
+    assert shown.request["PATH_INFO"] == PAGE
+    assert half.codes[0] in StaticToken.objects.values_list("token", flat=True)
+    assert Client().get(CODES).status_code == 302
+
+
+def test_wrong_recovery_codes_delay_the_next_one_and_not_the_app(half):
+    half.set_up()
+    back = again(half)
+    back.show("aaaaaaaa")
+
+    assert "Too many wrong codes" in back.show(half.codes[0]).content.decode()
+    back.show(back.code(steps_from_now=1))
+    assert is_in(back)
+
+
+# --- Somebody else resets it ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def lead(db):
+    lead = Half(staff_user("lea", role="lead"))
+    lead.set_up()
+    return lead
+
+
+def reset(by, user):
+    return by.act(RESET, user.id, reason=WHY)
+
+
+def test_a_lead_resets_the_second_factor_of_staff_and_it_is_on_record(lead):
+    ann = Half(staff_user("ann", role="agent"))
+    ann.set_up()
+
+    reset(lead, ann.user)
+
+    assert not is_in(ann)
+    back = again(ann)
+    assert "picture" in back.show(ann.codes[0]).context
+    assert not is_in(back)
+    record = the_record(ann.user.id)
+    assert (record.action, record.actor, record.reason) == (RESET_ACT, lead.user, WHY)
+    assert (record.before, record.after) == (
+        {"apps": 1, "recovery_codes": 10},
+        {"apps": 0, "recovery_codes": 0},
+    )
+
+
+def test_nobody_resets_their_own_and_a_lead_no_superusers(lead, half):
+    half.set_up()
+
+    for subject in (lead, half):
+        lead.submit(RESET, subject.user.id, reason=WHY, act_id=str(uuid4()))
+
+    assert is_in(lead)
+    assert is_in(half)
+    reset(half, lead.user)
+    assert not is_in(lead)
 
 
 def test_in_development_a_password_is_enough(half, settings):

@@ -7,11 +7,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import User
-from adminops import second_factor
+from adminops.second_factor import proofs
 
 
 class Command(BaseCommand):
-    help = "Forget a member of staff's authenticator app: the next sign-in sets up another."
+    help = "Forget a member of staff's app and recovery codes: the next sign-in sets up another."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")
@@ -20,5 +20,5 @@ class Command(BaseCommand):
         user = User.objects.filter(username=username, is_staff=True).first()
         if user is None:
             raise CommandError(f"There is no member of staff named {username}.")
-        forgotten = second_factor.forget(user)
+        forgotten = proofs.forget(user)
         self.stdout.write(f"{username} had {forgotten} app{'' if forgotten == 1 else 's'} set up")
