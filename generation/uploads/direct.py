@@ -62,7 +62,8 @@ def finish(*, user_id: UUID, direct_id: UUID, now: datetime) -> Upload:
     does, and NotFound where nothing came, for a stranger's too."""
     name = _name(user_id, direct_id)
     upload = receive.take_in(user_id=user_id, content=_read(name), now=now)
-    Removal.objects.filter(name=name).update(due_at=now)
+    # Beside the one of `start`: until the form has run out, it may be sent again.
+    Removal.objects.create(name=name, due_at=now)
     nudge.after_commit("generation.remove_due", queue="high")
     return upload
 

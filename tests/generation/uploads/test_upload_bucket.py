@@ -128,6 +128,21 @@ def test_a_form_is_for_one_name_a_bounded_size_and_ten_minutes(phone, bucket):
     assert "x-amz-signature" in form["fields"]
 
 
+def test_a_form_sent_again_after_its_check_leaves_nothing_for_good(phone, bucket, life):
+    form = started(phone)
+    send(form, pictures.talkative())
+    finish(phone, form)
+    remove.remove_due(now=life.now)
+    kept = [Upload.objects.get().name]
+    assert names(bucket) == kept
+
+    send(form, pictures.talkative())
+
+    remove.remove_due(now=life.later(HOUR).now)
+    assert names(bucket) == kept
+    assert not Removal.objects.exists()
+
+
 def test_what_is_no_picture_is_refused_and_goes_within_the_hour(phone, bucket, life):
     form = started(phone)
     send(form, pictures.jpeg() + pictures.zipped())
