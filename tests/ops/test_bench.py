@@ -19,18 +19,20 @@ NUMBER = 7
 OWNER = "00000000-0000-4000-8000-000000000007"
 
 
+def filled(statement: str, variables: dict[str, object]) -> str:
+    return re.sub(
+        r"(?<!:):([a-z]+(?:_[a-z]+)*)",
+        lambda found: sql.quote(str(variables[found[1]])),
+        statement,
+    )
+
+
 def run(script: str, variables: dict[str, object]) -> None:
     """As pgbench does: statement by statement, what a SELECT gives being variables of the next."""
     script = re.sub(r"^(--|\\set|BEGIN|COMMIT).*$", "", script, flags=re.MULTILINE)
     for statement in filter(str.strip, re.split(r";|\\gset", script)):
         with connection.cursor() as cursor:
-            cursor.execute(
-                re.sub(
-                    r"(?<!:):([a-z]+(?:_[a-z]+)*)",
-                    lambda found: sql.quote(str(variables[found[1]])),
-                    statement,
-                )
-            )
+            cursor.execute(filled(statement, variables))
             if cursor.description:
                 names = [column.name for column in cursor.description]
                 variables |= dict(zip(names, cursor.fetchone(), strict=True))
