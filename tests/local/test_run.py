@@ -68,7 +68,12 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     login = re.search(r"^Flower .* (\S+) / (\S+)$", supervisor.output, re.MULTILINE)
     assert answers(f"{web}/readyz")
     assert requests.get(f"{flower}/workers", timeout=30).status_code == 401
+    assert requests.get(f"{flower}/api/tasks", auth=("staff", "x"), timeout=30).status_code == 401
     assert requests.get(f"{flower}/workers", auth=login.groups(), timeout=30).ok
+    # What tasks were given is nobody's to see.
+    tasks = requests.get(f"{flower}/api/tasks", auth=login.groups(), timeout=30).json()
+    assert {task["name"] for task in tasks.values()} >= {"generation.submit_due"}
+    assert {(task["args"], task["kwargs"]) for task in tasks.values()} == {("", "")}
     assert all(login[2] not in command_line(group) for group in groups_of(home))
 
     # A second start in the same home.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.test_production import SOUND
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -32,6 +36,35 @@ def test_compose_runs_what_the_procfile_does():
             assert service["environment"]["QUEUE"] == name.removeprefix("worker-")
         # The web image has its own.
         assert "healthcheck" in service or name == "web", name
+
+
+def test_flower_does_not_start_in_production_without_a_login():
+    refused = subprocess.run(  # noqa: S602
+        PROCFILE["flower"].replace("celery", f"{sys.executable} -m celery"),
+        shell=True,
+        cwd=ROOT,
+        env={**SOUND, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert refused.returncode == 1
+    assert "FLOWER_BASIC_AUTH must be user:password" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("login", "starts"),
+    [("staff", False), ("staff:sandbox", False), ("a:long-enough-for-us", True)]
+    + [("a:long-enough-for-us,b:", False)],
+)
+def test_a_login_of_flower_has_a_password_of_some_length(monkeypatch, login, starts):
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.setenv("FLOWER_BASIC_AUTH", login)
+
+    with nullcontext() if starts else pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / "flowerconfig.py"))
 
 
 def test_no_image_runs_as_root():

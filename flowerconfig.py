@@ -1,0 +1,12 @@
+"""Flower reads this at each start from the project's folder: it does not start without a login."""
+
+import os
+
+FEWEST_CHARACTERS = 12 if os.environ.get("ENVIRONMENT") == "production" else 1
+_logins = os.environ.get("FLOWER_BASIC_AUTH", "").split(",")
+_passwords = [login.partition(":")[2] for login in _logins]
+if any(len(password) < FEWEST_CHARACTERS for password in _passwords):
+    raise SystemExit(
+        "FLOWER_BASIC_AUTH must be user:password, the password of at least "
+        f"{FEWEST_CHARACTERS} characters: Flower does not start without a login."
+    )
