@@ -129,8 +129,8 @@ class _Answered(Exception):
 
 
 def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
-    """Six trips to the database, transaction control included, and one for a picture; a test counts
-    them."""
+    """Six trips to the database, transaction control included, and one more for a quote that is
+    named, and for a picture; a test counts them."""
     job_id = uuid7()
     with transaction.atomic(durable=True):
         wallet = credit_services.lock_wallet(user_id=attempt.user_id)
@@ -178,11 +178,16 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
     return answer
 
 
+_own_quote = db.CompiledQuery(
+    lambda user_id, quote_id: Quote.objects.filter(id=quote_id, user_id=user_id)
+)
+
+
 def _agreed_price(order: Order, user_id: UUID, *, now: datetime) -> tuple[int, Any]:
     """The order's price, or the quote's that it names: (credits, dollars)."""
     if order.quote_id is None:
         return order.price.credits, order.price.usd
-    quoted = Quote.objects.filter(id=order.quote_id, user_id=user_id).first()
+    quoted = _own_quote.first(user_id, order.quote_id)
     if quoted is None:
         raise NotFound
     if quoted.expires_at <= now:

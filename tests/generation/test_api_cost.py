@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts import tokens
 from rendio.common import ratelimit
-from tests.conftest import Phone
+from tests.conftest import SORA, Phone
 
 
 @pytest.fixture
@@ -33,6 +33,17 @@ def test_a_fresh_order_takes_six_trips_to_postgresql_with_begin_and_commit(commi
     said = [trip["sql"].split()[0] for trip in trips.captured_queries]
     assert (said[0], said[-1]) == ("BEGIN", "COMMIT")
     assert len(said) <= 6, said
+
+
+def test_a_quote_that_is_named_is_one_trip_more(committed_phone):
+    asked = {"prompt": "A red balloon over the sea", "model_id": str(SORA)}
+    quote_id = committed_phone.post("quote-video", asked).json()["quote_id"]
+
+    with CaptureQueriesContext(connection) as trips:
+        answer = committed_phone.generate(**asked, quote_id=quote_id)
+
+    assert answer.status_code == 200, answer.content
+    assert len(trips.captured_queries) <= 7
 
 
 def test_a_token_is_believed_without_a_query(committed_phone, settings):
