@@ -211,22 +211,24 @@ def get_job(*, user_id: UUID, job_id: UUID) -> Job:
 
 def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime) -> Job:
     """Take a job back. Cancelled and refunded at once where no provider has it; else the provider
-    is asked, here and, if it does not answer, by the workers. Opens transactions of its own.
+    is asked, here and, if it does not answer, by the workers. One that its provider has finished is
+    delivered, or cancelled if nothing comes of that. Opens transactions of its own.
 
     Returns the job as it is then. Raises NotFound, InvalidState for one that has ended.
     """
     job = get_job(user_id=user_id, job_id=job_id)
     if job.status == JobStatus.CANCELLED:
         return job
-    if job.is_terminal or job.stage == Stage.STORE:
+    if job.is_terminal:
         raise InvalidState
     if not (job.stage == Stage.SUBMIT and settle.cancel_unsent(job, now=now)):
         Job.objects.filter(id=job.id, status__in=[JobStatus.PENDING, JobStatus.PROCESSING]).update(
             cancel_requested_at=now
         )
         job.refresh_from_db()
-        cancelling.cancel([job], now=now)
-        nudge.after_commit("generation.cancel_due", queue="high")
+        if job.stage != Stage.STORE:
+            cancelling.cancel([job], now=now)
+            nudge.after_commit("generation.cancel_due", queue="high")
     return get_job(user_id=user_id, job_id=job_id)
 
 

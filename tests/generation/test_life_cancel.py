@@ -83,6 +83,23 @@ def test_one_that_runs_and_can_be_stopped_is_cancelled_and_refunded(phone, quick
     assert_refunded(job, status=CANCELLED)
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_one_that_is_being_stored_is_delivered_or_cancelled(phone, quick, life, comes):
+    quick.provider(outcome="ok" if comes else "result_500")
+    job = ordered(phone)
+    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
+
+    assert take_back(phone, job) == (200, "processing", False)
+
+    life.cancel()
+    assert cancels(quick) == 0
+    life.goes_on(job)
+    if comes:
+        assert_completed(job)
+    else:
+        assert_refunded(job, status=CANCELLED)
+
+
 def test_after_the_end_it_is_too_late(phone, quick, life):
     completed = ordered(phone)
     life.goes_on(completed)
