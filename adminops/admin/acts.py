@@ -69,7 +69,8 @@ class AssignForm(ReasonForm):
 
 class RefundPolicyForm(ReasonForm):
     field_order = ("policy", "reason")
-    policy = forms.ChoiceField(
+    policy = forms.TypedChoiceField(
+        coerce=RefundPolicy,
         choices=[
             (RefundPolicy.DECLINE, "Decline the refund"),
             (RefundPolicy.GRANT, "Grant the refund"),

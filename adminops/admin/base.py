@@ -120,10 +120,12 @@ class SupportAdmin(ModelAdmin):
         button: str = "",
         form_class: type[ReasonForm] = ReasonForm,
         dangerous: bool = False,
+        shown: dict[str, Any] | None = None,
         **which: Any,
     ) -> HttpResponse:
-        """The page of an act upon a row. `do` gets `which`, what the form has, who acts and when;
-        `done` says in a sentence what came of it."""
+        """The page of an act upon a row, or upon none. `do` gets `which`, what the form has, who
+        acts and when; `done` says in a sentence what came of it; `shown` is in the form at first.
+        """
 
         def act(values: dict[str, Any]) -> str:
             acting_user = cast("User", request.user)
@@ -132,7 +134,10 @@ class SupportAdmin(ModelAdmin):
 
         button = button or title
         return act_page(
-            self, request, row, Act(title, explanation, button, form_class, act, dangerous)
+            self,
+            request,
+            row,
+            Act(title, explanation, button, form_class, act, dangerous, shown or {}),
         )
 
     def find(self, request: HttpRequest, object_id: str) -> Any:

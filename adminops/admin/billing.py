@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
@@ -12,9 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from accounts.models import User
 from adminops import purchases
-from adminops.admin.acts import Act, AssignForm, ReasonForm, act_page
+from adminops.admin.acts import AssignForm
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
@@ -200,24 +199,18 @@ class PurchaseAdmin(ReadOnlyAdmin):
     def assign(self, request: HttpRequest, object_id: str) -> HttpResponse:
         purchase = self.find(request, object_id)
 
-        def do(values: dict[str, Any]) -> str:
-            credits = purchases.assign_purchase(
-                **values,
-                purchase_id=purchase.id,
-                acting_user=cast("User", request.user),
-                now=timezone.now(),
-            )
-            return f"The purchase is theirs, and brought {credits} credits."
-
-        act = Act(
+        return self.act(
+            request,
+            purchase,
+            purchases.assign_purchase,
+            purchase_id=purchase.id,
             title="Give it to a user",
             explanation="Apple says that it was bought and paid; we could not tell by whom. The "
             "credits go to the user whom you name, once.",
+            done=lambda credits: f"The purchase is theirs, and brought {credits} credits.",
             button="Give it",
             form_class=AssignForm,
-            do=do,
         )
-        return act_page(self, request, purchase, act)
 
     @page_action(
         act=Action.RELEASE_PURCHASE,
@@ -229,24 +222,16 @@ class PurchaseAdmin(ReadOnlyAdmin):
     def release(self, request: HttpRequest, object_id: str) -> HttpResponse:
         purchase = self.find(request, object_id)
 
-        def do(values: dict[str, Any]) -> str:
-            credits = purchases.release_purchase(
-                **values,
-                purchase_id=purchase.id,
-                acting_user=cast("User", request.user),
-                now=timezone.now(),
-            )
-            return f"The purchase is let through, and brought {credits} credits."
-
-        act = Act(
+        return self.act(
+            request,
+            purchase,
+            purchases.release_purchase,
+            purchase_id=purchase.id,
             title="Let it through",
             explanation="It was bought and paid, and waits because its user has fraud marks. The "
             "credits go to that user; what they buy next is judged anew.",
-            button="Let it through",
-            form_class=ReasonForm,
-            do=do,
+            done=lambda credits: f"The purchase is let through, and brought {credits} credits.",
         )
-        return act_page(self, request, purchase, act)
 
     @page_action(
         act=Action.REAPPLY_PURCHASE,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import admin
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from accounts.models import User
 from adminops import services
 from adminops.admin import trial
-from adminops.admin.acts import Act, ReasonForm, act_page
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
@@ -201,35 +198,19 @@ class ModelAdmin(CatalogueAdmin):
         )
 
     def _toggle(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        *,
-        is_available: bool,
-        title: str,
-        explanation: str,
+        self, request: HttpRequest, object_id: str, *, is_available: bool, **texts: Any
     ) -> HttpResponse:
         model = self.find(request, object_id)
-
-        def do(values: dict[str, Any]) -> str:
-            services.toggle_model(
-                **values,
-                model_id=model.id,
-                is_available=is_available,
-                acting_user=cast("User", request.user),
-                now=timezone.now(),
-            )
-            return f"{model} is {'on' if is_available else 'off'} sale now."
-
-        act = Act(
-            title=title,
-            explanation=explanation,
-            button=title,
-            form_class=ReasonForm,
-            do=do,
+        return self.act(
+            request,
+            model,
+            services.toggle_model,
+            model_id=model.id,
+            is_available=is_available,
+            done=f"{model} is {'on' if is_available else 'off'} sale now.",
             dangerous=not is_available,
+            **texts,
         )
-        return act_page(self, request, model, act)
 
 
 @admin.register(Route)

@@ -4,7 +4,7 @@ credits imports them."""
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django import forms
@@ -18,10 +18,9 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
-from accounts.models import User
 from adminops import codes
 from adminops.acting import may
-from adminops.admin.acts import Act, ReasonForm, act_page
+from adminops.admin.acts import ReasonForm
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
@@ -138,19 +137,17 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
 
-        def do(values: dict[str, Any]) -> str:
-            made = codes.make_code(**self._act(request, _with_terms(values)))
-            return f"The code {made} was made."
-
-        act = Act(
+        return self.act(
+            request,
+            None,
+            lambda **values: codes.make_code(**_with_terms(values)),
             title="Make a code",
             explanation="Whoever knows it gets its credits, from its start on.",
+            done=lambda made: f"The code {made} was made.",
             button="Make it",
             form_class=NewCodeForm,
-            do=do,
             shown={"max_per_user": 1},
         )
-        return act_page(self, request, None, act)
 
     def offered(self, request: HttpRequest, row: PromotionCode) -> list[str]:
         return ["set_terms", "stop" if row.is_active else "go_on"]
@@ -165,19 +162,18 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
     def set_terms(self, request: HttpRequest, object_id: str) -> HttpResponse:
         code = self.find(request, object_id)
 
-        def do(values: dict[str, Any]) -> str:
-            codes.change_code(**self._act(request, _with_terms(values)), code_id=code.id)
-            return f"The code {code} was changed."
-
-        act = Act(
+        return self.act(
+            request,
+            code,
+            lambda **values: codes.change_code(**_with_terms(values)),
+            code_id=code.id,
             title=f"Change {code}",
             explanation="From now on. What was redeemed stays as it is.",
+            done=f"The code {code} was changed.",
             button="Change it",
             form_class=TermsForm,
-            do=do,
             shown=asdict(terms_of(code)),
         )
-        return act_page(self, request, code, act)
 
     @page_action(
         act=Action.TOGGLE_CODE,
@@ -212,32 +208,19 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         )
 
     def _toggle(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        *,
-        is_active: bool,
-        title: str,
-        explanation: str,
+        self, request: HttpRequest, object_id: str, *, is_active: bool, **texts: Any
     ) -> HttpResponse:
         code = self.find(request, object_id)
-
-        def do(values: dict[str, Any]) -> str:
-            codes.toggle_code(**self._act(request, values), code_id=code.id, is_active=is_active)
-            return f"The code {code} {'goes on' if is_active else 'is stopped'}."
-
-        act = Act(
-            title=title,
-            explanation=explanation,
-            button=title,
-            form_class=ReasonForm,
-            do=do,
+        return self.act(
+            request,
+            code,
+            codes.toggle_code,
+            code_id=code.id,
+            is_active=is_active,
+            done=f"The code {code} {'goes on' if is_active else 'is stopped'}.",
             dangerous=not is_active,
+            **texts,
         )
-        return act_page(self, request, code, act)
-
-    def _act(self, request: HttpRequest, values: dict[str, Any]) -> dict[str, Any]:
-        return {**values, "acting_user": cast("User", request.user), "now": timezone.now()}
 
 
 @admin.register(apps.get_model("credits", "Redemption"))

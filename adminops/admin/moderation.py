@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from accounts.models import User
 from adminops import offences
-from adminops.admin.acts import Act, ReasonForm, act_page
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
@@ -26,6 +23,7 @@ from adminops.admin.base import (
 )
 from adminops.models import Action
 from generation.models import BlockedTerm, Offence, Step
+from generation.moderation import ladder
 from generation.moderation.blocklist import Term, blocklist
 
 STEP_COLOURS = {Step.NONE: "", Step.WARNING: "info", Step.HOLD: "warning", Step.BAN: "danger"}
@@ -116,22 +114,18 @@ class OffenceAdmin(ReadOnlyAdmin):
     def forgive(self, request: HttpRequest, object_id: str) -> HttpResponse:
         offence = self.find(request, object_id)
 
-        def do(values: dict[str, Any]) -> str:
-            forgiven = offences.forgive_offences(
-                **values,
-                user_id=offence.user_id,
-                acting_user=cast("User", request.user),
-                now=timezone.now(),
-            )
-            lifted = " The ban is lifted." if forgiven.was_banned else ""
-            return f"Offences that count no more: {forgiven.offences}.{lifted}"
-
-        act = Act(
+        return self.act(
+            request,
+            offence,
+            offences.forgive_offences,
+            user_id=offence.user_id,
             title="Forgive",
             explanation="All offences of this user count no more. A hold ends, and so does a ban "
             "that they led to.",
-            button="Forgive",
-            form_class=ReasonForm,
-            do=do,
+            done=_forgiven,
         )
-        return act_page(self, request, offence, act)
+
+
+def _forgiven(forgiven: ladder.Forgiven) -> str:
+    lifted = " The ban is lifted." if forgiven.was_banned else ""
+    return f"Offences that count no more: {forgiven.offences}.{lifted}"

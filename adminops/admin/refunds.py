@@ -3,16 +3,13 @@ otherwise."""
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from accounts.models import User
 from adminops import purchases
-from adminops.admin.acts import Act, RefundPolicyForm, act_page
+from adminops.admin.acts import RefundPolicyForm
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
@@ -22,7 +19,7 @@ from adminops.admin.base import (
     person,
 )
 from adminops.models import Action
-from billing.models import ConsumptionRequest, RefundPolicy
+from billing.models import ConsumptionRequest
 
 
 @admin.register(ConsumptionRequest)
@@ -79,23 +76,15 @@ class ConsumptionRequestAdmin(ReadOnlyAdmin):
     def decide(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row = self.find(request, object_id)
 
-        def do(values: dict[str, Any]) -> str:
-            policy = RefundPolicy(values.pop("policy"))
-            purchases.override_refund_policy(
-                **values,
-                policy=policy,
-                request_id=row.id,
-                acting_user=cast("User", request.user),
-                now=timezone.now(),
-            )
-            return "Apple is told so, if the customer has agreed that it hears anything."
-
-        act = Act(
+        return self.act(
+            request,
+            row,
+            purchases.override_refund_policy,
+            request_id=row.id,
             title="Decide otherwise",
             explanation="Apple decides about the refund; this is what we would like. The facts go "
             "with it, and all of it again if Apple was told before.",
+            done="Apple is told so, if the customer has agreed that it hears anything.",
             button="Tell Apple",
             form_class=RefundPolicyForm,
-            do=do,
         )
-        return act_page(self, request, row, act)
