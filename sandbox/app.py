@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from sandbox.apple.apns import Apns
 from sandbox.apple.auth import AppleAuth, AuthError, answer_auth_error
 from sandbox.apple.devicecheck import DeviceCheck
 from sandbox.apple.keys import KeySet
@@ -18,7 +19,7 @@ from sandbox.apple.outages import Hang, Outages, answer_hang
 from sandbox.apple.storekit.errors import ApiError, answer_api_error
 from sandbox.apple.storekit.service import StoreKit
 from sandbox.connections import Connections
-from sandbox.control import Control, answer_bad_request
+from sandbox.control import NOT_PROVIDERS, Control, answer_bad_request
 from sandbox.environment import ServedApp, find_keys_folder
 from sandbox.fal.queue import FalQueue
 from sandbox.fal.webhooks import FalWebhooks
@@ -52,6 +53,7 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
     auth = AppleAuth(outages=outages, keys=keys, app=app)
     notices = Notices(auth=auth, keys=keys, app=app)
     openai = OpenAI()
+    apns = Apns(app)
     storekit = StoreKit(outages=outages, app=app, url=url, keys_folder=find_keys_folder(os.environ))
     control = Control(
         log=log,
@@ -62,6 +64,7 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
         notices=notices,
         storekit=storekit,
         openai=openai,
+        apns=apns,
         outages=outages,
     )
 
@@ -87,8 +90,9 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
             *auth.routes(),
             *storekit.routes(),
             *openai.routes(),
+            *apns.routes(),
         ],
-        middleware=[Middleware(RecordRequests, log=log, providers=(*providers, "apple", "openai"))],
+        middleware=[Middleware(RecordRequests, log=log, providers=(*providers, *NOT_PROVIDERS))],
         exception_handlers={
             BadRequest: answer_bad_request,
             AuthError: answer_auth_error,

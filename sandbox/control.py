@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from sandbox.apple.apns import Apns
 from sandbox.apple.auth import AppleAuth
 from sandbox.apple.devicecheck import DeviceCheck
 from sandbox.apple.keys import KeySet
@@ -16,6 +17,9 @@ from sandbox.apple.storekit.service import StoreKit
 from sandbox.fields import BadRequest, Fields
 from sandbox.openai import OpenAI
 from sandbox.recorder import RequestLog
+
+# What the app asks beside the providers, by the first part of its path.
+NOT_PROVIDERS = ("apple", "apns", "openai")
 
 
 class Provider(Protocol):
@@ -42,6 +46,7 @@ class Control:
         notices: Notices,
         storekit: StoreKit,
         openai: OpenAI,
+        apns: Apns,
         outages: Outages,
     ) -> None:
         self._log = log
@@ -52,6 +57,7 @@ class Control:
         self._notices = notices
         self._storekit = storekit
         self._openai = openai
+        self._apns = apns
         self._outages = outages
 
     def routes(self) -> list[Route]:
@@ -68,6 +74,8 @@ class Control:
             Route("/control/apple/revoked", self.apple_revoked, methods=["GET"]),
             Route("/control/apple/outage", self.apple_outage, methods=["POST"]),
             Route("/control/moderation", self.moderation, methods=["POST"]),
+            Route("/control/apns", self.apns, methods=["POST"]),
+            Route("/control/pushes", self.pushes, methods=["GET"]),
         ]
 
     async def reset(self, request: Request) -> JSONResponse:
@@ -77,6 +85,7 @@ class Control:
         self._auth.reset()
         self._storekit.reset()
         self._openai.reset()
+        self._apns.reset()
         self._outages.reset()
         for provider in self._providers.values():
             provider.reset()
@@ -94,7 +103,7 @@ class Control:
         return JSONResponse({"finished": self._providers[name].finish()})
 
     async def requests(self, request: Request) -> JSONResponse:
-        provider = _find_in_query(request, ("apple", "openai", *self._providers))
+        provider = _find_in_query(request, (*NOT_PROVIDERS, *self._providers))
         return JSONResponse({"requests": [one.as_json() for one in self._log.asked(provider)]})
 
     async def jobs(self, request: Request) -> JSONResponse:
@@ -130,6 +139,12 @@ class Control:
 
     async def moderation(self, request: Request) -> JSONResponse:
         return JSONResponse(self._openai.configure(await Fields.of(request)))
+
+    async def apns(self, request: Request) -> JSONResponse:
+        return JSONResponse(self._apns.configure(await Fields.of(request)))
+
+    async def pushes(self, _: Request) -> JSONResponse:
+        return JSONResponse({"pushes": self._apns.pushes_as_json()})
 
 
 def _find_in_query(request: Request, choices: tuple[str, ...]) -> str | None:

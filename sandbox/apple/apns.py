@@ -1,0 +1,172 @@
+"""Apple's push service, as its headers and reasons are documented: it shows nobody anything, but
+remembers what it was sent.
+
+A token names its phone only to Apple; here each one that is hexadecimal is a phone's, of either
+environment, until a control says otherwise.
+"""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from sandbox.apple.jws import is_text, read_unverified
+from sandbox.environment import ServedApp
+from sandbox.fields import WRITTEN_UUID, Fields
+from sandbox.times import now_in_milliseconds
+
+ENVIRONMENTS = {"production": "/apns/3/device", "sandbox": "/apns/sandbox/3/device"}
+WRITTEN_TOKEN = re.compile(r"([0-9a-f]{2}){16,100}", re.IGNORECASE)
+PUSH_TYPES = ("alert", "background", "voip", "complication", "fileprovider", "mdm", "liveactivity")
+PRIORITIES = ("10", "5", "1")
+MOST_PAYLOAD_BYTES = 4096
+MOST_COLLAPSE_ID_BYTES = 64
+TOKEN_LIFETIME_SECONDS = 3600
+CLOCK_SKEW_SECONDS = 60
+ANY = "*"
+
+
+@dataclass
+class Refusal:
+    status: int
+    reason: str
+    timestamp: int | None = None
+    """Milliseconds; of when the phone was found to be gone."""
+    times_left: int | None = None
+
+
+class Apns:
+    def __init__(self, app: ServedApp) -> None:
+        self._app = app
+        self._planned: dict[str, Refusal] = {}
+        self._pushes: list[dict[str, Any]] = []
+
+    def reset(self) -> None:
+        self._planned.clear()
+        self._pushes.clear()
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(f"{below}/{{token}}", partial(self.push, environment), methods=["POST"])
+            for environment, below in ENVIRONMENTS.items()
+        ]
+
+    def configure(self, fields: Fields) -> dict[str, Any]:
+        """How `token`, or every token where none is named, is answered from now on, or the next
+        `times`; 200 is as after a reset."""
+        fields.allow_only(("token", "status", "reason", "timestamp", "times"))
+        token = (fields.find_text("token") or ANY).lower()
+        status = fields.find_count("status", least=200, most=599) or 200
+        if status == 200:
+            self._planned.pop(token, None)
+            return {"token": token, "status": status}
+        at = fields.find_milliseconds("timestamp")
+        refusal = self._planned[token] = Refusal(
+            status=status,
+            reason=fields.get_text("reason"),
+            timestamp=(at or now_in_milliseconds()) if status == 410 else None,
+            times_left=fields.find_count("times", least=1),
+        )
+        return {"token": token, **vars(refusal)}
+
+    def pushes_as_json(self) -> list[dict[str, Any]]:
+        """All that it was sent, oldest first, with how each was answered."""
+        return self._pushes
+
+    async def push(self, environment: str, request: Request) -> Response:
+        if request.scope["http_version"] != "2":
+            return PlainTextResponse("Here is HTTP/2 alone.", status_code=505)
+        token, body = str(request.path_params["token"]), await request.body()
+        headers = {
+            name: request.headers.get(f"apns-{name.replace('_', '-')}")
+            for name in ("id", "topic", "push_type", "priority", "expiration", "collapse_id")
+        }
+        refusal = (
+            self._take_planned(token)
+            or _find_objection_to_sender(request.headers.get("authorization", ""))
+            or self._find_objection(token, headers, body)
+        )
+        self._pushes.append(
+            {
+                "token": token,
+                "environment": environment,
+                "status": refusal.status if refusal else 200,
+                "reason": refusal.reason if refusal else None,
+                **headers,
+                "payload": _read(body),
+                "at": datetime.now(UTC).isoformat(),
+            }
+        )
+        echoed = {"apns-id": headers["id"] or ""}
+        if refusal is None:
+            return Response(headers=echoed)
+        told = {"reason": refusal.reason, "timestamp": refusal.timestamp}
+        told = {name: value for name, value in told.items() if value is not None}
+        return JSONResponse(told, status_code=refusal.status, headers=echoed)
+
+    def _take_planned(self, token: str) -> Refusal | None:
+        for name in (token.lower(), ANY):
+            if refusal := self._planned.get(name):
+                if refusal.times_left is not None:
+                    refusal.times_left -= 1
+                    if refusal.times_left == 0:
+                        del self._planned[name]
+                return refusal
+        return None
+
+    def _find_objection(
+        self, token: str, headers: Mapping[str, str | None], body: bytes
+    ) -> Refusal | None:
+        collapse_id, apns_id = headers["collapse_id"] or "", headers["id"]
+        faults = {
+            "BadDeviceToken": not WRITTEN_TOKEN.fullmatch(token),
+            "MissingTopic": not headers["topic"],
+            "DeviceTokenNotForTopic": headers["topic"] != self._app.bundle_id,
+            "InvalidPushType": headers["push_type"] not in PUSH_TYPES,
+            "BadPriority": headers["priority"] not in (None, *PRIORITIES),
+            "BadExpirationDate": not (headers["expiration"] or "0").isdecimal(),
+            "BadCollapseId": len(collapse_id.encode()) > MOST_COLLAPSE_ID_BYTES,
+            "BadMessageId": apns_id is not None and not WRITTEN_UUID.fullmatch(apns_id),
+            "PayloadEmpty": not body,
+        }
+        for reason, is_so in faults.items():
+            if is_so:
+                return Refusal(400, reason)
+        if len(body) > MOST_PAYLOAD_BYTES:
+            return Refusal(413, "PayloadTooLarge")
+        return None
+
+
+def _find_objection_to_sender(authorization: str) -> Refusal | None:
+    """The signature is not checked: the sandbox cannot know every tester's key."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        return Refusal(403, "MissingProviderToken")
+    header, claims = read_unverified(token)
+    issued_at, now = claims.get("iat"), time.time()
+    if (
+        header.get("alg") != "ES256"
+        or not is_text(header.get("kid"))
+        or not is_text(claims.get("iss"))
+        or not isinstance(issued_at, int | float)
+        or issued_at > now + CLOCK_SKEW_SECONDS
+    ):
+        return Refusal(403, "InvalidProviderToken")
+    if issued_at < now - TOKEN_LIFETIME_SECONDS:
+        return Refusal(403, "ExpiredProviderToken")
+    return None
+
+
+def _read(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace")
