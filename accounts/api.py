@@ -19,6 +19,8 @@ from accounts.serializers import (
     ConsentBody,
     DeviceCheckBody,
     ProfileBody,
+    PushTokenBody,
+    PushTokenOnlyBody,
     RefreshTokenBody,
     SessionIdBody,
     SignInBody,
@@ -165,6 +167,24 @@ class GetDevices(ApiView):
     def get(self, request: Request) -> Response:
         devices = queries.devices_of(self.caller.user_id)
         return Response({"devices": [device_in_list(device) for device in devices]})
+
+
+class RegisterPushToken(ApiView):
+    def post(self, request: Request) -> Response:
+        body = PushTokenBody(data=self.body)
+        body.is_valid(raise_exception=True)
+        services.register_push_token(
+            session_id=self.caller.session_id, **body.validated_data, now=timezone.now()
+        )
+        return Response({"success": True})
+
+
+class UnregisterPushToken(ApiView):
+    def post(self, request: Request) -> Response:
+        body = PushTokenOnlyBody(data=self.body)
+        body.is_valid(raise_exception=True)
+        services.unregister_push_token(user_id=self.caller.user_id, **body.validated_data)
+        return Response({"success": True})
 
 
 class GetProfile(ApiView):

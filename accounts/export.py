@@ -17,7 +17,16 @@ from django.db.models import OuterRef, Subquery
 from rest_framework.utils.encoders import JSONEncoder
 
 from accounts import queries
-from accounts.models import AppleIdentity, AttestedKey, Consent, Device, Session, WelcomeClaim
+from accounts.models import (
+    AppleIdentity,
+    AttestedKey,
+    Consent,
+    Device,
+    Push,
+    PushToken,
+    Session,
+    WelcomeClaim,
+)
 from credits import queries as credit_queries
 from rendio.common.times import iso
 
@@ -134,6 +143,27 @@ def _consents(user_id: UUID) -> Iterable[Row]:
         }
 
 
+def _push_tokens(user_id: UUID) -> Iterable[Row]:
+    for one in PushToken.objects.filter(user_id=user_id).order_by("registered_at"):
+        yield {
+            "token": one.token,
+            "platform": one.platform,
+            "environment": one.environment,
+            "registered_at": iso(one.registered_at),
+        }
+
+
+def _notifications(user_id: UUID) -> Iterable[Row]:
+    for push in Push.objects.filter(user_id=user_id).order_by("id").iterator():
+        yield {
+            "kind": push.kind,
+            "job_id": push.job_id,
+            "created_at": iso(push.created_at),
+            "outcome": push.outcome or None,
+            "ended_at": iso(push.ended_at),
+        }
+
+
 _sections: dict[str, Section] = {
     "profile": _profile,
     "sign_in_with_apple": _apple_identities,
@@ -141,6 +171,8 @@ _sections: dict[str, Section] = {
     "welcomes": _welcomes,
     "sessions": _sessions,
     "consents": _consents,
+    "push_tokens": _push_tokens,
+    "notifications": _notifications,
     "wallet": credit_queries.wallet_held,
     "lots": credit_queries.lots_held,
     "ledger": credit_queries.entries_held,

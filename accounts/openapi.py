@@ -13,6 +13,8 @@ from accounts.serializers import (
     ConsentBody,
     DeviceCheckBody,
     ProfileBody,
+    PushTokenBody,
+    PushTokenOnlyBody,
     RefreshTokenBody,
     SessionIdBody,
     SignInBody,
@@ -23,6 +25,7 @@ from rendio.common.openapi import DONE, Call, Calls, Done, Tag
 USER_ID = "3f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
 DEVICE_ID = "5f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
 KEY_ID = "bNkQvZIIVOdYqbWhZjKfqQ1dA3c0l2rWQ3VbAF0sFbI="
+PUSH_TOKEN = "00fc13ad" * 8
 SESSION = {
     "access_token": "eyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJ9.c2lnbmVk",
     "refresh_token": "01a1fc8991ea73fa84154b583de90bfb.c2lnbmVk",
@@ -287,6 +290,29 @@ CALLS: Calls = {
                 }
             ]
         },
+    ),
+    api.RegisterPushToken: Call(
+        tag=Tag.IDENTITY,
+        summary="Have this phone told what happens",
+        text="To be called with each start of the app, as Apple advises. A phone is its latest "
+        "user's, and ends with the session. iPhones are told that a video is ready, that it could "
+        "not be made and its credits are back, that it came after all, and that support returned "
+        "credits: `kind` (`job_completed`, `job_failed`, `job_late`, `credits_returned`) and "
+        "`job_id` stand beside `aps`. Android's tokens are kept, and nothing is sent to them. "
+        "`environment` is Apple's: `sandbox` for builds from Xcode.",
+        body=PushTokenBody,
+        sent={"token": PUSH_TOKEN, "platform": "ios", "environment": "production"},
+        answer=Done,
+        example=DONE,
+    ),
+    api.UnregisterPushToken: Call(
+        tag=Tag.IDENTITY,
+        summary="Have this phone told nothing more",
+        text="Also where it was not registered.",
+        body=PushTokenOnlyBody,
+        sent={"token": PUSH_TOKEN},
+        answer=Done,
+        example=DONE,
     ),
     api.GetProfile: Call(
         tag=Tag.IDENTITY, summary="The user's profile", answer=Profile, example=PROFILE

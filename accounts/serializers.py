@@ -11,7 +11,17 @@ from uuid import UUID
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
-from accounts.models import Consent, ConsentKind, Device, Language, Session, ThemePreference
+from accounts.models import (
+    MAX_TOKEN,
+    ApnsEnvironment,
+    Consent,
+    ConsentKind,
+    Device,
+    Language,
+    Platform,
+    Session,
+    ThemePreference,
+)
 from accounts.queries import CurrentConsent, Profile
 from accounts.services import IssuedSession, SignedCall
 from rendio.common.fields import StrictBooleanField, StrictCharField, TextUUIDField
@@ -22,6 +32,9 @@ MAX_IDENTITY_TOKEN = 16_384
 # Apple's have some 7,500 and 250 characters.
 MAX_ATTESTATION, MAX_ASSERTION = 16_384, 4096
 KEY_ID_BYTES = 32
+# Of 32 bytes now; Apple says that it may be more.
+_APNS_TOKEN = re.compile(r"(?:[0-9a-f]{2}){32,100}")
+_ANY_TOKEN = re.compile(r"[!-~]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 
 
@@ -110,6 +123,28 @@ class ConsentBody(serializers.Serializer):
     providers = serializers.ListField(
         child=StrictCharField(max_length=20), max_length=20, default=list
     )
+
+
+class PushTokenBody(serializers.Serializer):
+    token = StrictCharField(max_length=MAX_TOKEN)
+    platform = serializers.ChoiceField(choices=Platform.choices)
+    environment = serializers.ChoiceField(
+        choices=ApnsEnvironment.choices, default=ApnsEnvironment.PRODUCTION
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Apple's in one spelling, since it is to be one row."""
+        if attrs["platform"] == Platform.IOS:
+            attrs["token"] = attrs["token"].lower()
+            if not _APNS_TOKEN.fullmatch(attrs["token"]):
+                raise serializers.ValidationError({"token": [_("Must be a device token in hex.")]})
+        elif not _ANY_TOKEN.fullmatch(attrs["token"]):
+            raise serializers.ValidationError({"token": [_("Must be a device token.")]})
+        return attrs
+
+
+class PushTokenOnlyBody(serializers.Serializer):
+    token = StrictCharField(max_length=MAX_TOKEN)
 
 
 def session_json(session: IssuedSession) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Sweeps of accounts: late is harmless, twice is harmless."""
+"""What is due in accounts, and its sweeps: late is harmless, twice is harmless."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from celery import shared_task
 from django.utils import timezone
 
 from accounts import services
+from accounts.push import outbox, sending
+from rendio.common.due import until_done
 
 
 @shared_task(name="accounts.revoke_at_apple")
@@ -13,7 +15,13 @@ def revoke_at_apple() -> None:
     services.revoke_due_at_apple(now=timezone.now())
 
 
+@shared_task(name="accounts.send_pushes")
+def send_pushes() -> None:
+    until_done(lambda: sending.send_due(now=timezone.now()), batch=sending.BATCH)
+
+
 @shared_task(name="accounts.sweep")
 def sweep() -> None:
     services.sweep_sessions(now=timezone.now())
     services.sweep_spent_tokens(now=timezone.now())
+    outbox.sweep(now=timezone.now())

@@ -12,6 +12,8 @@ urlpatterns = [
     path("sessions", api.GetSessions.as_view()),
     path("revoke-session", api.RevokeSession.as_view()),
     path("devices", api.GetDevices.as_view()),
+    path("register-push-token", api.RegisterPushToken.as_view()),
+    path("unregister-push-token", api.UnregisterPushToken.as_view()),
     path("auth/profile", api.GetProfile.as_view()),
     path("get-user-profile", api.GetProfile.as_view()),
     path("update-user-profile", api.UpdateProfile.as_view()),

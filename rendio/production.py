@@ -31,6 +31,8 @@ OUTSIDE = (
     "APPLE_REVOKE_URL",
     "APPSTORE_URL",
     "APPSTORE_SANDBOX_URL",
+    "APNS_URL",
+    "APNS_SANDBOX_URL",
     "OPENAI_URL",
     "PUBLIC_URL",
 )
@@ -43,6 +45,9 @@ def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> lis
         found.append("FAL_KEY is missing (or FAL_KEYS, or FAL_KEYS_FILE).")
     if "openai" in settings["MODERATION"] and not settings["OPENAI_API_KEY"]:
         found.append("OPENAI_API_KEY is missing: MODERATION names openai.")
+    apns = {name for name in ("APNS_KEY_ID", "APNS_PRIVATE_KEY") if settings[name]}
+    if len(apns) == 1:
+        found.append(f"{apns.pop()} is set without the other: APNS_KEY_ID, APNS_PRIVATE_KEY.")
     insecure = settings["INSECURE_SECRET"]
     if settings["SECRET_KEY"] == insecure or len(settings["SECRET_KEY"]) < SHORTEST_SECRET:
         found.append(f"SECRET_KEY is missing or shorter than {SHORTEST_SECRET} characters.")

@@ -456,6 +456,20 @@ FRAUD_HOLD_SCORE = integer("FRAUD_HOLD_SCORE", 100)
 # Refuse paid jobs until the user agreed that data goes to whoever may make the chosen model.
 REQUIRE_AI_CONSENT = env.bool("REQUIRE_AI_CONSENT", default=False)
 
+# --- Pushes: accounts/push --------------------------------------------------------------------
+
+# Without a key nobody is told anything, and nothing is kept to be told.
+APNS_KEY_ID = env.str("APNS_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
+APNS_PRIVATE_KEY = pem("APNS_PRIVATE_KEY")
+APNS_TOPIC = env.str("APNS_TOPIC", default=APPSTORE_BUNDLE_ID)
+APNS_URL = outside("APNS_URL", "https://api.push.apple.com", sandbox="apns")
+# For builds from Xcode, whose tokens the other does not know.
+APNS_SANDBOX_URL = outside(
+    "APNS_SANDBOX_URL", "https://api.sandbox.push.apple.com", sandbox="apns/sandbox"
+)
+# So long after it has happened, nobody wants to hear it any more.
+PUSH_EXPIRY_HOURS = integer("PUSH_EXPIRY_HOURS", 24, at_least=1, at_most=24 * 28)
+
 # --- Generation -------------------------------------------------------------------------------
 
 CREDIT_PRICE_USD = "0.10"

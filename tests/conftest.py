@@ -54,6 +54,11 @@ class Sandbox:
         found: list[dict[str, Any]] = answer.json()["tokens"]
         return found
 
+    def pushes(self, token: str | None = None) -> list[dict[str, Any]]:
+        """What APNs was sent, to all phones or to one."""
+        sent = requests.get(f"{self.url}/control/pushes", timeout=30).json()["pushes"]
+        return [push for push in sent if token in (None, push["token"])]
+
     def jobs(self, provider: str = "fal") -> list[dict[str, Any]]:
         answer = requests.get(f"{self.url}/control/jobs", params={"provider": provider}, timeout=30)
         found: list[dict[str, Any]] = answer.json()["jobs"]
@@ -147,6 +152,13 @@ class Phone:
     def generate(self, *, key: str | None = None, **body: Any) -> Any:
         order = {"model_id": str(SORA), "prompt": "A red balloon over the sea"} | body
         return self.post("generate-video", order, Idempotency_Key=key or str(uuid4()))
+
+    def register_for_pushes(self, **changes: str) -> str:
+        """Gives the token, one that no phone has had."""
+        token = uuid4().hex * 2
+        body = {"token": token, "platform": "ios"} | changes
+        assert self.post("register-push-token", body).status_code == 200
+        return body["token"]
 
     def balance(self) -> int:
         remaining: int = self.get("get-user-credits").json()["credits_remaining"]

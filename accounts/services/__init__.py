@@ -19,6 +19,7 @@ from accounts.services.consents import record_consent
 from accounts.services.deletion import delete_account, revoke_due_at_apple
 from accounts.services.devices import CheckedDevice, check_device
 from accounts.services.notices import receive_apple_notice
+from accounts.services.push_tokens import register_push_token, unregister_push_token
 from accounts.services.sessions import (
     IssuedSession,
     log_out,
@@ -61,6 +62,7 @@ __all__ = [
     "receive_apple_notice",
     "record_consent",
     "refresh_session",
+    "register_push_token",
     "revoke_due_at_apple",
     "revoke_session",
     "revoke_sessions_of",
@@ -70,5 +72,6 @@ __all__ = [
     "sweep_sessions",
     "sweep_spent_tokens",
     "unban_user",
+    "unregister_push_token",
     "update_profile",
 ]

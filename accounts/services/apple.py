@@ -29,7 +29,17 @@ from accounts.errors import (
     InvalidState,
     Unauthorized,
 )
-from accounts.models import AppleIdentity, Consent, Device, RevokedReason, Session, SpentToken, User
+from accounts.models import (
+    AppleIdentity,
+    Consent,
+    Device,
+    Push,
+    PushToken,
+    RevokedReason,
+    Session,
+    SpentToken,
+    User,
+)
 from accounts.services.sessions import (
     IssuedSession,
     find_session,
@@ -203,4 +213,7 @@ def _merge(guest: User, account: User, *, now: datetime) -> None:
     guest.closed_at = now
     guest.save(update_fields=["closed_at", "updated_at"])
     revoke_sessions_of(user_id=guest.id, reason=RevokedReason.MERGE, now=now)
+    # After its sessions, as register_push_token; after its jobs, whose ends have told it till now.
+    PushToken.objects.filter(user=guest).update(user=account)
+    Push.objects.filter(user=guest).update(user=account)
     logger.info("guest_merged", guest_id=str(guest.id), user_id=str(account.id))

@@ -27,6 +27,8 @@ from accounts.models import (
     Consent,
     Device,
     Language,
+    Push,
+    PushToken,
     RevokedReason,
     ThemePreference,
     Tier,
@@ -91,6 +93,8 @@ def forget(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) -> None
     AttestedKey.objects.filter(device_id__in=devices.values("device_id")).delete()
     devices.delete()
     Consent.objects.filter(user_id=user_id).delete()
+    PushToken.objects.filter(user_id=user_id).delete()
+    Push.objects.filter(user_id=user_id).delete()
     idempotency.forget(user_id=user_id)
     if apple:
         _forget_at_apple(apple, now=now)

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from accounts import revocations, tokens
 from accounts.errors import AccountSuspended, Forbidden, InvalidInput, Unauthorized
-from accounts.models import Device, RevokedReason, Session, SpentToken, User
+from accounts.models import Device, PushToken, RevokedReason, Session, SpentToken, User
 from rendio.common.errors import NotFound, Refusal
 from rendio.common.ids import uuid7
 
@@ -58,6 +58,9 @@ def open_session(
     session.save(force_insert=True)
     if continues is not None:
         Session.objects.filter(id=continues.id).update(continued_by=session)
+        # What the phone has registered goes on with it.
+        its_tokens = PushToken.objects.filter(session__device=continues.device_id, user=user)
+        its_tokens.update(session=session)
     return _issued(session, token, now=now)
 
 
@@ -209,6 +212,8 @@ def _end(sessions: list[Session], *, reason: RevokedReason, now: datetime) -> No
     """
     latest = sessions[-1]
     _revoke([one.id for one in sessions if one.revoked_at is None], reason=reason, now=now)
+    # In whichever of its sessions it was registered.
+    PushToken.objects.filter(session__device=latest.device_id, user_id=latest.user_id).delete()
     if latest.user.is_guest or latest.device_id is None:
         return
     device = Device.objects.filter(device_id=latest.device_id, user_id=latest.user_id)
@@ -243,8 +248,8 @@ def sweep_sessions(*, now: datetime, limit: int = 1000) -> int:
         .filter(Q(expires_at__lt=before) | Q(revoked_at__lt=before))
         .values_list("id", flat=True)[:limit]
     )
-    deleted, _ = Session.objects.filter(id__in=list(ended)).delete()
-    return deleted
+    _, deleted = Session.objects.filter(id__in=list(ended)).delete()
+    return deleted.get("accounts.Session", 0)
 
 
 def _locked(session_id: UUID) -> Session | None:
@@ -258,6 +263,9 @@ def _locked(session_id: UUID) -> Session | None:
 
 def _revoke(session_ids: list[UUID], *, reason: RevokedReason, now: datetime) -> None:
     Session.objects.filter(id__in=session_ids).update(revoked_at=now, revoked_reason=reason)
+    # After a merge the phone goes on in the account's session, and is told there.
+    if reason != RevokedReason.MERGE:
+        PushToken.objects.filter(session_id__in=session_ids).delete()
     revocations.announce(session_ids, revoked_at=now)
 
 

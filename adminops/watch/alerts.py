@@ -12,6 +12,7 @@ import structlog
 from django.conf import settings
 from django.core.mail import send_mail
 
+from accounts.push import outbox
 from adminops.models import Alert
 from credits import queries as credit_queries
 from generation import spend
@@ -29,6 +30,12 @@ def look(*, now: datetime) -> None:
         for percent in settings.SPEND_ALERT_PERCENT:
             if one.spent_usd * 100 >= one.cap_usd * percent:
                 _raise_spend(one, percent, now=now)
+    if reason := outbox.held_reason():
+        _raise(
+            f"push {reason} {now:%Y-%m-%d}",
+            f"Apple refuses our key for pushes: {reason}. No iPhone is told anything.",
+            now=now,
+        )
     proof = credit_queries.last_proof()
     if proof.differences:
         _raise(

@@ -100,7 +100,7 @@ def request(
     if current := request_id.current():
         sent_headers.setdefault("X-Request-ID", current)
     sent = {"headers": sent_headers, "json": json, "data": data, "params": params}
-    with _counted(method, url) as call:
+    with counted(method, url) as call:
         answer = _ask(method, url, timeout=timeout, max_bytes=max_bytes, **sent)
         call.outcome = str(answer.status)
         return answer
@@ -112,7 +112,8 @@ class _Call:
 
 
 @contextmanager
-def _counted(method: str, url: str) -> Iterator[_Call]:
+def counted(method: str, url: str) -> Iterator[_Call]:
+    """A call to the outside, for metrics and traces: by host, never by path."""
     call, began = _Call(), time.monotonic()
     host = urlsplit(url).hostname or ""
     told: tracing.Attributes = {"http.request.method": method, "server.address": host}

@@ -44,6 +44,12 @@ moderated = Counter(
     "What moderation was shown; the verdict is allowed, refused or out_of_reach.",
     ["moderator", "verdict"],
 )
+pushes = Counter(
+    "rendio_pushes",
+    "Attempts to tell an iPhone something; the outcome is how it ended, or postponed, or held where"
+    " Apple refuses our key.",
+    ["kind", "outcome"],
+)
 outbound_seconds = Histogram(
     "rendio_outbound_seconds",
     "Requests to providers and to Apple; the outcome is a status, not_sent or no_answer.",

@@ -130,6 +130,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "SIGN_IN_PRIVATE_KEY": _p256_key,
     "APPLE_TOKEN_KEYS": _random,
     "APPSTORE_PRIVATE_KEY": _p256_key,
+    "APNS_PRIVATE_KEY": _p256_key,
     "STAFF_USERNAME": lambda: "staff",
     "STAFF_PASSWORD": _readable,
     "FLOWER_PASSWORD": _readable,

@@ -4,10 +4,13 @@ import json
 import re
 
 import pytest
+from django.utils import timezone
 
 from accounts import export
 from accounts.models import Session, WelcomeClaim
+from generation.lifecycle import settle
 from generation.models import Job
+from generation.providers.base import Reason
 from tests.conftest import SORA, Phone
 
 pytestmark = pytest.mark.django_db
@@ -45,6 +48,8 @@ def test_an_export_has_every_kind_of_data(customer):
         "welcomes",
         "sessions",
         "consents",
+        "push_tokens",
+        "notifications",
         "wallet",
         "lots",
         "ledger",
@@ -76,6 +81,18 @@ def test_an_export_has_devices_sessions_and_what_was_agreed_to(customer):
     assert [welcome["device_id"] for welcome in data["welcomes"]] == [customer.device_id]
     assert len(data["sessions"]) == 1
     assert [consent["granted"] for consent in data["consents"]] == [True, False]
+
+
+def test_an_export_has_the_phones_and_what_they_were_told(customer):
+    token = customer.register_for_pushes()
+    job = Job.objects.get()
+    settle.give_up(job, Reason.TIMEOUT, now=timezone.now())
+
+    data = exported(customer)
+
+    assert [one["token"] for one in data["push_tokens"]] == [token]
+    [told] = data["notifications"]
+    assert (told["kind"], told["job_id"]) == ("job_failed", str(job.id))
 
 
 def test_an_exports_ledger_adds_up_to_its_wallet(customer):

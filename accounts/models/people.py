@@ -1,7 +1,4 @@
-"""Who people are: users, their devices, their sessions, and who has had the welcome credits.
-
-Only accounts.services writes here.
-"""
+"""Who people are: users, their devices, their sessions, and who has had the welcome credits."""
 
 from __future__ import annotations
 

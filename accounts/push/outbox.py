@@ -1,0 +1,105 @@
+"""What phones are to be told: due rows, and their end."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import QuerySet
+
+from accounts.models import Outcome, Push, PushKind
+from rendio.common import metrics, nudge
+from rendio.common.ids import lowest_uuid7, uuid7
+
+# Phones of one user; who registers another loses the one that was registered longest ago.
+MAX_PHONES = 10
+KEPT = timedelta(days=30)
+SWEPT_AT_ONCE = 1000
+
+# Whom it tells is read in the same statement: it is one more trip in the transaction of a job's
+# end, and inserts nothing where nobody has a phone to be told on.
+_TELL = """
+INSERT INTO accounts_push (id, user_id, token_id, kind, subject_id, job_id, credits, is_image,
+    created_at, expires_at, due_at, tries, outcome, reason, is_held)
+SELECT (%(ids)s::uuid[])[row_number() OVER ()], user_id, id, %(kind)s, %(subject_id)s, %(job_id)s,
+    %(credits)s, %(is_image)s, %(now)s, %(expires_at)s, %(now)s, 0, '', '', false
+FROM accounts_pushtoken
+WHERE user_id = %(user_id)s AND platform = 'ios' AND NOT EXISTS (
+    SELECT FROM accounts_push
+    WHERE user_id = %(user_id)s AND subject_id = %(subject_id)s AND kind = %(kind)s
+)
+ORDER BY registered_at DESC LIMIT %(most)s
+ON CONFLICT DO NOTHING"""
+
+
+def is_on() -> bool:
+    return bool(settings.APNS_PRIVATE_KEY)
+
+
+def tell(
+    *,
+    user_id: UUID,
+    kind: PushKind,
+    job_id: UUID,
+    credits: int,
+    is_image: bool,
+    now: datetime,
+    subject_id: UUID | None = None,
+) -> bool:
+    """Have the user's iPhones told, once for each subject, which is the job where none is given.
+
+    Joins the caller's transaction, with one statement; calls about one user and subject must be in
+    turn, as they are under the user's wallet or the job. False where there is nobody to tell, or
+    the user has been told.
+    """
+    if not is_on():
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _TELL,
+            {
+                "ids": [uuid7() for _ in range(MAX_PHONES)],
+                "most": MAX_PHONES,
+                "user_id": user_id,
+                "kind": kind.value,
+                "subject_id": subject_id or job_id,
+                "job_id": job_id,
+                "credits": credits,
+                "is_image": is_image,
+                "now": now,
+                "expires_at": now + timedelta(hours=settings.PUSH_EXPIRY_HOURS),
+            },
+        )
+        is_told = bool(cursor.rowcount > 0)
+    if is_told:
+        nudge.after_commit("accounts.send_pushes", queue="medium")
+    return is_told
+
+
+def end(push: Push, outcome: Outcome, *, now: datetime, reason: str = "") -> None:
+    """Nothing more is to be done, if it still is as it was taken."""
+    as_taken = Push.objects.filter(id=push.id, due_at=push.due_at)
+    as_taken.update(outcome=outcome, reason=reason, due_at=None, ended_at=now)
+    metrics.pushes.labels(push.kind, outcome.value).inc()
+
+
+def held_reason() -> str:
+    """What Apple has against our key, team or topic, as long as something waits for it; else ""."""
+    return _held().values_list("reason", flat=True).first() or ""
+
+
+def count_held() -> int:
+    """How many Apple was asked to take, and would not because of that."""
+    return _held().count()
+
+
+def _held() -> QuerySet[Push]:
+    return Push.objects.filter(due_at__isnull=False, is_held=True)
+
+
+def sweep(*, now: datetime) -> None:
+    """Forget what ended long ago, at most SWEPT_AT_ONCE. Harmless twice or late."""
+    old = Push.objects.filter(id__lt=lowest_uuid7(now - KEPT), due_at=None).order_by("id")
+    Push.objects.filter(id__in=old.values("id")[:SWEPT_AT_ONCE]).delete()

@@ -1,0 +1,67 @@
+"""What a push says, in the language of the customer's profile."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from django.utils import translation
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounts.models import Push, PushKind
+
+
+class Text(NamedTuple):
+    title: str
+    body: str
+
+
+def text_of(push: Push, *, language: str) -> Text:
+    with translation.override(language):
+        return _image_text(push) if push.is_image else _video_text(push)
+
+
+def _video_text(push: Push) -> Text:
+    match PushKind(push.kind):
+        case PushKind.JOB_COMPLETED:
+            return Text(_("Your video is ready"), _("Tap to watch it."))
+        case PushKind.JOB_FAILED:
+            return Text(_("Your video could not be made"), _back(push.credits))
+        case PushKind.JOB_LATE:
+            return Text(_("Your video is here after all"), _late(push.credits))
+        case PushKind.CREDITS_RETURNED:
+            return _returned()
+
+
+def _image_text(push: Push) -> Text:
+    match PushKind(push.kind):
+        case PushKind.JOB_COMPLETED:
+            return Text(_("Your image is ready"), _("Tap to see it."))
+        case PushKind.JOB_FAILED:
+            return Text(_("Your image could not be made"), _back(push.credits))
+        case PushKind.JOB_LATE:
+            return Text(_("Your image is here after all"), _late(push.credits))
+        case PushKind.CREDITS_RETURNED:
+            return _returned()
+
+
+def _back(credits: int) -> str:
+    return ngettext(
+        "Your %(credits)s credit is back.", "Your %(credits)s credits are back.", credits
+    ) % {"credits": credits}
+
+
+def _late(credits: int) -> str:
+    return ngettext(
+        "It came late, so you keep the %(credits)s credit as well.",
+        "It came late, so you keep the %(credits)s credits as well.",
+        credits,
+    ) % {"credits": credits}
+
+
+def _returned() -> Text:
+    """Without a number: it is told once, of however many jobs."""
+    return Text(
+        _("Your credits are back"),
+        _("Something went wrong on our side. We have returned what your creations had cost."),
+    )

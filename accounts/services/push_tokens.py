@@ -1,0 +1,58 @@
+"""Phones that may be told something: registered in a session, and gone with it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts.errors import Unauthorized
+from accounts.models import PushToken, Session
+from accounts.push.outbox import MAX_PHONES
+from accounts.services.sessions import find_session
+
+
+@transaction.atomic(durable=True)
+def register_push_token(
+    *, session_id: UUID, token: str, platform: str, environment: str, now: datetime
+) -> None:
+    """This phone is told from now on what happens to the session's user, and to nobody else.
+
+    Of a user's phones MAX_PHONES are kept, those registered last. Raises Unauthorized.
+    """
+    session = _locked(session_id, now=now)
+    PushToken.objects.bulk_create(
+        [
+            PushToken(
+                token=token,
+                platform=platform,
+                environment=environment,
+                user_id=session.user_id,
+                session=session,
+                registered_at=now,
+            )
+        ],
+        update_conflicts=True,
+        unique_fields=["token"],
+        update_fields=["platform", "environment", "user", "session", "registered_at"],
+    )
+    # Who holds one of them is about to take or drop it; to wait for each other would be a deadlock.
+    ours = PushToken.objects.filter(user_id=session.user_id).select_for_update(skip_locked=True)
+    kept_last = list(ours.order_by("-registered_at").values_list("id", flat=True))
+    PushToken.objects.filter(id__in=kept_last[MAX_PHONES:]).delete()
+
+
+def _locked(session_id: UUID, *, now: datetime) -> Session:
+    """The session, which cannot end until we have committed."""
+    session = find_session(session_id, now=now)
+    live = Session.objects.live(now).select_for_update(no_key=True)
+    held = live.filter(id=session.id).first() if session else None
+    if held is None:
+        raise Unauthorized
+    return held
+
+
+def unregister_push_token(*, user_id: UUID, token: str) -> None:
+    """This phone is told nothing more; what is not the user's stays as it is."""
+    PushToken.objects.filter(user_id=user_id, token__in={token, token.lower()}).delete()

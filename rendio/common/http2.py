@@ -1,0 +1,100 @@
+"""HTTP/2, for whoever speaks nothing else, on connections that each process keeps.
+
+The same promises as `rendio.common.http`: nothing is repeated, no redirect followed, no proxy taken
+from the environment, and a failure is NotSent or NoAnswer.
+
+A connection carries one request at a time. httpcore (1.0.9) gives two threads that begin at the
+same moment one stream between them, and then one of them the other's answer; so requests that are
+to be side by side get a connection each.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+
+import httpx
+
+from rendio.common.http import Answer, NoAnswer, NotSent, counted
+
+# Whoever is silent for longer may have been dropped on the way without a word.
+KEPT_SECONDS = 60.0
+MAX_BYTES = 64 * 1024
+_NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL)
+
+
+def post(
+    url: str, *, headers: Mapping[str, str], body: bytes, timeout: tuple[float, float]
+) -> Answer:
+    """One POST, once; http:// is HTTP/2 too, as agreed beforehand.
+
+    `timeout` is (connect, read) in seconds; the whole answer must also be here within connect + 2 x
+    read. Raises NotSent, NoAnswer (also for an answer beyond MAX_BYTES).
+    """
+    with counted("POST", url) as call:
+        try:
+            with _connection() as client:
+                answer = _ask(client, url, headers=headers, body=body, timeout=timeout)
+        except _NEVER_LEFT as error:
+            raise NotSent(type(error).__name__) from error
+        except httpx.HTTPError as error:
+            # By its kind alone: the text may hold the URL.
+            raise NoAnswer(type(error).__name__) from error
+        call.outcome = str(answer.status)
+        return answer
+
+
+def _ask(
+    client: httpx.Client,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes,
+    timeout: tuple[float, float],
+) -> Answer:
+    connect, read = timeout
+    deadline = time.monotonic() + connect + 2 * read
+    limits = httpx.Timeout(read, connect=connect)
+    with client.stream(
+        "POST", url, headers=dict(headers), content=body, timeout=limits
+    ) as response:
+        content = b""
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) > MAX_BYTES or time.monotonic() > deadline:
+                raise NoAnswer("too large, or too slow")
+        return Answer(response.status_code, content, response.headers)
+
+
+def hang_up() -> None:
+    """The next requests make connections anew."""
+    idle = _idle(os.getpid())
+    while idle:
+        idle.pop().close()
+
+
+@contextmanager
+def _connection() -> Iterator[httpx.Client]:
+    """One for us alone, kept for the next if all went well."""
+    idle = _idle(os.getpid())
+    try:
+        client = idle.pop()
+    except IndexError:
+        limits = httpx.Limits(max_connections=1, keepalive_expiry=KEPT_SECONDS)
+        client = httpx.Client(http1=False, http2=True, trust_env=False, limits=limits)
+    try:
+        yield client
+    except BaseException:
+        client.close()
+        raise
+    idle.append(client)
+
+
+@cache
+def _idle(pid: int) -> deque[httpx.Client]:
+    """This process's: a connection does not survive a fork. The one used last is taken first."""
+    return deque()
