@@ -11,6 +11,7 @@ from uuid import uuid4
 from django.test import Client
 
 from accounts import appleid
+from accounts.push import sending
 from generation.models import ProviderRequest
 from tests.adminops.conftest import PASSWORD, Staff, staff_user
 from tests.billing.conftest import AppStore
@@ -53,6 +54,7 @@ def test_a_whole_journey_logs_no_secret_and_no_person(db, sandbox, life, signer,
         secrets |= tokens_of(phone, "refreshed")
         secrets |= sign_in_with_apple(phone, sandbox)
         secrets |= tokens_of(phone, "account")
+        secrets["push token"] = phone.register_for_pushes()
         picture = pictures.uploaded(phone)
         secrets["media address"] = picture["image_url"].rpartition("/")[2]
         sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
@@ -64,6 +66,9 @@ def test_a_whole_journey_logs_no_secret_and_no_person(db, sandbox, life, signer,
         assert_completed(life.goes_on(job))
         sandbox.provider(outcome="error")
         assert_refunded(life.goes_on(ordered(phone, prompt=PROMPT)), code="ERR_5002")
+        while sending.send_due(now=life.later(60).now):
+            pass
+        assert sandbox.pushes(secrets["push token"])
         secrets |= buy(phone, sandbox)
         signer.send(b"{}", {"X-Fal-Webhook-Signature": "ab"}, token=CANARY)
         Client().post("/admin/login/", {"username": PASSWORD, "password": PASSWORD})

@@ -6,9 +6,10 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from accounts.models import PushKind
 from credits import services as credit_services
 from generation.errors import InvalidState
-from generation.lifecycle import dead, settle
+from generation.lifecycle import dead, settle, telling
 from generation.models import Job, Stage
 from rendio.common import nudge
 from rendio.common.errors import NotFound
@@ -16,11 +17,13 @@ from rendio.common.errors import NotFound
 LOOKS = {Stage.SUBMIT: "generation.submit_due", Stage.STORE: "generation.store_due"}
 
 
-def end(job_id: UUID, *, now: datetime) -> Job:
-    """Fail a job that goes on, with its credits back; its provider is asked to stop. Raises
-    NotFound, InvalidState."""
+def end(job_id: UUID, *, now: datetime, quietly: bool = False) -> Job:
+    """Fail a job that goes on, with its credits back; its provider is asked to stop, and its user
+    told, unless `quietly`. Raises NotFound, InvalidState."""
     job = lock(job_id)
     settle.end_by_hand(job, now=now)
+    if not quietly:
+        telling.tell(job, PushKind.JOB_FAILED, now=now)
     return job
 
 

@@ -14,10 +14,11 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import QuerySet
 
+from accounts.models import PushKind
 from credits import services as credit_services
 from generation import queries
 from generation.errors import InvalidState
-from generation.lifecycle import pace
+from generation.lifecycle import pace, telling
 from generation.lifecycle.bills import Ending, booked, ending_of
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from generation.providers.base import Reason
@@ -71,6 +72,7 @@ def complete(
             held.media_name = media.media_name
             held.thumbnail_name = media.thumbnail_name
         _done(held)
+        telling.tell(held, PushKind.JOB_LATE if late else PushKind.JOB_COMPLETED, now=now)
     logger.info("video_generation_completed", job_id=str(job.id), late=late)
     if not late:
         _count_completed(job, now=now)
@@ -118,12 +120,15 @@ def give_up(
         end_request(held, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd)
         if not held.is_terminal:
             _refund_and_end(held, Reason.CANCELLED if taken_back else reason, now=now)
+            if held.status == JobStatus.FAILED:
+                telling.tell(held, PushKind.JOB_FAILED, now=now)
         _done(held)
     return True
 
 
 def end_by_hand(held: Job, *, now: datetime) -> None:
-    """A person waits no longer for this job, nor does its user: as at a deadline.
+    """A person waits no longer for this job, nor does its user: as at a deadline, but that its user
+    is told of it by who calls.
 
     Joins the caller's transaction, which has the wallet and the job locked. Raises InvalidState for
     one that has ended.

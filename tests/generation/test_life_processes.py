@@ -66,6 +66,7 @@ def watched(phone, job_id: str) -> list[dict]:
 )
 def test_a_job_becomes_a_playable_video(running, provider, model, chosen, shape):
     phone = running.phone()
+    token = phone.register_for_pushes()
     before = phone.balance()
     answer = phone.generate(model_id=str(model), settings=chosen)
     assert answer.status_code == 200, answer.text
@@ -92,6 +93,8 @@ def test_a_job_becomes_a_playable_video(running, provider, model, chosen, shape)
     history = phone.get("get-video-jobs").json()["jobs"]
     assert [(job["job_id"], job["status"]) for job in history] == [(job_id, "completed")]
     assert len(submissions(provider)) == 1
+    [told] = eventually(lambda: provider.pushes(token))
+    assert (told["payload"]["kind"], told["payload"]["job_id"]) == ("job_completed", job_id)
 
 
 def end_leases(job_ids: list[str]) -> None:

@@ -1,0 +1,27 @@
+"""Telling a user's phones how a job has ended: one statement in the transaction of that end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from accounts.models import PushKind
+from accounts.push import outbox
+from generation.models import Job
+
+IMAGES = "medium"
+
+
+def tell(job: Job, kind: PushKind, *, now: datetime, subject_id: UUID | None = None) -> bool:
+    """As outbox.tell. Whoever has deleted the job wants to hear of its credits alone."""
+    if job.deleted_at and kind != PushKind.CREDITS_RETURNED:
+        return False
+    return outbox.tell(
+        user_id=job.user_id,
+        kind=kind,
+        subject_id=subject_id,
+        job_id=job.id,
+        credits=job.credits,
+        is_image=job.queue == IMAGES,
+        now=now,
+    )

@@ -1,0 +1,146 @@
+"""The end of a job is told on its user's phone, in the transaction of that end."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.models import Push, PushKind
+from accounts.push import sending
+from generation.lifecycle import hand, settle
+from generation.models import Job, ProviderRequest, RequestState
+from generation.providers.base import Reason
+from tests.generation.lives import assert_completed, assert_refunded, ordered
+
+MEDIA = settle.StoredMedia("a.mp4", "a.jpg")
+
+
+@pytest.fixture
+def token(phone):
+    return phone.register_for_pushes()
+
+
+def submitted(phone):
+    job = ordered(phone)
+    ProviderRequest.objects.create(
+        job=job,
+        route=job.model.routes.get(),
+        provider="fal",
+        state=RequestState.ACCEPTED,
+        provider_request_id=str(job.id),
+        sent_at=timezone.now(),
+    )
+    return job
+
+
+@pytest.fixture
+def job(phone, token):
+    return submitted(phone)
+
+
+def told(job):
+    return list(Push.objects.filter(job_id=job.id).order_by("id").values_list("kind", flat=True))
+
+
+def test_a_video_that_is_ready(phone, token, quick, life):
+    job = life.goes_on(ordered(phone))
+    assert_completed(job)
+
+    sending.send_due(now=life.later(60).now)
+
+    [sent] = quick.pushes(token)
+    assert (sent["payload"]["kind"], sent["payload"]["job_id"]) == ("job_completed", str(job.id))
+    assert sent["payload"]["aps"]["alert"]["title"] == "Your video is ready"
+
+
+def test_an_image_that_is_ready(job):
+    Job.objects.filter(id=job.id).update(queue="medium")
+    job.refresh_from_db()
+
+    settle.complete(job, MEDIA, now=timezone.now())
+
+    assert Push.objects.get().is_image
+
+
+def test_a_video_that_failed_with_its_credits(phone, token, quick, life):
+    phone.post("update-user-profile", {"language": "es"})
+    quick.provider(outcome="error")
+    job = life.goes_on(ordered(phone))
+    assert_refunded(job, code="ERR_5002")
+
+    sending.send_due(now=life.later(60).now)
+
+    [sent] = quick.pushes(token)
+    assert sent["payload"]["kind"] == "job_failed"
+    assert sent["payload"]["aps"]["alert"] == {
+        "title": "No se pudo crear tu vídeo",
+        "body": "Te hemos devuelto 4 créditos.",
+    }
+
+
+def test_a_video_that_came_after_its_refund(job):
+    settle.give_up(job, Reason.TIMEOUT, now=timezone.now())
+    job.refresh_from_db()
+
+    settle.complete(job, MEDIA, now=timezone.now())
+
+    assert told(job) == [PushKind.JOB_FAILED, PushKind.JOB_LATE]
+
+
+def test_a_job_that_support_gives_up(job):
+    hand.end(job.id, now=timezone.now())
+
+    assert told(job) == [PushKind.JOB_FAILED]
+
+
+def test_what_the_user_cancelled_is_no_news(phone, job):
+    assert phone.post("cancel-video-job", {"job_id": str(job.id)}).json()["refunded"]
+
+    assert told(job) == []
+
+
+def test_of_a_job_that_its_owner_deleted_nothing_more_is_told(phone, job):
+    settle.give_up(job, Reason.TIMEOUT, now=timezone.now())
+    phone.post("delete-video-job", {"job_id": str(job.id)})
+    job.refresh_from_db()
+
+    settle.complete(job, MEDIA, now=timezone.now())
+
+    assert told(job) == [PushKind.JOB_FAILED]
+
+
+def test_a_job_that_was_settled_meanwhile_is_told_once(job):
+    assert settle.complete(job, MEDIA, now=timezone.now())
+    assert not settle.complete(job, MEDIA, now=timezone.now())
+    assert not settle.give_up(job, Reason.TIMEOUT, now=timezone.now())
+
+    assert told(job) == [PushKind.JOB_COMPLETED]
+
+
+def test_what_is_rolled_back_is_told_to_nobody(job, monkeypatch):
+    """The push is no nearer to the phone than the end of the job is to the table."""
+    monkeypatch.setattr(settle, "_done", lambda held: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        settle.give_up(job, Reason.TIMEOUT, now=timezone.now())
+
+    assert told(job) == []
+
+
+@pytest.mark.parametrize("has_phone", [True, False])
+def test_it_is_one_statement_of_the_jobs_end(phone, quick, settings, has_phone):
+    if has_phone:
+        phone.register_for_pushes()
+
+    def statements():
+        job = submitted(phone)
+        with CaptureQueriesContext(connection) as seen:
+            assert settle.complete(job, MEDIA, now=timezone.now())
+        return len(seen)
+
+    with_pushes = statements()
+    settings.APNS_PRIVATE_KEY = ""
+
+    assert with_pushes == statements() + 1
