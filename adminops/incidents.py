@@ -3,6 +3,7 @@
 Guarantee: each job is settled once. A job and the totals that count it change in one transaction,
 and a job that was settled, by this, by somebody or by itself, is none of those that are looked for;
 so a worker may die at any line, and two may work on one incident. At least once for each batch.
+That a customer is to be told, once for however many jobs, is committed with the first of them.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import structlog
 from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 
+from accounts.models import PushKind
 from adminops.acting import Who, admitted, record_act
 from adminops.errors import InvalidInput, InvalidState
 from adminops.models import Action, Incident, Which
-from generation.lifecycle import hand
+from generation.lifecycle import hand, telling
 from generation.models import Job, JobStatus, Model, ProviderRequest, Route
 from rendio.common import nudge
 from rendio.common.due import take
@@ -64,9 +66,9 @@ def try_out(choice: Choice) -> Trial:
 
 
 @transaction.atomic(durable=True)
-def start(*, choice: Choice, **who: Unpack[Who]) -> Incident:
-    """Have all these jobs settled by the workers. Raises Forbidden, InvalidInput, and InvalidState
-    where there are none."""
+def start(*, choice: Choice, notify: bool = True, **who: Unpack[Who]) -> Incident:
+    """Have all these jobs settled by the workers, and their customers told if `notify`. Raises
+    Forbidden, InvalidInput, and InvalidState where there are none."""
     who = admitted(Action.RUN_INCIDENT, who)
     if not choice.from_at < choice.until_at <= who["now"]:
         problem = "It must begin before it ends, and end before now."
@@ -76,6 +78,7 @@ def start(*, choice: Choice, **who: Unpack[Who]) -> Incident:
         raise InvalidState(problem="There are no such jobs.")
     incident = Incident.objects.create(
         **vars(choice),
+        notify=notify,
         reason=who["reason"],
         started_by=who["acting_user"],
         started_at=who["now"],
@@ -88,7 +91,12 @@ def start(*, choice: Choice, **who: Unpack[Who]) -> Incident:
         who,
         subject_id=incident.id,
         before={},
-        after={**_in_words(choice), "jobs": expected.jobs, "credits": expected.credits},
+        after={
+            **_in_words(choice),
+            "jobs": expected.jobs,
+            "credits": expected.credits,
+            "notify": notify,
+        },
     )
     nudge.after_commit("adminops.work_on_incidents", queue="high")
     return incident
@@ -178,15 +186,22 @@ def _settle(incident: Incident, job_id: UUID, *, now: datetime) -> None:
     try:
         with transaction.atomic(durable=True):
             if incident.which == Which.STUCK:
-                job = hand.end(job_id, now=now)
+                job = hand.end(job_id, now=now, quietly=True)
             else:
                 job = hand.refund(job_id, acting_user_id=incident.started_by_id, now=now)
             totals.update(
                 settled_jobs=F("settled_jobs") + 1,
                 settled_credits=F("settled_credits") + job.credits,
+                told_customers=F("told_customers") + int(_tell(incident, job, now=now)),
             )
     except InvalidState:
         pass  # it has ended, or was refunded, since we looked
     except Exception:
         logger.exception("incident_job_left_out", job_id=str(job_id))
         totals.update(broken_jobs=F("broken_jobs") + 1)
+
+
+def _tell(incident: Incident, job: Job, *, now: datetime) -> bool:
+    """Whether this job is the one that its customer is told by."""
+    returned = PushKind.CREDITS_RETURNED
+    return incident.notify and telling.tell(job, returned, now=now, subject_id=incident.id)

@@ -13,7 +13,7 @@ from django.db.models import Q
 
 from adminops.models import SEE_MONEY, SEE_SENSITIVE, Action
 
-_PEOPLE = {"accounts.user", "accounts.session"}
+_PEOPLE = {"accounts.user", "accounts.session", "accounts.push"}
 _MONEY = {
     "billing.product",
     "billing.purchase",
@@ -46,7 +46,12 @@ _CLOSER_MONEY = {
     "credits.promotioncode",
     "credits.redemption",
 }
-_CLOSER = _CLOSER_MONEY | {"accounts.device", "adminops.alert", "generation.webhookdelivery"}
+_CLOSER = _CLOSER_MONEY | {
+    "accounts.device",
+    "accounts.pushtoken",
+    "adminops.alert",
+    "generation.webhookdelivery",
+}
 # What providers cost from day to day; with the page of the money.
 _COSTS = {"generation.spendday"}
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.db.models import Model, QuerySet
 
-from accounts.models import Session, User
+from accounts.models import Push, Session, User
 from adminops.errors import InvalidInput, NotFound
 from adminops.models import AdminAction
 from billing.models import ConsumptionRequest, Notification, Purchase
@@ -95,6 +95,7 @@ def read(user_id: UUID, *, before: str = "") -> Story:
         _jobs(user_id, cursor),
         _purchases(user_id, cursor),
         _sessions(user_id, cursor),
+        _pushes(user_id, cursor),
         _acts(user_id, cursor),
     )
     older_first = sorted([*entries, *others], key=lambda event: event.key)
@@ -179,6 +180,14 @@ def _sessions(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
             span = _span(session.created_at, session.revoked_at)
             text += f"; ended after {span} ({session.get_revoked_reason_display().lower()})"
         yield Event(session.id.int, session.created_at, session, "session", text)
+
+
+def _pushes(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
+    for push in _older(Push.objects.filter(user_id=user_id), cursor):
+        text = f"{push.get_kind_display()}: {push.get_outcome_display() or 'waiting'}"
+        if push.reason:
+            text += f" ({push.reason})"
+        yield Event(push.id.int, push.created_at, push, "push", text)
 
 
 def _acts(user_id: UUID, cursor: Cursor) -> Iterator[Event]:

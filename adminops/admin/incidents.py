@@ -11,7 +11,11 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
 
 from accounts.models import User
 from adminops import incidents
@@ -73,7 +77,15 @@ class ChoiceForm(forms.Form):
 
 
 class RunForm(ReasonForm, ChoiceForm):
-    """The choice that was tried out, and why it is to be done."""
+    """The choice that was tried out, why it is to be done, and whether its customers hear of it."""
+
+    notify = forms.BooleanField(
+        label="Notify the customers",
+        help_text="Each is told once, on the iPhone and in its language, that credits are back.",
+        initial=True,
+        required=False,
+        widget=UnfoldBooleanSwitchWidget,
+    )
 
 
 @admin.register(Incident)
@@ -91,6 +103,7 @@ class IncidentAdmin(ReadOnlyAdmin):
         ("by", "started_at", "ended_at"),
         ("expected_jobs", "expected_credits"),
         ("settled_jobs", "settled_credits", "broken_jobs"),
+        ("notify", "told_customers"),
     )
     actions_list = ("begin",)
 
@@ -152,6 +165,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     def _start(self, request: HttpRequest, form: RunForm) -> HttpResponse:
         incident = incidents.start(
             choice=form.choice,
+            notify=form.cleaned_data["notify"],
             reason=form.cleaned_data["reason"],
             act_id=form.cleaned_data["act_id"],
             acting_user=cast("User", request.user),

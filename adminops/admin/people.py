@@ -217,6 +217,8 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
                     ("generation_offence", "Refused content"),
                     ("accounts_device", "Devices"),
                     ("accounts_session", "Sessions"),
+                    ("accounts_push", "Pushes"),
+                    ("accounts_pushtoken", "Phones for pushes"),
                     ("adminops_adminaction", "What support did"),
                     ("adminops_errorlog", "What was refused"),
                 ]

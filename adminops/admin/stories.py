@@ -25,6 +25,7 @@ COLOURS = {
     "job": "info",
     "purchase": "success",
     "session": "",
+    "push": "",
     "support": "warning",
 }
 

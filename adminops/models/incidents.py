@@ -35,6 +35,9 @@ class Incident(DueRow):
     from_at = models.DateTimeField(help_text="Jobs that were ordered from then on,")
     until_at = models.DateTimeField(help_text="and before then.")
     reason = models.CharField(max_length=REASON_MAX)
+    notify = models.BooleanField(
+        default=False, db_default=False, help_text="Each customer is told once, on the iPhone."
+    )
     started_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
@@ -45,6 +48,9 @@ class Incident(DueRow):
     settled_jobs = models.PositiveIntegerField(default=0)
     settled_credits = models.PositiveIntegerField(default=0)
     broken_jobs = models.PositiveIntegerField(default=0, help_text="Left out; the log says why.")
+    told_customers = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Of those with a phone that can be told."
+    )
     after_id = models.UUIDField(null=True, help_text="The last job that was looked at.")
     ended_at = models.DateTimeField(null=True)
 

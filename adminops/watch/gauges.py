@@ -19,6 +19,7 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from accounts.push import outbox
 from adminops.watch import due, heartbeats
 from credits import queries as credit_queries
 from generation import spend
@@ -102,6 +103,12 @@ def _gauges(now: datetime) -> Iterator[Metric]:
         "What it may cost.",
         ["provider", "period"],
         (([one.provider, one.period], float(one.cap_usd)) for one in spend.standings(now=now)),
+    )
+    yield _gauge(
+        "pushes_held",
+        "Pushes that wait because Apple refuses our key.",
+        [],
+        [([], outbox.count_held())],
     )
     proof = credit_queries.last_proof()
     yield _gauge(

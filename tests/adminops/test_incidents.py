@@ -9,6 +9,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from accounts.models import Push, PushKind
+from accounts.push import sending
 from adminops import incidents
 from adminops.incidents import Choice
 from adminops.models import Action, AdminAction, Incident, Which
@@ -53,6 +55,8 @@ def begin(staff, **changes):
     """Counted, then begun as the page offers it."""
     form = staff.see("adminops_incident_begin", **chosen(**changes)).context["reason_form"]
     shown = {field.name: field.value() for field in form if field.value() is not None}
+    if changes.get("notify") == "":
+        del shown["notify"]  # as a browser sends a box that is not ticked
     answer = staff.submit("adminops_incident_begin", **shown | {"reason": WHY})
     assert answer.status_code == 302, answer.context["form"].errors
     return Incident.objects.latest("started_at")
@@ -236,6 +240,52 @@ def test_a_worker_that_dies_is_followed_by_another(support, rich, monkeypatch):
     assert incident.ended_at
     assert rich.balance() == 100
     assert differences() == []
+
+
+# --- Telling the customers ------------------------------------------------------------------------
+
+
+def told(user_id):
+    return list(Push.objects.filter(user_id=user_id).values_list("kind", "subject_id"))
+
+
+@pytest.mark.parametrize("which", Which)
+def test_each_customer_is_told_once_in_their_language(support, rich, sandbox, which, monkeypatch):
+    monkeypatch.setattr(incidents, "BATCH", 2)
+    other, without_phone = Phone().sign_in(), Phone().sign_in()
+    other.post("update-user-profile", {"language": "tr"})
+    tokens = [rich.register_for_pushes(), rich.register_for_pushes(), other.register_for_pushes()]
+    make = running if which == Which.STUCK else delivered
+    for phone in [rich, rich, rich, other, without_phone]:
+        make(phone)
+    Push.objects.all().delete()  # that they were ready
+
+    incident = begin(support, which=which)
+    work(times=3)
+
+    incident.refresh_from_db()
+    assert (incident.settled_jobs, incident.told_customers) == (5, 2)
+    returned = (PushKind.CREDITS_RETURNED, incident.id)
+    assert told(rich.user_id) == [returned] * 2  # two phones
+    assert told(other.user_id) == [returned]
+    sending.send_due(now=timezone.now() + timedelta(minutes=1))
+    titles = {sent["token"]: sent["payload"]["aps"]["alert"]["title"] for sent in sandbox.pushes()}
+    english, turkish = "Your credits are back", "Kredileriniz geri döndü"
+    assert titles == dict(zip(tokens, [english, english, turkish], strict=True))
+    assert AdminAction.objects.get(action=Action.RUN_INCIDENT).after["notify"] is True
+
+
+@pytest.mark.parametrize("which", Which)
+def test_nobody_is_told_where_staff_did_not_want_it(support, rich, which):
+    (running if which == Which.STUCK else delivered)(rich)
+    rich.register_for_pushes()
+
+    incident = begin(support, which=which, notify="")
+    work()
+
+    incident.refresh_from_db()
+    assert (incident.settled_jobs, incident.notify, incident.told_customers) == (1, False, 0)
+    assert told(rich.user_id) == []
 
 
 # --- Races ----------------------------------------------------------------------------------------

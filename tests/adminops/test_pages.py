@@ -10,11 +10,11 @@ from django.contrib import admin
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import Device, Session, User
+from accounts.models import Device, PushKind, PushToken, Session, User
 from adminops.models import AdminAction, Alert
 from credits import services as credit_services
 from credits.services import CodeTerms
-from generation.lifecycle import counting, dead
+from generation.lifecycle import counting, dead, telling
 from generation.models import (
     BlockedTerm,
     DeadKind,
@@ -33,6 +33,8 @@ from tests.conftest import SORA
 LOOKED_AT = [
     "accounts_device",
     "accounts_session",
+    "accounts_push",
+    "accounts_pushtoken",
     "credits_wallet",
     "credits_lot",
     "credits_ledgerentry",
@@ -106,7 +108,13 @@ def everything(root, past, sandbox, settings):
     past.phone.generate(prompt="A bomb over the sea")
     Alert.objects.create(key="spend", text="Much", raised_at=timezone.now())
     counting.count(now=timezone.now() + timedelta(minutes=5))
+    past.phone.register_for_pushes()
+    telling.tell(past.job, PushKind.JOB_FAILED, now=timezone.now())
     root.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)
+    PushToken.objects.create(  # that of before ended with the ban
+        token="ab" * 32, platform="ios", user=past.user, registered_at=timezone.now(),
+        session=Session.objects.first(),
+    )  # fmt: skip
     return past
 
 
@@ -327,3 +335,17 @@ def test_the_environment_is_on_the_page(root, settings):
 def test_the_record_is_there_for_models_too(root, everything):
     assert AdminAction.objects.filter(subject_id=Model.objects.get(id=SORA).id).exists()
     assert Theme.objects.exists()
+
+
+def test_a_phones_push_token_is_shown_to_nobody(root, phone):
+    token = phone.register_for_pushes()
+    [row] = PushToken.objects.all()
+
+    pages = [
+        root.see("accounts_pushtoken_changelist"),
+        root.see("accounts_pushtoken_change", row.pk),
+    ]
+
+    for page in pages:
+        assert token[-4:] in page.content.decode()
+        assert token not in page.content.decode()

@@ -12,8 +12,9 @@ from django.apps import apps
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import Session, User
+from accounts.models import PushKind, Session, User
 from adminops import story
+from generation.lifecycle import telling
 from generation.models import Job
 from rendio.common.ids import uuid7
 from tests.adminops.conftest import WHY, Staff, staff_user
@@ -26,6 +27,8 @@ LEDGER = apps.get_model("credits", "LedgerEntry")
 @pytest.fixture
 def busy(past, support, sandbox):
     """A customer to whom everything has happened that a story tells."""
+    past.phone.register_for_pushes()
+    telling.tell(past.job, PushKind.JOB_FAILED, now=timezone.now())
     store = AppStore(sandbox)
     bought = store.buy(phone=past.phone)
     assert update_credits(past.phone, bought).status_code == 200
@@ -39,7 +42,7 @@ def test_it_tells_everything_with_the_balance_after_it(busy):
     told = story.read(busy.user.id)
 
     assert Counter(event.what for event in told.events) == Counter(
-        session=1, job=1, charge=1, refund=1, purchase=1, grant=3, revocation=1, support=1
+        session=1, job=1, charge=1, refund=1, purchase=1, grant=3, revocation=1, support=1, push=1
     )
     money = [
         (event.what, event.change, event.balance) for event in told.events[::-1] if event.change
