@@ -91,6 +91,17 @@ def control_sandbox(sandbox_url: str, **plan: Any) -> None:
         raise Refused(f"The sandbox answers {answer.status_code}: {answer.text[:200]}")
 
 
+def read_pushes(sandbox_url: str, token: str) -> list[tuple[str, str]]:
+    """What Apple was asked to show on this phone, (title, body), in order. Raises Refused."""
+    url = f"{sandbox_url.rstrip('/')}/control/pushes"
+    try:
+        sent = _without_proxy().get(url, timeout=TIMEOUT_SECONDS).json()["pushes"]
+    except (requests.RequestException, ValueError) as error:
+        raise Refused(f"No answer from the sandbox at {sandbox_url} ({error}).") from error
+    alerts = [push["payload"]["aps"]["alert"] for push in sent if push["token"] == token]
+    return [(alert["title"], alert["body"]) for alert in alerts]
+
+
 def _without_proxy() -> requests.Session:
     http = requests.Session()
     http.trust_env = False  # no proxy knows the way to our loopback

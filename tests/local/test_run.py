@@ -57,6 +57,10 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     assert "\x1b" not in supervisor.output
     assert "balance before 10, after 6" in supervisor.output
     assert "4, refunded" in supervisor.output
+    assert "the phone shows: Your video is ready" in supervisor.output
+    assert "the phone shows: Your video could not be made Your 4 credits are back." in (
+        supervisor.output
+    )
     videos = list((home / "journey").glob("*.mp4"))
     assert len(videos) == 1
     assert str(videos[0]) in supervisor.output

@@ -2,7 +2,7 @@
 
 It speaks HTTP to PUBLIC_URL like a phone does, and to the sandbox at SANDBOX_URL only to have the
 second job fail. A guest signs in, asks the price, has a video made and downloads it; the next one
-fails, and its credits come back.
+fails, and its credits come back. Of both the phone is told.
 """
 
 import time
@@ -21,13 +21,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from rendio.local.home import Home
-from rendio.local.phone import Phone, Refused, control_sandbox
+from rendio.local.phone import Phone, Refused, control_sandbox, read_pushes
+from rendio.local.waiting import wait_until
 
 MODEL = "Sora 2"
 SECONDS = 4
 PROMPT = "A paper boat sails along a rainy street, seen from the gutter"
 LONGEST_POLL_SECONDS = 2.0
 GIVE_UP_SECONDS = 300.0
+# A worker hears of a push at once; else it looks every few seconds.
+PUSHES_SECONDS = 15.0
 ENDED = {"completed", "failed", "cancelled"}
 
 
@@ -78,6 +81,7 @@ class Journey:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._phone = Phone(settings.PUBLIC_URL)
+        self._push_token = uuid4().hex * 2
         self._folder = Home.from_environment().root / "journey"
 
     def play(self) -> None:
@@ -85,6 +89,7 @@ class Journey:
         self._say(f"\n[bold]A customer's journey[/bold] against {settings.PUBLIC_URL}")
         guest = self._phone.sign_in()
         self._say(f"  signed in as a new guest with {guest['credits_remaining']} credits")
+        self._phone.post("register-push-token", {"token": self._push_token, "platform": "ios"})
         before = self._balance()
         model = self._find_model()
         order = {"model_id": model["id"], "prompt": PROMPT, "settings": {"duration": SECONDS}}
@@ -103,6 +108,7 @@ class Journey:
         if failed.status["status"] != "failed" or not failed.status["refunded"]:
             raise Refused("The second job was to fail and be refunded; it did not.")
         self._say(f"  as arranged, it failed: {_error(failed.status)}")
+        self._show_pushes()
         self._show_result([made, failed], before=before)
 
     def _find_model(self) -> dict[str, Any]:
@@ -136,6 +142,18 @@ class Journey:
         self._phone.download(made.status["video_url"], file)
         self._say(f"  downloaded to {_short(file)}: {_probe(file, seconds=SECONDS)}")
         return file
+
+    def _show_pushes(self) -> None:
+        """What the phone was told meanwhile. Nothing, where pushes are off or late: no failure."""
+        if not settings.APNS_PRIVATE_KEY:
+            return
+
+        def shown() -> list[tuple[str, str]]:
+            return read_pushes(settings.SANDBOX_URL, self._push_token)
+
+        wait_until(lambda: len(shown()) >= 2, timeout_seconds=PUSHES_SECONDS)
+        for title, body in shown():
+            self._say(f"  the phone shows: [bold]{title}[/bold] {body}")
 
     def _show_result(self, outcomes: list[Outcome], *, before: int) -> None:
         jobs = Table("job", "model", "status", "seconds", "credits", "MP4", title="Jobs")
