@@ -39,6 +39,9 @@ class ApiView(APIView):
     goes on.
     """
 
+    # Those that an answer's Allow may name: OPTIONS is for preflights, which come no further than
+    # the middleware.
+    http_method_names = ("get", "head", "post")
     limits: tuple[str, ...] = ("default_per_user",)
     limiter_refusal: type[Refusal] | None = None
     request: Request
