@@ -87,15 +87,7 @@ def _apply_one(delivery_id: UUID, *, now: datetime) -> None:
 def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
     """Move the job that the delivery names to the stage STORE; returns what became of it, in
     words."""
-    request = (
-        ProviderRequest.objects.filter(
-            provider=delivery.provider, webhook_token=delivery.webhook_token
-        ).first()
-        if delivery.webhook_token
-        else ProviderRequest.objects.filter(
-            provider=delivery.provider, provider_request_id=delivery.provider_request_id
-        ).first()
-    )
+    request = _request_of(delivery)
     if request is None or not delivery.provider_request_id:
         return "unknown"
     # The job before its request, as everywhere: two orders would lock each other up. And the
@@ -110,6 +102,27 @@ def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
     elif request.provider_request_id != delivery.provider_request_id:
         return "another id"
     ProviderRequest.objects.filter(id=request.id).update(is_told=True)
+    if why_not := _not_to_be_stored(job, request):
+        return why_not
+    # Now it is known that the provider has it.
+    request.state, request.ended_at = RequestState.ACCEPTED, None
+    request.save(update_fields=["state", "ended_at"])
+    # A job in the stage DONE comes here when its video arrives after its refund: it is kept for the
+    # user, and the refund stands.
+    late = job.stage == Stage.DONE
+    _store_next(job, late=late, now=now)
+    return "late" if late else "stored next"
+
+
+def _request_of(delivery: WebhookDelivery) -> ProviderRequest | None:
+    requests = ProviderRequest.objects.filter(provider=delivery.provider)
+    if delivery.webhook_token:
+        return requests.filter(webhook_token=delivery.webhook_token).first()
+    return requests.filter(provider_request_id=delivery.provider_request_id).first()
+
+
+def _not_to_be_stored(job: Job, request: ProviderRequest) -> str:
+    """Why this job does not wait for what this submission made, in words; empty if it does."""
     if job.media_name or job.deleted_at or request.state not in UNENDED:
         return "nothing to do"
     if job.stage == Stage.STORE:
@@ -122,12 +135,10 @@ def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
     if ProviderRequest.objects.filter(job=job, state__in=LIVE).exclude(id=request.id).exists():
         # Nothing was heard of this one until its deadline, and the next is on its way.
         return "another route was taken"
-    # Now it is known that the provider has it.
-    request.state, request.ended_at = RequestState.ACCEPTED, None
-    request.save(update_fields=["state", "ended_at"])
-    # A job in the stage DONE comes here when its video arrives after its refund: it is kept for the
-    # user, and the refund stands.
-    late = job.stage == Stage.DONE
+    return ""
+
+
+def _store_next(job: Job, *, late: bool, now: datetime) -> None:
     job.stage = Stage.STORE
     job.tries = 0
     job.due_at = now
@@ -144,7 +155,6 @@ def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
         ]
     )  # fmt: skip
     nudge.after_commit("generation.store_due", queue=job.queue, with_queue=True)
-    return "late" if late else "stored next"
 
 
 def _bind(request: ProviderRequest, delivery: WebhookDelivery) -> bool:

@@ -98,39 +98,47 @@ def _fetch_and_keep(
         return result
     with TemporaryDirectory(prefix="rendio-") as folder:
         path = Path(folder) / "media"
+        fetched = _fetch(result, path, allowed_hosts=provider.media_hosts)
+        if not isinstance(fetched, files.Inspected):
+            return fetched
         try:
-            with path.open("wb") as into:
-                answer = http.download(
-                    result.url,
-                    into,
-                    allowed_hosts=provider.media_hosts,
-                    max_bytes=settings.MAX_VIDEO_BYTES,
-                    timeout_seconds=DOWNLOAD_SECONDS,
-                )
-            if answer.status >= 500 or answer.status in {408, 429}:
-                # The host's trouble says nothing about the file.
-                return Unknown(f"status {answer.status} of the file")
-            if answer.status != 200:
-                return _Broken(f"status {answer.status}")
-            inspected = files.inspect(path, kind=result.kind)
-            if refused := _judge(path, result):
-                return refused
-        except http.NotSent as error:
-            return Unknown(str(error))
-        except http.NoAnswer as error:
-            return _Broken(str(error))
-        except http.Refused as error:
-            return Failed(Reason.UNUSABLE, "address_refused", str(error))
-        except http.TooLarge:
-            return Failed(Reason.UNUSABLE, "media_too_large", "")
-        except files.Unusable as error:
-            return _Broken(str(error))
-        try:
-            media = _keep(job, path, inspected, kind=result.kind)
+            media = _keep(job, path, fetched, kind=result.kind)
             return _Stored(media, result.cost_usd)
         except Exception as error:
             logger.warning("storage_error", job_id=str(job.id), error=type(error).__name__)
             return _NotStored(type(error).__name__)
+
+
+def _fetch(
+    result: Media, path: Path, *, allowed_hosts: list[str]
+) -> files.Inspected | Failed | Unknown | _Broken | _NotJudged:
+    """What lies in `path` then: a file that plays, and that moderation lets through."""
+    try:
+        with path.open("wb") as into:
+            answer = http.download(
+                result.url,
+                into,
+                allowed_hosts=allowed_hosts,
+                max_bytes=settings.MAX_VIDEO_BYTES,
+                timeout_seconds=DOWNLOAD_SECONDS,
+            )
+        if answer.status >= 500 or answer.status in {408, 429}:
+            # The host's trouble says nothing about the file.
+            return Unknown(f"status {answer.status} of the file")
+        if answer.status != 200:
+            return _Broken(f"status {answer.status}")
+        inspected = files.inspect(path, kind=result.kind)
+        return _judge(path, result) or inspected
+    except http.NotSent as error:
+        return Unknown(str(error))
+    except http.NoAnswer as error:
+        return _Broken(str(error))
+    except http.Refused as error:
+        return Failed(Reason.UNUSABLE, "address_refused", str(error))
+    except http.TooLarge:
+        return Failed(Reason.UNUSABLE, "media_too_large", "")
+    except files.Unusable as error:
+        return _Broken(str(error))
 
 
 def _judge(path: Path, result: Media) -> Failed | _NotJudged | None:
