@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @transaction.atomic(durable=True)
 def make_code(*, code: str, terms: CodeTerms, **who: Unpack[Who]) -> str:
-    """A new promotion code; returns it as it is kept. Raises InvalidInput."""
+    """A new promotion code; returns it as it is kept. Raises Forbidden, InvalidInput."""
     who = admitted(Action.MAKE_CODE, who)
     made = credit_services.make_code(code=code, terms=terms, now=who["now"])
     record_act(Action.MAKE_CODE, who, subject_id=made.id, before={}, after=_standing(made))
@@ -28,7 +28,8 @@ def make_code(*, code: str, terms: CodeTerms, **who: Unpack[Who]) -> str:
 
 
 def change_code(*, code_id: UUID, terms: CodeTerms, **who: Unpack[Who]) -> None:
-    """What a code gives, when and how often, from now on. Raises InvalidInput, NotFound."""
+    """What a code gives, when and how often, from now on. Raises Forbidden, InvalidInput,
+    NotFound."""
 
     def change(code: PromotionCode) -> None:
         credit_services.change_code(code, terms=terms)
@@ -37,7 +38,7 @@ def change_code(*, code_id: UUID, terms: CodeTerms, **who: Unpack[Who]) -> None:
 
 
 def toggle_code(*, code_id: UUID, is_active: bool, **who: Unpack[Who]) -> None:
-    """Stop a code, or let it be redeemed again. Raises InvalidInput, NotFound."""
+    """Stop a code, or let it be redeemed again. Raises Forbidden, InvalidInput, NotFound."""
 
     def toggle(code: PromotionCode) -> None:
         credit_services.set_code_active(code, is_active=is_active)

@@ -19,7 +19,7 @@ from rendio.common.times import iso
 
 @transaction.atomic(durable=True)
 def reset_provider(*, health_id: UUID, **who: Unpack[Who]) -> None:
-    """Close the breaker of a key at a provider at once. Raises InvalidInput, NotFound."""
+    """Close the breaker of a key at a provider. Raises Forbidden, InvalidInput, NotFound."""
     who = admitted(Action.RESET_PROVIDER, who)
     health = ProviderHealth.objects.select_for_update().filter(id=health_id).first()
     if health is None:
@@ -43,7 +43,8 @@ def _standing(health: ProviderHealth) -> dict[str, Any]:
 
 @transaction.atomic(durable=True)
 def switch_maintenance(*, is_on: bool, **who: Unpack[Who]) -> None:
-    """Stop new orders, or take them again; what was ordered goes on. Raises InvalidInput."""
+    """Stop new orders, or take them again; what was ordered goes on. Raises Forbidden,
+    InvalidInput."""
     who = admitted(Action.SWITCH_MAINTENANCE, who)
     was_on = generation_services.switch_maintenance(
         is_on=is_on, reason=who["reason"], now=who["now"]
@@ -58,12 +59,13 @@ def switch_maintenance(*, is_on: bool, **who: Unpack[Who]) -> None:
 
 
 def retry_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> None:
-    """Try once more what failed for good. Raises InvalidInput, NotFound, InvalidState."""
+    """Try once more what failed for good. Raises Forbidden, InvalidInput, NotFound,
+    InvalidState."""
     _close_dead_letter(Action.RETRY_DEAD_LETTER, letter_id, who)
 
 
 def dismiss_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> None:
-    """Nothing is to be done about it. Raises InvalidInput, NotFound, InvalidState."""
+    """Nothing is to be done about it. Raises Forbidden, InvalidInput, NotFound, InvalidState."""
     _close_dead_letter(Action.DISMISS_DEAD_LETTER, letter_id, who)
 
 

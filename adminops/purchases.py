@@ -20,7 +20,7 @@ from rendio.common.times import iso
 def assign_purchase(*, purchase_id: UUID, user_id: UUID, **who: Unpack[Who]) -> int:
     """Give a purchase that waits for its owner to this user; returns the credits that it brought.
 
-    Raises InvalidInput, NotFound, InvalidState.
+    Raises Forbidden, InvalidInput, NotFound, InvalidState.
     """
     who = admitted(Action.ASSIGN_PURCHASE, who)
     purchase = billing_services.assign_purchase(
@@ -40,7 +40,7 @@ def assign_purchase(*, purchase_id: UUID, user_id: UUID, **who: Unpack[Who]) -> 
 def override_refund_policy(*, request_id: UUID, policy: RefundPolicy, **who: Unpack[Who]) -> None:
     """Have Apple told by another policy what we would like it to decide about one refund.
 
-    Raises InvalidInput, NotFound, InvalidState once Apple waits no more.
+    Raises Forbidden, InvalidInput, NotFound, InvalidState once Apple waits no more.
     """
     who = admitted(Action.OVERRIDE_REFUND, who)
     before, request = billing_services.override_refund_policy(
@@ -59,7 +59,7 @@ def override_refund_policy(*, request_id: UUID, policy: RefundPolicy, **who: Unp
 def release_purchase(*, purchase_id: UUID, **who: Unpack[Who]) -> int:
     """Let through a purchase that is held back because of fraud marks; returns its credits.
 
-    Raises InvalidInput, NotFound, InvalidState.
+    Raises Forbidden, InvalidInput, NotFound, InvalidState.
     """
     who = admitted(Action.RELEASE_PURCHASE, who)
     purchase = billing_services.release_purchase(purchase_id=purchase_id, now=who["now"])

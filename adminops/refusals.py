@@ -114,9 +114,7 @@ def sweep(*, now: datetime) -> None:
     if newest is None:
         return
     oldest = ErrorLog.objects.order_by("id").values("id", "at")[:BATCH]
-    old_at, last_id = (
-        now - timedelta(days=settings.ERROR_LOG_DAYS),
-        newest - settings.ERROR_LOG_ROWS,
-    )
+    old_at = now - timedelta(days=settings.ERROR_LOG_DAYS)
+    last_id = newest - settings.ERROR_LOG_ROWS
     gone = [one["id"] for one in oldest if one["at"] <= old_at or one["id"] <= last_id]
     ErrorLog.objects.filter(id__in=gone).delete()

@@ -37,8 +37,8 @@ __all__ = [
 def ban_user(*, user_id: UUID, **who: Unpack[Who]) -> None:
     """Nothing is spent from now on and all sessions end.
 
-    Raises InvalidInput, NotFound, and InvalidState for oneself, for staff unless a superuser asks,
-    and for who is banned already.
+    Raises Forbidden, InvalidInput, NotFound, and InvalidState for oneself, for staff unless a
+    superuser asks, and for who is banned already.
     """
     who = admitted(Action.BAN_USER, who)
     user = _locked_user(user_id, who["acting_user"])
@@ -54,7 +54,7 @@ def ban_user(*, user_id: UUID, **who: Unpack[Who]) -> None:
 
 @transaction.atomic(durable=True)
 def unban_user(*, user_id: UUID, **who: Unpack[Who]) -> None:
-    """The user may sign in and spend again. Raises InvalidInput, NotFound, InvalidState."""
+    """The user may sign in and spend again. Raises as ban_user does."""
     who = admitted(Action.UNBAN_USER, who)
     user = _locked_user(user_id, who["acting_user"])
     if not user.suspended_at:
@@ -70,7 +70,7 @@ def unban_user(*, user_id: UUID, **who: Unpack[Who]) -> None:
 @transaction.atomic(durable=True)
 def toggle_model(*, model_id: UUID, is_available: bool, **who: Unpack[Who]) -> None:
     """Put a model on sale or take it off; jobs that were sold go on. Setting what is set is
-    recorded too. Raises InvalidInput, InvalidModel."""
+    recorded too. Raises Forbidden, InvalidInput, InvalidModel."""
     who = admitted(Action.TOGGLE_MODEL, who)
     model = Model.objects.select_for_update(no_key=True).filter(id=model_id).first()
     if model is None:
