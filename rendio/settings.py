@@ -595,6 +595,7 @@ OPENAI_ALLOWED_CATEGORIES = env.list("OPENAI_ALLOWED_CATEGORIES", default=[])
 
 MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(BASE_DIR / ".rendio" / "media"))
 MEDIA_URL_TTL_SECONDS = integer("MEDIA_URL_TTL_SECONDS", 3600, at_least=1)
+# boto3 finds its key by itself: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role.
 MEDIA_BUCKET = env.str("MEDIA_BUCKET", default="")
 STORAGES = {
     "default": {
