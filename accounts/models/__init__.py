@@ -5,23 +5,9 @@ Only accounts.services and accounts.push write here.
 
 from __future__ import annotations
 
-from accounts.models.people import (
-    AppleIdentity,
-    AppleRevocation,
-    AttestedKey,
-    Consent,
-    ConsentKind,
-    Device,
-    Language,
-    RevokedReason,
-    Session,
-    SpentToken,
-    ThemePreference,
-    Tier,
-    User,
-    WelcomeClaim,
-    WelcomeClaimQuerySet,
-)
+from accounts.models.apple import AppleIdentity, AppleRevocation, SpentToken
+from accounts.models.devices import AttestedKey, Device, WelcomeClaim, WelcomeClaimQuerySet
+from accounts.models.people import Consent, ConsentKind, Language, ThemePreference, Tier, User
 from accounts.models.push import (
     MAX_TOKEN,
     ApnsEnvironment,
@@ -32,6 +18,7 @@ from accounts.models.push import (
     PushKind,
     PushToken,
 )
+from accounts.models.sessions import RevokedReason, Session
 
 __all__ = [
     "MAX_TOKEN",
