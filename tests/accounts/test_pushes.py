@@ -290,6 +290,21 @@ def test_a_phone_that_is_anothers_by_now_is_told_nothing_of_the_first(phone, tok
     assert sandbox.pushes() == []
 
 
+def test_what_waits_for_a_guest_is_told_to_the_account_that_it_becomes_part_of(
+    guest, person, new_installation, sandbox
+):
+    person.signs_in(new_installation().signed_in())
+    token = uuid4().hex * 2
+    guest.post("register-push-token", {"token": token, "platform": "ios"})
+    tell(guest)
+
+    assert person.signs_in(guest).json()["merged"]
+    send()
+
+    assert the_push(guest).outcome == Outcome.SENT
+    assert [sent["token"] for sent in sandbox.pushes()] == [token]
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "http://no.such.host.invalid"])
 def test_apple_out_of_reach_is_waited_for(phone, token, settings, closed_port, url):
     there, settings.APNS_URL = settings.APNS_URL, url.format(port=closed_port)
