@@ -15,9 +15,9 @@ from accounts import export, queries, services
 from accounts.serializers import (
     AppleNoticeBody,
     AttestBody,
-    ChallengeBody,
     ConsentBody,
     DeviceCheckBody,
+    DeviceIdBody,
     ProfileBody,
     PushTokenBody,
     PushTokenOnlyBody,
@@ -60,7 +60,7 @@ class AttestChallenge(PublicView):
     limiter_refusal = services.IdentityServiceUnavailable
 
     def post(self, request: Request) -> Response:
-        body = ChallengeBody(data=self.body)
+        body = DeviceIdBody(data=self.body)
         body.is_valid(raise_exception=True)
         return Response(
             {
@@ -167,6 +167,16 @@ class GetDevices(ApiView):
     def get(self, request: Request) -> Response:
         devices = queries.devices_of(self.caller.user_id)
         return Response({"devices": [device_in_list(device) for device in devices]})
+
+
+class RevokeDevice(ApiView):
+    def post(self, request: Request) -> Response:
+        body = DeviceIdBody(data=self.body)
+        body.is_valid(raise_exception=True)
+        services.revoke_device(
+            user_id=self.caller.user_id, **body.validated_data, now=timezone.now()
+        )
+        return Response({"success": True})
 
 
 class RegisterPushToken(ApiView):

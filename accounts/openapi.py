@@ -9,9 +9,9 @@ from accounts.models import ConsentKind, Language, ThemePreference, Tier
 from accounts.serializers import (
     AppleNoticeBody,
     AttestBody,
-    ChallengeBody,
     ConsentBody,
     DeviceCheckBody,
+    DeviceIdBody,
     ProfileBody,
     PushTokenBody,
     PushTokenOnlyBody,
@@ -175,7 +175,7 @@ CALLS: Calls = {
     api.AttestChallenge: Call(
         tag=Tag.IDENTITY,
         summary="A challenge for App Attest",
-        body=ChallengeBody,
+        body=DeviceIdBody,
         sent={"device_id": DEVICE_ID},
         answer=ChallengeAnswer,
         example={"challenge": "eyJkZXZpY2UiOi4uLn0:1tMx2b:c2lnbmVk", "expires_in": 300},
@@ -290,6 +290,15 @@ CALLS: Calls = {
                 }
             ]
         },
+    ),
+    api.RevokeDevice: Call(
+        tag=Tag.IDENTITY,
+        summary="Leave one of the user's devices",
+        body=DeviceIdBody,
+        sent={"device_id": DEVICE_ID},
+        answer=Done,
+        example=DONE,
+        refusals=(Code.NOT_FOUND,),
     ),
     api.RegisterPushToken: Call(
         tag=Tag.IDENTITY,

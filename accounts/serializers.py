@@ -61,7 +61,7 @@ class Base64Field(StrictCharField):
         return value
 
 
-class ChallengeBody(serializers.Serializer):
+class DeviceIdBody(serializers.Serializer):
     device_id = TextUUIDField()
 
 

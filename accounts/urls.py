@@ -12,6 +12,7 @@ urlpatterns = [
     path("sessions", api.GetSessions.as_view()),
     path("revoke-session", api.RevokeSession.as_view()),
     path("devices", api.GetDevices.as_view()),
+    path("revoke-device", api.RevokeDevice.as_view()),
     path("register-push-token", api.RegisterPushToken.as_view()),
     path("unregister-push-token", api.UnregisterPushToken.as_view()),
     path("auth/profile", api.GetProfile.as_view()),

@@ -86,6 +86,10 @@ def session(phone: Phone) -> str:
     return str(phone.get("sessions").json()["sessions"][0]["session_id"])
 
 
+def device(phone: Phone) -> str:
+    return str(phone.get("devices").json()["devices"][0]["device_id"])
+
+
 # What is made by its owner, and how it is named in a call. (Pictures: tests/generation/uploads; the
 # events of a job, which need a server: tests/generation/test_events.py.)
 TAKES_AN_ID: dict[str, tuple[Callable[[Phone], str], Callable[[Phone, str], Any]]] = {
@@ -103,6 +107,7 @@ TAKES_AN_ID: dict[str, tuple[Callable[[Phone], str], Callable[[Phone, str], Any]
         ),
     ),
     "revoke-session": (session, lambda by, id_: by.post("revoke-session", {"session_id": id_})),
+    "revoke-device": (device, lambda by, id_: by.post("revoke-device", {"device_id": id_})),
 }
 
 

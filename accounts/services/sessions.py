@@ -181,6 +181,20 @@ def revoke_session(*, user_id: UUID, session_id: UUID, now: datetime) -> None:
     _end(sessions, reason=RevokedReason.OWNER, now=now)
 
 
+@transaction.atomic(durable=True)
+def revoke_device(*, user_id: UUID, device_id: UUID, now: datetime) -> None:
+    """Leave one of one's own devices: its sessions end, and a device check there makes another
+    guest, also where no session had been left to end. A guest's phone stays the guest's.
+
+    Raises NotFound, for a stranger's too and for one that was left before.
+    """
+    user = User.objects.select_for_update(no_key=True).filter(id=user_id).first()
+    device = Device.objects.filter(device_id=device_id, user_id=user_id).first()
+    if user is None or device is None:
+        raise NotFound
+    _leave(device, user=user, now=now)
+
+
 def _locked_with_its_like(session_id: UUID, *, user_id: UUID) -> list[Session]:
     """The session and those that it continues or is continued by, locked, the latest at the end.
 
@@ -216,12 +230,18 @@ def _end(sessions: list[Session], *, reason: RevokedReason, now: datetime) -> No
     PushToken.objects.filter(session__device=latest.device_id, user_id=latest.user_id).delete()
     if latest.user.is_guest or latest.device_id is None:
         return
-    device = Device.objects.filter(device_id=latest.device_id, user_id=latest.user_id)
-    if device.exists():
-        on_it = Session.objects.filter(device_id=latest.device_id, user_id=latest.user_id)
-        open_ids = on_it.filter(revoked_at=None).order_by("id").select_for_update()
-        _revoke(list(open_ids.values_list("id", flat=True)), reason=RevokedReason.OWNER, now=now)
-        device.update(user=None)
+    device = Device.objects.filter(device_id=latest.device_id, user_id=latest.user_id).first()
+    if device:
+        _leave(device, user=latest.user, now=now)
+
+
+def _leave(device: Device, *, user: User, now: datetime) -> None:
+    """No session of the user goes on there, and an account's phone is nobody's from now on."""
+    on_it = Session.objects.filter(device=device, user=user, revoked_at=None)
+    open_ids = on_it.order_by("id").select_for_update().values_list("id", flat=True)
+    _revoke(list(open_ids), reason=RevokedReason.OWNER, now=now)
+    if not user.is_guest:
+        Device.objects.filter(device_id=device.device_id, user=user).update(user=None)
 
 
 def revoke_sessions_of(*, user_id: UUID, reason: RevokedReason, now: datetime) -> int:

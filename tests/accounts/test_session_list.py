@@ -124,3 +124,45 @@ def test_an_accounts_revoked_phone_is_not_let_in_by_a_device_check(guest, person
     assert [str(one.device_id) for one in Device.objects.filter(user_id=guest.user_id)] == [
         guest.device_id
     ]
+
+
+def test_an_account_leaves_a_phone_whose_sessions_have_run_out(guest, person, new_installation):
+    person.signs_in(guest)
+    lost = new_installation().signed_in()
+    person.signs_in(lost)
+    on_it = Session.objects.filter(device_id=lost.device_id)
+    on_it.update(expires_at=timezone.now() - timedelta(days=1))
+
+    answer = guest.post("revoke-device", {"device_id": lost.device_id})
+
+    assert answer.json() == {"success": True}
+    assert [one["device_id"] for one in guest.get("devices").json()["devices"]] == [guest.device_id]
+    assert lost.check().json()["user_id"] != guest.user_id
+    assert guest.refresh().status_code == 200
+
+
+def test_leaving_a_phone_ends_its_sessions(guest, person, new_installation, refusal):
+    person.signs_in(guest)
+    other = new_installation().signed_in()
+    person.signs_in(other)
+
+    guest.post("revoke-device", {"device_id": other.device_id})
+
+    assert other.refresh().status_code == 401
+    again = guest.post("revoke-device", {"device_id": other.device_id})
+    assert refusal(again) == (404, "ERR_4007")
+
+
+def test_a_guest_that_leaves_its_phone_keeps_it(guest):
+    guest.post("revoke-device", {"device_id": guest.device_id})
+
+    assert guest.refresh().status_code == 401
+    assert guest.check().json()["user_id"] == guest.user_id
+
+
+@pytest.mark.parametrize("device_id", [None, "", "x", 7, ["x"]])
+def test_a_malformed_device_id_is_a_400(guest, device_id):
+    answer = guest.post("revoke-device", {"device_id": device_id})
+
+    assert answer.status_code == 400
+    assert set(answer.json()["error"]["details"]["fields"]) == {"device_id"}
