@@ -38,6 +38,7 @@ class CodeRefused(Refusal):
         "stopped": _("This code is no longer valid."),
         "expired": _("This code has expired."),
         "used_up": _("All redemptions of this code are taken."),
+        "sign_in_first": _("Sign in with Apple to redeem codes on this phone."),
     }
 
     @property

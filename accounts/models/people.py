@@ -130,6 +130,12 @@ class User(AbstractBaseUser, PermissionsMixin):
         """Whether Django lets the user sign in."""
         return self.suspended_at is None and self.closed_at is None
 
+    @property
+    def may_redeem(self) -> bool:
+        """Whether this is somebody who is counted once: an account by its Apple account, a guest
+        with a welcome by the phone. Of other guests each reinstallation makes one more."""
+        return not self.is_guest or self.welcomed_at is not None
+
     def tier_at(self, now: datetime) -> Tier:
         """The user's tier at this moment: one that has run out has ended, told of or not."""
         has_ended = self.tier_until is not None and self.tier_until <= now

@@ -85,6 +85,8 @@ def _problem(code: PromotionCode, wallet: Wallet, *, now: datetime) -> str | Non
         return "expired"
     if code.max_redemptions is not None and code.redemption_count >= code.max_redemptions:
         return "used_up"
+    if wallet.user and not wallet.user.may_redeem:
+        return "sign_in_first"
     return None
 
 

@@ -21,6 +21,7 @@ class Purse:
     def __init__(self, *, credits: int = 0, now: datetime = NOW) -> None:
         self.now = now
         self.user_id = User.objects.create_guest(now=timezone.now()).id
+        User.objects.filter(id=self.user_id).update(welcomed_at=now)
         self.wallet_id = services.open_wallet(user_id=self.user_id)
         if credits:
             self.grant(credits)

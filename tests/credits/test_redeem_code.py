@@ -13,6 +13,7 @@ from credits import queries, services
 from credits.models import PromotionCode, Redemption
 from credits.services import CodeTerms, Source
 from rendio.common import ratelimit
+from tests.billing.conftest import sign_in
 from tests.conftest import Phone, assert_refused, at_once
 
 
@@ -175,6 +176,33 @@ def test_a_code_repays_what_is_owed_and_says_what_came(phone):
     assert (answer["credits_added"], answer["credits_remaining"]) == (10, 10)
     assert phone.get("get-user-credits").json()["credits_total"] == 10 + 15 + 20
     assert adds_up()
+
+
+def test_a_reinstalled_app_redeems_no_code_again_before_it_has_an_account(phone, sandbox):
+    make(max_per_user=2)
+    redeem(phone)
+    sub = sign_in(phone, sandbox)
+    reinstalled = Phone()
+    reinstalled.device_token = phone.device_token
+    reinstalled.sign_in()
+
+    assert_gives_nothing(reinstalled, "sign_in_first", "Sign in with Apple")
+    assert reinstalled.balance() == 0
+
+    sign_in(reinstalled, sandbox, sub=sub)
+    assert [redeem(reinstalled).status_code for _ in range(2)] == [200, 409]
+    assert reinstalled.balance() == 10 + 20 + 20
+
+
+def test_who_signs_in_on_a_phone_that_was_anothers_redeems_a_code(phone, sandbox):
+    make()
+    second_hand = Phone()
+    second_hand.device_token = phone.device_token
+    second_hand.sign_in()
+
+    sign_in(second_hand, sandbox)
+
+    assert redeem(second_hand).status_code == 200
 
 
 def test_an_export_says_which_codes_were_redeemed(phone):
