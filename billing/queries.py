@@ -80,6 +80,7 @@ def purchases_held(user_id: UUID) -> Iterator[dict[str, Any]]:
         yield {
             "transaction_id": purchase.transaction_id,
             "original_transaction_id": purchase.original_transaction_id,
+            "app_transaction_id": purchase.app_transaction_id or None,
             "environment": purchase.environment,
             "product_id": purchase.product_id,
             "quantity": purchase.quantity,

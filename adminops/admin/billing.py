@@ -228,8 +228,9 @@ class PurchaseAdmin(ReadOnlyAdmin):
             purchases.release_purchase,
             purchase_id=purchase.id,
             title="Let it through",
-            explanation="It was bought and paid, and waits because its user has fraud marks. The "
-            "credits go to that user; what they buy next is judged anew.",
+            explanation="It was bought and paid, and waits because its user has fraud marks, or a "
+            "guardian has withdrawn the consent. The credits go to that user; what they buy next "
+            "is judged anew.",
             done=lambda credits: f"The purchase is let through, and brought {credits} credits.",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jwt
 import pytest
 from django.core.checks import run_checks
 from django.utils import timezone
@@ -59,6 +60,28 @@ def test_a_forged_notification_is_refused(phone, store, forged, flaw, inner):
     assert deliver(told).status_code == 200
     notifications.apply_due(now=timezone.now())
     assert phone.balance() == 20
+
+
+def contents(signed):
+    """What is signed, unverified."""
+    return jwt.decode(signed, options={"verify_signature": False})
+
+
+def test_what_apple_signed_as_something_else_is_no_transaction_and_no_notification(phone, store):
+    bought = store.subscribe(phone=phone)
+    about = contents(bought["signed_payload"])["data"]
+    withdrawn = contents(store.happens("RESCIND_CONSENT", bought)["signed_payload"])
+    download = withdrawn["appData"]["signedAppTransactionInfo"]
+
+    for signed in (about["signedRenewalInfo"], bought["signed_payload"], download):
+        answer = phone.post("update-credits", {"signed_transaction": signed})
+        assert_refused(answer, 400, "ERR_4013")
+    for signed in (about["signedRenewalInfo"], about["signedTransactionInfo"], download):
+        assert_refused(post_notification(signed), 401, "ERR_4005")
+
+    assert deliver(bought).status_code == 200
+    genuine = {"signed_transaction": about["signedTransactionInfo"]}
+    assert phone.post("update-credits", genuine).json()["credits_added"] == 60
 
 
 def test_another_apps_transaction_is_refused(phone, store):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from appstoreserverlibrary.models.NotificationTypeV2 import NotificationTypeV2
 from django.utils import timezone
 
 from billing.appstore import verifier
-from billing.lifecycle import notifications
+from billing.lifecycle import effects, notifications
 from billing.lifecycle import purchases as due
 from billing.models import Notification, Purchase
 from billing.services import receive, record
@@ -206,6 +207,30 @@ def test_a_type_that_we_do_not_know_is_kept(phone, store):
     notification = tell(told)
 
     assert (notification.type, notification.outcome) == ("SURPRISE", "not a type that we know")
+
+
+def test_each_type_that_apple_names_has_its_effect_or_a_reason_for_none():
+    assert {one.value for one in NotificationTypeV2} <= effects.EFFECTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("type_", "about"),
+    [
+        ("RENEWAL_EXTENSION", {"summary": {"environment": "Production", "succeededCount": 5}}),
+        ("EXTERNAL_PURCHASE_TOKEN", {"externalPurchaseToken": {"externalPurchaseId": "b2f1"}}),
+    ],
+)
+def test_what_is_about_no_transaction_is_kept(phone, store, settings, type_, about):
+    [(name, told)] = about.items()
+    app = {"bundleId": settings.APPSTORE_BUNDLE_ID, "appAppleId": settings.APPSTORE_APP_ID}
+    override = {"notificationType": type_, "data": None, name: told | app}
+
+    notification = tell(
+        store.happens("REFUND_DECLINED", store.buy(TEN, phone=phone), override=override)
+    )
+
+    assert notification.outcome == effects.EFFECTS[type_].reason
+    assert phone.balance() == 10
 
 
 @pytest.mark.parametrize("payload", ["", "x", "a.b.c", "e30.e30.e30", "é" * 10])

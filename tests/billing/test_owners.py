@@ -145,11 +145,12 @@ def test_a_deletion_keeps_the_purchase_and_forgets_what_was_said(phone, store):
 
 
 def test_an_export_has_what_was_bought(phone, store):
-    bought = store.buy(TEN, phone=phone)
+    bought = store.buy(TEN, phone=phone, customer="jo")
     update_credits(phone, bought)
 
     [held] = phone.get("export-user-data").json()["purchases"]
 
     assert held["transaction_id"] == bought["transaction_id"]
+    assert held["app_transaction_id"] == purchase_of(bought).app_transaction_id != ""
     assert (held["product_id"], held["credits"]) == (TEN, 10)
     assert Purchase.objects.count() == 1
