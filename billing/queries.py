@@ -25,6 +25,21 @@ def products_on_sale() -> list[Product]:
     return list(Product.objects.filter(is_available=True).order_by("position", "product_id"))
 
 
+# As far back as prices are looked for: a page of staff's must not read all that was ever bought.
+PRICES_LOOKED_AT = 5000
+
+
+def latest_prices(product_id: str) -> list[Purchase]:
+    """The latest purchase of it in each storefront that somebody paid for, among the latest of all
+    purchases: prices are Apple's, and stand on what was bought."""
+    recent = Purchase.objects.revenue().order_by("-id").values("id")[:PRICES_LOOKED_AT]
+    paid = Purchase.objects.filter(
+        id__in=recent, product_id=product_id, quantity=1, price_milliunits__gt=0
+    )
+    latest = paid.exclude(storefront="").order_by("storefront", "-purchased_at")
+    return list(latest.distinct("storefront"))
+
+
 @dataclass(frozen=True)
 class SubscriptionStatus:
     """`state` is None where the user never had a subscription; `expires_at` is the end of access,

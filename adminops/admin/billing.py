@@ -25,6 +25,7 @@ from adminops.admin.base import (
     person,
 )
 from adminops.models import Action
+from billing import queries as billing_queries
 from billing import services as billing_services
 from billing.models import (
     HELD_BACK,
@@ -55,10 +56,16 @@ class ProductAdmin(SupportAdmin):
         ("kind", "period", "rollover"),
         "credits",
         ("is_available", "position"),
+        "prices",
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("product_id", "kind") if obj else ()
+        return ("product_id", "kind", "prices") if obj else ("prices",)
+
+    @admin.display(description="Last paid, by storefront")
+    def prices(self, product: Product) -> str:
+        latest = billing_queries.latest_prices(product.product_id)
+        return ", ".join(f"{one.storefront} {one.price}" for one in latest)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -158,9 +165,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Price", ordering="price_milliunits")
     def price(self, purchase: Purchase) -> str | None:
-        if purchase.price_milliunits is None:
-            return None
-        return f"{purchase.price_milliunits / 1000:.2f} {purchase.currency}"
+        return purchase.price
 
     @admin.display(description="Refunded")
     def refunded_percent(self, purchase: Purchase) -> str:

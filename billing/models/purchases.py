@@ -197,6 +197,13 @@ class Purchase(DueRow):
         return f"{self.product_id} …{self.transaction_id[-4:]}"
 
     @property
+    def price(self) -> str | None:
+        """As Apple reports it; None where it does not."""
+        if self.price_milliunits is None:
+            return None
+        return f"{self.price_milliunits / 1000:.2f} {self.currency}"
+
+    @property
     def is_refunded(self) -> bool:
         """All of it. What was refunded in part is still somebody's."""
         return self.revoked_share >= WHOLE

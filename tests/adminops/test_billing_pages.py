@@ -135,6 +135,22 @@ def test_a_products_credits_are_edited_and_its_id_is_not(root, phone, store):
     assert phone.balance() == 22
 
 
+def test_a_product_shows_what_was_last_paid_in_each_storefront(root, phone, store):
+    for storefront, price, currency, environment in [
+        ("TUR", 29_990, "TRY", "Production"),
+        ("TUR", 34_990, "TRY", "Production"),
+        ("USA", 1_990, "USD", "Production"),
+        ("DEU", 1_000, "EUR", "Sandbox"),
+    ]:
+        paid = {"storefront": storefront, "price": price, "currency": currency}
+        tell(store.buy(TEN, phone=phone, environment=environment, **paid))
+
+    page = root.see("billing_product_change", Product.objects.get(product_id=TEN).id)
+
+    assert b"TUR 34.99 TRY, USA 1.99 USD" in page.content
+    assert b"EUR" not in page.content
+
+
 def test_a_product_off_sale_is_not_shown_and_still_honoured(phone, store):
     Product.objects.filter(product_id=TEN).update(is_available=False)
 
