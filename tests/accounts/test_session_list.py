@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from accounts.models import Device, Session
+from accounts.models import Device, PushToken, Session
 
 pytestmark = pytest.mark.django_db
 
@@ -129,7 +129,9 @@ def test_an_accounts_revoked_phone_is_not_let_in_by_a_device_check(guest, person
 def test_an_account_leaves_a_phone_whose_sessions_have_run_out(guest, person, new_installation):
     person.signs_in(guest)
     lost = new_installation().signed_in()
+    lost.post("register-push-token", {"token": "ab" * 32, "platform": "ios"})
     person.signs_in(lost)
+    assert PushToken.objects.filter(user_id=guest.user_id).exists()
     on_it = Session.objects.filter(device_id=lost.device_id)
     on_it.update(expires_at=timezone.now() - timedelta(days=1))
 
@@ -138,6 +140,7 @@ def test_an_account_leaves_a_phone_whose_sessions_have_run_out(guest, person, ne
     assert answer.json() == {"success": True}
     assert [one["device_id"] for one in guest.get("devices").json()["devices"]] == [guest.device_id]
     assert lost.check().json()["user_id"] != guest.user_id
+    assert not PushToken.objects.exists()
     assert guest.refresh().status_code == 200
 
 
