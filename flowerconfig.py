@@ -2,7 +2,9 @@
 
 import os
 
-FEWEST_CHARACTERS = 12 if os.environ.get("ENVIRONMENT") == "production" else 1
+from rendio.environment import PRODUCTION
+
+FEWEST_CHARACTERS = 12 if PRODUCTION else 1
 _logins = os.environ.get("FLOWER_BASIC_AUTH", "").split(",")
 _passwords = [login.partition(":")[2] for login in _logins]
 if any(len(password) < FEWEST_CHARACTERS for password in _passwords):
