@@ -120,9 +120,9 @@ def consented_providers(user_id: UUID) -> set[str]:
 
 def sessions_of(user_id: UUID, *, now: datetime) -> list[Session]:
     """The user's live sessions, the one used last first."""
-    return list(Session.objects.live(now).filter(user_id=user_id).order_by("-last_used_at", "-id"))
+    return list(Session.objects.live(now).owned_by(user_id).order_by("-last_used_at", "-id"))
 
 
 def devices_of(user_id: UUID) -> list[Device]:
     """The user's devices, the one seen last first."""
-    return list(Device.objects.filter(user_id=user_id).order_by("-last_seen_at", "device_id"))
+    return list(Device.objects.owned_by(user_id).order_by("-last_seen_at", "device_id"))

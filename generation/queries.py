@@ -111,7 +111,7 @@ def jobs_held(user_id: UUID) -> Iterator[dict[str, Any]]:
 
 def quotes_held(user_id: UUID) -> Iterator[dict[str, Any]]:
     """The user's quotes that have not been swept yet, for an export."""
-    for quote in Quote.objects.filter(user_id=user_id).order_by("id").iterator():
+    for quote in Quote.objects.owned_by(user_id).order_by("id").iterator():
         yield {
             "quote_id": quote.id,
             "model_id": quote.model_id,

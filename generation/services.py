@@ -179,7 +179,7 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
 
 
 _own_quote = db.CompiledQuery(
-    lambda user_id, quote_id: Quote.objects.filter(id=quote_id, user_id=user_id)
+    lambda user_id, quote_id: Quote.objects.owned_by(user_id).filter(id=quote_id)
 )
 
 

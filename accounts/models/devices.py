@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 
 from accounts.models.people import User
+from rendio.common.owned import OwnedQuerySet
 
 
 class Device(models.Model):
@@ -24,6 +25,8 @@ class Device(models.Model):
     )
     created_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
+
+    objects = OwnedQuerySet["Device"].as_manager()
 
     def __str__(self) -> str:
         return str(self.device_id)

@@ -10,6 +10,7 @@ from django.db.models import Q
 from accounts.models.devices import Device
 from accounts.models.people import User
 from rendio.common.ids import uuid7
+from rendio.common.owned import OwnedQuerySet
 
 
 class RevokedReason(models.TextChoices):
@@ -25,7 +26,7 @@ class RevokedReason(models.TextChoices):
     SUPPORT = "support"  # somebody else may hold the phone
 
 
-class SessionQuerySet(models.QuerySet["Session"]):
+class SessionQuerySet(OwnedQuerySet["Session"]):
     def live(self, now: datetime) -> SessionQuerySet:
         """Those that a refresh goes on with."""
         return self.filter(revoked_at=None, continued_by=None, expires_at__gt=now)

@@ -189,7 +189,7 @@ def revoke_device(*, user_id: UUID, device_id: UUID, now: datetime) -> None:
     Raises NotFound, for a stranger's too and for one that was left before.
     """
     user = User.objects.select_for_update(no_key=True).filter(id=user_id).first()
-    device = Device.objects.filter(device_id=device_id, user_id=user_id).first()
+    device = Device.objects.owned_by(user_id).filter(device_id=device_id).first()
     if user is None or device is None:
         raise NotFound
     _leave(device, user=user, now=now)

@@ -11,6 +11,7 @@ from django.db.models import Q, Value
 from django.utils import timezone
 
 from rendio.common.ids import uuid7
+from rendio.common.owned import OwnedQuerySet
 
 
 class ModelKind(models.TextChoices):
@@ -133,6 +134,8 @@ class Quote(models.Model):
     credits = models.PositiveIntegerField()
     price_usd = models.DecimalField(max_digits=10, decimal_places=4)
     expires_at = models.DateTimeField()
+
+    objects = OwnedQuerySet["Quote"].as_manager()
 
     class Meta:
         # The sweep of expired ones.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Self
 from uuid import UUID
 
 from django.conf import settings
@@ -12,12 +11,7 @@ from django.db.models import Q
 
 from rendio.common.due import DueRow
 from rendio.common.ids import uuid7
-
-
-class UploadQuerySet(models.QuerySet["Upload"]):
-    def owned_by(self, user_id: UUID) -> Self:
-        """The user's own: a stranger's picture is not there."""
-        return self.filter(user_id=user_id)
+from rendio.common.owned import OwnedQuerySet
 
 
 class Upload(models.Model):
@@ -35,7 +29,7 @@ class Upload(models.Model):
         null=True, help_text="When to see whether it may go; None while jobs keep it."
     )
 
-    objects = UploadQuerySet.as_manager()
+    objects = OwnedQuerySet["Upload"].as_manager()
 
     class Meta:
         indexes = [

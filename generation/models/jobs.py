@@ -14,6 +14,7 @@ from django.utils import timezone
 from generation.models.catalogue import Model
 from generation.models.files import Upload
 from rendio.common.ids import uuid7
+from rendio.common.owned import OwnedQuerySet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,11 +51,10 @@ PROGRESS_QUEUED, PROGRESS_RUNNING, PROGRESS_STORING = 5, 10, 95
 IN_FLIGHT = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]
 
 
-class JobQuerySet(models.QuerySet["Job"]):
+class JobQuerySet(OwnedQuerySet["Job"]):
     def owned_by(self, user_id: UUID) -> Self:
-        """The user's own: a stranger's job is not there, and neither is one deleted from
-        history."""
-        return self.filter(user_id=user_id, deleted_at=None)
+        """And not deleted from history."""
+        return super().owned_by(user_id).filter(deleted_at=None)
 
     def due(self, now: datetime, *, queue: str, stages: Iterable[Stage]) -> Self:
         return self.filter(queue=queue, stage__in=list(stages), due_at__lte=now).order_by("due_at")
