@@ -21,8 +21,7 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 def canned():
     server = Canned()
     yield server
-    server.server.shutdown()
-    server.server.server_close()
+    server.close()
 
 
 @pytest.fixture

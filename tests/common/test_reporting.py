@@ -55,8 +55,7 @@ def sink():
     server = Canned()
     server.otherwise = (200, {}, b"{}")
     yield server
-    server.server.shutdown()
-    server.server.server_close()
+    server.close()
 
 
 def run(sink, **settings) -> str:

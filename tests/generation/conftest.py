@@ -57,8 +57,7 @@ def guest(committed: None, sandbox: Sandbox) -> Phone:
 def canned() -> Iterator[Canned]:
     server = Canned()
     yield server
-    server.server.shutdown()
-    server.server.server_close()
+    server.close()
 
 
 @pytest.fixture

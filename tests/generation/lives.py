@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -147,6 +149,7 @@ class Canned:
         self.otherwise: tuple[int, dict[str, str], bytes] = (404, {}, b"")
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.bodies: list[bytes] = []
+        self.connections: list[socket.socket] = []
         # So many requests get their answers at once, and none before.
         self.together: threading.Barrier | None = None
         canned = self
@@ -180,12 +183,25 @@ class Canned:
         class Server(ThreadingHTTPServer):
             request_queue_size = 128  # a whole batch connects at once
 
+            def get_request(self) -> tuple[socket.socket, Any]:
+                accepted, address = super().get_request()
+                canned.connections.append(accepted)
+                return accepted, address
+
             def handle_error(self, request: Any, client_address: Any) -> None:
                 """A client that leaves is what some tests are about."""
 
         self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        """Nobody is answered any more, on kept connections either: the port may be another's."""
+        self.server.shutdown()
+        self.server.server_close()
+        for kept in self.connections:
+            with contextlib.suppress(OSError):  # closed already
+                kept.shutdown(socket.SHUT_RDWR)
 
     def say(self, status: int, body: Any = b"", **headers: str) -> Canned:
         """The answer to the next request that has none yet."""
