@@ -7,10 +7,9 @@ from decimal import Decimal
 import pytest
 from PIL import Image
 
-from generation.lifecycle import files, settle
-from generation.models import Job, Offence, ProviderRequest, Stage
-from generation.providers.base import Reason
-from tests.generation.lives import assert_completed, assert_refunded, ordered
+from generation.lifecycle import files
+from generation.models import Offence, ProviderRequest, Stage
+from tests.generation.lives import assert_completed, assert_refunded, ordered, tell
 
 COST = Decimal("0.40")  # four seconds of Sora 2 at fal
 
@@ -129,20 +128,22 @@ def test_a_judge_that_breaks_on_it_ends_at_the_deadline_too(phone, quick, life, 
     assert_refunded(job, code="ERR_5001")
 
 
-def test_a_late_video_that_is_refused_leaves_the_refund_as_it_is(phone, quick, life, judged):
+def test_a_late_video_that_is_refused_leaves_the_refund_as_it_is(
+    phone, quick, life, judged, signer, storage
+):
+    quick.provider(outcome="submit_lost")
     job = ordered(phone)
-    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
-    Job.objects.filter(id=job.id).update(cancel_requested_at=life.now)
-    settle.give_up(Job.objects.get(id=job.id), Reason.TIMEOUT, now=life.now)
-    Job.objects.filter(id=job.id).update(
-        stage=Stage.STORE, due_at=life.now, deadline_at=life.later(600).now
-    )
+    life.goes_on(job)
+    assert_refunded(job, code="ERR_5001")
     judged(flag_images=True)
 
+    assert tell(signer, job) == 200
+    life.later(1).deliver()
     life.goes_on(job)
 
+    assert len(pictures_shown(quick)) == 1
     assert_refunded(job, code="ERR_5001")
-    assert not job.media_name
+    assert storage.names() == []
     assert phone.balance() == 10
 
 
