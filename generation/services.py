@@ -10,7 +10,6 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import OperationalError, transaction
 from django.utils.translation import gettext as _
 from psycopg.errors import LockNotAvailable
@@ -23,7 +22,7 @@ from generation import catalogue, routing
 from generation.catalogue import ModelSpec
 from generation.errors import InvalidState
 from generation.lifecycle import cancel as cancelling
-from generation.lifecycle import settle
+from generation.lifecycle import remove, settle
 from generation.models import Job, JobStatus, Maintenance, Quote, Stage
 from generation.moderation import screening
 from generation.orders import Order, read_order, repeated_order
@@ -236,7 +235,8 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
     """Take an ended job out of history and its media out of storage; its entries stay in the
     ledger.
 
-    Opens its own transaction. Raises NotFound, InvalidState while it runs.
+    Opens its own transaction. Media that storage does not let go of now goes later
+    (lifecycle.remove). Raises NotFound, InvalidState while it runs.
     """
     with transaction.atomic(durable=True):
         job = (
@@ -246,16 +246,14 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
             raise NotFound
         if not job.is_terminal:
             raise InvalidState
-        names = [job.media_name, job.thumbnail_name]
+        media = remove.note([job.media_name, job.thumbnail_name], now=now)
         upload_id, job.upload_id = job.upload_id, None
         job.deleted_at = now
         job.prompt = job.media_name = job.thumbnail_name = ""
         job.save(update_fields=["deleted_at", "prompt", "upload", "media_name", "thumbnail_name"])
         if upload_id:
             keeping.release(upload_id=upload_id, now=now)
-        # Files first, commit last: a crash between leaves a job that can be deleted again.
-        for name in filter(None, names):
-            default_storage.delete(name)
+    remove.carry_out(media)
 
 
 def switch_maintenance(*, is_on: bool, reason: str, now: datetime) -> bool:

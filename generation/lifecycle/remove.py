@@ -1,11 +1,12 @@
 """Removing pictures that nobody needs any longer, and files that are due to go.
 
-At least once. A picture's row gives way to the row of its file's removal in one transaction, and
-that one goes after the file: a crash at any line leaves no file that nothing names.
+At least once. What names a file gives way to the row of its removal in one transaction, and that
+one goes after the file: a crash at any line leaves no file that nothing names.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.core.files.storage import default_storage
@@ -41,6 +42,18 @@ def _give_up_unneeded(*, now: datetime) -> int:
         Upload.objects.filter(id__in=needed).update(remove_at=None)
         keeping.give_up([upload for upload in uploads if upload.id not in needed], now=now)
     return len(uploads)
+
+
+def note(names: Iterable[str], *, now: datetime) -> list[Removal]:
+    """These files are due to go; empty names are none. Joins the caller's transaction, which lets
+    go of them, and which is followed by `carry_out`."""
+    return Removal.objects.bulk_create([Removal(name=name, due_at=now) for name in names if name])
+
+
+def carry_out(rows: Iterable[Removal]) -> None:
+    """Remove what was noted, at once; what fails is left to `remove_due`. Asks storage, so it must
+    not run inside a transaction."""
+    due.each(rows, _remove)
 
 
 def _remove(row: Removal) -> None:

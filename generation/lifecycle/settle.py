@@ -10,7 +10,6 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -18,9 +17,9 @@ from accounts.models import PushKind
 from credits import services as credit_services
 from generation import queries
 from generation.errors import InvalidState
-from generation.lifecycle import pace, telling
+from generation.lifecycle import pace, remove, telling
 from generation.lifecycle.bills import Ending, booked, ending_of
-from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
+from generation.models import Job, JobStatus, ProviderRequest, Removal, RequestState, Stage
 from generation.providers.base import Reason
 from rendio.common import metrics
 
@@ -66,13 +65,15 @@ def complete(
             held.status = JobStatus.COMPLETED
             held.progress = 100
             held.completed_at = now
+        discarded: list[Removal] = []
         if held.deleted_at:
-            transaction.on_commit(lambda: _discard(media))
+            discarded = remove.note([media.media_name, media.thumbnail_name], now=now)
         else:
             held.media_name = media.media_name
             held.thumbnail_name = media.thumbnail_name
         _done(held)
         telling.tell(held, PushKind.JOB_LATE if late else PushKind.JOB_COMPLETED, now=now)
+    remove.carry_out(discarded)
     logger.info("video_generation_completed", job_id=str(job.id), late=late)
     if not late:
         _count_completed(job, now=now)
@@ -205,11 +206,6 @@ def _refund_and_end(held: Job, reason: Reason, *, now: datetime) -> None:
         reason=reason.value,
         refunded=held.credits,
     )
-
-
-def _discard(media: StoredMedia) -> None:
-    for name in (media.media_name, media.thumbnail_name):
-        default_storage.delete(name)
 
 
 def end_request(

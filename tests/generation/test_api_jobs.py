@@ -9,11 +9,13 @@ from uuid import uuid4
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db import connection
 from django.utils import timezone
 
 from credits import services as credit_services
 from credits.services import Source
 from generation import media
+from generation.lifecycle import remove
 from generation.models import Job, JobStatus, Stage
 from tests.conftest import Phone, assert_refused
 
@@ -154,6 +156,40 @@ def test_a_running_job_is_not_deleted_and_an_ended_one_is_with_its_media(phone):
     assert_refused(phone.post("delete-video-job", {"job_id": job_id}), 404, "ERR_4007")
     assert Job.objects.get(id=job_id).prompt == ""
     assert job_id in {e["job_id"] for e in phone.get("get-credit-history").json()["entries"]}
+
+
+def test_storage_that_fails_keeps_no_job_in_history_and_its_media_goes_later(phone, monkeypatch):
+    def fails(*_):
+        raise OSError("storage is gone")
+
+    job_id = order(phone)
+    name = end(job_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(default_storage._wrapped), "delete", fails)
+        answer = phone.post("delete-video-job", {"job_id": job_id})
+
+    assert answer.status_code == 200, answer.content
+    assert phone.get("get-video-jobs").json()["jobs"] == []
+    assert default_storage.exists(name)
+    remove.remove_due(now=timezone.now())
+    assert not default_storage.exists(name)
+
+
+def test_storage_is_not_waited_for_under_the_lock_of_the_job(committed, monkeypatch):
+    phone = Phone().sign_in()
+    job_id = order(phone)
+    name = end(job_id)
+    delete, locked = type(default_storage._wrapped).delete, []
+
+    def looks(storage, file):
+        locked.append(connection.in_atomic_block)
+        delete(storage, file)
+
+    monkeypatch.setattr(type(default_storage._wrapped), "delete", looks)
+    assert phone.post("delete-video-job", {"job_id": job_id}).status_code == 200
+
+    assert locked == [False]
+    assert not default_storage.exists(name)
 
 
 @pytest.mark.parametrize("path", ["cancel-video-job", "delete-video-job"])

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from generation import catalogue
-from generation.lifecycle import files, store
+from generation.lifecycle import files, remove, store
 from generation.models import (
     Job,
     Model,
@@ -303,7 +303,10 @@ def test_a_delivery_that_cannot_be_applied_keeps_back_none_of_the_others(
     assert not WebhookDelivery.objects.filter(processed_at=None).exists()
 
 
-def test_a_video_that_comes_for_a_deleted_job_is_not_kept(phone, quick, signer, life, settings):
+def test_a_video_that_comes_for_a_deleted_job_is_not_kept(phone, quick, signer, life, monkeypatch):
+    def fails(*_):
+        raise OSError("storage is gone")
+
     quick.provider(outcome="submit_lost")
     job = ordered(phone)
     life.goes_on(job)
@@ -316,10 +319,15 @@ def test_a_video_that_comes_for_a_deleted_job_is_not_kept(phone, quick, signer, 
     item = (claimed[0], store.live_handles(claimed)[job.id])
     stored = store._fetch_and_keep(item)
     assert store.default_storage.exists(stored.media.media_name)
-    store._apply(item, stored, life.now)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.default_storage._wrapped), "delete", fails)
+        store._apply(item, stored, life.now)
 
     job.refresh_from_db()
     assert (job.stage, job.media_name) == (Stage.DONE, "")
+    remove.remove_due(now=life.now)
+    assert not store.default_storage.exists(stored.media.media_name)
+    assert not store.default_storage.exists(stored.media.thumbnail_name)
 
 
 # --- Files --------------------------------------------------------------------------------------
