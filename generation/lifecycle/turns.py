@@ -16,7 +16,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Count, F, Q, QuerySet
-from django.db.models.functions import Least
+from django.db.models.functions import Greatest, Least
 
 from accounts import queries as account_queries
 from generation.models import IN_FLIGHT, Job, Stage
@@ -93,9 +93,10 @@ def step_aside(job_ids: list[UUID], *, now: datetime) -> None:
 
 
 def put_off_deadline(jobs: QuerySet[Job], *, now: datetime) -> None:
-    """These wait for no failure: their submit deadline begins anew when half of it is over."""
+    """These wait for no failure: their submit deadline begins anew when half of it is over, and is
+    never brought forward: what comes late from another route has all of its own."""
     whole = timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
     longest = timedelta(seconds=settings.JOB_WAIT_DEADLINE_SECONDS)
     jobs.filter(stage=Stage.SUBMIT, deadline_at__gt=now, deadline_at__lt=now + whole / 2).update(
-        deadline_at=Least(now + whole, F("created_at") + longest)
+        deadline_at=Greatest(F("deadline_at"), Least(now + whole, F("created_at") + longest))
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
@@ -80,6 +81,27 @@ def test_waiting_for_ones_own_turn_is_not_failing(phone, quick, life, settings):
 
     second.refresh_from_db()
     assert second.stage == Stage.SUBMIT
+
+
+def test_what_comes_late_from_another_route_waits_as_long_as_any_other(
+    phone, quick, life, settings
+):
+    settings.JOBS_AT_ONCE = {Tier.FREE: 1}
+    settings.JOB_RUN_DEADLINE_SECONDS = 10_000
+    quick.provider(run_seconds=10_000)
+    ordered(phone)
+    life.submit()
+    late = ordered(phone)
+    left = timedelta(seconds=50)
+    Job.objects.filter(id=late.id).update(
+        created_at=life.now - timedelta(seconds=settings.JOB_WAIT_DEADLINE_SECONDS),
+        deadline_at=life.now + left,
+    )
+
+    life.submit()
+
+    late.refresh_from_db()
+    assert late.deadline_at == life.now + left
 
 
 def test_whoever_has_reached_the_limit_does_not_fill_the_window(hog, life, monkeypatch, settings):
