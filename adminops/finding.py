@@ -10,7 +10,7 @@ from django.apps import apps
 from django.db.models import Model, Q, QuerySet
 
 from accounts.models import Device, Session, User
-from billing.models import Purchase
+from billing.models import Purchase, UnconfirmedPurchase
 from generation.models import Job, ProviderRequest
 from generation.providers import provider_choices
 
@@ -60,6 +60,10 @@ def _by_transaction(text: str) -> Iterator[Found]:
     either = Q(transaction_id=transaction_id) | Q(original_transaction_id=transaction_id)
     for purchase in Purchase.objects.filter(either).order_by("-id")[:MAX_FOUND]:
         yield Found(purchase, purchase.user_id)
+    # Of these there are few, and none for long: no index is worth it.
+    asked_for = UnconfirmedPurchase.objects.filter(transaction_id=transaction_id)
+    for unconfirmed in asked_for.order_by("-id")[:MAX_FOUND]:
+        yield Found(unconfirmed, unconfirmed.user_id)
 
 
 def _by_providers_id(text: str) -> Iterator[Found]:

@@ -21,7 +21,7 @@ from django.db.models import Model, QuerySet
 from accounts.models import Push, Session, User
 from adminops.errors import InvalidInput, NotFound
 from adminops.models import AdminAction
-from billing.models import ConsumptionRequest, Notification, Purchase
+from billing.models import ConsumptionRequest, Notification, Purchase, UnconfirmedPurchase
 from credits import queries as credit_queries
 from generation.models import Job, JobStatus, ProviderRequest
 from rendio.common.errors import Code
@@ -94,6 +94,7 @@ def read(user_id: UUID, *, before: str = "") -> Story:
     others = chain(
         _jobs(user_id, cursor),
         _purchases(user_id, cursor),
+        _unconfirmed(user_id, cursor),
         _sessions(user_id, cursor),
         _pushes(user_id, cursor),
         _acts(user_id, cursor),
@@ -171,6 +172,12 @@ def _purchases(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
         elif purchase.revoked_share:
             text += f": refunded{'' if purchase.is_refunded else ' in part'}"
         yield Event(purchase.id.int, purchase.recorded_at, purchase, "purchase", text)
+
+
+def _unconfirmed(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
+    for named in _older(UnconfirmedPurchase.objects.filter(user_id=user_id), cursor):
+        text = f"waits: Apple has not confirmed it yet, {named.tries} tries"
+        yield Event(named.id.int, named.created_at, named, "purchase", text)
 
 
 def _sessions(user_id: UUID, cursor: Cursor) -> Iterator[Event]:

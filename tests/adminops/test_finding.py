@@ -81,6 +81,20 @@ def test_a_purchase_of_nobodys_is_shown_by_itself(support, sandbox, known):
     assert reverse("admin:billing_purchase_change", args=[row.id]) in page.content.decode()
 
 
+def test_a_purchase_that_apple_could_not_confirm_yet_leads_to_the_story(support, sandbox, phone):
+    store = AppStore(sandbox)
+    bought = store.buy(phone=phone)
+    store.is_out(times=1)
+    assert update_credits(phone, bought).status_code == 503
+
+    page = support.see("find", q=bought["transaction_id"])
+
+    assert page.headers.get("Location") == reverse("admin:story", args=[phone.user_id])
+    told = support.see("story", phone.user_id).content.decode()
+    assert "Apple has not confirmed it yet" in told
+    assert "/admin/billing/unconfirmedpurchase/" in told
+
+
 def test_finding_is_for_who_may_look_at_users(known):
     _, terms = known
     assert Staff(staff_user("tom")).see("find", q=terms["e-mail"]).status_code == 403
