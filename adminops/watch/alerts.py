@@ -28,7 +28,8 @@ def look(*, now: datetime) -> None:
     """Raise what has come about."""
     for one in spend.standings(now=now):
         for percent in settings.SPEND_ALERT_PERCENT:
-            if one.spent_usd * 100 >= one.cap_usd * percent:
+            # A cap of 0 is reached by nothing, as it is meant to be.
+            if one.spent_usd and one.spent_usd * 100 >= one.cap_usd * percent:
                 _raise_spend(one, percent, now=now)
     if reason := outbox.held_reason():
         _raise(

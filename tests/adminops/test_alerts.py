@@ -58,6 +58,16 @@ def test_each_threshold_is_told_once_in_a_period(spent):
     assert keys()[2:] == ["spend fal day 2026-11-21 100", "spend fal day 2026-11-22 50"]
 
 
+def test_a_provider_that_may_cost_nothing_and_does_not_is_no_alert(spent, settings):
+    settings.PROVIDER_SPEND_CAPS = {"day": {"fal": Decimal(0)}, "month": {}}
+
+    spent(0)
+    assert keys() == []
+    spent(1)
+
+    assert keys()[-1] == "spend fal day 2026-11-21 100"
+
+
 def test_a_ledger_that_does_not_add_up_is_told_once_a_day():
     LedgerProof.objects.update(differences=2, looked_at=NOON)
 
