@@ -259,6 +259,15 @@ def test_a_search_for_something_else_than_an_id_finds_nothing(root, everything):
         assert found(root.see(f"{name}_changelist", q="no such thing 🎈")) == set()
 
 
+def test_a_filter_by_what_is_no_text_is_refused(root, past):
+    for name, lookup in [
+        ("generation_job", "status__exact"),
+        ("accounts_user", "standing"),
+        ("adminops_errorlog", "code"),
+    ]:
+        assert root.see(f"{name}_changelist", **{lookup: "a\0b"}).status_code == 400
+
+
 def test_a_jobs_page_leads_to_its_user_requests_and_entries(root, past):
     page = root.see("generation_job_change", past.job.id).content.decode()
 
