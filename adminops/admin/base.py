@@ -42,6 +42,7 @@ __all__ = [
     "links",
     "page_action",
     "person",
+    "standing_of",
 ]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -249,6 +250,14 @@ def story_of(user_id: UUID | None) -> SafeString | None:
     if user_id is None:
         return None
     return link(reverse("admin:story", args=[user_id]), f"{str(user_id)[:8]}…")
+
+
+def standing_of(user: User) -> SafeString:
+    if user.closed_at:
+        return badge("closed")
+    if user.suspended_at:
+        return badge("banned", "danger")
+    return badge("good", "success")
 
 
 @cache

@@ -19,10 +19,10 @@ from adminops.admin.acts import AdjustForm, RefundForm
 from adminops.admin.base import (
     ActionVariant,
     SupportAdmin,
-    badge,
     link_to,
     links,
     page_action,
+    standing_of,
 )
 from adminops.models import Action
 from adminops.second_factor import proofs
@@ -180,11 +180,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
 
     @admin.display(description="Standing")
     def standing(self, user: User) -> SafeString:
-        if user.closed_at:
-            return badge("closed")
-        if user.suspended_at:
-            return badge("banned", "danger")
-        return badge("good", "success")
+        return standing_of(user)
 
     @admin.display(description="Credits", ordering="wallet__balance")
     def credits(self, user: User) -> SafeString | None:

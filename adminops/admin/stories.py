@@ -15,11 +15,12 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from adminops import finding, story
-from adminops.admin.base import badge, link_to, story_of
+from adminops.admin.base import badge, link_to, standing_of, story_of
 from adminops.admin.money import KIND_COLOURS
 from adminops.errors import InvalidInput, NotFound
 from adminops.masking import masked, may_see_sensitive
 
+MAX_GUESTS = 20  # one for each phone that came to the account
 COLOURS = {
     **KIND_COLOURS,
     "job": "info",
@@ -79,10 +80,12 @@ def tell(request: HttpRequest, user_id: UUID) -> HttpResponse:
             ("E-mail", email or "none"),
             ("Balance", link_to(wallet, wallet.balance) if wallet else "no wallet"),
             ("Owes", wallet.debt if wallet else 0),
+            ("Standing", standing_of(user)),
             ("Merged into", story_of(_successor(wallet))),
+            ("Was before", _guests(wallet)),
         ],
         "table": {
-            "headers": ["When", "What", "", "Credits", "Balance after"],
+            "headers": ["When, UTC", "What", "", "Credits", "Balance after"],
             "rows": [_row(event) for event in told.events],
         },
         "older": f"?before={told.next_cursor}" if told.next_cursor else "",
@@ -113,6 +116,15 @@ def _text(event: story.Event) -> SafeString:
 def _successor(wallet: Any) -> UUID | None:
     """The user whom this one became part of."""
     return wallet.merged_into.user_id if wallet and wallet.merged_into_id else None
+
+
+def _guests(wallet: Any) -> SafeString | None:
+    """The guests who have become this account: what they bought and spent before is their story."""
+    if wallet is None:
+        return None
+    guests = wallet.wallet_set.exclude(user=None).order_by("created_at")
+    told = [(story_of(guest.user_id),) for guest in guests[:MAX_GUESTS]]
+    return format_html_join(" · ", "{}", told) if told else None
 
 
 def _require_view_of_users(request: HttpRequest) -> None:

@@ -12,11 +12,13 @@ from django.apps import apps
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts import appleid
 from accounts.models import PushKind, Session, User
 from adminops import story
 from generation.lifecycle import telling
 from generation.models import Job
 from rendio.common.ids import uuid7
+from tests.accounts.conftest import Installation, Person
 from tests.adminops.conftest import WHY, Staff, staff_user
 from tests.billing.conftest import AppStore, tell, update_credits
 from tests.conftest import SORA, Phone
@@ -106,6 +108,32 @@ def test_a_cursor_that_is_none_is_no_page(support, busy, before):
 
 def test_the_story_of_nobody_is_no_page(support):
     assert support.see("story", uuid4()).status_code == 404
+
+
+def test_an_account_and_the_guest_that_became_it_lead_to_each_other(support, sandbox, db):
+    appleid.forget_keys()
+    person, account, guest = Person(sandbox), Installation().signed_in(), Installation().signed_in()
+    guest_id = guest.user_id
+    for phone in [account, guest]:
+        assert person.signs_in(phone).status_code == 200
+
+    pages = {
+        user_id: support.see("story", user_id).content.decode()
+        for user_id in [account.user_id, guest_id]
+    }
+
+    assert reverse("admin:story", args=[guest_id]) in pages[account.user_id]
+    assert reverse("admin:story", args=[account.user_id]) in pages[guest_id]
+
+
+def test_it_says_at_its_top_who_is_banned(support, past):
+    def standing():
+        return dict(support.see("story", past.user.id).context["facts"])["Standing"]
+
+    assert "good" in standing()
+    support.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)
+
+    assert "banned" in standing()
 
 
 # --- A long one -----------------------------------------------------------------------------------
