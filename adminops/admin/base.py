@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
@@ -204,6 +204,28 @@ class ReadOnlyAdmin(SupportAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        shown = {"show_history": bool(self.actions_detail)} | (extra_context or {})
+        return super().changeform_view(request, object_id, form_url, shown)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Django's own tells what was edited, which is nothing: what was done is on record."""
+        subject_id = self.acted_upon(self.find(request, object_id))
+        record = reverse("admin:adminops_adminaction_changelist")
+        return HttpResponseRedirect(f"{record}?q={subject_id}")
+
+    def acted_upon(self, row: Any) -> Any:
+        """Under which id the record has the acts of this page's buttons."""
+        return row.pk
 
 
 def page_action(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
@@ -34,6 +36,9 @@ class PendingGrantAdmin(ReadOnlyAdmin):
         ("second_person", "decided_at"),
     )
     actions_detail = ("approve", "decline")
+
+    def acted_upon(self, row: PendingGrant) -> UUID:
+        return row.user_id
 
     @admin.display(description="User")
     def whom(self, grant: PendingGrant) -> SafeString | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin
@@ -81,6 +82,9 @@ class OffenceAdmin(ReadOnlyAdmin):
         "forgiven_at",
     )
     actions_detail = ("forgive",)
+
+    def acted_upon(self, row: Offence) -> UUID:
+        return row.user_id
 
     @admin.display(description="User")
     def owner(self, offence: Offence) -> SafeString | None:

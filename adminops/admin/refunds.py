@@ -3,6 +3,8 @@ otherwise."""
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -48,6 +50,9 @@ class ConsumptionRequestAdmin(ReadOnlyAdmin):
         ("due_at", "tries"),
     )
     actions_detail = ("decide",)
+
+    def acted_upon(self, row: ConsumptionRequest) -> UUID:
+        return row.purchase_id
 
     @admin.display(description="Purchase")
     def its_purchase(self, row: ConsumptionRequest) -> SafeString | None:

@@ -22,6 +22,7 @@ from generation.models import (
     JobStatus,
     Model,
     ProviderHealth,
+    Stage,
     Theme,
 )
 from generation.moderation.blocklist import blocklist
@@ -131,7 +132,35 @@ def test_lists_and_details_open(root, everything, subtests):
             assert rows(name).exists()
             for row in rows(name):
                 assert root.see(f"{name}_change", row.pk).status_code == 200
-                assert root.see(f"{name}_history", row.pk).status_code == 200
+
+
+def test_history_is_offered_where_there_are_acts(root, everything, subtests):
+    for name in LOOKED_AT:
+        row = rows(name).first()
+        with subtests.test(name):
+            page = root.see(f"{name}_change", row.pk).content.decode()
+            has_acts = bool(admin.site._registry[type(row)].actions_detail)
+            assert (reverse(f"admin:{name}_history", args=[row.pk]) in page) == has_acts
+
+
+def test_history_leads_to_the_record_of_what_was_done(root, everything, subtests):
+    second = Staff(staff_user("second", is_superuser=True))
+    acts = {
+        "generation_job": ("fail", Job.objects.exclude(stage=Stage.DONE).get(), {}),
+        "adminops_pendinggrant": ("decline", rows("adminops_pendinggrant").get(), {}),
+        "generation_offence": ("forgive", rows("generation_offence").get(), {}),
+        "billing_consumptionrequest": (
+            "decide", rows("billing_consumptionrequest").get(), {"policy": "decline"},
+        ),
+    }  # fmt: skip
+    for name, (act, row, fields) in acts.items():
+        with subtests.test(name):
+            second.act(f"{name}_{act}", row.pk, reason=WHY, **fields)
+
+            history = root.see(f"{name}_history", row.pk)
+
+            done = AdminAction.objects.filter(actor=second.user).latest("at")
+            assert done.id in found(root.client.get(history.url))
 
 
 def test_lists_take_as_many_queries_for_many_rows_as_for_one(
