@@ -279,6 +279,8 @@ class ProviderRequestAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     id_search = ("id", "job_id")
     text_search = ("provider_request_id__exact",)
+    # Of what a provider has against an input, it may repeat the input.
+    sensitive = ("error_detail",)
     search_help_text = "Our id, a job's, or the provider's."
     fieldsets = (
         (

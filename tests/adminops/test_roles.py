@@ -214,6 +214,13 @@ def test_a_viewer_sees_neither_prompts_nor_what_was_made(past):
     assert page.status_code == 200
     assert past.job.prompt not in page.content.decode()
 
+    detail = f"422: {past.job.prompt}"
+    type(past.request).objects.filter(id=past.request.id).update(error_detail=detail)
+    page = viewer.see("generation_providerrequest_change", past.request.id)
+
+    assert page.status_code == 200
+    assert past.job.prompt not in page.content.decode()
+
 
 @pytest.mark.parametrize(
     ("page", "lookup"),
