@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help run test bench chaos screenshots check format messages lock clean
 
 help:  ## List these commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 run: $(INSTALLED)  ## Start everything on this machine, show one customer's journey, serve until Ctrl-C
 	@$(BIN)/python -m rendio.local run
@@ -67,6 +67,9 @@ clean:  ## Remove what the tools leave behind; data (.rendio) and .venv stay
 
 # The stamp is newer than the lock once that lock is installed.
 $(INSTALLED): requirements-dev.txt
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo "Rendio needs Python 3.11 or later; there is no $(PYTHON) here." \
+	         "Name another: make run PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "Rendio needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 	         "Name another: make run PYTHON=python3.12" >&2; exit 1; }

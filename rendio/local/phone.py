@@ -22,7 +22,8 @@ class Refused(Exception):
 
 
 # A kept connection may close while we reach for it. Reading again is harmless; writing is not.
-READ_AGAIN = Retry(total=2, status=0, allowed_methods={"GET"}, backoff_factor=0.2)
+# Where nobody listens, nobody will a moment later.
+READ_AGAIN = Retry(total=2, connect=0, status=0, allowed_methods={"GET"}, backoff_factor=0.2)
 
 
 class Phone:
@@ -70,7 +71,8 @@ class Phone:
                 method, f"{self._base}/v1/{operation}", timeout=TIMEOUT_SECONDS, **options
             )
         except requests.RequestException as error:
-            raise Refused(f"{operation}: no answer from {self._base} ({error}).") from error
+            problem = type(error).__name__
+            raise Refused(f"{operation}: no answer from {self._base} ({problem}).") from error
         try:
             body = answer.json()
         except ValueError:

@@ -37,6 +37,11 @@ def is_free(port: int) -> bool:
     return True
 
 
+def is_held(port: int) -> bool:
+    """Whether this process has reserved it."""
+    return port in _held
+
+
 def reserve(port: int) -> bool:
     """Keep the port for this process until it ends; False if it is taken."""
     if port in _held:

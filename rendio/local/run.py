@@ -132,6 +132,8 @@ class Supervisor:
             return port
         if not wanted.isdigit() or not 0 < int(wanted) < 65536:
             raise StartFailed(f"{variable} must be a port number, not {wanted!r}.")
+        if ports.is_held(int(wanted)):
+            raise StartFailed(f"{variable} is {wanted}, which another of our processes has.")
         if not ports.reserve(int(wanted)):
             raise StartFailed(f"{variable} is {wanted}, and that port is taken on 127.0.0.1.")
         return int(wanted)

@@ -66,5 +66,8 @@ def test_no_answer_ends_it_with_the_address():
     ended = journey("http://127.0.0.1:1")
 
     assert ended.returncode != 0
-    assert "device-check: no answer from http://127.0.0.1:1" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert ended.stderr.splitlines() == [
+        "CommandError: The journey ends here. device-check: no answer from http://127.0.0.1:1"
+        " (ConnectionError)."
+    ]
+    assert ended.stdout.splitlines() == ["", "A customer's journey against http://127.0.0.1:1"]

@@ -58,7 +58,7 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     assert "balance before 10, after 6" in supervisor.output
     assert "4, refunded" in supervisor.output
     assert "the phone shows: Your video is ready" in supervisor.output
-    assert "the phone shows: Your video could not be made Your 4 credits are back." in (
+    assert "the phone shows: Your video could not be made: Your 4 credits are back." in (
         supervisor.output
     )
     videos = list((home / "journey").glob("*.mp4"))
@@ -152,6 +152,19 @@ def test_a_port_that_was_asked_for_and_is_taken_stops_the_start(supervisor):
 
         assert supervisor.process.wait(60) == 1
     assert f"FLOWER_PORT is {port}, and that port is taken" in supervisor.output
+    assert not (supervisor.home / "postgres").exists()
+
+
+def test_one_port_for_two_is_refused_before_anything_starts(supervisor):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    supervisor = Supervisor(supervisor.home, PORT=port, SANDBOX_PORT=port)
+
+    supervisor.start()
+
+    assert supervisor.process.wait(60) == 1
+    assert f"SANDBOX_PORT is {port}, which another of our processes has." in supervisor.output
     assert not (supervisor.home / "postgres").exists()
 
 

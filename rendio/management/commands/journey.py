@@ -153,7 +153,7 @@ class Journey:
 
         wait_until(lambda: len(shown()) >= 2, timeout_seconds=PUSHES_SECONDS)
         for title, body in shown():
-            self._say(f"  the phone shows: [bold]{title}[/bold] {body}")
+            self._say(f"  the phone shows: [bold]{title}[/bold]: {body}")
 
     def _show_result(self, outcomes: list[Outcome], *, before: int) -> None:
         jobs = Table("job", "model", "status", "seconds", "credits", "MP4", title="Jobs")
