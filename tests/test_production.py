@@ -126,6 +126,7 @@ def test_production_refuses_to_start_and_names_the_variable(variable, value):
     assert refused.returncode != 0
     named = "DATABASE_URL" if variable == "RENDIO_EMBEDDED" else variable
     assert named in refused.stderr.splitlines()[-1] or f"  {named}" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_the_example_has_every_variable_that_is_read_and_no_other():

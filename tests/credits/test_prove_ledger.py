@@ -111,10 +111,18 @@ def test_a_lot_moved_to_another_wallet_is_seen_in_both(purse):
     assert {d.wallet_id for d in queries.differences()} == {purse.wallet_id, thief.wallet_id}
 
 
-def prove_ledger():
+def test_without_a_database_the_command_says_so_and_no_more():
+    ended = prove_ledger("postgresql://nobody@127.0.0.1:1/none")
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("OperationalError: connection failed")
+    assert "Traceback" not in ended.stderr
+
+
+def prove_ledger(url=None):
     """The command as an operator runs it, on this run's database."""
     name = connection.settings_dict["NAME"]
-    url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
+    url = url or os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
     return subprocess.run(
         [sys.executable, "manage.py", "prove_ledger"],
         cwd=PROJECT,
