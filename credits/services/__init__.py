@@ -1,8 +1,8 @@
 """Every change of credits, by topic.
 
-Each function takes the wallet's row lock first (Django refuses the lock where no transaction is
-open), changes balance and lots, and appends the entry that says so. All join the caller's
-transaction.
+What moves credits takes the wallet's row lock first (Django refuses the lock where no transaction
+is open), changes balance and lots, and appends the entry that says so. All join the caller's
+transaction but `prove_if_due`, which opens its own.
 """
 
 from __future__ import annotations
