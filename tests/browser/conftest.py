@@ -107,6 +107,18 @@ class Desk:
                 self.page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=False)
         assert (self.elsewhere, self.errors) == ([], []), name
 
+    def cut_off(self) -> list[str]:
+        """What of the page's tables cannot be read on a phone."""
+        desk = self.page.viewport_size
+        self.page.set_viewport_size({"width": 390, "height": 844})
+        found: list[str] = self.page.eval_on_selector_all(
+            "td",
+            "all => all.filter(td => td.scrollHeight > td.clientHeight).map(td => td.innerText)",
+        )
+        assert desk
+        self.page.set_viewport_size(desk)
+        return found
+
     def _assert_accessible(self, name: str) -> None:
         found = [
             (violation["id"], node["html"][:200], node["failureSummary"][:300])

@@ -57,6 +57,7 @@ def test_an_agent_refunds_and_bans_and_a_viewer_can_do_neither(desk, past):
 
     agent.open("story", user.id)
     agent.look("story")
+    assert agent.cut_off() == []
     agent.act("accounts_user_refund", user.id, amount="3", reason=WHY)
     assert past.balance() == before + 3
     agent.act("accounts_user_ban", user.id, reason="Sells accounts")
