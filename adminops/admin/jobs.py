@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from adminops import jobs
@@ -215,7 +216,11 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Status", ordering="status")
     def status_label(self, job: Job) -> SafeString:
-        return badge(job.status, STATUS_COLOURS.get(JobStatus(job.status), ""))
+        status = badge(job.status, STATUS_COLOURS.get(JobStatus(job.status), ""))
+        # A job that failed or was cancelled always was.
+        if job.status == JobStatus.COMPLETED and job.refund_entry_id:
+            return format_html("{} {}", status, badge("refunded", "warning"))
+        return status
 
     @admin.display(description="User")
     def owner(self, job: Job) -> SafeString | None:

@@ -45,6 +45,7 @@ def test_a_delivered_job_is_refunded_once_and_keeps_its_video(support, phone, de
     again = support.act("generation_job_refund", delivered.id, reason=WHY)
 
     assert said(answer) == ["4 credits are back."]
+    assert "refunded" in support.see("generation_job_changelist").content.decode()
     assert said(again) == ["The credits of this job are back already."]
     assert phone.balance() == 10
     status = phone.get("get-video-status", job_id=str(delivered.id)).json()
