@@ -82,9 +82,9 @@ def _facts(read_at: datetime) -> list[tuple[str, Any, str]]:
     return [
         ("Orders", badge("stopped", "danger") if is_shut else badge("taken", "success"), ""),
         ("Ledger", _ledger(proof.differences, is_proved=bool(proof.looked_at)), proved),
-        ("Jobs that wait", jobs.waiting, "no provider has them yet"),
-        ("Jobs at providers", jobs.at_providers, ""),
-        ("Videos being stored", jobs.storing, ""),
+        ("Jobs that wait", f"{jobs.waiting:,}", "no provider has them yet"),
+        ("Jobs at providers", f"{jobs.at_providers:,}", ""),
+        ("Videos being stored", f"{jobs.storing:,}", ""),
         ("Dead letters", badge(letters, "danger") if letters else 0, "open"),
         *_processes(read_at),
     ]
@@ -148,6 +148,10 @@ def _work(period: Period) -> dict[str, Any]:
     return {
         "charts": [work.by_status(ways, period), work.by_model(ways, period, named)],
         "ended": ended,
+        "ended_in_words": (
+            f"{ended.jobs:,} job{'' if ended.jobs == 1 else 's'} ordered,"
+            f" {ended.ended:,} of them ended."
+        ),
         "took": {
             "headers": ["Route", "Videos", "Median, seconds", "90th percentile, seconds"],
             "rows": [
@@ -164,7 +168,7 @@ def _work(period: Period) -> dict[str, Any]:
         "failures": {
             "headers": ["Why jobs failed", "What users read", "Jobs", "Of all failed"],
             "rows": [
-                [code, MEANINGS.get(code, ""), jobs, f"{percent:.1f} %"]
+                [code, MEANINGS.get(code, ""), f"{jobs:,}", f"{percent:.1f} %"]
                 for code, jobs, percent in work.failures(ways)
             ],
         },
@@ -187,7 +191,7 @@ def _money(period: Period) -> dict[str, Any]:
         "sales": {
             "headers": ["Currency", "Purchases", "Paid"],
             "rows": [
-                [one.currency or "not told", one.purchases, f"{one.amount:,.2f}"]
+                [one.currency or "not told", f"{one.purchases:,}", f"{one.amount:,.2f}"]
                 for one in money.sales(period)
             ],
         },
@@ -256,7 +260,7 @@ def _margins(keys: list[str], margins: dict[tuple[str, ...], Margin]) -> Table:
         "rows": [
             [
                 *key,
-                one.completed,
+                f"{one.completed:,}",
                 f"{one.credits:,}",
                 _usd(one.revenue_usd),
                 _usd(one.cost_usd),

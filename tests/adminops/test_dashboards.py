@@ -285,7 +285,16 @@ def test_the_money_page_marks_what_sells_below_cost(finance, made):
     assert "-$17.72" in page.content.decode()
     assert "below cost" in row[-1]
     assert row[:2] == [made[0].model.name, str(made[0].model.routes.get())]
-    assert row[2:7] == [1, "4", "0.28", "18.00", "-17.72"]
+    assert row[2:7] == ["1", "4", "0.28", "18.00", "-17.72"]
+
+
+def test_numbers_of_some_size_can_be_read(finance, made):
+    count()
+    JobDay.objects.update(jobs=1_234_567)
+
+    assert "2,469,134 jobs ordered" in finance.see("index").content.decode()
+    [row] = finance.see("money").context["margins"]["rows"]
+    assert row[2] == "1,234,567"
 
 
 @pytest.mark.parametrize(
