@@ -8,13 +8,16 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench chaos screenshots check format messages lock clean
+.PHONY: help run manage test bench chaos screenshots check format messages lock clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 run: $(INSTALLED)  ## Start everything on this machine, show one customer's journey, serve until Ctrl-C
 	@$(BIN)/python -m rendio.local run
+
+manage: $(INSTALLED)  ## A command of manage.py on the servers of a make run (ARGS="prove_ledger")
+	@$(BIN)/python -m rendio.local manage $(ARGS)
 
 test: $(INSTALLED)  ## Run the tests on servers of their own (ARGS="tests/credits -k refund")
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)

@@ -1,8 +1,9 @@
-"""`python -m rendio.local run`: what `make run` calls once the requirements are installed."""
+"""`python -m rendio.local`: what `make run` and `make manage` call."""
 
 import argparse
 import sys
 
+from rendio.local.manage import manage
 from rendio.local.run import run
 
 
@@ -10,7 +11,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m rendio.local")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="start everything, and serve until Ctrl-C")
-    parser.parse_args()
+    beside = commands.add_parser("manage", help="a command of manage.py beside a run")
+    beside.add_argument("arguments", nargs=argparse.REMAINDER)
+    chosen = parser.parse_args()
+    if chosen.command == "manage":
+        manage(chosen.arguments)
     return run()
 
 

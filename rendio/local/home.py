@@ -5,10 +5,11 @@ One process at a time owns it; the lock ends with that process, however it ends.
 
 import base64
 import fcntl
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -23,6 +24,10 @@ class HomeInUse(Exception):
     """Another process owns the home; the message is what it wrote about itself."""
 
 
+class NotRunning(Exception):
+    """Nobody owns the home."""
+
+
 class Home:
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -31,6 +36,7 @@ class Home:
         self.pids = root / "pids"
         self.sandbox_keys = root / "sandbox-keys"
         self.secrets_file = root / "secrets.env"
+        self._environment_file = root / "environment.json"
         self._lock_file = root / "lock"
         self._lock: int | None = None
 
@@ -50,6 +56,7 @@ class Home:
             os.close(lock)
             raise HomeInUse(self._lock_file.read_text().strip()) from None
         self._lock = lock
+        self._environment_file.unlink(missing_ok=True)  # of the owner before us
         self.describe_owner(f"pid {os.getpid()}")
         # Whatever still runs here lost its owner: there is one at a time, and now it is us.
         stop_leftovers(self.pids)
@@ -57,6 +64,27 @@ class Home:
     def describe_owner(self, text: str) -> None:
         """What a second start will be told."""
         self._lock_file.write_text(text + "\n")
+
+    def show_environment(self, values: Mapping[str, str]) -> None:
+        """What our processes see that our caller did not set, for commands beside them."""
+        _write_private(self._environment_file, json.dumps(values))
+
+    def environment_of_owner(self) -> dict[str, str]:
+        """What `show_environment` was given by who runs here now. Raises NotRunning."""
+        try:
+            with self._lock_file.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            raise NotRunning from None
+        except BlockingIOError:
+            pass
+        else:
+            raise NotRunning
+        try:
+            shown: dict[str, str] = json.loads(self._environment_file.read_text())
+        except FileNotFoundError:
+            raise NotRunning from None  # it has only just begun
+        return shown
 
     def release(self) -> None:
         if self._lock is not None:
@@ -95,13 +123,19 @@ class Home:
         return known
 
     def _write_secrets(self, values: dict[str, str]) -> None:
-        unfinished = self.secrets_file.with_suffix(".new")
-        unfinished.unlink(missing_ok=True)
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write("# Generated for this machine. Anything set in the environment wins.\n")
-            file.writelines(f"{name}={value}\n" for name, value in values.items())
-        unfinished.replace(self.secrets_file)
+        lines = ["# Generated for this machine. Anything set in the environment wins."]
+        lines += [f"{name}={value}" for name, value in values.items()]
+        _write_private(self.secrets_file, "\n".join(lines) + "\n")
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Whole or not at all, and for our user alone."""
+    unfinished = file.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as opened:
+        opened.write(text)
+    unfinished.replace(file)
 
 
 def _random() -> str:

@@ -46,6 +46,24 @@ def users(home: Path) -> int:
     return row[0]
 
 
+def manage(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "rendio.local", "manage", *arguments],
+        cwd=PROJECT,
+        env=fresh_environment(home),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_command_beside_nothing_says_what_is_missing(supervisor):
+    beside_nothing = manage(supervisor.home, "prove_ledger")
+
+    assert beside_nothing.returncode == 1
+    assert beside_nothing.stderr.startswith(f"Nothing runs in {supervisor.home}: start it")
+
+
 def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervisor):
     """One start for several promises: it takes seconds."""
     home = supervisor.home
@@ -92,6 +110,11 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     assert second.returncode == 1
     assert f"pid {supervisor.process.pid}, {web}" in second.stdout
 
+    # A command beside it, on its servers.
+    proved = manage(home, "prove_ledger")
+    assert proved.stdout.startswith("The ledger adds up: 4 entries"), proved.stderr
+    assert (home / "environment.json").stat().st_mode & 0o077 == 0
+
     # What is killed is started again, the database included.
     killed = {name: pid_of(home, name) for name in ("worker", "postgres")}
     for pid in killed.values():
@@ -107,6 +130,7 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     groups = groups_of(home)
     assert names_in(home) == EVERYTHING
     supervisor.end(signal.SIGKILL)
+    assert "Nothing runs" in manage(home, "prove_ledger").stderr
     eventually(lambda: not alive(groups), told=lambda: alive(groups))
     again = Supervisor(home, JOURNEY="0")
     again.start()
