@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -215,16 +216,41 @@ def django_db_setup(
         teardown_databases(before, verbosity=0)
 
 
+@pytest.fixture(scope="session")
+def committed_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """The name of a second test database, where commits are real.
+
+    What they leave is not seen by the tests of `db`, which find only what the migrations made, in
+    whatever order and beside whatever others they run.
+    """
+    with django_db_blocker.unblock():
+        connection.creation.clone_test_db(suffix="committed", verbosity=0)
+    yield connection.creation.get_test_db_clone_settings("committed")["NAME"]
+    with django_db_blocker.unblock():
+        connection.creation.destroy_test_db(suffix="committed", verbosity=0)
+
+
+@contextmanager
+def connected_to(name: str) -> Iterator[None]:
+    """All threads' new connections go to this database."""
+    before = connection.settings_dict["NAME"]
+    connections.close_all()
+    connection.settings_dict["NAME"] = name
+    try:
+        yield
+    finally:
+        connections.close_all()
+        connection.settings_dict["NAME"] = before
+
+
 @pytest.fixture
-def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """The real database with real commits, for races and processes.
+def committed(committed_database: str, django_db_blocker: Any) -> Iterator[None]:
+    """Real commits, for races and processes.
 
     Nothing is flushed afterwards (the ledger refuses it, and other tests need the catalogue): such
     a test works with users of its own and leaves no job unfinished.
     """
-    with django_db_blocker.unblock():
+    with django_db_blocker.unblock(), connected_to(committed_database):
         yield
         # What its sandbox did to the breakers.
         ProviderHealth.objects.all().delete()
-        for connection in connections.all():
-            connection.close()

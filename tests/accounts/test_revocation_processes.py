@@ -21,7 +21,7 @@ IN_A_ROW = 8
 
 
 @pytest.fixture(scope="module")
-def servers(django_db_setup, django_db_blocker, tmp_path_factory):
+def servers(committed_database, tmp_path_factory):
     """The URLs of two gunicorns, and the Valkey that they count requests in."""
     with ExitStack() as started:
         homes = [Home(tmp_path_factory.mktemp(name)) for name in ("here", "there")]
@@ -31,10 +31,12 @@ def servers(django_db_setup, django_db_blocker, tmp_path_factory):
         valkey = Valkey(homes[0], durable=False)
         started.callback(valkey.stop)
         valkey.start()
-        with django_db_blocker.unblock():
-            environment = stack_environment(
-                REDIS_URL=valkey.url, REVOCATION_REFRESH_SECONDS=1, LOG_LEVEL="WARNING"
-            )
+        environment = stack_environment(
+            committed_database,
+            REDIS_URL=valkey.url,
+            REVOCATION_REFRESH_SECONDS=1,
+            LOG_LEVEL="WARNING",
+        )
         stacks = [started.enter_context(Stack(home=home, env=environment)) for home in homes]
         for stack in stacks:
             stack.start("web")

@@ -98,7 +98,6 @@ def everything(root, past, sandbox, settings):
     root.call("admin-refund-credits", user_id=str(past.user.id), amount=500, reason=WHY)
     running(past.phone)
     begin(root)
-    root.call("admin-toggle-model", model_id=str(SORA), is_available=False, reason=WHY)
     code = credit_services.make_code(
         code="SUMMER25", terms=CodeTerms(credits=20), now=timezone.now()
     )
@@ -107,6 +106,7 @@ def everything(root, past, sandbox, settings):
     settings.MODERATION = ["blocklist"]
     blocklist.forget()
     past.phone.generate(prompt="A bomb over the sea")
+    root.call("admin-toggle-model", model_id=str(SORA), is_available=False, reason=WHY)
     Alert.objects.create(key="spend", text="Much", raised_at=timezone.now())
     counting.count(now=timezone.now() + timedelta(minutes=5))
     past.phone.register_for_pushes()

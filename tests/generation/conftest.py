@@ -69,17 +69,14 @@ def signer(canned: Canned, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Si
 
 
 @pytest.fixture(scope="module")
-def running(
-    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
-) -> Iterator[Running]:
+def running(request: pytest.FixtureRequest, committed_database: str) -> Iterator[Running]:
     """The application as it runs in production, for the tests of one module.
 
     Its workers take whatever is committed and due, so no test beside it does by itself what is due
     to a committed job. `STACK_ENVIRONMENT` of the module changes settings.
     """
     changes = getattr(request.module, "STACK_ENVIRONMENT", {})
-    with django_db_blocker.unblock():
-        environment = stack_environment(**changes)
+    environment = stack_environment(committed_database, **changes)
     port = int(os.environ["PUBLIC_URL"].rsplit(":", 1)[1])
     stack = Stack(home=Home.from_environment(), env=environment, port=port)
     stack.commands = {

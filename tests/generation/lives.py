@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -62,18 +62,24 @@ def looks(sandbox: Sandbox) -> list[dict[str, Any]]:
 
 
 class Life:
-    """The due functions in this process. The clock stands still until we move it."""
+    """The due functions in this process. The clock stands still until we move it, or until what
+    the test did through the API came later than that."""
 
     def __init__(self) -> None:
         # After whatever the test orders first.
-        self.now = timezone.now() + timedelta(seconds=2)
+        self.now = timezone.now() + timedelta(seconds=10)
 
     def later(self, seconds: float) -> Life:
         self.now += timedelta(seconds=seconds)
         return self
 
+    def not_behind(self) -> datetime:
+        """The clock, set forward on a machine so slow that the true one has overtaken it."""
+        self.now = max(self.now, timezone.now())
+        return self.now
+
     def submit(self) -> None:
-        submit.submit_due(queue="low", now=self.now)
+        submit.submit_due(queue="low", now=self.not_behind())
 
     def poll(self) -> None:
         poll.poll_due(queue="low", now=self.now)
@@ -82,13 +88,13 @@ class Life:
         store.store_due(queue="low", now=self.now)
 
     def cancel(self) -> None:
-        cancel.cancel_due(now=self.now)
+        cancel.cancel_due(now=self.not_behind())
 
     def stop(self) -> None:
         stop.stop_due(now=self.now)
 
     def deliver(self) -> None:
-        deliveries.apply_due(now=self.now)
+        deliveries.apply_due(now=self.not_behind())
 
     def goes_on(self, job: Job, *, until: Callable[[Job], bool] | None = None) -> Job:
         """Do what is due, each time at the moment when it is, until the job has ended."""
@@ -355,7 +361,8 @@ def pass_deadlines(jobs: QuerySet[Job]) -> None:
     jobs.filter(tried, ~Exists(on_its_way), leased_until=None).update(due_at=now, deadline_at=now)
 
 
-def stack_environment(**changes: Any) -> dict[str, str]:
+def stack_environment(database: str | None = None, **changes: Any) -> dict[str, str]:
+    """For processes on this database, or on that of the test."""
     limits = [
         "RATE_LIMIT_GENERATION_PER_HOUR",
         "RATE_LIMIT_GENERATION_PER_MINUTE",
@@ -363,8 +370,7 @@ def stack_environment(**changes: Any) -> dict[str, str]:
         "RATE_LIMIT_DEFAULT_PER_MINUTE",
     ]
     url = urlsplit(os.environ["DATABASE_URL"])
-    name = connection.settings_dict["NAME"]
-    with_query = urlunsplit(url._replace(path=f"/{name}"))
+    with_query = urlunsplit(url._replace(path=f"/{database or connection.settings_dict['NAME']}"))
     return {
         **os.environ,
         **dict.fromkeys(limits, "0"),

@@ -24,10 +24,9 @@ from tests.patience import eventually
 
 
 @pytest.fixture(scope="module")
-def web(django_db_setup, django_db_blocker):
+def web(committed_database):
     """The URL of the web processes as in production; no worker, so that jobs stay pending."""
-    with django_db_blocker.unblock():
-        environment = stack_environment(LOG_LEVEL="WARNING")
+    environment = stack_environment(committed_database, LOG_LEVEL="WARNING")
     with Stack(home=Home.from_environment(), env=environment) as stack:
         stack.start("web")
         eventually(lambda: serves(stack.url), told=lambda: stack.log("web"))
