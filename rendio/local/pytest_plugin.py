@@ -38,11 +38,6 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         early_config.add_cleanup(started.pop_all().close)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """What `-n auto` means: the tests wait for servers and processes more than they work."""
-    return 2 * (os.cpu_count() or 1)
-
-
 def _refuse_to_share() -> None:
     """Each test starts by emptying these, under the feet of its neighbours."""
     for name in ("REDIS_URL", "SANDBOX_URL"):
