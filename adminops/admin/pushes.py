@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from accounts.models import Outcome, Push, PushToken
-from adminops.admin.base import ReadOnlyAdmin, badge, person
+from adminops.admin.base import ReadOnlyAdmin, badge, link, person
 from adminops.masking import masked
 
 COLOURS = {
@@ -29,7 +30,7 @@ class PushAdmin(ReadOnlyAdmin):
         "id",
         "owner",
         ("kind", "state", "reason"),
-        ("job_id", "subject_id", "credits"),
+        ("its_job", "its_incident", "credits"),
         ("created_at", "expires_at", "ended_at"),
         ("due_at", "tries", "is_held"),
     )
@@ -37,6 +38,17 @@ class PushAdmin(ReadOnlyAdmin):
     @admin.display(description="User")
     def owner(self, push: Push) -> SafeString | None:
         return person(push.user)
+
+    @admin.display(description="Job")
+    def its_job(self, push: Push) -> SafeString:
+        return link(reverse("admin:generation_job_change", args=[push.job_id]), push.job_id)
+
+    @admin.display(description="Incident")
+    def its_incident(self, push: Push) -> SafeString | None:
+        if push.subject_id == push.job_id:
+            return None
+        url = reverse("admin:adminops_incident_change", args=[push.subject_id])
+        return link(url, push.subject_id)
 
     @admin.display(description="State")
     def state(self, push: Push) -> SafeString:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.apps import apps
@@ -286,6 +287,23 @@ def test_entries_are_found_by_job_user_and_wallet(root, past):
 def test_a_search_for_something_else_than_an_id_finds_nothing(root, everything):
     for name in LOOKED_AT:
         assert found(root.see(f"{name}_changelist", q="no such thing 🎈")) == set()
+
+
+def test_a_pushs_page_leads_to_its_job_and_to_the_incident(root, past):
+    past.phone.register_for_pushes()
+    incident_id = uuid4()
+    telling.tell(past.job, PushKind.JOB_FAILED, now=timezone.now())
+    telling.tell(past.job, PushKind.CREDITS_RETURNED, now=timezone.now(), subject_id=incident_id)
+
+    pages = {
+        push.kind: root.see("accounts_push_change", push.pk).content.decode()
+        for push in rows("accounts_push")
+    }
+
+    job = reverse("admin:generation_job_change", args=[past.job.id])
+    incident = reverse("admin:adminops_incident_change", args=[incident_id])
+    assert [job in page for page in pages.values()] == [True, True]
+    assert {kind for kind, page in pages.items() if incident in page} == {PushKind.CREDITS_RETURNED}
 
 
 def test_a_filter_by_what_is_no_text_is_refused(root, past):
