@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from generation.lifecycle import dead
 from generation.models import (
@@ -34,6 +35,8 @@ from rendio.common.due import each
 logger = structlog.get_logger(__name__)
 
 BATCH = 50
+# Meanwhile it is the turn of others, however many broke.
+AGAIN = timedelta(minutes=1)
 TRIED_FOR = timedelta(hours=1)
 LIVE = [RequestState.SENDING, RequestState.ACCEPTED]
 UNENDED = [*LIVE, RequestState.UNKNOWN]
@@ -57,10 +60,12 @@ def receive(
 def apply_due(*, now: datetime) -> int:
     """Apply deliveries that have come in, up to BATCH; returns how many were looked at.
 
-    One transaction each, and one that cannot be applied keeps back none of the others: it is tried
-    again for as long as the provider keeps the result, an hour.
+    One transaction each, and those that cannot be applied keep back none of the others: each is
+    tried again after a minute, for as long as the provider keeps the result, an hour.
     """
-    waiting = WebhookDelivery.objects.filter(processed_at=None).order_by("received_at")
+    waiting = WebhookDelivery.objects.filter(
+        Q(again_at=None) | Q(again_at__lte=now), processed_at=None
+    ).order_by("received_at")
     ids = list(waiting.values_list("id", flat=True)[:BATCH])
     each(ids, lambda delivery_id: _apply_one(delivery_id, now=now))
     return len(ids)
@@ -77,6 +82,7 @@ def _apply_one(delivery_id: UUID, *, now: datetime) -> None:
                 delivery.save(update_fields=["outcome", "processed_at"])
     except Exception as error:
         why = f"failed: {type(error).__name__}"[:80]
+        unprocessed.update(again_at=now + AGAIN)
         if unprocessed.filter(received_at__lte=now - TRIED_FOR).update(
             processed_at=now, outcome=why
         ):

@@ -114,6 +114,8 @@ class WebhookDelivery(models.Model):
     webhook_token = models.CharField(max_length=40, blank=True)
     body = models.TextField()
     received_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Not before this: applying it broke. None where that never happened.
+    again_at = models.DateTimeField(null=True, blank=True)
     processed_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=80, blank=True)
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from generation import catalogue
-from generation.lifecycle import files, remove, store
+from generation.lifecycle import deliveries, files, remove, store
 from generation.models import (
     Job,
     Model,
@@ -275,7 +275,7 @@ def test_storage_in_trouble_is_waited_for_and_told_at_the_deadline(phone, quick,
     assert_refunded(job, code="ERR_6002")
 
 
-def test_a_delivery_that_cannot_be_applied_keeps_back_none_of_the_others(
+def test_deliveries_that_cannot_be_applied_keep_back_none_of_the_others(
     phone, quick, signer, life, sold_model
 ):
     quick.provider(run_seconds=600)
@@ -284,23 +284,28 @@ def test_a_delivery_that_cannot_be_applied_keeps_back_none_of_the_others(
     lost = ordered(phone, model_id=str(sold_model.id))
     quick.provider(outcome="submit_lost")
     life.submit()
-    # Before the other: what it needs to be applied is broken.
-    WebhookDelivery.objects.create(
-        provider="nobody",
-        provider_request_id="x",
-        webhook_token=ProviderRequest.objects.get(job=lost).webhook_token,
-        received_at=life.now - timedelta(seconds=5),
+    # Before the other, and a whole batch: what they need to be applied is broken.
+    WebhookDelivery.objects.bulk_create(
+        WebhookDelivery(
+            provider="nobody",
+            provider_request_id="x",
+            webhook_token=ProviderRequest.objects.get(job=lost).webhook_token,
+            received_at=job.created_at,
+        )
+        for _ in range(deliveries.BATCH)
     )
     ProviderRequest.objects.filter(job=lost).update(provider="nobody")
     assert tell(signer, job) == 200
 
     life.later(1).deliver()
+    life.deliver()
 
     job.refresh_from_db()
     assert job.stage == Stage.STORE
-    assert WebhookDelivery.objects.filter(processed_at=None).count() == 1
+    waiting = WebhookDelivery.objects.filter(processed_at=None)
+    assert waiting.count() == deliveries.BATCH
     life.later(3700).deliver()
-    assert not WebhookDelivery.objects.filter(processed_at=None).exists()
+    assert not waiting.exists()
 
 
 def test_a_video_that_comes_for_a_deleted_job_is_not_kept(phone, quick, signer, life, monkeypatch):
