@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
+from billiard import pool
+
 from rendio.common import metrics_folder
+
+# Looks, 0.1 s apart, of a child that ends for its parent to have read its last result; of 300 where
+# nothing is said. A parent that is stopping often reads no more: its stop then took half a minute.
+pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10
 
 
 def main(queues: list[str]) -> None:
