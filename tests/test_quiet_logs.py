@@ -8,6 +8,7 @@ import hashlib
 import json
 from uuid import uuid4
 
+from django.db import OperationalError, connection
 from django.test import Client
 
 from accounts import appleid
@@ -81,6 +82,26 @@ def test_a_whole_journey_logs_no_secret_and_no_person(db, sandbox, life, signer,
     assert {what for what, secret in secrets.items() if secret in lines} == set()
     for line in lines.splitlines():
         assert json.loads(line)["event"]
+
+
+def test_a_call_that_fails_is_logged_by_its_route_without_its_query(db, sandbox, signer):
+    def fail(*args):
+        raise OperationalError("no connection")
+
+    with written_log() as log:
+        assert Client().get("/statusz", {"for": EMAIL}).status_code == 503
+        with connection.execute_wrapper(fail):
+            assert signer.deliver("a-request", token=CANARY) == 503
+
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [
+        (line["event"], line["method"], line["route"]) for line in lines if "route" in line
+    ] == [
+        ("Service Unavailable", "GET", "statusz"),
+        ("Service Unavailable", "POST", "webhooks/<str:provider>"),
+    ]
+    assert CANARY not in log.getvalue()
+    assert "ada.lovelace" not in log.getvalue()
 
 
 def tokens_of(phone: Phone, whose: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
+from django.http import HttpRequest
 from structlog.typing import EventDict, WrappedLogger
 
 _SECRET_KEYS = re.compile(
@@ -49,6 +50,20 @@ def _clean(key: str, value: Any) -> Any:
     return _SECRET_SHAPES.sub("[redacted]", str(value))
 
 
+def by_route(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """structlog's processor for Django's lines about a request: its method and route instead of its
+    path, which holds the token of a media address, and of itself with the query, which holds a
+    webhook's."""
+    request = event.pop("request", None)
+    if isinstance(request, HttpRequest):
+        match = request.resolver_match
+        event["method"], event["route"] = request.method, match.route if match else None
+        # As django.utils.log.log_response escapes it.
+        path = request.path.encode("unicode_escape").decode("ascii")
+        event["event"] = event["event"].removesuffix(f": {path}")
+    return event
+
+
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -66,7 +81,7 @@ def logging_config(level: str) -> dict[str, Any]:
         "formatters": {
             "json": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": _SHARED,
+                "foreign_pre_chain": [*_SHARED, by_route],
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     structlog.processors.format_exc_info,
