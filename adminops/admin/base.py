@@ -219,13 +219,17 @@ class ReadOnlyAdmin(SupportAdmin):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Django's own tells what was edited, which is nothing: what was done is on record."""
-        subject_id = self.acted_upon(self.find(request, object_id))
-        record = reverse("admin:adminops_adminaction_changelist")
-        return HttpResponseRedirect(f"{record}?q={subject_id}")
+        return record_of(self.acted_upon(self.find(request, object_id)))
 
     def acted_upon(self, row: Any) -> Any:
         """Under which id the record has the acts of this page's buttons."""
         return row.pk
+
+
+def record_of(subject_id: Any) -> HttpResponse:
+    """To what support did to it."""
+    record = reverse("admin:adminops_adminaction_changelist")
+    return HttpResponseRedirect(f"{record}?q={subject_id}")
 
 
 def page_action(

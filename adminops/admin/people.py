@@ -22,6 +22,7 @@ from adminops.admin.base import (
     link_to,
     links,
     page_action,
+    record_of,
     standing_of,
 )
 from adminops.models import Action
@@ -163,6 +164,15 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             obj.is_guest = False
             obj.is_staff = True
         super().save_model(request, obj, form, change)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Django's own tells what was edited: nothing of a customer."""
+        user = self.find(request, object_id)
+        if user.username:
+            return super().history_view(request, object_id, extra_context)
+        return record_of(user.id)
 
     def get_urls(self) -> list[Any]:
         # Before Django's own, which takes any word for a user's id.

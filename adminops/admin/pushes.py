@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from accounts.models import Outcome, Push, PushToken
-from adminops.admin.base import ReadOnlyAdmin, badge, link, person
+from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to, person
 from adminops.masking import masked
 
 COLOURS = {
@@ -66,7 +66,7 @@ class PushTokenAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     id_search = ("id", "user_id", "session_id")
     search_help_text = "The id of a user or a session."
-    fields = ("ending", "owner", ("platform", "environment"), "session_id", "registered_at")
+    fields = ("ending", "owner", ("platform", "environment"), "its_session", "registered_at")
 
     @admin.display(description="Token")
     def ending(self, token: PushToken) -> str | None:
@@ -75,3 +75,7 @@ class PushTokenAdmin(ReadOnlyAdmin):
     @admin.display(description="User")
     def owner(self, token: PushToken) -> SafeString | None:
         return person(token.user)
+
+    @admin.display(description="Session")
+    def its_session(self, token: PushToken) -> SafeString | None:
+        return link_to(token.session, token.session_id)

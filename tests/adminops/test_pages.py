@@ -147,6 +147,7 @@ def test_history_is_offered_where_there_are_acts(root, everything, subtests):
 def test_history_leads_to_the_record_of_what_was_done(root, everything, subtests):
     second = Staff(staff_user("second", is_superuser=True))
     acts = {
+        "accounts_user": ("unban", everything.user, {}),
         "generation_job": ("fail", Job.objects.exclude(stage=Stage.DONE).get(), {}),
         "adminops_pendinggrant": ("decline", rows("adminops_pendinggrant").get(), {}),
         "generation_offence": ("forgive", rows("generation_offence").get(), {}),
@@ -405,3 +406,5 @@ def test_a_phones_push_token_is_shown_to_nobody(root, phone):
     for page in pages:
         assert token[-4:] in page.content.decode()
         assert token not in page.content.decode()
+    session = reverse("admin:accounts_session_change", args=[row.session_id])
+    assert session in pages[1].content.decode()
