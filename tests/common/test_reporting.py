@@ -24,19 +24,22 @@ from django.urls import path
 import rendio.urls
 from rendio.common import http, tracing
 
+# Put together, so that the lines of this source which are sent are none of it.
+planted = "".join(("plan", "ted"))
+
 def broken(request, word):
-    local_secret = "planted-in-a-local"
-    http.request("GET", sys.argv[1] + "/ask?token=planted-in-their-query")
-    raise ValueError("nobody@planted.example has Bearer planted-in-the-message")
+    local_secret = f"{planted}-in-a-local"
+    http.request("GET", sys.argv[1] + f"/ask?token={planted}-in-their-query")
+    raise ValueError(f"nobody@{planted}-in-an-address.example has Bearer {planted}-in-the-message")
 
 rendio.urls.urlpatterns.append(path("broken/<word>", broken))
 answer = Client(raise_request_exception=False).post(
-    "/broken/planted-in-the-path?token=planted-in-the-query",
-    {"prompt": "planted-in-the-body"},
+    f"/broken/{planted}-in-the-path?token={planted}-in-the-query",
+    {"prompt": f"{planted}-in-the-body"},
     content_type="application/json",
     headers={
-        "Authorization": "Bearer planted-in-a-header",
-        "Cookie": "sessionid=planted-in-a-cookie",
+        "Authorization": f"Bearer {planted}-in-a-header",
+        "Cookie": f"sessionid={planted}-in-a-cookie",
         "X-Request-ID": "the-request-0001",
     },
 )
@@ -111,4 +114,4 @@ def test_what_is_sent_names_what_broke_and_nobody(sink):
     for told in (b"POST broken/<word>", b"GET 127.0.0.1", b"the-request-0001"):
         assert told in spans
     for body in [*envelopes, spans]:
-        assert b"planted" not in body.replace(b'"planted-in-a-local"', b"")  # the source's own line
+        assert b"planted-in" not in body
