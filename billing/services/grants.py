@@ -32,10 +32,10 @@ def grant(purchase: Purchase, owner: User, product: Product, *, now: datetime) -
     purchase.credits = 0 if purchase.is_family_shared else product.credits
     if not purchase.credits:
         return
-    if not is_allowance:
+    if is_allowance:
+        take_back_replaced(purchase, now=now)
+    else:
         purchase.credits *= purchase.quantity
-    elif not purchase.is_renewal:
-        _take_back_replaced(purchase, now=now)
     credit_services.grant(
         user_id=owner.id,
         amount=purchase.credits,
@@ -55,6 +55,20 @@ def grant(purchase: Purchase, owner: User, product: Product, *, now: datetime) -
     )
 
 
+def take_back_replaced(purchase: Purchase, *, now: datetime) -> None:
+    """If this is an upgrade, those credits go that the period it replaces will not earn: just
+    before its own come, so that these repay at once what had been spent, or where its own do not
+    come, as it has been refunded already."""
+    if purchase.is_renewal or not periods.is_period(purchase):
+        return
+    line = periods.latest_of(purchase)
+    for earlier in line:
+        is_theirs = earlier.credits and earlier.user_id == purchase.user_id
+        if is_theirs and periods.unused_share(earlier, line):
+            _take_back_share(earlier, line, now=now)
+            earlier.save(update_fields=["taken_share"])
+
+
 def follow(purchase: Purchase, product: Product | None, *, now: datetime) -> None:
     """Make what is taken back of the credits, and when they lapse, agree with the purchase."""
     if not purchase.credits:
@@ -67,17 +81,6 @@ def follow(purchase: Purchase, product: Product | None, *, now: datetime) -> Non
 
 def _lapses(product: Product) -> bool:
     return product.kind == ProductKind.SUBSCRIPTION and product.rollover == Rollover.LAPSE
-
-
-def _take_back_replaced(upgrade: Purchase, *, now: datetime) -> None:
-    """Before an upgrade's credits come, those go that the period it replaces will not earn. What
-    had been spent of them is a debt, which the upgrade's then repay at once."""
-    line = periods.latest_of(upgrade)
-    for earlier in line:
-        is_theirs = earlier.credits and earlier.user_id == upgrade.user_id
-        if is_theirs and periods.unused_share(earlier, line):
-            _take_back_share(earlier, line, now=now)
-            earlier.save(update_fields=["taken_share"])
 
 
 def _take_back_share(purchase: Purchase, line: list[Purchase], *, now: datetime) -> None:

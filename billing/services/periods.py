@@ -68,11 +68,14 @@ def _end_of(period: Purchase, periods: list[Purchase]) -> datetime:
 
 
 def _replaced_at(period: Purchase, periods: list[Purchase]) -> datetime | None:
-    """When an upgrade began in the middle of it. (Renewals may be charged early too.)"""
+    """When an upgrade began in the middle of it. (Renewals may be charged early, and who was
+    refunded may subscribe again: that is the same product.)"""
     upgrades = [
         other.purchased_at
         for other in periods
-        if not other.is_renewal and period.purchased_at < other.purchased_at < _expiry_of(period)
+        if not other.is_renewal
+        and other.product_id != period.product_id
+        and period.purchased_at < other.purchased_at < _expiry_of(period)
     ]
     return min(upgrades, default=None)
 

@@ -146,6 +146,7 @@ def _grant_if_due(
         purchase.user = owner
         purchase.save(update_fields=["user"])
     if purchase.is_refunded or product is None:
+        grants.take_back_replaced(purchase, now=now)
         return False
     purchase.problem = _find_hold(purchase, owner, held_back=held_back, now=now)
     if purchase.problem:

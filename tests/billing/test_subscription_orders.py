@@ -45,6 +45,10 @@ STORIES = {
         ("REFUND", None, 12),
         ("DID_RENEW", None, 40),
     ],
+    "upgrade refunded": [
+        ("DID_CHANGE_RENEWAL_PREF", "UPGRADE", 20),
+        ("REFUND_LAST", None, 25),
+    ],
     "refunded and given back": [
         ("DID_RENEW", None, 30),
         ("REFUND", None, 40),
@@ -96,10 +100,12 @@ class Teller:
 
 
 def orders(length):
-    """Backwards, the latest before the others, the first after them, and all of it twice."""
+    """Backwards, with the first before the others or after them, the latest before the others, the
+    first after them, and all of it twice."""
     first, *others = range(length)
     return [
         [*reversed(others), first],
+        [first, *reversed(others)],
         [*others[-1:], first, *others[:-1]],
         [*others, first],
         [first, *others, *reversed(others), first],

@@ -473,6 +473,21 @@ def test_a_refunded_period_takes_credits_and_tier_and_its_reversal_brings_them_b
     assert ledger_adds_up()
 
 
+def test_who_was_refunded_and_subscribes_again_has_upgraded_nothing(phone, store):
+    bought = store.subscribe(phone=phone, at=ago(days=10))
+    tell(bought)
+    tell(store.happens("REFUND", bought, revocation_percentage=20_000))
+    line = bought["original_transaction_id"]
+    tell(store.subscribe(phone=phone, original_transaction_id=line))
+    assert phone.balance() == 10 + 48 + ALLOWANCE
+
+    tell(store.happens("REFUND_REVERSED", bought))
+
+    assert phone.balance() == 10 + 2 * ALLOWANCE
+    assert stands(phone) == ("active", "premium", True)
+    assert ledger_adds_up()
+
+
 def test_a_refund_of_an_earlier_period_leaves_the_one_that_runs(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
     tell(bought)
