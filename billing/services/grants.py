@@ -61,11 +61,9 @@ def take_back_replaced(purchase: Purchase, *, now: datetime) -> None:
     come, as it has been refunded already."""
     if purchase.is_renewal or not periods.is_period(purchase):
         return
-    line = periods.latest_of(purchase)
-    for earlier in line:
-        is_theirs = earlier.credits and earlier.user_id == purchase.user_id
-        if is_theirs and periods.unused_share(earlier, line):
-            _take_back_share(earlier, line, now=now)
+    for earlier in periods.running_before(purchase):
+        if earlier.credits:
+            _take_back_share(earlier, now=now)
             earlier.save(update_fields=["taken_share"])
 
 
@@ -73,8 +71,7 @@ def follow(purchase: Purchase, product: Product | None, *, now: datetime) -> Non
     """Make what is taken back of the credits, and when they lapse, agree with the purchase."""
     if not purchase.credits:
         return
-    line = periods.latest_of(purchase) if periods.is_period(purchase) else []
-    _take_back_share(purchase, line, now=now)
+    _take_back_share(purchase, now=now)
     if product and _lapses(product) and purchase.expires_at:
         credit_services.prolong(transaction_id=purchase.ledger_id, until=purchase.expires_at)
 
@@ -83,10 +80,10 @@ def _lapses(product: Product) -> bool:
     return product.kind == ProductKind.SUBSCRIPTION and product.rollover == Rollover.LAPSE
 
 
-def _take_back_share(purchase: Purchase, line: list[Purchase], *, now: datetime) -> None:
+def _take_back_share(purchase: Purchase, *, now: datetime) -> None:
     """The share that Apple has refunded, or that an upgrade has cut off, whichever is more: Apple
     pays the latter back too. All in all, so that what is missing is done."""
-    replaced = periods.unused_share(purchase, line)
+    replaced = periods.unused_share(purchase) if periods.is_period(purchase) else 0
     share = max(purchase.revoked_share, replaced)
     if share < purchase.taken_share:
         credit_services.give_back(

@@ -12,7 +12,7 @@ from uuid import UUID
 from billing.appstore import payloads
 from billing.models import WHOLE, Purchase, PurchaseQuerySet
 
-# Those before have ended long ago.
+# So many at a time; of the latest, those before have ended long ago.
 LOOKED_AT = 24
 
 
@@ -53,9 +53,19 @@ def current_of(periods: list[Purchase]) -> tuple[Purchase, datetime]:
     return current, ends[current]
 
 
-def unused_share(period: Purchase, periods: list[Purchase]) -> int:
+def running_before(period: Purchase) -> list[Purchase]:
+    """The same user's earlier periods of the subscription in the middle of which this one began."""
+    began_at = period.purchased_at
+    earlier = line_of(period).filter(purchased_at__lt=began_at, expires_at__gt=began_at)
+    return list(earlier.filter(user=period.user_id).order_by("purchased_at")[:LOOKED_AT])
+
+
+def unused_share(period: Purchase) -> int:
     """How much of it an upgrade has cut off, in thousandths of a percent of its time."""
-    replaced_at = _replaced_at(period, periods)
+    later = line_of(period).filter(
+        purchased_at__gt=period.purchased_at, purchased_at__lt=_expiry_of(period)
+    )
+    replaced_at = _replaced_at(period, list(later.order_by("purchased_at")[:LOOKED_AT]))
     if replaced_at is None:
         return 0
     expires_at = _expiry_of(period)

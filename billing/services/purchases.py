@@ -18,6 +18,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.models import User
 from billing.appstore import payloads
@@ -127,9 +128,15 @@ def _find_named(purchase: Purchase) -> UUID | None:
     one who is named has left, and support gave an earlier period to somebody."""
     token, subscriber_id = purchase.app_account_token, periods.find_subscriber(purchase)
     if token and subscriber_id:
-        has_left = User.objects.filter(id=token, closed_at__isnull=False).exists()
-        return subscriber_id if has_left else token
+        return subscriber_id if _has_left(token) else token
     return token or subscriber_id
+
+
+def _has_left(user_id: UUID) -> bool:
+    """A guest who became part of an account has left where the account has."""
+    has_left = Q(closed_at__isnull=False, wallet__merged_into=None)
+    has_left |= Q(wallet__merged_into__user__closed_at__isnull=False)
+    return User.objects.filter(has_left, id=user_id).exists()
 
 
 def _grant_if_due(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -401,6 +402,23 @@ def test_an_upgrade_and_its_refunded_predecessor_go_once(phone, store):
 
 
 @pytest.mark.usefixtures("plus")
+def test_what_an_upgrade_cut_off_stays_so_however_many_periods_follow(phone, store):
+    replaced = store.subscribe(phone=phone, at=ago(days=1000))
+    tell(replaced)
+    upgraded = upgrade(store, replaced, at=ago(days=990))
+    tell(upgraded)
+    period = purchase_of(upgraded)
+    for number in range(24):
+        period.pk, period.transaction_id, period.is_renewal = uuid4(), f"later{number}", True
+        period.purchased_at, period.expires_at = period.expires_at, period.expires_at + MONTH
+        period.save(force_insert=True)
+
+    update(phone, replaced)
+
+    assert phone.balance() == 10 + 20 + PLUS_ALLOWANCE
+
+
+@pytest.mark.usefixtures("plus")
 def test_a_refunded_upgrade_does_not_bring_the_old_period_back(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=10))
     tell(bought)
@@ -583,6 +601,21 @@ def test_who_subscribes_again_as_somebody_else_takes_the_tier_along(phone, store
 
     assert stands(other) == ("active", "premium", True)
     assert stands(phone) == ("none", "free", False)
+
+
+def test_a_guest_who_became_part_of_an_account_has_not_left(phone, store, sandbox):
+    bought = store.subscribe(phone=phone, at=ago(days=31))
+    tell(bought)
+    line = bought["original_transaction_id"]
+    guest = Phone().sign_in()
+    again = store.subscribe(phone=guest, original_transaction_id=line)
+    sign_in(guest, sandbox, sub=sign_in(Phone().sign_in(), sandbox))
+
+    tell(again)
+
+    assert purchase_of(again).user_id == guest.user_id
+    assert stands(guest) == ("active", "premium", True)
+    assert phone.balance() == 10 + ALLOWANCE
 
 
 def test_a_deleted_accounts_renewal_waits_for_support(phone, store):
