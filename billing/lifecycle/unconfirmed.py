@@ -10,7 +10,7 @@ from billing.errors import StoreUnavailable
 from billing.models import UnconfirmedPurchase
 from billing.services import confirmation
 from rendio.common.due import each, take
-from rendio.common.errors import Refusal
+from rendio.common.errors import Refusal, RequestInProgress
 
 logger = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ def _confirm(row: UnconfirmedPurchase, *, now: datetime) -> None:
         confirmation.confirm_purchase(
             user_id=row.user_id, transaction_id=row.transaction_id, now=now
         )
-    except StoreUnavailable:
+    except (StoreUnavailable, RequestInProgress):  # Apple is out, or the wallet in use
         if row.created_at > now - TRIED_FOR:
             raise
         logger.warning("unconfirmed_purchase_given_up", tries=row.tries)

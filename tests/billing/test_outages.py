@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import timedelta
 
+import psycopg
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from billing.lifecycle import unconfirmed
@@ -58,6 +61,34 @@ def test_the_purchase_arrives_by_itself_once_apple_is_back(phone, store):
 
     assert phone.balance() == 20
     assert not UnconfirmedPurchase.objects.exists()
+
+
+@contextmanager
+def locked_wallet_of(phone):
+    """Somebody else has it in hand, for longer than we wait."""
+    query = "SELECT 1 FROM credits_wallet WHERE user_id = %s FOR UPDATE"
+    holder = psycopg.connect(**connection.get_connection_params())
+    with holder, connection.cursor() as cursor:
+        holder.execute(query, [phone.user_id])
+        cursor.execute("SET lock_timeout = '100ms'")
+        try:
+            yield
+        finally:
+            cursor.execute("RESET lock_timeout")
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_purchase_whose_wallet_is_in_use_is_settled_later(sandbox, store):
+    phone, bought = Phone().sign_in(), store.buy(TEN)
+    store.is_out(times=1)
+    update_credits(phone, bought)
+
+    with locked_wallet_of(phone):
+        unconfirmed.confirm_due(now=timezone.now())
+    unconfirmed.confirm_due(now=timezone.now() + timedelta(minutes=2))
+
+    assert phone.balance() == 20, "which names nobody, and is who asked for it"
+    assert not UnconfirmedPurchase.objects.filter(user_id=phone.user_id).exists()
 
 
 def test_an_outage_is_met_once_and_not_by_every_purchase(phone, store):
