@@ -1,0 +1,96 @@
+"""A wallet that fits on a page: what each lot holds, and what is owed.
+
+The tests that drive the real one in any order compare it with this.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil, inf
+
+WHOLE = 100_000  # thousandths of a percent
+
+
+class ModelLot:
+    """`taken` and `owed`: by store refunds that were not reversed."""
+
+    def __init__(self, granted, remaining, *, expires_day=None, paid=False):
+        self.granted, self.remaining, self.paid = granted, remaining, paid
+        self.expires_day = inf if expires_day is None else expires_day
+        self.taken = self.owed = self.lapsed = 0
+        self.revoked_day = None
+
+    def lapse(self, amount):
+        self.remaining -= amount
+        self.lapsed += amount
+
+    def live_on(self, *, since, day):
+        """What comes back into it has the time that it had left when it went."""
+        if self.expires_day <= day:
+            self.expires_day = day + self.expires_day - since
+
+
+class ModelWallet:
+    """`limit`: how much it holds of what nobody paid for."""
+
+    def __init__(self, *, limit=inf):
+        self.limit = limit
+        self.lots = []
+        self.debt = self.lifetime = self.day = 0
+
+    @property
+    def balance(self):
+        return sum(lot.remaining for lot in self.lots)
+
+    def keep(self, amount, *, days=None, paid=False, limited=True):
+        repaid = min(self.debt, amount)
+        self.debt -= repaid
+        self.lifetime += amount
+        expires_day = None if days is None else self.day + days
+        lot = ModelLot(amount, amount - repaid, expires_day=expires_day, paid=paid)
+        self.lots.append(lot)
+        if limited and not paid:
+            held = sum(lot.remaining for lot in self.lots if not lot.paid)
+            lot.lapse(min(max(held - self.limit, 0), lot.remaining))
+        return lot
+
+    def spend(self, amount):
+        """Gives what it took: (lot, amount), …"""
+        touched = []
+        for lot in sorted(self.lots, key=lambda lot: lot.expires_day):  # the older of equals first
+            part = min(lot.remaining, amount)
+            lot.remaining -= part
+            amount -= part
+            if part:
+                touched.append((lot, part))
+        return touched
+
+    def unspend(self, parts, *, since, returned):
+        """`returned` is what came back, (lot, amount), …: which of the lots that were spent pays
+        the debt is the ledger's choice; the total is not."""
+        self.debt -= min(self.debt, sum(part for _, part in parts))
+        for lot, change in returned:
+            assert change <= next(part for mine, part in parts if mine is lot)
+            lot.remaining += change
+            lot.live_on(since=since, day=self.day)
+
+    def take_back(self, lot, share):
+        nearest = ceil(Fraction(lot.granted * share, WHOLE) - Fraction(1, 2))
+        missing = nearest - lot.taken - lot.owed - lot.lapsed
+        if missing > 0:
+            taken = min(lot.remaining, missing)
+            lot.remaining -= taken
+            lot.taken += taken
+            lot.owed += missing - taken
+            self.debt += missing - taken
+            lot.revoked_day = self.day
+
+    def give_back(self, lot):
+        if lot.revoked_day is None:
+            return
+        forgiven = min(self.debt, lot.owed)
+        self.debt -= forgiven
+        lot.remaining += lot.taken + lot.owed - forgiven
+        lot.live_on(since=lot.revoked_day, day=self.day)
+        lot.taken = lot.owed = 0
+        lot.revoked_day = None
