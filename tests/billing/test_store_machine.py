@@ -153,7 +153,8 @@ class Store(RolledBackMachine):
             self.line = Line(self.me)
         else:
             again["original_transaction_id"] = self.line.periods[0].id
-        self.line.is_over, self.line.grace_until = False, None
+        self.line.is_over = self.line.is_failing = False
+        self.line.grace_until = None
         at = self.later_in_the_line(self.line_at + after * DAY)
         about = self.period(PREMIUM, begins=at)
         phone = self.line.owner.phone
