@@ -80,7 +80,7 @@ class Store(RolledBackMachine):
         self.me, self.stranger = Person(Phone().sign_in()), Person(Phone().sign_in())
         self.people = [self.me, self.stranger]
         self.bought, self.untold = [], {}
-        self.is_told = self.is_reachable = True
+        self.is_told = True
         self.line = None
         self.began_at = self.shop_at = in_milliseconds(timezone.now())
         self.line_at = self.began_at - SUBSCRIBED
@@ -140,8 +140,9 @@ class Store(RolledBackMachine):
         line = self.line
         return not line or line.owner.has_left or line.is_over or line.latest.revoked_at
 
-    @initialize(target=news)
-    def subscribe(self):
+    @initialize(target=news, is_reachable=st.booleans())
+    def subscribe(self, is_reachable):
+        self.is_reachable = is_reachable
         return self.subscribe_again(after=0)
 
     @precondition(may_subscribe)
@@ -398,4 +399,4 @@ def lots_of(who):
 def test_whatever_apple_signs_ends_where_a_simple_model_does(db, sandbox, settings):
     settings.FRAUD_HOLD_SCORE = 0
 
-    run(Store, examples=6, steps=30)
+    run(Store, examples=10, steps=30)
