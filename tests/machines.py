@@ -28,17 +28,25 @@ class RolledBackMachine(RuleBasedStateMachine):
             self.block.__exit__(None, None, None)
 
 
-def run(machine, *, examples, steps):
-    """The same ones each time."""
+def run(machine, *, examples, steps, derandomize=True, phases=(Phase.generate, Phase.shrink)):
+    """How many stories were told, each to its end; the same ones each time, unless told not to."""
+    told = []
+
+    class Told(machine):
+        def teardown(self):
+            super().teardown()
+            told.append(self)
+
     run_state_machine_as_test(
-        machine,
+        Told,
         settings=hypothesis_settings(
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
-            derandomize=True,
+            derandomize=derandomize,
             database=None,
             suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate, Phase.shrink],
+            phases=phases,
         ),
     )
+    return len(told)

@@ -80,6 +80,6 @@ def test_an_operation_answers_as_described_whatever_it_is_asked(access, path, me
     )
     @given(case=st.one_of(sound, unsound))
     def ask(case: Any) -> None:
-        case.call_and_validate(**access)
+        assert case.call_and_validate(**access).status_code < 500
 
     ask()

@@ -132,6 +132,8 @@ def test_no_more_are_kept_than_allowed(db, settings):
 def test_an_empty_table_is_swept_too(db):
     refusals.sweep(now=timezone.now())
 
+    assert not ErrorLog.objects.exists()
+
 
 # --- Support ---------------------------------------------------------------------------------
 

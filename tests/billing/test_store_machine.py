@@ -399,4 +399,4 @@ def lots_of(who):
 def test_whatever_apple_signs_ends_where_a_simple_model_does(db, sandbox, settings):
     settings.FRAUD_HOLD_SCORE = 0
 
-    run(Store, examples=10, steps=30)
+    assert run(Store, examples=10, steps=30) >= 10

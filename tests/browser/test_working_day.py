@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import Device, User
-from adminops.models import CountedDay, CreditDay, JobDay, PendingGrant, SaleDay
+from adminops.models import CountedDay, CreditDay, Incident, JobDay, PendingGrant, SaleDay
 from credits.queries import Flow
 from credits.services import proof
 from generation.models import Job, JobStatus, Model, ProviderRequest
@@ -48,6 +48,7 @@ def test_anyone_is_found_by_whatever_is_known_of_them(desk, past):
         agent.page.fill("#id_q", str(known))
         agent.page.press("#id_q", "Enter")
         agent.page.wait_for_url(f"**/{past.user_id}/**")
+        assert "zoe@example.com" in agent.page.content()
 
 
 def test_an_agent_refunds_and_bans_and_a_viewer_can_do_neither(desk, past):
@@ -101,6 +102,8 @@ def test_after_an_incident_the_lead_counts_and_settles(desk, past):
     lead.press("Settle")
 
     eventually(lambda: past.balance() == before + job.credits)
+    incident = eventually(lambda: Incident.objects.filter(settled_jobs=1).first())
+    assert incident.settled_credits == job.credits
     lead.page.reload()
     lead.look("incident-settled")
 

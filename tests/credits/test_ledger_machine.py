@@ -217,4 +217,4 @@ class Ledger(RolledBackMachine):
 def test_any_order_of_moves_ends_where_a_simple_model_does(db, settings):
     settings.MAX_GRANTED_BALANCE = LIMIT
 
-    run(Ledger, examples=20, steps=25)
+    assert run(Ledger, examples=20, steps=25) >= 20

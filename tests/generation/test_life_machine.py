@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from credits import queries as credit_queries
 from generation import catalogue
@@ -20,6 +14,7 @@ from generation.models import Job, JobStatus, ProviderHealth, ProviderRequest, R
 from tests.conftest import Phone, Sandbox
 from tests.generation.lives import Life, Signer, grant, kinds_of
 from tests.generation.test_routes import add_route
+from tests.machines import run
 
 OUTCOMES = [
     "ok", "ok", "ok", "error", "content_policy", "hang", "submit_403_balance", "submit_500",
@@ -154,14 +149,4 @@ def test_in_any_order_every_job_ends_and_is_settled_once(signer):
     Jobs.signer = signer
     add_route()
 
-    run_state_machine_as_test(
-        Jobs,
-        settings=settings(
-            max_examples=12,
-            stateful_step_count=20,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    assert run(Jobs, examples=12, steps=20, derandomize=False, phases=[Phase.generate]) >= 12

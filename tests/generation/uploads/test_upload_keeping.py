@@ -159,11 +159,14 @@ def test_a_picture_stays_until_the_last_of_its_jobs_is_deleted(phone, picture, s
     assert not Upload.objects.exists()
 
 
-def test_a_job_deleted_within_the_day_leaves_its_picture_for_the_next(phone, picture, life):
+def test_a_job_deleted_within_the_day_leaves_its_picture_for_the_next(
+    phone, picture, storage, life
+):
     delete(phone, cancelled(phone, ordered(phone, picture)))
     removes(life)
 
-    ordered(phone, picture)
+    assert ordered(phone, picture)
+    assert len(storage.names()) == 1
 
 
 def test_a_failed_job_is_repeated_from_its_picture_also_after_a_day(
