@@ -36,7 +36,7 @@ class ProviderUnavailable(Refusal):
 
 
 class InMaintenance(Refusal):
-    """No new orders for now; what was ordered goes on."""
+    """Maintenance refuses new orders; what was ordered goes on."""
 
     code = Code.MAINTENANCE
 
