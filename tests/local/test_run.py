@@ -112,7 +112,7 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
 
     # A command beside it, on its servers.
     proved = manage(home, "prove_ledger")
-    assert proved.stdout.startswith("The ledger adds up: 4 entries"), proved.stderr
+    assert proved.stdout == "The ledger adds up: 4 entries in 1 wallet.\n", proved.stderr
     assert (home / "environment.json").stat().st_mode & 0o077 == 0
 
     # What is killed is started again, the database included.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.template.defaultfilters import pluralize
 
 from credits import queries
 
@@ -22,5 +23,6 @@ class Command(BaseCommand):
         if proof.differences:
             raise CommandError(f"The ledger does not add up: {len(proof.differences)} differences.")
         self.stdout.write(
-            f"The ledger adds up: {proof.entries} entries in {proof.wallets} wallets."
+            f"The ledger adds up: {proof.entries} entr{pluralize(proof.entries, 'y,ies')}"
+            f" in {proof.wallets} wallet{pluralize(proof.wallets)}."
         )
