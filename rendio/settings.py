@@ -172,6 +172,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 8 * 3600
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_SERIALIZER = "django.contrib.sessions.serializers.JSONSerializer"
 # Only a proxy of ours knows how a request came to it.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SECURE_SSL_REDIRECT = PRODUCTION and TRUSTED_PROXIES > 0
@@ -234,16 +236,23 @@ REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 # Redis gone or hanging must cost a request less than a second.
 REDIS_TIMEOUTS = {"socket_connect_timeout": 0.3, "socket_timeout": 0.5}
 CACHES = {
-    "default": {
+    # Libraries keep objects here (unfold: results of the admin's search), and Django pickles them.
+    # So this cache is the memory of each process: from Redis, a pickle is code that runs.
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "counters": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
-        "OPTIONS": REDIS_TIMEOUTS,
-    }
+        "OPTIONS": {**REDIS_TIMEOUTS, "serializer": "rendio.common.integers.IntegerSerializer"},
+    },
 }
+RATELIMIT_USE_CACHE = "counters"
 
 # --- Celery: rendio/celery.py says what a message means here ------------------------------------
 
 CELERY_BROKER_URL = REDIS_URL
+# JSON in every direction: messages, events (Flower's too), replies to remote control.
+CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = CELERY_EVENT_SERIALIZER = "json"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

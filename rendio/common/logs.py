@@ -21,7 +21,7 @@ _SECRET_SHAPES = re.compile(
     r"eyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JSON Web Token
     r"|\b(?:Key|Bearer|Basic)\s+[\w.:~+/=-]{8,}"  # an Authorization header
     r"|\b(?:sk|r8|key|whsec)[_-](?=\S*\d)[\w+/=-]{16,}"  # keys that say so
-    r"|(?<=://)[^\s/@]+:[^\s/@]+@"  # name and password in an address
+    r"|(?<=://)[^\s/@:]*:[^\s/@]+@"  # name (Redis: none) and password in an address
     r"|-----BEGIN[^-]+-----[^-]*(?:-----END[^-]+-----)?"  # a key in PEM
     r"|[\w.+-]+@[\w-]+\.[\w.]+"  # an e-mail address
 )

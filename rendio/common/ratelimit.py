@@ -130,11 +130,20 @@ class _Counters(redis.Redis):
             pipeline.incr(key)
             pipeline.expire(key, seconds, nx=True)
         try:
-            return [int(counted) for counted in pipeline.execute()[::2]]
+            counts = [int(counted) for counted in pipeline.execute()[::2]]
+        except redis.ResponseError as error:
+            # Redis answers, so the next call is no slower: a key holds something else than a count.
+            logger.warning("rate_limiter_unavailable", extra={"error": str(error)})
+            raise LimiterUnavailable from error
         except redis.RedisError as error:
             logger.warning("rate_limiter_unavailable", extra={"error": str(error)})
             self.left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
             raise LimiterUnavailable from error
+        if min(counts) < 1:
+            # Each count here begins with 1: somebody else wrote this key.
+            logger.warning("rate_limiter_unavailable", extra={"error": "a count below 1"})
+            raise LimiterUnavailable
+        return counts
 
 
 @cache

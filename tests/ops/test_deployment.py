@@ -38,6 +38,21 @@ def test_compose_runs_what_the_procfile_does():
         assert "healthcheck" in service or name == "web", name
 
 
+def test_composes_redis_demands_a_password_of_all_that_speak_to_it():
+    required = "${REDIS_PASSWORD:?"
+    server = COMPOSE["services"]["redis"]
+
+    assert server["command"][-2] == "--requirepass"
+    assert server["command"][-1].startswith(required)
+    assert server["environment"]["REDISCLI_AUTH"].startswith(required)
+    # Without -e, redis-cli ends well where it was refused.
+    assert server["healthcheck"]["test"] == ["CMD", "redis-cli", "-e", "ping"]
+    for name in PROCFILE:
+        url = COMPOSE["services"][name]["environment"]["REDIS_URL"]
+        assert url.startswith(f"redis://:{required}"), name
+    assert re.search(r"^REDIS_PASSWORD=.", SANDBOX_ENV.read_text(), re.M)
+
+
 def test_flower_does_not_start_in_production_without_a_login():
     refused = subprocess.run(  # noqa: S602
         PROCFILE["flower"].replace("celery", f"{sys.executable} -m celery"),
