@@ -1,7 +1,9 @@
 """Apple's DeviceCheck: two bits per device and developer team, which survive a reinstall.
 
-Apple speaks plain text wherever there is no bit state to tell, also with 200; what a status means
-is documented, what the text says is not. Nothing is retried here: the phone does.
+Apple answers in plain text wherever there is no bit state, also with 200. The status codes are
+documented; the text for bits that were never set is known in two wordings
+(settings.DEVICECHECK_NEVER_SET). Any other 200 is refused: a proxy's page read as "never set" would
+give every phone a second welcome. Nothing is retried here: the phone does.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _REFUSED_UNDONE = {401, 403, 405, 429, 503}
 
 @dataclass(frozen=True)
 class Bits:
-    """`bit0` is ours: this device has had its welcome. `bit1` is kept as it is."""
+    """`bit0`: this hardware has had its welcome. `bit1`: this hardware is banned."""
 
     bit0: bool
     bit1: bool
@@ -40,12 +42,14 @@ class Bits:
 def query_bits(device_token: str) -> Bits:
     """What Apple keeps for the device; never set is both False.
 
-    Raises InvalidDevice, IdentityServiceUnavailable.
+    Raises InvalidDevice, IdentityServiceUnavailable (also for an answer that we cannot read).
     """
     answer = _call("query_two_bits", device_token)
+    if _normal(answer.body.decode("utf-8", "replace")) in map(
+        _normal, settings.DEVICECHECK_NEVER_SET
+    ):
+        return Bits(bit0=False, bit1=False)
     body = answer.json()
-    if body is None and answer.body.strip():
-        return Bits(bit0=False, bit1=False)  # "Failed to find bit state", in some wording
     bits = body if isinstance(body, dict) else {}
     bit0, bit1 = bits.get("bit0"), bits.get("bit1")
     if not (isinstance(bit0, bool) and isinstance(bit1, bool)):
@@ -108,6 +112,10 @@ def _token(period: int) -> str:
         algorithm="ES256",
         headers={"kid": settings.DEVICECHECK_KEY_ID},
     )
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.split()).casefold()
 
 
 def _brief(answer: http.Answer) -> str:

@@ -397,6 +397,15 @@ DEVICECHECK_URL = env.str(
 ).rstrip("/")
 DEVICECHECK_KEY_ID = env.str("DEVICECHECK_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
 DEVICECHECK_PRIVATE_KEY = pem("DEVICECHECK_PRIVATE_KEY")
+# Apple's whole answer, with 200, where bits were never set. Upper and lower case are the same.
+DEVICECHECK_NEVER_SET = env.list(
+    "DEVICECHECK_NEVER_SET", default=["Failed to find bit state", "Bit State Not Found"]
+)
+# New hardware is welcomed one phone at a time. A device check waits this long for its turn, then
+# answers without the credits, which a worker grants.
+WELCOME_WAIT_SECONDS = integer("WELCOME_WAIT_SECONDS", 5)
+# Device checks of one process that may wait at once: half of the threads of a web process.
+WELCOME_WAITERS = integer("WELCOME_WAITERS", 4)
 # Refuse device checks that no key attested by Apple has signed.
 REQUIRE_APP_ATTEST = env.bool("REQUIRE_APP_ATTEST", default=False)
 APP_ATTEST_CHALLENGE_SECONDS = integer("APP_ATTEST_CHALLENGE_SECONDS", 300, at_least=1)

@@ -56,6 +56,8 @@ def _start_servers(home: Home, started: ExitStack) -> None:
         "RENDIO_HOME": str(home.root),
         "MEDIA_ROOT": str(home.media),
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        # Tests of races run more threads than a web process has.
+        "WELCOME_WAITERS": "64",
         **secrets,
     }
     own_sandbox = not os.environ.get("SANDBOX_URL")

@@ -1,9 +1,10 @@
 """DeviceCheck: two bits per device, which survive a reinstall.
 
 Apple answers in plain text wherever there is no bit state to tell, also with 200. A token names its
-device only to Apple; here a token is the device.
+device only to Apple; here a token is the device, unless a control gave several tokens one hardware.
 """
 
+import asyncio
 import base64
 import binascii
 import time
@@ -31,6 +32,7 @@ UNAUTHORIZED = "Unable to verify authorization token"
 SANDBOX_PREFIX = "sandbox-"
 JWT_LIFETIME_SECONDS = 3600
 CLOCK_SKEW_SECONDS = 60
+LONGEST_LATENCY_SECONDS = 60
 
 
 @dataclass
@@ -53,9 +55,14 @@ class DeviceCheck:
     def __init__(self, outages: Outages) -> None:
         self._outages = outages
         self._devices: dict[str, Device] = {}
+        # Which hardware a token belongs to, where that is not its own name.
+        self._hardware: dict[str, str] = {}
+        self._latency_seconds = 0.0
 
     def reset(self) -> None:
         self._devices.clear()
+        self._hardware.clear()
+        self._latency_seconds = 0.0
 
     def routes(self) -> list[Route]:
         return [
@@ -68,13 +75,24 @@ class DeviceCheck:
         ]
 
     def configure(self, fields: Fields) -> dict[str, Any]:
-        """What Apple knows of a token from now on. Fields left out stay as they are."""
-        fields.allow_only(("device_token", "bit0", "bit1", "valid"))
-        token = fields.get_text("device_token")
+        """What Apple knows of a token from now on. Fields left out stay as they are.
+
+        Tokens with the same `hardware` share their bits. `latency` is for every call, whatever the
+        token: seconds, half before and half after the call has its effect.
+        """
+        fields.allow_only(("device_token", "hardware", "bit0", "bit1", "valid", "latency"))
+        latency = fields.find_seconds("latency", longest=LONGEST_LATENCY_SECONDS)
+        if latency is not None:
+            self._latency_seconds = latency
+            if not fields.has("device_token"):
+                return {"latency": latency}
+        token, hardware = fields.get_text("device_token"), fields.find_text("hardware")
         bit0, bit1, valid = (fields.find_flag(name) for name in ("bit0", "bit1", "valid"))
-        if bit0 is None and bit1 is None and valid is None:
-            raise BadRequest("Give bit0, bit1 or valid.")
-        device = self._devices.setdefault(device_name(token), Device())
+        if all(given is None for given in (bit0, bit1, valid, hardware, latency)):
+            raise BadRequest("Give hardware, bit0, bit1, valid or latency.")
+        if hardware is not None:
+            self._hardware[device_name(token)] = hardware
+        device = self._devices.setdefault(self._hardware_of(token), Device())
         if valid is not None:
             device.valid = valid
         if bit0 is not None or bit1 is not None:
@@ -88,15 +106,17 @@ class DeviceCheck:
 
     async def query_two_bits(self, request: Request) -> Response:
         device, _ = await self._read(request)
-        if device.updated_at is None:
-            return PlainTextResponse(NEVER_SET)
-        return JSONResponse(
-            {
-                "bit0": device.bit0,
-                "bit1": device.bit1,
-                "last_update_time": device.updated_at.strftime("%Y-%m"),
-            }
-        )
+        answer: Response = PlainTextResponse(NEVER_SET)
+        if device.updated_at is not None:
+            answer = JSONResponse(
+                {
+                    "bit0": device.bit0,
+                    "bit1": device.bit1,
+                    "last_update_time": device.updated_at.strftime("%Y-%m"),
+                }
+            )
+        await self._travel_back()
+        return answer
 
     async def update_two_bits(self, request: Request) -> Response:
         device, body = await self._read(request)
@@ -104,14 +124,20 @@ class DeviceCheck:
         if bits == [None, None] or not all(bit is None or isinstance(bit, bool) for bit in bits):
             raise HTTPException(400, BAD_BITS)
         device.set_bits(*bits)
+        await self._travel_back()
         return Response()
+
+    async def _travel_back(self) -> None:
+        await asyncio.sleep(self._latency_seconds / 2)
 
     async def validate_device_token(self, request: Request) -> Response:
         await self._read(request)
         return Response()
 
     async def _read(self, request: Request) -> tuple[Device, dict[str, Any]]:
-        """The device a request is about, and its body. Raises what Apple refuses it with."""
+        """The device a request is about, and its body, after half of the latency. Raises what Apple
+        refuses it with."""
+        await asyncio.sleep(self._latency_seconds / 2)
         self._outages.strike("devicecheck")
         if not _is_authorized(request.headers.get("authorization", "")):
             raise HTTPException(401, UNAUTHORIZED)
@@ -131,11 +157,15 @@ class DeviceCheck:
     def _find_device(self, token: object) -> Device | None:
         if not isinstance(token, str):
             return None
-        name = device_name(token)
+        name = self._hardware_of(token)
         device = self._devices.get(name)
         if device is None and name.startswith(SANDBOX_PREFIX):
             device = self._devices[name] = Device()
         return device if device is not None and device.valid else None
+
+    def _hardware_of(self, token: str) -> str:
+        name = device_name(token)
+        return self._hardware.get(name, name)
 
 
 def device_name(token: str) -> str:

@@ -132,7 +132,19 @@ def test_apple_out_of_reach_is_a_503_that_creates_nothing(installation, settings
     assert installation.check().json()["credits_remaining"] == 10
 
 
-@pytest.mark.parametrize("answer", [(200, "[]"), (200, '{"bit0": 1}'), (200, ""), None])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, "[]"),
+        (200, '{"bit0": 1}'),
+        (200, '"Failed to find bit state"'),
+        (200, ""),
+        (200, "<html><body>Please sign in to the network</body></html>"),
+        (200, "Failed to find bit state in time"),
+        (200, "OK"),
+        None,
+    ],
+)
 def test_an_answer_of_apple_that_we_cannot_read_is_a_503(installation, apple, refusal, answer):
     apple.answers = [answer]
 

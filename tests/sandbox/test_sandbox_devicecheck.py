@@ -165,3 +165,22 @@ def test_an_outage_without_a_count_lasts_until_it_is_ended(sandbox, ask):
 
     assert during == [500, 500, 500]
     assert ask("query_two_bits").status_code == 200
+
+
+def test_tokens_of_one_hardware_share_their_bits(sandbox, ask):
+    for token in ("sandbox-1", "sandbox-2"):
+        sandbox.control("apple/device", device_token=token, hardware="phone")
+
+    ask("update_two_bits", "sandbox-1", bit0=True, bit1=False)
+
+    assert ask("query_two_bits", "sandbox-2").json()["bit0"] is True
+    assert ask("query_two_bits", "sandbox-3").text == "Failed to find bit state"
+
+
+def test_a_call_takes_as_long_as_the_latency(sandbox, ask):
+    assert sandbox.control("apple/device", latency=0.2) == {"latency": 0.2}
+    began = time.monotonic()
+
+    ask("query_two_bits")
+
+    assert time.monotonic() - began >= 0.2
