@@ -126,14 +126,22 @@ class Phone:
         self.client = client or Client()
         self.device_id = str(uuid4())
         self.device_token = base64.b64encode(f"sandbox-{uuid4()}".encode()).decode()
+        self.installation_secret = uuid4().hex
         self.session: dict[str, Any] = {}
         self.user_id: UUID | None = None
         self.language: str | None = None  # what the phone is set to, if it says
 
+    @property
+    def check_body(self) -> dict[str, Any]:
+        """The body of this phone's device-check."""
+        return {
+            "device_id": self.device_id,
+            "device_token": self.device_token,
+            "installation_secret": self.installation_secret,
+        }
+
     def sign_in(self) -> Phone:
-        answer = self.post(
-            "device-check", {"device_id": self.device_id, "device_token": self.device_token}
-        )
+        answer = self.post("device-check", self.check_body)
         assert answer.status_code == 200, answer.content
         self.session = answer.json()["session"]
         self.user_id = UUID(answer.json()["user_id"])

@@ -87,6 +87,13 @@ def post(path: str, body: Any = None, **headers: str) -> Request:
     return lambda world: world.attacker.post(path, world.named(body), **headers)
 
 
+def check_body(device_token: str) -> dict[str, Any]:
+    """The body of a new phone's device-check with this token."""
+    phone = Phone()
+    phone.device_token = device_token
+    return phone.check_body
+
+
 def order(**body: Any) -> Request:
     return lambda world: world.attacker.generate(**world.named(ORDER | body))
 
@@ -199,12 +206,12 @@ HOSTILE: dict[str, tuple[int, str, Request]] = {
     ),
     "a device that Apple does not know": (
         403, "ERR_4012",
-        post("device-check", {"device_id": str(uuid4()), "device_token": UNKNOWN_DEVICE}),
+        post("device-check", check_body(UNKNOWN_DEVICE)),
     ),
     "a device without an id": (400, "ERR_4008", post("device-check", {"device_token": "Y2E="})),
     "a device whose token is no base64": (
         400, "ERR_4008",
-        post("device-check", {"device_id": str(uuid4()), "device_token": "\" OR \"\"=\""}),
+        post("device-check", check_body("\" OR \"\"=\"")),
     ),
     "an Apple user by name only": (
         400, "ERR_4008", post("merge-guest-to-user", {"apple_sub": "001"})

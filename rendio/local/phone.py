@@ -3,6 +3,7 @@
 import base64
 import ipaddress
 import random
+import secrets
 import socket
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,12 @@ class Phone:
     def sign_in(self) -> dict[str, Any]:
         """As a new guest on a device that nobody has seen before."""
         token = base64.b64encode(f"sandbox-{uuid4()}".encode()).decode()
-        answer = self.post("device-check", {"device_id": str(uuid4()), "device_token": token})
+        body = {
+            "device_id": str(uuid4()),
+            "device_token": token,
+            "installation_secret": secrets.token_urlsafe(32),
+        }
+        answer = self.post("device-check", body)
         self._http.headers["Authorization"] = f"Bearer {answer['session']['access_token']}"
         return answer
 

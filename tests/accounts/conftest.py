@@ -29,19 +29,27 @@ def new_token():
 
 
 class Installation:
-    """The app on a phone: a device_id, Apple's token for the hardware, and what it was answered."""
+    """The app on a phone: its device_id and secret, Apple's token for the hardware, its session."""
 
-    def __init__(self, *, device_id=None, device_token=None):
+    def __init__(self, *, device_id=None, device_token=None, installation_secret=None):
         self.client = Client()
         self.device_id = device_id or str(uuid4())
         self.device_token = device_token or new_token()
+        self.installation_secret = installation_secret or uuid4().hex
         self.answer = None
         self.session = None
 
+    @property
+    def check_body(self):
+        """The body of this installation's device-check."""
+        return {
+            "device_id": self.device_id,
+            "device_token": self.device_token,
+            "installation_secret": self.installation_secret,
+        }
+
     def check(self):
-        answer = self.post(
-            "device-check", {"device_id": self.device_id, "device_token": self.device_token}
-        )
+        answer = self.post("device-check", self.check_body)
         if answer.status_code == 200:
             self.answer = answer.json()
             self.session = self.answer["session"]
@@ -59,6 +67,10 @@ class Installation:
     @property
     def refresh_token(self):
         return self.session["refresh_token"]
+
+    def with_new_token(self):
+        """The same installation: Apple gives each call another token of the hardware."""
+        return Installation(device_id=self.device_id, installation_secret=self.installation_secret)
 
     def reinstalled(self):
         """The same hardware under a new name."""

@@ -166,6 +166,7 @@ class AttestedApp:
         challenge = challenge or self.challenge()
         return {
             "device_id": self.phone.device_id,
+            "installation_secret": self.phone.installation_secret,
             "key_id": self.enclave.key_name,
             "challenge": challenge,
             "attestation": text(
@@ -187,8 +188,8 @@ class AttestedApp:
         }
 
     def checks(self, proof=None, **flaws):
-        body = {"device_id": self.phone.device_id, "device_token": self.phone.device_token}
-        return self.phone.post("device-check", body | {"app_attest": proof or self.proof(**flaws)})
+        proof = proof or self.proof(**flaws)
+        return self.phone.post("device-check", self.phone.check_body | {"app_attest": proof})
 
 
 def text(raw):

@@ -204,7 +204,7 @@ def test_apple_is_asked_in_its_own_form(installation, apple, settings):
 def test_bad_input_names_its_field_and_asks_apple_nothing(
     installation, sandbox, refusal, change, field
 ):
-    good = {"device_id": installation.device_id, "device_token": installation.device_token}
+    good = installation.check_body
 
     refused = installation.post("device-check", good | change)
 
@@ -237,7 +237,7 @@ def test_without_redis_nobody_is_let_in_uncounted(installation, settings, refusa
 
 
 def test_the_older_path_answers_alike(installation):
-    body = {"device_id": installation.device_id, "device_token": installation.device_token}
+    body = installation.check_body
 
     answer = installation.client.post(
         "/functions/v1/device-check", body, content_type="application/json"

@@ -246,7 +246,7 @@ def test_a_device_check_during_a_merge_gives_the_account_or_the_guest(
     checks = [
         lambda: second_phone.post(
             "device-check",
-            {"device_id": second_phone.device_id, "device_token": second_phone.device_token},
+            second_phone.check_body,
         )
         for _ in range(6)
     ]
@@ -265,7 +265,7 @@ def test_a_device_check_during_a_merge_gives_the_account_or_the_guest(
 
 def test_device_checks_at_once_on_a_phone_that_was_left_are_one_guest(account, at_once):
     account.log_out()
-    body = {"device_id": account.device_id, "device_token": account.device_token}
+    body = account.check_body
 
     answers = at_once(*[lambda: account.post("device-check", body)] * 6)
 

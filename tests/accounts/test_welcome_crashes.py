@@ -61,10 +61,10 @@ def test_a_crash_after_apple_was_told_loses_nothing(installation, sandbox, proce
 
 
 def test_a_retry_after_a_crash_may_bring_a_new_token_of_the_hardware(
-    installation, new_installation, sandbox, process
+    installation, sandbox, process
 ):
     process(installation, CLAIM, MARK).dies()
-    retry = new_installation(device_id=installation.device_id)
+    retry = installation.with_new_token()
     sandbox.control("apple/device", device_token=retry.device_token, bit0=True)
 
     assert gets_it_now_and_never_again(retry)
@@ -165,11 +165,9 @@ def test_an_outage_does_not_let_one_phone_collect_welcomes_under_many_names(
     assert [other["credits_remaining"] for other in others] == [0, 0]
 
 
-def test_a_claim_that_a_parallel_call_left_behind_earns_nothing(
-    installation, new_installation, sandbox, process
-):
+def test_a_claim_that_a_parallel_call_left_behind_earns_nothing(installation, sandbox, process):
     process(installation, CLAIM, MARK).dies()
-    twin = new_installation(device_id=installation.device_id)
+    twin = installation.with_new_token()
     sandbox.control("apple/device", device_token=twin.device_token, bit0=True)
     twin.signed_in()
     WelcomeClaim.objects.filter(token_hash=devices.hash_token(installation.device_token)).update(

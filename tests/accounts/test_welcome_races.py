@@ -12,16 +12,9 @@ from tests.patience import eventually
 pytestmark = pytest.mark.usefixtures("committed")
 
 
-def test_one_phone_calling_eight_times_at_once_is_one_user_with_one_welcome(
-    installation, new_installation, at_once
-):
+def test_one_phone_calling_eight_times_at_once_is_one_user_with_one_welcome(installation, at_once):
     users = User.objects.count()
-    calls = [
-        new_installation(
-            device_id=installation.device_id, device_token=installation.device_token
-        ).check
-        for _ in range(8)
-    ]
+    calls = [lambda: installation.post("device-check", installation.check_body)] * 8
 
     answers = at_once(*calls)
 
@@ -47,10 +40,8 @@ def test_one_phone_under_eight_names_at_once_gets_one_welcome(installation, at_o
     ).exists()
 
 
-def test_two_tokens_of_one_name_at_once_are_one_user_with_one_welcome(
-    installation, new_installation, at_once
-):
-    calls = [new_installation(device_id=installation.device_id).check for _ in range(6)]
+def test_two_tokens_of_one_name_at_once_are_one_user_with_one_welcome(installation, at_once):
+    calls = [installation.with_new_token().check for _ in range(6)]
 
     answers = at_once(*calls)
 

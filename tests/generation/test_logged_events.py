@@ -63,9 +63,7 @@ def test_a_phones_calls_are_told(phone, logged):
     Phone().sign_in()
     stranger = Phone()
     stranger.device_token = "bm9uZQ=="
-    stranger.post(
-        "device-check", {"device_id": stranger.device_id, "device_token": stranger.device_token}
-    )
+    stranger.post("device-check", stranger.check_body)
 
     seen = logged()
     assert {"user_created", "device_check_success", "device_check_failed"} <= set(seen)

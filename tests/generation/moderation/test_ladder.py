@@ -50,8 +50,7 @@ def test_the_second_is_warned_the_third_held_and_the_fifth_banned(phone, blocked
     user = User.objects.get(id=phone.user_id)
     assert user.suspended_at
     assert "refused inputs in 30 days" in user.suspended_reason
-    again = {"device_id": phone.device_id, "device_token": phone.device_token}
-    assert_refused(phone.post("device-check", again), 403, "ERR_4018")
+    assert_refused(phone.post("device-check", phone.check_body), 403, "ERR_4018")
 
 
 def test_each_step_is_told_in_the_callers_language(phone, blocked):
