@@ -25,6 +25,15 @@ if (BASE_DIR / ".env").exists():
     environ.Env.read_env(str(BASE_DIR / ".env"))
 env = environ.Env()
 env.ENVIRON = {name: value for name, value in os.environ.items() if value.strip()}
+if "ENVIRONMENT" not in env.ENVIRON and (
+    _servers := [name for name in ("DATABASE_URL", "REDIS_URL") if name in env.ENVIRON]
+):
+    # Development signs with a key that stands in the source. What starts servers of its own
+    # (`make run`, the tests) says that it is development.
+    raise ImproperlyConfigured(
+        f"ENVIRONMENT is not set, and {' and '.join(_servers)} name real servers. Set"
+        " ENVIRONMENT=production, or ENVIRONMENT=development where nothing is worth a secret."
+    )
 ENVIRONMENT = env.str("ENVIRONMENT", default="development")
 if ENVIRONMENT not in {"development", "production"}:
     raise ImproperlyConfigured(

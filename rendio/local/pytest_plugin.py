@@ -25,6 +25,8 @@ from rendio.local.waiting import answers, wait_until
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    # The settings refuse servers of which nobody says what they are for.
+    os.environ["ENVIRONMENT"] = "development"
     if early_config.known_args_namespace.numprocesses and "PYTEST_XDIST_WORKER" not in os.environ:
         # Only hands the tests to its workers, each of which comes by here.
         _refuse_to_share()
@@ -52,7 +54,6 @@ def _start_servers(home: Home, started: ExitStack) -> None:
     port = ports.reserve_any()
     sandbox_port = ports.reserve_any()
     os.environ |= {
-        "ENVIRONMENT": "development",
         "RENDIO_HOME": str(home.root),
         "MEDIA_ROOT": str(home.media),
         "PUBLIC_URL": f"http://127.0.0.1:{port}",

@@ -105,7 +105,12 @@ class Supervisor:
         self._home.describe_owner(f"pid {os.getpid()}, {env['PUBLIC_URL']}")
         self._say(f"Rendio starts; its data is in {_short(self._home.root)}")
         self._start_servers(env)
-        ours = {name: value for name, value in env.items() if not os.environ.get(name)}
+        ours = {
+            name: value
+            for name, value in env.items()
+            # The settings refuse servers of which nobody says what they are for.
+            if not os.environ.get(name) or name == "ENVIRONMENT"
+        }
         self._home.show_environment(ours)
         self._stack = stack = Stack(
             home=self._home,

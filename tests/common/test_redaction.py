@@ -17,7 +17,7 @@ SECRETS = {
     "a key that says so": "sk-proj-0123456789abcdef",
     "a webhook's secret": "whsec_dGhlIHNhbmRib3gncyBvd24=",
     "a password in an address": "postgresql://rendio:hunter2@db.internal/rendio",
-    "a password without a name in an address": "redis://:hunter2@redis.internal:6379/0",
+    "a password without a name in an address": "redis://:hunter2@redis:6379/0",
     "a key in PEM": "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\n-----END PRIVATE KEY-----",
     "an address": "ada.lovelace@example.com",
 }
