@@ -202,6 +202,7 @@ class ProviderWebhook(PublicView):
     def post(self, request: Request, provider: str) -> Response:
         if find_provider(provider) is None:
             raise NotFound
+        ratelimit.refuse_forger(request)
         try:
             deliveries.receive(
                 provider_name=provider,

@@ -346,6 +346,7 @@ RATE_LIMITS = {
     "device_check_per_ip": (integer("RATE_LIMIT_DEVICE_CHECK_PER_HOUR", 20), 3600),
     "attest_per_ip": (integer("RATE_LIMIT_ATTEST_PER_HOUR", 60), 3600),
     "refresh_per_ip": (integer("RATE_LIMIT_REFRESH_PER_MINUTE", 60), 60),
+    "sign_in_per_user": (integer("RATE_LIMIT_SIGN_IN_PER_HOUR", 30), 3600),
     "redeem_per_ip": (integer("RATE_LIMIT_REDEEM_PER_HOUR", 60), 3600),
     "redeem_per_user": (integer("RATE_LIMIT_REDEEM_PER_MINUTE", 5), 60),
     "uploads_per_user": (integer("RATE_LIMIT_UPLOADS_PER_HOUR", 60), 3600),

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv6Address, ip_address
+from typing import Any
 
 import redis
 from django.conf import settings
 from django.http import HttpRequest
 
+from rendio.common import integers
 from rendio.common.errors import RateLimited
 
 logger = logging.getLogger(__name__)
@@ -66,18 +69,37 @@ def count(keys: dict[str, str]) -> Usage | None:
     ]
     exceeded = [usage for used, usage in usages if used > usage.limit]
     if exceeded:
-        worst = max(exceeded, key=lambda usage: usage.resets_at)
-        refusal = RateLimited(retry_after=max(worst.resets_at - now, 1))
-        refusal.headers |= worst.headers()
-        raise refusal
+        raise _refusal(max(exceeded, key=lambda usage: usage.resets_at), now=now)
     return min((usage for _used, usage in usages), key=lambda usage: usage.remaining)
 
 
-def count_forgery(request: HttpRequest) -> None:
-    """Count a call that was to be somebody's and is not, by its address. Raises RateLimited.
+def _refusal(usage: Usage, *, now: int) -> RateLimited:
+    refusal = RateLimited(retry_after=max(usage.resets_at - now, 1))
+    refusal.headers |= usage.headers()
+    return refusal
 
-    After its signature was looked at, never before: whoever shares an address with a forger gets
-    through. Open while Redis is gone.
+
+def refuse_forger(request: HttpRequest) -> None:
+    """Refuse a webhook from an address that has used up its false signatures of this window, before
+    the signature is verified: verifying is what a forger makes us pay for. Raises RateLimited.
+
+    A genuine sender elsewhere is not affected. One at the same address is, until the window ends;
+    providers and Apple send again. Lets everything through while Redis is gone.
+    """
+    limit, seconds = settings.RATE_LIMITS["forgeries_per_ip"]
+    if not limit:
+        return
+    now = int(time.time())
+    key = f"limit:forgeries_per_ip:{client_ip(request)}:{now // seconds}"
+    with suppress(LimiterUnavailable):
+        if _redis().read(key) >= limit:
+            raise _refusal(Usage(limit, 0, (now // seconds + 1) * seconds), now=now)
+
+
+def count_forgery(request: HttpRequest) -> None:
+    """Count a webhook with a false signature, by its address. Raises RateLimited.
+
+    Lets everything through while Redis is gone.
     """
     with suppress(LimiterUnavailable):
         count({"forgeries_per_ip": client_ip(request)})
@@ -123,14 +145,32 @@ class _Counters(redis.Redis):
 
     def count(self, windows: list[tuple[str, int]]) -> list[int]:
         """Add one to each key, which lives for its seconds. Raises LimiterUnavailable."""
-        if time.monotonic() < self.left_alone_until:
-            raise LimiterUnavailable
         pipeline = self.pipeline(transaction=False)
         for key, seconds in windows:
             pipeline.incr(key)
             pipeline.expire(key, seconds, nx=True)
+        counts = [int(counted) for counted in self._answer_of(pipeline.execute)[::2]]
+        if min(counts) < 1:
+            # Each count here begins with 1: somebody else wrote this key.
+            logger.warning("rate_limiter_unavailable", extra={"error": "a count below 1"})
+            raise LimiterUnavailable
+        return counts
+
+    def read(self, key: str) -> int:
+        """The count under `key`, 0 where there is none. Raises LimiterUnavailable."""
+        value = self._answer_of(lambda: self.get(key))
         try:
-            counts = [int(counted) for counted in pipeline.execute()[::2]]
+            return integers.IntegerSerializer().loads(value or 0)
+        except ValueError:
+            logger.warning("rate_limiter_unavailable", extra={"error": "no count"})
+            raise LimiterUnavailable from None
+
+    def _answer_of(self, call: Callable[[], Any]) -> Any:
+        """Raises LimiterUnavailable."""
+        if time.monotonic() < self.left_alone_until:
+            raise LimiterUnavailable
+        try:
+            return call()
         except redis.ResponseError as error:
             # Redis answers, so the next call is no slower: a key holds something else than a count.
             logger.warning("rate_limiter_unavailable", extra={"error": str(error)})
@@ -139,11 +179,6 @@ class _Counters(redis.Redis):
             logger.warning("rate_limiter_unavailable", extra={"error": str(error)})
             self.left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
             raise LimiterUnavailable from error
-        if min(counts) < 1:
-            # Each count here begins with 1: somebody else wrote this key.
-            logger.warning("rate_limiter_unavailable", extra={"error": "a count below 1"})
-            raise LimiterUnavailable
-        return counts
 
 
 @cache
