@@ -6,6 +6,8 @@ After each event the notification and the server API say the same.
 import pytest
 from appstoreserverlibrary.models.AutoRenewStatus import AutoRenewStatus
 from appstoreserverlibrary.models.ExpirationIntent import ExpirationIntent
+from appstoreserverlibrary.models.OfferDiscountType import OfferDiscountType
+from appstoreserverlibrary.models.OfferType import OfferType
 from appstoreserverlibrary.models.PriceIncreaseStatus import PriceIncreaseStatus
 from appstoreserverlibrary.models.Status import Status
 from appstoreserverlibrary.models.TransactionReason import TransactionReason
@@ -400,3 +402,46 @@ def test_what_is_no_subscription_does_not_renew(app_store, sandbox):
     )
 
     assert (refused.status_code, app_store.fetch(bought).expiresDate) == (400, None)
+
+
+def test_an_offer_stands_on_the_transaction_and_not_on_its_renewal(app_store):
+    trial = {
+        "offer_type": 1,
+        "offer_discount_type": "FREE_TRIAL",
+        "offer_identifier": "spring",
+        "offer_period": "P1W",
+    }
+    bought = app_store.subscribe(**trial, at="2026-01-01T00:00:00Z", renewal_price=9_990)
+
+    read = app_store.fetch(bought["transaction_id"])
+    renewed = app_store.happens("DID_RENEW", transaction_id=bought["transaction_id"])
+    later = app_store.fetch(renewed["transaction_id"])
+
+    assert (read.offerType, read.offerDiscountType) == (
+        OfferType.INTRODUCTORY_OFFER,
+        OfferDiscountType.FREE_TRIAL,
+    )
+    assert (read.offerIdentifier, read.offerPeriod, read.price) == ("spring", "P1W", 0)
+    assert (later.offerType, later.offerDiscountType, later.price) == (None, None, 9_990)
+
+
+def test_a_renewal_is_made_with_the_offer_that_the_caller_names(app_store):
+    bought = app_store.subscribe(price=9_990, at="2026-01-01T00:00:00Z")
+
+    offer = {"offer_type": 2, "offer_discount_type": "PAY_AS_YOU_GO", "price": 4_990}
+    renewed = app_store.happens("DID_RENEW", transaction_id=bought["transaction_id"], **offer)
+    usual = app_store.happens("DID_RENEW", transaction_id=bought["transaction_id"])
+
+    reads = [app_store.fetch(told["transaction_id"]) for told in (renewed, usual)]
+    assert [(read.rawOfferType, read.price) for read in reads] == [(2, 4_990), (None, 9_990)]
+
+
+def test_a_renewal_says_whatever_the_caller_wants_it_to_say(app_store):
+    bought = app_store.subscribe(renewal_override={"signedDate": None})
+
+    told = app_store.notification(
+        app_store.happens("SUBSCRIBED", "INITIAL_BUY", transaction_id=bought["transaction_id"])
+    )
+
+    renewal = app_store.verifier().verify_and_decode_renewal_info(told.data.signedRenewalInfo)
+    assert (renewal.signedDate, renewal.autoRenewProductId) == (None, "premium_monthly")

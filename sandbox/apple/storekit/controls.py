@@ -58,7 +58,7 @@ class Controls:
         at, is_lost = _read_telling(fields, is_told=False)
         bought = purchases.read_purchase(fields, at=at, store=self._store, app=self._app)
         is_again = self._store.find_subscription(bought) is not None
-        self._store.add(bought)
+        self._store.add(bought, renewal=purchases.read_renewal(fields, bought))
         subtype = None
         if bought.type == SUBSCRIPTION:
             subtype = "RESUBSCRIBE" if is_again else "INITIAL_BUY"

@@ -6,7 +6,9 @@ transaction that the notification is about: a renewal's is another than the one 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from sandbox.apple.storekit.offers import OFFER, read_offer, read_price
 from sandbox.apple.storekit.payloads import WHOLE, Transaction
 from sandbox.apple.storekit.store import Store, Subscription
 from sandbox.fields import BadRequest, Fields
@@ -91,8 +93,8 @@ def _renew(now: Happening, *, purchased_at: int) -> Transaction:
         subscription,
         purchased_at=purchased_at,
         product_id=renewal.auto_renew_product_id,
-        price=renewal.renewal_price,
         transaction_reason="RENEWAL",
+        **_read_terms(now.fields, usual=renewal.renewal_price),
     )
 
 
@@ -148,8 +150,8 @@ def upgrade(now: Happening) -> Transaction:
         subscription,
         purchased_at=now.at,
         product_id=subscription.renewal.auto_renew_product_id,
-        price=subscription.renewal.renewal_price,
         transaction_reason="PURCHASE",
+        **_read_terms(now.fields, usual=subscription.renewal.renewal_price),
     )
 
 
@@ -186,12 +188,19 @@ def extend_period(now: Happening) -> Transaction:
     return subscription.latest
 
 
+def _read_terms(fields: Fields, *, usual: int) -> dict[str, Any]:
+    """The price of a further period, and the offer that it is made with, if any."""
+    offer = read_offer(fields)
+    return {"price": read_price(fields, offer, usual=usual), **offer}
+
+
 def _choose(now: Happening) -> None:
-    """What will be renewed, and for how much."""
+    """Set what will be renewed, and for how much. A price beside an offer is the offer's alone."""
     product_id, price = now.fields.get_text("product_id"), now.fields.find_price("price")
     renewal = now.subscription.renewal
     renewal.auto_renew_product_id = product_id
-    renewal.renewal_price = renewal.renewal_price if price is None else price
+    if price is not None and not now.fields.has("offer_type"):
+        renewal.renewal_price = price
 
 
 @dataclass(frozen=True)
@@ -202,7 +211,9 @@ class Kind:
     reads: tuple[str, ...] = ()
 
 
+TERMS = ("price", *OFFER)
 CHOICE = ("product_id", "price")
+UPGRADE = ("product_id", *TERMS)
 
 KINDS = {
     ("ONE_TIME_CHARGE", None): Kind(nothing),
@@ -213,8 +224,8 @@ KINDS = {
     ("REVOKE", None): Kind(revoke),
     ("SUBSCRIBED", "INITIAL_BUY"): Kind(nothing),
     ("SUBSCRIBED", "RESUBSCRIBE"): Kind(nothing),
-    ("DID_RENEW", None): Kind(renew),
-    ("DID_RENEW", "BILLING_RECOVERY"): Kind(recover),
+    ("DID_RENEW", None): Kind(renew, TERMS),
+    ("DID_RENEW", "BILLING_RECOVERY"): Kind(recover, TERMS),
     ("DID_FAIL_TO_RENEW", None): Kind(fail_to_renew),
     ("DID_FAIL_TO_RENEW", "GRACE_PERIOD"): Kind(begin_grace_period, ("grace_period_expires_date",)),
     ("GRACE_PERIOD_EXPIRED", None): Kind(end_grace_period),
@@ -225,10 +236,10 @@ KINDS = {
     ("EXPIRED", None): Kind(expire(OTHER)),
     ("DID_CHANGE_RENEWAL_STATUS", "AUTO_RENEW_ENABLED"): Kind(turn_auto_renew(1)),
     ("DID_CHANGE_RENEWAL_STATUS", "AUTO_RENEW_DISABLED"): Kind(turn_auto_renew(0)),
-    ("DID_CHANGE_RENEWAL_PREF", "UPGRADE"): Kind(upgrade, CHOICE),
+    ("DID_CHANGE_RENEWAL_PREF", "UPGRADE"): Kind(upgrade, UPGRADE),
     ("DID_CHANGE_RENEWAL_PREF", "DOWNGRADE"): Kind(downgrade, CHOICE),
     ("DID_CHANGE_RENEWAL_PREF", None): Kind(undo_downgrade),
-    ("OFFER_REDEEMED", "UPGRADE"): Kind(upgrade, CHOICE),
+    ("OFFER_REDEEMED", "UPGRADE"): Kind(upgrade, UPGRADE),
     ("OFFER_REDEEMED", "DOWNGRADE"): Kind(downgrade, CHOICE),
     ("OFFER_REDEEMED", None): Kind(nothing),
     ("PRICE_INCREASE", "PENDING"): Kind(increase_price(0), ("price",)),

@@ -14,6 +14,9 @@ SUBSCRIPTION = "Auto-Renewable Subscription"
 PRODUCT_TYPES = (CONSUMABLE, "Non-Consumable", SUBSCRIPTION, "Non-Renewing Subscription")
 PRODUCTION, SANDBOX = ENVIRONMENTS = ("Production", "Sandbox")
 PURCHASED, FAMILY_SHARED = OWNERSHIPS = ("PURCHASED", "FAMILY_SHARED")
+INTRODUCTORY, PROMOTIONAL, OFFER_CODE, WIN_BACK = OFFER_TYPES = (1, 2, 3, 4)
+FREE_TRIAL = "FREE_TRIAL"
+OFFER_DISCOUNT_TYPES = (FREE_TRIAL, "PAY_AS_YOU_GO", "PAY_UP_FRONT", "ONE_TIME")
 
 OURS = ("override", "change")
 WHOLE = 100_000
@@ -43,6 +46,10 @@ class Transaction:
     subscription_group_identifier: str | None = None
     web_order_line_item_id: str | None = None
     expires_date: int | None = None
+    offer_type: int | None = None
+    offer_discount_type: str | None = None
+    offer_identifier: str | None = None
+    offer_period: str | None = None
     is_upgraded: bool | None = None
     revocation_date: int | None = None
     revocation_reason: int | None = None
@@ -89,8 +96,11 @@ class Renewal:
     grace_period_expires_date: int | None = None
     price_increase_status: int | None = None
 
+    override: dict[str, Any] = field(default_factory=dict)
+    """As of a transaction."""
+
     def payload(self, *, signed_at: int) -> dict[str, Any]:
-        return _as_apple_writes(self, signed_at=signed_at, override={})
+        return _as_apple_writes(self, signed_at=signed_at, override=self.override)
 
 
 def app_transaction(

@@ -1,5 +1,8 @@
 """What a customer buys, read from a control. The fields are Apple's under Python's spelling."""
 
+from typing import Any
+
+from sandbox.apple.storekit.offers import OFFER, read_offer, read_price
 from sandbox.apple.storekit.payloads import (
     CONSUMABLE,
     ENVIRONMENTS,
@@ -23,6 +26,8 @@ OF_SUBSCRIPTIONS = (
     "subscription_group_identifier",
     "expires_in",
     "expires_date",
+    "renewal_price",
+    "renewal_override",
 )
 FIELDS = (
     "product_id",
@@ -37,6 +42,7 @@ FIELDS = (
     "price",
     "in_app_ownership_type",
     "override",
+    *OFFER,
     *OF_SUBSCRIPTIONS,
 )
 
@@ -45,7 +51,7 @@ def read_purchase(fields: Fields, *, at: int, store: Store, app: ServedApp) -> T
     """Not yet kept. `customer` names an Apple account; without it an app account token does, and
     without either it is somebody new."""
     transaction_id = store.new_id()
-    token, price = fields.find_uuid("app_account_token"), fields.find_price("price")
+    token, offer = fields.find_uuid("app_account_token"), read_offer(fields)
     customer = fields.find_text("customer") or (token.lower() if token else transaction_id)
     bought = Transaction(
         transaction_id=transaction_id,
@@ -62,7 +68,8 @@ def read_purchase(fields: Fields, *, at: int, store: Store, app: ServedApp) -> T
         in_app_ownership_type=fields.find_choice("in_app_ownership_type", OWNERSHIPS) or PURCHASED,
         storefront=fields.find_text("storefront") or "USA",
         currency=fields.find_text("currency") or "USD",
-        price=DEFAULT_PRICE if price is None else price,
+        price=read_price(fields, offer, usual=DEFAULT_PRICE),
+        **offer,
         override=fields.find_object("override") or {},
     )
     if bought.type == SUBSCRIPTION:
@@ -70,6 +77,16 @@ def read_purchase(fields: Fields, *, at: int, store: Store, app: ServedApp) -> T
     elif given := [name for name in OF_SUBSCRIPTIONS if fields.has(name)]:
         raise BadRequest(f"{given[0]} is for type {SUBSCRIPTION}.")
     return bought
+
+
+def read_renewal(fields: Fields, bought: Transaction) -> dict[str, Any]:
+    """What is to be different about the renewal of a subscription: after an offer, its price."""
+    price = fields.find_price("renewal_price")
+    usual = bought.price if bought.offer_type is None else DEFAULT_PRICE
+    return {
+        "renewal_price": usual if price is None else price,
+        "override": fields.find_object("renewal_override") or {},
+    }
 
 
 def _subscribe(bought: Transaction, fields: Fields, store: Store) -> None:

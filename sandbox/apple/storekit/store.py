@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sandbox.apple.storekit.offers import OFFER
 from sandbox.apple.storekit.payloads import SUBSCRIPTION, Renewal, Transaction
 
 ACTIVE, EXPIRED, BILLING_RETRY, GRACE_PERIOD, REVOKED = STATUSES = (1, 2, 3, 4, 5)
@@ -31,6 +32,9 @@ class Subscription:
     def end_period(self, at: int) -> None:
         """Now, where it would have run on: what is told of its end has then come to pass."""
         self.latest.expires_date = min(self.latest.expires_date or at, at)
+
+
+NO_OFFER = dict.fromkeys(OFFER)
 
 
 class Store:
@@ -77,8 +81,11 @@ class Store:
             if one.original_transaction_id == original_transaction_id
         ]
 
-    def add(self, transaction: Transaction) -> None:
-        """Keep a purchase; one of a subscription begins it, or begins it again."""
+    def add(self, transaction: Transaction, *, renewal: dict[str, Any]) -> None:
+        """Keep a purchase; one of a subscription begins it, or begins it again.
+
+        `renewal` has the attributes of its renewal that the purchase does not tell.
+        """
         self.touch(transaction)
         if transaction.type != SUBSCRIPTION:
             return
@@ -95,8 +102,8 @@ class Store:
                 app_account_token=transaction.app_account_token,
                 recent_subscription_start_date=transaction.purchase_date,
                 renewal_date=expires_at,
-                renewal_price=transaction.price,
                 currency=transaction.currency,
+                **renewal,
             ),
         )
 
@@ -106,6 +113,7 @@ class Store:
         """A further transaction of a subscription, for one period more."""
         latest = subscription.latest
         expires_at = purchased_at + subscription.period_milliseconds
+        changes = NO_OFFER | changes
         further = replace(
             latest,
             transaction_id=self.new_id(),
