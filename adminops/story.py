@@ -167,6 +167,8 @@ def _of_job(job: Job) -> str:
 def _purchases(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
     for purchase in _older(Purchase.objects.filter(user_id=user_id), cursor):
         text = f"{purchase.product_id}, {purchase.environment}"
+        if purchase.is_free:
+            text += ", free"
         if purchase.problem:
             text += f": waits ({purchase.get_problem_display().lower()})"
         elif purchase.revoked_share:

@@ -17,6 +17,9 @@ class ProductAnswer(serializers.Serializer):
     kind = serializers.ChoiceField(choices=ProductKind.choices)
     name = serializers.CharField()
     credits = serializers.IntegerField(min_value=0)
+    trial_credits = serializers.IntegerField(
+        min_value=0, help_text="What it brings where the App Store charges nothing: a free trial."
+    )
     period = serializers.CharField(required=False, help_text="Of a subscription, as Apple has it.")
     rollover = serializers.ChoiceField(
         choices=Rollover.choices,
@@ -60,12 +63,14 @@ CALLS: Calls = {
                     "kind": "consumable",
                     "name": "50 credits",
                     "credits": 50,
+                    "trial_credits": 0,
                 },
                 {
                     "product_id": "com.rendio.premium.monthly",
                     "kind": "subscription",
                     "name": "Premium",
                     "credits": 100,
+                    "trial_credits": 10,
                     "period": "P1M",
                     "rollover": "keep",
                 },

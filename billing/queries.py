@@ -30,11 +30,15 @@ PRICES_LOOKED_AT = 5000
 
 
 def latest_prices(product_id: str) -> list[Purchase]:
-    """The latest purchase of it in each storefront that somebody paid for, among the latest of all
-    purchases: prices are Apple's, and stand on what was bought."""
+    """The latest purchase of it in each storefront that somebody paid for without an offer, among
+    the latest of all purchases: prices are Apple's, and stand on what was bought."""
     recent = Purchase.objects.revenue().order_by("-id").values("id")[:PRICES_LOOKED_AT]
     paid = Purchase.objects.filter(
-        id__in=recent, product_id=product_id, quantity=1, price_milliunits__gt=0
+        id__in=recent,
+        product_id=product_id,
+        quantity=1,
+        price_milliunits__gt=0,
+        offer_type=None,
     )
     latest = paid.exclude(storefront="").order_by("storefront", "-purchased_at")
     return list(latest.distinct("storefront"))
@@ -100,6 +104,9 @@ def purchases_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "product_id": purchase.product_id,
             "quantity": purchase.quantity,
             "price_milliunits": purchase.price_milliunits,
+            "offer_type": purchase.offer_type,
+            "offer_discount_type": purchase.offer_discount_type or None,
+            "offer_identifier": purchase.offer_identifier or None,
             "currency": purchase.currency,
             "storefront": purchase.storefront,
             "credits": purchase.credits,

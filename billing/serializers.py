@@ -40,6 +40,7 @@ def product_json(product: Product) -> dict[str, Any]:
         "kind": product.kind,
         "name": product.name,
         "credits": product.credits,
+        "trial_credits": product.trial_credits,
     }
     if product.kind == ProductKind.SUBSCRIPTION:
         body |= {"period": product.period, "rollover": product.rollover}

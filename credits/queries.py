@@ -338,7 +338,7 @@ class Flow(TextChoices):
 
     SOLD = "sold"  # for money
     TESTED = "tested"  # bought in Apple's sandbox: nobody paid
-    GRANTED = "granted"  # at a welcome, by a code, by support
+    GRANTED = "granted"  # at a welcome, by a code, in a free trial, by support
     SPENT = "spent"  # on jobs
     REFUNDED = "refunded"  # for jobs that failed or were cancelled
     LAPSED = "lapsed"
@@ -348,8 +348,11 @@ class Flow(TextChoices):
 
 # As billing names a transaction of Apple's sandbox in the ledger.
 _TEST = Q(transaction_id__startswith="sandbox:")
+# As billing words the grant of a purchase that cost nothing.
+_FREE = Q(reason__in=["free trial", "free offer"])
 _FLOW = Case(
     When(Q(kind=Kind.GRANT) & _TEST, then=Value(Flow.TESTED)),
+    When(Q(kind=Kind.GRANT) & _FREE, then=Value(Flow.GRANTED)),
     When(kind=Kind.GRANT, transaction_id__isnull=False, then=Value(Flow.SOLD)),
     When(kind=Kind.GRANT, then=Value(Flow.GRANTED)),
     When(kind=Kind.CHARGE, then=Value(Flow.SPENT)),

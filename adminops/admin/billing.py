@@ -54,7 +54,7 @@ class ProductAdmin(SupportAdmin):
     fields = (
         ("name", "product_id"),
         ("kind", "period", "rollover"),
-        "credits",
+        ("credits", "trial_credits"),
         ("is_available", "position"),
         "prices",
     )
@@ -114,7 +114,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
         "environment_label",
         "purchased_at",
     )
-    list_filter = (StandingFilter, "environment", "product_id", "storefront")
+    list_filter = (StandingFilter, "environment", "product_id", "storefront", "offer_type")
     list_select_related = ("user",)
     ordering = ("-id",)
     text_search = ("transaction_id__exact", "original_transaction_id__exact")
@@ -135,7 +135,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        ("Money", {"fields": (("price", "storefront"), ("credits", "granted_at"))}),
+        ("Money", {"fields": (("price", "storefront"), "bought_with", ("credits", "granted_at"))}),
         ("Refunded", {"fields": (("refunded_percent", "taken_percent", "revoked_at"),)}),
         (
             "When",
@@ -166,6 +166,10 @@ class PurchaseAdmin(ReadOnlyAdmin):
     @admin.display(description="Price", ordering="price_milliunits")
     def price(self, purchase: Purchase) -> str | None:
         return purchase.price
+
+    @admin.display(description="Offer")
+    def bought_with(self, purchase: Purchase) -> str:
+        return purchase.offer
 
     @admin.display(description="Refunded")
     def refunded_percent(self, purchase: Purchase) -> str:

@@ -17,7 +17,7 @@ RENEWAL = "RENEWAL"
 FAMILY_SHARED = "FAMILY_SHARED"
 # As much as is kept of Apple's words, and of the codes of currencies and countries: a new one that
 # is longer must not keep a purchase back.
-LONGEST_WORD, LONGEST_CODE = 40, 3
+LONGEST_WORD, LONGEST_CODE, LONGEST_NAME = 40, 3, 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,6 +40,9 @@ class Transaction:
     app_account_token: UUID | None
     app_transaction_id: str  # the same for all that one Apple account buys in the app
     price_milliunits: int | None
+    offer_type: int | None
+    offer_discount_type: str  # Apple's word for how the offer is paid, "" without an offer
+    offer_identifier: str
     currency: str
     storefront: str
     purchased_at: datetime
@@ -98,6 +101,10 @@ def transaction_of(
         app_account_token=_find_uuid(payload.appAccountToken),
         app_transaction_id=payload.appTransactionId or "",
         price_milliunits=payload.price,
+        # As Apple wrote them: the library's own enums know only the offers of its release.
+        offer_type=payload.rawOfferType,
+        offer_discount_type=(payload.rawOfferDiscountType or "")[:LONGEST_WORD],
+        offer_identifier=(payload.offerIdentifier or "")[:LONGEST_NAME],
         currency=(payload.currency or "")[:LONGEST_CODE],
         storefront=(payload.storefront or "")[:LONGEST_CODE],
         purchased_at=moment(payload.purchaseDate, "purchaseDate"),

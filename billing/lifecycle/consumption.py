@@ -62,6 +62,8 @@ def _why_not(row: ConsumptionRequest, *, now: datetime) -> str:
         return "too late: Apple waits no more"
     if purchase.is_family_shared:
         return "Apple takes no answer about what a family shares"
+    if purchase.is_free:
+        return "nobody paid for it, so there is nothing to refund"
     if purchase.user_id is None:
         return "nobody is known who could have agreed to it"
     if not account_queries.has_consented(purchase.user_id, ConsentKind.CONSUMPTION):

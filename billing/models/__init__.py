@@ -10,9 +10,11 @@ from billing.models.fraud import FraudScore
 from billing.models.guardians import WithdrawnConsent
 from billing.models.notifications import HistoryWalk, Notification, Scope
 from billing.models.purchases import (
+    FREE_TRIAL,
     HELD_BACK,
     WHOLE,
     Environment,
+    OfferType,
     Problem,
     Product,
     ProductKind,
@@ -26,6 +28,7 @@ from billing.models.refunds import ConsumptionRequest, RefundPolicy
 from billing.models.subscriptions import Subscription, SubscriptionState
 
 __all__ = [
+    "FREE_TRIAL",
     "HELD_BACK",
     "WHOLE",
     "ConsumptionRequest",
@@ -33,6 +36,7 @@ __all__ = [
     "FraudScore",
     "HistoryWalk",
     "Notification",
+    "OfferType",
     "Problem",
     "Product",
     "ProductKind",

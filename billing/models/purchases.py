@@ -26,6 +26,20 @@ class ProductKind(models.TextChoices):
     SUBSCRIPTION = "subscription"
 
 
+class OfferType(models.IntegerChoices):
+    """Apple's numbers for the kind of an offer. A number that Apple adds later is kept as it is."""
+
+    INTRODUCTORY = 1
+    PROMOTIONAL = 2
+    OFFER_CODE = 3
+    WIN_BACK = 4
+
+
+# Apple's word for an offer that costs nothing (offerDiscountType). PAY_AS_YOU_GO, PAY_UP_FRONT and
+# ONE_TIME say how a discounted price is charged, which may be 0 as well.
+FREE_TRIAL = "FREE_TRIAL"
+
+
 class Rollover(models.TextChoices):
     """What becomes of the rest of a subscription's allowance when its period ends."""
 
@@ -42,6 +56,11 @@ class Product(models.Model):
     name = models.CharField(max_length=80)
     credits = models.PositiveIntegerField(
         help_text="For each piece; of a subscription, for each period."
+    )
+    trial_credits = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="The same where the App Store charged nothing: a free trial, a free offer code.",
     )
     rollover = models.CharField(
         max_length=5,
@@ -60,6 +79,11 @@ class Product(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(credits__gt=0), name="product_brings_credits"),
+            models.CheckConstraint(
+                condition=Q(trial_credits__lte=F("credits")),
+                name="product_trial_brings_no_more",
+                violation_error_message="A trial may not bring more credits than a paid period.",
+            ),
             models.CheckConstraint(
                 condition=Q(kind=ProductKind.CONSUMABLE, period="")
                 | (Q(kind=ProductKind.SUBSCRIPTION) & ~Q(period="")),
@@ -126,6 +150,18 @@ class Purchase(DueRow):
     price_milliunits = models.BigIntegerField(
         null=True, blank=True, help_text="Thousandths of the currency's unit, as Apple reports it."
     )
+    offer_type = models.PositiveSmallIntegerField(
+        choices=OfferType.choices,
+        null=True,
+        blank=True,
+        help_text="Empty where it was bought without an offer.",
+    )
+    offer_discount_type = models.CharField(
+        max_length=40, blank=True, default="", db_default="", help_text="As Apple names it."
+    )
+    offer_identifier = models.CharField(
+        max_length=100, blank=True, default="", db_default="", help_text="As in App Store Connect."
+    )
     currency = models.CharField(max_length=3, blank=True)
     storefront = models.CharField(max_length=3, blank=True)
     purchased_at = models.DateTimeField()
@@ -150,7 +186,9 @@ class Purchase(DueRow):
     )
     problem = models.CharField(max_length=10, choices=Problem.choices, blank=True)
     credits = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Granted, once. 0 of what a family shares."
+        null=True,
+        blank=True,
+        help_text="Granted, once. 0 of what a family shares, fewer of a trial.",
     )
     granted_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(
@@ -202,6 +240,19 @@ class Purchase(DueRow):
         if self.price_milliunits is None:
             return None
         return f"{self.price_milliunits / 1000:.2f} {self.currency}"
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the App Store charged nothing: a trial, or an offer at price 0."""
+        return self.price_milliunits == 0 or self.offer_discount_type == FREE_TRIAL
+
+    @property
+    def offer(self) -> str:
+        """The offer that it was bought with, in words for support; empty without one."""
+        if self.offer_type is None:
+            return ""
+        named = [self.get_offer_type_display(), self.offer_discount_type, self.offer_identifier]
+        return ", ".join(str(one) for one in named if one)
 
     @property
     def is_refunded(self) -> bool:

@@ -18,31 +18,30 @@ logger = structlog.get_logger(__name__)
 
 # What the customer reads in the history of credits.
 BOUGHT, ALLOWANCE = "purchase", "subscription"
+FREE_PIECE, TRIAL = "free offer", "free trial"
 REFUNDED, REFUND_REVERSED = "refunded by the App Store", "App Store refund reversed"
 REPLACED = "replaced by an upgrade"
 
 
 def grant(purchase: Purchase, owner: User, product: Product, *, now: datetime) -> None:
-    """Once; of what somebody else's family shares nothing comes.
+    """Grant the credits of a purchase, once. Joins the caller's transaction.
 
-    The owner may be banned: what was paid for arrives, and is spent once the ban is lifted.
+    A purchase that cost nothing brings the product's `trial_credits`, one that somebody else's
+    family shares brings none. The owner may be banned: the credits of a purchase arrive, and can be
+    spent when the ban is lifted.
     """
-    is_allowance = product.kind == ProductKind.SUBSCRIPTION
     purchase.granted_at = now
-    purchase.credits = 0 if purchase.is_family_shared else product.credits
+    purchase.credits = _credits_of(purchase, product)
+    # An upgrade cuts off the replaced period even where it brings no credits itself.
+    take_back_replaced(purchase, now=now)
     if not purchase.credits:
         return
-    if is_allowance:
-        take_back_replaced(purchase, now=now)
-    else:
-        purchase.credits *= purchase.quantity
+    source, reason = _kind_of_lot(purchase, product)
     credit_services.grant(
         user_id=owner.id,
         amount=purchase.credits,
-        source=credit_services.Source.SUBSCRIPTION
-        if is_allowance
-        else credit_services.Source.PURCHASE,
-        reason=ALLOWANCE if is_allowance else BOUGHT,
+        source=source,
+        reason=reason,
         expires_at=purchase.expires_at if _lapses(product) else None,
         transaction_id=purchase.ledger_id,
         now=now,
@@ -53,6 +52,24 @@ def grant(purchase: Purchase, owner: User, product: Product, *, now: datetime) -
         credits=purchase.credits,
         environment=purchase.environment,
     )
+
+
+def _credits_of(purchase: Purchase, product: Product) -> int:
+    if purchase.is_family_shared:
+        return 0
+    credits = product.trial_credits if purchase.is_free else product.credits
+    return credits if product.kind == ProductKind.SUBSCRIPTION else credits * purchase.quantity
+
+
+def _kind_of_lot(purchase: Purchase, product: Product) -> tuple[credit_services.Source, str]:
+    """The source of the lot and the reason in the customer's history. Credits that nobody paid for
+    are a promotion: MAX_GRANTED_BALANCE counts them, and reports do not call them sold."""
+    is_allowance = product.kind == ProductKind.SUBSCRIPTION
+    if purchase.is_free:
+        return credit_services.Source.PROMOTION, TRIAL if is_allowance else FREE_PIECE
+    if is_allowance:
+        return credit_services.Source.SUBSCRIPTION, ALLOWANCE
+    return credit_services.Source.PURCHASE, BOUGHT
 
 
 def take_back_replaced(purchase: Purchase, *, now: datetime) -> None:
@@ -82,8 +99,10 @@ def _lapses(product: Product) -> bool:
 
 def _take_back_share(purchase: Purchase, *, now: datetime) -> None:
     """The share that Apple has refunded, or that an upgrade has cut off, whichever is more: Apple
-    pays the latter back too. All in all, so that what is missing is done."""
-    replaced = periods.unused_share(purchase) if periods.is_period(purchase) else 0
+    pays the latter back too, but for a free period, which nobody paid. All in all, so that what is
+    missing is done."""
+    is_cut_off = periods.is_period(purchase) and not purchase.is_free
+    replaced = periods.unused_share(purchase) if is_cut_off else 0
     share = max(purchase.revoked_share, replaced)
     if share < purchase.taken_share:
         credit_services.give_back(

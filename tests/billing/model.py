@@ -9,6 +9,7 @@ from tests.credits.model import WHOLE, ModelWallet
 
 PLUS = "com.rendio.plus.monthly"
 CREDITS = {TEN: 10, FIFTY: 50, PREMIUM: 60, PLUS: 150}
+TRIAL_CREDITS = 15  # of PREMIUM
 MONTH = timedelta(days=30)
 
 
@@ -58,8 +59,11 @@ class Line:
 class Bought:
     """A transaction: what is true at Apple, what we have heard of it, and what came of it."""
 
-    def __init__(self, product, *, owner, quantity=1, line=None, begins=None, is_renewal=False):
-        self.product, self.credits, self.owner = product, CREDITS[product] * quantity, owner
+    def __init__(
+        self, product, *, owner, quantity=1, line=None, begins=None, is_renewal=False, is_free=False
+    ):
+        self.product, self.owner, self.is_free = product, owner, is_free
+        self.credits = TRIAL_CREDITS if is_free else CREDITS[product] * quantity
         self.line, self.begins, self.is_renewal = line, begins, is_renewal
         self.ends = begins and begins + MONTH
         self.first_told = None  # by the sandbox
@@ -118,7 +122,9 @@ class Bought:
 
     @property
     def cut_off(self):
-        return (self.ends - self.replaced_at) * WHOLE // MONTH if self.replaced_at else 0
+        if self.is_free or not self.replaced_at:  # Apple pays nothing back for a trial
+            return 0
+        return (self.ends - self.replaced_at) * WHOLE // MONTH
 
     @property
     def access_ends(self):

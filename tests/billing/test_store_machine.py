@@ -32,7 +32,7 @@ from tests.billing.conftest import (
     sign_in,
     update_credits,
 )
-from tests.billing.model import CREDITS, PLUS, Bought, Line, Person
+from tests.billing.model import CREDITS, PLUS, TRIAL_CREDITS, Bought, Line, Person
 from tests.conftest import Phone, Sandbox
 from tests.credits.model import WHOLE, ModelLot
 from tests.machines import RolledBackMachine, run
@@ -75,6 +75,7 @@ class Store(RolledBackMachine):
             credits=CREDITS[PLUS],
             period="P1M",
         )
+        Product.objects.filter(product_id=PREMIUM).update(trial_credits=TRIAL_CREDITS)
         # One walk finds all: nothing of this arrives by itself, and nothing is of Apple's sandbox.
         HistoryWalk.objects.exclude(environment="Production", scope="failed").delete()
         self.me, self.stranger = Person(Phone().sign_in()), Person(Phone().sign_in())
@@ -129,9 +130,9 @@ class Store(RolledBackMachine):
         )
         return self.told(about, told, at)
 
-    def period(self, product, *, begins, is_renewal=False):
+    def period(self, product, *, begins, **how):
         line = self.line
-        about = Bought(product, owner=line.owner, line=line, begins=begins, is_renewal=is_renewal)
+        about = Bought(product, owner=line.owner, line=line, begins=begins, **how)
         line.periods.append(about)
         self.bought.append(about)
         return about
@@ -140,15 +141,15 @@ class Store(RolledBackMachine):
         line = self.line
         return not line or line.owner.has_left or line.is_over or line.latest.revoked_at
 
-    @initialize(target=news, is_reachable=st.booleans())
-    def subscribe(self, is_reachable):
+    @initialize(target=news, is_reachable=st.booleans(), is_free=st.booleans())
+    def subscribe(self, is_reachable, is_free):
         self.is_reachable = is_reachable
-        return self.subscribe_again(after=0)
+        return self.subscribe_again(after=0, is_free=is_free)
 
     @precondition(may_subscribe)
-    @rule(target=news, after=st.integers(0, 20))
-    def subscribe_again(self, after):
-        """After the end or a refund, or as somebody else."""
+    @rule(target=news, after=st.integers(0, 20), is_free=st.booleans())
+    def subscribe_again(self, after, is_free):
+        """After the end or a refund, or as somebody else; with a trial or a free win-back offer."""
         again = {}
         if self.line is None or self.line.owner.has_left:
             self.line = Line(self.me)
@@ -157,7 +158,10 @@ class Store(RolledBackMachine):
         self.line.is_over = self.line.is_failing = False
         self.line.grace_until = None
         at = self.later_in_the_line(self.line_at + after * DAY)
-        about = self.period(PREMIUM, begins=at)
+        about = self.period(PREMIUM, begins=at, is_free=is_free)
+        if is_free:
+            again |= {"offer_type": 4 if again else 1, "offer_discount_type": "FREE_TRIAL"}
+            again |= {"price": 0, "renewal_price": 9_990}
         phone = self.line.owner.phone
         told = self.store.subscribe(phone=phone, at=as_apple_counts(at), **again)
         return self.told(about, told, at)

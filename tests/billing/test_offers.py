@@ -1,0 +1,190 @@
+"""Offers: what a trial or a discounted period brings, and what is kept of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from billing.lifecycle import consumption
+from billing.models import ConsumptionRequest, Product
+from credits import queries
+from credits.models import LedgerEntry, Lot, Source
+from tests.billing.conftest import (
+    PREMIUM,
+    TEN,
+    debt_of,
+    ledger_adds_up,
+    purchase_of,
+    tell,
+    update_credits,
+)
+
+PLUS = "com.rendio.plus.monthly"
+TRIAL = {"offer_type": 1, "offer_discount_type": "FREE_TRIAL", "offer_identifier": "spring"}
+
+
+@pytest.fixture
+def trials(db):
+    """A trial of Premium brings 15 credits, and a free pack of ten brings 2."""
+    Product.objects.filter(product_id=PREMIUM).update(trial_credits=15)
+    Product.objects.filter(product_id=TEN).update(trial_credits=2)
+
+
+@pytest.fixture
+def plus(db):
+    return Product.objects.create(
+        product_id=PLUS, kind="subscription", name="Plus", credits=150, period="P1M"
+    )
+
+
+def try_it(store, phone, **fields):
+    return store.subscribe(phone=phone, **{"price": 0, "renewal_price": 9_990} | TRIAL | fields)
+
+
+@pytest.mark.usefixtures("trials")
+def test_a_trial_brings_what_its_product_says_and_the_tier(phone, store):
+    bought = try_it(store, phone)
+
+    answer = update_credits(phone, bought)
+
+    assert answer.json()["credits_added"] == 15
+    assert phone.balance() == 25
+    assert phone.get("subscription/status").json()["status"] == "active"
+    assert phone.get("get-credit-history").json()["entries"][0]["reason"] == "free trial"
+    assert ledger_adds_up()
+
+
+@pytest.mark.usefixtures("trials")
+def test_the_offer_is_kept_on_the_purchase_and_exported(phone, store):
+    bought = try_it(store, phone)
+    tell(bought)
+
+    purchase = purchase_of(bought)
+    kept = (purchase.offer_type, purchase.offer_discount_type, purchase.offer_identifier)
+    assert (kept, purchase.price_milliunits) == ((1, "FREE_TRIAL", "spring"), 0)
+    [exported] = phone.get("export-user-data").json()["purchases"]
+    assert (exported["offer_type"], exported["price_milliunits"]) == (1, 0)
+
+
+def test_an_offer_of_a_kind_that_apple_adds_later_is_kept(phone, store):
+    odd = {"offerType": 9, "offerDiscountType": "PAY_LATER"}
+    bought = store.subscribe(phone=phone, price=4_990, override=odd)
+    tell(bought)
+
+    purchase = purchase_of(bought)
+    assert (purchase.offer_type, purchase.offer_discount_type) == (9, "PAY_LATER")
+    assert phone.balance() == 70
+
+
+@pytest.mark.usefixtures("trials")
+@pytest.mark.parametrize("discount_type", ["PAY_AS_YOU_GO", "PAY_UP_FRONT"])
+def test_a_discounted_period_brings_the_allowance(phone, store, discount_type):
+    tell(try_it(store, phone, price=1_990, offer_discount_type=discount_type))
+
+    assert phone.balance() == 70
+
+
+@pytest.mark.usefixtures("trials")
+def test_the_paid_period_after_a_trial_brings_the_allowance(phone, store):
+    bought = try_it(store, phone, at=(timezone.now() - timedelta(days=31)).isoformat())
+    tell(bought)
+
+    tell(store.happens("DID_RENEW", bought))
+
+    assert phone.balance() == 10 + 15 + 60
+
+
+@pytest.mark.usefixtures("trials")
+def test_a_free_pack_brings_what_its_product_says_for_each_piece(phone, store):
+    free = {"offer_type": 3, "offer_discount_type": "ONE_TIME", "price": 0}
+    tell(store.buy(TEN, phone=phone, quantity=3, **free))
+
+    assert phone.balance() == 16
+    assert Lot.objects.get(amount=6).source == Source.PROMOTION
+
+
+@pytest.mark.usefixtures("trials")
+def test_a_trial_that_a_family_shares_brings_the_tier_alone(phone, store):
+    tell(try_it(store, phone, in_app_ownership_type="FAMILY_SHARED"))
+
+    assert phone.balance() == 10
+    assert phone.get("subscription/status").json()["tier"] == "premium"
+
+
+@pytest.mark.usefixtures("trials", "plus")
+def test_an_upgrade_out_of_a_trial_takes_nothing_back(phone, store):
+    """Apple pays nothing back for a trial, so the paid period brings all of its credits."""
+    bought = try_it(store, phone)
+    tell(bought)
+    assert phone.generate(settings={"duration": 12}).status_code == 200
+    assert phone.generate(settings={"duration": 12}).status_code == 200
+
+    tell(
+        store.happens(
+            "DID_CHANGE_RENEWAL_PREF", bought, subtype="UPGRADE", product_id=PLUS, price=19_990
+        )
+    )
+
+    assert (phone.balance(), debt_of(phone)) == (1 + 150, 0)
+    assert ledger_adds_up()
+
+
+@pytest.mark.usefixtures("trials")
+def test_a_refunded_trial_takes_its_credits_back_and_a_reversal_returns_them(phone, store):
+    bought = try_it(store, phone)
+    tell(bought)
+
+    tell(store.happens("REFUND", bought))
+    assert phone.balance() == 10
+    tell(store.happens("REFUND_REVERSED", bought))
+
+    assert phone.balance() == 25
+    assert ledger_adds_up()
+
+
+@pytest.mark.usefixtures("trials")
+def test_trial_credits_lapse_with_the_trial_where_the_product_says_so(phone, store):
+    Product.objects.filter(product_id=PREMIUM).update(rollover="lapse")
+
+    bought = try_it(store, phone)
+    tell(bought)
+
+    assert Lot.objects.get(amount=15).expires_at == purchase_of(bought).expires_at
+
+
+def test_apple_is_told_nothing_of_a_purchase_that_nobody_paid_for(phone, store):
+    assert phone.post("record-consent", {"kind": "consumption", "version": "1"}).status_code == 200
+    bought = try_it(store, phone)
+    tell(store.happens("CONSUMPTION_REQUEST", bought))
+
+    consumption.answer_due(now=timezone.now() + timedelta(hours=2))
+
+    request = ConsumptionRequest.objects.get(purchase=purchase_of(bought))
+    assert request.outcome == "nobody paid for it, so there is nothing to refund"
+    assert not store.asked("/consumption/")
+
+
+@pytest.mark.usefixtures("trials")
+def test_what_a_trial_brings_is_no_sale(phone, store):
+    tell(try_it(store, phone))
+
+    entry = LedgerEntry.objects.get(reason="free trial")
+    flows = queries.flows(first=entry.id, before=UUID(int=entry.id.int + 1))
+    assert flows == {queries.Flow.GRANTED: 15}
+
+
+def test_products_say_what_a_trial_brings(phone):
+    Product.objects.filter(product_id=PREMIUM).update(trial_credits=15)
+
+    products = phone.get("get-products").json()["products"]
+
+    assert [one["trial_credits"] for one in products] == [0, 0, 0, 15]
+
+
+def test_a_trial_may_not_bring_more_than_a_paid_period(db):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Product.objects.filter(product_id=PREMIUM).update(trial_credits=61)
