@@ -8,7 +8,7 @@ from uuid import UUID
 
 from accounts.signals import account_deleted, users_merged
 from billing.models import FraudScore, Notification, Purchase, TokenChange, UnconfirmedPurchase
-from billing.services import fraud, subscriptions
+from billing.services import fraud, sandbox_limit, subscriptions
 from rendio.common import nudge
 
 
@@ -35,7 +35,9 @@ def move_to_account(*, from_user_id: UUID, into_user_id: UUID, now: datetime, **
         ],
         ignore_conflicts=True,
     )
+    from_sandbox = sandbox_limit.purchases_of_guest(from_user_id)
     purchases.update(user_id=into_user_id)
+    sandbox_limit.limit_merged(from_sandbox, into_user_id=into_user_id, now=now)
     _move_unconfirmed(from_user_id, into_user_id)
     for user_id in (from_user_id, into_user_id):
         subscriptions.follow_tier(user_id, now=now)

@@ -13,6 +13,7 @@ from collections.abc import Container
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -117,6 +118,15 @@ def several_of(name: str, allowed: tuple[str, ...]) -> list[str]:
     if not chosen or not set(chosen) <= set(allowed):
         raise ImproperlyConfigured(f"{name} must be some of {', '.join(allowed)}, not {chosen}.")
     return [one for one in allowed if one in chosen]
+
+
+def uuids(name: str) -> frozenset[UUID]:
+    """UUIDs, comma-separated; none where not set."""
+    texts = [part.strip() for part in env.str(name, default="").split(",") if part.strip()]
+    try:
+        return frozenset(UUID(text) for text in texts)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be UUIDs, separated by commas.") from None
 
 
 def some_of(name: str, allowed: tuple[str, ...]) -> list[str]:

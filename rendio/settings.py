@@ -38,6 +38,7 @@ from rendio.environment import (
     some_of,
     standard_webhook_secrets,
     tcp_address,
+    uuids,
 )
 
 
@@ -432,6 +433,10 @@ APPLE_TOKEN_KEYS = secrets("APPLE_TOKEN_KEYS") or [INSECURE_SECRET]
 # Whose purchases count. Apple knows others, Xcode and LocalTesting, whose data nobody signs: they
 # are refused here as anywhere.
 APPSTORE_ENVIRONMENTS = several_of("APPSTORE_ENVIRONMENTS", ("Production", "Sandbox"))
+# All that a user, and an Apple account, is granted for purchases in Apple's sandbox, where nobody
+# pays. Testers, by their user ids, are granted everything.
+APPSTORE_SANDBOX_CREDITS = integer("APPSTORE_SANDBOX_CREDITS", 100)
+APPSTORE_SANDBOX_TESTERS = uuids("APPSTORE_SANDBOX_TESTERS")
 APPSTORE_BUNDLE_ID = env.str("APPSTORE_BUNDLE_ID", default=next(iter(APPLE_CLIENT_IDS), ""))
 # The app's number in the App Store, which Apple calls appAppleId.
 APPSTORE_APP_ID = integer("APPSTORE_APP_ID", 0 if PRODUCTION else 1_234_567_890)

@@ -91,6 +91,8 @@ def test_production_starts_with_everything_it_needs():
         ("APNS_SANDBOX_URL", "http://127.0.0.1:9000/apns/sandbox"),
         ("APPSTORE_ROOT_CERTIFICATE", "/etc/rendio/another-root.cer"),
         ("APPSTORE_ENVIRONMENTS", "Xcode"),
+        ("APPSTORE_SANDBOX_TESTERS", "somebody"),
+        ("APPSTORE_SANDBOX_CREDITS", "-1"),
         ("APPSTORE_ENVIRONMENTS", "Production,LocalTesting"),
         ("APP_ATTEST_ROOT", "-----BEGIN CERTIFICATE-----"),
         ("RENDIO_EMBEDDED", "postgresql"),

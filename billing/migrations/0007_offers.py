@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='purchase',
             name='credits',
-            field=models.PositiveIntegerField(blank=True, help_text='Granted, once. 0 of what a family shares, fewer of a trial.', null=True),
+            field=models.PositiveIntegerField(blank=True, help_text="Granted, once. Fewer of a trial and in Apple's sandbox, 0 of a shared one.", null=True),
         ),
         migrations.AddConstraint(
             model_name='product',

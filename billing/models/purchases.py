@@ -188,7 +188,7 @@ class Purchase(DueRow):
     credits = models.PositiveIntegerField(
         null=True,
         blank=True,
-        help_text="Granted, once. 0 of what a family shares, fewer of a trial.",
+        help_text="Granted, once. Fewer of a trial and in Apple's sandbox, 0 of a shared one.",
     )
     granted_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(

@@ -11,7 +11,7 @@ import structlog
 
 from accounts.models import User
 from billing.models import Product, ProductKind, Purchase, Rollover
-from billing.services import periods
+from billing.services import periods, sandbox_limit
 from credits import services as credit_services
 
 logger = structlog.get_logger(__name__)
@@ -27,11 +27,13 @@ def grant(purchase: Purchase, owner: User, product: Product, *, now: datetime) -
     """Grant the credits of a purchase, once. Joins the caller's transaction.
 
     A purchase that cost nothing brings the product's `trial_credits`, one that somebody else's
-    family shares brings none. The owner may be banned: the credits of a purchase arrive, and can be
-    spent when the ban is lifted.
+    family shares brings none, and one of Apple's sandbox no more than its limit allows. The owner
+    may be banned: the credits of a purchase arrive, and can be spent when the ban is lifted.
     """
     purchase.granted_at = now
-    purchase.credits = _credits_of(purchase, product)
+    purchase.credits = sandbox_limit.limited(
+        purchase, user_id=owner.id, credits=_credits_of(purchase, product)
+    )
     # An upgrade cuts off the replaced period even where it brings no credits itself.
     take_back_replaced(purchase, now=now)
     if not purchase.credits:

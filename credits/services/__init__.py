@@ -23,7 +23,7 @@ from credits.services.codes import (
 )
 from credits.services.expiry import lapse_expired, prolong
 from credits.services.grants import adjust, grant
-from credits.services.merging import merge
+from credits.services.merging import merge, supersede
 from credits.services.proof import prove_if_due
 from credits.services.store_refunds import give_back, take_back
 from credits.services.wallets import (
@@ -67,6 +67,7 @@ __all__ = [
     "refund",
     "resume",
     "set_code_active",
+    "supersede",
     "suspend",
     "take_back",
     "terms_of",

@@ -9,6 +9,7 @@ from uuid import UUID
 from credits.errors import AccountSuspended
 from credits.models import Kind, Lot, Source, Wallet, WalletState
 from credits.services.entries import append, lapse
+from credits.services.store_refunds import lock_lot
 from credits.services.wallets import lock_wallets
 from rendio.common.errors import Unauthorized
 
@@ -62,6 +63,16 @@ def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
     source.merged_into = target
     source.save(update_fields=["state", "merged_into", "lifetime_total"])
     target.save(update_fields=["lifetime_total"])
+
+
+def supersede(*, transaction_id: str, reason: str, now: datetime) -> int:
+    """Make what is left of the credits that a transaction brought worth nothing, after a merge.
+
+    Joins the caller's transaction. Returns how many credits lapsed. Raises NotFound where the
+    transaction brought no lot.
+    """
+    wallet, lot = lock_lot(transaction_id)
+    return _supersede(wallet, lot, reason=reason, now=now)
 
 
 def _supersede_welcome(source: Wallet, target: Wallet, *, now: datetime) -> int:

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import ROUND_HALF_DOWN, Decimal
 
 from credits.models import Kind, LedgerEntry, Lot, Wallet
-from credits.services.entries import append, give_time_back
+from credits.services.entries import append, give_time_back, lapse
 from credits.services.wallets import follow_merges
 from rendio.common.errors import InvalidInput, NotFound
 
@@ -37,7 +37,7 @@ def take_back(
     """
     if not 0 <= milli_percent <= WHOLE:
         raise InvalidInput(fields={"milli_percent": [f"Must be from 0 to {WHOLE}."]})
-    wallet, lot = _locked(transaction_id)
+    wallet, lot = lock_lot(transaction_id)
     granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
     # Not lot.amount: part of the grant may have repaid a debt, and is spent all the same.
     brought = granted.change - granted.debt_change
@@ -69,12 +69,13 @@ def give_back(*, transaction_id: str, reason: str, now: datetime) -> LedgerEntry
 
     The lot gets what was taken out of it, and the debt goes that it made. What of that debt has
     been repaid meanwhile comes back into the lot too: the credits that repaid it need not have. A
-    lot that has expired since lives on for the time that it had left when it was taken.
+    lot that has expired since lives on for the time that it had left when it was taken. Credits
+    that come back into a superseded lot lapse at once.
 
     Returns the entry, or None where nothing is taken back (now): twice gives once. Raises NotFound
     where the transaction brought no lot.
     """
-    wallet, lot = _locked(transaction_id)
+    wallet, lot = lock_lot(transaction_id)
     if lot.revoked_at is None:
         return None
     forgiven = min(lot.owed, wallet.debt)
@@ -89,7 +90,7 @@ def give_back(*, transaction_id: str, reason: str, now: datetime) -> LedgerEntry
     lot.save(
         update_fields=["amount", "remaining", "taken_back", "owed", "revoked_at", "expires_at"]
     )
-    return append(
+    entry = append(
         wallet,
         kind=Kind.REVERSAL,
         change=returned,
@@ -99,9 +100,12 @@ def give_back(*, transaction_id: str, reason: str, now: datetime) -> LedgerEntry
         now=now,
         transaction_id=transaction_id,
     )
+    if lot.superseded_at and returned:
+        lapse(wallet, lot, amount=returned, reason="superseded", now=now)
+    return entry
 
 
-def _locked(transaction_id: str) -> tuple[Wallet, Lot]:
+def lock_lot(transaction_id: str) -> tuple[Wallet, Lot]:
     """The transaction's lot and the wallet that it is in by now, locked. Raises NotFound."""
     lot = Lot.objects.filter(transaction_id=transaction_id).first()
     if lot is None:

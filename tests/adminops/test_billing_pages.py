@@ -105,6 +105,7 @@ def test_what_was_bought_before_its_product_was_known_here_is_granted_then(root,
         name="20 credits",
         kind="consumable",
         credits="20",
+        trial_credits="0",
         rollover="keep",
         position="9",
         is_available="on",
@@ -124,13 +125,14 @@ def test_a_products_credits_are_edited_and_its_id_is_not(root, phone, store):
         product_id="another",
         name="12 credits",
         credits="12",
+        trial_credits="4",
         rollover="keep",
         position="0",
         is_available="on",
     )
 
     product.refresh_from_db()
-    assert (product.product_id, product.credits) == (TEN, 12)
+    assert (product.product_id, product.credits, product.trial_credits) == (TEN, 12, 4)
     tell(store.buy(TEN, phone=phone))
     assert phone.balance() == 22
 

@@ -1,0 +1,99 @@
+"""The limit on credits from Apple's sandbox, where testers and App Review buy without paying.
+
+Guarantee: users who are not listed in APPSTORE_SANDBOX_TESTERS are granted at most
+APPSTORE_SANDBOX_CREDITS from sandbox purchases: each user, each Apple account over all of its
+users, and each account over the guests that became part of it. The total counts grants, so a
+refund makes no room for another purchase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import connection
+from django.db.models import Sum
+
+from billing.models import Environment, Purchase, PurchaseQuerySet
+from credits import services as credit_services
+
+logger = structlog.get_logger(__name__)
+
+SUPERSEDED = "above the limit for test purchases"
+
+
+def limited(purchase: Purchase, *, user_id: UUID, credits: int) -> int:
+    """How many of these credits a purchase may bring its user: all of them outside of the sandbox.
+
+    Joins the caller's transaction, which has the user's wallet locked. The Apple account is locked
+    as the last of all locks, so that two of its users cannot both be granted what is left.
+    """
+    if purchase.environment != Environment.SANDBOX or _is_tester(user_id):
+        return credits
+    if not purchase.app_transaction_id:
+        # Nobody could tell how much the same Apple account has had as another guest.
+        logger.warning("sandbox_purchase_names_no_apple_account", purchase_id=str(purchase.id))
+        return 0
+    _lock_apple_account(purchase.app_transaction_id)
+    granted = max(
+        _granted(Purchase.objects.filter(user_id=user_id)),
+        _granted(Purchase.objects.filter(app_transaction_id=purchase.app_transaction_id)),
+    )
+    allowed = min(credits, max(settings.APPSTORE_SANDBOX_CREDITS - granted, 0))
+    if allowed < credits:
+        logger.info(
+            "sandbox_purchase_limited",
+            purchase_id=str(purchase.id),
+            credits=credits,
+            allowed=allowed,
+        )
+    return allowed
+
+
+def purchases_of_guest(user_id: UUID) -> list[Purchase]:
+    """The sandbox purchases of a user that brought credits, newest first."""
+    return list(_that_brought(Purchase.objects.filter(user_id=user_id)).order_by("-id"))
+
+
+def limit_merged(moved: Sequence[Purchase], *, into_user_id: UUID, now: datetime) -> None:
+    """Make what is left of a guest's sandbox credits worth nothing, newest purchase first, until an
+    account has been granted no more than the limit by the merge.
+
+    Joins the caller's transaction, which has merged the two wallets. `moved`: what the guest had
+    (purchases_of_guest), which is the account's by now.
+    """
+    if not moved or _is_tester(into_user_id):
+        return
+    excess = (
+        _granted(Purchase.objects.filter(user_id=into_user_id)) - settings.APPSTORE_SANDBOX_CREDITS
+    )
+    for purchase in moved:
+        if excess <= 0:
+            return
+        credit_services.supersede(transaction_id=purchase.ledger_id, reason=SUPERSEDED, now=now)
+        excess -= purchase.credits or 0
+
+
+def _is_tester(user_id: UUID) -> bool:
+    return user_id in settings.APPSTORE_SANDBOX_TESTERS
+
+
+def _granted(purchases: PurchaseQuerySet) -> int:
+    total: int | None = _that_brought(purchases).aggregate(total=Sum("credits"))["total"]
+    return total or 0
+
+
+def _that_brought(purchases: PurchaseQuerySet) -> PurchaseQuerySet:
+    return purchases.filter(environment=Environment.SANDBOX, credits__gt=0)
+
+
+def _lock_apple_account(app_transaction_id: str) -> None:
+    """Until the transaction ends. There is no row for an Apple account that could be locked."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            [f"sandbox purchases of {app_transaction_id}"],
+        )
