@@ -1,9 +1,10 @@
 """Server-sent events of a job: its status at once, one event for each change, the last one its end.
 
 One thread of each process reads all jobs that are watched there, in one query a second; a stream
-holds no database connection while it waits and needs no Redis. It does hold a thread of the web
-server, so there are at most EVENT_STREAMS_PER_PROCESS. Beyond that a stream is closed after its
-first event, and every stream after LIFETIME_SECONDS: each event says when to come again.
+holds no database connection while it waits and needs no Redis. It holds a thread, none of those
+that answer calls: at most EVENT_STREAMS_PER_PROCESS, and EVENT_STREAMS_PER_USER of one user. Beyond
+that a stream is closed after its first event, and every stream after LIFETIME_SECONDS: each event
+says when to come again.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class _Watch:
 
     def __init__(self, job: Job, seen: Body) -> None:
         self.job_id: UUID = job.id
+        self.user_id: UUID | None = job.user_id
         self.changes: queue.SimpleQueue[Body | None] = queue.SimpleQueue()
         self._language = translation.get_language()
         self._seen = _essence(seen)
@@ -77,6 +79,9 @@ class _Watcher:
         """False where there is no place for another."""
         with self._lock:
             if self._stopped or len(self._watches) >= settings.EVENT_STREAMS_PER_PROCESS:
+                return False
+            of_user = sum(other.user_id == watch.user_id for other in self._watches)
+            if of_user >= settings.EVENT_STREAMS_PER_USER:
                 return False
             self._watches.add(watch)
             if self._thread is None:

@@ -206,6 +206,18 @@ CORS_EXPOSE_HEADERS = [
     "x-request-id",
 ]
 
+# --- The web server: rendio/server -------------------------------------------------------------
+
+# Threads that answer calls, in each process; each holds a connection to PostgreSQL.
+WEB_THREADS = integer("WEB_THREADS", 8, at_least=1)
+WEB_CONNECTIONS = integer("WEB_CONNECTIONS", 2_000, at_least=20)
+WEB_HEAD_SECONDS = integer("WEB_HEAD_SECONDS", 10, at_least=1)
+WEB_BODY_SECONDS = integer("WEB_BODY_SECONDS", 20, at_least=1)
+WEB_READER_SECONDS = integer("WEB_READER_SECONDS", 30, at_least=1)
+WEB_QUEUE_SECONDS = integer("WEB_QUEUE_SECONDS", 8, at_least=1)
+WEB_LEAST_BYTES_PER_SECOND = integer("WEB_LEAST_BYTES_PER_SECOND", 4_000, at_least=1)
+WEB_BODY_MEMORY_BYTES = integer("WEB_BODY_MEMORY_BYTES", 200_000_000, at_least=1_000_000)
+
 # --- PostgreSQL and Redis ---------------------------------------------------------------------
 
 DATABASES = {
@@ -511,8 +523,9 @@ BREAKER_OPEN_SECONDS = integer("BREAKER_OPEN_SECONDS", 30, at_least=1)
 STORE_COMMISSION_PERCENT = integer("STORE_COMMISSION_PERCENT", 30, at_most=99)
 # What generation/routing.py compares a route's margin with. Below zero a detour may cost us money.
 MARGIN_FLOOR_PERCENT = integer("MARGIN_FLOOR_PERCENT", -50, at_least=-1000, at_most=100)
-# Each holds a thread of the web server for minutes.
-EVENT_STREAMS_PER_PROCESS = integer("EVENT_STREAMS_PER_PROCESS", 4)
+# Each holds a thread for minutes, though none that answers calls. Both are of one process.
+EVENT_STREAMS_PER_PROCESS = integer("EVENT_STREAMS_PER_PROCESS", 32)
+EVENT_STREAMS_PER_USER = integer("EVENT_STREAMS_PER_USER", 2)
 JOB_WAIT_DEADLINE_SECONDS = integer("JOB_WAIT_DEADLINE_SECONDS", 1800, at_least=1)
 JOB_SUBMIT_DEADLINE_SECONDS = integer("JOB_SUBMIT_DEADLINE_SECONDS", 120, at_least=1)
 JOB_START_DEADLINE_SECONDS = integer("JOB_START_DEADLINE_SECONDS", 600, at_least=1)

@@ -6,11 +6,12 @@ import os
 from typing import Any
 
 from rendio.common import metrics_folder
+from rendio.server import addresses
 
-bind = f"{os.environ.get('ADDRESS') or '0.0.0.0'}:{os.environ.get('PORT') or 8000}"  # noqa: S104
-worker_class = "gthread"
+worker_class = "rendio.server.worker.Worker"
+bind = addresses.bind(os.environ)
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
-threads = 8
+# Of requests that have begun, after SIGTERM.
 graceful_timeout = 30
 # Longer than a phone waits between two polls; the default closes in between.
 keepalive = 75

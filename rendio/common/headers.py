@@ -43,6 +43,8 @@ DOCS = "; ".join(
 )
 # By what a path begins with; all others get NOTHING.
 POLICIES = {"/admin/": STAFF_PAGES, "/media/": MEDIA, "/docs": DOCS}
+# RFC 9110, 8.6: a 304's length would be that of what it does not send.
+_WITHOUT_BODY = {204, 304}
 PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
 
@@ -62,6 +64,9 @@ class SecurityHeadersMiddleware:
         if request.path.startswith(("/v1/", "/functions/v1/")):
             # Somebody's credits and videos: no proxy and no disk keeps them.
             response.headers.setdefault("Cache-Control", "no-store")
+        if not response.streaming and response.status_code not in _WITHOUT_BODY:
+            # Without it HTTP/1.1 clients get even two lines of JSON in chunks.
+            response.headers.setdefault("Content-Length", str(len(response.content)))
         return response
 
 

@@ -33,7 +33,12 @@ def fall_back_to(request: HttpRequest, language: str) -> None:
 def _asked_for(request: HttpRequest) -> str | None:
     if request.path.startswith("/admin/"):
         return None
-    for tag, weight in parse_accept_lang_header(request.headers.get("Accept-Language", "")):
+    return preferred(request.headers.get("Accept-Language", ""))
+
+
+def preferred(accept_language: str) -> str | None:
+    """The first of our languages that the header names; None where it names none."""
+    for tag, weight in parse_accept_lang_header(accept_language):
         language = tag.partition("-")[0]
         if weight and _is_ours(language):
             return language

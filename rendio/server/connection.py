@@ -1,0 +1,93 @@
+"""One client's connection, as the loop knows it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from rendio.server.incoming import Incoming
+from rendio.server.outgoing import Outgoing
+
+if TYPE_CHECKING:
+    from rendio.server.limits import Limits
+
+
+class State(StrEnum):
+    NEW = "new"  # opened, nothing received
+    KEPT = "kept"  # answered, open for the next request
+    HEAD = "head"  # some of a head is here
+    BODY = "body"  # some of a body is missing
+    QUEUED = "queued"  # a thread has the request, or will have
+    STREAM = "stream"  # a thread writes the answer as it comes about
+    SENDING = "sending"  # answered; the client has not taken all of it
+    LINGERING = "lingering"  # to be closed once the client has read the answer
+
+
+# Closed first when there is no place for a new connection: nothing of ours is at work for them.
+GIVES_WAY = {State.NEW, State.KEPT, State.HEAD, State.BODY, State.SENDING, State.LINGERING}
+
+
+class Connection:
+    """Belongs to the loop; of its fields only `outgoing` is touched by other threads."""
+
+    def __init__(
+        self,
+        client: socket.socket,
+        address: Any,
+        server: Any,
+        *,
+        on_waiting: Callable[[Connection], None],
+    ) -> None:
+        self.client = client
+        self.address = address
+        self.server = server
+        self.received = bytearray()
+        self.incoming: Incoming | None = None
+        self.outgoing = Outgoing(client, lambda: on_waiting(self))
+        self.future: Future[None] | None = None
+        self.requests = 0
+        self.held_bytes = 0  # of its body, as they count against the process's limit
+        self.closes_after_answer = False
+        self.may_send_more = False  # than is read: see Worker._end
+        self.watched = 0  # the events that the poller looks for
+        self.dropped_bytes = 0
+        self.state = State.NEW
+        self.since = time.monotonic()
+
+    def enter(self, state: State) -> None:
+        self.state = state
+        self.since = time.monotonic()
+
+    def is_late(self, now: float, limits: Limits, *, keepalive: float) -> bool:
+        """Whether the client takes longer than it may, in the state that the connection is in."""
+        waited = now - self.since
+        match self.state:
+            case State.NEW | State.HEAD:
+                return waited > limits.head_seconds
+            case State.KEPT:
+                return waited > keepalive
+            case State.BODY if self.incoming:
+                received = self.incoming.received_bytes
+                return waited > limits.body_seconds + received / limits.least_bytes_per_second
+            case State.STREAM | State.SENDING:
+                return self._reads_too_slowly(now, limits)
+            case State.LINGERING:
+                allowed = self.dropped_bytes / limits.least_bytes_per_second
+                return waited > limits.body_seconds + allowed
+        return False
+
+    def _reads_too_slowly(self, now: float, limits: Limits) -> bool:
+        out = self.outgoing
+        if not out.needs_room:
+            return False
+        if now - out.progressed_at > limits.reader_seconds:
+            return True
+        if self.state is State.STREAM:
+            # It lasts minutes and says little: no rate can be asked of it.
+            return False
+        allowed = limits.reader_seconds + out.sent_bytes / limits.least_bytes_per_second
+        return now - self.since > allowed

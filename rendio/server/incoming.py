@@ -1,0 +1,193 @@
+"""A request as its bytes come in. Nothing here waits: the loop feeds what there is.
+
+gunicorn parses and judges the head (RFC 9112, 3 to 6). The body is collected here, because gunicorn
+reads it from a socket that may block.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from gunicorn.http import errors
+from gunicorn.http.message import Request
+from gunicorn.http.unreader import Unreader
+
+MAX_HEAD_BYTES = 64 * 1024
+END_OF_HEAD = b"\r\n\r\n"
+# So much of a body that is too large is read and dropped before the answer: the client that sends
+# it then finds the answer, and the connection is good for the next call.
+DROPPED_BYTES = 16 * 1024 * 1024
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
+_LONGEST_LINE = 1024
+_LONGEST_TRAILERS = 8 * 1024
+# Chunks of a byte each cost us a thousand times what they cost their sender.
+_FREE_FRAMING_BYTES = 64 * 1024
+
+
+class Malformed(errors.ParseException):  # type: ignore[misc]
+    """A body that is not framed as RFC 9112, 7.1, has it."""
+
+
+class _Head(Unreader):  # type: ignore[misc]
+    """A complete head, in the form that gunicorn reads."""
+
+    def __init__(self, head: bytes) -> None:
+        super().__init__()
+        self.buf.write(head)
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        return b""
+
+
+def take_head(received: bytearray, *, config: Any, address: Any, number: int) -> Request | None:
+    """The next request's head, taken out of `received`; None while it is not complete.
+
+    Raises gunicorn's ParseException for a head that is malformed or too large.
+    """
+    while received.startswith(b"\r\n"):
+        # RFC 9112, 2.2: an empty line before a request is passed over.
+        del received[:2]
+    end = received.find(END_OF_HEAD)
+    if end > MAX_HEAD_BYTES or (end < 0 and len(received) > MAX_HEAD_BYTES):
+        raise errors.LimitRequestHeaders("the head is too large")
+    if end < 0:
+        return None
+    head = bytes(received[: end + len(END_OF_HEAD)])
+    del received[: end + len(END_OF_HEAD)]
+    return Request(config, _Head(head), address, number)
+
+
+class Incoming:
+    """One request: its head, and its body as far as it has come.
+
+    `room` is how much of the body is kept. One byte more is kept of a body that is too large, for
+    the application to see that it is, and the rest is dropped.
+    """
+
+    def __init__(self, request: Any, *, room: int) -> None:
+        self.request = request
+        self.expects_continue = bool(request._expected_100_continue)
+        # We answer that, not gunicorn, which would do so after the body was read.
+        request._expected_100_continue = False
+        self._length, self._chunks = _framing(request)
+        self._room = room
+        self._body = bytearray()
+        self.received_bytes = 0  # of the body, with the framing
+        self._body_bytes = 0
+        self.is_complete = self._chunks is None and self._length == 0
+        # Nobody reads on after an answer to a body that goes beyond this.
+        self.is_endless = self._length > room + DROPPED_BYTES
+
+    @property
+    def has_begun(self) -> bool:
+        return self.received_bytes > 0
+
+    @property
+    def kept_bytes(self) -> int:
+        return len(self._body)
+
+    def feed(self, received: bytearray) -> None:
+        """Take what belongs to the body out of `received`. Raises Malformed."""
+        before = len(received)
+        if self._chunks:
+            for piece in self._chunks.take(received):
+                self._keep(piece)
+            self.is_complete = self._chunks.ended
+        else:
+            piece = bytes(received[: self._length - self._body_bytes])
+            del received[: len(piece)]
+            self._keep(piece)
+            self.is_complete = self._body_bytes == self._length
+        self.received_bytes += before - len(received)
+        if self._chunks:
+            if self.received_bytes > _FREE_FRAMING_BYTES + 2 * self._body_bytes:
+                raise Malformed("chunks that are too small")
+            self.is_endless = self.received_bytes > self._room + DROPPED_BYTES
+
+    def for_application(self) -> Any:
+        """The request with its body in memory and its length known, chunked or not."""
+        headers = self.request.headers
+        if self._chunks:
+            headers = [(name, value) for name, value in headers if name != "TRANSFER-ENCODING"]
+            headers.append(("CONTENT-LENGTH", str(self._body_bytes)))
+        self.request.headers = headers
+        self.request.body = io.BytesIO(self._body)
+        self._body = bytearray()
+        return self.request
+
+    def _keep(self, piece: bytes) -> None:
+        self._body_bytes += len(piece)
+        place = self._room + 1 - len(self._body)
+        if place > 0:
+            self._body += piece[:place]
+
+
+def _framing(request: Any) -> tuple[int, _Chunks | None]:
+    """The body's length, or what takes its chunks apart. gunicorn has refused both at once."""
+    length, chunks = 0, None
+    for name, value in request.headers:
+        if name == "CONTENT-LENGTH":
+            length = int(value)
+        elif name == "TRANSFER-ENCODING":
+            if value.strip().lower() != "chunked":
+                raise errors.UnsupportedTransferCoding(value)
+            chunks = _Chunks()
+    return length, chunks
+
+
+class _Chunks:
+    """Takes a chunked body apart (RFC 9112, 7.1). Extensions and trailers are passed over."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._left = 0  # of the chunk that has begun
+        self._ends_line = False  # the line end after a chunk's data is still to come
+        self._in_trailers = False
+        self._trailers_bytes = 0
+
+    def take(self, received: bytearray) -> Iterator[bytes]:
+        while received and not self.ended:
+            if self._left:
+                piece = bytes(received[: self._left])
+                del received[: len(piece)]
+                self._left -= len(piece)
+                self._ends_line = not self._left
+                yield piece
+                continue
+            line = self._take_line(received)
+            if line is None:
+                return
+            if self._ends_line:
+                if line:
+                    raise Malformed("data beyond the size of its chunk")
+                self._ends_line = False
+            elif self._in_trailers:
+                self._pass_trailer(line)
+            else:
+                self._begin_chunk(line)
+
+    def _take_line(self, received: bytearray) -> bytes | None:
+        end = received.find(b"\r\n", 0, _LONGEST_LINE + 2)
+        if end < 0:
+            if len(received) > _LONGEST_LINE:
+                raise Malformed("a line that is too long")
+            return None
+        line = bytes(received[:end])
+        del received[: end + 2]
+        return line
+
+    def _begin_chunk(self, line: bytes) -> None:
+        found = _CHUNK_SIZE.fullmatch(line)
+        if not found:
+            raise Malformed("not the size of a chunk")
+        self._left = int(found[1], 16)
+        self._in_trailers = not self._left
+
+    def _pass_trailer(self, line: bytes) -> None:
+        self.ended = not line
+        self._trailers_bytes += len(line)
+        if self._trailers_bytes > _LONGEST_TRAILERS:
+            raise Malformed("trailers that are too long")

@@ -1,0 +1,67 @@
+"""How long and how large a client may be. Every number is a setting; `.env.example` explains it."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from rendio.common.parsers import FORM_BYTES
+
+# The only calls that take more than settings.DATA_UPLOAD_MAX_MEMORY_SIZE.
+UPLOAD_PATHS = frozenset({"/v1/upload-image", "/functions/v1/upload-image"})
+# Files that a process opens beside its connections.
+OTHER_FILES = 200
+
+
+@dataclass(frozen=True)
+class Limits:
+    threads: int
+    stream_threads: int
+    connections: int
+    head_seconds: float
+    body_seconds: float
+    reader_seconds: float
+    queue_seconds: float
+    least_bytes_per_second: int
+    body_bytes: int
+    upload_bytes: int
+    held_bytes: int
+
+    @classmethod
+    def from_settings(cls) -> Limits:
+        """Raises the process's limit of open files where WEB_CONNECTIONS needs more; where the
+        system does not let it, there are fewer connections."""
+        return cls(
+            threads=settings.WEB_THREADS,
+            # Streams beyond the cap get their first event, and are then closed.
+            stream_threads=settings.EVENT_STREAMS_PER_PROCESS + 4,
+            connections=_connections(settings.WEB_CONNECTIONS),
+            head_seconds=settings.WEB_HEAD_SECONDS,
+            body_seconds=settings.WEB_BODY_SECONDS,
+            reader_seconds=settings.WEB_READER_SECONDS,
+            queue_seconds=settings.WEB_QUEUE_SECONDS,
+            least_bytes_per_second=settings.WEB_LEAST_BYTES_PER_SECOND,
+            body_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+            upload_bytes=max(
+                settings.MAX_UPLOAD_BYTES + FORM_BYTES, settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+            ),
+            held_bytes=settings.WEB_BODY_MEMORY_BYTES,
+        )
+
+    def body_bytes_for(self, path: str) -> int:
+        return self.upload_bytes if path in UPLOAD_PATHS else self.body_bytes
+
+
+def _connections(wanted: int) -> int:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    except (ValueError, OSError):
+        allowed = soft
+    return max(allowed - OTHER_FILES, 1)

@@ -1,0 +1,178 @@
+"""What is to be sent on one connection, whoever writes it and however slowly it is read.
+
+A thread that answers writes and goes; what the client does not take at once, the loop sends. Only
+the thread of a stream waits, and only for its own reader.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# More than that of a stream waits for its reader, not in memory.
+STREAM_BYTES = 256 * 1024
+# A file is sent in pieces, so that other connections get their turn in between.
+FILE_PIECE_BYTES = 512 * 1024
+
+
+@dataclass
+class _FilePart:
+    """A part of an open file, which is closed once it is sent or given up."""
+
+    descriptor: int
+    offset: int
+    left: int
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+class Outgoing:
+    """Stands where gunicorn's Response expects a socket: it is written to by `sendall`.
+
+    Thread-safe. `on_waiting` is called, by any thread, when something is left for the loop to send.
+    """
+
+    def __init__(self, client: socket.socket, on_waiting: Callable[[], None]) -> None:
+        self._client = client
+        self._on_waiting = on_waiting
+        self._changed = threading.Condition()
+        self._parts: deque[memoryview | _FilePart] = deque()
+        self._waiting_bytes = 0  # in memory
+        self._collects = True
+        self._is_closed = False
+        self.sent_bytes = 0
+        self.progressed_at = time.monotonic()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._parts
+
+    @property
+    def needs_room(self) -> bool:
+        """Whether something waits for the client to take more."""
+        return bool(self._parts) and not self._collects
+
+    def begin(self) -> None:
+        """Before an answer: collect it, until it is complete or turns out to be a stream."""
+        self._collects = True
+        self.sent_bytes = 0
+        self.progressed_at = time.monotonic()
+
+    def sendall(self, data: bytes) -> None:
+        """Raises BrokenPipeError where the connection is closed."""
+        with self._changed:
+            self._put(memoryview(data), len(data))
+            if self._collects:
+                return
+            self._send_or_leave()
+            while self._waiting_bytes > STREAM_BYTES and not self._is_closed:
+                self._changed.wait()
+
+    # gunicorn's Response writes interim answers by it.
+    send = sendall
+
+    def send_file(self, descriptor: int, *, offset: int, count: int) -> None:
+        """`count` bytes of a file from `offset` on; takes the descriptor over."""
+        with self._changed:
+            part = _FilePart(descriptor, offset, count)
+            if self._is_closed:
+                part.close()
+                raise BrokenPipeError
+            self._parts.append(part)
+
+    def flush(self) -> None:
+        """Send what was collected; from now on, all is sent as it comes."""
+        with self._changed:
+            self._collects = False
+            self._send_or_leave()
+
+    def send_more(self) -> None:
+        """For the loop, when the client takes more. Raises OSError where it is gone."""
+        with self._changed:
+            if not self._collects:
+                self._send()
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Drop what was not sent, and let go whoever waits to write."""
+        with self._changed:
+            self._is_closed = True
+            for part in self._parts:
+                if isinstance(part, _FilePart):
+                    part.close()
+            self._parts.clear()
+            self._waiting_bytes = 0
+            self._changed.notify_all()
+
+    def _put(self, part: memoryview, size: int) -> None:
+        if self._is_closed:
+            raise BrokenPipeError
+        if size:
+            if not self._parts:
+                # A stream may have been silent for long: its reader's time begins now.
+                self.progressed_at = time.monotonic()
+            self._parts.append(part)
+            self._waiting_bytes += size
+
+    def _send_or_leave(self) -> None:
+        self._send()
+        if self._parts:
+            self._on_waiting()
+
+    def _send(self) -> None:
+        """As much as the client takes now. Of a file one piece at most."""
+        if self._is_closed:
+            raise BrokenPipeError
+        try:
+            while self._parts:
+                part = self._parts[0]
+                if isinstance(part, _FilePart):
+                    if not self._send_piece(part):
+                        return
+                elif not self._send_memory(part):
+                    return
+        except BlockingIOError:
+            return
+
+    def _send_memory(self, first: memoryview) -> bool:
+        """Whether all that is in memory before the next file was taken."""
+        pieces = [first]
+        for part in list(self._parts)[1:]:
+            if isinstance(part, _FilePart):
+                break
+            pieces.append(part)
+        data = pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+        sent = self._client.send(data)
+        self._note(sent)
+        self._waiting_bytes -= sent
+        for _ in pieces:
+            self._parts.popleft()
+        if sent == len(data):
+            return True
+        self._parts.appendleft(data[sent:])
+        return False
+
+    def _send_piece(self, part: _FilePart) -> bool:
+        """Whether the file is all sent."""
+        wanted = min(part.left, FILE_PIECE_BYTES)
+        sent = os.sendfile(self._client.fileno(), part.descriptor, part.offset, wanted)
+        if not sent and wanted:
+            raise BrokenPipeError("the file has become shorter")
+        self._note(sent)
+        part.offset += sent
+        part.left -= sent
+        if part.left:
+            return False
+        self._parts.popleft()
+        part.close()
+        return True
+
+    def _note(self, sent: int) -> None:
+        self.sent_bytes += sent
+        self.progressed_at = time.monotonic()

@@ -1,0 +1,70 @@
+"""Answers of the server itself, without the application, in the contract's envelope."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from uuid import uuid4
+
+from django.conf import settings
+from django.utils import translation
+from django.utils.translation import gettext_lazy as _
+from gunicorn.http import errors
+from gunicorn.util import http_date
+
+from rendio.common import language, request_id
+from rendio.common.errors import (
+    MALFORMED,
+    DatabaseUnavailable,
+    InternalError,
+    InvalidInput,
+    Refusal,
+    refusal_response,
+)
+
+NOT_IN_TIME = _("Not received in time.")
+# gunicorn's exceptions for a head that it does not take; all others are 400.
+_STATUSES = {
+    errors.ExpectationFailed: 417,
+    errors.LimitRequestLine: 414,
+    errors.LimitRequestHeaders: 431,
+    errors.UnsupportedTransferCoding: 501,
+}
+
+
+def malformed(exception: Exception) -> bytes:
+    status = next((_STATUSES[kind] for kind in _STATUSES if isinstance(exception, kind)), 400)
+    return answer(InvalidInput(fields={"request": [MALFORMED]}, status=status))  # type: ignore[list-item]
+
+
+def not_in_time(accept_language: str) -> bytes:
+    refusal = InvalidInput(fields={"request": [NOT_IN_TIME]}, status=408)  # type: ignore[list-item]
+    return answer(refusal, accept_language=accept_language)
+
+
+def busy(accept_language: str) -> bytes:
+    """No thread, or no memory, is free for it."""
+    return answer(DatabaseUnavailable(), accept_language=accept_language)
+
+
+def broken(accept_language: str) -> bytes:
+    return answer(InternalError(), accept_language=accept_language)
+
+
+def answer(refusal: Refusal, *, accept_language: str = "") -> bytes:
+    """The whole answer, which closes the connection."""
+    spoken = language.preferred(accept_language) or settings.LANGUAGE_CODE
+    with translation.override(spoken), request_id.on_behalf_of(str(uuid4())):
+        response = refusal_response(refusal)
+        response["X-Request-ID"] = request_id.current() or ""
+    phrase = HTTPStatus(response.status_code).phrase
+    headers = {
+        "Date": http_date(),
+        "Connection": "close",
+        **response.headers,
+        "Content-Length": str(len(response.content)),
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    lines = [f"HTTP/1.1 {response.status_code} {phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + response.content

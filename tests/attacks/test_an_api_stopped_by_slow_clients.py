@@ -1,0 +1,222 @@
+"""An attacker opens connections and does next to nothing on them: the API still serves everybody.
+
+Against the web process as it runs in production, without a proxy in front.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+import requests
+
+from generation import media
+from tests.generation.conftest import running
+from tests.generation.lives import ended
+from tests.patience import PATIENCE_SECONDS, eventually
+
+__all__ = ["running"]  # a fixture
+
+pytestmark = pytest.mark.usefixtures("committed")
+# A test waits for one of them to pass.
+STACK_ENVIRONMENT = {
+    "WEB_HEAD_SECONDS": 2,
+    "WEB_BODY_SECONDS": 2,
+    "WEB_READER_SECONDS": 2,
+    "WEB_CONNECTIONS": 150,
+    "EVENT_STREAMS_PER_PROCESS": 4,
+    "EVENT_STREAMS_PER_USER": 1,
+}
+# Of two processes with eight threads each.
+MANY = 64
+# More than the buffers of two sockets.
+VIDEO_BYTES = 24_000_000
+
+
+class Client(socket.socket):
+    """A connection that has sent `data` and reads nothing."""
+
+    def __init__(self, data: bytes, *, receives: int | None = None) -> None:
+        super().__init__()
+        if receives:
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
+        address = urlsplit(os.environ["PUBLIC_URL"])
+        self.settimeout(PATIENCE_SECONDS)
+        self.connect((address.hostname, address.port))
+        self.sendall(data)
+
+    def drip(self) -> bool:
+        """Send a byte more; False once the server has closed."""
+        try:
+            self.sendall(b"a")
+        except OSError:
+            return False
+        return not self.is_ended()
+
+    def is_ended(self) -> bool:
+        """Whether the server has answered or closed."""
+        self.setblocking(False)
+        try:
+            self.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            self.settimeout(PATIENCE_SECONDS)
+        return True
+
+    def read_all(self) -> bytes:
+        read = b""
+        try:
+            while piece := self.recv(1_000_000):
+                read += piece
+        except ConnectionError:
+            pass
+        return read
+
+
+@contextmanager
+def opened(count: int, data: bytes, **options: int):
+    clients = [Client(data, **options) for _ in range(count)]
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            client.close()
+
+
+def assert_serves(running) -> None:
+    """A newcomer is served, by either process."""
+    for _ in range(10):
+        with requests.Session() as session:
+            for path in ("/healthz", "/readyz", "/v1/get-models"):
+                assert session.get(running.url + path, timeout=PATIENCE_SECONDS).status_code == 200
+
+
+def test_unfinished_heads_stop_nobody_and_are_closed(running):
+    head = b"GET /v1/get-models HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
+    with opened(MANY, head) as clients:
+        assert_serves(running)
+
+        eventually(lambda: not any(client.drip() for client in clients))
+
+
+def test_unfinished_bodies_stop_nobody_and_are_closed(running):
+    head = (
+        b"POST /v1/generate-video HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 900000\r\n\r\n{"
+    )
+    with opened(MANY, head) as clients:
+        assert_serves(running)
+
+        eventually(lambda: not any(client.drip() for client in clients))
+        assert {client.read_all()[:12] for client in clients} <= {b"HTTP/1.1 408", b""}
+
+
+def test_unfinished_chunks_stop_nobody_and_are_closed(running):
+    head = (
+        b"POST /webhooks/fal HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n{"
+    )
+    with opened(MANY, head) as clients:
+        assert_serves(running)
+
+        eventually(lambda: not any(client.drip() for client in clients))
+
+
+def test_connections_that_send_nothing_stop_nobody_and_are_closed(running):
+    with opened(MANY, b"") as clients:
+        assert_serves(running)
+
+        eventually(lambda: all(client.is_ended() for client in clients))
+
+
+@pytest.fixture
+def video():
+    """A large film's address."""
+    name = f"videos/{uuid4()}.mp4"
+    file = Path(os.environ["MEDIA_ROOT"]) / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as opened_file:
+        opened_file.truncate(VIDEO_BYTES)
+    yield urlsplit(media.url_for(name)).path
+    file.unlink()
+
+
+def test_unread_downloads_stop_nobody_and_are_closed(running, video):
+    head = f"GET {video} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    with opened(MANY, head, receives=4096) as clients:
+        assert_serves(running)
+
+        # The server gives up while most of it is unsent.
+        assert sum(len(client.read_all()) for client in clients[:2]) < 2 * VIDEO_BYTES
+    whole = requests.get(running.url + video, timeout=PATIENCE_SECONDS)
+    assert (whole.status_code, len(whole.content)) == (200, VIDEO_BYTES)
+
+
+def test_answers_that_nobody_reads_stop_nobody(running):
+    """Thousands of answers asked for on each connection, and none of them read."""
+    ask = b"GET /v1/get-models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 2000
+    with opened(MANY, ask, receives=4096) as clients:
+        assert_serves(running)
+
+        eventually(lambda: all(client.is_ended() for client in clients))
+
+
+def test_more_connections_than_there_are_places_keep_nobody_out(running):
+    head = b"GET /v1/get-models HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    with opened(2 * STACK_ENVIRONMENT["WEB_CONNECTIONS"] + 20, head):
+        assert_serves(running)
+
+
+def test_event_streams_that_are_all_taken_stop_nobody(running, sandbox):
+    sandbox.provider(run_seconds=600, cancel_running=True)
+    phones = [running.phone() for _ in range(12)]
+    jobs = [job for phone in phones for job in phone.order()]
+    streams = [follow(phone, job) for phone, job in zip(phones, jobs, strict=True)]
+
+    assert_serves(running)
+
+    for phone, job in zip(phones, jobs, strict=True):
+        assert phone.status(job)["job_id"] == job
+        phone.post("cancel-video-job", {"job_id": job})
+    ended(*jobs)
+    for stream in streams:
+        stream.close()
+
+
+def test_a_user_cannot_take_all_event_streams(running, sandbox):
+    sandbox.provider(run_seconds=600, cancel_running=True)
+    greedy, modest = running.phone(), running.phone()
+    (wanted,) = modest.order()
+    (job,) = greedy.order()
+    streams = [follow(greedy, job) for _ in range(16)]
+
+    stream = follow(modest, wanted)
+    lines = stream.iter_lines(decode_unicode=True)
+    assert next(lines) == "event: status"
+    modest.post("cancel-video-job", {"job_id": wanted})
+
+    # It stays open to tell how that ended.
+    assert any('"cancelled"' in line for line in lines)
+    greedy.post("cancel-video-job", {"job_id": job})
+    ended(job, wanted)
+    for each in streams:
+        each.close()
+
+
+def follow(phone, job_id):
+    answer = requests.get(
+        f"{phone.url}/v1/video-jobs/{job_id}/events",
+        headers=phone._headers(),
+        stream=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert answer.status_code == 200, answer.text
+    return answer
