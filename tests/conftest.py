@@ -14,13 +14,16 @@ from uuid import UUID, uuid4
 import pytest
 import requests
 from django.core.cache import caches
+from django.core.management.sql import emit_post_migrate_signal
 from django.db import connection, connections
 from django.test import Client
 from django.test.utils import setup_databases, teardown_databases
+from psycopg import sql
 
 from generation import catalogue
 from generation.models import ProviderHealth
 from generation.moderation.blocklist import blocklist
+from rendio.local import pytest_plugin
 
 SORA = UUID("00000000-0000-4000-8000-000000000003")
 VEO = UUID("00000000-0000-4000-8000-000000000001")
@@ -219,10 +222,45 @@ def django_db_setup(
     pytest-django's own makes it only for tests that ask for `db`; the others then met the real one.
     """
     with django_db_blocker.unblock():
-        before = setup_databases(verbosity=0, interactive=False)
+        if pytest_plugin.owns_database():
+            databases = _copy_migrated_database()
+        else:
+            databases = setup_databases(verbosity=0, interactive=False)
     yield
     with django_db_blocker.unblock():
-        teardown_databases(before, verbosity=0)
+        teardown_databases(databases, verbosity=0)
+
+
+def _copy_migrated_database() -> Any:
+    """The test database as a copy of MIGRATED, which the first run makes and keeps for the others.
+
+    Gives what teardown_databases takes.
+    """
+    real_name = connection.settings_dict["NAME"]
+    name = connection.creation._get_test_db_name()
+    if not _has_migrated_database():
+        setup_databases(verbosity=0, interactive=False)
+        connections.close_all()
+        _on_server("ALTER DATABASE {} RENAME TO {}", name, pytest_plugin.MIGRATED)
+        pytest_plugin.save_template()
+    connections.close_all()
+    _on_server("CREATE DATABASE {} TEMPLATE {}", name, pytest_plugin.MIGRATED)
+    connection.settings_dict["NAME"] = name
+    # No migration makes these, today's code decides: permissions, and the groups of staff.
+    emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
+    return [(connection, real_name, True)]
+
+
+def _has_migrated_database() -> bool:
+    with connection.creation._nodb_cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [pytest_plugin.MIGRATED])
+        return cursor.fetchone() is not None
+
+
+def _on_server(statement: str, *databases: str) -> None:
+    """About the databases, so on a connection to none of them."""
+    with connection.creation._nodb_cursor() as cursor:
+        cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, databases)))
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,16 @@ DATABASE_URL, REDIS_URL and SANDBOX_URL, where set, are used instead, each on it
 a run lies under RENDIO_HOME/test/<pid> and goes with it; what a run that was killed has left, the
 next one removes. Two runs, or a run beside `make run`, share nothing; nor do the processes of one
 parallel run (pytest-xdist), each of which is here a run of its own.
+
+Migrating takes longer than most tests. So the first run keeps its migrated database as a template
+cluster under RENDIO_HOME/test-template/<fingerprint of the migrations>, and later runs copy that.
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,10 +22,14 @@ from pathlib import Path
 import pytest
 
 from rendio.local import ports
-from rendio.local.home import Home, HomeInUse
+from rendio.local.home import PROJECT, Home, HomeInUse
 from rendio.local.processes import Stack
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
 from rendio.local.waiting import answers, wait_until
+
+# In a cluster made from the template: the migrated database, without any test's rows.
+MIGRATED = "rendio_migrated"
+_own_database: tuple[Home, PostgreSQL] | None = None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,6 +59,9 @@ def _refuse_to_share() -> None:
 
 
 def _start_servers(home: Home, started: ExitStack) -> None:
+    global _own_database
+    if not os.environ.get("DATABASE_URL"):
+        _copy_template(home)
     secrets = home.secrets()
     port = ports.reserve_any()
     sandbox_port = ports.reserve_any()
@@ -74,6 +86,7 @@ def _start_servers(home: Home, started: ExitStack) -> None:
         started.callback(database.stop)
         database.start()
         os.environ["DATABASE_URL"] = database.url
+        _own_database = home, database
     if not os.environ.get("REDIS_URL"):
         valkey = Valkey(home, durable=False)
         started.callback(valkey.stop)
@@ -81,6 +94,69 @@ def _start_servers(home: Home, started: ExitStack) -> None:
         os.environ["REDIS_URL"] = valkey.url
     if own_sandbox:
         wait_for_sandbox(stack)
+
+
+def owns_database() -> bool:
+    """Whether PostgreSQL is this run's own, and not the one that DATABASE_URL named."""
+    return _own_database is not None
+
+
+def save_template() -> None:
+    """Keep this run's cluster, which has a database MIGRATED, for the runs after it.
+
+    Restarts PostgreSQL: the caller has closed its connections.
+    """
+    if _own_database is None or _template().exists():
+        return
+    home, database = _own_database
+    template = _template()
+    unfinished = template.with_name(f"new-{os.getpid()}")
+    unfinished.mkdir(mode=0o700, parents=True)
+    database.stop()
+    _copy(home.root / "postgres", unfinished / "postgres")
+    _copy(home.secrets_file, unfinished / "secrets.env")
+    database.launch()
+    database.wait()
+    for old in template.parent.iterdir():
+        # Another run may be about to finish its own: only finished ones go.
+        if old != template and not old.name.startswith("new-"):
+            shutil.rmtree(old, ignore_errors=True)
+    try:
+        unfinished.rename(template)
+    except OSError:  # a parallel process was quicker
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _copy_template(home: Home) -> None:
+    template = _template()
+    try:
+        _copy(template / "secrets.env", home.secrets_file)
+        _copy(template / "postgres", home.root / "postgres")
+    except subprocess.CalledProcessError:
+        # There is none, or a run after a new migration is replacing it.
+        home.secrets_file.unlink(missing_ok=True)
+        shutil.rmtree(home.root / "postgres", ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """With owners and modes: the data belongs to the user that PostgreSQL runs as."""
+    subprocess.run(  # noqa: S603
+        ["cp", "-Rp", str(source), str(target)],  # noqa: S607
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _template() -> Path:
+    """Its name changes with whatever decides what the migrations make, and with their order."""
+    runs = Home.from_environment().root
+    # A run's own home lies under RENDIO_HOME/test; the template is for all of them.
+    root = runs.parent.parent if runs.parent.name == "test" else runs
+    fingerprint = hashlib.sha256()
+    migrations = sorted(PROJECT.glob("*/migrations/*.py"))
+    for file in [*migrations, PROJECT / "requirements-dev.txt", PROJECT / "rendio/settings.py"]:
+        fingerprint.update(f"{file.relative_to(PROJECT)}\n".encode() + file.read_bytes())
+    return root / "test-template" / fingerprint.hexdigest()[:16]
 
 
 def wait_for_sandbox(stack: Stack) -> None:

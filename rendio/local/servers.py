@@ -54,12 +54,7 @@ class _Server(ABC):
         for _ in range(START_ATTEMPTS):  # somebody may take the port before the server does
             self.port = ports.reserve_any()
             self.launch()
-            wait_until(
-                lambda: not self.running or self._answers(),
-                timeout_seconds=START_SECONDS,
-                pause=pause,
-            )
-            if self.running and self._answers():
+            if self.wait(pause):
                 return
             self.stop()
         raise ServerFailed(f"{self.name} does not start. Its log ends:\n{last_lines(self._log)}")
@@ -68,6 +63,15 @@ class _Server(ABC):
         """Start it on the port it has, without waiting: also how it is started again."""
         self.child = self._command()
         self.child.start()
+
+    def wait(self, pause: Pause = time.sleep) -> bool:
+        """Wait until it answers; False if it ends or does not answer in time."""
+        wait_until(
+            lambda: not self.running or self._answers(),
+            timeout_seconds=START_SECONDS,
+            pause=pause,
+        )
+        return self.running and self._answers()
 
     @property
     def running(self) -> bool:
