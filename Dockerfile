@@ -33,6 +33,7 @@ COPY . .
 RUN word=only-to-collect-the-static-files-of-this-image url=https://invalid.example \
     && ENVIRONMENT=production ALLOWED_HOSTS=invalid.example PUBLIC_URL=$url \
         SECRET_KEY=$word SESSION_SIGNING_KEYS=build:$word APPLE_TOKEN_KEYS=$word \
+        INSTALLATION_KEYS=build:$word \
         DATABASE_URL=postgresql://invalid.example/none REDIS_URL=redis://invalid.example/0 \
         FAL_KEY=none FAL_USER_ID=none APPLE_TEAM_ID=none APPLE_CLIENT_IDS=none \
         DEVICECHECK_KEY_ID=none DEVICECHECK_PRIVATE_KEY=bm9uZQ== \

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import export, queries, services
+from accounts.authentication import session_of
 from accounts.serializers import (
     AppleNoticeBody,
     AttestBody,
@@ -43,7 +44,11 @@ class DeviceCheck(PublicView):
     def post(self, request: Request) -> Response:
         body = DeviceCheckBody(data=self.body)
         body.is_valid(raise_exception=True)
-        checked = services.check_device(**body.validated_data, now=timezone.now())
+        values = dict(body.validated_data)
+        proof = services.InstallationProof(
+            secret=values.pop("installation_secret"), session_id=session_of(request)
+        )
+        checked = services.check_device(**values, proof=proof, now=timezone.now())
         return Response(
             {
                 "user_id": checked.user_id,

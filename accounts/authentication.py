@@ -44,3 +44,12 @@ class AccessTokenAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """What makes REST framework answer 401 and not 403."""
         return "Bearer"
+
+
+def session_of(request: Request) -> UUID | None:
+    """The session of a good access token that came with a public call, else None."""
+    try:
+        authenticated = AccessTokenAuthentication().authenticate(request)
+    except AuthenticationFailed:
+        return None
+    return authenticated[0].session_id if authenticated else None

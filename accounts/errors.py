@@ -23,7 +23,8 @@ class InvalidDevice(Refusal):
     """Apple does not vouch for the device: for its token, or for the key that it signs with.
 
     For the latter, `app_attest` in the details tells the app what to do: "required" (sign),
-    "unknown_key" (attest a new key), "refused" (ask for a new challenge, then the same).
+    "unknown_key" (attest a new key), "refused" (ask for a new challenge, then the same). With
+    `problem` "installation_unproven" the secret is not the installation's: the app starts anew.
     """
 
     code = Code.INVALID_DEVICE

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Max
 from rest_framework.utils.encoders import JSONEncoder
 
 from accounts import queries
@@ -86,16 +86,15 @@ def _profile(user_id: UUID) -> Row:
 
 
 def _devices(user_id: UUID) -> Iterable[Row]:
-    keys = AttestedKey.objects.filter(device_id=OuterRef("device_id")).order_by("-created_at")
-    devices = Device.objects.filter(user_id=user_id).annotate(
-        attested_at=Subquery(keys.values("created_at")[:1])
-    )
+    devices = Device.objects.filter(user_id=user_id)
+    keys = AttestedKey.objects.filter(device_id__in=devices.values("device_id"))
+    attested_at = dict(keys.values_list("device_id").annotate(Max("created_at")))
     for device in devices.order_by("created_at"):
         yield {
             "device_id": device.device_id,
             "created_at": iso(device.created_at),
             "last_seen_at": iso(device.last_seen_at),
-            "attested_at": iso(device.attested_at),
+            "attested_at": iso(attested_at.get(device.device_id)),
         }
 
 

@@ -24,6 +24,7 @@ from rendio.common.openapi import DONE, Call, Calls, Done, Tag
 
 USER_ID = "3f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
 DEVICE_ID = "5f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
+INSTALLATION_SECRET = "one-of-32-characters-or-more-of-your-own"  # noqa: S105
 KEY_ID = "bNkQvZIIVOdYqbWhZjKfqQ1dA3c0l2rWQ3VbAF0sFbI="
 PUSH_TOKEN = "00fc13ad" * 8
 SESSION = {
@@ -154,9 +155,17 @@ CALLS: Calls = {
         tag=Tag.IDENTITY,
         summary="Sign a device in",
         text="A device that Apple vouches for gets its user, or a new guest: with credits, unless "
-        "this hardware had them before.",
+        "this hardware had them before. The app makes `installation_secret` once and keeps it in "
+        "the Keychain: the first check stores its keyed hash, later ones need the same, else "
+        "`details.problem` is `installation_unproven` and the app starts anew with another "
+        "`device_id`. A `device_id` of an earlier release has no secret: send its session's access "
+        "token along in `Authorization` to store one.",
         body=DeviceCheckBody,
-        sent={"device_id": DEVICE_ID, "device_token": "c2FuZGJveC1yZWFkbWU="},
+        sent={
+            "device_id": DEVICE_ID,
+            "device_token": "c2FuZGJveC1yZWFkbWU=",
+            "installation_secret": INSTALLATION_SECRET,
+        },
         answer=DeviceCheckAnswer,
         example={
             "user_id": USER_ID,
@@ -184,9 +193,11 @@ CALLS: Calls = {
     api.AttestDevice: Call(
         tag=Tag.IDENTITY,
         summary="Attest a device's key",
+        text="The key counts for device checks with the same `installation_secret`.",
         body=AttestBody,
         sent={
             "device_id": DEVICE_ID,
+            "installation_secret": INSTALLATION_SECRET,
             "key_id": KEY_ID,
             "challenge": "eyJkZXZpY2UiOi4uLn0:1tMx2b:c2lnbmVk",
             "attestation": "o2NmbXRvYXBwbGUtYXBwYXR0ZXN0",

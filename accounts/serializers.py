@@ -61,12 +61,20 @@ class Base64Field(StrictCharField):
         return value
 
 
+class InstallationSecretField(StrictCharField):
+    """A text that the app makes once for its installation."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_length=32, max_length=128, trim_whitespace=False, **kwargs)
+
+
 class DeviceIdBody(serializers.Serializer):
     device_id = TextUUIDField()
 
 
 class AttestBody(serializers.Serializer):
     device_id = TextUUIDField()
+    installation_secret = InstallationSecretField()
     key_id = Base64Field(max_length=64, size_bytes=KEY_ID_BYTES)
     challenge = StrictCharField(max_length=512)
     attestation = Base64Field(max_length=MAX_ATTESTATION)
@@ -81,6 +89,7 @@ class AssertionBody(serializers.Serializer):
 class DeviceCheckBody(serializers.Serializer):
     device_id = TextUUIDField()
     device_token = Base64Field(max_length=MAX_DEVICE_TOKEN)
+    installation_secret = InstallationSecretField()
     app_attest = AssertionBody(required=False, allow_null=True, default=None)
 
     def validate_device_token(self, value: bytes) -> str:

@@ -25,3 +25,4 @@ def sweep() -> None:
     services.sweep_sessions(now=timezone.now())
     services.sweep_spent_tokens(now=timezone.now())
     outbox.sweep(now=timezone.now())
+    until_done(services.fill_public_ids, batch=services.PUBLIC_IDS_BATCH)

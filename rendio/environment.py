@@ -10,6 +10,7 @@ import binascii
 import os
 import re
 from collections.abc import Container
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -65,6 +66,20 @@ def integer(name: str, default: int, *, at_least: int = 0, at_most: int | None =
 def optional_integer(name: str) -> int | None:
     """A positive whole number, or None where the variable is not set or empty."""
     return integer(name, 1, at_least=1) if env.str(name, default="").strip() else None
+
+
+def optional_instant(name: str) -> datetime | None:
+    """A time with its offset in ISO 8601 (2026-01-31T12:00:00Z); None where not set."""
+    text = env.str(name, default="").strip()
+    if not text:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise ImproperlyConfigured(f"{name} must be like 2026-01-31T12:00:00Z, not {text!r}.")
+    return instant
 
 
 def counts(name: str, *, of: Container[str]) -> dict[str, int]:

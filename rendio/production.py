@@ -53,6 +53,8 @@ def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> lis
         found.append(f"SECRET_KEY is missing or shorter than {SHORTEST_SECRET} characters.")
     if insecure in settings["SESSION_SIGNING_KEYS"].values():
         found.append("SESSION_SIGNING_KEYS is missing.")
+    if insecure in settings["INSTALLATION_KEYS"].values():
+        found.append("INSTALLATION_KEYS is missing.")
     if insecure in settings["APPLE_TOKEN_KEYS"]:
         found.append("APPLE_TOKEN_KEYS is missing.")
     found += [

@@ -28,6 +28,7 @@ from rendio.environment import (
     integer,
     key_ring,
     one_of,
+    optional_instant,
     optional_integer,
     outside,
     pem,
@@ -398,6 +399,10 @@ SESSION_SIGNING_KEYS = signing_keys("SESSION_SIGNING_KEYS") or {"development": I
 ACCESS_TOKEN_SECONDS = integer("ACCESS_TOKEN_SECONDS", 3600, at_least=1)
 REFRESH_TOKEN_DAYS = integer("REFRESH_TOKEN_DAYS", 60, at_least=1)
 REFRESH_GRACE_SECONDS = integer("REFRESH_GRACE_SECONDS", 30)
+# Keyed hashes of installation secrets and device ids: the first makes new ones, all verify.
+INSTALLATION_KEYS = signing_keys("INSTALLATION_KEYS") or {"development": INSECURE_SECRET}
+# Until then a device_id of the release before accepts the first secret, also without a session.
+INSTALLATION_SECRET_GRACE_UNTIL = optional_instant("INSTALLATION_SECRET_GRACE_UNTIL")
 REVOCATION_REFRESH_SECONDS = integer("REVOCATION_REFRESH_SECONDS", 2, at_least=1)
 WELCOME_CREDITS = integer("WELCOME_CREDITS", 10)
 # Of credits that nobody paid for; 0 is off. What a grant brings above it lapses at once.

@@ -7,8 +7,20 @@ from uuid import UUID
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 
+from accounts import installations
 from accounts.models.people import User
 from rendio.common.owned import OwnedQuerySet
+
+
+class DeviceQuerySet(OwnedQuerySet["Device"]):
+    def named(self, name: UUID | str) -> DeviceQuerySet:
+        """The device with this device_id or public id. For the few devices of one user."""
+        if isinstance(name, UUID):
+            return self.filter(device_id=name)
+        # Rows of the release before have no stored public id until the sweep.
+        unnamed = self.filter(stored_public_id="").only("device_id")
+        computed = [device.device_id for device in unnamed if device.public_id == name]
+        return self.filter(Q(stored_public_id=name) | Q(device_id__in=computed))
 
 
 class Device(models.Model):
@@ -23,13 +35,30 @@ class Device(models.Model):
     user = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.PROTECT, related_name="devices"
     )
+    # Keyed hash of the installation's secret; empty: a row of the release before, which has none.
+    secret_hash = models.CharField(max_length=255, blank=True, default="", db_default="")
+    # Read `public_id` instead: a row of the release before has none until the sweep.
+    stored_public_id = models.CharField(
+        max_length=installations.PUBLIC_ID_LENGTH, blank=True, default="", db_default=""
+    )
     created_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
 
-    objects = OwnedQuerySet["Device"].as_manager()
+    objects = DeviceQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            # Staff search by the id that logs and lists show; the sweep searches for empty ones.
+            models.Index(fields=["stored_public_id"], name="accounts_device_public_id"),
+        ]
 
     def __str__(self) -> str:
-        return str(self.device_id)
+        return self.public_id
+
+    @property
+    def public_id(self) -> str:
+        """The short keyed hash that is shown, logged and exported instead of `device_id`."""
+        return self.stored_public_id or installations.public_id(self.device_id)
 
 
 class WelcomeClaimQuerySet(models.QuerySet["WelcomeClaim"]):
@@ -81,19 +110,22 @@ class WelcomeClaim(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.device_id} {self.started_at:%Y-%m-%d}"
+        return f"{installations.public_id(self.device_id)} {self.started_at:%Y-%m-%d}"
 
 
 class AttestedKey(models.Model):
     """A key in the hardware of an Apple device, which Apple has found to be our app's.
 
-    Its row lock orders its uses. It speaks for the device that it was attested for and for no
+    Its row lock orders its uses. It speaks for the installation that it was attested for and for no
     other; a device may have several, since a phone that is restored from a backup makes a new one.
     """
 
     # Base64 of the SHA-256 of the public key, as the phone names it.
     key_id = models.CharField(max_length=44, primary_key=True)
     device_id = models.UUIDField()
+    # Of the secret that came with the attestation; empty: a key of the release before, which no
+    # longer counts.
+    secret_hash = models.CharField(max_length=255, blank=True, default="", db_default="")
     app_id = models.CharField(max_length=255)
     public_key = models.BinaryField(help_text="The point on P-256, uncompressed.")
     receipt = models.BinaryField(help_text="For Apple's fraud metric; not to be had later.")

@@ -24,6 +24,7 @@ class RevokedReason(models.TextChoices):
     DELETION = "deletion"  # its owner has left
     APPLE = "apple"  # consent was withdrawn at Apple
     SUPPORT = "support"  # somebody else may hold the phone
+    SIGN_IN = "sign_in"  # its user has signed in with Apple in another session
 
 
 class SessionQuerySet(OwnedQuerySet["Session"]):

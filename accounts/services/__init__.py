@@ -18,6 +18,8 @@ from accounts.services.attestation import SignedCall, attest_device, issue_chall
 from accounts.services.consents import record_consent
 from accounts.services.deletion import delete_account, revoke_due_at_apple
 from accounts.services.devices import CheckedDevice, check_device
+from accounts.services.installations import BATCH as PUBLIC_IDS_BATCH
+from accounts.services.installations import InstallationProof, fill_public_ids
 from accounts.services.notices import receive_apple_notice
 from accounts.services.push_tokens import register_push_token, unregister_push_token
 from accounts.services.sessions import (
@@ -40,11 +42,13 @@ from accounts.services.users import (
 )
 
 __all__ = [
+    "PUBLIC_IDS_BATCH",
     "AccountSuspended",
     "CheckedDevice",
     "ConsentRequired",
     "Forbidden",
     "IdentityServiceUnavailable",
+    "InstallationProof",
     "InvalidDevice",
     "InvalidIdentity",
     "InvalidInput",
@@ -58,6 +62,7 @@ __all__ = [
     "check_device",
     "delete_account",
     "ensure_staff",
+    "fill_public_ids",
     "issue_challenge",
     "log_out",
     "receive_apple_notice",

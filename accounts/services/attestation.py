@@ -19,9 +19,10 @@ from django.conf import settings
 from django.core import signing
 from django.db import transaction
 
-from accounts import appattest
+from accounts import appattest, installations
 from accounts.errors import InvalidDevice
 from accounts.models import AttestedKey, SpentToken
+from accounts.services.installations import refuse_foreign_secret
 
 logger = structlog.get_logger(__name__)
 
@@ -43,13 +44,20 @@ def issue_challenge(*, device_id: UUID) -> str:
 
 
 def attest_device(
-    *, device_id: UUID, key_id: bytes, challenge: str, attestation: bytes, now: datetime
+    *,
+    device_id: UUID,
+    installation_secret: str,
+    key_id: bytes,
+    challenge: str,
+    attestation: bytes,
+    now: datetime,
 ) -> None:
     """Take in the key that Apple vouches for with this challenge (its UTF-8 is the client data).
 
-    Opens its own transaction. The same once more, for an answer that was lost, changes nothing.
-    Raises InvalidDevice.
+    The key will count for device checks with the same secret. Opens its own transaction. The same
+    once more, for an answer that was lost, changes nothing. Raises InvalidDevice.
     """
+    refuse_foreign_secret(device_id=device_id, secret=installation_secret)
     try:
         vouched = appattest.verify_attestation(
             attestation, key_id=key_id, client_data=challenge.encode(), now=now
@@ -63,21 +71,30 @@ def attest_device(
                 key_id=name,
                 defaults={
                     "device_id": device_id,
+                    "secret_hash": installations.hash_secret(
+                        device_id=device_id, secret=installation_secret
+                    ),
                     "app_id": vouched.app_id,
                     "public_key": vouched.public_key,
                     "receipt": vouched.receipt,
                     "created_at": now,
                 },
             )
-        if not AttestedKey.objects.filter(key_id=name, device_id=device_id).exists():
-            raise _refused("challenge of another key, or key of another device")
+        key = AttestedKey.objects.filter(key_id=name, device_id=device_id).first()
+        if key is None or not _is_of_installation(key, installation_secret):
+            raise _refused("challenge of another key, or key of another installation")
 
 
 def require_attested(
-    *, device_id: UUID, device_token: str, signed: SignedCall | None, now: datetime
+    *,
+    device_id: UUID,
+    device_token: str,
+    installation_secret: str,
+    signed: SignedCall | None,
+    now: datetime,
 ) -> None:
-    """Let a device check pass that a key of the device has signed; its client data is the challenge
-    and then the device token's bytes.
+    """Let a device check pass that a key of the installation has signed; its client data is the
+    challenge and then the device token's bytes.
 
     Without `signed` it passes unless settings.REQUIRE_APP_ATTEST. Opens its own transaction. Raises
     InvalidDevice.
@@ -93,7 +110,7 @@ def require_attested(
             .filter(key_id=_name(signed.key_id), device_id=device_id)
             .first()
         )
-        if key is None:
+        if key is None or not _is_of_installation(key, installation_secret):
             raise InvalidDevice(app_attest="unknown_key")
         try:
             counter = appattest.verify_assertion(
@@ -127,6 +144,10 @@ def _spend(challenge: str, *, device_id: UUID, now: datetime) -> bool:
     until = {"expires_at": now + timedelta(seconds=2 * lifetime)}
     name = hashlib.sha256(f"challenge {challenge}".encode()).hexdigest()
     return SpentToken.objects.get_or_create(name=name, defaults=until)[1]
+
+
+def _is_of_installation(key: AttestedKey, secret: str) -> bool:
+    return installations.secret_matches(key.secret_hash, device_id=key.device_id, secret=secret)
 
 
 def _name(key_id: bytes) -> str:

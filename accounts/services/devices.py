@@ -4,7 +4,8 @@ The welcome credits are given once per piece of hardware, whatever is reinstalle
 half way: never twice, and never lost. Apple's bit and our commit cannot be one transaction, so the
 order is
 
-    0. believe the key that signed the call, if any     its challenge is used up
+    0. check the installation's secret and the key that signed the call, if any
+                                                        its challenge is used up
     1. ask Apple for the bits                           nothing else of ours has changed
     2. commit a WelcomeClaim                            "the bit may be ours from here on"
     3. set Apple's bit                                  repeated by every retry
@@ -30,7 +31,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from accounts import devicecheck
+from accounts import devicecheck, installations
 from accounts.devicecheck import Bits
 from accounts.errors import (
     AccountSuspended,
@@ -41,6 +42,7 @@ from accounts.errors import (
 )
 from accounts.models import Device, User, WelcomeClaim, WelcomeClaimQuerySet
 from accounts.services.attestation import SignedCall, require_attested
+from accounts.services.installations import InstallationProof, prove, require_proof
 from accounts.services.sessions import IssuedSession, open_session
 from credits import services as credit_services
 from rendio.common.errors import Refusal
@@ -58,15 +60,28 @@ class CheckedDevice:
 
 
 def check_device(
-    *, device_id: UUID, device_token: str, app_attest: SignedCall | None, now: datetime
+    *,
+    device_id: UUID,
+    device_token: str,
+    proof: InstallationProof,
+    app_attest: SignedCall | None,
+    now: datetime,
 ) -> CheckedDevice:
     """Sign the device's user in; a device that we have not seen gets a guest.
 
     Calls Apple, so it must not run inside a transaction. Raises InvalidDevice,
     IdentityServiceUnavailable (nothing is lost, the phone tries again), AccountSuspended.
     """
+    public_id = installations.public_id(device_id)
     try:
-        require_attested(device_id=device_id, device_token=device_token, signed=app_attest, now=now)
+        public_id = require_proof(device_id=device_id, proof=proof, now=now)
+        require_attested(
+            device_id=device_id,
+            device_token=device_token,
+            installation_secret=proof.secret,
+            signed=app_attest,
+            now=now,
+        )
         bits = devicecheck.query_bits(device_token)
         claimed = claim_welcome(
             device_id=device_id, device_token=device_token, had_welcome=bits.bit0, now=now
@@ -74,16 +89,22 @@ def check_device(
         if claimed:
             mark_welcomed(device_token=device_token, bits=bits)
         checked = settle(
-            device_id=device_id, device_token=device_token, may_welcome=claimed, now=now
+            device_id=device_id,
+            device_token=device_token,
+            proof=proof,
+            may_welcome=claimed,
+            now=now,
         )
     except Refusal as refusal:
-        logger.warning("device_check_failed", device_id=str(device_id), error=refusal.code.name)
+        logger.warning(
+            "device_check_failed", device=public_id, error=refusal.code.name, **refusal.details
+        )
         raise
     if checked.is_new:
         logger.info("user_created", user_id=str(checked.user_id))
     logger.info(
         "device_check_success",
-        device_id=str(device_id),
+        device=public_id,
         user_id=str(checked.user_id),
         is_new=checked.is_new,
     )
@@ -128,12 +149,18 @@ def mark_welcomed(*, device_token: str, bits: Bits) -> None:
 
 @transaction.atomic(durable=True)
 def settle(
-    *, device_id: UUID, device_token: str, may_welcome: bool, now: datetime
+    *,
+    device_id: UUID,
+    device_token: str,
+    proof: InstallationProof,
+    may_welcome: bool,
+    now: datetime,
 ) -> CheckedDevice:
     """Step 4: the device's user, made if need be, and a session.
 
-    `may_welcome` says that this call claimed the welcome and told Apple. Raises AccountSuspended,
-    Unauthorized for an account that is closed.
+    `may_welcome` says that this call claimed the welcome and told Apple. Raises InvalidDevice where
+    a parallel call stored another secret first, AccountSuspended, Unauthorized for an account that
+    is closed.
     """
     claims = WelcomeClaim.objects.none()
     if may_welcome:
@@ -142,6 +169,8 @@ def settle(
     # Called only if needed; whoever loses the race for the device takes its guest back.
     fields: dict[str, Any] = {
         "user": lambda: _create_guest(now=now),
+        "secret_hash": installations.hash_secret(device_id=device_id, secret=proof.secret),
+        "stored_public_id": installations.public_id(device_id),
         "created_at": now,
         "last_seen_at": now,
     }
@@ -152,7 +181,7 @@ def settle(
             _welcome(user, now=now)
     else:
         try:
-            user, is_new = _admit(device, now=now)
+            user, is_new = _admit(device, proof=proof, now=now)
         except Device.DoesNotExist:
             raise Unauthorized from None  # its user has just left, and the device with them
     claims.filter(granted_at=None).update(granted_at=now, user=user)
@@ -204,8 +233,10 @@ def _welcome(user: User, *, now: datetime) -> None:
     user.save(update_fields=["welcomed_at", "updated_at"])
 
 
-def _admit(device: Device, *, now: datetime) -> tuple[User, bool]:
+def _admit(device: Device, *, proof: InstallationProof, now: datetime) -> tuple[User, bool]:
     """The known device's user, locked so that a ban and this sign-in cannot pass each other.
+
+    Only for the device's own installation: raises InvalidDevice for others.
 
     An account that signed out on the device has left it: then a guest is made, without a welcome,
     since the hardware has had its own. Returns whether that was so.
@@ -217,6 +248,7 @@ def _admit(device: Device, *, now: datetime) -> tuple[User, bool]:
         user = _locked_user(device)
     if user is None:
         raise Unauthorized  # left again at this moment
+    prove(device, proof=proof, now=now)
     if user.suspended_at:
         raise AccountSuspended
     if user.closed_at:

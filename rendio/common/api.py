@@ -109,7 +109,7 @@ class ApiView(APIView):
 
 
 class PublicView(ApiView):
-    """One operation that needs no session; a token sent along is not looked at."""
+    """One operation that needs no session. A token sent along is ignored unless its view asks."""
 
     authentication_classes = ()
     permission_classes = ()

@@ -160,6 +160,7 @@ def _p256_key() -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "SECRET_KEY": _random,
     "SESSION_SIGNING_KEYS": lambda: f"local-{secrets.token_hex(4)}:{_random()}",
+    "INSTALLATION_KEYS": lambda: f"local-{secrets.token_hex(4)}:{_random()}",
     "DEVICECHECK_PRIVATE_KEY": _p256_key,
     "SIGN_IN_PRIVATE_KEY": _p256_key,
     "APPLE_TOKEN_KEYS": _random,

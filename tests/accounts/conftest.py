@@ -214,11 +214,12 @@ import django
 django.setup()
 from django.utils import timezone
 from accounts import devicecheck
-from accounts.services import devices
+from accounts.services import InstallationProof, devices
 from tests.patience import PATIENCE_SECONDS
 now = timezone.now()
 token = os.environ["TEST_TOKEN"]
 about = {"device_id": UUID(os.environ["TEST_DEVICE_ID"]), "device_token": token}
+proof = InstallationProof(secret=os.environ["TEST_SECRET"])
 bits = devicecheck.query_bits(token)
 """
 
@@ -235,6 +236,7 @@ class Process:
                 "DATABASE_URL": _url_of_test_database(),
                 "TEST_DEVICE_ID": installation.device_id,
                 "TEST_TOKEN": installation.device_token,
+                "TEST_SECRET": installation.installation_secret,
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

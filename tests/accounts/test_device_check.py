@@ -199,6 +199,12 @@ def test_apple_is_asked_in_its_own_form(installation, apple, settings):
         ({"device_token": "no base64!"}, "device_token"),
         ({"device_token": "===="}, "device_token"),
         ({"device_token": "A" * 8193}, "device_token"),
+        ({"installation_secret": None}, "installation_secret"),
+        ({"installation_secret": ""}, "installation_secret"),
+        ({"installation_secret": "s" * 31}, "installation_secret"),
+        ({"installation_secret": "s" * 129}, "installation_secret"),
+        ({"installation_secret": 10**40}, "installation_secret"),
+        ({"installation_secret": ["s" * 32]}, "installation_secret"),
     ],
 )
 def test_bad_input_names_its_field_and_asks_apple_nothing(

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("committed")
 
 CLAIM = "devices.claim_welcome(**about, had_welcome=bits.bit0, now=now)"
 MARK = "devices.mark_welcomed(device_token=token, bits=bits)"
-SETTLE = "devices.settle(**about, may_welcome=True, now=now)"
+SETTLE = "devices.settle(**about, proof=proof, may_welcome=True, now=now)"
 
 
 def is_marked(sandbox, installation):

@@ -204,10 +204,15 @@ def test_a_fields_problem_is_said_in_the_callers_language(db, language, problems
         )
         return answer.json()["error"]["details"]["fields"]
 
-    assert ask({}) == {"device_id": [required], "device_token": [required]}
-    assert ask({"device_id": 7, "device_token": 7}) == {
+    assert ask({}) == {
+        "device_id": [required],
+        "device_token": [required],
+        "installation_secret": [required],
+    }
+    assert ask({"device_id": 7, "device_token": 7, "installation_secret": 7}) == {
         "device_id": [not_uuid],
         "device_token": [not_text],
+        "installation_secret": [not_text],
     }
 
 

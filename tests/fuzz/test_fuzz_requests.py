@@ -25,9 +25,10 @@ GETS = [route for route, view in VIEWS.items() if hasattr(view, "get")]
 FIELDS = [
     "app_attest", "assertion", "attestation", "authorization_code", "challenge", "code",
     "device_id", "device_token", "direct_id", "granted", "identity_token", "image_url",
-    "job_id", "key_id", "kind", "language", "model_id", "nonce", "prompt", "providers",
-    "quote_id", "refresh_token", "session_id", "settings", "signed_transaction", "theme_id",
-    "theme_preference", "tos_version", "transaction_id", "upload_id", "user_id", "version"
+    "installation_secret", "job_id", "key_id", "kind", "language", "model_id", "nonce", "prompt",
+    "providers", "quote_id", "refresh_token", "session_id", "settings", "signed_transaction",
+    "theme_id", "theme_preference", "tos_version", "transaction_id", "upload_id", "user_id",
+    "version",
 ]  # fmt: skip
 SIGN_IN = {
     "Please sign in again.",

@@ -1,0 +1,108 @@
+"""Proof that a call comes from the installation that its device_id names.
+
+The app makes a secret once and sends it with each device check. The first check of a device_id
+stores its keyed hash, every later one has to match it. Rows of the release before have no hash;
+such a device_id accepts a secret that comes with a live session on the device, or any secret until
+settings.INSTALLATION_SECRET_GRACE_UNTIL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+
+from accounts import installations
+from accounts.errors import InvalidDevice
+from accounts.models import Device
+from accounts.services.sessions import find_session
+
+BATCH = 1000
+
+
+@dataclass(frozen=True)
+class InstallationProof:
+    """What a device check brings to prove its installation."""
+
+    secret: str = field(repr=False)
+    # Of the access token that was sent along, if any.
+    session_id: UUID | None = None
+
+
+def require_proof(*, device_id: UUID, proof: InstallationProof, now: datetime) -> str:
+    """Refuse a device_id of ours without its secret; returns the device's public id.
+
+    Changes nothing and decides nothing for good: `prove` checks again under the locks. A device_id
+    that we have not seen passes. Raises InvalidDevice.
+    """
+    device = Device.objects.filter(device_id=device_id).first()
+    if device is None:
+        return installations.public_id(device_id)
+    if not _is_proven(device, proof, now=now):
+        raise unproven()
+    return device.public_id
+
+
+def prove(device: Device, *, proof: InstallationProof, now: datetime) -> None:
+    """Check the proof of a known device, and store its secret where none is stored yet.
+
+    Of two different secrets that come at once the first one stored wins. Joins the caller's
+    transaction. Raises InvalidDevice, Device.DoesNotExist for one that was deleted meanwhile.
+    """
+    device.refresh_from_db(fields=["secret_hash"])
+    if not _is_proven(device, proof, now=now):
+        raise unproven()
+    if device.secret_hash and installations.has_current_key(device.secret_hash):
+        return
+    new_hash = installations.hash_secret(device_id=device.device_id, secret=proof.secret)
+    unchanged = Device.objects.filter(device_id=device.device_id, secret_hash=device.secret_hash)
+    if not unchanged.update(secret_hash=new_hash):
+        device.refresh_from_db(fields=["secret_hash"])
+        if not _matches(device, proof.secret):
+            raise unproven()
+
+
+def refuse_foreign_secret(*, device_id: UUID, secret: str) -> None:
+    """Refuse a secret that is not the one stored of this device_id. Raises InvalidDevice."""
+    device = Device.objects.filter(device_id=device_id).first()
+    if device and device.secret_hash and not _matches(device, secret):
+        raise unproven()
+
+
+def unproven() -> InvalidDevice:
+    return InvalidDevice(problem="installation_unproven")
+
+
+def fill_public_ids(*, limit: int = BATCH) -> int:
+    """Store the public id of devices that have none: rows of the release before.
+
+    Returns how many had none, at most `limit`.
+    """
+    missing = list(Device.objects.filter(stored_public_id="").only("device_id")[:limit])
+    for device in missing:
+        device.stored_public_id = installations.public_id(device.device_id)
+    Device.objects.bulk_update(missing, ["stored_public_id"])
+    return len(missing)
+
+
+def _is_proven(device: Device, proof: InstallationProof, *, now: datetime) -> bool:
+    if device.secret_hash:
+        return _matches(device, proof.secret)
+    until = settings.INSTALLATION_SECRET_GRACE_UNTIL
+    return (until is not None and now < until) or _is_signed_in(device, proof, now=now)
+
+
+def _matches(device: Device, secret: str) -> bool:
+    return installations.secret_matches(
+        device.secret_hash, device_id=device.device_id, secret=secret
+    )
+
+
+def _is_signed_in(device: Device, proof: InstallationProof, *, now: datetime) -> bool:
+    """Whether the session sent along is live, on this device and its user's."""
+    session = find_session(proof.session_id, now=now) if proof.session_id else None
+    if session is None or device.user_id is None:
+        return False
+    return session.device_id == device.device_id and session.user_id == device.user_id
