@@ -91,7 +91,8 @@ class Lot(models.Model):
     taken_back = models.IntegerField(default=0, db_default=0)
     owed = models.IntegerField(default=0, db_default=0)
     revoked_at = models.DateTimeField(null=True, blank=True)
-    # A second welcome: what was left of it lapsed in a merge. Only refunds still come into it.
+    # A second welcome or code: what was left of it lapsed in a merge. Only refunds of jobs come
+    # into it, within the limits of credits.services.superseded.
     superseded_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -175,8 +176,11 @@ class LedgerEntry(models.Model):
                 condition=Q(kind=Kind.GRANT),
                 name="entry_one_grant_per_transaction",
             ),
+            # A job's refund is written even where a fee has kept all of its price: it says that the
+            # job is settled.
             models.CheckConstraint(
-                condition=~Q(change=0) | ~Q(debt_change=0), name="entry_changes_something"
+                condition=~Q(change=0) | ~Q(debt_change=0) | Q(kind=Kind.REFUND),
+                name="entry_changes_something",
             ),
             models.CheckConstraint(
                 condition=Q(balance_after__gte=0, debt_after__gte=0),

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from credits.errors import AccountSuspended
 from credits.models import Kind, Lot, Source, Wallet, WalletState
+from credits.services.charges import debt_repaid_from
 from credits.services.entries import append, lapse
 from credits.services.store_refunds import lock_lot
 from credits.services.wallets import lock_wallets
@@ -19,9 +20,10 @@ def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
 
     All lots move, the empty ones too: a job that was paid from them may still be refunded. A debt
     moves as a debt. Two welcomes do not add up, nor does a code that both have redeemed: what is
-    left of the first wallet's lapses; what was spent of it and is refunded later comes back.
-    `lifetime_total` goes along, but for what lapsed. Raises NotFound, AccountSuspended, and
-    Unauthorized where one of the two is closed for another reason.
+    left of the first wallet's lapses, what it repaid of a debt is owed again, and what jobs return
+    of it later is worth no more (credits.services.superseded). `lifetime_total` goes along, but for
+    what lapsed. Raises NotFound, AccountSuspended, and Unauthorized where one of the two is closed
+    for another reason.
     """
     wallets = lock_wallets(user_ids={from_user_id, into_user_id})
     source, target = wallets[from_user_id], wallets[into_user_id]
@@ -93,9 +95,10 @@ def _supersede_codes(source: Wallet, target: Wallet, *, now: datetime) -> int:
         used[redemption.code_id] += 1
         if used[redemption.code_id] <= redemption.code.max_per_user:
             continue
+        reason = f"second code {redemption.code.code}"
         for lot in Lot.objects.filter(id__in=[lot_id for lot_id, _ in redemption.entry.lots]):
-            reason = f"second code {redemption.code.code}"
             lapsed += _supersede(source, lot, reason=reason, now=now)
+        _owe_again(source, -redemption.entry.debt_change, reason=reason, now=now)
     return lapsed
 
 
@@ -106,4 +109,20 @@ def _supersede(wallet: Wallet, lot: Lot, *, reason: str, now: datetime) -> int:
     lot.save(update_fields=["superseded_at"])
     if lapsed:
         lapse(wallet, lot, amount=lapsed, reason=reason, now=now)
+    _owe_again(wallet, debt_repaid_from(lot, wallet=wallet), reason=reason, now=now)
     return lapsed
+
+
+def _owe_again(wallet: Wallet, amount: int, *, reason: str, now: datetime) -> None:
+    """A debt that superseded credits repaid. Else a store refund that is reversed later would give
+    them back as bought ones."""
+    if amount:
+        append(
+            wallet,
+            kind=Kind.EXPIRY,
+            change=0,
+            debt_change=amount,
+            lots=[],
+            reason=reason,
+            now=now,
+        )

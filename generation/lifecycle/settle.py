@@ -193,6 +193,7 @@ def _refund_and_end(held: Job, reason: Reason, *, now: datetime) -> None:
         job_id=held.id,
         reason="generation cancelled" if cancelled else "generation failed",
         now=now,
+        cancelled=cancelled,
     ).id
     held.progress = queries.progress(held, now=now)
     held.status = JobStatus.CANCELLED if cancelled else JobStatus.FAILED

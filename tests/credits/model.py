@@ -12,10 +12,16 @@ WHOLE = 100_000  # thousandths of a percent
 
 
 class ModelLot:
-    """`taken` and `owed`: by store refunds that were not reversed."""
+    """`taken` and `owed`: by store refunds that were not reversed.
 
-    def __init__(self, granted, remaining, *, expires_day=None, paid=False):
-        self.granted, self.remaining, self.paid = granted, remaining, paid
+    `way` is how it came, where one person has that a limited number of times: a welcome, or a code.
+    """
+
+    def __init__(self, granted, remaining, *, expires_day=None, paid=False, way=None):
+        self.granted, self.remaining, self.paid, self.way = granted, remaining, paid, way
+        self.worth = remaining
+        self.is_superseded = False
+        self.debt_repaid = granted - remaining
         self.expires_day = inf if expires_day is None else expires_day
         self.taken = self.owed = self.lapsed = 0
         self.revoked_day = None
@@ -33,21 +39,21 @@ class ModelLot:
 class ModelWallet:
     """`limit`: how much it holds of what nobody paid for."""
 
-    def __init__(self, *, limit=inf):
+    def __init__(self, *, limit=inf, lots=()):
         self.limit = limit
-        self.lots = []
+        self.lots = list(lots)
         self.debt = self.lifetime = self.day = 0
 
     @property
     def balance(self):
         return sum(lot.remaining for lot in self.lots)
 
-    def keep(self, amount, *, days=None, paid=False, limited=True):
+    def keep(self, amount, *, days=None, paid=False, limited=True, way=None):
         repaid = min(self.debt, amount)
         self.debt -= repaid
         self.lifetime += amount
         expires_day = None if days is None else self.day + days
-        lot = ModelLot(amount, amount - repaid, expires_day=expires_day, paid=paid)
+        lot = ModelLot(amount, amount - repaid, expires_day=expires_day, paid=paid, way=way)
         self.lots.append(lot)
         if limited and not paid:
             held = sum(lot.remaining for lot in self.lots if not lot.paid)
@@ -65,14 +71,58 @@ class ModelWallet:
                 touched.append((lot, part))
         return touched
 
-    def unspend(self, parts, *, since, returned):
+    def unspend(self, parts, *, since, returned, fee=0, cancelled=False):
         """`returned` is what came back, (lot, amount), …: which of the lots that were spent pays
         the debt is the ledger's choice; the total is not."""
-        self.debt -= min(self.debt, sum(part for _, part in parts))
-        for lot, change in returned:
-            assert change <= next(part for mine, part in parts if mine is lot)
-            lot.remaining += change
-            lot.live_on(since=since, day=self.day)
+        due = self.after_fee(parts, fee)
+        repaid = min(self.debt, sum(part for lot, part in due if not lot.is_superseded))
+        self.debt -= repaid
+        assert sum(change for _, change in returned) == sum(part for _, part in due) - repaid
+        came = dict(returned)
+        for lot, part in due:
+            change = came.pop(lot, 0)
+            assert change == part if lot.is_superseded else change <= part
+            lot.debt_repaid += part - change
+            if change:
+                lot.remaining += change
+                lot.live_on(since=since, day=self.day)
+            if lot.is_superseded and cancelled:
+                lot.lapse(part)
+        assert not came
+        self.lapse_excess()
+
+    def after_fee(self, parts, fee):
+        """The lots that are spent first bear it."""
+        due = []
+        for lot, part in sorted(parts, key=lambda part: (part[0].expires_day, self.place(part[0]))):
+            kept = min(fee, part)
+            fee -= kept
+            due.append((lot, part - kept))
+        return due
+
+    def place(self, lot):
+        return next(place for place, mine in enumerate(self.lots) if mine is lot)
+
+    def supersede(self, lot):
+        """Another lot that came in this way counts instead."""
+        self.lifetime -= lot.remaining
+        self.debt += lot.debt_repaid
+        lot.lapse(lot.remaining)
+        lot.lapsed += lot.debt_repaid
+        lot.is_superseded = True
+
+    def lapse_excess(self):
+        """Superseded lots hold only what those that count have spent."""
+        for lot in self.lots:
+            if lot.is_superseded:
+                excess = self.held(lot.way) - self.worth_of(lot.way)
+                lot.lapse(max(min(excess, lot.remaining), 0))
+
+    def held(self, way):
+        return sum(lot.remaining for lot in self.lots if lot.way == way)
+
+    def worth_of(self, way):
+        return sum(lot.worth for lot in self.lots if lot.way == way and not lot.is_superseded)
 
     def take_back(self, lot, share):
         nearest = ceil(Fraction(lot.granted * share, WHOLE) - Fraction(1, 2))

@@ -54,9 +54,21 @@ class Purse:
         services.charge(wallet=wallet, amount=amount, job_id=job_id, now=self.now)
         return job_id
 
-    def refund(self, job_id: UUID) -> LedgerEntry:
+    def refund(self, job_id: UUID, *, fee: int = 0) -> LedgerEntry:
+        """Of a job that failed."""
         return services.refund(
-            user_id=self.user_id, job_id=job_id, reason="generation failed", now=self.now
+            user_id=self.user_id, job_id=job_id, reason="generation failed", now=self.now, fee=fee
+        )
+
+    def cancel(self, job_id: UUID, *, fee: int = 0) -> LedgerEntry:
+        """The refund of a job that its user took back."""
+        return services.refund(
+            user_id=self.user_id,
+            job_id=job_id,
+            reason="generation cancelled",
+            now=self.now,
+            fee=fee,
+            cancelled=True,
         )
 
     def adjust(self, change: int) -> LedgerEntry:

@@ -20,6 +20,7 @@ from tests.machines import RolledBackMachine, run
 AMOUNTS = st.integers(1, 30)
 DAYS = st.integers(1, 4)
 LIMIT = 60  # of what nobody paid for
+WELCOME = 10
 CODES = {"ONCE": CodeTerms(credits=7, lot_days=2), "TWICE": CodeTerms(credits=5, max_per_user=2)}
 
 
@@ -33,12 +34,13 @@ class Ledger(RolledBackMachine):
         super().__init__()
         for code, terms in CODES.items():
             services.make_code(code=code, terms=terms, now=NOW)
-        self.purse = Purse()
+        self.purse = Purse(credits=WELCOME)
         self.model = ModelWallet(limit=LIMIT)
+        self.model.keep(WELCOME, way="welcome")
         self.corrected = 0  # by support, down
         self.suspended = False
         self.charged = {}  # job: (day, [(lot, amount), …])
-        self.refunded = set()
+        self.refunded = {}  # job: the fee that was kept
         self.brought = {}  # transaction: lot
         self.redeemed = []  # (code, lot)
 
@@ -82,7 +84,8 @@ class Ledger(RolledBackMachine):
         else:
             before = self.model.balance
             answer = self.purse.redeem(code)
-            lot = self.model.keep(CODES[code].credits, days=CODES[code].lot_days)
+            terms = CODES[code]
+            lot = self.model.keep(terms.credits, days=terms.lot_days, way=code)
             self.redeemed.append((code, lot))
             assert answer.credits_added == self.model.balance - before
 
@@ -115,17 +118,21 @@ class Ledger(RolledBackMachine):
             self.charged[job_id] = self.model.day, self.model.spend(amount)
         return job_id
 
-    @rule(job_id=jobs)
-    def refund(self, job_id):
-        if job_id not in self.charged:  # it was refused
-            return
-        self.purse.refund(job_id)
+    @rule(job_id=jobs, cancelled=st.booleans(), fee=st.just(0) | st.integers(0, 5))
+    def refund(self, job_id, cancelled, fee):
+        if job_id in self.charged:  # it was not refused
+            self.end(job_id, cancelled=cancelled, fee=fee)
+
+    def end(self, job_id, *, cancelled, fee=0):
+        day, parts = self.charged[job_id]
+        fee = min(fee, sum(part for _, part in parts))
+        refund = self.purse.cancel if cancelled else self.purse.refund
+        entry = refund(job_id, fee=fee)
         if job_id in self.refunded:
             return
-        self.refunded.add(job_id)
-        day, parts = self.charged[job_id]
-        returned = [(self.lot_by_id(lot_id), n) for lot_id, n in self.purse.entries[-1].lots]
-        self.model.unspend(parts, since=day, returned=returned)
+        self.refunded[job_id] = fee
+        returned = [(self.lot_by_id(lot_id), n) for lot_id, n in entry.lots]
+        self.model.unspend(parts, since=day, returned=returned, fee=fee, cancelled=cancelled)
 
     # --- the store's refunds ---
 
@@ -156,38 +163,66 @@ class Ledger(RolledBackMachine):
         change(user_id=self.purse.user_id)
         self.suspended = not self.suspended
 
-    @rule(codes=st.lists(st.sampled_from(list(CODES)), unique=True))
-    def become_part_of_an_account(self, codes):
-        guest, account = self.purse, Purse(now=self.purse.now)
+    @rule(
+        codes=st.lists(st.sampled_from(list(CODES)), unique=True),
+        welcome=st.booleans(),
+        running=st.lists(st.integers(1, 9), max_size=3),
+        own=st.integers(0, 12),
+        then=st.sampled_from(["all run on", "all fail", "all are cancelled"]),
+    )
+    def become_part_of_an_account(self, codes, welcome, running, own, then):
+        """`running` jobs have just taken so much, and one of the account's `own`."""
+        guest = self.purse
+        account = Purse(now=guest.now, credits=WELCOME if welcome else 0)
         users = {"from_user_id": guest.user_id, "into_user_id": account.user_id}
         if self.suspended:
             with pytest.raises(AccountSuspended):
                 services.merge(**users, now=guest.now)
             return
+        for amount in running:
+            self.charge(amount)
         for code in codes:
             account.redeem(code)
+        own = min(own, account.balance)
+        own_job = account.charge(own) if own else None
         for _ in range(2):
             services.merge(**users, now=guest.now)
         assert (guest.balance, guest.debt, guest.lots) == (0, 0, [])
         assert guest.adds_up()
         self.purse = account
-        self.join(codes)
+        brought = self.join(codes, welcome=welcome)
+        if own_job:
+            account_alone = ModelWallet(lots=brought)
+            self.charged[own_job] = self.model.day, account_alone.spend(own)
+        if then != "all run on":
+            for job_id in self.charged:
+                self.end(job_id, cancelled=then == "all are cancelled")
 
-    def join(self, codes):
-        """The account had redeemed these; what the guest had of them besides lapses."""
+    def join(self, codes, *, welcome):
+        """The account had these, and the lots that it got are returned; what the guest had of them
+        besides is superseded."""
+        if welcome:
+            for lot in self.model.lots:
+                if lot.way == "welcome" and not lot.is_superseded:
+                    self.model.supersede(lot)
         used = Counter(codes)
         for code, lot in self.redeemed:
             used[code] += 1
-            if used[code] > CODES[code].max_per_user:
-                self.model.lifetime -= lot.remaining
-                lot.lapse(lot.remaining)
+            if used[code] > CODES[code].max_per_user and not lot.is_superseded:
+                self.model.supersede(lot)
+        brought = [self.bring(WELCOME, way="welcome")] if welcome else []
         for code in codes:
-            terms = CODES[code]
-            expires_day = self.model.day + terms.lot_days if terms.lot_days else None
-            lot = ModelLot(terms.credits, terms.credits, expires_day=expires_day)
-            self.model.lots.append(lot)
-            self.redeemed.append((code, lot))
-            self.model.lifetime += terms.credits
+            brought.append(self.bring(CODES[code].credits, days=CODES[code].lot_days, way=code))
+            self.redeemed.append((code, brought[-1]))
+        return brought
+
+    def bring(self, amount, *, days=None, way):
+        """The account owed nothing when this was given, whatever the guest owed."""
+        expires_day = None if days is None else self.model.day + days
+        lot = ModelLot(amount, amount, expires_day=expires_day, way=way)
+        self.model.lots.append(lot)
+        self.model.lifetime += amount
+        return lot
 
     # --- what always holds ---
 
@@ -205,9 +240,17 @@ class Ledger(RolledBackMachine):
             for job_id, (_, parts) in self.charged.items()
             if job_id not in self.refunded
             for _, part in parts
-        )
+        ) + sum(self.refunded.values())
         granted = sum(lot.granted - lot.lapsed - lot.taken - lot.owed for lot in self.model.lots)
         assert self.model.balance - self.model.debt == granted - spent - self.corrected
+
+    @invariant()
+    def nobody_holds_more_than_one_welcome_and_each_code_as_often_as_it_says(self):
+        worth = {"welcome": WELCOME} | {
+            code: terms.credits * terms.max_per_user for code, terms in CODES.items()
+        }
+        for way, most in worth.items():
+            assert self.model.held(way) <= most
 
     def lot_by_id(self, lot_id):
         ids = [str(lot.id) for lot in self.purse.wallet.lots.order_by("id")]

@@ -116,16 +116,106 @@ def test_a_debt_moves_as_a_debt(guest, account):
 
 @pytest.mark.parametrize("spent", [4, 10])
 def test_a_refund_of_a_guests_job_reaches_the_account(guest, account, spent):
+    guest.buy(20)
+    guest.charge(10)  # the welcome
     job = guest.charge(spent)
     merge(guest, account)
 
     refund = guest.refund(job)
 
     assert (refund.wallet_id, refund.change) == (account.wallet_id, spent)
-    assert (guest.balance, account.balance) == (0, 10 + spent)
+    assert (guest.balance, account.balance) == (0, 10 + 20)
     assert guest.refund(job) == refund
     assert account.refund(job) == refund
-    assert account.charge(10 + spent)
+    assert account.charge(30)
+    assert ledger_adds_up()
+
+
+def test_a_cancelled_job_returns_nothing_of_a_second_welcome(guest, account):
+    job = guest.charge(7)
+    merge(guest, account)
+
+    refund = account.cancel(job)
+
+    assert refund.change == 7
+    assert (account.entries[-1].kind, account.entries[-1].change) == (Kind.EXPIRY, -7)
+    assert account.entries[-1].reason == "second welcome"
+    assert account.balance == 10
+    assert ledger_adds_up()
+
+
+def test_a_cancelled_job_returns_nothing_of_a_second_welcome_when_the_first_is_spent(
+    guest, account
+):
+    job = guest.charge(7)
+    account.charge(10)
+    merge(guest, account)
+
+    account.cancel(job)
+
+    assert account.balance == 0
+    assert ledger_adds_up()
+
+
+def test_a_cancelled_job_returns_what_it_took_from_other_lots(guest, account):
+    guest.buy(20)
+    job = guest.charge(15)  # the welcome, and 5 that were bought
+    merge(guest, account)
+
+    account.cancel(job)
+
+    assert account.balance == 10 + 20
+    assert ledger_adds_up()
+
+
+@pytest.mark.parametrize(("spent", "left"), [(0, 10), (4, 10), (10, 7)])
+def test_a_failed_job_returns_a_second_welcome_up_to_the_worth_of_one(guest, account, spent, left):
+    job = guest.charge(7)
+    if spent:
+        account.charge(spent)
+    merge(guest, account)
+
+    account.refund(job)
+
+    assert account.balance == left
+    assert ledger_adds_up()
+
+
+def test_whichever_job_fails_first_nobody_holds_two_welcomes(guest, account):
+    guests, accounts = guest.charge(10), account.charge(10)
+    merge(guest, account)
+
+    account.refund(guests)
+    assert account.balance == 10
+    account.refund(accounts)
+
+    assert account.balance == 10
+    assert ledger_adds_up()
+
+
+def test_what_a_failed_job_returned_adds_nothing_when_it_is_spent_and_refunded(guest, account):
+    guests, accounts = guest.charge(10), account.charge(10)
+    merge(guest, account)
+    account.refund(guests)
+    again = account.charge(10)
+    account.refund(accounts)
+
+    account.refund(again)
+
+    assert account.balance == 10
+    assert ledger_adds_up()
+
+
+def test_a_second_welcome_repays_no_debt(guest, account):
+    job = guest.charge(10)
+    transaction_id = account.buy(5)
+    account.charge(15)
+    account.take_back(transaction_id)
+    merge(guest, account)
+
+    account.refund(job)
+
+    assert (account.balance, account.debt) == (10, 5)
     assert ledger_adds_up()
 
 
@@ -249,16 +339,83 @@ def test_a_code_for_two_redemptions_each_adds_up_in_a_merge_to_two(guest, accoun
     assert ledger_adds_up()
 
 
-def test_the_refund_of_a_job_that_spent_a_second_code_comes_back(guest, account):
+@pytest.mark.parametrize("end", ["refund", "cancel"])
+def test_a_job_that_spent_a_second_code_returns_nothing_while_the_first_is_whole(
+    guest, account, end
+):
     make_code()
     guest.redeem("spring")
     account.redeem("spring")
     job_id = guest.charge(25)
     merge(guest, account)
 
+    getattr(account, end)(job_id)
+
+    assert account.balance == 30
+    assert ledger_adds_up()
+
+
+def test_a_job_that_spent_a_second_code_and_failed_returns_it_once_the_first_is_spent(
+    guest, account
+):
+    make_code(lot_days=1)  # spent before the welcome
+    guest.redeem("spring")
+    account.redeem("spring")
+    job_id = guest.charge(20)
+    account.charge(15)
+    merge(guest, account)
+
     account.refund(job_id)
 
-    assert account.balance == 30 + 25
+    assert account.balance == 10 + 20
+    assert ledger_adds_up()
+
+
+def test_a_code_that_two_may_redeem_keeps_the_worth_of_two(guest, account):
+    make_code(max_per_user=2, lot_days=1)
+    guest.redeem("spring")
+    guest.redeem("spring")
+    account.redeem("spring")
+    job_id = guest.charge(40)
+    merge(guest, account)
+
+    account.refund(job_id)
+
+    assert account.balance == 10 + 2 * 20
+    assert ledger_adds_up()
+
+
+def test_a_debt_that_a_second_code_repaid_is_owed_again(guest, account):
+    make_code()
+    transaction_id = guest.buy(20)
+    guest.charge(30)
+    guest.take_back(transaction_id)
+    guest.redeem("spring")
+    account.redeem("spring")
+    assert guest.debt == 0
+
+    merge(guest, account)
+
+    assert (account.balance, account.debt) == (30, 20)
+    account.give_back(transaction_id)
+    assert (account.balance, account.debt) == (30, 0)
+    assert ledger_adds_up()
+
+
+def test_a_debt_that_a_refund_of_a_second_code_repaid_is_owed_again(guest, account):
+    make_code(lot_days=1)
+    guest.redeem("spring")
+    account.redeem("spring")
+    job_id = guest.charge(25)  # the code, and 5 of the welcome
+    transaction_id = guest.buy(20)
+    guest.charge(25)
+    guest.take_back(transaction_id)
+    guest.cancel(job_id, fee=2)
+    assert (guest.balance, guest.debt) == (3, 0)
+
+    merge(guest, account)
+
+    assert (account.balance, account.debt) == (30, 20)  # 15 of the code, 5 of the welcome
     assert ledger_adds_up()
 
 
