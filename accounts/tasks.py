@@ -24,5 +24,6 @@ def send_pushes() -> None:
 def sweep() -> None:
     services.sweep_sessions(now=timezone.now())
     services.sweep_spent_tokens(now=timezone.now())
+    services.sweep_person_keys(now=timezone.now())
     outbox.sweep(now=timezone.now())
     until_done(services.fill_public_ids, batch=services.PUBLIC_IDS_BATCH)
