@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import FileResponse
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -227,14 +227,13 @@ class DeleteAccount(ApiView):
 class ExportUserData(ApiView):
     limits = ("export_per_user", "default_per_user")
 
-    def get(self, request: Request) -> HttpResponse:
-        return HttpResponse(
+    def get(self, request: Request) -> FileResponse:
+        return FileResponse(
             export.export_of(self.caller.user_id, now=timezone.now()),
+            as_attachment=True,
+            filename="rendio-export.json",
             content_type="application/json",
-            headers={
-                "Content-Disposition": 'attachment; filename="rendio-export.json"',
-                "Cache-Control": "no-store",
-            },
+            headers={"Cache-Control": "no-store"},
         )
 
 
@@ -244,6 +243,9 @@ class GetConsents(ApiView):
 
 
 class RecordConsent(ApiView):
+    # A limit of its own: each call adds a row.
+    limits = ("consents_per_user", "default_per_user")
+
     def post(self, request: Request) -> Response:
         body = ConsentBody(data=self.body)
         body.is_valid(raise_exception=True)

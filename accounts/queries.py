@@ -76,22 +76,6 @@ def require_ai_consent(*, user_id: UUID, providers: Collection[str]) -> None:
         raise ConsentRequired(providers=sorted(providers))
 
 
-# Of %(user_id)s: the user and all others who are the same person, as a subquery of one column `id`.
-SAME_PERSON = """
-    SELECT %(user_id)s::uuid AS id
-    UNION
-    SELECT other.user_id FROM accounts_personkey mine
-    JOIN accounts_personkey other ON other.key = mine.key
-    WHERE mine.user_id = %(user_id)s"""
-
-
-def same_person(user_id: UUID) -> set[UUID]:
-    """The user, and all others who have an Apple account in common, closed ones too. One query."""
-    with connection.cursor() as cursor:
-        cursor.execute(SAME_PERSON, {"user_id": user_id})
-        return {other_id for (other_id,) in cursor.fetchall()}
-
-
 def count_devices(user_ids: Collection[UUID], *, since: datetime, most: int) -> int:
     """How many devices these users were seen on since then; no more than `most` are counted."""
     seen = Device.objects.filter(user_id__in=user_ids, last_seen_at__gte=since)
@@ -118,20 +102,32 @@ def tiers_of(user_ids: Iterable[UUID], *, now: datetime) -> dict[UUID, Tier]:
     return {user.id: user.tier_at(now) for user in users}
 
 
-_CONSENTED = """
-SELECT name FROM (
-    SELECT DISTINCT ON (name) name, granted
-    FROM accounts_consent, jsonb_array_elements_text(providers) AS name
-    WHERE user_id = %s AND kind = %s
-    ORDER BY name, id DESC
-) latest WHERE granted"""
+_LATEST = """
+SELECT DISTINCT ON (name) name, granted, id
+FROM accounts_consent, jsonb_array_elements_text(providers) AS name
+WHERE user_id = %s AND kind = %s
+ORDER BY name, id DESC"""
 
 
 def consented_providers(user_id: UUID) -> set[str]:
     """Whom the user's data may go to: of each provider the latest record that names it decides."""
+    return {name for name, granted, _id in _latest_by_provider(user_id) if granted}
+
+
+def providers_named(user_id: UUID) -> set[str]:
+    """Of which providers the user has ever said something that is on record."""
+    return {name for name, _granted, _id in _latest_by_provider(user_id)}
+
+
+def deciding_consents(user_id: UUID) -> set[UUID]:
+    """The ids of the records that decide about a provider now."""
+    return {id for _name, _granted, id in _latest_by_provider(user_id)}
+
+
+def _latest_by_provider(user_id: UUID) -> list[tuple[str, bool, UUID]]:
     with connection.cursor() as cursor:
-        cursor.execute(_CONSENTED, [user_id, ConsentKind.AI_PROVIDERS.value])
-        return {name for (name,) in cursor.fetchall()}
+        cursor.execute(_LATEST, [user_id, ConsentKind.AI_PROVIDERS.value])
+        return list(cursor.fetchall())
 
 
 def sessions_of(user_id: UUID, *, now: datetime) -> list[Session]:

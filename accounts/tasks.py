@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from accounts import services
 from accounts.push import outbox, sending
+from rendio.common import sweeping
 from rendio.common.due import until_done
 
 
@@ -22,8 +23,10 @@ def send_pushes() -> None:
 
 @shared_task(name="accounts.sweep")
 def sweep() -> None:
-    services.sweep_sessions(now=timezone.now())
-    services.sweep_spent_tokens(now=timezone.now())
-    services.sweep_person_keys(now=timezone.now())
-    outbox.sweep(now=timezone.now())
+    now = timezone.now()
+    sweeping.sweep(
+        lambda: services.sweep_sessions(now=now),
+        lambda: services.sweep_spent_tokens(now=now),
+        lambda: outbox.sweep(now=now),
+    )
     until_done(services.fill_public_ids, batch=services.PUBLIC_IDS_BATCH)

@@ -24,11 +24,11 @@ from django.utils.functional import SimpleLazyObject
 from adminops.models import ErrorLog
 from rendio.common import request_id
 from rendio.common.errors import Code, Refusal, refusal_of
+from rendio.common.sweeping import BATCH
 from rendio.common.times import iso
 
 logger = structlog.get_logger(__name__)
 
-BATCH = 5000
 # A database that hangs costs a refusal its connection's time-out; the next ones are spared that.
 PAUSE_SECONDS = 60
 
@@ -105,16 +105,18 @@ def held_about(user_id: UUID) -> Iterator[dict[str, Any]]:
         yield {"at": iso(one.at), "code": one.code, "endpoint": one.endpoint}
 
 
-def sweep(*, now: datetime) -> None:
-    """Delete what is older than ERROR_LOG_DAYS or beyond the newest ERROR_LOG_ROWS, at most BATCH.
+def sweep(*, now: datetime) -> int:
+    """Delete what is older than ERROR_LOG_DAYS or beyond the newest ERROR_LOG_ROWS, at most a
+    batch; returns how many.
 
     Ids count up, so that the oldest are found without counting. Harmless twice or late.
     """
     newest = ErrorLog.objects.order_by("-id").values_list("id", flat=True).first()
     if newest is None:
-        return
+        return 0
     oldest = ErrorLog.objects.order_by("id").values("id", "at")[:BATCH]
     old_at = now - timedelta(days=settings.ERROR_LOG_DAYS)
     last_id = newest - settings.ERROR_LOG_ROWS
     gone = [one["id"] for one in oldest if one["at"] <= old_at or one["id"] <= last_id]
     ErrorLog.objects.filter(id__in=gone).delete()
+    return len(gone)

@@ -9,14 +9,17 @@ somebody's password keeps nobody out who signs in from elsewhere.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import redis
 import structlog
 from axes.backends import AxesStandaloneBackend
+from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin import AdminSite
+from django.contrib.sessions.models import Session
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -27,6 +30,7 @@ from django_ratelimit.core import get_usage
 
 from adminops.second_factor import pages, proofs
 from rendio.common import ratelimit
+from rendio.common.sweeping import delete_batch
 
 logger = structlog.get_logger(__name__)
 
@@ -84,6 +88,20 @@ def locked_out(
     """AXES_LOCKOUT_CALLABLE."""
     seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
     return _refused(admin.site, request, seconds).render()
+
+
+def sweep_sessions(*, now: datetime) -> int:
+    """Delete sessions of the staff's pages that have expired, at most a batch; returns how many."""
+    return delete_batch(Session.objects.filter(expire_date__lt=now), order="expire_date")
+
+
+def sweep_attempts(*, now: datetime) -> int:
+    """Delete failures that lock nobody out any more, at most a batch; returns how many.
+
+    django-axes does so itself, but only when somebody signs in or fails to.
+    """
+    over = AccessAttempt.objects.filter(attempt_time__lt=now - settings.AXES_COOLOFF_TIME)
+    return delete_batch(over, order="pk")
 
 
 def _seconds_to_wait(request: HttpRequest) -> int | None:

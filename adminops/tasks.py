@@ -5,10 +5,11 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from adminops import incidents, refusals
+from adminops import incidents, refusals, staff_login
 from adminops.figures import counting as day_counting
 from adminops.watch import alerts, heartbeats
 from generation.lifecycle import counting
+from rendio.common import sweeping
 from rendio.common.due import until_done
 
 
@@ -32,5 +33,11 @@ def count_days() -> None:
 
 @shared_task(name="adminops.sweep")
 def sweep() -> None:
-    heartbeats.sweep(now=timezone.now())
-    refusals.sweep(now=timezone.now())
+    now = timezone.now()
+    heartbeats.sweep(now=now)
+    sweeping.sweep(
+        lambda: refusals.sweep(now=now),
+        lambda: staff_login.sweep_sessions(now=now),
+        lambda: staff_login.sweep_attempts(now=now),
+        lambda: alerts.sweep(now=now),
+    )

@@ -49,6 +49,8 @@ def start_servers(home: Home, started: ExitStack) -> tuple[PostgreSQL, Valkey]:
         "REDIS_URL": valkey.url,
         "RATE_LIMIT_GENERATION_PER_HOUR": NO_LIMIT,
         "RATE_LIMIT_GENERATION_PER_MINUTE": NO_LIMIT,
+        "RATE_LIMIT_GENERATION_PER_DAY": NO_LIMIT,
+        "RATE_LIMIT_QUOTES_PER_MINUTE": NO_LIMIT,
         "RATE_LIMIT_DEFAULT_PER_MINUTE": NO_LIMIT,
     }
     return database, valkey

@@ -19,6 +19,7 @@ from django.db.models import Exists, OuterRef
 from credits.errors import IdempotencyKeyRequired, IdempotencyKeyReused
 from credits.models import IdempotencyRecord
 from rendio.common.db import prepared_cursor
+from rendio.common.sweeping import delete_batch
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,6 @@ def forget(*, user_id: UUID) -> None:
     IdempotencyRecord.objects.filter(user_id=user_id).delete()
 
 
-def sweep(*, now: datetime, limit: int = 1000) -> int:
-    """Delete expired records, at most `limit`; returns how many."""
-    expired = (
-        IdempotencyRecord.objects.filter(expires_at__lte=now)
-        .order_by("expires_at")
-        .values("id")[:limit]
-    )
-    return IdempotencyRecord.objects.filter(id__in=expired).delete()[0]
+def sweep(*, now: datetime) -> int:
+    """Delete expired records, at most a batch; returns how many."""
+    return delete_batch(IdempotencyRecord.objects.filter(expires_at__lte=now), order="expires_at")

@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from credits import idempotency, services
+from rendio.common import sweeping
 
 # Of 100 lots each; what is left is met by the next sweep.
 MOST_BATCHES = 50
@@ -24,4 +25,4 @@ def sweep() -> None:
         with transaction.atomic(durable=True):
             if not services.lapse_expired(now=now):
                 break
-    idempotency.sweep(now=now)
+    sweeping.sweep(lambda: idempotency.sweep(now=now))

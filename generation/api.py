@@ -68,6 +68,9 @@ class GetThemes(_PublicCatalogue):
 
 
 class QuoteVideo(ApiView):
+    # A limit of its own: each call adds a row.
+    limits = ("quotes_per_user", "default_per_user")
+
     def post(self, request: Request) -> Response:
         user_id = self.caller.user_id
         quote = services.quote(user_id=user_id, body=self.body, now=timezone.now())
@@ -87,7 +90,7 @@ class QuoteVideo(ApiView):
 class _PaidCall(ApiView):
     """A call that starts a paid job, once for each idempotency key."""
 
-    limits = ("generation_per_ip", "generation_per_user")
+    limits = ("generation_per_ip", "generation_per_user", "generation_day_per_user")
     operation: str
 
     def post(self, request: Request) -> Response:

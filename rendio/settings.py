@@ -357,6 +357,10 @@ RATE_LIMITS = {
     # what: (how many, in so many seconds); what begins with a tier is for users of that
     "generation_per_ip": (integer("RATE_LIMIT_GENERATION_PER_HOUR", 10), 3600),
     "generation_per_user": (integer("RATE_LIMIT_GENERATION_PER_MINUTE", 10), 60),
+    # The rows of a job are kept for good.
+    "generation_day_per_user": (integer("RATE_LIMIT_GENERATION_PER_DAY", 500), 86_400),
+    "quotes_per_user": (integer("RATE_LIMIT_QUOTES_PER_MINUTE", 60), 60),
+    "consents_per_user": (integer("RATE_LIMIT_CONSENTS_PER_HOUR", 10), 3600),
     "device_check_per_ip": (integer("RATE_LIMIT_DEVICE_CHECK_PER_HOUR", 20), 3600),
     "attest_per_ip": (integer("RATE_LIMIT_ATTEST_PER_HOUR", 60), 3600),
     "refresh_per_ip": (integer("RATE_LIMIT_REFRESH_PER_MINUTE", 60), 60),
@@ -369,6 +373,10 @@ RATE_LIMITS = {
     "default_per_user": (integer("RATE_LIMIT_DEFAULT_PER_MINUTE", 120), 60),
     "premium_generation_per_ip": (integer("RATE_LIMIT_PREMIUM_GENERATION_PER_HOUR", 30), 3600),
     "premium_generation_per_user": (integer("RATE_LIMIT_PREMIUM_GENERATION_PER_MINUTE", 30), 60),
+    "premium_generation_day_per_user": (
+        integer("RATE_LIMIT_PREMIUM_GENERATION_PER_DAY", 3000),
+        86_400,
+    ),
     "premium_default_per_user": (integer("RATE_LIMIT_PREMIUM_DEFAULT_PER_MINUTE", 360), 60),
     "forgeries_per_ip": (integer("RATE_LIMIT_FORGERIES_PER_MINUTE", 30), 60),
 }
@@ -598,6 +606,10 @@ MAX_VIDEO_BYTES = integer("MAX_VIDEO_BYTES", 200_000_000, at_least=1_000)
 MAX_UPLOAD_BYTES = integer("MAX_UPLOAD_BYTES", 10_000_000, at_least=1_000)
 MAX_UPLOAD_PIXELS = integer("MAX_UPLOAD_PIXELS", 50_000_000, at_least=1)
 UPLOAD_HOURS = integer("UPLOAD_HOURS", 24, at_least=1)
+# Of pictures that no job keeps: what may be stored for one user, and for all together; 0 = any.
+UPLOADS_PER_USER = integer("UPLOADS_PER_USER", 200)
+UPLOAD_BYTES_PER_USER = integer("UPLOAD_BYTES_PER_USER", 500_000_000)
+UPLOAD_BYTES_IN_ALL = integer("UPLOAD_BYTES_IN_ALL", 50_000_000_000)
 # Pictures that lie elsewhere are fetched by us; else only uploads are taken.
 ALLOW_EXTERNAL_IMAGE_URLS = env.bool("ALLOW_EXTERNAL_IMAGE_URLS", default=False)
 CLAMAV_ADDRESS = tcp_address("CLAMAV_URL")

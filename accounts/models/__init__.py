@@ -8,7 +8,6 @@ from __future__ import annotations
 from accounts.models.apple import AppleIdentity, AppleRevocation, SpentToken
 from accounts.models.devices import AttestedKey, Device, WelcomeClaim, WelcomeClaimQuerySet
 from accounts.models.people import Consent, ConsentKind, Language, ThemePreference, Tier, User
-from accounts.models.persons import PersonKey
 from accounts.models.push import (
     MAX_TOKEN,
     ApnsEnvironment,
@@ -32,7 +31,6 @@ __all__ = [
     "Device",
     "Language",
     "Outcome",
-    "PersonKey",
     "Platform",
     "ProviderToken",
     "Push",

@@ -25,6 +25,7 @@ class RevokedReason(models.TextChoices):
     APPLE = "apple"  # consent was withdrawn at Apple
     SUPPORT = "support"  # somebody else may hold the phone
     SIGN_IN = "sign_in"  # its user has signed in with Apple in another session
+    MANY = "many"  # its user has opened many others since
 
 
 class SessionQuerySet(OwnedQuerySet["Session"]):

@@ -12,11 +12,11 @@ from django.db.models import QuerySet
 from accounts.models import Outcome, Push, PushKind
 from rendio.common import metrics, nudge
 from rendio.common.ids import lowest_uuid7, uuid7
+from rendio.common.sweeping import delete_batch
 
 # Phones of one user; who registers another loses the one that was registered longest ago.
 MAX_PHONES = 10
 KEPT = timedelta(days=30)
-SWEPT_AT_ONCE = 1000
 
 # Whom it tells is read in the same statement: it is one more trip in the transaction of a job's
 # end, and inserts nothing where nobody has a phone to be told on.
@@ -99,7 +99,7 @@ def _held() -> QuerySet[Push]:
     return Push.objects.filter(due_at__isnull=False, is_held=True)
 
 
-def sweep(*, now: datetime) -> None:
-    """Forget what ended long ago, at most SWEPT_AT_ONCE. Harmless twice or late."""
-    old = Push.objects.filter(id__lt=lowest_uuid7(now - KEPT), due_at=None).order_by("id")
-    Push.objects.filter(id__in=old.values("id")[:SWEPT_AT_ONCE]).delete()
+def sweep(*, now: datetime) -> int:
+    """Delete what ended long ago, at most a batch; returns how many. Harmless twice or late."""
+    old = Push.objects.filter(id__lt=lowest_uuid7(now - KEPT), due_at=None)
+    return delete_batch(old, order="id")

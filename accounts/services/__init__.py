@@ -21,7 +21,6 @@ from accounts.services.devices import CheckedDevice, check_device
 from accounts.services.installations import BATCH as PUBLIC_IDS_BATCH
 from accounts.services.installations import InstallationProof, fill_public_ids
 from accounts.services.notices import receive_apple_notice
-from accounts.services.persons import KeyOf, recognise, sweep_person_keys
 from accounts.services.push_tokens import register_push_token, unregister_push_token
 from accounts.services.sessions import (
     IssuedSession,
@@ -55,7 +54,6 @@ __all__ = [
     "InvalidInput",
     "InvalidState",
     "IssuedSession",
-    "KeyOf",
     "SignedCall",
     "SignedIn",
     "Unauthorized",
@@ -68,7 +66,6 @@ __all__ = [
     "issue_challenge",
     "log_out",
     "receive_apple_notice",
-    "recognise",
     "record_consent",
     "refresh_session",
     "register_push_token",
@@ -79,7 +76,6 @@ __all__ = [
     "set_tier",
     "sign_in_with_apple",
     "sign_out_everywhere",
-    "sweep_person_keys",
     "sweep_sessions",
     "sweep_spent_tokens",
     "unban_user",

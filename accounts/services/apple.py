@@ -40,7 +40,6 @@ from accounts.models import (
     SpentToken,
     User,
 )
-from accounts.services import persons
 from accounts.services.sessions import (
     IssuedSession,
     find_session,
@@ -53,6 +52,8 @@ from credits import services as credit_services
 from rendio.common.errors import Refusal
 
 logger = structlog.get_logger(__name__)
+
+MAX_DEVICES = 50
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,6 @@ def settle(
     if merged:
         _merge(caller, account, now=now)
     _record(apple, account, identity, refresh_token, now=now)
-    of = persons.KeyOf.APPLE_ACCOUNT
-    persons.recognise(user_id=account.id, of=of, value=identity.sub, now=now)
     session = Session.objects.select_for_update(of=("self",)).get(id=session_id)
     return SignedIn(
         user_id=account.id,
@@ -210,8 +209,8 @@ def _merge(guest: User, account: User, *, now: datetime) -> None:
     credit_services.merge(from_user_id=guest.id, into_user_id=account.id, now=now)
     idempotency.move(from_user_id=guest.id, into_user_id=account.id)
     Device.objects.filter(user=guest).update(user=account)
+    _leave_surplus_devices(account)
     Consent.objects.filter(user=guest).update(user=account)
-    persons.move_keys(from_user_id=guest.id, into_user_id=account.id)
     account.welcomed_at = account.welcomed_at or guest.welcomed_at
     users_merged.send(sender=User, from_user_id=guest.id, into_user_id=account.id, now=now)
     guest.closed_at = now
@@ -221,3 +220,13 @@ def _merge(guest: User, account: User, *, now: datetime) -> None:
     PushToken.objects.filter(user=guest).update(user=account)
     Push.objects.filter(user=guest).update(user=account)
     logger.info("guest_merged", guest_id=str(guest.id), user_id=str(account.id))
+
+
+def _leave_surplus_devices(account: User) -> None:
+    """Of the account's devices keep MAX_DEVICES, those seen last; the others are nobody's, as after
+    a sign-out."""
+    devices = Device.objects.filter(user=account)
+    surplus = devices.order_by("-last_seen_at", "device_id").values("device_id")[MAX_DEVICES:]
+    devices.filter(device_id__in=list(surplus.values_list("device_id", flat=True))).update(
+        user=None
+    )

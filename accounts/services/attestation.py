@@ -27,6 +27,8 @@ from accounts.services.installations import refuse_foreign_secret
 logger = structlog.get_logger(__name__)
 
 CHALLENGE = "app attest challenge"
+# Of one installation. A phone uses one; another comes with a restored backup.
+MAX_KEYS = 5
 
 
 @dataclass(frozen=True)
@@ -65,24 +67,32 @@ def attest_device(
     except appattest.NotGenuine as problem:
         raise _refused(str(problem)) from problem
     name = _name(key_id)
+    secret_hash = installations.hash_secret(device_id=device_id, secret=installation_secret)
     with transaction.atomic(durable=True):
         if _spend(challenge, device_id=device_id, now=now):
             AttestedKey.objects.get_or_create(
                 key_id=name,
                 defaults={
                     "device_id": device_id,
-                    "secret_hash": installations.hash_secret(
-                        device_id=device_id, secret=installation_secret
-                    ),
+                    "secret_hash": secret_hash,
                     "app_id": vouched.app_id,
                     "public_key": vouched.public_key,
                     "receipt": vouched.receipt,
                     "created_at": now,
                 },
             )
+            _forget_surplus(device_id, secret_hash)
         key = AttestedKey.objects.filter(key_id=name, device_id=device_id).first()
         if key is None or not _is_of_installation(key, installation_secret):
             raise _refused("challenge of another key, or key of another installation")
+
+
+def _forget_surplus(device_id: UUID, secret_hash: str) -> None:
+    """Of the installation's keys keep MAX_KEYS, the newest: a genuine phone can make as many as it
+    likes. Those that came with another secret are not touched."""
+    keys = AttestedKey.objects.filter(device_id=device_id, secret_hash=secret_hash)
+    surplus = keys.order_by("-created_at").values_list("key_id", flat=True)[MAX_KEYS:]
+    keys.filter(key_id__in=list(surplus)).delete()
 
 
 def require_attested(

@@ -12,6 +12,12 @@ from accounts import queries
 from accounts.errors import InvalidInput, Unauthorized
 from accounts.models import Consent, ConsentKind, User
 
+# Of one user and kind, beside those that still decide about a provider.
+MAX_RECORDS = 100
+FORGOTTEN_AT_ONCE = 1000
+# That one user ever named, granted or not.
+MAX_PROVIDERS = 50
+
 
 @transaction.atomic(durable=True)
 def record_consent(
@@ -24,6 +30,7 @@ def record_consent(
     now: datetime,
 ) -> None:
     """Append what the user said. Saying the same again changes nothing: the first time stands.
+    Beyond MAX_RECORDS the oldest go that decide nothing any more.
 
     `providers` names whom data may go to (or no longer); taken back without names, it is taken back
     for all. Raises InvalidInput where the kind and the names do not go together, Unauthorized where
@@ -39,6 +46,8 @@ def record_consent(
         raise Unauthorized
     if kind == ConsentKind.AI_PROVIDERS and not granted and not providers:
         providers = sorted(queries.consented_providers(user_id))
+    if providers and len(queries.providers_named(user_id) | set(providers)) > MAX_PROVIDERS:
+        raise InvalidInput(fields={"providers": [_("Too many different names.")]})
     latest = Consent.objects.filter(user_id=user_id, kind=kind).order_by("-id").first()
     said = (version, granted, providers)
     if latest and said == (latest.version, latest.granted, latest.providers):
@@ -53,3 +62,18 @@ def record_consent(
         providers=providers,
         recorded_at=now,
     )
+    _forget_surplus(user_id, kind)
+
+
+def _forget_surplus(user_id: UUID, kind: ConsentKind) -> None:
+    """Keep the newest MAX_RECORDS of this kind, and those that still decide about a provider.
+
+    Joins the caller's transaction, which holds the user's row.
+    """
+    records = Consent.objects.filter(user_id=user_id, kind=kind)
+    if records.count() <= MAX_RECORDS:
+        return
+    kept = records.order_by("-id").values_list("id", flat=True)[:MAX_RECORDS]
+    decides_nothing = records.exclude(id__in={*kept, *queries.deciding_consents(user_id)})
+    surplus = decides_nothing.order_by("id").values_list("id", flat=True)[:FORGOTTEN_AT_ONCE]
+    records.filter(id__in=list(surplus)).delete()

@@ -17,12 +17,15 @@ from accounts.errors import AccountSuspended, Forbidden, InvalidInput, Unauthori
 from accounts.models import Device, PushToken, RevokedReason, Session, SpentToken, User
 from rendio.common.errors import NotFound, Refusal
 from rendio.common.ids import uuid7
+from rendio.common.sweeping import BATCH, delete_batch
 
 logger = structlog.get_logger(__name__)
 
 KEPT_DAYS = 30  # after its end, for support
 # Successors remembered of one grace; a phone repeats a lost refresh a few times at most.
 MAX_SUPERSEDED = 50
+# Live ones of one user; another ends the one that was used longest ago.
+MAX_SESSIONS = 50
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,22 @@ def open_session(
         session.previous_hash = continues.refresh_hash
         session.rotated_at = now
     session.save(force_insert=True)
+    _end_surplus(user, now=now)
     if continues is not None:
         Session.objects.filter(id=continues.id).update(continued_by=session)
         # What the phone has registered goes on with it.
         its_tokens = PushToken.objects.filter(session__device=continues.device_id, user=user)
         its_tokens.update(session=session)
     return _issued(session, token, now=now)
+
+
+def _end_surplus(user: User, *, now: datetime) -> None:
+    """Of all live sessions of the user keep MAX_SESSIONS, the last used ones."""
+    live = Session.objects.live(now).owned_by(user.id).order_by("-last_used_at", "-id")
+    surplus = list(live.values_list("id", flat=True)[MAX_SESSIONS:])
+    if surplus:
+        locked = Session.objects.filter(id__in=surplus).order_by("id").select_for_update()
+        _revoke(list(locked.values_list("id", flat=True)), reason=RevokedReason.MANY, now=now)
 
 
 def find_session(session_id: UUID, *, now: datetime) -> Session | None:
@@ -75,10 +88,9 @@ def find_session(session_id: UUID, *, now: datetime) -> Session | None:
     return session
 
 
-def sweep_spent_tokens(*, now: datetime, limit: int = 1000) -> int:
-    """Delete names of tokens that would no longer be believed; returns how many."""
-    expired = SpentToken.objects.filter(expires_at__lt=now).order_by("expires_at")
-    return SpentToken.objects.filter(name__in=expired.values("name")[:limit]).delete()[0]
+def sweep_spent_tokens(*, now: datetime) -> int:
+    """Delete a batch of names of tokens that would not be believed any more; returns how many."""
+    return delete_batch(SpentToken.objects.filter(expires_at__lt=now), order="expires_at")
 
 
 def refresh_session(*, refresh_token: str, now: datetime) -> IssuedSession:
@@ -260,7 +272,7 @@ def revoke_sessions_of(*, user_id: UUID, reason: RevokedReason, now: datetime) -
 
 
 @transaction.atomic(durable=True)
-def sweep_sessions(*, now: datetime, limit: int = 1000) -> int:
+def sweep_sessions(*, now: datetime, limit: int = BATCH) -> int:
     """Delete sessions that ended long ago, at most `limit`; returns how many."""
     before = now - timedelta(days=KEPT_DAYS)
     ended = (

@@ -6,7 +6,7 @@ at least once: who dies after sending and before saying so sends again.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
@@ -18,10 +18,18 @@ from credits import queries as credit_queries
 from generation import spend
 from rendio.common import http
 from rendio.common.due import each, take
+from rendio.common.sweeping import delete_batch
 
 logger = structlog.get_logger(__name__)
 
 BATCH = 20
+# Longer than the periods that their keys name.
+KEPT = timedelta(days=400)
+
+
+def sweep(*, now: datetime) -> int:
+    """Delete alerts that went out long ago, at most a batch; returns how many."""
+    return delete_batch(Alert.objects.filter(raised_at__lte=now - KEPT, due_at=None), order="id")
 
 
 def look(*, now: datetime) -> None:

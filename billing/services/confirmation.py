@@ -36,6 +36,9 @@ from rendio.common.errors import Refusal, RequestInProgress
 
 logger = structlog.get_logger(__name__)
 
+# Of one user, remembered to be asked for again while Apple is out of reach.
+MAX_UNCONFIRMED = 50
+
 
 def confirm_purchase(
     *,
@@ -92,6 +95,8 @@ def _asked_for(transaction_id: str, *, user_id: UUID, now: datetime) -> Transact
     try:
         bought = client.find_transaction(transaction_id)
     except StoreUnavailable:
+        if UnconfirmedPurchase.objects.filter(user_id=user_id).count() >= MAX_UNCONFIRMED:
+            raise  # the phone asks again by itself
         UnconfirmedPurchase.objects.get_or_create(
             user_id=user_id,
             transaction_id=transaction_id,

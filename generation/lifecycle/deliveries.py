@@ -35,6 +35,8 @@ from rendio.common.due import each
 logger = structlog.get_logger(__name__)
 
 BATCH = 50
+# Kept for a person to read; what it says is asked of the provider.
+LONGEST_BODY = 20_000
 # Meanwhile it is the turn of others, however many broke.
 AGAIN = timedelta(minutes=1)
 TRIED_FOR = timedelta(hours=1)
@@ -51,7 +53,7 @@ def receive(
         provider=provider_name,
         provider_request_id=words(event.request_id, longest=100),
         webhook_token=words(token, longest=40),
-        body=words(body.decode("utf-8", "replace"), longest=len(body)),
+        body=words(body.decode("utf-8", "replace"), longest=LONGEST_BODY),
         received_at=now,
     )
     nudge.after_commit("generation.apply_deliveries", queue="high")

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from generation.models import Offence, Quote, WebhookDelivery
+from generation.models import DeadLetter, Offence, Quote, WebhookDelivery
+from rendio.common.sweeping import delete_batch
+from rendio.common.sweeping import sweep as sweep_all
 
-BATCH = 1000
 DELIVERIES_KEPT = timedelta(days=30)
 # They count for MODERATION_WINDOW_DAYS, which are no more.
 OFFENCES_KEPT = timedelta(days=365)
+# After somebody has closed them.
+LETTERS_KEPT = timedelta(days=365)
 
 
 def sweep(*, now: datetime) -> None:
-    """Delete expired quotes, old deliveries and old offences, at most BATCH of each. Harmless twice
-    or late."""
-    expired = Quote.objects.filter(expires_at__lte=now).order_by("expires_at")
-    Quote.objects.filter(id__in=expired.values("id")[:BATCH]).delete()
-    old = WebhookDelivery.objects.filter(processed_at__lte=now - DELIVERIES_KEPT)
-    WebhookDelivery.objects.filter(
-        id__in=old.order_by("processed_at").values("id")[:BATCH]
-    ).delete()
-    past = Offence.objects.filter(at__lte=now - OFFENCES_KEPT).order_by("at")
-    Offence.objects.filter(id__in=past.values("id")[:BATCH]).delete()
+    """Delete expired quotes, old deliveries, old offences and dead letters that were closed long
+    ago. Harmless twice or late."""
+    deliveries = WebhookDelivery.objects.filter(processed_at__lte=now - DELIVERIES_KEPT)
+    letters = DeadLetter.objects.filter(closed_at__lte=now - LETTERS_KEPT)
+    sweep_all(
+        lambda: delete_batch(Quote.objects.filter(expires_at__lte=now), order="expires_at"),
+        lambda: delete_batch(deliveries, order="processed_at"),
+        lambda: delete_batch(Offence.objects.filter(at__lte=now - OFFENCES_KEPT), order="at"),
+        lambda: delete_batch(letters, order="closed_at"),
+    )

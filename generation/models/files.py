@@ -23,6 +23,7 @@ class Upload(models.Model):
     )
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
+    size_bytes = models.PositiveIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(editable=False)
     expires_at = models.DateTimeField(help_text="Until when a new job may start from it.")
     remove_at = models.DateTimeField(

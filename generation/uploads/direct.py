@@ -18,7 +18,7 @@ from django.core.files.storage import default_storage
 
 from generation.errors import InvalidState, StorageUnavailable
 from generation.models import Removal, Upload
-from generation.uploads import receive
+from generation.uploads import receive, room
 from rendio.common import nudge
 from rendio.common.errors import NotFound
 from rendio.common.ids import uuid7
@@ -40,9 +40,11 @@ class Form:
 
 
 def start(*, user_id: UUID, now: datetime) -> Form:
-    """A form for one picture of this user. Raises InvalidState where we have no bucket."""
+    """A form for one picture of this user. Raises InvalidState where we have no bucket, and what
+    `room.require` does."""
     if not settings.MEDIA_BUCKET:
         raise InvalidState
+    room.require(user_id=user_id, size_bytes=0, now=now)
     direct_id = uuid7()
     name = _name(user_id, direct_id)
     Removal.objects.create(name=name, due_at=now + CHECKED_WITHIN)
@@ -70,7 +72,7 @@ def finish(*, user_id: UUID, direct_id: UUID, now: datetime) -> Upload:
 
 def _name(user_id: UUID, direct_id: UUID) -> str:
     """With the user in it: nobody else's finish finds it."""
-    return f"incoming/{user_id}/{direct_id}"
+    return f"{room.INCOMING}{user_id}/{direct_id}"
 
 
 def _read(name: str) -> bytes:

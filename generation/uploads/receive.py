@@ -20,7 +20,7 @@ from accounts import queries as account_queries
 from generation.errors import StorageUnavailable
 from generation.models import Removal, Upload
 from generation.moderation import screening
-from generation.uploads import clamav, images
+from generation.uploads import clamav, images, room
 from generation.uploads.images import Picture
 from rendio.common import http
 from rendio.common.errors import InvalidInput
@@ -37,9 +37,12 @@ FETCH_SECONDS = 20
 def take_in(*, user_id: UUID, content: bytes, now: datetime) -> Upload:
     """Keep a picture for UPLOAD_HOURS. Opens transactions of its own.
 
-    Raises InvalidFile, UploadsUnavailable, StorageUnavailable, what moderation raises
-    (`screening.admit_picture`), and Unauthorized where the account is gone.
+    Raises InvalidFile, UploadsUnavailable, StorageUnavailable, RateLimited where the user has no
+    room for another (room.require), what moderation raises (`screening.admit_picture`), and
+    Unauthorized where the account is gone.
     """
+    # Before the work of drawing it, and again when it is kept.
+    room.require(user_id=user_id, size_bytes=0, now=now)
     picture = _checked(user_id, content, now=now)
     return _keep(user_id, picture, now=now, lives=timedelta(hours=settings.UPLOAD_HOURS))
 
@@ -49,6 +52,7 @@ def fetch(*, user_id: UUID, url: str, now: datetime) -> Upload:
 
     Raises what `take_in` does, and InvalidInput where it cannot be had.
     """
+    room.require(user_id=user_id, size_bytes=0, now=now)
     into = BytesIO()
     try:
         answer = http.download(
@@ -83,6 +87,7 @@ def _keep(user_id: UUID, picture: Picture, *, now: datetime, lives: timedelta) -
         user_id=user_id,
         width=picture.width,
         height=picture.height,
+        size_bytes=len(picture.jpeg),
         created_at=now,
         expires_at=now + lives,
         remove_at=now + lives,
@@ -96,6 +101,8 @@ def _keep(user_id: UUID, picture: Picture, *, now: datetime, lives: timedelta) -
     with transaction.atomic(durable=True):
         # What is being deleted or merged at this moment gets nothing more.
         account_queries.hold_account(user_id)
+        # Under the account's lock, so that pictures sent at once are counted one after the other.
+        room.require(user_id=user_id, size_bytes=upload.size_bytes, now=now)
         upload.save(force_insert=True)
         kept = Removal.objects.filter(id=unless_kept.id, due_at=unless_kept.due_at).delete()[0]
         if not kept:

@@ -74,12 +74,12 @@ def each(
             logger.exception("step_failed")
 
 
-def until_done(look: Callable[[], int], *, batch: int) -> None:
-    """Run `look` while it finds a full batch, which means that more may wait, for a while.
+def until_done(look: Callable[[], int], *, batch: int, seconds: float = ROUNDS_SECONDS) -> None:
+    """Run `look` while it finds a full batch, which means that more may wait, for `seconds`.
 
     A process that is asked to end finishes what it has in hand and takes no more.
     """
     began = time.monotonic()
     while not ending.has_begun() and look() >= batch:
-        if time.monotonic() - began >= ROUNDS_SECONDS:
+        if time.monotonic() - began >= seconds:
             return

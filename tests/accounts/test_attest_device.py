@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from accounts import appattest
 from accounts.models import AttestedKey, SpentToken
 from accounts.services import sweep_spent_tokens
+from accounts.services.attestation import MAX_KEYS
 from tests.accounts.enclave import (
     APP_ID,
     DAY,
@@ -49,6 +50,19 @@ def test_a_key_that_apple_vouches_for_is_taken_in(app):
     assert (key.key_id, str(key.device_id)) == (app.enclave.key_name, app.phone.device_id)
     assert (bytes(key.public_key), bytes(key.receipt)) == (app.enclave.point, b"a receipt")
     assert (key.counter, key.app_id) == (0, APP_ID)
+
+
+def test_a_device_has_no_more_keys_than_the_most(app):
+    """A genuine phone makes as many as it likes, and each brings a receipt of some kilobytes."""
+    names = []
+    for _ in range(MAX_KEYS + 2):
+        app.enclave = Enclave()
+        assert app.attests().status_code == 200
+        names.append(app.enclave.key_name)
+
+    kept = AttestedKey.objects.filter(device_id=app.phone.device_id)
+    assert set(kept.values_list("key_id", flat=True)) == set(names[2:])
+    assert app.checks().status_code == 200
 
 
 def test_the_root_is_the_one_that_apple_publishes():

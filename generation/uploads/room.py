@@ -1,0 +1,65 @@
+"""How many pictures may be stored at once: for one user, and for all together.
+
+Pictures that a job keeps are not counted, as they are paid for with the job. Counted are those that
+wait to be used or removed, and what may come by the forms of direct uploads.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db.models import Count, Min, Sum
+
+from generation.errors import UploadsUnavailable
+from generation.models import Removal, Upload
+from rendio.common.errors import RateLimited
+
+logger = structlog.get_logger(__name__)
+
+# What was sent to the bucket and not yet looked at lies below this.
+INCOMING = "incoming/"
+
+
+def require(*, user_id: UUID, size_bytes: int, now: datetime) -> None:
+    """See that there is room for another picture of this user, of `size_bytes`.
+
+    Raises RateLimited until the first of the user's pictures goes, and UploadsUnavailable where
+    those of all users fill what they may. Exact for a user whose row the caller's transaction
+    locks; of all users, pictures that are stored at the same moment may go beyond.
+    """
+    waiting = Upload.objects.filter(remove_at__isnull=False)
+    own = waiting.filter(user_id=user_id).aggregate(
+        pictures=Count("id"), stored=Sum("size_bytes", default=0), first=Min("remove_at")
+    )
+    if _is_full(own["pictures"], settings.UPLOADS_PER_USER) or _has_no_room(
+        own["stored"], size_bytes, settings.UPLOAD_BYTES_PER_USER
+    ):
+        raise RateLimited(retry_after=_seconds_until(own["first"], now=now))
+    if _has_no_room(_stored_in_all(now=now), size_bytes, settings.UPLOAD_BYTES_IN_ALL):
+        logger.error("uploads_full", limit_bytes=settings.UPLOAD_BYTES_IN_ALL)
+        raise UploadsUnavailable
+
+
+def _is_full(pictures: int, limit: int) -> bool:
+    return bool(limit) and pictures >= limit
+
+
+def _has_no_room(stored: int, more: int, limit: int) -> bool:
+    return bool(limit) and (stored >= limit or stored + more > limit)
+
+
+def _seconds_until(first: Any, *, now: datetime) -> int:
+    """A minute more than it takes: the removal is a task of every minute."""
+    return max(int((first - now).total_seconds()), 0) + 60 if first else 60
+
+
+def _stored_in_all(*, now: datetime) -> int:
+    stored: int = Upload.objects.filter(remove_at__isnull=False).aggregate(
+        stored=Sum("size_bytes", default=0)
+    )["stored"]
+    expected = Removal.objects.filter(name__startswith=INCOMING, due_at__gt=now).count()
+    return stored + expected * settings.MAX_UPLOAD_BYTES

@@ -1,0 +1,30 @@
+"""Deleting rows that have served their time: in small transactions, as many as are due.
+
+A sweep has to be faster than callers can write, or the table grows all the same. So it goes on
+while it finds full batches, and ends after SECONDS for the other work of its queue; the next one is
+a minute later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db import models
+
+from rendio.common.due import until_done
+
+BATCH = 1000
+SECONDS = 5
+
+
+def delete_batch(rows: models.QuerySet, *, order: str) -> int:
+    """Delete the first BATCH of these rows by `order`, which an index serves; returns how many."""
+    keys = list(rows.order_by(order).values_list("pk", flat=True)[:BATCH])
+    rows.model._default_manager.filter(pk__in=keys).delete()
+    return len(keys)
+
+
+def sweep(*deletes: Callable[[], int]) -> None:
+    """Run each of these, which delete up to BATCH rows and return how many, until few are left."""
+    for delete in deletes:
+        until_done(delete, batch=BATCH, seconds=SECONDS)
