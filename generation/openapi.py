@@ -474,12 +474,29 @@ CALLS: Calls = {
     api.Media: Call(
         tag=Tag.GENERATION,
         summary="A video or picture, by its signed URL",
-        text="Byte ranges work. Where media lie in a bucket, its own URLs are given instead.",
-        parameters=(OpenApiParameter("Range", str, OpenApiParameter.HEADER),),
+        text="Byte ranges work, also with `If-Range`. Where media lie in a bucket, its own URLs "
+        "are given instead.",
+        parameters=(
+            OpenApiParameter("Range", str, OpenApiParameter.HEADER),
+            OpenApiParameter(
+                "If-Range",
+                str,
+                OpenApiParameter.HEADER,
+                description="The `ETag` or `Last-Modified` of the part that the client has; where "
+                "it is of another file, the whole file is answered.",
+            ),
+            IF_NONE_MATCH,
+        ),
         answer={"type": "string", "format": "binary"},
         media_type="*/*",
         example=None,
-        also={206: "The bytes that were asked for.", 416: "The range begins behind the end."},
+        headers={"ETag": "Names these very bytes.", "Last-Modified": "When they were stored."},
+        also={
+            206: "The bytes that were asked for.",
+            **UNCHANGED,
+            412: "`If-Match` or `If-Unmodified-Since` does not hold.",
+            416: "The range begins behind the end.",
+        },
         refusals=(Code.INVALID_INPUT, Code.FORBIDDEN, Code.NOT_FOUND),
     ),
 }

@@ -170,14 +170,16 @@ class _Chunks:
                 self._begin_chunk(line)
 
     def _take_line(self, received: bytearray) -> bytes | None:
-        end = received.find(b"\r\n", 0, _LONGEST_LINE + 2)
+        end = received.find(b"\n", 0, _LONGEST_LINE + 2)
         if end < 0:
             if len(received) > _LONGEST_LINE:
                 raise Malformed("a line that is too long")
             return None
-        line = bytes(received[:end])
-        del received[: end + 2]
-        return line
+        line = bytes(received[: end + 1])
+        del received[: end + 1]
+        if not line.endswith(b"\r\n"):
+            raise Malformed("a line that ends without a carriage return")
+        return line.removesuffix(b"\r\n")
 
     def _begin_chunk(self, line: bytes) -> None:
         found = _CHUNK_SIZE.fullmatch(line)

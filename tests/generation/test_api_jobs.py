@@ -308,8 +308,10 @@ def film(db, client):
     name = default_storage.save("test/film.mp4", ContentFile(b"0123456789"))
     path = "/media/" + media.url_for(name).rpartition("/")[2]
 
-    def ask(range_header=None, *, method="get", path=path):
-        headers = {"Range": range_header} if range_header else {}
+    def ask(range_header=None, *, method="get", path=path, **conditions):
+        headers = {name.replace("_", "-"): value for name, value in conditions.items()}
+        if range_header:
+            headers["Range"] = range_header
         return getattr(client, method)(path, headers=headers)
 
     yield ask
@@ -339,6 +341,7 @@ def test_a_signed_url_serves_the_file(film):
         ("bytes=8-999", b"89", "bytes 8-9/10"),
         ("bytes=-3", b"789", "bytes 7-9/10"),
         ("bytes=-999", b"0123456789", "bytes 0-9/10"),
+        ("Bytes=0-1", b"01", "bytes 0-1/10"),
     ],
 )
 def test_a_byte_range_is_served_alone(film, asked, got, content_range):
@@ -358,7 +361,16 @@ def test_a_range_behind_the_end_is_416(film, asked):
 
 @pytest.mark.parametrize(
     "asked",
-    ["bytes=5-3", "bytes=-", "bytes=a-b", "lines=0-1", "bytes=0-1,3-4", "bytes=\u0663-\u0665"],
+    [
+        "bytes=5-3",
+        "bytes=-",
+        "bytes=a-b",
+        "lines=0-1",
+        "bytes=0-1,3-4",
+        "bytes=0-0,-1",
+        "bytes=" + ",".join(["0-"] * 1000),
+        "bytes=\u0663-\u0665",
+    ],
 )
 def test_a_range_that_is_none_is_ignored(film, asked):
     answer = film(asked)
@@ -371,6 +383,47 @@ def test_head_tells_the_length_and_sends_nothing(film):
 
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["Content-Length"] == "10"
+
+
+def test_a_part_is_continued_only_where_it_is_of_the_same_file(film):
+    first = film("bytes=0-4")
+    etag, modified = first.headers["ETag"], first.headers["Last-Modified"]
+
+    for known in (etag, modified):
+        answer = film("bytes=5-", If_Range=known)
+        assert (answer.status_code, content(answer)) == (206, b"56789"), known
+    others = (
+        '"another"', f"W/{etag}", etag.strip('"'), "Wed, 21 Oct 2015 07:28:00 GMT", "yesterday",
+    )  # fmt: skip
+    for known in others:
+        answer = film("bytes=5-", If_Range=known)
+        assert (answer.status_code, content(answer)) == (200, b"0123456789"), known
+        assert "Content-Range" not in answer.headers
+    # The whole file is what there is, so no range can lie behind its end.
+    assert film("bytes=99-", If_Range='"another"').status_code == 200
+
+
+def test_another_file_of_the_same_name_and_size_has_another_validator(film):
+    before = film().headers["ETag"]
+    default_storage.delete("test/film.mp4")
+    default_storage.save("test/film.mp4", ContentFile(b"9876543210"))
+
+    answer = film("bytes=5-", If_Range=before)
+
+    assert (answer.status_code, content(answer)) == (200, b"9876543210")
+    assert answer.headers["ETag"] != before
+
+
+def test_who_has_the_file_is_told_that_it_is_unchanged(film):
+    etag = film().headers["ETag"]
+
+    for method in ("get", "head"):
+        unchanged = film(method=method, If_None_Match=f'"other", {etag}')
+        assert (unchanged.status_code, unchanged.content) == (304, b"")
+        assert unchanged.headers["ETag"] == etag
+    assert film(If_None_Match='"other"').status_code == 200
+    assert film(If_Match='"other"').status_code == 412
+    assert film("bytes=0-1", If_Match=etag).status_code == 206
 
 
 def test_media_is_only_read(film):
