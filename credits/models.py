@@ -36,6 +36,10 @@ class Source(models.TextChoices):
 PAID_FOR = (Source.PURCHASE, Source.SUBSCRIPTION)
 
 
+# How the transaction of a purchase in Apple's sandbox begins here: billing names it so.
+TEST_PURCHASE = "sandbox:"
+
+
 class Kind(models.TextChoices):
     """Why an entry was written."""
 

@@ -11,7 +11,16 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Case, F, Q, Subquery, Sum, TextChoices, Value, When
 
-from credits.models import PAID_FOR, Kind, LedgerEntry, LedgerProof, Lot, Redemption, Wallet
+from credits.models import (
+    PAID_FOR,
+    TEST_PURCHASE,
+    Kind,
+    LedgerEntry,
+    LedgerProof,
+    Lot,
+    Redemption,
+    Wallet,
+)
 from rendio.common.db import prepared_cursor
 from rendio.common.errors import NotFound
 from rendio.common.times import iso
@@ -346,8 +355,7 @@ class Flow(TextChoices):
     ADJUSTED = "adjusted"  # by support, up or down
 
 
-# As billing names a transaction of Apple's sandbox in the ledger.
-_TEST = Q(transaction_id__startswith="sandbox:")
+_TEST = Q(transaction_id__startswith=TEST_PURCHASE)
 # As billing words the grant of a purchase that cost nothing.
 _FREE = Q(reason__in=["free trial", "free offer"])
 _FLOW = Case(

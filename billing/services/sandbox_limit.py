@@ -22,8 +22,6 @@ from credits import services as credit_services
 
 logger = structlog.get_logger(__name__)
 
-SUPERSEDED = "above the limit for test purchases"
-
 
 def limited(purchase: Purchase, *, user_id: UUID, credits: int) -> int:
     """How many of these credits a purchase may bring its user: all of them outside of the sandbox.
@@ -73,7 +71,7 @@ def limit_merged(moved: Sequence[Purchase], *, into_user_id: UUID, now: datetime
     for purchase in moved:
         if excess <= 0:
             return
-        credit_services.supersede(transaction_id=purchase.ledger_id, reason=SUPERSEDED, now=now)
+        credit_services.supersede(transaction_id=purchase.ledger_id, now=now)
         excess -= purchase.credits or 0
 
 

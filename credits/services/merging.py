@@ -7,10 +7,11 @@ from datetime import datetime
 from uuid import UUID
 
 from credits.errors import AccountSuspended
-from credits.models import Kind, Lot, Source, Wallet, WalletState
+from credits.models import Kind, LedgerEntry, Lot, Source, Wallet, WalletState
 from credits.services.charges import debt_repaid_from
 from credits.services.entries import append, lapse
 from credits.services.store_refunds import lock_lot
+from credits.services.superseded import reason_of
 from credits.services.wallets import lock_wallets
 from rendio.common.errors import Unauthorized
 
@@ -67,14 +68,18 @@ def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
     target.save(update_fields=["lifetime_total"])
 
 
-def supersede(*, transaction_id: str, reason: str, now: datetime) -> int:
+def supersede(*, transaction_id: str, now: datetime) -> int:
     """Make what is left of the credits that a transaction brought worth nothing, after a merge.
 
-    Joins the caller's transaction. Returns how many credits lapsed. Raises NotFound where the
-    transaction brought no lot.
+    Joins the caller's transaction. Returns how many credits lapsed; a debt that the transaction had
+    repaid is owed again. Raises NotFound where the transaction brought no lot.
     """
     wallet, lot = lock_lot(transaction_id)
-    return _supersede(wallet, lot, reason=reason, now=now)
+    granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
+    reason = reason_of(lot)
+    lapsed = _supersede(wallet, lot, reason=reason, now=now)
+    _owe_again(wallet, -granted.debt_change, reason=reason, now=now)
+    return lapsed
 
 
 def _supersede_welcome(source: Wallet, target: Wallet, *, now: datetime) -> int:

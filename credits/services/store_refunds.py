@@ -12,6 +12,7 @@ from decimal import ROUND_HALF_DOWN, Decimal
 
 from credits.models import Kind, LedgerEntry, Lot, Wallet
 from credits.services.entries import append, give_time_back, lapse
+from credits.services.superseded import reason_of
 from credits.services.wallets import follow_merges
 from rendio.common.errors import InvalidInput, NotFound
 
@@ -101,7 +102,7 @@ def give_back(*, transaction_id: str, reason: str, now: datetime) -> LedgerEntry
         transaction_id=transaction_id,
     )
     if lot.superseded_at and returned:
-        lapse(wallet, lot, amount=returned, reason="superseded", now=now)
+        lapse(wallet, lot, amount=returned, reason=reason_of(lot), now=now)
     return entry
 
 

@@ -1,8 +1,9 @@
-"""Lots that a merge superseded: a second welcome, or a code that both accounts had redeemed.
+"""Lots that a merge superseded: a second welcome, a code that both accounts had redeemed, or what
+guests bought in Apple's sandbox above its limit.
 
-A person keeps the worth of one welcome, and of each code as often as it may be redeemed. What is
-left of the other lots lapses in the merge (credits.services.merging). Jobs may still return credits
-into them afterwards:
+A person keeps the worth of one welcome, of each code as often as it may be redeemed, and of test
+purchases up to their limit. What is left of the other lots lapses in the merge
+(credits.services.merging). Jobs may still return credits into them afterwards:
 
 - A job that its user cancelled returns nothing of worth: its part lapses at once.
 - A job that failed returns its part as long as the wallet then holds no more than the lots that
@@ -19,12 +20,14 @@ from collections import defaultdict
 from datetime import datetime
 from uuid import UUID
 
-from credits.models import Lot, Source, Wallet
+from credits.models import TEST_PURCHASE, Lot, Source, Wallet
 from credits.services.entries import lapse
 
 
 def reason_of(lot: Lot) -> str:
     """What the history says where credits of a superseded lot lapse."""
+    if lot.transaction_id:
+        return "test purchases above the limit"
     return "second welcome" if lot.source == Source.WELCOME else "second code"
 
 
@@ -45,12 +48,15 @@ def lapse_excess(wallet: Wallet, *, now: datetime) -> None:
 
 
 def _groups(wallet: Wallet) -> dict[UUID, list[UUID]]:
-    """Lot id → the ids of all lots that came in the same way: the welcomes, or one code's."""
+    """Lot id → the ids of all lots that came in the same way: the welcomes, one code's, or the test
+    purchases."""
     groups: dict[object, list[UUID]] = defaultdict(list)
     welcomes = wallet.lots.filter(source=Source.WELCOME)
     groups[Source.WELCOME] = list(welcomes.values_list("id", flat=True))
     for code_id, lots in wallet.redemptions.values_list("code_id", "entry__lots"):
         groups[code_id] += [UUID(lot_id) for lot_id, _ in lots]
+    tests = wallet.lots.filter(transaction_id__startswith=TEST_PURCHASE)
+    groups[TEST_PURCHASE] = list(tests.values_list("id", flat=True))
     return {lot_id: lot_ids for lot_ids in groups.values() for lot_id in lot_ids}
 
 

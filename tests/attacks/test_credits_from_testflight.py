@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
+from billing.appstore import verifier
+from billing.lifecycle import effects
 from billing.models import Purchase
+from generation.lifecycle import settle
+from generation.models import Job
+from generation.providers.base import Reason
 from tests.billing.conftest import (
     FIFTY,
     TEN,
@@ -116,6 +121,30 @@ def test_guests_that_become_one_account_do_not_add_up(store, sandbox, db):
     assert ledger_adds_up()
 
 
+@pytest.mark.parametrize("ending", ["cancelled", "failed"])
+def test_jobs_that_end_after_a_merge_bring_back_no_more_than_the_limit(store, sandbox, db, ending):
+    account, guest = Phone().sign_in(), Phone().sign_in()
+    sub = sign_in(account, sandbox)
+    buy(store, account, HUNDRED, customer="one")
+    buy(store, guest, HUNDRED, customer="two")
+    jobs = [guest.generate(settings={"duration": 12}).json()["job_id"] for _ in range(9)]
+
+    sign_in(guest, sandbox, sub=sub)
+    for job_id in jobs:
+        if ending == "cancelled":
+            assert account.post("cancel-video-job", {"job_id": job_id}).json()["refunded"]
+        else:
+            fail(job_id)
+
+    assert account.balance() == WELCOME + LIMIT
+    assert ledger_adds_up()
+
+
+def fail(job_id):
+    job = Job.objects.get(id=job_id)
+    assert settle.give_up(job, Reason.PROVIDER_ERROR, now=timezone.now())
+
+
 def test_a_reversed_refund_returns_nothing_that_a_merge_has_made_worthless(store, sandbox, db):
     account, guest = Phone().sign_in(), Phone().sign_in()
     sub = sign_in(account, sandbox)
@@ -175,9 +204,6 @@ def test_purchases_at_once_while_guests_become_one_account_do_not_add_up(committ
 
 
 def tell_again(told):
-    from billing.appstore import verifier
-    from billing.lifecycle import effects
-
     effects.apply(verifier.read_notification(told["signed_payload"]), now=timezone.now())
 
 
