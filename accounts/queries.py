@@ -76,6 +76,22 @@ def require_ai_consent(*, user_id: UUID, providers: Collection[str]) -> None:
         raise ConsentRequired(providers=sorted(providers))
 
 
+# Of %(user_id)s: the user and all others who are the same person, as a subquery of one column `id`.
+SAME_PERSON = """
+    SELECT %(user_id)s::uuid AS id
+    UNION
+    SELECT other.user_id FROM accounts_personkey mine
+    JOIN accounts_personkey other ON other.key = mine.key
+    WHERE mine.user_id = %(user_id)s"""
+
+
+def same_person(user_id: UUID) -> set[UUID]:
+    """The user, and all others who have an Apple account in common, closed ones too. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(SAME_PERSON, {"user_id": user_id})
+        return {other_id for (other_id,) in cursor.fetchall()}
+
+
 def count_devices(user_ids: Collection[UUID], *, since: datetime, most: int) -> int:
     """How many devices these users were seen on since then; no more than `most` are counted."""
     seen = Device.objects.filter(user_id__in=user_ids, last_seen_at__gte=since)

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from accounts import services
 from accounts.push import outbox, sending
+from accounts.services import welcome
 from rendio.common import sweeping
 from rendio.common.due import until_done
 
@@ -14,6 +15,11 @@ from rendio.common.due import until_done
 @shared_task(name="accounts.revoke_at_apple")
 def revoke_at_apple() -> None:
     services.revoke_due_at_apple(now=timezone.now())
+
+
+@shared_task(name="accounts.give_welcomes")
+def give_welcomes() -> None:
+    until_done(lambda: services.give_due_welcomes(now=timezone.now()), batch=welcome.BATCH)
 
 
 @shared_task(name="accounts.send_pushes")
@@ -27,6 +33,8 @@ def sweep() -> None:
     sweeping.sweep(
         lambda: services.sweep_sessions(now=now),
         lambda: services.sweep_spent_tokens(now=now),
+        lambda: services.sweep_claims(now=now),
+        lambda: services.sweep_person_keys(now=now),
         lambda: outbox.sweep(now=now),
     )
     until_done(services.fill_public_ids, batch=services.PUBLIC_IDS_BATCH)

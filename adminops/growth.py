@@ -62,8 +62,17 @@ TABLES: dict[str, Growth] = {
     ),
     "accounts.WelcomeClaim": Growth(
         ADDRESS,
-        "one for each device check of a new installation, as accounts.User",
-        kept="it says which hardware has had its welcome",
+        "one for each device check of a new installation on hardware without a welcome, as"
+        " accounts.User",
+        deleted_by="accounts.services.welcome:sweep_claims",
+        test="accounts/test_welcome_races.py::test_a_claim_that_led_to_nothing_is_swept",
+    ),
+    "accounts.WelcomeTurn": Growth(OPERATOR, "one row", kept=_SMALL),
+    "accounts.PersonKey": Growth(
+        GUEST,
+        "one for each user and Apple account that signs in or buys",
+        deleted_by="accounts.services.persons:sweep_person_keys",
+        test="accounts/test_persons.py::test_keys_go_when_nothing_counts_any_more",
     ),
     "accounts.AttestedKey": Growth(
         ADDRESS,

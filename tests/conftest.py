@@ -20,6 +20,7 @@ from django.test import Client
 from django.test.utils import setup_databases, teardown_databases
 from psycopg import sql
 
+from accounts.models import WelcomeTurn
 from generation import catalogue
 from generation.models import ProviderHealth
 from generation.moderation.blocklist import blocklist
@@ -301,3 +302,5 @@ def committed(committed_database: str, django_db_blocker: Any) -> Iterator[None]
         yield
         # What its sandbox did to the breakers.
         ProviderHealth.objects.all().delete()
+        # A process that died in its turn would keep the next test's phones waiting.
+        WelcomeTurn.objects.update(claim=None, leased_until=None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from functools import cache
 from typing import Any
 
@@ -63,9 +64,18 @@ def check(method: str, route: str, answer: HttpResponse) -> None:
         assert not problems, f"{method} {route} {status}: {problems}"
 
 
-@cache
+# drf-spectacular cannot make it for two threads at once.
+_making = threading.Lock()
+
+
 def described() -> dict[str, Any]:
     """The description, with no other fields allowed than it has."""
+    with _making:
+        return _described()
+
+
+@cache
+def _described() -> dict[str, Any]:
     found: dict[str, Any] = json.loads(document().body)
     for schema in found["components"]["schemas"].values():
         _close(schema)

@@ -6,8 +6,9 @@ Only accounts.services and accounts.push write here.
 from __future__ import annotations
 
 from accounts.models.apple import AppleIdentity, AppleRevocation, SpentToken
-from accounts.models.devices import AttestedKey, Device, WelcomeClaim, WelcomeClaimQuerySet
+from accounts.models.devices import AttestedKey, Device
 from accounts.models.people import Consent, ConsentKind, Language, ThemePreference, Tier, User
+from accounts.models.persons import PersonKey
 from accounts.models.push import (
     MAX_TOKEN,
     ApnsEnvironment,
@@ -19,6 +20,7 @@ from accounts.models.push import (
     PushToken,
 )
 from accounts.models.sessions import RevokedReason, Session
+from accounts.models.welcome import WelcomeClaim, WelcomeClaimQuerySet, WelcomeTurn
 
 __all__ = [
     "MAX_TOKEN",
@@ -31,6 +33,7 @@ __all__ = [
     "Device",
     "Language",
     "Outcome",
+    "PersonKey",
     "Platform",
     "ProviderToken",
     "Push",
@@ -44,4 +47,5 @@ __all__ = [
     "User",
     "WelcomeClaim",
     "WelcomeClaimQuerySet",
+    "WelcomeTurn",
 ]

@@ -1,11 +1,11 @@
-"""Phones, and which of them have had the welcome credits."""
+"""Installations of the app, and the keys of their hardware."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 
 from accounts import installations
 from accounts.models.people import User
@@ -59,58 +59,6 @@ class Device(models.Model):
     def public_id(self) -> str:
         """The short keyed hash that is shown, logged and exported instead of `device_id`."""
         return self.stored_public_id or installations.public_id(self.device_id)
-
-
-class WelcomeClaimQuerySet(models.QuerySet["WelcomeClaim"]):
-    def about(self, *, device_id: UUID, token_hash: str) -> WelcomeClaimQuerySet:
-        """The claims of this installation or of this very token, in the order to lock them."""
-        return self.filter(Q(device_id=device_id) | Q(token_hash=token_hash)).order_by("token_hash")
-
-    def decided(self) -> WelcomeClaimQuerySet:
-        """Those whose credits were given, or whose installation has its user.
-
-        The latter were decided with that user: what a parallel call left behind earns nothing more.
-        """
-        has_user = Exists(Device.objects.filter(device_id=OuterRef("device_id")))
-        return self.filter(Q(granted_at__isnull=False) | has_user)
-
-
-class WelcomeClaim(models.Model):
-    """Written before Apple is told that a device has had its welcome, and never deleted.
-
-    Apple's bit alone cannot tell whether we gave the credits or died between the bit and our
-    commit. With this row we know that the bit may be ours, and go on where we stopped.
-    """
-
-    # SHA-256 of Apple's device token: one token is one piece of hardware, whatever device_id it
-    # comes with.
-    token_hash = models.CharField(max_length=64, primary_key=True)
-    device_id = models.UUIDField()
-    started_at = models.DateTimeField()
-    # How many of our calls that set the bit may have had their effect. With 0 a bit that is set was
-    # set by another claim, which gave the credits or will.
-    updates_in_doubt = models.PositiveIntegerField(default=0)
-    granted_at = models.DateTimeField(null=True)
-    user = models.ForeignKey(
-        User, null=True, on_delete=models.SET_NULL, related_name="welcome_claims"
-    )
-
-    objects = WelcomeClaimQuerySet.as_manager()
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(granted_at__isnull=False) | Q(user__isnull=True),
-                name="accounts_claim_has_no_user_before_its_grant",
-            ),
-        ]
-        indexes = [
-            # A retry of the same installation brings a new token.
-            models.Index("device_id", name="accounts_claim_device"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{installations.public_id(self.device_id)} {self.started_at:%Y-%m-%d}"
 
 
 class AttestedKey(models.Model):

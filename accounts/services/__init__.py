@@ -21,6 +21,7 @@ from accounts.services.devices import CheckedDevice, check_device
 from accounts.services.installations import BATCH as PUBLIC_IDS_BATCH
 from accounts.services.installations import InstallationProof, fill_public_ids
 from accounts.services.notices import receive_apple_notice
+from accounts.services.persons import KeyOf, recognise, sweep_person_keys
 from accounts.services.push_tokens import register_push_token, unregister_push_token
 from accounts.services.sessions import (
     IssuedSession,
@@ -40,6 +41,7 @@ from accounts.services.users import (
     unban_user,
     update_profile,
 )
+from accounts.services.welcome import give_due_welcomes, sweep_claims
 
 __all__ = [
     "PUBLIC_IDS_BATCH",
@@ -54,6 +56,7 @@ __all__ = [
     "InvalidInput",
     "InvalidState",
     "IssuedSession",
+    "KeyOf",
     "SignedCall",
     "SignedIn",
     "Unauthorized",
@@ -63,9 +66,11 @@ __all__ = [
     "delete_account",
     "ensure_staff",
     "fill_public_ids",
+    "give_due_welcomes",
     "issue_challenge",
     "log_out",
     "receive_apple_notice",
+    "recognise",
     "record_consent",
     "refresh_session",
     "register_push_token",
@@ -76,6 +81,8 @@ __all__ = [
     "set_tier",
     "sign_in_with_apple",
     "sign_out_everywhere",
+    "sweep_claims",
+    "sweep_person_keys",
     "sweep_sessions",
     "sweep_spent_tokens",
     "unban_user",

@@ -40,6 +40,7 @@ from accounts.models import (
     SpentToken,
     User,
 )
+from accounts.services import persons
 from accounts.services.sessions import (
     IssuedSession,
     find_session,
@@ -119,6 +120,8 @@ def settle(
     if merged:
         _merge(caller, account, now=now)
     _record(apple, account, identity, refresh_token, now=now)
+    of = persons.KeyOf.APPLE_ACCOUNT
+    persons.recognise(user_id=account.id, of=of, value=identity.sub, now=now)
     session = Session.objects.select_for_update(of=("self",)).get(id=session_id)
     return SignedIn(
         user_id=account.id,
@@ -211,6 +214,7 @@ def _merge(guest: User, account: User, *, now: datetime) -> None:
     Device.objects.filter(user=guest).update(user=account)
     _leave_surplus_devices(account)
     Consent.objects.filter(user=guest).update(user=account)
+    persons.move_keys(from_user_id=guest.id, into_user_id=account.id)
     account.welcomed_at = account.welcomed_at or guest.welcomed_at
     users_merged.send(sender=User, from_user_id=guest.id, into_user_id=account.id, now=now)
     guest.closed_at = now

@@ -35,6 +35,7 @@ from accounts.models import (
     User,
     WelcomeClaim,
 )
+from accounts.services import persons
 from accounts.services.sessions import revoke_sessions_of
 from accounts.signals import account_deleted
 from credits import idempotency
@@ -97,6 +98,9 @@ def forget(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) -> None
     Push.objects.filter(user_id=user_id).delete()
     idempotency.forget(user_id=user_id)
     if apple:
+        # Of an account that has not signed in since we keep such keys.
+        of = persons.KeyOf.APPLE_ACCOUNT
+        persons.recognise(user_id=user_id, of=of, value=apple.sub, now=now)
         _forget_at_apple(apple, now=now)
     _strip(user, now=now)
     account_deleted.send(sender=User, user_id=user_id, now=now)
@@ -114,7 +118,10 @@ def _give_up_claims(user_id: UUID, *, now: datetime) -> None:
         claims.order_by("token_hash").select_for_update().values_list("token_hash", flat=True)
     )
     WelcomeClaim.objects.filter(token_hash__in=locked).update(
-        user=None, granted_at=Coalesce(F("granted_at"), now)
+        user=None,
+        granted_at=Coalesce(F("granted_at"), now),
+        device_token_encrypted="",
+        due_at=None,
     )
 
 

@@ -20,6 +20,7 @@ import structlog
 from django.db import transaction
 from django.db.models import Q
 
+from accounts import services as account_services
 from accounts.models import User
 from billing.appstore import payloads
 from billing.appstore.payloads import Transaction
@@ -120,6 +121,9 @@ def settle(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None)
         subscriptions.follow(purchase, now=now)
         if is_new:
             _follow_of_others(purchase, now=now)
+    if is_new and owner and purchase.app_transaction_id:
+        of, value = account_services.KeyOf.APP_TRANSACTION, purchase.app_transaction_id
+        account_services.recognise(user_id=owner.id, of=of, value=value, now=now)
     if owner and purchase.revoked_share and not owner.closed_at:
         fraud.assess(owner.id, now=now)
     balance = credit_services.balance_of(owner.id).balance if owner else 0

@@ -102,6 +102,14 @@ class Installation:
         return {"Authorization": f"Bearer {token}"} if token else {}
 
 
+def one_phone(sandbox, *installations):
+    """Their tokens are of one piece of hardware from now on."""
+    hardware = f"phone {uuid4()}"
+    for installation in installations:
+        sandbox.control("apple/device", device_token=installation.device_token, hardware=hardware)
+    return installations
+
+
 class Person:
     """Somebody with an Apple account, who signs in on an installation."""
 
@@ -214,12 +222,13 @@ import django
 django.setup()
 from django.utils import timezone
 from accounts import devicecheck
-from accounts.services import InstallationProof, devices
+from accounts.services import InstallationProof, devices, welcome
 from tests.patience import PATIENCE_SECONDS
 now = timezone.now()
 token = os.environ["TEST_TOKEN"]
 about = {"device_id": UUID(os.environ["TEST_DEVICE_ID"]), "device_token": token}
 proof = InstallationProof(secret=os.environ["TEST_SECRET"])
+seen = welcome.free_turn()
 bits = devicecheck.query_bits(token)
 """
 
@@ -251,6 +260,12 @@ class Process:
     def goes_on(self):
         self._process.stdin.write(b"\n")
         self._process.stdin.flush()
+
+    def fails(self):
+        """By an exception; gives what Python says of it."""
+        _, errors = self._process.communicate(timeout=PATIENCE_SECONDS)
+        assert self._process.returncode == 1, errors.decode()
+        return errors.decode()
 
     def dies(self):
         _, errors = self._process.communicate(timeout=PATIENCE_SECONDS)

@@ -1,12 +1,15 @@
 """Device checks at the same time, with real commits."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import transaction
 from django.utils import timezone
 
 from accounts import services
 from accounts.models import Device, User, WelcomeClaim
-from accounts.services import devices
+from accounts.services import welcome
+from tests.accounts.conftest import new_token
 from tests.patience import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -36,7 +39,7 @@ def test_one_phone_under_eight_names_at_once_gets_one_welcome(installation, at_o
     credits = sorted(answer.json()["credits_remaining"] for answer in answers)
     assert credits == [0] * 7 + [10]
     assert WelcomeClaim.objects.filter(
-        token_hash=devices.hash_token(installation.device_token), granted_at__isnull=False
+        token_hash=welcome.hash_token(installation.device_token), granted_at__isnull=False
     ).exists()
 
 
@@ -58,6 +61,116 @@ def test_eight_strangers_at_once_get_a_welcome_each(new_installation, at_once):
 
     assert [answer.json()["credits_remaining"] for answer in answers] == [10] * 8
     assert len({answer.json()["user_id"] for answer in answers}) == 8
+
+
+# --- Who does not get the turn in time ------------------------------------------------------------
+
+
+@pytest.fixture
+def turn_is_taken(new_installation, settings):
+    """Another phone has the turn, and nobody waits; gives what frees it."""
+    settings.WELCOME_WAITERS = 0
+    other = new_installation()
+    claim = welcome.open_claim(
+        device_id=other.device_id,
+        device_token=other.device_token,
+        had_welcome=False,
+        now=timezone.now(),
+    )
+    turn = welcome.take_turn(claim, device_token=other.device_token, bits=None, seen=None)
+    return lambda: welcome.keep_won(turn)
+
+
+def give_due_welcomes():
+    return services.give_due_welcomes(now=timezone.now())
+
+
+def test_who_does_not_get_the_turn_in_time_is_let_in_and_gets_the_welcome_later(
+    installation, turn_is_taken, at_once
+):
+    guest = installation.signed_in()
+    assert (guest.answer["is_new"], guest.answer["credits_remaining"]) == (True, 0)
+    turn_is_taken()
+
+    at_once(*[give_due_welcomes] * 4)
+
+    assert guest.balance() == 10
+    assert guest.get("get-user-profile").json()["initial_grant_claimed"] is True
+    again = guest.signed_in().answer
+    assert (again["is_new"], again["credits_remaining"]) == (False, 10)
+    assert give_due_welcomes() == 0
+
+
+def test_a_waiting_phone_whose_token_is_refused_brings_another_at_its_next_check(
+    installation, turn_is_taken, sandbox
+):
+    guest = installation.signed_in()
+    turn_is_taken()
+    sandbox.control("apple/device", device_token=guest.device_token, valid=False)
+    give_due_welcomes()
+    assert guest.balance() == 0
+
+    guest.device_token = new_token()
+    guest.signed_in()
+    give_due_welcomes()
+
+    assert guest.balance() == 10
+
+
+def test_apple_out_of_reach_puts_a_waiting_welcome_off(installation, turn_is_taken, sandbox):
+    guest = installation.signed_in()
+    turn_is_taken()
+    sandbox.control("apple/outage", service="devicecheck", status=503)
+    give_due_welcomes()
+    assert guest.balance() == 0
+    sandbox.control("apple/outage", service="devicecheck", times=0)
+
+    later = timezone.now() + timedelta(minutes=5)
+    services.give_due_welcomes(now=later)
+
+    assert guest.balance() == 10
+
+
+def test_a_waiting_guest_who_joins_an_account_with_a_welcome_gets_no_second(
+    installation, new_installation, new_person, turn_is_taken
+):
+    guest = installation.signed_in()
+    turn_is_taken()
+    somebody, old_phone = new_person(), new_installation().signed_in()
+    assert somebody.signs_in(old_phone).status_code == 200
+    assert old_phone.balance() == 10
+
+    assert somebody.signs_in(guest).json()["merged"] is True
+    give_due_welcomes()
+
+    assert old_phone.balance() == 10
+
+
+def test_a_waiting_guest_who_leaves_gets_nothing(installation, turn_is_taken, sandbox):
+    guest = installation.signed_in()
+    assert guest.post("delete-account", {}).status_code == 200
+    turn_is_taken()
+
+    give_due_welcomes()
+
+    assert guest.signed_in().answer["credits_remaining"] == 0
+
+
+def test_a_claim_that_led_to_nothing_is_swept(installation, new_installation):
+    guest = new_installation().signed_in()
+    claim = welcome.open_claim(
+        device_id=installation.device_id,
+        device_token=installation.device_token,
+        had_welcome=False,
+        now=timezone.now(),
+    )
+
+    services.sweep_claims(now=claim.started_at + welcome.KEPT)
+    assert WelcomeClaim.objects.filter(pk=claim.pk).exists()
+    services.sweep_claims(now=claim.started_at + welcome.KEPT + timedelta(seconds=1))
+
+    assert not WelcomeClaim.objects.filter(pk=claim.pk).exists()
+    assert WelcomeClaim.objects.filter(device_id=guest.device_id).exists()
 
 
 def test_a_sign_in_during_a_ban_waits_and_is_refused(

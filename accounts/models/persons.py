@@ -1,0 +1,36 @@
+"""Which users are one person, as far as can be known."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from accounts.models.people import User
+from rendio.common.ids import uuid7
+
+
+class PersonKey(models.Model):
+    """A keyed hash of something that belongs to one person: users who share a key are one person.
+
+    A key outlives the deletion of its account, and says nothing without our secret.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(
+        User, on_delete=models.PROTECT, related_name="person_keys", db_index=False
+    )
+    key = models.CharField(max_length=64)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "key"], name="accounts_person_key_once"),
+        ]
+        indexes = [
+            # Who else has it.
+            models.Index(fields=["key", "user"], name="accounts_person_by_key"),
+            # The sweep of old keys.
+            models.Index(fields=["seen_at"], name="accounts_person_oldest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key[:8]}… of {self.user_id}"

@@ -1,0 +1,111 @@
+"""Which hardware has had the welcome credits, and which phone is being welcomed now."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+
+from accounts import installations
+from accounts.models.devices import Device
+from accounts.models.people import User
+from rendio.common.due import DueRow
+
+
+class WelcomeClaimQuerySet(models.QuerySet["WelcomeClaim"]):
+    def about(self, *, device_id: UUID, token_hash: str) -> WelcomeClaimQuerySet:
+        """The claims of this installation or of this very token, in the order to lock them."""
+        return self.filter(Q(device_id=device_id) | Q(token_hash=token_hash)).order_by("token_hash")
+
+    def decided(self) -> WelcomeClaimQuerySet:
+        """Those whose credits were given, or whose installation has its user.
+
+        The latter were decided with that user: what a parallel call left behind earns nothing more.
+        Unless the user was let in to wait for the credits.
+        """
+        has_user = Exists(Device.objects.filter(device_id=OuterRef("device_id")))
+        return self.filter(Q(granted_at__isnull=False) | (has_user & Q(is_user_waiting=False)))
+
+
+class WelcomeClaim(DueRow):
+    """A phone that Apple says has had no welcome yet. Written before Apple is told that it has.
+
+    Apple's bit alone cannot tell whether we gave the credits or died between the bit and our
+    commit. With this row we know that the bit may be ours, and go on where we stopped. A claim that
+    led to something is never deleted.
+
+    It is due to a worker where its user waits for the credits, and where the call that had the turn
+    for it may have died.
+    """
+
+    # SHA-256 of Apple's device token: one token is one piece of hardware, whatever device_id it
+    # comes with.
+    token_hash = models.CharField(max_length=64, primary_key=True)
+    device_id = models.UUIDField()
+    # The latest token of the phone (accounts.appleid.encrypt), while Apple may have to be asked
+    # again without the phone; else empty.
+    device_token_encrypted = models.TextField(blank=True, default="", db_default="")
+    started_at = models.DateTimeField()
+    # How many of our calls that set the bit may have had their effect. With 0 a bit that is set was
+    # set for another claim.
+    updates_in_doubt = models.PositiveIntegerField(default=0)
+    # Apple has set the bit for this claim and for no other: the credits are the installation's.
+    won_at = models.DateTimeField(null=True)
+    # The installation's user was let in without the credits, which come later.
+    is_user_waiting = models.BooleanField(default=False, db_default=False)
+    granted_at = models.DateTimeField(null=True)
+    user = models.ForeignKey(
+        User, null=True, on_delete=models.SET_NULL, related_name="welcome_claims"
+    )
+    tries = models.PositiveIntegerField(default=0, db_default=0)
+
+    objects = WelcomeClaimQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(granted_at__isnull=False) | Q(user__isnull=True),
+                name="accounts_claim_has_no_user_before_its_grant",
+            ),
+        ]
+        indexes = [
+            # A retry of the same installation brings a new token.
+            models.Index("device_id", name="accounts_claim_device"),
+            models.Index("due_at", condition=Q(due_at__isnull=False), name="accounts_claim_due"),
+            # The sweep of claims that came to nothing.
+            models.Index("started_at", condition=Q(granted_at=None), name="accounts_claim_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{installations.public_id(self.device_id)} {self.started_at:%Y-%m-%d}"
+
+
+TURN_ID = 1
+
+
+class WelcomeTurn(models.Model):
+    """The one row that says which claim may have Apple's bit set.
+
+    Apple has no compare-and-set and does not say which tokens are one phone. So of all claims one
+    at a time goes from reading the bit to having set it (accounts.services.welcome).
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=TURN_ID, editable=False)
+    claim = models.ForeignKey(WelcomeClaim, null=True, on_delete=models.PROTECT, related_name="+")
+    # Counts the turns: if none began since the bit was read, it need not be read again.
+    number = models.BigIntegerField(default=0)
+    # After this the call that has the turn may have died, and any other may finish it.
+    leased_until = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(id=TURN_ID), name="accounts_turn_one_row"),
+            models.CheckConstraint(
+                condition=Q(claim__isnull=False) | Q(leased_until__isnull=True),
+                name="accounts_turn_is_leased_for_a_claim",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"turn {self.number}"

@@ -1,0 +1,55 @@
+"""Recognising one person in several users: by their Apple account, at a sign-in or at a purchase.
+
+A guest who deletes the app and comes back, or an account that is deleted and made anew, is another
+user. What counts per person (generation.exposure) counts for all of them together. Only keyed
+hashes are kept. A change of SECRET_KEY makes all keys new: from then on relations are learnt anew.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef
+from django.utils.crypto import salted_hmac
+
+from accounts.models import PersonKey
+from rendio.common import sweeping
+
+# The longest window in which something counts per person.
+KEPT = timedelta(days=365)
+# So often the time of a known key is written anew.
+SEEN_AGAIN = timedelta(days=1)
+
+
+class KeyOf(StrEnum):
+    """What a key is the hash of."""
+
+    APPLE_ACCOUNT = "apple account"  # `sub` of Sign in with Apple
+    APP_TRANSACTION = "app transaction"  # the Apple account that bought or got the app
+
+
+def recognise(*, user_id: UUID, of: KeyOf, value: str, now: datetime) -> None:
+    """Keep that this user has this Apple account. Joins the caller's transaction; twice is as
+    once."""
+    key = salted_hmac("rendio.person", f"{of} {value}", algorithm="sha256").hexdigest()
+    known, is_new = PersonKey.objects.get_or_create(
+        user_id=user_id, key=key, defaults={"seen_at": now}
+    )
+    if not is_new and known.seen_at < now - SEEN_AGAIN:
+        PersonKey.objects.filter(id=known.id).update(seen_at=now)
+
+
+def move_keys(*, from_user_id: UUID, into_user_id: UUID) -> None:
+    """What is known of a guest is known of the account that it became part of. Joins the caller's
+    transaction, which has both users locked."""
+    held = PersonKey.objects.filter(user_id=into_user_id, key=OuterRef("key"))
+    keys = PersonKey.objects.filter(user_id=from_user_id)
+    keys.filter(~Exists(held)).update(user_id=into_user_id)
+    keys.delete()
+
+
+def sweep_person_keys(*, now: datetime) -> int:
+    """Delete keys that were not seen for KEPT; returns how many. Harmless twice or late."""
+    return sweeping.delete_batch(PersonKey.objects.filter(seen_at__lte=now - KEPT), order="seen_at")

@@ -1,0 +1,522 @@
+"""The welcome credits: once for each piece of hardware, whatever races, dies or is retried.
+
+Apple keeps one bit for it, without compare-and-set, and sends another device token with each call:
+nothing tells that two tokens are one phone but the bit itself. So of all new phones one at a time
+goes from reading the bit to having set it. It has the turn (WelcomeTurn), a leased row: no lock and
+no transaction is open while Apple is asked. The order is
+
+    1. read the bit                     side by side; most phones are known or had their welcome
+    2. commit a WelcomeClaim            this phone wants the credits
+    3. commit: the turn is the claim's, and the bit may be ours from here on
+       (if another turn began since 1, the bit is read again first: a third call to Apple)
+    4. set the bit                      repeated by whoever finishes this turn
+    5. commit: the claim has won, the turn is free
+    6. commit user, wallet, grant, device and session (services.devices)
+
+Why at most one: a claim has the bit set only if it read 0 within its turn, or before it while the
+turn was free and without a turn of another's in between. Any claim of the same hardware that had
+the bit set before shows in that reading.
+
+Why none is lost: who dies between 3 and 5 leaves the turn with the claim. After TURN_SECONDS any
+other call, or a worker, finishes the turn with the token that the claim keeps: a bit that is set by
+now was set for this claim, for nobody else had the turn. The phone's retry finds the claim won.
+
+A phone that does not get the turn within WELCOME_WAIT_SECONDS is let in without the credits; a
+worker gives them to its user later (give_due_welcomes).
+
+What stays possible: (a) Apple's answer to 4 is lost, and Apple then refuses the same token for
+good: the turn has to go on undecided. If that phone checks in under another name before it comes
+back under the first, it gets two welcomes: one more for each such accident, which no phone can
+cause. (b) A phone that is wiped between our crash and its retry has lost its welcome to its old
+name: nothing then tells that it is the same phone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from functools import partial
+from uuid import UUID
+
+import structlog
+from cryptography.fernet import InvalidToken
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from accounts import appleid, devicecheck
+from accounts.devicecheck import Bits
+from accounts.errors import AppleOutcomeUnknown, IdentityServiceUnavailable, InvalidDevice
+from accounts.models import Device, User, WelcomeClaim, WelcomeClaimQuerySet, WelcomeTurn
+from credits import services as credit_services
+from rendio.common import nudge, sweeping
+from rendio.common.due import each, take
+
+logger = structlog.get_logger(__name__)
+
+# Longer than one call to Apple may take (devicecheck.TIMEOUT_SECONDS). A turn is leased anew before
+# each call.
+TURN_SECONDS = 20
+POLL_SECONDS = 0.05
+BATCH = 20
+# A claim that nothing came of: its phone has never retried.
+KEPT = timedelta(days=1)
+
+
+class Standing(Enum):
+    """What a phone's welcome has come to."""
+
+    NOT_DUE = "not due"  # this hardware has had it, or its claim was decided before
+    DUE = "due"  # Apple has set the bit for this claim: grant the credits
+    WAITING = "waiting"  # the turn is others': let the phone in, a worker grants the credits
+
+
+@dataclass(frozen=True)
+class Sought:
+    bits: Bits
+    standing: Standing
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The turn of a claim. `bits` as they were read, None where they must be read again."""
+
+    claim: WelcomeClaim
+    number: int
+    bits: Bits | None
+
+
+class TurnLost(Exception):
+    """Somebody else took the turn over before anything was sent to Apple."""
+
+
+class Decided(Exception):
+    """There is no turn to take: the claim came to its end meanwhile."""
+
+    def __init__(self, standing: Standing) -> None:
+        super().__init__(standing.value)
+        self.standing = standing
+
+
+def seek(*, device_id: UUID, device_token: str, now: datetime) -> Sought:
+    """Ask Apple about a phone that we do not know, and win its welcome if it has had none.
+
+    Calls Apple up to three times, and may wait; must not run inside a transaction. Raises
+    InvalidDevice, IdentityServiceUnavailable: the claim then stays open for the phone's retry.
+    """
+    seen = free_turn()
+    bits = devicecheck.query_bits(device_token)
+    claim = open_claim(
+        device_id=device_id, device_token=device_token, had_welcome=bits.bit0, now=now
+    )
+    if claim is None:
+        return Sought(bits, Standing.NOT_DUE)
+    return Sought(bits, _pursue(claim, device_token=device_token, bits=bits, seen=seen))
+
+
+def hash_token(device_token: str) -> str:
+    return hashlib.sha256(device_token.encode()).hexdigest()
+
+
+# --- One turn after another -----------------------------------------------------------------------
+
+
+def free_turn() -> int | None:
+    """The number of the latest turn if that is over; None while a claim has the turn."""
+    return WelcomeTurn.objects.filter(claim=None).values_list("number", flat=True).first()
+
+
+@transaction.atomic(durable=True)
+def open_claim(
+    *, device_id: UUID, device_token: str, had_welcome: bool, now: datetime
+) -> WelcomeClaim | None:
+    """Step 2: the claim of this phone, or None where no welcome is due.
+
+    A bit that is set (`had_welcome`) speaks against it, unless it may have been set for a claim of
+    this phone's.
+    """
+    if Device.objects.filter(device_id=device_id).exists():
+        return None
+    token_hash = hash_token(device_token)
+    claims = WelcomeClaim.objects.about(device_id=device_id, token_hash=token_hash)
+    if claims.decided().exists() or claims.filter(is_user_waiting=True).exists():
+        return None
+    claim = claims.order_by(F("won_at").asc(nulls_last=True), "-updates_in_doubt").first()
+    if had_welcome and (claim is None or not claim.updates_in_doubt):
+        return None
+    if claim is None:
+        new = {"device_id": device_id, "started_at": now}
+        return WelcomeClaim.objects.get_or_create(token_hash=token_hash, defaults=new)[0]
+    if had_welcome and not WelcomeTurn.objects.filter(claim=claim).exists():
+        _win(claim, now=now)  # accident (a) above: its turn had to go on undecided
+    WelcomeClaim.objects.filter(pk=claim.pk).update(started_at=now)  # not one to be swept
+    return claim
+
+
+@transaction.atomic(durable=True)
+def take_turn(
+    claim: WelcomeClaim, *, device_token: str, bits: Bits | None, seen: int | None
+) -> Turn | None:
+    """Step 3: the turn for this claim; None while it is another's.
+
+    `bits` were read while the turn was free and had the number `seen`; `seen` is None where it was
+    not free. A turn that was abandoned after Apple may have been told is not taken but returned:
+    it has to be finished first. Raises Decided.
+    """
+    turn = WelcomeTurn.objects.select_for_update().get()
+    claim = _undecided(claim)
+    # Not the caller's: time passes while a call waits.
+    now = timezone.now()
+    is_ours, is_free = turn.claim_id == claim.pk, turn.claim_id is None
+    if not (is_ours or is_free):
+        if turn.leased_until and turn.leased_until > now:
+            return None
+        abandoned = WelcomeClaim.objects.get(pk=turn.claim_id)
+        if abandoned.updates_in_doubt:
+            _lease(turn, abandoned, now=now)
+            return Turn(abandoned, turn.number, bits=None)
+    claim.device_token_encrypted = appleid.encrypt(device_token)
+    if is_ours:
+        _lease(turn, claim, now=now)
+        return Turn(claim, turn.number, bits=None)
+    is_current = bits is not None and seen == turn.number
+    turn.number += 1
+    turn.claim = claim
+    if is_current:
+        claim.updates_in_doubt += 1
+    _lease(turn, claim, now=now)
+    return Turn(claim, turn.number, bits=bits if is_current else None)
+
+
+def finish_turn(turn: Turn, *, device_token: str) -> bool:
+    """Steps 3 to 5 for the claim that has the turn: whether it has won the welcome.
+
+    Raises TurnLost, InvalidDevice and IdentityServiceUnavailable. If Apple surely did nothing, the
+    turn is free; else it stays with the claim, to be finished by whoever comes next.
+    """
+    bits = turn.bits or _read_again(turn, device_token=device_token)
+    if bits is None:
+        return False
+    if not bits.bit0:
+        tell_apple(turn, device_token=device_token, bits=bits)
+    keep_won(turn)
+    return True
+
+
+def _read_again(turn: Turn, *, device_token: str) -> Bits | None:
+    """The bits as they are now, with which the turn goes on; None where the hardware had its
+    welcome from somebody else's claim."""
+    try:
+        bits = devicecheck.query_bits(device_token)
+    except (InvalidDevice, IdentityServiceUnavailable) as error:
+        _fail(turn, error)
+        raise
+    with transaction.atomic(durable=True):
+        row = WelcomeTurn.objects.select_for_update().get()
+        if (row.claim_id, row.number) != (turn.claim.pk, turn.number):
+            raise TurnLost
+        # After the reading: who set the bit for this claim had committed the doubt before.
+        claim = WelcomeClaim.objects.get(pk=turn.claim.pk)
+        if not bits.bit0:
+            claim.updates_in_doubt += 1
+        elif not claim.updates_in_doubt:
+            _free(row)
+            claim.delete()
+            return None
+        _lease(row, claim, now=timezone.now())
+    return bits
+
+
+def tell_apple(turn: Turn, *, device_token: str, bits: Bits) -> None:
+    """Step 4. Raises InvalidDevice, IdentityServiceUnavailable.
+
+    If Apple surely did nothing the claim says so again. Otherwise an outage would let one phone
+    collect claims under many device_ids, each of which could pass for the one that set the bit.
+    """
+    try:
+        devicecheck.update_bits(device_token, Bits(bit0=True, bit1=bits.bit1))
+    except (InvalidDevice, IdentityServiceUnavailable) as error:
+        _fail(turn, error, is_undone=not isinstance(error, AppleOutcomeUnknown))
+        raise
+
+
+@transaction.atomic(durable=True)
+def keep_won(turn: Turn) -> None:
+    """Step 5. Twice is as once: a turn may be finished by two at the same time."""
+    row = WelcomeTurn.objects.select_for_update().get()
+    if row.claim_id == turn.claim.pk:
+        _free(row)
+    _win(turn.claim, now=timezone.now())
+
+
+@transaction.atomic(durable=True)
+def _fail(turn: Turn, error: Exception, *, is_undone: bool = False) -> None:
+    """Apple refused, or did not answer. `is_undone`: the update that was counted had no effect."""
+    row = WelcomeTurn.objects.select_for_update().get()
+    claims = WelcomeClaim.objects.filter(pk=turn.claim.pk)
+    if is_undone:
+        claims.update(updates_in_doubt=F("updates_in_doubt") - 1)
+    claim = claims.first()
+    if claim is None or row.claim_id != claim.pk:
+        return
+    now, is_token_bad = timezone.now(), isinstance(error, InvalidDevice)
+    if claim.updates_in_doubt and not is_token_bad:
+        # Whoever comes next finishes it.
+        row.leased_until = claim.due_at = now
+        row.save(update_fields=["leased_until"])
+        claim.save(update_fields=["due_at"])
+        return
+    _free(row)
+    if is_token_bad and claim.updates_in_doubt:
+        logger.error("welcome_left_in_doubt", claim=claim.token_hash[:12])
+    if is_token_bad or not claim.is_user_waiting:
+        claim.device_token_encrypted, claim.due_at = "", None
+        claim.save(update_fields=["device_token_encrypted", "due_at"])
+
+
+def _undecided(claim: WelcomeClaim) -> WelcomeClaim:
+    """The claim as it is now. Raises Decided."""
+    found = WelcomeClaim.objects.filter(pk=claim.pk).first()
+    siblings = WelcomeClaim.objects.filter(device_id=claim.device_id, granted_at__isnull=False)
+    is_decided = WelcomeClaim.objects.filter(pk=claim.pk).decided().exists()
+    if found is None or is_decided or siblings.exists():
+        raise Decided(Standing.NOT_DUE)
+    if found.won_at:
+        raise Decided(Standing.DUE)
+    return found
+
+
+def _lease(turn: WelcomeTurn, claim: WelcomeClaim, *, now: datetime) -> None:
+    """The turn is this claim's for a while; after that a worker looks, too."""
+    turn.leased_until = claim.due_at = now + timedelta(seconds=TURN_SECONDS)
+    turn.save(update_fields=["claim", "number", "leased_until"])
+    claim.save(update_fields=["device_token_encrypted", "updates_in_doubt", "due_at"])
+
+
+def _free(turn: WelcomeTurn) -> None:
+    turn.claim = turn.leased_until = None
+    turn.save(update_fields=["claim", "leased_until"])
+
+
+def _win(claim: WelcomeClaim, *, now: datetime) -> None:
+    """The credits are this installation's; a user who waits for them gets them from a worker."""
+    WelcomeClaim.objects.filter(pk=claim.pk).update(
+        won_at=Coalesce(F("won_at"), now), device_token_encrypted="", due_at=None
+    )
+    WelcomeClaim.objects.filter(pk=claim.pk, is_user_waiting=True, granted_at=None).update(
+        due_at=now
+    )
+
+
+# --- Waiting for it -------------------------------------------------------------------------------
+
+
+def _pursue(
+    claim: WelcomeClaim, *, device_token: str, bits: Bits | None, seen: int | None
+) -> Standing:
+    """Wait for the claim's turn and finish it, and on the way turns that others have abandoned."""
+    give_up_at = time.monotonic() + settings.WELCOME_WAIT_SECONDS
+    try:
+        while turn := _wait_for_turn(
+            claim, device_token=device_token, bits=bits, seen=seen, give_up_at=give_up_at
+        ):
+            if turn.claim.pk != claim.pk:
+                _finish_abandoned(turn)
+                continue
+            try:
+                won = finish_turn(turn, device_token=device_token)
+                return Standing.DUE if won else Standing.NOT_DUE
+            except TurnLost:
+                seen = None
+    except Decided as decided:
+        return decided.standing
+    return Standing.WAITING
+
+
+def _wait_for_turn(
+    claim: WelcomeClaim,
+    *,
+    device_token: str,
+    bits: Bits | None,
+    seen: int | None,
+    give_up_at: float,
+) -> Turn | None:
+    """None where it did not come in time, or too many calls of this process wait already."""
+    if turn := take_turn(claim, device_token=device_token, bits=bits, seen=seen):
+        return turn
+    with _waiters.one_more() as may_wait:
+        while may_wait and time.monotonic() < give_up_at:
+            # All that wait in this process ask once in POLL_SECONDS, however many they are.
+            time.sleep(POLL_SECONDS * _waiters.count)
+            if _may_be_had(claim) and (
+                turn := take_turn(claim, device_token=device_token, bits=bits, seen=seen)
+            ):
+                return turn
+    return None
+
+
+def _may_be_had(claim: WelcomeClaim) -> bool:
+    """Without a lock, so that those who wait do not queue at the row."""
+    can_be_taken = Q(claim=None) | Q(claim=claim.pk) | Q(leased_until__lte=timezone.now())
+    return WelcomeTurn.objects.filter(can_be_taken).exists()
+
+
+def _finish_abandoned(turn: Turn) -> None:
+    """On behalf of the phone whose call has died. Raises IdentityServiceUnavailable."""
+    logger.warning("welcome_turn_taken_over", claim=turn.claim.token_hash[:12])
+    try:
+        finish_turn(turn, device_token=appleid.decrypt(turn.claim.device_token_encrypted))
+    except InvalidToken:
+        _fail(turn, InvalidDevice())  # its key is gone
+    except (InvalidDevice, TurnLost):
+        pass  # and so the turn is free, or somebody else's
+
+
+class _Waiters:
+    """How many calls of this process wait: a thread that waits serves nobody else."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[bool]:
+        with self._lock:
+            may_wait = self.count < settings.WELCOME_WAITERS
+            self.count += may_wait
+        try:
+            yield may_wait
+        finally:
+            with self._lock:
+                self.count -= may_wait
+
+
+_waiters = _Waiters()
+
+
+# --- Granting -------------------------------------------------------------------------------------
+
+
+def locked_claims(*, device_id: UUID, token_hash: str) -> WelcomeClaimQuerySet:
+    """The claims that this decision is about; of two calls with one token, the second waits here.
+
+    Exactly the locked ones, locked in one order for all: to touch a later one is a deadlock.
+    """
+    claims = WelcomeClaim.objects.about(device_id=device_id, token_hash=token_hash)
+    locked = list(claims.select_for_update().values_list("token_hash", flat=True))
+    return WelcomeClaim.objects.filter(token_hash__in=locked)
+
+
+def grant(user: User, *, now: datetime) -> None:
+    """Give the welcome credits. Joins the caller's transaction, which has the claims locked."""
+    if settings.WELCOME_CREDITS:
+        credit_services.grant(
+            user_id=user.id,
+            amount=settings.WELCOME_CREDITS,
+            source=credit_services.Source.WELCOME,
+            reason="welcome",
+            now=now,
+        )
+    user.welcomed_at = now
+    user.save(update_fields=["welcomed_at", "updated_at"])
+
+
+def let_wait(*, device_id: UUID, device_token: str, now: datetime) -> None:
+    """The device's user was let in without the credits: a worker gives them as soon as it can.
+
+    Joins the caller's transaction.
+    """
+    undecided = WelcomeClaim.objects.filter(device_id=device_id, granted_at=None)
+    undecided.filter(won_at=None).update(device_token_encrypted=appleid.encrypt(device_token))
+    undecided.update(is_user_waiting=True, due_at=now, tries=0)
+    nudge.after_commit("accounts.give_welcomes", queue="high")
+
+
+def bring_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
+    """A phone whose user waits for the welcome has checked in again: go on with the new token, if
+    the one before was refused. Joins the caller's transaction."""
+    waiting = WelcomeClaim.objects.filter(
+        device_id=device_id, is_user_waiting=True, granted_at=None, due_at=None
+    )
+    if waiting.update(device_token_encrypted=appleid.encrypt(device_token), due_at=now, tries=0):
+        nudge.after_commit("accounts.give_welcomes", queue="high")
+
+
+def give_due_welcomes(*, now: datetime) -> int:
+    """Give users who wait their welcome, and finish turns that were abandoned; returns how many
+    claims were looked at.
+
+    At least once: a worker that dies leaves the claim due. Apple out of reach puts off the rest.
+    """
+    claims = take(WelcomeClaim.objects.filter(granted_at=None), now=now, limit=BATCH)
+    each(claims, partial(_go_on_with, now=now), stop_at=IdentityServiceUnavailable)
+    return len(claims)
+
+
+def _go_on_with(claim: WelcomeClaim, *, now: datetime) -> None:
+    has_turn = WelcomeTurn.objects.filter(claim=claim.pk).exists()
+    if claim.won_at is None and (claim.is_user_waiting or has_turn):
+        try:
+            device_token = appleid.decrypt(claim.device_token_encrypted)
+            _pursue(claim, device_token=device_token, bits=None, seen=None)
+        except (InvalidDevice, InvalidToken):
+            # Until the phone brings another one.
+            WelcomeClaim.objects.filter(pk=claim.pk).update(device_token_encrypted="", due_at=None)
+            return
+    _deliver(claim.token_hash, now=now)
+
+
+@transaction.atomic(durable=True)
+def _deliver(token_hash: str, *, now: datetime) -> None:
+    """Grant what a claim has won to the user who waits for it; nothing more is due where nobody
+    does. Somebody who has had a welcome meanwhile, by a merge, gets no second."""
+    found = WelcomeClaim.objects.filter(pk=token_hash).first()
+    if found is None:
+        return
+    claims = locked_claims(device_id=found.device_id, token_hash=token_hash)
+    claim = claims.get(pk=token_hash)
+    if claim.granted_at or not claim.is_user_waiting:
+        claims.filter(pk=token_hash).update(due_at=None)
+        return
+    if claim.won_at is None:
+        # The turn did not come: soon again.
+        claims.filter(pk=token_hash).exclude(device_token_encrypted="").update(due_at=now, tries=0)
+        return
+    user = _waiting_user(claim)
+    if user and user.welcomed_at is None:
+        grant(user, now=now)
+        logger.info("welcome_granted_later", user_id=str(user.id))
+    claims.update(due_at=None)
+    claims.filter(granted_at=None).update(granted_at=now, user=user)
+
+
+def _waiting_user(claim: WelcomeClaim) -> User | None:
+    """Whose the device is now, with the wallet and then the user locked."""
+    device = Device.objects.filter(device_id=claim.device_id).first()
+    if device is None or device.user_id is None:
+        return None
+    credit_services.lock_wallet(user_id=device.user_id, through_merge=True)
+    device.refresh_from_db(fields=["user"])  # a merge may just have been waited for
+    user = User.objects.select_for_update(no_key=True).filter(id=device.user_id).first()
+    return user if user and user.closed_at is None else None
+
+
+def sweep_claims(*, now: datetime) -> int:
+    """Delete claims that nothing came of and nobody waits for; returns how many."""
+    old = WelcomeClaim.objects.filter(
+        granted_at=None,
+        won_at=None,
+        due_at=None,
+        updates_in_doubt=0,
+        is_user_waiting=False,
+        started_at__lt=now - KEPT,
+    )
+    return sweeping.delete_batch(old, order="started_at")

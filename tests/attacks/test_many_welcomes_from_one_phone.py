@@ -1,0 +1,92 @@
+"""One iPhone gets its welcome once, by whatever calls at the same time.
+
+Apple sends another device token with each call, so that nothing but Apple's bit tells that two
+tokens are one phone, and Apple has no compare-and-set for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from accounts import services
+from accounts.models import WelcomeClaim
+from tests.conftest import Phone, Sandbox, at_once
+from tests.patience import eventually
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+
+def installations_of_one_phone(sandbox: Sandbox, count: int) -> list[Phone]:
+    """Each with a device_id and a device token of its own."""
+    hardware, phones = f"phone {uuid4()}", [Phone() for _ in range(count)]
+    for phone in phones:
+        sandbox.control("apple/device", device_token=phone.device_token, hardware=hardware)
+    return phones
+
+
+def workers_give_what_waits() -> None:
+    """Until no claim is due any more."""
+
+    def nothing_waits() -> bool:
+        services.give_due_welcomes(now=timezone.now())
+        return not WelcomeClaim.objects.filter(due_at__isnull=False, granted_at=None).exists()
+
+    eventually(nothing_waits)
+
+
+def credits_of(phones: list[Phone]) -> list[int]:
+    return [phone.balance() for phone in phones]
+
+
+@pytest.mark.parametrize("latency", [0, 0.05])
+def test_sixteen_checks_of_one_phone_at_once_bring_ten_credits_in_all(
+    sandbox: Sandbox, latency: float
+) -> None:
+    sandbox.control("apple/device", latency=latency)
+    phones = installations_of_one_phone(sandbox, 16)
+
+    at_once(*(phone.sign_in for phone in phones))
+    workers_give_what_waits()
+
+    assert sorted(credits_of(phones)) == [0] * 15 + [10]
+
+
+@pytest.mark.parametrize("latency", [0, 0.05])
+def test_sixteen_phones_at_once_get_their_welcome_each(sandbox: Sandbox, latency: float) -> None:
+    sandbox.control("apple/device", latency=latency)
+    phones = [Phone() for _ in range(16)]
+
+    at_once(*(phone.sign_in for phone in phones))
+    workers_give_what_waits()
+
+    assert credits_of(phones) == [10] * 16
+
+
+def test_phones_that_check_in_many_times_among_others_get_one_welcome_each(
+    sandbox: Sandbox,
+) -> None:
+    phones = [installations_of_one_phone(sandbox, 4) for _ in range(4)]
+
+    at_once(*(installation.sign_in for phone in phones for installation in phone))
+    workers_give_what_waits()
+
+    assert [sum(credits_of(phone)) for phone in phones] == [10] * 4
+
+
+def test_of_many_that_wait_for_a_worker_one_gets_the_welcome_of_their_phone(
+    sandbox: Sandbox, settings: Any
+) -> None:
+    settings.WELCOME_WAITERS = 0
+    sandbox.control("apple/device", latency=0.05)
+    phones = installations_of_one_phone(sandbox, 8)
+    strangers = [Phone() for _ in range(4)]
+    at_once(*(phone.sign_in for phone in [*phones, *strangers]))
+
+    at_once(*[workers_give_what_waits] * 4)
+
+    assert sorted(credits_of(phones)) == [0] * 7 + [10]
+    assert credits_of(strangers) == [10] * 4
