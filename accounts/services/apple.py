@@ -43,6 +43,7 @@ from accounts.models import (
 from accounts.services import persons
 from accounts.services.sessions import (
     IssuedSession,
+    continue_as_only_session,
     find_session,
     open_session,
     revoke_sessions_of,
@@ -117,18 +118,32 @@ def settle(
     caller, account = users[caller_id], users[account_id]
     _refuse_unless_possible(caller, account)
     merged = caller.id != account.id
+    was_guest = account.is_guest
     if merged:
         _merge(caller, account, now=now)
     _record(apple, account, identity, refresh_token, now=now)
     of = persons.KeyOf.APPLE_ACCOUNT
     persons.recognise(user_id=account.id, of=of, value=identity.sub, now=now)
-    session = Session.objects.select_for_update(of=("self",)).get(id=session_id)
     return SignedIn(
         user_id=account.id,
         merged=merged,
         credits_remaining=credit_services.balance_of(account.id).balance,
-        session=open_session(user=account, device=session.device, now=now, continues=session),
+        session=_continue(session_id, account, was_guest=was_guest, now=now),
     )
+
+
+def _continue(session_id: UUID, account: User, *, was_guest: bool, now: datetime) -> IssuedSession:
+    """Open the account's session on this phone; the guest's other sessions end.
+
+    A guest session in other hands must not become a session of the account. In a merge the guest's
+    sessions have ended already. The account's own sessions on other phones go on: a sign-in may be
+    repeated because its answer was lost.
+    """
+    if was_guest:
+        session = Session.objects.get(id=session_id)
+        return continue_as_only_session(session=session, user=account, now=now)
+    session = Session.objects.select_for_update(of=("self",)).get(id=session_id)
+    return open_session(user=account, device=session.device, now=now, continues=session)
 
 
 def _refuse_early(session_id: UUID, identity: Identity, *, now: datetime) -> None:

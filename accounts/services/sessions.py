@@ -77,6 +77,21 @@ def _end_surplus(user: User, *, now: datetime) -> None:
         _revoke(list(locked.values_list("id", flat=True)), reason=RevokedReason.MANY, now=now)
 
 
+def continue_as_only_session(*, session: Session, user: User, now: datetime) -> IssuedSession:
+    """Continue this session and end all others of its user.
+
+    The sessions that it continues or is continued by stay: they are the same sign-in. Joins the
+    caller's transaction, which has the user's row locked.
+    """
+    kept = {one.id for one in _locked_with_its_like(session.id, user_id=user.id)}
+    open_ones = Session.objects.select_for_update().filter(user=user, revoked_at=None)
+    others = list(open_ones.exclude(id__in=kept).order_by("id").values_list("id", flat=True))
+    # First: push tokens that earlier sessions of this phone registered move to the new session.
+    issued = open_session(user=user, device=session.device, now=now, continues=session)
+    _revoke(others, reason=RevokedReason.SIGN_IN, now=now)
+    return issued
+
+
 def find_session(session_id: UUID, *, now: datetime) -> Session | None:
     """The live session that this is, or that it was continued by, with its user; or None."""
     sessions = Session.objects.select_related("user")
@@ -194,14 +209,15 @@ def revoke_session(*, user_id: UUID, session_id: UUID, now: datetime) -> None:
 
 
 @transaction.atomic(durable=True)
-def revoke_device(*, user_id: UUID, device_id: UUID, now: datetime) -> None:
+def revoke_device(*, user_id: UUID, device_id: UUID | str, now: datetime) -> None:
     """Leave one of one's own devices: its sessions end, and a device check there makes another
     guest, also where no session had been left to end. A guest's phone stays the guest's.
 
-    Raises NotFound, for a stranger's too and for one that was left before.
+    `device_id` is the public id of the lists, or the device's own UUID. Raises NotFound, for a
+    stranger's too and for one that was left before.
     """
     user = User.objects.select_for_update(no_key=True).filter(id=user_id).first()
-    device = Device.objects.owned_by(user_id).filter(device_id=device_id).first()
+    device = Device.objects.owned_by(user_id).named(device_id).first()
     if user is None or device is None:
         raise NotFound
     _leave(device, user=user, now=now)
