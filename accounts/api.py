@@ -19,6 +19,7 @@ from accounts.serializers import (
     ConsentBody,
     DeviceCheckBody,
     DeviceIdBody,
+    ListedDeviceBody,
     ProfileBody,
     PushTokenBody,
     PushTokenOnlyBody,
@@ -105,8 +106,6 @@ class Logout(ApiView):
 
 
 class SignInWithApple(ApiView):
-    # A limit of its own: each call has a signature verified, and with a code asks Apple.
-    limits = ("sign_in_per_user", "default_per_user")
     limiter_refusal = services.IdentityServiceUnavailable
 
     def post(self, request: Request) -> Response:
@@ -141,7 +140,6 @@ class AppleNotice(PublicView):
     parser_classes = (_AnyMediaType,)
 
     def post(self, request: Request) -> Response:
-        ratelimit.refuse_forger(request)
         body = AppleNoticeBody(data=self.body)
         body.is_valid(raise_exception=True)
         try:
@@ -179,7 +177,7 @@ class GetDevices(ApiView):
 
 class RevokeDevice(ApiView):
     def post(self, request: Request) -> Response:
-        body = DeviceIdBody(data=self.body)
+        body = ListedDeviceBody(data=self.body)
         body.is_valid(raise_exception=True)
         services.revoke_device(
             user_id=self.caller.user_id, **body.validated_data, now=timezone.now()

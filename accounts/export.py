@@ -16,7 +16,7 @@ from uuid import UUID
 from django.db.models import Max
 from rest_framework.utils.encoders import JSONEncoder
 
-from accounts import queries
+from accounts import installations, queries
 from accounts.models import (
     AppleIdentity,
     AttestedKey,
@@ -105,7 +105,7 @@ def _devices(user_id: UUID) -> Iterable[Row]:
     attested_at = dict(keys.values_list("device_id").annotate(Max("created_at")))
     for device in devices.order_by("created_at"):
         yield {
-            "device_id": device.device_id,
+            "device_id": device.public_id,
             "created_at": iso(device.created_at),
             "last_seen_at": iso(device.last_seen_at),
             "attested_at": iso(attested_at.get(device.device_id)),
@@ -124,19 +124,23 @@ def _apple_identities(user_id: UUID) -> Iterable[Row]:
 
 
 def _welcomes(user_id: UUID) -> Iterable[Row]:
+    devices = Device.objects.filter(user_id=user_id)
+    public_ids = {device.device_id: device.public_id for device in devices}
     for claim in WelcomeClaim.objects.filter(user_id=user_id).order_by("started_at"):
         yield {
-            "device_id": claim.device_id,
+            "device_id": public_ids.get(claim.device_id)
+            or installations.public_id(claim.device_id),
             "started_at": iso(claim.started_at),
             "granted_at": iso(claim.granted_at),
         }
 
 
 def _sessions(user_id: UUID) -> Iterable[Row]:
-    for session in Session.objects.filter(user_id=user_id).order_by("id").iterator():
+    sessions = Session.objects.filter(user_id=user_id).select_related("device")
+    for session in sessions.order_by("id").iterator():
         yield {
             "session_id": session.id,
-            "device_id": session.device_id,
+            "device_id": session.device.public_id if session.device else None,
             "created_at": iso(session.created_at),
             "last_used_at": iso(session.last_used_at),
             "expires_at": iso(session.expires_at),

@@ -12,6 +12,7 @@ from accounts.serializers import (
     ConsentBody,
     DeviceCheckBody,
     DeviceIdBody,
+    ListedDeviceBody,
     ProfileBody,
     PushTokenBody,
     PushTokenOnlyBody,
@@ -25,6 +26,8 @@ from rendio.common.openapi import DONE, Call, Calls, Done, Tag
 USER_ID = "3f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
 DEVICE_ID = "5f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
 INSTALLATION_SECRET = "one-of-32-characters-or-more-of-your-own"  # noqa: S105
+PUBLIC_ID = "1f6a2c9be04d7358"
+PUBLIC_ID_HELP = "A short id that stands for the device. The device_id itself is not shown."
 KEY_ID = "bNkQvZIIVOdYqbWhZjKfqQ1dA3c0l2rWQ3VbAF0sFbI="
 PUSH_TOKEN = "00fc13ad" * 8
 SESSION = {
@@ -69,7 +72,7 @@ class SignInAnswer(serializers.Serializer):
 
 class SessionInList(serializers.Serializer):
     session_id = serializers.UUIDField()
-    device_id = serializers.UUIDField(allow_null=True)
+    device_id = serializers.CharField(allow_null=True, help_text=PUBLIC_ID_HELP)
     created_at = serializers.DateTimeField()
     last_used_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()
@@ -81,7 +84,7 @@ class SessionsAnswer(serializers.Serializer):
 
 
 class DeviceInList(serializers.Serializer):
-    device_id = serializers.UUIDField()
+    device_id = serializers.CharField(help_text=PUBLIC_ID_HELP)
     created_at = serializers.DateTimeField()
     last_seen_at = serializers.DateTimeField()
 
@@ -270,7 +273,7 @@ CALLS: Calls = {
             "sessions": [
                 {
                     "session_id": "7f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11",
-                    "device_id": DEVICE_ID,
+                    "device_id": PUBLIC_ID,
                     "created_at": "2026-11-21T05:17:16Z",
                     "last_used_at": "2026-11-21T05:17:16Z",
                     "expires_at": "2027-01-20T05:17:16Z",
@@ -295,7 +298,7 @@ CALLS: Calls = {
         example={
             "devices": [
                 {
-                    "device_id": DEVICE_ID,
+                    "device_id": PUBLIC_ID,
                     "created_at": "2026-11-21T05:17:16Z",
                     "last_seen_at": "2026-11-21T05:17:16Z",
                 }
@@ -305,8 +308,9 @@ CALLS: Calls = {
     api.RevokeDevice: Call(
         tag=Tag.IDENTITY,
         summary="Leave one of the user's devices",
-        body=DeviceIdBody,
-        sent={"device_id": DEVICE_ID},
+        text="By the `device_id` of the list, or by the device's own.",
+        body=ListedDeviceBody,
+        sent={"device_id": PUBLIC_ID},
         answer=Done,
         example=DONE,
         refusals=(Code.NOT_FOUND,),

@@ -148,7 +148,8 @@ def _latest_by_provider(user_id: UUID) -> list[tuple[str, bool, UUID]]:
 
 def sessions_of(user_id: UUID, *, now: datetime) -> list[Session]:
     """The user's live sessions, the one used last first."""
-    return list(Session.objects.live(now).owned_by(user_id).order_by("-last_used_at", "-id"))
+    live = Session.objects.live(now).owned_by(user_id).select_related("device")
+    return list(live.order_by("-last_used_at", "-id"))
 
 
 def devices_of(user_id: UUID) -> list[Device]:

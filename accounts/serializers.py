@@ -11,6 +11,7 @@ from uuid import UUID
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
+from accounts.installations import is_public_id
 from accounts.models import (
     MAX_TOKEN,
     ApnsEnvironment,
@@ -70,6 +71,15 @@ class InstallationSecretField(StrictCharField):
 
 class DeviceIdBody(serializers.Serializer):
     device_id = TextUUIDField()
+
+
+class ListedDeviceBody(serializers.Serializer):
+    """A device by the short id that the lists show, or by its own UUID."""
+
+    device_id = StrictCharField(max_length=36)
+
+    def validate_device_id(self, value: str) -> UUID | str:
+        return value if is_public_id(value) else TextUUIDField().to_internal_value(value)
 
 
 class AttestBody(serializers.Serializer):
@@ -168,7 +178,7 @@ def session_json(session: IssuedSession) -> dict[str, Any]:
 def session_in_list(session: Session, *, current_id: UUID) -> dict[str, Any]:
     return {
         "session_id": session.id,
-        "device_id": session.device_id,
+        "device_id": session.device.public_id if session.device else None,
         "created_at": iso(session.created_at),
         "last_used_at": iso(session.last_used_at),
         "expires_at": iso(session.expires_at),
@@ -178,7 +188,7 @@ def session_in_list(session: Session, *, current_id: UUID) -> dict[str, Any]:
 
 def device_in_list(device: Device) -> dict[str, Any]:
     return {
-        "device_id": device.device_id,
+        "device_id": device.public_id,
         "created_at": iso(device.created_at),
         "last_seen_at": iso(device.last_seen_at),
     }

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.apps import apps
 from django.db.models import Model, Q, QuerySet
 
+from accounts.installations import is_public_id
 from accounts.models import Device, Session, User
 from billing.models import Purchase, UnconfirmedPurchase
 from generation.models import Job, ProviderRequest
@@ -27,8 +28,9 @@ class Found:
 def find(text: str) -> list[Found]:
     """What an id, an e-mail address or a transaction means; nothing for anything else.
 
-    Ids are those of users, devices, jobs, provider requests (ours and the provider's), purchases,
-    sessions, wallets, lots and ledger entries, and Apple's of transactions.
+    Ids are those of users, devices (in full or the short id), jobs, provider requests
+    (ours and the provider's), purchases, sessions, wallets, lots and ledger entries, and Apple's of
+    transactions.
     """
     text = text.strip()
     if not text or "\0" in text:
@@ -38,7 +40,7 @@ def find(text: str) -> list[Found]:
             Found(user, user.id) for user in User.objects.filter(email__iexact=text)[:MAX_FOUND]
         ]
     searched = _as_id(text)
-    found = _by_id(searched) if searched else _by_transaction(text)
+    found = _by_id(searched) if searched else [*_by_public_id(text), *_by_transaction(text)]
     return [*found, *_by_providers_id(str(searched or text))]
 
 
@@ -53,6 +55,12 @@ def _by_id(searched: UUID) -> Iterator[Found]:
     for rows, owner in _ROWS:
         for row in rows().filter(pk=searched):
             yield Found(row, owner(row))
+
+
+def _by_public_id(text: str) -> Iterator[Found]:
+    if is_public_id(text.lower()):
+        for device in Device.objects.filter(stored_public_id=text.lower())[:MAX_FOUND]:
+            yield Found(device, device.user_id)
 
 
 def _by_transaction(text: str) -> Iterator[Found]:

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 
-from accounts.models import User
+from accounts.models import Device, User
 from adminops.acting import may
 from adminops.admin.acts import Act, ReasonForm, act_page
 from adminops.masking import BULLETS, masked, may_see_sensitive
@@ -261,7 +261,12 @@ def link_to(row: Model | None, text: Any = None) -> SafeString | None:
     if row is None:
         return None
     name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
-    return link(reverse(name, args=[row.pk]), text if text is not None else row)
+    return link(reverse(name, args=[id_in_url(row)]), text if text is not None else row)
+
+
+def id_in_url(row: Model) -> Any:
+    """The id of the row's page. A device_id stands in no address: addresses are logged and kept."""
+    return row.public_id if isinstance(row, Device) else row.pk
 
 
 def person(user: User | None) -> SafeString | None:

@@ -1,23 +1,70 @@
-"""Devices, and the sessions on them."""
+"""Devices, and the sessions on them. A device is shown by its short keyed hash, never by its id."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from accounts.installations import is_public_id
 from accounts.models import Device, Session
-from adminops.admin.base import ReadOnlyAdmin, badge, link_to, person
+from adminops.admin.base import ReadOnlyAdmin, badge, id_in_url, link_to, person
+
+
+class DeviceSearch(ReadOnlyAdmin):
+    """Finds rows by a device's public id too."""
+
+    public_id_search: str
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        searched = search_term.strip().lower()
+        if is_public_id(searched):
+            return queryset.filter(**{self.public_id_search: searched}), False
+        return super().get_search_results(request, queryset, search_term)
 
 
 @admin.register(Device)
-class DeviceAdmin(ReadOnlyAdmin):
-    list_display = ("device_id", "owner", "created_at", "last_seen_at")
+class DeviceAdmin(DeviceSearch):
+    list_display = ("short_id", "owner", "created_at", "last_seen_at")
     list_select_related = ("user",)
     ordering = ("-last_seen_at",)
     id_search = ("device_id", "user_id")
-    search_help_text = "A device's id or its user's."
-    fields = ("device_id", "owner", "created_at", "last_seen_at")
+    public_id_search = "stored_public_id"
+    search_help_text = "A device's id, in full or as shown here, or its user's."
+    fields = ("short_id", "owner", "created_at", "last_seen_at")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        class ByPublicId(super().get_changelist(request, **kwargs)):  # type: ignore[misc]
+            def url_for_result(self, result: Device) -> str:
+                return reverse("admin:accounts_device_change", args=[id_in_url(result)])
+
+        return ByPublicId
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Device | None:
+        if is_public_id(object_id):
+            return self.get_queryset(request).filter(stored_public_id=object_id).first()
+        return super().get_object(request, object_id, from_field)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        # unfold's title links to an object by its primary key; of a text it shows the text alone.
+        context["original"] = str(context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description="Device", ordering="stored_public_id")
+    def short_id(self, device: Device) -> str:
+        return device.public_id
 
     @admin.display(description="User")
     def owner(self, device: Device) -> SafeString | None:
@@ -25,7 +72,7 @@ class DeviceAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Session)
-class SessionAdmin(ReadOnlyAdmin):
+class SessionAdmin(DeviceSearch):
     """Without the hashes of its tokens."""
 
     sensitive = ("installation",)
@@ -34,6 +81,7 @@ class SessionAdmin(ReadOnlyAdmin):
     list_select_related = ("user",)
     ordering = ("-id",)
     id_search = ("id", "user_id", "device_id")
+    public_id_search = "device__stored_public_id"
     search_help_text = "The id of a session, a user or a device."
     fields = (
         "id",

@@ -15,7 +15,9 @@ from django.http import HttpRequest
 from structlog.typing import EventDict, WrappedLogger
 
 _SECRET_KEYS = re.compile(
-    r"token|secret|password|authorization|api_key|private_key|cookie|signature|prompt|email", re.I
+    r"token|secret|password|authorization|api_key|private_key|cookie|signature|prompt|email"
+    r"|device_id",
+    re.I,
 )
 _SECRET_SHAPES = re.compile(
     r"eyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JSON Web Token
@@ -24,6 +26,7 @@ _SECRET_SHAPES = re.compile(
     r"|(?<=://)[^\s/@:]*:[^\s/@]+@"  # name (Redis: none) and password in an address
     r"|-----BEGIN[^-]+-----[^-]*(?:-----END[^-]+-----)?"  # a key in PEM
     r"|[\w.+-]+@[\w-]+\.[\w.]+"  # an e-mail address
+    r"|(?<=\(device_id\)=\()[0-9a-f-]{36}"  # what PostgreSQL says of a key that is there already
 )
 
 

@@ -11,13 +11,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, connections
 from django.test import Client
 
 from accounts import appleid
+from accounts.installations import public_id
 from rendio.common import ratelimit
 from tests.conftest import waiting_for_locks
 from tests.patience import PATIENCE_SECONDS
@@ -38,6 +39,11 @@ class Installation:
         self.installation_secret = installation_secret or uuid4().hex
         self.answer = None
         self.session = None
+
+    @property
+    def public_id(self):
+        """The short id that stands for the device_id wherever it is shown."""
+        return public_id(UUID(self.device_id))
 
     @property
     def check_body(self):

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from accounts import export
-from accounts.models import Session, WelcomeClaim
+from accounts.models import Device, Session, WelcomeClaim
 from generation.lifecycle import settle
 from generation.models import Job
 from generation.providers.base import Reason
@@ -77,8 +77,9 @@ def test_an_export_says_who_the_caller_is(customer):
 def test_an_export_has_devices_sessions_and_what_was_agreed_to(customer):
     data = exported(customer)
 
-    assert [device["device_id"] for device in data["devices"]] == [customer.device_id]
-    assert [welcome["device_id"] for welcome in data["welcomes"]] == [customer.device_id]
+    shown = Device.objects.get(user_id=customer.user_id).public_id
+    for section in ["devices", "welcomes", "sessions"]:
+        assert [row["device_id"] for row in data[section]] == [shown]
     assert len(data["sessions"]) == 1
     assert [consent["granted"] for consent in data["consents"]] == [True, False]
 
@@ -132,7 +133,7 @@ def test_an_export_has_nothing_of_another_user(customer, guest):
     mine, theirs = customer.get("export-user-data"), guest.get("export-user-data")
 
     assert guest.user_id not in mine.content.decode()
-    assert guest.device_id not in mine.content.decode()
+    assert guest.public_id not in mine.content.decode()
     assert str(customer.user_id) not in theirs.content.decode()
     assert theirs.json()["jobs"] == []
 

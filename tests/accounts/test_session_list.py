@@ -34,7 +34,7 @@ def test_live_sessions_are_listed_the_one_used_last_first(guest):
     assert set(sessions[0]) == {
         "session_id", "device_id", "created_at", "last_used_at", "expires_at", "current",
     }  # fmt: skip
-    assert {one["device_id"] for one in sessions} == {guest.device_id}
+    assert {one["device_id"] for one in sessions} == {guest.public_id}
 
 
 def test_ended_and_expired_sessions_are_not_listed(guest):
@@ -51,7 +51,7 @@ def test_devices_are_listed(guest):
     (device,) = guest.get("devices").json()["devices"]
 
     assert set(device) == {"device_id", "created_at", "last_seen_at"}
-    assert device["device_id"] == guest.device_id
+    assert device["device_id"] == guest.public_id
 
 
 def test_an_account_sees_the_devices_that_it_signed_in_on(guest, person, new_installation):
@@ -61,7 +61,7 @@ def test_an_account_sees_the_devices_that_it_signed_in_on(guest, person, new_ins
 
     devices = guest.get("devices").json()["devices"]
 
-    assert {one["device_id"] for one in devices} == {guest.device_id, second.device_id}
+    assert {one["device_id"] for one in devices} == {guest.public_id, second.public_id}
     assert len(listed(guest)) == 2
 
 
@@ -114,7 +114,7 @@ def test_an_accounts_revoked_phone_is_not_let_in_by_a_device_check(guest, person
     lost = new_installation().signed_in()
     person.signs_in(lost)
     on_the_lost = next(
-        one["session_id"] for one in listed(guest) if one["device_id"] == lost.device_id
+        one["session_id"] for one in listed(guest) if one["device_id"] == lost.public_id
     )
 
     revoke(guest, on_the_lost)
@@ -138,7 +138,7 @@ def test_an_account_leaves_a_phone_whose_sessions_have_run_out(guest, person, ne
     answer = guest.post("revoke-device", {"device_id": lost.device_id})
 
     assert answer.json() == {"success": True}
-    assert [one["device_id"] for one in guest.get("devices").json()["devices"]] == [guest.device_id]
+    assert [one["device_id"] for one in guest.get("devices").json()["devices"]] == [guest.public_id]
     assert lost.check().json()["user_id"] != guest.user_id
     assert not PushToken.objects.exists()
     assert guest.refresh().status_code == 200
@@ -149,10 +149,10 @@ def test_leaving_a_phone_ends_its_sessions(guest, person, new_installation, refu
     other = new_installation().signed_in()
     person.signs_in(other)
 
-    guest.post("revoke-device", {"device_id": other.device_id})
+    guest.post("revoke-device", {"device_id": other.public_id})
 
     assert other.refresh().status_code == 401
-    again = guest.post("revoke-device", {"device_id": other.device_id})
+    again = guest.post("revoke-device", {"device_id": other.public_id})
     assert refusal(again) == (404, "ERR_4007")
 
 
@@ -163,7 +163,18 @@ def test_a_guest_that_leaves_its_phone_keeps_it(guest):
     assert guest.check().json()["user_id"] == guest.user_id
 
 
-@pytest.mark.parametrize("device_id", [None, "", "x", 7, ["x"]])
+def test_a_device_of_the_release_before_is_left_by_the_id_that_its_list_shows(guest):
+    Device.objects.update(stored_public_id="")
+    (listed_device,) = guest.get("devices").json()["devices"]
+
+    answer = guest.post("revoke-device", {"device_id": listed_device["device_id"]})
+
+    assert listed_device["device_id"] == guest.public_id
+    assert answer.json() == {"success": True}
+    assert guest.refresh().status_code == 401
+
+
+@pytest.mark.parametrize("device_id", [None, "", "x", 7, ["x"], "a" * 15, "g" * 16, "a" * 37])
 def test_a_malformed_device_id_is_a_400(guest, device_id):
     answer = guest.post("revoke-device", {"device_id": device_id})
 

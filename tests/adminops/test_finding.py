@@ -21,11 +21,13 @@ def known(past, sandbox):
     bought = AppStore(sandbox).buy(phone=past.phone)
     assert update_credits(past.phone, bought).status_code == 200
     User.objects.filter(id=past.user.id).update(email="Zoe@example.com")
+    device = Device.objects.get(user=past.user)
     wallet = apps.get_model("credits", "Wallet").objects.get(user=past.user)
     return past.user, {
         "e-mail": "zoe@EXAMPLE.com",
         "user": past.user.id,
-        "device": Device.objects.get(user=past.user).device_id,
+        "device": device.device_id,
+        "device, as it is shown": device.public_id,
         "transaction": bought["transaction_id"],
         "original transaction": bought["original_transaction_id"],
         "purchase": purchase_of(bought).id,

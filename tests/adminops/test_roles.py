@@ -163,7 +163,7 @@ def customer(phone, sandbox):
     User.objects.filter(id=phone.user_id).update(email="zoe@example.com")
     device = Device.objects.get(user_id=phone.user_id)
     apple = [purchase["transaction_id"] for purchase in bought]
-    return phone, ["zoe@example.com", str(device.device_id), *apple]
+    return phone, ["zoe@example.com", device.public_id, *apple]
 
 
 def pages_of(staff, phone):

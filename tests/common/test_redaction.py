@@ -20,6 +20,7 @@ SECRETS = {
     "a password without a name in an address": "redis://:hunter2@redis:6379/0",
     "a key in PEM": "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\n-----END PRIVATE KEY-----",
     "an address": "ada.lovelace@example.com",
+    "a device": "Key (device_id)=(5f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11) already exists.",
 }
 
 
@@ -48,7 +49,10 @@ def test_a_secret_is_known_by_its_shape_wherever_it_stands(secret):
 
 @pytest.mark.parametrize(
     "name",
-    ["device_token", "refresh_token", "password", "Authorization", "api_key", "prompt", "email"],
+    [
+        *["device_token", "refresh_token", "password", "Authorization", "api_key", "prompt"],
+        *["email", "device_id", "installation_secret"],
+    ],
 )
 def test_a_secret_is_known_by_its_name_whatever_it_looks_like(name):
     with written_log() as log:
