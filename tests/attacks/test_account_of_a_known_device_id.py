@@ -20,6 +20,7 @@ from tests.accounts.conftest import (
     refusal,
 )
 from tests.accounts.enclave import ROOT, AttestedApp
+from tests.accounts.test_welcome_crashes import CLAIM, MARK, SETTLE, TURN, WON
 from tests.conftest import assert_refused, at_once
 
 __all__ = [  # fixtures
@@ -265,12 +266,7 @@ def test_of_two_first_checks_at_once_with_different_secrets_one_wins(
     assert Device.objects.filter(device_id=first.device_id).count() == 1
 
 
-CLAIM = "devices.claim_welcome(**about, had_welcome=bits.bit0, now=now)"
-MARK = "devices.mark_welcomed(device_token=token, bits=bits)"
-SETTLE = "devices.settle(**about, proof=proof, may_welcome=True, now=now)"
-
-
-@pytest.mark.parametrize("steps", [[CLAIM], [CLAIM, MARK], [CLAIM, MARK, SETTLE]])
+@pytest.mark.parametrize("steps", [[CLAIM], [CLAIM, TURN, MARK], [CLAIM, TURN, MARK, WON, SETTLE]])
 def test_after_a_crash_the_installation_goes_on_and_keeps_its_device_id(
     committed, installation, process, steps
 ):
