@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from accounts import services
 from accounts.push import outbox, sending
-from accounts.services import welcome
+from accounts.services import hardware_bans, welcome
 from rendio.common import sweeping
 from rendio.common.due import until_done
 
@@ -22,6 +22,11 @@ def give_welcomes() -> None:
     until_done(lambda: services.give_due_welcomes(now=timezone.now()), batch=welcome.BATCH)
 
 
+@shared_task(name="accounts.set_ban_bits")
+def set_ban_bits() -> None:
+    until_done(lambda: services.set_due_bits(now=timezone.now()), batch=hardware_bans.BATCH)
+
+
 @shared_task(name="accounts.send_pushes")
 def send_pushes() -> None:
     until_done(lambda: sending.send_due(now=timezone.now()), batch=sending.BATCH)
@@ -34,6 +39,7 @@ def sweep() -> None:
         lambda: services.sweep_sessions(now=now),
         lambda: services.sweep_spent_tokens(now=now),
         lambda: services.sweep_claims(now=now),
+        lambda: services.sweep_tokens(now=now),
         lambda: services.sweep_person_keys(now=now),
         lambda: outbox.sweep(now=now),
     )

@@ -68,6 +68,14 @@ TABLES: dict[str, Growth] = {
         test="accounts/test_welcome_races.py::test_a_claim_that_led_to_nothing_is_swept",
     ),
     "accounts.WelcomeTurn": Growth(OPERATOR, "one row", kept=_SMALL),
+    "accounts.BanBit": Growth(
+        ADDRESS,
+        "one for each device, with its latest token for DEVICE_TOKEN_HOURS; longer where an unban"
+        " waits for the phone",
+        deleted_by="accounts.services.hardware_bans:sweep_tokens",
+        test="attacks/test_a_fresh_start_after_a_ban.py"
+        "::test_tokens_are_kept_for_a_ban_as_long_as_set",
+    ),
     "accounts.PersonKey": Growth(
         GUEST,
         "one for each user and Apple account that signs in or buys",

@@ -54,14 +54,18 @@ def ban_user(*, user_id: UUID, **who: Unpack[Who]) -> None:
 
 @transaction.atomic(durable=True)
 def unban_user(*, user_id: UUID, **who: Unpack[Who]) -> None:
-    """The user may sign in and spend again. Raises as ban_user does."""
+    """The user may sign in and spend again, and the user's phones are banned no more. Raises as
+    ban_user does, and InvalidState where neither the user nor the phone is banned."""
     who = admitted(Action.UNBAN_USER, who)
     user = _locked_user(user_id, who["acting_user"])
-    if not user.suspended_at:
+    if not (user.suspended_at or user.hardware_banned_at):
         raise InvalidState(problem="This user is not banned.")
     before = _standing(user)
     account_services.unban_user(
-        user_id=user_id, reason=who["reason"], acting_user_id=who["acting_user"].id
+        user_id=user_id,
+        reason=who["reason"],
+        acting_user_id=who["acting_user"].id,
+        now=who["now"],
     )
     user.refresh_from_db()
     record_act(Action.UNBAN_USER, who, subject_id=user_id, before=before, after=_standing(user))
@@ -169,7 +173,7 @@ def _locked_user(user_id: UUID, acting_user: User) -> User:
 
 
 def _standing(user: User) -> dict[str, Any]:
-    return {
-        "banned_at": iso(user.suspended_at),
-        "reason": user.suspended_reason,
-    }
+    standing = {"banned_at": iso(user.suspended_at), "reason": user.suspended_reason}
+    if user.hardware_banned_at:
+        standing["hardware_banned_at"] = iso(user.hardware_banned_at)
+    return standing

@@ -63,6 +63,7 @@ app.conf.beat_schedule = {
     "remove": _every(60, "generation.remove_due", "high"),
     "erase": _every(60, "generation.erase_due", "high"),
     "revoke at Apple": _every(60, "accounts.revoke_at_apple", "high"),
+    "set ban bits": _every(10, "accounts.set_ban_bits", "high"),
     "give welcomes": _every(1, "accounts.give_welcomes", "high"),
     "send pushes": _every(5, "accounts.send_pushes", "medium"),
     "settle purchases": _every(10, "billing.settle_purchases", "high"),

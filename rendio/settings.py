@@ -433,6 +433,9 @@ DEVICECHECK_NEVER_SET = env.list(
 WELCOME_WAIT_SECONDS = integer("WELCOME_WAIT_SECONDS", 5)
 # Device checks of one process that may wait at once: half of the threads of a web process.
 WELCOME_WAITERS = integer("WELCOME_WAITERS", 4)
+# How long the device token of a check is kept, encrypted, so that a ban reaches the hardware. 0 is
+# not at all: a ban then waits for the next check of the device.
+DEVICE_TOKEN_HOURS = integer("DEVICE_TOKEN_HOURS", 24)
 # Refuse device checks that no key attested by Apple has signed.
 REQUIRE_APP_ATTEST = env.bool("REQUIRE_APP_ATTEST", default=False)
 APP_ATTEST_CHALLENGE_SECONDS = integer("APP_ATTEST_CHALLENGE_SECONDS", 300, at_least=1)

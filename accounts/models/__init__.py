@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from accounts.models.apple import AppleIdentity, AppleRevocation, SpentToken
 from accounts.models.devices import AttestedKey, Device
+from accounts.models.hardware import BanBit
 from accounts.models.people import Consent, ConsentKind, Language, ThemePreference, Tier, User
 from accounts.models.persons import PersonKey
 from accounts.models.push import (
@@ -28,6 +29,7 @@ __all__ = [
     "AppleIdentity",
     "AppleRevocation",
     "AttestedKey",
+    "BanBit",
     "Consent",
     "ConsentKind",
     "Device",

@@ -89,6 +89,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     )
     suspended_at = models.DateTimeField(null=True, blank=True)
     suspended_reason = models.TextField(blank=True, default="")
+    hardware_banned_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Came with a phone on which somebody was banned. A guest then spends nothing; an"
+        " account is refused on that phone alone.",
+    )
     closed_at = models.DateTimeField(
         null=True, blank=True, help_text="Left for good: deleted, or a guest that was merged."
     )

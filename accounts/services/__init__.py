@@ -18,6 +18,7 @@ from accounts.services.attestation import SignedCall, attest_device, issue_chall
 from accounts.services.consents import record_consent
 from accounts.services.deletion import delete_account, revoke_due_at_apple
 from accounts.services.devices import CheckedDevice, check_device
+from accounts.services.hardware_bans import set_due_bits, sweep_tokens
 from accounts.services.installations import BATCH as PUBLIC_IDS_BATCH
 from accounts.services.installations import InstallationProof, fill_public_ids
 from accounts.services.notices import receive_apple_notice
@@ -78,6 +79,7 @@ __all__ = [
     "revoke_due_at_apple",
     "revoke_session",
     "revoke_sessions_of",
+    "set_due_bits",
     "set_tier",
     "sign_in_with_apple",
     "sign_out_everywhere",
@@ -85,6 +87,7 @@ __all__ = [
     "sweep_person_keys",
     "sweep_sessions",
     "sweep_spent_tokens",
+    "sweep_tokens",
     "unban_user",
     "unregister_push_token",
     "update_profile",

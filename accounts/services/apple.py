@@ -159,6 +159,8 @@ def _refuse_early(session_id: UUID, identity: Identity, *, now: datetime) -> Non
 def _refuse_unless_possible(caller: User, account: User) -> None:
     if caller.suspended_at or account.suspended_at:
         raise AccountSuspended
+    if caller.is_guest and caller.hardware_banned_at:
+        raise AccountSuspended  # else the ban of the hardware would end in an account
     if caller.closed_at or account.closed_at:
         raise Unauthorized
     if caller.id != account.id and not caller.is_guest:

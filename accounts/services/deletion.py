@@ -35,7 +35,7 @@ from accounts.models import (
     User,
     WelcomeClaim,
 )
-from accounts.services import persons
+from accounts.services import hardware_bans, persons
 from accounts.services.sessions import revoke_sessions_of
 from accounts.signals import account_deleted
 from credits import idempotency
@@ -92,6 +92,7 @@ def forget(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) -> None
     # The same phone is a new guest next time, and gets no welcome: Apple's bit and the claim stay.
     devices = Device.objects.filter(user_id=user_id)
     AttestedKey.objects.filter(device_id__in=devices.values("device_id")).delete()
+    hardware_bans.forget_devices(list(devices.values_list("device_id", flat=True)))
     devices.delete()
     Consent.objects.filter(user_id=user_id).delete()
     PushToken.objects.filter(user_id=user_id).delete()

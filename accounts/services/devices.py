@@ -22,7 +22,7 @@ from django.db import transaction
 from accounts import devicecheck, installations
 from accounts.errors import AccountSuspended, Unauthorized
 from accounts.models import Device, User, WelcomeClaim
-from accounts.services import welcome
+from accounts.services import hardware_bans, welcome
 from accounts.services.attestation import SignedCall, require_attested
 from accounts.services.installations import InstallationProof, prove, require_proof
 from accounts.services.sessions import IssuedSession, open_session
@@ -71,9 +71,14 @@ def check_device(
             device_token=device_token,
             proof=proof,
             standing=sought.standing,
+            is_banned=hardware_bans.is_banned(sought.bits, device_id=device_id),
             now=now,
         )
+        if isinstance(checked, Refusal):
+            raise checked
     except Refusal as refusal:
+        if isinstance(refusal, AccountSuspended) and not sought.bits.bit1:
+            hardware_bans.ban_device(device_id=device_id, device_token=device_token, now=now)
         logger.warning(
             "device_check_failed", device=public_id, error=refusal.code.name, **refusal.details
         )
@@ -104,12 +109,15 @@ def settle(
     device_token: str,
     proof: InstallationProof,
     standing: Standing,
+    is_banned: bool,
     now: datetime,
-) -> CheckedDevice:
+) -> CheckedDevice | Refusal:
     """Step 2: the device's user, made if need be, and a session.
 
-    `standing` is what the hardware's welcome has come to. Raises InvalidDevice where a parallel
-    call stored another secret first, AccountSuspended, Unauthorized for an account that is closed.
+    `standing` is what the hardware's welcome has come to, `is_banned` whether somebody was banned
+    on it. Raises InvalidDevice where a parallel call stored another secret first, AccountSuspended,
+    Unauthorized for an account that is closed. Returns the refusal of an account on banned
+    hardware, which is noted.
     """
     token_hash = welcome.hash_token(device_token)
     claims = WelcomeClaim.objects.none()
@@ -132,15 +140,21 @@ def settle(
         claims.filter(granted_at=None).update(granted_at=now, user=user)
         if standing == Standing.WAITING:
             welcome.let_wait(device_id=device_id, device_token=device_token, now=now)
+        hardware_bans.follow(user, is_banned=is_banned, now=now)
     else:
         if is_due:
             # A parallel call let the phone in first, to wait for the credits that this one won.
             welcome.let_wait(device_id=device_id, device_token=device_token, now=now)
         welcome.bring_token(device_id=device_id, device_token=device_token, now=now)
+        hardware_bans.lock_wallet(device, is_banned=is_banned)
         try:
             user, is_new = _admit(device, proof=proof, now=now)
         except Device.DoesNotExist:
             raise Unauthorized from None  # its user has just left, and the device with them
+        hardware_bans.follow(user, is_banned=is_banned, now=now)
+        if is_banned and not user.is_guest:
+            return AccountSuspended()
+    hardware_bans.keep_token(device_id=device_id, device_token=device_token, now=now)
     return CheckedDevice(
         user_id=user.id,
         is_new=is_new,

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from accounts.errors import Unauthorized
 from accounts.models import Device, RevokedReason, Tier, User
+from accounts.services import hardware_bans
 from accounts.services.sessions import revoke_sessions_of
 from credits import services as credit_services
 from rendio.common.errors import NotFound
@@ -32,7 +33,8 @@ def update_profile(*, user_id: UUID, changes: dict[str, str]) -> None:
 
 
 def ban_user(*, user_id: UUID, reason: str, acting_user_id: UUID | None, now: datetime) -> None:
-    """Nothing is spent from now on, all sessions end, no new one begins. Twice is as once.
+    """Nothing is spent from now on, all sessions end, no new one begins, and the user's phones are
+    marked at Apple (hardware_bans). Twice is as once.
 
     `acting_user_id` is None where a rule bans. Joins the caller's transaction. The wallet first:
     whatever charges holds its lock. Raises NotFound.
@@ -44,15 +46,20 @@ def ban_user(*, user_id: UUID, reason: str, acting_user_id: UUID | None, now: da
         user.suspended_reason = reason
         user.save(update_fields=["suspended_at", "suspended_reason", "updated_at"])
     revoke_sessions_of(user_id=user_id, reason=RevokedReason.BAN, now=now)
+    hardware_bans.want_ban(user_id=user_id, is_banned=True, now=now)
 
 
-def unban_user(*, user_id: UUID, reason: str, acting_user_id: UUID) -> None:
-    """The user may sign in and spend again. Joins the caller's transaction. Raises NotFound."""
+def unban_user(*, user_id: UUID, reason: str, acting_user_id: UUID, now: datetime) -> None:
+    """The user may sign in and spend again, and the mark of the user's phones is taken back: the
+    user's own ban, and that of the hardware. Joins the caller's transaction. Raises NotFound."""
     credit_services.resume(user_id=user_id)
     user = _locked(user_id)
-    user.suspended_at = None
+    user.suspended_at = user.hardware_banned_at = None
     user.suspended_reason = ""
-    user.save(update_fields=["suspended_at", "suspended_reason", "updated_at"])
+    user.save(
+        update_fields=["suspended_at", "suspended_reason", "hardware_banned_at", "updated_at"]
+    )
+    hardware_bans.want_ban(user_id=user_id, is_banned=False, now=now)
 
 
 def sign_out_everywhere(*, user_id: UUID, now: datetime) -> int:

@@ -288,6 +288,8 @@ def standing_of(user: User) -> SafeString:
         return badge("closed")
     if user.suspended_at:
         return badge("banned", "danger")
+    if user.hardware_banned_at:
+        return badge("on a banned phone", "warning")
     return badge("good", "success")
 
 

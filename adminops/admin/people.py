@@ -44,14 +44,21 @@ class StandingFilter(admin.SimpleListFilter):
     parameter_name = "standing"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("good", "In good standing"), ("banned", "Banned"), ("closed", "Closed")]
+        return [
+            ("good", "In good standing"),
+            ("banned", "Banned"),
+            ("phone", "On a banned phone"),
+            ("closed", "Closed"),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
         match self.value():
             case "good":
-                return queryset.filter(suspended_at=None, closed_at=None)
+                return queryset.filter(suspended_at=None, hardware_banned_at=None, closed_at=None)
             case "banned":
                 return queryset.filter(suspended_at__isnull=False)
+            case "phone":
+                return queryset.filter(hardware_banned_at__isnull=False)
             case "closed":
                 return queryset.filter(closed_at__isnull=False)
         return queryset
@@ -108,6 +115,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         "welcomed_at",
         "suspended_at",
         "suspended_reason",
+        "hardware_banned_at",
         "closed_at",
         "created_at",
         "updated_at",
@@ -138,6 +146,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
                 "fields": (
                     "standing",
                     ("suspended_at", "suspended_reason"),
+                    "hardware_banned_at",
                     ("welcomed_at", "closed_at"),
                 )
             },
@@ -236,7 +245,9 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
     def offered(self, request: HttpRequest, row: User) -> set[str]:
         shown = set()
         if row.id != request.user.id and (request.user.is_superuser or not row.is_staff):
-            shown = {"unban" if row.suspended_at else "ban"}
+            shown = {"unban"} if row.suspended_at else {"ban"}
+            if row.hardware_banned_at:
+                shown |= {"unban"}
         if _wallet(row) and not row.closed_at:
             shown |= {"refund", "adjust", "sign_out"}
         if row.is_staff and row.id != request.user.id and proofs.app_of(row):
@@ -295,7 +306,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             services.ban_user,
             title="Ban",
             explanation="Ends all sessions; the credits stay and cannot be spent. Jobs that run go "
-            "on to their end.",
+            "on to their end. The user's phones are marked: a new guest there may order nothing.",
             done="The user is banned.",
             button="Ban this user",
             dangerous=True,
@@ -314,7 +325,8 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             object_id,
             services.unban_user,
             title="Lift the ban",
-            explanation="The user may sign in and spend again.",
+            explanation="The user may sign in and spend again. The phones of this user are banned "
+            "no more, whoever uses them.",
             done="The ban is lifted.",
         )
 

@@ -107,7 +107,7 @@ def forgive(*, user_id: UUID, acting_user_id: UUID, now: datetime) -> Forgiven:
         raise InvalidState(problem="There is nothing to forgive.")
     if banned_here:
         account_services.unban_user(
-            user_id=user_id, reason="forgiven", acting_user_id=acting_user_id
+            user_id=user_id, reason="forgiven", acting_user_id=acting_user_id, now=now
         )
     return Forgiven(count, held, banned_here)
 

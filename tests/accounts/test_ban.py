@@ -23,7 +23,12 @@ def ban(phone, reason="fraud"):
 
 def unban(phone):
     with transaction.atomic():
-        services.unban_user(user_id=phone.user_id, reason="a mistake", acting_user_id=phone.user_id)
+        services.unban_user(
+            user_id=phone.user_id,
+            reason="a mistake",
+            acting_user_id=phone.user_id,
+            now=timezone.now(),
+        )
 
 
 def wallet_state(phone):

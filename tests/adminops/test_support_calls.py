@@ -12,7 +12,7 @@ from adminops.models import Action, AdminAction
 from credits.queries import differences, history
 from generation.models import Model
 from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user, the_record
-from tests.conftest import SORA
+from tests.conftest import SORA, Phone
 
 POSTS = {
     "admin-refund-credits": {"amount": 5},
@@ -156,6 +156,20 @@ def test_unban_lets_the_user_in_again(support, phone):
     record = AdminAction.objects.get(action=Action.UNBAN_USER)
     assert record.before["reason"] == WHY
     assert record.after == {"banned_at": None, "reason": ""}
+
+
+def test_support_lifts_the_ban_of_a_phone_from_the_guest_who_came_with_it(support, sandbox):
+    phone = Phone()
+    sandbox.control("apple/device", device_token=phone.device_token, bit0=False, bit1=True)
+    assert phone.sign_in().generate().status_code == 403
+
+    answer = support.call("admin-unban-user", user_id=str(phone.user_id), reason="A used phone")
+
+    assert answer.json() == {"success": True}
+    assert phone.sign_in().generate().status_code == 200
+    record = AdminAction.objects.get(action=Action.UNBAN_USER)
+    assert record.before["hardware_banned_at"]
+    assert "hardware_banned_at" not in record.after
 
 
 def test_banning_twice_and_unbanning_nobody_are_refused(support, phone):

@@ -1,0 +1,149 @@
+"""Bans that outlive a reinstallation: Apple's second bit says that a phone is banned.
+
+A ban wants the bit set on each phone of the user, an unban wants it cleared. What is wanted is a
+due row (BanBit): a worker tells Apple with the phone's latest token. If Apple refuses that token,
+the next check of the phone brings another. A guest on a phone with the bit set has a suspended
+wallet and may not sign in with Apple (else the ban would end there). Support lifts it by lifting
+the ban of that guest, which clears the bit.
+
+At least once: the bit may be set or cleared twice. Our bit of the welcome is set along with it, as
+Apple takes both together: a phone that was banned or unbanned gets no welcome after that.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from cryptography.fernet import InvalidToken
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+
+from accounts import appleid, devicecheck
+from accounts.devicecheck import Bits
+from accounts.errors import IdentityServiceUnavailable, InvalidDevice
+from accounts.models import BanBit, Device, Session, User
+from credits import services as credit_services
+from rendio.common import nudge, sweeping
+from rendio.common.due import each, take
+
+logger = structlog.get_logger(__name__)
+
+BATCH = 20
+TASK = "accounts.set_ban_bits"
+
+
+def is_banned(bits: Bits, *, device_id: UUID) -> bool:
+    """Whether this hardware is banned: the bit is set, and support has not lifted it."""
+    return bits.bit1 and not BanBit.objects.filter(device_id=device_id, wanted=False).exists()
+
+
+def keep_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
+    """Keep the token of a check, for a ban that may come, and go on with what is wanted already.
+
+    Joins the caller's transaction.
+    """
+    is_wanted = BanBit.objects.filter(device_id=device_id, wanted__isnull=False).exists()
+    if not (is_wanted or settings.DEVICE_TOKEN_HOURS):
+        return
+    new = {"device_token_encrypted": appleid.encrypt(device_token), "received_at": now}
+    BanBit.objects.update_or_create(device_id=device_id, defaults=new)
+    if is_wanted:
+        _make_due(device_id, now=now)
+
+
+def _make_due(device_id: UUID, *, now: datetime) -> None:
+    rows = BanBit.objects.filter(device_id=device_id, wanted__isnull=False)
+    if rows.exclude(device_token_encrypted="").update(due_at=now, tries=0):
+        nudge.after_commit(TASK, queue="high")
+
+
+@transaction.atomic(durable=True)
+def ban_device(*, device_id: UUID, device_token: str, now: datetime) -> None:
+    """A banned user has checked in on hardware that does not say so yet."""
+    new = {"device_token_encrypted": appleid.encrypt(device_token), "received_at": now}
+    BanBit.objects.update_or_create(device_id=device_id, defaults=new | {"wanted": True})
+    _make_due(device_id, now=now)
+
+
+def want_ban(*, user_id: UUID, is_banned: bool, now: datetime) -> None:
+    """Have the bit set or cleared on all phones of the user. Joins the caller's transaction.
+
+    Those that the user has signed out of are among them, unless they are another's by now.
+    """
+    left = Session.objects.filter(user_id=user_id, device__user=None).values("device_id")
+    devices = Device.objects.filter(Q(user_id=user_id) | Q(device_id__in=left))
+    for device_id in devices.order_by("device_id").values_list("device_id", flat=True):
+        BanBit.objects.update_or_create(
+            device_id=device_id,
+            defaults={"wanted": is_banned},
+            create_defaults={"wanted": is_banned, "received_at": now},
+        )
+        _make_due(device_id, now=now)
+
+
+def lock_wallet(device: Device, *, is_banned: bool) -> None:
+    """Lock the wallet of the device's user, before the user as everywhere, if `follow` is going to
+    change it. Joins the caller's transaction."""
+    user_id = device.user_id
+    if user_id and (
+        is_banned or User.objects.filter(id=user_id, hardware_banned_at__isnull=False).exists()
+    ):
+        credit_services.lock_wallet(user_id=user_id)
+
+
+def follow(user: User, *, is_banned: bool, now: datetime) -> None:
+    """Make a guest's standing that of the hardware. Of an account it is only noted, for support.
+
+    Joins the caller's transaction, which has the wallet and then the user locked, or made both.
+    """
+    if is_banned and user.hardware_banned_at is None:
+        user.hardware_banned_at = now
+        user.save(update_fields=["hardware_banned_at", "updated_at"])
+        logger.info("banned_hardware_seen", user_id=str(user.id), is_guest=user.is_guest)
+        if user.is_guest:
+            credit_services.suspend(user_id=user.id)
+    elif not is_banned and user.hardware_banned_at and user.is_guest and not user.suspended_at:
+        user.hardware_banned_at = None
+        user.save(update_fields=["hardware_banned_at", "updated_at"])
+        credit_services.resume(user_id=user.id)
+
+
+def forget_devices(device_ids: list[UUID]) -> None:
+    """Their account was deleted: no token stays. What is wanted waits for the phone."""
+    rows = BanBit.objects.filter(device_id__in=device_ids)
+    rows.filter(wanted=None).delete()
+    rows.update(device_token_encrypted="", due_at=None)
+
+
+def set_due_bits(*, now: datetime) -> int:
+    """Tell Apple what is wanted and due; returns how many phones were looked at."""
+    rows = take(BanBit.objects.filter(wanted__isnull=False), now=now, limit=BATCH)
+    each(rows, _set, stop_at=IdentityServiceUnavailable)
+    return len(rows)
+
+
+def _set(row: BanBit) -> None:
+    # Only if nothing else is wanted meanwhile, and no other token has come.
+    unchanged = BanBit.objects.filter(
+        device_id=row.device_id,
+        wanted=row.wanted,
+        device_token_encrypted=row.device_token_encrypted,
+    )
+    try:
+        device_token = appleid.decrypt(row.device_token_encrypted)
+        devicecheck.update_bits(device_token, Bits(bit0=True, bit1=bool(row.wanted)))
+    except (InvalidDevice, InvalidToken):
+        unchanged.update(device_token_encrypted="", due_at=None)
+        return
+    unchanged.update(wanted=None, due_at=None)
+    logger.info("ban_bit_set" if row.wanted else "ban_bit_cleared")
+
+
+def sweep_tokens(*, now: datetime) -> int:
+    """Delete tokens that have served their time; returns how many."""
+    until = now - timedelta(hours=settings.DEVICE_TOKEN_HOURS)
+    rows = BanBit.objects.filter(wanted=None, received_at__lt=until)
+    return sweeping.delete_batch(rows, order="received_at")
