@@ -127,6 +127,7 @@ def false_device_check(phone: Installation) -> Any:
 def false_attestation(phone: Installation) -> Any:
     body = {
         "device_id": phone.device_id,
+        "installation_secret": phone.installation_secret,
         "key_id": random_base64(32),
         "challenge": "x",
         "attestation": random_base64(1600),
