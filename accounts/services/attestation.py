@@ -137,7 +137,11 @@ def require_attested(
             raise _refused("challenge was answered before")
         key.counter = counter
         key.last_used_at = now
-        key.save(update_fields=["counter", "last_used_at"])
+        if not installations.has_current_key(key.secret_hash):
+            key.secret_hash = installations.hash_secret(
+                device_id=device_id, secret=installation_secret
+            )
+        key.save(update_fields=["counter", "last_used_at", "secret_hash"])
 
 
 def _spend(challenge: str, *, device_id: UUID, now: datetime) -> bool:

@@ -229,6 +229,16 @@ def test_a_key_without_a_secret_no_longer_counts_and_the_app_attests_another(att
     assert renewed.checks().status_code == 200
 
 
+def test_an_attested_key_outlives_a_new_key_of_ours(attested, settings):
+    old_id, old_key = next(iter(settings.INSTALLATION_KEYS.items()))
+    settings.INSTALLATION_KEYS = {"new": "n" * 32, old_id: old_key}
+    assert attested.checks().status_code == 200
+
+    settings.INSTALLATION_KEYS = {"new": "n" * 32}
+
+    assert attested.checks().status_code == 200
+
+
 @pytest.mark.parametrize("secret", [None, "s" * 31, "s" * 129, 7])
 def test_an_attestation_needs_the_installations_secret(attested, secret):
     body = attested.body() | {"installation_secret": secret}
