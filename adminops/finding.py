@@ -11,7 +11,7 @@ from django.db.models import Model, Q, QuerySet
 
 from accounts.installations import is_public_id
 from accounts.models import Device, Session, User
-from billing.models import Purchase, UnconfirmedPurchase
+from billing.models import Purchase, UnconfirmedPurchase, UnreadablePayload
 from generation.models import Job, ProviderRequest
 from generation.providers import provider_choices
 
@@ -68,6 +68,8 @@ def _by_transaction(text: str) -> Iterator[Found]:
     either = Q(transaction_id=transaction_id) | Q(original_transaction_id=transaction_id)
     for purchase in Purchase.objects.filter(either).order_by("-id")[:MAX_FOUND]:
         yield Found(purchase, purchase.user_id)
+    for payload in UnreadablePayload.objects.filter(transaction_id=transaction_id)[:MAX_FOUND]:
+        yield Found(payload, payload.user_id)
     # Of these there are few, and none for long: no index is worth it.
     asked_for = UnconfirmedPurchase.objects.filter(transaction_id=transaction_id)
     for unconfirmed in asked_for.order_by("-id")[:MAX_FOUND]:

@@ -221,6 +221,13 @@ TABLES: dict[str, Growth] = {
         deleted_by="billing.lifecycle.unconfirmed:confirm_due",
         test=_ATTACK + "test_a_user_has_no_more_unconfirmed_purchases_than_the_most",
     ),
+    "billing.UnreadablePayload": Growth(
+        "Apple",
+        "one for each payload that Apple signed for us and we cannot read, by its id or hash;"
+        " forgeries add none; MOST_OPEN that are open",
+        deleted_by="billing.lifecycle.sweep:sweep",
+        test="billing/test_unreadable.py::test_rows_are_bounded",
+    ),
     "billing.TokenChange": Growth(
         "who pays Apple",
         "one for each subscription of a guest that was merged",

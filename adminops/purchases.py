@@ -113,3 +113,18 @@ def reapply_notification(*, notification_id: UUID, **who: Unpack[Who]) -> None:
         before={"outcome": notice.outcome},
         after={"due_at": iso(notice.due_at)},
     )
+
+
+@transaction.atomic(durable=True)
+def dismiss_payload(*, payload_id: UUID, **who: Unpack[Who]) -> None:
+    """Close a payload of Apple's that could not be read, because a person has dealt with it. Raises
+    Forbidden, InvalidInput, NotFound, InvalidState."""
+    who = admitted(Action.DISMISS_PAYLOAD, who)
+    payload = billing_services.dismiss_payload(payload_id, now=who["now"])
+    record_act(
+        Action.DISMISS_PAYLOAD,
+        who,
+        subject_id=payload_id,
+        before={"problem": payload.problem},
+        after={"closed": True},
+    )

@@ -43,6 +43,7 @@ _CLOSER_MONEY = {
     "billing.historywalk",
     "billing.notification",
     "billing.unconfirmedpurchase",
+    "billing.unreadablepayload",
     "credits.promotioncode",
     "credits.redemption",
 }
@@ -109,6 +110,7 @@ _LEAD = (
         Action.RESET_SECOND_FACTOR,
         Action.TOGGLE_MODEL,
         Action.TOGGLE_ROUTE,
+        Action.DISMISS_PAYLOAD,
         Action.RELEASE_PURCHASE,
         Action.RESET_PROVIDER,
         Action.SWITCH_MAINTENANCE,
@@ -130,6 +132,7 @@ _FINANCE = (
         Action.ASSIGN_PURCHASE,
         Action.REAPPLY_NOTIFICATION,
         Action.REAPPLY_PURCHASE,
+        Action.DISMISS_PAYLOAD,
         Action.RELEASE_PURCHASE,
         Action.OVERRIDE_REFUND,
         Action.MAKE_CODE,

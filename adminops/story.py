@@ -21,7 +21,13 @@ from django.db.models import Model, QuerySet
 from accounts.models import Push, Session, User
 from adminops.errors import InvalidInput, NotFound
 from adminops.models import AdminAction
-from billing.models import ConsumptionRequest, Notification, Purchase, UnconfirmedPurchase
+from billing.models import (
+    ConsumptionRequest,
+    Notification,
+    Purchase,
+    UnconfirmedPurchase,
+    UnreadablePayload,
+)
 from credits import queries as credit_queries
 from generation.models import Job, JobStatus, ProviderRequest
 from rendio.common.errors import Code
@@ -95,6 +101,7 @@ def read(user_id: UUID, *, before: str = "") -> Story:
         _jobs(user_id, cursor),
         _purchases(user_id, cursor),
         _unconfirmed(user_id, cursor),
+        _unreadable(user_id, cursor),
         _sessions(user_id, cursor),
         _pushes(user_id, cursor),
         _acts(user_id, cursor),
@@ -180,6 +187,12 @@ def _unconfirmed(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
     for named in _older(UnconfirmedPurchase.objects.filter(user_id=user_id), cursor):
         text = f"waits: Apple has not confirmed it yet, {named.tries} tries"
         yield Event(named.id.int, named.created_at, named, "purchase", text)
+
+
+def _unreadable(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
+    for payload in _older(UnreadablePayload.objects.filter(user_id=user_id), cursor):
+        how = payload.outcome or f"waits: Apple signed it and we cannot read {payload.problem}"
+        yield Event(payload.id.int, payload.first_at, payload, "purchase", how)
 
 
 def _sessions(user_id: UUID, cursor: Cursor) -> Iterator[Event]:

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import queries, services
+from billing.appstore.payloads import Unreadable
 from billing.appstore.verifier import NotGenuine
 from billing.errors import InvalidInput, StoreUnavailable, Unauthorized
 from billing.serializers import UpdateCreditsBody, product_json, subscription_json
@@ -60,7 +61,8 @@ class SubscriptionStatus(ApiView):
 
 class AppStoreNotification(PublicView):
     """Apple's own call. Whatever is well signed is kept and answered 200, ours or not; a forgery is
-    401. Our own trouble is 5xx, so that Apple sends it again: after a 400 it may not."""
+    401. Our own trouble is 5xx, so that Apple sends it again: after a 400 it may not. So is what
+    Apple signed and we cannot read, which is kept for a person."""
 
     limits = ()
 
@@ -75,4 +77,6 @@ class AppStoreNotification(PublicView):
             ratelimit.count_forgery(request)
             logger.warning("notification_not_genuine", problem=str(problem))
             raise Unauthorized from None
+        except Unreadable as problem:
+            raise StoreUnavailable from problem
         return Response({"success": True})

@@ -12,6 +12,7 @@ class BillingConfig(AppConfig):
         export.register("purchases", queries.purchases_held)
         export.register("subscriptions", queries.subscriptions_held)
         export.register("refund_requests", queries.refund_requests_held)
+        export.register("unreadable_purchases", queries.unreadable_held)
         export.register("fraud_marks", queries.fraud_marks_held)
         receivers.connect()
         register(checks.apples_root_is_apples)

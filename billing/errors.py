@@ -15,6 +15,7 @@ __all__ = [
     "TransactionClaimed",
     "Unauthorized",
     "UnknownProduct",
+    "UnreadablePurchase",
 ]
 
 
@@ -47,3 +48,8 @@ class StoreUnavailable(Refusal):
     def __init__(self) -> None:
         super().__init__()
         self.headers["Retry-After"] = "5"
+
+
+class UnreadablePurchase(StoreUnavailable):
+    """Apple signed it and we cannot read it: it is kept for a person (services.unreadable), and the
+    phone must not take the purchase for finished."""

@@ -119,11 +119,12 @@ CALLS: Calls = {
     api.AppStoreNotification: Call(
         tag=Tag.WEBHOOKS,
         summary="App Store Server Notifications, version 2",
-        text="Apple's. 401 means that Apple did not sign it; what it signed is 200, ours or not.",
+        text="Apple's. 401 means that Apple did not sign it; what it signed is 200, ours or not. "
+        "503: it was kept and could not be read, and may be sent again.",
         body=AppStoreNotificationBody,
         sent={"signedPayload": "eyJhbGciOiJFUzI1NiIsIng1YyI6WyJNSUlF4oCmIl19.eyJ9.c2lnbmVk"},
         answer=Done,
         example=DONE,
-        refusals=(Code.UNAUTHORIZED, Code.RATE_LIMITED),
+        refusals=(Code.UNAUTHORIZED, Code.RATE_LIMITED, Code.STORE_UNAVAILABLE),
     ),
 }

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from accounts import queries as account_queries
 from accounts.models import Tier
+from billing.appstore import verifier
 from billing.models import (
     ConsumptionRequest,
     FraudScore,
@@ -17,6 +18,7 @@ from billing.models import (
     Purchase,
     Subscription,
     SubscriptionState,
+    UnreadablePayload,
 )
 from rendio.common.times import iso
 
@@ -113,6 +115,32 @@ def purchases_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "purchased_at": iso(purchase.purchased_at),
             "expires_at": iso(purchase.expires_at),
             "refunded_at": iso(purchase.revoked_at),
+        }
+
+
+def count_unreadable() -> int:
+    """Payloads of Apple's that wait for a person, as nobody could read them."""
+    return UnreadablePayload.objects.open().count()
+
+
+def stated_in(payload: UnreadablePayload) -> dict[str, Any]:
+    """What a payload states, with the payloads within it; Apple's signature was verified when it
+    was kept."""
+    found = dict(verifier.stated(payload.signed_payload))
+    for about in (found.get("data"), found.get("appData")):
+        for name, value in (about or {}).items() if isinstance(about, dict) else ():
+            if name.startswith("signed"):
+                found[name] = dict(verifier.stated(str(value)))
+    return found
+
+
+def unreadable_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """What the user's phones sent that could not be read yet, for an export."""
+    for payload in UnreadablePayload.objects.filter(user_id=user_id).order_by("id"):
+        yield {
+            "transaction_id": payload.transaction_id or None,
+            "problem": payload.problem,
+            "received_at": iso(payload.first_at),
         }
 
 

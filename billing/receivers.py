@@ -7,7 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from accounts.signals import account_deleted, users_merged
-from billing.models import FraudScore, Notification, Purchase, TokenChange, UnconfirmedPurchase
+from billing.models import (
+    FraudScore,
+    Notification,
+    Purchase,
+    TokenChange,
+    UnconfirmedPurchase,
+    UnreadablePayload,
+)
 from billing.services import fraud, sandbox_limit, subscriptions
 from rendio.common import nudge
 
@@ -39,6 +46,7 @@ def move_to_account(*, from_user_id: UUID, into_user_id: UUID, now: datetime, **
     purchases.update(user_id=into_user_id)
     sandbox_limit.limit_merged(from_sandbox, into_user_id=into_user_id, now=now)
     _move_unconfirmed(from_user_id, into_user_id)
+    UnreadablePayload.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
     for user_id in (from_user_id, into_user_id):
         subscriptions.follow_tier(user_id, now=now)
         fraud.assess(user_id, now=now)
@@ -62,6 +70,9 @@ def forget_person(*, user_id: UUID, **_: Any) -> None:
     bought = Purchase.objects.filter(user_id=user_id).values("transaction_id")
     told = Notification.objects.filter(transaction_id__in=bought, processed_at__isnull=False)
     told.update(signed_payload="")
+    # One that is open may be money, and is what support has to go by.
+    sent = UnreadablePayload.objects.filter(user_id=user_id, closed_at__isnull=False)
+    sent.update(signed_payload="", transaction_id="")
     TokenChange.objects.filter(user_id=user_id).delete()
     UnconfirmedPurchase.objects.filter(user_id=user_id).delete()
     FraudScore.objects.filter(user_id=user_id).delete()

@@ -16,6 +16,7 @@ from billing.lifecycle import (
     subscriptions,
     tokens,
     unconfirmed,
+    unreadable,
 )
 from billing.lifecycle import sweep as sweeping
 from rendio.common.due import until_done
@@ -54,6 +55,11 @@ def answer_consumption() -> None:
 @shared_task(name="billing.walk_history")
 def walk_history() -> None:
     until_done(lambda: history.walk_due(now=timezone.now()), batch=1)
+
+
+@shared_task(name="billing.read_payloads")
+def read_payloads() -> None:
+    until_done(lambda: unreadable.read_due(now=timezone.now()), batch=unreadable.BATCH)
 
 
 @shared_task(name="billing.sweep")

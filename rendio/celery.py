@@ -72,6 +72,7 @@ app.conf.beat_schedule = {
     "ask about subscriptions": _every(60, "billing.ask_subscriptions", "high"),
     "answer about consumption": _every(60, "billing.answer_consumption", "high"),
     "walk Apple's history": _every(60, "billing.walk_history", "high"),
+    "read Apple's payloads again": _every(60, "billing.read_payloads", "high"),
     "sweep billing": _every(60, "billing.sweep", "high"),
     "sweep generation": _every(60, "generation.sweep", "high"),
     "sweep credits": _every(60, "credits.sweep", "high"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +38,7 @@ from billing.models import (
     Product,
     Purchase,
     UnconfirmedPurchase,
+    UnreadablePayload,
 )
 
 
@@ -277,6 +279,61 @@ class UnconfirmedPurchaseAdmin(ReadOnlyAdmin):
     @admin.display(description="User")
     def owner(self, row: UnconfirmedPurchase) -> SafeString | None:
         return person(row.user)
+
+
+@admin.register(UnreadablePayload)
+class UnreadablePayloadAdmin(ReadOnlyAdmin):
+    """What Apple signed and nobody could read: open until it can be read or is dismissed."""
+
+    list_display = ("kind", "problem", "transaction_id", "owner", "times", "first_at", "closed_at")
+    list_filter = (("closed_at", admin.EmptyFieldListFilter), "kind")
+    list_select_related = ("user",)
+    ordering = ("-id",)
+    id_search = ("id", "user_id")
+    text_search = ("transaction_id__exact",)
+    search_help_text = "Apple's id of a transaction, a user's or ours."
+    fields = (
+        "id",
+        ("kind", "problem"),
+        ("transaction_id", "owner"),
+        ("first_at", "last_at", "times"),
+        ("due_at", "tries"),
+        ("closed_at", "outcome"),
+        "stated",
+        "signed_payload",
+    )
+    actions_detail = ("dismiss",)
+
+    def offered(self, request: HttpRequest, row: UnreadablePayload) -> list[str]:
+        return [] if row.closed_at else ["dismiss"]
+
+    @page_action(
+        act=Action.DISMISS_PAYLOAD,
+        description="Dismiss",
+        url_path="dismiss",
+        icon="done",
+        variant=ActionVariant.DEFAULT,
+    )
+    def dismiss(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        payload = self.find(request, object_id)
+        return self.act(
+            request,
+            payload,
+            purchases.dismiss_payload,
+            payload_id=payload.id,
+            title="Dismiss",
+            explanation="Nobody reads this payload again. Do it once its customer has what was "
+            "bought, or was refunded.",
+            done="It is dismissed.",
+        )
+
+    @admin.display(description="User")
+    def owner(self, row: UnreadablePayload) -> SafeString | None:
+        return person(row.user)
+
+    @admin.display(description="What it states")
+    def stated(self, row: UnreadablePayload) -> str:
+        return json.dumps(billing_queries.stated_in(row), indent=2)
 
 
 @admin.register(Notification)

@@ -35,6 +35,7 @@ class Action(models.TextChoices):
     REAPPLY_DELIVERY = "reapply_delivery"
     REAPPLY_NOTIFICATION = "reapply_notification"
     REAPPLY_PURCHASE = "reapply_purchase"
+    DISMISS_PAYLOAD = "dismiss_payload"  # of Apple's, that cannot be read
     REVOKE_SESSIONS = "revoke_sessions"
     TOGGLE_ROUTE = "toggle_route"
     REQUEST_GRANT = "request_grant"  # by whoever may give less of it
@@ -56,6 +57,7 @@ class Subject(models.TextChoices):
     ROUTE = "route"
     DELIVERY = "delivery"  # of a provider's webhook
     NOTICE = "notice"  # of Apple's
+    PAYLOAD = "payload"  # of Apple's, that cannot be read
     INCIDENT = "incident"
 
 
@@ -78,6 +80,7 @@ SUBJECTS = {
     Action.REAPPLY_DELIVERY: Subject.DELIVERY,
     Action.REAPPLY_NOTIFICATION: Subject.NOTICE,
     Action.REAPPLY_PURCHASE: Subject.PURCHASE,
+    Action.DISMISS_PAYLOAD: Subject.PAYLOAD,
     Action.TOGGLE_ROUTE: Subject.ROUTE,
     Action.RUN_INCIDENT: Subject.INCIDENT,
 }

@@ -14,6 +14,7 @@ from django.core.mail import send_mail
 
 from accounts.push import outbox
 from adminops.models import Alert
+from billing import queries as billing_queries
 from credits import queries as credit_queries
 from generation import spend
 from rendio.common import http
@@ -43,6 +44,14 @@ def look(*, now: datetime) -> None:
         _raise(
             f"push {reason} {now:%Y-%m-%d}",
             f"Apple refuses our key for pushes: {reason}. No iPhone is told anything.",
+            now=now,
+        )
+    if unreadable := billing_queries.count_unreadable():
+        _raise(
+            f"apple unreadable {now:%Y-%m-%d}",
+            f"Apple has signed {unreadable} payload{'s' if unreadable > 1 else ''} that we cannot"
+            " read: customers may have paid without getting their credits. Look at Unreadable"
+            " payloads in the admin.",
             now=now,
         )
     proof = credit_queries.last_proof()

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from accounts.push import outbox
 from adminops.watch import due, heartbeats
+from billing import queries as billing_queries
 from credits import queries as credit_queries
 from generation import spend
 from generation.models import (
@@ -109,6 +110,12 @@ def _gauges(now: datetime) -> Iterator[Metric]:
         "Pushes that wait because Apple refuses our key.",
         [],
         [([], outbox.count_held())],
+    )
+    yield _gauge(
+        "unreadable_payloads",
+        "Payloads of Apple's that nobody could read and nobody has dismissed.",
+        [],
+        [([], billing_queries.count_unreadable())],
     )
     proof = credit_queries.last_proof()
     yield _gauge(

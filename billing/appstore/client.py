@@ -27,7 +27,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from billing.appstore import verifier
-from billing.appstore.payloads import Renewal, Transaction
+from billing.appstore.payloads import Transaction
 from billing.errors import InvalidTransaction, StoreUnavailable
 from billing.models import Environment
 from rendio.common import http
@@ -87,6 +87,14 @@ class Consumption:
 
 
 @dataclass(frozen=True)
+class SignedPeriod:
+    """A period of a subscription, and what comes after it, both as Apple signed them."""
+
+    transaction: str
+    renewal: str
+
+
+@dataclass(frozen=True)
 class TestNotification:
     """What became of it: `results` are Apple's words for each attempt to deliver it."""
 
@@ -97,7 +105,8 @@ class TestNotification:
 def find_transaction(transaction_id: str) -> Transaction | None:
     """What Apple says of this transaction now; None where none of its environments knows it.
 
-    Raises StoreUnavailable, InvalidTransaction for an answer that is not Apple's.
+    Raises StoreUnavailable, Unreadable with what Apple signed, InvalidTransaction for an answer
+    that is not Apple's.
     """
     unauthorized = []
     for name in settings.APPSTORE_ENVIRONMENTS:
@@ -119,22 +128,17 @@ def find_transaction(transaction_id: str) -> Transaction | None:
     return None
 
 
-def find_periods(
-    *, environment: Environment, original_transaction_id: str
-) -> list[tuple[Transaction, Renewal]]:
-    """The latest period of each subscription that this customer has, and what comes after it.
+def find_periods(*, environment: Environment, original_transaction_id: str) -> list[SignedPeriod]:
+    """The latest period of each subscription that this customer has, not verified yet.
 
-    Raises StoreUnavailable, Refused, NotGenuine.
+    Raises StoreUnavailable, Refused.
     """
     answer = _ask(
         environment, lambda client: client.get_all_subscription_statuses(original_transaction_id)
     )
     latest = [item for group in answer.data or [] for item in group.lastTransactions or []]
     return [
-        (
-            verifier.read_transaction(item.signedTransactionInfo or ""),
-            verifier.read_renewal(item.signedRenewalInfo or ""),
-        )
+        SignedPeriod(item.signedTransactionInfo or "", item.signedRenewalInfo or "")
         for item in latest
     ]
 

@@ -6,6 +6,7 @@
     consumption     Apple asks what was used of a purchase
     subscriptions   at their end, and nobody has told how they go on
     tokens          a guest's purchases that Apple is to name the account in
+    unreadable      what Apple signed and nobody could read
     history         what Apple told us and we have not heard
     sweep           what has served its time
 

@@ -81,8 +81,10 @@ def _keep(signed_payload: str, *, now: datetime) -> bool:
     """Whether it closes a gap. One that nobody can read must not keep back those after it."""
     try:
         return notifications.receive(signed_payload=signed_payload, now=now, from_history=True)
-    except (verifier.NotGenuine, Unreadable):
-        logger.exception("history_not_readable")
+    except Unreadable:
+        return False  # kept for a person
+    except verifier.NotGenuine:
+        logger.exception("history_not_genuine")
         return False
 
 

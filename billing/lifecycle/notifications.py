@@ -12,8 +12,10 @@ import structlog
 from django.conf import settings
 
 from billing.appstore import verifier
+from billing.appstore.payloads import Unreadable
 from billing.lifecycle import effects
-from billing.models import Notification
+from billing.models import Notification, PayloadKind
+from billing.services import unreadable
 from rendio.common.due import each, take
 
 logger = structlog.get_logger(__name__)
@@ -35,6 +37,10 @@ def _apply(row: Notification, *, now: datetime) -> None:
     try:
         notice = verifier.read_notification(row.signed_payload, online=online)
         row.outcome = effects.apply(notice, now=now)
+    except Unreadable as problem:
+        # Whoever stored it could read it: another release. It stays due.
+        unreadable.keep(problem, kind=PayloadKind.NOTIFICATION, now=now)
+        raise
     except verifier.NotGenuine as problem:
         logger.exception("notification_refused", notification_id=str(row.id))
         row.outcome = f"refused: {problem}"

@@ -11,10 +11,11 @@ from datetime import datetime
 
 import structlog
 
-from billing.appstore import client
+from billing.appstore import client, verifier
+from billing.appstore.payloads import Unreadable
 from billing.errors import StoreUnavailable
-from billing.models import Environment, Subscription
-from billing.services import purchases, subscriptions
+from billing.models import Environment, PayloadKind, Subscription
+from billing.services import purchases, subscriptions, unreadable
 from rendio.common.due import each, take
 
 logger = structlog.get_logger(__name__)
@@ -40,10 +41,23 @@ def _ask(row: Subscription, *, now: datetime) -> None:
             raise
         logger.warning("subscription_not_known", problem=str(refused))
         found = []
-    for transaction, renewal in found:
-        subscriptions.record(renewal)
-        purchases.settle(purchases.record(transaction, now=now).id, now=now)
+    for period in found:
+        _follow(period, now=now)
     if row.current_id:
         # If it goes on with nothing, the stored tier is what ends here: it counts no more already.
         purchases.settle(row.current_id, now=now)
     subscriptions.asked(row.id, now=now)
+
+
+def _follow(period: client.SignedPeriod, *, now: datetime) -> None:
+    """What cannot be read is kept for a person, and keeps nothing else back. Raises NotGenuine."""
+    try:
+        subscriptions.record(verifier.read_renewal(period.renewal))
+    except Unreadable as problem:
+        unreadable.keep(problem, kind=PayloadKind.RENEWAL, now=now)
+    try:
+        transaction = verifier.read_transaction(period.transaction)
+    except Unreadable as problem:
+        unreadable.keep(problem, kind=PayloadKind.TRANSACTION, now=now)
+        return
+    purchases.settle(purchases.record(transaction, now=now).id, now=now)

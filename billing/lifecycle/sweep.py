@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from billing.models import Notification
+from billing.models import Notification, UnreadablePayload
 from rendio.common.sweeping import delete_batch
 from rendio.common.sweeping import sweep as sweep_all
 
@@ -13,6 +13,8 @@ KEPT = timedelta(days=200)
 
 
 def sweep(*, now: datetime) -> None:
-    """Delete old notifications. Harmless twice or late."""
+    """Delete old notifications, and payloads that are closed. Harmless twice or late."""
     old = Notification.objects.filter(processed_at__lte=now - KEPT)
     sweep_all(lambda: delete_batch(old, order="processed_at"))
+    closed = UnreadablePayload.objects.filter(closed_at__lte=now - KEPT)
+    sweep_all(lambda: delete_batch(closed, order="closed_at"))

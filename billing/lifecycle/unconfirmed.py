@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from billing.errors import StoreUnavailable
+from billing.errors import StoreUnavailable, UnreadablePurchase
 from billing.models import UnconfirmedPurchase
 from billing.services import confirmation
 from rendio.common.due import each, take
@@ -31,6 +31,11 @@ def _confirm(row: UnconfirmedPurchase, *, now: datetime) -> None:
         confirmation.confirm_purchase(
             user_id=row.user_id, transaction_id=row.transaction_id, now=now
         )
+    except UnreadablePurchase:
+        # It is kept for a person (services.unreadable). The others of the batch can be read.
+        if row.created_at > now - TRIED_FOR:
+            return
+        logger.warning("unconfirmed_purchase_given_up", tries=row.tries)
     except (StoreUnavailable, RequestInProgress):  # Apple is out, or the wallet in use
         if row.created_at > now - TRIED_FOR:
             raise

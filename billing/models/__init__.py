@@ -26,6 +26,7 @@ from billing.models.purchases import (
 )
 from billing.models.refunds import ConsumptionRequest, RefundPolicy
 from billing.models.subscriptions import Subscription, SubscriptionState
+from billing.models.unreadable import PayloadKind, UnreadablePayload
 
 __all__ = [
     "FREE_TRIAL",
@@ -37,6 +38,7 @@ __all__ = [
     "HistoryWalk",
     "Notification",
     "OfferType",
+    "PayloadKind",
     "Problem",
     "Product",
     "ProductKind",
@@ -49,5 +51,6 @@ __all__ = [
     "SubscriptionState",
     "TokenChange",
     "UnconfirmedPurchase",
+    "UnreadablePayload",
     "WithdrawnConsent",
 ]

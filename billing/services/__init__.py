@@ -8,12 +8,14 @@ from billing.services.consumption import override as override_refund_policy
 from billing.services.notifications import apply_again, receive
 from billing.services.products import offered
 from billing.services.purchases import Settled, record, settle
+from billing.services.unreadable import dismiss as dismiss_payload
 
 __all__ = [
     "Settled",
     "apply_again",
     "assign_purchase",
     "confirm_purchase",
+    "dismiss_payload",
     "offered",
     "override_refund_policy",
     "receive",

@@ -17,7 +17,7 @@ from psycopg.errors import LockNotAvailable
 
 from accounts.models import User
 from billing.appstore import client, verifier
-from billing.appstore.payloads import Transaction
+from billing.appstore.payloads import Transaction, Unreadable
 from billing.errors import (
     AccountSuspended,
     InvalidInput,
@@ -26,9 +26,10 @@ from billing.errors import (
     TransactionClaimed,
     Unauthorized,
     UnknownProduct,
+    UnreadablePurchase,
 )
-from billing.models import HELD_BACK, Problem, Purchase, UnconfirmedPurchase
-from billing.services import purchases
+from billing.models import HELD_BACK, PayloadKind, Problem, Purchase, UnconfirmedPurchase
+from billing.services import purchases, unreadable
 from billing.services.purchases import Settled
 from credits import idempotency
 from credits.idempotency import Answer, Attempt
@@ -51,13 +52,13 @@ def confirm_purchase(
     """Grant what a transaction brought, once, and say how much that was.
 
     Calls Apple where the transaction is new and unsigned. Raises InvalidTransaction,
-    UnknownProduct, TransactionClaimed, StoreUnavailable, Unauthorized, AccountSuspended,
-    InvalidInput where the two name different transactions, IdempotencyKeyReused.
+    UnknownProduct, TransactionClaimed, StoreUnavailable, UnreadablePurchase, Unauthorized,
+    AccountSuspended, InvalidInput where the two name different transactions, IdempotencyKeyReused.
     """
     if attempt and (answer := idempotency.find_answer(attempt, now=now)):
         return answer
     if signed_transaction:
-        bought = _read(signed_transaction)
+        bought = _read(signed_transaction, user_id=user_id, now=now)
         if transaction_id not in (None, bought.transaction_id):
             raise InvalidInput(fields={"transaction_id": [_("Not the one that is signed.")]})
         purchase = purchases.record(bought, now=now)
@@ -75,12 +76,19 @@ def confirm_purchase(
         raise
 
 
-def _read(signed_transaction: str) -> Transaction:
+def _read(signed_transaction: str, *, user_id: UUID, now: datetime) -> Transaction:
+    """Raises InvalidTransaction, and UnreadablePurchase for what Apple signed and we cannot read:
+    then Apple is asked for it as well, whose answer may say more."""
     try:
         return verifier.read_transaction(signed_transaction)
     except verifier.NotGenuine as problem:
         logger.warning("purchase_not_genuine", problem=str(problem))
         raise InvalidTransaction from problem
+    except Unreadable as problem:
+        unreadable.keep(problem, kind=PayloadKind.TRANSACTION, user_id=user_id, now=now)
+        if transaction_id := unreadable.find_transaction_id(problem.stated):
+            _ask_later(transaction_id, user_id=user_id, now=now)
+        raise UnreadablePurchase from problem
 
 
 def _find_known(transaction_id: str) -> Purchase | None:
@@ -91,21 +99,36 @@ def _find_known(transaction_id: str) -> Purchase | None:
 
 
 def _asked_for(transaction_id: str, *, user_id: UUID, now: datetime) -> Transaction:
-    """Apple's word for it. Raises StoreUnavailable, and then remembers to ask again."""
+    """Apple's word for it. Raises StoreUnavailable or UnreadablePurchase, and then remembers to ask
+    again."""
     try:
         bought = client.find_transaction(transaction_id)
     except StoreUnavailable:
-        if UnconfirmedPurchase.objects.filter(user_id=user_id).count() >= MAX_UNCONFIRMED:
-            raise  # the phone asks again by itself
-        UnconfirmedPurchase.objects.get_or_create(
-            user_id=user_id,
-            transaction_id=transaction_id,
-            defaults={"created_at": now, "due_at": now},
-        )
+        _ask_later(transaction_id, user_id=user_id, now=now)
         raise
+    except Unreadable as problem:
+        unreadable.keep(
+            problem,
+            kind=PayloadKind.TRANSACTION,
+            transaction_id=transaction_id,
+            user_id=user_id,
+            now=now,
+        )
+        _ask_later(transaction_id, user_id=user_id, now=now)
+        raise UnreadablePurchase from problem
     if bought is None:
         raise InvalidTransaction
     return bought
+
+
+def _ask_later(transaction_id: str, *, user_id: UUID, now: datetime) -> None:
+    if UnconfirmedPurchase.objects.filter(user_id=user_id).count() >= MAX_UNCONFIRMED:
+        return  # the phone asks again by itself
+    UnconfirmedPurchase.objects.get_or_create(
+        user_id=user_id,
+        transaction_id=transaction_id,
+        defaults={"created_at": now, "due_at": now},
+    )
 
 
 def _answer(purchase: Purchase, *, user_id: UUID, attempt: Attempt | None, now: datetime) -> Answer:

@@ -7,8 +7,10 @@ from datetime import datetime
 from uuid import UUID
 
 from billing.appstore import verifier
+from billing.appstore.payloads import Unreadable
 from billing.errors import InvalidState, NotFound
-from billing.models import Notification
+from billing.models import Notification, PayloadKind
+from billing.services import unreadable
 from rendio.common import nudge
 
 
@@ -27,10 +29,20 @@ def apply_again(notification_id: UUID, *, now: datetime) -> Notification:
 
 
 def receive(*, signed_payload: str, now: datetime, from_history: bool = False) -> bool:
-    """Keep a notification, to be applied soon; whether it was new to us.
+    """Keep a notification, to be applied soon; whether it was new to us. One that cannot be read is
+    kept for a person.
 
-    Raises NotGenuine, and whatever else kept us from verifying or storing it.
+    Raises NotGenuine, Unreadable, and whatever else kept us from verifying or storing it.
     """
+    try:
+        return store(signed_payload=signed_payload, now=now, from_history=from_history)
+    except Unreadable as problem:
+        unreadable.keep(problem, kind=PayloadKind.NOTIFICATION, now=now)
+        raise
+
+
+def store(*, signed_payload: str, now: datetime, from_history: bool = False) -> bool:
+    """The same, but that one that cannot be read is kept nowhere."""
     notice = verifier.read_notification(signed_payload)
     _, is_new = Notification.objects.get_or_create(
         notification_uuid=notice.notification_uuid,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from billing.appstore import client, verifier
+from billing.appstore.payloads import Unreadable
 from billing.errors import StoreUnavailable
 from billing.models import Environment, Notification
 
@@ -81,7 +82,7 @@ def _prove_signature(environment: Environment, told: client.TestNotification) ->
     certificates = f"{environment}: certificates"
     try:
         notice = verifier.read_notification(told.signed_payload, online=True)
-    except (verifier.NotGenuine, verifier.NotVerified) as problem:
+    except (verifier.NotGenuine, verifier.NotVerified, Unreadable) as problem:
         yield Proof(certificates, False, str(problem))
         return
     yield Proof(certificates, True, "Apple's signature holds, and its certificates do")

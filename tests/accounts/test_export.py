@@ -61,6 +61,7 @@ def test_an_export_has_every_kind_of_data(customer):
         "purchases",
         "subscriptions",
         "refund_requests",
+        "unreadable_purchases",
         "fraud_marks",
         "refusals",
     ]

@@ -9,8 +9,11 @@ import pytest
 
 from adminops.models import Alert
 from adminops.watch import alerts
+from billing.models import UnreadablePayload
+from billing.services import dismiss_payload
 from credits.models import LedgerProof
 from generation.models import SpendDay
+from tests.billing.conftest import AppStore, deliver
 from tests.generation.lives import Canned
 
 pytestmark = pytest.mark.django_db
@@ -114,3 +117,18 @@ def test_staff_see_alerts_and_what_providers_cost(spent, root):
     assert "fal has cost $50.00" in root.see("adminops_alert_changelist").content.decode()
     page = root.see("generation_spendday_changelist", q="fal")
     assert (page.status_code, "50.0000" in page.content.decode()) == (200, True)
+
+
+def test_a_payload_that_nobody_can_read_raises_an_alert_a_day_until_it_is_dismissed(phone, sandbox):
+    store = AppStore(sandbox)
+    bought = store.buy(phone=phone, override={"bundleId": None})
+    assert deliver(bought).status_code == 503
+
+    alerts.look(now=NOON)
+    alerts.look(now=NOON + timedelta(hours=1))
+    alerts.look(now=NOON + timedelta(days=1))
+    dismiss_payload(UnreadablePayload.objects.get().id, now=NOON)
+    alerts.look(now=NOON + timedelta(days=2))
+
+    assert keys() == ["apple unreadable 2026-11-21", "apple unreadable 2026-11-22"]
+    assert "Apple has signed 1 payload that we cannot read" in Alert.objects.first().text

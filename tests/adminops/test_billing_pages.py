@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from adminops.models import Action, AdminAction
 from billing.lifecycle import purchases
-from billing.models import Product, Purchase
+from billing.models import Product, Purchase, UnreadablePayload
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
-from tests.billing.conftest import TEN, AppStore, ledger_adds_up, purchase_of, tell
+from tests.billing.conftest import (
+    TEN,
+    AppStore,
+    deliver,
+    ledger_adds_up,
+    purchase_of,
+    tell,
+    update_credits,
+)
 from tests.conftest import Phone
 
 
@@ -161,3 +170,64 @@ def test_a_product_off_sale_is_not_shown_and_still_honoured(phone, store):
 
     assert TEN not in [one["product_id"] for one in shown]
     assert phone.balance() == 20
+
+
+# --- What Apple signed and nobody can read --------------------------------------------------------
+
+
+@pytest.fixture
+def unreadable(phone, store):
+    """A phone has sent a purchase without its date."""
+    bought = store.buy(TEN, phone=phone, override={"purchaseDate": None})
+    assert update_credits(phone, bought).status_code == 503
+    return UnreadablePayload.objects.get()
+
+
+def test_support_reads_what_an_unreadable_payload_states(support, unreadable):
+    page = support.see("billing_unreadablepayload_change", unreadable.id).content.decode()
+
+    assert "purchaseDate" in page
+    assert f"&quot;productId&quot;: &quot;{TEN}&quot;" in page
+    assert unreadable.signed_payload in page
+
+
+def test_a_notifications_inner_payload_is_shown_too(support, phone, store):
+    told = store.buy(TEN, phone=phone, override={"bundleId": None})
+    assert deliver(told).status_code == 503
+
+    row = UnreadablePayload.objects.get()
+    page = support.see("billing_unreadablepayload_change", row.id).content.decode()
+
+    assert f"&quot;productId&quot;: &quot;{TEN}&quot;" in page
+
+
+def test_a_payload_that_was_dealt_with_is_dismissed_on_record(unreadable):
+    lead = Staff(staff_user("lee", role="lead"))
+
+    lead.act("billing_unreadablepayload_dismiss", unreadable.id, reason=WHY)
+
+    unreadable.refresh_from_db()
+    assert (unreadable.outcome, unreadable.due_at) == ("dismissed", None)
+    record = the_record(unreadable.id)
+    assert (record.action, record.reason) == (Action.DISMISS_PAYLOAD, WHY)
+    assert record.before == {"problem": "purchaseDate"}
+
+
+def test_an_agent_dismisses_no_payload(unreadable):
+    agent = Staff(staff_user("amy", role="agent"))
+
+    answer = agent.submit("billing_unreadablepayload_dismiss", unreadable.id, reason=WHY)
+
+    assert answer.status_code == 403
+    unreadable.refresh_from_db()
+    assert unreadable.closed_at is None
+
+
+def test_an_unreadable_payload_is_found_by_its_transaction_and_told_in_the_story(
+    support, phone, unreadable
+):
+    found = support.see("find", q=unreadable.transaction_id)
+    assert found.headers.get("Location") == reverse("admin:story", args=[phone.user_id])
+
+    told = support.see("story", phone.user_id).content.decode()
+    assert "Apple signed it and we cannot read purchaseDate" in told

@@ -10,6 +10,7 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from adminops.watch import gauges, heartbeats
+from billing.models import UnreadablePayload
 from credits.models import LedgerProof
 from generation.lifecycle import dead
 from generation.models import Breaker, DeadKind, Job, ProviderHealth
@@ -92,6 +93,10 @@ def test_what_the_database_knows_is_told(told, phone):
     dead.bury(DeadKind.TASK, "generation.sweep", "It broke", now=timezone.now())
     job = ordered(phone)
     Job.objects.filter(id=job.id).update(deadline_at=timezone.now() - timedelta(seconds=100))
+    UnreadablePayload.objects.create(
+        key="transaction 1", kind="transaction", problem="type",
+        first_at=timezone.now(), last_at=timezone.now(),
+    )  # fmt: skip
     LedgerProof.objects.update(differences=2, proved_at=timezone.now())
 
     said = told()
@@ -102,6 +107,7 @@ def test_what_the_database_knows_is_told(told, phone):
     assert said['rendio_dead_letters{kind="task"}'] == 1
     assert said['rendio_jobs{queue="low",stage="submit"}'] == 1
     assert 100 <= said['rendio_due_seconds{what="low jobs: submit"}'] < 200
+    assert said["rendio_unreadable_payloads"] == 1
     assert said["rendio_ledger_differences"] == 2
     assert said["rendio_ledger_proved_timestamp_seconds"] > 1e9
     assert said["rendio_database_up"] == 1

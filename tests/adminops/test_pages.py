@@ -52,6 +52,7 @@ LOOKED_AT = [
     "billing_purchase",
     "billing_unconfirmedpurchase",
     "billing_notification",
+    "billing_unreadablepayload",
     "billing_historywalk",
     "billing_subscription",
     "billing_consumptionrequest",
@@ -86,6 +87,7 @@ def everything(root, past, sandbox, settings):
     tell(store.buy(phone=past.phone))
     tell(store.subscribe(phone=past.phone))
     tell(store.happens("CONSUMPTION_REQUEST", store.buy(phone=past.phone)))
+    update_credits(past.phone, store.buy(phone=past.phone, override={"bundleId": None}))
     store.is_out(times=1)
     update_credits(past.phone, store.buy(phone=past.phone))
     ProviderHealth.objects.create(provider="fal", key_label="default")

@@ -49,6 +49,7 @@ PAGES = {
     "credits_promotioncode_go_on": {"lead", "finance"},
     "billing_purchase_assign": {"agent", "lead", "finance"},
     "billing_purchase_release": {"lead", "finance"},
+    "billing_unreadablepayload_dismiss": {"lead", "finance"},
     "billing_consumptionrequest_decide": {"agent", "lead", "finance"},
 }
 CALLS = {
@@ -63,6 +64,7 @@ LISTS = {
     "accounts_device": {"agent", "lead"},
     "adminops_alert": {"agent", "lead", "finance"},
     "billing_notification": {"agent", "lead", "finance"},
+    "billing_unreadablepayload": {"agent", "lead", "finance"},
     "generation_providerrequest": {"viewer", "agent", "lead"},
     "generation_spendday": {"lead", "finance"},
     "generation_webhookdelivery": {"agent", "lead"},

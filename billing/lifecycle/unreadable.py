@@ -1,0 +1,75 @@
+"""Reading again what Apple signed and nobody could read (services.unreadable).
+
+Hourly in the end: a new release or another setting makes it readable. What is read is applied as if
+it had just come, and so closes itself.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+
+from billing.appstore import verifier
+from billing.appstore.payloads import Unreadable
+from billing.models import (
+    Notification,
+    PayloadKind,
+    Purchase,
+    Subscription,
+    UnreadablePayload,
+)
+from billing.services import notifications, purchases, subscriptions, unreadable
+from rendio.common.due import each, take
+
+logger = structlog.get_logger(__name__)
+
+BATCH = 20
+
+
+def read_due(*, now: datetime) -> int:
+    """Read what is due, up to BATCH; returns how many were taken."""
+    rows = take(UnreadablePayload.objects.open(), now=now, limit=BATCH)
+    each(rows, lambda row: _read(row, now=now))
+    return len(rows)
+
+
+def _read(row: UnreadablePayload, *, now: datetime) -> None:
+    try:
+        outcome = _find_known(row) or _apply(row, now=now)
+    except (Unreadable, verifier.NotGenuine) as problem:
+        logger.info("apple_payload_still_unreadable", problem=str(problem), tries=row.tries)
+        return
+    unreadable.close(row.id, outcome=outcome, now=now)
+    logger.info("apple_payload_read", kind=row.kind, outcome=outcome)
+
+
+def _find_known(row: UnreadablePayload) -> str:
+    """Whether the same has come in another form since, which was read; "" where it has not."""
+    kind, _, named = row.key.partition(" ")
+    if kind == PayloadKind.TRANSACTION and row.transaction_id:
+        known = Purchase.objects.filter(transaction_id=row.transaction_id)
+        return "the purchase has become known" if known.exists() else ""
+    if kind == PayloadKind.NOTIFICATION and len(named) == len(str(row.id)):
+        came_again = Notification.objects.filter(notification_uuid=named)
+        return "it came again, and was read" if came_again.exists() else ""
+    return ""
+
+
+def _apply(row: UnreadablePayload, *, now: datetime) -> str:
+    match PayloadKind(row.kind):
+        case PayloadKind.NOTIFICATION:
+            notifications.store(signed_payload=row.signed_payload, now=now)
+        case PayloadKind.TRANSACTION:
+            bought = purchases.record(verifier.read_transaction(row.signed_payload), now=now)
+            purchases.settle(bought.id, now=now, claimant_id=row.user_id)
+        case PayloadKind.RENEWAL:
+            renewal = verifier.read_renewal(row.signed_payload)
+            subscriptions.record(renewal)
+            line = Subscription.objects.get(
+                environment=renewal.environment,
+                original_transaction_id=renewal.original_transaction_id,
+            )
+            if line.current_id:
+                purchases.settle(line.current_id, now=now)
+    return "read and applied"

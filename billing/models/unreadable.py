@@ -1,0 +1,73 @@
+"""What Apple signed for our app and we could not read."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from rendio.common.due import DueRow
+from rendio.common.ids import uuid7
+
+
+class PayloadKind(models.TextChoices):
+    NOTIFICATION = "notification"
+    TRANSACTION = "transaction"
+    RENEWAL = "renewal", "Renewal info"
+
+
+class PayloadQuerySet(models.QuerySet["UnreadablePayload"]):
+    def open(self) -> PayloadQuerySet:
+        """Those that a person has to look at."""
+        return self.filter(closed_at=None)
+
+
+class UnreadablePayload(DueRow):
+    """A payload that Apple signed and we could not read, kept for a person.
+
+    Due until it can be read (after a new release, as a rule) or a person dismisses it: each time it
+    is read again, and applied like any other.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    key = models.CharField(
+        max_length=120,
+        unique=True,
+        help_text="Apple's id of it, else the hash of what it states: the same payload is one row.",
+    )
+    kind = models.CharField(max_length=12, choices=PayloadKind.choices)
+    problem = models.CharField(max_length=120, help_text="The field that is missing or odd.")
+    transaction_id = models.CharField(max_length=50, blank=True, help_text="As it states it.")
+    signed_payload = models.TextField(blank=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="unreadable_payloads",
+        help_text="Whose phone sent it; empty where Apple did.",
+    )
+    times = models.PositiveIntegerField(default=1, help_text="How often it was received.")
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=120, blank=True, help_text="Why it is closed.")
+
+    objects = PayloadQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["due_at"], condition=Q(due_at__isnull=False), name="unreadable_due"
+            ),
+            models.Index(fields=["transaction_id"], name="unreadable_by_transaction"),
+            # Those that wait for a person, to be counted.
+            models.Index(fields=["first_at"], condition=Q(closed_at=None), name="unreadable_open"),
+            # The sweep of old ones.
+            models.Index(
+                fields=["closed_at"], condition=Q(closed_at__isnull=False), name="unreadable_closed"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.problem}"

@@ -1,0 +1,437 @@
+"""What Apple signed and nobody can read is kept for a person, once, and its sender repeats it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing.lifecycle import notifications, sweep, unconfirmed, unreadable
+from billing.lifecycle import subscriptions as due_subscriptions
+from billing.models import (
+    Notification,
+    PayloadKind,
+    Purchase,
+    Subscription,
+    UnconfirmedPurchase,
+    UnreadablePayload,
+)
+from billing.services import dismiss_payload
+from billing.services import unreadable as kept
+from tests.billing.conftest import (
+    TEN,
+    AppStore,
+    deliver,
+    ledger_adds_up,
+    post_notification,
+    purchase_of,
+    sign_in,
+    tell,
+    update_credits,
+)
+from tests.billing.test_forgeries import FLAWS, contents
+from tests.conftest import Phone, assert_refused, at_once
+
+ODD = {
+    "no purchase date": {"purchaseDate": None},
+    "no date of signing": {"signedDate": None},
+    "a date of signing that is none": {"signedDate": "yesterday"},
+    "a date of signing before the App Store": {"signedDate": 5},
+    "no bundle": {"bundleId": None},
+    "no environment": {"environment": None},
+    "an environment that Apple adds later": {"environment": "Staging"},
+    "no product": {"productId": None},
+    "no transaction id": {"transactionId": None},
+    "no type": {"type": None},
+    "a transaction id that is too long": {"transactionId": "7" * 51},
+    "a product with a NUL": {"productId": "com.rendio\0"},
+    "a product of half a character": {"productId": "com.rendio\ud800"},
+    "a purchase date that is no number": {"purchaseDate": "yesterday"},
+    "a purchase date beyond all calendars": {"purchaseDate": 10**18},
+    "a purchase date in the year 9999": {"purchaseDate": 253_402_300_799_000},
+    "a quantity of nothing": {"quantity": 0},
+    "a quantity that no column holds": {"quantity": 10**12},
+    "a price that no column holds": {"price": 10**20},
+    "a price below nothing": {"price": -1},
+    "an offer of which nobody knows whether it was paid": {"offerType": 3, "price": None},
+    "an ownership that is neither": {"inAppOwnershipType": "BORROWED"},
+    "a revocation that is no date": {"revocationDate": 10**18},
+}
+
+
+@pytest.fixture(params=[*ODD])
+def odd(request):
+    return ODD[request.param]
+
+
+def payload():
+    return UnreadablePayload.objects.get()
+
+
+# --- From a phone ---------------------------------------------------------------------------------
+
+
+def test_a_phone_that_sends_it_is_asked_to_repeat_it(phone, store, odd):
+    bought = store.buy(TEN, phone=phone, override=odd)
+    body = {"signed_transaction": bought["signed_transaction"]}
+
+    for _ in range(2):
+        answer = phone.post("update-credits", body)
+        assert_refused(answer, 503, "ERR_5005")
+
+    assert answer.headers["Retry-After"]
+    assert (payload().kind, payload().times) == (PayloadKind.TRANSACTION, 2)
+    assert payload().user_id == phone.user_id
+    assert payload().signed_payload == bought["signed_transaction"]
+    assert phone.balance() == 10
+
+
+def test_an_answer_of_apples_is_kept_however_often_it_is_asked_for(phone, store, odd):
+    bought = store.buy(TEN, phone=phone, override=odd)
+
+    for _ in range(2):
+        assert_refused(update_credits(phone, bought), 503, "ERR_5005")
+
+    assert (payload().transaction_id, payload().times) == (bought["transaction_id"], 2)
+    assert not Purchase.objects.exists()
+
+
+def test_a_purchase_that_apple_then_states_in_full_is_granted_by_itself(phone, store):
+    whole = store.buy(TEN, phone=phone)
+    cut = store.buy(TEN, override={"transactionId": whole["transaction_id"], "purchaseDate": None})
+    body = {"signed_transaction": cut["signed_transaction"]}
+    assert_refused(phone.post("update-credits", body), 503, "ERR_5005")
+
+    unconfirmed.confirm_due(now=timezone.now())
+    unreadable.read_due(now=timezone.now())
+
+    assert phone.balance() == 20
+    assert payload().closed_at
+    assert payload().outcome == "the purchase has become known"
+    assert not UnconfirmedPurchase.objects.exists()
+
+
+def test_one_purchase_that_cannot_be_read_keeps_no_other_back(phone, store):
+    odd = store.buy(TEN, phone=phone, override={"purchaseDate": None})
+    assert_refused(update_credits(phone, odd), 503, "ERR_5005")
+    store.is_out(times=1)
+    good = store.buy(TEN, phone=phone)
+    assert_refused(update_credits(phone, good), 503, "ERR_5005")
+    UnconfirmedPurchase.objects.filter(transaction_id=odd["transaction_id"]).update(
+        due_at=timezone.now() - timedelta(hours=1)
+    )
+
+    unconfirmed.confirm_due(now=timezone.now())
+
+    assert phone.balance() == 20
+    assert [row.transaction_id for row in UnconfirmedPurchase.objects.all()] == [
+        odd["transaction_id"]
+    ]
+
+
+def test_a_period_without_its_end_is_not_granted_without_the_tier(phone, store):
+    bought = store.subscribe(phone=phone, override={"expiresDate": None})
+
+    assert_refused(update_credits(phone, bought), 503, "ERR_5005")
+    assert payload().problem == "expiresDate"
+
+
+def test_payloads_sent_at_once_are_one_row(committed, sandbox):
+    store, phone = AppStore(sandbox), Phone().sign_in()
+    bought = store.buy(TEN, phone=phone, override={"bundleId": None})
+    body = {"signed_transaction": bought["signed_transaction"]}
+
+    answers = at_once(*[lambda: phone.post("update-credits", body)] * 8)
+
+    assert {answer.status_code for answer in answers} == {503}
+    [row] = UnreadablePayload.objects.filter(transaction_id=bought["transaction_id"])
+    assert row.times == 8
+
+
+# --- From Apple -----------------------------------------------------------------------------------
+
+
+def test_a_notification_whose_purchase_is_odd_is_kept_and_sent_again(phone, store, odd):
+    told = store.buy(TEN, phone=phone, override=odd)
+
+    for _ in range(2):
+        assert_refused(deliver(told), 503, "ERR_5005")
+
+    assert (payload().kind, payload().times) == (PayloadKind.NOTIFICATION, 2)
+    assert payload().key == f"notification {told['notification_uuid']}"
+    assert payload().problem.startswith("signedTransactionInfo: ")
+    assert payload().signed_payload == told["signed_payload"]
+    assert not Notification.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"signedDate": None},
+        {"signedDate": "yesterday"},
+        {"notificationType": None},
+        {"data": None},
+        {"data": None, "somethingNew": {"bundleId": "com.rendio.app"}},
+        {"data": {"environment": "Production"}},
+        {"data": {"environment": "Production", "bundleId": "com.rendio.app"}},
+        {"data": {"bundleId": "com.rendio.app", "appAppleId": 1_234_567_890}},
+        {"data": {"environment": ["Production"], "bundleId": "com.rendio.app"}},
+        {"data": {"appAppleId": "none"}},
+    ],
+)
+def test_a_notification_that_is_odd_itself_is_kept(phone, store, odd):
+    told = store.happens("REFUND_DECLINED", store.buy(TEN, phone=phone), override=odd)
+
+    assert_refused(deliver(told), 503, "ERR_5005")
+    assert payload().signed_payload == told["signed_payload"]
+
+
+def test_a_notification_that_names_itself_by_nothing_is_kept_once(phone, store):
+    odd = {"notificationUUID": "none"}
+    bought = store.buy(TEN, phone=phone)
+    told = store.happens("REFUND_DECLINED", bought, override=odd)
+    other = store.happens("REFUND", bought, override=odd)
+
+    for one in [told, told, other]:
+        assert_refused(deliver(one), 503, "ERR_5005")
+
+    rows = UnreadablePayload.objects.order_by("id")
+    assert [row.times for row in rows] == [2, 1]
+    assert {row.transaction_id for row in rows} == {bought["transaction_id"]}
+
+
+def test_an_odd_renewal_is_kept(phone, store):
+    told = store.subscribe(phone=phone, renewal_override={"signedDate": None})
+
+    assert_refused(deliver(told), 503, "ERR_5005")
+    assert payload().problem == "signedRenewalInfo: signedDate"
+
+
+def test_an_odd_app_transaction_is_kept(phone, store, settings):
+    bought = store.buy(TEN, phone=phone)
+    told = store.happens("RESCIND_CONSENT", bought)
+    about = contents(told["signed_payload"])["appData"]
+    # A transaction in the place of an app transaction lacks what that must say.
+    about["signedAppTransactionInfo"] = store.buy(TEN, override={"bundleId": None})[
+        "signed_transaction"
+    ]
+    told = store.happens("RESCIND_CONSENT", bought, override={"appData": about})
+
+    assert_refused(deliver(told), 503, "ERR_5005")
+    assert payload().problem == "signedAppTransactionInfo: bundleId"
+
+
+def test_a_subscription_that_apple_answers_oddly_about_keeps_no_worker(phone, store):
+    began_at = (timezone.now() - timedelta(days=40)).isoformat()
+    bought = store.subscribe(phone=phone, at=began_at)
+    tell(bought)
+    store.happens("DID_RENEW", bought, at=began_at)
+    renewed = store.happens("DID_RENEW", bought)
+    # From now on the last period is told without its end.
+    again = store.subscribe(
+        phone=phone,
+        original_transaction_id=bought["transaction_id"],
+        override={"expiresDate": None},
+    )
+    Subscription.objects.update(due_at=timezone.now())
+
+    due_subscriptions.ask_due(now=timezone.now())
+
+    assert payload().transaction_id == again["transaction_id"] != renewed["transaction_id"]
+    assert Subscription.objects.get().asked_at
+
+
+# --- Read again -----------------------------------------------------------------------------------
+
+
+def test_it_is_read_again_until_it_can_be_read(phone, store, settings):
+    """As after a release that knows more: here, the app had another number."""
+    told = store.buy(TEN, phone=phone)
+    now = timezone.now()
+    row = UnreadablePayload.objects.create(
+        key=f"notification {told['notification_uuid']}",
+        kind=PayloadKind.NOTIFICATION,
+        problem="data",
+        signed_payload=told["signed_payload"],
+        first_at=now,
+        last_at=now,
+        due_at=now,
+    )
+    settings.APPSTORE_APP_ID += 1
+    unreadable.read_due(now=now)
+    row.refresh_from_db()
+    assert row.closed_at is None
+    assert row.due_at > now
+
+    settings.APPSTORE_APP_ID -= 1
+    unreadable.read_due(now=row.due_at)
+    notifications.apply_due(now=row.due_at)
+
+    assert payload().outcome == "read and applied"
+    assert phone.balance() == 20
+    assert ledger_adds_up()
+
+
+@pytest.mark.parametrize("names_somebody", [True, False])
+def test_a_purchase_that_can_be_read_at_last_is_the_senders(phone, store, names_somebody):
+    bought = store.buy(TEN, phone=phone if names_somebody else None)
+    now = timezone.now()
+    UnreadablePayload.objects.create(
+        key=f"transaction {bought['transaction_id']}",
+        kind=PayloadKind.TRANSACTION,
+        problem="purchaseDate",
+        transaction_id=bought["transaction_id"],
+        signed_payload=bought["signed_transaction"],
+        user_id=phone.user_id,
+        first_at=now,
+        last_at=now,
+        due_at=now,
+    )
+
+    unreadable.read_due(now=now)
+
+    assert purchase_of(bought).user_id == phone.user_id
+    assert phone.balance() == 20
+    assert payload().outcome == "read and applied"
+
+
+def test_a_renewal_that_can_be_read_at_last_counts(phone, store):
+    bought = store.subscribe(phone=phone)
+    tell(bought)
+    off = store.happens("DID_CHANGE_RENEWAL_STATUS", bought, subtype="AUTO_RENEW_DISABLED")
+    now = timezone.now()
+    UnreadablePayload.objects.create(
+        key="renewal 1",
+        kind=PayloadKind.RENEWAL,
+        problem="signedDate",
+        signed_payload=contents(off["signed_payload"])["data"]["signedRenewalInfo"],
+        first_at=now,
+        last_at=now,
+        due_at=now,
+    )
+
+    unreadable.read_due(now=now)
+
+    assert phone.get("subscription/status").json()["will_renew"] is False
+
+
+def test_a_notification_that_came_again_and_was_read_closes_it(phone, store):
+    told = store.buy(TEN, phone=phone)
+    now = timezone.now()
+    UnreadablePayload.objects.create(
+        key=f"notification {told['notification_uuid']}",
+        kind=PayloadKind.NOTIFICATION,
+        problem="data",
+        signed_payload="unreadable for ever",
+        first_at=now,
+        last_at=now,
+        due_at=now,
+    )
+    tell(told)
+
+    unreadable.read_due(now=now)
+
+    assert payload().outcome == "it came again, and was read"
+
+
+# --- What is not kept -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+@pytest.mark.parametrize("odd", [{"bundleId": None}, {"signedDate": "x"}, {"purchaseDate": None}])
+def test_what_apple_did_not_sign_is_not_kept(phone, store, flaw, odd):
+    bought = store.buy(TEN, phone=phone, override=odd)
+    forged = store.sandbox.control(
+        "apple/forge", flaw=flaw, transaction_id=bought["transaction_id"]
+    )
+    within = store.sandbox.control(
+        "apple/forge", flaw=flaw, notification_uuid=bought["notification_uuid"], inner=True
+    )
+
+    assert_refused(phone.post("update-credits", forged), 400, "ERR_4013")
+    assert_refused(post_notification(within["signed_payload"]), 401, "ERR_4005")
+    assert not UnreadablePayload.objects.exists()
+
+
+def test_another_apps_odd_payloads_are_not_kept(phone, store):
+    other = store.buy(TEN, phone=phone, bundle_id="com.example.other", override={"type": None})
+    body = {"signed_transaction": other["signed_transaction"]}
+
+    assert_refused(phone.post("update-credits", body), 400, "ERR_4013")
+    assert_refused(deliver(other), 401, "ERR_4005")
+    assert not UnreadablePayload.objects.exists()
+
+
+def test_the_odd_payloads_of_an_environment_that_is_not_chosen_are_not_kept(phone, store, settings):
+    settings.APPSTORE_ENVIRONMENTS = ["Production"]
+    odd = {"environment": "Sandbox", "override": {"purchaseDate": "yesterday"}}
+    bought = store.buy(TEN, phone=phone, **odd)
+    body = {"signed_transaction": bought["signed_transaction"]}
+
+    assert_refused(phone.post("update-credits", body), 400, "ERR_4013")
+    assert_refused(deliver(bought), 401, "ERR_4005")
+    assert not UnreadablePayload.objects.exists()
+
+
+def test_rows_are_bounded(phone, store, monkeypatch):
+    monkeypatch.setattr(kept, "MOST_OPEN", 1)
+    for _ in range(2):
+        bought = store.buy(TEN, phone=phone, override={"bundleId": None})
+        assert_refused(deliver(bought), 503, "ERR_5005")
+
+    assert UnreadablePayload.objects.count() == 1
+
+
+# --- Who has it -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sent(phone, store):
+    """The phone has sent one, and is asked to again."""
+    bought = store.buy(TEN, phone=phone, override={"purchaseDate": None})
+    assert_refused(update_credits(phone, bought), 503, "ERR_5005")
+    return payload()
+
+
+def test_a_guests_is_the_accounts_after_a_merge(sent, phone, sandbox):
+    account = Phone().sign_in()
+    sign_in(phone, sandbox, sub=sign_in(account, sandbox))
+
+    assert payload().user_id == account.user_id
+
+
+def test_it_is_exported(sent, phone):
+    [row] = phone.get("export-user-data").json()["unreadable_purchases"]
+
+    assert (row["transaction_id"], row["problem"]) == (sent.transaction_id, "purchaseDate")
+
+
+def test_a_deletion_leaves_what_may_be_money_and_blanks_what_is_closed(sent, phone):
+    closed = UnreadablePayload.objects.create(
+        key="transaction 1",
+        kind=PayloadKind.TRANSACTION,
+        problem="type",
+        signed_payload="all that was said",
+        user_id=phone.user_id,
+        first_at=timezone.now(),
+        last_at=timezone.now(),
+        closed_at=timezone.now(),
+    )
+    assert phone.post("delete-account").status_code == 200
+
+    sent.refresh_from_db()
+    closed.refresh_from_db()
+    assert sent.signed_payload
+    assert closed.signed_payload == ""
+
+
+def test_a_dismissed_one_is_read_no_more_and_swept(sent):
+    now = timezone.now()
+    dismiss_payload(sent.id, now=now)
+
+    assert unreadable.read_due(now=now + timedelta(days=1)) == 0
+    sweep.sweep(now=now + sweep.KEPT - timedelta(days=1))
+    assert payload().outcome == "dismissed"
+    sweep.sweep(now=now + sweep.KEPT)
+    assert not UnreadablePayload.objects.exists()
