@@ -140,7 +140,7 @@ def _chosen(choice: Choice, request: Q) -> QuerySet[Job]:
 
 
 def _extent(jobs: QuerySet[Job]) -> Extent:
-    found = jobs.aggregate(jobs=Count("id"), credits=Sum("credits"))
+    found = jobs.aggregate(jobs=Count("id"), credits=Sum(F("credits") - F("fee_kept")))
     return Extent(found["jobs"], found["credits"] or 0)
 
 

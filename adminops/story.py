@@ -167,6 +167,7 @@ def _of_job(job: Job) -> str:
     return (
         f"{job.model.name}, {job.credits} credits: {job.status}{took}{why}"
         f"{', refunded all the same' if refunded else ''}"
+        f"{f', a fee of {job.fee_kept} kept' if job.fee_kept else ''}"
         f"{', deleted by its owner' if job.deleted_at else ''}"
     )
 

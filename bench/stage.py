@@ -52,6 +52,7 @@ def start_servers(home: Home, started: ExitStack) -> tuple[PostgreSQL, Valkey]:
         "RATE_LIMIT_GENERATION_PER_DAY": NO_LIMIT,
         "RATE_LIMIT_QUOTES_PER_MINUTE": NO_LIMIT,
         "RATE_LIMIT_DEFAULT_PER_MINUTE": NO_LIMIT,
+        "PERSON_DAILY_USD": NO_LIMIT,
     }
     return database, valkey
 

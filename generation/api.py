@@ -18,7 +18,7 @@ from generation.lifecycle import deliveries
 from generation.models import JobStatus
 from generation.providers import find_provider
 from generation.providers.signatures import BadSignature
-from generation.serializers import job_in_history, job_status
+from generation.serializers import job_in_history, job_status, refund
 from rendio.common import http, ratelimit
 from rendio.common.api import ApiView, PublicView, next_cursor, page_limits, parse_uuid, query_uuid
 from rendio.common.errors import (
@@ -73,7 +73,8 @@ class QuoteVideo(ApiView):
 
     def post(self, request: Request) -> Response:
         user_id = self.caller.user_id
-        quote = services.quote(user_id=user_id, body=self.body, now=timezone.now())
+        quoted = services.quote(user_id=user_id, body=self.body, now=timezone.now())
+        quote = quoted.quote
         wallet = credit_services.balance_of(user_id)
         return Response(
             {
@@ -82,6 +83,7 @@ class QuoteVideo(ApiView):
                 "credits_remaining": wallet.balance,
                 # A wallet that owes spends nothing, whatever it holds.
                 "affordable": wallet.balance >= quote.credits and not wallet.debt,
+                "cancel_fee_after_start": quoted.cancel_fee,
                 "expires_at": iso(quote.expires_at),
             }
         )
@@ -174,13 +176,7 @@ class CancelVideoJob(ApiView):
             job_id=parse_uuid(self.body.get("job_id"), "job_id"),
             now=timezone.now(),
         )
-        return Response(
-            {
-                "job_id": job.id,
-                "status": job.status,
-                "refunded": job.refund_entry_id is not None,
-            }
-        )
+        return Response({"job_id": job.id, "status": job.status, **refund(job)})
 
 
 class DeleteVideoJob(ApiView):

@@ -122,11 +122,24 @@ class ThemesAnswer(serializers.Serializer):
     themes = ThemeAnswer(many=True)
 
 
+FEE_SAID = (
+    "Credits that a cancel keeps once the provider has begun, and a refusal by the provider's own "
+    "content check: what the provider takes from us, no more than this. 0 while the user has free "
+    "ones left."
+)
+REFUNDED = "Whether credits came back."
+CREDITS_REFUNDED = "How many came back. Only where a fee was kept."
+
+
 class QuoteAnswer(serializers.Serializer):
     quote_id = serializers.UUIDField()
     credits = serializers.IntegerField(min_value=1)
     credits_remaining = serializers.IntegerField(min_value=0)
     affordable = serializers.BooleanField()
+    cancel_fee_after_start = serializers.IntegerField(
+        min_value=0,
+        help_text=f"{FEE_SAID} As of now: the answer of `generate-video` is what counts.",
+    )
     expires_at = serializers.DateTimeField()
 
 
@@ -135,6 +148,7 @@ class OrderedAnswer(serializers.Serializer):
     status = serializers.ChoiceField(choices=[JobStatus.PENDING])
     credits_used = serializers.IntegerField(min_value=1)
     credits_remaining = serializers.IntegerField(min_value=0)
+    cancel_fee_after_start = serializers.IntegerField(min_value=0, help_text=FEE_SAID)
 
 
 class JobError(serializers.Serializer):
@@ -157,7 +171,10 @@ class JobStatusAnswer(serializers.Serializer):
     video_url = serializers.CharField(allow_null=True)
     thumbnail_url = serializers.CharField(allow_null=True)
     credits_used = serializers.IntegerField(min_value=1)
-    refunded = serializers.BooleanField()
+    refunded = serializers.BooleanField(help_text=REFUNDED)
+    credits_refunded = serializers.IntegerField(
+        min_value=0, required=False, help_text=CREDITS_REFUNDED
+    )
     error = JobError(allow_null=True)
     poll_after_seconds = serializers.IntegerField(min_value=2, max_value=30)
     created_at = serializers.DateTimeField()
@@ -185,7 +202,10 @@ class JobsAnswer(serializers.Serializer):
 class CancelledAnswer(serializers.Serializer):
     job_id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=JobStatus.choices)
-    refunded = serializers.BooleanField()
+    refunded = serializers.BooleanField(help_text=REFUNDED)
+    credits_refunded = serializers.IntegerField(
+        min_value=0, required=False, help_text=CREDITS_REFUNDED
+    )
 
 
 class UploadAnswer(serializers.Serializer):
@@ -205,7 +225,13 @@ class DirectUploadAnswer(serializers.Serializer):
 
 # --- The table -----------------------------------------------------------------------------------
 
-ORDERED = {"job_id": JOB, "status": "pending", "credits_used": 4, "credits_remaining": 6}
+ORDERED = {
+    "job_id": JOB,
+    "status": "pending",
+    "credits_used": 4,
+    "credits_remaining": 6,
+    "cancel_fee_after_start": 0,
+}
 STATUS = {
     "job_id": JOB,
     "status": "completed",
@@ -313,7 +339,8 @@ CALLS: Calls = {
     api.QuoteVideo: Call(
         tag=Tag.GENERATION,
         summary="Ask the price",
-        text="The price is kept for ten minutes for whoever names the quote in `generate-video`.",
+        text="The price is kept for ten minutes, for three orders that name the quote in "
+        "`generate-video`: a job that failed can be ordered again.",
         body=OrderBody,
         sent=ORDER,
         answer=QuoteAnswer,
@@ -322,6 +349,7 @@ CALLS: Calls = {
             "credits": 4,
             "credits_remaining": 10,
             "affordable": True,
+            "cancel_fee_after_start": 0,
             "expires_at": "2026-11-21T05:27:16Z",
         },
         refusals=OF_AN_ORDER,
@@ -401,11 +429,12 @@ CALLS: Calls = {
     api.CancelVideoJob: Call(
         tag=Tag.GENERATION,
         summary="Take a job back",
-        text="`processing` and not refunded: its provider goes on with it.",
+        text="`processing` and not refunded: its provider goes on with it. Once the provider has "
+        "begun, a cancel may keep the `cancel_fee_after_start` of the order.",
         body=JobIdBody,
         sent={"job_id": JOB},
         answer=CancelledAnswer,
-        example={"job_id": JOB, "status": "cancelled", "refunded": True},
+        example={"job_id": JOB, "status": "cancelled", "refunded": True, "credits_refunded": 1},
         refusals=(Code.NOT_FOUND, Code.INVALID_STATE),
     ),
     api.DeleteVideoJob: Call(

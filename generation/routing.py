@@ -21,7 +21,7 @@ import structlog
 from django.conf import settings
 
 from generation import catalogue
-from generation.catalogue import RouteSpec
+from generation.catalogue import ModelSpec, RouteSpec
 from generation.errors import InMaintenance, ProviderUnavailable
 from generation.models import Job, ProviderKey
 from generation.orders import Order
@@ -101,6 +101,12 @@ def _can_make(route: RouteSpec, chosen: dict[str, Any], *, needs_image: bool) ->
     if needs_image and "image_url" not in route.parameters:
         return False
     return all(chosen.get(name) in allowed for name, allowed in route.limits.items())
+
+
+def most_usd(model: ModelSpec, chosen: dict[str, Any], *, credits: int) -> Decimal:
+    """The most that a provider may take for such an order; nothing where no route could make it."""
+    routes = _fitting(model.routes, chosen=chosen, needs_image=model.needs_image, credits=credits)
+    return max((route.cost(chosen) for route in routes), default=Decimal(0))
 
 
 def margin_percent(route: RouteSpec, chosen: dict[str, Any], credits: int) -> Decimal:

@@ -25,7 +25,7 @@ def job_status(job: Job, *, now: datetime) -> dict[str, Any]:
         "video_url": media.url_for(job.media_name),
         "thumbnail_url": media.url_for(job.thumbnail_name),
         "credits_used": job.credits,
-        "refunded": job.refund_entry_id is not None,
+        **refund(job),
         "error": _error(job),
         "poll_after_seconds": poll_after(job, now=now),
         "created_at": iso(job.created_at),
@@ -47,6 +47,12 @@ def job_in_history(job: Job) -> dict[str, Any]:
         "completed_at": iso(job.completed_at),
         "error": _error(job),
     }
+
+
+def refund(job: Job) -> dict[str, Any]:
+    """Whether credits came back; and how many, where a fee was kept."""
+    amount = {"credits_refunded": job.credits_refunded} if job.fee_kept else {}
+    return {"refunded": job.credits_refunded > 0, **amount}
 
 
 def poll_after(job: Job, *, now: datetime) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from accounts import queries as account_queries
 from credits import idempotency
 from credits import services as credit_services
 from credits.idempotency import Answer, Attempt
-from generation import catalogue, routing
+from generation import catalogue, exposure, routing
 from generation.catalogue import ModelSpec
 from generation.errors import InvalidState
 from generation.lifecycle import cancel as cancelling
@@ -34,12 +35,23 @@ from rendio.common.ids import uuid7
 logger = structlog.get_logger(__name__)
 
 
-def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quote:
+@dataclass(frozen=True)
+class Quoted:
+    """`cancel_fee` is what an order of this moment would be told; its own answer is what counts."""
+
+    quote: Quote
+    cancel_fee: int
+
+
+def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quoted:
     """Price the body of a generate-video and keep the price for QUOTE_SECONDS."""
     order = read_order(body, catalogue.current())
     if order.upload_id:
         keeping.require_usable(user_id=user_id, upload_id=order.upload_id, now=now)
-    return Quote.objects.create(
+    credits = order.price.credits
+    most_usd = routing.most_usd(order.model, order.settings, credits=credits)
+    would_be = exposure.of(user_id, most_usd=most_usd, credits=credits, now=now)
+    quote = Quote.objects.create(
         user_id=user_id,
         model_id=order.model.id,
         settings=order.settings,
@@ -47,6 +59,7 @@ def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quote:
         price_usd=order.price.usd,
         expires_at=now + timedelta(seconds=settings.QUOTE_SECONDS),
     )
+    return Quoted(quote, would_be.cancel_fee)
 
 
 def generate(*, attempt: Attempt, body: dict[str, Any], now: datetime) -> Answer:
@@ -140,19 +153,6 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
                 now=None if order.retry_of else now,
             )
         credits, price_usd = _agreed_price(order, attempt.user_id, now=now)
-        answer = Answer(
-            200,
-            {
-                "job_id": str(job_id),
-                "status": JobStatus.PENDING.value,
-                "credits_used": credits,
-                "credits_remaining": wallet.balance - credits,
-            },
-        )
-        # The key before the balance: it may be this attempt's first run that emptied the wallet.
-        if not idempotency.keep_answer(attempt, answer, now=now):
-            raise _Answered
-        credit_services.charge(wallet=wallet, amount=credits, job_id=job_id, now=now)
         job = Job(
             id=job_id,
             user_id=attempt.user_id,
@@ -170,31 +170,54 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
             request_id=request_id.current() or "",
             created_at=now,
         )
-        db.insert(job)
+        most_usd = routing.most_usd(order.model, order.settings, credits=credits)
+        # Before the charge, as its answer names the fee: a refusal or a replay rolls it back.
+        exposed = exposure.insert(job, most_usd=most_usd, now=now)
+        answer = Answer(
+            200,
+            {
+                "job_id": str(job_id),
+                "status": JobStatus.PENDING.value,
+                "credits_used": credits,
+                "credits_remaining": wallet.balance - credits,
+                "cancel_fee_after_start": exposed.cancel_fee,
+            },
+        )
+        # The key before the balance: it may be this attempt's first run that emptied the wallet.
+        if not idempotency.keep_answer(attempt, answer, now=now):
+            raise _Answered
+        credit_services.charge(wallet=wallet, amount=credits, job_id=job_id, now=now)
         nudge.after_commit("generation.submit_due", queue=order.model.queue, with_queue=True)
     metrics.jobs_ordered.labels(order.model.queue).inc()
     logger.info("video_generation_started", job_id=str(job_id), credits=credits)
     return answer
 
 
-_own_quote = db.CompiledQuery(
-    lambda user_id, quote_id: Quote.objects.owned_by(user_id).filter(id=quote_id)
-)
+# One trip: found, and counted as ordered with. A refusal after it rolls that back.
+_ORDER_WITH_QUOTE = """
+UPDATE generation_quote SET orders = orders + 1 WHERE id = %s AND user_id = %s
+RETURNING model_id, settings, credits, price_usd, expires_at, orders
+"""
 
 
 def _agreed_price(order: Order, user_id: UUID, *, now: datetime) -> tuple[int, Any]:
     """The order's price, or the quote's that it names: (credits, dollars)."""
     if order.quote_id is None:
         return order.price.credits, order.price.usd
-    quoted = _own_quote.first(user_id, order.quote_id)
+    with db.prepared_cursor() as cursor:
+        cursor.execute(_ORDER_WITH_QUOTE, [order.quote_id, user_id])
+        quoted = cursor.fetchone()
     if quoted is None:
         raise NotFound
-    if quoted.expires_at <= now:
+    model_id, chosen, credits, price_usd, expires_at, orders = quoted
+    if expires_at <= now:
         raise InvalidInput(fields={"quote_id": [_("This quote has expired.")]})
-    if (quoted.model_id, quoted.settings) != (order.model.id, order.settings):
+    if (model_id, json.loads(chosen)) != (order.model.id, order.settings):
         problem = _("This quote was for another model or settings.")
         raise InvalidInput(fields={"quote_id": [problem]})
-    return quoted.credits, quoted.price_usd
+    if orders > settings.QUOTE_ORDERS:
+        raise InvalidInput(fields={"quote_id": [_("This quote has been used up.")]})
+    return credits, price_usd
 
 
 _own_job = db.CompiledQuery(lambda user_id, job_id: Job.objects.owned_by(user_id).filter(id=job_id))

@@ -9,7 +9,7 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -95,10 +95,10 @@ def counts(name: str, *, of: Container[str]) -> dict[str, int]:
     return found
 
 
-def amounts(name: str, *, of: Container[str]) -> dict[str, Decimal]:
+def _amounts(name: str, text: str, *, of: Container[str]) -> dict[str, Decimal]:
     """`fal:500,runway:100.50`: dollars, by names that are among `of`."""
     found = {}
-    for pair in filter(None, (part.strip() for part in env.str(name, default="").split(","))):
+    for pair in filter(None, (part.strip() for part in text.split(","))):
         what, _, amount = pair.partition(":")
         if what not in of:
             raise ImproperlyConfigured(f"{name}: there is no {what!r}.")
@@ -106,6 +106,24 @@ def amounts(name: str, *, of: Container[str]) -> dict[str, Decimal]:
             raise ImproperlyConfigured(f"{name} must be name:dollars pairs, not {pair!r}.")
         found[what] = Decimal(amount)
     return found
+
+
+def caps(name: str, *, of: Iterable[str], default_usd: int | None) -> dict[str, Decimal]:
+    """`fal:500,runway:100.50`: dollars by names that are among `of`. A name that is left out has
+    `default_usd`; `fal:off` is no cap at fal, `off` none at all."""
+    names = list(of)
+    text = env.str(name, default="").strip()
+    if text == "off":
+        return {}
+    found = {} if default_usd is None else dict.fromkeys(names, Decimal(default_usd))
+    dollars = []
+    for pair in (part.strip() for part in text.split(",")):
+        what, _, amount = pair.partition(":")
+        if what in names and amount == "off":
+            found.pop(what, None)
+        else:
+            dollars.append(pair)
+    return found | _amounts(name, ",".join(dollars), of=names)
 
 
 def percents(name: str, default: str) -> list[int]:

@@ -21,7 +21,7 @@ from rendio.environment import (
     ENVIRONMENT,  # noqa: F401 - what Sentry and traces are told
     PRODUCTION,
     SANDBOX_URL,
-    amounts,
+    caps,
     counts,
     decimal,
     env,
@@ -527,6 +527,13 @@ PUSH_EXPIRY_HOURS = integer("PUSH_EXPIRY_HOURS", 24, at_least=1, at_most=24 * 28
 CREDIT_PRICE_USD = "0.10"
 IDEMPOTENCY_KEY_HOURS = integer("IDEMPOTENCY_KEY_HOURS", 24, at_least=1)
 QUOTE_SECONDS = integer("QUOTE_SECONDS", 600, at_least=1)
+# A job that failed is ordered once more with the same quote.
+QUOTE_ORDERS = integer("QUOTE_ORDERS", 3, at_least=1)
+# generation/exposure.py: so many endings that cost us are free for one person within so many days.
+CANCEL_FREE_COUNT = integer("CANCEL_FREE_COUNT", 3)
+CANCEL_FREE_DAYS = integer("CANCEL_FREE_DAYS", 30, at_least=1, at_most=365)
+# What the orders of one person may cost us at providers in a day (UTC), in dollars; 0: any amount.
+PERSON_DAILY_USD = decimal("PERSON_DAILY_USD", "50")
 CATALOGUE_CACHE_SECONDS = integer("CATALOGUE_CACHE_SECONDS", 5)
 # How many of a user's jobs may be at providers at once, by tier.
 JOBS_AT_ONCE = {
@@ -584,10 +591,14 @@ PROVIDERS = {
 }
 # How many submissions a provider has from us at once, for each key; any number where not named.
 PROVIDER_MAX_CONCURRENT = counts("PROVIDER_MAX_CONCURRENT", of=PROVIDERS)
-# What a provider may cost us in a day and in a month (UTC); any amount where not named.
+# What a provider may cost us in a day and in a month (UTC). In production a day has a cap unless
+# `off` is said.
+DEFAULT_DAILY_USD = 500
 PROVIDER_SPEND_CAPS = {
-    "day": amounts("PROVIDER_DAILY_USD", of=PROVIDERS),
-    "month": amounts("PROVIDER_MONTHLY_USD", of=PROVIDERS),
+    "day": caps(
+        "PROVIDER_DAILY_USD", of=PROVIDERS, default_usd=DEFAULT_DAILY_USD if PRODUCTION else None
+    ),
+    "month": caps("PROVIDER_MONTHLY_USD", of=PROVIDERS, default_usd=None),
 }
 # What one of Runway's credits costs us.
 RUNWAY_CREDIT_USD = decimal("RUNWAY_CREDIT_USD", "0.01")

@@ -46,6 +46,8 @@ def _image_text(push: Push) -> Text:
 
 
 def _back(credits: int) -> str:
+    if not credits:
+        return _("What it asks for is not allowed, so its price was not returned.")
     return ngettext(
         "Your %(credits)s credit is back.", "Your %(credits)s credits are back.", credits
     ) % {"credits": credits}

@@ -217,7 +217,7 @@ def _money(period: Period) -> dict[str, Any]:
 def _sums(ways: list[JobDay]) -> list[tuple[str, Any, str]]:
     whole, held = money.margin_of(ways), money.outstanding()
     sums: list[tuple[str, Any, str]] = [
-        ("Revenue", _dollars(whole.revenue_usd), f"{whole.credits:,} credits of completed jobs"),
+        ("Revenue", _dollars(whole.revenue_usd), f"{whole.credits:,} credits that jobs kept"),
         ("Provider cost", _dollars(whole.cost_usd), "of all jobs that have ended"),
         ("Margin", badge(_dollars(whole.usd), _colour(whole)), _percent(whole)),
     ]

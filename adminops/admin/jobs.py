@@ -123,7 +123,16 @@ class JobAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        ("Money", {"fields": (("credits", "price_usd"), "entries")}),
+        (
+            "Money",
+            {
+                "fields": (
+                    ("credits", "price_usd"),
+                    ("cancel_fee", "fee_kept", "loss_usd"),
+                    "entries",
+                )
+            },
+        ),
         (
             "What happens next",
             {

@@ -14,7 +14,7 @@ from typing import TypedDict
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Count, DecimalField, OuterRef, Q, Subquery, Sum
+from django.db.models import Case, Count, DecimalField, OuterRef, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 
 from adminops.models import CountedDay, CreditDay, JobDay, SaleDay
@@ -100,7 +100,7 @@ def _jobs(day: CountedDay, *, first: UUID, before: UUID) -> list[JobDay]:
         .values("model_id", "route", "status", "error_code")
         .annotate(
             jobs=Count("id"),
-            kept=Sum("credits", filter=Q(refund_entry=None), default=0),
+            kept=Sum(Case(When(refund_entry=None, then="credits"), default="fee_kept"), default=0),
             usd=Coalesce(Sum("cost"), Decimal(0), output_field=DecimalField()),
         )
         .order_by()

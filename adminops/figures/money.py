@@ -89,7 +89,7 @@ class Margin:
     """What ended jobs brought and cost, in dollars."""
 
     completed: int
-    credits: int  # of completed ones that kept them: the others gave theirs back
+    credits: int  # of those that kept them, and fees of those that gave the rest back
     revenue_usd: Decimal
     cost_usd: Decimal
 
@@ -120,7 +120,7 @@ def margins(ways: Iterable[JobDay], by: Callable[[JobDay], Any]) -> dict[Any, Ma
 def margin_of(ways: Iterable[JobDay]) -> Margin:
     ended = [way for way in ways if way.status in JobStatus.terminal()]
     completed = [way for way in ended if way.status == JobStatus.COMPLETED]
-    credits = sum(way.credits for way in completed)
+    credits = sum(way.credits for way in ended)
     return Margin(
         completed=sum(way.jobs for way in completed),
         credits=credits,
@@ -136,8 +136,8 @@ def margin_chart(ways: Iterable[JobDay], period: Period, named: dict[UUID | None
         series[model][day] = float(margin.usd)
     return charts.stacked(
         title="Margin by model",
-        explanation="Dollars, by the day of the order: what completed jobs brought, less what all"
-        " ended jobs cost at providers. Below the line: sold below cost.",
+        explanation="Dollars, by the day of the order: what jobs brought, fees included, less what"
+        " all ended jobs cost at providers. Below the line: sold below cost.",
         days=period.days,
         series=dict(sorted(series.items())),
         form="{:,.2f}",

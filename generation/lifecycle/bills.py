@@ -1,9 +1,12 @@
 """Who pays for what became of a submission.
 
-The user pays for a video and for nothing else: whatever ends without one is refunded. A provider
-may all the same take its price from us; that is booked as the submission's cost. What the provider
-itself says wins over the table; it does not always say, and a cost that we book too high is found
-against its invoice, while one we leave out is not.
+The user pays for a video: whatever ends without one is refunded. A provider may take its price from
+us nevertheless; that is booked as the submission's cost. What the provider itself says wins over
+the table; it does not always say, and a cost that we book too high is found against its invoice,
+while one we leave out is not.
+
+Some endings that cost us are the user's own doing. Beyond a few of them the refund leaves out what
+the provider took (generation.exposure).
 """
 
 from __future__ import annotations
@@ -34,21 +37,30 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Bill:
+    """`is_users_doing`: the user ended it, or asked for what is not allowed."""
+
     user_pays: bool
     we_pay: bool
     why: str
+    is_users_doing: bool = False
 
 
 WHO_PAYS = {
     Ending.NOT_SENT: Bill(False, False, "No provider has heard of it."),
     Ending.REFUSED: Bill(False, False, "A 4xx at submission: nothing was computed."),
-    Ending.REJECTED: Bill(False, True, "fal: a 422 may be charged if a runner had worked."),
+    Ending.REJECTED: Bill(
+        False, True, "fal: a 422 may be charged if a runner had worked.", is_users_doing=True
+    ),
     Ending.PROVIDER_FAULT: Bill(False, False, "fal: 5xx and waiting are never charged."),
     Ending.CANCELLED_WAITING: Bill(False, False, "It was taken out of the queue."),
-    Ending.CANCELLED_RUNNING: Bill(False, True, "Runway: once it runs, nothing comes back."),
+    Ending.CANCELLED_RUNNING: Bill(
+        False, True, "Runway: once it runs, nothing comes back.", is_users_doing=True
+    ),
     Ending.TIMEOUT: Bill(False, True, "It may have run, or run on."),
     Ending.UNUSABLE: Bill(False, True, "The provider considers it made."),
-    Ending.OBJECTED: Bill(False, True, "The provider made what was asked for."),
+    Ending.OBJECTED: Bill(
+        False, True, "The provider made what was asked for.", is_users_doing=True
+    ),
     Ending.OUR_FAULT: Bill(False, True, "The provider did its part, or may have."),
     Ending.LATE: Bill(False, True, "The refund stands, and the video is the user's."),
     Ending.DELIVERED: Bill(True, True, "What was sold."),
@@ -76,3 +88,9 @@ def booked(ending: Ending, said_usd: Decimal | None) -> dict[str, Decimal]:
     if said_usd is not None:
         return {"cost_usd": said_usd}
     return {} if WHO_PAYS[ending].we_pay else {"cost_usd": Decimal(0)}
+
+
+def loss_usd(ending: Ending, cost_usd: Decimal) -> Decimal | None:
+    """What an ending that is its user's doing has cost us; None for all others, and where its
+    provider took nothing."""
+    return cost_usd if WHO_PAYS[ending].is_users_doing and cost_usd else None

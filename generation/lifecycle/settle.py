@@ -15,11 +15,13 @@ from django.db.models import QuerySet
 
 from accounts.models import PushKind
 from credits import services as credit_services
-from generation import queries
+from generation import exposure, queries
 from generation.errors import InvalidState
 from generation.lifecycle import pace, remove, telling
-from generation.lifecycle.bills import Ending, booked, ending_of
+from generation.lifecycle.bills import Ending, booked, ending_of, loss_usd
 from generation.models import Job, JobStatus, ProviderRequest, Removal, RequestState, Stage
+from generation.moderation import ladder
+from generation.providers import get_provider
 from generation.providers.base import Reason
 from rendio.common import metrics
 
@@ -104,7 +106,7 @@ def give_up(
     cost_usd: Decimal | None = None,
 ) -> bool:
     """The job will not be made: failed, with its credits back; cancelled, whatever the reason, if
-    its user had taken it back.
+    its user had taken it back. Where that is the user's own doing and cost us, a fee may be kept.
 
     Opens its own transaction. False where the job is no longer as it was claimed. A job that had
     ended before only stops being due.
@@ -118,9 +120,15 @@ def give_up(
         taken_back = is_taken_back(held)
         if reason == Reason.CANCELLED and not taken_back:
             reason = Reason.STOPPED
-        end_request(held, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd)
+        loss = end_request(
+            held, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd
+        )
         if not held.is_terminal:
-            _refund_and_end(held, Reason.CANCELLED if taken_back else reason, now=now)
+            _refund_and_end(
+                held, Reason.CANCELLED if taken_back else reason, now=now, loss_usd=loss
+            )
+            if reason == Reason.REJECTED:
+                _record_refusal(held, error_type, now=now)
             if held.status == JobStatus.FAILED:
                 telling.tell(held, PushKind.JOB_FAILED, now=now)
         _done(held)
@@ -186,13 +194,20 @@ def hold(job: Job) -> Job | None:
     )
 
 
-def _refund_and_end(held: Job, reason: Reason, *, now: datetime) -> None:
+def _refund_and_end(
+    held: Job, reason: Reason, *, now: datetime, loss_usd: Decimal | None = None
+) -> None:
+    """`loss_usd` is what a provider took for an end that is the user's own doing. The fee that is
+    kept for it is no more than that, and no more than the answer to the order said."""
     cancelled = reason == Reason.CANCELLED
+    held.loss_usd = loss_usd
+    held.fee_kept = exposure.credits_for(loss_usd, most=held.cancel_fee) if loss_usd else 0
     held.refund_entry_id = credit_services.refund(
         user_id=held.user_id,
         job_id=held.id,
-        reason="generation cancelled" if cancelled else "generation failed",
+        reason=_why(cancelled=cancelled, fee=held.fee_kept),
         now=now,
+        fee=held.fee_kept,
         cancelled=cancelled,
     ).id
     held.progress = queries.progress(held, now=now)
@@ -205,8 +220,28 @@ def _refund_and_end(held: Job, reason: Reason, *, now: datetime) -> None:
         "video_generation_cancelled" if cancelled else "video_generation_failed",
         job_id=str(held.id),
         reason=reason.value,
-        refunded=held.credits,
+        refunded=held.credits - held.fee_kept,
+        fee=held.fee_kept,
     )
+
+
+def _record_refusal(held: Job, error_type: str, *, now: datetime) -> None:
+    """A provider's own moderation counts as ours does: it may close our account over such input."""
+    request = held.requests.order_by("-id").first()
+    if request and get_provider(request.provider).refuses_content(error_type):
+        ladder.record_provider_refusal(
+            user_id=held.user_id,
+            job_id=held.id,
+            provider=request.provider,
+            error_type=error_type,
+            now=now,
+        )
+
+
+def _why(*, cancelled: bool, fee: int) -> str:
+    """What the history of credits says of a refund."""
+    why = "generation cancelled" if cancelled else "generation failed"
+    return f"{why}, less a fee of {fee}" if fee else why
 
 
 def end_request(
@@ -217,14 +252,19 @@ def end_request(
     error_type: str = "",
     detail: str = "",
     cost_usd: Decimal | None = None,
-) -> None:
-    """The job's submission has come to nothing, and why. Joins the caller's transaction."""
+) -> Decimal | None:
+    """The job's submission has come to nothing, and why. Joins the caller's transaction.
+
+    Returns what its provider took for an end that is the user's own doing; None for others.
+    """
     live = _live_request(held)
     request = live.first()
     began = bool(request and _may_have_begun(held, request, now=now))
     # A timeout proves nothing about it: it may still run, and its result still come. Nobody waits
     # for it any more, so `stop` asks the provider to end it.
     timed_out = reason == Reason.TIMEOUT
+    ending = ending_of(reason, began=began)
+    changes = booked(ending, cost_usd)
     if timed_out:
         live.filter(cancel_asked_at=None).exclude(provider_request_id="").update(cancel_due_at=now)
     live.update(
@@ -232,8 +272,13 @@ def end_request(
         ended_at=now,
         error_type="timeout" if timed_out else error_type[:80],
         error_detail=detail[:500],
-        **booked(ending_of(reason, began=began), cost_usd),
+        **changes,
     )
+    if request is None:
+        return None
+    if reason == Reason.STOPPED:
+        return None  # somebody stopped it at the provider, and not our user
+    return loss_usd(ending, changes.get("cost_usd", request.cost_usd))
 
 
 def _may_have_begun(held: Job, request: ProviderRequest, *, now: datetime) -> bool:
@@ -264,6 +309,6 @@ def _done(held: Job) -> None:
         update_fields=[
             "status", "stage", "progress", "due_at", "leased_until", "deadline_at",
             "queue_position", "media_name", "thumbnail_name", "error_code", "refund_entry",
-            "completed_at",
+            "fee_kept", "loss_usd", "completed_at",
         ]
     )  # fmt: skip

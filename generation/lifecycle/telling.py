@@ -21,7 +21,7 @@ def tell(job: Job, kind: PushKind, *, now: datetime, subject_id: UUID | None = N
         kind=kind,
         subject_id=subject_id,
         job_id=job.id,
-        credits=job.credits,
+        credits=job.credits - job.fee_kept,
         is_image=job.queue == IMAGES,
         now=now,
     )

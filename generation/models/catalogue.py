@@ -133,6 +133,9 @@ class Quote(models.Model):
     settings = models.JSONField()
     credits = models.PositiveIntegerField()
     price_usd = models.DecimalField(max_digits=10, decimal_places=4)
+    orders = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="How often it was ordered with."
+    )
     expires_at = models.DateTimeField()
 
     objects = OwnedQuerySet["Quote"].as_manager()

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q, Value
+from django.db.models import F, Q, Value
 from django.utils import timezone
 
 from generation.models.catalogue import Model
@@ -26,8 +26,8 @@ class JobStatus(models.TextChoices):
     PENDING = "pending"  # paid; no provider has it yet
     PROCESSING = "processing"  # a provider has it
     COMPLETED = "completed"  # its media is in our storage
-    FAILED = "failed"  # it will not be made; its credits are back
-    CANCELLED = "cancelled"  # the user took it back; so are its credits
+    FAILED = "failed"  # it will not be made; its credits are back, perhaps less a fee
+    CANCELLED = "cancelled"  # the user took it back; likewise
 
     @classmethod
     def terminal(cls) -> list[JobStatus]:
@@ -84,6 +84,23 @@ class Job(models.Model):
     settings = models.JSONField(default=dict)
     credits = models.PositiveIntegerField(help_text="What it was sold for.")
     price_usd = models.DecimalField(max_digits=10, decimal_places=4)
+    cancel_fee = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Credits that its user may lose by ending it after its provider has begun, as "
+        "the answer to the order said.",
+    )
+    fee_kept = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Credits that its refund left out."
+    )
+    loss_usd = models.DecimalField(
+        max_digits=10,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        help_text="What its provider took although its user ended it, or asked for what is not "
+        "allowed (generation.lifecycle.bills).",
+    )
 
     status = models.CharField(max_length=10, choices=JobStatus.choices, default=JobStatus.PENDING)
     stage = models.CharField(max_length=10, choices=Stage.choices, default=Stage.SUBMIT)
@@ -136,6 +153,11 @@ class Job(models.Model):
                 | Q(deleted_at__isnull=False),
                 name="job_completed_has_media",
             ),
+            # Never more than was said before, nor more than was paid.
+            models.CheckConstraint(
+                condition=Q(fee_kept__lte=F("cancel_fee"), cancel_fee__lte=F("credits")),
+                name="job_fee_was_said",
+            ),
             # Nothing waits for ever: what is not done is due at some time.
             models.CheckConstraint(
                 condition=Q(stage=Stage.DONE) | Q(due_at__isnull=False, deadline_at__isnull=False),
@@ -156,6 +178,14 @@ class Job(models.Model):
             # A user's history, newest first: ids are time-ordered.
             models.Index(
                 fields=["user", "-id"], condition=Q(deleted_at__isnull=True), name="job_history"
+            ),
+            # What a person has ordered lately, deleted jobs too (generation.exposure).
+            models.Index(fields=["user", "id"], name="job_by_user"),
+            # What a person's endings have cost us lately.
+            models.Index(
+                fields=["user", "completed_at"],
+                condition=Q(loss_usd__isnull=False),
+                name="job_losses_by_user",
             ),
             # How long this model's recent jobs took.
             models.Index(
@@ -181,6 +211,16 @@ class Job(models.Model):
     @property
     def is_terminal(self) -> bool:
         return self.status in JobStatus.terminal()
+
+    @property
+    def credits_refunded(self) -> int:
+        """What its refund gave back; 0 where there is none, or a fee has kept all of it."""
+        return self.credits - self.fee_kept if self.refund_entry_id else 0
+
+    @property
+    def credits_kept(self) -> int:
+        """What it has cost its user for good, as things are."""
+        return self.credits - self.credits_refunded
 
 
 class Erasure(models.Model):

@@ -6,6 +6,7 @@ of several refused at once finds those before it. Support can forgive them.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -17,6 +18,7 @@ from django.utils.crypto import salted_hmac
 
 from accounts import queries as account_queries
 from accounts import services as account_services
+from accounts.errors import Unauthorized
 from accounts.models import User
 from credits import services as credit_services
 from generation.errors import InvalidState
@@ -42,6 +44,26 @@ def record(
     """
     # The wallet before the user, as everywhere: two orders would lock each other up.
     credit_services.lock_wallet(user_id=user_id)
+    return _add(user_id=user_id, input=input, objection=objection, attempt=attempt, now=now)
+
+
+def record_provider_refusal(
+    *, user_id: UUID, job_id: UUID, provider: str, error_type: str, now: datetime
+) -> None:
+    """Keep that a provider's own moderation refused a job's prompt or picture, once for each job.
+
+    Joins the caller's transaction, which has the user's wallet locked. Does nothing where the
+    account is gone.
+    """
+    objection = Objection(provider, (error_type,))
+    attempt = f"job {job_id}".encode()
+    with suppress(Unauthorized):
+        _add(user_id=user_id, input=Input.PROMPT, objection=objection, attempt=attempt, now=now)
+
+
+def _add(
+    *, user_id: UUID, input: Input, objection: Objection, attempt: bytes, now: datetime
+) -> Offence:
     account_queries.hold_account(user_id)
     # Keyed: who reads the table cannot try out which picture or which words it stands for.
     digest = salted_hmac("rendio.offence", user_id.bytes + attempt, algorithm="sha256").hexdigest()

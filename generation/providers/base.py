@@ -162,6 +162,9 @@ class Provider(ABC):
 
     name: ClassVar[str]
 
+    # How the error types begin by which it says that its own moderation refused the input.
+    content_refusals: ClassVar[tuple[str, ...]] = ("content_policy_violation",)
+
     @property
     def _access(self) -> Any:
         return settings.PROVIDERS[self.name]
@@ -177,6 +180,10 @@ class Provider(ABC):
         """Where its results may be fetched from: host names, or *.domain."""
         hosts: list[str] = self._access.media_hosts
         return hosts
+
+    def refuses_content(self, error_type: str) -> bool:
+        """Whether such a rejection is its moderation's, and no fault in the form of the input."""
+        return error_type.startswith(self.content_refusals)
 
     @abstractmethod
     def submit(

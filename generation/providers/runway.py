@@ -47,6 +47,8 @@ INPUT_FAILURES = ("SAFETY.", "INPUT_PREPROCESSING.", "ASSET.INVALID")
 
 class Runway(OneObjectProvider):
     name = "runway"
+    # SAFETY.OUTPUT is about what was made of an input that had passed.
+    content_refusals = ("SAFETY.INPUT",)
 
     def submit(
         self, *, model_id: str, body: dict[str, Any], webhook_url: str, key_label: str

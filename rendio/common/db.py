@@ -8,7 +8,7 @@ transaction another connection has to know prepared statements: PgBouncer 1.21 a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -93,22 +93,54 @@ class _Compiled(Generic[M]):
         return self._model.from_db(connection.alias, self._names, values)
 
 
-def insert(row: Model) -> None:
-    """Insert a new row as `row.save(force_insert=True)` does, without signals."""
-    sql, fields = _insertion(type(row))
+def insert(
+    row: Model,
+    *,
+    preface: str = "",
+    computed: Mapping[str, str] | None = None,
+    returning: Sequence[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+) -> tuple[Any, ...]:
+    """Insert a new row as `row.save(force_insert=True)` does, without signals.
+
+    `preface` is a WITH clause, `computed` has an SQL expression for columns that PostgreSQL works
+    out, both with their `parameters` by name. Returns the values of `returning`, in its order; the
+    row does not get them.
+    """
+    sql, fields = _insertion(type(row), preface, tuple((computed or {}).items()), tuple(returning))
     # Not the proxy `connection`, which looks this thread's up at each touch.
     ours = connections[DEFAULT_DB_ALIAS]
+    values = {
+        _place(field): field.get_db_prep_save(field.pre_save(row, True), ours) for field in fields
+    }
+    returned: tuple[Any, ...] = ()
     with prepared_cursor() as cursor:
-        cursor.execute(
-            sql, [field.get_db_prep_save(field.pre_save(row, True), ours) for field in fields]
-        )
+        cursor.execute(sql, values | dict(parameters or {}))
+        if returning:
+            returned = cursor.fetchone()
     row._state.adding, row._state.db = False, connection.alias
+    return returned
 
 
 @cache
-def _insertion(model: type[Model]) -> tuple[str, list[Field[Any, Any]]]:
+def _insertion(
+    model: type[Model],
+    preface: str,
+    computed: tuple[tuple[str, str], ...],
+    returning: tuple[str, ...],
+) -> tuple[str, list[Field[Any, Any]]]:
+    """The statement, and the fields whose values it takes."""
+    expressions = dict(computed)
     fields = list(model._meta.local_concrete_fields)
     columns = ", ".join(connection.ops.quote_name(field.column or "") for field in fields)
-    places = ", ".join(["%s"] * len(fields))
+    places = ", ".join(expressions.get(field.attname) or f"%({_place(field)})s" for field in fields)
     table = connection.ops.quote_name(model._meta.db_table)
-    return f"INSERT INTO {table} ({columns}) VALUES ({places})", fields  # noqa: S608
+    sql = f"{preface} INSERT INTO {table} ({columns}) VALUES ({places})"  # noqa: S608
+    if returning:
+        sql += f" RETURNING {', '.join(returning)}"
+    return sql, [field for field in fields if field.attname not in expressions]
+
+
+def _place(field: Field[Any, Any]) -> str:
+    """Its parameter's name, which is none of those of an expression."""
+    return f"row_{field.attname}"

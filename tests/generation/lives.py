@@ -368,6 +368,7 @@ def stack_environment(database: str | None = None, **changes: Any) -> dict[str, 
         "RATE_LIMIT_GENERATION_PER_MINUTE",
         "RATE_LIMIT_DEVICE_CHECK_PER_HOUR",
         "RATE_LIMIT_DEFAULT_PER_MINUTE",
+        "PERSON_DAILY_USD",
     ]
     url = urlsplit(os.environ["DATABASE_URL"])
     with_query = urlunsplit(url._replace(path=f"/{database or connection.settings_dict['NAME']}"))

@@ -40,6 +40,7 @@ def test_an_order_is_charged_and_pending(phone):
         "status": "pending",
         "credits_used": 8,
         "credits_remaining": 2,
+        "cancel_fee_after_start": 0,
     }
     assert phone.balance() == 2
     assert phone.get("get-credit-history").json()["entries"][0]["job_id"] == str(job.id)

@@ -36,6 +36,7 @@ def test_a_failed_job_is_ordered_again_and_becomes_a_video(phone, failed, quick,
     job = Job.objects.get(id=answer.json()["job_id"])
     assert answer.json() == {
         "job_id": str(job.id), "status": "pending", "credits_used": 8, "credits_remaining": 2,
+        "cancel_fee_after_start": 0,
     }  # fmt: skip
     assert (job.retry_of, job.prompt, job.settings) == (failed.id, "A lighthouse", failed.settings)
     life.goes_on(job)

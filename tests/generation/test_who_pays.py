@@ -186,6 +186,12 @@ def test_the_table_is_whole_and_stands_in_the_docs():
     shown = {row[0].strip(): (row[1].strip(), row[2].strip()) for row in rows if len(row) == 4}
     for ending, bill in WHO_PAYS.items():
         assert shown[ending.value] == (
-            "pays" if bill.user_pays else "refunded",
+            _shown(bill),
             "booked" if bill.we_pay else "nothing",
         )
+
+
+def _shown(bill) -> str:
+    if bill.user_pays:
+        return "pays"
+    return "refunded, less a fee" if bill.is_users_doing else "refunded"
