@@ -11,13 +11,34 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 # More than that of a stream waits for its reader, not in memory.
 STREAM_BYTES = 256 * 1024
 # A file is sent in pieces, so that other connections get their turn in between.
 FILE_PIECE_BYTES = 512 * 1024
+
+
+class OpenFile:
+    """WSGI's file wrapper (PEP 3333): an open file that the loop sends, or else is read piece by
+    piece."""
+
+    def __init__(self, content: Any, piece_bytes: int = 64 * 1024) -> None:
+        self._content = content
+        self._piece_bytes = piece_bytes
+        if hasattr(content, "fileno"):
+            # Where it is missing, Sentry's WSGI wrapper hides what this is.
+            self.fileno = content.fileno
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self._content.read(self._piece_bytes):
+            yield piece
+
+    def close(self) -> None:
+        if hasattr(self._content, "close"):
+            self._content.close()
 
 
 @dataclass

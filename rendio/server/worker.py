@@ -27,6 +27,7 @@ from gunicorn.workers.base import Worker as GunicornWorker
 
 from rendio.server.connection import GIVES_WAY, Connection, State
 from rendio.server.incoming import DROPPED_BYTES, Incoming, take_head
+from rendio.server.outgoing import OpenFile
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 PIECE_BYTES = 64 * 1024
@@ -326,18 +327,17 @@ class Worker(GunicornWorker):  # type: ignore[misc]
                 request, out, connection.address, connection.server, self.cfg
             )
             environ["wsgi.multithread"] = True
+            environ["wsgi.file_wrapper"] = OpenFile
             if connection.closes_after_answer:
                 response.force_close()
             answer = self.wsgi(environ, response.start_response)
-            if getattr(answer, "streaming", False):
+            if self._is_stream(response, answer):
                 self._in_loop(connection, Connection.enter, State.STREAM)
                 # Its log lines bear the request's id too.
                 run = contextvars.copy_context().run
                 self._streams.submit(run, self._write_stream, connection, response, answer)
                 return
-            if not (
-                isinstance(answer, wsgi.FileWrapper) and self._send_file(response, answer, out)
-            ):
+            if not self._send_file(response, answer, out):
                 self._write(response, answer)
             # What the client takes goes out from this thread, the rest from the loop.
             out.flush()
@@ -349,6 +349,13 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         else:
             self._in_loop(connection, self._answered, response.should_close())
 
+    def _is_stream(self, response: Any, answer: Any) -> bool:
+        """Whether the answer comes about piece by piece. All others tell their length
+        (rendio.common.headers), and are a file or in memory already."""
+        if isinstance(answer, OpenFile) or response._omits_body:
+            return False
+        return response.response_length is None or getattr(answer, "streaming", False)
+
     def _write(self, response: Any, answer: Iterable[bytes]) -> None:
         try:
             for piece in answer:
@@ -359,15 +366,12 @@ class Worker(GunicornWorker):  # type: ignore[misc]
                 answer.close()
 
     def _send_file(self, response: Any, answer: Any, out: Any) -> bool:
-        """Leave an open file to the loop. False where it is none, or has no known length."""
-        try:
-            descriptor = answer.filelike.fileno()
-            offset = os.lseek(descriptor, 0, os.SEEK_CUR)
-        except (OSError, AttributeError):
-            return False
+        """Leave an open file of known length to the loop. False for all other answers."""
         length = response.response_length
-        if length is None:
+        if length is None or not (isinstance(answer, OpenFile) and hasattr(answer, "fileno")):
             return False
+        descriptor = answer.fileno()
+        offset = os.lseek(descriptor, 0, os.SEEK_CUR)
         try:
             response.send_headers()
             if not response._omits_body:

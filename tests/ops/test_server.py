@@ -34,9 +34,11 @@ __all__ = ["running"]  # a fixture
 
 pytestmark = pytest.mark.usefixtures("committed")
 STACK_ENVIRONMENT = {
-    "WEB_QUEUE_SECONDS": 2,
-    "DB_LOCK_TIMEOUT_MS": 2500,
+    "WEB_QUEUE_SECONDS": 4,
+    "DB_LOCK_TIMEOUT_MS": 4500,
     "WEB_BODY_MEMORY_BYTES": 1_000_000,
+    # It wraps every answer of the application.
+    "SENTRY_DSN": "http://key@127.0.0.1:1/1",
 }
 
 
@@ -266,6 +268,45 @@ def test_a_film_and_its_parts_are_sent_on_one_connection(running, film):
         assert first.startswith(b"HTTP/1.1 200")
         assert b"Content-Length: 5000000" in first
         assert line.answer()[0] == 200
+
+
+def test_events_are_sent_as_they_come(running, sandbox):
+    sandbox.provider(run_seconds=600, cancel_running=True)
+    phone = running.phone()
+    (job_id,) = phone.order()
+    stream = requests.get(
+        f"{phone.url}/v1/video-jobs/{job_id}/events",
+        headers=phone._headers(),
+        stream=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    lines = stream.iter_lines(chunk_size=1, decode_unicode=True)
+
+    assert next(lines) == "event: status"
+    phone.post("cancel-video-job", {"job_id": job_id})
+    assert any('"cancelled"' in line for line in lines)
+
+
+def test_films_do_not_fill_memory(running, film):
+    """Three hundred connections that ask for a film and read none of it."""
+    path, _ = film
+    main = running.stack.children["web"].pid
+    before = sum(map(memory_of, children_of(main)))
+    lines = [Line(head("GET", path)) for _ in range(300)]
+
+    for _ in range(4):
+        # A loaded machine takes its time for three hundred calls.
+        eventually(lambda: requests.get(f"{running.url}/v1/get-models", timeout=30).ok)
+    grown = sum(map(memory_of, children_of(main))) - before
+    for line in lines:
+        line.socket.close()
+    assert grown < 150_000_000
+
+
+def memory_of(pid):
+    """Bytes."""
+    pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 # --- A database that does not answer -------------------------------------------------------------
