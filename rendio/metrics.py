@@ -68,5 +68,8 @@ def _answer_for_worker(environ: WSGIEnvironment, start: StartResponse) -> Iterab
 
 
 class _Silent(WSGIRequestHandler):
+    # It serves one client at a time: one that sends nothing must not keep the others out.
+    timeout = 10
+
     def log_message(self, format: str, *args: object) -> None:
         """Its own would go to standard error, as text."""
