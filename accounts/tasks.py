@@ -9,7 +9,7 @@ from accounts import services
 from accounts.push import outbox, sending
 from accounts.services import hardware_bans, welcome
 from rendio.common import sweeping
-from rendio.common.due import until_done
+from rendio.common.due import run_all, until_done
 
 
 @shared_task(name="accounts.revoke_at_apple")
@@ -35,12 +35,14 @@ def send_pushes() -> None:
 @shared_task(name="accounts.sweep")
 def sweep() -> None:
     now = timezone.now()
-    sweeping.sweep(
-        lambda: services.sweep_sessions(now=now),
-        lambda: services.sweep_spent_tokens(now=now),
-        lambda: services.sweep_claims(now=now),
-        lambda: services.sweep_tokens(now=now),
-        lambda: services.sweep_person_keys(now=now),
-        lambda: outbox.sweep(now=now),
+    run_all(
+        lambda: sweeping.sweep(
+            lambda: services.sweep_sessions(now=now),
+            lambda: services.sweep_spent_tokens(now=now),
+            lambda: services.sweep_claims(now=now),
+            lambda: services.sweep_tokens(now=now),
+            lambda: services.sweep_person_keys(now=now),
+            lambda: outbox.sweep(now=now),
+        ),
+        lambda: until_done(services.fill_public_ids, batch=services.PUBLIC_IDS_BATCH),
     )
-    until_done(services.fill_public_ids, batch=services.PUBLIC_IDS_BATCH)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from celery import shared_task
 from django.utils import timezone
 
@@ -10,15 +12,13 @@ from adminops.figures import counting as day_counting
 from adminops.watch import alerts, heartbeats
 from generation.lifecycle import counting
 from rendio.common import sweeping
-from rendio.common.due import until_done
+from rendio.common.due import run_all, until_done
 
 
 @shared_task(name="adminops.watch")
 def watch() -> None:
     now = timezone.now()
-    counting.count(now=now)
-    alerts.look(now=now)
-    alerts.send_due(now=now)
+    run_all(*(partial(step, now=now) for step in (counting.count, alerts.look, alerts.send_due)))
 
 
 @shared_task(name="adminops.work_on_incidents")
@@ -34,10 +34,12 @@ def count_days() -> None:
 @shared_task(name="adminops.sweep")
 def sweep() -> None:
     now = timezone.now()
-    heartbeats.sweep(now=now)
-    sweeping.sweep(
-        lambda: refusals.sweep(now=now),
-        lambda: staff_login.sweep_sessions(now=now),
-        lambda: staff_login.sweep_attempts(now=now),
-        lambda: alerts.sweep(now=now),
+    run_all(
+        lambda: heartbeats.sweep(now=now),
+        lambda: sweeping.sweep(
+            lambda: refusals.sweep(now=now),
+            lambda: staff_login.sweep_sessions(now=now),
+            lambda: staff_login.sweep_attempts(now=now),
+            lambda: alerts.sweep(now=now),
+        ),
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from celery import shared_task
-from django.db import transaction
 from django.utils import timezone
 
 from credits import idempotency, services
 from rendio.common import sweeping
+from rendio.common.due import run_all
 
 # Of 100 lots each; what is left is met by the next sweep.
 MOST_BATCHES = 50
@@ -21,8 +23,13 @@ def prove_ledger() -> None:
 @shared_task(name="credits.sweep")
 def sweep() -> None:
     now = timezone.now()
+    run_all(
+        lambda: _lapse(now=now),
+        lambda: sweeping.sweep(lambda: idempotency.sweep(now=now)),
+    )
+
+
+def _lapse(*, now: datetime) -> None:
     for _ in range(MOST_BATCHES):
-        with transaction.atomic(durable=True):
-            if not services.lapse_expired(now=now):
-                break
-    sweeping.sweep(lambda: idempotency.sweep(now=now))
+        if not services.lapse_expired(now=now):
+            return

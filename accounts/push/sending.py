@@ -15,7 +15,7 @@ from accounts.push import apns, outbox, provider_token
 from accounts.push.apns import Answer, Verdict
 from accounts.push.texts import text_of
 from rendio.common import http2, metrics
-from rendio.common.due import take
+from rendio.common.due import each, take
 
 logger = structlog.get_logger(__name__)
 
@@ -45,8 +45,9 @@ def send_due(*, now: datetime) -> int:
 def _addressed(due: Sequence[Push], *, now: datetime) -> list[_Letter]:
     """Those that can still be sent, with their phones; the others end here."""
     tokens = PushToken.objects.select_related("user").in_bulk([push.token_id for push in due])
-    letters = []
-    for push in due:
+    letters: list[_Letter] = []
+
+    def address(push: Push) -> None:
         token = tokens.get(push.token_id)
         if not outbox.is_on():
             outbox.end(push, Outcome.OFF, now=now)
@@ -56,6 +57,8 @@ def _addressed(due: Sequence[Push], *, now: datetime) -> list[_Letter]:
             outbox.end(push, Outcome.GONE, now=now)
         else:
             letters.append(_Letter(push, token))
+
+    each(due, address)
     return letters
 
 
@@ -69,8 +72,14 @@ def _send(letters: list[_Letter], *, now: datetime) -> bool:
     if late and (fresh := provider_token.replace(ours)):
         for number, again in zip(late, _ask([letters[n] for n in late], fresh), strict=True):
             answers[number] = again
-    applied = [_apply(*answered, now=now) for answered in zip(letters, answers, strict=True)]
-    return all(applied)
+    taken: list[bool] = []
+
+    def apply(answered: tuple[_Letter, Answer]) -> None:
+        taken.append(_apply(*answered, now=now))
+
+    # One that cannot be recorded is sent again; the others were sent, and are recorded.
+    each(zip(letters, answers, strict=True), apply)
+    return all(taken)
 
 
 def _ask(letters: list[_Letter], ours: str) -> list[Answer]:

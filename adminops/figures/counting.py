@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TypedDict
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from adminops.models import CountedDay, CreditDay, JobDay, SaleDay
 from billing.models import Purchase
 from credits import queries as credit_queries
 from generation.models import Job, ProviderRequest
+from rendio.common.due import run_all
 from rendio.common.ids import lowest_uuid7, moment_of
 
 SETTLED = timedelta(days=1)
@@ -31,9 +33,9 @@ DAYS_KEPT_UP = 31
 
 
 def count(*, now: datetime) -> None:
-    """Count the days that are not settled, today last. Each in a transaction of its own."""
-    for day in _unsettled(now):
-        _count(day, now=now)
+    """Count the days that are not settled, today last. Each in a transaction of its own; a day that
+    cannot be counted keeps back none of the others, and is raised after them."""
+    run_all(*(partial(_count, day, now=now) for day in _unsettled(now)))
 
 
 def _unsettled(now: datetime) -> Iterator[date]:

@@ -7,6 +7,7 @@ at least once: who dies after sending and before saying so sends again.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from django.conf import settings
@@ -18,7 +19,7 @@ from billing import queries as billing_queries
 from credits import queries as credit_queries
 from generation import spend
 from rendio.common import http
-from rendio.common.due import each, take
+from rendio.common.due import each, run_all, take
 from rendio.common.sweeping import delete_batch
 
 logger = structlog.get_logger(__name__)
@@ -34,18 +35,29 @@ def sweep(*, now: datetime) -> int:
 
 
 def look(*, now: datetime) -> None:
-    """Raise what has come about."""
+    """Raise what has come about. What cannot be looked at keeps back none of the others."""
+    looks = (_look_at_spend, _look_at_pushes, _look_at_unreadable, _look_at_ledger)
+    run_all(*(partial(one, now=now) for one in looks))
+
+
+def _look_at_spend(*, now: datetime) -> None:
     for one in spend.standings(now=now):
         for percent in settings.SPEND_ALERT_PERCENT:
             # A cap of 0 is reached by nothing, as it is meant to be.
             if one.spent_usd and one.spent_usd * 100 >= one.cap_usd * percent:
                 _raise_spend(one, percent, now=now)
+
+
+def _look_at_pushes(*, now: datetime) -> None:
     if reason := outbox.held_reason():
         _raise(
             f"push {reason} {now:%Y-%m-%d}",
             f"Apple refuses our key for pushes: {reason}. No iPhone is told anything.",
             now=now,
         )
+
+
+def _look_at_unreadable(*, now: datetime) -> None:
     if unreadable := billing_queries.count_unreadable():
         _raise(
             f"apple unreadable {now:%Y-%m-%d}",
@@ -54,6 +66,9 @@ def look(*, now: datetime) -> None:
             " payloads in the admin.",
             now=now,
         )
+
+
+def _look_at_ledger(*, now: datetime) -> None:
     proof = credit_queries.last_proof()
     if proof.differences:
         _raise(

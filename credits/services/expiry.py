@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
 
 from credits.models import Lot, Wallet
 from credits.services.entries import lapse
+from rendio.common.due import each
 
 
 def prolong(*, transaction_id: str, until: datetime) -> None:
@@ -21,23 +25,34 @@ def prolong(*, transaction_id: str, until: datetime) -> None:
 def lapse_expired(*, now: datetime, limit: int = 100) -> int:
     """Take what is left of lots whose time has come; returns how many lots.
 
-    Until it has run, an expired lot can still be spent: the balance is what the user was shown.
+    A transaction for each lot, so that one that cannot lapse stops none of the others. Until it has
+    run, an expired lot can still be spent: the balance is what the user was shown.
     """
     due = list(
         Lot.objects.filter(remaining__gt=0, expires_at__lte=now)
         .order_by("expires_at")
         .values_list("id", "wallet_id")[:limit]
     )
-    lapsed = 0
-    # In one order for all: two sweeps at once then wait for each other instead of locking up.
-    for lot_id, wallet_id in sorted(due, key=lambda row: (row[1], row[0])):
-        wallet = Wallet.objects.select_for_update().get(id=wallet_id)
-        lot = Lot.objects.get(id=lot_id)
-        if not lot.remaining or lot.wallet_id != wallet_id:
-            continue  # spent meanwhile, or moved by a merge: the next sweep finds it there
-        if lot.expires_at is None or lot.expires_at > now:
-            continue  # a refund has prolonged it meanwhile
-        reason = f"{lot.source} credits expired"
-        lapse(wallet, lot, amount=lot.remaining, reason=reason, now=now)
-        lapsed += 1
-    return lapsed
+    lapsed: list[UUID] = []
+
+    def lapse_one(row: tuple[UUID, UUID]) -> None:
+        if _lapse_if_due(*row, now=now):
+            lapsed.append(row[0])
+
+    # In one order for all: two sweeps that join a transaction wait for each other instead of
+    # locking up.
+    each(sorted(due, key=lambda row: (row[1], row[0])), lapse_one)
+    return len(lapsed)
+
+
+@transaction.atomic
+def _lapse_if_due(lot_id: UUID, wallet_id: UUID, *, now: datetime) -> bool:
+    wallet = Wallet.objects.select_for_update().get(id=wallet_id)
+    lot = Lot.objects.get(id=lot_id)
+    if not lot.remaining or lot.wallet_id != wallet_id:
+        return False  # spent meanwhile, or moved by a merge: the next sweep finds it there
+    if lot.expires_at is None or lot.expires_at > now:
+        return False  # a refund has prolonged it meanwhile
+    reason = f"{lot.source} credits expired"
+    lapse(wallet, lot, amount=lot.remaining, reason=reason, now=now)
+    return True

@@ -47,10 +47,15 @@ def take(rows: models.QuerySet[Row], *, now: datetime, limit: int) -> list[Row]:
         due = rows.filter(due_at__lte=now).order_by("due_at")
         taken = list(due.select_for_update(skip_locked=True)[:limit])
         for row in taken:
-            row.due_at = now + min(FIRST_PAUSE * 2 ** min(row.tries, 10), LONGEST_PAUSE)
+            row.due_at = now + _pause(row.tries)
             row.tries += 1
         rows.model._default_manager.bulk_update(taken, ["due_at", "tries"])
     return taken
+
+
+def _pause(tries: int) -> timedelta:
+    doubled: timedelta = FIRST_PAUSE * 2 ** min(tries, 10)
+    return min(doubled, LONGEST_PAUSE)
 
 
 def each(
@@ -62,16 +67,46 @@ def each(
     """Run `act` on each item; what breaks on one is logged, and stops none of the others.
 
     An item on which it broke is due again when its lease ends. After an exception of `stop_at`,
-    which says that the others would meet the same, they are left until then too.
+    which says that the others would meet the same, they are put back: due again sooner than the
+    item that raised it, so that an item which always raises it keeps none of the others from
+    their turn.
     """
-    for item in items:
+    left = list(items)
+    while left:
+        item = left.pop(0)
         try:
             act(item)
         except stop_at as reason:
             logger.info("steps_stopped", reason=type(reason).__name__)
+            _put_back(left)
             return
         except Exception:
             logger.exception("step_failed")
+
+
+def _put_back(items: Iterable[object]) -> None:
+    """As they were before `take`, but for a first pause."""
+    for row in items:
+        if isinstance(row, DueRow):
+            as_taken = type(row)._default_manager.filter(pk=row.pk, due_at=row.due_at)
+            taken_at = row.due_at - _pause(row.tries - 1) if row.due_at else None
+            as_taken.update(due_at=taken_at and taken_at + FIRST_PAUSE, tries=row.tries - 1)
+
+
+def run_all(*steps: Callable[[], object]) -> None:
+    """Run each step; one that breaks is logged and stops none of the others.
+
+    Raises the first exception after the last step, so that whoever runs this knows.
+    """
+    first: Exception | None = None
+    for step in steps:
+        try:
+            step()
+        except Exception as error:
+            logger.exception("step_failed")
+            first = first or error
+    if first:
+        raise first
 
 
 def until_done(look: Callable[[], int], *, batch: int, seconds: float = ROUNDS_SECONDS) -> None:

@@ -8,10 +8,11 @@ a minute later.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from django.db import models
 
-from rendio.common.due import until_done
+from rendio.common.due import run_all, until_done
 
 BATCH = 1000
 SECONDS = 5
@@ -25,6 +26,8 @@ def delete_batch(rows: models.QuerySet, *, order: str) -> int:
 
 
 def sweep(*deletes: Callable[[], int]) -> None:
-    """Run each of these, which delete up to BATCH rows and return how many, until few are left."""
-    for delete in deletes:
-        until_done(delete, batch=BATCH, seconds=SECONDS)
+    """Run each of these, which delete up to BATCH rows and return how many, until few are left.
+
+    One that breaks stops none of the others; the first exception is raised after the last of them.
+    """
+    run_all(*(partial(until_done, delete, batch=BATCH, seconds=SECONDS) for delete in deletes))
