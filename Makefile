@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run manage test bench chaos screenshots check format messages lock clean
+.PHONY: help run manage test bench chaos outages screenshots check format messages lock clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -27,6 +27,9 @@ bench: $(INSTALLED)  ## Measure what the hot calls cost, on servers of its own (
 
 chaos: $(INSTALLED)  ## Kill, flush and break everything while 200 jobs run; nothing may be lost (ARGS="--seed 7")
 	@$(BIN)/python -m bench.chaos $(ARGS)
+
+outages: $(INSTALLED)  ## Send 50 calls a second while PostgreSQL and Valkey restart and hang (ARGS="--hang 10")
+	@$(BIN)/python -m bench.outages $(ARGS)
 
 screenshots: $(INSTALLED)  ## Look at the staff's pages with this machine's Chromium, into docs/img
 	@SCREENSHOTS=docs/img $(BIN)/python -m pytest -n 0 tests/browser

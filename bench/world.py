@@ -53,6 +53,9 @@ class World:
             for one in self.users
         }
 
+    def token_of(self, owner: UUID) -> str:
+        return self._tokens[owner]
+
     def _finished(self, owner: UUID, now: datetime) -> Job:
         return Job(
             user_id=owner,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from celery import shared_task
 from celery.signals import task_failure
 from django.db import connections
@@ -17,6 +18,9 @@ from generation.lifecycle import cancel, dead, deliveries, erase, poll, remove, 
 from generation.lifecycle import sweep as sweeping
 from generation.models import DeadKind
 from rendio.common.due import ROUNDS_SECONDS, until_done
+from rendio.common.postgresql.limits import is_out_of_reach
+
+logger = structlog.get_logger(__name__)
 
 # A download may take minutes; killed at this age, its lease is over too.
 STORE_TIME_LIMIT_SECONDS = int(store.LEASE.total_seconds()) + ROUNDS_SECONDS
@@ -76,7 +80,14 @@ def keep_dead_letter(
     **_: Any,
 ) -> None:
     """A task of any app that raised, ran out of time or died with its process. The next message
-    looks again by itself; whoever reads the letter learns why the last one did not."""
+    looks again by itself; whoever reads the letter learns why the last one did not.
+
+    No letter for a database that was out of reach: nothing about the task failed.
+    """
+    if is_out_of_reach(exception):
+        logger.warning("task_without_database", task=sender.name)
+        connections.close_all()
+        return
     subject = " ".join(filter(None, [sender.name, str((kwargs or {}).get("queue", ""))]))
     why = f"{type(exception).__name__}: {exception}"
     try:

@@ -1,4 +1,8 @@
-"""Is this process alive, can it serve, and does the whole of it work?"""
+"""Is this process alive, can it serve, and does the whole of it work?
+
+Each page answers within two seconds, whatever hangs: PostgreSQL is waited for DATABASE_SECONDS in
+all, Redis for the time-outs of its client.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,16 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseFailure
+from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 
 from adminops.watch import status
+from rendio.common.postgresql.limits import at_most
+
+DATABASE_SECONDS = 1.0
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -24,11 +32,12 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """200 when the database answers and is migrated; a missing Redis is named, and no reason to
     stop."""
     try:
-        if not _is_migrated():
-            return JsonResponse({"status": "unready", "database": "not migrated"}, status=503)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
+        with at_most(DATABASE_SECONDS):
+            if not _is_migrated():
+                return JsonResponse({"status": "unready", "database": "not migrated"}, status=503)
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+    except DatabaseFailure:
         return JsonResponse({"status": "unready", "database": "unreachable"}, status=503)
     redis_state = _redis_state()
     return JsonResponse(
@@ -47,10 +56,11 @@ def statusz(request: HttpRequest) -> JsonResponse:
     problems = [] if redis_state == "ok" else ["Redis is unreachable"]
     seen: dict[str, Any] = {"database": "ok", "redis": redis_state}
     try:
-        more, found = status.look(now=timezone.now())
+        with at_most(DATABASE_SECONDS):
+            more, found = status.look(now=timezone.now())
         seen |= more
         problems += found
-    except DatabaseError:
+    except DatabaseFailure:
         seen["database"] = "unreachable"
         problems.append("the database is unreachable")
     answer = {"status": "failing" if problems else "ok", "problems": problems, **seen}
@@ -79,4 +89,4 @@ def _redis_state() -> str:
 
 @cache
 def _client() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_TIMEOUTS)
+    return redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_CLIENT_OPTIONS)

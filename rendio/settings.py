@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.core.exceptions import ImproperlyConfigured
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
 
 from rendio import production
 from rendio.common import logs
@@ -95,6 +98,7 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "rendio.common.request_id.RequestIdMiddleware",
     "rendio.common.headers.SecurityHeadersMiddleware",
+    "rendio.common.postgresql.middleware.DatabaseLimitMiddleware",
     "adminops.refusals.RefusalsMiddleware",
     "rendio.common.hosts.PinnedHostMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -224,11 +228,15 @@ WEB_BODY_MEMORY_BYTES = integer("WEB_BODY_MEMORY_BYTES", 200_000_000, at_least=1
 DATABASES = {
     "default": {
         **env.db_url("DATABASE_URL", default="postgresql://rendio:rendio@127.0.0.1:5432/rendio"),
-        # One connection for each thread, kept, and no ping before each request: a connection that
-        # PostgreSQL dropped costs one answered 503, a ping costs every request a round trip.
+        "ENGINE": "rendio.common.postgresql",
+        # One connection for each thread, kept. A ping before each request would cost every request
+        # a round trip; our backend sees without one that PostgreSQL has closed a connection.
         "CONN_MAX_AGE": None,
         "OPTIONS": {
             "connect_timeout": 5,
+            # A peer that vanished without closing, in milliseconds: what was sent is not
+            # acknowledged.
+            "tcp_user_timeout": 8_000,
             "application_name": "rendio",
             # Of the statements of rendio.common.db only; Django's other cursors never prepare.
             "prepare_threshold": 2,
@@ -243,12 +251,22 @@ DATABASES = {
         },
     }
 }
+# After so long without an answer PostgreSQL is asked on a second connection whether it answers at
+# all; the limit for that, too (rendio.common.postgresql.limits).
+DB_HANG_SECONDS = integer("DB_HANG_SECONDS", 3, at_least=1)
+# How long one call waits for PostgreSQL, all its statements together.
+DB_REQUEST_SECONDS = integer("DB_REQUEST_SECONDS", 8, at_least=1)
 # manage.py migrate
 MIGRATE_LOCK_TIMEOUT_MS = integer("MIGRATE_LOCK_TIMEOUT_MS", 2_000, at_least=1)
 MIGRATE_LOCK_TRIES = integer("MIGRATE_LOCK_TRIES", 30, at_least=1)
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
-# Redis gone or hanging must cost a request less than a second.
-REDIS_TIMEOUTS = {"socket_connect_timeout": 0.3, "socket_timeout": 0.5}
+# Redis gone or hanging must cost a request less than a second. A connection that broke, as all do
+# when Redis restarts, is made anew within the request; a time-out is not waited for twice.
+REDIS_CLIENT_OPTIONS = {
+    "socket_connect_timeout": 0.3,
+    "socket_timeout": 0.5,
+    "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+}
 CACHES = {
     # Libraries keep objects here (unfold: results of the admin's search), and Django pickles them.
     # So this cache is the memory of each process: from Redis, a pickle is code that runs.
@@ -256,7 +274,10 @@ CACHES = {
     "counters": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
-        "OPTIONS": {**REDIS_TIMEOUTS, "serializer": "rendio.common.integers.IntegerSerializer"},
+        "OPTIONS": {
+            **REDIS_CLIENT_OPTIONS,
+            "serializer": "rendio.common.integers.IntegerSerializer",
+        },
     },
 }
 RATELIMIT_USE_CACHE = "counters"
@@ -276,6 +297,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# For as long as it takes: after 100 attempts, Celery's own number, a worker would end.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 600,
     "socket_connect_timeout": 1,

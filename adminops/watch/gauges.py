@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import structlog
-from django.db import DatabaseError
+from django.db import Error as DatabaseFailure
 from django.db.models import Count
 from django.utils import timezone
 from prometheus_client import Metric
@@ -56,7 +56,7 @@ class Gauges(Collector):
         up = GaugeMetricFamily("rendio_database_up", "Whether the database answered.")
         try:
             found = list(_gauges(timezone.now()))
-        except DatabaseError as error:
+        except DatabaseFailure as error:
             logger.warning("gauges_not_read", error=type(error).__name__)
             up.add_metric([], 0)
             return [up]

@@ -138,8 +138,9 @@ LEFT_ALONE_SECONDS = 1.0
 
 
 class _Counters(redis.Redis):
-    """Left alone for a moment after it did not answer: each request would wait for one that hangs,
-    and hold a thread meanwhile."""
+    """Left alone for a moment after a time-out: each request would wait for a Redis that hangs, and
+    hold a thread meanwhile. One that refuses connections costs no time and is asked each time, so
+    that it counts again from the moment of its return."""
 
     left_alone_until = 0.0
 
@@ -177,11 +178,12 @@ class _Counters(redis.Redis):
             raise LimiterUnavailable from error
         except redis.RedisError as error:
             logger.warning("rate_limiter_unavailable", extra={"error": str(error)})
-            self.left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
+            if isinstance(error, redis.TimeoutError):
+                self.left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
             raise LimiterUnavailable from error
 
 
 @cache
 def _redis() -> _Counters:
-    counters: _Counters = _Counters.from_url(settings.REDIS_URL, **settings.REDIS_TIMEOUTS)  # type: ignore[assignment]
+    counters: _Counters = _Counters.from_url(settings.REDIS_URL, **settings.REDIS_CLIENT_OPTIONS)  # type: ignore[assignment]
     return counters

@@ -117,6 +117,24 @@ class Child:
         self._process.wait()
         self._pid_file.unlink(missing_ok=True)
 
+    def pause(self) -> None:
+        """SIGSTOP to it and to all that it started: it holds its connections and answers nothing.
+
+        The process itself comes first, so that it starts nothing while the others are stopped.
+        """
+        if self._process is None:
+            return
+        _signal(self._process.pid, signal.SIGSTOP)
+        for pid in descendants(self._process.pid):
+            _signal(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        if self._process is None:
+            return
+        for pid in [*descendants(self._process.pid), self._process.pid]:
+            _signal(pid, signal.SIGCONT)
+
 
 def stop_leftovers(pid_folder: Path) -> None:
     """Stop what an earlier run, ended the hard way, has left behind."""
@@ -162,6 +180,37 @@ def identity(pid: int) -> str | None:
     return None if not started or state.startswith("Z") else started.strip()
 
 
+def descendants(pid: int) -> list[int]:
+    """The process's children, their children and so on, whichever process groups they are in."""
+    children: dict[int, list[int]] = {}
+    for child, parent in _parents():
+        children.setdefault(parent, []).append(child)
+    found, unvisited = [], [pid]
+    while unvisited:
+        found += (below := children.get(unvisited.pop(), []))
+        unvisited += below
+    return found
+
+
+def _parents() -> list[tuple[int, int]]:
+    """(pid, parent's pid) of every process."""
+    proc = Path("/proc")
+    if (proc / "self" / "stat").exists():
+        found = []
+        for folder in proc.glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                found.append((int(folder.name), int(fields[1])))
+        return found
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid="],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return [(int(pid), int(parent)) for pid, parent in map(str.split, listed.splitlines())]
+
+
 def command_line(pid: int) -> str:
     """How the process was started; empty if there is none."""
     try:
@@ -176,6 +225,11 @@ def command_line(pid: int) -> str:
         text=True,
         check=False,
     ).stdout
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

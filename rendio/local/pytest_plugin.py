@@ -61,7 +61,7 @@ def _refuse_to_share() -> None:
 def _start_servers(home: Home, started: ExitStack) -> None:
     global _own_database
     if not os.environ.get("DATABASE_URL"):
-        _copy_template(home)
+        copy_template(home)
     secrets = home.secrets()
     port = ports.reserve_any()
     sandbox_port = ports.reserve_any()
@@ -127,7 +127,9 @@ def save_template() -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _copy_template(home: Home) -> None:
+def copy_template(home: Home) -> bool:
+    """Give a home that has no cluster a copy of the template, and its secrets; False where there
+    is none."""
     template = _template()
     try:
         _copy(template / "secrets.env", home.secrets_file)
@@ -136,6 +138,8 @@ def _copy_template(home: Home) -> None:
         # There is none, or a run after a new migration is replacing it.
         home.secrets_file.unlink(missing_ok=True)
         shutil.rmtree(home.root / "postgres", ignore_errors=True)
+        return False
+    return True
 
 
 def _copy(source: Path, target: Path) -> None:

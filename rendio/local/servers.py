@@ -67,11 +67,11 @@ class _Server(ABC):
     def wait(self, pause: Pause = time.sleep) -> bool:
         """Wait until it answers; False if it ends or does not answer in time."""
         wait_until(
-            lambda: not self.running or self._answers(),
+            lambda: not self.running or self.answers(),
             timeout_seconds=START_SECONDS,
             pause=pause,
         )
-        return self.running and self._answers()
+        return self.running and self.answers()
 
     @property
     def running(self) -> bool:
@@ -88,7 +88,7 @@ class _Server(ABC):
     def _command(self) -> child.Child: ...
 
     @abstractmethod
-    def _answers(self) -> bool: ...
+    def answers(self) -> bool: ...
 
 
 class PostgreSQL(_Server):
@@ -237,7 +237,7 @@ class PostgreSQL(_Server):
             raise ServerFailed(f"A PostgreSQL that is not ours, pid {pid}, uses {self._data}.")
         lock.unlink()
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             self._connect().close()
         except psycopg.OperationalError as error:
@@ -302,7 +302,7 @@ class Valkey(_Server):
             log=self._log,
         )
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             with redis.Redis(port=self.port, socket_timeout=2) as connection:
                 # By its pid, so that no stranger on the port is taken for ours.

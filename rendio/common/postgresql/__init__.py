@@ -1,0 +1,4 @@
+"""PostgreSQL as Django's backend reaches it, with limits that hold while the server is stopped.
+
+limits   how long anything waits for an answer, and what happens after that     base   the backend
+"""

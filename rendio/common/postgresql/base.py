@@ -1,0 +1,108 @@
+"""Django's backend for PostgreSQL (DATABASES["default"]["ENGINE"]).
+
+It adds two things. Nothing waits for ever for an answer (`limits`). And a persistent connection
+that the server has closed, as after a restart, is opened anew before a statement is sent: the
+kernel knows of the end without a round trip, nothing has been sent, so nothing is executed twice.
+Within a transaction a lost connection stays an error.
+"""
+
+from __future__ import annotations
+
+import select
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import structlog
+from django.conf import settings
+from django.db.backends.postgresql import base
+from psycopg.pq import TransactionStatus
+
+from rendio.common.postgresql.limits import (
+    NoAnswer,
+    TookTooLong,
+    limited,
+    limited_attempt,
+    silence,
+)
+
+logger = structlog.get_logger(__name__)
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection whose waits are limited."""
+
+    _parameters: dict[str, Any]
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **parameters: Any) -> Connection:
+        is_retry = silence.check()
+        try:
+            connection = super().connect(conninfo, **parameters)
+        except (NoAnswer, psycopg.errors.ConnectionTimeout) as error:
+            if not isinstance(error, TookTooLong):
+                silence.begin()
+            raise
+        except psycopg.OperationalError:
+            silence.end()  # "connection refused" and the like are answers
+            raise
+        finally:
+            if is_retry:
+                silence.retried()
+        silence.end()
+        connection._parameters = parameters
+        return connection
+
+    @classmethod
+    def _connect_gen(cls, conninfo: str = "") -> Any:
+        return (yield from limited_attempt(super()._connect_gen(conninfo)))
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(limited(gen, probe=self._does_answer), interval, timeout)
+        except NoAnswer:
+            self.close()
+            raise
+
+    def _does_answer(self) -> bool:
+        """Whether PostgreSQL says anything to a new connection, within DB_HANG_SECONDS."""
+        limit = {"connect_timeout": settings.DB_HANG_SECONDS}
+        try:
+            psycopg.connect(**self._parameters | limit).close()
+        except psycopg.errors.ConnectionTimeout:
+            return False
+        except psycopg.OperationalError:
+            return True
+        return True
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    # psycopg, but for how it connects.
+    Database: Any = SimpleNamespace(**vars(psycopg) | {"connect": Connection.connect})
+
+    def ensure_connection(self) -> None:
+        if self._is_closed_by_server():
+            logger.info("database_reconnected")
+            self.close()
+        super().ensure_connection()
+
+    def close_if_unusable_or_obsolete(self) -> None:
+        """At the begin and end of a request: never a reason to connect."""
+        if self._is_closed_by_server():
+            self.close()
+        else:
+            super().close_if_unusable_or_obsolete()
+
+    def _is_closed_by_server(self) -> bool:
+        """Of a connection outside a transaction; no round trip."""
+        if self.connection is None or self.in_atomic_block or not self.autocommit:
+            return False
+        if self.connection.closed:
+            return True
+        if self.connection.info.transaction_status != TransactionStatus.IDLE:
+            return False
+        # Nothing is expected on an idle connection. What can be read is its end, or a notice that
+        # precedes its end.
+        poll = select.poll()
+        poll.register(self.connection.fileno(), select.POLLIN)
+        return bool(poll.poll(0))

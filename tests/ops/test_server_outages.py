@@ -1,0 +1,177 @@
+"""PostgreSQL and Valkey hang (SIGSTOP) or restart under the running service."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+
+import pytest
+import requests
+
+from rendio.local import pytest_plugin
+from rendio.local.home import Home
+from rendio.local.processes import Stack
+from rendio.local.servers import PostgreSQL, Valkey
+from rendio.local.waiting import wait_until
+from tests.generation.lives import WebPhone, serves, stack_environment
+from tests.patience import PATIENCE_SECONDS, eventually
+
+# More than the request threads of both web processes.
+AT_ONCE = 24
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory, django_db_setup):
+    """Web and worker on a PostgreSQL and a Valkey of their own."""
+    with ExitStack() as started:
+        home = Home(tmp_path_factory.mktemp("outages"))
+        home.acquire()
+        started.callback(home.release)
+        is_migrated = pytest_plugin.copy_template(home)
+        password = home.secrets()["POSTGRES_PASSWORD"]
+        database = PostgreSQL(home, password=password, durable=False)
+        started.callback(database.stop)
+        database.start()
+        name = pytest_plugin.MIGRATED if is_migrated else database.url.rpartition("/")[2]
+        valkey = Valkey(home, durable=False)
+        started.callback(valkey.stop)
+        valkey.start()
+        environment = stack_environment(
+            name, RATE_LIMIT_DEVICE_CHECK_PER_HOUR=1_000_000, DB_HANG_SECONDS=1
+        ) | {
+            "DATABASE_URL": f"{database.url.rpartition('/')[0]}/{name}",
+            "REDIS_URL": valkey.url,
+            "MEDIA_ROOT": str(home.media),
+        }
+        environment.pop("PUBLIC_URL")
+        stack = started.enter_context(Stack(home=home, env=environment))
+        if not is_migrated:
+            migrate = stack.manage("migrate", "--no-input")
+            migrate.start()
+            assert wait_until(lambda: not migrate.running, timeout_seconds=PATIENCE_SECONDS)
+        stack.start("web", "worker")
+        eventually(lambda: serves(stack.url))
+        yield SimpleNamespace(stack=stack, url=stack.url, database=database, valkey=valkey)
+
+
+@pytest.fixture
+def phone(service):
+    phone = WebPhone(service.url)
+    eventually(lambda: is_well(service))
+    phone.sign_in()
+    return phone
+
+
+def is_well(service):
+    return ask(service, "readyz").json() == {"status": "ok", "database": "ok", "redis": "ok"}
+
+
+def ask(service, page):
+    return requests.get(f"{service.url}/{page}", timeout=10)
+
+
+@contextmanager
+def hanging(server):
+    server.child.pause()
+    try:
+        yield
+    finally:
+        server.child.resume()
+
+
+@contextmanager
+def restarting(server):
+    server.stop()
+    try:
+        yield
+    finally:
+        server.launch()
+        eventually(server.answers)
+
+
+def profiles(service, phone):
+    """What so many calls at once are answered; a call without an answer in ten seconds fails."""
+
+    def call(_):
+        return requests.get(
+            f"{service.url}/v1/get-user-profile", headers=phone._headers(), timeout=10
+        )
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(call, range(AT_ONCE)))
+
+
+def statuses(answers):
+    return {answer.status_code for answer in answers}
+
+
+def device_check(service):
+    phone = WebPhone(service.url)
+    return phone.post("device-check", phone.check_body)
+
+
+def test_postgresql_hangs_and_calls_are_refused_and_health_pages_answer(service, phone):
+    with hanging(service.database):
+        answers = profiles(service, phone)
+        alive, ready, whole = (ask(service, page) for page in ("healthz", "readyz", "statusz"))
+
+    assert {(one.status_code, one.json()["error"]["code"]) for one in answers} == {
+        (503, "ERR_6001")
+    }
+    assert alive.status_code == 200
+    assert (ready.status_code, ready.json()["database"]) == (503, "unreachable")
+    assert "the database is unreachable" in whole.json()["problems"]
+
+
+def test_postgresql_hangs_and_all_threads_serve_again_after_it(service, phone):
+    with hanging(service.database):
+        assert statuses(profiles(service, phone)) == {503}
+
+    eventually(lambda: statuses(profiles(service, phone)) == {200})
+
+
+def test_postgresql_restarts_and_no_call_fails_after_it(service, phone):
+    for _ in range(3):  # every thread has a connection
+        assert statuses(profiles(service, phone)) == {200}
+
+    with restarting(service.database):
+        pass
+
+    for _ in range(3):
+        assert statuses(profiles(service, phone)) == {200}
+
+
+def test_valkey_hangs_and_only_what_must_be_counted_is_refused(service, phone):
+    with hanging(service.valkey):
+        answers = profiles(service, phone)
+        checked = device_check(service)
+        alive, ready, whole = (ask(service, page) for page in ("healthz", "readyz", "statusz"))
+
+    assert statuses(answers) == {200}
+    assert (checked.status_code, checked.headers["Retry-After"]) == (503, "1")
+    assert alive.status_code == 200
+    assert (ready.status_code, ready.json()["redis"]) == (200, "unreachable")
+    assert "Redis is unreachable" in whole.json()["problems"]
+
+
+def test_valkey_restarts_and_no_device_check_fails_after_it(service, phone):
+    for _ in range(AT_ONCE):  # both processes have connections
+        assert device_check(service).status_code == 200
+
+    with restarting(service.valkey):
+        # Both processes know that it is down.
+        assert statuses(device_check(service) for _ in range(AT_ONCE)) == {503}
+
+    assert statuses(device_check(service) for _ in range(AT_ONCE)) == {200}
+
+
+def test_a_worker_goes_on_after_postgresql_hung(service, phone):
+    phone.order()  # so that the worker is at work when it hangs
+    with hanging(service.database):
+        assert statuses(profiles(service, phone)) == {503}
+    eventually(lambda: statuses(profiles(service, phone)) == {200})
+
+    [job_id] = phone.order()
+
+    eventually(lambda: phone.status(job_id)["status"] == "completed")
