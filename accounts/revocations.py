@@ -17,10 +17,12 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseFailure
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from accounts.models import Session
+from rendio.common.background import BackgroundThread
+from rendio.common.postgresql.limits import at_most
 
 logger = structlog.get_logger(__name__)
 
@@ -28,6 +30,7 @@ logger = structlog.get_logger(__name__)
 # again.
 OVERLAP = timedelta(seconds=60)
 FIRST_READ_SECONDS = 10
+LATE_SECONDS = 30
 
 
 class RevokedSessions:
@@ -38,7 +41,13 @@ class RevokedSessions:
         self._read_until: datetime | None = None
         self._stopped = threading.Event()
         self._first_read = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = BackgroundThread(
+            "revocations",
+            wait=self._wait,
+            turn=self._try_to_refresh,
+            late_seconds=LATE_SECONDS,
+            at_end=connections.close_all,
+        )
 
     def __contains__(self, session_id: UUID) -> bool:
         return session_id in self._revoked_at
@@ -60,11 +69,10 @@ class RevokedSessions:
 
     def start(self) -> None:
         """Read in a thread until the process ends or `stop`; returns after the first time."""
-        if self._thread is not None:
+        if self._thread.is_running:
             return
         self._stopped.clear()
         self._first_read.clear()
-        self._thread = threading.Thread(target=self._keep_fresh, name="revocations", daemon=True)
         self._thread.start()
         # A process without its database starts nevertheless, and says at /readyz what is missing.
         self._first_read.wait(timeout=FIRST_READ_SECONDS)
@@ -73,25 +81,22 @@ class RevokedSessions:
     def stop(self) -> None:
         """End the thread; its connection is closed with it."""
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2)
-            self._thread = None
+        self._thread.join(timeout=2)
 
-    def _keep_fresh(self) -> None:
-        try:
-            self._try_to_refresh()
-            self._first_read.set()
-            while not self._stopped.wait(settings.REVOCATION_REFRESH_SECONDS):
-                self._try_to_refresh()
-        finally:
-            connection.close()
+    def _wait(self) -> bool:
+        """False once it is to end."""
+        is_first = not self._first_read.is_set()
+        return not self._stopped.wait(0 if is_first else settings.REVOCATION_REFRESH_SECONDS)
 
     def _try_to_refresh(self) -> None:
         try:
-            self.refresh(now=timezone.now())
+            with at_most(settings.DB_REQUEST_SECONDS):
+                self.refresh(now=timezone.now())
         except DatabaseFailure as error:
             logger.warning("revocations_not_read", error=type(error).__name__)
             connection.close()
+        finally:
+            self._first_read.set()
 
 
 _revoked = RevokedSessions()

@@ -21,17 +21,20 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseFailure
-from django.db import connection
+from django.db import connection, connections
 from django.utils import timezone, translation
 from rest_framework.renderers import JSONRenderer
 
 from accounts import revocations
 from generation.models import Job, JobStatus
 from generation.serializers import job_status
+from rendio.common.background import BackgroundThread
+from rendio.common.postgresql.limits import at_most
 
 logger = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0
+LATE_SECONDS = 30
 LIFETIME_SECONDS = 300
 # A comment, so that a phone that is gone, or a session that has ended, is found out.
 SIGN_OF_LIFE_SECONDS = 5
@@ -72,7 +75,13 @@ class _Watcher:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._watches: set[_Watch] = set()
-        self._thread: threading.Thread | None = None
+        self._thread = BackgroundThread(
+            "streams",
+            wait=self._wait,
+            turn=self._look,
+            late_seconds=LATE_SECONDS,
+            at_end=connections.close_all,
+        )
         self._stopped = False
 
     def add(self, watch: _Watch) -> bool:
@@ -84,10 +93,8 @@ class _Watcher:
             if of_user >= settings.EVENT_STREAMS_PER_USER:
                 return False
             self._watches.add(watch)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
-                self._thread.start()
-            return True
+        self._thread.start()
+        return True
 
     def remove(self, watch: _Watch) -> None:
         with self._lock:
@@ -99,31 +106,28 @@ class _Watcher:
         for watch in list(self._watches):
             watch.changes.put(None)
 
-    def _run(self) -> None:
-        try:
-            while watches := self._still_watching():
-                self._look(watches)
-                time.sleep(LOOK_SECONDS)
-        finally:
-            connection.close()
+    def _wait(self) -> bool:
+        """False while nobody watches: the next watch starts the thread again."""
+        time.sleep(LOOK_SECONDS)
+        return bool(self._watches)
 
-    def _still_watching(self) -> list[_Watch]:
+    def _look(self) -> None:
         with self._lock:
-            if not self._watches:
-                self._thread = None
-            return list(self._watches)
-
-    def _look(self, watches: list[_Watch]) -> None:
+            watches = list(self._watches)
         try:
-            jobs = Job.objects.filter(deleted_at=None).in_bulk({watch.job_id for watch in watches})
-            for watch in watches:
-                watch.show(jobs.get(watch.job_id))
+            with at_most(settings.DB_REQUEST_SECONDS):
+                ids = {watch.job_id for watch in watches}
+                jobs = Job.objects.filter(deleted_at=None).in_bulk(ids)
         except DatabaseFailure as error:
             logger.warning("streams_not_read", error=type(error).__name__)
             connection.close()
-        except Exception:
-            # A thread that died of it would leave all streams of the process blind.
-            logger.exception("streams_broken")
+            return
+        for watch in watches:
+            try:
+                watch.show(jobs.get(watch.job_id))
+            except Exception:
+                # One job that cannot be shown must not leave the other streams blind.
+                logger.exception("stream_not_shown", job_id=str(watch.job_id))
 
 
 _watcher = _Watcher()

@@ -1,4 +1,7 @@
-"""The scheduler, which also says that it is there."""
+"""The scheduler, which also says that it is there.
+
+An exception in one round is logged and the next round begins: celery.beat would end with it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import structlog
 from celery import beat
+
+logger = structlog.get_logger(__name__)
+
+AGAIN_SECONDS = 1.0
 
 
 class Scheduler(beat.Scheduler):
@@ -26,7 +34,12 @@ class Scheduler(beat.Scheduler):
         # Not before Django is set up, which Celery does after it has read this module.
         from adminops.watch import heartbeats
 
-        wait: float = super().tick(*args, **kwargs)
+        try:
+            wait: float = super().tick(*args, **kwargs)
+        except Exception:
+            # Without a heartbeat: who fails each time is missed in /statusz.
+            logger.exception("scheduler_round_failed")
+            return AGAIN_SECONDS
         with suppress(OSError):
             self._file.touch()
         heartbeats.beat(process=f"beat@{socket.gethostname()}", roles=[heartbeats.SCHEDULER])

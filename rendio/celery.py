@@ -132,7 +132,17 @@ def _end_task(*, task: Any, state: str, **_: Any) -> None:
     task.request.span.__exit__(None, None, None)
     took = time.monotonic() - task.request.began
     metrics.task_seconds.labels(task.name, state).observe(took)
+    _report_threads(task)
     structlog.contextvars.clear_contextvars()
+
+
+def _report_threads(task: Any) -> None:
+    """A worker's child has no heartbeat of its own: what is wrong with its background threads, it
+    says after each task."""
+    from adminops.watch import heartbeats
+
+    if heartbeats.own_problem():
+        heartbeats.beat(process=f"{task.request.hostname}:{os.getpid()}", roles=["child"])
 
 
 @setup_logging.connect

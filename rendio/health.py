@@ -18,6 +18,7 @@ from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 
 from adminops.watch import status
+from rendio.common import background
 from rendio.common.postgresql.limits import at_most
 
 DATABASE_SECONDS = 1.0
@@ -50,11 +51,17 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 
 def statusz(request: HttpRequest) -> JsonResponse:
-    """The database, Redis, the workers of each queue, the scheduler and what has been due for
-    longest. 503 where anything is missing or late; `problems` names it."""
+    """The database, Redis, the workers of each queue, the scheduler, background threads and what
+    has been due for longest. 503 where anything is missing or late; `problems` names it."""
     redis_state = _redis_state()
     problems = [] if redis_state == "ok" else ["Redis is unreachable"]
-    seen: dict[str, Any] = {"database": "ok", "redis": redis_state}
+    # This process's own as they are now; the others' as they last wrote.
+    problems += background.problems()
+    seen: dict[str, Any] = {
+        "database": "ok",
+        "redis": redis_state,
+        "threads": background.names(),
+    }
     try:
         with at_most(DATABASE_SECONDS):
             more, found = status.look(now=timezone.now())

@@ -8,20 +8,18 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from prometheus_client import CollectorRegistry
 
 from adminops.watch.gauges import Gauges
+from rendio.common.background import BackgroundThread
 from rendio.common.errors import Forbidden, refusal_response
 from rendio.common.metrics import CONTENT_TYPE_LATEST, exposition
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
-
-logger = structlog.get_logger(__name__)
 
 AGAIN_SECONDS = 5
 _database = CollectorRegistry()
@@ -44,19 +42,26 @@ def _may_read(authorization: str) -> bool:
 def serve_for_worker() -> None:
     """In a thread of a worker's main process, where a port is configured for it."""
     if settings.WORKER_METRICS_PORT:
-        threading.Thread(target=_serve, name="metrics", daemon=True).start()
+        _server.start()
+
+
+def _wait() -> bool:
+    """At once the first time; after that the port is tried again."""
+    if _has_served.is_set():
+        time.sleep(AGAIN_SECONDS)
+    return True
 
 
 def _serve() -> None:
+    _has_served.set()
     address = settings.WORKER_METRICS_ADDRESS, settings.WORKER_METRICS_PORT
-    while True:
-        try:
-            with make_server(*address, _answer_for_worker, handler_class=_Silent) as server:
-                server.serve_forever()
-        except OSError as error:
-            # The children of a worker that was killed hold the port for some moments.
-            logger.warning("metrics_not_served", error=str(error))
-        time.sleep(AGAIN_SECONDS)
+    # An OSError at first: the children of a worker that was killed hold the port for some moments.
+    with make_server(*address, _answer_for_worker, handler_class=_Silent) as server:
+        server.serve_forever()
+
+
+_has_served = threading.Event()
+_server = BackgroundThread("metrics", wait=_wait, turn=_serve, late_seconds=None)
 
 
 def _answer_for_worker(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:

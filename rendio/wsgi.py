@@ -1,5 +1,6 @@
 """The web processes' entry: `gunicorn rendio.wsgi`."""
 
+import atexit
 import os
 
 from django.core.wsgi import get_wsgi_application
@@ -9,7 +10,10 @@ application = get_wsgi_application()
 
 # After Django is set up; before, there are no models to read.
 from accounts import revocations  # noqa: E402
+from adminops.watch import heartbeats  # noqa: E402
 from generation import streams  # noqa: E402
 
 revocations.start()
+heartbeats.start_for_web()
+atexit.register(heartbeats.stop_for_web)
 streams.close_on_sigterm()

@@ -30,6 +30,8 @@ class Heartbeat(models.Model):
     process = models.CharField(max_length=200)
     role = models.CharField(max_length=20)
     beaten_at = models.DateTimeField()
+    # What is wrong with its background threads, as it says itself.
+    problem = models.CharField(max_length=500, default="", db_default="", blank=True)
 
     class Meta:
         constraints = [

@@ -7,6 +7,9 @@ lives and all the same does nothing, they do not show: `due` does.
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,17 +18,25 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import connection
 from django.db.models import Count, Max, Q
 from django.utils import timezone
 
 from adminops.models import Heartbeat
+from rendio.common import background
+from rendio.common.background import BackgroundThread
+from rendio.common.postgresql.limits import at_most
 
 logger = structlog.get_logger(__name__)
 
 QUEUES = ("high", "medium", "low")
 SCHEDULER = "scheduler"
+WEB = "web"
 KEPT = timedelta(days=1)
+
+# A beat that waits longer for PostgreSQL is given up.
+WAIT_SECONDS = 5
+LATE_SECONDS = 60
 
 _beaten_at = float("-inf")
 
@@ -40,7 +51,7 @@ def beat(*, process: str, roles: Iterable[str]) -> None:
         return
     _beaten_at = time.monotonic()
     with _at_any_rate():
-        write(process=process, roles=roles, now=timezone.now())
+        write(process=process, roles=roles, now=timezone.now(), problem=own_problem())
 
 
 def end(*, process: str) -> None:
@@ -52,20 +63,52 @@ def end(*, process: str) -> None:
 @contextmanager
 def _at_any_rate() -> Iterator[None]:
     try:
-        yield
-    except DatabaseError as error:
+        with at_most(WAIT_SECONDS):
+            yield
+    except Exception as error:
         logger.warning("heartbeat_not_written", error=type(error).__name__)
     finally:
         # A worker's main process forks its children: they must not inherit a connection.
         connection.close()
 
 
-def write(*, process: str, roles: Iterable[str], now: datetime) -> None:
+def own_problem() -> str:
+    """What is wrong with the background threads of this process; empty where nothing is."""
+    return "; ".join(background.problems())[:500]
+
+
+def start_for_web() -> None:
+    """Write heartbeats of this web process in a thread; call it after the process has forked."""
+    _web_ends.clear()
+    _web_thread.start()
+
+
+def stop_for_web() -> None:
+    """End the thread, and have this process missed from now on."""
+    _web_ends.set()
+    _web_thread.join(timeout=2)
+    end(process=_web_process())
+
+
+def _web_process() -> str:
+    return f"{WEB}@{socket.gethostname()}:{os.getpid()}"
+
+
+_web_ends = threading.Event()
+_web_thread = BackgroundThread(
+    "heartbeat",
+    wait=lambda: not _web_ends.wait(settings.HEARTBEAT_SECONDS),
+    turn=lambda: beat(process=_web_process(), roles=[WEB]),
+    late_seconds=LATE_SECONDS,
+)
+
+
+def write(*, process: str, roles: Iterable[str], now: datetime, problem: str = "") -> None:
     Heartbeat.objects.bulk_create(
-        [Heartbeat(process=process, role=role, beaten_at=now) for role in roles],
+        [Heartbeat(process=process, role=role, beaten_at=now, problem=problem) for role in roles],
         update_conflicts=True,
         unique_fields=["process", "role"],
-        update_fields=["beaten_at"],
+        update_fields=["beaten_at", "problem"],
     )
 
 
@@ -89,6 +132,14 @@ def alive(*, now: datetime) -> dict[str, Alive]:
     )
     found = {role: Alive(count, last_at) for role, count, last_at in rows.order_by()}
     return {role: found.get(role, Alive(0, None)) for role in (*QUEUES, SCHEDULER)}
+
+
+def problems(*, now: datetime) -> list[str]:
+    """What the processes that are there say of their background threads."""
+    since = now - timedelta(seconds=settings.HEARTBEAT_LATE_SECONDS)
+    said = Heartbeat.objects.filter(beaten_at__gt=since).exclude(problem="")
+    rows = said.order_by("process").values_list("process", "problem").distinct()
+    return [f"{process}: {problem}" for process, problem in rows]
 
 
 def sweep(*, now: datetime) -> None:

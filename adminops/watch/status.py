@@ -13,7 +13,7 @@ from rendio.common.times import iso
 
 
 def look(*, now: datetime) -> tuple[dict[str, Any], list[str]]:
-    """Who is there and what waits, and in words what is missing or late. Two queries."""
+    """Who is there and what waits, and in words what is missing or late. Three queries."""
     alive = heartbeats.alive(now=now)
     waiting = due.waiting(now=now)
     problems = [
@@ -24,6 +24,7 @@ def look(*, now: datetime) -> tuple[dict[str, Any], list[str]]:
         for one in waiting
         if one.seconds > settings.DUE_LATE_SECONDS
     ]
+    problems += heartbeats.problems(now=now)
     scheduler = alive.pop(SCHEDULER)
     seen = {
         "workers": {queue: _shown(one) for queue, one in alive.items()},

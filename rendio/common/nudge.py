@@ -15,10 +15,14 @@ import time
 from celery import current_app
 from django.db import transaction
 
+from rendio.common.background import BackgroundThread
+
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.02
 EXPIRES_SECONDS = 10
+# A broker that hangs holds each of the messages for its socket's time-out.
+LATE_SECONDS = 120
 # What Celery's events say of a task's arguments, and Flower shows: nothing.
 UNTOLD = ""
 
@@ -27,38 +31,41 @@ class _Sender:
     def __init__(self) -> None:
         self._wanted: set[tuple[str, str, bool]] = set()
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._thread = BackgroundThread(
+            "nudge", wait=self._wait, turn=self._send, late_seconds=LATE_SECONDS
+        )
 
     def want(self, task: str, queue: str, *, with_queue: bool) -> None:
         with self._changed:
             self._wanted.add((task, queue, with_queue))
-            # A thread does not survive a fork; the process that needs one makes its own.
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="nudge", daemon=True)
-                self._thread.start()
             self._changed.notify()
+        # A thread does not survive a fork; the process that needs one makes its own.
+        self._thread.start()
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._wanted:
-                    self._changed.wait()
-                wanted, self._wanted = self._wanted, set()
-            for task, queue, with_queue in wanted:
-                try:
-                    current_app.send_task(
-                        task,
-                        kwargs={"queue": queue} if with_queue else {},
-                        queue=queue,
-                        expires=EXPIRES_SECONDS,
-                        retry=False,
-                        argsrepr=UNTOLD,
-                        kwargsrepr=UNTOLD,
-                    )
-                except Exception as error:
-                    # Whatever the broker has: the beat looks too.
-                    logger.warning("nudge_lost", extra={"error": type(error).__name__})
-            time.sleep(PAUSE_SECONDS)
+    def _wait(self) -> bool:
+        time.sleep(PAUSE_SECONDS)
+        with self._changed:
+            while not self._wanted:
+                self._changed.wait()
+        return True
+
+    def _send(self) -> None:
+        with self._changed:
+            wanted, self._wanted = self._wanted, set()
+        for task, queue, with_queue in wanted:
+            try:
+                current_app.send_task(
+                    task,
+                    kwargs={"queue": queue} if with_queue else {},
+                    queue=queue,
+                    expires=EXPIRES_SECONDS,
+                    retry=False,
+                    argsrepr=UNTOLD,
+                    kwargsrepr=UNTOLD,
+                )
+            except Exception as error:
+                # Whatever the broker has: the beat looks too.
+                logger.warning("nudge_lost", extra={"error": type(error).__name__})
 
 
 _sender = _Sender()

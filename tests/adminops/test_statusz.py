@@ -124,6 +124,6 @@ def test_a_missing_database_is_named(client):
     assert said["problems"] == ["the database is unreachable"]
 
 
-def test_a_look_is_two_queries(client, everybody, django_assert_num_queries):
-    with django_assert_num_queries(2):
+def test_a_look_is_three_queries(client, everybody, django_assert_num_queries):
+    with django_assert_num_queries(3):
         statusz(client)

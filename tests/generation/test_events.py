@@ -160,7 +160,7 @@ def test_waiting_holds_no_database_connection(guest, endless, monkeypatch):
 
     guest.post("cancel-video-job", {"job_id": str(job.id)})
     assert b'"cancelled"' in [event for event in stream if event != b":\n\n"][-1]
-    eventually(lambda: streams._watcher._thread is None)
+    eventually(lambda: not streams._watcher._thread.is_running)
 
 
 def test_a_session_that_ended_sees_no_more(running, endless):

@@ -1,0 +1,234 @@
+"""Every background thread goes on after an exception that nobody expected, and /statusz names one
+that does not do its work."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import socket
+import threading
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+import requests
+from celery.schedules import schedule
+from django.utils import timezone
+
+from accounts import revocations
+from accounts.models import Session
+from adminops.models import Heartbeat
+from adminops.watch import heartbeats
+from rendio import beat, metrics
+from rendio.celery import app
+from rendio.common import background, nudge
+from rendio.common.background import BackgroundThread
+from rendio.local.home import PROJECT
+from tests.conftest import Phone
+from tests.patience import eventually
+
+APPS = ("accounts", "adminops", "billing", "credits", "generation", "rendio")
+
+
+def kill(name):
+    """Raise SystemExit, which nobody expects, wherever the thread is."""
+    eventually(lambda: ident_of(name))
+    raised = ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(ident_of(name)), ctypes.py_object(SystemExit)
+    )
+    assert raised == 1
+
+
+def ident_of(name):
+    return next((one.ident for one in threading.enumerate() if one.name == name), None)
+
+
+def was_killed(caplog, name):
+    return any(
+        "thread_failed" in record.getMessage() and name in record.getMessage()
+        for record in caplog.records
+    )
+
+
+@pytest.fixture
+def kept(committed):
+    """The revoked sessions as a web process keeps them."""
+    kept = revocations.RevokedSessions()
+    kept.start()
+    yield kept
+    kept.stop()
+
+
+def test_revocations_are_read_after_the_thread_was_killed(kept, sandbox, settings, caplog):
+    settings.REVOCATION_REFRESH_SECONDS = 0.1
+    phone = Phone().sign_in()
+    session = Session.objects.get(user_id=phone.user_id)
+    kill("revocations")
+    eventually(lambda: was_killed(caplog, "revocations"))
+
+    phone.post("auth/logout", phone.session)
+
+    eventually(lambda: session.id in kept)
+
+
+def test_nudges_are_sent_after_the_thread_was_killed(committed, caplog):
+    queue = f"test-{uuid4()}"
+    nudge.after_commit("test.first", queue=queue)
+    eventually(lambda: waiting_in(queue) == 1)
+    kill("nudge")
+    nudge.after_commit("test.second", queue=queue)  # wakes it
+    eventually(lambda: was_killed(caplog, "nudge"))
+
+    nudge.after_commit("test.third", queue=queue)
+
+    eventually(lambda: waiting_in(queue) >= 2)
+
+
+def waiting_in(queue):
+    with app.connection_for_read() as broker:
+        return broker.default_channel.client.llen(queue)
+
+
+def test_streams_tell_changes_after_the_thread_was_killed(committed, sandbox, caplog):
+    phone = Phone().sign_in()
+    job_id = phone.generate().json()["job_id"]
+    events = iter(phone.get(f"video-jobs/{job_id}/events").streaming_content)
+    assert b'"pending"' in next(events)
+    told = []
+    reader = threading.Thread(target=lambda: told.extend(events))
+    reader.start()
+    kill("streams")
+    eventually(lambda: was_killed(caplog, "streams"))
+
+    phone.post("cancel-video-job", {"job_id": job_id})
+
+    reader.join(timeout=60)
+    assert b'"cancelled"' in told[-1]
+
+
+def test_heartbeats_are_written_after_the_thread_was_killed(committed, settings, caplog):
+    settings.HEARTBEAT_SECONDS = 0.1
+    heartbeats.start_for_web()
+    mine = Heartbeat.objects.filter(role=heartbeats.WEB)
+    eventually(mine.exists)
+    kill("heartbeat")
+    eventually(lambda: was_killed(caplog, "heartbeat"))
+    before = mine.get().beaten_at
+
+    eventually(lambda: mine.get().beaten_at > before)
+
+    heartbeats.stop_for_web()
+    assert not mine.exists()
+
+
+def test_a_worker_serves_metrics_after_the_thread_was_killed(settings, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        settings.WORKER_METRICS_PORT = free.getsockname()[1]
+    url = f"http://127.0.0.1:{settings.WORKER_METRICS_PORT}/"
+    metrics.serve_for_worker()
+    kill("metrics")
+    eventually(lambda: was_killed(caplog, "metrics"))
+
+    eventually(lambda: is_served(url))
+
+
+def is_served(url):
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+def no_clock():
+    raise ValueError
+
+
+def test_the_scheduler_goes_on_after_a_round_that_failed(committed, tmp_path, caplog):
+    scheduler = beat.Scheduler(app=app, schedule_filename=str(tmp_path / "schedule"))
+    broken = schedule(run_every=1, nowfun=no_clock)
+    scheduler.add(name="broken", task="test.none", schedule=broken, last_run_at=timezone.now())
+
+    assert scheduler.tick() == beat.AGAIN_SECONDS
+    assert "scheduler_round_failed" in caplog.text
+
+    del scheduler.schedule["broken"]
+    scheduler.tick()
+    scheduler.close()
+    assert Heartbeat.objects.filter(role=heartbeats.SCHEDULER).delete()[0] == 1
+
+
+# --- How they show ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def thread():
+    """A thread whose turns a test decides; ends with the test."""
+    threads = []
+
+    def start(turn, **options):
+        is_over = threading.Event()
+        one = BackgroundThread(
+            f"test-{uuid4()}", wait=lambda: not is_over.wait(0.01), turn=turn, **options
+        )
+        threads.append((one, is_over))
+        one.start()
+        return one.name
+
+    yield start
+    for one, is_over in threads:
+        is_over.set()
+        one.join(timeout=5)
+        background._threads.pop(one.name)
+
+
+def problems(client):
+    return client.get("/statusz").json()["problems"]
+
+
+def test_a_thread_that_fails_is_named(db, client, thread):
+    def turn():
+        raise ValueError
+
+    name = thread(turn, late_seconds=60)
+
+    eventually(lambda: f"the thread {name} fails: ValueError" in problems(client))
+
+
+def test_a_thread_that_is_stuck_is_named(db, client, thread):
+    released = threading.Event()
+    name = thread(released.wait, late_seconds=0.05)
+
+    eventually(lambda: any(f"{name} has been stuck" in one for one in problems(client)))
+
+    released.set()
+    eventually(lambda: not any(name in one for one in problems(client)))
+
+
+def test_what_another_process_says_of_its_threads_is_named(db, client):
+    said = "the thread nudge has been stuck for 130 s"
+    heartbeats.write(process="web@one:7", roles=["web"], now=timezone.now(), problem=said)
+
+    assert f"web@one:7: {said}" in problems(client)
+
+
+def test_what_a_process_that_is_gone_said_is_not_named(db, client):
+    long_ago = timezone.now() - timedelta(seconds=60)
+    heartbeats.write(process="web@one:7", roles=["web"], now=long_ago, problem="the thread nudge …")
+
+    assert not any("web@one:7" in one for one in problems(client))
+
+
+def test_every_background_thread_is_in_the_table_of_threads():
+    sources = [file for app in APPS for file in (PROJECT / app).rglob("*.py")]
+    names = {
+        name
+        for file in sources
+        for name in re.findall(r'BackgroundThread\(\s*"([\w-]+)"', file.read_text())
+    }
+    raw = [file for file in sources if "threading.Thread(" in file.read_text()]
+    page = (PROJECT / "docs/architecture.md").read_text()
+    rows = re.findall(r"^\| `([\w-]+)` \|.*\| `(test_\w+)` \|$", page, flags=re.MULTILINE)
+
+    assert names == {name for name, _test in rows}
+    assert {test for _name, test in rows} <= set(globals())
+    assert [file.name for file in raw] == ["background.py"]
