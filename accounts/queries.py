@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection
 
 from accounts.errors import ConsentRequired, Unauthorized
-from accounts.models import Consent, ConsentKind, Device, Session, Tier, User
+from accounts.models import Consent, ConsentKind, Device, PersonKey, Session, Tier, User
 from credits import services as credit_services
 
 
@@ -90,6 +90,16 @@ def same_person(user_id: UUID) -> set[UUID]:
     with connection.cursor() as cursor:
         cursor.execute(SAME_PERSON, {"user_id": user_id})
         return {other_id for (other_id,) in cursor.fetchall()}
+
+
+def has_person_key(user_id: UUID) -> bool:
+    """Whether the user would be recognised in an account made after this one is deleted."""
+    return PersonKey.objects.filter(user_id=user_id).exists()
+
+
+def has_banned_relative(user_ids: Collection[UUID]) -> bool:
+    """Whether one of these users is banned."""
+    return User.objects.filter(id__in=user_ids, suspended_at__isnull=False).exists()
 
 
 def count_devices(user_ids: Collection[UUID], *, since: datetime, most: int) -> int:

@@ -9,7 +9,8 @@ from uuid import UUID
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
-from accounts.signals import account_deleted, users_merged
+from accounts import queries as account_queries
+from accounts.signals import account_deleted, person_returned, users_merged
 from generation.models import Erasure, Job, Offence, ProviderRequest, Quote, Stage, Upload
 from generation.uploads import keeping
 from rendio.common import nudge
@@ -18,6 +19,7 @@ from rendio.common import nudge
 def connect() -> None:
     users_merged.connect(move_to_account, dispatch_uid="generation")
     account_deleted.connect(forget_person, dispatch_uid="generation")
+    person_returned.connect(count_for_returned, dispatch_uid="generation")
 
 
 def move_to_account(*, from_user_id: UUID, into_user_id: UUID, **_: Any) -> None:
@@ -29,6 +31,11 @@ def move_to_account(*, from_user_id: UUID, into_user_id: UUID, **_: Any) -> None
     Upload.objects.owned_by(from_user_id).update(user_id=into_user_id)
     Quote.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
     Offence.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
+
+
+def count_for_returned(*, user_id: UUID, former_user_ids: list[UUID], **_: Any) -> None:
+    """The offences of a person's deleted accounts are this user's."""
+    Offence.objects.filter(user_id__in=former_user_ids).update(user_id=user_id)
 
 
 def forget_person(*, user_id: UUID, now: datetime, **_: Any) -> None:
@@ -54,6 +61,12 @@ def forget_person(*, user_id: UUID, now: datetime, **_: Any) -> None:
     ProviderRequest.objects.filter(job__user_id=user_id).update(error_detail="")
     keeping.give_up(Upload.objects.owned_by(user_id).select_for_update(), now=now)
     Quote.objects.filter(user_id=user_id).delete()
-    Offence.objects.filter(user_id=user_id).delete()
+    offences = Offence.objects.filter(user_id=user_id)
+    if account_queries.has_person_key(user_id):
+        # They count for the same Apple account if it comes back; what was refused is forgotten.
+        offences.filter(forgiven_at__isnull=False).delete()
+        offences.update(categories=[], term_id=None)
+    else:
+        offences.delete()
     nudge.after_commit("generation.erase_due", queue="high")
     nudge.after_commit("generation.cancel_due", queue="high")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, ClassVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
@@ -141,6 +141,11 @@ class User(AbstractBaseUser, PermissionsMixin):
         """Whether this is somebody who is counted once: an account by its Apple account, a guest
         with a welcome by the phone. Of other guests each reinstallation makes one more."""
         return not self.is_guest or self.welcomed_at is not None
+
+    def same_person_ids(self) -> set[UUID]:
+        """All other users who have an Apple account in common with this one, closed ones too."""
+        others = User.objects.filter(person_keys__key__in=self.person_keys.values("key"))
+        return set(others.exclude(id=self.id).values_list("id", flat=True))
 
     def tier_at(self, now: datetime) -> Tier:
         """The user's tier at this moment: one that has run out has ended, told of or not."""

@@ -14,7 +14,8 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef
 from django.utils.crypto import salted_hmac
 
-from accounts.models import PersonKey
+from accounts.models import PersonKey, User
+from accounts.signals import person_returned
 from rendio.common import sweeping
 
 # The longest window in which something counts per person.
@@ -31,12 +32,20 @@ class KeyOf(StrEnum):
 
 
 def recognise(*, user_id: UUID, of: KeyOf, value: str, now: datetime) -> None:
-    """Keep that this user has this Apple account. Joins the caller's transaction; twice is as
-    once."""
+    """Keep that this user has this Apple account; if its earlier accounts were deleted, what
+    outlives a deletion counts for this user (person_returned).
+
+    Joins the caller's transaction; twice is as once.
+    """
     key = salted_hmac("rendio.person", f"{of} {value}", algorithm="sha256").hexdigest()
     known, is_new = PersonKey.objects.get_or_create(
         user_id=user_id, key=key, defaults={"seen_at": now}
     )
+    if is_new:
+        former = PersonKey.objects.filter(key=key, user__closed_at__isnull=False)
+        former_ids = list(former.exclude(user_id=user_id).values_list("user_id", flat=True))
+        if former_ids:
+            person_returned.send(sender=User, user_id=user_id, former_user_ids=former_ids)
     if not is_new and known.seen_at < now - SEEN_AGAIN:
         PersonKey.objects.filter(id=known.id).update(seen_at=now)
 

@@ -64,7 +64,7 @@ class TermsForm(ReasonForm):
     ends_at = _moment("Until", "Empty: without an end.")
     max_redemptions = _number(
         "Redemptions in all",
-        "Empty: no limit. Who deletes the account and comes back is somebody new, so set one.",
+        "Empty: no limit. It is counted by Apple account, and by phone for guests.",
     )
     max_per_user = _number("Redemptions by one user", "Usually 1.", required=True)
     lot_days = _number("Days until what is left lapses", "From each redemption. Empty: never.")

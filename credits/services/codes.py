@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from django.db.models import Q
 
 from credits.errors import CodeRefused
 from credits.models import Kind, PromotionCode, Redemption, Source, Wallet
@@ -77,7 +78,7 @@ def redeem(*, user_id: UUID, code: str, now: datetime) -> Redeemed:
 
 
 def _problem(code: PromotionCode, wallet: Wallet, *, now: datetime) -> str | None:
-    if wallet.redemptions.filter(code=code).count() >= code.max_per_user:
+    if _redeemed(code, wallet) >= code.max_per_user:
         return "already_redeemed"
     if not code.is_active:
         return "stopped"
@@ -88,6 +89,14 @@ def _problem(code: PromotionCode, wallet: Wallet, *, now: datetime) -> str | Non
     if wallet.user and not wallet.user.may_redeem:
         return "sign_in_first"
     return None
+
+
+def _redeemed(code: PromotionCode, wallet: Wallet) -> int:
+    """How often this person has redeemed it: also as another user, and before a deletion. The
+    caller has the code locked, so no other redemption is on its way."""
+    others = wallet.user.same_person_ids() if wallet.user else set()
+    by_person = Q(wallet=wallet) | Q(wallet__user_id__in=others)
+    return Redemption.objects.filter(by_person, code=code).count()
 
 
 @dataclass(frozen=True)
