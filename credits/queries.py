@@ -173,6 +173,12 @@ def count_refunds_after_spending(user_ids: Collection[UUID], *, since: datetime,
     return spent[:most].count()
 
 
+def debt_of(user_ids: Collection[UUID]) -> int:
+    """What these users owe in all, in credits."""
+    owed = Wallet.objects.filter(user_id__in=user_ids).aggregate(total=Sum("debt"))["total"]
+    return owed or 0
+
+
 @dataclass(frozen=True)
 class LotUse:
     """What became of the credits that a transaction brought."""

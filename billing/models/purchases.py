@@ -102,11 +102,12 @@ class Problem(models.TextChoices):
     CLOSED = "closed"  # the account that it names has been deleted
     PRODUCT = "product"  # what was bought is not sold here
     HELD = "held"  # its user has fraud marks above the limit
+    DEBT = "debt", "A related user owes credits"  # until it is paid, or support lets it through
     GUARDIAN = "guardian", "A guardian has withdrawn the consent"
 
 
 # What a person may let through.
-HELD_BACK = frozenset({Problem.HELD, Problem.GUARDIAN})
+HELD_BACK = frozenset({Problem.HELD, Problem.DEBT, Problem.GUARDIAN})
 
 
 class PurchaseQuerySet(models.QuerySet["Purchase"]):

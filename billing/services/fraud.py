@@ -1,8 +1,9 @@
 """Fraud marks: what looks odd about a user, as a score with its reasons.
 
 They are for support to read. Nothing follows by itself but this: while the score is at
-FRAUD_HOLD_SCORE or above, what is bought waits as a work item (Problem.HELD) until a person lets it
-through. It is kept and stays the user's, so no money is lost by it.
+FRAUD_HOLD_SCORE or above, or while a related user is banned, what is bought waits as a work item
+(Problem.HELD) until a person lets it through. What a related user owes holds it too (Problem.DEBT),
+until that is paid. It is kept and stays the user's, so no money is lost by it.
 
 A handful of counts on indexes, each bounded, whenever a purchase is settled.
 """
@@ -62,9 +63,20 @@ def is_to_wait(user_id: UUID, *, now: datetime) -> bool:
     """Whether what this user has bought waits for a person. Joins the caller's transaction."""
     score = assess(user_id, now=now)
     is_held = bool(settings.FRAUD_HOLD_SCORE) and score >= settings.FRAUD_HOLD_SCORE
+    is_held = is_held or account_queries.has_banned_relative(
+        [one for one in _related_to(user_id) if one != user_id]
+    )
     if is_held:
         logger.warning("purchase_held", user_id=str(user_id), score=score)
     return is_held
+
+
+def has_related_debt(user_id: UUID) -> bool:
+    """Whether another user of the same customer owes credits: spent, and refunded by the store.
+
+    A new guest for each pack would leave each debt behind.
+    """
+    return credit_queries.debt_of([one for one in _related_to(user_id) if one != user_id]) > 0
 
 
 def _marks_of(user_id: UUID, *, now: datetime) -> list[Mark]:
@@ -96,7 +108,7 @@ def _related_to(user_id: UUID) -> list[UUID]:
     accounts = bought.values("app_transaction_id").distinct()[:MOST_RELATED]
     others = Purchase.objects.filter(app_transaction_id__in=accounts, user__isnull=False)
     found = set(others.values_list("user_id", flat=True).distinct()[:MOST_RELATED])
-    return [*{user_id, *found}]
+    return [*{user_id, *found, *account_queries.same_person(user_id)}]
 
 
 def _count_purchases(user_ids: list[UUID], *, since: datetime) -> int:

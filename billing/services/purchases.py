@@ -33,6 +33,8 @@ logger = structlog.get_logger(__name__)
 
 # By whoever recorded it. After that it is due to a worker.
 SETTLED_WITHIN = timedelta(seconds=30)
+# How often a purchase that waits for a related debt is looked at again.
+DEBT_LOOKED_AT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def settle(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None)
     product = Product.objects.filter(product_id=purchase.product_id).first()
     is_new = _grant_if_due(purchase, owner, product, now=now)
     grants.follow(purchase, product, now=now)
-    purchase.due_at = None
+    # A debt may be paid without anything happening to this purchase.
+    purchase.due_at = now + DEBT_LOOKED_AT if purchase.problem == Problem.DEBT else None
     purchase.save(update_fields=["problem", "credits", "granted_at", "taken_share", "due_at"])
     if purchase.user_id and periods.is_period(purchase):
         subscriptions.follow(purchase, now=now)
@@ -171,14 +174,16 @@ def _grant_if_due(
 
 def _find_hold(purchase: Purchase, owner: User, *, held_back: str, now: datetime) -> str:
     """Why it waits for a person; "" where it does not. Once it waits, only a person lets it
-    through."""
+    through, unless it waits for a debt that is paid."""
     if purchase.released_at or purchase.is_family_shared:
         return ""
-    if held_back:
+    if held_back and held_back != Problem.DEBT:
         return held_back
     if guardians.is_without_consent(purchase):
         return Problem.GUARDIAN
-    return Problem.HELD if fraud.is_to_wait(owner.id, now=now) else ""
+    if fraud.is_to_wait(owner.id, now=now):
+        return Problem.HELD
+    return Problem.DEBT if fraud.has_related_debt(owner.id) else ""
 
 
 def _is_anothers_meanwhile(purchase: Purchase, found: Purchase, owner: User | None) -> bool:

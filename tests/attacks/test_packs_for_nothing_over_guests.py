@@ -1,0 +1,76 @@
+"""A pack that is spent and refunded leaves a debt: a new guest does not leave it behind."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing.lifecycle import purchases as due
+from billing.models import Problem
+from billing.services import release_purchase
+from credits import services as credit_services
+from tests.billing.conftest import TEN, AppStore, debt_of, purchase_of, tell
+from tests.conftest import Phone, Sandbox
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def store(sandbox: Sandbox) -> AppStore:
+    return AppStore(sandbox)
+
+
+def spend_and_have_refunded(store: AppStore, phone: Phone, customer: str) -> None:
+    bought = store.buy(TEN, phone=phone, customer=customer)
+    tell(bought)
+    assert phone.generate(settings={"duration": 12}).status_code == 200
+    tell(store.happens("REFUND", bought))
+    assert debt_of(phone) > 0
+
+
+def test_a_new_guest_for_each_pack_gets_one_for_nothing_and_no_more(store: AppStore) -> None:
+    spend_and_have_refunded(store, Phone().sign_in(), "somebody")
+
+    for _ in range(3):
+        guest = Phone().sign_in()
+        bought = store.buy(TEN, phone=guest, customer="somebody")
+        tell(bought)
+
+        assert guest.balance() == 10  # the welcome of another phone
+        assert purchase_of(bought).problem == Problem.DEBT
+
+
+def test_another_customer_is_not_held(store: AppStore) -> None:
+    spend_and_have_refunded(store, Phone().sign_in(), "somebody")
+    stranger = Phone().sign_in()
+
+    tell(store.buy(TEN, phone=stranger, customer="somebody else"))
+
+    assert stranger.balance() == 20
+
+
+def test_the_pack_arrives_once_the_debt_is_paid(store: AppStore) -> None:
+    owing, guest = Phone().sign_in(), Phone().sign_in()
+    spend_and_have_refunded(store, owing, "somebody")
+    tell(store.buy(TEN, phone=guest, customer="somebody"))
+    credit_services.adjust(
+        user_id=owing.user_id, change=debt_of(owing), reason="paid",
+        acting_user_id=owing.user_id, now=timezone.now(),
+    )  # fmt: skip
+
+    due.settle_due(now=timezone.now() + timedelta(hours=2))
+
+    assert guest.balance() == 20
+
+
+def test_support_releases_it(store: AppStore) -> None:
+    guest = Phone().sign_in()
+    spend_and_have_refunded(store, Phone().sign_in(), "somebody")
+    bought = store.buy(TEN, phone=guest, customer="somebody")
+    tell(bought)
+
+    release_purchase(purchase_id=purchase_of(bought).id, now=timezone.now())
+
+    assert guest.balance() == 20
