@@ -65,7 +65,8 @@ def resolved(one):
 def test_each_refusal_says_which_code():
     for path, _method, operation in OPERATIONS:
         for status, answer in operation["responses"].items():
-            if int(status) >= 400 and int(status) != 416:
+            # What HTTP itself asks of a range or a condition has no body.
+            if int(status) >= 400 and int(status) not in {412, 416}:
                 assert re.match(r"- ERR_\d{4} [A-Z_]+: \w", answer["description"]), path
 
 
