@@ -1,4 +1,5 @@
-"""Flower reads this at each start from the project's folder: it does not start without a login."""
+"""Flower reads this at each start from the project's folder: it does not start without a login, and
+then shows and changes nothing."""
 
 import os
 
@@ -12,3 +13,6 @@ if any(len(password) < FEWEST_CHARACTERS for password in _passwords):
         "FLOWER_BASIC_AUTH must be user:password, the password of at least "
         f"{FEWEST_CHARACTERS} characters: Flower does not start without a login."
     )
+
+# To look at: its login is one password for all, and no record has what a worker is told to do.
+read_only = True

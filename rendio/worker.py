@@ -6,6 +6,7 @@ import os
 import sys
 
 from billiard import pool
+from celery.worker import control
 
 from rendio.common import metrics_folder
 
@@ -14,11 +15,25 @@ from rendio.common import metrics_folder
 pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10
 
 
+# What a worker may be told from afar besides being asked: to say what its tasks do, which Flower
+# does.
+HARMLESS = {"enable_events", "disable_events", "heartbeat"}
+
+
+def forget_orders() -> None:
+    """Let the worker answer questions and take no orders, such as to shut down, to grow its pool or
+    to leave its queue. Orders come through Redis, where nobody has to prove who they are."""
+    for name, command in list(control.Panel.meta.items()):
+        if command.type == "control" and name not in HARMLESS:
+            del control.Panel.meta[name], control.Panel.data[name]
+
+
 def main(queues: list[str]) -> None:
     metrics_folder.make()
     # Only now: it reads in what counts.
     from rendio.celery import app
 
+    forget_orders()
     try:
         app.worker_main(
             [
