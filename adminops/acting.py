@@ -7,8 +7,9 @@ acts once, and the second is refused.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 from uuid import UUID
 
 import structlog
@@ -16,6 +17,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from accounts.models import User
 from adminops.errors import Forbidden, InvalidInput, InvalidState
+from adminops.masking import Codes
 from adminops.models import (
     REASON_MAX,
     REASON_MIN,
@@ -26,6 +28,9 @@ from adminops.models import (
 )
 from rendio.common import request_id
 from rendio.common.ids import uuid7
+
+if TYPE_CHECKING:
+    from adminops.budget import Stake
 
 logger = structlog.get_logger(__name__)
 
@@ -44,28 +49,37 @@ def may(user: User | AnonymousUser, action: Action) -> bool:
     return user.has_perm(f"adminops.{action.value}")
 
 
-def admitted(action: Action, who: Who) -> Who:
-    """`who`, with the reason as it is kept. Raises Forbidden, InvalidInput."""
+def admitted(action: Action, who: Who, *, unspoken: Collection[str] = ()) -> Who:
+    """`who`, with the reason as it is kept: without promotion codes, `unspoken` ones among them,
+    as not all who read it may know them. Raises Forbidden, InvalidInput."""
     if not may(who["acting_user"], action):
         raise Forbidden
     reason = who["reason"].strip()
     if not REASON_MIN <= len(reason) <= REASON_MAX:
         problem = f"Write a reason of {REASON_MIN} to {REASON_MAX} characters."
         raise InvalidInput(fields={"reason": [problem]})
-    return {**who, "reason": reason}
+    return {**who, "reason": Codes.written_in(reason, *unspoken).conceal(reason)}
 
 
 def record_act(
-    action: Action, who: Who, *, subject_id: UUID, before: dict[str, Any], after: dict[str, Any]
+    action: Action,
+    who: Who,
+    *,
+    subject_id: UUID,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    subject_type: Subject | None = None,
+    stake: Stake | None = None,
 ) -> None:
     """Write the record; a refusal here takes the effect back too.
 
     Last, while the subject is locked: an earlier run of the same act has committed by now.
+    `stake` is what counts against the budget of who acts.
     """
     act_id = who.get("act_id")
     if act_id and AdminAction.objects.filter(id=act_id).exists():
         raise InvalidState(problem="This form was sent before, and it has been done.")
-    subject_type = SUBJECTS.get(action, Subject.USER)
+    subject_type = subject_type or SUBJECTS.get(action, Subject.USER)
     AdminAction.objects.create(
         id=act_id or uuid7(),
         at=who["now"],
@@ -77,6 +91,8 @@ def record_act(
         before=before,
         after=after,
         request_id=request_id.current() or "",
+        credits=stake.credits if stake and stake.credits else None,
+        customer_id=stake.customer_id if stake else None,
     )
     logger.info(
         "support_action",

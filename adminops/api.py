@@ -16,7 +16,7 @@ from adminops import grants, queries, services
 from adminops.authentication import IsStaff, SessionCaller, StaffSessionAuthentication
 from adminops.errors import Forbidden
 from adminops.grants import Given
-from adminops.masking import may_see_sensitive
+from adminops.masking import may_see_codes, may_see_sensitive
 from adminops.serializers import AmountBody, ToggleModelBody, UserActBody, stats_json
 from rendio.common.api import ApiView, query_uuid
 
@@ -89,5 +89,11 @@ class UserStats(StaffView):
         if not self.staff.has_perm("accounts.view_user"):
             raise Forbidden
         stats = queries.user_stats(query_uuid(request, "user_id"))
-        in_clear = may_see_sensitive(self.staff)
-        return Response(stats_json(stats, in_clear=in_clear, now=timezone.now()))
+        return Response(
+            stats_json(
+                stats,
+                in_clear=may_see_sensitive(self.staff),
+                with_codes=may_see_codes(self.staff),
+                now=timezone.now(),
+            )
+        )

@@ -1,69 +1,165 @@
-"""Acts upon promotion codes. Each is one transaction of its own: the effect, and the record of who
-did it, why, and what it was before and after (adminops.acting)."""
+"""Acts upon promotion codes (adminops.acting has what all acts share).
+
+What all redemptions that are left could bring counts against the budget of who acts
+(adminops.budget). Records name a code by its id: who reads the record may not know the code itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Unpack
 from uuid import UUID
 
 from django.db import transaction
 
-from adminops.acting import Who, admitted, record_act
-from adminops.models import Action
+from adminops import approvals
+from adminops.acting import Who, admitted
+from adminops.approvals import Effect, Intent, Kind, Stake, carry_out
+from adminops.budget import UNLIMITED
+from adminops.models import Action, PendingApproval
 from credits import services as credit_services
 from credits.services import CodeTerms
 
 if TYPE_CHECKING:
     from credits.models import PromotionCode
 
+WITHOUT_LIMIT = "Nobody knows how often a code without a limit will be redeemed."
+
 
 @transaction.atomic(durable=True)
-def make_code(*, code: str, terms: CodeTerms, **who: Unpack[Who]) -> str:
+def make_code(*, code: str, terms: CodeTerms, **who: Unpack[Who]) -> str | PendingApproval:
     """A new promotion code; returns it as it is kept. Raises Forbidden, InvalidInput."""
-    who = admitted(Action.MAKE_CODE, who)
-    made = credit_services.make_code(code=code, terms=terms, now=who["now"])
-    record_act(Action.MAKE_CODE, who, subject_id=made.id, before={}, after=_standing(made))
-    return made.code
+    who = admitted(Action.MAKE_CODE, who, unspoken=(code,))
+    arguments = {"code": code, "terms": terms.as_json()}
+    came: str | PendingApproval = carry_out(Action.MAKE_CODE, who, arguments=arguments)
+    return came
 
 
-def change_code(*, code_id: UUID, terms: CodeTerms, **who: Unpack[Who]) -> None:
+@transaction.atomic(durable=True)
+def change_code(*, code_id: UUID, terms: CodeTerms, **who: Unpack[Who]) -> PendingApproval | None:
     """What a code gives, when and how often, from now on. Raises Forbidden, InvalidInput,
     NotFound."""
-
-    def change(code: PromotionCode) -> None:
-        credit_services.change_code(code, terms=terms)
-
-    _act_upon(Action.CHANGE_CODE, code_id, change, who)
-
-
-def toggle_code(*, code_id: UUID, is_active: bool, **who: Unpack[Who]) -> None:
-    """Stop a code, or let it be redeemed again. Raises Forbidden, InvalidInput, NotFound."""
-
-    def toggle(code: PromotionCode) -> None:
-        credit_services.set_code_active(code, is_active=is_active)
-
-    _act_upon(Action.TOGGLE_CODE, code_id, toggle, who)
+    return _upon(Action.CHANGE_CODE, code_id, {"terms": terms.as_json()}, who)
 
 
 @transaction.atomic(durable=True)
-def _act_upon(
-    action: Action,
-    code_id: UUID,
-    do: Callable[[PromotionCode], None],
-    who: Who,
-) -> None:
+def toggle_code(*, code_id: UUID, is_active: bool, **who: Unpack[Who]) -> PendingApproval | None:
+    """Stop a code, or let it be redeemed again. Raises Forbidden, InvalidInput, NotFound."""
+    return _upon(Action.TOGGLE_CODE, code_id, {"is_active": is_active}, who)
+
+
+def _upon(
+    action: Action, code_id: UUID, arguments: dict[str, Any], who: Who
+) -> PendingApproval | None:
     who = admitted(action, who)
-    code = credit_services.lock_code(code_id=code_id)
+    came: PendingApproval | None = carry_out(action, who, subject_id=code_id, arguments=arguments)
+    return came
+
+
+# --- What they move -------------------------------------------------------------------------------
+
+
+def _still_to_come(terms: CodeTerms, *, redeemed: int, is_active: bool, now: datetime) -> int:
+    """The credits of all redemptions that are left."""
+    if not is_active or (terms.ends_at and terms.ends_at <= now):
+        return 0
+    if terms.max_redemptions is None:
+        return UNLIMITED
+    return min(terms.credits * max(terms.max_redemptions - redeemed, 0), UNLIMITED)
+
+
+def _stake_of_making(intent: Intent) -> Stake:
+    terms = _terms(intent)
+    credit_services.check_new_code(code=intent.arguments["code"], terms=terms)
+    return _stake(0, _still_to_come(terms, redeemed=0, is_active=True, now=intent.now))
+
+
+def _stake_of_changing(intent: Intent) -> Stake:
+    code = credit_services.lock_code(code_id=intent.subject)
+    before, after = credit_services.terms_of(code), _terms(intent)
+    credit_services.check_terms(after, redeemed=code.redemption_count)
+    count: dict[str, Any] = {
+        "redeemed": code.redemption_count,
+        "is_active": code.is_active,
+        "now": intent.now,
+    }
+    still_to_come = _still_to_come(after, **count)
+    if still_to_come == UNLIMITED and _is_narrower(after, than=before):
+        return Stake()
+    return _stake(_still_to_come(before, **count), still_to_come)
+
+
+def _is_narrower(terms: CodeTerms, *, than: CodeTerms) -> bool:
+    """Whether nothing but the end differs, and it comes earlier."""
+    ends_earlier = terms.ends_at and (than.ends_at is None or terms.ends_at <= than.ends_at)
+    return bool(ends_earlier) and replace(terms, ends_at=than.ends_at) == than
+
+
+def _stake_of_toggling(intent: Intent) -> Stake:
+    code = credit_services.lock_code(code_id=intent.subject)
+    terms = credit_services.terms_of(code)
+    before, after = (
+        _still_to_come(terms, redeemed=code.redemption_count, is_active=is_active, now=intent.now)
+        for is_active in (code.is_active, intent.arguments["is_active"])
+    )
+    return _stake(before, after)
+
+
+def _stake(before: int, after: int) -> Stake:
+    if after == UNLIMITED:
+        return Stake(UNLIMITED, second_person=WITHOUT_LIMIT)
+    return Stake(max(after - before, 0))
+
+
+# --- How they are done ----------------------------------------------------------------------------
+
+
+def _make(intent: Intent, who: Who) -> Effect:
+    made = credit_services.make_code(
+        code=intent.arguments["code"], terms=_terms(intent), now=intent.now
+    )
+    return Effect(made.id, {}, _standing(made), made.code)
+
+
+def _change(intent: Intent, who: Who) -> Effect:
+    code = credit_services.lock_code(code_id=intent.subject)
     before = _standing(code)
-    do(code)
-    record_act(action, who, subject_id=code_id, before=before, after=_standing(code))
+    credit_services.change_code(code, terms=_terms(intent))
+    return Effect(code.id, before, _standing(code))
+
+
+def _toggle(intent: Intent, who: Who) -> Effect:
+    code = credit_services.lock_code(code_id=intent.subject)
+    before = _standing(code)
+    credit_services.set_code_active(code, is_active=intent.arguments["is_active"])
+    return Effect(code.id, before, _standing(code))
+
+
+def _terms(intent: Intent) -> CodeTerms:
+    return CodeTerms.from_json(intent.arguments["terms"])
 
 
 def _standing(code: PromotionCode) -> dict[str, Any]:
     return {
-        "code": code.code,
         **credit_services.terms_of(code).as_json(),
         "is_active": code.is_active,
         "redemption_count": code.redemption_count,
     }
+
+
+def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
+    arguments = approval.arguments
+    told = [("Code", arguments["code"])] if "code" in arguments else []
+    if "is_active" in arguments:
+        told.append(("Can be redeemed", "yes" if arguments["is_active"] else "no"))
+    terms = arguments.get("terms", {})
+    return told + [
+        (name.replace("_", " ").capitalize(), "no limit" if value is None else value)
+        for name, value in terms.items()
+    ]
+
+
+approvals.register(Action.MAKE_CODE, Kind(_stake_of_making, _make, _details))
+approvals.register(Action.CHANGE_CODE, Kind(_stake_of_changing, _change, _details))
+approvals.register(Action.TOGGLE_CODE, Kind(_stake_of_toggling, _toggle, _details))

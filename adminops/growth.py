@@ -256,7 +256,7 @@ TABLES: dict[str, Growth] = {
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
     "adminops.AdminAction": Growth(STAFF, "acts of staff", kept=_ACTS),
-    "adminops.PendingGrant": Growth(STAFF, "grants that wait for a second person", kept=_ACTS),
+    "adminops.PendingApproval": Growth(STAFF, "acts that wait for a second person", kept=_ACTS),
     "adminops.Incident": Growth(STAFF, "incidents", kept=_ACTS),
     "adminops.Alert": Growth(
         OPERATOR,

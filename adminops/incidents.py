@@ -18,9 +18,11 @@ from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 
 from accounts.models import PushKind
-from adminops.acting import Who, admitted, record_act
+from adminops import approvals
+from adminops.acting import Who, admitted
+from adminops.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.errors import InvalidInput, InvalidState
-from adminops.models import Action, Incident, Which
+from adminops.models import Action, Incident, PendingApproval, Which
 from generation.lifecycle import hand, telling
 from generation.models import Job, JobStatus, Model, ProviderRequest, Route
 from rendio.common import nudge
@@ -66,40 +68,66 @@ def try_out(choice: Choice) -> Trial:
 
 
 @transaction.atomic(durable=True)
-def start(*, choice: Choice, notify: bool = True, **who: Unpack[Who]) -> Incident:
+def start(*, choice: Choice, notify: bool = True, **who: Unpack[Who]) -> Incident | PendingApproval:
     """Have all these jobs settled by the workers, and their customers told if `notify`. Raises
     Forbidden, InvalidInput, and InvalidState where there are none."""
     who = admitted(Action.RUN_INCIDENT, who)
     if not choice.from_at < choice.until_at <= who["now"]:
         problem = "It must begin before it ends, and end before now."
         raise InvalidInput(fields={"until_at": [problem]})
-    expected = _extent(_to_settle(choice))
+    arguments = {
+        "which": choice.which.value,
+        # To the microsecond: what is settled is what was counted.
+        "from_at": choice.from_at.isoformat(),
+        "until_at": choice.until_at.isoformat(),
+        "provider": choice.provider,
+        "model": str(choice.model.id) if choice.model else None,
+        "route": str(choice.route.id) if choice.route else None,
+        "notify": notify,
+    }
+    came: Incident | PendingApproval = carry_out(Action.RUN_INCIDENT, who, arguments=arguments)
+    return came
+
+
+def _choice_of(arguments: dict[str, Any]) -> Choice:
+    return Choice(
+        which=Which(arguments["which"]),
+        from_at=datetime.fromisoformat(arguments["from_at"]),
+        until_at=datetime.fromisoformat(arguments["until_at"]),
+        provider=arguments["provider"],
+        model=Model.objects.get(id=arguments["model"]) if arguments["model"] else None,
+        route=Route.objects.get(id=arguments["route"]) if arguments["route"] else None,
+    )
+
+
+def _stake(intent: Intent) -> Stake:
+    expected = _extent(_to_settle(_choice_of(intent.arguments)))
     if not expected.jobs:
         raise InvalidState(problem="There are no such jobs.")
+    return Stake(expected.credits)
+
+
+def _begin(intent: Intent, who: Who) -> Effect:
+    choice, notify = _choice_of(intent.arguments), intent.arguments["notify"]
+    expected = _extent(_to_settle(choice))
     incident = Incident.objects.create(
         **vars(choice),
         notify=notify,
         reason=who["reason"],
         started_by=who["acting_user"],
-        started_at=who["now"],
+        started_at=intent.now,
         expected_jobs=expected.jobs,
         expected_credits=expected.credits,
-        due_at=who["now"],
-    )
-    record_act(
-        Action.RUN_INCIDENT,
-        who,
-        subject_id=incident.id,
-        before={},
-        after={
-            **_in_words(choice),
-            "jobs": expected.jobs,
-            "credits": expected.credits,
-            "notify": notify,
-        },
+        due_at=intent.now,
     )
     nudge.after_commit("adminops.work_on_incidents", queue="high")
-    return incident
+    after = {
+        **_in_words(choice),
+        "jobs": expected.jobs,
+        "credits": expected.credits,
+        "notify": notify,
+    }
+    return Effect(incident.id, {}, after, incident, moved=expected.credits)
 
 
 def _in_words(choice: Choice) -> dict[str, Any]:
@@ -111,6 +139,14 @@ def _in_words(choice: Choice) -> dict[str, Any]:
         "from_at": iso(choice.from_at),
         "until_at": iso(choice.until_at),
     }
+
+
+def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
+    told = _in_words(_choice_of(approval.arguments))
+    return [(name.replace("_", " ").capitalize(), value) for name, value in told.items() if value]
+
+
+approvals.register(Action.RUN_INCIDENT, Kind(_stake, _begin, _details))
 
 
 # --- Which jobs -----------------------------------------------------------------------------------
@@ -189,16 +225,27 @@ def _settle(incident: Incident, job_id: UUID, *, now: datetime) -> None:
                 job = hand.end(job_id, now=now, quietly=True)
             else:
                 job = hand.refund(job_id, acting_user_id=incident.started_by_id, now=now)
-            totals.update(
+            # No more than was counted, and decided about, at the start: jobs that ran then have
+            # been delivered meanwhile.
+            within = totals.filter(settled_credits__lte=F("expected_credits") - job.credits)
+            if not within.update(
                 settled_jobs=F("settled_jobs") + 1,
                 settled_credits=F("settled_credits") + job.credits,
                 told_customers=F("told_customers") + int(_tell(incident, job, now=now)),
-            )
+            ):
+                raise _BeyondWhatWasCounted
     except InvalidState:
         pass  # it has ended, or was refunded, since we looked
+    except _BeyondWhatWasCounted:
+        logger.warning("incident_job_not_counted", job_id=str(job_id))
+        totals.update(broken_jobs=F("broken_jobs") + 1)
     except Exception:
         logger.exception("incident_job_left_out", job_id=str(job_id))
         totals.update(broken_jobs=F("broken_jobs") + 1)
+
+
+class _BeyondWhatWasCounted(Exception):
+    """Takes back what was done to a job that the incident does not cover."""
 
 
 def _tell(incident: Incident, job: Job, *, now: datetime) -> bool:

@@ -52,10 +52,6 @@ class UserStatsAnswer(serializers.Serializer):
 
 
 CREDITS_ACT = {"user_id": USER_ID, "amount": 5, "reason": "The video came out black"}
-WAITS = {
-    202: "More than SUPPORT_GRANT_LIMIT: nothing is given before somebody else approves it. "
-    "`success` is false, `new_balance` the balance as it is, `pending_grant_id` what waits."
-}
 USER_ACT = {"user_id": USER_ID, "reason": "Sells its welcome credits"}
 
 WAITS = {

@@ -8,12 +8,22 @@ from uuid import UUID
 
 from django.db import transaction
 
+from adminops import approvals
 from adminops.acting import Who, admitted, record_act
+from adminops.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.errors import InvalidState, NotFound
-from adminops.models import Action
+from adminops.jobs import stake_of_delivery, stake_of_fetching
+from adminops.models import Action, PendingApproval
 from generation import services as generation_services
-from generation.lifecycle import breaker, dead
-from generation.models import MAINTENANCE_ID, DeadLetter, DeadState, ProviderHealth
+from generation.lifecycle import breaker, dead, hand
+from generation.models import (
+    MAINTENANCE_ID,
+    DeadKind,
+    DeadLetter,
+    DeadState,
+    Job,
+    ProviderHealth,
+)
 from rendio.common.times import iso
 
 
@@ -58,37 +68,69 @@ def switch_maintenance(*, is_on: bool, **who: Unpack[Who]) -> None:
     )
 
 
-def retry_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> None:
+@transaction.atomic(durable=True)
+def retry_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> PendingApproval | None:
     """Try once more what failed for good. Raises Forbidden, InvalidInput, NotFound,
     InvalidState."""
-    _close_dead_letter(Action.RETRY_DEAD_LETTER, letter_id, who)
-
-
-def dismiss_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> None:
-    """Nothing is to be done about it. Raises Forbidden, InvalidInput, NotFound, InvalidState."""
-    _close_dead_letter(Action.DISMISS_DEAD_LETTER, letter_id, who)
+    came: PendingApproval | None = carry_out(
+        Action.RETRY_DEAD_LETTER, admitted(Action.RETRY_DEAD_LETTER, who), subject_id=letter_id
+    )
+    return came
 
 
 @transaction.atomic(durable=True)
-def _close_dead_letter(
-    action: Action,
-    letter_id: UUID,
-    who: Who,
-) -> None:
-    who = admitted(action, who)
+def dismiss_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> None:
+    """Nothing is to be done about it. Raises Forbidden, InvalidInput, NotFound, InvalidState."""
+    who = admitted(Action.DISMISS_DEAD_LETTER, who)
+    letter = _open_letter(letter_id)
+    before = _of_letter(letter)
+    dead.close(letter, DeadState.DISMISSED, now=who["now"])
+    record_act(
+        Action.DISMISS_DEAD_LETTER,
+        who,
+        subject_id=letter_id,
+        before=before,
+        after={"state": letter.state},
+    )
+
+
+def _stake_of_retry(intent: Intent) -> Stake:
+    """Of a job that has ended, and was refunded, the video is fetched."""
+    letter = DeadLetter.objects.filter(id=intent.subject).first()
+    if letter is None:
+        raise NotFound
+    if letter.kind == DeadKind.DELIVERY:
+        return stake_of_delivery(UUID(letter.subject))
+    if letter.kind == DeadKind.JOB and Job.objects.filter(id=letter.subject).exists():
+        return stake_of_fetching(hand.lock(UUID(letter.subject)))
+    return Stake()
+
+
+def _retry(intent: Intent, who: Who) -> Effect:
+    letter = _open_letter(intent.subject)
+    before = _of_letter(letter)
+    dead.retry(letter, now=intent.now)
+    return Effect(letter.id, before, {"state": letter.state})
+
+
+def _open_letter(letter_id: UUID) -> DeadLetter:
     letter = DeadLetter.objects.select_for_update().filter(id=letter_id).first()
     if letter is None:
         raise NotFound
     if letter.state != DeadState.OPEN:
         raise InvalidState(problem=f"This letter is {letter.state} already.")
-    if action == Action.RETRY_DEAD_LETTER:
-        dead.retry(letter, now=who["now"])
-    else:
-        dead.close(letter, DeadState.DISMISSED, now=who["now"])
-    record_act(
-        action,
-        who,
-        subject_id=letter_id,
-        before={"state": DeadState.OPEN, "subject": str(letter), "times": letter.times},
-        after={"state": letter.state},
-    )
+    return letter
+
+
+def _of_letter(letter: DeadLetter) -> dict[str, Any]:
+    return {"state": letter.state, "subject": str(letter), "times": letter.times}
+
+
+approvals.register(
+    Action.RETRY_DEAD_LETTER,
+    Kind(
+        _stake_of_retry,
+        _retry,
+        lambda approval: [("Credits of the job", approval.amount)],
+    ),
+)

@@ -1,95 +1,162 @@
-"""Acts upon what was bought. Each is one transaction of its own: the effect, and the record of who
-did it, why, and what it was before and after (adminops.acting)."""
+"""Acts upon what was bought (adminops.acting has what all acts share). What they bring, or have
+Apple pay back, counts against the budget of who acts (adminops.budget)."""
 
 from __future__ import annotations
 
 from typing import Any, Unpack
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
+from adminops import approvals
 from adminops.acting import Who, admitted, record_act
-from adminops.errors import NotFound
-from adminops.models import Action
+from adminops.approvals import Effect, Intent, Kind, Stake, carry_out
+from adminops.errors import InvalidState, NotFound
+from adminops.models import Action, PendingApproval
 from billing import services as billing_services
-from billing.models import Purchase, RefundPolicy
+from billing.models import HELD_BACK, ConsumptionRequest, Problem, Purchase, RefundPolicy
 from rendio.common.times import iso
 
 
 @transaction.atomic(durable=True)
-def assign_purchase(*, purchase_id: UUID, user_id: UUID, **who: Unpack[Who]) -> int:
+def assign_purchase(
+    *, purchase_id: UUID, user_id: UUID, **who: Unpack[Who]
+) -> int | PendingApproval:
     """Give a purchase that waits for its owner to this user; returns the credits that it brought.
 
     Raises Forbidden, InvalidInput, NotFound, InvalidState.
     """
-    who = admitted(Action.ASSIGN_PURCHASE, who)
-    purchase = billing_services.assign_purchase(
-        purchase_id=purchase_id, user_id=user_id, now=who["now"]
-    )
-    record_act(
+    came: int | PendingApproval = carry_out(
         Action.ASSIGN_PURCHASE,
-        who,
+        admitted(Action.ASSIGN_PURCHASE, who),
         subject_id=purchase_id,
-        before={"user": None},
-        after={"user": str(purchase.user_id), "credits": purchase.credits},
+        arguments={"user_id": str(user_id)},
     )
-    return purchase.credits or 0
+    return came
 
 
 @transaction.atomic(durable=True)
-def override_refund_policy(*, request_id: UUID, policy: RefundPolicy, **who: Unpack[Who]) -> None:
+def release_purchase(*, purchase_id: UUID, **who: Unpack[Who]) -> int | PendingApproval:
+    """Let through a purchase that is held back because of fraud marks; returns its credits.
+
+    Raises Forbidden, InvalidInput, NotFound, InvalidState.
+    """
+    came: int | PendingApproval = carry_out(
+        Action.RELEASE_PURCHASE, admitted(Action.RELEASE_PURCHASE, who), subject_id=purchase_id
+    )
+    return came
+
+
+@transaction.atomic(durable=True)
+def reapply_purchase(*, purchase_id: UUID, **who: Unpack[Who]) -> Purchase | PendingApproval:
+    """Make the ledger agree with a purchase once more, by what is sold and who is there today.
+    Raises Forbidden, InvalidInput, NotFound."""
+    came: Purchase | PendingApproval = carry_out(
+        Action.REAPPLY_PURCHASE, admitted(Action.REAPPLY_PURCHASE, who), subject_id=purchase_id
+    )
+    return came
+
+
+@transaction.atomic(durable=True)
+def override_refund_policy(
+    *, request_id: UUID, policy: RefundPolicy, **who: Unpack[Who]
+) -> PendingApproval | None:
     """Have Apple told by another policy what we would like it to decide about one refund.
 
     Raises Forbidden, InvalidInput, NotFound, InvalidState once Apple waits no more.
     """
     who = admitted(Action.OVERRIDE_REFUND, who)
-    before, request = billing_services.override_refund_policy(
-        request_id=request_id, policy=policy, now=who["now"]
-    )
-    record_act(
+    request = ConsumptionRequest.objects.filter(id=request_id).first()
+    if request is None:
+        raise NotFound
+    came: PendingApproval | None = carry_out(
         Action.OVERRIDE_REFUND,
         who,
         subject_id=request.purchase_id,
-        before={"policy": before or None},
-        after={"policy": policy.value},
+        arguments={"request": str(request_id), "policy": policy.value},
     )
+    return came
 
 
-@transaction.atomic(durable=True)
-def release_purchase(*, purchase_id: UUID, **who: Unpack[Who]) -> int:
-    """Let through a purchase that is held back because of fraud marks; returns its credits.
-
-    Raises Forbidden, InvalidInput, NotFound, InvalidState.
-    """
-    who = admitted(Action.RELEASE_PURCHASE, who)
-    purchase = billing_services.release_purchase(purchase_id=purchase_id, now=who["now"])
-    record_act(
-        Action.RELEASE_PURCHASE,
-        who,
-        subject_id=purchase_id,
-        before={"held": True},
-        after={"held": False, "credits": purchase.credits},
-    )
-    return purchase.credits or 0
+# --- What they move -------------------------------------------------------------------------------
 
 
-@transaction.atomic(durable=True)
-def reapply_purchase(*, purchase_id: UUID, **who: Unpack[Who]) -> Purchase:
-    """Make the ledger agree with a purchase once more, by what is sold and who is there today.
-    Raises Forbidden, InvalidInput, NotFound."""
-    who = admitted(Action.REAPPLY_PURCHASE, who)
-    found = Purchase.objects.filter(id=purchase_id).first()
-    if found is None:
+def _stake_of_assignment(intent: Intent) -> Stake:
+    purchase = _find(intent)
+    if purchase.problem not in {Problem.NOBODY, Problem.CLOSED}:
+        raise InvalidState(problem="This purchase does not wait for somebody.")
+    user_id = UUID(intent.arguments["user_id"])
+    owner = billing_services.locked_owner(user_id)
+    if owner is None:
         raise NotFound
-    purchase = billing_services.settle(purchase_id, now=who["now"]).purchase
-    record_act(
-        Action.REAPPLY_PURCHASE,
-        who,
-        subject_id=purchase_id,
-        before=_standing(found),
-        after=_standing(purchase),
-    )
+    if owner.closed_at:
+        raise InvalidState(problem="This account is closed: nobody could spend the credits.")
+    return Stake(billing_services.expected_credits(purchase), owner.id)
+
+
+def _stake_of_release(intent: Intent) -> Stake:
+    purchase = _find(intent)
+    if purchase.problem not in HELD_BACK:
+        raise InvalidState(problem="This purchase is not held back.")
+    return Stake(billing_services.expected_credits(purchase), _locked_owner(purchase))
+
+
+def _stake_of_settling(intent: Intent) -> Stake:
+    """What was granted is not granted twice, and what is held back stays so."""
+    purchase = _find(intent)
+    owner_id = _locked_owner(purchase)
+    if purchase.granted_at or purchase.problem in HELD_BACK:
+        return Stake()
+    return Stake(billing_services.expected_credits(purchase), owner_id)
+
+
+def _stake_of_override(intent: Intent) -> Stake:
+    """What Apple would pay back because of it, as the credits that were bought with it: nothing,
+    where we ask for nothing, and where we would have asked for the same without it."""
+    policy = RefundPolicy(intent.arguments["policy"])
+    purchase = _find(intent)
+    if policy in {RefundPolicy.NONE, RefundPolicy.DECLINE, settings.CONSUMPTION_POLICY}:
+        return Stake()
+    return Stake(billing_services.expected_credits(purchase), _locked_owner(purchase))
+
+
+def _find(intent: Intent) -> Purchase:
+    purchase = Purchase.objects.filter(id=intent.subject).first()
+    if purchase is None:
+        raise NotFound
     return purchase
+
+
+def _locked_owner(purchase: Purchase) -> UUID | None:
+    owner = billing_services.expected_owner(purchase)
+    return owner.id if owner else None
+
+
+# --- How they are done ----------------------------------------------------------------------------
+
+
+def _assign(intent: Intent, who: Who) -> Effect:
+    user_id = UUID(intent.arguments["user_id"])
+    purchase = billing_services.assign_purchase(
+        purchase_id=intent.subject, user_id=user_id, now=intent.now
+    )
+    after = {"user": str(purchase.user_id), "credits": purchase.credits}
+    brought = purchase.credits or 0
+    return Effect(purchase.id, {"user": None}, after, brought, moved=brought)
+
+
+def _release(intent: Intent, who: Who) -> Effect:
+    purchase = billing_services.release_purchase(purchase_id=intent.subject, now=intent.now)
+    after = {"held": False, "credits": purchase.credits}
+    brought = purchase.credits or 0
+    return Effect(purchase.id, {"held": True}, after, brought, moved=brought)
+
+
+def _reapply(intent: Intent, who: Who) -> Effect:
+    found = _find(intent)
+    purchase = billing_services.settle(found.id, now=intent.now).purchase
+    return Effect(found.id, _standing(found), _standing(purchase), purchase)
 
 
 def _standing(purchase: Purchase) -> dict[str, Any]:
@@ -98,6 +165,34 @@ def _standing(purchase: Purchase) -> dict[str, Any]:
         "credits": purchase.credits,
         "taken_share": purchase.taken_share,
     }
+
+
+def _override(intent: Intent, who: Who) -> Effect:
+    policy = RefundPolicy(intent.arguments["policy"])
+    before, request = billing_services.override_refund_policy(
+        request_id=UUID(intent.arguments["request"]), policy=policy, now=intent.now
+    )
+    return Effect(request.purchase_id, {"policy": before or None}, {"policy": policy.value})
+
+
+def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
+    return [("Credits of the purchase", approval.amount)]
+
+
+approvals.register(Action.ASSIGN_PURCHASE, Kind(_stake_of_assignment, _assign, _details))
+approvals.register(Action.RELEASE_PURCHASE, Kind(_stake_of_release, _release, _details))
+approvals.register(Action.REAPPLY_PURCHASE, Kind(_stake_of_settling, _reapply, _details))
+approvals.register(
+    Action.OVERRIDE_REFUND,
+    Kind(
+        _stake_of_override,
+        _override,
+        lambda approval: [
+            ("What Apple is told", approval.arguments["policy"]),
+            *_details(approval),
+        ],
+    ),
+)
 
 
 @transaction.atomic(durable=True)

@@ -21,7 +21,7 @@ _MONEY = {
     "credits.ledgerentry",
     "credits.lot",
     "credits.wallet",
-    "adminops.pendinggrant",
+    "adminops.pendingapproval",
 }
 _WORK = {
     "generation.blockedterm",
@@ -92,13 +92,7 @@ _LEAD = (
     | _views(_COSTS)
     | {
         "generation.add_blockedterm",
-        "generation.add_model",
-        "generation.add_route",
-        "generation.add_theme",
         "generation.change_blockedterm",
-        "generation.change_model",
-        "generation.change_route",
-        "generation.change_theme",
         "generation.delete_blockedterm",
     }
     | _acts(
@@ -117,12 +111,13 @@ _LEAD = (
         Action.MAKE_CODE,
         Action.CHANGE_CODE,
         Action.TOGGLE_CODE,
+        Action.EDIT_MODEL,
+        Action.EDIT_THEME,
     )
 )
 _FINANCE = (
     _views(_PEOPLE | _MONEY | _CLOSER_MONEY | _COSTS | _RECORD)
     | {"adminops.view_alert", "generation.view_job", "generation.view_model"}
-    | {"billing.add_product", "billing.change_product"}
     | _acts(
         SEE_MONEY,
         SEE_SENSITIVE,
@@ -138,6 +133,7 @@ _FINANCE = (
         Action.MAKE_CODE,
         Action.CHANGE_CODE,
         Action.TOGGLE_CODE,
+        Action.EDIT_PRODUCT,
     )
 )
 

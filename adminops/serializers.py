@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from adminops.masking import masked
+from adminops.masking import Codes, masked
 from adminops.queries import UserStats
 from rendio.common.fields import (
     StrictBooleanField,
@@ -33,9 +33,13 @@ class ToggleModelBody(serializers.Serializer):
     reason = StrictCharField()
 
 
-def stats_json(stats: UserStats, *, in_clear: bool, now: datetime) -> dict[str, Any]:
+def stats_json(
+    stats: UserStats, *, in_clear: bool, with_codes: bool, now: datetime
+) -> dict[str, Any]:
     """The answer of admin-user-stats, to somebody who may see everything or not."""
     user, balance = stats.user, stats.balance
+    reasons = [user.suspended_reason, *(entry.reason for entry in stats.recent_entries)]
+    told = str if with_codes else Codes.named_in(*reasons).conceal
     return {
         "user": {
             "id": user.id,
@@ -50,7 +54,7 @@ def stats_json(stats: UserStats, *, in_clear: bool, now: datetime) -> dict[str, 
             "credits_owed": balance.debt if balance else 0,
             "is_banned": user.suspended_at is not None,
             "banned_at": iso(user.suspended_at),
-            "banned_reason": user.suspended_reason,
+            "banned_reason": told(user.suspended_reason),
             "closed_at": iso(user.closed_at),
             "created_at": iso(user.created_at),
         },
@@ -65,7 +69,7 @@ def stats_json(stats: UserStats, *, in_clear: bool, now: datetime) -> dict[str, 
                 "id": entry.id,
                 "change": entry.change,
                 "kind": entry.kind,
-                "reason": entry.reason,
+                "reason": told(entry.reason),
                 "job_id": entry.job_id,
                 "balance_after": entry.balance_after,
                 "created_at": iso(entry.created_at),

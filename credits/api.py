@@ -32,7 +32,7 @@ class GetCredits(ApiView):
 class GetCreditHistory(ApiView):
     def get(self, request: Request) -> Response:
         limit, offset, cursor = page_limits(request)
-        entries = queries.history(
+        entries = queries.own_history(
             user_id=self.caller.user_id, limit=limit + 1, offset=offset, after=cursor
         )
         page = entries[:limit]
@@ -43,14 +43,14 @@ class GetCreditHistory(ApiView):
                         "id": entry.id,
                         "change": entry.change,
                         "kind": entry.kind,
-                        "reason": entry.reason,
+                        "reason": reason,
                         "job_id": entry.job_id,
                         "balance_after": entry.balance_after,
                         "created_at": iso(entry.created_at),
                     }
-                    for entry in page
+                    for entry, reason in page
                 ],
-                "next_cursor": next_cursor(page[-1].id if len(entries) > limit else None),
+                "next_cursor": next_cursor(page[-1][0].id if len(entries) > limit else None),
             }
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Case, F, Q, Subquery, Sum, TextChoices, Value, When
+from django.db.models import Case, F, Q, QuerySet, Subquery, Sum, TextChoices, Value, When
 
 from credits.models import (
     PAID_FOR,
@@ -18,6 +18,7 @@ from credits.models import (
     LedgerEntry,
     LedgerProof,
     Lot,
+    PromotionCode,
     Redemption,
     Wallet,
 )
@@ -74,25 +75,54 @@ def history(
     *, user_id: UUID, limit: int, offset: int = 0, after: UUID | None = None
 ) -> list[LedgerEntry]:
     """A user's entries, newest first; `after` is the id of the last entry already seen."""
-    entries = LedgerEntry.objects.filter(wallet__user_id=user_id).order_by("-number")
+    return _history(LedgerEntry.objects.all(), user_id, limit=limit, offset=offset, after=after)
+
+
+def own_history(
+    *, user_id: UUID, limit: int, offset: int = 0, after: UUID | None = None
+) -> list[tuple[LedgerEntry, str]]:
+    """The same for the user themselves: each entry with its reason, which names the promotion code
+    that they redeemed. Staff may read a reason without being allowed to know codes."""
+    entries = LedgerEntry.objects.select_related("redemption__code")
+    found = _history(entries, user_id, limit=limit, offset=offset, after=after)
+    return [(entry, _own_reason(entry)) for entry in found]
+
+
+def _own_reason(entry: LedgerEntry) -> str:
+    redemption: Redemption | None = getattr(entry, "redemption", None)
+    return f"code {redemption.code.code}" if redemption else entry.reason
+
+
+def _history(
+    entries: QuerySet[LedgerEntry], user_id: UUID, *, limit: int, offset: int, after: UUID | None
+) -> list[LedgerEntry]:
+    entries = entries.filter(wallet__user_id=user_id).order_by("-number")
     if after is not None:
         seen = LedgerEntry.objects.filter(id=after, wallet__user_id=user_id).values("number")
         entries = entries.filter(number__lt=Subquery(seen))
     return list(entries[offset : offset + limit])
 
 
-def given_by(*, user_id: UUID, acting_user_id: UUID, since: datetime) -> int:
-    """What this member of staff has given the user since then, in credits; what they took does not
-    count against it."""
-    entries = LedgerEntry.objects.filter(
-        wallet__user_id=user_id,
-        actor_id=acting_user_id,
-        created_at__gte=since,
-        kind__in=[Kind.GRANT, Kind.ADJUSTMENT],
-        change__gte=0,
-    )
-    given = entries.aggregate(credits=Sum(F("change") - F("debt_change")))["credits"]
-    return given or 0
+def users_in_one_wallet(user_id: UUID) -> list[UUID]:
+    """The users whose credits are in one wallet by now: this one, the account that they have become
+    part of, and all guests who have become part of that. Those who are deleted have no id."""
+    with prepared_cursor() as cursor:
+        cursor.execute(_ONE_WALLET, [user_id])
+        return [UUID(str(found)) for (found,) in cursor.fetchall()] or [user_id]
+
+
+_ONE_WALLET = """
+WITH RECURSIVE up AS (
+    SELECT id, merged_into_id FROM credits_wallet WHERE user_id = %s
+    UNION ALL
+    SELECT w.id, w.merged_into_id FROM credits_wallet w JOIN up ON w.id = up.merged_into_id
+), down AS (
+    SELECT id FROM up WHERE merged_into_id IS NULL
+    UNION ALL
+    SELECT w.id FROM credits_wallet w JOIN down ON w.merged_into_id = down.id
+)
+SELECT user_id FROM credits_wallet WHERE id IN (SELECT id FROM down) AND user_id IS NOT NULL
+"""
 
 
 def lots_of(entries: Iterable[LedgerEntry]) -> dict[UUID, Lot]:
@@ -151,6 +181,12 @@ def entries_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "transaction_id": entry.transaction_id,
             "created_at": iso(entry.created_at),
         }
+
+
+def codes_among(texts: Collection[str]) -> set[str]:
+    """Those of `texts` that are promotion codes, as credits.services.normal_code writes them."""
+    found = PromotionCode.objects.filter(code__in=texts).values_list("code", flat=True)
+    return set(found)
 
 
 def redemptions_held(user_id: UUID) -> Iterator[dict[str, Any]]:

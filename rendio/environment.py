@@ -63,9 +63,9 @@ def integer(name: str, default: int, *, at_least: int = 0, at_most: int | None =
     return value
 
 
-def optional_integer(name: str) -> int | None:
-    """A positive whole number, or None where the variable is not set or empty."""
-    return integer(name, 1, at_least=1) if env.str(name, default="").strip() else None
+def optional_integer(name: str, *, at_least: int = 1) -> int | None:
+    """A whole number, or None where the variable is not set or empty."""
+    return integer(name, at_least, at_least=at_least) if env.str(name, default="").strip() else None
 
 
 def optional_instant(name: str) -> datetime | None:

@@ -408,6 +408,13 @@ RATE_LIMITS = {
 
 # Credits that one member of staff gives one user within a day without a second person; 0 = any.
 SUPPORT_GRANT_LIMIT = integer("SUPPORT_GRANT_LIMIT", 100, at_least=0)
+# The same for all customers together, and over everything that moves credits (adminops/budget.py);
+# None: five times the limit.
+SUPPORT_DAILY_BUDGET = optional_integer("SUPPORT_DAILY_BUDGET", at_least=0)
+# What a second person approves within a day; None: twenty times the daily budget.
+SUPPORT_APPROVAL_BUDGET = optional_integer("SUPPORT_APPROVAL_BUDGET", at_least=0)
+# How far one person moves a price, a cost or a product's credits; 0 = any.
+SUPPORT_PRICE_CHANGE_PERCENT = integer("SUPPORT_PRICE_CHANGE_PERCENT", 25, at_least=0)
 STAFF_LOGIN_RATE = env.str("STAFF_LOGIN_RATE", default="10/m")
 REQUIRE_SECOND_FACTOR = env.bool("REQUIRE_SECOND_FACTOR", default=PRODUCTION)
 OTP_TOTP_ISSUER = "Rendio"

@@ -10,12 +10,12 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from adminops.admin import (
+    approvals,
     billing,
     catalogue,
     codes,
     dashboards,
     fraud,
-    grants,
     incidents,
     jobs,
     moderation,
@@ -33,13 +33,13 @@ from adminops.admin import (
 )
 
 __all__ = [
+    "approvals",
     "billing",
     "catalogue",
     "codes",
     "dashboards",
     "environment_label",
     "fraud",
-    "grants",
     "incidents",
     "jobs",
     "moderation",
@@ -116,9 +116,9 @@ def _pages() -> list[dict[str, Any]]:
             "permission": lambda request: request.user.is_verified(),
         },
         {
-            "title": "Grants that wait",
+            "title": "Pending approvals",
             "icon": "approval",
-            "link": f"{reverse('admin:adminops_pendinggrant_changelist')}?state__exact=waiting",
-            "permission": lambda request: request.user.has_perm("adminops.view_pendinggrant"),
+            "link": f"{reverse('admin:adminops_pendingapproval_changelist')}?state__exact=waiting",
+            "permission": lambda request: request.user.has_perm("adminops.view_pendingapproval"),
         },
     ]

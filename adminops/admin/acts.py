@@ -93,6 +93,7 @@ class Act:
     do: Callable[[dict[str, Any]], str]
     dangerous: bool = False
     shown: dict[str, Any] = field(default_factory=dict)  # what the form has in it at first
+    shown_beside: list[tuple[str, Any]] = field(default_factory=list)
 
 
 def act_page(

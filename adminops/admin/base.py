@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -20,8 +21,8 @@ from unfold.enums import ActionVariant
 from accounts.models import Device, User
 from adminops.acting import may
 from adminops.admin.acts import Act, ReasonForm, act_page
-from adminops.masking import BULLETS, masked, may_see_sensitive
-from adminops.models import Action
+from adminops.masking import BULLETS, Codes, masked, may_see_codes, may_see_sensitive
+from adminops.models import Action, PendingApproval
 
 # unfold's classes are Django's with another look, and come without types.
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ __all__ = [
     "page_action",
     "person",
     "standing_of",
+    "waits",
 ]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -63,6 +65,8 @@ class SupportAdmin(ModelAdmin):
     actions_detail: tuple[str, ...] = ()
     # Shown in clear only to who may see it.
     sensitive: tuple[str, ...] = ()
+    # Fields in which staff, or we, may have named a promotion code.
+    texts: tuple[str, ...] = ()
 
     def get_list_display(self, request: HttpRequest) -> Any:
         return self.shown_to(request, super().get_list_display(request))
@@ -76,18 +80,17 @@ class SupportAdmin(ModelAdmin):
     def shown_to(self, request: HttpRequest, names: Any) -> Any:
         """These fields, lines of several included, with what this member of staff may not see
         masked."""
-        if may_see_sensitive(request.user):
-            return names
         return tuple(
-            (
-                masked_field(name, is_field=not hasattr(self, name))
-                if name in self.sensitive
-                else name
-            )
-            if isinstance(name, str)
-            else self.shown_to(request, name)
+            self._shown_to(request, name) if isinstance(name, str) else self.shown_to(request, name)
             for name in names
         )
+
+    def _shown_to(self, request: HttpRequest, name: str) -> Any:
+        if name in self.sensitive and not may_see_sensitive(request.user):
+            return masked_field(name, is_field=not hasattr(self, name))
+        if name in self.texts and not may_see_codes(request.user):
+            return text_without_codes(name)
+        return name
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """By the filters that the page shows alone: with others one could find out, letter by
@@ -124,15 +127,19 @@ class SupportAdmin(ModelAdmin):
         form_class: type[ReasonForm] = ReasonForm,
         dangerous: bool = False,
         shown: dict[str, Any] | None = None,
+        shown_beside: list[tuple[str, Any]] | None = None,
         **which: Any,
     ) -> HttpResponse:
         """The page of an act upon a row, or upon none. `do` gets `which`, what the form has, who
-        acts and when; `done` says in a sentence what came of it; `shown` is in the form at first.
+        acts and when; `done` says in a sentence what came of it; `shown` is in the form at first,
+        and `shown_beside`, (name, value), is to be read.
         """
 
         def act(values: dict[str, Any]) -> str:
             acting_user = cast("User", request.user)
             came = do(**values, **which, acting_user=acting_user, now=timezone.now())
+            if isinstance(came, PendingApproval):
+                return waits(came)
             return done if isinstance(done, str) else done(came)
 
         button = button or title
@@ -140,7 +147,16 @@ class SupportAdmin(ModelAdmin):
             self,
             request,
             row,
-            Act(title, explanation, button, form_class, act, dangerous, shown or {}),
+            Act(
+                title,
+                explanation,
+                button,
+                form_class,
+                act,
+                dangerous,
+                shown or {},
+                shown_beside or [],
+            ),
         )
 
     def find(self, request: HttpRequest, object_id: str) -> Any:
@@ -170,6 +186,11 @@ class SupportAdmin(ModelAdmin):
         """The rows that an id means. An override must name no other table: an OR across tables has
         no index."""
         return Q.create([(field, searched) for field in self.id_search], connector=Q.OR)
+
+
+def waits(approval: PendingApproval) -> str:
+    """What who asked for it is told."""
+    return f"It waits until a second person approves it. {approval.why}"
 
 
 def _filtered_by(one: Any) -> str:
@@ -300,6 +321,23 @@ def masked_field(name: str, *, is_field: bool) -> Callable[[Any], str | None]:
 
     def show(row: Any) -> str | None:
         return masked(getattr(row, name)) if is_field else BULLETS
+
+    show.__name__ = name
+    show.short_description = name.replace("_", " ").capitalize()  # type: ignore[attr-defined]
+    return show
+
+
+@cache
+def text_without_codes(name: str) -> Callable[[Any], str]:
+    """A column or line of this name in which promotion codes are masked."""
+
+    def show(row: Any) -> str:
+        value = getattr(row, name)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        codes = Codes.named_in(text)
+        if isinstance(value, str):
+            return codes.conceal(value)
+        return json.dumps(codes.conceal_in(value), ensure_ascii=False)
 
     show.__name__ = name
     show.short_description = name.replace("_", " ").capitalize()  # type: ignore[attr-defined]

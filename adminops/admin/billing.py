@@ -10,24 +10,22 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from adminops import purchases
+from adminops import bounds, editing, purchases
 from adminops.admin.acts import AssignForm
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
-    SupportAdmin,
     badge,
     link,
     links,
     page_action,
     person,
 )
-from adminops.models import Action
+from adminops.admin.editing import EditedAdmin, EditForm, within
+from adminops.models import Action, PendingApproval
 from billing import queries as billing_queries
-from billing import services as billing_services
 from billing.models import (
     HELD_BACK,
     WHOLE,
@@ -42,12 +40,19 @@ from billing.models import (
 )
 
 
-@admin.register(Product)
-class ProductAdmin(SupportAdmin):
-    """Edited here; Django's own history says by whom. Purchases name a product by Apple's id, so
-    that is given once, and a product is taken off sale instead of deleted."""
+class ProductForm(EditForm):
+    def clean_credits(self) -> int:
+        credits: int = self.cleaned_data["credits"]
+        return within(credits, 1, bounds.MAX_PRODUCT_CREDITS)
 
-    actions = None
+
+@admin.register(Product)
+class ProductAdmin(EditedAdmin):
+    """Edited by acts on record. Purchases name a product by Apple's id, so that is given once, and
+    a product is taken off sale instead of deleted."""
+
+    edit = Action.EDIT_PRODUCT
+    form = ProductForm
     list_display = ("name", "product_id", "kind", "credits", "is_available", "position")
     list_filter = ("kind", "is_available")
     ordering = ("position", "product_id")
@@ -69,12 +74,15 @@ class ProductAdmin(SupportAdmin):
         latest = billing_queries.latest_prices(product.product_id)
         return ", ".join(f"{one.storefront} {one.price}" for one in latest)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def save_model(self, request: HttpRequest, obj: Product, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        billing_services.offered(obj, now=timezone.now())
+    def edited(
+        self,
+        row: Product,
+        is_new: bool,
+        values: dict[str, Any],
+        formsets: Any,
+        who: dict[str, Any],
+    ) -> Product | PendingApproval:
+        return editing.edit_product(product_id=row.id, is_new=is_new, values=values, **who)
 
 
 # What support can do about a purchase that waits.

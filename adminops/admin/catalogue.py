@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db import models, transaction
+from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from adminops import services
+from adminops import editing, services
 from adminops.admin import trial
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
     StackedInline,
-    SupportAdmin,
     badge,
     link_to,
     page_action,
@@ -28,8 +27,8 @@ from adminops.admin.catalogue_forms import (
     RouteFormSet,
     ThemeForm,
 )
-from adminops.models import Action
-from generation import catalogue
+from adminops.admin.editing import EditedAdmin, may_edit
+from adminops.models import Action, PendingApproval
 from generation.models import Model, Route, Theme
 from generation.providers import provider_choices
 
@@ -42,20 +41,10 @@ FIELDS: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
 }
 
 
-class CatalogueAdmin(SupportAdmin):
+class CatalogueAdmin(EditedAdmin):
     """Rows that jobs point to: never deleted, only taken off sale."""
 
-    actions = None
     formfield_overrides = FIELDS
-    warn_unsaved_form = True
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        # The routes are saved after this, in the same transaction.
-        transaction.on_commit(catalogue.forget)
 
 
 class RouteInline(StackedInline):
@@ -79,6 +68,9 @@ class RouteInline(StackedInline):
         "cost_multipliers",
     )
 
+    has_add_permission = may_edit(Action.EDIT_MODEL)
+    has_change_permission = may_edit(Action.EDIT_MODEL)
+
     @admin.display(description="State")
     def state(self, route: Route) -> SafeString:
         return _route_state(route)
@@ -96,6 +88,7 @@ class RouteInline(StackedInline):
 class ModelAdmin(CatalogueAdmin):
     """A new model is off sale, so that going on sale always has a reason on record."""
 
+    edit = Action.EDIT_MODEL
     form = ModelForm
     inlines = (RouteInline,)
     list_display = (
@@ -144,19 +137,13 @@ class ModelAdmin(CatalogueAdmin):
     def get_urls(self) -> list[Any]:
         return [*trial.urls(), *super().get_urls()]
 
-    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
-        if change:
-            # Not with what the form had read: the toggle may have changed it meanwhile.
-            obj.is_available = Model.objects.values_list("is_available", flat=True).get(id=obj.id)
-        else:
-            obj.is_available = False
-        super().save_model(request, obj, form, change)
-
-    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """A new route of a model that is on sale takes orders once somebody has said why."""
-        for route_form in formset.extra_forms:
-            route_form.instance.is_enabled = not form.instance.is_available
-        super().save_formset(request, form, formset, change)
+    def edited(
+        self, row: Model, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]
+    ) -> Model | PendingApproval:
+        [routes] = formsets
+        return editing.edit_model(
+            model_id=row.id, is_new=is_new, values=values, routes=routes.edits(), **who
+        )
 
     @admin.display(description="On sale", ordering="is_available")
     def on_sale(self, model: Model) -> SafeString:
@@ -298,6 +285,7 @@ def _route_state(route: Route) -> SafeString:
 
 @admin.register(Theme)
 class ThemeAdmin(CatalogueAdmin):
+    edit = Action.EDIT_THEME
     form = ThemeForm
     list_display = ("name", "category", "its_model", "is_available")
     list_filter = ("is_available", "category", "model")
@@ -316,6 +304,11 @@ class ThemeAdmin(CatalogueAdmin):
         "is_available",
         "id",
     )
+
+    def edited(
+        self, row: Theme, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]
+    ) -> Theme | PendingApproval:
+        return editing.edit_theme(theme_id=row.id, is_new=is_new, values=values, **who)
 
     @admin.display(description="Model", ordering="model__name")
     def its_model(self, theme: Theme) -> SafeString | None:

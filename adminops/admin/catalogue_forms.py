@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from adminops import bounds
+from adminops.admin.editing import EditForm, within
+from adminops.editing import RouteEdit
 from generation.catalogue import PROMPT_MAX, PROMPT_MIN
-from generation.models import Model, ModelKind, PricingType, Theme
+from generation.models import Model, ModelKind, PricingType, Route, Theme
 from generation.providers import provider_choices
 
 if TYPE_CHECKING:
@@ -47,7 +50,11 @@ class ObjectField(forms.JSONField):
         return parsed
 
 
-class ModelForm(forms.ModelForm):
+class ModelForm(EditForm):
+    def clean_base_price_usd(self) -> Decimal:
+        price: Decimal = self.cleaned_data["base_price_usd"]
+        return within(price, bounds.MIN_PRICE_USD, bounds.MAX_PRICE_USD)
+
     def clean_settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = self.cleaned_data["settings"]
         check_settings(settings)
@@ -93,6 +100,19 @@ class RouteForm(forms.ModelForm):
 class RouteFormSet(BaseInlineFormSet):
     """The routes of a model, checked against the model as it is being saved."""
 
+    def edits(self) -> list[RouteEdit]:
+        """What the valid forms have for routes, new ones and old ones."""
+        names = {field.name for field in Route._meta.concrete_fields if field.name != "model"}
+        found = []
+        for form in self.forms:
+            is_new = form.instance._state.adding
+            if is_new and not form.has_changed():
+                continue  # an empty form for one more
+            values = {name: value for name, value in form.cleaned_data.items() if name in names}
+            values.pop("id", None)
+            found.append(RouteEdit(None if is_new else form.instance.id, values))
+        return found
+
     def clean(self) -> None:
         super().clean()
         model: Model = self.instance
@@ -113,7 +133,7 @@ class RouteFormSet(BaseInlineFormSet):
                 )
 
 
-class ThemeForm(forms.ModelForm):
+class ThemeForm(EditForm):
     def clean_default_prompt(self) -> str:
         prompt: str = self.cleaned_data["default_prompt"]
         if not PROMPT_MIN <= len(prompt.strip()) <= PROMPT_MAX:

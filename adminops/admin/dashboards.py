@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import path
+from django.urls import path, reverse
 from django.urls.resolvers import URLPattern
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from adminops.admin.base import badge, link_to
+from accounts.models import User
+from adminops import approvals, budget
+from adminops.admin.base import badge, link, link_to
 from adminops.admin.operations import BREAKER_COLOURS
 from adminops.figures import money, now, periods, work
 from adminops.figures.money import Margin
 from adminops.figures.periods import Period
-from adminops.models import SEE_MONEY, JobDay
+from adminops.models import SEE_MONEY, ApprovalState, JobDay
 from adminops.watch import due, heartbeats
 from credits import queries as credit_queries
 from generation import routing
@@ -46,7 +48,7 @@ def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context |= {"title": "Overview"}
     read_at = timezone.now()
     if request.user.has_perm("generation.view_job"):
-        context |= _period(request, now=read_at) | {"facts": _facts(read_at)}
+        context |= _period(request, now=read_at) | {"facts": _facts(request, read_at)}
         context |= _work(context["period"])
     if request.user.has_perm("generation.view_providerhealth"):
         context |= {"providers": _providers(), "waiting": _waiting(read_at)}
@@ -74,7 +76,7 @@ def _period(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
 # --- How it is now --------------------------------------------------------------------------------
 
 
-def _facts(read_at: datetime) -> list[tuple[str, Any, str]]:
+def _facts(request: HttpRequest, read_at: datetime) -> list[tuple[str, Any, str]]:
     """What it is called, how it is, and a few words about it."""
     jobs, letters, proof = now.jobs(), now.open_letters(), credit_queries.last_proof()
     is_shut = Maintenance.objects.filter(is_on=True).exists()
@@ -86,7 +88,28 @@ def _facts(read_at: datetime) -> list[tuple[str, Any, str]]:
         ("Jobs at providers", f"{jobs.at_providers:,}", ""),
         ("Videos being stored", f"{jobs.storing:,}", ""),
         ("Dead letters", badge(letters, "danger") if letters else 0, "open"),
+        *_approvals(request),
         *_processes(read_at),
+    ]
+
+
+def _approvals(request: HttpRequest) -> list[tuple[str, Any, str]]:
+    """What waits for a second person, and how much of their own budget this one has used."""
+    if not request.user.has_perm("adminops.view_pendingapproval"):
+        return []
+    waiting = approvals.waiting()
+    list_url = reverse("admin:adminops_pendingapproval_changelist")
+    url = f"{list_url}?state__exact={ApprovalState.WAITING}"
+    moved = budget.used_by(cast("User", request.user).id, now=timezone.now()).moved
+    most = budget.daily_budget()
+    of_budget = f"of {most:,} credits in 24 hours" if most else "credits in 24 hours"
+    return [
+        (
+            "Pending approvals",
+            badge(waiting, "warning") if waiting else 0,
+            link(url, "Look at them"),
+        ),
+        ("Moved by you", f"{moved:,}", of_budget),
     ]
 
 

@@ -20,9 +20,17 @@ from unfold.widgets import (
 from accounts.models import User
 from adminops import incidents
 from adminops.admin.acts import ReasonForm, in_words
-from adminops.admin.base import ActionVariant, ReadOnlyAdmin, badge, link_to, page_action, person
+from adminops.admin.base import (
+    ActionVariant,
+    ReadOnlyAdmin,
+    badge,
+    link_to,
+    page_action,
+    person,
+    waits,
+)
 from adminops.incidents import Choice
-from adminops.models import Action, Incident, Which
+from adminops.models import Action, Incident, PendingApproval, Which
 from generation.models import Model, Route
 from generation.providers import provider_choices
 from rendio.common.errors import Refusal
@@ -94,6 +102,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     list_filter = ("which",)
     list_select_related = ("model", "route", "started_by")
     ordering = ("-started_at",)
+    texts = ("reason",)
     fields = (
         "id",
         ("which", "state_label"),
@@ -163,7 +172,7 @@ class IncidentAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "adminops/incident.html", context)
 
     def _start(self, request: HttpRequest, form: RunForm) -> HttpResponse:
-        incident = incidents.start(
+        came = incidents.start(
             choice=form.choice,
             notify=form.cleaned_data["notify"],
             reason=form.cleaned_data["reason"],
@@ -171,8 +180,11 @@ class IncidentAdmin(ReadOnlyAdmin):
             acting_user=cast("User", request.user),
             now=timezone.now(),
         )
+        if isinstance(came, PendingApproval):
+            messages.warning(request, waits(came))
+            return HttpResponseRedirect(reverse("admin:adminops_incident_changelist"))
         messages.success(request, "The workers are at it. This page tells how far they are.")
-        return HttpResponseRedirect(reverse("admin:adminops_incident_change", args=[incident.id]))
+        return HttpResponseRedirect(reverse("admin:adminops_incident_change", args=[came.id]))
 
 
 def _reason_form(sent: RunForm | None, chosen: ChoiceForm) -> RunForm:

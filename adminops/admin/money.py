@@ -137,6 +137,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     text_search = ("transaction_id__exact",)
     sensitive = ("transaction_id",)
+    texts = ("reason",)
     search_help_text = "The id of an entry, a job, a wallet, a user or a store transaction."
     fields = (
         "id",

@@ -90,6 +90,7 @@ class ProviderHealthAdmin(ReadOnlyAdmin):
 @admin.register(Maintenance)
 class MaintenanceAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "reason", "changed_at")
+    texts = ("reason",)
     fields = ("state_label", "reason", "changed_at")
     actions_detail = ("stop_orders", "take_orders")
 

@@ -24,6 +24,7 @@ from adminops.admin.base import (
     page_action,
     record_of,
     standing_of,
+    waits,
 )
 from adminops.models import Action
 from adminops.second_factor import proofs
@@ -98,6 +99,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
     # A whole address, as it is kept: by its beginning one could find out whom we know.
     text_search = ("email__iexact", "username__istartswith")
     sensitive = ("email",)
+    texts = ("suspended_reason",)
     search_help_text = "An id, a device's id, an e-mail address or a username."
     readonly_fields = (
         "id",
@@ -145,7 +147,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             {
                 "fields": (
                     "standing",
-                    ("suspended_at", "suspended_reason"),
+                    self.shown_to(request, ("suspended_at", "suspended_reason")),
                     "hardware_banned_at",
                     ("welcomed_at", "closed_at"),
                 )
@@ -376,7 +378,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
 
 def _given(given: grants.Given) -> str:
     if given.waiting:
-        return f"{given.waiting.amount} credits wait until a second person approves them."
+        return waits(given.waiting)
     return f"Done. The balance is {given.balance} credits now."
 
 

@@ -37,6 +37,9 @@ ACTION_COLOURS = {
     Action.APPROVE_GRANT: "success",
     Action.DECLINE_GRANT: "danger",
     Action.RUN_INCIDENT: "danger",
+    Action.EDIT_PRODUCT: "warning",
+    Action.EDIT_MODEL: "warning",
+    Action.EDIT_THEME: "info",
 }
 PAGES = {
     Subject.USER: "admin:accounts_user_change",
@@ -51,6 +54,9 @@ PAGES = {
     Subject.DELIVERY: "admin:generation_webhookdelivery_change",
     Subject.NOTICE: "admin:billing_notification_change",
     Subject.INCIDENT: "admin:adminops_incident_change",
+    Subject.PRODUCT: "admin:billing_product_change",
+    Subject.THEME: "admin:generation_theme_change",
+    Subject.APPROVAL: "admin:adminops_pendingapproval_change",
 }
 
 
@@ -62,6 +68,7 @@ class AdminActionAdmin(ReadOnlyAdmin):
     ordering = ("-at",)
     id_search = ("id", "subject_id", "actor_id")
     text_search = ("request_id__exact",)
+    texts = ("reason", "before", "after")
     search_help_text = (
         "The id of an act, of whom or what it was done to, of who acted, or of the request."
     )
@@ -72,6 +79,7 @@ class AdminActionAdmin(ReadOnlyAdmin):
         "subject",
         "reason",
         "who",
+        "credits",
         "before",
         "after",
         "request_id",

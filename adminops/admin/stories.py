@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from adminops import finding, story
 from adminops.admin.base import badge, link_to, standing_of, story_of
 from adminops.admin.money import KIND_COLOURS
 from adminops.errors import InvalidInput, NotFound
-from adminops.masking import masked, may_see_sensitive
+from adminops.masking import Codes, masked, may_see_codes, may_see_sensitive
 
 MAX_GUESTS = 20  # one for each phone that came to the account
 COLOURS = {
@@ -86,12 +87,28 @@ def tell(request: HttpRequest, user_id: UUID) -> HttpResponse:
         ],
         "table": {
             "headers": ["When, UTC", "What", "", "Credits", "Balance after"],
-            "rows": [_row(event) for event in told.events],
+            "rows": [_row(event) for event in _shown_to(request, told.events)],
         },
         "older": f"?before={told.next_cursor}" if told.next_cursor else "",
         "newest": "?" if request.GET.get("before") else "",
     }
     return TemplateResponse(request, "adminops/story.html", context)
+
+
+def _shown_to(request: HttpRequest, events: list[story.Event]) -> list[story.Event]:
+    """The events, their promotion codes masked for who may not see these."""
+    if may_see_codes(request.user):
+        return events
+    texts = [text for event in events for text in (event.text, *(one.text for one in event.lines))]
+    codes = Codes.named_in(*texts)
+    return [
+        replace(
+            event,
+            text=codes.conceal(event.text),
+            lines=[replace(line, text=codes.conceal(line.text)) for line in event.lines],
+        )
+        for event in events
+    ]
 
 
 def _row(event: story.Event) -> list[Any]:

@@ -12,8 +12,8 @@ from adminops.models.acts import (
     AdminAction,
     Subject,
 )
+from adminops.models.approvals import ApprovalState, PendingApproval
 from adminops.models.days import SEE_MONEY, CountedDay, CreditDay, JobDay, SaleDay
-from adminops.models.grants import GrantState, PendingGrant
 from adminops.models.incidents import Incident, Which
 from adminops.models.refusals import ErrorLog
 from adminops.models.watch import Alert, Heartbeat
@@ -27,14 +27,14 @@ __all__ = [
     "Action",
     "AdminAction",
     "Alert",
+    "ApprovalState",
     "CountedDay",
     "CreditDay",
     "ErrorLog",
-    "GrantState",
     "Heartbeat",
     "Incident",
     "JobDay",
-    "PendingGrant",
+    "PendingApproval",
     "SaleDay",
     "Subject",
     "Which",

@@ -38,11 +38,15 @@ class Action(models.TextChoices):
     DISMISS_PAYLOAD = "dismiss_payload"  # of Apple's, that cannot be read
     REVOKE_SESSIONS = "revoke_sessions"
     TOGGLE_ROUTE = "toggle_route"
-    REQUEST_GRANT = "request_grant"  # by whoever may give less of it
-    APPROVE_GRANT = "approve_grant"
-    DECLINE_GRANT = "decline_grant"
+    # Of any act; the values are older than that.
+    REQUEST_GRANT = "request_grant", "Request approval"
+    APPROVE_GRANT = "approve_grant", "Approve"
+    DECLINE_GRANT = "decline_grant", "Decline"
     RUN_INCIDENT = "run_incident"
     RESET_SECOND_FACTOR = "reset_second_factor"  # of a member of staff
+    EDIT_PRODUCT = "edit_product"
+    EDIT_MODEL = "edit_model"  # with its routes
+    EDIT_THEME = "edit_theme"
 
 
 class Subject(models.TextChoices):
@@ -59,6 +63,9 @@ class Subject(models.TextChoices):
     NOTICE = "notice"  # of Apple's
     PAYLOAD = "payload"  # of Apple's, that cannot be read
     INCIDENT = "incident"
+    PRODUCT = "product"
+    THEME = "theme"
+    APPROVAL = "approval"  # of an act whose own subject does not exist yet
 
 
 # Whom or what an act is upon, where that is not a user.
@@ -83,6 +90,9 @@ SUBJECTS = {
     Action.DISMISS_PAYLOAD: Subject.PAYLOAD,
     Action.TOGGLE_ROUTE: Subject.ROUTE,
     Action.RUN_INCIDENT: Subject.INCIDENT,
+    Action.EDIT_PRODUCT: Subject.PRODUCT,
+    Action.EDIT_MODEL: Subject.MODEL,
+    Action.EDIT_THEME: Subject.THEME,
 }
 
 SEE_SENSITIVE = "see_sensitive"
@@ -105,6 +115,11 @@ class AdminAction(models.Model):
     before = models.JSONField()
     after = models.JSONField()
     request_id = models.CharField(max_length=64, blank=True)
+    # What counts against the budget of the actor (adminops.budget): below 0 where credits were
+    # taken. Null: the act moves no credits.
+    credits = models.IntegerField(null=True)
+    # The customer who got or lost the credits, if it was a single one.
+    customer_id = models.UUIDField(null=True)
 
     class Meta:
         # One for each act, and one to see what is masked else (adminops.roles has who gets which).
@@ -121,6 +136,12 @@ class AdminAction(models.Model):
             models.Index(F("at").desc(), name="admin_action_newest"),
             # What was done to this user or model.
             models.Index(F("subject_id"), F("at").desc(), name="admin_action_by_subject"),
+            # The budget of a member of staff: their acts of the last day that moved credits.
+            models.Index(
+                fields=["actor", "at"],
+                name="admin_action_budget",
+                condition=models.Q(credits__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

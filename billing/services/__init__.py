@@ -5,9 +5,16 @@ from __future__ import annotations
 from billing.services.assignment import assign_purchase, release_purchase
 from billing.services.confirmation import confirm_purchase
 from billing.services.consumption import override as override_refund_policy
+from billing.services.grants import expected_credits
 from billing.services.notifications import apply_again, receive
 from billing.services.products import offered
-from billing.services.purchases import Settled, record, settle
+from billing.services.purchases import (
+    Settled,
+    expected_owner,
+    locked_owner,
+    record,
+    settle,
+)
 from billing.services.unreadable import dismiss as dismiss_payload
 
 __all__ = [
@@ -16,6 +23,9 @@ __all__ = [
     "assign_purchase",
     "confirm_purchase",
     "dismiss_payload",
+    "expected_credits",
+    "expected_owner",
+    "locked_owner",
     "offered",
     "override_refund_policy",
     "receive",

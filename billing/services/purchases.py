@@ -202,6 +202,13 @@ def locked_owner(user_id: UUID) -> User | None:
     return User.objects.get(wallet=wallet)
 
 
+def expected_owner(purchase: Purchase) -> User | None:
+    """Whose a purchase is, or will be once it is settled, with the wallet locked as by
+    `locked_owner`; None where it names nobody of ours."""
+    named = purchase.user_id or _find_named(purchase)
+    return locked_owner(named) if named else None
+
+
 def locked_purchase(purchase: Purchase) -> Purchase:
     """The purchase as it is now, locked until the transaction ends; its owner's wallet is locked
     already, if it has one.

@@ -21,8 +21,12 @@ from rendio.common.times import iso
 logger = structlog.get_logger(__name__)
 
 CODE_MIN, CODE_MAX = 4, 32
+# What the customer reads in the history of credits. Not the code: staff who may not know codes read
+# it too. The redemption has it.
+REDEEMED = "promotion code"
 MAX_CREDITS = 100_000
 MAX_DAYS = 3_650
+_TAKEN = "There is a code {} already."
 
 
 def normal_code(typed: str) -> str:
@@ -66,7 +70,7 @@ def redeem(*, user_id: UUID, code: str, now: datetime) -> Redeemed:
         kind=Kind.GRANT,
         amount=found.credits,
         source=Source.PROMOTION,
-        reason=f"code {found.code}",
+        reason=REDEEMED,
         now=now,
         expires_at=expires_at,
     )
@@ -113,6 +117,15 @@ class CodeTerms:
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"starts_at": iso(self.starts_at), "ends_at": iso(self.ends_at)}
 
+    @classmethod
+    def from_json(cls, terms: dict[str, Any]) -> CodeTerms:
+        """As `as_json` wrote it."""
+        times = {
+            name: datetime.fromisoformat(terms[name]) if terms[name] else None
+            for name in ("starts_at", "ends_at")
+        }
+        return cls(**terms | times)
+
 
 def terms_of(code: PromotionCode) -> CodeTerms:
     return CodeTerms(**{name: getattr(code, name) for name in CodeTerms.__dataclass_fields__})
@@ -123,17 +136,25 @@ def make_code(*, code: str, terms: CodeTerms, now: datetime) -> PromotionCode:
 
     Raises InvalidInput.
     """
-    code = normal_code(code)
-    if not (CODE_MIN <= len(code) <= CODE_MAX and code.isascii()):
-        problem = f"Write {CODE_MIN} to {CODE_MAX} letters of A to Z and digits."
-        raise InvalidInput(fields={"code": [problem]})
-    _check(terms, redeemed=0)
+    code = check_new_code(code=code, terms=terms)
     made, is_new = PromotionCode.objects.get_or_create(
         code=code, defaults=asdict(terms) | {"created_at": now}
     )
     if not is_new:
-        raise InvalidInput(fields={"code": [f"There is a code {code} already."]})
+        raise InvalidInput(fields={"code": [_TAKEN.format(code)]})
     return made
+
+
+def check_new_code(*, code: str, terms: CodeTerms) -> str:
+    """The code as it would be kept. Raises InvalidInput for what make_code would refuse now."""
+    code = normal_code(code)
+    if not (CODE_MIN <= len(code) <= CODE_MAX and code.isascii()):
+        problem = f"Write {CODE_MIN} to {CODE_MAX} letters of A to Z and digits."
+        raise InvalidInput(fields={"code": [problem]})
+    check_terms(terms, redeemed=0)
+    if PromotionCode.objects.filter(code=code).exists():
+        raise InvalidInput(fields={"code": [_TAKEN.format(code)]})
+    return code
 
 
 def lock_code(*, code_id: UUID) -> PromotionCode:
@@ -147,7 +168,7 @@ def lock_code(*, code_id: UUID) -> PromotionCode:
 def change_code(code: PromotionCode, *, terms: CodeTerms) -> None:
     """New terms for a locked code, from now on: what was redeemed stays as it is. Raises
     InvalidInput."""
-    _check(terms, redeemed=code.redemption_count)
+    check_terms(terms, redeemed=code.redemption_count)
     for name, value in asdict(terms).items():
         setattr(code, name, value)
     code.save(update_fields=list(asdict(terms)))
@@ -159,7 +180,8 @@ def set_code_active(code: PromotionCode, *, is_active: bool) -> None:
     code.save(update_fields=["is_active"])
 
 
-def _check(terms: CodeTerms, *, redeemed: int) -> None:
+def check_terms(terms: CodeTerms, *, redeemed: int) -> None:
+    """Raises InvalidInput; `redeemed` is how often the code has been."""
     problems: dict[str, list[str]] = {}
     for name, least, most in (
         ("credits", 1, MAX_CREDITS),

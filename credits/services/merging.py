@@ -100,7 +100,8 @@ def _supersede_codes(source: Wallet, target: Wallet, *, now: datetime) -> int:
         used[redemption.code_id] += 1
         if used[redemption.code_id] <= redemption.code.max_per_user:
             continue
-        reason = f"second code {redemption.code.code}"
+        # Without the code: staff who may not know codes read it too.
+        reason = "second promotion code"
         for lot in Lot.objects.filter(id__in=[lot_id for lot_id, _ in redemption.entry.lots]):
             lapsed += _supersede(source, lot, reason=reason, now=now)
         _owe_again(source, -redemption.entry.debt_change, reason=reason, now=now)

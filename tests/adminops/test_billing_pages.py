@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from adminops.models import Action, AdminAction
+from adminops.models import Action, AdminAction, PendingApproval
 from billing.lifecycle import purchases
 from billing.models import Product, Purchase, UnreadablePayload
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
@@ -103,7 +105,9 @@ def test_who_may_only_look_gives_nothing(waiting, phone):
     assert phone.balance() == 10
 
 
-def test_what_was_bought_before_its_product_was_known_here_is_granted_then(root, phone, store):
+def test_what_was_bought_before_its_product_was_known_here_is_granted_then(
+    root, cashier, phone, store
+):
     bought = store.buy("com.rendio.credits.20", phone=phone)
     tell(bought)
     assert purchase_of(bought).problem == "product"
@@ -118,10 +122,17 @@ def test_what_was_bought_before_its_product_was_known_here_is_granted_then(root,
         rollover="keep",
         position="9",
         is_available="on",
+        reason=WHY,
+        act_id=str(uuid4()),
     )
+    assert saved.status_code == 302
+    approval = PendingApproval.objects.get()
+    assert (
+        b"The product is new." in root.see("adminops_pendingapproval_change", approval.id).content
+    )
+    cashier.act("adminops_pendingapproval_approve", approval.id, reason=WHY)
     purchases.settle_due(now=timezone.now())
 
-    assert saved.status_code == 302
     assert phone.balance() == 30
 
 
@@ -134,16 +145,39 @@ def test_a_products_credits_are_edited_and_its_id_is_not(root, phone, store):
         product_id="another",
         name="12 credits",
         credits="12",
-        trial_credits="4",
+        trial_credits="0",
         rollover="keep",
         position="0",
         is_available="on",
+        reason=WHY,
+        act_id=str(uuid4()),
     )
 
     product.refresh_from_db()
-    assert (product.product_id, product.credits, product.trial_credits) == (TEN, 12, 4)
+    assert (product.product_id, product.credits) == (TEN, 12)
+    record = the_record(product.id)
+    assert (record.action, record.reason) == (Action.EDIT_PRODUCT, WHY)
+    assert (record.before["row"]["credits"], record.after["row"]["credits"]) == (10, 12)
     tell(store.buy(TEN, phone=phone))
     assert phone.balance() == 22
+
+
+def test_trial_credits_that_nobody_agreed_on_wait_for_a_second_person(root, cashier):
+    product = Product.objects.get(product_id=TEN)
+    fields = {"name": "10", "credits": "10", "trial_credits": "4", "rollover": "keep"}
+
+    root.submit(
+        "billing_product_change", product.id,
+        **fields, position="0", is_available="on", reason=WHY, act_id=str(uuid4()),
+    )  # fmt: skip
+
+    product.refresh_from_db()
+    assert product.trial_credits == 0
+    approval = PendingApproval.objects.get()
+    page = cashier.act("adminops_pendingapproval_approve", approval.id, reason=WHY)
+    assert "It is done." in page.content.decode()
+    product.refresh_from_db()
+    assert product.trial_credits == 4
 
 
 def test_a_product_shows_what_was_last_paid_in_each_storefront(root, phone, store):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from uuid import UUID, uuid4
 
 import pytest
-from django.contrib.admin.models import LogEntry
 
-from adminops.models import AdminAction
+from adminops.models import Action, AdminAction, PendingApproval
 from generation.models import Model, Route, Theme
+from tests.adminops.conftest import WHY, Staff, staff_user, the_record
 from tests.conftest import SORA
 
 SORA_PRO = "00000000-0000-4000-8000-000000000005"
@@ -38,7 +39,7 @@ def edit(root, django_capture_on_commit_callbacks):
             for form in inline.formset.forms:
                 fields |= as_sent(form)
         with django_capture_on_commit_callbacks(execute=True):
-            return root.submit(f"{name}_change", row_id, **{**fields, **changes})
+            return root.submit(f"{name}_change", row_id, **{**fields, "reason": WHY, **changes})
 
     return save
 
@@ -54,17 +55,90 @@ def problems(answer):
 
 
 def test_a_new_price_shows_at_once(edit, phone):
-    answer = edit("generation_model", SORA, base_price_usd="0.80")
+    answer = edit("generation_model", SORA, base_price_usd="0.48")
 
     assert answer.status_code == 302
     [sora] = [
         model for model in phone.get("get-models").json()["models"] if model["id"] == str(SORA)
     ]
-    assert sora["base_price"] == 0.8
+    assert sora["base_price"] == 0.48
     assert (
-        phone.post("quote-video", {"model_id": str(SORA), "prompt": "Waves"}).json()["credits"] == 8
+        phone.post("quote-video", {"model_id": str(SORA), "prompt": "Waves"}).json()["credits"] == 5
     )
-    assert LogEntry.objects.filter(object_id=str(SORA)).exists()
+
+
+def test_an_edit_is_on_record_with_its_reason_and_the_row_before_and_after(root, edit):
+    edit("generation_model", SORA, base_price_usd="0.48", **{"routes-0-position": "2"})
+
+    record = the_record(SORA)
+    assert (record.action, record.actor, record.reason) == (Action.EDIT_MODEL, root.user, WHY)
+    before, after = record.before["row"], record.after["row"]
+    assert (before["base_price_usd"], after["base_price_usd"]) == ("0.4000", "0.4800")
+    [route_id] = after["routes"]
+    assert before["routes"][route_id] == {**after["routes"][route_id], "position": 1}
+    history = root.see("generation_model_history", SORA)
+    assert record.id in [row.pk for row in root.client.get(history.url).context["cl"].result_list]
+
+
+def test_an_edit_needs_a_reason(edit):
+    answer = edit("generation_model", SORA, base_price_usd="0.48", reason="")
+
+    assert "required" in problems(answer)["reason"]
+    assert str(Model.objects.get(id=SORA).base_price_usd) == "0.4000"
+
+
+def test_a_form_sent_twice_edits_once(edit):
+    theme = Theme.objects.filter(model_id=SORA).first()
+    act_id = str(uuid4())
+
+    edit("generation_theme", theme.id, name="First", act_id=act_id)
+    edit("generation_theme", theme.id, name="Second", act_id=act_id)
+
+    theme.refresh_from_db()
+    assert theme.name == "First"
+    assert the_record(theme.id).id == UUID(act_id)
+
+
+def test_a_large_edit_is_made_once_a_second_person_approves_it(edit, second, phone):
+    edit("generation_model", SORA, base_price_usd="0.80")
+    approval = PendingApproval.objects.get()
+    page = second.see("adminops_pendingapproval_change", approval.id).content.decode()
+
+    second.act("adminops_pendingapproval_approve", approval.id, reason="As we agreed")
+
+    assert "base_price_usd: 0.4000 → 0.8000" in page
+    assert "one person moves it by at most 25 %" in page
+    assert str(Model.objects.get(id=SORA).base_price_usd) == "0.8000"
+    record = AdminAction.objects.get(action=Action.APPROVE_GRANT)
+    assert (record.actor, record.subject_type, record.subject_id) == (second.user, "model", SORA)
+    # From what two people agreed on, one person goes on alone.
+    edit("generation_model", SORA, base_price_usd="0.90")
+    assert str(Model.objects.get(id=SORA).base_price_usd) == "0.9000"
+
+
+def test_an_edit_of_a_row_that_was_edited_since_is_asked_for_anew(edit, second):
+    edit("generation_model", SORA, base_price_usd="0.80")
+    edit("generation_model", SORA, description="Another")
+
+    page = second.act(
+        "adminops_pendingapproval_approve", PendingApproval.objects.get().id, reason=WHY
+    )
+
+    assert "It was edited since" in page.content.decode()
+    assert str(Model.objects.get(id=SORA).base_price_usd) == "0.4000"
+
+
+def test_without_a_margin_one_person_edits_alone(edit, settings):
+    settings.SUPPORT_PRICE_CHANGE_PERCENT = 0
+
+    edit("generation_model", SORA, base_price_usd="4")
+
+    assert str(Model.objects.get(id=SORA).base_price_usd) == "4.0000"
+
+
+@pytest.fixture
+def second(db):
+    return Staff(staff_user("fay", role="finance"))
 
 
 def test_saving_unchanged_changes_nothing(edit):
@@ -94,7 +168,7 @@ def test_being_on_sale_is_not_a_field(edit):
     assert Model.objects.get(id=SORA).is_available
 
 
-def test_a_new_model_is_off_sale_until_there_is_a_reason(root, edit):
+def test_a_new_model_waits_for_a_second_person_and_is_off_sale_then(root, second):
     fields = {
         "name": "Wan",
         "category": "playful",
@@ -117,14 +191,20 @@ def test_a_new_model_is_off_sale_until_there_is_a_reason(root, edit):
         "routes-0-cost_multipliers": "",
     }
 
-    answer = root.submit("generation_model_add", **fields, is_available="on")
+    answer = root.submit(
+        "generation_model_add", **fields, is_available="on", reason=WHY, act_id=str(uuid4())
+    )
 
     assert answer.status_code == 302, problems(answer)
+    assert not Model.objects.filter(name="Wan").exists()
+    approval = PendingApproval.objects.get()
+    assert second.see("adminops_pendingapproval_change", approval.id).status_code == 200
+    second.act("adminops_pendingapproval_approve", approval.id, reason=WHY)
     wan = Model.objects.get(name="Wan")
     assert not wan.is_available
     assert wan.multipliers == {}
-    assert wan.routes.get().constants == {}
-    assert not AdminAction.objects.exists()
+    assert (wan.routes.get().constants, wan.routes.get().is_enabled) == ({}, True)
+    assert second.see("adminops_pendingapproval_change", approval.id).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -151,7 +231,7 @@ def test_a_new_model_is_off_sale_until_there_is_a_reason(root, edit):
         ({"multipliers": {"resolution": {"1080": 2}}}, "multipliers", "1080 is not among"),
         ({"multipliers": {"resolution": 2}}, "multipliers", "write an object"),
         ({"multipliers": {"colour": {"red": 2}}}, "multipliers", "no setting of this name"),
-        ({"base_price_usd": "0"}, "__all__", "model_costs_something"),
+        ({"base_price_usd": "0"}, "base_price_usd", "from 0.01 to 1000"),
         ({"is_default": "on"}, "is_default", "Veo 3.1 is the default already"),
         ({"routes-0-provider": "acme"}, "provider", "Must be one of fal"),
         ({"routes-0-cost_usd": "-1"}, "cost_usd", "less than 0"),

@@ -9,9 +9,9 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
-from adminops import grants
+from adminops import approvals, grants
 from adminops.errors import InvalidState
-from adminops.models import Action, AdminAction, GrantState, PendingGrant
+from adminops.models import Action, AdminAction, ApprovalState, PendingApproval
 from credits.queries import differences
 from credits.services import balance_of
 from rendio.common.errors import Refusal
@@ -34,7 +34,7 @@ def test_up_to_the_limit_is_given_and_more_waits(support, phone, call):
     given, more = give(support, phone, 100, call), give(support, phone, 101, call)
 
     assert (given.status_code, given.json()) == (200, {"success": True, "new_balance": 110})
-    grant = PendingGrant.objects.get()
+    grant = PendingApproval.objects.get()
     assert more.status_code == 202
     assert more.json() == {
         "success": False,
@@ -84,13 +84,13 @@ def test_without_a_limit_nothing_waits(support, phone, settings):
 def test_a_second_person_approves_it(support, second, phone, call, kind):
     grant_id = give(support, phone, 500, call).json()["pending_grant_id"]
 
-    page = second.act("adminops_pendinggrant_approve", grant_id, reason="A whole week was lost")
+    page = second.act("adminops_pendingapproval_approve", grant_id, reason="A whole week was lost")
 
     assert "The balance is 510 credits now" in page.content.decode()
     assert phone.balance() == 510
     assert phone.get("get-credit-history").json()["entries"][0]["kind"] == kind
-    grant = PendingGrant.objects.get()
-    assert (grant.state, grant.decided_by) == (GrantState.APPROVED, second.user)
+    grant = PendingApproval.objects.get()
+    assert (grant.state, grant.decided_by) == (ApprovalState.APPROVED, second.user)
     record = AdminAction.objects.get(action=Action.APPROVE_GRANT)
     assert (record.before["balance"], record.after["balance"]) == (10, 510)
     assert record.after["requested_by"] == str(support.user.id)
@@ -100,8 +100,8 @@ def test_a_second_person_approves_it(support, second, phone, call, kind):
 def test_declined_is_declined(support, second, phone):
     grant_id = give(support, phone, 500).json()["pending_grant_id"]
 
-    second.act("adminops_pendinggrant_decline", grant_id, reason="Too much")
-    again = second.act("adminops_pendinggrant_approve", grant_id, reason="Oh well")
+    second.act("adminops_pendingapproval_decline", grant_id, reason="Too much")
+    again = second.act("adminops_pendingapproval_approve", grant_id, reason="Oh well")
 
     assert "This was declined already." in again.content.decode()
     assert phone.balance() == 10
@@ -111,13 +111,13 @@ def test_declined_is_declined(support, second, phone):
 def test_nobody_is_their_own_second_person(root, phone):
     grant_id = give(root, phone, 500).json()["pending_grant_id"]
 
-    page = root.act("adminops_pendinggrant_approve", grant_id, reason=WHY)
+    page = root.act("adminops_pendingapproval_approve", grant_id, reason=WHY)
 
     assert "A second person decides about it." in page.content.decode()
     assert phone.balance() == 10
     with pytest.raises(IntegrityError), transaction.atomic():
-        PendingGrant.objects.update(
-            state=GrantState.APPROVED, decided_by=root.user, decided_at=timezone.now()
+        PendingApproval.objects.update(
+            state=ApprovalState.APPROVED, decided_by=root.user, decided_at=timezone.now()
         )
 
 
@@ -125,10 +125,10 @@ def test_nothing_is_given_to_who_has_left_meanwhile(support, second, phone):
     grant_id = give(support, phone, 500).json()["pending_grant_id"]
     User.objects.filter(id=phone.user_id).update(closed_at=timezone.now())
 
-    page = second.act("adminops_pendinggrant_approve", grant_id, reason=WHY)
+    page = second.act("adminops_pendingapproval_approve", grant_id, reason=WHY)
 
     assert "This account is closed" in page.content.decode()
-    assert PendingGrant.objects.get().state == GrantState.WAITING
+    assert PendingApproval.objects.get().state == ApprovalState.WAITING
 
 
 # --- Races ----------------------------------------------------------------------------------------
@@ -159,14 +159,16 @@ def test_two_who_decide_at_once_decide_once(three):
     grant = tried(grants.refund_credits, asker, user_id=phone.user_id, amount=500)().waiting
 
     outcomes = at_once(
-        tried(grants.approve_grant, one, grant_id=grant.id),
-        tried(grants.decline_grant, other, grant_id=grant.id),
-        tried(grants.approve_grant, other, grant_id=grant.id),
+        tried(approvals.approve, one, approval_id=grant.id),
+        tried(approvals.decline, other, approval_id=grant.id),
+        tried(approvals.approve, other, approval_id=grant.id),
     )
 
     grant.refresh_from_db()
     assert outcomes.count(InvalidState.__name__) == 2
-    assert balance_of(phone.user_id).balance == (510 if grant.state == GrantState.APPROVED else 10)
+    assert balance_of(phone.user_id).balance == (
+        510 if grant.state == ApprovalState.APPROVED else 10
+    )
 
 
 def test_two_parts_at_once_count_together(three):

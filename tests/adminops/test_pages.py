@@ -59,7 +59,7 @@ LOOKED_AT = [
     "billing_fraudscore",
     "adminops_adminaction",
     "adminops_incident",
-    "adminops_pendinggrant",
+    "adminops_pendingapproval",
     "adminops_errorlog",
     "adminops_alert",
     "generation_spendday",
@@ -151,7 +151,7 @@ def test_history_leads_to_the_record_of_what_was_done(root, everything, subtests
     acts = {
         "accounts_user": ("unban", everything.user, {}),
         "generation_job": ("fail", Job.objects.exclude(stage=Stage.DONE).get(), {}),
-        "adminops_pendinggrant": ("decline", rows("adminops_pendinggrant").get(), {}),
+        "adminops_pendingapproval": ("decline", rows("adminops_pendingapproval").get(), {}),
         "generation_offence": ("forgive", rows("generation_offence").get(), {}),
         "billing_consumptionrequest": (
             "decide", rows("billing_consumptionrequest").get(), {"policy": "decline"},

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import Device, User
-from adminops.models import CountedDay, CreditDay, JobDay, PendingGrant, SaleDay
+from adminops.models import CountedDay, CreditDay, JobDay, PendingApproval, SaleDay
 from credits.queries import Flow
 from credits.services import proof
 from generation.models import Job, JobStatus, Model, ProviderRequest
@@ -77,12 +77,12 @@ def test_a_large_grant_waits_for_a_second_person(desk, past, settings):
 
     lead.act("accounts_user_adjust", past.user_id, amount=str(amount), reason=WHY)
     assert past.balance() == before
-    grant = PendingGrant.objects.get(user_id=past.user_id)
-    lead.act("adminops_pendinggrant_approve", grant.id, reason="It is my own")
+    grant = PendingApproval.objects.get(user_id=past.user_id)
+    lead.act("adminops_pendingapproval_approve", grant.id, reason="It is my own")
     assert past.balance() == before
-    finance.open("adminops_pendinggrant_change", grant.id)
+    finance.open("adminops_pendingapproval_change", grant.id)
     finance.look("second-person")
-    finance.act("adminops_pendinggrant_approve", grant.id, reason="I have seen the letter")
+    finance.act("adminops_pendingapproval_approve", grant.id, reason="I have seen the letter")
 
     assert past.balance() == before + amount
 

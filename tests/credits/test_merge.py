@@ -321,7 +321,7 @@ def test_a_code_that_both_redeemed_does_not_add_up(guest, account):
     merge(guest, account)
 
     assert account.balance == 10 + 20
-    assert guest.entries[-1].reason == "second code SPRING"
+    assert guest.entries[-1].reason == "second promotion code"
     assert numbers(account).lifetime_total == 30 + 12
     assert ledger_adds_up()
 

@@ -1,0 +1,177 @@
+"""Pending approvals: what one member of staff may not do alone."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from adminops import approvals
+from adminops.admin.base import ActionVariant, ReadOnlyAdmin, badge, link, page_action, person
+from adminops.admin.record import PAGES
+from adminops.budget import UNLIMITED
+from adminops.grants import Given
+from adminops.masking import BULLETS, may_see_codes
+from adminops.models import SUBJECTS, Action, ApprovalState, PendingApproval
+
+STATE_COLOURS = {
+    ApprovalState.WAITING: "warning",
+    ApprovalState.APPROVED: "success",
+    ApprovalState.DECLINED: "danger",
+}
+
+
+@admin.register(PendingApproval)
+class PendingApprovalAdmin(ReadOnlyAdmin):
+    list_display = (
+        "requested_at",
+        "action_label",
+        "size",
+        "whom",
+        "reason",
+        "asked_by",
+        "state_label",
+    )
+    list_filter = ("state", "action")
+    list_select_related = ("user", "requested_by")
+    ordering = ("-requested_at",)
+    id_search = ("id", "user_id", "subject_id", "requested_by_id")
+    texts = ("reason",)
+    search_help_text = "The id of an approval, of its user or subject, or of who asked for it."
+    actions_detail = ("approve", "decline")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        # A code that is still to be made is one that not everybody may know.
+        told = "what" if may_see_codes(request.user) else "what_without_codes"
+        fields = (
+            "id",
+            ("action_label", "state_label"),
+            ("whom", "subject"),
+            told,
+            "size",
+            "why",
+            *self.shown_to(request, ("reason",)),
+            ("asked_by", "requested_at"),
+            ("second_person", "decided_at"),
+        )
+        return ((None, {"fields": fields}),)
+
+    def acted_upon(self, row: PendingApproval) -> UUID:
+        return approvals.subject_of(row)
+
+    @admin.display(description="Act", ordering="action")
+    def action_label(self, approval: PendingApproval) -> str:
+        return approval.get_action_display()
+
+    @admin.display(description="Credits", ordering="amount")
+    def size(self, approval: PendingApproval) -> str:
+        return "any number" if approval.amount >= UNLIMITED else f"{approval.amount:,}"
+
+    @admin.display(description="User")
+    def whom(self, approval: PendingApproval) -> SafeString | None:
+        return person(approval.user)
+
+    @admin.display(description="About")
+    def subject(self, approval: PendingApproval) -> SafeString | None:
+        subject_type = SUBJECTS.get(Action(approval.action))
+        if subject_type is None or approval.subject_id is None:
+            return None
+        if approval.arguments.get("is_new") and approval.state != ApprovalState.APPROVED:
+            return None  # it does not exist
+        url = reverse(PAGES[subject_type], args=[approval.subject_id])
+        return link(url, f"{subject_type} {approval.subject_id}")
+
+    @admin.display(description="What it does")
+    def what(self, approval: PendingApproval) -> SafeString:
+        return _lines(approvals.details(approval))
+
+    @admin.display(description="What it does")
+    def what_without_codes(self, approval: PendingApproval) -> SafeString:
+        return _lines(_without_codes(approval))
+
+    @admin.display(description="Asked for by")
+    def asked_by(self, approval: PendingApproval) -> SafeString | None:
+        return person(approval.requested_by)
+
+    @admin.display(description="Decided by")
+    def second_person(self, approval: PendingApproval) -> SafeString | None:
+        return person(approval.decided_by)
+
+    @admin.display(description="State", ordering="state")
+    def state_label(self, approval: PendingApproval) -> SafeString:
+        return badge(approval.state, STATE_COLOURS[ApprovalState(approval.state)])
+
+    def offered(self, request: HttpRequest, row: PendingApproval) -> list[str]:
+        is_open = _is_waiting(row) and row.requested_by_id != request.user.pk
+        return ["approve", "decline"] if is_open else []
+
+    @page_action(
+        act=Action.APPROVE_GRANT,
+        description="Approve",
+        url_path="approve",
+        icon="check",
+        variant=ActionVariant.PRIMARY,
+    )
+    def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        approval = self.find(request, object_id)
+        return self.act(
+            request,
+            approval,
+            approvals.approve,
+            approval_id=approval.id,
+            title="Approve",
+            explanation=f"{approval.requested_by} asks for it: {approval.reason} It is done at"
+            " once, and your name stands beside theirs.",
+            done=_done,
+            shown_beside=_told(request, approval),
+        )
+
+    @page_action(
+        act=Action.APPROVE_GRANT,
+        description="Decline",
+        url_path="decline",
+        icon="block",
+        variant=ActionVariant.DEFAULT,
+    )
+    def decline(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        approval = self.find(request, object_id)
+        return self.act(
+            request,
+            approval,
+            approvals.decline,
+            approval_id=approval.id,
+            title="Decline",
+            explanation="Nothing is done.",
+            done="Nothing was done.",
+            shown_beside=_told(request, approval),
+        )
+
+
+def _is_waiting(approval: PendingApproval) -> bool:
+    return approval.state == ApprovalState.WAITING
+
+
+def _told(request: HttpRequest, approval: PendingApproval) -> list[tuple[str, Any]]:
+    if may_see_codes(request.user):
+        return approvals.details(approval)
+    return _without_codes(approval)
+
+
+def _without_codes(approval: PendingApproval) -> list[tuple[str, Any]]:
+    told = approvals.details(approval)
+    return [(name, BULLETS if name == "Code" else value) for name, value in told]
+
+
+def _lines(told: list[tuple[str, Any]]) -> SafeString:
+    return format_html_join("", "<div>{}: {}</div>", told)
+
+
+def _done(came: Any) -> str:
+    if isinstance(came, Given):
+        return f"It is done. The balance is {came.balance} credits now."
+    return "It is done."

@@ -1,0 +1,76 @@
+"""Acts that wait for a second person."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q, Value
+
+from adminops.models.acts import REASON_MAX, Action
+from rendio.common.ids import uuid7
+
+
+class ApprovalState(models.TextChoices):
+    WAITING = "waiting"
+    APPROVED = "approved"
+    DECLINED = "declined"
+
+
+class PendingApproval(models.Model):
+    """An act that one member of staff may not do alone, until a second person has decided."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    action = models.CharField(max_length=20, choices=Action.choices)
+    # The customer who gets or loses credits; null where the act is about no single customer.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="pending_approvals",
+    )
+    # The row that the act changes; null where the act makes the row, or changes the user alone.
+    subject_id = models.UUIDField(null=True)
+    arguments = models.JSONField(default=dict, db_default=Value({}, models.JSONField()))
+    amount = models.PositiveIntegerField(help_text="Credits that count against a budget.")
+    why = models.CharField(
+        max_length=500, default="", db_default="", help_text="Why one person may not do it alone."
+    )
+    reason = models.CharField(max_length=REASON_MAX)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    requested_at = models.DateTimeField()
+    state = models.CharField(
+        max_length=10, choices=ApprovalState.choices, default=ApprovalState.WAITING
+    )
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        # The release before knows this table as that of grants, and runs on it.
+        db_table = "adminops_pendinggrant"
+        constraints = [
+            # Nobody is their own second person.
+            models.CheckConstraint(
+                condition=Q(state=ApprovalState.WAITING, decided_by=None, decided_at=None)
+                | (
+                    ~Q(state=ApprovalState.WAITING)
+                    & Q(decided_by__isnull=False, decided_at__isnull=False)
+                    & ~Q(decided_by=F("requested_by"))
+                ),
+                name="grant_decided_by_another",
+            ),
+        ]
+        indexes = [
+            # The approvals that wait, oldest first.
+            models.Index(
+                fields=["requested_at"],
+                condition=Q(state=ApprovalState.WAITING),
+                name="grant_waiting",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.get_action_display().lower()

@@ -1,0 +1,539 @@
+"""Credits, or our money, moved by one member of staff whom nobody has to agree with."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.utils import timezone
+
+from adminops import approvals, budget, codes, grants, incidents, jobs
+from adminops.errors import InvalidState
+from adminops.incidents import Choice
+from adminops.models import Action, AdminAction, ApprovalState, PendingApproval, Which
+from billing.models import ConsumptionRequest, Product
+from credits.queries import differences
+from credits.services import CodeTerms, balance_of
+from generation.lifecycle import dead, settle
+from generation.models import DeadKind, DeadLetter, Job, Model, Route
+from generation.providers.base import Reason
+from rendio.common.errors import Refusal
+from tests.adminops.conftest import (
+    WHY,
+    Staff,
+    _quick_passwords,
+    past,
+    root,
+    staff_user,
+    submitted,
+)
+from tests.adminops.test_catalogue_pages import as_sent
+from tests.billing.conftest import FIFTY, TEN, AppStore, purchase_of, sign_in, tell
+from tests.conftest import SORA, Phone, at_once
+from tests.generation.lives import grant
+
+__all__ = ["_quick_passwords", "past", "root"]  # fixtures
+
+LIMIT, BUDGET = 100, 500
+# Sora's settings, and durations that nobody has agreed on.
+LONGER = {
+    "duration": {"allowed": [4, 8, 12, 600], "default": 4},
+    "resolution": {"allowed": ["720p"], "default": "720p"},
+    "aspect_ratio": {"allowed": ["16:9", "9:16"], "default": "16:9"},
+}
+
+
+@pytest.fixture
+def agent(db):
+    return Staff(staff_user("ann", role="agent"))
+
+
+@pytest.fixture
+def lead(db):
+    return Staff(staff_user("lee", role="lead"))
+
+
+@pytest.fixture
+def finance(db):
+    return Staff(staff_user("fay", role="finance"))
+
+
+@pytest.fixture
+def store(sandbox):
+    return AppStore(sandbox)
+
+
+def give(staff, phone, amount):
+    return staff.call(
+        "admin-refund-credits", user_id=str(phone.user_id), amount=amount, reason=WHY
+    ).status_code
+
+
+def use_up(staff, credits):
+    """So much of the budget, for customers of whom the test knows nothing else."""
+    for _ in range(credits // LIMIT):
+        assert give(staff, Phone().sign_in(), LIMIT) == 200
+    if rest := credits % LIMIT:
+        assert give(staff, Phone().sign_in(), rest) == 200
+
+
+def delivered(phone):
+    job = Job.objects.get(id=phone.generate().json()["job_id"])
+    submitted(job)
+    assert settle.complete(job, settle.StoredMedia("a.mp4", "a.jpg"), now=timezone.now())
+    return job
+
+
+def waiting():
+    return [row.action for row in PendingApproval.objects.filter(state=ApprovalState.WAITING)]
+
+
+def edit(staff, name, row_id, /, **changes):
+    """Save a row's page with these changes."""
+    context = staff.see(f"{name}_change", row_id).context
+    fields = as_sent(context["adminform"].form)
+    for inline in context["inline_admin_formsets"]:
+        fields |= as_sent(inline.formset.management_form)
+        for form in inline.formset.forms:
+            fields |= as_sent(form)
+    answer = staff.submit(f"{name}_change", row_id, **{**fields, "reason": WHY, **changes})
+    assert answer.status_code == 302, answer.context["errors"]
+    return answer
+
+
+# --- By one way or another ------------------------------------------------------------------------
+
+
+def test_a_code_of_many_credits_is_not_made_by_one_person(lead, finance, phone):
+    for maker in (lead, finance):
+        maker.submit(
+            "credits_promotioncode_add",
+            code=f"FRIENDS{maker.user.username}", credits="100000", max_per_user="100000",
+            reason=WHY, act_id=str(uuid4()),
+        )  # fmt: skip
+
+    assert not apps.get_model("credits", "PromotionCode").objects.exists()
+    assert waiting() == [Action.MAKE_CODE, Action.MAKE_CODE]
+    assert phone.post("redeem-code", {"code": "FRIENDSlee"}).status_code == 404
+
+
+def test_a_small_code_is_not_made_large(lead):
+    code_id = _code(lead, credits=1, max_redemptions=10)
+
+    for terms in [
+        CodeTerms(credits=1, max_redemptions=None),
+        CodeTerms(credits=51, max_redemptions=10),
+    ]:
+        came = codes.change_code(
+            code_id=code_id, terms=terms, reason=WHY, acting_user=lead.user, now=timezone.now()
+        )
+        assert isinstance(came, PendingApproval)
+
+    kept = apps.get_model("credits", "PromotionCode").objects.get()
+    assert (kept.credits, kept.max_redemptions) == (1, 10)
+
+
+def test_a_code_that_was_stopped_counts_again_when_it_goes_on(lead):
+    code_id = _code(lead, credits=30, max_redemptions=10)
+    lead.act("credits_promotioncode_stop", code_id, reason=WHY)
+
+    lead.act("credits_promotioncode_go_on", code_id, reason=WHY)
+
+    assert waiting() == [Action.TOGGLE_CODE]
+    assert not apps.get_model("credits", "PromotionCode").objects.get().is_active
+
+
+def _code(staff, **terms):
+    made = codes.make_code(
+        code="SUMMER", terms=CodeTerms(**terms),
+        reason=WHY, acting_user=staff.user, now=timezone.now(),
+    )  # fmt: skip
+    assert made == "SUMMER"
+    return apps.get_model("credits", "PromotionCode").objects.get().id
+
+
+def test_a_friends_videos_are_not_all_refunded_by_one_person(agent, phone):
+    grant(phone.user_id, 190)
+    for _ in range(26):
+        agent.act("generation_job_refund", delivered(phone).id, reason=WHY)
+
+    # 25 videos of 4 credits are the limit.
+    assert waiting() == [Action.REFUND_JOB]
+    assert AdminAction.objects.filter(action=Action.REFUND_JOB).count() == 25
+    assert give(agent, phone, 1) == 202
+    assert give(agent, Phone().sign_in(), LIMIT) == 200
+
+
+def test_many_guests_who_become_one_account_get_no_more_than_the_budget(agent, sandbox):
+    guests = [Phone().sign_in() for _ in range(7)]
+    answers = [give(agent, guest, LIMIT) for guest in guests]
+    sub = sign_in(guests[0], sandbox)
+    for guest in guests[1:]:
+        sign_in(guest, sandbox, sub=sub)
+
+    assert answers == [200] * 5 + [202] * 2
+    assert guests[0].balance() == 10 + BUDGET
+
+
+def test_what_guests_got_counts_for_the_account_they_become(agent, sandbox):
+    first, second = Phone().sign_in(), Phone().sign_in()
+    assert [give(agent, first, 60), give(agent, second, 30)] == [200, 200]
+    sub = sign_in(first, sandbox)
+    sign_in(second, sandbox, sub=sub)
+
+    assert [give(agent, first, 11), give(agent, second, 10)] == [202, 200]
+
+
+@pytest.mark.parametrize("credits", [13, 2_000_000_000])
+def test_a_products_credits_are_not_raised_by_one_person(finance, store, phone, credits):
+    product = Product.objects.get(product_id=TEN)
+    page = finance.see("billing_product_change", product.id).context["adminform"].form
+    fields = {**as_sent(page), "credits": credits, "reason": WHY}
+
+    finance.submit("billing_product_change", product.id, **fields)
+
+    tell(store.buy(TEN, phone=phone))
+    assert phone.balance() == 20
+    assert waiting() == ([Action.EDIT_PRODUCT] if credits == 13 else [])
+
+
+def test_small_steps_of_a_price_do_not_add_up(finance, lead):
+    product = Product.objects.get(product_id=FIFTY)
+    for credits in (60, 62, 70, 75):
+        edit(finance, "billing_product", product.id, credits=credits)
+    for price in ("0.35", "0.32", "0.28", "0.22"):
+        edit(lead, "generation_model", SORA, base_price_usd=price)
+
+    product.refresh_from_db()
+    assert product.credits == 62
+    assert str(Model.objects.get(id=SORA).base_price_usd) == "0.3200"
+    assert waiting() == [Action.EDIT_PRODUCT] * 2 + [Action.EDIT_MODEL] * 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base_price_usd": "0.01"},
+        {"base_price_usd": "0.60"},
+        {"pricing_type": "fixed"},
+        {"settings": json.dumps(LONGER)},
+        {"routes-0-provider_model_id": "fal-ai/the-dearest-there-is"},
+        {"routes-0-constants": '{"resolution": "4k"}'},
+        {"routes-0-cost_usd": "0.01"},
+    ],
+)
+def test_no_price_or_cost_of_a_model_is_changed_much_by_one_person(lead, changes):
+    before = Model.objects.filter(id=SORA).values().get(), list(Route.objects.values())
+
+    edit(lead, "generation_model", SORA, **changes)
+
+    assert waiting() == [Action.EDIT_MODEL]
+    assert (Model.objects.filter(id=SORA).values().get(), list(Route.objects.values())) == before
+
+
+def test_somebodys_purchase_is_not_given_away_beyond_the_budget(agent, store, phone):
+    bought = [store.buy(FIFTY) for _ in range(3)]
+    for one in bought:
+        tell(one)
+        agent.act(
+            "billing_purchase_assign", purchase_of(one).id, user_id=str(phone.user_id), reason=WHY
+        )
+
+    assert phone.balance() == 10 + LIMIT
+    assert waiting() == [Action.ASSIGN_PURCHASE]
+
+
+def test_what_fraud_marks_hold_back_is_not_released_beyond_the_budget(lead, store, phone, settings):
+    settings.FRAUD_PURCHASES_PER_HOUR, settings.FRAUD_HOLD_SCORE = 0, 10
+    bought = [store.buy(FIFTY, phone=phone) for _ in range(3)]
+    for one in bought:
+        tell(one)
+        lead.act("billing_purchase_release", purchase_of(one).id, reason=WHY)
+
+    assert phone.balance() == 10 + LIMIT
+    assert waiting() == [Action.RELEASE_PURCHASE]
+
+
+def test_apple_is_not_asked_to_pay_back_beyond_the_budget(agent, store, phone):
+    bought = [store.buy(FIFTY, phone=phone) for _ in range(3)]
+    for one in bought:
+        tell(one)
+        tell(store.happens("CONSUMPTION_REQUEST", one))
+    for request in ConsumptionRequest.objects.order_by("id"):
+        agent.act("billing_consumptionrequest_decide", request.id, policy="grant", reason=WHY)
+
+    granted = ConsumptionRequest.objects.order_by("id").values_list("override", flat=True)
+    assert list(granted) == ["grant", "grant", ""]
+    assert waiting() == [Action.OVERRIDE_REFUND]
+
+
+@pytest.mark.parametrize(
+    "page", ["generation_job_try_again", "generation_webhookdelivery_apply_again"]
+)
+def test_videos_without_a_price_are_not_fetched_beyond_the_budget(agent, past, page):
+    subject = past.job if "job" in page else past.delivery
+    give(agent, past.phone, 97)
+
+    agent.act(page, subject.id, reason=WHY)
+
+    assert len(waiting()) == 1
+    past.job.refresh_from_db()
+    assert past.job.stage == "done"
+
+
+def test_a_dead_letter_of_a_refunded_job_counts_its_video(agent, past):
+    dead.bury(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
+    give(agent, past.phone, 97)
+
+    agent.act("generation_deadletter_retry", DeadLetter.objects.get().id, reason=WHY)
+
+    assert waiting() == [Action.RETRY_DEAD_LETTER]
+    assert DeadLetter.objects.get().state == "open"
+
+
+def test_a_purchase_settled_by_hand_counts_what_it_brings(agent, store, phone):
+    bought = store.buy("com.rendio.credits.20", phone=phone)
+    tell(bought)
+    Product.objects.create(
+        product_id="com.rendio.credits.20", name="20", kind="consumable", credits=20
+    )
+    give(agent, phone, 81)
+
+    agent.act("billing_purchase_settle_again", purchase_of(bought).id, reason=WHY)
+
+    assert waiting() == [Action.REAPPLY_PURCHASE]
+    assert phone.balance() == 91
+
+
+def test_a_running_job_is_not_ended_for_its_credits_beyond_the_budget(lead, phone):
+    job = Job.objects.get(id=phone.generate().json()["job_id"])
+    give(lead, phone, 97)
+
+    lead.act("generation_job_fail", job.id, reason=WHY)
+
+    assert waiting() == [Action.FAIL_JOB]
+    job.refresh_from_db()
+    assert not job.is_terminal
+
+
+def test_an_incident_is_not_as_large_as_one_person_likes(lead, phone):
+    jobs_of_now = [delivered(phone), delivered(phone)]
+    use_up(lead, BUDGET - 7)
+
+    came = incident(lead)
+
+    assert isinstance(came, PendingApproval)
+    assert [Job.objects.get(id=job.id).refund_entry_id for job in jobs_of_now] == [None, None]
+
+
+def incident(staff):
+    now = timezone.now()
+    return incidents.start(
+        choice=Choice(Which.DELIVERED, now - timedelta(hours=1), now),
+        reason=WHY, acting_user=staff.user, now=now,
+    )  # fmt: skip
+
+
+def test_an_incident_settles_no_more_than_was_counted(lead, phone):
+    delivered(phone)
+    running = Job.objects.get(id=phone.generate().json()["job_id"])
+    submitted(running)
+    begun = incident(lead)
+    assert begun.expected_credits == 4
+    assert settle.complete(running, settle.StoredMedia("b.mp4", "b.jpg"), now=timezone.now())
+
+    for _ in range(2):
+        incidents.work_due(now=timezone.now() + timedelta(seconds=5))
+
+    begun.refresh_from_db()
+    assert (begun.settled_credits, begun.broken_jobs) == (4, 1)
+    assert phone.balance() == 6
+    assert differences() == []
+
+
+# --- By splitting ---------------------------------------------------------------------------------
+
+
+def test_all_kinds_count_together(lead, phone):
+    use_up(lead, BUDGET - 50)
+    _code(lead, credits=4, max_redemptions=10)
+    lead.act("generation_job_refund", delivered(phone).id, reason=WHY)
+
+    assert budget.used_by(lead.user.id, now=timezone.now()).moved == BUDGET - 6
+    other = Phone().sign_in()
+    assert [give(lead, other, 7), give(lead, other, 6)] == [202, 200]
+    assert lead.call(
+        "admin-adjust-credits", user_id=str(phone.user_id), amount=-1, reason=WHY
+    ).status_code == 202  # fmt: skip
+
+
+def test_midnight_gives_no_second_budget(agent, phone):
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def at(moment):
+        given = grants.refund_credits(
+            user_id=phone.user_id, amount=60, reason=WHY, acting_user=agent.user, now=moment
+        )
+        return given.waiting is None
+
+    assert at(midnight - timedelta(minutes=1))
+    assert not at(midnight + timedelta(minutes=1))
+    assert at(midnight + timedelta(hours=24))
+
+
+@pytest.fixture
+def committed_staff(committed, sandbox):
+    phones = [Phone().sign_in() for _ in range(3)]
+    return phones, staff_user(f"{phones[0].user_id}", is_superuser=True)
+
+
+def tried(act, staff, **what):
+    def run():
+        try:
+            return act(reason=WHY, acting_user=staff, now=timezone.now(), **what)
+        except Refusal as refusal:
+            return refusal
+        finally:
+            connection.close()
+
+    return run
+
+
+def test_parallel_acts_for_different_customers_do_not_pass_the_budget_together(
+    committed_staff, settings
+):
+    settings.SUPPORT_DAILY_BUDGET = 100
+    phones, staff = committed_staff
+    job = Job.objects.get(id=phones[0].generate().json()["job_id"])
+
+    given = at_once(
+        *[
+            tried(grants.refund_credits, staff, user_id=phone.user_id, amount=60)
+            for phone in phones
+        ],
+        tried(
+            codes.make_code,
+            staff,
+            code=f"A{uuid4().hex[:9]}",
+            terms=CodeTerms(60, max_redemptions=1),
+        ),
+    )
+    jobs.fail_job(job_id=job.id, reason=WHY, acting_user=staff, now=timezone.now())
+
+    waits = [one.waiting if isinstance(one, grants.Given) else one for one in given]
+    assert sum(isinstance(one, PendingApproval) for one in waits) == 3
+    moved = AdminAction.objects.filter(actor=staff, credits__isnull=False)
+    assert [act.credits for act in moved.order_by("at")] == [60, 4]
+    assert sum(balance_of(phone.user_id).balance for phone in phones) in {30, 90}
+
+
+# --- By two who agree with each other -------------------------------------------------------------
+
+
+def test_who_asked_for_a_customer_is_no_second_person_for_them(lead, finance, phone):
+    give(lead, phone, 200)
+    give(finance, phone, 300)
+    by_lead, by_finance = PendingApproval.objects.order_by("requested_at")
+
+    for approver, approval in [(finance, by_lead), (lead, by_finance)]:
+        page = approver.act("adminops_pendingapproval_approve", approval.id, reason=WHY)
+        assert "somebody else decides about it" in page.content.decode()
+
+    assert phone.balance() == 10
+
+
+def test_approvals_come_to_an_end_as_well(lead, finance, root, settings):
+    settings.SUPPORT_APPROVAL_BUDGET = 400
+    phones = [Phone().sign_in() for _ in range(3)]
+    for phone in phones:
+        give(lead, phone, 200)
+    pending = PendingApproval.objects.order_by("requested_at")
+
+    for approval in pending:
+        finance.act("adminops_pendingapproval_approve", approval.id, reason=WHY)
+
+    assert [phone.balance() for phone in phones] == [210, 210, 10]
+    # What somebody approves for others takes nothing of what they give themselves.
+    assert give(finance, phones[2], LIMIT) == 200
+    root.act("adminops_pendingapproval_approve", pending.last().id, reason=WHY)
+    assert phones[2].balance() == 310
+
+
+def test_what_has_grown_since_it_was_asked_for_is_asked_for_anew(lead, finance, store, phone):
+    bought = store.buy(FIFTY, phone=phone, quantity=3)
+    tell(bought)
+    tell(store.happens("CONSUMPTION_REQUEST", bought))
+    request = ConsumptionRequest.objects.get()
+    lead.act("billing_consumptionrequest_decide", request.id, policy="grant", reason=WHY)
+    approval = PendingApproval.objects.get()
+    PendingApproval.objects.update(amount=149)
+
+    with pytest.raises(InvalidState) as refused:
+        approvals.approve(
+            approval_id=approval.id, reason=WHY, acting_user=finance.user, now=timezone.now()
+        )
+
+    assert "it would move 150 credits, and not 149" in refused.value.details["problem"]
+
+
+# --- By the ways of Django's own pages ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "permissions"),
+    [
+        ("billing_product", ["billing.view_product", "billing.change_product"]),
+        ("generation_model", ["generation.view_model", "generation.change_model",
+                              "generation.view_route", "generation.change_route"]),
+        ("generation_theme", ["generation.view_theme", "generation.change_theme"]),
+        ("generation_route", ["generation.view_route", "generation.change_route"]),
+    ],
+)  # fmt: skip
+def test_djangos_own_permissions_change_nothing_that_is_sold(db, name, permissions):
+    staff = Staff(staff_user("sly", *permissions))
+    rows = apps.get_model(*name.split("_")).objects
+    before = list(rows.order_by("pk").values())
+    row = rows.first()
+
+    refused = staff.submit(f"{name}_change", row.pk, credits="9", base_price_usd="0.01", reason=WHY)
+    staff.submit(
+        f"{name}_changelist", **{
+            "form-TOTAL_FORMS": "1", "form-INITIAL_FORMS": "1", "form-0-id": str(row.pk),
+            "form-0-credits": "9", "form-0-base_price_usd": "0.01", "_save": "Save",
+            "action": "delete_selected", "_selected_action": str(row.pk), "post": "yes",
+        },
+    )  # fmt: skip
+
+    assert refused.status_code == 403
+    assert list(rows.order_by("pk").values()) == before
+    assert not AdminAction.objects.exists()
+
+
+def test_everything_that_moves_credits_is_weighed():
+    """A new act is either weighed by its kind, or stands here as one that moves none."""
+    move_nothing = {
+        Action.BAN_USER, Action.UNBAN_USER, Action.TOGGLE_MODEL, Action.TOGGLE_ROUTE,
+        Action.RESET_PROVIDER, Action.SWITCH_MAINTENANCE, Action.DISMISS_DEAD_LETTER,
+        Action.FORGIVE_OFFENCES, Action.REVOKE_SESSIONS, Action.RESET_SECOND_FACTOR,
+        Action.DISMISS_PAYLOAD,
+        # What Apple signed is applied as it is without anybody's doing.
+        Action.REAPPLY_NOTIFICATION,
+        Action.REQUEST_GRANT, Action.APPROVE_GRANT, Action.DECLINE_GRANT,
+    }  # fmt: skip
+
+    assert approvals.kinds() == set(Action) - move_nothing
+
+
+def test_a_failed_job_cost_nothing_and_its_video_counts(agent, phone):
+    job = Job.objects.get(id=phone.generate().json()["job_id"])
+    submitted(job)
+    settle.give_up(job, Reason.TIMEOUT, now=timezone.now())
+
+    jobs.retry_job(job_id=job.id, reason=WHY, acting_user=agent.user, now=timezone.now())
+
+    act = AdminAction.objects.get(action=Action.RETRY_JOB)
+    assert (act.credits, act.customer_id) == (4, phone.user_id)

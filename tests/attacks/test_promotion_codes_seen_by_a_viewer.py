@@ -1,0 +1,155 @@
+"""Promotion codes read by a member of staff who may not know them."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+import structlog
+from django.apps import apps
+from django.contrib import admin
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from adminops import codes
+from adminops.models import AdminAction, ErrorLog, PendingApproval
+from credits import services as credit_services
+from credits.services import CodeTerms
+from tests.adminops.conftest import Staff, _quick_passwords, staff_user
+from tests.conftest import Phone
+
+__all__ = ["_quick_passwords"]  # a fixture
+
+CODE = "HARVEST77"
+# How people write it in a reason.
+SPELLINGS = (CODE, "harvest77", "Harvest-77", "HARVEST 77")
+
+
+@pytest.fixture
+def planted(phone):
+    """A code that everything tells of which could: it was made, changed, redeemed and merged away,
+    is waited for, and stands in reasons, as they are written now and as they were before."""
+    lead = staff_user("lee", role="lead")
+    now = timezone.now()
+    who = {"acting_user": lead, "now": now}
+    codes.make_code(
+        code=CODE, terms=CodeTerms(5, max_redemptions=9), reason=f"{CODE} for the fair", **who
+    )
+    code = apps.get_model("credits", "PromotionCode").objects.get()
+    for spelling in SPELLINGS:
+        codes.change_code(
+            code_id=code.id,
+            terms=CodeTerms(6, max_redemptions=9),
+            reason=f"More of {spelling}",
+            **who,
+        )
+    assert phone.post("redeem-code", {"code": CODE}).status_code == 200
+    assert phone.post("redeem-code", {"code": CODE}).status_code == 409
+    desk = Staff(lead)
+    desk.call("admin-refund-credits", user_id=str(phone.user_id), amount=1, reason=f"{CODE} failed")
+    desk.call(
+        "admin-refund-credits", user_id=str(phone.user_id), amount=900, reason=f"{CODE} failed"
+    )
+    codes.make_code(code=f"{CODE}X", terms=CodeTerms(900, max_redemptions=9), reason="Next", **who)
+    desk.call("admin-ban-user", user_id=str(phone.user_id), reason=f"Sells {CODE}")
+    before_this_release(phone, lead, code)
+    return phone
+
+
+def before_this_release(phone, lead, code):
+    """Rows as the release before wrote them, which cannot be changed."""
+    with transaction.atomic():
+        credit_services.grant(
+            user_id=phone.user_id, amount=3, source=credit_services.Source.PROMOTION,
+            reason=f"code {CODE}", now=timezone.now(),
+        )  # fmt: skip
+    for subject_id in (phone.user_id, code.id):
+        AdminAction.objects.create(
+            actor=lead, action="change_code", subject_type="code", subject_id=subject_id,
+            reason=f"About {CODE}", before={"code": CODE}, after={"code": CODE, "credits": 5},
+        )  # fmt: skip
+    PendingApproval.objects.create(
+        user_id=phone.user_id, action="refund_credits", amount=500, reason=f"They had {CODE}",
+        requested_by=lead, requested_at=timezone.now(),
+    )  # fmt: skip
+
+
+def everything_seen_by(staff, phone):
+    """Each answer of each page of the admin and of each call of support, by its address."""
+    seen = {
+        "admin-user-stats": staff.stats(phone.user_id),
+        "index": staff.see("index"),
+        "find": staff.see("find", q=CODE),
+        "story": staff.see("story", phone.user_id),
+        "search": staff.client.get("/admin/search/", {"s": CODE, "search": CODE}),
+        "money": staff.see("money"),
+    }
+    for model in admin.site._registry:
+        name = model._meta.label_lower.replace(".", "_")
+        pages = [(f"{name}_changelist", (), {}), (f"{name}_changelist", (), {"q": "no such"})]
+        for row in model._default_manager.all():
+            pages += [(f"{name}_{page}", (row.pk,), {}) for page in ("change", "history")]
+        for page, args, query in pages:
+            url = reverse(f"admin:{page}", args=args)
+            seen[f"{url} {query}"] = staff.client.get(url, query, follow=True)
+    return {
+        where: answer.content.decode()
+        for where, answer in seen.items()
+        if answer.status_code == 200
+    }
+
+
+def told_in(seen):
+    return [
+        where
+        for where, text in seen.items()
+        if any(spelling.lower() in text.lower() for spelling in SPELLINGS)
+    ]
+
+
+def test_a_viewer_reads_no_code_on_any_page_or_call(planted):
+    viewer = Staff(staff_user("vera", role="viewer"))
+
+    seen = everything_seen_by(viewer, planted)
+
+    assert len(seen) > 40
+    # What was typed stands in the form that searched for it.
+    assert [where for where in told_in(seen) if where not in {"find", "search"}] == []
+    assert "••••" in seen["story"]
+
+
+def test_who_may_know_codes_reads_them(planted):
+    agent = Staff(staff_user("ann", role="agent"))
+
+    seen = told_in(everything_seen_by(agent, planted))
+
+    pages = {where.split("/")[3] for where in seen if where.startswith("/admin/credits")}
+    assert {"promotioncode", "redemption", "ledgerentry"} <= pages
+
+
+def test_a_viewer_neither_finds_nor_redeems_by_searching(planted):
+    viewer = Staff(staff_user("vera", role="viewer"))
+
+    for name in ("credits_promotioncode", "credits_redemption"):
+        assert viewer.see(f"{name}_changelist", q=CODE).status_code == 403
+    for name in ("credits_ledgerentry", "adminops_adminaction", "adminops_pendingapproval"):
+        found = viewer.see(f"{name}_changelist", q=CODE).context["cl"].result_list
+        assert list(found) == [], name
+    assert viewer.see("credits_ledgerentry_changelist", reason__contains=CODE).status_code == 400
+
+
+def test_neither_logs_nor_the_error_log_tell_a_code(db, sandbox):
+    lead = staff_user("lee", role="lead")
+    with structlog.testing.capture_logs() as logged:
+        phone = Phone().sign_in()
+        codes.make_code(
+            code=CODE, terms=CodeTerms(5, max_redemptions=9), reason=CODE,
+            acting_user=lead, now=timezone.now(),
+        )  # fmt: skip
+        for code in (CODE, CODE, f"{CODE}{uuid4().hex[:4]}"):
+            phone.post("redeem-code", {"code": code})
+
+    assert {"support_action", "code_redeemed"} <= {entry["event"] for entry in logged}
+    assert CODE not in str(logged)
+    assert CODE not in str(list(ErrorLog.objects.values()))
