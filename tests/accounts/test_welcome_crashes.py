@@ -20,7 +20,9 @@ CLAIM = "claim = welcome.open_claim(**about, had_welcome=bits.bit0, now=now)"
 TURN = "turn = welcome.take_turn(claim, device_token=token, bits=bits, seen=seen)"
 MARK = "welcome.tell_apple(turn, device_token=token, bits=bits)"
 WON = "welcome.keep_won(turn)"
-SETTLE = "devices.settle(**about, proof=proof, standing=welcome.Standing.DUE, now=now)"
+SETTLE = (
+    "devices.settle(**about, proof=proof, standing=welcome.Standing.DUE, is_banned=False, now=now)"
+)
 
 
 def is_marked(sandbox, installation):
