@@ -19,7 +19,9 @@ the bit set before shows in that reading.
 
 Why none is lost: who dies between 3 and 5 leaves the turn with the claim. After TURN_SECONDS any
 other call, or a worker, finishes the turn with the token that the claim keeps: a bit that is set by
-now was set for this claim, for nobody else had the turn. The phone's retry finds the claim won.
+now was set for this claim, for nobody else had the turn. The phone's retry finds the claim won. It
+does so too while the turn is its own: its new token may be another phone's, whose bit says nothing.
+Only where Apple no longer accepts the kept token does the new one count.
 
 A phone that does not get the turn within WELCOME_WAIT_SECONDS is let in without the credits; a
 worker gives them to its user later (give_due_welcomes).
@@ -183,7 +185,9 @@ def take_turn(
         if abandoned.updates_in_doubt:
             _lease(turn, abandoned, now=now)
             return Turn(abandoned, turn.number, bits=None)
-    claim.device_token_encrypted = appleid.encrypt(device_token)
+    if not (is_ours and claim.updates_in_doubt):
+        # Else it stays the token that the bit may have been set with.
+        claim.device_token_encrypted = appleid.encrypt(device_token)
     if is_ours:
         _lease(turn, claim, now=now)
         return Turn(claim, turn.number, bits=None)
@@ -202,7 +206,9 @@ def finish_turn(turn: Turn, *, device_token: str) -> bool:
     Raises TurnLost, InvalidDevice and IdentityServiceUnavailable. If Apple surely did nothing, the
     turn is free; else it stays with the claim, to be finished by whoever comes next.
     """
-    bits = turn.bits or _read_again(turn, device_token=device_token)
+    bits = turn.bits
+    if bits is None:
+        device_token, bits = _read_again(turn, device_token=device_token)
     if bits is None:
         return False
     if not bits.bit0:
@@ -211,28 +217,48 @@ def finish_turn(turn: Turn, *, device_token: str) -> bool:
     return True
 
 
-def _read_again(turn: Turn, *, device_token: str) -> Bits | None:
-    """The bits as they are now, with which the turn goes on; None where the hardware had its
+def _read_again(turn: Turn, *, device_token: str) -> tuple[str, Bits | None]:
+    """The token to go on with and its bits as they are now; no bits where the hardware had its
     welcome from somebody else's claim."""
+    claim, refused_token = turn.claim, ""
+    while True:
+        token = _token_to_ask_with(claim, device_token, refused_token=refused_token)
+        try:
+            bits = devicecheck.query_bits(token)
+        except (InvalidDevice, IdentityServiceUnavailable) as error:
+            if isinstance(error, InvalidDevice) and token != device_token:
+                refused_token = token
+                continue
+            _fail(turn, error)
+            raise
+        with transaction.atomic(durable=True):
+            row = WelcomeTurn.objects.select_for_update().get()
+            if (row.claim_id, row.number) != (turn.claim.pk, turn.number):
+                raise TurnLost
+            # After the reading: who set the bit for this claim had committed the doubt before.
+            claim = WelcomeClaim.objects.get(pk=turn.claim.pk)
+            if token != _token_to_ask_with(claim, device_token, refused_token=refused_token):
+                continue  # a parallel call has begun an update with another one
+            if not bits.bit0:
+                claim.updates_in_doubt += 1
+            elif not claim.updates_in_doubt:
+                _free(row)
+                claim.delete()
+                return token, None
+            claim.device_token_encrypted = appleid.encrypt(token)
+            _lease(row, claim, now=timezone.now())
+            return token, bits
+
+
+def _token_to_ask_with(claim: WelcomeClaim, device_token: str, *, refused_token: str) -> str:
+    """The token of the update that is in doubt, unless Apple has refused it; else the caller's."""
+    if not claim.updates_in_doubt:
+        return device_token
     try:
-        bits = devicecheck.query_bits(device_token)
-    except (InvalidDevice, IdentityServiceUnavailable) as error:
-        _fail(turn, error)
-        raise
-    with transaction.atomic(durable=True):
-        row = WelcomeTurn.objects.select_for_update().get()
-        if (row.claim_id, row.number) != (turn.claim.pk, turn.number):
-            raise TurnLost
-        # After the reading: who set the bit for this claim had committed the doubt before.
-        claim = WelcomeClaim.objects.get(pk=turn.claim.pk)
-        if not bits.bit0:
-            claim.updates_in_doubt += 1
-        elif not claim.updates_in_doubt:
-            _free(row)
-            claim.delete()
-            return None
-        _lease(row, claim, now=timezone.now())
-    return bits
+        kept_token = appleid.decrypt(claim.device_token_encrypted)
+    except InvalidToken:
+        return device_token
+    return device_token if kept_token == refused_token else kept_token
 
 
 def tell_apple(turn: Turn, *, device_token: str, bits: Bits) -> None:
@@ -435,7 +461,10 @@ def let_wait(*, device_id: UUID, device_token: str, now: datetime) -> None:
     Joins the caller's transaction.
     """
     undecided = WelcomeClaim.objects.filter(device_id=device_id, granted_at=None)
-    undecided.filter(won_at=None).update(device_token_encrypted=appleid.encrypt(device_token))
+    in_doubt = Q(updates_in_doubt__gt=0) & ~Q(device_token_encrypted="")
+    undecided.filter(~in_doubt, won_at=None).update(
+        device_token_encrypted=appleid.encrypt(device_token)
+    )
     undecided.update(is_user_waiting=True, due_at=now, tries=0)
     nudge.after_commit("accounts.give_welcomes", queue="high")
 

@@ -14,8 +14,12 @@ from django.utils import timezone
 
 from accounts import services
 from accounts.models import WelcomeClaim
+from tests.accounts.conftest import Installation, installation, one_phone, process
+from tests.accounts.test_welcome_crashes import CLAIM, MARK, TURN
 from tests.conftest import Phone, Sandbox, at_once
 from tests.patience import eventually
+
+__all__ = ["installation", "process"]  # fixtures
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -90,3 +94,53 @@ def test_of_many_that_wait_for_a_worker_one_gets_the_welcome_of_their_phone(
 
     assert sorted(credits_of(phones)) == [0] * 7 + [10]
     assert credits_of(strangers) == [10] * 4
+
+
+# --- An installation that sends the tokens of two phones ------------------------------------------
+
+
+def used_phone(sandbox: Sandbox, name: Installation) -> Installation:
+    """The same installation with the token of another phone, which has had its welcome."""
+    used = name.with_new_token()
+    sandbox.control("apple/device", device_token=used.device_token, bit0=True, bit1=False)
+    return used
+
+
+def test_a_used_phone_does_not_win_the_welcome_of_another_whose_update_is_in_doubt(
+    installation: Installation, sandbox: Sandbox, process: Any
+) -> None:
+    _, twin = one_phone(sandbox, installation, Installation())
+    process(installation, CLAIM, TURN).dies()  # Apple was not told
+
+    used = used_phone(sandbox, installation).signed_in()
+
+    assert [used.balance(), twin.signed_in().balance()] == [10, 0]
+
+
+def test_nor_where_the_update_begins_while_the_used_phone_is_asked_about(
+    installation: Installation, sandbox: Sandbox, process: Any
+) -> None:
+    _, twin = one_phone(sandbox, installation, Installation())
+    used = used_phone(sandbox, installation)
+    process(installation, CLAIM, "seen = None", TURN).dies()
+    unused_before = CLAIM.replace("bits.bit0", "False")
+    reads = process(used, unused_before, "seen = None", TURN, r"input('here\n')",
+                    "welcome.finish_turn(turn, device_token=token)")  # fmt: skip
+    reads.reaches_its_input()
+    process(installation, CLAIM, "seen = None", TURN,
+            "welcome._read_again(turn, device_token=token)").dies()  # fmt: skip
+    reads.goes_on()
+    reads.dies()
+
+    assert [used.signed_in().balance(), twin.signed_in().balance()] == [10, 0]
+
+
+def test_a_new_token_counts_where_apple_no_longer_accepts_the_one_of_the_update(
+    installation: Installation, sandbox: Sandbox, process: Any
+) -> None:
+    _, retry, twin = one_phone(sandbox, installation, installation.with_new_token(), Installation())
+    process(installation, CLAIM, TURN, MARK).dies()
+    sandbox.control("apple/device", device_token=installation.device_token, hardware="gone")
+    sandbox.control("apple/device", device_token=installation.device_token, valid=False)
+
+    assert [retry.signed_in().balance(), twin.signed_in().balance()] == [10, 0]
