@@ -36,8 +36,10 @@ TASK = "accounts.set_ban_bits"
 
 
 def is_banned(bits: Bits, *, device_id: UUID) -> bool:
-    """Whether this hardware is banned: the bit is set, and support has not lifted it."""
-    return bits.bit1 and not BanBit.objects.filter(device_id=device_id, wanted=False).exists()
+    """Whether this hardware is banned: what is wanted for the device, else what the bit says."""
+    known = BanBit.objects.filter(device_id=device_id, wanted__isnull=False)
+    wanted: bool | None = known.values_list("wanted", flat=True).first()
+    return bits.bit1 if wanted is None else wanted
 
 
 def keep_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
@@ -112,9 +114,10 @@ def follow(user: User, *, is_banned: bool, now: datetime) -> None:
 
 
 def forget_devices(device_ids: list[UUID]) -> None:
-    """Their account was deleted: no token stays. What is wanted waits for the phone."""
+    """Their account was deleted: no token stays. A ban that is wanted waits for the phone; that one
+    is lifted goes, since from now on any phone may take the device's name."""
     rows = BanBit.objects.filter(device_id__in=device_ids)
-    rows.filter(wanted=None).delete()
+    rows.exclude(wanted=True).delete()
     rows.update(device_token_encrypted="", due_at=None)
 
 

@@ -139,6 +139,25 @@ def test_a_ban_without_a_token_reaches_the_phone_at_its_next_check(
     assert hardware.bits() == (True, True)
 
 
+def test_the_guest_that_a_phone_gets_at_its_next_check_is_banned_at_once(
+    hardware: Hardware, sandbox: Sandbox, settings: Any
+) -> None:
+    settings.DEVICE_TOKEN_HOURS = 0
+    person, left, other = Person(sandbox), hardware.install(), Phone()
+    for phone in (left, other):
+        answer = phone.sign_in().post("merge-guest-to-user", person.tokens())
+        phone.session, phone.user_id = answer.json()["session"], answer.json()["user_id"]
+    refresh_token = left.session["refresh_token"]
+    assert left.post("auth/logout", {"refresh_token": refresh_token}).status_code == 200
+    ban(other)
+
+    guest = left.sign_in()
+    buy_credits(guest)
+
+    assert_refused(guest.generate(), 403, "ERR_4018")
+    assert_refused(guest.post("merge-guest-to-user", Person(sandbox).tokens()), 403, "ERR_4018")
+
+
 def test_a_token_that_apple_refuses_is_replaced_by_the_next_check(
     hardware: Hardware, sandbox: Sandbox
 ) -> None:
@@ -274,3 +293,32 @@ def test_a_deleted_account_leaves_no_token(hardware: Hardware) -> None:
     assert phone.post("delete-account").status_code == 200
 
     assert not BanBit.objects.exclude(device_token_encrypted="").exists()
+
+
+def test_a_lifted_ban_of_a_deleted_account_lifts_no_other_phones_ban(
+    hardware: Hardware, sandbox: Sandbox, settings: Any
+) -> None:
+    settings.DEVICE_TOKEN_HOURS = 0
+    person, unused, other = Person(sandbox), Phone(), Phone()
+    for phone in (unused, other):
+        answer = phone.sign_in().post("merge-guest-to-user", person.tokens())
+        phone.session, phone.user_id = answer.json()["session"], answer.json()["user_id"]
+    ban(other)
+    lift(other)
+    assert other.sign_in().post("delete-account").status_code == 200
+    banned = hardware.install().sign_in()
+    ban(banned)
+    hardware.renew_token(banned)
+    assert_refused(banned.post("device-check", banned.check_body), 403, "ERR_4018")
+    work()
+    assert hardware.bits() == (True, True)
+
+    again = Phone()
+    again.device_id = unused.device_id
+    hardware.renew_token(again)
+    again.sign_in()
+    buy_credits(again)
+
+    assert_refused(again.generate(), 403, "ERR_4018")
+    work()
+    assert hardware.bits() == (True, True)
