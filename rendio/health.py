@@ -6,20 +6,23 @@ all, Redis for the time-outs of its client.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import redis
 from django.conf import settings
 from django.db import Error as DatabaseFailure
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 
 from adminops.watch import status
 from rendio.common import background
-from rendio.common.postgresql.limits import at_most
+from rendio.common.postgresql.limits import NoAnswer, at_most
 
 DATABASE_SECONDS = 1.0
 
@@ -33,7 +36,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """200 when the database answers and is migrated; a missing Redis is named, and no reason to
     stop."""
     try:
-        with at_most(DATABASE_SECONDS):
+        with _briefly():
             if not _is_migrated():
                 return JsonResponse({"status": "unready", "database": "not migrated"}, status=503)
             with connection.cursor() as cursor:
@@ -63,7 +66,7 @@ def statusz(request: HttpRequest) -> JsonResponse:
         "threads": background.names(),
     }
     try:
-        with at_most(DATABASE_SECONDS):
+        with _briefly():
             more, found = status.look(now=timezone.now())
         seen |= more
         problems += found
@@ -72,6 +75,28 @@ def statusz(request: HttpRequest) -> JsonResponse:
         problems.append("the database is unreachable")
     answer = {"status": "failing" if problems else "ok", "problems": problems, **seen}
     return JsonResponse(answer, status=503 if problems else 200)
+
+
+_gave_up_at = float("-inf")
+
+
+@contextmanager
+def _briefly() -> Iterator[None]:
+    """Wait for PostgreSQL no longer than DATABASE_SECONDS in all.
+
+    A page is asked for while the one before it may still wait: for as long after a wait that was
+    given up, the next ones are given up at once. Raises what Django raises.
+    """
+    global _gave_up_at
+    if time.monotonic() - _gave_up_at < DATABASE_SECONDS:
+        raise OperationalError("PostgreSQL has just not answered.")
+    try:
+        with at_most(DATABASE_SECONDS):
+            yield
+    except OperationalError as error:
+        if isinstance(error.__cause__, NoAnswer):
+            _gave_up_at = time.monotonic()
+        raise
 
 
 _migrated = False
