@@ -4,6 +4,7 @@ limit is broken."""
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import subprocess
@@ -15,15 +16,16 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import django
+import requests
 from django.db import connection
 from rich.console import Console
 
 from bench import stage
 from bench.outages import report
-from bench.outages.load import FRESH_ID, FRESH_TOKEN, Call, Plan, Sent
+from bench.outages.load import FRESH_ID, Call, Plan, Sent
 from rendio.local import ports
 from rendio.local.home import PROJECT, Home, HomeInUse
 from rendio.local.processes import Stack
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from bench.world import World
 
 USERS = 50
+PHONES = 10
+WARM_UP_SECONDS = 5
 WELL_SECONDS = 10
 RESTART_SECONDS = 10
 SETTLED_SECONDS = 300.0
@@ -42,6 +46,7 @@ SETTLED_SECONDS = 300.0
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.outages", description=__doc__)
     parser.add_argument("--hang", type=int, default=30, help="seconds of each hang (default 30)")
+    parser.add_argument("--only", choices=["postgres", "valkey"], help="the one that has outages")
     parser.add_argument("--json", help="a file for every call that was sent, a line each")
     options = parser.parse_args()
     console = Console(highlight=False, width=110)
@@ -69,15 +74,19 @@ def _run(home: Home, options: argparse.Namespace, console: Console, started: Exi
     from bench.world import World, proof  # not before the settings know these servers
     from generation.models import Job, JobStatus
 
-    calls = _calls(World(users=USERS))
+    world = World(users=USERS)
     started.callback(stack.stop)
     stack.start("sandbox", "web", "worker", "beat")
     stage.wait_until_ready(stack)
-    seconds = 5 * WELL_SECONDS + 2 * RESTART_SECONDS + 2 * options.hang
+    calls = _calls(world, _known_phones(stack.url))
+    servers = [one for one in (database, valkey) if options.only in (None, one.name)]
+    seconds = WELL_SECONDS + len(servers) * (2 * WELL_SECONDS + RESTART_SECONDS + options.hang)
+    with _load(Plan(stack.port, WARM_UP_SECONDS, calls, starts_at=time.time())):
+        pass  # what a process does once, it has done
     plan = Plan(stack.port, seconds, calls, starts_at=time.time() + 3)
     console.print(f"{sum(call.per_second for call in calls)} calls a second for {seconds} s …")
     with _load(plan) as sent:
-        outages = _break_servers(plan.starts_at, database, valkey, hang_seconds=options.hang)
+        outages = _break_servers(plan.starts_at, servers, hang_seconds=options.hang)
     connection.close()  # made before the restart
     unfinished = [JobStatus.PENDING, JobStatus.PROCESSING]
     wait_until(
@@ -106,7 +115,7 @@ def _run(home: Home, options: argparse.Namespace, console: Console, started: Exi
 
 
 def _break_servers(
-    starts_at: float, database: PostgreSQL, valkey: Valkey, *, hang_seconds: int
+    starts_at: float, servers: list[PostgreSQL | Valkey], *, hang_seconds: int
 ) -> list[tuple[str, float, float]]:
     """Each outage in its turn: (what, when it began, when the server was back)."""
     outages = []
@@ -118,7 +127,7 @@ def _break_servers(
         outages.append((what, began, time.time() - starts_at))
 
     at = float(WELL_SECONDS)
-    for server in (database, valkey):
+    for server in servers:
         take_turn(f"{server.name} restarts", at, partial(_restart, server))
         at += RESTART_SECONDS + WELL_SECONDS
         take_turn(f"{server.name} hangs", at, partial(_hang, server, hang_seconds))
@@ -165,7 +174,22 @@ def _load(plan: Plan) -> Iterator[list[Sent]]:
             load.kill()
 
 
-def _calls(world: World) -> list[Call]:
+def _known_phones(url: str) -> list[dict[str, str]]:
+    """The bodies of device-checks of phones that have signed in before, as most do."""
+    bodies = []
+    for _ in range(PHONES):
+        token = base64.b64encode(f"sandbox-{uuid4()}".encode()).decode()
+        body = {
+            "device_id": str(uuid4()),
+            "device_token": token,
+            "installation_secret": uuid4().hex,
+        }
+        requests.post(f"{url}/v1/device-check", json=body, timeout=60).raise_for_status()
+        bodies.append(body)
+    return bodies
+
+
+def _calls(world: World, phones: list[dict[str, str]]) -> list[Call]:
     """50 calls a second: what phones and balancers ask."""
 
     def of(owner: UUID, first_line: str, body: str = "") -> tuple[str, list[str], str]:
@@ -175,11 +199,6 @@ def _calls(world: World) -> list[Call]:
         return f"{first_line} HTTP/1.1", headers, body
 
     order = json.dumps({"model_id": str(world.model.id), "prompt": "A red balloon over the sea"})
-    check = {
-        "device_id": FRESH_ID,
-        "device_token": FRESH_TOKEN,
-        "installation_secret": f"{FRESH_ID}{FRESH_ID}",
-    }
     page = ["Host: 127.0.0.1"]
     return [
         Call(
@@ -201,8 +220,9 @@ def _calls(world: World) -> list[Call]:
                 (
                     "POST /v1/device-check HTTP/1.1",
                     [*page, "Content-Type: application/json"],
-                    json.dumps(check),
+                    json.dumps(phone),
                 )
+                for phone in phones
             ],
         ),
         Call("healthz", 2, [("GET /healthz HTTP/1.1", page, "")]),

@@ -8,7 +8,6 @@ calls before it take. A closed loop would send less while the servers hang and h
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import random
 import re
@@ -19,8 +18,8 @@ from dataclasses import asdict, dataclass
 from uuid import uuid4
 
 LIMIT_SECONDS = 10.0
-# In a body or header: replaced by a new UUID, or a new token of the sandbox's DeviceCheck.
-FRESH_ID, FRESH_TOKEN = "{fresh-id}", "{fresh-token}"
+# In a header: replaced by a new UUID.
+FRESH_ID = "{fresh-id}"
 CODE = re.compile(rb'"code": ?"(ERR_\d+)"')
 
 
@@ -90,12 +89,10 @@ async def _ask(port: int, request: bytes) -> tuple[int, str]:
 
 
 def _bytes(first_line: str, headers: list[str], body: str) -> bytes:
-    text = "\r\n".join([first_line, *headers, "Connection: close", "", body])
-    text = text.replace(FRESH_ID, str(uuid4()))
-    token = base64.b64encode(f"sandbox-{uuid4()}".encode()).decode()
-    head, _, body = text.replace(FRESH_TOKEN, token).partition("\r\n\r\n")
-    length = f"\r\nContent-Length: {len(body.encode())}" if body else ""
-    return f"{head}{length}\r\n\r\n{body}".encode()
+    lines = [first_line, *headers, "Connection: close"]
+    if body:
+        lines.append(f"Content-Length: {len(body.encode())}")
+    return "\r\n".join([*lines, "", body]).replace(FRESH_ID, str(uuid4())).encode()
 
 
 def main() -> None:
