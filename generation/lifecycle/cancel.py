@@ -11,7 +11,7 @@ from generation.lifecycle.claims import side_by_side
 from generation.lifecycle.poll import live_handles
 from generation.models import Job, ProviderRequest, Stage
 from generation.providers import get_provider
-from generation.providers.base import CancelAnswer, Failed, Handle, Reason, Running, Unknown
+from generation.providers.base import CancelAnswer, Done, Failed, Handle, Reason, Running, Unknown
 from rendio.common.due import each
 
 BATCH = 20
@@ -42,8 +42,18 @@ def cancel_due(*, now: datetime) -> int:
 def cancel(jobs: list[Job], *, now: datetime) -> None:
     """Ask the provider to stop each job; those that it has stopped are cancelled and refunded."""
     handles = live_handles(jobs)
+    asked = [(job, handles[job.id]) for job in jobs if job.id in handles]
+    # Once it has been stopped, no provider tells whether it had begun. So that is recorded before,
+    # as several calls at once may ask to stop the same job.
     side_by_side(
-        [(job, handles[job.id]) for job in jobs if job.id in handles],
+        [(job, submission) for job, submission in asked if job.stage != Stage.RUNNING],
+        _look,
+        _record_start,
+        job_of=itemgetter(0),
+        now=now,
+    )
+    side_by_side(
+        asked,
         _stop,
         _apply,
         job_of=itemgetter(0),
@@ -53,6 +63,23 @@ def cancel(jobs: list[Job], *, now: datetime) -> None:
         [job for job in jobs if job.stage == Stage.SUBMIT],
         lambda job: settle.cancel_unsent(job, now=now),
     )
+
+
+def _look(item: _Item) -> Running | Done | Unknown:
+    _, (provider_name, handle) = item
+    return get_provider(provider_name).status(handle, timeout=PATIENCE)
+
+
+def _record_start(item: _Item, reading: Running | Done | Unknown, now: datetime) -> None:
+    """A user may cancel between two looks of ours, and the provider takes its price from the
+    start."""
+    if not (isinstance(reading, Running) and reading.began):
+        return
+    job, (_, handle) = item
+    requests = ProviderRequest.objects.filter(job=job, provider_request_id=handle.request_id)
+    if sent_at := requests.values_list("sent_at", flat=True).first():
+        # The clock of the machine that sent it may be ahead of ours.
+        Job.objects.filter(id=job.id, stage=job.stage).update(started_at=max(now, sent_at))
 
 
 def _apply(item: _Item, answer: Failed | Running | Unknown, now: datetime) -> None:

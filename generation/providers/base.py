@@ -192,7 +192,9 @@ class Provider(ABC):
         """Hand one job over, with exactly one request: never repeated once it may have left us."""
 
     @abstractmethod
-    def status(self, handle: Handle) -> Running | Done | Unknown: ...
+    def status(
+        self, handle: Handle, *, timeout: Timeout | None = None
+    ) -> Running | Done | Unknown: ...
 
     @abstractmethod
     def result(

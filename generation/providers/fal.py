@@ -86,8 +86,8 @@ class Fal(Provider):
             case status:
                 return Unknown(f"status {status}")
 
-    def status(self, handle: Handle) -> Running | Done | Unknown:
-        said = self._status(handle)
+    def status(self, handle: Handle, *, timeout: Timeout | None = None) -> Running | Done | Unknown:
+        said = self._status(handle, timeout=timeout)
         if isinstance(said, Unknown):
             return said
         match said.get("status"):
@@ -100,10 +100,16 @@ class Fal(Provider):
             case other:
                 return Unknown(f"status {str(other)[:40]!r}")
 
-    def _status(self, handle: Handle) -> dict[str, Any] | Unknown:
+    def _status(
+        self, handle: Handle, *, timeout: Timeout | None = None
+    ) -> dict[str, Any] | Unknown:
         # With all lines of its log so far.
         return self._look(
-            handle.status_url, handle.key_label, params={"logs": "1"}, max_bytes=STATUS_BYTES
+            handle.status_url,
+            handle.key_label,
+            params={"logs": "1"},
+            max_bytes=STATUS_BYTES,
+            timeout=timeout,
         )
 
     def result(

@@ -78,8 +78,8 @@ class OneObjectProvider(Provider):
             case status:
                 return Unknown(f"status {status}")
 
-    def status(self, handle: Handle) -> Running | Done | Unknown:
-        seen = self._look(handle.status_url, handle.key_label)
+    def status(self, handle: Handle, *, timeout: Timeout | None = None) -> Running | Done | Unknown:
+        seen = self._look(handle.status_url, handle.key_label, timeout=timeout)
         return seen if isinstance(seen, Unknown) else self._stage(seen)
 
     def result(

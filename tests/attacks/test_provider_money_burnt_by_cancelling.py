@@ -107,6 +107,28 @@ def test_however_often_it_is_done_we_lose_the_free_ones_alone(burner, life):
     assert booked_usd() - paid_usd <= FREE * PRICE_USD
 
 
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_cancel_between_two_looks_of_ours_is_a_cancel_after_the_start(
+    burner, runway, life, settings, looked
+):
+    """The task has begun over there, and we have not seen it yet."""
+    settings.CANCEL_FREE_COUNT = 0
+    runway.provider(provider="runway", queue_seconds=0, run_seconds=600)
+    before = burner.balance()
+    job, said = order(burner)
+    life.goes_on(job, until=lambda job: job.stage == Stage.QUEUED)
+    if looked:
+        # As if it had still been in the queue when it was last looked at.
+        Job.objects.filter(id=job.id).update(tries=1)
+
+    answer = cancel(burner, job)
+
+    assert answer["credits_refunded"] == job.credits - said
+    assert (job.fee_kept, job.loss_usd) == (FEE, PRICE_USD)
+    assert burner.balance() == before - FEE
+    assert booked_usd() == PRICE_USD
+
+
 def test_ordering_all_before_cancelling_any_brings_no_more_free_ones(burner, life):
     orders = [order(burner) for _ in range(FREE + 2)]
     for job, _ in orders:

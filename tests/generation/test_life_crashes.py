@@ -146,7 +146,7 @@ def test_while_it_fetches(job, life, quick, at, on):
     assert len(submissions(quick)) == 1
 
 
-@pytest.mark.parametrize("at", [1, 2], ids=["cancel", "result"])
+@pytest.mark.parametrize("at", [1, 2, 3], ids=["status", "cancel", "result"])
 @pytest.mark.parametrize("on", ["before", "after"])
 def test_while_it_takes_back(job, life, guest, quick, at, on):
     quick.provider(run_seconds=600, cancel_running=True)
