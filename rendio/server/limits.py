@@ -11,7 +11,9 @@ from rendio.common.parsers import FORM_BYTES
 
 # The only calls that take more than settings.DATA_UPLOAD_MAX_MEMORY_SIZE.
 UPLOAD_PATHS = frozenset({"/v1/upload-image", "/functions/v1/upload-image"})
-# Files that a process opens beside its connections.
+# A connection whose answer is a file has that open as well.
+FILES_PER_CONNECTION = 2
+# Files that a process opens beside its connections and for them.
 OTHER_FILES = 200
 
 
@@ -56,7 +58,7 @@ class Limits:
 
 def _connections(wanted: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + OTHER_FILES
+    needed = FILES_PER_CONNECTION * wanted + OTHER_FILES
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return wanted
     allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -64,4 +66,4 @@ def _connections(wanted: int) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     except (ValueError, OSError):
         allowed = soft
-    return max(allowed - OTHER_FILES, 1)
+    return max((allowed - OTHER_FILES) // FILES_PER_CONNECTION, 1)
