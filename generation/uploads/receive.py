@@ -20,7 +20,7 @@ from accounts import queries as account_queries
 from generation.errors import StorageUnavailable
 from generation.models import Removal, Upload
 from generation.moderation import screening
-from generation.uploads import clamav, images, room
+from generation.uploads import clamav, images, places, room
 from generation.uploads.images import Picture
 from rendio.common import http
 from rendio.common.errors import InvalidInput
@@ -43,16 +43,26 @@ def take_in(*, user_id: UUID, content: bytes, now: datetime) -> Upload:
     """
     # Before the work of drawing it, and again when it is kept.
     room.require(user_id=user_id, size_bytes=0, now=now)
-    picture = _checked(user_id, content, now=now)
+    with places.for_picture():
+        picture = _checked(user_id, content, now=now)
     return _keep(user_id, picture, now=now, lives=timedelta(hours=settings.UPLOAD_HOURS))
 
 
 def fetch(*, user_id: UUID, url: str, now: datetime) -> Upload:
     """Take in the picture that lies at a foreign address, for an order that is about to be made.
 
-    Raises what `take_in` does, and InvalidInput where it cannot be had.
+    Raises what `take_in` does, InvalidInput where it cannot be had, and RateLimited while another
+    is being fetched for this user.
     """
     room.require(user_id=user_id, size_bytes=0, now=now)
+    with places.for_fetch(user_id):
+        content = _fetched(url)
+    with places.for_picture():
+        picture = _checked(user_id, content, now=now)
+    return _keep(user_id, picture, now=now, lives=FETCHED_LIVES)
+
+
+def _fetched(url: str) -> bytes:
     into = BytesIO()
     try:
         answer = http.download(
@@ -70,8 +80,7 @@ def fetch(*, user_id: UUID, url: str, now: datetime) -> Upload:
     # A redirect too: where it leads was not checked.
     if answer.status != 200:
         raise InvalidInput(fields={"image_url": [_("Could not be fetched.")]})
-    picture = _checked(user_id, into.getvalue(), now=now)
-    return _keep(user_id, picture, now=now, lives=FETCHED_LIVES)
+    return into.getvalue()
 
 
 def _checked(user_id: UUID, content: bytes, *, now: datetime) -> Picture:

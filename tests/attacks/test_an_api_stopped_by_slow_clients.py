@@ -6,7 +6,11 @@ Against the web process as it runs in production, without a proxy in front.
 from __future__ import annotations
 
 import os
+import resource
 import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -31,9 +35,11 @@ STACK_ENVIRONMENT = {
     "WEB_CONNECTIONS": 150,
     "EVENT_STREAMS_PER_PROCESS": 4,
     "EVENT_STREAMS_PER_USER": 1,
+    "ALLOW_EXTERNAL_IMAGE_URLS": "true",
 }
 # Of two processes with eight threads each.
 MANY = 64
+SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"
 # More than the buffers of two sockets.
 VIDEO_BYTES = 24_000_000
 
@@ -173,6 +179,41 @@ def test_more_connections_than_there_are_places_keep_nobody_out(running):
     head = b"GET /v1/get-models HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     with opened(2 * STACK_ENVIRONMENT["WEB_CONNECTIONS"] + 20, head):
         assert_serves(running)
+
+
+def test_pictures_at_addresses_that_never_answer_stop_nobody(running):
+    """A server that takes connections and says nothing, in twice as many orders as threads."""
+    phones = [running.phone() for _ in range(4)]
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=64) as deaf,
+        ThreadPoolExecutor(32) as pool,
+    ):
+        address = f"http://127.0.0.1:{deaf.getsockname()[1]}/a.jpg"
+        orders = [
+            pool.submit(phone.generate, model_id=SORA_FROM_PICTURE, image_url=address)
+            for phone in phones * 8
+        ]
+        # The first has arrived; the others follow at once.
+        deaf.settimeout(PATIENCE_SECONDS)
+        deaf.accept()[0].close()
+        for _ in range(3):
+            assert_serves(running)
+        assert 200 not in {order.result().status_code for order in orders}
+
+
+@pytest.mark.parametrize(("hard", "expected"), [(1000, 400), (300, 50)])
+def test_each_connection_may_have_a_file_open_beside_it(hard, expected):
+    """Else as many slow downloads as there are connections take all of a process's files."""
+    asked = "import django; django.setup()\nfrom rendio.server.limits import Limits\n"
+    found = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", f"{asked}print(Limits.from_settings().connections)"],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "rendio.settings", "WEB_CONNECTIONS": "2000"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(found.stdout.split()[-1]) == expected
 
 
 def test_event_streams_that_are_all_taken_stop_nobody(running, sandbox):

@@ -1,0 +1,62 @@
+"""How many threads of a process may be at work on pictures at the same time.
+
+To take a picture in is slow: its decoder has one turn at a time, the scanner takes seconds, and a
+foreign server as long as it likes, up to the limit. Without a bound on these, a few calls at the
+same moment hold every thread that answers calls, and the API answers nobody.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from django.conf import settings
+
+from generation.errors import UploadsUnavailable
+from rendio.common.errors import RateLimited
+
+# Half of the threads for pictures, and half of those for pictures that are fetched from elsewhere:
+# an upload that has arrived does not wait for foreign servers.
+_places = threading.BoundedSemaphore(max(settings.WEB_THREADS // 2, 1))
+_foreign_places = threading.BoundedSemaphore(max(settings.WEB_THREADS // 4, 1))
+AGAIN_SECONDS = 5
+
+_lock = threading.Lock()
+_fetching: set[UUID] = set()
+
+
+@contextmanager
+def for_picture() -> Iterator[None]:
+    """Raises UploadsUnavailable where no place is free, without waiting."""
+    with _place_in(_places):
+        yield
+
+
+@contextmanager
+def for_fetch(user_id: UUID) -> Iterator[None]:
+    """Also one of the few places for what a foreign server sends; one for each user.
+
+    Raises UploadsUnavailable, and RateLimited while the user's other picture is being fetched.
+    """
+    with _lock:
+        if user_id in _fetching:
+            raise RateLimited(retry_after=AGAIN_SECONDS)
+        _fetching.add(user_id)
+    try:
+        with _place_in(_foreign_places):
+            yield
+    finally:
+        with _lock:
+            _fetching.discard(user_id)
+
+
+@contextmanager
+def _place_in(places: threading.BoundedSemaphore) -> Iterator[None]:
+    if not places.acquire(blocking=False):
+        raise UploadsUnavailable
+    try:
+        yield
+    finally:
+        places.release()
