@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from generation import pricing
+from generation.lifecycle.poll import DEFAULT_RUN_SECONDS
 
 MAX_PRODUCT_CREDITS = 100_000
 MIN_PRICE_USD, MAX_PRICE_USD = Decimal("0.01"), Decimal(1000)
@@ -55,6 +56,9 @@ def of_model(agreed: dict[str, Any] | None, after: dict[str, Any]) -> list[str]:
         return ["The model is new."]
     reasons = _changed(("kind",), agreed, after)
     reasons += _prices_too_far(agreed, after)
+    # Too short, every job is refunded at its deadline, and its provider is paid.
+    if problem := _too_far(_run_seconds(agreed), _run_seconds(after)):
+        reasons.append(f"run_deadline_seconds {problem}")
     for route_id, route in after["routes"].items():
         name = f"route {route['provider']}: {route['provider_model_id']}"
         known = agreed["routes"].get(route_id)
@@ -69,6 +73,10 @@ def of_model(agreed: dict[str, Any] | None, after: dict[str, Any]) -> list[str]:
 
 def _changed(names: tuple[str, ...], agreed: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return [f"{name} is another." for name in names if agreed.get(name) != after[name]]
+
+
+def _run_seconds(model: dict[str, Any]) -> int:
+    return model.get("run_deadline_seconds") or DEFAULT_RUN_SECONDS
 
 
 def _prices_too_far(agreed: dict[str, Any], after: dict[str, Any]) -> list[str]:

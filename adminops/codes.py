@@ -87,7 +87,15 @@ def _stake_of_changing(intent: Intent) -> Stake:
     still_to_come = _still_to_come(after, **count)
     if still_to_come == UNLIMITED and _is_narrower(after, than=before):
         return Stake()
+    if _gives_one_user_more(after, than=before):
+        return _stake(0, still_to_come)
     return _stake(_still_to_come(before, **count), still_to_come)
+
+
+def _gives_one_user_more(terms: CodeTerms, *, than: CodeTerms) -> bool:
+    """What two people agreed on for many users must not go to one: ten credits for each of ten
+    thousand are another thing than a hundred thousand for a friend, or ten, ten thousand times."""
+    return terms.credits > than.credits or terms.max_per_user > than.max_per_user
 
 
 def _is_narrower(terms: CodeTerms, *, than: CodeTerms) -> bool:

@@ -16,6 +16,7 @@ from adminops.errors import InvalidState
 from adminops.incidents import Choice
 from adminops.models import Action, AdminAction, ApprovalState, PendingApproval, Which
 from billing.models import ConsumptionRequest, Product
+from credits import services as credit_services
 from credits.queries import differences
 from credits.services import CodeTerms, balance_of
 from generation.lifecycle import dead, settle
@@ -137,6 +138,29 @@ def test_a_small_code_is_not_made_large(lead):
     assert (kept.credits, kept.max_redemptions) == (1, 10)
 
 
+@pytest.mark.parametrize("max_redemptions", [10_000, None])
+@pytest.mark.parametrize(
+    "terms",
+    [
+        CodeTerms(credits=100_000, max_redemptions=1),
+        CodeTerms(credits=10, max_redemptions=10_000, max_per_user=10_000),
+    ],
+)
+def test_a_code_for_many_that_two_agreed_on_is_not_turned_into_one_for_a_friend(
+    lead, phone, max_redemptions, terms
+):
+    """All redemptions together bring no more than before."""
+    agreed = CodeTerms(credits=10, max_redemptions=max_redemptions)
+    code = credit_services.make_code(code="SUMMER", terms=agreed, now=timezone.now())
+
+    came = codes.change_code(
+        code_id=code.id, terms=terms, reason=WHY, acting_user=lead.user, now=timezone.now()
+    )
+
+    assert isinstance(came, PendingApproval)
+    assert phone.post("redeem-code", {"code": "SUMMER"}).json()["credits_added"] == 10
+
+
 def test_a_code_that_was_stopped_counts_again_when_it_goes_on(lead):
     code_id = _code(lead, credits=30, max_redemptions=10)
     lead.act("credits_promotioncode_stop", code_id, reason=WHY)
@@ -224,6 +248,8 @@ def test_small_steps_of_a_price_do_not_add_up(finance, lead):
         {"routes-0-provider_model_id": "fal-ai/the-dearest-there-is"},
         {"routes-0-constants": '{"resolution": "4k"}'},
         {"routes-0-cost_usd": "0.01"},
+        # Each job would be refunded after a second, and its provider paid.
+        {"run_deadline_seconds": "1"},
     ],
 )
 def test_no_price_or_cost_of_a_model_is_changed_much_by_one_person(lead, changes):
