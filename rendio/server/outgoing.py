@@ -6,6 +6,7 @@ the thread of a stream waits, and only for its own reader.
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import threading
@@ -17,6 +18,9 @@ from typing import Any
 
 # More than that of a stream waits for its reader, not in memory.
 STREAM_BYTES = 256 * 1024
+# Up to that much is put together, for one packet. What is larger is sent as it is: an answer that
+# many clients get is one object, and a copy for each that reads slowly would fill the memory.
+JOINED_BYTES = 64 * 1024
 # A file is sent in pieces, so that other connections get their turn in between.
 FILE_PIECE_BYTES = 512 * 1024
 
@@ -162,12 +166,13 @@ class Outgoing:
             return
 
     def _send_memory(self, first: memoryview) -> bool:
-        """Whether all that is in memory before the next file was taken."""
-        pieces = [first]
-        for part in list(self._parts)[1:]:
-            if isinstance(part, _FilePart):
+        """Whether all of the part was taken, and of the small ones behind it that go with it."""
+        pieces, size = [first], len(first)
+        for part in itertools.islice(self._parts, 1, None):
+            if isinstance(part, _FilePart) or size + len(part) > JOINED_BYTES:
                 break
             pieces.append(part)
+            size += len(part)
         data = pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
         sent = self._client.send(data)
         self._note(sent)

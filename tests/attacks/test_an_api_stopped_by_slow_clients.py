@@ -10,6 +10,7 @@ import resource
 import socket
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 import requests
 
 from generation import media
+from rendio.server.outgoing import Outgoing
 from tests.generation.conftest import running
 from tests.generation.lives import ended
 from tests.patience import PATIENCE_SECONDS, eventually
@@ -199,6 +201,30 @@ def test_pictures_at_addresses_that_never_answer_stop_nobody(running):
         for _ in range(3):
             assert_serves(running)
         assert 200 not in {order.result().status_code for order in orders}
+
+
+def test_an_answer_that_all_get_is_in_memory_once_however_many_leave_it_unread():
+    """/openapi.json has more than a megabyte, and anybody gets it."""
+    answer = bytes(8_000_000)
+    pairs = [socket.socketpair() for _ in range(10)]
+    tracemalloc.start()
+    try:
+        for ours, _ in pairs:
+            ours.setblocking(False)
+            out = Outgoing(ours, lambda: None)
+            out.begin()
+            out.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            out.sendall(answer)
+            out.flush()
+            assert out.needs_room
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        for pair in pairs:
+            for end in pair:
+                end.close()
+
+    assert held < len(answer)
 
 
 @pytest.mark.parametrize(("hard", "expected"), [(1000, 400), (300, 50)])
