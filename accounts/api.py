@@ -106,6 +106,8 @@ class Logout(ApiView):
 
 
 class SignInWithApple(ApiView):
+    # A limit of its own: each call has a signature verified, and with a code asks Apple.
+    limits = ("sign_in_per_user", "default_per_user")
     limiter_refusal = services.IdentityServiceUnavailable
 
     def post(self, request: Request) -> Response:
@@ -140,6 +142,7 @@ class AppleNotice(PublicView):
     parser_classes = (_AnyMediaType,)
 
     def post(self, request: Request) -> Response:
+        ratelimit.refuse_forger(request)
         body = AppleNoticeBody(data=self.body)
         body.is_valid(raise_exception=True)
         try:

@@ -228,5 +228,5 @@ def test_consent_costs_a_generation_one_query_and_none_while_it_is_not_required(
 
     without, with_it = queries(False), queries(True)
 
-    assert not any("accounts_" in sql for sql in without)
-    assert len([sql for sql in with_it if "accounts_" in sql]) == 1
+    assert not any("accounts_consent" in sql for sql in without)
+    assert len([sql for sql in with_it if "accounts_consent" in sql]) == 1

@@ -100,7 +100,8 @@ def test_the_position_counts_who_is_before(phone):
     assert positions == [3, 4]
 
 
-def test_the_position_is_counted_up_to_a_bound_on_an_index(phone, monkeypatch):
+def test_the_position_is_counted_up_to_a_bound_on_an_index(phone, settings, monkeypatch):
+    settings.PERSON_DAILY_USD = 0  # the copies cost more than one person may have made in a day
     monkeypatch.setattr(queries, "QUEUE_SHOWN", 20)
     first = ordered(phone)
     copies(first, [phone.user_id] * 300)
