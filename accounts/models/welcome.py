@@ -29,7 +29,7 @@ class WelcomeClaimQuerySet(models.QuerySet["WelcomeClaim"]):
 
 
 class WelcomeClaim(DueRow):
-    """A phone that Apple says has had no welcome yet. Written before Apple is told that it has.
+    """A phone that Apple says has had no welcome yet. Written before the bit is set at Apple.
 
     Apple's bit alone cannot tell whether we gave the credits or died between the bit and our
     commit. With this row we know that the bit may be ours, and go on where we stopped. A claim that

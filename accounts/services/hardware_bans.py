@@ -87,8 +87,10 @@ def want_ban(*, user_id: UUID, is_banned: bool, now: datetime) -> None:
 
 
 def lock_wallet(device: Device, *, is_banned: bool) -> None:
-    """Lock the wallet of the device's user, before the user as everywhere, if `follow` is going to
-    change it. Joins the caller's transaction."""
+    """Lock the wallet of the device's user if `follow` is going to change it.
+
+    Wallets are locked before users. Joins the caller's transaction.
+    """
     user_id = device.user_id
     if user_id and (
         is_banned or User.objects.filter(id=user_id, hardware_banned_at__isnull=False).exists()

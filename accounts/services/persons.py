@@ -35,7 +35,7 @@ def recognise(*, user_id: UUID, of: KeyOf, value: str, now: datetime) -> None:
     """Keep that this user has this Apple account; if its earlier accounts were deleted, what
     outlives a deletion counts for this user (person_returned).
 
-    Joins the caller's transaction; twice is as once.
+    Joins the caller's transaction. Idempotent.
     """
     key = salted_hmac("rendio.person", f"{of} {value}", algorithm="sha256").hexdigest()
     known, is_new = PersonKey.objects.get_or_create(

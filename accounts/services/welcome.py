@@ -9,7 +9,7 @@ no transaction is open while Apple is asked. The order is
     2. commit a WelcomeClaim            this phone wants the credits
     3. commit: the turn is the claim's, and the bit may be ours from here on
        (if another turn began since 1, the bit is read again first: a third call to Apple)
-    4. set the bit                      repeated by whoever finishes this turn
+    4. set the bit                      repeated by the process that finishes this turn
     5. commit: the claim has won, the turn is free
     6. commit user, wallet, grant, device and session (services.devices)
 
@@ -204,7 +204,7 @@ def finish_turn(turn: Turn, *, device_token: str) -> bool:
     """Steps 3 to 5 for the claim that has the turn: whether it has won the welcome.
 
     Raises TurnLost, InvalidDevice and IdentityServiceUnavailable. If Apple surely did nothing, the
-    turn is free; else it stays with the claim, to be finished by whoever comes next.
+    turn is free; else it stays with the claim, and the next check finishes it.
     """
     bits = turn.bits
     if bits is None:
@@ -539,7 +539,7 @@ def _waiting_user(claim: WelcomeClaim) -> User | None:
 
 
 def sweep_claims(*, now: datetime) -> int:
-    """Delete claims that nothing came of and nobody waits for; returns how many."""
+    """Delete claims without a welcome that no user waits for. Returns their number."""
     old = WelcomeClaim.objects.filter(
         granted_at=None,
         won_at=None,

@@ -189,7 +189,7 @@ class SupportAdmin(ModelAdmin):
 
 
 def waits(approval: PendingApproval) -> str:
-    """What who asked for it is told."""
+    """The message for the member of staff whose act waits."""
     return f"It waits until a second person approves it. {approval.why}"
 
 

@@ -1,8 +1,9 @@
-"""Pages on which rows are edited by an act: with a reason, on record, and for what goes too far
-with a second person. Nothing else of Django's admin writes these rows."""
+"""Pages on which rows are edited by an act: with a reason, on record, and with a second person
+beyond the limits. Nothing else of Django's admin writes these rows."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -49,17 +50,17 @@ def within(value: T, least: Any, most: Any) -> T:
 
 
 class EditedAdmin(SupportAdmin):
-    """`edit` is the act, `save` does it: it gets the row, whether it is new, the form's values, the
-    formsets, and who acts."""
+    """Pages whose form is saved by the act `edit`, with a reason on record."""
 
     edit: Action
     actions = None
     warn_unsaved_form = True
 
+    @abstractmethod
     def edited(
         self, row: Any, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]
     ) -> Model | PendingApproval:
-        raise NotImplementedError
+        """Save the row, or leave it pending. `who` holds the arguments that name the act."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return may(request.user, self.edit)

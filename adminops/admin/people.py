@@ -327,8 +327,8 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             object_id,
             services.unban_user,
             title="Lift the ban",
-            explanation="The user may sign in and spend again. The phones of this user are banned "
-            "no more, whoever uses them.",
+            explanation="The user may sign in and spend again. The bans of this user's phones are "
+            "lifted too.",
             done="The ban is lifted.",
         )
 
