@@ -20,7 +20,7 @@ def offered(offer_type, discount_type="FREE_TRIAL", price=0):
     return {"offer_type": offer_type, "offer_discount_type": discount_type, "price": price}
 
 
-def nothing_can_be_bought_with(phone):
+def assert_nothing_can_be_bought_with(phone):
     """Beyond the welcome."""
     assert (phone.balance(), debt_of(phone)) == (10, 0)
     details = assert_refused(phone.generate(settings={"duration": 12}), 402, "ERR_4001")
@@ -40,7 +40,7 @@ def test_a_free_period_brings_no_allowance(phone, store, offer_type, teller):
         answer = phone.post("update-credits", {"signed_transaction": trial["signed_transaction"]})
         assert answer.json()["credits_added"] == 0
 
-    nothing_can_be_bought_with(phone)
+    assert_nothing_can_be_bought_with(phone)
     assert phone.get("subscription/status").json()["tier"] == "premium"
 
 
@@ -53,7 +53,7 @@ def test_a_trial_cancelled_and_refunded_in_any_way_brings_nothing(phone, store):
     tell(store.happens("REFUND", trial))
     tell(store.happens("REFUND_REVERSED", trial))
 
-    nothing_can_be_bought_with(phone)
+    assert_nothing_can_be_bought_with(phone)
 
 
 def test_free_trials_of_one_apple_account_do_not_add_up_over_guests(store, phone):
@@ -63,8 +63,8 @@ def test_free_trials_of_one_apple_account_do_not_add_up_over_guests(store, phone
     again = Phone().sign_in()
     tell(store.subscribe(phone=again, customer="one", **offered(OFFER_CODE)))
 
-    nothing_can_be_bought_with(phone)
-    nothing_can_be_bought_with(again)
+    assert_nothing_can_be_bought_with(phone)
+    assert_nothing_can_be_bought_with(again)
 
 
 @pytest.mark.parametrize("discount_type", ["FREE_TRIAL", "PAY_AS_YOU_GO", "PAY_UP_FRONT", None])
@@ -72,13 +72,13 @@ def test_a_price_of_nothing_is_free_however_the_offer_is_named(phone, store, dis
     named = {"override": {"offerDiscountType": discount_type}}
     tell(store.subscribe(phone=phone, **offered(INTRODUCTORY), **named))
 
-    nothing_can_be_bought_with(phone)
+    assert_nothing_can_be_bought_with(phone)
 
 
 def test_a_trial_whose_price_is_not_told_is_free(phone, store):
     tell(store.subscribe(phone=phone, **offered(INTRODUCTORY), override={"price": None}))
 
-    nothing_can_be_bought_with(phone)
+    assert_nothing_can_be_bought_with(phone)
 
 
 def test_a_renewal_that_an_offer_code_paid_brings_no_allowance(phone, store):
@@ -120,7 +120,7 @@ def test_a_free_consumable_brings_nothing(phone, store):
     tell(store.buy(TEN, phone=phone, quantity=5, **offered(OFFER_CODE, "ONE_TIME")))
     tell(store.buy(TEN, phone=phone, price=0))
 
-    nothing_can_be_bought_with(phone)
+    assert_nothing_can_be_bought_with(phone)
 
 
 def test_trial_credits_count_against_what_may_be_held_unpaid(phone, store, settings):
