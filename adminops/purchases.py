@@ -92,7 +92,13 @@ def _stake_of_assignment(intent: Intent) -> Stake:
         raise NotFound
     if owner.closed_at:
         raise InvalidState(problem="This account is closed: nobody could spend the credits.")
-    return Stake(billing_services.expected_credits(purchase), owner.id)
+    # Each renewal brings its credits to the same user, and nobody counts them.
+    has_renewals = settings.SUPPORT_GRANT_LIMIT and billing_services.is_period(purchase)
+    return Stake(
+        billing_services.expected_credits(purchase),
+        owner.id,
+        second_person="Its renewals follow it." if has_renewals else "",
+    )
 
 
 def _stake_of_release(intent: Intent) -> Stake:

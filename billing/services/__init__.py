@@ -7,6 +7,7 @@ from billing.services.confirmation import confirm_purchase
 from billing.services.consumption import override as override_refund_policy
 from billing.services.grants import expected_credits
 from billing.services.notifications import apply_again, receive
+from billing.services.periods import is_period
 from billing.services.products import offered
 from billing.services.purchases import (
     Settled,
@@ -25,6 +26,7 @@ __all__ = [
     "dismiss_payload",
     "expected_credits",
     "expected_owner",
+    "is_period",
     "locked_owner",
     "offered",
     "override_refund_policy",

@@ -273,6 +273,18 @@ def test_somebodys_purchase_is_not_given_away_beyond_the_budget(agent, store, ph
     assert waiting() == [Action.ASSIGN_PURCHASE]
 
 
+def test_a_subscription_is_not_given_away_by_one_person(agent, store, phone):
+    period = store.subscribe()
+    tell(period)
+
+    agent.act(
+        "billing_purchase_assign", purchase_of(period).id, user_id=str(phone.user_id), reason=WHY
+    )
+
+    assert phone.balance() == 10
+    assert waiting() == [Action.ASSIGN_PURCHASE]
+
+
 def test_what_fraud_marks_hold_back_is_not_released_beyond_the_budget(lead, store, phone, settings):
     settings.FRAUD_PURCHASES_PER_HOUR, settings.FRAUD_HOLD_SCORE = 0, 10
     bought = [store.buy(FIFTY, phone=phone) for _ in range(3)]
