@@ -94,8 +94,7 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     assert requests.get(f"{flower}/workers", auth=login.groups(), timeout=30).ok
     # Nor does its login stop a worker.
     stop = f"{flower}/api/worker/shutdown/low@here"
-    refused = requests.post(stop, auth=login.groups(), timeout=30)
-    assert (refused.status_code, refused.reason) == (403, "Read only mode is enabled")
+    assert requests.post(stop, auth=login.groups(), timeout=30).status_code == 403
     # What tasks were given is nobody's to see.
     tasks = requests.get(f"{flower}/api/tasks", auth=login.groups(), timeout=30).json()
     assert {task["name"] for task in tasks.values()} >= {"generation.submit_due"}
