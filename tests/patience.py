@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 # It costs nothing where all is well, and a machine with much else to do needs it.
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 
 Seen = TypeVar("Seen")
 
