@@ -68,7 +68,7 @@ def test_revocations_are_read_after_the_thread_was_killed(kept, sandbox, setting
 
     phone.post("auth/logout", phone.session)
 
-    eventually(lambda: session.id in kept)
+    assert eventually(lambda: session.id in kept)
 
 
 def test_nudges_are_sent_after_the_thread_was_killed(committed, caplog):
@@ -81,7 +81,7 @@ def test_nudges_are_sent_after_the_thread_was_killed(committed, caplog):
 
     nudge.after_commit("test.third", queue=queue)
 
-    eventually(lambda: waiting_in(queue) >= 2)
+    assert eventually(lambda: waiting_in(queue) >= 2)
 
 
 def waiting_in(queue):
@@ -129,7 +129,7 @@ def test_a_worker_serves_metrics_after_the_thread_was_killed(settings, caplog):
     kill("metrics")
     eventually(lambda: was_killed(caplog, "metrics"))
 
-    eventually(lambda: is_served(url))
+    assert eventually(lambda: is_served(url))
 
 
 def is_served(url):
@@ -191,7 +191,7 @@ def test_a_thread_that_fails_is_named(db, client, thread):
 
     name = thread(turn, late_seconds=60)
 
-    eventually(lambda: f"the thread {name} fails: ValueError" in problems(client))
+    assert eventually(lambda: f"the thread {name} fails: ValueError" in problems(client))
 
 
 def test_a_thread_that_is_stuck_is_named(db, client, thread):
@@ -201,7 +201,7 @@ def test_a_thread_that_is_stuck_is_named(db, client, thread):
     eventually(lambda: any(f"{name} has been stuck" in one for one in problems(client)))
 
     released.set()
-    eventually(lambda: not any(name in one for one in problems(client)))
+    assert eventually(lambda: not any(name in one for one in problems(client)))
 
 
 def test_what_another_process_says_of_its_threads_is_named(db, client):
