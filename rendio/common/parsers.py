@@ -35,7 +35,7 @@ class StrictJSONParser(BaseParser):
         parser_context: Any = None,
     ) -> dict[str, Any]:
         try:
-            text = codecs.decode(_read(stream), "utf-8")
+            text = codecs.decode(_read(stream, parser_context["request"].META), "utf-8")
             body = json.loads(text, parse_constant=_refuse_constant) if text.strip() else {}
         except (ValueError, RecursionError, UnreadablePostError) as error:
             raise ParseError(_("Not valid JSON.")) from error
@@ -68,14 +68,22 @@ def _is_deeper(body: Any, *, than: int) -> bool:
     return True
 
 
-def _read(stream: Any) -> bytes:
+def _read(stream: Any, meta: dict[str, Any]) -> bytes:
     """The body, within settings.DATA_UPLOAD_MAX_MEMORY_SIZE: Django checks only what it reads
     itself."""
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    _check_announced_length(meta, limit=limit)
     body: bytes = stream.read(limit + 1)
     if len(body) > limit:
         raise RequestDataTooBig
     return body
+
+
+def _check_announced_length(meta: dict[str, Any], *, limit: int) -> None:
+    """Raises RequestDataTooBig. The server hands over such a request without its body."""
+    # A number: REST framework has read it. Django serves no body without one.
+    if int(meta.get("CONTENT_LENGTH") or 0) > limit:
+        raise RequestDataTooBig
 
 
 def _refuse_constant(name: str) -> None:
@@ -103,9 +111,7 @@ class FormParser(BaseParser):
         parser_context: Any = None,
     ) -> dict[str, Any]:
         meta = parser_context["request"].META
-        # A number: REST framework has read it. Django serves no body without one.
-        if int(meta.get("CONTENT_LENGTH", 0)) > settings.MAX_UPLOAD_BYTES + FORM_BYTES:
-            raise RequestDataTooBig
+        _check_announced_length(meta, limit=settings.MAX_UPLOAD_BYTES + FORM_BYTES)
         file = _OneFile()
         try:
             # As UTF-8, whatever codec the request may name.

@@ -17,8 +17,8 @@ from gunicorn.http.unreader import Unreader
 
 MAX_HEAD_BYTES = 64 * 1024
 END_OF_HEAD = b"\r\n\r\n"
-# So much of a body that is too large is read and dropped before the answer: the client that sends
-# it then finds the answer, and the connection is good for the next call.
+# So much of a body that is too large is read and dropped: a client that sends it all the same finds
+# the answer.
 DROPPED_BYTES = 16 * 1024 * 1024
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _LONGEST_LINE = 1024
@@ -64,7 +64,8 @@ class Incoming:
     """One request: its head, and its body as far as it has come.
 
     `room` is how much of the body is kept. One byte more is kept of a body that is too large, for
-    the application to see that it is, and the rest is dropped.
+    the application to see that it is, and the rest is dropped. Where the head says that the body is
+    too large, none of it is waited for.
     """
 
     def __init__(self, request: Any, *, room: int) -> None:
@@ -78,8 +79,8 @@ class Incoming:
         self.received_bytes = 0  # of the body, with the framing
         self._body_bytes = 0
         self.is_complete = self._chunks is None and self._length == 0
-        # Nobody reads on after an answer to a body that goes beyond this.
-        self.is_endless = self._length > room + DROPPED_BYTES
+        # The answer does not wait for the rest of it, and no request follows on the connection.
+        self.is_too_large = self._length > room
 
     @property
     def has_begun(self) -> bool:
@@ -105,7 +106,7 @@ class Incoming:
         if self._chunks:
             if self.received_bytes > _FREE_FRAMING_BYTES + 2 * self._body_bytes:
                 raise Malformed("chunks that are too small")
-            self.is_endless = self.received_bytes > self._room + DROPPED_BYTES
+            self.is_too_large = self.received_bytes > self._room + DROPPED_BYTES
 
     def for_application(self) -> Any:
         """The request with its body in memory and its length known, chunked or not."""

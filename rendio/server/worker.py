@@ -288,7 +288,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             # Whoever sends little is served beside those that send much.
             self.log.warning("Bodies in memory are at their limit.")
             self._refuse(connection, self._busy(incoming))
-        elif incoming.is_complete or incoming.is_endless:
+        elif incoming.is_complete or incoming.is_too_large:
             if not incoming.is_complete:
                 connection.may_send_more = connection.closes_after_answer = True
             self._start(connection, incoming)
