@@ -300,7 +300,8 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # For as long as it takes: after 100 attempts, Celery's own number, a worker would end.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": 600,
+    # Longer than any task may take: a message that is given out again would run beside itself.
+    "visibility_timeout": 3600,
     "socket_connect_timeout": 1,
     "socket_timeout": 10,
     "socket_keepalive": True,

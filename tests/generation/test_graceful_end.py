@@ -47,6 +47,7 @@ def test_it_finishes_what_it_has_in_hand_and_takes_no_more(running, sandbox):
 
 def test_messages_wait_for_their_work_and_are_no_memory():
     conf = app.conf
+    app.loader.import_default_modules()
 
     assert conf.task_acks_late
     assert conf.task_reject_on_worker_lost
