@@ -381,8 +381,9 @@ def test_a_request_that_has_begun_is_answered_after_sigterm(running):
 
         line.socket.sendall(body[5000:])
 
-        status, headers, _ = line.answer()
-        assert (status, headers["connection"]) == (400, "close")
+        assert line.answer()[0] == 400
+        # By the answer, or by the process once nothing more comes.
+        assert line.is_closed()
     assert child.stop()
     running.stack.start("web")
     eventually(lambda: serves(running.url))
