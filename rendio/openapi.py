@@ -164,7 +164,9 @@ def _told(code: Code, status: int) -> str:
 def _refused(codes: list[Code]) -> dict[str, Any]:
     """The envelope with one of these codes."""
     names = [code.value.code for code in codes]
-    code_is = {"properties": {"error": {"properties": {"code": {"enum": names}}}}}
+    code = {"type": "string", "enum": names}
+    error = {"type": "object", "properties": {"code": code}}
+    code_is = {"type": "object", "properties": {"error": error}}
     return {
         "schema": {"allOf": [{"$ref": "#/components/schemas/Error"}, code_is]},
         "examples": _referred("examples", names),

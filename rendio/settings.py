@@ -374,7 +374,10 @@ SPECTACULAR_SETTINGS = {
     "SERVERS": [{"url": PUBLIC_URL}],
     "SERVE_INCLUDE_SCHEMA": False,
     "PREPROCESSING_HOOKS": ["rendio.openapi.phones_calls"],
-    "POSTPROCESSING_HOOKS": ["rendio.openapi.with_components"],
+    "POSTPROCESSING_HOOKS": [
+        "rendio.openapi.with_components",
+        "rendio.openapi_shapes.for_generators",
+    ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 RATE_LIMITS = {

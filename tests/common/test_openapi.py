@@ -11,6 +11,7 @@ from django.contrib.staticfiles import finders
 from django.test import Client
 
 from rendio.openapi import CALLS, document
+from rendio.openapi_shapes import find_problems, make_nullable_components
 from rendio.urls import urlpatterns, v1
 from tests.described import described
 
@@ -68,6 +69,74 @@ def test_each_refusal_says_which_code():
             # What HTTP itself asks of a range or a condition has no body.
             if int(status) >= 400 and int(status) not in {412, 416}:
                 assert re.match(r"- ERR_\d{4} [A-Z_]+: \w", answer["description"]), path
+
+
+@pytest.mark.parametrize(
+    ("component", "field"),
+    [
+        ("JobStatusAnswer", "error"),
+        ("JobStatusAnswer", "eta_seconds"),
+        ("JobInHistory", "error"),
+        ("OrderBody", "settings"),
+        ("GenerateBody", "settings"),
+        ("DeviceCheckBody", "app_attest"),
+    ],
+)
+def test_an_object_that_may_be_null_is_a_reference_to_a_nullable_component(component, field):
+    schemas = json.loads(document().body)["components"]["schemas"]
+
+    referred = schemas[component]["properties"][field]["$ref"].rpartition("/")[2]
+
+    assert schemas[referred]["type"] == ["object", "null"]
+    validator = jsonschema_rs.Draft202012Validator(
+        {**schemas[component]["properties"][field], "components": {"schemas": schemas}}
+    )
+    assert validator.is_valid(None)
+    assert not validator.is_valid("text")
+
+
+def test_generators_take_every_schema_of_the_description():
+    assert find_problems(json.loads(document().body)) == []
+
+
+REF = {"$ref": "#/components/schemas/Thing"}
+
+
+def with_property(schema):
+    thing = {"type": "object", "properties": {"x": {"type": "string"}}}
+    holder = {"type": "object", "properties": {"it": schema}}
+    return {"paths": {}, "components": {"schemas": {"Thing": thing, "Holder": holder}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        ({"oneOf": [REF, {"type": "string"}, {"type": "null"}]}, "one type and null"),
+        ({"anyOf": [REF, {"type": "null"}]}, "one type and null"),
+        ({"type": "null"}, "one type and null"),
+        ({"type": ["string", "integer"]}, "one type and null"),
+        ({**REF, "type": ["object", "null"]}, "beside a $ref"),
+        ({"type": "string", "nullable": True}, "do not know nullable"),
+        ({"not": {"type": "string"}}, "do not know not"),
+        ({"type": "string", "const": "a"}, "do not know const"),
+        ({"description": "Anything."}, "value of any kind"),
+        ({"type": ["string", "null"], "enum": ["a", None]}, "null is no value"),
+        ({"type": ["string", "null"], "enum": ["a"]}, "may be null"),
+        ({"allOf": [REF, {"type": "string"}]}, "must be objects"),
+        ({"type": "array", "items": {"type": "null"}}, "one type and null"),
+        ({"type": "object", "additionalProperties": {"type": "null"}}, "one type and null"),
+        ({"type": "object", "properties": {}, "required": ["y"]}, "y is required"),
+    ],
+)
+def test_a_shape_that_generators_drop_is_found(schema, problem):
+    assert problem in " ".join(find_problems(with_property(schema)))
+
+
+def test_a_component_used_with_and_without_null_is_found():
+    document = with_property({"oneOf": [REF, {"type": "null"}]})
+    document["components"]["schemas"]["Other"] = {"type": "array", "items": REF}
+
+    assert "Thing is used both" in " ".join(make_nullable_components(document))
 
 
 def test_it_is_made_once_and_told_again_only_where_it_has_changed(db):
