@@ -93,6 +93,7 @@ def record_act(
         request_id=request_id.current() or "",
         credits=stake.credits if stake and stake.credits else None,
         customer_id=stake.customer_id if stake else None,
+        max_per_customer=stake.max_per_customer if stake and stake.max_per_customer else None,
     )
     logger.info(
         "support_action",

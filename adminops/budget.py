@@ -1,7 +1,9 @@
 """How much one member of staff may move alone: two budgets over everything that brings credits or
 takes them, counted from the record of acts, which nobody can change.
 
-- SUPPORT_GRANT_LIMIT: credits that one member of staff brings one customer within 24 hours.
+- SUPPORT_GRANT_LIMIT: credits that one member of staff brings one customer within 24 hours. What
+  any customer may get of an act (a promotion code, an incident) counts as given to every customer,
+  because nobody knows at that time who will get the most.
 - SUPPORT_DAILY_BUDGET: credits that one member of staff moves within 24 hours, for all customers
   together, given and taken alike.
 
@@ -41,6 +43,8 @@ class Stake:
 
     credits: int = 0  # below 0 where a customer loses them
     customer_id: UUID | None = None  # who gets or loses them, if it is a single customer
+    # The most that any one customer may get of them, where `customer_id` is None.
+    max_per_customer: int = 0
     # Why a second person decides whatever the size is; empty: the budgets decide.
     second_person: str = ""
 
@@ -85,12 +89,13 @@ def why_not_alone(stake: Stake, who: Who) -> str:
         return ""
     staff_id = who["acting_user"].id
     limit = settings.SUPPORT_GRANT_LIMIT
-    if limit and stake.customer_id and stake.credits > 0:
-        given = _given_to(stake.customer_id, staff_id, who)
-        if given + stake.credits > limit:
+    share = stake.credits if stake.customer_id else stake.max_per_customer
+    if limit and share > 0:
+        given = _given_to_one(stake.customer_id, staff_id, who)
+        if given + share > limit:
             return (
                 f"One member of staff gives one customer at most {limit} credits a day; it would"
-                f" be {_number(given + stake.credits)}."
+                f" be {_number(given + share)}."
             )
     budget, moved = daily_budget(), used_by(staff_id, now=who["now"]).moved
     if budget and moved + abs(stake.credits) > budget:
@@ -115,11 +120,23 @@ def check_approval(stake: Stake, who: Who) -> None:
         )
 
 
-def _given_to(customer_id: UUID, staff_id: UUID, who: Who) -> int:
-    """Merges are followed: what went to guests who have become this account counts with it."""
-    given = _counted(staff_id, who["now"]).exclude(action=Action.APPROVE_GRANT)
-    customers = credit_queries.users_in_one_wallet(customer_id)
-    return _sum(given.filter(customer_id__in=customers, credits__gt=0))
+def _given_to_one(customer_id: UUID | None, staff_id: UUID, who: Who) -> int:
+    """The most that this customer may have got; None: any customer.
+
+    Merges are followed: what went to guests who have become one account counts together.
+    """
+    counted = _counted(staff_id, who["now"]).exclude(action=Action.APPROVE_GRANT)
+    to_any = counted.aggregate(total=Sum("max_per_customer"))["total"] or 0
+    given = counted.filter(customer_id__isnull=False, credits__gt=0)
+    if customer_id:
+        return to_any + _sum(given.filter(customer_id__in=_in_one_wallet(customer_id)))
+    sums = dict(given.values_list("customer_id").annotate(Sum("credits")))
+    together = (sum(sums.get(one, 0) for one in _in_one_wallet(customer)) for customer in sums)
+    return to_any + max(together, default=0)
+
+
+def _in_one_wallet(customer_id: UUID) -> list[UUID]:
+    return credit_queries.users_in_one_wallet(customer_id)
 
 
 def _counted(staff_id: UUID, now: datetime) -> QuerySet[AdminAction]:

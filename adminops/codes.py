@@ -1,7 +1,8 @@
 """Acts upon promotion codes (adminops.acting has what all acts share).
 
-What all redemptions that are left could bring counts against the budget of who acts
-(adminops.budget). Records name a code by its id: who reads the record may not know the code itself.
+What all redemptions that are left could bring counts against the budget of who acts, and what one
+customer may redeem against the limit for one customer (adminops.budget). Records name a code by its
+id: who reads the record may not know the code itself.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def _still_to_come(terms: CodeTerms, *, redeemed: int, is_active: bool, now: dat
 def _stake_of_making(intent: Intent) -> Stake:
     terms = _terms(intent)
     credit_services.check_new_code(code=intent.arguments["code"], terms=terms)
-    return _stake(0, _still_to_come(terms, redeemed=0, is_active=True, now=intent.now))
+    to_come = _still_to_come(terms, redeemed=0, is_active=True, now=intent.now)
+    return _stake(terms, 0, to_come)
 
 
 def _stake_of_changing(intent: Intent) -> Stake:
@@ -88,8 +90,8 @@ def _stake_of_changing(intent: Intent) -> Stake:
     if still_to_come == UNLIMITED and _is_narrower(after, than=before):
         return Stake()
     if _gives_one_user_more(after, than=before):
-        return _stake(0, still_to_come)
-    return _stake(_still_to_come(before, **count), still_to_come)
+        return _stake(after, 0, still_to_come)
+    return _stake(after, _still_to_come(before, **count), still_to_come)
 
 
 def _gives_one_user_more(terms: CodeTerms, *, than: CodeTerms) -> bool:
@@ -111,13 +113,14 @@ def _stake_of_toggling(intent: Intent) -> Stake:
         _still_to_come(terms, redeemed=code.redemption_count, is_active=is_active, now=intent.now)
         for is_active in (code.is_active, intent.arguments["is_active"])
     )
-    return _stake(before, after)
+    return _stake(terms, before, after)
 
 
-def _stake(before: int, after: int) -> Stake:
+def _stake(terms: CodeTerms, before: int, after: int) -> Stake:
     if after == UNLIMITED:
         return Stake(UNLIMITED, second_person=WITHOUT_LIMIT)
-    return Stake(max(after - before, 0))
+    more = max(after - before, 0)
+    return Stake(more, max_per_customer=min(more, terms.credits * terms.max_per_user))
 
 
 # --- How they are done ----------------------------------------------------------------------------

@@ -33,6 +33,8 @@ from rendio.common.times import iso
 logger = structlog.get_logger(__name__)
 
 BATCH = 50
+# Of one job, in credits.
+_RETURNED = F("credits") - F("fee_kept")
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,13 @@ def _choice_of(arguments: dict[str, Any]) -> Choice:
 
 
 def _stake(intent: Intent) -> Stake:
-    expected = _extent(_to_settle(_choice_of(intent.arguments)))
+    jobs = _to_settle(_choice_of(intent.arguments))
+    expected = _extent(jobs)
     if not expected.jobs:
         raise InvalidState(problem="There are no such jobs.")
-    return Stake(expected.credits)
+    by_customer = jobs.values("user").annotate(credits=Sum(_RETURNED)).order_by("-credits")
+    largest = by_customer.values_list("credits", flat=True).first()
+    return Stake(expected.credits, max_per_customer=largest or 0)
 
 
 def _begin(intent: Intent, who: Who) -> Effect:
@@ -176,7 +181,7 @@ def _chosen(choice: Choice, request: Q) -> QuerySet[Job]:
 
 
 def _extent(jobs: QuerySet[Job]) -> Extent:
-    found = jobs.aggregate(jobs=Count("id"), credits=Sum(F("credits") - F("fee_kept")))
+    found = jobs.aggregate(jobs=Count("id"), credits=Sum(_RETURNED))
     return Extent(found["jobs"], found["credits"] or 0)
 
 

@@ -15,7 +15,14 @@ from adminops.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.errors import InvalidState, NotFound
 from adminops.models import Action, PendingApproval
 from billing import services as billing_services
-from billing.models import HELD_BACK, ConsumptionRequest, Problem, Purchase, RefundPolicy
+from billing.models import (
+    HELD_BACK,
+    ConsumptionRequest,
+    Notification,
+    Problem,
+    Purchase,
+    RefundPolicy,
+)
 from rendio.common.times import iso
 
 
@@ -54,6 +61,18 @@ def reapply_purchase(*, purchase_id: UUID, **who: Unpack[Who]) -> Purchase | Pen
     Raises Forbidden, InvalidInput, NotFound."""
     came: Purchase | PendingApproval = carry_out(
         Action.REAPPLY_PURCHASE, admitted(Action.REAPPLY_PURCHASE, who), subject_id=purchase_id
+    )
+    return came
+
+
+@transaction.atomic(durable=True)
+def reapply_notification(*, notification_id: UUID, **who: Unpack[Who]) -> PendingApproval | None:
+    """Have a notification of Apple's applied once more. Raises Forbidden, InvalidInput, NotFound,
+    InvalidState."""
+    came: PendingApproval | None = carry_out(
+        Action.REAPPLY_NOTIFICATION,
+        admitted(Action.REAPPLY_NOTIFICATION, who),
+        subject_id=notification_id,
     )
     return came
 
@@ -110,11 +129,31 @@ def _stake_of_release(intent: Intent) -> Stake:
 
 def _stake_of_settling(intent: Intent) -> Stake:
     """What was granted is not granted twice, and what is held back stays so."""
-    purchase = _find(intent)
+    return _stake_of_purchase(_find(intent))
+
+
+def _stake_of_purchase(purchase: Purchase) -> Stake:
     owner_id = _locked_owner(purchase)
     if purchase.granted_at or purchase.problem in HELD_BACK:
         return Stake()
     return Stake(billing_services.expected_credits(purchase), owner_id)
+
+
+def _stake_of_notification(intent: Intent) -> Stake:
+    """What the purchase that it names brings when it is settled."""
+    notification = Notification.objects.filter(id=intent.subject).first()
+    if notification is None:
+        raise NotFound
+    if not notification.transaction_id:
+        return Stake()
+    purchase = Purchase.objects.filter(
+        environment=notification.environment, transaction_id=notification.transaction_id
+    ).first()
+    if purchase:
+        return _stake_of_purchase(purchase)
+    # Its purchase was not recorded when it was applied, so nothing here says what it brings.
+    is_limited = settings.SUPPORT_GRANT_LIMIT
+    return Stake(second_person="The purchase that it names is unknown." if is_limited else "")
 
 
 def _stake_of_override(intent: Intent) -> Stake:
@@ -165,6 +204,12 @@ def _reapply(intent: Intent, who: Who) -> Effect:
     return Effect(found.id, _standing(found), _standing(purchase), purchase)
 
 
+def _reapply_notification(intent: Intent, who: Who) -> Effect:
+    notification = billing_services.apply_again(intent.subject, now=intent.now)
+    before, after = {"outcome": notification.outcome}, {"due_at": iso(notification.due_at)}
+    return Effect(notification.id, before, after)
+
+
 def _standing(purchase: Purchase) -> dict[str, Any]:
     return {
         "problem": purchase.problem,
@@ -189,6 +234,9 @@ approvals.register(Action.ASSIGN_PURCHASE, Kind(_stake_of_assignment, _assign, _
 approvals.register(Action.RELEASE_PURCHASE, Kind(_stake_of_release, _release, _details))
 approvals.register(Action.REAPPLY_PURCHASE, Kind(_stake_of_settling, _reapply, _details))
 approvals.register(
+    Action.REAPPLY_NOTIFICATION, Kind(_stake_of_notification, _reapply_notification, _details)
+)
+approvals.register(
     Action.OVERRIDE_REFUND,
     Kind(
         _stake_of_override,
@@ -199,21 +247,6 @@ approvals.register(
         ],
     ),
 )
-
-
-@transaction.atomic(durable=True)
-def reapply_notification(*, notification_id: UUID, **who: Unpack[Who]) -> None:
-    """Have a notification of Apple's applied once more. Raises Forbidden, InvalidInput, NotFound,
-    InvalidState."""
-    who = admitted(Action.REAPPLY_NOTIFICATION, who)
-    notice = billing_services.apply_again(notification_id, now=who["now"])
-    record_act(
-        Action.REAPPLY_NOTIFICATION,
-        who,
-        subject_id=notification_id,
-        before={"outcome": notice.outcome},
-        after={"due_at": iso(notice.due_at)},
-    )
 
 
 @transaction.atomic(durable=True)

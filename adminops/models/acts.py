@@ -120,6 +120,9 @@ class AdminAction(models.Model):
     credits = models.IntegerField(null=True)
     # The customer who got or lost the credits, if it was a single one.
     customer_id = models.UUIDField(null=True)
+    # The most of them that any one customer may get, where nobody knows which: of a promotion code
+    # or an incident.
+    max_per_customer = models.IntegerField(null=True)
 
     class Meta:
         # One for each act, and one to see what is masked else (adminops.roles has who gets which).

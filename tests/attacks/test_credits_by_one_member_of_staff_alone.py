@@ -15,7 +15,8 @@ from adminops import approvals, budget, codes, grants, incidents, jobs
 from adminops.errors import InvalidState
 from adminops.incidents import Choice
 from adminops.models import Action, AdminAction, ApprovalState, PendingApproval, Which
-from billing.models import ConsumptionRequest, Product
+from billing.lifecycle import notifications
+from billing.models import ConsumptionRequest, Product, Purchase
 from credits import services as credit_services
 from credits.queries import differences
 from credits.services import CodeTerms, balance_of
@@ -74,11 +75,11 @@ def give(staff, phone, amount):
     ).status_code
 
 
-def use_up(staff, credits):
+def use_up(staff, credits, *, each=LIMIT):
     """So much of the budget, for customers of whom the test knows nothing else."""
-    for _ in range(credits // LIMIT):
-        assert give(staff, Phone().sign_in(), LIMIT) == 200
-    if rest := credits % LIMIT:
+    for _ in range(credits // each):
+        assert give(staff, Phone().sign_in(), each) == 200
+    if rest := credits % each:
         assert give(staff, Phone().sign_in(), rest) == 200
 
 
@@ -159,6 +160,52 @@ def test_a_code_for_many_that_two_agreed_on_is_not_turned_into_one_for_a_friend(
 
     assert isinstance(came, PendingApproval)
     assert phone.post("redeem-code", {"code": "SUMMER"}).json()["credits_added"] == 10
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        CodeTerms(credits=51, max_redemptions=2, max_per_user=2),
+        CodeTerms(credits=101, max_redemptions=1),
+        CodeTerms(credits=1, max_redemptions=101, max_per_user=101),
+    ],
+)
+def test_a_code_within_the_budget_is_not_for_one_friend(lead, phone, terms):
+    for code, each in [("FRIEND", terms), ("FRIENDS", CodeTerms(credits=51, max_redemptions=2))]:
+        codes.make_code(
+            code=code, terms=each, reason=WHY, acting_user=lead.user, now=timezone.now()
+        )
+
+    assert waiting() == [Action.MAKE_CODE]
+    assert phone.post("redeem-code", {"code": "FRIEND"}).status_code == 404
+    assert phone.post("redeem-code", {"code": "FRIENDS"}).json()["credits_added"] == 51
+
+
+def test_many_small_codes_and_a_grant_count_together_for_one_customer(lead, phone):
+    for number, credits in enumerate((50, 50, 1)):
+        codes.make_code(
+            code=f"SMALL{number}", terms=CodeTerms(credits=credits, max_redemptions=2),
+            reason=WHY, acting_user=lead.user, now=timezone.now(),
+        )  # fmt: skip
+
+    assert waiting() == [Action.MAKE_CODE]
+    assert give(lead, phone, 1) == 202
+
+
+def test_a_code_does_not_add_to_what_guests_of_one_account_got(lead, sandbox):
+    first, second = Phone().sign_in(), Phone().sign_in()
+    assert [give(lead, first, 50), give(lead, second, 40)] == [200, 200]
+    sub = sign_in(first, sandbox)
+    sign_in(second, sandbox, sub=sub)
+
+    for code, credits in (("ELEVEN", 11), ("TENEACH", 10)):
+        codes.make_code(
+            code=code, terms=CodeTerms(credits=credits, max_redemptions=1),
+            reason=WHY, acting_user=lead.user, now=timezone.now(),
+        )  # fmt: skip
+
+    assert waiting() == [Action.MAKE_CODE]
+    assert first.post("redeem-code", {"code": "TENEACH"}).json()["credits_added"] == 10
 
 
 def test_a_code_that_was_stopped_counts_again_when_it_goes_on(lead):
@@ -347,6 +394,37 @@ def test_a_purchase_settled_by_hand_counts_what_it_brings(agent, store, phone):
     assert phone.balance() == 91
 
 
+def test_a_notification_applied_again_counts_what_its_purchase_brings(agent, store, phone):
+    bought = store.buy("com.rendio.credits.20", phone=phone)
+    notification = tell(bought)
+    Product.objects.create(
+        product_id="com.rendio.credits.20", name="20", kind="consumable", credits=20
+    )
+    give(agent, phone, 81)
+
+    agent.act("billing_notification_apply_again", notification.id, reason=WHY)
+
+    assert waiting() == [Action.REAPPLY_NOTIFICATION]
+    notifications.apply_due(now=timezone.now())
+    assert phone.balance() == 91
+
+
+def test_a_notification_whose_purchase_is_unknown_is_not_applied_by_one_person(
+    agent, lead, store, phone
+):
+    """As one that was refused by an error of ours: its purchase was never recorded."""
+    notification = tell(store.happens("REFUND_DECLINED", store.buy(phone=phone)))
+    assert not Purchase.objects.exists()
+
+    agent.act("billing_notification_apply_again", notification.id, reason=WHY)
+
+    assert waiting() == [Action.REAPPLY_NOTIFICATION]
+    approval = PendingApproval.objects.get()
+    lead.act("adminops_pendingapproval_approve", approval.id, reason=WHY)
+    notification.refresh_from_db()
+    assert notification.due_at
+
+
 def test_a_running_job_is_not_ended_for_its_credits_beyond_the_budget(lead, phone):
     job = Job.objects.get(id=phone.generate().json()["job_id"])
     give(lead, phone, 97)
@@ -366,6 +444,19 @@ def test_an_incident_is_not_as_large_as_one_person_likes(lead, phone):
 
     assert isinstance(came, PendingApproval)
     assert [Job.objects.get(id=job.id).refund_entry_id for job in jobs_of_now] == [None, None]
+
+
+def test_an_incident_brings_one_customer_no_more_than_the_limit(lead, phone):
+    grant(phone.user_id, 190)
+    jobs_of_now = [delivered(phone) for _ in range(25)] + [delivered(Phone().sign_in())]
+    assert incident(lead).expected_credits == 104
+    jobs_of_now.append(delivered(phone))
+
+    came = incident(Staff(staff_user("leo", role="lead")))
+
+    assert isinstance(came, PendingApproval)
+    assert "one customer at most 100 credits a day; it would be 104" in came.why
+    assert give(lead, Phone().sign_in(), 1) == 202
 
 
 def incident(staff):
@@ -397,7 +488,7 @@ def test_an_incident_settles_no_more_than_was_counted(lead, phone):
 
 
 def test_all_kinds_count_together(lead, phone):
-    use_up(lead, BUDGET - 50)
+    use_up(lead, BUDGET - 50, each=90)
     _code(lead, credits=4, max_redemptions=10)
     lead.act("generation_job_refund", delivered(phone).id, reason=WHY)
 
@@ -558,8 +649,6 @@ def test_everything_that_moves_credits_is_weighed():
         Action.RESET_PROVIDER, Action.SWITCH_MAINTENANCE, Action.DISMISS_DEAD_LETTER,
         Action.FORGIVE_OFFENCES, Action.REVOKE_SESSIONS, Action.RESET_SECOND_FACTOR,
         Action.DISMISS_PAYLOAD,
-        # What Apple signed is applied as it is without anybody's doing.
-        Action.REAPPLY_NOTIFICATION,
         Action.REQUEST_GRANT, Action.APPROVE_GRANT, Action.DECLINE_GRANT,
     }  # fmt: skip
 
