@@ -22,7 +22,7 @@ PROCESSES = ("web", "worker", "beat")
 LONGEST_DOWN_SECONDS = 1.5
 # What a provider does to the submissions that come next.
 TROUBLES = (
-    *["error", "content_policy", "invalid_input", "hang"],
+    *["error", "aborted", "content_policy", "invalid_input", "hang"],
     *["submit_403_balance", "submit_500", "submit_503", "submit_429"],
     *["submit_timeout", "submit_lost"],
     *["status_500", "status_unknown", "result_500", "result_404"],

@@ -14,12 +14,15 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, ClassVar
 
+import structlog
 from django.conf import settings
 
 from generation.providers.reading import as_object, object_in, words
 from generation.providers.signatures import check_hex_hmac
-from rendio.common import http
+from rendio.common import http, metrics
 from rendio.common.errors import Code
+
+logger = structlog.get_logger(__name__)
 
 NOT_SENT_RETRY_SECONDS = 5
 # Our own key or balance is at fault: it can be mended meanwhile.
@@ -50,6 +53,14 @@ class Reason(Enum):
             Reason.NOT_STORED: Code.STORAGE_ERROR,
             Reason.BROKEN: Code.INTERNAL_ERROR,
         }.get(self, Code.PROVIDER_UNAVAILABLE)
+
+
+class State(Enum):
+    """What a provider's own word for a job's state means."""
+
+    WAITING = "waiting"  # in its queue
+    RUNNING = "running"
+    ENDED = "ended"  # well or not
 
 
 @dataclass(frozen=True)
@@ -162,6 +173,9 @@ class Provider(ABC):
 
     name: ClassVar[str]
 
+    # Every state that its published description lists, by its own word.
+    states: ClassVar[Mapping[str, State]]
+
     # How the error types begin by which it says that its own moderation refused the input.
     content_refusals: ClassVar[tuple[str, ...]] = ("content_policy_violation",)
 
@@ -231,6 +245,17 @@ class Provider(ABC):
         except (http.NotSent, http.NoAnswer) as error:
             return Unknown(str(error))
         return as_object(answer.json()) if answer.ok else Unknown(f"status {answer.status}")
+
+    def _state(self, said: Mapping[str, Any]) -> State | Unknown:
+        """The `status` of an answer. A state that no description lists is logged and counted as
+        soon as it is seen: it may be an end that we do not know."""
+        status = said.get("status")
+        if isinstance(status, str) and status in self.states:
+            return self.states[status]
+        word = words(status, longest=40)
+        logger.warning("unknown_provider_state", provider=self.name, state=word)
+        metrics.unknown_provider_states.labels(self.name).inc()
+        return Unknown(f"status {word!r}")
 
     @abstractmethod
     def handle_for(self, *, model_id: str, request_id: str, key_label: str) -> Handle:

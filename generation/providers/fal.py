@@ -31,6 +31,7 @@ from generation.providers.base import (
     Reason,
     Refused,
     Running,
+    State,
     Submission,
     Timeout,
     Unknown,
@@ -53,6 +54,12 @@ THREE_SEGMENTS = {"workflows", "comfy"}
 
 class Fal(Provider):
     name = "fal"
+    # A job that failed or was cancelled is COMPLETED as well: the result tells.
+    states = {
+        "IN_QUEUE": State.WAITING,
+        "IN_PROGRESS": State.RUNNING,
+        "COMPLETED": State.ENDED,
+    }
 
     def submit(
         self, *, model_id: str, body: dict[str, Any], webhook_url: str, key_label: str
@@ -90,15 +97,15 @@ class Fal(Provider):
         said = self._status(handle, timeout=timeout)
         if isinstance(said, Unknown):
             return said
-        match said.get("status"):
-            case "IN_QUEUE":
+        match self._state(said):
+            case State.WAITING:
                 return Running(began=False, queue_position=integer(said.get("queue_position")))
-            case "IN_PROGRESS":
+            case State.RUNNING:
                 return Running(began=True, progress=_progress(said.get("logs")))
-            case "COMPLETED":
+            case State.ENDED:
                 return Done()
-            case other:
-                return Unknown(f"status {str(other)[:40]!r}")
+            case unknown:
+                return unknown
 
     def _status(
         self, handle: Handle, *, timeout: Timeout | None = None

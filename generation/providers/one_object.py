@@ -23,6 +23,7 @@ from generation.providers.base import (
     Reason,
     Refused,
     Running,
+    State,
     Submission,
     Timeout,
     Unknown,
@@ -35,7 +36,8 @@ Object = dict[str, Any]
 
 class OneObjectProvider(Provider):
     @abstractmethod
-    def _stage(self, seen: Object) -> Running | Done | Unknown: ...
+    def _progress(self, seen: Object) -> int | None:
+        """Percent, of one that runs; None where it does not say."""
 
     @abstractmethod
     def _end(self, seen: Object) -> Media | Failed:
@@ -77,6 +79,17 @@ class OneObjectProvider(Provider):
                 return Refused(Reason.REJECTED, "invalid_input", detail)
             case status:
                 return Unknown(f"status {status}")
+
+    def _stage(self, seen: Object) -> Running | Done | Unknown:
+        match self._state(seen):
+            case State.WAITING:
+                return Running(began=False)
+            case State.RUNNING:
+                return Running(began=True, progress=self._progress(seen))
+            case State.ENDED:
+                return Done()
+            case unknown:
+                return unknown
 
     def status(self, handle: Handle, *, timeout: Timeout | None = None) -> Running | Done | Unknown:
         seen = self._look(handle.status_url, handle.key_label, timeout=timeout)

@@ -1,25 +1,26 @@
 """Replicate's HTTP API: predictions, and webhooks signed as Standard Webhooks says.
 
-https://replicate.com/docs/reference/http and its own client (replicate 1.0.7). Input is checked
-when it is submitted; afterwards `error` alone tells why a prediction failed.
+https://replicate.com/docs/reference/http and its own client (replicate 1.0.7). The states are those
+of https://replicate.com/docs/topics/predictions/lifecycle, which is ahead of that client. Input
+is checked when it is submitted; afterwards `error` alone tells why a prediction failed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from generation.providers.base import (
     NOT_THERE,
     CancelAnswer,
-    Done,
     Failed,
     Handle,
     Media,
     Reason,
     Refused,
-    Running,
+    State,
     Submission,
     Timeout,
     Unknown,
@@ -38,9 +39,20 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 # How Replicate's models say that the input, or what came of it, was found unfit.
 REJECTIONS = ("(E005)", "flagged as sensitive", "NSFW")
 
+# States of a prediction that was stopped, after or before it began.
+STOPPED = ("canceled", "aborted")
+
 
 class Replicate(OneObjectProvider):
     name = "replicate"
+    states = {
+        "starting": State.WAITING,
+        "processing": State.RUNNING,
+        "succeeded": State.ENDED,
+        "failed": State.ENDED,
+        "canceled": State.ENDED,
+        "aborted": State.ENDED,
+    }
 
     def submit(
         self, *, model_id: str, body: dict[str, Any], webhook_url: str, key_label: str
@@ -56,12 +68,10 @@ class Replicate(OneObjectProvider):
             return CancelAnswer.TOO_LATE
         if isinstance(prediction, Unknown):
             return CancelAnswer.UNKNOWN
-        match prediction.get("status"):
-            case "canceled":
-                return CancelAnswer.STOPPED
-            case "succeeded" | "failed":
-                return CancelAnswer.TOO_LATE
-        return CancelAnswer.ASKED
+        if prediction.get("status") in STOPPED:
+            return CancelAnswer.STOPPED
+        is_over = self._state(prediction) == State.ENDED
+        return CancelAnswer.TOO_LATE if is_over else CancelAnswer.ASKED
 
     def handle_for(self, *, model_id: str, request_id: str, key_label: str) -> Handle:
         base = f"{self._access.url}/v1/predictions/{quote(request_id, safe='')}"
@@ -74,20 +84,16 @@ class Replicate(OneObjectProvider):
     def _headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"}
 
-    def _stage(self, seen: Object) -> Running | Done | Unknown:
-        match seen.get("status"):
-            case "starting":
-                return Running(began=False)
-            case "processing":
-                return Running(began=True, progress=percent_in(seen.get("logs")))
-            case "succeeded" | "failed" | "canceled":
-                return Done()
-            case other:
-                return Unknown(f"status {str(other)[:40]!r}")
+    def _progress(self, seen: Object) -> int | None:
+        return percent_in(seen.get("logs"))
 
     def _end(self, seen: Object) -> Media | Failed:
         if seen["status"] == "canceled":
             return Failed(Reason.CANCELLED, "canceled", "")
+        if seen["status"] == "aborted":
+            # Its deadline passed before it began, and that is not charged:
+            # https://replicate.com/changelog/2025-10-16-prediction-deadlines
+            return Failed(Reason.CANCELLED, "aborted", "", Decimal(0))
         if seen["status"] == "failed":
             error = words(seen.get("error"), longest=500)
             by_input = any(sign in error for sign in REJECTIONS)

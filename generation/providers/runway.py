@@ -17,14 +17,13 @@ from generation.providers.base import (
     ACCOUNT_RETRY_SECONDS,
     NOT_THERE,
     CancelAnswer,
-    Done,
     Failed,
     Handle,
     Later,
     Media,
     Reason,
     Refused,
-    Running,
+    State,
     Submission,
     Timeout,
     Unknown,
@@ -47,6 +46,15 @@ INPUT_FAILURES = ("SAFETY.", "INPUT_PREPROCESSING.", "ASSET.INVALID")
 
 class Runway(OneObjectProvider):
     name = "runway"
+    # As its client types them (runwayml 5.24, TaskRetrieveResponse).
+    states = {
+        "PENDING": State.WAITING,
+        "THROTTLED": State.WAITING,
+        "RUNNING": State.RUNNING,
+        "SUCCEEDED": State.ENDED,
+        "FAILED": State.ENDED,
+        "CANCELLED": State.ENDED,
+    }
     # SAFETY.OUTPUT is about what was made of an input that had passed.
     content_refusals = ("SAFETY.INPUT",)
 
@@ -69,7 +77,7 @@ class Runway(OneObjectProvider):
             return CancelAnswer.STOPPED
         if isinstance(task, Unknown):
             return CancelAnswer.UNKNOWN
-        if isinstance(self._stage(task), Done):
+        if self._state(task) == State.ENDED:
             return CancelAnswer.TOO_LATE
         try:
             answer = self._ask("DELETE", handle.cancel_url, handle.key_label, timeout=timeout)
@@ -84,16 +92,8 @@ class Runway(OneObjectProvider):
     def _headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}", "X-Runway-Version": VERSION}
 
-    def _stage(self, seen: Object) -> Running | Done | Unknown:
-        match seen.get("status"):
-            case "PENDING" | "THROTTLED":
-                return Running(began=False)
-            case "RUNNING":
-                return Running(began=True, progress=_percent(seen.get("progress")))
-            case "SUCCEEDED" | "FAILED" | "CANCELLED":
-                return Done()
-            case other:
-                return Unknown(f"status {str(other)[:40]!r}")
+    def _progress(self, seen: Object) -> int | None:
+        return _percent(seen.get("progress"))
 
     def _end(self, seen: Object) -> Media | Failed:
         cost = _cost(seen.get("cost"))

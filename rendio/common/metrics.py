@@ -39,6 +39,11 @@ job_seconds = Histogram(
 submissions = Counter(
     "rendio_submissions", "Jobs handed to a provider, and what came of it.", ["provider", "outcome"]
 )
+unknown_provider_states = Counter(
+    "rendio_unknown_provider_states",
+    "Answers of a provider with a state that its published description does not list.",
+    ["provider"],
+)
 moderated = Counter(
     "rendio_moderated",
     "What moderation was shown; the verdict is allowed, refused or out_of_reach.",

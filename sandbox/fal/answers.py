@@ -50,6 +50,7 @@ NOT_JSON = request_error(400, "bad_request", "The request body must be a JSON ob
 CANCELLED = request_error(499, "client_cancelled", "The request was cancelled by the client.")
 STATUS_FAILED = request_error(500, "internal_error", "The status could not be read.")
 RESULT_FAILED = request_error(500, "internal_error", "The result could not be read.")
+START_TIMED_OUT = request_error(504, "request_timeout", "The request did not start in time.")
 RUN_FAILED = request_error(500, "runner_server_error", "The runner failed while it generated.")
 QUEUE_FULL = Answer(
     429,

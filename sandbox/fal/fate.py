@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from sandbox.fal.answers import CANCELLED, RUN_FAILED, content_policy_violation, model_error
+from sandbox.fal.answers import (
+    CANCELLED,
+    RUN_FAILED,
+    START_TIMED_OUT,
+    content_policy_violation,
+    model_error,
+)
 from sandbox.fal.models import InvalidInput, invalid_choice, specs_of
 from sandbox.making.outcomes import Answer, Outcome
 from sandbox.making.specs import Spec
@@ -16,6 +22,8 @@ def fate_of(
         return (), RUN_FAILED
     if outcome is Outcome.CANCELLED:
         return (), CANCELLED
+    if outcome is Outcome.ABORTED:
+        return (), START_TIMED_OUT
     if outcome is Outcome.CONTENT_POLICY:
         return (), content_policy_violation(arguments.get("prompt"))
     if outcome is Outcome.INVALID_INPUT:

@@ -14,6 +14,8 @@ class Outcome(StrEnum):
     INVALID_INPUT = "invalid_input"
     # Accepted; stopped over there, though nobody asked for it.
     CANCELLED = "cancelled"
+    # Accepted; given up over there before it began, as its deadline had passed.
+    ABORTED = "aborted"
     # Accepted; runs for ever.
     HANG = "hang"
     # Refused: no job exists.

@@ -28,6 +28,7 @@ SUBMIT_REFUSALS = {
 }
 FAILURES = {
     Outcome.CANCELLED: Answer(200, {}),
+    Outcome.ABORTED: Answer(200, {}),
     Outcome.ERROR: Answer(200, {"error": "Director: unexpected error handling prediction (E8765)"}),
     Outcome.CONTENT_POLICY: Answer(
         200,

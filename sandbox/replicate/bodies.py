@@ -27,6 +27,8 @@ def prediction(job: Job) -> dict[str, Any]:
     body["metrics"] = {"predict_time": round(job.inference_seconds, 3)}
     if job.cancelled is not None or job.plan.outcome is Outcome.CANCELLED:
         return {**body, "status": "canceled"}
+    if job.plan.outcome is Outcome.ABORTED:
+        return {**body, "status": "aborted"}
     if job.failure:
         return {**body, "status": "failed", **job.failure.body}
     return {**body, "status": "succeeded", "output": job.file_url()}

@@ -42,6 +42,7 @@ FAILURES = {
         "The input asset could not be used.", "ASSET.INVALID", is_charged=False
     ),
     Outcome.CANCELLED: Answer(200, {"is_charged": False}),
+    Outcome.ABORTED: Answer(200, {"is_charged": False}),
 }
 
 

@@ -110,7 +110,7 @@ class RunwayTasks:
             case Status.IN_PROGRESS:
                 return {**task, "status": "RUNNING", "progress": job.progress, **estimate}
         cost = {"cost": cost_of(_credits(job), job.failure)}
-        if job.plan.outcome is Outcome.CANCELLED:
+        if job.plan.outcome in (Outcome.CANCELLED, Outcome.ABORTED):
             return {**task, "status": "CANCELLED", **cost}
         if job.failure:
             told = {name: job.failure.body[name] for name in ("failure", "failureCode")}

@@ -47,6 +47,7 @@ def test_it_completes(phone, quick, life, outcome):
     ("outcome", "code"),
     [
         ("error", UNAVAILABLE),
+        ("aborted", UNAVAILABLE),
         ("content_policy", REJECTED),
         ("invalid_input", REJECTED),
         ("hang", TIMEOUT),

@@ -26,7 +26,7 @@ from generation.providers.base import (
     Unknown,
 )
 from generation.providers.signatures import BadSignature
-from rendio.common import http
+from rendio.common import http, metrics
 from rendio.common.keyring import KeyRing
 from tests.conftest import Sandbox
 from tests.generation.lives import turn
@@ -40,6 +40,8 @@ class ProviderContract:
     name: ClassVar[str]
     model_id: ClassVar[str]
     body: ClassVar[dict[str, Any]]
+    # Every state that its published description lists.
+    states: ClassVar[set[str]]
     # Where the provider looks at the input before it takes it, a wrong one is refused at once.
     checks_input_first: ClassVar[bool] = False
 
@@ -159,6 +161,25 @@ class ProviderContract:
         self.go(outside, outcome=outcome)
 
         assert isinstance(provider.status(self.sent(provider)), Unknown)
+
+    def test_it_knows_every_state_that_is_documented(self, provider):
+        assert set(provider.states) == self.states
+
+    def test_a_state_that_is_not_documented_is_logged_and_counted_at_once(
+        self, provider, canned, settings, caplog
+    ):
+        turn(settings, self.name, url=canned.url)
+        handle = provider.handle_for(model_id=self.model_id, request_id="x", key_label="one")
+        counted = metrics.unknown_provider_states.labels(self.name)._value
+        before = counted.get()
+        canned.say(200, {"status": "EXPIRED"})
+
+        assert provider.status(handle) == Unknown("status 'EXPIRED'")
+
+        assert counted.get() == before + 1
+        logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+        (told,) = [one for one in logged if one["event"] == "unknown_provider_state"]
+        assert (told["provider"], told["state"]) == (self.name, "EXPIRED")
 
     def test_a_provider_that_cannot_be_reached_is_unknown(self, provider, outside, settings):
         self.sent(provider)

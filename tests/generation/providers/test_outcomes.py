@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from generation.models import ProviderRequest
 from tests.generation.lives import assert_completed, assert_refunded, ordered
 from tests.generation.providers.models import MODELS
 
@@ -24,6 +25,7 @@ ENDS = {
     "submit_429": "",
     "error": UNAVAILABLE,
     "cancelled": UNAVAILABLE,
+    "aborted": UNAVAILABLE,
     "content_policy": REJECTED,
     "invalid_input": REJECTED,
     "hang": TIMEOUT,
@@ -86,6 +88,19 @@ def test_each_outcome_ends_with_one_submission_and_few_looks(
     assert len(sandbox.jobs(provider)) <= 1
     # To look and to fetch are the same request there.
     assert len([one for one in asked if one["method"] == "GET"]) <= MOST_LOOKS.get(outcome, 3)
+
+
+def test_a_job_whose_prediction_was_aborted_costs_neither_us_nor_its_user(phone, sandbox, life):
+    sandbox.provider(provider="replicate", queue_seconds=0, run_seconds=0, webhooks=False)
+    sandbox.provider(provider="replicate", outcome="aborted")
+    job = ordered(phone, model_id=str(MODELS["replicate"]))
+
+    life.goes_on(job)
+
+    assert_refunded(job, code=UNAVAILABLE)
+    assert (life.now - job.created_at).total_seconds() < 60
+    request = ProviderRequest.objects.get(job=job)
+    assert (request.error_type, request.cost_usd) == ("aborted", 0)
 
 
 def test_at_fal_a_ten_minute_job_is_looked_at_24_times(phone, quick, life):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
-from generation.providers.base import Done, Failed, Media, Reason, Running
+from generation.providers.base import CancelAnswer, Done, Failed, Media, Reason, Running
 from generation.providers.replicate import Replicate
 from tests.generation.lives import turn
 from tests.generation.providers.contract import WebhookContract
@@ -18,6 +20,8 @@ class TestReplicateKeepsTheContract(WebhookContract):
     name = "replicate"
     model_id = VERSION
     body = ORDER
+    # https://replicate.com/docs/topics/predictions/lifecycle
+    states = {"starting", "processing", "succeeded", "failed", "canceled", "aborted"}
     checks_input_first = True
 
 
@@ -67,6 +71,7 @@ def test_without_a_secret_no_webhook_is_asked_for(sandbox, settings):
         ({"status": "succeeded"}, Done()),
         ({"status": "failed"}, Done()),
         ({"status": "canceled"}, Done()),
+        ({"status": "aborted"}, Done()),
     ],
 )
 def test_a_status_is_read(replicate, canned, handle, prediction, reading):
@@ -96,12 +101,31 @@ FLAGGED = "The input or output was flagged as sensitive. (E005)"
         ({"status": "failed", "error": "Boom"}, Failed(Reason.PROVIDER_ERROR, "failed", "Boom")),
         ({"status": "failed"}, Failed(Reason.PROVIDER_ERROR, "failed", "")),
         ({"status": "canceled"}, Failed(Reason.CANCELLED, "canceled", "")),
+        ({"status": "aborted"}, Failed(Reason.CANCELLED, "aborted", "", Decimal(0))),
     ],
 )
 def test_an_end_is_read(replicate, canned, handle, prediction, result):
     canned.say(200, {"status": "succeeded"} | prediction)
 
     assert replicate.result(handle) == result
+
+
+@pytest.mark.parametrize(
+    ("status", "taken_for"),
+    [
+        ("starting", CancelAnswer.ASKED),
+        ("processing", CancelAnswer.ASKED),
+        ("succeeded", CancelAnswer.TOO_LATE),
+        ("failed", CancelAnswer.TOO_LATE),
+        ("canceled", CancelAnswer.STOPPED),
+        ("aborted", CancelAnswer.STOPPED),
+        ("unheard of", CancelAnswer.ASKED),
+    ],
+)
+def test_an_answer_to_a_cancellation_is_read(replicate, canned, handle, status, taken_for):
+    canned.say(200, {"status": status})
+
+    assert replicate.cancel(handle) == taken_for
 
 
 def test_a_version_that_is_not_there_is_not_the_customers_fault(replicate, canned):
