@@ -184,7 +184,9 @@ SESSION_SERIALIZER = "django.contrib.sessions.serializers.JSONSerializer"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SECURE_SSL_REDIRECT = PRODUCTION and TRUSTED_PROXIES > 0
 # Asked from inside, past the proxy: by http, and by an address in place of a name.
-PROBE_PATHS = ["/healthz", "/readyz", "/statusz", "/metrics"]
+# The same answer for anybody: the web server keeps it for a second.
+PUBLIC_PROBE_PATHS = ["/healthz", "/readyz", "/statusz"]
+PROBE_PATHS = [*PUBLIC_PROBE_PATHS, "/metrics"]
 SECURE_REDIRECT_EXEMPT = [f"^{path[1:]}$" for path in PROBE_PATHS]
 SECURE_HSTS_SECONDS = integer("HSTS_SECONDS", 31_536_000 if PRODUCTION else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True

@@ -28,6 +28,7 @@ from gunicorn.workers.base import Worker as GunicornWorker
 from rendio.server.connection import GIVES_WAY, Connection, State
 from rendio.server.incoming import DROPPED_BYTES, Incoming, take_head
 from rendio.server.outgoing import OpenFile
+from rendio.server.probes import KeptAnswer
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 PIECE_BYTES = 64 * 1024
@@ -66,6 +67,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._streams = ThreadPoolExecutor(self._limits.stream_threads, "stream")
         # Each by itself: one that hangs holds back no other, nor do calls.
         self._probes = {path: ThreadPoolExecutor(1, "probe") for path in settings.PROBE_PATHS}
+        # Whoever asks, and however often: it costs one look in a second.
+        self._kept = {path: KeptAnswer(self.wsgi) for path in settings.PUBLIC_PROBE_PATHS}
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         super().handle_exit(sig, frame)
@@ -304,8 +307,11 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             connection.closes_after_answer = True
         connection.outgoing.begin()
         connection.enter(State.QUEUED)
-        pool = self._probes.get(incoming.request.path, self._calls)
-        connection.future = pool.submit(self._serve, connection, incoming)
+        pool, application = self._calls, self.wsgi
+        if incoming.request.method in {"GET", "HEAD"}:
+            pool = self._probes.get(incoming.request.path, pool)
+            application = self._kept.get(incoming.request.path, application)
+        connection.future = pool.submit(self._serve, connection, incoming, application)
 
     def _release(self, connection: Connection) -> None:
         """Forget the request, and the memory that its body counted for."""
@@ -318,7 +324,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
 
     # --- The application, in threads ----------------------------------------------------------
 
-    def _serve(self, connection: Connection, incoming: Incoming) -> None:
+    def _serve(self, connection: Connection, incoming: Incoming, application: Any) -> None:
         out = connection.outgoing
         response = None
         try:
@@ -330,7 +336,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             environ["wsgi.file_wrapper"] = OpenFile
             if connection.closes_after_answer:
                 response.force_close()
-            answer = self.wsgi(environ, response.start_response)
+            answer = application(environ, response.start_response)
             if self._is_stream(response, answer):
                 self._in_loop(connection, Connection.enter, State.STREAM)
                 # Its log lines bear the request's id too.

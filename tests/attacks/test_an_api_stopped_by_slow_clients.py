@@ -107,6 +107,21 @@ def assert_serves(running) -> None:
                 assert session.get(running.url + path, timeout=PATIENCE_SECONDS).status_code == 200
 
 
+@pytest.mark.parametrize("page", ["healthz", "readyz", "statusz"])
+def test_a_flood_of_calls_to_a_health_page_makes_it_look_a_few_times(running, page):
+    """Each look has a request id of its own."""
+    with requests.Session() as session:
+        answers = [
+            session.get(f"{running.url}/{page}", timeout=PATIENCE_SECONDS) for _ in range(200)
+        ]
+
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert len({answer.content for answer in answers}) < 100
+    assert len({answer.headers["X-Request-ID"] for answer in answers}) < 100
+    refused = requests.post(f"{running.url}/{page}", timeout=PATIENCE_SECONDS)
+    assert refused.status_code == 403
+
+
 def test_unfinished_heads_stop_nobody_and_are_closed(running):
     head = b"GET /v1/get-models HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
     with opened(MANY, head) as clients:

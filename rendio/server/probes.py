@@ -1,0 +1,58 @@
+"""Answers of the pages that tell how the service is, kept for a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+KEPT_SECONDS = 1.0
+
+
+class _Answer(NamedTuple):
+    status: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class KeptAnswer:
+    """WSGI: asks `application` at most once in KEPT_SECONDS, and repeats its answer meanwhile.
+
+    For one page that answers all callers alike; anybody may ask for it, as often as they like. Its
+    X-Request-ID is that of the request that the answer was made for. Not thread-safe: one thread
+    serves the page.
+    """
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self._application = application
+        self._answer: _Answer | None = None
+        self._kept_until = 0.0
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._answer is None or time.monotonic() >= self._kept_until:
+            self._answer = _answer_of(self._application, environ)
+            # Counted from here on: those that came while it was made get it too.
+            self._kept_until = time.monotonic() + KEPT_SECONDS
+        start_response(self._answer.status, list(self._answer.headers))
+        return [self._answer.body]
+
+
+def _answer_of(application: WSGIApplication, environ: WSGIEnvironment) -> _Answer:
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+    body: list[bytes] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        started.append((status, headers))
+        return body.append
+
+    pieces = application(environ, start_response)
+    try:
+        body.extend(pieces)
+    finally:
+        if hasattr(pieces, "close"):
+            pieces.close()
+    status, headers = started[-1]
+    return _Answer(status, headers, b"".join(body))
