@@ -1,18 +1,26 @@
 """Flower reads this at each start from the project's folder: it does not start without a login, and
-then shows and changes nothing."""
+then shows and changes nothing. What its command line says about the address wins."""
 
 import os
 
 from rendio.environment import PRODUCTION
+from rendio.server.addresses import listen_address
 
 FEWEST_CHARACTERS = 12 if PRODUCTION else 1
+_problems: list[str] = []
 _logins = os.environ.get("FLOWER_BASIC_AUTH", "").split(",")
 _passwords = [login.partition(":")[2] for login in _logins]
 if any(len(password) < FEWEST_CHARACTERS for password in _passwords):
-    raise SystemExit(
+    _problems.append(
         "FLOWER_BASIC_AUTH must be user:password, the password of at least "
         f"{FEWEST_CHARACTERS} characters: Flower does not start without a login."
     )
+# Its own default is every address.
+address = listen_address(
+    "FLOWER_ADDRESS", os.environ.get("FLOWER_ADDRESS") or "127.0.0.1", _problems
+)
+if _problems:
+    raise SystemExit("\n".join(_problems))
 
 # To look at: its login is one password for all, and no record has what a worker is told to do.
 read_only = True

@@ -12,6 +12,7 @@ import re
 from collections.abc import Container, Iterable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -20,6 +21,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from rendio.common.keyring import DEFAULT_LABEL, KeyRing, parse
+from rendio.server import addresses
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -221,6 +223,35 @@ def tcp_address(name: str) -> tuple[str, int] | None:
     except ValueError:
         pass
     raise ImproperlyConfigured(f"{name} must be tcp://host:port, not {text!r}.")
+
+
+def listen_address(name: str, default: str) -> str:
+    """A name, or an IPv4 or IPv6 address, to listen at; IPv6 in brackets or without."""
+    problems: list[str] = []
+    address = addresses.listen_address(name, env.str(name, default=default), problems)
+    if problems:
+        raise ImproperlyConfigured(problems[0])
+    return address
+
+
+def host_names(name: str, *, default: list[str]) -> list[str]:
+    """Names and addresses as a Host header has them, without a port, comma-separated.
+
+    IPv6 in brackets or without. `*` is any name, `.example.com` all of that domain.
+    """
+    hosts = [part.strip() for part in env.list(name, default=default) if part.strip()]
+    named = []
+    for host in hosts:
+        bare = host.removeprefix("[").removesuffix("]")
+        try:
+            named.append(addresses.in_url(str(ip_address(bare))))
+        except ValueError:
+            if not re.fullmatch(r"\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", host):
+                raise ImproperlyConfigured(
+                    f"{name} must be host names without scheme and port, not {host!r}."
+                ) from None
+            named.append(host.lower())
+    return named
 
 
 def decimal(name: str, default: str) -> Decimal:

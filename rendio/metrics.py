@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -56,7 +57,10 @@ def _serve() -> None:
     _has_served.set()
     address = settings.WORKER_METRICS_ADDRESS, settings.WORKER_METRICS_PORT
     # An OSError at first: the children of a worker that was killed hold the port for some moments.
-    with make_server(*address, _answer_for_worker, handler_class=_Silent) as server:
+    family = _SixServer if ":" in address[0] else WSGIServer
+    with make_server(
+        *address, _answer_for_worker, server_class=family, handler_class=_Silent
+    ) as server:
         server.serve_forever()
 
 
@@ -70,6 +74,10 @@ def _answer_for_worker(environ: WSGIEnvironment, start: StartResponse) -> Iterab
         return [b"forbidden"]
     start("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
     return [exposition()]
+
+
+class _SixServer(WSGIServer):
+    address_family = socket.AF_INET6
 
 
 class _Silent(WSGIRequestHandler):

@@ -15,9 +15,10 @@ from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
+from urllib3.util import parse_url
 
 from rendio import production
-from rendio.common import logs
+from rendio.common import forwarded, logs
 from rendio.common.keyring import KeyRing
 from rendio.environment import (
     BASE_DIR,
@@ -28,8 +29,10 @@ from rendio.environment import (
     counts,
     decimal,
     env,
+    host_names,
     integer,
     key_ring,
+    listen_address,
     one_of,
     optional_instant,
     optional_integer,
@@ -64,9 +67,13 @@ DEBUG = env.bool("DEBUG", default=False)
 INSECURE_SECRET = "development-only-secret-that-production-refuses"  # noqa: S105
 SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_SECRET)
 PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["*"])
+ALLOWED_HOSTS = host_names("ALLOWED_HOSTS", default=[] if PRODUCTION else ["*"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 TRUSTED_PROXIES = integer("TRUSTED_PROXIES", 0)
+# Which header they append to; the other one is not read.
+FORWARDED_HEADER = one_of(
+    "FORWARDED_HEADER", default=forwarded.X_FORWARDED_FOR, allowed=forwarded.HEADERS
+)
 
 # --- The house --------------------------------------------------------------------------------
 
@@ -115,6 +122,8 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
+if TRUSTED_PROXIES and FORWARDED_HEADER == forwarded.FORWARDED:
+    MIDDLEWARE.insert(0, "rendio.common.forwarded.ForwardedMiddleware")
 ROOT_URLCONF = "rendio.urls"
 WSGI_APPLICATION = "rendio.wsgi.application"
 CSRF_FAILURE_VIEW = "rendio.handlers.csrf_failure"
@@ -327,7 +336,7 @@ LEDGER_PROOF_SECONDS = integer("LEDGER_PROOF_SECONDS", 3600, at_least=60)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 # A worker's own /metrics; 0 is none.
 WORKER_METRICS_PORT = integer("WORKER_METRICS_PORT", 0, at_most=65535)
-WORKER_METRICS_ADDRESS = env.str("WORKER_METRICS_ADDRESS", default="127.0.0.1")
+WORKER_METRICS_ADDRESS = listen_address("WORKER_METRICS_ADDRESS", default="127.0.0.1")
 # Alerts: of a provider's spend cap at these shares of it, and of a ledger that does not add up.
 SPEND_ALERT_PERCENT = percents("SPEND_ALERT_PERCENT", "50,80,100")
 ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
@@ -597,7 +606,7 @@ POLL_LONGEST_SECONDS = integer("POLL_LONGEST_SECONDS", 30, at_least=1)
 PROVIDER_CONNECT_TIMEOUT_SECONDS = integer("PROVIDER_CONNECT_TIMEOUT_SECONDS", 5, at_least=1)
 PROVIDER_READ_TIMEOUT_SECONDS = integer("PROVIDER_READ_TIMEOUT_SECONDS", 30, at_least=1)
 # Each is a module of generation.providers by that name; one without a key is asked for nothing.
-_LOCAL = ["127.0.0.1"]
+_LOCAL = [parse_url(SANDBOX_URL).host or ""]
 PROVIDERS = {
     "fal": ProviderAccess(
         keys=key_ring("FAL", sandbox="sandbox-id:sandbox-secret"),

@@ -22,7 +22,11 @@ class Listener(socket.socket):
 
     @classmethod
     def open(cls, *, host: str, port: int) -> Self:
-        """Bind and listen. Raises OSError where the address cannot be had."""
+        """Bind and listen. Raises OSError where the address cannot be had.
+
+        An IPv6 address may be in brackets; `::` takes IPv4 too, where the system does.
+        """
+        host = host.removeprefix("[").removesuffix("]")
         listener = cls(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         listener.connections = Connections()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from typing import Any
 
 import redis
 from django.conf import settings
 from django.http import HttpRequest
 
-from rendio.common import integers
+from rendio.common import forwarded, integers
 from rendio.common.errors import RateLimited
 
 logger = logging.getLogger(__name__)
@@ -116,15 +116,10 @@ def client_ip(request: HttpRequest) -> str:
 
     An IPv6 caller counts by its /64, which is what one household gets.
     """
-    address: str = request.META.get("REMOTE_ADDR", "")
-    if settings.TRUSTED_PROXIES:
-        header = request.headers.get("X-Forwarded-For", "")
-        forwarded = [part.strip() for part in header.split(",") if part.strip()]
-        if len(forwarded) >= settings.TRUSTED_PROXIES:
-            address = forwarded[-settings.TRUSTED_PROXIES]
-    try:
-        parsed = ip_address(address)
-    except ValueError:
+    hop = forwarded.outermost_hop(request)
+    address = hop.address if hop else request.META.get("REMOTE_ADDR", "")
+    parsed = forwarded.read_address(address)
+    if parsed is None:
         return UNKNOWN
     if isinstance(parsed, IPv6Address):
         # ::ffff:1.2.3.4 is how a dual-stack socket writes an IPv4 caller; all share one /64.

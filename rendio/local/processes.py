@@ -13,6 +13,7 @@ from pathlib import Path
 from rendio.local import ports
 from rendio.local.child import Child
 from rendio.local.home import PROJECT, Home
+from rendio.server import addresses
 
 # What takes work in before what does it.
 STOP_ORDER = ["web", "worker", "beat", "flower", "sandbox"]
@@ -28,7 +29,7 @@ class Command:
     stop_seconds: float = 10.0
 
 
-def commands(*, home: Home, port: int, sandbox_port: int, flower_port: int) -> dict[str, Command]:
+def commands(*, home: Home, bind: str, sandbox_port: int, flower_port: int) -> dict[str, Command]:
     """In the order in which they are started."""
     python = [sys.executable, "-m"]
     # Here a worker of root's, with its warning about that, is an ordinary thing.
@@ -40,7 +41,7 @@ def commands(*, home: Home, port: int, sandbox_port: int, flower_port: int) -> d
             "web",
             [
                 *[*python, "gunicorn", "--config=python:rendio.web", "rendio.wsgi"],
-                *["--workers=2", f"--bind=127.0.0.1:{port}"],
+                *["--workers=2", f"--bind={bind}"],
             ],
             death_signal=signal.SIGQUIT,
         ),
@@ -82,11 +83,12 @@ class Stack:
     ) -> None:
         self.home = home
         self.port = port or ports.reserve_any()
-        self.url = f"http://127.0.0.1:{self.port}"
+        listens = {"ADDRESS": env.get("ADDRESS") or addresses.LOOPBACK, "PORT": str(self.port)}
+        self.url = addresses.url(listens)
         self.env = {"PUBLIC_URL": self.url, "PYTHONUNBUFFERED": "1", **env}
         self.commands = commands(
             home=home,
-            port=self.port,
+            bind=addresses.bind(listens),
             sandbox_port=sandbox_port or ports.reserve_any(),
             flower_port=flower_port or ports.reserve_any(),
         )

@@ -22,6 +22,7 @@ from rendio.local.home import PROJECT, Home, HomeInUse
 from rendio.local.processes import Stack
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey, last_lines
 from rendio.local.waiting import answers, wait_until
+from rendio.server import addresses
 
 READY_SECONDS = 90.0
 MIGRATE_SECONDS = 600.0
@@ -150,7 +151,9 @@ class Supervisor:
         secrets = self._home.secrets()
         ours = {
             "ENVIRONMENT": "development",
-            "PUBLIC_URL": f"http://127.0.0.1:{port}",
+            "PUBLIC_URL": addresses.url(
+                {"ADDRESS": os.environ.get("ADDRESS") or addresses.LOOPBACK, "PORT": str(port)}
+            ),
             "SANDBOX_URL": f"http://127.0.0.1:{sandbox_port}",
             "RENDIO_HOME": str(self._home.root),
             "MEDIA_ROOT": str(self._home.media),

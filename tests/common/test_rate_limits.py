@@ -15,7 +15,9 @@ from django.test import Client, RequestFactory
 
 from accounts import services as account_services
 from accounts.models import Tier
+from rendio.common import forwarded as forwarded_headers
 from rendio.common import ratelimit
+from rendio.common.forwarded import ForwardedMiddleware
 from tests.conftest import Phone, assert_refused, at_once
 
 
@@ -199,6 +201,15 @@ def address(remote, forwarded=None):
         (1, "", "192.0.2.1"),
         (1, None, "192.0.2.1"),
         (1, "not an address", "unknown"),
+        (1, "198.51.100.7:40001", "198.51.100.7"),
+        (1, "203.0.113.9:1, 198.51.100.7:40001", "198.51.100.7"),
+        (1, "2001:db8:1:2::1", "2001:db8:1:2::"),
+        (1, "[2001:db8:1:2::1]", "2001:db8:1:2::"),
+        (1, "[2001:db8:1:2::1]:443", "2001:db8:1:2::"),
+        (1, "[::ffff:198.51.100.7]:443", "198.51.100.7"),
+        (1, "198.51.100.7:port", "unknown"),
+        (1, "[2001:db8::1", "2001:db8::"),
+        (1, "unknown", "unknown"),
     ],
 )
 def test_forwarded_addresses_count_only_behind_our_own_proxies(
@@ -207,6 +218,84 @@ def test_forwarded_addresses_count_only_behind_our_own_proxies(
     settings.TRUSTED_PROXIES = proxies
 
     assert address("192.0.2.1", forwarded) == expected
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "expected"),
+    [
+        (1, "for=198.51.100.7", "198.51.100.7"),
+        (1, 'For="198.51.100.7:40001";proto=https;by=10.0.0.1', "198.51.100.7"),
+        (1, 'proto=https;FOR="[2001:db8:1:2::17]:4711"', "2001:db8:1:2::"),
+        (1, "for=[2001:db8:1:2::17]:4711", "2001:db8:1:2::"),  # no quotes, as some proxies do
+        (1, "for=203.0.113.9, for=198.51.100.7;host=api.example.com", "198.51.100.7"),
+        (2, "for=10.9.9.9,for=203.0.113.9 , for=198.51.100.7", "203.0.113.9"),
+        (2, "for=198.51.100.7", "192.0.2.1"),
+        (1, "", "192.0.2.1"),
+        (1, "for=unknown", "unknown"),
+        (1, "for=_hidden", "unknown"),
+        (1, "by=203.0.113.43", "unknown"),
+        # What callers send to be counted as others.
+        (1, 'for="203.0.113.9, for=198.51.100.7', "198.51.100.7"),
+        (1, 'for="203.0.113.9, for="198.51.100.7"', "198.51.100.7"),
+        (1, 'for=203.0.113.9;x="\\, for=198.51.100.7', "198.51.100.7"),
+        (1, f"{'for=203.0.113.9,' * 1000}for=198.51.100.7", "198.51.100.7"),
+        (1, 'host="a, b";for=198.51.100.7', "198.51.100.7"),
+        (1, "for=198.51.100.7;;for", "192.0.2.1"),  # not a Forwarded header
+    ],
+)
+def test_forwarded_of_rfc_7239_counts_where_our_proxies_send_it(
+    settings, proxies, forwarded, expected
+):
+    settings.TRUSTED_PROXIES = proxies
+    settings.FORWARDED_HEADER = "Forwarded"
+    request = RequestFactory().get(
+        "/",
+        REMOTE_ADDR="192.0.2.1",
+        headers={"Forwarded": forwarded, "X-Forwarded-For": "203.0.113.200"},
+    )
+
+    assert ratelimit.client_ip(request) == expected
+
+
+def test_a_callers_own_forwarded_header_is_not_read(settings):
+    settings.TRUSTED_PROXIES = 1
+    request = RequestFactory().get(
+        "/",
+        REMOTE_ADDR="192.0.2.1",
+        headers={"Forwarded": "for=203.0.113.9", "X-Forwarded-For": "198.51.100.7"},
+    )
+
+    assert ratelimit.client_ip(request) == "198.51.100.7"
+
+
+@pytest.mark.parametrize(("told", "secure"), [("https", True), ("HTTPS", True), ("http", False)])
+def test_forwarded_says_whether_a_call_came_by_https(settings, told, secure):
+    settings.TRUSTED_PROXIES = 1
+    settings.FORWARDED_HEADER = "Forwarded"
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    seen = []
+    middleware = ForwardedMiddleware(lambda request: seen.append(request.is_secure()))
+    header = f"for=203.0.113.9;proto=https, for=198.51.100.7;proto={told}"
+
+    middleware(RequestFactory().get("/", headers={"Forwarded": header}))
+    # What a caller says of itself is not believed.
+    middleware(RequestFactory().get("/", headers={"X-Forwarded-Proto": "https"}))
+
+    assert seen == [secure, False]
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "warned"),
+    [("nonsense", True), ("198.51.100.7", False), ("198.51.100.7:40001", False)],
+)
+def test_it_is_told_once_that_all_callers_share_a_limit(settings, caplog, forwarded, warned):
+    settings.TRUSTED_PROXIES = 1
+    forwarded_headers._warn_once.cache_clear()
+
+    for _ in range(3):
+        address("192.0.2.1", forwarded)
+
+    assert caplog.text.count("callers_address_unknown") == int(warned)
 
 
 def test_one_household_of_ipv6_counts_as_one_and_two_as_two():

@@ -132,6 +132,18 @@ def test_a_worker_serves_metrics_after_the_thread_was_killed(settings, caplog):
     assert eventually(lambda: is_served(url))
 
 
+def test_a_worker_serves_metrics_at_an_ipv6_address(settings):
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as free:
+        port = free.getsockname()[1]
+    settings.WORKER_METRICS_PORT, settings.WORKER_METRICS_ADDRESS = port, "::1"
+    # The server of the test before serves on, in a thread: this one is another.
+    server = BackgroundThread("metrics6", wait=lambda: True, turn=metrics._serve, late_seconds=None)
+
+    server.start()
+
+    assert eventually(lambda: is_served(f"http://[::1]:{port}/"))
+
+
 def is_served(url):
     try:
         return requests.get(url, timeout=5).ok

@@ -86,6 +86,18 @@ def test_a_login_of_flower_has_a_password_of_some_length(monkeypatch, login, sta
         runpy.run_path(str(ROOT / "flowerconfig.py"))
 
 
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [("", "127.0.0.1"), ("::", "::"), ("[::1]", "::1"), ("[::1]:5555", None)],
+)
+def test_flower_listens_at_addresses_of_both_kinds(monkeypatch, given, address):
+    monkeypatch.setenv("FLOWER_BASIC_AUTH", "staff:long-enough-for-us")
+    monkeypatch.setenv("FLOWER_ADDRESS", given)
+
+    with nullcontext() if address else pytest.raises(SystemExit, match=r"^FLOWER_ADDRESS must"):
+        assert runpy.run_path(str(ROOT / "flowerconfig.py"))["address"] == address
+
+
 def test_no_image_runs_as_root():
     _, *stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.M)
     started = [stage for stage in stages if "\nCMD " in stage]

@@ -23,7 +23,7 @@ from django.db import connection, transaction
 
 from generation import media
 from rendio.environment import SANDBOX_WEBHOOK_SECRET
-from rendio.server.addresses import bind
+from rendio.server.addresses import bind, url
 from tests.conftest import assert_refused
 from tests.generation.conftest import running
 from tests.generation.lives import serves
@@ -420,3 +420,17 @@ def test_the_server_listens_at_addresses_of_both_kinds():
     for name, value in (("PORT", "http"), ("PORT", "70000"), ("ADDRESS", "127.0.0.1:80:1")):
         with pytest.raises(SystemExit, match=f"^{name} must be"):
             bind({name: value})
+    with pytest.raises(SystemExit, match=r"(?s)ADDRESS must be.*PORT must be"):
+        bind({"ADDRESS": "::1:x", "PORT": "http"})
+
+
+def test_a_machine_reaches_its_own_server_wherever_that_listens():
+    reached = [url({"ADDRESS": address, "PORT": "8000"}) for address, _ in ADDRESSES]
+
+    assert reached == [
+        "http://127.0.0.1:8000",
+        "http://127.0.0.1:8000",
+        "http://127.0.0.1:8000",
+        "http://[::1]:8000",
+        "http://localhost:8000",
+    ]
