@@ -17,6 +17,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import redis
@@ -115,8 +116,11 @@ class PostgreSQL(_Server):
             self._create_cluster()
         self._remove_stale_lock()
 
-    def _command(self) -> child.Child:
-        settings = {
+    def _binary(self, name: str) -> str:
+        return postgres_binary(name)
+
+    def _settings(self) -> dict[str, str]:
+        return {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "max_connections": "200",
@@ -128,8 +132,10 @@ class PostgreSQL(_Server):
             "timezone": "UTC",
             "log_timezone": "UTC",
         }
-        argv = [postgres_binary("postgres"), "-D", str(self._data), "-p", str(self.port)]
-        for name, value in settings.items():
+
+    def _command(self) -> child.Child:
+        argv = [self._binary("postgres"), "-D", str(self._data), "-p", str(self.port)]
+        for name, value in self._settings().items():
             argv += ["-c", f"{name}={value}"]
         as_user = self._run_as(death_signal=self.stop_signal)
         return child.Child(
@@ -159,7 +165,7 @@ class PostgreSQL(_Server):
             made = subprocess.run(  # noqa: S603
                 [
                     *self._run_as(folder=unfinished),
-                    postgres_binary("initdb"),
+                    self._binary("initdb"),
                     f"--pgdata={unfinished}",
                     f"--username={DATABASE}",
                     f"--pwfile={password_file}",
@@ -279,8 +285,15 @@ class Valkey(_Server):
     def _prepare_folder(self) -> None:
         self._folder.mkdir(mode=0o700, exist_ok=True)
 
-    def _command(self) -> child.Child:
-        settings = {
+    def _binary(self) -> str:
+        return valkey_binary()
+
+    def _client(self) -> dict[str, Any]:
+        """What a client has to know besides the port."""
+        return {}
+
+    def _settings(self) -> dict[str, str]:
+        return {
             "bind": "127.0.0.1",
             "port": str(self.port),
             "dir": str(self._folder),
@@ -290,8 +303,10 @@ class Valkey(_Server):
             # A queue must not lose messages to make room.
             "maxmemory-policy": "noeviction",
         }
-        argv = [valkey_binary()]
-        for name, value in settings.items():
+
+    def _command(self) -> child.Child:
+        argv = [self._binary()]
+        for name, value in self._settings().items():
             argv += [f"--{name}", value]
         return child.Child(
             self.name,
@@ -304,7 +319,7 @@ class Valkey(_Server):
 
     def answers(self) -> bool:
         try:
-            with redis.Redis(port=self.port, socket_timeout=2) as connection:
+            with redis.Redis(port=self.port, socket_timeout=2, **self._client()) as connection:
                 # By its pid, so that no stranger on the port is taken for ours.
                 answered = connection.info("server")["process_id"]
                 return self.child is not None and bool(answered == self.child.pid)
