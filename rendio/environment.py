@@ -20,6 +20,7 @@ from uuid import UUID
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from rendio import database_url
 from rendio.common.keyring import DEFAULT_LABEL, KeyRing, parse
 from rendio.server import addresses
 
@@ -209,6 +210,14 @@ def outside(name: str, real: str, *, sandbox: str) -> str:
     return str(env.str(name, default=real if PRODUCTION else f"{SANDBOX_URL}/{sandbox}")).rstrip(
         "/"
     )
+
+
+def database_address(name: str, default: str) -> dict[str, str]:
+    """The address of PostgreSQL, as libpq's parameters."""
+    try:
+        return database_url.parse(env.str(name, default=default))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} {error}") from None
 
 
 def tcp_address(name: str) -> tuple[str, int] | None:

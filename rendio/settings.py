@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 from urllib3.util import parse_url
 
-from rendio import production
+from rendio import database_url, production
 from rendio.common import forwarded, logs
 from rendio.common.keyring import KeyRing
 from rendio.environment import (
@@ -27,6 +27,7 @@ from rendio.environment import (
     SANDBOX_URL,
     caps,
     counts,
+    database_address,
     decimal,
     env,
     host_names,
@@ -236,22 +237,27 @@ WEB_BODY_MEMORY_BYTES = integer("WEB_BODY_MEMORY_BYTES", 200_000_000, at_least=1
 
 # --- PostgreSQL and Redis ---------------------------------------------------------------------
 
+DATABASE_ADDRESS = database_address(
+    "DATABASE_URL", default="postgresql://rendio:rendio@127.0.0.1:5432/rendio"
+)
 DATABASES = {
     "default": {
-        **env.db_url("DATABASE_URL", default="postgresql://rendio:rendio@127.0.0.1:5432/rendio"),
         "ENGINE": "rendio.common.postgresql",
         # One connection for each thread, kept. A ping before each request would cost every request
         # a round trip; our backend sees without one that PostgreSQL has closed a connection.
         "CONN_MAX_AGE": None,
-        "OPTIONS": {
-            "connect_timeout": 5,
-            # A peer that vanished without closing, in milliseconds: what was sent is not
-            # acknowledged.
-            "tcp_user_timeout": 8_000,
-            "application_name": "rendio",
-            # Of the statements of rendio.common.db only; Django's other cursors never prepare.
-            "prepare_threshold": 2,
-            "options": " ".join(
+        **database_url.django_settings(
+            DATABASE_ADDRESS,
+            defaults={
+                "connect_timeout": 5,
+                # A peer that vanished without closing, in milliseconds: what was sent is not
+                # acknowledged.
+                "tcp_user_timeout": 8_000,
+                "application_name": "rendio",
+                # Of the statements of rendio.common.db only; Django's other cursors never prepare.
+                "prepare_threshold": 2,
+            },
+            options=" ".join(
                 f"-c {name}={integer(variable, default)}"
                 for name, variable, default in [
                     ("statement_timeout", "DB_STATEMENT_TIMEOUT_MS", 15_000),
@@ -259,7 +265,7 @@ DATABASES = {
                     ("idle_in_transaction_session_timeout", "DB_IDLE_TIMEOUT_MS", 30_000),
                 ]
             ),
-        },
+        ),
     }
 }
 # After so long without an answer PostgreSQL is asked on a second connection whether it answers at

@@ -73,6 +73,7 @@ def test_production_starts_with_everything_it_needs():
         *[(name, None) for name in SOUND if name not in {"ENVIRONMENT", "PUBLIC_URL"}],
         ("PUBLIC_URL", "http://api.example.com"),
         ("SECRET_KEY", "short"),
+        ("DATABASE_URL", "postgresql://rendio:x@db.internal/rendio?sslmode=nonsense"),
         ("DEBUG", "true"),
         ("ALLOWED_HOSTS", "*"),
         ("REQUIRE_SECOND_FACTOR", "false"),

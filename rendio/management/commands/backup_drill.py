@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import quote
 
 import psycopg
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from psycopg import sql
+
+from rendio import database_url
 
 
 class Command(BaseCommand):
@@ -37,7 +38,7 @@ class Command(BaseCommand):
         with TemporaryDirectory(prefix="rendio-drill-") as folder:
             dump = options["dump"] or options["keep"] or Path(folder) / "rendio.dump"
             if not options["dump"]:
-                self._run("pg_dump", "--format=custom", f"--file={dump}", _name())
+                self._run("pg_dump", "--format=custom", f"--file={dump}")
             self.stdout.write(f"{dump}: {dump.stat().st_size:,} bytes")
             with _database(scratch):
                 # Owners and grants are the server's, not the backup's.
@@ -51,11 +52,13 @@ class Command(BaseCommand):
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._bin / program) if self._bin else program, *arguments]
-        self._finish(command, os.environ | _access())
+        with TemporaryDirectory(prefix="rendio-drill-") as folder:
+            self._finish(command, os.environ | _access(Path(folder)))
 
     def _manage(self, database: str, *arguments: str) -> None:
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
-        self._finish(command, os.environ | {"DATABASE_URL": _url(database)})
+        url = database_url.url(_address(database))
+        self._finish(command, os.environ | {"DATABASE_URL": url})
 
     def _finish(self, command: list[str], env: dict[str, str]) -> None:
         """Raises CommandError with what the program said."""
@@ -71,32 +74,28 @@ class Command(BaseCommand):
         self.stdout.write(done.stdout, ending="")
 
 
-def _name() -> str:
-    return str(connection.settings_dict["NAME"])
+def _address(database: str | None = None) -> dict[str, str]:
+    """All that DATABASE_URL says, for `database` or the one that is in use."""
+    return settings.DATABASE_ADDRESS | {"dbname": database or str(connection.settings_dict["NAME"])}
 
 
-def _access() -> dict[str, str]:
-    """By the environment: a command line is public."""
-    found = connection.settings_dict
-    return {
-        "PGHOST": found["HOST"],
-        "PGPORT": str(found["PORT"] or 5432),
-        "PGUSER": found["USER"],
-        "PGPASSWORD": found["PASSWORD"],
-    }
-
-
-def _url(database: str) -> str:
-    user, password, host, port = (
-        quote(_access()[name], safe="") for name in ("PGUSER", "PGPASSWORD", "PGHOST", "PGPORT")
-    )
-    return f"postgresql://{user}:{password}@{host}:{port}/{database}"
+def _access(folder: Path) -> dict[str, str]:
+    """DATABASE_URL for PostgreSQL's own programs: a command line is public, and not every
+    parameter has a variable. The password has, and a service file would cut its blanks off."""
+    address = _address()
+    password = address.pop("password", None)
+    services = folder / "services"
+    services.touch(mode=0o600)
+    lines = ["[rendio]", *(f"{name}={value}" for name, value in address.items())]
+    services.write_text("\n".join(lines) + "\n")
+    secret = {} if password is None else {"PGPASSWORD": password}
+    return {"PGSERVICEFILE": str(services), "PGSERVICE": "rendio", **secret}
 
 
 @contextmanager
 def _database(name: str) -> Iterator[None]:
     """An empty database, gone at the end."""
-    with psycopg.connect(_url(_name()), autocommit=True) as server:
+    with psycopg.connect(database_url.url(_address()), autocommit=True) as server:
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
             yield

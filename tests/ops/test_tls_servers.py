@@ -1,0 +1,119 @@
+"""PostgreSQL and Redis by TLS: whose certificate cannot be verified is told nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+from django.db.utils import ConnectionHandler
+
+from rendio import database_url
+from rendio.local import pytest_plugin
+from rendio.local.home import Home
+from tests.debian import POSTGRESQL, Authority, TlsPostgreSQL, needed
+
+SHOW_TLS = """
+from django.db import connection
+with connection.cursor() as cursor:
+    cursor.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    print(cursor.fetchone()[0])
+"""
+
+
+def manage(*arguments, **environment):
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "manage.py", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory):
+    """Another authority, which has signed nothing here."""
+    return Authority(tmp_path_factory.mktemp("stranger"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = Home(tmp_path_factory.mktemp("tls"))
+    home.acquire()
+    yield home
+    home.release()
+
+
+@pytest.fixture(scope="module")
+def database(home, authority):
+    server = TlsPostgreSQL(home, password=home.secrets()["POSTGRES_PASSWORD"], authority=authority)
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_a_postgresql_without_tls_is_not_spoken_to_where_the_address_wants_it(authority):
+    if not pytest_plugin.owns_database():
+        pytest.skip("DATABASE_URL names a server that may know TLS")
+
+    shown = manage(
+        *["shell", "--verbosity=0", "--command", SHOW_TLS],
+        DATABASE_URL=f"{os.environ['DATABASE_URL']}?sslmode=verify-full"
+        f"&sslrootcert={authority.file}",
+    )
+
+    assert shown.returncode != 0
+    assert "does not support SSL" in shown.stderr
+
+
+def connect(url):
+    """As the processes do with this DATABASE_URL; whether TLS protects the connection."""
+    address = database_url.django_settings(database_url.parse(url), defaults={}, options="")
+    ours = ConnectionHandler({"default": settings.DATABASES["default"] | address})["default"]
+    try:
+        with ours.cursor() as cursor:
+            cursor.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+            return cursor.fetchone()[0]
+    finally:
+        ours.close()
+
+
+@needed
+def test_postgresql_is_verified_as_the_address_says(
+    database, authority, stranger, django_db_blocker
+):
+    address = f"{database.url}?sslmode=verify-full&sslrootcert="
+
+    with django_db_blocker.unblock():
+        assert connect(f"{address}{authority.file}")
+        with pytest.raises(OperationalError, match="certificate verify failed"):
+            connect(f"{address}{stranger.file}")
+        with pytest.raises(OperationalError, match='does not match host name "localhost"'):
+            connect(f"{address}{authority.file}&host=localhost")
+
+
+@needed
+def test_the_backup_drill_verifies_as_the_address_says(
+    database, authority, stranger, settings, monkeypatch, django_db_blocker
+):
+    monkeypatch.setitem(connection.settings_dict, "NAME", "rendio")
+    address = f"{database.url}?sslmode=verify-full&sslrootcert="
+
+    with django_db_blocker.unblock():
+        settings.DATABASE_ADDRESS = database_url.parse(f"{address}{stranger.file}")
+        with pytest.raises(CommandError, match=r"pg_dump(.|\n)*certificate verify failed"):
+            call_command("backup_drill", bin=POSTGRESQL)
+        settings.DATABASE_ADDRESS = database_url.parse(f"{address}{authority.file}")
+        # Dumped and restored; an empty database is of no release.
+        with pytest.raises(CommandError, match=r"manage\.py migrate failed"):
+            call_command("backup_drill", bin=POSTGRESQL)
