@@ -28,6 +28,7 @@ from adminops.models import (
 )
 from rendio.common import request_id
 from rendio.common.ids import uuid7
+from rendio.common.visible_text import has_visible
 
 if TYPE_CHECKING:
     from adminops.budget import Stake
@@ -55,8 +56,8 @@ def admitted(action: Action, who: Who, *, unspoken: Collection[str] = ()) -> Who
     if not may(who["acting_user"], action):
         raise Forbidden
     reason = who["reason"].strip()
-    if not REASON_MIN <= len(reason) <= REASON_MAX:
-        problem = f"Write a reason of {REASON_MIN} to {REASON_MAX} characters."
+    if not has_visible(reason, least=REASON_MIN) or len(reason) > REASON_MAX:
+        problem = f"Write a reason of {REASON_MIN} to {REASON_MAX} visible characters."
         raise InvalidInput(fields={"reason": [problem]})
     return {**who, "reason": Codes.written_in(reason, *unspoken).conceal(reason)}
 

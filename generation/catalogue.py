@@ -25,10 +25,16 @@ from generation.intake import Intake
 from generation.models import Model, ModelKind, Theme
 from generation.providers import find_provider
 from rendio.common.errors import InvalidInput
+from rendio.common.visible_text import has_visible
 
 logger = structlog.get_logger(__name__)
 
 PROMPT_MIN, PROMPT_MAX = 3, 2000
+
+
+def is_prompt(text: str) -> bool:
+    """PROMPT_MIN characters that can be seen, and PROMPT_MAX in all."""
+    return has_visible(text, least=PROMPT_MIN) and len(text) <= PROMPT_MAX
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,7 @@ class ModelSpec:
     def check_prompt(self, prompt: str) -> str:
         """The prompt without white space around it. Raises InvalidPrompt."""
         prompt = prompt.strip()
-        if not PROMPT_MIN <= len(prompt) <= PROMPT_MAX:
+        if not is_prompt(prompt):
             raise InvalidPrompt
         return prompt
 

@@ -56,7 +56,7 @@ class OrderBody(serializers.Serializer):
         allow_null=True,
         min_length=PROMPT_MIN,
         max_length=PROMPT_MAX,
-        help_text="Left out: the theme's.",
+        help_text="At least three characters that can be seen. Left out: the theme's.",
     )
     image_url = StrictCharField(
         required=False,

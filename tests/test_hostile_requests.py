@@ -291,6 +291,7 @@ HOSTILE: dict[str, tuple[int, str, Request]] = {
     ),
     "no prompt": (400, "ERR_4003", order(prompt=None)),
     "a prompt of blanks": (400, "ERR_4003", order(prompt="      ")),
+    "a prompt of fillers": (400, "ERR_4003", order(prompt="\u3164" * 6)),
     "a prompt too long": (400, "ERR_4003", order(prompt="x" * 2001)),
     "a prompt that is an object": (400, "ERR_4003", order(prompt={"$gt": ""})),
     "a model that there is not": (404, "ERR_4002", order(model_id=str(uuid4()))),

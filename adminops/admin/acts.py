@@ -19,6 +19,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from adminops.admin.visible import VisibleTexts
 from adminops.grants import MAX_AMOUNT, InsufficientCredits
 from adminops.models import REASON_MAX, REASON_MIN
 from billing.models import RefundPolicy
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from adminops.admin.base import ModelAdmin
 
 
-class ReasonForm(forms.Form):
+class ReasonForm(VisibleTexts, forms.Form):
     reason = forms.CharField(
         min_length=REASON_MIN,
         max_length=REASON_MAX,

@@ -13,10 +13,12 @@ from django.core.exceptions import ValidationError
 
 from adminops import bounds
 from adminops.admin.editing import EditForm, within
+from adminops.admin.visible import VisibleTexts
 from adminops.editing import RouteEdit
-from generation.catalogue import PROMPT_MAX, PROMPT_MIN
+from generation.catalogue import PROMPT_MAX, PROMPT_MIN, is_prompt
 from generation.models import Model, ModelKind, PricingType, Route, Theme
 from generation.providers import provider_choices
+from rendio.common.visible_text import has_visible
 
 if TYPE_CHECKING:
     from django.forms import BaseInlineFormSet
@@ -82,7 +84,7 @@ class ModelForm(EditForm):
         return values
 
 
-class RouteForm(forms.ModelForm):
+class RouteForm(VisibleTexts, forms.ModelForm):
     def clean_provider(self) -> str:
         provider: str = self.cleaned_data["provider"]
         known = [name for name, _ in provider_choices()]
@@ -136,8 +138,11 @@ class RouteFormSet(BaseInlineFormSet):
 class ThemeForm(EditForm):
     def clean_default_prompt(self) -> str:
         prompt: str = self.cleaned_data["default_prompt"]
-        if not PROMPT_MIN <= len(prompt.strip()) <= PROMPT_MAX:
-            raise ValidationError(f"Write {PROMPT_MIN} to {PROMPT_MAX} characters.")
+        if not is_prompt(prompt.strip()):
+            raise ValidationError(
+                f"Write at most {PROMPT_MAX} characters, of which at least {PROMPT_MIN} can be"
+                " seen."
+            )
         return prompt
 
     def clean(self) -> dict[str, Any]:
@@ -169,7 +174,7 @@ def check_settings(settings: dict[str, Any]) -> None:
 
 
 def _rule_problem(name: str, rule: Any) -> str | None:
-    if name in INPUTS or not name.strip():
+    if name in INPUTS or not has_visible(name):
         return "not a name for a setting."
     if not isinstance(rule, dict) or set(rule) != {"allowed", "default"}:
         return 'write {"allowed": […], "default": …}.'

@@ -20,6 +20,7 @@ from accounts.models import User
 from adminops.acting import may
 from adminops.admin.acts import in_words
 from adminops.admin.base import SupportAdmin, record_of, waits
+from adminops.admin.visible import VisibleTexts
 from adminops.models import REASON_MAX, REASON_MIN, Action, PendingApproval
 from rendio.common.errors import Refusal
 from rendio.common.ids import uuid7
@@ -27,7 +28,7 @@ from rendio.common.ids import uuid7
 T = TypeVar("T")
 
 
-class EditForm(forms.ModelForm):
+class EditForm(VisibleTexts, forms.ModelForm):
     reason = forms.CharField(
         min_length=REASON_MIN,
         max_length=REASON_MAX,

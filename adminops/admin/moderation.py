@@ -22,6 +22,7 @@ from adminops.admin.base import (
     page_action,
     person,
 )
+from adminops.admin.visible import VisibleTexts
 from adminops.models import Action
 from generation.models import BlockedTerm, Offence, Step
 from generation.moderation import ladder
@@ -30,7 +31,7 @@ from generation.moderation.blocklist import Term, blocklist
 STEP_COLOURS = {Step.NONE: "", Step.WARNING: "info", Step.HOLD: "warning", Step.BAN: "danger"}
 
 
-class TermForm(forms.ModelForm):
+class TermForm(VisibleTexts, forms.ModelForm):
     def clean_text(self) -> str:
         text = str(self.cleaned_data["text"])
         try:

@@ -26,6 +26,7 @@ from adminops.admin.base import (
     standing_of,
     waits,
 )
+from adminops.admin.visible import VisibleTexts
 from adminops.models import Action
 from adminops.second_factor import proofs
 
@@ -38,6 +39,14 @@ if TYPE_CHECKING:
 else:
     from unfold.forms import AdminPasswordChangeForm, UserChangeForm
     from unfold.forms import UserCreationForm as AdminUserCreationForm
+
+
+class StaffCreationForm(VisibleTexts, AdminUserCreationForm):
+    """Django's, for a username that can be seen: Hangul fillers are letters to it."""
+
+
+class StaffChangeForm(VisibleTexts, UserChangeForm):
+    """The same for a change."""
 
 
 class StandingFilter(admin.SimpleListFilter):
@@ -70,8 +79,8 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
     """Customers are only looked at and acted upon. Staff accounts are edited by superusers: whoever
     could edit them could make themselves one."""
 
-    form = UserChangeForm
-    add_form = AdminUserCreationForm
+    form = StaffChangeForm
+    add_form = StaffCreationForm
     change_password_form = AdminPasswordChangeForm
     add_fieldsets = (
         (

@@ -17,6 +17,7 @@ from credits.services.entries import give
 from credits.services.wallets import lock_wallet, refuse_unless_open
 from rendio.common.errors import InvalidInput, NotFound
 from rendio.common.times import iso
+from rendio.common.visible_text import is_visible
 
 logger = structlog.get_logger(__name__)
 
@@ -35,7 +36,9 @@ def normal_code(typed: str) -> str:
     A Turkish keyboard makes of i a capital with a dot: accents go, too.
     """
     return "".join(
-        letter for letter in unicodedata.normalize("NFKD", typed).upper() if letter.isalnum()
+        letter
+        for letter in unicodedata.normalize("NFKD", typed).upper()
+        if letter.isalnum() and is_visible(letter)
     )
 
 

@@ -24,6 +24,7 @@ from django.conf import settings
 
 from generation.models import BlockedTerm
 from generation.moderation.base import Content, Moderator, Objection, Text
+from rendio.common.visible_text import BLANK, IGNORABLE
 
 logger = structlog.get_logger(__name__)
 
@@ -39,8 +40,13 @@ _LOOKS_LATIN = str.maketrans(
 )
 
 
+_IGNORABLE = re.compile(f"[{IGNORABLE}]")
+_BLANK = re.compile(f"[{BLANK}]")
+
+
 def plain(text: str) -> str:
     """The text as it is compared."""
+    text = _BLANK.sub(" ", _IGNORABLE.sub("", text))
     text = "".join(char for char in text if unicodedata.category(char) != "Cf")
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return _LAID_OVER.sub("", text).translate(_LOOKS_LATIN)

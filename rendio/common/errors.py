@@ -53,7 +53,11 @@ class Code(Enum):
         ),
     )
     INVALID_MODEL = Entry("ERR_4002", 404, _("This model or theme is not available."))
-    INVALID_PROMPT = Entry("ERR_4003", 400, _("Write a prompt of 3 to 2,000 characters."))
+    INVALID_PROMPT = Entry(
+        "ERR_4003",
+        400,
+        _("Write a prompt of at most 2,000 characters, of which at least 3 can be seen."),
+    )
     RATE_LIMITED = Entry(
         "ERR_4004",
         429,

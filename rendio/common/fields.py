@@ -6,6 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from rest_framework import serializers
+from rest_framework.fields import empty
+
+from rendio.common.visible_text import has_visible
 
 
 class TextUUIDField(serializers.UUIDField):
@@ -18,7 +21,15 @@ class TextUUIDField(serializers.UUIDField):
 
 
 class StrictCharField(serializers.CharField):
-    """A text; REST framework's own also takes numbers."""
+    """A text; REST framework's own also takes numbers.
+
+    A text of invisible characters alone is as blank as "". A field with `trim_whitespace=False`
+    takes each character as it is.
+    """
+
+    def run_validation(self, data: Any = empty) -> Any:
+        is_unseen = self.trim_whitespace and isinstance(data, str) and not has_visible(data)
+        return super().run_validation("" if is_unseen else data)
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):

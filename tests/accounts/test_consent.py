@@ -111,6 +111,7 @@ def test_another_users_consents_are_not_shown(phone, guest):
     [
         ({"kind": "cookies"}, "kind"),
         ({"version": ""}, "version"),
+        ({"version": "\u2800"}, "version"),
         ({"version": "x" * 33}, "version"),
         ({"granted": "yes"}, "granted"),
         ({"granted": None}, "granted"),

@@ -70,6 +70,7 @@ def test_an_update_changes_what_it_names_and_answers_the_profile(guest, change):
         ({"language": ["tr"]}, "language"),
         ({"theme_preference": "pink"}, "theme_preference"),
         ({"theme_preference": 1}, "theme_preference"),
+        ({"tos_version": "\u200b"}, "tos_version"),
         ({"tos_version": "x" * 33}, "tos_version"),
         ({"tos_version": 7}, "tos_version"),
         ({"tos_version": None}, "tos_version"),

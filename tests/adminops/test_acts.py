@@ -57,7 +57,14 @@ def test_a_refusal_is_said_in_words_and_the_form_stays(support, phone):
 
 @pytest.mark.parametrize(
     "fields",
-    [{"reason": ""}, {"reason": "x"}, {"reason": "x" * 501}, {"amount": "0"}, {"amount": ""}],
+    [
+        {"reason": ""},
+        {"reason": "x"},
+        {"reason": "\u3164" * 5},
+        {"reason": "x" * 501},
+        {"amount": "0"},
+        {"amount": ""},
+    ],
 )
 def test_reason_and_amount_are_required(support, phone, fields):
     answer = support.act(

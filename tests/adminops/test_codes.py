@@ -81,6 +81,7 @@ def test_a_code_is_made_with_its_terms_and_a_reason(root, phone):
         ({"max_per_user": ""}, "required"),
         ({"ends_at": "tomorrow"}, "valid date/time"),
         ({"reason": ""}, "required"),
+        ({"reason": "\u200b\u3164\u2800"}, "at least 3 visible"),
     ],
 )
 def test_a_code_that_cannot_be_is_refused_with_words(root, fields, words):

@@ -67,6 +67,7 @@ def test_a_term_counts_from_its_saving_to_its_deletion(
     [
         ("", "required"),
         ("...", "at least one word"),
+        ("\u3164\u3164", "visible"),
         ("kill *", "a letter beside"),
         ("bomb", "already exists"),
         ("x" * 101, "at most 100"),

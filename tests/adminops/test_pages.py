@@ -345,6 +345,19 @@ def test_a_superuser_adds_a_member_of_staff(root):
     assert Staff(nina).see("index").status_code == 200
 
 
+def test_a_member_of_staff_has_a_name_that_can_be_seen(root):
+    answer = root.submit(
+        "accounts_user_add",
+        username="\u3164\u3164",
+        password1=PASSWORD,
+        password2=PASSWORD,
+        usable_password="true",
+    )
+
+    assert "visible" in str(answer.context["adminform"].form.errors["username"])
+    assert not User.objects.filter(username="\u3164\u3164").exists()
+
+
 def test_a_superuser_changes_a_password(root):
     nina = staff_user("nina")
 

@@ -102,7 +102,9 @@ def test_adjust_takes_amounts_within_bounds(support, phone, amount):
 
 
 @pytest.mark.parametrize("call", POSTS)
-@pytest.mark.parametrize("reason", [None, "", "  x  ", "x" * 501, 12345])
+@pytest.mark.parametrize(
+    "reason", [None, "", "  x  ", "x" * 501, 12345, "\u3164" * 5, "x\u200b\u2800y"]
+)
 def test_a_reason_is_required(support, phone, call, reason):
     body = {"user_id": str(phone.user_id), "reason": reason, **POSTS[call]}
     if reason is None:

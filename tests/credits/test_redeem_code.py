@@ -71,6 +71,7 @@ def test_credits_of_a_code_may_expire(phone):
         "sum-mer\t25",
         "“summer25”",
         "sümmer25",
+        "\u3164summer\u200b25",
         "summer\N{FULLWIDTH DIGIT TWO}5",
     ],
 )
@@ -88,7 +89,8 @@ def test_a_turkish_keyboard_types_a_code_too(phone, typed):
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"code": ""}, {"code": 25}, {"code": None}, {"code": "X" * 65}]
+    "body",
+    [{}, {"code": ""}, {"code": 25}, {"code": None}, {"code": "X" * 65}, {"code": "\u3164\u200b"}],
 )
 def test_what_is_no_code_is_refused_by_name(phone, body):
     details = assert_refused(phone.post("redeem-code", body), 400, "ERR_4008")

@@ -85,7 +85,7 @@ def test_a_themes_settings_are_defaults_that_the_request_overrides(phone):
 
 
 def test_a_prompt_of_3_to_2000_characters_fits(phone):
-    for prompt in ("abc", "  abc  ", "a" * 2000, "🎈" * 2000):
+    for prompt in ("abc", "  abc  ", "a" * 2000, "🎈" * 2000, "雨\u200bの夜"):
         job = job_of(phone.generate(prompt=prompt))
 
         assert job.prompt == prompt.strip()
@@ -95,6 +95,16 @@ def test_a_prompt_of_3_to_2000_characters_fits(phone):
 def test_a_prompt_that_is_shorter_longer_or_no_text_is_refused(phone):
     for prompt in ("ab", "", "   ", "  ab  ", "a" * 2001, None, 12345, ["abc"], {"a": "b"}, True):
         assert_refused(phone.generate(prompt=prompt), 400, "ERR_4003")
+    assert phone.balance() == 10
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\u3164", "\u2800", "\ufe0f", "\u0301", "\u00a0"])
+def test_a_prompt_that_nobody_can_see_is_refused(phone, unseen):
+    for prompt in (unseen * 20, f"a{unseen * 20}b" if unseen != "\u0301" else unseen * 3):
+        assert_refused(phone.generate(prompt=prompt), 400, "ERR_4003")
+        assert_refused(
+            phone.post("quote-video", {"model_id": str(SORA), "prompt": prompt}), 400, "ERR_4003"
+        )
     assert phone.balance() == 10
 
 

@@ -26,6 +26,8 @@ def found(term: str, text: str) -> bool:
         ("bomb", "\uff22\uff4f\uff4d\uff42"),  # full width
         ("bomb", "bo\u200bm\u00adb"),  # zero width, soft hyphen
         ("bomb", "\u202ebo\u2060mb\ufeff"),
+        ("bomb", "bo\u3164m\u115fb\ufe0f"),  # fillers
+        ("kill him", "kill\u2800him"),  # a blank of braille
         ("bomb", "b\u0336o\u0336m\u0336b\u0336"),  # struck through
         ("bomb", "b\u043emb"),  # a Cyrillic o
         ("\u0431\u043e\u043c\u0431\u0430", "\u0411\u041e\u041c\u0411\u0410!"),
@@ -66,7 +68,9 @@ def test_other_words_are_left_alone(term, text):
     assert not found(term, text)
 
 
-@pytest.mark.parametrize("text", ["", "  ", "*", "kill *", "?", "...", "\u200b"])
+@pytest.mark.parametrize(
+    "text", ["", "  ", "*", "kill *", "?", "...", "\u200b", "\u3164", "\u2800"]
+)
 def test_a_term_that_says_nothing_or_everything_is_refused(text):
     with pytest.raises(ValueError, match=r"word|letter"):
         Term.read(text)
