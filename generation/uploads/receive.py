@@ -77,7 +77,6 @@ def _fetched(url: str) -> bytes:
     except (http.Refused, http.NotSent, http.NoAnswer) as error:
         logger.info("picture_not_fetched", error=type(error).__name__)
         raise InvalidInput(fields={"image_url": [_("Could not be fetched.")]}) from error
-    # A redirect too: where it leads was not checked.
     if answer.status != 200:
         raise InvalidInput(fields={"image_url": [_("Could not be fetched.")]})
     return into.getvalue()

@@ -3,7 +3,7 @@
 What a caller must know after a call is not only what came back but whether the request may have
 had an effect, so a failure is one of two: `NotSent` (nothing left us; repeating is safe) or
 `NoAnswer` (it may have been acted on; repeating may do it twice). Nothing is ever repeated here,
-no redirect followed and no proxy taken from the environment.
+no redirect of a `request` followed and no proxy taken from the environment.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from django.conf import settings
@@ -38,6 +39,9 @@ from urllib3.util.retry import Retry
 from rendio.common import metrics, request_id, tracing
 
 CHUNK_BYTES = 64 * 1024
+# RFC 9110, 15.4: those that say where to ask the same, by GET.
+REDIRECTS = {301, 302, 303, 307, 308}
+MOST_REDIRECTS = 5
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -62,6 +66,11 @@ class Answer:
     status: int
     body: bytes
     headers: Mapping[str, str]
+
+    @property
+    def redirect(self) -> str:
+        """Where it sends us, perhaps as a relative address; "" for any other answer."""
+        return self.headers.get("Location", "") if self.status in REDIRECTS else ""
 
     @property
     def ok(self) -> bool:
@@ -161,26 +170,62 @@ def download(
 
     The host must be on the list (None: any), and whatever it resolves to at connection time must be
     a public address (unless settings.ALLOW_PRIVATE_ADDRESSES): a check before connecting could be
-    outrun by a second DNS answer. Raises Refused, NotSent, NoAnswer, TooLarge.
+    outrun by a second DNS answer. Up to MOST_REDIRECTS redirects are followed, each checked
+    likewise; all of it takes `timeout_seconds` at most.
+
+    Raises Refused, NotSent, NoAnswer, TooLarge.
     """
+    deadline = time.monotonic() + timeout_seconds
+    for _ in range(MOST_REDIRECTS + 1):
+        answer = _download(
+            url, into, allowed_hosts=allowed_hosts, max_bytes=max_bytes, deadline=deadline
+        )
+        if not answer.redirect:
+            return answer
+        url = redirected(url, answer)
+    raise Refused("too many redirects")
+
+
+def _download(
+    url: str,
+    into: BinaryIO,
+    *,
+    allowed_hosts: list[str] | None,
+    max_bytes: int,
+    deadline: float,
+) -> Answer:
     local = settings.ALLOW_PRIVATE_ADDRESSES
     prepared = _prepared(url)
     _check_target(prepared.url or "", allowed_hosts=allowed_hosts, local=local)
-    deadline = time.monotonic() + timeout_seconds
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise NoAnswer("the answer took too long")
     try:
         with _session(guarded=not local).send(
             prepared,
-            timeout=(settings.PROVIDER_CONNECT_TIMEOUT_SECONDS, min(30, timeout_seconds)),
+            timeout=(settings.PROVIDER_CONNECT_TIMEOUT_SECONDS, min(30, left)),
             allow_redirects=False,
             stream=True,
         ) as response:
+            answer = Answer(response.status_code, b"", response.headers)
+            if answer.redirect:
+                return answer  # its body is nothing that anybody asked for
             for chunk in _chunks(response, deadline=deadline, max_bytes=max_bytes):
                 into.write(chunk)
-            return Answer(response.status_code, b"", response.headers)
+            return answer
     except LocationParseError as error:  # a name that can be none, such as one of 70 letters
         raise Refused("address") from error
     except requests.RequestException as error:
         raise (NotSent if _never_left(error) else NoAnswer)(_brief(error)) from error
+
+
+def redirected(url: str, answer: Answer) -> str:
+    """Where this answer of `url` sends us, absolute and without `..`; not yet checked. Raises
+    Refused for what can be no address."""
+    try:
+        return str(parse_url(urljoin(url, answer.redirect)))
+    except (LocationParseError, ValueError) as error:
+        raise Refused("address") from error
 
 
 def check_url(url: str) -> None:
@@ -274,11 +319,13 @@ def _connect_to_public(connection: Any) -> socket.socket:
         raise NewConnectionError(connection, "name not resolved") from error
     if not found or not all(_is_public(str(item[4][0])) for item in found):
         raise Refused("address")
-    try:
-        host, port = str(found[0][4][0]), int(found[0][4][1])
-        return socket.create_connection((host, port), connection.timeout)
-    except OSError as error:
-        raise NewConnectionError(connection, "no connection") from error
+    failed: OSError | None = None
+    for *_, address in found:
+        try:
+            return socket.create_connection((str(address[0]), int(address[1])), connection.timeout)
+        except OSError as error:
+            failed = error
+    raise NewConnectionError(connection, "no connection") from failed
 
 
 def _is_public(address: str) -> bool:
@@ -325,8 +372,10 @@ class _Session(requests.Session):
 
 @cache
 def _session(*, guarded: bool = False) -> requests.Session:
-    """One session for the process; its pool is safe for threads, and we use no cookies."""
+    """One session for the process; its pool is safe for threads. Cookies are not kept: what a host
+    sets with one user's file would go with another's."""
     session = _Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.trust_env = False
     adapter_class = _GuardedAdapter if guarded else HTTPAdapter
     adapter = adapter_class(pool_connections=16, pool_maxsize=64, max_retries=Retry(0, read=False))

@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -36,6 +36,8 @@ class Files:
         spec = _find_spec(job, request.path_params["name"]) if job else None
         if job is None or spec is None or job.plan.outcome is Outcome.MEDIA_404:
             return PlainTextResponse("Not Found", status_code=404)
+        if job.plan.outcome is Outcome.MEDIA_REDIRECT and "moved" not in request.query_params:
+            return RedirectResponse(f"{request.url.path}?moved=1", status_code=302)
         content = await self._studio.make(spec)
         media_type = "video/mp4" if isinstance(spec, VideoSpec) else "image/jpeg"
         match job.plan.outcome:

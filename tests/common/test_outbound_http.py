@@ -9,6 +9,9 @@ import itertools
 import pytest
 
 from rendio.common import http
+from tests.generation.conftest import canned
+
+__all__ = ["canned"]  # a fixture
 
 # A server here answers once for each connection. Unsaid, the next request could be sent into one
 # that is just being closed.
@@ -225,6 +228,56 @@ def test_only_https_is_asked_in_production(url, settings):
 
     with pytest.raises(http.Refused):
         download(url, hosts=["fal.media", ""])
+
+
+def moved(location):
+    """A server's answer that sends on."""
+    return f"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: {location}\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("spelling", ["{0}/a.mp4?b=1", "/a.mp4?b=1", "a.mp4?b=1", "x/../a.mp4?b=1"])
+def test_a_redirect_to_an_allowed_host_is_followed(canned, spelling):
+    canned.say(302, b"not the file", Location=spelling.format(canned.url)).say(200, b"film")
+
+    assert download(f"{canned.url}/film.mp4") == b"film"
+
+    assert [path for _, path, _ in canned.asked] == ["/film.mp4", "/a.mp4?b=1"]
+
+
+@pytest.mark.parametrize(
+    ("location", "why"),
+    [
+        ("http://localhost:{port}/a.mp4", "host"),
+        ("ftp://127.0.0.1/a.mp4", "scheme"),
+        ("http://user@127.0.0.1:{port}/a.mp4", "credentials"),
+        ("http://[half/a.mp4", "address"),
+    ],
+)
+def test_each_hop_is_checked_as_the_first(canned, location, why):
+    canned.say(302, b"", Location=location.format(port=canned.server.server_port))
+
+    with pytest.raises(http.Refused, match=why):
+        download(f"{canned.url}/film.mp4")
+
+    assert len(canned.asked) == 1
+
+
+def test_redirects_that_do_not_end_are_refused(canned):
+    canned.otherwise = (301, {"Location": "/again"}, b"")
+
+    with pytest.raises(http.Refused, match="too many redirects"):
+        download(f"{canned.url}/film.mp4")
+
+    assert len(canned.asked) == http.MOST_REDIRECTS + 1
+
+
+def test_no_cookie_goes_from_one_file_to_the_next(canned):
+    canned.say(200, b"one", Set_Cookie="whose=theirs; Path=/").say(200, b"two")
+
+    download(f"{canned.url}/one")
+    download(f"{canned.url}/two")
+
+    assert "Cookie" not in canned.asked[1][2]
 
 
 PRIVATE = [
