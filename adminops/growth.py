@@ -197,7 +197,7 @@ TABLES: dict[str, Growth] = {
     ),
     "generation.DeadLetter": Growth(
         OPERATOR,
-        "one open letter for each task, job or delivery that failed for good",
+        "one open letter for each task, job, result or delivery that failed for good",
         deleted_by=_SWEEP_GENERATION,
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),

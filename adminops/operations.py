@@ -101,7 +101,10 @@ def _stake_of_retry(intent: Intent) -> Stake:
         raise NotFound
     if letter.kind == DeadKind.DELIVERY:
         return stake_of_delivery(UUID(letter.subject))
-    if letter.kind == DeadKind.JOB and Job.objects.filter(id=letter.subject).exists():
+    if (
+        letter.kind in {DeadKind.JOB, DeadKind.RESULT}
+        and Job.objects.filter(id=letter.subject).exists()
+    ):
         return stake_of_fetching(hand.lock(UUID(letter.subject)))
     return Stake()
 

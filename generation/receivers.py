@@ -58,7 +58,7 @@ def forget_person(*, user_id: UUID, now: datetime, **_: Any) -> None:
         [Erasure(job_id=job_id, due_at=now) for job_id in jobs.values_list("id", flat=True)],
         batch_size=1000,
     )
-    ProviderRequest.objects.filter(job__user_id=user_id).update(error_detail="")
+    ProviderRequest.objects.filter(job__user_id=user_id).update(error_detail="", raw_result="")
     keeping.give_up(Upload.objects.owned_by(user_id).select_for_update(), now=now)
     Quote.objects.filter(user_id=user_id).delete()
     offences = Offence.objects.filter(user_id=user_id)

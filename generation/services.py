@@ -24,7 +24,7 @@ from generation.catalogue import ModelSpec
 from generation.errors import InvalidState
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import remove, settle
-from generation.models import Job, JobStatus, Maintenance, Quote, Stage
+from generation.models import Job, JobStatus, Maintenance, ProviderRequest, Quote, Stage
 from generation.moderation import screening
 from generation.orders import Order, read_order, repeated_order
 from generation.uploads import keeping, receive
@@ -274,6 +274,7 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
         job.deleted_at = now
         job.prompt = job.media_name = job.thumbnail_name = ""
         job.save(update_fields=["deleted_at", "prompt", "upload", "media_name", "thumbnail_name"])
+        ProviderRequest.objects.filter(job=job).exclude(raw_result="").update(raw_result="")
         if upload_id:
             keeping.release(upload_id=upload_id, now=now)
     remove.carry_out(media)

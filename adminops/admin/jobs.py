@@ -294,7 +294,7 @@ class ProviderRequestAdmin(ReadOnlyAdmin):
     id_search = ("id", "job_id")
     text_search = ("provider_request_id__exact",)
     # Of what a provider has against an input, it may repeat the input.
-    sensitive = ("error_detail",)
+    sensitive = ("error_detail", "raw_result")
     search_help_text = "Our id, a job's, or the provider's."
     fieldsets = (
         (
@@ -310,7 +310,7 @@ class ProviderRequestAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        ("How it went", {"fields": ("cost_usd", "error_type", "error_detail")}),
+        ("How it went", {"fields": ("cost_usd", "error_type", "error_detail", "raw_result")}),
         ("When", {"fields": (("sent_at", "answered_at", "ended_at"),)}),
         ("At the provider", {"fields": ("status_url", "response_url", "cancel_url")}),
     )

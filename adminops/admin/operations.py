@@ -29,7 +29,11 @@ LETTER_COLOURS = {
     DeadState.RETRIED: "info",
     DeadState.DISMISSED: "",
 }
-PAGES = {DeadKind.JOB: "generation_job", DeadKind.DELIVERY: "generation_webhookdelivery"}
+PAGES = {
+    DeadKind.JOB: "generation_job",
+    DeadKind.RESULT: "generation_job",
+    DeadKind.DELIVERY: "generation_webhookdelivery",
+}
 
 
 @admin.register(ProviderHealth)
@@ -187,7 +191,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             letter_id=letter.id,
             title="Try again",
             explanation="A delivery is applied once more, a task runs once more. Of a job, which "
-            "was refunded, the video is fetched if its provider still has it.",
+            "was refunded, the video is fetched if its provider still has it, else from where the "
+            "provider said that it lies.",
             done="It is tried again.",
         )
 

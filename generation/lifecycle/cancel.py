@@ -110,7 +110,7 @@ def _stop(item: _Item) -> Failed | Running | Unknown:
         return Unknown("not asked")
     if answer == CancelAnswer.STOPPED:
         return Failed(Reason.CANCELLED, "", "")
-    result = provider.result(handle, timeout=PATIENCE)
+    result = provider.result(handle, kind=item[0].media_kind, timeout=PATIENCE)
     if isinstance(result, Failed) and result.reason == Reason.CANCELLED:
         return result
     return Running(began=True)

@@ -61,6 +61,13 @@ def close(letter: DeadLetter, state: DeadState, *, now: datetime) -> None:
     letter.save(update_fields=["state", "closed_at"])
 
 
+def close_delivered(job_id: UUID, *, now: datetime) -> None:
+    """What could not be delivered has been. Joins the caller's transaction."""
+    DeadLetter.objects.filter(
+        kind=DeadKind.RESULT, subject=str(job_id), state=DeadState.OPEN
+    ).update(state=DeadState.RETRIED, closed_at=now)
+
+
 def apply_again(delivery_id: UUID) -> None:
     """Have a delivery applied once more. Joins the caller's transaction. Raises InvalidState."""
     deliveries = WebhookDelivery.objects.filter(id=delivery_id)

@@ -67,4 +67,4 @@ def _forget_requests(job_id: UUID) -> None:
     tokens = list(requests.values_list("webhook_token", flat=True))
     if tokens:
         WebhookDelivery.objects.filter(webhook_token__in=tokens).delete()
-    requests.update(error_detail="", status_url="", response_url="", cancel_url="")
+    requests.update(error_detail="", raw_result="", status_url="", response_url="", cancel_url="")

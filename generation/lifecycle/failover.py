@@ -34,16 +34,18 @@ def fail(
     error_type: str = "",
     detail: str = "",
     cost_usd: Decimal | None = None,
+    raw: str = "",
 ) -> bool:
     """The newest submission came to nothing: on to another route, or else the job's end.
 
-    `cost_usd` is what its provider says it took all the same, None where it does not say. Opens
-    transactions of its own. False where the job is no longer as it was claimed.
+    `cost_usd` is what its provider says it took all the same, None where it does not say; `raw`
+    what it said of a result. Opens transactions of its own. False where the job is no longer as it
+    was claimed.
     """
     told: settle.Told = {"error_type": error_type, "detail": detail, "cost_usd": cost_usd}
     if _go_on(job, reason, now=now, told=told):
         return True
-    return settle.give_up(job, reason, now=now, **told)
+    return settle.give_up(job, reason, now=now, raw=raw, **told)
 
 
 def _go_on(job: Job, reason: Reason, *, now: datetime, told: settle.Told) -> bool:

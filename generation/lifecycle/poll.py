@@ -68,6 +68,7 @@ def handle_of(request: ProviderRequest) -> Handle:
         request.response_url,
         request.cancel_url,
         request.key_label,
+        request.raw_result,
     )
 
 

@@ -17,9 +17,17 @@ from accounts.models import PushKind
 from credits import services as credit_services
 from generation import exposure, queries
 from generation.errors import InvalidState
-from generation.lifecycle import pace, remove, telling
+from generation.lifecycle import dead, pace, remove, telling
 from generation.lifecycle.bills import Ending, booked, ending_of, loss_usd
-from generation.models import Job, JobStatus, ProviderRequest, Removal, RequestState, Stage
+from generation.models import (
+    DeadKind,
+    Job,
+    JobStatus,
+    ProviderRequest,
+    Removal,
+    RequestState,
+    Stage,
+)
 from generation.moderation import ladder
 from generation.providers import get_provider
 from generation.providers.base import Reason
@@ -61,9 +69,11 @@ def complete(
         late = held.is_terminal
         ending = Ending.LATE if late else Ending.DELIVERED
         _live_request(held).update(
-            state=RequestState.FINISHED, ended_at=now, **booked(ending, cost_usd)
+            state=RequestState.FINISHED, ended_at=now, raw_result="", **booked(ending, cost_usd)
         )
-        if not late:
+        if late:
+            dead.close_delivered(held.id, now=now)
+        else:
             held.status = JobStatus.COMPLETED
             held.progress = 100
             held.completed_at = now
@@ -104,9 +114,13 @@ def give_up(
     error_type: str = "",
     detail: str = "",
     cost_usd: Decimal | None = None,
+    raw: str = "",
 ) -> bool:
     """The job will not be made: failed, with its credits back; cancelled, whatever the reason, if
     its user had taken it back. Where that is the user's own doing and cost us, a fee may be kept.
+
+    What was made and could not be delivered is kept for a person: a dead letter, and `raw`, what
+    its provider said of it.
 
     Opens its own transaction. False where the job is no longer as it was claimed. A job that had
     ended before only stops being due.
@@ -120,6 +134,11 @@ def give_up(
         taken_back = is_taken_back(held)
         if reason == Reason.CANCELLED and not taken_back:
             reason = Reason.STOPPED
+        if _is_made(held, reason) and not held.deleted_at:
+            # The first says most: providers forget what they have made.
+            _live_request(held).filter(raw_result="").update(raw_result=raw)
+            why = ": ".join(filter(None, [reason.value, error_type, detail]))
+            dead.bury(DeadKind.RESULT, str(held.id), why, now=now)
         loss = end_request(
             held, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd
         )
@@ -133,6 +152,12 @@ def give_up(
                 telling.tell(held, PushKind.JOB_FAILED, now=now)
         _done(held)
     return True
+
+
+def _is_made(held: Job, reason: Reason) -> bool:
+    """Whether its provider has finished, and takes its price, as far as we know."""
+    is_not_had = reason == Reason.TIMEOUT and held.stage == Stage.STORE
+    return is_not_had or reason in {Reason.UNUSABLE, Reason.NOT_STORED, Reason.NOT_JUDGED}
 
 
 def end_by_hand(held: Job, *, now: datetime) -> None:

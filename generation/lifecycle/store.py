@@ -6,7 +6,7 @@ live an hour at fal, so a job gets here as soon as its provider has finished.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from operator import itemgetter
@@ -29,6 +29,7 @@ from generation.moderation import screening
 from generation.moderation.base import OutOfReach
 from generation.providers import get_provider
 from generation.providers.base import Failed, Media, Reason, Running, Unknown
+from generation.providers.reading import object_in
 from rendio.common import http
 
 logger = structlog.get_logger(__name__)
@@ -52,9 +53,13 @@ class _Stored:
 
 @dataclass(frozen=True)
 class _Broken:
-    """The provider says it is done, but what it offers cannot be used (so far)."""
+    """The provider says it is done, but what it offers cannot be used (so far).
+
+    `raw` here and below: what the provider said of it.
+    """
 
     detail: str
+    raw: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class _NotJudged:
     """Moderation is out of reach, and nothing is shown unjudged."""
 
     detail: str
+    raw: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class _NotStored:
     """Our storage failed."""
 
     detail: str
+    raw: str = ""
 
 
 def store_due(*, queue: str, now: datetime) -> int:
@@ -93,20 +100,24 @@ def _fetch_and_keep(
         return Failed(Reason.PROVIDER_ERROR, "", "no submission to fetch from")
     provider_name, handle = submission
     provider = get_provider(provider_name)
-    result = provider.result(handle)
+    result = provider.result(handle, kind=job.media_kind)
+    if handle.raw_result and not isinstance(result, Media):
+        # A person has it fetched again, which the provider may have forgotten meanwhile.
+        kept = provider.read_result(object_in(handle.raw_result.encode()), kind=job.media_kind)
+        result = kept if isinstance(kept, Media) else result
     if isinstance(result, Failed | Running | Unknown):
         return result
     with TemporaryDirectory(prefix="rendio-") as folder:
         path = Path(folder) / "media"
         fetched = _fetch(result, path, allowed_hosts=provider.media_hosts)
         if not isinstance(fetched, files.Inspected):
-            return fetched
+            return replace(fetched, raw=result.raw)
         try:
             media = _keep(job, path, fetched, kind=result.kind)
             return _Stored(media, result.cost_usd)
         except Exception as error:
             logger.warning("storage_error", job_id=str(job.id), error=type(error).__name__)
-            return _NotStored(type(error).__name__)
+            return _NotStored(type(error).__name__, result.raw)
 
 
 def _fetch(
@@ -183,18 +194,16 @@ def _apply(item: Claimed, outcome: object, now: datetime) -> None:
     match outcome:
         case _Stored(media, cost_usd):
             settle.complete(job, media, now=now, cost_usd=cost_usd)
-        case Failed(reason, error_type, detail, cost_usd):
-            failover.fail(
-                job, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd
-            )
-        case _Broken(detail) if overdue or job.tries + 1 >= BROKEN_TRIES:
-            failover.fail(job, Reason.UNUSABLE, now=now, error_type="media_unusable", detail=detail)
-        case _NotStored(detail) if overdue:
-            failover.fail(job, Reason.NOT_STORED, now=now, error_type="not_stored", detail=detail)
-        case _NotJudged(detail) if overdue:
-            failover.fail(job, Reason.NOT_JUDGED, now=now, error_type="not_judged", detail=detail)
-        case Unknown(detail) if overdue:
-            failover.fail(job, Reason.TIMEOUT, now=now, detail=detail)
+        case Failed(reason, error_type, detail, cost_usd, raw):
+            _fail(job, reason, error_type, detail, raw, now=now, cost_usd=cost_usd)
+        case _Broken(detail, raw) if overdue or job.tries + 1 >= BROKEN_TRIES:
+            _fail(job, Reason.UNUSABLE, "media_unusable", detail, raw, now=now)
+        case _NotStored(detail, raw) if overdue:
+            _fail(job, Reason.NOT_STORED, "not_stored", detail, raw, now=now)
+        case _NotJudged(detail, raw) if overdue:
+            _fail(job, Reason.NOT_JUDGED, "not_judged", detail, raw, now=now)
+        case Unknown(detail, raw) if overdue:
+            _fail(job, Reason.TIMEOUT, "", detail, raw, now=now)
         case Running() if overdue:
             failover.fail(job, Reason.TIMEOUT, now=now, detail="finished, but no result")
         case _NotJudged():
@@ -203,6 +212,21 @@ def _apply(item: Claimed, outcome: object, now: datetime) -> None:
             record(job, due_at=now + pace.backoff(job.tries), tries=job.tries + 1)
         case _:
             record(job, due_at=now + _pause(job, now=now))
+
+
+def _fail(
+    job: Job,
+    reason: Reason,
+    error_type: str,
+    detail: str,
+    raw: str,
+    *,
+    now: datetime,
+    cost_usd: Decimal | None = None,
+) -> None:
+    failover.fail(
+        job, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd, raw=raw
+    )
 
 
 def _pause(job: Job, *, now: datetime) -> timedelta:

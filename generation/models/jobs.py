@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 from uuid import UUID
 
 from django.conf import settings
@@ -211,6 +211,11 @@ class Job(models.Model):
     @property
     def is_terminal(self) -> bool:
         return self.status in JobStatus.terminal()
+
+    @property
+    def media_kind(self) -> Literal["video", "image"]:
+        """What it makes. Its queue tells, which outlives its model."""
+        return "image" if self.queue == "medium" else "video"
 
     @property
     def credits_refunded(self) -> int:

@@ -35,6 +35,7 @@ class DeadKind(models.TextChoices):
     JOB = "job"  # no worker could carry it on; it was refunded
     DELIVERY = "delivery"  # a webhook call that could not be applied
     TASK = "task"  # a Celery task that raised, or was killed
+    RESULT = "result"  # a provider made it, and it could not be delivered; it was refunded
 
 
 class DeadState(models.TextChoices):

@@ -49,6 +49,12 @@ class ProviderRequest(models.Model):
     cost_usd = models.DecimalField(max_digits=10, decimal_places=4, default=Decimal(0))
     error_type = models.CharField(max_length=80, blank=True)
     error_detail = models.CharField(max_length=500, blank=True)
+    raw_result = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What the provider said of a result that could not be delivered.",
+    )
     sent_at = models.DateTimeField()
     answered_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import structlog
 from django.conf import settings
@@ -27,6 +27,11 @@ logger = structlog.get_logger(__name__)
 NOT_SENT_RETRY_SECONDS = 5
 # Our own key or balance is at fault: it can be mended meanwhile.
 ACCOUNT_RETRY_SECONDS = 30
+# Of what a provider said, so much is kept for a person. The text of an answer with a result is a
+# few kilobytes.
+LONGEST_RAW = 20_000
+
+Kind = Literal["video", "image"]
 
 
 class Reason(Enum):
@@ -73,6 +78,8 @@ class Handle:
     response_url: str
     cancel_url: str
     key_label: str = ""
+    # What the provider said of the result, where we could do nothing with that before.
+    raw_result: str = field(default="", compare=False, repr=False)
 
 
 # --- Answers to submit ------------------------------------------------------------------------
@@ -111,9 +118,13 @@ class Later:
 
 @dataclass(frozen=True)
 class Unknown:
-    """No answer that we can read. After a submit: it may run."""
+    """No answer that we can read. After a submit: it may run.
+
+    `raw` here and below is what the provider said, for a person to read where nothing comes of it.
+    """
 
     detail: str
+    raw: str = field(default="", compare=False, repr=False)
 
 
 # --- Answers to a look at the status, and to fetching the result ---------------------------------
@@ -135,11 +146,10 @@ class Done:
 
 @dataclass(frozen=True)
 class Media:
-    """The result. `kind` is "video" or "image"."""
-
     url: str
-    kind: str
+    kind: Kind
     cost_usd: Decimal | None = None
+    raw: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -148,6 +158,7 @@ class Failed:
     error_type: str
     detail: str
     cost_usd: Decimal | None = None
+    raw: str = field(default="", compare=False, repr=False)
 
 
 class CancelAnswer(Enum):
@@ -212,17 +223,49 @@ class Provider(ABC):
 
     @abstractmethod
     def result(
-        self, handle: Handle, *, timeout: Timeout | None = None
-    ) -> Media | Failed | Running | Unknown: ...
+        self, handle: Handle, *, kind: Kind = "video", timeout: Timeout | None = None
+    ) -> Media | Failed | Running | Unknown:
+        """`kind` is what the route makes. A result in which nothing of that kind is found is
+        Failed as UNUSABLE, with what was said in `raw`."""
+
+    @abstractmethod
+    def read_result(self, said: Mapping[str, Any], *, kind: Kind) -> Media | Failed | Unknown:
+        """The result in an answer that was kept (`raw`)."""
 
     @abstractmethod
     def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelAnswer: ...
 
     def _ask(self, method: str, url: str, key_label: str, **options: Any) -> http.Answer:
         """One request with that key; the options are those of http.request. Raises NotSent,
-        NoAnswer."""
+        NoAnswer.
+
+        Of a GET redirects are followed, as long as they stay at an address of the provider's: our
+        key goes with them.
+        """
         headers = self._headers(self._access.keys.secret(key_label))
-        return http.request(method, url, headers=headers, **options)
+        answer = http.request(method, url, headers=headers, **options)
+        for _ in range(http.MOST_REDIRECTS if method == "GET" else 0):
+            target = self._redirected(url, answer)
+            if not target:
+                break
+            url = target
+            answer = http.request("GET", url, headers=headers, **options | {"params": None})
+        return answer
+
+    def _redirected(self, url: str, answer: http.Answer) -> str:
+        """ "" where it sends us nowhere, or away from the provider."""
+        if not answer.redirect:
+            return ""
+        try:
+            target = http.redirected(url, answer)
+        except http.Refused:
+            return ""
+        return target if any(target.startswith(f"{base}/") for base in self._bases) else ""
+
+    @property
+    def _bases(self) -> list[str]:
+        """The addresses that our key may go to."""
+        return [self._access.url]
 
     @abstractmethod
     def _headers(self, key: str) -> dict[str, str]: ...

@@ -19,12 +19,14 @@ from django.conf import settings
 from generation.providers import fal_webhooks
 from generation.providers.base import (
     ACCOUNT_RETRY_SECONDS,
+    LONGEST_RAW,
     RATE_LIMITED,
     Accepted,
     CancelAnswer,
     Done,
     Failed,
     Handle,
+    Kind,
     Later,
     Media,
     Provider,
@@ -39,6 +41,7 @@ from generation.providers.base import (
 )
 from generation.providers.reading import (
     as_object,
+    as_text,
     integer,
     percent_in,
     request_id_in,
@@ -48,6 +51,9 @@ from generation.providers.reading import (
 from rendio.common import http
 
 STATUS_BYTES = 8_000_000
+# Where a result of each kind has its file, or a list of files. Image models answer `images`, those
+# that edit or enlarge one picture `image` (@fal-ai/client 1.10.1, types/endpoints.d.ts).
+SHAPES: dict[Kind, tuple[str, ...]] = {"video": ("video", "videos"), "image": ("images", "image")}
 # Ids in these namespaces have three segments in the request's URLs, all others two.
 THREE_SEGMENTS = {"workflows", "comfy"}
 
@@ -120,7 +126,7 @@ class Fal(Provider):
         )
 
     def result(
-        self, handle: Handle, *, timeout: Timeout | None = None
+        self, handle: Handle, *, kind: Kind = "video", timeout: Timeout | None = None
     ) -> Media | Failed | Running | Unknown:
         try:
             answer = self._ask("GET", handle.response_url, handle.key_label, timeout=timeout)
@@ -128,8 +134,20 @@ class Fal(Provider):
             return Unknown(str(error))
         said = as_object(answer.json())
         if answer.status == 200:
-            return _made(answer, said)
+            if not isinstance(answer.json(), dict):
+                raw = words(answer.body.decode(errors="replace"), longest=LONGEST_RAW)
+                return Unknown("no JSON object", raw)
+            return self.read_result(said, kind=kind)
         return self._not_made(handle, answer, said)
+
+    def read_result(self, said: Mapping[str, Any], *, kind: Kind) -> Media | Failed | Unknown:
+        raw = as_text(said, longest=LONGEST_RAW)
+        for name in SHAPES[kind]:
+            found = said.get(name)
+            first = found[0] if isinstance(found, list) and found else found
+            if isinstance(url := as_object(first).get("url"), str):
+                return Media(url, kind, raw=raw)
+        return Failed(Reason.UNUSABLE, "no_media", "no URL in the result", raw=raw)
 
     def _not_made(
         self, handle: Handle, answer: http.Answer, said: dict[str, Any]
@@ -207,8 +225,11 @@ class Fal(Provider):
     def _queue_url(self, value: Any) -> str | None:
         """A URL under fal's queue: our key goes with each request, and goes nowhere else."""
         url = words(value, longest=1000)
-        hosts = [self._access.url, settings.FAL_BACKUP_URL]
-        return url if any(host and url.startswith(f"{host}/") for host in hosts) else None
+        return url if any(url.startswith(f"{base}/") for base in self._bases) else None
+
+    @property
+    def _bases(self) -> list[str]:
+        return [base for base in (self._access.url, settings.FAL_BACKUP_URL) if base]
 
     def _ask(self, method: str, url: str, key_label: str, **options: Any) -> http.Answer:
         """Ask fal; where no connection could be made, once more at its backup host, as fal's own
@@ -223,18 +244,6 @@ class Fal(Provider):
 
     def _headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Key {key}"}
-
-
-def _made(answer: http.Answer, said: dict[str, Any]) -> Media | Failed | Unknown:
-    if not isinstance(answer.json(), dict):
-        return Unknown("no JSON object")
-    video = as_object(said.get("video"))
-    if isinstance(video.get("url"), str):
-        return Media(video["url"], "video")
-    images = said.get("images")
-    if isinstance(images, list) and images and isinstance(as_object(images[0]).get("url"), str):
-        return Media(images[0]["url"], "image")
-    return Failed(Reason.UNUSABLE, "no_media", "no URL in the result")
 
 
 def _asks_for_another_try(answer: http.Answer) -> bool:

@@ -7,16 +7,20 @@ the provider's own module.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from generation.providers.base import (
     ACCOUNT_RETRY_SECONDS,
+    LONGEST_RAW,
     RATE_LIMITED,
     Accepted,
     Done,
     Failed,
     Handle,
+    Kind,
     Later,
     Media,
     Provider,
@@ -28,7 +32,7 @@ from generation.providers.base import (
     Timeout,
     Unknown,
 )
-from generation.providers.reading import as_object, request_id_in, retry_after, words
+from generation.providers.reading import as_object, as_text, request_id_in, retry_after, words
 from rendio.common import http
 
 Object = dict[str, Any]
@@ -40,7 +44,7 @@ class OneObjectProvider(Provider):
         """Percent, of one that runs; None where it does not say."""
 
     @abstractmethod
-    def _end(self, seen: Object) -> Media | Failed:
+    def _end(self, seen: Object, kind: Kind) -> Media | Failed:
         """Of one that is Done."""
 
     @abstractmethod
@@ -96,10 +100,17 @@ class OneObjectProvider(Provider):
         return seen if isinstance(seen, Unknown) else self._stage(seen)
 
     def result(
-        self, handle: Handle, *, timeout: Timeout | None = None
+        self, handle: Handle, *, kind: Kind = "video", timeout: Timeout | None = None
     ) -> Media | Failed | Running | Unknown:
         seen = self._look(handle.response_url, handle.key_label, timeout=timeout)
-        if isinstance(seen, Unknown):
-            return seen
+        return seen if isinstance(seen, Unknown) else self._read(seen, kind)
+
+    def read_result(self, said: Mapping[str, Any], *, kind: Kind) -> Media | Failed | Unknown:
+        found = self._read(dict(said), kind)
+        return Unknown("kept before its end") if isinstance(found, Running) else found
+
+    def _read(self, seen: Object, kind: Kind) -> Media | Failed | Running | Unknown:
         stage = self._stage(seen)
-        return self._end(seen) if isinstance(stage, Done) else stage
+        if not isinstance(stage, Done):
+            return stage
+        return replace(self._end(seen, kind), raw=as_text(seen, longest=LONGEST_RAW))

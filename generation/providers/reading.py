@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from rendio.common import http
@@ -24,6 +26,12 @@ def as_object(value: Any) -> dict[str, Any]:
 def object_in(body: bytes) -> dict[str, Any]:
     """The JSON object in it; {} where there is none."""
     return as_object(http.Answer(200, body, {}).json())
+
+
+def as_text(said: Mapping[str, Any], *, longest: int) -> str:
+    """JSON to be kept as text; of more than `longest` characters none, as half of it is none."""
+    text = words(json.dumps(said, ensure_ascii=False), longest=longest + 1)
+    return text if len(text) <= longest else ""
 
 
 def request_id_in(value: Any) -> str:

@@ -17,6 +17,7 @@ from generation.providers.base import (
     CancelAnswer,
     Failed,
     Handle,
+    Kind,
     Media,
     Reason,
     Refused,
@@ -36,6 +37,7 @@ from generation.providers.signatures import check_standard_webhook
 from rendio.common import http
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+FILMS = (".mp4", ".mov", ".webm", ".mkv")
 # How Replicate's models say that the input, or what came of it, was found unfit.
 REJECTIONS = ("(E005)", "flagged as sensitive", "NSFW")
 
@@ -87,7 +89,7 @@ class Replicate(OneObjectProvider):
     def _progress(self, seen: Object) -> int | None:
         return percent_in(seen.get("logs"))
 
-    def _end(self, seen: Object) -> Media | Failed:
+    def _end(self, seen: Object, kind: Kind) -> Media | Failed:
         if seen["status"] == "canceled":
             return Failed(Reason.CANCELLED, "canceled", "")
         if seen["status"] == "aborted":
@@ -100,10 +102,14 @@ class Replicate(OneObjectProvider):
             reason = Reason.REJECTED if by_input else Reason.PROVIDER_ERROR
             return Failed(reason, "content_policy_violation" if by_input else "failed", error)
         output = seen.get("output")
-        url = output[0] if isinstance(output, list) and output else output
-        if not isinstance(url, str):
+        outputs = output if isinstance(output, list) else [output]
+        urls = [url for url in outputs if isinstance(url, str) and url]
+        # Some models give a still beside the film.
+        others = PICTURES if kind == "video" else FILMS
+        fitting = [url for url in urls if not _names(url, others)]
+        if not fitting:
             return Failed(Reason.UNUSABLE, "no_media", "no URL in the result")
-        return Media(url, "image" if _names_picture(url) else "video")
+        return Media(fitting[0], kind)
 
     def _complaint(self, said: Object) -> str:
         return str(said.get("detail", ""))
@@ -114,8 +120,8 @@ class Replicate(OneObjectProvider):
         return None
 
 
-def _names_picture(url: str) -> bool:
+def _names(url: str, endings: tuple[str, ...]) -> bool:
     try:
-        return urlsplit(url).path.lower().endswith(PICTURES)
+        return urlsplit(url).path.lower().endswith(endings)
     except ValueError:
         return False

@@ -19,6 +19,7 @@ from generation.providers.base import (
     CancelAnswer,
     Failed,
     Handle,
+    Kind,
     Later,
     Media,
     Reason,
@@ -95,7 +96,7 @@ class Runway(OneObjectProvider):
     def _progress(self, seen: Object) -> int | None:
         return _percent(seen.get("progress"))
 
-    def _end(self, seen: Object) -> Media | Failed:
+    def _end(self, seen: Object, kind: Kind) -> Media | Failed:
         cost = _cost(seen.get("cost"))
         if seen["status"] == "CANCELLED":
             return Failed(Reason.CANCELLED, "cancelled", "", cost)
@@ -106,7 +107,7 @@ class Runway(OneObjectProvider):
             return Failed(reason, code, words(seen.get("failure"), longest=500), cost)
         output = seen.get("output")
         if isinstance(output, list) and output and isinstance(output[0], str):
-            return Media(output[0], "video", cost)
+            return Media(output[0], kind, cost)
         return Failed(Reason.UNUSABLE, "no_media", "no URL in the result", cost)
 
     def _complaint(self, said: Object) -> str:

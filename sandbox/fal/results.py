@@ -7,13 +7,15 @@ from sandbox.fal.answers import CANCELLED
 from sandbox.fal.models import makes_images
 from sandbox.making.jobs import Job
 from sandbox.making.media import FRAMES_PER_SECOND, Studio
-from sandbox.making.outcomes import Answer
+from sandbox.making.outcomes import Answer, Outcome
 from sandbox.making.specs import VideoSpec, file_name
 
 
 async def answer_of(job: Job, studio: Studio) -> Answer:
     if failure := failure_of(job):
         return failure
+    if job.plan.outcome is Outcome.RESULT_ODD:
+        return Answer(200, {"film": {"href": job.file_url()}}, {"X-Fal-Billable-Units": "1"})
     body = await (_images if makes_images(job.model) else _video)(job, studio)
     return Answer(200, body, {"X-Fal-Billable-Units": str(len(job.specs))})
 

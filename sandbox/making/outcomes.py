@@ -31,7 +31,10 @@ class Outcome(StrEnum):
     STATUS_UNKNOWN = "status_unknown"
     RESULT_500 = "result_500"
     RESULT_404 = "result_404"
-    # The result is good; its file is not.
+    # The result is good, in a shape that nobody documents.
+    RESULT_ODD = "result_odd"
+    # The result is good; its file lies elsewhere on the same host, or is none.
+    MEDIA_REDIRECT = "media_redirect"
     MEDIA_404 = "media_404"
     MEDIA_TRUNCATED = "media_truncated"
     MEDIA_HUGE = "media_huge"

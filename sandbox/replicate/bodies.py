@@ -31,4 +31,6 @@ def prediction(job: Job) -> dict[str, Any]:
         return {**body, "status": "aborted"}
     if job.failure:
         return {**body, "status": "failed", **job.failure.body}
-    return {**body, "status": "succeeded", "output": job.file_url()}
+    is_odd = job.plan.outcome is Outcome.RESULT_ODD
+    output = {"film": job.file_url()} if is_odd else job.file_url()
+    return {**body, "status": "succeeded", "output": output}

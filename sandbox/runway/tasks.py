@@ -115,7 +115,9 @@ class RunwayTasks:
         if job.failure:
             told = {name: job.failure.body[name] for name in ("failure", "failureCode")}
             return {**task, "status": "FAILED", **told, **cost}
-        return {**task, "status": "SUCCEEDED", "output": [job.file_url()], **cost}
+        is_odd = job.plan.outcome is Outcome.RESULT_ODD
+        output = {"film": job.file_url()} if is_odd else [job.file_url()]
+        return {**task, "status": "SUCCEEDED", "output": output, **cost}
 
 
 def _credits(job: Job) -> int:

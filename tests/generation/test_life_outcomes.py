@@ -27,8 +27,8 @@ def _short(settings, no_long_wait):
 @pytest.mark.parametrize(
     "outcome",
     [
-        "ok", "status_unknown", "webhook_lost", "webhook_duplicate", "webhook_late",
-        "webhook_bad_signature", "webhook_stale_timestamp",
+        "ok", "status_unknown", "media_redirect", "webhook_lost", "webhook_duplicate",
+        "webhook_late", "webhook_bad_signature", "webhook_stale_timestamp",
     ],
 )  # fmt: skip
 def test_it_completes(phone, quick, life, outcome):
@@ -58,6 +58,7 @@ def test_it_completes(phone, quick, life, outcome):
         ("status_500", TIMEOUT),
         ("result_500", TIMEOUT),
         ("result_404", TIMEOUT),
+        ("result_odd", UNAVAILABLE),
         ("media_404", UNAVAILABLE),
         ("media_truncated", UNAVAILABLE),
         ("media_huge", UNAVAILABLE),

@@ -23,6 +23,7 @@ from generation.providers.base import (
     Reason,
     Refused,
     Running,
+    State,
     Unknown,
 )
 from generation.providers.signatures import BadSignature
@@ -290,6 +291,27 @@ class ProviderContract:
             assert isinstance(provider.status(handle), Unknown), body
             assert isinstance(provider.result(handle), Unknown | Failed), body
             assert isinstance(provider.cancel(handle), CancelAnswer), body
+
+    def test_a_look_is_redirected_within_the_provider_and_never_away_from_it(
+        self, provider, canned, settings
+    ):
+        turn(settings, self.name, url=f"{canned.url}/here")
+        handle = provider.handle_for(model_id=self.model_id, request_id="x", key_label="one")
+        ended = next(word for word, state in provider.states.items() if state == State.ENDED)
+        canned.say(307, b"", Location=f"{canned.url}/here/moved").say(200, {"status": ended})
+
+        assert provider.status(handle) == Done()
+
+        for away in (f"{canned.url}/elsewhere", "../../../../../../elsewhere", "http://[half", ""):
+            canned.say(302, b"", Location=away)
+            assert provider.status(handle) == Unknown("status 302"), away
+        canned.otherwise = (308, {"Location": handle.status_url}, b"")
+        assert provider.status(handle) == Unknown("status 308")
+        assert all(path.startswith("/here/") for _, path, _ in canned.asked)
+        canned.otherwise = (302, {"Location": f"{canned.url}/here/moved"}, b"")
+        before = len(canned.asked)
+        self.send(provider)
+        assert len(canned.asked) == before + 1
 
     def test_our_key_goes_nowhere_else(self, provider, canned, settings):
         """Whatever addresses the provider names."""

@@ -16,6 +16,7 @@ REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
 ENDS = {
     "ok": "",
     "status_unknown": "",
+    "media_redirect": "",
     "webhook_lost": "",
     "webhook_duplicate": "",
     "webhook_late": "",
@@ -36,6 +37,7 @@ ENDS = {
     "status_500": TIMEOUT,
     "result_500": TIMEOUT,
     "result_404": TIMEOUT,
+    "result_odd": UNAVAILABLE,
     "media_404": UNAVAILABLE,
     "media_truncated": UNAVAILABLE,
     "media_huge": UNAVAILABLE,

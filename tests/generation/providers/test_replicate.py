@@ -89,7 +89,11 @@ FLAGGED = "The input or output was flagged as sensitive. (E005)"
     [
         ({"output": "https://x/y.mp4"}, Media("https://x/y.mp4", "video")),
         ({"output": ["https://x/y.mp4", "https://x/z"]}, Media("https://x/y.mp4", "video")),
-        ({"output": ["https://x/y.WEBP?z=1"]}, Media("https://x/y.WEBP?z=1", "image")),
+        (
+            {"output": ["https://x/y.WEBP?z=1", "https://x/y.mp4"]},
+            Media("https://x/y.mp4", "video"),
+        ),
+        ({"output": ["https://x/y.WEBP?z=1"]}, NO_MEDIA),
         ({"output": "http://[half"}, Media("http://[half", "video")),
         ({"output": None}, NO_MEDIA),
         ({"output": []}, NO_MEDIA),
@@ -126,6 +130,20 @@ def test_an_answer_to_a_cancellation_is_read(replicate, canned, handle, status, 
     canned.say(200, {"status": status})
 
     assert replicate.cancel(handle) == taken_for
+
+
+@pytest.mark.parametrize(
+    ("output", "result"),
+    [
+        ("https://x/y.WEBP?z=1", Media("https://x/y.WEBP?z=1", "image")),
+        (["https://x/y.mp4", "https://x/y"], Media("https://x/y", "image")),
+        (["https://x/y.mp4"], NO_MEDIA),
+    ],
+)
+def test_of_a_picture_the_result_is_a_picture(replicate, canned, handle, output, result):
+    canned.say(200, {"status": "succeeded", "output": output})
+
+    assert replicate.result(handle, kind="image") == result
 
 
 def test_a_version_that_is_not_there_is_not_the_customers_fault(replicate, canned):

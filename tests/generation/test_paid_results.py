@@ -1,0 +1,98 @@
+"""What a provider has made, and cannot be delivered, is kept for a person: its user has the credits
+back, and may get the video as well."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from generation.lifecycle import dead
+from generation.models import DeadKind, DeadLetter, DeadState, ProviderRequest, RequestState
+from tests.generation.lives import assert_refunded, ordered
+from tests.generation.test_life_troubles import HANDLE, a_video, own_fal
+
+__all__ = ["own_fal"]  # a fixture
+
+
+@pytest.fixture
+def lost(phone, own_fal, life):
+    """A refunded job whose video lies on a host that we did not know."""
+    result = {"video": {"url": "https://new-host.example/x.mp4"}}
+    own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"}).say(200, result)
+    job = ordered(phone)
+    life.goes_on(job)
+    assert_refunded(job, code="ERR_5002")
+    return job
+
+
+def test_a_result_in_an_unknown_shape_is_refunded_and_kept_whole(phone, quick, life):
+    quick.provider(outcome="result_odd")
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_refunded(job, code="ERR_5002")
+    assert phone.balance() == 10
+    request = ProviderRequest.objects.get(job=job)
+    assert request.cost_usd > 0
+    assert json.loads(request.raw_result)["film"]["href"].endswith(".mp4")
+    letter = DeadLetter.objects.get()
+    assert (letter.kind, letter.subject) == (DeadKind.RESULT, str(job.id))
+    assert letter.why == "unusable: no_media: no URL in the result"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_kept"),
+    [("media_not_video", True), ("result_404", True), ("error", False), ("hang", False)],
+)
+def test_only_what_was_made_is_kept(phone, quick, life, outcome, is_kept):
+    quick.provider(outcome=outcome)
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert DeadLetter.objects.filter(kind=DeadKind.RESULT).exists() == is_kept
+
+
+def test_once_understood_it_is_the_users_and_the_refund_stands(phone, own_fal, life, lost):
+    """The provider has forgotten the result: what it said of it was kept."""
+    moved = {"video": {"url": f"{own_fal.url}/x.mp4"}}
+    ProviderRequest.objects.filter(job=lost).update(raw_result=json.dumps(moved))
+    own_fal.say(404, {"status": "NOT_FOUND"}).say(200, a_video())
+
+    dead.retry(DeadLetter.objects.get(), now=life.now)
+    life.goes_on(lost)
+
+    assert_refunded(lost, code="ERR_5002")
+    assert lost.media_name
+    assert phone.balance() == 10
+    request = ProviderRequest.objects.get(job=lost)
+    assert (request.state, request.raw_result) == (RequestState.FINISHED, "")
+
+
+def test_a_second_try_that_fails_keeps_the_first_answer_and_a_new_letter(own_fal, life, lost):
+    own_fal.say(200, {"video": None})
+
+    dead.retry(DeadLetter.objects.get(), now=life.now)
+    life.goes_on(lost)
+
+    letters = DeadLetter.objects.order_by("id").values_list("state", flat=True)
+    assert list(letters) == [DeadState.RETRIED, DeadState.OPEN]
+    assert "new-host" in ProviderRequest.objects.get(job=lost).raw_result
+
+
+def test_a_letter_is_closed_by_the_video_that_comes_by_another_way(own_fal, life, lost):
+    own_fal.say(200, {"video": {"url": f"{own_fal.url}/x.mp4"}}).say(200, a_video())
+
+    dead.fetch_again(lost.id, now=life.now)
+    life.goes_on(lost)
+
+    assert lost.media_name
+    assert DeadLetter.objects.get().state == DeadState.RETRIED
+
+
+def test_a_deleted_job_leaves_nothing_that_was_said_of_it(phone, lost):
+    assert phone.post("delete-video-job", {"job_id": str(lost.id)}).status_code == 200
+
+    assert ProviderRequest.objects.get(job=lost).raw_result == ""
