@@ -84,6 +84,7 @@ class QuoteVideo(ApiView):
                 # A wallet that owes spends nothing, whatever it holds.
                 "affordable": wallet.balance >= quote.credits and not wallet.debt,
                 "cancel_fee_after_start": quoted.cancel_fee,
+                "settings": quote.settings,
                 "expires_at": iso(quote.expires_at),
             }
         )

@@ -30,6 +30,10 @@ from rendio.common.visible_text import has_visible
 logger = structlog.get_logger(__name__)
 
 PROMPT_MIN, PROMPT_MAX = 3, 2000
+AUTO = "auto"
+MAY_BE_AUTO = frozenset({"resolution", "aspect_ratio"})
+# Of unknown settings, how many a refusal names, and how many characters of each.
+MAX_UNKNOWN, MAX_NAME = 20, 40
 
 
 def is_prompt(text: str) -> bool:
@@ -104,14 +108,20 @@ class ModelSpec:
         """Images are quick and must not wait behind videos."""
         return "medium" if self.kind == ModelKind.TEXT_TO_IMAGE else "low"
 
-    def choose(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The asked settings, completed by defaults. Raises InvalidInput for a value not allowed.
+    def choose(
+        self, asked: dict[str, Any], *, defaults: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The asked settings, completed by `defaults`, which are a theme's, then by the model's.
 
-        What the model has no setting for is ignored.
+        None leaves a setting open. So does "auto" as a resolution or an aspect ratio, unless the
+        model lists it as a value: older apps send it, to any model. Raises InvalidInput for a
+        setting that the model does not have, and for a value that is not allowed.
         """
-        chosen, problems = {}, {}
+        asked = {name: value for name, value in asked.items() if not self._leaves_open(name, value)}
+        problems = self._unknown(asked)
+        chosen = {}
         for name, rule in self.settings.items():
-            value = asked.get(name, rule["default"])
+            value = asked.get(name, (defaults or {}).get(name, rule["default"]))
             # 4 == 4.0 == True in Python: the type is part of the value here.
             if any(type(value) is type(option) and value == option for option in rule["allowed"]):
                 chosen[name] = value
@@ -122,6 +132,23 @@ class ModelSpec:
         if problems:
             raise InvalidInput(fields=problems)
         return chosen
+
+    def _leaves_open(self, name: str, value: Any) -> bool:
+        if value is None:
+            return True
+        listed = self.settings[name]["allowed"] if name in self.settings else []
+        return name in MAY_BE_AUTO and value == AUTO and AUTO not in listed
+
+    def _unknown(self, asked: dict[str, Any]) -> dict[str, list[str]]:
+        """What is wrong with names that are no setting of this model, by their place in a body."""
+        known = ", ".join(self.settings)
+        problem = (
+            _("This model has no such setting. It has: %(known)s.") % {"known": known}
+            if known
+            else _("This model has no settings.")
+        )
+        unknown = [name for name in asked if name not in self.settings][:MAX_UNKNOWN]
+        return {f"settings.{name[:MAX_NAME]}": [problem] for name in unknown}
 
     def price(self, chosen: dict[str, Any]) -> pricing.Price:
         return pricing.price(

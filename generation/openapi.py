@@ -39,7 +39,11 @@ PICTURE_URL = "https://api.example.com/media/eyJwaWN0dXJlIjoxfQ:c2lnbmVk"
 
 
 class SettingsBody(serializers.Serializer):
-    """Left out: the theme's, else the model's. What a model has no setting for is ignored."""
+    """Left out: the theme's, else the model's. A setting that the model does not have is refused.
+
+    `auto` as a resolution or an aspect ratio is the same as left out, unless the model lists it as
+    a value. The answer has what it became.
+    """
 
     duration = serializers.IntegerField(required=False, allow_null=True, help_text="Seconds.")
     resolution = StrictCharField(required=False, allow_null=True)
@@ -127,6 +131,7 @@ FEE_SAID = (
     "content check: what the provider takes from us, no more than this. 0 while the user has free "
     "ones left."
 )
+SETTINGS_SAID = "All settings of the model as they are made and charged, defaults included."
 REFUNDED = "Whether credits came back."
 CREDITS_REFUNDED = "How many came back. Only where a fee was kept."
 
@@ -140,6 +145,7 @@ class QuoteAnswer(serializers.Serializer):
         min_value=0,
         help_text=f"{FEE_SAID} As of now: the answer of `generate-video` is what counts.",
     )
+    settings = serializers.DictField(help_text=SETTINGS_SAID)
     expires_at = serializers.DateTimeField()
 
 
@@ -149,6 +155,10 @@ class OrderedAnswer(serializers.Serializer):
     credits_used = serializers.IntegerField(min_value=1)
     credits_remaining = serializers.IntegerField(min_value=0)
     cancel_fee_after_start = serializers.IntegerField(min_value=0, help_text=FEE_SAID)
+    settings = serializers.DictField(
+        required=False,
+        help_text=f"{SETTINGS_SAID} Left out where an order of an earlier release is replayed.",
+    )
 
 
 class JobError(serializers.Serializer):
@@ -231,6 +241,7 @@ ORDERED = {
     "credits_used": 4,
     "credits_remaining": 6,
     "cancel_fee_after_start": 0,
+    "settings": {"duration": 4},
 }
 STATUS = {
     "job_id": JOB,
@@ -350,6 +361,7 @@ CALLS: Calls = {
             "credits_remaining": 10,
             "affordable": True,
             "cancel_fee_after_start": 0,
+            "settings": {"duration": 4},
             "expires_at": "2026-11-21T05:27:16Z",
         },
         refusals=OF_AN_ORDER,

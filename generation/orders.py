@@ -57,9 +57,7 @@ def read_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
         model = catalogue.default_model()
     asked = _object(body, "settings")
     defaults = theme.default_settings if theme and theme.model_id == model.id else {}
-    chosen = model.choose(
-        {**defaults, **{key: value for key, value in asked.items() if value is not None}}
-    )
+    chosen = model.choose(asked, defaults=defaults)
     prompt = body.get("prompt")
     if prompt is None and theme:
         prompt = theme.default_prompt
@@ -83,7 +81,7 @@ def repeated_order(job: Job, catalogue: Catalogue) -> Order:
     """What a job was asked for, as an order at today's price.
 
     Raises InvalidModel where its model is no longer on sale, InvalidInput where the model no longer
-    takes its settings.
+    has its settings or takes their values.
     """
     model = catalogue.model(job.model_id)
     chosen = model.choose(job.settings)

@@ -175,9 +175,11 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
         exposed = exposure.insert(job, most_usd=most_usd, now=now)
         answer = Answer(
             200,
+            # By the length of the name, as PostgreSQL keeps it: a replay is the same to the byte.
             {
                 "job_id": str(job_id),
                 "status": JobStatus.PENDING.value,
+                "settings": order.settings,
                 "credits_used": credits,
                 "credits_remaining": wallet.balance - credits,
                 "cancel_fee_after_start": exposed.cancel_fee,

@@ -148,14 +148,9 @@ class ThemeForm(EditForm):
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data
         model = values.get("model")
-        if model and "default_settings" in values:
-            defaults = values["default_settings"]
-            if unknown := [name for name in defaults if name not in model.settings]:
-                self.add_error(
-                    "default_settings", f"{model} has no setting named {', '.join(unknown)}."
-                )
-            elif problem := misfit(defaults, model.settings):
-                self.add_error("default_settings", problem)
+        defaults = values.get("default_settings", {})
+        if model and (problem := misfit(defaults, model.settings)):
+            self.add_error("default_settings", problem)
         return values
 
 
@@ -261,10 +256,12 @@ def _mapping_problem(mapping: Any) -> str | None:
 
 
 def misfit(chosen: dict[str, Any], settings: dict[str, Any]) -> str | None:
-    """What of `chosen` is not allowed; names without a setting are left alone, as in an order."""
+    """What of `chosen` would be refused in an order; None where all is allowed."""
     for name, value in chosen.items():
         rule = settings.get(name)
-        if rule and not _has(rule["allowed"], value):
+        if rule is None:
+            return f"there is no setting named {name}."
+        if not _has(rule["allowed"], value):
             return f"{value} is not an allowed {name}."
     return None
 

@@ -275,18 +275,22 @@ def test_a_picture_must_reach_the_provider(edit):
     assert "image_url is missing" in problems(answer)["parameters"]
 
 
-def test_settings_that_a_theme_relies_on_stay(edit):
+@pytest.mark.parametrize(
+    ("relied_on", "problem"),
+    [
+        ({"duration": 12}, "12 is not an allowed duration."),
+        ({"aspect_ratio": "9:16"}, "there is no setting named aspect_ratio."),
+    ],
+)
+def test_settings_that_a_theme_relies_on_stay(edit, relied_on, problem):
     theme = Theme.objects.filter(model_id=SORA).first()
-    theme.default_settings = {"duration": 12}
+    theme.default_settings = relied_on
     theme.save()
-    settings = Model.objects.get(id=SORA).settings
-    settings["duration"] = {"allowed": [4, 8], "default": 4}
+    settings = {"duration": {"allowed": [4, 8], "default": 4}}
 
     answer = edit("generation_model", SORA, settings=json.dumps(settings))
 
-    assert (
-        f"{theme.name} does not fit: 12 is not an allowed duration." in problems(answer)["settings"]
-    )
+    assert f"{theme.name} does not fit: {problem}" in problems(answer)["settings"]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def test_an_order_is_charged_and_pending(phone):
         "credits_used": 8,
         "credits_remaining": 2,
         "cancel_fee_after_start": 0,
+        "settings": {"duration": 8, "resolution": "720p", "aspect_ratio": "16:9"},
     }
     assert phone.balance() == 2
     assert phone.get("get-credit-history").json()["entries"][0]["job_id"] == str(job.id)
@@ -51,6 +52,39 @@ def test_defaults_complete_what_is_not_said(phone):
 
     assert job.settings == {"duration": 4, "resolution": "720p", "aspect_ratio": "16:9"}
     assert job.credits == 4
+
+
+def test_auto_is_what_the_answer_says_that_it_became(phone):
+    Theme.objects.filter(id=NEON_RAIN).update(default_settings={"aspect_ratio": "9:16"})
+    catalogue.forget()
+    auto = {"resolution": "auto", "aspect_ratio": "auto"}
+
+    for asked, aspect_ratio in (({}, "16:9"), ({"model_id": None, "theme_id": NEON_RAIN}, "9:16")):
+        answer = phone.generate(**asked, settings=auto)
+
+        became = {"duration": 4, "resolution": "720p", "aspect_ratio": aspect_ratio}
+        assert answer.json()["settings"] == job_of(answer).settings == became
+        assert quote(phone, **asked, settings=auto)["settings"] == became
+
+
+def test_auto_is_a_value_where_the_model_lists_it(phone):
+    model = Model.objects.get(id=SORA)
+    model.settings["aspect_ratio"] = {"allowed": ["16:9", "auto"], "default": "16:9"}
+    model.save()
+    catalogue.forget()
+
+    answer = phone.generate(settings={"aspect_ratio": "auto"})
+
+    assert answer.json()["settings"]["aspect_ratio"] == "auto"
+
+
+def test_auto_asks_a_model_without_the_setting_for_nothing(phone):
+    Model.objects.filter(id=SORA).update(settings={"duration": {"allowed": [4], "default": 4}})
+    catalogue.forget()
+
+    answer = phone.generate(settings={"resolution": "auto", "aspect_ratio": "auto"})
+
+    assert answer.json()["settings"] == {"duration": 4}
 
 
 def test_without_model_and_theme_the_default_model_is_taken(phone):
@@ -147,6 +181,45 @@ def test_all_wrong_settings_are_named_at_once(phone):
     assert set(details["fields"]) == {
         "settings.duration", "settings.resolution", "settings.aspect_ratio"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"duratoin": 8},
+        {"Duration": 8},
+        {"duration ": 8},
+        {"fps": 24},
+        {"fps": "auto"},
+        {"prompt": "A cat"},
+        {"": 1},
+    ],
+)
+@pytest.mark.parametrize("theme_id", [None, NEON_RAIN])
+def test_a_setting_that_the_model_does_not_have_is_named_with_those_that_it_has(
+    phone, asked, theme_id
+):
+    [name] = asked
+    problem = ["This model has no such setting. It has: duration, resolution, aspect_ratio."]
+
+    for answer in (
+        phone.generate(theme_id=theme_id, settings={"duration": 8} | asked),
+        phone.post(
+            "quote-video", {"model_id": str(SORA), "prompt": "A red balloon", "settings": asked}
+        ),
+    ):
+        details = assert_refused(answer, 400, "ERR_4008")
+        assert details["fields"] == {f"settings.{name}": problem}
+    assert phone.balance() == 10
+
+
+def test_a_refusal_names_some_of_many_unknown_settings(phone):
+    many = {f"{number}{'x' * 1000}": 1 for number in range(100)}
+
+    answer = phone.generate(settings=many)
+
+    assert len(assert_refused(answer, 400, "ERR_4008")["fields"]) == 20
+    assert len(answer.content) < 5000
 
 
 def test_settings_that_are_no_object_are_refused(phone):

@@ -36,7 +36,7 @@ def test_a_failed_job_is_ordered_again_and_becomes_a_video(phone, failed, quick,
     job = Job.objects.get(id=answer.json()["job_id"])
     assert answer.json() == {
         "job_id": str(job.id), "status": "pending", "credits_used": 8, "credits_remaining": 2,
-        "cancel_fee_after_start": 0,
+        "cancel_fee_after_start": 0, "settings": failed.settings,
     }  # fmt: skip
     assert (job.retry_of, job.prompt, job.settings) == (failed.id, "A lighthouse", failed.settings)
     life.goes_on(job)
@@ -99,7 +99,11 @@ def test_settings_that_the_model_no_longer_takes_are_named(phone, failed):
 
     details = assert_refused(retry(phone, failed.id), 400, "ERR_4008")
 
-    assert list(details["fields"]) == ["settings.duration"]
+    # Settings that are gone, and a duration that is.
+    assert list(details["fields"]) == [
+        "settings.resolution", "settings.aspect_ratio", "settings.duration"
+    ]  # fmt: skip
+    assert phone.balance() == 10
 
 
 def test_a_strangers_job_and_a_deleted_one_are_nowhere(phone, failed):
