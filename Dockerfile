@@ -32,7 +32,7 @@ COPY . .
 # The settings of production insist on all that production needs. To gather files, none of it is
 # used, and none of it stays in the image.
 RUN word=only-to-collect-the-static-files-of-this-image url=https://invalid.example \
-    && ENVIRONMENT=production ALLOWED_HOSTS=invalid.example PUBLIC_URL=$url \
+    && ENVIRONMENT=production ALLOWED_HOSTS=invalid.example PUBLIC_URL=$url TRUSTED_PROXIES=1 \
         SECRET_KEY=$word SESSION_SIGNING_KEYS=build:$word APPLE_TOKEN_KEYS=$word \
         INSTALLATION_KEYS=build:$word \
         DATABASE_URL=postgresql://invalid.example/none REDIS_URL=redis://invalid.example/0 \

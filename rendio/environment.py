@@ -1,6 +1,8 @@
 """What the environment says, through a few strict readers: each names the variable that it refuses.
 
-A variable that is set to nothing, as env files and compose files like to have it, is not set.
+A reader that refuses notes why in `refusals` and gives a value to go on with, so that a start names
+all that is wrong at once: rendio.settings raises at its end. A variable that is set to nothing, as
+env files and compose files like to have it, is not set.
 """
 
 from __future__ import annotations
@@ -14,22 +16,34 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from rendio import database_url
+from rendio import database_url, env_file
 from rendio.common.keyring import DEFAULT_LABEL, KeyRing, parse
 from rendio.server import addresses
 
+_T = TypeVar("_T")
+_TRUE = {"true", "on", "ok", "yes", "y", "1"}
+_FALSE = {"false", "off", "no", "n", "0"}
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-if (BASE_DIR / ".env").exists():
-    environ.Env.read_env(str(BASE_DIR / ".env"))
+for _name, _value in env_file.read(BASE_DIR / ".env").items():
+    if not os.environ.get(_name, "").strip():
+        os.environ[_name] = _value
 env = environ.Env()
-env.ENVIRON = {name: value for name, value in os.environ.items() if value.strip()}
+# A value is what it says. django-environ takes one that begins with $ for another variable's name,
+# unless each $ is escaped.
+env.escape_proxy = True
+env.ENVIRON = {
+    name: value.replace("$", r"\$") for name, value in os.environ.items() if value.strip()
+}
+refusals: list[str] = []
 if "ENVIRONMENT" not in env.ENVIRON and (
     _servers := [name for name in ("DATABASE_URL", "REDIS_URL") if name in env.ENVIRON]
 ):
@@ -45,11 +59,28 @@ if ENVIRONMENT not in {"development", "production"}:
         f"ENVIRONMENT must be development or production, not {ENVIRONMENT!r}."
     )
 PRODUCTION = ENVIRONMENT == "production"
-SANDBOX_URL = env.str("SANDBOX_URL", default="" if PRODUCTION else "http://127.0.0.1:9000").rstrip(
-    "/"
-)
 # The one that the sandbox signs Replicate's webhooks with.
 SANDBOX_WEBHOOK_SECRET = "whsec_dGhlIHNhbmRib3gncyBvd24gd2ViaG9vayBzZWNyZXQ="  # noqa: S105
+
+
+def refuse(problem: str) -> None:
+    """Note what is wrong with the environment; the start ends with all of it."""
+    refusals.append(problem)
+
+
+def _refused(problem: str, *, instead: _T) -> _T:
+    refuse(problem)
+    return instead
+
+
+def boolean(name: str, *, default: bool) -> bool:
+    """true or false, in any of the spellings that env files have."""
+    text = env.str(name, default=str(default)).strip().lower()
+    if text in _TRUE:
+        return True
+    if text not in _FALSE:
+        refuse(f"{name} must be true or false, not {text!r}.")
+    return False
 
 
 def integer(name: str, default: int, *, at_least: int = 0, at_most: int | None = None) -> int:
@@ -58,11 +89,11 @@ def integer(name: str, default: int, *, at_least: int = 0, at_most: int | None =
     try:
         value = int(text)
     except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}.") from None
+        return _refused(f"{name} must be a whole number, not {text!r}.", instead=default)
     if value < at_least:
-        raise ImproperlyConfigured(f"{name} must be at least {at_least}, not {value}.")
+        return _refused(f"{name} must be at least {at_least}, not {value}.", instead=default)
     if at_most is not None and value > at_most:
-        raise ImproperlyConfigured(f"{name} must be at most {at_most}, not {value}.")
+        return _refused(f"{name} must be at most {at_most}, not {value}.", instead=default)
     return value
 
 
@@ -81,7 +112,8 @@ def optional_instant(name: str) -> datetime | None:
     except ValueError:
         instant = None
     if instant is None or instant.tzinfo is None:
-        raise ImproperlyConfigured(f"{name} must be like 2026-01-31T12:00:00Z, not {text!r}.")
+        refuse(f"{name} must be like 2026-01-31T12:00:00Z, not {text!r}.")
+        return None
     return instant
 
 
@@ -91,10 +123,11 @@ def counts(name: str, *, of: Container[str]) -> dict[str, int]:
     for pair in filter(None, (part.strip() for part in env.str(name, default="").split(","))):
         what, _, number = pair.partition(":")
         if what not in of:
-            raise ImproperlyConfigured(f"{name}: there is no {what!r}.")
-        if not (number.isascii() and number.isdigit() and 0 < int(number) < 2**31):
-            raise ImproperlyConfigured(f"{name} must be name:number pairs, not {pair!r}.")
-        found[what] = int(number)
+            refuse(f"{name}: there is no {what!r}.")
+        elif not (number.isascii() and number.isdigit() and 0 < int(number) < 2**31):
+            refuse(f"{name} must be name:number pairs, not {pair!r}.")
+        else:
+            found[what] = int(number)
     return found
 
 
@@ -104,10 +137,11 @@ def _amounts(name: str, text: str, *, of: Container[str]) -> dict[str, Decimal]:
     for pair in filter(None, (part.strip() for part in text.split(","))):
         what, _, amount = pair.partition(":")
         if what not in of:
-            raise ImproperlyConfigured(f"{name}: there is no {what!r}.")
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,4})?", amount):
-            raise ImproperlyConfigured(f"{name} must be name:dollars pairs, not {pair!r}.")
-        found[what] = Decimal(amount)
+            refuse(f"{name}: there is no {what!r}.")
+        elif not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,4})?", amount):
+            refuse(f"{name} must be name:dollars pairs, not {pair!r}.")
+        else:
+            found[what] = Decimal(amount)
     return found
 
 
@@ -133,7 +167,7 @@ def percents(name: str, default: str) -> list[int]:
     """`50,80,100`: whole numbers from 1 to 100, the smallest first."""
     texts = [part.strip() for part in env.str(name, default=default).split(",") if part.strip()]
     if not all(text.isascii() and text.isdigit() and 0 < int(text) <= 100 for text in texts):
-        raise ImproperlyConfigured(f"{name} must be numbers from 1 to 100, not {texts}.")
+        return _refused(f"{name} must be numbers from 1 to 100, not {texts}.", instead=[])
     return sorted({int(text) for text in texts})
 
 
@@ -145,14 +179,14 @@ def pem(name: str) -> str:
     try:
         return base64.b64decode(text, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        raise ImproperlyConfigured(f"{name} must be a PEM, or a PEM in base64.") from None
+        return _refused(f"{name} must be a PEM, or a PEM in base64.", instead="")
 
 
 def several_of(name: str, allowed: tuple[str, ...]) -> list[str]:
     """Some of `allowed`, comma-separated, in its order; all of them where not set."""
     chosen = env.list(name, default=list(allowed))
     if not chosen or not set(chosen) <= set(allowed):
-        raise ImproperlyConfigured(f"{name} must be some of {', '.join(allowed)}, not {chosen}.")
+        refuse(f"{name} must be some of {', '.join(allowed)}, not {chosen}.")
     return [one for one in allowed if one in chosen]
 
 
@@ -162,7 +196,7 @@ def uuids(name: str) -> frozenset[UUID]:
     try:
         return frozenset(UUID(text) for text in texts)
     except ValueError:
-        raise ImproperlyConfigured(f"{name} must be UUIDs, separated by commas.") from None
+        return _refused(f"{name} must be UUIDs, separated by commas.", instead=frozenset())
 
 
 def some_of(name: str, allowed: tuple[str, ...]) -> list[str]:
@@ -172,7 +206,7 @@ def some_of(name: str, allowed: tuple[str, ...]) -> list[str]:
         return []
     if not chosen or not set(chosen) <= set(allowed) or len(set(chosen)) < len(chosen):
         options = ", ".join(allowed)
-        raise ImproperlyConfigured(f"{name} must be off, or some of {options}, not {chosen}.")
+        return _refused(f"{name} must be off, or some of {options}, not {chosen}.", instead=[])
     return chosen
 
 
@@ -180,7 +214,8 @@ def one_of(name: str, default: str, *, allowed: tuple[str, ...]) -> str:
     """One of `allowed`."""
     chosen = str(env.str(name, default=default)).strip()
     if chosen not in allowed:
-        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, not {chosen!r}.")
+        problem = f"{name} must be one of {', '.join(allowed)}, not {chosen!r}."
+        return _refused(problem, instead=default)
     return chosen
 
 
@@ -190,9 +225,8 @@ def signing_keys(name: str) -> dict[str, str]:
     for pair in filter(None, (part.strip() for part in env.str(name, default="").split(","))):
         kid, colon, secret = pair.partition(":")
         if not (colon and kid and len(secret) >= 32):
-            raise ImproperlyConfigured(
-                f"{name} must be kid:secret pairs, each secret of at least 32 characters."
-            )
+            problem = f"{name} must be kid:secret pairs, each secret of at least 32 characters."
+            return _refused(problem, instead={})
         keys[kid] = secret
     return keys
 
@@ -201,15 +235,14 @@ def secrets(name: str) -> list[str]:
     """Secrets, comma-separated, each of at least 32 characters."""
     found = [part.strip() for part in env.str(name, default="").split(",") if part.strip()]
     if any(len(secret) < 32 for secret in found):
-        raise ImproperlyConfigured(f"{name}: each secret must have at least 32 characters.")
+        problem = f"{name}: each secret must have at least 32 characters."
+        return _refused(problem, instead=[])
     return found
 
 
 def outside(name: str, real: str, *, sandbox: str) -> str:
     """The address of a service: its own in production, else below the sandbox's."""
-    return str(env.str(name, default=real if PRODUCTION else f"{SANDBOX_URL}/{sandbox}")).rstrip(
-        "/"
-    )
+    return http_url(name, real if PRODUCTION else f"{SANDBOX_URL}/{sandbox}")
 
 
 def database_address(name: str, default: str) -> dict[str, str]:
@@ -217,7 +250,7 @@ def database_address(name: str, default: str) -> dict[str, str]:
     try:
         return database_url.parse(env.str(name, default=default))
     except ValueError as error:
-        raise ImproperlyConfigured(f"{name} {error}") from None
+        return _refused(f"{name} {error}", instead=database_url.parse(default))
 
 
 def tcp_address(name: str) -> tuple[str, int] | None:
@@ -231,16 +264,12 @@ def tcp_address(name: str) -> tuple[str, int] | None:
             return parts.hostname, parts.port
     except ValueError:
         pass
-    raise ImproperlyConfigured(f"{name} must be tcp://host:port, not {text!r}.")
+    return _refused(f"{name} must be tcp://host:port, not {text!r}.", instead=None)
 
 
 def listen_address(name: str, default: str) -> str:
     """A name, or an IPv4 or IPv6 address, to listen at; IPv6 in brackets or without."""
-    problems: list[str] = []
-    address = addresses.listen_address(name, env.str(name, default=default), problems)
-    if problems:
-        raise ImproperlyConfigured(problems[0])
-    return address
+    return addresses.listen_address(name, env.str(name, default=default), refusals)
 
 
 def host_names(name: str, *, default: list[str]) -> list[str]:
@@ -248,19 +277,59 @@ def host_names(name: str, *, default: list[str]) -> list[str]:
 
     IPv6 in brackets or without. `*` is any name, `.example.com` all of that domain.
     """
-    hosts = [part.strip() for part in env.list(name, default=default) if part.strip()]
     named = []
-    for host in hosts:
+    for host in (part.strip() for part in env.list(name, default=default)):
         bare = host.removeprefix("[").removesuffix("]")
         try:
             named.append(addresses.in_url(str(ip_address(bare))))
         except ValueError:
             if not re.fullmatch(r"\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", host):
-                raise ImproperlyConfigured(
-                    f"{name} must be host names without scheme and port, not {host!r}."
-                ) from None
+                refuse(f"{name} must be host names without scheme and port, not {host!r}.")
             named.append(host.lower())
     return named
+
+
+def origins(name: str) -> list[str]:
+    """`https://app.example.com`, comma-separated: a scheme and a host, and no path."""
+    found = [part.strip() for part in env.list(name, default=[]) if part.strip()]
+    for origin in found:
+        if not (_is_http(origin) and origin.count("/") == 2):
+            refuse(f"{name} must be like https://app.example.com, not {origin!r}.")
+    return found
+
+
+def http_url(name: str, default: str) -> str:
+    """An http or https address without a slash at its end; empty where that is the default."""
+    text = str(env.str(name, default=default)).strip()
+    if text and not _is_http(text):
+        # Not what it is: such addresses have keys in them.
+        return _refused(f"{name} must be an http or https address.", instead=default)
+    return text.rstrip("/")
+
+
+def _is_http(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        # Reading the port judges it.
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+SANDBOX_URL = http_url("SANDBOX_URL", "" if PRODUCTION else "http://127.0.0.1:9000")
+
+
+def email_settings(name: str) -> dict[str, Any]:
+    """Django's EMAIL_* settings from `smtp+tls://user:password@host:587`; to the log's own place
+    where not set."""
+    console = {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
+    if not env.str(name, default=""):
+        return console
+    try:
+        return dict(env.email_url(name))
+    except (ImproperlyConfigured, ValueError):
+        # Not what it is: it has a password.
+        return _refused(f"{name} must be like smtp+tls://user:password@host:587.", instead=console)
 
 
 def decimal(name: str, default: str) -> Decimal:
@@ -271,7 +340,8 @@ def decimal(name: str, default: str) -> Decimal:
     except InvalidOperation:
         value = Decimal(-1)
     if not (value.is_finite() and value >= 0):
-        raise ImproperlyConfigured(f"{name} must be a number from 0 on, not {text!r}.")
+        problem = f"{name} must be a number from 0 on, not {text!r}."
+        return _refused(problem, instead=Decimal(default))
     return value
 
 
@@ -282,7 +352,7 @@ def standard_webhook_secrets(name: str) -> list[str]:
         try:
             base64.b64decode(secret.removeprefix("whsec_"), validate=True)
         except binascii.Error:
-            raise ImproperlyConfigured(f"{name} must be whsec_ and a secret in base64.") from None
+            refuse(f"{name} must be whsec_ and a secret in base64.")
     return found or ([] if PRODUCTION else [SANDBOX_WEBHOOK_SECRET])
 
 
@@ -299,9 +369,10 @@ def key_ring(prefix: str, *, sandbox: str) -> KeyRing:
     try:
         keys = ({DEFAULT_LABEL: single} if single else {}) | parse(several)
     except ValueError as error:
-        raise ImproperlyConfigured(f"{prefix}_KEYS {error}") from None
+        refuse(f"{prefix}_KEYS {error}")
+        keys = {}
     try:
         return KeyRing(keys, file=Path(file) if file else None)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise ImproperlyConfigured(f"{prefix}_KEYS_FILE: {why}") from None
+        return _refused(f"{prefix}_KEYS_FILE: {why}", instead=KeyRing(keys))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
+
+from django.http.request import split_domain_port, validate_host
 
 SHORTEST_SECRET = 32
 # Setting → the environment variable that it is read from.
@@ -38,8 +42,20 @@ OUTSIDE = (
 )
 
 
-def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
-    """All that is wrong with these settings for production, in words; empty when it may start."""
+def problems(
+    settings: Mapping[str, Any], environment: Mapping[str, str], *, refused: Iterable[str] = ()
+) -> list[str]:
+    """All that is wrong with these settings for production, in words; empty when it may start.
+
+    `refused` are problems that the environment's readers found: variables that they name are left
+    out here.
+    """
+    named = {re.match(r"\w*", problem)[0] for problem in refused}  # type: ignore[index]
+    found = _all_problems(settings, environment)
+    return [problem for problem in found if re.match(r"\w*", problem)[0] not in named]  # type: ignore[index]
+
+
+def _all_problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
     found = [f"{variable} is missing." for name, variable in NEEDED.items() if not settings[name]]
     if not settings["PROVIDERS"]["fal"].keys:
         found.append("FAL_KEY is missing (or FAL_KEYS, or FAL_KEYS_FILE).")
@@ -68,6 +84,7 @@ def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> lis
         found.append("REQUIRE_SECOND_FACTOR is off.")
     if "*" in settings["ALLOWED_HOSTS"]:
         found.append("ALLOWED_HOSTS lets every host in.")
+    found += _problems_of_the_way_in(settings)
     if settings["SANDBOX_URL"]:
         found.append("SANDBOX_URL is set: the sandbox is for development.")
     if settings["APPSTORE_ROOT_CERTIFICATE"]:
@@ -88,4 +105,22 @@ def problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> lis
         for name, access in settings["PROVIDERS"].items()
         if not access.url.startswith("https://")
     ]
+    return found
+
+
+def _problems_of_the_way_in(settings: Mapping[str, Any]) -> list[str]:
+    """PUBLIC_URL is https, and the processes speak http: a proxy is between, or nobody can come."""
+    found = []
+    host = urlsplit(settings["PUBLIC_URL"]).netloc.rpartition("@")[2]
+    domain = split_domain_port(host)[0]
+    if settings["ALLOWED_HOSTS"] and not validate_host(domain, settings["ALLOWED_HOSTS"]):
+        found.append(
+            f"ALLOWED_HOSTS lacks {domain}, the host of PUBLIC_URL: calls to it are refused."
+        )
+    if not settings["TRUSTED_PROXIES"]:
+        found.append(
+            "TRUSTED_PROXIES is 0: nobody can sign in to the admin by https, and all callers share"
+            " the limits for one address. Set it to the number of your proxies that a call passes,"
+            " mostly 1."
+        )
     return found

@@ -7,7 +7,9 @@ secrets alone. The end refuses what production must not start with (rendio.produ
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -25,21 +27,27 @@ from rendio.environment import (
     ENVIRONMENT,  # noqa: F401 - what Sentry and traces are told
     PRODUCTION,
     SANDBOX_URL,
+    boolean,
     caps,
     counts,
     database_address,
     decimal,
+    email_settings,
     env,
     host_names,
+    http_url,
     integer,
     key_ring,
     listen_address,
     one_of,
     optional_instant,
     optional_integer,
+    origins,
     outside,
     pem,
     percents,
+    refusals,
+    refuse,
     secrets,
     several_of,
     signing_keys,
@@ -64,12 +72,12 @@ class ProviderAccess:
 
 # --- Where we are -----------------------------------------------------------------------------
 
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = boolean("DEBUG", default=False)
 INSECURE_SECRET = "development-only-secret-that-production-refuses"  # noqa: S105
 SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_SECRET)
-PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+PUBLIC_URL = http_url("PUBLIC_URL", "http://127.0.0.1:8000")
 ALLOWED_HOSTS = host_names("ALLOWED_HOSTS", default=[] if PRODUCTION else ["*"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS = origins("CSRF_TRUSTED_ORIGINS")
 TRUSTED_PROXIES = integer("TRUSTED_PROXIES", 0)
 # Which header they append to; the other one is not read.
 FORWARDED_HEADER = one_of(
@@ -168,7 +176,11 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = integer("MAX_BODY_BYTES", 1_000_000, at_least=1_000)
 # How deep the arrays and objects of a JSON body may lie in each other; ours need four.
 MAX_JSON_DEPTH = integer("MAX_JSON_DEPTH", 20, at_least=1, at_most=200)
-LOGGING = logs.logging_config(env.str("LOG_LEVEL", default="INFO").upper())
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+if LOG_LEVEL not in logging.getLevelNamesMapping():
+    refuse(f"LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not {LOG_LEVEL!r}.")
+    LOG_LEVEL = "INFO"
+LOGGING = logs.logging_config(LOG_LEVEL)
 logs.configure()
 SILENCED_SYSTEM_CHECKS = [
     # 429s of the staff's sign-in; that django-ratelimit counts on Django's own Redis cache is on
@@ -201,7 +213,7 @@ SECURE_REDIRECT_EXEMPT = [f"^{path[1:]}$" for path in PROBE_PATHS]
 SECURE_HSTS_SECONDS = integer("HSTS_SECONDS", 31_536_000 if PRODUCTION else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 # Other origins' scripts read our answers only where they are named; never with cookies.
-CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+CORS_ALLOWED_ORIGINS = origins("CORS_ALLOWED_ORIGINS")
 CORS_URLS_REGEX = r"^/(functions/)?v1/"
 CORS_ALLOW_METHODS = ["GET", "POST"]
 CORS_ALLOW_HEADERS = [
@@ -335,7 +347,7 @@ CELERY_BEAT_SCHEDULER = "rendio.beat:Scheduler"
 HEARTBEAT_SECONDS = integer("HEARTBEAT_SECONDS", 5, at_least=1)
 HEARTBEAT_LATE_SECONDS = integer("HEARTBEAT_LATE_SECONDS", 20, at_least=2)
 if HEARTBEAT_LATE_SECONDS <= HEARTBEAT_SECONDS:
-    raise ImproperlyConfigured("HEARTBEAT_LATE_SECONDS must be more than HEARTBEAT_SECONDS.")
+    refuse("HEARTBEAT_LATE_SECONDS must be more than HEARTBEAT_SECONDS.")
 DUE_LATE_SECONDS = integer("DUE_LATE_SECONDS", 300, at_least=1)
 LEDGER_PROOF_SECONDS = integer("LEDGER_PROOF_SECONDS", 3600, at_least=60)
 # Who may read /metrics; in development, where it is empty, everybody.
@@ -346,14 +358,13 @@ WORKER_METRICS_ADDRESS = listen_address("WORKER_METRICS_ADDRESS", default="127.0
 # Alerts: of a provider's spend cap at these shares of it, and of a ledger that does not add up.
 SPEND_ALERT_PERCENT = percents("SPEND_ALERT_PERCENT", "50,80,100")
 ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
-ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", default="")
+ALERT_WEBHOOK_URL = http_url("ALERT_WEBHOOK_URL", "")
 DEFAULT_FROM_EMAIL = env.str("ALERT_FROM_EMAIL", default="rendio@localhost")
-# smtp+tls://user:password@host:587; to the log's own place where not set.
-vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+vars().update(email_settings("EMAIL_URL"))
 EMAIL_TIMEOUT = 10
 # Nothing of either is loaded where its address is empty.
-SENTRY_DSN = env.str("SENTRY_DSN", default="")
-OTEL_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="").rstrip("/")
+SENTRY_DSN = http_url("SENTRY_DSN", "")
+OTEL_ENDPOINT = http_url("OTEL_EXPORTER_OTLP_ENDPOINT", "")
 if OTEL_ENDPOINT:
     MIDDLEWARE.insert(0, "rendio.common.tracing.TracingMiddleware")
 PROMETHEUS_METRIC_NAMESPACE = "rendio"
@@ -437,7 +448,11 @@ SUPPORT_APPROVAL_BUDGET = optional_integer("SUPPORT_APPROVAL_BUDGET", at_least=0
 # How far one person moves a price, a cost or a product's credits; 0 = any.
 SUPPORT_PRICE_CHANGE_PERCENT = integer("SUPPORT_PRICE_CHANGE_PERCENT", 25, at_least=0)
 STAFF_LOGIN_RATE = env.str("STAFF_LOGIN_RATE", default="10/m")
-REQUIRE_SECOND_FACTOR = env.bool("REQUIRE_SECOND_FACTOR", default=PRODUCTION)
+# As django-ratelimit reads it, which says so only when somebody signs in.
+if not re.fullmatch(r"[0-9]+/[1-9]?[0-9]*[smhd]", STAFF_LOGIN_RATE):
+    refuse(f"STAFF_LOGIN_RATE must be like 10/m, not {STAFF_LOGIN_RATE!r}.")
+    STAFF_LOGIN_RATE = "10/m"
+REQUIRE_SECOND_FACTOR = boolean("REQUIRE_SECOND_FACTOR", default=PRODUCTION)
 OTP_TOTP_ISSUER = "Rendio"
 AXES_FAILURE_LIMIT = integer("STAFF_LOGIN_FAILURES", 5, at_least=1)
 AXES_COOLOFF_TIME = timedelta(minutes=integer("STAFF_LOGIN_LOCKOUT_MINUTES", 15, at_least=1))
@@ -467,12 +482,10 @@ WELCOME_CREDITS = integer("WELCOME_CREDITS", 10)
 # Of credits that nobody paid for; 0 is off. What a grant brings above it lapses at once.
 MAX_GRANTED_BALANCE = integer("MAX_GRANTED_BALANCE", 0)
 APPLE_TEAM_ID = env.str("APPLE_TEAM_ID", default="" if PRODUCTION else "SANDBOXTEAM")
-DEVICECHECK_URL = env.str(
+DEVICECHECK_URL = http_url(
     "DEVICECHECK_URL",
-    default="https://api.devicecheck.apple.com/v1"
-    if PRODUCTION
-    else f"{SANDBOX_URL}/apple/devicecheck/v1",
-).rstrip("/")
+    "https://api.devicecheck.apple.com/v1" if PRODUCTION else f"{SANDBOX_URL}/apple/devicecheck/v1",
+)
 DEVICECHECK_KEY_ID = env.str("DEVICECHECK_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
 DEVICECHECK_PRIVATE_KEY = pem("DEVICECHECK_PRIVATE_KEY")
 # Apple's whole answer, with 200, where bits were never set. Upper and lower case are the same.
@@ -488,7 +501,7 @@ WELCOME_WAITERS = integer("WELCOME_WAITERS", 4)
 # not at all: a ban then waits for the next check of the device.
 DEVICE_TOKEN_HOURS = integer("DEVICE_TOKEN_HOURS", 24)
 # Refuse device checks that no key attested by Apple has signed.
-REQUIRE_APP_ATTEST = env.bool("REQUIRE_APP_ATTEST", default=False)
+REQUIRE_APP_ATTEST = boolean("REQUIRE_APP_ATTEST", default=False)
 APP_ATTEST_CHALLENGE_SECONDS = integer("APP_ATTEST_CHALLENGE_SECONDS", 300, at_least=1)
 # Apple's own where empty; another is for tests.
 APP_ATTEST_ROOT = pem("APP_ATTEST_ROOT")
@@ -497,9 +510,9 @@ APP_ATTEST_ROOT = pem("APP_ATTEST_ROOT")
 
 APPLE_ISSUER = env.str("APPLE_ISSUER", default="https://appleid.apple.com")
 _APPLE_AUTH = "https://appleid.apple.com/auth" if PRODUCTION else f"{SANDBOX_URL}/apple/auth"
-APPLE_KEYS_URL = env.str("APPLE_KEYS_URL", default=f"{_APPLE_AUTH}/keys")
-APPLE_TOKEN_URL = env.str("APPLE_TOKEN_URL", default=f"{_APPLE_AUTH}/token")
-APPLE_REVOKE_URL = env.str("APPLE_REVOKE_URL", default=f"{_APPLE_AUTH}/revoke")
+APPLE_KEYS_URL = http_url("APPLE_KEYS_URL", f"{_APPLE_AUTH}/keys")
+APPLE_TOKEN_URL = http_url("APPLE_TOKEN_URL", f"{_APPLE_AUTH}/token")
+APPLE_REVOKE_URL = http_url("APPLE_REVOKE_URL", f"{_APPLE_AUTH}/revoke")
 # Our bundle ids: whom Apple's identity tokens may be made out to.
 APPLE_CLIENT_IDS = env.list("APPLE_CLIENT_IDS", default=[] if PRODUCTION else ["com.rendio.app"])
 SIGN_IN_KEY_ID = env.str("SIGN_IN_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
@@ -527,17 +540,17 @@ APPSTORE_PRIVATE_KEY = pem("APPSTORE_PRIVATE_KEY")
 # A file, DER; empty: Apple's own, which is part of the source. For the sandbox's only.
 APPSTORE_ROOT_CERTIFICATE = env.str("APPSTORE_ROOT_CERTIFICATE", default="")
 # Ask Apple, in the worker, whether its certificates have been revoked (OCSP).
-APPSTORE_ONLINE_CHECKS = env.bool("APPSTORE_ONLINE_CHECKS", default=True)
-APPSTORE_URL = env.str(
+APPSTORE_ONLINE_CHECKS = boolean("APPSTORE_ONLINE_CHECKS", default=True)
+APPSTORE_URL = http_url(
     "APPSTORE_URL",
-    default="https://api.storekit.apple.com" if PRODUCTION else f"{SANDBOX_URL}/apple/storekit",
+    "https://api.storekit.apple.com" if PRODUCTION else f"{SANDBOX_URL}/apple/storekit",
 ).rstrip("/")
-APPSTORE_SANDBOX_URL = env.str(
+APPSTORE_SANDBOX_URL = http_url(
     "APPSTORE_SANDBOX_URL",
-    default="https://api.storekit-sandbox.apple.com"
+    "https://api.storekit-sandbox.apple.com"
     if PRODUCTION
     else f"{SANDBOX_URL}/apple/storekit/sandbox",
-).rstrip("/")
+)
 
 # What we would like Apple to decide about refunds (billing.models.RefundPolicy says what each
 # means), told of customers who agreed to that: after a while, in which jobs end and support may
@@ -548,7 +561,7 @@ CONSUMPTION_POLICY = one_of(
 CONSUMPTION_ANSWER_MINUTES = integer("CONSUMPTION_ANSWER_MINUTES", 60)
 CONSUMPTION_DEADLINE_HOURS = integer("CONSUMPTION_DEADLINE_HOURS", 12, at_least=1)
 if CONSUMPTION_ANSWER_MINUTES >= CONSUMPTION_DEADLINE_HOURS * 60:
-    raise ImproperlyConfigured("CONSUMPTION_ANSWER_MINUTES is after CONSUMPTION_DEADLINE_HOURS.")
+    refuse("CONSUMPTION_ANSWER_MINUTES is after CONSUMPTION_DEADLINE_HOURS.")
 
 # Fraud marks: what is usual for one Apple account, and the score from which on what is bought waits
 # for support (0: never).
@@ -557,7 +570,7 @@ FRAUD_PURCHASES_PER_HOUR = integer("FRAUD_PURCHASES_PER_HOUR", 20)
 FRAUD_HOLD_SCORE = integer("FRAUD_HOLD_SCORE", 100)
 
 # Refuse paid jobs until the user agreed that data goes to whoever may make the chosen model.
-REQUIRE_AI_CONSENT = env.bool("REQUIRE_AI_CONSENT", default=False)
+REQUIRE_AI_CONSENT = boolean("REQUIRE_AI_CONSENT", default=False)
 
 # --- Pushes: accounts/push --------------------------------------------------------------------
 
@@ -654,9 +667,7 @@ PROVIDER_SPEND_CAPS = {
 # What one of Runway's credits costs us.
 RUNWAY_CREDIT_USD = decimal("RUNWAY_CREDIT_USD", "0.01")
 # Asked only where no connection to the queue can be made; there is none in development.
-FAL_BACKUP_URL = env.str(
-    "FAL_BACKUP_URL", default="https://queue.falrun.com" if PRODUCTION else ""
-).rstrip("/")
+FAL_BACKUP_URL = http_url("FAL_BACKUP_URL", "https://queue.falrun.com" if PRODUCTION else "")
 FAL_JWKS_URL = outside(
     "FAL_JWKS_URL", "https://rest.fal.ai/.well-known/jwks.json", sandbox="fal/jwks.json"
 )
@@ -676,7 +687,7 @@ UPLOADS_PER_USER = integer("UPLOADS_PER_USER", 200)
 UPLOAD_BYTES_PER_USER = integer("UPLOAD_BYTES_PER_USER", 500_000_000)
 UPLOAD_BYTES_IN_ALL = integer("UPLOAD_BYTES_IN_ALL", 50_000_000_000)
 # Pictures that lie elsewhere are fetched by us; else only uploads are taken.
-ALLOW_EXTERNAL_IMAGE_URLS = env.bool("ALLOW_EXTERNAL_IMAGE_URLS", default=False)
+ALLOW_EXTERNAL_IMAGE_URLS = boolean("ALLOW_EXTERNAL_IMAGE_URLS", default=False)
 CLAMAV_ADDRESS = tcp_address("CLAMAV_URL")
 CLAMAV_TIMEOUT_SECONDS = integer("CLAMAV_TIMEOUT_SECONDS", 10, at_least=1)
 
@@ -701,9 +712,7 @@ MODERATION_BAN_AFTER = integer("MODERATION_BAN_AFTER", 10)
 MODERATION_HOLD_HOURS = integer("MODERATION_HOLD_HOURS", 24, at_least=1)
 _steps = [MODERATION_WARN_AFTER, MODERATION_HOLD_AFTER, MODERATION_BAN_AFTER]
 if (_taken := [after for after in _steps if after]) != sorted(set(_taken)):
-    raise ImproperlyConfigured(
-        "MODERATION_WARN_AFTER, MODERATION_HOLD_AFTER and MODERATION_BAN_AFTER must grow."
-    )
+    refuse("MODERATION_WARN_AFTER, MODERATION_HOLD_AFTER and MODERATION_BAN_AFTER must grow.")
 OPENAI_URL = outside("OPENAI_URL", "https://api.openai.com", sandbox="openai")
 OPENAI_API_KEY = env.str("OPENAI_API_KEY", default="" if PRODUCTION else "sandbox-secret")
 OPENAI_MODERATION_MODEL = env.str("OPENAI_MODERATION_MODEL", default="omni-moderation-latest")
@@ -721,7 +730,7 @@ STORAGES = {
         "BACKEND": "storages.backends.s3.S3Storage",
         "OPTIONS": {
             "bucket_name": MEDIA_BUCKET,
-            "endpoint_url": env.str("MEDIA_S3_ENDPOINT_URL", default="") or None,
+            "endpoint_url": http_url("MEDIA_S3_ENDPOINT_URL", "") or None,
             "region_name": env.str("MEDIA_S3_REGION", default="") or None,
             "signature_version": "s3v4",
             "default_acl": None,
@@ -751,5 +760,10 @@ UNFOLD = {
     "COLORS": {"primary": {"500": "oklch(66.5% .245 304.2)"}},
 }
 
-if PRODUCTION and (problems := production.problems(globals(), os.environ)):
-    raise ImproperlyConfigured("Rendio does not start in production:\n  " + "\n  ".join(problems))
+# Django tries a second time to import settings that failed.
+_problems = list(dict.fromkeys(refusals))
+if PRODUCTION:
+    _problems += production.problems(globals(), os.environ, refused=refusals)
+if _problems:
+    _where = " in production" if PRODUCTION else ""
+    raise ImproperlyConfigured(f"Rendio does not start{_where}:\n  " + "\n  ".join(_problems))

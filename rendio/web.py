@@ -9,8 +9,7 @@ from rendio.common import metrics_folder
 from rendio.server import addresses
 
 worker_class = "rendio.server.worker.Worker"
-bind = addresses.bind(os.environ)
-workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+bind, workers = addresses.bind_and_processes(os.environ)
 # Of requests that have begun, after SIGTERM.
 graceful_timeout = 30
 # Longer than a phone waits between two polls; the default closes in between.

@@ -9,6 +9,7 @@ from billiard import pool
 from celery.worker import control
 
 from rendio.common import metrics_folder
+from rendio.server.addresses import whole_number
 
 # Looks, 0.1 s apart, of a child that ends for its parent to have read its last result; of 300 where
 # nothing is said. A parent that is stopping often reads no more: its stop then took half a minute.
@@ -29,6 +30,11 @@ def forget_orders() -> None:
 
 
 def main(queues: list[str]) -> None:
+    problems: list[str] = []
+    concurrency = os.environ.get("WORKER_CONCURRENCY") or "2"
+    processes = whole_number("WORKER_CONCURRENCY", concurrency, problems)
+    if problems:
+        raise SystemExit(problems[0])
     metrics_folder.make()
     # Only now: it reads in what counts.
     from rendio.celery import app
@@ -39,7 +45,7 @@ def main(queues: list[str]) -> None:
             [
                 *["--quiet", "worker", f"--hostname={'-'.join(queues)}@%h"],
                 *[f"--queues={','.join(queues)}", "--pool=prefork"],
-                f"--concurrency={os.environ.get('WORKER_CONCURRENCY') or 2}",
+                f"--concurrency={processes}",
                 *["--without-gossip", "--without-mingle", "--loglevel=INFO"],
             ]
         )

@@ -139,7 +139,7 @@ def _write_private(file: Path, text: str) -> None:
 
 
 def _random() -> str:
-    # Hexadecimal: django-environ takes a value that starts with "$" for a reference to another.
+    # Hexadecimal: no shell and no env file reads anything else.
     return secrets.token_hex(32)
 
 

@@ -14,14 +14,27 @@ def bind(environment: Mapping[str, str]) -> str:
 
     Raises SystemExit that names each variable which cannot be used.
     """
+    return bind_and_processes({**environment, "WEB_CONCURRENCY": ""})[0]
+
+
+def bind_and_processes(environment: Mapping[str, str]) -> tuple[str, int]:
+    """gunicorn's `bind` and `workers`, of ADDRESS, PORT and WEB_CONCURRENCY. Raises as `bind`."""
     problems: list[str] = []
     host = listen_address("ADDRESS", environment.get("ADDRESS") or ANY[0], problems)
-    port = (environment.get("PORT") or "8000").strip()
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        problems.append(f"PORT must be a number from 1 to 65535, not {port!r}.")
+    port = whole_number("PORT", environment.get("PORT") or "8000", problems, at_most=65535)
+    processes = whole_number("WEB_CONCURRENCY", environment.get("WEB_CONCURRENCY") or "2", problems)
     if problems:
         raise SystemExit("\n".join(problems))
-    return f"{in_url(host)}:{port}"
+    return f"{in_url(host)}:{port}", processes
+
+
+def whole_number(name: str, value: str, problems: list[str], *, at_most: int = 1000) -> int:
+    """The variable `name` as a number from 1 on; adds to `problems` what is none."""
+    text = value.strip()
+    if text.isascii() and text.isdigit() and 0 < int(text) <= at_most:
+        return int(text)
+    problems.append(f"{name} must be a number from 1 to {at_most}, not {text!r}.")
+    return 1
 
 
 def url(environment: Mapping[str, str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 from django.http.request import validate_host
 
 from rendio import environment
@@ -17,6 +16,14 @@ def given(monkeypatch):
         monkeypatch.setitem(environment.env.ENVIRON, "NAME", value)
 
     return give
+
+
+@pytest.fixture
+def refusals(monkeypatch):
+    """What was refused in this test."""
+    found: list[str] = []
+    monkeypatch.setattr(environment, "refusals", found)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -42,11 +49,12 @@ def test_host_names_are_as_a_host_header_has_them(given, value, host):
     "value",
     ["https://api.example.com", "api.example.com:8000", "[::1]:8000", "api.example.com/x", "a b"],
 )
-def test_what_no_host_header_has_is_refused(given, value):
+def test_what_no_host_header_has_is_refused(given, refusals, value):
     given(value)
 
-    with pytest.raises(ImproperlyConfigured, match=r"^NAME must be host names"):
-        environment.host_names("NAME", default=[])
+    environment.host_names("NAME", default=[])
+
+    assert [problem[:18] for problem in refusals] == ["NAME must be host "]
 
 
 @pytest.mark.parametrize(
@@ -59,11 +67,59 @@ def test_a_process_listens_at_ipv4_and_ipv6(given, value, address):
     assert environment.listen_address("NAME", default="") == address
 
 
-def test_an_address_to_listen_at_has_no_port(given):
+def test_an_address_to_listen_at_has_no_port(given, refusals):
     given("[::1]:9100")
 
-    with pytest.raises(ImproperlyConfigured, match=r"^NAME must be an address or a name"):
-        environment.listen_address("NAME", default="")
+    environment.listen_address("NAME", default="")
+
+    assert refusals[0].startswith("NAME must be an address or a name, without a port")
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [("true", True), ("Yes", True), (" on ", True), ("1", True), ("FALSE", False), ("off", False)],
+)
+def test_a_switch_is_spelt_as_env_files_have_it(given, refusals, value, read):
+    given(value)
+
+    assert environment.boolean("NAME", default=not read) is read
+    assert refusals == []
+
+
+def test_a_switch_that_is_misspelt_is_not_off_in_silence(given, refusals):
+    given("ture")
+
+    environment.boolean("NAME", default=True)
+
+    assert refusals == ["NAME must be true or false, not 'ture'."]
+
+
+@pytest.mark.parametrize("value", ["localhost:4318", "ftp://h", "http://", "http://h:port", "//h"])
+def test_an_address_of_a_service_is_of_http(given, refusals, value):
+    given(value)
+
+    environment.http_url("NAME", "")
+
+    assert refusals == ["NAME must be an http or https address."]
+
+
+@pytest.mark.parametrize("value", ["app.example.com", "https://app.example.com/path", "https://"])
+def test_an_origin_is_a_scheme_and_a_host(given, refusals, value):
+    given(value)
+
+    environment.origins("NAME")
+
+    assert len(refusals) == 1
+
+
+@pytest.mark.parametrize("value", ["nonsense", "smtp://user:secret@host:port", "x://secret@host"])
+def test_a_mail_server_that_cannot_be_read_is_refused_without_its_password(given, refusals, value):
+    given(value)
+
+    environment.email_settings("NAME")
+
+    assert refusals[0].startswith("NAME must be like smtp+tls://")
+    assert "secret" not in refusals[0]
 
 
 @pytest.mark.parametrize("value", ["tcp://[::1]:3310", "tcp://[2001:db8::1]:3310/"])

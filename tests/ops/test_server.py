@@ -22,8 +22,9 @@ import requests
 from django.db import connection, transaction
 
 from generation import media
+from rendio import worker
 from rendio.environment import SANDBOX_WEBHOOK_SECRET
-from rendio.server.addresses import bind, url
+from rendio.server.addresses import bind, bind_and_processes, url
 from tests.conftest import assert_refused
 from tests.generation.conftest import running
 from tests.generation.lives import serves
@@ -420,8 +421,23 @@ def test_the_server_listens_at_addresses_of_both_kinds():
     for name, value in (("PORT", "http"), ("PORT", "70000"), ("ADDRESS", "127.0.0.1:80:1")):
         with pytest.raises(SystemExit, match=f"^{name} must be"):
             bind({name: value})
-    with pytest.raises(SystemExit, match=r"(?s)ADDRESS must be.*PORT must be"):
-        bind({"ADDRESS": "::1:x", "PORT": "http"})
+
+
+def test_all_that_a_start_of_web_cannot_use_is_named_at_once():
+    wrong = {"ADDRESS": "::1:x", "PORT": "http", "WEB_CONCURRENCY": "many"}
+
+    with pytest.raises(SystemExit) as refused:
+        bind_and_processes(wrong)
+
+    named = [line.split()[0] for line in str(refused.value).splitlines()]
+    assert named == ["ADDRESS", "PORT", "WEB_CONCURRENCY"]
+
+
+def test_a_worker_names_a_number_of_processes_that_is_none(monkeypatch):
+    monkeypatch.setenv("WORKER_CONCURRENCY", "0")
+
+    with pytest.raises(SystemExit, match=r"^WORKER_CONCURRENCY must be a number from 1"):
+        worker.main(["high"])
 
 
 def test_a_machine_reaches_its_own_server_wherever_that_listens():
