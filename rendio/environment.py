@@ -23,7 +23,7 @@ from uuid import UUID
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from rendio import database_url, env_file
+from rendio import database_url, env_file, redis_url
 from rendio.common.keyring import DEFAULT_LABEL, KeyRing, parse
 from rendio.server import addresses
 
@@ -251,6 +251,17 @@ def database_address(name: str, default: str) -> dict[str, str]:
         return database_url.parse(env.str(name, default=default))
     except ValueError as error:
         return _refused(f"{name} {error}", instead=database_url.parse(default))
+
+
+def redis_address(name: str, default: str) -> redis_url.RedisAddress:
+    """The address of Redis, for each of those who connect to it."""
+    for other in redis_url.CELERYS_OWN:
+        if other in env.ENVIRON:
+            refuse(f"{other} is set: Celery's address is {name}, and no other.")
+    try:
+        return redis_url.parse(env.str(name, default=default))
+    except ValueError as error:
+        return _refused(f"{name} {error}", instead=redis_url.parse(default))
 
 
 def tcp_address(name: str) -> tuple[str, int] | None:

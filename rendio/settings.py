@@ -46,6 +46,7 @@ from rendio.environment import (
     outside,
     pem,
     percents,
+    redis_address,
     refusals,
     refuse,
     secrets,
@@ -288,7 +289,8 @@ DB_REQUEST_SECONDS = integer("DB_REQUEST_SECONDS", 8, at_least=1)
 # manage.py migrate
 MIGRATE_LOCK_TIMEOUT_MS = integer("MIGRATE_LOCK_TIMEOUT_MS", 2_000, at_least=1)
 MIGRATE_LOCK_TRIES = integer("MIGRATE_LOCK_TRIES", 30, at_least=1)
-REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+REDIS_ADDRESS = redis_address("REDIS_URL", default="redis://127.0.0.1:6379/0")
+REDIS_URL = REDIS_ADDRESS.url
 # Redis gone or hanging must cost a request less than a second. A connection that broke, as all do
 # when Redis restarts, is made anew within the request; a time-out is not waited for twice.
 REDIS_CLIENT_OPTIONS = {
@@ -313,7 +315,8 @@ RATELIMIT_USE_CACHE = "counters"
 
 # --- Celery: rendio/celery.py says what a message means here ------------------------------------
 
-CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_URL = REDIS_ADDRESS.broker_url
+CELERY_BROKER_USE_SSL = REDIS_ADDRESS.broker_use_ssl
 # JSON in every direction: messages, events (Flower's too), replies to remote control.
 CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = CELERY_EVENT_SERIALIZER = "json"

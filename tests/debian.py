@@ -140,12 +140,7 @@ class TlsValkey(Valkey):
             "tls-ca-cert-file": str(self._authority.file),
             "tls-auth-clients": "no",
             "requirepass": self.PASSWORD,
-            "unixsocket": str(self.socket),
         }
-
-    @property
-    def socket(self) -> Path:
-        return self._folder / "socket"
 
     def _client(self) -> dict[str, Any]:
         return {"ssl": True, "ssl_ca_certs": str(self._authority.file), "password": self.PASSWORD}

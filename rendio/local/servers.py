@@ -319,7 +319,9 @@ class Valkey(_Server):
 
     def answers(self) -> bool:
         try:
-            with redis.Redis(port=self.port, socket_timeout=2, **self._client()) as connection:
+            with redis.Redis(
+                host="127.0.0.1", port=self.port, socket_timeout=2, **self._client()
+            ) as connection:
                 # By its pid, so that no stranger on the port is taken for ours.
                 answered = connection.info("server")["process_id"]
                 return self.child is not None and bool(answered == self.child.pid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from urllib.parse import quote
 
 import pytest
 from django.conf import settings
@@ -15,7 +16,7 @@ from django.db.utils import ConnectionHandler
 from rendio import database_url
 from rendio.local import pytest_plugin
 from rendio.local.home import Home
-from tests.debian import POSTGRESQL, Authority, TlsPostgreSQL, needed
+from tests.debian import POSTGRESQL, Authority, TlsPostgreSQL, TlsValkey, needed
 
 SHOW_TLS = """
 from django.db import connection
@@ -117,3 +118,69 @@ def test_the_backup_drill_verifies_as_the_address_says(
         # Dumped and restored; an empty database is of no release.
         with pytest.raises(CommandError, match=r"manage\.py migrate failed"):
             call_command("backup_drill", bin=POSTGRESQL)
+
+
+# Limiter, cache, Celery, Flower and the health pages: is each of them served?
+ASK_REDIS = """
+import asyncio
+
+from celery import current_app
+from django.core.cache import caches
+from flower.utils.broker import Broker
+from rendio.celery import app
+from rendio.common import ratelimit
+from rendio.health import _redis_state
+
+
+def broker():
+    with current_app.connection_for_write() as connection:
+        connection.default_channel.client.ping()
+
+
+def flower():
+    broker = Broker(
+        app.connection().as_uri(include_password=True),
+        broker_options=app.conf.broker_transport_options,
+        broker_use_ssl=app.conf.broker_use_ssl,
+    )
+    asyncio.run(broker.queues(["high"]))
+
+
+def is_served(ask):
+    try:
+        ask()
+    except Exception:
+        return False
+    return True
+
+
+print(
+    is_served(lambda: ratelimit.count({"default_per_user": "somebody"})),
+    is_served(lambda: caches["counters"].set("a", 1)),
+    is_served(broker),
+    is_served(flower),
+    _redis_state() == "ok",
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def valkey(home, authority):
+    server = TlsValkey(home, authority=authority)
+    server.start()
+    yield server
+    server.stop()
+
+
+@needed
+@pytest.mark.parametrize("is_known", [True, False])
+def test_redis_is_verified_by_all_alike(valkey, authority, is_known):
+    # Celery's word for `required`. Of the system's authorities none has signed the certificate.
+    query = f"?ssl_cert_reqs=CERT_REQUIRED&ssl_ca_certs={authority.file}" if is_known else ""
+
+    asked = manage(
+        *["shell", "--verbosity=0", "--command", ASK_REDIS],
+        REDIS_URL=f"rediss://:{quote(valkey.PASSWORD)}@127.0.0.1:{valkey.port}/0{query}",
+    )
+
+    assert asked.stdout.splitlines()[-1:] == [" ".join([str(is_known)] * 5)], asked.stderr
