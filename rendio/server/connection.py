@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from rendio.server.incoming import Incoming
+from rendio.server.incoming import Heads, Incoming
 from rendio.server.outgoing import Outgoing
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Connection:
         self.address = address
         self.server = server
         self.received = bytearray()
+        self.heads = Heads()
         self.incoming: Incoming | None = None
         self.outgoing = Outgoing(client, lambda: on_waiting(self))
         self.future: Future[None] | None = None

@@ -42,22 +42,35 @@ class _Head(Unreader):  # type: ignore[misc]
         return b""
 
 
-def take_head(received: bytearray, *, config: Any, address: Any, number: int) -> Request | None:
-    """The next request's head, taken out of `received`; None while it is not complete.
+class Heads:
+    """The heads of a connection's requests, one after the other."""
 
-    Raises gunicorn's ParseException for a head that is malformed or too large.
-    """
-    while received.startswith(b"\r\n"):
-        # RFC 9112, 2.2: an empty line before a request is passed over.
-        del received[:2]
-    end = received.find(END_OF_HEAD)
-    if end > MAX_HEAD_BYTES or (end < 0 and len(received) > MAX_HEAD_BYTES):
-        raise errors.LimitRequestHeaders("the head is too large")
-    if end < 0:
-        return None
-    head = bytes(received[: end + len(END_OF_HEAD)])
-    del received[: end + len(END_OF_HEAD)]
-    return Request(config, _Head(head), address, number)
+    def __init__(self) -> None:
+        # Of what has been received, so much holds no end of a head: a head that comes byte by byte
+        # is searched once, and not once for each byte.
+        self._searched_bytes = 0
+
+    def take(
+        self, received: bytearray, *, config: Any, address: Any, number: int
+    ) -> Request | None:
+        """The next request's head, taken out of `received`; None while it is not complete.
+
+        Raises gunicorn's ParseException for a head that is malformed or too large.
+        """
+        while received.startswith(b"\r\n"):
+            # RFC 9112, 2.2: an empty line before a request is passed over.
+            del received[:2]
+            self._searched_bytes = 0
+        end = received.find(END_OF_HEAD, self._searched_bytes)
+        if end > MAX_HEAD_BYTES or (end < 0 and len(received) > MAX_HEAD_BYTES):
+            raise errors.LimitRequestHeaders("the head is too large")
+        if end < 0:
+            self._searched_bytes = max(len(received) - len(END_OF_HEAD) + 1, 0)
+            return None
+        self._searched_bytes = 0
+        head = bytes(received[: end + len(END_OF_HEAD)])
+        del received[: end + len(END_OF_HEAD)]
+        return Request(config, _Head(head), address, number)
 
 
 class Incoming:

@@ -26,7 +26,7 @@ from gunicorn.http import errors, wsgi
 from gunicorn.workers.base import Worker as GunicornWorker
 
 from rendio.server.connection import GIVES_WAY, Connection, State
-from rendio.server.incoming import DROPPED_BYTES, Incoming, take_head
+from rendio.server.incoming import DROPPED_BYTES, Incoming
 from rendio.server.outgoing import OpenFile
 from rendio.server.probes import KeptAnswer
 
@@ -269,7 +269,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         """The next request, once its head is complete."""
         if connection.state in {State.NEW, State.KEPT}:
             connection.enter(State.HEAD)
-        request = take_head(
+        request = connection.heads.take(
             connection.received,
             config=self.cfg,
             address=connection.address,

@@ -19,8 +19,10 @@ from uuid import uuid4
 
 import pytest
 import requests
+from gunicorn.config import Config
 
 from generation import media
+from rendio.server.incoming import Heads
 from rendio.server.outgoing import Outgoing
 from tests.generation.conftest import running
 from tests.generation.lives import ended
@@ -128,6 +130,34 @@ def test_unfinished_heads_stop_nobody_and_are_closed(running):
         assert_serves(running)
 
         eventually(lambda: not any(client.drip() for client in clients))
+
+
+class Searched(bytearray):
+    """Counts the bytes that are searched for something."""
+
+    searched_bytes = 0
+
+    def find(self, wanted, start=0):
+        self.searched_bytes += len(self) - start
+        return super().find(wanted, start)
+
+
+@pytest.mark.parametrize("empty_lines", [0, 3])
+def test_a_head_that_comes_byte_by_byte_is_searched_once(empty_lines):
+    request = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: " + b"a" * 8000 + b"\r\n\r\n"
+    sent = b"\r\n" * empty_lines + request * 2
+    received, heads, config = Searched(), Heads(), Config()
+
+    taken = []
+    for byte in sent:
+        received.append(byte)
+        head = heads.take(received, config=config, address=("127.0.0.1", 1), number=1)
+        taken += [head] if head else []
+
+    assert [dict(head.headers)["X-SLOW"] for head in taken] == ["a" * 8000] * 2
+    assert not received
+    # The end is four bytes: each byte is looked at with the three before it.
+    assert received.searched_bytes <= 4 * len(sent)
 
 
 def test_unfinished_bodies_stop_nobody_and_are_closed(running):
