@@ -85,7 +85,7 @@ TURN_ID = 1
 
 
 class WelcomeTurn(models.Model):
-    """The one row that says which claim may have Apple's bit set.
+    """The one row that says which claim, or ban, may have Apple's bits set.
 
     Apple has no compare-and-set and does not say which tokens are one phone. So of all claims one
     at a time goes from reading the bit to having set it (accounts.services.welcome).
@@ -95,16 +95,13 @@ class WelcomeTurn(models.Model):
     claim = models.ForeignKey(WelcomeClaim, null=True, on_delete=models.PROTECT, related_name="+")
     # Counts the turns: if none began since the bit was read, it need not be read again.
     number = models.BigIntegerField(default=0)
-    # After this the call that has the turn may have died, and any other may finish it.
+    # After this the call that has the turn may have died, and any other may finish it. Without a
+    # claim: somebody writes the bits of a ban.
     leased_until = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(id=TURN_ID), name="accounts_turn_one_row"),
-            models.CheckConstraint(
-                condition=Q(claim__isnull=False) | Q(leased_until__isnull=True),
-                name="accounts_turn_is_leased_for_a_claim",
-            ),
         ]
 
     def __str__(self) -> str:

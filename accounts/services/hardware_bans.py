@@ -6,8 +6,10 @@ the next check of the phone brings another. A guest on a phone with the bit set 
 wallet and may not sign in with Apple (else the ban would end there). Support lifts it by lifting
 the ban of that guest, which clears the bit.
 
-At least once: the bit may be set or cleared twice. Our bit of the welcome is set along with it, as
-Apple takes both together: a phone that was banned or unbanned gets no welcome after that.
+At least once: the bit may be set or cleared twice. Apple takes both bits together, so they are
+written in a turn of the welcome's (services.welcome), by one at a time: a first welcome of the same
+hardware at the same moment neither erases the ban nor brings back one that was lifted. Our bit of
+the welcome is set along with it: a phone that was banned or unbanned gets no welcome after that.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from accounts import appleid, devicecheck
 from accounts.devicecheck import Bits
 from accounts.errors import IdentityServiceUnavailable, InvalidDevice
 from accounts.models import BanBit, Device, Session, User
+from accounts.services.welcome import TurnTaken, reserve_bits
 from credits import services as credit_services
 from rendio.common import nudge, sweeping
 from rendio.common.due import each, take
@@ -126,7 +129,7 @@ def forget_devices(device_ids: list[UUID]) -> None:
 def set_due_bits(*, now: datetime) -> int:
     """Tell Apple what is wanted and due; returns how many phones were looked at."""
     rows = take(BanBit.objects.filter(wanted__isnull=False), now=now, limit=BATCH)
-    each(rows, _set, stop_at=IdentityServiceUnavailable)
+    each(rows, _set, stop_at=(IdentityServiceUnavailable, TurnTaken))
     return len(rows)
 
 
@@ -139,7 +142,8 @@ def _set(row: BanBit) -> None:
     )
     try:
         device_token = appleid.decrypt(row.device_token_encrypted)
-        devicecheck.update_bits(device_token, Bits(bit0=True, bit1=bool(row.wanted)))
+        with reserve_bits():
+            devicecheck.update_bits(device_token, Bits(bit0=True, bit1=bool(row.wanted)))
     except (InvalidDevice, InvalidToken):
         unchanged.update(device_token_encrypted="", due_at=None)
         return

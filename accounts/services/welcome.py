@@ -26,6 +26,9 @@ Only where Apple no longer accepts the kept token does the new one count.
 A phone that does not get the turn within WELCOME_WAIT_SECONDS is let in without the credits; a
 worker gives them to its user later (give_due_welcomes).
 
+The second bit, that of bans, is written together with the first, so whoever writes it takes the
+turn too (`reserve_bits`): a welcome would else put back the second bit as it was read before.
+
 What stays possible: (a) Apple's answer to 4 is lost, and Apple then refuses the same token for
 good: the turn has to go on undecided. If that phone checks in under another name before it comes
 back under the first, it gets two welcomes: one more for each such accident, which no phone can
@@ -100,6 +103,10 @@ class TurnLost(Exception):
     """Somebody else took the turn over before anything was sent to Apple."""
 
 
+class TurnTaken(Exception):
+    """Somebody else has the turn, and had it for as long as was waited."""
+
+
 class Decided(Exception):
     """There is no turn to take: the claim came to its end meanwhile."""
 
@@ -132,8 +139,9 @@ def hash_token(device_token: str) -> str:
 
 
 def free_turn() -> int | None:
-    """The number of the latest turn if that is over; None while a claim has the turn."""
-    return WelcomeTurn.objects.filter(claim=None).values_list("number", flat=True).first()
+    """The number of the latest turn if that is over; None while somebody has the turn."""
+    free = WelcomeTurn.objects.filter(claim=None, leased_until=None)
+    return free.values_list("number", flat=True).first()
 
 
 @transaction.atomic(durable=True)
@@ -177,10 +185,10 @@ def take_turn(
     claim = _undecided(claim)
     # Not the caller's: time passes while a call waits.
     now = timezone.now()
-    is_ours, is_free = turn.claim_id == claim.pk, turn.claim_id is None
-    if not (is_ours or is_free):
-        if turn.leased_until and turn.leased_until > now:
-            return None
+    is_ours = turn.claim_id == claim.pk
+    if not is_ours and turn.leased_until and turn.leased_until > now:
+        return None
+    if not is_ours and turn.claim_id:
         abandoned = WelcomeClaim.objects.get(pk=turn.claim_id)
         if abandoned.updates_in_doubt:
             _lease(turn, abandoned, now=now)
@@ -198,6 +206,48 @@ def take_turn(
         claim.updates_in_doubt += 1
     _lease(turn, claim, now=now)
     return Turn(claim, turn.number, bits=bits if is_current else None)
+
+
+@contextmanager
+def reserve_bits() -> Iterator[None]:
+    """Have the turn, for a write of both bits that no claim is about.
+
+    Commits the turn before the block and frees it after it. Whoever read the bits before or within
+    the block reads them again. Raises TurnTaken. If the block raises AppleOutcomeUnknown, the turn
+    stays taken until its lease ends, as the write may still be on its way.
+    """
+    number = _wait_for_bits()
+    is_over = True
+    try:
+        yield
+    except AppleOutcomeUnknown:
+        is_over = False
+        raise
+    finally:
+        if is_over:
+            WelcomeTurn.objects.filter(claim=None, number=number).update(leased_until=None)
+
+
+def _wait_for_bits() -> int:
+    give_up_at = time.monotonic() + settings.WELCOME_WAIT_SECONDS
+    while (number := _take_bits()) is None:
+        if time.monotonic() >= give_up_at:
+            raise TurnTaken
+        time.sleep(POLL_SECONDS)
+    return number
+
+
+@transaction.atomic(durable=True)
+def _take_bits() -> int | None:
+    turn = WelcomeTurn.objects.select_for_update().get()
+    now = timezone.now()
+    # A turn that a claim has left is finished by the next phone, or by a worker.
+    if turn.claim_id or (turn.leased_until and turn.leased_until > now):
+        return None
+    turn.number += 1
+    turn.leased_until = now + timedelta(seconds=TURN_SECONDS)
+    turn.save(update_fields=["number", "leased_until"])
+    return turn.number
 
 
 def finish_turn(turn: Turn, *, device_token: str) -> bool:
@@ -391,7 +441,8 @@ def _wait_for_turn(
 
 def _may_be_had(claim: WelcomeClaim) -> bool:
     """Without a lock, so that those who wait do not queue at the row."""
-    can_be_taken = Q(claim=None) | Q(claim=claim.pk) | Q(leased_until__lte=timezone.now())
+    is_over = Q(leased_until__lte=timezone.now())
+    can_be_taken = Q(claim=None, leased_until=None) | Q(claim=claim.pk) | is_over
     return WelcomeTurn.objects.filter(can_be_taken).exists()
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.utils import timezone
 
-from accounts import services
-from accounts.models import BanBit, User
+from accounts import devicecheck, services
+from accounts.errors import AppleOutcomeUnknown
+from accounts.models import BanBit, User, WelcomeTurn
+from accounts.services import welcome
 from credits import services as credit_services
 from tests.accounts.conftest import Person
 from tests.conftest import Phone, Sandbox, assert_refused
@@ -229,6 +232,102 @@ def test_an_account_in_good_standing_is_refused_on_a_banned_phone_and_nowhere_el
     hardware.renew_token(mine)
     assert mine.post("device-check", mine.check_body).status_code == 200
     work()
+    assert hardware.bits() == (True, False)
+
+
+# --- In the same instant as a first welcome -------------------------------------------------------
+
+
+class Check:
+    """A first check of the phone under another name, step by step (accounts.services.welcome)."""
+
+    def __init__(self, hardware: Hardware) -> None:
+        self.phone = hardware.install()
+        token, now = self.phone.device_token, timezone.now()
+        self.seen, self.bits = welcome.free_turn(), devicecheck.query_bits(token)
+        self.claim = welcome.open_claim(
+            device_id=UUID(self.phone.device_id), device_token=token, had_welcome=False, now=now
+        )
+
+    def take_turn(self) -> bool:
+        assert self.claim
+        self.turn = welcome.take_turn(
+            self.claim, device_token=self.phone.device_token, bits=self.bits, seen=self.seen
+        )
+        return self.turn is not None
+
+    def finish(self) -> None:
+        assert self.turn
+        welcome.finish_turn(self.turn, device_token=self.phone.device_token)
+
+
+@pytest.fixture
+def suspect(hardware: Hardware, sandbox: Sandbox) -> Phone:
+    """About to be banned, on a phone whose bits are clear, as it had its welcome elsewhere."""
+    phone = hardware.install().sign_in()
+    sandbox.control("apple/device", device_token=phone.device_token, bit0=False)
+    assert hardware.bits() == (False, False)
+    return phone
+
+
+def test_a_ban_is_not_erased_by_a_welcome_that_is_on_its_way(
+    suspect: Phone, hardware: Hardware, settings: Any
+) -> None:
+    settings.WELCOME_WAIT_SECONDS = 0
+    check = Check(hardware)
+    assert check.take_turn()
+    ban(suspect)
+    work()
+
+    check.finish()
+
+    services.set_due_bits(now=timezone.now() + timedelta(minutes=2))
+    assert hardware.bits() == (True, True)
+    assert not BanBit.objects.filter(wanted__isnull=False).exists()
+
+
+def test_a_ban_is_not_erased_by_a_welcome_that_had_read_the_bits_before(
+    suspect: Phone, hardware: Hardware
+) -> None:
+    check = Check(hardware)
+    ban(suspect)
+    work()
+
+    assert check.take_turn()
+    check.finish()
+
+    assert hardware.bits() == (True, True)
+
+
+def test_a_ban_that_was_lifted_is_not_brought_back_by_a_welcome(
+    suspect: Phone, hardware: Hardware, sandbox: Sandbox
+) -> None:
+    ban(suspect)
+    work()
+    sandbox.control("apple/device", device_token=suspect.device_token, bit0=False)
+    check = Check(hardware)
+    lift(suspect)
+    work()
+
+    assert check.take_turn()
+    check.finish()
+
+    assert hardware.bits() == (True, False)
+
+
+def test_a_welcome_waits_while_a_ban_is_written_and_not_for_a_worker_that_died(
+    hardware: Hardware,
+) -> None:
+    check = Check(hardware)
+    with suppress(AppleOutcomeUnknown), welcome.reserve_bits():
+        assert not check.take_turn()
+        raise AppleOutcomeUnknown
+
+    assert not check.take_turn()
+    assert welcome.free_turn() is None
+    WelcomeTurn.objects.update(leased_until=timezone.now())
+    assert check.take_turn()
+    check.finish()
     assert hardware.bits() == (True, False)
 
 
