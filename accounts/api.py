@@ -215,7 +215,9 @@ class UpdateProfile(ApiView):
     def post(self, request: Request) -> Response:
         body = ProfileBody(data=self.body)
         body.is_valid(raise_exception=True)
-        services.update_profile(user_id=self.caller.user_id, changes=body.validated_data)
+        services.update_profile(
+            user_id=self.caller.user_id, changes=body.validated_data, now=timezone.now()
+        )
         return Response(profile_json(queries.profile_of(self.caller.user_id), now=timezone.now()))
 
 

@@ -10,11 +10,13 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from accounts import revocations, tokens
+from accounts.languages import changed
 
 
 @dataclass(frozen=True)
 class Caller:
-    """What the token says about who calls; `language` and `tier` are of when it was issued."""
+    """What the token says about who calls. `tier` is of when it was issued; `language` is the
+    profile's, of now."""
 
     user_id: UUID
     session_id: UUID
@@ -39,7 +41,8 @@ class AccessTokenAuthentication(BaseAuthentication):
             raise AuthenticationFailed from None
         if revocations.is_revoked(claims.session_id):
             raise AuthenticationFailed
-        return Caller(claims.user_id, claims.session_id, claims.language, claims.tier), None
+        language = changed.current(claims.user_id, told=claims.language, told_at=claims.issued_at)
+        return Caller(claims.user_id, claims.session_id, language, claims.tier), None
 
     def authenticate_header(self, request: Request) -> str:
         """What makes REST framework answer 401 and not 403."""

@@ -91,6 +91,7 @@ def _profile(user_id: UUID) -> Row:
         "tier": user.tier,
         "tier_until": iso(user.tier_until),
         "language": user.language,
+        "language_changed_at": iso(user.language_changed_at),
         "theme_preference": user.theme_preference,
         "tos_version": user.tos_version,
         "welcomed_at": iso(user.welcomed_at),

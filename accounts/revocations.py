@@ -1,5 +1,8 @@
 """Sessions whose access tokens no longer count, although their signature still holds.
 
+The thread here also reads the languages that changed (accounts.languages), so that a process needs
+one connection for both.
+
 Each process keeps the ids of the sessions revoked within an access token's lifetime, and reads the
 new ones from PostgreSQL every settings.REVOCATION_REFRESH_SECONDS. So a request asks nobody, and a
 logout or a ban ends access on every process within that time, Redis or not. A process that cannot
@@ -20,6 +23,7 @@ from django.db import Error as DatabaseFailure
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
+from accounts.languages import ChangedLanguages, changed
 from accounts.models import Session
 from rendio.common.background import BackgroundThread
 from rendio.common.postgresql.limits import at_most
@@ -36,7 +40,8 @@ LATE_SECONDS = 30
 class RevokedSessions:
     """The set, and the thread that keeps it. Reading needs no lock: a dict's lookup is atomic."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed_languages: ChangedLanguages) -> None:
+        self._languages = changed_languages
         self._revoked_at: dict[UUID, datetime] = {}
         self._read_until: datetime | None = None
         self._stopped = threading.Event()
@@ -92,6 +97,7 @@ class RevokedSessions:
         try:
             with at_most(settings.DB_REQUEST_SECONDS):
                 self.refresh(now=timezone.now())
+                self._languages.refresh(now=timezone.now())
         except DatabaseFailure as error:
             logger.warning("revocations_not_read", error=type(error).__name__)
             connection.close()
@@ -99,7 +105,7 @@ class RevokedSessions:
             self._first_read.set()
 
 
-_revoked = RevokedSessions()
+_revoked = RevokedSessions(changed)
 
 
 def start() -> None:

@@ -40,6 +40,7 @@ class AccessClaims:
     session_id: UUID
     language: str
     tier: str = ""
+    issued_at: float = 0  # epoch seconds
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def read_access(token: str) -> AccessClaims:
     """
     signed = _signed(token, tuple(settings.SESSION_SIGNING_KEYS.items()))
     now = timezone.now().timestamp()
-    if now >= signed.expires_at or signed.issued_at > now + CLOCK_SKEW.total_seconds():
+    if now >= signed.expires_at or signed.claims.issued_at > now + CLOCK_SKEW.total_seconds():
         raise InvalidToken
     return signed.claims
 
@@ -89,7 +90,6 @@ def read_access(token: str) -> AccessClaims:
 @dataclass(frozen=True)
 class _Signed:
     claims: AccessClaims
-    issued_at: float
     expires_at: float
 
 
@@ -115,8 +115,8 @@ def _signed(token: str, keys: tuple[tuple[str, str], ...]) -> _Signed:
                 session_id=UUID(claims["sid"]),
                 language=str(claims.get("lang", "")),
                 tier=str(claims.get("tier", "")),
+                issued_at=float(claims["iat"]),
             ),
-            issued_at=float(claims["iat"]),
             expires_at=float(claims["exp"]),
         )
     except (jwt.InvalidTokenError, KeyError, ValueError, TypeError, AttributeError) as error:

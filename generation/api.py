@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import structlog
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -10,6 +12,7 @@ from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.languages import changed
 from credits import idempotency
 from credits import services as credit_services
 from credits.idempotency import Answer, Attempt
@@ -19,7 +22,7 @@ from generation.models import JobStatus
 from generation.providers import find_provider
 from generation.providers.signatures import BadSignature
 from generation.serializers import job_in_history, job_status, refund
-from rendio.common import http, ratelimit
+from rendio.common import http, language, ratelimit
 from rendio.common.api import ApiView, PublicView, next_cursor, page_limits, parse_uuid, query_uuid
 from rendio.common.errors import (
     InternalError,
@@ -137,9 +140,19 @@ class VideoJobEvents(ApiView):
     """The same as it changes."""
 
     def get(self, request: Request, job_id: str) -> StreamingHttpResponse:
-        job = services.get_job(user_id=self.caller.user_id, job_id=parse_uuid(job_id, "job_id"))
+        caller = self.caller
+        job = services.get_job(user_id=caller.user_id, job_id=parse_uuid(job_id, "job_id"))
+        began, told_at = caller.language, time.time()
+
+        def profiles_language() -> str:
+            return changed.current(caller.user_id, told=began, told_at=told_at)
+
         return StreamingHttpResponse(
-            streams.events(job, session_id=self.caller.session_id),
+            streams.events(
+                job,
+                session_id=caller.session_id,
+                language_now=language.chooser(request._request, profiles_language),
+            ),
             content_type="text/event-stream; charset=utf-8",
             # nginx would keep events back until its buffer is full.
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},

@@ -13,7 +13,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 from uuid import UUID
@@ -45,18 +45,18 @@ Body = dict[str, Any]
 class _Watch:
     """One stream's eyes on its job. None in `changes` says that there is nothing more to see."""
 
-    def __init__(self, job: Job, seen: Body) -> None:
+    def __init__(self, job: Job, seen: Body, language_now: Callable[[], str]) -> None:
         self.job_id: UUID = job.id
         self.user_id: UUID | None = job.user_id
         self.changes: queue.SimpleQueue[Body | None] = queue.SimpleQueue()
-        self._language = translation.get_language()
+        self._language_now = language_now
         self._seen = _essence(seen)
 
     def show(self, job: Job | None) -> None:
         if job is None:
             self.changes.put(None)
             return
-        with translation.override(self._language):
+        with translation.override(self._language_now()):
             body = job_status(job, now=timezone.now())
         if (essence := _essence(body)) != self._seen:
             self._seen = essence
@@ -133,10 +133,11 @@ class _Watcher:
 _watcher = _Watcher()
 
 
-def events(job: Job, *, session_id: UUID) -> Iterator[bytes]:
-    """The stream of the caller's own job, as text/event-stream, in the request's language."""
+def events(job: Job, *, session_id: UUID, language_now: Callable[[], str]) -> Iterator[bytes]:
+    """The stream of the caller's own job, as text/event-stream. Each event is in the language that
+    the phone asked for, or that its user's profile has by then."""
     body = job_status(job, now=timezone.now())
-    return _stream(_Watch(job, body), body, session_id)
+    return _stream(_Watch(job, body, language_now), body, session_id)
 
 
 def _stream(watch: _Watch, body: Body, session_id: UUID) -> Iterator[bytes]:

@@ -78,6 +78,9 @@ class User(AbstractBaseUser, PermissionsMixin):
         null=True, blank=True, help_text="When a tier that was paid for ends, if nobody renews it."
     )
     language = models.CharField(max_length=5, choices=Language.choices, default=Language.ENGLISH)
+    language_changed_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When the user last chose a language."
+    )
     theme_preference = models.CharField(
         max_length=10, choices=ThemePreference.choices, default=ThemePreference.SYSTEM
     )
@@ -121,6 +124,12 @@ class User(AbstractBaseUser, PermissionsMixin):
                 "suspended_at",
                 condition=Q(suspended_at__isnull=False),
                 name="accounts_user_suspended",
+            ),
+            # What each process reads every few seconds (accounts.languages).
+            models.Index(
+                "language_changed_at",
+                condition=Q(language_changed_at__isnull=False),
+                name="accounts_user_language",
             ),
             # Support's search by the whole address; most users have none.
             models.Index(

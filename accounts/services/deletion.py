@@ -129,14 +129,14 @@ def _give_up_claims(user_id: UUID, *, now: datetime) -> None:
 def _strip(user: User, *, now: datetime) -> None:
     user.username = user.email = user.tos_version = user.last_login = None
     user.tier, user.tier_until = Tier.FREE, None
-    user.language = Language.ENGLISH
+    user.language, user.language_changed_at = Language.ENGLISH, None
     user.theme_preference = ThemePreference.SYSTEM
     user.set_unusable_password()
     user.closed_at = now
     user.save(
         update_fields=[
             "username", "email", "tos_version", "last_login", "tier", "tier_until", "language",
-            "theme_preference", "password", "closed_at", "updated_at",
+            "language_changed_at", "theme_preference", "password", "closed_at", "updated_at",
         ]
     )  # fmt: skip
 

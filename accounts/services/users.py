@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.errors import Unauthorized
+from accounts.languages import changed
 from accounts.models import Device, RevokedReason, Tier, User
 from accounts.services import hardware_bans
 from accounts.services.sessions import revoke_sessions_of
@@ -17,19 +18,32 @@ from rendio.common.errors import NotFound
 PROFILE_FIELDS = frozenset({"language", "theme_preference", "tos_version"})
 
 
-@transaction.atomic(durable=True)
-def update_profile(*, user_id: UUID, changes: dict[str, str]) -> None:
-    """Set some of PROFILE_FIELDS. Raises Unauthorized where the account is gone."""
+def update_profile(*, user_id: UUID, changes: dict[str, str], now: datetime) -> None:
+    """Set some of PROFILE_FIELDS. A language counts at once, in all sessions of the user.
+
+    Opens its own transaction. Raises Unauthorized where the account is gone.
+    """
     unknown = changes.keys() - PROFILE_FIELDS
     if unknown:
         raise ValueError(f"not of the profile: {sorted(unknown)}")
+    user = _save_profile(user_id, changes, now=now)
+    if "language" in changes and user.language_changed_at:
+        changed.add(user_id, user.language, changed_at=user.language_changed_at)
+
+
+@transaction.atomic(durable=True)
+def _save_profile(user_id: UUID, changes: dict[str, str], *, now: datetime) -> User:
     user = User.objects.select_for_update(no_key=True).filter(id=user_id, closed_at=None).first()
     if user is None:
         raise Unauthorized
     for name, value in changes.items():
         setattr(user, name, value)
+    if "language" in changes:
+        # Never before an earlier change, whose clock may be ahead: the last to commit counts.
+        user.language_changed_at = max(now, user.language_changed_at or now)
     if changes:
-        user.save(update_fields=[*changes, "updated_at"])
+        user.save(update_fields=[*changes, "language_changed_at", "updated_at"])
+    return user
 
 
 def ban_user(*, user_id: UUID, reason: str, acting_user_id: UUID | None, now: datetime) -> None:

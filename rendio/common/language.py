@@ -30,6 +30,17 @@ def fall_back_to(request: HttpRequest, language: str) -> None:
         translation.activate(language)
 
 
+def chooser(request: HttpRequest, users_own: Callable[[], str]) -> Callable[[], str]:
+    """For what is told long after the request: which language to speak then."""
+    asked = _asked_for(request)
+
+    def choose() -> str:
+        own = users_own()
+        return asked or (own if _is_ours(own) else settings.LANGUAGE_CODE)
+
+    return choose
+
+
 def _asked_for(request: HttpRequest) -> str | None:
     if request.path.startswith("/admin/"):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from django.test import Client
-from django.utils import translation
+from django.utils import timezone, translation
 from rest_framework import serializers
 
+from accounts import authentication
+from accounts.languages import ChangedLanguages
 from credits.errors import InsufficientCredits
 from rendio.common.errors import Code, RateLimited
 from rendio.local.home import PROJECT
@@ -22,6 +25,11 @@ ENGLISH, TURKISH, SPANISH = (
     "Please sign in again.",
     "Lütfen tekrar giriş yapın.",
     "Vuelve a iniciar sesión.",
+)
+ENGLISH_INPUT, TURKISH_INPUT, SPANISH_INPUT = (
+    "Something in the request is not right.",
+    "İstekte hatalı bir bilgi var.",
+    "Hay algo incorrecto en la solicitud.",
 )
 TRANSLATED = ("tr", "es")
 APPS = ("accounts", "billing", "credits", "generation", "rendio")
@@ -63,21 +71,50 @@ def test_the_header_chooses_by_its_weights(db, header, expected):
 
 def test_without_a_header_it_is_the_profiles_language(phone):
     assert phone.post("update-user-profile", {"language": "es"}).status_code == 200
-    phone.sign_in()  # the token says which language is the user's
 
-    asked = phone.get("get-video-status")
+    assert message(phone.get("get-video-status")) == SPANISH_INPUT
 
-    assert message(asked) == "Hay algo incorrecto en la solicitud."
+
+def test_a_new_language_counts_at_once_in_all_sessions(phone, django_assert_num_queries):
+    sessions = [phone.session, phone.sign_in().session]
+    for language, expected in (("es", SPANISH_INPUT), ("tr", TURKISH_INPUT), ("en", ENGLISH_INPUT)):
+        phone.post("update-user-profile", {"language": language})
+
+        for session in sessions:
+            phone.session = session
+            with django_assert_num_queries(1):  # the refusal is kept for support
+                assert message(phone.get("get-video-status")) == expected
+
+
+def test_other_processes_read_which_languages_have_changed(phone, monkeypatch):
+    phone.post("update-user-profile", {"language": "es"})
+    elsewhere = ChangedLanguages()
+    monkeypatch.setattr(authentication, "changed", elsewhere)
+    assert message(phone.get("get-video-status")) == ENGLISH_INPUT
+
+    elsewhere.refresh(now=timezone.now())
+
+    assert message(phone.get("get-video-status")) == SPANISH_INPUT
+
+
+def test_a_token_of_after_the_change_is_believed(phone):
+    elsewhere = ChangedLanguages()
+    now = timezone.now()
+    elsewhere.add(phone.user_id, "es", changed_at=now)
+
+    assert elsewhere.current(phone.user_id, told="tr", told_at=now.timestamp() - 1) == "es"
+    assert elsewhere.current(phone.user_id, told="tr", told_at=now.timestamp() + 1) == "tr"
+    elsewhere.refresh(now=now + timedelta(hours=2))
+    assert elsewhere.current(phone.user_id, told="tr", told_at=now.timestamp() - 1) == "tr"
 
 
 def test_a_header_for_one_of_our_languages_wins_over_the_profile(phone):
     phone.post("update-user-profile", {"language": "es"})
-    phone.sign_in()
     phone.language = "tr"
 
-    assert message(phone.get("get-video-status")) == "İstekte hatalı bir bilgi var."
+    assert message(phone.get("get-video-status")) == TURKISH_INPUT
     phone.language = "de"
-    assert message(phone.get("get-video-status")) == "Hay algo incorrecto en la solicitud."
+    assert message(phone.get("get-video-status")) == SPANISH_INPUT
 
 
 def test_one_request_does_not_leave_its_language_to_the_next(db):

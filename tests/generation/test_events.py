@@ -13,8 +13,11 @@ from uuid import uuid4
 import pytest
 import requests
 from django.db import connection
+from django.utils import timezone
 
 from generation import streams
+from generation.lifecycle import settle
+from generation.providers.base import Reason
 from tests.conftest import Phone, assert_refused
 from tests.generation.lives import ended, ordered
 from tests.patience import eventually
@@ -113,6 +116,18 @@ def test_a_failure_is_told_in_the_phones_language(running, provider):
     assert last["error"]["message"] == "El servicio de vídeo no está disponible."
 
 
+def test_a_failure_is_told_in_the_language_that_the_profile_has_by_then(guest, endless):
+    job = ordered(guest)
+    events = iter(guest.get(f"video-jobs/{job.id}/events").streaming_content)
+    assert b'"pending"' in next(events)
+
+    guest.post("update-user-profile", {"language": "es"})
+    assert settle.give_up(job, Reason.PROVIDER_ERROR, now=timezone.now())
+
+    last = [event for event in events if event != b":\n\n"][-1]
+    assert "El servicio de vídeo no está disponible." in last.decode()
+
+
 def test_a_job_deleted_meanwhile_closes_the_stream(running, endless):
     phone = running.phone()
     (job_id,) = phone.order()
@@ -151,7 +166,7 @@ def alive(threads) -> int:
 def test_waiting_holds_no_database_connection(guest, endless, monkeypatch):
     monkeypatch.setattr(streams, "SIGN_OF_LIFE_SECONDS", 0.05)
     job = ordered(guest)
-    stream = streams.events(job, session_id=uuid4())
+    stream = streams.events(job, session_id=uuid4(), language_now=lambda: "en")
     assert b'"pending"' in next(stream)
     assert connection.connection is not None
 

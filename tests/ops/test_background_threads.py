@@ -16,6 +16,7 @@ from celery.schedules import schedule
 from django.utils import timezone
 
 from accounts import revocations
+from accounts.languages import ChangedLanguages
 from accounts.models import Session
 from adminops.models import Heartbeat
 from adminops.watch import heartbeats
@@ -53,7 +54,7 @@ def was_killed(caplog, name):
 @pytest.fixture
 def kept(committed):
     """The revoked sessions as a web process keeps them."""
-    kept = revocations.RevokedSessions()
+    kept = revocations.RevokedSessions(ChangedLanguages())
     kept.start()
     yield kept
     kept.stop()
