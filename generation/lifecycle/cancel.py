@@ -6,6 +6,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from operator import itemgetter
 
+from django.db import transaction
+
 from generation.lifecycle import settle
 from generation.lifecycle.claims import side_by_side
 from generation.lifecycle.poll import live_handles
@@ -15,7 +17,8 @@ from generation.providers.base import CancelAnswer, Done, Failed, Handle, Reason
 from rendio.common.due import each
 
 BATCH = 20
-# Where the provider could not be asked; meanwhile it is the turn of others.
+STAGES = [Stage.SUBMIT, Stage.QUEUED, Stage.RUNNING]
+# Until a cancellation that came to nothing is tried again; meanwhile it is the turn of others.
 AGAIN = timedelta(seconds=5)
 # Connect and read: the first who asks waits for it, phone in hand.
 PATIENCE = (3.0, 5.0)
@@ -27,14 +30,19 @@ def cancel_due(*, now: datetime) -> int:
     """Pass on the cancellations that no provider has been told yet; returns how many were looked
     at.
 
-    Asking twice is harmless, so there is no lease: two workers may both ask. A job in the stage
-    SENT has nobody to be asked; it is seen here when that is known.
+    Each is due again after AGAIN before anything is done about it, so one that breaks each time, or
+    has nobody to be asked, holds up no other. Asking may take longer than that, and two workers may
+    both ask: that is harmless. A job in the stage SENT is seen here when it is known who has it.
     """
-    jobs = list(
-        Job.objects.filter(
-            cancel_requested_at__lte=now, stage__in=[Stage.SUBMIT, Stage.QUEUED, Stage.RUNNING]
-        ).order_by("cancel_requested_at")[:BATCH]
-    )
+    with transaction.atomic(durable=True):
+        due = Job.objects.filter(cancel_requested_at__lte=now, stage__in=STAGES)
+        jobs = list(
+            due.order_by("cancel_requested_at").select_for_update(skip_locked=True, of=("self",))[
+                :BATCH
+            ]
+        )
+        taken = Job.objects.filter(id__in=[job.id for job in jobs])
+        taken.update(cancel_requested_at=now + AGAIN)
     cancel(jobs, now=now)
     return len(jobs)
 

@@ -170,6 +170,23 @@ def test_a_provider_that_cannot_be_asked_is_asked_again_and_holds_up_nobody(
     assert len(canned.asked) == 2 * cancel.BATCH
 
 
+def test_jobs_that_nobody_can_be_asked_about_hold_up_nobody(phone, quick, life, settings):
+    settings.JOBS_AT_ONCE = {"free": 100}
+    grant(phone.user_id, 200)
+    quick.provider(queue_seconds=600)
+    jobs = [ordered(phone) for _ in range(cancel.BATCH + 1)]
+    life.submit()
+    Job.objects.filter(id__in=[job.id for job in jobs]).update(cancel_requested_at=life.now)
+    ProviderRequest.objects.filter(job__in=jobs[:-1]).update(provider_request_id="")
+    Job.objects.filter(id=jobs[-1].id).update(cancel_requested_at=life.later(0.5).now)
+
+    life.later(0.5).cancel()
+    life.cancel()
+
+    assert_refunded(jobs[-1], status=CANCELLED)
+    assert cancels(quick) == 1
+
+
 def test_a_provider_that_hangs_does_not_hold_up_the_caller(
     phone, quick, life, settings, monkeypatch
 ):
