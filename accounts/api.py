@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import FileResponse
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -32,7 +31,7 @@ from accounts.serializers import (
     session_in_list,
     session_json,
 )
-from rendio.common import ratelimit
+from rendio.common import clock, ratelimit
 from rendio.common.api import ApiView, PublicView
 from rendio.common.parsers import StrictJSONParser
 
@@ -49,7 +48,7 @@ class DeviceCheck(PublicView):
         proof = services.InstallationProof(
             secret=values.pop("installation_secret"), session_id=session_of(request)
         )
-        checked = services.check_device(**values, proof=proof, now=timezone.now())
+        checked = services.check_device(**values, proof=proof, now=clock.now())
         return Response(
             {
                 "user_id": checked.user_id,
@@ -83,7 +82,7 @@ class AttestDevice(PublicView):
     def post(self, request: Request) -> Response:
         body = AttestBody(data=self.body)
         body.is_valid(raise_exception=True)
-        services.attest_device(**body.validated_data, now=timezone.now())
+        services.attest_device(**body.validated_data, now=clock.now())
         return Response({"success": True})
 
 
@@ -93,7 +92,7 @@ class Refresh(PublicView):
     def post(self, request: Request) -> Response:
         body = RefreshTokenBody(data=self.body)
         body.is_valid(raise_exception=True)
-        session = services.refresh_session(**body.validated_data, now=timezone.now())
+        session = services.refresh_session(**body.validated_data, now=clock.now())
         return Response({"session": session_json(session)})
 
 
@@ -101,7 +100,7 @@ class Logout(ApiView):
     def post(self, request: Request) -> Response:
         body = RefreshTokenBody(data=self.body)
         body.is_valid(raise_exception=True)
-        services.log_out(user_id=self.caller.user_id, **body.validated_data, now=timezone.now())
+        services.log_out(user_id=self.caller.user_id, **body.validated_data, now=clock.now())
         return Response({"success": True})
 
 
@@ -116,7 +115,7 @@ class SignInWithApple(ApiView):
         signed_in = services.sign_in_with_apple(
             session_id=self.caller.session_id,
             **{"authorization_code": None, **body.validated_data},
-            now=timezone.now(),
+            now=clock.now(),
         )
         return Response(
             {
@@ -146,7 +145,7 @@ class AppleNotice(PublicView):
         body = AppleNoticeBody(data=self.body)
         body.is_valid(raise_exception=True)
         try:
-            services.receive_apple_notice(**body.validated_data, now=timezone.now())
+            services.receive_apple_notice(**body.validated_data, now=clock.now())
         except services.InvalidIdentity:
             ratelimit.count_forgery(request)
             raise services.Unauthorized from None
@@ -155,7 +154,7 @@ class AppleNotice(PublicView):
 
 class GetSessions(ApiView):
     def get(self, request: Request) -> Response:
-        sessions = queries.sessions_of(self.caller.user_id, now=timezone.now())
+        sessions = queries.sessions_of(self.caller.user_id, now=clock.now())
         current_id = self.caller.session_id
         return Response(
             {"sessions": [session_in_list(one, current_id=current_id) for one in sessions]}
@@ -166,9 +165,7 @@ class RevokeSession(ApiView):
     def post(self, request: Request) -> Response:
         body = SessionIdBody(data=self.body)
         body.is_valid(raise_exception=True)
-        services.revoke_session(
-            user_id=self.caller.user_id, **body.validated_data, now=timezone.now()
-        )
+        services.revoke_session(user_id=self.caller.user_id, **body.validated_data, now=clock.now())
         return Response({"success": True})
 
 
@@ -182,9 +179,7 @@ class RevokeDevice(ApiView):
     def post(self, request: Request) -> Response:
         body = ListedDeviceBody(data=self.body)
         body.is_valid(raise_exception=True)
-        services.revoke_device(
-            user_id=self.caller.user_id, **body.validated_data, now=timezone.now()
-        )
+        services.revoke_device(user_id=self.caller.user_id, **body.validated_data, now=clock.now())
         return Response({"success": True})
 
 
@@ -193,7 +188,7 @@ class RegisterPushToken(ApiView):
         body = PushTokenBody(data=self.body)
         body.is_valid(raise_exception=True)
         services.register_push_token(
-            session_id=self.caller.session_id, **body.validated_data, now=timezone.now()
+            session_id=self.caller.session_id, **body.validated_data, now=clock.now()
         )
         return Response({"success": True})
 
@@ -208,7 +203,7 @@ class UnregisterPushToken(ApiView):
 
 class GetProfile(ApiView):
     def get(self, request: Request) -> Response:
-        return Response(profile_json(queries.profile_of(self.caller.user_id), now=timezone.now()))
+        return Response(profile_json(queries.profile_of(self.caller.user_id), now=clock.now()))
 
 
 class UpdateProfile(ApiView):
@@ -216,14 +211,14 @@ class UpdateProfile(ApiView):
         body = ProfileBody(data=self.body)
         body.is_valid(raise_exception=True)
         services.update_profile(
-            user_id=self.caller.user_id, changes=body.validated_data, now=timezone.now()
+            user_id=self.caller.user_id, changes=body.validated_data, now=clock.now()
         )
-        return Response(profile_json(queries.profile_of(self.caller.user_id), now=timezone.now()))
+        return Response(profile_json(queries.profile_of(self.caller.user_id), now=clock.now()))
 
 
 class DeleteAccount(ApiView):
     def post(self, request: Request) -> Response:
-        services.delete_account(user_id=self.caller.user_id, now=timezone.now())
+        services.delete_account(user_id=self.caller.user_id, now=clock.now())
         return Response({"success": True})
 
 
@@ -232,7 +227,7 @@ class ExportUserData(ApiView):
 
     def get(self, request: Request) -> FileResponse:
         return FileResponse(
-            export.export_of(self.caller.user_id, now=timezone.now()),
+            export.export_of(self.caller.user_id, now=clock.now()),
             as_attachment=True,
             filename="rendio-export.json",
             content_type="application/json",
@@ -252,9 +247,7 @@ class RecordConsent(ApiView):
     def post(self, request: Request) -> Response:
         body = ConsentBody(data=self.body)
         body.is_valid(raise_exception=True)
-        services.record_consent(
-            user_id=self.caller.user_id, **body.validated_data, now=timezone.now()
-        )
+        services.record_consent(user_id=self.caller.user_id, **body.validated_data, now=clock.now())
         return Response({"success": True, "consents": _consents_of(self.caller.user_id)})
 
 

@@ -21,10 +21,10 @@ import structlog
 from django.conf import settings
 from django.db import Error as DatabaseFailure
 from django.db import connection, connections, transaction
-from django.utils import timezone
 
 from accounts.languages import ChangedLanguages, changed
 from accounts.models import Session
+from rendio.common import clock
 from rendio.common.background import BackgroundThread
 from rendio.common.postgresql.limits import at_most
 
@@ -96,8 +96,8 @@ class RevokedSessions:
     def _try_to_refresh(self) -> None:
         try:
             with at_most(settings.DB_REQUEST_SECONDS):
-                self.refresh(now=timezone.now())
-                self._languages.refresh(now=timezone.now())
+                self.refresh(now=clock.now())
+                self._languages.refresh(now=clock.now())
         except DatabaseFailure as error:
             logger.warning("revocations_not_read", error=type(error).__name__)
             connection.close()

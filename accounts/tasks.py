@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 from celery import shared_task
-from django.utils import timezone
 
 from accounts import services
 from accounts.push import outbox, sending
 from accounts.services import hardware_bans, welcome
-from rendio.common import sweeping
+from rendio.common import clock, sweeping
 from rendio.common.due import run_all, until_done
 
 
 @shared_task(name="accounts.revoke_at_apple")
 def revoke_at_apple() -> None:
-    services.revoke_due_at_apple(now=timezone.now())
+    services.revoke_due_at_apple(now=clock.now())
 
 
 @shared_task(name="accounts.give_welcomes")
 def give_welcomes() -> None:
-    until_done(lambda: services.give_due_welcomes(now=timezone.now()), batch=welcome.BATCH)
+    until_done(lambda: services.give_due_welcomes(now=clock.now()), batch=welcome.BATCH)
 
 
 @shared_task(name="accounts.set_ban_bits")
 def set_ban_bits() -> None:
-    until_done(lambda: services.set_due_bits(now=timezone.now()), batch=hardware_bans.BATCH)
+    until_done(lambda: services.set_due_bits(now=clock.now()), batch=hardware_bans.BATCH)
 
 
 @shared_task(name="accounts.send_pushes")
 def send_pushes() -> None:
-    until_done(lambda: sending.send_due(now=timezone.now()), batch=sending.BATCH)
+    until_done(lambda: sending.send_due(now=clock.now()), batch=sending.BATCH)
 
 
 @shared_task(name="accounts.sweep")
 def sweep() -> None:
-    now = timezone.now()
+    now = clock.now()
     run_all(
         lambda: sweeping.sweep(
             lambda: services.sweep_sessions(now=now),

@@ -18,7 +18,8 @@ from uuid import UUID
 
 import jwt
 from django.conf import settings
-from django.utils import timezone
+
+from rendio.common import clock
 
 ALGORITHM = "HS256"
 ACCESS = "access"
@@ -81,7 +82,7 @@ def read_access(token: str) -> AccessClaims:
     That it is signed is remembered; whether it is its time is asked each time.
     """
     signed = _signed(token, tuple(settings.SESSION_SIGNING_KEYS.items()))
-    now = timezone.now().timestamp()
+    now = clock.now().timestamp()
     if now >= signed.expires_at or signed.claims.issued_at > now + CLOCK_SKEW.total_seconds():
         raise InvalidToken
     return signed.claims

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -18,6 +17,7 @@ from adminops.errors import Forbidden
 from adminops.grants import Given
 from adminops.masking import may_see_codes, may_see_sensitive
 from adminops.serializers import AmountBody, ToggleModelBody, UserActBody, stats_json
+from rendio.common import clock
 from rendio.common.api import ApiView, query_uuid
 
 
@@ -36,7 +36,7 @@ class StaffView(ApiView):
         """What every service of support takes: the checked body, who acts, and when."""
         body = body_class(data=self.body)
         body.is_valid(raise_exception=True)
-        return {**body.validated_data, "acting_user": self.staff, "now": timezone.now()}
+        return {**body.validated_data, "acting_user": self.staff, "now": clock.now()}
 
     def _refuse_foreign_user_id(self, request: Request) -> None:
         """Here `user_id` is the customer."""
@@ -94,6 +94,6 @@ class UserStats(StaffView):
                 stats,
                 in_clear=may_see_sensitive(self.staff),
                 with_codes=may_see_codes(self.staff),
-                now=timezone.now(),
+                now=clock.now(),
             )
         )

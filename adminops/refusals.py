@@ -18,11 +18,10 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from adminops.models import ErrorLog
-from rendio.common import request_id
+from rendio.common import clock, request_id
 from rendio.common.errors import Code, Refusal, refusal_of
 from rendio.common.sweeping import BATCH
 from rendio.common.times import iso
@@ -77,7 +76,7 @@ class _Budget:
 
 def _keep(request: HttpRequest, refusal: Refusal) -> None:
     ErrorLog.objects.create(
-        at=timezone.now(),
+        at=clock.now(),
         code=refusal.code.value.code,
         status=refusal.status,
         endpoint=_endpoint(request),

@@ -5,35 +5,34 @@ from __future__ import annotations
 from functools import partial
 
 from celery import shared_task
-from django.utils import timezone
 
 from adminops import incidents, refusals, staff_login
 from adminops.figures import counting as day_counting
 from adminops.watch import alerts, heartbeats
 from generation.lifecycle import counting
-from rendio.common import sweeping
+from rendio.common import clock, sweeping
 from rendio.common.due import run_all, until_done
 
 
 @shared_task(name="adminops.watch")
 def watch() -> None:
-    now = timezone.now()
+    now = clock.now()
     run_all(*(partial(step, now=now) for step in (counting.count, alerts.look, alerts.send_due)))
 
 
 @shared_task(name="adminops.work_on_incidents")
 def work_on_incidents() -> None:
-    until_done(lambda: incidents.work_due(now=timezone.now()), batch=incidents.BATCH)
+    until_done(lambda: incidents.work_due(now=clock.now()), batch=incidents.BATCH)
 
 
 @shared_task(name="adminops.count_days", time_limit=1800)
 def count_days() -> None:
-    day_counting.count(now=timezone.now())
+    day_counting.count(now=clock.now())
 
 
 @shared_task(name="adminops.sweep")
 def sweep() -> None:
-    now = timezone.now()
+    now = clock.now()
     run_all(
         lambda: heartbeats.sweep(now=now),
         lambda: sweeping.sweep(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import structlog
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,7 +14,7 @@ from billing.errors import InvalidInput, StoreUnavailable, Unauthorized
 from billing.serializers import UpdateCreditsBody, product_json, subscription_json
 from credits import idempotency
 from credits.idempotency import Attempt
-from rendio.common import ratelimit
+from rendio.common import clock, ratelimit
 from rendio.common.api import ApiView, PublicView
 
 logger = structlog.get_logger(__name__)
@@ -38,7 +37,7 @@ class UpdateCredits(ApiView):
             user_id=self.caller.user_id,
             **{"transaction_id": None, **body.validated_data},
             attempt=self._attempt(),
-            now=timezone.now(),
+            now=clock.now(),
         )
         headers = {"X-Idempotent-Replay": "true"} if answer.replayed else None
         return Response(answer.body, status=answer.status, headers=headers)
@@ -55,7 +54,7 @@ class UpdateCredits(ApiView):
 
 class SubscriptionStatus(ApiView):
     def get(self, request: Request) -> Response:
-        found = queries.subscription_of(self.caller.user_id, now=timezone.now())
+        found = queries.subscription_of(self.caller.user_id, now=clock.now())
         return Response(subscription_json(found))
 
 
@@ -72,7 +71,7 @@ class AppStoreNotification(PublicView):
         if not isinstance(signed_payload, str):
             raise InvalidInput(fields={"signedPayload": [_("This field is required.")]})
         try:
-            services.receive(signed_payload=signed_payload, now=timezone.now())
+            services.receive(signed_payload=signed_payload, now=clock.now())
         except NotGenuine as problem:
             ratelimit.count_forgery(request)
             logger.warning("notification_not_genuine", problem=str(problem))

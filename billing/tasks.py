@@ -6,7 +6,6 @@ At least once; a lost, doubled or late message changes nothing (see billing.life
 from __future__ import annotations
 
 from celery import shared_task
-from django.utils import timezone
 
 from billing.lifecycle import (
     consumption,
@@ -19,49 +18,50 @@ from billing.lifecycle import (
     unreadable,
 )
 from billing.lifecycle import sweep as sweeping
+from rendio.common import clock
 from rendio.common.due import until_done
 
 
 @shared_task(name="billing.apply_notifications")
 def apply_notifications() -> None:
-    until_done(lambda: notifications.apply_due(now=timezone.now()), batch=notifications.BATCH)
+    until_done(lambda: notifications.apply_due(now=clock.now()), batch=notifications.BATCH)
 
 
 @shared_task(name="billing.settle_purchases")
 def settle_purchases() -> None:
-    until_done(lambda: purchases.settle_due(now=timezone.now()), batch=purchases.BATCH)
+    until_done(lambda: purchases.settle_due(now=clock.now()), batch=purchases.BATCH)
 
 
 @shared_task(name="billing.confirm_purchases")
 def confirm_purchases() -> None:
-    until_done(lambda: unconfirmed.confirm_due(now=timezone.now()), batch=unconfirmed.BATCH)
+    until_done(lambda: unconfirmed.confirm_due(now=clock.now()), batch=unconfirmed.BATCH)
 
 
 @shared_task(name="billing.change_tokens")
 def change_tokens() -> None:
-    until_done(lambda: tokens.change_due(now=timezone.now()), batch=tokens.BATCH)
+    until_done(lambda: tokens.change_due(now=clock.now()), batch=tokens.BATCH)
 
 
 @shared_task(name="billing.ask_subscriptions")
 def ask_subscriptions() -> None:
-    until_done(lambda: subscriptions.ask_due(now=timezone.now()), batch=subscriptions.BATCH)
+    until_done(lambda: subscriptions.ask_due(now=clock.now()), batch=subscriptions.BATCH)
 
 
 @shared_task(name="billing.answer_consumption")
 def answer_consumption() -> None:
-    until_done(lambda: consumption.answer_due(now=timezone.now()), batch=consumption.BATCH)
+    until_done(lambda: consumption.answer_due(now=clock.now()), batch=consumption.BATCH)
 
 
 @shared_task(name="billing.walk_history")
 def walk_history() -> None:
-    until_done(lambda: history.walk_due(now=timezone.now()), batch=1)
+    until_done(lambda: history.walk_due(now=clock.now()), batch=1)
 
 
 @shared_task(name="billing.read_payloads")
 def read_payloads() -> None:
-    until_done(lambda: unreadable.read_due(now=timezone.now()), batch=unreadable.BATCH)
+    until_done(lambda: unreadable.read_due(now=clock.now()), batch=unreadable.BATCH)
 
 
 @shared_task(name="billing.sweep")
 def sweep() -> None:
-    sweeping.sweep(now=timezone.now())
+    sweeping.sweep(now=clock.now())

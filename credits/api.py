@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from credits import queries, services
 from credits.serializers import RedeemBody
+from rendio.common import clock
 from rendio.common.api import ApiView, next_cursor, page_limits
 from rendio.common.errors import DatabaseUnavailable
 from rendio.common.times import iso
@@ -65,7 +65,7 @@ class RedeemCode(ApiView):
         body.is_valid(raise_exception=True)
         with transaction.atomic(durable=True):
             redeemed = services.redeem(
-                user_id=self.caller.user_id, **body.validated_data, now=timezone.now()
+                user_id=self.caller.user_id, **body.validated_data, now=clock.now()
             )
         return Response(
             {

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from celery import shared_task
-from django.utils import timezone
 
 from credits import idempotency, services
-from rendio.common import sweeping
+from rendio.common import clock, sweeping
 from rendio.common.due import run_all
 
 # Of 100 lots each; what is left is met by the next sweep.
@@ -17,12 +16,12 @@ MOST_BATCHES = 50
 
 @shared_task(name="credits.prove_ledger", time_limit=1800)
 def prove_ledger() -> None:
-    services.prove_if_due(now=timezone.now())
+    services.prove_if_due(now=clock.now())
 
 
 @shared_task(name="credits.sweep")
 def sweep() -> None:
-    now = timezone.now()
+    now = clock.now()
     run_all(
         lambda: _lapse(now=now),
         lambda: sweeping.sweep(lambda: idempotency.sweep(now=now)),

@@ -7,7 +7,6 @@ import time
 import structlog
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,7 +21,7 @@ from generation.models import JobStatus
 from generation.providers import find_provider
 from generation.providers.signatures import BadSignature
 from generation.serializers import job_in_history, job_status, refund
-from rendio.common import http, language, ratelimit
+from rendio.common import clock, http, language, ratelimit
 from rendio.common.api import ApiView, PublicView, next_cursor, page_limits, parse_uuid, query_uuid
 from rendio.common.errors import (
     InternalError,
@@ -76,7 +75,7 @@ class QuoteVideo(ApiView):
 
     def post(self, request: Request) -> Response:
         user_id = self.caller.user_id
-        quoted = services.quote(user_id=user_id, body=self.body, now=timezone.now())
+        quoted = services.quote(user_id=user_id, body=self.body, now=clock.now())
         quote = quoted.quote
         wallet = credit_services.balance_of(user_id)
         return Response(
@@ -118,7 +117,7 @@ class GenerateVideo(_PaidCall):
     operation = "generate-video"
 
     def answer_to(self, attempt: Attempt) -> Answer:
-        return services.generate(attempt=attempt, body=self.body, now=timezone.now())
+        return services.generate(attempt=attempt, body=self.body, now=clock.now())
 
 
 class RetryVideoJob(_PaidCall):
@@ -126,13 +125,13 @@ class RetryVideoJob(_PaidCall):
 
     def answer_to(self, attempt: Attempt) -> Answer:
         job_id = parse_uuid(self.body.get("job_id"), "job_id")
-        return services.retry(attempt=attempt, job_id=job_id, now=timezone.now())
+        return services.retry(attempt=attempt, job_id=job_id, now=clock.now())
 
 
 class GetVideoStatus(ApiView):
     def get(self, request: Request) -> Response:
         job = services.get_job(user_id=self.caller.user_id, job_id=query_uuid(request, "job_id"))
-        body = job_status(job, now=timezone.now())
+        body = job_status(job, now=clock.now())
         return Response(body, headers={"Retry-After": str(body["poll_after_seconds"])})
 
 
@@ -188,7 +187,7 @@ class CancelVideoJob(ApiView):
         job = services.cancel_job(
             user_id=self.caller.user_id,
             job_id=parse_uuid(self.body.get("job_id"), "job_id"),
-            now=timezone.now(),
+            now=clock.now(),
         )
         return Response({"job_id": job.id, "status": job.status, **refund(job)})
 
@@ -198,7 +197,7 @@ class DeleteVideoJob(ApiView):
         services.delete_job(
             user_id=self.caller.user_id,
             job_id=parse_uuid(self.body.get("job_id"), "job_id"),
-            now=timezone.now(),
+            now=clock.now(),
         )
         return Response({"success": True})
 
@@ -222,7 +221,7 @@ class ProviderWebhook(PublicView):
                 headers=request.headers,
                 body=request._request.body,
                 token=request.query_params.get("token", ""),
-                now=timezone.now(),
+                now=clock.now(),
             )
         except BadSignature as problem:
             ratelimit.count_forgery(request)

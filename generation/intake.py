@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-
 from generation import spend
 from generation.models import Maintenance, ProviderHealth, ProviderKey
 from generation.providers import find_provider
+from rendio.common import clock
 
 # Somebody may raise a cap before its period is over.
 LONGEST_SHUT = timedelta(hours=1)
@@ -43,7 +42,7 @@ def read() -> Intake:
 
 
 def _capped() -> dict[ProviderKey, datetime]:
-    now = timezone.now()
+    now = clock.now()
     return {
         ProviderKey(name, label): min(until, now + LONGEST_SHUT)
         for name, until in spend.shut_until(now=now).items()

@@ -22,12 +22,13 @@ import structlog
 from django.conf import settings
 from django.db import Error as DatabaseFailure
 from django.db import connection, connections
-from django.utils import timezone, translation
+from django.utils import translation
 from rest_framework.renderers import JSONRenderer
 
 from accounts import revocations
 from generation.models import Job, JobStatus
 from generation.serializers import job_status
+from rendio.common import clock
 from rendio.common.background import BackgroundThread
 from rendio.common.postgresql.limits import at_most
 
@@ -57,7 +58,7 @@ class _Watch:
             self.changes.put(None)
             return
         with translation.override(self._language_now()):
-            body = job_status(job, now=timezone.now())
+            body = job_status(job, now=clock.now())
         if (essence := _essence(body)) != self._seen:
             self._seen = essence
             self.changes.put(body)
@@ -136,7 +137,7 @@ _watcher = _Watcher()
 def events(job: Job, *, session_id: UUID, language_now: Callable[[], str]) -> Iterator[bytes]:
     """The stream of the caller's own job, as text/event-stream. Each event is in the language that
     the phone asked for, or that its user's profile has by then."""
-    body = job_status(job, now=timezone.now())
+    body = job_status(job, now=clock.now())
     return _stream(_Watch(job, body, language_now), body, session_id)
 
 

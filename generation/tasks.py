@@ -12,11 +12,11 @@ import structlog
 from celery import shared_task
 from celery.signals import task_failure
 from django.db import connections
-from django.utils import timezone
 
 from generation.lifecycle import cancel, dead, deliveries, erase, poll, remove, stop, store, submit
 from generation.lifecycle import sweep as sweeping
 from generation.models import DeadKind
+from rendio.common import clock
 from rendio.common.due import ROUNDS_SECONDS, until_done
 from rendio.common.postgresql.limits import is_out_of_reach
 
@@ -28,47 +28,47 @@ STORE_TIME_LIMIT_SECONDS = int(store.LEASE.total_seconds()) + ROUNDS_SECONDS
 
 @shared_task(name="generation.submit_due")
 def submit_due(*, queue: str) -> None:
-    until_done(lambda: submit.submit_due(queue=queue, now=timezone.now()), batch=submit.BATCH)
+    until_done(lambda: submit.submit_due(queue=queue, now=clock.now()), batch=submit.BATCH)
 
 
 @shared_task(name="generation.poll_due")
 def poll_due(*, queue: str) -> None:
-    until_done(lambda: poll.poll_due(queue=queue, now=timezone.now()), batch=poll.BATCH)
+    until_done(lambda: poll.poll_due(queue=queue, now=clock.now()), batch=poll.BATCH)
 
 
 @shared_task(name="generation.store_due", time_limit=STORE_TIME_LIMIT_SECONDS)
 def store_due(*, queue: str) -> None:
-    until_done(lambda: store.store_due(queue=queue, now=timezone.now()), batch=store.BATCH)
+    until_done(lambda: store.store_due(queue=queue, now=clock.now()), batch=store.BATCH)
 
 
 @shared_task(name="generation.apply_deliveries")
 def apply_deliveries() -> None:
-    until_done(lambda: deliveries.apply_due(now=timezone.now()), batch=deliveries.BATCH)
+    until_done(lambda: deliveries.apply_due(now=clock.now()), batch=deliveries.BATCH)
 
 
 @shared_task(name="generation.cancel_due")
 def cancel_due() -> None:
-    cancel.cancel_due(now=timezone.now())
+    cancel.cancel_due(now=clock.now())
 
 
 @shared_task(name="generation.stop_due")
 def stop_due() -> None:
-    until_done(lambda: stop.stop_due(now=timezone.now()), batch=stop.BATCH)
+    until_done(lambda: stop.stop_due(now=clock.now()), batch=stop.BATCH)
 
 
 @shared_task(name="generation.erase_due")
 def erase_due() -> None:
-    until_done(lambda: erase.erase_due(now=timezone.now()), batch=erase.BATCH)
+    until_done(lambda: erase.erase_due(now=clock.now()), batch=erase.BATCH)
 
 
 @shared_task(name="generation.remove_due")
 def remove_due() -> None:
-    until_done(lambda: remove.remove_due(now=timezone.now()), batch=remove.BATCH)
+    until_done(lambda: remove.remove_due(now=clock.now()), batch=remove.BATCH)
 
 
 @shared_task(name="generation.sweep")
 def sweep() -> None:
-    sweeping.sweep(now=timezone.now())
+    sweeping.sweep(now=clock.now())
 
 
 @task_failure.connect
@@ -91,7 +91,7 @@ def keep_dead_letter(
     subject = " ".join(filter(None, [sender.name, str((kwargs or {}).get("queue", ""))]))
     why = f"{type(exception).__name__}: {exception}"
     try:
-        dead.bury(DeadKind.TASK, subject, why, now=timezone.now())
+        dead.bury(DeadKind.TASK, subject, why, now=clock.now())
     finally:
         # Told by the worker's main process where a child was killed: the children that it makes
         # next must not inherit a connection.

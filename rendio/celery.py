@@ -2,17 +2,20 @@
 
 All work is rows with a due time (docs/architecture.md); a lost, doubled or late message changes
 nothing but when they are looked at. The beat says "look now" every second, services say it after
-commit. Messages expire, so that a queue without workers does not fill up.
+commit. Messages do not expire, since sender and receiver may have different clocks; nobody adds one
+to a queue that is long already (nudge.has_room).
 """
 
 from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from celery import Celery
+from celery.schedules import schedule
 from celery.signals import (
     heartbeat_sent,
     setup_logging,
@@ -24,6 +27,7 @@ from celery.signals import (
 )
 
 from rendio.common import ending, nudge
+from rendio.common.clock import steady_now
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rendio.settings")
 
@@ -38,11 +42,10 @@ def _every(
     """`to` is the Celery queue that the message goes to."""
     return {
         "task": task,
-        "schedule": seconds,
+        "schedule": schedule(seconds, nowfun=steady_now),
         "kwargs": arguments or {},
         "options": {
             "queue": to,
-            "expires": max(seconds * 2, 10),
             "argsrepr": nudge.UNTOLD,
             "kwargsrepr": nudge.UNTOLD,
         },
@@ -117,11 +120,22 @@ def _show_metrics(**_: Any) -> None:
 def _begin_task(*, task: Any, task_id: str, **_: Any) -> None:
     from rendio.common import tracing
 
+    _measure_clock()
     task.request.began = time.monotonic()
     task.request.span = tracing.span(task.name, "CONSUMER", {})
     task.request.told = task.request.span.__enter__()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
+
+
+def _measure_clock() -> None:
+    """A worker's child has no other moment for it. Without PostgreSQL the task fails by itself."""
+    from django.db import Error as DatabaseFailure
+
+    from rendio.common import clock
+
+    with suppress(DatabaseFailure):
+        clock.measure()
 
 
 @task_postrun.connect

@@ -18,10 +18,9 @@ from django.db import Error as DatabaseFailure
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
-from django.utils import timezone
 
 from adminops.watch import status
-from rendio.common import background
+from rendio.common import background, clock
 from rendio.common.postgresql.limits import NoAnswer, at_most
 
 DATABASE_SECONDS = 1.0
@@ -67,7 +66,7 @@ def statusz(request: HttpRequest) -> JsonResponse:
     }
     try:
         with _briefly():
-            more, found = status.look(now=timezone.now())
+            more, found = status.look(now=clock.now())
         seen |= more
         problems += found
     except DatabaseFailure:

@@ -351,6 +351,7 @@ HEARTBEAT_SECONDS = integer("HEARTBEAT_SECONDS", 5, at_least=1)
 HEARTBEAT_LATE_SECONDS = integer("HEARTBEAT_LATE_SECONDS", 20, at_least=2)
 if HEARTBEAT_LATE_SECONDS <= HEARTBEAT_SECONDS:
     refuse("HEARTBEAT_LATE_SECONDS must be more than HEARTBEAT_SECONDS.")
+CLOCK_SKEW_LIMIT_SECONDS = integer("CLOCK_SKEW_LIMIT_SECONDS", 5, at_least=1)
 DUE_LATE_SECONDS = integer("DUE_LATE_SECONDS", 300, at_least=1)
 LEDGER_PROOF_SECONDS = integer("LEDGER_PROOF_SECONDS", 3600, at_least=60)
 # Who may read /metrics; in development, where it is empty, everybody.

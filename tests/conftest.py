@@ -24,6 +24,7 @@ from accounts.models import WelcomeTurn
 from generation import catalogue
 from generation.models import ProviderHealth
 from generation.moderation.blocklist import blocklist
+from rendio.common import clock
 from rendio.local import pytest_plugin
 
 SORA = UUID("00000000-0000-4000-8000-000000000003")
@@ -211,6 +212,7 @@ def _clean_counters(settings: Any) -> None:
         cache.clear()
     settings.RATE_LIMITS = {name: (0, window) for name, (_, window) in settings.RATE_LIMITS.items()}
     catalogue.forget()
+    clock.forget()
     blocklist.forget()
 
 

@@ -14,10 +14,10 @@ import structlog
 from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from accounts import appleid
 from accounts.models import ProviderToken
+from rendio.common import clock
 
 logger = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ REPLACED_AT_MOST_EVERY = timedelta(minutes=20)
 
 def current() -> str:
     """Our token. Opens its own transaction where a new one has to be made."""
-    now = timezone.now()  # Apple judges it by the time that it is there
+    now = clock.now()  # Apple judges it by the time that it is there
     row = ProviderToken.objects.filter(key=_key()).first()
     if row and (token := _find_usable(row, now=now)):
         return token
@@ -39,7 +39,7 @@ def current() -> str:
 def replace(expired: str) -> str | None:
     """Another one, since Apple finds this expired. None where that was so a moment ago already:
     then it is no matter of its age, but of our clock or key."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic(durable=True):
         row = _locked(now=now)
         token = _find_usable(row, now=now)

@@ -55,14 +55,13 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 
 from accounts import appleid, devicecheck
 from accounts.devicecheck import Bits
 from accounts.errors import AppleOutcomeUnknown, IdentityServiceUnavailable, InvalidDevice
 from accounts.models import Device, User, WelcomeClaim, WelcomeClaimQuerySet, WelcomeTurn
 from credits import services as credit_services
-from rendio.common import nudge, sweeping
+from rendio.common import clock, nudge, sweeping
 from rendio.common.due import each, take
 
 logger = structlog.get_logger(__name__)
@@ -184,7 +183,7 @@ def take_turn(
     turn = WelcomeTurn.objects.select_for_update().get()
     claim = _undecided(claim)
     # Not the caller's: time passes while a call waits.
-    now = timezone.now()
+    now = clock.now()
     is_ours = turn.claim_id == claim.pk
     if not is_ours and turn.leased_until and turn.leased_until > now:
         return None
@@ -240,7 +239,7 @@ def _wait_for_bits() -> int:
 @transaction.atomic(durable=True)
 def _take_bits() -> int | None:
     turn = WelcomeTurn.objects.select_for_update().get()
-    now = timezone.now()
+    now = clock.now()
     # A turn that a claim has left is finished by the next phone, or by a worker.
     if turn.claim_id or (turn.leased_until and turn.leased_until > now):
         return None
@@ -296,7 +295,7 @@ def _read_again(turn: Turn, *, device_token: str) -> tuple[str, Bits | None]:
                 claim.delete()
                 return token, None
             claim.device_token_encrypted = appleid.encrypt(token)
-            _lease(row, claim, now=timezone.now())
+            _lease(row, claim, now=clock.now())
             return token, bits
 
 
@@ -330,7 +329,7 @@ def keep_won(turn: Turn) -> None:
     row = WelcomeTurn.objects.select_for_update().get()
     if row.claim_id == turn.claim.pk:
         _free(row)
-    _win(turn.claim, now=timezone.now())
+    _win(turn.claim, now=clock.now())
 
 
 @transaction.atomic(durable=True)
@@ -343,7 +342,7 @@ def _fail(turn: Turn, error: Exception, *, is_undone: bool = False) -> None:
     claim = claims.first()
     if claim is None or row.claim_id != claim.pk:
         return
-    now, is_token_bad = timezone.now(), isinstance(error, InvalidDevice)
+    now, is_token_bad = clock.now(), isinstance(error, InvalidDevice)
     if claim.updates_in_doubt and not is_token_bad:
         # Whoever comes next finishes it.
         row.leased_until = claim.due_at = now
@@ -441,7 +440,7 @@ def _wait_for_turn(
 
 def _may_be_had(claim: WelcomeClaim) -> bool:
     """Without a lock, so that those who wait do not queue at the row."""
-    is_over = Q(leased_until__lte=timezone.now())
+    is_over = Q(leased_until__lte=clock.now())
     can_be_taken = Q(claim=None, leased_until=None) | Q(claim=claim.pk) | is_over
     return WelcomeTurn.objects.filter(can_be_taken).exists()
 

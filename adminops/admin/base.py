@@ -12,7 +12,6 @@ from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import action
@@ -23,6 +22,7 @@ from adminops.acting import may
 from adminops.admin.acts import Act, ReasonForm, act_page
 from adminops.masking import BULLETS, Codes, masked, may_see_codes, may_see_sensitive
 from adminops.models import Action, PendingApproval
+from rendio.common import clock
 
 # unfold's classes are Django's with another look, and come without types.
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class SupportAdmin(ModelAdmin):
 
         def act(values: dict[str, Any]) -> str:
             acting_user = cast("User", request.user)
-            came = do(**values, **which, acting_user=acting_user, now=timezone.now())
+            came = do(**values, **which, acting_user=acting_user, now=clock.now())
             if isinstance(came, PendingApproval):
                 return waits(came)
             return done if isinstance(done, str) else done(came)

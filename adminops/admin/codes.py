@@ -14,7 +14,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
@@ -33,6 +32,7 @@ from adminops.admin.base import (
 from adminops.admin.money import wallets_of
 from adminops.models import Action
 from credits.services import CodeTerms, terms_of
+from rendio.common import clock
 
 if TYPE_CHECKING:
     from credits.models import PromotionCode, Redemption
@@ -110,7 +110,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Standing")
     def standing(self, code: PromotionCode) -> SafeString:
-        now = timezone.now()
+        now = clock.now()
         if not code.is_active:
             return badge("stopped", "danger")
         if code.ends_at and code.ends_at <= now:

@@ -13,7 +13,6 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.urls.resolvers import URLPattern
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from accounts.models import User
@@ -28,6 +27,7 @@ from adminops.watch import due, heartbeats
 from credits import queries as credit_queries
 from generation import routing
 from generation.models import Breaker, Maintenance, ProviderHealth
+from rendio.common import clock
 from rendio.common.errors import Code
 
 Table = dict[str, list[Any]]
@@ -46,7 +46,7 @@ def may_see_money(request: HttpRequest) -> bool:
 def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What stands above the lists of the apps, as far as one may look at it."""
     context |= {"title": "Overview"}
-    read_at = timezone.now()
+    read_at = clock.now()
     if request.user.has_perm("generation.view_job"):
         context |= _period(request, now=read_at) | {"facts": _facts(request, read_at)}
         context |= _work(context["period"])
@@ -58,7 +58,7 @@ def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 def money_page(request: HttpRequest) -> HttpResponse:
     if not may_see_money(request):
         raise PermissionDenied
-    context = _period(request, now=timezone.now())
+    context = _period(request, now=clock.now())
     period = context["period"]
     context |= admin.site.each_context(request) | _money(period) | {"title": "Money"}
     return TemplateResponse(request, "adminops/money.html", context)
@@ -100,7 +100,7 @@ def _approvals(request: HttpRequest) -> list[tuple[str, Any, str]]:
     waiting = approvals.waiting()
     list_url = reverse("admin:adminops_pendingapproval_changelist")
     url = f"{list_url}?state__exact={ApprovalState.WAITING}"
-    moved = budget.used_by(cast("User", request.user).id, now=timezone.now()).moved
+    moved = budget.used_by(cast("User", request.user).id, now=clock.now()).moved
     most = budget.daily_budget()
     of_budget = f"of {most:,} credits in 24 hours" if most else "credits in 24 hours"
     return [

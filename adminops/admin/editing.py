@@ -13,7 +13,6 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from accounts.models import User
@@ -22,6 +21,7 @@ from adminops.admin.acts import in_words
 from adminops.admin.base import SupportAdmin, record_of, waits
 from adminops.admin.visible import VisibleTexts
 from adminops.models import REASON_MAX, REASON_MIN, Action, PendingApproval
+from rendio.common import clock
 from rendio.common.errors import Refusal
 from rendio.common.ids import uuid7
 
@@ -102,7 +102,7 @@ class EditedAdmin(SupportAdmin):
             "reason": form.cleaned_data["reason"],
             "act_id": form.cleaned_data["act_id"],
             "acting_user": cast("User", request.user),
-            "now": timezone.now(),
+            "now": clock.now(),
         }
         if form.instance.pk is None:
             # Django takes the id of a new row away from it where there are inlines.

@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
@@ -33,6 +32,7 @@ from adminops.incidents import Choice
 from adminops.models import Action, Incident, PendingApproval, Which
 from generation.models import Model, Route
 from generation.providers import provider_choices
+from rendio.common import clock
 from rendio.common.errors import Refusal
 from rendio.common.ids import uuid7
 
@@ -72,7 +72,7 @@ class ChoiceForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data
         begin, end = values.get("from_at"), values.get("until_at")
-        if begin and end and not begin < end <= timezone.now():
+        if begin and end and not begin < end <= clock.now():
             self.add_error("until_at", "It must begin before it ends, and end before now.")
         return values
 
@@ -178,7 +178,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             reason=form.cleaned_data["reason"],
             act_id=form.cleaned_data["act_id"],
             acting_user=cast("User", request.user),
-            now=timezone.now(),
+            now=clock.now(),
         )
         if isinstance(came, PendingApproval):
             messages.warning(request, waits(came))

@@ -9,12 +9,12 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from accounts.installations import is_public_id
 from accounts.models import Device, Session
 from adminops.admin.base import ReadOnlyAdmin, badge, id_in_url, link_to, person
+from rendio.common import clock
 
 
 class DeviceSearch(ReadOnlyAdmin):
@@ -109,6 +109,6 @@ class SessionAdmin(DeviceSearch):
     def state(self, session: Session) -> SafeString:
         if session.revoked_at:
             return badge(session.revoked_reason, "danger")
-        if session.expires_at <= timezone.now():
+        if session.expires_at <= clock.now():
             return badge("expired")
         return badge("open", "success")

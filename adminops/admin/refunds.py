@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from adminops import purchases
@@ -22,6 +21,7 @@ from adminops.admin.base import (
 )
 from adminops.models import Action
 from billing.models import ConsumptionRequest
+from rendio.common import clock
 
 
 @admin.register(ConsumptionRequest)
@@ -69,7 +69,7 @@ class ConsumptionRequestAdmin(ReadOnlyAdmin):
         return badge("answered", "success") if row.answered_at else badge("not answered", "warning")
 
     def offered(self, request: HttpRequest, row: ConsumptionRequest) -> list[str]:
-        return ["decide"] if row.deadline_at > timezone.now() else []
+        return ["decide"] if row.deadline_at > clock.now() else []
 
     @page_action(
         act=Action.OVERRIDE_REFUND,

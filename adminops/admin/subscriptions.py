@@ -6,12 +6,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from adminops.admin.base import ReadOnlyAdmin, badge, links, person
 from adminops.admin.billing import environment_badge
 from billing.models import Subscription, SubscriptionState
+from rendio.common import clock
 
 STATE_COLOURS = {
     SubscriptionState.ACTIVE: "success",
@@ -67,7 +67,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State")
     def state(self, line: Subscription) -> SafeString:
-        state = line.state_at(timezone.now())
+        state = line.state_at(clock.now())
         return badge(state.label.lower(), STATE_COLOURS.get(state, ""))
 
     @admin.display(description="Product")

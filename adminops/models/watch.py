@@ -32,6 +32,11 @@ class Heartbeat(models.Model):
     beaten_at = models.DateTimeField()
     # What is wrong with its background threads, as it says itself.
     problem = models.CharField(max_length=500, default="", db_default="", blank=True)
+    skew_seconds = models.FloatField(
+        default=0,
+        db_default=0,
+        help_text="How far the clock of its machine is ahead of PostgreSQL's.",
+    )
 
     class Meta:
         constraints = [

@@ -18,12 +18,12 @@ import structlog
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
-from django.utils import timezone
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import User
+from rendio.common import clock
 
 logger = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ def check(user: User, *, code: str) -> tuple[Device | None, str]:
         return None, "No app is set up any more."
     allowed, why = device.verify_is_allowed()
     if not allowed:
-        seconds = (why["locked_until"] - timezone.now()).total_seconds()
+        seconds = (why["locked_until"] - clock.now()).total_seconds()
         return None, f"Too many wrong codes. Try again in {math.ceil(seconds)} seconds."
     device.throttling_failure_count = min(device.throttling_failure_count, MOST_FAILURES - 1)
     if device.verify_token(code):

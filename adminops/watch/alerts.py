@@ -15,6 +15,7 @@ from django.core.mail import send_mail
 
 from accounts.push import outbox
 from adminops.models import Alert
+from adminops.watch import heartbeats
 from billing import queries as billing_queries
 from credits import queries as credit_queries
 from generation import spend
@@ -36,7 +37,7 @@ def sweep(*, now: datetime) -> int:
 
 def look(*, now: datetime) -> None:
     """Raise what has come about. What cannot be looked at keeps back none of the others."""
-    looks = (_look_at_spend, _look_at_pushes, _look_at_unreadable, _look_at_ledger)
+    looks = (_look_at_spend, _look_at_pushes, _look_at_unreadable, _look_at_ledger, _look_at_clocks)
     run_all(*(partial(one, now=now) for one in looks))
 
 
@@ -74,6 +75,15 @@ def _look_at_ledger(*, now: datetime) -> None:
         _raise(
             f"ledger {proof.looked_at:%Y-%m-%d}",
             f"The ledger does not add up in {proof.differences} places: manage.py prove_ledger.",
+            now=now,
+        )
+
+
+def _look_at_clocks(*, now: datetime) -> None:
+    if wrong := heartbeats.wrong_clocks(now=now):
+        _raise(
+            f"clocks {now:%Y-%m-%d}",
+            f"{'; '.join(wrong)}. Set the clocks of those machines by NTP."[:500],
             now=now,
         )
 

@@ -14,7 +14,6 @@ from datetime import datetime
 import structlog
 from django.db import Error as DatabaseFailure
 from django.db.models import Count
-from django.utils import timezone
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -33,6 +32,7 @@ from generation.models import (
     ProviderHealth,
     Stage,
 )
+from rendio.common import clock
 
 logger = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ class Gauges(Collector):
     def _read(self) -> list[Metric]:
         up = GaugeMetricFamily("rendio_database_up", "Whether the database answered.")
         try:
-            found = list(_gauges(timezone.now()))
+            found = list(_gauges(clock.now()))
         except DatabaseFailure as error:
             logger.warning("gauges_not_read", error=type(error).__name__)
             up.add_metric([], 0)
@@ -81,6 +81,12 @@ def _gauges(now: datetime) -> Iterator[Metric]:
         "Workers of a queue, and schedulers, seen lately.",
         ["role"],
         (([role], one.count) for role, one in heartbeats.alive(now=now).items()),
+    )
+    yield _gauge(
+        "clock_skew_seconds",
+        "How far the clock of a process is ahead of PostgreSQL's; negative where it is behind.",
+        ["process"],
+        (([process], seconds) for process, seconds in heartbeats.skews(now=now).items()),
     )
     yield _gauge(
         "breaker_open",

@@ -20,10 +20,9 @@ import structlog
 from django.conf import settings
 from django.db import connection
 from django.db.models import Count, Max, Q
-from django.utils import timezone
 
 from adminops.models import Heartbeat
-from rendio.common import background
+from rendio.common import background, clock
 from rendio.common.background import BackgroundThread
 from rendio.common.postgresql.limits import at_most
 
@@ -51,7 +50,14 @@ def beat(*, process: str, roles: Iterable[str]) -> None:
         return
     _beaten_at = time.monotonic()
     with _at_any_rate():
-        write(process=process, roles=roles, now=timezone.now(), problem=own_problem())
+        clock.measure()
+        write(
+            process=process,
+            roles=roles,
+            now=clock.now(),
+            problem=own_problem(),
+            skew_seconds=clock.skew().total_seconds(),
+        )
 
 
 def end(*, process: str) -> None:
@@ -103,12 +109,20 @@ _web_thread = BackgroundThread(
 )
 
 
-def write(*, process: str, roles: Iterable[str], now: datetime, problem: str = "") -> None:
+def write(
+    *,
+    process: str,
+    roles: Iterable[str],
+    now: datetime,
+    problem: str = "",
+    skew_seconds: float = 0,
+) -> None:
+    said = {"beaten_at": now, "problem": problem, "skew_seconds": skew_seconds}
     Heartbeat.objects.bulk_create(
-        [Heartbeat(process=process, role=role, beaten_at=now, problem=problem) for role in roles],
+        [Heartbeat(process=process, role=role, **said) for role in roles],
         update_conflicts=True,
         unique_fields=["process", "role"],
-        update_fields=["beaten_at", "problem"],
+        update_fields=list(said),
     )
 
 
@@ -135,11 +149,38 @@ def alive(*, now: datetime) -> dict[str, Alive]:
 
 
 def problems(*, now: datetime) -> list[str]:
-    """What the processes that are there say of their background threads."""
+    """What is wrong with the processes that are there: their background threads, as they say
+    themselves, and their clocks."""
+    there = _there(now=now)
+    said = [f"{process}: {problem}" for process, problem, _ in there if problem]
+    return said + _wrong_clocks(there)
+
+
+def wrong_clocks(*, now: datetime) -> list[str]:
+    """The clocks that differ from PostgreSQL's by more than CLOCK_SKEW_LIMIT_SECONDS."""
+    return _wrong_clocks(_there(now=now))
+
+
+def skews(*, now: datetime) -> dict[str, float]:
+    """By how many seconds the clock of each process that is there is ahead of PostgreSQL's;
+    negative where it is behind."""
+    return {process: seconds for process, _, seconds in _there(now=now)}
+
+
+def _wrong_clocks(there: list[tuple[str, str, float]]) -> list[str]:
+    return [
+        f"the clock of {process} is {abs(seconds):.0f} s"
+        f" {'ahead of' if seconds > 0 else 'behind'} PostgreSQL's"
+        for process, _, seconds in there
+        if abs(seconds) > settings.CLOCK_SKEW_LIMIT_SECONDS
+    ]
+
+
+def _there(*, now: datetime) -> list[tuple[str, str, float]]:
+    """Name, problem and clock skew of each process that is there. One query."""
     since = now - timedelta(seconds=settings.HEARTBEAT_LATE_SECONDS)
-    said = Heartbeat.objects.filter(beaten_at__gt=since).exclude(problem="")
-    rows = said.order_by("process").values_list("process", "problem").distinct()
-    return [f"{process}: {problem}" for process, problem in rows]
+    rows = Heartbeat.objects.filter(beaten_at__gt=since).order_by("process")
+    return list(rows.values_list("process", "problem", "skew_seconds").distinct())
 
 
 def sweep(*, now: datetime) -> None:

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from credits import queries
 from credits.models import LedgerProof
+from rendio.common import clock
 
 logger = structlog.get_logger(__name__)
 
@@ -28,7 +28,7 @@ def prove_if_due(*, now: datetime) -> bool:
         if not LedgerProof.objects.filter(due_at__lte=now).update(due_at=next_at):
             return False
     proof = queries.prove()
-    ended = timezone.now()
+    ended = clock.now()
     changes = {"proved_at": ended} if not proof.differences else {}
     LedgerProof.objects.update(
         looked_at=ended,

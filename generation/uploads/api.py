@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from generation.uploads import direct, keeping, receive
+from rendio.common import clock
 from rendio.common.api import ApiView, parse_uuid
 from rendio.common.errors import InvalidInput
 from rendio.common.parsers import FormParser
@@ -22,7 +22,7 @@ class UploadImage(ApiView):
         content = self.body.get("file")
         if not isinstance(content, bytes):
             raise InvalidInput(fields={"file": [_("Send the picture as a file of this name.")]})
-        upload = receive.take_in(user_id=self.caller.user_id, content=content, now=timezone.now())
+        upload = receive.take_in(user_id=self.caller.user_id, content=content, now=clock.now())
         return Response(keeping.shown(upload), status=201)
 
 
@@ -32,7 +32,7 @@ class StartDirectUpload(ApiView):
     limits = ("uploads_per_user",)
 
     def post(self, request: Request) -> Response:
-        form = direct.start(user_id=self.caller.user_id, now=timezone.now())
+        form = direct.start(user_id=self.caller.user_id, now=clock.now())
         return Response(
             {
                 "direct_id": form.direct_id,
@@ -51,6 +51,6 @@ class FinishDirectUpload(ApiView):
         upload = direct.finish(
             user_id=self.caller.user_id,
             direct_id=parse_uuid(self.body.get("direct_id"), "direct_id"),
-            now=timezone.now(),
+            now=clock.now(),
         )
         return Response(keeping.shown(upload), status=201)

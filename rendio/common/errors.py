@@ -15,14 +15,13 @@ from typing import Any, ClassVar
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpResponse, JsonResponse
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
-from rendio.common import request_id
+from rendio.common import clock, request_id
 from rendio.common.times import iso
 
 logger = logging.getLogger(__name__)
@@ -211,7 +210,7 @@ def envelope(refusal: Refusal) -> dict[str, Any]:
             "message": refusal.text,
             "details": refusal.details,
             "request_id": request_id.current(),
-            "timestamp": iso(timezone.now()),
+            "timestamp": iso(clock.now()),
         }
     }
 

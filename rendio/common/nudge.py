@@ -3,7 +3,8 @@
 At most once, and worthless: the due row is the queue, and the beat looks at it every second
 anyway. So a nudge names a task and a queue but no row, those of the same few milliseconds go out
 as one message, and a thread of its own sends them: no request waits for the broker, and no failure
-of it reaches one.
+of it reaches one. Messages do not expire, since a receiver whose clock is ahead would throw all of
+them away; where many wait already, no more are added, and the beat tells again later.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Any
 
 from celery import current_app
 from django.db import transaction
@@ -20,7 +22,8 @@ from rendio.common.background import BackgroundThread
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.02
-EXPIRES_SECONDS = 10
+# So many messages wait on a queue whose workers are busy or gone. More would tell them nothing new.
+ENOUGH = 100
 # A broker that hangs holds each of the messages for its socket's time-out.
 LATE_SECONDS = 120
 # What Celery's events say of a task's arguments, and Flower shows: nothing.
@@ -54,18 +57,28 @@ class _Sender:
             wanted, self._wanted = self._wanted, set()
         for task, queue, with_queue in wanted:
             try:
-                current_app.send_task(
-                    task,
-                    kwargs={"queue": queue} if with_queue else {},
-                    queue=queue,
-                    expires=EXPIRES_SECONDS,
-                    retry=False,
-                    argsrepr=UNTOLD,
-                    kwargsrepr=UNTOLD,
-                )
+                with current_app.producer_pool.acquire(block=True) as producer:
+                    if not has_room(queue, producer):
+                        continue
+                    current_app.send_task(
+                        task,
+                        kwargs={"queue": queue} if with_queue else {},
+                        queue=queue,
+                        producer=producer,
+                        retry=False,
+                        argsrepr=UNTOLD,
+                        kwargsrepr=UNTOLD,
+                    )
             except Exception as error:
                 # Whatever the broker has: the beat looks too.
                 logger.warning("nudge_lost", extra={"error": type(error).__name__})
+
+
+def has_room(queue: str, producer: Any, *, most: int = ENOUGH) -> bool:
+    """Whether fewer than `most` messages wait on the Celery queue. Asks the broker; raises what its
+    client raises."""
+    waiting: int = producer.channel.queue_declare(queue).message_count
+    return waiting < most
 
 
 _sender = _Sender()

@@ -124,7 +124,7 @@ def test_a_cookie_of_the_staff_pages_is_no_token(db, client, admin_user, refusal
 
 def test_every_known_key_verifies_and_the_first_one_signs(db, client, settings, rf):
     issued = tokens.issue_access(
-        user_id=USER_ID, session_id=SESSION_ID, language="en", now=tokens.timezone.now()
+        user_id=USER_ID, session_id=SESSION_ID, language="en", now=tokens.clock.now()
     )
     by_the_old_key = signed(key=OLD_SECRET, headers={"kid": OLD_KEY_ID})
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from adminops.models import Alert
-from adminops.watch import alerts
+from adminops.watch import alerts, heartbeats
 from billing.models import UnreadablePayload
 from billing.services import dismiss_payload
 from credits.models import LedgerProof
@@ -78,6 +78,21 @@ def test_a_ledger_that_does_not_add_up_is_told_once_a_day():
     alerts.look(now=NOON)
 
     assert keys() == ["ledger 2026-11-21"]
+
+
+def test_a_clock_that_is_wrong_is_told_once_a_day():
+    for name, seconds in [("low@one", 4), ("low@two", -3600)]:
+        heartbeats.write(process=name, roles=["low"], now=NOON, skew_seconds=seconds)
+
+    alerts.look(now=NOON)
+    alerts.look(now=NOON + timedelta(seconds=5))
+
+    [alert] = Alert.objects.all()
+    assert alert.key == "clocks 2026-11-21"
+    assert alert.text == (
+        "the clock of low@two is 3600 s behind PostgreSQL's. Set the clocks of those machines by"
+        " NTP."
+    )
 
 
 def test_it_goes_out_by_mail_and_by_call_once(spent, settings, canned, mailoutbox):

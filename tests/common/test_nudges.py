@@ -8,9 +8,11 @@ from uuid import uuid4
 
 import pytest
 import redis
+from celery.schedules import schedule
 from django.conf import settings as django_settings
 from django.db import transaction
 
+from rendio.beat import ENOUGH_OF_RARE, Scheduler
 from rendio.celery import app
 from rendio.common import nudge
 from tests.patience import eventually
@@ -52,7 +54,8 @@ def test_a_nudge_reaches_the_broker_of_the_settings(committed, broker, queue):
     assert message["headers"]["task"] == TASK
     args, kwargs, _ = json.loads(base64.b64decode(message["body"]))
     assert (args, kwargs) == ([], {"queue": queue})
-    assert message["headers"]["expires"]
+    # A worker whose clock is ahead would throw it away.
+    assert message["headers"]["expires"] is None
     # What Flower would show.
     assert (message["headers"]["argsrepr"], message["headers"]["kwargsrepr"]) == ("", "")
 
@@ -82,6 +85,42 @@ def test_a_burst_while_the_broker_is_slow_becomes_two_messages_at_most(committed
     sent_so_far_is_all(broker)
 
     assert 1 <= broker.llen(queue) <= 2
+
+
+def test_a_long_queue_is_not_made_longer(committed, broker, queue):
+    with app.producer_or_acquire() as producer:
+        broker.rpush(queue, *["a message"] * (nudge.ENOUGH - 1))
+        assert nudge.has_room(queue, producer)
+        broker.rpush(queue, "a message")
+        assert not nudge.has_room(queue, producer)
+
+    nudge.after_commit(TASK, queue=queue)
+    sent_so_far_is_all(broker)
+
+    assert broker.llen(queue) == nudge.ENOUGH
+
+
+def test_the_scheduler_leaves_room_on_a_long_queue_for_what_it_says_rarely(broker, queue, tmp_path):
+    scheduler = Scheduler(app, schedule_filename=str(tmp_path / "beat"), lazy=True)
+
+    def say_every(seconds: float) -> None:
+        entry = scheduler.Entry(
+            task=TASK,
+            schedule=schedule(seconds),
+            kwargs={"queue": queue},
+            options={"queue": queue},
+            app=app,
+        )
+        scheduler.apply_entry(entry, producer=scheduler.producer)
+
+    broker.rpush(queue, *["a message"] * nudge.ENOUGH)
+    say_every(1)
+    assert broker.llen(queue) == nudge.ENOUGH
+    say_every(60)
+    assert broker.llen(queue) == nudge.ENOUGH + 1
+    broker.rpush(queue, *["a message"] * ENOUGH_OF_RARE)
+    say_every(60)
+    assert broker.llen(queue) == nudge.ENOUGH + 1 + ENOUGH_OF_RARE
 
 
 def test_no_message_of_the_scheduler_shows_its_arguments():

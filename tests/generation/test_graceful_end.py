@@ -54,7 +54,6 @@ def test_messages_wait_for_their_work_and_are_no_memory():
     assert conf.worker_prefetch_multiplier == 1
     hardest = max([conf.task_time_limit, *(task.time_limit or 0 for task in app.tasks.values())])
     assert hardest < conf.broker_transport_options["visibility_timeout"]
-    assert all(entry["options"]["expires"] for entry in conf.beat_schedule.values())
 
 
 def test_what_users_wait_for_is_not_behind_videos():

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
-from django.utils import timezone
 
 from generation import services
+from rendio.common import clock
 
 
 class Command(BaseCommand):
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         is_on = options["switch"] == "on"
         was_on = services.switch_maintenance(
-            is_on=is_on, reason=options["reason"][:500], now=timezone.now()
+            is_on=is_on, reason=options["reason"][:500], now=clock.now()
         )
         now, before = ("on" if state else "off" for state in (is_on, was_on))
         self.stdout.write(f"Maintenance is {now} (it was {before}).")
