@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Max
+from django.utils.translation import gettext as _
 from rest_framework.utils.encoders import JSONEncoder
 
 from accounts import installations, queries
 from accounts.models import (
     AppleIdentity,
     AttestedKey,
+    BanBit,
     Consent,
     Device,
+    PersonKey,
     Push,
     PushToken,
     Session,
     WelcomeClaim,
 )
+from accounts.services import persons
 from credits import queries as credit_queries
 from rendio.common.times import iso
 
@@ -136,6 +141,35 @@ def _welcomes(user_id: UUID) -> Iterable[Row]:
         }
 
 
+def _kept_against_fraud(user_id: UUID) -> Iterable[Row]:
+    """What is kept in a form that the export does not show, in words."""
+    for key in PersonKey.objects.filter(user_id=user_id).order_by("seen_at"):
+        yield {
+            "kind": "apple_account",
+            "explanation": _(
+                "A code made from your Apple account. It recognises the same Apple account in"
+                " other Rendio accounts, also after this account is deleted, to prevent fraud. It"
+                " cannot be turned back into your Apple account."
+            ),
+            "last_seen_at": iso(key.seen_at),
+            "kept_until": iso(key.seen_at + persons.KEPT),
+        }
+    devices = Device.objects.filter(user_id=user_id).values("device_id")
+    kept = BanBit.objects.filter(device_id__in=devices).exclude(device_token_encrypted="")
+    for token in kept.order_by("received_at"):
+        lasts = timedelta(hours=settings.DEVICE_TOKEN_HOURS)
+        yield {
+            "kind": "device_token",
+            "explanation": _(
+                "An encrypted code by which Apple knows your iPhone. With it a ban of the iPhone"
+                " can be stored at Apple or removed there."
+            ),
+            "last_seen_at": iso(token.received_at),
+            # A ban, or its end, that Apple has not been told yet needs it for longer.
+            "kept_until": iso(token.received_at + lasts) if token.wanted is None else None,
+        }
+
+
 def _sessions(user_id: UUID) -> Iterable[Row]:
     sessions = Session.objects.filter(user_id=user_id).select_related("device")
     for session in sessions.order_by("id").iterator():
@@ -187,6 +221,7 @@ _sections: dict[str, Section] = {
     "sign_in_with_apple": _apple_identities,
     "devices": _devices,
     "welcomes": _welcomes,
+    "kept_against_fraud": _kept_against_fraud,
     "sessions": _sessions,
     "consents": _consents,
     "push_tokens": _push_tokens,

@@ -2,15 +2,17 @@
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
 from accounts import export
-from accounts.models import Device, Session, WelcomeClaim
+from accounts.models import BanBit, Device, PersonKey, Session, WelcomeClaim
 from generation.lifecycle import settle
 from generation.models import Job
 from generation.providers.base import Reason
+from rendio.common.times import iso
 from tests.conftest import SORA, Phone
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +48,7 @@ def test_an_export_has_every_kind_of_data(customer):
         "sign_in_with_apple",
         "devices",
         "welcomes",
+        "kept_against_fraud",
         "sessions",
         "consents",
         "push_tokens",
@@ -83,6 +86,27 @@ def test_an_export_has_devices_sessions_and_what_was_agreed_to(customer):
         assert [row["device_id"] for row in data[section]] == [shown]
     assert len(data["sessions"]) == 1
     assert [consent["granted"] for consent in data["consents"]] == [True, False]
+
+
+def test_an_export_says_what_is_kept_against_fraud(guest, person, settings):
+    settings.DEVICE_TOKEN_HOURS = 48
+    person.signs_in(guest)
+
+    in_english = exported(guest)["kept_against_fraud"]
+    headers = guest._headers(None) | {"Accept-Language": "tr"}
+    in_turkish = guest.client.get("/v1/export-user-data", headers=headers).json()
+
+    key, token = PersonKey.objects.get(), BanBit.objects.get()
+    assert [(kept["kind"], kept["last_seen_at"], kept["kept_until"]) for kept in in_english] == [
+        ("apple_account", iso(key.seen_at), iso(key.seen_at + timedelta(days=365))),
+        ("device_token", iso(token.received_at), iso(token.received_at + timedelta(hours=48))),
+    ]
+    words = [kept["explanation"] for kept in in_english]
+    assert "prevent fraud" in words[0]
+    assert "Apple hesabınızdan" in in_turkish["kept_against_fraud"][0]["explanation"]
+    text = json.dumps(in_english)
+    assert key.key not in text
+    assert token.device_token_encrypted not in text
 
 
 def test_an_export_has_the_phones_and_what_they_were_told(customer):
