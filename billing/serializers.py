@@ -19,8 +19,10 @@ _TRANSACTION_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class UpdateCreditsBody(serializers.Serializer):
-    transaction_id = serializers.CharField(max_length=MAX_TRANSACTION_ID, required=False)
-    signed_transaction = serializers.CharField(max_length=MAX_SIGNED, required=False)
+    transaction_id = serializers.CharField(
+        min_length=1, max_length=MAX_TRANSACTION_ID, required=False
+    )
+    signed_transaction = serializers.CharField(min_length=1, max_length=MAX_SIGNED, required=False)
 
     def validate_transaction_id(self, value: str) -> str:
         """It becomes part of an address at Apple, who knows none with other characters."""

@@ -24,6 +24,7 @@ from rendio.common.openapi import (
     Calls,
     Done,
     JobIdBody,
+    OptionalId,
     Tag,
     idempotency_key,
     query,
@@ -51,10 +52,8 @@ class SettingsBody(serializers.Serializer):
 
 
 class OrderBody(serializers.Serializer):
-    model_id = TextUUIDField(
-        required=False, allow_null=True, help_text="Left out: the theme's, else the default model."
-    )
-    theme_id = TextUUIDField(required=False, allow_null=True)
+    model_id = OptionalId("Left out: the theme's, else the default model.")
+    theme_id = OptionalId()
     prompt = StrictCharField(
         required=False,
         allow_null=True,
@@ -69,12 +68,12 @@ class OrderBody(serializers.Serializer):
         max_length=MAX_URL,
         help_text="The picture to start from: the `image_url` of an upload.",
     )
-    upload_id = TextUUIDField(required=False, allow_null=True, help_text="The same, by its id.")
+    upload_id = OptionalId("The same, by its id.")
     settings = SettingsBody(required=False, allow_null=True)
 
 
 class GenerateBody(OrderBody):
-    quote_id = TextUUIDField(required=False, allow_null=True, help_text="A price to be kept.")
+    quote_id = OptionalId("A price to be kept.")
 
 
 class DirectIdBody(serializers.Serializer):

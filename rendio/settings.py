@@ -400,7 +400,8 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Rendio",
     "DESCRIPTION": "Videos made with AI: the calls of the phone, of support and of the services "
     "that call us. Everything under `/v1` answers under `/functions/v1` too, for older builds. "
-    "Errors have one form; every operation lists its codes.",
+    "Errors have one form; every operation lists its codes. Older builds also send their `user_id` "
+    "in the query or the body: anything but the caller's own id, an empty text too, is `ERR_4006`.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVERS": [{"url": PUBLIC_URL}],

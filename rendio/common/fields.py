@@ -27,6 +27,11 @@ class StrictCharField(serializers.CharField):
     takes each character as it is.
     """
 
+    def __init__(self, **kwargs: Any) -> None:
+        if not kwargs.get("allow_blank"):
+            kwargs.setdefault("min_length", 1)  # for the description: it is refused before that
+        super().__init__(**kwargs)
+
     def run_validation(self, data: Any = empty) -> Any:
         is_unseen = self.trim_whitespace and isinstance(data, str) and not has_visible(data)
         return super().run_validation("" if is_unseen else data)

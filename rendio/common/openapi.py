@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, extend_schema_field
 from rest_framework import serializers
 
 from rendio.common.api import CURSOR, DEFAULT_LIMIT, MAX_LIMIT, ApiView
@@ -21,6 +21,7 @@ from rendio.common.errors import Code
 from rendio.common.fields import TextUUIDField
 
 JSON = "application/json"
+UUID_PATTERN = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
 class Tag(StrEnum):
@@ -61,6 +62,15 @@ Calls = dict[type[ApiView], Call]
 
 class JobIdBody(serializers.Serializer):
     job_id = TextUUIDField()
+
+
+@extend_schema_field({"type": "string", "pattern": f"^({UUID_PATTERN})?$"})
+class OptionalId(serializers.UUIDField):
+    """An id that may be left out of a body; null and "" are as left out."""
+
+    def __init__(self, help_text: str = "") -> None:
+        text = " ".join(filter(None, [help_text, "Empty: as left out."]))
+        super().__init__(required=False, allow_null=True, help_text=text)
 
 
 class Done(serializers.Serializer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from uuid import uuid4
 
 import jsonschema_rs
 import pytest
@@ -97,6 +98,45 @@ def test_an_object_that_may_be_null_is_a_reference_to_a_nullable_component(compo
 
 def test_generators_take_every_schema_of_the_description():
     assert find_problems(json.loads(document().body)) == []
+
+
+def texts_of_bodies():
+    """(path, name of a field, its schema) of each text in the body of a phone's call."""
+    schemas = described()["components"]["schemas"]
+    for path, method, operation in OPERATIONS:
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        if method != "post" or not content or not path.startswith("/v1/") or "/admin-" in path:
+            continue
+        body = schemas[content["schema"]["$ref"].rpartition("/")[2]]
+        for name, schema in body["properties"].items():
+            if "string" in (schema.get("type"), *schema.get("type", ())):
+                yield path, name, schema
+
+
+@pytest.mark.parametrize(("path", "name", "schema"), list(texts_of_bodies()))
+def test_an_empty_text_is_taken_where_the_description_allows_it(phone, path, name, schema):
+    examples = described()["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    [example] = examples["examples"].values()
+    headers = {"Idempotency_Key": str(uuid4())} if path == "/v1/generate-video" else {}
+
+    answer = phone.post(path.removeprefix("/v1/"), example["value"] | {name: ""}, **headers)
+
+    takes = jsonschema_rs.Draft202012Validator(schema, validate_formats=True).is_valid("")
+    assert answer.status_code == (200 if takes else 400), answer.content
+
+
+def test_ids_that_may_be_left_out_may_be_empty():
+    taken = {
+        (path, name)
+        for path, name, schema in texts_of_bodies()
+        if jsonschema_rs.Draft202012Validator(schema, validate_formats=True).is_valid("")
+    }
+
+    names = {"model_id", "theme_id", "upload_id", "image_url"}
+    assert taken == {
+        *(("/v1/quote-video", name) for name in names),
+        *(("/v1/generate-video", name) for name in (*names, "quote_id")),
+    }
 
 
 REF = {"$ref": "#/components/schemas/Thing"}
