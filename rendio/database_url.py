@@ -108,7 +108,8 @@ def django_settings(
         for name, value in parameters.items()
         if name not in DJANGO_NAMES
     }
-    given["options"] = f"{options} {parameters.get('options', '')}".strip()
+    if joined := f"{options} {parameters.get('options', '')}".strip():
+        given["options"] = joined
     return {
         **{theirs: parameters.get(name, "") for name, theirs in DJANGO_NAMES.items()},
         "OPTIONS": {**defaults, **given},

@@ -253,6 +253,16 @@ WEB_BODY_MEMORY_BYTES = integer("WEB_BODY_MEMORY_BYTES", 200_000_000, at_least=1
 DATABASE_ADDRESS = database_address(
     "DATABASE_URL", default="postgresql://rendio:rendio@127.0.0.1:5432/rendio"
 )
+# PostgreSQL's own limits, in milliseconds.
+DB_LIMITS_MS = {
+    "statement_timeout": integer("DB_STATEMENT_TIMEOUT_MS", 15_000),
+    "lock_timeout": integer("DB_LOCK_TIMEOUT_MS", 5_000),
+    "idle_in_transaction_session_timeout": integer("DB_IDLE_TIMEOUT_MS", 30_000),
+}
+# DATABASE_URL names a pooler in transaction mode.
+DB_POOLED = boolean("DB_POOLED", default=False)
+if DB_POOLED and "options" in DATABASE_ADDRESS:
+    refuse("DATABASE_URL has options, which no pooler passes on: DB_POOLED is set.")
 DATABASES = {
     "default": {
         "ENGINE": "rendio.common.postgresql",
@@ -270,15 +280,13 @@ DATABASES = {
                 # Of the statements of rendio.common.db only; Django's other cursors never prepare.
                 "prepare_threshold": 2,
             },
-            options=" ".join(
-                f"-c {name}={integer(variable, default)}"
-                for name, variable, default in [
-                    ("statement_timeout", "DB_STATEMENT_TIMEOUT_MS", 15_000),
-                    ("lock_timeout", "DB_LOCK_TIMEOUT_MS", 5_000),
-                    ("idle_in_transaction_session_timeout", "DB_IDLE_TIMEOUT_MS", 30_000),
-                ]
-            ),
+            # A pooler passes none on: there the role has them (rendio.common.postgresql.session).
+            options=""
+            if DB_POOLED
+            else " ".join(f"-c {name}={ms}" for name, ms in DB_LIMITS_MS.items()),
         ),
+        # They outlive a transaction, and with a pooler PostgreSQL's session does not.
+        "DISABLE_SERVER_SIDE_CURSORS": DB_POOLED,
     }
 }
 # After so long without an answer PostgreSQL is asked on a second connection whether it answers at

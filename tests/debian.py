@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
@@ -15,8 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from rendio.local import child, ports
 from rendio.local.home import Home
 from rendio.local.servers import PostgreSQL, Valkey
+from tests.patience import eventually
 
 ROOT = Path(sys.prefix) / "debian"
 POSTGRESQL = ROOT / "usr/lib/postgresql/17/bin"
@@ -144,3 +148,55 @@ class TlsValkey(Valkey):
 
     def _client(self) -> dict[str, Any]:
         return {"ssl": True, "ssl_ca_certs": str(self._authority.file), "password": self.PASSWORD}
+
+
+class PgBouncer:
+    """In transaction mode, with fewer of PostgreSQL's sessions than it has clients."""
+
+    def __init__(self, home: Home, *, database_url: str, **settings: object) -> None:
+        self._home = home
+        self._server = urlsplit(database_url)
+        self._settings = settings
+        self.port = ports.reserve_any()
+        self.child: child.Child | None = None
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{self._server.username}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "auth_type": "any",
+            "pool_mode": "transaction",
+            "default_pool_size": 3,
+            "user": "nobody" if os.geteuid() == 0 else "",
+            **self._settings,
+        }
+        server = self._server
+        config = self._home.root / f"pgbouncer-{self.port}.ini"
+        config.write_text(
+            "[databases]\n"
+            f"* = host=127.0.0.1 port={server.port} user={server.username}"
+            f" password={server.password}\n[pgbouncer]\n"
+            + "".join(f"{name} = {value}\n" for name, value in settings.items() if value != "")
+            + "unix_socket_dir =\n"
+        )
+        self.child = child.Child(
+            "pgbouncer",
+            argv=[str(ROOT / "usr/sbin/pgbouncer"), str(config)],
+            env={"PATH": os.defpath},
+            cwd=self._home.root,
+            pid_folder=self._home.pids,
+            log=self._home.logs / "pgbouncer.log",
+            # SIGINT waits for clients to leave.
+            stop_signal=signal.SIGTERM,
+        )
+        self.child.start()
+        running = self.child
+        eventually(lambda: not running.running or not ports.is_free(self.port))
+        assert running.running, (self._home.logs / "pgbouncer.log").read_text()
+
+    def stop(self) -> None:
+        if self.child:
+            self.child.stop()

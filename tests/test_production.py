@@ -83,6 +83,7 @@ def test_production_starts_with_everything_it_needs():
         ("STAFF_LOGIN_RATE", "ten"),
         ("REQUIRE_APP_ATTEST", "ture"),
         ("SECRET_KEY", "short"),
+        ("DB_POOLED", "perhaps"),
         ("REDIS_URL", "rediss://:x@redis.internal:6379/0?ssl_cert_reqs=perhaps"),
         ("CELERY_BROKER_URL", "redis://elsewhere.internal:6379/0"),
         ("DATABASE_URL", "postgresql://rendio:x@db.internal/rendio?sslmode=nonsense"),

@@ -1,9 +1,10 @@
 """Django's backend for PostgreSQL (DATABASES["default"]["ENGINE"]).
 
-It adds two things. Nothing waits for ever for an answer (`limits`). And a persistent connection
-that the server has closed, as after a restart, is opened anew before a statement is sent: the
-kernel knows of the end without a round trip, nothing has been sent, so nothing is executed twice.
-Within a transaction a lost connection stays an error.
+It adds three things. Nothing waits for ever for an answer (`limits`). A connection that lost its
+limits to a pooler is refused (`session`). And a persistent connection that the server has closed,
+as after a restart, is opened anew before a statement is sent: the kernel knows of the end without a
+round trip, nothing has been sent, so nothing is executed twice. Within a transaction a lost
+connection stays an error.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from django.conf import settings
 from django.db.backends.postgresql import base
 from psycopg.pq import TransactionStatus
 
+from rendio.common.postgresql import session
 from rendio.common.postgresql.limits import (
     NoAnswer,
     TookTooLong,
     limited,
     limited_attempt,
     silence,
+    unbudgeted,
 )
 
 logger = structlog.get_logger(__name__)
@@ -43,15 +46,33 @@ class Connection(psycopg.Connection[Any]):
             if not isinstance(error, TookTooLong):
                 silence.begin()
             raise
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
             silence.end()  # "connection refused" and the like are answers
+            if session.refuses_options(error):
+                raise _logged(session.PoolerUnknown()) from error
             raise
         finally:
             if is_retry:
                 silence.retried()
         silence.end()
         connection._parameters = parameters
+        connection._check_session()
         return connection
+
+    def _check_session(self) -> None:
+        """Once for each server in each process. Raises Unusable."""
+        server = self.info.dsn
+        if server in _checked:
+            return
+        try:
+            session.check(self, limits_ms=settings.DB_LIMITS_MS, is_pooled=settings.DB_POOLED)
+        except session.Unusable as problem:
+            self.close()
+            raise _logged(problem) from None
+        except BaseException:
+            self.close()
+            raise
+        _checked.add(server)
 
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> Any:
@@ -68,12 +89,35 @@ class Connection(psycopg.Connection[Any]):
         """Whether PostgreSQL says anything to a new connection, within DB_HANG_SECONDS."""
         limit = {"connect_timeout": settings.DB_HANG_SECONDS}
         try:
-            psycopg.connect(**self._parameters | limit).close()
-        except psycopg.errors.ConnectionTimeout:
+            with unbudgeted(), _Probe.connect(**self._parameters | limit) as probe:
+                if settings.DB_POOLED:
+                    # A pooler lets us in by itself.
+                    probe.execute("SELECT 1")
+        except (NoAnswer, psycopg.errors.ConnectionTimeout):
             return False
         except psycopg.OperationalError:
             return True
         return True
+
+
+class _Probe(psycopg.Connection[Any]):
+    """Waits no longer than DB_HANG_SECONDS for each answer."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        return super().wait(limited_attempt(gen), interval, timeout)
+
+
+def _logged(problem: session.Unusable) -> session.Unusable:
+    """Each call meets it: once in the log is enough."""
+    if type(problem) not in _told:
+        _told.add(type(problem))
+        logger.error("database_connection_unusable", problem=str(problem))
+    return problem
+
+
+# Of this process: servers whose connections have been found whole, and problems that were logged.
+_checked: set[str] = set()
+_told: set[type[session.Unusable]] = set()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

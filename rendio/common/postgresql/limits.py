@@ -51,13 +51,14 @@ class TookTooLong(NoAnswer):
 def is_out_of_reach(error: BaseException) -> bool:
     """Whether Django's `error` says that PostgreSQL could not be reached, or went away.
 
-    PostgreSQL gives all other errors a code of its own, lock and statement time-outs too.
+    PostgreSQL gives all other errors a code of its own, lock and statement time-outs too. Class 08
+    is for connections: PgBouncer's errors have it.
     """
     cause = error.__cause__
     if not isinstance(error, OperationalError | InterfaceError):
         return False
     state = getattr(cause, "sqlstate", None)
-    return state is None or state in GOING_AWAY
+    return state is None or state in GOING_AWAY or state.startswith("08")
 
 
 class _Budget:
@@ -79,6 +80,16 @@ def at_most(seconds: float) -> Iterator[None]:
     outer = _budget.get()
     budget = _Budget(min(seconds, outer.left) if outer else seconds)
     token = _budget.set(budget)
+    try:
+        yield
+    finally:
+        _budget.reset(token)
+
+
+@contextmanager
+def unbudgeted() -> Iterator[None]:
+    """Within the block, no limit of an outer `at_most` holds, nor does waiting count there."""
+    token = _budget.set(None)
     try:
         yield
     finally:

@@ -33,6 +33,11 @@ class Command(BaseCommand):
         parser.add_argument("--bin", type=Path, help="Where pg_dump is, if not on the PATH.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if settings.DB_POOLED:
+            raise CommandError(
+                "pg_dump needs a session of its own: DATABASE_URL without the pooler, and"
+                " DB_POOLED=false."
+            )
         self._bin: Path | None = options["bin"]
         scratch = f"rendio_drill_{os.getpid()}"
         with TemporaryDirectory(prefix="rendio-drill-") as folder:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
+from django.core.management import CommandError
 from django.core.management.commands import migrate
 from django.db import OperationalError, connections
 from psycopg.errors import LockNotAvailable
@@ -22,6 +23,12 @@ PAUSE_SECONDS = 2.0
 
 class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
+        if settings.DB_POOLED and not (options["check_unapplied"] or options["plan"]):
+            # `_limits` below sets what the session after the next statement has not.
+            raise CommandError(
+                "Migrations need a session of their own: DATABASE_URL without the pooler, and"
+                " DB_POOLED=false."
+            )
         for left in reversed(range(settings.MIGRATE_LOCK_TRIES)):
             try:
                 with _limits(options["database"]):

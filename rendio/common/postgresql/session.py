@@ -1,0 +1,99 @@
+"""What a new connection must have, whoever stands between us and PostgreSQL.
+
+PostgreSQL keeps three limits for us: of a statement, of a wait for a lock, of a transaction in
+which nothing happens. On a connection of our own they come with it, by the parameter `options`. A
+pooler in transaction mode gives each transaction another of PostgreSQL's sessions, and passes no
+`options` on: with DB_POOLED the limits are those of our role (`manage.py limit_role`). A connection
+without them is refused, as nothing else would tell.
+
+The prepared statements of rendio.common.db need a pooler that knows them. One that does gives them
+names of its own at PostgreSQL; one that does not passes ours on, into a session where another
+transaction misses them. psycopg needs PgBouncer 1.22:
+https://www.psycopg.org/psycopg3/docs/advanced/prepare.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+
+# A name that psycopg gives.
+OURS = "_pg3_"
+# Prepared, it finds the name that PostgreSQL knows it by.
+FIND_ITSELF = "SELECT name FROM pg_prepared_statements WHERE statement = current_query()"
+PAGE = "docs/connections.md"
+
+
+class Unusable(psycopg.OperationalError):
+    """PostgreSQL answers, but the connection lacks what Rendio counts on."""
+
+
+class PoolerUnknown(Unusable):
+    def __init__(self) -> None:
+        super().__init__(
+            "A pooler stands before PostgreSQL and takes no limits of a connection. If it is in"
+            f" transaction mode, set DB_POOLED=true ({PAGE})."
+        )
+
+
+class NoLimits(Unusable):
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(
+            f"The role has no {', '.join(names)}. Run manage.py limit_role, and let the pooler"
+            f" RECONNECT ({PAGE})."
+        )
+
+
+class NotPrepared(Unusable):
+    def __init__(self) -> None:
+        super().__init__(
+            "DATABASE_URL names no pooler in transaction mode that knows prepared statements: that"
+            " is PgBouncer 1.22 or later, with max_prepared_statements above 0. For PostgreSQL"
+            f" itself, set DB_POOLED=false ({PAGE})."
+        )
+
+
+def refuses_options(error: psycopg.OperationalError) -> bool:
+    """Whether a connection attempt ended as PgBouncer, by default, knows no `options`."""
+    return "unsupported startup parameter" in str(error)
+
+
+def check(
+    connection: psycopg.Connection[Any], *, limits_ms: Mapping[str, int], is_pooled: bool
+) -> None:
+    """Raises Unusable. `connection` is new, and in no transaction afterwards.
+
+    `limits_ms` are milliseconds by PostgreSQL's names; 0 is none.
+    """
+    cursor = psycopg.Cursor(connection)
+    found = {
+        name: (setting, source)
+        for name, setting, source in cursor.execute(
+            "SELECT name, setting, source FROM pg_settings WHERE name = ANY(%s)",
+            [list(limits_ms)],
+            prepare=False,
+        )
+    }
+    if is_pooled:
+        if missing := [name for name, ms in limits_ms.items() if ms and found[name][0] == "0"]:
+            raise NoLimits(missing)
+        _check_prepared(cursor)
+    elif any(source != "client" for _setting, source in found.values()):
+        # "client": by the connection's own parameters.
+        raise PoolerUnknown
+    connection.commit()
+
+
+def _check_prepared(cursor: psycopg.Cursor[Any]) -> None:
+    """Within the transaction that is open, so within one session of PostgreSQL."""
+    try:
+        found = cursor.execute(FIND_ITSELF, prepare=True).fetchall()
+    except psycopg.errors.DuplicatePreparedStatement:
+        # Of another connection of ours, which the same session served.
+        raise NotPrepared from None
+    for (name,) in found:
+        if name.startswith(OURS):
+            cursor.execute(f'DEALLOCATE "{name}"', prepare=False)
+            raise NotPrepared

@@ -1,0 +1,40 @@
+"""`manage.py limit_role`: PostgreSQL's limits for the role of DATABASE_URL, kept by PostgreSQL.
+
+Each session of the role in this database begins with them, so those of a pooler do, too. A role may
+set its own, and needs no further right. Run it with the processes' DATABASE_URL, through the pooler
+or not, and again after a change of DB_STATEMENT_TIMEOUT_MS, DB_LOCK_TIMEOUT_MS or
+DB_IDLE_TIMEOUT_MS.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import connection
+from psycopg import sql
+
+from rendio import database_url
+
+
+class Command(BaseCommand):
+    help = (
+        "Set PostgreSQL's limits for the role of DATABASE_URL, as a pooler needs them (DB_POOLED)."
+    )
+    requires_system_checks = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        name = str(connection.settings_dict["NAME"])
+        address = settings.DATABASE_ADDRESS | {"dbname": name}
+        # Django's connection would be refused for the want of what is set here.
+        with psycopg.connect(database_url.url(address)) as server:
+            for limit, ms in settings.DB_LIMITS_MS.items():
+                server.execute(
+                    sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}").format(
+                        sql.Identifier(name), sql.Identifier(limit), sql.Literal(ms)
+                    )
+                )
+                self.stdout.write(f"{limit}: {ms} ms")
+        self.stdout.write("Sessions that are open keep what they had: let the pooler RECONNECT.")

@@ -1,0 +1,243 @@
+"""PgBouncer in transaction mode before PostgreSQL: all works, or is refused with the cure."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+import requests
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+from django.db.utils import ConnectionHandler
+
+from rendio import database_url
+from rendio.local import pytest_plugin
+from rendio.local.home import Home
+from rendio.local.processes import Stack
+from rendio.local.servers import PostgreSQL, Valkey
+from tests.debian import PgBouncer, needed
+from tests.generation.lives import WebPhone, serves, stack_environment
+from tests.patience import eventually
+
+pytestmark = needed
+# More than the pooler has sessions of PostgreSQL.
+AT_ONCE = 16
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory, django_db_setup):
+    """PostgreSQL behind a PgBouncer, and behind one that passes prepared statements on unseen, as
+    all did before 1.21, and takes `options` without heeding them."""
+    with ExitStack() as started:
+        home = Home(tmp_path_factory.mktemp("pooler"))
+        home.acquire()
+        started.callback(home.release)
+        if not pytest_plugin.copy_template(home):
+            pytest.skip("there is no migrated database to copy: DATABASE_URL is set")
+        database = PostgreSQL(home, password=home.secrets()["POSTGRES_PASSWORD"], durable=False)
+        started.callback(database.stop)
+        database.start()
+        pooler = PgBouncer(home, database_url=database.url)
+        old = PgBouncer(
+            home,
+            database_url=database.url,
+            max_prepared_statements=0,
+            ignore_startup_parameters="options",
+        )
+        for one in (pooler, old):
+            started.callback(one.stop)
+            one.start()
+        yield SimpleNamespace(home=home, database=database, pooler=pooler, old=old)
+
+
+@pytest.fixture
+def pooled(settings, django_db_blocker):
+    settings.DB_POOLED = True
+    with django_db_blocker.unblock():
+        yield
+
+
+@contextmanager
+def connected(url, settings):
+    """A connection as the processes make it."""
+    address = database_url.django_settings(
+        database_url.parse(url),
+        defaults={"prepare_threshold": 2},
+        options=""
+        if settings.DB_POOLED
+        else "-c statement_timeout=15000 -c lock_timeout=5000"
+        " -c idle_in_transaction_session_timeout=30000",
+    )
+    ours = ConnectionHandler({"default": settings.DATABASES["default"] | address})["default"]
+    try:
+        ours.ensure_connection()
+        yield ours
+    finally:
+        ours.close()
+
+
+@pytest.fixture
+def limited_role(servers, settings, monkeypatch, django_db_blocker):
+    """The role has its limits in this database."""
+    name = pytest_plugin.MIGRATED
+    monkeypatch.setitem(connection.settings_dict, "NAME", name)
+    settings.DATABASE_ADDRESS = database_url.parse(servers.database.url)
+    call_command("limit_role", verbosity=0)
+    return name
+
+
+@pytest.mark.parametrize("which", ["pooler", "old"])
+def test_a_pooler_that_nobody_told_of_is_refused(servers, settings, django_db_blocker, which):
+    url = getattr(servers, which).url("postgres")
+
+    with (
+        django_db_blocker.unblock(),
+        pytest.raises(OperationalError, match="set DB_POOLED=true"),
+        connected(url, settings),
+    ):
+        pass
+
+
+def test_a_role_without_limits_is_refused(servers, settings, pooled):
+    with (
+        pytest.raises(OperationalError, match=r"no statement_timeout, lock_timeout, idle_\w+"),
+        connected(servers.pooler.url("postgres"), settings),
+    ):
+        pass
+
+
+def test_a_pooler_that_knows_no_prepared_statements_is_refused(
+    servers, settings, limited_role, pooled
+):
+    for _ in range(2):
+        with (
+            pytest.raises(OperationalError, match=r"PgBouncer 1\.22 or later"),
+            connected(servers.old.url(limited_role), settings),
+        ):
+            pass
+
+
+def test_limits_hold_in_every_session_behind_the_pooler(servers, settings, limited_role, pooled):
+    with ExitStack() as opened:
+        found = set()
+        for _ in range(3):  # as many sessions as the pooler has, each in a transaction
+            ours = opened.enter_context(connected(servers.pooler.url(limited_role), settings))
+            ours.set_autocommit(False)
+            cursor = ours.cursor()
+            cursor.execute(
+                "SELECT pg_backend_pid(), current_setting('statement_timeout'),"
+                " current_setting('lock_timeout'),"
+                " current_setting('idle_in_transaction_session_timeout')"
+            )
+            found.add(cursor.fetchone())
+
+    assert len({pid for pid, *_limits in found}) == 3
+    assert {tuple(limits) for _pid, *limits in found} == {("15s", "5s", "30s")}
+
+
+def test_prepared_statements_follow_a_connection_into_another_session(
+    servers, settings, limited_role, pooled
+):
+    with ExitStack() as opened:
+        url = servers.pooler.url(limited_role)
+        moving, *holding = (
+            opened.enter_context(connected(url, settings)).connection for _ in range(3)
+        )
+
+        def session():
+            cursor = psycopg.Cursor(moving)
+            return cursor.execute("SELECT pg_backend_pid()", prepare=True).fetchone()[0]
+
+        found = [session()]
+        for other in holding:
+            # The session that was used last is the one that the pooler gives next.
+            other.autocommit = False
+            other.execute("SELECT 1")
+            found.append(session())
+            with moving.transaction(force_rollback=True):  # psycopg forgets what it prepared
+                session()
+
+    assert len(set(found)) == 3
+
+
+def test_migrations_and_backups_want_postgresql_itself(pooled):
+    for command in ("migrate", "backup_drill"):
+        with pytest.raises(CommandError, match="DB_POOLED=false"):
+            call_command(command)
+
+
+@pytest.fixture(scope="module")
+def service(servers, django_db_blocker):
+    """Web and worker on the pooler, and what a call and a statement may take there."""
+    name = pytest_plugin.MIGRATED
+    with ExitStack() as started:
+        valkey = Valkey(servers.home, durable=False)
+        started.callback(valkey.stop)
+        valkey.start()
+        environment = stack_environment(
+            name,
+            DB_POOLED="true",
+            DB_HANG_SECONDS=1,
+            DATABASE_URL=servers.pooler.url(name),
+            REDIS_URL=valkey.url,
+            MEDIA_ROOT=servers.home.media,
+        )
+        environment.pop("PUBLIC_URL")
+        stack = started.enter_context(Stack(home=servers.home, env=environment))
+        limit = stack.manage("limit_role")
+        limit.start()
+        eventually(lambda: not limit.running)
+        stack.start("web", "worker")
+        eventually(lambda: serves(stack.url))
+        yield stack
+
+
+def is_ready(stack):
+    ready = requests.get(f"{stack.url}/readyz", timeout=10)
+    return ready.json() == {"status": "ok", "database": "ok", "redis": "ok"}
+
+
+def profiles(stack, phone):
+    """The statuses of so many calls at once."""
+
+    def call(_):
+        url = f"{stack.url}/v1/get-user-profile"
+        return requests.get(url, headers=phone._headers(), timeout=10).status_code
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return set(pool.map(call, range(AT_ONCE)))
+
+
+def test_a_customer_is_served_through_the_pooler(service):
+    eventually(lambda: is_ready(service))
+    phone = WebPhone(service.url)
+    phone.sign_in()
+
+    [job_id] = phone.order()
+    for _ in range(6):  # each statement is prepared, and its sessions change
+        assert profiles(service, phone) == {200}
+
+    eventually(lambda: phone.status(job_id)["status"] == "completed")
+    exported = requests.get(
+        f"{service.url}/v1/export-user-data", headers=phone._headers(), timeout=30
+    )
+    assert [job["job_id"] for job in exported.json()["jobs"]] == [job_id]
+
+
+def test_a_postgresql_that_hangs_behind_the_pooler_is_noticed(service, servers):
+    eventually(lambda: is_ready(service))
+    phone = WebPhone(service.url)
+    phone.sign_in()
+
+    servers.database.child.pause()
+    try:
+        # Each call alone would wait for as long as a call may.
+        assert profiles(service, phone) == {503}
+        eventually(lambda: "database_silent" in service.log("web").read_text())
+    finally:
+        servers.database.child.resume()
+
+    eventually(lambda: profiles(service, phone) == {200})
