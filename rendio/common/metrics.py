@@ -7,6 +7,7 @@ them tells for all. Counts begin at zero with each start, as Prometheus expects.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from django.db import transaction
 from prometheus_client import (
@@ -17,11 +18,13 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
 
+from rendio.common import metrics_files
 from rendio.common.metrics_folder import FOLDER
 
 __all__ = ["CONTENT_TYPE_LATEST"]
+
+metrics_files.install()
 
 # From an answer of the database to a video that takes its time.
 SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
@@ -79,7 +82,8 @@ def count_credits(kind: str, change: int) -> None:
 def exposition(*more: CollectorRegistry) -> bytes:
     """All that was counted, in Prometheus's text format, followed by `more`."""
     counted = REGISTRY
-    if FOLDER in os.environ:
+    folder = Path(os.environ.get(FOLDER, ""))
+    if FOLDER in os.environ and folder.is_dir():
         counted = CollectorRegistry()
-        MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        counted.register(metrics_files.Counts(folder))
     return b"".join(generate_latest(registry) for registry in (counted, *more))

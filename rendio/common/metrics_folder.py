@@ -6,6 +6,7 @@ before that, for the children that it forks.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -16,9 +17,17 @@ _PREFIX = "rendio-metrics-"
 
 
 def make() -> None:
-    """A fresh one, unless the environment names one already."""
-    if not os.environ.get(FOLDER):
+    """A fresh one, unless the environment names one already.
+
+    Where none can be made, each process counts alone, and /metrics tells of the one that answers.
+    """
+    if os.environ.get(FOLDER):
+        return
+    try:
         os.environ[FOLDER] = tempfile.mkdtemp(prefix=_PREFIX)
+    except OSError as error:
+        os.environ.pop(FOLDER, None)
+        logging.getLogger(__name__).warning("No folder for metrics: %s", error)
 
 
 def remove() -> None:

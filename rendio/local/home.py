@@ -54,7 +54,7 @@ class Home:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            raise HomeInUse(self._lock_file.read_text().strip()) from None
+            raise HomeInUse(self._lock_file.read_text(errors="replace").strip()) from None
         self._lock = lock
         self._environment_file.unlink(missing_ok=True)  # of the owner before us
         self.describe_owner(f"pid {os.getpid()}")
@@ -82,8 +82,8 @@ class Home:
             raise NotRunning
         try:
             shown: dict[str, str] = json.loads(self._environment_file.read_text())
-        except FileNotFoundError:
-            raise NotRunning from None  # it has only just begun
+        except (FileNotFoundError, ValueError):
+            raise NotRunning from None  # it has only just begun, or the file is broken
         return shown
 
     def release(self) -> None:
