@@ -33,13 +33,19 @@ from accounts.serializers import (
 )
 from rendio.common import clock, ratelimit
 from rendio.common.api import ApiView, PublicView
+from rendio.common.errors import RateLimited
 from rendio.common.parsers import StrictJSONParser
 
 
 class DeviceCheck(PublicView):
-    limits = ("device_check_per_ip",)
+    """Counted by what it proves: services.Gate says in which order, and
+    docs/decisions/0028-launch-day.md why."""
+
+    limits = ()
+    counts_itself = True
     # Each call may cost a user and credits: without a count nobody is let in.
     limiter_refusal = services.IdentityServiceUnavailable
+    is_proven = False
 
     def post(self, request: Request) -> Response:
         body = DeviceCheckBody(data=self.body)
@@ -48,7 +54,12 @@ class DeviceCheck(PublicView):
         proof = services.InstallationProof(
             secret=values.pop("installation_secret"), session_id=session_of(request)
         )
-        checked = services.check_device(**values, proof=proof, now=clock.now())
+        try:
+            checked = services.check_device(**values, proof=proof, gate=self, now=clock.now())
+        except services.InvalidDevice:
+            if not self.is_proven:
+                self._note_unproven()
+            raise
         return Response(
             {
                 "user_id": checked.user_id,
@@ -59,10 +70,33 @@ class DeviceCheck(PublicView):
             }
         )
 
+    # --- services.Gate ---
+
+    def proven(self, public_id: str) -> None:
+        self.is_proven = True
+        self.count({"device_check_per_installation": f"check {public_id}"})
+
+    def first_check(self, *, is_attested: bool) -> None:
+        address = ratelimit.client_ip(self.request)
+        if not is_attested:
+            self.refuse_exhausted("unproven_per_ip", f"check {address}")
+        self.count({"first_check_per_ip": address})
+
+    def reinstall(self) -> None:
+        try:
+            self.count({"reinstall_per_ip": ratelimit.client_ip(self.request)})
+        except RateLimited:
+            # Apple was asked for it, as for a token that proves nothing.
+            self._note_unproven()
+            raise
+
+    def _note_unproven(self) -> None:
+        ratelimit.note("unproven_per_ip", f"check {ratelimit.client_ip(self.request)}")
+
 
 class AttestChallenge(PublicView):
-    limits = ("attest_per_ip",)
-    limiter_refusal = services.IdentityServiceUnavailable
+    # It costs us a hash, and proves nothing to anybody until it is answered.
+    limits = ()
 
     def post(self, request: Request) -> Response:
         body = DeviceIdBody(data=self.body)
@@ -76,23 +110,54 @@ class AttestChallenge(PublicView):
 
 
 class AttestDevice(PublicView):
-    limits = ("attest_per_ip",)
+    limits = ()
+    counts_itself = True
     limiter_refusal = services.IdentityServiceUnavailable
 
     def post(self, request: Request) -> Response:
         body = AttestBody(data=self.body)
         body.is_valid(raise_exception=True)
-        services.attest_device(**body.validated_data, now=clock.now())
+        values = body.validated_data
+        address = ratelimit.client_ip(request)
+        public_id = services.find_proven(
+            device_id=values["device_id"], secret=values["installation_secret"]
+        )
+        if public_id:
+            self.count({"device_check_per_installation": f"attest {public_id}"})
+        else:
+            self.refuse_exhausted("unproven_per_ip", f"attest {address}")
+            self.count({"attest_per_ip": address})
+        try:
+            services.attest_device(**values, now=clock.now())
+        except services.InvalidDevice:
+            if not public_id:
+                ratelimit.note("unproven_per_ip", f"attest {address}")
+            raise
         return Response({"success": True})
 
 
 class Refresh(PublicView):
-    limits = ("refresh_per_ip",)
+    """A live session is counted by itself. By address count only tokens of none."""
+
+    limits = ()
+    counts_itself = True
 
     def post(self, request: Request) -> Response:
         body = RefreshTokenBody(data=self.body)
         body.is_valid(raise_exception=True)
-        session = services.refresh_session(**body.validated_data, now=clock.now())
+        token, now = body.validated_data["refresh_token"], clock.now()
+        address = ratelimit.client_ip(request)
+        session_id = services.find_session_of_refresh(refresh_token=token, now=now)
+        if session_id:
+            self.count({"refresh_per_session": str(session_id)})
+        else:
+            self.refuse_exhausted("refused_refresh_per_ip", address)
+        try:
+            session = services.refresh_session(refresh_token=token, now=now)
+        except services.Unauthorized:
+            if not session_id:
+                ratelimit.note("refused_refresh_per_ip", address)
+            raise
         return Response({"session": session_json(session)})
 
 

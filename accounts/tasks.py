@@ -39,6 +39,7 @@ def sweep() -> None:
             lambda: services.sweep_sessions(now=now),
             lambda: services.sweep_spent_tokens(now=now),
             lambda: services.sweep_claims(now=now),
+            lambda: services.sweep_unused_keys(now=now),
             lambda: services.sweep_tokens(now=now),
             lambda: services.sweep_person_keys(now=now),
             lambda: outbox.sweep(now=now),

@@ -41,11 +41,10 @@ TABLES: dict[str, Growth] = {
     # --- Who there is
     "accounts.User": Growth(
         ADDRESS,
-        "a guest for each new installation, of hardware that Apple vouches for:"
-        " RATE_LIMIT_DEVICE_CHECK_PER_HOUR of an address",
+        "a guest for each new installation, of hardware that Apple vouches for: one of hardware"
+        " that is new, RATE_LIMIT_REINSTALL_PER_HOUR of an address of hardware that is not",
         kept="the record of money points to it; a deletion empties it",
-        test="attacks/test_processor_time_spent_on_forgeries.py"
-        "::test_a_phones_false_proofs_are_not_verified_beyond_the_limit",
+        test="accounts/test_launch_day.py::test_one_iphone_makes_no_more_guests_than_the_limit",
     ),
     "accounts.Device": Growth(
         ADDRESS,
@@ -85,9 +84,9 @@ TABLES: dict[str, Growth] = {
     "accounts.AttestedKey": Growth(
         ADDRESS,
         "one for each genuine attestation, RATE_LIMIT_ATTEST_PER_HOUR of an address; of one"
-        " installation MAX_KEYS",
-        deleted_by="accounts.services.attestation:attest_device",
-        test="accounts/test_attest_device.py::test_a_device_has_no_more_keys_than_the_most",
+        " installation MAX_KEYS, for a day where no device check uses them",
+        deleted_by="accounts.services.attestation:sweep_unused_keys",
+        test="accounts/test_launch_day.py::test_keys_that_no_device_check_uses_go_after_a_day",
     ),
     "accounts.SpentToken": Growth(
         ADDRESS,
@@ -139,7 +138,7 @@ TABLES: dict[str, Growth] = {
     ),
     "credits.PromotionCode": Growth(STAFF, "codes that staff make", kept=_MONEY),
     "credits.Redemption": Growth(
-        GUEST, "of each code what it allows; RATE_LIMIT_REDEEM_PER_HOUR of an address", kept=_MONEY
+        GUEST, "of each code what it allows; RATE_LIMIT_REDEEM_PER_MINUTE of a user", kept=_MONEY
     ),
     "credits.LedgerProof": Growth(OPERATOR, "one row", kept=_SMALL),
     "credits.IdempotencyRecord": Growth(
@@ -151,8 +150,7 @@ TABLES: dict[str, Growth] = {
     # --- Generations
     "generation.Job": Growth(
         GUEST,
-        "paid orders: RATE_LIMIT_GENERATION_PER_DAY of a user, RATE_LIMIT_GENERATION_PER_HOUR of"
-        " an address",
+        "paid orders: RATE_LIMIT_GENERATION_PER_HOUR and RATE_LIMIT_GENERATION_PER_DAY of a user",
         kept="the record of money points to it; a deletion empties it",
         test=_ATTACK + "test_orders_of_a_user_are_limited_by_the_day",
     ),

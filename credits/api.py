@@ -8,9 +8,9 @@ from rest_framework.response import Response
 
 from credits import queries, services
 from credits.serializers import RedeemBody
-from rendio.common import clock
+from rendio.common import clock, ratelimit
 from rendio.common.api import ApiView, next_cursor, page_limits
-from rendio.common.errors import DatabaseUnavailable
+from rendio.common.errors import DatabaseUnavailable, NotFound
 from rendio.common.times import iso
 
 
@@ -56,17 +56,26 @@ class GetCreditHistory(ApiView):
 
 
 class RedeemCode(ApiView):
-    limits = ("redeem_per_ip", "redeem_per_user", "default_per_user")
+    limits = ("redeem_per_user", "default_per_user")
     # The limits are what keeps codes from being guessed: without them nothing is redeemed.
     limiter_refusal = DatabaseUnavailable
 
     def post(self, request: Request) -> Response:
         body = RedeemBody(data=self.body)
         body.is_valid(raise_exception=True)
-        with transaction.atomic(durable=True):
-            redeemed = services.redeem(
-                user_id=self.caller.user_id, **body.validated_data, now=clock.now()
-            )
+        address, user = ratelimit.client_ip(request), f"user {self.caller.user_id}"
+        # Others at this address may have guessed: who has not is not kept from a first try.
+        if self.counted("unknown_code_per_ip", user):
+            self.refuse_exhausted("unknown_code_per_ip", address)
+        try:
+            with transaction.atomic(durable=True):
+                redeemed = services.redeem(
+                    user_id=self.caller.user_id, **body.validated_data, now=clock.now()
+                )
+        except NotFound:
+            ratelimit.note("unknown_code_per_ip", address)
+            ratelimit.note("unknown_code_per_ip", user)
+            raise
         return Response(
             {
                 "credits_added": redeemed.credits_added,

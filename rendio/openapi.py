@@ -124,7 +124,7 @@ class CallSchema(AutoSchema):
 
     def _header_names(self, status: int) -> list[str]:
         names = ["X-Request-ID"]
-        if self.view_of_ours.limits:
+        if self.view_of_ours.has_limits:
             names += LIMIT_HEADERS
         if status in {409, 429, 503}:
             names.append("Retry-After")
@@ -138,7 +138,7 @@ class CallSchema(AutoSchema):
         codes = {*call.refusals, Code.DATABASE_ERROR, Code.INTERNAL_ERROR}
         if not isinstance(view, PublicView):
             codes |= {Code.UNAUTHORIZED, Code.FORBIDDEN}
-        if view.limits:
+        if view.has_limits:
             codes.add(Code.RATE_LIMITED)
         if view.limiter_refusal:
             codes.add(view.limiter_refusal.code)

@@ -423,23 +423,32 @@ SPECTACULAR_SETTINGS = {
 }
 RATE_LIMITS = {
     # what: (how many, in so many seconds); what begins with a tier is for users of that
-    "generation_per_ip": (integer("RATE_LIMIT_GENERATION_PER_HOUR", 10), 3600),
+    "generation_hour_per_user": (integer("RATE_LIMIT_GENERATION_PER_HOUR", 10), 3600),
     "generation_per_user": (integer("RATE_LIMIT_GENERATION_PER_MINUTE", 10), 60),
     # The rows of a job are kept for good.
     "generation_day_per_user": (integer("RATE_LIMIT_GENERATION_PER_DAY", 500), 86_400),
     "quotes_per_user": (integer("RATE_LIMIT_QUOTES_PER_MINUTE", 60), 60),
     "consents_per_user": (integer("RATE_LIMIT_CONSENTS_PER_HOUR", 10), 3600),
-    "device_check_per_ip": (integer("RATE_LIMIT_DEVICE_CHECK_PER_HOUR", 20), 3600),
-    "attest_per_ip": (integer("RATE_LIMIT_ATTEST_PER_HOUR", 60), 3600),
-    "refresh_per_ip": (integer("RATE_LIMIT_REFRESH_PER_MINUTE", 60), 60),
+    # Who proves something is counted alone. docs/decisions/0028-launch-day.md has the arithmetic of
+    # the limits by address: ten thousand phones may share one.
+    "device_check_per_installation": (integer("RATE_LIMIT_DEVICE_CHECK_PER_HOUR", 20), 3600),
+    "first_check_per_ip": (integer("RATE_LIMIT_FIRST_CHECK_PER_HOUR", 20_000), 3600),
+    "reinstall_per_ip": (integer("RATE_LIMIT_REINSTALL_PER_HOUR", 300), 3600),
+    "unproven_per_ip": (integer("RATE_LIMIT_UNPROVEN_PER_HOUR", 200), 3600),
+    "attest_per_ip": (integer("RATE_LIMIT_ATTEST_PER_HOUR", 20_000), 3600),
+    "refresh_per_session": (integer("RATE_LIMIT_REFRESH_PER_MINUTE", 60), 60),
+    "refused_refresh_per_ip": (integer("RATE_LIMIT_REFUSED_REFRESH_PER_MINUTE", 300), 60),
     "sign_in_per_user": (integer("RATE_LIMIT_SIGN_IN_PER_HOUR", 30), 3600),
-    "redeem_per_ip": (integer("RATE_LIMIT_REDEEM_PER_HOUR", 60), 3600),
+    "unknown_code_per_ip": (integer("RATE_LIMIT_REDEEM_PER_HOUR", 600), 3600),
     "redeem_per_user": (integer("RATE_LIMIT_REDEEM_PER_MINUTE", 5), 60),
     "uploads_per_user": (integer("RATE_LIMIT_UPLOADS_PER_HOUR", 60), 3600),
     "export_per_user": (integer("RATE_LIMIT_EXPORT_PER_HOUR", 10), 3600),
     "purchases_per_user": (integer("RATE_LIMIT_PURCHASES_PER_HOUR", 30), 3600),
     "default_per_user": (integer("RATE_LIMIT_DEFAULT_PER_MINUTE", 120), 60),
-    "premium_generation_per_ip": (integer("RATE_LIMIT_PREMIUM_GENERATION_PER_HOUR", 30), 3600),
+    "premium_generation_hour_per_user": (
+        integer("RATE_LIMIT_PREMIUM_GENERATION_PER_HOUR", 30),
+        3600,
+    ),
     "premium_generation_per_user": (integer("RATE_LIMIT_PREMIUM_GENERATION_PER_MINUTE", 30), 60),
     "premium_generation_day_per_user": (
         integer("RATE_LIMIT_PREMIUM_GENERATION_PER_DAY", 3000),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from accounts import installations
 from accounts.models.people import User
@@ -86,6 +86,10 @@ class AttestedKey(models.Model):
         indexes = [
             # An account that goes takes the keys of its devices along.
             models.Index(fields=["device_id"], name="accounts_key_device"),
+            # The sweep of keys that no device check was signed with.
+            models.Index(
+                F("created_at"), condition=Q(last_used_at=None), name="accounts_key_unused"
+            ),
         ]
 
     def __str__(self) -> str:

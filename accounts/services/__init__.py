@@ -14,18 +14,24 @@ from accounts.errors import (
     Unauthorized,
 )
 from accounts.services.apple import SignedIn, sign_in_with_apple
-from accounts.services.attestation import SignedCall, attest_device, issue_challenge
+from accounts.services.attestation import (
+    SignedCall,
+    attest_device,
+    issue_challenge,
+    sweep_unused_keys,
+)
 from accounts.services.consents import record_consent
 from accounts.services.deletion import delete_account, revoke_due_at_apple
-from accounts.services.devices import CheckedDevice, check_device
+from accounts.services.devices import CheckedDevice, Gate, check_device
 from accounts.services.hardware_bans import set_due_bits, sweep_tokens
 from accounts.services.installations import BATCH as PUBLIC_IDS_BATCH
-from accounts.services.installations import InstallationProof, fill_public_ids
+from accounts.services.installations import InstallationProof, fill_public_ids, find_proven
 from accounts.services.notices import receive_apple_notice
 from accounts.services.persons import KeyOf, recognise, sweep_person_keys
 from accounts.services.push_tokens import register_push_token, unregister_push_token
 from accounts.services.sessions import (
     IssuedSession,
+    find_session_of_refresh,
     log_out,
     refresh_session,
     revoke_device,
@@ -50,6 +56,7 @@ __all__ = [
     "CheckedDevice",
     "ConsentRequired",
     "Forbidden",
+    "Gate",
     "IdentityServiceUnavailable",
     "InstallationProof",
     "InvalidDevice",
@@ -67,6 +74,8 @@ __all__ = [
     "delete_account",
     "ensure_staff",
     "fill_public_ids",
+    "find_proven",
+    "find_session_of_refresh",
     "give_due_welcomes",
     "issue_challenge",
     "log_out",
@@ -88,6 +97,7 @@ __all__ = [
     "sweep_sessions",
     "sweep_spent_tokens",
     "sweep_tokens",
+    "sweep_unused_keys",
     "unban_user",
     "unregister_push_token",
     "update_profile",

@@ -23,12 +23,15 @@ from accounts import appattest, installations
 from accounts.errors import InvalidDevice
 from accounts.models import AttestedKey, SpentToken
 from accounts.services.installations import refuse_foreign_secret
+from rendio.common.sweeping import delete_batch
 
 logger = structlog.get_logger(__name__)
 
 CHALLENGE = "app attest challenge"
 # Of one installation. A phone uses one; another comes with a restored backup.
 MAX_KEYS = 5
+# One phone can make keys for as many device_ids as it likes.
+UNUSED_KEPT = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,13 @@ def _forget_surplus(device_id: UUID, secret_hash: str) -> None:
     keys = AttestedKey.objects.filter(device_id=device_id, secret_hash=secret_hash)
     surplus = keys.order_by("-created_at").values_list("key_id", flat=True)[MAX_KEYS:]
     keys.filter(key_id__in=list(surplus)).delete()
+
+
+def sweep_unused_keys(*, now: datetime) -> int:
+    """Delete a batch of keys that no device check was signed with for UNUSED_KEPT; returns how
+    many. A phone that comes later is told so (`unknown_key`) and makes another."""
+    unused = AttestedKey.objects.filter(last_used_at=None, created_at__lt=now - UNUSED_KEPT)
+    return delete_batch(unused, order="created_at")
 
 
 def require_attested(

@@ -3,7 +3,7 @@
 The order is
 
     0. check the installation's secret and the key that signed the call, if any
-                                                        its challenge is used up
+                                                        its challenge is used up; the gate counts
     1. ask Apple for the bits; new hardware wins its    services.welcome says how, and what a crash
        welcome, one phone at a time                     or a race can do
     2. commit user, wallet, grant, device and session
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
@@ -28,7 +28,7 @@ from accounts.services.installations import InstallationProof, prove, require_pr
 from accounts.services.sessions import IssuedSession, open_session
 from accounts.services.welcome import Sought, Standing
 from credits import services as credit_services
-from rendio.common.errors import Refusal
+from rendio.common.errors import RateLimited, Refusal
 
 logger = structlog.get_logger(__name__)
 
@@ -42,22 +42,41 @@ class CheckedDevice:
     session: IssuedSession
 
 
+class Gate(Protocol):
+    """Counts a device check by what it has proven so far. Each of these may refuse it."""
+
+    def proven(self, public_id: str) -> None:
+        """The installation is known and has sent its secret. Nobody else is asked about it."""
+
+    def first_check(self, *, is_attested: bool) -> None:
+        """An installation that we do not know, before Apple is asked. `is_attested`: a key that
+        Apple vouches for has signed the call."""
+
+    def reinstall(self) -> None:
+        """An installation that we do not know, on hardware that had its welcome."""
+
+
 def check_device(
     *,
     device_id: UUID,
     device_token: str,
     proof: InstallationProof,
     app_attest: SignedCall | None,
+    gate: Gate,
     now: datetime,
 ) -> CheckedDevice:
     """Sign the device's user in; a device that we have not seen gets a guest.
 
     Calls Apple, so it must not run inside a transaction. Raises InvalidDevice,
-    IdentityServiceUnavailable (nothing is lost, the phone tries again), AccountSuspended.
+    IdentityServiceUnavailable (nothing is lost, the phone tries again), AccountSuspended, and what
+    the gate raises.
     """
     public_id = installations.public_id(device_id)
     try:
-        public_id = require_proof(device_id=device_id, proof=proof, now=now)
+        known = require_proof(device_id=device_id, proof=proof, now=now)
+        if known is not None:
+            public_id = known.public_id
+            gate.proven(public_id)
         require_attested(
             device_id=device_id,
             device_token=device_token,
@@ -65,7 +84,11 @@ def check_device(
             signed=app_attest,
             now=now,
         )
+        if known is None:
+            gate.first_check(is_attested=app_attest is not None)
         sought = _ask_apple(device_id=device_id, device_token=device_token, now=now)
+        if known is None and sought.standing == Standing.NOT_DUE:
+            gate.reinstall()
         checked = settle(
             device_id=device_id,
             device_token=device_token,
@@ -76,6 +99,8 @@ def check_device(
         )
         if isinstance(checked, Refusal):
             raise checked
+    except RateLimited:
+        raise  # no failure of a device, and too many to write down
     except Refusal as refusal:
         if isinstance(refusal, AccountSuspended) and not sought.bits.bit1:
             hardware_bans.ban_device(device_id=device_id, device_token=device_token, now=now)

@@ -31,17 +31,23 @@ class InstallationProof:
     session_id: UUID | None = None
 
 
-def require_proof(*, device_id: UUID, proof: InstallationProof, now: datetime) -> str:
-    """Refuse a device_id of ours without its secret; returns the device's public id.
+def require_proof(*, device_id: UUID, proof: InstallationProof, now: datetime) -> Device | None:
+    """Refuse a device_id of ours without its secret; returns its device.
 
     Changes nothing and decides nothing for good: `prove` checks again under the locks. A device_id
-    that we have not seen passes. Raises InvalidDevice.
+    that we have not seen passes, and is None. Raises InvalidDevice.
     """
     device = Device.objects.filter(device_id=device_id).first()
-    if device is None:
-        return installations.public_id(device_id)
-    if not _is_proven(device, proof, now=now):
+    if device is not None and not _is_proven(device, proof, now=now):
         raise unproven()
+    return device
+
+
+def find_proven(*, device_id: UUID, secret: str) -> str | None:
+    """The public id of the device of ours whose secret this is; else None."""
+    device = Device.objects.filter(device_id=device_id).first()
+    if device is None or not (device.secret_hash and _matches(device, secret)):
+        return None
     return device.public_id
 
 

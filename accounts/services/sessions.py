@@ -127,6 +127,17 @@ def refresh_session(*, refresh_token: str, now: datetime) -> IssuedSession:
     return outcome
 
 
+def find_session_of_refresh(*, refresh_token: str, now: datetime) -> UUID | None:
+    """The live session that this token names; None where there is none. Whether the token is good
+    refresh_session says: a bad one ends the session."""
+    try:
+        presented = tokens.read_refresh(refresh_token)
+    except tokens.InvalidToken:
+        return None
+    session = find_session(presented.session_id, now=now)
+    return session.id if session else None
+
+
 @transaction.atomic(durable=True)
 def _refresh(presented: tokens.RefreshToken, *, now: datetime) -> IssuedSession | Refusal:
     session = _locked(presented.session_id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -44,6 +46,8 @@ class ApiView(APIView):
     http_method_names = ("get", "head", "post")
     limits: tuple[str, ...] = ("default_per_user",)
     limiter_refusal: type[Refusal] | None = None
+    # Whether it calls `count` itself, once it knows more about its caller.
+    counts_itself = False
     request: Request
     usage: ratelimit.Usage | None = None
 
@@ -60,6 +64,10 @@ class ApiView(APIView):
         for name, value in self.usage.headers().items() if self.usage else ():
             response.headers.setdefault(name, value)
         return response
+
+    @property
+    def has_limits(self) -> bool:
+        return bool(self.limits) or self.counts_itself
 
     @property
     def body(self) -> dict[str, Any]:
@@ -99,8 +107,32 @@ class ApiView(APIView):
                 keys[ratelimit.for_tier(name, tier)] = ratelimit.client_ip(request)
             elif request.user is not None:
                 keys[ratelimit.for_tier(name, tier)] = str(self.caller.user_id)
+        if keys:
+            self.count(keys)
+
+    def count(self, keys: dict[str, str]) -> None:
+        """Count this call against each limit (ratelimit.count). Raises RateLimited, and
+        `limiter_refusal` while Redis is gone."""
+        with self._limiter():
+            usage = ratelimit.count(keys)
+            if self.usage is None or (usage and usage.remaining < self.usage.remaining):
+                self.usage = usage
+
+    def refuse_exhausted(self, name: str, who: str) -> None:
+        """Refuse this call where the limit is used up; it is not counted. Raises as `count`."""
+        with self._limiter():
+            ratelimit.refuse_exhausted(name, who)
+
+    def counted(self, name: str, who: str) -> int:
+        """ratelimit.counted. Raises `limiter_refusal` while Redis is gone; else that is 0."""
+        with self._limiter():
+            return ratelimit.counted(name, who)
+        return 0
+
+    @contextmanager
+    def _limiter(self) -> Iterator[None]:
         try:
-            self.usage = ratelimit.count(keys) if keys else None
+            yield
         except ratelimit.LimiterUnavailable:
             if self.limiter_refusal is not None:
                 refusal = self.limiter_refusal()

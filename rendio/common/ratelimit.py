@@ -51,7 +51,7 @@ class LimiterUnavailable(Exception):
 def count(keys: dict[str, str]) -> Usage | None:
     """Count one request against each limit and return the tightest, or None where none applies.
 
-    `keys` maps a name in settings.RATE_LIMITS to who is counted, such as {"generation_per_ip": ip}.
+    `keys` maps a name in settings.RATE_LIMITS to who is counted, such as {"attest_per_ip": ip}.
     Raises RateLimited, or LimiterUnavailable.
     """
     now = int(time.time())
@@ -79,6 +79,28 @@ def _refusal(usage: Usage, *, now: int) -> RateLimited:
     return refusal
 
 
+def note(name: str, who: str) -> None:
+    """Count what is refused anyway against the limit `name`. Does nothing without Redis."""
+    with suppress(RateLimited, LimiterUnavailable):
+        count({name: who})
+
+
+def counted(name: str, who: str) -> int:
+    """How much is counted in this window against the limit `name`; 0 where it is off. Raises
+    LimiterUnavailable."""
+    limit, seconds = settings.RATE_LIMITS[name]
+    return _redis().read(f"limit:{name}:{who}:{int(time.time()) // seconds}") if limit else 0
+
+
+def refuse_exhausted(name: str, who: str) -> None:
+    """Refuse who has used up the limit `name`, without counting this call. Raises RateLimited,
+    LimiterUnavailable."""
+    limit, seconds = settings.RATE_LIMITS[name]
+    if limit and counted(name, who) >= limit:
+        now = int(time.time())
+        raise _refusal(Usage(limit, 0, (now // seconds + 1) * seconds), now=now)
+
+
 def refuse_forger(request: HttpRequest) -> None:
     """Refuse a webhook from an address that has used up its false signatures of this window, before
     the signature is verified: verifying is what a forger makes us pay for. Raises RateLimited.
@@ -86,14 +108,8 @@ def refuse_forger(request: HttpRequest) -> None:
     A genuine sender elsewhere is not affected. One at the same address is, until the window ends;
     providers and Apple send again. Lets everything through while Redis is gone.
     """
-    limit, seconds = settings.RATE_LIMITS["forgeries_per_ip"]
-    if not limit:
-        return
-    now = int(time.time())
-    key = f"limit:forgeries_per_ip:{client_ip(request)}:{now // seconds}"
     with suppress(LimiterUnavailable):
-        if _redis().read(key) >= limit:
-            raise _refusal(Usage(limit, 0, (now // seconds + 1) * seconds), now=now)
+        refuse_exhausted("forgeries_per_ip", client_ip(request))
 
 
 def count_forgery(request: HttpRequest) -> None:
@@ -156,10 +172,14 @@ class _Counters(redis.Redis):
         """The count under `key`, 0 where there is none. Raises LimiterUnavailable."""
         value = self._answer_of(lambda: self.get(key))
         try:
-            return integers.IntegerSerializer().loads(value or 0)
+            count = integers.IntegerSerializer().loads(value or 0)
         except ValueError:
+            count = -1
+        if count < 0:
+            # Somebody else wrote this key.
             logger.warning("rate_limiter_unavailable", extra={"error": "no count"})
-            raise LimiterUnavailable from None
+            raise LimiterUnavailable
+        return count
 
     def _answer_of(self, call: Callable[[], Any]) -> Any:
         """Raises LimiterUnavailable."""

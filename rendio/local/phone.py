@@ -1,13 +1,9 @@
 """A phone, as the API sees one: HTTP with JSON, and nothing else of Rendio's."""
 
 import base64
-import ipaddress
-import random
 import secrets
-import socket
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import requests
@@ -31,7 +27,7 @@ class Phone:
     def __init__(self, public_url: str) -> None:
         self._base = public_url.rstrip("/")
         self._http = _without_proxy()
-        self._http.mount("http://", _From(_address_of_its_own(self._base)))
+        self._http.mount("http://", HTTPAdapter(max_retries=READ_AGAIN))
 
     def sign_in(self) -> dict[str, Any]:
         """As a new guest on a device that nobody has seen before."""
@@ -122,32 +118,3 @@ def _reason(status: int, body: Any) -> str:
         return f"status {status}, without an error that we can read."
     details = f" {error['details']}" if error.get("details") else ""
     return f"{error.get('message')} ({status} {error.get('code')}){details}"
-
-
-class _From(HTTPAdapter):
-    """Sends from this address; None leaves the choice to the system."""
-
-    def __init__(self, address: str | None) -> None:
-        self._source = (address, 0) if address else None
-        super().__init__(max_retries=READ_AGAIN)
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, source_address=self._source, **options)
-
-
-def _address_of_its_own(base_url: str) -> str | None:
-    """A random loopback address, where the API is on one and the system has them all (Linux).
-
-    Each phone has its own address in the world. With one for all, the limits per address would
-    refuse the sixth journey of an hour.
-    """
-    try:
-        if not ipaddress.IPv4Address(urlsplit(base_url).hostname or "").is_loopback:
-            return None
-        # Not secret: only different from the last one.
-        address = str(ipaddress.IPv4Address("127.1.0.0") + random.randrange(1, 2**20))  # noqa: S311
-        with socket.socket() as probe:
-            probe.bind((address, 0))
-    except (ValueError, OSError):
-        return None
-    return address

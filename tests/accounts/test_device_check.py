@@ -221,8 +221,8 @@ def test_bad_input_names_its_field_and_asks_apple_nothing(
     assert installation.post("device-check", good | {"unknown": "field"}).status_code == 200
 
 
-def test_the_twenty_first_check_of_an_address_in_an_hour_is_refused(guest, settings, refusal):
-    settings.RATE_LIMITS |= {"device_check_per_ip": (20, 3600)}
+def test_the_twenty_first_check_of_an_installation_in_an_hour_is_refused(guest, settings, refusal):
+    settings.RATE_LIMITS |= {"device_check_per_installation": (20, 3600)}
 
     statuses = [guest.check().status_code for _ in range(20)]
 
@@ -233,7 +233,7 @@ def test_the_twenty_first_check_of_an_address_in_an_hour_is_refused(guest, setti
 
 
 def test_without_redis_nobody_is_let_in_uncounted(installation, settings, refusal, redis_gone):
-    settings.RATE_LIMITS |= {"device_check_per_ip": (20, 3600)}
+    settings.RATE_LIMITS |= {"first_check_per_ip": (20, 3600)}
     with redis_gone():
         refused = installation.check()
 

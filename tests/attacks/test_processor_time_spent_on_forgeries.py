@@ -124,9 +124,13 @@ def false_device_check(phone: Installation) -> Any:
     return phone.check()
 
 
+def false_first_check(phone: Installation) -> Any:
+    return Installation(device_token=random_base64(96)).check()
+
+
 def false_attestation(phone: Installation) -> Any:
     body = {
-        "device_id": phone.device_id,
+        "device_id": str(uuid4()),
         "installation_secret": phone.installation_secret,
         "key_id": random_base64(32),
         "challenge": "x",
@@ -154,8 +158,9 @@ def false_transaction(phone: Installation) -> Any:
 @pytest.mark.parametrize(
     ("limit", "call", "status", "verified"),
     [
-        ("device_check_per_ip", false_device_check, 403, "device_check_failed"),
-        ("attest_per_ip", false_attestation, 403, "app_attest_refused"),
+        ("device_check_per_installation", false_device_check, 403, "device_check_failed"),
+        ("unproven_per_ip", false_first_check, 403, "device_check_failed"),
+        ("unproven_per_ip", false_attestation, 403, "app_attest_refused"),
         ("sign_in_per_user", false_identity, 401, "apple_sign_in_failed"),
         ("purchases_per_user", false_transaction, 400, "purchase_not_genuine"),
     ],

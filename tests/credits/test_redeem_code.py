@@ -219,7 +219,7 @@ def test_an_export_says_which_codes_were_redeemed(phone):
 # --- Guessing ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limit", ["redeem_per_user", "redeem_per_ip"])
+@pytest.mark.parametrize("limit", ["redeem_per_user", "unknown_code_per_ip"])
 def test_codes_cannot_be_guessed(phone, settings, limit):
     settings.RATE_LIMITS = settings.RATE_LIMITS | {limit: (3, 3600)}
     make()
