@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import structlog
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils import translation
+from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -35,12 +35,13 @@ logger = structlog.get_logger(__name__)
 
 
 class _PublicCatalogue(PublicView):
-    """A list that rarely changes: 304 for a client that has it."""
+    """A list that rarely changes: 304 for a client that has it. `Accept-Language` decides how names
+    are sorted."""
 
     limits = ()
 
     def get(self, request: Request) -> HttpResponse:
-        body = self.list_of(catalogue.current())
+        body = self.lists_of(catalogue.current())[translation.get_language()]
         etag = catalogue.etag(body)
         known = [
             tag.strip().removeprefix("W/")
@@ -53,19 +54,20 @@ class _PublicCatalogue(PublicView):
         )
         response["ETag"] = etag
         response["Cache-Control"] = "public, max-age=0, must-revalidate"
+        patch_vary_headers(response, ["Accept-Language"])
         return response
 
-    def list_of(self, current: catalogue.Catalogue) -> bytes:
+    def lists_of(self, current: catalogue.Catalogue) -> dict[str, bytes]:
         raise AssertionError("each list says which")
 
 
 class GetModels(_PublicCatalogue):
-    def list_of(self, current: catalogue.Catalogue) -> bytes:
+    def lists_of(self, current: catalogue.Catalogue) -> dict[str, bytes]:
         return current.models_json
 
 
 class GetThemes(_PublicCatalogue):
-    def list_of(self, current: catalogue.Catalogue) -> bytes:
+    def lists_of(self, current: catalogue.Catalogue) -> dict[str, bytes]:
         return current.themes_json
 
 
@@ -141,7 +143,7 @@ class VideoJobEvents(ApiView):
     def get(self, request: Request, job_id: str) -> StreamingHttpResponse:
         caller = self.caller
         job = services.get_job(user_id=caller.user_id, job_id=parse_uuid(job_id, "job_id"))
-        began, told_at = caller.language, time.time()
+        began, told_at = caller.language, clock.now().timestamp()
 
         def profiles_language() -> str:
             return changed.current(caller.user_id, told=began, told_at=told_at)

@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from generation.errors import InvalidModel, InvalidPrompt
 from generation.intake import Intake
 from generation.models import Model, ModelKind, Theme
 from generation.providers import find_provider
+from rendio.common.collation import sort_key
 from rendio.common.errors import InvalidInput
 from rendio.common.visible_text import has_visible
 
@@ -189,13 +191,13 @@ class ThemeSpec:
 @dataclass(frozen=True)
 class Catalogue:
     """All that is on sale, and whether orders are taken. `models_json` and `themes_json` are the
-    answers, made once."""
+    answers by language, made once: each sorts names as its readers do."""
 
     models: dict[UUID, ModelSpec]
     themes: dict[UUID, ThemeSpec]
     intake: Intake = field(default_factory=Intake)
-    models_json: bytes = field(default=b"", repr=False)
-    themes_json: bytes = field(default=b"", repr=False)
+    models_json: dict[str, bytes] = field(default_factory=dict, repr=False)
+    themes_json: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def model(self, model_id: UUID) -> ModelSpec:
         """Raises InvalidModel."""
@@ -259,18 +261,14 @@ def etag(body: bytes) -> str:
 
 
 def _read() -> Catalogue:
-    rows = (
-        Model.objects.filter(is_available=True)
-        .prefetch_related("routes")
-        .order_by("-is_featured", "name")
-    )
-    models, shown = {}, []
-    for row in rows:
-        spec = spec_of(row)
+    rows = Model.objects.filter(is_available=True).prefetch_related("routes")
+    models: dict[UUID, ModelSpec] = {}
+    shown: dict[UUID, dict[str, Any]] = {}
+    for spec in sorted(map(spec_of, rows), key=partial(_model_order, language="en")):
         if not spec.routes:
             continue
         try:
-            shown.append(_shown(spec))
+            shown[spec.id] = _shown(spec)
         except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
             # One row that cannot be priced must not take all the others off sale.
             logger.exception("model_left_out", model_id=str(spec.id))
@@ -287,23 +285,46 @@ def _read() -> Catalogue:
             thumbnail_url=row.thumbnail_url,
             model_id=row.model_id,
         )
-        for row in Theme.objects.filter(is_available=True).order_by("name")
+        for row in Theme.objects.filter(is_available=True)
         if row.model_id in models
     }
+    languages = [language for language, _name in settings.LANGUAGES]
     return Catalogue(
         models,
         themes,
         intake.read(),
-        _dump({"models": shown}),
-        _dump(
-            {
-                "themes": [
-                    vars(theme) | {"thumbnail_url": theme.thumbnail_url or None}
-                    for theme in themes.values()
-                ]
-            }
-        ),
+        {
+            language: _dump(
+                {
+                    "models": [
+                        shown[model.id]
+                        for model in sorted(
+                            models.values(), key=partial(_model_order, language=language)
+                        )
+                    ]
+                }
+            )
+            for language in languages
+        },
+        {
+            language: _dump(
+                {
+                    "themes": [
+                        vars(theme) | {"thumbnail_url": theme.thumbnail_url or None}
+                        for theme in sorted(
+                            themes.values(), key=lambda theme: sort_key(theme.name, language)
+                        )
+                    ]
+                }
+            )
+            for language in languages
+        },
     )
+
+
+def _model_order(model: ModelSpec, *, language: str) -> tuple[Any, ...]:
+    """Featured ones first, then by name, as a reader of this language looks for it."""
+    return not model.is_featured, sort_key(model.name, language)
 
 
 def spec_of(row: Model) -> ModelSpec:

@@ -290,7 +290,11 @@ OF_A_PICTURE = (
     Code.STORAGE_ERROR,
 )
 UNCHANGED = {304: "Unchanged since the answer of this `ETag`."}
-CATALOGUE_HEADERS = {"ETag": "Names this state of the list.", "Cache-Control": "Ask each time."}
+CATALOGUE_HEADERS = {
+    "ETag": "Names this state of the list.",
+    "Cache-Control": "Ask each time.",
+    "Vary": "`Accept-Language`: names are sorted as readers of that language do.",
+}
 IF_NONE_MATCH = OpenApiParameter(
     "If-None-Match", str, OpenApiParameter.HEADER, description="The `ETag` of what one has."
 )

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
+from django.contrib import admin
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
@@ -23,15 +24,19 @@ from adminops.admin.acts import Act, ReasonForm, act_page
 from adminops.masking import BULLETS, Codes, masked, may_see_codes, may_see_sensitive
 from adminops.models import Action, PendingApproval
 from rendio.common import clock
+from rendio.common.collation import AsRead, sort_key
 
 # unfold's classes are Django's with another look, and come without types.
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin, StackedInline, TabularInline
+    from django.contrib.admin.views.main import ChangeList
 else:
     from unfold.admin import ModelAdmin, StackedInline, TabularInline
+    from unfold.views import ChangeList
 
 __all__ = [
     "ActionVariant",
+    "AllValuesAsRead",
     "ModelAdmin",
     "ReadOnlyAdmin",
     "StackedInline",
@@ -50,6 +55,23 @@ __all__ = [
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
+class _SupportChangeList(ChangeList):
+    def get_ordering_field(self, field_name: Any) -> Any:
+        """What a click on the column's head sorts by."""
+        field = super().get_ordering_field(field_name)
+        names: tuple[str, ...] = cast("SupportAdmin", self.model_admin).names
+        return AsRead(field) if isinstance(field, str) and field in names else field
+
+
+class AllValuesAsRead(admin.AllValuesFieldListFilter):
+    """The values of a column of words, sorted as people read them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        values = sorted(self.lookup_choices, key=lambda value: sort_key(value or ""))
+        self.lookup_choices = values  # type: ignore[assignment]  # any iterable will do
+
+
 class SupportAdmin(ModelAdmin):
     """Found by id, or by a few texts.
 
@@ -65,8 +87,13 @@ class SupportAdmin(ModelAdmin):
     actions_detail: tuple[str, ...] = ()
     # Shown in clear only to who may see it.
     sensitive: tuple[str, ...] = ()
+    # Columns of names and words, which are sorted as people read them. For short tables.
+    names: tuple[str, ...] = ()
     # Fields in which staff, or we, may have named a promotion code.
     texts: tuple[str, ...] = ()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return _SupportChangeList
 
     def get_list_display(self, request: HttpRequest) -> Any:
         return self.shown_to(request, super().get_list_display(request))

@@ -56,6 +56,7 @@ class ProductAdmin(EditedAdmin):
     list_display = ("name", "product_id", "kind", "credits", "is_available", "position")
     list_filter = ("kind", "is_available")
     ordering = ("position", "product_id")
+    names = ("name",)
     text_search = ("product_id__icontains", "name__icontains")
     search_help_text = "A name, Apple's id for it or ours."
     fields = (

@@ -14,6 +14,7 @@ from adminops import editing, services
 from adminops.admin import trial
 from adminops.admin.base import (
     ActionVariant,
+    AllValuesAsRead,
     ReadOnlyAdmin,
     StackedInline,
     badge,
@@ -31,6 +32,7 @@ from adminops.admin.editing import EditedAdmin, may_edit
 from adminops.models import Action, PendingApproval
 from generation.models import Model, Route, Theme
 from generation.providers import provider_choices
+from rendio.common.collation import AsRead
 
 FIELDS: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
     models.JSONField: {
@@ -102,7 +104,8 @@ class ModelAdmin(CatalogueAdmin):
         "is_default",
     )
     list_filter = ("is_available", "kind", "pricing_type", "is_featured")
-    ordering = ("-is_featured", "name")
+    ordering = ("-is_featured", AsRead("name"))
+    names = ("name", "category")
     text_search = ("name__icontains", "routes__provider_model_id__icontains")
     search_help_text = "A name, a provider's name for it, or an id."
     readonly_fields = ("id", "on_sale", "created_at")
@@ -217,6 +220,7 @@ class RouteAdmin(ReadOnlyAdmin):
         ("position", "weight"),
         ("cost_usd", "cost_unit"),
     )
+    names = ("model__name",)
     actions_detail = ("disable", "enable")
 
     @admin.display(description="Model", ordering="model__name")
@@ -288,9 +292,10 @@ class ThemeAdmin(CatalogueAdmin):
     edit = Action.EDIT_THEME
     form = ThemeForm
     list_display = ("name", "category", "its_model", "is_available")
-    list_filter = ("is_available", "category", "model")
+    list_filter = ("is_available", ("category", AllValuesAsRead), "model")
     list_select_related = ("model",)
-    ordering = ("name",)
+    ordering = (AsRead("name"),)
+    names = ("name", "category", "model__name")
     text_search = ("name__icontains", "default_prompt__icontains")
     search_help_text = "A name, words of the prompt, or an id."
     readonly_fields = ("id",)

@@ -33,6 +33,7 @@ from adminops.models import Action, Incident, PendingApproval, Which
 from generation.models import Model, Route
 from generation.providers import provider_choices
 from rendio.common import clock
+from rendio.common.collation import AsRead
 from rendio.common.errors import Refusal
 from rendio.common.ids import uuid7
 
@@ -55,7 +56,7 @@ class ChoiceForm(forms.Form):
         widget=UnfoldAdminSelectWidget,
     )
     model = forms.ModelChoiceField(
-        Model.objects.order_by("name"),
+        Model.objects.order_by(AsRead("name")),
         required=False,
         empty_label="Any",
         widget=UnfoldAdminSelectWidget,

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from adminops import offences
 from adminops.admin.base import (
     ActionVariant,
+    AllValuesAsRead,
     ReadOnlyAdmin,
     SupportAdmin,
     badge,
@@ -27,6 +28,7 @@ from adminops.models import Action
 from generation.models import BlockedTerm, Offence, Step
 from generation.moderation import ladder
 from generation.moderation.blocklist import Term, blocklist
+from rendio.common.collation import AsRead
 
 STEP_COLOURS = {Step.NONE: "", Step.WARNING: "info", Step.HOLD: "warning", Step.BAN: "danger"}
 
@@ -48,8 +50,9 @@ class BlockedTermAdmin(SupportAdmin):
     form = TermForm
     actions = None
     list_display = ("text", "category", "is_enabled", "created_at")
-    list_filter = ("is_enabled", "category")
-    ordering = ("text",)
+    list_filter = ("is_enabled", ("category", AllValuesAsRead))
+    ordering = (AsRead("text"),)
+    names = ("text", "category")
     text_search = ("text__icontains", "category__icontains")
     search_help_text = "A part of a term or of its category, or an id."
     readonly_fields = ("id", "created_at")

@@ -10,6 +10,7 @@ from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from adminops.admin.base import ModelAdmin
+from rendio.common.collation import AsRead
 
 admin.site.unregister(Group)
 # Their pages show the keys and the codes.
@@ -20,6 +21,8 @@ admin.site.unregister(StaticDevice)
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
     """Superusers only: a group can hold any permission."""
+
+    ordering = (AsRead("name"),)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)

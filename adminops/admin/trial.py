@@ -23,13 +23,14 @@ from adminops.admin.base import badge
 from adminops.admin.catalogue_forms import ObjectField, check_multipliers
 from generation import catalogue
 from generation.models import Model, PricingType
+from rendio.common.collation import AsRead
 
 
 class PriceForm(forms.Form):
     """A model, and prices for it; what is left empty is as it stands now."""
 
     model = forms.ModelChoiceField(
-        Model.objects.order_by("name"), widget=UnfoldAdminSelectWidget, empty_label=None
+        Model.objects.order_by(AsRead("name")), widget=UnfoldAdminSelectWidget, empty_label=None
     )
     pricing_type = forms.ChoiceField(
         choices=[("", "As now"), *PricingType.choices],

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from adminops.models import Action, AdminAction, PendingApproval
-from generation.models import Model, Route, Theme
+from generation.models import BlockedTerm, Model, Route, Theme
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
 from tests.conftest import SORA
 
@@ -308,6 +308,31 @@ def test_a_theme_fits_its_model(edit, changes, field):
     answer = edit("generation_theme", theme.id, **changes)
 
     assert set(problems(answer)) == {field}
+
+
+def test_lists_of_names_are_sorted_as_people_sort(root):
+    words = ["Ámbar", "amber", "Çam", "cane", "Zoo"]
+    Theme.objects.all().delete()
+    for word in sorted(words):
+        Theme.objects.create(name=word, category=word, default_prompt="A cat", model_id=SORA)
+        BlockedTerm.objects.create(text=word, category=word)
+
+    for page, name in (("generation_theme", "name"), ("generation_blockedterm", "text")):
+        listed = root.see(f"{page}_changelist").context["cl"]
+        assert [getattr(row, name) for row in listed.result_list] == words
+        [categories] = [one for one in listed.filter_specs if one.title == "category"]
+        assert list(categories.lookup_choices) == words
+        # A click on a column's head, and another.
+        for order, expected in (("1", words), ("-1", words[::-1])):
+            listed = root.see(f"{page}_changelist", o=order).context["cl"]
+            assert [getattr(row, name) for row in listed.result_list] == expected
+
+
+def test_models_to_choose_from_are_sorted_as_people_sort(root):
+    theme, price = root.see("generation_theme_add"), root.see("try_price")
+    for form in (theme.context["adminform"].form, price.context["form"]):
+        names = [str(label) for _, label in form["model"].field.choices]
+        assert names.index("Sora 2 from a picture") < names.index("Sora 2 Pro")
 
 
 def test_a_theme_is_taken_off_sale_at_once(edit, phone):

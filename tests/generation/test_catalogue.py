@@ -66,8 +66,35 @@ def test_a_garbled_token_does_not_close_a_public_call(get):
 def test_featured_models_come_first_then_by_name(get):
     order = [(not m["is_featured"], m["name"]) for m in get("get-models").json()["models"]]
 
-    assert order == sorted(order)
-    assert {False, True} == {featured for featured, _ in order}
+    assert [is_other for is_other, _ in order] == sorted(is_other for is_other, _ in order)
+    others = [name for is_other, name in order if is_other]
+    # As people sort, not by bytes.
+    assert others.index("Sora 2 from a picture") < others.index("Sora 2 Pro")
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        ("en", ["çay", "Çok", "dun", "Ilık", "iz", "ñam", "nu", "Şeker", "szene", "Zoo"]),
+        ("tr", ["çay", "Çok", "dun", "Ilık", "iz", "ñam", "nu", "szene", "Şeker", "Zoo"]),
+        ("es-MX", ["çay", "Çok", "dun", "Ilık", "iz", "nu", "ñam", "Şeker", "szene", "Zoo"]),
+    ],
+)
+def test_names_are_sorted_as_readers_of_the_language_sort(get, language, expected):
+    template = Theme.objects.first()
+    Theme.objects.all().delete()
+    for name in sorted(expected):
+        Theme.objects.create(
+            name=name, category="c", default_prompt="A cat", model_id=template.model_id
+        )
+    catalogue.forget()
+
+    answer = get("get-themes", Accept_Language=language)
+
+    assert [theme["name"] for theme in answer.json()["themes"]] == expected
+    assert "Accept-Language" in answer.headers["Vary"]
+    others = get("get-themes", Accept_Language="en", If_None_Match=answer.headers["ETag"])
+    assert others.status_code == (304 if language == "en" else 200)
 
 
 def test_sora_2_is_shown_as_it_is_sold(get):
