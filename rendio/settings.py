@@ -698,6 +698,9 @@ FAL_USER_ID = env.str("FAL_USER_ID", default="" if PRODUCTION else "sandbox-user
 # Addresses on this machine or network may be fetched only where the outside is the sandbox.
 ALLOW_PRIVATE_ADDRESSES = not PRODUCTION
 MAX_VIDEO_BYTES = integer("MAX_VIDEO_BYTES", 200_000_000, at_least=1_000)
+# For the process that converts one film, or reads one. A lease is a minute or two longer.
+FILM_CONVERT_SECONDS = integer("FILM_CONVERT_SECONDS", 300, at_least=1, at_most=1500)
+FILM_MEMORY_MB = integer("FILM_MEMORY_MB", 2048, at_least=512)
 
 # --- Pictures from users ----------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
@@ -15,6 +16,7 @@ from sandbox.making.media import Studio
 from sandbox.making.outcomes import Outcome
 from sandbox.making.specs import Spec, VideoSpec, file_name
 
+ENCODERS = {Outcome.MEDIA_UNPLAYABLE: "libvpx-vp9", Outcome.MEDIA_MISTAGGED: "libx265"}
 HUGE_BYTES = 2 * 1024**3
 CHUNK_BYTES = 1024**2
 NOT_A_VIDEO = b"<!doctype html><title>Not a video</title><p>This page only claims to be one.</p>\n"
@@ -38,6 +40,8 @@ class Files:
             return PlainTextResponse("Not Found", status_code=404)
         if job.plan.outcome is Outcome.MEDIA_REDIRECT and "moved" not in request.query_params:
             return RedirectResponse(f"{request.url.path}?moved=1", status_code=302)
+        if isinstance(spec, VideoSpec) and (encoder := ENCODERS.get(job.plan.outcome)):
+            spec = replace(spec, encoder=encoder)
         content = await self._studio.make(spec)
         media_type = "video/mp4" if isinstance(spec, VideoSpec) else "image/jpeg"
         match job.plan.outcome:

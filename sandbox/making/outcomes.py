@@ -35,6 +35,9 @@ class Outcome(StrEnum):
     RESULT_ODD = "result_odd"
     # The result is good; its file lies elsewhere on the same host, or is none.
     MEDIA_REDIRECT = "media_redirect"
+    # It plays, though not on an iPhone: VP9 and Opus in an MP4, HEVC under the tag hev1.
+    MEDIA_UNPLAYABLE = "media_unplayable"
+    MEDIA_MISTAGGED = "media_mistagged"
     MEDIA_404 = "media_404"
     MEDIA_TRUNCATED = "media_truncated"
     MEDIA_HUGE = "media_huge"

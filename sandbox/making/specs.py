@@ -12,6 +12,7 @@ class VideoSpec:
     seconds: int
     width: int
     height: int
+    encoder: str = "libx264"
 
 
 @dataclass(frozen=True)

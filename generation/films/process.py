@@ -1,0 +1,71 @@
+"""Starting the process that decodes, and what it says of a file.
+
+The caller's own process cannot be broken, filled or held by a file: it waits for an answer of a few
+hundred bytes, for a time that it sets.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from generation.films.report import Report, Unusable
+
+LOOK_SECONDS = 60
+# So much longer than the process gives itself.
+GRACE_SECONDS = 5
+CONVERTED = "film.mp4"
+
+
+class Broken(Exception):
+    """The process was ended, by the file or by what it took; the file may be sound."""
+
+
+def look(path: Path, folder: Path, *, kind: str, pictures: int = 0) -> Report:
+    """What lies at `path`; JPEGs of it go into `folder`. `kind` is "video" or "image".
+
+    Raises Unusable, Broken.
+    """
+    said = _run(
+        "look", path, folder, "--kind", kind, "--pictures", str(pictures), seconds=LOOK_SECONDS
+    )
+    return Report.from_json(said["report"])
+
+
+def convert(path: Path, folder: Path) -> Path:
+    """A film that iPhones play, in `folder`, made of the one at `path`. Raises Unusable, Broken."""
+    _run("convert", path, folder, seconds=settings.FILM_CONVERT_SECONDS)
+    return folder / CONVERTED
+
+
+def _run(what: str, path: Path, folder: Path, *more: str, seconds: int) -> dict[str, Any]:
+    command = [
+        sys.executable, "-m", "generation.films", what, str(path), str(folder), *more,
+        "--seconds", str(seconds),
+        "--memory-bytes", str(settings.FILM_MEMORY_MB * 1024 * 1024),
+        "--file-bytes", str(settings.MAX_VIDEO_BYTES),
+    ]  # fmt: skip
+    try:
+        ended = subprocess.run(  # noqa: S603
+            command,
+            cwd=settings.BASE_DIR,
+            env={"LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds + GRACE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Broken("took too long") from None
+    try:
+        said = json.loads(ended.stdout)
+    except ValueError:
+        raise Broken(f"ended with {ended.returncode}") from None
+    if "unusable" in said:
+        raise Unusable(said["unusable"])
+    return dict(said)

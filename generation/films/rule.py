@@ -1,0 +1,58 @@
+"""What an iPhone plays, and what has to be done to a film that it does not.
+
+H.264 up to High Profile and HEVC up to Main 10 are what Apple's devices decode
+(https://developer.apple.com/documentation/http_live_streaming/hls_authoring_specification_for_apple_devices,
+1.1 to 1.6): 4:2:0 alone, with 8 bits a sample in H.264. AVFoundation opens HEVC under the tag hvc1
+and not under hev1. Newer iPhones decode AV1, older ones in use do not; none opens VP9 or Opus in an
+MP4.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from generation.films.report import Report, Video
+
+PIXELS = {
+    "h264": {"yuv420p", "yuvj420p"},
+    "hevc": {"yuv420p", "yuvj420p", "yuv420p10le"},
+}
+TAGS = {"h264": "avc1", "hevc": "hvc1"}
+# The same stream under a tag that allows what these forbid, parameter sets among the frames.
+RETAGGED = {b"hev1": b"hvc1", b"avc3": b"avc1"}
+SOUND = {"", "aac", "alac", "mp3", "ac3", "eac3"}
+# H.264 level 5.2 and HEVC level 5.2 end near 4096x2304.
+MOST_PIXELS = 4096 * 2304
+
+
+class Change(Enum):
+    """What is to be done to a film."""
+
+    NONE = "none"
+    RETAG = "retag"  # four letters of its head
+    CONVERT = "convert"  # written anew, as far as needed
+
+
+def change_for(film: Report) -> Change:
+    """Of a picture, which is drawn anew anyway: nothing."""
+    video = film.video
+    if video is None:
+        return Change.NONE
+    if film.container != "mp4" or not plays(video) or not plays_sound(film.sound):
+        return Change.CONVERT
+    if video.tag == TAGS[video.codec]:
+        return Change.NONE
+    return Change.RETAG if video.tag.encode() in RETAGGED else Change.CONVERT
+
+
+def plays(video: Video) -> bool:
+    """Whether the stream itself can stay as it is."""
+    return (
+        video.pixels in PIXELS.get(video.codec, ())
+        and video.has_parameter_sets
+        and video.width * video.height <= MOST_PIXELS
+    )
+
+
+def plays_sound(codec: str) -> bool:
+    return codec in SOUND
