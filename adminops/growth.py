@@ -172,7 +172,8 @@ TABLES: dict[str, Growth] = {
     ),
     "generation.Removal": Growth(
         GUEST,
-        "one for each picture that is stored or goes, and each form of a direct upload",
+        "one for each picture that is stored or goes, each form of a direct upload, and each"
+        " attempt at keeping a result, for two hours at most",
         deleted_by="generation.lifecycle.remove:remove_due",
     ),
     "generation.Erasure": Growth(

@@ -53,6 +53,7 @@ def forget_person(*, user_id: UUID, now: datetime, **_: Any) -> None:
         upload=None,
         media_name="",
         thumbnail_name="",
+        original_name="",
     )
     Erasure.objects.bulk_create(
         [Erasure(job_id=job_id, due_at=now) for job_id in jobs.values_list("id", flat=True)],

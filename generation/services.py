@@ -250,7 +250,7 @@ def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime) -> Job:
             cancel_requested_at=now
         )
         job.refresh_from_db()
-        if job.stage != Stage.STORE:
+        if job.stage not in {Stage.STORE, Stage.CONVERT}:
             cancelling.cancel([job], now=now)
             nudge.after_commit("generation.cancel_due", queue="high")
     return get_job(user_id=user_id, job_id=job_id)
@@ -271,11 +271,16 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
             raise NotFound
         if not job.is_terminal:
             raise InvalidState
-        media = remove.note([job.media_name, job.thumbnail_name], now=now)
+        files = [job.media_name, job.thumbnail_name, remove.folder_of(job.id)]
+        media = remove.note(files, now=now)
         upload_id, job.upload_id = job.upload_id, None
         job.deleted_at = now
-        job.prompt = job.media_name = job.thumbnail_name = ""
-        job.save(update_fields=["deleted_at", "prompt", "upload", "media_name", "thumbnail_name"])
+        job.prompt = job.media_name = job.thumbnail_name = job.original_name = ""
+        job.save(
+            update_fields=[
+                "deleted_at", "prompt", "upload", "media_name", "thumbnail_name", "original_name",
+            ]
+        )  # fmt: skip
         ProviderRequest.objects.filter(job=job).exclude(raw_result="").update(raw_result="")
         if upload_id:
             keeping.release(upload_id=upload_id, now=now)

@@ -13,7 +13,18 @@ from celery import shared_task
 from celery.signals import task_failure
 from django.db import connections
 
-from generation.lifecycle import cancel, dead, deliveries, erase, poll, remove, stop, store, submit
+from generation.lifecycle import (
+    cancel,
+    convert,
+    dead,
+    deliveries,
+    erase,
+    poll,
+    remove,
+    stop,
+    store,
+    submit,
+)
 from generation.lifecycle import sweep as sweeping
 from generation.models import DeadKind
 from rendio.common import clock
@@ -24,6 +35,7 @@ logger = structlog.get_logger(__name__)
 
 # A download may take minutes; killed at this age, its lease is over too.
 STORE_TIME_LIMIT_SECONDS = int(store.LEASE.total_seconds()) + ROUNDS_SECONDS
+CONVERT_TIME_LIMIT_SECONDS = int(convert.LEASE.total_seconds()) + ROUNDS_SECONDS
 
 
 @shared_task(name="generation.submit_due")
@@ -39,6 +51,11 @@ def poll_due(*, queue: str) -> None:
 @shared_task(name="generation.store_due", time_limit=STORE_TIME_LIMIT_SECONDS)
 def store_due(*, queue: str) -> None:
     until_done(lambda: store.store_due(queue=queue, now=clock.now()), batch=store.BATCH)
+
+
+@shared_task(name="generation.convert_due", time_limit=CONVERT_TIME_LIMIT_SECONDS)
+def convert_due(*, queue: str) -> None:
+    until_done(lambda: convert.convert_due(queue=queue, now=clock.now()), batch=convert.BATCH)
 
 
 @shared_task(name="generation.apply_deliveries")

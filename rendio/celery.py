@@ -63,6 +63,7 @@ app.conf.beat_schedule = {
     "poll videos": _every(1, "generation.poll_due", "low", {"queue": "low"}),
     "store images": _every(1, "generation.store_due", "medium", {"queue": "medium"}),
     "store videos": _every(1, "generation.store_due", "low", {"queue": "low"}),
+    "convert videos": _every(1, "generation.convert_due", "low", {"queue": "low"}),
     "remove": _every(60, "generation.remove_due", "high"),
     "erase": _every(60, "generation.erase_due", "high"),
     "revoke at Apple": _every(60, "accounts.revoke_at_apple", "high"),

@@ -250,7 +250,11 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Result")
     def result(self, job: Job) -> SafeString | None:
-        names = [(job.media_name, "Video"), (job.thumbnail_name, "Thumbnail")]
+        names = [
+            (job.media_name, "Video"),
+            (job.thumbnail_name, "Thumbnail"),
+            (job.original_name, "As it came"),
+        ]
         made = [(url, text) for name, text in names if (url := media.url_for(name))]
         return links(made) if made else None
 

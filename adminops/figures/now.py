@@ -26,7 +26,8 @@ def jobs() -> Waiting:
     counted: dict[str, int] = dict(
         Job.objects.exclude(stage=Stage.DONE).values_list("stage").annotate(Count("id")).order_by()
     )
-    storing, waiting = counted.pop(Stage.STORE, 0), counted.pop(Stage.SUBMIT, 0)
+    storing = counted.pop(Stage.STORE, 0) + counted.pop(Stage.CONVERT, 0)
+    waiting = counted.pop(Stage.SUBMIT, 0)
     return Waiting(waiting, sum(counted.values()), storing)
 
 

@@ -86,13 +86,16 @@ def fetch_again(job_id: UUID, *, now: datetime) -> None:
         or job.media_name
         or job.deleted_at
         or request is None
-        or not request.provider_request_id
+        or not (request.provider_request_id or job.original_name)
     ):
         raise InvalidState(problem="There is nothing to fetch for this job.")
     request.state, request.ended_at = RequestState.ACCEPTED, None
     request.save(update_fields=["state", "ended_at"])
-    job.stage, job.tries, job.lost_leases = Stage.STORE, 0, 0
+    # What came from the provider already is not asked for again.
+    job.stage = Stage.CONVERT if job.original_name else Stage.STORE
+    job.tries = job.lost_leases = 0
     job.due_at = now
     job.deadline_at = now + timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS)
     job.save(update_fields=["stage", "tries", "lost_leases", "due_at", "deadline_at"])
-    nudge.after_commit("generation.store_due", queue=job.queue, with_queue=True)
+    look = "generation.convert_due" if job.original_name else "generation.store_due"
+    nudge.after_commit(look, queue=job.queue, with_queue=True)

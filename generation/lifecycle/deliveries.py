@@ -133,7 +133,7 @@ def _not_to_be_stored(job: Job, request: ProviderRequest) -> str:
     """Why this job does not wait for what this submission made, in words; empty if it does."""
     if job.media_name or job.deleted_at or request.state not in UNENDED:
         return "nothing to do"
-    if job.stage == Stage.STORE:
+    if job.stage in {Stage.STORE, Stage.CONVERT}:
         return "being stored"
     if job.stage == Stage.DONE and not (
         job.status in {JobStatus.FAILED, JobStatus.CANCELLED}

@@ -11,10 +11,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.core.files.storage import default_storage
 from django.db import transaction
 
-from generation.lifecycle import store
+from generation.lifecycle import convert, remove, store
 from generation.lifecycle.claims import LEASE
 from generation.models import Erasure, Job, ProviderRequest, Stage, WebhookDelivery
 from rendio.common.due import each
@@ -22,7 +21,7 @@ from rendio.common.due import each
 BATCH = 50
 # While a job still runs.
 AGAIN = timedelta(seconds=60)
-LAST_LOOK = store.LEASE * 2
+LAST_LOOK = max(store.LEASE, convert.LEASE) * 2
 
 
 def erase_due(*, now: datetime) -> int:
@@ -41,7 +40,7 @@ def erase_due(*, now: datetime) -> int:
 def _erase(row: Erasure, *, now: datetime) -> None:
     # The stage before the files: what is stored after this look is found by the next.
     stage = Job.objects.values_list("stage", flat=True).get(id=row.job_id)
-    _remove_folder(f"jobs/{row.job_id}")
+    remove.remove_folder(remove.folder_of(row.job_id))
     if stage != Stage.DONE:
         Erasure.objects.filter(id=row.id).update(due_at=now + AGAIN)
     elif row.ended_at is None:
@@ -49,16 +48,6 @@ def _erase(row: Erasure, *, now: datetime) -> None:
         Erasure.objects.filter(id=row.id).update(ended_at=now, due_at=now + LAST_LOOK)
     else:
         row.delete()
-
-
-def _remove_folder(folder: str) -> None:
-    try:
-        _, names = default_storage.listdir(folder)
-    except FileNotFoundError:
-        return
-    for name in names:
-        default_storage.delete(f"{folder}/{name}")
-    default_storage.delete(folder)  # the local folder itself; a bucket has none
 
 
 def _forget_requests(job_id: UUID) -> None:

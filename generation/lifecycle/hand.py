@@ -14,7 +14,11 @@ from generation.models import Job, Stage
 from rendio.common import nudge
 from rendio.common.errors import NotFound
 
-LOOKS = {Stage.SUBMIT: "generation.submit_due", Stage.STORE: "generation.store_due"}
+LOOKS = {
+    Stage.SUBMIT: "generation.submit_due",
+    Stage.STORE: "generation.store_due",
+    Stage.CONVERT: "generation.convert_due",
+}
 
 
 def end(job_id: UUID, *, now: datetime, quietly: bool = False) -> Job:

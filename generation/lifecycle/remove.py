@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from uuid import UUID
 
+import structlog
+from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
 
 from generation.models import Job, Removal, Upload
 from generation.uploads import keeping
 from rendio.common import due
+
+logger = structlog.get_logger(__name__)
 
 BATCH = 100
 
@@ -45,8 +50,8 @@ def _give_up_unneeded(*, now: datetime) -> int:
 
 
 def note(names: Iterable[str], *, now: datetime) -> list[Removal]:
-    """These files are due to go; empty names are none. Joins the caller's transaction, which lets
-    go of them, and which is followed by `carry_out`."""
+    """These files are due to go, and folders, whose names end in "/"; empty names are none. Joins
+    the caller's transaction, which lets go of them, and which is followed by `carry_out`."""
     return Removal.objects.bulk_create([Removal(name=name, due_at=now) for name in names if name])
 
 
@@ -57,5 +62,50 @@ def carry_out(rows: Iterable[Removal]) -> None:
 
 
 def _remove(row: Removal) -> None:
-    default_storage.delete(row.name)
+    if row.name.endswith("/"):
+        remove_folder(row.name)
+    else:
+        default_storage.delete(row.name)
     row.delete()
+
+
+def folder_of(job_id: UUID) -> str:
+    """Where all files of a job lie."""
+    return f"jobs/{job_id}/"
+
+
+def remove_folder(folder: str) -> None:
+    """All that lies there, and what was not sent to its end. `folder` ends in "/"."""
+    try:
+        folders, names = default_storage.listdir(folder)
+    except FileNotFoundError:
+        return
+    for inner in folders:
+        remove_folder(f"{folder}{inner}/")
+    for name in names:
+        default_storage.delete(f"{folder}{name}")
+    if settings.MEDIA_BUCKET:
+        _abort_uploads(folder)
+    else:
+        default_storage.delete(folder.removesuffix("/"))  # the folder itself; a bucket has none
+
+
+def _abort_uploads(folder: str) -> None:
+    """A large file goes to a bucket in parts. Those of a worker that died are in no list of files,
+    and are paid for."""
+    from botocore.exceptions import ClientError  # type: ignore[import-untyped]
+
+    client = default_storage.connection.meta.client  # type: ignore[attr-defined]
+    bucket = settings.MEDIA_BUCKET
+    try:
+        pages = client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=bucket, Prefix=folder
+        )
+        for upload in (one for page in pages for one in page.get("Uploads", [])):
+            client.abort_multipart_upload(
+                Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+            )
+    except ClientError as error:
+        # The files are gone. Whoever runs this may not have let us do more.
+        code = error.response.get("Error", {}).get("Code", "")
+        logger.warning("uploads_not_aborted", folder=folder, error=code)

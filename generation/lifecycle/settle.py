@@ -17,7 +17,7 @@ from accounts.models import PushKind
 from credits import services as credit_services
 from generation import exposure, queries
 from generation.errors import InvalidState
-from generation.lifecycle import dead, pace, remove, telling
+from generation.lifecycle import attempts, dead, pace, remove, telling
 from generation.lifecycle.bills import Ending, booked, ending_of, loss_usd
 from generation.models import (
     DeadKind,
@@ -31,7 +31,7 @@ from generation.models import (
 from generation.moderation import ladder
 from generation.providers import get_provider
 from generation.providers.base import Reason
-from rendio.common import metrics
+from rendio.common import metrics, nudge
 
 logger = structlog.get_logger(__name__)
 
@@ -53,18 +53,24 @@ class Told(TypedDict):
 
 
 def complete(
-    job: Job, media: StoredMedia, *, now: datetime, cost_usd: Decimal | None = None
+    job: Job,
+    media: StoredMedia,
+    *,
+    now: datetime,
+    cost_usd: Decimal | None = None,
+    attempt: Removal | None = None,
 ) -> bool:
     """The media is kept: the job is completed. For a job that was refunded already, the status and
     the refund stand, and its owner has the video all the same; if they have deleted the job
     meanwhile, the files go again.
 
-    `cost_usd` here and below is what the provider says it took, None where it does not say. Opens
-    its own transaction. False where the job is no longer as it was claimed.
+    `cost_usd` here and below is what the provider says it took, None where it does not say.
+    `attempt` is what removes the media otherwise. Opens its own transaction. False where the job is
+    no longer as it was claimed, or the media is being removed.
     """
     with transaction.atomic(durable=True):
         held = hold(job)
-        if held is None:
+        if held is None or (attempt and not attempts.keep(attempt)):
             return False
         late = held.is_terminal
         ending = Ending.LATE if late else Ending.DELIVERED
@@ -79,7 +85,7 @@ def complete(
             held.completed_at = now
         discarded: list[Removal] = []
         if held.deleted_at:
-            discarded = remove.note([media.media_name, media.thumbnail_name], now=now)
+            discarded = _let_go(held, now=now)
         else:
             held.media_name = media.media_name
             held.thumbnail_name = media.thumbnail_name
@@ -90,6 +96,32 @@ def complete(
     if not late:
         _count_completed(job, now=now)
     return True
+
+
+def convert_next(
+    job: Job, original_name: str, attempt: Removal, *, now: datetime, cost_usd: Decimal | None
+) -> bool:
+    """The film is kept as it came, and is converted next. Its deadline stays that of storing.
+
+    Opens its own transaction. False as `complete`.
+    """
+    with transaction.atomic(durable=True):
+        held = hold(job)
+        if held is None or not attempts.keep(attempt):
+            return False
+        if cost_usd is not None:
+            _live_request(held).update(cost_usd=cost_usd)
+        held.original_name = original_name
+        held.stage, held.tries, held.due_at, held.leased_until = Stage.CONVERT, 0, now, None
+        held.save(update_fields=["original_name", "stage", "tries", "due_at", "leased_until"])
+        nudge.after_commit("generation.convert_due", queue=held.queue, with_queue=True)
+    return True
+
+
+def _let_go(held: Job, *, now: datetime) -> list[Removal]:
+    """A deleted job has no files."""
+    held.original_name = ""
+    return remove.note([remove.folder_of(held.id)], now=now)
 
 
 def _count_completed(job: Job, *, now: datetime) -> None:
@@ -150,13 +182,15 @@ def give_up(
                 _record_refusal(held, error_type, now=now)
             if held.status == JobStatus.FAILED:
                 telling.tell(held, PushKind.JOB_FAILED, now=now)
+        discarded = _let_go(held, now=now) if held.deleted_at else []
         _done(held)
+    remove.carry_out(discarded)
     return True
 
 
 def _is_made(held: Job, reason: Reason) -> bool:
     """Whether its provider has finished, and takes its price, as far as we know."""
-    is_not_had = reason == Reason.TIMEOUT and held.stage == Stage.STORE
+    is_not_had = reason == Reason.TIMEOUT and held.stage in {Stage.STORE, Stage.CONVERT}
     return is_not_had or reason in {Reason.UNUSABLE, Reason.NOT_STORED, Reason.NOT_JUDGED}
 
 
@@ -333,7 +367,7 @@ def _done(held: Job) -> None:
     held.save(
         update_fields=[
             "status", "stage", "progress", "due_at", "leased_until", "deadline_at",
-            "queue_position", "media_name", "thumbnail_name", "error_code", "refund_entry",
-            "fee_kept", "loss_usd", "completed_at",
+            "queue_position", "media_name", "thumbnail_name", "original_name", "error_code",
+            "refund_entry", "fee_kept", "loss_usd", "completed_at",
         ]
     )  # fmt: skip

@@ -1,7 +1,8 @@
 """Fetching a result and keeping it: retried by itself, never by generating again.
 
-May run twice: the names in storage are the job's, so a second run writes the same files. Results
-live an hour at fal, so a job gets here as soon as its provider has finished.
+May run twice: each attempt writes to a folder of its own (`attempts`). Results live an hour at fal,
+so a job gets here as soon as its provider has finished. A film that iPhones do not play is kept as
+it came, and goes on to the stage CONVERT.
 """
 
 from __future__ import annotations
@@ -9,35 +10,40 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import NamedTuple
 
 import structlog
 from django.conf import settings
-from django.core.files.base import ContentFile, File
-from django.core.files.storage import default_storage
-from PIL import Image
 
-from generation.lifecycle import failover, files, pace, settle
+from generation.films import PICTURE, boxes, process, rule
+from generation.films.process import Broken
+from generation.films.report import Report, Unusable
+from generation.films.rule import Change
+from generation.lifecycle import attempts, failover, pace, settle
 from generation.lifecycle.claims import claim, record, side_by_side
-from generation.lifecycle.poll import Claimed, live_handles
+from generation.lifecycle.poll import live_handles
 from generation.lifecycle.settle import StoredMedia
-from generation.models import Job, Stage
+from generation.models import Job, Removal, Stage
 from generation.moderation import screening
 from generation.moderation.base import OutOfReach
 from generation.providers import get_provider
-from generation.providers.base import Failed, Media, Reason, Running, Unknown
+from generation.providers.base import Failed, Handle, Media, Reason, Running, Unknown
 from generation.providers.reading import object_in
 from rendio.common import http
 
 logger = structlog.get_logger(__name__)
 
 BATCH = 8
-# Asking for the result, the download, judging and keeping it take less than this together.
-LEASE = timedelta(seconds=300)
+# Asking for the result, the download, looking at it, judging and keeping it take less than this
+# together.
+LEASE = timedelta(seconds=360)
 DOWNLOAD_SECONDS = 180
+# The name of what came, in the folder of one attempt.
+FETCHED = "media"
+# Of films that are kept as they came.
+ENDINGS = {"mp4": "mp4", "mov": "mov", "matroska": "webm"}
 # A file that is missing or broken is asked for so often; all other trouble lasts until the
 # deadline, and is not counted in `tries`.
 BROKEN_TRIES = 4
@@ -45,9 +51,23 @@ BROKEN_TRIES = 4
 JUDGED_AGAIN = timedelta(seconds=60)
 
 
+class Item(NamedTuple):
+    job: Job
+    submission: tuple[str, Handle] | None  # the provider's name and the handle
+    attempt: Removal
+
+
 @dataclass(frozen=True)
 class _Stored:
     media: StoredMedia
+    cost_usd: Decimal | None
+
+
+@dataclass(frozen=True)
+class _ToConvert:
+    """It is kept as it came."""
+
+    original_name: str
     cost_usd: Decimal | None
 
 
@@ -81,21 +101,22 @@ class _NotStored:
 def store_due(*, queue: str, now: datetime) -> int:
     """Fetch and keep what is due in `queue`, up to BATCH side by side; returns how many."""
     jobs = claim(queue=queue, stages=[Stage.STORE], now=now, limit=BATCH, lease=LEASE)
-    handles = live_handles(jobs)
     side_by_side(
-        [(job, handles.get(job.id)) for job in jobs],
-        _fetch_and_keep,
-        _apply,
-        job_of=itemgetter(0),
-        now=now,
+        begin(jobs, now=now), _fetch_and_keep, _apply, job_of=lambda item: item.job, now=now
     )
     return len(jobs)
 
 
+def begin(jobs: list[Job], *, now: datetime) -> list[Item]:
+    """What is needed to fetch and keep the results of these jobs, which are claimed."""
+    handles, begun = live_handles(jobs), attempts.begin(jobs, now=now)
+    return [Item(job, handles.get(job.id), begun[job.id]) for job in jobs]
+
+
 def _fetch_and_keep(
-    item: Claimed,
-) -> _Stored | Failed | Running | Unknown | _Broken | _NotJudged | _NotStored:
-    job, submission = item
+    item: Item,
+) -> _Stored | _ToConvert | Failed | Running | Unknown | _Broken | _NotJudged | _NotStored:
+    job, submission, attempt = item
     if submission is None:
         return Failed(Reason.PROVIDER_ERROR, "", "no submission to fetch from")
     provider_name, handle = submission
@@ -107,23 +128,26 @@ def _fetch_and_keep(
         result = kept if isinstance(kept, Media) else result
     if isinstance(result, Failed | Running | Unknown):
         return result
-    with TemporaryDirectory(prefix="rendio-") as folder:
-        path = Path(folder) / "media"
-        fetched = _fetch(result, path, allowed_hosts=provider.media_hosts)
-        if not isinstance(fetched, files.Inspected):
+    with TemporaryDirectory(prefix="rendio-") as name:
+        folder = Path(name)
+        fetched = _fetch(result, folder, allowed_hosts=provider.media_hosts)
+        if not isinstance(fetched, Report):
             return replace(fetched, raw=result.raw)
         try:
-            media = _keep(job, path, fetched, kind=result.kind)
-            return _Stored(media, result.cost_usd)
+            return _keep(attempt, folder, fetched, result)
+        except Unusable as error:
+            return _Broken(str(error), result.raw)
         except Exception as error:
             logger.warning("storage_error", job_id=str(job.id), error=type(error).__name__)
             return _NotStored(type(error).__name__, result.raw)
 
 
 def _fetch(
-    result: Media, path: Path, *, allowed_hosts: list[str]
-) -> files.Inspected | Failed | Unknown | _Broken | _NotJudged:
-    """What lies in `path` then: a file that plays, and that moderation lets through."""
+    result: Media, folder: Path, *, allowed_hosts: list[str]
+) -> Report | Failed | Unknown | _Broken | _NotJudged:
+    """What lies in `folder` then, as FETCHED: a file that can be shown, and that moderation lets
+    through."""
+    path = folder / FETCHED
     try:
         with path.open("wb") as into:
             answer = http.download(
@@ -138,8 +162,9 @@ def _fetch(
             return Unknown(f"status {answer.status} of the file")
         if answer.status != 200:
             return _Broken(f"status {answer.status}")
-        inspected = files.inspect(path, kind=result.kind)
-        return _judge(path, result) or inspected
+        count = settings.MODERATION_OUTPUT_FRAMES if screening.is_on() else 0
+        report = process.look(path, folder, kind=result.kind, pictures=count)
+        return _judge(report, folder, result) or report
     except http.NotSent as error:
         return Unknown(str(error))
     except http.NoAnswer as error:
@@ -148,17 +173,14 @@ def _fetch(
         return Failed(Reason.UNUSABLE, "address_refused", str(error))
     except http.TooLarge:
         return Failed(Reason.UNUSABLE, "media_too_large", "")
-    except files.Unusable as error:
+    except (Unusable, Broken) as error:
         return _Broken(str(error))
 
 
-def _judge(path: Path, result: Media) -> Failed | _NotJudged | None:
+def _judge(report: Report, folder: Path, result: Media) -> Failed | _NotJudged | None:
     """What keeps it from being shown; None: nothing, or results are not judged."""
-    count = settings.MODERATION_OUTPUT_FRAMES
-    if not (count and screening.is_on()):
-        return None
     try:
-        objection = screening.judge_result(files.pictures(path, kind=result.kind, count=count))
+        objection = screening.judge_result((folder / name).read_bytes() for name in report.pictures)
     except OutOfReach as problem:
         return _NotJudged(str(problem))
     if objection is None:
@@ -167,33 +189,44 @@ def _judge(path: Path, result: Media) -> Failed | _NotJudged | None:
     return Failed(Reason.OBJECTED, "content_rejected", found, result.cost_usd)
 
 
-def _keep(job: Job, path: Path, inspected: files.Inspected, *, kind: str) -> StoredMedia:
-    folder = f"jobs/{job.id}"
-    media_name = f"{folder}/{kind}.{inspected.extension}"
-    if kind == "image":
-        # Whatever came, a JPEG without anyone's metadata is kept.
-        with Image.open(path) as image:
-            image.convert("RGB").save(path, "JPEG", quality=92)
-    with path.open("rb") as content:
-        _replace(media_name, File(content))
-    thumbnail_name = f"{folder}/thumbnail.jpg"
-    _replace(thumbnail_name, ContentFile(inspected.thumbnail))
-    return StoredMedia(media_name, thumbnail_name)
+def _keep(attempt: Removal, folder: Path, report: Report, result: Media) -> _Stored | _ToConvert:
+    path = folder / FETCHED
+    change = rule.change_for(report)
+    if change == Change.CONVERT:
+        name = attempts.save_file(attempt, f"original.{ENDINGS[report.container]}", path)
+        return _ToConvert(name, result.cost_usd)
+    if change == Change.RETAG:
+        boxes.retag(path)
+    # Of a picture, whatever came, a JPEG without anyone's metadata is kept.
+    kept = ("image.jpg", folder / PICTURE) if result.kind == "image" else ("video.mp4", path)
+    media = StoredMedia(
+        attempts.save_file(attempt, *kept),
+        attempts.save_file(attempt, "thumbnail.jpg", folder / report.thumbnail),
+    )
+    return _Stored(media, result.cost_usd)
 
 
-def _replace(name: str, content: File[Any]) -> None:
-    """Save under exactly this name; Django's storage would else find a free one beside it."""
-    if default_storage.exists(name):
-        default_storage.delete(name)
-    default_storage.save(name, content)
+def _apply(item: Item, outcome: object, now: datetime) -> None:
+    job, _, attempt = item
+    is_kept = False
+    if isinstance(outcome, _Stored):
+        is_kept = settle.complete(
+            job, outcome.media, now=now, cost_usd=outcome.cost_usd, attempt=attempt
+        )
+    elif isinstance(outcome, _ToConvert):
+        is_kept = settle.convert_next(
+            job, outcome.original_name, attempt, now=now, cost_usd=outcome.cost_usd
+        )
+    else:
+        _come_to_nothing(job, outcome, now=now)
+    if not is_kept:
+        wrote = isinstance(outcome, _Stored | _ToConvert | _NotStored)
+        attempts.end(attempt, has_written=wrote)
 
 
-def _apply(item: Claimed, outcome: object, now: datetime) -> None:
-    job, _ = item
+def _come_to_nothing(job: Job, outcome: object, *, now: datetime) -> None:
     overdue = job.deadline_at is None or now >= job.deadline_at
     match outcome:
-        case _Stored(media, cost_usd):
-            settle.complete(job, media, now=now, cost_usd=cost_usd)
         case Failed(reason, error_type, detail, cost_usd, raw):
             _fail(job, reason, error_type, detail, raw, now=now, cost_usd=cost_usd)
         case _Broken(detail, raw) if overdue or job.tries + 1 >= BROKEN_TRIES:

@@ -42,6 +42,7 @@ class Stage(models.TextChoices):
     QUEUED = "queued"  # the provider has it and has not begun
     RUNNING = "running"  # the provider works on it
     STORE = "store"  # the provider has finished; the result is to be fetched and kept
+    CONVERT = "convert"  # it is kept as it came, and is to be made one that iPhones play
     DONE = "done"  # nothing
 
 
@@ -126,6 +127,13 @@ class Job(models.Model):
 
     media_name = models.CharField(max_length=100, blank=True)
     thumbnail_name = models.CharField(max_length=100, blank=True)
+    original_name = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The film as its provider made it, where iPhones do not play that.",
+    )
     error_code = models.CharField(max_length=10, blank=True)
     refund_entry = models.OneToOneField(
         "credits.LedgerEntry", null=True, blank=True, on_delete=models.PROTECT, related_name="+"

@@ -51,7 +51,9 @@ def delete(phone):
 
 def files_of(job):
     try:
-        return default_storage.listdir(f"jobs/{job.id}")[1]
+        folders, names = default_storage.listdir(f"jobs/{job.id}")
+        inner = [default_storage.listdir(f"jobs/{job.id}/{folder}")[1] for folder in folders]
+        return [*names, *(name for found in inner for name in found)]
     except FileNotFoundError:
         return []
 

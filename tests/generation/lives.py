@@ -27,7 +27,7 @@ from django.utils import timezone
 
 from credits import services as credit_services
 from credits.models import LedgerEntry
-from generation.lifecycle import cancel, deliveries, poll, stop, store, submit
+from generation.lifecycle import cancel, convert, deliveries, poll, stop, store, submit
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from rendio.local.processes import Stack
 from tests.conftest import Phone, Sandbox
@@ -87,6 +87,9 @@ class Life:
     def store(self) -> None:
         store.store_due(queue="low", now=self.now)
 
+    def convert(self) -> None:
+        convert.convert_due(queue="low", now=self.now)
+
     def cancel(self) -> None:
         cancel.cancel_due(now=self.not_behind())
 
@@ -99,7 +102,9 @@ class Life:
     def goes_on(self, job: Job, *, until: Callable[[Job], bool] | None = None) -> Job:
         """Do what is due, each time at the moment when it is, until the job has ended."""
         for _ in range(200):
-            for step in (self.deliver, self.cancel, self.submit, self.poll, self.store):
+            for step in (
+                self.deliver, self.cancel, self.submit, self.poll, self.store, self.convert,
+            ):  # fmt: skip
                 job.refresh_from_db()
                 if (until or _has_ended)(job):
                     return job

@@ -63,7 +63,8 @@ def test_what_users_wait_for_is_not_behind_videos():
     }
 
     for task, queue, jobs in queues:
-        if task in {"generation.submit_due", "generation.poll_due", "generation.store_due"}:
+        stages = {"submit", "poll", "store", "convert"}
+        if task in {f"generation.{stage}_due" for stage in stages}:
             assert queue == jobs
             assert queue in {"medium", "low"}
         elif task == "accounts.send_pushes":

@@ -7,12 +7,23 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.utils import timezone
 
 from generation import tasks
-from generation.lifecycle import allot, claims, poll, store, submit
-from generation.models import Job, JobStatus, ProviderRequest, Stage
+from generation.films import process
+from generation.lifecycle import (
+    allot,
+    attempts,
+    claims,
+    convert,
+    poll,
+    remove,
+    store,
+    submit,
+)
+from generation.models import Job, JobStatus, ProviderRequest, Removal, Stage
 from rendio.common.ids import uuid7
 from tests.conftest import at_once
 from tests.generation.lives import (
@@ -248,12 +259,18 @@ def test_a_worker_that_dies_while_it_stores_is_followed_by_another(guest, quick)
     now = life.later(1).now
     taken = claims.claim(queue="low", stages=[Stage.STORE], now=now, limit=1, lease=store.LEASE)
     # It had kept the file, and not yet said so.
-    store._fetch_and_keep((taken[0], store.live_handles(taken)[job.id]))
+    kept = store._fetch_and_keep(store.begin(taken, now=now)[0]).media
 
     life.later(store.LEASE.total_seconds() + 1).store()
 
     assert_completed(job)
     assert len(submissions(quick)) == 1
+    assert default_storage.exists(kept.media_name)
+    remove.remove_due(now=life.later(attempts.LASTS.total_seconds()).now)
+    assert not default_storage.exists(kept.media_name)
+    assert not default_storage.exists(kept.thumbnail_name)
+    assert default_storage.exists(job.media_name)
+    assert default_storage.exists(job.thumbnail_name)
 
 
 def test_what_a_worker_finds_after_its_lease_was_given_to_another_is_nothing(guest, quick):
@@ -264,22 +281,30 @@ def test_what_a_worker_finds_after_its_lease_was_given_to_another_is_nothing(gue
     other = claims.claim(queue="low", stages=[Stage.STORE], now=life.later(130).now, limit=1)
     assert slow[0].id == other[0].id == job.id
 
-    store._apply(
-        (slow[0], None), store.Failed(store.Reason.PROVIDER_ERROR, "media_unusable", ""), life.now
-    )
+    [late], [item] = store.begin(slow, now=life.now), store.begin(other, now=life.now)
+    store._apply(late, store.Failed(store.Reason.PROVIDER_ERROR, "media_unusable", ""), life.now)
     job.refresh_from_db()
     assert job.stage == Stage.STORE
 
-    item = (other[0], store.live_handles(other)[job.id])
+    [later] = store.begin(slow, now=life.now)
+    lost = store._fetch_and_keep(later)
     store._apply(item, store._fetch_and_keep(item), life.now)
+    store._apply(later, lost, life.now)
     assert_completed(job)
+    assert default_storage.exists(job.media_name)
+    assert not default_storage.exists(lost.media.media_name)
+    assert not Removal.objects.filter(name__startswith=remove.folder_of(job.id)).exists()
 
 
 def test_a_lease_outlasts_what_is_done_under_it():
     answer = settings.PROVIDER_CONNECT_TIMEOUT_SECONDS + 2 * settings.PROVIDER_READ_TIMEOUT_SECONDS
     assert answer < claims.LEASE.total_seconds()
-    assert answer + store.DOWNLOAD_SECONDS < store.LEASE.total_seconds()
+    look = process.LOOK_SECONDS + process.GRACE_SECONDS
+    assert answer + store.DOWNLOAD_SECONDS + look < store.LEASE.total_seconds()
+    converting = settings.FILM_CONVERT_SECONDS + process.GRACE_SECONDS
+    assert converting + look < convert.LEASE.total_seconds() < attempts.LASTS.total_seconds()
     assert tasks.store_due.time_limit <= store.LEASE.total_seconds() + tasks.ROUNDS_SECONDS
+    assert tasks.convert_due.time_limit <= convert.LEASE.total_seconds() + tasks.ROUNDS_SECONDS
     visibility = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
-    assert tasks.store_due.time_limit < visibility
+    assert max(tasks.store_due.time_limit, tasks.convert_due.time_limit) < visibility
     assert answer + tasks.ROUNDS_SECONDS < settings.CELERY_TASK_TIME_LIMIT

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from io import BytesIO
 
-import av
 import pytest
-from PIL import Image
+from django.core.files.storage import default_storage
 
 from generation import catalogue
-from generation.lifecycle import deliveries, files, remove, store
+from generation.lifecycle import deliveries, remove, store
 from generation.models import (
     Job,
     Model,
@@ -22,6 +20,7 @@ from generation.models import (
     WebhookDelivery,
 )
 from tests.conftest import SORA
+from tests.generation.films.making import film
 from tests.generation.lives import (
     assert_completed,
     assert_refunded,
@@ -228,7 +227,7 @@ def test_trouble_before_the_file_does_not_use_up_the_tries_for_the_file(phone, q
     job.refresh_from_db()
     for _ in range(3):
         job = store.claim(queue="low", stages=[Stage.STORE], now=life.later(40).now, limit=1)[0]
-        store._apply((job, None), store.Unknown("not yet"), life.now)
+        store._apply(store.begin([job], now=life.now)[0], store.Unknown("not yet"), life.now)
     life.later(40).store()
 
     job.refresh_from_db()
@@ -321,62 +320,25 @@ def test_a_video_that_comes_for_a_deleted_job_is_not_kept(phone, quick, signer, 
     claimed = store.claim(queue="low", stages=[Stage.STORE], now=life.now, limit=1)
     assert phone.post("delete-video-job", {"job_id": str(job.id)}).status_code == 200
 
-    item = (claimed[0], store.live_handles(claimed)[job.id])
+    [item] = store.begin(claimed, now=life.now)
     stored = store._fetch_and_keep(item)
-    assert store.default_storage.exists(stored.media.media_name)
+    assert default_storage.exists(stored.media.media_name)
     with monkeypatch.context() as patch:
-        patch.setattr(type(store.default_storage._wrapped), "delete", fails)
+        patch.setattr(type(default_storage._wrapped), "delete", fails)
         store._apply(item, stored, life.now)
 
     job.refresh_from_db()
     assert (job.stage, job.media_name) == (Stage.DONE, "")
     remove.remove_due(now=life.now)
-    assert not store.default_storage.exists(stored.media.media_name)
-    assert not store.default_storage.exists(stored.media.thumbnail_name)
+    assert not default_storage.exists(stored.media.media_name)
+    assert not default_storage.exists(stored.media.thumbnail_name)
 
 
 # --- Files --------------------------------------------------------------------------------------
 
 
-def a_video(*, frames: int = 8, width: int = 64, height: int = 64) -> bytes:
-    out = BytesIO()
-    with av.open(out, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=8)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for _ in range(frames):
-            image = Image.new("RGB", (width, height), "red")
-            container.mux(stream.encode(av.VideoFrame.from_image(image)))
-        container.mux(stream.encode())
-    return out.getvalue()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"<!doctype html>",
-        a_video()[:200],
-        a_video()[:-300],
-        a_video(frames=0),
-        b"RIFF" + bytes(100),
-        b"#EXTM3U\nfile:///etc/passwd\n",
-    ],
-)
-def test_what_no_phone_could_play_is_unusable(tmp_path, content):
-    path = tmp_path / "media"
-    path.write_bytes(content)
-
-    with pytest.raises(files.Unusable):
-        files.inspect(path, kind="video")
-
-
-def test_a_playable_file_has_a_thumbnail(tmp_path):
-    path = tmp_path / "media"
-    path.write_bytes(a_video())
-
-    inspected = files.inspect(path, kind="video")
-
-    assert Image.open(BytesIO(inspected.thumbnail)).format == "JPEG"
+def a_video(*, frames: int = 8) -> bytes:
+    return film(frames=frames)
 
 
 def test_a_video_file_without_a_frame_ends_its_job(phone, own_fal, life):

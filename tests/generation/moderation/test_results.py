@@ -5,9 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from PIL import Image
 
-from generation.lifecycle import files
 from generation.models import Offence, ProviderRequest, Stage
 from tests.generation.lives import assert_completed, assert_refunded, ordered, tell
 
@@ -145,22 +143,3 @@ def test_a_late_video_that_is_refused_leaves_the_refund_as_it_is(
     assert_refunded(job, code="ERR_5001")
     assert storage.names() == []
     assert phone.balance() == 10
-
-
-def test_an_image_is_judged_by_itself(tmp_path):
-    path = tmp_path / "media"
-    Image.new("RGB", (2000, 1000), "red").save(path, "PNG")
-
-    [shown] = files.pictures(path, kind="image", count=3)
-
-    path.write_bytes(shown)
-    with Image.open(path) as image:
-        assert (image.format, image.size) == ("JPEG", (768, 384))
-
-
-def test_a_file_without_frames_is_not_taken_for_one_without_fault(tmp_path):
-    path = tmp_path / "media"
-    path.write_bytes(b"no video")
-
-    with pytest.raises(files.Unusable):
-        files.pictures(path, kind="video", count=3)

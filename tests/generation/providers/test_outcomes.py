@@ -17,6 +17,8 @@ ENDS = {
     "ok": "",
     "status_unknown": "",
     "media_redirect": "",
+    "media_unplayable": "",
+    "media_mistagged": "",
     "webhook_lost": "",
     "webhook_duplicate": "",
     "webhook_late": "",

@@ -26,6 +26,7 @@ TOLD = {
     "status_500": "",
     "status_unknown": "",
     "submit_lost": "",
+    "media_unplayable": "",
     "error": UNAVAILABLE,
     "cancelled": UNAVAILABLE,
     "content_policy": REJECTED,

@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from generation.lifecycle import remove
 from generation.models import Job, Removal, Upload
 from tests.conftest import Phone, assert_refused
-from tests.generation.lives import submissions
+from tests.generation.lives import assert_completed, ordered, submissions
 from tests.generation.uploads import pictures
 from tests.generation.uploads.pictures import uploaded
 
@@ -185,3 +185,35 @@ def test_without_a_bucket_there_is_no_form(phone):
         answer = phone.post("finish-direct-upload", {"direct_id": nonsense})
         assert_refused(answer, 400, "ERR_4008")
     assert_refused(finish(phone, {"direct_id": str(uuid4())}), 404, "ERR_4007")
+
+
+# --- Videos in a bucket ---------------------------------------------------------------------------
+
+
+def test_a_video_and_the_parts_of_one_that_was_never_whole_go_with_their_job(
+    phone, bucket, quick, life
+):
+    job = ordered(phone)
+    life.goes_on(job)
+    assert sorted(names(bucket)) == sorted([job.media_name, job.thumbnail_name])
+    # Of a worker that died.
+    client = bucket.meta.client
+    folder = remove.folder_of(job.id)
+    client.create_multipart_upload(Bucket=bucket.name, Key=f"{folder}deadbeef/video.mp4")
+    client.create_multipart_upload(Bucket=bucket.name, Key="jobs/another/video.mp4")
+
+    assert phone.post("delete-video-job", {"job_id": str(job.id)}).status_code == 200
+
+    assert names(bucket) == []
+    left = client.list_multipart_uploads(Bucket=bucket.name)["Uploads"]
+    assert [upload["Key"] for upload in left] == ["jobs/another/video.mp4"]
+
+
+def test_a_film_in_a_bucket_is_converted(phone, bucket, quick, life):
+    quick.provider(outcome="media_unplayable")
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert len(names(bucket)) == 3

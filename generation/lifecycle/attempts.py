@@ -1,0 +1,54 @@
+"""Where one attempt at keeping a result writes: a folder of its own in our storage.
+
+At least once. The row of the folder's removal is committed before the first file is written, and
+goes in the transaction that names the files. So whatever dies, and whoever is quicker, a file has a
+row that names it: its job's, or that of its removal.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from django.core.files.base import File
+from django.core.files.storage import default_storage
+
+from generation.lifecycle import remove
+from generation.models import Job, Removal
+
+# Longer than an attempt can take: FILM_CONVERT_SECONDS are half an hour at most.
+LASTS = timedelta(hours=2)
+
+
+def begin(jobs: Iterable[Job], *, now: datetime) -> dict[UUID, Removal]:
+    """By job, the removal of the folder that this attempt writes to."""
+    rows = {job.id: Removal(name=_folder(job), due_at=now + LASTS) for job in jobs}
+    Removal.objects.bulk_create(rows.values())
+    return rows
+
+
+def _folder(job: Job) -> str:
+    return f"{remove.folder_of(job.id)}{secrets.token_hex(4)}/"
+
+
+def save_file(attempt: Removal, name: str, path: Path) -> str:
+    """Returns the name in storage, which is this attempt's alone."""
+    with path.open("rb") as content:
+        return default_storage.save(f"{attempt.name}{name}", File(content))
+
+
+def keep(attempt: Removal) -> bool:
+    """Its files stay: joins the transaction that names them. False where their removal has begun,
+    as the attempt took so long."""
+    return bool(Removal.objects.filter(id=attempt.id, due_at=attempt.due_at).delete()[0])
+
+
+def end(attempt: Removal, *, has_written: bool) -> None:
+    """It came to nothing. Asks storage where something may lie there."""
+    if has_written:
+        remove.carry_out([attempt])
+    else:
+        attempt.delete()

@@ -1,0 +1,126 @@
+"""Making a film that iPhones play of one that came otherwise, in a stage of its own.
+
+May run twice: each attempt writes to a folder of its own. What came from the provider is in our
+storage already, so neither it nor its price is lost, whatever becomes of this.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import structlog
+from django.conf import settings
+from django.core.files.storage import default_storage
+
+from generation.films import process, rule
+from generation.films.process import Broken
+from generation.films.report import Unusable
+from generation.lifecycle import attempts, failover, pace, settle
+from generation.lifecycle.claims import claim, record, side_by_side
+from generation.lifecycle.settle import StoredMedia
+from generation.models import Job, Removal, Stage
+from generation.providers.base import Reason, Unknown
+
+logger = structlog.get_logger(__name__)
+
+# Each is busy with as many processors as it is given.
+BATCH = 2
+# Beside converting: to fetch the film, to look at what came of it and to keep that.
+LEASE = timedelta(seconds=settings.FILM_CONVERT_SECONDS + 300)
+# A process that was ended may have been ended by the machine and not by the film.
+BROKEN_TRIES = 3
+
+
+class _Item(NamedTuple):
+    job: Job
+    attempt: Removal
+
+
+@dataclass(frozen=True)
+class _Converted:
+    media: StoredMedia
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """`is_final`: another try would come to the same."""
+
+    reason: Reason
+    error_type: str
+    detail: str
+    is_final: bool
+
+
+def convert_due(*, queue: str, now: datetime) -> int:
+    """Convert what is due in `queue`, up to BATCH side by side; returns how many."""
+    jobs = claim(queue=queue, stages=[Stage.CONVERT], now=now, limit=BATCH, lease=LEASE)
+    begun = attempts.begin(jobs, now=now)
+    side_by_side(
+        [_Item(job, begun[job.id]) for job in jobs],
+        _convert_and_keep,
+        _apply,
+        job_of=lambda item: item.job,
+        now=now,
+    )
+    return len(jobs)
+
+
+def _convert_and_keep(item: _Item) -> _Converted | _Failed:
+    if item.job.deleted_at:
+        return _Converted(StoredMedia("", ""))  # nobody is to see it
+    with TemporaryDirectory(prefix="rendio-") as name:
+        folder = Path(name)
+        original = folder / "original"
+        try:
+            with default_storage.open(item.job.original_name) as kept, original.open("wb") as into:
+                shutil.copyfileobj(kept, into)
+        except Exception as error:
+            return _of_storage(item.job, error)
+        try:
+            film = process.convert(original, folder)
+            report = process.look(film, folder, kind="video")
+        except Unusable as error:
+            return _Failed(Reason.UNUSABLE, "film_not_converted", str(error), is_final=True)
+        except Broken as error:
+            return _Failed(Reason.UNUSABLE, "film_not_converted", str(error), is_final=False)
+        if (change := rule.change_for(report)) != rule.Change.NONE:
+            why = f"still to {change.value}: {report.video}"
+            return _Failed(Reason.UNUSABLE, "film_not_converted", why, is_final=True)
+        try:
+            return _Converted(
+                StoredMedia(
+                    attempts.save_file(item.attempt, "video.mp4", film),
+                    attempts.save_file(item.attempt, "thumbnail.jpg", folder / report.thumbnail),
+                )
+            )
+        except Exception as error:
+            return _of_storage(item.job, error)
+
+
+def _of_storage(job: Job, error: Exception) -> _Failed:
+    logger.warning("storage_error", job_id=str(job.id), error=type(error).__name__)
+    return _Failed(Reason.NOT_STORED, "not_stored", type(error).__name__, is_final=False)
+
+
+def _apply(item: _Item, outcome: _Converted | _Failed | Unknown, now: datetime) -> None:
+    job, attempt = item
+    if isinstance(outcome, _Converted):
+        if not settle.complete(job, outcome.media, now=now, attempt=attempt):
+            attempts.end(attempt, has_written=True)
+        return
+    attempts.end(attempt, has_written=True)
+    overdue = job.deadline_at is None or now >= job.deadline_at
+    match outcome:
+        case _Failed(reason, error_type, detail, is_final) if (
+            is_final or overdue or (reason == Reason.UNUSABLE and job.tries + 1 >= BROKEN_TRIES)
+        ):
+            failover.fail(job, reason, now=now, error_type=error_type, detail=detail)
+        case Unknown(detail) if overdue:
+            failover.fail(job, Reason.TIMEOUT, now=now, detail=detail)
+        case _:
+            record(job, due_at=now + pace.backoff(job.tries), tries=job.tries + 1)

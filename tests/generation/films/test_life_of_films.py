@@ -1,0 +1,222 @@
+"""A film that iPhones do not play is kept as it came, converted in a stage of its own, and sold as
+one that they do. What an attempt leaves half-written goes."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import av
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from PIL import Image
+
+from generation.lifecycle import attempts, convert, dead, erase, remove, store
+from generation.models import DeadKind, DeadLetter, Job, ProviderRequest, Removal, Stage
+from tests.generation.films.making import film
+from tests.generation.lives import assert_completed, assert_refunded, kinds_of, ordered, tell
+from tests.generation.uploads.conftest import storage
+
+__all__ = ["storage"]  # a fixture
+
+
+@pytest.fixture
+def odd(quick):
+    """A provider whose films are VP9 and Opus in an MP4."""
+    quick.provider(outcome="media_unplayable")
+    return quick
+
+
+@pytest.fixture
+def kept(phone, odd, life, storage):
+    """A job whose film is kept as it came."""
+    job = ordered(phone)
+    life.goes_on(job, until=lambda job: job.stage == Stage.CONVERT)
+    return job
+
+
+def codecs(name: str) -> list[str]:
+    with default_storage.open(name) as stored, av.open(BytesIO(stored.read())) as container:
+        return [stream.codec_context.codec.canonical_name for stream in container.streams]
+
+
+def test_it_is_converted_and_sold_and_the_original_is_kept(phone, kept, life, storage):
+    assert codecs(kept.original_name) == ["vp9", "opus"]
+    status = phone.get("get-video-status", job_id=kept.id).json()
+    assert (status["status"], status["video_url"]) == ("processing", None)
+
+    life.goes_on(kept)
+
+    assert_completed(kept)
+    assert codecs(kept.media_name) == ["h264", "aac"]
+    assert codecs(kept.original_name) == ["vp9", "opus"]
+    with default_storage.open(kept.thumbnail_name) as thumbnail:
+        assert Image.open(thumbnail).format == "JPEG"
+    assert len(storage.names()) == 3
+    assert ProviderRequest.objects.get(job=kept).cost_usd > 0
+    assert not Removal.objects.exists()
+    assert phone.balance() == 6
+
+
+def test_a_wrong_tag_is_mended_at_once(phone, quick, life, storage):
+    quick.provider(outcome="media_mistagged")
+    job = ordered(phone)
+
+    life.goes_on(job)
+
+    assert_completed(job)
+    assert job.original_name == ""
+    with default_storage.open(job.media_name) as stored, av.open(BytesIO(stored.read())) as film:
+        assert film.streams.video[0].codec_context.codec_tag == "hvc1"
+    assert len(storage.names()) == 2
+
+
+@pytest.fixture
+def spoilt(kept, life):
+    """A job whose film could not be converted."""
+    overwrite(kept.original_name, b"no film")
+    life.goes_on(kept)
+    return kept
+
+
+def overwrite(name: str, content: bytes) -> None:
+    default_storage.delete(name)
+    assert default_storage.save(name, ContentFile(content)) == name
+
+
+def test_one_that_cannot_be_converted_is_refunded_and_kept_for_a_person(phone, spoilt, storage):
+    assert_refunded(spoilt, code="ERR_5002")
+    assert phone.balance() == 10
+    letter = DeadLetter.objects.get()
+    assert (letter.kind, letter.subject) == (DeadKind.RESULT, str(spoilt.id))
+    assert "film_not_converted" in letter.why
+    assert storage.names() == [spoilt.original_name]
+    assert ProviderRequest.objects.get(job=spoilt).cost_usd > 0
+
+
+def test_a_person_has_it_converted_again_without_asking_the_provider(odd, spoilt, life):
+    overwrite(spoilt.original_name, film("libvpx-vp9"))
+    asked = len(odd.requests())
+
+    dead.retry(DeadLetter.objects.get(), now=life.now)
+    life.goes_on(spoilt)
+
+    assert_refunded(spoilt, code="ERR_5002")
+    assert codecs(spoilt.media_name) == ["h264"]
+    assert len(odd.requests()) == asked
+
+
+def test_a_process_that_is_ended_is_tried_again_and_not_for_ever(kept, life, settings):
+    settings.FILM_MEMORY_MB = 10
+    for _ in range(convert.BROKEN_TRIES - 1):
+        life.later(60).convert()
+        kept.refresh_from_db()
+        assert kept.stage == Stage.CONVERT
+
+    life.goes_on(kept)
+
+    assert_refunded(kept, code="ERR_5002")
+
+
+def test_storage_in_trouble_is_waited_for_until_the_deadline(kept, life, settings):
+    settings.MEDIA_ROOT = "/proc/no-such-folder"
+    deadline = kept.deadline_at
+
+    life.goes_on(kept)
+
+    assert_refunded(kept, code="ERR_6002")
+    assert life.now >= deadline
+
+
+def test_news_and_a_cancellation_change_nothing_while_it_is_converted(
+    phone, odd, kept, life, signer
+):
+    assert tell(signer, kept) == 200
+    life.deliver()
+    assert phone.post("cancel-video-job", {"job_id": str(kept.id)}).status_code == 200
+
+    kept.refresh_from_db()
+    assert kept.stage == Stage.CONVERT
+    life.goes_on(kept)
+
+    assert_completed(kept)
+    assert len(odd.jobs()) == 1
+
+
+def test_all_files_go_with_the_job(phone, kept, life, storage):
+    life.goes_on(kept)
+
+    assert phone.post("delete-video-job", {"job_id": str(kept.id)}).status_code == 200
+
+    assert storage.names() == []
+    kept.refresh_from_db()
+    assert kept.original_name == ""
+
+
+def test_all_files_go_with_the_account_while_a_film_is_converted(phone, kept, life, storage):
+    assert phone.post("delete-account").status_code == 200
+
+    life.goes_on(kept)
+
+    assert storage.names() == []
+    assert kinds_of(kept.id) == ["charge"]
+    assert not DeadLetter.objects.exists()
+    erase.erase_due(now=life.now)
+    assert storage.names() == []
+
+
+# --- What is left half-written --------------------------------------------------------------------
+
+
+def test_a_worker_that_dies_while_it_converts_leaves_nothing(kept, life, storage):
+    taken = convert.claim(
+        queue="low", stages=[Stage.CONVERT], now=life.later(1).now, limit=1, lease=convert.LEASE
+    )
+    begun = attempts.begin(taken, now=life.now)
+    convert._convert_and_keep(convert._Item(taken[0], begun[kept.id]))
+
+    life.later(convert.LEASE.total_seconds() + 1).convert()
+
+    assert_completed(kept)
+    remove.remove_due(now=life.later(attempts.LASTS.total_seconds()).now)
+    assert sorted(storage.names()) == sorted(
+        [kept.media_name, kept.thumbnail_name, kept.original_name]
+    )
+
+
+def test_what_was_kept_of_an_attempt_that_failed_goes(
+    phone, quick, life, storage, monkeypatch, settings
+):
+    """The film is written, and its thumbnail is not."""
+    settings.JOB_STORE_DEADLINE_SECONDS = 10
+    saving = type(default_storage._wrapped)._save
+
+    def save(self, name, content):
+        if name.endswith("thumbnail.jpg"):
+            raise OSError("the disk is full")
+        return saving(self, name, content)
+
+    job = ordered(phone)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(default_storage._wrapped), "_save", save)
+        life.goes_on(job)
+
+    assert_refunded(job, code="ERR_6002")
+    assert storage.names() == []
+    assert not Removal.objects.exists()
+
+
+def test_an_attempt_whose_removal_has_begun_is_not_taken_for_kept(phone, quick, life, storage):
+    job = ordered(phone)
+    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
+    taken = store.claim(queue="low", stages=[Stage.STORE], now=life.later(1).now, limit=1)
+    [item] = store.begin(taken, now=life.now)
+    made = store._fetch_and_keep(item)
+    remove.remove_due(now=life.later(attempts.LASTS.total_seconds()).now)
+
+    store._apply(item, made, life.now)
+
+    assert Job.objects.get(id=job.id).stage == Stage.STORE
+    life.goes_on(job)
+    assert_completed(job)
+    assert default_storage.exists(job.media_name)
