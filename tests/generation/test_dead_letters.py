@@ -80,9 +80,9 @@ def test_a_task_that_raises_is_kept_once_and_counted(committed, monkeypatch):
     for _ in range(3):
         poll_due.apply(kwargs={"queue": "low"})
 
-    letter = DeadLetter.objects.get()
+    letter = DeadLetter.objects.get(kind=DeadKind.TASK)
     letter.delete()
-    assert (letter.kind, letter.subject) == (DeadKind.TASK, "generation.poll_due low")
+    assert letter.subject == "generation.poll_due low"
     assert (letter.times, letter.why) == (3, "RuntimeError: the disk is full")
 
 
