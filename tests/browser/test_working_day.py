@@ -10,9 +10,10 @@ from django.utils import timezone
 
 from accounts.models import Device, User
 from adminops.models import CountedDay, CreditDay, JobDay, PendingApproval, SaleDay
+from billing.models import Product
 from credits.queries import Flow
 from credits.services import proof
-from generation.models import Job, JobStatus, Model, ProviderRequest
+from generation.models import Job, JobStatus, Model, ProviderRequest, Theme
 from tests.billing.conftest import AppStore, update_credits
 from tests.conftest import SORA
 from tests.generation.lives import ended
@@ -85,6 +86,39 @@ def test_a_large_grant_waits_for_a_second_person(desk, past, settings):
     finance.act("adminops_pendingapproval_approve", grant.id, reason="I have seen the letter")
 
     assert past.balance() == before + amount
+
+
+def test_an_edit_is_given_a_reason_and_a_large_one_waits(desk, running):
+    lead, finance = desk("lead"), desk("finance")
+    price = Model.objects.get(id=SORA).base_price_usd
+    lead.open("generation_model_change", SORA)
+    lead.look("edit-model")
+    lead.page.fill("[name=base_price_usd]", str(price * 3))
+    lead.page.fill("[name=reason]", "The provider raised its price")
+    with lead.page.expect_navigation():
+        lead.page.locator("[name=_save]").click()
+    assert Model.objects.get(id=SORA).base_price_usd == price
+
+    finance.open("adminops_pendingapproval_changelist")
+    finance.look("approvals")
+    pending = PendingApproval.objects.latest("id")
+    finance.open("adminops_pendingapproval_change", pending.id)
+    finance.look("approval-of-an-edit")
+    finance.act("adminops_pendingapproval_approve", pending.id, reason="As their letter says")
+
+    assert Model.objects.get(id=SORA).base_price_usd == price * 3
+    Model.objects.filter(id=SORA).update(base_price_usd=price)
+
+
+def test_the_pages_of_products_and_themes_are_read_by_everybody(desk, running):
+    finance = desk("finance")
+    finance.open("billing_product_change", Product.objects.first().pk)
+    finance.look("edit-product")
+    lead = desk("lead")
+    lead.open("generation_theme_change", Theme.objects.first().pk)
+    lead.look("edit-theme")
+    lead.open("billing_unreadablepayload_changelist")
+    lead.look("unreadable-payloads")
 
 
 def test_after_an_incident_the_lead_counts_and_settles(desk, past):
