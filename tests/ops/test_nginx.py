@@ -22,7 +22,7 @@ from tests.patience import PATIENCE_SECONDS, eventually
 __all__ = ["running"]  # a fixture
 
 pytestmark = [needed, pytest.mark.usefixtures("committed")]
-STACK_ENVIRONMENT = {"TRUSTED_PROXIES": 1, "RATE_LIMIT_ATTEST_PER_HOUR": 2}
+STACK_ENVIRONMENT = {"TRUSTED_PROXIES": 1, "RATE_LIMIT_UNPROVEN_PER_HOUR": 2}
 # All but nginx.conf's own: what Debian's nginx.conf would say, in a folder of ours.
 AROUND = """
 daemon off;
@@ -111,12 +111,18 @@ def test_the_caller_is_who_nginx_saw(proxy, http):
 
     def ask(forged):
         named = {"X-Forwarded-For": forged, "Forwarded": f"for={forged}", "X-Real-IP": forged}
-        return http.post(f"{proxy}/v1/attest-challenge", json={}, headers=named, timeout=30)
+        false = {
+            "device_id": str(uuid4()),
+            "installation_secret": "s" * 32,
+            "key_id": "A" * 43,
+            "challenge": "x",
+            "attestation": "AAAA",
+        }
+        return http.post(f"{proxy}/v1/attest-device", json=false, headers=named, timeout=30)
 
     statuses = [ask(f"203.0.113.{number}").status_code for number in range(3)]
 
-    assert statuses[2] == 429, statuses
-    assert 429 not in statuses[:2]
+    assert statuses == [403, 403, 429]
 
 
 @pytest.mark.parametrize("in_chunks", [False, True])
