@@ -38,6 +38,69 @@ def test_compose_runs_what_the_procfile_does():
         assert "healthcheck" in service or name == "web", name
 
 
+def test_one_service_builds_an_image_and_the_others_run_it():
+    """Of several that build one tag at once, current Docker fails all but the first."""
+    by_image = {}
+    for name, service in COMPOSE["services"].items():
+        by_image.setdefault(service["image"], []).append(name)
+
+    for image, names in by_image.items():
+        building = [name for name in names if "build" in COMPOSE["services"][name]]
+        assert len(building) <= 1, (image, building)
+        for name in names if building else []:
+            service = COMPOSE["services"][name]
+            others = name not in building
+            assert service.get("pull_policy") == "never" or not others, "it would be looked for"
+            # What builds it is waited for.
+            assert not others or "migrate" in service["depends_on"]
+    assert {image for image, names in by_image.items() if set(PROCFILE) & set(names)} == {"rendio"}
+
+
+def test_a_second_web_container_has_no_port_of_the_machine_to_quarrel_about():
+    listening = {name for name, one in COMPOSE["services"].items() if one.get("ports")}
+
+    assert listening == {"proxy", "flower", "sandbox"}
+    assert COMPOSE["services"]["proxy"]["depends_on"] == {"web": {"condition": "service_healthy"}}
+    assert "./Caddyfile:/etc/caddy/Caddyfile:ro" in COMPOSE["services"]["proxy"]["volumes"]
+
+
+# What a container cannot be told otherwise: its own part in the whole.
+FIXED = {"PORT", "QUEUE", "ADDRESS"}
+
+
+def interpolated(text, given):
+    """As Compose does it (compose-spec, "Interpolation"), for ${NAME}, :- and :?."""
+    found = re.search(r"\$\{(\w+)(?::([-?])((?:[^{}]|\{[^{}]*\})*))?\}", text)
+    if not found:
+        return text
+    name, operator, rest = found.groups()
+    value = given.get(name) or (rest if operator == "-" else "")
+    assert value or operator != "?", f"{name}: {rest}"
+    return interpolated(text[: found.start()] + value + text[found.end() :], given)
+
+
+@pytest.mark.parametrize("name", [*PROCFILE, "migrate"])
+def test_what_the_env_file_says_wins(name):
+    """`environment` beats `env_file`: what stands there has to ask for what the file says."""
+    environment = COMPOSE["services"][name]["environment"]
+    passwords = {"POSTGRES_PASSWORD": "p", "REDIS_PASSWORD": "r"}
+    said = {variable: f"said-{variable}" for variable in environment if variable not in FIXED}
+
+    resolved = {
+        variable: interpolated(text, passwords | said) for variable, text in environment.items()
+    }
+    unsaid = {
+        variable: interpolated(text, passwords | {"FLOWER_BASIC_AUTH": "a:b"})
+        for variable, text in environment.items()
+    }
+
+    assert {variable: resolved[variable] for variable in said} == said
+    assert unsaid["DATABASE_URL"] == "postgresql://rendio:p@postgres:5432/rendio"
+    assert unsaid["REDIS_URL"] == "redis://:r@redis:6379/0"
+    # The proxy of the file is in front.
+    assert (unsaid["ENVIRONMENT"], unsaid["TRUSTED_PROXIES"]) == ("production", "1")
+
+
 def test_composes_redis_demands_a_password_of_all_that_speak_to_it():
     required = "${REDIS_PASSWORD:?"
     server = COMPOSE["services"]["redis"]
@@ -47,9 +110,6 @@ def test_composes_redis_demands_a_password_of_all_that_speak_to_it():
     assert server["environment"]["REDISCLI_AUTH"].startswith(required)
     # Without -e, redis-cli ends well where it was refused.
     assert server["healthcheck"]["test"] == ["CMD", "redis-cli", "-e", "ping"]
-    for name in PROCFILE:
-        url = COMPOSE["services"][name]["environment"]["REDIS_URL"]
-        assert url.startswith(f"redis://:{required}"), name
     assert re.search(r"^REDIS_PASSWORD=.", SANDBOX_ENV.read_text(), re.M)
 
 
