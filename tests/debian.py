@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from cryptography import x509
@@ -18,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from rendio.local import child, ports
-from rendio.local.home import Home
+from rendio.local.home import PROJECT, Home
 from rendio.local.servers import PostgreSQL, Valkey
 from tests.patience import eventually
 
@@ -132,6 +135,10 @@ class TlsValkey(Valkey):
         self._authority = authority
         self._certificate, self._key = authority.certify()
 
+    @property
+    def url(self) -> str:
+        return f"rediss://:{quote(self.PASSWORD)}@127.0.0.1:{self.port}/0"
+
     def _binary(self) -> str:
         return str(ROOT / "usr/bin/valkey-server")
 
@@ -151,52 +158,64 @@ class TlsValkey(Valkey):
 
 
 class PgBouncer:
-    """In transaction mode, with fewer of PostgreSQL's sessions than it has clients."""
+    """`ops/pgbouncer.ini` before a PostgreSQL, with changes."""
 
-    def __init__(self, home: Home, *, database_url: str, **settings: object) -> None:
+    def __init__(self, home: Home, *, database_url: str, **changes: object) -> None:
         self._home = home
         self._server = urlsplit(database_url)
-        self._settings = settings
+        self._changes = changes
         self.port = ports.reserve_any()
         self.child: child.Child | None = None
 
     def url(self, database: str) -> str:
-        return f"postgresql://{self._server.username}@127.0.0.1:{self.port}/{database}"
+        login = f"{self._server.username}:{self._server.password}"
+        return f"postgresql://{login}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        settings = {
-            "listen_addr": "127.0.0.1",
-            "listen_port": self.port,
-            "auth_type": "any",
-            "pool_mode": "transaction",
-            "default_pool_size": 3,
-            "user": "nobody" if os.geteuid() == 0 else "",
-            **self._settings,
-        }
-        server = self._server
-        config = self._home.root / f"pgbouncer-{self.port}.ini"
-        config.write_text(
-            "[databases]\n"
-            f"* = host=127.0.0.1 port={server.port} user={server.username}"
-            f" password={server.password}\n[pgbouncer]\n"
-            + "".join(f"{name} = {value}\n" for name, value in settings.items() if value != "")
-            + "unix_socket_dir =\n"
-        )
-        self.child = child.Child(
+        # Beside the home, which is closed: PgBouncer gives root's rights up before it reads users.
+        folder = self._folder = Path(tempfile.mkdtemp(prefix="rendio-pgbouncer-"))
+        config, users, log = (folder / name for name in ("ini", "users", "log"))
+        users.touch(mode=0o600)
+        users.write_text(f'"{self._server.username}" "{self._server.password}"\n')
+        config.write_text(self._config(users))
+        if os.geteuid() == 0:
+            for path in (folder, users):
+                shutil.chown(path, "nobody")
+        self.child = running = child.Child(
             "pgbouncer",
             argv=[str(ROOT / "usr/sbin/pgbouncer"), str(config)],
             env={"PATH": os.defpath},
-            cwd=self._home.root,
+            cwd=folder,
             pid_folder=self._home.pids,
-            log=self._home.logs / "pgbouncer.log",
-            # SIGINT waits for clients to leave.
-            stop_signal=signal.SIGTERM,
+            log=log,
+            # At once: SIGTERM waits for clients to leave.
+            stop_signal=signal.SIGQUIT,
         )
-        self.child.start()
-        running = self.child
+        running.start()
         eventually(lambda: not running.running or not ports.is_free(self.port))
-        assert running.running, (self._home.logs / "pgbouncer.log").read_text()
+        assert running.running, log.read_text()
 
     def stop(self) -> None:
         if self.child:
             self.child.stop()
+            shutil.rmtree(self._folder)
+
+    def _config(self, users: Path) -> str:
+        """All that the file's comments ask for is put in."""
+        changes = {
+            "rendio": f"host=127.0.0.1 port={self._server.port}",
+            "listen_port": self.port,
+            "auth_file": users,
+            # Fewer than there are clients.
+            "default_pool_size": 3,
+            "unix_socket_dir": "",
+            "user": "nobody" if os.geteuid() == 0 else "",
+            **self._changes,
+        }
+        config = (PROJECT / "ops/pgbouncer.ini").read_text()
+        for name, value in changes.items():
+            line = f"{'*' if name == 'rendio' else name} = {value}"
+            config, found = re.subn(rf"^{name} = .*$", line, config, flags=re.M)
+            if not found:
+                config += f"{line}\n"
+        return config

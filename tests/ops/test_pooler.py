@@ -17,8 +17,8 @@ from rendio import database_url
 from rendio.local import pytest_plugin
 from rendio.local.home import Home
 from rendio.local.processes import Stack
-from rendio.local.servers import PostgreSQL, Valkey
-from tests.debian import PgBouncer, needed
+from rendio.local.servers import PostgreSQL
+from tests.debian import Authority, PgBouncer, TlsValkey, needed
 from tests.generation.lives import WebPhone, serves, stack_environment
 from tests.patience import eventually
 
@@ -66,10 +66,7 @@ def connected(url, settings):
     address = database_url.django_settings(
         database_url.parse(url),
         defaults={"prepare_threshold": 2},
-        options=""
-        if settings.DB_POOLED
-        else "-c statement_timeout=15000 -c lock_timeout=5000"
-        " -c idle_in_transaction_session_timeout=30000",
+        options="" if settings.DB_POOLED else settings.DATABASES["default"]["OPTIONS"]["options"],
     )
     ours = ConnectionHandler({"default": settings.DATABASES["default"] | address})["default"]
     try:
@@ -170,11 +167,12 @@ def test_migrations_and_backups_want_postgresql_itself(pooled):
 
 
 @pytest.fixture(scope="module")
-def service(servers, django_db_blocker):
-    """Web and worker on the pooler, and what a call and a statement may take there."""
+def service(servers, tmp_path_factory):
+    """Web and worker on the pooler, and on a Valkey by TLS."""
     name = pytest_plugin.MIGRATED
     with ExitStack() as started:
-        valkey = Valkey(servers.home, durable=False)
+        authority = Authority(tmp_path_factory.mktemp("authority"))
+        valkey = TlsValkey(servers.home, authority=authority)
         started.callback(valkey.stop)
         valkey.start()
         environment = stack_environment(
@@ -182,7 +180,7 @@ def service(servers, django_db_blocker):
             DB_POOLED="true",
             DB_HANG_SECONDS=1,
             DATABASE_URL=servers.pooler.url(name),
-            REDIS_URL=valkey.url,
+            REDIS_URL=f"{valkey.url}?ssl_ca_certs={authority.file}",
             MEDIA_ROOT=servers.home.media,
         )
         environment.pop("PUBLIC_URL")
@@ -225,6 +223,26 @@ def test_a_customer_is_served_through_the_pooler(service):
         f"{service.url}/v1/export-user-data", headers=phone._headers(), timeout=30
     )
     assert [job["job_id"] for job in exported.json()["jobs"]] == [job_id]
+
+
+@pytest.mark.parametrize("which", ["pooler", "database"])
+def test_no_call_fails_once_what_restarted_is_back(service, servers, which):
+    eventually(lambda: is_ready(service))
+    phone = WebPhone(service.url)
+    phone.sign_in()
+    assert profiles(service, phone) == {200}
+    server = getattr(servers, which)
+
+    server.stop()
+    if which == "pooler":
+        server.start()
+    else:
+        server.launch()
+        eventually(server.answers)
+        # The pooler asks again each second whether PostgreSQL is there.
+        eventually(lambda: is_ready(service))
+
+    assert profiles(service, phone) == {200}
 
 
 def test_a_postgresql_that_hangs_behind_the_pooler_is_noticed(service, servers):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from urllib.parse import quote
 
 import pytest
 from django.conf import settings
@@ -79,7 +78,11 @@ def test_a_postgresql_without_tls_is_not_spoken_to_where_the_address_wants_it(au
 
 def connect(url):
     """As the processes do with this DATABASE_URL; whether TLS protects the connection."""
-    address = database_url.django_settings(database_url.parse(url), defaults={}, options="")
+    address = database_url.django_settings(
+        database_url.parse(url),
+        defaults={},
+        options=settings.DATABASES["default"]["OPTIONS"]["options"],
+    )
     ours = ConnectionHandler({"default": settings.DATABASES["default"] | address})["default"]
     try:
         with ours.cursor() as cursor:
@@ -180,7 +183,7 @@ def test_redis_is_verified_by_all_alike(valkey, authority, is_known):
 
     asked = manage(
         *["shell", "--verbosity=0", "--command", ASK_REDIS],
-        REDIS_URL=f"rediss://:{quote(valkey.PASSWORD)}@127.0.0.1:{valkey.port}/0{query}",
+        REDIS_URL=f"{valkey.url}{query}",
     )
 
     assert asked.stdout.splitlines()[-1:] == [" ".join([str(is_known)] * 5)], asked.stderr
