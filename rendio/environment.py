@@ -271,7 +271,8 @@ def tcp_address(name: str) -> tuple[str, int] | None:
         return None
     try:
         parts = urlsplit(text)
-        if parts.scheme == "tcp" and parts.hostname and parts.port and not parts.path.strip("/"):
+        rest = parts.path.strip("/") or parts.query or parts.username or parts.password
+        if parts.scheme == "tcp" and parts.hostname and parts.port and not rest:
             return parts.hostname, parts.port
     except ValueError:
         pass
@@ -334,9 +335,16 @@ def email_settings(name: str) -> dict[str, Any]:
     """Django's EMAIL_* settings from `smtp+tls://user:password@host:587`; to the log's own place
     where not set."""
     console = {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
-    if not env.str(name, default=""):
+    text = env.str(name, default="")
+    if not text:
         return console
     try:
+        if urlsplit(text).query:
+            return _refused(
+                f"{name} has parameters, none of which counts: smtp+tls:// or smtp+ssl:// says"
+                " that mail goes by TLS.",
+                instead=console,
+            )
         return dict(env.email_url(name))
     except (ImproperlyConfigured, ValueError):
         # Not what it is: it has a password.

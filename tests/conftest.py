@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import requests
+from django.conf import settings
 from django.core.cache import caches
 from django.core.management.sql import emit_post_migrate_signal
 from django.db import connection, connections
@@ -24,6 +25,7 @@ from accounts.models import WelcomeTurn
 from generation import catalogue
 from generation.models import ProviderHealth
 from generation.moderation.blocklist import blocklist
+from rendio import database_url
 from rendio.common import clock
 from rendio.local import pytest_plugin
 
@@ -278,6 +280,13 @@ def committed_database(django_db_setup: None, django_db_blocker: Any) -> Iterato
     yield connection.creation.get_test_db_clone_settings("committed")["NAME"]
     with django_db_blocker.unblock():
         connection.creation.destroy_test_db(suffix="committed", verbosity=0)
+
+
+def url_of_database() -> str:
+    """DATABASE_URL for a process on the database of the test, with all that this run's says."""
+    return database_url.url(
+        settings.DATABASE_ADDRESS | {"dbname": connection.settings_dict["NAME"]}
+    )
 
 
 @contextmanager

@@ -127,6 +127,8 @@ def test_production_starts_with_everything_it_needs():
         ("REPLICATE_WEBHOOK_SECRETS", "whsec_no-base64!"),
         ("CLAMAV_URL", "clamd:3310"),
         ("CLAMAV_URL", "tcp://clamd:port"),
+        ("CLAMAV_URL", "tcp://clamd:3310?tls=true"),
+        ("EMAIL_URL", "smtp://user:password@mail.example.com:587?use_tls=true"),
         ("MODERATION", "openai"),  # without its key
         ("MODERATION", "off,blocklist"),
         ("MODERATION_HOLD_AFTER", "3"),  # with the warning

@@ -14,13 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection, connections
+from django.db import connections
 from django.test import Client
 
 from accounts import appleid
 from accounts.installations import public_id
 from rendio.common import ratelimit
-from tests.conftest import waiting_for_locks
+from tests.conftest import url_of_database, waiting_for_locks
 from tests.patience import PATIENCE_SECONDS
 
 
@@ -248,7 +248,7 @@ class Process:
             env=os.environ
             | {
                 "DJANGO_SETTINGS_MODULE": "rendio.settings",
-                "DATABASE_URL": _url_of_test_database(),
+                "DATABASE_URL": url_of_database(),
                 "TEST_DEVICE_ID": installation.device_id,
                 "TEST_TOKEN": installation.device_token,
                 "TEST_SECRET": installation.installation_secret,
@@ -282,11 +282,6 @@ class Process:
         self._process.kill()
         self._process.communicate(timeout=PATIENCE_SECONDS)
         assert self._process.returncode == -signal.SIGKILL
-
-
-def _url_of_test_database():
-    database = connection.settings_dict
-    return "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**database)
 
 
 @pytest.fixture

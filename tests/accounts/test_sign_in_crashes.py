@@ -17,6 +17,7 @@ from accounts.models import AppleIdentity, Session, SpentToken, User
 from credits import queries as credit_queries
 from credits import services as credit_services
 from credits.services import Source
+from tests.conftest import url_of_database
 from tests.patience import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -42,16 +43,13 @@ SETTLE = (
 
 class Process:
     def __init__(self, installation, signed, *lines):
-        database = connection.settings_dict
         access = tokens.read_access(installation.session["access_token"])
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", STEPS + "\n".join([*lines, "os._exit(9)"])],
             env=os.environ
             | {
                 "DJANGO_SETTINGS_MODULE": "rendio.settings",
-                "DATABASE_URL": "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(
-                    **database
-                ),
+                "DATABASE_URL": url_of_database(),
                 "TEST_SESSION_ID": str(access.session_id),
                 "TEST_TOKEN": signed["identity_token"],
                 "TEST_NONCE": signed["nonce"],

@@ -11,7 +11,6 @@ import sys
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from billing.lifecycle import notifications, purchases
@@ -23,7 +22,7 @@ from tests.billing.conftest import (
     purchase_of,
     update_credits,
 )
-from tests.conftest import Phone
+from tests.conftest import Phone, url_of_database
 
 STEPS = """
 import os
@@ -57,14 +56,12 @@ DIES = {
 
 
 def run_and_die(told, *lines):
-    database = connection.settings_dict
-    url = "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**database)
     ended = subprocess.run(  # noqa: S603
         [sys.executable, "-c", STEPS + "\n".join([*lines, "os._exit(9)"])],
         env=os.environ
         | {
             "DJANGO_SETTINGS_MODULE": "rendio.settings",
-            "DATABASE_URL": url,
+            "DATABASE_URL": url_of_database(),
             "TEST_PAYLOAD": told["signed_payload"],
         },
         capture_output=True,

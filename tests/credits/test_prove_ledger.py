@@ -15,6 +15,7 @@ from django.utils import timezone
 from credits import queries
 from credits import services as credit_services
 from credits.models import LedgerProof
+from tests.conftest import url_of_database
 from tests.credits.purses import Purse
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -121,12 +122,10 @@ def test_without_a_database_the_command_says_so_and_no_more():
 
 def prove_ledger(url=None):
     """The command as an operator runs it, on this run's database."""
-    name = connection.settings_dict["NAME"]
-    url = url or os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
     return subprocess.run(
         [sys.executable, "manage.py", "prove_ledger"],
         cwd=PROJECT,
-        env=os.environ | {"DATABASE_URL": url},
+        env=os.environ | {"DATABASE_URL": url or url_of_database()},
         capture_output=True,
         text=True,
         timeout=60,
