@@ -224,6 +224,7 @@ def test_an_answer_is_whole_for_who_has_ended_its_own_side(running):
 def test_all_that_is_no_stream_tells_its_length(running):
     phone = running.phone()
     paths = ["/v1/get-models", "/v1/get-user-credits", "/v1/sessions", "/openapi.json", "/docs"]
+    paths += ["/v1/export-user-data", "/v1/get-themes"]
     paths += ["/healthz", "/readyz", "/metrics", "/admin/login/", "/nothing", "/v1/no-such-call"]
     for path in paths:
         answer = requests.get(running.url + path, headers=phone._headers(), timeout=30)
