@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from django.http.request import validate_host
 
 from rendio import environment
+from rendio.local.home import PROJECT
+from sandbox.server import Listener
 
 
 @pytest.fixture
@@ -128,3 +134,28 @@ def test_a_tcp_address_may_be_of_ipv6(given, value):
 
     host, port = environment.tcp_address("NAME")
     assert (host in {"::1", "2001:db8::1"}, port) == (True, 3310)
+
+
+def test_films_of_a_sandbox_at_an_ipv6_address_may_be_fetched():
+    code = (
+        "from django.conf import settings; from rendio.common import http;"
+        "http._check_target('http://[::1]:9000/film.mp4', local=True,"
+        " allowed_hosts=settings.PROVIDERS['fal'].media_hosts)"
+    )
+
+    fetched = subprocess.run(  # noqa: S603
+        [sys.executable, "manage.py", "shell", "--no-imports", "-c", code],
+        cwd=PROJECT,
+        env={"PATH": os.environ["PATH"], "SANDBOX_URL": "http://[::1]:9000/"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert fetched.returncode == 0, fetched.stderr
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_the_sandbox_listens_at_an_ipv6_address(host):
+    with Listener.open(host=host, port=0) as listener:
+        assert listener.url == f"http://[::1]:{listener.getsockname()[1]}"
