@@ -700,6 +700,8 @@ ALLOW_PRIVATE_ADDRESSES = not PRODUCTION
 MAX_VIDEO_BYTES = integer("MAX_VIDEO_BYTES", 200_000_000, at_least=1_000)
 # For the process that converts one film, or reads one. A lease is a minute or two longer.
 FILM_CONVERT_SECONDS = integer("FILM_CONVERT_SECONDS", 300, at_least=1, at_most=1500)
+# At once, of all workers together: each takes a process of a worker of `low` for so long.
+FILM_CONVERSIONS = integer("FILM_CONVERSIONS", 1, at_least=1)
 FILM_MEMORY_MB = integer("FILM_MEMORY_MB", 2048, at_least=512)
 
 # --- Pictures from users ----------------------------------------------------------------------

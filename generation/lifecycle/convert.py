@@ -28,8 +28,8 @@ from generation.providers.base import Reason, Unknown
 
 logger = structlog.get_logger(__name__)
 
-# Each is busy with as many processors as it is given.
-BATCH = 2
+# One for each process that asks, which is busy with it for minutes.
+BATCH = 1
 # Beside converting: to fetch the film, to look at what came of it and to keep that.
 LEASE = timedelta(seconds=settings.FILM_CONVERT_SECONDS + 300)
 # A process that was ended may have been ended by the machine and not by the film.
@@ -57,7 +57,15 @@ class _Failed:
 
 
 def convert_due(*, queue: str, now: datetime) -> int:
-    """Convert what is due in `queue`, up to BATCH side by side; returns how many."""
+    """Convert what is due in `queue`, one film, unless FILM_CONVERSIONS are being converted;
+    returns how many.
+
+    The rest of the workers go on to submit and look. Two that ask in the same instant may both find
+    room for the last one.
+    """
+    busy = Job.objects.filter(queue=queue, stage=Stage.CONVERT, leased_until__gt=now).count()
+    if busy >= settings.FILM_CONVERSIONS:
+        return 0
     jobs = claim(queue=queue, stages=[Stage.CONVERT], now=now, limit=BATCH, lease=LEASE)
     begun = attempts.begin(jobs, now=now)
     side_by_side(

@@ -190,6 +190,10 @@ class Provider(ABC):
     # How the error types begin by which it says that its own moderation refused the input.
     content_refusals: ClassVar[tuple[str, ...]] = ("content_policy_violation",)
 
+    def __init__(self) -> None:
+        # From zero on, so that the first is an increase.
+        metrics.unknown_provider_states.labels(self.name)
+
     @property
     def _access(self) -> Any:
         return settings.PROVIDERS[self.name]

@@ -370,8 +370,9 @@ def test_videos_without_a_price_are_not_fetched_beyond_the_budget(agent, past, p
     assert past.job.stage == "done"
 
 
-def test_a_dead_letter_of_a_refunded_job_counts_its_video(agent, past):
-    dead.bury(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
+@pytest.mark.parametrize("kind", [DeadKind.JOB, DeadKind.RESULT])
+def test_a_dead_letter_of_a_refunded_job_counts_its_video(agent, past, kind):
+    dead.bury(kind, str(past.job.id), "It broke", now=timezone.now())
     give(agent, past.phone, 97)
 
     agent.act("generation_deadletter_retry", DeadLetter.objects.get().id, reason=WHY)

@@ -118,6 +118,22 @@ def test_a_process_that_is_ended_is_tried_again_and_not_for_ever(kept, life, set
     assert_refunded(kept, code="ERR_5002")
 
 
+def test_films_beyond_the_most_at_once_wait_for_a_place(phone, odd, kept, life, settings):
+    second = ordered(phone)
+    life.goes_on(second, until=lambda job: job.stage == Stage.CONVERT)
+    now = life.later(1).now
+    [taken] = convert.claim(
+        queue="low", stages=[Stage.CONVERT], now=now, limit=1, lease=convert.LEASE
+    )
+
+    assert convert.convert_due(queue="low", now=now) == 0
+    settings.FILM_CONVERSIONS = 2
+    assert convert.convert_due(queue="low", now=now) == 1
+
+    [other] = {kept.id, second.id} - {taken.id}
+    assert_completed(Job.objects.get(id=other))
+
+
 def test_storage_in_trouble_is_waited_for_until_the_deadline(kept, life, settings):
     settings.MEDIA_ROOT = "/proc/no-such-folder"
     deadline = kept.deadline_at
