@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import StringIO
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -49,3 +50,14 @@ def test_a_backup_is_restored_and_its_ledger_proved(sandbox, tmp_path):
 def test_a_missing_tool_is_named(tmp_path):
     with pytest.raises(CommandError, match=r"pg_dump.*--bin"):
         call_command("backup_drill", bin=tmp_path)
+
+
+def test_a_role_that_may_make_no_database_is_told_so(settings, tmp_path):
+    role = f"drill_{uuid4().hex[:8]}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'of tests'")
+    settings.DATABASE_ADDRESS = settings.DATABASE_ADDRESS | {"user": role, "password": "of tests"}
+    (tmp_path / "some.dump").touch()
+
+    with pytest.raises(CommandError, match="permission denied to create database"):
+        drill(dump=tmp_path / "some.dump")

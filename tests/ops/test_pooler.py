@@ -86,6 +86,23 @@ def limited_role(servers, settings, monkeypatch, django_db_blocker):
     return name
 
 
+def test_a_role_sets_its_own_limits_without_further_rights(servers, settings, monkeypatch):
+    address = database_url.parse(servers.database.url)
+    with psycopg.connect(database_url.url(address)) as owner:
+        owner.execute("CREATE ROLE plain LOGIN PASSWORD 'of tests'")
+    plain = address | {"user": "plain", "password": "of tests"}
+    monkeypatch.setitem(connection.settings_dict, "NAME", address["dbname"])
+    settings.DATABASE_ADDRESS = plain
+
+    call_command("limit_role")
+
+    with psycopg.connect(database_url.url(plain)) as ours:
+        assert ours.execute("SHOW lock_timeout").fetchone() == ("5s",)
+    settings.DATABASE_ADDRESS = plain | {"password": "another"}
+    with pytest.raises(CommandError, match="password authentication failed"):
+        call_command("limit_role")
+
+
 @pytest.mark.parametrize("which", ["pooler", "old"])
 def test_a_pooler_that_nobody_told_of_is_refused(servers, settings, django_db_blocker, which):
     url = getattr(servers, which).url("postgres")

@@ -99,9 +99,13 @@ def _access(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _database(name: str) -> Iterator[None]:
-    """An empty database, gone at the end."""
-    with psycopg.connect(database_url.url(_address()), autocommit=True) as server:
+    """An empty database, gone at the end. Raises CommandError."""
+    try:
+        server = psycopg.connect(database_url.url(_address()), autocommit=True)
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except psycopg.Error as error:
+        raise CommandError(f"No database can be made to restore into: {error}") from None
+    with server:
         try:
             yield
         finally:

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from psycopg import sql
 
@@ -28,6 +28,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         name = str(connection.settings_dict["NAME"])
         address = settings.DATABASE_ADDRESS | {"dbname": name}
+        try:
+            self._set_limits(address, name)
+        except psycopg.Error as error:
+            raise CommandError(str(error)) from None
+        self.stdout.write("Sessions that are open keep what they had: let the pooler RECONNECT.")
+
+    def _set_limits(self, address: dict[str, str], name: str) -> None:
         # Django's connection would be refused for the want of what is set here.
         with psycopg.connect(database_url.url(address)) as server:
             for limit, ms in settings.DB_LIMITS_MS.items():
@@ -37,4 +44,3 @@ class Command(BaseCommand):
                     )
                 )
                 self.stdout.write(f"{limit}: {ms} ms")
-        self.stdout.write("Sessions that are open keep what they had: let the pooler RECONNECT.")
