@@ -65,7 +65,7 @@ def test_a_second_web_container_has_no_port_of_the_machine_to_quarrel_about():
 
 
 # What a container cannot be told otherwise: its own part in the whole.
-FIXED = {"PORT", "QUEUE", "ADDRESS"}
+FIXED = {"PORT", "QUEUE", "ADDRESS", "MEDIA_ROOT"}
 
 
 def interpolated(text, given):
@@ -77,6 +77,27 @@ def interpolated(text, given):
     value = given.get(name) or (rest if operator == "-" else "")
     assert value or operator != "?", f"{name}: {rest}"
     return interpolated(text[: found.start()] + value + text[found.end() :], given)
+
+
+def test_the_proxy_serves_public_url_unless_it_is_told_otherwise():
+    proxy = COMPOSE["services"]["proxy"]
+    behind_another = {
+        "PUBLIC_URL": "https://api.example.com",
+        "SITE_ADDRESS": "http://",
+        "HTTP_PORT": "127.0.0.1:8000",
+        "HTTPS_PORT": "127.0.0.1:8443",
+    }
+
+    def told(given):
+        ports = [interpolated(port, given) for port in proxy["ports"]]
+        return interpolated(proxy["environment"]["SITE_ADDRESS"], given), *ports
+
+    assert told({"PUBLIC_URL": "https://api.example.com"}) == (
+        "https://api.example.com", "80:80", "443:443",
+    )  # fmt: skip
+    assert told(behind_another) == ("http://", "127.0.0.1:8000:80", "127.0.0.1:8443:443")
+    for name in behind_another:
+        assert re.search(rf"^{name}=", SANDBOX_ENV.read_text(), re.M), name
 
 
 @pytest.mark.parametrize("name", [*PROCFILE, "migrate"])
@@ -97,6 +118,11 @@ def test_what_the_env_file_says_wins(name):
     assert {variable: resolved[variable] for variable in said} == said
     assert unsaid["DATABASE_URL"] == "postgresql://rendio:p@postgres:5432/rendio"
     assert unsaid["REDIS_URL"] == "redis://:r@redis:6379/0"
+    assert [
+        interpolated(volume, given)
+        for given in ({}, {"MEDIA_ROOT": "/srv/media"})
+        for volume in COMPOSE["services"][name]["volumes"]
+    ] == ["media:/media", "/srv/media:/media"]
     # The proxy of the file is in front.
     assert (unsaid["ENVIRONMENT"], unsaid["TRUSTED_PROXIES"]) == ("production", "1")
 
