@@ -25,9 +25,11 @@ def person_of(*user_ids):
     return {str(user_id) for user_id in found.pop()}
 
 
-def test_a_stranger_is_another_person(guest, new_installation, new_person):
+def test_a_stranger_is_another_person(guest, new_installation, person, new_person):
     other = new_installation().signed_in()
+    person.signs_in(guest)
     new_person().signs_in(other)
+    assert PersonKey.objects.count() == 2
 
     assert person_of(guest.user_id) == {guest.user_id}
     assert person_of(other.user_id) == {other.user_id}

@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts import services as account_services
 from generation import catalogue
 from generation.models import Job, JobStatus
+from generation.spend import Period
 from rendio.common.ids import lowest_uuid7, uuid7
 from tests.conftest import Phone, assert_refused, at_once
 from tests.generation.lives import Life, grant
@@ -113,7 +114,9 @@ def test_what_cost_nothing_in_the_end_leaves_room(rich, quick):
 
 
 def test_yesterdays_orders_do_not_count(rich):
-    yesterday = lowest_uuid7(timezone.now() - timedelta(days=1))
+    # As late as can be: what is older than a day is not looked at in any case.
+    midnight = Period.DAY.began_at(timezone.now())
+    yesterday = lowest_uuid7(midnight - timedelta(seconds=1))
     for number in range(2):
         job_id = rich.generate().json()["job_id"]
         Job.objects.filter(id=job_id).update(id=UUID(int=yesterday.int + number))
