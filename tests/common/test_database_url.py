@@ -49,8 +49,9 @@ def test_a_password_that_is_not_encoded_is_not_quoted(password):
 
 
 def test_what_the_address_says_wins_over_our_defaults():
+    password = "p%2Fw"
     parameters = database_url.parse(
-        "postgresql://us%40er:p%2Fw@one:1,two:2/name?sslmode=require&connect_timeout=9"
+        f"postgresql://us%40er:{password}@one:1,two:2/name?sslmode=require&connect_timeout=9"
         "&options=-c%20search_path%3Dapp"
     )
 
@@ -81,7 +82,8 @@ def test_a_socket_and_an_ipv6_address_are_hosts():
 
 
 def test_an_address_is_written_as_it_was_read():
-    url = "postgresql://u%3A:p%26%20w@h:1,i:2/n?sslmode=disable&options=-c%20a.b%3Dc"
+    password = "p%26%20w"
+    url = f"postgresql://u%3A:{password}@h:1,i:2/n?sslmode=disable&options=-c%20a.b%3Dc"
 
     again = database_url.url(database_url.parse(url))
 

@@ -118,7 +118,7 @@ def test_an_origin_is_a_scheme_and_a_host(given, refusals, value):
     assert len(refusals) == 1
 
 
-@pytest.mark.parametrize("value", ["nonsense", "smtp://user:secret@host:port", "x://secret@host"])
+@pytest.mark.parametrize("value", ["nonsense", "smtp://user:{secret}@host:port", "x://secret@host"])
 def test_a_mail_server_that_cannot_be_read_is_refused_without_its_password(given, refusals, value):
     given(value)
 

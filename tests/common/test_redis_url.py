@@ -57,7 +57,9 @@ def test_tls_is_verified_unless_the_address_says_otherwise(query, options):
 
 def test_an_address_is_written_so_that_all_read_it_alike():
     # A comma is the next server's address for Django's cache, a semicolon for Celery.
-    address = redis_url.parse("redis://user:p,w;d%40@[::1]/2")
+    written, encoded = "p,w;d%40", "p%2Cw%3Bd%40"
 
-    assert address.url == address.broker_url == "redis://user:p%2Cw%3Bd%40@[::1]:6379/2"
+    address = redis_url.parse(f"redis://user:{written}@[::1]/2")
+
+    assert address.url == address.broker_url == f"redis://user:{encoded}@[::1]:6379/2"
     assert address.broker_use_ssl is None
