@@ -48,13 +48,13 @@ INSERT INTO generation_job (
     id, user_id, model_id, theme_id, retry_of, prompt, upload_id, settings, credits, price_usd,
     cancel_fee, fee_kept, loss_usd, status, stage, queue, due_at, leased_until, deadline_at, tries, lost_leases, tried_routes,
     progress, expected_at, queue_position, cancel_requested_at, media_name, thumbnail_name,
-    error_code, refund_entry_id, request_id, created_at, started_at, completed_at, deleted_at
+    original_name, error_code, refund_entry_id, request_id, created_at, started_at, completed_at, deleted_at
 ) VALUES (
     :job::uuid, :owner::uuid, '00000000-0000-4000-8000-000000000003', NULL, NULL,
     'A red balloon over the sea, filmed from a boat at dawn', NULL,
     '{"duration": 4, "resolution": "720p", "aspect_ratio": "16:9"}', 4, 0.4,
     0, 0, NULL, 'pending', 'submit', 'low', now(), NULL, now() + interval '120 seconds', 0, 0, '[]',
     0, NULL, NULL, NULL, '', '',
-    '', NULL, gen_random_uuid()::text, now(), NULL, NULL, NULL
+    '', '', NULL, gen_random_uuid()::text, now(), NULL, NULL, NULL
 );
 COMMIT;
