@@ -2,13 +2,18 @@
 
 At least once. The row of the folder's removal is committed before the first file is written, and
 goes in the transaction that names the files. So whatever dies, and whoever is quicker, a file has a
-row that names it: its job's, or that of its removal.
+row that names it: its job's, or that of its removal. What it needs on its own machine lies in a
+folder that the next attempt there removes, if it is left.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -21,6 +26,8 @@ from generation.models import Job, Removal
 
 # Longer than an attempt can take: FILM_CONVERT_SECONDS are half an hour at most.
 LASTS = timedelta(hours=2)
+# Of folders on this machine.
+PREFIX = "rendio-result-"
 
 
 def begin(jobs: Iterable[Job], *, now: datetime) -> dict[UUID, Removal]:
@@ -32,6 +39,18 @@ def begin(jobs: Iterable[Job], *, now: datetime) -> dict[UUID, Removal]:
 
 def _folder(job: Job) -> str:
     return f"{remove.folder_of(job.id)}{secrets.token_hex(4)}/"
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder of this machine, for as long as it is used. Those that killed workers have left are
+    removed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LASTS.total_seconds():
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
+        yield Path(name)
 
 
 def save_file(attempt: Removal, name: str, path: Path) -> str:

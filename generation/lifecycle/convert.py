@@ -9,8 +9,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import structlog
@@ -81,8 +79,7 @@ def convert_due(*, queue: str, now: datetime) -> int:
 def _convert_and_keep(item: _Item) -> _Converted | _Failed:
     if item.job.deleted_at:
         return _Converted(StoredMedia("", ""))  # nobody is to see it
-    with TemporaryDirectory(prefix="rendio-") as name:
-        folder = Path(name)
+    with attempts.scratch() as folder:
         original = folder / "original"
         try:
             with default_storage.open(item.job.original_name) as kept, original.open("wb") as into:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import structlog
@@ -128,8 +127,7 @@ def _fetch_and_keep(
         result = kept if isinstance(kept, Media) else result
     if isinstance(result, Failed | Running | Unknown):
         return result
-    with TemporaryDirectory(prefix="rendio-") as name:
-        folder = Path(name)
+    with attempts.scratch() as folder:
         fetched = _fetch(result, folder, allowed_hosts=provider.media_hosts)
         if not isinstance(fetched, Report):
             return replace(fetched, raw=result.raw)

@@ -372,8 +372,8 @@ class _Session(requests.Session):
 
 @cache
 def _session(*, guarded: bool = False) -> requests.Session:
-    """One session for the process; its pool is safe for threads. Cookies are not kept: what a host
-    sets with one user's file would go with another's."""
+    """One session for the process; its pool is safe for threads. Cookies are not kept: what an
+    answer sets for one user's request would go with another's."""
     session = _Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.trust_env = False

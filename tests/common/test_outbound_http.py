@@ -271,11 +271,12 @@ def test_redirects_that_do_not_end_are_refused(canned):
     assert len(canned.asked) == http.MOST_REDIRECTS + 1
 
 
-def test_no_cookie_goes_from_one_file_to_the_next(canned):
+@pytest.mark.parametrize("ask", [get, download])
+def test_no_cookie_goes_from_one_request_to_the_next(canned, ask):
     canned.say(200, b"one", Set_Cookie="whose=theirs; Path=/").say(200, b"two")
 
-    download(f"{canned.url}/one")
-    download(f"{canned.url}/two")
+    ask(f"{canned.url}/one")
+    ask(f"{canned.url}/two")
 
     assert "Cookie" not in canned.asked[1][2]
 

@@ -3,6 +3,9 @@ one that they do. What an attempt leaves half-written goes."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+import time
 from io import BytesIO
 
 import av
@@ -157,6 +160,7 @@ def test_news_and_a_cancellation_change_nothing_while_it_is_converted(
 
     assert_completed(kept)
     assert len(odd.jobs()) == 1
+    assert not [asked for asked in odd.requests() if asked["path"].endswith("/cancel")]
 
 
 def test_all_files_go_with_the_job(phone, kept, life, storage):
@@ -220,6 +224,24 @@ def test_what_was_kept_of_an_attempt_that_failed_goes(
     assert_refunded(job, code="ERR_6002")
     assert storage.names() == []
     assert not Removal.objects.exists()
+
+
+def test_what_killed_workers_left_in_the_machines_own_folder_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, of_others, young = (
+        tmp_path / name for name in (f"{attempts.PREFIX}a", "other-b", f"{attempts.PREFIX}c")
+    )
+    for folder in (left, of_others, young):
+        folder.mkdir()
+        (folder / "media").write_bytes(b"half of a film")
+    long_ago = time.time() - attempts.LASTS.total_seconds() - 60
+    for folder in (left, of_others):
+        os.utime(folder, (long_ago, long_ago))
+
+    with attempts.scratch() as folder:
+        (folder / "media").write_bytes(b"a film")
+
+    assert sorted(tmp_path.iterdir()) == sorted([of_others, young])
 
 
 def test_an_attempt_whose_removal_has_begun_is_not_taken_for_kept(phone, quick, life, storage):
