@@ -90,10 +90,16 @@ def _check_prepared(cursor: psycopg.Cursor[Any]) -> None:
     """Within the transaction that is open, so within one session of PostgreSQL."""
     try:
         found = cursor.execute(FIND_ITSELF, prepare=True).fetchall()
-    except psycopg.errors.DuplicatePreparedStatement:
-        # Of another connection of ours, which the same session served.
+        for (name,) in found:
+            if name.startswith(OURS):
+                cursor.execute(f'DEALLOCATE "{name}"', prepare=False)
+                raise NotPrepared
+        # As psycopg does after a rollback. PgBouncer before 1.22 does not notice, and takes the
+        # next statement for prepared (https://www.pgbouncer.org/changelog.html).
+        cursor.execute("DEALLOCATE ALL", prepare=False)
+        cursor.execute(FIND_ITSELF, prepare=True)
+    except (
+        psycopg.errors.DuplicatePreparedStatement,  # by another connection of ours
+        psycopg.errors.InvalidSqlStatementName,
+    ):
         raise NotPrepared from None
-    for (name,) in found:
-        if name.startswith(OURS):
-            cursor.execute(f'DEALLOCATE "{name}"', prepare=False)
-            raise NotPrepared
