@@ -14,13 +14,14 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from PIL import Image
 
-from generation.lifecycle import attempts, convert, dead, erase, remove, store
+from generation.lifecycle import attempts, convert, dead, erase, poll, remove, store
 from generation.models import DeadKind, DeadLetter, Job, ProviderRequest, Removal, Stage
-from tests.generation.films.making import film
+from tests.generation.films.making import colours, film, picture
 from tests.generation.lives import assert_completed, assert_refunded, kinds_of, ordered, tell
+from tests.generation.test_life_troubles import HANDLE, own_fal
 from tests.generation.uploads.conftest import storage
 
-__all__ = ["storage"]  # a fixture
+__all__ = ["own_fal", "storage"]  # fixtures
 
 
 @pytest.fixture
@@ -72,6 +73,29 @@ def test_a_wrong_tag_is_mended_at_once(phone, quick, life, storage):
     with default_storage.open(job.media_name) as stored, av.open(BytesIO(stored.read())) as film:
         assert film.streams.video[0].codec_context.codec_tag == "hvc1"
     assert len(storage.names()) == 2
+
+
+@pytest.mark.parametrize("shape", ["images", "image"])
+def test_a_picture_is_found_in_each_shape_and_kept_upright(phone, own_fal, life, shape):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    content = BytesIO()
+    picture().save(content, "PNG", exif=exif)
+    file = {"url": f"{own_fal.url}/x.png"}
+    own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"})
+    own_fal.say(200, {shape: [file] if shape == "images" else file})
+    own_fal.say(200, content.getvalue())
+    job = ordered(phone)
+    life.submit()
+    Job.objects.filter(id=job.id).update(queue="medium")
+
+    poll.poll_due(queue="medium", now=life.later(5).now)
+    store.store_due(queue="medium", now=life.later(5).now)
+
+    assert_completed(job)
+    for name in (job.media_name, job.thumbnail_name):
+        with default_storage.open(name) as stored, Image.open(stored) as image:
+            assert (image.format, image.size, colours(image)) == ("JPEG", (64, 96), "brbb")
 
 
 @pytest.fixture
