@@ -258,11 +258,56 @@ def test_a_result_is_found_by_what_its_route_makes(fal, canned, handle, kind, bo
     assert fal.read_result(json.loads(result.raw), kind=kind) == result
 
 
+# Every error that fal documents: https://docs.fal.ai/model-apis/errors
+OF_THE_INPUT = [
+    "content_policy_violation", "no_media_generated", "image_too_small", "image_too_large",
+    "image_load_error", "file_download_error", "face_detection_error", "file_too_large",
+    "greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of",
+    "sequence_too_short", "sequence_too_long", "one_of", "feature_not_supported",
+    "unsupported_image_format", "unsupported_audio_format", "unsupported_video_format",
+    "missing", "value_error",
+]  # fmt: skip
+OF_THE_MODEL = [
+    (500, "internal_server_error"), (504, "generation_timeout"), (400, "downstream_service_error"),
+    (500, "downstream_service_error"), (500, "downstream_service_unavailable"),
+]  # fmt: skip
+# And of its infrastructure: https://docs.fal.ai/model-apis/model-endpoints/queue
 INFRASTRUCTURE = [
     (504, "request_timeout"), (504, "startup_timeout"), (503, "runner_scheduling_failure"),
-    (503, "runner_disconnected"), (502, "runner_incomplete_response"),
-    (500, "runner_server_error"), (500, "internal_error"),
+    (503, "runner_connection_timeout"), (503, "runner_disconnected"),
+    (503, "runner_connection_refused"), (503, "runner_connection_error"),
+    (502, "runner_incomplete_response"), (500, "runner_server_error"), (500, "internal_error"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reason", "errors"),
+    [
+        (Reason.REJECTED, [(422, error_type) for error_type in OF_THE_INPUT]),
+        (Reason.PROVIDER_ERROR, OF_THE_MODEL),
+    ],
+)
+def test_each_documented_error_of_a_model_is_an_end(fal, canned, handle, reason, errors):
+    for status, error_type in errors:
+        canned.say(status, said(error_type, "Boom"))
+
+        assert fal.result(handle) == Failed(reason, error_type, "Boom"), error_type
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "reason"),
+    [
+        (400, "bad_request", Reason.REJECTED),
+        (499, "client_disconnected", Reason.CANCELLED),
+        (499, "client_cancelled", Reason.CANCELLED),
+    ],
+)
+def test_what_the_infrastructure_says_of_the_request_is_an_end(
+    fal, canned, handle, status, error_type, reason
+):
+    canned.say(status, {"detail": "Boom", "error_type": error_type})
+
+    assert fal.result(handle) == Failed(reason, error_type, "Boom")
 
 
 @pytest.mark.parametrize(("status", "error_type"), INFRASTRUCTURE)
