@@ -256,11 +256,9 @@ def test_web_and_worker_tell_what_all_of_their_processes_counted(running):
 
     asked = "rendio_django_http_responses_total_by_status_view_method_total"
     for _ in range(10):  # of which each of the two web processes has its share
-        requests.get(f"{running.url}/healthz", timeout=30)
-    seen = counted(
-        f"{running.url}/metrics", asked + '{method="GET",status="200",view="rendio.health.healthz"'
-    )
-    assert seen >= 10
+        requests.get(f"{running.url}/v1/get-models", timeout=30)
+    told = asked + '{method="GET",status="200",view="generation.api.GetModels"'
+    assert counted(f"{running.url}/metrics", told) >= 10
 
 
 def test_a_worker_that_ends_or_dies_is_missed(running):
