@@ -52,6 +52,7 @@ def redis(request, servers):
     yield (lambda: None) if request.param == "with Redis" else valkey.child.kill
     if not valkey.running:
         valkey.launch()
+        assert valkey.wait()
 
 
 @pytest.fixture
