@@ -26,11 +26,12 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from rendio.common import ending, nudge
+from rendio.common import broker, ending, nudge
 from rendio.common.clock import steady_now
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rendio.settings")
 
+broker.install()
 app = Celery("rendio")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

@@ -1,0 +1,27 @@
+"""Our connection to the broker, where kombu's own would end a worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu.transport import redis as transport
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+
+class Channel(transport.Channel):
+    """A channel that is closed after its connection.
+
+    When the broker restarts, Celery closes the connection and then the channel, which wants to give
+    back what it has not acknowledged. kombu 5.7 then reads the address of a connection that is
+    gone: an AttributeError, which is no connection error, and ends the worker.
+    """
+
+    def _connparams(self, *args: Any, **kwargs: Any) -> Any:
+        if self.connection.client is None:
+            raise RedisConnectionError("The connection to the broker is closed.")
+        return super()._connparams(*args, **kwargs)  # type: ignore[misc]
+
+
+def install() -> None:
+    """Have kombu use Channel for every connection to Redis."""
+    transport.Transport.Channel = Channel
