@@ -112,12 +112,12 @@ def test_an_edit_is_given_a_reason_and_a_large_one_waits(desk, running):
 
 def test_the_pages_of_products_and_themes_are_read_by_everybody(desk, running):
     finance = desk("finance")
-    finance.open("billing_product_change", Product.objects.first().pk)
+    assert finance.open("billing_product_change", Product.objects.first().pk) == 200
     finance.look("edit-product")
     lead = desk("lead")
-    lead.open("generation_theme_change", Theme.objects.first().pk)
+    assert lead.open("generation_theme_change", Theme.objects.first().pk) == 200
     lead.look("edit-theme")
-    lead.open("billing_unreadablepayload_changelist")
+    assert lead.open("billing_unreadablepayload_changelist") == 200
     lead.look("unreadable-payloads")
 
 

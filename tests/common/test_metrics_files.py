@@ -114,8 +114,11 @@ def test_a_full_disk_loses_numbers_and_no_call(process, room):
 
 
 def test_a_folder_that_is_gone_loses_numbers_and_no_call(process, tmp_path):
-    process(folder=tmp_path / "none")
-    process(between='import shutil; shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"])')
+    told = process(folder=tmp_path / "none")
+    assert "metrics_kept_in_memory" in told
+
+    told = process(between='import shutil; shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"])')
+    assert "rendio_database_up" in told
 
 
 def test_a_server_starts_where_no_folder_can_be_made(process):
