@@ -78,6 +78,9 @@ def _run(home: Home, options: argparse.Namespace, console: Console, started: Exi
     started.callback(stack.stop)
     stack.start("sandbox", "web", "worker", "beat")
     stage.wait_until_ready(stack)
+    # The worker takes longer than web, and is missed until it is there.
+    if not wait_until(lambda: _is_well(stack.url), timeout_seconds=SETTLED_SECONDS):
+        raise ServerFailed("/statusz names problems before any outage.")
     calls = _calls(world, _known_phones(stack.url))
     servers = [one for one in (database, valkey) if options.only in (None, one.name)]
     seconds = WELL_SECONDS + len(servers) * (2 * WELL_SECONDS + RESTART_SECONDS + options.hang)
@@ -112,6 +115,10 @@ def _run(home: Home, options: argparse.Namespace, console: Console, started: Exi
             f" {entries:,} entries add up."
         )
     return 1 if found else 0
+
+
+def _is_well(url: str) -> bool:
+    return requests.get(f"{url}/statusz", timeout=60).status_code == 200
 
 
 def _break_servers(
