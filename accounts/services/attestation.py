@@ -100,7 +100,7 @@ def _forget_surplus(device_id: UUID, secret_hash: str) -> None:
 
 def sweep_unused_keys(*, now: datetime) -> int:
     """Delete a batch of keys that no device check was signed with for UNUSED_KEPT; returns how
-    many. A phone that comes later is told so (`unknown_key`) and makes another."""
+    many. A phone that uses such a key later gets `unknown_key` and makes another."""
     unused = AttestedKey.objects.filter(last_used_at=None, created_at__lt=now - UNUSED_KEPT)
     return delete_batch(unused, order="created_at")
 

@@ -26,8 +26,8 @@ Only where Apple no longer accepts the kept token does the new one count.
 A phone that does not get the turn within WELCOME_WAIT_SECONDS is let in without the credits; a
 worker gives them to its user later (give_due_welcomes).
 
-The second bit, that of bans, is written together with the first, so whoever writes it takes the
-turn too (`reserve_bits`): a welcome would else put back the second bit as it was read before.
+Apple writes both bits together. A ban, which sets the second, takes the turn too (`reserve_bits`):
+otherwise a welcome could write back the second bit as it had read it before the ban.
 
 What stays possible: (a) Apple's answer to 4 is lost, and Apple then refuses the same token for
 good: the turn has to go on undecided. If that phone checks in under another name before it comes
@@ -209,7 +209,7 @@ def take_turn(
 
 @contextmanager
 def reserve_bits() -> Iterator[None]:
-    """Have the turn, for a write of both bits that no claim is about.
+    """Hold the turn while both bits are written for another reason than a welcome.
 
     Commits the turn before the block and frees it after it. Whoever read the bits before or within
     the block reads them again. Raises TurnTaken. If the block raises AppleOutcomeUnknown, the turn

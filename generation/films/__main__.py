@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _limit(asked: argparse.Namespace) -> None:
-    """Also where whoever started us is there no more to end us."""
+    """Limit time, memory and file size. The limits hold even if the parent process has died."""
     signal.alarm(asked.seconds)
     for what, most in (
         (resource.RLIMIT_AS, asked.memory_bytes),

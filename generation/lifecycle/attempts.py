@@ -1,9 +1,9 @@
 """Where one attempt at keeping a result writes: a folder of its own in our storage.
 
-At least once. The row of the folder's removal is committed before the first file is written, and
-goes in the transaction that names the files. So whatever dies, and whoever is quicker, a file has a
-row that names it: its job's, or that of its removal. What it needs on its own machine lies in a
-folder that the next attempt there removes, if it is left.
+At least once. The folder's `Removal` row is committed before the first file is written, and deleted
+in the transaction that stores the files' names in the job. After any crash or race, each file is
+therefore named by its job or by a `Removal`. Temporary files on the worker's machine lie in a
+folder that the next attempt there removes.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ def fail(
 ) -> bool:
     """The newest submission came to nothing: on to another route, or else the job's end.
 
-    `cost_usd` is what its provider says it took all the same, None where it does not say; `raw`
-    what it said of a result. Opens transactions of its own. False where the job is no longer as it
+    `cost_usd` is what its provider says that it charged, None where it does not say; `raw` is its
+    answer about the result. Opens transactions of its own. False where the job is no longer as it
     was claimed.
     """
     told: settle.Told = {"error_type": error_type, "detail": detail, "cost_usd": cost_usd}
