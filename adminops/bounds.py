@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 
-from generation import pricing
+from generation.catalogue import pricing
 from generation.lifecycle.poll import DEFAULT_RUN_SECONDS
 
 MAX_PRODUCT_CREDITS = 100_000

@@ -30,7 +30,7 @@ from adminops.errors import InvalidInput, InvalidState, NotFound
 from adminops.models import Action, AdminAction, PendingApproval
 from billing import services as billing_services
 from billing.models import Product
-from generation import catalogue
+from generation.catalogue import cache
 from generation.models import Model, Route, Theme
 from rendio.common.ids import uuid7
 
@@ -278,7 +278,7 @@ def _tell_others(row: models.Model, intent: Intent) -> None:
     if isinstance(row, Product):
         billing_services.offered(row, now=intent.now)
     else:
-        transaction.on_commit(catalogue.forget)
+        transaction.on_commit(cache.forget)
 
 
 # --- What the second person reads -----------------------------------------------------------------

@@ -23,7 +23,7 @@ from adminops.acting import Who, admitted
 from adminops.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.errors import InvalidInput, InvalidState
 from adminops.models import Action, Incident, PendingApproval, Which
-from generation.lifecycle import hand, telling
+from generation.lifecycle import manual, notifications
 from generation.models import Job, JobStatus, Model, ProviderRequest, Route
 from rendio.common import nudge
 from rendio.common.due import take
@@ -227,9 +227,9 @@ def _settle(incident: Incident, job_id: UUID, *, now: datetime) -> None:
     try:
         with transaction.atomic(durable=True):
             if incident.which == Which.STUCK:
-                job = hand.end(job_id, now=now, quietly=True)
+                job = manual.end(job_id, now=now, quietly=True)
             else:
-                job = hand.refund(job_id, acting_user_id=incident.started_by_id, now=now)
+                job = manual.refund(job_id, acting_user_id=incident.started_by_id, now=now)
             # No more than was counted, and decided about, at the start: jobs that ran then have
             # been delivered meanwhile.
             within = totals.filter(settled_credits__lte=F("expected_credits") - job.credits)
@@ -256,4 +256,4 @@ class _BeyondWhatWasCounted(Exception):
 def _tell(incident: Incident, job: Job, *, now: datetime) -> bool:
     """Whether this job is the one that its customer is told by."""
     returned = PushKind.CREDITS_RETURNED
-    return incident.notify and telling.tell(job, returned, now=now, subject_id=incident.id)
+    return incident.notify and notifications.tell(job, returned, now=now, subject_id=incident.id)

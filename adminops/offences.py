@@ -9,18 +9,20 @@ from django.db import transaction
 
 from adminops.acting import Who, admitted, record_act
 from adminops.models import Action
-from generation.moderation import ladder
+from generation.moderation import strikes
 from rendio.common.times import iso
 
 
 @transaction.atomic(durable=True)
-def forgive_offences(*, user_id: UUID, **who: Unpack[Who]) -> ladder.Forgiven:
+def forgive_offences(*, user_id: UUID, **who: Unpack[Who]) -> strikes.Forgiven:
     """The user's offences count no more; a hold, and a ban that they led to, end.
 
     Raises Forbidden, InvalidInput, NotFound, InvalidState where there is none.
     """
     who = admitted(Action.FORGIVE_OFFENCES, who)
-    forgiven = ladder.forgive(user_id=user_id, acting_user_id=who["acting_user"].id, now=who["now"])
+    forgiven = strikes.forgive(
+        user_id=user_id, acting_user_id=who["acting_user"].id, now=who["now"]
+    )
     record_act(
         Action.FORGIVE_OFFENCES,
         who,

@@ -15,7 +15,8 @@ from adminops.errors import InvalidState, NotFound
 from adminops.jobs import stake_of_delivery, stake_of_fetching
 from adminops.models import Action, PendingApproval
 from generation import services as generation_services
-from generation.lifecycle import breaker, dead, hand
+from generation.dispatch import circuit_breaker
+from generation.lifecycle import dead_letters, manual
 from generation.models import (
     MAINTENANCE_ID,
     DeadKind,
@@ -35,7 +36,7 @@ def reset_provider(*, health_id: UUID, **who: Unpack[Who]) -> None:
     if health is None:
         raise NotFound
     before = _standing(health)
-    breaker.close(health, now=who["now"])
+    circuit_breaker.close(health, now=who["now"])
     record_act(
         Action.RESET_PROVIDER, who, subject_id=health_id, before=before, after=_standing(health)
     )
@@ -84,7 +85,7 @@ def dismiss_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> None:
     who = admitted(Action.DISMISS_DEAD_LETTER, who)
     letter = _open_letter(letter_id)
     before = _of_letter(letter)
-    dead.close(letter, DeadState.DISMISSED, now=who["now"])
+    dead_letters.close(letter, DeadState.DISMISSED, now=who["now"])
     record_act(
         Action.DISMISS_DEAD_LETTER,
         who,
@@ -105,14 +106,14 @@ def _stake_of_retry(intent: Intent) -> Stake:
         letter.kind in {DeadKind.JOB, DeadKind.RESULT}
         and Job.objects.filter(id=letter.subject).exists()
     ):
-        return stake_of_fetching(hand.lock(UUID(letter.subject)))
+        return stake_of_fetching(manual.lock(UUID(letter.subject)))
     return Stake()
 
 
 def _retry(intent: Intent, who: Who) -> Effect:
     letter = _open_letter(intent.subject)
     before = _of_letter(letter)
-    dead.retry(letter, now=intent.now)
+    dead_letters.retry(letter, now=intent.now)
     return Effect(letter.id, before, {"state": letter.state})
 
 

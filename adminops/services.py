@@ -15,7 +15,7 @@ from adminops.errors import InvalidInput, InvalidModel, InvalidState, NotFound
 from adminops.models import Action
 from adminops.second_factor import proofs
 from credits import services as credit_services
-from generation import catalogue
+from generation.catalogue import cache
 from generation.models import Model, Route
 from rendio.common.times import iso
 
@@ -89,7 +89,7 @@ def toggle_model(*, model_id: UUID, is_available: bool, **who: Unpack[Who]) -> N
         before=before,
         after={"is_available": is_available},
     )
-    transaction.on_commit(catalogue.forget)
+    transaction.on_commit(cache.forget)
 
 
 @transaction.atomic(durable=True)
@@ -110,7 +110,7 @@ def toggle_route(*, route_id: UUID, is_enabled: bool, **who: Unpack[Who]) -> Non
         before=before,
         after={"route": str(route), "is_enabled": is_enabled},
     )
-    transaction.on_commit(catalogue.forget)
+    transaction.on_commit(cache.forget)
 
 
 @transaction.atomic(durable=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from generation import routing
-from generation.catalogue import ModelSpec, RouteSpec
+from generation.catalogue import routing
+from generation.catalogue.cache import ModelSpec, RouteSpec
 
 # Of settings that change a price: more would be no page to read.
 MAX_ROWS = 200

@@ -18,7 +18,7 @@ from accounts.models import User
 from bench.load import FRESH_KEY
 from credits import queries as credit_queries
 from credits import services as credit_services
-from generation import catalogue
+from generation.catalogue import cache
 from generation.models import Job, JobStatus, Stage
 
 CREDITS = 1_000_000
@@ -34,7 +34,7 @@ class World:
     def __init__(self, *, users: int) -> None:
         call_command("migrate", interactive=False, verbosity=0)
         now = timezone.now()
-        self.model = catalogue.current().default_model()
+        self.model = cache.current().default_model()
         self.users = [user_id(number) for number in range(1, users + 1)]
         with transaction.atomic():
             User.objects.bulk_create(User(id=one) for one in self.users)

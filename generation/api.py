@@ -15,8 +15,9 @@ from accounts.languages import changed
 from credits import idempotency
 from credits import services as credit_services
 from credits.idempotency import Answer, Attempt
-from generation import catalogue, media, queries, services, streams
-from generation.lifecycle import deliveries
+from generation import media, queries, services, streams
+from generation.catalogue import cache
+from generation.lifecycle import webhooks
 from generation.models import JobStatus
 from generation.providers import find_provider
 from generation.providers.signatures import BadSignature
@@ -41,8 +42,8 @@ class _PublicCatalogue(PublicView):
     limits = ()
 
     def get(self, request: Request) -> HttpResponse:
-        body = self.lists_of(catalogue.current())[translation.get_language()]
-        etag = catalogue.etag(body)
+        body = self.lists_of(cache.current())[translation.get_language()]
+        etag = cache.etag(body)
         known = [
             tag.strip().removeprefix("W/")
             for tag in request.headers.get("If-None-Match", "").split(",")
@@ -57,17 +58,17 @@ class _PublicCatalogue(PublicView):
         patch_vary_headers(response, ["Accept-Language"])
         return response
 
-    def lists_of(self, current: catalogue.Catalogue) -> dict[str, bytes]:
+    def lists_of(self, current: cache.Catalogue) -> dict[str, bytes]:
         raise AssertionError("each list says which")
 
 
 class GetModels(_PublicCatalogue):
-    def lists_of(self, current: catalogue.Catalogue) -> dict[str, bytes]:
+    def lists_of(self, current: cache.Catalogue) -> dict[str, bytes]:
         return current.models_json
 
 
 class GetThemes(_PublicCatalogue):
-    def lists_of(self, current: catalogue.Catalogue) -> dict[str, bytes]:
+    def lists_of(self, current: cache.Catalogue) -> dict[str, bytes]:
         return current.themes_json
 
 
@@ -218,7 +219,7 @@ class ProviderWebhook(PublicView):
             raise NotFound
         ratelimit.refuse_forger(request)
         try:
-            deliveries.receive(
+            webhooks.receive(
                 provider_name=provider,
                 headers=request.headers,
                 body=request._request.body,

@@ -9,9 +9,9 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
 from generation import api
-from generation.catalogue import PROMPT_MAX, PROMPT_MIN
+from generation.catalogue.cache import PROMPT_MAX, PROMPT_MIN
+from generation.catalogue.orders import MAX_URL
 from generation.models import JobStatus, ModelKind, PricingType
-from generation.orders import MAX_URL
 from generation.uploads import api as uploads_api
 from rendio.common.errors import Code
 from rendio.common.fields import StrictCharField, TextUUIDField

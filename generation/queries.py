@@ -12,7 +12,7 @@ from uuid import UUID
 
 from generation import media
 from generation.models import PROGRESS_STORING, Job, JobStatus, Offence, Quote, Stage, Upload
-from generation.uploads import keeping
+from generation.uploads import retention
 from rendio.common.times import iso
 
 ETA_SAMPLE, ETA_FEWEST = 50, 3
@@ -126,7 +126,7 @@ def quotes_held(user_id: UUID) -> Iterator[dict[str, Any]]:
 def uploads_held(user_id: UUID) -> Iterator[dict[str, Any]]:
     """The user's pictures, for an export."""
     for upload in Upload.objects.owned_by(user_id).order_by("id").iterator():
-        yield {**keeping.shown(upload), "created_at": iso(upload.created_at)}
+        yield {**retention.shown(upload), "created_at": iso(upload.created_at)}
 
 
 def offences_held(user_id: UUID) -> Iterator[dict[str, Any]]:

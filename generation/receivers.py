@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 from accounts import queries as account_queries
 from accounts.signals import account_deleted, person_returned, users_merged
 from generation.models import Erasure, Job, Offence, ProviderRequest, Quote, Stage, Upload
-from generation.uploads import keeping
+from generation.uploads import retention
 from rendio.common import nudge
 
 
@@ -60,7 +60,7 @@ def forget_person(*, user_id: UUID, now: datetime, **_: Any) -> None:
         batch_size=1000,
     )
     ProviderRequest.objects.filter(job__user_id=user_id).update(error_detail="", raw_result="")
-    keeping.give_up(Upload.objects.owned_by(user_id).select_for_update(), now=now)
+    retention.give_up(Upload.objects.owned_by(user_id).select_for_update(), now=now)
     Quote.objects.filter(user_id=user_id).delete()
     offences = Offence.objects.filter(user_id=user_id)
     if account_queries.has_person_key(user_id):

@@ -19,15 +19,16 @@ from accounts import queries as account_queries
 from credits import idempotency
 from credits import services as credit_services
 from credits.idempotency import Answer, Attempt
-from generation import catalogue, exposure, routing
-from generation.catalogue import ModelSpec
+from generation import exposure
+from generation.catalogue import cache, routing
+from generation.catalogue.cache import ModelSpec
+from generation.catalogue.orders import Order, read_order, repeated_order
 from generation.errors import InvalidState
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import remove, settle
 from generation.models import Job, JobStatus, Maintenance, ProviderRequest, Quote, Stage
 from generation.moderation import screening
-from generation.orders import Order, read_order, repeated_order
-from generation.uploads import keeping, receive
+from generation.uploads import ingest, retention
 from rendio.common import db, metrics, nudge, request_id
 from rendio.common.errors import InvalidInput, NotFound, Refusal, RequestInProgress
 from rendio.common.ids import uuid7
@@ -45,9 +46,9 @@ class Quoted:
 
 def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quoted:
     """Price the body of a generate-video and keep the price for QUOTE_SECONDS."""
-    order = read_order(body, catalogue.current())
+    order = read_order(body, cache.current())
     if order.upload_id:
-        keeping.require_usable(user_id=user_id, upload_id=order.upload_id, now=now)
+        retention.require_usable(user_id=user_id, upload_id=order.upload_id, now=now)
     credits = order.price.credits
     most_usd = routing.most_usd(order.model, order.settings, credits=credits)
     would_be = exposure.of(user_id, most_usd=most_usd, credits=credits, now=now)
@@ -69,7 +70,7 @@ def generate(*, attempt: Attempt, body: dict[str, Any], now: datetime) -> Answer
     Whatever would be refused now (the model is gone, the wallet empty), a replay is answered all
     the same.
     """
-    return _once(attempt, lambda: read_order(body, catalogue.current()), now=now)
+    return _once(attempt, lambda: read_order(body, cache.current()), now=now)
 
 
 def retry(*, attempt: Attempt, job_id: UUID, now: datetime) -> Answer:
@@ -83,7 +84,7 @@ def retry(*, attempt: Attempt, job_id: UUID, now: datetime) -> Answer:
         job = get_job(user_id=attempt.user_id, job_id=job_id)
         if job.status != JobStatus.FAILED:
             raise InvalidState
-        return repeated_order(job, catalogue.current())
+        return repeated_order(job, cache.current())
 
     return _once(attempt, read, now=now)
 
@@ -132,7 +133,7 @@ def _admit(attempt: Attempt, order: Order, *, now: datetime) -> Order:
         screening.admit_prompt(attempt=attempt, prompt=order.prompt, now=now)
     if not order.picture_url:
         return order
-    upload = receive.fetch(user_id=attempt.user_id, url=order.picture_url, now=now)
+    upload = ingest.fetch(user_id=attempt.user_id, url=order.picture_url, now=now)
     return replace(order, upload_id=upload.id)
 
 
@@ -147,7 +148,7 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
     with transaction.atomic(durable=True):
         wallet = credit_services.lock_wallet(user_id=attempt.user_id)
         if order.upload_id:
-            keeping.hold(
+            retention.hold(
                 user_id=attempt.user_id,
                 upload_id=order.upload_id,
                 now=None if order.retry_of else now,
@@ -283,7 +284,7 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
         )  # fmt: skip
         ProviderRequest.objects.filter(job=job).exclude(raw_result="").update(raw_result="")
         if upload_id:
-            keeping.release(upload_id=upload_id, now=now)
+            retention.release(upload_id=upload_id, now=now)
     remove.carry_out(media)
 
 
@@ -296,6 +297,6 @@ def switch_maintenance(*, is_on: bool, reason: str, now: datetime) -> bool:
     was_on = switch.is_on
     switch.is_on, switch.reason, switch.changed_at = is_on, reason, now
     switch.save(update_fields=["is_on", "reason", "changed_at"])
-    transaction.on_commit(catalogue.forget)
+    transaction.on_commit(cache.forget)
     logger.warning("maintenance_switched", is_on=is_on, reason=reason)
     return was_on

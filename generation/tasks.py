@@ -16,14 +16,14 @@ from django.db import connections
 from generation.lifecycle import (
     cancel,
     convert,
-    dead,
-    deliveries,
+    dead_letters,
     erase,
     poll,
     remove,
     stop,
     store,
     submit,
+    webhooks,
 )
 from generation.lifecycle import sweep as sweeping
 from generation.models import DeadKind
@@ -60,7 +60,7 @@ def convert_due(*, queue: str) -> None:
 
 @shared_task(name="generation.apply_deliveries")
 def apply_deliveries() -> None:
-    until_done(lambda: deliveries.apply_due(now=clock.now()), batch=deliveries.BATCH)
+    until_done(lambda: webhooks.apply_due(now=clock.now()), batch=webhooks.BATCH)
 
 
 @shared_task(name="generation.cancel_due")
@@ -108,7 +108,7 @@ def keep_dead_letter(
     subject = " ".join(filter(None, [sender.name, str((kwargs or {}).get("queue", ""))]))
     why = f"{type(exception).__name__}: {exception}"
     try:
-        dead.bury(DeadKind.TASK, subject, why, now=clock.now())
+        dead_letters.bury(DeadKind.TASK, subject, why, now=clock.now())
     finally:
         # Told by the worker's main process where a child was killed: the children that it makes
         # next must not inherit a connection.

@@ -630,7 +630,8 @@ BREAKER_FAILURES = integer("BREAKER_FAILURES", 10, at_least=1)
 BREAKER_WINDOW_SECONDS = integer("BREAKER_WINDOW_SECONDS", 60, at_least=1)
 BREAKER_OPEN_SECONDS = integer("BREAKER_OPEN_SECONDS", 30, at_least=1)
 STORE_COMMISSION_PERCENT = integer("STORE_COMMISSION_PERCENT", 30, at_most=99)
-# What generation/routing.py compares a route's margin with. Below zero a detour may cost us money.
+# What generation/catalogue/routing.py compares a route's margin with. Below zero a detour may cost
+# us money.
 MARGIN_FLOOR_PERCENT = integer("MARGIN_FLOOR_PERCENT", -50, at_least=-1000, at_most=100)
 # Each holds a thread for minutes, though none that answers calls. Both are of one process.
 EVENT_STREAMS_PER_PROCESS = integer("EVENT_STREAMS_PER_PROCESS", 32)

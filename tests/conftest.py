@@ -22,7 +22,7 @@ from django.test.utils import setup_databases, teardown_databases
 from psycopg import sql
 
 from accounts.models import WelcomeTurn
-from generation import catalogue
+from generation.catalogue import cache as cache_catalogue
 from generation.models import ProviderHealth
 from generation.moderation.blocklist import blocklist
 from rendio import database_url
@@ -213,7 +213,7 @@ def _clean_counters(settings: Any) -> None:
     for cache in caches.all(initialized_only=False):
         cache.clear()
     settings.RATE_LIMITS = {name: (0, window) for name, (_, window) in settings.RATE_LIMITS.items()}
-    catalogue.forget()
+    cache_catalogue.forget()
     clock.forget()
     blocklist.forget()
 

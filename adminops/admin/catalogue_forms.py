@@ -15,7 +15,7 @@ from adminops import bounds
 from adminops.admin.editing import EditForm, within
 from adminops.admin.visible import VisibleTexts
 from adminops.editing import RouteEdit
-from generation.catalogue import PROMPT_MAX, PROMPT_MIN, is_prompt
+from generation.catalogue.cache import PROMPT_MAX, PROMPT_MIN, is_prompt
 from generation.models import Model, ModelKind, PricingType, Route, Theme
 from generation.providers import provider_choices
 from rendio.common.visible_text import has_visible

@@ -25,7 +25,7 @@ from adminops.figures.periods import Period
 from adminops.models import SEE_MONEY, ApprovalState, JobDay
 from adminops.watch import due, heartbeats
 from credits import queries as credit_queries
-from generation import routing
+from generation.catalogue import routing
 from generation.models import Breaker, Maintenance, ProviderHealth
 from rendio.common import clock
 from rendio.common.errors import Code

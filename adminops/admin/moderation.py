@@ -26,7 +26,7 @@ from adminops.admin.base import (
 from adminops.admin.visible import VisibleTexts
 from adminops.models import Action
 from generation.models import BlockedTerm, Offence, Step
-from generation.moderation import ladder
+from generation.moderation import strikes
 from generation.moderation.blocklist import Term, blocklist
 from rendio.common.collation import AsRead
 
@@ -134,6 +134,6 @@ class OffenceAdmin(ReadOnlyAdmin):
         )
 
 
-def _forgiven(forgiven: ladder.Forgiven) -> str:
+def _forgiven(forgiven: strikes.Forgiven) -> str:
     lifted = " The ban is lifted." if forgiven.was_banned else ""
     return f"Offences that count no more: {forgiven.offences}.{lifted}"

@@ -21,7 +21,7 @@ from unfold.widgets import (
 from adminops import trying
 from adminops.admin.base import badge
 from adminops.admin.catalogue_forms import ObjectField, check_multipliers
-from generation import catalogue
+from generation.catalogue import cache
 from generation.models import Model, PricingType
 from rendio.common.collation import AsRead
 
@@ -91,7 +91,7 @@ def try_price(request: HttpRequest) -> HttpResponse:
 
 
 def _table(values: dict[str, Any]) -> dict[str, Any]:
-    model = catalogue.spec_of(values["model"])
+    model = cache.spec_of(values["model"])
     names = ("pricing_type", "base_price_usd", "multipliers")
     drafted = trying.draft(model, **{name: values[name] for name in names if values[name]})
     return {

@@ -1,8 +1,8 @@
 """Money, as it was counted by days: how credits moved, what was paid, what jobs earned and cost.
 
-A credit is worth what generation.routing takes it for: its price less the store's commission,
-whether somebody paid for it or it was given. What customers did pay stands under sales, in their
-own currencies, which are not added up.
+A credit is worth what generation.catalogue.routing takes it for: its price less the store's
+commission, whether somebody paid for it or it was given. What customers did pay stands under sales,
+in their own currencies, which are not added up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from adminops.figures.charts import Chart
 from adminops.figures.periods import Period
 from adminops.models import CountedDay, CreditDay, JobDay, SaleDay
 from credits.queries import Flow
-from generation import routing
+from generation.catalogue import routing
 from generation.models import JobStatus
 
 FLOW_COLOURS = {

@@ -14,7 +14,7 @@ import structlog
 from django.db import transaction
 from django.db.models import Case, F, Value, When
 
-from generation.lifecycle import dead, settle
+from generation.lifecycle import dead_letters, settle
 from generation.models import DeadKind, Job, Stage
 from generation.providers.base import Reason, Unknown
 from rendio.common import request_id
@@ -59,7 +59,7 @@ def claim(
 
 def _bury(job: Job, *, now: datetime) -> None:
     why = f"{job.lost_leases} workers in a row told nothing in the stage {job.stage}"
-    dead.bury(DeadKind.JOB, str(job.id), why, now=now)
+    dead_letters.bury(DeadKind.JOB, str(job.id), why, now=now)
     settle.give_up(job, Reason.BROKEN, now=now, error_type="broken", detail=why)
 
 

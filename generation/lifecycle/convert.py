@@ -15,14 +15,14 @@ import structlog
 from django.conf import settings
 from django.core.files.storage import default_storage
 
-from generation.films import process, rule
-from generation.films.process import Broken
-from generation.films.report import Unusable
-from generation.lifecycle import attempts, failover, pace, settle
+from generation.lifecycle import attempts, failover, route_timing, settle
 from generation.lifecycle.claims import claim, record, side_by_side
 from generation.lifecycle.settle import StoredMedia
 from generation.models import Job, Removal, Stage
 from generation.providers.base import Reason, Unknown
+from generation.video_files import process, rule
+from generation.video_files.process import Broken
+from generation.video_files.report import Unusable
 
 logger = structlog.get_logger(__name__)
 
@@ -128,4 +128,4 @@ def _apply(item: _Item, outcome: _Converted | _Failed | Unknown, now: datetime) 
         case Unknown(detail) if overdue:
             failover.fail(job, Reason.TIMEOUT, now=now, detail=detail)
         case _:
-            record(job, due_at=now + pace.backoff(job.tries), tries=job.tries + 1)
+            record(job, due_at=now + route_timing.backoff(job.tries), tries=job.tries + 1)

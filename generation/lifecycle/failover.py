@@ -17,7 +17,8 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from generation import queries, routing
+from generation import queries
+from generation.catalogue import routing
 from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, RequestState, Stage
 from generation.providers.base import Reason

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from generation import catalogue
-from generation.lifecycle import failover, pace
+from generation.catalogue import cache
+from generation.lifecycle import failover, route_timing
 from generation.lifecycle.claims import claim, record, side_by_side
 from generation.models import (
     PROGRESS_QUEUED,
@@ -97,7 +97,7 @@ def _apply(item: Claimed, reading: Reading, now: datetime) -> None:
     if now >= deadline:
         failover.fail(job, Reason.TIMEOUT, now=now, detail=f"deadline of {job.stage}")
         return
-    record(job, due_at=min(now + pace.backoff(job.tries + 1), deadline), **changes)
+    record(job, due_at=min(now + route_timing.backoff(job.tries + 1), deadline), **changes)
 
 
 def _running(job: Job, reading: Running, changes: dict[str, Any], *, now: datetime) -> datetime:
@@ -116,8 +116,7 @@ def run_seconds(job: Job) -> int:
     """How long it may run: the environment's word, else the model's own, else ten minutes."""
     # A model that was taken off sale meanwhile is no longer in the catalogue.
     model = (
-        catalogue.current().models.get(job.model_id)
-        or Model.objects.filter(id=job.model_id).first()
+        cache.current().models.get(job.model_id) or Model.objects.filter(id=job.model_id).first()
     )
     return (
         settings.JOB_RUN_DEADLINE_SECONDS

@@ -16,7 +16,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 
 from generation.models import Job, Removal, Upload
-from generation.uploads import keeping
+from generation.uploads import retention
 from rendio.common import due
 
 logger = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ def _give_up_unneeded(*, now: datetime) -> int:
         )
         # Until the last of these jobs is deleted (keeping.release).
         Upload.objects.filter(id__in=needed).update(remove_at=None)
-        keeping.give_up([upload for upload in uploads if upload.id not in needed], now=now)
+        retention.give_up([upload for upload in uploads if upload.id not in needed], now=now)
     return len(uploads)
 
 

@@ -17,8 +17,8 @@ from accounts.models import PushKind
 from credits import services as credit_services
 from generation import exposure, queries
 from generation.errors import InvalidState
-from generation.lifecycle import attempts, dead, pace, remove, telling
-from generation.lifecycle.bills import Ending, booked, ending_of, loss_usd
+from generation.lifecycle import attempts, dead_letters, notifications, remove, route_timing
+from generation.lifecycle.cost_rules import Ending, booked, ending_of, loss_usd
 from generation.models import (
     DeadKind,
     Job,
@@ -28,7 +28,7 @@ from generation.models import (
     RequestState,
     Stage,
 )
-from generation.moderation import ladder
+from generation.moderation import strikes
 from generation.providers import get_provider
 from generation.providers.base import Reason
 from rendio.common import metrics, nudge
@@ -78,7 +78,7 @@ def complete(
             state=RequestState.FINISHED, ended_at=now, raw_result="", **booked(ending, cost_usd)
         )
         if late:
-            dead.close_delivered(held.id, now=now)
+            dead_letters.close_delivered(held.id, now=now)
         else:
             held.status = JobStatus.COMPLETED
             held.progress = 100
@@ -90,7 +90,7 @@ def complete(
             held.media_name = media.media_name
             held.thumbnail_name = media.thumbnail_name
         _done(held)
-        telling.tell(held, PushKind.JOB_LATE if late else PushKind.JOB_COMPLETED, now=now)
+        notifications.tell(held, PushKind.JOB_LATE if late else PushKind.JOB_COMPLETED, now=now)
     remove.carry_out(discarded)
     logger.info("video_generation_completed", job_id=str(job.id), late=late)
     if not late:
@@ -170,7 +170,7 @@ def give_up(
             # The first says most: providers forget what they have made.
             _live_request(held).filter(raw_result="").update(raw_result=raw)
             why = ": ".join(filter(None, [reason.value, error_type, detail]))
-            dead.bury(DeadKind.RESULT, str(held.id), why, now=now)
+            dead_letters.bury(DeadKind.RESULT, str(held.id), why, now=now)
         loss = end_request(
             held, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd
         )
@@ -181,7 +181,7 @@ def give_up(
             if reason == Reason.REJECTED:
                 _record_refusal(held, error_type, now=now)
             if held.status == JobStatus.FAILED:
-                telling.tell(held, PushKind.JOB_FAILED, now=now)
+                notifications.tell(held, PushKind.JOB_FAILED, now=now)
         discarded = _let_go(held, now=now) if held.deleted_at else []
         _done(held)
     remove.carry_out(discarded)
@@ -288,7 +288,7 @@ def _record_refusal(held: Job, error_type: str, *, now: datetime) -> None:
     """A provider's own moderation counts as ours does: it may close our account over such input."""
     request = held.requests.order_by("-id").first()
     if request and get_provider(request.provider).refuses_content(error_type):
-        ladder.record_provider_refusal(
+        strikes.record_provider_refusal(
             user_id=held.user_id,
             job_id=held.id,
             provider=request.provider,
@@ -345,7 +345,7 @@ def _may_have_begun(held: Job, request: ProviderRequest, *, now: datetime) -> bo
     if held.started_at and held.started_at >= request.sent_at:
         return True
     unseen = held.stage == Stage.QUEUED and held.tries == 0 and request.answered_at
-    return bool(unseen and now - unseen > pace.first_look(None))
+    return bool(unseen and now - unseen > route_timing.first_look(None))
 
 
 def _live_request(held: Job) -> QuerySet[ProviderRequest]:

@@ -16,11 +16,7 @@ from typing import NamedTuple
 import structlog
 from django.conf import settings
 
-from generation.films import PICTURE, boxes, process, rule
-from generation.films.process import Broken
-from generation.films.report import Report, Unusable
-from generation.films.rule import Change
-from generation.lifecycle import attempts, failover, pace, settle
+from generation.lifecycle import attempts, failover, route_timing, settle
 from generation.lifecycle.claims import claim, record, side_by_side
 from generation.lifecycle.poll import live_handles
 from generation.lifecycle.settle import StoredMedia
@@ -29,7 +25,11 @@ from generation.moderation import screening
 from generation.moderation.base import OutOfReach
 from generation.providers import get_provider
 from generation.providers.base import Failed, Handle, Media, Reason, Running, Unknown
-from generation.providers.reading import object_in
+from generation.providers.parsing import object_in
+from generation.video_files import PICTURE, boxes, process, rule
+from generation.video_files.process import Broken
+from generation.video_files.report import Report, Unusable
+from generation.video_files.rule import Change
 from rendio.common import http
 
 logger = structlog.get_logger(__name__)
@@ -240,7 +240,7 @@ def _come_to_nothing(job: Job, outcome: object, *, now: datetime) -> None:
         case _NotJudged():
             record(job, due_at=min(now + JUDGED_AGAIN, job.deadline_at or now))
         case _Broken():
-            record(job, due_at=now + pace.backoff(job.tries), tries=job.tries + 1)
+            record(job, due_at=now + route_timing.backoff(job.tries), tries=job.tries + 1)
         case _:
             record(job, due_at=now + _pause(job, now=now))
 

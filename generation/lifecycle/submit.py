@@ -16,11 +16,12 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists
 
-from generation import routing
-from generation.lifecycle import breaker, failover, pace, settle
-from generation.lifecycle.allot import BATCH, Outgoing, allot
-from generation.lifecycle.bills import Ending, booked
+from generation.catalogue import routing
+from generation.dispatch import circuit_breaker
+from generation.dispatch.scheduler import BATCH, Outgoing, allot
+from generation.lifecycle import failover, route_timing, settle
 from generation.lifecycle.claims import side_by_side
+from generation.lifecycle.cost_rules import Ending, booked
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from generation.providers import get_provider
 from generation.providers.base import (
@@ -69,7 +70,7 @@ def _record(item: Outgoing, answer: Submission, now: datetime) -> None:
     metrics.submissions.labels(request.provider, type(answer).__name__.lower()).inc()
     if isinstance(answer, Accepted):
         _accepted(item, answer, now=now)
-        breaker.answered(request, is_probe=item.is_probe, now=now)
+        circuit_breaker.answered(request, is_probe=item.is_probe, now=now)
         name = "falai_job_submitted" if request.provider == "fal" else "job_submitted"
         logger.info(name, job_id=str(item.job.id), provider=request.provider)
         return
@@ -83,26 +84,26 @@ def _record(item: Outgoing, answer: Submission, now: datetime) -> None:
     match answer:
         case Refused(reason, error_type, detail):
             is_waited_for = _end(request, RequestState.REFUSED, error_type, detail, now=now)
-            breaker.answered(request, is_probe=item.is_probe, now=now)
+            circuit_breaker.answered(request, is_probe=item.is_probe, now=now)
             # After its deadline the job may be on its way to another: that one has said nothing.
             if is_waited_for:
                 failover.fail(item.job, reason, now=now, error_type=error_type, detail=detail)
         case Later():
             _deferred(item, answer, now=now)
             pause = answer.retry_after_seconds if error_type == RATE_LIMITED else 0
-            breaker.troubled(request, error_type, pause_seconds=pause, now=now)
+            circuit_breaker.troubled(request, error_type, pause_seconds=pause, now=now)
         case Unknown(detail):
             ProviderRequest.objects.filter(id=request.id, state=RequestState.SENDING).update(
                 state=RequestState.UNKNOWN, answered_at=now, error_detail=detail
             )
-            breaker.troubled(request, detail, now=now)
+            circuit_breaker.troubled(request, detail, now=now)
 
 
 def _accepted(item: Outgoing, answer: Accepted, *, now: datetime) -> None:
     """The webhook may have been quicker than this answer and have moved the job on: then only the
     handle is news."""
     handle, requests = answer.handle, ProviderRequest.objects.filter(id=item.request.id)
-    usual = pace.of(item.route.id)
+    usual = route_timing.of(item.route.id)
     deadline = now + timedelta(seconds=settings.JOB_START_DEADLINE_SECONDS)
     with transaction.atomic(durable=True):
         # The job before its request, as everywhere: two orders would lock each other up.
@@ -112,7 +113,7 @@ def _accepted(item: Outgoing, answer: Accepted, *, now: datetime) -> None:
             status=JobStatus.PROCESSING,
             # Where nobody looks, nobody would see it change.
             queue_position=None if usual and usual.is_told else answer.queue_position,
-            due_at=min(now + pace.first_look(usual), deadline),
+            due_at=min(now + route_timing.first_look(usual), deadline),
             deadline_at=deadline,
             expected_at=usual and item.request.sent_at + usual.median,
             tries=0,
@@ -141,7 +142,7 @@ def _deferred(item: Outgoing, answer: Later, *, now: datetime) -> None:
     if routing.has_another(job, besides=item.route.id, now=now):
         changes |= {"due_at": now, "tried_routes": [*job.tried_routes, str(item.route.id)]}
     else:
-        wait = max(timedelta(seconds=answer.retry_after_seconds), pace.backoff(job.tries))
+        wait = max(timedelta(seconds=answer.retry_after_seconds), route_timing.backoff(job.tries))
         changes |= {"due_at": min(now + wait, max(deadline, now)), "tries": job.tries + 1}
     with transaction.atomic(durable=True):
         _move(item, **changes)

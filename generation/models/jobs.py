@@ -100,7 +100,7 @@ class Job(models.Model):
         null=True,
         blank=True,
         help_text="What its provider took although its user ended it, or asked for what is not "
-        "allowed (generation.lifecycle.bills).",
+        "allowed (generation.lifecycle.cost_rules).",
     )
 
     status = models.CharField(max_length=10, choices=JobStatus.choices, default=JobStatus.PENDING)

@@ -44,8 +44,9 @@ class Breaker(models.TextChoices):
 
 
 class ProviderHealth(models.Model):
-    """How submissions under one key of a provider have gone lately. generation.lifecycle.breaker
-    writes it; the claim of what to submit reads it under its lock."""
+    """How submissions under one key of a provider have gone lately.
+    generation.dispatch.circuit_breaker writes it; the claim of what to submit reads it under its
+    lock."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     provider = models.CharField(max_length=20)

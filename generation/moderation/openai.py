@@ -14,7 +14,7 @@ from django.conf import settings
 from PIL import Image
 
 from generation.moderation.base import Content, Moderator, Objection, OutOfReach, Picture
-from generation.providers.reading import as_object
+from generation.providers.parsing import as_object
 from rendio.common import http
 
 # It judges by far less, and takes no more than 20 MB.

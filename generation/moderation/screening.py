@@ -16,7 +16,7 @@ from accounts import queries as account_queries
 from credits.idempotency import Attempt
 from generation.errors import ContentRejected, GeneratingHeld, ModerationUnavailable
 from generation.models import Input, Step
-from generation.moderation import ladder
+from generation.moderation import strikes
 from generation.moderation.base import Content, Moderator, Objection, OutOfReach, Picture, Text
 from generation.moderation.blocklist import blocklist
 from generation.moderation.openai import OpenAI
@@ -83,7 +83,7 @@ def judge(content: Content) -> Objection | None:
 
 
 def _refuse_held(user_id: UUID, *, now: datetime) -> None:
-    if until := ladder.held_until(user_id, now=now):
+    if until := strikes.held_until(user_id, now=now):
         raise GeneratingHeld(until=until, now=now)
 
 
@@ -93,7 +93,7 @@ def _admit(content: Content, input: Input, user_id: UUID, attempt: bytes, *, now
     except OutOfReach:
         raise ModerationUnavailable from None
     if objection:
-        offence = ladder.record(
+        offence = strikes.record(
             user_id=user_id, input=input, objection=objection, attempt=attempt, now=now
         )
         step = offence.step_at(now)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 import structlog
 from django.conf import settings
 
-from generation.providers.reading import as_object, object_in, words
+from generation.providers.parsing import as_object, object_in, words
 from generation.providers.signatures import check_hex_hmac
 from rendio.common import http, metrics
 from rendio.common.errors import Code

@@ -39,7 +39,7 @@ from generation.providers.base import (
     Unknown,
     WebhookEvent,
 )
-from generation.providers.reading import (
+from generation.providers.parsing import (
     as_object,
     as_text,
     integer,

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 
-from generation.providers.reading import as_object
+from generation.providers.parsing import as_object
 from generation.providers.signatures import BadSignature
 from rendio.common import http
 

@@ -27,13 +27,9 @@ from generation.providers.base import (
     Unknown,
     WebhookEvent,
 )
-from generation.providers.one_object import Object, OneObjectProvider
-from generation.providers.reading import (
-    object_in,
-    percent_in,
-    words,
-)
+from generation.providers.parsing import object_in, percent_in, words
 from generation.providers.signatures import check_standard_webhook
+from generation.providers.single_resource import Object, OneObjectProvider
 from rendio.common import http
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")

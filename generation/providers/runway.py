@@ -29,8 +29,8 @@ from generation.providers.base import (
     Timeout,
     Unknown,
 )
-from generation.providers.one_object import Object, OneObjectProvider
-from generation.providers.reading import as_object, words
+from generation.providers.parsing import as_object, words
+from generation.providers.single_resource import Object, OneObjectProvider
 from rendio.common import http
 
 VERSION = "2024-11-06"

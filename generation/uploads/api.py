@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from generation.uploads import direct, keeping, receive
+from generation.uploads import ingest, presigned, retention
 from rendio.common import clock
 from rendio.common.api import ApiView, parse_uuid
 from rendio.common.errors import InvalidInput
@@ -22,8 +22,8 @@ class UploadImage(ApiView):
         content = self.body.get("file")
         if not isinstance(content, bytes):
             raise InvalidInput(fields={"file": [_("Send the picture as a file of this name.")]})
-        upload = receive.take_in(user_id=self.caller.user_id, content=content, now=clock.now())
-        return Response(keeping.shown(upload), status=201)
+        upload = ingest.take_in(user_id=self.caller.user_id, content=content, now=clock.now())
+        return Response(retention.shown(upload), status=201)
 
 
 class StartDirectUpload(ApiView):
@@ -32,7 +32,7 @@ class StartDirectUpload(ApiView):
     limits = ("uploads_per_user",)
 
     def post(self, request: Request) -> Response:
-        form = direct.start(user_id=self.caller.user_id, now=clock.now())
+        form = presigned.start(user_id=self.caller.user_id, now=clock.now())
         return Response(
             {
                 "direct_id": form.direct_id,
@@ -48,9 +48,9 @@ class FinishDirectUpload(ApiView):
     limits = ("uploads_per_user",)
 
     def post(self, request: Request) -> Response:
-        upload = direct.finish(
+        upload = presigned.finish(
             user_id=self.caller.user_id,
             direct_id=parse_uuid(self.body.get("direct_id"), "direct_id"),
             now=clock.now(),
         )
-        return Response(keeping.shown(upload), status=201)
+        return Response(retention.shown(upload), status=201)

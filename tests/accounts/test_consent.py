@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Consent
-from generation import catalogue
+from generation.catalogue import cache
 from generation.models import Job, Model, Route
 from tests.conftest import SORA
 
@@ -183,7 +183,7 @@ def test_a_provider_that_joins_the_catalogue_needs_consent_of_its_own(required):
         cost_unit="piece",
         parameters={},
     )
-    catalogue.forget()
+    cache.forget()
 
     refused = required.generate()
     say(required, version="2", providers=["fal", "other"])

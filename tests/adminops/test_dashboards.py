@@ -17,7 +17,7 @@ from adminops.models import CountedDay, CreditDay, JobDay, SaleDay
 from billing.models import Environment, Purchase
 from credits import services as credit_services
 from credits.queries import Flow
-from generation.lifecycle import dead, hand
+from generation.lifecycle import dead_letters, manual
 from generation.models import (
     Breaker,
     DeadKind,
@@ -178,7 +178,7 @@ def test_the_margin_is_revenue_after_commission_less_cost(made, settings):
 
 def test_what_was_made_and_refunded_earns_nothing_and_costs_all_the_same(made, support):
     video, _ = made
-    hand.refund(video.id, acting_user_id=support.user.id, now=timezone.now())
+    manual.refund(video.id, acting_user_id=support.user.id, now=timezone.now())
 
     count()
 
@@ -197,7 +197,7 @@ def test_a_settled_day_is_counted_again_when_a_job_of_it_is_refunded(made, suppo
     day = JobDay.objects.filter(day=(now - timedelta(days=5)).date())
     count()
     assert day.get().credits == old.credits
-    hand.refund(old.id, acting_user_id=support.user.id, now=now)
+    manual.refund(old.id, acting_user_id=support.user.id, now=now)
 
     count(minutes=1)
 
@@ -243,7 +243,7 @@ def test_the_first_page_tells_of_the_work(support, made):
     WebhookDelivery.objects.create(
         provider="fal", body="{}", received_at=datetime(2026, 11, 20, 7, 8, 9, tzinfo=UTC)
     )
-    dead.bury(DeadKind.TASK, "generation.poll_due low", "It broke", now=timezone.now())
+    dead_letters.bury(DeadKind.TASK, "generation.poll_due low", "It broke", now=timezone.now())
     count()
 
     page = support.see("index", period="day")

@@ -15,7 +15,7 @@ from adminops import incidents
 from adminops.incidents import Choice
 from adminops.models import Action, AdminAction, Incident, Which
 from credits.queries import differences
-from generation.lifecycle import hand, settle
+from generation.lifecycle import manual, settle
 from generation.models import Job, JobStatus, RequestState
 from generation.providers.base import Reason
 from tests.adminops.conftest import WHY, Staff, staff_user, submitted
@@ -103,7 +103,7 @@ def test_stuck_jobs_are_counted_then_ended_and_refunded(support, rich):
 def test_what_was_delivered_and_is_not_worth_it_is_refunded_and_kept(support, rich):
     jobs = [delivered(rich), delivered(rich)]
     hand_refunded = delivered(rich)
-    hand.refund(hand_refunded.id, acting_user_id=support.user.id, now=timezone.now())
+    manual.refund(hand_refunded.id, acting_user_id=support.user.id, now=timezone.now())
 
     begin(support, which=Which.DELIVERED)
     work()
@@ -217,7 +217,7 @@ def test_a_worker_that_dies_is_followed_by_another(support, rich, monkeypatch):
     for _ in range(3):
         running(rich)
     incident = begin(support)
-    end, calls = hand.end, []
+    end, calls = manual.end, []
 
     def dying(job_id, **options):
         if calls:
@@ -225,10 +225,10 @@ def test_a_worker_that_dies_is_followed_by_another(support, rich, monkeypatch):
         calls.append(job_id)
         return end(job_id, **options)
 
-    monkeypatch.setattr(hand, "end", dying)
+    monkeypatch.setattr(manual, "end", dying)
     with pytest.raises(SystemExit):
         work()
-    monkeypatch.setattr(hand, "end", end)
+    monkeypatch.setattr(manual, "end", end)
     incident.refresh_from_db()
     assert incident.settled_jobs == 1
     assert incident.due_at  # again, by itself

@@ -10,7 +10,7 @@ from adminops.models import Action, AdminAction
 from billing.lifecycle import notifications
 from billing.models import Notification, Product
 from credits.queries import differences
-from generation import catalogue
+from generation.catalogue import cache
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Model, Route, Stage, WebhookDelivery
 from tests.adminops.conftest import WHY, submitted, the_record
@@ -168,10 +168,10 @@ def test_a_route_is_switched_off_and_on(support, phone):
     route = Model.objects.get(id=SORA).routes.get()
 
     off = support.act("generation_route_disable", route.id, reason=WHY)
-    catalogue.forget()
+    cache.forget()
     assert_refused(phone.generate(), 404, "ERR_4002")
     on = support.act("generation_route_enable", route.id, reason=WHY)
-    catalogue.forget()
+    cache.forget()
 
     assert "takes no more orders" in said(off)[0]
     assert buttons(on) == {"Take no more orders"}

@@ -12,7 +12,7 @@ from django.utils import timezone
 from adminops.watch import gauges, heartbeats
 from billing.models import UnreadablePayload
 from credits.models import LedgerProof
-from generation.lifecycle import dead
+from generation.lifecycle import dead_letters
 from generation.models import Breaker, DeadKind, Job, ProviderHealth
 from rendio import metrics
 from tests.conftest import assert_refused
@@ -90,7 +90,7 @@ def test_a_jobs_life_is_counted(told, phone, sandbox, django_capture_on_commit_c
 def test_what_the_database_knows_is_told(told, phone):
     heartbeats.write(process="worker@one", roles=["low"], now=timezone.now())
     ProviderHealth.objects.create(provider="fal", key_label="default", state=Breaker.OPEN)
-    dead.bury(DeadKind.TASK, "generation.sweep", "It broke", now=timezone.now())
+    dead_letters.bury(DeadKind.TASK, "generation.sweep", "It broke", now=timezone.now())
     job = ordered(phone)
     Job.objects.filter(id=job.id).update(deadline_at=timezone.now() - timedelta(seconds=100))
     UnreadablePayload.objects.create(

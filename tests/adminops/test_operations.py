@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from adminops.models import Action
-from generation import catalogue
-from generation.lifecycle import dead
+from generation.catalogue import cache
+from generation.lifecycle import dead_letters
 from generation.models import (
     MAINTENANCE_ID,
     Breaker,
@@ -38,14 +38,14 @@ def test_a_breaker_is_reset_and_orders_are_taken_at_once(root, phone):
         provider="fal", key_label="default", state=Breaker.OPEN, failures=10,
         open_until=timezone.now() + timedelta(seconds=600),
     )  # fmt: skip
-    catalogue.forget()
+    cache.forget()
     assert_refused(phone.generate(), 503, "ERR_5002")
 
     answer = root.act("generation_providerhealth_reset", health.id, reason=WHY)
 
     assert said(answer) == ["The breaker is closed."]
     assert buttons(answer) == set()
-    catalogue.forget()
+    cache.forget()
     assert phone.generate().status_code == 200
     record = the_record(health.id)
     assert (record.action, record.actor) == (Action.RESET_PROVIDER, root.user)
@@ -57,13 +57,13 @@ def test_orders_are_stopped_and_taken_again(root, phone):
 
     assert said(stopped) == ["No new orders are taken."]
     assert buttons(stopped) == {"Take orders again"}
-    catalogue.forget()
+    cache.forget()
     assert_refused(phone.generate(), 503, "ERR_6004")
     record = the_record(MAINTENANCE_ID)
     assert (record.before, record.after) == ({"is_on": False}, {"is_on": True})
 
     root.act("generation_maintenance_take_orders", MAINTENANCE_ID, reason=WHY)
-    catalogue.forget()
+    cache.forget()
     assert phone.generate().status_code == 200
 
 
@@ -73,7 +73,9 @@ def letter(past):
     WebhookDelivery.objects.filter(id=past.delivery.id).update(
         processed_at=timezone.now(), outcome="failed: KeyError"
     )
-    dead.bury(DeadKind.DELIVERY, str(past.delivery.id), "failed: KeyError", now=timezone.now())
+    dead_letters.bury(
+        DeadKind.DELIVERY, str(past.delivery.id), "failed: KeyError", now=timezone.now()
+    )
     return DeadLetter.objects.get()
 
 
@@ -107,7 +109,7 @@ def test_a_closed_letter_is_not_tried_again(root, letter):
 
 
 def test_the_video_of_a_refunded_job_is_fetched_if_its_provider_may_have_it(root, past):
-    dead.bury(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
+    dead_letters.bury(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
 
     root.act("generation_deadletter_retry", DeadLetter.objects.get().id, reason=WHY)
 
@@ -118,7 +120,7 @@ def test_the_video_of_a_refunded_job_is_fetched_if_its_provider_may_have_it(root
 
 def test_a_job_that_no_provider_had_has_nothing_to_fetch(root, past):
     past.request.delete()
-    dead.bury(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
+    dead_letters.bury(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
     letter = DeadLetter.objects.get()
 
     answer = root.act("generation_deadletter_retry", letter.id, reason=WHY)

@@ -15,7 +15,7 @@ from accounts.models import Device, PushKind, PushToken, Session, User
 from adminops.models import AdminAction, Alert
 from credits import services as credit_services
 from credits.services import CodeTerms
-from generation.lifecycle import counting, dead, telling
+from generation.lifecycle import counting, dead_letters, notifications
 from generation.models import (
     BlockedTerm,
     DeadKind,
@@ -96,7 +96,7 @@ def everything(root, past, sandbox, settings):
         (DeadKind.DELIVERY, past.delivery.id),
         (DeadKind.TASK, "generation.poll_due low"),
     ]:
-        dead.bury(kind, str(subject), "It broke", now=timezone.now())
+        dead_letters.bury(kind, str(subject), "It broke", now=timezone.now())
     root.call("admin-refund-credits", user_id=str(past.user.id), amount=5, reason=WHY)
     root.call("admin-refund-credits", user_id=str(past.user.id), amount=500, reason=WHY)
     running(past.phone)
@@ -113,7 +113,7 @@ def everything(root, past, sandbox, settings):
     Alert.objects.create(key="spend", text="Much", raised_at=timezone.now())
     counting.count(now=timezone.now() + timedelta(minutes=5))
     past.phone.register_for_pushes()
-    telling.tell(past.job, PushKind.JOB_FAILED, now=timezone.now())
+    notifications.tell(past.job, PushKind.JOB_FAILED, now=timezone.now())
     root.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)
     PushToken.objects.create(  # that of before ended with the ban
         token="ab" * 32, platform="ios", user=past.user, registered_at=timezone.now(),
@@ -295,8 +295,10 @@ def test_a_search_for_something_else_than_an_id_finds_nothing(root, everything):
 def test_a_pushs_page_leads_to_its_job_and_to_the_incident(root, past):
     past.phone.register_for_pushes()
     incident_id = uuid4()
-    telling.tell(past.job, PushKind.JOB_FAILED, now=timezone.now())
-    telling.tell(past.job, PushKind.CREDITS_RETURNED, now=timezone.now(), subject_id=incident_id)
+    notifications.tell(past.job, PushKind.JOB_FAILED, now=timezone.now())
+    notifications.tell(
+        past.job, PushKind.CREDITS_RETURNED, now=timezone.now(), subject_id=incident_id
+    )
 
     pages = {
         push.kind: root.see("accounts_push_change", push.pk).content.decode()

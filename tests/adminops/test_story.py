@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts import appleid
 from accounts.models import PushKind, Session, User
 from adminops import story
-from generation.lifecycle import telling
+from generation.lifecycle import notifications
 from generation.models import Job
 from rendio.common.ids import uuid7
 from tests.accounts.conftest import Installation, Person
@@ -30,7 +30,7 @@ LEDGER = apps.get_model("credits", "LedgerEntry")
 def busy(past, support, sandbox):
     """A customer to whom everything has happened that a story tells."""
     past.phone.register_for_pushes()
-    telling.tell(past.job, PushKind.JOB_FAILED, now=timezone.now())
+    notifications.tell(past.job, PushKind.JOB_FAILED, now=timezone.now())
     store = AppStore(sandbox)
     bought = store.buy(phone=past.phone)
     assert update_credits(past.phone, bought).status_code == 200

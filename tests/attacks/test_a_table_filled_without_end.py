@@ -28,7 +28,7 @@ from billing.services.confirmation import MAX_UNCONFIRMED
 from credits import tasks as credit_tasks
 from credits.models import IdempotencyRecord
 from generation import tasks as generation_tasks
-from generation.lifecycle.deliveries import LONGEST_BODY
+from generation.lifecycle.webhooks import LONGEST_BODY
 from generation.models import (
     DeadLetter,
     DeadState,

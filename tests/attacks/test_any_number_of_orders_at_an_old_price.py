@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from generation import catalogue
+from generation.catalogue import cache
 from generation.models import Job, Model
 from tests.conftest import SORA, Phone, assert_refused, at_once
 from tests.generation.lives import Life, grant
@@ -19,11 +19,11 @@ def cheap_quote(phone, sandbox):
     """A quote of one credit; the price has been mended since."""
     grant(phone.user_id, 100)
     Model.objects.filter(id=SORA).update(base_price_usd="0.0100")
-    catalogue.forget()
+    cache.forget()
     quote = phone.post("quote-video", ASKED).json()
     assert quote["credits"] == 1
     Model.objects.filter(id=SORA).update(base_price_usd="0.4000")
-    catalogue.forget()
+    cache.forget()
     return quote["quote_id"]
 
 

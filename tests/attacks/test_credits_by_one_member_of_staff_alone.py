@@ -20,7 +20,7 @@ from billing.models import ConsumptionRequest, Product, Purchase
 from credits import services as credit_services
 from credits.queries import differences
 from credits.services import CodeTerms, balance_of
-from generation.lifecycle import dead, settle
+from generation.lifecycle import dead_letters, settle
 from generation.models import DeadKind, DeadLetter, Job, Model, Route
 from generation.providers.base import Reason
 from rendio.common.errors import Refusal
@@ -372,7 +372,7 @@ def test_videos_without_a_price_are_not_fetched_beyond_the_budget(agent, past, p
 
 @pytest.mark.parametrize("kind", [DeadKind.JOB, DeadKind.RESULT])
 def test_a_dead_letter_of_a_refunded_job_counts_its_video(agent, past, kind):
-    dead.bury(kind, str(past.job.id), "It broke", now=timezone.now())
+    dead_letters.bury(kind, str(past.job.id), "It broke", now=timezone.now())
     give(agent, past.phone, 97)
 
     agent.act("generation_deadletter_retry", DeadLetter.objects.get().id, reason=WHY)

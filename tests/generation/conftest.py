@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from generation.lifecycle import pace
+from generation.lifecycle import route_timing
 from generation.providers import fal_webhooks
 from rendio.local.home import Home
 from rendio.local.processes import Stack
@@ -21,7 +21,7 @@ from tests.patience import PATIENCE_SECONDS, eventually
 @pytest.fixture(autouse=True)
 def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a route took is read anew each time: the rows of other tests are gone."""
-    monkeypatch.setattr(pace, "KEPT_SECONDS", -1)
+    monkeypatch.setattr(route_timing, "KEPT_SECONDS", -1)
 
 
 @pytest.fixture

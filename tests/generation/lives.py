@@ -27,7 +27,7 @@ from django.utils import timezone
 
 from credits import services as credit_services
 from credits.models import LedgerEntry
-from generation.lifecycle import cancel, convert, deliveries, poll, stop, store, submit
+from generation.lifecycle import cancel, convert, poll, stop, store, submit, webhooks
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from rendio.local.processes import Stack
 from tests.conftest import Phone, Sandbox
@@ -97,7 +97,7 @@ class Life:
         stop.stop_due(now=self.now)
 
     def deliver(self) -> None:
-        deliveries.apply_due(now=self.not_behind())
+        webhooks.apply_due(now=self.not_behind())
 
     def goes_on(self, job: Job, *, until: Callable[[Job], bool] | None = None) -> Job:
         """Do what is due, each time at the moment when it is, until the job has ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
-from generation.lifecycle import claims, dead, poll
+from generation.lifecycle import claims, dead_letters, poll
 from generation.models import (
     DeadKind,
     DeadLetter,
@@ -88,10 +88,10 @@ def test_a_task_that_raises_is_kept_once_and_counted(committed, monkeypatch):
 
 def test_after_it_was_closed_the_same_trouble_is_a_new_letter(db):
     now = timezone.now()
-    dead.bury(DeadKind.TASK, "generation.poll_due low", "first", now=now)
-    dead.retry(DeadLetter.objects.get(), now=now)
+    dead_letters.bury(DeadKind.TASK, "generation.poll_due low", "first", now=now)
+    dead_letters.retry(DeadLetter.objects.get(), now=now)
 
-    dead.bury(DeadKind.TASK, "generation.poll_due low", "again", now=now)
+    dead_letters.bury(DeadKind.TASK, "generation.poll_due low", "again", now=now)
 
     states = DeadLetter.objects.order_by("id").values_list("state", "why")
     assert list(states) == [(DeadState.RETRIED, "first"), (DeadState.OPEN, "again")]
@@ -99,6 +99,6 @@ def test_after_it_was_closed_the_same_trouble_is_a_new_letter(db):
 
 @pytest.mark.parametrize("why", ["x" * 5000, ""])
 def test_whatever_the_reason_is_it_fits(db, why):
-    dead.bury(DeadKind.TASK, "t" * 300, why, now=timezone.now())
+    dead_letters.bury(DeadKind.TASK, "t" * 300, why, now=timezone.now())
 
     assert DeadLetter.objects.get().why == why[:500]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from credits import queries as credit_queries
-from generation import catalogue
+from generation.catalogue import cache
 from generation.lifecycle import claims, poll
 from generation.models import Job, JobStatus, ProviderHealth, ProviderRequest, RequestState, Stage
 from tests.conftest import Phone, Sandbox
@@ -34,7 +34,7 @@ class Jobs(RuleBasedStateMachine):
         self.sandbox = Sandbox()
         self.sandbox.control("reset")
         ProviderHealth.objects.all().delete()
-        catalogue.forget()
+        cache.forget()
         self.phone = Phone().sign_in()
         grant(self.phone.user_id, 990)
         self.life = Life()
@@ -87,7 +87,7 @@ class Jobs(RuleBasedStateMachine):
     @precondition(lambda self: len(self.jobs) < 4)
     @rule()
     def the_user_orders(self):
-        catalogue.forget()
+        cache.forget()
         if self.phone.generate().status_code == 200:
             self.jobs.append(Job.objects.latest("id"))
 

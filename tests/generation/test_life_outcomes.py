@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from generation import catalogue
+from generation.catalogue import cache
 from generation.models import ProviderRequest, RequestState
 from tests.generation.lives import (
     assert_completed,
@@ -126,7 +126,7 @@ def test_a_models_own_run_deadline_is_kept_after_it_was_taken_off_sale(phone, qu
     job.model.run_deadline_seconds = 60
     job.model.is_available = False
     job.model.save()
-    catalogue.forget()
+    cache.forget()
 
     life.goes_on(job)
 

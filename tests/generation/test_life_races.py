@@ -12,18 +12,10 @@ from django.db import connection
 from django.utils import timezone
 
 from generation import tasks
-from generation.films import process
-from generation.lifecycle import (
-    allot,
-    attempts,
-    claims,
-    convert,
-    poll,
-    remove,
-    store,
-    submit,
-)
+from generation.dispatch import scheduler
+from generation.lifecycle import attempts, claims, convert, poll, remove, store, submit
 from generation.models import Job, JobStatus, ProviderRequest, Removal, Stage
+from generation.video_files import process
 from rendio.common.ids import uuid7
 from tests.conftest import at_once
 from tests.generation.lives import (
@@ -193,7 +185,7 @@ def test_a_batch_is_bounded(phone, quick, settings, module, stage):
     copies = copies_of(first, module.BATCH + 5, stage=stage, due_at=now)
 
     if module is submit:
-        allotted = allot.allot(queue="low", now=now)
+        allotted = scheduler.allot(queue="low", now=now)
         assert (len(allotted.outgoing), len(allotted.hopeless)) == (submit.BATCH, 0)
     else:
         taken = claims.claim(queue="low", stages=[stage], now=now, limit=module.BATCH)

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from django.core.files.storage import default_storage
 
-from generation import catalogue
-from generation.lifecycle import deliveries, remove, store
+from generation.catalogue import cache
+from generation.lifecycle import remove, store, webhooks
 from generation.models import (
     Job,
     Model,
@@ -52,7 +52,7 @@ def sold_model():
     model.save()
     route.pk, route.model, route._state.adding = uuid4(), model, True
     route.save()
-    catalogue.forget()
+    cache.forget()
     return model
 
 
@@ -61,7 +61,7 @@ def test_a_model_deleted_meanwhile_costs_only_its_own_job(phone, quick, life, so
     sound = ordered(phone)
     Route.objects.filter(model=sold_model).delete()
     Model.objects.filter(id=sold_model.id).delete()
-    catalogue.forget()
+    cache.forget()
 
     life.goes_on(sound)
 
@@ -75,7 +75,7 @@ def test_a_model_deleted_while_its_job_breaks_ends_it_at_once(phone, quick, life
     life.submit()
     Route.objects.filter(model=sold_model).delete()
     Model.objects.filter(id=sold_model.id).delete()
-    catalogue.forget()
+    cache.forget()
 
     life.goes_on(orphan)
 
@@ -89,7 +89,7 @@ def test_a_route_that_cannot_be_followed_costs_only_its_own_job(phone, quick, li
     Route.objects.filter(model=sold_model).update(
         parameters={"duration": {"name": "duration", "format": "{nothing}"}}
     )
-    catalogue.forget()
+    cache.forget()
 
     life.goes_on(sound)
 
@@ -102,7 +102,7 @@ def test_a_provider_we_do_not_speak_to_costs_only_its_own_job(phone, quick, life
     spoilt = ordered(phone, model_id=str(sold_model.id))
     sound = ordered(phone)
     Route.objects.filter(model=sold_model).update(provider="nobody")
-    catalogue.forget()
+    cache.forget()
 
     life.goes_on(sound)
 
@@ -291,7 +291,7 @@ def test_deliveries_that_cannot_be_applied_keep_back_none_of_the_others(
             webhook_token=ProviderRequest.objects.get(job=lost).webhook_token,
             received_at=job.created_at,
         )
-        for _ in range(deliveries.BATCH)
+        for _ in range(webhooks.BATCH)
     )
     ProviderRequest.objects.filter(job=lost).update(provider="nobody")
     assert tell(signer, job) == 200
@@ -302,7 +302,7 @@ def test_deliveries_that_cannot_be_applied_keep_back_none_of_the_others(
     job.refresh_from_db()
     assert job.stage == Stage.STORE
     waiting = WebhookDelivery.objects.filter(processed_at=None)
-    assert waiting.count() == deliveries.BATCH
+    assert waiting.count() == webhooks.BATCH
     life.later(3700).deliver()
     assert not waiting.exists()
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from django.core.management import call_command
 
-from generation import catalogue
+from generation.catalogue import cache
 from generation.models import Maintenance
 from tests.conftest import assert_refused
 from tests.generation.lives import assert_completed, assert_refunded, ordered
@@ -17,7 +17,7 @@ from tests.generation.lives import assert_completed, assert_refunded, ordered
 def switch(state: str, *arguments: str) -> str:
     out = StringIO()
     call_command("maintenance", state, *arguments, stdout=out)
-    catalogue.forget()  # what other processes do some seconds later
+    cache.forget()  # what other processes do some seconds later
     return out.getvalue().strip()
 
 

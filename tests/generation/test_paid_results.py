@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from generation.lifecycle import dead
+from generation.lifecycle import dead_letters
 from generation.models import DeadKind, DeadLetter, DeadState, ProviderRequest, RequestState
 from tests.generation.lives import assert_refunded, ordered
 from tests.generation.test_life_troubles import HANDLE, a_video, own_fal
@@ -61,7 +61,7 @@ def test_once_understood_it_is_the_users_and_the_refund_stands(phone, own_fal, l
     ProviderRequest.objects.filter(job=lost).update(raw_result=json.dumps(moved))
     own_fal.say(404, {"status": "NOT_FOUND"}).say(200, a_video())
 
-    dead.retry(DeadLetter.objects.get(), now=life.now)
+    dead_letters.retry(DeadLetter.objects.get(), now=life.now)
     life.goes_on(lost)
 
     assert_refunded(lost, code="ERR_5002")
@@ -74,7 +74,7 @@ def test_once_understood_it_is_the_users_and_the_refund_stands(phone, own_fal, l
 def test_a_second_try_that_fails_keeps_the_first_answer_and_a_new_letter(own_fal, life, lost):
     own_fal.say(200, {"video": None})
 
-    dead.retry(DeadLetter.objects.get(), now=life.now)
+    dead_letters.retry(DeadLetter.objects.get(), now=life.now)
     life.goes_on(lost)
 
     letters = DeadLetter.objects.order_by("id").values_list("state", flat=True)
@@ -85,7 +85,7 @@ def test_a_second_try_that_fails_keeps_the_first_answer_and_a_new_letter(own_fal
 def test_a_letter_is_closed_by_the_video_that_comes_by_another_way(own_fal, life, lost):
     own_fal.say(200, {"video": {"url": f"{own_fal.url}/x.mp4"}}).say(200, a_video())
 
-    dead.fetch_again(lost.id, now=life.now)
+    dead_letters.fetch_again(lost.id, now=life.now)
     life.goes_on(lost)
 
     assert lost.media_name

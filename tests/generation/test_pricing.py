@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from generation import catalogue, pricing
+from generation.catalogue import cache, pricing
 from tests.conftest import SORA
 
 SORA_PRO_FACTORS = {
@@ -75,7 +75,7 @@ def test_a_factor_is_the_decimal_that_was_written(factor):
 
 @pytest.mark.parametrize(("seconds", "credits"), [(4, 4), (8, 8), (12, 12)])
 def test_sora_2_as_sold(db, seconds, credits):
-    sora = catalogue.current().model(SORA)
+    sora = cache.current().model(SORA)
 
     assert sora.price(sora.choose({"duration": seconds})).credits == credits
 

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from generation import catalogue, routing
+from generation.catalogue import cache, routing
+from generation.dispatch.scheduler import allot
 from generation.lifecycle import submit
-from generation.lifecycle.allot import allot
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Route, Stage
 from generation.providers import get_provider
 from generation.providers.base import Accepted, Reason, Refused
@@ -36,7 +36,7 @@ def add_route(**changes) -> Route:
     for name, value in changes.items():
         setattr(route, name, value)
     route.save()
-    catalogue.forget()
+    cache.forget()
     return route
 
 
@@ -301,12 +301,12 @@ def test_a_route_that_does_not_fit_is_not_taken(phone, quick, life, changes):
 
 
 def test_a_route_that_takes_no_picture_is_not_asked_to_start_from_one(phone, db):
-    model = catalogue.current().models[UUID("00000000-0000-4000-8000-000000000004")]
+    model = cache.current().models[UUID("00000000-0000-4000-8000-000000000004")]
     job = Job(id=uuid7(), model_id=model.id, settings={"duration": 4}, credits=4, upload_id=uuid7())
     assert len(routing.routes_for(job)) == 1
 
     Route.objects.filter(model_id=model.id).update(parameters={"prompt": {"name": "prompt"}})
-    catalogue.forget()
+    cache.forget()
 
     assert routing.routes_for(job) == []
 
@@ -318,8 +318,8 @@ def test_a_route_that_takes_no_picture_is_not_asked_to_start_from_one(phone, db)
 )
 def test_the_margin_is_what_is_left_of_the_stores_payment(db, settings, cost, commission, percent):
     settings.STORE_COMMISSION_PERCENT = commission
-    route = catalogue.current().models[SORA].routes[0]
-    route = catalogue.RouteSpec(**vars(route) | {"cost_usd": Decimal(cost)})
+    route = cache.current().models[SORA].routes[0]
+    route = cache.RouteSpec(**vars(route) | {"cost_usd": Decimal(cost)})
 
     margin = routing.margin_percent(route, {"duration": 4}, credits=8)
 
@@ -339,7 +339,7 @@ def test_the_margin_floor_is_a_setting(phone, quick, life, settings, second):
 
 def test_an_order_that_no_route_can_make_is_refused_and_costs_nothing(phone):
     Route.objects.filter(model_id=SORA).update(limits={"duration": [4]})
-    catalogue.forget()
+    cache.forget()
 
     assert_refused(phone.generate(settings={"duration": 8}), 503, "ERR_5002")
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from generation import catalogue, spend
+from generation import spend
+from generation.catalogue import cache
 from generation.lifecycle import counting
 from generation.models import Job, ProviderRequest, SpendDay, Stage
 from generation.spend import Period
@@ -24,7 +25,7 @@ def cap(settings):
             "month": {},
             period: {name: Decimal(amount) for name, amount in usd.items()},
         }
-        catalogue.forget()
+        cache.forget()
 
     return cap
 
@@ -37,7 +38,7 @@ def test_an_order_that_only_a_capped_provider_could_take_is_refused(phone, quick
     cap(fal="0.10")
     first = ordered(phone)
     life.goes_on(first)  # the cap may be passed by one job
-    catalogue.forget()
+    cache.forget()
 
     refused = phone.generate(model_id=str(SORA))
 

@@ -10,7 +10,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from generation.lifecycle import cancel, poll, turns
+from generation.dispatch import fair_queue
+from generation.lifecycle import cancel, poll
 from generation.models import IN_FLIGHT, Job, ProviderRequest, Stage, WebhookDelivery
 from tests.generation.lives import ordered
 
@@ -90,7 +91,7 @@ def test_sweeps_look_at_tens_of_fifty_thousand_rows(much_stored):
     user_id = much_stored.user_id
 
     looks = {
-        "whose turn": turns.waiting_jobs(queue="low", now=now)[: turns.WINDOW],
+        "whose turn": fair_queue.waiting_jobs(queue="low", now=now)[: fair_queue.WINDOW],
         "poll": Job.objects.due(now, queue="low", stages=poll.STAGES)[:50],
         "store": Job.objects.due(now, queue="low", stages=[Stage.STORE])[:50],
         "cancel": Job.objects.filter(

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.models import Push, PushKind
 from accounts.push import sending
-from generation.lifecycle import hand, settle
+from generation.lifecycle import manual, settle
 from generation.models import Job, ProviderRequest, RequestState
 from generation.providers.base import Reason
 from tests.generation.lives import assert_completed, assert_refunded, ordered
@@ -90,7 +90,7 @@ def test_a_video_that_came_after_its_refund(job):
 
 
 def test_a_job_that_support_gives_up(job):
-    hand.end(job.id, now=timezone.now())
+    manual.end(job.id, now=timezone.now())
 
     assert told(job) == [PushKind.JOB_FAILED]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from generation.lifecycle.bills import WHO_PAYS, Ending
+from generation.lifecycle.cost_rules import WHO_PAYS, Ending
 from generation.models import JobStatus, ProviderRequest, RequestState, Stage
 from tests.conftest import GEN, WAN
 from tests.generation.lives import (

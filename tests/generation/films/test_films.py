@@ -10,12 +10,12 @@ import av
 import pytest
 from PIL import Image
 
-from generation.films import boxes, process, rule
-from generation.films.convert import convert as write_anew
-from generation.films.look import look as read
-from generation.films.process import Broken, convert, look
-from generation.films.report import Report, Unusable, Video
-from generation.films.rule import Change
+from generation.video_files import boxes, process, rule
+from generation.video_files.convert import convert as write_anew
+from generation.video_files.look import look as read
+from generation.video_files.process import Broken, convert, look
+from generation.video_files.report import Report, Unusable, Video
+from generation.video_files.rule import Change
 from tests.generation.films.making import colours, film, picture
 
 # By encoder and pixel format: what is done where container, tag and sound are as they should be.

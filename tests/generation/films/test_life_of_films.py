@@ -14,7 +14,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from PIL import Image
 
-from generation.lifecycle import attempts, convert, dead, erase, poll, remove, store
+from generation.lifecycle import attempts, convert, dead_letters, erase, poll, remove, store
 from generation.models import DeadKind, DeadLetter, Job, ProviderRequest, Removal, Stage
 from tests.generation.films.making import colours, film, picture
 from tests.generation.lives import assert_completed, assert_refunded, kinds_of, ordered, tell
@@ -125,7 +125,7 @@ def test_a_person_has_it_converted_again_without_asking_the_provider(odd, spoilt
     overwrite(spoilt.original_name, film("libvpx-vp9"))
     asked = len(odd.requests())
 
-    dead.retry(DeadLetter.objects.get(), now=life.now)
+    dead_letters.retry(DeadLetter.objects.get(), now=life.now)
     life.goes_on(spoilt)
 
     assert_refunded(spoilt, code="ERR_5002")

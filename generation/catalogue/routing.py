@@ -20,11 +20,11 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 
-from generation import catalogue
-from generation.catalogue import ModelSpec, RouteSpec
+from generation.catalogue import cache
+from generation.catalogue.cache import ModelSpec, RouteSpec
+from generation.catalogue.orders import Order
 from generation.errors import InMaintenance, ProviderUnavailable
 from generation.models import Job, ProviderKey
-from generation.orders import Order
 from generation.providers import find_provider
 
 logger = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ def keys_of(provider_name: str) -> list[ProviderKey]:
 def routes_for(job: Job) -> list[RouteSpec]:
     """Those that may still be followed for a job, in the order in which they are asked."""
     left = _fitting(
-        catalogue.routes_of(job.model_id),
+        cache.routes_of(job.model_id),
         chosen=job.settings,
         needs_image=job.upload_id is not None,
         credits=job.credits,
@@ -56,7 +56,7 @@ def has_another(job: Job, *, besides: UUID, now: datetime) -> bool:
 
 def require_open(order: Order, *, now: datetime) -> None:
     """Raises InMaintenance, or ProviderUnavailable where no healthy route could take the order."""
-    if catalogue.current().intake.in_maintenance:
+    if cache.current().intake.in_maintenance:
         raise InMaintenance
     routes = _fitting(
         order.model.routes,
@@ -72,7 +72,7 @@ def _wait_seconds(routes: Iterable[RouteSpec], *, now: datetime) -> int:
     keys = [key for route in routes for key in keys_of(route.provider)]
     if not keys:
         return settings.BREAKER_OPEN_SECONDS
-    return catalogue.current().intake.wait_seconds(keys, now)
+    return cache.current().intake.wait_seconds(keys, now)
 
 
 def _fitting(

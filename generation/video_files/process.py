@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from generation.films.report import Report, Unusable
+from generation.video_files.report import Report, Unusable
 
 LOOK_SECONDS = 60
 # So much longer than the process gives itself.
@@ -45,7 +45,7 @@ def convert(path: Path, folder: Path) -> Path:
 
 def _run(what: str, path: Path, folder: Path, *more: str, seconds: int) -> dict[str, Any]:
     command = [
-        sys.executable, "-m", "generation.films", what, str(path), str(folder), *more,
+        sys.executable, "-m", "generation.video_files", what, str(path), str(folder), *more,
         "--seconds", str(seconds),
         "--memory-bytes", str(settings.FILM_MEMORY_MB * 1024 * 1024),
         "--file-bytes", str(settings.MAX_VIDEO_BYTES),

@@ -32,7 +32,7 @@ from generation.providers.base import (
     Timeout,
     Unknown,
 )
-from generation.providers.reading import as_object, as_text, request_id_in, retry_after, words
+from generation.providers.parsing import as_object, as_text, request_id_in, retry_after, words
 from rendio.common import http
 
 Object = dict[str, Any]

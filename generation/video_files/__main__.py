@@ -1,4 +1,5 @@
-"""The process that decodes: `python -m generation.films look|convert …`, started by `process`.
+"""The process that decodes: `python -m generation.video_files look|convert …`, started by
+`process`.
 
 It knows no secret, no database and no network of ours. What it has to say is one JSON object:
 {"report": …} or {"unusable": why}. It ends itself where it takes more than it was given.
@@ -18,7 +19,7 @@ CONVERTING_NICENESS = 10
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="generation.films")
+    parser = argparse.ArgumentParser(prog="generation.video_files")
     parser.add_argument("what", choices=["look", "convert"])
     parser.add_argument("path", type=Path)
     parser.add_argument("folder", type=Path)
@@ -49,9 +50,9 @@ def _limit(asked: argparse.Namespace) -> None:
 
 def _answer(asked: argparse.Namespace) -> dict[str, Any]:
     # Once the limits hold.
-    from generation.films.convert import convert
-    from generation.films.look import look
-    from generation.films.report import Unusable
+    from generation.video_files.convert import convert
+    from generation.video_files.look import look
+    from generation.video_files.report import Unusable
 
     try:
         if asked.what == "convert":

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from generation.lifecycle import dead
+from generation.lifecycle import dead_letters
 from generation.models import (
     PROGRESS_STORING,
     DeadKind,
@@ -28,7 +28,7 @@ from generation.models import (
     WebhookDelivery,
 )
 from generation.providers import get_provider
-from generation.providers.reading import words
+from generation.providers.parsing import words
 from rendio.common import nudge
 from rendio.common.due import each
 
@@ -88,7 +88,7 @@ def _apply_one(delivery_id: UUID, *, now: datetime) -> None:
         if unprocessed.filter(received_at__lte=now - TRIED_FOR).update(
             processed_at=now, outcome=why
         ):
-            dead.bury(DeadKind.DELIVERY, str(delivery_id), why, now=now)
+            dead_letters.bury(DeadKind.DELIVERY, str(delivery_id), why, now=now)
         raise
 
 

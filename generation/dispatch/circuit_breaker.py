@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from generation import catalogue
+from generation.catalogue import cache
 from generation.lifecycle.claims import LEASE
 from generation.models import Breaker, ProviderHealth, ProviderKey, ProviderRequest
 
@@ -104,7 +104,7 @@ def _open(health: ProviderHealth, *, now: datetime) -> None:
     health.probe_id = None
     health.open_until = now + timedelta(seconds=settings.BREAKER_OPEN_SECONDS)
     logger.error("breaker_opened", provider=health.provider, key_label=health.key_label)
-    transaction.on_commit(catalogue.forget)
+    transaction.on_commit(cache.forget)
 
 
 def close(health: ProviderHealth, *, now: datetime) -> None:
@@ -115,7 +115,7 @@ def close(health: ProviderHealth, *, now: datetime) -> None:
     health.last_error = ""
     logger.info("breaker_closed", provider=health.provider, key_label=health.key_label)
     _save(health, now=now)
-    transaction.on_commit(catalogue.forget)
+    transaction.on_commit(cache.forget)
 
 
 def _save(health: ProviderHealth, *, now: datetime) -> None:

@@ -12,10 +12,10 @@ from django.conf import settings
 from django.db.models import Count
 
 from generation import spend
-from generation.lifecycle import breaker
+from generation.catalogue.routing import keys_of
+from generation.dispatch import circuit_breaker
 from generation.models import IN_FLIGHT, ProviderHealth, ProviderKey, ProviderRequest
 from generation.providers import provider_choices
-from generation.routing import keys_of
 
 
 class Room:
@@ -23,7 +23,7 @@ class Room:
 
     def __init__(self, *, now: datetime) -> None:
         keys = [key for name, _ in provider_choices() for key in keys_of(name)]
-        self._health = breaker.lock(keys)
+        self._health = circuit_breaker.lock(keys)
         self._load = _in_flight()
         self._left_usd = spend.left_usd(now=now)
         self._takes = {

@@ -9,7 +9,7 @@ from uuid import UUID
 from accounts.models import PushKind
 from credits import services as credit_services
 from generation.errors import InvalidState
-from generation.lifecycle import dead, settle, telling
+from generation.lifecycle import dead_letters, notifications, settle
 from generation.models import Job, Stage
 from rendio.common import nudge
 from rendio.common.errors import NotFound
@@ -27,7 +27,7 @@ def end(job_id: UUID, *, now: datetime, quietly: bool = False) -> Job:
     job = lock(job_id)
     settle.end_by_hand(job, now=now)
     if not quietly:
-        telling.tell(job, PushKind.JOB_FAILED, now=now)
+        notifications.tell(job, PushKind.JOB_FAILED, now=now)
     return job
 
 
@@ -43,7 +43,7 @@ def try_again(job_id: UUID, *, now: datetime) -> Job:
     its refund outlives. Raises NotFound, InvalidState."""
     job = lock(job_id)
     if job.stage == Stage.DONE:
-        dead.fetch_again(job_id, now=now)
+        dead_letters.fetch_again(job_id, now=now)
     elif job.leased_until and job.leased_until > now:
         raise InvalidState(problem="A worker has this job in hand.")
     else:

@@ -20,7 +20,7 @@ from accounts import queries as account_queries
 from generation.errors import StorageUnavailable
 from generation.models import Removal, Upload
 from generation.moderation import screening
-from generation.uploads import clamav, images, places, room
+from generation.uploads import clamav, concurrency, images, quota
 from generation.uploads.images import Picture
 from rendio.common import http
 from rendio.common.errors import InvalidInput
@@ -42,8 +42,8 @@ def take_in(*, user_id: UUID, content: bytes, now: datetime) -> Upload:
     Unauthorized where the account is gone.
     """
     # Before the work of drawing it, and again when it is kept.
-    room.require(user_id=user_id, size_bytes=0, now=now)
-    with places.for_picture():
+    quota.require(user_id=user_id, size_bytes=0, now=now)
+    with concurrency.for_picture():
         picture = _checked(user_id, content, now=now)
     return _keep(user_id, picture, now=now, lives=timedelta(hours=settings.UPLOAD_HOURS))
 
@@ -54,10 +54,10 @@ def fetch(*, user_id: UUID, url: str, now: datetime) -> Upload:
     Raises what `take_in` does, InvalidInput where it cannot be had, and RateLimited while another
     is being fetched for this user.
     """
-    room.require(user_id=user_id, size_bytes=0, now=now)
-    with places.for_fetch(user_id):
+    quota.require(user_id=user_id, size_bytes=0, now=now)
+    with concurrency.for_fetch(user_id):
         content = _fetched(url)
-    with places.for_picture():
+    with concurrency.for_picture():
         picture = _checked(user_id, content, now=now)
     return _keep(user_id, picture, now=now, lives=FETCHED_LIVES)
 
@@ -110,7 +110,7 @@ def _keep(user_id: UUID, picture: Picture, *, now: datetime, lives: timedelta) -
         # What is being deleted or merged at this moment gets nothing more.
         account_queries.hold_account(user_id)
         # Under the account's lock, so that pictures sent at once are counted one after the other.
-        room.require(user_id=user_id, size_bytes=upload.size_bytes, now=now)
+        quota.require(user_id=user_id, size_bytes=upload.size_bytes, now=now)
         upload.save(force_insert=True)
         kept = Removal.objects.filter(id=unless_kept.id, due_at=unless_kept.due_at).delete()[0]
         if not kept:

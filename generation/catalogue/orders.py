@@ -14,10 +14,10 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from generation import media
-from generation.catalogue import Catalogue, ModelSpec
+from generation.catalogue.cache import Catalogue, ModelSpec
+from generation.catalogue.pricing import Price
 from generation.errors import InvalidPrompt
 from generation.models import Job, Upload
-from generation.pricing import Price
 from rendio.common import http
 from rendio.common.api import parse_uuid
 from rendio.common.errors import InvalidInput

@@ -20,9 +20,9 @@ import structlog
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from generation import intake, pricing
+from generation.catalogue import availability, pricing
+from generation.catalogue.availability import Intake
 from generation.errors import InvalidModel, InvalidPrompt
-from generation.intake import Intake
 from generation.models import Model, ModelKind, Theme
 from generation.providers import find_provider
 from rendio.common.collation import sort_key
@@ -292,7 +292,7 @@ def _read() -> Catalogue:
     return Catalogue(
         models,
         themes,
-        intake.read(),
+        availability.read(),
         {
             language: _dump(
                 {

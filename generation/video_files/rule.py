@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from generation.films.report import Report, Video
+from generation.video_files.report import Report, Video
 
 PIXELS = {
     "h264": {"yuv420p", "yuvj420p"},

@@ -17,8 +17,8 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from generation.films import rule
-from generation.films.look import opened, read_video, turn_of
+from generation.video_files import rule
+from generation.video_files.look import opened, read_video, turn_of
 
 # Nearly what was made, in a quarter of the time that the default takes.
 H264 = {"preset": "veryfast", "crf": "18", "profile": "high"}

@@ -11,9 +11,9 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from PIL import Image, ImageOps
 
-from generation.films import PICTURE
-from generation.films.report import Report, Unusable, Video
 from generation.pictures import TooManyPixels, open_picture
+from generation.video_files import PICTURE
+from generation.video_files.report import Report, Unusable, Video
 
 THUMBNAIL_PIXELS = 480
 JUDGED_PIXELS = 768

@@ -18,7 +18,7 @@ from django.core.files.storage import default_storage
 
 from generation.errors import InvalidState, StorageUnavailable
 from generation.models import Removal, Upload
-from generation.uploads import receive, room
+from generation.uploads import ingest, quota
 from rendio.common import nudge
 from rendio.common.errors import NotFound
 from rendio.common.ids import uuid7
@@ -44,7 +44,7 @@ def start(*, user_id: UUID, now: datetime) -> Form:
     `room.require` does."""
     if not settings.MEDIA_BUCKET:
         raise InvalidState
-    room.require(user_id=user_id, size_bytes=0, now=now)
+    quota.require(user_id=user_id, size_bytes=0, now=now)
     direct_id = uuid7()
     name = _name(user_id, direct_id)
     Removal.objects.create(name=name, due_at=now + CHECKED_WITHIN)
@@ -63,7 +63,7 @@ def finish(*, user_id: UUID, direct_id: UUID, now: datetime) -> Upload:
     """Check what came by that form, and take it in as `receive.take_in` does; raises what that
     does, and NotFound where nothing came, for a stranger's too."""
     name = _name(user_id, direct_id)
-    upload = receive.take_in(user_id=user_id, content=_read(name), now=now)
+    upload = ingest.take_in(user_id=user_id, content=_read(name), now=now)
     # Beside the one of `start`: until the form has run out, it may be sent again.
     Removal.objects.create(name=name, due_at=now)
     nudge.after_commit("generation.remove_due", queue="high")
@@ -72,7 +72,7 @@ def finish(*, user_id: UUID, direct_id: UUID, now: datetime) -> Upload:
 
 def _name(user_id: UUID, direct_id: UUID) -> str:
     """With the user in it: nobody else's finish finds it."""
-    return f"{room.INCOMING}{user_id}/{direct_id}"
+    return f"{quota.INCOMING}{user_id}/{direct_id}"
 
 
 def _read(name: str) -> bytes:

@@ -17,13 +17,13 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from generation import catalogue, routing
-from generation.catalogue import RouteSpec
-from generation.lifecycle import breaker, turns
+from generation.catalogue import cache, routing
+from generation.catalogue.cache import RouteSpec
+from generation.dispatch import circuit_breaker, fair_queue
+from generation.dispatch.capacity import Room
 from generation.lifecycle.poll import run_seconds
-from generation.lifecycle.room import Room
 from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Stage
-from generation.uploads import keeping
+from generation.uploads import retention
 
 logger = structlog.get_logger(__name__)
 
@@ -52,11 +52,11 @@ def allot(*, queue: str, now: datetime) -> Allotted:
     """Choose whose turn it is, find each a route, and write down that we are about to call: in one
     transaction, under the lock of the providers' health."""
     with transaction.atomic(durable=True):
-        if not turns.waiting_jobs(queue=queue, now=now).exists():
+        if not fair_queue.waiting_jobs(queue=queue, now=now).exists():
             return Allotted()
         room = Room(now=now)
         shut, full = _shut_models(room)
-        next_up = turns.look(queue=queue, shut_models=shut | full, now=now)
+        next_up = fair_queue.look(queue=queue, shut_models=shut | full, now=now)
         taken = _with_routes(_locked(next_up.next[:BATCH]), room, now=now)
         taken.hopeless += Job.objects.filter(id__in=next_up.overdue[:BATCH])
         _write_down(taken.outgoing, now=now)
@@ -71,7 +71,7 @@ def _shut_models(room: Room) -> tuple[set[UUID], set[UUID]]:
     full."""
     shut: set[UUID] = set()
     full: set[UUID] = set()
-    for model in catalogue.current().models.values():
+    for model in cache.current().models.values():
         # Without a provider that we could ask at all, its jobs are given up below.
         providers = [route.provider for route in model.routes if routing.keys_of(route.provider)]
         if providers and not any(map(room.has_any, providers)):
@@ -133,7 +133,7 @@ def _prepared(job: Job, route: RouteSpec, health: ProviderHealth, *, now: dateti
     )
     is_probe = health.state != Breaker.CLOSED
     if is_probe:
-        breaker.begin_probe(health, request, now=now)
+        circuit_breaker.begin_probe(health, request, now=now)
     return Outgoing(job, request, route, body, is_probe)
 
 
@@ -142,7 +142,7 @@ def _inputs(job: Job) -> dict[str, Any]:
     if job.upload_id:
         # The provider fetches it when the job's turn comes, at the latest where its time ends.
         lives = settings.JOB_START_DEADLINE_SECONDS + run_seconds(job)
-        inputs["image_url"] = keeping.address_for(job.upload_id, seconds=lives)
+        inputs["image_url"] = retention.address_for(job.upload_id, seconds=lives)
     return inputs
 
 
@@ -155,15 +155,17 @@ def _write_down(outgoing: list[Outgoing], *, now: datetime) -> None:
 
 
 def _let_wait(
-    taken: Allotted, next_up: turns.Turns, *, queue: str, full_models: set[UUID], now: datetime
+    taken: Allotted, next_up: fair_queue.Turns, *, queue: str, full_models: set[UUID], now: datetime
 ) -> None:
     """What is not sent now: whose submit deadline is put off, and who makes room in the window."""
     without_fault = Q(id__in=next_up.beyond_limit + taken.without_room)
     if full_models:
         without_fault |= Q(model_id__in=full_models)
-    turns.put_off_deadline(turns.waiting_jobs(queue=queue, now=now).filter(without_fault), now=now)
+    fair_queue.put_off_deadline(
+        fair_queue.waiting_jobs(queue=queue, now=now).filter(without_fault), now=now
+    )
     aside = taken.without_way
     if next_up.window_is_full:
         aside = aside + next_up.beyond_limit
     if aside:
-        turns.step_aside(aside, now=now)
+        fair_queue.step_aside(aside, now=now)
