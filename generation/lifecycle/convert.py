@@ -20,7 +20,7 @@ from generation.lifecycle.claims import claim, record, side_by_side
 from generation.lifecycle.settle import StoredMedia
 from generation.models import Job, Removal, Stage
 from generation.providers.base import Reason, Unknown
-from generation.video_files import process, rule
+from generation.video_files import playability, process
 from generation.video_files.process import Broken
 from generation.video_files.report import Unusable
 
@@ -93,7 +93,7 @@ def _convert_and_keep(item: _Item) -> _Converted | _Failed:
             return _Failed(Reason.UNUSABLE, "film_not_converted", str(error), is_final=True)
         except Broken as error:
             return _Failed(Reason.UNUSABLE, "film_not_converted", str(error), is_final=False)
-        if (change := rule.change_for(report)) != rule.Change.NONE:
+        if (change := playability.change_for(report)) != playability.Change.NONE:
             why = f"still to {change.value}: {report.video}"
             return _Failed(Reason.UNUSABLE, "film_not_converted", why, is_final=True)
         try:

@@ -26,10 +26,10 @@ from generation.moderation.base import OutOfReach
 from generation.providers import get_provider
 from generation.providers.base import Failed, Handle, Media, Reason, Running, Unknown
 from generation.providers.parsing import object_in
-from generation.video_files import PICTURE, boxes, process, rule
+from generation.video_files import PICTURE, mp4_boxes, playability, process
+from generation.video_files.playability import Change
 from generation.video_files.process import Broken
 from generation.video_files.report import Report, Unusable
-from generation.video_files.rule import Change
 from rendio.common import http
 
 logger = structlog.get_logger(__name__)
@@ -189,12 +189,12 @@ def _judge(report: Report, folder: Path, result: Media) -> Failed | _NotJudged |
 
 def _keep(attempt: Removal, folder: Path, report: Report, result: Media) -> _Stored | _ToConvert:
     path = folder / FETCHED
-    change = rule.change_for(report)
+    change = playability.change_for(report)
     if change == Change.CONVERT:
         name = attempts.save_file(attempt, f"original.{ENDINGS[report.container]}", path)
         return _ToConvert(name, result.cost_usd)
     if change == Change.RETAG:
-        boxes.retag(path)
+        mp4_boxes.retag(path)
     # Of a picture, whatever came, a JPEG without anyone's metadata is kept.
     kept = ("image.jpg", folder / PICTURE) if result.kind == "image" else ("video.mp4", path)
     media = StoredMedia(

@@ -51,7 +51,7 @@ def _limit(asked: argparse.Namespace) -> None:
 def _answer(asked: argparse.Namespace) -> dict[str, Any]:
     # Once the limits hold.
     from generation.video_files.convert import convert
-    from generation.video_files.look import look
+    from generation.video_files.probe import look
     from generation.video_files.report import Unusable
 
     try:

@@ -17,8 +17,8 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from generation.video_files import rule
-from generation.video_files.look import opened, read_video, turn_of
+from generation.video_files import playability
+from generation.video_files.probe import opened, read_video, turn_of
 
 # Nearly what was made, in a quarter of the time that the default takes.
 H264 = {"preset": "veryfast", "crf": "18", "profile": "high"}
@@ -41,13 +41,15 @@ def convert(path: Path, into: Path) -> None:
         streams: list[VideoStream | AudioStream] = [video]
         writers = {
             video.index: _video_copier(video, target)
-            if may_copy and rule.plays(read_video(video))
+            if may_copy and playability.plays(read_video(video))
             else _video_encoder(video, target, turn=turn_of(path))
         }
         if source.streams.audio:
             sound = source.streams.audio[0]
             streams.append(sound)
-            is_copied = may_copy and rule.plays_sound(sound.codec_context.codec.canonical_name)
+            is_copied = may_copy and playability.plays_sound(
+                sound.codec_context.codec.canonical_name
+            )
             writers[sound.index] = (
                 _copier(target.add_stream_from_template(sound))
                 if is_copied
@@ -61,7 +63,7 @@ def convert(path: Path, into: Path) -> None:
 
 def _video_copier(source: VideoStream, target: OutputContainer) -> Write:
     copied = target.add_stream_from_template(source)
-    copied.codec_context.codec_tag = rule.TAGS[read_video(source).codec]
+    copied.codec_context.codec_tag = playability.TAGS[read_video(source).codec]
     return _copier(copied)
 
 
@@ -117,5 +119,5 @@ def _copier(copied: VideoStream | AudioStream) -> Write:
 
 def _size(width: int, height: int) -> tuple[int, int]:
     """Even, as 4:2:0 has a colour for two by two pixels, and no larger than iPhones decode."""
-    scale = min(1, (rule.MOST_PIXELS / (width * height)) ** 0.5)
+    scale = min(1, (playability.MOST_PIXELS / (width * height)) ** 0.5)
     return tuple(max(int(side * scale) // 2 * 2, 2) for side in (width, height))  # type: ignore[return-value]

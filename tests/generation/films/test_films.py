@@ -10,12 +10,12 @@ import av
 import pytest
 from PIL import Image
 
-from generation.video_files import boxes, process, rule
+from generation.video_files import mp4_boxes, playability, process
 from generation.video_files.convert import convert as write_anew
-from generation.video_files.look import look as read
+from generation.video_files.playability import Change
+from generation.video_files.probe import look as read
 from generation.video_files.process import Broken, convert, look
 from generation.video_files.report import Report, Unusable, Video
-from generation.video_files.rule import Change
 from tests.generation.films.making import colours, film, picture
 
 # By encoder and pixel format: what is done where container, tag and sound are as they should be.
@@ -81,18 +81,18 @@ def test_every_film_plays_or_is_converted_to_one_that_does(
     )  # fmt: skip
     report = seen(content)
 
-    change = rule.change_for(report)
+    change = playability.change_for(report)
 
     assert change == (STREAMS[codec, pixels] if container == "mp4" else Change.CONVERT)
     assert colours(Image.open(tmp_path / report.thumbnail)) == TURNS[turn]
     if change == Change.CONVERT:
         converted = made(content)
         after = seen(converted)
-        assert rule.change_for(after) == Change.NONE
+        assert playability.change_for(after) == Change.NONE
         assert colours(Image.open(tmp_path / after.thumbnail)) == TURNS[turn]
         assert_same_length(content, converted)
         assert converted.index(b"moov") < converted.index(b"mdat")
-        is_copied = rule.plays(report.video) and container == "mov"
+        is_copied = playability.plays(report.video) and container == "mov"
         assert after.video.codec == (report.video.codec if is_copied else "h264")
 
 
@@ -129,7 +129,7 @@ def test_sound_that_no_iphone_plays_becomes_aac(seen, made, sound, container, ch
     content = film(codec, container=container, sound=sound)
     report = seen(content)
 
-    assert rule.change_for(report) == change
+    assert playability.change_for(report) == change
 
     if change == Change.CONVERT:
         converted = made(content)
@@ -144,14 +144,14 @@ def test_sound_that_no_iphone_plays_becomes_aac(seen, made, sound, container, ch
 def test_a_wrong_tag_is_changed_in_place_and_nothing_else(seen, tmp_path, codec, tag, right, flags):
     content = film(codec, tag=tag, flags=flags, sound="aac")
     report = seen(content)
-    assert (report.video.tag, rule.change_for(report)) == (tag, Change.RETAG)
+    assert (report.video.tag, playability.change_for(report)) == (tag, Change.RETAG)
 
-    boxes.retag(tmp_path / "media")
+    mp4_boxes.retag(tmp_path / "media")
 
     changed = (tmp_path / "media").read_bytes()
     assert changed == content.replace(tag.encode(), right.encode(), 1)
     after = look(tmp_path / "media", tmp_path, kind="video")
-    assert (after.video.tag, rule.change_for(after)) == (right, Change.NONE)
+    assert (after.video.tag, playability.change_for(after)) == (right, Change.NONE)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_file_without_such_a_tag_is_not_changed(tmp_path, content):
     path.write_bytes(content)
 
     with pytest.raises(Unusable):
-        boxes.retag(path)
+        mp4_boxes.retag(path)
 
     assert path.read_bytes() == content
 
@@ -185,7 +185,7 @@ def a_video(codec: str = "h264", tag: str = "avc1", pixels: str = "yuv420p", **c
     ],
 )
 def test_what_the_encoders_here_do_not_make_is_judged_too(video, change):
-    assert rule.change_for(Report("mp4" if video else "image", video)) == change
+    assert playability.change_for(Report("mp4" if video else "image", video)) == change
 
 
 def test_a_film_with_odd_sides_and_a_changing_pace_is_converted(seen, made):

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from generation.video_files.playability import RETAGGED
 from generation.video_files.report import Unusable
-from generation.video_files.rule import RETAGGED
 
 # The way to the descriptions of a track's samples.
 WAY = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
