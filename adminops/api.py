@@ -11,12 +11,13 @@ from rest_framework.serializers import Serializer
 
 from accounts.authentication import AccessTokenAuthentication
 from accounts.models import User
-from adminops import grants, queries, services
-from adminops.authentication import IsStaff, SessionCaller, StaffSessionAuthentication
+from adminops.actions import credits, users
+from adminops.actions.credits import Given
+from adminops.auth.api import IsStaff, SessionCaller, StaffSessionAuthentication
 from adminops.errors import Forbidden
-from adminops.grants import Given
-from adminops.masking import may_see_codes, may_see_sensitive
 from adminops.serializers import AmountBody, ToggleModelBody, UserActBody, stats_json
+from adminops.support import user_stats
+from adminops.support.masking import may_see_codes, may_see_sensitive
 from rendio.common import clock
 from rendio.common.api import ApiView, query_uuid
 
@@ -44,12 +45,12 @@ class StaffView(ApiView):
 
 class RefundCredits(StaffView):
     def post(self, request: Request) -> Response:
-        return _given(grants.refund_credits(**self.act(AmountBody)))
+        return _given(credits.refund_credits(**self.act(AmountBody)))
 
 
 class AdjustCredits(StaffView):
     def post(self, request: Request) -> Response:
-        return _given(grants.adjust_credits(**self.act(AmountBody)))
+        return _given(credits.adjust_credits(**self.act(AmountBody)))
 
 
 def _given(given: Given) -> Response:
@@ -68,19 +69,19 @@ def _given(given: Given) -> Response:
 
 class ToggleModel(StaffView):
     def post(self, request: Request) -> Response:
-        services.toggle_model(**self.act(ToggleModelBody))
+        users.toggle_model(**self.act(ToggleModelBody))
         return Response({"success": True})
 
 
 class BanUser(StaffView):
     def post(self, request: Request) -> Response:
-        services.ban_user(**self.act(UserActBody))
+        users.ban_user(**self.act(UserActBody))
         return Response({"success": True})
 
 
 class UnbanUser(StaffView):
     def post(self, request: Request) -> Response:
-        services.unban_user(**self.act(UserActBody))
+        users.unban_user(**self.act(UserActBody))
         return Response({"success": True})
 
 
@@ -88,7 +89,7 @@ class UserStats(StaffView):
     def get(self, request: Request) -> Response:
         if not self.staff.has_perm("accounts.view_user"):
             raise Forbidden
-        stats = queries.user_stats(query_uuid(request, "user_id"))
+        stats = user_stats.user_stats(query_uuid(request, "user_id"))
         return Response(
             stats_json(
                 stats,

@@ -8,8 +8,9 @@ class AdminopsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import export
-        from adminops import refusals, staff_login
+        from adminops.auth import login
+        from adminops.monitoring import error_log
 
-        export.register("refusals", refusals.held_about)
-        staff_login.guard(admin.site)
+        export.register("refusals", error_log.held_about)
+        login.guard(admin.site)
         admin.site.index_template = "adminops/first_page.html"

@@ -7,8 +7,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from adminops.masking import Codes, masked
-from adminops.queries import UserStats
+from adminops.support.masking import Codes, masked
+from adminops.support.user_stats import UserStats
 from rendio.common.fields import (
     StrictBooleanField,
     StrictCharField,

@@ -6,15 +6,16 @@ from functools import partial
 
 from celery import shared_task
 
-from adminops import incidents, refusals, staff_login
-from adminops.figures import counting as day_counting
-from adminops.watch import alerts, heartbeats
+from adminops.actions import incidents
+from adminops.auth import login
+from adminops.monitoring import alerts, error_log, heartbeats
+from adminops.reports import daily_rollups as day_counting
 from generation.lifecycle import counting
 from rendio.common import clock, sweeping
 from rendio.common.due import run_all, until_done
 
 
-@shared_task(name="adminops.watch")
+@shared_task(name="adminops.monitoring")
 def watch() -> None:
     now = clock.now()
     run_all(*(partial(step, now=now) for step in (counting.count, alerts.look, alerts.send_due)))
@@ -36,9 +37,9 @@ def sweep() -> None:
     run_all(
         lambda: heartbeats.sweep(now=now),
         lambda: sweeping.sweep(
-            lambda: refusals.sweep(now=now),
-            lambda: staff_login.sweep_sessions(now=now),
-            lambda: staff_login.sweep_attempts(now=now),
+            lambda: error_log.sweep(now=now),
+            lambda: login.sweep_sessions(now=now),
+            lambda: login.sweep_attempts(now=now),
             lambda: alerts.sweep(now=now),
         ),
     )

@@ -1,7 +1,7 @@
 from django.urls import path
 
 from adminops import api
-from adminops.second_factor import pages as second_factor
+from adminops.auth import otp_views as second_factor
 
 urlpatterns = [
     path("admin-refund-credits", api.RefundCredits.as_view()),

@@ -41,7 +41,7 @@ class Scheduler(beat.Scheduler):
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         # Not before Django is set up, which Celery does after it has read this module.
-        from adminops.watch import heartbeats
+        from adminops.monitoring import heartbeats
 
         try:
             wait: float = super().tick(*args, **kwargs)

@@ -84,7 +84,7 @@ app.conf.beat_schedule = {
     "sweep accounts": _every(60, "accounts.sweep", "high"),
     "prove the ledger": _every(60, "credits.prove_ledger", "low"),
     "count days": _every(60, "adminops.count_days", "low"),
-    "watch": _every(30, "adminops.watch", "high"),
+    "watch": _every(30, "adminops.monitoring", "high"),
     "work on incidents": _every(10, "adminops.work_on_incidents", "high"),
     "sweep watch": _every(60, "adminops.sweep", "high"),
 }
@@ -98,7 +98,7 @@ worker_shutting_down.connect(ending.begin)
 @heartbeat_sent.connect
 def _say_that_we_are_here(*, sender: Any, **_: Any) -> None:
     """Celery's own heartbeat, every two seconds while the worker's main loop turns."""
-    from adminops.watch import heartbeats
+    from adminops.monitoring import heartbeats
 
     if not ending.has_begun():
         heartbeats.beat(process=sender.eventer.hostname, roles=app.amqp.queues.consume_from)
@@ -106,7 +106,7 @@ def _say_that_we_are_here(*, sender: Any, **_: Any) -> None:
 
 @worker_shutdown.connect
 def _say_that_we_go(*, sender: Any, **_: Any) -> None:
-    from adminops.watch import heartbeats
+    from adminops.monitoring import heartbeats
 
     heartbeats.end(process=sender.hostname)
 
@@ -155,7 +155,7 @@ def _end_task(*, task: Any, state: str, **_: Any) -> None:
 def _report_threads(task: Any) -> None:
     """A worker's child has no heartbeat of its own: what is wrong with its background threads, it
     says after each task."""
-    from adminops.watch import heartbeats
+    from adminops.monitoring import heartbeats
 
     if heartbeats.own_problem():
         heartbeats.beat(process=f"{task.request.hostname}:{os.getpid()}", roles=["child"])

@@ -19,7 +19,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-from adminops.watch import status
+from adminops.monitoring import status
 from rendio.common import background, clock
 from rendio.common.postgresql.limits import NoAnswer, at_most
 

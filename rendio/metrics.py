@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from prometheus_client import CollectorRegistry
 
-from adminops.watch.gauges import Gauges
+from adminops.monitoring.metrics import Gauges
 from rendio.common.background import BackgroundThread
 from rendio.common.errors import Forbidden, refusal_response
 from rendio.common.metrics import CONTENT_TYPE_LATEST, exposition

@@ -116,7 +116,7 @@ MIDDLEWARE = [
     "rendio.common.request_id.RequestIdMiddleware",
     "rendio.common.headers.SecurityHeadersMiddleware",
     "rendio.common.postgresql.middleware.DatabaseLimitMiddleware",
-    "adminops.refusals.RefusalsMiddleware",
+    "adminops.monitoring.error_log.RefusalsMiddleware",
     "rendio.common.hosts.PinnedHostMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "rendio.common.language.LanguageMiddleware",
@@ -157,7 +157,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 AUTHENTICATION_BACKENDS = [
-    "adminops.staff_login.LockOutBackend",
+    "adminops.auth.login.LockOutBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
 LOGIN_URL = "admin:login"
@@ -352,7 +352,8 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_DB_REUSE_MAX = 10_000
 CELERY_TIMEZONE = "UTC"
 
-# --- Who is there, and what is late: adminops.watch -------------------------------------------
+# --- Who is there, and what is late: adminops.monitoring
+# -------------------------------------------
 
 CELERY_BEAT_SCHEDULER = "rendio.beat:Scheduler"
 HEARTBEAT_SECONDS = integer("HEARTBEAT_SECONDS", 5, at_least=1)
@@ -383,7 +384,8 @@ PROMETHEUS_METRIC_NAMESPACE = "rendio"
 PROMETHEUS_EXPORT_MIGRATIONS = False
 PROMETHEUS_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, float("inf"))
 
-# --- What is kept of refusals: adminops.refusals ----------------------------------------------
+# --- What is kept of refusals: adminops.monitoring.error_log
+# ----------------------------------------------
 
 # Of each code, in each process; 0: none.
 ERROR_LOG_PER_MINUTE = integer("ERROR_LOG_PER_MINUTE", 20)
@@ -458,12 +460,12 @@ RATE_LIMITS = {
     "forgeries_per_ip": (integer("RATE_LIMIT_FORGERIES_PER_MINUTE", 30), 60),
 }
 
-# --- The staff's sign-in: adminops/staff_login.py, adminops/second_factor -----------------------
+# --- The staff's sign-in: adminops/auth/login.py, adminops/second_factor -----------------------
 
 # Credits that one member of staff gives one user within a day without a second person; 0 = any.
 SUPPORT_GRANT_LIMIT = integer("SUPPORT_GRANT_LIMIT", 100, at_least=0)
-# The same for all customers together, and over everything that moves credits (adminops/budget.py);
-# None: five times the limit.
+# The same for all customers together, and over everything that moves credits
+# (adminops/actions/budgets.py); None: five times the limit.
 SUPPORT_DAILY_BUDGET = optional_integer("SUPPORT_DAILY_BUDGET", at_least=0)
 # What a second person approves within a day; None: twenty times the daily budget.
 SUPPORT_APPROVAL_BUDGET = optional_integer("SUPPORT_APPROVAL_BUDGET", at_least=0)
@@ -482,10 +484,10 @@ AXES_COOLOFF_TIME = timedelta(minutes=integer("STAFF_LOGIN_LOCKOUT_MINUTES", 15,
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
-AXES_CLIENT_IP_CALLABLE = "adminops.staff_login.address_of"
-AXES_USERNAME_CALLABLE = "adminops.staff_login.name_of"
-AXES_CLIENT_STR_CALLABLE = "adminops.staff_login.named_in_logs"
-AXES_LOCKOUT_CALLABLE = "adminops.staff_login.locked_out"
+AXES_CLIENT_IP_CALLABLE = "adminops.auth.login.address_of"
+AXES_USERNAME_CALLABLE = "adminops.auth.login.name_of"
+AXES_CLIENT_STR_CALLABLE = "adminops.auth.login.named_in_logs"
+AXES_LOCKOUT_CALLABLE = "adminops.auth.login.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 

@@ -10,7 +10,7 @@ application = get_wsgi_application()
 
 # After Django is set up; before, there are no models to read.
 from accounts import revocations  # noqa: E402
-from adminops.watch import heartbeats  # noqa: E402
+from adminops.monitoring import heartbeats  # noqa: E402
 from generation import streams  # noqa: E402
 
 revocations.start()

@@ -7,7 +7,7 @@ import importlib
 import pytest
 from django.apps import apps
 
-from adminops.growth import TABLES, as_table
+from adminops.monitoring.table_growth import TABLES, as_table
 from rendio.local.home import PROJECT
 from tests.test_security_page import names_in
 
@@ -17,7 +17,9 @@ PAGE = (PROJECT / "docs" / "growth.md").read_text()
 def test_each_table_has_an_entry_and_each_entry_a_table():
     tables = {model._meta.label for model in apps.get_models(include_auto_created=True)}
 
-    assert tables - TABLES.keys() == set(), "say in adminops/growth.py how these grow"
+    assert tables - TABLES.keys() == set(), (
+        "say in adminops/monitoring/table_growth.py how these grow"
+    )
     assert TABLES.keys() - tables == set()
 
 
@@ -54,5 +56,7 @@ def test_what_callers_add_and_we_delete_has_a_test():
 
 
 def test_the_page_shows_the_same():
-    """manage.py shell -c 'from adminops.growth import as_table; print(as_table())' prints it."""
+    """manage.py shell -c 'from adminops.monitoring.table_growth import as_table; print(as_table())'
+    prints it.
+    """
     assert as_table() in PAGE

@@ -11,13 +11,13 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from adminops import approvals
+from adminops.actions import approvals
+from adminops.actions.budgets import UNLIMITED
+from adminops.actions.credits import Given
+from adminops.admin.audit_log import PAGES
 from adminops.admin.base import ActionVariant, ReadOnlyAdmin, badge, link, page_action, person
-from adminops.admin.record import PAGES
-from adminops.budget import UNLIMITED
-from adminops.grants import Given
-from adminops.masking import BULLETS, may_see_codes
 from adminops.models import SUBJECTS, Action, ApprovalState, PendingApproval
+from adminops.support.masking import BULLETS, may_see_codes
 
 STATE_COLOURS = {
     ApprovalState.WAITING: "warning",

@@ -19,10 +19,10 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 
 from accounts.models import Device, User
-from adminops.acting import may
-from adminops.admin.acts import Act, ReasonForm, act_page
-from adminops.masking import BULLETS, Codes, masked, may_see_codes, may_see_sensitive
+from adminops.actions.audit import may
+from adminops.admin.action_pages import Act, ReasonForm, act_page
 from adminops.models import Action, PendingApproval
+from adminops.support.masking import BULLETS, Codes, masked, may_see_codes, may_see_sensitive
 from rendio.common import clock
 from rendio.common.collation import AsRead, sort_key
 

@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from adminops import bounds, editing, purchases
-from adminops.admin.acts import AssignForm
+from adminops.actions import catalogue, catalogue_limits, purchases
+from adminops.admin.action_pages import AssignForm
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
@@ -23,7 +23,7 @@ from adminops.admin.base import (
     page_action,
     person,
 )
-from adminops.admin.editing import EditedAdmin, EditForm, within
+from adminops.admin.edit_pages import EditedAdmin, EditForm, within
 from adminops.models import Action, PendingApproval
 from billing import queries as billing_queries
 from billing.models import (
@@ -43,7 +43,7 @@ from billing.models import (
 class ProductForm(EditForm):
     def clean_credits(self) -> int:
         credits: int = self.cleaned_data["credits"]
-        return within(credits, 1, bounds.MAX_PRODUCT_CREDITS)
+        return within(credits, 1, catalogue_limits.MAX_PRODUCT_CREDITS)
 
 
 @admin.register(Product)
@@ -83,7 +83,7 @@ class ProductAdmin(EditedAdmin):
         formsets: Any,
         who: dict[str, Any],
     ) -> Product | PendingApproval:
-        return editing.edit_product(product_id=row.id, is_new=is_new, values=values, **who)
+        return catalogue.edit_product(product_id=row.id, is_new=is_new, values=values, **who)
 
 
 # What support can do about a purchase that waits.

@@ -10,8 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from adminops import editing, services
-from adminops.admin import trial
+from adminops.actions import catalogue, users
+from adminops.admin import try_price
 from adminops.admin.base import (
     ActionVariant,
     AllValuesAsRead,
@@ -28,7 +28,7 @@ from adminops.admin.catalogue_forms import (
     RouteFormSet,
     ThemeForm,
 )
-from adminops.admin.editing import EditedAdmin, may_edit
+from adminops.admin.edit_pages import EditedAdmin, may_edit
 from adminops.models import Action, PendingApproval
 from generation.models import Model, Route, Theme
 from generation.providers import provider_choices
@@ -138,13 +138,13 @@ class ModelAdmin(CatalogueAdmin):
     actions_detail = ("take_off_sale", "put_on_sale")
 
     def get_urls(self) -> list[Any]:
-        return [*trial.urls(), *super().get_urls()]
+        return [*try_price.urls(), *super().get_urls()]
 
     def edited(
         self, row: Model, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]
     ) -> Model | PendingApproval:
         [routes] = formsets
-        return editing.edit_model(
+        return catalogue.edit_model(
             model_id=row.id, is_new=is_new, values=values, routes=routes.edits(), **who
         )
 
@@ -194,7 +194,7 @@ class ModelAdmin(CatalogueAdmin):
         return self.act(
             request,
             model,
-            services.toggle_model,
+            users.toggle_model,
             model_id=model.id,
             is_available=is_available,
             done=f"{model} is {'on' if is_available else 'off'} sale now.",
@@ -274,7 +274,7 @@ class RouteAdmin(ReadOnlyAdmin):
         return self.act(
             request,
             route,
-            services.toggle_route,
+            users.toggle_route,
             route_id=route.id,
             is_enabled=is_enabled,
             done=f"{route} takes {'orders' if is_enabled else 'no more orders'}.",
@@ -313,7 +313,7 @@ class ThemeAdmin(CatalogueAdmin):
     def edited(
         self, row: Theme, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]
     ) -> Theme | PendingApproval:
-        return editing.edit_theme(theme_id=row.id, is_new=is_new, values=values, **who)
+        return catalogue.edit_theme(theme_id=row.id, is_new=is_new, values=values, **who)
 
     @admin.display(description="Model", ordering="model__name")
     def its_model(self, theme: Theme) -> SafeString | None:

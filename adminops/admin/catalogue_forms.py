@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from adminops import bounds
-from adminops.admin.editing import EditForm, within
-from adminops.admin.visible import VisibleTexts
-from adminops.editing import RouteEdit
+from adminops.actions import catalogue_limits
+from adminops.actions.catalogue import RouteEdit
+from adminops.admin.edit_pages import EditForm, within
+from adminops.admin.visible_text import VisibleTexts
 from generation.catalogue.cache import PROMPT_MAX, PROMPT_MIN, is_prompt
 from generation.models import Model, ModelKind, PricingType, Route, Theme
 from generation.providers import provider_choices
@@ -55,7 +55,7 @@ class ObjectField(forms.JSONField):
 class ModelForm(EditForm):
     def clean_base_price_usd(self) -> Decimal:
         price: Decimal = self.cleaned_data["base_price_usd"]
-        return within(price, bounds.MIN_PRICE_USD, bounds.MAX_PRICE_USD)
+        return within(price, catalogue_limits.MIN_PRICE_USD, catalogue_limits.MAX_PRICE_USD)
 
     def clean_settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = self.cleaned_data["settings"]

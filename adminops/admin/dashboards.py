@@ -16,14 +16,15 @@ from django.urls.resolvers import URLPattern
 from django.utils.safestring import SafeString
 
 from accounts.models import User
-from adminops import approvals, budget
+from adminops.actions import approvals, budgets
 from adminops.admin.base import badge, link, link_to
 from adminops.admin.operations import BREAKER_COLOURS
-from adminops.figures import money, now, periods, work
-from adminops.figures.money import Margin
-from adminops.figures.periods import Period
 from adminops.models import SEE_MONEY, ApprovalState, JobDay
-from adminops.watch import due, heartbeats
+from adminops.monitoring import backlog, heartbeats
+from adminops.reports import finance, live, periods
+from adminops.reports import jobs as job_reports
+from adminops.reports.finance import Margin
+from adminops.reports.periods import Period
 from credits import queries as credit_queries
 from generation.catalogue import routing
 from generation.models import Breaker, Maintenance, ProviderHealth
@@ -78,7 +79,7 @@ def _period(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
 
 def _facts(request: HttpRequest, read_at: datetime) -> list[tuple[str, Any, str]]:
     """What it is called, how it is, and a few words about it."""
-    jobs, letters, proof = now.jobs(), now.open_letters(), credit_queries.last_proof()
+    jobs, letters, proof = live.jobs(), live.open_letters(), credit_queries.last_proof()
     is_shut = Maintenance.objects.filter(is_on=True).exists()
     proved = f"last proved {proof.looked_at:%Y-%m-%d %H:%M}" if proof.looked_at else ""
     return [
@@ -100,8 +101,8 @@ def _approvals(request: HttpRequest) -> list[tuple[str, Any, str]]:
     waiting = approvals.waiting()
     list_url = reverse("admin:adminops_pendingapproval_changelist")
     url = f"{list_url}?state__exact={ApprovalState.WAITING}"
-    moved = budget.used_by(cast("User", request.user).id, now=clock.now()).moved
-    most = budget.daily_budget()
+    moved = budgets.used_by(cast("User", request.user).id, now=clock.now()).moved
+    most = budgets.daily_budget()
     of_budget = f"of {most:,} credits in 24 hours" if most else "credits in 24 hours"
     return [
         (
@@ -131,7 +132,7 @@ def _processes(read_at: datetime) -> list[tuple[str, Any, str]]:
 
 
 def _providers() -> Table:
-    calls = now.last_calls()
+    calls = live.last_calls()
     known = list(ProviderHealth.objects.order_by("provider", "key_label"))
     rows = [
         [
@@ -154,7 +155,7 @@ def _providers() -> Table:
 def _waiting(read_at: datetime) -> Table:
     return {
         "headers": ["Work that is due", "Oldest since, seconds"],
-        "rows": [[one.what, f"{one.seconds:,.0f}"] for one in due.waiting(now=read_at)],
+        "rows": [[one.what, f"{one.seconds:,.0f}"] for one in backlog.waiting(now=read_at)],
     }
 
 
@@ -166,10 +167,10 @@ def _at(moment: datetime | None) -> str:
 
 
 def _work(period: Period) -> dict[str, Any]:
-    ways, named = work.ways_of(period), work.names()
-    ended = work.ends(ways)
+    ways, named = job_reports.ways_of(period), job_reports.names()
+    ended = job_reports.ends(ways)
     return {
-        "charts": [work.by_status(ways, period), work.by_model(ways, period, named)],
+        "charts": [job_reports.by_status(ways, period), job_reports.by_model(ways, period, named)],
         "ended": ended,
         "ended_in_words": (
             f"{ended.jobs:,} job{'' if ended.jobs == 1 else 's'} ordered,"
@@ -184,15 +185,15 @@ def _work(period: Period) -> dict[str, Any]:
                     f"{one.median_seconds:,.0f}",
                     f"{one.percentile_90_seconds:,.0f}",
                 ]
-                for one in work.took(period)
+                for one in job_reports.took(period)
             ],
         },
-        "timed": work.TIMED,
+        "timed": job_reports.TIMED,
         "failures": {
             "headers": ["Why jobs failed", "What users read", "Jobs", "Of all failed"],
             "rows": [
                 [code, MEANINGS.get(code, ""), f"{jobs:,}", f"{percent:.1f} %"]
-                for code, jobs, percent in work.failures(ways)
+                for code, jobs, percent in job_reports.failures(ways)
             ],
         },
     }
@@ -202,7 +203,7 @@ def _work(period: Period) -> dict[str, Any]:
 
 
 def _money(period: Period) -> dict[str, Any]:
-    ways, named = work.ways_of(period), work.names()
+    ways, named = job_reports.ways_of(period), job_reports.names()
 
     def model_and_route(way: JobDay) -> tuple[UUID, UUID | None]:
         return way.model_id, way.route_id
@@ -210,19 +211,19 @@ def _money(period: Period) -> dict[str, Any]:
     return {
         "facts": _sums(ways),
         "credit_usd": routing.revenue_usd(1),
-        "charts": [money.margin_chart(ways, period, named), money.flows(period)],
+        "charts": [finance.margin_chart(ways, period, named), finance.flows(period)],
         "sales": {
             "headers": ["Currency", "Purchases", "Paid"],
             "rows": [
                 [one.currency or "not told", f"{one.purchases:,}", f"{one.amount:,.2f}"]
-                for one in money.sales(period)
+                for one in finance.sales(period)
             ],
         },
         "margins": _margins(
             ["Model", "Route"],
             {
                 (named.get(model, "gone"), named.get(route, "gone")): margin
-                for (model, route), margin in money.margins(ways, model_and_route).items()
+                for (model, route), margin in finance.margins(ways, model_and_route).items()
             },
         ),
         "margins_by_day": _margins(
@@ -230,7 +231,7 @@ def _money(period: Period) -> dict[str, Any]:
             {
                 (f"{day:%Y-%m-%d}", named.get(model, "gone"), named.get(route, "gone")): margin
                 for (day, (model, route)), margin in _newest_first(
-                    money.margins(ways, lambda way: (way.day_id, model_and_route(way)))
+                    finance.margins(ways, lambda way: (way.day_id, model_and_route(way)))
                 )
             },
         ),
@@ -238,7 +239,7 @@ def _money(period: Period) -> dict[str, Any]:
 
 
 def _sums(ways: list[JobDay]) -> list[tuple[str, Any, str]]:
-    whole, held = money.margin_of(ways), money.outstanding()
+    whole, held = finance.margin_of(ways), finance.outstanding()
     sums: list[tuple[str, Any, str]] = [
         ("Revenue", _dollars(whole.revenue_usd), f"{whole.credits:,} credits that jobs kept"),
         ("Provider cost", _dollars(whole.cost_usd), "of all jobs that have ended"),

@@ -17,8 +17,9 @@ from unfold.widgets import (
 )
 
 from accounts.models import User
-from adminops import incidents
-from adminops.admin.acts import ReasonForm, in_words
+from adminops.actions import incidents
+from adminops.actions.incidents import Choice
+from adminops.admin.action_pages import ReasonForm, in_words
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
@@ -28,7 +29,6 @@ from adminops.admin.base import (
     person,
     waits,
 )
-from adminops.incidents import Choice
 from adminops.models import Action, Incident, PendingApproval, Which
 from generation.models import Model, Route
 from generation.providers import provider_choices

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from adminops import jobs
+from adminops.actions import jobs
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
@@ -25,7 +25,7 @@ from adminops.admin.base import (
     page_action,
     person,
 )
-from adminops.admin.money import of_job
+from adminops.admin.ledger import of_job
 from adminops.models import Action
 from generation import media
 from generation.models import (

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
-from adminops import offences
+from adminops.actions import moderation
 from adminops.admin.base import (
     ActionVariant,
     AllValuesAsRead,
@@ -23,7 +23,7 @@ from adminops.admin.base import (
     page_action,
     person,
 )
-from adminops.admin.visible import VisibleTexts
+from adminops.admin.visible_text import VisibleTexts
 from adminops.models import Action
 from generation.models import BlockedTerm, Offence, Step
 from generation.moderation import strikes
@@ -125,7 +125,7 @@ class OffenceAdmin(ReadOnlyAdmin):
         return self.act(
             request,
             offence,
-            offences.forgive_offences,
+            moderation.forgive_offences,
             user_id=offence.user_id,
             title="Forgive",
             explanation="All offences of this user count no more. A hold ends, and so does a ban "

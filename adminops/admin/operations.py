@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from adminops import operations
+from adminops.actions import operations
 from adminops.admin.base import ActionVariant, ReadOnlyAdmin, badge, link, page_action
 from adminops.models import Action
 from generation.models import (

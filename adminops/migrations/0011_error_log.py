@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from adminops import roles
+from adminops.auth import roles
 
 
 class Migration(migrations.Migration):

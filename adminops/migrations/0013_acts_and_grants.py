@@ -5,7 +5,7 @@ import rendio.common.ids
 from django.conf import settings
 from django.db import migrations, models
 
-from adminops import roles
+from adminops.auth import roles
 
 
 class Migration(migrations.Migration):

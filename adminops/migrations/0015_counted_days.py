@@ -3,7 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-from adminops import roles
+from adminops.auth import roles
 
 
 class Migration(migrations.Migration):

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from adminops import roles
+from adminops.auth import roles
 
 
 class Migration(migrations.Migration):

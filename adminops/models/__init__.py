@@ -3,7 +3,8 @@ refused; who of our processes is there; and what was counted of each day for the
 
 from __future__ import annotations
 
-from adminops.models.acts import (
+from adminops.models.approvals import ApprovalState, PendingApproval
+from adminops.models.audit import (
     REASON_MAX,
     REASON_MIN,
     SEE_SENSITIVE,
@@ -12,11 +13,10 @@ from adminops.models.acts import (
     AdminAction,
     Subject,
 )
-from adminops.models.approvals import ApprovalState, PendingApproval
-from adminops.models.days import SEE_MONEY, CountedDay, CreditDay, JobDay, SaleDay
+from adminops.models.daily_rollups import SEE_MONEY, CountedDay, CreditDay, JobDay, SaleDay
+from adminops.models.error_log import ErrorLog
 from adminops.models.incidents import Incident, Which
-from adminops.models.refusals import ErrorLog
-from adminops.models.watch import Alert, Heartbeat
+from adminops.models.monitoring import Alert, Heartbeat
 
 __all__ = [
     "REASON_MAX",

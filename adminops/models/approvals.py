@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q, Value
 
-from adminops.models.acts import REASON_MAX, Action
+from adminops.models.audit import REASON_MAX, Action
 from rendio.common.ids import uuid7
 
 

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from adminops.models.acts import REASON_MAX
+from adminops.models.audit import REASON_MAX
 from rendio.common.due import DueRow
 from rendio.common.ids import uuid7
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts.models import Language, Outcome, ProviderToken, Push, PushKind, PushToken, User
 from accounts.push import apns, outbox, provider_token, sending
 from accounts.push.texts import text_of
-from adminops.watch import alerts, due
+from adminops.monitoring import alerts, backlog
 from rendio.common import http2
 from tests.conftest import Phone
 from tests.generation.lives import stack_environment
@@ -433,7 +433,7 @@ def test_a_worker_killed_after_apples_yes_is_followed_by_the_same_push(others_re
 def test_what_waits_is_told_by_age_and_what_is_over_is_swept(phone, token):
     tell(phone)
     later = timezone.now() + timedelta(minutes=10)
-    assert "pushes" in [one.what for one in due.waiting(now=later)]
+    assert "pushes" in [one.what for one in backlog.waiting(now=later)]
     outbox.sweep(now=later + outbox.KEPT)
     assert Push.objects.exists()
     send()

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from adminops.models import Alert
-from adminops.watch import alerts, heartbeats
+from adminops.monitoring import alerts, heartbeats
 from billing.models import UnreadablePayload
 from billing.services import dismiss_payload
 from credits.models import LedgerProof

@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
-from adminops.figures import charts, counting, money, periods, work
 from adminops.models import CountedDay, CreditDay, JobDay, SaleDay
+from adminops.reports import charts, daily_rollups, jobs, periods
+from adminops.reports import finance as finance_reports
 from billing.models import Environment, Purchase
 from credits import services as credit_services
 from credits.queries import Flow
@@ -52,7 +53,7 @@ def made(phone, sandbox, life):
 
 def count(**later) -> datetime:
     now = timezone.now() + timedelta(**later)
-    counting.count(now=now)
+    daily_rollups.count(now=now)
     return now
 
 
@@ -94,14 +95,14 @@ def days_counted(at: datetime) -> list[int]:
 
 
 def test_a_day_is_settled_a_day_after_its_end(db):
-    counting.count(now=datetime(2026, 11, 21, 12, tzinfo=UTC))
-    assert CountedDay.objects.count() == counting.DAYS_KEPT_UP
+    daily_rollups.count(now=datetime(2026, 11, 21, 12, tzinfo=UTC))
+    assert CountedDay.objects.count() == daily_rollups.DAYS_KEPT_UP
 
     later = datetime(2026, 11, 23, 0, 1, tzinfo=UTC)
-    counting.count(now=later)
+    daily_rollups.count(now=later)
 
     assert days_counted(later) == [20, 21, 22, 23]
-    counting.count(now=later + timedelta(minutes=1))
+    daily_rollups.count(now=later + timedelta(minutes=1))
     assert days_counted(later) == [20, 21]
 
 
@@ -135,7 +136,7 @@ def test_credits_are_counted_by_the_way_they_moved(made, sandbox, phone):
         Flow.SPENT: spent,
         Flow.REFUNDED: made[1].credits,
     }
-    held = money.outstanding()
+    held = finance_reports.outstanding()
     assert held.bought + held.given == phone.balance() == sum(flows.values())
 
 
@@ -154,9 +155,9 @@ def test_sales_are_told_by_currency_and_without_tests(phone, sandbox):
 
     count()
 
-    assert money.sales(this_week()) == [
-        money.Sales("EUR", 2, Decimal(2)),
-        money.Sales("USD", 1, Decimal("0.99")),
+    assert finance_reports.sales(this_week()) == [
+        finance_reports.Sales("EUR", 2, Decimal(2)),
+        finance_reports.Sales("USD", 1, Decimal("0.99")),
     ]
 
 
@@ -169,7 +170,7 @@ def test_the_margin_is_revenue_after_commission_less_cost(made, settings):
     ProviderRequest.objects.filter(job=made[1]).update(cost_usd="0.0500")
     count()
 
-    whole = money.margin_of(work.ways_of(this_week()))
+    whole = finance_reports.margin_of(jobs.ways_of(this_week()))
 
     assert whole.revenue_usd == Decimal("0.28")  # 4 credits of $0.10, less 30 %
     assert whole.cost_usd == Decimal("0.25")  # the failed job's too
@@ -182,7 +183,7 @@ def test_what_was_made_and_refunded_earns_nothing_and_costs_all_the_same(made, s
 
     count()
 
-    margin = money.margin_of(JobDay.objects.all())
+    margin = finance_reports.margin_of(JobDay.objects.all())
     assert (margin.completed, margin.credits, margin.revenue_usd) == (1, 0, 0)
     assert margin.usd == -margin.cost_usd < 0
 
@@ -208,7 +209,7 @@ def test_what_has_not_ended_neither_earns_nor_costs(phone):
     ordered(phone)
     count()
 
-    whole = money.margin_of(work.ways_of(this_week()))
+    whole = finance_reports.margin_of(jobs.ways_of(this_week()))
 
     assert (whole.revenue_usd, whole.cost_usd, whole.percent) == (0, 0, None)
 

@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
-from adminops import approvals, grants
+from adminops.actions import approvals, credits
 from adminops.errors import InvalidState
 from adminops.models import Action, AdminAction, ApprovalState, PendingApproval
 from credits.queries import differences
@@ -61,7 +61,7 @@ def test_a_large_grant_in_small_parts_is_a_large_one(support, second, phone):
 def test_after_a_day_it_counts_no_more(support, phone):
     give(support, phone, 60)
 
-    later = grants.refund_credits(
+    later = credits.refund_credits(
         user_id=phone.user_id,
         amount=60,
         reason=WHY,
@@ -156,7 +156,7 @@ def tried(act, staff, **what):
 
 def test_two_who_decide_at_once_decide_once(three):
     phone, [asker, one, other] = three
-    grant = tried(grants.refund_credits, asker, user_id=phone.user_id, amount=500)().waiting
+    grant = tried(credits.refund_credits, asker, user_id=phone.user_id, amount=500)().waiting
 
     outcomes = at_once(
         tried(approvals.approve, one, approval_id=grant.id),
@@ -174,7 +174,7 @@ def test_two_who_decide_at_once_decide_once(three):
 def test_two_parts_at_once_count_together(three):
     phone, [asker, *_] = three
 
-    given = at_once(*[tried(grants.refund_credits, asker, user_id=phone.user_id, amount=60)] * 3)
+    given = at_once(*[tried(credits.refund_credits, asker, user_id=phone.user_id, amount=60)] * 3)
 
     assert sorted(one.waiting is not None for one in given) == [False, True, True]
     assert balance_of(phone.user_id).balance == 70

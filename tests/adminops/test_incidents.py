@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from accounts.models import Push, PushKind
 from accounts.push import sending
-from adminops import incidents
-from adminops.incidents import Choice
+from adminops.actions import incidents
+from adminops.actions.incidents import Choice
 from adminops.models import Action, AdminAction, Incident, Which
 from credits.queries import differences
 from generation.lifecycle import manual, settle

@@ -9,7 +9,8 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from adminops.watch import gauges, heartbeats
+from adminops.monitoring import heartbeats
+from adminops.monitoring import metrics as metric_monitoring
 from billing.models import UnreadablePayload
 from credits.models import LedgerProof
 from generation.lifecycle import dead_letters
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _read_anew(monkeypatch):
-    monkeypatch.setattr(gauges, "KEPT_SECONDS", -1)
+    monkeypatch.setattr(metric_monitoring, "KEPT_SECONDS", -1)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
-from adminops import grants
+from adminops.actions import credits
 from adminops.errors import InvalidState
 from adminops.models import AdminAction
 from credits.services import balance_of
@@ -20,7 +20,7 @@ def act(phone):
     """An act that any of these tests may do again: 5 credits to the phone's user."""
 
     def again(**changes):
-        return grants.refund_credits(
+        return credits.refund_credits(
             **{
                 "user_id": phone.user_id,
                 "amount": 5,

@@ -11,8 +11,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from adminops import refusals
 from adminops.models import ErrorLog
+from adminops.monitoring import error_log
 from tests.adminops.conftest import Staff, staff_user
 from tests.conftest import assert_refused
 
@@ -115,7 +115,7 @@ def test_old_ones_are_swept(db, settings):
     make(age=timedelta(days=settings.ERROR_LOG_DAYS, seconds=1))
     young = make(age=timedelta(days=settings.ERROR_LOG_DAYS - 1))
 
-    refusals.sweep(now=timezone.now())
+    error_log.sweep(now=timezone.now())
 
     assert list(ErrorLog.objects.all()) == [young]
 
@@ -124,13 +124,13 @@ def test_no_more_are_kept_than_allowed(db, settings):
     settings.ERROR_LOG_ROWS = 3
     made = [make() for _ in range(5)]
 
-    refusals.sweep(now=timezone.now())
+    error_log.sweep(now=timezone.now())
 
     assert list(ErrorLog.objects.order_by("id")) == made[2:]
 
 
 def test_an_empty_table_is_swept_too(db):
-    refusals.sweep(now=timezone.now())
+    error_log.sweep(now=timezone.now())
 
     assert not ErrorLog.objects.exists()
 

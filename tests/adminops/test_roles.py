@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Device, User
+from adminops.auth.roles import ROLES
 from adminops.models import Action, Alert
-from adminops.roles import ROLES
 from generation.models import SpendDay
 from tests.adminops.conftest import WHY, Staff, staff_user
 from tests.billing.conftest import AppStore, update_credits

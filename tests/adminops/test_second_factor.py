@@ -22,7 +22,7 @@ from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import User
-from adminops.second_factor import proofs
+from adminops.auth import otp
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
 from tests.conftest import assert_refused, at_once, waiting_for_locks
 from tests.patience import eventually
@@ -196,11 +196,11 @@ def test_wrong_codes_delay_the_next_one_twice_as_long_each_time_and_not_for_ever
     TOTPDevice.objects.update(throttling_failure_timestamp=timezone.now() - timedelta(days=36500))
     device.refresh_from_db()
     assert device.throttling_failure_count == 500
-    TOTPDevice.objects.update(throttling_failure_count=proofs.MOST_FAILURES)
+    TOTPDevice.objects.update(throttling_failure_count=otp.MOST_FAILURES)
     TOTPDevice.objects.update(throttling_failure_timestamp=timezone.now() - timedelta(minutes=35))
     again.show("000000")
     device.refresh_from_db()
-    assert device.throttling_failure_count == proofs.MOST_FAILURES
+    assert device.throttling_failure_count == otp.MOST_FAILURES
     TOTPDevice.objects.update(throttling_failure_timestamp=timezone.now() - timedelta(minutes=35))
     again.show(again.code(steps_from_now=1))
     assert is_in(again)
@@ -264,7 +264,7 @@ def test_a_recovery_code_lets_in_once_however_it_is_written(half):
     back = again(half)
     page = back.show(f" {code[:4].upper()}-{code[4:]}")
 
-    assert len(set(half.codes)) == proofs.RECOVERY_CODES
+    assert len(set(half.codes)) == otp.RECOVERY_CODES
     assert is_in(back)
     assert "9 are left" in page.content.decode()
     third = again(half)

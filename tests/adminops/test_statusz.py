@@ -9,7 +9,7 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from adminops.models import Heartbeat
-from adminops.watch import heartbeats
+from adminops.monitoring import heartbeats
 from billing.models import HistoryWalk
 from generation.models import Job, Removal, Stage
 from rendio import health

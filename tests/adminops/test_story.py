@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts import appleid
 from accounts.models import PushKind, Session, User
-from adminops import story
+from adminops.support import timeline
 from generation.lifecycle import notifications
 from generation.models import Job
 from rendio.common.ids import uuid7
@@ -41,7 +41,7 @@ def busy(past, support, sandbox):
 
 
 def test_it_tells_everything_with_the_balance_after_it(busy):
-    told = story.read(busy.user.id)
+    told = timeline.read(busy.user.id)
 
     assert Counter(event.what for event in told.events) == Counter(
         session=1, job=1, charge=1, refund=1, purchase=1, grant=3, revocation=1, support=1, push=1
@@ -62,7 +62,8 @@ def test_it_tells_everything_with_the_balance_after_it(busy):
 
 def test_what_belongs_to_a_job_or_purchase_stands_beneath_it(busy):
     lines = {
-        event.what: [line.text for line in event.lines] for event in story.read(busy.user.id).events
+        event.what: [line.text for line in event.lines]
+        for event in timeline.read(busy.user.id).events
     }
 
     assert "fal: failed" in lines["job"][0]
@@ -189,7 +190,7 @@ def test_its_pages_tell_every_event_once_in_the_order_of_time(phone):
 
     events, before = [], ""
     for _ in range(20):
-        told = story.read(phone.user_id, before=before)
+        told = timeline.read(phone.user_id, before=before)
         events += told.events
         before = str(told.next_cursor or "")
         if not before:

@@ -11,9 +11,10 @@ from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 
-from adminops import approvals, budget, codes, grants, incidents, jobs
+from adminops.actions import approvals, budgets, incidents, jobs, promotion_codes
+from adminops.actions import credits as credit_actions
+from adminops.actions.incidents import Choice
 from adminops.errors import InvalidState
-from adminops.incidents import Choice
 from adminops.models import Action, AdminAction, ApprovalState, PendingApproval, Which
 from billing.lifecycle import notifications
 from billing.models import ConsumptionRequest, Product, Purchase
@@ -130,7 +131,7 @@ def test_a_small_code_is_not_made_large(lead):
         CodeTerms(credits=1, max_redemptions=None),
         CodeTerms(credits=51, max_redemptions=10),
     ]:
-        came = codes.change_code(
+        came = promotion_codes.change_code(
             code_id=code_id, terms=terms, reason=WHY, acting_user=lead.user, now=timezone.now()
         )
         assert isinstance(came, PendingApproval)
@@ -154,7 +155,7 @@ def test_a_code_for_many_that_two_agreed_on_is_not_turned_into_one_for_a_friend(
     agreed = CodeTerms(credits=10, max_redemptions=max_redemptions)
     code = credit_services.make_code(code="SUMMER", terms=agreed, now=timezone.now())
 
-    came = codes.change_code(
+    came = promotion_codes.change_code(
         code_id=code.id, terms=terms, reason=WHY, acting_user=lead.user, now=timezone.now()
     )
 
@@ -172,7 +173,7 @@ def test_a_code_for_many_that_two_agreed_on_is_not_turned_into_one_for_a_friend(
 )
 def test_a_code_within_the_budget_is_not_for_one_friend(lead, phone, terms):
     for code, each in [("FRIEND", terms), ("FRIENDS", CodeTerms(credits=51, max_redemptions=2))]:
-        codes.make_code(
+        promotion_codes.make_code(
             code=code, terms=each, reason=WHY, acting_user=lead.user, now=timezone.now()
         )
 
@@ -183,7 +184,7 @@ def test_a_code_within_the_budget_is_not_for_one_friend(lead, phone, terms):
 
 def test_many_small_codes_and_a_grant_count_together_for_one_customer(lead, phone):
     for number, credits in enumerate((50, 50, 1)):
-        codes.make_code(
+        promotion_codes.make_code(
             code=f"SMALL{number}", terms=CodeTerms(credits=credits, max_redemptions=2),
             reason=WHY, acting_user=lead.user, now=timezone.now(),
         )  # fmt: skip
@@ -199,7 +200,7 @@ def test_a_code_does_not_add_to_what_guests_of_one_account_got(lead, sandbox):
     sign_in(second, sandbox, sub=sub)
 
     for code, credits in (("ELEVEN", 11), ("TENEACH", 10)):
-        codes.make_code(
+        promotion_codes.make_code(
             code=code, terms=CodeTerms(credits=credits, max_redemptions=1),
             reason=WHY, acting_user=lead.user, now=timezone.now(),
         )  # fmt: skip
@@ -219,7 +220,7 @@ def test_a_code_that_was_stopped_counts_again_when_it_goes_on(lead):
 
 
 def _code(staff, **terms):
-    made = codes.make_code(
+    made = promotion_codes.make_code(
         code="SUMMER", terms=CodeTerms(**terms),
         reason=WHY, acting_user=staff.user, now=timezone.now(),
     )  # fmt: skip
@@ -494,7 +495,7 @@ def test_all_kinds_count_together(lead, phone):
     _code(lead, credits=4, max_redemptions=10)
     lead.act("generation_job_refund", delivered(phone).id, reason=WHY)
 
-    assert budget.used_by(lead.user.id, now=timezone.now()).moved == BUDGET - 6
+    assert budgets.used_by(lead.user.id, now=timezone.now()).moved == BUDGET - 6
     other = Phone().sign_in()
     assert [give(lead, other, 7), give(lead, other, 6)] == [202, 200]
     assert lead.call(
@@ -506,7 +507,7 @@ def test_midnight_gives_no_second_budget(agent, phone):
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
 
     def at(moment):
-        given = grants.refund_credits(
+        given = credit_actions.refund_credits(
             user_id=phone.user_id, amount=60, reason=WHY, acting_user=agent.user, now=moment
         )
         return given.waiting is None
@@ -544,11 +545,11 @@ def test_parallel_acts_for_different_customers_do_not_pass_the_budget_together(
 
     given = at_once(
         *[
-            tried(grants.refund_credits, staff, user_id=phone.user_id, amount=60)
+            tried(credit_actions.refund_credits, staff, user_id=phone.user_id, amount=60)
             for phone in phones
         ],
         tried(
-            codes.make_code,
+            promotion_codes.make_code,
             staff,
             code=f"A{uuid4().hex[:9]}",
             terms=CodeTerms(60, max_redemptions=1),
@@ -556,7 +557,7 @@ def test_parallel_acts_for_different_customers_do_not_pass_the_budget_together(
     )
     jobs.fail_job(job_id=job.id, reason=WHY, acting_user=staff, now=timezone.now())
 
-    waits = [one.waiting if isinstance(one, grants.Given) else one for one in given]
+    waits = [one.waiting if isinstance(one, credit_actions.Given) else one for one in given]
     assert sum(isinstance(one, PendingApproval) for one in waits) == 3
     moved = AdminAction.objects.filter(actor=staff, credits__isnull=False)
     assert [act.credits for act in moved.order_by("at")] == [60, 4]

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from adminops import codes
+from adminops.actions import promotion_codes
 from adminops.models import AdminAction, ErrorLog, PendingApproval
 from credits import services as credit_services
 from credits.services import CodeTerms
@@ -33,12 +33,12 @@ def planted(phone):
     lead = staff_user("lee", role="lead")
     now = timezone.now()
     who = {"acting_user": lead, "now": now}
-    codes.make_code(
+    promotion_codes.make_code(
         code=CODE, terms=CodeTerms(5, max_redemptions=9), reason=f"{CODE} for the fair", **who
     )
     code = apps.get_model("credits", "PromotionCode").objects.get()
     for spelling in SPELLINGS:
-        codes.change_code(
+        promotion_codes.change_code(
             code_id=code.id,
             terms=CodeTerms(6, max_redemptions=9),
             reason=f"More of {spelling}",
@@ -51,7 +51,9 @@ def planted(phone):
     desk.call(
         "admin-refund-credits", user_id=str(phone.user_id), amount=900, reason=f"{CODE} failed"
     )
-    codes.make_code(code=f"{CODE}X", terms=CodeTerms(900, max_redemptions=9), reason="Next", **who)
+    promotion_codes.make_code(
+        code=f"{CODE}X", terms=CodeTerms(900, max_redemptions=9), reason="Next", **who
+    )
     desk.call("admin-ban-user", user_id=str(phone.user_id), reason=f"Sells {CODE}")
     before_this_release(phone, lead, code)
     return phone
@@ -143,7 +145,7 @@ def test_neither_logs_nor_the_error_log_tell_a_code(db, sandbox):
     lead = staff_user("lee", role="lead")
     with structlog.testing.capture_logs() as logged:
         phone = Phone().sign_in()
-        codes.make_code(
+        promotion_codes.make_code(
             code=CODE, terms=CodeTerms(5, max_redemptions=9), reason=CODE,
             acting_user=lead, now=timezone.now(),
         )  # fmt: skip

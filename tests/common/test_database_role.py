@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from adminops import grants, services
+from adminops.actions import credits, users
 from adminops.models import AdminAction
 from credits.queries import differences
 from generation.models import Job, Removal
@@ -52,10 +52,10 @@ def test_support_s_acts_need_no_more(least, sandbox):
     phone = Phone().sign_in()
     staff = staff_user("sam", is_superuser=True)
 
-    grants.refund_credits(
+    credits.refund_credits(
         user_id=phone.user_id, amount=5, reason=WHY, acting_user=staff, now=timezone.now()
     )
-    services.ban_user(user_id=phone.user_id, reason=WHY, acting_user=staff, now=timezone.now())
+    users.ban_user(user_id=phone.user_id, reason=WHY, acting_user=staff, now=timezone.now())
 
     assert AdminAction.objects.count() == 2
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from PIL import Image
 
 from adminops.models import Heartbeat
-from adminops.watch.heartbeats import QUEUES
+from adminops.monitoring.heartbeats import QUEUES
 from generation.models import Job, JobStatus, ProviderRequest, RequestState
 from rendio.local import ports
 from tests.conftest import SORA, VEO, Sandbox

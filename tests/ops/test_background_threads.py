@@ -19,7 +19,7 @@ from accounts import revocations
 from accounts.languages import ChangedLanguages
 from accounts.models import Session
 from adminops.models import Heartbeat
-from adminops.watch import heartbeats
+from adminops.monitoring import heartbeats
 from rendio import beat, metrics
 from rendio.celery import app
 from rendio.common import background, nudge

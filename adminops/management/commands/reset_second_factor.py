@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import User
-from adminops.second_factor import proofs
+from adminops.auth import otp
 
 
 class Command(BaseCommand):
@@ -20,5 +20,5 @@ class Command(BaseCommand):
         user = User.objects.filter(username=username, is_staff=True).first()
         if user is None:
             raise CommandError(f"There is no member of staff named {username}.")
-        forgotten = proofs.forget(user)
+        forgotten = otp.forget(user)
         self.stdout.write(f"{username} had {forgotten} app{'' if forgotten == 1 else 's'} set up")

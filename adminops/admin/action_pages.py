@@ -1,0 +1,135 @@
+"""The page of an act: what it does, a reason, a button. The services decide and record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import messages
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from adminops.actions.credits import MAX_AMOUNT, InsufficientCredits
+from adminops.admin.visible_text import VisibleTexts
+from adminops.models import REASON_MAX, REASON_MIN
+from billing.models import RefundPolicy
+from rendio.common.errors import InvalidInput, Refusal
+from rendio.common.ids import uuid7
+
+if TYPE_CHECKING:
+    from adminops.admin.base import ModelAdmin
+
+
+class ReasonForm(VisibleTexts, forms.Form):
+    reason = forms.CharField(
+        min_length=REASON_MIN,
+        max_length=REASON_MAX,
+        widget=UnfoldAdminTextareaWidget({"rows": 3}),
+        help_text="Kept in the record of support's acts. The customer does not see it.",
+    )
+    # Names this form, so that a second click does not act a second time.
+    act_id = forms.UUIDField(widget=forms.HiddenInput)
+
+
+class RefundForm(ReasonForm):
+    field_order = ("amount", "reason")
+    amount = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_AMOUNT,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="Credits to give.",
+    )
+
+
+class AdjustForm(ReasonForm):
+    field_order = ("amount", "reason")
+    amount = forms.IntegerField(
+        min_value=-MAX_AMOUNT,
+        max_value=MAX_AMOUNT,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="Credits to add, or with a minus to take. Never below zero.",
+    )
+
+
+class AssignForm(ReasonForm):
+    field_order = ("user_id", "reason")
+    user_id = forms.UUIDField(
+        widget=UnfoldAdminTextInputWidget, label="User", help_text="The id of whose it is."
+    )
+
+
+class RefundPolicyForm(ReasonForm):
+    field_order = ("policy", "reason")
+    policy = forms.TypedChoiceField(
+        coerce=RefundPolicy,
+        choices=[
+            (RefundPolicy.DECLINE, "Decline the refund"),
+            (RefundPolicy.GRANT, "Grant the refund"),
+            (RefundPolicy.BY_SHARE, "Grant it for the part that was not used"),
+            (RefundPolicy.NONE, "Say nothing about it"),
+        ],
+        widget=UnfoldAdminSelectWidget,
+        label="What we would like",
+    )
+
+
+@dataclass(frozen=True)
+class Act:
+    """One kind of act: `do` gets the form's values and says in a sentence what was done."""
+
+    title: str
+    explanation: str
+    button: str
+    form_class: type[ReasonForm]
+    do: Callable[[dict[str, Any]], str]
+    dangerous: bool = False
+    shown: dict[str, Any] = field(default_factory=dict)  # what the form has in it at first
+    shown_beside: list[tuple[str, Any]] = field(default_factory=list)
+
+
+def act_page(
+    model_admin: ModelAdmin, request: HttpRequest, row: Model | None, act: Act
+) -> HttpResponse:
+    """Show the form, or do what it says and go back to the row's page; without a row, to the
+    list."""
+    form = act.form_class(request.POST or None, initial={"act_id": uuid7(), **act.shown})
+    opts = model_admin.opts
+    page = f"admin:{opts.app_label}_{opts.model_name}"
+    row_url = reverse(f"{page}_change", args=[row.pk]) if row else reverse(f"{page}_changelist")
+    if request.method == "POST" and form.is_valid():
+        try:
+            messages.success(request, act.do(form.cleaned_data))
+        except Refusal as refusal:
+            messages.error(request, in_words(refusal))
+        else:
+            return HttpResponseRedirect(row_url)
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": act.title,
+        "act": act,
+        "form": form,
+        "opts": opts,
+        "original": row,
+        "row_url": row_url,
+    }
+    return TemplateResponse(request, "adminops/act.html", context)
+
+
+def in_words(refusal: Refusal) -> str:
+    """A refusal as a sentence to the staff. The catalogue's messages speak to the customer."""
+    details = refusal.details
+    if isinstance(refusal, InsufficientCredits):
+        return f"The wallet has {details['available']} credits: {details['required']} are too many."
+    if isinstance(refusal, InvalidInput):
+        return " ".join(problem for problems in details["fields"].values() for problem in problems)
+    return str(details.get("problem") or refusal.text)

@@ -1,0 +1,153 @@
+"""Pages on which rows are edited by an act: with a reason, on record, and with a second person
+beyond the limits. Nothing else of Django's admin writes these rows."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from accounts.models import User
+from adminops.actions.audit import may
+from adminops.admin.action_pages import in_words
+from adminops.admin.base import SupportAdmin, record_of, waits
+from adminops.admin.visible_text import VisibleTexts
+from adminops.models import REASON_MAX, REASON_MIN, Action, PendingApproval
+from rendio.common import clock
+from rendio.common.errors import Refusal
+from rendio.common.ids import uuid7
+
+T = TypeVar("T")
+
+
+class EditForm(VisibleTexts, forms.ModelForm):
+    reason = forms.CharField(
+        min_length=REASON_MIN,
+        max_length=REASON_MAX,
+        widget=UnfoldAdminTextareaWidget({"rows": 3}),
+        help_text="Kept in the record of support's acts.",
+    )
+    # Names this form, so that a second click does not act a second time.
+    act_id = forms.UUIDField(widget=forms.HiddenInput, initial=uuid7, label="")
+
+    def values(self) -> dict[str, Any]:
+        """What the form has for the row's own fields."""
+        names = {field.name for field in self._meta.model._meta.concrete_fields}
+        return {name: value for name, value in self.cleaned_data.items() if name in names}
+
+
+def within(value: T, least: Any, most: Any) -> T:
+    if not least <= value <= most:
+        raise ValidationError(f"Must be from {least} to {most}.")
+    return value
+
+
+class EditedAdmin(SupportAdmin):
+    """Pages whose form is saved by the act `edit`, with a reason on record."""
+
+    edit: Action
+    actions = None
+    warn_unsaved_form = True
+
+    @abstractmethod
+    def edited(
+        self, row: Any, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]
+    ) -> Model | PendingApproval:
+        """Save the row, or leave it pending. `who` holds the arguments that name the act."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, self.edit)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may(request.user, self.edit)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets = [*super().get_fieldsets(request, obj)]
+        if self.has_change_permission(request, obj):
+            fieldsets.append(("Why", {"fields": ("reason", "act_id")}))
+        return fieldsets
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except Refusal as refusal:
+            messages.error(request, in_words(refusal))
+            return HttpResponseRedirect(request.get_full_path())
+
+    # --- What Django would write, in the order in which it does ----------------------------------
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Nothing: what follows it does."""
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """In the transaction of Django's page."""
+        who = {
+            "reason": form.cleaned_data["reason"],
+            "act_id": form.cleaned_data["act_id"],
+            "acting_user": cast("User", request.user),
+            "now": clock.now(),
+        }
+        if form.instance.pk is None:
+            # Django takes the id of a new row away from it where there are inlines.
+            form.instance.pk = self.opts.pk.get_default()
+        came = self.edited(form.instance, not change, form.values(), formsets, who)
+        if isinstance(came, PendingApproval):
+            form.instance.waits_for = came
+
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> Any:
+        return []
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """The record has it."""
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """The record has it."""
+
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        return self._waiting(request, obj) or super().response_add(request, obj, post_url_continue)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        return self._waiting(request, obj) or super().response_change(request, obj)
+
+    def _waiting(self, request: HttpRequest, obj: Any) -> HttpResponse | None:
+        approval: PendingApproval | None = getattr(obj, "waits_for", None)
+        if approval is None:
+            return None
+        messages.warning(request, waits(approval))
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"
+        return HttpResponseRedirect(reverse(name))
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return record_of(self.find(request, object_id).pk)
+
+
+def may_edit(edit: Action) -> Callable[..., bool]:
+    """For inlines, whose rows are edited with those of the page."""
+
+    def has_permission(inline: Any, request: HttpRequest, obj: Any = None) -> bool:
+        return may(request.user, edit)
+
+    return has_permission

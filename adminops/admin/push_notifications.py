@@ -1,0 +1,81 @@
+"""What customers' phones were told, and which phones those are."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from accounts.models import Outcome, Push, PushToken
+from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to, person
+from adminops.support.masking import masked
+
+COLOURS = {
+    "": "info",
+    Outcome.SENT: "success",
+    Outcome.REFUSED: "danger",
+    Outcome.EXPIRED: "warning",
+}
+
+
+@admin.register(Push)
+class PushAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "owner", "kind", "state", "reason", "tries")
+    list_filter = ("kind", "outcome")
+    list_select_related = ("user",)
+    ordering = ("-id",)
+    id_search = ("id", "user_id", "subject_id")
+    search_help_text = "The id of a push, a user, a job or an incident."
+    fields = (
+        "id",
+        "owner",
+        ("kind", "state", "reason"),
+        ("its_job", "its_incident", "credits"),
+        ("created_at", "expires_at", "ended_at"),
+        ("due_at", "tries", "is_held"),
+    )
+
+    @admin.display(description="User")
+    def owner(self, push: Push) -> SafeString | None:
+        return person(push.user)
+
+    @admin.display(description="Job")
+    def its_job(self, push: Push) -> SafeString:
+        return link(reverse("admin:generation_job_change", args=[push.job_id]), push.job_id)
+
+    @admin.display(description="Incident")
+    def its_incident(self, push: Push) -> SafeString | None:
+        if push.subject_id == push.job_id:
+            return None
+        url = reverse("admin:adminops_incident_change", args=[push.subject_id])
+        return link(url, push.subject_id)
+
+    @admin.display(description="State")
+    def state(self, push: Push) -> SafeString:
+        label = push.get_outcome_display() or "Waiting"
+        return badge(label, COLOURS.get(push.outcome, ""))
+
+
+@admin.register(PushToken)
+class PushTokenAdmin(ReadOnlyAdmin):
+    """Without the token itself: with it and our key one could write to the phone."""
+
+    list_display = ("ending", "owner", "platform", "environment", "registered_at")
+    list_filter = ("platform", "environment")
+    list_select_related = ("user",)
+    ordering = ("-id",)
+    id_search = ("id", "user_id", "session_id")
+    search_help_text = "The id of a user or a session."
+    fields = ("ending", "owner", ("platform", "environment"), "its_session", "registered_at")
+
+    @admin.display(description="Token")
+    def ending(self, token: PushToken) -> str | None:
+        return masked(token.token)
+
+    @admin.display(description="User")
+    def owner(self, token: PushToken) -> SafeString | None:
+        return person(token.user)
+
+    @admin.display(description="Session")
+    def its_session(self, token: PushToken) -> SafeString | None:
+        return link_to(token.session, token.session_id)

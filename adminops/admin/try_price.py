@@ -1,0 +1,125 @@
+"""Try a price: what requests would cost before a change is published."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.urls.resolvers import URLPattern
+from django.utils.html import format_html_join
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+)
+
+from adminops.admin.base import badge
+from adminops.admin.catalogue_forms import ObjectField, check_multipliers
+from adminops.reports import price_simulation
+from generation.catalogue import cache
+from generation.models import Model, PricingType
+from rendio.common.collation import AsRead
+
+
+class PriceForm(forms.Form):
+    """A model, and prices for it; what is left empty is as it stands now."""
+
+    model = forms.ModelChoiceField(
+        Model.objects.order_by(AsRead("name")), widget=UnfoldAdminSelectWidget, empty_label=None
+    )
+    pricing_type = forms.ChoiceField(
+        choices=[("", "As now"), *PricingType.choices],
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+    )
+    base_price_usd = forms.DecimalField(
+        min_value=0,
+        max_digits=8,
+        decimal_places=4,
+        required=False,
+        label="Base price in dollars",
+        help_text="Empty: as now.",
+        widget=UnfoldAdminDecimalFieldWidget,
+    )
+    multipliers = ObjectField(
+        required=False,
+        help_text='Such as {"resolution": {"1080p": "1.5"}}. Empty: as now.',
+        widget=UnfoldAdminTextareaWidget({"rows": 4}),
+    )
+
+    def clean_base_price_usd(self) -> Any:
+        price = self.cleaned_data["base_price_usd"]
+        if price == 0:
+            raise ValidationError("A job always costs something.")
+        return price
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        model = values.get("model")
+        if model and values.get("multipliers"):
+            try:
+                check_multipliers(values["multipliers"], model.settings)
+            except ValidationError as problem:
+                self.add_error("multipliers", problem)
+        by_duration = values.get("pricing_type") == PricingType.DURATION
+        if model and by_duration and "duration" not in model.settings:
+            self.add_error("pricing_type", "This model has no setting named duration.")
+        return values
+
+
+def urls() -> list[URLPattern]:
+    return [path("try-a-price/", admin.site.admin_view(try_price), name="try_price")]
+
+
+def try_price(request: HttpRequest) -> HttpResponse:
+    """A GET that changes nothing: the draft is in the address alone."""
+    if not request.user.has_perm("generation.view_model"):
+        raise PermissionDenied
+    form = PriceForm(request.GET or None)
+    context = {
+        **admin.site.each_context(request),
+        "title": "Try a price",
+        "form": form,
+        "table": _table(form.cleaned_data) if form.is_bound and form.is_valid() else None,
+    }
+    return TemplateResponse(request, "adminops/try_price.html", context)
+
+
+def _table(values: dict[str, Any]) -> dict[str, Any]:
+    model = cache.spec_of(values["model"])
+    names = ("pricing_type", "base_price_usd", "multipliers")
+    drafted = price_simulation.draft(
+        model, **{name: values[name] for name in names if values[name]}
+    )
+    return {
+        "headers": ["Settings", "Credits now", "Credits then", "Provider's cost and margin"],
+        "rows": [_shown(row) for row in price_simulation.rows(model, drafted)],
+    }
+
+
+def _shown(row: price_simulation.Row) -> list[Any]:
+    chosen = ", ".join(f"{name} {value}" for name, value in row.chosen.items()) or "none"
+    return [chosen, row.credits_now, row.credits, _margins(row.margins)]
+
+
+def _margins(margins: list[price_simulation.Margin]) -> Any:
+    if not margins:
+        return "No route makes this."
+    return format_html_join(
+        "",
+        "<div>{}</div>",
+        (
+            (
+                badge(
+                    f"{one.route.provider} ${one.cost_usd:.2f}: {one.percent:.1f} %",
+                    "danger" if one.percent < 0 else "success",
+                ),
+            )
+            for one in margins
+        ),
+    )

@@ -1,0 +1,163 @@
+"""What the database knows of the running of the service, for /metrics.
+
+Every web process tells the same, so a dashboard takes the largest. Read when somebody asks, by a
+few queries on indexes, and kept for some seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+import structlog
+from django.db import Error as DatabaseFailure
+from django.db.models import Count
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from accounts.push import outbox
+from adminops.monitoring import backlog, heartbeats
+from billing import queries as billing_queries
+from credits import queries as credit_queries
+from generation import spend
+from generation.models import (
+    Breaker,
+    DeadLetter,
+    DeadState,
+    Job,
+    Maintenance,
+    ProviderHealth,
+    Stage,
+)
+from rendio.common import clock
+
+logger = structlog.get_logger(__name__)
+
+KEPT_SECONDS = 5
+Samples = Iterable[tuple[list[str], float]]
+
+
+class Gauges(Collector):
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: list[Metric] = []
+        self._read_at = float("-inf")
+
+    def collect(self) -> list[Metric]:
+        with self._lock:
+            if time.monotonic() - self._read_at > KEPT_SECONDS:
+                self._kept, self._read_at = self._read(), time.monotonic()
+            return self._kept
+
+    def _read(self) -> list[Metric]:
+        up = GaugeMetricFamily("rendio_database_up", "Whether the database answered.")
+        try:
+            found = list(_gauges(clock.now()))
+        except DatabaseFailure as error:
+            logger.warning("gauges_not_read", error=type(error).__name__)
+            up.add_metric([], 0)
+            return [up]
+        up.add_metric([], 1)
+        return [up, *found]
+
+    def describe(self) -> list[Metric]:
+        """Nothing is read to be registered."""
+        return []
+
+
+def _gauges(now: datetime) -> Iterator[Metric]:
+    yield _gauge("jobs", "Jobs that have not ended.", ["queue", "stage"], _jobs())
+    yield _gauge(
+        "due_seconds",
+        "For how long the oldest due row of a kind has been due.",
+        ["what"],
+        (([one.what], one.seconds) for one in backlog.waiting(now=now)),
+    )
+    yield _gauge(
+        "alive",
+        "Workers of a queue, and schedulers, seen lately.",
+        ["role"],
+        (([role], one.count) for role, one in heartbeats.alive(now=now).items()),
+    )
+    yield _gauge(
+        "clock_skew_seconds",
+        "How far the clock of a process is ahead of PostgreSQL's; negative where it is behind.",
+        ["process"],
+        (([process], seconds) for process, seconds in heartbeats.skews(now=now).items()),
+    )
+    yield _gauge(
+        "breaker_open",
+        "Whether nothing is sent under a key of a provider: 1 open, 0.5 a probe goes, 0 closed.",
+        ["provider", "key"],
+        (
+            ([row.provider, row.key_label], OPENNESS[Breaker(row.state)])
+            for row in ProviderHealth.objects.all()
+        ),
+    )
+    yield _gauge("dead_letters", "Dead letters that nobody has closed.", ["kind"], _letters())
+    yield _gauge("maintenance", "Whether new orders are stopped.", [], _maintenance())
+    yield _gauge(
+        "provider_spend_usd",
+        "What a provider has cost in the day or month that runs.",
+        ["provider", "period"],
+        (([*of], float(usd)) for of, usd in spend.spent_usd(now=now).items()),
+    )
+    yield _gauge(
+        "provider_spend_cap_usd",
+        "What it may cost.",
+        ["provider", "period"],
+        (([one.provider, one.period], float(one.cap_usd)) for one in spend.standings(now=now)),
+    )
+    yield _gauge(
+        "pushes_held",
+        "Pushes that wait because Apple refuses our key.",
+        [],
+        [([], outbox.count_held())],
+    )
+    yield _gauge(
+        "unreadable_payloads",
+        "Payloads of Apple's that nobody could read and nobody has dismissed.",
+        [],
+        [([], billing_queries.count_unreadable())],
+    )
+    proof = credit_queries.last_proof()
+    yield _gauge(
+        "ledger_differences",
+        "Where the ledger does not add up, as of the last proof.",
+        [],
+        [([], proof.differences)],
+    )
+    yield _gauge(
+        "ledger_proved_timestamp_seconds",
+        "When the ledger last added up; 0 where it has never been proved.",
+        [],
+        [([], proof.proved_at.timestamp() if proof.proved_at else 0)],
+    )
+
+
+OPENNESS = {Breaker.CLOSED: 0.0, Breaker.HALF_OPEN: 0.5, Breaker.OPEN: 1.0}
+
+
+def _gauge(name: str, what: str, labels: list[str], samples: Samples) -> Metric:
+    gauge = GaugeMetricFamily(f"rendio_{name}", what, labels=labels)
+    for values, number in samples:
+        gauge.add_metric(values, number)
+    return gauge
+
+
+def _jobs() -> Samples:
+    """By the index of those that are not done."""
+    counted = Job.objects.exclude(stage=Stage.DONE).values_list("queue", "stage")
+    return [([queue, stage], n) for queue, stage, n in counted.annotate(n=Count("id")).order_by()]
+
+
+def _letters() -> Samples:
+    open_ones = DeadLetter.objects.filter(state=DeadState.OPEN).values_list("kind")
+    return [([kind], count) for kind, count in open_ones.annotate(n=Count("id")).order_by()]
+
+
+def _maintenance() -> Samples:
+    return [([], float(Maintenance.objects.filter(is_on=True).exists()))]

@@ -1,0 +1,48 @@
+"""The whole at a glance: what /statusz answers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from adminops.monitoring import backlog, heartbeats
+from adminops.monitoring.heartbeats import SCHEDULER, Alive
+from rendio.common.times import iso
+
+
+def look(*, now: datetime) -> tuple[dict[str, Any], list[str]]:
+    """Who is there and what waits, and in words what is missing or late. Three queries."""
+    alive = heartbeats.alive(now=now)
+    waiting = backlog.waiting(now=now)
+    problems = [
+        _missing(role, now=now, seen=seen) for role, seen in alive.items() if not seen.count
+    ]
+    problems += [
+        f"{one.what} have been due for {one.seconds:.0f} s"
+        for one in waiting
+        if one.seconds > settings.DUE_LATE_SECONDS
+    ]
+    problems += heartbeats.problems(now=now)
+    scheduler = alive.pop(SCHEDULER)
+    seen = {
+        "workers": {queue: _shown(one) for queue, one in alive.items()},
+        "scheduler": _shown(scheduler),
+        "oldest_due": {"what": waiting[0].what, "seconds": round(waiting[0].seconds)}
+        if waiting
+        else None,
+    }
+    return seen, problems
+
+
+def _missing(role: str, *, seen: Alive, now: datetime) -> str:
+    what = role if role == SCHEDULER else f"worker of the queue {role}"
+    if seen.last_at is None:
+        return f"no {what} has been here"
+    ago = (now - seen.last_at) // timedelta(seconds=1)
+    return f"no {what} is here; the last was {ago} s ago"
+
+
+def _shown(alive: Alive) -> dict[str, Any]:
+    return {"alive": alive.count, "last_seen_at": iso(alive.last_at)}

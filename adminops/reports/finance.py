@@ -1,0 +1,144 @@
+"""Money, as it was counted by days: how credits moved, what was paid, what jobs earned and cost.
+
+A credit is worth what generation.catalogue.routing takes it for: its price less the store's
+commission, whether somebody paid for it or it was given. What customers did pay stands under sales,
+in their own currencies, which are not added up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Sum
+
+from adminops.models import CountedDay, CreditDay, JobDay, SaleDay
+from adminops.reports import charts
+from adminops.reports.charts import Chart
+from adminops.reports.periods import Period
+from credits.queries import Flow
+from generation.catalogue import routing
+from generation.models import JobStatus
+
+FLOW_COLOURS = {
+    Flow.SOLD.value: "#16a34a",
+    Flow.GRANTED.value: "#0891b2",
+    Flow.TESTED.value: "#6b7280",
+    Flow.REFUNDED.value: "#d97706",
+    Flow.ADJUSTED.value: "#9333ea",
+    Flow.SPENT.value: "#2563eb",
+    Flow.LAPSED.value: "#db2777",
+    Flow.TAKEN_BACK.value: "#dc2626",
+}
+
+
+def flows(period: Period) -> Chart:
+    """One query."""
+    series: dict[str, Counter] = {flow: Counter() for flow in FLOW_COLOURS}
+    for moved in CreditDay.objects.filter(day__gte=period.first):
+        series[moved.flow][moved.day_id] += moved.credits
+    return charts.stacked(
+        title="Credits that moved",
+        explanation="Credits that came into wallets, above the line, and that left them, below it.",
+        days=period.days,
+        series=dict(series),
+        colours=FLOW_COLOURS,
+    )
+
+
+@dataclass(frozen=True)
+class Outstanding:
+    """Credits that customers hold and may still spend."""
+
+    bought: int
+    given: int
+
+    @property
+    def bought_usd(self) -> Decimal:
+        """What was paid out to us for those that were bought."""
+        return routing.revenue_usd(self.bought)
+
+
+def outstanding() -> Outstanding | None:
+    """As counted last; None before that. One query."""
+    day = CountedDay.objects.exclude(held_bought=None).order_by("date").last()
+    return Outstanding(day.held_bought or 0, day.held_given or 0) if day else None
+
+
+@dataclass(frozen=True)
+class Sales:
+    currency: str
+    purchases: int
+    amount: Decimal  # in that currency
+
+
+def sales(period: Period) -> list[Sales]:
+    """By currency, the most purchases first. One query."""
+    sums = SaleDay.objects.filter(day__gte=period.first).values_list("currency")
+    found = sums.annotate(count=Sum("purchases"), units=Sum("milliunits")).order_by("-count")
+    return [Sales(currency, count, Decimal(units) / 1000) for currency, count, units in found]
+
+
+@dataclass(frozen=True)
+class Margin:
+    """What ended jobs brought and cost, in dollars."""
+
+    completed: int
+    credits: int  # of those that kept them, and fees of those that gave the rest back
+    revenue_usd: Decimal
+    cost_usd: Decimal
+
+    @property
+    def usd(self) -> Decimal:
+        return self.revenue_usd - self.cost_usd
+
+    @property
+    def percent(self) -> Decimal | None:
+        """Of the revenue; None where there is none."""
+        return 100 * self.usd / self.revenue_usd if self.revenue_usd else None
+
+    @property
+    def is_below_cost(self) -> bool:
+        return self.usd < 0
+
+
+def margins(ways: Iterable[JobDay], by: Callable[[JobDay], Any]) -> dict[Any, Margin]:
+    """Of the jobs that have ended, by whatever is asked for, the least margin first."""
+    grouped: dict[Any, list[JobDay]] = defaultdict(list)
+    for way in ways:
+        if way.status in JobStatus.terminal():
+            grouped[by(way)].append(way)
+    found = {key: margin_of(group) for key, group in grouped.items()}
+    return dict(sorted(found.items(), key=lambda item: item[1].usd))
+
+
+def margin_of(ways: Iterable[JobDay]) -> Margin:
+    ended = [way for way in ways if way.status in JobStatus.terminal()]
+    completed = [way for way in ended if way.status == JobStatus.COMPLETED]
+    credits = sum(way.credits for way in ended)
+    return Margin(
+        completed=sum(way.jobs for way in completed),
+        credits=credits,
+        revenue_usd=routing.revenue_usd(credits),
+        cost_usd=sum((way.cost_usd for way in ended), Decimal(0)),
+    )
+
+
+def margin_chart(ways: Iterable[JobDay], period: Period, named: dict[UUID | None, str]) -> Chart:
+    by = margins(ways, lambda way: (named.get(way.model_id, "gone"), way.day_id))
+    series: dict[str, dict[date, float]] = defaultdict(dict)
+    for (model, day), margin in by.items():
+        series[model][day] = float(margin.usd)
+    return charts.stacked(
+        title="Margin by model",
+        explanation="Dollars, by the day of the order: what jobs brought, fees included, less what"
+        " all ended jobs cost at providers. Below the line: sold below cost.",
+        days=period.days,
+        series=dict(sorted(series.items())),
+        form="{:,.2f}",
+    )
