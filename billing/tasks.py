@@ -8,12 +8,12 @@ from __future__ import annotations
 from celery import shared_task
 
 from billing.lifecycle import (
+    account_tokens,
     consumption,
-    history,
+    notification_backfill,
     notifications,
     purchases,
     subscriptions,
-    tokens,
     unconfirmed,
     unreadable,
 )
@@ -39,7 +39,7 @@ def confirm_purchases() -> None:
 
 @shared_task(name="billing.change_tokens")
 def change_tokens() -> None:
-    until_done(lambda: tokens.change_due(now=clock.now()), batch=tokens.BATCH)
+    until_done(lambda: account_tokens.change_due(now=clock.now()), batch=account_tokens.BATCH)
 
 
 @shared_task(name="billing.ask_subscriptions")
@@ -54,7 +54,7 @@ def answer_consumption() -> None:
 
 @shared_task(name="billing.walk_history")
 def walk_history() -> None:
-    until_done(lambda: history.walk_due(now=clock.now()), batch=1)
+    until_done(lambda: notification_backfill.walk_due(now=clock.now()), batch=1)
 
 
 @shared_task(name="billing.read_payloads")

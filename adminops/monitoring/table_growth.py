@@ -230,7 +230,7 @@ TABLES: dict[str, Growth] = {
     "billing.TokenChange": Growth(
         "who pays Apple",
         "one for each subscription of a guest that was merged",
-        deleted_by="billing.lifecycle.tokens:change_due",
+        deleted_by="billing.lifecycle.account_tokens:change_due",
     ),
     "billing.Notification": Growth(
         "Apple",

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from billing.appstore import verifier
 from billing.appstore.payloads import Unreadable
-from billing.lifecycle import effects
+from billing.lifecycle import notification_handlers
 from billing.models import Notification, PayloadKind
 from billing.services import unreadable
 from rendio.common.due import each, take
@@ -36,7 +36,7 @@ def _apply(row: Notification, *, now: datetime) -> None:
     online = settings.APPSTORE_ONLINE_CHECKS and not row.from_history
     try:
         notice = verifier.read_notification(row.signed_payload, online=online)
-        row.outcome = effects.apply(notice, now=now)
+        row.outcome = notification_handlers.apply(notice, now=now)
     except Unreadable as problem:
         # Whoever stored it could read it: another release. It stays due.
         unreadable.keep(problem, kind=PayloadKind.NOTIFICATION, now=now)

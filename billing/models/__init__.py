@@ -7,8 +7,8 @@ ledger's to say (credits); these rows say what Apple says.
 from __future__ import annotations
 
 from billing.models.fraud import FraudScore
-from billing.models.guardians import WithdrawnConsent
 from billing.models.notifications import HistoryWalk, Notification, Scope
+from billing.models.parental_consent import WithdrawnConsent
 from billing.models.purchases import (
     FREE_TRIAL,
     HELD_BACK,

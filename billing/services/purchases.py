@@ -25,7 +25,7 @@ from accounts.models import User
 from billing.appstore import payloads
 from billing.appstore.payloads import Transaction
 from billing.models import HELD_BACK, Problem, Product, ProductKind, Purchase
-from billing.services import fraud, grants, guardians, periods, subscriptions
+from billing.services import fraud, grants, parental_consent, periods, subscriptions
 from credits import services as credit_services
 from rendio.common.errors import NotFound
 
@@ -179,7 +179,7 @@ def _find_hold(purchase: Purchase, owner: User, *, held_back: str, now: datetime
         return ""
     if held_back and held_back != Problem.DEBT:
         return held_back
-    if guardians.is_without_consent(purchase):
+    if parental_consent.is_without_consent(purchase):
         return Problem.GUARDIAN
     if fraud.is_to_wait(owner.id, now=now):
         return Problem.HELD

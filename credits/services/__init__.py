@@ -10,7 +10,11 @@ from __future__ import annotations
 from credits.errors import AccountSuspended, CodeRefused, InsufficientCredits, LedgerBroken
 from credits.models import Source
 from credits.services.charges import charge, refund
-from credits.services.codes import (
+from credits.services.expiry import lapse_expired, prolong
+from credits.services.grants import adjust, grant
+from credits.services.ledger_check import prove_if_due
+from credits.services.merging import merge, supersede
+from credits.services.promotion_codes import (
     CodeTerms,
     Redeemed,
     change_code,
@@ -23,10 +27,6 @@ from credits.services.codes import (
     set_code_active,
     terms_of,
 )
-from credits.services.expiry import lapse_expired, prolong
-from credits.services.grants import adjust, grant
-from credits.services.merging import merge, supersede
-from credits.services.proof import prove_if_due
 from credits.services.store_refunds import give_back, take_back
 from credits.services.wallets import (
     Balance,

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from billing.appstore import verifier
-from billing.lifecycle import effects
+from billing.lifecycle import notification_handlers
 from billing.models import Purchase
 from generation.lifecycle import settle
 from generation.models import Job
@@ -204,7 +204,9 @@ def test_purchases_at_once_while_guests_become_one_account_do_not_add_up(committ
 
 
 def tell_again(told):
-    effects.apply(verifier.read_notification(told["signed_payload"]), now=timezone.now())
+    notification_handlers.apply(
+        verifier.read_notification(told["signed_payload"]), now=timezone.now()
+    )
 
 
 # --- Who may buy ----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing.lifecycle import history, notifications
+from billing.lifecycle import notification_backfill, notifications
 from billing.models import HistoryWalk, Notification
 from tests.billing.conftest import TEN, ledger_adds_up, tell
 
@@ -18,7 +18,7 @@ def walk(now=None):
     """All steps that are due, and what they found is applied; how many steps."""
     now = now or timezone.now()
     steps = 0
-    while history.walk_due(now=now):
+    while notification_backfill.walk_due(now=now):
         steps += 1
     while notifications.apply_due(now=now):
         pass
@@ -63,7 +63,7 @@ def test_a_walk_goes_on_where_its_worker_died(phone, store, production_only):
     for _ in range(21):
         store.buy(TEN, phone=phone)
     now = timezone.now()
-    history.walk_due(now=now)
+    notification_backfill.walk_due(now=now)
 
     walk(now)
 
@@ -80,8 +80,8 @@ def test_a_second_walk_looks_only_at_what_has_come_since(phone, store, productio
 
     asked = [one["body"]["startDate"] for one in store.asked("/notifications/history")]
     assert asked == [
-        int((first - history.KEPT_BY_APPLE).timestamp() * 1000),
-        int((first - history.OVERLAP).timestamp() * 1000),
+        int((first - notification_backfill.KEPT_BY_APPLE).timestamp() * 1000),
+        int((first - notification_backfill.OVERLAP).timestamp() * 1000),
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from billing.appstore import verifier
-from billing.lifecycle import effects, notifications
+from billing.lifecycle import notification_handlers, notifications
 from billing.models import Notification
 from tests.billing.conftest import (
     TEN,
@@ -71,7 +71,10 @@ def test_a_refund_that_races_its_purchase_leaves_nothing(guest, store):
         notices = [verifier.read_notification(one["signed_payload"]) for one in told]
 
         at_once(
-            *[lambda notice=notice: effects.apply(notice, now=timezone.now()) for notice in notices]
+            *[
+                lambda notice=notice: notification_handlers.apply(notice, now=timezone.now())
+                for notice in notices
+            ]
         )
 
         assert purchase_of(bought).is_refunded
@@ -87,7 +90,7 @@ def test_a_purchase_that_is_granted_while_its_guest_becomes_an_account_arrives(
 
     at_once(
         lambda: sign_in(guest, sandbox, sub=sub),
-        lambda: effects.apply(
+        lambda: notification_handlers.apply(
             verifier.read_notification(bought["signed_payload"]), now=timezone.now()
         ),
     )

@@ -19,7 +19,13 @@ from hypothesis.stateful import (
 
 from accounts.models import Tier
 from billing import queries
-from billing.lifecycle import history, notifications, purchases, subscriptions, tokens
+from billing.lifecycle import (
+    account_tokens,
+    notification_backfill,
+    notifications,
+    purchases,
+    subscriptions,
+)
 from billing.models import HistoryWalk, Notification, Product, ProductKind
 from credits.models import Kind, LedgerEntry, Lot, Wallet
 from tests.billing.conftest import (
@@ -255,9 +261,9 @@ class Store(RolledBackMachine):
     def reconcile(self):
         """What never arrived is found."""
         HistoryWalk.objects.update(due_at=timezone.now())
-        while history.walk_due(now=timezone.now()):
+        while notification_backfill.walk_due(now=timezone.now()):
             pass
-        tokens.change_due(now=timezone.now())
+        account_tokens.change_due(now=timezone.now())
         self.workers_work()
         assert not self.untold
 

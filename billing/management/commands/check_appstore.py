@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from billing.services import proof
+from billing.services import diagnostics
 
 
 class Command(BaseCommand):
@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, patience: float, **options: Any) -> None:
         failed = 0
-        for one in proof.prove(patience_seconds=patience):
+        for one in diagnostics.prove(patience_seconds=patience):
             failed += not one.ok
             self.stdout.write(f"{'ok    ' if one.ok else 'FAILED'}  {one.what}: {one.detail}")
         if failed:

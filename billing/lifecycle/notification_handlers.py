@@ -13,7 +13,7 @@ from datetime import datetime
 
 from billing.appstore.payloads import Notice, Transaction
 from billing.models import WHOLE
-from billing.services import consumption, guardians, purchases, subscriptions
+from billing.services import consumption, parental_consent, purchases, subscriptions
 from billing.services.purchases import Settled
 
 
@@ -66,7 +66,7 @@ def consent_withdrawn(notice: Notice, now: datetime) -> str:
     """What the child's Apple account buys from then on waits for a person."""
     if not notice.app_transaction_id:
         return "names no Apple account"
-    guardians.withdraw_consent(
+    parental_consent.withdraw_consent(
         app_transaction_id=notice.app_transaction_id, withdrawn_at=notice.signed_at
     )
     return "what is bought from now on waits for a person"
