@@ -31,7 +31,7 @@ from accounts.models import (
     Session,
     WelcomeClaim,
 )
-from accounts.services import persons
+from accounts.services import related_users
 from credits import queries as credit_queries
 from rendio.common.times import iso
 
@@ -152,7 +152,7 @@ def _kept_against_fraud(user_id: UUID) -> Iterable[Row]:
                 " cannot be turned back into your Apple account."
             ),
             "last_seen_at": iso(key.seen_at),
-            "kept_until": iso(key.seen_at + persons.KEPT),
+            "kept_until": iso(key.seen_at + related_users.KEPT),
         }
     devices = Device.objects.filter(user_id=user_id).values("device_id")
     kept = BanBit.objects.filter(device_id__in=devices).exclude(device_token_encrypted="")

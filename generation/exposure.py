@@ -7,9 +7,9 @@ person within CANCEL_FREE_DAYS are ours. Beyond them the refund leaves out what 
 up to `cancel_fee` of the job, which the answer to the order has named. A job that may end for free
 counts as one of the free ones until it has ended: otherwise any number could be ordered at once.
 
-Whose users are one person, accounts knows (accounts.services.persons). Two users of one person may
-order in the same instant and not see each other's order; the orders of one user are kept apart by
-the lock of the wallet.
+Whose users are one person, accounts knows (accounts.services.related_users). Two users of one
+person may order in the same instant and not see each other's order; the orders of one user are kept
+apart by the lock of the wallet.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from uuid import uuid4
 from django.db import OperationalError, connection
 from django.test import Client
 
-from accounts import appleid
+from accounts.apple import identity_tokens
 from accounts.push import sending
 from generation.models import ProviderRequest
 from tests.adminops.conftest import PASSWORD, Staff, staff_user
@@ -110,7 +110,7 @@ def tokens_of(phone: Phone, whose: str) -> dict[str, str]:
 
 def sign_in_with_apple(phone: Phone, sandbox: Sandbox) -> dict[str, str]:
     """The phone's guest becomes somebody with an address; gives what Apple's proof was."""
-    appleid.forget_keys()
+    identity_tokens.forget_keys()
     nonce = uuid4().hex
     proof = sandbox.control(
         "apple/identity",

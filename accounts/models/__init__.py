@@ -8,8 +8,6 @@ from __future__ import annotations
 from accounts.models.apple import AppleIdentity, AppleRevocation, SpentToken
 from accounts.models.devices import AttestedKey, Device
 from accounts.models.hardware import BanBit
-from accounts.models.people import Consent, ConsentKind, Language, ThemePreference, Tier, User
-from accounts.models.persons import PersonKey
 from accounts.models.push import (
     MAX_TOKEN,
     ApnsEnvironment,
@@ -20,7 +18,9 @@ from accounts.models.push import (
     PushKind,
     PushToken,
 )
+from accounts.models.related_users import PersonKey
 from accounts.models.sessions import RevokedReason, Session
+from accounts.models.users import Consent, ConsentKind, Language, ThemePreference, Tier, User
 from accounts.models.welcome import WelcomeClaim, WelcomeClaimQuerySet, WelcomeTurn
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from accounts.models.people import User
+from accounts.models.users import User
 from rendio.common.due import DueRow
 from rendio.common.ids import uuid7
 
@@ -22,7 +22,8 @@ class AppleIdentity(models.Model):
     relay_enabled = models.BooleanField(
         default=True, help_text="Whether Apple forwards what we send to a private address."
     )
-    # Kept to be revoked when the account is deleted (accounts.appleid.encrypt); may be empty.
+    # Kept to be revoked when the account is deleted (accounts.apple.identity_tokens.encrypt); may
+    # be empty.
     refresh_token_encrypted = models.TextField(blank=True, default="")
     created_at = models.DateTimeField()
     last_sign_in_at = models.DateTimeField()

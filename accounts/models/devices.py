@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts import installations
-from accounts.models.people import User
+from accounts.models.users import User
 from rendio.common.owned import OwnedQuerySet
 
 

@@ -17,7 +17,7 @@ class BanBit(DueRow):
     """
 
     device_id = models.UUIDField(primary_key=True)
-    # accounts.appleid.encrypt; empty once Apple has refused it.
+    # accounts.apple.identity_tokens.encrypt; empty once Apple has refused it.
     device_token_encrypted = models.TextField(blank=True)
     received_at = models.DateTimeField()
     # What the bit is to become; None where it is as it should be. Without a token that Apple takes

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models.devices import Device
-from accounts.models.people import User
+from accounts.models.users import User
 from rendio.common.ids import uuid7
 from rendio.common.owned import OwnedQuerySet
 

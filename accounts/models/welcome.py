@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from accounts import installations
 from accounts.models.devices import Device
-from accounts.models.people import User
+from accounts.models.users import User
 from rendio.common.due import DueRow
 
 
@@ -43,8 +43,8 @@ class WelcomeClaim(DueRow):
     # comes with.
     token_hash = models.CharField(max_length=64, primary_key=True)
     device_id = models.UUIDField()
-    # The latest token of the phone (accounts.appleid.encrypt), while Apple may have to be asked
-    # again without the phone; else empty.
+    # The latest token of the phone (accounts.apple.identity_tokens.encrypt), while Apple may have
+    # to be asked again without the phone; else empty.
     device_token_encrypted = models.TextField(blank=True, default="", db_default="")
     started_at = models.DateTimeField()
     # How many of our calls that set the bit may have had their effect. With 0 a bit that is set was

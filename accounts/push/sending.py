@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import structlog
 
+from accounts.apple import apns, apns_token
+from accounts.apple.apns import Answer, Verdict
 from accounts.models import Outcome, Push, PushToken
-from accounts.push import apns, outbox, provider_token
-from accounts.push.apns import Answer, Verdict
-from accounts.push.texts import text_of
+from accounts.push import outbox
+from accounts.push.messages import text_of
 from rendio.common import http2, metrics
 from rendio.common.due import each, take
 
@@ -66,10 +67,10 @@ def _send(letters: list[_Letter], *, now: datetime) -> bool:
     """Send these side by side; False where Apple takes nothing from us at the moment."""
     if not letters:
         return True
-    ours = provider_token.current()
+    ours = apns_token.current()
     answers = _ask(letters, ours)
     late = [number for number, one in enumerate(answers) if one.verdict is Verdict.TOKEN_EXPIRED]
-    if late and (fresh := provider_token.replace(ours)):
+    if late and (fresh := apns_token.replace(ours)):
         for number, again in zip(late, _ask([letters[n] for n in late], fresh), strict=True):
             answers[number] = again
     taken: list[bool] = []

@@ -14,6 +14,7 @@ from accounts.errors import (
     Unauthorized,
 )
 from accounts.services.apple import SignedIn, sign_in_with_apple
+from accounts.services.apple_account_events import receive_apple_notice
 from accounts.services.attestation import (
     SignedCall,
     attest_device,
@@ -26,9 +27,8 @@ from accounts.services.devices import CheckedDevice, Gate, check_device
 from accounts.services.hardware_bans import set_due_bits, sweep_tokens
 from accounts.services.installations import BATCH as PUBLIC_IDS_BATCH
 from accounts.services.installations import InstallationProof, fill_public_ids, find_proven
-from accounts.services.notices import receive_apple_notice
-from accounts.services.persons import KeyOf, recognise, sweep_person_keys
 from accounts.services.push_tokens import register_push_token, unregister_push_token
+from accounts.services.related_users import KeyOf, recognise, sweep_person_keys
 from accounts.services.sessions import (
     IssuedSession,
     find_session_of_refresh,

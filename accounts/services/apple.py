@@ -20,8 +20,8 @@ from uuid import UUID
 import structlog
 from django.db import IntegrityError, transaction
 
-from accounts import appleid
-from accounts.appleid import Identity
+from accounts.apple import identity_tokens
+from accounts.apple.identity_tokens import Identity
 from accounts.errors import (
     AccountSuspended,
     IdentityServiceUnavailable,
@@ -40,7 +40,7 @@ from accounts.models import (
     SpentToken,
     User,
 )
-from accounts.services import persons
+from accounts.services import related_users
 from accounts.services.sessions import (
     IssuedSession,
     continue_as_only_session,
@@ -81,12 +81,12 @@ def sign_in_with_apple(
     (nothing has changed, the phone tries again).
     """
     try:
-        identity = appleid.read_identity_token(identity_token, nonce=nonce)
+        identity = identity_tokens.read_identity_token(identity_token, nonce=nonce)
         # Again under the locks: this is to leave the code alone where it would be wasted.
         _refuse_early(session_id, identity, now=now)
         refresh_token = None
         if authorization_code:
-            refresh_token = appleid.exchange_code(authorization_code, identity=identity)
+            refresh_token = identity_tokens.exchange_code(authorization_code, identity=identity)
         signed_in = settle(
             session_id=session_id, identity=identity, refresh_token=refresh_token, now=now
         )
@@ -122,8 +122,8 @@ def settle(
     if merged:
         _merge(caller, account, now=now)
     _record(apple, account, identity, refresh_token, now=now)
-    of = persons.KeyOf.APPLE_ACCOUNT
-    persons.recognise(user_id=account.id, of=of, value=identity.sub, now=now)
+    of = related_users.KeyOf.APPLE_ACCOUNT
+    related_users.recognise(user_id=account.id, of=of, value=identity.sub, now=now)
     return SignedIn(
         user_id=account.id,
         merged=merged,
@@ -212,7 +212,7 @@ def _record(
         apple.email_verified = identity.email_verified
         apple.is_private_email = identity.is_private_email
     if refresh_token:
-        apple.refresh_token_encrypted = appleid.encrypt(refresh_token)
+        apple.refresh_token_encrypted = identity_tokens.encrypt(refresh_token)
         apple.client_id = identity.client_id
     apple.last_sign_in_at = now
     apple.unlinked_at = None
@@ -231,7 +231,7 @@ def _merge(guest: User, account: User, *, now: datetime) -> None:
     Device.objects.filter(user=guest).update(user=account)
     _leave_surplus_devices(account)
     Consent.objects.filter(user=guest).update(user=account)
-    persons.move_keys(from_user_id=guest.id, into_user_id=account.id)
+    related_users.move_keys(from_user_id=guest.id, into_user_id=account.id)
     account.welcomed_at = account.welcomed_at or guest.welcomed_at
     users_merged.send(sender=User, from_user_id=guest.id, into_user_id=account.id, now=now)
     guest.closed_at = now

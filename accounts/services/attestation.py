@@ -19,7 +19,8 @@ from django.conf import settings
 from django.core import signing
 from django.db import transaction
 
-from accounts import appattest, installations
+from accounts import installations
+from accounts.apple import app_attest
 from accounts.errors import InvalidDevice
 from accounts.models import AttestedKey, SpentToken
 from accounts.services.installations import refuse_foreign_secret
@@ -64,10 +65,10 @@ def attest_device(
     """
     refuse_foreign_secret(device_id=device_id, secret=installation_secret)
     try:
-        vouched = appattest.verify_attestation(
+        vouched = app_attest.verify_attestation(
             attestation, key_id=key_id, client_data=challenge.encode(), now=now
         )
-    except appattest.NotGenuine as problem:
+    except app_attest.NotGenuine as problem:
         raise _refused(str(problem)) from problem
     name = _name(key_id)
     secret_hash = installations.hash_secret(device_id=device_id, secret=installation_secret)
@@ -133,13 +134,13 @@ def require_attested(
         if key is None or not _is_of_installation(key, installation_secret):
             raise InvalidDevice(app_attest="unknown_key")
         try:
-            counter = appattest.verify_assertion(
+            counter = app_attest.verify_assertion(
                 signed.assertion,
                 client_data=client_data,
                 app_id=key.app_id,
                 public_key=bytes(key.public_key),
             )
-        except appattest.NotGenuine as problem:
+        except app_attest.NotGenuine as problem:
             raise _refused(str(problem)) from problem
         if counter <= key.counter:
             raise _refused("counter")

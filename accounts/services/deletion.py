@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
-from accounts import appleid
+from accounts.apple import identity_tokens
 from accounts.errors import AccountSuspended, Forbidden, IdentityServiceUnavailable, Unauthorized
 from accounts.models import (
     AppleIdentity,
@@ -35,7 +35,7 @@ from accounts.models import (
     User,
     WelcomeClaim,
 )
-from accounts.services import hardware_bans, persons
+from accounts.services import hardware_bans, related_users
 from accounts.services.sessions import revoke_sessions_of
 from accounts.signals import account_deleted
 from credits import idempotency
@@ -100,8 +100,8 @@ def forget(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) -> None
     idempotency.forget(user_id=user_id)
     if apple:
         # Of an account that has not signed in since we keep such keys.
-        of = persons.KeyOf.APPLE_ACCOUNT
-        persons.recognise(user_id=user_id, of=of, value=apple.sub, now=now)
+        of = related_users.KeyOf.APPLE_ACCOUNT
+        related_users.recognise(user_id=user_id, of=of, value=apple.sub, now=now)
         _forget_at_apple(apple, now=now)
     _strip(user, now=now)
     account_deleted.send(sender=User, user_id=user_id, now=now)
@@ -165,7 +165,9 @@ def revoke_due_at_apple(*, now: datetime) -> int:
 
 def _revoke(row: AppleRevocation, *, now: datetime) -> None:
     try:
-        appleid.revoke(appleid.decrypt(row.token_encrypted), client_id=row.client_id)
+        identity_tokens.revoke(
+            identity_tokens.decrypt(row.token_encrypted), client_id=row.client_id
+        )
     except IdentityServiceUnavailable:
         if row.created_at > now - TRIED_FOR:
             return

@@ -19,7 +19,8 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
-from accounts import devicecheck, installations
+from accounts import installations
+from accounts.apple import device_check
 from accounts.errors import AccountSuspended, Unauthorized
 from accounts.models import Device, User, WelcomeClaim
 from accounts.services import hardware_bans, welcome
@@ -123,7 +124,7 @@ def _ask_apple(*, device_id: UUID, device_token: str, now: datetime) -> Sought:
     """The hardware's bits, and whether the phone gets the welcome. Raises InvalidDevice,
     IdentityServiceUnavailable."""
     if Device.objects.filter(device_id=device_id).exists():
-        return Sought(devicecheck.query_bits(device_token), Standing.NOT_DUE)
+        return Sought(device_check.query_bits(device_token), Standing.NOT_DUE)
     return welcome.seek(device_id=device_id, device_token=device_token, now=now)
 
 

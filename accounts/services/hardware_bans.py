@@ -23,8 +23,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from accounts import appleid, devicecheck
-from accounts.devicecheck import Bits
+from accounts.apple import device_check, identity_tokens
+from accounts.apple.device_check import Bits
 from accounts.errors import IdentityServiceUnavailable, InvalidDevice
 from accounts.models import BanBit, Device, Session, User
 from accounts.services.welcome import TurnTaken, reserve_bits
@@ -53,7 +53,7 @@ def keep_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
     is_wanted = BanBit.objects.filter(device_id=device_id, wanted__isnull=False).exists()
     if not (is_wanted or settings.DEVICE_TOKEN_HOURS):
         return
-    new = {"device_token_encrypted": appleid.encrypt(device_token), "received_at": now}
+    new = {"device_token_encrypted": identity_tokens.encrypt(device_token), "received_at": now}
     BanBit.objects.update_or_create(device_id=device_id, defaults=new)
     if is_wanted:
         _make_due(device_id, now=now)
@@ -68,7 +68,7 @@ def _make_due(device_id: UUID, *, now: datetime) -> None:
 @transaction.atomic(durable=True)
 def ban_device(*, device_id: UUID, device_token: str, now: datetime) -> None:
     """A banned user has checked in on hardware that does not say so yet."""
-    new = {"device_token_encrypted": appleid.encrypt(device_token), "received_at": now}
+    new = {"device_token_encrypted": identity_tokens.encrypt(device_token), "received_at": now}
     BanBit.objects.update_or_create(device_id=device_id, defaults=new | {"wanted": True})
     _make_due(device_id, now=now)
 
@@ -141,9 +141,9 @@ def _set(row: BanBit) -> None:
         device_token_encrypted=row.device_token_encrypted,
     )
     try:
-        device_token = appleid.decrypt(row.device_token_encrypted)
+        device_token = identity_tokens.decrypt(row.device_token_encrypted)
         with reserve_bits():
-            devicecheck.update_bits(device_token, Bits(bit0=True, bit1=bool(row.wanted)))
+            device_check.update_bits(device_token, Bits(bit0=True, bit1=bool(row.wanted)))
     except (InvalidDevice, InvalidToken):
         unchanged.update(device_token_encrypted="", due_at=None)
         return

@@ -56,8 +56,8 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
-from accounts import appleid, devicecheck
-from accounts.devicecheck import Bits
+from accounts.apple import device_check, identity_tokens
+from accounts.apple.device_check import Bits
 from accounts.errors import AppleOutcomeUnknown, IdentityServiceUnavailable, InvalidDevice
 from accounts.models import Device, User, WelcomeClaim, WelcomeClaimQuerySet, WelcomeTurn
 from credits import services as credit_services
@@ -121,7 +121,7 @@ def seek(*, device_id: UUID, device_token: str, now: datetime) -> Sought:
     InvalidDevice, IdentityServiceUnavailable: the claim then stays open for the phone's retry.
     """
     seen = free_turn()
-    bits = devicecheck.query_bits(device_token)
+    bits = device_check.query_bits(device_token)
     claim = open_claim(
         device_id=device_id, device_token=device_token, had_welcome=bits.bit0, now=now
     )
@@ -194,7 +194,7 @@ def take_turn(
             return Turn(abandoned, turn.number, bits=None)
     if not (is_ours and claim.updates_in_doubt):
         # Else it stays the token that the bit may have been set with.
-        claim.device_token_encrypted = appleid.encrypt(device_token)
+        claim.device_token_encrypted = identity_tokens.encrypt(device_token)
     if is_ours:
         _lease(turn, claim, now=now)
         return Turn(claim, turn.number, bits=None)
@@ -273,7 +273,7 @@ def _read_again(turn: Turn, *, device_token: str) -> tuple[str, Bits | None]:
     while True:
         token = _token_to_ask_with(claim, device_token, refused_token=refused_token)
         try:
-            bits = devicecheck.query_bits(token)
+            bits = device_check.query_bits(token)
         except (InvalidDevice, IdentityServiceUnavailable) as error:
             if isinstance(error, InvalidDevice) and token != device_token:
                 refused_token = token
@@ -294,7 +294,7 @@ def _read_again(turn: Turn, *, device_token: str) -> tuple[str, Bits | None]:
                 _free(row)
                 claim.delete()
                 return token, None
-            claim.device_token_encrypted = appleid.encrypt(token)
+            claim.device_token_encrypted = identity_tokens.encrypt(token)
             _lease(row, claim, now=clock.now())
             return token, bits
 
@@ -304,7 +304,7 @@ def _token_to_ask_with(claim: WelcomeClaim, device_token: str, *, refused_token:
     if not claim.updates_in_doubt:
         return device_token
     try:
-        kept_token = appleid.decrypt(claim.device_token_encrypted)
+        kept_token = identity_tokens.decrypt(claim.device_token_encrypted)
     except InvalidToken:
         return device_token
     return device_token if kept_token == refused_token else kept_token
@@ -317,7 +317,7 @@ def tell_apple(turn: Turn, *, device_token: str, bits: Bits) -> None:
     collect claims under many device_ids, each of which could pass for the one that set the bit.
     """
     try:
-        devicecheck.update_bits(device_token, Bits(bit0=True, bit1=bits.bit1))
+        device_check.update_bits(device_token, Bits(bit0=True, bit1=bits.bit1))
     except (InvalidDevice, IdentityServiceUnavailable) as error:
         _fail(turn, error, is_undone=not isinstance(error, AppleOutcomeUnknown))
         raise
@@ -449,7 +449,7 @@ def _finish_abandoned(turn: Turn) -> None:
     """On behalf of the phone whose call has died. Raises IdentityServiceUnavailable."""
     logger.warning("welcome_turn_taken_over", claim=turn.claim.token_hash[:12])
     try:
-        finish_turn(turn, device_token=appleid.decrypt(turn.claim.device_token_encrypted))
+        finish_turn(turn, device_token=identity_tokens.decrypt(turn.claim.device_token_encrypted))
     except InvalidToken:
         _fail(turn, InvalidDevice())  # its key is gone
     except (InvalidDevice, TurnLost):
@@ -513,7 +513,7 @@ def let_wait(*, device_id: UUID, device_token: str, now: datetime) -> None:
     undecided = WelcomeClaim.objects.filter(device_id=device_id, granted_at=None)
     in_doubt = Q(updates_in_doubt__gt=0) & ~Q(device_token_encrypted="")
     undecided.filter(~in_doubt, won_at=None).update(
-        device_token_encrypted=appleid.encrypt(device_token)
+        device_token_encrypted=identity_tokens.encrypt(device_token)
     )
     undecided.update(is_user_waiting=True, due_at=now, tries=0)
     nudge.after_commit("accounts.give_welcomes", queue="high")
@@ -525,7 +525,9 @@ def bring_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
     waiting = WelcomeClaim.objects.filter(
         device_id=device_id, is_user_waiting=True, granted_at=None, due_at=None
     )
-    if waiting.update(device_token_encrypted=appleid.encrypt(device_token), due_at=now, tries=0):
+    if waiting.update(
+        device_token_encrypted=identity_tokens.encrypt(device_token), due_at=now, tries=0
+    ):
         nudge.after_commit("accounts.give_welcomes", queue="high")
 
 
@@ -544,7 +546,7 @@ def _go_on_with(claim: WelcomeClaim, *, now: datetime) -> None:
     has_turn = WelcomeTurn.objects.filter(claim=claim.pk).exists()
     if claim.won_at is None and (claim.is_user_waiting or has_turn):
         try:
-            device_token = appleid.decrypt(claim.device_token_encrypted)
+            device_token = identity_tokens.decrypt(claim.device_token_encrypted)
             _pursue(claim, device_token=device_token, bits=None, seen=None)
         except (InvalidDevice, InvalidToken):
             # Until the phone brings another one.

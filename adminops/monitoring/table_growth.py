@@ -78,7 +78,7 @@ TABLES: dict[str, Growth] = {
     "accounts.PersonKey": Growth(
         GUEST,
         "one for each user and Apple account that signs in or buys",
-        deleted_by="accounts.services.persons:sweep_person_keys",
+        deleted_by="accounts.services.related_users:sweep_person_keys",
         test="accounts/test_persons.py::test_keys_go_when_nothing_counts_any_more",
     ),
     "accounts.AttestedKey": Growth(

@@ -17,7 +17,7 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from accounts import appleid
+from accounts.apple import identity_tokens
 from accounts.installations import public_id
 from rendio.common import ratelimit
 from tests.conftest import url_of_database, waiting_for_locks
@@ -147,7 +147,7 @@ class Person:
 
 @pytest.fixture
 def new_person(sandbox):
-    appleid.forget_keys()
+    identity_tokens.forget_keys()
     return lambda: Person(sandbox)
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from accounts import appattest
+from accounts.apple import app_attest
 
 APP_ID = "SANDBOXTEAM.com.rendio.app"
 DAY = timedelta(days=1)
@@ -96,11 +96,11 @@ class Enclave:
         *,
         app_id=APP_ID,
         counter=0,
-        aaguid=appattest.XCODE_AAGUID,
+        aaguid=app_attest.XCODE_AAGUID,
         credential_id=None,
         public_key=None,
         nonce=None,
-        nonce_prefix=appattest.NONCE_DER_PREFIX,
+        nonce_prefix=app_attest.NONCE_DER_PREFIX,
         authority=INTERMEDIATE,
         **dates,
     ):
@@ -114,7 +114,7 @@ class Enclave:
             + b"the public key once more"
         )
         signed = nonce or nonce_of(auth_data, client_data)
-        extension = x509.UnrecognizedExtension(appattest.NONCE_EXTENSION, nonce_prefix + signed)
+        extension = x509.UnrecognizedExtension(app_attest.NONCE_EXTENSION, nonce_prefix + signed)
         leaf = authority.issues(
             name("Leaf"), public_key or self.key.public_key(), (extension, False), **dates
         )

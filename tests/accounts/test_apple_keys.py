@@ -4,26 +4,26 @@ import threading
 
 import pytest
 
-from accounts import appleid
+from accounts.apple import identity_tokens
 from accounts.errors import IdentityServiceUnavailable, InvalidIdentity
 from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
 def fetches(sandbox):
-    appleid.forget_keys()
+    identity_tokens.forget_keys()
     yield lambda: len(
         [one for one in sandbox.requests("apple") if one["path"].endswith("/auth/keys")]
     )
-    appleid.forget_keys()
+    identity_tokens.forget_keys()
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """Moves the time that the key set goes by."""
     moved = {"by": 0.0}
-    real = appleid.time.monotonic
-    monkeypatch.setattr(appleid.time, "monotonic", lambda: real() + moved["by"])
+    real = identity_tokens.time.monotonic
+    monkeypatch.setattr(identity_tokens.time, "monotonic", lambda: real() + moved["by"])
 
     def move(seconds):
         moved["by"] += seconds
@@ -33,7 +33,7 @@ def clock(monkeypatch):
 
 def read(person, **flaws):
     tokens = person.tokens(**flaws)
-    return appleid.read_identity_token(tokens["identity_token"], nonce=tokens["nonce"])
+    return identity_tokens.read_identity_token(tokens["identity_token"], nonce=tokens["nonce"])
 
 
 def is_refused(person, **flaws):
@@ -52,11 +52,11 @@ def test_many_tokens_cost_one_fetch(person, fetches):
 def test_a_storm_of_unknown_keys_costs_one_fetch_in_thirty_seconds(person, fetches, clock):
     read(person)
 
-    clock(appleid.KEYS_PAUSE_SECONDS + 1)
+    clock(identity_tokens.KEYS_PAUSE_SECONDS + 1)
     assert all(is_refused(person, kid=f"UNKNOWN{number}") for number in range(50))
     assert fetches() == 2
 
-    clock(appleid.KEYS_PAUSE_SECONDS + 1)
+    clock(identity_tokens.KEYS_PAUSE_SECONDS + 1)
     assert all(is_refused(person, kid=f"UNKNOWN{number}") for number in range(50))
     assert fetches() == 3
     assert read(person).sub == person.sub
@@ -70,7 +70,7 @@ def test_a_storm_at_the_start_costs_one_fetch(person, fetches):
     def call(one):
         barrier.wait(timeout=PATIENCE_SECONDS)
         try:
-            appleid.read_identity_token(one["identity_token"], nonce=one["nonce"])
+            identity_tokens.read_identity_token(one["identity_token"], nonce=one["nonce"])
         except InvalidIdentity:
             refused.append(one)
 
@@ -95,7 +95,7 @@ def test_a_new_key_is_found(person, fetches, clock, sandbox):
     read(person)
     sandbox.control("apple/rotate-keys")
 
-    clock(appleid.KEYS_PAUSE_SECONDS + 1)
+    clock(identity_tokens.KEYS_PAUSE_SECONDS + 1)
 
     assert read(person).sub == person.sub
     assert fetches() == 2
@@ -106,10 +106,10 @@ def test_a_key_that_apple_dropped_no_longer_counts(person, fetches, clock, sandb
     read(person)
     sandbox.control("apple/rotate-keys", drop=True)
 
-    clock(appleid.KEYS_FRESH_SECONDS + 1)
+    clock(identity_tokens.KEYS_FRESH_SECONDS + 1)
 
     with pytest.raises(InvalidIdentity):
-        appleid.read_identity_token(tokens["identity_token"], nonce=tokens["nonce"])
+        identity_tokens.read_identity_token(tokens["identity_token"], nonce=tokens["nonce"])
     assert read(person).sub == person.sub
 
 
@@ -117,18 +117,18 @@ def test_known_keys_outlast_an_outage_but_not_for_ever(person, fetches, clock, s
     read(person)
     sandbox.control("apple/outage", service="auth", status=503)
 
-    clock(appleid.KEYS_FRESH_SECONDS + 1)
+    clock(identity_tokens.KEYS_FRESH_SECONDS + 1)
     assert read(person).sub == person.sub
     with pytest.raises(IdentityServiceUnavailable):
         read(person, kid="UNKNOWN")
 
-    clock(appleid.KEYS_USABLE_SECONDS)
+    clock(identity_tokens.KEYS_USABLE_SECONDS)
     with pytest.raises(IdentityServiceUnavailable):
         read(person)
     assert fetches() == 3
 
     sandbox.control("apple/outage", service="auth", times=0)
-    clock(appleid.KEYS_PAUSE_SECONDS + 1)
+    clock(identity_tokens.KEYS_PAUSE_SECONDS + 1)
     assert read(person).sub == person.sub
 
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from accounts import appleid
+from accounts.apple import identity_tokens
 from accounts.models import AppleIdentity, Device, Session, SpentToken, User
 from credits import queries as credit_queries
 from credits import services as credit_services
@@ -233,7 +233,7 @@ def test_the_media_type_is_apples_affair(account, notice):
 
 def test_without_apples_keys_a_notice_is_neither_believed_nor_lost(account, notice, sandbox):
     payload = notice("consent-revoked")
-    appleid.forget_keys()
+    identity_tokens.forget_keys()
     sandbox.control("apple/outage", service="auth", status=503, times=1)
 
     assert deliver(payload).status_code == 503

@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from accounts import appattest
+from accounts.apple import app_attest
 from accounts.models import AttestedKey, SpentToken
 from accounts.services import sweep_spent_tokens
 from accounts.services.attestation import MAX_KEYS
@@ -66,9 +66,9 @@ def test_a_device_has_no_more_keys_than_the_most(app):
 
 
 def test_the_root_is_the_one_that_apple_publishes():
-    root = x509.load_pem_x509_certificate(appattest.APPLE_ROOT.read_bytes())
+    root = x509.load_pem_x509_certificate(app_attest.APPLE_ROOT.read_bytes())
 
-    assert hashlib.sha256(root.public_bytes(appattest.Encoding.DER)).hexdigest() == (
+    assert hashlib.sha256(root.public_bytes(app_attest.Encoding.DER)).hexdigest() == (
         "1cb9823ba28ba6ad2d33a006941de2ae4f513ef1d4e831b9f7e0fa7b6242c932"
     )
     root.verify_directly_issued_by(root)
@@ -152,7 +152,7 @@ FORGERIES = {
         "attStmt", "x5c", 0,
     ),
     "root in place of the intermediate": lambda p: put(
-        p, ROOT.certificate.public_bytes(appattest.Encoding.DER), "attStmt", "x5c", 1
+        p, ROOT.certificate.public_bytes(app_attest.Encoding.DER), "attStmt", "x5c", 1
     ),
     "leaf's signature changed": lambda p: put(
         p, p["attStmt"]["x5c"][0][:-1] + bytes([p["attStmt"]["x5c"][0][-1] ^ 1]),
@@ -205,8 +205,8 @@ def test_what_is_no_single_cbor_object_is_refused(app, refusal, encode):
 def test_production_believes_no_build_of_xcodes(app, settings, refusal):
     settings.PRODUCTION = True
 
-    assert refusal(app.attests(aaguid=appattest.XCODE_AAGUID)) == REFUSED
-    assert app.attests(aaguid=appattest.STORE_AAGUID).status_code == 200
+    assert refusal(app.attests(aaguid=app_attest.XCODE_AAGUID)) == REFUSED
+    assert app.attests(aaguid=app_attest.STORE_AAGUID).status_code == 200
 
 
 def test_a_key_on_another_curve_is_refused(app, refusal):

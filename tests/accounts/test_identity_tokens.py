@@ -8,7 +8,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from accounts import appleid
+from accounts.apple import identity_tokens
 from accounts.models import AppleIdentity, SpentToken
 
 pytestmark = pytest.mark.django_db
@@ -183,8 +183,10 @@ def test_another_persons_code_is_refused(guest, person, new_person, refusal):
 def test_a_code_that_apple_does_not_take_is_refused(guest, person, refusal, code, settings):
     tokens = person.tokens(code_expires_in=0 if code == "expired" else 300)
     if code == "used":
-        identity = appleid.read_identity_token(tokens["identity_token"], nonce=tokens["nonce"])
-        assert appleid.exchange_code(tokens["authorization_code"], identity=identity)
+        identity = identity_tokens.read_identity_token(
+            tokens["identity_token"], nonce=tokens["nonce"]
+        )
+        assert identity_tokens.exchange_code(tokens["authorization_code"], identity=identity)
     if code == "unknown":
         tokens["authorization_code"] = "c-nobodys"
 
@@ -222,7 +224,7 @@ def test_we_say_who_we_are_in_apples_form(guest, person, sandbox, settings):
 
     (asked,) = token_requests(sandbox)
     assert set(asked["body"]) == {"client_id", "client_secret", "grant_type", "code"}
-    secret = appleid._client_secret("com.rendio.app", 7)
+    secret = identity_tokens._client_secret("com.rendio.app", 7)
     claims = jwt.decode(secret, options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] <= 15_777_000
     assert (claims["iss"], claims["sub"]) == (settings.APPLE_TEAM_ID, "com.rendio.app")

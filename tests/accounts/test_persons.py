@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts import queries, services
 from accounts.models import PersonKey
-from accounts.services import persons
+from accounts.services import related_users
 from billing.models import Purchase
 from tests.billing.conftest import TEN, AppStore, update_credits
 from tests.conftest import Phone
@@ -81,8 +81,8 @@ def test_keys_go_when_nothing_counts_any_more(guest, person):
     person.signs_in(guest)
     [key] = PersonKey.objects.all()
 
-    services.sweep_person_keys(now=key.seen_at + persons.KEPT - timedelta(seconds=1))
+    services.sweep_person_keys(now=key.seen_at + related_users.KEPT - timedelta(seconds=1))
     assert PersonKey.objects.exists()
-    services.sweep_person_keys(now=key.seen_at + persons.KEPT)
+    services.sweep_person_keys(now=key.seen_at + related_users.KEPT)
 
     assert not PersonKey.objects.exists()

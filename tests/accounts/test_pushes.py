@@ -16,9 +16,10 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.apple import apns, apns_token
 from accounts.models import Language, Outcome, ProviderToken, Push, PushKind, PushToken, User
-from accounts.push import apns, outbox, provider_token, sending
-from accounts.push.texts import text_of
+from accounts.push import outbox, sending
+from accounts.push.messages import text_of
 from adminops.monitoring import alerts, backlog
 from rendio.common import http2
 from tests.conftest import Phone
@@ -322,32 +323,32 @@ def test_apple_out_of_reach_is_waited_for(phone, token, settings, closed_port, u
 
 
 def test_our_token_is_apples_form_and_one_for_all_processes(db):
-    token = provider_token.current()
+    token = apns_token.current()
 
     claims = jwt.decode(token, options={"verify_signature": False})
     assert (claims.keys(), claims["iss"]) == ({"iss", "iat"}, "SANDBOXTEAM")
     assert jwt.get_unverified_header(token)["kid"] == "SANDBOXKEY"
-    assert provider_token.current() == token
+    assert apns_token.current() == token
     assert token not in ProviderToken.objects.get().token_encrypted
     ProviderToken.objects.update(minted_at=timezone.now() - timedelta(minutes=46))
-    assert provider_token.current() != token
+    assert apns_token.current() != token
 
 
 def test_made_once_by_many_at_once(committed, at_once):
     ProviderToken.objects.all().delete()
 
-    assert len(set(at_once(*[provider_token.current] * 6))) == 1
+    assert len(set(at_once(*[apns_token.current] * 6))) == 1
 
 
 def test_one_that_apple_finds_expired_is_replaced_once(phone, token, sandbox):
-    first = provider_token.current()
+    first = apns_token.current()
     answer(sandbox, 403, "ExpiredProviderToken", times=1)
     tell(phone)
 
     send()
 
     assert the_push(phone).outcome == Outcome.SENT
-    assert provider_token.replace(first) == provider_token.current() != first
+    assert apns_token.replace(first) == apns_token.current() != first
 
 
 def test_one_that_is_expired_again_and_again_is_held_and_not_replaced_each_time(
@@ -357,11 +358,11 @@ def test_one_that_is_expired_again_and_again_is_held_and_not_replaced_each_time(
     tell(phone)
 
     send()
-    made = provider_token.current()
+    made = apns_token.current()
     send(minutes=2)
 
     assert outbox.held_reason() == "ExpiredProviderToken"
-    assert provider_token.current() == made
+    assert apns_token.current() == made
 
 
 # --- Workers --------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from accounts import appleid, services
+from accounts import services
+from accounts.apple import identity_tokens
 from accounts.models import AppleIdentity, Device, Session, SpentToken, User
 from credits import queries as credit_queries
 from credits import services as credit_services
@@ -216,10 +217,10 @@ def test_apples_refresh_token_is_kept_encrypted(guest, person, settings, sandbox
     kept = AppleIdentity.objects.get(sub=person.sub)
 
     settings.APPLE_TOKEN_KEYS = ["b" * 32, "a" * 32]
-    refresh_token = appleid.decrypt(kept.refresh_token_encrypted)
+    refresh_token = identity_tokens.decrypt(kept.refresh_token_encrypted)
 
     assert refresh_token not in kept.refresh_token_encrypted
-    appleid.revoke(refresh_token, client_id=kept.client_id)
+    identity_tokens.revoke(refresh_token, client_id=kept.client_id)
     assert [one["sub"] for one in sandbox.revoked()] == [person.sub]
 
 

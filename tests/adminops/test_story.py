@@ -12,7 +12,7 @@ from django.apps import apps
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import appleid
+from accounts.apple import identity_tokens
 from accounts.models import PushKind, Session, User
 from adminops.support import timeline
 from generation.lifecycle import notifications
@@ -112,7 +112,7 @@ def test_the_story_of_nobody_is_no_page(support):
 
 
 def test_an_account_and_the_guest_that_became_it_lead_to_each_other(support, sandbox, db):
-    appleid.forget_keys()
+    identity_tokens.forget_keys()
     person, account, guest = Person(sandbox), Installation().signed_in(), Installation().signed_in()
     guest_id = guest.user_id
     for phone in [account, guest]:

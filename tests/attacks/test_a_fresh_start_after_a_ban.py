@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from django.utils import timezone
 
-from accounts import devicecheck, services
+from accounts import services
+from accounts.apple import device_check
 from accounts.errors import AppleOutcomeUnknown
 from accounts.models import BanBit, User, WelcomeTurn
 from accounts.services import welcome
@@ -244,7 +245,7 @@ class Check:
     def __init__(self, hardware: Hardware) -> None:
         self.phone = hardware.install()
         token, now = self.phone.device_token, timezone.now()
-        self.seen, self.bits = welcome.free_turn(), devicecheck.query_bits(token)
+        self.seen, self.bits = welcome.free_turn(), device_check.query_bits(token)
         self.claim = welcome.open_claim(
             device_id=UUID(self.phone.device_id), device_token=token, had_welcome=False, now=now
         )

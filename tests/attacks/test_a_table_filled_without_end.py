@@ -14,8 +14,9 @@ from django.contrib.sessions.models import Session as StaffSession
 from django.db.models import Model
 from django.utils import timezone
 
-from accounts import appleid, export
+from accounts import export
 from accounts import tasks as account_tasks
+from accounts.apple import identity_tokens
 from accounts.models import Consent, ConsentKind, Device, Push, PushKind, Session, SpentToken
 from accounts.services.apple import MAX_DEVICES
 from accounts.services.consents import MAX_PROVIDERS, MAX_RECORDS
@@ -230,7 +231,7 @@ def test_a_user_has_no_more_live_sessions_than_the_most(db, sandbox):
 
 
 def test_an_account_has_no_more_devices_than_the_most(db, sandbox):
-    appleid.forget_keys()
+    identity_tokens.forget_keys()
     person, account, guest = Person(sandbox), Installation().signed_in(), Installation()
     assert person.signs_in(account).status_code == 200
     old = timezone.now() - timedelta(days=1)

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from accounts import appleid
+from accounts.apple import identity_tokens
 from credits import queries as credit_queries
 from credits import services as credit_services
 from generation.lifecycle import settle
@@ -29,7 +29,7 @@ ORDER = {
 @pytest.fixture
 def thief(db, sandbox):
     sandbox.provider(queue_seconds=600, webhooks=False)
-    appleid.forget_keys()
+    identity_tokens.forget_keys()
     terms = credit_services.CodeTerms(credits=CODE)
     credit_services.make_code(code="SPRING", terms=terms, now=timezone.now())
     return Person(sandbox)

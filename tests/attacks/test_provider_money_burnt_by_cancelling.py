@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from accounts import appleid
 from accounts import services as account_services
+from accounts.apple import identity_tokens
 from credits import queries as credit_queries
 from credits.models import LedgerEntry
 from generation.lifecycle import cancel as cancelling
@@ -187,7 +187,7 @@ def test_after_the_window_a_few_are_free_again(burner, life, settings):
 
 def test_a_new_account_of_the_same_apple_account_has_no_more_free_ones(db, runway, life, settings):
     settings.CANCEL_FREE_COUNT = 1
-    appleid.forget_keys()
+    identity_tokens.forget_keys()
     person, phone = Person(runway), Phone().sign_in()
     grant(phone.user_id, 100)
     sign_in(person, phone)
@@ -204,7 +204,7 @@ def test_a_new_account_of_the_same_apple_account_has_no_more_free_ones(db, runwa
 
 def test_what_a_merged_guest_has_used_up_the_account_has(db, runway, life, settings):
     settings.CANCEL_FREE_COUNT = 1
-    appleid.forget_keys()
+    identity_tokens.forget_keys()
     person, account, guest = Person(runway), Phone().sign_in(), Phone().sign_in()
     for phone in (account, guest):
         grant(phone.user_id, 100)

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from accounts.models import Push, User
-from accounts.push.texts import text_of
+from accounts.push.messages import text_of
 from credits import queries as credit_queries
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Offence, ProviderRequest, Step

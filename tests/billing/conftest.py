@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts import appleid
+from accounts.apple import identity_tokens
 from billing.lifecycle import notifications
 from billing.models import Notification, Purchase
 from credits import queries as credit_queries
@@ -90,7 +90,7 @@ def update_credits(phone: Phone, bought: Any, **headers: str) -> Any:
 
 def sign_in(phone: Phone, sandbox: Sandbox, *, sub: str | None = None) -> str:
     """The phone's guest signs in with Apple: as this person, or as somebody new; gives who."""
-    appleid.forget_keys()
+    identity_tokens.forget_keys()
     sub, nonce = sub or f"001{uuid4().hex}", uuid4().hex
     tokens = sandbox.control(
         "apple/identity", sub=sub, nonce=hashlib.sha256(nonce.encode()).hexdigest()

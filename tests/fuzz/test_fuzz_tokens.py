@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from hypothesis import given
 
-from accounts import appleid
+from accounts.apple import identity_tokens
 from tests.conftest import Phone
 from tests.fuzz import hostile
 
@@ -49,7 +49,7 @@ def test_a_forged_refresh_token_brings_no_session(phone, rows):
 
 
 def test_a_forged_identity_token_is_nobodys(phone, sandbox, rows):
-    appleid.forget_keys()
+    identity_tokens.forget_keys()
     nonce = uuid4().hex
     tokens = sandbox.control(
         "apple/identity", sub="001.a", nonce=hashlib.sha256(nonce.encode()).hexdigest()

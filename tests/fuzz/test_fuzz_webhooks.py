@@ -14,7 +14,7 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts import appleid
+from accounts.apple import identity_tokens
 from generation.models import WebhookDelivery
 from tests.billing.conftest import deliver, post_notification
 from tests.conftest import WAN
@@ -166,7 +166,7 @@ def test_what_apple_did_not_sign_is_no_purchase(phone, store, rows):
 @pytest.mark.parametrize("path", ["app-store", "apple-id"])
 def test_a_body_that_is_no_notice_is_refused(sandbox, rows, path, body):
     before = rows()
-    appleid.forget_keys()
+    identity_tokens.forget_keys()
 
     answer = Client().post(f"/webhooks/{path}", body, content_type="application/json")
 

@@ -15,7 +15,7 @@ from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.db import transaction
 
-from accounts import appleid
+from accounts.apple import identity_tokens
 from accounts.models import ProviderToken
 from rendio.common import clock
 
@@ -64,7 +64,7 @@ def _find_usable(row: ProviderToken, *, now: datetime) -> str | None:
     if row.minted_at <= now - USED_FOR:
         return None
     try:
-        return appleid.decrypt(row.token_encrypted)
+        return identity_tokens.decrypt(row.token_encrypted)
     except InvalidToken:
         return None  # just begun, or its key is gone
 
@@ -76,7 +76,7 @@ def _sign(row: ProviderToken, *, now: datetime) -> str:
         algorithm="ES256",
         headers={"kid": settings.APNS_KEY_ID},
     )
-    row.token_encrypted, row.minted_at = appleid.encrypt(token), now
+    row.token_encrypted, row.minted_at = identity_tokens.encrypt(token), now
     row.save(update_fields=["token_encrypted", "minted_at", "replaced_at"])
     logger.info("push_provider_token_made")
     return token

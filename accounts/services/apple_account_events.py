@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import structlog
 from django.db import transaction
 
-from accounts import appleid
-from accounts.appleid import Notice
+from accounts.apple import identity_tokens
+from accounts.apple.identity_tokens import Notice
 from accounts.errors import AccountSuspended, Forbidden
 from accounts.models import AppleIdentity, Device, RevokedReason, SpentToken, User
 from accounts.services.deletion import forget
@@ -25,7 +25,7 @@ def receive_apple_notice(*, payload: str, now: datetime) -> None:
 
     Raises InvalidIdentity, IdentityServiceUnavailable where Apple's keys cannot be had.
     """
-    notice = appleid.read_notice(payload)
+    notice = identity_tokens.read_notice(payload)
     with transaction.atomic(durable=True):
         outcome = _apply(notice, now=now)
     logger.info("apple_notice", kind=notice.kind[:40], outcome=outcome)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from accounts.apple.apns import Text
 from accounts.models import Push, PushKind
-
-
-class Text(NamedTuple):
-    title: str
-    body: str
 
 
 def text_of(push: Push, *, language: str) -> Text:

@@ -7,17 +7,23 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 
 from accounts.models import ApnsEnvironment, Push, PushToken
-from accounts.push.texts import Text
 from rendio.common import http, http2
 
 TIMEOUT_SECONDS = (3.0, 5.0)  # to connect, to read
 MAX_PAYLOAD_BYTES = 4096
 HIGH_PRIORITY = "10"  # at once
+
+
+class Text(NamedTuple):
+    """What the phone shows, in the user's language."""
+
+    title: str
+    body: str
 
 
 class Verdict(Enum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from accounts.models.people import User
+from accounts.models.users import User
 from rendio.common.ids import uuid7
 
 
