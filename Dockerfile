@@ -50,4 +50,4 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '8000') + '/healthz', timeout=4)"]
 
-CMD ["python", "-m", "gunicorn", "--config=python:rendio.web", "rendio.wsgi"]
+CMD ["python", "-m", "gunicorn", "--config=python:rendio.gunicorn_conf", "rendio.wsgi"]

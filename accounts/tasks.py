@@ -7,7 +7,7 @@ from celery import shared_task
 from accounts import services
 from accounts.push import outbox, sending
 from accounts.services import hardware_bans, welcome
-from rendio.common import clock, sweeping
+from rendio.common import clock, purge
 from rendio.common.due import run_all, until_done
 
 
@@ -35,7 +35,7 @@ def send_pushes() -> None:
 def sweep() -> None:
     now = clock.now()
     run_all(
-        lambda: sweeping.sweep(
+        lambda: purge.sweep(
             lambda: services.sweep_sessions(now=now),
             lambda: services.sweep_spent_tokens(now=now),
             lambda: services.sweep_claims(now=now),

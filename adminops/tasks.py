@@ -11,7 +11,7 @@ from adminops.auth import login
 from adminops.monitoring import alerts, error_log, heartbeats
 from adminops.reports import daily_rollups as day_counting
 from generation.lifecycle import counting
-from rendio.common import clock, sweeping
+from rendio.common import clock, purge
 from rendio.common.due import run_all, until_done
 
 
@@ -36,7 +36,7 @@ def sweep() -> None:
     now = clock.now()
     run_all(
         lambda: heartbeats.sweep(now=now),
-        lambda: sweeping.sweep(
+        lambda: purge.sweep(
             lambda: error_log.sweep(now=now),
             lambda: login.sweep_sessions(now=now),
             lambda: login.sweep_attempts(now=now),

@@ -20,9 +20,9 @@ from rich.table import Table
 
 from bench import cpu, limit, stage
 from bench.load import Plan, Result
-from rendio.local.home import PROJECT, Home, HomeInUse
-from rendio.local.processes import Stack
+from rendio.local.data_dir import PROJECT, Home, HomeInUse
 from rendio.local.servers import ServerFailed
+from rendio.local.stack import Stack
 
 ROUNDS = 2
 WARM_UP_SECONDS = 1.0

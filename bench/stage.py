@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from rendio.local.home import Home
-from rendio.local.processes import Stack
+from rendio.local.data_dir import Home
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey, last_lines
-from rendio.local.waiting import answers, wait_until
+from rendio.local.stack import Stack
+from rendio.local.wait import answers, wait_until
 
 # Too large to be reached; counting goes on.
 NO_LIMIT = "1000000000"

@@ -7,7 +7,7 @@ from datetime import datetime
 from celery import shared_task
 
 from credits import idempotency, services
-from rendio.common import clock, sweeping
+from rendio.common import clock, purge
 from rendio.common.due import run_all
 
 # Of 100 lots each; what is left is met by the next sweep.
@@ -24,7 +24,7 @@ def sweep() -> None:
     now = clock.now()
     run_all(
         lambda: _lapse(now=now),
-        lambda: sweeping.sweep(lambda: idempotency.sweep(now=now)),
+        lambda: purge.sweep(lambda: idempotency.sweep(now=now)),
     )
 
 

@@ -26,7 +26,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from rendio.common import broker, ending, nudge
+from rendio.common import broker, nudge, shutdown
 from rendio.common.clock import steady_now
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rendio.settings")
@@ -92,7 +92,7 @@ app.conf.beat_schedule = {
 
 # A worker that is asked to end finishes what it has in hand and claims nothing more. What it cannot
 # finish, as it is killed, is due again when its lease is over.
-worker_shutting_down.connect(ending.begin)
+worker_shutting_down.connect(shutdown.begin)
 
 
 @heartbeat_sent.connect
@@ -100,7 +100,7 @@ def _say_that_we_are_here(*, sender: Any, **_: Any) -> None:
     """Celery's own heartbeat, every two seconds while the worker's main loop turns."""
     from adminops.monitoring import heartbeats
 
-    if not ending.has_begun():
+    if not shutdown.has_begun():
         heartbeats.beat(process=sender.eventer.hostname, roles=app.amqp.queues.consume_from)
 
 
@@ -113,9 +113,9 @@ def _say_that_we_go(*, sender: Any, **_: Any) -> None:
 
 @worker_ready.connect
 def _show_metrics(**_: Any) -> None:
-    from rendio import metrics
+    from rendio import metrics_endpoint
 
-    metrics.serve_for_worker()
+    metrics_endpoint.serve_for_worker()
 
 
 @task_prerun.connect

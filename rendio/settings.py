@@ -2,7 +2,7 @@
 variable with its default.
 
 In development everything outside is the sandbox at SANDBOX_URL; production differs by base URLs and
-secrets alone. The end refuses what production must not start with (rendio.production).
+secrets alone. The end refuses what production must not start with (rendio.checks).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 from urllib3.util import parse_url
 
-from rendio import database_url, production
+from rendio import checks, database_url
 from rendio.common import forwarded, logs
 from rendio.common.keyring import KeyRing
 from rendio.environment import (
@@ -136,7 +136,7 @@ if TRUSTED_PROXIES and FORWARDED_HEADER == forwarded.FORWARDED:
     MIDDLEWARE.insert(0, "rendio.common.forwarded.ForwardedMiddleware")
 ROOT_URLCONF = "rendio.urls"
 WSGI_APPLICATION = "rendio.wsgi.application"
-CSRF_FAILURE_VIEW = "rendio.handlers.csrf_failure"
+CSRF_FAILURE_VIEW = "rendio.error_pages.csrf_failure"
 APPEND_SLASH = False
 TEMPLATES = [
     {
@@ -355,7 +355,7 @@ CELERY_TIMEZONE = "UTC"
 # --- Who is there, and what is late: adminops.monitoring
 # -------------------------------------------
 
-CELERY_BEAT_SCHEDULER = "rendio.beat:Scheduler"
+CELERY_BEAT_SCHEDULER = "rendio.beat_scheduler:Scheduler"
 HEARTBEAT_SECONDS = integer("HEARTBEAT_SECONDS", 5, at_least=1)
 HEARTBEAT_LATE_SECONDS = integer("HEARTBEAT_LATE_SECONDS", 20, at_least=2)
 if HEARTBEAT_LATE_SECONDS <= HEARTBEAT_SECONDS:
@@ -793,7 +793,7 @@ UNFOLD = {
 # Django tries a second time to import settings that failed.
 _problems = list(dict.fromkeys(refusals))
 if PRODUCTION:
-    _problems += production.problems(globals(), os.environ, refused=refusals)
+    _problems += checks.problems(globals(), os.environ, refused=refusals)
 if _problems:
     _where = " in production" if PRODUCTION else ""
     raise ImproperlyConfigured(f"Rendio does not start{_where}:\n  " + "\n  ".join(_problems))

@@ -10,12 +10,12 @@ import adminops.urls
 import billing.urls
 import credits.urls
 import generation.urls
-from rendio import docs, health, metrics
+from rendio import docs, health, metrics_endpoint
 
-handler400 = "rendio.handlers.bad_request"
-handler403 = "rendio.handlers.permission_denied"
-handler404 = "rendio.handlers.page_not_found"
-handler500 = "rendio.handlers.server_error"
+handler400 = "rendio.error_pages.bad_request"
+handler403 = "rendio.error_pages.permission_denied"
+handler404 = "rendio.error_pages.page_not_found"
+handler500 = "rendio.error_pages.server_error"
 
 v1 = [
     *accounts.urls.urlpatterns,
@@ -41,5 +41,5 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("statusz", health.statusz),
-    path("metrics", metrics.metrics),
+    path("metrics", metrics_endpoint.metrics),
 ]

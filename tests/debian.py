@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from rendio.local import child, ports
-from rendio.local.home import PROJECT, Home
+from rendio.local import child_process, ports
+from rendio.local.data_dir import PROJECT, Home
 from rendio.local.servers import PostgreSQL, Valkey
 from tests.patience import eventually
 
@@ -165,7 +165,7 @@ class PgBouncer:
         self._server = urlsplit(database_url)
         self._changes = changes
         self.port = ports.reserve_any()
-        self.child: child.Child | None = None
+        self.child: child_process.Child | None = None
 
     def url(self, database: str) -> str:
         login = f"{self._server.username}:{self._server.password}"
@@ -181,7 +181,7 @@ class PgBouncer:
         if os.geteuid() == 0:
             for path in (folder, users):
                 shutil.chown(path, "nobody")
-        self.child = running = child.Child(
+        self.child = running = child_process.Child(
             "pgbouncer",
             argv=[str(ROOT / "usr/sbin/pgbouncer"), str(config)],
             env={"PATH": os.defpath},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 
 PAGES = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *(PROJECT / "docs").rglob("*.md")]
 FOLDERS = "accounts|adminops|bench|billing|credits|docs|generation|locale|ops|rendio|sandbox|tests"

@@ -8,7 +8,7 @@ import pytest
 from django.apps import apps
 
 from adminops.monitoring.table_growth import TABLES, as_table
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 from tests.test_security_page import names_in
 
 PAGE = (PROJECT / "docs" / "growth.md").read_text()

@@ -8,7 +8,7 @@ from functools import cache
 
 from django.urls import get_resolver
 
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 
 PAGE = (PROJECT / "docs" / "security.md").read_text()
 NAMED = re.findall(r"`([\w/]+\.py)::(test_\w+)`", PAGE)

@@ -9,7 +9,7 @@ from django.db.models import F, Q
 
 from accounts import installations
 from accounts.models.users import User
-from rendio.common.owned import OwnedQuerySet
+from rendio.common.querysets import OwnedQuerySet
 
 
 class DeviceQuerySet(OwnedQuerySet["Device"]):

@@ -10,7 +10,7 @@ from django.db.models import Q
 from accounts.models.devices import Device
 from accounts.models.users import User
 from rendio.common.ids import uuid7
-from rendio.common.owned import OwnedQuerySet
+from rendio.common.querysets import OwnedQuerySet
 
 
 class RevokedReason(models.TextChoices):

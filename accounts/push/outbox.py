@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from accounts.models import Outcome, Push, PushKind
 from rendio.common import metrics, nudge
 from rendio.common.ids import lowest_uuid7, uuid7
-from rendio.common.sweeping import delete_batch
+from rendio.common.purge import delete_batch
 
 # Phones of one user; who registers another loses the one that was registered longest ago.
 MAX_PHONES = 10

@@ -29,7 +29,7 @@ from accounts.errors import IdentityServiceUnavailable, InvalidDevice
 from accounts.models import BanBit, Device, Session, User
 from accounts.services.welcome import TurnTaken, reserve_bits
 from credits import services as credit_services
-from rendio.common import nudge, sweeping
+from rendio.common import nudge, purge
 from rendio.common.due import each, take
 
 logger = structlog.get_logger(__name__)
@@ -155,4 +155,4 @@ def sweep_tokens(*, now: datetime) -> int:
     """Delete tokens that have served their time; returns how many."""
     until = now - timedelta(hours=settings.DEVICE_TOKEN_HOURS)
     rows = BanBit.objects.filter(wanted=None, received_at__lt=until)
-    return sweeping.delete_batch(rows, order="received_at")
+    return purge.delete_batch(rows, order="received_at")

@@ -16,7 +16,7 @@ from django.utils.crypto import salted_hmac
 
 from accounts.models import PersonKey, User
 from accounts.signals import person_returned
-from rendio.common import sweeping
+from rendio.common import purge
 
 # The longest window in which something counts per person.
 KEPT = timedelta(days=365)
@@ -61,4 +61,4 @@ def move_keys(*, from_user_id: UUID, into_user_id: UUID) -> None:
 
 def sweep_person_keys(*, now: datetime) -> int:
     """Delete keys that were not seen for KEPT; returns how many. Harmless twice or late."""
-    return sweeping.delete_batch(PersonKey.objects.filter(seen_at__lte=now - KEPT), order="seen_at")
+    return purge.delete_batch(PersonKey.objects.filter(seen_at__lte=now - KEPT), order="seen_at")

@@ -17,7 +17,7 @@ from accounts.errors import AccountSuspended, Forbidden, InvalidInput, Unauthori
 from accounts.models import Device, PushToken, RevokedReason, Session, SpentToken, User
 from rendio.common.errors import NotFound, Refusal
 from rendio.common.ids import uuid7
-from rendio.common.sweeping import BATCH, delete_batch
+from rendio.common.purge import BATCH, delete_batch
 
 logger = structlog.get_logger(__name__)
 

@@ -61,7 +61,7 @@ from accounts.apple.device_check import Bits
 from accounts.errors import AppleOutcomeUnknown, IdentityServiceUnavailable, InvalidDevice
 from accounts.models import Device, User, WelcomeClaim, WelcomeClaimQuerySet, WelcomeTurn
 from credits import services as credit_services
-from rendio.common import clock, nudge, sweeping
+from rendio.common import clock, nudge, purge
 from rendio.common.due import each, take
 
 logger = structlog.get_logger(__name__)
@@ -600,4 +600,4 @@ def sweep_claims(*, now: datetime) -> int:
         is_user_waiting=False,
         started_at__lt=now - KEPT,
     )
-    return sweeping.delete_batch(old, order="started_at")
+    return purge.delete_batch(old, order="started_at")

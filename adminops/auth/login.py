@@ -30,7 +30,7 @@ from django_ratelimit.core import get_usage
 
 from adminops.auth import otp, otp_views
 from rendio.common import ratelimit
-from rendio.common.sweeping import delete_batch
+from rendio.common.purge import delete_batch
 
 logger = structlog.get_logger(__name__)
 

@@ -21,7 +21,7 @@ from credits import queries as credit_queries
 from generation import spend
 from rendio.common import http
 from rendio.common.due import each, run_all, take
-from rendio.common.sweeping import delete_batch
+from rendio.common.purge import delete_batch
 
 logger = structlog.get_logger(__name__)
 

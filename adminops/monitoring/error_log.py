@@ -23,7 +23,7 @@ from django.utils.functional import SimpleLazyObject
 from adminops.models import ErrorLog
 from rendio.common import clock, request_id
 from rendio.common.errors import Code, Refusal, refusal_of
-from rendio.common.sweeping import BATCH
+from rendio.common.purge import BATCH
 from rendio.common.times import iso
 
 logger = structlog.get_logger(__name__)

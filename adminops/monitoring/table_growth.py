@@ -3,7 +3,7 @@
 A table that a caller can fill without end is an outage waiting for an attacker. So each model has
 an entry here, and tests/test_growth.py refuses a model without one. docs/growth.md shows the same.
 
-Deletions by `rendio.common.sweeping` run every minute and go on while there are full batches, some
+Deletions by `rendio.common.purge` run every minute and go on while there are full batches, some
 100,000 rows of a table a minute: more than callers can add under the limits.
 """
 

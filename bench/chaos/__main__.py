@@ -23,10 +23,10 @@ from bench import stage
 from bench.chaos.customers import Crowd
 from bench.chaos.storm import PROCESSES, Storm
 from rendio.local import ports
-from rendio.local.home import Home, HomeInUse
-from rendio.local.processes import Stack
+from rendio.local.data_dir import Home, HomeInUse
 from rendio.local.servers import ServerFailed
-from rendio.local.waiting import answers
+from rendio.local.stack import Stack
+from rendio.local.wait import answers
 
 if TYPE_CHECKING:
     from bench.chaos.books import Verdict

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import redis
 
 from rendio.local.phone import control_sandbox
-from rendio.local.processes import Stack
 from rendio.local.servers import PostgreSQL, Valkey
+from rendio.local.stack import Stack
 
 PROVIDERS = ("fal", "runway", "replicate")
 PROCESSES = ("web", "worker", "beat")

@@ -27,10 +27,10 @@ from bench import stage
 from bench.outages import report
 from bench.outages.load import FRESH_ID, Call, Plan, Sent
 from rendio.local import ports
-from rendio.local.home import PROJECT, Home, HomeInUse
-from rendio.local.processes import Stack
+from rendio.local.data_dir import PROJECT, Home, HomeInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
-from rendio.local.waiting import wait_until
+from rendio.local.stack import Stack
+from rendio.local.wait import wait_until
 
 if TYPE_CHECKING:
     from bench.world import World

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from billing.models import Notification, UnreadablePayload
-from rendio.common.sweeping import delete_batch
-from rendio.common.sweeping import sweep as sweep_all
+from rendio.common.purge import delete_batch
+from rendio.common.purge import sweep as sweep_all
 
 # Longer than Apple's history goes back (180 days): what is forgotten here would come again.
 KEPT = timedelta(days=200)

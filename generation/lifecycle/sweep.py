@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from generation.models import DeadLetter, Offence, Quote, WebhookDelivery
-from rendio.common.sweeping import delete_batch
-from rendio.common.sweeping import sweep as sweep_all
+from rendio.common.purge import delete_batch
+from rendio.common.purge import sweep as sweep_all
 
 DELIVERIES_KEPT = timedelta(days=30)
 # They count for MODERATION_WINDOW_DAYS, which are no more.

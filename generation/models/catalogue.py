@@ -11,7 +11,7 @@ from django.db.models import Q, Value
 from django.utils import timezone
 
 from rendio.common.ids import uuid7
-from rendio.common.owned import OwnedQuerySet
+from rendio.common.querysets import OwnedQuerySet
 
 
 class ModelKind(models.TextChoices):

@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from rendio.common.due import DueRow
 from rendio.common.ids import uuid7
-from rendio.common.owned import OwnedQuerySet
+from rendio.common.querysets import OwnedQuerySet
 
 
 class Upload(models.Model):

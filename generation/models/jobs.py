@@ -14,7 +14,7 @@ from django.utils import timezone
 from generation.models.catalogue import Model
 from generation.models.files import Upload
 from rendio.common.ids import uuid7
-from rendio.common.owned import OwnedQuerySet
+from rendio.common.querysets import OwnedQuerySet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

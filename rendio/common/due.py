@@ -14,7 +14,7 @@ from typing import TypeVar
 import structlog
 from django.db import models, transaction
 
-from rendio.common import ending
+from rendio.common import shutdown
 
 logger = structlog.get_logger(__name__)
 
@@ -115,6 +115,6 @@ def until_done(look: Callable[[], int], *, batch: int, seconds: float = ROUNDS_S
     A process that is asked to end finishes what it has in hand and takes no more.
     """
     began = time.monotonic()
-    while not ending.has_begun() and look() >= batch:
+    while not shutdown.has_begun() and look() >= batch:
         if time.monotonic() - began >= seconds:
             return

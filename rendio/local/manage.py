@@ -4,7 +4,7 @@ import os
 import sys
 from typing import NoReturn
 
-from rendio.local.home import PROJECT, Home, NotRunning
+from rendio.local.data_dir import PROJECT, Home, NotRunning
 
 
 def manage(arguments: list[str]) -> NoReturn:

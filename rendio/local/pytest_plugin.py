@@ -22,10 +22,10 @@ from pathlib import Path
 import pytest
 
 from rendio.local import ports
-from rendio.local.home import PROJECT, Home, HomeInUse
-from rendio.local.processes import Stack
+from rendio.local.data_dir import PROJECT, Home, HomeInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
-from rendio.local.waiting import answers, wait_until
+from rendio.local.stack import Stack
+from rendio.local.wait import answers, wait_until
 
 # In a cluster made from the template: the migrated database, without any test's rows.
 MIGRATED = "rendio_migrated"

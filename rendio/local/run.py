@@ -17,11 +17,11 @@ from types import FrameType
 from rich.console import Console
 
 from rendio.local import logs, ports
-from rendio.local.child import Child
-from rendio.local.home import PROJECT, Home, HomeInUse
-from rendio.local.processes import Stack
+from rendio.local.child_process import Child
+from rendio.local.data_dir import PROJECT, Home, HomeInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey, last_lines
-from rendio.local.waiting import answers, wait_until
+from rendio.local.stack import Stack
+from rendio.local.wait import answers, wait_until
 from rendio.server import addresses
 
 READY_SECONDS = 90.0

@@ -23,9 +23,9 @@ import psycopg
 import redis
 from psycopg import sql
 
-from rendio.local import child, ports
-from rendio.local.home import Home
-from rendio.local.waiting import Pause, wait_until
+from rendio.local import child_process, ports
+from rendio.local.data_dir import Home
+from rendio.local.wait import Pause, wait_until
 
 START_SECONDS = 60.0
 START_ATTEMPTS = 3
@@ -47,7 +47,7 @@ class _Server(ABC):
         self._pids = home.pids
         self._durable = durable
         self.port = 0
-        self.child: child.Child | None = None
+        self.child: child_process.Child | None = None
 
     def start(self, pause: Pause = time.sleep) -> None:
         """Start, and wait until it answers. Raises ServerFailed."""
@@ -86,7 +86,7 @@ class _Server(ABC):
     def _prepare_folder(self) -> None: ...
 
     @abstractmethod
-    def _command(self) -> child.Child: ...
+    def _command(self) -> child_process.Child: ...
 
     @abstractmethod
     def answers(self) -> bool: ...
@@ -133,12 +133,12 @@ class PostgreSQL(_Server):
             "log_timezone": "UTC",
         }
 
-    def _command(self) -> child.Child:
+    def _command(self) -> child_process.Child:
         argv = [self._binary("postgres"), "-D", str(self._data), "-p", str(self.port)]
         for name, value in self._settings().items():
             argv += ["-c", f"{name}={value}"]
         as_user = self._run_as(death_signal=self.stop_signal)
-        return child.Child(
+        return child_process.Child(
             self.name,
             argv=[*as_user, *argv],
             env=_plain_environment(),
@@ -239,7 +239,7 @@ class PostgreSQL(_Server):
             return
         except (ValueError, IndexError):
             pid = 0
-        if pid and str(self._data) in child.command_line(pid):
+        if pid and str(self._data) in child_process.command_line(pid):
             raise ServerFailed(f"A PostgreSQL that is not ours, pid {pid}, uses {self._data}.")
         lock.unlink()
 
@@ -304,11 +304,11 @@ class Valkey(_Server):
             "maxmemory-policy": "noeviction",
         }
 
-    def _command(self) -> child.Child:
+    def _command(self) -> child_process.Child:
         argv = [self._binary()]
         for name, value in self._settings().items():
             argv += [f"--{name}", value]
-        return child.Child(
+        return child_process.Child(
             self.name,
             argv=argv,
             env=_plain_environment(),

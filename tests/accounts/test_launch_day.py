@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts import services
 from accounts.models import AttestedKey, User
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 from tests.accounts.conftest import Installation, one_phone
 from tests.accounts.enclave import ROOT, AttestedApp
 from tests.conftest import assert_refused

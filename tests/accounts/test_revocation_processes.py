@@ -8,9 +8,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import services
-from rendio.local.home import Home
-from rendio.local.processes import Stack
+from rendio.local.data_dir import Home
 from rendio.local.servers import Valkey
+from rendio.local.stack import Stack
 from tests.generation.lives import WebPhone, serves, stack_environment
 from tests.patience import eventually
 

@@ -15,7 +15,7 @@ from billing.models import UnreadablePayload
 from credits.models import LedgerProof
 from generation.lifecycle import dead_letters
 from generation.models import Breaker, DeadKind, Job, ProviderHealth
-from rendio import metrics
+from rendio import metrics_endpoint
 from tests.conftest import assert_refused
 from tests.generation.lives import Life, ordered
 
@@ -133,8 +133,8 @@ def test_a_worker_tells_at_a_port_of_its_own(settings):
     def start(status, headers):
         heard.append(status)
 
-    metrics._answer_for_worker({"HTTP_AUTHORIZATION": "Bearer another"}, start)
-    [body] = metrics._answer_for_worker(
+    metrics_endpoint._answer_for_worker({"HTTP_AUTHORIZATION": "Bearer another"}, start)
+    [body] = metrics_endpoint._answer_for_worker(
         {"HTTP_AUTHORIZATION": "Bearer prometheus-own-token"}, start
     )
 

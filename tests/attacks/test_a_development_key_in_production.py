@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 
 DATABASE = {"DATABASE_URL": "postgresql://rendio:x@db.internal:5432/rendio"}
 REDIS = {"REDIS_URL": "redis://:x@redis.internal:6379/0"}

@@ -40,7 +40,7 @@ from generation.models import (
     WebhookDelivery,
 )
 from rendio.common.ids import lowest_uuid7
-from rendio.common.sweeping import BATCH
+from rendio.common.purge import BATCH
 from tests.accounts.conftest import Installation, Person
 from tests.conftest import SORA, Phone, assert_refused, at_once
 from tests.generation.conftest import canned, signer  # noqa: F401 - fixtures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shelve
 
-from rendio.beat import Scheduler
+from rendio.beat_scheduler import Scheduler
 from rendio.celery import app
 from tests.attacks.test_code_run_through_redis import Bomb, exploded  # noqa: F401 - a fixture
 

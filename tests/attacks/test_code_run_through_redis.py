@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.cache import caches
 from kombu.exceptions import ContentDisallowed
 
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 from tests.adminops.conftest import Staff, staff_user
 from tests.conftest import Phone, assert_refused
 

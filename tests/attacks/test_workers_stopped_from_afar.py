@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rendio.celery import app
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 from tests.generation.conftest import running
 from tests.generation.lives import ended
 from tests.patience import eventually

@@ -17,7 +17,7 @@ from django.urls import reverse
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from accounts.models import User
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 from tests.adminops.conftest import PASSWORD
 from tests.generation.conftest import running
 from tests.generation.lives import Running, WebPhone

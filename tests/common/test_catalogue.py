@@ -8,7 +8,7 @@ import re
 import pytest
 
 from rendio.common.errors import Code
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 
 ROW = re.compile(r"\| (ERR_\d{4}) \| (\w+) \| (\d{3}) \| (.+?) \| `(.+?)::(.+?)` \|")
 ROWS = {found[1]: found for found in ROW.finditer((PROJECT / "docs" / "errors.md").read_text())}

@@ -14,7 +14,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from rendio import env_file
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from django.http.request import validate_host
 
 from rendio import environment
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 from sandbox.server import Listener
 
 

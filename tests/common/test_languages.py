@@ -19,7 +19,7 @@ from accounts import authentication
 from accounts.languages import ChangedLanguages
 from credits.errors import InsufficientCredits
 from rendio.common.errors import Code, RateLimited
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 
 ENGLISH, TURKISH, SPANISH = (
     "Please sign in again.",

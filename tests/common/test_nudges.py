@@ -12,7 +12,7 @@ from celery.schedules import schedule
 from django.conf import settings as django_settings
 from django.db import transaction
 
-from rendio.beat import ENOUGH_OF_RARE, Scheduler
+from rendio.beat_scheduler import ENOUGH_OF_RARE, Scheduler
 from rendio.celery import app
 from rendio.common import nudge
 from tests.patience import eventually

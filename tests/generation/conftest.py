@@ -11,8 +11,8 @@ import pytest
 
 from generation.lifecycle import route_timing
 from generation.providers import fal_webhooks
-from rendio.local.home import Home
-from rendio.local.processes import Stack
+from rendio.local.data_dir import Home
+from rendio.local.stack import Stack
 from tests.conftest import Phone, Sandbox
 from tests.generation.lives import Canned, Life, Running, Signer, grant, serves, stack_environment
 from tests.patience import PATIENCE_SECONDS, eventually

@@ -29,7 +29,7 @@ from credits import services as credit_services
 from credits.models import LedgerEntry
 from generation.lifecycle import cancel, convert, poll, stop, store, submit, webhooks
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
-from rendio.local.processes import Stack
+from rendio.local.stack import Stack
 from tests.conftest import Phone, Sandbox
 from tests.patience import PATIENCE_SECONDS, eventually
 

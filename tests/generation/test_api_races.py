@@ -16,8 +16,8 @@ from credits import queries
 from credits import services as credit_services
 from credits.models import IdempotencyRecord, LedgerEntry
 from generation.models import Job
-from rendio.local.home import Home
-from rendio.local.processes import Stack
+from rendio.local.data_dir import Home
+from rendio.local.stack import Stack
 from tests.conftest import SORA, Phone
 from tests.generation.lives import serves, stack_environment
 from tests.patience import eventually

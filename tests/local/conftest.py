@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rendio.local.home import GENERATED, PROJECT, Home
-from rendio.local.waiting import wait_until
+from rendio.local.data_dir import GENERATED, PROJECT, Home
+from rendio.local.wait import wait_until
 from tests.patience import PATIENCE_SECONDS
 
 # What this test run was given; a stack of a test's own starts without.

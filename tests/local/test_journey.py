@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 
 REFUSAL = b"""{"error": {"code": "ERR_4004", "type": "RATE_LIMITED",
     "message": "Too many requests. Please wait.", "details": {"retry_after": 7}}}"""

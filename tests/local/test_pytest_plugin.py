@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 from rendio.local.pytest_plugin import own_home
 from tests.local.conftest import alive, fresh_environment, groups_of
 from tests.patience import eventually

@@ -13,9 +13,9 @@ from pathlib import Path
 import psycopg
 import requests
 
-from rendio.local.child import command_line
-from rendio.local.home import PROJECT
-from rendio.local.waiting import answers
+from rendio.local.child_process import command_line
+from rendio.local.data_dir import PROJECT
+from rendio.local.wait import answers
 from tests.local.conftest import Supervisor, alive, fresh_environment, groups_of, pid_of
 from tests.patience import eventually
 

@@ -17,8 +17,8 @@ import pytest
 import redis
 
 from rendio.local import servers as servers_module
-from rendio.local.child import Child
-from rendio.local.home import PROJECT, Home, HomeInUse
+from rendio.local.child_process import Child
+from rendio.local.data_dir import PROJECT, Home, HomeInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
 from tests.local.conftest import alive, fresh_environment, groups_of
 from tests.patience import eventually
@@ -26,7 +26,7 @@ from tests.patience import eventually
 HOLD = """
 import sys, time
 from pathlib import Path
-from rendio.local.home import Home
+from rendio.local.data_dir import Home
 from rendio.local.servers import PostgreSQL, Valkey
 
 home = Home(Path(sys.argv[1]))

@@ -20,11 +20,11 @@ from accounts.languages import ChangedLanguages
 from accounts.models import Session
 from adminops.models import Heartbeat
 from adminops.monitoring import heartbeats
-from rendio import beat, metrics
+from rendio import beat_scheduler, metrics_endpoint
 from rendio.celery import app
 from rendio.common import background, nudge
 from rendio.common.background import BackgroundThread
-from rendio.local.home import PROJECT
+from rendio.local.data_dir import PROJECT
 from tests.conftest import Phone
 from tests.patience import eventually
 
@@ -126,7 +126,7 @@ def test_a_worker_serves_metrics_after_the_thread_was_killed(settings, caplog):
     with socket.create_server(("127.0.0.1", 0)) as free:
         settings.WORKER_METRICS_PORT = free.getsockname()[1]
     url = f"http://127.0.0.1:{settings.WORKER_METRICS_PORT}/"
-    metrics.serve_for_worker()
+    metrics_endpoint.serve_for_worker()
     kill("metrics")
     eventually(lambda: was_killed(caplog, "metrics"))
 
@@ -138,7 +138,9 @@ def test_a_worker_serves_metrics_at_an_ipv6_address(settings):
         port = free.getsockname()[1]
     settings.WORKER_METRICS_PORT, settings.WORKER_METRICS_ADDRESS = port, "::1"
     # The server of the test before serves on, in a thread: this one is another.
-    server = BackgroundThread("metrics6", wait=lambda: True, turn=metrics._serve, late_seconds=None)
+    server = BackgroundThread(
+        "metrics6", wait=lambda: True, turn=metrics_endpoint._serve, late_seconds=None
+    )
 
     server.start()
 
@@ -157,11 +159,11 @@ def no_clock():
 
 
 def test_the_scheduler_goes_on_after_a_round_that_failed(committed, tmp_path, caplog):
-    scheduler = beat.Scheduler(app=app, schedule_filename=str(tmp_path / "schedule"))
+    scheduler = beat_scheduler.Scheduler(app=app, schedule_filename=str(tmp_path / "schedule"))
     broken = schedule(run_every=1, nowfun=no_clock)
     scheduler.add(name="broken", task="test.none", schedule=broken, last_run_at=timezone.now())
 
-    assert scheduler.tick() == beat.AGAIN_SECONDS
+    assert scheduler.tick() == beat_scheduler.AGAIN_SECONDS
     assert "scheduler_round_failed" in caplog.text
 
     del scheduler.schedule["broken"]

@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 
-from rendio.local import child, ports
-from rendio.local.home import PROJECT
+from rendio.local import child_process, ports
+from rendio.local.data_dir import PROJECT
 from tests.debian import ROOT
 from tests.patience import PATIENCE_SECONDS, eventually
 
@@ -82,7 +82,7 @@ def proxy(web, tmp_path_factory):
     """Its address; it serves any name by http."""
     folder = tmp_path_factory.mktemp("caddy")
     port = ports.reserve_any()
-    process = child.Child(
+    process = child_process.Child(
         "caddy",
         argv=[CADDY, "run", "--config", str(PROJECT / "Caddyfile"), "--adapter", "caddyfile"],
         env={

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from generation import media
-from rendio.local import child, ports
-from rendio.local.home import PROJECT
+from rendio.local import child_process, ports
+from rendio.local.data_dir import PROJECT
 from tests.debian import ROOT, Authority, needed
 from tests.generation.conftest import running
 from tests.generation.lives import WebPhone
@@ -62,7 +62,7 @@ def nginx(folder, authority, *, web_port):
     (folder / "rendio.conf").write_text(config)
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(AROUND.format(folder=folder, user=user))
-    process = child.Child(
+    process = child_process.Child(
         "nginx",
         argv=[str(ROOT / "usr/sbin/nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf")],
         env={"PATH": os.defpath},

@@ -15,9 +15,9 @@ from django.db.utils import ConnectionHandler
 
 from rendio import database_url
 from rendio.local import pytest_plugin
-from rendio.local.home import Home
-from rendio.local.processes import Stack
+from rendio.local.data_dir import Home
 from rendio.local.servers import PostgreSQL
+from rendio.local.stack import Stack
 from tests.debian import Authority, PgBouncer, TlsValkey, needed
 from tests.generation.lives import WebPhone, serves, stack_environment
 from tests.patience import eventually

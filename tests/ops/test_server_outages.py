@@ -10,10 +10,10 @@ import pytest
 import requests
 
 from rendio.local import pytest_plugin
-from rendio.local.home import Home
-from rendio.local.processes import Stack
+from rendio.local.data_dir import Home
 from rendio.local.servers import PostgreSQL, Valkey
-from rendio.local.waiting import wait_until
+from rendio.local.stack import Stack
+from rendio.local.wait import wait_until
 from tests.generation.lives import WebPhone, serves, stack_environment
 from tests.patience import PATIENCE_SECONDS, eventually
 

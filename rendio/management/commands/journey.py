@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from rendio.local.home import Home
+from rendio.local.data_dir import Home
 from rendio.local.phone import Phone, Refused, control_sandbox, read_pushes
-from rendio.local.waiting import wait_until
+from rendio.local.wait import wait_until
 
 MODEL = "Sora 2"
 SECONDS = 4

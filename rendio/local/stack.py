@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rendio.local import ports
-from rendio.local.child import Child
-from rendio.local.home import PROJECT, Home
+from rendio.local.child_process import Child
+from rendio.local.data_dir import PROJECT, Home
 from rendio.server import addresses
 
 # What takes work in before what does it.
@@ -40,7 +40,7 @@ def commands(*, home: Home, bind: str, sandbox_port: int, flower_port: int) -> d
         Command(
             "web",
             [
-                *[*python, "gunicorn", "--config=python:rendio.web", "rendio.wsgi"],
+                *[*python, "gunicorn", "--config=python:rendio.gunicorn_conf", "rendio.wsgi"],
                 *["--workers=2", f"--bind={bind}"],
             ],
             death_signal=signal.SIGQUIT,

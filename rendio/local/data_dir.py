@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from rendio.local.child import stop_leftovers
+from rendio.local.child_process import stop_leftovers
 
 PROJECT = Path(__file__).resolve().parents[2]
 

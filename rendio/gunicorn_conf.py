@@ -1,4 +1,6 @@
-"""How gunicorn serves: `gunicorn --config=python:rendio.web rendio.wsgi`. The names are its own."""
+"""How gunicorn serves: `gunicorn --config=python:rendio.gunicorn_conf rendio.wsgi`. The names are
+its own.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from rendio.local.waiting import wait_until
+from rendio.local.wait import wait_until
 
 PR_SET_PDEATHSIG = 1
 LEFTOVER_SECONDS = 10.0
