@@ -10,28 +10,28 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from sandbox.apple.account_events import Notices
 from sandbox.apple.apns import Apns
 from sandbox.apple.auth import AppleAuth, AuthError, answer_auth_error
 from sandbox.apple.devicecheck import DeviceCheck
+from sandbox.apple.faults import Hang, Outages, answer_hang
 from sandbox.apple.keys import KeySet
-from sandbox.apple.notices import Notices
-from sandbox.apple.outages import Hang, Outages, answer_hang
 from sandbox.apple.storekit.errors import ApiError, answer_api_error
 from sandbox.apple.storekit.service import StoreKit
 from sandbox.connections import Connections
 from sandbox.control import NOT_PROVIDERS, Control, answer_bad_request
 from sandbox.environment import ServedApp, find_keys_folder
+from sandbox.fake_provider.files import Files
+from sandbox.fake_provider.media import Studio
+from sandbox.fake_provider.provider import Maker
 from sandbox.fal.queue import FalQueue
 from sandbox.fal.webhooks import FalWebhooks
-from sandbox.fields import BadRequest
-from sandbox.making.files import Files
-from sandbox.making.maker import Maker
-from sandbox.making.media import Studio
 from sandbox.openai import OpenAI
 from sandbox.recorder import RecordRequests, RequestLog
 from sandbox.replicate.predictions import ReplicatePredictions
 from sandbox.replicate.webhooks import ReplicateWebhooks
 from sandbox.runway.tasks import RunwayTasks
+from sandbox.strict_body import BadRequest
 
 
 def create_app(connections: Connections, *, url: str) -> Starlette:

@@ -7,16 +7,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from sandbox.apple.account_events import Notices
 from sandbox.apple.apns import Apns
 from sandbox.apple.auth import AppleAuth
 from sandbox.apple.devicecheck import DeviceCheck
+from sandbox.apple.faults import Outages
 from sandbox.apple.keys import KeySet
-from sandbox.apple.notices import Notices
-from sandbox.apple.outages import Outages
 from sandbox.apple.storekit.service import StoreKit
-from sandbox.fields import BadRequest, Fields
 from sandbox.openai import OpenAI
 from sandbox.recorder import RequestLog
+from sandbox.strict_body import BadRequest, Fields
 
 # What the app asks beside the providers, by the first part of its path.
 NOT_PROVIDERS = ("apple", "apns", "openai")

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from sandbox.connections import NoAnswer
-from sandbox.fields import Fields
+from sandbox.strict_body import Fields
 
 MODELS = (
     "omni-moderation-latest",

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from sandbox.apple.jws import is_text, read_unverified
 from sandbox.environment import ServedApp
-from sandbox.fields import WRITTEN_UUID, Fields
+from sandbox.strict_body import WRITTEN_UUID, Fields
 from sandbox.times import now_in_milliseconds
 
 ENVIRONMENTS = {"production": "/apns/3/device", "sandbox": "/apns/sandbox/3/device"}

@@ -16,12 +16,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox.apple.faults import Outages
 from sandbox.apple.identity import ISSUER, Flaws, Identity, phone_claims, signed
 from sandbox.apple.jws import is_text, read_unverified
 from sandbox.apple.keys import KeySet
-from sandbox.apple.outages import Outages
 from sandbox.environment import ServedApp
-from sandbox.fields import Fields
+from sandbox.strict_body import Fields
 
 CODE_LIFETIME_SECONDS = 300
 ACCESS_LIFETIME_SECONDS = 3600

@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from sandbox.apple.faults import Outages
 from sandbox.apple.jws import is_text, read_unverified
-from sandbox.apple.outages import Outages
-from sandbox.fields import BadRequest, Fields
+from sandbox.strict_body import BadRequest, Fields
 from sandbox.times import is_milliseconds
 
 NEVER_SET = "Failed to find bit state"

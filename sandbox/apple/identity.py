@@ -12,7 +12,7 @@ from typing import Any
 
 from sandbox.apple.jws import base64url, encoded
 from sandbox.apple.keys import KeySet
-from sandbox.fields import BadRequest, Fields
+from sandbox.strict_body import BadRequest, Fields
 
 ISSUER = "https://appleid.apple.com"
 RELAY_DOMAIN = "@privaterelay.appleid.com"

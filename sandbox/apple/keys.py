@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from sandbox.apple.jws import base64url
-from sandbox.fields import Fields
+from sandbox.strict_body import Fields
 
 
 def _new_private_key() -> rsa.RSAPrivateKey:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox.making.outcomes import Answer, Outcome
+from sandbox.fake_provider.outcomes import Answer, Outcome
 
 
 def status_fields(failure: Answer) -> dict[str, str]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.making.specs import ImageSpec, Spec, VideoSpec, size_of
+from sandbox.fake_provider.specs import ImageSpec, Spec, VideoSpec, size_of
 
 DRAWING = (
     "to-image",

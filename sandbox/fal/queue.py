@@ -11,6 +11,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from sandbox.connections import Connections, LostAnswer, NoAnswer
+from sandbox.fake_provider.jobs import Job, Status
+from sandbox.fake_provider.media import Studio
+from sandbox.fake_provider.outcomes import Answer, Outcome
+from sandbox.fake_provider.provider import Maker
 from sandbox.fal.answers import (
     NOT_FOUND,
     NOT_JSON,
@@ -23,13 +27,9 @@ from sandbox.fal.answers import (
     application_not_found,
     status_fields,
 )
-from sandbox.fal.fate import fate_of
 from sandbox.fal.models import app_of
+from sandbox.fal.outcome import fate_of
 from sandbox.fal.results import answer_of, failure_of
-from sandbox.making.jobs import Job, Status
-from sandbox.making.maker import Maker
-from sandbox.making.media import Studio
-from sandbox.making.outcomes import Answer, Outcome
 
 PREFIX = "/fal/queue"
 FILES = "/fal/files"

@@ -3,12 +3,12 @@
 from hashlib import sha256
 from typing import Any
 
+from sandbox.fake_provider.jobs import Job
+from sandbox.fake_provider.media import FRAMES_PER_SECOND, Studio
+from sandbox.fake_provider.outcomes import Answer, Outcome
+from sandbox.fake_provider.specs import VideoSpec, file_name
 from sandbox.fal.answers import CANCELLED
 from sandbox.fal.models import makes_images
-from sandbox.making.jobs import Job
-from sandbox.making.media import FRAMES_PER_SECOND, Studio
-from sandbox.making.outcomes import Answer, Outcome
-from sandbox.making.specs import VideoSpec, file_name
 
 
 async def answer_of(job: Job, studio: Studio) -> Answer:

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from sandbox.fake_provider.jobs import Job
+from sandbox.fake_provider.media import Studio
+from sandbox.fake_provider.webhooks import Webhooks
 from sandbox.fal.results import answer_of
-from sandbox.making.jobs import Job
-from sandbox.making.media import Studio
-from sandbox.making.webhooks import Webhooks
 
 USER_ID = "sandbox-user"
 

@@ -1,6 +1,6 @@
 """Replicate's words for each way a prediction can fail or be refused."""
 
-from sandbox.making.outcomes import Answer, Outcome
+from sandbox.fake_provider.outcomes import Answer, Outcome
 
 
 def refused(status: int, title: str, detail: str, **headers: str) -> Answer:

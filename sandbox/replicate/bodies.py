@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sandbox.making.jobs import Job, Status
-from sandbox.making.outcomes import Outcome
+from sandbox.fake_provider.jobs import Job, Status
+from sandbox.fake_provider.outcomes import Outcome
 
 
 def prediction(job: Job) -> dict[str, Any]:

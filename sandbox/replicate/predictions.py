@@ -9,10 +9,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.connections import Connections, LostAnswer, NoAnswer
-from sandbox.making.jobs import Job, Status
-from sandbox.making.maker import Maker
-from sandbox.making.outcomes import Answer, Outcome
-from sandbox.making.specs import VideoSpec, size_of
+from sandbox.fake_provider.jobs import Job, Status
+from sandbox.fake_provider.outcomes import Answer, Outcome
+from sandbox.fake_provider.provider import Maker
+from sandbox.fake_provider.specs import VideoSpec, size_of
 from sandbox.replicate.answers import (
     FAILURES,
     NO_VERSION,

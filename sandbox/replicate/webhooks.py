@@ -4,8 +4,8 @@ import base64
 import hmac
 import json
 
-from sandbox.making.jobs import Job
-from sandbox.making.webhooks import Webhooks
+from sandbox.fake_provider.jobs import Job
+from sandbox.fake_provider.webhooks import Webhooks
 from sandbox.replicate.bodies import prediction
 
 SECRET = "whsec_" + base64.b64encode(b"the sandbox's own webhook secret").decode()

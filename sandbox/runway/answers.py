@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox.making.outcomes import Answer, Outcome
+from sandbox.fake_provider.outcomes import Answer, Outcome
 
 CREDITS_A_SECOND = {"gen4.5": 12, "veo3.1": 20}
 SOME_CREDITS_A_SECOND = 5

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.making.specs import VideoSpec, size_of
+from sandbox.fake_provider.specs import VideoSpec, size_of
 
 LONGEST_PROMPT = 1000
 """In UTF-16 units, as JavaScript counts."""

@@ -10,8 +10,8 @@ from starlette.routing import Route
 
 from sandbox.apple.storekit.errors import ApiError, Code
 from sandbox.apple.storekit.payloads import PRODUCTION, Transaction, about_app
-from sandbox.apple.storekit.shop import Shop
 from sandbox.apple.storekit.signing import sign
+from sandbox.apple.storekit.state import Shop
 from sandbox.times import now_in_milliseconds
 
 PAGE = 20

@@ -14,13 +14,13 @@ from starlette.routing import Route
 
 from sandbox.apple.jws import read_unverified
 from sandbox.apple.storekit import purchases
-from sandbox.apple.storekit.forgeries import FLAWS, Forge
-from sandbox.apple.storekit.happenings import KINDS, TEST, TYPES, Happening
+from sandbox.apple.storekit.events import KINDS, TEST, TYPES, Happening
+from sandbox.apple.storekit.invalid_signatures import FLAWS, Forge
 from sandbox.apple.storekit.notifications import Notification
 from sandbox.apple.storekit.payloads import ENVIRONMENTS, PRODUCTION, SUBSCRIPTION, Transaction
-from sandbox.apple.storekit.shop import Shop
 from sandbox.apple.storekit.signing import sign
-from sandbox.fields import BadRequest, Fields
+from sandbox.apple.storekit.state import Shop
+from sandbox.strict_body import BadRequest, Fields
 from sandbox.times import now_in_milliseconds
 
 TOLD = ("at", "deliver")

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from sandbox.apple.storekit.api import PAGE, Api, read_object
 from sandbox.apple.storekit.errors import ApiError, Code
-from sandbox.apple.storekit.happenings import TYPES
+from sandbox.apple.storekit.events import TYPES
 from sandbox.apple.storekit.notifications import Notification
 from sandbox.apple.storekit.payloads import PRODUCTION
 from sandbox.times import DAY, is_milliseconds, now_in_milliseconds

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.apple.storekit.certificates import Certified
-from sandbox.fields import Fields
+from sandbox.strict_body import Fields
 
 PATH = "/apple/storekit/ocsp"
 STATUSES = ("good", "revoked", "down")

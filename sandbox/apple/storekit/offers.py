@@ -3,7 +3,7 @@
 from typing import Any
 
 from sandbox.apple.storekit.payloads import FREE_TRIAL, OFFER_DISCOUNT_TYPES, OFFER_TYPES
-from sandbox.fields import BadRequest, Fields
+from sandbox.strict_body import BadRequest, Fields
 
 OFFER = ("offer_type", "offer_discount_type", "offer_identifier", "offer_period")
 

@@ -15,7 +15,7 @@ from sandbox.apple.storekit.payloads import (
 )
 from sandbox.apple.storekit.store import Store
 from sandbox.environment import ServedApp
-from sandbox.fields import BadRequest, Fields
+from sandbox.strict_body import BadRequest, Fields
 
 MONTH_SECONDS = 30 * 86_400
 LONGEST_SECONDS = 366 * 86_400

@@ -6,13 +6,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.apple.outages import Outages
+from sandbox.apple.faults import Outages
 from sandbox.apple.storekit.consumption import Consumption
 from sandbox.apple.storekit.controls import Controls
-from sandbox.apple.storekit.histories import Histories
+from sandbox.apple.storekit.history_api import Histories
 from sandbox.apple.storekit.notification_history import NotificationHistory
 from sandbox.apple.storekit.payloads import ENVIRONMENTS
-from sandbox.apple.storekit.shop import Shop
+from sandbox.apple.storekit.state import Shop
 from sandbox.apple.storekit.transactions import Transactions
 from sandbox.environment import ServedApp
 

@@ -7,7 +7,7 @@ from starlette.routing import Route
 from sandbox.apple.storekit.api import Api, read_object
 from sandbox.apple.storekit.errors import ApiError, Code
 from sandbox.apple.storekit.payloads import FAMILY_SHARED
-from sandbox.fields import is_uuid
+from sandbox.strict_body import is_uuid
 
 
 class Transactions(Api):

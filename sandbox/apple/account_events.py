@@ -15,7 +15,7 @@ from sandbox.apple.identity import ISSUER, LIFETIME_SECONDS, is_relayed
 from sandbox.apple.jws import encoded
 from sandbox.apple.keys import KeySet
 from sandbox.environment import ServedApp
-from sandbox.fields import BadRequest, Fields
+from sandbox.strict_body import BadRequest, Fields
 
 ATTEMPT_SECONDS = 15.0
 ABOUT_MAIL = ("email-disabled", "email-enabled")

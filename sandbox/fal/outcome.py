@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from sandbox.fake_provider.outcomes import Answer, Outcome
+from sandbox.fake_provider.specs import Spec
 from sandbox.fal.answers import (
     CANCELLED,
     RUN_FAILED,
@@ -10,8 +12,6 @@ from sandbox.fal.answers import (
     model_error,
 )
 from sandbox.fal.models import InvalidInput, invalid_choice, specs_of
-from sandbox.making.outcomes import Answer, Outcome
-from sandbox.making.specs import Spec
 
 
 def fate_of(

@@ -5,8 +5,8 @@ import time
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from sandbox.apple.faults import Outages
 from sandbox.apple.jws import is_text, read_unverified
-from sandbox.apple.outages import Outages
 from sandbox.apple.storekit.payloads import PRODUCTION
 from sandbox.environment import ServedApp
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from sandbox.apple.storekit.errors import ApiError
 from sandbox.connections import NoAnswer
-from sandbox.fields import BadRequest, Fields
+from sandbox.strict_body import BadRequest, Fields
 
 STOREKIT = "storekit"
 SERVICES = ("devicecheck", "auth", STOREKIT)

@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
-from sandbox.making.outcomes import Answer, Outcome
-from sandbox.making.plans import Plan
-from sandbox.making.specs import Spec, file_name
+from sandbox.fake_provider.outcomes import Answer, Outcome
+from sandbox.fake_provider.scenarios import Plan
+from sandbox.fake_provider.specs import Spec, file_name
 
 MOST_JOBS = 20_000
 LOG_STEPS = 5

@@ -11,7 +11,7 @@ from typing import Any
 from sandbox.apple.storekit.offers import OFFER, read_offer, read_price
 from sandbox.apple.storekit.payloads import WHOLE, Transaction
 from sandbox.apple.storekit.store import Store, Subscription
-from sandbox.fields import BadRequest, Fields
+from sandbox.strict_body import BadRequest, Fields
 from sandbox.times import DAY
 
 GRACE_MILLISECONDS = 16 * DAY

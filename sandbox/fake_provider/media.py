@@ -14,7 +14,7 @@ from typing import Any
 import av
 from PIL import Image, ImageDraw, ImageFont
 
-from sandbox.making.specs import ImageSpec, Spec, VideoSpec
+from sandbox.fake_provider.specs import ImageSpec, Spec, VideoSpec
 
 FRAMES_PER_SECOND = 8
 TEXT_SIZE = 15

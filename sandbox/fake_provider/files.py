@@ -11,10 +11,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sandbox.connections import Connections, until_gone
-from sandbox.making.jobs import Job, Jobs
-from sandbox.making.media import Studio
-from sandbox.making.outcomes import Outcome
-from sandbox.making.specs import Spec, VideoSpec, file_name
+from sandbox.fake_provider.jobs import Job, Jobs
+from sandbox.fake_provider.media import Studio
+from sandbox.fake_provider.outcomes import Outcome
+from sandbox.fake_provider.specs import Spec, VideoSpec, file_name
 
 ENCODERS = {Outcome.MEDIA_UNPLAYABLE: "libvpx-vp9", Outcome.MEDIA_MISTAGGED: "libx265"}
 HUGE_BYTES = 2 * 1024**3

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.apple.outages import Outages
+from sandbox.apple.faults import Outages
 from sandbox.apple.storekit import ocsp
-from sandbox.apple.storekit.admission import Admission
+from sandbox.apple.storekit.auth import Admission
 from sandbox.apple.storekit.certificates import Authority, Chain
 from sandbox.apple.storekit.notifications import Notifications
 from sandbox.apple.storekit.store import Store

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from sandbox.fields import Fields
-from sandbox.making.jobs import Job, Jobs, Status
-from sandbox.making.plans import Plans
-from sandbox.making.webhooks import Webhooks
+from sandbox.fake_provider.jobs import Job, Jobs, Status
+from sandbox.fake_provider.scenarios import Plans
+from sandbox.fake_provider.webhooks import Webhooks
+from sandbox.strict_body import Fields
 
 
 class Maker:

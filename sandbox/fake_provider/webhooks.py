@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 
 import httpx
 
-from sandbox.making.jobs import Job
-from sandbox.making.outcomes import Outcome
+from sandbox.fake_provider.jobs import Job
+from sandbox.fake_provider.outcomes import Outcome
 
 ATTEMPT_SECONDS = 15.0
 PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)

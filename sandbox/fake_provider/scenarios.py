@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sandbox.fields import BadRequest, Fields
-from sandbox.making.outcomes import Outcome
+from sandbox.fake_provider.outcomes import Outcome
+from sandbox.strict_body import BadRequest, Fields
 
 
 @dataclass(frozen=True)
