@@ -204,7 +204,10 @@ def closed_port() -> Iterator[int]:
 @pytest.fixture(autouse=True)
 def _answers_are_as_described(settings: Any) -> None:
     """Whatever a test asks, and whatever it is about."""
-    settings.MIDDLEWARE = ["tests.described.AnswersAsDescribed", *settings.MIDDLEWARE]
+    settings.MIDDLEWARE = [
+        "tests.helpers.openapi_conformance.AnswersAsDescribed",
+        *settings.MIDDLEWARE,
+    ]
 
 
 @pytest.fixture(autouse=True)

@@ -20,9 +20,9 @@ from django.test import Client
 
 from accounts import tokens
 from tests.conftest import SORA, Phone
-from tests.generation.uploads import pictures
 from tests.generation.uploads.conftest import storage
-from tests.written_log import written_log
+from tests.helpers import pictures
+from tests.helpers.capture_log import written_log
 
 __all__ = ["storage"]  # a fixture
 

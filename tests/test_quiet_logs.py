@@ -19,10 +19,10 @@ from tests.billing.conftest import AppStore
 from tests.billing.conftest import tell as tell_purchase
 from tests.conftest import Phone, Sandbox
 from tests.generation.conftest import canned, life, signer
-from tests.generation.lives import assert_completed, assert_refunded, ordered, tell
-from tests.generation.uploads import pictures
 from tests.generation.uploads.conftest import storage
-from tests.written_log import written_log
+from tests.helpers import pictures
+from tests.helpers.capture_log import written_log
+from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, tell
 
 __all__ = ["canned", "life", "signer", "storage"]  # fixtures
 

@@ -21,7 +21,7 @@ from accounts.apple import identity_tokens
 from accounts.installations import public_id
 from rendio.common import ratelimit
 from tests.conftest import url_of_database, waiting_for_locks
-from tests.patience import PATIENCE_SECONDS
+from tests.helpers.wait import PATIENCE_SECONDS
 
 
 def new_token():
@@ -229,7 +229,7 @@ django.setup()
 from django.utils import timezone
 from accounts import devicecheck
 from accounts.services import InstallationProof, devices, welcome
-from tests.patience import PATIENCE_SECONDS
+from tests.helpers.wait import PATIENCE_SECONDS
 now = timezone.now()
 token = os.environ["TEST_TOKEN"]
 about = {"device_id": UUID(os.environ["TEST_DEVICE_ID"]), "device_token": token}

@@ -6,7 +6,7 @@ import pytest
 
 from accounts.apple import identity_tokens
 from accounts.errors import IdentityServiceUnavailable, InvalidIdentity
-from tests.patience import PATIENCE_SECONDS
+from tests.helpers.wait import PATIENCE_SECONDS
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from credits import queries as credit_queries
 from credits import services as credit_services
 from credits.models import WalletState
 from generation.models import Erasure, Job, JobStatus, Stage
-from tests.generation.lives import Life, kinds_of
+from tests.helpers.job_driver import Life, kinds_of
 
 pytestmark = pytest.mark.django_db
 

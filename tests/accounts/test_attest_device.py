@@ -13,7 +13,7 @@ from accounts.apple import app_attest
 from accounts.models import AttestedKey, SpentToken
 from accounts.services import sweep_spent_tokens
 from accounts.services.attestation import MAX_KEYS
-from tests.accounts.enclave import (
+from tests.helpers.secure_enclave import (
     APP_ID,
     DAY,
     INTERMEDIATE,

@@ -3,7 +3,7 @@
 import pytest
 
 from accounts.models import AttestedKey
-from tests.accounts.enclave import ROOT, AttestedApp
+from tests.helpers.secure_enclave import ROOT, AttestedApp
 
 pytestmark = pytest.mark.usefixtures("committed")
 

@@ -7,7 +7,7 @@ import cbor2
 import pytest
 
 from accounts.models import AttestedKey, Device, User
-from tests.accounts.enclave import ROOT, AttestedApp, Enclave
+from tests.helpers.secure_enclave import ROOT, AttestedApp, Enclave
 
 pytestmark = pytest.mark.django_db
 

@@ -26,8 +26,8 @@ from credits.models import IdempotencyRecord, LedgerEntry, WalletState
 from generation.lifecycle import erase
 from generation.models import Erasure, JobStatus, ProviderRequest, Quote, Stage
 from tests.conftest import Phone
-from tests.generation.lives import Life, kinds_of, ordered
-from tests.patience import eventually
+from tests.helpers.job_driver import Life, kinds_of, ordered
+from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.django_db
 

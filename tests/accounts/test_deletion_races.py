@@ -11,8 +11,8 @@ from credits import queries as credit_queries
 from credits import services as credit_services
 from generation.models import Erasure, Job, JobStatus
 from tests.conftest import Phone, at_once
-from tests.generation.lives import Life, kinds_of
-from tests.patience import eventually
+from tests.helpers.job_driver import Life, kinds_of
+from tests.helpers.wait import eventually
 
 
 def test_a_job_ordered_while_the_account_goes_is_refused_or_taken_back(committed, sandbox):

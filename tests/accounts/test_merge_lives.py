@@ -13,7 +13,7 @@ from generation.lifecycle import settle
 from generation.lifecycle.claims import claim
 from generation.models import Job, JobStatus, Stage
 from generation.providers.base import Reason
-from tests.generation.lives import Life
+from tests.helpers.job_driver import Life
 
 pytestmark = pytest.mark.django_db
 

@@ -23,8 +23,8 @@ from accounts.push.messages import text_of
 from adminops.monitoring import alerts, backlog
 from rendio.common import http2
 from tests.conftest import Phone
-from tests.generation.lives import stack_environment
-from tests.patience import PATIENCE_SECONDS
+from tests.helpers.job_driver import stack_environment
+from tests.helpers.wait import PATIENCE_SECONDS
 
 
 def tell(phone, kind=PushKind.JOB_COMPLETED, **changes):

@@ -11,8 +11,8 @@ from accounts import services
 from rendio.local.data_dir import Home
 from rendio.local.servers import Valkey
 from rendio.local.stack import Stack
-from tests.generation.lives import WebPhone, serves, stack_environment
-from tests.patience import eventually
+from tests.helpers.job_driver import WebPhone, serves, stack_environment
+from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed", "sandbox")
 

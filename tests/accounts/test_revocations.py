@@ -11,7 +11,7 @@ from accounts import services, tokens
 from accounts.languages import ChangedLanguages
 from accounts.models import RevokedReason, Session
 from accounts.revocations import RevokedSessions
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 # The last statement of each round, by which the thread's connection is known.
 LAST_READ = "%accounts_user%language_changed_at%>=%"

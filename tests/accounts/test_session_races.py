@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts import services, tokens
 from accounts.models import RevokedReason, Session
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 

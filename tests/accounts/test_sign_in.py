@@ -13,8 +13,8 @@ from credits import queries as credit_queries
 from credits import services as credit_services
 from credits.services import Source
 from generation.models import Input, Job, Offence, Quote, Step, Upload
-from tests.generation.lives import grant
-from tests.generation.uploads.pictures import uploaded
+from tests.helpers.job_driver import grant
+from tests.helpers.pictures import uploaded
 
 pytestmark = pytest.mark.django_db
 

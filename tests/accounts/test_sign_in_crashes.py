@@ -18,7 +18,7 @@ from credits import queries as credit_queries
 from credits import services as credit_services
 from credits.services import Source
 from tests.conftest import url_of_database
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -30,7 +30,7 @@ django.setup()
 from django.utils import timezone
 from accounts import appleid
 from accounts.services import apple
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 now = timezone.now()
 session_id = UUID(os.environ["TEST_SESSION_ID"])
 identity = appleid.read_identity_token(os.environ["TEST_TOKEN"], nonce=os.environ["TEST_NONCE"])

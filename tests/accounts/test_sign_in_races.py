@@ -13,7 +13,7 @@ from credits import services as credit_services
 from credits.models import Kind, LedgerEntry
 from credits.services import Source
 from generation.models import Job
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 

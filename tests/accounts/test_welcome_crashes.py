@@ -12,7 +12,7 @@ from accounts import services
 from accounts.models import Device, User, WelcomeClaim, WelcomeTurn
 from accounts.services import welcome
 from tests.accounts.conftest import one_phone
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 

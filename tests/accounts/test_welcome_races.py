@@ -10,7 +10,7 @@ from accounts import services
 from accounts.models import Device, User, WelcomeClaim
 from accounts.services import welcome
 from tests.accounts.conftest import new_token
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 

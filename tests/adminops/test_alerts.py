@@ -14,7 +14,7 @@ from billing.services import dismiss_payload
 from credits.models import LedgerProof
 from generation.models import SpendDay
 from tests.billing.conftest import AppStore, deliver
-from tests.generation.lives import Canned
+from tests.helpers.job_driver import Canned
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -32,7 +32,7 @@ from rendio.common.ids import lowest_uuid7
 from tests.adminops.conftest import Staff, staff_user
 from tests.billing.conftest import AppStore, update_credits
 from tests.conftest import SORA
-from tests.generation.lives import Life, ordered
+from tests.helpers.job_driver import Life, ordered
 
 
 @pytest.fixture

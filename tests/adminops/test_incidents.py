@@ -20,7 +20,7 @@ from generation.models import Job, JobStatus, RequestState
 from generation.providers.base import Reason
 from tests.adminops.conftest import WHY, Staff, staff_user, submitted
 from tests.conftest import SORA, VEO, Phone, at_once
-from tests.generation.lives import grant
+from tests.helpers.job_driver import grant
 
 
 def running(phone, **order):

@@ -17,7 +17,7 @@ from generation.lifecycle import dead_letters
 from generation.models import Breaker, DeadKind, Job, ProviderHealth
 from rendio import metrics_endpoint
 from tests.conftest import assert_refused
-from tests.generation.lives import Life, ordered
+from tests.helpers.job_driver import Life, ordered
 
 pytestmark = pytest.mark.django_db
 

@@ -25,7 +25,7 @@ from accounts.models import User
 from adminops.auth import otp
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
 from tests.conftest import assert_refused, at_once, waiting_for_locks
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 PAGE = "/admin/second-factor/"
 CODES = "/admin/second-factor/codes/"

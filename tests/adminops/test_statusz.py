@@ -13,7 +13,7 @@ from adminops.monitoring import heartbeats
 from billing.models import HistoryWalk
 from generation.models import Job, Removal, Stage
 from rendio import health
-from tests.generation.lives import ordered
+from tests.helpers.job_driver import ordered
 
 pytestmark = pytest.mark.django_db
 

@@ -45,7 +45,7 @@ from tests.accounts.conftest import Installation, Person
 from tests.conftest import SORA, Phone, assert_refused, at_once
 from tests.generation.conftest import canned, signer  # noqa: F401 - fixtures
 from tests.generation.uploads.conftest import storage  # noqa: F401 - a fixture
-from tests.generation.uploads.pictures import upload, uploaded
+from tests.helpers.pictures import upload, uploaded
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from tests.accounts.conftest import (
     process,
     refusal,
 )
-from tests.accounts.enclave import ROOT, AttestedApp
 from tests.accounts.test_welcome_crashes import CLAIM, MARK, SETTLE, TURN, WON
 from tests.conftest import assert_refused, at_once
+from tests.helpers.secure_enclave import ROOT, AttestedApp
 
 __all__ = [  # fixtures
     "guest",

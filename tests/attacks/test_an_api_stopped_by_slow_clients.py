@@ -25,8 +25,8 @@ from generation import media
 from rendio.server.incoming import Heads
 from rendio.server.outgoing import Outgoing
 from tests.generation.conftest import running
-from tests.generation.lives import ended
-from tests.patience import PATIENCE_SECONDS, eventually
+from tests.helpers.job_driver import ended
+from tests.helpers.wait import PATIENCE_SECONDS, eventually
 
 __all__ = ["running"]  # a fixture
 

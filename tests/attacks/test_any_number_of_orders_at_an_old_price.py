@@ -9,7 +9,7 @@ import pytest
 from generation.catalogue import cache
 from generation.models import Job, Model
 from tests.conftest import SORA, Phone, assert_refused, at_once
-from tests.generation.lives import Life, grant
+from tests.helpers.job_driver import Life, grant
 
 ASKED = {"model_id": str(SORA), "prompt": "A red balloon over the sea"}
 

@@ -37,7 +37,7 @@ from tests.adminops.conftest import (
 from tests.adminops.test_catalogue_pages import as_sent
 from tests.billing.conftest import FIFTY, TEN, AppStore, purchase_of, sign_in, tell
 from tests.conftest import SORA, Phone, at_once
-from tests.generation.lives import grant
+from tests.helpers.job_driver import grant
 
 __all__ = ["_quick_passwords", "past", "root"]  # fixtures
 

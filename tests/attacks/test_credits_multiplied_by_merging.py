@@ -16,7 +16,7 @@ from generation.models import Job
 from generation.providers.base import Reason
 from tests.accounts.conftest import Installation, Person
 from tests.conftest import SORA
-from tests.generation.lives import Life
+from tests.helpers.job_driver import Life
 
 WELCOME, CODE = 10, 50
 ORDER = {

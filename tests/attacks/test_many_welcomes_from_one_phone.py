@@ -17,7 +17,7 @@ from accounts.models import WelcomeClaim
 from tests.accounts.conftest import Installation, installation, one_phone, process
 from tests.accounts.test_welcome_crashes import CLAIM, MARK, TURN
 from tests.conftest import Phone, Sandbox, at_once
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 __all__ = ["installation", "process"]  # fixtures
 

@@ -16,7 +16,7 @@ from accounts.apple import identity_tokens
 from tests.accounts.conftest import Installation, Person
 from tests.conftest import Sandbox, assert_refused
 from tests.generation.conftest import canned, signer  # noqa: F401 - fixtures
-from tests.generation.lives import Signer
+from tests.helpers.job_driver import Signer
 
 pytestmark = pytest.mark.django_db
 

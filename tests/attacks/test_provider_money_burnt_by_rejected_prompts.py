@@ -14,7 +14,7 @@ from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Offence, ProviderRequest, Step
 from generation.providers.base import Reason
 from tests.conftest import GEN, SORA, WAN, assert_refused
-from tests.generation.lives import Canned, Life, grant, kinds_of, turn
+from tests.helpers.job_driver import Canned, Life, grant, kinds_of, turn
 
 FREE = 3
 

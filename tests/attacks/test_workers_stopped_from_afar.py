@@ -10,8 +10,8 @@ import pytest
 from rendio.celery import app
 from rendio.local.data_dir import PROJECT
 from tests.generation.conftest import running
-from tests.generation.lives import ended
-from tests.patience import eventually
+from tests.helpers.job_driver import ended
+from tests.helpers.wait import eventually
 
 __all__ = ["running"]  # a fixture
 

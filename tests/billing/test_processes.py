@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from billing.models import HistoryWalk, Notification
 from billing.tasks import walk_history
 from tests.billing.conftest import TEN, AppStore, ledger_adds_up
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 

@@ -1,5 +1,5 @@
 """Whatever Apple signs, and whoever tells us of it, in any order: credits, debt and tier are those
-of a simple model (tests.billing.model)."""
+of a simple model (tests.helpers.purchase_model)."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from tests.billing.conftest import (
     sign_in,
     update_credits,
 )
-from tests.billing.model import CREDITS, PLUS, TRIAL_CREDITS, Bought, Line, Person
 from tests.conftest import Phone, Sandbox
-from tests.credits.model import WHOLE, ModelLot
-from tests.machines import RolledBackMachine, run
+from tests.helpers.purchase_model import CREDITS, PLUS, TRIAL_CREDITS, Bought, Line, Person
+from tests.helpers.stateful import RolledBackMachine, run
+from tests.helpers.wallet_model import WHOLE, ModelLot
 
 DAY, INSTANT = timedelta(days=1), timedelta(milliseconds=1)
 GRACE = 16 * DAY

@@ -20,7 +20,7 @@ from accounts.models import User
 from rendio.local.data_dir import PROJECT
 from tests.adminops.conftest import PASSWORD
 from tests.generation.conftest import running
-from tests.generation.lives import Running, WebPhone
+from tests.helpers.job_driver import Running, WebPhone
 
 __all__ = ["running"]  # a fixture
 

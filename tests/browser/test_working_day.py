@@ -16,8 +16,8 @@ from credits.services import ledger_check
 from generation.models import Job, JobStatus, Model, ProviderRequest, Theme
 from tests.billing.conftest import AppStore, update_credits
 from tests.conftest import SORA
-from tests.generation.lives import ended
-from tests.patience import eventually
+from tests.helpers.job_driver import ended
+from tests.helpers.wait import eventually
 
 WHY = "The video came out black"
 

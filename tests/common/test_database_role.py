@@ -16,7 +16,7 @@ from generation.models import Job, Removal
 from tests.adminops.conftest import WHY, staff_user
 from tests.conftest import Phone
 from tests.generation.conftest import life
-from tests.generation.lives import assert_completed, assert_refunded, ordered
+from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
 
 __all__ = ["life"]  # a fixture
 

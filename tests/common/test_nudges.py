@@ -15,7 +15,7 @@ from django.db import transaction
 from rendio.beat_scheduler import ENOUGH_OF_RARE, Scheduler
 from rendio.celery import app
 from rendio.common import nudge
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 TASK = "generation.submit_due"
 

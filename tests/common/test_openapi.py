@@ -14,7 +14,7 @@ from django.test import Client
 from rendio.openapi import CALLS, document
 from rendio.openapi_shapes import find_problems, make_nullable_components
 from rendio.urls import urlpatterns, v1
-from tests.described import described
+from tests.helpers.openapi_conformance import described
 
 OPERATIONS = [
     (path, method, operation)

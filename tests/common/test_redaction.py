@@ -8,7 +8,7 @@ import logging
 import pytest
 import structlog
 
-from tests.written_log import written_log
+from tests.helpers.capture_log import written_log
 
 SECRETS = {
     "a token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",

@@ -18,8 +18,8 @@ import requests
 from django.urls import get_resolver
 
 from tests.generation.conftest import running
-from tests.generation.uploads import pictures
-from tests.patience import PATIENCE_SECONDS
+from tests.helpers import pictures
+from tests.helpers.wait import PATIENCE_SECONDS
 
 __all__ = ["running"]  # a fixture
 

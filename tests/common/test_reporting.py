@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.generation.lives import Canned
+from tests.helpers.job_driver import Canned
 
 ROOT = Path(__file__).resolve().parents[2]
 # A view that asks somebody and breaks, called with secrets in every place that could leak one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.credits.purses import Purse
+from tests.helpers.wallet import Purse
 
 
 @pytest.fixture

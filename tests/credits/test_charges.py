@@ -13,7 +13,7 @@ from credits.errors import AccountSuspended, InsufficientCredits, LedgerBroken
 from credits.models import Kind, WalletState
 from credits.services import Source
 from rendio.common.errors import Unauthorized
-from tests.credits.purses import NOW, Purse
+from tests.helpers.wallet import NOW, Purse
 
 
 def test_a_charge_takes_the_soonest_expiring_credits_first(purse):

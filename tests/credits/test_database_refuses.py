@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from tests.credits.purses import Purse
+from tests.helpers.wallet import Purse
 
 COPY_OF_ENTRY = """
     INSERT INTO credits_ledgerentry

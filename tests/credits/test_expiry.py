@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from credits import services
 from credits.models import Kind
-from tests.credits.purses import NOW
+from tests.helpers.wallet import NOW
 
 
 def test_what_is_left_of_a_lot_lapses_when_its_time_has_come_and_not_before(purse):

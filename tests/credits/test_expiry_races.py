@@ -12,8 +12,8 @@ from credits import services
 from credits.errors import InsufficientCredits
 from credits.models import Kind
 from tests.conftest import at_once, waiting_for_locks
-from tests.credits.purses import NOW, Purse
-from tests.patience import eventually
+from tests.helpers.wait import eventually
+from tests.helpers.wallet import NOW, Purse
 
 LATER = NOW + timedelta(days=3)
 

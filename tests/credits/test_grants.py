@@ -11,7 +11,7 @@ from credits.errors import InsufficientCredits
 from credits.models import Kind
 from credits.services import Source
 from rendio.common.errors import InvalidInput, NotFound
-from tests.credits.purses import NOW
+from tests.helpers.wallet import NOW
 
 
 def test_a_grant_fills_the_wallet_and_says_so_in_one_entry(purse):

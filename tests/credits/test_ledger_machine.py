@@ -13,9 +13,9 @@ from hypothesis.stateful import Bundle, invariant, rule
 from credits import services
 from credits.errors import AccountSuspended, CodeRefused, InsufficientCredits
 from credits.services import CodeTerms, Source
-from tests.credits.model import ModelLot, ModelWallet
-from tests.credits.purses import NOW, Purse
-from tests.machines import RolledBackMachine, run
+from tests.helpers.stateful import RolledBackMachine, run
+from tests.helpers.wallet import NOW, Purse
+from tests.helpers.wallet_model import ModelLot, ModelWallet
 
 AMOUNTS = st.integers(1, 30)
 DAYS = st.integers(1, 4)

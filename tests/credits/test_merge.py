@@ -13,7 +13,7 @@ from credits.errors import AccountSuspended, CodeRefused
 from credits.models import Kind, WalletState
 from credits.services import CodeTerms, Source
 from rendio.common.errors import NotFound, Unauthorized
-from tests.credits.purses import NOW, Purse
+from tests.helpers.wallet import NOW, Purse
 
 
 @pytest.fixture

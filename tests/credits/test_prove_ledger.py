@@ -16,7 +16,7 @@ from credits import queries
 from credits import services as credit_services
 from credits.models import LedgerProof
 from tests.conftest import url_of_database
-from tests.credits.purses import Purse
+from tests.helpers.wallet import Purse
 
 PROJECT = Path(__file__).resolve().parents[2]
 

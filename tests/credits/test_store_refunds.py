@@ -11,7 +11,7 @@ from credits.errors import InsufficientCredits
 from credits.models import Kind
 from credits.services import Source
 from rendio.common.errors import InvalidInput, NotFound
-from tests.credits.purses import NOW, Purse
+from tests.helpers.wallet import NOW, Purse
 
 
 def test_a_store_refund_takes_an_untouched_lot_back_and_leaves_no_debt(purse):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from accounts.models import AttestedKey, User
 from tests.accounts.conftest import Installation
-from tests.accounts.enclave import ROOT, AttestedApp
-from tests.fuzz import hostile
+from tests.helpers import hostile_input
+from tests.helpers.secure_enclave import ROOT, AttestedApp
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def test_a_damaged_attestation_is_believed_only_where_the_damage_is_none(app, ro
     whole = base64.b64decode(app.body(challenge=challenge)["attestation"])
     before = rows()
 
-    @given(attestation=hostile.damaged(whole) | st.binary(min_size=1, max_size=40))
-    @hostile.examples(60)
+    @given(attestation=hostile_input.damaged(whole) | st.binary(min_size=1, max_size=40))
+    @hostile_input.examples(60)
     def is_judged(attestation):
         answer = app.attests(challenge=challenge, attestation=attestation)
         assert answer.status_code in {200, 400, 403}, answer.content
@@ -40,10 +40,10 @@ def test_a_damaged_assertion_makes_no_guest(app, rows):
     proof = app.proof()
     whole = base64.b64decode(proof["assertion"])
     before = rows()
-    damaged = hostile.damaged(whole).filter(lambda assertion: assertion != whole)
+    damaged = hostile_input.damaged(whole).filter(lambda assertion: assertion != whole)
 
     @given(assertion=damaged | st.binary(max_size=40))
-    @hostile.examples(60)
+    @hostile_input.examples(60)
     def is_refused(assertion):
         forged = proof | {"assertion": base64.b64encode(assertion).decode()}
         assert app.checks(forged).status_code in {400, 403}

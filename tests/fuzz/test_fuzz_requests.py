@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generation import media
-from tests.fuzz import hostile
+from tests.helpers import hostile_input
 from tests.test_ownership import VIEWS
 
 # Whoever deletes the account makes no second call.
@@ -47,8 +47,8 @@ def sent(phone, method, path, *, headers=None, **content):
 def test_no_body_of_any_call_is_an_error_of_ours(phone, sandbox, rows):
     last = rows()
 
-    @given(route=st.sampled_from(POSTS), body=hostile.json_bodies(FIELDS))
-    @hostile.examples(250)
+    @given(route=st.sampled_from(POSTS), body=hostile_input.json_bodies(FIELDS))
+    @hostile_input.examples(250)
     def is_answered(route, body):
         nonlocal last
         key = {"Idempotency-Key": str(uuid4())}
@@ -65,8 +65,8 @@ def test_no_body_of_any_call_is_an_error_of_ours(phone, sandbox, rows):
 def test_no_order_is_an_error_of_ours_nor_charged_when_refused(phone, rows, name):
     last = rows()
 
-    @given(value=hostile.values)
-    @hostile.examples(30)
+    @given(value=hostile_input.values)
+    @hostile_input.examples(30)
     def is_answered(value):
         nonlocal last
         answer = phone.generate(**{name: value})
@@ -81,12 +81,12 @@ def test_no_query_is_an_error_of_ours(phone, rows):
     before = rows()
     names = st.sampled_from(["limit", "offset", "cursor", "status", "job_id", "user_id", "token"])
     encoded = st.binary(max_size=20).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
-    queries = st.dictionaries(names, hostile.texts | encoded, max_size=3).map(
+    queries = st.dictionaries(names, hostile_input.texts | encoded, max_size=3).map(
         lambda query: {name: text.replace("\ud800", "") for name, text in query.items()}
     )
 
     @given(route=st.sampled_from(GETS), query=queries)
-    @hostile.examples(120)
+    @hostile_input.examples(120)
     def is_answered(route, query):
         assert sent(phone, "get", route, data=query).status_code < 500
         assert rows() == before
@@ -94,8 +94,8 @@ def test_no_query_is_an_error_of_ours(phone, rows):
     is_answered()
 
 
-@given(header=hostile.header_texts)
-@hostile.examples(80)
+@given(header=hostile_input.header_texts)
+@hostile_input.examples(80)
 def test_any_accept_language_is_answered_in_one_of_ours(db, header):
     answer = Client().get("/v1/get-user-profile", headers={"Accept-Language": header})
 
@@ -112,9 +112,9 @@ def test_no_header_is_an_error_of_ours(phone, rows, settings):
 
     @given(
         route=st.sampled_from(["get-models", "get-user-credits", "get-video-jobs"]),
-        headers=st.dictionaries(st.sampled_from(names), hostile.header_texts, max_size=3),
+        headers=st.dictionaries(st.sampled_from(names), hostile_input.header_texts, max_size=3),
     )
-    @hostile.examples(80)
+    @hostile_input.examples(80)
     def is_answered(route, headers):
         assert sent(phone, "get", route, headers=headers).status_code < 500
         assert rows() == before
@@ -128,8 +128,8 @@ def test_no_content_type_is_an_error_of_ours(phone, rows):
         ["application/json; charset=rot13", "text/plain", "multipart/form-data"]
     )
 
-    @given(content_type=types | hostile.header_texts, body=st.binary(max_size=30))
-    @hostile.examples(50)
+    @given(content_type=types | hostile_input.header_texts, body=st.binary(max_size=30))
+    @hostile_input.examples(50)
     def is_refused(content_type, body):
         # Django's client would take the body for text of that charset.
         answer = phone.client.generic(
@@ -145,18 +145,18 @@ def test_no_media_address_or_range_is_an_error_of_ours(db, storage):
     default_storage.save("jobs/a/video.mp4", ContentFile(b"0123456789"))
     path = urlsplit(media.url_for("jobs/a/video.mp4") or "").path
     token = path.removeprefix("/media/")
-    damaged = hostile.damaged(token.encode()).filter(lambda raw: raw != token.encode())
-    others = hostile.texts.map(lambda text: text.encode("utf-8", "replace"))
+    damaged = hostile_input.damaged(token.encode()).filter(lambda raw: raw != token.encode())
+    others = hostile_input.texts.map(lambda text: text.encode("utf-8", "replace"))
 
     @given(address=damaged | others)
-    @hostile.examples(60)
+    @hostile_input.examples(60)
     def is_refused(address):
         assert Client().get(f"/media/{quote(address, safe='')}").status_code in {403, 404}
 
     ranges = st.from_regex(r"bytes=[0-9]{0,3}-[0-9]{0,20}", fullmatch=True)
 
-    @given(asked=hostile.header_texts | ranges)
-    @hostile.examples(80)
+    @given(asked=hostile_input.header_texts | ranges)
+    @hostile_input.examples(80)
     def is_served(asked):
         answer = Client().get(path, headers={"Range": asked})
         assert answer.status_code in {200, 206, 416}

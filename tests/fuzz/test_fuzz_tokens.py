@@ -9,7 +9,7 @@ from hypothesis import given
 
 from accounts.apple import identity_tokens
 from tests.conftest import Phone
-from tests.fuzz import hostile
+from tests.helpers import hostile_input
 
 
 def is_a_header(token: str) -> bool:
@@ -20,8 +20,8 @@ def is_a_header(token: str) -> bool:
 def test_a_forged_access_token_lets_nobody_in(phone, rows):
     before, genuine = rows(), phone.session["access_token"]
 
-    @given(token=hostile.forged_tokens(genuine).filter(is_a_header))
-    @hostile.examples(80)
+    @given(token=hostile_input.forged_tokens(genuine).filter(is_a_header))
+    @hostile_input.examples(80)
     def is_refused(token):
         phone.session["access_token"] = token
         assert phone.get("get-user-credits").status_code == 401
@@ -35,10 +35,10 @@ def test_a_forged_access_token_lets_nobody_in(phone, rows):
 
 def test_a_forged_refresh_token_brings_no_session(phone, rows):
     before, genuine = rows(), phone.session["refresh_token"]
-    forged = hostile.damaged(genuine.encode()).map(lambda damage: damage.decode("latin-1"))
+    forged = hostile_input.damaged(genuine.encode()).map(lambda damage: damage.decode("latin-1"))
 
-    @given(token=(forged | hostile.values).filter(lambda token: token != genuine))
-    @hostile.examples(60)
+    @given(token=(forged | hostile_input.values).filter(lambda token: token != genuine))
+    @hostile_input.examples(60)
     def is_refused(token):
         answer = Phone().post("auth/refresh", {"refresh_token": token})
         assert answer.status_code in {400, 401}, answer.content
@@ -56,8 +56,8 @@ def test_a_forged_identity_token_is_nobodys(phone, sandbox, rows):
     )
     before = rows()
 
-    @given(token=hostile.forged_tokens(tokens["identity_token"]))
-    @hostile.examples(80)
+    @given(token=hostile_input.forged_tokens(tokens["identity_token"]))
+    @hostile_input.examples(80)
     def is_refused(token):
         answer = phone.post("merge-guest-to-user", {"identity_token": token, "nonce": nonce})
         assert answer.status_code in {400, 401}, answer.content

@@ -18,8 +18,8 @@ from accounts.apple import identity_tokens
 from generation.models import WebhookDelivery
 from tests.billing.conftest import deliver, post_notification
 from tests.conftest import WAN
-from tests.fuzz import hostile
-from tests.generation.lives import USER_ID, ordered, turn
+from tests.helpers import hostile_input
+from tests.helpers.job_driver import USER_ID, ordered, turn
 
 SECRET = "a secret that we share with a relay"
 STANDARD_SECRET = base64.b64encode(b"a secret of the standard's").decode()
@@ -30,7 +30,9 @@ HEADERS = {
     "runway": ["X-Webhook-Signature"],
     "replicate": ["Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"],
 }
-BODIES = hostile.json_bodies(["request_id", "id", "status", "payload", "error", "output", "logs"])
+BODIES = hostile_input.json_bodies(
+    ["request_id", "id", "status", "payload", "error", "output", "logs"]
+)
 
 
 def headers_of(provider):
@@ -38,7 +40,7 @@ def headers_of(provider):
     stamp = str(int(time.time()))
     written = {
         "User-Id": st.just(USER_ID),
-        "Timestamp": st.just(stamp) | st.sampled_from(hostile.NUMBERS),
+        "Timestamp": st.just(stamp) | st.sampled_from(hostile_input.NUMBERS),
         "Signature": st.binary(max_size=70).map(
             lambda raw: (
                 f"v1,{base64.b64encode(raw).decode()}" if provider == "replicate" else raw.hex()
@@ -46,11 +48,11 @@ def headers_of(provider):
         ),
     }
     named = {
-        name: written.get(name.rpartition("Webhook-")[2], hostile.header_texts)
+        name: written.get(name.rpartition("Webhook-")[2], hostile_input.header_texts)
         for name in HEADERS[provider]
     }
     return st.fixed_dictionaries(named) | st.fixed_dictionaries(
-        {}, optional=dict.fromkeys(named, hostile.header_texts)
+        {}, optional=dict.fromkeys(named, hostile_input.header_texts)
     )
 
 
@@ -80,7 +82,7 @@ def test_what_nobody_signed_is_refused_and_changes_nothing(shared, signer, rows,
     before = rows()
 
     @given(body=BODIES, headers=headers_of(provider))
-    @hostile.examples(80)
+    @hostile_input.examples(80)
     def is_refused(body, headers):
         assert post(provider, body, headers) == 401
         assert rows() == before
@@ -115,8 +117,8 @@ def test_whatever_a_provider_says_of_nobody_is_kept_and_moves_nothing(
     provider = sign.__name__.removeprefix("sign_")
     names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=150)
 
-    @given(body=BODIES.filter(bool), name=names, token=hostile.texts)
-    @hostile.examples(40)
+    @given(body=BODIES.filter(bool), name=names, token=hostile_input.texts)
+    @hostile_input.examples(40)
     def is_kept(body, name, token):
         assert post(provider, body, sign(signer, body, name), token.replace("\ud800", "")) == 200
 
@@ -136,8 +138,8 @@ def test_what_apple_did_not_sign_is_no_notification(phone, store, rows):
     told = store.buy(phone=phone)
     before = rows()
 
-    @given(payload=hostile.forged_tokens(told["signed_payload"]))
-    @hostile.examples(60)
+    @given(payload=hostile_input.forged_tokens(told["signed_payload"]))
+    @hostile_input.examples(60)
     def is_refused(payload):
         assert post_notification(payload).status_code in {400, 401}
         assert rows() == before
@@ -150,8 +152,8 @@ def test_what_apple_did_not_sign_is_no_purchase(phone, store, rows):
     bought = store.buy(phone=phone)
     before = rows()
 
-    @given(signed=hostile.forged_tokens(bought["signed_transaction"]))
-    @hostile.examples(60)
+    @given(signed=hostile_input.forged_tokens(bought["signed_transaction"]))
+    @hostile_input.examples(60)
     def is_refused(signed):
         assert phone.post("update-credits", {"signed_transaction": signed}).status_code == 400
         assert rows() == before
@@ -161,8 +163,8 @@ def test_what_apple_did_not_sign_is_no_purchase(phone, store, rows):
     assert phone.post("update-credits", genuine).json()["credits_remaining"] == 20
 
 
-@given(body=hostile.json_bodies(["signedPayload", "payload"]))
-@hostile.examples(40)
+@given(body=hostile_input.json_bodies(["signedPayload", "payload"]))
+@hostile_input.examples(40)
 @pytest.mark.parametrize("path", ["app-store", "apple-id"])
 def test_a_body_that_is_no_notice_is_refused(sandbox, rows, path, body):
     before = rows()

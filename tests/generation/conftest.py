@@ -14,8 +14,8 @@ from generation.providers import fal_webhooks
 from rendio.local.data_dir import Home
 from rendio.local.stack import Stack
 from tests.conftest import Phone, Sandbox
-from tests.generation.lives import Canned, Life, Running, Signer, grant, serves, stack_environment
-from tests.patience import PATIENCE_SECONDS, eventually
+from tests.helpers.job_driver import Canned, Life, Running, Signer, grant, serves, stack_environment
+from tests.helpers.wait import PATIENCE_SECONDS, eventually
 
 
 @pytest.fixture(autouse=True)

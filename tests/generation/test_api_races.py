@@ -19,8 +19,8 @@ from generation.models import Job
 from rendio.local.data_dir import Home
 from rendio.local.stack import Stack
 from tests.conftest import SORA, Phone
-from tests.generation.lives import serves, stack_environment
-from tests.patience import eventually
+from tests.helpers.job_driver import serves, stack_environment
+from tests.helpers.wait import eventually
 
 
 @pytest.fixture(scope="module")

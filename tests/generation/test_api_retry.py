@@ -12,7 +12,7 @@ from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Model
 from generation.providers.base import Reason
 from tests.conftest import SORA, Phone, assert_refused
-from tests.generation.lives import assert_completed, kinds_of, ordered
+from tests.helpers.job_driver import assert_completed, kinds_of, ordered
 
 
 def retry(phone, job_id, *, key=None):

@@ -11,7 +11,7 @@ from generation.catalogue import cache
 from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Route, Stage
 from rendio.common.keyring import KeyRing
 from tests.conftest import SORA, VEO, assert_refused, at_once
-from tests.generation.lives import (
+from tests.helpers.job_driver import (
     Life,
     assert_completed,
     assert_refunded,

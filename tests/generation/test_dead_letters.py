@@ -15,7 +15,7 @@ from generation.models import (
     WebhookDelivery,
 )
 from generation.tasks import poll_due
-from tests.generation.lives import assert_completed, assert_refunded, ordered
+from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
 
 
 def test_a_job_that_kills_its_workers_is_refunded_and_kept(phone, quick, life):

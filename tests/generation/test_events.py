@@ -19,8 +19,8 @@ from generation import streams
 from generation.lifecycle import settle
 from generation.providers.base import Reason
 from tests.conftest import Phone, assert_refused
-from tests.generation.lives import ended, ordered
-from tests.patience import eventually
+from tests.helpers.job_driver import ended, ordered
+from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 STACK_ENVIRONMENT = {"EVENT_STREAMS_PER_PROCESS": 2}

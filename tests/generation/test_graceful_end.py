@@ -6,8 +6,8 @@ import pytest
 
 from generation.models import Job, ProviderRequest, RequestState, Stage
 from rendio.celery import app
-from tests.generation.lives import ended, submissions
-from tests.patience import eventually
+from tests.helpers.job_driver import ended, submissions
+from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 STACK_ENVIRONMENT = {

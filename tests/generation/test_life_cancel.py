@@ -11,7 +11,7 @@ import pytest
 from generation.lifecycle import cancel
 from generation.models import Job, JobStatus, ProviderRequest, Stage
 from tests.conftest import at_once
-from tests.generation.lives import (
+from tests.helpers.job_driver import (
     Life,
     assert_completed,
     assert_refunded,
@@ -20,7 +20,7 @@ from tests.generation.lives import (
     ordered,
     submissions,
 )
-from tests.patience import PATIENCE_SECONDS, eventually
+from tests.helpers.wait import PATIENCE_SECONDS, eventually
 
 CANCELLED = JobStatus.CANCELLED
 

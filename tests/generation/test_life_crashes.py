@@ -15,7 +15,7 @@ import pytest
 from django.core.management import call_command
 
 from generation.models import Job, JobStatus, ProviderRequest, Stage
-from tests.generation.lives import (
+from tests.helpers.job_driver import (
     Life,
     assert_completed,
     assert_refunded,

@@ -12,9 +12,9 @@ from generation.catalogue import cache
 from generation.lifecycle import claims, poll
 from generation.models import Job, JobStatus, ProviderHealth, ProviderRequest, RequestState, Stage
 from tests.conftest import Phone, Sandbox
-from tests.generation.lives import Life, Signer, grant, kinds_of
 from tests.generation.test_routes import add_route
-from tests.machines import run
+from tests.helpers.job_driver import Life, Signer, grant, kinds_of
+from tests.helpers.stateful import run
 
 OUTCOMES = [
     "ok", "ok", "ok", "error", "content_policy", "hang", "submit_403_balance", "submit_500",

@@ -8,13 +8,7 @@ import pytest
 
 from generation.catalogue import cache
 from generation.models import ProviderRequest, RequestState
-from tests.generation.lives import (
-    assert_completed,
-    assert_refunded,
-    looks,
-    ordered,
-    submissions,
-)
+from tests.helpers.job_driver import assert_completed, assert_refunded, looks, ordered, submissions
 
 REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
 

@@ -20,7 +20,7 @@ from adminops.monitoring.heartbeats import QUEUES
 from generation.models import Job, JobStatus, ProviderRequest, RequestState
 from rendio.local import ports
 from tests.conftest import SORA, VEO, Sandbox
-from tests.generation.lives import (
+from tests.helpers.job_driver import (
     assert_completed,
     assert_refunded,
     ended,
@@ -28,7 +28,7 @@ from tests.generation.lives import (
     token_of,
     wait_for_results,
 )
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 STACK_ENVIRONMENT = {

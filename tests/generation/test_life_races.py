@@ -18,7 +18,7 @@ from generation.models import Job, JobStatus, ProviderRequest, Removal, Stage
 from generation.video_files import process
 from rendio.common.ids import uuid7
 from tests.conftest import at_once
-from tests.generation.lives import (
+from tests.helpers.job_driver import (
     Life,
     assert_completed,
     assert_refunded,

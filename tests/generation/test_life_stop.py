@@ -7,8 +7,8 @@ import pytest
 from generation.lifecycle import stop
 from generation.models import ProviderRequest
 from tests.conftest import at_once
-from tests.generation.lives import assert_refunded, ordered
-from tests.generation.providers.models import MODELS
+from tests.helpers.job_driver import assert_refunded, ordered
+from tests.helpers.provider_models import MODELS
 
 
 def given_up(phone, life, **body):

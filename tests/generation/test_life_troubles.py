@@ -20,8 +20,7 @@ from generation.models import (
     WebhookDelivery,
 )
 from tests.conftest import SORA
-from tests.generation.films.making import film
-from tests.generation.lives import (
+from tests.helpers.job_driver import (
     assert_completed,
     assert_refunded,
     ordered,
@@ -29,6 +28,7 @@ from tests.generation.lives import (
     tell,
     turn,
 )
+from tests.helpers.tiny_films import film
 
 HANDLE = {"request_id": "id-1", "queue_position": 0}
 

@@ -9,7 +9,7 @@ import pytest
 
 from generation.models import Job
 from tests.conftest import Phone
-from tests.generation.lives import ordered
+from tests.helpers.job_driver import ordered
 
 REQUEST_ID = "the-order-0001"
 

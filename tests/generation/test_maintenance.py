@@ -11,7 +11,7 @@ from django.core.management import call_command
 from generation.catalogue import cache
 from generation.models import Maintenance
 from tests.conftest import assert_refused
-from tests.generation.lives import assert_completed, assert_refunded, ordered
+from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
 
 
 def switch(state: str, *arguments: str) -> str:

@@ -11,7 +11,7 @@ from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, RequestState, Stage
 from generation.providers.base import Reason
 from rendio.common.ids import uuid7
-from tests.generation.lives import assert_completed, looks, ordered, submissions, tell
+from tests.helpers.job_driver import assert_completed, looks, ordered, submissions, tell
 
 TEN_MINUTES = 600
 

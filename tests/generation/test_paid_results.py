@@ -9,8 +9,8 @@ import pytest
 
 from generation.lifecycle import dead_letters
 from generation.models import DeadKind, DeadLetter, DeadState, ProviderRequest, RequestState
-from tests.generation.lives import assert_refunded, ordered
 from tests.generation.test_life_troubles import HANDLE, a_video, own_fal
+from tests.helpers.job_driver import assert_refunded, ordered
 
 __all__ = ["own_fal"]  # a fixture
 

@@ -16,7 +16,7 @@ from generation.providers import get_provider
 from generation.providers.base import Accepted, Reason, Refused
 from rendio.common.ids import uuid7
 from tests.conftest import SORA, assert_refused
-from tests.generation.lives import (
+from tests.helpers.job_driver import (
     assert_completed,
     assert_refunded,
     kinds_of,

@@ -14,7 +14,7 @@ from generation.lifecycle import counting
 from generation.models import Job, ProviderRequest, SpendDay, Stage
 from generation.spend import Period
 from tests.conftest import SORA, VEO, assert_refused
-from tests.generation.lives import assert_completed, assert_refunded, ordered, submissions
+from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, submissions
 
 
 @pytest.fixture

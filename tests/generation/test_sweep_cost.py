@@ -13,7 +13,7 @@ from django.utils import timezone
 from generation.dispatch import fair_queue
 from generation.lifecycle import cancel, poll
 from generation.models import IN_FLIGHT, Job, ProviderRequest, Stage, WebhookDelivery
-from tests.generation.lives import ordered
+from tests.helpers.job_driver import ordered
 
 STORED, DUE, TENS = 50_000, 10, 60
 

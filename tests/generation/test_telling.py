@@ -12,7 +12,7 @@ from accounts.push import sending
 from generation.lifecycle import manual, settle
 from generation.models import Job, ProviderRequest, RequestState
 from generation.providers.base import Reason
-from tests.generation.lives import assert_completed, assert_refunded, ordered
+from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
 
 MEDIA = settle.StoredMedia("a.mp4", "a.jpg")
 

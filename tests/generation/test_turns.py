@@ -12,7 +12,7 @@ from generation.dispatch import fair_queue
 from generation.lifecycle import submit
 from generation.models import Job, ProviderRequest, Stage
 from rendio.common.ids import uuid7
-from tests.generation.lives import grant, ordered, submissions
+from tests.helpers.job_driver import grant, ordered, submissions
 
 OTHERS = 99
 

@@ -11,8 +11,8 @@ from django.utils import timezone
 from generation import queries
 from generation.models import Job, JobStatus, Stage
 from rendio.common.ids import uuid7
-from tests.generation.lives import ordered
 from tests.generation.test_turns import copies
+from tests.helpers.job_driver import ordered
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, RequestState, Stage, WebhookDelivery
 from generation.providers.base import Reason
 from tests.conftest import at_once
-from tests.generation.lives import (
+from tests.helpers.job_driver import (
     Life,
     assert_completed,
     assert_refunded,
@@ -23,7 +23,7 @@ from tests.generation.lives import (
     submissions,
     tell,
 )
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 
 @pytest.fixture

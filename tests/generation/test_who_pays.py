@@ -10,14 +10,8 @@ import pytest
 from generation.lifecycle.cost_rules import WHO_PAYS, Ending
 from generation.models import JobStatus, ProviderRequest, RequestState, Stage
 from tests.conftest import GEN, WAN
-from tests.generation.lives import (
-    assert_completed,
-    assert_refunded,
-    ordered,
-    submissions,
-    tell,
-)
-from tests.generation.providers.models import MODELS
+from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, submissions, tell
+from tests.helpers.provider_models import MODELS
 
 FULL = Decimal("0.40")  # four seconds of Sora 2 at fal
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "providers.md"

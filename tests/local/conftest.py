@@ -13,7 +13,7 @@ import pytest
 
 from rendio.local.data_dir import GENERATED, PROJECT, Home
 from rendio.local.wait import wait_until
-from tests.patience import PATIENCE_SECONDS
+from tests.helpers.wait import PATIENCE_SECONDS
 
 # What this test run was given; a stack of a test's own starts without.
 GIVEN = {

@@ -12,8 +12,8 @@ import pytest
 
 from rendio.local.data_dir import PROJECT
 from rendio.local.pytest_plugin import own_home
+from tests.helpers.wait import eventually
 from tests.local.conftest import alive, fresh_environment, groups_of
-from tests.patience import eventually
 
 WRITES_ITS_ENVIRONMENT = """
 import json, os, pathlib, time

@@ -16,8 +16,8 @@ import requests
 from rendio.local.child_process import command_line
 from rendio.local.data_dir import PROJECT
 from rendio.local.wait import answers
+from tests.helpers.wait import eventually
 from tests.local.conftest import Supervisor, alive, fresh_environment, groups_of, pid_of
-from tests.patience import eventually
 
 EVERYTHING = {"postgres", "valkey", "sandbox", "web", "worker", "beat", "flower"}
 

@@ -20,8 +20,8 @@ from rendio.local import servers as servers_module
 from rendio.local.child_process import Child
 from rendio.local.data_dir import PROJECT, Home, HomeInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
+from tests.helpers.wait import eventually
 from tests.local.conftest import alive, fresh_environment, groups_of
-from tests.patience import eventually
 
 HOLD = """
 import sys, time

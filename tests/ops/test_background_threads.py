@@ -26,7 +26,7 @@ from rendio.common import background, nudge
 from rendio.common.background import BackgroundThread
 from rendio.local.data_dir import PROJECT
 from tests.conftest import Phone
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 APPS = ("accounts", "adminops", "billing", "credits", "generation", "rendio")
 

@@ -13,7 +13,7 @@ from bench.limit import SCRIPT
 from credits import queries as credit_queries
 from credits import services as credit_services
 from generation.models import Job
-from tests.generation.lives import grant, kinds_of
+from tests.helpers.job_driver import grant, kinds_of
 
 NUMBER = 7
 OWNER = "00000000-0000-4000-8000-000000000007"

@@ -13,8 +13,8 @@ import requests
 
 from rendio.local import child_process, ports
 from rendio.local.data_dir import PROJECT
-from tests.debian import ROOT
-from tests.patience import PATIENCE_SECONDS, eventually
+from tests.helpers.debian import ROOT
+from tests.helpers.wait import PATIENCE_SECONDS, eventually
 
 CADDY = shutil.which("caddy", path=f"{ROOT / 'usr/bin'}:{os.environ['PATH']}")
 pytestmark = pytest.mark.skipif(not CADDY, reason="Caddy is not here: .ci/servers unpacks it")

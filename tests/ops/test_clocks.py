@@ -14,9 +14,9 @@ import requests
 from django.utils import timezone
 
 from tests.generation.conftest import running
-from tests.generation.lives import Running, assert_completed, ended
-from tests.patience import eventually
-from tests.shifted_clock import HOUR
+from tests.helpers.job_driver import Running, assert_completed, ended
+from tests.helpers.shifted_clock import HOUR
+from tests.helpers.wait import eventually
 
 __all__ = ["running"]  # a fixture
 
@@ -29,7 +29,13 @@ def clock_is_off(running: Running, name: str, seconds: int) -> Iterator[None]:
     stack = running.stack
     command = stack.commands[name]
     module = command.argv.index("-m") + 1
-    shifted = [sys.executable, "-m", "tests.shifted_clock", str(seconds), *command.argv[module:]]
+    shifted = [
+        sys.executable,
+        "-m",
+        "tests.helpers.shifted_clock",
+        str(seconds),
+        *command.argv[module:],
+    ]
     stack.stop(name)
     stack.commands[name] = replace(command, argv=shifted)
     stack.start(name)

@@ -14,10 +14,10 @@ import requests
 from generation import media
 from rendio.local import child_process, ports
 from rendio.local.data_dir import PROJECT
-from tests.debian import ROOT, Authority, needed
 from tests.generation.conftest import running
-from tests.generation.lives import WebPhone
-from tests.patience import PATIENCE_SECONDS, eventually
+from tests.helpers.debian import ROOT, Authority, needed
+from tests.helpers.job_driver import WebPhone
+from tests.helpers.wait import PATIENCE_SECONDS, eventually
 
 __all__ = ["running"]  # a fixture
 

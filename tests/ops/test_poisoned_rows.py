@@ -14,7 +14,7 @@ from generation.models import Removal
 from rendio.common.due import each, run_all, take
 from tests.accounts.test_pushes import answer, send, tell
 from tests.conftest import Phone
-from tests.credits.purses import NOW, Purse
+from tests.helpers.wallet import NOW, Purse
 
 
 class OutsideIsDown(Exception):

@@ -18,9 +18,9 @@ from rendio.local import pytest_plugin
 from rendio.local.data_dir import Home
 from rendio.local.servers import PostgreSQL
 from rendio.local.stack import Stack
-from tests.debian import Authority, PgBouncer, TlsValkey, needed
-from tests.generation.lives import WebPhone, serves, stack_environment
-from tests.patience import eventually
+from tests.helpers.debian import Authority, PgBouncer, TlsValkey, needed
+from tests.helpers.job_driver import WebPhone, serves, stack_environment
+from tests.helpers.wait import eventually
 
 pytestmark = needed
 # More than the pooler has sessions of PostgreSQL.

@@ -28,9 +28,9 @@ from rendio.environment import SANDBOX_WEBHOOK_SECRET
 from rendio.server.addresses import bind, bind_and_processes, url
 from tests.conftest import assert_refused
 from tests.generation.conftest import running
-from tests.generation.lives import serves
-from tests.generation.uploads import pictures
-from tests.patience import PATIENCE_SECONDS, eventually
+from tests.helpers import pictures
+from tests.helpers.job_driver import serves
+from tests.helpers.wait import PATIENCE_SECONDS, eventually
 
 __all__ = ["running"]  # a fixture
 

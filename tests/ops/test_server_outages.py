@@ -14,8 +14,8 @@ from rendio.local.data_dir import Home
 from rendio.local.servers import PostgreSQL, Valkey
 from rendio.local.stack import Stack
 from rendio.local.wait import wait_until
-from tests.generation.lives import WebPhone, serves, stack_environment
-from tests.patience import PATIENCE_SECONDS, eventually
+from tests.helpers.job_driver import WebPhone, serves, stack_environment
+from tests.helpers.wait import PATIENCE_SECONDS, eventually
 
 # More than the request threads of both web processes.
 AT_ONCE = 24

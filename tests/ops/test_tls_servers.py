@@ -15,7 +15,7 @@ from django.db.utils import ConnectionHandler
 from rendio import database_url
 from rendio.local import pytest_plugin
 from rendio.local.data_dir import Home
-from tests.debian import POSTGRESQL, Authority, TlsPostgreSQL, TlsValkey, needed
+from tests.helpers.debian import POSTGRESQL, Authority, TlsPostgreSQL, TlsValkey, needed
 
 SHOW_TLS = """
 from django.db import connection

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from tests.patience import PATIENCE_SECONDS, eventually
-from tests.sandbox.storekit import AppStore
+from tests.helpers.storekit import AppStore
+from tests.helpers.wait import PATIENCE_SECONDS, eventually
 
 
 class Sandbox:

@@ -7,7 +7,7 @@ import pytest
 import requests
 from appstoreserverlibrary.models.UpdateAppAccountTokenRequest import UpdateAppAccountTokenRequest
 
-from tests.sandbox.storekit import (
+from tests.helpers.storekit import (
     BUNDLE_ID,
     PRODUCTION,
     SANDBOX,

@@ -6,7 +6,7 @@ from appstoreserverlibrary.models.ConsumptionRequestReason import ConsumptionReq
 from appstoreserverlibrary.models.DeliveryStatus import DeliveryStatus
 from appstoreserverlibrary.models.RefundPreference import RefundPreference
 
-from tests.sandbox.storekit import SANDBOX, SUBSCRIPTION
+from tests.helpers.storekit import SANDBOX, SUBSCRIPTION
 
 FACTS = {
     "customerConsented": True,

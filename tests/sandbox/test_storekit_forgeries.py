@@ -7,7 +7,7 @@ import pytest
 from appstoreserverlibrary.models.Environment import Environment
 from appstoreserverlibrary.signed_data_verifier import VerificationStatus as Status
 
-from tests.sandbox.storekit import APP_ID, BUNDLE_ID, refusal
+from tests.helpers.storekit import APP_ID, BUNDLE_ID, refusal
 
 FLAWS = {
     "foreign_root": Status.VERIFICATION_FAILURE,

@@ -9,7 +9,7 @@ from appstoreserverlibrary.models.TransactionHistoryRequest import (
     TransactionHistoryRequest,
 )
 
-from tests.sandbox.storekit import APP_ID, BUNDLE_ID, PRODUCTION, SANDBOX, SUBSCRIPTION, refusal
+from tests.helpers.storekit import APP_ID, BUNDLE_ID, PRODUCTION, SANDBOX, SUBSCRIPTION, refusal
 
 ME = "the-account-of-one"
 

@@ -8,7 +8,7 @@ from appstoreserverlibrary.models.NotificationTypeV2 import NotificationTypeV2
 from appstoreserverlibrary.models.SendAttemptResult import SendAttemptResult
 from appstoreserverlibrary.models.Subtype import Subtype
 
-from tests.sandbox.storekit import PRODUCTION, SANDBOX, refusal
+from tests.helpers.storekit import PRODUCTION, SANDBOX, refusal
 
 DAY = 86_400_000
 

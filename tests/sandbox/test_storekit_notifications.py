@@ -6,7 +6,7 @@ import pytest
 from appstoreserverlibrary.models.NotificationTypeV2 import NotificationTypeV2
 from appstoreserverlibrary.models.RevocationType import RevocationType
 
-from tests.sandbox.storekit import APP_ID, BUNDLE_ID, PRODUCTION, SANDBOX
+from tests.helpers.storekit import APP_ID, BUNDLE_ID, PRODUCTION, SANDBOX
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from appstoreserverlibrary.models.InAppOwnershipType import InAppOwnershipType
 from appstoreserverlibrary.models.Type import Type
 
+from tests.helpers.storekit import BUNDLE_ID, PRODUCTION, SANDBOX, SUBSCRIPTION, AppStore, refusal
 from tests.sandbox.conftest import Sandbox, started_sandbox
-from tests.sandbox.storekit import BUNDLE_ID, PRODUCTION, SANDBOX, SUBSCRIPTION, AppStore, refusal
 
 TOKEN = "6DE8EF5F-AC46-4B9F-9347-F5F6681349A0"
 

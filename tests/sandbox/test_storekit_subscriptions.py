@@ -13,7 +13,7 @@ from appstoreserverlibrary.models.Status import Status
 from appstoreserverlibrary.models.TransactionReason import TransactionReason
 from appstoreserverlibrary.models.Type import Type
 
-from tests.sandbox.storekit import PRODUCTION, SANDBOX
+from tests.helpers.storekit import PRODUCTION, SANDBOX
 
 HOUR, DAY = 3_600_000, 86_400_000
 MONTH = 30 * DAY

@@ -16,7 +16,7 @@ from generation.video_files.playability import Change
 from generation.video_files.probe import look as read
 from generation.video_files.process import Broken, convert, look
 from generation.video_files.report import Report, Unusable, Video
-from tests.generation.films.making import colours, film, picture
+from tests.helpers.tiny_films import colours, film, picture
 
 # By encoder and pixel format: what is done where container, tag and sound are as they should be.
 STREAMS = {

@@ -16,10 +16,10 @@ from PIL import Image
 
 from generation.lifecycle import attempts, convert, dead_letters, erase, poll, remove, store
 from generation.models import DeadKind, DeadLetter, Job, ProviderRequest, Removal, Stage
-from tests.generation.films.making import colours, film, picture
-from tests.generation.lives import assert_completed, assert_refunded, kinds_of, ordered, tell
 from tests.generation.test_life_troubles import HANDLE, own_fal
 from tests.generation.uploads.conftest import storage
+from tests.helpers.job_driver import assert_completed, assert_refunded, kinds_of, ordered, tell
+from tests.helpers.tiny_films import colours, film, picture
 
 __all__ = ["own_fal", "storage"]  # fixtures
 

@@ -12,7 +12,7 @@ from accounts.models import User
 from generation.lifecycle import sweep
 from generation.models import Job, Offence, Step
 from tests.conftest import Phone, assert_refused, at_once
-from tests.generation.uploads.pictures import upload
+from tests.helpers.pictures import upload
 
 BAD = "A bomb over the sea"
 

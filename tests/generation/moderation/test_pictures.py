@@ -11,7 +11,7 @@ from PIL import Image
 
 from generation.models import Input, Offence, Removal, Upload
 from tests.conftest import assert_refused
-from tests.generation.uploads.pictures import jpeg, saved, two_halves, upload, uploaded
+from tests.helpers.pictures import jpeg, saved, two_halves, upload, uploaded
 
 IMAGE_TO_VIDEO = "00000000-0000-4000-8000-000000000002"
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from generation.models import Offence, ProviderRequest, Stage
-from tests.generation.lives import assert_completed, assert_refunded, ordered, tell
+from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, tell
 
 COST = Decimal("0.40")  # four seconds of Sora 2 at fal
 

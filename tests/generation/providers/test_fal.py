@@ -22,8 +22,8 @@ from generation.providers.base import (
     Unknown,
 )
 from generation.providers.fal import Fal
-from tests.generation.lives import turn
-from tests.generation.providers.contract import WebhookContract
+from tests.helpers.job_driver import turn
+from tests.helpers.provider_contract import WebhookContract
 
 MODEL = "fal-ai/sora-2/text-to-video"
 KEY_WANTED = "Authentication is required"

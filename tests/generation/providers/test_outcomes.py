@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from generation.models import ProviderRequest
-from tests.generation.lives import assert_completed, assert_refunded, ordered
-from tests.generation.providers.models import MODELS
+from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
+from tests.helpers.provider_models import MODELS
 
 REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
 # What it ends with; "" is a video.

@@ -8,8 +8,8 @@ import pytest
 
 from generation.providers.base import CancelAnswer, Done, Failed, Media, Reason, Running
 from generation.providers.replicate import Replicate
-from tests.generation.lives import turn
-from tests.generation.providers.contract import WebhookContract
+from tests.helpers.job_driver import turn
+from tests.helpers.provider_contract import WebhookContract
 
 VERSION = "wan-video/wan-2.2-t2v-fast"
 ORDER = {"prompt": "A red balloon", "aspect_ratio": "9:16"}

@@ -11,8 +11,8 @@ import pytest
 from generation.providers.base import Accepted, CancelAnswer, Done, Failed, Media, Reason, Running
 from generation.providers.runway import Runway
 from generation.providers.signatures import BadSignature
-from tests.generation.lives import turn
-from tests.generation.providers.contract import ProviderContract
+from tests.helpers.job_driver import turn
+from tests.helpers.provider_contract import ProviderContract
 
 ORDER = {"promptText": "A red balloon", "duration": 5, "aspect_ratio": "9:16", "resolution": "720p"}
 SECRET = "a secret that we share with a relay"

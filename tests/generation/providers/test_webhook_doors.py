@@ -12,7 +12,7 @@ from django.test import Client
 
 from generation.models import ProviderRequest, Stage, WebhookDelivery
 from tests.conftest import GEN
-from tests.generation.lives import assert_completed, ordered, turn
+from tests.helpers.job_driver import assert_completed, ordered, turn
 
 SECRET = "a secret that we share with a relay"
 

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from tests.generation.lives import assert_completed, assert_refunded, ended, wait_for_results
-from tests.generation.providers.models import MODELS
-from tests.patience import eventually
+from tests.helpers.job_driver import assert_completed, assert_refunded, ended, wait_for_results
+from tests.helpers.provider_models import MODELS
+from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 STACK_ENVIRONMENT = {

@@ -10,8 +10,8 @@ from generation import media
 from generation.lifecycle import remove
 from generation.models import Job, Upload
 from tests.conftest import assert_refused
-from tests.generation.uploads import pictures
-from tests.generation.uploads.pictures import uploaded
+from tests.helpers import pictures
+from tests.helpers.pictures import uploaded
 
 SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"
 ELSEWHERE = "https://pictures.example/cat.jpg"

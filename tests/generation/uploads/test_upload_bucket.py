@@ -15,9 +15,9 @@ from moto.server import ThreadedMotoServer
 from generation.lifecycle import remove
 from generation.models import Job, Removal, Upload
 from tests.conftest import Phone, assert_refused
-from tests.generation.lives import assert_completed, ordered, submissions
-from tests.generation.uploads import pictures
-from tests.generation.uploads.pictures import uploaded
+from tests.helpers import pictures
+from tests.helpers.job_driver import assert_completed, ordered, submissions
+from tests.helpers.pictures import uploaded
 
 SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"
 HOUR = 3600

@@ -10,8 +10,8 @@ import pytest
 
 from generation.models import Removal, Upload
 from tests.conftest import assert_refused
-from tests.generation.uploads import pictures
-from tests.generation.uploads.pictures import upload
+from tests.helpers import pictures
+from tests.helpers.pictures import upload
 
 
 class Daemon:

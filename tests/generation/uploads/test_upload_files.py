@@ -14,8 +14,8 @@ from generation.errors import InvalidFile
 from generation.models import Removal, Upload
 from generation.uploads import images
 from tests.conftest import assert_refused
-from tests.generation.uploads import pictures
-from tests.generation.uploads.pictures import SCRIPT, SIZE, upload, uploaded
+from tests.helpers import pictures
+from tests.helpers.pictures import SCRIPT, SIZE, upload, uploaded
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from generation.models import Removal, Upload
 from tests.conftest import Phone, assert_refused
-from tests.generation.uploads import pictures
-from tests.generation.uploads.pictures import upload
+from tests.helpers import pictures
+from tests.helpers.pictures import upload
 
 LIMIT = 10_000_000
 TYPE = "multipart/form-data; boundary=edge"

@@ -16,8 +16,8 @@ from generation.lifecycle import remove, settle
 from generation.models import Job, Removal, Upload
 from generation.providers.base import Reason
 from tests.conftest import Phone, assert_refused, at_once
-from tests.generation.lives import Life, assert_completed, submissions
-from tests.generation.uploads.pictures import upload, uploaded
+from tests.helpers.job_driver import Life, assert_completed, submissions
+from tests.helpers.pictures import upload, uploaded
 
 SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"
 DAY = 24 * 3600

@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from generation.models import JobStatus, Upload
-from tests.generation.lives import assert_completed, ended, submissions
-from tests.generation.uploads import pictures
-from tests.patience import eventually
+from tests.helpers import pictures
+from tests.helpers.job_driver import assert_completed, ended, submissions
+from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tests.billing.conftest import FIFTY, PREMIUM, TEN
-from tests.credits.model import WHOLE, ModelWallet
+from tests.helpers.wallet_model import WHOLE, ModelWallet
 
 PLUS = "com.rendio.plus.monthly"
 CREDITS = {TEN: 10, FIFTY: 50, PREMIUM: 60, PLUS: 150}

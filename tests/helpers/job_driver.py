@@ -31,7 +31,7 @@ from generation.lifecycle import cancel, convert, poll, stop, store, submit, web
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from rendio.local.stack import Stack
 from tests.conftest import Phone, Sandbox
-from tests.patience import PATIENCE_SECONDS, eventually
+from tests.helpers.wait import PATIENCE_SECONDS, eventually
 
 USER_ID = "sandbox-user"
 

@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from rendio.local import child_process, ports
 from rendio.local.data_dir import PROJECT, Home
 from rendio.local.servers import PostgreSQL, Valkey
-from tests.patience import eventually
+from tests.helpers.wait import eventually
 
 ROOT = Path(sys.prefix) / "debian"
 POSTGRESQL = ROOT / "usr/lib/postgresql/17/bin"

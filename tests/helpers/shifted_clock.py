@@ -1,4 +1,5 @@
-"""A process whose machine's clock is wrong: `python -m tests.shifted_clock 3600 rendio.worker`.
+"""A process whose machine's clock is wrong: `python -m tests.helpers.shifted_clock 3600
+rendio.worker`.
 
 SIGUSR2 sets the clock back by an hour while the process runs.
 """

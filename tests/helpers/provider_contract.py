@@ -30,8 +30,8 @@ from generation.providers.signatures import BadSignature
 from rendio.common import http, metrics
 from rendio.common.keyring import KeyRing
 from tests.conftest import Sandbox
-from tests.generation.lives import turn
-from tests.patience import eventually
+from tests.helpers.job_driver import turn
+from tests.helpers.wait import eventually
 
 KEYS = {"one": "key-number-one-1111", "two": "key-number-two-2222"}
 HOOK = "http://127.0.0.1:9/webhooks/x?token=t"
