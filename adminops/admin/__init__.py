@@ -1,4 +1,8 @@
-"""The staff's pages, by topic. Money and jobs can only be looked at; buttons call the services."""
+"""The admin site's pages.
+
+A folder for each area: accounts, generation, money, operations, staff. Modules directly here are
+shared by all pages. Rows of money and jobs are read-only; a button calls a service.
+"""
 
 from __future__ import annotations
 
@@ -9,34 +13,23 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-from adminops.admin import (
-    alerts,
-    approvals,
-    audit_log,
-    billing,
-    catalogue,
-    dashboards,
-    devices,
-    error_log,
+from adminops.admin.accounts import devices, push_notifications, users
+from adminops.admin.generation import catalogue, jobs, moderation
+from adminops.admin.money import (
     fraud,
-    groups,
-    incidents,
-    jobs,
     ledger,
-    moderation,
-    operations,
     promotion_codes,
-    push_notifications,
+    purchases,
     refund_requests,
     subscriptions,
-    users,
 )
+from adminops.admin.operations import alerts, dashboards, error_log, incidents, service_health
+from adminops.admin.staff import approvals, audit_log, groups
 
 __all__ = [
     "alerts",
     "approvals",
     "audit_log",
-    "billing",
     "catalogue",
     "dashboards",
     "devices",
@@ -49,10 +42,11 @@ __all__ = [
     "ledger",
     "moderation",
     "navigation",
-    "operations",
     "promotion_codes",
+    "purchases",
     "push_notifications",
     "refund_requests",
+    "service_health",
     "subscriptions",
     "users",
 ]

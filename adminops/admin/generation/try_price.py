@@ -19,7 +19,7 @@ from unfold.widgets import (
 )
 
 from adminops.admin.base import badge
-from adminops.admin.catalogue_forms import ObjectField, check_multipliers
+from adminops.admin.generation.catalogue_forms import ObjectField, check_multipliers
 from adminops.reports import price_simulation
 from generation.catalogue import cache
 from generation.models import Model, PricingType

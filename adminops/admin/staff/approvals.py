@@ -14,8 +14,8 @@ from django.utils.safestring import SafeString
 from adminops.actions import approvals
 from adminops.actions.budgets import UNLIMITED
 from adminops.actions.credits import Given
-from adminops.admin.audit_log import PAGES
 from adminops.admin.base import ActionVariant, ReadOnlyAdmin, badge, link, page_action, person
+from adminops.admin.staff.audit_log import PAGES
 from adminops.models import SUBJECTS, Action, ApprovalState, PendingApproval
 from adminops.support.masking import BULLETS, may_see_codes
 

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from adminops.admin.base import ReadOnlyAdmin, badge, links, person
-from adminops.admin.billing import environment_badge
+from adminops.admin.money.purchases import environment_badge
 from billing.models import Subscription, SubscriptionState
 from rendio.common import clock
 

@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from accounts.models import User
 from adminops.actions import approvals, budgets
 from adminops.admin.base import badge, link, link_to
-from adminops.admin.operations import BREAKER_COLOURS
+from adminops.admin.operations.service_health import BREAKER_COLOURS
 from adminops.models import SEE_MONEY, ApprovalState, JobDay
 from adminops.monitoring import backlog, heartbeats
 from adminops.reports import finance, live, periods

@@ -29,7 +29,7 @@ from adminops.admin.base import (
     page_action,
     person,
 )
-from adminops.admin.ledger import wallets_of
+from adminops.admin.money.ledger import wallets_of
 from adminops.models import Action
 from credits.services import CodeTerms, terms_of
 from rendio.common import clock

@@ -25,7 +25,7 @@ from adminops.admin.base import (
     page_action,
     person,
 )
-from adminops.admin.ledger import of_job
+from adminops.admin.money.ledger import of_job
 from adminops.models import Action
 from generation import media
 from generation.models import (

@@ -11,7 +11,6 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from adminops.actions import catalogue, users
-from adminops.admin import try_price
 from adminops.admin.base import (
     ActionVariant,
     AllValuesAsRead,
@@ -21,14 +20,15 @@ from adminops.admin.base import (
     link_to,
     page_action,
 )
-from adminops.admin.catalogue_forms import (
+from adminops.admin.edit_pages import EditedAdmin, may_edit
+from adminops.admin.generation import try_price
+from adminops.admin.generation.catalogue_forms import (
     ModelForm,
     ObjectField,
     RouteForm,
     RouteFormSet,
     ThemeForm,
 )
-from adminops.admin.edit_pages import EditedAdmin, may_edit
 from adminops.models import Action, PendingApproval
 from generation.models import Model, Route, Theme
 from generation.providers import provider_choices

@@ -16,7 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from adminops.admin.base import badge, link_to, standing_of, story_of
-from adminops.admin.ledger import KIND_COLOURS
+from adminops.admin.money.ledger import KIND_COLOURS
 from adminops.errors import InvalidInput, NotFound
 from adminops.support import search, timeline
 from adminops.support.masking import Codes, masked, may_see_codes, may_see_sensitive

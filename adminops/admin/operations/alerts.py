@@ -6,8 +6,8 @@ from typing import Any
 
 from django.contrib import admin
 
-from adminops.admin import dashboards
 from adminops.admin.base import ReadOnlyAdmin
+from adminops.admin.operations import dashboards
 from adminops.models import Alert
 from generation.models import SpendDay
 

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from accounts.models import Device, User
 from adminops.actions import credits as credit_actions
 from adminops.actions import users
-from adminops.admin import timeline
+from adminops.admin.accounts import timeline
 from adminops.admin.action_pages import AdjustForm, RefundForm
 from adminops.admin.base import (
     ActionVariant,

@@ -1,0 +1,1 @@
+"""Customers, their devices and sessions, push notifications, and the timeline of a user."""

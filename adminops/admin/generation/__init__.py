@@ -1,0 +1,1 @@
+"""Jobs and their provider requests, the catalogue, and content moderation."""

@@ -1,0 +1,1 @@
+"""The ledger, purchases, subscriptions, refund requests, promotion codes and fraud scores."""

@@ -1,0 +1,1 @@
+"""The state of the service: dashboards, provider health, alerts, the error log, incidents."""
