@@ -13,7 +13,7 @@ from django.utils import timezone
 from adminops.api import StaffView
 from generation.lifecycle import settle
 from generation.models import Job
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from rendio.common.api import PublicView
 from rendio.urls import v1
 from tests.conftest import Phone, assert_refused
@@ -73,7 +73,9 @@ def cancelled(phone: Phone) -> str:
 
 def failed(phone: Phone) -> str:
     job_id = pending(phone)
-    assert settle.give_up(Job.objects.get(id=job_id), Reason.PROVIDER_ERROR, now=timezone.now())
+    assert settle.give_up(
+        Job.objects.get(id=job_id), FailureReason.PROVIDER_ERROR, now=timezone.now()
+    )
     return job_id
 
 

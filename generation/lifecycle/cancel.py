@@ -13,7 +13,15 @@ from generation.lifecycle.claims import side_by_side
 from generation.lifecycle.poll import live_handles
 from generation.models import Job, ProviderRequest, Stage
 from generation.providers import get_provider
-from generation.providers.base import CancelAnswer, Done, Failed, Handle, Reason, Running, Unknown
+from generation.providers.base import (
+    CancelResult,
+    Done,
+    Failed,
+    FailureReason,
+    Handle,
+    Running,
+    Unknown,
+)
 from rendio.common.due import each
 
 BATCH = 20
@@ -81,7 +89,7 @@ def _look(item: _Item) -> Running | Done | Unknown:
 def _record_start(item: _Item, reading: Running | Done | Unknown, now: datetime) -> None:
     """A user may cancel between two looks of ours, and the provider takes its price from the
     start."""
-    if not (isinstance(reading, Running) and reading.began):
+    if not (isinstance(reading, Running) and reading.is_started):
         return
     job, (_, handle) = item
     requests = ProviderRequest.objects.filter(job=job, provider_request_id=handle.request_id)
@@ -93,7 +101,7 @@ def _record_start(item: _Item, reading: Running | Done | Unknown, now: datetime)
 def _apply(item: _Item, answer: Failed | Running | Unknown, now: datetime) -> None:
     job, submission = item
     if isinstance(answer, Failed):
-        settle.give_up(job, Reason.CANCELLED, now=now, cost_usd=answer.cost_usd)
+        settle.give_up(job, FailureReason.CANCELLED, now=now, cost_usd=answer.cost_usd)
     elif isinstance(answer, Running):
         ProviderRequest.objects.filter(
             job=job, provider_request_id=submission[1].request_id
@@ -114,11 +122,11 @@ def _stop(item: _Item) -> Failed | Running | Unknown:
     _, (provider_name, handle) = item
     provider = get_provider(provider_name)
     answer = provider.cancel(handle, timeout=PATIENCE)
-    if answer == CancelAnswer.UNKNOWN:
+    if answer == CancelResult.UNKNOWN:
         return Unknown("not asked")
-    if answer == CancelAnswer.STOPPED:
-        return Failed(Reason.CANCELLED, "", "")
+    if answer == CancelResult.CANCELLED:
+        return Failed(FailureReason.CANCELLED, "", "")
     result = provider.result(handle, kind=item[0].media_kind, timeout=PATIENCE)
-    if isinstance(result, Failed) and result.reason == Reason.CANCELLED:
+    if isinstance(result, Failed) and result.reason == FailureReason.CANCELLED:
         return result
-    return Running(began=True)
+    return Running(is_started=True)

@@ -16,7 +16,7 @@ from django.db.models import Case, F, Value, When
 
 from generation.lifecycle import dead_letters, settle
 from generation.models import DeadKind, Job, Stage
-from generation.providers.base import Reason, Unknown
+from generation.providers.base import FailureReason, Unknown
 from rendio.common import request_id
 from rendio.common.due import each
 
@@ -60,7 +60,7 @@ def claim(
 def _bury(job: Job, *, now: datetime) -> None:
     why = f"{job.lost_leases} workers in a row told nothing in the stage {job.stage}"
     dead_letters.bury(DeadKind.JOB, str(job.id), why, now=now)
-    settle.give_up(job, Reason.BROKEN, now=now, error_type="broken", detail=why)
+    settle.give_up(job, FailureReason.WORKER_ERROR, now=now, error_type="broken", detail=why)
 
 
 def record(job: Job, **changes: Any) -> bool:

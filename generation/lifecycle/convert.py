@@ -19,7 +19,7 @@ from generation.lifecycle import attempts, failover, route_timing, settle
 from generation.lifecycle.claims import claim, record, side_by_side
 from generation.lifecycle.settle import StoredMedia
 from generation.models import Job, Removal, Stage
-from generation.providers.base import Reason, Unknown
+from generation.providers.base import FailureReason, Unknown
 from generation.video_files import playability, process
 from generation.video_files.process import Broken
 from generation.video_files.report import Unusable
@@ -48,7 +48,7 @@ class _Converted:
 class _Failed:
     """`is_final`: another try would come to the same."""
 
-    reason: Reason
+    reason: FailureReason
     error_type: str
     detail: str
     is_final: bool
@@ -90,12 +90,12 @@ def _convert_and_keep(item: _Item) -> _Converted | _Failed:
             film = process.convert(original, folder)
             report = process.look(film, folder, kind="video")
         except Unusable as error:
-            return _Failed(Reason.UNUSABLE, "film_not_converted", str(error), is_final=True)
+            return _Failed(FailureReason.UNUSABLE, "film_not_converted", str(error), is_final=True)
         except Broken as error:
-            return _Failed(Reason.UNUSABLE, "film_not_converted", str(error), is_final=False)
+            return _Failed(FailureReason.UNUSABLE, "film_not_converted", str(error), is_final=False)
         if (change := playability.change_for(report)) != playability.Change.NONE:
             why = f"still to {change.value}: {report.video}"
-            return _Failed(Reason.UNUSABLE, "film_not_converted", why, is_final=True)
+            return _Failed(FailureReason.UNUSABLE, "film_not_converted", why, is_final=True)
         try:
             return _Converted(
                 StoredMedia(
@@ -109,7 +109,7 @@ def _convert_and_keep(item: _Item) -> _Converted | _Failed:
 
 def _of_storage(job: Job, error: Exception) -> _Failed:
     logger.warning("storage_error", job_id=str(job.id), error=type(error).__name__)
-    return _Failed(Reason.NOT_STORED, "not_stored", type(error).__name__, is_final=False)
+    return _Failed(FailureReason.STORAGE_ERROR, "not_stored", type(error).__name__, is_final=False)
 
 
 def _apply(item: _Item, outcome: _Converted | _Failed | Unknown, now: datetime) -> None:
@@ -122,10 +122,12 @@ def _apply(item: _Item, outcome: _Converted | _Failed | Unknown, now: datetime) 
     overdue = job.deadline_at is None or now >= job.deadline_at
     match outcome:
         case _Failed(reason, error_type, detail, is_final) if (
-            is_final or overdue or (reason == Reason.UNUSABLE and job.tries + 1 >= BROKEN_TRIES)
+            is_final
+            or overdue
+            or (reason == FailureReason.UNUSABLE and job.tries + 1 >= BROKEN_TRIES)
         ):
             failover.fail(job, reason, now=now, error_type=error_type, detail=detail)
         case Unknown(detail) if overdue:
-            failover.fail(job, Reason.TIMEOUT, now=now, detail=detail)
+            failover.fail(job, FailureReason.TIMEOUT, now=now, detail=detail)
         case _:
             record(job, due_at=now + route_timing.backoff(job.tries), tries=job.tries + 1)

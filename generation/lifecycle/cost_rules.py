@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 
 
 class Ending(Enum):
@@ -67,19 +67,19 @@ WHO_PAYS = {
 }
 
 
-def ending_of(reason: Reason, *, began: bool) -> Ending:
+def ending_of(reason: FailureReason, *, began: bool) -> Ending:
     """How a submission ended whose job will not be made. `began`: as far as we ever saw."""
-    if reason in {Reason.CANCELLED, Reason.STOPPED}:
+    if reason in {FailureReason.CANCELLED, FailureReason.CANCELLED_BY_PROVIDER}:
         return Ending.CANCELLED_RUNNING if began else Ending.CANCELLED_WAITING
     return {
-        Reason.REJECTED: Ending.REJECTED,
-        Reason.PROVIDER_ERROR: Ending.PROVIDER_FAULT,
-        Reason.UNUSABLE: Ending.UNUSABLE,
-        Reason.OBJECTED: Ending.OBJECTED,
-        Reason.NOT_JUDGED: Ending.OUR_FAULT,
-        Reason.TIMEOUT: Ending.TIMEOUT,
-        Reason.NOT_STORED: Ending.OUR_FAULT,
-        Reason.BROKEN: Ending.OUR_FAULT,
+        FailureReason.REJECTED: Ending.REJECTED,
+        FailureReason.PROVIDER_ERROR: Ending.PROVIDER_FAULT,
+        FailureReason.UNUSABLE: Ending.UNUSABLE,
+        FailureReason.RESULT_FLAGGED: Ending.OBJECTED,
+        FailureReason.RESULT_NOT_MODERATED: Ending.OUR_FAULT,
+        FailureReason.TIMEOUT: Ending.TIMEOUT,
+        FailureReason.STORAGE_ERROR: Ending.OUR_FAULT,
+        FailureReason.WORKER_ERROR: Ending.OUR_FAULT,
     }[reason]
 
 

@@ -21,7 +21,7 @@ from generation import queries
 from generation.catalogue import routing
 from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, RequestState, Stage
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from rendio.common import nudge
 
 logger = structlog.get_logger(__name__)
@@ -29,7 +29,7 @@ logger = structlog.get_logger(__name__)
 
 def fail(
     job: Job,
-    reason: Reason,
+    reason: FailureReason,
     *,
     now: datetime,
     error_type: str = "",
@@ -49,7 +49,7 @@ def fail(
     return settle.give_up(job, reason, now=now, raw=raw, **told)
 
 
-def _go_on(job: Job, reason: Reason, *, now: datetime, told: settle.Told) -> bool:
+def _go_on(job: Job, reason: FailureReason, *, now: datetime, told: settle.Told) -> bool:
     with transaction.atomic(durable=True):
         held = settle.hold(job)
         request = ProviderRequest.objects.filter(job_id=job.id).order_by("-id").first()
@@ -88,12 +88,12 @@ def _told_meanwhile(held: Job) -> ProviderRequest | None:
     return unknown.filter(is_told=True).exclude(ended_at=None).order_by("id").first()
 
 
-def _has_next(held: Job, request: ProviderRequest, reason: Reason, *, now: datetime) -> bool:
+def _has_next(held: Job, request: ProviderRequest, reason: FailureReason, *, now: datetime) -> bool:
     """Stopped over there, and nobody had asked for it, is not among the reasons: whoever did that,
     perhaps we at the provider's own pages, did not mean it to be made elsewhere. What was made and
     cannot be used is not either: it is paid."""
-    is_over = reason == Reason.PROVIDER_ERROR
-    is_waited_for = reason == Reason.TIMEOUT and held.stage == Stage.SENT
+    is_over = reason == FailureReason.PROVIDER_ERROR
+    is_waited_for = reason == FailureReason.TIMEOUT and held.stage == Stage.SENT
     return (is_over or is_waited_for) and routing.has_another(
         held, besides=request.route_id, now=now
     )

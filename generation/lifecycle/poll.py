@@ -27,7 +27,7 @@ from generation.models import (
     Stage,
 )
 from generation.providers import get_provider
-from generation.providers.base import Done, Handle, Reason, Running, Unknown
+from generation.providers.base import Done, FailureReason, Handle, Running, Unknown
 from rendio.common import nudge
 
 BATCH = 50
@@ -90,12 +90,12 @@ def _apply(item: Claimed, reading: Reading, now: datetime) -> None:
     changes: dict[str, Any] = {"tries": job.tries + 1}
     if isinstance(reading, Running):
         changes["queue_position"] = reading.queue_position
-        if reading.began:
+        if reading.is_started:
             deadline = _running(job, reading, changes, now=now)
         else:
             changes["progress"] = max(job.progress, PROGRESS_QUEUED)
     if now >= deadline:
-        failover.fail(job, Reason.TIMEOUT, now=now, detail=f"deadline of {job.stage}")
+        failover.fail(job, FailureReason.TIMEOUT, now=now, detail=f"deadline of {job.stage}")
         return
     record(job, due_at=min(now + route_timing.backoff(job.tries + 1), deadline), **changes)
 

@@ -30,7 +30,7 @@ from generation.models import (
 )
 from generation.moderation import strikes
 from generation.providers import get_provider
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from rendio.common import metrics, nudge
 
 logger = structlog.get_logger(__name__)
@@ -140,7 +140,7 @@ def _count_completed(job: Job, *, now: datetime) -> None:
 
 def give_up(
     job: Job,
-    reason: Reason,
+    reason: FailureReason,
     *,
     now: datetime,
     error_type: str = "",
@@ -164,8 +164,8 @@ def give_up(
         if held is None:
             return False
         taken_back = is_taken_back(held)
-        if reason == Reason.CANCELLED and not taken_back:
-            reason = Reason.STOPPED
+        if reason == FailureReason.CANCELLED and not taken_back:
+            reason = FailureReason.CANCELLED_BY_PROVIDER
         if _is_made(held, reason) and not held.deleted_at:
             # The first says most: providers forget what they have made.
             _live_request(held).filter(raw_result="").update(raw_result=raw)
@@ -176,9 +176,9 @@ def give_up(
         )
         if not held.is_terminal:
             _refund_and_end(
-                held, Reason.CANCELLED if taken_back else reason, now=now, loss_usd=loss
+                held, FailureReason.CANCELLED if taken_back else reason, now=now, loss_usd=loss
             )
-            if reason == Reason.REJECTED:
+            if reason == FailureReason.REJECTED:
                 _record_refusal(held, error_type, now=now)
             if held.status == JobStatus.FAILED:
                 notifications.tell(held, PushKind.JOB_FAILED, now=now)
@@ -188,10 +188,14 @@ def give_up(
     return True
 
 
-def _is_made(held: Job, reason: Reason) -> bool:
+def _is_made(held: Job, reason: FailureReason) -> bool:
     """Whether its provider has finished, and takes its price, as far as we know."""
-    is_not_had = reason == Reason.TIMEOUT and held.stage in {Stage.STORE, Stage.CONVERT}
-    return is_not_had or reason in {Reason.UNUSABLE, Reason.NOT_STORED, Reason.NOT_JUDGED}
+    is_not_had = reason == FailureReason.TIMEOUT and held.stage in {Stage.STORE, Stage.CONVERT}
+    return is_not_had or reason in {
+        FailureReason.UNUSABLE,
+        FailureReason.STORAGE_ERROR,
+        FailureReason.RESULT_NOT_MODERATED,
+    }
 
 
 def end_by_hand(held: Job, *, now: datetime) -> None:
@@ -204,8 +208,8 @@ def end_by_hand(held: Job, *, now: datetime) -> None:
     if held.is_terminal:
         raise InvalidState(problem=f"This job has ended: it is {held.status}.")
     taken_back = is_taken_back(held)
-    end_request(held, Reason.TIMEOUT, now=now)
-    _refund_and_end(held, Reason.CANCELLED if taken_back else Reason.TIMEOUT, now=now)
+    end_request(held, FailureReason.TIMEOUT, now=now)
+    _refund_and_end(held, FailureReason.CANCELLED if taken_back else FailureReason.TIMEOUT, now=now)
     _done(held)
 
 
@@ -239,7 +243,7 @@ def cancel_unsent(job: Job, *, now: datetime) -> bool:
         held = Job.objects.select_for_update(of=("self",)).get(id=job.id)
         if held.stage != Stage.SUBMIT:
             return False
-        _refund_and_end(held, Reason.CANCELLED, now=now)
+        _refund_and_end(held, FailureReason.CANCELLED, now=now)
         _done(held)
     return True
 
@@ -254,11 +258,11 @@ def hold(job: Job) -> Job | None:
 
 
 def _refund_and_end(
-    held: Job, reason: Reason, *, now: datetime, loss_usd: Decimal | None = None
+    held: Job, reason: FailureReason, *, now: datetime, loss_usd: Decimal | None = None
 ) -> None:
     """`loss_usd` is what a provider took for an end that is the user's own doing. The fee that is
     kept for it is no more than that, and no more than the answer to the order said."""
-    cancelled = reason == Reason.CANCELLED
+    cancelled = reason == FailureReason.CANCELLED
     held.loss_usd = loss_usd
     held.fee_kept = exposure.credits_for(loss_usd, most=held.cancel_fee) if loss_usd else 0
     held.refund_entry_id = credit_services.refund(
@@ -287,7 +291,7 @@ def _refund_and_end(
 def _record_refusal(held: Job, error_type: str, *, now: datetime) -> None:
     """A provider's own moderation counts as ours does: it may close our account over such input."""
     request = held.requests.order_by("-id").first()
-    if request and get_provider(request.provider).refuses_content(error_type):
+    if request and get_provider(request.provider).is_content_rejection(error_type):
         strikes.record_provider_refusal(
             user_id=held.user_id,
             job_id=held.id,
@@ -305,7 +309,7 @@ def _why(*, cancelled: bool, fee: int) -> str:
 
 def end_request(
     held: Job,
-    reason: Reason,
+    reason: FailureReason,
     *,
     now: datetime,
     error_type: str = "",
@@ -321,7 +325,7 @@ def end_request(
     began = bool(request and _may_have_begun(held, request, now=now))
     # A timeout proves nothing about it: it may still run, and its result still come. Nobody waits
     # for it any more, so `stop` asks the provider to end it.
-    timed_out = reason == Reason.TIMEOUT
+    timed_out = reason == FailureReason.TIMEOUT
     ending = ending_of(reason, began=began)
     changes = booked(ending, cost_usd)
     if timed_out:
@@ -335,7 +339,7 @@ def end_request(
     )
     if request is None:
         return None
-    if reason == Reason.STOPPED:
+    if reason == FailureReason.CANCELLED_BY_PROVIDER:
         return None  # somebody stopped it at the provider, and not our user
     return loss_usd(ending, changes.get("cost_usd", request.cost_usd))
 

@@ -15,7 +15,7 @@ from generation.lifecycle.claims import side_by_side
 from generation.lifecycle.poll import handle_of
 from generation.models import ProviderRequest
 from generation.providers import get_provider
-from generation.providers.base import CancelAnswer, Unknown
+from generation.providers.base import CancelResult, Unknown
 
 BATCH = 20
 # Longer than asking can take, so that nobody else asks meanwhile.
@@ -38,12 +38,12 @@ def stop_due(*, now: datetime) -> int:
     return len(requests)
 
 
-def _ask(request: ProviderRequest) -> CancelAnswer:
+def _ask(request: ProviderRequest) -> CancelResult:
     return get_provider(request.provider).cancel(handle_of(request))
 
 
-def _apply(request: ProviderRequest, answer: CancelAnswer | Unknown, now: datetime) -> None:
-    asked = answer in {CancelAnswer.ASKED, CancelAnswer.STOPPED, CancelAnswer.TOO_LATE}
+def _apply(request: ProviderRequest, answer: CancelResult | Unknown, now: datetime) -> None:
+    asked = answer in {CancelResult.REQUESTED, CancelResult.CANCELLED, CancelResult.TOO_LATE}
     since = now - (request.ended_at or now)
     # Each pause is as long as it has been tried already.
     again = None if asked or since > TRIED_FOR else now + max(since, LEASE)

@@ -24,8 +24,8 @@ from generation.models import Job, Removal, Stage
 from generation.moderation import screening
 from generation.moderation.base import OutOfReach
 from generation.providers import get_provider
-from generation.providers.base import Failed, Handle, Media, Reason, Running, Unknown
-from generation.providers.parsing import object_in
+from generation.providers.base import Failed, FailureReason, Handle, Media, Running, Unknown
+from generation.providers.parsing import parse_json_object
 from generation.video_files import PICTURE, mp4_boxes, playability, process
 from generation.video_files.playability import Change
 from generation.video_files.process import Broken
@@ -117,13 +117,15 @@ def _fetch_and_keep(
 ) -> _Stored | _ToConvert | Failed | Running | Unknown | _Broken | _NotJudged | _NotStored:
     job, submission, attempt = item
     if submission is None:
-        return Failed(Reason.PROVIDER_ERROR, "", "no submission to fetch from")
+        return Failed(FailureReason.PROVIDER_ERROR, "", "no submission to fetch from")
     provider_name, handle = submission
     provider = get_provider(provider_name)
     result = provider.result(handle, kind=job.media_kind)
     if handle.raw_result and not isinstance(result, Media):
         # A person has it fetched again, which the provider may have forgotten meanwhile.
-        kept = provider.read_result(object_in(handle.raw_result.encode()), kind=job.media_kind)
+        kept = provider.parse_result(
+            parse_json_object(handle.raw_result.encode()), kind=job.media_kind
+        )
         result = kept if isinstance(kept, Media) else result
     if isinstance(result, Failed | Running | Unknown):
         return result
@@ -168,9 +170,9 @@ def _fetch(
     except http.NoAnswer as error:
         return _Broken(str(error))
     except http.Refused as error:
-        return Failed(Reason.UNUSABLE, "address_refused", str(error))
+        return Failed(FailureReason.UNUSABLE, "address_refused", str(error))
     except http.TooLarge:
-        return Failed(Reason.UNUSABLE, "media_too_large", "")
+        return Failed(FailureReason.UNUSABLE, "media_too_large", "")
     except (Unusable, Broken) as error:
         return _Broken(str(error))
 
@@ -184,7 +186,7 @@ def _judge(report: Report, folder: Path, result: Media) -> Failed | _NotJudged |
     if objection is None:
         return None
     found = ", ".join(objection.categories)
-    return Failed(Reason.OBJECTED, "content_rejected", found, result.cost_usd)
+    return Failed(FailureReason.RESULT_FLAGGED, "content_rejected", found, result.cost_usd)
 
 
 def _keep(attempt: Removal, folder: Path, report: Report, result: Media) -> _Stored | _ToConvert:
@@ -228,15 +230,15 @@ def _come_to_nothing(job: Job, outcome: object, *, now: datetime) -> None:
         case Failed(reason, error_type, detail, cost_usd, raw):
             _fail(job, reason, error_type, detail, raw, now=now, cost_usd=cost_usd)
         case _Broken(detail, raw) if overdue or job.tries + 1 >= BROKEN_TRIES:
-            _fail(job, Reason.UNUSABLE, "media_unusable", detail, raw, now=now)
+            _fail(job, FailureReason.UNUSABLE, "media_unusable", detail, raw, now=now)
         case _NotStored(detail, raw) if overdue:
-            _fail(job, Reason.NOT_STORED, "not_stored", detail, raw, now=now)
+            _fail(job, FailureReason.STORAGE_ERROR, "not_stored", detail, raw, now=now)
         case _NotJudged(detail, raw) if overdue:
-            _fail(job, Reason.NOT_JUDGED, "not_judged", detail, raw, now=now)
+            _fail(job, FailureReason.RESULT_NOT_MODERATED, "not_judged", detail, raw, now=now)
         case Unknown(detail, raw) if overdue:
-            _fail(job, Reason.TIMEOUT, "", detail, raw, now=now)
+            _fail(job, FailureReason.TIMEOUT, "", detail, raw, now=now)
         case Running() if overdue:
-            failover.fail(job, Reason.TIMEOUT, now=now, detail="finished, but no result")
+            failover.fail(job, FailureReason.TIMEOUT, now=now, detail="finished, but no result")
         case _NotJudged():
             record(job, due_at=min(now + JUDGED_AGAIN, job.deadline_at or now))
         case _Broken():
@@ -247,7 +249,7 @@ def _come_to_nothing(job: Job, outcome: object, *, now: datetime) -> None:
 
 def _fail(
     job: Job,
-    reason: Reason,
+    reason: FailureReason,
     error_type: str,
     detail: str,
     raw: str,

@@ -27,10 +27,10 @@ from generation.providers import get_provider
 from generation.providers.base import (
     RATE_LIMITED,
     Accepted,
-    Later,
-    Reason,
-    Refused,
-    Submission,
+    FailureReason,
+    Rejected,
+    RetryLater,
+    SubmitResult,
     Unknown,
 )
 from rendio.common import metrics
@@ -49,12 +49,14 @@ def submit_due(*, queue: str, now: datetime) -> int:
     side_by_side(taken.outgoing, _send, _record, job_of=attrgetter("job"), now=now)
     each(
         taken.hopeless,
-        lambda job: settle.give_up(job, Reason.PROVIDER_ERROR, now=now, detail="not taken in time"),
+        lambda job: settle.give_up(
+            job, FailureReason.PROVIDER_ERROR, now=now, detail="not taken in time"
+        ),
     )
     return len(taken.outgoing) + len(taken.hopeless)
 
 
-def _send(item: Outgoing) -> Submission:
+def _send(item: Outgoing) -> SubmitResult:
     provider = get_provider(item.route.provider)
     token = urlencode({"token": item.request.webhook_token})
     return provider.submit(
@@ -65,7 +67,7 @@ def _send(item: Outgoing) -> Submission:
     )
 
 
-def _record(item: Outgoing, answer: Submission, now: datetime) -> None:
+def _record(item: Outgoing, answer: SubmitResult, now: datetime) -> None:
     request = item.request
     metrics.submissions.labels(request.provider, type(answer).__name__.lower()).inc()
     if isinstance(answer, Accepted):
@@ -82,13 +84,13 @@ def _record(item: Outgoing, answer: Submission, now: datetime) -> None:
         error_type=error_type,
     )
     match answer:
-        case Refused(reason, error_type, detail):
+        case Rejected(reason, error_type, detail):
             is_waited_for = _end(request, RequestState.REFUSED, error_type, detail, now=now)
             circuit_breaker.answered(request, is_probe=item.is_probe, now=now)
             # After its deadline the job may be on its way to another: that one has said nothing.
             if is_waited_for:
                 failover.fail(item.job, reason, now=now, error_type=error_type, detail=detail)
-        case Later():
+        case RetryLater():
             _deferred(item, answer, now=now)
             pause = answer.retry_after_seconds if error_type == RATE_LIMITED else 0
             circuit_breaker.troubled(request, error_type, pause_seconds=pause, now=now)
@@ -133,7 +135,7 @@ def _accepted(item: Outgoing, answer: Accepted, *, now: datetime) -> None:
             )
 
 
-def _deferred(item: Outgoing, answer: Later, *, now: datetime) -> None:
+def _deferred(item: Outgoing, answer: RetryLater, *, now: datetime) -> None:
     """Nothing runs: by another route at once, if there is one; else here again a little later."""
     job = item.job
     # The deadline as it was before the job left for the provider.

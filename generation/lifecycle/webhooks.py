@@ -28,7 +28,7 @@ from generation.models import (
     WebhookDelivery,
 )
 from generation.providers import get_provider
-from generation.providers.parsing import words
+from generation.providers.parsing import clean_text
 from rendio.common import nudge
 from rendio.common.due import each
 
@@ -51,9 +51,9 @@ def receive(
     event = get_provider(provider_name).verify_webhook(headers=headers, body=body)
     WebhookDelivery.objects.create(
         provider=provider_name,
-        provider_request_id=words(event.request_id, longest=100),
-        webhook_token=words(token, longest=40),
-        body=words(body.decode("utf-8", "replace"), longest=LONGEST_BODY),
+        provider_request_id=clean_text(event.request_id, max_length=100),
+        webhook_token=clean_text(token, max_length=40),
+        body=clean_text(body.decode("utf-8", "replace"), max_length=LONGEST_BODY),
         received_at=now,
     )
     nudge.after_commit("generation.apply_deliveries", queue="high")
@@ -173,7 +173,7 @@ def _bind(request: ProviderRequest, delivery: WebhookDelivery) -> bool:
     if taken:
         return False
     route = Route.objects.filter(id=request.route_id).first()
-    handle = get_provider(request.provider).handle_for(
+    handle = get_provider(request.provider).build_handle(
         model_id=route.provider_model_id if route else "",
         request_id=delivery.provider_request_id,
         key_label=request.key_label,

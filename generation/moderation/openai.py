@@ -14,7 +14,7 @@ from django.conf import settings
 from PIL import Image
 
 from generation.moderation.base import Content, Moderator, Objection, OutOfReach, Picture
-from generation.providers.parsing import as_object
+from generation.providers.parsing import dict_or_empty
 from rendio.common import http
 
 # It judges by far less, and takes no more than 20 MB.
@@ -65,15 +65,15 @@ def _small(jpeg: bytes) -> bytes:
 def _objected(body: Any) -> tuple[str, ...]:
     """What it objects to and we do not let through. Raises OutOfReach for an answer of another
     form."""
-    results = as_object(body).get("results")
+    results = dict_or_empty(body).get("results")
     if not isinstance(results, list) or not results:
         raise OutOfReach("no results")
     found: set[str] = set()
-    for result in map(as_object, results):
+    for result in map(dict_or_empty, results):
         if not isinstance(result.get("flagged"), bool):
             raise OutOfReach("no verdict")
         if result["flagged"]:
-            categories = as_object(result.get("categories"))
+            categories = dict_or_empty(result.get("categories"))
             found |= {str(name)[:40] for name, hit in categories.items() if hit is True} or {
                 "unspecified"
             }

@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Literal
 import structlog
 from django.conf import settings
 
-from generation.providers.parsing import as_object, object_in, words
-from generation.providers.signatures import check_hex_hmac
+from generation.providers.parsing import clean_text, dict_or_empty, parse_json_object
+from generation.providers.signatures import verify_hex_hmac
 from rendio.common import http, metrics
 from rendio.common.errors import Code
 
@@ -29,43 +29,43 @@ NOT_SENT_RETRY_SECONDS = 5
 ACCOUNT_RETRY_SECONDS = 30
 # Of what a provider said, so much is kept for a person. The text of an answer with a result is a
 # few kilobytes.
-LONGEST_RAW = 20_000
+MAX_RAW_CHARS = 20_000
 
-Kind = Literal["video", "image"]
+MediaKind = Literal["video", "image"]
 
 
-class Reason(Enum):
+class FailureReason(Enum):
     """Why a job will not be made."""
 
     REJECTED = "rejected"  # the provider refused this input
     PROVIDER_ERROR = "provider error"  # it broke over there
     UNUSABLE = "unusable"  # what was made cannot be had, or cannot be played
-    OBJECTED = "objected"  # moderation refused what was made
-    NOT_JUDGED = "not judged"  # moderation was out of reach for as long as we could wait
+    RESULT_FLAGGED = "objected"  # moderation refused what was made
+    RESULT_NOT_MODERATED = "not judged"  # moderation was out of reach for as long as we could wait
     TIMEOUT = "timeout"
-    NOT_STORED = "not stored"  # our own storage failed
-    BROKEN = "broken"  # our own workers failed on it
+    STORAGE_ERROR = "not stored"  # our own storage failed
+    WORKER_ERROR = "broken"  # our own workers failed on it
     CANCELLED = "cancelled"  # stopped over there, as we had asked
-    STOPPED = "stopped"  # stopped over there, and we had not asked
+    CANCELLED_BY_PROVIDER = "stopped"  # stopped over there, and we had not asked
 
     @property
     def code(self) -> Code:
         """What the job's owner sees."""
         return {
-            Reason.REJECTED: Code.PROVIDER_REJECTED,
-            Reason.OBJECTED: Code.CONTENT_REJECTED,
-            Reason.TIMEOUT: Code.PROVIDER_TIMEOUT,
-            Reason.NOT_STORED: Code.STORAGE_ERROR,
-            Reason.BROKEN: Code.INTERNAL_ERROR,
+            FailureReason.REJECTED: Code.PROVIDER_REJECTED,
+            FailureReason.RESULT_FLAGGED: Code.CONTENT_REJECTED,
+            FailureReason.TIMEOUT: Code.PROVIDER_TIMEOUT,
+            FailureReason.STORAGE_ERROR: Code.STORAGE_ERROR,
+            FailureReason.WORKER_ERROR: Code.INTERNAL_ERROR,
         }.get(self, Code.PROVIDER_UNAVAILABLE)
 
 
-class State(Enum):
+class ProviderState(Enum):
     """What a provider's own word for a job's state means."""
 
-    WAITING = "waiting"  # in its queue
+    QUEUED = "waiting"  # in its queue
     RUNNING = "running"
-    ENDED = "ended"  # well or not
+    FINISHED = "ended"  # well or not
 
 
 @dataclass(frozen=True)
@@ -95,20 +95,20 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class Refused:
+class Rejected:
     """The provider refused this input; nothing runs, and asking again would not help."""
 
-    reason: Reason
+    reason: FailureReason
     error_type: str
     detail: str
 
 
-# The error type of a Later that asks us not to come before: all submissions of that key wait.
+# The error type of a RetryLater that asks us not to come before: all submissions of that key wait.
 RATE_LIMITED = "rate_limited"
 
 
 @dataclass(frozen=True)
-class Later:
+class RetryLater:
     """Nothing runs, and it is not the input's fault: ask again after some seconds."""
 
     retry_after_seconds: int
@@ -134,7 +134,7 @@ class Unknown:
 class Running:
     """`began` is False while it waits in the provider's queue; `progress` is 0-100 or None."""
 
-    began: bool
+    is_started: bool
     progress: int | None = None
     queue_position: int | None = None
 
@@ -147,23 +147,23 @@ class Done:
 @dataclass(frozen=True)
 class Media:
     url: str
-    kind: Kind
+    kind: MediaKind
     cost_usd: Decimal | None = None
     raw: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Failed:
-    reason: Reason
+    reason: FailureReason
     error_type: str
     detail: str
     cost_usd: Decimal | None = None
     raw: str = field(default="", compare=False, repr=False)
 
 
-class CancelAnswer(Enum):
-    ASKED = "asked"  # it may still finish: the result tells
-    STOPPED = "stopped"  # it will not be made
+class CancelResult(Enum):
+    REQUESTED = "asked"  # it may still finish: the result tells
+    CANCELLED = "cancelled"  # it will not be made
     TOO_LATE = "too late"
     UNKNOWN = "unknown"
 
@@ -185,39 +185,39 @@ class Provider(ABC):
     name: ClassVar[str]
 
     # Every state that its published description lists, by its own word.
-    states: ClassVar[Mapping[str, State]]
+    states: ClassVar[Mapping[str, ProviderState]]
 
     # How the error types begin by which it says that its own moderation refused the input.
-    content_refusals: ClassVar[tuple[str, ...]] = ("content_policy_violation",)
+    content_rejection_prefixes: ClassVar[tuple[str, ...]] = ("content_policy_violation",)
 
     def __init__(self) -> None:
         # From zero on, so that the first is an increase.
         metrics.unknown_provider_states.labels(self.name)
 
     @property
-    def _access(self) -> Any:
+    def _config(self) -> Any:
         return settings.PROVIDERS[self.name]
 
     @property
     def key_labels(self) -> list[str]:
         """Those of the keys that we have; without one, nothing can be submitted."""
-        labels: list[str] = self._access.keys.labels()
+        labels: list[str] = self._config.keys.labels()
         return labels
 
     @property
     def media_hosts(self) -> list[str]:
         """Where its results may be fetched from: host names, or *.domain."""
-        hosts: list[str] = self._access.media_hosts
+        hosts: list[str] = self._config.media_hosts
         return hosts
 
-    def refuses_content(self, error_type: str) -> bool:
+    def is_content_rejection(self, error_type: str) -> bool:
         """Whether such a rejection is its moderation's, and no fault in the form of the input."""
-        return error_type.startswith(self.content_refusals)
+        return error_type.startswith(self.content_rejection_prefixes)
 
     @abstractmethod
     def submit(
         self, *, model_id: str, body: dict[str, Any], webhook_url: str, key_label: str
-    ) -> Submission:
+    ) -> SubmitResult:
         """Hand one job over, with exactly one request: never repeated once it may have left us."""
 
     @abstractmethod
@@ -227,85 +227,93 @@ class Provider(ABC):
 
     @abstractmethod
     def result(
-        self, handle: Handle, *, kind: Kind = "video", timeout: Timeout | None = None
+        self, handle: Handle, *, kind: MediaKind = "video", timeout: Timeout | None = None
     ) -> Media | Failed | Running | Unknown:
         """`kind` is what the route makes. A result in which nothing of that kind is found is
         Failed as UNUSABLE, with what was said in `raw`."""
 
     @abstractmethod
-    def read_result(self, said: Mapping[str, Any], *, kind: Kind) -> Media | Failed | Unknown:
+    def parse_result(
+        self, payload: Mapping[str, Any], *, kind: MediaKind
+    ) -> Media | Failed | Unknown:
         """The result in an answer that was kept (`raw`)."""
 
     @abstractmethod
-    def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelAnswer: ...
+    def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelResult: ...
 
-    def _ask(self, method: str, url: str, key_label: str, **options: Any) -> http.Answer:
+    def _request(self, method: str, url: str, key_label: str, **options: Any) -> http.Answer:
         """One request with that key; the options are those of http.request. Raises NotSent,
         NoAnswer.
 
         Of a GET redirects are followed, as long as they stay at an address of the provider's: our
         key goes with them.
         """
-        headers = self._headers(self._access.keys.secret(key_label))
-        answer = http.request(method, url, headers=headers, **options)
+        headers = self._auth_headers(self._config.keys.secret(key_label))
+        response = http.request(method, url, headers=headers, **options)
         for _ in range(http.MOST_REDIRECTS if method == "GET" else 0):
-            target = self._redirected(url, answer)
+            target = self._redirect_target(url, response)
             if not target:
                 break
             url = target
-            answer = http.request("GET", url, headers=headers, **options | {"params": None})
-        return answer
+            response = http.request("GET", url, headers=headers, **options | {"params": None})
+        return response
 
-    def _redirected(self, url: str, answer: http.Answer) -> str:
+    def _redirect_target(self, url: str, response: http.Answer) -> str:
         """ "" where it sends us nowhere, or away from the provider."""
-        if not answer.redirect:
+        if not response.redirect:
             return ""
         try:
-            target = http.redirected(url, answer)
+            target = http.redirected(url, response)
         except http.Refused:
             return ""
-        return target if any(target.startswith(f"{base}/") for base in self._bases) else ""
+        return (
+            target if any(target.startswith(f"{base}/") for base in self._allowed_base_urls) else ""
+        )
 
     @property
-    def _bases(self) -> list[str]:
+    def _allowed_base_urls(self) -> list[str]:
         """The addresses that our key may go to."""
-        return [self._access.url]
+        return [self._config.url]
 
     @abstractmethod
-    def _headers(self, key: str) -> dict[str, str]: ...
+    def _auth_headers(self, key: str) -> dict[str, str]: ...
 
-    def _send(self, url: str, key_label: str, **options: Any) -> http.Answer | Later | Unknown:
+    def _post_once(
+        self, url: str, key_label: str, **options: Any
+    ) -> http.Answer | RetryLater | Unknown:
         """POST a submission: without an answer, it may or may not have arrived."""
         try:
-            return self._ask("POST", url, key_label, **options)
+            return self._request("POST", url, key_label, **options)
         except http.NotSent as error:
-            return Later(NOT_SENT_RETRY_SECONDS, "not_sent", str(error))
+            return RetryLater(NOT_SENT_RETRY_SECONDS, "not_sent", str(error))
         except http.NoAnswer as error:
             return Unknown(str(error))
 
-    def _look(
+    def _get_json(
         self, url: str, key_label: str, *, method: str = "GET", **options: Any
     ) -> dict[str, Any] | Unknown:
         """The JSON object of a good answer."""
         try:
-            answer = self._ask(method, url, key_label, **options)
+            response = self._request(method, url, key_label, **options)
         except (http.NotSent, http.NoAnswer) as error:
             return Unknown(str(error))
-        return as_object(answer.json()) if answer.ok else Unknown(f"status {answer.status}")
+        return (
+            dict_or_empty(response.json()) if response.ok else Unknown(f"status {response.status}")
+        )
 
-    def _state(self, said: Mapping[str, Any]) -> State | Unknown:
+    def _parse_state(self, payload: Mapping[str, Any]) -> ProviderState | Unknown:
         """The `status` of an answer. A state that no description lists is logged and counted as
         soon as it is seen: it may be an end that we do not know."""
-        status = said.get("status")
+        status = payload.get("status")
         if isinstance(status, str) and status in self.states:
             return self.states[status]
-        word = words(status, longest=40)
+        word = clean_text(status, max_length=40)
         logger.warning("unknown_provider_state", provider=self.name, state=word)
         metrics.unknown_provider_states.labels(self.name).inc()
         return Unknown(f"status {word!r}")
 
     @abstractmethod
-    def handle_for(self, *, model_id: str, request_id: str, key_label: str) -> Handle:
+    def build_handle(self, *, model_id: str, request_id: str, key_label: str) -> Handle:
         """The handle of a submission whose answer was lost, once a webhook has told its id."""
 
     def verify_webhook(self, *, headers: Mapping[str, str], body: bytes) -> WebhookEvent:
@@ -313,12 +321,14 @@ class Provider(ABC):
 
         Raises BadSignature; http.NotSent or NoAnswer where the keys that would tell cannot be had.
         """
-        check_hex_hmac(
-            headers.get("X-Webhook-Signature", ""), body, secrets=self._access.webhook_secrets
+        verify_hex_hmac(
+            headers.get("X-Webhook-Signature", ""), body, secrets=self._config.webhook_secrets
         )
-        said = object_in(body)
-        return WebhookEvent(words(said.get("request_id") or said.get("id"), longest=100))
+        payload = parse_json_object(body)
+        return WebhookEvent(
+            clean_text(payload.get("request_id") or payload.get("id"), max_length=100)
+        )
 
 
-Submission = Accepted | Refused | Later | Unknown
-NOT_THERE = Unknown("status 404")
+SubmitResult = Accepted | Rejected | RetryLater | Unknown
+NOT_FOUND = Unknown("status 404")

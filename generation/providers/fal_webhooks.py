@@ -16,12 +16,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 
-from generation.providers.parsing import as_object
+from generation.providers.parsing import dict_or_empty
 from generation.providers.signatures import BadSignature
 from rendio.common import http
 
 TOLERANCE_SECONDS = 300
-KEYS_LIVE_SECONDS = 24 * 3600
+KEYS_MAX_AGE_SECONDS = 24 * 3600
 KEYS_REFETCH_SECONDS = 30
 KEYS_RETRY_SECONDS = 5
 
@@ -64,30 +64,34 @@ class _KeySet:
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Raises NotSent or NoAnswer where the keys that would tell cannot be had."""
-        if _age(self._fetched_at) <= KEYS_LIVE_SECONDS and _fits(self._keys, message, signature):
+        if _seconds_since(self._fetched_at) <= KEYS_MAX_AGE_SECONDS and _matches_any(
+            self._keys, message, signature
+        ):
             return True
         with self._lock:
-            if _age(self._fetched_at) > KEYS_REFETCH_SECONDS:
+            if _seconds_since(self._fetched_at) > KEYS_REFETCH_SECONDS:
                 self._fetch()
-        return _fits(self._keys, message, signature)
+        return _matches_any(self._keys, message, signature)
 
     def _fetch(self) -> None:
-        if _age(self._failed_at) < KEYS_RETRY_SECONDS:
+        if _seconds_since(self._failed_at) < KEYS_RETRY_SECONDS:
             raise http.NoAnswer("key set: could not be had a moment ago")
         self._failed_at = time.monotonic()
-        answer = http.request("GET", settings.FAL_JWKS_URL, timeout=(3, 5))
-        listed = as_object(answer.json()).get("keys")
-        keys = [key for jwk in (listed if isinstance(listed, list) else []) if (key := _key(jwk))]
-        if not (answer.ok and keys):
-            raise http.NoAnswer(f"key set: status {answer.status}, {len(keys)} keys")
+        response = http.request("GET", settings.FAL_JWKS_URL, timeout=(3, 5))
+        listed = dict_or_empty(response.json()).get("keys")
+        keys = [
+            key for jwk in (listed if isinstance(listed, list) else []) if (key := _parse_key(jwk))
+        ]
+        if not (response.ok and keys):
+            raise http.NoAnswer(f"key set: status {response.status}, {len(keys)} keys")
         self._keys, self._fetched_at, self._failed_at = keys, time.monotonic(), float("-inf")
 
 
-def _age(moment: float) -> float:
+def _seconds_since(moment: float) -> float:
     return time.monotonic() - moment
 
 
-def _fits(keys: list[Ed25519PublicKey], message: bytes, signature: bytes) -> bool:
+def _matches_any(keys: list[Ed25519PublicKey], message: bytes, signature: bytes) -> bool:
     for key in keys:
         try:
             key.verify(signature, message)
@@ -97,7 +101,7 @@ def _fits(keys: list[Ed25519PublicKey], message: bytes, signature: bytes) -> boo
     return False
 
 
-def _key(jwk: Any) -> Ed25519PublicKey | None:
+def _parse_key(jwk: Any) -> Ed25519PublicKey | None:
     """None for a key of another kind, and for what is no key."""
     if not (isinstance(jwk, dict) and jwk.get("kty") == "OKP" and jwk.get("crv") == "Ed25519"):
         return None

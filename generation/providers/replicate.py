@@ -13,110 +13,114 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from generation.providers.base import (
-    NOT_THERE,
-    CancelAnswer,
+    NOT_FOUND,
+    CancelResult,
     Failed,
+    FailureReason,
     Handle,
-    Kind,
     Media,
-    Reason,
-    Refused,
-    State,
-    Submission,
+    MediaKind,
+    ProviderState,
+    Rejected,
+    SubmitResult,
     Timeout,
     Unknown,
     WebhookEvent,
 )
-from generation.providers.parsing import object_in, percent_in, words
-from generation.providers.signatures import check_standard_webhook
-from generation.providers.single_resource import Object, OneObjectProvider
+from generation.providers.parsing import clean_text, parse_json_object, parse_percent
+from generation.providers.signatures import verify_standard_webhook
+from generation.providers.single_resource import JsonObject, SingleResourceProvider
 from rendio.common import http
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp")
-FILMS = (".mp4", ".mov", ".webm", ".mkv")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
+VIDEO_EXTENSIONS = (".mp4", ".mov", ".webm", ".mkv")
 # How Replicate's models say that the input, or what came of it, was found unfit.
-REJECTIONS = ("(E005)", "flagged as sensitive", "NSFW")
+REJECTION_MARKERS = ("(E005)", "flagged as sensitive", "NSFW")
 
 # States of a prediction that was stopped, after or before it began.
-STOPPED = ("canceled", "aborted")
+CANCELLED_STATES = ("canceled", "aborted")
 
 
-class Replicate(OneObjectProvider):
+class Replicate(SingleResourceProvider):
     name = "replicate"
     states = {
-        "starting": State.WAITING,
-        "processing": State.RUNNING,
-        "succeeded": State.ENDED,
-        "failed": State.ENDED,
-        "canceled": State.ENDED,
-        "aborted": State.ENDED,
+        "starting": ProviderState.QUEUED,
+        "processing": ProviderState.RUNNING,
+        "succeeded": ProviderState.FINISHED,
+        "failed": ProviderState.FINISHED,
+        "canceled": ProviderState.FINISHED,
+        "aborted": ProviderState.FINISHED,
     }
 
     def submit(
         self, *, model_id: str, body: dict[str, Any], webhook_url: str, key_label: str
-    ) -> Submission:
+    ) -> SubmitResult:
         order: dict[str, Any] = {"version": model_id, "input": body}
-        if self._access.webhook_secrets:
+        if self._config.webhook_secrets:
             order |= {"webhook": webhook_url, "webhook_events_filter": ["completed"]}
-        return self._order("/v1/predictions", order, model_id=model_id, key_label=key_label)
+        return self._post_job("/v1/predictions", order, model_id=model_id, key_label=key_label)
 
-    def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelAnswer:
-        prediction = self._look(handle.cancel_url, handle.key_label, method="POST", timeout=timeout)
-        if prediction == NOT_THERE:
-            return CancelAnswer.TOO_LATE
+    def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelResult:
+        prediction = self._get_json(
+            handle.cancel_url, handle.key_label, method="POST", timeout=timeout
+        )
+        if prediction == NOT_FOUND:
+            return CancelResult.TOO_LATE
         if isinstance(prediction, Unknown):
-            return CancelAnswer.UNKNOWN
-        if prediction.get("status") in STOPPED:
-            return CancelAnswer.STOPPED
-        is_over = self._state(prediction) == State.ENDED
-        return CancelAnswer.TOO_LATE if is_over else CancelAnswer.ASKED
+            return CancelResult.UNKNOWN
+        if prediction.get("status") in CANCELLED_STATES:
+            return CancelResult.CANCELLED
+        is_over = self._parse_state(prediction) == ProviderState.FINISHED
+        return CancelResult.TOO_LATE if is_over else CancelResult.REQUESTED
 
-    def handle_for(self, *, model_id: str, request_id: str, key_label: str) -> Handle:
-        base = f"{self._access.url}/v1/predictions/{quote(request_id, safe='')}"
+    def build_handle(self, *, model_id: str, request_id: str, key_label: str) -> Handle:
+        base = f"{self._config.url}/v1/predictions/{quote(request_id, safe='')}"
         return Handle(request_id, base, base, f"{base}/cancel", key_label)
 
     def verify_webhook(self, *, headers: Mapping[str, str], body: bytes) -> WebhookEvent:
-        check_standard_webhook(headers, body, secrets=self._access.webhook_secrets)
-        return WebhookEvent(words(object_in(body).get("id"), longest=100))
+        verify_standard_webhook(headers, body, secrets=self._config.webhook_secrets)
+        return WebhookEvent(clean_text(parse_json_object(body).get("id"), max_length=100))
 
-    def _headers(self, key: str) -> dict[str, str]:
+    def _auth_headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"}
 
-    def _progress(self, seen: Object) -> int | None:
-        return percent_in(seen.get("logs"))
+    def _parse_progress(self, resource: JsonObject) -> int | None:
+        return parse_percent(resource.get("logs"))
 
-    def _end(self, seen: Object, kind: Kind) -> Media | Failed:
-        if seen["status"] == "canceled":
-            return Failed(Reason.CANCELLED, "canceled", "")
-        if seen["status"] == "aborted":
+    def _parse_outcome(self, resource: JsonObject, kind: MediaKind) -> Media | Failed:
+        if resource["status"] == "canceled":
+            return Failed(FailureReason.CANCELLED, "canceled", "")
+        if resource["status"] == "aborted":
             # Its deadline passed before it began, and that is not charged:
             # https://replicate.com/changelog/2025-10-16-prediction-deadlines
-            return Failed(Reason.CANCELLED, "aborted", "", Decimal(0))
-        if seen["status"] == "failed":
-            error = words(seen.get("error"), longest=500)
-            by_input = any(sign in error for sign in REJECTIONS)
-            reason = Reason.REJECTED if by_input else Reason.PROVIDER_ERROR
-            return Failed(reason, "content_policy_violation" if by_input else "failed", error)
-        output = seen.get("output")
+            return Failed(FailureReason.CANCELLED, "aborted", "", Decimal(0))
+        if resource["status"] == "failed":
+            error = clean_text(resource.get("error"), max_length=500)
+            is_rejection = any(sign in error for sign in REJECTION_MARKERS)
+            reason = FailureReason.REJECTED if is_rejection else FailureReason.PROVIDER_ERROR
+            return Failed(reason, "content_policy_violation" if is_rejection else "failed", error)
+        output = resource.get("output")
         outputs = output if isinstance(output, list) else [output]
         urls = [url for url in outputs if isinstance(url, str) and url]
         # Some models give a still beside the film.
-        others = PICTURES if kind == "video" else FILMS
-        fitting = [url for url in urls if not _names(url, others)]
+        others = IMAGE_EXTENSIONS if kind == "video" else VIDEO_EXTENSIONS
+        fitting = [url for url in urls if not _has_extension(url, others)]
         if not fitting:
-            return Failed(Reason.UNUSABLE, "no_media", "no URL in the result")
+            return Failed(FailureReason.UNUSABLE, "no_media", "no URL in the result")
         return Media(fitting[0], kind)
 
-    def _complaint(self, said: Object) -> str:
-        return str(said.get("detail", ""))
+    def _error_message(self, payload: JsonObject) -> str:
+        return str(payload.get("detail", ""))
 
-    def _own_refusal(self, answer: http.Answer, said: Object) -> Submission | None:
-        if answer.status == 422 and str(said.get("title")).startswith("Invalid version"):
-            return Refused(Reason.PROVIDER_ERROR, "no_such_model", "")
+    def _parse_special_rejection(
+        self, response: http.Answer, payload: JsonObject
+    ) -> SubmitResult | None:
+        if response.status == 422 and str(payload.get("title")).startswith("Invalid version"):
+            return Rejected(FailureReason.PROVIDER_ERROR, "no_such_model", "")
         return None
 
 
-def _names(url: str, endings: tuple[str, ...]) -> bool:
+def _has_extension(url: str, endings: tuple[str, ...]) -> bool:
     try:
         return urlsplit(url).path.lower().endswith(endings)
     except ValueError:

@@ -20,17 +20,17 @@ class BadSignature(Exception):
     """The webhook is not the provider's, or not for us."""
 
 
-def check_hex_hmac(signature: str, body: bytes, *, secrets: Iterable[str]) -> None:
+def verify_hex_hmac(signature: str, body: bytes, *, secrets: Iterable[str]) -> None:
     """`X-Webhook-Signature`: the hex HMAC-SHA256 of the raw body. Raises BadSignature."""
     try:
-        given = bytes.fromhex(signature)
+        signatures = bytes.fromhex(signature)
     except ValueError:
         raise BadSignature("not hexadecimal") from None
-    if not _any_fits([given], body, keys=[secret.encode() for secret in secrets]):
+    if not _any_matches([signatures], body, keys=[secret.encode() for secret in secrets]):
         raise BadSignature("signature")
 
 
-def check_standard_webhook(
+def verify_standard_webhook(
     headers: Mapping[str, str], body: bytes, *, secrets: Iterable[str]
 ) -> None:
     """The scheme of standardwebhooks.com: HMAC-SHA256 over `id.timestamp.body`, in base64, under
@@ -39,20 +39,22 @@ def check_standard_webhook(
         name, timestamp = headers["Webhook-Id"], headers["Webhook-Timestamp"]
         # Whole numbers: a fraction has no room for one of 400 digits.
         age = abs(int(time.time()) - int(timestamp))
-        given = [
-            base64.b64decode(one.removeprefix("v1,"), validate=True)
-            for one in headers["Webhook-Signature"].split()
-            if one.startswith("v1,")
+        signatures = [
+            base64.b64decode(signature.removeprefix("v1,"), validate=True)
+            for signature in headers["Webhook-Signature"].split()
+            if signature.startswith("v1,")
         ]
         keys = [base64.b64decode(secret.removeprefix(STANDARD_PREFIX)) for secret in secrets]
     except (KeyError, ValueError, binascii.Error):
         raise BadSignature("headers") from None
     if age > STANDARD_TOLERANCE_SECONDS:
         raise BadSignature("timestamp")
-    if not _any_fits(given, f"{name}.{timestamp}.".encode() + body, keys=keys):
+    if not _any_matches(signatures, f"{name}.{timestamp}.".encode() + body, keys=keys):
         raise BadSignature("signature")
 
 
-def _any_fits(given: list[bytes], message: bytes, *, keys: list[bytes]) -> bool:
-    wanted = [hmac.digest(key, message, "sha256") for key in keys]
-    return any(hmac.compare_digest(one, other) for one in given for other in wanted)
+def _any_matches(signatures: list[bytes], message: bytes, *, keys: list[bytes]) -> bool:
+    expected = [hmac.digest(key, message, "sha256") for key in keys]
+    return any(
+        hmac.compare_digest(signature, other) for signature in signatures for other in expected
+    )

@@ -14,103 +14,121 @@ from typing import Any
 
 from generation.providers.base import (
     ACCOUNT_RETRY_SECONDS,
-    LONGEST_RAW,
+    MAX_RAW_CHARS,
     RATE_LIMITED,
     Accepted,
     Done,
     Failed,
+    FailureReason,
     Handle,
-    Kind,
-    Later,
     Media,
+    MediaKind,
     Provider,
-    Reason,
-    Refused,
+    ProviderState,
+    Rejected,
+    RetryLater,
     Running,
-    State,
-    Submission,
+    SubmitResult,
     Timeout,
     Unknown,
 )
-from generation.providers.parsing import as_object, as_text, request_id_in, retry_after, words
+from generation.providers.parsing import (
+    clean_text,
+    dict_or_empty,
+    dump_json,
+    parse_request_id,
+    parse_retry_after,
+)
 from rendio.common import http
 
-Object = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-class OneObjectProvider(Provider):
+class SingleResourceProvider(Provider):
     @abstractmethod
-    def _progress(self, seen: Object) -> int | None:
+    def _parse_progress(self, resource: JsonObject) -> int | None:
         """Percent, of one that runs; None where it does not say."""
 
     @abstractmethod
-    def _end(self, seen: Object, kind: Kind) -> Media | Failed:
+    def _parse_outcome(self, resource: JsonObject, kind: MediaKind) -> Media | Failed:
         """Of one that is Done."""
 
     @abstractmethod
-    def _complaint(self, said: Object) -> str:
+    def _error_message(self, payload: JsonObject) -> str:
         """What an answer that is no such object says of its reason, in words."""
 
-    def _own_refusal(self, answer: http.Answer, said: Object) -> Submission | None:
+    def _parse_special_rejection(
+        self, response: http.Answer, payload: JsonObject
+    ) -> SubmitResult | None:
         """What a refusal means that the status does not tell here, or tells otherwise."""
 
-    def _price(self, said: Object) -> Decimal | None:
+    def _estimated_cost(self, payload: JsonObject) -> Decimal | None:
         """What it will take, where the acceptance says so."""
 
-    def _order(self, path: str, json: Object, *, model_id: str, key_label: str) -> Submission:
+    def _post_job(
+        self, path: str, json: JsonObject, *, model_id: str, key_label: str
+    ) -> SubmitResult:
         """Submit: its id is `id`."""
-        answer = self._send(f"{self._access.url}{path}", key_label, json=json)
-        if isinstance(answer, Later | Unknown):
-            return answer
-        said = as_object(answer.json())
-        if not answer.ok:
-            return self._own_refusal(answer, said) or self._refusal(answer, said)
-        if not (request_id := request_id_in(said.get("id"))):
+        response = self._post_once(f"{self._config.url}{path}", key_label, json=json)
+        if isinstance(response, RetryLater | Unknown):
+            return response
+        payload = dict_or_empty(response.json())
+        if not response.ok:
+            return self._parse_special_rejection(response, payload) or self._parse_rejection(
+                response, payload
+            )
+        if not (request_id := parse_request_id(payload.get("id"))):
             return Unknown("accepted without an id")
-        handle = self.handle_for(model_id=model_id, request_id=request_id, key_label=key_label)
-        return Accepted(handle, cost_usd=self._price(said))
+        handle = self.build_handle(model_id=model_id, request_id=request_id, key_label=key_label)
+        return Accepted(handle, cost_usd=self._estimated_cost(payload))
 
-    def _refusal(self, answer: http.Answer, said: Object) -> Submission:
-        detail = words(self._complaint(said), longest=500)
-        match answer.status:
+    def _parse_rejection(self, response: http.Answer, payload: JsonObject) -> SubmitResult:
+        detail = clean_text(self._error_message(payload), max_length=500)
+        match response.status:
             case 429:
-                return Later(retry_after(answer), RATE_LIMITED, detail)
+                return RetryLater(parse_retry_after(response), RATE_LIMITED, detail)
             case 401 | 402 | 403:
-                return Later(ACCOUNT_RETRY_SECONDS, "account", detail)
+                return RetryLater(ACCOUNT_RETRY_SECONDS, "account", detail)
             case 404 | 405:
-                return Refused(Reason.PROVIDER_ERROR, "no_such_model", detail)
+                return Rejected(FailureReason.PROVIDER_ERROR, "no_such_model", detail)
             case 400 | 413 | 422:
-                return Refused(Reason.REJECTED, "invalid_input", detail)
+                return Rejected(FailureReason.REJECTED, "invalid_input", detail)
             case status:
                 return Unknown(f"status {status}")
 
-    def _stage(self, seen: Object) -> Running | Done | Unknown:
-        match self._state(seen):
-            case State.WAITING:
-                return Running(began=False)
-            case State.RUNNING:
-                return Running(began=True, progress=self._progress(seen))
-            case State.ENDED:
+    def _parse_status(self, resource: JsonObject) -> Running | Done | Unknown:
+        match self._parse_state(resource):
+            case ProviderState.QUEUED:
+                return Running(is_started=False)
+            case ProviderState.RUNNING:
+                return Running(is_started=True, progress=self._parse_progress(resource))
+            case ProviderState.FINISHED:
                 return Done()
             case unknown:
                 return unknown
 
     def status(self, handle: Handle, *, timeout: Timeout | None = None) -> Running | Done | Unknown:
-        seen = self._look(handle.status_url, handle.key_label, timeout=timeout)
-        return seen if isinstance(seen, Unknown) else self._stage(seen)
+        resource = self._get_json(handle.status_url, handle.key_label, timeout=timeout)
+        return resource if isinstance(resource, Unknown) else self._parse_status(resource)
 
     def result(
-        self, handle: Handle, *, kind: Kind = "video", timeout: Timeout | None = None
+        self, handle: Handle, *, kind: MediaKind = "video", timeout: Timeout | None = None
     ) -> Media | Failed | Running | Unknown:
-        seen = self._look(handle.response_url, handle.key_label, timeout=timeout)
-        return seen if isinstance(seen, Unknown) else self._read(seen, kind)
+        resource = self._get_json(handle.response_url, handle.key_label, timeout=timeout)
+        return resource if isinstance(resource, Unknown) else self._parse_resource(resource, kind)
 
-    def read_result(self, said: Mapping[str, Any], *, kind: Kind) -> Media | Failed | Unknown:
-        found = self._read(dict(said), kind)
+    def parse_result(
+        self, payload: Mapping[str, Any], *, kind: MediaKind
+    ) -> Media | Failed | Unknown:
+        found = self._parse_resource(dict(payload), kind)
         return Unknown("kept before its end") if isinstance(found, Running) else found
 
-    def _read(self, seen: Object, kind: Kind) -> Media | Failed | Running | Unknown:
-        stage = self._stage(seen)
+    def _parse_resource(
+        self, resource: JsonObject, kind: MediaKind
+    ) -> Media | Failed | Running | Unknown:
+        stage = self._parse_status(resource)
         if not isinstance(stage, Done):
             return stage
-        return replace(self._end(seen, kind), raw=as_text(seen, longest=LONGEST_RAW))
+        return replace(
+            self._parse_outcome(resource, kind), raw=dump_json(resource, max_length=MAX_RAW_CHARS)
+        )

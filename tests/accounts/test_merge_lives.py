@@ -12,7 +12,7 @@ from credits.models import Kind, LedgerEntry
 from generation.lifecycle import settle
 from generation.lifecycle.claims import claim
 from generation.models import Job, JobStatus, Stage
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from tests.helpers.job_driver import Life
 
 pytestmark = pytest.mark.django_db
@@ -119,14 +119,14 @@ def test_a_worker_that_claimed_the_job_before_the_merge_settles_it_for_the_accou
     person.signs_in(second_phone)
     assert str(claimed.user_id) == guest_id
 
-    assert settle.give_up(claimed, Reason.PROVIDER_ERROR, now=timezone.now()) is True
+    assert settle.give_up(claimed, FailureReason.PROVIDER_ERROR, now=timezone.now()) is True
 
     job.refresh_from_db()
     assert job.status == JobStatus.FAILED
     assert kinds_of(job) == [Kind.CHARGE, Kind.REFUND]
     assert (balance(guest_id), balance(account.user_id)) == (0, 10)
     assert ledger_adds_up()
-    assert settle.give_up(claimed, Reason.PROVIDER_ERROR, now=timezone.now()) is False
+    assert settle.give_up(claimed, FailureReason.PROVIDER_ERROR, now=timezone.now()) is False
     assert balance(account.user_id) == 10
 
 

@@ -16,7 +16,7 @@ from accounts.models import User
 from adminops.models import AdminAction
 from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, RequestState, WebhookDelivery
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 
 PASSWORD = "a long enough password"
 WHY = "The video came out black"
@@ -142,7 +142,7 @@ def past(phone: Any) -> Past:
     delivery = WebhookDelivery.objects.create(
         provider="fal", provider_request_id=request.provider_request_id, body="{}"
     )
-    assert settle.give_up(job, Reason.PROVIDER_ERROR, now=now, detail="It broke")
+    assert settle.give_up(job, FailureReason.PROVIDER_ERROR, now=now, detail="It broke")
     job.refresh_from_db()
     request.refresh_from_db()
     return Past(phone, User.objects.get(id=phone.user_id), job, request, delivery)

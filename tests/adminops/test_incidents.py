@@ -17,7 +17,7 @@ from adminops.models import Action, AdminAction, Incident, Which
 from credits.queries import differences
 from generation.lifecycle import manual, settle
 from generation.models import Job, JobStatus, RequestState
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from tests.adminops.conftest import WHY, Staff, staff_user, submitted
 from tests.conftest import SORA, VEO, Phone, at_once
 from tests.helpers.job_driver import grant
@@ -77,7 +77,7 @@ def test_stuck_jobs_are_counted_then_ended_and_refunded(support, rich):
     stuck = [running(rich), running(rich)]
     done = delivered(rich)
     failed = running(rich)
-    settle.give_up(failed, Reason.PROVIDER_ERROR, now=timezone.now())
+    settle.give_up(failed, FailureReason.PROVIDER_ERROR, now=timezone.now())
     assert rich.balance() == 88
 
     trial = count(support)
@@ -304,7 +304,7 @@ def test_workers_and_people_at_once_settle_each_job_once(committed, sandbox):
 
     def job_ends(job):
         job.refresh_from_db()
-        return settle.give_up(job, Reason.PROVIDER_ERROR, now=timezone.now())
+        return settle.give_up(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
 
     at_once(
         lambda: incidents._work(incident, now=timezone.now()),

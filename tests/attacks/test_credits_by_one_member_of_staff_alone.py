@@ -23,7 +23,7 @@ from credits.queries import differences
 from credits.services import CodeTerms, balance_of
 from generation.lifecycle import dead_letters, settle
 from generation.models import DeadKind, DeadLetter, Job, Model, Route
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from rendio.common.errors import Refusal
 from tests.adminops.conftest import (
     WHY,
@@ -662,7 +662,7 @@ def test_everything_that_moves_credits_is_weighed():
 def test_a_failed_job_cost_nothing_and_its_video_counts(agent, phone):
     job = Job.objects.get(id=phone.generate().json()["job_id"])
     submitted(job)
-    settle.give_up(job, Reason.TIMEOUT, now=timezone.now())
+    settle.give_up(job, FailureReason.TIMEOUT, now=timezone.now())
 
     jobs.retry_job(job_id=job.id, reason=WHY, acting_user=agent.user, now=timezone.now())
 

@@ -13,7 +13,7 @@ from credits import queries as credit_queries
 from credits import services as credit_services
 from generation.lifecycle import settle
 from generation.models import Job
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from tests.accounts.conftest import Installation, Person
 from tests.conftest import SORA
 from tests.helpers.job_driver import Life
@@ -121,7 +121,7 @@ def test_what_failed_jobs_returned_is_not_put_aside_in_a_new_job(thief, account)
     own = spend_all(account)
     for job_id in merged(thief, phone_with_a_code()):
         job = Job.objects.get(id=job_id)
-        assert settle.give_up(job, Reason.PROVIDER_ERROR, now=timezone.now())
+        assert settle.give_up(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
     assert account.balance() == WELCOME + CODE
     aside = spend_all(account)
 

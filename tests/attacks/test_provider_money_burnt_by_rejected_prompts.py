@@ -12,7 +12,7 @@ from accounts.push.messages import text_of
 from credits import queries as credit_queries
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Offence, ProviderRequest, Step
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from tests.conftest import GEN, SORA, WAN, assert_refused
 from tests.helpers.job_driver import Canned, Life, grant, kinds_of, turn
 
@@ -104,7 +104,7 @@ def test_each_rejection_by_a_providers_moderation_is_an_offence(
 
     [offence] = offences(strict)
     assert (offence.moderator, offence.input) == (provider, "prompt")
-    settle.give_up(job, Reason.REJECTED, now=life.now, error_type=offence.categories[0])
+    settle.give_up(job, FailureReason.REJECTED, now=life.now, error_type=offence.categories[0])
     assert offences(strict).count() == 1
 
 
@@ -161,7 +161,9 @@ def test_what_our_moderation_refuses_of_the_results_counts_with_the_others(
     life.submit()
     job.refresh_from_db()
 
-    assert settle.give_up(job, Reason.OBJECTED, now=life.now, error_type="content_rejected")
+    assert settle.give_up(
+        job, FailureReason.RESULT_FLAGGED, now=life.now, error_type="content_rejected"
+    )
 
     job.refresh_from_db()
     assert job.fee_kept == answer.json()["cancel_fee_after_start"] == 4

@@ -10,7 +10,7 @@ from django.utils import timezone
 from generation.catalogue import cache
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Model
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from tests.conftest import SORA, Phone, assert_refused
 from tests.helpers.job_driver import assert_completed, kinds_of, ordered
 
@@ -25,7 +25,7 @@ def retry(phone, job_id, *, key=None):
 def failed(phone):
     """A job with words and settings of its own, whose 8 credits are back."""
     job = ordered(phone, prompt="A lighthouse", settings={"duration": 8, "aspect_ratio": "9:16"})
-    assert settle.give_up(job, Reason.PROVIDER_ERROR, now=timezone.now())
+    assert settle.give_up(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
     assert phone.balance() == 10
     return job
 

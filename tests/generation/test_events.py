@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from generation import streams
 from generation.lifecycle import settle
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from tests.conftest import Phone, assert_refused
 from tests.helpers.job_driver import ended, ordered
 from tests.helpers.wait import eventually
@@ -79,7 +79,7 @@ def gives_up(job):
 
     def as_it_is_now() -> bool:
         job.refresh_from_db()
-        return settle.give_up(job, Reason.PROVIDER_ERROR, now=timezone.now())
+        return settle.give_up(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
 
     eventually(as_it_is_now)
 

@@ -274,7 +274,9 @@ def test_what_a_worker_finds_after_its_lease_was_given_to_another_is_nothing(gue
     assert slow[0].id == other[0].id == job.id
 
     [late], [item] = store.begin(slow, now=life.now), store.begin(other, now=life.now)
-    store._apply(late, store.Failed(store.Reason.PROVIDER_ERROR, "media_unusable", ""), life.now)
+    store._apply(
+        late, store.Failed(store.FailureReason.PROVIDER_ERROR, "media_unusable", ""), life.now
+    )
     job.refresh_from_db()
     assert job.stage == Stage.STORE
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, RequestState, Stage
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from rendio.common.ids import uuid7
 from tests.helpers.job_driver import assert_completed, looks, ordered, submissions, tell
 
@@ -140,7 +140,7 @@ def test_what_the_provider_tells_counts_where_it_is_further(job, phone):
     assert phone.get("get-video-status", job_id=sent.id).json()["progress"] == 60
 
 
-@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.CANCELLED])
+@pytest.mark.parametrize("reason", [FailureReason.TIMEOUT, FailureReason.CANCELLED])
 def test_the_bar_does_not_fall_when_the_job_comes_to_nothing(job, phone, reason):
     sent = job(*[100] * 10)
     began = timezone.now() - timedelta(seconds=50)
@@ -156,7 +156,7 @@ def test_the_bar_does_not_fall_when_the_job_comes_to_nothing(job, phone, reason)
 def test_one_taken_back_that_nobody_has_looked_at_may_have_begun(job, phone, life):
     sent = job(*[100] * 10)
 
-    settle.give_up(sent, Reason.CANCELLED, now=life.later(30).now)
+    settle.give_up(sent, FailureReason.CANCELLED, now=life.later(30).now)
 
     # Providers charge what has begun (lifecycle.bills).
     assert ProviderRequest.objects.get(job=sent).cost_usd > 0

@@ -13,7 +13,7 @@ from generation.dispatch.scheduler import allot
 from generation.lifecycle import submit
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Route, Stage
 from generation.providers import get_provider
-from generation.providers.base import Accepted, Reason, Refused
+from generation.providers.base import Accepted, FailureReason, Rejected
 from rendio.common.ids import uuid7
 from tests.conftest import SORA, assert_refused
 from tests.helpers.job_driver import (
@@ -225,9 +225,9 @@ def test_an_answer_that_comes_after_its_deadline_leaves_the_next_route_alone(
     [held_up] = allot(queue="low", now=life.now).outgoing
     life.later(121).poll()
     [on_its_way] = allot(queue="low", now=life.later(1).now).outgoing
-    handle = get_provider("fal").handle_for(model_id=FIRST, request_id="late", key_label="")
+    handle = get_provider("fal").build_handle(model_id=FIRST, request_id="late", key_label="")
 
-    answer = Accepted(handle) if accepted else Refused(Reason.REJECTED, "", "")
+    answer = Accepted(handle) if accepted else Rejected(FailureReason.REJECTED, "", "")
     submit._record(held_up, answer, life.now)
 
     submit._record(on_its_way, submit._send(on_its_way), life.now)

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from credits import services as credit_services
 from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, RequestState, Stage, WebhookDelivery
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from tests.conftest import at_once
 from tests.helpers.job_driver import (
     Life,
@@ -311,8 +311,8 @@ def test_a_webhook_applied_while_the_job_is_given_up_brings_its_video_all_the_sa
             held = Job.objects.select_for_update(of=("self",)).get(id=job.id)
             applied = pool.submit(at_once, life.deliver)
             eventually(_somebody_waits)
-            settle.end_request(held, Reason.TIMEOUT, now=life.now)
-            settle._refund_and_end(held, Reason.TIMEOUT, now=life.now)
+            settle.end_request(held, FailureReason.TIMEOUT, now=life.now)
+            settle._refund_and_end(held, FailureReason.TIMEOUT, now=life.now)
             settle._done(held)
         applied.result(timeout=30)
 

@@ -13,17 +13,17 @@ from requests.structures import CaseInsensitiveDict
 from generation.providers import get_provider
 from generation.providers.base import (
     Accepted,
-    CancelAnswer,
+    CancelResult,
     Done,
     Failed,
+    FailureReason,
     Handle,
-    Later,
     Media,
     Provider,
-    Reason,
-    Refused,
+    ProviderState,
+    Rejected,
+    RetryLater,
     Running,
-    State,
     Unknown,
 )
 from generation.providers.signatures import BadSignature
@@ -95,7 +95,7 @@ class ProviderContract:
     def test_the_handle_can_be_made_from_the_id_alone(self, provider, outside):
         handle = self.sent(provider)
 
-        made = provider.handle_for(
+        made = provider.build_handle(
             model_id=self.model_id, request_id=handle.request_id, key_label="two"
         )
 
@@ -110,7 +110,7 @@ class ProviderContract:
 
         answer = self.send(provider)
 
-        assert isinstance(answer, Later)
+        assert isinstance(answer, RetryLater)
         assert answer.error_type == error_type
         assert answer.retry_after_seconds == (1 if outcome == "submit_429" else 30)
         assert outside.jobs(self.name) == []
@@ -134,7 +134,7 @@ class ProviderContract:
 
         answer = self.send(provider)
 
-        assert isinstance(answer, Later)
+        assert isinstance(answer, RetryLater)
         assert answer.error_type == "not_sent"
 
     # --- Look ---------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class ProviderContract:
 
         self.go(outside, queue_seconds=0, run_seconds=600)
         reading = provider.status(self.sent(provider))
-        assert (reading.began, reading.progress) == (True, 0)
+        assert (reading.is_started, reading.progress) == (True, 0)
 
         self.go(outside, run_seconds=0)
         assert provider.status(self.sent(provider)) == Done()
@@ -170,7 +170,7 @@ class ProviderContract:
         self, provider, canned, settings, caplog
     ):
         turn(settings, self.name, url=canned.url)
-        handle = provider.handle_for(model_id=self.model_id, request_id="x", key_label="one")
+        handle = provider.build_handle(model_id=self.model_id, request_id="x", key_label="one")
         counted = metrics.unknown_provider_states.labels(self.name)._value
         before = counted.get()
         canned.say(200, {"status": "EXPIRED"})
@@ -185,11 +185,11 @@ class ProviderContract:
     def test_a_provider_that_cannot_be_reached_is_unknown(self, provider, outside, settings):
         self.sent(provider)
         turn(settings, self.name, url="http://127.0.0.1:9")
-        lost = provider.handle_for(model_id=self.model_id, request_id="x", key_label="one")
+        lost = provider.build_handle(model_id=self.model_id, request_id="x", key_label="one")
 
         assert isinstance(provider.status(lost), Unknown)
         assert isinstance(provider.result(lost), Unknown)
-        assert provider.cancel(lost) == CancelAnswer.UNKNOWN
+        assert provider.cancel(lost) == CancelResult.UNKNOWN
 
     # --- Fetch --------------------------------------------------------------------------------
 
@@ -214,9 +214,9 @@ class ProviderContract:
     @pytest.mark.parametrize(
         ("outcome", "reason"),
         [
-            ("error", Reason.PROVIDER_ERROR),
-            ("content_policy", Reason.REJECTED),
-            ("cancelled", Reason.CANCELLED),
+            ("error", FailureReason.PROVIDER_ERROR),
+            ("content_policy", FailureReason.REJECTED),
+            ("cancelled", FailureReason.CANCELLED),
         ],
     )
     def test_a_failure_has_its_reason(self, provider, outside, outcome, reason):
@@ -233,9 +233,9 @@ class ProviderContract:
 
         answer = self.send(provider)
 
-        assert isinstance(answer, Refused) == self.checks_input_first
-        end = answer if isinstance(answer, Refused) else provider.result(answer.handle)
-        assert end.reason == Reason.REJECTED
+        assert isinstance(answer, Rejected) == self.checks_input_first
+        end = answer if isinstance(answer, Rejected) else provider.result(answer.handle)
+        assert end.reason == FailureReason.REJECTED
         assert end.detail
 
     @pytest.mark.parametrize("outcome", ["result_500", "result_404"])
@@ -257,7 +257,7 @@ class ProviderContract:
     def test_after_its_end_it_is_too_late(self, provider, outside):
         handle = self.sent(provider)
 
-        assert provider.cancel(handle) == CancelAnswer.TOO_LATE
+        assert provider.cancel(handle) == CancelResult.TOO_LATE
         assert isinstance(provider.result(handle), Media)
 
     def test_asked_twice_it_is_stopped_all_the_same(self, provider, outside):
@@ -268,18 +268,18 @@ class ProviderContract:
 
         assert self.is_stopped(provider, handle, provider.cancel(handle))
 
-    def is_stopped(self, provider: Provider, handle: Handle, answer: CancelAnswer) -> bool:
-        if answer == CancelAnswer.STOPPED:
+    def is_stopped(self, provider: Provider, handle: Handle, answer: CancelResult) -> bool:
+        if answer == CancelResult.CANCELLED:
             return True
         result = provider.result(handle)
-        return isinstance(result, Failed) and result.reason == Reason.CANCELLED
+        return isinstance(result, Failed) and result.reason == FailureReason.CANCELLED
 
     # --- Whatever comes -------------------------------------------------------------------------
 
     @pytest.mark.parametrize("status", [200, 201, 302, 400, 402, 404, 409, 418, 422, 500, 503])
     def test_no_answer_breaks_us(self, provider, canned, settings, status):
         turn(settings, self.name, url=canned.url)
-        handle = provider.handle_for(model_id=self.model_id, request_id="x", key_label="one")
+        handle = provider.build_handle(model_id=self.model_id, request_id="x", key_label="one")
 
         for body in (
             b"", b"[]", b"null", b"7", b"<html>", b"{}", b"[" * 5000, b'{"id": 7}',
@@ -287,17 +287,19 @@ class ProviderContract:
         ):  # fmt: skip
             canned.otherwise = (status, {}, body)
 
-            assert isinstance(self.send(provider), Unknown | Refused | Later), body
+            assert isinstance(self.send(provider), Unknown | Rejected | RetryLater), body
             assert isinstance(provider.status(handle), Unknown), body
             assert isinstance(provider.result(handle), Unknown | Failed), body
-            assert isinstance(provider.cancel(handle), CancelAnswer), body
+            assert isinstance(provider.cancel(handle), CancelResult), body
 
     def test_a_look_is_redirected_within_the_provider_and_never_away_from_it(
         self, provider, canned, settings
     ):
         turn(settings, self.name, url=f"{canned.url}/here")
-        handle = provider.handle_for(model_id=self.model_id, request_id="x", key_label="one")
-        ended = next(word for word, state in provider.states.items() if state == State.ENDED)
+        handle = provider.build_handle(model_id=self.model_id, request_id="x", key_label="one")
+        ended = next(
+            word for word, state in provider.states.items() if state == ProviderState.ENDED
+        )
         canned.say(307, b"", Location=f"{canned.url}/here/moved").say(200, {"status": ended})
 
         assert provider.status(handle) == Done()

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from credits.models import LedgerEntry
 from generation.lifecycle import settle
 from generation.models import Job, Offence, Quote
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from tests.conftest import Phone, Sandbox, assert_refused
 
 BAD, GOOD = "A bomb over the sea", "A red balloon over the sea"
@@ -79,7 +79,9 @@ def test_the_same_request_sent_again_is_one_offence(phone, bombs_refused):
 
 def test_a_themes_prompt_and_a_retried_one_are_judged_too(phone, blocked):
     job_id = phone.generate(prompt=BAD).json()["job_id"]
-    settle.give_up(Job.objects.get(id=job_id), Reason.PROVIDER_ERROR, now=Job.objects.get().due_at)
+    settle.give_up(
+        Job.objects.get(id=job_id), FailureReason.PROVIDER_ERROR, now=Job.objects.get().due_at
+    )
     blocked("bomb", "neon")
     neon_rain = {"theme_id": "00000000-0000-4000-8000-000000000080", "prompt": None}
 

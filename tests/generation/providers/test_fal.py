@@ -10,14 +10,14 @@ import pytest
 from generation.providers import fal_webhooks
 from generation.providers.base import (
     Accepted,
-    CancelAnswer,
+    CancelResult,
     Done,
     Failed,
+    FailureReason,
     Handle,
-    Later,
     Media,
-    Reason,
-    Refused,
+    Rejected,
+    RetryLater,
     Running,
     Unknown,
 )
@@ -33,7 +33,7 @@ DOWNSTREAM, UPLOADING = "downstream_service_error", "An upload is in progress"
 A_DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
 TALK = [{"message": "20 %"}, {"message": "done soon"}]
 NOISE = [None, 7, {"message": None}, {"message": "999%"}]
-NO_MEDIA = Failed(Reason.UNUSABLE, "no_media", "no URL in the result")
+NO_MEDIA = Failed(FailureReason.UNUSABLE, "no_media", "no URL in the result")
 GONE = {"detail": "Gone", "error_type": "client_cancelled"}
 BAD = {"detail": "Boom", "error_type": "bad_request"}
 POLICY = {"detail": [{"loc": ["body", "prompt"], "msg": "No", "type": "content_policy_violation"}]}
@@ -45,7 +45,7 @@ def said(error_type, message):
 
 
 def broken(error_type, detail, answer=Failed):
-    return answer(Reason.PROVIDER_ERROR, error_type, detail)
+    return answer(FailureReason.PROVIDER_ERROR, error_type, detail)
 
 
 class TestFalKeepsTheContract(WebhookContract):
@@ -68,7 +68,7 @@ def fal(canned, settings):
 
 @pytest.fixture
 def handle(fal):
-    return fal.handle_for(model_id=MODEL, request_id="id-1", key_label="default")
+    return fal.build_handle(model_id=MODEL, request_id="id-1", key_label="default")
 
 
 def send(fal):
@@ -83,19 +83,19 @@ def send(fal):
 @pytest.mark.parametrize(
     ("status", "body", "headers", "taken_for"),
     [
-        (401, {"detail": KEY_WANTED}, {}, Later(30, "account", KEY_WANTED)),
-        (403, {"detail": LOCKED}, {}, Later(30, "account", LOCKED)),
-        (404, {"detail": NO_MODEL}, {}, broken("no_such_model", NO_MODEL, Refused)),
-        (429, {"detail": "Full"}, {"Retry-After": "7"}, Later(7, "rate_limited", "Full")),
-        (429, {"detail": "Full"}, {"Retry-After": "100000"}, Later(60, "rate_limited", "Full")),
-        (429, {"detail": "Full"}, {"Retry-After": "0"}, Later(1, "rate_limited", "Full")),
-        (429, {"detail": "Full"}, {"Retry-After": "\u00b2"}, Later(5, "rate_limited", "Full")),
-        (429, {"detail": "Full"}, {"Retry-After": A_DATE}, Later(5, "rate_limited", "Full")),
-        (429, b"", {}, Later(5, "rate_limited", "")),
-        (400, BAD, {}, Refused(Reason.REJECTED, "bad_request", "Boom")),
-        (422, POLICY, {}, Refused(Reason.REJECTED, "content_policy_violation", "No")),
-        (422, {"detail": "Plain words"}, {}, Refused(Reason.REJECTED, "", "Plain words")),
-        (413, b"<html>", {}, Refused(Reason.REJECTED, "", "")),
+        (401, {"detail": KEY_WANTED}, {}, RetryLater(30, "account", KEY_WANTED)),
+        (403, {"detail": LOCKED}, {}, RetryLater(30, "account", LOCKED)),
+        (404, {"detail": NO_MODEL}, {}, broken("no_such_model", NO_MODEL, Rejected)),
+        (429, {"detail": "Full"}, {"Retry-After": "7"}, RetryLater(7, "rate_limited", "Full")),
+        (429, {"detail": "Full"}, {"Retry-After": "99999"}, RetryLater(60, "rate_limited", "Full")),
+        (429, {"detail": "Full"}, {"Retry-After": "0"}, RetryLater(1, "rate_limited", "Full")),
+        (429, {"detail": "Full"}, {"Retry-After": "\u00b2"}, RetryLater(5, "rate_limited", "Full")),
+        (429, {"detail": "Full"}, {"Retry-After": A_DATE}, RetryLater(5, "rate_limited", "Full")),
+        (429, b"", {}, RetryLater(5, "rate_limited", "")),
+        (400, BAD, {}, Rejected(FailureReason.REJECTED, "bad_request", "Boom")),
+        (422, POLICY, {}, Rejected(FailureReason.REJECTED, "content_policy_violation", "No")),
+        (422, {"detail": "Plain words"}, {}, Rejected(FailureReason.REJECTED, "", "Plain words")),
+        (413, b"<html>", {}, Rejected(FailureReason.REJECTED, "", "")),
     ],
 )  # fmt: skip
 def test_a_refused_submission_runs_nothing(fal, canned, status, body, headers, taken_for):
@@ -117,7 +117,7 @@ def test_any_other_answer_to_a_submission_leaves_open_whether_it_runs(fal, canne
 def test_a_submission_to_nobody_was_not_sent(fal, settings):
     turn(settings, "fal", url="http://127.0.0.1:9")
 
-    assert isinstance(send(fal), Later)
+    assert isinstance(send(fal), RetryLater)
 
 
 def test_an_acceptance_is_followed_by_fals_own_urls(fal, canned):
@@ -152,7 +152,7 @@ def test_an_acceptance_is_followed_by_fals_own_urls(fal, canned):
 def test_the_urls_of_a_request_are_its_applications(fal, canned, model_id, request_id, path):
     base = f"{canned.url}/{path}"
 
-    assert fal.handle_for(model_id=model_id, request_id=request_id, key_label="one") == Handle(
+    assert fal.build_handle(model_id=model_id, request_id=request_id, key_label="one") == Handle(
         request_id, f"{base}/status", base, f"{base}/cancel", "one"
     )
 
@@ -201,14 +201,14 @@ def test_a_status_with_a_long_log_is_read(fal, canned, handle):
         (200, b"<html>Maintenance", {}, Unknown("no JSON object")),
         (200, b"", {}, Unknown("no JSON object")),
         (200, b"[1]", {}, Unknown("no JSON object")),
-        (422, POLICY, {}, Failed(Reason.REJECTED, "content_policy_violation", "No")),
-        (422, {"detail": "Plain words"}, {}, Failed(Reason.REJECTED, "", "Plain words")),
-        (422, b"", {"X-Fal-Error-Type": "one_of"}, Failed(Reason.REJECTED, "one_of", "")),
-        (499, GONE, {}, Failed(Reason.CANCELLED, "client_cancelled", "Gone")),
+        (422, POLICY, {}, Failed(FailureReason.REJECTED, "content_policy_violation", "No")),
+        (422, {"detail": "Plain words"}, {}, Failed(FailureReason.REJECTED, "", "Plain words")),
+        (422, b"", {"X-Fal-Error-Type": "one_of"}, Failed(FailureReason.REJECTED, "one_of", "")),
+        (499, GONE, {}, Failed(FailureReason.CANCELLED, "client_cancelled", "Gone")),
         (400, {"detail": "Request is still in progress"}, {}, Running(True)),
         (400, said(DOWNSTREAM, "Upstream"), {}, broken(DOWNSTREAM, "Upstream")),
         (400, said(DOWNSTREAM, UPLOADING), {}, broken(DOWNSTREAM, UPLOADING)),
-        (400, BAD, {}, Failed(Reason.REJECTED, "bad_request", "Boom")),
+        (400, BAD, {}, Failed(FailureReason.REJECTED, "bad_request", "Boom")),
         (500, said("internal_server_error", "Broke"), {}, broken("internal_server_error", "Broke")),
         (504, said("generation_timeout", "Slow"), {}, broken("generation_timeout", "Slow")),
         (500, {"detail": "Boom"}, {}, broken("", "Boom")),
@@ -255,7 +255,7 @@ def test_a_result_is_found_by_what_its_route_makes(fal, canned, handle, kind, bo
 
     assert result == (Media("https://x/y", kind) if is_understood else NO_MEDIA)
     assert json.loads(result.raw) == body
-    assert fal.read_result(json.loads(result.raw), kind=kind) == result
+    assert fal.parse_result(json.loads(result.raw), kind=kind) == result
 
 
 # Every error that fal documents: https://docs.fal.ai/model-apis/errors
@@ -283,8 +283,8 @@ INFRASTRUCTURE = [
 @pytest.mark.parametrize(
     ("reason", "errors"),
     [
-        (Reason.REJECTED, [(422, error_type) for error_type in OF_THE_INPUT]),
-        (Reason.PROVIDER_ERROR, OF_THE_MODEL),
+        (FailureReason.REJECTED, [(422, error_type) for error_type in OF_THE_INPUT]),
+        (FailureReason.PROVIDER_ERROR, OF_THE_MODEL),
     ],
 )
 def test_each_documented_error_of_a_model_is_an_end(fal, canned, handle, reason, errors):
@@ -297,9 +297,9 @@ def test_each_documented_error_of_a_model_is_an_end(fal, canned, handle, reason,
 @pytest.mark.parametrize(
     ("status", "error_type", "reason"),
     [
-        (400, "bad_request", Reason.REJECTED),
-        (499, "client_disconnected", Reason.CANCELLED),
-        (499, "client_cancelled", Reason.CANCELLED),
+        (400, "bad_request", FailureReason.REJECTED),
+        (499, "client_disconnected", FailureReason.CANCELLED),
+        (499, "client_cancelled", FailureReason.CANCELLED),
     ],
 )
 def test_what_the_infrastructure_says_of_the_request_is_an_end(
@@ -322,7 +322,7 @@ def test_fals_own_trouble_is_the_jobs_end_only_if_the_queue_says_so(
     canned.say(status, body, **headers).say(200, {"status": "COMPLETED"})
     canned.say(status, body, **headers).say(500)
 
-    assert fal.result(handle) == Failed(Reason.PROVIDER_ERROR, error_type, "Boom")
+    assert fal.result(handle) == Failed(FailureReason.PROVIDER_ERROR, error_type, "Boom")
     assert fal.result(handle) == Unknown(f"status {status}")
     assert fal.result(handle) == Unknown(f"status {status}")
 
@@ -330,13 +330,13 @@ def test_fals_own_trouble_is_the_jobs_end_only_if_the_queue_says_so(
 @pytest.mark.parametrize(
     ("status", "body", "taken_for"),
     [
-        (202, {"status": "CANCELLATION_REQUESTED"}, CancelAnswer.ASKED),
-        (200, {"status": "OK"}, CancelAnswer.ASKED),
-        (400, {"status": "ALREADY_COMPLETED"}, CancelAnswer.TOO_LATE),
-        (404, {"status": "NOT_FOUND"}, CancelAnswer.TOO_LATE),
-        (500, b"", CancelAnswer.UNKNOWN),
-        (401, b"", CancelAnswer.UNKNOWN),
-        (429, b"", CancelAnswer.UNKNOWN),
+        (202, {"status": "CANCELLATION_REQUESTED"}, CancelResult.REQUESTED),
+        (200, {"status": "OK"}, CancelResult.REQUESTED),
+        (400, {"status": "ALREADY_COMPLETED"}, CancelResult.TOO_LATE),
+        (404, {"status": "NOT_FOUND"}, CancelResult.TOO_LATE),
+        (500, b"", CancelResult.UNKNOWN),
+        (401, b"", CancelResult.UNKNOWN),
+        (429, b"", CancelResult.UNKNOWN),
     ],
 )
 def test_an_answer_to_a_cancellation(fal, canned, handle, status, body, taken_for):
@@ -360,11 +360,11 @@ def test_an_answer_without_end_is_no_answer(fal, canned, handle):
 def test_a_hint_to_try_again_clears_the_input(fal, canned, handle, name, hint, is_one):
     canned.say(422, POLICY, **{name: hint}).say(400, BAD, **{name: hint})
     canned.say(400, BAD, **{name: hint})
-    reason = Reason.PROVIDER_ERROR if is_one else Reason.REJECTED
+    reason = FailureReason.PROVIDER_ERROR if is_one else FailureReason.REJECTED
 
     assert fal.result(handle).reason == reason
     assert fal.result(handle).reason == reason
-    assert isinstance(send(fal), Later if is_one else Refused)
+    assert isinstance(send(fal), RetryLater if is_one else Rejected)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from generation.providers.base import CancelAnswer, Done, Failed, Media, Reason, Running
+from generation.providers.base import CancelResult, Done, Failed, FailureReason, Media, Running
 from generation.providers.replicate import Replicate
 from tests.helpers.job_driver import turn
 from tests.helpers.provider_contract import WebhookContract
@@ -33,7 +33,7 @@ def replicate(canned, settings):
 
 @pytest.fixture
 def handle(replicate):
-    return replicate.handle_for(model_id=VERSION, request_id="id-1", key_label="default")
+    return replicate.build_handle(model_id=VERSION, request_id="id-1", key_label="default")
 
 
 def send(replicate):
@@ -80,7 +80,7 @@ def test_a_status_is_read(replicate, canned, handle, prediction, reading):
     assert replicate.status(handle) == reading
 
 
-NO_MEDIA = Failed(Reason.UNUSABLE, "no_media", "no URL in the result")
+NO_MEDIA = Failed(FailureReason.UNUSABLE, "no_media", "no URL in the result")
 FLAGGED = "The input or output was flagged as sensitive. (E005)"
 
 
@@ -100,12 +100,15 @@ FLAGGED = "The input or output was flagged as sensitive. (E005)"
         ({"output": {"url": "x"}}, NO_MEDIA),
         (
             {"status": "failed", "error": FLAGGED},
-            Failed(Reason.REJECTED, "content_policy_violation", FLAGGED),
+            Failed(FailureReason.REJECTED, "content_policy_violation", FLAGGED),
         ),
-        ({"status": "failed", "error": "Boom"}, Failed(Reason.PROVIDER_ERROR, "failed", "Boom")),
-        ({"status": "failed"}, Failed(Reason.PROVIDER_ERROR, "failed", "")),
-        ({"status": "canceled"}, Failed(Reason.CANCELLED, "canceled", "")),
-        ({"status": "aborted"}, Failed(Reason.CANCELLED, "aborted", "", Decimal(0))),
+        (
+            {"status": "failed", "error": "Boom"},
+            Failed(FailureReason.PROVIDER_ERROR, "failed", "Boom"),
+        ),
+        ({"status": "failed"}, Failed(FailureReason.PROVIDER_ERROR, "failed", "")),
+        ({"status": "canceled"}, Failed(FailureReason.CANCELLED, "canceled", "")),
+        ({"status": "aborted"}, Failed(FailureReason.CANCELLED, "aborted", "", Decimal(0))),
     ],
 )
 def test_an_end_is_read(replicate, canned, handle, prediction, result):
@@ -117,13 +120,13 @@ def test_an_end_is_read(replicate, canned, handle, prediction, result):
 @pytest.mark.parametrize(
     ("status", "taken_for"),
     [
-        ("starting", CancelAnswer.ASKED),
-        ("processing", CancelAnswer.ASKED),
-        ("succeeded", CancelAnswer.TOO_LATE),
-        ("failed", CancelAnswer.TOO_LATE),
-        ("canceled", CancelAnswer.STOPPED),
-        ("aborted", CancelAnswer.STOPPED),
-        ("unheard of", CancelAnswer.ASKED),
+        ("starting", CancelResult.REQUESTED),
+        ("processing", CancelResult.REQUESTED),
+        ("succeeded", CancelResult.TOO_LATE),
+        ("failed", CancelResult.TOO_LATE),
+        ("canceled", CancelResult.CANCELLED),
+        ("aborted", CancelResult.CANCELLED),
+        ("unheard of", CancelResult.REQUESTED),
     ],
 )
 def test_an_answer_to_a_cancellation_is_read(replicate, canned, handle, status, taken_for):
@@ -151,4 +154,4 @@ def test_a_version_that_is_not_there_is_not_the_customers_fault(replicate, canne
 
     refused = send(replicate)
 
-    assert (refused.reason, refused.error_type) == (Reason.PROVIDER_ERROR, "no_such_model")
+    assert (refused.reason, refused.error_type) == (FailureReason.PROVIDER_ERROR, "no_such_model")

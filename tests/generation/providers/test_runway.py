@@ -8,7 +8,15 @@ from decimal import Decimal
 
 import pytest
 
-from generation.providers.base import Accepted, CancelAnswer, Done, Failed, Media, Reason, Running
+from generation.providers.base import (
+    Accepted,
+    CancelResult,
+    Done,
+    Failed,
+    FailureReason,
+    Media,
+    Running,
+)
 from generation.providers.runway import Runway
 from generation.providers.signatures import BadSignature
 from tests.helpers.job_driver import turn
@@ -34,7 +42,7 @@ def runway(canned, settings):
 
 @pytest.fixture
 def handle(runway):
-    return runway.handle_for(model_id="gen4.5", request_id="id-1", key_label="default")
+    return runway.build_handle(model_id="gen4.5", request_id="id-1", key_label="default")
 
 
 def send(runway, **changes):
@@ -99,8 +107,8 @@ def test_a_status_is_read(runway, canned, handle, task, reading):
 
 
 URL = "https://x.cloudfront.net/y.mp4"
-NO_MEDIA = Failed(Reason.UNUSABLE, "no_media", "no URL in the result")
-GIVEN_BACK = Failed(Reason.CANCELLED, "cancelled", "", Decimal(0))
+NO_MEDIA = Failed(FailureReason.UNUSABLE, "no_media", "no URL in the result")
+GIVEN_BACK = Failed(FailureReason.CANCELLED, "cancelled", "", Decimal(0))
 
 
 def failed(code, reason):
@@ -119,13 +127,13 @@ def failed(code, reason):
         ({"status": "SUCCEEDED", "output": [URL], "cost": {"credits": "60"}}, Media(URL, "video")),
         ({"status": "SUCCEEDED", "output": []}, NO_MEDIA),
         ({"status": "CANCELLED", "cost": {"credits": 0}}, GIVEN_BACK),
-        failed("SAFETY.INPUT.TEXT", Reason.REJECTED),
-        failed("SAFETY.OUTPUT.THIRD_PARTY", Reason.REJECTED),
-        failed("INPUT_PREPROCESSING.INTERNAL", Reason.REJECTED),
-        failed("ASSET.INVALID", Reason.REJECTED),
-        failed("INTERNAL.BAD_OUTPUT.CODE01", Reason.PROVIDER_ERROR),
-        failed("THIRD_PARTY.UNAVAILABLE", Reason.PROVIDER_ERROR),
-        failed("", Reason.PROVIDER_ERROR),
+        failed("SAFETY.INPUT.TEXT", FailureReason.REJECTED),
+        failed("SAFETY.OUTPUT.THIRD_PARTY", FailureReason.REJECTED),
+        failed("INPUT_PREPROCESSING.INTERNAL", FailureReason.REJECTED),
+        failed("ASSET.INVALID", FailureReason.REJECTED),
+        failed("INTERNAL.BAD_OUTPUT.CODE01", FailureReason.PROVIDER_ERROR),
+        failed("THIRD_PARTY.UNAVAILABLE", FailureReason.PROVIDER_ERROR),
+        failed("", FailureReason.PROVIDER_ERROR),
     ],
 )  # fmt: skip
 def test_an_end_is_read_with_its_cost(runway, canned, handle, task, result):
@@ -143,7 +151,7 @@ def test_a_finished_task_is_never_deleted(sandbox):
     sandbox.provider(provider="runway", queue_seconds=0, run_seconds=0)
     handle = send(Runway()).handle
 
-    assert Runway().cancel(handle) == CancelAnswer.TOO_LATE
+    assert Runway().cancel(handle) == CancelResult.TOO_LATE
 
     assert {asked["method"] for asked in sandbox.requests("runway")} == {"POST", "GET"}
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import services as account_services
 from generation.lifecycle import remove, settle
 from generation.models import Job, Removal, Upload
-from generation.providers.base import Reason
+from generation.providers.base import FailureReason
 from tests.conftest import Phone, assert_refused, at_once
 from tests.helpers.job_driver import Life, assert_completed, submissions
 from tests.helpers.pictures import upload, uploaded
@@ -173,7 +173,7 @@ def test_a_failed_job_is_repeated_from_its_picture_also_after_a_day(
     phone, picture, quick, storage, life
 ):
     job = ordered(phone, picture)
-    assert settle.give_up(job, Reason.PROVIDER_ERROR, now=timezone.now())
+    assert settle.give_up(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
     Upload.objects.update(expires_at=timezone.now(), remove_at=timezone.now())
     removes(life)
 
