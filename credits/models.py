@@ -33,11 +33,11 @@ class Source(models.TextChoices):
 
 
 # What the customer's money brought: an allowance as much as a purchase.
-PAID_FOR = (Source.PURCHASE, Source.SUBSCRIPTION)
+PAID_SOURCES = (Source.PURCHASE, Source.SUBSCRIPTION)
 
 
 # How the transaction of a purchase in Apple's sandbox begins here: billing names it so.
-TEST_PURCHASE = "sandbox:"
+SANDBOX_PREFIX = "sandbox:"
 
 
 class Kind(models.TextChoices):
@@ -217,7 +217,7 @@ class PromotionCode(models.Model):
     """Credits for whoever knows the code: so many, in this window, so often."""
 
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
-    # As credits.services.normal_code writes it, however it is typed.
+    # As credits.services.normalize_code writes it, however it is typed.
     code = models.CharField(max_length=32, unique=True)
     credits = models.IntegerField()
     starts_at = models.DateTimeField(null=True, blank=True)

@@ -12,8 +12,8 @@ from django.db import connection, transaction
 from django.db.models import Case, F, Q, QuerySet, Subquery, Sum, TextChoices, Value, When
 
 from credits.models import (
-    PAID_FOR,
-    TEST_PURCHASE,
+    PAID_SOURCES,
+    SANDBOX_PREFIX,
     Kind,
     LedgerEntry,
     LedgerProof,
@@ -184,7 +184,7 @@ def entries_held(user_id: UUID) -> Iterator[dict[str, Any]]:
 
 
 def codes_among(texts: Collection[str]) -> set[str]:
-    """Those of `texts` that are promotion codes, as credits.services.normal_code writes them."""
+    """Those of `texts` that are promotion codes, as credits.services.normalize_code writes them."""
     found = PromotionCode.objects.filter(code__in=texts).values_list("code", flat=True)
     return set(found)
 
@@ -397,7 +397,7 @@ class Flow(TextChoices):
     ADJUSTED = "adjusted"  # by support, up or down
 
 
-_TEST = Q(transaction_id__startswith=TEST_PURCHASE)
+_TEST = Q(transaction_id__startswith=SANDBOX_PREFIX)
 # As billing words the grant of a purchase that cost nothing.
 _FREE = Q(reason__in=["free trial", "free offer"])
 _FLOW = Case(
@@ -427,7 +427,7 @@ def flows(*, first: UUID, before: UUID) -> dict[Flow, int]:
 def outstanding() -> tuple[int, int]:
     """How many credits all wallets hold: those that somebody paid for, and all others. Looks at
     every lot that holds any: not for a page."""
-    bought = Q(source__in=PAID_FOR) & ~_TEST
+    bought = Q(source__in=PAID_SOURCES) & ~_TEST
     held = Lot.objects.filter(remaining__gt=0).aggregate(
         bought=Sum("remaining", filter=bought, default=0),
         given=Sum("remaining", filter=~bought, default=0),

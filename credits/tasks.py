@@ -30,5 +30,5 @@ def sweep() -> None:
 
 def _lapse(*, now: datetime) -> None:
     for _ in range(MOST_BATCHES):
-        if not services.lapse_expired(now=now):
+        if not services.expire_due_lots(now=now):
             return

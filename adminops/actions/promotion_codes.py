@@ -30,7 +30,7 @@ WITHOUT_LIMIT = "Nobody knows how often a code without a limit will be redeemed.
 
 @transaction.atomic(durable=True)
 def make_code(*, code: str, terms: CodeTerms, **who: Unpack[Who]) -> str | PendingApproval:
-    """A new promotion code; returns it as it is kept. Raises Forbidden, InvalidInput."""
+    """A new promotion code; returns it is kept. Raises Forbidden, InvalidInput."""
     who = admitted(Action.MAKE_CODE, who, unspoken=(code,))
     arguments = {"code": code, "terms": terms.as_json()}
     came: str | PendingApproval = carry_out(Action.MAKE_CODE, who, arguments=arguments)
@@ -72,15 +72,15 @@ def _still_to_come(terms: CodeTerms, *, redeemed: int, is_active: bool, now: dat
 
 def _stake_of_making(intent: Intent) -> Stake:
     terms = _terms(intent)
-    credit_services.check_new_code(code=intent.arguments["code"], terms=terms)
+    credit_services.validate_new_code(code=intent.arguments["code"], terms=terms)
     to_come = _still_to_come(terms, redeemed=0, is_active=True, now=intent.now)
     return _stake(terms, 0, to_come)
 
 
 def _stake_of_changing(intent: Intent) -> Stake:
     code = credit_services.lock_code(code_id=intent.subject)
-    before, after = credit_services.terms_of(code), _terms(intent)
-    credit_services.check_terms(after, redeemed=code.redemption_count)
+    before, after = credit_services.get_terms(code), _terms(intent)
+    credit_services.validate_terms(after, redeemed=code.redemption_count)
     count: dict[str, Any] = {
         "redeemed": code.redemption_count,
         "is_active": code.is_active,
@@ -108,7 +108,7 @@ def _is_narrower(terms: CodeTerms, *, than: CodeTerms) -> bool:
 
 def _stake_of_toggling(intent: Intent) -> Stake:
     code = credit_services.lock_code(code_id=intent.subject)
-    terms = credit_services.terms_of(code)
+    terms = credit_services.get_terms(code)
     before, after = (
         _still_to_come(terms, redeemed=code.redemption_count, is_active=is_active, now=intent.now)
         for is_active in (code.is_active, intent.arguments["is_active"])
@@ -127,7 +127,7 @@ def _stake(terms: CodeTerms, before: int, after: int) -> Stake:
 
 
 def _make(intent: Intent, who: Who) -> Effect:
-    made = credit_services.make_code(
+    made = credit_services.create_code(
         code=intent.arguments["code"], terms=_terms(intent), now=intent.now
     )
     return Effect(made.id, {}, _standing(made), made.code)
@@ -136,7 +136,7 @@ def _make(intent: Intent, who: Who) -> Effect:
 def _change(intent: Intent, who: Who) -> Effect:
     code = credit_services.lock_code(code_id=intent.subject)
     before = _standing(code)
-    credit_services.change_code(code, terms=_terms(intent))
+    credit_services.update_code(code, terms=_terms(intent))
     return Effect(code.id, before, _standing(code))
 
 
@@ -153,7 +153,7 @@ def _terms(intent: Intent) -> CodeTerms:
 
 def _standing(code: PromotionCode) -> dict[str, Any]:
     return {
-        **credit_services.terms_of(code).as_json(),
+        **credit_services.get_terms(code).as_json(),
         "is_active": code.is_active,
         "redemption_count": code.redemption_count,
     }

@@ -12,7 +12,7 @@ from django.contrib.auth.models import AnonymousUser
 from accounts.models import User
 from adminops.models import SEE_SENSITIVE
 from credits import queries as credit_queries
-from credits.services import normal_code
+from credits.services import normalize_code
 
 BULLETS = "••••"
 
@@ -60,7 +60,7 @@ class Codes:
             for start, end, code in _candidates(text)
             if (written := text[start:end]).isupper() or any(map(str.isdigit, written))
         }
-        return cls(cls._known(possible)._codes | {normal_code(other) for other in others})
+        return cls(cls._known(possible)._codes | {normalize_code(other) for other in others})
 
     @classmethod
     def _known(cls, possible: set[str]) -> Codes:
@@ -92,6 +92,6 @@ def _candidates(text: str) -> Iterator[tuple[int, int, str]]:
     words = list(_WORD.finditer(text))
     for number, first in enumerate(words):
         for last in reversed(words[number : number + _PARTS]):
-            code = normal_code(text[first.start() : last.end()])
+            code = normalize_code(text[first.start() : last.end()])
             if 4 <= len(code) <= 32:
                 yield first.start(), last.end(), code

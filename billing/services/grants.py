@@ -101,7 +101,7 @@ def follow(purchase: Purchase, product: Product | None, *, now: datetime) -> Non
         return
     _take_back_share(purchase, now=now)
     if product and _lapses(product) and purchase.expires_at:
-        credit_services.prolong(transaction_id=purchase.ledger_id, until=purchase.expires_at)
+        credit_services.extend_expiry(transaction_id=purchase.ledger_id, until=purchase.expires_at)
 
 
 def _lapses(product: Product) -> bool:
@@ -116,13 +116,13 @@ def _take_back_share(purchase: Purchase, *, now: datetime) -> None:
     replaced = periods.unused_share(purchase) if is_cut_off else 0
     share = max(purchase.revoked_share, replaced)
     if share < purchase.taken_share:
-        credit_services.give_back(
+        credit_services.reverse_clawback(
             transaction_id=purchase.ledger_id, reason=REFUND_REVERSED, now=now
         )
     if share and share != purchase.taken_share:
-        credit_services.take_back(
+        credit_services.claw_back(
             transaction_id=purchase.ledger_id,
-            milli_percent=share,
+            share=share,
             reason=REPLACED if replaced > purchase.revoked_share else REFUNDED,
             now=now,
         )

@@ -71,7 +71,7 @@ def limit_merged(moved: Sequence[Purchase], *, into_user_id: UUID, now: datetime
     for purchase in moved:
         if excess <= 0:
             return
-        credit_services.supersede(transaction_id=purchase.ledger_id, now=now)
+        credit_services.supersede_purchase(transaction_id=purchase.ledger_id, now=now)
         excess -= purchase.credits or 0
 
 

@@ -10,24 +10,24 @@ from __future__ import annotations
 from credits.errors import AccountSuspended, CodeRefused, InsufficientCredits, LedgerBroken
 from credits.models import Source
 from credits.services.charges import charge, refund
-from credits.services.expiry import lapse_expired, prolong
+from credits.services.clawbacks import claw_back, reverse_clawback
+from credits.services.expiry import expire_due_lots, extend_expiry
 from credits.services.grants import adjust, grant
 from credits.services.ledger_check import prove_if_due
-from credits.services.merging import merge, supersede
+from credits.services.merging import merge, supersede_purchase
 from credits.services.promotion_codes import (
     CodeTerms,
     Redeemed,
-    change_code,
-    check_new_code,
-    check_terms,
+    create_code,
+    get_terms,
     lock_code,
-    make_code,
-    normal_code,
+    normalize_code,
     redeem,
     set_code_active,
-    terms_of,
+    update_code,
+    validate_new_code,
+    validate_terms,
 )
-from credits.services.store_refunds import give_back, take_back
 from credits.services.wallets import (
     Balance,
     balance_of,
@@ -50,29 +50,29 @@ __all__ = [
     "Source",
     "adjust",
     "balance_of",
-    "change_code",
     "charge",
-    "check_new_code",
-    "check_terms",
+    "claw_back",
     "close",
-    "give_back",
+    "create_code",
+    "expire_due_lots",
+    "extend_expiry",
+    "get_terms",
     "grant",
-    "lapse_expired",
     "lock_code",
     "lock_wallet",
     "lock_wallets",
-    "make_code",
     "merge",
-    "normal_code",
+    "normalize_code",
     "open_wallet",
-    "prolong",
     "prove_if_due",
     "redeem",
     "refund",
     "resume",
+    "reverse_clawback",
     "set_code_active",
-    "supersede",
+    "supersede_purchase",
     "suspend",
-    "take_back",
-    "terms_of",
+    "update_code",
+    "validate_new_code",
+    "validate_terms",
 ]

@@ -8,8 +8,8 @@ from uuid import UUID
 from credits.errors import InsufficientCredits, LedgerBroken
 from credits.models import Kind, LedgerEntry, Lot, Wallet
 from credits.services import superseded
-from credits.services.entries import append, give_time_back, lapse, take
-from credits.services.wallets import lock_wallet, refuse_unless_open
+from credits.services.entries import append_entry, debit, expire, restore_expiry
+from credits.services.wallets import check_can_spend, lock_wallet
 
 
 def charge(*, wallet: Wallet, amount: int, job_id: UUID, now: datetime) -> UUID:
@@ -19,12 +19,12 @@ def charge(*, wallet: Wallet, amount: int, job_id: UUID, now: datetime) -> UUID:
     InsufficientCredits (numbers in credits; `debt` stands in it while the wallet owes),
     AccountSuspended, Unauthorized.
     """
-    refuse_unless_open(wallet)
+    check_can_spend(wallet)
     if wallet.debt:
         raise InsufficientCredits(required=amount, available=wallet.balance, debt=wallet.debt)
     if wallet.balance < amount:
         raise InsufficientCredits(required=amount, available=wallet.balance)
-    return take(
+    return debit(
         wallet, kind=Kind.CHARGE, amount=amount, reason="generation", now=now, job_id=job_id
     )
 
@@ -54,7 +54,7 @@ def refund(
     charged = LedgerEntry.objects.filter(job_id=job_id, kind=Kind.CHARGE).first()
     if charged is None:
         raise LedgerBroken(f"no charge for job {job_id}")
-    parts = parts_after_fee(charged, fee=fee)
+    parts = refundable_parts(charged, fee=fee)
     repaid = owed = min(wallet.debt, sum(part for lot, part in parts if lot.superseded_at is None))
     touched: list[tuple[UUID, int]] = []
     # The debt may be for these very credits: a lot that the store has refunded repays it first.
@@ -63,10 +63,10 @@ def refund(
         owed -= paid
         if back := part - paid:
             lot.remaining += back
-            give_time_back(lot, away_since=charged.created_at, now=now)
+            restore_expiry(lot, away_since=charged.created_at, now=now)
             lot.save(update_fields=["remaining", "expires_at"])
             touched.append((lot.id, back))
-    entry = append(
+    entry = append_entry(
         wallet,
         kind=Kind.REFUND,
         change=-charged.change - fee - repaid,
@@ -80,12 +80,12 @@ def refund(
     if cancelled:
         for lot, part in parts:
             if lot.superseded_at and part:
-                lapse(wallet, lot, amount=part, reason=superseded.reason_of(lot), now=now)
-    superseded.lapse_excess(wallet, now=now)
+                expire(wallet, lot, amount=part, reason=superseded.expiry_reason(lot), now=now)
+    superseded.expire_excess(wallet, now=now)
     return entry
 
 
-def parts_after_fee(charged: LedgerEntry, *, fee: int) -> list[tuple[Lot, int]]:
+def refundable_parts(charged: LedgerEntry, *, fee: int) -> list[tuple[Lot, int]]:
     """What goes back to each lot, in the order in which lots are spent. The first bear the fee, as
     if the fee alone had been charged."""
     if not 0 <= fee <= -charged.change:
@@ -107,7 +107,7 @@ def debt_repaid_from(lot: Lot, *, wallet: Wallet) -> int:
     for entry in wallet.entries.filter(kind=Kind.REFUND, debt_change__lt=0):
         charged = LedgerEntry.objects.get(job_id=entry.job_id, kind=Kind.CHARGE)
         fee = -charged.change - entry.change + entry.debt_change
-        due = {part.id: amount for part, amount in parts_after_fee(charged, fee=fee)}
+        due = {part.id: amount for part, amount in refundable_parts(charged, fee=fee)}
         returned = {UUID(lot_id): change for lot_id, change in entry.lots}
         repaid += due.get(lot.id, 0) - returned.get(lot.id, 0)
     return repaid

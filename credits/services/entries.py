@@ -12,14 +12,14 @@ from django.conf import settings
 from django.db.models import Sum
 
 from credits.errors import LedgerBroken
-from credits.models import PAID_FOR, Kind, LedgerEntry, Lot, Source, Wallet
+from credits.models import PAID_SOURCES, Kind, LedgerEntry, Lot, Source, Wallet
 from rendio.common import metrics
 from rendio.common.db import prepared_cursor
 from rendio.common.errors import InvalidInput
 from rendio.common.ids import uuid7
 
 
-def give(
+def add_lot(
     wallet: Wallet,
     *,
     kind: Kind,
@@ -48,7 +48,7 @@ def give(
         expires_at=expires_at,
         transaction_id=transaction_id,
     )
-    entry = append(
+    entry = append_entry(
         wallet,
         kind=kind,
         change=kept,
@@ -60,20 +60,20 @@ def give(
         transaction_id=transaction_id,
         acting_user_id=acting_user_id,
     )
-    if kind == Kind.GRANT and source not in PAID_FOR and settings.MAX_GRANTED_BALANCE:
-        _lapse_above_limit(wallet, lot, now=now)
+    if kind == Kind.GRANT and source not in PAID_SOURCES and settings.MAX_GRANTED_BALANCE:
+        _expire_above_limit(wallet, lot, now=now)
     return entry
 
 
-def _lapse_above_limit(wallet: Wallet, lot: Lot, *, now: datetime) -> None:
+def _expire_above_limit(wallet: Wallet, lot: Lot, *, now: datetime) -> None:
     """What was paid for neither counts against the limit nor meets it."""
-    held = wallet.lots.exclude(source__in=PAID_FOR).aggregate(credits=Sum("remaining"))
+    held = wallet.lots.exclude(source__in=PAID_SOURCES).aggregate(credits=Sum("remaining"))
     excess = min(held["credits"] - settings.MAX_GRANTED_BALANCE, lot.remaining)
     if excess > 0:
-        lapse(wallet, lot, amount=excess, reason="above the maximum balance", now=now)
+        expire(wallet, lot, amount=excess, reason="above the maximum balance", now=now)
 
 
-def append(
+def append_entry(
     wallet: Wallet,
     *,
     kind: Kind,
@@ -111,12 +111,12 @@ def append(
     )
 
 
-def lapse(wallet: Wallet, lot: Lot, *, amount: int, reason: str, now: datetime) -> None:
+def expire(wallet: Wallet, lot: Lot, *, amount: int, reason: str, now: datetime) -> None:
     """`amount` of what is left of a lot is gone, spent by nobody."""
     lot.remaining -= amount
     lot.lapsed += amount
     lot.save(update_fields=["remaining", "lapsed"])
-    append(
+    append_entry(
         wallet,
         kind=Kind.EXPIRY,
         change=-amount,
@@ -126,7 +126,7 @@ def lapse(wallet: Wallet, lot: Lot, *, amount: int, reason: str, now: datetime) 
     )
 
 
-def give_time_back(lot: Lot, *, away_since: datetime, now: datetime) -> None:
+def restore_expiry(lot: Lot, *, away_since: datetime, now: datetime) -> None:
     """Credits come back to `lot`: if it has expired meanwhile, it lives on for the time that was
     left to them when they went. Not saved here.
 
@@ -139,7 +139,7 @@ def give_time_back(lot: Lot, *, away_since: datetime, now: datetime) -> None:
 # One trip to the database instead of five: on the hot path trips are what costs. The wallet is
 # locked by an earlier statement, so this one's snapshot sees every lot as the lock's last holder
 # left it.
-_TAKE = """
+_DEBIT = """
 WITH spendable AS (
     SELECT id, remaining,
            sum(remaining) OVER (ORDER BY expires_at NULLS LAST, id) - remaining AS before
@@ -169,7 +169,7 @@ WHERE all_taken.total = %(amount)s
 """
 
 
-def take(
+def debit(
     wallet: Wallet,
     *,
     kind: Kind,
@@ -185,7 +185,7 @@ def take(
     wallet.entry_count += 1
     with prepared_cursor() as cursor:
         cursor.execute(
-            _TAKE,
+            _DEBIT,
             {
                 "id": entry_id,
                 "wallet_id": wallet.id,

@@ -8,11 +8,11 @@ from uuid import UUID
 from django.db import transaction
 
 from credits.models import Lot, Wallet
-from credits.services.entries import lapse
+from credits.services.entries import expire
 from rendio.common.due import each
 
 
-def prolong(*, transaction_id: str, until: datetime) -> None:
+def extend_expiry(*, transaction_id: str, until: datetime) -> None:
     """Let the lot that a transaction brought live until then, if that is later than it would. What
     has lapsed of it stays lapsed.
 
@@ -22,7 +22,7 @@ def prolong(*, transaction_id: str, until: datetime) -> None:
     lots.update(expires_at=until)
 
 
-def lapse_expired(*, now: datetime, limit: int = 100) -> int:
+def expire_due_lots(*, now: datetime, limit: int = 100) -> int:
     """Take what is left of lots whose time has come; returns how many lots.
 
     A transaction for each lot, so that one that cannot lapse stops none of the others. Until it has
@@ -35,18 +35,18 @@ def lapse_expired(*, now: datetime, limit: int = 100) -> int:
     )
     lapsed: list[UUID] = []
 
-    def lapse_one(row: tuple[UUID, UUID]) -> None:
-        if _lapse_if_due(*row, now=now):
+    def expire_one(row: tuple[UUID, UUID]) -> None:
+        if _expire_if_due(*row, now=now):
             lapsed.append(row[0])
 
     # In one order for all: two sweeps that join a transaction wait for each other instead of
     # locking up.
-    each(sorted(due, key=lambda row: (row[1], row[0])), lapse_one)
+    each(sorted(due, key=lambda row: (row[1], row[0])), expire_one)
     return len(lapsed)
 
 
 @transaction.atomic
-def _lapse_if_due(lot_id: UUID, wallet_id: UUID, *, now: datetime) -> bool:
+def _expire_if_due(lot_id: UUID, wallet_id: UUID, *, now: datetime) -> bool:
     wallet = Wallet.objects.select_for_update().get(id=wallet_id)
     lot = Lot.objects.get(id=lot_id)
     if not lot.remaining or lot.wallet_id != wallet_id:
@@ -54,5 +54,5 @@ def _lapse_if_due(lot_id: UUID, wallet_id: UUID, *, now: datetime) -> bool:
     if lot.expires_at is None or lot.expires_at > now:
         return False  # a refund has prolonged it meanwhile
     reason = f"{lot.source} credits expired"
-    lapse(wallet, lot, amount=lot.remaining, reason=reason, now=now)
+    expire(wallet, lot, amount=lot.remaining, reason=reason, now=now)
     return True

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from credits.errors import InsufficientCredits
 from credits.models import Kind, LedgerEntry, Source
-from credits.services.entries import give, take
+from credits.services.entries import add_lot, debit
 from credits.services.wallets import lock_wallet
 from rendio.common.errors import InvalidInput
 
@@ -34,7 +34,7 @@ def grant(
         entry := LedgerEntry.objects.filter(transaction_id=transaction_id, kind=Kind.GRANT).first()
     ):
         return entry
-    return give(
+    return add_lot(
         wallet,
         kind=Kind.GRANT,
         amount=amount,
@@ -59,7 +59,7 @@ def adjust(
         raise InvalidInput(fields={"amount": ["Must not be 0."]})
     wallet = lock_wallet(user_id=user_id, through_merge=True)
     if change > 0:
-        return give(
+        return add_lot(
             wallet,
             kind=Kind.ADJUSTMENT,
             amount=change,
@@ -70,7 +70,7 @@ def adjust(
         )
     if wallet.balance < -change:
         raise InsufficientCredits(required=-change, available=wallet.balance)
-    entry_id = take(
+    entry_id = debit(
         wallet,
         kind=Kind.ADJUSTMENT,
         amount=-change,

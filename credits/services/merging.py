@@ -9,9 +9,9 @@ from uuid import UUID
 from credits.errors import AccountSuspended
 from credits.models import Kind, LedgerEntry, Lot, Source, Wallet, WalletState
 from credits.services.charges import debt_repaid_from
-from credits.services.entries import append, lapse
-from credits.services.store_refunds import lock_lot
-from credits.services.superseded import reason_of
+from credits.services.clawbacks import lock_lot
+from credits.services.entries import append_entry, expire
+from credits.services.superseded import expiry_reason
 from credits.services.wallets import lock_wallets
 from rendio.common.errors import Unauthorized
 
@@ -44,7 +44,7 @@ def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
     target.lifetime_total += source.lifetime_total - lapsed
     source.lifetime_total = lapsed
     if balance or debt:
-        append(
+        append_entry(
             source,
             kind=Kind.TRANSFER,
             change=-balance,
@@ -53,7 +53,7 @@ def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
             reason="moved to the account",
             now=now,
         )
-        append(
+        append_entry(
             target,
             kind=Kind.TRANSFER,
             change=balance,
@@ -68,7 +68,7 @@ def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
     target.save(update_fields=["lifetime_total"])
 
 
-def supersede(*, transaction_id: str, now: datetime) -> int:
+def supersede_purchase(*, transaction_id: str, now: datetime) -> int:
     """Make what is left of the credits that a transaction brought worth nothing, after a merge.
 
     Joins the caller's transaction. Returns how many credits lapsed; a debt that the transaction had
@@ -76,9 +76,9 @@ def supersede(*, transaction_id: str, now: datetime) -> int:
     """
     wallet, lot = lock_lot(transaction_id)
     granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
-    reason = reason_of(lot)
+    reason = expiry_reason(lot)
     lapsed = _supersede(wallet, lot, reason=reason, now=now)
-    _owe_again(wallet, -granted.debt_change, reason=reason, now=now)
+    _restore_debt(wallet, -granted.debt_change, reason=reason, now=now)
     return lapsed
 
 
@@ -104,7 +104,7 @@ def _supersede_codes(source: Wallet, target: Wallet, *, now: datetime) -> int:
         reason = "second promotion code"
         for lot in Lot.objects.filter(id__in=[lot_id for lot_id, _ in redemption.entry.lots]):
             lapsed += _supersede(source, lot, reason=reason, now=now)
-        _owe_again(source, -redemption.entry.debt_change, reason=reason, now=now)
+        _restore_debt(source, -redemption.entry.debt_change, reason=reason, now=now)
     return lapsed
 
 
@@ -114,16 +114,16 @@ def _supersede(wallet: Wallet, lot: Lot, *, reason: str, now: datetime) -> int:
     lot.superseded_at = now
     lot.save(update_fields=["superseded_at"])
     if lapsed:
-        lapse(wallet, lot, amount=lapsed, reason=reason, now=now)
-    _owe_again(wallet, debt_repaid_from(lot, wallet=wallet), reason=reason, now=now)
+        expire(wallet, lot, amount=lapsed, reason=reason, now=now)
+    _restore_debt(wallet, debt_repaid_from(lot, wallet=wallet), reason=reason, now=now)
     return lapsed
 
 
-def _owe_again(wallet: Wallet, amount: int, *, reason: str, now: datetime) -> None:
+def _restore_debt(wallet: Wallet, amount: int, *, reason: str, now: datetime) -> None:
     """A debt that superseded credits repaid. Else a store refund that is reversed later would give
     them back as bought ones."""
     if amount:
-        append(
+        append_entry(
             wallet,
             kind=Kind.EXPIRY,
             change=0,

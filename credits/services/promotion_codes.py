@@ -13,8 +13,8 @@ from django.db.models import Q
 
 from credits.errors import CodeRefused
 from credits.models import Kind, PromotionCode, Redemption, Source, Wallet
-from credits.services.entries import give
-from credits.services.wallets import lock_wallet, refuse_unless_open
+from credits.services.entries import add_lot
+from credits.services.wallets import check_can_spend, lock_wallet
 from rendio.common.errors import InvalidInput, NotFound
 from rendio.common.times import iso
 from rendio.common.visible_text import is_visible
@@ -24,13 +24,13 @@ logger = structlog.get_logger(__name__)
 CODE_MIN, CODE_MAX = 4, 32
 # What the customer reads in the history of credits. Not the code: staff who may not know codes read
 # it too. The redemption has it.
-REDEEMED = "promotion code"
+REASON = "promotion code"
 MAX_CREDITS = 100_000
-MAX_DAYS = 3_650
+MAX_LOT_DAYS = 3_650
 _TAKEN = "There is a code {} already."
 
 
-def normal_code(typed: str) -> str:
+def normalize_code(typed: str) -> str:
     """A code as it is kept: capital letters and digits, whatever was typed between or around them.
 
     A Turkish keyboard makes of i a capital with a dot: accents go, too.
@@ -58,22 +58,24 @@ def redeem(*, user_id: UUID, code: str, now: datetime) -> Redeemed:
     Unauthorized. The wallet's lock keeps one user's redemptions apart, the code's those of all.
     """
     wallet = lock_wallet(user_id=user_id)
-    refuse_unless_open(wallet)
+    check_can_spend(wallet)
     found = (
-        PromotionCode.objects.select_for_update(no_key=True).filter(code=normal_code(code)).first()
+        PromotionCode.objects.select_for_update(no_key=True)
+        .filter(code=normalize_code(code))
+        .first()
     )
     if found is None or (found.starts_at and found.starts_at > now):
         raise NotFound
-    if problem := _problem(found, wallet, now=now):
+    if problem := _find_refusal(found, wallet, now=now):
         raise CodeRefused(problem=problem)
     before = wallet.balance
     expires_at = now + timedelta(days=found.lot_days) if found.lot_days else None
-    entry = give(
+    entry = add_lot(
         wallet,
         kind=Kind.GRANT,
         amount=found.credits,
         source=Source.PROMOTION,
-        reason=REDEEMED,
+        reason=REASON,
         now=now,
         expires_at=expires_at,
     )
@@ -84,8 +86,8 @@ def redeem(*, user_id: UUID, code: str, now: datetime) -> Redeemed:
     return Redeemed(wallet.balance - before, wallet.balance, expires_at)
 
 
-def _problem(code: PromotionCode, wallet: Wallet, *, now: datetime) -> str | None:
-    if _redeemed(code, wallet) >= code.max_per_user:
+def _find_refusal(code: PromotionCode, wallet: Wallet, *, now: datetime) -> str | None:
+    if _count_redemptions(code, wallet) >= code.max_per_user:
         return "already_redeemed"
     if not code.is_active:
         return "stopped"
@@ -98,7 +100,7 @@ def _problem(code: PromotionCode, wallet: Wallet, *, now: datetime) -> str | Non
     return None
 
 
-def _redeemed(code: PromotionCode, wallet: Wallet) -> int:
+def _count_redemptions(code: PromotionCode, wallet: Wallet) -> int:
     """How often this person has redeemed it: also as another user, and before a deletion. The
     caller has the code locked, so no other redemption is on its way."""
     others = wallet.user.same_person_ids() if wallet.user else set()
@@ -130,16 +132,16 @@ class CodeTerms:
         return cls(**terms | times)
 
 
-def terms_of(code: PromotionCode) -> CodeTerms:
+def get_terms(code: PromotionCode) -> CodeTerms:
     return CodeTerms(**{name: getattr(code, name) for name in CodeTerms.__dataclass_fields__})
 
 
-def make_code(*, code: str, terms: CodeTerms, now: datetime) -> PromotionCode:
+def create_code(*, code: str, terms: CodeTerms, now: datetime) -> PromotionCode:
     """A new code, which can be redeemed from its start. Joins the caller's transaction.
 
     Raises InvalidInput.
     """
-    code = check_new_code(code=code, terms=terms)
+    code = validate_new_code(code=code, terms=terms)
     made, is_new = PromotionCode.objects.get_or_create(
         code=code, defaults=asdict(terms) | {"created_at": now}
     )
@@ -148,13 +150,13 @@ def make_code(*, code: str, terms: CodeTerms, now: datetime) -> PromotionCode:
     return made
 
 
-def check_new_code(*, code: str, terms: CodeTerms) -> str:
-    """The code as it would be kept. Raises InvalidInput for what make_code would refuse now."""
-    code = normal_code(code)
+def validate_new_code(*, code: str, terms: CodeTerms) -> str:
+    """The code as it would be kept. Raises InvalidInput for what create_code would refuse now."""
+    code = normalize_code(code)
     if not (CODE_MIN <= len(code) <= CODE_MAX and code.isascii()):
         problem = f"Write {CODE_MIN} to {CODE_MAX} letters of A to Z and digits."
         raise InvalidInput(fields={"code": [problem]})
-    check_terms(terms, redeemed=0)
+    validate_terms(terms, redeemed=0)
     if PromotionCode.objects.filter(code=code).exists():
         raise InvalidInput(fields={"code": [_TAKEN.format(code)]})
     return code
@@ -168,10 +170,10 @@ def lock_code(*, code_id: UUID) -> PromotionCode:
     return code
 
 
-def change_code(code: PromotionCode, *, terms: CodeTerms) -> None:
+def update_code(code: PromotionCode, *, terms: CodeTerms) -> None:
     """New terms for a locked code, from now on: what was redeemed stays as it is. Raises
     InvalidInput."""
-    check_terms(terms, redeemed=code.redemption_count)
+    validate_terms(terms, redeemed=code.redemption_count)
     for name, value in asdict(terms).items():
         setattr(code, name, value)
     code.save(update_fields=list(asdict(terms)))
@@ -183,13 +185,13 @@ def set_code_active(code: PromotionCode, *, is_active: bool) -> None:
     code.save(update_fields=["is_active"])
 
 
-def check_terms(terms: CodeTerms, *, redeemed: int) -> None:
+def validate_terms(terms: CodeTerms, *, redeemed: int) -> None:
     """Raises InvalidInput; `redeemed` is how often the code has been."""
     problems: dict[str, list[str]] = {}
     for name, least, most in (
         ("credits", 1, MAX_CREDITS),
         ("max_per_user", 1, MAX_CREDITS),
-        ("lot_days", 1, MAX_DAYS),
+        ("lot_days", 1, MAX_LOT_DAYS),
         ("max_redemptions", max(redeemed, 1), 2**31 - 1),
     ):
         value = getattr(terms, name)

@@ -20,18 +20,18 @@ from collections import defaultdict
 from datetime import datetime
 from uuid import UUID
 
-from credits.models import TEST_PURCHASE, Lot, Source, Wallet
-from credits.services.entries import lapse
+from credits.models import SANDBOX_PREFIX, Lot, Source, Wallet
+from credits.services.entries import expire
 
 
-def reason_of(lot: Lot) -> str:
+def expiry_reason(lot: Lot) -> str:
     """What the history says where credits of a superseded lot lapse."""
     if lot.transaction_id:
         return "test purchases above the limit"
     return "second welcome" if lot.source == Source.WELCOME else "second code"
 
 
-def lapse_excess(wallet: Wallet, *, now: datetime) -> None:
+def expire_excess(wallet: Wallet, *, now: datetime) -> None:
     """Lapse what superseded lots of a locked wallet hold beyond the worth of the lots that count.
 
     One query where no superseded lot holds anything, which is nearly always.
@@ -42,9 +42,9 @@ def lapse_excess(wallet: Wallet, *, now: datetime) -> None:
     groups = _groups(wallet)
     for lot in held:
         group = groups[lot.id]
-        excess = min(_remaining(group) - _worth(group), lot.remaining)
+        excess = min(_remaining(group) - _amount_of_counted(group), lot.remaining)
         if excess > 0:
-            lapse(wallet, lot, amount=excess, reason=reason_of(lot), now=now)
+            expire(wallet, lot, amount=excess, reason=expiry_reason(lot), now=now)
 
 
 def _groups(wallet: Wallet) -> dict[UUID, list[UUID]]:
@@ -55,8 +55,8 @@ def _groups(wallet: Wallet) -> dict[UUID, list[UUID]]:
     groups[Source.WELCOME] = list(welcomes.values_list("id", flat=True))
     for code_id, lots in wallet.redemptions.values_list("code_id", "entry__lots"):
         groups[code_id] += [UUID(lot_id) for lot_id, _ in lots]
-    tests = wallet.lots.filter(transaction_id__startswith=TEST_PURCHASE)
-    groups[TEST_PURCHASE] = list(tests.values_list("id", flat=True))
+    tests = wallet.lots.filter(transaction_id__startswith=SANDBOX_PREFIX)
+    groups[SANDBOX_PREFIX] = list(tests.values_list("id", flat=True))
     return {lot_id: lot_ids for lot_ids in groups.values() for lot_id in lot_ids}
 
 
@@ -64,7 +64,7 @@ def _remaining(lot_ids: list[UUID]) -> int:
     return sum(Lot.objects.filter(id__in=lot_ids).values_list("remaining", flat=True))
 
 
-def _worth(lot_ids: list[UUID]) -> int:
+def _amount_of_counted(lot_ids: list[UUID]) -> int:
     """What those of the lots that count have brought."""
     counting = Lot.objects.filter(id__in=lot_ids, superseded_at=None)
     return sum(counting.values_list("amount", flat=True))

@@ -52,7 +52,7 @@ def lock_wallet(*, user_id: UUID, through_merge: bool = False) -> Wallet:
     wallet = _locked_wallet.first(user_id)
     if wallet is None:
         raise NotFound
-    return follow_merges(wallet) if through_merge else wallet
+    return lock_merge_target(wallet) if through_merge else wallet
 
 
 def lock_wallets(*, user_ids: Collection[UUID]) -> dict[UUID, Wallet]:
@@ -65,7 +65,7 @@ def lock_wallets(*, user_ids: Collection[UUID]) -> dict[UUID, Wallet]:
     return found
 
 
-def follow_merges(wallet: Wallet) -> Wallet:
+def lock_merge_target(wallet: Wallet) -> Wallet:
     """From a locked wallet to the one that it was merged into, locked too.
 
     Nobody holds the latter and waits for the former: after the merge the former is only ever
@@ -76,7 +76,7 @@ def follow_merges(wallet: Wallet) -> Wallet:
     return wallet
 
 
-def refuse_unless_open(wallet: Wallet) -> None:
+def check_can_spend(wallet: Wallet) -> None:
     """Raises AccountSuspended, or Unauthorized where its owner has left or was merged."""
     if wallet.state == WalletState.SUSPENDED:
         raise AccountSuspended

@@ -45,7 +45,7 @@ def redeem(phone):
 
 @pytest.fixture
 def code(db):
-    return services.make_code(
+    return services.create_code(
         code="SUMMER25", terms=CodeTerms(credits=20, max_redemptions=10), now=timezone.now()
     )
 
@@ -55,7 +55,7 @@ def test_a_code_is_made_with_its_terms_and_a_reason(root, phone):
 
     assert answer.status_code == 302
     made = codes().get(code="SUMMER25")
-    assert services.terms_of(made) == CodeTerms(
+    assert services.get_terms(made) == CodeTerms(
         credits=20,
         ends_at=datetime(2099, 12, 24, 18, tzinfo=UTC),
         max_redemptions=10,
@@ -181,7 +181,7 @@ def test_the_list_says_how_a_code_stands(root, code, changes, standing):
 
 def test_redemptions_are_found_by_code_user_and_wallet(root, phone, code):
     redeem(phone)
-    services.make_code(code="OTHER", terms=CodeTerms(credits=1), now=timezone.now())
+    services.create_code(code="OTHER", terms=CodeTerms(credits=1), now=timezone.now())
     Phone().sign_in().post("redeem-code", {"code": "OTHER"})
     redemptions = apps.get_model("credits", "Redemption").objects
     redemption = redemptions.get(code=code)

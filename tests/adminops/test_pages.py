@@ -101,7 +101,7 @@ def everything(root, past, sandbox, settings):
     root.call("admin-refund-credits", user_id=str(past.user.id), amount=500, reason=WHY)
     running(past.phone)
     begin(root)
-    code = credit_services.make_code(
+    code = credit_services.create_code(
         code="SUMMER25", terms=CodeTerms(credits=20), now=timezone.now()
     )
     past.phone.post("redeem-code", {"code": code.code})

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def code() -> PromotionCode:
     terms = credit_services.CodeTerms(credits=50)
-    return credit_services.make_code(code="ATTACK", terms=terms, now=timezone.now())
+    return credit_services.create_code(code="ATTACK", terms=terms, now=timezone.now())
 
 
 def returns(sandbox: Sandbox, person: Person, *, hardware: str) -> Phone:

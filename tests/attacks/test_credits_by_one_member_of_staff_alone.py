@@ -153,7 +153,7 @@ def test_a_code_for_many_that_two_agreed_on_is_not_turned_into_one_for_a_friend(
 ):
     """All redemptions together bring no more than before."""
     agreed = CodeTerms(credits=10, max_redemptions=max_redemptions)
-    code = credit_services.make_code(code="SUMMER", terms=agreed, now=timezone.now())
+    code = credit_services.create_code(code="SUMMER", terms=agreed, now=timezone.now())
 
     came = promotion_codes.change_code(
         code_id=code.id, terms=terms, reason=WHY, acting_user=lead.user, now=timezone.now()

@@ -31,7 +31,7 @@ def thief(db, sandbox):
     sandbox.provider(queue_seconds=600, webhooks=False)
     identity_tokens.forget_keys()
     terms = credit_services.CodeTerms(credits=CODE)
-    credit_services.make_code(code="SPRING", terms=terms, now=timezone.now())
+    credit_services.create_code(code="SPRING", terms=terms, now=timezone.now())
     return Person(sandbox)
 
 

@@ -308,7 +308,7 @@ def lapsing(db):
 
 
 def lapse(now):
-    credit_services.lapse_expired(now=now)
+    credit_services.expire_due_lots(now=now)
 
 
 def test_an_allowance_is_kept_when_its_product_says_so(phone, store):

@@ -31,7 +31,7 @@ def purse(db):
     purse = Purse(credits=26)
     purse.bought = purse.buy(4)
     purse.refund(purse.charge(8))
-    purse.take_back(purse.bought)
+    purse.claw_back(purse.bought)
     return purse
 
 

@@ -15,10 +15,10 @@ def test_what_is_left_of_a_lot_lapses_when_its_time_has_come_and_not_before(purs
     purse.promote(5, days=2)
     purse.charge(1)
 
-    services.lapse_expired(now=NOW + timedelta(days=2, seconds=-1))
+    services.expire_due_lots(now=NOW + timedelta(days=2, seconds=-1))
     assert purse.balance == 14
 
-    services.lapse_expired(now=NOW + timedelta(days=2))
+    services.expire_due_lots(now=NOW + timedelta(days=2))
     assert (purse.balance, purse.lots) == (10, [10, 0])
     assert (purse.entries[-1].kind, purse.entries[-1].change) == (Kind.EXPIRY, -4)
     assert purse.adds_up()
@@ -26,9 +26,9 @@ def test_what_is_left_of_a_lot_lapses_when_its_time_has_come_and_not_before(purs
 
 def test_a_second_sweep_lapses_nothing_more(purse):
     purse.promote(5, days=2)
-    services.lapse_expired(now=NOW + timedelta(days=3))
+    services.expire_due_lots(now=NOW + timedelta(days=3))
 
-    services.lapse_expired(now=NOW + timedelta(days=3))
+    services.expire_due_lots(now=NOW + timedelta(days=3))
 
     assert [entry.kind for entry in purse.entries] == [Kind.GRANT, Kind.EXPIRY]
 
@@ -37,7 +37,7 @@ def test_a_sweep_takes_no_more_lots_than_its_limit(purse):
     for days in (1, 2, 3):
         purse.promote(5, days=days)
 
-    assert services.lapse_expired(now=NOW + timedelta(days=9), limit=2) == 2
+    assert services.expire_due_lots(now=NOW + timedelta(days=9), limit=2) == 2
 
     assert purse.lots == [0, 0, 5]
 
@@ -46,14 +46,14 @@ def test_a_lot_that_expired_before_its_refund_lives_on_for_the_time_it_had(purse
     purse.promote(5, days=2)
     job_id = purse.charge(3)
     failed_at = NOW + timedelta(days=3)
-    services.lapse_expired(now=failed_at)
+    services.expire_due_lots(now=failed_at)
     assert purse.balance == 0
 
     services.refund(user_id=purse.user_id, job_id=job_id, reason="failed", now=failed_at)
 
-    services.lapse_expired(now=failed_at + timedelta(days=2, seconds=-1))
+    services.expire_due_lots(now=failed_at + timedelta(days=2, seconds=-1))
     assert purse.balance == 3
-    services.lapse_expired(now=failed_at + timedelta(days=2))
+    services.expire_due_lots(now=failed_at + timedelta(days=2))
     assert purse.balance == 0
     assert purse.adds_up()
 
@@ -62,7 +62,7 @@ def test_a_refund_before_its_lot_expires_prolongs_nothing(purse):
     purse.promote(5, days=2)
     purse.refund(purse.charge(5))
 
-    services.lapse_expired(now=NOW + timedelta(days=2))
+    services.expire_due_lots(now=NOW + timedelta(days=2))
 
     assert purse.balance == 0
 
@@ -76,7 +76,7 @@ def test_credits_that_were_spent_after_their_time_lapse_when_they_are_refunded(p
     )
     services.refund(user_id=purse.user_id, job_id=job_id, reason="failed", now=late)
 
-    services.lapse_expired(now=late)
+    services.expire_due_lots(now=late)
 
     assert purse.balance == 0
     assert purse.adds_up()

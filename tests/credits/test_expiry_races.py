@@ -29,7 +29,7 @@ def purse(committed):
 
 def sweep():
     with transaction.atomic():
-        services.lapse_expired(now=LATER)
+        services.expire_due_lots(now=LATER)
 
 
 def charge(purse, amount):

@@ -59,7 +59,7 @@ def test_supports_correction_is_not_held_back_and_counts(purse):
 def test_a_grant_that_repays_a_debt_keeps_its_rest_up_to_the_limit(purse):
     bought = purse.buy(10)
     purse.charge(10)
-    purse.take_back(bought)
+    purse.claw_back(bought)
 
     purse.grant(45, source=Source.PROMOTION)
 

@@ -78,7 +78,7 @@ def test_entries_are_numbered_without_a_gap(purse):
     bought = purse.buy(10)
     purse.refund(purse.charge(4))
     purse.adjust(-1)
-    purse.take_back(bought)
+    purse.claw_back(bought)
 
     assert [entry.number for entry in purse.entries] == [1, 2, 3, 4, 5]
     assert purse.wallet.entry_count == 5

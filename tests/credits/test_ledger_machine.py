@@ -33,7 +33,7 @@ class Ledger(RolledBackMachine):
     def __init__(self):
         super().__init__()
         for code, terms in CODES.items():
-            services.make_code(code=code, terms=terms, now=NOW)
+            services.create_code(code=code, terms=terms, now=NOW)
         self.purse = Purse(credits=WELCOME)
         self.model = ModelWallet(limit=LIMIT)
         self.model.keep(WELCOME, way="welcome")
@@ -137,14 +137,14 @@ class Ledger(RolledBackMachine):
     # --- the store's refunds ---
 
     @rule(transaction_id=transactions, share=st.just(100_000) | st.integers(0, 100_000))
-    def take_back(self, transaction_id, share):
-        self.purse.take_back(transaction_id, milli_percent=share)
-        self.model.take_back(self.brought[transaction_id], share)
+    def claw_back(self, transaction_id, share):
+        self.purse.claw_back(transaction_id, share=share)
+        self.model.claw_back(self.brought[transaction_id], share)
 
     @rule(transaction_id=transactions)
-    def give_back(self, transaction_id):
-        self.purse.give_back(transaction_id)
-        self.model.give_back(self.brought[transaction_id])
+    def reverse_clawback(self, transaction_id):
+        self.purse.reverse_clawback(transaction_id)
+        self.model.reverse_clawback(self.brought[transaction_id])
 
     # --- time, standing, another wallet ---
 
@@ -152,7 +152,7 @@ class Ledger(RolledBackMachine):
     def a_day_passes(self):
         self.model.day += 1
         self.purse.now = NOW + timedelta(days=self.model.day)
-        services.lapse_expired(now=self.purse.now)
+        services.expire_due_lots(now=self.purse.now)
         for lot in self.model.lots:
             if lot.expires_day <= self.model.day:
                 lot.lapse(lot.remaining)

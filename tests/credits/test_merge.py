@@ -63,9 +63,9 @@ def test_what_moved_keeps_its_nature(guest, account):
 
     merge(guest, account)
 
-    assert services.lapse_expired(now=NOW + timedelta(days=4)) == 1
+    assert services.expire_due_lots(now=NOW + timedelta(days=4)) == 1
     assert account.balance == 30
-    taken = account.take_back(transaction_id)
+    taken = account.claw_back(transaction_id)
     assert (taken.wallet_id, taken.change) == (account.wallet_id, -20)
     assert ledger_adds_up()
 
@@ -104,7 +104,7 @@ def test_twice_moves_nothing_twice(guest, account):
 def test_a_debt_moves_as_a_debt(guest, account):
     bought = guest.buy(4)
     guest.charge(12)
-    guest.take_back(bought)
+    guest.claw_back(bought)
     owed = guest.debt
 
     merge(guest, account)
@@ -210,7 +210,7 @@ def test_a_second_welcome_repays_no_debt(guest, account):
     job = guest.charge(10)
     transaction_id = account.buy(5)
     account.charge(15)
-    account.take_back(transaction_id)
+    account.claw_back(transaction_id)
     merge(guest, account)
 
     account.refund(job)
@@ -227,7 +227,7 @@ def test_a_refund_of_bought_credits_reaches_their_own_lot(account):
 
     account.refund(job)
 
-    assert account.take_back(transaction_id).change == -8
+    assert account.claw_back(transaction_id).change == -8
     assert (account.balance, account.debt) == (10, 0)
     assert ledger_adds_up()
 
@@ -295,12 +295,12 @@ def test_nobody_merges_with_nobody_or_with_himself(guest):
 # --- Codes ------------------------------------------------------------------------------------
 
 
-def make_code(**terms):
-    return services.make_code(code="SPRING", terms=CodeTerms(credits=20, **terms), now=NOW)
+def create_code(**terms):
+    return services.create_code(code="SPRING", terms=CodeTerms(credits=20, **terms), now=NOW)
 
 
 def test_a_code_that_the_guest_redeemed_is_redeemed_for_the_account(guest, account):
-    make_code()
+    create_code()
     guest.redeem("spring")
 
     merge(guest, account)
@@ -313,7 +313,7 @@ def test_a_code_that_the_guest_redeemed_is_redeemed_for_the_account(guest, accou
 
 
 def test_a_code_that_both_redeemed_does_not_add_up(guest, account):
-    make_code()
+    create_code()
     guest.redeem("spring")
     account.redeem("spring")
     guest.charge(12)  # the welcome's 10, and 2 of the code
@@ -327,7 +327,7 @@ def test_a_code_that_both_redeemed_does_not_add_up(guest, account):
 
 
 def test_a_code_for_two_redemptions_each_adds_up_in_a_merge_to_two(guest, account):
-    make_code(max_per_user=2)
+    create_code(max_per_user=2)
     for purse in (guest, guest, account):
         purse.redeem("spring")
 
@@ -343,7 +343,7 @@ def test_a_code_for_two_redemptions_each_adds_up_in_a_merge_to_two(guest, accoun
 def test_a_job_that_spent_a_second_code_returns_nothing_while_the_first_is_whole(
     guest, account, end
 ):
-    make_code()
+    create_code()
     guest.redeem("spring")
     account.redeem("spring")
     job_id = guest.charge(25)
@@ -358,7 +358,7 @@ def test_a_job_that_spent_a_second_code_returns_nothing_while_the_first_is_whole
 def test_a_job_that_spent_a_second_code_and_failed_returns_it_once_the_first_is_spent(
     guest, account
 ):
-    make_code(lot_days=1)  # spent before the welcome
+    create_code(lot_days=1)  # spent before the welcome
     guest.redeem("spring")
     account.redeem("spring")
     job_id = guest.charge(20)
@@ -372,7 +372,7 @@ def test_a_job_that_spent_a_second_code_and_failed_returns_it_once_the_first_is_
 
 
 def test_a_code_that_two_may_redeem_keeps_the_worth_of_two(guest, account):
-    make_code(max_per_user=2, lot_days=1)
+    create_code(max_per_user=2, lot_days=1)
     guest.redeem("spring")
     guest.redeem("spring")
     account.redeem("spring")
@@ -386,10 +386,10 @@ def test_a_code_that_two_may_redeem_keeps_the_worth_of_two(guest, account):
 
 
 def test_a_debt_that_a_second_code_repaid_is_owed_again(guest, account):
-    make_code()
+    create_code()
     transaction_id = guest.buy(20)
     guest.charge(30)
-    guest.take_back(transaction_id)
+    guest.claw_back(transaction_id)
     guest.redeem("spring")
     account.redeem("spring")
     assert guest.debt == 0
@@ -397,19 +397,19 @@ def test_a_debt_that_a_second_code_repaid_is_owed_again(guest, account):
     merge(guest, account)
 
     assert (account.balance, account.debt) == (30, 20)
-    account.give_back(transaction_id)
+    account.reverse_clawback(transaction_id)
     assert (account.balance, account.debt) == (30, 0)
     assert ledger_adds_up()
 
 
 def test_a_debt_that_a_refund_of_a_second_code_repaid_is_owed_again(guest, account):
-    make_code(lot_days=1)
+    create_code(lot_days=1)
     guest.redeem("spring")
     account.redeem("spring")
     job_id = guest.charge(25)  # the code, and 5 of the welcome
     transaction_id = guest.buy(20)
     guest.charge(25)
-    guest.take_back(transaction_id)
+    guest.claw_back(transaction_id)
     guest.cancel(job_id, fee=2)
     assert (guest.balance, guest.debt) == (3, 0)
 

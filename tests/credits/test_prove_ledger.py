@@ -32,7 +32,7 @@ def purse(db):
     purse.charge(3)
     purse.adjust(4)
     purse.adjust(-2)
-    purse.take_back(bought, milli_percent=60_000)
+    purse.claw_back(bought, share=60_000)
     assert purse.adds_up()
     return purse
 

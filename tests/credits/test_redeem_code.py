@@ -18,7 +18,7 @@ from tests.conftest import Phone, assert_refused, at_once
 
 
 def make(code="SUMMER25", *, credits=20, **terms):
-    return services.make_code(
+    return services.create_code(
         code=code, terms=CodeTerms(credits=credits, **terms), now=timezone.now()
     )
 
@@ -56,9 +56,9 @@ def test_credits_of_a_code_may_expire(phone):
 
     [expiring] = phone.get("get-user-credits").json()["expiring"]
     assert expiring == {"credits": 20, "expires_at": answer["expires_at"]}
-    services.lapse_expired(now=timezone.now() + timedelta(days=7, seconds=-5))
+    services.expire_due_lots(now=timezone.now() + timedelta(days=7, seconds=-5))
     assert phone.balance() == 30
-    services.lapse_expired(now=timezone.now() + timedelta(days=7))
+    services.expire_due_lots(now=timezone.now() + timedelta(days=7))
     assert phone.balance() == 10
 
 
@@ -170,7 +170,7 @@ def test_a_code_repays_what_is_owed_and_says_what_came(phone):
     services.grant(amount=15, source=Source.PURCHASE, transaction_id="paid", **gift)
     phone.generate(settings={"duration": 12})
     phone.generate(settings={"duration": 8})
-    services.take_back(transaction_id="paid", reason="test", now=timezone.now())
+    services.claw_back(transaction_id="paid", reason="test", now=timezone.now())
     make()
 
     answer = redeem(phone).json()

@@ -376,7 +376,7 @@ def test_a_wallet_that_owes_can_afford_nothing_whatever_it_holds(phone):
     credit_services.grant(amount=30, source=Source.SUPPORT, **gift)
     for _ in range(2):  # the welcome's 10, and 14 of what was bought
         phone.generate(settings={"duration": 12})
-    credit_services.take_back(transaction_id="owed-1", reason="test", now=timezone.now())
+    credit_services.claw_back(transaction_id="owed-1", reason="test", now=timezone.now())
 
     found = quote(phone)
 

@@ -104,8 +104,8 @@ class Bought:
         if self.lot is None or share == self.taken:
             return
         if share < self.taken:
-            self.owner.wallet.give_back(self.lot)
-        self.owner.wallet.take_back(self.lot, share)
+            self.owner.wallet.reverse_clawback(self.lot)
+        self.owner.wallet.claw_back(self.lot, share)
         self.taken = share
 
     @property

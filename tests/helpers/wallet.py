@@ -80,13 +80,13 @@ class Purse:
             now=self.now,
         )
 
-    def take_back(self, transaction_id: str, **share: int) -> LedgerEntry | None:
-        return services.take_back(
+    def claw_back(self, transaction_id: str, **share: int) -> LedgerEntry | None:
+        return services.claw_back(
             transaction_id=transaction_id, reason="store refund", now=self.now, **share
         )
 
-    def give_back(self, transaction_id: str) -> LedgerEntry | None:
-        return services.give_back(
+    def reverse_clawback(self, transaction_id: str) -> LedgerEntry | None:
+        return services.reverse_clawback(
             transaction_id=transaction_id, reason="store refund reversed", now=self.now
         )
 

@@ -124,7 +124,7 @@ class ModelWallet:
     def worth_of(self, way):
         return sum(lot.worth for lot in self.lots if lot.way == way and not lot.is_superseded)
 
-    def take_back(self, lot, share):
+    def claw_back(self, lot, share):
         nearest = ceil(Fraction(lot.granted * share, WHOLE) - Fraction(1, 2))
         missing = nearest - lot.taken - lot.owed - lot.lapsed
         if missing > 0:
@@ -135,7 +135,7 @@ class ModelWallet:
             self.debt += missing - taken
             lot.revoked_day = self.day
 
-    def give_back(self, lot):
+    def reverse_clawback(self, lot):
         if lot.revoked_day is None:
             return
         forgiven = min(self.debt, lot.owed)

@@ -62,7 +62,7 @@ def test_a_lot_that_cannot_lapse_keeps_none_of_the_others(db):
     other.promote(5, days=2)
     Wallet.objects.filter(id=poisoned.wallet_id).update(balance=0)  # as no code of ours does
 
-    credit_services.lapse_expired(now=NOW + timedelta(days=3))
+    credit_services.expire_due_lots(now=NOW + timedelta(days=3))
 
     assert (other.balance, poisoned.lots) == (0, [5])
 

@@ -31,7 +31,7 @@ from adminops.admin.base import (
 )
 from adminops.admin.money.ledger import wallets_of
 from adminops.models import Action
-from credits.services import CodeTerms, terms_of
+from credits.services import CodeTerms, get_terms
 from rendio.common import clock
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
             done=f"The code {code} was changed.",
             button="Change it",
             form_class=TermsForm,
-            shown=asdict(terms_of(code)),
+            shown=asdict(get_terms(code)),
         )
 
     @page_action(

@@ -11,17 +11,17 @@ from datetime import datetime
 from decimal import ROUND_HALF_DOWN, Decimal
 
 from credits.models import Kind, LedgerEntry, Lot, Wallet
-from credits.services.entries import append, give_time_back, lapse
-from credits.services.superseded import reason_of
-from credits.services.wallets import follow_merges
+from credits.services.entries import append_entry, expire, restore_expiry
+from credits.services.superseded import expiry_reason
+from credits.services.wallets import lock_merge_target
 from rendio.common.errors import InvalidInput, NotFound
 
 # All of a transaction, as Apple counts: in thousandths of a percent.
-WHOLE = 100_000
+FULL_SHARE = 100_000
 
 
-def take_back(
-    *, transaction_id: str, reason: str, now: datetime, milli_percent: int = WHOLE
+def claw_back(
+    *, transaction_id: str, reason: str, now: datetime, share: int = FULL_SHARE
 ) -> LedgerEntry | None:
     """A store refund: take back `milli_percent` of what the transaction brought, all in all.
 
@@ -36,14 +36,14 @@ def take_back(
     Returns the entry, or None where there was nothing to take. Raises NotFound where the
     transaction brought no lot, InvalidInput for a share outside 0 to 100000.
     """
-    if not 0 <= milli_percent <= WHOLE:
-        raise InvalidInput(fields={"milli_percent": [f"Must be from 0 to {WHOLE}."]})
+    if not 0 <= share <= FULL_SHARE:
+        raise InvalidInput(fields={"share": [f"Must be from 0 to {FULL_SHARE}."]})
     wallet, lot = lock_lot(transaction_id)
     granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
     # Not lot.amount: part of the grant may have repaid a debt, and is spent all the same.
     brought = granted.change - granted.debt_change
     gone = lot.taken_back + lot.owed + lot.lapsed
-    missing = _share(brought, milli_percent) - gone
+    missing = _credits_of_share(brought, share) - gone
     if missing <= 0:
         return None
     taken = min(lot.remaining, missing)
@@ -53,7 +53,7 @@ def take_back(
     lot.owed += owed
     lot.revoked_at = now
     lot.save(update_fields=["remaining", "taken_back", "owed", "revoked_at"])
-    return append(
+    return append_entry(
         wallet,
         kind=Kind.REVOCATION,
         change=-taken,
@@ -65,7 +65,7 @@ def take_back(
     )
 
 
-def give_back(*, transaction_id: str, reason: str, now: datetime) -> LedgerEntry | None:
+def reverse_clawback(*, transaction_id: str, reason: str, now: datetime) -> LedgerEntry | None:
     """A store refund was reversed: give back all that was taken for it.
 
     The lot gets what was taken out of it, and the debt goes that it made. What of that debt has
@@ -82,7 +82,7 @@ def give_back(*, transaction_id: str, reason: str, now: datetime) -> LedgerEntry
     forgiven = min(lot.owed, wallet.debt)
     repaid = lot.owed - forgiven
     returned = lot.taken_back + repaid
-    give_time_back(lot, away_since=lot.revoked_at, now=now)
+    restore_expiry(lot, away_since=lot.revoked_at, now=now)
     # It holds more than at first: what jobs spent of it may still be refunded into it.
     lot.amount += repaid
     lot.remaining += returned
@@ -91,7 +91,7 @@ def give_back(*, transaction_id: str, reason: str, now: datetime) -> LedgerEntry
     lot.save(
         update_fields=["amount", "remaining", "taken_back", "owed", "revoked_at", "expires_at"]
     )
-    entry = append(
+    entry = append_entry(
         wallet,
         kind=Kind.REVERSAL,
         change=returned,
@@ -102,7 +102,7 @@ def give_back(*, transaction_id: str, reason: str, now: datetime) -> LedgerEntry
         transaction_id=transaction_id,
     )
     if lot.superseded_at and returned:
-        lapse(wallet, lot, amount=returned, reason=reason_of(lot), now=now)
+        expire(wallet, lot, amount=returned, reason=expiry_reason(lot), now=now)
     return entry
 
 
@@ -111,11 +111,11 @@ def lock_lot(transaction_id: str) -> tuple[Wallet, Lot]:
     lot = Lot.objects.filter(transaction_id=transaction_id).first()
     if lot is None:
         raise NotFound
-    wallet = follow_merges(Wallet.objects.select_for_update().get(id=lot.wallet_id))
+    wallet = lock_merge_target(Wallet.objects.select_for_update().get(id=lot.wallet_id))
     lot.refresh_from_db()
     return wallet, lot
 
 
-def _share(credits: int, milli_percent: int) -> int:
-    exact = Decimal(credits) * milli_percent / WHOLE
+def _credits_of_share(credits: int, share: int) -> int:
+    exact = Decimal(credits) * share / FULL_SHARE
     return int(exact.to_integral_value(ROUND_HALF_DOWN))

@@ -18,7 +18,7 @@ def test_a_store_refund_takes_an_untouched_lot_back_and_leaves_no_debt(purse):
     purse.grant(10)
     bought = purse.buy(50)
 
-    entry = purse.take_back(bought)
+    entry = purse.claw_back(bought)
 
     assert (entry.kind, entry.change, entry.debt_change) == (Kind.REVOCATION, -50, 0)
     assert (purse.balance, purse.debt, purse.lots) == (10, 0, [10, 0])
@@ -28,7 +28,7 @@ def test_what_was_spent_of_a_taken_back_lot_becomes_debt(purse):
     bought = purse.buy(50)
     purse.charge(30)
 
-    purse.take_back(bought)
+    purse.claw_back(bought)
 
     assert (purse.balance, purse.debt) == (0, 30)
     assert purse.adds_up()
@@ -37,23 +37,23 @@ def test_what_was_spent_of_a_taken_back_lot_becomes_debt(purse):
 def test_a_second_store_refund_takes_nothing(purse):
     bought = purse.buy(50)
     purse.charge(30)
-    purse.take_back(bought)
+    purse.claw_back(bought)
 
-    assert purse.take_back(bought) is None
+    assert purse.claw_back(bought) is None
 
     assert (purse.balance, purse.debt, len(purse.entries)) == (0, 30, 3)
 
 
 def test_a_store_refund_of_an_unknown_transaction_is_refused(db):
     with pytest.raises(NotFound):
-        services.take_back(transaction_id="never-sold", reason="store refund", now=NOW)
+        services.claw_back(transaction_id="never-sold", reason="store refund", now=NOW)
 
 
 def test_part_of_a_purchase_can_be_taken_back(purse):
     bought = purse.buy(50)
     purse.charge(30)
 
-    purse.take_back(bought, milli_percent=50_000)
+    purse.claw_back(bought, share=50_000)
 
     assert (purse.balance, purse.debt) == (0, 5)
     assert purse.adds_up()
@@ -62,7 +62,7 @@ def test_part_of_a_purchase_can_be_taken_back(purse):
 def test_later_grants_repay_the_debt_first(purse):
     bought = purse.buy(50)
     purse.charge(30)
-    purse.take_back(bought)
+    purse.claw_back(bought)
 
     first = purse.grant(20)
     assert (first.change, first.debt_change, purse.balance, purse.debt) == (0, -20, 0, 10)
@@ -78,7 +78,7 @@ def test_a_wallet_that_owes_spends_nothing_until_the_debt_is_repaid(purse):
     bought = purse.buy(50)
     purse.charge(30)
     purse.grant(10)
-    purse.take_back(bought)
+    purse.claw_back(bought)
 
     with pytest.raises(InsufficientCredits) as refused:
         purse.charge(4)
@@ -93,7 +93,7 @@ def test_a_wallet_that_owes_spends_nothing_until_the_debt_is_repaid(purse):
 def test_the_refund_of_a_job_that_spent_a_taken_back_lot_repays_the_debt(purse):
     bought = purse.buy(50)
     job_id = purse.charge(30)
-    purse.take_back(bought)
+    purse.claw_back(bought)
 
     entry = purse.refund(job_id)
 
@@ -106,7 +106,7 @@ def test_a_refund_larger_than_the_debt_gives_back_the_rest(purse):
     purse.promote(10, days=1)
     bought = purse.buy(50)
     job_id = purse.charge(30)  # 10 of the promotion, 20 of the purchase
-    purse.take_back(bought)
+    purse.claw_back(bought)
     assert (purse.balance, purse.debt) == (0, 20)
 
     purse.refund(job_id)
@@ -118,11 +118,11 @@ def test_a_refund_larger_than_the_debt_gives_back_the_rest(purse):
 def test_a_store_refund_of_a_purchase_that_repaid_a_debt_owes_it_again(purse):
     first = purse.buy(10)
     purse.charge(10)
-    purse.take_back(first)
+    purse.claw_back(first)
     second = purse.buy(10)
     assert (purse.balance, purse.debt) == (0, 0)
 
-    entry = purse.take_back(second)
+    entry = purse.claw_back(second)
 
     assert (entry.change, entry.debt_change) == (0, 10)
     assert (purse.balance, purse.debt) == (0, 10)
@@ -132,11 +132,11 @@ def test_a_store_refund_of_a_purchase_that_repaid_a_debt_owes_it_again(purse):
 def test_a_store_refund_of_a_purchase_that_repaid_part_of_a_debt_takes_all_of_it(purse):
     first = purse.buy(10)
     purse.charge(4)
-    purse.take_back(first)
+    purse.claw_back(first)
     second = purse.buy(10)
     assert (purse.balance, purse.debt) == (6, 0)
 
-    purse.take_back(second)
+    purse.claw_back(second)
 
     assert (purse.balance, purse.debt) == (0, 4)
     assert purse.adds_up()
@@ -145,9 +145,9 @@ def test_a_store_refund_of_a_purchase_that_repaid_part_of_a_debt_takes_all_of_it
 def test_what_had_lapsed_of_a_subscription_is_not_owed_after_its_store_refund(purse):
     purse.grant(50, source=Source.SUBSCRIPTION, days=30, transaction_id="month-1")
     purse.charge(30)
-    services.lapse_expired(now=NOW + timedelta(days=30))
+    services.expire_due_lots(now=NOW + timedelta(days=30))
 
-    purse.take_back("month-1")
+    purse.claw_back("month-1")
 
     assert (purse.balance, purse.debt) == (0, 30)
     assert purse.adds_up()
@@ -155,9 +155,9 @@ def test_what_had_lapsed_of_a_subscription_is_not_owed_after_its_store_refund(pu
 
 def test_a_store_refund_of_what_has_lapsed_whole_changes_nothing(purse):
     purse.grant(50, source=Source.SUBSCRIPTION, days=30, transaction_id="month-2")
-    services.lapse_expired(now=NOW + timedelta(days=30))
+    services.expire_due_lots(now=NOW + timedelta(days=30))
 
-    assert purse.take_back("month-2") is None
+    assert purse.claw_back("month-2") is None
 
     assert (purse.balance, purse.debt, len(purse.entries)) == (0, 0, 2)
 
@@ -167,7 +167,7 @@ def test_a_share_that_is_none_is_refused(purse, share):
     bought = purse.buy(50)
 
     with pytest.raises(InvalidInput):
-        purse.take_back(bought, milli_percent=share)
+        purse.claw_back(bought, share=share)
 
     assert purse.balance == 50
 
@@ -176,7 +176,7 @@ def test_a_share_that_is_none_is_refused(purse, share):
 
 
 @pytest.mark.parametrize(
-    ("credits", "milli_percent", "taken"),
+    ("credits", "share", "taken"),
     [
         (50, 0, 0),
         (50, 15, 0),
@@ -189,10 +189,10 @@ def test_a_share_that_is_none_is_refused(purse, share):
         (2_000_000_000, 100_000, 2_000_000_000),
     ],
 )
-def test_a_share_is_taken_to_the_nearest_credit(purse, credits, milli_percent, taken):
+def test_a_share_is_taken_to_the_nearest_credit(purse, credits, share, taken):
     bought = purse.buy(credits)
 
-    purse.take_back(bought, milli_percent=milli_percent)
+    purse.claw_back(bought, share=share)
 
     assert credits - purse.balance == taken
     assert purse.adds_up()
@@ -202,7 +202,7 @@ def test_several_store_refunds_of_a_purchase_take_no_more_than_the_last_one_says
     bought = purse.buy(10)
     shares = [33_333, 33_333, 66_667, 50_000, 100_000, 100_000]
 
-    balances = [(purse.take_back(bought, milli_percent=s), purse.balance)[1] for s in shares]
+    balances = [(purse.claw_back(bought, share=s), purse.balance)[1] for s in shares]
 
     assert balances == [7, 7, 3, 3, 0, 0]
     assert purse.adds_up()
@@ -210,10 +210,10 @@ def test_several_store_refunds_of_a_purchase_take_no_more_than_the_last_one_says
 
 def test_what_is_spent_between_two_store_refunds_becomes_debt(purse):
     bought = purse.buy(50)
-    purse.take_back(bought, milli_percent=50_000)
+    purse.claw_back(bought, share=50_000)
     purse.charge(20)
 
-    entry = purse.take_back(bought)
+    entry = purse.claw_back(bought)
 
     assert (entry.change, entry.debt_change) == (-5, 20)
     assert (purse.balance, purse.debt) == (0, 20)
@@ -223,9 +223,9 @@ def test_what_is_spent_between_two_store_refunds_becomes_debt(purse):
 def test_what_had_lapsed_counts_as_taken_in_a_store_refund_of_a_part(purse):
     purse.grant(50, source=Source.SUBSCRIPTION, days=30, transaction_id="month-3")
     purse.charge(30)
-    services.lapse_expired(now=NOW + timedelta(days=30))
+    services.expire_due_lots(now=NOW + timedelta(days=30))
 
-    purse.take_back("month-3", milli_percent=50_000)
+    purse.claw_back("month-3", share=50_000)
 
     assert (purse.balance, purse.debt) == (0, 5)  # 25 were paid for, 30 used
     assert purse.adds_up()
@@ -238,11 +238,11 @@ def test_a_reversal_gives_the_lot_and_the_debt_back_as_they_were(purse):
     purse.grant(10)
     bought = purse.buy(50)
     purse.charge(30)  # the welcome's 10, and 20 of what was bought
-    purse.take_back(bought, milli_percent=20_000)
-    purse.take_back(bought)
+    purse.claw_back(bought, share=20_000)
+    purse.claw_back(bought)
     assert (purse.balance, purse.debt, purse.lots) == (0, 20, [0, 0])
 
-    entry = purse.give_back(bought)
+    entry = purse.reverse_clawback(bought)
 
     assert (entry.kind, entry.change, entry.debt_change) == (Kind.REVERSAL, 30, -20)
     assert (purse.balance, purse.debt, purse.lots) == (30, 0, [0, 30])
@@ -251,10 +251,10 @@ def test_a_reversal_gives_the_lot_and_the_debt_back_as_they_were(purse):
 
 def test_a_second_reversal_gives_nothing(purse):
     bought = purse.buy(50)
-    purse.take_back(bought)
-    purse.give_back(bought)
+    purse.claw_back(bought)
+    purse.reverse_clawback(bought)
 
-    assert purse.give_back(bought) is None
+    assert purse.reverse_clawback(bought) is None
 
     assert (purse.balance, len(purse.entries)) == (50, 3)
 
@@ -262,9 +262,9 @@ def test_a_second_reversal_gives_nothing(purse):
 def test_without_a_store_refund_there_is_nothing_to_reverse(purse):
     bought = purse.buy(50)
 
-    assert purse.give_back(bought) is None
+    assert purse.reverse_clawback(bought) is None
     with pytest.raises(NotFound):
-        purse.give_back("never-sold")
+        purse.reverse_clawback("never-sold")
 
     assert purse.balance == 50
 
@@ -272,10 +272,10 @@ def test_without_a_store_refund_there_is_nothing_to_reverse(purse):
 def test_a_reversal_leaves_the_debt_of_another_store_refund(purse):
     first, second = purse.buy(10), purse.buy(10)
     purse.charge(20)
-    purse.take_back(first)
-    purse.take_back(second)
+    purse.claw_back(first)
+    purse.claw_back(second)
 
-    purse.give_back(first)
+    purse.reverse_clawback(first)
 
     assert (purse.balance, purse.debt) == (0, 10)
     assert purse.adds_up()
@@ -284,11 +284,11 @@ def test_a_reversal_leaves_the_debt_of_another_store_refund(purse):
 def test_what_repaid_the_debt_comes_back_with_the_reversal(purse):
     bought = purse.buy(50)
     job_id = purse.charge(30)
-    purse.take_back(bought)
+    purse.claw_back(bought)
     purse.adjust(25)
     assert (purse.balance, purse.debt) == (0, 5)
 
-    entry = purse.give_back(bought)
+    entry = purse.reverse_clawback(bought)
 
     assert (entry.change, entry.debt_change) == (20 + 25, -5)
     assert (purse.balance, purse.debt) == (45, 0)
@@ -300,13 +300,13 @@ def test_what_repaid_the_debt_comes_back_with_the_reversal(purse):
 def test_a_purchase_that_repaid_a_debt_is_given_back_whole(purse):
     first = purse.buy(10)
     purse.charge(10)
-    purse.take_back(first)
+    purse.claw_back(first)
     second = purse.buy(10)
-    purse.take_back(second)
+    purse.claw_back(second)
     purse.adjust(10)
     assert (purse.balance, purse.debt) == (0, 0)
 
-    purse.give_back(second)
+    purse.reverse_clawback(second)
 
     assert (purse.balance, purse.debt) == (10, 0)
     assert purse.adds_up()
@@ -315,15 +315,15 @@ def test_a_purchase_that_repaid_a_debt_is_given_back_whole(purse):
 def test_a_store_refund_after_a_reversal_takes_all_of_it_again(purse):
     bought = purse.buy(50)
     purse.charge(30)
-    purse.take_back(bought)
+    purse.claw_back(bought)
     purse.adjust(30)
-    purse.give_back(bought)
+    purse.reverse_clawback(bought)
     assert (purse.balance, purse.debt) == (50, 0)
 
-    purse.take_back(bought)
+    purse.claw_back(bought)
     assert (purse.balance, purse.debt) == (0, 0)
 
-    purse.give_back(bought)
+    purse.reverse_clawback(bought)
     assert (purse.balance, purse.debt) == (50, 0)
     assert purse.adds_up()
 
@@ -332,26 +332,26 @@ def test_a_refunded_job_repays_the_debt_out_of_the_lot_that_the_store_refunded(p
     purse.promote(10, days=1)
     bought = purse.buy(50)
     job_id = purse.charge(30)  # 10 of the promotion, 20 of the purchase
-    purse.take_back(bought)
+    purse.claw_back(bought)
 
     purse.refund(job_id)
 
     assert purse.lots == [10, 0]
-    purse.give_back(bought)
+    purse.reverse_clawback(bought)
     assert (purse.balance, purse.lots) == (60, [10, 50])
     assert purse.adds_up()
 
 
 def test_an_allowance_that_expired_while_it_was_taken_back_lives_on_for_the_time_it_had(purse):
     purse.grant(50, source=Source.SUBSCRIPTION, days=30, transaction_id="month-4")
-    purse.take_back("month-4")
+    purse.claw_back("month-4")
     back_at = NOW + timedelta(days=40)
 
-    services.give_back(transaction_id="month-4", reason="reversed", now=back_at)
+    services.reverse_clawback(transaction_id="month-4", reason="reversed", now=back_at)
 
-    services.lapse_expired(now=back_at + timedelta(days=30, seconds=-1))
+    services.expire_due_lots(now=back_at + timedelta(days=30, seconds=-1))
     assert purse.balance == 50
-    services.lapse_expired(now=back_at + timedelta(days=30))
+    services.expire_due_lots(now=back_at + timedelta(days=30))
     assert purse.balance == 0
     assert purse.adds_up()
 
@@ -360,11 +360,11 @@ def test_a_purchase_of_a_merged_guest_is_taken_and_given_back_at_the_account(pur
     guest = Purse()
     bought = guest.buy(50)
     guest.charge(30)
-    guest.take_back(bought)
+    guest.claw_back(bought)
     services.merge(from_user_id=guest.user_id, into_user_id=purse.user_id, now=NOW)
     assert (purse.balance, purse.debt) == (0, 30)
 
-    purse.give_back(bought)
+    purse.reverse_clawback(bought)
 
     assert (purse.balance, purse.debt) == (20, 0)
     assert purse.adds_up()
@@ -375,9 +375,9 @@ def test_what_lapsed_is_not_owed_whatever_wallets_it_has_been_in(purse):
     guest, account = Purse(), Purse()
     guest.grant(50, source=Source.SUBSCRIPTION, days=30, transaction_id="month-6")
     services.merge(from_user_id=guest.user_id, into_user_id=account.user_id, now=NOW)
-    services.lapse_expired(now=NOW + timedelta(days=30))
+    services.expire_due_lots(now=NOW + timedelta(days=30))
     services.merge(from_user_id=account.user_id, into_user_id=purse.user_id, now=NOW)
 
-    assert purse.take_back("month-6") is None
+    assert purse.claw_back("month-6") is None
 
     assert (purse.balance, purse.debt) == (0, 0)
