@@ -74,18 +74,18 @@ _HELD = """(
 )"""
 
 
-def of(user_id: UUID, *, most_usd: Decimal, credits: int, now: datetime) -> Exposure:
+def of(user_id: UUID, *, max_cost_usd: Decimal, credits: int, now: datetime) -> Exposure:
     """What an order at this price would be told. One query.
 
-    `most_usd` is the most that a provider may take for it.
+    `max_cost_usd` is the most that a provider may take for it.
     """
-    parameters = _parameters(user_id, most_usd=most_usd, credits=credits, now=now)
+    parameters = _parameters(user_id, max_cost_usd=max_cost_usd, credits=credits, now=now)
     with db.prepared_cursor() as cursor:
         cursor.execute(f"{_USED} SELECT {_FEE}, {_SPENT}, {_HELD}", parameters)
         return Exposure(*cursor.fetchone())
 
 
-def insert(job: Job, *, most_usd: Decimal, now: datetime) -> Exposure:
+def insert(job: Job, *, max_cost_usd: Decimal, now: datetime) -> Exposure:
     """Insert a new job with its `cancel_fee`, in one statement.
 
     Joins the caller's transaction, which has the wallet locked, and rolls back on a refusal. Raises
@@ -97,13 +97,15 @@ def insert(job: Job, *, most_usd: Decimal, now: datetime) -> Exposure:
         preface=_USED,
         computed={"cancel_fee": _FEE},
         returning=("cancel_fee", _SPENT, _HELD),
-        parameters=_parameters(job.user_id, most_usd=most_usd, credits=job.credits, now=now),
+        parameters=_parameters(
+            job.user_id, max_cost_usd=max_cost_usd, credits=job.credits, now=now
+        ),
     )
     exposure = Exposure(*returned)
     job.cancel_fee = exposure.cancel_fee
     if exposure.held_until:
         raise GeneratingHeld(until=exposure.held_until, now=now)
-    if settings.PERSON_DAILY_USD and exposure.spent_usd + most_usd > settings.PERSON_DAILY_USD:
+    if settings.PERSON_DAILY_USD and exposure.spent_usd + max_cost_usd > settings.PERSON_DAILY_USD:
         left = Period.DAY.ends_at(now) - now
         raise RateLimited(retry_after=math.ceil(left.total_seconds()))
     return exposure
@@ -115,7 +117,9 @@ def credits_for(usd: Decimal, *, most: int) -> int:
     return min(int(worth), most)
 
 
-def _parameters(user_id: UUID, *, most_usd: Decimal, credits: int, now: datetime) -> dict[str, Any]:
+def _parameters(
+    user_id: UUID, *, max_cost_usd: Decimal, credits: int, now: datetime
+) -> dict[str, Any]:
     return {
         "user_id": user_id,
         "now": now,
@@ -124,5 +128,5 @@ def _parameters(user_id: UUID, *, most_usd: Decimal, credits: int, now: datetime
         "today": lowest_uuid7(Period.DAY.began_at(now)),
         "window": now - timedelta(days=settings.CANCEL_FREE_DAYS),
         "free": settings.CANCEL_FREE_COUNT,
-        "fee": credits_for(most_usd, most=credits),
+        "fee": credits_for(max_cost_usd, most=credits),
     }

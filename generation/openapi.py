@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from generation import api
 from generation.catalogue.cache import PROMPT_MAX, PROMPT_MIN
-from generation.catalogue.orders import MAX_URL
+from generation.catalogue.orders import MAX_URL_LENGTH
 from generation.models import JobStatus, ModelKind, PricingType
 from generation.uploads import api as uploads_api
 from rendio.common.errors import Code
@@ -65,7 +65,7 @@ class OrderBody(serializers.Serializer):
         required=False,
         allow_null=True,
         allow_blank=True,
-        max_length=MAX_URL,
+        max_length=MAX_URL_LENGTH,
         help_text="The picture to start from: the `image_url` of an upload.",
     )
     upload_id = OptionalId("The same, by its id.")

@@ -22,7 +22,7 @@ from credits.idempotency import Answer, Attempt
 from generation import exposure
 from generation.catalogue import cache, routing
 from generation.catalogue.cache import ModelSpec
-from generation.catalogue.orders import Order, read_order, repeated_order
+from generation.catalogue.orders import Order, order_from_job, parse_order
 from generation.errors import InvalidState
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import remove, settle
@@ -46,12 +46,12 @@ class Quoted:
 
 def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quoted:
     """Price the body of a generate-video and keep the price for QUOTE_SECONDS."""
-    order = read_order(body, cache.current())
+    order = parse_order(body, cache.current())
     if order.upload_id:
         retention.require_usable(user_id=user_id, upload_id=order.upload_id, now=now)
     credits = order.price.credits
-    most_usd = routing.most_usd(order.model, order.settings, credits=credits)
-    would_be = exposure.of(user_id, most_usd=most_usd, credits=credits, now=now)
+    max_cost_usd = routing.max_cost_usd(order.model, order.settings, credits=credits)
+    would_be = exposure.of(user_id, max_cost_usd=max_cost_usd, credits=credits, now=now)
     quote = Quote.objects.create(
         user_id=user_id,
         model_id=order.model.id,
@@ -70,7 +70,7 @@ def generate(*, attempt: Attempt, body: dict[str, Any], now: datetime) -> Answer
     Whatever would be refused now (the model is gone, the wallet empty), a replay is answered all
     the same.
     """
-    return _once(attempt, lambda: read_order(body, cache.current()), now=now)
+    return _once(attempt, lambda: parse_order(body, cache.current()), now=now)
 
 
 def retry(*, attempt: Attempt, job_id: UUID, now: datetime) -> Answer:
@@ -84,7 +84,7 @@ def retry(*, attempt: Attempt, job_id: UUID, now: datetime) -> Answer:
         job = get_job(user_id=attempt.user_id, job_id=job_id)
         if job.status != JobStatus.FAILED:
             raise InvalidState
-        return repeated_order(job, cache.current())
+        return order_from_job(job, cache.current())
 
     return _once(attempt, read, now=now)
 
@@ -96,7 +96,7 @@ def _once(attempt: Attempt, read: Callable[[], Order], *, now: datetime) -> Answ
     """
     try:
         order = read()
-        routing.require_open(order, now=now)
+        routing.require_available(order, now=now)
         _require_ai_consent(attempt.user_id, order.model)
         if order.picture_url or screening.is_on():
             order = _admit(attempt, order, now=now)
@@ -171,9 +171,9 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
             request_id=request_id.current() or "",
             created_at=now,
         )
-        most_usd = routing.most_usd(order.model, order.settings, credits=credits)
+        max_cost_usd = routing.max_cost_usd(order.model, order.settings, credits=credits)
         # Before the charge, as its answer names the fee: a refusal or a replay rolls it back.
-        exposed = exposure.insert(job, most_usd=most_usd, now=now)
+        exposed = exposure.insert(job, max_cost_usd=max_cost_usd, now=now)
         answer = Answer(
             200,
             # By the length of the name, as PostgreSQL keeps it: a replay is the same to the byte.
@@ -297,6 +297,6 @@ def switch_maintenance(*, is_on: bool, reason: str, now: datetime) -> bool:
     was_on = switch.is_on
     switch.is_on, switch.reason, switch.changed_at = is_on, reason, now
     switch.save(update_fields=["is_on", "reason", "changed_at"])
-    transaction.on_commit(cache.forget)
+    transaction.on_commit(cache.invalidate)
     logger.warning("maintenance_switched", is_on=is_on, reason=reason)
     return was_on

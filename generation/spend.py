@@ -35,7 +35,7 @@ class Period(StrEnum):
 
 
 @dataclass(frozen=True)
-class Standing:
+class CapStatus:
     """A provider's cap for the period that runs, and what has been spent of it, in dollars."""
 
     provider: str
@@ -44,11 +44,11 @@ class Standing:
     spent_usd: Decimal
 
     @property
-    def left_usd(self) -> Decimal:
+    def remaining_usd(self) -> Decimal:
         return self.cap_usd - self.spent_usd
 
 
-def standings(*, now: datetime) -> list[Standing]:
+def cap_statuses(*, now: datetime) -> list[CapStatus]:
     """One for each cap that the settings name. No query where they name none."""
     caps = [
         (provider, Period(period), cap_usd)
@@ -57,24 +57,24 @@ def standings(*, now: datetime) -> list[Standing]:
     ]
     spent = spent_usd(now=now) if caps else {}
     return [
-        Standing(provider, period, cap_usd, spent.get((provider, period), Decimal(0)))
+        CapStatus(provider, period, cap_usd, spent.get((provider, period), Decimal(0)))
         for provider, period, cap_usd in caps
     ]
 
 
-def left_usd(*, now: datetime) -> dict[str, Decimal]:
+def remaining_usd(*, now: datetime) -> dict[str, Decimal]:
     """What may still be spent at each provider that has a cap."""
     left: dict[str, Decimal] = {}
-    for one in standings(now=now):
-        left[one.provider] = min(one.left_usd, left.get(one.provider, one.left_usd))
+    for one in cap_statuses(now=now):
+        left[one.provider] = min(one.remaining_usd, left.get(one.provider, one.remaining_usd))
     return left
 
 
-def shut_until(*, now: datetime) -> dict[str, datetime]:
+def capped_until(*, now: datetime) -> dict[str, datetime]:
     """The providers that have reached a cap, and when the last of those periods is over."""
     shut: dict[str, datetime] = {}
-    for one in standings(now=now):
-        if one.left_usd <= 0:
+    for one in cap_statuses(now=now):
+        if one.remaining_usd <= 0:
             ends_at = one.period.ends_at(now)
             shut[one.provider] = max(ends_at, shut.get(one.provider, ends_at))
     return shut

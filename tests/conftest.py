@@ -216,7 +216,7 @@ def _clean_counters(settings: Any) -> None:
     for cache in caches.all(initialized_only=False):
         cache.clear()
     settings.RATE_LIMITS = {name: (0, window) for name, (_, window) in settings.RATE_LIMITS.items()}
-    cache_catalogue.forget()
+    cache_catalogue.invalidate()
     clock.forget()
     blocklist.forget()
 

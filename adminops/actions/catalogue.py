@@ -280,7 +280,7 @@ def _tell_others(row: models.Model, intent: Intent) -> None:
     if isinstance(row, Product):
         billing_services.offered(row, now=intent.now)
     else:
-        transaction.on_commit(cache.forget)
+        transaction.on_commit(cache.invalidate)
 
 
 # --- What the second person reads -----------------------------------------------------------------

@@ -91,7 +91,7 @@ def toggle_model(*, model_id: UUID, is_available: bool, **who: Unpack[Who]) -> N
         before=before,
         after={"is_available": is_available},
     )
-    transaction.on_commit(cache.forget)
+    transaction.on_commit(cache.invalidate)
 
 
 @transaction.atomic(durable=True)
@@ -112,7 +112,7 @@ def toggle_route(*, route_id: UUID, is_enabled: bool, **who: Unpack[Who]) -> Non
         before=before,
         after={"route": str(route), "is_enabled": is_enabled},
     )
-    transaction.on_commit(cache.forget)
+    transaction.on_commit(cache.invalidate)
 
 
 @transaction.atomic(durable=True)

@@ -42,7 +42,7 @@ def look(*, now: datetime) -> None:
 
 
 def _look_at_spend(*, now: datetime) -> None:
-    for one in spend.standings(now=now):
+    for one in spend.cap_statuses(now=now):
         for percent in settings.SPEND_ALERT_PERCENT:
             # A cap of 0 is reached by nothing, as it is meant to be.
             if one.spent_usd and one.spent_usd * 100 >= one.cap_usd * percent:
@@ -88,7 +88,7 @@ def _look_at_clocks(*, now: datetime) -> None:
         )
 
 
-def _raise_spend(one: spend.Standing, percent: int, *, now: datetime) -> None:
+def _raise_spend(one: spend.CapStatus, percent: int, *, now: datetime) -> None:
     began = one.period.began_at(now).date()
     text = (
         f"{one.provider} has cost ${one.spent_usd:.2f} this {one.period}, {percent} % or more of"

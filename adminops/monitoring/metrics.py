@@ -109,7 +109,7 @@ def _gauges(now: datetime) -> Iterator[Metric]:
         "provider_spend_cap_usd",
         "What it may cost.",
         ["provider", "period"],
-        (([one.provider, one.period], float(one.cap_usd)) for one in spend.standings(now=now)),
+        (([one.provider, one.period], float(one.cap_usd)) for one in spend.cap_statuses(now=now)),
     )
     yield _gauge(
         "pushes_held",

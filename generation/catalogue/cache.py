@@ -21,7 +21,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from generation.catalogue import availability, pricing
-from generation.catalogue.availability import Intake
+from generation.catalogue.availability import Availability
 from generation.errors import InvalidModel, InvalidPrompt
 from generation.models import Model, ModelKind, Theme
 from generation.providers import find_provider
@@ -33,9 +33,9 @@ logger = structlog.get_logger(__name__)
 
 PROMPT_MIN, PROMPT_MAX = 3, 2000
 AUTO = "auto"
-MAY_BE_AUTO = frozenset({"resolution", "aspect_ratio"})
+AUTO_SETTINGS = frozenset({"resolution", "aspect_ratio"})
 # Of unknown settings, how many a refusal names, and how many characters of each.
-MAX_UNKNOWN, MAX_NAME = 20, 40
+MAX_UNKNOWN_SETTINGS, MAX_SETTING_NAME = 20, 40
 
 
 def is_prompt(text: str) -> bool:
@@ -110,7 +110,7 @@ class ModelSpec:
         """Images are quick and must not wait behind videos."""
         return "medium" if self.kind == ModelKind.TEXT_TO_IMAGE else "low"
 
-    def choose(
+    def resolve_settings(
         self, asked: dict[str, Any], *, defaults: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """The asked settings, completed by `defaults`, which are a theme's, then by the model's.
@@ -119,8 +119,8 @@ class ModelSpec:
         model lists it as a value: older apps send it, to any model. Raises InvalidInput for a
         setting that the model does not have, and for a value that is not allowed.
         """
-        asked = {name: value for name, value in asked.items() if not self._leaves_open(name, value)}
-        problems = self._unknown(asked)
+        asked = {name: value for name, value in asked.items() if not self._is_unset(name, value)}
+        problems = self._unknown_setting_errors(asked)
         chosen = {}
         for name, rule in self.settings.items():
             value = asked.get(name, (defaults or {}).get(name, rule["default"]))
@@ -135,13 +135,13 @@ class ModelSpec:
             raise InvalidInput(fields=problems)
         return chosen
 
-    def _leaves_open(self, name: str, value: Any) -> bool:
+    def _is_unset(self, name: str, value: Any) -> bool:
         if value is None:
             return True
         listed = self.settings[name]["allowed"] if name in self.settings else []
-        return name in MAY_BE_AUTO and value == AUTO and AUTO not in listed
+        return name in AUTO_SETTINGS and value == AUTO and AUTO not in listed
 
-    def _unknown(self, asked: dict[str, Any]) -> dict[str, list[str]]:
+    def _unknown_setting_errors(self, asked: dict[str, Any]) -> dict[str, list[str]]:
         """What is wrong with names that are no setting of this model, by their place in a body."""
         known = ", ".join(self.settings)
         problem = (
@@ -149,8 +149,8 @@ class ModelSpec:
             if known
             else _("This model has no settings.")
         )
-        unknown = [name for name in asked if name not in self.settings][:MAX_UNKNOWN]
-        return {f"settings.{name[:MAX_NAME]}": [problem] for name in unknown}
+        unknown = [name for name in asked if name not in self.settings][:MAX_UNKNOWN_SETTINGS]
+        return {f"settings.{name[:MAX_SETTING_NAME]}": [problem] for name in unknown}
 
     def price(self, chosen: dict[str, Any]) -> pricing.Price:
         return pricing.price(
@@ -168,7 +168,7 @@ class ModelSpec:
             for chosen in itertools.product(*options)
         )
 
-    def check_prompt(self, prompt: str) -> str:
+    def validate_prompt(self, prompt: str) -> str:
         """The prompt without white space around it. Raises InvalidPrompt."""
         prompt = prompt.strip()
         if not is_prompt(prompt):
@@ -195,7 +195,7 @@ class Catalogue:
 
     models: dict[UUID, ModelSpec]
     themes: dict[UUID, ThemeSpec]
-    intake: Intake = field(default_factory=Intake)
+    availability: Availability = field(default_factory=Availability)
     models_json: dict[str, bytes] = field(default_factory=dict, repr=False)
     themes_json: dict[str, bytes] = field(default_factory=dict, repr=False)
 
@@ -226,49 +226,49 @@ class Catalogue:
 
 _lock = threading.Lock()
 _current: Catalogue | None = None
-_read_at = 0.0
+_loaded_at = 0.0
 
 
 def current() -> Catalogue:
     """The catalogue as it was at most CATALOGUE_CACHE_SECONDS ago."""
-    global _current, _read_at
+    global _current, _loaded_at
     catalogue = _current
-    if catalogue is None or time.monotonic() - _read_at > settings.CATALOGUE_CACHE_SECONDS:
+    if catalogue is None or time.monotonic() - _loaded_at > settings.CATALOGUE_CACHE_SECONDS:
         with _lock:
-            if time.monotonic() - _read_at > settings.CATALOGUE_CACHE_SECONDS or _current is None:
-                _current, _read_at = _read(), time.monotonic()
+            if time.monotonic() - _loaded_at > settings.CATALOGUE_CACHE_SECONDS or _current is None:
+                _current, _loaded_at = _load(), time.monotonic()
             catalogue = _current
     return catalogue
 
 
-def forget() -> None:
+def invalidate() -> None:
     """Read anew at the next request of this process: for whoever has just changed the catalogue."""
     global _current
     _current = None
 
 
-def routes_of(model_id: UUID) -> tuple[RouteSpec, ...]:
+def get_routes(model_id: UUID) -> tuple[RouteSpec, ...]:
     """The enabled routes by position, also of a model that has been taken off sale meanwhile; none
     of one that is not there any more."""
     if model := current().models.get(model_id):
         return model.routes
     row = Model.objects.prefetch_related("routes").filter(id=model_id).first()
-    return spec_of(row).routes if row else ()
+    return to_spec(row).routes if row else ()
 
 
 def etag(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
-def _read() -> Catalogue:
+def _load() -> Catalogue:
     rows = Model.objects.filter(is_available=True).prefetch_related("routes")
     models: dict[UUID, ModelSpec] = {}
     shown: dict[UUID, dict[str, Any]] = {}
-    for spec in sorted(map(spec_of, rows), key=partial(_model_order, language="en")):
+    for spec in sorted(map(to_spec, rows), key=partial(_model_sort_key, language="en")):
         if not spec.routes:
             continue
         try:
-            shown[spec.id] = _shown(spec)
+            shown[spec.id] = _as_json(spec)
         except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
             # One row that cannot be priced must not take all the others off sale.
             logger.exception("model_left_out", model_id=str(spec.id))
@@ -299,7 +299,7 @@ def _read() -> Catalogue:
                     "models": [
                         shown[model.id]
                         for model in sorted(
-                            models.values(), key=partial(_model_order, language=language)
+                            models.values(), key=partial(_model_sort_key, language=language)
                         )
                     ]
                 }
@@ -322,12 +322,12 @@ def _read() -> Catalogue:
     )
 
 
-def _model_order(model: ModelSpec, *, language: str) -> tuple[Any, ...]:
+def _model_sort_key(model: ModelSpec, *, language: str) -> tuple[Any, ...]:
     """Featured ones first, then by name, as a reader of this language looks for it."""
     return not model.is_featured, sort_key(model.name, language)
 
 
-def spec_of(row: Model) -> ModelSpec:
+def to_spec(row: Model) -> ModelSpec:
     """A model as it stands in the database, on sale or not."""
     return ModelSpec(
         id=row.id,
@@ -358,18 +358,18 @@ def spec_of(row: Model) -> ModelSpec:
                 limits=route.limits,
             )
             for route in sorted(row.routes.all(), key=lambda route: (route.position, route.id))
-            if route.is_enabled and _can_be_asked(route.provider)
+            if route.is_enabled and _has_api_key(route.provider)
         ),
     )
 
 
-def _can_be_asked(provider_name: str) -> bool:
+def _has_api_key(provider_name: str) -> bool:
     """Not at a provider that we have no key for: its routes are as if they were not there."""
     provider = find_provider(provider_name)
     return provider is None or bool(provider.key_labels)
 
 
-def _shown(model: ModelSpec) -> dict[str, Any]:
+def _as_json(model: ModelSpec) -> dict[str, Any]:
     shown = {
         "id": model.id,
         "name": model.name,

@@ -22,7 +22,7 @@ from rendio.common import http
 from rendio.common.api import parse_uuid
 from rendio.common.errors import InvalidInput
 
-MAX_URL = 2000
+MAX_URL_LENGTH = 2000
 
 
 @dataclass(frozen=True)
@@ -39,32 +39,32 @@ class Order:
     retry_of: UUID | None = None  # the failed job that it repeats
 
 
-def read_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
+def parse_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
     """The body of generate-video or quote-video as a priced order.
 
     Raises InvalidModel, InvalidPrompt, InvalidInput with the fields that are wrong.
     """
     theme = (
         catalogue.theme(parse_uuid(body["theme_id"], "theme_id"))
-        if _given(body, "theme_id")
+        if _is_present(body, "theme_id")
         else None
     )
-    if _given(body, "model_id"):
+    if _is_present(body, "model_id"):
         model = catalogue.model(parse_uuid(body["model_id"], "model_id"))
     elif theme:
         model = catalogue.model(theme.model_id)
     else:
         model = catalogue.default_model()
-    asked = _object(body, "settings")
+    asked = _parse_object(body, "settings")
     defaults = theme.default_settings if theme and theme.model_id == model.id else {}
-    chosen = model.choose(asked, defaults=defaults)
+    chosen = model.resolve_settings(asked, defaults=defaults)
     prompt = body.get("prompt")
     if prompt is None and theme:
         prompt = theme.default_prompt
     if not isinstance(prompt, str):
         raise InvalidPrompt
-    prompt = model.check_prompt(prompt)
-    upload_id, picture_url = _picture(body) if model.needs_image else (None, "")
+    prompt = model.validate_prompt(prompt)
+    upload_id, picture_url = _parse_picture(body) if model.needs_image else (None, "")
     return Order(
         model=model,
         theme_id=theme.id if theme else None,
@@ -73,22 +73,24 @@ def read_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
         price=model.price(chosen),
         upload_id=upload_id,
         picture_url=picture_url,
-        quote_id=parse_uuid(body["quote_id"], "quote_id") if _given(body, "quote_id") else None,
+        quote_id=parse_uuid(body["quote_id"], "quote_id")
+        if _is_present(body, "quote_id")
+        else None,
     )
 
 
-def repeated_order(job: Job, catalogue: Catalogue) -> Order:
+def order_from_job(job: Job, catalogue: Catalogue) -> Order:
     """What a job was asked for, as an order at today's price.
 
     Raises InvalidModel where its model is no longer on sale, InvalidInput where the model no longer
     has its settings or takes their values.
     """
     model = catalogue.model(job.model_id)
-    chosen = model.choose(job.settings)
+    chosen = model.resolve_settings(job.settings)
     return Order(
         model=model,
         theme_id=job.theme_id,
-        prompt=model.check_prompt(job.prompt),
+        prompt=model.validate_prompt(job.prompt),
         settings=chosen,
         price=model.price(chosen),
         upload_id=job.upload_id,
@@ -96,11 +98,11 @@ def repeated_order(job: Job, catalogue: Catalogue) -> Order:
     )
 
 
-def _given(body: dict[str, Any], name: str) -> bool:
+def _is_present(body: dict[str, Any], name: str) -> bool:
     return body.get(name) not in (None, "")
 
 
-def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
+def _parse_object(body: dict[str, Any], name: str) -> dict[str, Any]:
     value = body.get(name)
     if value is None:
         return {}
@@ -109,18 +111,18 @@ def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
     return value
 
 
-def _picture(body: dict[str, Any]) -> tuple[UUID | None, str]:
+def _parse_picture(body: dict[str, Any]) -> tuple[UUID | None, str]:
     """The picture to start from: the id of an upload, or the foreign address that it is to be
     fetched from; the id counts where an app sends both.
 
     Raises InvalidInput. Whose upload it is, and whether it is still there, the database knows.
     """
-    if _given(body, "upload_id"):
+    if _is_present(body, "upload_id"):
         return parse_uuid(body["upload_id"], "upload_id"), ""
     url = body.get("image_url")
     if url in (None, ""):
         raise InvalidInput(fields={"image_url": [_("This model needs a picture.")]})
-    if not isinstance(url, str) or len(url) > MAX_URL:
+    if not isinstance(url, str) or len(url) > MAX_URL_LENGTH:
         raise InvalidInput(fields={"image_url": [_("Must be a URL.")]})
     if upload_id := Upload.id_in(media.name_in(url) or ""):
         return upload_id, ""

@@ -11,7 +11,7 @@ from django.conf import settings
 from generation.models import CostUnit, PricingType
 
 # A duration price is the price of this many seconds.
-PRICED_SECONDS = 4
+BASE_PRICE_SECONDS = 4
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ def price(
     """The price of `chosen` settings; a value without a multiplier of its own counts as 1."""
     usd = base_price_usd
     if pricing_type == PricingType.DURATION:
-        usd = usd * Decimal(chosen["duration"]) / PRICED_SECONDS
+        usd = usd * Decimal(chosen["duration"]) / BASE_PRICE_SECONDS
     elif pricing_type == PricingType.VARIABLE:
-        usd = _multiplied(usd, multipliers, chosen)
+        usd = _apply_multipliers(usd, multipliers, chosen)
     return Price(usd=usd, credits=to_credits(usd))
 
 
@@ -50,13 +50,13 @@ def cost_usd(
     chosen: dict[str, Any],
 ) -> Decimal:
     """What the provider takes from us for it."""
-    cost = _multiplied(unit_cost_usd, multipliers, chosen)
+    cost = _apply_multipliers(unit_cost_usd, multipliers, chosen)
     if unit == CostUnit.SECOND:
-        return cost * Decimal(chosen.get("duration", PRICED_SECONDS))
+        return cost * Decimal(chosen.get("duration", BASE_PRICE_SECONDS))
     return cost
 
 
-def _multiplied(
+def _apply_multipliers(
     usd: Decimal, multipliers: dict[str, dict[str, Any]], chosen: dict[str, Any]
 ) -> Decimal:
     for name, factors in multipliers.items():

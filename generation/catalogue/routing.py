@@ -30,35 +30,35 @@ from generation.providers import find_provider
 logger = structlog.get_logger(__name__)
 
 
-def keys_of(provider_name: str) -> list[ProviderKey]:
+def provider_keys(provider_name: str) -> list[ProviderKey]:
     """Our keys at a provider; none where we do not speak to it."""
     provider = find_provider(provider_name)
     return [ProviderKey(provider_name, label) for label in provider.key_labels] if provider else []
 
 
-def routes_for(job: Job) -> list[RouteSpec]:
+def untried_routes(job: Job) -> list[RouteSpec]:
     """Those that may still be followed for a job, in the order in which they are asked."""
-    left = _fitting(
-        cache.routes_of(job.model_id),
+    left = _usable_routes(
+        cache.get_routes(job.model_id),
         chosen=job.settings,
         needs_image=job.upload_id is not None,
         credits=job.credits,
     )
     tried = {UUID(route_id) for route_id in job.tried_routes}
-    return _in_order([route for route in left if route.id not in tried], seed=job.id)
+    return _weighted_order([route for route in left if route.id not in tried], seed=job.id)
 
 
-def has_another(job: Job, *, besides: UUID, now: datetime) -> bool:
-    """Whether a route other than `besides` could take the job now."""
-    others = [route for route in routes_for(job) if route.id != besides]
+def has_other_route(job: Job, *, exclude: UUID, now: datetime) -> bool:
+    """Whether a route other than `exclude` could take the job now."""
+    others = [route for route in untried_routes(job) if route.id != exclude]
     return bool(others) and _wait_seconds(others, now=now) == 0
 
 
-def require_open(order: Order, *, now: datetime) -> None:
+def require_available(order: Order, *, now: datetime) -> None:
     """Raises InMaintenance, or ProviderUnavailable where no healthy route could take the order."""
-    if cache.current().intake.in_maintenance:
+    if cache.current().availability.in_maintenance:
         raise InMaintenance
-    routes = _fitting(
+    routes = _usable_routes(
         order.model.routes,
         chosen=order.settings,
         needs_image=order.model.needs_image,
@@ -69,26 +69,26 @@ def require_open(order: Order, *, now: datetime) -> None:
 
 
 def _wait_seconds(routes: Iterable[RouteSpec], *, now: datetime) -> int:
-    keys = [key for route in routes for key in keys_of(route.provider)]
+    keys = [key for route in routes for key in provider_keys(route.provider)]
     if not keys:
         return settings.BREAKER_OPEN_SECONDS
-    return cache.current().intake.wait_seconds(keys, now)
+    return cache.current().availability.wait_seconds(keys, now)
 
 
-def _fitting(
+def _usable_routes(
     routes: Sequence[RouteSpec], *, chosen: dict[str, Any], needs_image: bool, credits: int
 ) -> list[RouteSpec]:
     first = min((route.position for route in routes), default=0)
 
     def fits(route: RouteSpec) -> bool:
-        return _can_make(route, chosen, needs_image=needs_image) and (
-            route.position == first or margin_percent(route, chosen, credits) >= _floor()
+        return _supports(route, chosen, needs_image=needs_image) and (
+            route.position == first or margin_percent(route, chosen, credits) >= _margin_floor()
         )
 
-    return [route for route in routes if _is_sound(route, fits)]
+    return [route for route in routes if _is_usable(route, fits)]
 
 
-def _is_sound(route: RouteSpec, fits: Callable[[RouteSpec], bool]) -> bool:
+def _is_usable(route: RouteSpec, fits: Callable[[RouteSpec], bool]) -> bool:
     """A row of the catalogue that is wrong takes none of the others out of use."""
     try:
         return fits(route)
@@ -97,15 +97,17 @@ def _is_sound(route: RouteSpec, fits: Callable[[RouteSpec], bool]) -> bool:
         return False
 
 
-def _can_make(route: RouteSpec, chosen: dict[str, Any], *, needs_image: bool) -> bool:
+def _supports(route: RouteSpec, chosen: dict[str, Any], *, needs_image: bool) -> bool:
     if needs_image and "image_url" not in route.parameters:
         return False
     return all(chosen.get(name) in allowed for name, allowed in route.limits.items())
 
 
-def most_usd(model: ModelSpec, chosen: dict[str, Any], *, credits: int) -> Decimal:
+def max_cost_usd(model: ModelSpec, chosen: dict[str, Any], *, credits: int) -> Decimal:
     """The most that a provider may take for such an order; nothing where no route could make it."""
-    routes = _fitting(model.routes, chosen=chosen, needs_image=model.needs_image, credits=credits)
+    routes = _usable_routes(
+        model.routes, chosen=chosen, needs_image=model.needs_image, credits=credits
+    )
     return max((route.cost(chosen) for route in routes), default=Decimal(0))
 
 
@@ -121,11 +123,11 @@ def revenue_usd(credits: int) -> Decimal:
     return credits * Decimal(settings.CREDIT_PRICE_USD) * (1 - commission)
 
 
-def _floor() -> Decimal:
+def _margin_floor() -> Decimal:
     return Decimal(settings.MARGIN_FLOOR_PERCENT)
 
 
-def _in_order(routes: list[RouteSpec], *, seed: UUID) -> list[RouteSpec]:
+def _weighted_order(routes: list[RouteSpec], *, seed: UUID) -> list[RouteSpec]:
     """By position; equal ones by chance, each first as often as its weight says.
 
     The chance is the job's own: asked again, it finds the same order. (Efraimidis and Spirakis,

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Count
 
 from generation import spend
-from generation.catalogue.routing import keys_of
+from generation.catalogue.routing import provider_keys
 from generation.dispatch import circuit_breaker
 from generation.models import IN_FLIGHT, ProviderHealth, ProviderKey, ProviderRequest
 from generation.providers import provider_choices
@@ -22,10 +22,10 @@ class Room:
     """Read under the lock of the health rows, and so exact until the transaction ends."""
 
     def __init__(self, *, now: datetime) -> None:
-        keys = [key for name, _ in provider_choices() for key in keys_of(name)]
+        keys = [key for name, _ in provider_choices() for key in provider_keys(name)]
         self._health = circuit_breaker.lock(keys)
         self._load = _in_flight()
-        self._left_usd = spend.left_usd(now=now)
+        self._remaining_usd = spend.remaining_usd(now=now)
         self._takes = {
             key: health.takes(now) if self._may_spend(key.provider) else 0
             for key, health in self._health.items()
@@ -38,26 +38,26 @@ class Room:
 
     def is_well(self, provider_name: str) -> bool:
         """Whether it takes whatever comes, were it not full."""
-        return any(self._takes.get(key, 0) == math.inf for key in keys_of(provider_name))
+        return any(self._takes.get(key, 0) == math.inf for key in provider_keys(provider_name))
 
     def is_shut(self, provider_name: str) -> bool:
         """Whether it takes nothing, not even a probe, however little it has to do."""
-        return not any(self._takes.get(key, 0) for key in keys_of(provider_name))
+        return not any(self._takes.get(key, 0) for key in provider_keys(provider_name))
 
     def has_any(self, provider_name: str) -> bool:
-        return any(self._left.get(key, 0) >= 1 for key in keys_of(provider_name))
+        return any(self._left.get(key, 0) >= 1 for key in provider_keys(provider_name))
 
     def _may_spend(self, provider_name: str) -> bool:
-        return self._left_usd.get(provider_name, Decimal(1)) > 0
+        return self._remaining_usd.get(provider_name, Decimal(1)) > 0
 
     def take(self, provider_name: str, *, cost_usd: Decimal) -> ProviderHealth | None:
         """A place under that of the provider's keys which has least to do; None where all are
         full, or the provider's cap is reached."""
-        free = [key for key in keys_of(provider_name) if self._left.get(key, 0) >= 1]
+        free = [key for key in provider_keys(provider_name) if self._left.get(key, 0) >= 1]
         if not (free and self._may_spend(provider_name)):
             return None
-        if provider_name in self._left_usd:
-            self._left_usd[provider_name] -= cost_usd
+        if provider_name in self._remaining_usd:
+            self._remaining_usd[provider_name] -= cost_usd
         key = min(free, key=lambda key: self._load[key])
         self._left[key] -= 1
         self._load[key] += 1

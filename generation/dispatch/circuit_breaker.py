@@ -104,7 +104,7 @@ def _open(health: ProviderHealth, *, now: datetime) -> None:
     health.probe_id = None
     health.open_until = now + timedelta(seconds=settings.BREAKER_OPEN_SECONDS)
     logger.error("breaker_opened", provider=health.provider, key_label=health.key_label)
-    transaction.on_commit(cache.forget)
+    transaction.on_commit(cache.invalidate)
 
 
 def close(health: ProviderHealth, *, now: datetime) -> None:
@@ -115,7 +115,7 @@ def close(health: ProviderHealth, *, now: datetime) -> None:
     health.last_error = ""
     logger.info("breaker_closed", provider=health.provider, key_label=health.key_label)
     _save(health, now=now)
-    transaction.on_commit(cache.forget)
+    transaction.on_commit(cache.invalidate)
 
 
 def _save(health: ProviderHealth, *, now: datetime) -> None:

@@ -73,7 +73,9 @@ def _shut_models(room: Room) -> tuple[set[UUID], set[UUID]]:
     full: set[UUID] = set()
     for model in cache.current().models.values():
         # Without a provider that we could ask at all, its jobs are given up below.
-        providers = [route.provider for route in model.routes if routing.keys_of(route.provider)]
+        providers = [
+            route.provider for route in model.routes if routing.provider_keys(route.provider)
+        ]
         if providers and not any(map(room.has_any, providers)):
             (full if any(map(room.is_well, providers)) else shut).add(model.id)
     return shut, full
@@ -93,11 +95,11 @@ def _with_routes(jobs: list[Job], room: Room, *, now: datetime) -> Allotted:
     taken = Allotted()
     for job in jobs:
         try:
-            routes = routing.routes_for(job)
+            routes = routing.untried_routes(job)
             health, route = _first_free(routes, room, job)
             if route and health:
                 taken.outgoing.append(_prepared(job, route, health, now=now))
-            elif not any(routing.keys_of(route.provider) for route in routes):
+            elif not any(routing.provider_keys(route.provider) for route in routes):
                 taken.hopeless.append(job)
             elif any(room.is_well(route.provider) for route in routes):
                 taken.without_room.append(job.id)

@@ -94,8 +94,8 @@ def _has_next(held: Job, request: ProviderRequest, reason: FailureReason, *, now
     cannot be used is not either: it is paid."""
     is_over = reason == FailureReason.PROVIDER_ERROR
     is_waited_for = reason == FailureReason.TIMEOUT and held.stage == Stage.SENT
-    return (is_over or is_waited_for) and routing.has_another(
-        held, besides=request.route_id, now=now
+    return (is_over or is_waited_for) and routing.has_other_route(
+        held, exclude=request.route_id, now=now
     )
 
 

@@ -141,7 +141,7 @@ def _deferred(item: Outgoing, answer: RetryLater, *, now: datetime) -> None:
     # The deadline as it was before the job left for the provider.
     deadline = job.deadline_at or now
     changes: dict[str, object] = {"stage": Stage.SUBMIT, "deadline_at": deadline}
-    if routing.has_another(job, besides=item.route.id, now=now):
+    if routing.has_other_route(job, exclude=item.route.id, now=now):
         changes |= {"due_at": now, "tried_routes": [*job.tried_routes, str(item.route.id)]}
     else:
         wait = max(timedelta(seconds=answer.retry_after_seconds), route_timing.backoff(job.tries))

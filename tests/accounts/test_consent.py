@@ -183,7 +183,7 @@ def test_a_provider_that_joins_the_catalogue_needs_consent_of_its_own(required):
         cost_unit="piece",
         parameters={},
     )
-    cache.forget()
+    cache.invalidate()
 
     refused = required.generate()
     say(required, version="2", providers=["fal", "other"])

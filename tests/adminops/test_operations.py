@@ -38,14 +38,14 @@ def test_a_breaker_is_reset_and_orders_are_taken_at_once(root, phone):
         provider="fal", key_label="default", state=Breaker.OPEN, failures=10,
         open_until=timezone.now() + timedelta(seconds=600),
     )  # fmt: skip
-    cache.forget()
+    cache.invalidate()
     assert_refused(phone.generate(), 503, "ERR_5002")
 
     answer = root.act("generation_providerhealth_reset", health.id, reason=WHY)
 
     assert said(answer) == ["The breaker is closed."]
     assert buttons(answer) == set()
-    cache.forget()
+    cache.invalidate()
     assert phone.generate().status_code == 200
     record = the_record(health.id)
     assert (record.action, record.actor) == (Action.RESET_PROVIDER, root.user)
@@ -57,13 +57,13 @@ def test_orders_are_stopped_and_taken_again(root, phone):
 
     assert said(stopped) == ["No new orders are taken."]
     assert buttons(stopped) == {"Take orders again"}
-    cache.forget()
+    cache.invalidate()
     assert_refused(phone.generate(), 503, "ERR_6004")
     record = the_record(MAINTENANCE_ID)
     assert (record.before, record.after) == ({"is_on": False}, {"is_on": True})
 
     root.act("generation_maintenance_take_orders", MAINTENANCE_ID, reason=WHY)
-    cache.forget()
+    cache.invalidate()
     assert phone.generate().status_code == 200
 
 

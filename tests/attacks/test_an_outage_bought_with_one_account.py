@@ -25,7 +25,7 @@ LIMIT = Decimal("1.00")  # two orders at $0.40
 def _limit(settings):
     settings.PERSON_DAILY_USD = LIMIT
     settings.PROVIDER_SPEND_CAPS = {"day": {"fal": Decimal("1.50")}, "month": {}}
-    cache.forget()
+    cache.invalidate()
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_one_user_reaches_the_limit_and_all_others_go_on(rich):
         assert answer.status_code == 200
         life.goes_on(Job.objects.get(id=answer.json()["job_id"]))
     before = rich.balance()
-    cache.forget()
+    cache.invalidate()
 
     assert_limited(rich.generate())
 
@@ -137,7 +137,7 @@ def test_a_replay_is_answered_beyond_the_limit(rich):
 def test_orders_at_once_reach_the_limit_and_do_not_pass_it(committed, quick, settings):
     # What other tests have committed may have reached the provider's cap.
     settings.PROVIDER_SPEND_CAPS = {"day": {}, "month": {}}
-    cache.forget()
+    cache.invalidate()
     phone = Phone().sign_in()
     grant(phone.user_id, 100)
 

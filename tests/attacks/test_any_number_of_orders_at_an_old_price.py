@@ -19,11 +19,11 @@ def cheap_quote(phone, sandbox):
     """A quote of one credit; the price has been mended since."""
     grant(phone.user_id, 100)
     Model.objects.filter(id=SORA).update(base_price_usd="0.0100")
-    cache.forget()
+    cache.invalidate()
     quote = phone.post("quote-video", ASKED).json()
     assert quote["credits"] == 1
     Model.objects.filter(id=SORA).update(base_price_usd="0.4000")
-    cache.forget()
+    cache.invalidate()
     return quote["quote_id"]
 
 

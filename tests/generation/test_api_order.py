@@ -56,7 +56,7 @@ def test_defaults_complete_what_is_not_said(phone):
 
 def test_auto_is_what_the_answer_says_that_it_became(phone):
     Theme.objects.filter(id=NEON_RAIN).update(default_settings={"aspect_ratio": "9:16"})
-    cache.forget()
+    cache.invalidate()
     auto = {"resolution": "auto", "aspect_ratio": "auto"}
 
     for asked, aspect_ratio in (({}, "16:9"), ({"model_id": None, "theme_id": NEON_RAIN}, "9:16")):
@@ -71,7 +71,7 @@ def test_auto_is_a_value_where_the_model_lists_it(phone):
     model = Model.objects.get(id=SORA)
     model.settings["aspect_ratio"] = {"allowed": ["16:9", "auto"], "default": "16:9"}
     model.save()
-    cache.forget()
+    cache.invalidate()
 
     answer = phone.generate(settings={"aspect_ratio": "auto"})
 
@@ -80,7 +80,7 @@ def test_auto_is_a_value_where_the_model_lists_it(phone):
 
 def test_auto_asks_a_model_without_the_setting_for_nothing(phone):
     Model.objects.filter(id=SORA).update(settings={"duration": {"allowed": [4], "default": 4}})
-    cache.forget()
+    cache.invalidate()
 
     answer = phone.generate(settings={"resolution": "auto", "aspect_ratio": "auto"})
 
@@ -108,7 +108,7 @@ def test_a_themes_settings_are_defaults_that_the_request_overrides(phone):
     Theme.objects.filter(id=NEON_RAIN).update(
         default_settings={"duration": 8, "aspect_ratio": "9:16"}
     )
-    cache.forget()
+    cache.invalidate()
 
     job = job_of(phone.generate(model_id=None, theme_id=NEON_RAIN, settings={"duration": 4}))
 
@@ -154,7 +154,7 @@ def test_an_unknown_model_or_theme_is_404_and_what_is_no_id_400(phone, field):
 
 def test_a_model_off_sale_is_404_and_its_theme_too(phone):
     Model.objects.filter(id=SORA).update(is_available=False)
-    cache.forget()
+    cache.invalidate()
 
     assert_refused(phone.generate(), 404, "ERR_4002")
     assert_refused(phone.generate(model_id=None, theme_id=NEON_RAIN), 404, "ERR_4002")
@@ -321,7 +321,7 @@ def test_a_replay_outlives_the_model_and_the_account_being_open(phone):
     key = str(uuid4())
     first = phone.generate(key=key)
     Model.objects.filter(id=SORA).update(is_available=False)
-    cache.forget()
+    cache.invalidate()
     credit_services.suspend(user_id=phone.user_id)
 
     assert phone.generate(key=key).content == first.content
@@ -358,7 +358,7 @@ def quote(phone, **body):
 
 def double_the_price():
     Model.objects.filter(id=SORA).update(base_price_usd="0.80")
-    cache.forget()
+    cache.invalidate()
 
 
 def test_a_quote_says_the_price_and_whether_it_can_be_paid(phone):

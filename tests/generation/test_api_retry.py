@@ -47,7 +47,7 @@ def test_a_failed_job_is_ordered_again_and_becomes_a_video(phone, failed, quick,
 
 def test_todays_price_is_paid(phone, failed):
     Model.objects.filter(id=SORA).update(base_price_usd="0.50")
-    cache.forget()
+    cache.invalidate()
 
     assert retry(phone, failed.id).json()["credits_used"] == 10
 
@@ -56,7 +56,7 @@ def test_the_same_key_pays_once(phone, failed):
     key = str(uuid4())
     first = retry(phone, failed.id, key=key)
     Model.objects.filter(id=SORA).update(is_available=False)
-    cache.forget()
+    cache.invalidate()
 
     again = retry(phone, failed.id, key=key)
 
@@ -85,7 +85,7 @@ def test_a_job_that_did_not_fail_is_not_repeated(phone, failed, status):
 
 def test_a_model_that_is_gone_is_404_and_nothing_is_charged(phone, failed):
     Model.objects.filter(id=SORA).update(is_available=False)
-    cache.forget()
+    cache.invalidate()
 
     assert_refused(retry(phone, failed.id), 404, "ERR_4002")
 
@@ -95,7 +95,7 @@ def test_a_model_that_is_gone_is_404_and_nothing_is_charged(phone, failed):
 def test_settings_that_the_model_no_longer_takes_are_named(phone, failed):
     only_short = {"duration": {"allowed": [4], "default": 4}}
     Model.objects.filter(id=SORA).update(settings=only_short)
-    cache.forget()
+    cache.invalidate()
 
     details = assert_refused(retry(phone, failed.id), 400, "ERR_4008")
 

@@ -42,7 +42,7 @@ def open_breaker(phone, sandbox, life, *, outcome="submit_500") -> list[Job]:
         life.later(2).submit()
     assert health().state == Breaker.OPEN
     # What a process that serves knows some seconds later.
-    cache.forget()
+    cache.invalidate()
     return jobs
 
 
@@ -139,7 +139,7 @@ def test_after_a_while_one_request_tries_and_its_success_closes_it(rich, quick, 
     life.later(1).submit()
 
     assert len(submissions(quick)) == sent + len(waiting)
-    cache.forget()
+    cache.invalidate()
     assert rich.generate().status_code == 200
 
 
@@ -180,7 +180,7 @@ def test_a_job_that_cannot_be_sent_is_no_probe(rich, quick, life):
     Route.objects.filter(model_id=SORA).update(
         parameters={"prompt": {"name": "prompt", "format": "{nothing}"}}
     )
-    cache.forget()
+    cache.invalidate()
 
     life.later(31).submit()
 
@@ -214,7 +214,7 @@ def test_another_key_goes_on_where_one_is_shut(rich, quick, life, settings):
         provider="fal", key_label="default", state=Breaker.OPEN,
         open_until=life.now + timedelta(seconds=600),
     )  # fmt: skip
-    cache.forget()
+    cache.invalidate()
 
     jobs = [ordered(rich) for _ in range(3)]
     for job in jobs:
@@ -232,7 +232,7 @@ def test_another_provider_takes_over_where_one_is_shut(rich, quick, life):
         provider="fal", key_label="default", state=Breaker.OPEN,
         open_until=life.now + timedelta(seconds=600),
     )  # fmt: skip
-    cache.forget()
+    cache.invalidate()
 
     job = ordered(rich, model_id=str(VEO))
     life.goes_on(job)

@@ -87,7 +87,7 @@ def test_names_are_sorted_as_readers_of_the_language_sort(get, language, expecte
         Theme.objects.create(
             name=name, category="c", default_prompt="A cat", model_id=template.model_id
         )
-    cache.forget()
+    cache.invalidate()
 
     answer = get("get-themes", Accept_Language=language)
 
@@ -138,7 +138,7 @@ def test_who_has_the_list_gets_304_and_who_has_another_gets_it(get, path):
 def test_a_change_of_the_catalogue_changes_its_etag(get):
     etag = get("get-models").headers["ETag"]
     Model.objects.filter(id=SORA).update(base_price_usd="0.50")
-    cache.forget()
+    cache.invalidate()
 
     changed = get("get-models", If_None_Match=etag)
 
@@ -148,7 +148,7 @@ def test_a_change_of_the_catalogue_changes_its_etag(get):
 
 def test_a_model_off_sale_is_gone_with_its_themes(get):
     Model.objects.filter(id=SORA).update(is_available=False)
-    cache.forget()
+    cache.invalidate()
 
     assert str(SORA) not in models(get)
     assert str(SORA) not in {t["model_id"] for t in get("get-themes").json()["themes"]}
@@ -156,7 +156,7 @@ def test_a_model_off_sale_is_gone_with_its_themes(get):
 
 def test_a_model_without_an_enabled_route_is_not_sold(get):
     Model.objects.get(id=SORA).routes.update(is_enabled=False)
-    cache.forget()
+    cache.invalidate()
 
     assert str(SORA) not in models(get)
 
@@ -173,7 +173,7 @@ def test_a_model_without_an_enabled_route_is_not_sold(get):
 )
 def test_a_model_that_cannot_be_priced_does_not_take_the_others_off_sale(get, mistake):
     Model.objects.filter(id=SORA).update(**mistake)
-    cache.forget()
+    cache.invalidate()
 
     assert str(SORA) not in models(get)
     assert str(VEO) in models(get)
@@ -182,6 +182,6 @@ def test_a_model_that_cannot_be_priced_does_not_take_the_others_off_sale(get, mi
 def test_a_theme_taken_off_is_not_shown(get):
     theme = Theme.objects.order_by("name").first()
     Theme.objects.filter(id=theme.id).update(is_available=False)
-    cache.forget()
+    cache.invalidate()
 
     assert UUID(str(theme.id)) not in {UUID(t["id"]) for t in get("get-themes").json()["themes"]}

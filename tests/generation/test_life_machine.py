@@ -34,7 +34,7 @@ class Jobs(RuleBasedStateMachine):
         self.sandbox = Sandbox()
         self.sandbox.control("reset")
         ProviderHealth.objects.all().delete()
-        cache.forget()
+        cache.invalidate()
         self.phone = Phone().sign_in()
         grant(self.phone.user_id, 990)
         self.life = Life()
@@ -87,7 +87,7 @@ class Jobs(RuleBasedStateMachine):
     @precondition(lambda self: len(self.jobs) < 4)
     @rule()
     def the_user_orders(self):
-        cache.forget()
+        cache.invalidate()
         if self.phone.generate().status_code == 200:
             self.jobs.append(Job.objects.latest("id"))
 

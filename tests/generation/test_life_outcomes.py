@@ -120,7 +120,7 @@ def test_a_models_own_run_deadline_is_kept_after_it_was_taken_off_sale(phone, qu
     job.model.run_deadline_seconds = 60
     job.model.is_available = False
     job.model.save()
-    cache.forget()
+    cache.invalidate()
 
     life.goes_on(job)
 

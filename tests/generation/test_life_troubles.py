@@ -52,7 +52,7 @@ def sold_model():
     model.save()
     route.pk, route.model, route._state.adding = uuid4(), model, True
     route.save()
-    cache.forget()
+    cache.invalidate()
     return model
 
 
@@ -61,7 +61,7 @@ def test_a_model_deleted_meanwhile_costs_only_its_own_job(phone, quick, life, so
     sound = ordered(phone)
     Route.objects.filter(model=sold_model).delete()
     Model.objects.filter(id=sold_model.id).delete()
-    cache.forget()
+    cache.invalidate()
 
     life.goes_on(sound)
 
@@ -75,7 +75,7 @@ def test_a_model_deleted_while_its_job_breaks_ends_it_at_once(phone, quick, life
     life.submit()
     Route.objects.filter(model=sold_model).delete()
     Model.objects.filter(id=sold_model.id).delete()
-    cache.forget()
+    cache.invalidate()
 
     life.goes_on(orphan)
 
@@ -89,7 +89,7 @@ def test_a_route_that_cannot_be_followed_costs_only_its_own_job(phone, quick, li
     Route.objects.filter(model=sold_model).update(
         parameters={"duration": {"name": "duration", "format": "{nothing}"}}
     )
-    cache.forget()
+    cache.invalidate()
 
     life.goes_on(sound)
 
@@ -102,7 +102,7 @@ def test_a_provider_we_do_not_speak_to_costs_only_its_own_job(phone, quick, life
     spoilt = ordered(phone, model_id=str(sold_model.id))
     sound = ordered(phone)
     Route.objects.filter(model=sold_model).update(provider="nobody")
-    cache.forget()
+    cache.invalidate()
 
     life.goes_on(sound)
 

@@ -17,7 +17,7 @@ from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
 def switch(state: str, *arguments: str) -> str:
     out = StringIO()
     call_command("maintenance", state, *arguments, stdout=out)
-    cache.forget()  # what other processes do some seconds later
+    cache.invalidate()  # what other processes do some seconds later
     return out.getvalue().strip()
 
 

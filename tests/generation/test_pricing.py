@@ -77,7 +77,7 @@ def test_a_factor_is_the_decimal_that_was_written(factor):
 def test_sora_2_as_sold(db, seconds, credits):
     sora = cache.current().model(SORA)
 
-    assert sora.price(sora.choose({"duration": seconds})).credits == credits
+    assert sora.price(sora.resolve_settings({"duration": seconds})).credits == credits
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def add_route(**changes) -> Route:
     for name, value in changes.items():
         setattr(route, name, value)
     route.save()
-    cache.forget()
+    cache.invalidate()
     return route
 
 
@@ -303,12 +303,12 @@ def test_a_route_that_does_not_fit_is_not_taken(phone, quick, life, changes):
 def test_a_route_that_takes_no_picture_is_not_asked_to_start_from_one(phone, db):
     model = cache.current().models[UUID("00000000-0000-4000-8000-000000000004")]
     job = Job(id=uuid7(), model_id=model.id, settings={"duration": 4}, credits=4, upload_id=uuid7())
-    assert len(routing.routes_for(job)) == 1
+    assert len(routing.untried_routes(job)) == 1
 
     Route.objects.filter(model_id=model.id).update(parameters={"prompt": {"name": "prompt"}})
-    cache.forget()
+    cache.invalidate()
 
-    assert routing.routes_for(job) == []
+    assert routing.untried_routes(job) == []
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_the_margin_floor_is_a_setting(phone, quick, life, settings, second):
 
 def test_an_order_that_no_route_can_make_is_refused_and_costs_nothing(phone):
     Route.objects.filter(model_id=SORA).update(limits={"duration": [4]})
-    cache.forget()
+    cache.invalidate()
 
     assert_refused(phone.generate(settings={"duration": 8}), 503, "ERR_5002")
 
@@ -354,7 +354,7 @@ def test_routes_of_one_number_share_the_orders_by_weight(phone):
     add_route(position=1, weight=3)
     jobs = [Job(id=uuid7(), model_id=SORA, settings={"duration": 4}, credits=4) for _ in range(800)]
 
-    first = Counter(routing.routes_for(job)[0].provider_model_id for job in jobs)
+    first = Counter(routing.untried_routes(job)[0].provider_model_id for job in jobs)
 
     # Three quarters of 800, and six standard deviations around.
     assert 527 < first[SECOND] < 673
@@ -365,6 +365,6 @@ def test_asked_again_a_job_finds_the_same_order(phone):
         add_route(position=1)
     job = Job(id=uuid7(), model_id=SORA, settings={"duration": 4}, credits=4)
 
-    orders = {tuple(route.id for route in routing.routes_for(job)) for _ in range(20)}
+    orders = {tuple(route.id for route in routing.untried_routes(job)) for _ in range(20)}
 
     assert len(orders) == 1

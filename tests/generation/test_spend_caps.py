@@ -25,7 +25,7 @@ def cap(settings):
             "month": {},
             period: {name: Decimal(amount) for name, amount in usd.items()},
         }
-        cache.forget()
+        cache.invalidate()
 
     return cap
 
@@ -38,7 +38,7 @@ def test_an_order_that_only_a_capped_provider_could_take_is_refused(phone, quick
     cap(fal="0.10")
     first = ordered(phone)
     life.goes_on(first)  # the cap may be passed by one job
-    cache.forget()
+    cache.invalidate()
 
     refused = phone.generate(model_id=str(SORA))
 
@@ -131,4 +131,4 @@ def test_a_new_day_begins_at_nothing_and_a_new_month_too(db):
 
 def test_without_caps_nothing_is_asked(db, django_assert_num_queries):
     with django_assert_num_queries(0):
-        assert spend.left_usd(now=timezone.now()) == {}
+        assert spend.remaining_usd(now=timezone.now()) == {}

@@ -91,7 +91,7 @@ def try_price(request: HttpRequest) -> HttpResponse:
 
 
 def _table(values: dict[str, Any]) -> dict[str, Any]:
-    model = cache.spec_of(values["model"])
+    model = cache.to_spec(values["model"])
     names = ("pricing_type", "base_price_usd", "multipliers")
     drafted = price_simulation.draft(
         model, **{name: values[name] for name in names if values[name]}
