@@ -20,7 +20,7 @@ from unfold.widgets import (
 )
 
 from adminops.actions.credits import MAX_AMOUNT, InsufficientCredits
-from adminops.admin.visible_text import VisibleTexts
+from adminops.admin.visible_text import VisibleTextForm
 from adminops.models import REASON_MAX, REASON_MIN
 from billing.models import RefundPolicy
 from rendio.common.errors import InvalidInput, Refusal
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from adminops.admin.base import ModelAdmin
 
 
-class ReasonForm(VisibleTexts, forms.Form):
+class ReasonForm(VisibleTextForm, forms.Form):
     reason = forms.CharField(
         min_length=REASON_MIN,
         max_length=REASON_MAX,
@@ -84,48 +84,49 @@ class RefundPolicyForm(ReasonForm):
 
 
 @dataclass(frozen=True)
-class Act:
-    """One kind of act: `do` gets the form's values and says in a sentence what was done."""
+class ActionPage:
+    """The texts and the form of an action. `submit` performs the action and returns the message
+    about its result."""
 
     title: str
     explanation: str
     button: str
     form_class: type[ReasonForm]
-    do: Callable[[dict[str, Any]], str]
+    submit: Callable[[dict[str, Any]], str]
     dangerous: bool = False
-    shown: dict[str, Any] = field(default_factory=dict)  # what the form has in it at first
-    shown_beside: list[tuple[str, Any]] = field(default_factory=list)
+    initial: dict[str, Any] = field(default_factory=dict)
+    details: list[tuple[str, Any]] = field(default_factory=list)
 
 
-def act_page(
-    model_admin: ModelAdmin, request: HttpRequest, row: Model | None, act: Act
+def render_action_page(
+    model_admin: ModelAdmin, request: HttpRequest, row: Model | None, page: ActionPage
 ) -> HttpResponse:
     """Show the form, or do what it says and go back to the row's page; without a row, to the
     list."""
-    form = act.form_class(request.POST or None, initial={"act_id": uuid7(), **act.shown})
+    form = page.form_class(request.POST or None, initial={"act_id": uuid7(), **page.initial})
     opts = model_admin.opts
-    page = f"admin:{opts.app_label}_{opts.model_name}"
-    row_url = reverse(f"{page}_change", args=[row.pk]) if row else reverse(f"{page}_changelist")
+    name = f"admin:{opts.app_label}_{opts.model_name}"
+    row_url = reverse(f"{name}_change", args=[row.pk]) if row else reverse(f"{name}_changelist")
     if request.method == "POST" and form.is_valid():
         try:
-            messages.success(request, act.do(form.cleaned_data))
+            messages.success(request, page.submit(form.cleaned_data))
         except Refusal as refusal:
-            messages.error(request, in_words(refusal))
+            messages.error(request, refusal_message(refusal))
         else:
             return HttpResponseRedirect(row_url)
     context = {
         **model_admin.admin_site.each_context(request),
-        "title": act.title,
-        "act": act,
+        "title": page.title,
+        "page": page,
         "form": form,
         "opts": opts,
         "original": row,
         "row_url": row_url,
     }
-    return TemplateResponse(request, "adminops/act.html", context)
+    return TemplateResponse(request, "adminops/action.html", context)
 
 
-def in_words(refusal: Refusal) -> str:
+def refusal_message(refusal: Refusal) -> str:
     """A refusal as a sentence to the staff. The catalogue's messages speak to the customer."""
     details = refusal.details
     if isinstance(refusal, InsufficientCredits):

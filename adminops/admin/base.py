@@ -15,12 +15,12 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.decorators import action
+from unfold.decorators import action as unfold_action
 from unfold.enums import ActionVariant
 
 from accounts.models import Device, User
 from adminops.actions.audit import may
-from adminops.admin.action_pages import Act, ReasonForm, act_page
+from adminops.admin.action_pages import ActionPage, ReasonForm, render_action_page
 from adminops.models import Action, PendingApproval
 from adminops.support.masking import BULLETS, Codes, masked, may_see_codes, may_see_sensitive
 from rendio.common import clock
@@ -36,20 +36,20 @@ else:
 
 __all__ = [
     "ActionVariant",
-    "AllValuesAsRead",
     "ModelAdmin",
     "ReadOnlyAdmin",
+    "SortedValuesFilter",
     "StackedInline",
     "SupportAdmin",
     "TabularInline",
+    "action_button",
     "badge",
     "link",
     "link_to",
     "links",
-    "page_action",
-    "person",
-    "standing_of",
-    "waits",
+    "pending_message",
+    "status_badge",
+    "user_link",
 ]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -59,11 +59,11 @@ class _SupportChangeList(ChangeList):
     def get_ordering_field(self, field_name: Any) -> Any:
         """What a click on the column's head sorts by."""
         field = super().get_ordering_field(field_name)
-        names: tuple[str, ...] = cast("SupportAdmin", self.model_admin).names
-        return AsRead(field) if isinstance(field, str) and field in names else field
+        collated: tuple[str, ...] = cast("SupportAdmin", self.model_admin).collated_fields
+        return AsRead(field) if isinstance(field, str) and field in collated else field
 
 
-class AllValuesAsRead(admin.AllValuesFieldListFilter):
+class SortedValuesFilter(admin.AllValuesFieldListFilter):
     """The values of a column of words, sorted as people read them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -86,37 +86,39 @@ class SupportAdmin(ModelAdmin):
 
     actions_detail: tuple[str, ...] = ()
     # Shown in clear only to who may see it.
-    sensitive: tuple[str, ...] = ()
+    sensitive_fields: tuple[str, ...] = ()
     # Columns of names and words, which are sorted as people read them. For short tables.
-    names: tuple[str, ...] = ()
+    collated_fields: tuple[str, ...] = ()
     # Fields in which staff, or we, may have named a promotion code.
-    texts: tuple[str, ...] = ()
+    code_fields: tuple[str, ...] = ()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return _SupportChangeList
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        return self.shown_to(request, super().get_list_display(request))
+        return self.visible_fields(request, super().get_list_display(request))
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return [
-            (title, {**options, "fields": self.shown_to(request, options["fields"])})
+            (title, {**options, "fields": self.visible_fields(request, options["fields"])})
             for title, options in super().get_fieldsets(request, obj)
         ]
 
-    def shown_to(self, request: HttpRequest, names: Any) -> Any:
+    def visible_fields(self, request: HttpRequest, names: Any) -> Any:
         """These fields, lines of several included, with what this member of staff may not see
         masked."""
         return tuple(
-            self._shown_to(request, name) if isinstance(name, str) else self.shown_to(request, name)
+            self._visible_field(request, name)
+            if isinstance(name, str)
+            else self.visible_fields(request, name)
             for name in names
         )
 
-    def _shown_to(self, request: HttpRequest, name: str) -> Any:
-        if name in self.sensitive and not may_see_sensitive(request.user):
+    def _visible_field(self, request: HttpRequest, name: str) -> Any:
+        if name in self.sensitive_fields and not may_see_sensitive(request.user):
             return masked_field(name, is_field=not hasattr(self, name))
-        if name in self.texts and not may_see_codes(request.user):
-            return text_without_codes(name)
+        if name in self.code_fields and not may_see_codes(request.user):
+            return code_masked_field(name)
         return name
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
@@ -124,10 +126,10 @@ class SupportAdmin(ModelAdmin):
         letter, what is not shown. And by nothing that PostgreSQL takes for no text."""
         if "\0" in value:
             return False
-        filters = {_filtered_by(one) for one in self.list_filter}
+        filters = {_filter_name(item) for item in self.list_filter}
         return lookup.split("__")[0] in filters and super().lookup_allowed(lookup, value, request)
 
-    def offered(self, request: HttpRequest, row: Any) -> Collection[str]:
+    def available_actions(self, request: HttpRequest, row: Any) -> Collection[str]:
         """Of the names in `actions_detail`, those that would change something. The services judge
         again."""
         return self.actions_detail
@@ -137,56 +139,58 @@ class SupportAdmin(ModelAdmin):
         if row is None:
             return []
         prefix = f"{self.opts.app_label}_{self.opts.model_name}_"
-        offered = {prefix + name for name in self.offered(request, row)}
+        available = {prefix + name for name in self.available_actions(request, row)}
         buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
-        return [button for button in buttons if button.action_name in offered]
+        return [button for button in buttons if button.action_name in available]
 
-    def act(
+    def action_page(
         self,
         request: HttpRequest,
         row: Any,
-        do: Callable[..., Any],
+        perform: Callable[..., Any],
         *,
         title: str,
         explanation: str,
-        done: str | Callable[[Any], str],
+        success: str | Callable[[Any], str],
         button: str = "",
         form_class: type[ReasonForm] = ReasonForm,
         dangerous: bool = False,
-        shown: dict[str, Any] | None = None,
-        shown_beside: list[tuple[str, Any]] | None = None,
-        **which: Any,
+        initial: dict[str, Any] | None = None,
+        details: list[tuple[str, Any]] | None = None,
+        **arguments: Any,
     ) -> HttpResponse:
-        """The page of an act upon a row, or upon none. `do` gets `which`, what the form has, who
-        acts and when; `done` says in a sentence what came of it; `shown` is in the form at first,
-        and `shown_beside`, (name, value), is to be read.
+        """The page that asks for a reason and performs an action on a row, or on no row.
+
+        `perform` is the service. It gets `arguments`, the form's values, the acting user and the
+        time. `success` is the message afterwards, or makes it from the service's result. `initial`
+        are the form's first values; `details`, (name, value), are shown above the form.
         """
 
-        def act(values: dict[str, Any]) -> str:
+        def submit(values: dict[str, Any]) -> str:
             acting_user = cast("User", request.user)
-            came = do(**values, **which, acting_user=acting_user, now=clock.now())
-            if isinstance(came, PendingApproval):
-                return waits(came)
-            return done if isinstance(done, str) else done(came)
+            result = perform(**values, **arguments, acting_user=acting_user, now=clock.now())
+            if isinstance(result, PendingApproval):
+                return pending_message(result)
+            return success if isinstance(success, str) else success(result)
 
         button = button or title
-        return act_page(
+        return render_action_page(
             self,
             request,
             row,
-            Act(
+            ActionPage(
                 title,
                 explanation,
                 button,
                 form_class,
-                act,
+                submit,
                 dangerous,
-                shown or {},
-                shown_beside or [],
+                initial or {},
+                details or [],
             ),
         )
 
-    def find(self, request: HttpRequest, object_id: str) -> Any:
+    def get_row(self, request: HttpRequest, object_id: str) -> Any:
         """The row of an object's page. Raises Http404."""
         row = self.get_object(request, object_id)
         if row is None:
@@ -207,25 +211,28 @@ class SupportAdmin(ModelAdmin):
             if search_term and not self.text_search:
                 return queryset.none(), False
             return super().get_search_results(request, queryset, search_term)
-        return queryset.filter(self.by_id(searched)), False
+        return queryset.filter(self.id_filter(searched)), False
 
-    def by_id(self, searched: UUID) -> Q:
+    def id_filter(self, searched: UUID) -> Q:
         """The rows that an id means. An override must name no other table: an OR across tables has
         no index."""
         return Q.create([(field, searched) for field in self.id_search], connector=Q.OR)
 
 
-def waits(approval: PendingApproval) -> str:
+def pending_message(approval: PendingApproval) -> str:
     """The message for the member of staff whose act waits."""
     return f"It waits until a second person approves it. {approval.why}"
 
 
-def _filtered_by(one: Any) -> str:
+def _filter_name(list_filter: Any) -> str:
     """The field or parameter of one of `list_filter`."""
-    return one if isinstance(one, str) else getattr(one, "parameter_name", None) or one[0]
+    if isinstance(list_filter, str):
+        return list_filter
+    name: str = getattr(list_filter, "parameter_name", None) or list_filter[0]
+    return name
 
 
-def _asks_for(act: Action) -> Callable[..., bool]:
+def _permission_check(act: Action) -> Callable[..., bool]:
     def has_permission(
         admin: SupportAdmin, request: HttpRequest, object_id: str | None = None
     ) -> bool:
@@ -236,7 +243,7 @@ def _asks_for(act: Action) -> Callable[..., bool]:
 
 # unfold asks for a button's permission by a method of this name.
 for _act in Action:
-    setattr(SupportAdmin, f"has_{_act.value}_permission", _asks_for(_act))
+    setattr(SupportAdmin, f"has_{_act.value}_permission", _permission_check(_act))
 
 
 class ReadOnlyAdmin(SupportAdmin):
@@ -260,37 +267,37 @@ class ReadOnlyAdmin(SupportAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        shown = {"show_history": bool(self.actions_detail)} | (extra_context or {})
-        return super().changeform_view(request, object_id, form_url, shown)
+        context = {"show_history": bool(self.actions_detail)} | (extra_context or {})
+        return super().changeform_view(request, object_id, form_url, context)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Django's own tells what was edited, which is nothing: what was done is on record."""
-        return record_of(self.acted_upon(self.find(request, object_id)))
+        return audit_log_redirect(self.audit_subject_id(self.get_row(request, object_id)))
 
-    def acted_upon(self, row: Any) -> Any:
+    def audit_subject_id(self, row: Any) -> Any:
         """Under which id the record has the acts of this page's buttons."""
         return row.pk
 
 
-def record_of(subject_id: Any) -> HttpResponse:
+def audit_log_redirect(subject_id: Any) -> HttpResponse:
     """To what support did to it."""
     record = reverse("admin:adminops_adminaction_changelist")
     return HttpResponseRedirect(f"{record}?q={subject_id}")
 
 
-def page_action(
-    *, act: Action, description: str, url_path: str, icon: str, variant: ActionVariant
+def action_button(
+    *, action: Action, description: str, url_path: str, icon: str, variant: ActionVariant
 ) -> Callable[[Method], Method]:
     """A button on an object's page, for who may act so."""
-    decorate = action(
+    decorate = unfold_action(
         description=description,
         url_path=url_path,
         icon=icon,
         variant=variant,
         # unfold's check of a permission's own name would query a database that may not be there.
-        permissions=[act.value],
+        permissions=[action.value],
     )
     return cast("Callable[[Method], Method]", decorate)
 
@@ -317,21 +324,21 @@ def id_in_url(row: Model) -> Any:
     return row.public_id if isinstance(row, Device) else row.pk
 
 
-def person(user: User | None) -> SafeString | None:
+def user_link(user: User | None) -> SafeString | None:
     """A link to a member of staff or to a customer's story, short enough for a column of a list."""
     if user and user.username:
         return link_to(user, user.username)
-    return story_of(user.id) if user else None
+    return timeline_link(user.id) if user else None
 
 
-def story_of(user_id: UUID | None) -> SafeString | None:
+def timeline_link(user_id: UUID | None) -> SafeString | None:
     """A link to a customer's story; None for None."""
     if user_id is None:
         return None
     return link(reverse("admin:story", args=[user_id]), f"{str(user_id)[:8]}…")
 
 
-def standing_of(user: User) -> SafeString:
+def status_badge(user: User) -> SafeString:
     if user.closed_at:
         return badge("closed")
     if user.suspended_at:
@@ -355,7 +362,7 @@ def masked_field(name: str, *, is_field: bool) -> Callable[[Any], str | None]:
 
 
 @cache
-def text_without_codes(name: str) -> Callable[[Any], str]:
+def code_masked_field(name: str) -> Callable[[Any], str]:
     """A column or line of this name in which promotion codes are masked."""
 
     def show(row: Any) -> str:

@@ -17,9 +17,9 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from accounts.models import User
 from adminops.actions.audit import may
-from adminops.admin.action_pages import in_words
-from adminops.admin.base import SupportAdmin, record_of, waits
-from adminops.admin.visible_text import VisibleTexts
+from adminops.admin.action_pages import refusal_message
+from adminops.admin.base import SupportAdmin, audit_log_redirect, pending_message
+from adminops.admin.visible_text import VisibleTextForm
 from adminops.models import REASON_MAX, REASON_MIN, Action, PendingApproval
 from rendio.common import clock
 from rendio.common.errors import Refusal
@@ -28,7 +28,7 @@ from rendio.common.ids import uuid7
 T = TypeVar("T")
 
 
-class EditForm(VisibleTexts, forms.ModelForm):
+class EditForm(VisibleTextForm, forms.ModelForm):
     reason = forms.CharField(
         min_length=REASON_MIN,
         max_length=REASON_MAX,
@@ -44,30 +44,30 @@ class EditForm(VisibleTexts, forms.ModelForm):
         return {name: value for name, value in self.cleaned_data.items() if name in names}
 
 
-def within(value: T, least: Any, most: Any) -> T:
+def require_between(value: T, least: Any, most: Any) -> T:
     if not least <= value <= most:
         raise ValidationError(f"Must be from {least} to {most}.")
     return value
 
 
-class EditedAdmin(SupportAdmin):
+class AuditedEditAdmin(SupportAdmin):
     """Pages whose form is saved by the act `edit`, with a reason on record."""
 
-    edit: Action
+    edit_action: Action
     actions = None
     warn_unsaved_form = True
 
     @abstractmethod
-    def edited(
+    def save_edit(
         self, row: Any, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]
     ) -> Model | PendingApproval:
         """Save the row, or leave it pending. `who` holds the arguments that name the act."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return may(request.user, self.edit)
+        return may(request.user, self.edit_action)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may(request.user, self.edit)
+        return may(request.user, self.edit_action)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -88,7 +88,7 @@ class EditedAdmin(SupportAdmin):
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except Refusal as refusal:
-            messages.error(request, in_words(refusal))
+            messages.error(request, refusal_message(refusal))
             return HttpResponseRedirect(request.get_full_path())
 
     # --- What Django would write, in the order in which it does ----------------------------------
@@ -107,9 +107,9 @@ class EditedAdmin(SupportAdmin):
         if form.instance.pk is None:
             # Django takes the id of a new row away from it where there are inlines.
             form.instance.pk = self.opts.pk.get_default()
-        came = self.edited(form.instance, not change, form.values(), formsets, who)
-        if isinstance(came, PendingApproval):
-            form.instance.waits_for = came
+        result = self.save_edit(form.instance, not change, form.values(), formsets, who)
+        if isinstance(result, PendingApproval):
+            form.instance.pending_approval = result
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
@@ -125,29 +125,31 @@ class EditedAdmin(SupportAdmin):
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
     ) -> HttpResponse:
-        return self._waiting(request, obj) or super().response_add(request, obj, post_url_continue)
+        return self._pending_response(request, obj) or super().response_add(
+            request, obj, post_url_continue
+        )
 
     def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
-        return self._waiting(request, obj) or super().response_change(request, obj)
+        return self._pending_response(request, obj) or super().response_change(request, obj)
 
-    def _waiting(self, request: HttpRequest, obj: Any) -> HttpResponse | None:
-        approval: PendingApproval | None = getattr(obj, "waits_for", None)
+    def _pending_response(self, request: HttpRequest, obj: Any) -> HttpResponse | None:
+        approval: PendingApproval | None = getattr(obj, "pending_approval", None)
         if approval is None:
             return None
-        messages.warning(request, waits(approval))
+        messages.warning(request, pending_message(approval))
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"
         return HttpResponseRedirect(reverse(name))
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return record_of(self.find(request, object_id).pk)
+        return audit_log_redirect(self.get_row(request, object_id).pk)
 
 
-def may_edit(edit: Action) -> Callable[..., bool]:
+def edit_permission(action: Action) -> Callable[..., bool]:
     """For inlines, whose rows are edited with those of the page."""
 
     def has_permission(inline: Any, request: HttpRequest, obj: Any = None) -> bool:
-        return may(request.user, edit)
+        return may(request.user, action)
 
     return has_permission

@@ -19,7 +19,7 @@ def require_visible(value: Any, *, least: int = 1) -> None:
         )
 
 
-class VisibleTexts(forms.BaseForm):
+class VisibleTextForm(forms.BaseForm):
     """Mixed into a form: of a text, so much must be seen as its shortest length says. What may be
     left empty may still not be filled with what nobody sees."""
 

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from accounts.installations import is_public_id
 from accounts.models import Device, Session
-from adminops.admin.base import ReadOnlyAdmin, badge, id_in_url, link_to, person
+from adminops.admin.base import ReadOnlyAdmin, badge, id_in_url, link_to, user_link
 from rendio.common import clock
 
 
@@ -68,14 +68,14 @@ class DeviceAdmin(DeviceSearch):
 
     @admin.display(description="User")
     def owner(self, device: Device) -> SafeString | None:
-        return person(device.user)
+        return user_link(device.user)
 
 
 @admin.register(Session)
 class SessionAdmin(DeviceSearch):
     """Without the hashes of its tokens."""
 
-    sensitive = ("installation",)
+    sensitive_fields = ("installation",)
     list_display = ("id", "owner", "state", "created_at", "last_used_at", "expires_at")
     list_filter = ("revoked_reason",)
     list_select_related = ("user",)
@@ -99,7 +99,7 @@ class SessionAdmin(DeviceSearch):
 
     @admin.display(description="User")
     def owner(self, session: Session) -> SafeString | None:
-        return person(session.user)
+        return user_link(session.user)
 
     @admin.display(description="Device")
     def installation(self, session: Session) -> SafeString | None:

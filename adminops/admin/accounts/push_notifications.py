@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from accounts.models import Outcome, Push, PushToken
-from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to, person
+from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to, user_link
 from adminops.support.masking import masked
 
 COLOURS = {
@@ -30,21 +30,21 @@ class PushAdmin(ReadOnlyAdmin):
         "id",
         "owner",
         ("kind", "state", "reason"),
-        ("its_job", "its_incident", "credits"),
+        ("job_link", "incident_link", "credits"),
         ("created_at", "expires_at", "ended_at"),
         ("due_at", "tries", "is_held"),
     )
 
     @admin.display(description="User")
     def owner(self, push: Push) -> SafeString | None:
-        return person(push.user)
+        return user_link(push.user)
 
     @admin.display(description="Job")
-    def its_job(self, push: Push) -> SafeString:
+    def job_link(self, push: Push) -> SafeString:
         return link(reverse("admin:generation_job_change", args=[push.job_id]), push.job_id)
 
     @admin.display(description="Incident")
-    def its_incident(self, push: Push) -> SafeString | None:
+    def incident_link(self, push: Push) -> SafeString | None:
         if push.subject_id == push.job_id:
             return None
         url = reverse("admin:adminops_incident_change", args=[push.subject_id])
@@ -66,7 +66,7 @@ class PushTokenAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     id_search = ("id", "user_id", "session_id")
     search_help_text = "The id of a user or a session."
-    fields = ("ending", "owner", ("platform", "environment"), "its_session", "registered_at")
+    fields = ("ending", "owner", ("platform", "environment"), "session_link", "registered_at")
 
     @admin.display(description="Token")
     def ending(self, token: PushToken) -> str | None:
@@ -74,8 +74,8 @@ class PushTokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, token: PushToken) -> SafeString | None:
-        return person(token.user)
+        return user_link(token.user)
 
     @admin.display(description="Session")
-    def its_session(self, token: PushToken) -> SafeString | None:
+    def session_link(self, token: PushToken) -> SafeString | None:
         return link_to(token.session, token.session_id)

@@ -15,7 +15,7 @@ from django.urls.resolvers import URLPattern
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from adminops.admin.base import badge, link_to, standing_of, story_of
+from adminops.admin.base import badge, link_to, status_badge, timeline_link
 from adminops.admin.money.ledger import KIND_COLOURS
 from adminops.errors import InvalidInput, NotFound
 from adminops.support import search, timeline
@@ -34,12 +34,12 @@ COLOURS = {
 
 def urls() -> list[URLPattern]:
     return [
-        path("find/", admin.site.admin_view(find), name="find"),
-        path("story/<uuid:user_id>/", admin.site.admin_view(tell), name="story"),
+        path("find/", admin.site.admin_view(search_page), name="find"),
+        path("story/<uuid:user_id>/", admin.site.admin_view(timeline_page), name="story"),
     ]
 
 
-def find(request: HttpRequest) -> HttpResponse:
+def search_page(request: HttpRequest) -> HttpResponse:
     """The search box, and what it found; at once the story, if all of it is one user's."""
     _require_view_of_users(request)
     searched = request.GET.get("q", "").strip()
@@ -54,7 +54,11 @@ def find(request: HttpRequest) -> HttpResponse:
         "table": {
             "headers": ["Found", "", "Whose"],
             "rows": [
-                [one.row._meta.verbose_name, link_to(one.row), story_of(one.user_id) or "nobody's"]
+                [
+                    one.row._meta.verbose_name,
+                    link_to(one.row),
+                    timeline_link(one.user_id) or "nobody's",
+                ]
                 for one in found
             ],
         },
@@ -62,7 +66,7 @@ def find(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "adminops/find.html", context)
 
 
-def tell(request: HttpRequest, user_id: UUID) -> HttpResponse:
+def timeline_page(request: HttpRequest, user_id: UUID) -> HttpResponse:
     """A page of a user's story."""
     _require_view_of_users(request)
     try:
@@ -81,13 +85,13 @@ def tell(request: HttpRequest, user_id: UUID) -> HttpResponse:
             ("E-mail", email or "none"),
             ("Balance", link_to(wallet, wallet.balance) if wallet else "no wallet"),
             ("Owes", wallet.debt if wallet else 0),
-            ("Standing", standing_of(user)),
-            ("Merged into", story_of(_successor(wallet))),
+            ("Standing", status_badge(user)),
+            ("Merged into", timeline_link(_successor(wallet))),
             ("Was before", _guests(wallet)),
         ],
         "table": {
             "headers": ["When, UTC", "What", "", "Credits", "Balance after"],
-            "rows": [_row(event) for event in _shown_to(request, told.events)],
+            "rows": [_row(event) for event in _mask_codes(request, told.events)],
         },
         "older": f"?before={told.next_cursor}" if told.next_cursor else "",
         "newest": "?" if request.GET.get("before") else "",
@@ -95,7 +99,7 @@ def tell(request: HttpRequest, user_id: UUID) -> HttpResponse:
     return TemplateResponse(request, "adminops/story.html", context)
 
 
-def _shown_to(request: HttpRequest, events: list[timeline.Event]) -> list[timeline.Event]:
+def _mask_codes(request: HttpRequest, events: list[timeline.Event]) -> list[timeline.Event]:
     """The events, their promotion codes masked for who may not see these."""
     if may_see_codes(request.user):
         return events
@@ -140,7 +144,7 @@ def _guests(wallet: Any) -> SafeString | None:
     if wallet is None:
         return None
     guests = wallet.wallet_set.exclude(user=None).order_by("created_at")
-    told = [(story_of(guest.user_id),) for guest in guests[:MAX_GUESTS]]
+    told = [(timeline_link(guest.user_id),) for guest in guests[:MAX_GUESTS]]
     return format_html_join(" · ", "{}", told) if told else None
 
 

@@ -20,14 +20,14 @@ from adminops.admin.action_pages import AdjustForm, RefundForm
 from adminops.admin.base import (
     ActionVariant,
     SupportAdmin,
+    action_button,
+    audit_log_redirect,
     link_to,
     links,
-    page_action,
-    record_of,
-    standing_of,
-    waits,
+    pending_message,
+    status_badge,
 )
-from adminops.admin.visible_text import VisibleTexts
+from adminops.admin.visible_text import VisibleTextForm
 from adminops.auth import otp
 from adminops.models import Action
 
@@ -42,11 +42,11 @@ else:
     from unfold.forms import UserCreationForm as AdminUserCreationForm
 
 
-class StaffCreationForm(VisibleTexts, AdminUserCreationForm):
+class StaffCreationForm(VisibleTextForm, AdminUserCreationForm):
     """Django's, for a username that can be seen: Hangul fillers are letters to it."""
 
 
-class StaffChangeForm(VisibleTexts, UserChangeForm):
+class StaffChangeForm(VisibleTextForm, UserChangeForm):
     """The same for a change."""
 
 
@@ -108,8 +108,8 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
     actions = None
     # A whole address, as it is kept: by its beginning one could find out whom we know.
     text_search = ("email__iexact", "username__istartswith")
-    sensitive = ("email",)
-    texts = ("suspended_reason",)
+    sensitive_fields = ("email",)
+    code_fields = ("suspended_reason",)
     search_help_text = "An id, a device's id, an e-mail address or a username."
     readonly_fields = (
         "id",
@@ -144,7 +144,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             {
                 "fields": (
                     "id",
-                    *self.shown_to(request, ("email",)),
+                    *self.visible_fields(request, ("email",)),
                     ("is_guest", "language"),
                     ("tier", "tier_until"),
                     ("created_at", "updated_at"),
@@ -157,7 +157,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             {
                 "fields": (
                     "standing",
-                    self.shown_to(request, ("suspended_at", "suspended_reason")),
+                    self.visible_fields(request, ("suspended_at", "suspended_reason")),
                     "hardware_banned_at",
                     ("welcomed_at", "closed_at"),
                 )
@@ -190,16 +190,16 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Django's own tells what was edited: nothing of a customer."""
-        user = self.find(request, object_id)
+        user = self.get_row(request, object_id)
         if user.username:
             return super().history_view(request, object_id, extra_context)
-        return record_of(user.id)
+        return audit_log_redirect(user.id)
 
     def get_urls(self) -> list[Any]:
         # Before Django's own, which takes any word for a user's id.
         return [*timeline.urls(), *super().get_urls()]
 
-    def by_id(self, searched: UUID) -> Q:
+    def id_filter(self, searched: UUID) -> Q:
         owners = Device.objects.filter(device_id=searched).values_list("user_id", flat=True)
         return Q(id__in=[searched, *owners])
 
@@ -211,7 +211,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
 
     @admin.display(description="Standing")
     def standing(self, user: User) -> SafeString:
-        return standing_of(user)
+        return status_badge(user)
 
     @admin.display(description="Credits", ordering="wallet__balance")
     def credits(self, user: User) -> SafeString | None:
@@ -254,7 +254,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
 
     # --- Acts -----------------------------------------------------------------------------------
 
-    def offered(self, request: HttpRequest, row: User) -> set[str]:
+    def available_actions(self, request: HttpRequest, row: User) -> set[str]:
         shown = set()
         if row.id != request.user.id and (request.user.is_superuser or not row.is_staff):
             shown = {"unban"} if row.suspended_at else {"ban"}
@@ -266,91 +266,91 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             shown |= {"reset_second_factor"}
         return shown
 
-    @page_action(
-        act=Action.REFUND_CREDITS,
+    @action_button(
+        action=Action.REFUND_CREDITS,
         description="Refund credits",
         url_path="refund",
         icon="redeem",
         variant=ActionVariant.PRIMARY,
     )
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._upon(
+        return self._action_page(
             request,
             object_id,
             credit_actions.refund_credits,
             title="Refund credits",
             explanation="Gives credits out of goodwill. What the customer owes is repaid first.",
-            done=_given,
+            success=_balance_message,
             button="Refund",
             form_class=RefundForm,
         )
 
-    @page_action(
-        act=Action.ADJUST_CREDITS,
+    @action_button(
+        action=Action.ADJUST_CREDITS,
         description="Adjust credits",
         url_path="adjust",
         icon="tune",
         variant=ActionVariant.DEFAULT,
     )
     def adjust(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._upon(
+        return self._action_page(
             request,
             object_id,
             credit_actions.adjust_credits,
             title="Adjust credits",
             explanation="Corrects a balance that is wrong. The ledger shows it as an adjustment.",
-            done=_given,
+            success=_balance_message,
             button="Adjust",
             form_class=AdjustForm,
         )
 
-    @page_action(
-        act=Action.BAN_USER,
+    @action_button(
+        action=Action.BAN_USER,
         description="Ban",
         url_path="ban",
         icon="block",
         variant=ActionVariant.DANGER,
     )
     def ban(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._upon(
+        return self._action_page(
             request,
             object_id,
             users.ban_user,
             title="Ban",
             explanation="Ends all sessions; the credits stay and cannot be spent. Jobs that run go "
             "on to their end. The user's phones are marked: a new guest there may order nothing.",
-            done="The user is banned.",
+            success="The user is banned.",
             button="Ban this user",
             dangerous=True,
         )
 
-    @page_action(
-        act=Action.UNBAN_USER,
+    @action_button(
+        action=Action.UNBAN_USER,
         description="Lift the ban",
         url_path="unban",
         icon="undo",
         variant=ActionVariant.PRIMARY,
     )
     def unban(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._upon(
+        return self._action_page(
             request,
             object_id,
             users.unban_user,
             title="Lift the ban",
             explanation="The user may sign in and spend again. The bans of this user's phones are "
             "lifted too.",
-            done="The ban is lifted.",
+            success="The ban is lifted.",
         )
 
-    @page_action(
-        act=Action.REVOKE_SESSIONS,
+    @action_button(
+        action=Action.REVOKE_SESSIONS,
         description="Sign out everywhere",
         url_path="sign-out",
         icon="logout",
         variant=ActionVariant.DEFAULT,
     )
     def sign_out(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._upon(
+        return self._action_page(
             request,
             object_id,
             users.revoke_sessions,
@@ -358,38 +358,40 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             explanation="Ends all sessions within seconds. The phones of an account have to sign "
             "in with Apple again; a guest has nothing but the phone, which comes back as the same "
             "guest.",
-            done=lambda ended: f"{ended} sessions were ended.",
+            success=lambda ended: f"{ended} sessions were ended.",
         )
 
-    @page_action(
-        act=Action.RESET_SECOND_FACTOR,
+    @action_button(
+        action=Action.RESET_SECOND_FACTOR,
         description="Reset second factor",
         url_path="reset-second-factor",
         icon="phonelink_erase",
         variant=ActionVariant.DANGER,
     )
     def reset_second_factor(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._upon(
+        return self._action_page(
             request,
             object_id,
             users.reset_second_factor,
             title="Reset second factor",
             explanation="For who has lost the phone and the recovery codes: both are forgotten, and"
             " the next sign-in sets up another app. Make sure first that it is them who ask.",
-            done="The second factor is forgotten.",
+            success="The second factor is forgotten.",
             button="Reset",
             dangerous=True,
         )
 
-    def _upon(self, request: HttpRequest, object_id: str, do: Any, **texts: Any) -> HttpResponse:
-        user = self.find(request, object_id)
-        return self.act(request, user, do, user_id=user.id, **texts)
+    def _action_page(
+        self, request: HttpRequest, object_id: str, perform: Any, **texts: Any
+    ) -> HttpResponse:
+        user = self.get_row(request, object_id)
+        return self.action_page(request, user, perform, user_id=user.id, **texts)
 
 
-def _given(given: credit_actions.Given) -> str:
-    if given.waiting:
-        return waits(given.waiting)
-    return f"Done. The balance is {given.balance} credits now."
+def _balance_message(result: credit_actions.Given) -> str:
+    if result.waiting:
+        return pending_message(result.waiting)
+    return f"Done. The balance is {result.balance} credits now."
 
 
 def _wallet(user: User) -> Any:

@@ -13,14 +13,14 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 from adminops.actions import catalogue, users
 from adminops.admin.base import (
     ActionVariant,
-    AllValuesAsRead,
     ReadOnlyAdmin,
+    SortedValuesFilter,
     StackedInline,
+    action_button,
     badge,
     link_to,
-    page_action,
 )
-from adminops.admin.edit_pages import EditedAdmin, may_edit
+from adminops.admin.edit_pages import AuditedEditAdmin, edit_permission
 from adminops.admin.generation import try_price
 from adminops.admin.generation.catalogue_forms import (
     ModelForm,
@@ -43,7 +43,7 @@ FIELDS: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
 }
 
 
-class CatalogueAdmin(EditedAdmin):
+class CatalogueAdmin(AuditedEditAdmin):
     """Rows that jobs point to: never deleted, only taken off sale."""
 
     formfield_overrides = FIELDS
@@ -70,8 +70,8 @@ class RouteInline(StackedInline):
         "cost_multipliers",
     )
 
-    has_add_permission = may_edit(Action.EDIT_MODEL)
-    has_change_permission = may_edit(Action.EDIT_MODEL)
+    has_add_permission = edit_permission(Action.EDIT_MODEL)
+    has_change_permission = edit_permission(Action.EDIT_MODEL)
 
     @admin.display(description="State")
     def state(self, route: Route) -> SafeString:
@@ -90,7 +90,7 @@ class RouteInline(StackedInline):
 class ModelAdmin(CatalogueAdmin):
     """A new model is off sale, so that going on sale always has a reason on record."""
 
-    edit = Action.EDIT_MODEL
+    edit_action = Action.EDIT_MODEL
     form = ModelForm
     inlines = (RouteInline,)
     list_display = (
@@ -105,7 +105,7 @@ class ModelAdmin(CatalogueAdmin):
     )
     list_filter = ("is_available", "kind", "pricing_type", "is_featured")
     ordering = ("-is_featured", AsRead("name"))
-    names = ("name", "category")
+    collated_fields = ("name", "category")
     text_search = ("name__icontains", "routes__provider_model_id__icontains")
     search_help_text = "A name, a provider's name for it, or an id."
     readonly_fields = ("id", "on_sale", "created_at")
@@ -140,7 +140,7 @@ class ModelAdmin(CatalogueAdmin):
     def get_urls(self) -> list[Any]:
         return [*try_price.urls(), *super().get_urls()]
 
-    def edited(
+    def save_edit(
         self, row: Model, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]
     ) -> Model | PendingApproval:
         [routes] = formsets
@@ -152,11 +152,11 @@ class ModelAdmin(CatalogueAdmin):
     def on_sale(self, model: Model) -> SafeString:
         return badge("on sale", "success") if model.is_available else badge("off sale", "danger")
 
-    def offered(self, request: HttpRequest, row: Model) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: Model) -> list[str]:
         return ["take_off_sale" if row.is_available else "put_on_sale"]
 
-    @page_action(
-        act=Action.TOGGLE_MODEL,
+    @action_button(
+        action=Action.TOGGLE_MODEL,
         description="Take off sale",
         url_path="take-off-sale",
         icon="visibility_off",
@@ -171,8 +171,8 @@ class ModelAdmin(CatalogueAdmin):
             explanation="Nobody can order it any more. Jobs that were sold go on to their end.",
         )
 
-    @page_action(
-        act=Action.TOGGLE_MODEL,
+    @action_button(
+        action=Action.TOGGLE_MODEL,
         description="Put on sale",
         url_path="put-on-sale",
         icon="visibility",
@@ -190,14 +190,14 @@ class ModelAdmin(CatalogueAdmin):
     def _toggle(
         self, request: HttpRequest, object_id: str, *, is_available: bool, **texts: Any
     ) -> HttpResponse:
-        model = self.find(request, object_id)
-        return self.act(
+        model = self.get_row(request, object_id)
+        return self.action_page(
             request,
             model,
             users.toggle_model,
             model_id=model.id,
             is_available=is_available,
-            done=f"{model} is {'on' if is_available else 'off'} sale now.",
+            success=f"{model} is {'on' if is_available else 'off'} sale now.",
             dangerous=not is_available,
             **texts,
         )
@@ -207,7 +207,7 @@ class ModelAdmin(CatalogueAdmin):
 class RouteAdmin(ReadOnlyAdmin):
     """Edited with its model; switched here."""
 
-    list_display = ("__str__", "its_model", "state", "position", "weight", "cost_usd", "cost_unit")
+    list_display = ("__str__", "model_link", "state", "position", "weight", "cost_usd", "cost_unit")
     list_filter = ("provider", "is_enabled")
     list_select_related = ("model",)
     ordering = ("model__name", "position")
@@ -216,26 +216,26 @@ class RouteAdmin(ReadOnlyAdmin):
     fields = (
         "id",
         ("provider", "provider_model_id"),
-        ("its_model", "state"),
+        ("model_link", "state"),
         ("position", "weight"),
         ("cost_usd", "cost_unit"),
     )
-    names = ("model__name",)
+    collated_fields = ("model__name",)
     actions_detail = ("disable", "enable")
 
     @admin.display(description="Model", ordering="model__name")
-    def its_model(self, route: Route) -> SafeString | None:
+    def model_link(self, route: Route) -> SafeString | None:
         return link_to(route.model)
 
     @admin.display(description="State", ordering="is_enabled")
     def state(self, route: Route) -> SafeString:
         return _route_state(route)
 
-    def offered(self, request: HttpRequest, row: Route) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: Route) -> list[str]:
         return ["disable" if row.is_enabled else "enable"]
 
-    @page_action(
-        act=Action.TOGGLE_ROUTE,
+    @action_button(
+        action=Action.TOGGLE_ROUTE,
         description="Take no more orders",
         url_path="disable",
         icon="block",
@@ -251,8 +251,8 @@ class RouteAdmin(ReadOnlyAdmin):
             "What this one has goes on.",
         )
 
-    @page_action(
-        act=Action.TOGGLE_ROUTE,
+    @action_button(
+        action=Action.TOGGLE_ROUTE,
         description="Take orders",
         url_path="enable",
         icon="undo",
@@ -270,14 +270,14 @@ class RouteAdmin(ReadOnlyAdmin):
     def _toggle(
         self, request: HttpRequest, object_id: str, *, is_enabled: bool, **texts: Any
     ) -> HttpResponse:
-        route = self.find(request, object_id)
-        return self.act(
+        route = self.get_row(request, object_id)
+        return self.action_page(
             request,
             route,
             users.toggle_route,
             route_id=route.id,
             is_enabled=is_enabled,
-            done=f"{route} takes {'orders' if is_enabled else 'no more orders'}.",
+            success=f"{route} takes {'orders' if is_enabled else 'no more orders'}.",
             dangerous=not is_enabled,
             **texts,
         )
@@ -289,13 +289,13 @@ def _route_state(route: Route) -> SafeString:
 
 @admin.register(Theme)
 class ThemeAdmin(CatalogueAdmin):
-    edit = Action.EDIT_THEME
+    edit_action = Action.EDIT_THEME
     form = ThemeForm
-    list_display = ("name", "category", "its_model", "is_available")
-    list_filter = ("is_available", ("category", AllValuesAsRead), "model")
+    list_display = ("name", "category", "model_link", "is_available")
+    list_filter = ("is_available", ("category", SortedValuesFilter), "model")
     list_select_related = ("model",)
     ordering = (AsRead("name"),)
-    names = ("name", "category", "model__name")
+    collated_fields = ("name", "category", "model__name")
     text_search = ("name__icontains", "default_prompt__icontains")
     search_help_text = "A name, words of the prompt, or an id."
     readonly_fields = ("id",)
@@ -310,11 +310,11 @@ class ThemeAdmin(CatalogueAdmin):
         "id",
     )
 
-    def edited(
+    def save_edit(
         self, row: Theme, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]
     ) -> Theme | PendingApproval:
         return catalogue.edit_theme(theme_id=row.id, is_new=is_new, values=values, **who)
 
     @admin.display(description="Model", ordering="model__name")
-    def its_model(self, theme: Theme) -> SafeString | None:
+    def model_link(self, theme: Theme) -> SafeString | None:
         return link_to(theme.model)

@@ -13,8 +13,8 @@ from django.core.exceptions import ValidationError
 
 from adminops.actions import catalogue_limits
 from adminops.actions.catalogue import RouteEdit
-from adminops.admin.edit_pages import EditForm, within
-from adminops.admin.visible_text import VisibleTexts
+from adminops.admin.edit_pages import EditForm, require_between
+from adminops.admin.visible_text import VisibleTextForm
 from generation.catalogue.cache import PROMPT_MAX, PROMPT_MIN, is_prompt
 from generation.models import Model, ModelKind, PricingType, Route, Theme
 from generation.providers import provider_choices
@@ -55,7 +55,9 @@ class ObjectField(forms.JSONField):
 class ModelForm(EditForm):
     def clean_base_price_usd(self) -> Decimal:
         price: Decimal = self.cleaned_data["base_price_usd"]
-        return within(price, catalogue_limits.MIN_PRICE_USD, catalogue_limits.MAX_PRICE_USD)
+        return require_between(
+            price, catalogue_limits.MIN_PRICE_USD, catalogue_limits.MAX_PRICE_USD
+        )
 
     def clean_settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = self.cleaned_data["settings"]
@@ -84,7 +86,7 @@ class ModelForm(EditForm):
         return values
 
 
-class RouteForm(VisibleTexts, forms.ModelForm):
+class RouteForm(VisibleTextForm, forms.ModelForm):
     def clean_provider(self) -> str:
         provider: str = self.cleaned_data["provider"]
         known = [name for name, _ in provider_choices()]

@@ -18,12 +18,12 @@ from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
     TabularInline,
+    action_button,
     badge,
     link,
     link_to,
     links,
-    page_action,
-    person,
+    user_link,
 )
 from adminops.admin.money.ledger import of_job
 from adminops.models import Action
@@ -104,7 +104,7 @@ class JobAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     id_search = ("id", "user_id")
     text_search = ("requests__provider_request_id__exact",)
-    sensitive = ("prompt", "picture", "result")
+    sensitive_fields = ("prompt", "picture", "result")
     search_help_text = "The id of a job, its user or a provider's request."
     inlines = (RequestInline,)
     fieldsets = (
@@ -151,23 +151,23 @@ class JobAdmin(ReadOnlyAdmin):
 
     actions_detail = ("refund", "fail", "try_again")
 
-    def offered(self, request: HttpRequest, row: Job) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: Job) -> list[str]:
         if not row.is_terminal:
             return ["fail", "try_again"]
         if row.status == JobStatus.COMPLETED:
             return [] if row.refund_entry_id else ["refund"]
         return [] if row.media_name or row.deleted_at else ["try_again"]
 
-    @page_action(
-        act=Action.REFUND_JOB,
+    @action_button(
+        action=Action.REFUND_JOB,
         description="Refund",
         url_path="refund",
         icon="redeem",
         variant=ActionVariant.PRIMARY,
     )
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        job = self.find(request, object_id)
-        return self.act(
+        job = self.get_row(request, object_id)
+        return self.action_page(
             request,
             job,
             jobs.refund_job,
@@ -175,19 +175,19 @@ class JobAdmin(ReadOnlyAdmin):
             title="Refund",
             explanation=f"Gives back the {job.credits} credits that it cost, once. The customer "
             "keeps the video.",
-            done=lambda credits: f"{credits} credits are back.",
+            success=lambda credits: f"{credits} credits are back.",
         )
 
-    @page_action(
-        act=Action.FAIL_JOB,
+    @action_button(
+        action=Action.FAIL_JOB,
         description="Fail",
         url_path="fail",
         icon="cancel",
         variant=ActionVariant.DANGER,
     )
     def fail(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        job = self.find(request, object_id)
-        return self.act(
+        job = self.get_row(request, object_id)
+        return self.action_page(
             request,
             job,
             jobs.fail_job,
@@ -195,20 +195,20 @@ class JobAdmin(ReadOnlyAdmin):
             title="Fail",
             explanation="Ends the job now, with its credits back, as if it had taken too long. "
             "Its provider is asked to stop; a video that comes all the same is the customer's.",
-            done=lambda credits: f"The job has failed; {credits} credits are back.",
+            success=lambda credits: f"The job has failed; {credits} credits are back.",
             dangerous=True,
         )
 
-    @page_action(
-        act=Action.RETRY_JOB,
+    @action_button(
+        action=Action.RETRY_JOB,
         description="Try again",
         url_path="try-again",
         icon="replay",
         variant=ActionVariant.DEFAULT,
     )
     def try_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        job = self.find(request, object_id)
-        return self.act(
+        job = self.get_row(request, object_id)
+        return self.action_page(
             request,
             job,
             jobs.retry_job,
@@ -216,12 +216,12 @@ class JobAdmin(ReadOnlyAdmin):
             title="Try again",
             explanation="A job that goes on is looked at at once. Of one that has ended, which was "
             "refunded, the video is fetched if its provider still has it.",
-            done="It is tried again.",
+            success="It is tried again.",
         )
 
-    def by_id(self, searched: UUID) -> Q:
+    def id_filter(self, searched: UUID) -> Q:
         sent_for = _sent_as(searched).values_list("job_id", flat=True)
-        return super().by_id(searched) | Q(id__in=list(sent_for))
+        return super().id_filter(searched) | Q(id__in=list(sent_for))
 
     @admin.display(description="Status", ordering="status")
     def status_label(self, job: Job) -> SafeString:
@@ -233,7 +233,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, job: Job) -> SafeString | None:
-        return person(job.user)
+        return user_link(job.user)
 
     @admin.display(description="Model", ordering="model__name")
     def model_name(self, job: Job) -> SafeString | None:
@@ -287,7 +287,7 @@ class ProviderRequestAdmin(ReadOnlyAdmin):
         "provider",
         "state_label",
         "provider_request_id",
-        "its_job",
+        "job_link",
         "cost_usd",
         "error_type",
         "sent_at",
@@ -298,7 +298,7 @@ class ProviderRequestAdmin(ReadOnlyAdmin):
     id_search = ("id", "job_id")
     text_search = ("provider_request_id__exact",)
     # Of what a provider has against an input, it may repeat the input.
-    sensitive = ("error_detail", "raw_result")
+    sensitive_fields = ("error_detail", "raw_result")
     search_help_text = "Our id, a job's, or the provider's."
     fieldsets = (
         (
@@ -308,8 +308,8 @@ class ProviderRequestAdmin(ReadOnlyAdmin):
                     "id",
                     ("provider", "provider_request_id"),
                     "state_label",
-                    "its_job",
-                    "its_route",
+                    "job_link",
+                    "route_link",
                     "deliveries",
                 )
             },
@@ -319,21 +319,21 @@ class ProviderRequestAdmin(ReadOnlyAdmin):
         ("At the provider", {"fields": ("status_url", "response_url", "cancel_url")}),
     )
 
-    def by_id(self, searched: UUID) -> Q:
+    def id_filter(self, searched: UUID) -> Q:
         sent = _sent_as(searched).values_list("id", flat=True)
-        return super().by_id(searched) | Q(id__in=list(sent))
+        return super().id_filter(searched) | Q(id__in=list(sent))
 
     @admin.display(description="State", ordering="state")
     def state_label(self, submission: ProviderRequest) -> SafeString:
         return _request_state(submission)
 
     @admin.display(description="Job")
-    def its_job(self, submission: ProviderRequest) -> SafeString:
+    def job_link(self, submission: ProviderRequest) -> SafeString:
         url = reverse("admin:generation_job_change", args=[submission.job_id])
         return link(url, submission.job_id)
 
     @admin.display(description="Route")
-    def its_route(self, submission: ProviderRequest) -> SafeString | None:
+    def route_link(self, submission: ProviderRequest) -> SafeString | None:
         return link_to(submission.route.model, submission.route)
 
     @admin.display(description="Webhook deliveries")
@@ -368,19 +368,19 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
 
     actions_detail = ("apply_again",)
 
-    def offered(self, request: HttpRequest, row: WebhookDelivery) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: WebhookDelivery) -> list[str]:
         return ["apply_again"] if row.processed_at else []
 
-    @page_action(
-        act=Action.REAPPLY_DELIVERY,
+    @action_button(
+        action=Action.REAPPLY_DELIVERY,
         description="Apply again",
         url_path="apply-again",
         icon="replay",
         variant=ActionVariant.PRIMARY,
     )
     def apply_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        delivery = self.find(request, object_id)
-        return self.act(
+        delivery = self.get_row(request, object_id)
+        return self.action_page(
             request,
             delivery,
             jobs.reapply_delivery,
@@ -388,11 +388,11 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
             title="Apply again",
             explanation="A worker applies it once more. What has been done already is not done "
             "twice.",
-            done="It is applied again.",
+            success="It is applied again.",
         )
 
-    def by_id(self, searched: UUID) -> Q:
-        return super().by_id(searched) | Q(provider_request_id=str(searched))
+    def id_filter(self, searched: UUID) -> Q:
+        return super().id_filter(searched) | Q(provider_request_id=str(searched))
 
 
 def _sent_as(searched: UUID) -> QuerySet[ProviderRequest]:

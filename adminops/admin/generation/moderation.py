@@ -15,15 +15,15 @@ from django.utils.safestring import SafeString
 from adminops.actions import moderation
 from adminops.admin.base import (
     ActionVariant,
-    AllValuesAsRead,
     ReadOnlyAdmin,
+    SortedValuesFilter,
     SupportAdmin,
+    action_button,
     badge,
     link_to,
-    page_action,
-    person,
+    user_link,
 )
-from adminops.admin.visible_text import VisibleTexts
+from adminops.admin.visible_text import VisibleTextForm
 from adminops.models import Action
 from generation.models import BlockedTerm, Offence, Step
 from generation.moderation import strikes
@@ -33,7 +33,7 @@ from rendio.common.collation import AsRead
 STEP_COLOURS = {Step.NONE: "", Step.WARNING: "info", Step.HOLD: "warning", Step.BAN: "danger"}
 
 
-class TermForm(VisibleTexts, forms.ModelForm):
+class TermForm(VisibleTextForm, forms.ModelForm):
     def clean_text(self) -> str:
         text = str(self.cleaned_data["text"])
         try:
@@ -50,9 +50,9 @@ class BlockedTermAdmin(SupportAdmin):
     form = TermForm
     actions = None
     list_display = ("text", "category", "is_enabled", "created_at")
-    list_filter = ("is_enabled", ("category", AllValuesAsRead))
+    list_filter = ("is_enabled", ("category", SortedValuesFilter))
     ordering = (AsRead("text"),)
-    names = ("text", "category")
+    collated_fields = ("text", "category")
     text_search = ("text__icontains", "category__icontains")
     search_help_text = "A part of a term or of its category, or an id."
     readonly_fields = ("id", "created_at")
@@ -87,12 +87,12 @@ class OffenceAdmin(ReadOnlyAdmin):
     )
     actions_detail = ("forgive",)
 
-    def acted_upon(self, row: Offence) -> UUID:
+    def audit_subject_id(self, row: Offence) -> UUID:
         return row.user_id
 
     @admin.display(description="User")
     def owner(self, offence: Offence) -> SafeString | None:
-        return person(offence.user)
+        return user_link(offence.user)
 
     @admin.display(description="Found")
     def found(self, offence: Offence) -> str:
@@ -109,20 +109,20 @@ class OffenceAdmin(ReadOnlyAdmin):
         step = Step(offence.step)
         return badge(step.label, STEP_COLOURS[step])
 
-    def offered(self, request: HttpRequest, row: Offence) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: Offence) -> list[str]:
         return [] if row.forgiven_at else ["forgive"]
 
-    @page_action(
-        act=Action.FORGIVE_OFFENCES,
+    @action_button(
+        action=Action.FORGIVE_OFFENCES,
         description="Forgive the user's offences",
         url_path="forgive",
         icon="undo",
         variant=ActionVariant.PRIMARY,
     )
     def forgive(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        offence = self.find(request, object_id)
+        offence = self.get_row(request, object_id)
 
-        return self.act(
+        return self.action_page(
             request,
             offence,
             moderation.forgive_offences,
@@ -130,10 +130,10 @@ class OffenceAdmin(ReadOnlyAdmin):
             title="Forgive",
             explanation="All offences of this user count no more. A hold ends, and so does a ban "
             "that they led to.",
-            done=_forgiven,
+            success=_success_message,
         )
 
 
-def _forgiven(forgiven: strikes.Forgiven) -> str:
+def _success_message(forgiven: strikes.Forgiven) -> str:
     lifted = " The ban is lifted." if forgiven.was_banned else ""
     return f"Offences that count no more: {forgiven.offences}.{lifted}"

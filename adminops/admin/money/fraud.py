@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from adminops.admin.base import ReadOnlyAdmin, links, person
+from adminops.admin.base import ReadOnlyAdmin, links, user_link
 from billing.models import FraudScore
 
 
@@ -24,7 +24,7 @@ class FraudScoreAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def who(self, found: FraudScore) -> SafeString | None:
-        return person(found.user)
+        return user_link(found.user)
 
     @admin.display(description="Reasons")
     def reasons(self, found: FraudScore) -> SafeString:

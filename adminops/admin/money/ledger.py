@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to, links, person
+from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to, links, user_link
 
 if TYPE_CHECKING:
     from credits.models import LedgerEntry, Lot, Wallet
@@ -61,7 +61,7 @@ class WalletAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, wallet: Wallet) -> SafeString | None:
-        return person(wallet.user)
+        return user_link(wallet.user)
 
     @admin.display(description="Merged into")
     def successor(self, wallet: Wallet) -> SafeString | None:
@@ -96,27 +96,27 @@ class LotAdmin(ReadOnlyAdmin):
     list_select_related = ("wallet__user",)
     ordering = ("-id",)
     text_search = ("transaction_id__exact",)
-    sensitive = ("transaction_id",)
+    sensitive_fields = ("transaction_id",)
     search_help_text = "The id of a lot, a wallet, a user or a store transaction."
     fields = (
         "id",
         "owner",
-        "purse",
+        "wallet_link",
         "source",
         ("remaining", "amount", "lapsed"),
         ("transaction_id", "taken_back", "owed"),
         ("created_at", "expires_at", "revoked_at"),
     )
 
-    def by_id(self, searched: UUID) -> Q:
+    def id_filter(self, searched: UUID) -> Q:
         return Q(id=searched) | Q(wallet_id__in=wallets_of(searched))
 
     @admin.display(description="User")
     def owner(self, lot: Lot) -> SafeString | None:
-        return person(lot.wallet.user)
+        return user_link(lot.wallet.user)
 
     @admin.display(description="Wallet")
-    def purse(self, lot: Lot) -> SafeString | None:
+    def wallet_link(self, lot: Lot) -> SafeString | None:
         return link_to(lot.wallet, lot.wallet_id)
 
 
@@ -136,8 +136,8 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
     list_select_related = ("wallet__user",)
     ordering = ("-id",)
     text_search = ("transaction_id__exact",)
-    sensitive = ("transaction_id",)
-    texts = ("reason",)
+    sensitive_fields = ("transaction_id",)
+    code_fields = ("reason",)
     search_help_text = "The id of an entry, a job, a wallet, a user or a store transaction."
     fields = (
         "id",
@@ -146,7 +146,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
         ("debt_change", "debt_after"),
         "reason",
         "owner",
-        ("purse", "number"),
+        ("wallet_link", "number"),
         "job",
         "transaction_id",
         "touched",
@@ -154,7 +154,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
         "created_at",
     )
 
-    def by_id(self, searched: UUID) -> Q:
+    def id_filter(self, searched: UUID) -> Q:
         return Q(id=searched) | Q(wallet_id__in=wallets_of(searched)) | of_job(searched)
 
     @admin.display(description="Kind", ordering="kind")
@@ -167,10 +167,10 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, entry: LedgerEntry) -> SafeString | None:
-        return person(entry.wallet.user)
+        return user_link(entry.wallet.user)
 
     @admin.display(description="Wallet")
-    def purse(self, entry: LedgerEntry) -> SafeString | None:
+    def wallet_link(self, entry: LedgerEntry) -> SafeString | None:
         return link_to(entry.wallet, entry.wallet_id)
 
     @admin.display(description="Job")

@@ -23,11 +23,11 @@ from adminops.admin.action_pages import ReasonForm
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
+    action_button,
     badge,
     link,
     link_to,
-    page_action,
-    person,
+    user_link,
 )
 from adminops.admin.money.ledger import wallets_of
 from adminops.models import Action
@@ -137,46 +137,46 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
 
-        return self.act(
+        return self.action_page(
             request,
             None,
             lambda **values: promotion_codes.make_code(**_with_terms(values)),
             title="Make a code",
             explanation="Whoever knows it gets its credits, from its start on.",
-            done=lambda made: f"The code {made} was made.",
+            success=lambda made: f"The code {made} was made.",
             button="Make it",
             form_class=NewCodeForm,
-            shown={"max_per_user": 1},
+            initial={"max_per_user": 1},
         )
 
-    def offered(self, request: HttpRequest, row: PromotionCode) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: PromotionCode) -> list[str]:
         return ["set_terms", "stop" if row.is_active else "go_on"]
 
-    @page_action(
-        act=Action.CHANGE_CODE,
+    @action_button(
+        action=Action.CHANGE_CODE,
         description="Change",
         url_path="terms",
         icon="tune",
         variant=ActionVariant.DEFAULT,
     )
     def set_terms(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        code = self.find(request, object_id)
+        code = self.get_row(request, object_id)
 
-        return self.act(
+        return self.action_page(
             request,
             code,
             lambda **values: promotion_codes.change_code(**_with_terms(values)),
             code_id=code.id,
             title=f"Change {code}",
             explanation="From now on. What was redeemed stays as it is.",
-            done=f"The code {code} was changed.",
+            success=f"The code {code} was changed.",
             button="Change it",
             form_class=TermsForm,
-            shown=asdict(get_terms(code)),
+            initial=asdict(get_terms(code)),
         )
 
-    @page_action(
-        act=Action.TOGGLE_CODE,
+    @action_button(
+        action=Action.TOGGLE_CODE,
         description="Stop",
         url_path="stop",
         icon="block",
@@ -191,8 +191,8 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
             explanation="Nobody can redeem it any more. What was redeemed stays.",
         )
 
-    @page_action(
-        act=Action.TOGGLE_CODE,
+    @action_button(
+        action=Action.TOGGLE_CODE,
         description="Let it go on",
         url_path="go-on",
         icon="undo",
@@ -210,14 +210,14 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
     def _toggle(
         self, request: HttpRequest, object_id: str, *, is_active: bool, **texts: Any
     ) -> HttpResponse:
-        code = self.find(request, object_id)
-        return self.act(
+        code = self.get_row(request, object_id)
+        return self.action_page(
             request,
             code,
             promotion_codes.toggle_code,
             code_id=code.id,
             is_active=is_active,
-            done=f"The code {code} {'goes on' if is_active else 'is stopped'}.",
+            success=f"The code {code} {'goes on' if is_active else 'is stopped'}.",
             dangerous=not is_active,
             **texts,
         )
@@ -225,18 +225,18 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
 
 @admin.register(apps.get_model("credits", "Redemption"))
 class RedemptionAdmin(ReadOnlyAdmin):
-    list_display = ("redeemed_at", "its_code", "credits", "owner", "its_entry")
+    list_display = ("redeemed_at", "code_link", "credits", "owner", "entry_link")
     list_select_related = ("code", "entry", "wallet__user")
     ordering = ("-id",)
     text_search = ("code__code__exact",)
     search_help_text = "A code, or the id of one, of a redemption, a wallet or a user."
-    fields = ("id", "redeemed_at", "its_code", "credits", "owner", "its_entry")
+    fields = ("id", "redeemed_at", "code_link", "credits", "owner", "entry_link")
 
-    def by_id(self, searched: UUID) -> Q:
+    def id_filter(self, searched: UUID) -> Q:
         return Q(id=searched) | Q(code_id=searched) | Q(wallet_id__in=wallets_of(searched))
 
     @admin.display(description="Code")
-    def its_code(self, redemption: Redemption) -> SafeString | None:
+    def code_link(self, redemption: Redemption) -> SafeString | None:
         return link_to(redemption.code)
 
     @admin.display(description="Credits")
@@ -245,8 +245,8 @@ class RedemptionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, redemption: Redemption) -> SafeString | None:
-        return person(redemption.wallet.user)
+        return user_link(redemption.wallet.user)
 
     @admin.display(description="Its grant")
-    def its_entry(self, redemption: Redemption) -> SafeString | None:
+    def entry_link(self, redemption: Redemption) -> SafeString | None:
         return link_to(redemption.entry)

@@ -17,13 +17,13 @@ from adminops.admin.action_pages import AssignForm
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
+    action_button,
     badge,
     link,
     links,
-    page_action,
-    person,
+    user_link,
 )
-from adminops.admin.edit_pages import EditedAdmin, EditForm, within
+from adminops.admin.edit_pages import AuditedEditAdmin, EditForm, require_between
 from adminops.models import Action, PendingApproval
 from billing import queries as billing_queries
 from billing.models import (
@@ -43,20 +43,20 @@ from billing.models import (
 class ProductForm(EditForm):
     def clean_credits(self) -> int:
         credits: int = self.cleaned_data["credits"]
-        return within(credits, 1, catalogue_limits.MAX_PRODUCT_CREDITS)
+        return require_between(credits, 1, catalogue_limits.MAX_PRODUCT_CREDITS)
 
 
 @admin.register(Product)
-class ProductAdmin(EditedAdmin):
+class ProductAdmin(AuditedEditAdmin):
     """Edited by acts on record. Purchases name a product by Apple's id, so that is given once, and
     a product is taken off sale instead of deleted."""
 
-    edit = Action.EDIT_PRODUCT
+    edit_action = Action.EDIT_PRODUCT
     form = ProductForm
     list_display = ("name", "product_id", "kind", "credits", "is_available", "position")
     list_filter = ("kind", "is_available")
     ordering = ("position", "product_id")
-    names = ("name",)
+    collated_fields = ("name",)
     text_search = ("product_id__icontains", "name__icontains")
     search_help_text = "A name, Apple's id for it or ours."
     fields = (
@@ -75,7 +75,7 @@ class ProductAdmin(EditedAdmin):
         latest = billing_queries.latest_prices(product.product_id)
         return ", ".join(f"{one.storefront} {one.price}" for one in latest)
 
-    def edited(
+    def save_edit(
         self,
         row: Product,
         is_new: bool,
@@ -129,7 +129,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
     list_select_related = ("user",)
     ordering = ("-id",)
     text_search = ("transaction_id__exact", "original_transaction_id__exact")
-    sensitive = ("transaction_id", "original_transaction_id", "app_account_token", "related")
+    sensitive_fields = ("transaction_id", "original_transaction_id", "app_account_token", "related")
     search_help_text = "Apple's id of a transaction, or the id of a purchase or a user."
     fieldsets = (
         (
@@ -155,7 +155,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
     )
     actions_detail = ("assign", "release", "settle_again")
 
-    def by_id(self, searched: UUID) -> Q:
+    def id_filter(self, searched: UUID) -> Q:
         return Q(id=searched) | Q(user_id=searched)
 
     @admin.display(description="Standing")
@@ -172,7 +172,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, purchase: Purchase) -> SafeString | None:
-        return person(purchase.user)
+        return user_link(purchase.user)
 
     @admin.display(description="Price", ordering="price_milliunits")
     def price(self, purchase: Purchase) -> str | None:
@@ -205,21 +205,21 @@ class PurchaseAdmin(ReadOnlyAdmin):
             ]
         )
 
-    def offered(self, request: HttpRequest, row: Purchase) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: Purchase) -> list[str]:
         its = _ACTS.get(Problem(row.problem)) if row.problem else None
         return [its, "settle_again"] if its else ["settle_again"]
 
-    @page_action(
-        act=Action.ASSIGN_PURCHASE,
+    @action_button(
+        action=Action.ASSIGN_PURCHASE,
         description="Give it to a user",
         url_path="assign",
         icon="person_add",
         variant=ActionVariant.PRIMARY,
     )
     def assign(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        purchase = self.find(request, object_id)
+        purchase = self.get_row(request, object_id)
 
-        return self.act(
+        return self.action_page(
             request,
             purchase,
             purchases.assign_purchase,
@@ -227,22 +227,22 @@ class PurchaseAdmin(ReadOnlyAdmin):
             title="Give it to a user",
             explanation="Apple says that it was bought and paid; we could not tell by whom. The "
             "credits go to the user whom you name, once.",
-            done=lambda credits: f"The purchase is theirs, and brought {credits} credits.",
+            success=lambda credits: f"The purchase is theirs, and brought {credits} credits.",
             button="Give it",
             form_class=AssignForm,
         )
 
-    @page_action(
-        act=Action.RELEASE_PURCHASE,
+    @action_button(
+        action=Action.RELEASE_PURCHASE,
         description="Let it through",
         url_path="release",
         icon="lock_open",
         variant=ActionVariant.PRIMARY,
     )
     def release(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        purchase = self.find(request, object_id)
+        purchase = self.get_row(request, object_id)
 
-        return self.act(
+        return self.action_page(
             request,
             purchase,
             purchases.release_purchase,
@@ -251,19 +251,19 @@ class PurchaseAdmin(ReadOnlyAdmin):
             explanation="It was bought and paid, and waits because its user has fraud marks, or a "
             "guardian has withdrawn the consent. The credits go to that user; what they buy next "
             "is judged anew.",
-            done=lambda credits: f"The purchase is let through, and brought {credits} credits.",
+            success=lambda credits: f"The purchase is let through, and brought {credits} credits.",
         )
 
-    @page_action(
-        act=Action.REAPPLY_PURCHASE,
+    @action_button(
+        action=Action.REAPPLY_PURCHASE,
         description="Settle again",
         url_path="settle-again",
         icon="replay",
         variant=ActionVariant.DEFAULT,
     )
     def settle_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        purchase = self.find(request, object_id)
-        return self.act(
+        purchase = self.get_row(request, object_id)
+        return self.action_page(
             request,
             purchase,
             purchases.reapply_purchase,
@@ -271,7 +271,9 @@ class PurchaseAdmin(ReadOnlyAdmin):
             title="Settle again",
             explanation="The ledger is made to agree with what Apple said of it, by what is sold "
             "and who is there today. What was granted is not granted twice.",
-            done=lambda settled: f"It is settled: {settled.get_problem_display() or 'no problem'}.",
+            success=lambda settled: (
+                f"It is settled: {settled.get_problem_display() or 'no problem'}."
+            ),
         )
 
 
@@ -287,7 +289,7 @@ class UnconfirmedPurchaseAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, row: UnconfirmedPurchase) -> SafeString | None:
-        return person(row.user)
+        return user_link(row.user)
 
 
 @admin.register(UnreadablePayload)
@@ -313,19 +315,19 @@ class UnreadablePayloadAdmin(ReadOnlyAdmin):
     )
     actions_detail = ("dismiss",)
 
-    def offered(self, request: HttpRequest, row: UnreadablePayload) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: UnreadablePayload) -> list[str]:
         return [] if row.closed_at else ["dismiss"]
 
-    @page_action(
-        act=Action.DISMISS_PAYLOAD,
+    @action_button(
+        action=Action.DISMISS_PAYLOAD,
         description="Dismiss",
         url_path="dismiss",
         icon="done",
         variant=ActionVariant.DEFAULT,
     )
     def dismiss(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        payload = self.find(request, object_id)
-        return self.act(
+        payload = self.get_row(request, object_id)
+        return self.action_page(
             request,
             payload,
             purchases.dismiss_payload,
@@ -333,12 +335,12 @@ class UnreadablePayloadAdmin(ReadOnlyAdmin):
             title="Dismiss",
             explanation="Nobody reads this payload again. Do it once its customer has what was "
             "bought, or was refunded.",
-            done="It is dismissed.",
+            success="It is dismissed.",
         )
 
     @admin.display(description="User")
     def owner(self, row: UnreadablePayload) -> SafeString | None:
-        return person(row.user)
+        return user_link(row.user)
 
     @admin.display(description="What it states")
     def stated(self, row: UnreadablePayload) -> str:
@@ -351,7 +353,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         "type",
         "subtype",
         "outcome",
-        "its_purchase",
+        "purchase_link",
         "environment_label",
         "signed_at",
         "received_at",
@@ -371,7 +373,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         "id",
         "notification_uuid",
         ("type", "subtype", "environment_label"),
-        "its_purchase",
+        "purchase_link",
         "outcome",
         ("signed_at", "received_at", "processed_at"),
         ("from_history", "due_at", "tries"),
@@ -380,19 +382,19 @@ class NotificationAdmin(ReadOnlyAdmin):
 
     actions_detail = ("apply_again",)
 
-    def offered(self, request: HttpRequest, row: Notification) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: Notification) -> list[str]:
         return ["apply_again"] if row.processed_at and row.signed_payload else []
 
-    @page_action(
-        act=Action.REAPPLY_NOTIFICATION,
+    @action_button(
+        action=Action.REAPPLY_NOTIFICATION,
         description="Apply again",
         url_path="apply-again",
         icon="replay",
         variant=ActionVariant.PRIMARY,
     )
     def apply_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        notification = self.find(request, object_id)
-        return self.act(
+        notification = self.get_row(request, object_id)
+        return self.action_page(
             request,
             notification,
             purchases.reapply_notification,
@@ -400,7 +402,7 @@ class NotificationAdmin(ReadOnlyAdmin):
             title="Apply again",
             explanation="A worker applies it once more: what it says is a state, so nothing is "
             "granted or taken twice.",
-            done="It is applied again.",
+            success="It is applied again.",
         )
 
     @admin.display(description="Environment", ordering="environment")
@@ -408,7 +410,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         return environment_badge(notification.environment)
 
     @admin.display(description="Purchase")
-    def its_purchase(self, notification: Notification) -> SafeString | None:
+    def purchase_link(self, notification: Notification) -> SafeString | None:
         if not notification.transaction_id:
             return None
         url = reverse("admin:billing_purchase_changelist")

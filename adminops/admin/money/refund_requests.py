@@ -14,10 +14,10 @@ from adminops.admin.action_pages import RefundPolicyForm
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
+    action_button,
     badge,
     link_to,
-    page_action,
-    person,
+    user_link,
 )
 from adminops.models import Action
 from billing.models import ConsumptionRequest
@@ -27,7 +27,7 @@ from rendio.common import clock
 @admin.register(ConsumptionRequest)
 class ConsumptionRequestAdmin(ReadOnlyAdmin):
     list_display = (
-        "its_purchase",
+        "purchase_link",
         "standing",
         "reason",
         "owner",
@@ -43,7 +43,7 @@ class ConsumptionRequestAdmin(ReadOnlyAdmin):
     search_help_text = "Apple's id of the transaction, or ours of the purchase."
     fields = (
         "id",
-        ("its_purchase", "owner"),
+        ("purchase_link", "owner"),
         ("standing", "reason", "override"),
         ("requested_at", "deadline_at", "answered_at"),
         ("outcome", "answer"),
@@ -51,16 +51,16 @@ class ConsumptionRequestAdmin(ReadOnlyAdmin):
     )
     actions_detail = ("decide",)
 
-    def acted_upon(self, row: ConsumptionRequest) -> UUID:
+    def audit_subject_id(self, row: ConsumptionRequest) -> UUID:
         return row.purchase_id
 
     @admin.display(description="Purchase")
-    def its_purchase(self, row: ConsumptionRequest) -> SafeString | None:
+    def purchase_link(self, row: ConsumptionRequest) -> SafeString | None:
         return link_to(row.purchase)
 
     @admin.display(description="User")
     def owner(self, row: ConsumptionRequest) -> SafeString | None:
-        return person(row.purchase.user)
+        return user_link(row.purchase.user)
 
     @admin.display(description="Standing")
     def standing(self, row: ConsumptionRequest) -> SafeString:
@@ -68,20 +68,20 @@ class ConsumptionRequestAdmin(ReadOnlyAdmin):
             return badge("will be answered", "info")
         return badge("answered", "success") if row.answered_at else badge("not answered", "warning")
 
-    def offered(self, request: HttpRequest, row: ConsumptionRequest) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: ConsumptionRequest) -> list[str]:
         return ["decide"] if row.deadline_at > clock.now() else []
 
-    @page_action(
-        act=Action.OVERRIDE_REFUND,
+    @action_button(
+        action=Action.OVERRIDE_REFUND,
         description="Decide otherwise",
         url_path="decide",
         icon="gavel",
         variant=ActionVariant.PRIMARY,
     )
     def decide(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = self.find(request, object_id)
+        row = self.get_row(request, object_id)
 
-        return self.act(
+        return self.action_page(
             request,
             row,
             purchases.override_refund_policy,
@@ -89,7 +89,7 @@ class ConsumptionRequestAdmin(ReadOnlyAdmin):
             title="Decide otherwise",
             explanation="Apple decides about the refund; this is what we would like. The facts go "
             "with it, and all of it again if Apple was told before.",
-            done="Apple is told so, if the customer has agreed that it hears anything.",
+            success="Apple is told so, if the customer has agreed that it hears anything.",
             button="Tell Apple",
             form_class=RefundPolicyForm,
         )

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from adminops.admin.base import ReadOnlyAdmin, badge, links, person
+from adminops.admin.base import ReadOnlyAdmin, badge, links, user_link
 from adminops.admin.money.purchases import environment_badge
 from billing.models import Subscription, SubscriptionState
 from rendio.common import clock
@@ -37,7 +37,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     id_search = ("id",)
     text_search = ("original_transaction_id__exact",)
-    sensitive = ("original_transaction_id", "related")
+    sensitive_fields = ("original_transaction_id", "related")
     search_help_text = "Apple's id of the original transaction, or ours of the subscription."
     fieldsets = (
         (
@@ -76,7 +76,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def owner(self, line: Subscription) -> SafeString | None:
-        return person(line.current.user) if line.current else None
+        return user_link(line.current.user) if line.current else None
 
     @admin.display(description="Access until")
     def access_until(self, line: Subscription) -> Any:

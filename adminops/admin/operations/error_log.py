@@ -38,10 +38,10 @@ class ErrorLogAdmin(ReadOnlyAdmin):
     search_help_text = "The id of a user, or of a request as the customer's error shows it."
     fields = ("at", "code_label", "endpoint", "who", "request_id")
 
-    def by_id(self, searched: UUID) -> Q:
+    def id_filter(self, searched: UUID) -> Q:
         # A phone may have written its request's id in capitals.
         said = [str(searched), str(searched).upper()]
-        return super().by_id(searched) | Q(request_id__in=said)
+        return super().id_filter(searched) | Q(request_id__in=said)
 
     @admin.display(description="Refusal", ordering="code")
     def code_label(self, error: ErrorLog) -> SafeString:

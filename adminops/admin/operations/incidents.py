@@ -19,15 +19,15 @@ from unfold.widgets import (
 from accounts.models import User
 from adminops.actions import incidents
 from adminops.actions.incidents import Choice
-from adminops.admin.action_pages import ReasonForm, in_words
+from adminops.admin.action_pages import ReasonForm, refusal_message
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
+    action_button,
     badge,
     link_to,
-    page_action,
-    person,
-    waits,
+    pending_message,
+    user_link,
 )
 from adminops.models import Action, Incident, PendingApproval, Which
 from generation.models import Model, Route
@@ -103,11 +103,11 @@ class IncidentAdmin(ReadOnlyAdmin):
     list_filter = ("which",)
     list_select_related = ("model", "route", "started_by")
     ordering = ("-started_at",)
-    texts = ("reason",)
+    code_fields = ("reason",)
     fields = (
         "id",
         ("which", "state_label"),
-        ("provider", "its_model", "its_route"),
+        ("provider", "model_link", "route_link"),
         ("from_at", "until_at"),
         "reason",
         ("by", "started_at", "ended_at"),
@@ -135,18 +135,18 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="By")
     def by(self, incident: Incident) -> SafeString | None:
-        return person(incident.started_by)
+        return user_link(incident.started_by)
 
     @admin.display(description="Model")
-    def its_model(self, incident: Incident) -> SafeString | None:
+    def model_link(self, incident: Incident) -> SafeString | None:
         return link_to(incident.model)
 
     @admin.display(description="Route")
-    def its_route(self, incident: Incident) -> SafeString | None:
+    def route_link(self, incident: Incident) -> SafeString | None:
         return link_to(incident.route)
 
-    @page_action(
-        act=Action.RUN_INCIDENT,
+    @action_button(
+        action=Action.RUN_INCIDENT,
         description="Settle many jobs",
         url_path="begin",
         icon="emergency",
@@ -159,7 +159,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             try:
                 return self._start(request, run_form)
             except Refusal as refusal:
-                messages.error(request, in_words(refusal))
+                messages.error(request, refusal_message(refusal))
         form = ChoiceForm((request.POST if run_form else request.GET) or None)
         is_chosen = form.is_bound and form.is_valid()
         context = {
@@ -182,7 +182,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             now=clock.now(),
         )
         if isinstance(came, PendingApproval):
-            messages.warning(request, waits(came))
+            messages.warning(request, pending_message(came))
             return HttpResponseRedirect(reverse("admin:adminops_incident_changelist"))
         messages.success(request, "The workers are at it. This page tells how far they are.")
         return HttpResponseRedirect(reverse("admin:adminops_incident_change", args=[came.id]))

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from adminops.actions import operations
-from adminops.admin.base import ActionVariant, ReadOnlyAdmin, badge, link, page_action
+from adminops.admin.base import ActionVariant, ReadOnlyAdmin, action_button, badge, link
 from adminops.models import Action
 from generation.models import (
     Breaker,
@@ -66,20 +66,20 @@ class ProviderHealthAdmin(ReadOnlyAdmin):
         state = Breaker(health.state)
         return badge(state.label, BREAKER_COLOURS[state])
 
-    def offered(self, request: HttpRequest, row: ProviderHealth) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: ProviderHealth) -> list[str]:
         is_new = row.state == Breaker.CLOSED and not row.failures and not row.paused_until
         return [] if is_new else ["reset"]
 
-    @page_action(
-        act=Action.RESET_PROVIDER,
+    @action_button(
+        action=Action.RESET_PROVIDER,
         description="Reset",
         url_path="reset",
         icon="restart_alt",
         variant=ActionVariant.PRIMARY,
     )
     def reset(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        health = self.find(request, object_id)
-        return self.act(
+        health = self.get_row(request, object_id)
+        return self.action_page(
             request,
             health,
             operations.reset_provider,
@@ -87,14 +87,14 @@ class ProviderHealthAdmin(ReadOnlyAdmin):
             title="Reset",
             explanation="Submissions go to this provider again at once. If it still is in "
             "trouble, the breaker opens again.",
-            done="The breaker is closed.",
+            success="The breaker is closed.",
         )
 
 
 @admin.register(Maintenance)
 class MaintenanceAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "reason", "changed_at")
-    texts = ("reason",)
+    code_fields = ("reason",)
     fields = ("state_label", "reason", "changed_at")
     actions_detail = ("stop_orders", "take_orders")
 
@@ -102,58 +102,58 @@ class MaintenanceAdmin(ReadOnlyAdmin):
     def state_label(self, switch: Maintenance) -> SafeString:
         return badge(str(switch), "danger" if switch.is_on else "success")
 
-    def offered(self, request: HttpRequest, row: Maintenance) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: Maintenance) -> list[str]:
         return ["take_orders"] if row.is_on else ["stop_orders"]
 
-    @page_action(
-        act=Action.SWITCH_MAINTENANCE,
+    @action_button(
+        action=Action.SWITCH_MAINTENANCE,
         description="Stop new orders",
         url_path="stop-orders",
         icon="pause_circle",
         variant=ActionVariant.DANGER,
     )
     def stop_orders(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self.act(
+        return self.action_page(
             request,
-            self.find(request, object_id),
+            self.get_row(request, object_id),
             operations.switch_maintenance,
             is_on=True,
             title="Stop new orders",
             explanation="Nobody can order within seconds, and nothing is charged. What was "
             "ordered goes on to its end.",
-            done="No new orders are taken.",
+            success="No new orders are taken.",
             dangerous=True,
         )
 
-    @page_action(
-        act=Action.SWITCH_MAINTENANCE,
+    @action_button(
+        action=Action.SWITCH_MAINTENANCE,
         description="Take orders again",
         url_path="take-orders",
         icon="play_circle",
         variant=ActionVariant.PRIMARY,
     )
     def take_orders(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self.act(
+        return self.action_page(
             request,
-            self.find(request, object_id),
+            self.get_row(request, object_id),
             operations.switch_maintenance,
             is_on=False,
             title="Take orders again",
             explanation="Everybody can order again within seconds.",
-            done="Orders are taken again.",
+            success="Orders are taken again.",
         )
 
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyAdmin):
-    list_display = ("last_at", "kind", "its_subject", "why", "times", "state_label")
+    list_display = ("last_at", "kind", "subject_link", "why", "times", "state_label")
     list_filter = ("state", "kind")
     ordering = ("-last_at",)
     text_search = ("subject__exact",)
     search_help_text = "The id of a letter, or what it is about: a job's id, a task's name."
     fields = (
         "id",
-        ("kind", "its_subject"),
+        ("kind", "subject_link"),
         "why",
         ("times", "first_at", "last_at"),
         ("state_label", "closed_at"),
@@ -166,25 +166,25 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return badge(state.value, LETTER_COLOURS[state])
 
     @admin.display(description="About")
-    def its_subject(self, letter: DeadLetter) -> SafeString | str:
+    def subject_link(self, letter: DeadLetter) -> SafeString | str:
         page = PAGES.get(DeadKind(letter.kind))
         if page is None:
             return letter.subject
         return link(reverse(f"admin:{page}_change", args=[letter.subject]), letter.subject)
 
-    def offered(self, request: HttpRequest, row: DeadLetter) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: DeadLetter) -> list[str]:
         return ["retry", "dismiss"] if row.state == DeadState.OPEN else []
 
-    @page_action(
-        act=Action.RETRY_DEAD_LETTER,
+    @action_button(
+        action=Action.RETRY_DEAD_LETTER,
         description="Try again",
         url_path="retry",
         icon="replay",
         variant=ActionVariant.PRIMARY,
     )
     def retry(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        letter = self.find(request, object_id)
-        return self.act(
+        letter = self.get_row(request, object_id)
+        return self.action_page(
             request,
             letter,
             operations.retry_dead_letter,
@@ -193,24 +193,24 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             explanation="A delivery is applied once more, a task runs once more. Of a job, which "
             "was refunded, the video is fetched if its provider still has it, else from where the "
             "provider said that it lies.",
-            done="It is tried again.",
+            success="It is tried again.",
         )
 
-    @page_action(
-        act=Action.DISMISS_DEAD_LETTER,
+    @action_button(
+        action=Action.DISMISS_DEAD_LETTER,
         description="Dismiss",
         url_path="dismiss",
         icon="done",
         variant=ActionVariant.DEFAULT,
     )
     def dismiss(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        letter = self.find(request, object_id)
-        return self.act(
+        letter = self.get_row(request, object_id)
+        return self.action_page(
             request,
             letter,
             operations.dismiss_dead_letter,
             letter_id=letter.id,
             title="Dismiss",
             explanation="Nothing is to be done about it. The same trouble again is a new letter.",
-            done="The letter is dismissed.",
+            success="The letter is dismissed.",
         )

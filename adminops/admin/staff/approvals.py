@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from adminops.actions import approvals
 from adminops.actions.budgets import UNLIMITED
 from adminops.actions.credits import Given
-from adminops.admin.base import ActionVariant, ReadOnlyAdmin, badge, link, page_action, person
+from adminops.admin.base import ActionVariant, ReadOnlyAdmin, action_button, badge, link, user_link
 from adminops.admin.staff.audit_log import PAGES
 from adminops.models import SUBJECTS, Action, ApprovalState, PendingApproval
 from adminops.support.masking import BULLETS, may_see_codes
@@ -41,7 +41,7 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
     list_select_related = ("user", "requested_by")
     ordering = ("-requested_at",)
     id_search = ("id", "user_id", "subject_id", "requested_by_id")
-    texts = ("reason",)
+    code_fields = ("reason",)
     search_help_text = "The id of an approval, of its user or subject, or of who asked for it."
     actions_detail = ("approve", "decline")
 
@@ -55,13 +55,13 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
             told,
             "size",
             "why",
-            *self.shown_to(request, ("reason",)),
+            *self.visible_fields(request, ("reason",)),
             ("asked_by", "requested_at"),
             ("second_person", "decided_at"),
         )
         return ((None, {"fields": fields}),)
 
-    def acted_upon(self, row: PendingApproval) -> UUID:
+    def audit_subject_id(self, row: PendingApproval) -> UUID:
         return approvals.subject_of(row)
 
     @admin.display(description="Act", ordering="action")
@@ -74,7 +74,7 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def whom(self, approval: PendingApproval) -> SafeString | None:
-        return person(approval.user)
+        return user_link(approval.user)
 
     @admin.display(description="About")
     def subject(self, approval: PendingApproval) -> SafeString | None:
@@ -91,35 +91,35 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
         return _lines(approvals.details(approval))
 
     @admin.display(description="What it does")
-    def what_without_codes(self, approval: PendingApproval) -> SafeString:
-        return _lines(_without_codes(approval))
+    def what_details_without_codes(self, approval: PendingApproval) -> SafeString:
+        return _lines(_details_without_codes(approval))
 
     @admin.display(description="Asked for by")
     def asked_by(self, approval: PendingApproval) -> SafeString | None:
-        return person(approval.requested_by)
+        return user_link(approval.requested_by)
 
     @admin.display(description="Decided by")
     def second_person(self, approval: PendingApproval) -> SafeString | None:
-        return person(approval.decided_by)
+        return user_link(approval.decided_by)
 
     @admin.display(description="State", ordering="state")
     def state_label(self, approval: PendingApproval) -> SafeString:
         return badge(approval.state, STATE_COLOURS[ApprovalState(approval.state)])
 
-    def offered(self, request: HttpRequest, row: PendingApproval) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: PendingApproval) -> list[str]:
         is_open = _is_waiting(row) and row.requested_by_id != request.user.pk
         return ["approve", "decline"] if is_open else []
 
-    @page_action(
-        act=Action.APPROVE_GRANT,
+    @action_button(
+        action=Action.APPROVE_GRANT,
         description="Approve",
         url_path="approve",
         icon="check",
         variant=ActionVariant.PRIMARY,
     )
     def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        approval = self.find(request, object_id)
-        return self.act(
+        approval = self.get_row(request, object_id)
+        return self.action_page(
             request,
             approval,
             approvals.approve,
@@ -127,28 +127,28 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
             title="Approve",
             explanation=f"{approval.requested_by} asks for it: {approval.reason} It is done at"
             " once, and your name stands beside theirs.",
-            done=_done,
-            shown_beside=_told(request, approval),
+            success=_success_message,
+            details=_details(request, approval),
         )
 
-    @page_action(
-        act=Action.APPROVE_GRANT,
+    @action_button(
+        action=Action.APPROVE_GRANT,
         description="Decline",
         url_path="decline",
         icon="block",
         variant=ActionVariant.DEFAULT,
     )
     def decline(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        approval = self.find(request, object_id)
-        return self.act(
+        approval = self.get_row(request, object_id)
+        return self.action_page(
             request,
             approval,
             approvals.decline,
             approval_id=approval.id,
             title="Decline",
             explanation="Nothing is done.",
-            done="Nothing was done.",
-            shown_beside=_told(request, approval),
+            success="Nothing was done.",
+            details=_details(request, approval),
         )
 
 
@@ -156,22 +156,23 @@ def _is_waiting(approval: PendingApproval) -> bool:
     return approval.state == ApprovalState.WAITING
 
 
-def _told(request: HttpRequest, approval: PendingApproval) -> list[tuple[str, Any]]:
+def _details(request: HttpRequest, approval: PendingApproval) -> list[tuple[str, Any]]:
     if may_see_codes(request.user):
         return approvals.details(approval)
-    return _without_codes(approval)
+    return _details_without_codes(approval)
 
 
-def _without_codes(approval: PendingApproval) -> list[tuple[str, Any]]:
-    told = approvals.details(approval)
-    return [(name, BULLETS if name == "Code" else value) for name, value in told]
+def _details_without_codes(approval: PendingApproval) -> list[tuple[str, Any]]:
+    return [
+        (name, BULLETS if name == "Code" else value) for name, value in approvals.details(approval)
+    ]
 
 
-def _lines(told: list[tuple[str, Any]]) -> SafeString:
-    return format_html_join("", "<div>{}: {}</div>", told)
+def _lines(details: list[tuple[str, Any]]) -> SafeString:
+    return format_html_join("", "<div>{}: {}</div>", details)
 
 
-def _done(came: Any) -> str:
-    if isinstance(came, Given):
-        return f"It is done. The balance is {came.balance} credits now."
+def _success_message(result: Any) -> str:
+    if isinstance(result, Given):
+        return f"It is done. The balance is {result.balance} credits now."
     return "It is done."

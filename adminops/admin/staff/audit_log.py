@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from adminops.admin.base import ReadOnlyAdmin, badge, link, person
+from adminops.admin.base import ReadOnlyAdmin, badge, link, user_link
 from adminops.models import Action, AdminAction, Subject
 
 ACTION_COLOURS = {
@@ -68,7 +68,7 @@ class AdminActionAdmin(ReadOnlyAdmin):
     ordering = ("-at",)
     id_search = ("id", "subject_id", "actor_id")
     text_search = ("request_id__exact",)
-    texts = ("reason", "before", "after")
+    code_fields = ("reason", "before", "after")
     search_help_text = (
         "The id of an act, of whom or what it was done to, of who acted, or of the request."
     )
@@ -96,4 +96,4 @@ class AdminActionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="By")
     def who(self, act: AdminAction) -> SafeString | None:
-        return person(act.actor)
+        return user_link(act.actor)
