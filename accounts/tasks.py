@@ -8,7 +8,7 @@ from accounts import services
 from accounts.push import outbox, sending
 from accounts.services import hardware_bans, welcome
 from rendio.common import clock, purge
-from rendio.common.due import run_all, until_done
+from rendio.common.due import drain, run_all
 
 
 @shared_task(name="accounts.revoke_at_apple")
@@ -18,17 +18,17 @@ def revoke_at_apple() -> None:
 
 @shared_task(name="accounts.give_welcomes")
 def give_welcomes() -> None:
-    until_done(lambda: services.give_due_welcomes(now=clock.now()), batch=welcome.BATCH)
+    drain(lambda: services.give_due_welcomes(now=clock.now()), batch=welcome.BATCH)
 
 
 @shared_task(name="accounts.set_ban_bits")
 def set_ban_bits() -> None:
-    until_done(lambda: services.set_due_bits(now=clock.now()), batch=hardware_bans.BATCH)
+    drain(lambda: services.set_due_bits(now=clock.now()), batch=hardware_bans.BATCH)
 
 
 @shared_task(name="accounts.send_pushes")
 def send_pushes() -> None:
-    until_done(lambda: sending.send_due(now=clock.now()), batch=sending.BATCH)
+    drain(lambda: sending.send_due(now=clock.now()), batch=sending.BATCH)
 
 
 @shared_task(name="accounts.sweep")
@@ -44,5 +44,5 @@ def sweep() -> None:
             lambda: services.sweep_person_keys(now=now),
             lambda: outbox.sweep(now=now),
         ),
-        lambda: until_done(services.fill_public_ids, batch=services.PUBLIC_IDS_BATCH),
+        lambda: drain(services.fill_public_ids, batch=services.PUBLIC_IDS_BATCH),
     )

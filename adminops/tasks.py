@@ -12,7 +12,7 @@ from adminops.monitoring import alerts, error_log, heartbeats
 from adminops.reports import daily_rollups as day_counting
 from generation.lifecycle import counting
 from rendio.common import clock, purge
-from rendio.common.due import run_all, until_done
+from rendio.common.due import drain, run_all
 
 
 @shared_task(name="adminops.monitoring")
@@ -23,7 +23,7 @@ def watch() -> None:
 
 @shared_task(name="adminops.work_on_incidents")
 def work_on_incidents() -> None:
-    until_done(lambda: incidents.work_due(now=clock.now()), batch=incidents.BATCH)
+    drain(lambda: incidents.work_due(now=clock.now()), batch=incidents.BATCH)
 
 
 @shared_task(name="adminops.count_days", time_limit=1800)
@@ -35,7 +35,7 @@ def count_days() -> None:
 def sweep() -> None:
     now = clock.now()
     run_all(
-        lambda: heartbeats.sweep(now=now),
+        lambda: heartbeats.purge(now=now),
         lambda: purge.sweep(
             lambda: error_log.sweep(now=now),
             lambda: login.sweep_sessions(now=now),

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import django
 import requests
@@ -122,7 +123,6 @@ def measure(
     stack: Stack, names: list[str], servers: tuple[PostgreSQL, Valkey], *, seconds: int
 ) -> Idle:
     """Wait for `seconds` without traffic. PostgreSQL and Valkey serve all processes, web too."""
-    database, valkey = servers
     children = {name: stack.children[name] for name in [*names, "web"]}
     pids = {name: child.pid for name, child in children.items() if child.pid}
     pids |= {
@@ -163,7 +163,6 @@ def order_to_provider(stack: Stack, world: World, *, orders: int) -> list[float]
             raise ServerFailed(f"Nobody submits the job {job}.")
         created_at = Job.objects.values_list("created_at", flat=True).get(id=job)
         waits.append((sent[0] - created_at).total_seconds())
-        Job.objects.filter(id=job).exists()
         time.sleep(0.3)
     connection.close()
     return waits
@@ -176,7 +175,7 @@ def _order(url: str, world: World, number: int) -> str:
         json={"model_id": str(world.model.id), "prompt": f"A balloon, {number}"},
         headers={
             "Authorization": f"Bearer {world.token_of(owner)}",
-            "Idempotency-Key": f"bench-idle-{number}-{time.time()}",
+            "Idempotency-Key": str(uuid4()),
         },
         timeout=60,
     )

@@ -19,47 +19,47 @@ from billing.lifecycle import (
 )
 from billing.lifecycle import sweep as sweeping
 from rendio.common import clock
-from rendio.common.due import until_done
+from rendio.common.due import drain
 
 
 @shared_task(name="billing.apply_notifications")
 def apply_notifications() -> None:
-    until_done(lambda: notifications.apply_due(now=clock.now()), batch=notifications.BATCH)
+    drain(lambda: notifications.apply_due(now=clock.now()), batch=notifications.BATCH)
 
 
 @shared_task(name="billing.settle_purchases")
 def settle_purchases() -> None:
-    until_done(lambda: purchases.settle_due(now=clock.now()), batch=purchases.BATCH)
+    drain(lambda: purchases.settle_due(now=clock.now()), batch=purchases.BATCH)
 
 
 @shared_task(name="billing.confirm_purchases")
 def confirm_purchases() -> None:
-    until_done(lambda: unconfirmed.confirm_due(now=clock.now()), batch=unconfirmed.BATCH)
+    drain(lambda: unconfirmed.confirm_due(now=clock.now()), batch=unconfirmed.BATCH)
 
 
 @shared_task(name="billing.change_tokens")
 def change_tokens() -> None:
-    until_done(lambda: account_tokens.change_due(now=clock.now()), batch=account_tokens.BATCH)
+    drain(lambda: account_tokens.change_due(now=clock.now()), batch=account_tokens.BATCH)
 
 
 @shared_task(name="billing.ask_subscriptions")
 def ask_subscriptions() -> None:
-    until_done(lambda: subscriptions.ask_due(now=clock.now()), batch=subscriptions.BATCH)
+    drain(lambda: subscriptions.ask_due(now=clock.now()), batch=subscriptions.BATCH)
 
 
 @shared_task(name="billing.answer_consumption")
 def answer_consumption() -> None:
-    until_done(lambda: consumption.answer_due(now=clock.now()), batch=consumption.BATCH)
+    drain(lambda: consumption.answer_due(now=clock.now()), batch=consumption.BATCH)
 
 
 @shared_task(name="billing.walk_history")
 def walk_history() -> None:
-    until_done(lambda: notification_backfill.walk_due(now=clock.now()), batch=1)
+    drain(lambda: notification_backfill.walk_due(now=clock.now()), batch=1)
 
 
 @shared_task(name="billing.read_payloads")
 def read_payloads() -> None:
-    until_done(lambda: unreadable.read_due(now=clock.now()), batch=unreadable.BATCH)
+    drain(lambda: unreadable.read_due(now=clock.now()), batch=unreadable.BATCH)
 
 
 @shared_task(name="billing.sweep")

@@ -28,39 +28,39 @@ from generation.lifecycle import (
 from generation.lifecycle import sweep as sweeping
 from generation.models import DeadKind
 from rendio.common import clock
-from rendio.common.due import ROUNDS_SECONDS, until_done
+from rendio.common.due import DRAIN_SECONDS, drain
 from rendio.common.postgresql.limits import is_out_of_reach
 
 logger = structlog.get_logger(__name__)
 
 # A download may take minutes; killed at this age, its lease is over too.
-STORE_TIME_LIMIT_SECONDS = int(store.LEASE.total_seconds()) + ROUNDS_SECONDS
-CONVERT_TIME_LIMIT_SECONDS = int(convert.LEASE.total_seconds()) + ROUNDS_SECONDS
+STORE_TIME_LIMIT_SECONDS = int(store.LEASE.total_seconds()) + DRAIN_SECONDS
+CONVERT_TIME_LIMIT_SECONDS = int(convert.LEASE.total_seconds()) + DRAIN_SECONDS
 
 
 @shared_task(name="generation.submit_due")
 def submit_due(*, queue: str) -> None:
-    until_done(lambda: submit.submit_due(queue=queue, now=clock.now()), batch=submit.BATCH)
+    drain(lambda: submit.submit_due(queue=queue, now=clock.now()), batch=submit.BATCH)
 
 
 @shared_task(name="generation.poll_due")
 def poll_due(*, queue: str) -> None:
-    until_done(lambda: poll.poll_due(queue=queue, now=clock.now()), batch=poll.BATCH)
+    drain(lambda: poll.poll_due(queue=queue, now=clock.now()), batch=poll.BATCH)
 
 
 @shared_task(name="generation.store_due", time_limit=STORE_TIME_LIMIT_SECONDS)
 def store_due(*, queue: str) -> None:
-    until_done(lambda: store.store_due(queue=queue, now=clock.now()), batch=store.BATCH)
+    drain(lambda: store.store_due(queue=queue, now=clock.now()), batch=store.BATCH)
 
 
 @shared_task(name="generation.convert_due", time_limit=CONVERT_TIME_LIMIT_SECONDS)
 def convert_due(*, queue: str) -> None:
-    until_done(lambda: convert.convert_due(queue=queue, now=clock.now()), batch=convert.BATCH)
+    drain(lambda: convert.convert_due(queue=queue, now=clock.now()), batch=convert.BATCH)
 
 
 @shared_task(name="generation.apply_deliveries")
 def apply_deliveries() -> None:
-    until_done(lambda: webhooks.apply_due(now=clock.now()), batch=webhooks.BATCH)
+    drain(lambda: webhooks.apply_due(now=clock.now()), batch=webhooks.BATCH)
 
 
 @shared_task(name="generation.cancel_due")
@@ -70,17 +70,17 @@ def cancel_due() -> None:
 
 @shared_task(name="generation.stop_due")
 def stop_due() -> None:
-    until_done(lambda: stop.stop_due(now=clock.now()), batch=stop.BATCH)
+    drain(lambda: stop.stop_due(now=clock.now()), batch=stop.BATCH)
 
 
 @shared_task(name="generation.erase_due")
 def erase_due() -> None:
-    until_done(lambda: erase.erase_due(now=clock.now()), batch=erase.BATCH)
+    drain(lambda: erase.erase_due(now=clock.now()), batch=erase.BATCH)
 
 
 @shared_task(name="generation.remove_due")
 def remove_due() -> None:
-    until_done(lambda: remove.remove_due(now=clock.now()), batch=remove.BATCH)
+    drain(lambda: remove.remove_due(now=clock.now()), batch=remove.BATCH)
 
 
 @shared_task(name="generation.sweep")

@@ -51,7 +51,7 @@ class Scheduler(beat.Scheduler):
             return AGAIN_SECONDS
         with suppress(OSError):
             self._file.touch()
-        heartbeats.beat(process=f"beat@{socket.gethostname()}", roles=[heartbeats.SCHEDULER])
+        heartbeats.send(process=f"beat@{socket.gethostname()}", roles=[heartbeats.SCHEDULER])
         return wait
 
     def apply_entry(self, entry: Any, producer: Any = None) -> None:

@@ -96,23 +96,23 @@ worker_shutting_down.connect(shutdown.begin)
 
 
 @heartbeat_sent.connect
-def _say_that_we_are_here(*, sender: Any, **_: Any) -> None:
+def _send_heartbeat(*, sender: Any, **_: Any) -> None:
     """Celery's own heartbeat, every two seconds while the worker's main loop turns."""
     from adminops.monitoring import heartbeats
 
     if not shutdown.has_begun():
-        heartbeats.beat(process=sender.eventer.hostname, roles=app.amqp.queues.consume_from)
+        heartbeats.send(process=sender.eventer.hostname, roles=app.amqp.queues.consume_from)
 
 
 @worker_shutdown.connect
-def _say_that_we_go(*, sender: Any, **_: Any) -> None:
+def _stop_heartbeat(*, sender: Any, **_: Any) -> None:
     from adminops.monitoring import heartbeats
 
-    heartbeats.end(process=sender.hostname)
+    heartbeats.stop(process=sender.hostname)
 
 
 @worker_ready.connect
-def _show_metrics(**_: Any) -> None:
+def _serve_metrics(**_: Any) -> None:
     from rendio import metrics_endpoint
 
     metrics_endpoint.serve_for_worker()
@@ -158,9 +158,9 @@ def _report_threads(task: Any) -> None:
     from adminops.monitoring import heartbeats
 
     if heartbeats.own_problem():
-        heartbeats.beat(process=f"{task.request.hostname}:{os.getpid()}", roles=["child"])
+        heartbeats.send(process=f"{task.request.hostname}:{os.getpid()}", roles=["child"])
 
 
 @setup_logging.connect
-def _keep_our_logging(**_: Any) -> None:
+def _keep_django_logging(**_: Any) -> None:
     """Celery leaves logging alone while a receiver is connected; Django has configured it."""

@@ -66,7 +66,7 @@ def statusz(request: HttpRequest) -> JsonResponse:
     }
     try:
         with _briefly():
-            more, found = status.look(now=clock.now())
+            more, found = status.read_status(now=clock.now())
         seen |= more
         problems += found
     except DatabaseFailure:

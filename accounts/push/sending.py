@@ -16,7 +16,7 @@ from accounts.models import Outcome, Push, PushToken
 from accounts.push import outbox
 from accounts.push.messages import text_of
 from rendio.common import http2, metrics
-from rendio.common.due import each, take
+from rendio.common.due import claim_due, for_each_logged
 
 logger = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ def send_due(*, now: datetime) -> int:
 
     One goes before the others: while Apple takes nothing at all, that costs one request a batch.
     """
-    due = take(Push.objects.all(), now=now, limit=BATCH)
+    due = claim_due(Push.objects.all(), now=now, limit=BATCH)
     letters = _addressed(due, now=now)
     for part in (letters[:1], letters[1:]):
         if not _send(part, now=now):
@@ -59,7 +59,7 @@ def _addressed(due: Sequence[Push], *, now: datetime) -> list[_Letter]:
         else:
             letters.append(_Letter(push, token))
 
-    each(due, address)
+    for_each_logged(due, address)
     return letters
 
 
@@ -79,7 +79,7 @@ def _send(letters: list[_Letter], *, now: datetime) -> bool:
         taken.append(_apply(*answered, now=now))
 
     # One that cannot be recorded is sent again; the others were sent, and are recorded.
-    each(zip(letters, answers, strict=True), apply)
+    for_each_logged(zip(letters, answers, strict=True), apply)
     return all(taken)
 
 

@@ -41,7 +41,7 @@ from accounts.signals import account_deleted
 from credits import idempotency
 from credits import services as credit_services
 from rendio.common import nudge
-from rendio.common.due import each, take
+from rendio.common.due import claim_due, for_each_logged
 
 logger = structlog.get_logger(__name__)
 
@@ -158,8 +158,8 @@ def revoke_due_at_apple(*, now: datetime) -> int:
 
     At least once, which does no harm. A row goes once Apple has done it.
     """
-    due = take(AppleRevocation.objects.all(), now=now, limit=REVOCATIONS_BATCH)
-    each(due, partial(_revoke, now=now))
+    due = claim_due(AppleRevocation.objects.all(), now=now, limit=REVOCATIONS_BATCH)
+    for_each_logged(due, partial(_revoke, now=now))
     return len(due)
 
 

@@ -30,7 +30,7 @@ from accounts.models import BanBit, Device, Session, User
 from accounts.services.welcome import TurnTaken, reserve_bits
 from credits import services as credit_services
 from rendio.common import nudge, purge
-from rendio.common.due import each, take
+from rendio.common.due import claim_due, for_each_logged
 
 logger = structlog.get_logger(__name__)
 
@@ -128,8 +128,8 @@ def forget_devices(device_ids: list[UUID]) -> None:
 
 def set_due_bits(*, now: datetime) -> int:
     """Tell Apple what is wanted and due; returns how many phones were looked at."""
-    rows = take(BanBit.objects.filter(wanted__isnull=False), now=now, limit=BATCH)
-    each(rows, _set, stop_at=(IdentityServiceUnavailable, TurnTaken))
+    rows = claim_due(BanBit.objects.filter(wanted__isnull=False), now=now, limit=BATCH)
+    for_each_logged(rows, _set, stop_at=(IdentityServiceUnavailable, TurnTaken))
     return len(rows)
 
 

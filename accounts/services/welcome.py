@@ -62,7 +62,7 @@ from accounts.errors import AppleOutcomeUnknown, IdentityServiceUnavailable, Inv
 from accounts.models import Device, User, WelcomeClaim, WelcomeClaimQuerySet, WelcomeTurn
 from credits import services as credit_services
 from rendio.common import clock, nudge, purge
-from rendio.common.due import each, take
+from rendio.common.due import claim_due, for_each_logged
 
 logger = structlog.get_logger(__name__)
 
@@ -537,8 +537,8 @@ def give_due_welcomes(*, now: datetime) -> int:
 
     At least once: a worker that dies leaves the claim due. Apple out of reach puts off the rest.
     """
-    claims = take(WelcomeClaim.objects.filter(granted_at=None), now=now, limit=BATCH)
-    each(claims, partial(_go_on_with, now=now), stop_at=IdentityServiceUnavailable)
+    claims = claim_due(WelcomeClaim.objects.filter(granted_at=None), now=now, limit=BATCH)
+    for_each_logged(claims, partial(_go_on_with, now=now), stop_at=IdentityServiceUnavailable)
     return len(claims)
 
 

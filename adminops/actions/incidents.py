@@ -26,7 +26,7 @@ from adminops.models import Action, Incident, PendingApproval, Which
 from generation.lifecycle import manual, notifications
 from generation.models import Job, JobStatus, Model, ProviderRequest, Route
 from rendio.common import nudge
-from rendio.common.due import take
+from rendio.common.due import claim_due
 from rendio.common.ids import lowest_uuid7
 from rendio.common.times import iso
 
@@ -192,7 +192,7 @@ def work_due(*, now: datetime) -> int:
     """Settle a batch of the incident that has been due for longest; returns how many jobs were
     looked at. An incident whose worker died is due again after a minute."""
     return sum(
-        _work(incident, now=now) for incident in take(Incident.objects.all(), now=now, limit=1)
+        _work(incident, now=now) for incident in claim_due(Incident.objects.all(), now=now, limit=1)
     )
 
 

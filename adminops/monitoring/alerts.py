@@ -20,7 +20,7 @@ from billing import queries as billing_queries
 from credits import queries as credit_queries
 from generation import spend
 from rendio.common import http
-from rendio.common.due import each, run_all, take
+from rendio.common.due import claim_due, for_each_logged, run_all
 from rendio.common.purge import delete_batch
 
 logger = structlog.get_logger(__name__)
@@ -109,7 +109,9 @@ def _raise(key: str, text: str, *, now: datetime) -> None:
 
 def send_due(*, now: datetime) -> None:
     """Send what has not gone out yet; what cannot is tried again later and later."""
-    each(take(Alert.objects.all(), now=now, limit=BATCH), lambda alert: _send(alert, now=now))
+    for_each_logged(
+        claim_due(Alert.objects.all(), now=now, limit=BATCH), lambda alert: _send(alert, now=now)
+    )
 
 
 def _send(alert: Alert, *, now: datetime) -> None:

@@ -20,14 +20,14 @@ JOB_QUEUES = ("medium", "low")
 
 
 @dataclass(frozen=True)
-class Due:
+class OldestDue:
     """A kind of work that waits, and for how long its oldest row has been due."""
 
     what: str
     seconds: float
 
 
-def waiting(*, now: datetime) -> list[Due]:
+def oldest_due(*, now: datetime) -> list[OldestDue]:
     """The kinds of work of which something is due, the longest due first.
 
     One query, which looks up one row of each kind by its index.
@@ -39,7 +39,7 @@ def waiting(*, now: datetime) -> list[Due]:
         for what, rows, column in _kinds()
     ]
     found = oldest[0].union(*oldest[1:], all=True)
-    due = [Due(what, (now - due_at).total_seconds()) for what, due_at in found]
+    due = [OldestDue(what, (now - due_at).total_seconds()) for what, due_at in found]
     return sorted(due, key=lambda one: -one.seconds)
 
 

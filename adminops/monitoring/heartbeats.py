@@ -40,7 +40,7 @@ LATE_SECONDS = 60
 _beaten_at = float("-inf")
 
 
-def beat(*, process: str, roles: Iterable[str]) -> None:
+def send(*, process: str, roles: Iterable[str]) -> None:
     """This process is there, for these queues or as the scheduler: called as often as one likes.
 
     Never raises: who is alive must not die of not being able to say so.
@@ -60,10 +60,10 @@ def beat(*, process: str, roles: Iterable[str]) -> None:
         )
 
 
-def end(*, process: str) -> None:
+def stop(*, process: str) -> None:
     """It ends on purpose, and is missed from now on."""
     with _at_any_rate():
-        forget(process=process)
+        delete(process=process)
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def stop_for_web() -> None:
     """End the thread, and have this process missed from now on."""
     _web_ends.set()
     _web_thread.join(timeout=2)
-    end(process=_web_process())
+    stop(process=_web_process())
 
 
 def _web_process() -> str:
@@ -104,7 +104,7 @@ _web_ends = threading.Event()
 _web_thread = BackgroundThread(
     "heartbeat",
     wait=lambda: not _web_ends.wait(settings.HEARTBEAT_SECONDS),
-    turn=lambda: beat(process=_web_process(), roles=[WEB]),
+    turn=lambda: send(process=_web_process(), roles=[WEB]),
     late_seconds=LATE_SECONDS,
 )
 
@@ -126,26 +126,26 @@ def write(
     )
 
 
-def forget(*, process: str) -> None:
+def delete(*, process: str) -> None:
     Heartbeat.objects.filter(process=process).delete()
 
 
 @dataclass(frozen=True)
-class Alive:
+class AliveCount:
     """How many processes are there for one role, and when the last one was seen."""
 
     count: int
     last_at: datetime | None
 
 
-def alive(*, now: datetime) -> dict[str, Alive]:
+def alive_counts(*, now: datetime) -> dict[str, AliveCount]:
     """For each queue, and for the scheduler."""
     since = now - timedelta(seconds=settings.HEARTBEAT_LATE_SECONDS)
     rows = Heartbeat.objects.values_list("role").annotate(
         count=Count("process", filter=Q(beaten_at__gt=since)), last_at=Max("beaten_at")
     )
-    found = {role: Alive(count, last_at) for role, count, last_at in rows.order_by()}
-    return {role: found.get(role, Alive(0, None)) for role in (*QUEUES, SCHEDULER)}
+    found = {role: AliveCount(count, last_at) for role, count, last_at in rows.order_by()}
+    return {role: found.get(role, AliveCount(0, None)) for role in (*QUEUES, SCHEDULER)}
 
 
 def problems(*, now: datetime) -> list[str]:
@@ -183,6 +183,6 @@ def _there(*, now: datetime) -> list[tuple[str, str, float]]:
     return list(rows.values_list("process", "problem", "skew_seconds").distinct())
 
 
-def sweep(*, now: datetime) -> None:
+def purge(*, now: datetime) -> None:
     """Forget processes that have not been there for a day."""
     Heartbeat.objects.filter(beaten_at__lte=now - KEPT).delete()

@@ -74,13 +74,13 @@ def _gauges(now: datetime) -> Iterator[Metric]:
         "due_seconds",
         "For how long the oldest due row of a kind has been due.",
         ["what"],
-        (([one.what], one.seconds) for one in backlog.waiting(now=now)),
+        (([one.what], one.seconds) for one in backlog.oldest_due(now=now)),
     )
     yield _gauge(
         "alive",
         "Workers of a queue, and schedulers, seen lately.",
         ["role"],
-        (([role], one.count) for role, one in heartbeats.alive(now=now).items()),
+        (([role], one.count) for role, one in heartbeats.alive_counts(now=now).items()),
     )
     yield _gauge(
         "clock_skew_seconds",

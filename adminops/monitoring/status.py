@@ -8,14 +8,14 @@ from typing import Any
 from django.conf import settings
 
 from adminops.monitoring import backlog, heartbeats
-from adminops.monitoring.heartbeats import SCHEDULER, Alive
+from adminops.monitoring.heartbeats import SCHEDULER, AliveCount
 from rendio.common.times import iso
 
 
-def look(*, now: datetime) -> tuple[dict[str, Any], list[str]]:
+def read_status(*, now: datetime) -> tuple[dict[str, Any], list[str]]:
     """Who is there and what waits, and in words what is missing or late. Three queries."""
-    alive = heartbeats.alive(now=now)
-    waiting = backlog.waiting(now=now)
+    alive = heartbeats.alive_counts(now=now)
+    waiting = backlog.oldest_due(now=now)
     problems = [
         _missing(role, now=now, seen=seen) for role, seen in alive.items() if not seen.count
     ]
@@ -36,7 +36,7 @@ def look(*, now: datetime) -> tuple[dict[str, Any], list[str]]:
     return seen, problems
 
 
-def _missing(role: str, *, seen: Alive, now: datetime) -> str:
+def _missing(role: str, *, seen: AliveCount, now: datetime) -> str:
     what = role if role == SCHEDULER else f"worker of the queue {role}"
     if seen.last_at is None:
         return f"no {what} has been here"
@@ -44,5 +44,5 @@ def _missing(role: str, *, seen: Alive, now: datetime) -> str:
     return f"no {what} is here; the last was {ago} s ago"
 
 
-def _shown(alive: Alive) -> dict[str, Any]:
+def _shown(alive: AliveCount) -> dict[str, Any]:
     return {"alive": alive.count, "last_seen_at": iso(alive.last_at)}

@@ -13,7 +13,7 @@ import structlog
 from billing.appstore import client
 from billing.errors import StoreUnavailable
 from billing.models import Environment, TokenChange
-from rendio.common.due import each, take
+from rendio.common.due import claim_due, for_each_logged
 
 logger = structlog.get_logger(__name__)
 
@@ -23,8 +23,8 @@ TRIED_FOR = timedelta(days=30)
 
 def change_due(*, now: datetime) -> int:
     """Tell Apple of what is due, up to BATCH; returns how many were taken."""
-    rows = take(TokenChange.objects.all(), now=now, limit=BATCH)
-    each(rows, lambda row: _change(row, now=now), stop_at=StoreUnavailable)
+    rows = claim_due(TokenChange.objects.all(), now=now, limit=BATCH)
+    for_each_logged(rows, lambda row: _change(row, now=now), stop_at=StoreUnavailable)
     return len(rows)
 
 

@@ -19,7 +19,7 @@ from billing.appstore import client
 from billing.errors import StoreUnavailable
 from billing.models import ConsumptionRequest, Environment, RefundPolicy
 from billing.services import consumption
-from rendio.common.due import each, take
+from rendio.common.due import claim_due, for_each_logged
 
 logger = structlog.get_logger(__name__)
 
@@ -28,8 +28,8 @@ BATCH = 20
 
 def answer_due(*, now: datetime) -> int:
     """Answer what is due, up to BATCH; returns how many were taken."""
-    rows = take(ConsumptionRequest.objects.all(), now=now, limit=BATCH)
-    each(rows, lambda row: _answer(row, now=now), stop_at=StoreUnavailable)
+    rows = claim_due(ConsumptionRequest.objects.all(), now=now, limit=BATCH)
+    for_each_logged(rows, lambda row: _answer(row, now=now), stop_at=StoreUnavailable)
     return len(rows)
 
 

@@ -19,7 +19,7 @@ from billing.appstore.payloads import Unreadable
 from billing.errors import StoreUnavailable
 from billing.models import Environment, HistoryWalk, Scope
 from billing.services import notifications
-from rendio.common.due import each, take
+from rendio.common.due import claim_due, for_each_logged
 
 logger = structlog.get_logger(__name__)
 
@@ -38,8 +38,8 @@ WRITTEN = (
 def walk_due(*, now: datetime) -> int:
     """Take the next step of a walk that is due; returns how many there were: one or none."""
     walks = HistoryWalk.objects.filter(environment__in=settings.APPSTORE_ENVIRONMENTS)
-    rows = take(walks, now=now, limit=1)
-    each(rows, lambda walk: _step(walk, now=now), stop_at=StoreUnavailable)
+    rows = claim_due(walks, now=now, limit=1)
+    for_each_logged(rows, lambda walk: _step(walk, now=now), stop_at=StoreUnavailable)
     return len(rows)
 
 

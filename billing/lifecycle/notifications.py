@@ -16,7 +16,7 @@ from billing.appstore.payloads import Unreadable
 from billing.lifecycle import notification_handlers
 from billing.models import Notification, PayloadKind
 from billing.services import unreadable
-from rendio.common.due import each, take
+from rendio.common.due import claim_due, for_each_logged
 
 logger = structlog.get_logger(__name__)
 
@@ -25,8 +25,8 @@ BATCH = 20
 
 def apply_due(*, now: datetime) -> int:
     """Apply what is due, up to BATCH; returns how many were taken."""
-    rows = take(Notification.objects.all(), now=now, limit=BATCH)
-    each(rows, lambda row: _apply(row, now=now), stop_at=verifier.NotVerified)
+    rows = claim_due(Notification.objects.all(), now=now, limit=BATCH)
+    for_each_logged(rows, lambda row: _apply(row, now=now), stop_at=verifier.NotVerified)
     return len(rows)
 
 

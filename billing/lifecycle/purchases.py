@@ -6,13 +6,13 @@ from datetime import datetime
 
 from billing.models import Purchase
 from billing.services import purchases
-from rendio.common.due import each, take
+from rendio.common.due import claim_due, for_each_logged
 
 BATCH = 50
 
 
 def settle_due(*, now: datetime) -> int:
     """Settle what is due, up to BATCH; returns how many were looked at."""
-    rows = take(Purchase.objects.all(), now=now, limit=BATCH)
-    each(rows, lambda row: purchases.settle(row.id, now=now))
+    rows = claim_due(Purchase.objects.all(), now=now, limit=BATCH)
+    for_each_logged(rows, lambda row: purchases.settle(row.id, now=now))
     return len(rows)

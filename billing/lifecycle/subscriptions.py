@@ -16,7 +16,7 @@ from billing.appstore.payloads import Unreadable
 from billing.errors import StoreUnavailable
 from billing.models import Environment, PayloadKind, Subscription
 from billing.services import purchases, subscriptions, unreadable
-from rendio.common.due import each, take
+from rendio.common.due import claim_due, for_each_logged
 
 logger = structlog.get_logger(__name__)
 
@@ -25,8 +25,8 @@ BATCH = 20
 
 def ask_due(*, now: datetime) -> int:
     """Ask about what is due, up to BATCH; returns how many were taken."""
-    rows = take(Subscription.objects.all(), now=now, limit=BATCH)
-    each(rows, lambda row: _ask(row, now=now), stop_at=StoreUnavailable)
+    rows = claim_due(Subscription.objects.all(), now=now, limit=BATCH)
+    for_each_logged(rows, lambda row: _ask(row, now=now), stop_at=StoreUnavailable)
     return len(rows)
 
 

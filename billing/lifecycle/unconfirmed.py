@@ -9,7 +9,7 @@ import structlog
 from billing.errors import StoreUnavailable, UnreadablePurchase
 from billing.models import UnconfirmedPurchase
 from billing.services import confirmation
-from rendio.common.due import each, take
+from rendio.common.due import claim_due, for_each_logged
 from rendio.common.errors import Refusal, RequestInProgress
 
 logger = structlog.get_logger(__name__)
@@ -21,8 +21,8 @@ TRIED_FOR = timedelta(days=30)
 
 def confirm_due(*, now: datetime) -> int:
     """Ask for what is due, up to BATCH; returns how many were taken."""
-    rows = take(UnconfirmedPurchase.objects.all(), now=now, limit=BATCH)
-    each(rows, lambda row: _confirm(row, now=now), stop_at=StoreUnavailable)
+    rows = claim_due(UnconfirmedPurchase.objects.all(), now=now, limit=BATCH)
+    for_each_logged(rows, lambda row: _confirm(row, now=now), stop_at=StoreUnavailable)
     return len(rows)
 
 

@@ -20,7 +20,7 @@ from billing.models import (
     UnreadablePayload,
 )
 from billing.services import notifications, purchases, subscriptions, unreadable
-from rendio.common.due import each, take
+from rendio.common.due import claim_due, for_each_logged
 
 logger = structlog.get_logger(__name__)
 
@@ -29,8 +29,8 @@ BATCH = 20
 
 def read_due(*, now: datetime) -> int:
     """Read what is due, up to BATCH; returns how many were taken."""
-    rows = take(UnreadablePayload.objects.open(), now=now, limit=BATCH)
-    each(rows, lambda row: _read(row, now=now))
+    rows = claim_due(UnreadablePayload.objects.open(), now=now, limit=BATCH)
+    for_each_logged(rows, lambda row: _read(row, now=now))
     return len(rows)
 
 

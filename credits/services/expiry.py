@@ -9,7 +9,7 @@ from django.db import transaction
 
 from credits.models import Lot, Wallet
 from credits.services.entries import expire
-from rendio.common.due import each
+from rendio.common.due import for_each_logged
 
 
 def extend_expiry(*, transaction_id: str, until: datetime) -> None:
@@ -41,7 +41,7 @@ def expire_due_lots(*, now: datetime, limit: int = 100) -> int:
 
     # In one order for all: two sweeps that join a transaction wait for each other instead of
     # locking up.
-    each(sorted(due, key=lambda row: (row[1], row[0])), expire_one)
+    for_each_logged(sorted(due, key=lambda row: (row[1], row[0])), expire_one)
     return len(lapsed)
 
 

@@ -22,7 +22,7 @@ from generation.providers.base import (
     Running,
     Unknown,
 )
-from rendio.common.due import each
+from rendio.common.due import for_each_logged
 
 BATCH = 20
 STAGES = [Stage.SUBMIT, Stage.QUEUED, Stage.RUNNING]
@@ -75,7 +75,7 @@ def cancel(jobs: list[Job], *, now: datetime) -> None:
         job_of=itemgetter(0),
         now=now,
     )
-    each(
+    for_each_logged(
         [job for job in jobs if job.stage == Stage.SUBMIT],
         lambda job: settle.cancel_unsent(job, now=now),
     )

@@ -18,7 +18,7 @@ from generation.lifecycle import dead_letters, settle
 from generation.models import DeadKind, Job, Stage
 from generation.providers.base import FailureReason, Unknown
 from rendio.common import request_id
-from rendio.common.due import each
+from rendio.common.due import for_each_logged
 
 logger = structlog.get_logger(__name__)
 
@@ -53,7 +53,9 @@ def claim(
     for job in jobs:
         job.lost_leases = job.lost_leases + 1 if job.leased_until else 0
         job.due_at = job.leased_until = until
-    each([job for job in jobs if job.lost_leases >= LOST_LEASES], lambda job: _bury(job, now=now))
+    for_each_logged(
+        [job for job in jobs if job.lost_leases >= LOST_LEASES], lambda job: _bury(job, now=now)
+    )
     return [job for job in jobs if job.lost_leases < LOST_LEASES]
 
 
@@ -112,7 +114,7 @@ def side_by_side(
                 found = Unknown("our own fault")
             moment = now + timedelta(seconds=time.monotonic() - started)
             with _on_behalf_of(job_of(futures[future])):
-                each([futures[future]], lambda item: apply(item, found, moment))  # noqa: B023
+                for_each_logged([futures[future]], lambda item: apply(item, found, moment))  # noqa: B023
 
 
 def _on_behalf_of(job: Job) -> AbstractContextManager[None]:

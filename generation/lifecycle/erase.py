@@ -16,7 +16,7 @@ from django.db import transaction
 from generation.lifecycle import convert, remove, store
 from generation.lifecycle.claims import LEASE
 from generation.models import Erasure, Job, ProviderRequest, Stage, WebhookDelivery
-from rendio.common.due import each
+from rendio.common.due import for_each_logged
 
 BATCH = 50
 # While a job still runs.
@@ -33,7 +33,7 @@ def erase_due(*, now: datetime) -> int:
             .select_for_update(skip_locked=True)[:BATCH]
         )
         Erasure.objects.filter(id__in=[row.id for row in rows]).update(due_at=now + LEASE)
-    each(rows, lambda row: _erase(row, now=now))
+    for_each_logged(rows, lambda row: _erase(row, now=now))
     return len(rows)
 
 

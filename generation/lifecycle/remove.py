@@ -27,8 +27,8 @@ BATCH = 100
 def remove_due(*, now: datetime) -> int:
     """Remove what is due, up to BATCH; returns how many pictures or files were looked at."""
     looked_at = _give_up_unneeded(now=now)
-    rows = due.take(Removal.objects.all(), now=now, limit=BATCH)
-    due.each(rows, _remove)
+    rows = due.claim_due(Removal.objects.all(), now=now, limit=BATCH)
+    due.for_each_logged(rows, _remove)
     return max(looked_at, len(rows))
 
 
@@ -58,7 +58,7 @@ def note(names: Iterable[str], *, now: datetime) -> list[Removal]:
 def carry_out(rows: Iterable[Removal]) -> None:
     """Remove what was noted, at once; what fails is left to `remove_due`. Asks storage, so it must
     not run inside a transaction."""
-    due.each(rows, _remove)
+    due.for_each_logged(rows, _remove)
 
 
 def _remove(row: Removal) -> None:

@@ -34,7 +34,7 @@ from generation.providers.base import (
     Unknown,
 )
 from rendio.common import metrics
-from rendio.common.due import each
+from rendio.common.due import for_each_logged
 
 __all__ = ["BATCH", "submit_due"]
 
@@ -47,7 +47,7 @@ def submit_due(*, queue: str, now: datetime) -> int:
     taken = allot(queue=queue, now=now)
     # What is on record as leaving first: nothing else may keep it from being sent.
     side_by_side(taken.outgoing, _send, _record, job_of=attrgetter("job"), now=now)
-    each(
+    for_each_logged(
         taken.hopeless,
         lambda job: settle.give_up(
             job, FailureReason.PROVIDER_ERROR, now=now, detail="not taken in time"

@@ -30,7 +30,7 @@ from generation.models import (
 from generation.providers import get_provider
 from generation.providers.parsing import clean_text
 from rendio.common import nudge
-from rendio.common.due import each
+from rendio.common.due import for_each_logged
 
 logger = structlog.get_logger(__name__)
 
@@ -69,7 +69,7 @@ def apply_due(*, now: datetime) -> int:
         Q(again_at=None) | Q(again_at__lte=now), processed_at=None
     ).order_by("received_at")
     ids = list(waiting.values_list("id", flat=True)[:BATCH])
-    each(ids, lambda delivery_id: _apply_one(delivery_id, now=now))
+    for_each_logged(ids, lambda delivery_id: _apply_one(delivery_id, now=now))
     return len(ids)
 
 

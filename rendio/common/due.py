@@ -20,7 +20,7 @@ logger = structlog.get_logger(__name__)
 
 # Look on at once, but let other tasks have their turn, and end long before the time limit, which
 # kills the process with what it has in hand.
-ROUNDS_SECONDS = 30
+DRAIN_SECONDS = 30
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 
 
@@ -38,7 +38,7 @@ Row = TypeVar("Row", bound=DueRow)
 Item = TypeVar("Item")
 
 
-def take(rows: models.QuerySet[Row], *, now: datetime, limit: int) -> list[Row]:
+def claim_due(rows: models.QuerySet[Row], *, now: datetime, limit: int) -> list[Row]:
     """Claim up to `limit` of these rows that are due, longest due first.
 
     Opens its own transaction. They are due again after 1, 2, 4 … 60 minutes.
@@ -58,7 +58,7 @@ def _pause(tries: int) -> timedelta:
     return min(doubled, LONGEST_PAUSE)
 
 
-def each(
+def for_each_logged(
     items: Iterable[Item],
     act: Callable[[Item], object],
     *,
@@ -109,7 +109,7 @@ def run_all(*steps: Callable[[], object]) -> None:
         raise first
 
 
-def until_done(look: Callable[[], int], *, batch: int, seconds: float = ROUNDS_SECONDS) -> None:
+def drain(look: Callable[[], int], *, batch: int, seconds: float = DRAIN_SECONDS) -> None:
     """Run `look` while it finds a full batch, which means that more may wait, for `seconds`.
 
     A process that is asked to end finishes what it has in hand and takes no more.

@@ -12,7 +12,7 @@ from functools import partial
 
 from django.db import models
 
-from rendio.common.due import run_all, until_done
+from rendio.common.due import drain, run_all
 
 BATCH = 1000
 SECONDS = 5
@@ -30,4 +30,4 @@ def sweep(*deletes: Callable[[], int]) -> None:
 
     One that breaks stops none of the others; the first exception is raised after the last of them.
     """
-    run_all(*(partial(until_done, delete, batch=BATCH, seconds=SECONDS) for delete in deletes))
+    run_all(*(partial(drain, delete, batch=BATCH, seconds=SECONDS) for delete in deletes))

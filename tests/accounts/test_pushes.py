@@ -434,7 +434,7 @@ def test_a_worker_killed_after_apples_yes_is_followed_by_the_same_push(others_re
 def test_what_waits_is_told_by_age_and_what_is_over_is_swept(phone, token):
     tell(phone)
     later = timezone.now() + timedelta(minutes=10)
-    assert "pushes" in [one.what for one in backlog.waiting(now=later)]
+    assert "pushes" in [one.what for one in backlog.oldest_due(now=later)]
     outbox.sweep(now=later + outbox.KEPT)
     assert Push.objects.exists()
     send()

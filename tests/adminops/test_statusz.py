@@ -68,7 +68,7 @@ def test_one_worker_of_two_is_enough(client, everybody):
 
 
 def test_who_ended_on_purpose_is_missed_at_once(client, everybody):
-    heartbeats.forget(process="beat@one")
+    heartbeats.delete(process="beat@one")
 
     assert statusz(client)[1]["problems"] == ["no scheduler has been here"]
 

@@ -13,7 +13,7 @@ from billing.lifecycle import notification_handlers, notifications
 from billing.lifecycle import purchases as due
 from billing.models import Notification, Purchase
 from billing.services import receive, record
-from rendio.common.due import take
+from rendio.common.due import claim_due
 from tests.billing.conftest import (
     FIFTY,
     TEN,
@@ -276,7 +276,7 @@ def test_a_purchase_that_was_recorded_before_a_crash_is_settled(phone, store):
 
 def test_a_notification_whose_worker_died_is_applied_by_the_next(phone, store):
     deliver(store.buy(TEN, phone=phone))
-    take(Notification.objects.all(), now=timezone.now(), limit=10)
+    claim_due(Notification.objects.all(), now=timezone.now(), limit=10)
 
     notifications.apply_due(now=timezone.now())
     assert phone.balance() == 10

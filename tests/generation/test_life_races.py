@@ -297,8 +297,8 @@ def test_a_lease_outlasts_what_is_done_under_it():
     assert answer + store.DOWNLOAD_SECONDS + look < store.LEASE.total_seconds()
     converting = settings.FILM_CONVERT_SECONDS + process.GRACE_SECONDS
     assert converting + look < convert.LEASE.total_seconds() < attempts.LASTS.total_seconds()
-    assert tasks.store_due.time_limit <= store.LEASE.total_seconds() + tasks.ROUNDS_SECONDS
-    assert tasks.convert_due.time_limit <= convert.LEASE.total_seconds() + tasks.ROUNDS_SECONDS
+    assert tasks.store_due.time_limit <= store.LEASE.total_seconds() + tasks.DRAIN_SECONDS
+    assert tasks.convert_due.time_limit <= convert.LEASE.total_seconds() + tasks.DRAIN_SECONDS
     visibility = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
     assert max(tasks.store_due.time_limit, tasks.convert_due.time_limit) < visibility
-    assert answer + tasks.ROUNDS_SECONDS < settings.CELERY_TASK_TIME_LIMIT
+    assert answer + tasks.DRAIN_SECONDS < settings.CELERY_TASK_TIME_LIMIT

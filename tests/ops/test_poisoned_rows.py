@@ -11,7 +11,7 @@ from accounts.models import Outcome, Push
 from credits import services as credit_services
 from credits.models import Wallet
 from generation.models import Removal
-from rendio.common.due import each, run_all, take
+from rendio.common.due import claim_due, for_each_logged, run_all
 from tests.accounts.test_pushes import answer, send, tell
 from tests.conftest import Phone
 from tests.helpers.wallet import NOW, Purse
@@ -34,8 +34,8 @@ def test_a_row_that_always_stops_the_batch_keeps_nobody_from_their_turn(db):
         row.delete()
 
     for minutes in range(5):
-        rows = take(Removal.objects.all(), now=now + timedelta(minutes=minutes), limit=20)
-        each(rows, act, stop_at=OutsideIsDown)
+        rows = claim_due(Removal.objects.all(), now=now + timedelta(minutes=minutes), limit=20)
+        for_each_logged(rows, act, stop_at=OutsideIsDown)
 
     assert sorted(done) == ["first", "second"]
     poisoned = Removal.objects.get()
@@ -50,7 +50,9 @@ def test_rows_that_were_put_back_have_not_been_tried(db):
     def act(row):
         raise OutsideIsDown
 
-    each(take(Removal.objects.order_by("id"), now=now, limit=20), act, stop_at=OutsideIsDown)
+    for_each_logged(
+        claim_due(Removal.objects.order_by("id"), now=now, limit=20), act, stop_at=OutsideIsDown
+    )
 
     rows = Removal.objects.order_by("tries").values_list("tries", "due_at")
     assert list(rows) == [(3, now + timedelta(minutes=1)), (4, now + timedelta(minutes=8))]

@@ -127,7 +127,7 @@ def _processes(read_at: datetime) -> list[tuple[str, Any, str]]:
             alive.count or badge("none", "danger"),
             "",
         )
-        for role, alive in heartbeats.alive(now=read_at).items()
+        for role, alive in heartbeats.alive_counts(now=read_at).items()
     ]
 
 
@@ -155,7 +155,7 @@ def _providers() -> Table:
 def _waiting(read_at: datetime) -> Table:
     return {
         "headers": ["Work that is due", "Oldest since, seconds"],
-        "rows": [[one.what, f"{one.seconds:,.0f}"] for one in backlog.waiting(now=read_at)],
+        "rows": [[one.what, f"{one.seconds:,.0f}"] for one in backlog.oldest_due(now=read_at)],
     }
 
 
