@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from accounts import export, queries, services
 from accounts.authentication import session_of
+from accounts.errors import IdentityServiceUnavailable, InvalidDevice, InvalidIdentity
 from accounts.serializers import (
     AppleNoticeBody,
     AttestBody,
@@ -33,7 +34,7 @@ from accounts.serializers import (
 )
 from rendio.common import clock, ratelimit
 from rendio.common.api import ApiView, PublicView
-from rendio.common.errors import RateLimited
+from rendio.common.errors import RateLimited, Unauthorized
 from rendio.common.parsers import StrictJSONParser
 
 
@@ -44,7 +45,7 @@ class DeviceCheck(PublicView):
     limits = ()
     counts_itself = True
     # Each call may cost a user and credits: without a count nobody is let in.
-    limiter_refusal = services.IdentityServiceUnavailable
+    limiter_refusal = IdentityServiceUnavailable
     is_proven = False
 
     def post(self, request: Request) -> Response:
@@ -56,7 +57,7 @@ class DeviceCheck(PublicView):
         )
         try:
             checked = services.check_device(**values, proof=proof, gate=self, now=clock.now())
-        except services.InvalidDevice:
+        except InvalidDevice:
             if not self.is_proven:
                 self._note_unproven()
             raise
@@ -112,7 +113,7 @@ class AttestChallenge(PublicView):
 class AttestDevice(PublicView):
     limits = ()
     counts_itself = True
-    limiter_refusal = services.IdentityServiceUnavailable
+    limiter_refusal = IdentityServiceUnavailable
 
     def post(self, request: Request) -> Response:
         body = AttestBody(data=self.body)
@@ -129,7 +130,7 @@ class AttestDevice(PublicView):
             self.count({"attest_per_ip": address})
         try:
             services.attest_device(**values, now=clock.now())
-        except services.InvalidDevice:
+        except InvalidDevice:
             if not public_id:
                 ratelimit.note("unproven_per_ip", f"attest {address}")
             raise
@@ -154,7 +155,7 @@ class Refresh(PublicView):
             self.refuse_exhausted("refused_refresh_per_ip", address)
         try:
             session = services.refresh_session(refresh_token=token, now=now)
-        except services.Unauthorized:
+        except Unauthorized:
             if not session_id:
                 ratelimit.note("refused_refresh_per_ip", address)
             raise
@@ -172,7 +173,7 @@ class Logout(ApiView):
 class SignInWithApple(ApiView):
     # A limit of its own: each call has a signature verified, and with a code asks Apple.
     limits = ("sign_in_per_user", "default_per_user")
-    limiter_refusal = services.IdentityServiceUnavailable
+    limiter_refusal = IdentityServiceUnavailable
 
     def post(self, request: Request) -> Response:
         body = SignInBody(data=self.body)
@@ -211,9 +212,9 @@ class AppleNotice(PublicView):
         body.is_valid(raise_exception=True)
         try:
             services.receive_apple_notice(**body.validated_data, now=clock.now())
-        except services.InvalidIdentity:
+        except InvalidIdentity:
             ratelimit.count_forgery(request)
-            raise services.Unauthorized from None
+            raise Unauthorized from None
         return Response({"success": True})
 
 

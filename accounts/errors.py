@@ -1,62 +1,57 @@
-"""What identity refuses."""
+"""Refusals of accounts: devices, Sign in with Apple, consent."""
 
 from __future__ import annotations
 
-from credits.errors import AccountSuspended
-from rendio.common.errors import Code, Forbidden, InvalidInput, Refusal, Unauthorized
+from django.utils.translation import gettext_lazy as _
 
-__all__ = [
-    "AccountSuspended",
-    "AppleOutcomeUnknown",
-    "ConsentRequired",
-    "Forbidden",
-    "IdentityServiceUnavailable",
-    "InvalidDevice",
-    "InvalidIdentity",
-    "InvalidInput",
-    "InvalidState",
-    "Unauthorized",
-]
+from rendio.common.errors import Refusal
 
 
 class InvalidDevice(Refusal):
-    """Apple does not vouch for the device: for its token, or for the key that it signs with.
+    """Apple does not confirm the device's token, or the key that the device signs with.
 
-    For the latter, `app_attest` in the details tells the app what to do: "required" (sign),
-    "unknown_key" (attest a new key), "refused" (ask for a new challenge, then the same). With
-    `problem` "installation_unproven" the secret is not the installation's: the app starts anew.
+    For the key, `app_attest` in the details tells the app what to do: "required" (sign),
+    "unknown_key" (attest a new key), "refused" (ask for a new challenge, then repeat). `problem`
+    "installation_unproven" means a wrong installation secret: the app starts anew.
     """
 
-    code = Code.INVALID_DEVICE
-
-
-class ConsentRequired(Refusal):
-    """The user has not agreed (any more) that data goes to `providers`."""
-
-    code = Code.CONSENT_REQUIRED
-
-
-class IdentityServiceUnavailable(Refusal):
-    """Apple was not reached, or would not answer now; nothing has changed there."""
-
-    code = Code.IDENTITY_SERVICE_UNAVAILABLE
-
-
-class AppleOutcomeUnknown(IdentityServiceUnavailable):
-    """The same to the client, but what we asked for may have been done."""
+    code = "ERR_4012"
+    type = "INVALID_DEVICE"
+    status = 403
+    message = _("This device could not be verified.")
 
 
 class InvalidIdentity(Refusal):
-    """Apple's token, nonce or code does not prove who somebody is."""
+    """Apple's identity token, nonce or authorization code proves no identity."""
 
-    code = Code.INVALID_IDENTITY
+    code = "ERR_4020"
+    type = "INVALID_IDENTITY"
+    status = 401
+    message = _("Sign in with Apple could not be verified.")
 
     def __init__(self) -> None:
         super().__init__()
         self.headers["WWW-Authenticate"] = "Bearer"
 
 
-class InvalidState(Refusal):
-    """The caller has an account already, and it is another one."""
+class ConsentRequired(Refusal):
+    """The user has not agreed, or agrees no longer, that data goes to `providers`."""
 
-    code = Code.INVALID_STATE
+    code = "ERR_4021"
+    type = "CONSENT_REQUIRED"
+    status = 403
+    message = _("Please agree that your request is sent to the AI providers.")
+    example = {"providers": ["fal"]}
+
+
+class IdentityServiceUnavailable(Refusal):
+    """Apple did not answer, or refused to answer now. Nothing has changed at Apple."""
+
+    code = "ERR_5004"
+    type = "IDENTITY_SERVICE_UNAVAILABLE"
+    status = 503
+    message = _("Apple cannot be reached. Please try again in a moment.")
+
+
+class AppleOutcomeUnknown(IdentityServiceUnavailable):
+    """Apple did not answer, but may have done what was asked."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rest_framework import serializers
 
 from accounts import api
+from accounts.errors import IdentityServiceUnavailable, InvalidDevice, InvalidIdentity
 from accounts.models import ConsentKind, Language, ThemePreference, Tier
 from accounts.serializers import (
     AppleNoticeBody,
@@ -20,7 +21,8 @@ from accounts.serializers import (
     SessionIdBody,
     SignInBody,
 )
-from rendio.common.errors import Code
+from credits.errors import AccountSuspended
+from rendio.common.errors import InvalidState, NotFound, RateLimited, Unauthorized
 from rendio.common.openapi import DONE, Call, Calls, Done, Tag
 
 USER_ID = "3f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
@@ -178,10 +180,10 @@ CALLS: Calls = {
             "session": SESSION,
         },
         refusals=(
-            Code.UNAUTHORIZED,
-            Code.INVALID_DEVICE,
-            Code.ACCOUNT_SUSPENDED,
-            Code.IDENTITY_SERVICE_UNAVAILABLE,
+            Unauthorized,
+            InvalidDevice,
+            AccountSuspended,
+            IdentityServiceUnavailable,
         ),
     ),
     api.AttestChallenge: Call(
@@ -191,7 +193,7 @@ CALLS: Calls = {
         sent={"device_id": DEVICE_ID},
         answer=ChallengeAnswer,
         example={"challenge": "eyJkZXZpY2UiOi4uLn0:1tMx2b:c2lnbmVk", "expires_in": 300},
-        refusals=(Code.IDENTITY_SERVICE_UNAVAILABLE,),
+        refusals=(IdentityServiceUnavailable,),
     ),
     api.AttestDevice: Call(
         tag=Tag.IDENTITY,
@@ -207,7 +209,7 @@ CALLS: Calls = {
         },
         answer=Done,
         example=DONE,
-        refusals=(Code.INVALID_DEVICE, Code.IDENTITY_SERVICE_UNAVAILABLE),
+        refusals=(InvalidDevice, IdentityServiceUnavailable),
     ),
     api.Refresh: Call(
         tag=Tag.IDENTITY,
@@ -218,7 +220,7 @@ CALLS: Calls = {
         sent={"refresh_token": SESSION["refresh_token"]},
         answer=RefreshAnswer,
         example={"session": SESSION},
-        refusals=(Code.UNAUTHORIZED, Code.ACCOUNT_SUSPENDED),
+        refusals=(Unauthorized, AccountSuspended),
     ),
     api.Logout: Call(
         tag=Tag.IDENTITY,
@@ -248,10 +250,10 @@ CALLS: Calls = {
             "session": SESSION,
         },
         refusals=(
-            Code.INVALID_IDENTITY,
-            Code.ACCOUNT_SUSPENDED,
-            Code.INVALID_STATE,
-            Code.IDENTITY_SERVICE_UNAVAILABLE,
+            InvalidIdentity,
+            AccountSuspended,
+            InvalidState,
+            IdentityServiceUnavailable,
         ),
     ),
     api.AppleNotice: Call(
@@ -263,7 +265,7 @@ CALLS: Calls = {
         sent={"payload": "eyJraWQiOiIxIiwiYWxnIjoiUlMyNTYifQ.eyJ9.c2lnbmVk"},
         answer=Done,
         example=DONE,
-        refusals=(Code.UNAUTHORIZED, Code.RATE_LIMITED, Code.IDENTITY_SERVICE_UNAVAILABLE),
+        refusals=(Unauthorized, RateLimited, IdentityServiceUnavailable),
     ),
     api.GetSessions: Call(
         tag=Tag.IDENTITY,
@@ -289,7 +291,7 @@ CALLS: Calls = {
         sent={"session_id": "7f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"},
         answer=Done,
         example=DONE,
-        refusals=(Code.NOT_FOUND,),
+        refusals=(NotFound,),
     ),
     api.GetDevices: Call(
         tag=Tag.IDENTITY,
@@ -313,7 +315,7 @@ CALLS: Calls = {
         sent={"device_id": PUBLIC_ID},
         answer=Done,
         example=DONE,
-        refusals=(Code.NOT_FOUND,),
+        refusals=(NotFound,),
     ),
     api.RegisterPushToken: Call(
         tag=Tag.IDENTITY,
@@ -355,7 +357,7 @@ CALLS: Calls = {
         text="Sessions end, personal data and media go, and Apple's token is revoked.",
         answer=Done,
         example=DONE,
-        refusals=(Code.ACCOUNT_SUSPENDED,),
+        refusals=(AccountSuspended,),
     ),
     api.ExportUserData: Call(
         tag=Tag.IDENTITY,

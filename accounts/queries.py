@@ -9,9 +9,10 @@ from uuid import UUID
 
 from django.db import connection
 
-from accounts.errors import ConsentRequired, Unauthorized
+from accounts.errors import ConsentRequired
 from accounts.models import Consent, ConsentKind, Device, PersonKey, Session, Tier, User
 from credits import services as credit_services
+from rendio.common.errors import Unauthorized
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from accounts.models import User
 from adminops.actions import credits, users
 from adminops.actions.credits import Given
 from adminops.auth.api import IsStaff, SessionCaller, StaffSessionAuthentication
-from adminops.errors import Forbidden
 from adminops.serializers import AmountBody, ToggleModelBody, UserActBody, stats_json
 from adminops.support import user_stats
 from adminops.support.masking import may_see_codes, may_see_sensitive
 from rendio.common import clock
 from rendio.common.api import ApiView, query_uuid
+from rendio.common.errors import Forbidden
 
 
 class StaffView(ApiView):

@@ -8,8 +8,10 @@ from rest_framework import serializers
 from accounts.models import Language, Tier
 from adminops import api
 from adminops.serializers import AmountBody, ToggleModelBody, UserActBody
+from credits.errors import InsufficientCredits
 from credits.openapi import CreditEntry
-from rendio.common.errors import Code
+from generation.errors import InvalidModel
+from rendio.common.errors import InvalidState, NotFound
 from rendio.common.openapi import DONE, Call, Calls, Done, Tag, query
 
 USER_ID = "3f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
@@ -68,7 +70,7 @@ CALLS: Calls = {
         answer=NewBalance,
         example={"success": True, "new_balance": 11},
         also=WAITS,
-        refusals=(Code.NOT_FOUND, Code.INVALID_STATE),
+        refusals=(NotFound, InvalidState),
     ),
     api.AdjustCredits: Call(
         tag=Tag.SUPPORT,
@@ -78,7 +80,7 @@ CALLS: Calls = {
         answer=NewBalance,
         example={"success": True, "new_balance": 1},
         also=WAITS,
-        refusals=(Code.NOT_FOUND, Code.INSUFFICIENT_CREDITS, Code.INVALID_STATE),
+        refusals=(NotFound, InsufficientCredits, InvalidState),
     ),
     api.ToggleModel: Call(
         tag=Tag.SUPPORT,
@@ -91,7 +93,7 @@ CALLS: Calls = {
         },
         answer=Done,
         example=DONE,
-        refusals=(Code.INVALID_MODEL, Code.INVALID_STATE),
+        refusals=(InvalidModel, InvalidState),
     ),
     api.BanUser: Call(
         tag=Tag.SUPPORT,
@@ -100,7 +102,7 @@ CALLS: Calls = {
         sent=USER_ACT,
         answer=Done,
         example=DONE,
-        refusals=(Code.NOT_FOUND, Code.INVALID_STATE),
+        refusals=(NotFound, InvalidState),
     ),
     api.UnbanUser: Call(
         tag=Tag.SUPPORT,
@@ -109,7 +111,7 @@ CALLS: Calls = {
         sent=USER_ACT,
         answer=Done,
         example=DONE,
-        refusals=(Code.NOT_FOUND, Code.INVALID_STATE),
+        refusals=(NotFound, InvalidState),
     ),
     api.UserStats: Call(
         tag=Tag.SUPPORT,
@@ -142,6 +144,6 @@ CALLS: Calls = {
             },
             "recent_transactions": [],
         },
-        refusals=(Code.NOT_FOUND,),
+        refusals=(NotFound,),
     ),
 }

@@ -10,12 +10,13 @@ from rest_framework.response import Response
 from billing import queries, services
 from billing.appstore.payloads import Unreadable
 from billing.appstore.verifier import NotGenuine
-from billing.errors import InvalidInput, StoreUnavailable, Unauthorized
+from billing.errors import StoreUnavailable
 from billing.serializers import UpdateCreditsBody, product_json, subscription_json
 from credits import idempotency
 from credits.idempotency import Attempt
 from rendio.common import clock, ratelimit
 from rendio.common.api import ApiView, PublicView
+from rendio.common.errors import InvalidInput, Unauthorized
 
 logger = structlog.get_logger(__name__)
 

@@ -1,49 +1,44 @@
-"""What billing refuses."""
+"""Refusals of billing."""
 
 from __future__ import annotations
 
-from credits.errors import AccountSuspended
-from rendio.common.errors import Code, InvalidInput, NotFound, Refusal, Unauthorized
+from django.utils.translation import gettext_lazy as _
 
-__all__ = [
-    "AccountSuspended",
-    "InvalidInput",
-    "InvalidState",
-    "InvalidTransaction",
-    "NotFound",
-    "StoreUnavailable",
-    "TransactionClaimed",
-    "Unauthorized",
-    "UnknownProduct",
-    "UnreadablePurchase",
-]
+from rendio.common.errors import Refusal
 
 
 class InvalidTransaction(Refusal):
-    """Apple does not know it, did not sign it, signed it for another app, or has revoked it."""
+    """Apple does not know the transaction, did not sign it, signed it for another app, or has
+    revoked it."""
 
-    code = Code.INVALID_TRANSACTION
+    code = "ERR_4013"
+    type = "INVALID_TRANSACTION"
+    status = 400
+    message = _("The App Store does not confirm this purchase.")
 
 
 class TransactionClaimed(Refusal):
-    code = Code.TRANSACTION_CLAIMED
+    code = "ERR_4014"
+    type = "TRANSACTION_CLAIMED"
+    status = 409
+    message = _("This purchase belongs to another account.")
 
 
 class UnknownProduct(Refusal):
-    code = Code.UNKNOWN_PRODUCT
-
-
-class InvalidState(Refusal):
-    """`problem` in the details says to the staff what stands in the way."""
-
-    code = Code.INVALID_STATE
+    code = "ERR_4015"
+    type = "UNKNOWN_PRODUCT"
+    status = 400
+    message = _("This product is not sold here.")
 
 
 class StoreUnavailable(Refusal):
-    """Apple was not reached or would not answer now. Nothing is lost: the same call may be sent
-    again, and a purchase that was named is asked for again by itself."""
+    """Apple did not answer, or refused to answer now. The client may repeat the call; we fetch a
+    purchase that was named without being asked again."""
 
-    code = Code.STORE_UNAVAILABLE
+    code = "ERR_5005"
+    type = "STORE_UNAVAILABLE"
+    status = 503
+    message = _("The App Store cannot be reached. Your purchase is safe; try again.")
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,5 +46,5 @@ class StoreUnavailable(Refusal):
 
 
 class UnreadablePurchase(StoreUnavailable):
-    """Apple signed it and we cannot read it: it is kept for a person (services.unreadable), and the
-    phone must not take the purchase for finished."""
+    """Apple signed the purchase and we cannot read it. It is kept for staff (services.unreadable);
+    the phone must not finish the transaction."""

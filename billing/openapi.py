@@ -6,9 +6,11 @@ from rest_framework import serializers
 
 from accounts.models import Tier
 from billing import api
+from billing.errors import InvalidTransaction, StoreUnavailable, TransactionClaimed, UnknownProduct
 from billing.models import ProductKind, Rollover, SubscriptionState
 from billing.serializers import UpdateCreditsBody
-from rendio.common.errors import Code
+from credits.errors import AccountSuspended, IdempotencyKeyRequired, IdempotencyKeyReused
+from rendio.common.errors import RateLimited, RequestInProgress, Unauthorized
 from rendio.common.openapi import DONE, REPLAYED, Call, Calls, Done, Tag, idempotency_key
 
 
@@ -94,14 +96,14 @@ CALLS: Calls = {
         },
         headers=REPLAYED,
         refusals=(
-            Code.IDEMPOTENCY_KEY_REQUIRED,
-            Code.IDEMPOTENCY_KEY_REUSED,
-            Code.REQUEST_IN_PROGRESS,
-            Code.INVALID_TRANSACTION,
-            Code.TRANSACTION_CLAIMED,
-            Code.UNKNOWN_PRODUCT,
-            Code.ACCOUNT_SUSPENDED,
-            Code.STORE_UNAVAILABLE,
+            IdempotencyKeyRequired,
+            IdempotencyKeyReused,
+            RequestInProgress,
+            InvalidTransaction,
+            TransactionClaimed,
+            UnknownProduct,
+            AccountSuspended,
+            StoreUnavailable,
         ),
     ),
     api.SubscriptionStatus: Call(
@@ -125,6 +127,6 @@ CALLS: Calls = {
         sent={"signedPayload": "eyJhbGciOiJFUzI1NiIsIng1YyI6WyJNSUlF4oCmIl19.eyJ9.c2lnbmVk"},
         answer=Done,
         example=DONE,
-        refusals=(Code.UNAUTHORIZED, Code.RATE_LIMITED, Code.STORE_UNAVAILABLE),
+        refusals=(Unauthorized, RateLimited, StoreUnavailable),
     ),
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from rest_framework import serializers
 
 from credits import api
+from credits.errors import AccountSuspended
 from credits.models import Kind
 from credits.serializers import RedeemBody
-from rendio.common.errors import Code
+from rendio.common.errors import InvalidState, NotFound
 from rendio.common.openapi import PAGE, Call, Calls, Tag
 
 
@@ -54,7 +55,7 @@ CALLS: Calls = {
             "credits_total": 30,
             "expiring": [{"credits": 6, "expires_at": "2026-12-24T12:00:00Z"}],
         },
-        refusals=(Code.NOT_FOUND,),
+        refusals=(NotFound,),
     ),
     api.GetCreditHistory: Call(
         tag=Tag.CREDITS,
@@ -88,6 +89,6 @@ CALLS: Calls = {
             "credits_remaining": 26,
             "expires_at": "2026-12-21T05:17:16Z",
         },
-        refusals=(Code.NOT_FOUND, Code.INVALID_STATE, Code.ACCOUNT_SUSPENDED),
+        refusals=(NotFound, InvalidState, AccountSuspended),
     ),
 }

@@ -1,4 +1,4 @@
-"""What generation refuses."""
+"""Refusals of generation."""
 
 from __future__ import annotations
 
@@ -9,36 +9,65 @@ from typing import Any
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from rendio.common.errors import Code, Refusal
+from credits.errors import AccountSuspended
+from rendio.common.errors import InternalError, Refusal
 from rendio.common.times import iso
 
 
 class InvalidModel(Refusal):
-    code = Code.INVALID_MODEL
+    code = "ERR_4002"
+    type = "INVALID_MODEL"
+    status = 404
+    message = _("This model or theme is not available.")
 
 
 class InvalidPrompt(Refusal):
-    code = Code.INVALID_PROMPT
+    """The limits are those of generation/catalogue/orders.py; the message repeats them."""
 
-
-class InvalidState(Refusal):
-    code = Code.INVALID_STATE
+    code = "ERR_4003"
+    type = "INVALID_PROMPT"
+    status = 400
+    message = _("Write a prompt of at most 2,000 characters, of which at least 3 can be seen.")
 
 
 class ProviderUnavailable(Refusal):
     """No provider can make this now; nothing was charged."""
 
-    code = Code.PROVIDER_UNAVAILABLE
+    code = "ERR_5002"
+    type = "PROVIDER_UNAVAILABLE"
+    status = 503
+    message = _("The video service is unavailable.")
 
     def __init__(self, *, retry_after: int) -> None:
         super().__init__()
         self.headers["Retry-After"] = str(retry_after)
 
 
+class ProviderTimeout(Refusal):
+    """Only the error of a failed job: nothing raises it."""
+
+    code = "ERR_5001"
+    type = "PROVIDER_TIMEOUT"
+    status = 504
+    message = _("The generation took too long.")
+
+
+class ProviderRejected(Refusal):
+    """Only the error of a failed job: nothing raises it."""
+
+    code = "ERR_5003"
+    type = "PROVIDER_REJECTED"
+    status = 422
+    message = _("The video service refused this request.")
+
+
 class InMaintenance(Refusal):
     """Maintenance refuses new orders; what was ordered goes on."""
 
-    code = Code.MAINTENANCE
+    code = "ERR_6004"
+    type = "MAINTENANCE"
+    status = 503
+    message = _("We are working on the service. Please try again in a few minutes.")
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,24 +77,31 @@ class InMaintenance(Refusal):
 class InvalidFile(Refusal):
     """`problem` says in a few words what is wrong with the file."""
 
-    code = Code.INVALID_FILE
+    code = "ERR_4017"
+    type = "INVALID_FILE"
+    status = 400
+    message = _("This file is not a picture we can use.")
+    example = {"problem": "animated"}
 
     def __init__(self, *, problem: str) -> None:
         super().__init__(problem=problem)
 
 
-class UploadsUnavailable(Refusal):
+class UploadsUnavailable(InternalError):
     """Nothing is wrong with the picture: it cannot be looked at just now."""
 
-    code = Code.INTERNAL_ERROR
+    status = 503
 
     def __init__(self) -> None:
-        super().__init__(status=503)
+        super().__init__()
         self.headers["Retry-After"] = "5"
 
 
 class StorageUnavailable(Refusal):
-    code = Code.STORAGE_ERROR
+    code = "ERR_6002"
+    type = "STORAGE_ERROR"
+    status = 503
+    message = _("This could not be stored.")
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +112,11 @@ class ContentRejected(Refusal):
     """Moderation refused `input`, "prompt" or "image"; `step` is what that leads to for the user,
     "none", "warning", "hold" (with `until`) or "ban"."""
 
-    code = Code.CONTENT_REJECTED
+    code = "ERR_4016"
+    type = "CONTENT_REJECTED"
+    status = 422
+    message = _("This content is not allowed.")
+    example = {"input": "prompt", "step": "warning"}
     messages = {
         "warning": _(
             "This content is not allowed. If this goes on, creating will be paused for a while."
@@ -89,30 +129,22 @@ class ContentRejected(Refusal):
         details: dict[str, Any] = {"input": str(input), "step": str(step)}
         super().__init__(**details | ({"until": iso(until)} if until else {}))
 
-    @property
-    def message(self) -> Promise:
-        return self.messages.get(self.details["step"], super().message)
+    def get_message(self) -> Promise:
+        return self.messages.get(self.details["step"], self.message)
 
 
-class GeneratingHeld(Refusal):
+class GeneratingHeld(AccountSuspended):
     """The user starts nothing `until` then: too much was refused."""
 
-    code = Code.ACCOUNT_SUSPENDED
+    message = _("Creating is paused for a while, because too much was not allowed.")
 
     def __init__(self, *, until: datetime, now: datetime) -> None:
         super().__init__(until=iso(until))
         self.headers["Retry-After"] = str(math.ceil((until - now).total_seconds()))
 
-    @property
-    def message(self) -> Promise:
-        return _("Creating is paused for a while, because too much was not allowed.")
 
-
-class ModerationUnavailable(Refusal):
+class ModerationUnavailable(ProviderUnavailable):
     """It cannot be judged now, and is not let through unjudged; nothing was charged."""
 
-    code = Code.PROVIDER_UNAVAILABLE
-
     def __init__(self) -> None:
-        super().__init__()
-        self.headers["Retry-After"] = "5"
+        super().__init__(retry_after=5)

@@ -8,12 +8,37 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
+from accounts.errors import ConsentRequired
+from credits.errors import (
+    AccountSuspended,
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    InsufficientCredits,
+)
 from generation import api
 from generation.catalogue.cache import PROMPT_MAX, PROMPT_MIN
 from generation.catalogue.orders import MAX_URL_LENGTH
+from generation.errors import (
+    ContentRejected,
+    InMaintenance,
+    InvalidFile,
+    InvalidModel,
+    InvalidPrompt,
+    ProviderUnavailable,
+    StorageUnavailable,
+)
 from generation.models import JobStatus, ModelKind, PricingType
 from generation.uploads import api as uploads_api
-from rendio.common.errors import Code
+from rendio.common.errors import (
+    Forbidden,
+    InvalidInput,
+    InvalidState,
+    NotFound,
+    RateLimited,
+    RequestInProgress,
+    Unauthorized,
+    all_refusals,
+)
 from rendio.common.fields import StrictCharField, TextUUIDField
 from rendio.common.openapi import (
     DONE,
@@ -161,8 +186,8 @@ class OrderedAnswer(serializers.Serializer):
 
 
 class JobError(serializers.Serializer):
-    code = serializers.ChoiceField(choices=[code.value.code for code in Code])
-    type = serializers.ChoiceField(choices=[code.name for code in Code])
+    code = serializers.ChoiceField(choices=[refusal.code for refusal in all_refusals()])
+    type = serializers.ChoiceField(choices=[refusal.type for refusal in all_refusals()])
     message = serializers.CharField()
 
 
@@ -266,28 +291,28 @@ UPLOAD = {
 }
 ORDER = {"model_id": SORA, "prompt": "a red balloon", "settings": {"duration": 4}}
 # What reading an order, pricing it and judging it can refuse.
-OF_AN_ORDER = (Code.INVALID_MODEL, Code.INVALID_PROMPT, Code.NOT_FOUND)
+OF_AN_ORDER = (InvalidModel, InvalidPrompt, NotFound)
 OF_A_PAID_ORDER = (
-    Code.IDEMPOTENCY_KEY_REQUIRED,
-    Code.IDEMPOTENCY_KEY_REUSED,
-    Code.REQUEST_IN_PROGRESS,
-    Code.INSUFFICIENT_CREDITS,
-    Code.INVALID_FILE,
-    Code.CONTENT_REJECTED,
-    Code.ACCOUNT_SUSPENDED,
-    Code.CONSENT_REQUIRED,
-    Code.PROVIDER_UNAVAILABLE,
-    Code.STORAGE_ERROR,
-    Code.MAINTENANCE,
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    RequestInProgress,
+    InsufficientCredits,
+    InvalidFile,
+    ContentRejected,
+    AccountSuspended,
+    ConsentRequired,
+    ProviderUnavailable,
+    StorageUnavailable,
+    InMaintenance,
 )
 # A picture is judged as it comes in.
 OF_A_PICTURE = (
-    Code.INVALID_FILE,
-    Code.CONTENT_REJECTED,
-    Code.ACCOUNT_SUSPENDED,
-    Code.CONSENT_REQUIRED,
-    Code.PROVIDER_UNAVAILABLE,
-    Code.STORAGE_ERROR,
+    InvalidFile,
+    ContentRejected,
+    AccountSuspended,
+    ConsentRequired,
+    ProviderUnavailable,
+    StorageUnavailable,
 )
 UNCHANGED = {304: "Unchanged since the answer of this `ETag`."}
 CATALOGUE_HEADERS = {
@@ -391,7 +416,7 @@ CALLS: Calls = {
         answer=OrderedAnswer,
         example=ORDERED,
         headers=REPLAYED,
-        refusals=(*OF_AN_ORDER, *OF_A_PAID_ORDER, Code.INVALID_STATE),
+        refusals=(*OF_AN_ORDER, *OF_A_PAID_ORDER, InvalidState),
     ),
     api.GetVideoStatus: Call(
         tag=Tag.GENERATION,
@@ -400,7 +425,7 @@ CALLS: Calls = {
         answer=JobStatusAnswer,
         example=STATUS,
         headers={"Retry-After": "`poll_after_seconds`."},
-        refusals=(Code.NOT_FOUND,),
+        refusals=(NotFound,),
     ),
     api.VideoJobEvents: Call(
         tag=Tag.GENERATION,
@@ -412,7 +437,7 @@ CALLS: Calls = {
         answer={"type": "string"},
         media_type="text/event-stream",
         example='event: status\nretry: 2000\ndata: {"job_id": "' + JOB + '", …}\n\n',
-        refusals=(Code.NOT_FOUND,),
+        refusals=(NotFound,),
     ),
     api.GetVideoJobs: Call(
         tag=Tag.GENERATION,
@@ -450,7 +475,7 @@ CALLS: Calls = {
         sent={"job_id": JOB},
         answer=CancelledAnswer,
         example={"job_id": JOB, "status": "cancelled", "refunded": True, "credits_refunded": 1},
-        refusals=(Code.NOT_FOUND, Code.INVALID_STATE),
+        refusals=(NotFound, InvalidState),
     ),
     api.DeleteVideoJob: Call(
         tag=Tag.GENERATION,
@@ -459,7 +484,7 @@ CALLS: Calls = {
         sent={"job_id": JOB},
         answer=Done,
         example=DONE,
-        refusals=(Code.NOT_FOUND, Code.INVALID_STATE),
+        refusals=(NotFound, InvalidState),
     ),
     uploads_api.UploadImage: Call(
         tag=Tag.GENERATION,
@@ -489,7 +514,7 @@ CALLS: Calls = {
             "expires_at": "2026-11-21T05:27:16Z",
         },
         status=201,
-        refusals=(Code.INVALID_STATE,),
+        refusals=(InvalidState,),
     ),
     uploads_api.FinishDirectUpload: Call(
         tag=Tag.GENERATION,
@@ -499,7 +524,7 @@ CALLS: Calls = {
         answer=UploadAnswer,
         example=UPLOAD,
         status=201,
-        refusals=(*OF_A_PICTURE, Code.NOT_FOUND),
+        refusals=(*OF_A_PICTURE, NotFound),
     ),
     api.ProviderWebhook: Call(
         tag=Tag.WEBHOOKS,
@@ -513,7 +538,7 @@ CALLS: Calls = {
         sent={"request_id": "764cabcf-b745-4b3e-ae38-1200304cf45b", "status": "OK"},
         answer=Done,
         example=DONE,
-        refusals=(Code.UNAUTHORIZED, Code.RATE_LIMITED, Code.NOT_FOUND),
+        refusals=(Unauthorized, RateLimited, NotFound),
     ),
     api.Media: Call(
         tag=Tag.GENERATION,
@@ -541,6 +566,6 @@ CALLS: Calls = {
             412: "`If-Match` or `If-Unmodified-Since` does not hold.",
             416: "The range begins behind the end.",
         },
-        refusals=(Code.INVALID_INPUT, Code.FORBIDDEN, Code.NOT_FOUND),
+        refusals=(InvalidInput, Forbidden, NotFound),
     ),
 }

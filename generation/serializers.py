@@ -7,7 +7,7 @@ from typing import Any
 
 from generation import media, queries
 from generation.models import Job
-from rendio.common.errors import Code, describe
+from rendio.common.errors import describe
 from rendio.common.times import iso
 
 POLL_FIRST_SECONDS, POLL_LONGEST_SECONDS = 2, 30
@@ -62,4 +62,4 @@ def poll_after(job: Job, *, now: datetime) -> int:
 
 
 def _error(job: Job) -> dict[str, Any] | None:
-    return describe(Code.by_code(job.error_code)) if job.error_code else None
+    return describe(job.error_code) if job.error_code else None

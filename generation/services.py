@@ -18,19 +18,19 @@ from psycopg.errors import LockNotAvailable
 from accounts import queries as account_queries
 from credits import idempotency
 from credits import services as credit_services
+from credits.errors import InsufficientCredits
 from credits.idempotency import Answer, Attempt
 from generation import exposure
 from generation.catalogue import cache, routing
 from generation.catalogue.cache import ModelSpec
 from generation.catalogue.orders import Order, order_from_job, parse_order
-from generation.errors import InvalidState
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import remove, settle
 from generation.models import Job, JobStatus, Maintenance, ProviderRequest, Quote, Stage
 from generation.moderation import screening
 from generation.uploads import ingest, retention
 from rendio.common import db, metrics, nudge, request_id
-from rendio.common.errors import InvalidInput, NotFound, Refusal, RequestInProgress
+from rendio.common.errors import InvalidInput, InvalidState, NotFound, Refusal, RequestInProgress
 from rendio.common.ids import uuid7
 
 logger = structlog.get_logger(__name__)
@@ -107,7 +107,7 @@ def _once(attempt: Attempt, read: Callable[[], Order], *, now: datetime) -> Answ
             return answer
         if isinstance(refusal, _Answered):
             raise RequestInProgress from None
-        if isinstance(refusal, credit_services.InsufficientCredits):
+        if isinstance(refusal, InsufficientCredits):
             logger.info("generate_video_insufficient_credits", **refusal.details)
         raise
     except OperationalError as error:

@@ -24,7 +24,16 @@ import credits.openapi
 import generation.openapi
 from adminops.api import StaffView
 from rendio.common.api import ApiView, PublicView
-from rendio.common.errors import Code
+from rendio.common.errors import (
+    DatabaseUnavailable,
+    Forbidden,
+    InternalError,
+    InvalidInput,
+    RateLimited,
+    Refusal,
+    Unauthorized,
+    all_refusals,
+)
 from rendio.common.openapi import JSON, Call, Calls
 
 CALLS: Calls = {
@@ -38,7 +47,7 @@ LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Rese
 # Of `INVALID_INPUT`, beside 400, where a body is read.
 BODY_STATUSES = {413: "The body is too large.", 415: "The body is of another media type."}
 # With a status of their own; the catalogue has the usual one.
-BUSY = "ERR_6003 INTERNAL_ERROR: something of ours is busy. Try again."
+BUSY = "something of ours is busy. Try again."
 
 
 class CallSchema(AutoSchema):
@@ -114,11 +123,11 @@ class CallSchema(AutoSchema):
                 "description": text,
                 "headers": self._get_response_headers_for_code(str(status)),
             }
-        for status, codes in sorted(self._refusals().items()):
+        for status, refusals in sorted(self._refusals().items()):
             bodies[str(status)] = {
-                "description": "\n".join(f"- {_told(code, status)}" for code in codes),
+                "description": "\n".join(f"- {_line(refusal, status)}" for refusal in refusals),
                 "headers": self._get_response_headers_for_code(str(status)),
-                "content": {JSON: _refused(codes)},
+                "content": {JSON: _refused(refusals)},
             }
         return bodies
 
@@ -132,38 +141,45 @@ class CallSchema(AutoSchema):
             names.append("WWW-Authenticate")
         return names
 
-    def _refusals(self) -> dict[int, list[Code]]:
-        """The codes that this call can answer, by status."""
+    def _refusals(self) -> dict[int, list[type[Refusal]]]:
+        """The refusals that this call can answer, by status."""
         view, call = self.view_of_ours, self.call
-        codes = {*call.refusals, Code.DATABASE_ERROR, Code.INTERNAL_ERROR}
+        refusals: set[type[Refusal]] = {*call.refusals, DatabaseUnavailable, InternalError}
         if not isinstance(view, PublicView):
-            codes |= {Code.UNAUTHORIZED, Code.FORBIDDEN}
+            refusals |= {Unauthorized, Forbidden}
         if view.has_limits:
-            codes.add(Code.RATE_LIMITED)
+            refusals.add(RateLimited)
         if view.limiter_refusal:
-            codes.add(view.limiter_refusal.code)
+            refusals.add(view.limiter_refusal)
         if self.method == "POST" or any(one.location != "header" for one in call.parameters):
-            codes.add(Code.INVALID_INPUT)
-        found: dict[int, list[Code]] = {}
-        for code in sorted(codes, key=lambda code: code.value.code):
-            found.setdefault(code.value.status, []).append(code)
+            refusals.add(InvalidInput)
+        found: dict[int, list[type[Refusal]]] = {}
+        for refusal in sorted(refusals, key=lambda refusal: refusal.code):
+            found.setdefault(refusal.status, []).append(refusal)
         if self.method == "POST":
-            found |= {status: [Code.INVALID_INPUT] for status in BODY_STATUSES}
-            found[503].append(Code.INTERNAL_ERROR)
+            found |= {status: [InvalidInput] for status in BODY_STATUSES}
+            found[503].append(InternalError)
         return found
 
 
-def _told(code: Code, status: int) -> str:
-    if code is Code.INVALID_INPUT and status in BODY_STATUSES:
-        return f"{code.value.code} {code.name}: {BODY_STATUSES[status]}"
-    if code is Code.INTERNAL_ERROR and status == 503:
-        return BUSY
-    return f"{code.value.code} {code.name}: {code.value.message % _Shown()}"
+def _line(refusal: type[Refusal], status: int) -> str:
+    if refusal is InvalidInput and status in BODY_STATUSES:
+        text = BODY_STATUSES[status]
+    elif refusal is InternalError and status == 503:
+        text = BUSY
+    else:
+        text = _filled(refusal)
+    return f"{refusal.code} {refusal.type}: {text}"
 
 
-def _refused(codes: list[Code]) -> dict[str, Any]:
-    """The envelope with one of these codes."""
-    names = [code.value.code for code in codes]
+def _filled(refusal: type[Refusal]) -> str:
+    message: Any = refusal.message  # the stubs do not know that a lazy text has `%`
+    return str(message % refusal.example)
+
+
+def _refused(refusals: list[type[Refusal]]) -> dict[str, Any]:
+    """The envelope of one of these refusals."""
+    names = [refusal.code for refusal in refusals]
     code = {"type": "string", "enum": names}
     error = {"type": "object", "properties": {"code": code}}
     code_is = {"type": "object", "properties": {"error": error}}
@@ -175,13 +191,6 @@ def _refused(codes: list[Code]) -> dict[str, Any]:
 
 def _referred(kind: str, names: Any) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/{kind}/{name}"} for name in names}
-
-
-class _Shown(dict[str, Any]):
-    """Fills the places of a message for the page."""
-
-    def __missing__(self, key: str) -> int:
-        return {"required": 8, "available": 3, "retry_after": 30}[key]
 
 
 # --- What stands once for all ---------------------------------------------------------------------
@@ -196,7 +205,7 @@ def with_components(result: Any, **_: Any) -> Any:
     """What operations refer to."""
     components = result["components"]
     components["schemas"]["Error"] = _ERROR
-    components["examples"] = {code.value.code: {"value": _example(code)} for code in Code}
+    components["examples"] = {one.code: {"value": _example(one)} for one in all_refusals()}
     components["headers"] = {
         name: {"description": text, "schema": {"type": type_}}
         for name, (type_, text) in _HEADERS.items()
@@ -215,8 +224,8 @@ _ERROR = {
         "error": {
             "type": "object",
             "properties": {
-                "code": {"type": "string", "enum": [code.value.code for code in Code]},
-                "type": {"type": "string", "enum": [code.name for code in Code]},
+                "code": {"type": "string", "enum": [one.code for one in all_refusals()]},
+                "type": {"type": "string", "enum": [one.type for one in all_refusals()]},
                 "message": {"type": "string", "description": "In the caller's language."},
                 "details": {"type": "object", "additionalProperties": True},
                 "request_id": {"type": "string"},
@@ -226,14 +235,6 @@ _ERROR = {
         }
     },
     "required": ["error"],
-}
-_DETAILS: dict[Code, dict[str, Any]] = {
-    Code.INSUFFICIENT_CREDITS: {"required": 8, "available": 3},
-    Code.RATE_LIMITED: {"retry_after": 30},
-    Code.INVALID_INPUT: {"fields": {"job_id": ["This field is required."]}},
-    Code.INVALID_FILE: {"problem": "animated"},
-    Code.CONTENT_REJECTED: {"input": "prompt", "step": "warning"},
-    Code.CONSENT_REQUIRED: {"providers": ["fal"]},
 }
 _HEADERS = {
     "X-Request-ID": ("string", "The request's id: the caller's own, else a new one."),
@@ -254,13 +255,13 @@ _SECURITY = {
 }
 
 
-def _example(code: Code) -> dict[str, Any]:
+def _example(refusal: type[Refusal]) -> dict[str, Any]:
     return {
         "error": {
-            "code": code.value.code,
-            "type": code.name,
-            "message": str(code.value.message % _Shown()),
-            "details": _DETAILS.get(code, {}),
+            "code": refusal.code,
+            "type": refusal.type,
+            "message": _filled(refusal),
+            "details": refusal.example,
             "request_id": "0d6b7a5e-8c1f-4b7e-9a54-6f4f6f0b1a11",
             "timestamp": "2026-11-21T10:00:00Z",
         }

@@ -2,17 +2,6 @@
 
 from __future__ import annotations
 
-from accounts.errors import (
-    AccountSuspended,
-    ConsentRequired,
-    Forbidden,
-    IdentityServiceUnavailable,
-    InvalidDevice,
-    InvalidIdentity,
-    InvalidInput,
-    InvalidState,
-    Unauthorized,
-)
 from accounts.services.apple import SignedIn, sign_in_with_apple
 from accounts.services.apple_account_events import receive_apple_notice
 from accounts.services.attestation import (
@@ -52,22 +41,13 @@ from accounts.services.welcome import give_due_welcomes, sweep_claims
 
 __all__ = [
     "PUBLIC_IDS_BATCH",
-    "AccountSuspended",
     "CheckedDevice",
-    "ConsentRequired",
-    "Forbidden",
     "Gate",
-    "IdentityServiceUnavailable",
     "InstallationProof",
-    "InvalidDevice",
-    "InvalidIdentity",
-    "InvalidInput",
-    "InvalidState",
     "IssuedSession",
     "KeyOf",
     "SignedCall",
     "SignedIn",
-    "Unauthorized",
     "attest_device",
     "ban_user",
     "check_device",

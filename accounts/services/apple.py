@@ -22,13 +22,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.apple import identity_tokens
 from accounts.apple.identity_tokens import Identity
-from accounts.errors import (
-    AccountSuspended,
-    IdentityServiceUnavailable,
-    InvalidIdentity,
-    InvalidState,
-    Unauthorized,
-)
+from accounts.errors import IdentityServiceUnavailable, InvalidIdentity
 from accounts.models import (
     AppleIdentity,
     Consent,
@@ -51,7 +45,8 @@ from accounts.services.sessions import (
 from accounts.signals import users_merged
 from credits import idempotency
 from credits import services as credit_services
-from rendio.common.errors import Refusal
+from credits.errors import AccountSuspended
+from rendio.common.errors import InvalidState, Refusal, Unauthorized
 
 logger = structlog.get_logger(__name__)
 
@@ -91,7 +86,7 @@ def sign_in_with_apple(
             session_id=session_id, identity=identity, refresh_token=refresh_token, now=now
         )
     except Refusal as refusal:
-        logger.warning("apple_sign_in_failed", error=refusal.code.name)
+        logger.warning("apple_sign_in_failed", error=refusal.type)
         raise
     logger.info("apple_sign_in_success", user_id=str(signed_in.user_id), merged=signed_in.merged)
     return signed_in

@@ -9,10 +9,11 @@ from django.db import transaction
 
 from accounts.apple import identity_tokens
 from accounts.apple.identity_tokens import Notice
-from accounts.errors import AccountSuspended, Forbidden
 from accounts.models import AppleIdentity, Device, RevokedReason, SpentToken, User
 from accounts.services.deletion import forget
 from accounts.services.sessions import revoke_sessions_of
+from credits.errors import AccountSuspended
+from rendio.common.errors import Forbidden
 
 logger = structlog.get_logger(__name__)
 

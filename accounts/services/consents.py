@@ -9,8 +9,8 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts import queries
-from accounts.errors import InvalidInput, Unauthorized
 from accounts.models import Consent, ConsentKind, User
+from rendio.common.errors import InvalidInput, Unauthorized
 
 # Of one user and kind, beside those that still decide about a provider.
 MAX_RECORDS = 100

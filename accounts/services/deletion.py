@@ -19,7 +19,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from accounts.apple import identity_tokens
-from accounts.errors import AccountSuspended, Forbidden, IdentityServiceUnavailable, Unauthorized
+from accounts.errors import IdentityServiceUnavailable
 from accounts.models import (
     AppleIdentity,
     AppleRevocation,
@@ -40,8 +40,10 @@ from accounts.services.sessions import revoke_sessions_of
 from accounts.signals import account_deleted
 from credits import idempotency
 from credits import services as credit_services
+from credits.errors import AccountSuspended
 from rendio.common import nudge
 from rendio.common.due import claim_due, for_each_logged
+from rendio.common.errors import Forbidden, Unauthorized
 
 logger = structlog.get_logger(__name__)
 

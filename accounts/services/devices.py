@@ -21,7 +21,6 @@ from django.db import transaction
 
 from accounts import installations
 from accounts.apple import device_check
-from accounts.errors import AccountSuspended, Unauthorized
 from accounts.models import Device, User, WelcomeClaim
 from accounts.services import hardware_bans, welcome
 from accounts.services.attestation import SignedCall, require_attested
@@ -29,7 +28,8 @@ from accounts.services.installations import InstallationProof, prove, require_pr
 from accounts.services.sessions import IssuedSession, open_session
 from accounts.services.welcome import Sought, Standing
 from credits import services as credit_services
-from rendio.common.errors import RateLimited, Refusal
+from credits.errors import AccountSuspended
+from rendio.common.errors import RateLimited, Refusal, Unauthorized
 
 logger = structlog.get_logger(__name__)
 
@@ -106,7 +106,7 @@ def check_device(
         if isinstance(refusal, AccountSuspended) and not sought.bits.bit1:
             hardware_bans.ban_device(device_id=device_id, device_token=device_token, now=now)
         logger.warning(
-            "device_check_failed", device=public_id, error=refusal.code.name, **refusal.details
+            "device_check_failed", device=public_id, error=refusal.type, **refusal.details
         )
         raise
     if checked.is_new:

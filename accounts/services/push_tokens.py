@@ -7,10 +7,10 @@ from uuid import UUID
 
 from django.db import transaction
 
-from accounts.errors import Unauthorized
 from accounts.models import PushToken, Session
 from accounts.push.outbox import MAX_PHONES
 from accounts.services.sessions import find_session
+from rendio.common.errors import Unauthorized
 
 
 @transaction.atomic(durable=True)

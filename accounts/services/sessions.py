@@ -13,9 +13,9 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from accounts import revocations, tokens
-from accounts.errors import AccountSuspended, Forbidden, InvalidInput, Unauthorized
 from accounts.models import Device, PushToken, RevokedReason, Session, SpentToken, User
-from rendio.common.errors import NotFound, Refusal
+from credits.errors import AccountSuspended
+from rendio.common.errors import Forbidden, InvalidInput, NotFound, Refusal, Unauthorized
 from rendio.common.ids import uuid7
 from rendio.common.purge import BATCH, delete_batch
 

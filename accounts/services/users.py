@@ -7,13 +7,12 @@ from uuid import UUID
 
 from django.db import transaction
 
-from accounts.errors import Unauthorized
 from accounts.languages import changed
 from accounts.models import Device, RevokedReason, Tier, User
 from accounts.services import hardware_bans
 from accounts.services.sessions import revoke_sessions_of
 from credits import services as credit_services
-from rendio.common.errors import NotFound
+from rendio.common.errors import NotFound, Unauthorized
 
 PROFILE_FIELDS = frozenset({"language", "theme_preference", "tos_version"})
 

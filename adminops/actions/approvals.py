@@ -20,9 +20,9 @@ from django.db.models import Q
 from adminops.actions import budgets
 from adminops.actions.audit import Who, admitted, record_act
 from adminops.actions.budgets import COUNTED_FOR, Stake
-from adminops.errors import InvalidState, NotFound
 from adminops.models import SUBJECTS, Action, ApprovalState, PendingApproval, Subject
 from credits import queries as credit_queries
+from rendio.common.errors import InvalidState, NotFound
 
 __all__ = ["Effect", "Intent", "Kind", "Stake", "approve", "carry_out", "decline", "details"]
 

@@ -16,7 +16,6 @@ import structlog
 from django.contrib.auth.models import AnonymousUser
 
 from accounts.models import User
-from adminops.errors import Forbidden, InvalidInput, InvalidState
 from adminops.models import (
     REASON_MAX,
     REASON_MIN,
@@ -27,6 +26,7 @@ from adminops.models import (
 )
 from adminops.support.masking import Codes
 from rendio.common import request_id
+from rendio.common.errors import Forbidden, InvalidInput, InvalidState
 from rendio.common.ids import uuid7
 from rendio.common.visible_text import has_visible
 

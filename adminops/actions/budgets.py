@@ -27,9 +27,9 @@ from django.db.models.functions import Abs
 
 from accounts.models import User
 from adminops.actions.audit import Who
-from adminops.errors import InvalidState
 from adminops.models import Action, AdminAction
 from credits import queries as credit_queries
+from rendio.common.errors import InvalidState
 
 # A window that moves along: a day that begins at midnight could be used twice within minutes.
 COUNTED_FOR = timedelta(hours=24)

@@ -26,12 +26,12 @@ from django.db import models, transaction
 from adminops.actions import approvals, catalogue_limits
 from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.actions.audit import Who, admitted
-from adminops.errors import InvalidInput, InvalidState, NotFound
 from adminops.models import Action, AdminAction, PendingApproval
 from billing import services as billing_services
 from billing.models import Product
 from generation.catalogue import cache
 from generation.models import Model, Route, Theme
+from rendio.common.errors import InvalidInput, InvalidState, NotFound
 from rendio.common.ids import uuid7
 
 Row = dict[str, Any]

@@ -14,10 +14,10 @@ from accounts.models import User
 from adminops.actions import approvals
 from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.actions.audit import Who, admitted
-from adminops.errors import InvalidInput, InvalidState, NotFound
 from adminops.models import Action, PendingApproval
 from credits import services as credit_services
-from credits.services import InsufficientCredits
+from credits.errors import InsufficientCredits
+from rendio.common.errors import InvalidInput, InvalidState, NotFound
 
 if TYPE_CHECKING:
     from credits.models import LedgerEntry
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_AMOUNT",
     "Given",
-    "InsufficientCredits",
     "adjust_credits",
     "refund_credits",
 ]

@@ -21,12 +21,12 @@ from accounts.models import PushKind
 from adminops.actions import approvals
 from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.actions.audit import Who, admitted
-from adminops.errors import InvalidInput, InvalidState
 from adminops.models import Action, Incident, PendingApproval, Which
 from generation.lifecycle import manual, notifications
 from generation.models import Job, JobStatus, Model, ProviderRequest, Route
 from rendio.common import nudge
 from rendio.common.due import claim_due
+from rendio.common.errors import InvalidInput, InvalidState
 from rendio.common.ids import lowest_uuid7
 from rendio.common.times import iso
 

@@ -16,10 +16,10 @@ from django.db import transaction
 from adminops.actions import approvals
 from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.actions.audit import Who, admitted
-from adminops.errors import InvalidState, NotFound
 from adminops.models import Action, PendingApproval
 from generation.lifecycle import dead_letters, manual
 from generation.models import Job, JobStatus, ProviderRequest, WebhookDelivery
+from rendio.common.errors import InvalidState, NotFound
 from rendio.common.times import iso
 
 

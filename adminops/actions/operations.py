@@ -12,7 +12,6 @@ from adminops.actions import approvals
 from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.actions.audit import Who, admitted, record_act
 from adminops.actions.jobs import stake_of_delivery, stake_of_fetching
-from adminops.errors import InvalidState, NotFound
 from adminops.models import Action, PendingApproval
 from generation import services as generation_services
 from generation.dispatch import circuit_breaker
@@ -25,6 +24,7 @@ from generation.models import (
     Job,
     ProviderHealth,
 )
+from rendio.common.errors import InvalidState, NotFound
 from rendio.common.times import iso
 
 

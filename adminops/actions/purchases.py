@@ -12,7 +12,6 @@ from django.db import transaction
 from adminops.actions import approvals
 from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.actions.audit import Who, admitted, record_act
-from adminops.errors import InvalidState, NotFound
 from adminops.models import Action, PendingApproval
 from billing import services as billing_services
 from billing.models import (
@@ -23,6 +22,7 @@ from billing.models import (
     Purchase,
     RefundPolicy,
 )
+from rendio.common.errors import InvalidState, NotFound
 from rendio.common.times import iso
 
 

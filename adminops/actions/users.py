@@ -14,18 +14,15 @@ from accounts import services as account_services
 from accounts.models import User
 from adminops.actions.audit import Who, admitted, record_act
 from adminops.auth import otp
-from adminops.errors import InvalidInput, InvalidModel, InvalidState, NotFound
 from adminops.models import Action
 from credits import services as credit_services
 from generation.catalogue import cache
+from generation.errors import InvalidModel
 from generation.models import Model, Route
+from rendio.common.errors import InvalidState, NotFound
 from rendio.common.times import iso
 
 __all__ = [
-    "InvalidInput",
-    "InvalidModel",
-    "InvalidState",
-    "NotFound",
     "ban_user",
     "reset_second_factor",
     "revoke_sessions",

@@ -19,10 +19,11 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from adminops.actions.credits import MAX_AMOUNT, InsufficientCredits
+from adminops.actions.credits import MAX_AMOUNT
 from adminops.admin.visible_text import VisibleTextForm
 from adminops.models import REASON_MAX, REASON_MIN
 from billing.models import RefundPolicy
+from credits.errors import InsufficientCredits
 from rendio.common.errors import InvalidInput, Refusal
 from rendio.common.ids import uuid7
 

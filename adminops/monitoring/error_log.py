@@ -22,7 +22,7 @@ from django.utils.functional import SimpleLazyObject
 
 from adminops.models import ErrorLog
 from rendio.common import clock, request_id
-from rendio.common.errors import Code, Refusal, refusal_of
+from rendio.common.errors import DatabaseUnavailable, Refusal, refusal_of
 from rendio.common.purge import BATCH
 from rendio.common.times import iso
 
@@ -42,7 +42,7 @@ class RefusalsMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         refusal = refusal_of(response)
-        if refusal and refusal.code is not Code.DATABASE_ERROR and self.budget.take(refusal.code):
+        if refusal and refusal.code != DatabaseUnavailable.code and self.budget.take(refusal.code):
             try:
                 _keep(request, refusal)
             except Exception as error:  # whatever it is: the answer is ready
@@ -57,10 +57,10 @@ class _Budget:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._minute = 0
-        self._taken: Counter[Code] = Counter()
+        self._taken: Counter[str] = Counter()
         self._paused_until = 0.0
 
-    def take(self, code: Code) -> bool:
+    def take(self, code: str) -> bool:
         now = time.monotonic()
         with self._lock:
             if now // 60 != self._minute:
@@ -77,7 +77,7 @@ class _Budget:
 def _keep(request: HttpRequest, refusal: Refusal) -> None:
     ErrorLog.objects.create(
         at=clock.now(),
-        code=refusal.code.value.code,
+        code=refusal.code,
         status=refusal.status,
         endpoint=_endpoint(request),
         user_id=_user_id(request),

@@ -19,7 +19,6 @@ from uuid import UUID
 from django.db.models import Model, QuerySet
 
 from accounts.models import Push, Session, User
-from adminops.errors import InvalidInput, NotFound
 from adminops.models import AdminAction
 from billing.models import (
     ConsumptionRequest,
@@ -30,7 +29,7 @@ from billing.models import (
 )
 from credits import queries as credit_queries
 from generation.models import Job, JobStatus, ProviderRequest
-from rendio.common.errors import Code
+from rendio.common.errors import InvalidInput, NotFound, refusal_by_code
 
 if TYPE_CHECKING:
     from credits.models import LedgerEntry, Lot
@@ -162,7 +161,7 @@ def _jobs(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
 
 def _of_job(job: Job) -> str:
     took = f" after {_span(job.created_at, job.completed_at)}" if job.completed_at else ""
-    why = f": {Code.by_code(job.error_code).name}" if job.error_code else ""
+    why = f": {refusal_by_code(job.error_code).type}" if job.error_code else ""
     refunded = job.refund_entry_id and job.status == JobStatus.COMPLETED
     return (
         f"{job.model.name}, {job.credits} credits: {job.status}{took}{why}"

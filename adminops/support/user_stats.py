@@ -9,10 +9,10 @@ from uuid import UUID
 from django.db.models import Count, Q
 
 from accounts.models import User
-from adminops.errors import NotFound
 from credits import queries as credit_queries
 from credits import services as credit_services
 from generation.models import Job, JobStatus
+from rendio.common.errors import NotFound
 
 if TYPE_CHECKING:
     from credits.models import LedgerEntry

@@ -41,5 +41,5 @@ def _confirm(row: UnconfirmedPurchase, *, now: datetime) -> None:
             raise
         logger.warning("unconfirmed_purchase_given_up", tries=row.tries)
     except Refusal as refusal:
-        logger.info("unconfirmed_purchase_refused", refusal=refusal.code.name)
+        logger.info("unconfirmed_purchase_refused", refusal=refusal.type)
     row.delete()

@@ -6,9 +6,9 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from billing.errors import InvalidState, NotFound
 from billing.models import HELD_BACK, Problem, Purchase
 from billing.services import purchases
+from rendio.common.errors import InvalidState, NotFound
 
 
 def assign_purchase(*, purchase_id: UUID, user_id: UUID, now: datetime) -> Purchase:

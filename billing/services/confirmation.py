@@ -19,12 +19,9 @@ from accounts.models import User
 from billing.appstore import client, verifier
 from billing.appstore.payloads import Transaction, Unreadable
 from billing.errors import (
-    AccountSuspended,
-    InvalidInput,
     InvalidTransaction,
     StoreUnavailable,
     TransactionClaimed,
-    Unauthorized,
     UnknownProduct,
     UnreadablePurchase,
 )
@@ -32,8 +29,9 @@ from billing.models import HELD_BACK, PayloadKind, Problem, Purchase, Unconfirme
 from billing.services import purchases, unreadable
 from billing.services.purchases import Settled
 from credits import idempotency
+from credits.errors import AccountSuspended
 from credits.idempotency import Answer, Attempt
-from rendio.common.errors import Refusal, RequestInProgress
+from rendio.common.errors import InvalidInput, Refusal, RequestInProgress, Unauthorized
 
 logger = structlog.get_logger(__name__)
 
@@ -152,7 +150,7 @@ def _answer(purchase: Purchase, *, user_id: UUID, attempt: Attempt | None, now: 
         if is_final and attempt and not idempotency.keep_answer(attempt, answer, now=now):
             answer = idempotency.find_answer(attempt, now=now) or answer
     if refusal:
-        logger.info("purchase_refused", purchase_id=str(purchase.id), refusal=refusal.code.name)
+        logger.info("purchase_refused", purchase_id=str(purchase.id), refusal=refusal.type)
         raise refusal
     return answer
 

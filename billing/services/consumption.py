@@ -17,10 +17,10 @@ from django.db import transaction
 
 from billing.appstore.client import Consumption
 from billing.appstore.payloads import Notice
-from billing.errors import InvalidState, NotFound
 from billing.models import WHOLE, ConsumptionRequest, Purchase, RefundPolicy
 from billing.services import periods
 from credits import queries as credit_queries
+from rendio.common.errors import InvalidState, NotFound
 
 
 @transaction.atomic(durable=True)

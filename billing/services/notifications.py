@@ -8,10 +8,10 @@ from uuid import UUID
 
 from billing.appstore import verifier
 from billing.appstore.payloads import Unreadable
-from billing.errors import InvalidState, NotFound
 from billing.models import Notification, PayloadKind
 from billing.services import unreadable
 from rendio.common import nudge
+from rendio.common.errors import InvalidState, NotFound
 
 
 def apply_again(notification_id: UUID, *, now: datetime) -> Notification:

@@ -20,8 +20,8 @@ from django.db.models import F
 
 from billing.appstore import payloads, verifier
 from billing.appstore.payloads import Unreadable
-from billing.errors import InvalidState, NotFound
 from billing.models import PayloadKind, UnreadablePayload
+from rendio.common.errors import InvalidState, NotFound
 
 logger = structlog.get_logger(__name__)
 

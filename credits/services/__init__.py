@@ -7,7 +7,6 @@ transaction but `prove_if_due`, which opens its own.
 
 from __future__ import annotations
 
-from credits.errors import AccountSuspended, CodeRefused, InsufficientCredits, LedgerBroken
 from credits.models import Source
 from credits.services.charges import charge, refund
 from credits.services.clawbacks import claw_back, reverse_clawback
@@ -40,12 +39,8 @@ from credits.services.wallets import (
 )
 
 __all__ = [
-    "AccountSuspended",
     "Balance",
-    "CodeRefused",
     "CodeTerms",
-    "InsufficientCredits",
-    "LedgerBroken",
     "Redeemed",
     "Source",
     "adjust",

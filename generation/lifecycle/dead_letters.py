@@ -12,7 +12,6 @@ import structlog
 from django.conf import settings
 from django.db.models import F
 
-from generation.errors import InvalidState
 from generation.models import (
     DeadKind,
     DeadLetter,
@@ -24,6 +23,7 @@ from generation.models import (
     WebhookDelivery,
 )
 from rendio.common import nudge
+from rendio.common.errors import InvalidState
 
 logger = structlog.get_logger(__name__)
 

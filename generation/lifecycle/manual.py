@@ -8,11 +8,10 @@ from uuid import UUID
 
 from accounts.models import PushKind
 from credits import services as credit_services
-from generation.errors import InvalidState
 from generation.lifecycle import dead_letters, notifications, settle
 from generation.models import Job, Stage
 from rendio.common import nudge
-from rendio.common.errors import NotFound
+from rendio.common.errors import InvalidState, NotFound
 
 LOOKS = {
     Stage.SUBMIT: "generation.submit_due",

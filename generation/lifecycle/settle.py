@@ -16,7 +16,6 @@ from django.db.models import QuerySet
 from accounts.models import PushKind
 from credits import services as credit_services
 from generation import exposure, queries
-from generation.errors import InvalidState
 from generation.lifecycle import attempts, dead_letters, notifications, remove, route_timing
 from generation.lifecycle.cost_rules import Ending, booked, ending_of, loss_usd
 from generation.models import (
@@ -32,6 +31,7 @@ from generation.moderation import strikes
 from generation.providers import get_provider
 from generation.providers.base import FailureReason
 from rendio.common import metrics, nudge
+from rendio.common.errors import InvalidState
 
 logger = structlog.get_logger(__name__)
 
@@ -275,7 +275,7 @@ def _refund_and_end(
     ).id
     held.progress = queries.progress(held, now=now)
     held.status = JobStatus.CANCELLED if cancelled else JobStatus.FAILED
-    held.error_code = "" if cancelled else reason.code.value.code
+    held.error_code = "" if cancelled else reason.refusal.code
     held.completed_at = now
     ended = metrics.jobs_ended.labels(held.queue, held.status, reason.value)
     transaction.on_commit(ended.inc, robust=True)

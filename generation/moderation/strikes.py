@@ -18,12 +18,11 @@ from django.utils.crypto import salted_hmac
 
 from accounts import queries as account_queries
 from accounts import services as account_services
-from accounts.errors import Unauthorized
 from accounts.models import User
 from credits import services as credit_services
-from generation.errors import InvalidState
 from generation.models import Input, Offence, Step
 from generation.moderation.base import Objection
+from rendio.common.errors import InvalidState, Unauthorized
 
 logger = structlog.get_logger(__name__)
 

@@ -17,10 +17,17 @@ from typing import Any, ClassVar, Literal
 import structlog
 from django.conf import settings
 
+from generation.errors import (
+    ContentRejected,
+    ProviderRejected,
+    ProviderTimeout,
+    ProviderUnavailable,
+    StorageUnavailable,
+)
 from generation.providers.parsing import clean_text, dict_or_empty, parse_json_object
 from generation.providers.signatures import verify_hex_hmac
 from rendio.common import http, metrics
-from rendio.common.errors import Code
+from rendio.common.errors import InternalError, Refusal
 
 logger = structlog.get_logger(__name__)
 
@@ -49,15 +56,15 @@ class FailureReason(Enum):
     CANCELLED_BY_PROVIDER = "stopped"  # stopped over there, and we had not asked
 
     @property
-    def code(self) -> Code:
-        """What the job's owner sees."""
+    def refusal(self) -> type[Refusal]:
+        """The error of the failed job, as its owner sees it."""
         return {
-            FailureReason.REJECTED: Code.PROVIDER_REJECTED,
-            FailureReason.RESULT_FLAGGED: Code.CONTENT_REJECTED,
-            FailureReason.TIMEOUT: Code.PROVIDER_TIMEOUT,
-            FailureReason.STORAGE_ERROR: Code.STORAGE_ERROR,
-            FailureReason.WORKER_ERROR: Code.INTERNAL_ERROR,
-        }.get(self, Code.PROVIDER_UNAVAILABLE)
+            FailureReason.REJECTED: ProviderRejected,
+            FailureReason.RESULT_FLAGGED: ContentRejected,
+            FailureReason.TIMEOUT: ProviderTimeout,
+            FailureReason.STORAGE_ERROR: StorageUnavailable,
+            FailureReason.WORKER_ERROR: InternalError,
+        }.get(self, ProviderUnavailable)
 
 
 class ProviderState(Enum):

@@ -16,11 +16,11 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.storage import default_storage
 
-from generation.errors import InvalidState, StorageUnavailable
+from generation.errors import StorageUnavailable
 from generation.models import Removal, Upload
 from generation.uploads import ingest, quota
 from rendio.common import nudge
-from rendio.common.errors import NotFound
+from rendio.common.errors import InvalidState, NotFound
 from rendio.common.ids import uuid7
 
 logger = structlog.get_logger(__name__)

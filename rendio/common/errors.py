@@ -1,21 +1,21 @@
-"""The error catalogue: every refusal a client can meet, and its one JSON form.
+"""Refusals, and the JSON envelope that every one of them is sent in.
 
-A service raises a subclass of `Refusal`; `handle_exception` (REST framework's handler) turns it,
-and everything else that can go wrong in a request, into the envelope of the API contract. Nothing
-that is not in `Code` ever reaches a client.
+A service raises a subclass of `Refusal`. `handle_exception` (REST framework's handler) turns it,
+and every other exception in a request, into the envelope. The refusals of several apps are here;
+the others are in the `errors.py` of the app that raises them. docs/errors.md lists all codes.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpResponse, JsonResponse
 from django.utils.functional import Promise
+from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 from rest_framework import exceptions as drf
@@ -30,117 +30,68 @@ logger = logging.getLogger(__name__)
 _REFUSAL = "rendio_refusal"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One line of the catalogue; the message's %(name)s places are filled from the details."""
-
-    code: str
-    status: int
-    message: Promise
-
-
-class Code(Enum):
-    """The catalogue. The member's name is the `type` a client sees."""
-
-    INSUFFICIENT_CREDITS = Entry(
-        "ERR_4001",
-        402,
-        ngettext_lazy(
-            "You need %(required)s credit for this and have %(available)s.",
-            "You need %(required)s credits for this and have %(available)s.",
-            "required",
-        ),
-    )
-    INVALID_MODEL = Entry("ERR_4002", 404, _("This model or theme is not available."))
-    INVALID_PROMPT = Entry(
-        "ERR_4003",
-        400,
-        _("Write a prompt of at most 2,000 characters, of which at least 3 can be seen."),
-    )
-    RATE_LIMITED = Entry(
-        "ERR_4004",
-        429,
-        ngettext_lazy(
-            "Too many requests. Try again in %(retry_after)s second.",
-            "Too many requests. Try again in %(retry_after)s seconds.",
-            "retry_after",
-        ),
-    )
-    UNAUTHORIZED = Entry("ERR_4005", 401, _("Please sign in again."))
-    FORBIDDEN = Entry("ERR_4006", 403, _("You may not do this."))
-    NOT_FOUND = Entry("ERR_4007", 404, _("There is nothing here by that name."))
-    INVALID_INPUT = Entry("ERR_4008", 400, _("Something in the request is not right."))
-    IDEMPOTENCY_KEY_REQUIRED = Entry(
-        "ERR_4009", 400, _("The Idempotency-Key header must be a UUID.")
-    )
-    IDEMPOTENCY_KEY_REUSED = Entry(
-        "ERR_4010", 422, _("This Idempotency-Key was used for another request.")
-    )
-    REQUEST_IN_PROGRESS = Entry(
-        "ERR_4011", 409, _("The first request with this key is still running.")
-    )
-    INVALID_DEVICE = Entry("ERR_4012", 403, _("This device could not be verified."))
-    INVALID_TRANSACTION = Entry("ERR_4013", 400, _("The App Store does not confirm this purchase."))
-    TRANSACTION_CLAIMED = Entry("ERR_4014", 409, _("This purchase belongs to another account."))
-    UNKNOWN_PRODUCT = Entry("ERR_4015", 400, _("This product is not sold here."))
-    CONTENT_REJECTED = Entry("ERR_4016", 422, _("This content is not allowed."))
-    INVALID_FILE = Entry("ERR_4017", 400, _("This file is not a picture we can use."))
-    ACCOUNT_SUSPENDED = Entry("ERR_4018", 403, _("This account is suspended."))
-    INVALID_STATE = Entry("ERR_4019", 409, _("This cannot be done any more."))
-    INVALID_IDENTITY = Entry("ERR_4020", 401, _("Sign in with Apple could not be verified."))
-    CONSENT_REQUIRED = Entry(
-        "ERR_4021", 403, _("Please agree that your request is sent to the AI providers.")
-    )
-    PROVIDER_TIMEOUT = Entry("ERR_5001", 504, _("The generation took too long."))
-    PROVIDER_UNAVAILABLE = Entry("ERR_5002", 503, _("The video service is unavailable."))
-    PROVIDER_REJECTED = Entry("ERR_5003", 422, _("The video service refused this request."))
-    IDENTITY_SERVICE_UNAVAILABLE = Entry(
-        "ERR_5004", 503, _("Apple cannot be reached. Please try again in a moment.")
-    )
-    STORE_UNAVAILABLE = Entry(
-        "ERR_5005", 503, _("The App Store cannot be reached. Your purchase is safe; try again.")
-    )
-    DATABASE_ERROR = Entry("ERR_6001", 503, _("We are having trouble. Please try again."))
-    STORAGE_ERROR = Entry("ERR_6002", 503, _("This could not be stored."))
-    INTERNAL_ERROR = Entry("ERR_6003", 500, _("Something went wrong on our side."))
-    MAINTENANCE = Entry(
-        "ERR_6004", 503, _("We are working on the service. Please try again in a few minutes.")
-    )
-
-    @classmethod
-    def by_code(cls, code: str) -> Code:
-        """The member whose contract code is `code`, such as ERR_5001."""
-        return next(member for member in cls if member.value.code == code)
+_by_code: dict[str, type[Refusal]] = {}
 
 
 class Refusal(Exception):
-    """An anticipated refusal. Subclasses name a code; details are shown to the client as they
-    are."""
+    """An anticipated refusal of a request: one class each, with its code, type, status and message.
 
-    code: ClassVar[Code] = Code.INTERNAL_ERROR
+    `details` are shown to the client as they are, and fill the %(name)s places of the message. A
+    subclass without a `code` of its own is the same refusal to the client, with another text or
+    header.
+    """
+
+    code: ClassVar[str]
+    type: ClassVar[str]
+    status: int
+    message: ClassVar[Promise]
+    # Details for the example in /openapi.json.
+    example: ClassVar[Mapping[str, Any]] = {}
     headers: dict[str, str]
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "code" in vars(cls) and _by_code.setdefault(cls.code, cls) is not cls:
+            raise TypeError(f"{cls.code} is {_by_code[cls.code].__name__} already.")
+
     def __init__(self, *, status: int | None = None, **details: Any) -> None:
-        super().__init__(self.code.name)
+        super().__init__(self.type)
         self.details = details
-        self.status = status or self.code.value.status
+        self.status = status or self.status
         self.headers = {}
 
-    @property
-    def message(self) -> Promise:
-        """What the client is told, with places for the details."""
-        return self.code.value.message
+    def get_message(self) -> Promise:
+        """The message before its places are filled."""
+        return self.message
 
     @property
     def text(self) -> str:
-        """The message, its places filled, in the active language. A plural takes its form from the
-        number that fills it."""
-        message: Any = self.message  # the stubs do not know that what is lazy can be filled
+        """The message in the active language. A number in `details` selects the plural form."""
+        message: Any = self.get_message()  # the stubs do not know that a lazy text has `%`
         return str(message % self.details)
 
 
+class RateLimited(Refusal):
+    code = "ERR_4004"
+    type = "RATE_LIMITED"
+    status = 429
+    message = ngettext_lazy(
+        "Too many requests. Try again in %(retry_after)s second.",
+        "Too many requests. Try again in %(retry_after)s seconds.",
+        "retry_after",
+    )
+    example = {"retry_after": 30}
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(retry_after=retry_after)
+        self.headers["Retry-After"] = str(retry_after)
+
+
 class Unauthorized(Refusal):
-    code = Code.UNAUTHORIZED
+    code = "ERR_4005"
+    type = "UNAUTHORIZED"
+    status = 401
+    message = _("Please sign in again.")
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,40 +99,58 @@ class Unauthorized(Refusal):
 
 
 class Forbidden(Refusal):
-    code = Code.FORBIDDEN
+    code = "ERR_4006"
+    type = "FORBIDDEN"
+    status = 403
+    message = _("You may not do this.")
 
 
 class NotFound(Refusal):
-    code = Code.NOT_FOUND
+    code = "ERR_4007"
+    type = "NOT_FOUND"
+    status = 404
+    message = _("There is nothing here by that name.")
 
 
 class InvalidInput(Refusal):
     """`fields` maps each field's name to the list of its problems."""
 
-    code = Code.INVALID_INPUT
+    code = "ERR_4008"
+    type = "INVALID_INPUT"
+    status = 400
+    message = _("Something in the request is not right.")
+    example = {"fields": {"job_id": ["This field is required."]}}
 
     def __init__(self, *, fields: dict[str, list[str]], status: int | None = None) -> None:
         super().__init__(status=status, fields=fields)
 
 
-class RateLimited(Refusal):
-    code = Code.RATE_LIMITED
-
-    def __init__(self, *, retry_after: int) -> None:
-        super().__init__(retry_after=retry_after)
-        self.headers["Retry-After"] = str(retry_after)
-
-
 class RequestInProgress(Refusal):
-    code = Code.REQUEST_IN_PROGRESS
+    code = "ERR_4011"
+    type = "REQUEST_IN_PROGRESS"
+    status = 409
+    message = _("The first request with this key is still running.")
 
     def __init__(self) -> None:
         super().__init__()
         self.headers["Retry-After"] = "1"
 
 
+class InvalidState(Refusal):
+    """The object's state does not allow the action. `problem`, where given, says why; staff read
+    it as a sentence."""
+
+    code = "ERR_4019"
+    type = "INVALID_STATE"
+    status = 409
+    message = _("This cannot be done any more.")
+
+
 class DatabaseUnavailable(Refusal):
-    code = Code.DATABASE_ERROR
+    code = "ERR_6001"
+    type = "DATABASE_ERROR"
+    status = 503
+    message = _("We are having trouble. Please try again.")
 
     def __init__(self) -> None:
         super().__init__()
@@ -189,24 +158,40 @@ class DatabaseUnavailable(Refusal):
 
 
 class InternalError(Refusal):
-    code = Code.INTERNAL_ERROR
+    code = "ERR_6003"
+    type = "INTERNAL_ERROR"
+    status = 500
+    message = _("Something went wrong on our side.")
+
+
+def all_refusals() -> list[type[Refusal]]:
+    """Every class with a code, sorted by code. Imports the `errors` module of each app."""
+    autodiscover_modules("errors")
+    return [refusal for _code, refusal in sorted(_by_code.items())]
+
+
+def refusal_by_code(code: str) -> type[Refusal]:
+    """The class of a code such as ERR_5001. Raises KeyError for an unknown one."""
+    autodiscover_modules("errors")
+    return _by_code[code]
 
 
 TOO_LARGE, TOO_DEEP = _("Too large."), _("Nested too deeply.")
 MALFORMED = _("Not a sound request.")
 
 
-def describe(code: Code) -> dict[str, Any]:
-    """`{code, type, message}` in the active language, as it stands in a failed job's `error`."""
-    return {"code": code.value.code, "type": code.name, "message": str(code.value.message)}
+def describe(code: str) -> dict[str, Any]:
+    """`{code, type, message}` in the active language: the `error` of a failed job."""
+    refusal = refusal_by_code(code)
+    return {"code": code, "type": refusal.type, "message": str(refusal.message)}
 
 
 def envelope(refusal: Refusal) -> dict[str, Any]:
     """The JSON body of a refusal, in the active language."""
     return {
         "error": {
-            "code": refusal.code.value.code,
-            "type": refusal.code.name,
+            "code": refusal.code,
+            "type": refusal.type,
             "message": refusal.text,
             "details": refusal.details,
             "request_id": request_id.current(),

@@ -17,7 +17,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema_field
 from rest_framework import serializers
 
 from rendio.common.api import CURSOR, DEFAULT_LIMIT, MAX_LIMIT, ApiView
-from rendio.common.errors import Code
+from rendio.common.errors import Refusal
 from rendio.common.fields import TextUUIDField
 
 JSON = "application/json"
@@ -54,7 +54,7 @@ class Call:
     # Further answers that are no refusals: what each means.
     also: Mapping[int, str] = field(default_factory=dict)
     # Beside those that every call of its kind can answer.
-    refusals: tuple[Code, ...] = ()
+    refusals: tuple[type[Refusal], ...] = ()
 
 
 Calls = dict[type[ApiView], Call]

@@ -22,9 +22,11 @@ from accounts.models import (
 from accounts.signals import account_deleted
 from credits import queries as credit_queries
 from credits import services as credit_services
+from credits.errors import AccountSuspended
 from credits.models import IdempotencyRecord, LedgerEntry, WalletState
 from generation.lifecycle import erase
 from generation.models import Erasure, JobStatus, ProviderRequest, Quote, Stage
+from rendio.common.errors import Unauthorized
 from tests.conftest import Phone
 from tests.helpers.job_driver import Life, kinds_of, ordered
 from tests.helpers.wait import eventually
@@ -153,7 +155,7 @@ def test_a_second_time_is_refused_as_nobody(phone, refusal):
     delete(phone)
 
     assert refusal(phone.post("delete-account", {})) == (401, "ERR_4005")
-    with pytest.raises(services.Unauthorized):  # also where the process has not heard of it yet
+    with pytest.raises(Unauthorized):  # also where the process has not heard of it yet
         services.delete_account(user_id=user_id, now=timezone.now())
 
 
@@ -163,7 +165,7 @@ def test_a_banned_user_cannot_leave_the_ban_behind(phone):
             user_id=phone.user_id, reason="fraud", acting_user_id=uuid4(), now=timezone.now()
         )
 
-    with pytest.raises(services.AccountSuspended):
+    with pytest.raises(AccountSuspended):
         services.delete_account(user_id=phone.user_id, now=timezone.now())
 
     assert Device.objects.exists()
@@ -209,7 +211,7 @@ def test_the_ledger_stays_and_nothing_is_spent_any_more(phone):
     with transaction.atomic():
         wallet = credit_services.lock_wallet(user_id=user_id)
         assert wallet.state == WalletState.CLOSED
-        with pytest.raises(services.Unauthorized):
+        with pytest.raises(Unauthorized):
             credit_services.charge(wallet=wallet, amount=1, job_id=uuid4(), now=timezone.now())
     assert LedgerEntry.objects.count() == 2
     assert not IdempotencyRecord.objects.filter(user_id=user_id).exists()

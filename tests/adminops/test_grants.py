@@ -10,11 +10,10 @@ from django.utils import timezone
 
 from accounts.models import User
 from adminops.actions import approvals, credits
-from adminops.errors import InvalidState
 from adminops.models import Action, AdminAction, ApprovalState, PendingApproval
 from credits.queries import differences
 from credits.services import balance_of
-from rendio.common.errors import Refusal
+from rendio.common.errors import InvalidState, Refusal
 from tests.adminops.conftest import WHY, Staff, staff_user
 from tests.conftest import Phone, at_once
 

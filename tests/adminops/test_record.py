@@ -8,9 +8,9 @@ from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
 from adminops.actions import credits
-from adminops.errors import InvalidState
 from adminops.models import AdminAction
 from credits.services import balance_of
+from rendio.common.errors import InvalidState
 from rendio.common.ids import uuid7
 from tests.adminops.conftest import WHY, staff_user
 

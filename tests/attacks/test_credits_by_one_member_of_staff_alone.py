@@ -14,7 +14,6 @@ from django.utils import timezone
 from adminops.actions import approvals, budgets, incidents, jobs, promotion_codes
 from adminops.actions import credits as credit_actions
 from adminops.actions.incidents import Choice
-from adminops.errors import InvalidState
 from adminops.models import Action, AdminAction, ApprovalState, PendingApproval, Which
 from billing.lifecycle import notifications
 from billing.models import ConsumptionRequest, Product, Purchase
@@ -24,7 +23,7 @@ from credits.services import CodeTerms, balance_of
 from generation.lifecycle import dead_letters, settle
 from generation.models import DeadKind, DeadLetter, Job, Model, Route
 from generation.providers.base import FailureReason
-from rendio.common.errors import Refusal
+from rendio.common.errors import InvalidState, Refusal
 from tests.adminops.conftest import (
     WHY,
     Staff,

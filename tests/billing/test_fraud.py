@@ -11,10 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import Device
-from billing.errors import InvalidState
 from billing.lifecycle import purchases as due
 from billing.models import FraudScore, Purchase
 from billing.services import release_purchase
+from rendio.common.errors import InvalidState
 from tests.billing.conftest import (
     TEN,
     debt_of,

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from rendio.common.errors import Code
+from rendio.common.errors import Refusal, all_refusals
 from rendio.local.data_dir import PROJECT
 
 ROW = re.compile(r"\| (ERR_\d{4}) \| (\w+) \| (\d{3}) \| (.+?) \| `(.+?)::(.+?)` \|")
@@ -15,20 +15,20 @@ ROWS = {found[1]: found for found in ROW.finditer((PROJECT / "docs" / "errors.md
 
 
 def test_no_other_code_is_documented():
-    assert set(ROWS) == {code.value.code for code in Code}
+    assert set(ROWS) == {refusal.code for refusal in all_refusals()}
 
 
-@pytest.mark.parametrize("code", Code)
-def test_each_code_is_documented_as_it_is_answered(code):
-    _, type_, status, text = ROWS[code.value.code].groups()[:4]
+@pytest.mark.parametrize("refusal", all_refusals())
+def test_each_code_is_documented_as_it_is_answered(refusal):
+    _, type_, status, text = ROWS[refusal.code].groups()[:4]
 
-    assert (type_, int(status)) == (code.name, code.value.status)
+    assert (type_, int(status)) == (refusal.type, refusal.status)
     assert text
 
 
-@pytest.mark.parametrize("code", Code)
-def test_each_code_is_provoked_by_a_test(code):
-    path, name = ROWS[code.value.code].groups()[4:]
+@pytest.mark.parametrize("refusal", all_refusals())
+def test_each_code_is_provoked_by_a_test(refusal):
+    path, name = ROWS[refusal.code].groups()[4:]
     source = (PROJECT / "tests" / path).read_text()
 
     [test] = [
@@ -36,8 +36,13 @@ def test_each_code_is_provoked_by_a_test(code):
         for node in ast.parse(source).body
         if isinstance(node, ast.FunctionDef) and node.name == name
     ]
-    assert code.value.code in (ast.get_source_segment(source, test) or "")
+    assert refusal.code in (ast.get_source_segment(source, test) or "")
 
 
-def test_codes_and_types_are_told_once():
-    assert len({code.value.code for code in Code}) == len(Code)
+def test_a_code_of_another_refusal_is_not_accepted():
+    with pytest.raises(TypeError, match="ERR_4007 is NotFound already"):
+        type("Again", (Refusal,), {"code": "ERR_4007", "type": "AGAIN"})
+
+
+def test_types_are_unique():
+    assert len({refusal.type for refusal in all_refusals()}) == len(all_refusals())

@@ -18,7 +18,7 @@ from rest_framework import serializers
 from accounts import authentication
 from accounts.languages import ChangedLanguages
 from credits.errors import InsufficientCredits
-from rendio.common.errors import Code, RateLimited
+from rendio.common.errors import RateLimited, all_refusals
 from rendio.local.data_dir import PROJECT
 
 ENGLISH, TURKISH, SPANISH = (
@@ -130,12 +130,12 @@ def test_the_admin_speaks_english(db):
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
-@pytest.mark.parametrize("code", Code)
-def test_every_code_has_its_message_in_every_language(code, language):
+@pytest.mark.parametrize("refusal", all_refusals())
+def test_every_code_has_its_message_in_every_language(refusal, language):
     with translation.override("en"):
-        english = str(code.value.message % Anything())
+        english = str(refusal.message % Anything())
     with translation.override(language):
-        translated = str(code.value.message % Anything())
+        translated = str(refusal.message % Anything())
 
     assert translated != english
 

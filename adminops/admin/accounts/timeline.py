@@ -17,9 +17,9 @@ from django.utils.safestring import SafeString
 
 from adminops.admin.base import badge, link_to, status_badge, timeline_link
 from adminops.admin.money.ledger import KIND_COLOURS
-from adminops.errors import InvalidInput, NotFound
 from adminops.support import search, timeline
 from adminops.support.masking import Codes, masked, may_see_codes, may_see_sensitive
+from rendio.common.errors import InvalidInput, NotFound
 
 MAX_GUESTS = 20  # one for each phone that came to the account
 COLOURS = {

@@ -37,7 +37,7 @@ from generation.models import (
     WebhookDelivery,
 )
 from generation.providers import provider_choices
-from rendio.common.errors import Code
+from rendio.common.errors import refusal_by_code
 
 STATUS_COLOURS = {
     JobStatus.PENDING: "info",
@@ -241,7 +241,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Error")
     def error(self, job: Job) -> str | None:
-        return Code.by_code(job.error_code).name if job.error_code else None
+        return refusal_by_code(job.error_code).type if job.error_code else None
 
     @admin.display(description="Starts from")
     def picture(self, job: Job) -> SafeString | None:

@@ -29,11 +29,11 @@ from credits import queries as credit_queries
 from generation.catalogue import routing
 from generation.models import Breaker, Maintenance, ProviderHealth
 from rendio.common import clock
-from rendio.common.errors import Code
+from rendio.common.errors import all_refusals
 
 Table = dict[str, list[Any]]
 
-MEANINGS = {code.value.code: str(code.value.message) for code in Code}
+MEANINGS = {refusal.code: str(refusal.message) for refusal in all_refusals()}
 
 
 def urls() -> list[URLPattern]:

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from accounts.models import User
 from adminops.admin.base import ReadOnlyAdmin, badge, link_to
 from adminops.models import ErrorLog
-from rendio.common.errors import Code
+from rendio.common.errors import all_refusals, refusal_by_code
 
 
 class CodeFilter(admin.SimpleListFilter):
@@ -22,7 +22,7 @@ class CodeFilter(admin.SimpleListFilter):
     title = parameter_name = "code"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(code.value.code, f"{code.value.code} {code.name}") for code in Code]
+        return [(refusal.code, f"{refusal.code} {refusal.type}") for refusal in all_refusals()]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         return queryset.filter(code=self.value()) if self.value() else queryset
@@ -45,7 +45,7 @@ class ErrorLogAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Refusal", ordering="code")
     def code_label(self, error: ErrorLog) -> SafeString:
-        name = Code.by_code(error.code).name
+        name = refusal_by_code(error.code).type
         colour = "danger" if error.status >= 500 else "warning"
         return badge(f"{error.code} {name} ({error.status})", colour)
 
