@@ -13,4 +13,4 @@ class AdminopsConfig(AppConfig):
 
         export.register("refusals", error_log.held_about)
         login.guard(admin.site)
-        admin.site.index_template = "adminops/first_page.html"
+        admin.site.index_template = "adminops/overview.html"

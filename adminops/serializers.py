@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from adminops.support.masking import Codes, masked
+from adminops.support.masking import CodeMask, masked
 from adminops.support.user_stats import UserStats
 from rendio.common.fields import (
     StrictBooleanField,
@@ -39,7 +39,7 @@ def stats_json(
     """The answer of admin-user-stats, to somebody who may see everything or not."""
     user, balance = stats.user, stats.balance
     reasons = [user.suspended_reason, *(entry.reason for entry in stats.recent_entries)]
-    told = str if with_codes else Codes.named_in(*reasons).conceal
+    told = str if with_codes else CodeMask.for_texts(*reasons).mask
     return {
         "user": {
             "id": user.id,

@@ -28,7 +28,7 @@ def work_on_incidents() -> None:
 
 @shared_task(name="adminops.count_days", time_limit=1800)
 def count_days() -> None:
-    day_counting.count(now=clock.now())
+    day_counting.refresh(now=clock.now())
 
 
 @shared_task(name="adminops.sweep")

@@ -66,4 +66,4 @@ def _is_staff_page(request: HttpRequest) -> bool:
 def _page(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
     context = {**admin.site.each_context(request), "title": title, "text": text}
     # Rendered here: a handler's answer passes no middleware that would do it.
-    return TemplateResponse(request, "adminops/problem.html", context, status=status).render()
+    return TemplateResponse(request, "adminops/error.html", context, status=status).render()

@@ -785,7 +785,7 @@ UNFOLD = {
     "SITE_URL": None,
     "ENVIRONMENT": "adminops.admin.environment_label",
     "SIDEBAR": {"navigation": "adminops.admin.navigation"},
-    "DASHBOARD_CALLBACK": "adminops.admin.operations.dashboards.first_page",
+    "DASHBOARD_CALLBACK": "adminops.admin.operations.dashboards.overview",
     # Links on dark ground: a little lighter than its own, which has less than 4.5:1 there.
     "COLORS": {"primary": {"500": "oklch(66.5% .245 304.2)"}},
 }

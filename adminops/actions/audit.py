@@ -24,7 +24,7 @@ from adminops.models import (
     AdminAction,
     Subject,
 )
-from adminops.support.masking import Codes
+from adminops.support.masking import CodeMask
 from rendio.common import request_id
 from rendio.common.errors import Forbidden, InvalidInput, InvalidState
 from rendio.common.ids import uuid7
@@ -59,7 +59,7 @@ def admitted(action: Action, who: Who, *, unspoken: Collection[str] = ()) -> Who
     if not has_visible(reason, least=REASON_MIN) or len(reason) > REASON_MAX:
         problem = f"Write a reason of {REASON_MIN} to {REASON_MAX} visible characters."
         raise InvalidInput(fields={"reason": [problem]})
-    return {**who, "reason": Codes.written_in(reason, *unspoken).conceal(reason)}
+    return {**who, "reason": CodeMask.for_reason(reason, *unspoken).mask(reason)}
 
 
 def record_act(

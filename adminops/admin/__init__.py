@@ -88,7 +88,7 @@ def _pages() -> list[dict[str, Any]]:
         {
             "title": "Find anyone",
             "icon": "person_search",
-            "link": reverse("admin:find"),
+            "link": reverse("admin:search"),
             "permission": lambda request: request.user.has_perm("accounts.view_user"),
         },
         {

@@ -22,7 +22,7 @@ from accounts.models import Device, User
 from adminops.actions.audit import may
 from adminops.admin.action_pages import ActionPage, ReasonForm, render_action_page
 from adminops.models import Action, PendingApproval
-from adminops.support.masking import BULLETS, Codes, masked, may_see_codes, may_see_sensitive
+from adminops.support.masking import BULLETS, CodeMask, masked, may_see_codes, may_see_sensitive
 from rendio.common import clock
 from rendio.common.collation import AsRead, sort_key
 
@@ -335,7 +335,7 @@ def timeline_link(user_id: UUID | None) -> SafeString | None:
     """A link to a customer's story; None for None."""
     if user_id is None:
         return None
-    return link(reverse("admin:story", args=[user_id]), f"{str(user_id)[:8]}…")
+    return link(reverse("admin:timeline", args=[user_id]), f"{str(user_id)[:8]}…")
 
 
 def status_badge(user: User) -> SafeString:
@@ -368,10 +368,10 @@ def code_masked_field(name: str) -> Callable[[Any], str]:
     def show(row: Any) -> str:
         value = getattr(row, name)
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        codes = Codes.named_in(text)
+        codes = CodeMask.for_texts(text)
         if isinstance(value, str):
-            return codes.conceal(value)
-        return json.dumps(codes.conceal_in(value), ensure_ascii=False)
+            return codes.mask(value)
+        return json.dumps(codes.mask_json(value), ensure_ascii=False)
 
     show.__name__ = name
     show.short_description = name.replace("_", " ").capitalize()  # type: ignore[attr-defined]

@@ -131,7 +131,7 @@ def _refused(site: AdminSite, request: HttpRequest, seconds: int) -> TemplateRes
     context = {**site.each_context(request), "title": "Too many attempts", "text": text}
     response = TemplateResponse(
         request,
-        "adminops/problem.html",
+        "adminops/error.html",
         context,
         status=429,
         headers={"Retry-After": str(seconds)},

@@ -15,7 +15,7 @@ COLOURS = ["#2563eb", "#16a34a", "#d97706", "#9333ea", "#0891b2", "#db2777", "#6
 WIDTH, HEIGHT, FOOT = 600, 160, 18
 GAP = 0.25  # of a day's room
 
-Numbers = Mapping[date, float]
+Series = Mapping[date, float]
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Chart:
     foot: int = HEIGHT + FOOT
 
 
-def stacked(
+def stacked_chart(
     *,
     title: str,
     explanation: str,
     days: Sequence[date],
-    series: Mapping[str, Numbers],
+    series: Mapping[str, Series],
     colours: Mapping[str, str] | None = None,
     form: str = "{:,.0f}",
 ) -> Chart:
@@ -100,7 +100,7 @@ def _colour(position: int) -> str:
     return COLOURS[position % len(COLOURS)]
 
 
-def _extent(days: Sequence[date], shown: Mapping[str, Numbers]) -> tuple[float, float]:
+def _extent(days: Sequence[date], shown: Mapping[str, Series]) -> tuple[float, float]:
     """The highest and the lowest that any day's bar reaches."""
     by_day = [[float(numbers.get(day, 0)) for numbers in shown.values()] for day in days]
     return (

@@ -25,30 +25,30 @@ from generation.models import Job, ProviderRequest
 from rendio.common.due import run_all
 from rendio.common.ids import lowest_uuid7, moment_of
 
-SETTLED = timedelta(days=1)
+FINAL_AFTER = timedelta(days=1)
 # From the making of a refund's id to its commit, which the next count sees.
-LONGEST_TRANSACTION = timedelta(minutes=5)
+MAX_TRANSACTION = timedelta(minutes=5)
 # The longest period that a dashboard shows.
-DAYS_KEPT_UP = 31
+DAYS = 31
 
 
-def count(*, now: datetime) -> None:
+def refresh(*, now: datetime) -> None:
     """Count the days that are not settled, today last. Each in a transaction of its own; a day that
     cannot be counted keeps back none of the others, and is raised after them."""
-    run_all(*(partial(_count, day, now=now) for day in _unsettled(now)))
+    run_all(*(partial(_refresh_day, day, now=now) for day in _days_to_refresh(now)))
 
 
-def _unsettled(now: datetime) -> Iterator[date]:
+def _days_to_refresh(now: datetime) -> Iterator[date]:
     today = now.astimezone(UTC).date()
-    days = [today - timedelta(days=back) for back in reversed(range(DAYS_KEPT_UP))]
+    days = [today - timedelta(days=back) for back in reversed(range(DAYS))]
     counted_at = dict(
         CountedDay.objects.filter(date__gte=days[0]).values_list("date", "counted_at")
     )
     # The days are counted one after the other: whoever counted the last had counted the others.
     counted_last = counted_at[max(counted_at)] if counted_at else now
-    refunded = _days_refunded_since(counted_last - LONGEST_TRANSACTION)
+    refunded = _days_refunded_since(counted_last - MAX_TRANSACTION)
     for day in days:
-        settled_at = _begins(day) + timedelta(days=1) + SETTLED
+        settled_at = _start_of(day) + timedelta(days=1) + FINAL_AFTER
         if day not in counted_at or counted_at[day] < settled_at or day in refunded:
             yield day
 
@@ -60,11 +60,11 @@ def _days_refunded_since(moment: datetime) -> set[date]:
 
 
 @transaction.atomic(durable=True)
-def _count(day: date, *, now: datetime) -> None:
+def _refresh_day(day: date, *, now: datetime) -> None:
     CountedDay.objects.get_or_create(date=day, defaults={"counted_at": now})
     counted = CountedDay.objects.select_for_update().get(date=day)
-    began, ended = _begins(day), _begins(day + timedelta(days=1))
-    ids: Ids = {"first": lowest_uuid7(began), "before": lowest_uuid7(ended)}
+    began, ended = _start_of(day), _start_of(day + timedelta(days=1))
+    ids: IdRange = {"first": lowest_uuid7(began), "before": lowest_uuid7(ended)}
     JobDay.objects.filter(day=counted).delete()
     JobDay.objects.bulk_create(_jobs(counted, **ids))
     CreditDay.objects.filter(day=counted).delete()
@@ -80,14 +80,14 @@ def _count(day: date, *, now: datetime) -> None:
     counted.save(update_fields=["counted_at", "held_bought", "held_given"])
 
 
-class Ids(TypedDict):
+class IdRange(TypedDict):
     """Rows of a day have time-ordered ids between these."""
 
     first: UUID
     before: UUID
 
 
-def _begins(day: date) -> datetime:
+def _start_of(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 

@@ -37,12 +37,12 @@ FLOW_COLOURS = {
 }
 
 
-def flows(period: Period) -> Chart:
+def credit_flows(period: Period) -> Chart:
     """One query."""
     series: dict[str, Counter] = {flow: Counter() for flow in FLOW_COLOURS}
     for moved in CreditDay.objects.filter(day__gte=period.first):
         series[moved.flow][moved.day_id] += moved.credits
-    return charts.stacked(
+    return charts.stacked_chart(
         title="Credits that moved",
         explanation="Credits that came into wallets, above the line, and that left them, below it.",
         days=period.days,
@@ -107,34 +107,34 @@ class Margin:
         return self.usd < 0
 
 
-def margins(ways: Iterable[JobDay], by: Callable[[JobDay], Any]) -> dict[Any, Margin]:
+def margins(stats: Iterable[JobDay], by: Callable[[JobDay], Any]) -> dict[Any, Margin]:
     """Of the jobs that have ended, by whatever is asked for, the least margin first."""
     grouped: dict[Any, list[JobDay]] = defaultdict(list)
-    for way in ways:
-        if way.status in JobStatus.terminal():
-            grouped[by(way)].append(way)
-    found = {key: margin_of(group) for key, group in grouped.items()}
+    for row in stats:
+        if row.status in JobStatus.terminal():
+            grouped[by(row)].append(row)
+    found = {key: total_margin(group) for key, group in grouped.items()}
     return dict(sorted(found.items(), key=lambda item: item[1].usd))
 
 
-def margin_of(ways: Iterable[JobDay]) -> Margin:
-    ended = [way for way in ways if way.status in JobStatus.terminal()]
-    completed = [way for way in ended if way.status == JobStatus.COMPLETED]
-    credits = sum(way.credits for way in ended)
+def total_margin(stats: Iterable[JobDay]) -> Margin:
+    ended = [row for row in stats if row.status in JobStatus.terminal()]
+    completed = [row for row in ended if row.status == JobStatus.COMPLETED]
+    credits = sum(row.credits for row in ended)
     return Margin(
-        completed=sum(way.jobs for way in completed),
+        completed=sum(row.jobs for row in completed),
         credits=credits,
         revenue_usd=routing.revenue_usd(credits),
-        cost_usd=sum((way.cost_usd for way in ended), Decimal(0)),
+        cost_usd=sum((row.cost_usd for row in ended), Decimal(0)),
     )
 
 
-def margin_chart(ways: Iterable[JobDay], period: Period, named: dict[UUID | None, str]) -> Chart:
-    by = margins(ways, lambda way: (named.get(way.model_id, "gone"), way.day_id))
+def margin_chart(stats: Iterable[JobDay], period: Period, labels: dict[UUID | None, str]) -> Chart:
+    by = margins(stats, lambda row: (labels.get(row.model_id, "gone"), row.day_id))
     series: dict[str, dict[date, float]] = defaultdict(dict)
     for (model, day), margin in by.items():
         series[model][day] = float(margin.usd)
-    return charts.stacked(
+    return charts.stacked_chart(
         title="Margin by model",
         explanation="Dollars, by the day of the order: what jobs brought, fees included, less what"
         " all ended jobs cost at providers. Below the line: sold below cost.",

@@ -23,95 +23,95 @@ STATUS_COLOURS = {
     JobStatus.PROCESSING.value: "#2563eb",
     JobStatus.PENDING.value: "#6b7280",
 }
-GAVE_BACK = {JobStatus.FAILED, JobStatus.CANCELLED}
+REFUNDED_STATUSES = {JobStatus.FAILED, JobStatus.CANCELLED}
 # Of each route's last results in the period, at most.
-TIMED = 500
+MAX_SAMPLES = 500
 
 
-def ways_of(period: Period) -> list[JobDay]:
+def daily_stats(period: Period) -> list[JobDay]:
     """How the jobs ordered in a period went, a row for each way and day. One query."""
     return list(JobDay.objects.filter(day__gte=period.first).order_by("day"))
 
 
-def names() -> dict[UUID | None, str]:
+def labels() -> dict[UUID | None, str]:
     """What models and routes are called, by their ids. Two queries."""
-    named: dict[UUID | None, str] = dict(Model.objects.values_list("id", "name"))
-    named.update((route.id, str(route)) for route in Route.objects.all())
-    named[None] = "no route"
-    return named
+    labels: dict[UUID | None, str] = dict(Model.objects.values_list("id", "name"))
+    labels.update((route.id, str(route)) for route in Route.objects.all())
+    labels[None] = "no route"
+    return labels
 
 
-def by_status(ways: Iterable[JobDay], period: Period) -> Chart:
-    return charts.stacked(
+def by_status(stats: Iterable[JobDay], period: Period) -> Chart:
+    return charts.stacked_chart(
         title="Jobs by state",
         explanation="Jobs, by the day of their order and by what has become of them.",
         days=period.days,
-        series=_jobs_by(lambda way: way.status, ways, list(STATUS_COLOURS)),
+        series=_jobs_by(lambda row: row.status, stats, list(STATUS_COLOURS)),
         colours=STATUS_COLOURS,
     )
 
 
-def by_model(ways: Iterable[JobDay], period: Period, named: dict[UUID | None, str]) -> Chart:
-    ways = list(ways)
+def by_model(stats: Iterable[JobDay], period: Period, labels: dict[UUID | None, str]) -> Chart:
+    stats = list(stats)
     total = Counter[str]()
-    for way in ways:
-        total[named.get(way.model_id, "gone")] += way.jobs
-    return charts.stacked(
+    for row in stats:
+        total[labels.get(row.model_id, "gone")] += row.jobs
+    return charts.stacked_chart(
         title="Jobs by model",
         explanation="Jobs, by the day of their order; the model most asked for first.",
         days=period.days,
         series=_jobs_by(
-            lambda way: named.get(way.model_id, "gone"),
-            ways,
+            lambda row: labels.get(row.model_id, "gone"),
+            stats,
             [name for name, _ in total.most_common()],
         ),
     )
 
 
 def _jobs_by(
-    name_of: Callable[[JobDay], str], ways: Iterable[JobDay], order: list[str]
-) -> dict[str, charts.Numbers]:
+    name_of: Callable[[JobDay], str], stats: Iterable[JobDay], order: list[str]
+) -> dict[str, charts.Series]:
     series: dict[str, Counter] = {name: Counter() for name in order}
-    for way in ways:
-        series[name_of(way)][way.day_id] += way.jobs
+    for row in stats:
+        series[name_of(row)][row.day_id] += row.jobs
     return dict(series)
 
 
 @dataclass(frozen=True)
-class Ended:
+class Outcomes:
     jobs: int
     ended: int
-    gave_back: int
+    refunded: int
 
     @property
     def refund_percent(self) -> float | None:
         """Of those that ended; None before one has."""
-        return 100 * self.gave_back / self.ended if self.ended else None
+        return 100 * self.refunded / self.ended if self.ended else None
 
 
-def ends(ways: Iterable[JobDay]) -> Ended:
+def outcomes(stats: Iterable[JobDay]) -> Outcomes:
     by = Counter[str]()
-    for way in ways:
-        by[way.status] += way.jobs
-    return Ended(
+    for row in stats:
+        by[row.status] += row.jobs
+    return Outcomes(
         jobs=by.total(),
         ended=sum(by[status] for status in JobStatus.terminal()),
-        gave_back=sum(by[status] for status in GAVE_BACK),
+        refunded=sum(by[status] for status in REFUNDED_STATUSES),
     )
 
 
-def failures(ways: Iterable[JobDay]) -> list[tuple[str, int, float]]:
+def failures(stats: Iterable[JobDay]) -> list[tuple[str, int, float]]:
     """Codes of the error catalogue, with how many jobs failed so and their percentage of all that
     failed; the most frequent first."""
     by = Counter[str]()
-    for way in ways:
-        if way.status == JobStatus.FAILED:
-            by[way.error_code] += way.jobs
+    for row in stats:
+        if row.status == JobStatus.FAILED:
+            by[row.error_code] += row.jobs
     return [(code, jobs, 100 * jobs / by.total()) for code, jobs in by.most_common()]
 
 
 @dataclass(frozen=True)
-class Took:
+class RouteDuration:
     route_id: UUID
     videos: int
     median_seconds: float
@@ -119,7 +119,7 @@ class Took:
 
 
 # Each route's last results come by an index; their jobs by primary key.
-_TOOK = """
+_DURATIONS_SQL = """
 SELECT route.id, count(*),
        percentile_cont(0.5) WITHIN GROUP (ORDER BY took),
        percentile_cont(0.9) WITHIN GROUP (ORDER BY took)
@@ -137,9 +137,11 @@ GROUP BY route.id ORDER BY 3
 """
 
 
-def took(period: Period) -> list[Took]:
+def durations(period: Period) -> list[RouteDuration]:
     """From an order to its video, by the route that made it, the quickest first. One query."""
     since = datetime.combine(period.first, time(), UTC)
     with connection.cursor() as cursor:
-        cursor.execute(_TOOK, [RequestState.FINISHED, since, TIMED, JobStatus.COMPLETED])
-        return [Took(*row) for row in cursor.fetchall()]
+        cursor.execute(
+            _DURATIONS_SQL, [RequestState.FINISHED, since, MAX_SAMPLES, JobStatus.COMPLETED]
+        )
+        return [RouteDuration(*row) for row in cursor.fetchall()]

@@ -14,7 +14,7 @@ from generation.providers import provider_choices
 
 
 @dataclass(frozen=True)
-class Waiting:
+class JobCounts:
     """Jobs that have not ended: those that no provider has yet, and those that one has."""
 
     waiting: int
@@ -22,20 +22,20 @@ class Waiting:
     storing: int
 
 
-def jobs() -> Waiting:
+def count_jobs() -> JobCounts:
     counted: dict[str, int] = dict(
         Job.objects.exclude(stage=Stage.DONE).values_list("stage").annotate(Count("id")).order_by()
     )
     storing = counted.pop(Stage.STORE, 0) + counted.pop(Stage.CONVERT, 0)
     waiting = counted.pop(Stage.SUBMIT, 0)
-    return Waiting(waiting, sum(counted.values()), storing)
+    return JobCounts(waiting, sum(counted.values()), storing)
 
 
-def open_letters() -> int:
+def count_open_dead_letters() -> int:
     return DeadLetter.objects.filter(state=DeadState.OPEN).count()
 
 
-def last_calls() -> dict[str, datetime]:
+def last_webhooks() -> dict[str, datetime]:
     """When each provider, and Apple, called us last; who never did is not in it. Two queries."""
     found: list[Any] = [
         WebhookDelivery.objects.filter(provider=name)

@@ -35,14 +35,14 @@ class Period:
         return " to ".join(f"{day:%Y-%m-%d}" for day in sorted({self.days[0], self.days[-1]}))
 
 
-def read(text: str, *, now: datetime) -> Period:
+def parse_period(text: str, *, now: datetime) -> Period:
     """The period that a page is asked for; a week for anything unknown."""
     length = Length(text) if text in Length.values else Length.WEEK
     today = now.astimezone(UTC).date()
     return Period(length, [today - timedelta(days=n) for n in reversed(range(DAYS[length]))])
 
 
-def counted_at(period: Period) -> datetime | None:
+def refreshed_at(period: Period) -> datetime | None:
     """As of when what is settled of the period was counted at least; None where nothing was."""
     counted = CountedDay.objects.filter(date__in=period.days[-2:])
     at: datetime | None = counted.aggregate(at=Min("counted_at"))["at"]

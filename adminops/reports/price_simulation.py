@@ -34,12 +34,12 @@ class Row:
     margins: list[Margin]
 
 
-def draft(model: ModelSpec, **prices: Any) -> ModelSpec:
+def with_prices(model: ModelSpec, **prices: Any) -> ModelSpec:
     """The model with other prices: `pricing_type`, `base_price_usd`, `multipliers`."""
     return replace(model, **prices)
 
 
-def rows(now: ModelSpec, drafted: ModelSpec) -> list[Row]:
+def simulate(now: ModelSpec, drafted: ModelSpec) -> list[Row]:
     """For each choice of the settings that change a price or a cost, at most MAX_ROWS."""
     return [
         _row(now, drafted, chosen) for chosen in itertools.islice(_choices(now, drafted), MAX_ROWS)

@@ -35,25 +35,25 @@ def may_see_codes(user: User | AnonymousUser) -> bool:
 
 
 # A code may be typed with blanks or hyphens in it: so many parts are looked at together.
-_PARTS = 4
+_MAX_WORDS = 4
 _WORD = re.compile(r"\w+")
 # As ledger entries named it before redemptions alone did.
-_IN_LEDGER = re.compile(r"^((?:second )?code )[^\s,]+(?=,|$)")
+_IN_OLD_LEDGER_REASON = re.compile(r"^((?:second )?code )[^\s,]+(?=,|$)")
 
 
-class Codes:
+class CodeMask:
     """Promotion codes that a text may not tell."""
 
     def __init__(self, codes: set[str]) -> None:
         self._codes = codes
 
     @classmethod
-    def named_in(cls, *texts: str) -> Codes:
+    def for_texts(cls, *texts: str) -> CodeMask:
         """The codes that there are of those that these texts may name, in one query."""
         return cls._known({code for text in texts for _, _, code in _candidates(text)})
 
     @classmethod
-    def written_in(cls, text: str, *others: str) -> Codes:
+    def for_reason(cls, text: str, *others: str) -> CodeMask:
         """The same, but for words of everyday that are codes as well; and `others`."""
         possible = {
             code
@@ -63,11 +63,11 @@ class Codes:
         return cls(cls._known(possible)._codes | {normalize_code(other) for other in others})
 
     @classmethod
-    def _known(cls, possible: set[str]) -> Codes:
+    def _known(cls, possible: set[str]) -> CodeMask:
         return cls(credit_queries.codes_among(possible) if possible else set())
 
-    def conceal(self, text: str) -> str:
-        text = _IN_LEDGER.sub(rf"\1{BULLETS}", text)
+    def mask(self, text: str) -> str:
+        text = _IN_OLD_LEDGER_REASON.sub(rf"\1{BULLETS}", text)
         told, position = [], 0
         for start, end, code in _candidates(text):
             if start >= position and code in self._codes:
@@ -75,23 +75,23 @@ class Codes:
                 position = end
         return "".join([*told, text[position:]])
 
-    def conceal_in(self, value: Any) -> Any:
+    def mask_json(self, value: Any) -> Any:
         """The same for all texts within what JSON holds; a value named `code` is one."""
         if isinstance(value, dict):
             return {
-                name: BULLETS if name == "code" and inner else self.conceal_in(inner)
+                name: BULLETS if name == "code" and inner else self.mask_json(inner)
                 for name, inner in value.items()
             }
         if isinstance(value, list):
-            return [self.conceal_in(inner) for inner in value]
-        return self.conceal(value) if isinstance(value, str) else value
+            return [self.mask_json(inner) for inner in value]
+        return self.mask(value) if isinstance(value, str) else value
 
 
 def _candidates(text: str) -> Iterator[tuple[int, int, str]]:
     """What could be a code, (from, to, as a code is kept), longest first at each place."""
     words = list(_WORD.finditer(text))
     for number, first in enumerate(words):
-        for last in reversed(words[number : number + _PARTS]):
+        for last in reversed(words[number : number + _MAX_WORDS]):
             code = normalize_code(text[first.start() : last.end()])
             if 4 <= len(code) <= 32:
                 yield first.start(), last.end(), code

@@ -16,16 +16,16 @@ from generation.models import Job, ProviderRequest
 from generation.providers import provider_choices
 
 # Of each kind. A subscription's periods share one original transaction, and mostly one user.
-MAX_FOUND = 20
+MAX_RESULTS = 20
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     row: Model
     user_id: UUID | None  # None where it is nobody's
 
 
-def find(text: str) -> list[Found]:
+def search_all(text: str) -> list[SearchResult]:
     """What an id, an e-mail address or a transaction means; nothing for anything else.
 
     Ids are those of users, devices (in full or the short id), jobs, provider requests
@@ -37,54 +37,55 @@ def find(text: str) -> list[Found]:
         return []
     if "@" in text:
         return [
-            Found(user, user.id) for user in User.objects.filter(email__iexact=text)[:MAX_FOUND]
+            SearchResult(user, user.id)
+            for user in User.objects.filter(email__iexact=text)[:MAX_RESULTS]
         ]
-    searched = _as_id(text)
+    searched = _parse_uuid(text)
     found = _by_id(searched) if searched else [*_by_public_id(text), *_by_transaction(text)]
-    return [*found, *_by_providers_id(str(searched or text))]
+    return [*found, *_by_provider_request_id(str(searched or text))]
 
 
-def _as_id(text: str) -> UUID | None:
+def _parse_uuid(text: str) -> UUID | None:
     try:
         return UUID(text)
     except ValueError:
         return None
 
 
-def _by_id(searched: UUID) -> Iterator[Found]:
-    for rows, owner in _ROWS:
+def _by_id(searched: UUID) -> Iterator[SearchResult]:
+    for rows, owner in _LOOKUPS:
         for row in rows().filter(pk=searched):
-            yield Found(row, owner(row))
+            yield SearchResult(row, owner(row))
 
 
-def _by_public_id(text: str) -> Iterator[Found]:
+def _by_public_id(text: str) -> Iterator[SearchResult]:
     if is_public_id(text.lower()):
-        for device in Device.objects.filter(stored_public_id=text.lower())[:MAX_FOUND]:
-            yield Found(device, device.user_id)
+        for device in Device.objects.filter(stored_public_id=text.lower())[:MAX_RESULTS]:
+            yield SearchResult(device, device.user_id)
 
 
-def _by_transaction(text: str) -> Iterator[Found]:
+def _by_transaction(text: str) -> Iterator[SearchResult]:
     transaction_id = text.removeprefix("sandbox:")  # as the ledger has it
     either = Q(transaction_id=transaction_id) | Q(original_transaction_id=transaction_id)
-    for purchase in Purchase.objects.filter(either).order_by("-id")[:MAX_FOUND]:
-        yield Found(purchase, purchase.user_id)
-    for payload in UnreadablePayload.objects.filter(transaction_id=transaction_id)[:MAX_FOUND]:
-        yield Found(payload, payload.user_id)
+    for purchase in Purchase.objects.filter(either).order_by("-id")[:MAX_RESULTS]:
+        yield SearchResult(purchase, purchase.user_id)
+    for payload in UnreadablePayload.objects.filter(transaction_id=transaction_id)[:MAX_RESULTS]:
+        yield SearchResult(payload, payload.user_id)
     # Of these there are few, and none for long: no index is worth it.
     asked_for = UnconfirmedPurchase.objects.filter(transaction_id=transaction_id)
-    for unconfirmed in asked_for.order_by("-id")[:MAX_FOUND]:
-        yield Found(unconfirmed, unconfirmed.user_id)
+    for unconfirmed in asked_for.order_by("-id")[:MAX_RESULTS]:
+        yield SearchResult(unconfirmed, unconfirmed.user_id)
 
 
-def _by_providers_id(text: str) -> Iterator[Found]:
+def _by_provider_request_id(text: str) -> Iterator[SearchResult]:
     """The index begins with the provider, so all of them are named."""
     providers = [name for name, _ in provider_choices()]
     sent = ProviderRequest.objects.filter(provider__in=providers, provider_request_id=text)
     for request in sent.select_related("job"):
-        yield Found(request, request.job.user_id)
+        yield SearchResult(request, request.job.user_id)
 
 
-_ROWS: list[tuple[Callable[[], QuerySet], Callable[..., UUID | None]]] = [
+_LOOKUPS: list[tuple[Callable[[], QuerySet], Callable[..., UUID | None]]] = [
     (User.objects.all, lambda user: user.id),
     (Device.objects.all, lambda device: device.user_id),
     (Job.objects.all, lambda job: job.user_id),

@@ -34,12 +34,12 @@ from rendio.common.errors import InvalidInput, NotFound, refusal_by_code
 if TYPE_CHECKING:
     from credits.models import LedgerEntry, Lot
 
-PAGE = 50
+PAGE_SIZE = 50
 _RANDOM_BITS = 80  # of an id, after its milliseconds
 
 
 @dataclass(frozen=True)
-class Line:
+class Detail:
     """A part of an event."""
 
     at: datetime
@@ -56,7 +56,7 @@ class Event:
     text: str
     change: int | None = None  # of credits
     balance: int = 0  # after it
-    lines: list[Line] = field(default_factory=list)
+    lines: list[Detail] = field(default_factory=list)
 
 
 class Cursor(NamedTuple):
@@ -79,22 +79,22 @@ class Cursor(NamedTuple):
             raise InvalidInput(fields={"before": ["Not a cursor."]}) from None
 
 
-_BEGINNING = Cursor((1 << 128) - 1, None)
+_NEWEST = Cursor((1 << 128) - 1, None)
 
 
 @dataclass(frozen=True)
-class Story:
+class Timeline:
     user: User
     events: list[Event]
     next_cursor: Cursor | None
 
 
-def read(user_id: UUID, *, before: str = "") -> Story:
+def get_page(user_id: UUID, *, before: str = "") -> Timeline:
     """A page of the story. Raises NotFound, InvalidInput for a cursor that is none of ours."""
     user = User.objects.select_related("wallet__merged_into").filter(id=user_id).first()
     if user is None:
         raise NotFound
-    cursor = Cursor.read(before) if before else _BEGINNING
+    cursor = Cursor.read(before) if before else _NEWEST
     entries = list(_entries(user_id, cursor))
     others = chain(
         _jobs(user_id, cursor),
@@ -103,16 +103,16 @@ def read(user_id: UUID, *, before: str = "") -> Story:
         _unreadable(user_id, cursor),
         _sessions(user_id, cursor),
         _pushes(user_id, cursor),
-        _acts(user_id, cursor),
+        _staff_actions(user_id, cursor),
     )
     older_first = sorted([*entries, *others], key=lambda event: event.key)
     newest_first = _with_balances(older_first)[::-1]
-    page = newest_first[:PAGE]
+    page = newest_first[:PAGE_SIZE]
     last_entry = next((event.row.pk for event in reversed(page) if event.change is not None), None)
-    has_more = len(newest_first) > PAGE
-    return Story(
+    has_more = len(newest_first) > PAGE_SIZE
+    return Timeline(
         user=user,
-        events=_with_lines(page),
+        events=_with_details(page),
         next_cursor=Cursor(page[-1].key, last_entry or cursor.entry_id) if has_more else None,
     )
 
@@ -135,7 +135,7 @@ def _entries(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
     """In the ledger's own order, whatever the clocks of our servers say: a key is never above that
     of the entry after it."""
     key = cursor.key
-    entries = credit_queries.history(user_id=user_id, limit=PAGE + 1, after=cursor.entry_id)
+    entries = credit_queries.history(user_id=user_id, limit=PAGE_SIZE + 1, after=cursor.entry_id)
     for entry in entries:
         key = min(entry.id.int, key - 1)
         yield Event(
@@ -143,24 +143,24 @@ def _entries(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
             entry.created_at,
             entry,
             entry.kind,
-            _of_entry(entry),
+            _entry_text(entry),
             change=entry.change,
             balance=entry.balance_after,
         )
 
 
-def _of_entry(entry: LedgerEntry) -> str:
+def _entry_text(entry: LedgerEntry) -> str:
     debt = f"debt {entry.debt_change:+d}, {entry.debt_after} now" if entry.debt_change else ""
     return ", ".join(filter(None, [entry.reason, debt]))
 
 
 def _jobs(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
     for job in _older(Job.objects.filter(user_id=user_id).select_related("model"), cursor):
-        yield Event(job.id.int, job.created_at, job, "job", _of_job(job))
+        yield Event(job.id.int, job.created_at, job, "job", _job_text(job))
 
 
-def _of_job(job: Job) -> str:
-    took = f" after {_span(job.created_at, job.completed_at)}" if job.completed_at else ""
+def _job_text(job: Job) -> str:
+    took = f" after {_duration(job.created_at, job.completed_at)}" if job.completed_at else ""
     why = f": {refusal_by_code(job.error_code).type}" if job.error_code else ""
     refunded = job.refund_entry_id and job.status == JobStatus.COMPLETED
     return (
@@ -197,9 +197,9 @@ def _unreadable(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
 
 def _sessions(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
     for session in _older(Session.objects.filter(user_id=user_id), cursor):
-        text = f"opened, last used after {_span(session.created_at, session.last_used_at)}"
+        text = f"opened, last used after {_duration(session.created_at, session.last_used_at)}"
         if session.revoked_at:
-            span = _span(session.created_at, session.revoked_at)
+            span = _duration(session.created_at, session.revoked_at)
             text += f"; ended after {span} ({session.get_revoked_reason_display().lower()})"
         yield Event(session.id.int, session.created_at, session, "session", text)
 
@@ -212,28 +212,28 @@ def _pushes(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
         yield Event(push.id.int, push.created_at, push, "push", text)
 
 
-def _acts(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
+def _staff_actions(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
     """By the time of the act: its id may be that of a form which was opened long before."""
     milliseconds = (cursor.key >> _RANDOM_BITS) + 1
     # 2^48 milliseconds are beyond the year 9999.
     until = datetime.fromtimestamp(min(milliseconds / 1000, 2**37), tz=UTC)
     acts = AdminAction.objects.filter(subject_id=user_id, at__lt=until).select_related("actor")
-    for act in acts.order_by("-at")[: PAGE + 1]:
+    for act in acts.order_by("-at")[: PAGE_SIZE + 1]:
         milliseconds = int(act.at.timestamp() * 1000)
         key = (milliseconds << _RANDOM_BITS) | (act.id.int & ((1 << _RANDOM_BITS) - 1))
         if key < cursor.key:
-            yield Event(key, act.at, act, "support", _of_act(act))
+            yield Event(key, act.at, act, "support", _action_text(act))
 
 
-def _of_act(act: AdminAction) -> str:
+def _action_text(act: AdminAction) -> str:
     return f"{act.get_action_display()} by {act.actor}: {act.reason}"
 
 
 def _older(rows: QuerySet, cursor: Cursor) -> QuerySet:
-    return rows.filter(id__lt=UUID(int=cursor.key)).order_by("-id")[: PAGE + 1]
+    return rows.filter(id__lt=UUID(int=cursor.key)).order_by("-id")[: PAGE_SIZE + 1]
 
 
-def _span(begin: datetime, end: datetime) -> str:
+def _duration(begin: datetime, end: datetime) -> str:
     seconds = int((end - begin).total_seconds())
     for unit, length in [("d", 86_400), ("h", 3_600), ("min", 60)]:
         if seconds >= 2 * length:
@@ -244,13 +244,13 @@ def _span(begin: datetime, end: datetime) -> str:
 # --- What belongs to it ---------------------------------------------------------------------------
 
 
-def _with_lines(page: list[Event]) -> list[Event]:
-    lines: defaultdict[UUID, list[Line]] = defaultdict(list)
+def _with_details(page: list[Event]) -> list[Event]:
+    lines: defaultdict[UUID, list[Detail]] = defaultdict(list)
     rows = [event.row for event in page]
     jobs = [row for row in rows if isinstance(row, Job)]
     purchases = [row for row in rows if isinstance(row, Purchase)]
     entries = cast("list[LedgerEntry]", [one.row for one in page if one.change is not None])
-    told = chain(_lots(entries), _requests(jobs), _told_by_apple(purchases), _acts_upon(rows))
+    told = chain(_lots(entries), _requests(jobs), _apple_events(purchases), _staff_actions_on(rows))
     for row_id, line in told:
         lines[row_id].append(line)
     return [
@@ -259,47 +259,47 @@ def _with_lines(page: list[Event]) -> list[Event]:
     ]
 
 
-_Told = Iterator[tuple[UUID, Line]]
+_Details = Iterator[tuple[UUID, Detail]]
 
 
-def _lots(entries: Iterable[LedgerEntry]) -> _Told:
+def _lots(entries: Iterable[LedgerEntry]) -> _Details:
     """The lots that a grant made, as they are now."""
     lots = credit_queries.lots_of(entries)
     for entry in entries:
         for lot_id, change in entry.lots:
             lot = lots[UUID(lot_id)]
-            yield entry.id, Line(entry.created_at, lot, _of_lot(lot, change))
+            yield entry.id, Detail(entry.created_at, lot, _lot_text(lot, change))
 
 
-def _of_lot(lot: Lot, change: int) -> str:
+def _lot_text(lot: Lot, change: int) -> str:
     ends = f", lapses {lot.expires_at:%Y-%m-%d %H:%M}" if lot.expires_at else ""
     return f"{lot.source} lot {change:+d}: {lot.remaining} of {lot.amount} left now{ends}"
 
 
-def _requests(jobs: list[Job]) -> _Told:
+def _requests(jobs: list[Job]) -> _Details:
     for request in ProviderRequest.objects.filter(job__in=jobs):
         text = f"{request.provider}: {request.state}, ${request.cost_usd:.2f}"
         if request.ended_at:
-            text += f" after {_span(request.sent_at, request.ended_at)}"
+            text += f" after {_duration(request.sent_at, request.ended_at)}"
         if request.error_type:
             text += f" ({request.error_type})"
-        yield request.job_id, Line(request.sent_at, request, text)
+        yield request.job_id, Detail(request.sent_at, request, text)
 
 
-def _told_by_apple(purchases: list[Purchase]) -> _Told:
+def _apple_events(purchases: list[Purchase]) -> _Details:
     ids = {(one.environment, one.transaction_id): one.id for one in purchases}
     names = [transaction_id for _, transaction_id in ids]
     for notice in Notification.objects.filter(transaction_id__in=names).defer("signed_payload"):
         purchase_id = ids.get((notice.environment, notice.transaction_id))
         if purchase_id:
             text = f"{notice}: {notice.outcome or 'not applied yet'}"
-            yield purchase_id, Line(notice.received_at, notice, text)
+            yield purchase_id, Detail(notice.received_at, notice, text)
     for question in ConsumptionRequest.objects.filter(purchase__in=purchases):
         text = f"Apple asks for a refund: {question.outcome or 'not answered yet'}"
-        yield question.purchase_id, Line(question.requested_at, question, text)
+        yield question.purchase_id, Detail(question.requested_at, question, text)
 
 
-def _acts_upon(rows: list[Model]) -> _Told:
+def _staff_actions_on(rows: list[Model]) -> _Details:
     acts = AdminAction.objects.filter(subject_id__in=[row.pk for row in rows])
     for act in acts.select_related("actor"):
-        yield act.subject_id, Line(act.at, act, _of_act(act))
+        yield act.subject_id, Detail(act.at, act, _action_text(act))

@@ -53,12 +53,12 @@ def made(phone, sandbox, life):
 
 def count(**later) -> datetime:
     now = timezone.now() + timedelta(**later)
-    daily_rollups.count(now=now)
+    daily_rollups.refresh(now=now)
     return now
 
 
 def this_week():
-    return periods.read("week", now=timezone.now())
+    return periods.parse_period("week", now=timezone.now())
 
 
 # --- Counting -------------------------------------------------------------------------------------
@@ -95,14 +95,14 @@ def days_counted(at: datetime) -> list[int]:
 
 
 def test_a_day_is_settled_a_day_after_its_end(db):
-    daily_rollups.count(now=datetime(2026, 11, 21, 12, tzinfo=UTC))
-    assert CountedDay.objects.count() == daily_rollups.DAYS_KEPT_UP
+    daily_rollups.refresh(now=datetime(2026, 11, 21, 12, tzinfo=UTC))
+    assert CountedDay.objects.count() == daily_rollups.DAYS
 
     later = datetime(2026, 11, 23, 0, 1, tzinfo=UTC)
-    daily_rollups.count(now=later)
+    daily_rollups.refresh(now=later)
 
     assert days_counted(later) == [20, 21, 22, 23]
-    daily_rollups.count(now=later + timedelta(minutes=1))
+    daily_rollups.refresh(now=later + timedelta(minutes=1))
     assert days_counted(later) == [20, 21]
 
 
@@ -170,7 +170,7 @@ def test_the_margin_is_revenue_after_commission_less_cost(made, settings):
     ProviderRequest.objects.filter(job=made[1]).update(cost_usd="0.0500")
     count()
 
-    whole = finance_reports.margin_of(jobs.ways_of(this_week()))
+    whole = finance_reports.total_margin(jobs.daily_stats(this_week()))
 
     assert whole.revenue_usd == Decimal("0.28")  # 4 credits of $0.10, less 30 %
     assert whole.cost_usd == Decimal("0.25")  # the failed job's too
@@ -183,7 +183,7 @@ def test_what_was_made_and_refunded_earns_nothing_and_costs_all_the_same(made, s
 
     count()
 
-    margin = finance_reports.margin_of(JobDay.objects.all())
+    margin = finance_reports.total_margin(JobDay.objects.all())
     assert (margin.completed, margin.credits, margin.revenue_usd) == (1, 0, 0)
     assert margin.usd == -margin.cost_usd < 0
 
@@ -209,14 +209,14 @@ def test_what_has_not_ended_neither_earns_nor_costs(phone):
     ordered(phone)
     count()
 
-    whole = finance_reports.margin_of(jobs.ways_of(this_week()))
+    whole = finance_reports.total_margin(jobs.daily_stats(this_week()))
 
     assert (whole.revenue_usd, whole.cost_usd, whole.percent) == (0, 0, None)
 
 
 def test_bars_stand_upon_each_other_and_below_the_line_where_they_are_negative():
     days = [datetime(2026, 11, day, tzinfo=UTC).date() for day in (1, 2)]
-    chart = charts.stacked(
+    chart = charts.stacked_chart(
         title="",
         explanation="",
         days=days,

@@ -323,7 +323,7 @@ def test_a_filter_by_what_is_no_text_is_refused(root, past):
 def test_a_jobs_page_leads_to_its_user_requests_and_entries(root, past):
     page = root.see("generation_job_change", past.job.id).content.decode()
 
-    assert reverse("admin:story", args=[past.user.id]) in page
+    assert reverse("admin:timeline", args=[past.user.id]) in page
     assert reverse("admin:generation_providerrequest_change", args=[past.request.id]) in page
     for entry in rows("credits_ledgerentry").filter(job_id=past.job.id):
         assert reverse("admin:credits_ledgerentry_change", args=[entry.id]) in page

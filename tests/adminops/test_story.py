@@ -41,7 +41,7 @@ def busy(past, support, sandbox):
 
 
 def test_it_tells_everything_with_the_balance_after_it(busy):
-    told = timeline.read(busy.user.id)
+    told = timeline.get_page(busy.user.id)
 
     assert Counter(event.what for event in told.events) == Counter(
         session=1, job=1, charge=1, refund=1, purchase=1, grant=3, revocation=1, support=1, push=1
@@ -63,7 +63,7 @@ def test_it_tells_everything_with_the_balance_after_it(busy):
 def test_what_belongs_to_a_job_or_purchase_stands_beneath_it(busy):
     lines = {
         event.what: [line.text for line in event.lines]
-        for event in timeline.read(busy.user.id).events
+        for event in timeline.get_page(busy.user.id).events
     }
 
     assert "fal: failed" in lines["job"][0]
@@ -74,8 +74,8 @@ def test_what_belongs_to_a_job_or_purchase_stands_beneath_it(busy):
 
 
 def test_the_page_links_both_ways(support, busy):
-    page = support.see("story", busy.user.id).content.decode()
-    to_story = reverse("admin:story", args=[busy.user.id])
+    page = support.see("timeline", busy.user.id).content.decode()
+    to_story = reverse("admin:timeline", args=[busy.user.id])
 
     for name in ["user", "session"]:
         assert f"/admin/accounts/{name}/" in page
@@ -92,23 +92,24 @@ def test_the_page_links_both_ways(support, busy):
 
 def test_it_is_for_who_may_look_at_users_and_masks_for_a_viewer(busy):
     User.objects.filter(id=busy.user.id).update(email="zoe@example.com")
-    page = Staff(staff_user("vera", role="viewer")).see("story", busy.user.id)
+    page = Staff(staff_user("vera", role="viewer")).see("timeline", busy.user.id)
 
     assert page.status_code == 200
     assert "zoe@example.com" not in page.content.decode()
     assert (
-        "zoe@" in Staff(staff_user("ann", role="agent")).see("story", busy.user.id).content.decode()
+        "zoe@"
+        in Staff(staff_user("ann", role="agent")).see("timeline", busy.user.id).content.decode()
     )
-    assert Staff(staff_user("tom")).see("story", busy.user.id).status_code == 403
+    assert Staff(staff_user("tom")).see("timeline", busy.user.id).status_code == 403
 
 
 @pytest.mark.parametrize("before", ["x", "5", "0" * 32 + ".x", "f" * 40, "é.", "\0"])
 def test_a_cursor_that_is_none_is_no_page(support, busy, before):
-    assert support.see("story", busy.user.id, before=before).status_code == 404
+    assert support.see("timeline", busy.user.id, before=before).status_code == 404
 
 
 def test_the_story_of_nobody_is_no_page(support):
-    assert support.see("story", uuid4()).status_code == 404
+    assert support.see("timeline", uuid4()).status_code == 404
 
 
 def test_an_account_and_the_guest_that_became_it_lead_to_each_other(support, sandbox, db):
@@ -119,17 +120,17 @@ def test_an_account_and_the_guest_that_became_it_lead_to_each_other(support, san
         assert person.signs_in(phone).status_code == 200
 
     pages = {
-        user_id: support.see("story", user_id).content.decode()
+        user_id: support.see("timeline", user_id).content.decode()
         for user_id in [account.user_id, guest_id]
     }
 
-    assert reverse("admin:story", args=[guest_id]) in pages[account.user_id]
-    assert reverse("admin:story", args=[account.user_id]) in pages[guest_id]
+    assert reverse("admin:timeline", args=[guest_id]) in pages[account.user_id]
+    assert reverse("admin:timeline", args=[account.user_id]) in pages[guest_id]
 
 
 def test_it_says_at_its_top_who_is_banned(support, past):
     def standing():
-        return dict(support.see("story", past.user.id).context["facts"])["Standing"]
+        return dict(support.see("timeline", past.user.id).context["facts"])["Standing"]
 
     assert "good" in standing()
     support.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)
@@ -174,11 +175,11 @@ def test_5000_events_open_with_as_many_queries_as_a_few(
     support, phone, django_assert_max_num_queries
 ):
     with django_assert_max_num_queries(18) as few:
-        support.see("story", phone.user_id)
+        support.see("timeline", phone.user_id)
     lengthen(phone, times=1670)
 
     with django_assert_max_num_queries(18) as many:
-        page = support.see("story", phone.user_id)
+        page = support.see("timeline", phone.user_id)
 
     assert page.status_code == 200
     # Of a job its requests and of an entry its lots are asked for, once a page.
@@ -190,7 +191,7 @@ def test_its_pages_tell_every_event_once_in_the_order_of_time(phone):
 
     events, before = [], ""
     for _ in range(20):
-        told = timeline.read(phone.user_id, before=before)
+        told = timeline.get_page(phone.user_id, before=before)
         events += told.events
         before = str(told.next_cursor or "")
         if not before:

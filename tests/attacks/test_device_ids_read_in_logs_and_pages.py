@@ -91,7 +91,7 @@ def test_no_answer_to_the_phone_holds_its_device_id(customer):
 def test_no_page_of_staff_holds_a_device_id(customer):
     staff = Staff(staff_user("root", is_superuser=True))
     pages = {
-        "story": staff.see("story", customer.user_id),
+        "story": staff.see("timeline", customer.user_id),
         "stats": staff.stats(customer.user_id),
     }
     for model in admin.site._registry:
@@ -114,7 +114,7 @@ def test_support_still_finds_a_customer_by_the_device_id_that_they_read_out(cust
     staff = Staff(staff_user("ann", role="agent"))
     term = customer.device_id if how == "in full" else shown_id(customer)
 
-    found = staff.see("find", q=term)
+    found = staff.see("search", q=term)
     assert str(customer.user_id) in found.headers["Location"]
     for name in ["accounts_device", "accounts_session"]:
         page = staff.see(f"{name}_changelist", q=term.upper())

@@ -45,7 +45,7 @@ def test_anyone_is_found_by_whatever_is_known_of_them(desk, past):
         "zoe@example.com", past.user_id, Device.objects.get(user=past.user_id).device_id,
         past.bought["transaction_id"], past.completed, request.provider_request_id,
     ]:  # fmt: skip
-        agent.open("find")
+        agent.open("search")
         agent.page.fill("#id_q", str(known))
         agent.page.press("#id_q", "Enter")
         agent.page.wait_for_url(f"**/{past.user_id}/**")
@@ -57,15 +57,15 @@ def test_an_agent_refunds_and_bans_and_a_viewer_can_do_neither(desk, past):
     user = User.objects.get(id=past.user_id)
     before = past.balance()
 
-    agent.open("story", user.id)
-    agent.look("story")
+    agent.open("timeline", user.id)
+    agent.look("timeline")
     assert agent.cut_off() == []
     agent.act("accounts_user_refund", user.id, amount="3", reason=WHY)
     assert past.balance() == before + 3
     agent.act("accounts_user_ban", user.id, reason="Sells accounts")
 
     assert User.objects.get(id=user.id).suspended_at
-    viewer.open("story", user.id)
+    viewer.open("timeline", user.id)
     viewer.look("story-viewer")
     assert "zoe@example.com" not in viewer.page.content()
     for act in ("refund", "ban", "unban", "adjust"):

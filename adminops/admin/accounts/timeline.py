@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from adminops.admin.base import badge, link_to, status_badge, timeline_link
 from adminops.admin.money.ledger import KIND_COLOURS
 from adminops.support import search, timeline
-from adminops.support.masking import Codes, masked, may_see_codes, may_see_sensitive
+from adminops.support.masking import CodeMask, masked, may_see_codes, may_see_sensitive
 from rendio.common.errors import InvalidInput, NotFound
 
 MAX_GUESTS = 20  # one for each phone that came to the account
@@ -34,8 +34,8 @@ COLOURS = {
 
 def urls() -> list[URLPattern]:
     return [
-        path("find/", admin.site.admin_view(search_page), name="find"),
-        path("story/<uuid:user_id>/", admin.site.admin_view(timeline_page), name="story"),
+        path("find/", admin.site.admin_view(search_page), name="search"),
+        path("story/<uuid:user_id>/", admin.site.admin_view(timeline_page), name="timeline"),
     ]
 
 
@@ -43,10 +43,10 @@ def search_page(request: HttpRequest) -> HttpResponse:
     """The search box, and what it found; at once the story, if all of it is one user's."""
     _require_view_of_users(request)
     searched = request.GET.get("q", "").strip()
-    found = search.find(searched)
+    found = search.search_all(searched)
     users = {one.user_id for one in found}
     if len(users) == 1 and (user_id := users.pop()):
-        return HttpResponseRedirect(reverse("admin:story", args=[user_id]))
+        return HttpResponseRedirect(reverse("admin:timeline", args=[user_id]))
     context = {
         **admin.site.each_context(request),
         "title": "Find anyone",
@@ -63,14 +63,14 @@ def search_page(request: HttpRequest) -> HttpResponse:
             ],
         },
     }
-    return TemplateResponse(request, "adminops/find.html", context)
+    return TemplateResponse(request, "adminops/search.html", context)
 
 
 def timeline_page(request: HttpRequest, user_id: UUID) -> HttpResponse:
     """A page of a user's story."""
     _require_view_of_users(request)
     try:
-        told = timeline.read(user_id, before=request.GET.get("before", ""))
+        told = timeline.get_page(user_id, before=request.GET.get("before", ""))
     except (NotFound, InvalidInput) as refusal:
         raise Http404 from refusal
     user, wallet = told.user, getattr(told.user, "wallet", None)
@@ -96,7 +96,7 @@ def timeline_page(request: HttpRequest, user_id: UUID) -> HttpResponse:
         "older": f"?before={told.next_cursor}" if told.next_cursor else "",
         "newest": "?" if request.GET.get("before") else "",
     }
-    return TemplateResponse(request, "adminops/story.html", context)
+    return TemplateResponse(request, "adminops/timeline.html", context)
 
 
 def _mask_codes(request: HttpRequest, events: list[timeline.Event]) -> list[timeline.Event]:
@@ -104,12 +104,12 @@ def _mask_codes(request: HttpRequest, events: list[timeline.Event]) -> list[time
     if may_see_codes(request.user):
         return events
     texts = [text for event in events for text in (event.text, *(one.text for one in event.lines))]
-    codes = Codes.named_in(*texts)
+    codes = CodeMask.for_texts(*texts)
     return [
         replace(
             event,
-            text=codes.conceal(event.text),
-            lines=[replace(line, text=codes.conceal(line.text)) for line in event.lines],
+            text=codes.mask(event.text),
+            lines=[replace(line, text=codes.mask(line.text)) for line in event.lines],
         )
         for event in events
     ]

@@ -230,7 +230,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
 
     @admin.display(description="Look at")
     def related(self, user: User) -> SafeString:
-        story = (reverse("admin:story", args=[user.id]), "The whole story")
+        story = (reverse("admin:timeline", args=[user.id]), "The whole story")
         return links(
             [story]
             + [

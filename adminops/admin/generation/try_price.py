@@ -93,16 +93,16 @@ def try_price(request: HttpRequest) -> HttpResponse:
 def _table(values: dict[str, Any]) -> dict[str, Any]:
     model = cache.to_spec(values["model"])
     names = ("pricing_type", "base_price_usd", "multipliers")
-    drafted = price_simulation.draft(
+    drafted = price_simulation.with_prices(
         model, **{name: values[name] for name in names if values[name]}
     )
     return {
         "headers": ["Settings", "Credits now", "Credits then", "Provider's cost and margin"],
-        "rows": [_shown(row) for row in price_simulation.rows(model, drafted)],
+        "rows": [_table_row(row) for row in price_simulation.simulate(model, drafted)],
     }
 
 
-def _shown(row: price_simulation.Row) -> list[Any]:
+def _table_row(row: price_simulation.Row) -> list[Any]:
     chosen = ", ".join(f"{name} {value}" for name, value in row.chosen.items()) or "none"
     return [chosen, row.credits_now, row.credits, _margins(row.margins)]
 

@@ -33,7 +33,7 @@ from rendio.common.errors import all_refusals
 
 Table = dict[str, list[Any]]
 
-MEANINGS = {refusal.code: str(refusal.message) for refusal in all_refusals()}
+ERROR_MESSAGES = {refusal.code: str(refusal.message) for refusal in all_refusals()}
 
 
 def urls() -> list[URLPattern]:
@@ -44,15 +44,15 @@ def may_see_money(request: HttpRequest) -> bool:
     return request.user.has_perm(f"adminops.{SEE_MONEY}")
 
 
-def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What stands above the lists of the apps, as far as one may look at it."""
     context |= {"title": "Overview"}
     read_at = clock.now()
     if request.user.has_perm("generation.view_job"):
-        context |= _period(request, now=read_at) | {"facts": _facts(request, read_at)}
-        context |= _work(context["period"])
+        context |= _period(request, now=read_at) | {"facts": _status(request, read_at)}
+        context |= _job_reports(context["period"])
     if request.user.has_perm("generation.view_providerhealth"):
-        context |= {"providers": _providers(), "waiting": _waiting(read_at)}
+        context |= {"providers": _provider_table(), "waiting": _queue_table(read_at)}
     return context
 
 
@@ -61,40 +61,44 @@ def money_page(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     context = _period(request, now=clock.now())
     period = context["period"]
-    context |= admin.site.each_context(request) | _money(period) | {"title": "Money"}
+    context |= admin.site.each_context(request) | _finance_reports(period) | {"title": "Money"}
     return TemplateResponse(request, "adminops/money.html", context)
 
 
 def _period(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
-    period = periods.read(request.GET.get("period", ""), now=now)
+    period = periods.parse_period(request.GET.get("period", ""), now=now)
     return {
         "period": period,
         "lengths": list(periods.Length),
-        "counted_at": periods.counted_at(period),
+        "counted_at": periods.refreshed_at(period),
     }
 
 
 # --- How it is now --------------------------------------------------------------------------------
 
 
-def _facts(request: HttpRequest, read_at: datetime) -> list[tuple[str, Any, str]]:
+def _status(request: HttpRequest, read_at: datetime) -> list[tuple[str, Any, str]]:
     """What it is called, how it is, and a few words about it."""
-    jobs, letters, proof = live.jobs(), live.open_letters(), credit_queries.last_proof()
+    jobs, letters, proof = (
+        live.count_jobs(),
+        live.count_open_dead_letters(),
+        credit_queries.last_proof(),
+    )
     is_shut = Maintenance.objects.filter(is_on=True).exists()
     proved = f"last proved {proof.looked_at:%Y-%m-%d %H:%M}" if proof.looked_at else ""
     return [
         ("Orders", badge("stopped", "danger") if is_shut else badge("taken", "success"), ""),
-        ("Ledger", _ledger(proof.differences, is_proved=bool(proof.looked_at)), proved),
+        ("Ledger", _ledger_badge(proof.differences, is_proved=bool(proof.looked_at)), proved),
         ("Jobs that wait", f"{jobs.waiting:,}", "no provider has them yet"),
         ("Jobs at providers", f"{jobs.at_providers:,}", ""),
         ("Videos being stored", f"{jobs.storing:,}", ""),
         ("Dead letters", badge(letters, "danger") if letters else 0, "open"),
-        *_approvals(request),
-        *_processes(read_at),
+        *_approval_status(request),
+        *_process_status(read_at),
     ]
 
 
-def _approvals(request: HttpRequest) -> list[tuple[str, Any, str]]:
+def _approval_status(request: HttpRequest) -> list[tuple[str, Any, str]]:
     """What waits for a second person, and how much of their own budget this one has used."""
     if not request.user.has_perm("adminops.view_pendingapproval"):
         return []
@@ -114,13 +118,13 @@ def _approvals(request: HttpRequest) -> list[tuple[str, Any, str]]:
     ]
 
 
-def _ledger(differences: int, *, is_proved: bool) -> SafeString:
+def _ledger_badge(differences: int, *, is_proved: bool) -> SafeString:
     if differences:
         return badge(f"{differences} differences", "danger")
     return badge("adds up", "success") if is_proved else badge("not proved yet")
 
 
-def _processes(read_at: datetime) -> list[tuple[str, Any, str]]:
+def _process_status(read_at: datetime) -> list[tuple[str, Any, str]]:
     return [
         (
             "Scheduler" if role == heartbeats.SCHEDULER else f"Workers of {role}",
@@ -131,8 +135,8 @@ def _processes(read_at: datetime) -> list[tuple[str, Any, str]]:
     ]
 
 
-def _providers() -> Table:
-    calls = live.last_calls()
+def _provider_table() -> Table:
+    calls = live.last_webhooks()
     known = list(ProviderHealth.objects.order_by("provider", "key_label"))
     rows = [
         [
@@ -152,7 +156,7 @@ def _providers() -> Table:
     }
 
 
-def _waiting(read_at: datetime) -> Table:
+def _queue_table(read_at: datetime) -> Table:
     return {
         "headers": ["Work that is due", "Oldest since, seconds"],
         "rows": [[one.what, f"{one.seconds:,.0f}"] for one in backlog.oldest_due(now=read_at)],
@@ -166,11 +170,14 @@ def _at(moment: datetime | None) -> str:
 # --- Work -----------------------------------------------------------------------------------------
 
 
-def _work(period: Period) -> dict[str, Any]:
-    ways, named = job_reports.ways_of(period), job_reports.names()
-    ended = job_reports.ends(ways)
+def _job_reports(period: Period) -> dict[str, Any]:
+    stats, labels = job_reports.daily_stats(period), job_reports.labels()
+    ended = job_reports.outcomes(stats)
     return {
-        "charts": [job_reports.by_status(ways, period), job_reports.by_model(ways, period, named)],
+        "charts": [
+            job_reports.by_status(stats, period),
+            job_reports.by_model(stats, period, labels),
+        ],
         "ended": ended,
         "ended_in_words": (
             f"{ended.jobs:,} job{'' if ended.jobs == 1 else 's'} ordered,"
@@ -180,20 +187,20 @@ def _work(period: Period) -> dict[str, Any]:
             "headers": ["Route", "Videos", "Median, seconds", "90th percentile, seconds"],
             "rows": [
                 [
-                    named.get(one.route_id, "gone"),
+                    labels.get(one.route_id, "gone"),
                     one.videos,
                     f"{one.median_seconds:,.0f}",
                     f"{one.percentile_90_seconds:,.0f}",
                 ]
-                for one in job_reports.took(period)
+                for one in job_reports.durations(period)
             ],
         },
-        "timed": job_reports.TIMED,
+        "timed": job_reports.MAX_SAMPLES,
         "failures": {
             "headers": ["Why jobs failed", "What users read", "Jobs", "Of all failed"],
             "rows": [
-                [code, MEANINGS.get(code, ""), f"{jobs:,}", f"{percent:.1f} %"]
-                for code, jobs, percent in job_reports.failures(ways)
+                [code, ERROR_MESSAGES.get(code, ""), f"{jobs:,}", f"{percent:.1f} %"]
+                for code, jobs, percent in job_reports.failures(stats)
             ],
         },
     }
@@ -202,16 +209,16 @@ def _work(period: Period) -> dict[str, Any]:
 # --- Money ----------------------------------------------------------------------------------------
 
 
-def _money(period: Period) -> dict[str, Any]:
-    ways, named = job_reports.ways_of(period), job_reports.names()
+def _finance_reports(period: Period) -> dict[str, Any]:
+    stats, labels = job_reports.daily_stats(period), job_reports.labels()
 
-    def model_and_route(way: JobDay) -> tuple[UUID, UUID | None]:
-        return way.model_id, way.route_id
+    def model_and_route(row: JobDay) -> tuple[UUID, UUID | None]:
+        return row.model_id, row.route_id
 
     return {
-        "facts": _sums(ways),
+        "facts": _totals(stats),
         "credit_usd": routing.revenue_usd(1),
-        "charts": [finance.margin_chart(ways, period, named), finance.flows(period)],
+        "charts": [finance.margin_chart(stats, period, labels), finance.credit_flows(period)],
         "sales": {
             "headers": ["Currency", "Purchases", "Paid"],
             "rows": [
@@ -219,31 +226,31 @@ def _money(period: Period) -> dict[str, Any]:
                 for one in finance.sales(period)
             ],
         },
-        "margins": _margins(
+        "margins": _margin_table(
             ["Model", "Route"],
             {
-                (named.get(model, "gone"), named.get(route, "gone")): margin
-                for (model, route), margin in finance.margins(ways, model_and_route).items()
+                (labels.get(model, "gone"), labels.get(route, "gone")): margin
+                for (model, route), margin in finance.margins(stats, model_and_route).items()
             },
         ),
-        "margins_by_day": _margins(
+        "margins_by_day": _margin_table(
             ["Day", "Model", "Route"],
             {
-                (f"{day:%Y-%m-%d}", named.get(model, "gone"), named.get(route, "gone")): margin
+                (f"{day:%Y-%m-%d}", labels.get(model, "gone"), labels.get(route, "gone")): margin
                 for (day, (model, route)), margin in _newest_first(
-                    finance.margins(ways, lambda way: (way.day_id, model_and_route(way)))
+                    finance.margins(stats, lambda row: (row.day_id, model_and_route(row)))
                 )
             },
         ),
     }
 
 
-def _sums(ways: list[JobDay]) -> list[tuple[str, Any, str]]:
-    whole, held = finance.margin_of(ways), finance.outstanding()
+def _totals(stats: list[JobDay]) -> list[tuple[str, Any, str]]:
+    whole, held = finance.total_margin(stats), finance.outstanding()
     sums: list[tuple[str, Any, str]] = [
         ("Revenue", _dollars(whole.revenue_usd), f"{whole.credits:,} credits that jobs kept"),
         ("Provider cost", _dollars(whole.cost_usd), "of all jobs that have ended"),
-        ("Margin", badge(_dollars(whole.usd), _colour(whole)), _percent(whole)),
+        ("Margin", badge(_dollars(whole.usd), _margin_colour(whole)), _percent(whole)),
     ]
     if held:
         sums += [
@@ -257,7 +264,7 @@ def _sums(ways: list[JobDay]) -> list[tuple[str, Any, str]]:
     return sums
 
 
-def _colour(margin: Margin) -> str:
+def _margin_colour(margin: Margin) -> str:
     return "danger" if margin.is_below_cost else "success"
 
 
@@ -269,7 +276,7 @@ def _newest_first(margins: dict[Any, Margin]) -> list[tuple[Any, Margin]]:
     return sorted(margins.items(), key=lambda item: item[0][0], reverse=True)
 
 
-def _margins(keys: list[str], margins: dict[tuple[str, ...], Margin]) -> Table:
+def _margin_table(keys: list[str], margins: dict[tuple[str, ...], Margin]) -> Table:
     return {
         "headers": [
             *keys,

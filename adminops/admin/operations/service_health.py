@@ -24,7 +24,7 @@ BREAKER_COLOURS = {
     Breaker.HALF_OPEN: "warning",
     Breaker.OPEN: "danger",
 }
-LETTER_COLOURS = {
+DEAD_LETTER_COLOURS = {
     DeadState.OPEN: "danger",
     DeadState.RETRIED: "info",
     DeadState.DISMISSED: "",
@@ -163,7 +163,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     @admin.display(description="State", ordering="state")
     def state_label(self, letter: DeadLetter) -> SafeString:
         state = DeadState(letter.state)
-        return badge(state.value, LETTER_COLOURS[state])
+        return badge(state.value, DEAD_LETTER_COLOURS[state])
 
     @admin.display(description="About")
     def subject_link(self, letter: DeadLetter) -> SafeString | str:
