@@ -18,7 +18,12 @@ from rendio.common.due import drain, run_all
 @shared_task(name="adminops.monitoring")
 def watch() -> None:
     now = clock.now()
-    run_all(*(partial(step, now=now) for step in (counting.count, alerts.look, alerts.send_due)))
+    run_all(
+        *(
+            partial(step, now=now)
+            for step in (counting.rollup_daily_spend, alerts.look, alerts.send_due)
+        )
+    )
 
 
 @shared_task(name="adminops.work_on_incidents")

@@ -246,7 +246,7 @@ def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime) -> Job:
         return job
     if job.is_terminal:
         raise InvalidState
-    if not (job.stage == Stage.SUBMIT and settle.cancel_unsent(job, now=now)):
+    if not (job.stage == Stage.SUBMIT and settle.cancel_before_submit(job, now=now)):
         Job.objects.filter(id=job.id, status__in=[JobStatus.PENDING, JobStatus.PROCESSING]).update(
             cancel_requested_at=now
         )
@@ -272,8 +272,8 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
             raise NotFound
         if not job.is_terminal:
             raise InvalidState
-        files = [job.media_name, job.thumbnail_name, remove.folder_of(job.id)]
-        media = remove.note(files, now=now)
+        files = [job.media_name, job.thumbnail_name, remove.job_folder(job.id)]
+        media = remove.schedule_deletion(files, now=now)
         upload_id, job.upload_id = job.upload_id, None
         job.deleted_at = now
         job.prompt = job.media_name = job.thumbnail_name = job.original_name = ""
@@ -285,7 +285,7 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
         ProviderRequest.objects.filter(job=job).exclude(raw_result="").update(raw_result="")
         if upload_id:
             retention.release(upload_id=upload_id, now=now)
-    remove.carry_out(media)
+    remove.delete_now(media)
 
 
 def switch_maintenance(*, is_on: bool, reason: str, now: datetime) -> bool:

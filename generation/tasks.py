@@ -60,7 +60,7 @@ def convert_due(*, queue: str) -> None:
 
 @shared_task(name="generation.apply_deliveries")
 def apply_deliveries() -> None:
-    drain(lambda: webhooks.apply_due(now=clock.now()), batch=webhooks.BATCH)
+    drain(lambda: webhooks.process_due(now=clock.now()), batch=webhooks.BATCH)
 
 
 @shared_task(name="generation.cancel_due")
@@ -70,22 +70,22 @@ def cancel_due() -> None:
 
 @shared_task(name="generation.stop_due")
 def stop_due() -> None:
-    drain(lambda: stop.stop_due(now=clock.now()), batch=stop.BATCH)
+    drain(lambda: stop.cancel_abandoned_due(now=clock.now()), batch=stop.BATCH)
 
 
 @shared_task(name="generation.erase_due")
 def erase_due() -> None:
-    drain(lambda: erase.erase_due(now=clock.now()), batch=erase.BATCH)
+    drain(lambda: erase.delete_account_media_due(now=clock.now()), batch=erase.BATCH)
 
 
 @shared_task(name="generation.remove_due")
 def remove_due() -> None:
-    drain(lambda: remove.remove_due(now=clock.now()), batch=remove.BATCH)
+    drain(lambda: remove.delete_due_files(now=clock.now()), batch=remove.BATCH)
 
 
 @shared_task(name="generation.sweep")
 def sweep() -> None:
-    sweeping.sweep(now=clock.now())
+    sweeping.purge_expired(now=clock.now())
 
 
 @task_failure.connect
@@ -108,7 +108,7 @@ def keep_dead_letter(
     subject = " ".join(filter(None, [sender.name, str((kwargs or {}).get("queue", ""))]))
     why = f"{type(exception).__name__}: {exception}"
     try:
-        dead_letters.bury(DeadKind.TASK, subject, why, now=clock.now())
+        dead_letters.record(DeadKind.TASK, subject, why, now=clock.now())
     finally:
         # Told by the worker's main process where a child was killed: the children that it makes
         # next must not inherit a connection.

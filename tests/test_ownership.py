@@ -73,9 +73,7 @@ def cancelled(phone: Phone) -> str:
 
 def failed(phone: Phone) -> str:
     job_id = pending(phone)
-    assert settle.give_up(
-        Job.objects.get(id=job_id), FailureReason.PROVIDER_ERROR, now=timezone.now()
-    )
+    assert settle.fail(Job.objects.get(id=job_id), FailureReason.PROVIDER_ERROR, now=timezone.now())
     return job_id
 
 

@@ -227,9 +227,9 @@ def _settle(incident: Incident, job_id: UUID, *, now: datetime) -> None:
     try:
         with transaction.atomic(durable=True):
             if incident.which == Which.STUCK:
-                job = manual.end(job_id, now=now, quietly=True)
+                job = manual.fail_job(job_id, now=now, quietly=True)
             else:
-                job = manual.refund(job_id, acting_user_id=incident.started_by_id, now=now)
+                job = manual.refund_job(job_id, acting_user_id=incident.started_by_id, now=now)
             # No more than was counted, and decided about, at the start: jobs that ran then have
             # been delivered meanwhile.
             within = totals.filter(settled_credits__lte=F("expected_credits") - job.credits)
@@ -256,4 +256,6 @@ class _BeyondWhatWasCounted(Exception):
 def _tell(incident: Incident, job: Job, *, now: datetime) -> bool:
     """Whether this job is the one that its customer is told by."""
     returned = PushKind.CREDITS_RETURNED
-    return incident.notify and notifications.tell(job, returned, now=now, subject_id=incident.id)
+    return incident.notify and notifications.notify_user(
+        job, returned, now=now, subject_id=incident.id
+    )

@@ -58,7 +58,7 @@ def _upon(action: Action, subject_id: UUID, who: Who) -> Any:
 
 
 def _stake_of_refund(intent: Intent) -> Stake:
-    job = manual.lock(intent.subject)
+    job = manual.lock_job(intent.subject)
     if job.refund_entry_id:
         raise InvalidState(problem="The credits of this job are back already.")
     if job.status != JobStatus.COMPLETED:
@@ -67,14 +67,14 @@ def _stake_of_refund(intent: Intent) -> Stake:
 
 
 def _stake_of_failure(intent: Intent) -> Stake:
-    job = manual.lock(intent.subject)
+    job = manual.lock_job(intent.subject)
     if job.is_terminal:
         raise InvalidState(problem=f"This job has ended: it is {job.status}.")
     return Stake(job.credits, job.user_id)
 
 
 def _stake_of_retry(intent: Intent) -> Stake:
-    return stake_of_fetching(manual.lock(intent.subject))
+    return stake_of_fetching(manual.lock_job(intent.subject))
 
 
 def stake_of_fetching(job: Job) -> Stake:
@@ -102,19 +102,19 @@ def stake_of_delivery(delivery_id: UUID) -> Stake:
 
 
 def _refund(intent: Intent, who: Who) -> Effect:
-    before = manual.lock(intent.subject)
-    after = manual.refund(intent.subject, acting_user_id=who["acting_user"].id, now=intent.now)
+    before = manual.lock_job(intent.subject)
+    after = manual.refund_job(intent.subject, acting_user_id=who["acting_user"].id, now=intent.now)
     return _effect(before, after)
 
 
 def _fail(intent: Intent, who: Who) -> Effect:
-    before = manual.lock(intent.subject)
-    return _effect(before, manual.end(intent.subject, now=intent.now))
+    before = manual.lock_job(intent.subject)
+    return _effect(before, manual.fail_job(intent.subject, now=intent.now))
 
 
 def _retry(intent: Intent, who: Who) -> Effect:
-    before = manual.lock(intent.subject)
-    return _effect(before, manual.try_again(intent.subject, now=intent.now))
+    before = manual.lock_job(intent.subject)
+    return _effect(before, manual.retry_job(intent.subject, now=intent.now))
 
 
 def _effect(before: Job, after: Job) -> Effect:
@@ -135,7 +135,7 @@ def _reapply(intent: Intent, who: Who) -> Effect:
     if delivery is None:
         raise NotFound
     before = {"processed_at": iso(delivery.processed_at), "outcome": delivery.outcome}
-    dead_letters.apply_again(delivery.id)
+    dead_letters.reprocess_delivery(delivery.id)
     return Effect(delivery.id, before, {"processed_at": None, "outcome": ""})
 
 

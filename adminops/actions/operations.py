@@ -106,7 +106,7 @@ def _stake_of_retry(intent: Intent) -> Stake:
         letter.kind in {DeadKind.JOB, DeadKind.RESULT}
         and Job.objects.filter(id=letter.subject).exists()
     ):
-        return stake_of_fetching(manual.lock(UUID(letter.subject)))
+        return stake_of_fetching(manual.lock_job(UUID(letter.subject)))
     return Stake()
 
 

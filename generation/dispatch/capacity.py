@@ -18,53 +18,55 @@ from generation.models import IN_FLIGHT, ProviderHealth, ProviderKey, ProviderRe
 from generation.providers import provider_choices
 
 
-class Room:
+class Capacity:
     """Read under the lock of the health rows, and so exact until the transaction ends."""
 
     def __init__(self, *, now: datetime) -> None:
         keys = [key for name, _ in provider_choices() for key in provider_keys(name)]
-        self._health = circuit_breaker.lock(keys)
-        self._load = _in_flight()
+        self._health = circuit_breaker.lock_health(keys)
+        self._load = _count_in_flight()
         self._remaining_usd = spend.remaining_usd(now=now)
-        self._takes = {
-            key: health.takes(now) if self._may_spend(key.provider) else 0
+        self._allowed = {
+            key: health.max_submissions(now) if self._is_under_cap(key.provider) else 0
             for key, health in self._health.items()
         }
-        self._left = {key: min(self._takes[key], self._within_limit(key)) for key in self._takes}
+        self._free = {
+            key: min(self._allowed[key], self._within_limit(key)) for key in self._allowed
+        }
 
     def _within_limit(self, key: ProviderKey) -> float:
         limit = settings.PROVIDER_MAX_CONCURRENT.get(key.provider)
         return math.inf if limit is None else max(limit - self._load[key], 0)
 
-    def is_well(self, provider_name: str) -> bool:
+    def is_healthy(self, provider_name: str) -> bool:
         """Whether it takes whatever comes, were it not full."""
-        return any(self._takes.get(key, 0) == math.inf for key in provider_keys(provider_name))
+        return any(self._allowed.get(key, 0) == math.inf for key in provider_keys(provider_name))
 
-    def is_shut(self, provider_name: str) -> bool:
+    def is_unavailable(self, provider_name: str) -> bool:
         """Whether it takes nothing, not even a probe, however little it has to do."""
-        return not any(self._takes.get(key, 0) for key in provider_keys(provider_name))
+        return not any(self._allowed.get(key, 0) for key in provider_keys(provider_name))
 
-    def has_any(self, provider_name: str) -> bool:
-        return any(self._left.get(key, 0) >= 1 for key in provider_keys(provider_name))
+    def has_capacity(self, provider_name: str) -> bool:
+        return any(self._free.get(key, 0) >= 1 for key in provider_keys(provider_name))
 
-    def _may_spend(self, provider_name: str) -> bool:
+    def _is_under_cap(self, provider_name: str) -> bool:
         return self._remaining_usd.get(provider_name, Decimal(1)) > 0
 
-    def take(self, provider_name: str, *, cost_usd: Decimal) -> ProviderHealth | None:
+    def reserve(self, provider_name: str, *, cost_usd: Decimal) -> ProviderHealth | None:
         """A place under that of the provider's keys which has least to do; None where all are
         full, or the provider's cap is reached."""
-        free = [key for key in provider_keys(provider_name) if self._left.get(key, 0) >= 1]
-        if not (free and self._may_spend(provider_name)):
+        free = [key for key in provider_keys(provider_name) if self._free.get(key, 0) >= 1]
+        if not (free and self._is_under_cap(provider_name)):
             return None
         if provider_name in self._remaining_usd:
             self._remaining_usd[provider_name] -= cost_usd
         key = min(free, key=lambda key: self._load[key])
-        self._left[key] -= 1
+        self._free[key] -= 1
         self._load[key] += 1
         return self._health[key]
 
 
-def _in_flight() -> Counter[ProviderKey]:
+def _count_in_flight() -> Counter[ProviderKey]:
     """How many submissions are at each provider, or perhaps."""
     rows = (
         ProviderRequest.objects.filter(ended_at=None, job__stage__in=IN_FLIGHT)

@@ -27,28 +27,28 @@ from generation.models import Breaker, ProviderHealth, ProviderKey, ProviderRequ
 logger = structlog.get_logger(__name__)
 
 
-def lock(keys: Iterable[ProviderKey]) -> dict[ProviderKey, ProviderHealth]:
+def lock_health(keys: Iterable[ProviderKey]) -> dict[ProviderKey, ProviderHealth]:
     """The rows of these keys, locked until the caller's transaction ends; made where missing.
 
     Who holds them is the only one to hand out submissions: limits and the one probe are exact.
     """
     wanted = set(keys)
-    held = _held(wanted)
-    if missing := wanted - set(held):
+    rows = _locked_rows(wanted)
+    if missing := wanted - set(rows):
         ProviderHealth.objects.bulk_create(
             [ProviderHealth(provider=key.provider, key_label=key.label) for key in missing],
             ignore_conflicts=True,
         )
-        held = _held(wanted)
-    return held
+        rows = _locked_rows(wanted)
+    return rows
 
 
-def _held(wanted: set[ProviderKey]) -> dict[ProviderKey, ProviderHealth]:
+def _locked_rows(wanted: set[ProviderKey]) -> dict[ProviderKey, ProviderHealth]:
     rows = ProviderHealth.objects.select_for_update().order_by("provider", "key_label")
     return {row.key: row for row in rows if row.key in wanted}
 
 
-def begin_probe(health: ProviderHealth, request: ProviderRequest, *, now: datetime) -> None:
+def start_probe(health: ProviderHealth, request: ProviderRequest, *, now: datetime) -> None:
     """This request is to show whether the provider is well again. The row is locked."""
     health.state = Breaker.HALF_OPEN
     health.probe_id = request.id
@@ -56,7 +56,7 @@ def begin_probe(health: ProviderHealth, request: ProviderRequest, *, now: dateti
     _save(health, now=now)
 
 
-def answered(request: ProviderRequest, *, is_probe: bool, now: datetime) -> None:
+def record_success(request: ProviderRequest, *, is_probe: bool, now: datetime) -> None:
     """The provider took a submission, or refused it for what it was."""
     rows = ProviderHealth.objects.filter(provider=request.provider, key_label=request.key_label)
     if is_probe:
@@ -67,7 +67,7 @@ def answered(request: ProviderRequest, *, is_probe: bool, now: datetime) -> None
         rows.filter(state=Breaker.CLOSED, failures__gt=0).update(failures=F("failures") - 1)
 
 
-def troubled(
+def record_failure(
     request: ProviderRequest, error: str, *, pause_seconds: int = 0, now: datetime
 ) -> None:
     """A submission failed for what the provider is, not for what was asked.
@@ -83,7 +83,7 @@ def troubled(
         health.last_error = error[:200]
         if pause_seconds:
             health.paused_until = now + timedelta(seconds=pause_seconds)
-        _count(health, now=now)
+        _count_failure(health, now=now)
         is_probe = health.probe_id == request.id
         if is_probe or (
             health.state == Breaker.CLOSED and health.failures >= settings.BREAKER_FAILURES
@@ -92,7 +92,7 @@ def troubled(
         _save(health, now=now)
 
 
-def _count(health: ProviderHealth, *, now: datetime) -> None:
+def _count_failure(health: ProviderHealth, *, now: datetime) -> None:
     window = timedelta(seconds=settings.BREAKER_WINDOW_SECONDS)
     if health.window_began_at is None or now - health.window_began_at > window:
         health.window_began_at, health.failures = now, 0

@@ -22,34 +22,34 @@ from accounts import queries as account_queries
 from generation.models import IN_FLIGHT, Job, Stage
 
 # So many of those that wait are looked at in one claim.
-WINDOW = 500
+WINDOW_SIZE = 500
 # For how long a job steps aside when it keeps others out of the window.
-ASIDE = timedelta(seconds=5)
+DEFER_DELAY = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingJob:
     id: UUID
     user_id: UUID
     deadline_at: datetime
 
 
 @dataclass(frozen=True)
-class Turns:
+class Ranking:
     overdue: list[UUID]
-    next: list[UUID]  # in the order of their turns
-    beyond_limit: list[UUID]
+    ranked: list[UUID]  # in the order of their turns
+    over_concurrency_limit: list[UUID]
     window_is_full: bool
 
 
-def look(*, queue: str, shut_models: Iterable[UUID], now: datetime) -> Turns:
+def rank_waiting(*, queue: str, unavailable_models: Iterable[UUID], now: datetime) -> Ranking:
     """Who is next. Jobs of `shut_models`, which nobody could take now, count only once overdue."""
-    waiting = _window(queue=queue, shut_models=shut_models, now=now)
+    waiting = _window(queue=queue, unavailable_models=unavailable_models, now=now)
     overdue = [job.id for job in waiting if job.deadline_at <= now]
     in_time = [job for job in waiting if job.deadline_at > now]
     user_ids = {job.user_id for job in in_time}
     tiers = account_queries.tiers_of(user_ids, now=now)
-    ahead = Counter(_in_flight(user_ids))
+    ahead = Counter(_count_in_flight(user_ids))
     ranked: list[tuple[int, int, UUID]] = []
     beyond = []
     for place, job in enumerate(in_time):
@@ -58,16 +58,20 @@ def look(*, queue: str, shut_models: Iterable[UUID], now: datetime) -> Turns:
         else:
             ranked.append((ahead[job.user_id], place, job.id))
         ahead[job.user_id] += 1
-    return Turns(overdue, [job_id for *_, job_id in sorted(ranked)], beyond, len(waiting) >= WINDOW)
+    return Ranking(
+        overdue, [job_id for *_, job_id in sorted(ranked)], beyond, len(waiting) >= WINDOW_SIZE
+    )
 
 
-def _window(*, queue: str, shut_models: Iterable[UUID], now: datetime) -> list[Waiting]:
+def _window(*, queue: str, unavailable_models: Iterable[UUID], now: datetime) -> list[WaitingJob]:
     rows = (
         waiting_jobs(queue=queue, now=now)
-        .filter(Q(deadline_at__lte=now) | ~Q(model_id__in=list(shut_models)))
-        .values_list("id", "user_id", "deadline_at")[:WINDOW]
+        .filter(Q(deadline_at__lte=now) | ~Q(model_id__in=list(unavailable_models)))
+        .values_list("id", "user_id", "deadline_at")[:WINDOW_SIZE]
     )
-    return [Waiting(job_id, user_id, deadline_at or now) for job_id, user_id, deadline_at in rows]
+    return [
+        WaitingJob(job_id, user_id, deadline_at or now) for job_id, user_id, deadline_at in rows
+    ]
 
 
 def waiting_jobs(*, queue: str, now: datetime) -> QuerySet[Job]:
@@ -75,7 +79,7 @@ def waiting_jobs(*, queue: str, now: datetime) -> QuerySet[Job]:
     return Job.objects.due(now, queue=queue, stages=[Stage.SUBMIT]).filter(cancel_requested_at=None)
 
 
-def _in_flight(user_ids: set[UUID]) -> dict[UUID, int]:
+def _count_in_flight(user_ids: set[UUID]) -> dict[UUID, int]:
     rows = (
         Job.objects.filter(user_id__in=user_ids, stage__in=IN_FLIGHT)
         .values_list("user_id")
@@ -85,14 +89,14 @@ def _in_flight(user_ids: set[UUID]) -> dict[UUID, int]:
     return dict(rows)
 
 
-def step_aside(job_ids: list[UUID], *, now: datetime) -> None:
+def defer(job_ids: list[UUID], *, now: datetime) -> None:
     """Look at these a little later, so that there is room in the window for others."""
     Job.objects.filter(id__in=job_ids, stage=Stage.SUBMIT).update(
-        due_at=Least(now + ASIDE, F("deadline_at"))
+        due_at=Least(now + DEFER_DELAY, F("deadline_at"))
     )
 
 
-def put_off_deadline(jobs: QuerySet[Job], *, now: datetime) -> None:
+def extend_submit_deadline(jobs: QuerySet[Job], *, now: datetime) -> None:
     """These wait for no failure: their submit deadline begins anew when half of it is over, and is
     never brought forward: what comes late from another route has all of its own."""
     whole = timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)

@@ -20,7 +20,7 @@ from django.db.models import Q
 from generation.catalogue import cache, routing
 from generation.catalogue.cache import RouteSpec
 from generation.dispatch import circuit_breaker, fair_queue
-from generation.dispatch.capacity import Room
+from generation.dispatch.capacity import Capacity
 from generation.lifecycle.poll import run_seconds
 from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Stage
 from generation.uploads import retention
@@ -31,7 +31,7 @@ BATCH = 50
 
 
 @dataclass(frozen=True)
-class Outgoing:
+class Dispatch:
     job: Job
     request: ProviderRequest
     route: RouteSpec
@@ -40,48 +40,50 @@ class Outgoing:
 
 
 @dataclass
-class Allotted:
-    outgoing: list[Outgoing] = field(default_factory=list)
-    hopeless: list[Job] = field(default_factory=list)
+class Batch:
+    dispatches: list[Dispatch] = field(default_factory=list)
+    unroutable: list[Job] = field(default_factory=list)
     # Not sent: all routes that they have left are full, or shut.
-    without_room: list[UUID] = field(default_factory=list)
-    without_way: list[UUID] = field(default_factory=list)
+    no_capacity: list[UUID] = field(default_factory=list)
+    no_route: list[UUID] = field(default_factory=list)
 
 
-def allot(*, queue: str, now: datetime) -> Allotted:
+def schedule_batch(*, queue: str, now: datetime) -> Batch:
     """Choose whose turn it is, find each a route, and write down that we are about to call: in one
     transaction, under the lock of the providers' health."""
     with transaction.atomic(durable=True):
         if not fair_queue.waiting_jobs(queue=queue, now=now).exists():
-            return Allotted()
-        room = Room(now=now)
-        shut, full = _shut_models(room)
-        next_up = fair_queue.look(queue=queue, shut_models=shut | full, now=now)
-        taken = _with_routes(_locked(next_up.next[:BATCH]), room, now=now)
-        taken.hopeless += Job.objects.filter(id__in=next_up.overdue[:BATCH])
-        _write_down(taken.outgoing, now=now)
-        _let_wait(taken, next_up, queue=queue, full_models=full, now=now)
-    for item in taken.outgoing:
+            return Batch()
+        capacity = Capacity(now=now)
+        unavailable, full = _models_without_capacity(capacity)
+        ranking = fair_queue.rank_waiting(
+            queue=queue, unavailable_models=unavailable | full, now=now
+        )
+        batch = _assign_routes(_lock_waiting(ranking.ranked[:BATCH]), capacity, now=now)
+        batch.unroutable += Job.objects.filter(id__in=ranking.overdue[:BATCH])
+        _save_dispatches(batch.dispatches, now=now)
+        _update_waiting(batch, ranking, queue=queue, full_models=full, now=now)
+    for item in batch.dispatches:
         item.job.stage = Stage.SENT
-    return taken
+    return batch
 
 
-def _shut_models(room: Room) -> tuple[set[UUID], set[UUID]]:
+def _models_without_capacity(capacity: Capacity) -> tuple[set[UUID], set[UUID]]:
     """The models on sale whose providers take nothing now, and those whose providers are well, but
     full."""
-    shut: set[UUID] = set()
+    unavailable: set[UUID] = set()
     full: set[UUID] = set()
     for model in cache.current().models.values():
         # Without a provider that we could ask at all, its jobs are given up below.
         providers = [
             route.provider for route in model.routes if routing.provider_keys(route.provider)
         ]
-        if providers and not any(map(room.has_any, providers)):
-            (full if any(map(room.is_well, providers)) else shut).add(model.id)
-    return shut, full
+        if providers and not any(map(capacity.has_capacity, providers)):
+            (full if any(map(capacity.is_healthy, providers)) else unavailable).add(model.id)
+    return unavailable, full
 
 
-def _locked(job_ids: list[UUID]) -> list[Job]:
+def _lock_waiting(job_ids: list[UUID]) -> list[Job]:
     """These jobs, if they still wait, in the given order."""
     jobs = (
         Job.objects.filter(id__in=job_ids, stage=Stage.SUBMIT, cancel_requested_at=None)
@@ -91,38 +93,40 @@ def _locked(job_ids: list[UUID]) -> list[Job]:
     return [jobs[job_id] for job_id in job_ids if job_id in jobs]
 
 
-def _with_routes(jobs: list[Job], room: Room, *, now: datetime) -> Allotted:
-    taken = Allotted()
+def _assign_routes(jobs: list[Job], capacity: Capacity, *, now: datetime) -> Batch:
+    batch = Batch()
     for job in jobs:
         try:
             routes = routing.untried_routes(job)
-            health, route = _first_free(routes, room, job)
+            health, route = _reserve_first_free(routes, capacity, job)
             if route and health:
-                taken.outgoing.append(_prepared(job, route, health, now=now))
+                batch.dispatches.append(_prepare_dispatch(job, route, health, now=now))
             elif not any(routing.provider_keys(route.provider) for route in routes):
-                taken.hopeless.append(job)
-            elif any(room.is_well(route.provider) for route in routes):
-                taken.without_room.append(job.id)
-            elif all(room.is_shut(route.provider) for route in routes):
-                taken.without_way.append(job.id)
+                batch.unroutable.append(job)
+            elif any(capacity.is_healthy(route.provider) for route in routes):
+                batch.no_capacity.append(job.id)
+            elif all(capacity.is_unavailable(route.provider) for route in routes):
+                batch.no_route.append(job.id)
         except Exception:
             # The model was deleted, or a row of the catalogue is wrong. The jobs of the others go
             # on.
             logger.exception("route_unusable", job_id=str(job.id))
-            taken.hopeless.append(job)
-    return taken
+            batch.unroutable.append(job)
+    return batch
 
 
-def _first_free(
-    routes: list[RouteSpec], room: Room, job: Job
+def _reserve_first_free(
+    routes: list[RouteSpec], capacity: Capacity, job: Job
 ) -> tuple[ProviderHealth, RouteSpec] | tuple[None, None]:
     for route in routes:
-        if health := room.take(route.provider, cost_usd=route.cost(job.settings)):
+        if health := capacity.reserve(route.provider, cost_usd=route.cost(job.settings)):
             return health, route
     return None, None
 
 
-def _prepared(job: Job, route: RouteSpec, health: ProviderHealth, *, now: datetime) -> Outgoing:
+def _prepare_dispatch(
+    job: Job, route: RouteSpec, health: ProviderHealth, *, now: datetime
+) -> Dispatch:
     # First what a wrong row of the catalogue can break, so that no probe is begun in vain.
     body = route.payload(_inputs(job))
     request = ProviderRequest(
@@ -135,8 +139,8 @@ def _prepared(job: Job, route: RouteSpec, health: ProviderHealth, *, now: dateti
     )
     is_probe = health.state != Breaker.CLOSED
     if is_probe:
-        circuit_breaker.begin_probe(health, request, now=now)
-    return Outgoing(job, request, route, body, is_probe)
+        circuit_breaker.start_probe(health, request, now=now)
+    return Dispatch(job, request, route, body, is_probe)
 
 
 def _inputs(job: Job) -> dict[str, Any]:
@@ -148,26 +152,26 @@ def _inputs(job: Job) -> dict[str, Any]:
     return inputs
 
 
-def _write_down(outgoing: list[Outgoing], *, now: datetime) -> None:
-    ProviderRequest.objects.bulk_create([item.request for item in outgoing])
+def _save_dispatches(dispatches: list[Dispatch], *, now: datetime) -> None:
+    ProviderRequest.objects.bulk_create([item.request for item in dispatches])
     deadline = now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
-    Job.objects.filter(id__in=[item.job.id for item in outgoing]).update(
+    Job.objects.filter(id__in=[item.job.id for item in dispatches]).update(
         stage=Stage.SENT, due_at=deadline, deadline_at=deadline
     )
 
 
-def _let_wait(
-    taken: Allotted, next_up: fair_queue.Turns, *, queue: str, full_models: set[UUID], now: datetime
+def _update_waiting(
+    batch: Batch, ranking: fair_queue.Ranking, *, queue: str, full_models: set[UUID], now: datetime
 ) -> None:
     """What is not sent now: whose submit deadline is put off, and who makes room in the window."""
-    without_fault = Q(id__in=next_up.beyond_limit + taken.without_room)
+    not_at_fault = Q(id__in=ranking.over_concurrency_limit + batch.no_capacity)
     if full_models:
-        without_fault |= Q(model_id__in=full_models)
-    fair_queue.put_off_deadline(
-        fair_queue.waiting_jobs(queue=queue, now=now).filter(without_fault), now=now
+        not_at_fault |= Q(model_id__in=full_models)
+    fair_queue.extend_submit_deadline(
+        fair_queue.waiting_jobs(queue=queue, now=now).filter(not_at_fault), now=now
     )
-    aside = taken.without_way
-    if next_up.window_is_full:
-        aside = aside + next_up.beyond_limit
-    if aside:
-        fair_queue.step_aside(aside, now=now)
+    deferred = batch.no_route
+    if ranking.window_is_full:
+        deferred = deferred + ranking.over_concurrency_limit
+    if deferred:
+        fair_queue.defer(deferred, now=now)

@@ -25,31 +25,31 @@ from generation.lifecycle import remove
 from generation.models import Job, Removal
 
 # Longer than an attempt can take: FILM_CONVERT_SECONDS are half an hour at most.
-LASTS = timedelta(hours=2)
+MAX_ATTEMPT_AGE = timedelta(hours=2)
 # Of folders on this machine.
-PREFIX = "rendio-result-"
+SCRATCH_PREFIX = "rendio-result-"
 
 
-def begin(jobs: Iterable[Job], *, now: datetime) -> dict[UUID, Removal]:
+def start(jobs: Iterable[Job], *, now: datetime) -> dict[UUID, Removal]:
     """By job, the removal of the folder that this attempt writes to."""
-    rows = {job.id: Removal(name=_folder(job), due_at=now + LASTS) for job in jobs}
+    rows = {job.id: Removal(name=_folder(job), due_at=now + MAX_ATTEMPT_AGE) for job in jobs}
     Removal.objects.bulk_create(rows.values())
     return rows
 
 
 def _folder(job: Job) -> str:
-    return f"{remove.folder_of(job.id)}{secrets.token_hex(4)}/"
+    return f"{remove.job_folder(job.id)}{secrets.token_hex(4)}/"
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
+def scratch_folder() -> Iterator[Path]:
     """A folder of this machine, for as long as it is used. Those that killed workers have left are
     removed."""
-    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH_PREFIX}*"):
         with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > LASTS.total_seconds():
+            if time.time() - left.stat().st_mtime > MAX_ATTEMPT_AGE.total_seconds():
                 shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX) as name:
         yield Path(name)
 
 
@@ -59,15 +59,15 @@ def save_file(attempt: Removal, name: str, path: Path) -> str:
         return default_storage.save(f"{attempt.name}{name}", File(content))
 
 
-def keep(attempt: Removal) -> bool:
+def keep_files(attempt: Removal) -> bool:
     """Its files stay: joins the transaction that names them. False where their removal has begun,
     as the attempt took so long."""
     return bool(Removal.objects.filter(id=attempt.id, due_at=attempt.due_at).delete()[0])
 
 
-def end(attempt: Removal, *, has_written: bool) -> None:
+def discard(attempt: Removal, *, has_written: bool) -> None:
     """It came to nothing. Asks storage where something may lie there."""
     if has_written:
-        remove.carry_out([attempt])
+        remove.delete_now([attempt])
     else:
         attempt.delete()

@@ -9,8 +9,8 @@ from operator import itemgetter
 from django.db import transaction
 
 from generation.lifecycle import settle
-from generation.lifecycle.claims import side_by_side
-from generation.lifecycle.poll import live_handles
+from generation.lifecycle.claims import run_concurrently
+from generation.lifecycle.poll import open_submissions
 from generation.models import Job, ProviderRequest, Stage
 from generation.providers import get_provider
 from generation.providers.base import (
@@ -27,9 +27,9 @@ from rendio.common.due import for_each_logged
 BATCH = 20
 STAGES = [Stage.SUBMIT, Stage.QUEUED, Stage.RUNNING]
 # Until a cancellation that came to nothing is tried again; meanwhile it is the turn of others.
-AGAIN = timedelta(seconds=5)
+RETRY_DELAY = timedelta(seconds=5)
 # Connect and read: the first who asks waits for it, phone in hand.
-PATIENCE = (3.0, 5.0)
+TIMEOUT_SECONDS = (3.0, 5.0)
 
 _Item = tuple[Job, tuple[str, Handle]]
 
@@ -50,25 +50,25 @@ def cancel_due(*, now: datetime) -> int:
             ]
         )
         taken = Job.objects.filter(id__in=[job.id for job in jobs])
-        taken.update(cancel_requested_at=now + AGAIN)
+        taken.update(cancel_requested_at=now + RETRY_DELAY)
     cancel(jobs, now=now)
     return len(jobs)
 
 
 def cancel(jobs: list[Job], *, now: datetime) -> None:
     """Ask the provider to stop each job; those that it has stopped are cancelled and refunded."""
-    handles = live_handles(jobs)
+    handles = open_submissions(jobs)
     asked = [(job, handles[job.id]) for job in jobs if job.id in handles]
     # Once it has been stopped, no provider tells whether it had begun. So that is recorded before,
     # as several calls at once may ask to stop the same job.
-    side_by_side(
+    run_concurrently(
         [(job, submission) for job, submission in asked if job.stage != Stage.RUNNING],
-        _look,
+        _fetch_status,
         _record_start,
         job_of=itemgetter(0),
         now=now,
     )
-    side_by_side(
+    run_concurrently(
         asked,
         _stop,
         _apply,
@@ -77,13 +77,13 @@ def cancel(jobs: list[Job], *, now: datetime) -> None:
     )
     for_each_logged(
         [job for job in jobs if job.stage == Stage.SUBMIT],
-        lambda job: settle.cancel_unsent(job, now=now),
+        lambda job: settle.cancel_before_submit(job, now=now),
     )
 
 
-def _look(item: _Item) -> Running | Done | Unknown:
+def _fetch_status(item: _Item) -> Running | Done | Unknown:
     _, (provider_name, handle) = item
-    return get_provider(provider_name).status(handle, timeout=PATIENCE)
+    return get_provider(provider_name).status(handle, timeout=TIMEOUT_SECONDS)
 
 
 def _record_start(item: _Item, reading: Running | Done | Unknown, now: datetime) -> None:
@@ -101,7 +101,7 @@ def _record_start(item: _Item, reading: Running | Done | Unknown, now: datetime)
 def _apply(item: _Item, answer: Failed | Running | Unknown, now: datetime) -> None:
     job, submission = item
     if isinstance(answer, Failed):
-        settle.give_up(job, FailureReason.CANCELLED, now=now, cost_usd=answer.cost_usd)
+        settle.fail(job, FailureReason.CANCELLED, now=now, cost_usd=answer.cost_usd)
     elif isinstance(answer, Running):
         ProviderRequest.objects.filter(
             job=job, provider_request_id=submission[1].request_id
@@ -112,7 +112,7 @@ def _apply(item: _Item, answer: Failed | Running | Unknown, now: datetime) -> No
         )
     else:
         Job.objects.filter(id=job.id, cancel_requested_at__isnull=False).update(
-            cancel_requested_at=now + AGAIN
+            cancel_requested_at=now + RETRY_DELAY
         )
 
 
@@ -121,12 +121,12 @@ def _stop(item: _Item) -> Failed | Running | Unknown:
     ask."""
     _, (provider_name, handle) = item
     provider = get_provider(provider_name)
-    answer = provider.cancel(handle, timeout=PATIENCE)
+    answer = provider.cancel(handle, timeout=TIMEOUT_SECONDS)
     if answer == CancelResult.UNKNOWN:
         return Unknown("not asked")
     if answer == CancelResult.CANCELLED:
         return Failed(FailureReason.CANCELLED, "", "")
-    result = provider.result(handle, kind=item[0].media_kind, timeout=PATIENCE)
+    result = provider.result(handle, kind=item[0].media_kind, timeout=TIMEOUT_SECONDS)
     if isinstance(result, Failed) and result.reason == FailureReason.CANCELLED:
         return result
     return Running(is_started=True)

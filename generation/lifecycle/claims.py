@@ -24,10 +24,10 @@ logger = structlog.get_logger(__name__)
 
 # Longer than one look can take, so that nobody else takes a job which is still being looked at.
 LEASE = timedelta(seconds=120)
-LOST_LEASES = 5
+MAX_LOST_LEASES = 5
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Fetched = TypeVar("Fetched")
 
 
 def claim(
@@ -35,8 +35,8 @@ def claim(
 ) -> list[Job]:
     """Take up to `limit` due jobs for `lease`. A worker that dies leaves them due again after it.
 
-    A job that breaks its workers, or kills them, would go round for ever: when LOST_LEASES of them
-    in a row took it and told nothing, it is given up.
+    A job that breaks its workers, or kills them, would go round for ever: when MAX_LOST_LEASES of
+    them in a row took it and told nothing, it is given up.
     """
     with transaction.atomic(durable=True):
         jobs = list(
@@ -54,18 +54,19 @@ def claim(
         job.lost_leases = job.lost_leases + 1 if job.leased_until else 0
         job.due_at = job.leased_until = until
     for_each_logged(
-        [job for job in jobs if job.lost_leases >= LOST_LEASES], lambda job: _bury(job, now=now)
+        [job for job in jobs if job.lost_leases >= MAX_LOST_LEASES],
+        lambda job: _give_up(job, now=now),
     )
-    return [job for job in jobs if job.lost_leases < LOST_LEASES]
+    return [job for job in jobs if job.lost_leases < MAX_LOST_LEASES]
 
 
-def _bury(job: Job, *, now: datetime) -> None:
+def _give_up(job: Job, *, now: datetime) -> None:
     why = f"{job.lost_leases} workers in a row told nothing in the stage {job.stage}"
-    dead_letters.bury(DeadKind.JOB, str(job.id), why, now=now)
-    settle.give_up(job, FailureReason.WORKER_ERROR, now=now, error_type="broken", detail=why)
+    dead_letters.record(DeadKind.JOB, str(job.id), why, now=now)
+    settle.fail(job, FailureReason.WORKER_ERROR, now=now, error_type="broken", detail=why)
 
 
-def record(job: Job, **changes: Any) -> bool:
+def update_if_claimed(job: Job, **changes: Any) -> bool:
     """Write what was found out, if the job still is as it was claimed. One statement.
 
     False: another worker, a webhook or a cancellation was quicker, and there is nothing to do.
@@ -78,10 +79,10 @@ def record(job: Job, **changes: Any) -> bool:
     return updated == 1
 
 
-def side_by_side(
+def run_concurrently(
     items: list[Item],
-    look: Callable[[Item], Found],
-    apply: Callable[[Item, Found | Unknown, datetime], object],
+    fetch: Callable[[Item], Fetched],
+    apply: Callable[[Item, Fetched | Unknown, datetime], object],
     *,
     job_of: Callable[[Item], Job],
     now: datetime,
@@ -97,25 +98,25 @@ def side_by_side(
     if not items:
         return
 
-    def look_on_behalf(item: Item) -> Found:
-        with _on_behalf_of(job_of(item)):
-            return look(item)
+    def fetch_for_job(item: Item) -> Fetched:
+        with _bind_request_id(job_of(item)):
+            return fetch(item)
 
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=min(len(items), threads)) as pool:
         # Each in a copy of what is bound here, as threads begin with nothing.
-        futures = {pool.submit(copy_context().run, look_on_behalf, item): item for item in items}
+        futures = {pool.submit(copy_context().run, fetch_for_job, item): item for item in items}
         for future in as_completed(futures):
-            found: Found | Unknown
+            fetched: Fetched | Unknown
             try:
-                found = future.result()
+                fetched = future.result()
             except Exception:
                 logger.exception("look_failed")
-                found = Unknown("our own fault")
+                fetched = Unknown("our own fault")
             moment = now + timedelta(seconds=time.monotonic() - started)
-            with _on_behalf_of(job_of(futures[future])):
-                for_each_logged([futures[future]], lambda item: apply(item, found, moment))  # noqa: B023
+            with _bind_request_id(job_of(futures[future])):
+                for_each_logged([futures[future]], lambda item: apply(item, fetched, moment))  # noqa: B023
 
 
-def _on_behalf_of(job: Job) -> AbstractContextManager[None]:
+def _bind_request_id(job: Job) -> AbstractContextManager[None]:
     return request_id.on_behalf_of(job.request_id, job_id=str(job.id))

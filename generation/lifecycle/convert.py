@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 
 from generation.lifecycle import attempts, failover, route_timing, settle
-from generation.lifecycle.claims import claim, record, side_by_side
+from generation.lifecycle.claims import claim, run_concurrently, update_if_claimed
 from generation.lifecycle.settle import StoredMedia
 from generation.models import Job, Removal, Stage
 from generation.providers.base import FailureReason, Unknown
@@ -31,7 +31,7 @@ BATCH = 1
 # Beside converting: to fetch the film, to look at what came of it and to keep that.
 LEASE = timedelta(seconds=settings.FILM_CONVERT_SECONDS + 300)
 # A process that was ended may have been ended by the machine and not by the film.
-BROKEN_TRIES = 3
+MAX_BROKEN_TRIES = 3
 
 
 class _Item(NamedTuple):
@@ -65,10 +65,10 @@ def convert_due(*, queue: str, now: datetime) -> int:
     if busy >= settings.FILM_CONVERSIONS:
         return 0
     jobs = claim(queue=queue, stages=[Stage.CONVERT], now=now, limit=BATCH, lease=LEASE)
-    begun = attempts.begin(jobs, now=now)
-    side_by_side(
+    begun = attempts.start(jobs, now=now)
+    run_concurrently(
         [_Item(job, begun[job.id]) for job in jobs],
-        _convert_and_keep,
+        _convert_and_store,
         _apply,
         job_of=lambda item: item.job,
         now=now,
@@ -76,16 +76,16 @@ def convert_due(*, queue: str, now: datetime) -> int:
     return len(jobs)
 
 
-def _convert_and_keep(item: _Item) -> _Converted | _Failed:
+def _convert_and_store(item: _Item) -> _Converted | _Failed:
     if item.job.deleted_at:
         return _Converted(StoredMedia("", ""))  # nobody is to see it
-    with attempts.scratch() as folder:
+    with attempts.scratch_folder() as folder:
         original = folder / "original"
         try:
             with default_storage.open(item.job.original_name) as kept, original.open("wb") as into:
                 shutil.copyfileobj(kept, into)
         except Exception as error:
-            return _of_storage(item.job, error)
+            return _storage_failure(item.job, error)
         try:
             film = process.convert(original, folder)
             report = process.look(film, folder, kind="video")
@@ -104,10 +104,10 @@ def _convert_and_keep(item: _Item) -> _Converted | _Failed:
                 )
             )
         except Exception as error:
-            return _of_storage(item.job, error)
+            return _storage_failure(item.job, error)
 
 
-def _of_storage(job: Job, error: Exception) -> _Failed:
+def _storage_failure(job: Job, error: Exception) -> _Failed:
     logger.warning("storage_error", job_id=str(job.id), error=type(error).__name__)
     return _Failed(FailureReason.STORAGE_ERROR, "not_stored", type(error).__name__, is_final=False)
 
@@ -116,18 +116,20 @@ def _apply(item: _Item, outcome: _Converted | _Failed | Unknown, now: datetime) 
     job, attempt = item
     if isinstance(outcome, _Converted):
         if not settle.complete(job, outcome.media, now=now, attempt=attempt):
-            attempts.end(attempt, has_written=True)
+            attempts.discard(attempt, has_written=True)
         return
-    attempts.end(attempt, has_written=True)
+    attempts.discard(attempt, has_written=True)
     overdue = job.deadline_at is None or now >= job.deadline_at
     match outcome:
         case _Failed(reason, error_type, detail, is_final) if (
             is_final
             or overdue
-            or (reason == FailureReason.UNUSABLE and job.tries + 1 >= BROKEN_TRIES)
+            or (reason == FailureReason.UNUSABLE and job.tries + 1 >= MAX_BROKEN_TRIES)
         ):
-            failover.fail(job, reason, now=now, error_type=error_type, detail=detail)
+            failover.try_next_or_fail(job, reason, now=now, error_type=error_type, detail=detail)
         case Unknown(detail) if overdue:
-            failover.fail(job, FailureReason.TIMEOUT, now=now, detail=detail)
+            failover.try_next_or_fail(job, FailureReason.TIMEOUT, now=now, detail=detail)
         case _:
-            record(job, due_at=now + route_timing.backoff(job.tries), tries=job.tries + 1)
+            update_if_claimed(
+                job, due_at=now + route_timing.backoff(job.tries), tries=job.tries + 1
+            )

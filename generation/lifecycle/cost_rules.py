@@ -18,7 +18,7 @@ from enum import Enum
 from generation.providers.base import FailureReason
 
 
-class Ending(Enum):
+class SubmissionOutcome(Enum):
     """How one submission ended; `lifecycle.settle` and `submit` are where each is told."""
 
     NOT_SENT = "not sent"
@@ -36,61 +36,65 @@ class Ending(Enum):
 
 
 @dataclass(frozen=True)
-class Bill:
+class CostRule:
     """`is_users_doing`: the user ended it, or asked for what is not allowed."""
 
     user_pays: bool
     we_pay: bool
     why: str
-    is_users_doing: bool = False
+    caused_by_user: bool = False
 
 
-WHO_PAYS = {
-    Ending.NOT_SENT: Bill(False, False, "No provider has heard of it."),
-    Ending.REFUSED: Bill(False, False, "A 4xx at submission: nothing was computed."),
-    Ending.REJECTED: Bill(
-        False, True, "fal: a 422 may be charged if a runner had worked.", is_users_doing=True
+COST_RULES = {
+    SubmissionOutcome.NOT_SENT: CostRule(False, False, "No provider has heard of it."),
+    SubmissionOutcome.REFUSED: CostRule(False, False, "A 4xx at submission: nothing was computed."),
+    SubmissionOutcome.REJECTED: CostRule(
+        False, True, "fal: a 422 may be charged if a runner had worked.", caused_by_user=True
     ),
-    Ending.PROVIDER_FAULT: Bill(False, False, "fal: 5xx and waiting are never charged."),
-    Ending.CANCELLED_WAITING: Bill(False, False, "It was taken out of the queue."),
-    Ending.CANCELLED_RUNNING: Bill(
-        False, True, "Runway: once it runs, nothing comes back.", is_users_doing=True
+    SubmissionOutcome.PROVIDER_FAULT: CostRule(
+        False, False, "fal: 5xx and waiting are never charged."
     ),
-    Ending.TIMEOUT: Bill(False, True, "It may have run, or run on."),
-    Ending.UNUSABLE: Bill(False, True, "The provider considers it made."),
-    Ending.OBJECTED: Bill(
-        False, True, "The provider made what was asked for.", is_users_doing=True
+    SubmissionOutcome.CANCELLED_WAITING: CostRule(False, False, "It was taken out of the queue."),
+    SubmissionOutcome.CANCELLED_RUNNING: CostRule(
+        False, True, "Runway: once it runs, nothing comes back.", caused_by_user=True
     ),
-    Ending.OUR_FAULT: Bill(False, True, "The provider did its part, or may have."),
-    Ending.LATE: Bill(False, True, "The refund stands, and the video is the user's."),
-    Ending.DELIVERED: Bill(True, True, "What was sold."),
+    SubmissionOutcome.TIMEOUT: CostRule(False, True, "It may have run, or run on."),
+    SubmissionOutcome.UNUSABLE: CostRule(False, True, "The provider considers it made."),
+    SubmissionOutcome.OBJECTED: CostRule(
+        False, True, "The provider made what was asked for.", caused_by_user=True
+    ),
+    SubmissionOutcome.OUR_FAULT: CostRule(False, True, "The provider did its part, or may have."),
+    SubmissionOutcome.LATE: CostRule(
+        False, True, "The refund stands, and the video is the user's."
+    ),
+    SubmissionOutcome.DELIVERED: CostRule(True, True, "What was sold."),
 }
 
 
-def ending_of(reason: FailureReason, *, began: bool) -> Ending:
+def outcome_for(reason: FailureReason, *, began: bool) -> SubmissionOutcome:
     """How a submission ended whose job will not be made. `began`: as far as we ever saw."""
     if reason in {FailureReason.CANCELLED, FailureReason.CANCELLED_BY_PROVIDER}:
-        return Ending.CANCELLED_RUNNING if began else Ending.CANCELLED_WAITING
+        return SubmissionOutcome.CANCELLED_RUNNING if began else SubmissionOutcome.CANCELLED_WAITING
     return {
-        FailureReason.REJECTED: Ending.REJECTED,
-        FailureReason.PROVIDER_ERROR: Ending.PROVIDER_FAULT,
-        FailureReason.UNUSABLE: Ending.UNUSABLE,
-        FailureReason.RESULT_FLAGGED: Ending.OBJECTED,
-        FailureReason.RESULT_NOT_MODERATED: Ending.OUR_FAULT,
-        FailureReason.TIMEOUT: Ending.TIMEOUT,
-        FailureReason.STORAGE_ERROR: Ending.OUR_FAULT,
-        FailureReason.WORKER_ERROR: Ending.OUR_FAULT,
+        FailureReason.REJECTED: SubmissionOutcome.REJECTED,
+        FailureReason.PROVIDER_ERROR: SubmissionOutcome.PROVIDER_FAULT,
+        FailureReason.UNUSABLE: SubmissionOutcome.UNUSABLE,
+        FailureReason.RESULT_FLAGGED: SubmissionOutcome.OBJECTED,
+        FailureReason.RESULT_NOT_MODERATED: SubmissionOutcome.OUR_FAULT,
+        FailureReason.TIMEOUT: SubmissionOutcome.TIMEOUT,
+        FailureReason.STORAGE_ERROR: SubmissionOutcome.OUR_FAULT,
+        FailureReason.WORKER_ERROR: SubmissionOutcome.OUR_FAULT,
     }[reason]
 
 
-def booked(ending: Ending, said_usd: Decimal | None) -> dict[str, Decimal]:
+def cost_update(outcome: SubmissionOutcome, reported_usd: Decimal | None) -> dict[str, Decimal]:
     """What changes in a submission's cost, which begins as its route's full price."""
-    if said_usd is not None:
-        return {"cost_usd": said_usd}
-    return {} if WHO_PAYS[ending].we_pay else {"cost_usd": Decimal(0)}
+    if reported_usd is not None:
+        return {"cost_usd": reported_usd}
+    return {} if COST_RULES[outcome].we_pay else {"cost_usd": Decimal(0)}
 
 
-def loss_usd(ending: Ending, cost_usd: Decimal) -> Decimal | None:
+def user_caused_loss_usd(outcome: SubmissionOutcome, cost_usd: Decimal) -> Decimal | None:
     """What an ending that is its user's doing has cost us; None for all others, and where its
     provider took nothing."""
-    return cost_usd if WHO_PAYS[ending].is_users_doing and cost_usd else None
+    return cost_usd if COST_RULES[outcome].caused_by_user and cost_usd else None

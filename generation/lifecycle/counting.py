@@ -15,12 +15,12 @@ from generation.models import ProviderRequest, SpendDay
 from generation.spend import Period
 
 # A submission is on record this long after the time that it bears, at most.
-MARGIN = timedelta(seconds=30)
+RECORDING_DELAY = timedelta(seconds=30)
 
 
-def count(*, now: datetime) -> None:
+def rollup_daily_spend(*, now: datetime) -> None:
     """Count what was submitted yesterday and today."""
-    until = now - MARGIN
+    until = now - RECORDING_DELAY
     began = Period.DAY.began_at(until) - timedelta(days=1)
     costs = (
         ProviderRequest.objects.filter(sent_at__gte=began, sent_at__lt=until)

@@ -28,7 +28,7 @@ from rendio.common.errors import InvalidState
 logger = structlog.get_logger(__name__)
 
 
-def bury(kind: DeadKind, subject: str, why: str, *, now: datetime) -> None:
+def record(kind: DeadKind, subject: str, why: str, *, now: datetime) -> None:
     """Keep a letter, or count the open one. Joins the caller's transaction, if there is one."""
     logger.error("dead_letter", kind=kind.value, subject=subject, why=why)
     letters = DeadLetter.objects.filter(kind=kind, subject=subject, state=DeadState.OPEN)
@@ -50,9 +50,9 @@ def retry(letter: DeadLetter, *, now: datetime) -> None:
             task, _, queue = letter.subject.partition(" ")
             nudge.after_commit(task, queue=queue or "high", with_queue=bool(queue))
         case DeadKind.DELIVERY:
-            apply_again(UUID(letter.subject))
+            reprocess_delivery(UUID(letter.subject))
         case _:
-            fetch_again(UUID(letter.subject), now=now)
+            refetch_result(UUID(letter.subject), now=now)
     close(letter, DeadState.RETRIED, now=now)
 
 
@@ -61,14 +61,14 @@ def close(letter: DeadLetter, state: DeadState, *, now: datetime) -> None:
     letter.save(update_fields=["state", "closed_at"])
 
 
-def close_delivered(job_id: UUID, *, now: datetime) -> None:
+def close_for_delivered_job(job_id: UUID, *, now: datetime) -> None:
     """What could not be delivered has been. Joins the caller's transaction."""
     DeadLetter.objects.filter(
         kind=DeadKind.RESULT, subject=str(job_id), state=DeadState.OPEN
     ).update(state=DeadState.RETRIED, closed_at=now)
 
 
-def apply_again(delivery_id: UUID) -> None:
+def reprocess_delivery(delivery_id: UUID) -> None:
     """Have a delivery applied once more. Joins the caller's transaction. Raises InvalidState."""
     deliveries = WebhookDelivery.objects.filter(id=delivery_id)
     if not deliveries.update(processed_at=None, outcome=""):
@@ -76,7 +76,7 @@ def apply_again(delivery_id: UUID) -> None:
     nudge.after_commit("generation.apply_deliveries", queue="high")
 
 
-def fetch_again(job_id: UUID, *, now: datetime) -> None:
+def refetch_result(job_id: UUID, *, now: datetime) -> None:
     """Ask the provider for the result of an ended job: its refund stands, its video is kept."""
     job = Job.objects.select_for_update(of=("self",)).filter(id=job_id).first()
     request = ProviderRequest.objects.filter(job_id=job_id).order_by("id").last()

@@ -20,11 +20,11 @@ from rendio.common.due import for_each_logged
 
 BATCH = 50
 # While a job still runs.
-AGAIN = timedelta(seconds=60)
-LAST_LOOK = max(store.LEASE, convert.LEASE) * 2
+RETRY_DELAY = timedelta(seconds=60)
+FINAL_CHECK_DELAY = max(store.LEASE, convert.LEASE) * 2
 
 
-def erase_due(*, now: datetime) -> int:
+def delete_account_media_due(*, now: datetime) -> int:
     """Erase what is due, up to BATCH jobs; returns how many."""
     with transaction.atomic(durable=True):
         rows = list(
@@ -33,24 +33,24 @@ def erase_due(*, now: datetime) -> int:
             .select_for_update(skip_locked=True)[:BATCH]
         )
         Erasure.objects.filter(id__in=[row.id for row in rows]).update(due_at=now + LEASE)
-    for_each_logged(rows, lambda row: _erase(row, now=now))
+    for_each_logged(rows, lambda row: _delete_job_media(row, now=now))
     return len(rows)
 
 
-def _erase(row: Erasure, *, now: datetime) -> None:
+def _delete_job_media(row: Erasure, *, now: datetime) -> None:
     # The stage before the files: what is stored after this look is found by the next.
     stage = Job.objects.values_list("stage", flat=True).get(id=row.job_id)
-    remove.remove_folder(remove.folder_of(row.job_id))
+    remove.delete_folder(remove.job_folder(row.job_id))
     if stage != Stage.DONE:
-        Erasure.objects.filter(id=row.id).update(due_at=now + AGAIN)
+        Erasure.objects.filter(id=row.id).update(due_at=now + RETRY_DELAY)
     elif row.ended_at is None:
-        _forget_requests(row.job_id)
-        Erasure.objects.filter(id=row.id).update(ended_at=now, due_at=now + LAST_LOOK)
+        _clear_provider_texts(row.job_id)
+        Erasure.objects.filter(id=row.id).update(ended_at=now, due_at=now + FINAL_CHECK_DELAY)
     else:
         row.delete()
 
 
-def _forget_requests(job_id: UUID) -> None:
+def _clear_provider_texts(job_id: UUID) -> None:
     """What providers told us in free text, and where they keep the result."""
     requests = ProviderRequest.objects.filter(job_id=job_id)
     tokens = list(requests.values_list("webhook_token", flat=True))

@@ -27,7 +27,7 @@ from rendio.common import nudge
 logger = structlog.get_logger(__name__)
 
 
-def fail(
+def try_next_or_fail(
     job: Job,
     reason: FailureReason,
     *,
@@ -43,30 +43,32 @@ def fail(
     answer about the result. Opens transactions of its own. False where the job is no longer as it
     was claimed.
     """
-    told: settle.Told = {"error_type": error_type, "detail": detail, "cost_usd": cost_usd}
-    if _go_on(job, reason, now=now, told=told):
+    error: settle.ProviderError = {"error_type": error_type, "detail": detail, "cost_usd": cost_usd}
+    if _try_next_route(job, reason, now=now, error=error):
         return True
-    return settle.give_up(job, reason, now=now, raw=raw, **told)
+    return settle.fail(job, reason, now=now, raw=raw, **error)
 
 
-def _go_on(job: Job, reason: FailureReason, *, now: datetime, told: settle.Told) -> bool:
+def _try_next_route(
+    job: Job, reason: FailureReason, *, now: datetime, error: settle.ProviderError
+) -> bool:
     with transaction.atomic(durable=True):
-        held = settle.hold(job)
+        held = settle.lock_if_claimed(job)
         request = ProviderRequest.objects.filter(job_id=job.id).order_by("-id").first()
-        if held is None or request is None or not _is_wanted(held):
+        if held is None or request is None or not _is_still_wanted(held):
             return False
-        told_meanwhile = _told_meanwhile(held)
-        if not told_meanwhile and not _has_next(held, request, reason, now=now):
+        finished_meanwhile = _finished_meanwhile(held)
+        if not finished_meanwhile and not _has_next_route(held, request, reason, now=now):
             return False
-        settle.end_request(held, reason, now=now, **told)
+        settle.close_submission(held, reason, now=now, **error)
         held.tried_routes = [*held.tried_routes, str(request.route_id)]
         # What the next route is expected to take must not make the bar fall.
         held.progress = queries.progress(held, now=now)
         held.tries = 0
         held.due_at = now
         held.leased_until = held.queue_position = None
-        if told_meanwhile:
-            _fetch_next(held, told_meanwhile, now=now)
+        if finished_meanwhile:
+            _fetch_next(held, finished_meanwhile, now=now)
         else:
             _submit_next(held, now=now)
         held.save(
@@ -79,16 +81,18 @@ def _go_on(job: Job, reason: FailureReason, *, now: datetime, told: settle.Told)
     return True
 
 
-def _is_wanted(held: Job) -> bool:
-    return not (held.is_terminal or held.deleted_at or settle.is_taken_back(held))
+def _is_still_wanted(held: Job) -> bool:
+    return not (held.is_terminal or held.deleted_at or settle.is_cancel_requested(held))
 
 
-def _told_meanwhile(held: Job) -> ProviderRequest | None:
+def _finished_meanwhile(held: Job) -> ProviderRequest | None:
     unknown = ProviderRequest.objects.filter(job=held, state=RequestState.UNKNOWN)
     return unknown.filter(is_told=True).exclude(ended_at=None).order_by("id").first()
 
 
-def _has_next(held: Job, request: ProviderRequest, reason: FailureReason, *, now: datetime) -> bool:
+def _has_next_route(
+    held: Job, request: ProviderRequest, reason: FailureReason, *, now: datetime
+) -> bool:
     """Stopped over there, and nobody had asked for it, is not among the reasons: whoever did that,
     perhaps we at the provider's own pages, did not mean it to be made elsewhere. What was made and
     cannot be used is not either: it is paid."""

@@ -20,29 +20,29 @@ LOOKS = {
 }
 
 
-def end(job_id: UUID, *, now: datetime, quietly: bool = False) -> Job:
+def fail_job(job_id: UUID, *, now: datetime, quietly: bool = False) -> Job:
     """Fail a job that goes on, with its credits back; its provider is asked to stop, and its user
     told, unless `quietly`. Raises NotFound, InvalidState."""
-    job = lock(job_id)
-    settle.end_by_hand(job, now=now)
+    job = lock_job(job_id)
+    settle.fail_manually(job, now=now)
     if not quietly:
-        notifications.tell(job, PushKind.JOB_FAILED, now=now)
+        notifications.notify_user(job, PushKind.JOB_FAILED, now=now)
     return job
 
 
-def refund(job_id: UUID, *, acting_user_id: UUID, now: datetime) -> Job:
+def refund_job(job_id: UUID, *, acting_user_id: UUID, now: datetime) -> Job:
     """Give back what a delivered job cost. Raises NotFound, InvalidState."""
-    job = lock(job_id)
-    settle.refund_delivered(job, acting_user_id=acting_user_id, now=now)
+    job = lock_job(job_id)
+    settle.refund_completed(job, acting_user_id=acting_user_id, now=now)
     return job
 
 
-def try_again(job_id: UUID, *, now: datetime) -> Job:
+def retry_job(job_id: UUID, *, now: datetime) -> Job:
     """Look at a job at once that goes on, or fetch the video of one that ended without it, which
     its refund outlives. Raises NotFound, InvalidState."""
-    job = lock(job_id)
+    job = lock_job(job_id)
     if job.stage == Stage.DONE:
-        dead_letters.fetch_again(job_id, now=now)
+        dead_letters.refetch_result(job_id, now=now)
     elif job.leased_until and job.leased_until > now:
         raise InvalidState(problem="A worker has this job in hand.")
     else:
@@ -54,7 +54,7 @@ def try_again(job_id: UUID, *, now: datetime) -> Job:
     return job
 
 
-def lock(job_id: UUID) -> Job:
+def lock_job(job_id: UUID) -> Job:
     """The job, with its user's wallet locked before it. Raises NotFound."""
     found = Job.objects.filter(id=job_id).only("user_id").first()
     if found is None:

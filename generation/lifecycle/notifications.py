@@ -12,7 +12,7 @@ from generation.models import Job
 IMAGES = "medium"
 
 
-def tell(job: Job, kind: PushKind, *, now: datetime, subject_id: UUID | None = None) -> bool:
+def notify_user(job: Job, kind: PushKind, *, now: datetime, subject_id: UUID | None = None) -> bool:
     """As outbox.tell. Whoever has deleted the job wants to hear of its credits alone."""
     if job.deleted_at and kind != PushKind.CREDITS_RETURNED:
         return False

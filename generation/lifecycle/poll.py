@@ -15,7 +15,7 @@ from django.conf import settings
 
 from generation.catalogue import cache
 from generation.lifecycle import failover, route_timing
-from generation.lifecycle.claims import claim, record, side_by_side
+from generation.lifecycle.claims import claim, run_concurrently, update_if_claimed
 from generation.models import (
     PROGRESS_QUEUED,
     PROGRESS_RUNNING,
@@ -34,18 +34,18 @@ BATCH = 50
 STAGES = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]
 DEFAULT_RUN_SECONDS = 600
 
-Reading = Running | Done | Unknown
+PollResult = Running | Done | Unknown
 # A job with its submission, where that has a handle: the provider's name and the handle.
-Claimed = tuple[Job, tuple[str, Handle] | None]
+PollItem = tuple[Job, tuple[str, Handle] | None]
 
 
 def poll_due(*, queue: str, now: datetime) -> int:
     """Look at what is due in `queue`, up to BATCH side by side; returns how many."""
     jobs = claim(queue=queue, stages=STAGES, now=now, limit=BATCH)
-    handles = live_handles(jobs)
-    side_by_side(
+    handles = open_submissions(jobs)
+    run_concurrently(
         [(job, handles.get(job.id)) for job in jobs],
-        _look,
+        _fetch_status,
         _apply,
         job_of=itemgetter(0),
         now=now,
@@ -53,15 +53,15 @@ def poll_due(*, queue: str, now: datetime) -> int:
     return len(jobs)
 
 
-def live_handles(jobs: list[Job]) -> dict[UUID, tuple[str, Handle]]:
+def open_submissions(jobs: list[Job]) -> dict[UUID, tuple[str, Handle]]:
     """Job id → (provider, handle) of its live submission, where that has one."""
     requests = ProviderRequest.objects.filter(
         job__in=jobs, state__in=[RequestState.SENDING, RequestState.ACCEPTED]
     ).exclude(provider_request_id="")
-    return {request.job_id: (request.provider, handle_of(request)) for request in requests}
+    return {request.job_id: (request.provider, to_handle(request)) for request in requests}
 
 
-def handle_of(request: ProviderRequest) -> Handle:
+def to_handle(request: ProviderRequest) -> Handle:
     return Handle(
         request.provider_request_id,
         request.status_url,
@@ -72,7 +72,7 @@ def handle_of(request: ProviderRequest) -> Handle:
     )
 
 
-def _look(item: Claimed) -> Reading:
+def _fetch_status(item: PollItem) -> PollResult:
     _, submission = item
     if submission is None:
         # A submission without an answer: all that can be waited for is its webhook or its deadline.
@@ -81,26 +81,32 @@ def _look(item: Claimed) -> Reading:
     return get_provider(provider).status(handle)
 
 
-def _apply(item: Claimed, reading: Reading, now: datetime) -> None:
+def _apply(item: PollItem, reading: PollResult, now: datetime) -> None:
     job, _ = item
     deadline = job.deadline_at or now
     if isinstance(reading, Done):
-        hand_to_store(job, now=now)
+        mark_ready_to_store(job, now=now)
         return
     changes: dict[str, Any] = {"tries": job.tries + 1}
     if isinstance(reading, Running):
         changes["queue_position"] = reading.queue_position
         if reading.is_started:
-            deadline = _running(job, reading, changes, now=now)
+            deadline = _running_changes(job, reading, changes, now=now)
         else:
             changes["progress"] = max(job.progress, PROGRESS_QUEUED)
     if now >= deadline:
-        failover.fail(job, FailureReason.TIMEOUT, now=now, detail=f"deadline of {job.stage}")
+        failover.try_next_or_fail(
+            job, FailureReason.TIMEOUT, now=now, detail=f"deadline of {job.stage}"
+        )
         return
-    record(job, due_at=min(now + route_timing.backoff(job.tries + 1), deadline), **changes)
+    update_if_claimed(
+        job, due_at=min(now + route_timing.backoff(job.tries + 1), deadline), **changes
+    )
 
 
-def _running(job: Job, reading: Running, changes: dict[str, Any], *, now: datetime) -> datetime:
+def _running_changes(
+    job: Job, reading: Running, changes: dict[str, Any], *, now: datetime
+) -> datetime:
     """Fill in what a running job's row gets; returns its deadline, which counts from the first
     sight."""
     deadline = job.deadline_at or now
@@ -125,9 +131,9 @@ def run_seconds(job: Job) -> int:
     )
 
 
-def hand_to_store(job: Job, *, now: datetime) -> bool:
+def mark_ready_to_store(job: Job, *, now: datetime) -> bool:
     """The provider has finished: fetch and keep it next."""
-    moved = record(
+    moved = update_if_claimed(
         job,
         stage=Stage.STORE,
         due_at=now,

@@ -24,16 +24,16 @@ logger = structlog.get_logger(__name__)
 BATCH = 100
 
 
-def remove_due(*, now: datetime) -> int:
+def delete_due_files(*, now: datetime) -> int:
     """Remove what is due, up to BATCH; returns how many pictures or files were looked at."""
-    looked_at = _give_up_unneeded(now=now)
+    looked_at = _release_unused_uploads(now=now)
     rows = due.claim_due(Removal.objects.all(), now=now, limit=BATCH)
-    due.for_each_logged(rows, _remove)
+    due.for_each_logged(rows, _delete_one)
     return max(looked_at, len(rows))
 
 
-def _give_up_unneeded(*, now: datetime) -> int:
-    """Under the lock of each picture, so that no order takes it meanwhile (keeping.hold)."""
+def _release_unused_uploads(*, now: datetime) -> int:
+    """Under the lock of each picture, so that no order takes it meanwhile (retention)."""
     with transaction.atomic(durable=True):
         uploads = list(
             Upload.objects.filter(remove_at__lte=now)
@@ -43,45 +43,45 @@ def _give_up_unneeded(*, now: datetime) -> int:
         needed = set(
             Job.objects.filter(upload__in=uploads).values_list("upload_id", flat=True).distinct()
         )
-        # Until the last of these jobs is deleted (keeping.release).
+        # Until the last of these jobs is deleted (retention).
         Upload.objects.filter(id__in=needed).update(remove_at=None)
         retention.give_up([upload for upload in uploads if upload.id not in needed], now=now)
     return len(uploads)
 
 
-def note(names: Iterable[str], *, now: datetime) -> list[Removal]:
+def schedule_deletion(names: Iterable[str], *, now: datetime) -> list[Removal]:
     """These files are due to go, and folders, whose names end in "/"; empty names are none. Joins
-    the caller's transaction, which lets go of them, and which is followed by `carry_out`."""
+    the caller's transaction, which lets go of them, and which is followed by `delete_now`."""
     return Removal.objects.bulk_create([Removal(name=name, due_at=now) for name in names if name])
 
 
-def carry_out(rows: Iterable[Removal]) -> None:
-    """Remove what was noted, at once; what fails is left to `remove_due`. Asks storage, so it must
-    not run inside a transaction."""
-    due.for_each_logged(rows, _remove)
+def delete_now(rows: Iterable[Removal]) -> None:
+    """Remove what was noted, at once; what fails is left to `delete_due_files`. Asks storage, so it
+    must not run inside a transaction."""
+    due.for_each_logged(rows, _delete_one)
 
 
-def _remove(row: Removal) -> None:
+def _delete_one(row: Removal) -> None:
     if row.name.endswith("/"):
-        remove_folder(row.name)
+        delete_folder(row.name)
     else:
         default_storage.delete(row.name)
     row.delete()
 
 
-def folder_of(job_id: UUID) -> str:
+def job_folder(job_id: UUID) -> str:
     """Where all files of a job lie."""
     return f"jobs/{job_id}/"
 
 
-def remove_folder(folder: str) -> None:
+def delete_folder(folder: str) -> None:
     """All that lies there, and what was not sent to its end. `folder` ends in "/"."""
     try:
         folders, names = default_storage.listdir(folder)
     except FileNotFoundError:
         return
     for inner in folders:
-        remove_folder(f"{folder}{inner}/")
+        delete_folder(f"{folder}{inner}/")
     for name in names:
         default_storage.delete(f"{folder}{name}")
     if settings.MEDIA_BUCKET:

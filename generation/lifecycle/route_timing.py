@@ -17,13 +17,13 @@ from django.conf import settings
 
 from generation.models import ProviderRequest, RequestState
 
-SAMPLE, FEWEST = 50, 5
-NEARLY_ALL = 0.9
-KEPT_SECONDS = 10
+SAMPLE_SIZE, MIN_SAMPLE = 50, 5
+RELIABLE_SHARE = 0.9
+CACHE_SECONDS = 10
 
 
 @dataclass(frozen=True)
-class Pace:
+class RouteTiming:
     """Of a route's recent submissions, from being sent to being stored."""
 
     median: timedelta
@@ -31,16 +31,16 @@ class Pace:
     is_told: bool  # webhooks have told of nearly all of them
 
 
-def of(route_id: UUID) -> Pace | None:
+def for_route(route_id: UUID) -> RouteTiming | None:
     """None where fewer than FEWEST have come to a good end. Kept for some seconds in each
     process."""
     with _lock:
-        read_at, pace = _kept.get(route_id, (float("-inf"), None))
-    if time.monotonic() - read_at > KEPT_SECONDS:
-        pace = _read(route_id)
+        read_at, timing = _cache.get(route_id, (float("-inf"), None))
+    if time.monotonic() - read_at > CACHE_SECONDS:
+        timing = _read(route_id)
         with _lock:
-            _kept[route_id] = (time.monotonic(), pace)
-    return pace
+            _cache[route_id] = (time.monotonic(), timing)
+    return timing
 
 
 def backoff(tries: int) -> timedelta:
@@ -49,26 +49,26 @@ def backoff(tries: int) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def first_look(pace: Pace | None) -> timedelta:
+def first_poll_delay(timing: RouteTiming | None) -> timedelta:
     """How long after its being accepted a job is looked at first."""
-    return max(backoff(0), pace.percentile_95 if pace and pace.is_told else timedelta())
+    return max(backoff(0), timing.percentile_95 if timing and timing.is_told else timedelta())
 
 
-def _read(route_id: UUID) -> Pace | None:
+def _read(route_id: UUID) -> RouteTiming | None:
     made = ProviderRequest.objects.filter(
         route_id=route_id, state=RequestState.FINISHED, ended_at__isnull=False
     ).order_by("-ended_at")
-    recent = list(made.values_list("sent_at", "ended_at", "is_told")[:SAMPLE])
-    if len(recent) < FEWEST:
+    recent = list(made.values_list("sent_at", "ended_at", "is_told")[:SAMPLE_SIZE])
+    if len(recent) < MIN_SAMPLE:
         return None
     took = sorted(ended_at - sent_at for sent_at, ended_at, _ in recent if ended_at)
     told = sum(is_told for *_, is_told in recent)
-    return Pace(
+    return RouteTiming(
         median=took[len(took) // 2],
         percentile_95=took[len(took) * 95 // 100],
-        is_told=told >= NEARLY_ALL * len(recent),
+        is_told=told >= RELIABLE_SHARE * len(recent),
     )
 
 
 _lock = threading.Lock()
-_kept: dict[UUID, tuple[float, Pace | None]] = {}
+_cache: dict[UUID, tuple[float, RouteTiming | None]] = {}

@@ -17,7 +17,12 @@ from accounts.models import PushKind
 from credits import services as credit_services
 from generation import exposure, queries
 from generation.lifecycle import attempts, dead_letters, notifications, remove, route_timing
-from generation.lifecycle.cost_rules import Ending, booked, ending_of, loss_usd
+from generation.lifecycle.cost_rules import (
+    SubmissionOutcome,
+    cost_update,
+    outcome_for,
+    user_caused_loss_usd,
+)
 from generation.models import (
     DeadKind,
     Job,
@@ -44,7 +49,7 @@ class StoredMedia:
     thumbnail_name: str
 
 
-class Told(TypedDict):
+class ProviderError(TypedDict):
     """What a provider says of a submission that came to nothing."""
 
     error_type: str
@@ -69,32 +74,37 @@ def complete(
     no longer as it was claimed, or the media is being removed.
     """
     with transaction.atomic(durable=True):
-        held = hold(job)
-        if held is None or (attempt and not attempts.keep(attempt)):
+        held = lock_if_claimed(job)
+        if held is None or (attempt and not attempts.keep_files(attempt)):
             return False
         late = held.is_terminal
-        ending = Ending.LATE if late else Ending.DELIVERED
-        _live_request(held).update(
-            state=RequestState.FINISHED, ended_at=now, raw_result="", **booked(ending, cost_usd)
+        outcome = SubmissionOutcome.LATE if late else SubmissionOutcome.DELIVERED
+        _open_submissions(held).update(
+            state=RequestState.FINISHED,
+            ended_at=now,
+            raw_result="",
+            **cost_update(outcome, cost_usd),
         )
         if late:
-            dead_letters.close_delivered(held.id, now=now)
+            dead_letters.close_for_delivered_job(held.id, now=now)
         else:
             held.status = JobStatus.COMPLETED
             held.progress = 100
             held.completed_at = now
         discarded: list[Removal] = []
         if held.deleted_at:
-            discarded = _let_go(held, now=now)
+            discarded = _schedule_folder_deletion(held, now=now)
         else:
             held.media_name = media.media_name
             held.thumbnail_name = media.thumbnail_name
-        _done(held)
-        notifications.tell(held, PushKind.JOB_LATE if late else PushKind.JOB_COMPLETED, now=now)
-    remove.carry_out(discarded)
+        _finish(held)
+        notifications.notify_user(
+            held, PushKind.JOB_LATE if late else PushKind.JOB_COMPLETED, now=now
+        )
+    remove.delete_now(discarded)
     logger.info("video_generation_completed", job_id=str(job.id), late=late)
     if not late:
-        _count_completed(job, now=now)
+        _observe_completed(job, now=now)
     return True
 
 
@@ -106,11 +116,11 @@ def convert_next(
     Opens its own transaction. False as `complete`.
     """
     with transaction.atomic(durable=True):
-        held = hold(job)
-        if held is None or not attempts.keep(attempt):
+        held = lock_if_claimed(job)
+        if held is None or not attempts.keep_files(attempt):
             return False
         if cost_usd is not None:
-            _live_request(held).update(cost_usd=cost_usd)
+            _open_submissions(held).update(cost_usd=cost_usd)
         held.original_name = original_name
         held.stage, held.tries, held.due_at, held.leased_until = Stage.CONVERT, 0, now, None
         held.save(update_fields=["original_name", "stage", "tries", "due_at", "leased_until"])
@@ -118,13 +128,13 @@ def convert_next(
     return True
 
 
-def _let_go(held: Job, *, now: datetime) -> list[Removal]:
+def _schedule_folder_deletion(held: Job, *, now: datetime) -> list[Removal]:
     """A deleted job has no files."""
     held.original_name = ""
-    return remove.note([remove.folder_of(held.id)], now=now)
+    return remove.schedule_deletion([remove.job_folder(held.id)], now=now)
 
 
-def _count_completed(job: Job, *, now: datetime) -> None:
+def _observe_completed(job: Job, *, now: datetime) -> None:
     """`job` as it was claimed: its deadline tells when it came into the stage STORE."""
     sent_at = job.requests.latest("id").sent_at
     made_at = (job.deadline_at or now) - timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS)
@@ -138,7 +148,7 @@ def _count_completed(job: Job, *, now: datetime) -> None:
         metrics.job_seconds.labels(job.queue, stage).observe(max(took.total_seconds(), 0))
 
 
-def give_up(
+def fail(
     job: Job,
     reason: FailureReason,
     *,
@@ -160,35 +170,35 @@ def give_up(
     with transaction.atomic(durable=True):
         # The wallet before the job, as everywhere: two orders would lock each other up.
         credit_services.lock_wallet(user_id=job.user_id, through_merge=True)
-        held = hold(job)
+        held = lock_if_claimed(job)
         if held is None:
             return False
-        taken_back = is_taken_back(held)
+        taken_back = is_cancel_requested(held)
         if reason == FailureReason.CANCELLED and not taken_back:
             reason = FailureReason.CANCELLED_BY_PROVIDER
-        if _is_made(held, reason) and not held.deleted_at:
+        if _was_made(held, reason) and not held.deleted_at:
             # The first says most: providers forget what they have made.
-            _live_request(held).filter(raw_result="").update(raw_result=raw)
+            _open_submissions(held).filter(raw_result="").update(raw_result=raw)
             why = ": ".join(filter(None, [reason.value, error_type, detail]))
-            dead_letters.bury(DeadKind.RESULT, str(held.id), why, now=now)
-        loss = end_request(
+            dead_letters.record(DeadKind.RESULT, str(held.id), why, now=now)
+        loss = close_submission(
             held, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd
         )
         if not held.is_terminal:
-            _refund_and_end(
+            _refund_and_close(
                 held, FailureReason.CANCELLED if taken_back else reason, now=now, loss_usd=loss
             )
             if reason == FailureReason.REJECTED:
-                _record_refusal(held, error_type, now=now)
+                _record_provider_refusal(held, error_type, now=now)
             if held.status == JobStatus.FAILED:
-                notifications.tell(held, PushKind.JOB_FAILED, now=now)
-        discarded = _let_go(held, now=now) if held.deleted_at else []
-        _done(held)
-    remove.carry_out(discarded)
+                notifications.notify_user(held, PushKind.JOB_FAILED, now=now)
+        discarded = _schedule_folder_deletion(held, now=now) if held.deleted_at else []
+        _finish(held)
+    remove.delete_now(discarded)
     return True
 
 
-def _is_made(held: Job, reason: FailureReason) -> bool:
+def _was_made(held: Job, reason: FailureReason) -> bool:
     """Whether its provider has finished, and takes its price, as far as we know."""
     is_not_had = reason == FailureReason.TIMEOUT and held.stage in {Stage.STORE, Stage.CONVERT}
     return is_not_had or reason in {
@@ -198,7 +208,7 @@ def _is_made(held: Job, reason: FailureReason) -> bool:
     }
 
 
-def end_by_hand(held: Job, *, now: datetime) -> None:
+def fail_manually(held: Job, *, now: datetime) -> None:
     """A person waits no longer for this job, nor does its user: as at a deadline, but that its user
     is told of it by who calls.
 
@@ -207,13 +217,15 @@ def end_by_hand(held: Job, *, now: datetime) -> None:
     """
     if held.is_terminal:
         raise InvalidState(problem=f"This job has ended: it is {held.status}.")
-    taken_back = is_taken_back(held)
-    end_request(held, FailureReason.TIMEOUT, now=now)
-    _refund_and_end(held, FailureReason.CANCELLED if taken_back else FailureReason.TIMEOUT, now=now)
-    _done(held)
+    taken_back = is_cancel_requested(held)
+    close_submission(held, FailureReason.TIMEOUT, now=now)
+    _refund_and_close(
+        held, FailureReason.CANCELLED if taken_back else FailureReason.TIMEOUT, now=now
+    )
+    _finish(held)
 
 
-def refund_delivered(held: Job, *, acting_user_id: UUID, now: datetime) -> None:
+def refund_completed(held: Job, *, acting_user_id: UUID, now: datetime) -> None:
     """The video stays, its price comes back: a person has found it not worth that.
 
     Joins the caller's transaction, which has the wallet and the job locked. Raises InvalidState for
@@ -233,7 +245,7 @@ def refund_delivered(held: Job, *, acting_user_id: UUID, now: datetime) -> None:
     held.save(update_fields=["refund_entry"])
 
 
-def cancel_unsent(job: Job, *, now: datetime) -> bool:
+def cancel_before_submit(job: Job, *, now: datetime) -> bool:
     """Cancel a job that no provider has heard of, and give its credits back.
 
     Opens its own transaction; False where it has been handed over (or has ended) meanwhile.
@@ -243,12 +255,12 @@ def cancel_unsent(job: Job, *, now: datetime) -> bool:
         held = Job.objects.select_for_update(of=("self",)).get(id=job.id)
         if held.stage != Stage.SUBMIT:
             return False
-        _refund_and_end(held, FailureReason.CANCELLED, now=now)
-        _done(held)
+        _refund_and_close(held, FailureReason.CANCELLED, now=now)
+        _finish(held)
     return True
 
 
-def hold(job: Job) -> Job | None:
+def lock_if_claimed(job: Job) -> Job | None:
     """The job locked, if it still is as it was claimed."""
     return (
         Job.objects.select_for_update(of=("self",))
@@ -257,7 +269,7 @@ def hold(job: Job) -> Job | None:
     )
 
 
-def _refund_and_end(
+def _refund_and_close(
     held: Job, reason: FailureReason, *, now: datetime, loss_usd: Decimal | None = None
 ) -> None:
     """`loss_usd` is what a provider took for an end that is the user's own doing. The fee that is
@@ -268,7 +280,7 @@ def _refund_and_end(
     held.refund_entry_id = credit_services.refund(
         user_id=held.user_id,
         job_id=held.id,
-        reason=_why(cancelled=cancelled, fee=held.fee_kept),
+        reason=_refund_reason(cancelled=cancelled, fee=held.fee_kept),
         now=now,
         fee=held.fee_kept,
         cancelled=cancelled,
@@ -288,7 +300,7 @@ def _refund_and_end(
     )
 
 
-def _record_refusal(held: Job, error_type: str, *, now: datetime) -> None:
+def _record_provider_refusal(held: Job, error_type: str, *, now: datetime) -> None:
     """A provider's own moderation counts as ours does: it may close our account over such input."""
     request = held.requests.order_by("-id").first()
     if request and get_provider(request.provider).is_content_rejection(error_type):
@@ -301,13 +313,13 @@ def _record_refusal(held: Job, error_type: str, *, now: datetime) -> None:
         )
 
 
-def _why(*, cancelled: bool, fee: int) -> str:
+def _refund_reason(*, cancelled: bool, fee: int) -> str:
     """What the history of credits says of a refund."""
     why = "generation cancelled" if cancelled else "generation failed"
     return f"{why}, less a fee of {fee}" if fee else why
 
 
-def end_request(
+def close_submission(
     held: Job,
     reason: FailureReason,
     *,
@@ -320,14 +332,14 @@ def end_request(
 
     Returns what its provider took for an end that is the user's own doing; None for others.
     """
-    live = _live_request(held)
+    live = _open_submissions(held)
     request = live.first()
-    began = bool(request and _may_have_begun(held, request, now=now))
+    began = bool(request and _may_have_started(held, request, now=now))
     # A timeout proves nothing about it: it may still run, and its result still come. Nobody waits
     # for it any more, so `stop` asks the provider to end it.
     timed_out = reason == FailureReason.TIMEOUT
-    ending = ending_of(reason, began=began)
-    changes = booked(ending, cost_usd)
+    outcome = outcome_for(reason, began=began)
+    changes = cost_update(outcome, cost_usd)
     if timed_out:
         live.filter(cancel_asked_at=None).exclude(provider_request_id="").update(cancel_due_at=now)
     live.update(
@@ -341,31 +353,31 @@ def end_request(
         return None
     if reason == FailureReason.CANCELLED_BY_PROVIDER:
         return None  # somebody stopped it at the provider, and not our user
-    return loss_usd(ending, changes.get("cost_usd", request.cost_usd))
+    return user_caused_loss_usd(outcome, changes.get("cost_usd", request.cost_usd))
 
 
-def _may_have_begun(held: Job, request: ProviderRequest, *, now: datetime) -> bool:
+def _may_have_started(held: Job, request: ProviderRequest, *, now: datetime) -> bool:
     """As far as we ever saw; and where nobody has looked, because a webhook was to come."""
     if held.started_at and held.started_at >= request.sent_at:
         return True
     unseen = held.stage == Stage.QUEUED and held.tries == 0 and request.answered_at
-    return bool(unseen and now - unseen > route_timing.first_look(None))
+    return bool(unseen and now - unseen > route_timing.first_poll_delay(None))
 
 
-def _live_request(held: Job) -> QuerySet[ProviderRequest]:
+def _open_submissions(held: Job) -> QuerySet[ProviderRequest]:
     return ProviderRequest.objects.filter(job=held, ended_at=None)
 
 
-def is_taken_back(held: Job) -> bool:
+def is_cancel_requested(held: Job) -> bool:
     """Whether its user does not want it any more. The provider may have been asked to stop it, and
     have gone on."""
     return (
         held.cancel_requested_at is not None
-        or _live_request(held).exclude(cancel_asked_at=None).exists()
+        or _open_submissions(held).exclude(cancel_asked_at=None).exists()
     )
 
 
-def _done(held: Job) -> None:
+def _finish(held: Job) -> None:
     held.stage = Stage.DONE
     held.due_at = held.leased_until = held.deadline_at = held.queue_position = None
     held.save(

@@ -11,8 +11,8 @@ from operator import attrgetter
 
 from django.db import transaction
 
-from generation.lifecycle.claims import side_by_side
-from generation.lifecycle.poll import handle_of
+from generation.lifecycle.claims import run_concurrently
+from generation.lifecycle.poll import to_handle
 from generation.models import ProviderRequest
 from generation.providers import get_provider
 from generation.providers.base import CancelResult, Unknown
@@ -21,10 +21,10 @@ BATCH = 20
 # Longer than asking can take, so that nobody else asks meanwhile.
 LEASE = timedelta(seconds=60)
 # By then it has ended by itself.
-TRIED_FOR = timedelta(hours=1)
+GIVE_UP_AFTER = timedelta(hours=1)
 
 
-def stop_due(*, now: datetime) -> int:
+def cancel_abandoned_due(*, now: datetime) -> int:
     """Ask for what is due, up to BATCH side by side; returns how many."""
     with transaction.atomic(durable=True):
         due = ProviderRequest.objects.filter(cancel_due_at__lte=now).order_by("cancel_due_at")
@@ -34,19 +34,19 @@ def stop_due(*, now: datetime) -> int:
         ProviderRequest.objects.filter(id__in=[request.id for request in requests]).update(
             cancel_due_at=now + LEASE
         )
-    side_by_side(requests, _ask, _apply, job_of=attrgetter("job"), now=now)
+    run_concurrently(requests, _send_cancel, _apply, job_of=attrgetter("job"), now=now)
     return len(requests)
 
 
-def _ask(request: ProviderRequest) -> CancelResult:
-    return get_provider(request.provider).cancel(handle_of(request))
+def _send_cancel(request: ProviderRequest) -> CancelResult:
+    return get_provider(request.provider).cancel(to_handle(request))
 
 
 def _apply(request: ProviderRequest, answer: CancelResult | Unknown, now: datetime) -> None:
     asked = answer in {CancelResult.REQUESTED, CancelResult.CANCELLED, CancelResult.TOO_LATE}
     since = now - (request.ended_at or now)
     # Each pause is as long as it has been tried already.
-    again = None if asked or since > TRIED_FOR else now + max(since, LEASE)
+    again = None if asked or since > GIVE_UP_AFTER else now + max(since, LEASE)
     ProviderRequest.objects.filter(id=request.id).update(
         cancel_due_at=again, cancel_asked_at=now if asked else None
     )

@@ -17,8 +17,8 @@ import structlog
 from django.conf import settings
 
 from generation.lifecycle import attempts, failover, route_timing, settle
-from generation.lifecycle.claims import claim, record, side_by_side
-from generation.lifecycle.poll import live_handles
+from generation.lifecycle.claims import claim, run_concurrently, update_if_claimed
+from generation.lifecycle.poll import open_submissions
 from generation.lifecycle.settle import StoredMedia
 from generation.models import Job, Removal, Stage
 from generation.moderation import screening
@@ -40,14 +40,14 @@ BATCH = 8
 LEASE = timedelta(seconds=360)
 DOWNLOAD_SECONDS = 180
 # The name of what came, in the folder of one attempt.
-FETCHED = "media"
+DOWNLOAD_NAME = "media"
 # Of films that are kept as they came.
-ENDINGS = {"mp4": "mp4", "mov": "mov", "matroska": "webm"}
+EXTENSIONS = {"mp4": "mp4", "mov": "mov", "matroska": "webm"}
 # A file that is missing or broken is asked for so often; all other trouble lasts until the
 # deadline, and is not counted in `tries`.
-BROKEN_TRIES = 4
+MAX_BROKEN_TRIES = 4
 # The file is fetched anew each time, which is much for a question.
-JUDGED_AGAIN = timedelta(seconds=60)
+MODERATION_RETRY_DELAY = timedelta(seconds=60)
 
 
 class Item(NamedTuple):
@@ -82,7 +82,7 @@ class _Broken:
 
 
 @dataclass(frozen=True)
-class _NotJudged:
+class _NotModerated:
     """Moderation is out of reach, and nothing is shown unjudged."""
 
     detail: str
@@ -100,21 +100,21 @@ class _NotStored:
 def store_due(*, queue: str, now: datetime) -> int:
     """Fetch and keep what is due in `queue`, up to BATCH side by side; returns how many."""
     jobs = claim(queue=queue, stages=[Stage.STORE], now=now, limit=BATCH, lease=LEASE)
-    side_by_side(
-        begin(jobs, now=now), _fetch_and_keep, _apply, job_of=lambda item: item.job, now=now
+    run_concurrently(
+        start_items(jobs, now=now), _fetch_and_store, _apply, job_of=lambda item: item.job, now=now
     )
     return len(jobs)
 
 
-def begin(jobs: list[Job], *, now: datetime) -> list[Item]:
+def start_items(jobs: list[Job], *, now: datetime) -> list[Item]:
     """What is needed to fetch and keep the results of these jobs, which are claimed."""
-    handles, begun = live_handles(jobs), attempts.begin(jobs, now=now)
+    handles, begun = open_submissions(jobs), attempts.start(jobs, now=now)
     return [Item(job, handles.get(job.id), begun[job.id]) for job in jobs]
 
 
-def _fetch_and_keep(
+def _fetch_and_store(
     item: Item,
-) -> _Stored | _ToConvert | Failed | Running | Unknown | _Broken | _NotJudged | _NotStored:
+) -> _Stored | _ToConvert | Failed | Running | Unknown | _Broken | _NotModerated | _NotStored:
     job, submission, attempt = item
     if submission is None:
         return Failed(FailureReason.PROVIDER_ERROR, "", "no submission to fetch from")
@@ -129,12 +129,12 @@ def _fetch_and_keep(
         result = kept if isinstance(kept, Media) else result
     if isinstance(result, Failed | Running | Unknown):
         return result
-    with attempts.scratch() as folder:
-        fetched = _fetch(result, folder, allowed_hosts=provider.media_hosts)
+    with attempts.scratch_folder() as folder:
+        fetched = _download(result, folder, allowed_hosts=provider.media_hosts)
         if not isinstance(fetched, Report):
             return replace(fetched, raw=result.raw)
         try:
-            return _keep(attempt, folder, fetched, result)
+            return _save_files(attempt, folder, fetched, result)
         except Unusable as error:
             return _Broken(str(error), result.raw)
         except Exception as error:
@@ -142,12 +142,12 @@ def _fetch_and_keep(
             return _NotStored(type(error).__name__, result.raw)
 
 
-def _fetch(
+def _download(
     result: Media, folder: Path, *, allowed_hosts: list[str]
-) -> Report | Failed | Unknown | _Broken | _NotJudged:
+) -> Report | Failed | Unknown | _Broken | _NotModerated:
     """What lies in `folder` then, as FETCHED: a file that can be shown, and that moderation lets
     through."""
-    path = folder / FETCHED
+    path = folder / DOWNLOAD_NAME
     try:
         with path.open("wb") as into:
             answer = http.download(
@@ -164,7 +164,7 @@ def _fetch(
             return _Broken(f"status {answer.status}")
         count = settings.MODERATION_OUTPUT_FRAMES if screening.is_on() else 0
         report = process.look(path, folder, kind=result.kind, pictures=count)
-        return _judge(report, folder, result) or report
+        return _moderate(report, folder, result) or report
     except http.NotSent as error:
         return Unknown(str(error))
     except http.NoAnswer as error:
@@ -177,23 +177,25 @@ def _fetch(
         return _Broken(str(error))
 
 
-def _judge(report: Report, folder: Path, result: Media) -> Failed | _NotJudged | None:
+def _moderate(report: Report, folder: Path, result: Media) -> Failed | _NotModerated | None:
     """What keeps it from being shown; None: nothing, or results are not judged."""
     try:
         objection = screening.judge_result((folder / name).read_bytes() for name in report.pictures)
     except OutOfReach as problem:
-        return _NotJudged(str(problem))
+        return _NotModerated(str(problem))
     if objection is None:
         return None
     found = ", ".join(objection.categories)
     return Failed(FailureReason.RESULT_FLAGGED, "content_rejected", found, result.cost_usd)
 
 
-def _keep(attempt: Removal, folder: Path, report: Report, result: Media) -> _Stored | _ToConvert:
-    path = folder / FETCHED
+def _save_files(
+    attempt: Removal, folder: Path, report: Report, result: Media
+) -> _Stored | _ToConvert:
+    path = folder / DOWNLOAD_NAME
     change = playability.change_for(report)
     if change == Change.CONVERT:
-        name = attempts.save_file(attempt, f"original.{ENDINGS[report.container]}", path)
+        name = attempts.save_file(attempt, f"original.{EXTENSIONS[report.container]}", path)
         return _ToConvert(name, result.cost_usd)
     if change == Change.RETAG:
         mp4_boxes.retag(path)
@@ -218,33 +220,37 @@ def _apply(item: Item, outcome: object, now: datetime) -> None:
             job, outcome.original_name, attempt, now=now, cost_usd=outcome.cost_usd
         )
     else:
-        _come_to_nothing(job, outcome, now=now)
+        _retry_or_fail(job, outcome, now=now)
     if not is_kept:
         wrote = isinstance(outcome, _Stored | _ToConvert | _NotStored)
-        attempts.end(attempt, has_written=wrote)
+        attempts.discard(attempt, has_written=wrote)
 
 
-def _come_to_nothing(job: Job, outcome: object, *, now: datetime) -> None:
+def _retry_or_fail(job: Job, outcome: object, *, now: datetime) -> None:
     overdue = job.deadline_at is None or now >= job.deadline_at
     match outcome:
         case Failed(reason, error_type, detail, cost_usd, raw):
             _fail(job, reason, error_type, detail, raw, now=now, cost_usd=cost_usd)
-        case _Broken(detail, raw) if overdue or job.tries + 1 >= BROKEN_TRIES:
+        case _Broken(detail, raw) if overdue or job.tries + 1 >= MAX_BROKEN_TRIES:
             _fail(job, FailureReason.UNUSABLE, "media_unusable", detail, raw, now=now)
         case _NotStored(detail, raw) if overdue:
             _fail(job, FailureReason.STORAGE_ERROR, "not_stored", detail, raw, now=now)
-        case _NotJudged(detail, raw) if overdue:
+        case _NotModerated(detail, raw) if overdue:
             _fail(job, FailureReason.RESULT_NOT_MODERATED, "not_judged", detail, raw, now=now)
         case Unknown(detail, raw) if overdue:
             _fail(job, FailureReason.TIMEOUT, "", detail, raw, now=now)
         case Running() if overdue:
-            failover.fail(job, FailureReason.TIMEOUT, now=now, detail="finished, but no result")
-        case _NotJudged():
-            record(job, due_at=min(now + JUDGED_AGAIN, job.deadline_at or now))
+            failover.try_next_or_fail(
+                job, FailureReason.TIMEOUT, now=now, detail="finished, but no result"
+            )
+        case _NotModerated():
+            update_if_claimed(job, due_at=min(now + MODERATION_RETRY_DELAY, job.deadline_at or now))
         case _Broken():
-            record(job, due_at=now + route_timing.backoff(job.tries), tries=job.tries + 1)
+            update_if_claimed(
+                job, due_at=now + route_timing.backoff(job.tries), tries=job.tries + 1
+            )
         case _:
-            record(job, due_at=now + _pause(job, now=now))
+            update_if_claimed(job, due_at=now + _retry_delay(job, now=now))
 
 
 def _fail(
@@ -257,12 +263,12 @@ def _fail(
     now: datetime,
     cost_usd: Decimal | None = None,
 ) -> None:
-    failover.fail(
+    failover.try_next_or_fail(
         job, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd, raw=raw
     )
 
 
-def _pause(job: Job, *, now: datetime) -> timedelta:
+def _retry_delay(job: Job, *, now: datetime) -> timedelta:
     """Half as long again as it has been waiting already, within the bounds of polling."""
     deadline = job.deadline_at or now
     waited = now - (deadline - timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS))

@@ -1,8 +1,8 @@
 """Handing a job to a provider: at most once.
 
 The job leaves the stage SUBMIT, and the request is on record, before anything is sent
-(lifecycle.allot); so a worker that dies at any line leaves a job that waits for its webhook or its
-deadline, and none that is sent twice.
+(dispatch.scheduler); so a worker that dies at any line leaves a job that waits for its webhook or
+its deadline, and none that is sent twice.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from django.db.models import Exists
 
 from generation.catalogue import routing
 from generation.dispatch import circuit_breaker
-from generation.dispatch.scheduler import BATCH, Outgoing, allot
+from generation.dispatch.scheduler import BATCH, Dispatch, schedule_batch
 from generation.lifecycle import failover, route_timing, settle
-from generation.lifecycle.claims import side_by_side
-from generation.lifecycle.cost_rules import Ending, booked
+from generation.lifecycle.claims import run_concurrently
+from generation.lifecycle.cost_rules import SubmissionOutcome, cost_update
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from generation.providers import get_provider
 from generation.providers.base import (
@@ -44,19 +44,19 @@ logger = structlog.get_logger(__name__)
 def submit_due(*, queue: str, now: datetime) -> int:
     """Submit what is due in `queue` and has its turn, up to BATCH side by side; returns how many
     were sent or given up."""
-    taken = allot(queue=queue, now=now)
+    batch = schedule_batch(queue=queue, now=now)
     # What is on record as leaving first: nothing else may keep it from being sent.
-    side_by_side(taken.outgoing, _send, _record, job_of=attrgetter("job"), now=now)
+    run_concurrently(batch.dispatches, _send, _record, job_of=attrgetter("job"), now=now)
     for_each_logged(
-        taken.hopeless,
-        lambda job: settle.give_up(
+        batch.unroutable,
+        lambda job: settle.fail(
             job, FailureReason.PROVIDER_ERROR, now=now, detail="not taken in time"
         ),
     )
-    return len(taken.outgoing) + len(taken.hopeless)
+    return len(batch.dispatches) + len(batch.unroutable)
 
 
-def _send(item: Outgoing) -> SubmitResult:
+def _send(item: Dispatch) -> SubmitResult:
     provider = get_provider(item.route.provider)
     token = urlencode({"token": item.request.webhook_token})
     return provider.submit(
@@ -67,12 +67,12 @@ def _send(item: Outgoing) -> SubmitResult:
     )
 
 
-def _record(item: Outgoing, answer: SubmitResult, now: datetime) -> None:
+def _record(item: Dispatch, answer: SubmitResult, now: datetime) -> None:
     request = item.request
     metrics.submissions.labels(request.provider, type(answer).__name__.lower()).inc()
     if isinstance(answer, Accepted):
-        _accepted(item, answer, now=now)
-        circuit_breaker.answered(request, is_probe=item.is_probe, now=now)
+        _record_accepted(item, answer, now=now)
+        circuit_breaker.record_success(request, is_probe=item.is_probe, now=now)
         name = "falai_job_submitted" if request.provider == "fal" else "job_submitted"
         logger.info(name, job_id=str(item.job.id), provider=request.provider)
         return
@@ -85,39 +85,43 @@ def _record(item: Outgoing, answer: SubmitResult, now: datetime) -> None:
     )
     match answer:
         case Rejected(reason, error_type, detail):
-            is_waited_for = _end(request, RequestState.REFUSED, error_type, detail, now=now)
-            circuit_breaker.answered(request, is_probe=item.is_probe, now=now)
+            is_waited_for = _close_if_unanswered(
+                request, RequestState.REFUSED, error_type, detail, now=now
+            )
+            circuit_breaker.record_success(request, is_probe=item.is_probe, now=now)
             # After its deadline the job may be on its way to another: that one has said nothing.
             if is_waited_for:
-                failover.fail(item.job, reason, now=now, error_type=error_type, detail=detail)
+                failover.try_next_or_fail(
+                    item.job, reason, now=now, error_type=error_type, detail=detail
+                )
         case RetryLater():
-            _deferred(item, answer, now=now)
+            _record_deferred(item, answer, now=now)
             pause = answer.retry_after_seconds if error_type == RATE_LIMITED else 0
-            circuit_breaker.troubled(request, error_type, pause_seconds=pause, now=now)
+            circuit_breaker.record_failure(request, error_type, pause_seconds=pause, now=now)
         case Unknown(detail):
             ProviderRequest.objects.filter(id=request.id, state=RequestState.SENDING).update(
                 state=RequestState.UNKNOWN, answered_at=now, error_detail=detail
             )
-            circuit_breaker.troubled(request, detail, now=now)
+            circuit_breaker.record_failure(request, detail, now=now)
 
 
-def _accepted(item: Outgoing, answer: Accepted, *, now: datetime) -> None:
+def _record_accepted(item: Dispatch, answer: Accepted, *, now: datetime) -> None:
     """The webhook may have been quicker than this answer and have moved the job on: then only the
     handle is news."""
     handle, requests = answer.handle, ProviderRequest.objects.filter(id=item.request.id)
-    usual = route_timing.of(item.route.id)
+    timing = route_timing.for_route(item.route.id)
     deadline = now + timedelta(seconds=settings.JOB_START_DEADLINE_SECONDS)
     with transaction.atomic(durable=True):
         # The job before its request, as everywhere: two orders would lock each other up.
-        _move(
+        _update_if_unanswered(
             item,
             stage=Stage.QUEUED,
             status=JobStatus.PROCESSING,
             # Where nobody looks, nobody would see it change.
-            queue_position=None if usual and usual.is_told else answer.queue_position,
-            due_at=min(now + route_timing.first_look(usual), deadline),
+            queue_position=None if timing and timing.is_told else answer.queue_position,
+            due_at=min(now + route_timing.first_poll_delay(timing), deadline),
             deadline_at=deadline,
-            expected_at=usual and item.request.sent_at + usual.median,
+            expected_at=timing and item.request.sent_at + timing.median,
             tries=0,
         )
         requests.update(
@@ -135,7 +139,7 @@ def _accepted(item: Outgoing, answer: Accepted, *, now: datetime) -> None:
             )
 
 
-def _deferred(item: Outgoing, answer: RetryLater, *, now: datetime) -> None:
+def _record_deferred(item: Dispatch, answer: RetryLater, *, now: datetime) -> None:
     """Nothing runs: by another route at once, if there is one; else here again a little later."""
     job = item.job
     # The deadline as it was before the job left for the provider.
@@ -147,17 +151,19 @@ def _deferred(item: Outgoing, answer: RetryLater, *, now: datetime) -> None:
         wait = max(timedelta(seconds=answer.retry_after_seconds), route_timing.backoff(job.tries))
         changes |= {"due_at": min(now + wait, max(deadline, now)), "tries": job.tries + 1}
     with transaction.atomic(durable=True):
-        _move(item, **changes)
-        _end(item.request, RequestState.DEFERRED, answer.error_type, answer.detail, now=now)
+        _update_if_unanswered(item, **changes)
+        _close_if_unanswered(
+            item.request, RequestState.DEFERRED, answer.error_type, answer.detail, now=now
+        )
 
 
-def _move(item: Outgoing, **changes: object) -> None:
+def _update_if_unanswered(item: Dispatch, **changes: object) -> None:
     """By compare-and-set: only while the job still waits for the answer to this very request."""
     unanswered = ProviderRequest.objects.filter(id=item.request.id, state=RequestState.SENDING)
     Job.objects.filter(Exists(unanswered), id=item.job.id, stage=Stage.SENT).update(**changes)
 
 
-def _end(
+def _close_if_unanswered(
     request: ProviderRequest, state: RequestState, error_type: str, detail: str, *, now: datetime
 ) -> bool:
     """By compare-and-set too: False where its deadline was quicker."""
@@ -165,7 +171,7 @@ def _end(
         state=state,
         answered_at=now,
         ended_at=now,
-        **booked(Ending.REFUSED, None),
+        **cost_update(SubmissionOutcome.REFUSED, None),
         error_type=error_type[:80],
         error_detail=detail[:500],
     )

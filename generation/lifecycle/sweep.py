@@ -8,21 +8,21 @@ from generation.models import DeadLetter, Offence, Quote, WebhookDelivery
 from rendio.common.purge import delete_batch
 from rendio.common.purge import sweep as sweep_all
 
-DELIVERIES_KEPT = timedelta(days=30)
+DELIVERY_RETENTION = timedelta(days=30)
 # They count for MODERATION_WINDOW_DAYS, which are no more.
-OFFENCES_KEPT = timedelta(days=365)
+VIOLATION_RETENTION = timedelta(days=365)
 # After somebody has closed them.
-LETTERS_KEPT = timedelta(days=365)
+DEAD_LETTER_RETENTION = timedelta(days=365)
 
 
-def sweep(*, now: datetime) -> None:
+def purge_expired(*, now: datetime) -> None:
     """Delete expired quotes, old deliveries, old offences and dead letters that were closed long
     ago. Harmless twice or late."""
-    deliveries = WebhookDelivery.objects.filter(processed_at__lte=now - DELIVERIES_KEPT)
-    letters = DeadLetter.objects.filter(closed_at__lte=now - LETTERS_KEPT)
+    deliveries = WebhookDelivery.objects.filter(processed_at__lte=now - DELIVERY_RETENTION)
+    letters = DeadLetter.objects.filter(closed_at__lte=now - DEAD_LETTER_RETENTION)
     sweep_all(
         lambda: delete_batch(Quote.objects.filter(expires_at__lte=now), order="expires_at"),
         lambda: delete_batch(deliveries, order="processed_at"),
-        lambda: delete_batch(Offence.objects.filter(at__lte=now - OFFENCES_KEPT), order="at"),
+        lambda: delete_batch(Offence.objects.filter(at__lte=now - VIOLATION_RETENTION), order="at"),
         lambda: delete_batch(letters, order="closed_at"),
     )

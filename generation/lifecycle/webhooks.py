@@ -36,12 +36,12 @@ logger = structlog.get_logger(__name__)
 
 BATCH = 50
 # Kept for a person to read; what it says is asked of the provider.
-LONGEST_BODY = 20_000
+MAX_BODY_CHARS = 20_000
 # Meanwhile it is the turn of others, however many broke.
-AGAIN = timedelta(minutes=1)
-TRIED_FOR = timedelta(hours=1)
-LIVE = [RequestState.SENDING, RequestState.ACCEPTED]
-UNENDED = [*LIVE, RequestState.UNKNOWN]
+RETRY_DELAY = timedelta(minutes=1)
+GIVE_UP_AFTER = timedelta(hours=1)
+LIVE_STATES = [RequestState.SENDING, RequestState.ACCEPTED]
+OPEN_STATES = [*LIVE_STATES, RequestState.UNKNOWN]
 
 
 def receive(
@@ -53,13 +53,13 @@ def receive(
         provider=provider_name,
         provider_request_id=clean_text(event.request_id, max_length=100),
         webhook_token=clean_text(token, max_length=40),
-        body=clean_text(body.decode("utf-8", "replace"), max_length=LONGEST_BODY),
+        body=clean_text(body.decode("utf-8", "replace"), max_length=MAX_BODY_CHARS),
         received_at=now,
     )
     nudge.after_commit("generation.apply_deliveries", queue="high")
 
 
-def apply_due(*, now: datetime) -> int:
+def process_due(*, now: datetime) -> int:
     """Apply deliveries that have come in, up to BATCH; returns how many were looked at.
 
     One transaction each, and those that cannot be applied keep back none of the others: each is
@@ -69,33 +69,33 @@ def apply_due(*, now: datetime) -> int:
         Q(again_at=None) | Q(again_at__lte=now), processed_at=None
     ).order_by("received_at")
     ids = list(waiting.values_list("id", flat=True)[:BATCH])
-    for_each_logged(ids, lambda delivery_id: _apply_one(delivery_id, now=now))
+    for_each_logged(ids, lambda delivery_id: _process_one(delivery_id, now=now))
     return len(ids)
 
 
-def _apply_one(delivery_id: UUID, *, now: datetime) -> None:
+def _process_one(delivery_id: UUID, *, now: datetime) -> None:
     unprocessed = WebhookDelivery.objects.filter(id=delivery_id, processed_at=None)
     try:
         with transaction.atomic(durable=True):
             # Another worker may have it in hand.
             if delivery := unprocessed.select_for_update(skip_locked=True).first():
-                delivery.outcome = _apply(delivery, now=now)
+                delivery.outcome = _process(delivery, now=now)
                 delivery.processed_at = now
                 delivery.save(update_fields=["outcome", "processed_at"])
     except Exception as error:
         why = f"failed: {type(error).__name__}"[:80]
-        unprocessed.update(again_at=now + AGAIN)
-        if unprocessed.filter(received_at__lte=now - TRIED_FOR).update(
+        unprocessed.update(again_at=now + RETRY_DELAY)
+        if unprocessed.filter(received_at__lte=now - GIVE_UP_AFTER).update(
             processed_at=now, outcome=why
         ):
-            dead_letters.bury(DeadKind.DELIVERY, str(delivery_id), why, now=now)
+            dead_letters.record(DeadKind.DELIVERY, str(delivery_id), why, now=now)
         raise
 
 
-def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
+def _process(delivery: WebhookDelivery, *, now: datetime) -> str:
     """Move the job that the delivery names to the stage STORE; returns what became of it, in
     words."""
-    request = _request_of(delivery)
+    request = _find_submission(delivery)
     if request is None or not delivery.provider_request_id:
         return "unknown"
     # The job before its request, as everywhere: two orders would lock each other up. And the
@@ -105,12 +105,12 @@ def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
     if request.state in {RequestState.REFUSED, RequestState.DEFERRED}:
         return "was refused"
     if not request.provider_request_id:
-        if not _bind(request, delivery):
+        if not _attach_provider_id(request, delivery):
             return "id taken"
     elif request.provider_request_id != delivery.provider_request_id:
         return "another id"
     ProviderRequest.objects.filter(id=request.id).update(is_told=True)
-    if why_not := _not_to_be_stored(job, request):
+    if why_not := _ignored_reason(job, request):
         return why_not
     # Now it is known that the provider has it.
     request.state, request.ended_at = RequestState.ACCEPTED, None
@@ -122,16 +122,16 @@ def _apply(delivery: WebhookDelivery, *, now: datetime) -> str:
     return "late" if late else "stored next"
 
 
-def _request_of(delivery: WebhookDelivery) -> ProviderRequest | None:
+def _find_submission(delivery: WebhookDelivery) -> ProviderRequest | None:
     requests = ProviderRequest.objects.filter(provider=delivery.provider)
     if delivery.webhook_token:
         return requests.filter(webhook_token=delivery.webhook_token).first()
     return requests.filter(provider_request_id=delivery.provider_request_id).first()
 
 
-def _not_to_be_stored(job: Job, request: ProviderRequest) -> str:
+def _ignored_reason(job: Job, request: ProviderRequest) -> str:
     """Why this job does not wait for what this submission made, in words; empty if it does."""
-    if job.media_name or job.deleted_at or request.state not in UNENDED:
+    if job.media_name or job.deleted_at or request.state not in OPEN_STATES:
         return "nothing to do"
     if job.stage in {Stage.STORE, Stage.CONVERT}:
         return "being stored"
@@ -140,7 +140,11 @@ def _not_to_be_stored(job: Job, request: ProviderRequest) -> str:
         and request.state == RequestState.UNKNOWN
     ):
         return "nothing to do"
-    if ProviderRequest.objects.filter(job=job, state__in=LIVE).exclude(id=request.id).exists():
+    if (
+        ProviderRequest.objects.filter(job=job, state__in=LIVE_STATES)
+        .exclude(id=request.id)
+        .exists()
+    ):
         # Nothing was heard of this one until its deadline, and the next is on its way.
         return "another route was taken"
     return ""
@@ -165,7 +169,7 @@ def _store_next(job: Job, *, late: bool, now: datetime) -> None:
     nudge.after_commit("generation.store_due", queue=job.queue, with_queue=True)
 
 
-def _bind(request: ProviderRequest, delivery: WebhookDelivery) -> bool:
+def _attach_provider_id(request: ProviderRequest, delivery: WebhookDelivery) -> bool:
     """The submission whose answer we never had: now we know its id, and so where to ask."""
     taken = ProviderRequest.objects.filter(
         provider=delivery.provider, provider_request_id=delivery.provider_request_id

@@ -77,12 +77,12 @@ class ProviderHealth(models.Model):
     def key(self) -> ProviderKey:
         return ProviderKey(self.provider, self.key_label)
 
-    def is_shut(self, now: datetime) -> bool:
+    def is_open(self, now: datetime) -> bool:
         """Whether orders that only this key could take are refused."""
         return self.open_until is not None and self.open_until > now
 
-    def takes(self, now: datetime) -> float:
+    def max_submissions(self, now: datetime) -> float:
         """How many submissions may go now: none, one as a probe, or any number."""
-        if self.is_shut(now) or (self.paused_until and self.paused_until > now):
+        if self.is_open(now) or (self.paused_until and self.paused_until > now):
             return 0
         return math.inf if self.state == Breaker.CLOSED else 1

@@ -66,7 +66,7 @@ def erases_until_done(life):
         if not (row := Erasure.objects.order_by("due_at").first()):
             return
         life.now = max(life.now, row.due_at)
-        erase.erase_due(now=life.now)
+        erase.delete_account_media_due(now=life.now)
     raise AssertionError("there is still something to erase")
 
 
@@ -230,7 +230,7 @@ def test_prompts_and_quotes_go_at_once_and_media_right_after(phone, completed, l
     assert (completed.prompt, completed.media_name, completed.thumbnail_name) == ("", "", "")
     assert completed.deleted_at is not None
     assert not Quote.objects.exists()
-    erase.erase_due(now=life.now)
+    erase.delete_account_media_due(now=life.now)
     assert files_of(completed) == []
 
 
@@ -248,7 +248,7 @@ def test_storage_that_fails_is_asked_again(phone, completed, life, monkeypatch):
     delete(phone)
     with monkeypatch.context() as patch:
         patch.setattr(type(default_storage._wrapped), "delete", _fails)
-        erase.erase_due(now=life.now)
+        erase.delete_account_media_due(now=life.now)
     assert len(files_of(completed)) == 2
 
     erases_until_done(life)
@@ -262,7 +262,7 @@ def _fails(*_):
 
 def test_what_a_slow_worker_writes_after_the_files_went_goes_too(phone, completed, life):
     delete(phone)
-    erase.erase_due(now=life.now)
+    erase.delete_account_media_due(now=life.now)
     default_storage.save(f"jobs/{completed.id}/video.mp4", ContentFile(b"late"))
 
     erases_until_done(life)

@@ -112,7 +112,7 @@ def test_an_export_says_what_is_kept_against_fraud(guest, person, settings):
 def test_an_export_has_the_phones_and_what_they_were_told(customer):
     token = customer.register_for_pushes()
     job = Job.objects.get()
-    settle.give_up(job, FailureReason.TIMEOUT, now=timezone.now())
+    settle.fail(job, FailureReason.TIMEOUT, now=timezone.now())
 
     data = exported(customer)
 

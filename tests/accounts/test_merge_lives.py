@@ -119,14 +119,14 @@ def test_a_worker_that_claimed_the_job_before_the_merge_settles_it_for_the_accou
     person.signs_in(second_phone)
     assert str(claimed.user_id) == guest_id
 
-    assert settle.give_up(claimed, FailureReason.PROVIDER_ERROR, now=timezone.now()) is True
+    assert settle.fail(claimed, FailureReason.PROVIDER_ERROR, now=timezone.now()) is True
 
     job.refresh_from_db()
     assert job.status == JobStatus.FAILED
     assert kinds_of(job) == [Kind.CHARGE, Kind.REFUND]
     assert (balance(guest_id), balance(account.user_id)) == (0, 10)
     assert ledger_adds_up()
-    assert settle.give_up(claimed, FailureReason.PROVIDER_ERROR, now=timezone.now()) is False
+    assert settle.fail(claimed, FailureReason.PROVIDER_ERROR, now=timezone.now()) is False
     assert balance(account.user_id) == 10
 
 

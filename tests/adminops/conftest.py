@@ -142,7 +142,7 @@ def past(phone: Any) -> Past:
     delivery = WebhookDelivery.objects.create(
         provider="fal", provider_request_id=request.provider_request_id, body="{}"
     )
-    assert settle.give_up(job, FailureReason.PROVIDER_ERROR, now=now, detail="It broke")
+    assert settle.fail(job, FailureReason.PROVIDER_ERROR, now=now, detail="It broke")
     job.refresh_from_db()
     request.refresh_from_db()
     return Past(phone, User.objects.get(id=phone.user_id), job, request, delivery)

@@ -179,7 +179,7 @@ def test_the_margin_is_revenue_after_commission_less_cost(made, settings):
 
 def test_what_was_made_and_refunded_earns_nothing_and_costs_all_the_same(made, support):
     video, _ = made
-    manual.refund(video.id, acting_user_id=support.user.id, now=timezone.now())
+    manual.refund_job(video.id, acting_user_id=support.user.id, now=timezone.now())
 
     count()
 
@@ -198,7 +198,7 @@ def test_a_settled_day_is_counted_again_when_a_job_of_it_is_refunded(made, suppo
     day = JobDay.objects.filter(day=(now - timedelta(days=5)).date())
     count()
     assert day.get().credits == old.credits
-    manual.refund(old.id, acting_user_id=support.user.id, now=now)
+    manual.refund_job(old.id, acting_user_id=support.user.id, now=now)
 
     count(minutes=1)
 
@@ -244,7 +244,7 @@ def test_the_first_page_tells_of_the_work(support, made):
     WebhookDelivery.objects.create(
         provider="fal", body="{}", received_at=datetime(2026, 11, 20, 7, 8, 9, tzinfo=UTC)
     )
-    dead_letters.bury(DeadKind.TASK, "generation.poll_due low", "It broke", now=timezone.now())
+    dead_letters.record(DeadKind.TASK, "generation.poll_due low", "It broke", now=timezone.now())
     count()
 
     page = support.see("index", period="day")

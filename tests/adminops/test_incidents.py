@@ -77,7 +77,7 @@ def test_stuck_jobs_are_counted_then_ended_and_refunded(support, rich):
     stuck = [running(rich), running(rich)]
     done = delivered(rich)
     failed = running(rich)
-    settle.give_up(failed, FailureReason.PROVIDER_ERROR, now=timezone.now())
+    settle.fail(failed, FailureReason.PROVIDER_ERROR, now=timezone.now())
     assert rich.balance() == 88
 
     trial = count(support)
@@ -103,7 +103,7 @@ def test_stuck_jobs_are_counted_then_ended_and_refunded(support, rich):
 def test_what_was_delivered_and_is_not_worth_it_is_refunded_and_kept(support, rich):
     jobs = [delivered(rich), delivered(rich)]
     hand_refunded = delivered(rich)
-    manual.refund(hand_refunded.id, acting_user_id=support.user.id, now=timezone.now())
+    manual.refund_job(hand_refunded.id, acting_user_id=support.user.id, now=timezone.now())
 
     begin(support, which=Which.DELIVERED)
     work()
@@ -217,7 +217,7 @@ def test_a_worker_that_dies_is_followed_by_another(support, rich, monkeypatch):
     for _ in range(3):
         running(rich)
     incident = begin(support)
-    end, calls = manual.end, []
+    end, calls = manual.fail_job, []
 
     def dying(job_id, **options):
         if calls:
@@ -304,7 +304,7 @@ def test_workers_and_people_at_once_settle_each_job_once(committed, sandbox):
 
     def job_ends(job):
         job.refresh_from_db()
-        return settle.give_up(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
+        return settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
 
     at_once(
         lambda: incidents._work(incident, now=timezone.now()),

@@ -91,7 +91,7 @@ def test_a_jobs_life_is_counted(told, phone, sandbox, django_capture_on_commit_c
 def test_what_the_database_knows_is_told(told, phone):
     heartbeats.write(process="worker@one", roles=["low"], now=timezone.now())
     ProviderHealth.objects.create(provider="fal", key_label="default", state=Breaker.OPEN)
-    dead_letters.bury(DeadKind.TASK, "generation.sweep", "It broke", now=timezone.now())
+    dead_letters.record(DeadKind.TASK, "generation.sweep", "It broke", now=timezone.now())
     job = ordered(phone)
     Job.objects.filter(id=job.id).update(deadline_at=timezone.now() - timedelta(seconds=100))
     UnreadablePayload.objects.create(

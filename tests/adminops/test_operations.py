@@ -73,7 +73,7 @@ def letter(past):
     WebhookDelivery.objects.filter(id=past.delivery.id).update(
         processed_at=timezone.now(), outcome="failed: KeyError"
     )
-    dead_letters.bury(
+    dead_letters.record(
         DeadKind.DELIVERY, str(past.delivery.id), "failed: KeyError", now=timezone.now()
     )
     return DeadLetter.objects.get()
@@ -109,7 +109,7 @@ def test_a_closed_letter_is_not_tried_again(root, letter):
 
 
 def test_the_video_of_a_refunded_job_is_fetched_if_its_provider_may_have_it(root, past):
-    dead_letters.bury(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
+    dead_letters.record(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
 
     root.act("generation_deadletter_retry", DeadLetter.objects.get().id, reason=WHY)
 
@@ -120,7 +120,7 @@ def test_the_video_of_a_refunded_job_is_fetched_if_its_provider_may_have_it(root
 
 def test_a_job_that_no_provider_had_has_nothing_to_fetch(root, past):
     past.request.delete()
-    dead_letters.bury(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
+    dead_letters.record(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
     letter = DeadLetter.objects.get()
 
     answer = root.act("generation_deadletter_retry", letter.id, reason=WHY)

@@ -96,7 +96,7 @@ def everything(root, past, sandbox, settings):
         (DeadKind.DELIVERY, past.delivery.id),
         (DeadKind.TASK, "generation.poll_due low"),
     ]:
-        dead_letters.bury(kind, str(subject), "It broke", now=timezone.now())
+        dead_letters.record(kind, str(subject), "It broke", now=timezone.now())
     root.call("admin-refund-credits", user_id=str(past.user.id), amount=5, reason=WHY)
     root.call("admin-refund-credits", user_id=str(past.user.id), amount=500, reason=WHY)
     running(past.phone)
@@ -111,9 +111,9 @@ def everything(root, past, sandbox, settings):
     past.phone.generate(prompt="A bomb over the sea")
     root.call("admin-toggle-model", model_id=str(SORA), is_available=False, reason=WHY)
     Alert.objects.create(key="spend", text="Much", raised_at=timezone.now())
-    counting.count(now=timezone.now() + timedelta(minutes=5))
+    counting.rollup_daily_spend(now=timezone.now() + timedelta(minutes=5))
     past.phone.register_for_pushes()
-    notifications.tell(past.job, PushKind.JOB_FAILED, now=timezone.now())
+    notifications.notify_user(past.job, PushKind.JOB_FAILED, now=timezone.now())
     root.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)
     PushToken.objects.create(  # that of before ended with the ban
         token="ab" * 32, platform="ios", user=past.user, registered_at=timezone.now(),
@@ -295,8 +295,8 @@ def test_a_search_for_something_else_than_an_id_finds_nothing(root, everything):
 def test_a_pushs_page_leads_to_its_job_and_to_the_incident(root, past):
     past.phone.register_for_pushes()
     incident_id = uuid4()
-    notifications.tell(past.job, PushKind.JOB_FAILED, now=timezone.now())
-    notifications.tell(
+    notifications.notify_user(past.job, PushKind.JOB_FAILED, now=timezone.now())
+    notifications.notify_user(
         past.job, PushKind.CREDITS_RETURNED, now=timezone.now(), subject_id=incident_id
     )
 

@@ -30,7 +30,7 @@ LEDGER = apps.get_model("credits", "LedgerEntry")
 def busy(past, support, sandbox):
     """A customer to whom everything has happened that a story tells."""
     past.phone.register_for_pushes()
-    notifications.tell(past.job, PushKind.JOB_FAILED, now=timezone.now())
+    notifications.notify_user(past.job, PushKind.JOB_FAILED, now=timezone.now())
     store = AppStore(sandbox)
     bought = store.buy(phone=past.phone)
     assert update_credits(past.phone, bought).status_code == 200

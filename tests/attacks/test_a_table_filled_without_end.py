@@ -29,7 +29,7 @@ from billing.services.confirmation import MAX_UNCONFIRMED
 from credits import tasks as credit_tasks
 from credits.models import IdempotencyRecord
 from generation import tasks as generation_tasks
-from generation.lifecycle.webhooks import LONGEST_BODY
+from generation.lifecycle.webhooks import MAX_BODY_CHARS
 from generation.models import (
     DeadLetter,
     DeadState,
@@ -276,7 +276,7 @@ def test_of_a_webhooks_body_no_more_than_the_most_is_kept(db, signer):  # noqa: 
 
     assert signer.deliver("id", body=body) == 200
 
-    assert len(WebhookDelivery.objects.get().body) == LONGEST_BODY
+    assert len(WebhookDelivery.objects.get().body) == MAX_BODY_CHARS
 
 
 # --- An export --------------------------------------------------------------------------------

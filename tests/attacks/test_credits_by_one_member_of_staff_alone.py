@@ -372,7 +372,7 @@ def test_videos_without_a_price_are_not_fetched_beyond_the_budget(agent, past, p
 
 @pytest.mark.parametrize("kind", [DeadKind.JOB, DeadKind.RESULT])
 def test_a_dead_letter_of_a_refunded_job_counts_its_video(agent, past, kind):
-    dead_letters.bury(kind, str(past.job.id), "It broke", now=timezone.now())
+    dead_letters.record(kind, str(past.job.id), "It broke", now=timezone.now())
     give(agent, past.phone, 97)
 
     agent.act("generation_deadletter_retry", DeadLetter.objects.get().id, reason=WHY)
@@ -661,7 +661,7 @@ def test_everything_that_moves_credits_is_weighed():
 def test_a_failed_job_cost_nothing_and_its_video_counts(agent, phone):
     job = Job.objects.get(id=phone.generate().json()["job_id"])
     submitted(job)
-    settle.give_up(job, FailureReason.TIMEOUT, now=timezone.now())
+    settle.fail(job, FailureReason.TIMEOUT, now=timezone.now())
 
     jobs.retry_job(job_id=job.id, reason=WHY, acting_user=agent.user, now=timezone.now())
 

@@ -142,7 +142,7 @@ def test_jobs_that_end_after_a_merge_bring_back_no_more_than_the_limit(store, sa
 
 def fail(job_id):
     job = Job.objects.get(id=job_id)
-    assert settle.give_up(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
+    assert settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
 
 
 def test_a_reversed_refund_returns_nothing_that_a_merge_has_made_worthless(store, sandbox, db):

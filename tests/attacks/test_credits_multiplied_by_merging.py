@@ -121,7 +121,7 @@ def test_what_failed_jobs_returned_is_not_put_aside_in_a_new_job(thief, account)
     own = spend_all(account)
     for job_id in merged(thief, phone_with_a_code()):
         job = Job.objects.get(id=job_id)
-        assert settle.give_up(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
+        assert settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
     assert account.balance() == WELCOME + CODE
     aside = spend_all(account)
 

@@ -13,7 +13,7 @@ from accounts.apple import identity_tokens
 from credits import queries as credit_queries
 from credits.models import LedgerEntry
 from generation.lifecycle import cancel as cancelling
-from generation.lifecycle.poll import live_handles
+from generation.lifecycle.poll import open_submissions
 from generation.models import Job, JobStatus, ProviderRequest, Stage
 from generation.providers import get_provider
 from tests.accounts.conftest import Installation, Person
@@ -402,8 +402,8 @@ def test_a_crash_between_the_providers_stop_and_our_refund_ends_in_the_same_fee(
     job, _ = order(burner)
     run(job, life)
     Job.objects.filter(id=job.id).update(cancel_requested_at=life.now)
-    provider, handle = live_handles([job])[job.id]
-    get_provider(provider).cancel(handle, timeout=cancelling.PATIENCE)  # and then we died
+    provider, handle = open_submissions([job])[job.id]
+    get_provider(provider).cancel(handle, timeout=cancelling.TIMEOUT_SECONDS)  # and then we died
 
     life.goes_on(job)
 

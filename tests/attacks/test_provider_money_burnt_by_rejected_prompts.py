@@ -104,7 +104,7 @@ def test_each_rejection_by_a_providers_moderation_is_an_offence(
 
     [offence] = offences(strict)
     assert (offence.moderator, offence.input) == (provider, "prompt")
-    settle.give_up(job, FailureReason.REJECTED, now=life.now, error_type=offence.categories[0])
+    settle.fail(job, FailureReason.REJECTED, now=life.now, error_type=offence.categories[0])
     assert offences(strict).count() == 1
 
 
@@ -161,7 +161,7 @@ def test_what_our_moderation_refuses_of_the_results_counts_with_the_others(
     life.submit()
     job.refresh_from_db()
 
-    assert settle.give_up(
+    assert settle.fail(
         job, FailureReason.RESULT_FLAGGED, now=life.now, error_type="content_rejected"
     )
 

@@ -113,7 +113,7 @@ def test_what_brought_no_video_was_not_delivered(agreed, store, told):
     tell(bought)
     spend(agreed, 12)
     for job in [spend(agreed, 8), Job.objects.earliest("id")]:
-        settle.give_up(job, FailureReason.PROVIDER_ERROR, now=timezone.now(), detail="It broke")
+        settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now(), detail="It broke")
 
     asked(store, bought)
     answer()
@@ -127,7 +127,7 @@ def test_of_what_failed_in_part_the_rest_was_delivered(agreed, store, told):
     bought = store.buy(FIFTY, phone=agreed)
     tell(bought)
     spend(agreed, 12)
-    settle.give_up(
+    settle.fail(
         spend(agreed, 8), FailureReason.PROVIDER_ERROR, now=timezone.now(), detail="It broke"
     )
 
@@ -157,7 +157,7 @@ def test_a_merge_takes_along_what_failed(agreed, store, told, sandbox):
     bought = store.buy(TEN, phone=agreed)
     tell(bought)
     spend(agreed, 8)
-    settle.give_up(
+    settle.fail(
         spend(agreed, 12), FailureReason.PROVIDER_ERROR, now=timezone.now(), detail="It broke"
     )
     sign_in(agreed, sandbox, sub=sub)

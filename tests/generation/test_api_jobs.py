@@ -171,7 +171,7 @@ def test_storage_that_fails_keeps_no_job_in_history_and_its_media_goes_later(pho
     assert answer.status_code == 200, answer.content
     assert phone.get("get-video-jobs").json()["jobs"] == []
     assert default_storage.exists(name)
-    remove.remove_due(now=timezone.now())
+    remove.delete_due_files(now=timezone.now())
     assert not default_storage.exists(name)
 
 

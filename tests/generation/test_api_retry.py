@@ -25,7 +25,7 @@ def retry(phone, job_id, *, key=None):
 def failed(phone):
     """A job with words and settings of its own, whose 8 credits are back."""
     job = ordered(phone, prompt="A lighthouse", settings={"duration": 8, "aspect_ratio": "9:16"})
-    assert settle.give_up(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
+    assert settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
     assert phone.balance() == 10
     return job
 

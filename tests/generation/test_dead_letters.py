@@ -22,7 +22,7 @@ def test_a_job_that_kills_its_workers_is_refunded_and_kept(phone, quick, life):
     poison, sound = ordered(phone), ordered(phone)
     life.submit()
     ProviderRequest.objects.filter(job=poison).update(state="refused")
-    for _ in range(claims.LOST_LEASES):
+    for _ in range(claims.MAX_LOST_LEASES):
         # Taken, and never heard of again.
         claims.claim(queue="low", stages=poll.STAGES, now=life.later(3).now, limit=2)
         life.later(claims.LEASE.total_seconds())
@@ -39,7 +39,7 @@ def test_workers_that_die_now_and_then_cost_no_job(phone, quick, life):
     job = ordered(phone)
     life.submit()
     for _ in range(3):
-        for _ in range(claims.LOST_LEASES - 1):
+        for _ in range(claims.MAX_LOST_LEASES - 1):
             claims.claim(queue="low", stages=[Stage.QUEUED], now=life.later(3).now, limit=1)
             life.later(claims.LEASE.total_seconds())
         quick.provider(queue_seconds=0, run_seconds=0, webhooks=False)
@@ -88,10 +88,10 @@ def test_a_task_that_raises_is_kept_once_and_counted(committed, monkeypatch):
 
 def test_after_it_was_closed_the_same_trouble_is_a_new_letter(db):
     now = timezone.now()
-    dead_letters.bury(DeadKind.TASK, "generation.poll_due low", "first", now=now)
+    dead_letters.record(DeadKind.TASK, "generation.poll_due low", "first", now=now)
     dead_letters.retry(DeadLetter.objects.get(), now=now)
 
-    dead_letters.bury(DeadKind.TASK, "generation.poll_due low", "again", now=now)
+    dead_letters.record(DeadKind.TASK, "generation.poll_due low", "again", now=now)
 
     states = DeadLetter.objects.order_by("id").values_list("state", "why")
     assert list(states) == [(DeadState.RETRIED, "first"), (DeadState.OPEN, "again")]
@@ -99,6 +99,6 @@ def test_after_it_was_closed_the_same_trouble_is_a_new_letter(db):
 
 @pytest.mark.parametrize("why", ["x" * 5000, ""])
 def test_whatever_the_reason_is_it_fits(db, why):
-    dead_letters.bury(DeadKind.TASK, "t" * 300, why, now=timezone.now())
+    dead_letters.record(DeadKind.TASK, "t" * 300, why, now=timezone.now())
 
     assert DeadLetter.objects.get().why == why[:500]

@@ -79,7 +79,7 @@ def gives_up(job):
 
     def as_it_is_now() -> bool:
         job.refresh_from_db()
-        return settle.give_up(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
+        return settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
 
     eventually(as_it_is_now)
 

@@ -185,8 +185,8 @@ def test_a_batch_is_bounded(phone, quick, settings, module, stage):
     copies = copies_of(first, module.BATCH + 5, stage=stage, due_at=now)
 
     if module is submit:
-        allotted = scheduler.allot(queue="low", now=now)
-        assert (len(allotted.outgoing), len(allotted.hopeless)) == (submit.BATCH, 0)
+        allotted = scheduler.schedule_batch(queue="low", now=now)
+        assert (len(allotted.dispatches), len(allotted.unroutable)) == (submit.BATCH, 0)
     else:
         taken = claims.claim(queue="low", stages=[stage], now=now, limit=module.BATCH)
         assert len(taken) == module.BATCH
@@ -251,14 +251,14 @@ def test_a_worker_that_dies_while_it_stores_is_followed_by_another(guest, quick)
     now = life.later(1).now
     taken = claims.claim(queue="low", stages=[Stage.STORE], now=now, limit=1, lease=store.LEASE)
     # It had kept the file, and not yet said so.
-    kept = store._fetch_and_keep(store.begin(taken, now=now)[0]).media
+    kept = store._fetch_and_store(store.start_items(taken, now=now)[0]).media
 
     life.later(store.LEASE.total_seconds() + 1).store()
 
     assert_completed(job)
     assert len(submissions(quick)) == 1
     assert default_storage.exists(kept.media_name)
-    remove.remove_due(now=life.later(attempts.LASTS.total_seconds()).now)
+    remove.delete_due_files(now=life.later(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
     assert not default_storage.exists(kept.media_name)
     assert not default_storage.exists(kept.thumbnail_name)
     assert default_storage.exists(job.media_name)
@@ -273,21 +273,21 @@ def test_what_a_worker_finds_after_its_lease_was_given_to_another_is_nothing(gue
     other = claims.claim(queue="low", stages=[Stage.STORE], now=life.later(130).now, limit=1)
     assert slow[0].id == other[0].id == job.id
 
-    [late], [item] = store.begin(slow, now=life.now), store.begin(other, now=life.now)
+    [late], [item] = store.start_items(slow, now=life.now), store.start_items(other, now=life.now)
     store._apply(
         late, store.Failed(store.FailureReason.PROVIDER_ERROR, "media_unusable", ""), life.now
     )
     job.refresh_from_db()
     assert job.stage == Stage.STORE
 
-    [later] = store.begin(slow, now=life.now)
-    lost = store._fetch_and_keep(later)
-    store._apply(item, store._fetch_and_keep(item), life.now)
+    [later] = store.start_items(slow, now=life.now)
+    lost = store._fetch_and_store(later)
+    store._apply(item, store._fetch_and_store(item), life.now)
     store._apply(later, lost, life.now)
     assert_completed(job)
     assert default_storage.exists(job.media_name)
     assert not default_storage.exists(lost.media.media_name)
-    assert not Removal.objects.filter(name__startswith=remove.folder_of(job.id)).exists()
+    assert not Removal.objects.filter(name__startswith=remove.job_folder(job.id)).exists()
 
 
 def test_a_lease_outlasts_what_is_done_under_it():
@@ -296,7 +296,9 @@ def test_a_lease_outlasts_what_is_done_under_it():
     look = process.LOOK_SECONDS + process.GRACE_SECONDS
     assert answer + store.DOWNLOAD_SECONDS + look < store.LEASE.total_seconds()
     converting = settings.FILM_CONVERT_SECONDS + process.GRACE_SECONDS
-    assert converting + look < convert.LEASE.total_seconds() < attempts.LASTS.total_seconds()
+    assert (
+        converting + look < convert.LEASE.total_seconds() < attempts.MAX_ATTEMPT_AGE.total_seconds()
+    )
     assert tasks.store_due.time_limit <= store.LEASE.total_seconds() + tasks.DRAIN_SECONDS
     assert tasks.convert_due.time_limit <= convert.LEASE.total_seconds() + tasks.DRAIN_SECONDS
     visibility = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]

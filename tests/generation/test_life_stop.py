@@ -84,7 +84,7 @@ def test_two_workers_ask_once(guest, quick, life):
     request = given_up(guest, life)
 
     life.later(2)
-    at_once(*[lambda: stop.stop_due(now=life.now)] * 4)
+    at_once(*[lambda: stop.cancel_abandoned_due(now=life.now)] * 4)
 
     request.refresh_from_db()
     assert request.cancel_due_at is None

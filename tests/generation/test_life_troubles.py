@@ -227,7 +227,7 @@ def test_trouble_before_the_file_does_not_use_up_the_tries_for_the_file(phone, q
     job.refresh_from_db()
     for _ in range(3):
         job = store.claim(queue="low", stages=[Stage.STORE], now=life.later(40).now, limit=1)[0]
-        store._apply(store.begin([job], now=life.now)[0], store.Unknown("not yet"), life.now)
+        store._apply(store.start_items([job], now=life.now)[0], store.Unknown("not yet"), life.now)
     life.later(40).store()
 
     job.refresh_from_db()
@@ -320,8 +320,8 @@ def test_a_video_that_comes_for_a_deleted_job_is_not_kept(phone, quick, signer, 
     claimed = store.claim(queue="low", stages=[Stage.STORE], now=life.now, limit=1)
     assert phone.post("delete-video-job", {"job_id": str(job.id)}).status_code == 200
 
-    [item] = store.begin(claimed, now=life.now)
-    stored = store._fetch_and_keep(item)
+    [item] = store.start_items(claimed, now=life.now)
+    stored = store._fetch_and_store(item)
     assert default_storage.exists(stored.media.media_name)
     with monkeypatch.context() as patch:
         patch.setattr(type(default_storage._wrapped), "delete", fails)
@@ -329,7 +329,7 @@ def test_a_video_that_comes_for_a_deleted_job_is_not_kept(phone, quick, signer, 
 
     job.refresh_from_db()
     assert (job.stage, job.media_name) == (Stage.DONE, "")
-    remove.remove_due(now=life.now)
+    remove.delete_due_files(now=life.now)
     assert not default_storage.exists(stored.media.media_name)
     assert not default_storage.exists(stored.media.thumbnail_name)
 

@@ -148,7 +148,7 @@ def test_the_bar_does_not_fall_when_the_job_comes_to_nothing(job, phone, reason)
         created_at=began, expected_at=began + timedelta(seconds=100)
     )
 
-    settle.give_up(Job.objects.get(id=sent.id), reason, now=timezone.now())
+    settle.fail(Job.objects.get(id=sent.id), reason, now=timezone.now())
 
     assert phone.get("get-video-status", job_id=sent.id).json()["progress"] >= 46
 
@@ -156,7 +156,7 @@ def test_the_bar_does_not_fall_when_the_job_comes_to_nothing(job, phone, reason)
 def test_one_taken_back_that_nobody_has_looked_at_may_have_begun(job, phone, life):
     sent = job(*[100] * 10)
 
-    settle.give_up(sent, FailureReason.CANCELLED, now=life.later(30).now)
+    settle.fail(sent, FailureReason.CANCELLED, now=life.later(30).now)
 
     # Providers charge what has begun (lifecycle.bills).
     assert ProviderRequest.objects.get(job=sent).cost_usd > 0

@@ -85,7 +85,7 @@ def test_a_second_try_that_fails_keeps_the_first_answer_and_a_new_letter(own_fal
 def test_a_letter_is_closed_by_the_video_that_comes_by_another_way(own_fal, life, lost):
     own_fal.say(200, {"video": {"url": f"{own_fal.url}/x.mp4"}}).say(200, a_video())
 
-    dead_letters.fetch_again(lost.id, now=life.now)
+    dead_letters.refetch_result(lost.id, now=life.now)
     life.goes_on(lost)
 
     assert lost.media_name

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from generation.catalogue import cache, routing
-from generation.dispatch.scheduler import allot
+from generation.dispatch.scheduler import schedule_batch
 from generation.lifecycle import submit
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Route, Stage
 from generation.providers import get_provider
@@ -222,9 +222,9 @@ def test_an_answer_that_comes_after_its_deadline_leaves_the_next_route_alone(
 ):
     """A worker that was held up in the middle of its call, for longer than the submit deadline."""
     job = ordered(phone)
-    [held_up] = allot(queue="low", now=life.now).outgoing
+    [held_up] = schedule_batch(queue="low", now=life.now).dispatches
     life.later(121).poll()
-    [on_its_way] = allot(queue="low", now=life.later(1).now).outgoing
+    [on_its_way] = schedule_batch(queue="low", now=life.later(1).now).dispatches
     handle = get_provider("fal").build_handle(model_id=FIRST, request_id="late", key_label="")
 
     answer = Accepted(handle) if accepted else Rejected(FailureReason.REJECTED, "", "")

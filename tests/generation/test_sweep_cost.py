@@ -91,7 +91,7 @@ def test_sweeps_look_at_tens_of_fifty_thousand_rows(much_stored):
     user_id = much_stored.user_id
 
     looks = {
-        "whose turn": fair_queue.waiting_jobs(queue="low", now=now)[: fair_queue.WINDOW],
+        "whose turn": fair_queue.waiting_jobs(queue="low", now=now)[: fair_queue.WINDOW_SIZE],
         "poll": Job.objects.due(now, queue="low", stages=poll.STAGES)[:50],
         "store": Job.objects.due(now, queue="low", stages=[Stage.STORE])[:50],
         "cancel": Job.objects.filter(

@@ -81,7 +81,7 @@ def test_a_video_that_failed_with_its_credits(phone, token, quick, life):
 
 
 def test_a_video_that_came_after_its_refund(job):
-    settle.give_up(job, FailureReason.TIMEOUT, now=timezone.now())
+    settle.fail(job, FailureReason.TIMEOUT, now=timezone.now())
     job.refresh_from_db()
 
     settle.complete(job, MEDIA, now=timezone.now())
@@ -90,7 +90,7 @@ def test_a_video_that_came_after_its_refund(job):
 
 
 def test_a_job_that_support_gives_up(job):
-    manual.end(job.id, now=timezone.now())
+    manual.fail_job(job.id, now=timezone.now())
 
     assert told(job) == [PushKind.JOB_FAILED]
 
@@ -102,7 +102,7 @@ def test_what_the_user_cancelled_is_no_news(phone, job):
 
 
 def test_of_a_job_that_its_owner_deleted_nothing_more_is_told(phone, job):
-    settle.give_up(job, FailureReason.TIMEOUT, now=timezone.now())
+    settle.fail(job, FailureReason.TIMEOUT, now=timezone.now())
     phone.post("delete-video-job", {"job_id": str(job.id)})
     job.refresh_from_db()
 
@@ -114,7 +114,7 @@ def test_of_a_job_that_its_owner_deleted_nothing_more_is_told(phone, job):
 def test_a_job_that_was_settled_meanwhile_is_told_once(job):
     assert settle.complete(job, MEDIA, now=timezone.now())
     assert not settle.complete(job, MEDIA, now=timezone.now())
-    assert not settle.give_up(job, FailureReason.TIMEOUT, now=timezone.now())
+    assert not settle.fail(job, FailureReason.TIMEOUT, now=timezone.now())
 
     assert told(job) == [PushKind.JOB_COMPLETED]
 
@@ -124,7 +124,7 @@ def test_what_is_rolled_back_is_told_to_nobody(job, monkeypatch):
     monkeypatch.setattr(settle, "_done", lambda held: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
-        settle.give_up(job, FailureReason.TIMEOUT, now=timezone.now())
+        settle.fail(job, FailureReason.TIMEOUT, now=timezone.now())
 
     assert told(job) == []
 

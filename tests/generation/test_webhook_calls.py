@@ -311,9 +311,9 @@ def test_a_webhook_applied_while_the_job_is_given_up_brings_its_video_all_the_sa
             held = Job.objects.select_for_update(of=("self",)).get(id=job.id)
             applied = pool.submit(at_once, life.deliver)
             eventually(_somebody_waits)
-            settle.end_request(held, FailureReason.TIMEOUT, now=life.now)
-            settle._refund_and_end(held, FailureReason.TIMEOUT, now=life.now)
-            settle._done(held)
+            settle.close_submission(held, FailureReason.TIMEOUT, now=life.now)
+            settle._refund_and_close(held, FailureReason.TIMEOUT, now=life.now)
+            settle._finish(held)
         applied.result(timeout=30)
 
     life.goes_on(job)

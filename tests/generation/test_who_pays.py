@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from generation.lifecycle.cost_rules import WHO_PAYS, Ending
+from generation.lifecycle.cost_rules import COST_RULES, SubmissionOutcome
 from generation.models import JobStatus, ProviderRequest, RequestState, Stage
 from tests.conftest import GEN, WAN
 from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, submissions, tell
@@ -29,17 +29,17 @@ def cost_of(job) -> Decimal:
 @pytest.mark.parametrize(
     ("outcome", "ending", "code", "cost"),
     [
-        ("content_policy", Ending.REJECTED, "ERR_5003", FULL),
+        ("content_policy", SubmissionOutcome.REJECTED, "ERR_5003", FULL),
         # fal says itself that this one cost nothing.
-        ("invalid_input", Ending.REJECTED, "ERR_5003", 0),
-        ("error", Ending.PROVIDER_FAULT, "ERR_5002", 0),
-        ("cancelled", Ending.CANCELLED_WAITING, "ERR_5002", 0),
-        ("hang", Ending.TIMEOUT, "ERR_5001", FULL),
-        ("submit_timeout", Ending.TIMEOUT, "ERR_5001", FULL),
-        ("result_404", Ending.TIMEOUT, "ERR_5001", FULL),
-        ("media_404", Ending.UNUSABLE, "ERR_5002", FULL),
-        ("media_not_video", Ending.UNUSABLE, "ERR_5002", FULL),
-        ("media_huge", Ending.UNUSABLE, "ERR_5002", FULL),
+        ("invalid_input", SubmissionOutcome.REJECTED, "ERR_5003", 0),
+        ("error", SubmissionOutcome.PROVIDER_FAULT, "ERR_5002", 0),
+        ("cancelled", SubmissionOutcome.CANCELLED_WAITING, "ERR_5002", 0),
+        ("hang", SubmissionOutcome.TIMEOUT, "ERR_5001", FULL),
+        ("submit_timeout", SubmissionOutcome.TIMEOUT, "ERR_5001", FULL),
+        ("result_404", SubmissionOutcome.TIMEOUT, "ERR_5001", FULL),
+        ("media_404", SubmissionOutcome.UNUSABLE, "ERR_5002", FULL),
+        ("media_not_video", SubmissionOutcome.UNUSABLE, "ERR_5002", FULL),
+        ("media_huge", SubmissionOutcome.UNUSABLE, "ERR_5002", FULL),
     ],
 )
 def test_who_gets_no_video_gets_the_credits_and_we_book_what_was_taken(
@@ -53,8 +53,8 @@ def test_who_gets_no_video_gets_the_credits_and_we_book_what_was_taken(
     assert_refunded(job, code=code)
     assert phone.balance() == 10
     assert cost_of(job) == cost
-    assert not WHO_PAYS[ending].user_pays
-    assert WHO_PAYS[ending].we_pay or cost == 0
+    assert not COST_RULES[ending].user_pays
+    assert COST_RULES[ending].we_pay or cost == 0
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_video_is_paid_by_both(phone, quick, life):
 
     assert_completed(job)
     assert cost_of(job) == FULL
-    assert WHO_PAYS[Ending.DELIVERED].user_pays
+    assert COST_RULES[SubmissionOutcome.DELIVERED].user_pays
 
 
 def test_what_was_refused_at_once_costs_nobody(phone, quick, life):
@@ -175,10 +175,10 @@ def test_what_the_provider_stopped_by_itself_is_a_failure(phone, sandbox, life, 
 
 
 def test_the_table_is_whole_and_stands_in_the_docs():
-    assert set(WHO_PAYS) == set(Ending)
+    assert set(COST_RULES) == set(SubmissionOutcome)
     rows = [line.split("|")[1:5] for line in DOCUMENT.read_text().splitlines() if "|" in line]
     shown = {row[0].strip(): (row[1].strip(), row[2].strip()) for row in rows if len(row) == 4}
-    for ending, bill in WHO_PAYS.items():
+    for ending, bill in COST_RULES.items():
         assert shown[ending.value] == (
             _shown(bill),
             "booked" if bill.we_pay else "nothing",
@@ -188,4 +188,4 @@ def test_the_table_is_whole_and_stands_in_the_docs():
 def _shown(bill) -> str:
     if bill.user_pays:
         return "pays"
-    return "refunded, less a fee" if bill.is_users_doing else "refunded"
+    return "refunded, less a fee" if bill.caused_by_user else "refunded"

@@ -94,10 +94,10 @@ class Life:
         cancel.cancel_due(now=self.not_behind())
 
     def stop(self) -> None:
-        stop.stop_due(now=self.now)
+        stop.cancel_abandoned_due(now=self.now)
 
     def deliver(self) -> None:
-        webhooks.apply_due(now=self.not_behind())
+        webhooks.process_due(now=self.not_behind())
 
     def goes_on(self, job: Job, *, until: Callable[[Job], bool] | None = None) -> Job:
         """Do what is due, each time at the moment when it is, until the job has ended."""

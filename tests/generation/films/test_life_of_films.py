@@ -135,7 +135,7 @@ def test_a_person_has_it_converted_again_without_asking_the_provider(odd, spoilt
 
 def test_a_process_that_is_ended_is_tried_again_and_not_for_ever(kept, life, settings):
     settings.FILM_MEMORY_MB = 10
-    for _ in range(convert.BROKEN_TRIES - 1):
+    for _ in range(convert.MAX_BROKEN_TRIES - 1):
         life.later(60).convert()
         kept.refresh_from_db()
         assert kept.stage == Stage.CONVERT
@@ -205,7 +205,7 @@ def test_all_files_go_with_the_account_while_a_film_is_converted(phone, kept, li
     assert storage.names() == []
     assert kinds_of(kept.id) == ["charge"]
     assert not DeadLetter.objects.exists()
-    erase.erase_due(now=life.now)
+    erase.delete_account_media_due(now=life.now)
     assert storage.names() == []
 
 
@@ -216,13 +216,13 @@ def test_a_worker_that_dies_while_it_converts_leaves_nothing(kept, life, storage
     taken = convert.claim(
         queue="low", stages=[Stage.CONVERT], now=life.later(1).now, limit=1, lease=convert.LEASE
     )
-    begun = attempts.begin(taken, now=life.now)
-    convert._convert_and_keep(convert._Item(taken[0], begun[kept.id]))
+    begun = attempts.start(taken, now=life.now)
+    convert._convert_and_store(convert._Item(taken[0], begun[kept.id]))
 
     life.later(convert.LEASE.total_seconds() + 1).convert()
 
     assert_completed(kept)
-    remove.remove_due(now=life.later(attempts.LASTS.total_seconds()).now)
+    remove.delete_due_files(now=life.later(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
     assert sorted(storage.names()) == sorted(
         [kept.media_name, kept.thumbnail_name, kept.original_name]
     )
@@ -253,16 +253,17 @@ def test_what_was_kept_of_an_attempt_that_failed_goes(
 def test_what_killed_workers_left_in_the_machines_own_folder_goes(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     left, of_others, young = (
-        tmp_path / name for name in (f"{attempts.PREFIX}a", "other-b", f"{attempts.PREFIX}c")
+        tmp_path / name
+        for name in (f"{attempts.SCRATCH_PREFIX}a", "other-b", f"{attempts.SCRATCH_PREFIX}c")
     )
     for folder in (left, of_others, young):
         folder.mkdir()
         (folder / "media").write_bytes(b"half of a film")
-    long_ago = time.time() - attempts.LASTS.total_seconds() - 60
+    long_ago = time.time() - attempts.MAX_ATTEMPT_AGE.total_seconds() - 60
     for folder in (left, of_others):
         os.utime(folder, (long_ago, long_ago))
 
-    with attempts.scratch() as folder:
+    with attempts.scratch_folder() as folder:
         (folder / "media").write_bytes(b"a film")
 
     assert sorted(tmp_path.iterdir()) == sorted([of_others, young])
@@ -272,9 +273,9 @@ def test_an_attempt_whose_removal_has_begun_is_not_taken_for_kept(phone, quick, 
     job = ordered(phone)
     life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
     taken = store.claim(queue="low", stages=[Stage.STORE], now=life.later(1).now, limit=1)
-    [item] = store.begin(taken, now=life.now)
-    made = store._fetch_and_keep(item)
-    remove.remove_due(now=life.later(attempts.LASTS.total_seconds()).now)
+    [item] = store.start_items(taken, now=life.now)
+    made = store._fetch_and_store(item)
+    remove.delete_due_files(now=life.later(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
 
     store._apply(item, made, life.now)
 

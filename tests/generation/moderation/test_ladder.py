@@ -156,7 +156,7 @@ def test_a_year_later_they_are_swept(phone, blocked):
     blocked("bomb")
     offend(phone)
 
-    sweep.sweep(now=timezone.now() + timedelta(days=364))
+    sweep.purge_expired(now=timezone.now() + timedelta(days=364))
     assert offences(phone).exists()
-    sweep.sweep(now=timezone.now() + timedelta(days=366))
+    sweep.purge_expired(now=timezone.now() + timedelta(days=366))
     assert not offences(phone).exists()

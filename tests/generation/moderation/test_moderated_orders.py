@@ -79,7 +79,7 @@ def test_the_same_request_sent_again_is_one_offence(phone, bombs_refused):
 
 def test_a_themes_prompt_and_a_retried_one_are_judged_too(phone, blocked):
     job_id = phone.generate(prompt=BAD).json()["job_id"]
-    settle.give_up(
+    settle.fail(
         Job.objects.get(id=job_id), FailureReason.PROVIDER_ERROR, now=Job.objects.get().due_at
     )
     blocked("bomb", "neon")

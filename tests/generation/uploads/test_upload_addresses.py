@@ -151,7 +151,7 @@ def test_what_was_fetched_for_an_order_that_failed_goes_soon(phone, elsewhere, s
     elsewhere.say(200, pictures.jpeg())
     assert_refused(order(phone, f"{elsewhere.url}/cat.jpg"), 402, "ERR_4001")
 
-    remove.remove_due(now=life.later(600).now)
+    remove.delete_due_files(now=life.later(600).now)
 
     assert storage.names() == []
 

@@ -51,7 +51,7 @@ def delete(phone: Phone, job: Job) -> None:
 
 
 def removes(life: Life, *, after_seconds: float = 0) -> None:
-    remove.remove_due(now=life.later(after_seconds).now)
+    remove.delete_due_files(now=life.later(after_seconds).now)
 
 
 # --- Ordering from it -----------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def test_a_failed_job_is_repeated_from_its_picture_also_after_a_day(
     phone, picture, quick, storage, life
 ):
     job = ordered(phone, picture)
-    assert settle.give_up(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
+    assert settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
     Upload.objects.update(expires_at=timezone.now(), remove_at=timezone.now())
     removes(life)
 
@@ -308,7 +308,7 @@ def test_an_order_at_the_moment_of_the_removal_has_its_picture_or_is_refused(gue
 
         answer, _ = at_once(
             lambda picture=picture: order(guest, picture),
-            lambda gone=gone: remove.remove_due(now=gone),
+            lambda gone=gone: remove.delete_due_files(now=gone),
         )
 
         is_kept = Upload.objects.filter(id=picture["upload_id"]).exists()
@@ -316,7 +316,7 @@ def test_an_order_at_the_moment_of_the_removal_has_its_picture_or_is_refused(gue
         if is_kept:
             assert len(storage.names()) == 1
             delete(guest, cancelled(guest, Job.objects.get(id=answer.json()["job_id"])))
-            remove.remove_due(now=gone)
+            remove.delete_due_files(now=gone)
         assert storage.names() == []
 
 
@@ -324,8 +324,8 @@ def test_removals_at_once_do_each_thing_once(guest, storage):
     uploads = [uploaded(guest) for _ in range(6)]
     gone = timezone.now() + timedelta(days=1)
 
-    at_once(*[lambda: remove.remove_due(now=gone)] * 4)
-    remove.remove_due(now=gone + timedelta(minutes=5))
+    at_once(*[lambda: remove.delete_due_files(now=gone)] * 4)
+    remove.delete_due_files(now=gone + timedelta(minutes=5))
 
     assert not Upload.objects.filter(id__in=[one["upload_id"] for one in uploads]).exists()
     assert storage.names() == []
