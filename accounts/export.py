@@ -32,7 +32,7 @@ from accounts.models import (
     WelcomeClaim,
 )
 from accounts.services import related_users
-from credits import queries as credit_queries
+from credits import exports as credit_exports
 from rendio.common.times import iso
 
 Row = dict[str, Any]
@@ -226,8 +226,8 @@ _sections: dict[str, Section] = {
     "consents": _consents,
     "push_tokens": _push_tokens,
     "notifications": _notifications,
-    "wallet": credit_queries.wallet_held,
-    "lots": credit_queries.lots_held,
-    "ledger": credit_queries.entries_held,
-    "promotion_codes": credit_queries.redemptions_held,
+    "wallet": credit_exports.export_wallet,
+    "lots": credit_exports.export_lots,
+    "ledger": credit_exports.export_entries,
+    "promotion_codes": credit_exports.export_redemptions,
 }

@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts import tokens
 from accounts.models import User
 from bench.load import FRESH_KEY
-from credits import queries as credit_queries
+from credits import ledger_check
 from credits import services as credit_services
 from generation.catalogue import cache
 from generation.models import Job, JobStatus, Stage
@@ -114,5 +114,5 @@ class World:
 
 def proof() -> tuple[int, list[str]]:
     """How many entries the ledger has, and every place where it does not add up."""
-    _wallets, entries = credit_queries.ledger_size()
-    return entries, [f"{found.what}: {found}" for found in credit_queries.differences()]
+    _wallets, entries = ledger_check.count_wallets_and_entries()
+    return entries, [f"{found.problem}: {found}" for found in ledger_check.find_discrepancies()]

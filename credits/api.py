@@ -16,7 +16,7 @@ from rendio.common.times import iso
 
 class GetCredits(ApiView):
     def get(self, request: Request) -> Response:
-        held = queries.held_by(self.caller.user_id)
+        held = queries.balance_summary(self.caller.user_id)
         return Response(
             {
                 "credits_remaining": held.balance,
@@ -32,7 +32,7 @@ class GetCredits(ApiView):
 class GetCreditHistory(ApiView):
     def get(self, request: Request) -> Response:
         limit, offset, cursor = page_limits(request)
-        entries = queries.own_history(
+        entries = queries.history_with_codes(
             user_id=self.caller.user_id, limit=limit + 1, offset=offset, after=cursor
         )
         page = entries[:limit]

@@ -63,7 +63,7 @@ def find_answer(attempt: Attempt, *, now: datetime) -> Answer | None:
         return None
     if record.fingerprint != attempt.fingerprint:
         raise IdempotencyKeyReused
-    return Answer(record.status, record.answer, replayed=True)
+    return Answer(record.status, record.response, replayed=True)
 
 
 # An expired record that the sweep has not met yet is overwritten; a live one leaves no row behind.

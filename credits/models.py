@@ -89,11 +89,13 @@ class Lot(models.Model):
     remaining = models.IntegerField()
     expires_at = models.DateTimeField(null=True, blank=True)
     transaction_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
-    lapsed = models.IntegerField(default=0, db_default=0, help_text="What expired unspent.")
+    expired_amount = models.IntegerField(
+        default=0, db_default=0, db_column="lapsed", help_text="What expired unspent."
+    )
     # What store refunds of its transaction have taken, until one is reversed: out of the lot, and
     # as a debt for what had been spent of it.
-    taken_back = models.IntegerField(default=0, db_default=0)
-    owed = models.IntegerField(default=0, db_default=0)
+    clawed_back = models.IntegerField(default=0, db_default=0, db_column="taken_back")
+    debt_from_clawback = models.IntegerField(default=0, db_default=0, db_column="owed")
     revoked_at = models.DateTimeField(null=True, blank=True)
     # A second welcome or code: what was left of it lapsed in a merge. Only refunds of jobs come
     # into it, within the limits of credits.services.superseded.
@@ -104,8 +106,13 @@ class Lot(models.Model):
         constraints = [
             # The rest of it is with jobs.
             models.CheckConstraint(
-                condition=Q(remaining__gte=0, lapsed__gte=0, taken_back__gte=0, owed__gte=0)
-                & Q(amount__gte=F("remaining") + F("lapsed") + F("taken_back")),
+                condition=Q(
+                    remaining__gte=0,
+                    expired_amount__gte=0,
+                    clawed_back__gte=0,
+                    debt_from_clawback__gte=0,
+                )
+                & Q(amount__gte=F("remaining") + F("expired_amount") + F("clawed_back")),
                 name="lot_holds_what_it_brought",
             ),
             models.CheckConstraint(
@@ -276,24 +283,29 @@ class Redemption(models.Model):
         return f"{self.code_id} by {self.wallet_id}"
 
 
-PROOF_ID = 1
+LEDGER_CHECK_ID = 1
 
 
-class LedgerProof(models.Model):
+class LedgerCheck(models.Model):
     """The one row that says how the last replay of the whole ledger went."""
 
-    id = models.SmallIntegerField(primary_key=True, default=PROOF_ID, editable=False)
+    id = models.SmallIntegerField(primary_key=True, default=LEDGER_CHECK_ID, editable=False)
     due_at = models.DateTimeField()
-    proved_at = models.DateTimeField(null=True, blank=True, help_text="When it last added up.")
-    looked_at = models.DateTimeField(null=True, blank=True)
-    differences = models.IntegerField(default=0)
-    entries = models.BigIntegerField(default=0)
+    balanced_at = models.DateTimeField(
+        null=True, blank=True, db_column="proved_at", help_text="When it last added up."
+    )
+    checked_at = models.DateTimeField(null=True, blank=True, db_column="looked_at")
+    discrepancies = models.IntegerField(default=0, db_column="differences")
+    entry_count = models.BigIntegerField(default=0, db_column="entries")
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=Q(id=PROOF_ID), name="proof_one_row")]
+        db_table = "credits_ledgerproof"
+        constraints = [
+            models.CheckConstraint(condition=Q(id=LEDGER_CHECK_ID), name="proof_one_row")
+        ]
 
     def __str__(self) -> str:
-        return "The ledger does not add up" if self.differences else "The ledger adds up"
+        return "The ledger does not add up" if self.discrepancies else "The ledger adds up"
 
 
 class IdempotencyRecord(models.Model):
@@ -308,7 +320,7 @@ class IdempotencyRecord(models.Model):
     key = models.UUIDField()
     fingerprint = models.CharField(max_length=64)
     status = models.SmallIntegerField()
-    answer = models.JSONField()
+    response = models.JSONField(db_column="answer")
     expires_at = models.DateTimeField()
 
     class Meta:

@@ -16,7 +16,7 @@ MOST_BATCHES = 50
 
 @shared_task(name="credits.prove_ledger", time_limit=1800)
 def prove_ledger() -> None:
-    services.prove_if_due(now=clock.now())
+    services.verify_ledger_if_due(now=clock.now())
 
 
 @shared_task(name="credits.sweep")

@@ -200,7 +200,7 @@ def _refuse_who_asked_too(approval: PendingApproval, who: Who) -> None:
     members of staff could each ask, and approve the other's."""
     same = Q()
     if approval.user_id:
-        same |= Q(user_id__in=credit_queries.users_in_one_wallet(approval.user_id))
+        same |= Q(user_id__in=credit_queries.users_sharing_wallet(approval.user_id))
     if approval.subject_id:
         same |= Q(subject_id=approval.subject_id)
     if not same:

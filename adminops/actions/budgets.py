@@ -136,7 +136,7 @@ def _given_to_one(customer_id: UUID | None, staff_id: UUID, who: Who) -> int:
 
 
 def _in_one_wallet(customer_id: UUID) -> list[UUID]:
-    return credit_queries.users_in_one_wallet(customer_id)
+    return credit_queries.users_sharing_wallet(customer_id)
 
 
 def _counted(staff_id: UUID, now: datetime) -> QuerySet[AdminAction]:

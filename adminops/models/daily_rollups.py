@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from credits.queries import Flow
+from credits.flows import Flow
 from generation.models import JobStatus
 
 SEE_MONEY = "see_money"

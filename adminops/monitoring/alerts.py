@@ -17,7 +17,7 @@ from accounts.push import outbox
 from adminops.models import Alert
 from adminops.monitoring import heartbeats
 from billing import queries as billing_queries
-from credits import queries as credit_queries
+from credits import ledger_check
 from generation import spend
 from rendio.common import http
 from rendio.common.due import claim_due, for_each_logged, run_all
@@ -70,11 +70,12 @@ def _look_at_unreadable(*, now: datetime) -> None:
 
 
 def _look_at_ledger(*, now: datetime) -> None:
-    proof = credit_queries.last_proof()
-    if proof.differences:
+    last_check = ledger_check.get_last_check()
+    if last_check.discrepancies:
         _raise(
-            f"ledger {proof.looked_at:%Y-%m-%d}",
-            f"The ledger does not add up in {proof.differences} places: manage.py prove_ledger.",
+            f"ledger {last_check.checked_at:%Y-%m-%d}",
+            f"The ledger does not add up in {last_check.discrepancies} places:"
+            " manage.py prove_ledger.",
             now=now,
         )
 

@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from accounts.push import outbox
 from adminops.monitoring import backlog, heartbeats
 from billing import queries as billing_queries
-from credits import queries as credit_queries
+from credits import ledger_check
 from generation import spend
 from generation.models import (
     Breaker,
@@ -123,18 +123,18 @@ def _gauges(now: datetime) -> Iterator[Metric]:
         [],
         [([], billing_queries.count_unreadable())],
     )
-    proof = credit_queries.last_proof()
+    last_check = ledger_check.get_last_check()
     yield _gauge(
         "ledger_differences",
-        "Where the ledger does not add up, as of the last proof.",
+        "Where the ledger does not add up, as of the last last_check.",
         [],
-        [([], proof.differences)],
+        [([], last_check.discrepancies)],
     )
     yield _gauge(
         "ledger_proved_timestamp_seconds",
         "When the ledger last added up; 0 where it has never been proved.",
         [],
-        [([], proof.proved_at.timestamp() if proof.proved_at else 0)],
+        [([], last_check.balanced_at.timestamp() if last_check.balanced_at else 0)],
     )
 
 

@@ -140,7 +140,7 @@ TABLES: dict[str, Growth] = {
     "credits.Redemption": Growth(
         GUEST, "of each code what it allows; RATE_LIMIT_REDEEM_PER_MINUTE of a user", kept=_MONEY
     ),
-    "credits.LedgerProof": Growth(OPERATOR, "one row", kept=_SMALL),
+    "credits.LedgerCheck": Growth(OPERATOR, "one row", kept=_SMALL),
     "credits.IdempotencyRecord": Growth(
         GUEST,
         "one for each order and purchase that succeeded, for IDEMPOTENCY_KEY_HOURS",

@@ -20,7 +20,7 @@ from django.db.models.functions import Coalesce
 
 from adminops.models import CountedDay, CreditDay, JobDay, SaleDay
 from billing.models import Purchase
-from credits import queries as credit_queries
+from credits import flows
 from generation.models import Job, ProviderRequest
 from rendio.common.due import run_all
 from rendio.common.ids import lowest_uuid7, moment_of
@@ -70,12 +70,12 @@ def _refresh_day(day: date, *, now: datetime) -> None:
     CreditDay.objects.filter(day=counted).delete()
     CreditDay.objects.bulk_create(
         CreditDay(day=counted, flow=flow, credits=total)
-        for flow, total in credit_queries.flows(**ids).items()
+        for flow, total in flows.credit_flows(**ids).items()
     )
     SaleDay.objects.filter(day=counted).delete()
     SaleDay.objects.bulk_create(_sales(counted, **ids))
     if now < ended:
-        counted.held_bought, counted.held_given = credit_queries.outstanding()
+        counted.held_bought, counted.held_given = flows.outstanding_credits()
     counted.counted_at = now
     counted.save(update_fields=["counted_at", "held_bought", "held_given"])
 

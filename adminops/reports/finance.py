@@ -21,7 +21,7 @@ from adminops.models import CountedDay, CreditDay, JobDay, SaleDay
 from adminops.reports import charts
 from adminops.reports.charts import Chart
 from adminops.reports.periods import Period
-from credits.queries import Flow
+from credits.flows import Flow
 from generation.catalogue import routing
 from generation.models import JobStatus
 

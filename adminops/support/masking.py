@@ -64,7 +64,7 @@ class CodeMask:
 
     @classmethod
     def _known(cls, possible: set[str]) -> CodeMask:
-        return cls(credit_queries.codes_among(possible) if possible else set())
+        return cls(credit_queries.find_codes(possible) if possible else set())
 
     def mask(self, text: str) -> str:
         text = _IN_OLD_LEDGER_REASON.sub(rf"\1{BULLETS}", text)

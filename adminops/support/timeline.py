@@ -264,7 +264,7 @@ _Details = Iterator[tuple[UUID, Detail]]
 
 def _lots(entries: Iterable[LedgerEntry]) -> _Details:
     """The lots that a grant made, as they are now."""
-    lots = credit_queries.lots_of(entries)
+    lots = credit_queries.lots_touched_by(entries)
     for entry in entries:
         for lot_id, change in entry.lots:
             lot = lots[UUID(lot_id)]

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from bench.chaos.customers import Order
 from bench.chaos.storm import PROVIDERS
-from credits import queries as credit_queries
+from credits import ledger_check
 from credits import services as credit_services
 from generation.models import Job, JobStatus, ProviderRequest, RequestState
 
@@ -86,7 +86,7 @@ def audit(orders: list[Order], *, sandbox_url: str) -> Verdict:
             for provider in PROVIDERS
         },
         "most submissions of one job to one provider": max(per_order.values(), default=0),
-        "ledger entries": credit_queries.ledger_size()[1],
+        "ledger entries": ledger_check.count_wallets_and_entries()[1],
     }
     losses = [
         *_wrong_orders(orders, jobs),
@@ -94,7 +94,7 @@ def audit(orders: list[Order], *, sandbox_url: str) -> Verdict:
         *(f"submission {token}: taken {n} times" for token, n in tokens.items() if n > 1),
         *_unknown_submissions(per_order, sent),
         *_wrong_submissions([request for request in sent if _was_taken(request, taken)]),
-        *(f"ledger: {found.what}: {found}" for found in credit_queries.differences()),
+        *(f"ledger: {found.problem}: {found}" for found in ledger_check.find_discrepancies()),
     ]
     return Verdict(figures, losses)
 

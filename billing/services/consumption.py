@@ -75,7 +75,7 @@ def override(
 def consumption_of(purchase: Purchase, *, policy: RefundPolicy) -> Consumption:
     """The facts about a user's purchase, and what `policy` makes of them."""
     assert purchase.user  # noqa: S101 (who has agreed to it)
-    use = credit_queries.use_of(purchase.ledger_id)
+    use = credit_queries.lot_usage(purchase.ledger_id)
     is_delivered = use is not None and not (use.jobs and use.jobs == use.failed_jobs)
     used_share = use.share if use and is_delivered else 0
     is_period = periods.is_period(purchase)

@@ -76,7 +76,7 @@ def has_related_debt(user_id: UUID) -> bool:
 
     A new guest for each pack would leave each debt behind.
     """
-    return credit_queries.debt_of([one for one in _related_to(user_id) if one != user_id]) > 0
+    return credit_queries.total_debt([one for one in _related_to(user_id) if one != user_id]) > 0
 
 
 def _marks_of(user_id: UUID, *, now: datetime) -> list[Mark]:
@@ -84,7 +84,7 @@ def _marks_of(user_id: UUID, *, now: datetime) -> list[Mark]:
     and comes back as a new guest is still the same customer."""
     related = _related_to(user_id)
     devices = account_queries.count_devices(related, since=now - LOOKS_BACK, most=MOST)
-    refunds = credit_queries.count_refunds_after_spending(
+    refunds = credit_queries.count_clawbacks_of_spent_credits(
         related, since=now - LOOKS_BACK, most=MOST
     )
     return [

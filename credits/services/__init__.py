@@ -12,7 +12,6 @@ from credits.services.charges import charge, refund
 from credits.services.clawbacks import claw_back, reverse_clawback
 from credits.services.expiry import expire_due_lots, extend_expiry
 from credits.services.grants import adjust, grant
-from credits.services.ledger_check import prove_if_due
 from credits.services.merging import merge, supersede_purchase
 from credits.services.promotion_codes import (
     CodeTerms,
@@ -27,6 +26,7 @@ from credits.services.promotion_codes import (
     validate_new_code,
     validate_terms,
 )
+from credits.services.scheduled_ledger_check import verify_ledger_if_due
 from credits.services.wallets import (
     Balance,
     balance_of,
@@ -59,7 +59,6 @@ __all__ = [
     "merge",
     "normalize_code",
     "open_wallet",
-    "prove_if_due",
     "redeem",
     "refund",
     "resume",
@@ -70,4 +69,5 @@ __all__ = [
     "update_code",
     "validate_new_code",
     "validate_terms",
+    "verify_ledger_if_due",
 ]

@@ -58,7 +58,7 @@ def refund(
     repaid = owed = min(wallet.debt, sum(part for lot, part in parts if lot.superseded_at is None))
     touched: list[tuple[UUID, int]] = []
     # The debt may be for these very credits: a lot that the store has refunded repays it first.
-    for lot, part in sorted(parts, key=lambda item: (not item[0].owed, item[0].id)):
+    for lot, part in sorted(parts, key=lambda item: (not item[0].debt_from_clawback, item[0].id)):
         paid = min(owed, part) if lot.superseded_at is None else 0
         owed -= paid
         if back := part - paid:

@@ -42,17 +42,17 @@ def claw_back(
     granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
     # Not lot.amount: part of the grant may have repaid a debt, and is spent all the same.
     brought = granted.change - granted.debt_change
-    gone = lot.taken_back + lot.owed + lot.lapsed
+    gone = lot.clawed_back + lot.debt_from_clawback + lot.expired_amount
     missing = _credits_of_share(brought, share) - gone
     if missing <= 0:
         return None
     taken = min(lot.remaining, missing)
     owed = missing - taken
     lot.remaining -= taken
-    lot.taken_back += taken
-    lot.owed += owed
+    lot.clawed_back += taken
+    lot.debt_from_clawback += owed
     lot.revoked_at = now
-    lot.save(update_fields=["remaining", "taken_back", "owed", "revoked_at"])
+    lot.save(update_fields=["remaining", "clawed_back", "debt_from_clawback", "revoked_at"])
     return append_entry(
         wallet,
         kind=Kind.REVOCATION,
@@ -79,17 +79,24 @@ def reverse_clawback(*, transaction_id: str, reason: str, now: datetime) -> Ledg
     wallet, lot = lock_lot(transaction_id)
     if lot.revoked_at is None:
         return None
-    forgiven = min(lot.owed, wallet.debt)
-    repaid = lot.owed - forgiven
-    returned = lot.taken_back + repaid
+    forgiven = min(lot.debt_from_clawback, wallet.debt)
+    repaid = lot.debt_from_clawback - forgiven
+    returned = lot.clawed_back + repaid
     restore_expiry(lot, away_since=lot.revoked_at, now=now)
     # It holds more than at first: what jobs spent of it may still be refunded into it.
     lot.amount += repaid
     lot.remaining += returned
-    lot.taken_back = lot.owed = 0
+    lot.clawed_back = lot.debt_from_clawback = 0
     lot.revoked_at = None
     lot.save(
-        update_fields=["amount", "remaining", "taken_back", "owed", "revoked_at", "expires_at"]
+        update_fields=[
+            "amount",
+            "remaining",
+            "clawed_back",
+            "debt_from_clawback",
+            "revoked_at",
+            "expires_at",
+        ]
     )
     entry = append_entry(
         wallet,

@@ -114,8 +114,8 @@ def append_entry(
 def expire(wallet: Wallet, lot: Lot, *, amount: int, reason: str, now: datetime) -> None:
     """`amount` of what is left of a lot is gone, spent by nobody."""
     lot.remaining -= amount
-    lot.lapsed += amount
-    lot.save(update_fields=["remaining", "lapsed"])
+    lot.expired_amount += amount
+    lot.save(update_fields=["remaining", "expired_amount"])
     append_entry(
         wallet,
         kind=Kind.EXPIRY,

@@ -33,16 +33,16 @@ def expire_due_lots(*, now: datetime, limit: int = 100) -> int:
         .order_by("expires_at")
         .values_list("id", "wallet_id")[:limit]
     )
-    lapsed: list[UUID] = []
+    expired: list[UUID] = []
 
     def expire_one(row: tuple[UUID, UUID]) -> None:
         if _expire_if_due(*row, now=now):
-            lapsed.append(row[0])
+            expired.append(row[0])
 
     # In one order for all: two sweeps that join a transaction wait for each other instead of
     # locking up.
     for_each_logged(sorted(due, key=lambda row: (row[1], row[0])), expire_one)
-    return len(lapsed)
+    return len(expired)
 
 
 @transaction.atomic

@@ -34,15 +34,15 @@ def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
         raise AccountSuspended
     if WalletState.CLOSED in {source.state, target.state} or source.id == target.id:
         raise Unauthorized
-    lapsed = _supersede_welcome(source, target, now=now)
-    lapsed += _supersede_codes(source, target, now=now)
+    expired = _supersede_welcome(source, target, now=now)
+    expired += _supersede_codes(source, target, now=now)
     lots = [(lot.id, lot.remaining) for lot in source.lots.order_by("id")]
     held = [(lot_id, remaining) for lot_id, remaining in lots if remaining]
     balance, debt = source.balance, source.debt
     source.lots.update(wallet=target)
     source.redemptions.update(wallet=target)
-    target.lifetime_total += source.lifetime_total - lapsed
-    source.lifetime_total = lapsed
+    target.lifetime_total += source.lifetime_total - expired
+    source.lifetime_total = expired
     if balance or debt:
         append_entry(
             source,
@@ -77,9 +77,9 @@ def supersede_purchase(*, transaction_id: str, now: datetime) -> int:
     wallet, lot = lock_lot(transaction_id)
     granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
     reason = expiry_reason(lot)
-    lapsed = _supersede(wallet, lot, reason=reason, now=now)
+    expired = _supersede(wallet, lot, reason=reason, now=now)
     _restore_debt(wallet, -granted.debt_change, reason=reason, now=now)
-    return lapsed
+    return expired
 
 
 def _supersede_welcome(source: Wallet, target: Wallet, *, now: datetime) -> int:
@@ -94,7 +94,7 @@ def _supersede_welcome(source: Wallet, target: Wallet, *, now: datetime) -> int:
 def _supersede_codes(source: Wallet, target: Wallet, *, now: datetime) -> int:
     """Lapse what the source's redemptions brought that one person may not have had besides the
     target's; returns how many credits lapsed."""
-    lapsed = 0
+    expired = 0
     used = Counter(target.redemptions.values_list("code_id", flat=True))
     for redemption in source.redemptions.select_related("code", "entry").order_by("id"):
         used[redemption.code_id] += 1
@@ -103,20 +103,20 @@ def _supersede_codes(source: Wallet, target: Wallet, *, now: datetime) -> int:
         # Without the code: staff who may not know codes read it too.
         reason = "second promotion code"
         for lot in Lot.objects.filter(id__in=[lot_id for lot_id, _ in redemption.entry.lots]):
-            lapsed += _supersede(source, lot, reason=reason, now=now)
+            expired += _supersede(source, lot, reason=reason, now=now)
         _restore_debt(source, -redemption.entry.debt_change, reason=reason, now=now)
-    return lapsed
+    return expired
 
 
 def _supersede(wallet: Wallet, lot: Lot, *, reason: str, now: datetime) -> int:
     """What is left of a lot lapses for good; returns how much it was."""
-    lapsed = lot.remaining
+    expired = lot.remaining
     lot.superseded_at = now
     lot.save(update_fields=["superseded_at"])
-    if lapsed:
-        expire(wallet, lot, amount=lapsed, reason=reason, now=now)
+    if expired:
+        expire(wallet, lot, amount=expired, reason=reason, now=now)
     _restore_debt(wallet, debt_repaid_from(lot, wallet=wallet), reason=reason, now=now)
-    return lapsed
+    return expired
 
 
 def _restore_debt(wallet: Wallet, amount: int, *, reason: str, now: datetime) -> None:

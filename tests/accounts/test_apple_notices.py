@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.apple import identity_tokens
 from accounts.models import AppleIdentity, Device, Session, SpentToken, User
-from credits import queries as credit_queries
+from credits import ledger_check
 from credits import services as credit_services
 from credits.models import WalletState
 from generation.models import Erasure, Job, JobStatus, Stage
@@ -100,7 +100,7 @@ def test_without_the_apple_account_ours_is_deleted_and_its_ledger_stays(
     assert not AppleIdentity.objects.filter(sub=person.sub).exists()
     assert not Device.objects.filter(device_id=account.device_id).exists()
     assert credit_services.balance_of(user_id).balance == 10
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []
     assert account.signed_in().user_id != user_id
     assert account.balance() == 0
 
@@ -133,7 +133,7 @@ def test_a_job_that_runs_when_the_apple_account_goes_ends_refunded_once(account,
 
     assert (job.status, kinds_of(job.id)) == (JobStatus.CANCELLED, ["charge", "refund"])
     assert Erasure.objects.filter(job=job).exists()
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []
 
 
 def test_the_mail_relay_is_switched_off_and_on(account, person, notice):

@@ -20,7 +20,7 @@ from accounts.models import (
     WelcomeClaim,
 )
 from accounts.signals import account_deleted
-from credits import queries as credit_queries
+from credits import ledger_check
 from credits import services as credit_services
 from credits.errors import AccountSuspended
 from credits.models import IdempotencyRecord, LedgerEntry, WalletState
@@ -215,7 +215,7 @@ def test_the_ledger_stays_and_nothing_is_spent_any_more(phone):
             credit_services.charge(wallet=wallet, amount=1, job_id=uuid4(), now=timezone.now())
     assert LedgerEntry.objects.count() == 2
     assert not IdempotencyRecord.objects.filter(user_id=user_id).exists()
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []
 
 
 # --- Media and jobs ------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def test_a_job_that_runs_ends_and_its_money_is_settled_once(
     assert kinds_of(job.id) == settled
     assert (job.prompt, job.media_name, job.thumbnail_name) == ("", "", "")
     assert files_of(job) == []
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []
 
 
 def test_a_job_that_nobody_had_yet_is_not_sent_after_the_deletion(phone, quick, life):

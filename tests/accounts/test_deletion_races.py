@@ -7,7 +7,7 @@ import pytest
 from django.db import connections, transaction
 
 from accounts.models import AppleIdentity, Session, User
-from credits import queries as credit_queries
+from credits import ledger_check
 from credits import services as credit_services
 from generation.models import Erasure, Job, JobStatus
 from tests.conftest import Phone, at_once
@@ -31,7 +31,7 @@ def test_a_job_ordered_while_the_account_goes_is_refused_or_taken_back(committed
             assert job.status == JobStatus.CANCELLED
             assert kinds_of(job.id) == ["charge", "refund"]
             assert Erasure.objects.filter(job=job).exists()
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []
 
 
 def test_of_two_deletions_at_once_one_does_it(committed, sandbox):
@@ -129,4 +129,4 @@ def test_sign_ins_checks_and_deletions_at_once_lock_nobody_up(
         for answer in answers:
             assert answer.status_code == 200 or refusal(answer) in NO_LOCK_UP, answer.content
         assert 200 in {answer.status_code for answer in answers[:2]}
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from credits import queries as credit_queries
+from credits import ledger_check
 from credits import services as credit_services
 from credits.models import Kind, LedgerEntry
 from generation.lifecycle import settle
@@ -22,7 +22,7 @@ ORDER = {"model_id": SORA, "prompt": "A red balloon over the sea"}
 
 
 def ledger_adds_up():
-    return credit_queries.differences() == []
+    return ledger_check.find_discrepancies() == []
 
 
 def balance(user_id):

@@ -9,7 +9,7 @@ from django.utils import timezone
 from accounts import services
 from accounts.apple import identity_tokens
 from accounts.models import AppleIdentity, Device, Session, SpentToken, User
-from credits import queries as credit_queries
+from credits import ledger_check
 from credits import services as credit_services
 from credits.services import Source
 from generation.models import Input, Job, Offence, Quote, Step, Upload
@@ -23,7 +23,7 @@ ORDER = {"model_id": SORA, "prompt": "A red balloon over the sea"}
 
 
 def ledger_adds_up():
-    return credit_queries.differences() == []
+    return ledger_check.find_discrepancies() == []
 
 
 def bought(user_id, amount):
@@ -137,23 +137,23 @@ def test_a_job_of_the_guest_that_is_cancelled_is_refunded_to_the_account(
 
 
 def test_the_same_account_again_moves_nothing(account, person):
-    entries = credit_queries.ledger_size()
+    entries = ledger_check.count_wallets_and_entries()
 
     body = person.signs_in(account).json()
 
     assert (body["user_id"], body["merged"]) == (account.user_id, False)
     assert body["credits_remaining"] == 10
-    assert credit_queries.ledger_size() == entries
+    assert ledger_check.count_wallets_and_entries() == entries
 
 
 def test_a_merged_guest_that_signs_in_again_moves_nothing(account, second_phone, person):
     person.signs_in(second_phone)
-    entries = credit_queries.ledger_size()
+    entries = ledger_check.count_wallets_and_entries()
 
     body = person.signs_in(second_phone).json()
 
     assert (body["user_id"], body["merged"]) == (account.user_id, False)
-    assert credit_queries.ledger_size() == entries
+    assert ledger_check.count_wallets_and_entries() == entries
 
 
 def test_an_account_is_not_merged_into_another(account, new_installation, new_person, refusal):

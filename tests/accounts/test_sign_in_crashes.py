@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts import tokens
 from accounts.models import AppleIdentity, Session, SpentToken, User
-from credits import queries as credit_queries
+from credits import ledger_check
 from credits import services as credit_services
 from credits.services import Source
 from tests.conftest import url_of_database
@@ -108,7 +108,7 @@ def signs_in_now(account, second_phone, person):
     return (
         (body["user_id"], body["merged"]) == (account.user_id, True)
         and (balance(guest_id), balance(account.user_id)) == (0, 30)
-        and credit_queries.differences() == []
+        and ledger_check.find_discrepancies() == []
     )
 
 
@@ -172,4 +172,4 @@ def test_a_crash_after_the_commit_has_moved_everything_once(account, second_phon
     assert second_phone.get("get-user-profile").json()["id"] == account.user_id
     assert person.signs_in(second_phone).json()["merged"] is False
     assert balance(account.user_id) == 30
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []

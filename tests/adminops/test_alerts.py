@@ -11,7 +11,7 @@ from adminops.models import Alert
 from adminops.monitoring import alerts, heartbeats
 from billing.models import UnreadablePayload
 from billing.services import dismiss_payload
-from credits.models import LedgerProof
+from credits.models import LedgerCheck
 from generation.models import SpendDay
 from tests.billing.conftest import AppStore, deliver
 from tests.helpers.job_driver import Canned
@@ -72,7 +72,7 @@ def test_a_provider_that_may_cost_nothing_and_does_not_is_no_alert(spent, settin
 
 
 def test_a_ledger_that_does_not_add_up_is_told_once_a_day():
-    LedgerProof.objects.update(differences=2, looked_at=NOON)
+    LedgerCheck.objects.update(discrepancies=2, checked_at=NOON)
 
     alerts.look(now=NOON)
     alerts.look(now=NOON)

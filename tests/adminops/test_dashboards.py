@@ -17,7 +17,7 @@ from adminops.reports import charts, daily_rollups, jobs, periods
 from adminops.reports import finance as finance_reports
 from billing.models import Environment, Purchase
 from credits import services as credit_services
-from credits.queries import Flow
+from credits.flows import Flow
 from generation.lifecycle import dead_letters, manual
 from generation.models import (
     Breaker,
@@ -262,13 +262,13 @@ def test_the_first_page_tells_of_the_work(support, made):
 
 
 def test_a_ledger_that_does_not_add_up_is_red(support):
-    proof = apps.get_model("credits", "LedgerProof")
+    proof = apps.get_model("credits", "LedgerCheck")
     assert "adds up" not in str(support.see("index").context["facts"])
 
-    proof.objects.update(looked_at=timezone.now())
+    proof.objects.update(checked_at=timezone.now())
     assert "adds up" in str(support.see("index").context["facts"])
 
-    proof.objects.update(differences=3)
+    proof.objects.update(discrepancies=3)
     assert "3 differences" in str(support.see("index").context["facts"])
 
 

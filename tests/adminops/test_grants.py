@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import User
 from adminops.actions import approvals, credits
 from adminops.models import Action, AdminAction, ApprovalState, PendingApproval
-from credits.queries import differences
+from credits.ledger_check import find_discrepancies
 from credits.services import balance_of
 from rendio.common.errors import InvalidState, Refusal
 from tests.adminops.conftest import WHY, Staff, staff_user
@@ -93,7 +93,7 @@ def test_a_second_person_approves_it(support, second, phone, call, kind):
     record = AdminAction.objects.get(action=Action.APPROVE_GRANT)
     assert (record.before["balance"], record.after["balance"]) == (10, 510)
     assert record.after["requested_by"] == str(support.user.id)
-    assert differences() == []
+    assert find_discrepancies() == []
 
 
 def test_declined_is_declined(support, second, phone):

@@ -14,7 +14,7 @@ from accounts.push import sending
 from adminops.actions import incidents
 from adminops.actions.incidents import Choice
 from adminops.models import Action, AdminAction, Incident, Which
-from credits.queries import differences
+from credits.ledger_check import find_discrepancies
 from generation.lifecycle import manual, settle
 from generation.models import Job, JobStatus, RequestState
 from generation.providers.base import FailureReason
@@ -97,7 +97,7 @@ def test_stuck_jobs_are_counted_then_ended_and_refunded(support, rich):
     record = AdminAction.objects.get(action=Action.RUN_INCIDENT)
     assert (record.actor, record.reason, record.subject_id) == (support.user, WHY, incident.id)
     assert (record.after["jobs"], record.after["credits"]) == (2, 8)
-    assert differences() == []
+    assert find_discrepancies() == []
 
 
 def test_what_was_delivered_and_is_not_worth_it_is_refunded_and_kept(support, rich):
@@ -113,7 +113,7 @@ def test_what_was_delivered_and_is_not_worth_it_is_refunded_and_kept(support, ri
         job.refresh_from_db()
         assert (job.status, job.media_name) == (JobStatus.COMPLETED, "a.mp4")
     assert Incident.objects.get().settled_jobs == 2
-    assert differences() == []
+    assert find_discrepancies() == []
 
 
 @pytest.mark.parametrize("changes", [
@@ -239,7 +239,7 @@ def test_a_worker_that_dies_is_followed_by_another(support, rich, monkeypatch):
     assert (incident.settled_jobs, incident.settled_credits) == (3, 12)
     assert incident.ended_at
     assert rich.balance() == 100
-    assert differences() == []
+    assert find_discrepancies() == []
 
 
 # --- Telling the customers ------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from accounts.models import Device, Session, User
 from adminops.models import Action, AdminAction
 from billing.lifecycle import notifications
 from billing.models import Notification, Product
-from credits.queries import differences
+from credits.ledger_check import find_discrepancies
 from generation.catalogue import cache
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Model, Route, Stage, WebhookDelivery
@@ -56,7 +56,7 @@ def test_a_delivered_job_is_refunded_once_and_keeps_its_video(support, phone, de
     record = the_record(delivered.id)
     assert (record.action, record.before["refund"]) == (Action.REFUND_JOB, None)
     assert record.after["refund"] == entry["id"]
-    assert differences() == []
+    assert find_discrepancies() == []
 
 
 def test_a_job_that_goes_on_is_failed_and_refunded(support, phone, running):
@@ -71,7 +71,7 @@ def test_a_job_that_goes_on_is_failed_and_refunded(support, phone, running):
     assert (running.status, running.stage) == (JobStatus.FAILED, Stage.DONE)
     assert phone.balance() == 10
     assert the_record(running.id).action == Action.FAIL_JOB
-    assert differences() == []
+    assert find_discrepancies() == []
 
 
 def test_a_job_that_goes_on_is_not_refunded_beside(support, phone, running):
@@ -158,7 +158,7 @@ def test_a_notification_is_applied_again_and_changes_nothing_twice(support, phon
     assert said(answer) == ["It is applied again."]
     assert Notification.objects.get(id=notice.id).processed_at
     assert phone.balance() == 10
-    assert differences() == []
+    assert find_discrepancies() == []
 
 
 # --- Routes and sessions --------------------------------------------------------------------------

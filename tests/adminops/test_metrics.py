@@ -12,7 +12,7 @@ from django.utils import timezone
 from adminops.monitoring import heartbeats
 from adminops.monitoring import metrics as metric_monitoring
 from billing.models import UnreadablePayload
-from credits.models import LedgerProof
+from credits.models import LedgerCheck
 from generation.lifecycle import dead_letters
 from generation.models import Breaker, DeadKind, Job, ProviderHealth
 from rendio import metrics_endpoint
@@ -98,7 +98,7 @@ def test_what_the_database_knows_is_told(told, phone):
         key="transaction 1", kind="transaction", problem="type",
         first_at=timezone.now(), last_at=timezone.now(),
     )  # fmt: skip
-    LedgerProof.objects.update(differences=2, proved_at=timezone.now())
+    LedgerCheck.objects.update(discrepancies=2, balanced_at=timezone.now())
 
     said = told()
 

@@ -9,7 +9,8 @@ from django.test import Client
 
 from accounts.models import Session, User
 from adminops.models import Action, AdminAction
-from credits.queries import differences, history
+from credits.ledger_check import find_discrepancies
+from credits.queries import history
 from generation.models import Model
 from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user, the_record
 from tests.conftest import SORA, Phone
@@ -45,7 +46,7 @@ def test_refund_gives_credits_and_says_who_gave_them_and_why(support, phone):
     assert record.before == {"balance": 10, "debt": 0}
     assert record.after == {"balance": 17, "debt": 0, "ledger_entry": str(entry.id)}
     assert record.request_id == answer["X-Request-ID"]
-    assert differences() == []
+    assert find_discrepancies() == []
 
 
 def test_the_customer_does_not_read_what_support_wrote(support, phone):

@@ -18,7 +18,7 @@ from adminops.models import Action, AdminAction, ApprovalState, PendingApproval,
 from billing.lifecycle import notifications
 from billing.models import ConsumptionRequest, Product, Purchase
 from credits import services as credit_services
-from credits.queries import differences
+from credits.ledger_check import find_discrepancies
 from credits.services import CodeTerms, balance_of
 from generation.lifecycle import dead_letters, settle
 from generation.models import DeadKind, DeadLetter, Job, Model, Route
@@ -483,7 +483,7 @@ def test_an_incident_settles_no_more_than_was_counted(lead, phone):
     begun.refresh_from_db()
     assert (begun.settled_credits, begun.broken_jobs) == (4, 1)
     assert phone.balance() == 6
-    assert differences() == []
+    assert find_discrepancies() == []
 
 
 # --- By splitting ---------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.apple import identity_tokens
-from credits import queries as credit_queries
+from credits import ledger_check
 from credits import services as credit_services
 from generation.lifecycle import settle
 from generation.models import Job
@@ -89,7 +89,7 @@ def test_jobs_of_merged_phones_return_nothing_beside_what_the_account_holds(
         fail(sandbox, job_ids)
 
     assert account.balance() == WELCOME + CODE
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []
 
 
 def test_cancelled_jobs_of_merged_phones_return_nothing_to_an_empty_account(thief, account):
@@ -101,7 +101,7 @@ def test_cancelled_jobs_of_merged_phones_return_nothing_to_an_empty_account(thie
     cancel(account, own)
 
     assert account.balance() == WELCOME + CODE
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []
 
 
 @pytest.mark.parametrize("own_first", [True, False])
@@ -114,7 +114,7 @@ def test_failed_jobs_of_merged_phones_and_of_the_account_add_up_to_one_of_each(
     fail(sandbox, own + job_ids if own_first else job_ids + own)
 
     assert account.balance() == WELCOME + CODE
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []
 
 
 def test_what_failed_jobs_returned_is_not_put_aside_in_a_new_job(thief, account):
@@ -129,4 +129,4 @@ def test_what_failed_jobs_returned_is_not_put_aside_in_a_new_job(thief, account)
     cancel(account, aside)
 
     assert account.balance() == WELCOME + CODE
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts import services as account_services
 from accounts.apple import identity_tokens
-from credits import queries as credit_queries
+from credits import ledger_check
 from credits.models import LedgerEntry
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle.poll import open_submissions
@@ -101,7 +101,7 @@ def test_beyond_a_few_each_cancel_after_the_start_is_paid_and_it_is_said_before(
     assert (job.fee_kept, job.loss_usd) == (FEE, PRICE_USD)
     assert kinds_of(job.id) == ["charge", "refund"]
     assert burner.balance() == before - FEE
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []
 
 
 def test_however_often_it_is_done_we_lose_the_free_ones_alone(burner, life):

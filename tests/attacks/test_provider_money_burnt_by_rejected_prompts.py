@@ -9,7 +9,7 @@ import pytest
 
 from accounts.models import Push, User
 from accounts.push.messages import text_of
-from credits import queries as credit_queries
+from credits import ledger_check
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Offence, ProviderRequest, Step
 from generation.providers.base import FailureReason
@@ -64,7 +64,7 @@ def test_beyond_a_few_each_rejection_that_cost_us_is_paid(strict, life):
     assert strict.balance() == before - 2 * 4
     lost = sum(ProviderRequest.objects.values_list("cost_usd", flat=True))
     assert lost - (before - strict.balance()) * Decimal("0.10") == FREE * Decimal("0.40")
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []
 
 
 def test_cancels_and_rejections_share_the_free_ones(strict, sandbox, life, settings):
@@ -147,7 +147,7 @@ def test_who_goes_on_is_held_and_banned_with_no_moderation_of_ours(strict, life,
     offences(strict).update(held_until=None, step=Step.NONE)
     rejected(strict, life)
     assert User.objects.get(id=strict.user_id).suspended_at
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []
 
 
 def test_what_our_moderation_refuses_of_the_results_counts_with_the_others(

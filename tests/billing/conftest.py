@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.apple import identity_tokens
 from billing.lifecycle import notifications
 from billing.models import Notification, Purchase
-from credits import queries as credit_queries
+from credits import ledger_check
 from credits import services as credit_services
 from tests.conftest import Phone, Sandbox
 from tests.generation.conftest import running
@@ -112,4 +112,4 @@ def debt_of(phone: Phone) -> int:
 
 
 def ledger_adds_up() -> bool:
-    return credit_queries.differences() == []
+    return ledger_check.find_discrepancies() == []

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from billing.lifecycle import consumption
 from billing.models import ConsumptionRequest, Product
-from credits import queries
+from credits import flows
 from credits.models import LedgerEntry, Lot, Source
 from tests.billing.conftest import (
     PREMIUM,
@@ -173,8 +173,8 @@ def test_what_a_trial_brings_is_no_sale(phone, store):
     tell(try_it(store, phone))
 
     entry = LedgerEntry.objects.get(reason="free trial")
-    flows = queries.flows(first=entry.id, before=UUID(int=entry.id.int + 1))
-    assert flows == {queries.Flow.GRANTED: 15}
+    moved = flows.credit_flows(first=entry.id, before=UUID(int=entry.id.int + 1))
+    assert moved == {flows.Flow.GRANTED: 15}
 
 
 def test_products_say_what_a_trial_brings(phone):

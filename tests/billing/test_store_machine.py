@@ -372,7 +372,7 @@ class Store(RolledBackMachine):
     def the_wallet_is_as_the_model_says(self, who):
         found = Wallet.objects.get(user_id=who.phone.user_id)
         assert (found.balance, found.debt) == (who.wallet.balance, who.wallet.debt)
-        lots = [(lot.remaining, lot.taken_back, lot.owed) for lot in lots_of(who)]
+        lots = [(lot.remaining, lot.clawed_back, lot.debt_from_clawback) for lot in lots_of(who)]
         assert lots == [(lot.remaining, lot.taken, lot.owed) for lot in who.wallet.lots]
         assert all(remaining >= 0 for remaining, *_ in lots)
 

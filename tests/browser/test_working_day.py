@@ -11,8 +11,8 @@ from django.utils import timezone
 from accounts.models import Device, User
 from adminops.models import CountedDay, CreditDay, JobDay, PendingApproval, SaleDay
 from billing.models import Product
-from credits.queries import Flow
-from credits.services import ledger_check
+from credits.flows import Flow
+from credits.services import scheduled_ledger_check
 from generation.models import Job, JobStatus, Model, ProviderRequest, Theme
 from tests.billing.conftest import AppStore, update_credits
 from tests.conftest import SORA
@@ -145,7 +145,7 @@ def test_after_an_incident_the_lead_counts_and_settles(desk, past):
 def month(committed):
     """Weeks that have been counted, weekends busier than the days between, and a proved ledger."""
     now = timezone.now()
-    ledger_check.prove_if_due(now=now + timedelta(days=2))
+    scheduled_ledger_check.verify_ledger_if_due(now=now + timedelta(days=2))
     dates = [now.date() - timedelta(days=back) for back in range(31)]
     # A worker may have counted some of them.
     days = CountedDay.objects.bulk_create(

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from adminops.actions import credits, users
 from adminops.models import AdminAction
-from credits.queries import differences
+from credits.ledger_check import find_discrepancies
 from generation.models import Job, Removal
 from tests.adminops.conftest import WHY, staff_user
 from tests.conftest import Phone
@@ -45,7 +45,7 @@ def test_a_customer_s_life_needs_no_more(least, sandbox, life):
     assert refreshed.status_code == 200
     assert phone.get("export-user-data").status_code == 200
     assert phone.post("delete-account").status_code == 200
-    assert differences() == []
+    assert find_discrepancies() == []
 
 
 def test_support_s_acts_need_no_more(least, sandbox):

@@ -58,12 +58,12 @@ def test_what_is_spent_expires_no_more(phone, promote):
 
 
 def test_no_more_than_the_soonest_are_told(phone, promote):
-    days = range(1, queries.MAX_EXPIRING + 5)
+    days = range(1, queries.MAX_EXPIRY_DATES + 5)
     moments = [promote(1, days=day) for day in reversed(days)][::-1]
 
     told = phone.get("get-user-credits").json()["expiring"]
 
-    assert [one["expires_at"] for one in told] == moments[: queries.MAX_EXPIRING]
+    assert [one["expires_at"] for one in told] == moments[: queries.MAX_EXPIRY_DATES]
 
 
 def test_it_takes_one_query(phone, promote, django_assert_num_queries):

@@ -241,7 +241,9 @@ class Ledger(RolledBackMachine):
             if job_id not in self.refunded
             for _, part in parts
         ) + sum(self.refunded.values())
-        granted = sum(lot.granted - lot.lapsed - lot.taken - lot.owed for lot in self.model.lots)
+        granted = sum(
+            lot.granted - lot.expired_amount - lot.taken - lot.owed for lot in self.model.lots
+        )
         assert self.model.balance - self.model.debt == granted - spent - self.corrected
 
     @invariant()

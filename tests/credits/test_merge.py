@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from django.db import transaction
 
-from credits import idempotency, queries, services
+from credits import idempotency, ledger_check, services
 from credits.errors import AccountSuspended, CodeRefused
 from credits.models import Kind, WalletState
 from credits.services import CodeTerms, Source
@@ -33,7 +33,7 @@ def merge(guest, account):
 
 
 def ledger_adds_up():
-    return queries.differences() == []
+    return ledger_check.find_discrepancies() == []
 
 
 def numbers(purse):

@@ -12,9 +12,9 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from credits import queries
+from credits import ledger_check, queries
 from credits import services as credit_services
-from credits.models import LedgerProof
+from credits.models import LedgerCheck
 from tests.conftest import url_of_database
 from tests.helpers.wallet import Purse
 
@@ -81,12 +81,12 @@ DAMAGES = {
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_the_proof_names_the_damaged_wallet_and_no_other(purse, kind):
     sound = Purse(credits=10)
-    assert queries.differences() == []
+    assert ledger_check.find_discrepancies() == []
 
     damage(DAMAGES[kind], purse)
 
-    found = queries.differences()
-    assert {difference.wallet_id for difference in found} == {purse.wallet_id}
+    found = ledger_check.find_discrepancies()
+    assert {discrepancy.wallet_id for discrepancy in found} == {purse.wallet_id}
     assert sound.adds_up()
 
 
@@ -98,7 +98,9 @@ def test_credits_moved_between_two_lots_of_a_wallet_are_seen(purse):
             [purse.wallet_id],
         )
 
-    assert {d.what for d in queries.differences()} == {"a lot does not hold what its entries say"}
+    assert {d.problem for d in ledger_check.find_discrepancies()} == {
+        "a lot does not hold what its entries say"
+    }
 
 
 def test_a_lot_moved_to_another_wallet_is_seen_in_both(purse):
@@ -109,7 +111,10 @@ def test_a_lot_moved_to_another_wallet_is_seen_in_both(purse):
             [thief.wallet_id, purse.wallet_id],
         )
 
-    assert {d.wallet_id for d in queries.differences()} == {purse.wallet_id, thief.wallet_id}
+    assert {d.wallet_id for d in ledger_check.find_discrepancies()} == {
+        purse.wallet_id,
+        thief.wallet_id,
+    }
 
 
 def test_without_a_database_the_command_says_so_and_no_more():
@@ -157,26 +162,26 @@ def test_the_command_fails_and_names_the_wallet_while_it_does_not_add_up(committ
 @pytest.mark.usefixtures("committed")
 def test_the_proof_is_made_when_it_is_due_and_kept():
     now = timezone.now()
-    LedgerProof.objects.update(due_at=now, differences=7, looked_at=None, proved_at=None)
+    LedgerCheck.objects.update(due_at=now, discrepancies=7, checked_at=None, balanced_at=None)
 
-    assert credit_services.prove_if_due(now=now)
-    assert not credit_services.prove_if_due(now=now)
+    assert credit_services.verify_ledger_if_due(now=now)
+    assert not credit_services.verify_ledger_if_due(now=now)
 
-    kept = LedgerProof.objects.get()
-    assert (kept.differences, kept.looked_at) == (0, kept.proved_at)
+    kept = LedgerCheck.objects.get()
+    assert (kept.discrepancies, kept.checked_at) == (0, kept.balanced_at)
     assert kept.due_at > now
 
 
 @pytest.mark.usefixtures("committed")
 def test_a_ledger_that_does_not_add_up_is_kept_and_logged(monkeypatch, caplog):
     """What a difference is, the tests above say."""
-    found = [queries.Difference(uuid4(), "balance is not the sum of its entries", 3, 4)]
-    monkeypatch.setattr(queries, "differences", lambda: found)
-    LedgerProof.objects.update(due_at=timezone.now(), proved_at=None)
+    found = [ledger_check.Discrepancy(uuid4(), "balance is not the sum of its entries", 3, 4)]
+    monkeypatch.setattr(queries, "find_discrepancies", lambda: found)
+    LedgerCheck.objects.update(due_at=timezone.now(), balanced_at=None)
 
-    credit_services.prove_if_due(now=timezone.now())
+    credit_services.verify_ledger_if_due(now=timezone.now())
 
-    kept = LedgerProof.objects.get()
-    LedgerProof.objects.update(differences=0)
-    assert (kept.differences, kept.proved_at) == (1, None)
+    kept = LedgerCheck.objects.get()
+    LedgerCheck.objects.update(discrepancies=0)
+    assert (kept.discrepancies, kept.balanced_at) == (1, None)
     assert "ledger_differs" in caplog.text

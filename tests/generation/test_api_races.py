@@ -12,7 +12,7 @@ import requests
 from django.db import connection, transaction
 from django.utils import timezone
 
-from credits import queries
+from credits import ledger_check
 from credits import services as credit_services
 from credits.models import IdempotencyRecord, LedgerEntry
 from generation.models import Job
@@ -40,7 +40,7 @@ def guest(committed, sandbox):
     yield guest
     for job in Job.objects.filter(user_id=guest.user_id, status="pending"):
         assert guest.post("cancel-video-job", {"job_id": str(job.id)}).json()["refunded"]
-    assert not [d for d in queries.differences() if d.wallet_id == wallet_of(guest)]
+    assert not [d for d in ledger_check.find_discrepancies() if d.wallet_id == wallet_of(guest)]
 
 
 def wallet_of(guest):

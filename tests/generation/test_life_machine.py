@@ -7,7 +7,7 @@ from hypothesis import Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from credits import queries as credit_queries
+from credits import ledger_check
 from generation.catalogue import cache
 from generation.lifecycle import claims, poll
 from generation.models import Job, JobStatus, ProviderHealth, ProviderRequest, RequestState, Stage
@@ -72,7 +72,7 @@ class Jobs(RuleBasedStateMachine):
             assert kinds_of(job.id) == ["charge", "refund"][: 1 + is_refunded]
             completed += job.status == JobStatus.COMPLETED
         assert self.phone.balance() == 1000 - 4 * completed
-        assert credit_queries.differences() == []
+        assert ledger_check.find_discrepancies() == []
 
     @property
     def requests(self):

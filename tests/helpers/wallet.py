@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from django.utils import timezone
 
 from accounts.models import User
-from credits import queries, services
+from credits import ledger_check, services
 from credits.models import LedgerEntry, Lot, Wallet
 from credits.services import Source
 
@@ -119,4 +119,4 @@ class Purse:
         return Wallet.objects.get(id=self.wallet_id)
 
     def adds_up(self) -> bool:
-        return not [d for d in queries.differences() if d.wallet_id == self.wallet_id]
+        return not [d for d in ledger_check.find_discrepancies() if d.wallet_id == self.wallet_id]

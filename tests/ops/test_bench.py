@@ -10,7 +10,7 @@ from psycopg import sql
 
 from accounts.models import User
 from bench.limit import SCRIPT
-from credits import queries as credit_queries
+from credits import ledger_check
 from credits import services as credit_services
 from generation.models import Job
 from tests.helpers.job_driver import grant, kinds_of
@@ -50,7 +50,7 @@ def test_the_bare_transaction_writes_the_rows_of_an_order(db):
     assert (job.status, job.stage, job.credits) == ("pending", "submit", 4)
     assert kinds_of(job.id) == ["charge"]
     assert credit_services.balance_of(OWNER).balance == 6
-    assert credit_queries.differences() == []
+    assert ledger_check.find_discrepancies() == []
     assert job.due_at <= timezone.now()
     written = re.search(r"INSERT INTO generation_job \((.*?)\)", script, flags=re.DOTALL)[1]
     columns = [field.column for field in Job._meta.local_concrete_fields]

@@ -25,7 +25,7 @@ from adminops.reports import finance, live, periods
 from adminops.reports import jobs as job_reports
 from adminops.reports.finance import Margin
 from adminops.reports.periods import Period
-from credits import queries as credit_queries
+from credits import ledger_check
 from generation.catalogue import routing
 from generation.models import Breaker, Maintenance, ProviderHealth
 from rendio.common import clock
@@ -79,16 +79,20 @@ def _period(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
 
 def _status(request: HttpRequest, read_at: datetime) -> list[tuple[str, Any, str]]:
     """What it is called, how it is, and a few words about it."""
-    jobs, letters, proof = (
+    jobs, letters, last_check = (
         live.count_jobs(),
         live.count_open_dead_letters(),
-        credit_queries.last_proof(),
+        ledger_check.get_last_check(),
     )
     is_shut = Maintenance.objects.filter(is_on=True).exists()
-    proved = f"last proved {proof.looked_at:%Y-%m-%d %H:%M}" if proof.looked_at else ""
+    proved = f"last proved {last_check.checked_at:%Y-%m-%d %H:%M}" if last_check.checked_at else ""
     return [
         ("Orders", badge("stopped", "danger") if is_shut else badge("taken", "success"), ""),
-        ("Ledger", _ledger_badge(proof.differences, is_proved=bool(proof.looked_at)), proved),
+        (
+            "Ledger",
+            _ledger_badge(last_check.discrepancies, is_proved=bool(last_check.checked_at)),
+            proved,
+        ),
         ("Jobs that wait", f"{jobs.waiting:,}", "no provider has them yet"),
         ("Jobs at providers", f"{jobs.at_providers:,}", ""),
         ("Videos being stored", f"{jobs.storing:,}", ""),

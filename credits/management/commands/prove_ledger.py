@@ -7,22 +7,24 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.template.defaultfilters import pluralize
 
-from credits import queries
+from credits import ledger_check
 
 
 class Command(BaseCommand):
     help = "Prove that every balance, debt and lot follows from the ledger; exit 1 if one does not."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        proof = queries.prove()
-        for difference in proof.differences:
+        report = ledger_check.verify_ledger()
+        for discrepancy in report.discrepancies:
             self.stderr.write(
-                f"wallet {difference.wallet_id}: {difference.what}:"
-                f" expected {difference.expected}, found {difference.found}"
+                f"wallet {discrepancy.wallet_id}: {discrepancy.problem}:"
+                f" expected {discrepancy.expected}, found {discrepancy.found}"
             )
-        if proof.differences:
-            raise CommandError(f"The ledger does not add up: {len(proof.differences)} differences.")
+        if report.discrepancies:
+            raise CommandError(
+                f"The ledger does not add up: {len(report.discrepancies)} differences."
+            )
         self.stdout.write(
-            f"The ledger adds up: {proof.entries} entr{pluralize(proof.entries, 'y,ies')}"
-            f" in {proof.wallets} wallet{pluralize(proof.wallets)}."
+            f"The ledger adds up: {report.entries} entr{pluralize(report.entries, 'y,ies')}"
+            f" in {report.wallets} wallet{pluralize(report.wallets)}."
         )

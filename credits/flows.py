@@ -1,0 +1,64 @@
+"""Credits that entered and left all wallets, by reason: the figures of the finance report."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import Case, F, Q, Sum, TextChoices, Value, When
+
+from credits.models import PAID_SOURCES, SANDBOX_PREFIX, Kind, LedgerEntry, Lot
+
+
+class Flow(TextChoices):
+    """In which way credits come into wallets and leave them, all wallets taken together."""
+
+    SOLD = "sold"  # for money
+    TESTED = "tested"  # bought in Apple's sandbox: nobody paid
+    GRANTED = "granted"  # at a welcome, by a code, in a free trial, by support
+    SPENT = "spent"  # on jobs
+    REFUNDED = "refunded"  # for jobs that failed or were cancelled
+    LAPSED = "lapsed"
+    TAKEN_BACK = "taken back"  # by store refunds, those that were reversed taken off
+    ADJUSTED = "adjusted"  # by support, up or down
+
+
+_IS_SANDBOX = Q(transaction_id__startswith=SANDBOX_PREFIX)
+
+
+# As billing words the grant of a purchase that cost nothing.
+_IS_FREE = Q(reason__in=["free trial", "free offer"])
+
+
+_FLOW = Case(
+    When(Q(kind=Kind.GRANT) & _IS_SANDBOX, then=Value(Flow.TESTED)),
+    When(Q(kind=Kind.GRANT) & _IS_FREE, then=Value(Flow.GRANTED)),
+    When(kind=Kind.GRANT, transaction_id__isnull=False, then=Value(Flow.SOLD)),
+    When(kind=Kind.GRANT, then=Value(Flow.GRANTED)),
+    When(kind=Kind.CHARGE, then=Value(Flow.SPENT)),
+    When(kind=Kind.REFUND, then=Value(Flow.REFUNDED)),
+    When(kind=Kind.EXPIRY, then=Value(Flow.LAPSED)),
+    When(kind__in=[Kind.REVOCATION, Kind.REVERSAL], then=Value(Flow.TAKEN_BACK)),
+    When(kind=Kind.ADJUSTMENT, then=Value(Flow.ADJUSTED)),
+)
+
+
+def credit_flows(*, first: UUID, before: UUID) -> dict[Flow, int]:
+    """Credits by the way they moved, below 0 where wallets lost them, of entries with these ids.
+
+    What came in and repaid a debt, or was taken and became one, is in it. Between wallets that were
+    merged nothing moves.
+    """
+    entries = LedgerEntry.objects.filter(id__gte=first, id__lt=before).exclude(kind=Kind.TRANSFER)
+    moved = entries.values_list(_FLOW).annotate(total=Sum(F("change") - F("debt_change")))
+    return {Flow(flow): total for flow, total in moved.order_by()}
+
+
+def outstanding_credits() -> tuple[int, int]:
+    """How many credits all wallets hold: those that somebody paid for, and all others. Looks at
+    every lot that holds any: not for a page."""
+    bought = Q(source__in=PAID_SOURCES) & ~_IS_SANDBOX
+    held = Lot.objects.filter(remaining__gt=0).aggregate(
+        bought=Sum("remaining", filter=bought, default=0),
+        given=Sum("remaining", filter=~bought, default=0),
+    )
+    return held["bought"], held["given"]
