@@ -21,7 +21,7 @@ from generation.lifecycle import webhooks
 from generation.models import JobStatus
 from generation.providers import find_provider
 from generation.providers.signatures import BadSignature
-from generation.serializers import job_in_history, job_status, refund
+from generation.serializers import history_item, job_status, refund_fields
 from rendio.common import clock, http, language, ratelimit
 from rendio.common.api import ApiView, PublicView, next_cursor, page_limits, parse_uuid, query_uuid
 from rendio.common.errors import (
@@ -42,7 +42,7 @@ class _PublicCatalogue(PublicView):
     limits = ()
 
     def get(self, request: Request) -> HttpResponse:
-        body = self.lists_of(cache.current())[translation.get_language()]
+        body = self.json_by_language(cache.current())[translation.get_language()]
         etag = cache.etag(body)
         known = [
             tag.strip().removeprefix("W/")
@@ -58,17 +58,17 @@ class _PublicCatalogue(PublicView):
         patch_vary_headers(response, ["Accept-Language"])
         return response
 
-    def lists_of(self, current: cache.Catalogue) -> dict[str, bytes]:
+    def json_by_language(self, current: cache.Catalogue) -> dict[str, bytes]:
         raise AssertionError("each list says which")
 
 
 class GetModels(_PublicCatalogue):
-    def lists_of(self, current: cache.Catalogue) -> dict[str, bytes]:
+    def json_by_language(self, current: cache.Catalogue) -> dict[str, bytes]:
         return current.models_json
 
 
 class GetThemes(_PublicCatalogue):
-    def lists_of(self, current: cache.Catalogue) -> dict[str, bytes]:
+    def json_by_language(self, current: cache.Catalogue) -> dict[str, bytes]:
         return current.themes_json
 
 
@@ -108,25 +108,25 @@ class _PaidCall(ApiView):
             key=request.headers.get("Idempotency-Key"),
             body=self.body,
         )
-        answer = self.answer_to(attempt)
+        answer = self.execute(attempt)
         headers = {"X-Idempotent-Replay": "true"} if answer.replayed else None
         return Response(answer.body, status=answer.status, headers=headers)
 
-    def answer_to(self, attempt: Attempt) -> Answer:
+    def execute(self, attempt: Attempt) -> Answer:
         raise AssertionError("each call says what it starts")
 
 
 class GenerateVideo(_PaidCall):
     operation = "generate-video"
 
-    def answer_to(self, attempt: Attempt) -> Answer:
+    def execute(self, attempt: Attempt) -> Answer:
         return services.generate(attempt=attempt, body=self.body, now=clock.now())
 
 
 class RetryVideoJob(_PaidCall):
     operation = "retry-video-job"
 
-    def answer_to(self, attempt: Attempt) -> Answer:
+    def execute(self, attempt: Attempt) -> Answer:
         job_id = parse_uuid(self.body.get("job_id"), "job_id")
         return services.retry(attempt=attempt, job_id=job_id, now=clock.now())
 
@@ -169,7 +169,7 @@ class GetVideoJobs(ApiView):
             options = ", ".join(JobStatus.values)
             problem = _("Must be one of %(options)s.") % {"options": options}
             raise InvalidInput(fields={"status": [problem]})
-        jobs = queries.history(
+        jobs = queries.list_jobs(
             user_id=self.caller.user_id,
             limit=limit + 1,
             offset=offset,
@@ -179,7 +179,7 @@ class GetVideoJobs(ApiView):
         page = jobs[:limit]
         return Response(
             {
-                "jobs": [job_in_history(job) for job in page],
+                "jobs": [history_item(job) for job in page],
                 "next_cursor": next_cursor(page[-1].id if len(jobs) > limit else None),
             }
         )
@@ -192,7 +192,7 @@ class CancelVideoJob(ApiView):
             job_id=parse_uuid(self.body.get("job_id"), "job_id"),
             now=clock.now(),
         )
-        return Response({"job_id": job.id, "status": job.status, **refund(job)})
+        return Response({"job_id": job.id, "status": job.status, **refund_fields(job)})
 
 
 class DeleteVideoJob(ApiView):

@@ -15,13 +15,13 @@ from generation.models import PROGRESS_STORING, Job, JobStatus, Offence, Quote, 
 from generation.uploads import retention
 from rendio.common.times import iso
 
-ETA_SAMPLE, ETA_FEWEST = 50, 3
+ETA_SAMPLE_SIZE, ETA_MIN_SAMPLE = 50, 3
 ETA_CACHE_SECONDS = 10
 # So many rows are counted at most, by their index, however long the queue is.
-QUEUE_SHOWN = 1000
+MAX_QUEUE_POSITION = 1000
 
 
-def history(
+def list_jobs(
     *, user_id: UUID, limit: int, offset: int, after: UUID | None, status: str | None
 ) -> list[Job]:
     """The user's jobs, newest first, each with its model; `after` is the last id already seen."""
@@ -44,15 +44,15 @@ class Eta:
 def eta(job: Job, *, now: datetime) -> Eta | None:
     """What was left, at this job's age, to those of the model's recent jobs that took longer.
 
-    None for an ended one, where fewer than ETA_FEWEST have been completed, and where none took that
-    long: then nobody knows.
+    None for an ended one, where fewer than ETA_MIN_SAMPLE have been completed, and where none took
+    that long: then nobody knows.
     """
     if job.is_terminal:
         return None
     age = (now - job.created_at).total_seconds()
     durations = _durations.of(job.model_id)
     left = [took - age for took in durations if took > age]
-    if len(durations) < ETA_FEWEST or not left:
+    if len(durations) < ETA_MIN_SAMPLE or not left:
         return None
     low, high = (max(round(left[len(left) * percent // 100]), 1) for percent in (50, 90))
     return Eta(low, high)
@@ -68,12 +68,12 @@ def progress(job: Job, *, now: datetime) -> int:
 
 
 def queue_position(job: Job) -> int | None:
-    """How many are before it: in our own queue, where QUEUE_SHOWN stands for that many or more, or
-    in the provider's as it told us."""
+    """How many are before it: in our own queue, where MAX_QUEUE_POSITION stands for that many or
+    more, or in the provider's as it told us."""
     if job.stage == Stage.SUBMIT:
         until = job.due_at or job.created_at
         before = Job.objects.due(until, queue=job.queue, stages=[Stage.SUBMIT])
-        return before.exclude(id=job.id)[:QUEUE_SHOWN].count()
+        return before.exclude(id=job.id)[:MAX_QUEUE_POSITION].count()
     if job.stage == Stage.SENT:
         return 0
     return job.queue_position if job.stage == Stage.QUEUED else None
@@ -166,7 +166,9 @@ def _recent_durations(model_id: UUID) -> list[float]:
         .order_by("-completed_at")
         .values_list("created_at", "completed_at")
     )
-    return sorted((ended - began).total_seconds() for began, ended in recent[:ETA_SAMPLE] if ended)
+    return sorted(
+        (ended - began).total_seconds() for began, ended in recent[:ETA_SAMPLE_SIZE] if ended
+    )
 
 
 _durations = _Durations()

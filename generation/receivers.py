@@ -17,12 +17,12 @@ from rendio.common import nudge
 
 
 def connect() -> None:
-    users_merged.connect(move_to_account, dispatch_uid="generation")
-    account_deleted.connect(forget_person, dispatch_uid="generation")
-    person_returned.connect(count_for_returned, dispatch_uid="generation")
+    users_merged.connect(reassign_to_account, dispatch_uid="generation")
+    account_deleted.connect(delete_user_data, dispatch_uid="generation")
+    person_returned.connect(reassign_violations, dispatch_uid="generation")
 
 
-def move_to_account(*, from_user_id: UUID, into_user_id: UUID, **_: Any) -> None:
+def reassign_to_account(*, from_user_id: UUID, into_user_id: UUID, **_: Any) -> None:
     """The guest's jobs, running and ended, its pictures, quotes and offences are the account's.
 
     Both wallets are locked: nobody orders meanwhile, and a job's end waits for us.
@@ -33,12 +33,12 @@ def move_to_account(*, from_user_id: UUID, into_user_id: UUID, **_: Any) -> None
     Offence.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
 
 
-def count_for_returned(*, user_id: UUID, former_user_ids: list[UUID], **_: Any) -> None:
+def reassign_violations(*, user_id: UUID, former_user_ids: list[UUID], **_: Any) -> None:
     """The offences of a person's deleted accounts are this user's."""
     Offence.objects.filter(user_id__in=former_user_ids).update(user_id=user_id)
 
 
-def forget_person(*, user_id: UUID, now: datetime, **_: Any) -> None:
+def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
     """What was asked goes at once, the files as soon as we have committed (lifecycle.erase).
 
     A job that runs is taken back, if its provider agrees, and ends by itself either way: its

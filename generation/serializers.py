@@ -10,7 +10,7 @@ from generation.models import Job
 from rendio.common.errors import describe
 from rendio.common.times import iso
 
-POLL_FIRST_SECONDS, POLL_LONGEST_SECONDS = 2, 30
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 2, 30
 
 
 def job_status(job: Job, *, now: datetime) -> dict[str, Any]:
@@ -25,15 +25,15 @@ def job_status(job: Job, *, now: datetime) -> dict[str, Any]:
         "video_url": media.url_for(job.media_name),
         "thumbnail_url": media.url_for(job.thumbnail_name),
         "credits_used": job.credits,
-        **refund(job),
+        **refund_fields(job),
         "error": _error(job),
-        "poll_after_seconds": poll_after(job, now=now),
+        "poll_after_seconds": poll_after_seconds(job, now=now),
         "created_at": iso(job.created_at),
         "completed_at": iso(job.completed_at),
     }
 
 
-def job_in_history(job: Job) -> dict[str, Any]:
+def history_item(job: Job) -> dict[str, Any]:
     """One job of get-video-jobs."""
     return {
         "job_id": job.id,
@@ -49,16 +49,16 @@ def job_in_history(job: Job) -> dict[str, Any]:
     }
 
 
-def refund(job: Job) -> dict[str, Any]:
+def refund_fields(job: Job) -> dict[str, Any]:
     """Whether credits came back; and how many, where a fee was kept."""
     amount = {"credits_refunded": job.credits_refunded} if job.fee_kept else {}
     return {"refunded": job.credits_refunded > 0, **amount}
 
 
-def poll_after(job: Job, *, now: datetime) -> int:
+def poll_after_seconds(job: Job, *, now: datetime) -> int:
     """When to ask again: a sixth of the job's age, from 2 to 30 seconds."""
     age = (now - job.created_at).total_seconds()
-    return int(min(max(age / 6, POLL_FIRST_SECONDS), POLL_LONGEST_SECONDS))
+    return int(min(max(age / 6, MIN_POLL_SECONDS), MAX_POLL_SECONDS))
 
 
 def _error(job: Job) -> dict[str, Any] | None:

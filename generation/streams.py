@@ -34,131 +34,133 @@ from rendio.common.postgresql.limits import at_most
 
 logger = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 1.0
+READ_SECONDS = 1.0
 LATE_SECONDS = 30
 LIFETIME_SECONDS = 300
 # A comment, so that a phone that is gone, or a session that has ended, is found out.
-SIGN_OF_LIFE_SECONDS = 5
+HEARTBEAT_SECONDS = 5
 
 Body = dict[str, Any]
 
 
-class _Watch:
+class _Subscription:
     """One stream's eyes on its job. None in `changes` says that there is nothing more to see."""
 
-    def __init__(self, job: Job, seen: Body, language_now: Callable[[], str]) -> None:
+    def __init__(self, job: Job, last_sent: Body, language_now: Callable[[], str]) -> None:
         self.job_id: UUID = job.id
         self.user_id: UUID | None = job.user_id
-        self.changes: queue.SimpleQueue[Body | None] = queue.SimpleQueue()
+        self.updates: queue.SimpleQueue[Body | None] = queue.SimpleQueue()
         self._language_now = language_now
-        self._seen = _essence(seen)
+        self._last_sent = _comparable_fields(last_sent)
 
-    def show(self, job: Job | None) -> None:
+    def publish(self, job: Job | None) -> None:
         if job is None:
-            self.changes.put(None)
+            self.updates.put(None)
             return
         with translation.override(self._language_now()):
             body = job_status(job, now=clock.now())
-        if (essence := _essence(body)) != self._seen:
-            self._seen = essence
-            self.changes.put(body)
+        if (fields := _comparable_fields(body)) != self._last_sent:
+            self._last_sent = fields
+            self.updates.put(body)
 
 
-def _essence(body: Body) -> tuple[Any, ...]:
+def _comparable_fields(body: Body) -> tuple[Any, ...]:
     """What makes a change: not the seconds that pass, nor a URL's new signature."""
     names = ("status", "progress", "queue_position", "refunded")
     return (*(body[name] for name in names), bool(body["video_url"]))
 
 
-class _Watcher:
+class _Broadcaster:
     """The thread that looks, while anybody watches."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._watches: set[_Watch] = set()
+        self._subscriptions: set[_Subscription] = set()
         self._thread = BackgroundThread(
             "streams",
             wait=self._wait,
-            turn=self._look,
+            turn=self._read_and_publish,
             late_seconds=LATE_SECONDS,
             at_end=connections.close_all,
         )
         self._stopped = False
 
-    def add(self, watch: _Watch) -> bool:
+    def add(self, subscription: _Subscription) -> bool:
         """False where there is no place for another."""
         with self._lock:
-            if self._stopped or len(self._watches) >= settings.EVENT_STREAMS_PER_PROCESS:
+            if self._stopped or len(self._subscriptions) >= settings.EVENT_STREAMS_PER_PROCESS:
                 return False
-            of_user = sum(other.user_id == watch.user_id for other in self._watches)
-            if of_user >= settings.EVENT_STREAMS_PER_USER:
+            count_of_user = sum(
+                other.user_id == subscription.user_id for other in self._subscriptions
+            )
+            if count_of_user >= settings.EVENT_STREAMS_PER_USER:
                 return False
-            self._watches.add(watch)
+            self._subscriptions.add(subscription)
         self._thread.start()
         return True
 
-    def remove(self, watch: _Watch) -> None:
+    def remove(self, subscription: _Subscription) -> None:
         with self._lock:
-            self._watches.discard(watch)
+            self._subscriptions.discard(subscription)
 
     def stop(self) -> None:
         """Close all streams, and take no more. For a signal handler: it waits for nothing."""
         self._stopped = True
-        for watch in list(self._watches):
-            watch.changes.put(None)
+        for subscription in list(self._subscriptions):
+            subscription.updates.put(None)
 
     def _wait(self) -> bool:
         """False while nobody watches: the next watch starts the thread again."""
-        time.sleep(LOOK_SECONDS)
-        return bool(self._watches)
+        time.sleep(READ_SECONDS)
+        return bool(self._subscriptions)
 
-    def _look(self) -> None:
+    def _read_and_publish(self) -> None:
         with self._lock:
-            watches = list(self._watches)
+            subscriptions = list(self._subscriptions)
         try:
             with at_most(settings.DB_REQUEST_SECONDS):
-                ids = {watch.job_id for watch in watches}
+                ids = {subscription.job_id for subscription in subscriptions}
                 jobs = Job.objects.filter(deleted_at=None).in_bulk(ids)
         except DatabaseFailure as error:
             logger.warning("streams_not_read", error=type(error).__name__)
             connection.close()
             return
-        for watch in watches:
+        for subscription in subscriptions:
             try:
-                watch.show(jobs.get(watch.job_id))
+                subscription.publish(jobs.get(subscription.job_id))
             except Exception:
                 # One job that cannot be shown must not leave the other streams blind.
-                logger.exception("stream_not_shown", job_id=str(watch.job_id))
+                logger.exception("stream_not_shown", job_id=str(subscription.job_id))
 
 
-_watcher = _Watcher()
+_broadcaster = _Broadcaster()
 
 
 def events(job: Job, *, session_id: UUID, language_now: Callable[[], str]) -> Iterator[bytes]:
     """The stream of the caller's own job, as text/event-stream. Each event is in the language that
     the phone asked for, or that its user's profile has by then."""
     body = job_status(job, now=clock.now())
-    return _stream(_Watch(job, body, language_now), body, session_id)
+    return _stream(_Subscription(job, body, language_now), body, session_id)
 
 
-def _stream(watch: _Watch, body: Body, session_id: UUID) -> Iterator[bytes]:
+def _stream(subscription: _Subscription, body: Body, session_id: UUID) -> Iterator[bytes]:
     yield _event(body)
-    if _has_ended(body) or not _watcher.add(watch):
+    if _has_ended(body) or not _broadcaster.add(subscription):
         return
     try:
         if not connection.in_atomic_block:
             # This thread would else keep it for as long as it waits.
             connection.close()
-        yield from _changes(watch, session_id)
+        yield from _updates(subscription, session_id)
     finally:
-        _watcher.remove(watch)
+        _broadcaster.remove(subscription)
 
 
-def _changes(watch: _Watch, session_id: UUID) -> Iterator[bytes]:
+def _updates(subscription: _Subscription, session_id: UUID) -> Iterator[bytes]:
     closes_at = time.monotonic() + LIFETIME_SECONDS
     while time.monotonic() < closes_at and not revocations.is_revoked(session_id):
         try:
-            body = watch.changes.get(timeout=SIGN_OF_LIFE_SECONDS)
+            body = subscription.updates.get(timeout=HEARTBEAT_SECONDS)
         except queue.Empty:
             yield b":\n\n"
             continue
@@ -183,7 +185,7 @@ def close_on_sigterm() -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     def close_first(number: int, frame: FrameType | None) -> None:
-        _watcher.stop()
+        _broadcaster.stop()
         if callable(before):
             before(number, frame)
 

@@ -225,10 +225,10 @@ def test_a_worker_that_dies_is_followed_by_another(support, rich, monkeypatch):
         calls.append(job_id)
         return end(job_id, **options)
 
-    monkeypatch.setattr(manual, "end", dying)
+    monkeypatch.setattr(manual, "fail_job", dying)
     with pytest.raises(SystemExit):
         work()
-    monkeypatch.setattr(manual, "end", end)
+    monkeypatch.setattr(manual, "fail_job", end)
     incident.refresh_from_db()
     assert incident.settled_jobs == 1
     assert incident.due_at  # again, by itself

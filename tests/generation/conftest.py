@@ -21,7 +21,7 @@ from tests.helpers.wait import PATIENCE_SECONDS, eventually
 @pytest.fixture(autouse=True)
 def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a route took is read anew each time: the rows of other tests are gone."""
-    monkeypatch.setattr(route_timing, "KEPT_SECONDS", -1)
+    monkeypatch.setattr(route_timing, "CACHE_SECONDS", -1)
 
 
 @pytest.fixture

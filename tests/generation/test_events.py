@@ -174,7 +174,7 @@ def alive(threads) -> int:
 
 
 def test_waiting_holds_no_database_connection(guest, endless, monkeypatch):
-    monkeypatch.setattr(streams, "SIGN_OF_LIFE_SECONDS", 0.05)
+    monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.05)
     job = ordered(guest)
     stream = streams.events(job, session_id=uuid4(), language_now=lambda: "en")
     assert b'"pending"' in next(stream)
@@ -185,7 +185,7 @@ def test_waiting_holds_no_database_connection(guest, endless, monkeypatch):
 
     guest.post("cancel-video-job", {"job_id": str(job.id)})
     assert b'"cancelled"' in [event for event in stream if event != b":\n\n"][-1]
-    eventually(lambda: not streams._watcher._thread.is_running)
+    eventually(lambda: not streams._broadcaster._thread.is_running)
 
 
 def test_a_session_that_ended_sees_no_more(running, endless):

@@ -190,7 +190,7 @@ def test_jobs_that_nobody_can_be_asked_about_hold_up_nobody(phone, quick, life, 
 def test_a_provider_that_hangs_does_not_hold_up_the_caller(
     phone, quick, life, settings, monkeypatch
 ):
-    monkeypatch.setattr(cancel, "PATIENCE", (0.3, 0.3))
+    monkeypatch.setattr(cancel, "TIMEOUT_SECONDS", (0.3, 0.3))
     settings.PROVIDER_READ_TIMEOUT_SECONDS = 10 * PATIENCE_SECONDS
     quick.provider(queue_seconds=600)
     job = ordered(phone)

@@ -106,7 +106,7 @@ def test_what_comes_late_from_another_route_waits_as_long_as_any_other(
 
 
 def test_whoever_has_reached_the_limit_does_not_fill_the_window(hog, life, monkeypatch, settings):
-    monkeypatch.setattr(fair_queue, "WINDOW", 20)
+    monkeypatch.setattr(fair_queue, "WINDOW_SIZE", 20)
     settings.JOBS_AT_ONCE = {Tier.FREE: 1}
     (late,) = users(1)
     copies(Job.objects.filter(user_id=hog.user_id).first(), [late.id])

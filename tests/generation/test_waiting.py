@@ -76,12 +76,12 @@ def test_where_nobody_knows_nothing_is_told(phone, took, age):
 
 def test_only_the_recent_ones_count(phone):
     job = ordered(phone)
-    finished(job, *[1000] * queries.ETA_SAMPLE)
+    finished(job, *[1000] * queries.ETA_SAMPLE_SIZE)
     Job.objects.filter(status=JobStatus.COMPLETED).update(
         completed_at=timezone.now() - timedelta(days=1),
         created_at=timezone.now() - timedelta(days=1, seconds=1000),
     )
-    finished(job, *[50] * queries.ETA_SAMPLE)
+    finished(job, *[50] * queries.ETA_SAMPLE_SIZE)
 
     assert eta_of(phone, aged(job, 0))["high"] <= 50
 
@@ -102,7 +102,7 @@ def test_the_position_counts_who_is_before(phone):
 
 def test_the_position_is_counted_up_to_a_bound_on_an_index(phone, settings, monkeypatch):
     settings.PERSON_DAILY_USD = 0  # the copies cost more than one person may have made in a day
-    monkeypatch.setattr(queries, "QUEUE_SHOWN", 20)
+    monkeypatch.setattr(queries, "MAX_QUEUE_POSITION", 20)
     first = ordered(phone)
     copies(first, [phone.user_id] * 300)
     done = {"stage": Stage.DONE, "status": JobStatus.COMPLETED, "media_name": "x", "due_at": None}
