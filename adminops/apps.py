@@ -1,16 +1,24 @@
 from django.apps import AppConfig
-from django.contrib import admin
+from django.contrib.admin.apps import SimpleAdminConfig
+
+
+class StaffAdminConfig(SimpleAdminConfig):
+    """django.contrib.admin with our site and pages, and no page that a library brings along."""
+
+    default_site = "adminops.admin.site.StaffAdminSite"
+
+    def ready(self) -> None:
+        super().ready()
+        from adminops.admin import pages  # noqa: F401
 
 
 class AdminopsConfig(AppConfig):
     name = "adminops"
     verbose_name = "Support"
+    default = True
 
     def ready(self) -> None:
         from accounts import export
-        from adminops.auth import login
         from adminops.monitoring import error_log
 
         export.register("refusals", error_log.held_about)
-        login.guard(admin.site)
-        admin.site.index_template = "adminops/overview.html"

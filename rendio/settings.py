@@ -88,8 +88,8 @@ FORWARDED_HEADER = one_of(
 # --- The house --------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",  # without its site: ours is adminops.admin.site
+    "adminops.apps.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -783,8 +783,8 @@ UNFOLD = {
     "SITE_SYMBOL": "movie",
     # There is no page to return to: the API is for phones.
     "SITE_URL": None,
-    "ENVIRONMENT": "adminops.admin.environment_label",
-    "SIDEBAR": {"navigation": "adminops.admin.navigation"},
+    "ENVIRONMENT": "adminops.admin.site.environment_label",
+    "SIDEBAR": {"navigation": "adminops.admin.site.navigation"},
     "DASHBOARD_CALLBACK": "adminops.admin.operations.dashboards.overview",
     # Links on dark ground: a little lighter than its own, which has less than 4.5:1 there.
     "COLORS": {"primary": {"500": "oklch(66.5% .245 304.2)"}},

@@ -33,7 +33,6 @@ urlpatterns = [
     path("webhooks/", include(billing.urls.webhooks)),
     path("webhooks/", include(generation.urls.webhooks)),
     path("media/", include(generation.urls.media)),
-    path("admin/", include(adminops.urls.pages)),
     path("admin/", admin.site.urls),
     path("openapi.json", docs.openapi),
     path("docs", docs.swagger),

@@ -18,17 +18,14 @@ from axes.backends import AxesStandaloneBackend
 from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.admin import AdminSite
 from django.contrib.sessions.models import Session
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect
 from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.utils.cache import add_never_cache_headers
 from django_ratelimit.core import get_usage
 
-from adminops.auth import otp, otp_views
 from rendio.common import ratelimit
 from rendio.common.purge import delete_batch
 
@@ -43,27 +40,6 @@ class LockOutBackend(AxesStandaloneBackend):  # type: ignore[misc]
     def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
         if request is not None:
             super().authenticate(request, **credentials)
-
-
-def guard(site: AdminSite) -> None:
-    """Count every attempt to sign in to `site`, answer 429 beyond settings.STAFF_LOGIN_RATE, and
-    let nobody in without the second factor."""
-    sign_in, has_permission = site.login, site.has_permission
-
-    def login(
-        request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponseBase:
-        if otp.is_asked_of(request.user):
-            return redirect(otp_views.address(request))
-        if request.method == "POST" and (seconds := _seconds_to_wait(request)):
-            return _refused(site, request, seconds)
-        return sign_in(request, extra_context)
-
-    def is_let_in(request: HttpRequest) -> bool:
-        return has_permission(request) and otp.is_shown(request.user)
-
-    site.login = login  # type: ignore[method-assign,assignment]
-    site.has_permission = is_let_in  # type: ignore[method-assign]
 
 
 def address_of(request: HttpRequest) -> str | None:
@@ -87,7 +63,7 @@ def locked_out(
 ) -> HttpResponse:
     """AXES_LOCKOUT_CALLABLE."""
     seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
-    return _refused(admin.site, request, seconds).render()
+    return too_many_attempts(request, seconds).render()
 
 
 def sweep_sessions(*, now: datetime) -> int:
@@ -104,7 +80,7 @@ def sweep_attempts(*, now: datetime) -> int:
     return delete_batch(over, order="pk")
 
 
-def _seconds_to_wait(request: HttpRequest) -> int | None:
+def seconds_to_wait(request: HttpRequest) -> int | None:
     """Until this address may try again; None while it may."""
     try:
         usage = get_usage(
@@ -122,13 +98,13 @@ def _seconds_to_wait(request: HttpRequest) -> int | None:
     return max(int(usage["time_left"]), 1)
 
 
-def _refused(site: AdminSite, request: HttpRequest, seconds: int) -> TemplateResponse:
+def too_many_attempts(request: HttpRequest, seconds: int) -> TemplateResponse:
     logger.warning("staff_login_limited", ip=ratelimit.client_ip(request))
     text = (
         "There were too many attempts to sign in from this address. "
         f"Try again in {seconds} second{pluralize(seconds)}."
     )
-    context = {**site.each_context(request), "title": "Too many attempts", "text": text}
+    context = {**admin.site.each_context(request), "title": "Too many attempts", "text": text}
     response = TemplateResponse(
         request,
         "adminops/error.html",

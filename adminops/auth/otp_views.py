@@ -34,7 +34,7 @@ PENDING = "second_factor_key"
 def address(request: HttpRequest) -> str:
     """The page, which leads on to where the request was going."""
     going_to = request.GET.get(REDIRECT_FIELD_NAME, "")
-    return f"{reverse('second-factor')}?{urlencode({REDIRECT_FIELD_NAME: going_to})}"
+    return f"{reverse('admin:second_factor')}?{urlencode({REDIRECT_FIELD_NAME: going_to})}"
 
 
 class CodeField(forms.RegexField):

@@ -260,7 +260,7 @@ def test_an_agent_dismisses_no_payload(unreadable):
 def test_an_unreadable_payload_is_found_by_its_transaction_and_told_in_the_story(
     support, phone, unreadable
 ):
-    found = support.see("search", q=unreadable.transaction_id)
+    found = support.see("support_search", q=unreadable.transaction_id)
     assert found.headers.get("Location") == reverse("admin:timeline", args=[phone.user_id])
 
     told = support.see("timeline", phone.user_id).content.decode()

@@ -114,7 +114,7 @@ def test_support_still_finds_a_customer_by_the_device_id_that_they_read_out(cust
     staff = Staff(staff_user("ann", role="agent"))
     term = customer.device_id if how == "in full" else shown_id(customer)
 
-    found = staff.see("search", q=term)
+    found = staff.see("support_search", q=term)
     assert str(customer.user_id) in found.headers["Location"]
     for name in ["accounts_device", "accounts_session"]:
         page = staff.see(f"{name}_changelist", q=term.upper())

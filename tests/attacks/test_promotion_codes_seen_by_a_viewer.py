@@ -82,7 +82,7 @@ def everything_seen_by(staff, phone):
     seen = {
         "admin-user-stats": staff.stats(phone.user_id),
         "index": staff.see("index"),
-        "find": staff.see("search", q=CODE),
+        "find": staff.see("support_search", q=CODE),
         "story": staff.see("timeline", phone.user_id),
         "search": staff.client.get("/admin/search/", {"s": CODE, "search": CODE}),
         "money": staff.see("money"),

@@ -45,7 +45,7 @@ def test_anyone_is_found_by_whatever_is_known_of_them(desk, past):
         "zoe@example.com", past.user_id, Device.objects.get(user=past.user_id).device_id,
         past.bought["transaction_id"], past.completed, request.provider_request_id,
     ]:  # fmt: skip
-        agent.open("search")
+        agent.open("support_search")
         agent.page.fill("#id_q", str(known))
         agent.page.press("#id_q", "Enter")
         agent.page.wait_for_url(f"**/{past.user_id}/**")

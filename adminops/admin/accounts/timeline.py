@@ -10,8 +10,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
-from django.urls.resolvers import URLPattern
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -30,13 +29,6 @@ COLOURS = {
     "push": "",
     "support": "warning",
 }
-
-
-def urls() -> list[URLPattern]:
-    return [
-        path("find/", admin.site.admin_view(search_page), name="search"),
-        path("story/<uuid:user_id>/", admin.site.admin_view(timeline_page), name="timeline"),
-    ]
 
 
 def search_page(request: HttpRequest) -> HttpResponse:

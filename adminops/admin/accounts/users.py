@@ -15,7 +15,6 @@ from django.utils.safestring import SafeString
 from accounts.models import Device, User
 from adminops.actions import credits as credit_actions
 from adminops.actions import users
-from adminops.admin.accounts import timeline
 from adminops.admin.action_pages import AdjustForm, RefundForm
 from adminops.admin.base import (
     ActionVariant,
@@ -194,10 +193,6 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         if user.username:
             return super().history_view(request, object_id, extra_context)
         return audit_log_redirect(user.id)
-
-    def get_urls(self) -> list[Any]:
-        # Before Django's own, which takes any word for a user's id.
-        return [*timeline.urls(), *super().get_urls()]
 
     def id_filter(self, searched: UUID) -> Q:
         owners = Device.objects.filter(device_id=searched).values_list("user_id", flat=True)

@@ -21,7 +21,6 @@ from adminops.admin.base import (
     link_to,
 )
 from adminops.admin.edit_pages import AuditedEditAdmin, edit_permission
-from adminops.admin.generation import try_price
 from adminops.admin.generation.catalogue_forms import (
     ModelForm,
     ObjectField,
@@ -136,9 +135,6 @@ class ModelAdmin(CatalogueAdmin):
         ("Row", {"fields": (("id", "created_at"),)}),
     )
     actions_detail = ("take_off_sale", "put_on_sale")
-
-    def get_urls(self) -> list[Any]:
-        return [*try_price.urls(), *super().get_urls()]
 
     def save_edit(
         self, row: Model, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]

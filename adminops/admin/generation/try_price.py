@@ -9,8 +9,6 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import path
-from django.urls.resolvers import URLPattern
 from django.utils.html import format_html_join
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
@@ -70,10 +68,6 @@ class PriceForm(forms.Form):
         if model and by_duration and "duration" not in model.settings:
             self.add_error("pricing_type", "This model has no setting named duration.")
         return values
-
-
-def urls() -> list[URLPattern]:
-    return [path("try-a-price/", admin.site.admin_view(try_price), name="try_price")]
 
 
 def try_price(request: HttpRequest) -> HttpResponse:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
 
 from adminops.admin.base import ReadOnlyAdmin
-from adminops.admin.operations import dashboards
 from adminops.models import Alert
 from generation.models import SpendDay
 
@@ -29,7 +26,3 @@ class SpendDayAdmin(ReadOnlyAdmin):
     id_search = ()
     text_search = ("provider__exact",)
     fields = (("date", "provider"), "usd", "counted_until")
-
-    def get_urls(self) -> list[Any]:
-        # Before Django's own, which takes any word for a row's id.
-        return [*dashboards.urls(), *super().get_urls()]

@@ -11,8 +11,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
-from django.urls.resolvers import URLPattern
+from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from accounts.models import User
@@ -34,10 +33,6 @@ from rendio.common.errors import all_refusals
 Table = dict[str, list[Any]]
 
 ERROR_MESSAGES = {refusal.code: str(refusal.message) for refusal in all_refusals()}
-
-
-def urls() -> list[URLPattern]:
-    return [path("money/", admin.site.admin_view(money_page), name="money")]
 
 
 def may_see_money(request: HttpRequest) -> bool:

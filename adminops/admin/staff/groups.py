@@ -6,16 +6,12 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
-from django_otp.plugins.otp_static.models import StaticDevice
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from adminops.admin.base import ModelAdmin
 from rendio.common.collation import AsRead
 
+# django.contrib.auth.admin has registered its own page.
 admin.site.unregister(Group)
-# Their pages show the keys and the codes.
-admin.site.unregister(TOTPDevice)
-admin.site.unregister(StaticDevice)
 
 
 @admin.register(Group)

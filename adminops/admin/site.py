@@ -1,0 +1,142 @@
+"""The admin site: sign-in with a rate limit and a second factor, pages without a model, sidebar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.urls.resolvers import URLPattern, URLResolver
+
+from adminops.auth import login, otp, otp_views
+from adminops.models import SEE_MONEY
+
+# Unfold's class is Django's with another look, and comes without types.
+if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+else:
+    from unfold.sites import UnfoldAdminSite as AdminSite
+
+
+class StaffAdminSite(AdminSite):
+    """`django.contrib.admin.site` of this project (StaffAdminConfig.default_site)."""
+
+    index_template = "adminops/overview.html"
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return super().has_permission(request) and otp.is_shown(request.user)
+
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Count each attempt; answer 429 beyond settings.STAFF_LOGIN_RATE. After the password, go
+        on to the second factor."""
+        if otp.is_asked_of(request.user):
+            return redirect(otp_views.address(request))
+        if request.method == "POST" and (seconds := login.seconds_to_wait(request)):
+            return login.too_many_attempts(request, seconds)
+        return super().login(request, extra_context)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        # Imported here: these modules register pages, for which the site must exist.
+        from adminops.admin.accounts import timeline
+        from adminops.admin.generation import try_price
+        from adminops.admin.operations import dashboards
+
+        return [
+            # Open to staff who have given the password only.
+            path("second-factor/", otp_views.page, name="second_factor"),
+            path("second-factor/codes/", otp_views.recovery_codes, name="recovery_codes"),
+            path(
+                "accounts/user/find/", self.admin_view(timeline.search_page), name="support_search"
+            ),
+            path(
+                "accounts/user/story/<uuid:user_id>/",
+                self.admin_view(timeline.timeline_page),
+                name="timeline",
+            ),
+            path(
+                "generation/model/try-a-price/",
+                self.admin_view(try_price.try_price),
+                name="try_price",
+            ),
+            path(
+                "generation/spendday/money/", self.admin_view(dashboards.money_page), name="money"
+            ),
+            # After the above: Django takes any word in an address for the id of a row.
+            *super().get_urls(),
+        ]
+
+
+def environment_label(request: HttpRequest) -> list[str]:
+    """UNFOLD["ENVIRONMENT"]: the label at the top of each page, and its colour."""
+    return ["Production", "danger"] if settings.PRODUCTION else ["Development", "info"]
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """UNFOLD["SIDEBAR"]: pages of support, then the models of each app."""
+    apps = [
+        {
+            "title": app["name"],
+            "items": [
+                {"title": model["name"], "link": model["admin_url"]} for model in app["models"]
+            ],
+        }
+        for app in admin.site.get_app_list(request)
+    ]
+    return [{"title": "Support", "items": _pages()}, *apps]
+
+
+def _pages() -> list[dict[str, Any]]:
+    return [
+        {
+            "title": "Overview",
+            "icon": "monitoring",
+            "link": reverse("admin:index"),
+            "permission": _has_permission("generation.view_job"),
+        },
+        {
+            "title": "Money",
+            "icon": "payments",
+            "link": reverse("admin:money"),
+            "permission": _has_permission(f"adminops.{SEE_MONEY}"),
+        },
+        {
+            "title": "Find anyone",
+            "icon": "person_search",
+            "link": reverse("admin:support_search"),
+            "permission": _has_permission("accounts.view_user"),
+        },
+        {
+            "title": "Try a price",
+            "icon": "sell",
+            "link": reverse("admin:try_price"),
+            "permission": _has_permission("generation.view_model"),
+        },
+        {
+            "title": "Incidents",
+            "icon": "emergency",
+            "link": reverse("admin:adminops_incident_changelist"),
+            "permission": _has_permission("adminops.view_incident"),
+        },
+        {
+            "title": "Recovery codes",
+            "icon": "key",
+            "link": reverse("admin:recovery_codes"),
+            "permission": lambda request: request.user.is_verified(),
+        },
+        {
+            "title": "Pending approvals",
+            "icon": "approval",
+            "link": f"{reverse('admin:adminops_pendingapproval_changelist')}?state__exact=waiting",
+            "permission": _has_permission("adminops.view_pendingapproval"),
+        },
+    ]
+
+
+def _has_permission(permission: str) -> Callable[[HttpRequest], bool]:
+    return lambda request: request.user.has_perm(permission)
