@@ -27,7 +27,7 @@ CHUNK_BYTES = 64 * 1024
 _signer = signing.Signer(salt="rendio.media.until")
 
 
-def url_for(name: str, *, seconds: int | None = None) -> str | None:
+def signed_url(name: str, *, seconds: int | None = None) -> str | None:
     """A URL that works for `seconds`, else MEDIA_URL_TTL_SECONDS; None for an empty name."""
     if not name:
         return None
@@ -38,7 +38,7 @@ def url_for(name: str, *, seconds: int | None = None) -> str | None:
     return _local_prefix() + _signer.sign_object([name, int(time.time()) + seconds])
 
 
-def name_in(url: str) -> str | None:
+def name_from_url(url: str) -> str | None:
     """The name that a URL of ours stands for, also one that works no longer; None for all
     others."""
     if settings.MEDIA_BUCKET:
@@ -67,8 +67,8 @@ def serve(request: HttpRequest, token: str) -> HttpResponseBase:
         name, until = _signer.unsign_object(token)
     except signing.BadSignature:
         raise Forbidden from None
-    left = until - int(time.time())
-    if left <= 0:
+    remaining_seconds = until - int(time.time())
+    if remaining_seconds <= 0:
         raise Forbidden
     try:
         size = default_storage.size(name)
@@ -79,12 +79,14 @@ def serve(request: HttpRequest, token: str) -> HttpResponseBase:
     etag, modified_at = _etag(name, size, modified), int(modified.timestamp())
     response: HttpResponseBase | None = get_conditional_response(request, etag, modified_at)
     if response is None:
-        response = _answer(request, content, size, is_current=_if_range(request, etag, modified_at))
+        response = _build_response(
+            request, content, size, is_current=_if_range(request, etag, modified_at)
+        )
         response["Content-Type"] = mimetypes.guess_type(name)[0] or "application/octet-stream"
     if not isinstance(response, FileResponse):
         content.close()
     response["Accept-Ranges"] = "bytes"
-    response["Cache-Control"] = f"private, max-age={left}"
+    response["Cache-Control"] = f"private, max-age={remaining_seconds}"
     response["ETag"] = etag
     response["Last-Modified"] = http_date(modified_at)
     return response
@@ -105,47 +107,49 @@ def _if_range(request: HttpRequest, etag: str, modified_at: int) -> bool:
     return parse_http_date_safe(known) == modified_at
 
 
-def _answer(
+def _build_response(
     request: HttpRequest, content: BinaryIO, size: int, *, is_current: bool
 ) -> HttpResponseBase:
     if request.method == "HEAD":
         return HttpResponse(headers={"Content-Length": str(size)})
     try:
-        asked = _range(request.headers.get("Range", ""), size) if is_current else None
-    except _Unsatisfiable:
+        byte_range = _parse_range(request.headers.get("Range", ""), size) if is_current else None
+    except _UnsatisfiableRange:
         return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
-    first, last = asked or (0, size - 1)
+    first, last = byte_range or (0, size - 1)
     content.seek(first)
-    response = FileResponse(_Part(content, last - first + 1), status=206 if asked else 200)
+    response = FileResponse(
+        _FileRange(content, last - first + 1), status=206 if byte_range else 200
+    )
     response["Content-Length"] = str(last - first + 1)
-    if asked:
+    if byte_range:
         # Also where it is the whole file: iOS plays nothing from a server that answers 200.
         response["Content-Range"] = f"bytes {first}-{last}/{size}"
     return response
 
 
-class _Unsatisfiable(Exception):
+class _UnsatisfiableRange(Exception):
     """The range begins behind the file's end."""
 
 
-def _range(header: str, size: int) -> tuple[int, int] | None:
+def _parse_range(header: str, size: int) -> tuple[int, int] | None:
     """First and last byte of a single range; None where none, or one we do not speak, is asked."""
-    found = re.fullmatch(r"bytes=([0-9]{0,15})-([0-9]{0,15})", header.strip(), re.IGNORECASE)
-    if not found or not (found[1] or found[2]):
+    match = re.fullmatch(r"bytes=([0-9]{0,15})-([0-9]{0,15})", header.strip(), re.IGNORECASE)
+    if not match or not (match[1] or match[2]):
         return None
-    if found[1]:
-        first = int(found[1])
-        last = min(int(found[2]), size - 1) if found[2] else size - 1
-        if found[2] and int(found[2]) < first:
+    if match[1]:
+        first = int(match[1])
+        last = min(int(match[2]), size - 1) if match[2] else size - 1
+        if match[2] and int(match[2]) < first:
             return None
     else:
-        first, last = max(size - int(found[2]), 0), size - 1
+        first, last = max(size - int(match[2]), 0), size - 1
     if first >= size:
-        raise _Unsatisfiable
+        raise _UnsatisfiableRange
     return first, last
 
 
-class _Part:
+class _FileRange:
     """An open file from where it stands, for `length` bytes.
 
     The web server sends it by its descriptor (rendio/server); anything else reads it.

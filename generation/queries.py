@@ -98,8 +98,8 @@ def jobs_held(user_id: UUID) -> Iterator[dict[str, Any]]:
             "cancel_fee_after_start": job.cancel_fee,
             "status": job.status,
             "error_code": job.error_code or None,
-            "video_url": media.url_for(job.media_name),
-            "thumbnail_url": media.url_for(job.thumbnail_name),
+            "video_url": media.signed_url(job.media_name),
+            "thumbnail_url": media.signed_url(job.thumbnail_name),
             "sent_to": [
                 {"provider": request.provider, "sent_at": iso(request.sent_at)}
                 for request in job.requests.all()
@@ -126,7 +126,7 @@ def quotes_held(user_id: UUID) -> Iterator[dict[str, Any]]:
 def uploads_held(user_id: UUID) -> Iterator[dict[str, Any]]:
     """The user's pictures, for an export."""
     for upload in Upload.objects.owned_by(user_id).order_by("id").iterator():
-        yield {**retention.shown(upload), "created_at": iso(upload.created_at)}
+        yield {**retention.as_json(upload), "created_at": iso(upload.created_at)}
 
 
 def offences_held(user_id: UUID) -> Iterator[dict[str, Any]]:

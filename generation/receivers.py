@@ -60,7 +60,7 @@ def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
         batch_size=1000,
     )
     ProviderRequest.objects.filter(job__user_id=user_id).update(error_detail="", raw_result="")
-    retention.give_up(Upload.objects.owned_by(user_id).select_for_update(), now=now)
+    retention.delete_uploads(Upload.objects.owned_by(user_id).select_for_update(), now=now)
     Quote.objects.filter(user_id=user_id).delete()
     offences = Offence.objects.filter(user_id=user_id)
     if account_queries.has_person_key(user_id):

@@ -133,7 +133,7 @@ def _admit(attempt: Attempt, order: Order, *, now: datetime) -> Order:
         screening.admit_prompt(attempt=attempt, prompt=order.prompt, now=now)
     if not order.picture_url:
         return order
-    upload = ingest.fetch(user_id=attempt.user_id, url=order.picture_url, now=now)
+    upload = ingest.ingest_url(user_id=attempt.user_id, url=order.picture_url, now=now)
     return replace(order, upload_id=upload.id)
 
 
@@ -148,7 +148,7 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
     with transaction.atomic(durable=True):
         wallet = credit_services.lock_wallet(user_id=attempt.user_id)
         if order.upload_id:
-            retention.hold(
+            retention.lock_for_job(
                 user_id=attempt.user_id,
                 upload_id=order.upload_id,
                 now=None if order.retry_of else now,

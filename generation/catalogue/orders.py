@@ -124,7 +124,7 @@ def _parse_picture(body: dict[str, Any]) -> tuple[UUID | None, str]:
         raise InvalidInput(fields={"image_url": [_("This model needs a picture.")]})
     if not isinstance(url, str) or len(url) > MAX_URL_LENGTH:
         raise InvalidInput(fields={"image_url": [_("Must be a URL.")]})
-    if upload_id := Upload.id_in(media.name_in(url) or ""):
+    if upload_id := Upload.id_in(media.name_from_url(url) or ""):
         return upload_id, ""
     if not settings.ALLOW_EXTERNAL_IMAGE_URLS:
         problem = _("Must be the image_url of an uploaded picture.")

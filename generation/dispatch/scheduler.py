@@ -148,7 +148,7 @@ def _inputs(job: Job) -> dict[str, Any]:
     if job.upload_id:
         # The provider fetches it when the job's turn comes, at the latest where its time ends.
         lives = settings.JOB_START_DEADLINE_SECONDS + run_seconds(job)
-        inputs["image_url"] = retention.address_for(job.upload_id, seconds=lives)
+        inputs["image_url"] = retention.signed_url(job.upload_id, seconds=lives)
     return inputs
 
 

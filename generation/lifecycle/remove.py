@@ -45,7 +45,7 @@ def _release_unused_uploads(*, now: datetime) -> int:
         )
         # Until the last of these jobs is deleted (retention).
         Upload.objects.filter(id__in=needed).update(remove_at=None)
-        retention.give_up([upload for upload in uploads if upload.id not in needed], now=now)
+        retention.delete_uploads([upload for upload in uploads if upload.id not in needed], now=now)
     return len(uploads)
 
 

@@ -22,8 +22,8 @@ class UploadImage(ApiView):
         content = self.body.get("file")
         if not isinstance(content, bytes):
             raise InvalidInput(fields={"file": [_("Send the picture as a file of this name.")]})
-        upload = ingest.take_in(user_id=self.caller.user_id, content=content, now=clock.now())
-        return Response(retention.shown(upload), status=201)
+        upload = ingest.ingest_bytes(user_id=self.caller.user_id, content=content, now=clock.now())
+        return Response(retention.as_json(upload), status=201)
 
 
 class StartDirectUpload(ApiView):
@@ -32,7 +32,7 @@ class StartDirectUpload(ApiView):
     limits = ("uploads_per_user",)
 
     def post(self, request: Request) -> Response:
-        form = presigned.start(user_id=self.caller.user_id, now=clock.now())
+        form = presigned.create_form(user_id=self.caller.user_id, now=clock.now())
         return Response(
             {
                 "direct_id": form.direct_id,
@@ -48,9 +48,9 @@ class FinishDirectUpload(ApiView):
     limits = ("uploads_per_user",)
 
     def post(self, request: Request) -> Response:
-        upload = presigned.finish(
+        upload = presigned.complete_upload(
             user_id=self.caller.user_id,
             direct_id=parse_uuid(self.body.get("direct_id"), "direct_id"),
             now=clock.now(),
         )
-        return Response(retention.shown(upload), status=201)
+        return Response(retention.as_json(upload), status=201)

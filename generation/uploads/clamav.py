@@ -17,49 +17,51 @@ from generation.errors import InvalidFile, UploadsUnavailable
 logger = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 64 * 1024
-LONGEST_ANSWER_BYTES = 4096
+MAX_RESPONSE_BYTES = 4096
 
 
-def check(content: bytes) -> None:
+def scan(content: bytes) -> None:
     """Raises InvalidFile for what it finds, UploadsUnavailable where it does not answer in time, or
     not with sense. Does nothing where no daemon is configured."""
     if (address := settings.CLAMAV_ADDRESS) is None:
         return
     try:
-        answer = _ask(address, content, deadline=time.monotonic() + settings.CLAMAV_TIMEOUT_SECONDS)
+        response = _send_instream(
+            address, content, deadline=time.monotonic() + settings.CLAMAV_TIMEOUT_SECONDS
+        )
     except OSError as error:
         logger.warning("virus_scanner_unavailable", error=type(error).__name__)
         raise UploadsUnavailable from error
-    if answer == "stream: OK":
+    if response == "stream: OK":
         return
-    if answer.endswith(" FOUND"):
-        logger.warning("virus_found", signature=answer[:200])
+    if response.endswith(" FOUND"):
+        logger.warning("virus_found", signature=response[:200])
         raise InvalidFile(problem=_("a virus scanner objects"))
-    logger.warning("virus_scanner_unavailable", error=answer[:200])
+    logger.warning("virus_scanner_unavailable", error=response[:200])
     raise UploadsUnavailable
 
 
-def _ask(address: tuple[str, int], content: bytes, *, deadline: float) -> str:
-    with socket.create_connection(address, _left(deadline)) as connection:
+def _send_instream(address: tuple[str, int], content: bytes, *, deadline: float) -> str:
+    with socket.create_connection(address, _remaining_seconds(deadline)) as connection:
         connection.sendall(b"zINSTREAM\0")
         for start in range(0, len(content), CHUNK_BYTES):
             chunk = content[start : start + CHUNK_BYTES]
-            connection.settimeout(_left(deadline))
+            connection.settimeout(_remaining_seconds(deadline))
             connection.sendall(len(chunk).to_bytes(4, "big") + chunk)
         connection.sendall(bytes(4))
-        answer = b""
-        while not answer.endswith(b"\0") and len(answer) < LONGEST_ANSWER_BYTES:
-            connection.settimeout(_left(deadline))
-            received = connection.recv(LONGEST_ANSWER_BYTES)
+        response = b""
+        while not response.endswith(b"\0") and len(response) < MAX_RESPONSE_BYTES:
+            connection.settimeout(_remaining_seconds(deadline))
+            received = connection.recv(MAX_RESPONSE_BYTES)
             if not received:
                 break
-            answer += received
-    return answer.rstrip(b"\0").decode("utf-8", "replace")
+            response += received
+    return response.rstrip(b"\0").decode("utf-8", "replace")
 
 
-def _left(deadline: float) -> float:
+def _remaining_seconds(deadline: float) -> float:
     """Seconds. Raises TimeoutError where there are none."""
-    left = deadline - time.monotonic()
-    if left <= 0:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
         raise TimeoutError
-    return left
+    return remaining

@@ -19,33 +19,33 @@ from rendio.common.errors import RateLimited
 
 # Half of the threads for pictures, and half of those for pictures that are fetched from elsewhere:
 # an upload that has arrived does not wait for foreign servers.
-_places = threading.BoundedSemaphore(max(settings.WEB_THREADS // 2, 1))
-_foreign_places = threading.BoundedSemaphore(max(settings.WEB_THREADS // 4, 1))
-AGAIN_SECONDS = 5
+_processing_slots = threading.BoundedSemaphore(max(settings.WEB_THREADS // 2, 1))
+_fetch_slots = threading.BoundedSemaphore(max(settings.WEB_THREADS // 4, 1))
+RETRY_AFTER_SECONDS = 5
 
 _lock = threading.Lock()
 _fetching: set[UUID] = set()
 
 
 @contextmanager
-def for_picture() -> Iterator[None]:
+def processing_slot() -> Iterator[None]:
     """Raises UploadsUnavailable where no place is free, without waiting."""
-    with _place_in(_places):
+    with _acquire(_processing_slots):
         yield
 
 
 @contextmanager
-def for_fetch(user_id: UUID) -> Iterator[None]:
+def fetch_slot(user_id: UUID) -> Iterator[None]:
     """Also one of the few places for what a foreign server sends; one for each user.
 
     Raises UploadsUnavailable, and RateLimited while the user's other picture is being fetched.
     """
     with _lock:
         if user_id in _fetching:
-            raise RateLimited(retry_after=AGAIN_SECONDS)
+            raise RateLimited(retry_after=RETRY_AFTER_SECONDS)
         _fetching.add(user_id)
     try:
-        with _place_in(_foreign_places):
+        with _acquire(_fetch_slots):
             yield
     finally:
         with _lock:
@@ -53,10 +53,10 @@ def for_fetch(user_id: UUID) -> Iterator[None]:
 
 
 @contextmanager
-def _place_in(places: threading.BoundedSemaphore) -> Iterator[None]:
-    if not places.acquire(blocking=False):
+def _acquire(slots: threading.BoundedSemaphore) -> Iterator[None]:
+    if not slots.acquire(blocking=False):
         raise UploadsUnavailable
     try:
         yield
     finally:
-        places.release()
+        slots.release()

@@ -15,16 +15,16 @@ MAX_PARTS = 10_000
 MAX_SCANS = 30
 
 
-class NotWhole(Exception):
+class InvalidContainer(Exception):
     """Cut short, or something else follows the picture."""
 
 
-def check_whole(content: bytes, kind: str) -> None:
-    """`kind` is Pillow's name of the format. Raises NotWhole."""
-    _WALKS[kind](content)
+def validate_container(content: bytes, kind: str) -> None:
+    """`kind` is Pillow's name of the format. Raises InvalidContainer."""
+    _VALIDATORS[kind](content)
 
 
-def _jpeg(content: bytes) -> None:
+def _validate_jpeg(content: bytes) -> None:
     """Marker by marker (ITU T.81, B.1.1.2), to the end of the last picture.
 
     Behind the first there may be others (CIPA DC-007): phones keep depth and brightness there.
@@ -38,27 +38,27 @@ def _jpeg(content: bytes) -> None:
         if kind == _JPEG_END:
             if _PADDING.fullmatch(content, position):
                 return
-            another = _JPEG_BEGIN.match(content, position)
+            another = _JPEG_START.match(content, position)
             if another is None:
                 break
             position = another.end()
-        elif kind not in _JPEG_ALONE:
+        elif kind not in _JPEG_WITHOUT_LENGTH:
             scans += kind == _JPEG_SCAN
             position += int.from_bytes(content[position : position + 2], "big")
         if scans > MAX_SCANS:
             break
-    raise NotWhole
+    raise InvalidContainer
 
 
 _JPEG_SCAN, _JPEG_END = b"\xda", b"\xd9"
-_JPEG_ALONE = {b"\x01", b"\xd8"}  # no length follows
+_JPEG_WITHOUT_LENGTH = {b"\x01", b"\xd8"}  # no length follows
 # Not what stands for an FF within a scan, restarts, or fill.
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
-_JPEG_BEGIN = re.compile(rb"\0*\xff\xd8(?=\xff)")
+_JPEG_START = re.compile(rb"\0*\xff\xd8(?=\xff)")
 _PADDING = re.compile(rb"\0*")
 
 
-def _png(content: bytes) -> None:
+def _validate_png(content: bytes) -> None:
     """Chunk by chunk (PNG, 5.3)."""
     position = 8
     for _ in range(MAX_PARTS):
@@ -68,17 +68,17 @@ def _png(content: bytes) -> None:
             return
         if kind == b"IEND" or position >= len(content):
             break
-    raise NotWhole
+    raise InvalidContainer
 
 
-def _webp(content: bytes) -> None:
+def _validate_webp(content: bytes) -> None:
     """One RIFF file, padded to an even length (RFC 9649, 2.3)."""
     size = int.from_bytes(content[4:8], "little")
     if len(content) not in (8 + size, 8 + size + size % 2):
-        raise NotWhole
+        raise InvalidContainer
 
 
-def _heif(content: bytes) -> None:
+def _validate_heif(content: bytes) -> None:
     """Box by box (ISO/IEC 14496-12, 4.2)."""
     position = 0
     for _ in range(MAX_PARTS):
@@ -92,13 +92,13 @@ def _heif(content: bytes) -> None:
             return
         if position > len(content) or size < 8:
             break
-    raise NotWhole
+    raise InvalidContainer
 
 
-_WALKS: dict[str, Callable[[bytes], None]] = {
-    "JPEG": _jpeg,
-    "MPO": _jpeg,
-    "PNG": _png,
-    "WEBP": _webp,
-    "HEIF": _heif,
+_VALIDATORS: dict[str, Callable[[bytes], None]] = {
+    "JPEG": _validate_jpeg,
+    "MPO": _validate_jpeg,
+    "PNG": _validate_png,
+    "WEBP": _validate_webp,
+    "HEIF": _validate_heif,
 }

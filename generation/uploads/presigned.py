@@ -25,12 +25,12 @@ from rendio.common.ids import uuid7
 
 logger = structlog.get_logger(__name__)
 
-FORM_LIVES = timedelta(minutes=10)
-CHECKED_WITHIN = timedelta(hours=1)
+FORM_LIFETIME = timedelta(minutes=10)
+UNCHECKED_LIFETIME = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Form:
+class UploadForm:
     """What the app posts, with the picture as its last field `file`, to `url`."""
 
     direct_id: UUID
@@ -39,43 +39,43 @@ class Form:
     expires_at: datetime
 
 
-def start(*, user_id: UUID, now: datetime) -> Form:
+def create_form(*, user_id: UUID, now: datetime) -> UploadForm:
     """A form for one picture of this user. Raises InvalidState where we have no bucket, and what
-    `room.require` does."""
+    `quota.require_space` does."""
     if not settings.MEDIA_BUCKET:
         raise InvalidState
-    quota.require(user_id=user_id, size_bytes=0, now=now)
+    quota.require_space(user_id=user_id, size_bytes=0, now=now)
     direct_id = uuid7()
-    name = _name(user_id, direct_id)
-    Removal.objects.create(name=name, due_at=now + CHECKED_WITHIN)
+    name = _object_name(user_id, direct_id)
+    Removal.objects.create(name=name, due_at=now + UNCHECKED_LIFETIME)
     # S3Storage's own client; the base class does not know it.
     client: Any = default_storage.connection.meta.client  # type: ignore[attr-defined]
     signed = client.generate_presigned_post(
         settings.MEDIA_BUCKET,
         name,
         Conditions=[["content-length-range", 1, settings.MAX_UPLOAD_BYTES]],
-        ExpiresIn=int(FORM_LIVES.total_seconds()),
+        ExpiresIn=int(FORM_LIFETIME.total_seconds()),
     )
-    return Form(direct_id, signed["url"], signed["fields"], now + FORM_LIVES)
+    return UploadForm(direct_id, signed["url"], signed["fields"], now + FORM_LIFETIME)
 
 
-def finish(*, user_id: UUID, direct_id: UUID, now: datetime) -> Upload:
-    """Check what came by that form, and take it in as `receive.take_in` does; raises what that
+def complete_upload(*, user_id: UUID, direct_id: UUID, now: datetime) -> Upload:
+    """Check what came by that form, and take it in as `ingest.ingest_bytes` does; raises what that
     does, and NotFound where nothing came, for a stranger's too."""
-    name = _name(user_id, direct_id)
-    upload = ingest.take_in(user_id=user_id, content=_read(name), now=now)
+    name = _object_name(user_id, direct_id)
+    upload = ingest.ingest_bytes(user_id=user_id, content=_read_object(name), now=now)
     # Beside the one of `start`: until the form has run out, it may be sent again.
     Removal.objects.create(name=name, due_at=now)
     nudge.after_commit("generation.remove_due", queue="high")
     return upload
 
 
-def _name(user_id: UUID, direct_id: UUID) -> str:
+def _object_name(user_id: UUID, direct_id: UUID) -> str:
     """With the user in it: nobody else's finish finds it."""
-    return f"{quota.INCOMING}{user_id}/{direct_id}"
+    return f"{quota.INCOMING_PREFIX}{user_id}/{direct_id}"
 
 
-def _read(name: str) -> bytes:
+def _read_object(name: str) -> bytes:
     """At most as much as is allowed, whatever the bucket let in."""
     try:
         if default_storage.size(name) <= settings.MAX_UPLOAD_BYTES:

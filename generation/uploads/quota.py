@@ -21,45 +21,45 @@ from rendio.common.errors import RateLimited
 logger = structlog.get_logger(__name__)
 
 # What was sent to the bucket and not yet looked at lies below this.
-INCOMING = "incoming/"
+INCOMING_PREFIX = "incoming/"
 
 
-def require(*, user_id: UUID, size_bytes: int, now: datetime) -> None:
+def require_space(*, user_id: UUID, size_bytes: int, now: datetime) -> None:
     """See that there is room for another picture of this user, of `size_bytes`.
 
     Raises RateLimited until the first of the user's pictures goes, and UploadsUnavailable where
     those of all users fill what they may. Exact for a user whose row the caller's transaction
     locks; of all users, pictures that are stored at the same moment may go beyond.
     """
-    waiting = Upload.objects.filter(remove_at__isnull=False)
-    own = waiting.filter(user_id=user_id).aggregate(
-        pictures=Count("id"), stored=Sum("size_bytes", default=0), first=Min("remove_at")
+    pending = Upload.objects.filter(remove_at__isnull=False)
+    own = pending.filter(user_id=user_id).aggregate(
+        pictures=Count("id"), stored=Sum("size_bytes", default=0), earliest=Min("remove_at")
     )
-    if _is_full(own["pictures"], settings.UPLOADS_PER_USER) or _has_no_room(
+    if _exceeds_count(own["pictures"], settings.UPLOADS_PER_USER) or _exceeds_bytes(
         own["stored"], size_bytes, settings.UPLOAD_BYTES_PER_USER
     ):
-        raise RateLimited(retry_after=_seconds_until(own["first"], now=now))
-    if _has_no_room(_stored_in_all(now=now), size_bytes, settings.UPLOAD_BYTES_IN_ALL):
+        raise RateLimited(retry_after=_seconds_until(own["earliest"], now=now))
+    if _exceeds_bytes(_total_bytes(now=now), size_bytes, settings.UPLOAD_BYTES_IN_ALL):
         logger.error("uploads_full", limit_bytes=settings.UPLOAD_BYTES_IN_ALL)
         raise UploadsUnavailable
 
 
-def _is_full(pictures: int, limit: int) -> bool:
+def _exceeds_count(pictures: int, limit: int) -> bool:
     return bool(limit) and pictures >= limit
 
 
-def _has_no_room(stored: int, more: int, limit: int) -> bool:
-    return bool(limit) and (stored >= limit or stored + more > limit)
+def _exceeds_bytes(stored: int, additional: int, limit: int) -> bool:
+    return bool(limit) and (stored >= limit or stored + additional > limit)
 
 
-def _seconds_until(first: Any, *, now: datetime) -> int:
+def _seconds_until(earliest: Any, *, now: datetime) -> int:
     """A minute more than it takes: the removal is a task of every minute."""
-    return max(int((first - now).total_seconds()), 0) + 60 if first else 60
+    return max(int((earliest - now).total_seconds()), 0) + 60 if earliest else 60
 
 
-def _stored_in_all(*, now: datetime) -> int:
+def _total_bytes(*, now: datetime) -> int:
     stored: int = Upload.objects.filter(remove_at__isnull=False).aggregate(
         stored=Sum("size_bytes", default=0)
     )["stored"]
-    expected = Removal.objects.filter(name__startswith=INCOMING, due_at__gt=now).count()
+    expected = Removal.objects.filter(name__startswith=INCOMING_PREFIX, due_at__gt=now).count()
     return stored + expected * settings.MAX_UPLOAD_BYTES

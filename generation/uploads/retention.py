@@ -23,7 +23,7 @@ def require_usable(*, user_id: UUID, upload_id: UUID, now: datetime) -> None:
     _require_usable(Upload.objects.owned_by(user_id), upload_id, now=now)
 
 
-def hold(*, user_id: UUID, upload_id: UUID, now: datetime | None) -> None:
+def lock_for_job(*, user_id: UUID, upload_id: UUID, now: datetime | None) -> None:
     """See that a job can be given this picture, and that it stays until the caller's transaction
     has done so. Joins that transaction; raises as `require_usable` does.
 
@@ -47,28 +47,28 @@ def release(*, upload_id: UUID, now: datetime) -> None:
     nudge.after_commit("generation.remove_due", queue="high")
 
 
-def give_up(uploads: Iterable[Upload], *, now: datetime) -> None:
+def delete_uploads(uploads: Iterable[Upload], *, now: datetime) -> None:
     """The rows at once, the files as soon as the caller's transaction has committed. No job may
     name them any longer."""
-    gone = list(uploads)
+    deleted = list(uploads)
     Removal.objects.bulk_create(
-        [Removal(name=upload.name, due_at=now) for upload in gone], batch_size=1000
+        [Removal(name=upload.name, due_at=now) for upload in deleted], batch_size=1000
     )
-    Upload.objects.filter(id__in=[upload.id for upload in gone]).delete()
+    Upload.objects.filter(id__in=[upload.id for upload in deleted]).delete()
     nudge.after_commit("generation.remove_due", queue="high")
 
 
-def address_for(upload_id: UUID, *, seconds: int) -> str:
+def signed_url(upload_id: UUID, *, seconds: int) -> str:
     """Where whoever has this address may fetch the picture, for so long. Signed here: the storage
     is not asked."""
-    return media.url_for(Upload.name_of(upload_id), seconds=seconds) or ""
+    return media.signed_url(Upload.name_of(upload_id), seconds=seconds) or ""
 
 
-def shown(upload: Upload) -> dict[str, Any]:
+def as_json(upload: Upload) -> dict[str, Any]:
     """In the words of the API."""
     return {
         "upload_id": upload.id,
-        "image_url": media.url_for(upload.name),
+        "image_url": media.signed_url(upload.name),
         "width": upload.width,
         "height": upload.height,
         "expires_at": iso(upload.expires_at),

@@ -11,7 +11,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from PIL import Image, ImageOps
 
-from generation.pictures import TooManyPixels, open_picture
+from generation.images import TooManyPixels, open_image
 from generation.video_files import PICTURE
 from generation.video_files.report import Report, Unusable, Video
 
@@ -34,7 +34,7 @@ def look(path: Path, folder: Path, *, kind: str, pictures: int) -> Report:
 
 def _picture(path: Path, folder: Path, pictures: int) -> Report:
     try:
-        with open_picture(path, formats=("JPEG", "PNG", "WEBP"), most_pixels=MAX_PIXELS) as opened:
+        with open_image(path, formats=("JPEG", "PNG", "WEBP"), max_pixels=MAX_PIXELS) as opened:
             upright = ImageOps.exif_transpose(opened).convert("RGB")
     except TooManyPixels:
         raise Unusable("too many pixels") from None

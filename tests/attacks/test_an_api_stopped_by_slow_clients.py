@@ -198,7 +198,7 @@ def video():
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as opened_file:
         opened_file.truncate(VIDEO_BYTES)
-    yield urlsplit(media.url_for(name)).path
+    yield urlsplit(media.signed_url(name)).path
     file.unlink()
 
 

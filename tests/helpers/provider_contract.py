@@ -298,7 +298,7 @@ class ProviderContract:
         turn(settings, self.name, url=f"{canned.url}/here")
         handle = provider.build_handle(model_id=self.model_id, request_id="x", key_label="one")
         ended = next(
-            word for word, state in provider.states.items() if state == ProviderState.ENDED
+            word for word, state in provider.states.items() if state == ProviderState.FINISHED
         )
         canned.say(307, b"", Location=f"{canned.url}/here/moved").say(200, {"status": ended})
 

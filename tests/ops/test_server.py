@@ -248,7 +248,7 @@ def film():
     file = Path(os.environ["MEDIA_ROOT"]) / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
-    yield urlsplit(media.url_for(name)).path, content
+    yield urlsplit(media.signed_url(name)).path, content
     file.unlink()
 
 

@@ -245,7 +245,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Starts from")
     def picture(self, job: Job) -> SafeString | None:
-        url = media.url_for(Upload.name_of(job.upload_id)) if job.upload_id else None
+        url = media.signed_url(Upload.name_of(job.upload_id)) if job.upload_id else None
         return link(url, "Picture") if url else None
 
     @admin.display(description="Result")
@@ -255,7 +255,7 @@ class JobAdmin(ReadOnlyAdmin):
             (job.thumbnail_name, "Thumbnail"),
             (job.original_name, "As it came"),
         ]
-        made = [(url, text) for name, text in names if (url := media.url_for(name))]
+        made = [(url, text) for name, text in names if (url := media.signed_url(name))]
         return links(made) if made else None
 
     @admin.display(description="Repeats")

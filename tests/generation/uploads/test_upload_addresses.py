@@ -56,9 +56,9 @@ def test_what_is_no_upload_of_ours_is_refused(phone, storage):
         f"https://elsewhere.example/media/{token}",
         picture["image_url"][:-2] + "xx",
         picture["image_url"] + "/more",
-        media.url_for("jobs/5f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11/video.mp4"),
-        media.url_for("uploads/../secrets.jpg"),
-        media.url_for(f"uploads/{'-' * 36}.jpg"),
+        media.signed_url("jobs/5f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11/video.mp4"),
+        media.signed_url("uploads/../secrets.jpg"),
+        media.signed_url(f"uploads/{'-' * 36}.jpg"),
         f"file://{storage.folder}/uploads/{picture['upload_id']}.jpg",
         "data:image/png;base64,iVBORw0KGgo=",
     ]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from generation.errors import InvalidFile
 from generation.models import Removal, Upload
-from generation.uploads import images
+from generation.uploads import reencoding
 from tests.conftest import assert_refused
 from tests.helpers import pictures
 from tests.helpers.pictures import SCRIPT, SIZE, upload, uploaded
@@ -160,8 +160,8 @@ def test_as_many_pixels_as_allowed_are_taken_and_one_more_is_refused(phone, stor
 
 
 def test_who_would_wait_for_long_is_asked_to_come_again(phone, storage, monkeypatch):
-    monkeypatch.setattr(images, "TURN_SECONDS", 0.01)
-    with images._turn:
+    monkeypatch.setattr(reencoding, "DECODER_WAIT_SECONDS", 0.01)
+    with reencoding._decoder_slot:
         refused = upload(phone)
 
     assert_refused(refused, 503, "ERR_6003")
@@ -234,7 +234,7 @@ def test_a_damaged_picture_is_drawn_or_refused_and_nothing_else_happens(data, wh
         damaged[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=6))
 
     try:
-        kept = images.draw_anew(bytes(damaged))
+        kept = reencoding.reencode(bytes(damaged))
     except InvalidFile:
         return
     assert Image.open(BytesIO(kept.jpeg)).size == (kept.width, kept.height)

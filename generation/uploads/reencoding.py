@@ -19,8 +19,8 @@ from PIL import ExifTags, Image, ImageCms
 from pillow_heif import register_heif_opener
 
 from generation.errors import InvalidFile, UploadsUnavailable
-from generation.pictures import TooManyPixels, check_pixels, open_picture
-from generation.uploads.containers import NotWhole, check_whole
+from generation.images import TooManyPixels, check_pixels, open_image
+from generation.uploads.containers import InvalidContainer, validate_container
 
 logger = structlog.get_logger(__name__)
 
@@ -28,10 +28,10 @@ register_heif_opener()
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF")
 QUALITY = 90
 # One at a time in each process: 50 megapixels take some 500 MB on their way, in a WebP 1 GB.
-_turn = threading.BoundedSemaphore(1)
-TURN_SECONDS = 10
+_decoder_slot = threading.BoundedSemaphore(1)
+DECODER_WAIT_SECONDS = 10
 
-_UPRIGHT = {
+_TRANSPOSE_BY_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -43,7 +43,7 @@ _UPRIGHT = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReencodedImage:
     """Ours: drawn anew."""
 
     jpeg: bytes
@@ -51,43 +51,43 @@ class Picture:
     height: int
 
 
-def draw_anew(content: bytes) -> Picture:
+def reencode(content: bytes) -> ReencodedImage:
     """The picture that these bytes are. Raises InvalidFile, with the problem in its details, and
     UploadsUnavailable where others are before it for too long."""
-    if not _turn.acquire(timeout=TURN_SECONDS):
+    if not _decoder_slot.acquire(timeout=DECODER_WAIT_SECONDS):
         raise UploadsUnavailable
     try:
-        return _drawn(content)
+        return _decode_and_reencode(content)
     except InvalidFile:
         raise
     except TooManyPixels:
         raise InvalidFile(problem=_("too many pixels")) from None
-    except NotWhole:
+    except InvalidContainer:
         raise InvalidFile(problem=_("cut short, or more than a picture")) from None
     except Exception as error:
         # What decoders raise for hostile bytes has no common base.
         logger.info("picture_unreadable", error=type(error).__name__)
         raise InvalidFile(problem=_("not a picture, or broken")) from error
     finally:
-        _turn.release()
+        _decoder_slot.release()
 
 
-def _drawn(content: bytes) -> Picture:
-    most = settings.MAX_UPLOAD_PIXELS
-    with open_picture(BytesIO(content), formats=FORMATS, most_pixels=most) as image:
+def _decode_and_reencode(content: bytes) -> ReencodedImage:
+    max_pixels = settings.MAX_UPLOAD_PIXELS
+    with open_image(BytesIO(content), formats=FORMATS, max_pixels=max_pixels) as image:
         if image.format in {"PNG", "WEBP"} and getattr(image, "is_animated", False):
             raise InvalidFile(problem=_("animated"))
-        check_whole(content, str(image.format))
+        validate_container(content, str(image.format))
         image.load()
-        check_pixels(image, most)
-        turn = _UPRIGHT.get(_orientation(image))
-        drawn = _in_srgb(image)
-    if turn is not None:
-        drawn = drawn.transpose(turn)
-    drawn.info.clear()  # or a comment would be written along
+        check_pixels(image, max_pixels)
+        transpose = _TRANSPOSE_BY_ORIENTATION.get(_orientation(image))
+        output = _to_srgb(image)
+    if transpose is not None:
+        output = output.transpose(transpose)
+    output.info.clear()  # or a comment would be written along
     out = BytesIO()
-    drawn.save(out, "JPEG", quality=QUALITY)
-    return Picture(out.getvalue(), drawn.width, drawn.height)
+    output.save(out, "JPEG", quality=QUALITY)
+    return ReencodedImage(out.getvalue(), output.width, output.height)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -98,7 +98,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _in_srgb(image: Image.Image) -> Image.Image:
+def _to_srgb(image: Image.Image) -> Image.Image:
     """In three channels of sRGB: without its profile an iPhone's picture would look pale.
 
     The same image where it can be: each copy of 50 megapixels is 200 MB.
@@ -107,7 +107,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         image = image.point(lambda value: value / 256).convert("L")
     if image.has_transparency_data:
-        image = _on_white(image)
+        image = _flatten_on_white(image)
     if profile and image.mode in {"RGB", "CMYK", "L"}:
         try:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
@@ -125,7 +125,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
 _SRGB = ImageCms.createProfile("sRGB")
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def _flatten_on_white(image: Image.Image) -> Image.Image:
     image = image if image.mode == "RGBA" else image.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
     white.paste(image, mask=image.getchannel("A"))

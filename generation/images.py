@@ -15,23 +15,21 @@ class TooManyPixels(Exception):
     """More than the caller has memory for."""
 
 
-def open_picture(
-    source: Path | BytesIO, *, formats: tuple[str, ...], most_pixels: int
-) -> Image.Image:
+def open_image(source: Path | BytesIO, *, formats: tuple[str, ...], max_pixels: int) -> Image.Image:
     """The picture, of which only the head has been read; to be closed by the caller.
 
     Raises TooManyPixels, and what Pillow raises for bytes that are no such picture.
     """
     image = Image.open(source, formats=formats)
     try:
-        check_pixels(image, most_pixels)
+        check_pixels(image, max_pixels)
     except TooManyPixels:
         image.close()
         raise
     return image
 
 
-def check_pixels(image: Image.Image, most_pixels: int) -> None:
+def check_pixels(image: Image.Image, max_pixels: int) -> None:
     """Raises TooManyPixels."""
-    if image.width * image.height > most_pixels:
+    if image.width * image.height > max_pixels:
         raise TooManyPixels
