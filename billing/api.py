@@ -13,7 +13,7 @@ from billing.appstore.verifier import NotGenuine
 from billing.errors import StoreUnavailable
 from billing.serializers import UpdateCreditsBody, product_json, subscription_json
 from credits import idempotency
-from credits.idempotency import Attempt
+from credits.idempotency import IdempotentRequest
 from rendio.common import clock, ratelimit
 from rendio.common.api import ApiView, PublicView
 from rendio.common.errors import InvalidInput, Unauthorized
@@ -43,12 +43,12 @@ class UpdateCredits(ApiView):
         headers = {"X-Idempotent-Replay": "true"} if answer.replayed else None
         return Response(answer.body, status=answer.status, headers=headers)
 
-    def _attempt(self) -> Attempt | None:
+    def _attempt(self) -> IdempotentRequest | None:
         """The key is honoured, not asked for: the transaction's own id makes a call repeatable."""
         key = self.request.headers.get("Idempotency-Key")
         if key is None:
             return None
-        return idempotency.attempt(
+        return idempotency.parse_request(
             user_id=self.caller.user_id, operation="update-credits", key=key, body=self.body
         )
 

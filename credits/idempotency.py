@@ -23,7 +23,7 @@ from rendio.common.purge import delete_batch
 
 
 @dataclass(frozen=True)
-class Attempt:
+class IdempotentRequest:
     """One user's one attempt at one operation."""
 
     user_id: UUID
@@ -33,13 +33,15 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Answer:
+class StoredResponse:
     status: int
     body: dict[str, Any]
     replayed: bool = False
 
 
-def attempt(*, user_id: UUID, operation: str, key: str | None, body: dict[str, Any]) -> Attempt:
+def parse_request(
+    *, user_id: UUID, operation: str, key: str | None, body: dict[str, Any]
+) -> IdempotentRequest:
     """Read the Idempotency-Key header. Raises IdempotencyKeyRequired unless it is a UUID.
 
     The fingerprint is of the parsed body: white space and the order of names do not make it
@@ -51,23 +53,23 @@ def attempt(*, user_id: UUID, operation: str, key: str | None, body: dict[str, A
         raise IdempotencyKeyRequired from None
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()
-    return Attempt(user_id, operation, parsed, digest)
+    return IdempotentRequest(user_id, operation, parsed, digest)
 
 
-def find_answer(attempt: Attempt, *, now: datetime) -> Answer | None:
+def find_response(request: IdempotentRequest, *, now: datetime) -> StoredResponse | None:
     """The kept answer to this attempt, or None. Raises IdempotencyKeyReused for another body."""
     record = IdempotencyRecord.objects.filter(
-        user_id=attempt.user_id, operation=attempt.operation, key=attempt.key, expires_at__gt=now
+        user_id=request.user_id, operation=request.operation, key=request.key, expires_at__gt=now
     ).first()
     if record is None:
         return None
-    if record.fingerprint != attempt.fingerprint:
+    if record.fingerprint != request.fingerprint:
         raise IdempotencyKeyReused
-    return Answer(record.status, record.response, replayed=True)
+    return StoredResponse(record.status, record.response, replayed=True)
 
 
 # An expired record that the sweep has not met yet is overwritten; a live one leaves no row behind.
-_KEEP = """
+_SAVE = """
 INSERT INTO credits_idempotencyrecord
     (user_id, operation, key, fingerprint, status, answer, expires_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s)
@@ -78,7 +80,7 @@ WHERE credits_idempotencyrecord.expires_at <= %s
 """
 
 
-def keep_answer(attempt: Attempt, answer: Answer, *, now: datetime) -> bool:
+def save_response(request: IdempotentRequest, response: StoredResponse, *, now: datetime) -> bool:
     """Keep the answer for replay; False where this attempt has one already.
 
     Joins the caller's transaction, which must hold the user's wallet lock: that is what makes two
@@ -86,14 +88,14 @@ def keep_answer(attempt: Attempt, answer: Answer, *, now: datetime) -> bool:
     """
     with prepared_cursor() as cursor:
         cursor.execute(
-            _KEEP,
+            _SAVE,
             [
-                attempt.user_id,
-                attempt.operation,
-                attempt.key,
-                attempt.fingerprint,
-                answer.status,
-                json.dumps(answer.body),
+                request.user_id,
+                request.operation,
+                request.key,
+                request.fingerprint,
+                response.status,
+                json.dumps(response.body),
                 now + timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS),
                 now,
             ],
@@ -101,7 +103,7 @@ def keep_answer(attempt: Attempt, answer: Answer, *, now: datetime) -> bool:
         return bool(cursor.rowcount == 1)
 
 
-def move(*, from_user_id: UUID, into_user_id: UUID) -> None:
+def reassign(*, from_user_id: UUID, into_user_id: UUID) -> None:
     """Let one user's kept answers be replayed to another, where that one has none under the key.
 
     Joins the caller's transaction, which must hold both wallets' locks.
@@ -113,11 +115,11 @@ def move(*, from_user_id: UUID, into_user_id: UUID) -> None:
     )
 
 
-def forget(*, user_id: UUID) -> None:
+def delete_for_user(*, user_id: UUID) -> None:
     """Delete all kept answers of a user. Joins the caller's transaction, which holds the wallet."""
     IdempotencyRecord.objects.filter(user_id=user_id).delete()
 
 
-def sweep(*, now: datetime) -> int:
+def purge_expired(*, now: datetime) -> int:
     """Delete expired records, at most a batch; returns how many."""
     return delete_batch(IdempotencyRecord.objects.filter(expires_at__lte=now), order="expires_at")

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from accounts.languages import changed
 from credits import idempotency
 from credits import services as credit_services
-from credits.idempotency import Answer, Attempt
+from credits.idempotency import IdempotentRequest, StoredResponse
 from generation import media, queries, services, streams
 from generation.catalogue import cache
 from generation.lifecycle import webhooks
@@ -102,7 +102,7 @@ class _PaidCall(ApiView):
     operation: str
 
     def post(self, request: Request) -> Response:
-        attempt = idempotency.attempt(
+        attempt = idempotency.parse_request(
             user_id=self.caller.user_id,
             operation=self.operation,
             key=request.headers.get("Idempotency-Key"),
@@ -112,21 +112,21 @@ class _PaidCall(ApiView):
         headers = {"X-Idempotent-Replay": "true"} if answer.replayed else None
         return Response(answer.body, status=answer.status, headers=headers)
 
-    def execute(self, attempt: Attempt) -> Answer:
+    def execute(self, attempt: IdempotentRequest) -> StoredResponse:
         raise AssertionError("each call says what it starts")
 
 
 class GenerateVideo(_PaidCall):
     operation = "generate-video"
 
-    def execute(self, attempt: Attempt) -> Answer:
+    def execute(self, attempt: IdempotentRequest) -> StoredResponse:
         return services.generate(attempt=attempt, body=self.body, now=clock.now())
 
 
 class RetryVideoJob(_PaidCall):
     operation = "retry-video-job"
 
-    def execute(self, attempt: Attempt) -> Answer:
+    def execute(self, attempt: IdempotentRequest) -> StoredResponse:
         job_id = parse_uuid(self.body.get("job_id"), "job_id")
         return services.retry(attempt=attempt, job_id=job_id, now=clock.now())
 

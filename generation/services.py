@@ -19,7 +19,7 @@ from accounts import queries as account_queries
 from credits import idempotency
 from credits import services as credit_services
 from credits.errors import InsufficientCredits
-from credits.idempotency import Answer, Attempt
+from credits.idempotency import IdempotentRequest, StoredResponse
 from generation import exposure
 from generation.catalogue import cache, routing
 from generation.catalogue.cache import ModelSpec
@@ -63,7 +63,7 @@ def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quoted:
     return Quoted(quote, would_be.cancel_fee)
 
 
-def generate(*, attempt: Attempt, body: dict[str, Any], now: datetime) -> Answer:
+def generate(*, attempt: IdempotentRequest, body: dict[str, Any], now: datetime) -> StoredResponse:
     """Charge and enqueue one job, or replay the answer to an earlier request with the same key.
 
     Opens one transaction of its own: charge, entry, job and the answer for replay, or nothing.
@@ -73,7 +73,7 @@ def generate(*, attempt: Attempt, body: dict[str, Any], now: datetime) -> Answer
     return _once(attempt, lambda: parse_order(body, cache.current()), now=now)
 
 
-def retry(*, attempt: Attempt, job_id: UUID, now: datetime) -> Answer:
+def retry(*, attempt: IdempotentRequest, job_id: UUID, now: datetime) -> StoredResponse:
     """Order what a failed job was asked for once more: a new job, a new charge, today's price.
 
     Opens one transaction of its own. Raises what `generate` does, NotFound, and InvalidState for a
@@ -89,7 +89,9 @@ def retry(*, attempt: Attempt, job_id: UUID, now: datetime) -> Answer:
     return _once(attempt, read, now=now)
 
 
-def _once(attempt: Attempt, read: Callable[[], Order], *, now: datetime) -> Answer:
+def _once(
+    attempt: IdempotentRequest, read: Callable[[], Order], *, now: datetime
+) -> StoredResponse:
     """Take the order that `read` gives, or replay the answer to an earlier request with this key.
 
     `read` is inside, as whatever it refuses now a replay is answered all the same.
@@ -102,7 +104,7 @@ def _once(attempt: Attempt, read: Callable[[], Order], *, now: datetime) -> Answ
             order = _admit(attempt, order, now=now)
         return _order(attempt, order, now=now)
     except (Refusal, _Answered) as refusal:
-        if answer := idempotency.find_answer(attempt, now=now):
+        if answer := idempotency.find_response(attempt, now=now):
             logger.info("idempotent_replay", operation=attempt.operation)
             return answer
         if isinstance(refusal, _Answered):
@@ -124,10 +126,10 @@ def _require_ai_consent(user_id: UUID, model: ModelSpec) -> None:
         account_queries.require_ai_consent(user_id=user_id, providers=providers)
 
 
-def _admit(attempt: Attempt, order: Order, *, now: datetime) -> Order:
+def _admit(attempt: IdempotentRequest, order: Order, *, now: datetime) -> Order:
     """The order with its words judged and its picture taken in: once for each attempt, and before
     its transaction, as nothing slow happens under the wallet's lock."""
-    if idempotency.find_answer(attempt, now=now):
+    if idempotency.find_response(attempt, now=now):
         raise _Answered
     if screening.is_on():
         screening.admit_prompt(attempt=attempt, prompt=order.prompt, now=now)
@@ -141,7 +143,7 @@ class _Answered(Exception):
     """There is an answer to this attempt already; a transaction that found out is rolled back."""
 
 
-def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
+def _order(attempt: IdempotentRequest, order: Order, *, now: datetime) -> StoredResponse:
     """Six trips to the database, transaction control included, and one more for a quote that is
     named, and for a picture; a test counts them."""
     job_id = uuid7()
@@ -174,7 +176,7 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
         max_cost_usd = routing.max_cost_usd(order.model, order.settings, credits=credits)
         # Before the charge, as its answer names the fee: a refusal or a replay rolls it back.
         exposed = exposure.insert(job, max_cost_usd=max_cost_usd, now=now)
-        answer = Answer(
+        answer = StoredResponse(
             200,
             # By the length of the name, as PostgreSQL keeps it: a replay is the same to the byte.
             {
@@ -187,7 +189,7 @@ def _order(attempt: Attempt, order: Order, *, now: datetime) -> Answer:
             },
         )
         # The key before the balance: it may be this attempt's first run that emptied the wallet.
-        if not idempotency.keep_answer(attempt, answer, now=now):
+        if not idempotency.save_response(attempt, answer, now=now):
             raise _Answered
         credit_services.charge(wallet=wallet, amount=credits, job_id=job_id, now=now)
         nudge.after_commit("generation.submit_due", queue=order.model.queue, with_queue=True)

@@ -222,7 +222,7 @@ def _merge(guest: User, account: User, *, now: datetime) -> None:
     The caller holds both wallets and both users.
     """
     credit_services.merge(from_user_id=guest.id, into_user_id=account.id, now=now)
-    idempotency.move(from_user_id=guest.id, into_user_id=account.id)
+    idempotency.reassign(from_user_id=guest.id, into_user_id=account.id)
     Device.objects.filter(user=guest).update(user=account)
     _leave_surplus_devices(account)
     Consent.objects.filter(user=guest).update(user=account)

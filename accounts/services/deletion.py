@@ -99,7 +99,7 @@ def forget(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) -> None
     Consent.objects.filter(user_id=user_id).delete()
     PushToken.objects.filter(user_id=user_id).delete()
     Push.objects.filter(user_id=user_id).delete()
-    idempotency.forget(user_id=user_id)
+    idempotency.delete_for_user(user_id=user_id)
     if apple:
         # Of an account that has not signed in since we keep such keys.
         of = related_users.KeyOf.APPLE_ACCOUNT

@@ -30,7 +30,7 @@ from billing.services import purchases, unreadable
 from billing.services.purchases import Settled
 from credits import idempotency
 from credits.errors import AccountSuspended
-from credits.idempotency import Answer, Attempt
+from credits.idempotency import IdempotentRequest, StoredResponse
 from rendio.common.errors import InvalidInput, Refusal, RequestInProgress, Unauthorized
 
 logger = structlog.get_logger(__name__)
@@ -44,16 +44,16 @@ def confirm_purchase(
     user_id: UUID,
     transaction_id: str | None,
     signed_transaction: str | None = None,
-    attempt: Attempt | None = None,
+    attempt: IdempotentRequest | None = None,
     now: datetime,
-) -> Answer:
+) -> StoredResponse:
     """Grant what a transaction brought, once, and say how much that was.
 
     Calls Apple where the transaction is new and unsigned. Raises InvalidTransaction,
     UnknownProduct, TransactionClaimed, StoreUnavailable, UnreadablePurchase, Unauthorized,
     AccountSuspended, InvalidInput where the two name different transactions, IdempotencyKeyReused.
     """
-    if attempt and (answer := idempotency.find_answer(attempt, now=now)):
+    if attempt and (answer := idempotency.find_response(attempt, now=now)):
         return answer
     if signed_transaction:
         bought = _read(signed_transaction, user_id=user_id, now=now)
@@ -129,7 +129,9 @@ def _ask_later(transaction_id: str, *, user_id: UUID, now: datetime) -> None:
     )
 
 
-def _answer(purchase: Purchase, *, user_id: UUID, attempt: Attempt | None, now: datetime) -> Answer:
+def _answer(
+    purchase: Purchase, *, user_id: UUID, attempt: IdempotentRequest | None, now: datetime
+) -> StoredResponse:
     """One transaction: the grant, and the answer to replay. A refusal comes after its commit, so
     that what the transaction means for others (its true owner, a refund) has its effect."""
     with transaction.atomic(durable=True):
@@ -137,7 +139,7 @@ def _answer(purchase: Purchase, *, user_id: UUID, attempt: Attempt | None, now: 
         refusal = _find_refusal(settled, user_id)
         # Taken in, and to be granted by support: what is answered then must not be this again.
         is_held = settled.purchase.problem in HELD_BACK
-        answer = Answer(
+        answer = StoredResponse(
             200,
             {
                 "success": True,
@@ -147,8 +149,8 @@ def _answer(purchase: Purchase, *, user_id: UUID, attempt: Attempt | None, now: 
             },
         )
         is_final = not (refusal or is_held)
-        if is_final and attempt and not idempotency.keep_answer(attempt, answer, now=now):
-            answer = idempotency.find_answer(attempt, now=now) or answer
+        if is_final and attempt and not idempotency.save_response(attempt, answer, now=now):
+            answer = idempotency.find_response(attempt, now=now) or answer
     if refusal:
         logger.info("purchase_refused", purchase_id=str(purchase.id), refusal=refusal.type)
         raise refusal

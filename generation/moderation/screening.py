@@ -13,7 +13,7 @@ import structlog
 from django.conf import settings
 
 from accounts import queries as account_queries
-from credits.idempotency import Attempt
+from credits.idempotency import IdempotentRequest
 from generation.errors import ContentRejected, GeneratingHeld, ModerationUnavailable
 from generation.models import Input, Step
 from generation.moderation import strikes
@@ -37,7 +37,7 @@ def third_parties() -> set[str]:
     return {party for party in asked if party}
 
 
-def admit_prompt(*, attempt: Attempt, prompt: str, now: datetime) -> None:
+def admit_prompt(*, attempt: IdempotentRequest, prompt: str, now: datetime) -> None:
     """Raises ContentRejected, GeneratingHeld for a user who is held, ModerationUnavailable.
 
     A refusal is on record then, in a transaction of its own. Does nothing while moderation is off.

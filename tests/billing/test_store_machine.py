@@ -39,9 +39,16 @@ from tests.billing.conftest import (
     update_credits,
 )
 from tests.conftest import Phone, Sandbox
-from tests.helpers.purchase_model import CREDITS, PLUS, TRIAL_CREDITS, Bought, Line, Person
+from tests.helpers.purchase_model import (
+    CREDITS,
+    PLUS,
+    TRIAL_CREDITS,
+    Person,
+    PurchaseModel,
+    SubscriptionModel,
+)
 from tests.helpers.stateful import RolledBackMachine, run
-from tests.helpers.wallet_model import WHOLE, ModelLot
+from tests.helpers.wallet_model import FULL_SHARE, ModelLot
 
 DAY, INSTANT = timedelta(days=1), timedelta(milliseconds=1)
 GRACE = 16 * DAY
@@ -128,7 +135,7 @@ class Store(RolledBackMachine):
     )
     def buy(self, product, quantity, is_named):
         owner = self.me if is_named else None
-        about = Bought(product, owner=owner, quantity=quantity)
+        about = PurchaseModel(product, owner=owner, quantity=quantity)
         self.bought.append(about)
         at = self.now_in_the_shop()
         told = self.store.buy(
@@ -138,7 +145,7 @@ class Store(RolledBackMachine):
 
     def period(self, product, *, begins, **how):
         line = self.line
-        about = Bought(product, owner=line.owner, line=line, begins=begins, **how)
+        about = PurchaseModel(product, owner=line.owner, line=line, begins=begins, **how)
         line.periods.append(about)
         self.bought.append(about)
         return about
@@ -158,7 +165,7 @@ class Store(RolledBackMachine):
         """After the end or a refund, or as somebody else; with a trial or a free win-back offer."""
         again = {}
         if self.line is None or self.line.owner.has_left:
-            self.line = Line(self.me)
+            self.line = SubscriptionModel(self.me)
         else:
             again["original_transaction_id"] = self.line.periods[0].id
         self.line.is_over = self.line.is_failing = False
@@ -225,7 +232,7 @@ class Store(RolledBackMachine):
         change = {"subtype": "UPGRADE", "product_id": PLUS}
         return self.happens("DID_CHANGE_RENEWAL_PREF", about, to=before, at=at, **change)
 
-    @rule(target=news, one=news, share=st.just(WHOLE) | st.sampled_from(PARTS))
+    @rule(target=news, one=news, share=st.just(FULL_SHARE) | st.sampled_from(PARTS))
     def refund(self, one, share):
         about = one.about
         about.revoked_at, about.share = self.later(about), share
@@ -234,7 +241,7 @@ class Store(RolledBackMachine):
     @rule(target=news, one=news)
     def revoke(self, one):
         about = one.about
-        about.revoked_at, about.share = self.later(about), WHOLE
+        about.revoked_at, about.share = self.later(about), FULL_SHARE
         return self.happens("REVOKE", about, at=about.revoked_at)
 
     @rule(target=news, one=news)
@@ -284,7 +291,7 @@ class Store(RolledBackMachine):
         self.workers_work()
         if about.owner is not who:
             assert answer.status_code == 409, answer.content
-        elif about.heard_share == WHOLE:
+        elif about.heard_share == FULL_SHARE:
             assert answer.status_code == 400, answer.content
         else:
             assert answer.json()["credits_added"] == about.credits, answer.content
@@ -310,7 +317,7 @@ class Store(RolledBackMachine):
             assert answer.status_code == 402, answer.content
             return multiple()
         assert answer.status_code == 200, answer.content
-        return self.me, answer.json()["job_id"], wallet.spend(seconds)
+        return self.me, answer.json()["job_id"], wallet.debit(seconds)
 
     @rule(job=consumes(jobs))
     def cancel(self, job):
@@ -324,7 +331,7 @@ class Store(RolledBackMachine):
         entry = LedgerEntry.objects.get(job_id=job_id, kind=Kind.REFUND)
         ids = [str(lot.id) for lot in lots_of(who)]
         returned = [(who.wallet.lots[ids.index(lot_id)], change) for lot_id, change in entry.lots]
-        who.wallet.unspend(parts, since=0, returned=returned)
+        who.wallet.refund(parts, since=0, returned=returned)
 
     @precondition(lambda self: not self.me.has_account)
     @rule(exists=st.booleans())
@@ -373,7 +380,9 @@ class Store(RolledBackMachine):
         found = Wallet.objects.get(user_id=who.phone.user_id)
         assert (found.balance, found.debt) == (who.wallet.balance, who.wallet.debt)
         lots = [(lot.remaining, lot.clawed_back, lot.debt_from_clawback) for lot in lots_of(who)]
-        assert lots == [(lot.remaining, lot.taken, lot.owed) for lot in who.wallet.lots]
+        assert lots == [
+            (lot.remaining, lot.clawed_back, lot.debt_from_clawback) for lot in who.wallet.lots
+        ]
         assert all(remaining >= 0 for remaining, *_ in lots)
 
     def the_tier_follows_the_subscription(self, who):

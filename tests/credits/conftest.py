@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.wallet import Purse
+from tests.helpers.wallet import TestWallet
 
 
 @pytest.fixture
-def purse(db: None) -> Purse:
+def wallet(db: None) -> TestWallet:
     """An empty wallet."""
-    return Purse()
+    return TestWallet()

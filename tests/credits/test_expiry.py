@@ -10,73 +10,73 @@ from credits.models import Kind
 from tests.helpers.wallet import NOW
 
 
-def test_what_is_left_of_a_lot_lapses_when_its_time_has_come_and_not_before(purse):
-    purse.grant(10)
-    purse.promote(5, days=2)
-    purse.charge(1)
+def test_what_is_left_of_a_lot_lapses_when_its_time_has_come_and_not_before(wallet):
+    wallet.grant(10)
+    wallet.promote(5, days=2)
+    wallet.charge(1)
 
     services.expire_due_lots(now=NOW + timedelta(days=2, seconds=-1))
-    assert purse.balance == 14
+    assert wallet.balance == 14
 
     services.expire_due_lots(now=NOW + timedelta(days=2))
-    assert (purse.balance, purse.lots) == (10, [10, 0])
-    assert (purse.entries[-1].kind, purse.entries[-1].change) == (Kind.EXPIRY, -4)
-    assert purse.adds_up()
+    assert (wallet.balance, wallet.lots) == (10, [10, 0])
+    assert (wallet.entries[-1].kind, wallet.entries[-1].change) == (Kind.EXPIRY, -4)
+    assert wallet.is_balanced()
 
 
-def test_a_second_sweep_lapses_nothing_more(purse):
-    purse.promote(5, days=2)
+def test_a_second_sweep_lapses_nothing_more(wallet):
+    wallet.promote(5, days=2)
     services.expire_due_lots(now=NOW + timedelta(days=3))
 
     services.expire_due_lots(now=NOW + timedelta(days=3))
 
-    assert [entry.kind for entry in purse.entries] == [Kind.GRANT, Kind.EXPIRY]
+    assert [entry.kind for entry in wallet.entries] == [Kind.GRANT, Kind.EXPIRY]
 
 
-def test_a_sweep_takes_no_more_lots_than_its_limit(purse):
+def test_a_sweep_takes_no_more_lots_than_its_limit(wallet):
     for days in (1, 2, 3):
-        purse.promote(5, days=days)
+        wallet.promote(5, days=days)
 
     assert services.expire_due_lots(now=NOW + timedelta(days=9), limit=2) == 2
 
-    assert purse.lots == [0, 0, 5]
+    assert wallet.lots == [0, 0, 5]
 
 
-def test_a_lot_that_expired_before_its_refund_lives_on_for_the_time_it_had(purse):
-    purse.promote(5, days=2)
-    job_id = purse.charge(3)
+def test_a_lot_that_expired_before_its_refund_lives_on_for_the_time_it_had(wallet):
+    wallet.promote(5, days=2)
+    job_id = wallet.charge(3)
     failed_at = NOW + timedelta(days=3)
     services.expire_due_lots(now=failed_at)
-    assert purse.balance == 0
+    assert wallet.balance == 0
 
-    services.refund(user_id=purse.user_id, job_id=job_id, reason="failed", now=failed_at)
+    services.refund(user_id=wallet.user_id, job_id=job_id, reason="failed", now=failed_at)
 
     services.expire_due_lots(now=failed_at + timedelta(days=2, seconds=-1))
-    assert purse.balance == 3
+    assert wallet.balance == 3
     services.expire_due_lots(now=failed_at + timedelta(days=2))
-    assert purse.balance == 0
-    assert purse.adds_up()
+    assert wallet.balance == 0
+    assert wallet.is_balanced()
 
 
-def test_a_refund_before_its_lot_expires_prolongs_nothing(purse):
-    purse.promote(5, days=2)
-    purse.refund(purse.charge(5))
+def test_a_refund_before_its_lot_expires_prolongs_nothing(wallet):
+    wallet.promote(5, days=2)
+    wallet.refund(wallet.charge(5))
 
     services.expire_due_lots(now=NOW + timedelta(days=2))
 
-    assert purse.balance == 0
+    assert wallet.balance == 0
 
 
-def test_credits_that_were_spent_after_their_time_lapse_when_they_are_refunded(purse):
-    purse.promote(5, days=2)
+def test_credits_that_were_spent_after_their_time_lapse_when_they_are_refunded(wallet):
+    wallet.promote(5, days=2)
     late = NOW + timedelta(days=2, seconds=1)
     job_id = uuid4()
     services.charge(
-        wallet=services.lock_wallet(user_id=purse.user_id), amount=5, job_id=job_id, now=late
+        wallet=services.lock_wallet(user_id=wallet.user_id), amount=5, job_id=job_id, now=late
     )
-    services.refund(user_id=purse.user_id, job_id=job_id, reason="failed", now=late)
+    services.refund(user_id=wallet.user_id, job_id=job_id, reason="failed", now=late)
 
     services.expire_due_lots(now=late)
 
-    assert purse.balance == 0
-    assert purse.adds_up()
+    assert wallet.balance == 0
+    assert wallet.is_balanced()

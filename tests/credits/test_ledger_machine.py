@@ -14,7 +14,7 @@ from credits import services
 from credits.errors import AccountSuspended, CodeRefused, InsufficientCredits
 from credits.services import CodeTerms, Source
 from tests.helpers.stateful import RolledBackMachine, run
-from tests.helpers.wallet import NOW, Purse
+from tests.helpers.wallet import NOW, TestWallet
 from tests.helpers.wallet_model import ModelLot, ModelWallet
 
 AMOUNTS = st.integers(1, 30)
@@ -34,9 +34,9 @@ class Ledger(RolledBackMachine):
         super().__init__()
         for code, terms in CODES.items():
             services.create_code(code=code, terms=terms, now=NOW)
-        self.purse = Purse(credits=WELCOME)
+        self.wallet = TestWallet(credits=WELCOME)
         self.model = ModelWallet(limit=LIMIT)
-        self.model.keep(WELCOME, way="welcome")
+        self.model.add_lot(WELCOME, origin="welcome")
         self.corrected = 0  # by support, down
         self.suspended = False
         self.charged = {}  # job: (day, [(lot, amount), …])
@@ -45,14 +45,14 @@ class Ledger(RolledBackMachine):
         self.redeemed = []  # (code, lot)
 
     def at_the_end(self):
-        assert self.purse.adds_up()
+        assert self.wallet.is_balanced()
 
     # --- what comes ---
 
     @rule(target=transactions, amount=AMOUNTS)
     def buy(self, amount):
-        transaction_id = self.purse.buy(amount)
-        self.brought[transaction_id] = self.model.keep(amount, paid=True)
+        transaction_id = self.wallet.buy(amount)
+        self.brought[transaction_id] = self.model.add_lot(amount, paid=True)
         return transaction_id
 
     @rule(target=transactions, amount=AMOUNTS, days=st.none() | DAYS)
@@ -60,32 +60,32 @@ class Ledger(RolledBackMachine):
         """A month's allowance, which lapses at the next renewal or is kept."""
         transaction_id = str(uuid4())
         allowance = {"source": Source.SUBSCRIPTION, "transaction_id": transaction_id}
-        self.purse.grant(amount, days=days, **allowance)
-        self.brought[transaction_id] = self.model.keep(amount, days=days, paid=True)
+        self.wallet.grant(amount, days=days, **allowance)
+        self.brought[transaction_id] = self.model.add_lot(amount, days=days, paid=True)
         return transaction_id
 
     @rule(transaction_id=transactions)
     def a_transaction_arrives_again(self, transaction_id):
-        self.purse.grant(99, source=Source.PURCHASE, transaction_id=transaction_id)
+        self.wallet.grant(99, source=Source.PURCHASE, transaction_id=transaction_id)
 
     @rule(amount=AMOUNTS, days=DAYS)
     def promote(self, amount, days):
-        self.purse.promote(amount, days=days)
-        self.model.keep(amount, days=days)
+        self.wallet.promote(amount, days=days)
+        self.model.add_lot(amount, days=days)
 
     @rule(code=st.sampled_from(list(CODES)))
     def redeem(self, code):
         if self.suspended:
             with pytest.raises(AccountSuspended):
-                self.purse.redeem(code)
+                self.wallet.redeem(code)
         elif [one for one, _ in self.redeemed].count(code) >= CODES[code].max_per_user:
             with pytest.raises(CodeRefused):
-                self.purse.redeem(code)
+                self.wallet.redeem(code)
         else:
             before = self.model.balance
-            answer = self.purse.redeem(code)
+            answer = self.wallet.redeem(code)
             terms = CODES[code]
-            lot = self.model.keep(terms.credits, days=terms.lot_days, way=code)
+            lot = self.model.add_lot(terms.credits, days=terms.lot_days, origin=code)
             self.redeemed.append((code, lot))
             assert answer.credits_added == self.model.balance - before
 
@@ -93,13 +93,13 @@ class Ledger(RolledBackMachine):
     def adjust(self, change):
         if -change > self.model.balance:
             with pytest.raises(InsufficientCredits):
-                self.purse.adjust(change)
+                self.wallet.adjust(change)
             return
-        self.purse.adjust(change)
+        self.wallet.adjust(change)
         if change > 0:
-            self.model.keep(change, limited=False)
+            self.model.add_lot(change, limited=False)
         else:
-            self.model.spend(-change)
+            self.model.debit(-change)
             self.corrected -= change
 
     # --- jobs ---
@@ -109,13 +109,13 @@ class Ledger(RolledBackMachine):
         job_id = uuid4()
         if self.suspended:
             with pytest.raises(AccountSuspended):
-                self.purse.charge(amount)
+                self.wallet.charge(amount)
         elif self.model.debt or amount > self.model.balance:
             with pytest.raises(InsufficientCredits):
-                self.purse.charge(amount)
+                self.wallet.charge(amount)
         else:
-            self.purse.charge(amount, job_id=job_id)
-            self.charged[job_id] = self.model.day, self.model.spend(amount)
+            self.wallet.charge(amount, job_id=job_id)
+            self.charged[job_id] = self.model.day, self.model.debit(amount)
         return job_id
 
     @rule(job_id=jobs, cancelled=st.booleans(), fee=st.just(0) | st.integers(0, 5))
@@ -126,24 +126,24 @@ class Ledger(RolledBackMachine):
     def end(self, job_id, *, cancelled, fee=0):
         day, parts = self.charged[job_id]
         fee = min(fee, sum(part for _, part in parts))
-        refund = self.purse.cancel if cancelled else self.purse.refund
+        refund = self.wallet.cancel if cancelled else self.wallet.refund
         entry = refund(job_id, fee=fee)
         if job_id in self.refunded:
             return
         self.refunded[job_id] = fee
         returned = [(self.lot_by_id(lot_id), n) for lot_id, n in entry.lots]
-        self.model.unspend(parts, since=day, returned=returned, fee=fee, cancelled=cancelled)
+        self.model.refund(parts, since=day, returned=returned, fee=fee, cancelled=cancelled)
 
     # --- the store's refunds ---
 
     @rule(transaction_id=transactions, share=st.just(100_000) | st.integers(0, 100_000))
     def claw_back(self, transaction_id, share):
-        self.purse.claw_back(transaction_id, share=share)
+        self.wallet.claw_back(transaction_id, share=share)
         self.model.claw_back(self.brought[transaction_id], share)
 
     @rule(transaction_id=transactions)
     def reverse_clawback(self, transaction_id):
-        self.purse.reverse_clawback(transaction_id)
+        self.wallet.reverse_clawback(transaction_id)
         self.model.reverse_clawback(self.brought[transaction_id])
 
     # --- time, standing, another wallet ---
@@ -151,16 +151,16 @@ class Ledger(RolledBackMachine):
     @rule()
     def a_day_passes(self):
         self.model.day += 1
-        self.purse.now = NOW + timedelta(days=self.model.day)
-        services.expire_due_lots(now=self.purse.now)
+        self.wallet.now = NOW + timedelta(days=self.model.day)
+        services.expire_due_lots(now=self.wallet.now)
         for lot in self.model.lots:
             if lot.expires_day <= self.model.day:
-                lot.lapse(lot.remaining)
+                lot.expire(lot.remaining)
 
     @rule()
     def suspend_or_resume(self):
         change = services.resume if self.suspended else services.suspend
-        change(user_id=self.purse.user_id)
+        change(user_id=self.wallet.user_id)
         self.suspended = not self.suspended
 
     @rule(
@@ -172,8 +172,8 @@ class Ledger(RolledBackMachine):
     )
     def become_part_of_an_account(self, codes, welcome, running, own, then):
         """`running` jobs have just taken so much, and one of the account's `own`."""
-        guest = self.purse
-        account = Purse(now=guest.now, credits=WELCOME if welcome else 0)
+        guest = self.wallet
+        account = TestWallet(now=guest.now, credits=WELCOME if welcome else 0)
         users = {"from_user_id": guest.user_id, "into_user_id": account.user_id}
         if self.suspended:
             with pytest.raises(AccountSuspended):
@@ -188,12 +188,12 @@ class Ledger(RolledBackMachine):
         for _ in range(2):
             services.merge(**users, now=guest.now)
         assert (guest.balance, guest.debt, guest.lots) == (0, 0, [])
-        assert guest.adds_up()
-        self.purse = account
+        assert guest.is_balanced()
+        self.wallet = account
         brought = self.join(codes, welcome=welcome)
         if own_job:
             account_alone = ModelWallet(lots=brought)
-            self.charged[own_job] = self.model.day, account_alone.spend(own)
+            self.charged[own_job] = self.model.day, account_alone.debit(own)
         if then != "all run on":
             for job_id in self.charged:
                 self.end(job_id, cancelled=then == "all are cancelled")
@@ -203,23 +203,23 @@ class Ledger(RolledBackMachine):
         besides is superseded."""
         if welcome:
             for lot in self.model.lots:
-                if lot.way == "welcome" and not lot.is_superseded:
+                if lot.origin == "welcome" and not lot.is_superseded:
                     self.model.supersede(lot)
         used = Counter(codes)
         for code, lot in self.redeemed:
             used[code] += 1
             if used[code] > CODES[code].max_per_user and not lot.is_superseded:
                 self.model.supersede(lot)
-        brought = [self.bring(WELCOME, way="welcome")] if welcome else []
+        brought = [self.bring(WELCOME, origin="welcome")] if welcome else []
         for code in codes:
-            brought.append(self.bring(CODES[code].credits, days=CODES[code].lot_days, way=code))
+            brought.append(self.bring(CODES[code].credits, days=CODES[code].lot_days, origin=code))
             self.redeemed.append((code, brought[-1]))
         return brought
 
-    def bring(self, amount, *, days=None, way):
+    def bring(self, amount, *, days=None, origin):
         """The account owed nothing when this was given, whatever the guest owed."""
         expires_day = None if days is None else self.model.day + days
-        lot = ModelLot(amount, amount, expires_day=expires_day, way=way)
+        lot = ModelLot(amount, amount, expires_day=expires_day, origin=origin)
         self.model.lots.append(lot)
         self.model.lifetime += amount
         return lot
@@ -228,9 +228,9 @@ class Ledger(RolledBackMachine):
 
     @invariant()
     def the_wallet_is_as_the_model_says(self):
-        assert (self.purse.balance, self.purse.debt) == (self.model.balance, self.model.debt)
-        assert self.purse.lots == [lot.remaining for lot in self.model.lots]
-        assert services.balance_of(self.purse.user_id).lifetime_total == self.model.lifetime
+        assert (self.wallet.balance, self.wallet.debt) == (self.model.balance, self.model.debt)
+        assert self.wallet.lots == [lot.remaining for lot in self.model.lots]
+        assert services.balance_of(self.wallet.user_id).lifetime_total == self.model.lifetime
 
     @invariant()
     def nothing_came_from_nowhere(self):
@@ -242,7 +242,8 @@ class Ledger(RolledBackMachine):
             for _, part in parts
         ) + sum(self.refunded.values())
         granted = sum(
-            lot.granted - lot.expired_amount - lot.taken - lot.owed for lot in self.model.lots
+            lot.granted - lot.expired_amount - lot.clawed_back - lot.debt_from_clawback
+            for lot in self.model.lots
         )
         assert self.model.balance - self.model.debt == granted - spent - self.corrected
 
@@ -251,11 +252,11 @@ class Ledger(RolledBackMachine):
         worth = {"welcome": WELCOME} | {
             code: terms.credits * terms.max_per_user for code, terms in CODES.items()
         }
-        for way, most in worth.items():
-            assert self.model.held(way) <= most
+        for origin, most in worth.items():
+            assert self.model.held(origin) <= most
 
     def lot_by_id(self, lot_id):
-        ids = [str(lot.id) for lot in self.purse.wallet.lots.order_by("id")]
+        ids = [str(lot.id) for lot in self.wallet.row.lots.order_by("id")]
         return self.model.lots[ids.index(lot_id)]
 
 

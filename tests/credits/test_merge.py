@@ -13,19 +13,19 @@ from credits.errors import AccountSuspended, CodeRefused
 from credits.models import Kind, WalletState
 from credits.services import CodeTerms, Source
 from rendio.common.errors import NotFound, Unauthorized
-from tests.helpers.wallet import NOW, Purse
+from tests.helpers.wallet import NOW, TestWallet
 
 
 @pytest.fixture
 def guest(db):
     """Had its welcome of 10."""
-    return Purse(credits=10)
+    return TestWallet(credits=10)
 
 
 @pytest.fixture
 def account(db):
     """Had its welcome of 10, too."""
-    return Purse(credits=10)
+    return TestWallet(credits=10)
 
 
 def merge(guest, account):
@@ -36,8 +36,8 @@ def ledger_adds_up():
     return ledger_check.find_discrepancies() == []
 
 
-def numbers(purse):
-    return services.balance_of(purse.user_id)
+def numbers(wallet):
+    return services.balance_of(wallet.user_id)
 
 
 def test_lots_move_with_an_entry_in_each_wallet(guest, account):
@@ -52,8 +52,8 @@ def test_lots_move_with_an_entry_in_each_wallet(guest, account):
     assert [entry.change for entry in guest.entries[-2:]] == [-10, -21]
     assert [entry.kind for entry in guest.entries[-2:]] == [Kind.EXPIRY, Kind.TRANSFER]
     assert (account.entries[-1].kind, account.entries[-1].change) == (Kind.TRANSFER, 21)
-    assert guest.wallet.state == WalletState.CLOSED
-    assert guest.wallet.merged_into_id == account.wallet_id
+    assert guest.row.state == WalletState.CLOSED
+    assert guest.row.merged_into_id == account.wallet_id
     assert ledger_adds_up()
 
 
@@ -71,7 +71,7 @@ def test_what_moved_keeps_its_nature(guest, account):
 
 
 def test_the_first_welcome_moves_to_an_account_without_one(guest):
-    account, second = Purse(), Purse(credits=10)
+    account, second = TestWallet(), TestWallet(credits=10)
 
     merge(guest, account)
     merge(second, account)
@@ -220,7 +220,7 @@ def test_a_second_welcome_repays_no_debt(guest, account):
 
 
 def test_a_refund_of_bought_credits_reaches_their_own_lot(account):
-    guest = Purse()
+    guest = TestWallet()
     transaction_id = guest.buy(8)
     job = guest.charge(8)
     merge(guest, account)
@@ -252,13 +252,13 @@ def test_a_merged_wallet_spends_nothing(guest, account):
 
 
 def test_an_empty_wallet_leaves_no_entry(account):
-    guest = Purse()
+    guest = TestWallet()
 
     merge(guest, account)
 
     assert guest.entries == []
     assert len(account.entries) == 1
-    assert guest.wallet.state == WalletState.CLOSED
+    assert guest.row.state == WalletState.CLOSED
 
 
 @pytest.mark.parametrize("banned", ["guest", "account"])
@@ -274,7 +274,7 @@ def test_a_suspended_wallet_takes_no_part(guest, account, banned):
 
 
 def test_a_wallet_moves_into_one_account_only(guest, account):
-    other = Purse()
+    other = TestWallet()
     merge(guest, account)
 
     with pytest.raises(Unauthorized), transaction.atomic():
@@ -328,8 +328,8 @@ def test_a_code_that_both_redeemed_does_not_add_up(guest, account):
 
 def test_a_code_for_two_redemptions_each_adds_up_in_a_merge_to_two(guest, account):
     create_code(max_per_user=2)
-    for purse in (guest, guest, account):
-        purse.redeem("spring")
+    for wallet in (guest, guest, account):
+        wallet.redeem("spring")
 
     merge(guest, account)
 
@@ -425,23 +425,23 @@ def test_a_debt_that_a_refund_of_a_second_code_repaid_is_owed_again(guest, accou
 def test_kept_answers_move_where_the_account_has_none_under_the_key(guest, account):
     shared, own = str(uuid4()), str(uuid4())
 
-    def attempt(purse, key):
-        return idempotency.attempt(
-            user_id=purse.user_id, operation="generate-video", key=key, body={}
+    def attempt(wallet, key):
+        return idempotency.parse_request(
+            user_id=wallet.user_id, operation="generate-video", key=key, body={}
         )
 
-    for purse, key, text in [(guest, shared, "a"), (guest, own, "b"), (account, shared, "c")]:
-        answer = idempotency.Answer(200, {"from": text})
-        assert idempotency.keep_answer(attempt(purse, key), answer, now=NOW)
+    for wallet, key, text in [(guest, shared, "a"), (guest, own, "b"), (account, shared, "c")]:
+        answer = idempotency.StoredResponse(200, {"from": text})
+        assert idempotency.save_response(attempt(wallet, key), answer, now=NOW)
 
-    idempotency.move(from_user_id=guest.user_id, into_user_id=account.user_id)
+    idempotency.reassign(from_user_id=guest.user_id, into_user_id=account.user_id)
 
-    assert idempotency.find_answer(attempt(account, own), now=NOW).body == {"from": "b"}
-    assert idempotency.find_answer(attempt(account, shared), now=NOW).body == {"from": "c"}
+    assert idempotency.find_response(attempt(account, own), now=NOW).body == {"from": "b"}
+    assert idempotency.find_response(attempt(account, shared), now=NOW).body == {"from": "c"}
 
 
 def test_what_is_bought_may_move_with_every_source(account):
-    guest = Purse()
+    guest = TestWallet()
     for source in Source:
         guest.grant(1, source=source)
 

@@ -16,32 +16,32 @@ from credits import ledger_check, queries
 from credits import services as credit_services
 from credits.models import LedgerCheck
 from tests.conftest import url_of_database
-from tests.helpers.wallet import Purse
+from tests.helpers.wallet import TestWallet
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def purse(db):
+def wallet(db):
     """A wallet with every kind of entry, that owes nothing and adds up."""
-    purse = Purse(credits=20)
-    purse.promote(5, days=2)
-    bought = purse.buy(10)
-    job_id = purse.charge(12)
-    purse.refund(job_id)
-    purse.charge(3)
-    purse.adjust(4)
-    purse.adjust(-2)
-    purse.claw_back(bought, share=60_000)
-    assert purse.adds_up()
-    return purse
+    wallet = TestWallet(credits=20)
+    wallet.promote(5, days=2)
+    bought = wallet.buy(10)
+    job_id = wallet.charge(12)
+    wallet.refund(job_id)
+    wallet.charge(3)
+    wallet.adjust(4)
+    wallet.adjust(-2)
+    wallet.claw_back(bought, share=60_000)
+    assert wallet.is_balanced()
+    return wallet
 
 
-def damage(statement, purse):
+def damage(statement, wallet):
     """Change what no code of ours may, past the triggers."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(statement, {"wallet": purse.wallet_id})
+        cursor.execute(statement, {"wallet": wallet.wallet_id})
         assert cursor.rowcount == 1
         cursor.execute("SET LOCAL session_replication_role = origin")
 
@@ -79,23 +79,23 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_the_proof_names_the_damaged_wallet_and_no_other(purse, kind):
-    sound = Purse(credits=10)
+def test_the_proof_names_the_damaged_wallet_and_no_other(wallet, kind):
+    sound = TestWallet(credits=10)
     assert ledger_check.find_discrepancies() == []
 
-    damage(DAMAGES[kind], purse)
+    damage(DAMAGES[kind], wallet)
 
     found = ledger_check.find_discrepancies()
-    assert {discrepancy.wallet_id for discrepancy in found} == {purse.wallet_id}
-    assert sound.adds_up()
+    assert {discrepancy.wallet_id for discrepancy in found} == {wallet.wallet_id}
+    assert sound.is_balanced()
 
 
-def test_credits_moved_between_two_lots_of_a_wallet_are_seen(purse):
+def test_credits_moved_between_two_lots_of_a_wallet_are_seen(wallet):
     with connection.cursor() as cursor:
         cursor.execute(
             """UPDATE credits_lot SET remaining = remaining + CASE source WHEN 'welcome' THEN -1
                  ELSE 1 END WHERE wallet_id = %s AND source IN ('welcome', 'promotion')""",
-            [purse.wallet_id],
+            [wallet.wallet_id],
         )
 
     assert {d.problem for d in ledger_check.find_discrepancies()} == {
@@ -103,16 +103,16 @@ def test_credits_moved_between_two_lots_of_a_wallet_are_seen(purse):
     }
 
 
-def test_a_lot_moved_to_another_wallet_is_seen_in_both(purse):
-    thief = Purse(credits=10)
+def test_a_lot_moved_to_another_wallet_is_seen_in_both(wallet):
+    thief = TestWallet(credits=10)
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE credits_lot SET wallet_id = %s WHERE wallet_id = %s AND source = 'support'",
-            [thief.wallet_id, purse.wallet_id],
+            [thief.wallet_id, wallet.wallet_id],
         )
 
     assert {d.wallet_id for d in ledger_check.find_discrepancies()} == {
-        purse.wallet_id,
+        wallet.wallet_id,
         thief.wallet_id,
     }
 
@@ -139,21 +139,21 @@ def prove_ledger(url=None):
 
 def test_the_command_fails_and_names_the_wallet_while_it_does_not_add_up(committed):
     with transaction.atomic():
-        purse = Purse(credits=10)
+        wallet = TestWallet(credits=10)
 
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE credits_wallet SET balance = 11 WHERE id = %s", [purse.wallet_id])
+        cursor.execute("UPDATE credits_wallet SET balance = 11 WHERE id = %s", [wallet.wallet_id])
     try:
         damaged = prove_ledger()
     finally:
         with connection.cursor() as cursor:
             cursor.execute(
-                "UPDATE credits_wallet SET balance = 10 WHERE id = %s", [purse.wallet_id]
+                "UPDATE credits_wallet SET balance = 10 WHERE id = %s", [wallet.wallet_id]
             )
     mended = prove_ledger()
 
     assert damaged.returncode != 0
-    assert str(purse.wallet_id) in damaged.stderr
+    assert str(wallet.wallet_id) in damaged.stderr
     assert "expected 10, found 11" in damaged.stderr
     assert mended.returncode == 0, mended.stderr
     assert "adds up" in mended.stdout

@@ -33,7 +33,7 @@ def assert_gives_nothing(phone, problem, words):
     assert words in answer.json()["error"]["message"]
 
 
-def adds_up():
+def is_balanced():
     return ledger_check.find_discrepancies() == []
 
 
@@ -177,7 +177,7 @@ def test_a_code_repays_what_is_owed_and_says_what_came(phone):
 
     assert (answer["credits_added"], answer["credits_remaining"]) == (10, 10)
     assert phone.get("get-user-credits").json()["credits_total"] == 10 + 15 + 20
-    assert adds_up()
+    assert is_balanced()
 
 
 def test_a_reinstalled_app_redeems_no_code_again_before_it_has_an_account(phone, sandbox):
@@ -267,7 +267,7 @@ def test_of_fifty_at_once_a_code_with_ten_uses_serves_exactly_ten(code, sandbox)
     assert sorted(phone.balance() for phone in phones) == [10] * 40 + [30] * 10
     made.refresh_from_db()
     assert made.redemption_count == 10
-    assert adds_up()
+    assert is_balanced()
 
 
 def test_of_twenty_at_once_by_one_user_each_code_is_served_once(code, sandbox):
@@ -283,4 +283,4 @@ def test_of_twenty_at_once_by_one_user_each_code_is_served_once(code, sandbox):
     for served in (answers[:10], answers[10:]):
         assert sorted(answer.status_code for answer in served) == [200] + [409] * 9
     assert phone.balance() == 50
-    assert adds_up()
+    assert is_balanced()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tests.billing.conftest import FIFTY, PREMIUM, TEN
-from tests.helpers.wallet_model import WHOLE, ModelWallet
+from tests.helpers.wallet_model import FULL_SHARE, ModelWallet
 
 PLUS = "com.rendio.plus.monthly"
 CREDITS = {TEN: 10, FIFTY: 50, PREMIUM: 60, PLUS: 150}
@@ -19,11 +19,11 @@ class Person:
     def __init__(self, phone):
         self.phone = phone
         self.wallet = ModelWallet()
-        self.wallet.keep(10)  # the welcome
+        self.wallet.add_lot(10)  # the welcome
         self.has_account = self.has_left = False
 
 
-class Line:
+class SubscriptionModel:
     """A subscription: its periods, those that we know included, and what is true at Apple."""
 
     def __init__(self, owner):
@@ -56,7 +56,7 @@ class Line:
         return current.owner, until
 
 
-class Bought:
+class PurchaseModel:
     """A transaction: what is true at Apple, what we have heard of it, and what came of it."""
 
     def __init__(
@@ -93,9 +93,9 @@ class Bought:
         # What an upgrade cuts off goes before its own credits come.
         for one in self.line.known if self.line else [self]:
             one.follow()
-        is_due = self.counts and not self.lot and self.heard_share < WHOLE
+        is_due = self.counts and not self.lot and self.heard_share < FULL_SHARE
         if is_due and not self.owner.has_left:
-            self.lot = self.owner.wallet.keep(self.credits, paid=True)
+            self.lot = self.owner.wallet.add_lot(self.credits, paid=True)
             self.follow()
 
     def follow(self):
@@ -124,7 +124,7 @@ class Bought:
     def cut_off(self):
         if self.is_free or not self.replaced_at:  # Apple pays nothing back for a trial
             return 0
-        return (self.ends - self.replaced_at) * WHOLE // MONTH
+        return (self.ends - self.replaced_at) * FULL_SHARE // MONTH
 
     @property
     def access_ends(self):

@@ -14,7 +14,7 @@ from generation.models import Removal
 from rendio.common.due import claim_due, for_each_logged, run_all
 from tests.accounts.test_pushes import answer, send, tell
 from tests.conftest import Phone
-from tests.helpers.wallet import NOW, Purse
+from tests.helpers.wallet import NOW, TestWallet
 
 
 class OutsideIsDown(Exception):
@@ -59,7 +59,7 @@ def test_rows_that_were_put_back_have_not_been_tried(db):
 
 
 def test_a_lot_that_cannot_lapse_keeps_none_of_the_others(db):
-    poisoned, other = Purse(), Purse()
+    poisoned, other = TestWallet(), TestWallet()
     poisoned.promote(5, days=1)
     other.promote(5, days=2)
     Wallet.objects.filter(id=poisoned.wallet_id).update(balance=0)  # as no code of ours does
