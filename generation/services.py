@@ -100,7 +100,7 @@ def _once(
         order = read()
         routing.require_available(order, now=now)
         _require_ai_consent(attempt.user_id, order.model)
-        if order.picture_url or screening.is_on():
+        if order.picture_url or screening.is_enabled():
             order = _admit(attempt, order, now=now)
         return _order(attempt, order, now=now)
     except (Refusal, _Answered) as refusal:
@@ -131,8 +131,8 @@ def _admit(attempt: IdempotentRequest, order: Order, *, now: datetime) -> Order:
     its transaction, as nothing slow happens under the wallet's lock."""
     if idempotency.find_response(attempt, now=now):
         raise _Answered
-    if screening.is_on():
-        screening.admit_prompt(attempt=attempt, prompt=order.prompt, now=now)
+    if screening.is_enabled():
+        screening.require_allowed_prompt(attempt=attempt, prompt=order.prompt, now=now)
     if not order.picture_url:
         return order
     upload = ingest.ingest_url(user_id=attempt.user_id, url=order.picture_url, now=now)

@@ -218,7 +218,7 @@ def _clean_counters(settings: Any) -> None:
     settings.RATE_LIMITS = {name: (0, window) for name, (_, window) in settings.RATE_LIMITS.items()}
     cache_catalogue.invalidate()
     clock.forget()
-    blocklist.forget()
+    blocklist.invalidate_cache()
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,13 @@ from rendio.common.times import iso
 
 
 @transaction.atomic(durable=True)
-def forgive_offences(*, user_id: UUID, **who: Unpack[Who]) -> strikes.Forgiven:
+def forgive_offences(*, user_id: UUID, **who: Unpack[Who]) -> strikes.ClearedStrikes:
     """The user's offences count no more; a hold, and a ban that they led to, end.
 
     Raises Forbidden, InvalidInput, NotFound, InvalidState where there is none.
     """
     who = admitted(Action.FORGIVE_OFFENCES, who)
-    forgiven = strikes.forgive(
+    forgiven = strikes.clear_strikes(
         user_id=user_id, acting_user_id=who["acting_user"].id, now=who["now"]
     )
     record_act(

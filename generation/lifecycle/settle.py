@@ -304,7 +304,7 @@ def _record_provider_refusal(held: Job, error_type: str, *, now: datetime) -> No
     """A provider's own moderation counts as ours does: it may close our account over such input."""
     request = held.requests.order_by("-id").first()
     if request and get_provider(request.provider).is_content_rejection(error_type):
-        strikes.record_provider_refusal(
+        strikes.record_provider_rejection(
             user_id=held.user_id,
             job_id=held.id,
             provider=request.provider,

@@ -22,7 +22,7 @@ from generation.lifecycle.poll import open_submissions
 from generation.lifecycle.settle import StoredMedia
 from generation.models import Job, Removal, Stage
 from generation.moderation import screening
-from generation.moderation.base import OutOfReach
+from generation.moderation.base import ModeratorUnavailable
 from generation.providers import get_provider
 from generation.providers.base import Failed, FailureReason, Handle, Media, Running, Unknown
 from generation.providers.parsing import parse_json_object
@@ -162,7 +162,7 @@ def _download(
             return Unknown(f"status {answer.status} of the file")
         if answer.status != 200:
             return _Broken(f"status {answer.status}")
-        count = settings.MODERATION_OUTPUT_FRAMES if screening.is_on() else 0
+        count = settings.MODERATION_OUTPUT_FRAMES if screening.is_enabled() else 0
         report = process.look(path, folder, kind=result.kind, pictures=count)
         return _moderate(report, folder, result) or report
     except http.NotSent as error:
@@ -180,12 +180,12 @@ def _download(
 def _moderate(report: Report, folder: Path, result: Media) -> Failed | _NotModerated | None:
     """What keeps it from being shown; None: nothing, or results are not judged."""
     try:
-        objection = screening.judge_result((folder / name).read_bytes() for name in report.pictures)
-    except OutOfReach as problem:
+        flag = screening.check_result((folder / name).read_bytes() for name in report.pictures)
+    except ModeratorUnavailable as problem:
         return _NotModerated(str(problem))
-    if objection is None:
+    if flag is None:
         return None
-    found = ", ".join(objection.categories)
+    found = ", ".join(flag.categories)
     return Failed(FailureReason.RESULT_FLAGGED, "content_rejected", found, result.cost_usd)
 
 

@@ -9,20 +9,20 @@ from uuid import UUID
 
 
 @dataclass(frozen=True)
-class Text:
+class TextContent:
     text: str
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageContent:
     jpeg: bytes
 
 
-Content = Text | Picture
+Content = TextContent | ImageContent
 
 
 @dataclass(frozen=True)
-class Objection:
+class Flag:
     """By whom, and to what in its own names; `term_id` is of the blocklist."""
 
     moderator: str
@@ -30,7 +30,7 @@ class Objection:
     term_id: UUID | None = None
 
 
-class OutOfReach(Exception):
+class ModeratorUnavailable(Exception):
     """No verdict: no answer in time, or none that we can read. The message is for the log."""
 
 
@@ -42,8 +42,8 @@ class Moderator(ABC):
     third_party: ClassVar[str | None] = None
 
     @abstractmethod
-    def judge(self, content: Content) -> Objection | None:
+    def check(self, content: Content) -> Flag | None:
         """None: nothing to object to, or a kind of content that it does not judge.
 
-        Within settings.MODERATION_TIMEOUT_SECONDS. Raises OutOfReach.
+        Within settings.MODERATION_TIMEOUT_SECONDS. Raises ModeratorUnavailable.
         """

@@ -23,7 +23,7 @@ import structlog
 from django.conf import settings
 
 from generation.models import BlockedTerm
-from generation.moderation.base import Content, Moderator, Objection, Text
+from generation.moderation.base import Content, Flag, Moderator, TextContent
 from rendio.common.visible_text import BLANK, IGNORABLE
 
 logger = structlog.get_logger(__name__)
@@ -32,10 +32,10 @@ _SYMBOLS = "\u2190-\u2bff\U0001f000-\U0001faff"  # arrows to emoji: a word each
 _WORD = re.compile(f"[^\\W_]+|[{_SYMBOLS}]")
 _TERM_WORD = re.compile(f"(?:[^\\W_]|[*?])+|[{_SYMBOLS}]")
 # What is laid over a letter and has not become one with it; variants of an emoji.
-_LAID_OVER = re.compile(
+_COMBINING_MARKS = re.compile(
     "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f]"
 )
-_LOOKS_LATIN = str.maketrans(
+_CYRILLIC_LOOKALIKES = str.maketrans(
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0455\u0456\u0458\u0501", "aeopcyxsijd"
 )
 
@@ -44,12 +44,12 @@ _IGNORABLE = re.compile(f"[{IGNORABLE}]")
 _BLANK = re.compile(f"[{BLANK}]")
 
 
-def plain(text: str) -> str:
+def normalize(text: str) -> str:
     """The text as it is compared."""
     text = _BLANK.sub(" ", _IGNORABLE.sub("", text))
     text = "".join(char for char in text if unicodedata.category(char) != "Cf")
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return _LAID_OVER.sub("", text).translate(_LOOKS_LATIN)
+    return _COMBINING_MARKS.sub("", text).translate(_CYRILLIC_LOOKALIKES)
 
 
 @dataclass(frozen=True)
@@ -60,46 +60,46 @@ class Term:
     words: tuple[str | re.Pattern[str], ...]
 
     @classmethod
-    def read(cls, text: str, *, term_id: UUID | None = None, category: str = "") -> Term:
+    def parse(cls, text: str, *, term_id: UUID | None = None, category: str = "") -> Term:
         """Raises ValueError, with words for staff, for a text that says nothing or everything."""
-        words = _TERM_WORD.findall(plain(text))
+        words = _TERM_WORD.findall(normalize(text))
         if not words:
             raise ValueError("Write at least one word.")
         if any(not word.strip("*?") for word in words):
             raise ValueError("Each word needs a letter beside * and ?.")
-        return cls(term_id, category, tuple(_readable(word) for word in words))
+        return cls(term_id, category, tuple(_compile_word(word) for word in words))
 
-    def stands_at(self, words: list[str], start: int) -> bool:
+    def matches_at(self, words: list[str], start: int) -> bool:
         # Most terms end here: fewer words are left than it has, or the next one differs.
         here = words[start : start + len(self.words)]
-        return len(here) == len(self.words) and all(map(_fits, self.words, here))
+        return len(here) == len(self.words) and all(map(_word_matches, self.words, here))
 
 
-def _readable(word: str) -> str | re.Pattern[str]:
+def _compile_word(word: str) -> str | re.Pattern[str]:
     # fnmatch's expressions do not backtrack over what they have matched.
     return re.compile(fnmatch.translate(word)) if "*" in word or "?" in word else word
 
 
-def _fits(expected: str | re.Pattern[str], word: str) -> bool:
+def _word_matches(expected: str | re.Pattern[str], word: str) -> bool:
     return expected == word if isinstance(expected, str) else bool(expected.match(word))
 
 
-class Terms:
+class TermIndex:
     """All terms, by the word that they begin with where that has no * and no ?."""
 
     def __init__(self, terms: list[Term]) -> None:
         self._by_word: dict[str, list[Term]] = defaultdict(list)
-        self._others: list[Term] = []
+        self._wildcard_terms: list[Term] = []
         for term in terms:
             first = term.words[0]
-            (self._by_word[first] if isinstance(first, str) else self._others).append(term)
+            (self._by_word[first] if isinstance(first, str) else self._wildcard_terms).append(term)
 
     def find(self, text: str) -> Term | None:
-        words = _WORD.findall(plain(text))
+        words = _WORD.findall(normalize(text))
         for start, word in enumerate(words):
-            candidates: list[Term] = [*self._by_word.get(word, ()), *self._others]
+            candidates: list[Term] = [*self._by_word.get(word, ()), *self._wildcard_terms]
             for term in candidates:
-                if term.stands_at(words, start):
+                if term.matches_at(words, start):
                     return term
         return None
 
@@ -113,42 +113,42 @@ class Blocklist(Moderator):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rows: list[tuple[UUID, str, str]] = []
-        self._terms = Terms([])
+        self._terms = TermIndex([])
         self._read_at = float("-inf")
 
-    def judge(self, content: Content) -> Objection | None:
-        if not isinstance(content, Text):
+    def check(self, content: Content) -> Flag | None:
+        if not isinstance(content, TextContent):
             return None
-        term = self._current().find(content.text)
-        return Objection(self.name, (term.category or "blocked",), term.term_id) if term else None
+        term = self._current_terms().find(content.text)
+        return Flag(self.name, (term.category or "blocked",), term.term_id) if term else None
 
-    def forget(self) -> None:
+    def invalidate_cache(self) -> None:
         """Read anew at the next text of this process: for whoever has just changed a term."""
         self._read_at = float("-inf")
 
-    def _current(self) -> Terms:
-        if self._is_old():
+    def _current_terms(self) -> TermIndex:
+        if self._is_stale():
             with self._lock:
-                if self._is_old():
-                    self._read()
+                if self._is_stale():
+                    self._refresh()
         return self._terms
 
-    def _is_old(self) -> bool:
+    def _is_stale(self) -> bool:
         return time.monotonic() - self._read_at > settings.BLOCKLIST_CACHE_SECONDS
 
-    def _read(self) -> None:
-        began = time.monotonic()
+    def _refresh(self) -> None:
+        started_at = time.monotonic()
         enabled = BlockedTerm.objects.filter(is_enabled=True).order_by("id")
         rows = list(enabled.values_list("id", "text", "category"))
         if rows != self._rows:
-            self._rows, self._terms = rows, Terms(list(_readable_terms(rows)))
-        self._read_at = began
+            self._rows, self._terms = rows, TermIndex(list(_parse_valid_terms(rows)))
+        self._read_at = started_at
 
 
-def _readable_terms(rows: list[tuple[UUID, str, str]]) -> Iterator[Term]:
+def _parse_valid_terms(rows: list[tuple[UUID, str, str]]) -> Iterator[Term]:
     for term_id, text, category in rows:
         try:
-            yield Term.read(text, term_id=term_id, category=category)
+            yield Term.parse(text, term_id=term_id, category=category)
         except ValueError:
             # Past the admin, which refuses it. The others count all the same.
             logger.error("term_left_out", term_id=str(term_id))  # noqa: TRY400

@@ -13,68 +13,68 @@ from typing import Any
 from django.conf import settings
 from PIL import Image
 
-from generation.moderation.base import Content, Moderator, Objection, OutOfReach, Picture
+from generation.moderation.base import Content, Flag, ImageContent, Moderator, ModeratorUnavailable
 from generation.providers.parsing import dict_or_empty
 from rendio.common import http
 
 # It judges by far less, and takes no more than 20 MB.
-LONGEST_SIDE_PIXELS = 768
+MAX_SIDE_PIXELS = 768
 
 
 class OpenAI(Moderator):
     name = "openai"
     third_party = "openai"
 
-    def judge(self, content: Content) -> Objection | None:
+    def check(self, content: Content) -> Flag | None:
         # To connect, and twice to read: http.request's measure of the whole.
-        share = settings.MODERATION_TIMEOUT_SECONDS / 3
+        timeout = settings.MODERATION_TIMEOUT_SECONDS / 3
         try:
-            answer = http.request(
+            response = http.request(
                 "POST",
                 f"{settings.OPENAI_URL}/v1/moderations",
                 headers={"Authorization": f"Bearer {settings.OPENAI_API_KEY}"},
-                json={"model": settings.OPENAI_MODERATION_MODEL, "input": [_part(content)]},
-                timeout=(share, share),
+                json={"model": settings.OPENAI_MODERATION_MODEL, "input": [_as_input(content)]},
+                timeout=(timeout, timeout),
             )
         except (http.NotSent, http.NoAnswer) as error:
-            raise OutOfReach(str(error)) from error
-        if not answer.ok:
-            raise OutOfReach(f"status {answer.status}")
-        categories = _objected(answer.json())
-        return Objection(self.name, categories) if categories else None
+            raise ModeratorUnavailable(str(error)) from error
+        if not response.ok:
+            raise ModeratorUnavailable(f"status {response.status}")
+        categories = _parse_flagged_categories(response.json())
+        return Flag(self.name, categories) if categories else None
 
 
-def _part(content: Content) -> dict[str, Any]:
-    if isinstance(content, Picture):
-        data = base64.b64encode(_small(content.jpeg)).decode()
+def _as_input(content: Content) -> dict[str, Any]:
+    if isinstance(content, ImageContent):
+        data = base64.b64encode(_shrink(content.jpeg)).decode()
         return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
     return {"type": "text", "text": content.text}
 
 
-def _small(jpeg: bytes) -> bytes:
-    longest = (LONGEST_SIDE_PIXELS, LONGEST_SIDE_PIXELS)
+def _shrink(jpeg: bytes) -> bytes:
+    max_size = (MAX_SIDE_PIXELS, MAX_SIDE_PIXELS)
     with Image.open(BytesIO(jpeg), formats=("JPEG",)) as image:
         # The decoder itself shrinks: of 50 megapixels not even one is ever in memory.
-        image.draft("RGB", longest)
-        image.thumbnail(longest)
+        image.draft("RGB", max_size)
+        image.thumbnail(max_size)
         out = BytesIO()
         image.save(out, "JPEG", quality=85)
     return out.getvalue()
 
 
-def _objected(body: Any) -> tuple[str, ...]:
-    """What it objects to and we do not let through. Raises OutOfReach for an answer of another
-    form."""
+def _parse_flagged_categories(body: Any) -> tuple[str, ...]:
+    """What it objects to and we do not let through. Raises ModeratorUnavailable for an answer of
+    another form."""
     results = dict_or_empty(body).get("results")
     if not isinstance(results, list) or not results:
-        raise OutOfReach("no results")
-    found: set[str] = set()
+        raise ModeratorUnavailable("no results")
+    flagged: set[str] = set()
     for result in map(dict_or_empty, results):
         if not isinstance(result.get("flagged"), bool):
-            raise OutOfReach("no verdict")
+            raise ModeratorUnavailable("no verdict")
         if result["flagged"]:
             categories = dict_or_empty(result.get("categories"))
-            found |= {str(name)[:40] for name, hit in categories.items() if hit is True} or {
+            flagged |= {str(name)[:40] for name, hit in categories.items() if hit is True} or {
                 "unspecified"
             }
-    return tuple(sorted(found - set(settings.OPENAI_ALLOWED_CATEGORIES)))
+    return tuple(sorted(flagged - set(settings.OPENAI_ALLOWED_CATEGORIES)))

@@ -21,18 +21,18 @@ from accounts import services as account_services
 from accounts.models import User
 from credits import services as credit_services
 from generation.models import Input, Offence, Step
-from generation.moderation.base import Objection
+from generation.moderation.base import Flag
 from rendio.common.errors import InvalidState, Unauthorized
 
 logger = structlog.get_logger(__name__)
 
 
 @transaction.atomic(durable=True)
-def record(
+def record_violation(
     *,
     user_id: UUID,
     input: Input,
-    objection: Objection,
+    flag: Flag,
     attempt: bytes,
     now: datetime,
 ) -> Offence:
@@ -43,10 +43,10 @@ def record(
     """
     # The wallet before the user, as everywhere: two orders would lock each other up.
     credit_services.lock_wallet(user_id=user_id)
-    return _add(user_id=user_id, input=input, objection=objection, attempt=attempt, now=now)
+    return _add(user_id=user_id, input=input, flag=flag, attempt=attempt, now=now)
 
 
-def record_provider_refusal(
+def record_provider_rejection(
     *, user_id: UUID, job_id: UUID, provider: str, error_type: str, now: datetime
 ) -> None:
     """Keep that a provider's own moderation refused a job's prompt or picture, once for each job.
@@ -54,28 +54,26 @@ def record_provider_refusal(
     Joins the caller's transaction, which has the user's wallet locked. Does nothing where the
     account is gone.
     """
-    objection = Objection(provider, (error_type,))
+    flag = Flag(provider, (error_type,))
     attempt = f"job {job_id}".encode()
     with suppress(Unauthorized):
-        _add(user_id=user_id, input=Input.PROMPT, objection=objection, attempt=attempt, now=now)
+        _add(user_id=user_id, input=Input.PROMPT, flag=flag, attempt=attempt, now=now)
 
 
-def _add(
-    *, user_id: UUID, input: Input, objection: Objection, attempt: bytes, now: datetime
-) -> Offence:
+def _add(*, user_id: UUID, input: Input, flag: Flag, attempt: bytes, now: datetime) -> Offence:
     account_queries.hold_account(user_id)
     # Keyed: who reads the table cannot try out which picture or which words it stands for.
     digest = salted_hmac("rendio.offence", user_id.bytes + attempt, algorithm="sha256").hexdigest()
     if known := Offence.objects.filter(user_id=user_id, attempt=digest).first():
         return known
-    step = _step(count=_in_window(user_id, now=now) + 1)
+    step = _sanction_for(count=_count_in_window(user_id, now=now) + 1)
     offence = Offence.objects.create(
         user_id=user_id,
         at=now,
         input=input,
-        moderator=objection.moderator,
-        categories=list(objection.categories),
-        term_id=objection.term_id,
+        moderator=flag.moderator,
+        categories=list(flag.categories),
+        term_id=flag.term_id,
         attempt=digest,
         step=step,
         held_until=now + timedelta(hours=settings.MODERATION_HOLD_HOURS)
@@ -89,27 +87,27 @@ def _add(
         "content_rejected",
         user_id=str(user_id),
         input=input.value,
-        moderator=objection.moderator,
-        categories=objection.categories,
+        moderator=flag.moderator,
+        categories=flag.categories,
         step=step.value,
     )
     return offence
 
 
-def held_until(user_id: UUID, *, now: datetime) -> datetime | None:
+def paused_until(user_id: UUID, *, now: datetime) -> datetime | None:
     """Until when the user starts nothing; None where they may. One query."""
     holds = Offence.objects.standing(user_id).filter(held_until__gt=now)
     return holds.order_by("-held_until").values_list("held_until", flat=True).first()
 
 
 @dataclass(frozen=True)
-class Forgiven:
+class ClearedStrikes:
     offences: int
     held_until: datetime | None
     was_banned: bool
 
 
-def forgive(*, user_id: UUID, acting_user_id: UUID, now: datetime) -> Forgiven:
+def clear_strikes(*, user_id: UUID, acting_user_id: UUID, now: datetime) -> ClearedStrikes:
     """The user's offences count no more, and what they led to ends: a hold, and a ban unless it
     was support's own.
 
@@ -122,7 +120,7 @@ def forgive(*, user_id: UUID, acting_user_id: UUID, now: datetime) -> Forgiven:
     banned_here = bool(
         user.suspended_at and standing.filter(step=Step.BAN, at=user.suspended_at).exists()
     )
-    held = held_until(user_id, now=now)
+    held = paused_until(user_id, now=now)
     count = standing.update(forgiven_at=now)
     if not count:
         raise InvalidState(problem="There is nothing to forgive.")
@@ -130,15 +128,15 @@ def forgive(*, user_id: UUID, acting_user_id: UUID, now: datetime) -> Forgiven:
         account_services.unban_user(
             user_id=user_id, reason="forgiven", acting_user_id=acting_user_id, now=now
         )
-    return Forgiven(count, held, banned_here)
+    return ClearedStrikes(count, held, banned_here)
 
 
-def _in_window(user_id: UUID, *, now: datetime) -> int:
+def _count_in_window(user_id: UUID, *, now: datetime) -> int:
     since = now - timedelta(days=settings.MODERATION_WINDOW_DAYS)
     return Offence.objects.standing(user_id).filter(at__gt=since).count()
 
 
-def _step(*, count: int) -> Step:
+def _sanction_for(*, count: int) -> Step:
     """The highest that this many lead to."""
     for step, after in (
         (Step.BAN, settings.MODERATION_BAN_AFTER),

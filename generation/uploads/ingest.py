@@ -38,8 +38,8 @@ def ingest_bytes(*, user_id: UUID, content: bytes, now: datetime) -> Upload:
     """Keep a picture for UPLOAD_HOURS. Opens transactions of its own.
 
     Raises InvalidFile, UploadsUnavailable, StorageUnavailable, RateLimited where the user has no
-    room for another (quota.require_space), what moderation raises (`screening.admit_picture`), and
-    Unauthorized where the account is gone.
+    room for another (quota.require_space), what moderation raises
+    (`screening.require_allowed_image`), and Unauthorized where the account is gone.
     """
     # Before the work of drawing it, and again when it is kept.
     quota.require_space(user_id=user_id, size_bytes=0, now=now)
@@ -86,7 +86,7 @@ def _check_and_reencode(user_id: UUID, content: bytes, *, now: datetime) -> Reen
     # Before our own decoders see it.
     clamav.scan(content)
     picture = reencoding.reencode(content)
-    screening.admit_picture(user_id=user_id, jpeg=picture.jpeg, now=now)
+    screening.require_allowed_image(user_id=user_id, jpeg=picture.jpeg, now=now)
     return picture
 
 

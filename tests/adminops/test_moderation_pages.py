@@ -27,7 +27,7 @@ def offender(phone, settings):
     settings.MODERATION_WARN_AFTER = 0
     settings.MODERATION_HOLD_AFTER, settings.MODERATION_BAN_AFTER = 2, 3
     BlockedTerm.objects.create(text="bomb", category="weapons")
-    blocklist.forget()
+    blocklist.invalidate_cache()
     offend(phone)
     return phone
 

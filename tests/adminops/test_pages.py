@@ -107,7 +107,7 @@ def everything(root, past, sandbox, settings):
     past.phone.post("redeem-code", {"code": code.code})
     BlockedTerm.objects.create(text="bomb")
     settings.MODERATION = ["blocklist"]
-    blocklist.forget()
+    blocklist.invalidate_cache()
     past.phone.generate(prompt="A bomb over the sea")
     root.call("admin-toggle-model", model_id=str(SORA), is_available=False, reason=WHY)
     Alert.objects.create(key="spend", text="Much", raised_at=timezone.now())

@@ -21,7 +21,7 @@ def _bans_at_the_third(settings: Any) -> None:
     settings.MODERATION_HOLD_AFTER = 2
     settings.MODERATION_BAN_AFTER = 3
     BlockedTerm.objects.create(text="bomb", category="weapons")
-    blocklist.forget()
+    blocklist.invalidate_cache()
 
 
 def returns(person: Person) -> Phone:

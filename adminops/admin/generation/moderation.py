@@ -37,7 +37,7 @@ class TermForm(VisibleTextForm, forms.ModelForm):
     def clean_text(self) -> str:
         text = str(self.cleaned_data["text"])
         try:
-            Term.read(text)
+            Term.parse(text)
         except ValueError as problem:
             raise ValidationError(str(problem)) from None
         return text
@@ -60,11 +60,11 @@ class BlockedTermAdmin(SupportAdmin):
 
     def save_model(self, request: HttpRequest, obj: BlockedTerm, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        transaction.on_commit(blocklist.forget)
+        transaction.on_commit(blocklist.invalidate_cache)
 
     def delete_model(self, request: HttpRequest, obj: BlockedTerm) -> None:
         super().delete_model(request, obj)
-        transaction.on_commit(blocklist.forget)
+        transaction.on_commit(blocklist.invalidate_cache)
 
 
 @admin.register(Offence)
@@ -134,6 +134,6 @@ class OffenceAdmin(ReadOnlyAdmin):
         )
 
 
-def _success_message(forgiven: strikes.Forgiven) -> str:
+def _success_message(forgiven: strikes.ClearedStrikes) -> str:
     lifted = " The ban is lifted." if forgiven.was_banned else ""
     return f"Offences that count no more: {forgiven.offences}.{lifted}"

@@ -23,7 +23,7 @@ def blocked(db: None, settings: Any) -> Callable[..., None]:
     def add(*texts: str, **fields: Any) -> None:
         for text in texts:
             BlockedTerm.objects.create(text=text, **fields)
-        blocklist.forget()
+        blocklist.invalidate_cache()
 
     return add
 
