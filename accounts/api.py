@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import export, queries, services
-from accounts.authentication import session_of
+from accounts.authentication import find_session_id
 from accounts.errors import IdentityServiceUnavailable, InvalidDevice, InvalidIdentity
 from accounts.serializers import (
     AppleNoticeBody,
@@ -39,7 +39,7 @@ from rendio.common.parsers import StrictJSONParser
 
 
 class DeviceCheck(PublicView):
-    """Counted by what it proves: services.Gate says in which order, and
+    """Counted by what it proves: services.CheckLimiter says in which order, and
     docs/decisions/0028-launch-day.md why."""
 
     limits = ()
@@ -53,10 +53,10 @@ class DeviceCheck(PublicView):
         body.is_valid(raise_exception=True)
         values = dict(body.validated_data)
         proof = services.InstallationProof(
-            secret=values.pop("installation_secret"), session_id=session_of(request)
+            secret=values.pop("installation_secret"), session_id=find_session_id(request)
         )
         try:
-            checked = services.check_device(**values, proof=proof, gate=self, now=clock.now())
+            checked = services.check_device(**values, proof=proof, limiter=self, now=clock.now())
         except InvalidDevice:
             if not self.is_proven:
                 self._note_unproven()
@@ -71,19 +71,19 @@ class DeviceCheck(PublicView):
             }
         )
 
-    # --- services.Gate ---
+    # --- services.CheckLimiter ---
 
-    def proven(self, public_id: str) -> None:
+    def count_known(self, public_id: str) -> None:
         self.is_proven = True
         self.count({"device_check_per_installation": f"check {public_id}"})
 
-    def first_check(self, *, is_attested: bool) -> None:
+    def count_first_check(self, *, is_attested: bool) -> None:
         address = ratelimit.client_ip(self.request)
         if not is_attested:
             self.refuse_exhausted("unproven_per_ip", f"check {address}")
         self.count({"first_check_per_ip": address})
 
-    def reinstall(self) -> None:
+    def count_reinstall(self) -> None:
         try:
             self.count({"reinstall_per_ip": ratelimit.client_ip(self.request)})
         except RateLimited:
@@ -120,7 +120,7 @@ class AttestDevice(PublicView):
         body.is_valid(raise_exception=True)
         values = body.validated_data
         address = ratelimit.client_ip(request)
-        public_id = services.find_proven(
+        public_id = services.find_proven_device(
             device_id=values["device_id"], secret=values["installation_secret"]
         )
         if public_id:
@@ -148,7 +148,7 @@ class Refresh(PublicView):
         body.is_valid(raise_exception=True)
         token, now = body.validated_data["refresh_token"], clock.now()
         address = ratelimit.client_ip(request)
-        session_id = services.find_session_of_refresh(refresh_token=token, now=now)
+        session_id = services.find_session_by_refresh_token(refresh_token=token, now=now)
         if session_id:
             self.count({"refresh_per_session": str(session_id)})
         else:
@@ -200,7 +200,7 @@ class _AnyMediaType(StrictJSONParser):
     media_type = "*/*"
 
 
-class AppleNotice(PublicView):
+class AppleAccountEvent(PublicView):
     """Apple's own call. Whatever is well signed is a 200, so that it is not sent again."""
 
     limits = ()
@@ -211,7 +211,7 @@ class AppleNotice(PublicView):
         body = AppleNoticeBody(data=self.body)
         body.is_valid(raise_exception=True)
         try:
-            services.receive_apple_notice(**body.validated_data, now=clock.now())
+            services.receive_event(**body.validated_data, now=clock.now())
         except InvalidIdentity:
             ratelimit.count_forgery(request)
             raise Unauthorized from None
@@ -220,7 +220,7 @@ class AppleNotice(PublicView):
 
 class GetSessions(ApiView):
     def get(self, request: Request) -> Response:
-        sessions = queries.sessions_of(self.caller.user_id, now=clock.now())
+        sessions = queries.list_sessions(self.caller.user_id, now=clock.now())
         current_id = self.caller.session_id
         return Response(
             {"sessions": [session_in_list(one, current_id=current_id) for one in sessions]}
@@ -237,7 +237,7 @@ class RevokeSession(ApiView):
 
 class GetDevices(ApiView):
     def get(self, request: Request) -> Response:
-        devices = queries.devices_of(self.caller.user_id)
+        devices = queries.list_devices(self.caller.user_id)
         return Response({"devices": [device_in_list(device) for device in devices]})
 
 
@@ -269,7 +269,7 @@ class UnregisterPushToken(ApiView):
 
 class GetProfile(ApiView):
     def get(self, request: Request) -> Response:
-        return Response(profile_json(queries.profile_of(self.caller.user_id), now=clock.now()))
+        return Response(profile_json(queries.get_profile(self.caller.user_id), now=clock.now()))
 
 
 class UpdateProfile(ApiView):
@@ -279,7 +279,7 @@ class UpdateProfile(ApiView):
         services.update_profile(
             user_id=self.caller.user_id, changes=body.validated_data, now=clock.now()
         )
-        return Response(profile_json(queries.profile_of(self.caller.user_id), now=clock.now()))
+        return Response(profile_json(queries.get_profile(self.caller.user_id), now=clock.now()))
 
 
 class DeleteAccount(ApiView):
@@ -293,7 +293,7 @@ class ExportUserData(ApiView):
 
     def get(self, request: Request) -> FileResponse:
         return FileResponse(
-            export.export_of(self.caller.user_id, now=clock.now()),
+            export.export_user(self.caller.user_id, now=clock.now()),
             as_attachment=True,
             filename="rendio-export.json",
             content_type="application/json",
@@ -318,4 +318,4 @@ class RecordConsent(ApiView):
 
 
 def _consents_of(user_id: UUID) -> list[dict[str, Any]]:
-    return [consent_json(consent) for consent in queries.consents_of(user_id)]
+    return [consent_json(consent) for consent in queries.get_consents(user_id)]

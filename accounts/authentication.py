@@ -49,7 +49,7 @@ class AccessTokenAuthentication(BaseAuthentication):
         return "Bearer"
 
 
-def session_of(request: Request) -> UUID | None:
+def find_session_id(request: Request) -> UUID | None:
     """The session of a good access token that came with a public call, else None."""
     try:
         authenticated = AccessTokenAuthentication().authenticate(request)

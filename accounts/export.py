@@ -50,14 +50,14 @@ def register(name: str, section: Section) -> None:
 IN_MEMORY_BYTES = 1_000_000
 
 
-def export_of(user_id: UUID, *, now: datetime) -> IO[bytes]:
+def export_user(user_id: UUID, *, now: datetime) -> IO[bytes]:
     """The JSON, as a file that its reader closes. Raises Unauthorized where the account is gone.
 
     Rows are read in pieces and written as text, 1 MB for some 2,000 jobs; no more than
     IN_MEMORY_BYTES of it are in memory. It is complete before the answer begins, and the answer
     says how long it is: a stream that breaks would pass for everything.
     """
-    queries.profile_of(user_id)
+    queries.get_profile(user_id)
     into = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 (its reader does)
     try:
         _write(into, user_id, now=now)
@@ -88,7 +88,7 @@ def _dump(value: Any) -> bytes:
 
 
 def _profile(user_id: UUID) -> Row:
-    user = queries.profile_of(user_id).user
+    user = queries.get_profile(user_id).user
     return {
         "id": user.id,
         "email": user.email,
@@ -152,7 +152,7 @@ def _kept_against_fraud(user_id: UUID) -> Iterable[Row]:
                 " cannot be turned back into your Apple account."
             ),
             "last_seen_at": iso(key.seen_at),
-            "kept_until": iso(key.seen_at + related_users.KEPT),
+            "kept_until": iso(key.seen_at + related_users.RETENTION),
         }
     devices = Device.objects.filter(user_id=user_id).values("device_id")
     kept = BanBit.objects.filter(device_id__in=devices).exclude(device_token_encrypted="")

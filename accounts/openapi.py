@@ -256,7 +256,7 @@ CALLS: Calls = {
             IdentityServiceUnavailable,
         ),
     ),
-    api.AppleNotice: Call(
+    api.AppleAccountEvent: Call(
         tag=Tag.WEBHOOKS,
         summary="Notices about Apple accounts",
         text="Apple's, of Sign in with Apple: consent withdrawn, account deleted, mail relay.",

@@ -21,7 +21,7 @@ class Profile:
     balance: credit_services.Balance
 
 
-def profile_of(user_id: UUID) -> Profile:
+def get_profile(user_id: UUID) -> Profile:
     """Raises Unauthorized where the account of a token is gone."""
     user = User.objects.filter(id=user_id, closed_at=None).first()
     if user is None:
@@ -29,14 +29,14 @@ def profile_of(user_id: UUID) -> Profile:
     return Profile(user, credit_services.balance_of(user_id))
 
 
-def hold_account(user_id: UUID) -> None:
+def lock_open_account(user_id: UUID) -> None:
     """The account is there, and stays until the caller's transaction ends. Raises Unauthorized."""
     if not User.objects.select_for_update(no_key=True).filter(id=user_id, closed_at=None).exists():
         raise Unauthorized
 
 
 # What of a history `consents_of` shows; an export has all of it.
-CONSENTS_SHOWN = 100
+MAX_CONSENT_HISTORY = 100
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class CurrentConsent:
         return self.latest.granted
 
 
-def consents_of(user_id: UUID) -> list[CurrentConsent]:
+def get_consents(user_id: UUID) -> list[CurrentConsent]:
     """The user's consents, one for each kind that was ever spoken of, each with its records,
     newest first. Raises Unauthorized where the account is gone."""
     if not User.objects.filter(id=user_id, closed_at=None).exists():
@@ -62,7 +62,7 @@ def consents_of(user_id: UUID) -> list[CurrentConsent]:
     current = []
     for kind in ConsentKind:
         records = Consent.objects.filter(user_id=user_id, kind=kind).order_by("-id")
-        if history := list(records[:CONSENTS_SHOWN]):
+        if history := list(records[:MAX_CONSENT_HISTORY]):
             names = consented_providers(user_id) if kind == ConsentKind.AI_PROVIDERS else set()
             current.append(CurrentConsent(history[0], sorted(names), history))
     return current
@@ -78,7 +78,7 @@ def require_ai_consent(*, user_id: UUID, providers: Collection[str]) -> None:
 
 
 # Of %(user_id)s: the user and all others who are the same person, as a subquery of one column `id`.
-SAME_PERSON = """
+RELATED_USER_IDS_SQL = """
     SELECT %(user_id)s::uuid AS id
     UNION
     SELECT other.user_id FROM accounts_personkey mine
@@ -86,10 +86,10 @@ SAME_PERSON = """
     WHERE mine.user_id = %(user_id)s"""
 
 
-def same_person(user_id: UUID) -> set[UUID]:
+def related_user_ids(user_id: UUID) -> set[UUID]:
     """The user, and all others who have an Apple account in common, closed ones too. One query."""
     with connection.cursor() as cursor:
-        cursor.execute(SAME_PERSON, {"user_id": user_id})
+        cursor.execute(RELATED_USER_IDS_SQL, {"user_id": user_id})
         return {other_id for (other_id,) in cursor.fetchall()}
 
 
@@ -115,7 +115,7 @@ def has_consented(user_id: UUID, kind: ConsentKind) -> bool:
     return latest is not None and latest.granted
 
 
-def tier_of(user_id: UUID, *, now: datetime) -> Tier:
+def get_tier(user_id: UUID, *, now: datetime) -> Tier:
     """Raises Unauthorized where the account of a token is gone."""
     user = User.objects.filter(id=user_id, closed_at=None).only("tier", "tier_until").first()
     if user is None:
@@ -123,13 +123,13 @@ def tier_of(user_id: UUID, *, now: datetime) -> Tier:
     return user.tier_at(now)
 
 
-def tiers_of(user_ids: Iterable[UUID], *, now: datetime) -> dict[UUID, Tier]:
+def get_tiers(user_ids: Iterable[UUID], *, now: datetime) -> dict[UUID, Tier]:
     """The tiers that count at this moment."""
     users = User.objects.filter(id__in=list(user_ids)).only("tier", "tier_until")
     return {user.id: user.tier_at(now) for user in users}
 
 
-_LATEST = """
+_LATEST_SQL = """
 SELECT DISTINCT ON (name) name, granted, id
 FROM accounts_consent, jsonb_array_elements_text(providers) AS name
 WHERE user_id = %s AND kind = %s
@@ -153,16 +153,16 @@ def deciding_consents(user_id: UUID) -> set[UUID]:
 
 def _latest_by_provider(user_id: UUID) -> list[tuple[str, bool, UUID]]:
     with connection.cursor() as cursor:
-        cursor.execute(_LATEST, [user_id, ConsentKind.AI_PROVIDERS.value])
+        cursor.execute(_LATEST_SQL, [user_id, ConsentKind.AI_PROVIDERS.value])
         return list(cursor.fetchall())
 
 
-def sessions_of(user_id: UUID, *, now: datetime) -> list[Session]:
+def list_sessions(user_id: UUID, *, now: datetime) -> list[Session]:
     """The user's live sessions, the one used last first."""
     live = Session.objects.live(now).owned_by(user_id).select_related("device")
     return list(live.order_by("-last_used_at", "-id"))
 
 
-def devices_of(user_id: UUID) -> list[Device]:
+def list_devices(user_id: UUID) -> list[Device]:
     """The user's devices, the one seen last first."""
     return list(Device.objects.owned_by(user_id).order_by("-last_seen_at", "device_id"))

@@ -24,7 +24,7 @@ from accounts.models import (
     ThemePreference,
 )
 from accounts.queries import CurrentConsent, Profile
-from accounts.services import IssuedSession, SignedCall
+from accounts.services import AssertedCall, IssuedSession
 from rendio.common.fields import StrictBooleanField, StrictCharField, TextUUIDField
 from rendio.common.times import iso
 
@@ -106,8 +106,8 @@ class DeviceCheckBody(serializers.Serializer):
         """As Apple wants it, and spelled in one way: we tell hardware apart by it."""
         return base64.b64encode(value).decode()
 
-    def validate_app_attest(self, value: dict[str, Any] | None) -> SignedCall | None:
-        return SignedCall(**value) if value else None
+    def validate_app_attest(self, value: dict[str, Any] | None) -> AssertedCall | None:
+        return AssertedCall(**value) if value else None
 
 
 class RefreshTokenBody(serializers.Serializer):

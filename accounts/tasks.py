@@ -13,17 +13,17 @@ from rendio.common.due import drain, run_all
 
 @shared_task(name="accounts.revoke_at_apple")
 def revoke_at_apple() -> None:
-    services.revoke_due_at_apple(now=clock.now())
+    services.revoke_due_apple_tokens(now=clock.now())
 
 
 @shared_task(name="accounts.give_welcomes")
 def give_welcomes() -> None:
-    drain(lambda: services.give_due_welcomes(now=clock.now()), batch=welcome.BATCH)
+    drain(lambda: services.grant_due_welcomes(now=clock.now()), batch=welcome.BATCH)
 
 
 @shared_task(name="accounts.set_ban_bits")
 def set_ban_bits() -> None:
-    drain(lambda: services.set_due_bits(now=clock.now()), batch=hardware_bans.BATCH)
+    drain(lambda: services.write_due_ban_bits(now=clock.now()), batch=hardware_bans.BATCH)
 
 
 @shared_task(name="accounts.send_pushes")
@@ -36,13 +36,13 @@ def sweep() -> None:
     now = clock.now()
     run_all(
         lambda: purge.sweep(
-            lambda: services.sweep_sessions(now=now),
-            lambda: services.sweep_spent_tokens(now=now),
-            lambda: services.sweep_claims(now=now),
-            lambda: services.sweep_unused_keys(now=now),
-            lambda: services.sweep_tokens(now=now),
-            lambda: services.sweep_person_keys(now=now),
-            lambda: outbox.sweep(now=now),
+            lambda: services.purge_sessions(now=now),
+            lambda: services.purge_used_tokens(now=now),
+            lambda: services.purge_claims(now=now),
+            lambda: services.purge_unused_keys(now=now),
+            lambda: services.purge_device_tokens(now=now),
+            lambda: services.purge_person_keys(now=now),
+            lambda: outbox.purge_pushes(now=now),
         ),
         lambda: drain(services.fill_public_ids, batch=services.PUBLIC_IDS_BATCH),
     )

@@ -23,4 +23,4 @@ urlpatterns = [
     path("export-user-data", api.ExportUserData.as_view()),
     path("record-consent", api.RecordConsent.as_view()),
 ]
-webhooks = [path("apple-id", api.AppleNotice.as_view())]
+webhooks = [path("apple-id", api.AppleAccountEvent.as_view())]

@@ -61,7 +61,7 @@ class SubscriptionStatus:
 def subscription_of(user_id: UUID, *, now: datetime) -> SubscriptionStatus:
     """The user's subscription; of several the one that gives access longest. Raises Unauthorized
     where the account of a token is gone."""
-    tier = account_queries.tier_of(user_id, now=now)
+    tier = account_queries.get_tier(user_id, now=now)
     found = [(line.access_until, line) for line in subscriptions_of(user_id) if line.access_until]
     if not found:
         return SubscriptionStatus(tier, None, None, None, will_renew=False)

@@ -47,7 +47,7 @@ class Exposure:
 
 # Both lists come by an index of the person's own jobs.
 _USED = f"""
-WITH person AS ({account_queries.SAME_PERSON}
+WITH person AS ({account_queries.RELATED_USER_IDS_SQL}
 ), recent AS MATERIALIZED (
     SELECT job.id, job.stage, job.cancel_fee, job.price_usd
     FROM generation_job job JOIN person ON job.user_id = person.id

@@ -19,51 +19,51 @@ MAX_PAYLOAD_BYTES = 4096
 HIGH_PRIORITY = "10"  # at once
 
 
-class Text(NamedTuple):
+class Message(NamedTuple):
     """What the phone shows, in the user's language."""
 
     title: str
     body: str
 
 
-class Verdict(Enum):
+class ApnsResult(Enum):
     """What an answer means for us."""
 
     SENT = auto()
-    PHONE_GONE = auto()  # this token is good for nothing any more
-    LATER = auto()  # this phone had too much just now
-    OUT_OF_ORDER = auto()  # Apple's service, or the way to it
+    UNREGISTERED = auto()  # this token is good for nothing any more
+    THROTTLED = auto()  # this phone had too much just now
+    UNAVAILABLE = auto()  # Apple's service, or the way to it
     TOKEN_EXPIRED = auto()  # our own, by its age
-    NOT_ALLOWED = auto()  # our key, team or topic: no fault of the phone's
-    OUR_FAULT = auto()  # what we sent, which would be refused again
+    CREDENTIALS_REJECTED = auto()  # our key, team or topic: no fault of the phone's
+    REQUEST_REJECTED = auto()  # what we sent, which would be refused again
 
 
 @dataclass(frozen=True)
-class Answer:
-    verdict: Verdict
+class ApnsResponse:
+    result: ApnsResult
     reason: str = ""
     gone_at: datetime | None = None  # when Apple found the phone gone, if it says so
 
 
 _BY_REASON = {
-    "BadDeviceToken": Verdict.PHONE_GONE,
-    "DeviceTokenNotForTopic": Verdict.PHONE_GONE,
-    "ExpiredProviderToken": Verdict.TOKEN_EXPIRED,
-    "IdleTimeout": Verdict.OUT_OF_ORDER,
-    "TooManyRequests": Verdict.LATER,
-    "TooManyProviderTokenUpdates": Verdict.OUT_OF_ORDER,
+    "BadDeviceToken": ApnsResult.UNREGISTERED,
+    "DeviceTokenNotForTopic": ApnsResult.UNREGISTERED,
+    "ExpiredProviderToken": ApnsResult.TOKEN_EXPIRED,
+    "IdleTimeout": ApnsResult.UNAVAILABLE,
+    "TooManyRequests": ApnsResult.THROTTLED,
+    "TooManyProviderTokenUpdates": ApnsResult.UNAVAILABLE,
 }
 # Where the reason is none of these.
 _BY_STATUS = {
-    200: Verdict.SENT,
-    401: Verdict.NOT_ALLOWED,
-    403: Verdict.NOT_ALLOWED,
-    410: Verdict.PHONE_GONE,
-    429: Verdict.OUT_OF_ORDER,
+    200: ApnsResult.SENT,
+    401: ApnsResult.CREDENTIALS_REJECTED,
+    403: ApnsResult.CREDENTIALS_REJECTED,
+    410: ApnsResult.UNREGISTERED,
+    429: ApnsResult.UNAVAILABLE,
 }
 
 
-def send(push: Push, token: PushToken, text: Text, *, provider_token: str) -> Answer:
+def send(push: Push, token: PushToken, text: Message, *, provider_token: str) -> ApnsResponse:
     """Ask Apple to show it, once. Touches no database."""
     try:
         answer = http2.post(
@@ -83,11 +83,11 @@ def send(push: Push, token: PushToken, text: Text, *, provider_token: str) -> An
             timeout=TIMEOUT_SECONDS,
         )
     except (http.NotSent, http.NoAnswer) as error:
-        return Answer(Verdict.OUT_OF_ORDER, str(error))
-    return _read(answer)
+        return ApnsResponse(ApnsResult.UNAVAILABLE, str(error))
+    return _parse(answer)
 
 
-def payload(push: Push, text: Text) -> bytes:
+def payload(push: Push, text: Message) -> bytes:
     """What the phone gets: the app finds its page by `kind` and `job_id`."""
     content = {
         "aps": {"alert": text._asdict(), "sound": "default"},
@@ -103,15 +103,17 @@ def _host(token: PushToken) -> str:
     return host
 
 
-def _read(answer: http.Answer) -> Answer:
+def _parse(answer: http.Answer) -> ApnsResponse:
     body = answer.json()
     told: dict[str, Any] = body if isinstance(body, dict) else {}
     reason = told.get("reason")
     if not isinstance(reason, str):
         reason = "" if answer.ok else f"status {answer.status}"
-    otherwise = Verdict.OUR_FAULT if 400 <= answer.status < 500 else Verdict.OUT_OF_ORDER
-    verdict = _BY_REASON.get(reason) or _BY_STATUS.get(answer.status, otherwise)
-    return Answer(verdict, reason[:60], _instant(told.get("timestamp")))
+    otherwise = (
+        ApnsResult.REQUEST_REJECTED if 400 <= answer.status < 500 else ApnsResult.UNAVAILABLE
+    )
+    result = _BY_REASON.get(reason) or _BY_STATUS.get(answer.status, otherwise)
+    return ApnsResponse(result, reason[:60], _instant(told.get("timestamp")))
 
 
 def _instant(milliseconds: object) -> datetime | None:

@@ -21,8 +21,8 @@ from rendio.common import clock
 
 logger = structlog.get_logger(__name__)
 
-USED_FOR = timedelta(minutes=45)
-REPLACED_AT_MOST_EVERY = timedelta(minutes=20)
+LIFETIME = timedelta(minutes=45)
+MIN_REPLACE_INTERVAL = timedelta(minutes=20)
 
 
 def current() -> str:
@@ -32,7 +32,7 @@ def current() -> str:
     if row and (token := _find_usable(row, now=now)):
         return token
     with transaction.atomic(durable=True):
-        row = _locked(now=now)
+        row = _lock_row(now=now)
         return _find_usable(row, now=now) or _sign(row, now=now)
 
 
@@ -41,11 +41,11 @@ def replace(expired: str) -> str | None:
     then it is no matter of its age, but of our clock or key."""
     now = clock.now()
     with transaction.atomic(durable=True):
-        row = _locked(now=now)
+        row = _lock_row(now=now)
         token = _find_usable(row, now=now)
         if token and token != expired:
             return token  # another process was quicker
-        if row.replaced_at and row.replaced_at > now - REPLACED_AT_MOST_EVERY:
+        if row.replaced_at and row.replaced_at > now - MIN_REPLACE_INTERVAL:
             return None
         row.replaced_at = now
         return _sign(row, now=now)
@@ -55,13 +55,13 @@ def _key() -> str:
     return f"{settings.APPLE_TEAM_ID}.{settings.APNS_KEY_ID}"
 
 
-def _locked(*, now: datetime) -> ProviderToken:
+def _lock_row(*, now: datetime) -> ProviderToken:
     rows = ProviderToken.objects.select_for_update()
     return rows.get_or_create(key=_key(), defaults={"token_encrypted": "", "minted_at": now})[0]
 
 
 def _find_usable(row: ProviderToken, *, now: datetime) -> str | None:
-    if row.minted_at <= now - USED_FOR:
+    if row.minted_at <= now - LIFETIME:
         return None
     try:
         return identity_tokens.decrypt(row.token_encrypted)

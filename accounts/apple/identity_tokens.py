@@ -44,7 +44,7 @@ KEYS_USABLE_SECONDS = 24 * 3600
 # A token may name any key: those that we do not know cost one fetch in this time, all together.
 KEYS_PAUSE_SECONDS = 30
 # A notice that is older than this is not believed any more; younger ones are remembered.
-NOTICE_DAYS = 30
+EVENT_MAX_AGE_DAYS = 30
 CLIENT_SECRET_SECONDS = 600
 
 
@@ -64,7 +64,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Notice:
+class AppleAccountEvent:
     """What Apple tells of a person unasked, once; the name stays the same if it comes twice."""
 
     name: str
@@ -73,7 +73,7 @@ class Notice:
     happened_at: datetime
     email: str | None
     is_private_email: bool | None
-    forgotten_at: datetime
+    expires_at: datetime
 
 
 def read_identity_token(token: str, *, nonce: str) -> Identity:
@@ -88,24 +88,24 @@ def read_identity_token(token: str, *, nonce: str) -> Identity:
     return _identity(token, claims)
 
 
-def read_notice(payload: str) -> Notice:
+def read_account_event(payload: str) -> AppleAccountEvent:
     """What a server-to-server notice of Apple's says. Raises as read_identity_token does."""
     claims = _verified(payload, require=["iss", "aud", "iat", "events"])
-    if claims["iat"] < time.time() - NOTICE_DAYS * 86_400:
+    if claims["iat"] < time.time() - EVENT_MAX_AGE_DAYS * 86_400:
         raise _refused("iat")
     try:
         # A text of JSON inside the JSON, as Apple has it.
         events = claims["events"]
         event = json.loads(events) if isinstance(events, str) else events
         private = event.get("is_private_email")
-        return Notice(
+        return AppleAccountEvent(
             name=hashlib.sha256(f"notice {claims.get('jti') or payload}".encode()).hexdigest(),
             kind=str(event["type"]),
             sub=_text(event, "sub"),
             happened_at=_instant(event.get("event_time", claims["iat"])),
             email=_email(event.get("email")),
             is_private_email=None if private is None else _flag(private),
-            forgotten_at=_instant(claims["iat"]) + timedelta(days=NOTICE_DAYS + 1),
+            expires_at=_instant(claims["iat"]) + timedelta(days=EVENT_MAX_AGE_DAYS + 1),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise _refused("events") from error

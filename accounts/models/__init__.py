@@ -5,17 +5,17 @@ Only accounts.services and accounts.push write here.
 
 from __future__ import annotations
 
-from accounts.models.apple import AppleIdentity, AppleRevocation, SpentToken
+from accounts.models.apple import AppleIdentity, AppleRevocation, UsedToken
 from accounts.models.devices import AttestedKey, Device
 from accounts.models.hardware import BanBit
 from accounts.models.push import (
     MAX_TOKEN,
     ApnsEnvironment,
-    Outcome,
     Platform,
     ProviderToken,
     Push,
     PushKind,
+    PushOutcome,
     PushToken,
 )
 from accounts.models.related_users import PersonKey
@@ -34,18 +34,18 @@ __all__ = [
     "ConsentKind",
     "Device",
     "Language",
-    "Outcome",
     "PersonKey",
     "Platform",
     "ProviderToken",
     "Push",
     "PushKind",
+    "PushOutcome",
     "PushToken",
     "RevokedReason",
     "Session",
-    "SpentToken",
     "ThemePreference",
     "Tier",
+    "UsedToken",
     "User",
     "WelcomeClaim",
     "WelcomeClaimQuerySet",

@@ -51,7 +51,7 @@ class AppleRevocation(DueRow):
         return f"since {self.created_at:%Y-%m-%d}, {self.tries} tries"
 
 
-class SpentToken(models.Model):
+class UsedToken(models.Model):
     """An identity token that has been signed in with, a notice that has been taken in, a challenge
     that has been answered.
 
@@ -62,6 +62,7 @@ class SpentToken(models.Model):
     expires_at = models.DateTimeField()
 
     class Meta:
+        db_table = "accounts_spenttoken"
         # The sweep of expired ones.
         indexes = [models.Index(fields=["expires_at"], name="accounts_spent_expires")]
 

@@ -60,7 +60,7 @@ class PushKind(models.TextChoices):
     CREDITS_RETURNED = "credits_returned"  # by support, after something went wrong
 
 
-class Outcome(models.TextChoices):
+class PushOutcome(models.TextChoices):
     """How it ended."""
 
     SENT = "sent", "Sent"  # Apple took it; whether the phone showed it, Apple does not tell
@@ -89,12 +89,14 @@ class Push(DueRow):
     is_image = models.BooleanField(help_text="The job made an image, not a video.")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
-    outcome = models.CharField(max_length=12, choices=Outcome.choices, blank=True, default="")
+    outcome = models.CharField(max_length=12, choices=PushOutcome.choices, blank=True, default="")
     reason = models.CharField(
         max_length=60, blank=True, default="", help_text="What Apple said last, where it was no."
     )
-    is_held = models.BooleanField(
-        default=False, help_text="Apple refuses our key, team or topic: no fault of the phone's."
+    blocked_by_credentials = models.BooleanField(
+        db_column="is_held",
+        default=False,
+        help_text="Apple refuses our key, team or topic: no fault of the phone's.",
     )
     ended_at = models.DateTimeField(null=True)
 

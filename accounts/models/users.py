@@ -151,7 +151,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         with a welcome by the phone. Of other guests each reinstallation makes one more."""
         return not self.is_guest or self.welcomed_at is not None
 
-    def same_person_ids(self) -> set[UUID]:
+    def related_user_ids(self) -> set[UUID]:
         """All other users who have an Apple account in common with this one, closed ones too."""
         others = User.objects.filter(person_keys__key__in=self.person_keys.values("key"))
         return set(others.exclude(id=self.id).values_list("id", flat=True))

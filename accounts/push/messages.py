@@ -6,40 +6,40 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from accounts.apple.apns import Text
+from accounts.apple.apns import Message
 from accounts.models import Push, PushKind
 
 
-def text_of(push: Push, *, language: str) -> Text:
+def message_for(push: Push, *, language: str) -> Message:
     with translation.override(language):
         return _image_text(push) if push.is_image else _video_text(push)
 
 
-def _video_text(push: Push) -> Text:
+def _video_text(push: Push) -> Message:
     match PushKind(push.kind):
         case PushKind.JOB_COMPLETED:
-            return Text(_("Your video is ready"), _("Tap to watch it."))
+            return Message(_("Your video is ready"), _("Tap to watch it."))
         case PushKind.JOB_FAILED:
-            return Text(_("Your video could not be made"), _back(push.credits))
+            return Message(_("Your video could not be made"), _credits_back(push.credits))
         case PushKind.JOB_LATE:
-            return Text(_("Your video is here after all"), _late(push.credits))
+            return Message(_("Your video is here after all"), _late_body(push.credits))
         case PushKind.CREDITS_RETURNED:
-            return _returned()
+            return _credits_returned()
 
 
-def _image_text(push: Push) -> Text:
+def _image_text(push: Push) -> Message:
     match PushKind(push.kind):
         case PushKind.JOB_COMPLETED:
-            return Text(_("Your image is ready"), _("Tap to see it."))
+            return Message(_("Your image is ready"), _("Tap to see it."))
         case PushKind.JOB_FAILED:
-            return Text(_("Your image could not be made"), _back(push.credits))
+            return Message(_("Your image could not be made"), _credits_back(push.credits))
         case PushKind.JOB_LATE:
-            return Text(_("Your image is here after all"), _late(push.credits))
+            return Message(_("Your image is here after all"), _late_body(push.credits))
         case PushKind.CREDITS_RETURNED:
-            return _returned()
+            return _credits_returned()
 
 
-def _back(credits: int) -> str:
+def _credits_back(credits: int) -> str:
     if not credits:
         return _("What it asks for is not allowed, so its price was not returned.")
     return ngettext(
@@ -47,7 +47,7 @@ def _back(credits: int) -> str:
     ) % {"credits": credits}
 
 
-def _late(credits: int) -> str:
+def _late_body(credits: int) -> str:
     return ngettext(
         "It came late, so you keep the %(credits)s credit as well.",
         "It came late, so you keep the %(credits)s credits as well.",
@@ -55,9 +55,9 @@ def _late(credits: int) -> str:
     ) % {"credits": credits}
 
 
-def _returned() -> Text:
+def _credits_returned() -> Message:
     """Without a number: it is told once, of however many jobs."""
-    return Text(
+    return Message(
         _("Your credits are back"),
         _("Something went wrong on our side. We have returned what your creations had cost."),
     )

@@ -9,18 +9,18 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
 
-from accounts.models import Outcome, Push, PushKind
+from accounts.models import Push, PushKind, PushOutcome
 from rendio.common import metrics, nudge
 from rendio.common.ids import lowest_uuid7, uuid7
 from rendio.common.purge import delete_batch
 
 # Phones of one user; who registers another loses the one that was registered longest ago.
-MAX_PHONES = 10
-KEPT = timedelta(days=30)
+MAX_PUSH_TOKENS = 10
+RETENTION = timedelta(days=30)
 
 # Whom it tells is read in the same statement: it is one more trip in the transaction of a job's
 # end, and inserts nothing where nobody has a phone to be told on.
-_TELL = """
+_INSERT = """
 INSERT INTO accounts_push (id, user_id, token_id, kind, subject_id, job_id, credits, is_image,
     created_at, expires_at, due_at, tries, outcome, reason, is_held)
 SELECT (%(ids)s::uuid[])[row_number() OVER ()], user_id, id, %(kind)s, %(subject_id)s, %(job_id)s,
@@ -34,11 +34,11 @@ ORDER BY registered_at DESC LIMIT %(most)s
 ON CONFLICT DO NOTHING"""
 
 
-def is_on() -> bool:
+def is_enabled() -> bool:
     return bool(settings.APNS_PRIVATE_KEY)
 
 
-def tell(
+def enqueue(
     *,
     user_id: UUID,
     kind: PushKind,
@@ -54,14 +54,14 @@ def tell(
     turn, as they are under the user's wallet or the job. False where there is nobody to tell, or
     the user has been told.
     """
-    if not is_on():
+    if not is_enabled():
         return False
     with connection.cursor() as cursor:
         cursor.execute(
-            _TELL,
+            _INSERT,
             {
-                "ids": [uuid7() for _ in range(MAX_PHONES)],
-                "most": MAX_PHONES,
+                "ids": [uuid7() for _ in range(MAX_PUSH_TOKENS)],
+                "most": MAX_PUSH_TOKENS,
                 "user_id": user_id,
                 "kind": kind.value,
                 "subject_id": subject_id or job_id,
@@ -72,34 +72,34 @@ def tell(
                 "expires_at": now + timedelta(hours=settings.PUSH_EXPIRY_HOURS),
             },
         )
-        is_told = bool(cursor.rowcount > 0)
-    if is_told:
+        was_enqueued = bool(cursor.rowcount > 0)
+    if was_enqueued:
         nudge.after_commit("accounts.send_pushes", queue="medium")
-    return is_told
+    return was_enqueued
 
 
-def end(push: Push, outcome: Outcome, *, now: datetime, reason: str = "") -> None:
+def finish(push: Push, outcome: PushOutcome, *, now: datetime, reason: str = "") -> None:
     """Nothing more is to be done, if it still is as it was taken."""
-    as_taken = Push.objects.filter(id=push.id, due_at=push.due_at)
-    as_taken.update(outcome=outcome, reason=reason, due_at=None, ended_at=now)
+    unchanged = Push.objects.filter(id=push.id, due_at=push.due_at)
+    unchanged.update(outcome=outcome, reason=reason, due_at=None, ended_at=now)
     metrics.pushes.labels(push.kind, outcome.value).inc()
 
 
-def held_reason() -> str:
+def blocking_reason() -> str:
     """What Apple has against our key, team or topic, as long as something waits for it; else ""."""
-    return _held().values_list("reason", flat=True).first() or ""
+    return _blocked().values_list("reason", flat=True).first() or ""
 
 
-def count_held() -> int:
+def count_blocked() -> int:
     """How many Apple was asked to take, and would not because of that."""
-    return _held().count()
+    return _blocked().count()
 
 
-def _held() -> QuerySet[Push]:
-    return Push.objects.filter(due_at__isnull=False, is_held=True)
+def _blocked() -> QuerySet[Push]:
+    return Push.objects.filter(due_at__isnull=False, blocked_by_credentials=True)
 
 
-def sweep(*, now: datetime) -> int:
+def purge_pushes(*, now: datetime) -> int:
     """Delete what ended long ago, at most a batch; returns how many. Harmless twice or late."""
-    old = Push.objects.filter(id__lt=lowest_uuid7(now - KEPT), due_at=None)
+    old = Push.objects.filter(id__lt=lowest_uuid7(now - RETENTION), due_at=None)
     return delete_batch(old, order="id")

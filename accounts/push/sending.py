@@ -11,10 +11,10 @@ from typing import NamedTuple
 import structlog
 
 from accounts.apple import apns, apns_token
-from accounts.apple.apns import Answer, Verdict
-from accounts.models import Outcome, Push, PushToken
+from accounts.apple.apns import ApnsResponse, ApnsResult
+from accounts.models import Push, PushOutcome, PushToken
 from accounts.push import outbox
-from accounts.push.messages import text_of
+from accounts.push.messages import message_for
 from rendio.common import http2, metrics
 from rendio.common.due import claim_due, for_each_logged
 
@@ -25,7 +25,7 @@ BATCH = 12
 THREADS = 4
 
 
-class _Letter(NamedTuple):
+class Delivery(NamedTuple):
     push: Push
     token: PushToken
 
@@ -36,105 +36,105 @@ def send_due(*, now: datetime) -> int:
     One goes before the others: while Apple takes nothing at all, that costs one request a batch.
     """
     due = claim_due(Push.objects.all(), now=now, limit=BATCH)
-    letters = _addressed(due, now=now)
-    for part in (letters[:1], letters[1:]):
+    deliveries = _resolve_tokens(due, now=now)
+    for part in (deliveries[:1], deliveries[1:]):
         if not _send(part, now=now):
             return 0
     return len(due)
 
 
-def _addressed(due: Sequence[Push], *, now: datetime) -> list[_Letter]:
+def _resolve_tokens(due: Sequence[Push], *, now: datetime) -> list[Delivery]:
     """Those that can still be sent, with their phones; the others end here."""
     tokens = PushToken.objects.select_related("user").in_bulk([push.token_id for push in due])
-    letters: list[_Letter] = []
+    deliveries: list[Delivery] = []
 
     def address(push: Push) -> None:
         token = tokens.get(push.token_id)
-        if not outbox.is_on():
-            outbox.end(push, Outcome.OFF, now=now)
+        if not outbox.is_enabled():
+            outbox.finish(push, PushOutcome.OFF, now=now)
         elif push.expires_at <= now:
-            outbox.end(push, Outcome.EXPIRED, now=now, reason=push.reason)
+            outbox.finish(push, PushOutcome.EXPIRED, now=now, reason=push.reason)
         elif token is None or token.user_id != push.user_id:
-            outbox.end(push, Outcome.GONE, now=now)
+            outbox.finish(push, PushOutcome.GONE, now=now)
         else:
-            letters.append(_Letter(push, token))
+            deliveries.append(Delivery(push, token))
 
     for_each_logged(due, address)
-    return letters
+    return deliveries
 
 
-def _send(letters: list[_Letter], *, now: datetime) -> bool:
+def _send(deliveries: list[Delivery], *, now: datetime) -> bool:
     """Send these side by side; False where Apple takes nothing from us at the moment."""
-    if not letters:
+    if not deliveries:
         return True
     ours = apns_token.current()
-    answers = _ask(letters, ours)
-    late = [number for number, one in enumerate(answers) if one.verdict is Verdict.TOKEN_EXPIRED]
+    answers = _post(deliveries, ours)
+    late = [number for number, one in enumerate(answers) if one.result is ApnsResult.TOKEN_EXPIRED]
     if late and (fresh := apns_token.replace(ours)):
-        for number, again in zip(late, _ask([letters[n] for n in late], fresh), strict=True):
+        for number, again in zip(late, _post([deliveries[n] for n in late], fresh), strict=True):
             answers[number] = again
     taken: list[bool] = []
 
-    def apply(answered: tuple[_Letter, Answer]) -> None:
-        taken.append(_apply(*answered, now=now))
+    def apply(answered: tuple[Delivery, ApnsResponse]) -> None:
+        taken.append(_record_result(*answered, now=now))
 
     # One that cannot be recorded is sent again; the others were sent, and are recorded.
-    for_each_logged(zip(letters, answers, strict=True), apply)
+    for_each_logged(zip(deliveries, answers, strict=True), apply)
     return all(taken)
 
 
-def _ask(letters: list[_Letter], ours: str) -> list[Answer]:
-    def ask(letter: _Letter) -> Answer:
-        push, token = letter
+def _post(deliveries: list[Delivery], ours: str) -> list[ApnsResponse]:
+    def ask(delivery: Delivery) -> ApnsResponse:
+        push, token = delivery
         try:
-            text = text_of(push, language=token.user.language)
+            text = message_for(push, language=token.user.language)
             return apns.send(push, token, text, provider_token=ours)
         except Exception:
             logger.exception("push_failed", push_id=str(push.id))
-            return Answer(Verdict.LATER, "our own fault")
+            return ApnsResponse(ApnsResult.THROTTLED, "our own fault")
 
-    with ThreadPoolExecutor(max_workers=min(len(letters), THREADS)) as pool:
-        return list(pool.map(ask, letters))
+    with ThreadPoolExecutor(max_workers=min(len(deliveries), THREADS)) as pool:
+        return list(pool.map(ask, deliveries))
 
 
-def _apply(letter: _Letter, answer: Answer, *, now: datetime) -> bool:
+def _record_result(delivery: Delivery, answer: ApnsResponse, *, now: datetime) -> bool:
     """Record what came of it. What is not ended is due again when its lease is over."""
-    push, token = letter
-    match answer.verdict:
-        case Verdict.SENT:
-            outbox.end(push, Outcome.SENT, now=now)
-        case Verdict.PHONE_GONE:
-            _forget_phone(push, token, answer, now=now)
-        case Verdict.OUR_FAULT:
+    push, token = delivery
+    match answer.result:
+        case ApnsResult.SENT:
+            outbox.finish(push, PushOutcome.SENT, now=now)
+        case ApnsResult.UNREGISTERED:
+            _unregister(push, token, answer, now=now)
+        case ApnsResult.REQUEST_REJECTED:
             logger.error("push_refused", push_id=str(push.id), reason=answer.reason)
-            outbox.end(push, Outcome.REFUSED, now=now, reason=answer.reason)
-        case Verdict.LATER:
-            _postpone(push, answer)
-        case Verdict.OUT_OF_ORDER:
+            outbox.finish(push, PushOutcome.REFUSED, now=now, reason=answer.reason)
+        case ApnsResult.THROTTLED:
+            _retry_later(push, answer)
+        case ApnsResult.UNAVAILABLE:
             logger.warning("push_service_out_of_order", reason=answer.reason)
             http2.hang_up()
-            _postpone(push, answer)
+            _retry_later(push, answer)
             return False
-        case Verdict.NOT_ALLOWED | Verdict.TOKEN_EXPIRED:
+        case ApnsResult.CREDENTIALS_REJECTED | ApnsResult.TOKEN_EXPIRED:
             logger.error("push_not_allowed", reason=answer.reason, environment=token.environment)
-            _postpone(push, answer, is_our_key=True)
+            _retry_later(push, answer, credentials_rejected=True)
             return False
     return True
 
 
-def _forget_phone(push: Push, token: PushToken, answer: Answer, *, now: datetime) -> None:
+def _unregister(push: Push, token: PushToken, answer: ApnsResponse, *, now: datetime) -> None:
     """Unless it was registered since Apple found it gone: then it is there again."""
     gone = PushToken.objects.filter(id=token.id, registered_at=token.registered_at)
     if answer.gone_at:
         gone = gone.filter(registered_at__lte=answer.gone_at)
     if gone.delete()[0]:
         logger.info("push_phone_gone", reason=answer.reason, environment=token.environment)
-        outbox.end(push, Outcome.UNREGISTERED, now=now, reason=answer.reason)
+        outbox.finish(push, PushOutcome.UNREGISTERED, now=now, reason=answer.reason)
     else:
-        _postpone(push, answer)
+        _retry_later(push, answer)
 
 
-def _postpone(push: Push, answer: Answer, *, is_our_key: bool = False) -> None:
-    as_taken = Push.objects.filter(id=push.id, due_at=push.due_at)
-    as_taken.update(reason=answer.reason, is_held=is_our_key)
-    metrics.pushes.labels(push.kind, "held" if is_our_key else "postponed").inc()
+def _retry_later(push: Push, answer: ApnsResponse, *, credentials_rejected: bool = False) -> None:
+    unchanged = Push.objects.filter(id=push.id, due_at=push.due_at)
+    unchanged.update(reason=answer.reason, blocked_by_credentials=credentials_rejected)
+    metrics.pushes.labels(push.kind, "held" if credentials_rejected else "postponed").inc()

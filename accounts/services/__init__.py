@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from accounts.services.apple import SignedIn, sign_in_with_apple
-from accounts.services.apple_account_events import receive_apple_notice
+from accounts.services.apple_account_events import receive_event
+from accounts.services.apple_sign_in import SignedIn, sign_in_with_apple
 from accounts.services.attestation import (
-    SignedCall,
+    AssertedCall,
     attest_device,
     issue_challenge,
-    sweep_unused_keys,
+    purge_unused_keys,
 )
 from accounts.services.consents import record_consent
-from accounts.services.deletion import delete_account, revoke_due_at_apple
-from accounts.services.devices import CheckedDevice, Gate, check_device
-from accounts.services.hardware_bans import set_due_bits, sweep_tokens
+from accounts.services.deletion import delete_account, revoke_due_apple_tokens
+from accounts.services.devices import CheckedDevice, CheckLimiter, check_device
+from accounts.services.hardware_bans import purge_device_tokens, write_due_ban_bits
 from accounts.services.installations import BATCH as PUBLIC_IDS_BATCH
-from accounts.services.installations import InstallationProof, fill_public_ids, find_proven
+from accounts.services.installations import InstallationProof, fill_public_ids, find_proven_device
 from accounts.services.push_tokens import register_push_token, unregister_push_token
-from accounts.services.related_users import KeyOf, recognise, sweep_person_keys
+from accounts.services.related_users import PersonKeyKind, link_person, purge_person_keys
 from accounts.services.sessions import (
     IssuedSession,
-    find_session_of_refresh,
+    find_session_by_refresh_token,
     log_out,
+    purge_sessions,
+    purge_used_tokens,
     refresh_session,
     revoke_device,
     revoke_session,
-    revoke_sessions_of,
-    sweep_sessions,
-    sweep_spent_tokens,
+    revoke_user_sessions,
 )
 from accounts.services.users import (
     ban_user,
@@ -37,16 +37,16 @@ from accounts.services.users import (
     unban_user,
     update_profile,
 )
-from accounts.services.welcome import give_due_welcomes, sweep_claims
+from accounts.services.welcome import grant_due_welcomes, purge_claims
 
 __all__ = [
     "PUBLIC_IDS_BATCH",
+    "AssertedCall",
+    "CheckLimiter",
     "CheckedDevice",
-    "Gate",
     "InstallationProof",
     "IssuedSession",
-    "KeyOf",
-    "SignedCall",
+    "PersonKeyKind",
     "SignedIn",
     "attest_device",
     "ban_user",
@@ -54,31 +54,31 @@ __all__ = [
     "delete_account",
     "ensure_staff",
     "fill_public_ids",
-    "find_proven",
-    "find_session_of_refresh",
-    "give_due_welcomes",
+    "find_proven_device",
+    "find_session_by_refresh_token",
+    "grant_due_welcomes",
     "issue_challenge",
+    "link_person",
     "log_out",
-    "receive_apple_notice",
-    "recognise",
+    "purge_claims",
+    "purge_device_tokens",
+    "purge_person_keys",
+    "purge_sessions",
+    "purge_unused_keys",
+    "purge_used_tokens",
+    "receive_event",
     "record_consent",
     "refresh_session",
     "register_push_token",
     "revoke_device",
-    "revoke_due_at_apple",
+    "revoke_due_apple_tokens",
     "revoke_session",
-    "revoke_sessions_of",
-    "set_due_bits",
+    "revoke_user_sessions",
     "set_tier",
     "sign_in_with_apple",
     "sign_out_everywhere",
-    "sweep_claims",
-    "sweep_person_keys",
-    "sweep_sessions",
-    "sweep_spent_tokens",
-    "sweep_tokens",
-    "sweep_unused_keys",
     "unban_user",
     "unregister_push_token",
     "update_profile",
+    "write_due_ban_bits",
 ]

@@ -8,10 +8,10 @@ import structlog
 from django.db import transaction
 
 from accounts.apple import identity_tokens
-from accounts.apple.identity_tokens import Notice
-from accounts.models import AppleIdentity, Device, RevokedReason, SpentToken, User
-from accounts.services.deletion import forget
-from accounts.services.sessions import revoke_sessions_of
+from accounts.apple.identity_tokens import AppleAccountEvent
+from accounts.models import AppleIdentity, Device, RevokedReason, UsedToken, User
+from accounts.services.deletion import delete_user
+from accounts.services.sessions import revoke_user_sessions
 from credits.errors import AccountSuspended
 from rendio.common.errors import Forbidden
 
@@ -21,20 +21,20 @@ logger = structlog.get_logger(__name__)
 CLOCK_SKEW = timedelta(seconds=60)
 
 
-def receive_apple_notice(*, payload: str, now: datetime) -> None:
+def receive_event(*, payload: str, now: datetime) -> None:
     """Verify a notice and do as it says. Opens its own transaction.
 
     Raises InvalidIdentity, IdentityServiceUnavailable where Apple's keys cannot be had.
     """
-    notice = identity_tokens.read_notice(payload)
+    notice = identity_tokens.read_account_event(payload)
     with transaction.atomic(durable=True):
         outcome = _apply(notice, now=now)
     logger.info("apple_notice", kind=notice.kind[:40], outcome=outcome)
 
 
-def _apply(notice: Notice, *, now: datetime) -> str:
-    until = {"expires_at": notice.forgotten_at}
-    if not SpentToken.objects.get_or_create(name=notice.name, defaults=until)[1]:
+def _apply(notice: AppleAccountEvent, *, now: datetime) -> str:
+    until = {"expires_at": notice.expires_at}
+    if not UsedToken.objects.get_or_create(name=notice.name, defaults=until)[1]:
         return "repeated"
     apple = AppleIdentity.objects.select_for_update().filter(sub=notice.sub).first()
     if apple is None:
@@ -53,20 +53,20 @@ def _apply(notice: Notice, *, now: datetime) -> str:
             if notice.kind == "consent-revoked":
                 _unlink(apple, now=now)
             else:
-                _delete(apple, now=now)
+                _delete_user(apple, now=now)
         case _:
             return "not known"
     return "applied"
 
 
-def _delete(apple: AppleIdentity, *, now: datetime) -> None:
+def _delete_user(apple: AppleIdentity, *, now: datetime) -> None:
     """The person's Apple account is gone, and with it the only way into ours: ours goes too.
 
     An account that may not go (banned, or staff) is unlinked. The caller has the identity locked.
     """
     try:
         with transaction.atomic():
-            forget(user_id=apple.user_id, apple=apple, now=now)
+            delete_user(user_id=apple.user_id, apple=apple, now=now)
     except (AccountSuspended, Forbidden):
         _unlink(apple, now=now)
 
@@ -82,5 +82,5 @@ def _unlink(apple: AppleIdentity, *, now: datetime) -> None:
     apple.refresh_token_encrypted = ""
     apple.unlinked_at = now
     apple.save(update_fields=["refresh_token_encrypted", "unlinked_at"])
-    revoke_sessions_of(user_id=user_id, reason=RevokedReason.APPLE, now=now)
+    revoke_user_sessions(user_id=user_id, reason=RevokedReason.APPLE, now=now)
     Device.objects.filter(user_id=user_id).update(user=None)

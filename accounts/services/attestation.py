@@ -22,8 +22,8 @@ from django.db import transaction
 from accounts import installations
 from accounts.apple import app_attest
 from accounts.errors import InvalidDevice
-from accounts.models import AttestedKey, SpentToken
-from accounts.services.installations import refuse_foreign_secret
+from accounts.models import AttestedKey, UsedToken
+from accounts.services.installations import check_stored_secret
 from rendio.common.purge import delete_batch
 
 logger = structlog.get_logger(__name__)
@@ -32,11 +32,11 @@ CHALLENGE = "app attest challenge"
 # Of one installation. A phone uses one; another comes with a restored backup.
 MAX_KEYS = 5
 # One phone can make keys for as many device_ids as it likes.
-UNUSED_KEPT = timedelta(days=1)
+UNUSED_RETENTION = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class SignedCall:
+class AssertedCall:
     """What a phone sends along to prove a call: the key, the challenge, and the key's assertion."""
 
     key_id: bytes
@@ -63,7 +63,7 @@ def attest_device(
     The key will count for device checks with the same secret. Opens its own transaction. The same
     once more, for an answer that was lost, changes nothing. Raises InvalidDevice.
     """
-    refuse_foreign_secret(device_id=device_id, secret=installation_secret)
+    check_stored_secret(device_id=device_id, secret=installation_secret)
     try:
         vouched = app_attest.verify_attestation(
             attestation, key_id=key_id, client_data=challenge.encode(), now=now
@@ -73,7 +73,7 @@ def attest_device(
     name = _name(key_id)
     secret_hash = installations.hash_secret(device_id=device_id, secret=installation_secret)
     with transaction.atomic(durable=True):
-        if _spend(challenge, device_id=device_id, now=now):
+        if _consume_challenge(challenge, device_id=device_id, now=now):
             AttestedKey.objects.get_or_create(
                 key_id=name,
                 defaults={
@@ -85,13 +85,13 @@ def attest_device(
                     "created_at": now,
                 },
             )
-            _forget_surplus(device_id, secret_hash)
+            _delete_surplus_keys(device_id, secret_hash)
         key = AttestedKey.objects.filter(key_id=name, device_id=device_id).first()
         if key is None or not _is_of_installation(key, installation_secret):
             raise _refused("challenge of another key, or key of another installation")
 
 
-def _forget_surplus(device_id: UUID, secret_hash: str) -> None:
+def _delete_surplus_keys(device_id: UUID, secret_hash: str) -> None:
     """Of the installation's keys keep MAX_KEYS, the newest: a genuine phone can make as many as it
     likes. Those that came with another secret are not touched."""
     keys = AttestedKey.objects.filter(device_id=device_id, secret_hash=secret_hash)
@@ -99,19 +99,19 @@ def _forget_surplus(device_id: UUID, secret_hash: str) -> None:
     keys.filter(key_id__in=list(surplus)).delete()
 
 
-def sweep_unused_keys(*, now: datetime) -> int:
+def purge_unused_keys(*, now: datetime) -> int:
     """Delete a batch of keys that no device check was signed with for UNUSED_KEPT; returns how
     many. A phone that uses such a key later gets `unknown_key` and makes another."""
-    unused = AttestedKey.objects.filter(last_used_at=None, created_at__lt=now - UNUSED_KEPT)
+    unused = AttestedKey.objects.filter(last_used_at=None, created_at__lt=now - UNUSED_RETENTION)
     return delete_batch(unused, order="created_at")
 
 
-def require_attested(
+def check_assertion(
     *,
     device_id: UUID,
     device_token: str,
     installation_secret: str,
-    signed: SignedCall | None,
+    signed: AssertedCall | None,
     now: datetime,
 ) -> None:
     """Let a device check pass that a key of the installation has signed; its client data is the
@@ -144,7 +144,7 @@ def require_attested(
             raise _refused(str(problem)) from problem
         if counter <= key.counter:
             raise _refused("counter")
-        if not _spend(signed.challenge, device_id=device_id, now=now):
+        if not _consume_challenge(signed.challenge, device_id=device_id, now=now):
             raise _refused("challenge was answered before")
         key.counter = counter
         key.last_used_at = now
@@ -155,7 +155,7 @@ def require_attested(
         key.save(update_fields=["counter", "last_used_at", "secret_hash"])
 
 
-def _spend(challenge: str, *, device_id: UUID, now: datetime) -> bool:
+def _consume_challenge(challenge: str, *, device_id: UUID, now: datetime) -> bool:
     """Use up one of our challenges to this device; False if it was before. Joins the caller's
     transaction. Raises InvalidDevice for any other text, and for one that has expired."""
     lifetime = settings.APP_ATTEST_CHALLENGE_SECONDS
@@ -168,7 +168,7 @@ def _spend(challenge: str, *, device_id: UUID, now: datetime) -> bool:
     # For twice as long as it is good: the clock of whoever sweeps may be ahead.
     until = {"expires_at": now + timedelta(seconds=2 * lifetime)}
     name = hashlib.sha256(f"challenge {challenge}".encode()).hexdigest()
-    return SpentToken.objects.get_or_create(name=name, defaults=until)[1]
+    return UsedToken.objects.get_or_create(name=name, defaults=until)[1]
 
 
 def _is_of_installation(key: AttestedKey, secret: str) -> bool:

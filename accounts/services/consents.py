@@ -14,7 +14,7 @@ from rendio.common.errors import InvalidInput, Unauthorized
 
 # Of one user and kind, beside those that still decide about a provider.
 MAX_RECORDS = 100
-FORGOTTEN_AT_ONCE = 1000
+DELETE_BATCH = 1000
 # That one user ever named, granted or not.
 MAX_PROVIDERS = 50
 
@@ -62,10 +62,10 @@ def record_consent(
         providers=providers,
         recorded_at=now,
     )
-    _forget_surplus(user_id, kind)
+    _delete_surplus(user_id, kind)
 
 
-def _forget_surplus(user_id: UUID, kind: ConsentKind) -> None:
+def _delete_surplus(user_id: UUID, kind: ConsentKind) -> None:
     """Keep the newest MAX_RECORDS of this kind, and those that still decide about a provider.
 
     Joins the caller's transaction, which holds the user's row.
@@ -75,5 +75,5 @@ def _forget_surplus(user_id: UUID, kind: ConsentKind) -> None:
         return
     kept = records.order_by("-id").values_list("id", flat=True)[:MAX_RECORDS]
     decides_nothing = records.exclude(id__in={*kept, *queries.deciding_consents(user_id)})
-    surplus = decides_nothing.order_by("id").values_list("id", flat=True)[:FORGOTTEN_AT_ONCE]
+    surplus = decides_nothing.order_by("id").values_list("id", flat=True)[:DELETE_BATCH]
     records.filter(id__in=list(surplus)).delete()

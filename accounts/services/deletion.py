@@ -36,7 +36,7 @@ from accounts.models import (
     WelcomeClaim,
 )
 from accounts.services import hardware_bans, related_users
-from accounts.services.sessions import revoke_sessions_of
+from accounts.services.sessions import revoke_user_sessions
 from accounts.signals import account_deleted
 from credits import idempotency
 from credits import services as credit_services
@@ -49,10 +49,10 @@ logger = structlog.get_logger(__name__)
 
 REVOCATIONS_BATCH = 20
 # Apple has said no for so long that it will go on to.
-TRIED_FOR = timedelta(days=30)
+GIVE_UP_AFTER = timedelta(days=30)
 
 
-class _SignedInMeanwhile(Exception):
+class _BecameAccount(Exception):
     """The guest has become an account since we looked for its Apple identity."""
 
 
@@ -64,7 +64,7 @@ def delete_account(*, user_id: UUID, now: datetime) -> None:
     """
     try:
         _delete_account(user_id=user_id, now=now)
-    except _SignedInMeanwhile:
+    except _BecameAccount:
         # The identity comes before the wallet for everybody, so we start over to lock it first. It
         # stays the only one: this happens once.
         _delete_account(user_id=user_id, now=now)
@@ -73,13 +73,13 @@ def delete_account(*, user_id: UUID, now: datetime) -> None:
 @transaction.atomic(durable=True)
 def _delete_account(*, user_id: UUID, now: datetime) -> None:
     apple = AppleIdentity.objects.select_for_update().filter(user_id=user_id).first()
-    forget(user_id=user_id, apple=apple, now=now)
+    delete_user(user_id=user_id, apple=apple, now=now)
 
 
-def forget(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) -> None:
+def delete_user(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) -> None:
     """The deletion itself. Joins the caller's transaction, which has `apple` locked and nothing
     else. Raises as delete_account does."""
-    _give_up_claims(user_id, now=now)
+    _close_welcome_claims(user_id, now=now)
     credit_services.close(user_id=user_id)
     user = User.objects.select_for_update(no_key=True).filter(id=user_id, closed_at=None).first()
     if user is None:
@@ -89,12 +89,12 @@ def forget(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) -> None
     if user.is_staff:
         raise Forbidden
     if apple is None and AppleIdentity.objects.filter(user_id=user_id).exists():
-        raise _SignedInMeanwhile
-    revoke_sessions_of(user_id=user_id, reason=RevokedReason.DELETION, now=now)
+        raise _BecameAccount
+    revoke_user_sessions(user_id=user_id, reason=RevokedReason.DELETION, now=now)
     # The same phone is a new guest next time, and gets no welcome: Apple's bit and the claim stay.
     devices = Device.objects.filter(user_id=user_id)
     AttestedKey.objects.filter(device_id__in=devices.values("device_id")).delete()
-    hardware_bans.forget_devices(list(devices.values_list("device_id", flat=True)))
+    hardware_bans.delete_device_tokens(list(devices.values_list("device_id", flat=True)))
     devices.delete()
     Consent.objects.filter(user_id=user_id).delete()
     PushToken.objects.filter(user_id=user_id).delete()
@@ -102,15 +102,15 @@ def forget(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) -> None
     idempotency.delete_for_user(user_id=user_id)
     if apple:
         # Of an account that has not signed in since we keep such keys.
-        of = related_users.KeyOf.APPLE_ACCOUNT
-        related_users.recognise(user_id=user_id, of=of, value=apple.sub, now=now)
-        _forget_at_apple(apple, now=now)
-    _strip(user, now=now)
+        of = related_users.PersonKeyKind.APPLE_ACCOUNT
+        related_users.link_person(user_id=user_id, of=of, value=apple.sub, now=now)
+        _schedule_apple_revocation(apple, now=now)
+    _anonymize(user, now=now)
     account_deleted.send(sender=User, user_id=user_id, now=now)
     logger.info("account_deleted", user_id=str(user_id))
 
 
-def _give_up_claims(user_id: UUID, *, now: datetime) -> None:
+def _close_welcome_claims(user_id: UUID, *, now: datetime) -> None:
     """Unlink the claims, and decide those that their device's user had decided: the device goes.
 
     Locked before the user, as a device check does.
@@ -128,7 +128,7 @@ def _give_up_claims(user_id: UUID, *, now: datetime) -> None:
     )
 
 
-def _strip(user: User, *, now: datetime) -> None:
+def _anonymize(user: User, *, now: datetime) -> None:
     user.username = user.email = user.tos_version = user.last_login = None
     user.tier, user.tier_until = Tier.FREE, None
     user.language, user.language_changed_at = Language.ENGLISH, None
@@ -143,7 +143,7 @@ def _strip(user: User, *, now: datetime) -> None:
     )  # fmt: skip
 
 
-def _forget_at_apple(apple: AppleIdentity, *, now: datetime) -> None:
+def _schedule_apple_revocation(apple: AppleIdentity, *, now: datetime) -> None:
     if apple.refresh_token_encrypted:
         AppleRevocation.objects.create(
             token_encrypted=apple.refresh_token_encrypted,
@@ -155,7 +155,7 @@ def _forget_at_apple(apple: AppleIdentity, *, now: datetime) -> None:
     apple.delete()
 
 
-def revoke_due_at_apple(*, now: datetime) -> int:
+def revoke_due_apple_tokens(*, now: datetime) -> int:
     """Have Apple revoke the tokens of accounts that were deleted; returns how many were tried.
 
     At least once, which does no harm. A row goes once Apple has done it.
@@ -171,7 +171,7 @@ def _revoke(row: AppleRevocation, *, now: datetime) -> None:
             identity_tokens.decrypt(row.token_encrypted), client_id=row.client_id
         )
     except IdentityServiceUnavailable:
-        if row.created_at > now - TRIED_FOR:
+        if row.created_at > now - GIVE_UP_AFTER:
             return
         logger.exception("apple_revocation_given_up", tries=row.tries)
     except InvalidToken:

@@ -23,10 +23,10 @@ from accounts import installations
 from accounts.apple import device_check
 from accounts.models import Device, User, WelcomeClaim
 from accounts.services import hardware_bans, welcome
-from accounts.services.attestation import SignedCall, require_attested
-from accounts.services.installations import InstallationProof, prove, require_proof
+from accounts.services.attestation import AssertedCall, check_assertion
+from accounts.services.installations import InstallationProof, check_proof, verify_and_store_secret
 from accounts.services.sessions import IssuedSession, open_session
-from accounts.services.welcome import Sought, Standing
+from accounts.services.welcome import ClaimResult, WelcomeStatus
 from credits import services as credit_services
 from credits.errors import AccountSuspended
 from rendio.common.errors import RateLimited, Refusal, Unauthorized
@@ -43,17 +43,17 @@ class CheckedDevice:
     session: IssuedSession
 
 
-class Gate(Protocol):
+class CheckLimiter(Protocol):
     """Counts a device check by what it has proven so far. Each of these may refuse it."""
 
-    def proven(self, public_id: str) -> None:
+    def count_known(self, public_id: str) -> None:
         """The installation is known and has sent its secret. Nobody else is asked about it."""
 
-    def first_check(self, *, is_attested: bool) -> None:
+    def count_first_check(self, *, is_attested: bool) -> None:
         """An installation that we do not know, before Apple is asked. `is_attested`: a key that
         Apple vouches for has signed the call."""
 
-    def reinstall(self) -> None:
+    def count_reinstall(self) -> None:
         """An installation that we do not know, on hardware that had its welcome."""
 
 
@@ -62,8 +62,8 @@ def check_device(
     device_id: UUID,
     device_token: str,
     proof: InstallationProof,
-    app_attest: SignedCall | None,
-    gate: Gate,
+    app_attest: AssertedCall | None,
+    limiter: CheckLimiter,
     now: datetime,
 ) -> CheckedDevice:
     """Sign the device's user in; a device that we have not seen gets a guest.
@@ -74,11 +74,11 @@ def check_device(
     """
     public_id = installations.public_id(device_id)
     try:
-        known = require_proof(device_id=device_id, proof=proof, now=now)
+        known = check_proof(device_id=device_id, proof=proof, now=now)
         if known is not None:
             public_id = known.public_id
-            gate.proven(public_id)
-        require_attested(
+            limiter.count_known(public_id)
+        check_assertion(
             device_id=device_id,
             device_token=device_token,
             installation_secret=proof.secret,
@@ -86,16 +86,16 @@ def check_device(
             now=now,
         )
         if known is None:
-            gate.first_check(is_attested=app_attest is not None)
-        sought = _ask_apple(device_id=device_id, device_token=device_token, now=now)
-        if known is None and sought.standing == Standing.NOT_DUE:
-            gate.reinstall()
-        checked = settle(
+            limiter.count_first_check(is_attested=app_attest is not None)
+        claimed = _query_apple(device_id=device_id, device_token=device_token, now=now)
+        if known is None and claimed.status == WelcomeStatus.NOT_DUE:
+            limiter.count_reinstall()
+        checked = complete_device_check(
             device_id=device_id,
             device_token=device_token,
             proof=proof,
-            standing=sought.standing,
-            is_banned=hardware_bans.is_banned(sought.bits, device_id=device_id),
+            welcome_status=claimed.status,
+            is_banned=hardware_bans.is_banned(claimed.bits, device_id=device_id),
             now=now,
         )
         if isinstance(checked, Refusal):
@@ -103,7 +103,7 @@ def check_device(
     except RateLimited:
         raise  # no failure of a device, and too many to write down
     except Refusal as refusal:
-        if isinstance(refusal, AccountSuspended) and not sought.bits.bit1:
+        if isinstance(refusal, AccountSuspended) and not claimed.bits.bit1:
             hardware_bans.ban_device(device_id=device_id, device_token=device_token, now=now)
         logger.warning(
             "device_check_failed", device=public_id, error=refusal.type, **refusal.details
@@ -120,21 +120,21 @@ def check_device(
     return checked
 
 
-def _ask_apple(*, device_id: UUID, device_token: str, now: datetime) -> Sought:
+def _query_apple(*, device_id: UUID, device_token: str, now: datetime) -> ClaimResult:
     """The hardware's bits, and whether the phone gets the welcome. Raises InvalidDevice,
     IdentityServiceUnavailable."""
     if Device.objects.filter(device_id=device_id).exists():
-        return Sought(device_check.query_bits(device_token), Standing.NOT_DUE)
-    return welcome.seek(device_id=device_id, device_token=device_token, now=now)
+        return ClaimResult(device_check.query_bits(device_token), WelcomeStatus.NOT_DUE)
+    return welcome.claim_welcome(device_id=device_id, device_token=device_token, now=now)
 
 
 @transaction.atomic(durable=True)
-def settle(
+def complete_device_check(
     *,
     device_id: UUID,
     device_token: str,
     proof: InstallationProof,
-    standing: Standing,
+    welcome_status: WelcomeStatus,
     is_banned: bool,
     now: datetime,
 ) -> CheckedDevice | Refusal:
@@ -147,9 +147,9 @@ def settle(
     """
     token_hash = welcome.hash_token(device_token)
     claims = WelcomeClaim.objects.none()
-    if standing == Standing.DUE:
-        claims = welcome.locked_claims(device_id=device_id, token_hash=token_hash)
-    is_due = standing == Standing.DUE and not claims.decided().exists()
+    if welcome_status == WelcomeStatus.DUE:
+        claims = welcome.lock_claims(device_id=device_id, token_hash=token_hash)
+    is_due = welcome_status == WelcomeStatus.DUE and not claims.decided().exists()
     # Called only if needed; whoever loses the race for the device takes its guest back.
     fields: dict[str, Any] = {
         "user": lambda: _create_guest(now=now),
@@ -162,25 +162,25 @@ def settle(
     if is_new and device.user is not None:
         user = device.user
         if is_due:
-            welcome.grant(user, now=now)
+            welcome.grant_welcome(user, now=now)
         claims.filter(granted_at=None).update(granted_at=now, user=user)
-        if standing == Standing.WAITING:
-            welcome.let_wait(device_id=device_id, device_token=device_token, now=now)
-        hardware_bans.follow(user, is_banned=is_banned, now=now)
+        if welcome_status == WelcomeStatus.WAITING:
+            welcome.grant_later(device_id=device_id, device_token=device_token, now=now)
+        hardware_bans.sync_hardware_ban(user, is_banned=is_banned, now=now)
     else:
         if is_due:
             # A parallel call let the phone in first, to wait for the credits that this one won.
-            welcome.let_wait(device_id=device_id, device_token=device_token, now=now)
-        welcome.bring_token(device_id=device_id, device_token=device_token, now=now)
+            welcome.grant_later(device_id=device_id, device_token=device_token, now=now)
+        welcome.retry_with_token(device_id=device_id, device_token=device_token, now=now)
         hardware_bans.lock_wallet(device, is_banned=is_banned)
         try:
-            user, is_new = _admit(device, proof=proof, now=now)
+            user, is_new = _lock_and_check_user(device, proof=proof, now=now)
         except Device.DoesNotExist:
             raise Unauthorized from None  # its user has just left, and the device with them
-        hardware_bans.follow(user, is_banned=is_banned, now=now)
+        hardware_bans.sync_hardware_ban(user, is_banned=is_banned, now=now)
         if is_banned and not user.is_guest:
             return AccountSuspended()
-    hardware_bans.keep_token(device_id=device_id, device_token=device_token, now=now)
+    hardware_bans.store_token(device_id=device_id, device_token=device_token, now=now)
     return CheckedDevice(
         user_id=user.id,
         is_new=is_new,
@@ -196,7 +196,9 @@ def _create_guest(*, now: datetime) -> User:
     return user
 
 
-def _admit(device: Device, *, proof: InstallationProof, now: datetime) -> tuple[User, bool]:
+def _lock_and_check_user(
+    device: Device, *, proof: InstallationProof, now: datetime
+) -> tuple[User, bool]:
     """The known device's user, locked so that a ban and this sign-in cannot pass each other.
 
     Only for the device's own installation: raises InvalidDevice for others.
@@ -204,14 +206,14 @@ def _admit(device: Device, *, proof: InstallationProof, now: datetime) -> tuple[
     An account that signed out on the device has left it: then a guest is made, without a welcome,
     since the hardware has had its own. Returns whether that was so.
     """
-    user = _locked_user(device)
-    is_new = user is None and _give_to_a_guest(device, now=now)
+    user = _lock_user(device)
+    is_new = user is None and _assign_to_new_guest(device, now=now)
     if user is None:
         device.refresh_from_db(fields=["user"])
-        user = _locked_user(device)
+        user = _lock_user(device)
     if user is None:
         raise Unauthorized  # left again at this moment
-    prove(device, proof=proof, now=now)
+    verify_and_store_secret(device, proof=proof, now=now)
     if user.suspended_at:
         raise AccountSuspended
     if user.closed_at:
@@ -221,7 +223,7 @@ def _admit(device: Device, *, proof: InstallationProof, now: datetime) -> tuple[
     return user, is_new
 
 
-def _give_to_a_guest(device: Device, *, now: datetime) -> bool:
+def _assign_to_new_guest(device: Device, *, now: datetime) -> bool:
     """By compare-and-set, since the user is locked before the device; False: another was quicker,
     and no guest is made."""
     with transaction.atomic():
@@ -232,7 +234,7 @@ def _give_to_a_guest(device: Device, *, now: datetime) -> bool:
     return given
 
 
-def _locked_user(device: Device) -> User | None:
+def _lock_user(device: Device) -> User | None:
     """Whose it is; what was waited for (a merge, a sign-out) may have given it to another."""
     user = None
     while device.user_id and (user is None or user.id != device.user_id):

@@ -27,7 +27,7 @@ from accounts.apple import device_check, identity_tokens
 from accounts.apple.device_check import Bits
 from accounts.errors import IdentityServiceUnavailable, InvalidDevice
 from accounts.models import BanBit, Device, Session, User
-from accounts.services.welcome import TurnTaken, reserve_bits
+from accounts.services.welcome import TurnUnavailable, reserve_bits
 from credits import services as credit_services
 from rendio.common import nudge, purge
 from rendio.common.due import claim_due, for_each_logged
@@ -45,7 +45,7 @@ def is_banned(bits: Bits, *, device_id: UUID) -> bool:
     return bits.bit1 if wanted is None else wanted
 
 
-def keep_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
+def store_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
     """Keep the token of a check, for a ban that may come, and go on with what is wanted already.
 
     Joins the caller's transaction.
@@ -73,7 +73,7 @@ def ban_device(*, device_id: UUID, device_token: str, now: datetime) -> None:
     _make_due(device_id, now=now)
 
 
-def want_ban(*, user_id: UUID, is_banned: bool, now: datetime) -> None:
+def schedule_ban_bits(*, user_id: UUID, is_banned: bool, now: datetime) -> None:
     """Have the bit set or cleared on all phones of the user. Joins the caller's transaction.
 
     Those that the user has signed out of are among them, unless they are another's by now.
@@ -90,7 +90,7 @@ def want_ban(*, user_id: UUID, is_banned: bool, now: datetime) -> None:
 
 
 def lock_wallet(device: Device, *, is_banned: bool) -> None:
-    """Lock the wallet of the device's user if `follow` is going to change it.
+    """Lock the wallet of the device's user if `sync_hardware_ban` is going to change it.
 
     Wallets are locked before users. Joins the caller's transaction.
     """
@@ -101,7 +101,7 @@ def lock_wallet(device: Device, *, is_banned: bool) -> None:
         credit_services.lock_wallet(user_id=user_id)
 
 
-def follow(user: User, *, is_banned: bool, now: datetime) -> None:
+def sync_hardware_ban(user: User, *, is_banned: bool, now: datetime) -> None:
     """Make a guest's standing that of the hardware. Of an account it is only noted, for support.
 
     Joins the caller's transaction, which has the wallet and then the user locked, or made both.
@@ -118,7 +118,7 @@ def follow(user: User, *, is_banned: bool, now: datetime) -> None:
         credit_services.resume(user_id=user.id)
 
 
-def forget_devices(device_ids: list[UUID]) -> None:
+def delete_device_tokens(device_ids: list[UUID]) -> None:
     """Their account was deleted: no token stays. A ban that is wanted waits for the phone; that one
     is lifted goes, since from now on any phone may take the device's name."""
     rows = BanBit.objects.filter(device_id__in=device_ids)
@@ -126,14 +126,14 @@ def forget_devices(device_ids: list[UUID]) -> None:
     rows.update(device_token_encrypted="", due_at=None)
 
 
-def set_due_bits(*, now: datetime) -> int:
+def write_due_ban_bits(*, now: datetime) -> int:
     """Tell Apple what is wanted and due; returns how many phones were looked at."""
     rows = claim_due(BanBit.objects.filter(wanted__isnull=False), now=now, limit=BATCH)
-    for_each_logged(rows, _set, stop_at=(IdentityServiceUnavailable, TurnTaken))
+    for_each_logged(rows, _write_bit, stop_at=(IdentityServiceUnavailable, TurnUnavailable))
     return len(rows)
 
 
-def _set(row: BanBit) -> None:
+def _write_bit(row: BanBit) -> None:
     # Only if nothing else is wanted meanwhile, and no other token has come.
     unchanged = BanBit.objects.filter(
         device_id=row.device_id,
@@ -151,7 +151,7 @@ def _set(row: BanBit) -> None:
     logger.info("ban_bit_set" if row.wanted else "ban_bit_cleared")
 
 
-def sweep_tokens(*, now: datetime) -> int:
+def purge_device_tokens(*, now: datetime) -> int:
     """Delete tokens that have served their time; returns how many."""
     until = now - timedelta(hours=settings.DEVICE_TOKEN_HOURS)
     rows = BanBit.objects.filter(wanted=None, received_at__lt=until)

@@ -31,11 +31,11 @@ class InstallationProof:
     session_id: UUID | None = None
 
 
-def require_proof(*, device_id: UUID, proof: InstallationProof, now: datetime) -> Device | None:
+def check_proof(*, device_id: UUID, proof: InstallationProof, now: datetime) -> Device | None:
     """Refuse a device_id of ours without its secret; returns its device.
 
-    Changes nothing and decides nothing for good: `prove` checks again under the locks. A device_id
-    that we have not seen passes, and is None. Raises InvalidDevice.
+    Changes nothing and decides nothing for good: `verify_and_store_secret` checks again under the
+    locks. A device_id that we have not seen passes, and is None. Raises InvalidDevice.
     """
     device = Device.objects.filter(device_id=device_id).first()
     if device is not None and not _is_proven(device, proof, now=now):
@@ -43,7 +43,7 @@ def require_proof(*, device_id: UUID, proof: InstallationProof, now: datetime) -
     return device
 
 
-def find_proven(*, device_id: UUID, secret: str) -> str | None:
+def find_proven_device(*, device_id: UUID, secret: str) -> str | None:
     """The public id of the device of ours whose secret this is; else None."""
     device = Device.objects.filter(device_id=device_id).first()
     if device is None or not (device.secret_hash and _matches(device, secret)):
@@ -51,7 +51,7 @@ def find_proven(*, device_id: UUID, secret: str) -> str | None:
     return device.public_id
 
 
-def prove(device: Device, *, proof: InstallationProof, now: datetime) -> None:
+def verify_and_store_secret(device: Device, *, proof: InstallationProof, now: datetime) -> None:
     """Check the proof of a known device, and store its secret where none is stored yet.
 
     Of two different secrets that come at once the first one stored wins. Joins the caller's
@@ -70,7 +70,7 @@ def prove(device: Device, *, proof: InstallationProof, now: datetime) -> None:
             raise unproven()
 
 
-def refuse_foreign_secret(*, device_id: UUID, secret: str) -> None:
+def check_stored_secret(*, device_id: UUID, secret: str) -> None:
     """Refuse a secret that is not the one stored of this device_id. Raises InvalidDevice."""
     device = Device.objects.filter(device_id=device_id).first()
     if device and device.secret_hash and not _matches(device, secret):

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.models import PushToken, Session
-from accounts.push.outbox import MAX_PHONES
+from accounts.push.outbox import MAX_PUSH_TOKENS
 from accounts.services.sessions import find_session
 from rendio.common.errors import Unauthorized
 
@@ -21,7 +21,7 @@ def register_push_token(
 
     Of a user's phones MAX_PHONES are kept, those registered last. Raises Unauthorized.
     """
-    session = _locked(session_id, now=now)
+    session = _lock_live_session(session_id, now=now)
     PushToken.objects.bulk_create(
         [
             PushToken(
@@ -40,10 +40,10 @@ def register_push_token(
     # Who holds one of them is about to take or drop it; to wait for each other would be a deadlock.
     ours = PushToken.objects.filter(user_id=session.user_id).select_for_update(skip_locked=True)
     kept_last = list(ours.order_by("-registered_at").values_list("id", flat=True))
-    PushToken.objects.filter(id__in=kept_last[MAX_PHONES:]).delete()
+    PushToken.objects.filter(id__in=kept_last[MAX_PUSH_TOKENS:]).delete()
 
 
-def _locked(session_id: UUID, *, now: datetime) -> Session:
+def _lock_live_session(session_id: UUID, *, now: datetime) -> Session:
     """The session, which cannot end until we have committed."""
     session = find_session(session_id, now=now)
     live = Session.objects.live(now).select_for_update(no_key=True)

@@ -19,19 +19,19 @@ from accounts.signals import person_returned
 from rendio.common import purge
 
 # The longest window in which something counts per person.
-KEPT = timedelta(days=365)
+RETENTION = timedelta(days=365)
 # So often the time of a known key is written anew.
-SEEN_AGAIN = timedelta(days=1)
+SEEN_AT_PRECISION = timedelta(days=1)
 
 
-class KeyOf(StrEnum):
+class PersonKeyKind(StrEnum):
     """What a key is the hash of."""
 
     APPLE_ACCOUNT = "apple account"  # `sub` of Sign in with Apple
     APP_TRANSACTION = "app transaction"  # the Apple account that bought or got the app
 
 
-def recognise(*, user_id: UUID, of: KeyOf, value: str, now: datetime) -> None:
+def link_person(*, user_id: UUID, of: PersonKeyKind, value: str, now: datetime) -> None:
     """Keep that this user has this Apple account; if its earlier accounts were deleted, what
     outlives a deletion counts for this user (person_returned).
 
@@ -46,7 +46,7 @@ def recognise(*, user_id: UUID, of: KeyOf, value: str, now: datetime) -> None:
         former_ids = list(former.exclude(user_id=user_id).values_list("user_id", flat=True))
         if former_ids:
             person_returned.send(sender=User, user_id=user_id, former_user_ids=former_ids)
-    if not is_new and known.seen_at < now - SEEN_AGAIN:
+    if not is_new and known.seen_at < now - SEEN_AT_PRECISION:
         PersonKey.objects.filter(id=known.id).update(seen_at=now)
 
 
@@ -59,6 +59,8 @@ def move_keys(*, from_user_id: UUID, into_user_id: UUID) -> None:
     keys.delete()
 
 
-def sweep_person_keys(*, now: datetime) -> int:
+def purge_person_keys(*, now: datetime) -> int:
     """Delete keys that were not seen for KEPT; returns how many. Harmless twice or late."""
-    return purge.delete_batch(PersonKey.objects.filter(seen_at__lte=now - KEPT), order="seen_at")
+    return purge.delete_batch(
+        PersonKey.objects.filter(seen_at__lte=now - RETENTION), order="seen_at"
+    )

@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from accounts import revocations, tokens
-from accounts.models import Device, PushToken, RevokedReason, Session, SpentToken, User
+from accounts.models import Device, PushToken, RevokedReason, Session, UsedToken, User
 from credits.errors import AccountSuspended
 from rendio.common.errors import Forbidden, InvalidInput, NotFound, Refusal, Unauthorized
 from rendio.common.ids import uuid7
@@ -21,7 +21,7 @@ from rendio.common.purge import BATCH, delete_batch
 
 logger = structlog.get_logger(__name__)
 
-KEPT_DAYS = 30  # after its end, for support
+RETENTION_DAYS = 30  # after its end, for support
 # Successors remembered of one grace; a phone repeats a lost refresh a few times at most.
 MAX_SUPERSEDED = 50
 # Live ones of one user; another ends the one that was used longest ago.
@@ -38,7 +38,7 @@ class IssuedSession:
 
 
 def open_session(
-    *, user: User, device: Device | None, now: datetime, continues: Session | None = None
+    *, user: User, device: Device | None, now: datetime, replaces: Session | None = None
 ) -> IssuedSession:
     """A new session. Joins the caller's transaction, which has the user's row locked.
 
@@ -55,20 +55,20 @@ def open_session(
     )
     token = tokens.new_refresh(session.id)
     session.refresh_hash = token.hash
-    if continues is not None:
-        session.previous_hash = continues.refresh_hash
+    if replaces is not None:
+        session.previous_hash = replaces.refresh_hash
         session.rotated_at = now
     session.save(force_insert=True)
-    _end_surplus(user, now=now)
-    if continues is not None:
-        Session.objects.filter(id=continues.id).update(continued_by=session)
+    _revoke_surplus(user, now=now)
+    if replaces is not None:
+        Session.objects.filter(id=replaces.id).update(continued_by=session)
         # What the phone has registered goes on with it.
-        its_tokens = PushToken.objects.filter(session__device=continues.device_id, user=user)
+        its_tokens = PushToken.objects.filter(session__device=replaces.device_id, user=user)
         its_tokens.update(session=session)
     return _issued(session, token, now=now)
 
 
-def _end_surplus(user: User, *, now: datetime) -> None:
+def _revoke_surplus(user: User, *, now: datetime) -> None:
     """Of all live sessions of the user keep MAX_SESSIONS, the last used ones."""
     live = Session.objects.live(now).owned_by(user.id).order_by("-last_used_at", "-id")
     surplus = list(live.values_list("id", flat=True)[MAX_SESSIONS:])
@@ -83,11 +83,11 @@ def continue_as_only_session(*, session: Session, user: User, now: datetime) -> 
     The sessions that it continues or is continued by stay: they are the same sign-in. Joins the
     caller's transaction, which has the user's row locked.
     """
-    kept = {one.id for one in _locked_with_its_like(session.id, user_id=user.id)}
+    kept = {one.id for one in _lock_session_chain(session.id, user_id=user.id)}
     open_ones = Session.objects.select_for_update().filter(user=user, revoked_at=None)
     others = list(open_ones.exclude(id__in=kept).order_by("id").values_list("id", flat=True))
     # First: push tokens that earlier sessions of this phone registered move to the new session.
-    issued = open_session(user=user, device=session.device, now=now, continues=session)
+    issued = open_session(user=user, device=session.device, now=now, replaces=session)
     _revoke(others, reason=RevokedReason.SIGN_IN, now=now)
     return issued
 
@@ -103,9 +103,9 @@ def find_session(session_id: UUID, *, now: datetime) -> Session | None:
     return session
 
 
-def sweep_spent_tokens(*, now: datetime) -> int:
+def purge_used_tokens(*, now: datetime) -> int:
     """Delete a batch of names of tokens that would not be believed any more; returns how many."""
-    return delete_batch(SpentToken.objects.filter(expires_at__lt=now), order="expires_at")
+    return delete_batch(UsedToken.objects.filter(expires_at__lt=now), order="expires_at")
 
 
 def refresh_session(*, refresh_token: str, now: datetime) -> IssuedSession:
@@ -127,7 +127,7 @@ def refresh_session(*, refresh_token: str, now: datetime) -> IssuedSession:
     return outcome
 
 
-def find_session_of_refresh(*, refresh_token: str, now: datetime) -> UUID | None:
+def find_session_by_refresh_token(*, refresh_token: str, now: datetime) -> UUID | None:
     """The live session that this token names; None where there is none. Whether the token is good
     refresh_session says: a bad one ends the session."""
     try:
@@ -140,9 +140,9 @@ def find_session_of_refresh(*, refresh_token: str, now: datetime) -> UUID | None
 
 @transaction.atomic(durable=True)
 def _refresh(presented: tokens.RefreshToken, *, now: datetime) -> IssuedSession | Refusal:
-    session = _locked(presented.session_id)
+    session = _lock_session(presented.session_id)
     while session and session.continued_by_id:
-        session = _locked(session.continued_by_id)
+        session = _lock_session(session.continued_by_id)
     if session is None:
         return Unauthorized()
     if session.user.suspended_at:
@@ -202,21 +202,21 @@ def log_out(*, user_id: UUID, refresh_token: str, now: datetime) -> None:
         session_id = tokens.read_refresh(refresh_token).session_id
     except tokens.InvalidToken:
         raise InvalidInput(fields={"refresh_token": [_("Not a refresh token.")]}) from None
-    sessions = _locked_with_its_like(session_id, user_id=user_id)
+    sessions = _lock_session_chain(session_id, user_id=user_id)
     if not sessions:
         return  # swept long after its end
     if sessions[-1].user_id != user_id:
         raise Forbidden
-    _end(sessions, reason=RevokedReason.LOGOUT, now=now)
+    _end_chain(sessions, reason=RevokedReason.LOGOUT, now=now)
 
 
 @transaction.atomic(durable=True)
 def revoke_session(*, user_id: UUID, session_id: UUID, now: datetime) -> None:
     """End one of one's own sessions; twice is as once. Raises NotFound, for a stranger's too."""
-    sessions = _locked_with_its_like(session_id, user_id=user_id)
+    sessions = _lock_session_chain(session_id, user_id=user_id)
     if not sessions or sessions[-1].user_id != user_id:
         raise NotFound
-    _end(sessions, reason=RevokedReason.OWNER, now=now)
+    _end_chain(sessions, reason=RevokedReason.OWNER, now=now)
 
 
 @transaction.atomic(durable=True)
@@ -231,10 +231,10 @@ def revoke_device(*, user_id: UUID, device_id: UUID | str, now: datetime) -> Non
     device = Device.objects.owned_by(user_id).named(device_id).first()
     if user is None or device is None:
         raise NotFound
-    _leave(device, user=user, now=now)
+    _unlink_device(device, user=user, now=now)
 
 
-def _locked_with_its_like(session_id: UUID, *, user_id: UUID) -> list[Session]:
+def _lock_session_chain(session_id: UUID, *, user_id: UUID) -> list[Session]:
     """The session and those that it continues or is continued by, locked, the latest at the end.
 
     The user's row first: a device check must not open another on that phone meanwhile.
@@ -257,7 +257,7 @@ def _locked_with_its_like(session_id: UUID, *, user_id: UUID) -> list[Session]:
     )
 
 
-def _end(sessions: list[Session], *, reason: RevokedReason, now: datetime) -> None:
+def _end_chain(sessions: list[Session], *, reason: RevokedReason, now: datetime) -> None:
     """End locked sessions that follow from each other.
 
     On an account's phone the others end too, and the phone is nobody's: else the next device check
@@ -271,10 +271,10 @@ def _end(sessions: list[Session], *, reason: RevokedReason, now: datetime) -> No
         return
     device = Device.objects.filter(device_id=latest.device_id, user_id=latest.user_id).first()
     if device:
-        _leave(device, user=latest.user, now=now)
+        _unlink_device(device, user=latest.user, now=now)
 
 
-def _leave(device: Device, *, user: User, now: datetime) -> None:
+def _unlink_device(device: Device, *, user: User, now: datetime) -> None:
     """No session of the user goes on there, and an account's phone is nobody's from now on."""
     on_it = Session.objects.filter(device=device, user=user, revoked_at=None)
     open_ids = on_it.order_by("id").select_for_update().values_list("id", flat=True)
@@ -283,7 +283,7 @@ def _leave(device: Device, *, user: User, now: datetime) -> None:
         Device.objects.filter(device_id=device.device_id, user=user).update(user=None)
 
 
-def revoke_sessions_of(*, user_id: UUID, reason: RevokedReason, now: datetime) -> int:
+def revoke_user_sessions(*, user_id: UUID, reason: RevokedReason, now: datetime) -> int:
     """End all sessions of a user; returns how many were open. Joins the caller's transaction.
 
     Lock the user's row first, so that no new session is opened meanwhile.
@@ -299,9 +299,9 @@ def revoke_sessions_of(*, user_id: UUID, reason: RevokedReason, now: datetime) -
 
 
 @transaction.atomic(durable=True)
-def sweep_sessions(*, now: datetime, limit: int = BATCH) -> int:
+def purge_sessions(*, now: datetime, limit: int = BATCH) -> int:
     """Delete sessions that ended long ago, at most `limit`; returns how many."""
-    before = now - timedelta(days=KEPT_DAYS)
+    before = now - timedelta(days=RETENTION_DAYS)
     ended = (
         Session.objects.select_for_update(skip_locked=True)
         .filter(Q(expires_at__lt=before) | Q(revoked_at__lt=before))
@@ -311,7 +311,7 @@ def sweep_sessions(*, now: datetime, limit: int = BATCH) -> int:
     return deleted.get("accounts.Session", 0)
 
 
-def _locked(session_id: UUID) -> Session | None:
+def _lock_session(session_id: UUID) -> Session | None:
     return (
         Session.objects.select_for_update(of=("self",))
         .select_related("user")

@@ -10,7 +10,7 @@ from django.db import transaction
 from accounts.languages import changed
 from accounts.models import Device, RevokedReason, Tier, User
 from accounts.services import hardware_bans
-from accounts.services.sessions import revoke_sessions_of
+from accounts.services.sessions import revoke_user_sessions
 from credits import services as credit_services
 from rendio.common.errors import NotFound, Unauthorized
 
@@ -53,26 +53,26 @@ def ban_user(*, user_id: UUID, reason: str, acting_user_id: UUID | None, now: da
     whatever charges holds its lock. Raises NotFound.
     """
     credit_services.suspend(user_id=user_id)
-    user = _locked(user_id)
+    user = _lock_user(user_id)
     if user.suspended_at is None:
         user.suspended_at = now
         user.suspended_reason = reason
         user.save(update_fields=["suspended_at", "suspended_reason", "updated_at"])
-    revoke_sessions_of(user_id=user_id, reason=RevokedReason.BAN, now=now)
-    hardware_bans.want_ban(user_id=user_id, is_banned=True, now=now)
+    revoke_user_sessions(user_id=user_id, reason=RevokedReason.BAN, now=now)
+    hardware_bans.schedule_ban_bits(user_id=user_id, is_banned=True, now=now)
 
 
 def unban_user(*, user_id: UUID, reason: str, acting_user_id: UUID, now: datetime) -> None:
     """The user may sign in and spend again, and the mark of the user's phones is taken back: the
     user's own ban, and that of the hardware. Joins the caller's transaction. Raises NotFound."""
     credit_services.resume(user_id=user_id)
-    user = _locked(user_id)
+    user = _lock_user(user_id)
     user.suspended_at = user.hardware_banned_at = None
     user.suspended_reason = ""
     user.save(
         update_fields=["suspended_at", "suspended_reason", "hardware_banned_at", "updated_at"]
     )
-    hardware_bans.want_ban(user_id=user_id, is_banned=False, now=now)
+    hardware_bans.schedule_ban_bits(user_id=user_id, is_banned=False, now=now)
 
 
 def sign_out_everywhere(*, user_id: UUID, now: datetime) -> int:
@@ -82,8 +82,8 @@ def sign_out_everywhere(*, user_id: UUID, now: datetime) -> int:
     holds one. A guest has nothing but the phone, so it stays the guest's. Joins the caller's
     transaction. Raises NotFound.
     """
-    user = _locked(user_id)
-    ended = revoke_sessions_of(user_id=user_id, reason=RevokedReason.SUPPORT, now=now)
+    user = _lock_user(user_id)
+    ended = revoke_user_sessions(user_id=user_id, reason=RevokedReason.SUPPORT, now=now)
     if not user.is_guest:
         Device.objects.filter(user_id=user_id).update(user=None)
     return ended
@@ -115,7 +115,7 @@ def ensure_staff(*, username: str, password: str) -> bool:
     return False
 
 
-def _locked(user_id: UUID) -> User:
+def _lock_user(user_id: UUID) -> User:
     try:
         return User.objects.select_for_update(no_key=True).get(id=user_id)
     except User.DoesNotExist:

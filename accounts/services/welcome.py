@@ -24,7 +24,7 @@ does so too while the turn is its own: its new token may be another phone's, who
 Only where Apple no longer accepts the kept token does the new one count.
 
 A phone that does not get the turn within WELCOME_WAIT_SECONDS is let in without the credits; a
-worker gives them to its user later (give_due_welcomes).
+worker gives them to its user later (grant_due_welcomes).
 
 Apple writes both bits together. A ban, which sets the second, takes the turn too (`reserve_bits`):
 otherwise a welcome could write back the second bit as it had read it before the ban.
@@ -72,10 +72,10 @@ TURN_SECONDS = 20
 POLL_SECONDS = 0.05
 BATCH = 20
 # A claim that nothing came of: its phone has never retried.
-KEPT = timedelta(days=1)
+RETENTION = timedelta(days=1)
 
 
-class Standing(Enum):
+class WelcomeStatus(Enum):
     """What a phone's welcome has come to."""
 
     NOT_DUE = "not due"  # this hardware has had it, or its claim was decided before
@@ -84,9 +84,9 @@ class Standing(Enum):
 
 
 @dataclass(frozen=True)
-class Sought:
+class ClaimResult:
     bits: Bits
-    standing: Standing
+    status: WelcomeStatus
 
 
 @dataclass(frozen=True)
@@ -102,32 +102,32 @@ class TurnLost(Exception):
     """Somebody else took the turn over before anything was sent to Apple."""
 
 
-class TurnTaken(Exception):
+class TurnUnavailable(Exception):
     """Somebody else has the turn, and had it for as long as was waited."""
 
 
-class Decided(Exception):
+class AlreadyDecided(Exception):
     """There is no turn to take: the claim came to its end meanwhile."""
 
-    def __init__(self, standing: Standing) -> None:
-        super().__init__(standing.value)
-        self.standing = standing
+    def __init__(self, status: WelcomeStatus) -> None:
+        super().__init__(status.value)
+        self.status = status
 
 
-def seek(*, device_id: UUID, device_token: str, now: datetime) -> Sought:
+def claim_welcome(*, device_id: UUID, device_token: str, now: datetime) -> ClaimResult:
     """Ask Apple about a phone that we do not know, and win its welcome if it has had none.
 
     Calls Apple up to three times, and may wait; must not run inside a transaction. Raises
     InvalidDevice, IdentityServiceUnavailable: the claim then stays open for the phone's retry.
     """
-    seen = free_turn()
+    seen = find_free_turn()
     bits = device_check.query_bits(device_token)
     claim = open_claim(
         device_id=device_id, device_token=device_token, had_welcome=bits.bit0, now=now
     )
     if claim is None:
-        return Sought(bits, Standing.NOT_DUE)
-    return Sought(bits, _pursue(claim, device_token=device_token, bits=bits, seen=seen))
+        return ClaimResult(bits, WelcomeStatus.NOT_DUE)
+    return ClaimResult(bits, _run_turn(claim, device_token=device_token, bits=bits, seen=seen))
 
 
 def hash_token(device_token: str) -> str:
@@ -137,7 +137,7 @@ def hash_token(device_token: str) -> str:
 # --- One turn after another -----------------------------------------------------------------------
 
 
-def free_turn() -> int | None:
+def find_free_turn() -> int | None:
     """The number of the latest turn if that is over; None while somebody has the turn."""
     free = WelcomeTurn.objects.filter(claim=None, leased_until=None)
     return free.values_list("number", flat=True).first()
@@ -165,7 +165,7 @@ def open_claim(
         new = {"device_id": device_id, "started_at": now}
         return WelcomeClaim.objects.get_or_create(token_hash=token_hash, defaults=new)[0]
     if had_welcome and not WelcomeTurn.objects.filter(claim=claim).exists():
-        _win(claim, now=now)  # accident (a) above: its turn had to go on undecided
+        _mark_won(claim, now=now)  # accident (a) above: its turn had to go on undecided
     WelcomeClaim.objects.filter(pk=claim.pk).update(started_at=now)  # not one to be swept
     return claim
 
@@ -178,10 +178,10 @@ def take_turn(
 
     `bits` were read while the turn was free and had the number `seen`; `seen` is None where it was
     not free. A turn that was abandoned after Apple may have been told is not taken but returned:
-    it has to be finished first. Raises Decided.
+    it has to be finished first. Raises AlreadyDecided.
     """
     turn = WelcomeTurn.objects.select_for_update().get()
-    claim = _undecided(claim)
+    claim = _refresh_undecided(claim)
     # Not the caller's: time passes while a call waits.
     now = clock.now()
     is_ours = turn.claim_id == claim.pk
@@ -190,20 +190,20 @@ def take_turn(
     if not is_ours and turn.claim_id:
         abandoned = WelcomeClaim.objects.get(pk=turn.claim_id)
         if abandoned.updates_in_doubt:
-            _lease(turn, abandoned, now=now)
+            _extend_lease(turn, abandoned, now=now)
             return Turn(abandoned, turn.number, bits=None)
     if not (is_ours and claim.updates_in_doubt):
         # Else it stays the token that the bit may have been set with.
         claim.device_token_encrypted = identity_tokens.encrypt(device_token)
     if is_ours:
-        _lease(turn, claim, now=now)
+        _extend_lease(turn, claim, now=now)
         return Turn(claim, turn.number, bits=None)
     is_current = bits is not None and seen == turn.number
     turn.number += 1
     turn.claim = claim
     if is_current:
         claim.updates_in_doubt += 1
-    _lease(turn, claim, now=now)
+    _extend_lease(turn, claim, now=now)
     return Turn(claim, turn.number, bits=bits if is_current else None)
 
 
@@ -215,7 +215,7 @@ def reserve_bits() -> Iterator[None]:
     the block reads them again. Raises TurnTaken. If the block raises AppleOutcomeUnknown, the turn
     stays taken until its lease ends, as the write may still be on its way.
     """
-    number = _wait_for_bits()
+    number = _wait_for_free_turn()
     is_over = True
     try:
         yield
@@ -227,17 +227,17 @@ def reserve_bits() -> Iterator[None]:
             WelcomeTurn.objects.filter(claim=None, number=number).update(leased_until=None)
 
 
-def _wait_for_bits() -> int:
+def _wait_for_free_turn() -> int:
     give_up_at = time.monotonic() + settings.WELCOME_WAIT_SECONDS
-    while (number := _take_bits()) is None:
+    while (number := _take_turn_without_claim()) is None:
         if time.monotonic() >= give_up_at:
-            raise TurnTaken
+            raise TurnUnavailable
         time.sleep(POLL_SECONDS)
     return number
 
 
 @transaction.atomic(durable=True)
-def _take_bits() -> int | None:
+def _take_turn_without_claim() -> int | None:
     turn = WelcomeTurn.objects.select_for_update().get()
     now = clock.now()
     # A turn that a claim has left is finished by the next phone, or by a worker.
@@ -257,28 +257,28 @@ def finish_turn(turn: Turn, *, device_token: str) -> bool:
     """
     bits = turn.bits
     if bits is None:
-        device_token, bits = _read_again(turn, device_token=device_token)
+        device_token, bits = _reread_bits(turn, device_token=device_token)
     if bits is None:
         return False
     if not bits.bit0:
-        tell_apple(turn, device_token=device_token, bits=bits)
-    keep_won(turn)
+        set_welcome_bit(turn, device_token=device_token, bits=bits)
+    record_won(turn)
     return True
 
 
-def _read_again(turn: Turn, *, device_token: str) -> tuple[str, Bits | None]:
+def _reread_bits(turn: Turn, *, device_token: str) -> tuple[str, Bits | None]:
     """The token to go on with and its bits as they are now; no bits where the hardware had its
     welcome from somebody else's claim."""
     claim, refused_token = turn.claim, ""
     while True:
-        token = _token_to_ask_with(claim, device_token, refused_token=refused_token)
+        token = _token_for_query(claim, device_token, refused_token=refused_token)
         try:
             bits = device_check.query_bits(token)
         except (InvalidDevice, IdentityServiceUnavailable) as error:
             if isinstance(error, InvalidDevice) and token != device_token:
                 refused_token = token
                 continue
-            _fail(turn, error)
+            _record_failure(turn, error)
             raise
         with transaction.atomic(durable=True):
             row = WelcomeTurn.objects.select_for_update().get()
@@ -286,20 +286,20 @@ def _read_again(turn: Turn, *, device_token: str) -> tuple[str, Bits | None]:
                 raise TurnLost
             # After the reading: who set the bit for this claim had committed the doubt before.
             claim = WelcomeClaim.objects.get(pk=turn.claim.pk)
-            if token != _token_to_ask_with(claim, device_token, refused_token=refused_token):
+            if token != _token_for_query(claim, device_token, refused_token=refused_token):
                 continue  # a parallel call has begun an update with another one
             if not bits.bit0:
                 claim.updates_in_doubt += 1
             elif not claim.updates_in_doubt:
-                _free(row)
+                _release(row)
                 claim.delete()
                 return token, None
             claim.device_token_encrypted = identity_tokens.encrypt(token)
-            _lease(row, claim, now=clock.now())
+            _extend_lease(row, claim, now=clock.now())
             return token, bits
 
 
-def _token_to_ask_with(claim: WelcomeClaim, device_token: str, *, refused_token: str) -> str:
+def _token_for_query(claim: WelcomeClaim, device_token: str, *, refused_token: str) -> str:
     """The token of the update that is in doubt, unless Apple has refused it; else the caller's."""
     if not claim.updates_in_doubt:
         return device_token
@@ -310,7 +310,7 @@ def _token_to_ask_with(claim: WelcomeClaim, device_token: str, *, refused_token:
     return device_token if kept_token == refused_token else kept_token
 
 
-def tell_apple(turn: Turn, *, device_token: str, bits: Bits) -> None:
+def set_welcome_bit(turn: Turn, *, device_token: str, bits: Bits) -> None:
     """Step 4. Raises InvalidDevice, IdentityServiceUnavailable.
 
     If Apple surely did nothing the claim says so again. Otherwise an outage would let one phone
@@ -319,21 +319,21 @@ def tell_apple(turn: Turn, *, device_token: str, bits: Bits) -> None:
     try:
         device_check.update_bits(device_token, Bits(bit0=True, bit1=bits.bit1))
     except (InvalidDevice, IdentityServiceUnavailable) as error:
-        _fail(turn, error, is_undone=not isinstance(error, AppleOutcomeUnknown))
+        _record_failure(turn, error, is_undone=not isinstance(error, AppleOutcomeUnknown))
         raise
 
 
 @transaction.atomic(durable=True)
-def keep_won(turn: Turn) -> None:
+def record_won(turn: Turn) -> None:
     """Step 5. Twice is as once: a turn may be finished by two at the same time."""
     row = WelcomeTurn.objects.select_for_update().get()
     if row.claim_id == turn.claim.pk:
-        _free(row)
-    _win(turn.claim, now=clock.now())
+        _release(row)
+    _mark_won(turn.claim, now=clock.now())
 
 
 @transaction.atomic(durable=True)
-def _fail(turn: Turn, error: Exception, *, is_undone: bool = False) -> None:
+def _record_failure(turn: Turn, error: Exception, *, is_undone: bool = False) -> None:
     """Apple refused, or did not answer. `is_undone`: the update that was counted had no effect."""
     row = WelcomeTurn.objects.select_for_update().get()
     claims = WelcomeClaim.objects.filter(pk=turn.claim.pk)
@@ -349,7 +349,7 @@ def _fail(turn: Turn, error: Exception, *, is_undone: bool = False) -> None:
         row.save(update_fields=["leased_until"])
         claim.save(update_fields=["due_at"])
         return
-    _free(row)
+    _release(row)
     if is_token_bad and claim.updates_in_doubt:
         logger.error("welcome_left_in_doubt", claim=claim.token_hash[:12])
     if is_token_bad or not claim.is_user_waiting:
@@ -357,31 +357,31 @@ def _fail(turn: Turn, error: Exception, *, is_undone: bool = False) -> None:
         claim.save(update_fields=["device_token_encrypted", "due_at"])
 
 
-def _undecided(claim: WelcomeClaim) -> WelcomeClaim:
-    """The claim as it is now. Raises Decided."""
+def _refresh_undecided(claim: WelcomeClaim) -> WelcomeClaim:
+    """The claim as it is now. Raises AlreadyDecided."""
     found = WelcomeClaim.objects.filter(pk=claim.pk).first()
     siblings = WelcomeClaim.objects.filter(device_id=claim.device_id, granted_at__isnull=False)
     is_decided = WelcomeClaim.objects.filter(pk=claim.pk).decided().exists()
     if found is None or is_decided or siblings.exists():
-        raise Decided(Standing.NOT_DUE)
+        raise AlreadyDecided(WelcomeStatus.NOT_DUE)
     if found.won_at:
-        raise Decided(Standing.DUE)
+        raise AlreadyDecided(WelcomeStatus.DUE)
     return found
 
 
-def _lease(turn: WelcomeTurn, claim: WelcomeClaim, *, now: datetime) -> None:
+def _extend_lease(turn: WelcomeTurn, claim: WelcomeClaim, *, now: datetime) -> None:
     """The turn is this claim's for a while; after that a worker looks, too."""
     turn.leased_until = claim.due_at = now + timedelta(seconds=TURN_SECONDS)
     turn.save(update_fields=["claim", "number", "leased_until"])
     claim.save(update_fields=["device_token_encrypted", "updates_in_doubt", "due_at"])
 
 
-def _free(turn: WelcomeTurn) -> None:
+def _release(turn: WelcomeTurn) -> None:
     turn.claim = turn.leased_until = None
     turn.save(update_fields=["claim", "leased_until"])
 
 
-def _win(claim: WelcomeClaim, *, now: datetime) -> None:
+def _mark_won(claim: WelcomeClaim, *, now: datetime) -> None:
     """The credits are this installation's; a user who waits for them gets them from a worker."""
     WelcomeClaim.objects.filter(pk=claim.pk).update(
         won_at=Coalesce(F("won_at"), now), device_token_encrypted="", due_at=None
@@ -394,9 +394,9 @@ def _win(claim: WelcomeClaim, *, now: datetime) -> None:
 # --- Waiting for it -------------------------------------------------------------------------------
 
 
-def _pursue(
+def _run_turn(
     claim: WelcomeClaim, *, device_token: str, bits: Bits | None, seen: int | None
-) -> Standing:
+) -> WelcomeStatus:
     """Wait for the claim's turn and finish it, and on the way turns that others have abandoned."""
     give_up_at = time.monotonic() + settings.WELCOME_WAIT_SECONDS
     try:
@@ -408,12 +408,12 @@ def _pursue(
                 continue
             try:
                 won = finish_turn(turn, device_token=device_token)
-                return Standing.DUE if won else Standing.NOT_DUE
+                return WelcomeStatus.DUE if won else WelcomeStatus.NOT_DUE
             except TurnLost:
                 seen = None
-    except Decided as decided:
-        return decided.standing
-    return Standing.WAITING
+    except AlreadyDecided as decided:
+        return decided.status
+    return WelcomeStatus.WAITING
 
 
 def _wait_for_turn(
@@ -431,14 +431,14 @@ def _wait_for_turn(
         while may_wait and time.monotonic() < give_up_at:
             # All that wait in this process ask once in POLL_SECONDS, however many they are.
             time.sleep(POLL_SECONDS * _waiters.count)
-            if _may_be_had(claim) and (
+            if _seems_available(claim) and (
                 turn := take_turn(claim, device_token=device_token, bits=bits, seen=seen)
             ):
                 return turn
     return None
 
 
-def _may_be_had(claim: WelcomeClaim) -> bool:
+def _seems_available(claim: WelcomeClaim) -> bool:
     """Without a lock, so that those who wait do not queue at the row."""
     is_over = Q(leased_until__lte=clock.now())
     can_be_taken = Q(claim=None, leased_until=None) | Q(claim=claim.pk) | is_over
@@ -451,7 +451,7 @@ def _finish_abandoned(turn: Turn) -> None:
     try:
         finish_turn(turn, device_token=identity_tokens.decrypt(turn.claim.device_token_encrypted))
     except InvalidToken:
-        _fail(turn, InvalidDevice())  # its key is gone
+        _record_failure(turn, InvalidDevice())  # its key is gone
     except (InvalidDevice, TurnLost):
         pass  # and so the turn is free, or somebody else's
 
@@ -481,7 +481,7 @@ _waiters = _Waiters()
 # --- Granting -------------------------------------------------------------------------------------
 
 
-def locked_claims(*, device_id: UUID, token_hash: str) -> WelcomeClaimQuerySet:
+def lock_claims(*, device_id: UUID, token_hash: str) -> WelcomeClaimQuerySet:
     """The claims that this decision is about; of two calls with one token, the second waits here.
 
     Exactly the locked ones, locked in one order for all: to touch a later one is a deadlock.
@@ -491,7 +491,7 @@ def locked_claims(*, device_id: UUID, token_hash: str) -> WelcomeClaimQuerySet:
     return WelcomeClaim.objects.filter(token_hash__in=locked)
 
 
-def grant(user: User, *, now: datetime) -> None:
+def grant_welcome(user: User, *, now: datetime) -> None:
     """Give the welcome credits. Joins the caller's transaction, which has the claims locked."""
     if settings.WELCOME_CREDITS:
         credit_services.grant(
@@ -505,7 +505,7 @@ def grant(user: User, *, now: datetime) -> None:
     user.save(update_fields=["welcomed_at", "updated_at"])
 
 
-def let_wait(*, device_id: UUID, device_token: str, now: datetime) -> None:
+def grant_later(*, device_id: UUID, device_token: str, now: datetime) -> None:
     """The device's user was let in without the credits: a worker gives them as soon as it can.
 
     Joins the caller's transaction.
@@ -519,7 +519,7 @@ def let_wait(*, device_id: UUID, device_token: str, now: datetime) -> None:
     nudge.after_commit("accounts.give_welcomes", queue="high")
 
 
-def bring_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
+def retry_with_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
     """A phone whose user waits for the welcome has checked in again: go on with the new token, if
     the one before was refused. Joins the caller's transaction."""
     waiting = WelcomeClaim.objects.filter(
@@ -531,38 +531,38 @@ def bring_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
         nudge.after_commit("accounts.give_welcomes", queue="high")
 
 
-def give_due_welcomes(*, now: datetime) -> int:
+def grant_due_welcomes(*, now: datetime) -> int:
     """Give users who wait their welcome, and finish turns that were abandoned; returns how many
     claims were looked at.
 
     At least once: a worker that dies leaves the claim due. Apple out of reach puts off the rest.
     """
     claims = claim_due(WelcomeClaim.objects.filter(granted_at=None), now=now, limit=BATCH)
-    for_each_logged(claims, partial(_go_on_with, now=now), stop_at=IdentityServiceUnavailable)
+    for_each_logged(claims, partial(_process_claim, now=now), stop_at=IdentityServiceUnavailable)
     return len(claims)
 
 
-def _go_on_with(claim: WelcomeClaim, *, now: datetime) -> None:
+def _process_claim(claim: WelcomeClaim, *, now: datetime) -> None:
     has_turn = WelcomeTurn.objects.filter(claim=claim.pk).exists()
     if claim.won_at is None and (claim.is_user_waiting or has_turn):
         try:
             device_token = identity_tokens.decrypt(claim.device_token_encrypted)
-            _pursue(claim, device_token=device_token, bits=None, seen=None)
+            _run_turn(claim, device_token=device_token, bits=None, seen=None)
         except (InvalidDevice, InvalidToken):
             # Until the phone brings another one.
             WelcomeClaim.objects.filter(pk=claim.pk).update(device_token_encrypted="", due_at=None)
             return
-    _deliver(claim.token_hash, now=now)
+    _grant_if_won(claim.token_hash, now=now)
 
 
 @transaction.atomic(durable=True)
-def _deliver(token_hash: str, *, now: datetime) -> None:
+def _grant_if_won(token_hash: str, *, now: datetime) -> None:
     """Grant what a claim has won to the user who waits for it; nothing more is due where nobody
     does. Somebody who has had a welcome meanwhile, by a merge, gets no second."""
     found = WelcomeClaim.objects.filter(pk=token_hash).first()
     if found is None:
         return
-    claims = locked_claims(device_id=found.device_id, token_hash=token_hash)
+    claims = lock_claims(device_id=found.device_id, token_hash=token_hash)
     claim = claims.get(pk=token_hash)
     if claim.granted_at or not claim.is_user_waiting:
         claims.filter(pk=token_hash).update(due_at=None)
@@ -571,15 +571,15 @@ def _deliver(token_hash: str, *, now: datetime) -> None:
         # The turn did not come: soon again.
         claims.filter(pk=token_hash).exclude(device_token_encrypted="").update(due_at=now, tries=0)
         return
-    user = _waiting_user(claim)
+    user = _lock_waiting_user(claim)
     if user and user.welcomed_at is None:
-        grant(user, now=now)
+        grant_welcome(user, now=now)
         logger.info("welcome_granted_later", user_id=str(user.id))
     claims.update(due_at=None)
     claims.filter(granted_at=None).update(granted_at=now, user=user)
 
 
-def _waiting_user(claim: WelcomeClaim) -> User | None:
+def _lock_waiting_user(claim: WelcomeClaim) -> User | None:
     """Whose the device is now, with the wallet and then the user locked."""
     device = Device.objects.filter(device_id=claim.device_id).first()
     if device is None or device.user_id is None:
@@ -590,7 +590,7 @@ def _waiting_user(claim: WelcomeClaim) -> User | None:
     return user if user and user.closed_at is None else None
 
 
-def sweep_claims(*, now: datetime) -> int:
+def purge_claims(*, now: datetime) -> int:
     """Delete claims without a welcome that no user waits for. Returns their number."""
     old = WelcomeClaim.objects.filter(
         granted_at=None,
@@ -598,6 +598,6 @@ def sweep_claims(*, now: datetime) -> int:
         due_at=None,
         updates_in_doubt=0,
         is_user_waiting=False,
-        started_at__lt=now - KEPT,
+        started_at__lt=now - RETENTION,
     )
     return purge.delete_batch(old, order="started_at")

@@ -50,7 +50,7 @@ def _look_at_spend(*, now: datetime) -> None:
 
 
 def _look_at_pushes(*, now: datetime) -> None:
-    if reason := outbox.held_reason():
+    if reason := outbox.blocking_reason():
         _raise(
             f"push {reason} {now:%Y-%m-%d}",
             f"Apple refuses our key for pushes: {reason}. No iPhone is told anything.",

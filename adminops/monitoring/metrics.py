@@ -115,7 +115,7 @@ def _gauges(now: datetime) -> Iterator[Metric]:
         "pushes_held",
         "Pushes that wait because Apple refuses our key.",
         [],
-        [([], outbox.count_held())],
+        [([], outbox.count_blocked())],
     )
     yield _gauge(
         "unreadable_payloads",

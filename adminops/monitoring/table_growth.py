@@ -56,14 +56,14 @@ TABLES: dict[str, Growth] = {
         ADDRESS,
         "one for each device check and sign-in, live for REFRESH_TOKEN_DAYS; of one user"
         " MAX_SESSIONS live ones",
-        deleted_by="accounts.services.sessions:sweep_sessions",
+        deleted_by="accounts.services.sessions:purge_sessions",
         test=_ATTACK + "test_a_user_has_no_more_live_sessions_than_the_most",
     ),
     "accounts.WelcomeClaim": Growth(
         ADDRESS,
         "one for each device check of a new installation on hardware without a welcome, as"
         " accounts.User",
-        deleted_by="accounts.services.welcome:sweep_claims",
+        deleted_by="accounts.services.welcome:purge_claims",
         test="accounts/test_welcome_races.py::test_a_claim_that_led_to_nothing_is_swept",
     ),
     "accounts.WelcomeTurn": Growth(OPERATOR, "one row", kept=_SMALL),
@@ -71,28 +71,28 @@ TABLES: dict[str, Growth] = {
         ADDRESS,
         "one for each device, with its latest token for DEVICE_TOKEN_HOURS; longer where an unban"
         " waits for the phone",
-        deleted_by="accounts.services.hardware_bans:sweep_tokens",
+        deleted_by="accounts.services.hardware_bans:purge_device_tokens",
         test="attacks/test_a_fresh_start_after_a_ban.py"
         "::test_tokens_are_kept_for_a_ban_as_long_as_set",
     ),
     "accounts.PersonKey": Growth(
         GUEST,
         "one for each user and Apple account that signs in or buys",
-        deleted_by="accounts.services.related_users:sweep_person_keys",
+        deleted_by="accounts.services.related_users:purge_person_keys",
         test="accounts/test_persons.py::test_keys_go_when_nothing_counts_any_more",
     ),
     "accounts.AttestedKey": Growth(
         ADDRESS,
         "one for each genuine attestation, RATE_LIMIT_ATTEST_PER_HOUR of an address; of one"
         " installation MAX_KEYS, for a day where no device check uses them",
-        deleted_by="accounts.services.attestation:sweep_unused_keys",
+        deleted_by="accounts.services.attestation:purge_unused_keys",
         test="accounts/test_launch_day.py::test_keys_that_no_device_check_uses_go_after_a_day",
     ),
-    "accounts.SpentToken": Growth(
+    "accounts.UsedToken": Growth(
         ADDRESS,
         "one for each challenge that was answered, identity token that was signed in with and"
         " notice of Apple's; forgeries add none",
-        deleted_by="accounts.services.sessions:sweep_spent_tokens",
+        deleted_by="accounts.services.sessions:purge_used_tokens",
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
     "accounts.Consent": Growth(
@@ -110,18 +110,18 @@ TABLES: dict[str, Growth] = {
     "accounts.AppleRevocation": Growth(
         GUEST,
         "one for each deletion of an account",
-        deleted_by="accounts.services.deletion:revoke_due_at_apple",
+        deleted_by="accounts.services.deletion:revoke_due_apple_tokens",
     ),
     "accounts.PushToken": Growth(
         GUEST,
-        "of one user MAX_PHONES",
+        "of one user MAX_PUSH_TOKENS",
         deleted_by="accounts.services.push_tokens:register_push_token",
         test="accounts/test_push_tokens.py::test_of_many_phones_the_latest_are_kept",
     ),
     "accounts.Push": Growth(
         GUEST,
-        "one for each end of a job and phone of the user, of which there are MAX_PHONES",
-        deleted_by="accounts.push.outbox:sweep",
+        "one for each end of a job and phone of the user, of which there are MAX_PUSH_TOKENS",
+        deleted_by="accounts.push.outbox:purge_pushes",
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
     "accounts.ProviderToken": Growth(OPERATOR, "one for each key of ours at Apple", kept=_SMALL),

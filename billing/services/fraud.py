@@ -108,7 +108,7 @@ def _related_to(user_id: UUID) -> list[UUID]:
     accounts = bought.values("app_transaction_id").distinct()[:MOST_RELATED]
     others = Purchase.objects.filter(app_transaction_id__in=accounts, user__isnull=False)
     found = set(others.values_list("user_id", flat=True).distinct()[:MOST_RELATED])
-    return [*{user_id, *found, *account_queries.same_person(user_id)}]
+    return [*{user_id, *found, *account_queries.related_user_ids(user_id)}]
 
 
 def _count_purchases(user_ids: list[UUID], *, since: datetime) -> int:

@@ -125,8 +125,8 @@ def settle(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None)
         if is_new:
             _follow_of_others(purchase, now=now)
     if is_new and owner and purchase.app_transaction_id:
-        of, value = account_services.KeyOf.APP_TRANSACTION, purchase.app_transaction_id
-        account_services.recognise(user_id=owner.id, of=of, value=value, now=now)
+        of, value = account_services.PersonKeyKind.APP_TRANSACTION, purchase.app_transaction_id
+        account_services.link_person(user_id=owner.id, of=of, value=value, now=now)
     if owner and purchase.revoked_share and not owner.closed_at:
         fraud.assess(owner.id, now=now)
     balance = credit_services.balance_of(owner.id).balance if owner else 0

@@ -103,7 +103,7 @@ def _find_refusal(code: PromotionCode, wallet: Wallet, *, now: datetime) -> str 
 def _count_redemptions(code: PromotionCode, wallet: Wallet) -> int:
     """How often this person has redeemed it: also as another user, and before a deletion. The
     caller has the code locked, so no other redemption is on its way."""
-    others = wallet.user.same_person_ids() if wallet.user else set()
+    others = wallet.user.related_user_ids() if wallet.user else set()
     by_person = Q(wallet=wallet) | Q(wallet__user_id__in=others)
     return Redemption.objects.filter(by_person, code=code).count()
 

@@ -48,7 +48,7 @@ def rank_waiting(*, queue: str, unavailable_models: Iterable[UUID], now: datetim
     overdue = [job.id for job in waiting if job.deadline_at <= now]
     in_time = [job for job in waiting if job.deadline_at > now]
     user_ids = {job.user_id for job in in_time}
-    tiers = account_queries.tiers_of(user_ids, now=now)
+    tiers = account_queries.get_tiers(user_ids, now=now)
     ahead = Counter(_count_in_flight(user_ids))
     ranked: list[tuple[int, int, UUID]] = []
     beyond = []

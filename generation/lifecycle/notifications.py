@@ -13,10 +13,10 @@ IMAGES = "medium"
 
 
 def notify_user(job: Job, kind: PushKind, *, now: datetime, subject_id: UUID | None = None) -> bool:
-    """As outbox.tell. Whoever has deleted the job wants to hear of its credits alone."""
+    """As outbox.enqueue. Whoever has deleted the job wants to hear of its credits alone."""
     if job.deleted_at and kind != PushKind.CREDITS_RETURNED:
         return False
-    return outbox.tell(
+    return outbox.enqueue(
         user_id=job.user_id,
         kind=kind,
         subject_id=subject_id,

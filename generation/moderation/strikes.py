@@ -61,7 +61,7 @@ def record_provider_rejection(
 
 
 def _add(*, user_id: UUID, input: Input, flag: Flag, attempt: bytes, now: datetime) -> Offence:
-    account_queries.hold_account(user_id)
+    account_queries.lock_open_account(user_id)
     # Keyed: who reads the table cannot try out which picture or which words it stands for.
     digest = salted_hmac("rendio.offence", user_id.bytes + attempt, algorithm="sha256").hexdigest()
     if known := Offence.objects.filter(user_id=user_id, attempt=digest).first():

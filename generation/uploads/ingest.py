@@ -108,7 +108,7 @@ def _store(user_id: UUID, picture: ReencodedImage, *, now: datetime, lifetime: t
         raise StorageUnavailable from error
     with transaction.atomic(durable=True):
         # What is being deleted or merged at this moment gets nothing more.
-        account_queries.hold_account(user_id)
+        account_queries.lock_open_account(user_id)
         # Under the account's lock, so that pictures sent at once are counted one after the other.
         quota.require_space(user_id=user_id, size_bytes=upload.size_bytes, now=now)
         upload.save(force_insert=True)

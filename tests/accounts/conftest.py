@@ -227,15 +227,15 @@ from uuid import UUID
 import django
 django.setup()
 from django.utils import timezone
-from accounts import devicecheck
+from accounts.apple import device_check
 from accounts.services import InstallationProof, devices, welcome
 from tests.helpers.wait import PATIENCE_SECONDS
 now = timezone.now()
 token = os.environ["TEST_TOKEN"]
 about = {"device_id": UUID(os.environ["TEST_DEVICE_ID"]), "device_token": token}
 proof = InstallationProof(secret=os.environ["TEST_SECRET"])
-seen = welcome.free_turn()
-bits = devicecheck.query_bits(token)
+seen = welcome.find_free_turn()
+bits = device_check.query_bits(token)
 """
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.apple import identity_tokens
-from accounts.models import AppleIdentity, Device, Session, SpentToken, User
+from accounts.models import AppleIdentity, Device, Session, UsedToken, User
 from credits import ledger_check
 from credits import services as credit_services
 from credits.models import WalletState
@@ -250,4 +250,4 @@ def test_a_guest_is_none_of_apples_business(account, new_installation, notice):
     assert is_signed_in(other)
     assert Session.objects.filter(user_id=other.user_id, revoked_at=None).count() == 1
     assert User.objects.get(id=account.user_id).closed_at is None
-    assert SpentToken.objects.count() == 2
+    assert UsedToken.objects.count() == 2

@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from accounts.apple import app_attest
-from accounts.models import AttestedKey, SpentToken
-from accounts.services import sweep_spent_tokens
+from accounts.models import AttestedKey, UsedToken
+from accounts.services import purge_used_tokens
 from accounts.services.attestation import MAX_KEYS
 from tests.helpers.secure_enclave import (
     APP_ID,
@@ -233,7 +233,7 @@ def test_a_challenge_that_nobody_answers_leaves_nothing(app):
     first, second = app.challenge(), app.challenge()
 
     assert first != second
-    assert not SpentToken.objects.exists()
+    assert not UsedToken.objects.exists()
 
 
 def test_a_challenge_is_good_for_one_key(app, installation, refusal):
@@ -283,11 +283,11 @@ def test_a_challenge_expires(app, settings, refusal):
 
 def test_a_spent_challenge_is_remembered_for_longer_than_it_is_good(app, settings):
     app.attests()
-    spent = SpentToken.objects.get()
+    spent = UsedToken.objects.get()
 
     lifetime = DAY / 86_400 * settings.APP_ATTEST_CHALLENGE_SECONDS
     created_at = AttestedKey.objects.get().created_at
-    assert sweep_spent_tokens(now=created_at + lifetime) == 0
+    assert purge_used_tokens(now=created_at + lifetime) == 0
     assert spent.expires_at > created_at + lifetime
 
 

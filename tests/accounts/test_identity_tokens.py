@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from accounts.apple import identity_tokens
-from accounts.models import AppleIdentity, SpentToken
+from accounts.models import AppleIdentity, UsedToken
 
 pytestmark = pytest.mark.django_db
 
@@ -20,7 +20,7 @@ def nothing_has_changed(guest):
     return (
         guest.get("get-user-profile").json()["is_guest"] is True
         and not AppleIdentity.objects.exists()
-        and not SpentToken.objects.exists()
+        and not UsedToken.objects.exists()
     )
 
 

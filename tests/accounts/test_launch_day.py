@@ -185,9 +185,9 @@ def test_keys_that_no_device_check_uses_go_after_a_day(sandbox):
     for app in (unused, used):
         assert app.attests(challenge=app.challenge()).status_code == 200
     assert used.checks().status_code == 200
-    assert services.sweep_unused_keys(now=timezone.now() + timedelta(hours=23)) == 0
+    assert services.purge_unused_keys(now=timezone.now() + timedelta(hours=23)) == 0
 
-    services.sweep_unused_keys(now=timezone.now() + timedelta(hours=25))
+    services.purge_unused_keys(now=timezone.now() + timedelta(hours=25))
 
     assert set(AttestedKey.objects.values_list("device_id", flat=True)) == {
         UUID(used.phone.device_id)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 def person_of(*user_ids):
     """The users that each of these is one person with; the same for all."""
-    found = {frozenset(queries.same_person(UUID(str(user_id)))) for user_id in user_ids}
+    found = {frozenset(queries.related_user_ids(UUID(str(user_id)))) for user_id in user_ids}
     assert len(found) == 1
     return {str(user_id) for user_id in found.pop()}
 
@@ -66,9 +66,9 @@ def test_what_is_known_of_a_guest_is_known_of_the_account_after_the_merge(
 ):
     person.signs_in(guest)
     second, third = new_installation().signed_in(), new_installation().signed_in()
-    bought = {"of": services.KeyOf.APP_TRANSACTION, "value": "1", "now": timezone.now()}
+    bought = {"of": services.PersonKeyKind.APP_TRANSACTION, "value": "1", "now": timezone.now()}
     for phone in (second, third):
-        services.recognise(user_id=UUID(phone.user_id), **bought)
+        services.link_person(user_id=UUID(phone.user_id), **bought)
     second_id = second.user_id
 
     person.signs_in(second)
@@ -81,8 +81,8 @@ def test_keys_go_when_nothing_counts_any_more(guest, person):
     person.signs_in(guest)
     [key] = PersonKey.objects.all()
 
-    services.sweep_person_keys(now=key.seen_at + related_users.KEPT - timedelta(seconds=1))
+    services.purge_person_keys(now=key.seen_at + related_users.RETENTION - timedelta(seconds=1))
     assert PersonKey.objects.exists()
-    services.sweep_person_keys(now=key.seen_at + related_users.KEPT)
+    services.purge_person_keys(now=key.seen_at + related_users.RETENTION)
 
     assert not PersonKey.objects.exists()

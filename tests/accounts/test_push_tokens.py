@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts import services
 from accounts.models import PushToken, Session
-from accounts.push.outbox import MAX_PHONES
+from accounts.push.outbox import MAX_PUSH_TOKENS
 from tests.conftest import Phone, assert_refused
 
 TOKEN = "00FC13AD" * 8
@@ -57,7 +57,7 @@ def test_it_is_taken_back_by_its_user_alone(phone):
 
 
 def test_of_many_phones_the_latest_are_kept(phone):
-    tokens = [f"{number:064x}" for number in range(MAX_PHONES + 2)]
+    tokens = [f"{number:064x}" for number in range(MAX_PUSH_TOKENS + 2)]
 
     for token in tokens:
         register(phone, token)

@@ -17,9 +17,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.apple import apns, apns_token
-from accounts.models import Language, Outcome, ProviderToken, Push, PushKind, PushToken, User
+from accounts.models import Language, ProviderToken, Push, PushKind, PushOutcome, PushToken, User
 from accounts.push import outbox, sending
-from accounts.push.messages import text_of
+from accounts.push.messages import message_for
 from adminops.monitoring import alerts, backlog
 from rendio.common import http2
 from tests.conftest import Phone
@@ -30,7 +30,7 @@ from tests.helpers.wait import PATIENCE_SECONDS
 def tell(phone, kind=PushKind.JOB_COMPLETED, **changes):
     about = {"job_id": uuid4(), "credits": 4, "is_image": False} | changes
     with transaction.atomic():
-        return outbox.tell(user_id=phone.user_id, kind=kind, now=timezone.now(), **about)
+        return outbox.enqueue(user_id=phone.user_id, kind=kind, now=timezone.now(), **about)
 
 
 def send(*, minutes=0):
@@ -75,7 +75,7 @@ def test_a_phone_is_told_as_apple_wants_it(phone, token, sandbox):
     assert (sent["topic"], sent["push_type"], sent["priority"]) == ("com.rendio.app", "alert", "10")
     assert (sent["id"], sent["collapse_id"]) == (str(push.id), str(job_id))
     assert int(sent["expiration"]) == int(push.expires_at.timestamp())
-    assert (push.outcome, push.due_at) == (Outcome.SENT, None)
+    assert (push.outcome, push.due_at) == (PushOutcome.SENT, None)
     send(minutes=120)
     assert len(sandbox.pushes()) == 1
 
@@ -87,17 +87,17 @@ def test_every_text_is_the_profiles_and_fits(phone, token, sandbox, language):
         for is_image in (False, True):
             tell(phone, kind, is_image=is_image, credits=2**31 - 1)
     pushes = Push.objects.filter(user_id=phone.user_id)
-    texts = {text_of(push, language=language) for push in pushes}
+    texts = {message_for(push, language=language) for push in pushes}
 
     send()
 
     told = {tuple(sent["payload"]["aps"]["alert"].values()) for sent in sandbox.pushes()}
     assert told == texts
     assert len(texts) == 2 * len(PushKind) - 1  # of credits alone, it is one for both
-    english = {text_of(push, language="en") for push in pushes}
+    english = {message_for(push, language="en") for push in pushes}
     assert language == "en" or texts.isdisjoint(english)
     for push in pushes:
-        body = apns.payload(push, text_of(push, language=language))
+        body = apns.payload(push, message_for(push, language=language))
         assert len(body) <= apns.MAX_PAYLOAD_BYTES
 
 
@@ -107,7 +107,7 @@ def test_every_text_is_the_profiles_and_fits(phone, token, sandbox, language):
 def test_credits_are_counted_in_words(phone, token, credits, body):
     tell(phone, PushKind.JOB_FAILED, credits=credits)
 
-    assert text_of(the_push(phone), language="en").body == body
+    assert message_for(the_push(phone), language="en").body == body
 
 
 def test_each_iphone_is_told_once_and_no_android(phone, sandbox):
@@ -143,13 +143,13 @@ def test_without_a_phone_or_a_key_nothing_is_kept_to_be_told(phone, settings):
     assert not tell(phone)
     send()
 
-    assert the_push(phone).outcome == Outcome.OFF  # of the time when there was a key
+    assert the_push(phone).outcome == PushOutcome.OFF  # of the time when there was a key
 
 
 def test_it_is_one_statement_whether_or_not_anybody_is_told(phone, django_assert_num_queries):
     for _ in range(2):
         with django_assert_num_queries(1):
-            outbox.tell(
+            outbox.enqueue(
                 user_id=phone.user_id, kind=PushKind.JOB_COMPLETED, job_id=uuid4(),
                 credits=4, is_image=False, now=timezone.now(),
             )  # fmt: skip
@@ -177,7 +177,7 @@ def test_a_phone_that_takes_no_more_is_forgotten(phone, token, sandbox, status, 
 
     assert list(PushToken.objects.values_list("token", flat=True)) == [other]
     outcomes = Push.objects.values_list("outcome", "reason")
-    assert set(outcomes) == {(Outcome.UNREGISTERED, reason), (Outcome.SENT, "")}
+    assert set(outcomes) == {(PushOutcome.UNREGISTERED, reason), (PushOutcome.SENT, "")}
 
 
 def test_a_phone_that_has_come_back_since_apple_missed_it_is_kept_and_told(phone, token, sandbox):
@@ -222,8 +222,8 @@ def test_what_apple_has_against_our_key_is_no_fault_of_the_phones(
     assert line.levelname == "ERROR"
     sandbox.control("apns", status=200)
     send(minutes=2)
-    assert set(Push.objects.values_list("outcome", flat=True)) == {Outcome.SENT}
-    assert outbox.held_reason() == ""
+    assert set(Push.objects.values_list("outcome", flat=True)) == {PushOutcome.SENT}
+    assert outbox.blocking_reason() == ""
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_trouble_is_waited_for_longer_each_time(phone, token, sandbox, status, r
     assert second.due_at - timezone.now() > timedelta(minutes=3)
     send(minutes=10)
 
-    assert the_push(phone).outcome == Outcome.SENT
+    assert the_push(phone).outcome == PushOutcome.SENT
     assert len({sent["id"] for sent in sandbox.pushes()}) == 1
 
 
@@ -266,7 +266,7 @@ def test_a_fault_of_ours_is_logged_and_not_repeated(phone, token, sandbox, caplo
     send()
 
     push = the_push(phone)
-    assert (push.outcome, push.reason) == (Outcome.REFUSED, reason)
+    assert (push.outcome, push.reason) == (PushOutcome.REFUSED, reason)
     assert PushToken.objects.filter(token=token).exists()
     assert any(record.levelname == "ERROR" for record in caplog.records)
 
@@ -277,7 +277,7 @@ def test_what_could_not_be_sent_in_time_is_not_sent_late(phone, token, sandbox):
 
     send()
 
-    assert the_push(phone).outcome == Outcome.EXPIRED
+    assert the_push(phone).outcome == PushOutcome.EXPIRED
     assert sandbox.pushes() == []
 
 
@@ -287,7 +287,7 @@ def test_a_phone_that_is_anothers_by_now_is_told_nothing_of_the_first(phone, tok
 
     send()
 
-    assert the_push(phone).outcome == Outcome.GONE
+    assert the_push(phone).outcome == PushOutcome.GONE
     assert sandbox.pushes() == []
 
 
@@ -302,7 +302,7 @@ def test_what_waits_for_a_guest_is_told_to_the_account_that_it_becomes_part_of(
     assert person.signs_in(guest).json()["merged"]
     send()
 
-    assert the_push(guest).outcome == Outcome.SENT
+    assert the_push(guest).outcome == PushOutcome.SENT
     assert [sent["token"] for sent in sandbox.pushes()] == [token]
 
 
@@ -316,7 +316,7 @@ def test_apple_out_of_reach_is_waited_for(phone, token, settings, closed_port, u
     settings.APNS_URL = there
     send(minutes=2)
 
-    assert the_push(phone).outcome == Outcome.SENT
+    assert the_push(phone).outcome == PushOutcome.SENT
 
 
 # --- Who we are -----------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def test_one_that_apple_finds_expired_is_replaced_once(phone, token, sandbox):
 
     send()
 
-    assert the_push(phone).outcome == Outcome.SENT
+    assert the_push(phone).outcome == PushOutcome.SENT
     assert apns_token.replace(first) == apns_token.current() != first
 
 
@@ -361,7 +361,7 @@ def test_one_that_is_expired_again_and_again_is_held_and_not_replaced_each_time(
     made = apns_token.current()
     send(minutes=2)
 
-    assert outbox.held_reason() == "ExpiredProviderToken"
+    assert outbox.blocking_reason() == "ExpiredProviderToken"
     assert apns_token.current() == made
 
 
@@ -385,7 +385,7 @@ def test_two_workers_and_each_push_goes_out_once(others_rest, sandbox, at_once):
 
     sent = [push["id"] for push in sandbox.pushes()]
     assert len(sent) == len(set(sent)) == sending.BATCH * 2
-    assert set(phone_outcomes(phone)) == {Outcome.SENT}
+    assert set(phone_outcomes(phone)) == {PushOutcome.SENT}
 
 
 def phone_outcomes(phone):
@@ -428,20 +428,20 @@ def test_a_worker_killed_after_apples_yes_is_followed_by_the_same_push(others_re
 
     first, second = sandbox.pushes()
     assert (first["id"], first["collapse_id"]) == (second["id"], second["collapse_id"])
-    assert the_push(phone).outcome == Outcome.SENT
+    assert the_push(phone).outcome == PushOutcome.SENT
 
 
 def test_what_waits_is_told_by_age_and_what_is_over_is_swept(phone, token):
     tell(phone)
     later = timezone.now() + timedelta(minutes=10)
     assert "pushes" in [one.what for one in backlog.oldest_due(now=later)]
-    outbox.sweep(now=later + outbox.KEPT)
+    outbox.purge_pushes(now=later + outbox.RETENTION)
     assert Push.objects.exists()
     send()
 
-    outbox.sweep(now=later)
+    outbox.purge_pushes(now=later)
     assert Push.objects.exists()
-    outbox.sweep(now=later + outbox.KEPT)
+    outbox.purge_pushes(now=later + outbox.RETENTION)
     assert not Push.objects.exists()
 
 

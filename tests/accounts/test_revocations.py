@@ -31,7 +31,7 @@ def session_id_of(phone):
 
 
 def revoke(phone):
-    services.revoke_sessions_of(
+    services.revoke_user_sessions(
         user_id=UUID(phone.user_id), reason=RevokedReason.LOGOUT, now=timezone.now()
     )
 

@@ -76,10 +76,10 @@ def test_the_sweep_passes_by_a_row_that_is_in_use(committed_guest, at_once):
 
     def sweep():
         eventually(lambda: held)
-        swept.append(services.sweep_sessions(now=now))
+        swept.append(services.purge_sessions(now=now))
 
     at_once(hold, sweep)
 
     assert rows.exists()
-    services.sweep_sessions(now=now)
+    services.purge_sessions(now=now)
     assert not rows.exists()

@@ -256,7 +256,7 @@ def test_the_sweep_deletes_what_ended_long_ago_in_batches(guest):
     Session.objects.filter(id=session_of(guest).id).update(expires_at=now - timedelta(days=31))
     ours = Session.objects.filter(user_id=guest.user_id)
 
-    swept = [services.sweep_sessions(now=now, limit=3) for _ in range(3)]
+    swept = [services.purge_sessions(now=now, limit=3) for _ in range(3)]
 
     assert swept == [3, 1, 0]
     assert ours.count() == 2

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts import services
 from accounts.apple import identity_tokens
-from accounts.models import AppleIdentity, Device, Session, SpentToken, User
+from accounts.models import AppleIdentity, Device, Session, UsedToken, User
 from credits import ledger_check
 from credits import services as credit_services
 from credits.services import Source
@@ -324,12 +324,12 @@ def test_the_first_session_ends_with_the_one_that_continues_it(
 
 def test_spent_tokens_are_swept_once_they_have_expired(guest, person):
     person.signs_in(guest)
-    assert SpentToken.objects.count() == 1
+    assert UsedToken.objects.count() == 1
 
-    services.sweep_spent_tokens(now=timezone.now())
-    assert SpentToken.objects.count() == 1
-    services.sweep_spent_tokens(now=timezone.now() + timedelta(days=2))
-    assert SpentToken.objects.count() == 0
+    services.purge_used_tokens(now=timezone.now())
+    assert UsedToken.objects.count() == 1
+    services.purge_used_tokens(now=timezone.now() + timedelta(days=2))
+    assert UsedToken.objects.count() == 0
 
 
 def test_one_session_of_a_sign_in_is_listed(guest, person):

@@ -1,6 +1,6 @@
 """A process that dies between Apple and our commit: nothing has changed, and the person signs in.
 
-A real process goes through the steps of accounts.services.apple and dies.
+A real process goes through the steps of accounts.services.apple_sign_in and dies.
 """
 
 import os
@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts import tokens
-from accounts.models import AppleIdentity, Session, SpentToken, User
+from accounts.models import AppleIdentity, Session, UsedToken, User
 from credits import ledger_check
 from credits import services as credit_services
 from credits.services import Source
@@ -28,16 +28,20 @@ from uuid import UUID
 import django
 django.setup()
 from django.utils import timezone
-from accounts import appleid
-from accounts.services import apple
+from accounts.apple import identity_tokens
+from accounts.services import apple_sign_in
 from tests.helpers.wait import eventually
 now = timezone.now()
 session_id = UUID(os.environ["TEST_SESSION_ID"])
-identity = appleid.read_identity_token(os.environ["TEST_TOKEN"], nonce=os.environ["TEST_NONCE"])
+token, nonce = os.environ["TEST_TOKEN"], os.environ["TEST_NONCE"]
+identity = identity_tokens.read_identity_token(token, nonce=nonce)
 """
-EXCHANGE = "refresh_token = appleid.exchange_code(os.environ['TEST_CODE'], identity=identity)"
+EXCHANGE = (
+    "refresh_token = identity_tokens.exchange_code(os.environ['TEST_CODE'], identity=identity)"
+)
 SETTLE = (
-    "apple.settle(session_id=session_id, identity=identity, refresh_token=refresh_token, now=now)"
+    "apple_sign_in.complete_sign_in(session_id=session_id, identity=identity,"
+    " refresh_token=refresh_token, now=now)"
 )
 
 
@@ -121,7 +125,7 @@ def test_a_crash_before_our_commit_changes_nothing(account, second_phone, person
     assert nothing_has_changed(account, second_phone)
     # The identity token is not spent; a code that was used up is asked for again by a new sign-in.
     del signed["authorization_code"]
-    assert not SpentToken.objects.filter(expires_at=None).exists()
+    assert not UsedToken.objects.filter(expires_at=None).exists()
     assert person.signs_in(second_phone, tokens=signed).status_code == 200
     assert balance(account.user_id) == 30
 

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("committed")
 
 CLAIM = "claim = welcome.open_claim(**about, had_welcome=bits.bit0, now=now)"
 TURN = "turn = welcome.take_turn(claim, device_token=token, bits=bits, seen=seen)"
-MARK = "welcome.tell_apple(turn, device_token=token, bits=bits)"
-WON = "welcome.keep_won(turn)"
+MARK = "welcome.set_welcome_bit(turn, device_token=token, bits=bits)"
+WON = "welcome.record_won(turn)"
 SETTLE = (
     "devices.settle(**about, proof=proof, standing=welcome.Standing.DUE, is_banned=False, now=now)"
 )
@@ -155,7 +155,7 @@ def test_a_worker_finishes_an_abandoned_turn(installation, sandbox, process):
     process(installation, CLAIM, TURN).dies()
     lease_ends()
 
-    services.give_due_welcomes(now=timezone.now())
+    services.grant_due_welcomes(now=timezone.now())
 
     assert is_marked(sandbox, installation)
     assert WelcomeTurn.objects.get().claim is None
@@ -172,7 +172,7 @@ def test_a_turn_is_not_finished_by_others_while_it_is_leased(
 
     assert other.balance() == 0
     lease_ends()
-    services.give_due_welcomes(now=timezone.now())
+    services.grant_due_welcomes(now=timezone.now())
     assert other.balance() == 10
     assert gets_it_now_and_never_again(installation)
 

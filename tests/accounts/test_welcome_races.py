@@ -78,11 +78,11 @@ def turn_is_taken(new_installation, settings):
         now=timezone.now(),
     )
     turn = welcome.take_turn(claim, device_token=other.device_token, bits=None, seen=None)
-    return lambda: welcome.keep_won(turn)
+    return lambda: welcome.record_won(turn)
 
 
 def give_due_welcomes():
-    return services.give_due_welcomes(now=timezone.now())
+    return services.grant_due_welcomes(now=timezone.now())
 
 
 def test_who_does_not_get_the_turn_in_time_is_let_in_and_gets_the_welcome_later(
@@ -126,7 +126,7 @@ def test_apple_out_of_reach_puts_a_waiting_welcome_off(installation, turn_is_tak
     sandbox.control("apple/outage", service="devicecheck", times=0)
 
     later = timezone.now() + timedelta(minutes=5)
-    services.give_due_welcomes(now=later)
+    services.grant_due_welcomes(now=later)
 
     assert guest.balance() == 10
 
@@ -165,9 +165,9 @@ def test_a_claim_that_led_to_nothing_is_swept(installation, new_installation):
         now=timezone.now(),
     )
 
-    services.sweep_claims(now=claim.started_at + welcome.KEPT)
+    services.purge_claims(now=claim.started_at + welcome.RETENTION)
     assert WelcomeClaim.objects.filter(pk=claim.pk).exists()
-    services.sweep_claims(now=claim.started_at + welcome.KEPT + timedelta(seconds=1))
+    services.purge_claims(now=claim.started_at + welcome.RETENTION + timedelta(seconds=1))
 
     assert not WelcomeClaim.objects.filter(pk=claim.pk).exists()
     assert WelcomeClaim.objects.filter(device_id=guest.device_id).exists()

@@ -77,7 +77,7 @@ def _id(phone: Phone) -> Any:
 
 
 def work() -> None:
-    services.set_due_bits(now=timezone.now())
+    services.write_due_ban_bits(now=timezone.now())
 
 
 def buy_credits(phone: Phone) -> None:
@@ -188,7 +188,7 @@ def test_a_ban_during_an_outage_at_apple_reaches_the_phone_after_it(
     work()
     assert hardware.bits() == (True, False)
 
-    services.set_due_bits(now=timezone.now() + timedelta(minutes=2))
+    services.write_due_ban_bits(now=timezone.now() + timedelta(minutes=2))
 
     assert hardware.bits() == (True, True)
 
@@ -245,7 +245,7 @@ class Check:
     def __init__(self, hardware: Hardware) -> None:
         self.phone = hardware.install()
         token, now = self.phone.device_token, timezone.now()
-        self.seen, self.bits = welcome.free_turn(), device_check.query_bits(token)
+        self.seen, self.bits = welcome.find_free_turn(), device_check.query_bits(token)
         self.claim = welcome.open_claim(
             device_id=UUID(self.phone.device_id), device_token=token, had_welcome=False, now=now
         )
@@ -282,7 +282,7 @@ def test_a_ban_is_not_erased_by_a_welcome_that_is_on_its_way(
 
     check.finish()
 
-    services.set_due_bits(now=timezone.now() + timedelta(minutes=2))
+    services.write_due_ban_bits(now=timezone.now() + timedelta(minutes=2))
     assert hardware.bits() == (True, True)
     assert not BanBit.objects.filter(wanted__isnull=False).exists()
 
@@ -325,7 +325,7 @@ def test_a_welcome_waits_while_a_ban_is_written_and_not_for_a_worker_that_died(
         raise AppleOutcomeUnknown
 
     assert not check.take_turn()
-    assert welcome.free_turn() is None
+    assert welcome.find_free_turn() is None
     WelcomeTurn.objects.update(leased_until=timezone.now())
     assert check.take_turn()
     check.finish()
@@ -381,9 +381,9 @@ def test_tokens_are_kept_for_a_ban_as_long_as_set(hardware: Hardware, settings: 
     kept = BanBit.objects.get(device_id=phone.device_id)
     assert phone.device_token not in kept.device_token_encrypted
 
-    services.sweep_tokens(now=kept.received_at + timedelta(hours=2))
+    services.purge_device_tokens(now=kept.received_at + timedelta(hours=2))
     assert BanBit.objects.filter(device_id=phone.device_id).exists()
-    services.sweep_tokens(now=kept.received_at + timedelta(hours=2, seconds=1))
+    services.purge_device_tokens(now=kept.received_at + timedelta(hours=2, seconds=1))
 
     assert not BanBit.objects.filter(device_id=phone.device_id).exists()
 

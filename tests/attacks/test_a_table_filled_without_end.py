@@ -17,8 +17,8 @@ from django.utils import timezone
 from accounts import export
 from accounts import tasks as account_tasks
 from accounts.apple import identity_tokens
-from accounts.models import Consent, ConsentKind, Device, Push, PushKind, Session, SpentToken
-from accounts.services.apple import MAX_DEVICES
+from accounts.models import Consent, ConsentKind, Device, Push, PushKind, Session, UsedToken
+from accounts.services.apple_sign_in import MAX_DEVICES
 from accounts.services.consents import MAX_PROVIDERS, MAX_RECORDS
 from accounts.services.sessions import MAX_SESSIONS
 from adminops import tasks as adminops_tasks
@@ -289,7 +289,7 @@ def test_a_long_export_is_not_kept_in_memory(phone):
         for _ in range(8000)
     )
 
-    with export.export_of(UUID(str(phone.user_id)), now=now) as file:
+    with export.export_user(UUID(str(phone.user_id)), now=now) as file:
         # The number of an open file; in memory it has no name.
         assert isinstance(file.name, int)
         assert file.seek(0, 2) > export.IN_MEMORY_BYTES
@@ -346,7 +346,7 @@ def session(user: UUID, number: int) -> Model:
 
 
 def spent(user: UUID, number: int) -> Model:
-    return SpentToken(name=f"{number:064}", expires_at=LONG_AGO)
+    return UsedToken(name=f"{number:064}", expires_at=LONG_AGO)
 
 
 def push(user: UUID, number: int) -> Model:

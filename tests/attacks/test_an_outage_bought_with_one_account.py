@@ -71,9 +71,9 @@ def test_orders_that_wait_count_already(rich):
 def test_the_users_of_one_person_share_the_limit(rich):
     other = Phone().sign_in()
     for phone in (rich, other):
-        account_services.recognise(
+        account_services.link_person(
             user_id=phone.user_id,
-            of=account_services.KeyOf.APP_TRANSACTION,
+            of=account_services.PersonKeyKind.APP_TRANSACTION,
             value="704123",
             now=timezone.now(),
         )

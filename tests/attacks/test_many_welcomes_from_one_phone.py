@@ -36,7 +36,7 @@ def workers_give_what_waits() -> None:
     """Until no claim is due any more."""
 
     def nothing_waits() -> bool:
-        services.give_due_welcomes(now=timezone.now())
+        services.grant_due_welcomes(now=timezone.now())
         return not WelcomeClaim.objects.filter(due_at__isnull=False, granted_at=None).exists()
 
     eventually(nothing_waits)

@@ -221,9 +221,9 @@ def test_guests_that_bought_with_one_apple_account_share_the_free_ones(
     settings.CANCEL_FREE_COUNT = 1
     other = Phone().sign_in()
     for phone in (burner, other):
-        account_services.recognise(
+        account_services.link_person(
             user_id=phone.user_id,
-            of=account_services.KeyOf.APP_TRANSACTION,
+            of=account_services.PersonKeyKind.APP_TRANSACTION,
             value="704123",
             now=timezone.now(),
         )

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from accounts.models import Push, User
-from accounts.push.messages import text_of
+from accounts.push.messages import message_for
 from credits import ledger_check
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Offence, ProviderRequest, Step
@@ -179,5 +179,5 @@ def test_a_push_says_how_many_credits_are_back(strict, life, settings):
 
     push = Push.objects.get(job_id=job.id)
     assert push.credits == job.credits - job.fee_kept == 0
-    said = text_of(push, language="en").body
+    said = message_for(push, language="en").body
     assert said == "What it asks for is not allowed, so its price was not returned."

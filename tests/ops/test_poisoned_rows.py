@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from accounts.models import Outcome, Push
+from accounts.models import Push, PushOutcome
 from credits import services as credit_services
 from credits.models import Wallet
 from generation.models import Removal
@@ -82,7 +82,7 @@ def test_a_push_that_cannot_be_recorded_keeps_none_of_the_others(committed, sand
 
     send()
 
-    sent = Push.objects.filter(outcome=Outcome.SENT).values_list("user_id", flat=True)
+    sent = Push.objects.filter(outcome=PushOutcome.SENT).values_list("user_id", flat=True)
     assert set(sent) >= {phone.user_id for phone in phones[1:]}
     Push.objects.filter(user_id=phones[0].user_id).delete()
 

@@ -6,15 +6,15 @@ from django.contrib import admin
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from accounts.models import Outcome, Push, PushToken
+from accounts.models import Push, PushOutcome, PushToken
 from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to, user_link
 from adminops.support.masking import masked
 
 COLOURS = {
     "": "info",
-    Outcome.SENT: "success",
-    Outcome.REFUSED: "danger",
-    Outcome.EXPIRED: "warning",
+    PushOutcome.SENT: "success",
+    PushOutcome.REFUSED: "danger",
+    PushOutcome.EXPIRED: "warning",
 }
 
 
@@ -32,7 +32,7 @@ class PushAdmin(ReadOnlyAdmin):
         ("kind", "state", "reason"),
         ("job_link", "incident_link", "credits"),
         ("created_at", "expires_at", "ended_at"),
-        ("due_at", "tries", "is_held"),
+        ("due_at", "tries", "blocked_by_credentials"),
     )
 
     @admin.display(description="User")

@@ -31,7 +31,7 @@ from accounts.models import (
     PushToken,
     RevokedReason,
     Session,
-    SpentToken,
+    UsedToken,
     User,
 )
 from accounts.services import related_users
@@ -40,7 +40,7 @@ from accounts.services.sessions import (
     continue_as_only_session,
     find_session,
     open_session,
-    revoke_sessions_of,
+    revoke_user_sessions,
 )
 from accounts.signals import users_merged
 from credits import idempotency
@@ -78,11 +78,11 @@ def sign_in_with_apple(
     try:
         identity = identity_tokens.read_identity_token(identity_token, nonce=nonce)
         # Again under the locks: this is to leave the code alone where it would be wasted.
-        _refuse_early(session_id, identity, now=now)
+        _check_early(session_id, identity, now=now)
         refresh_token = None
         if authorization_code:
             refresh_token = identity_tokens.exchange_code(authorization_code, identity=identity)
-        signed_in = settle(
+        signed_in = complete_sign_in(
             session_id=session_id, identity=identity, refresh_token=refresh_token, now=now
         )
     except Refusal as refusal:
@@ -93,16 +93,16 @@ def sign_in_with_apple(
 
 
 @transaction.atomic(durable=True)
-def settle(
+def complete_sign_in(
     *, session_id: UUID, identity: Identity, refresh_token: str | None, now: datetime
 ) -> SignedIn:
     """Step 3, with `refresh_token` as Apple gave it. Raises as sign_in_with_apple does."""
     spent = {"expires_at": identity.expires_at}
-    if not SpentToken.objects.get_or_create(name=identity.fingerprint, defaults=spent)[1]:
+    if not UsedToken.objects.get_or_create(name=identity.fingerprint, defaults=spent)[1]:
         raise InvalidIdentity
-    apple = _locked_identity(identity, caller_id=_caller(session_id, now=now).id, now=now)
+    apple = _lock_identity(identity, caller_id=_user_of_session(session_id, now=now).id, now=now)
     # Anew: who waited for the lock may be part of the account by now.
-    caller_id, account_id = _caller(session_id, now=now).id, apple.user_id
+    caller_id, account_id = _user_of_session(session_id, now=now).id, apple.user_id
     credit_services.lock_wallets(user_ids={caller_id, account_id})
     users = {
         user.id: user
@@ -111,23 +111,25 @@ def settle(
         .order_by("id")
     }
     caller, account = users[caller_id], users[account_id]
-    _refuse_unless_possible(caller, account)
+    _check_can_sign_in(caller, account)
     merged = caller.id != account.id
     was_guest = account.is_guest
     if merged:
         _merge(caller, account, now=now)
-    _record(apple, account, identity, refresh_token, now=now)
-    of = related_users.KeyOf.APPLE_ACCOUNT
-    related_users.recognise(user_id=account.id, of=of, value=identity.sub, now=now)
+    _save_identity(apple, account, identity, refresh_token, now=now)
+    of = related_users.PersonKeyKind.APPLE_ACCOUNT
+    related_users.link_person(user_id=account.id, of=of, value=identity.sub, now=now)
     return SignedIn(
         user_id=account.id,
         merged=merged,
         credits_remaining=credit_services.balance_of(account.id).balance,
-        session=_continue(session_id, account, was_guest=was_guest, now=now),
+        session=_open_account_session(session_id, account, was_guest=was_guest, now=now),
     )
 
 
-def _continue(session_id: UUID, account: User, *, was_guest: bool, now: datetime) -> IssuedSession:
+def _open_account_session(
+    session_id: UUID, account: User, *, was_guest: bool, now: datetime
+) -> IssuedSession:
     """Open the account's session on this phone; the guest's other sessions end.
 
     A guest session in other hands must not become a session of the account. In a merge the guest's
@@ -138,20 +140,20 @@ def _continue(session_id: UUID, account: User, *, was_guest: bool, now: datetime
         session = Session.objects.get(id=session_id)
         return continue_as_only_session(session=session, user=account, now=now)
     session = Session.objects.select_for_update(of=("self",)).get(id=session_id)
-    return open_session(user=account, device=session.device, now=now, continues=session)
+    return open_session(user=account, device=session.device, now=now, replaces=session)
 
 
-def _refuse_early(session_id: UUID, identity: Identity, *, now: datetime) -> None:
-    if SpentToken.objects.filter(name=identity.fingerprint).exists():
+def _check_early(session_id: UUID, identity: Identity, *, now: datetime) -> None:
+    if UsedToken.objects.filter(name=identity.fingerprint).exists():
         raise InvalidIdentity
-    caller = _caller(session_id, now=now)
+    caller = _user_of_session(session_id, now=now)
     apple = AppleIdentity.objects.select_related("user").filter(sub=identity.sub).first()
     if apple is None and not caller.is_guest:
         raise InvalidState
-    _refuse_unless_possible(caller, apple.user if apple else caller)
+    _check_can_sign_in(caller, apple.user if apple else caller)
 
 
-def _refuse_unless_possible(caller: User, account: User) -> None:
+def _check_can_sign_in(caller: User, account: User) -> None:
     if caller.suspended_at or account.suspended_at:
         raise AccountSuspended
     if caller.is_guest and caller.hardware_banned_at:
@@ -162,7 +164,7 @@ def _refuse_unless_possible(caller: User, account: User) -> None:
         raise InvalidState
 
 
-def _caller(session_id: UUID, *, now: datetime) -> User:
+def _user_of_session(session_id: UUID, *, now: datetime) -> User:
     """Whose session it is now: of a guest who was merged, the account. Raises Unauthorized."""
     session = find_session(session_id, now=now)
     if session is None:
@@ -170,7 +172,7 @@ def _caller(session_id: UUID, *, now: datetime) -> User:
     return session.user
 
 
-def _locked_identity(identity: Identity, *, caller_id: UUID, now: datetime) -> AppleIdentity:
+def _lock_identity(identity: Identity, *, caller_id: UUID, now: datetime) -> AppleIdentity:
     """Whose this Apple account is, locked; one that nobody has becomes the caller's.
 
     Of two who bring a new one at once, the second waits at the insert and finds the first's.
@@ -193,7 +195,7 @@ def _locked_identity(identity: Identity, *, caller_id: UUID, now: datetime) -> A
         raise IdentityServiceUnavailable from None  # its account was just deleted: try again
 
 
-def _record(
+def _save_identity(
     apple: AppleIdentity,
     account: User,
     identity: Identity,
@@ -224,21 +226,21 @@ def _merge(guest: User, account: User, *, now: datetime) -> None:
     credit_services.merge(from_user_id=guest.id, into_user_id=account.id, now=now)
     idempotency.reassign(from_user_id=guest.id, into_user_id=account.id)
     Device.objects.filter(user=guest).update(user=account)
-    _leave_surplus_devices(account)
+    _unlink_surplus_devices(account)
     Consent.objects.filter(user=guest).update(user=account)
     related_users.move_keys(from_user_id=guest.id, into_user_id=account.id)
     account.welcomed_at = account.welcomed_at or guest.welcomed_at
     users_merged.send(sender=User, from_user_id=guest.id, into_user_id=account.id, now=now)
     guest.closed_at = now
     guest.save(update_fields=["closed_at", "updated_at"])
-    revoke_sessions_of(user_id=guest.id, reason=RevokedReason.MERGE, now=now)
+    revoke_user_sessions(user_id=guest.id, reason=RevokedReason.MERGE, now=now)
     # After its sessions, as register_push_token; after its jobs, whose ends have told it till now.
     PushToken.objects.filter(user=guest).update(user=account)
     Push.objects.filter(user=guest).update(user=account)
     logger.info("guest_merged", guest_id=str(guest.id), user_id=str(account.id))
 
 
-def _leave_surplus_devices(account: User) -> None:
+def _unlink_surplus_devices(account: User) -> None:
     """Of the account's devices keep MAX_DEVICES, those seen last; the others are nobody's, as after
     a sign-out."""
     devices = Device.objects.filter(user=account)
