@@ -20,7 +20,7 @@ from django.db.models import Q
 from adminops.actions import budgets
 from adminops.actions.audit import Who, admitted, record_act
 from adminops.actions.budgets import COUNTED_FOR, Stake
-from adminops.models import SUBJECTS, Action, ApprovalState, PendingApproval, Subject
+from adminops.models import SUBJECTS, AdminAction, ApprovalState, PendingApproval, Subject
 from credits import queries as credit_queries
 from rendio.common.errors import InvalidState, NotFound
 
@@ -65,20 +65,20 @@ class Kind:
     )
 
 
-_kinds: dict[Action, Kind] = {}
+_kinds: dict[AdminAction, Kind] = {}
 
 
-def register(action: Action, kind: Kind) -> None:
+def register(action: AdminAction, kind: Kind) -> None:
     _kinds[action] = kind
 
 
-def kinds() -> frozenset[Action]:
+def kinds() -> frozenset[AdminAction]:
     """All acts that are weighed."""
     return frozenset(_kinds)
 
 
 def carry_out(
-    action: Action,
+    action: AdminAction,
     who: Who,
     *,
     subject_id: UUID | None = None,
@@ -112,7 +112,7 @@ def _do(kind: Kind, intent: Intent, stake: Stake, who: Who) -> Effect:
     return effect
 
 
-def _wait(action: Action, intent: Intent, stake: Stake, why: str, who: Who) -> PendingApproval:
+def _wait(action: AdminAction, intent: Intent, stake: Stake, why: str, who: Who) -> PendingApproval:
     approval = PendingApproval.objects.create(
         action=action,
         user_id=stake.customer_id,
@@ -124,7 +124,7 @@ def _wait(action: Action, intent: Intent, stake: Stake, why: str, who: Who) -> P
         requested_by=who["acting_user"],
         requested_at=who["now"],
     )
-    _record_decision(Action.REQUEST_GRANT, approval, who)
+    _record_decision(AdminAction.REQUEST_GRANT, approval, who)
     return approval
 
 
@@ -136,10 +136,10 @@ def approve(*, approval_id: UUID, **who: Unpack[Who]) -> Any:
     It is done as of now. InvalidState too where it would move more than was asked for, as what it
     is about has changed meanwhile.
     """
-    who = admitted(Action.APPROVE_GRANT, who)
+    who = admitted(AdminAction.APPROVE_GRANT, who)
     budgets.lock(who["acting_user"])
     approval = _decide(approval_id, ApprovalState.APPROVED, who)
-    action = Action(approval.action)
+    action = AdminAction(approval.action)
     kind, intent = _kinds[action], _intent_of(approval, who)
     stake = kind.stake(intent)
     if abs(stake.credits) > approval.amount:
@@ -148,7 +148,7 @@ def approve(*, approval_id: UUID, **who: Unpack[Who]) -> Any:
     budgets.check_approval(stake, who)
     effect = _do(kind, intent, stake, who)
     record_act(
-        Action.APPROVE_GRANT,
+        AdminAction.APPROVE_GRANT,
         who,
         subject_type=SUBJECTS.get(action, Subject.USER),
         subject_id=effect.subject_id,
@@ -165,14 +165,14 @@ def approve(*, approval_id: UUID, **who: Unpack[Who]) -> Any:
 @transaction.atomic(durable=True)
 def decline(*, approval_id: UUID, **who: Unpack[Who]) -> None:
     """Nothing is done. Raises Forbidden, InvalidInput, NotFound, InvalidState."""
-    who = admitted(Action.APPROVE_GRANT, who)
+    who = admitted(AdminAction.APPROVE_GRANT, who)
     approval = _decide(approval_id, ApprovalState.DECLINED, who)
-    _record_decision(Action.DECLINE_GRANT, approval, who)
+    _record_decision(AdminAction.DECLINE_GRANT, approval, who)
 
 
 def details(approval: PendingApproval) -> list[tuple[str, Any]]:
     """The act in (name, value), for the second person."""
-    return _kinds[Action(approval.action)].details(approval)
+    return _kinds[AdminAction(approval.action)].details(approval)
 
 
 def waiting() -> int:
@@ -218,13 +218,16 @@ def _refuse_who_asked_too(approval: PendingApproval, who: Who) -> None:
 def _intent_of(approval: PendingApproval, who: Who) -> Intent:
     arguments = approval.arguments
     subject_id = approval.subject_id
-    if not arguments and approval.action in {Action.REFUND_CREDITS, Action.ADJUST_CREDITS}:
+    if not arguments and approval.action in {
+        AdminAction.REFUND_CREDITS,
+        AdminAction.ADJUST_CREDITS,
+    }:
         # Asked for under the release before, which kept no arguments.
         arguments, subject_id = {"amount": approval.amount}, approval.user_id
     return Intent(subject_id, arguments, who["now"])
 
 
-def _record_decision(action: Action, approval: PendingApproval, who: Who) -> None:
+def _record_decision(action: AdminAction, approval: PendingApproval, who: Who) -> None:
     subject_type, subject_id = _subject_of(approval)
     record_act(
         action,
@@ -239,7 +242,7 @@ def _record_decision(action: Action, approval: PendingApproval, who: Who) -> Non
 def _subject_of(approval: PendingApproval) -> tuple[Subject, UUID]:
     """Under which the record has the approval."""
     if approval.subject_id:
-        return SUBJECTS.get(Action(approval.action), Subject.USER), approval.subject_id
+        return SUBJECTS.get(AdminAction(approval.action), Subject.USER), approval.subject_id
     if approval.user_id:
         return Subject.USER, approval.user_id
     return Subject.APPROVAL, approval.id

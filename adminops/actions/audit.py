@@ -20,8 +20,8 @@ from adminops.models import (
     REASON_MAX,
     REASON_MIN,
     SUBJECTS,
-    Action,
     AdminAction,
+    AuditLogEntry,
     Subject,
 )
 from adminops.support.masking import CodeMask
@@ -45,12 +45,12 @@ class Who(TypedDict):
     act_id: NotRequired[UUID | None]
 
 
-def may(user: User | AnonymousUser, action: Action) -> bool:
+def may(user: User | AnonymousUser, action: AdminAction) -> bool:
     """Whether this member of staff may act so; a superuser may do everything."""
     return user.has_perm(f"adminops.{action.value}")
 
 
-def admitted(action: Action, who: Who, *, unspoken: Collection[str] = ()) -> Who:
+def admitted(action: AdminAction, who: Who, *, unspoken: Collection[str] = ()) -> Who:
     """`who`, with the reason as it is kept: without promotion codes, `unspoken` ones among them,
     as not all who read it may know them. Raises Forbidden, InvalidInput."""
     if not may(who["acting_user"], action):
@@ -63,7 +63,7 @@ def admitted(action: Action, who: Who, *, unspoken: Collection[str] = ()) -> Who
 
 
 def record_act(
-    action: Action,
+    action: AdminAction,
     who: Who,
     *,
     subject_id: UUID,
@@ -78,10 +78,10 @@ def record_act(
     `stake` is what counts against the budget of who acts.
     """
     act_id = who.get("act_id")
-    if act_id and AdminAction.objects.filter(id=act_id).exists():
+    if act_id and AuditLogEntry.objects.filter(id=act_id).exists():
         raise InvalidState(problem="This form was sent before, and it has been done.")
     subject_type = subject_type or SUBJECTS.get(action, Subject.USER)
-    AdminAction.objects.create(
+    AuditLogEntry.objects.create(
         id=act_id or uuid7(),
         at=who["now"],
         actor=who["acting_user"],

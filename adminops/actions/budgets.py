@@ -27,7 +27,7 @@ from django.db.models.functions import Abs
 
 from accounts.models import User
 from adminops.actions.audit import Who
-from adminops.models import Action, AdminAction
+from adminops.models import AdminAction, AuditLogEntry
 from credits import queries as credit_queries
 from rendio.common.errors import InvalidState
 
@@ -76,8 +76,10 @@ def lock(staff: User) -> None:
 
 def used_by(staff_id: UUID, *, now: datetime) -> Used:
     counted = _counted(staff_id, now)
-    approved = counted.filter(action=Action.APPROVE_GRANT)
-    return Used(moved=_sum(counted.exclude(action=Action.APPROVE_GRANT)), approved=_sum(approved))
+    approved = counted.filter(action=AdminAction.APPROVE_GRANT)
+    return Used(
+        moved=_sum(counted.exclude(action=AdminAction.APPROVE_GRANT)), approved=_sum(approved)
+    )
 
 
 def why_not_alone(stake: Stake, who: Who) -> str:
@@ -125,7 +127,7 @@ def _given_to_one(customer_id: UUID | None, staff_id: UUID, who: Who) -> int:
 
     Merges are followed: what went to guests who have become one account counts together.
     """
-    counted = _counted(staff_id, who["now"]).exclude(action=Action.APPROVE_GRANT)
+    counted = _counted(staff_id, who["now"]).exclude(action=AdminAction.APPROVE_GRANT)
     to_any = counted.aggregate(total=Sum("max_per_customer"))["total"] or 0
     given = counted.filter(customer_id__isnull=False, credits__gt=0)
     if customer_id:
@@ -139,13 +141,13 @@ def _in_one_wallet(customer_id: UUID) -> list[UUID]:
     return credit_queries.users_sharing_wallet(customer_id)
 
 
-def _counted(staff_id: UUID, now: datetime) -> QuerySet[AdminAction]:
-    return AdminAction.objects.filter(
+def _counted(staff_id: UUID, now: datetime) -> QuerySet[AuditLogEntry]:
+    return AuditLogEntry.objects.filter(
         actor_id=staff_id, at__gt=now - COUNTED_FOR, credits__isnull=False
     )
 
 
-def _sum(acts: QuerySet[AdminAction]) -> int:
+def _sum(acts: QuerySet[AuditLogEntry]) -> int:
     total: int | None = acts.aggregate(total=Sum(Abs("credits")))["total"]
     return total or 0
 

@@ -26,7 +26,7 @@ from django.db import models, transaction
 from adminops.actions import approvals, catalogue_limits
 from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.actions.audit import Who, admitted
-from adminops.models import Action, AdminAction, PendingApproval
+from adminops.models import AdminAction, AuditLogEntry, PendingApproval
 from billing import services as billing_services
 from billing.models import Product
 from generation.catalogue import cache
@@ -53,7 +53,7 @@ def edit_product(
     NotFound, InvalidState."""
     return cast(
         "Product | PendingApproval",
-        _edit(Action.EDIT_PRODUCT, product_id, is_new, _as_json(Product, values), {}, who),
+        _edit(AdminAction.EDIT_PRODUCT, product_id, is_new, _as_json(Product, values), {}, who),
     )
 
 
@@ -71,7 +71,7 @@ def edit_model(
     of_routes = {str(route.route_id or uuid7()): _as_json(Route, route.values) for route in routes}
     return cast(
         "Model | PendingApproval",
-        _edit(Action.EDIT_MODEL, model_id, is_new, _as_json(Model, values), of_routes, who),
+        _edit(AdminAction.EDIT_MODEL, model_id, is_new, _as_json(Model, values), of_routes, who),
     )
 
 
@@ -83,12 +83,12 @@ def edit_theme(
     InvalidState."""
     return cast(
         "Theme | PendingApproval",
-        _edit(Action.EDIT_THEME, theme_id, is_new, _as_json(Theme, values), {}, who),
+        _edit(AdminAction.EDIT_THEME, theme_id, is_new, _as_json(Theme, values), {}, who),
     )
 
 
 def _edit(
-    action: Action, row_id: UUID, is_new: bool, values: Row, routes: dict[str, Row], who: Who
+    action: AdminAction, row_id: UUID, is_new: bool, values: Row, routes: dict[str, Row], who: Who
 ) -> Any:
     who = admitted(action, who)
     seen = None if is_new else _read(action, row_id)
@@ -115,10 +115,10 @@ def _differing(values: Row, seen: Row | None) -> Row:
 
 # --- Rows as JSON ---------------------------------------------------------------------------------
 
-_MODELS: dict[Action, type[models.Model]] = {
-    Action.EDIT_PRODUCT: Product,
-    Action.EDIT_MODEL: Model,
-    Action.EDIT_THEME: Theme,
+_MODELS: dict[AdminAction, type[models.Model]] = {
+    AdminAction.EDIT_PRODUCT: Product,
+    AdminAction.EDIT_MODEL: Model,
+    AdminAction.EDIT_THEME: Theme,
 }
 
 
@@ -156,7 +156,7 @@ def _row_as_json(row: models.Model) -> Row:
     return _as_json(type(row), values)
 
 
-def _read(action: Action, row_id: UUID) -> Row:
+def _read(action: AdminAction, row_id: UUID) -> Row:
     """The row as it is, locked until the transaction ends. Raises NotFound."""
     rows = _MODELS[action]._default_manager.select_for_update(no_key=True)
     row = rows.filter(pk=row_id).first()
@@ -176,7 +176,7 @@ def _fingerprint(row: Row | None) -> str:
 # --- What a second person decides -----------------------------------------------------------------
 
 
-def _stake(action: Action, reasons: Callable[[Row | None, Row], list[str]]) -> Any:
+def _stake(action: AdminAction, reasons: Callable[[Row | None, Row], list[str]]) -> Any:
     def stake(intent: Intent) -> Stake:
         before = None if intent.arguments["is_new"] else _read(action, intent.subject)
         if _fingerprint(before) != intent.arguments["seen"]:
@@ -204,8 +204,8 @@ def _edited(before: Row | None, arguments: dict[str, Any]) -> Row:
 def agreed_on(row_id: UUID) -> Row | None:
     """The row as two people agreed on it last, else as it was before its first edit on record;
     None where there was no edit."""
-    acts = AdminAction.objects.filter(subject_id=row_id)
-    approved = acts.filter(action=Action.APPROVE_GRANT, after__has_key="row").order_by("-at")
+    acts = AuditLogEntry.objects.filter(subject_id=row_id)
+    approved = acts.filter(action=AdminAction.APPROVE_GRANT, after__has_key="row").order_by("-at")
     if found := approved.values_list("after", flat=True).first():
         return cast("Row", found["row"])
     edited = acts.filter(action__in=_MODELS, before__has_key="row").order_by("at")
@@ -213,11 +213,11 @@ def agreed_on(row_id: UUID) -> Row | None:
     return cast("Row", first["row"]) if first else None
 
 
-def _check(action: Action, after: Row) -> None:
+def _check(action: AdminAction, after: Row) -> None:
     """What nobody may do, not even two. Raises InvalidInput."""
-    if action == Action.EDIT_PRODUCT:
+    if action == AdminAction.EDIT_PRODUCT:
         _check_between("credits", after["credits"], 1, catalogue_limits.MAX_PRODUCT_CREDITS)
-    if action == Action.EDIT_MODEL:
+    if action == AdminAction.EDIT_MODEL:
         price = Decimal(after["base_price_usd"])
         _check_between(
             "base_price_usd", price, catalogue_limits.MIN_PRICE_USD, catalogue_limits.MAX_PRICE_USD
@@ -232,7 +232,7 @@ def _check_between(name: str, value: Any, least: Any, most: Any) -> None:
 # --- How they are done ----------------------------------------------------------------------------
 
 
-def _do(action: Action) -> Callable[[Intent, Who], Effect]:
+def _do(action: AdminAction) -> Callable[[Intent, Who], Effect]:
     def do(intent: Intent, who: Who) -> Effect:
         arguments = intent.arguments
         is_new = arguments["is_new"]
@@ -321,8 +321,8 @@ def _no_reasons(agreed: Row | None, after: Row) -> list[str]:
 
 
 for _action, _reasons in (
-    (Action.EDIT_PRODUCT, catalogue_limits.of_product),
-    (Action.EDIT_MODEL, catalogue_limits.of_model),
-    (Action.EDIT_THEME, _no_reasons),
+    (AdminAction.EDIT_PRODUCT, catalogue_limits.of_product),
+    (AdminAction.EDIT_MODEL, catalogue_limits.of_model),
+    (AdminAction.EDIT_THEME, _no_reasons),
 ):
     approvals.register(_action, Kind(_stake(_action, _reasons), _do(_action), _details))

@@ -14,7 +14,7 @@ from accounts.models import User
 from adminops.actions import approvals
 from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.actions.audit import Who, admitted
-from adminops.models import Action, PendingApproval
+from adminops.models import AdminAction, PendingApproval
 from credits import services as credit_services
 from credits.errors import InsufficientCredits
 from rendio.common.errors import InvalidInput, InvalidState, NotFound
@@ -32,8 +32,8 @@ __all__ = [
 MAX_AMOUNT = 100_000
 # What the customer reads in the history of credits; the staff's own words stay in the record.
 WORDS = {
-    Action.REFUND_CREDITS: "goodwill refund",
-    Action.ADJUST_CREDITS: "support adjustment",
+    AdminAction.REFUND_CREDITS: "goodwill refund",
+    AdminAction.ADJUST_CREDITS: "support adjustment",
 }
 
 
@@ -52,10 +52,10 @@ def refund_credits(*, user_id: UUID, amount: int, **who: Unpack[Who]) -> Given:
     What the user owes is repaid first, and what comes above the maximum balance lapses. Raises
     Forbidden, InvalidInput, NotFound, InvalidState.
     """
-    who = admitted(Action.REFUND_CREDITS, who)
+    who = admitted(AdminAction.REFUND_CREDITS, who)
     if not 1 <= amount <= MAX_AMOUNT:
         raise InvalidInput(fields={"amount": [f"Must be from 1 to {MAX_AMOUNT}."]})
-    return _give_or_wait(Action.REFUND_CREDITS, user_id, amount, who)
+    return _give_or_wait(AdminAction.REFUND_CREDITS, user_id, amount, who)
 
 
 @transaction.atomic(durable=True)
@@ -64,14 +64,14 @@ def adjust_credits(*, user_id: UUID, amount: int, **who: Unpack[Who]) -> Given:
 
     Raises Forbidden, InvalidInput, NotFound, InvalidState, InsufficientCredits.
     """
-    who = admitted(Action.ADJUST_CREDITS, who)
+    who = admitted(AdminAction.ADJUST_CREDITS, who)
     if amount == 0 or abs(amount) > MAX_AMOUNT:
         problem = f"Must be from -{MAX_AMOUNT} to {MAX_AMOUNT} and not 0."
         raise InvalidInput(fields={"amount": [problem]})
-    return _give_or_wait(Action.ADJUST_CREDITS, user_id, amount, who)
+    return _give_or_wait(AdminAction.ADJUST_CREDITS, user_id, amount, who)
 
 
-def _give_or_wait(action: Action, user_id: UUID, amount: int, who: Who) -> Given:
+def _give_or_wait(action: AdminAction, user_id: UUID, amount: int, who: Who) -> Given:
     came = carry_out(action, who, subject_id=user_id, arguments={"amount": amount})
     if isinstance(came, PendingApproval):
         return Given(credit_services.balance_of(user_id).balance, waiting=came)
@@ -102,7 +102,7 @@ def _refund(intent: Intent, who: Who) -> Effect:
         user_id=intent.subject,
         amount=intent.arguments["amount"],
         source=credit_services.Source.SUPPORT,
-        reason=WORDS[Action.REFUND_CREDITS],
+        reason=WORDS[AdminAction.REFUND_CREDITS],
         acting_user_id=who["acting_user"].id,
         now=intent.now,
     )
@@ -113,7 +113,7 @@ def _adjust(intent: Intent, who: Who) -> Effect:
     entry = credit_services.adjust(
         user_id=intent.subject,
         change=intent.arguments["amount"],
-        reason=WORDS[Action.ADJUST_CREDITS],
+        reason=WORDS[AdminAction.ADJUST_CREDITS],
         acting_user_id=who["acting_user"].id,
         now=intent.now,
     )
@@ -139,5 +139,5 @@ def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
     return [("Credits", approval.arguments.get("amount", approval.amount))]
 
 
-approvals.register(Action.REFUND_CREDITS, Kind(_stake, _refund, _details))
-approvals.register(Action.ADJUST_CREDITS, Kind(_stake, _adjust, _details))
+approvals.register(AdminAction.REFUND_CREDITS, Kind(_stake, _refund, _details))
+approvals.register(AdminAction.ADJUST_CREDITS, Kind(_stake, _adjust, _details))

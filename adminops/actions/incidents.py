@@ -21,7 +21,7 @@ from accounts.models import PushKind
 from adminops.actions import approvals
 from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.actions.audit import Who, admitted
-from adminops.models import Action, Incident, PendingApproval, Which
+from adminops.models import AdminAction, Incident, PendingApproval, Which
 from generation.lifecycle import manual, notifications
 from generation.models import Job, JobStatus, Model, ProviderRequest, Route
 from rendio.common import nudge
@@ -73,7 +73,7 @@ def try_out(choice: Choice) -> Trial:
 def start(*, choice: Choice, notify: bool = True, **who: Unpack[Who]) -> Incident | PendingApproval:
     """Have all these jobs settled by the workers, and their customers told if `notify`. Raises
     Forbidden, InvalidInput, and InvalidState where there are none."""
-    who = admitted(Action.RUN_INCIDENT, who)
+    who = admitted(AdminAction.RUN_INCIDENT, who)
     if not choice.from_at < choice.until_at <= who["now"]:
         problem = "It must begin before it ends, and end before now."
         raise InvalidInput(fields={"until_at": [problem]})
@@ -87,7 +87,7 @@ def start(*, choice: Choice, notify: bool = True, **who: Unpack[Who]) -> Inciden
         "route": str(choice.route.id) if choice.route else None,
         "notify": notify,
     }
-    came: Incident | PendingApproval = carry_out(Action.RUN_INCIDENT, who, arguments=arguments)
+    came: Incident | PendingApproval = carry_out(AdminAction.RUN_INCIDENT, who, arguments=arguments)
     return came
 
 
@@ -151,7 +151,7 @@ def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
     return [(name.replace("_", " ").capitalize(), value) for name, value in told.items() if value]
 
 
-approvals.register(Action.RUN_INCIDENT, Kind(_stake, _begin, _details))
+approvals.register(AdminAction.RUN_INCIDENT, Kind(_stake, _begin, _details))
 
 
 # --- Which jobs -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from django.db import transaction
 from adminops.actions import approvals
 from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.actions.audit import Who, admitted
-from adminops.models import Action, PendingApproval
+from adminops.models import AdminAction, PendingApproval
 from generation.lifecycle import dead_letters, manual
 from generation.models import Job, JobStatus, ProviderRequest, WebhookDelivery
 from rendio.common.errors import InvalidState, NotFound
@@ -27,30 +27,30 @@ from rendio.common.times import iso
 def refund_job(*, job_id: UUID, **who: Unpack[Who]) -> int | PendingApproval:
     """Give back what a delivered job cost, into the lots that it came from; returns how many
     credits. Raises Forbidden, InvalidInput, NotFound, InvalidState."""
-    return cast("int | PendingApproval", _upon(Action.REFUND_JOB, job_id, who))
+    return cast("int | PendingApproval", _upon(AdminAction.REFUND_JOB, job_id, who))
 
 
 @transaction.atomic(durable=True)
 def fail_job(*, job_id: UUID, **who: Unpack[Who]) -> int | PendingApproval:
     """End a job that goes on, with its credits back; returns how many. What its provider makes all
     the same is kept for its owner. Raises Forbidden, InvalidInput, NotFound, InvalidState."""
-    return cast("int | PendingApproval", _upon(Action.FAIL_JOB, job_id, who))
+    return cast("int | PendingApproval", _upon(AdminAction.FAIL_JOB, job_id, who))
 
 
 @transaction.atomic(durable=True)
 def retry_job(*, job_id: UUID, **who: Unpack[Who]) -> int | PendingApproval:
     """Look at a job at once, or fetch the video of one that ended without it; returns its credits.
     Raises Forbidden, InvalidInput, NotFound, InvalidState."""
-    return cast("int | PendingApproval", _upon(Action.RETRY_JOB, job_id, who))
+    return cast("int | PendingApproval", _upon(AdminAction.RETRY_JOB, job_id, who))
 
 
 @transaction.atomic(durable=True)
 def reapply_delivery(*, delivery_id: UUID, **who: Unpack[Who]) -> PendingApproval | None:
     """Have a provider's webhook applied once more. Raises Forbidden, InvalidInput, NotFound."""
-    return cast("PendingApproval | None", _upon(Action.REAPPLY_DELIVERY, delivery_id, who))
+    return cast("PendingApproval | None", _upon(AdminAction.REAPPLY_DELIVERY, delivery_id, who))
 
 
-def _upon(action: Action, subject_id: UUID, who: Who) -> Any:
+def _upon(action: AdminAction, subject_id: UUID, who: Who) -> Any:
     return carry_out(action, admitted(action, who), subject_id=subject_id)
 
 
@@ -143,10 +143,10 @@ def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
     return [("Credits of the job", approval.amount)]
 
 
-approvals.register(Action.REFUND_JOB, Kind(_stake_of_refund, _refund, _details))
-approvals.register(Action.FAIL_JOB, Kind(_stake_of_failure, _fail, _details))
-approvals.register(Action.RETRY_JOB, Kind(_stake_of_retry, _retry, _details))
+approvals.register(AdminAction.REFUND_JOB, Kind(_stake_of_refund, _refund, _details))
+approvals.register(AdminAction.FAIL_JOB, Kind(_stake_of_failure, _fail, _details))
+approvals.register(AdminAction.RETRY_JOB, Kind(_stake_of_retry, _retry, _details))
 approvals.register(
-    Action.REAPPLY_DELIVERY,
+    AdminAction.REAPPLY_DELIVERY,
     Kind(lambda intent: stake_of_delivery(intent.subject), _reapply, _details),
 )

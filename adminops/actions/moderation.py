@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 
 from adminops.actions.audit import Who, admitted, record_act
-from adminops.models import Action
+from adminops.models import AdminAction
 from generation.moderation import strikes
 from rendio.common.times import iso
 
@@ -19,12 +19,12 @@ def forgive_offences(*, user_id: UUID, **who: Unpack[Who]) -> strikes.ClearedStr
 
     Raises Forbidden, InvalidInput, NotFound, InvalidState where there is none.
     """
-    who = admitted(Action.FORGIVE_OFFENCES, who)
+    who = admitted(AdminAction.FORGIVE_OFFENCES, who)
     forgiven = strikes.clear_strikes(
         user_id=user_id, acting_user_id=who["acting_user"].id, now=who["now"]
     )
     record_act(
-        Action.FORGIVE_OFFENCES,
+        AdminAction.FORGIVE_OFFENCES,
         who,
         subject_id=user_id,
         before={

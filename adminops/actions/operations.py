@@ -12,7 +12,7 @@ from adminops.actions import approvals
 from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.actions.audit import Who, admitted, record_act
 from adminops.actions.jobs import stake_of_delivery, stake_of_fetching
-from adminops.models import Action, PendingApproval
+from adminops.models import AdminAction, PendingApproval
 from generation import services as generation_services
 from generation.dispatch import circuit_breaker
 from generation.lifecycle import dead_letters, manual
@@ -31,14 +31,18 @@ from rendio.common.times import iso
 @transaction.atomic(durable=True)
 def reset_provider(*, health_id: UUID, **who: Unpack[Who]) -> None:
     """Close the breaker of a key at a provider. Raises Forbidden, InvalidInput, NotFound."""
-    who = admitted(Action.RESET_PROVIDER, who)
+    who = admitted(AdminAction.RESET_PROVIDER, who)
     health = ProviderHealth.objects.select_for_update().filter(id=health_id).first()
     if health is None:
         raise NotFound
     before = _standing(health)
     circuit_breaker.close(health, now=who["now"])
     record_act(
-        Action.RESET_PROVIDER, who, subject_id=health_id, before=before, after=_standing(health)
+        AdminAction.RESET_PROVIDER,
+        who,
+        subject_id=health_id,
+        before=before,
+        after=_standing(health),
     )
 
 
@@ -56,12 +60,12 @@ def _standing(health: ProviderHealth) -> dict[str, Any]:
 def switch_maintenance(*, is_on: bool, **who: Unpack[Who]) -> None:
     """Stop new orders, or take them again; what was ordered goes on. Raises Forbidden,
     InvalidInput."""
-    who = admitted(Action.SWITCH_MAINTENANCE, who)
+    who = admitted(AdminAction.SWITCH_MAINTENANCE, who)
     was_on = generation_services.switch_maintenance(
         is_on=is_on, reason=who["reason"], now=who["now"]
     )
     record_act(
-        Action.SWITCH_MAINTENANCE,
+        AdminAction.SWITCH_MAINTENANCE,
         who,
         subject_id=MAINTENANCE_ID,
         before={"is_on": was_on},
@@ -74,7 +78,9 @@ def retry_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> PendingApproval
     """Try once more what failed for good. Raises Forbidden, InvalidInput, NotFound,
     InvalidState."""
     came: PendingApproval | None = carry_out(
-        Action.RETRY_DEAD_LETTER, admitted(Action.RETRY_DEAD_LETTER, who), subject_id=letter_id
+        AdminAction.RETRY_DEAD_LETTER,
+        admitted(AdminAction.RETRY_DEAD_LETTER, who),
+        subject_id=letter_id,
     )
     return came
 
@@ -82,12 +88,12 @@ def retry_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> PendingApproval
 @transaction.atomic(durable=True)
 def dismiss_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> None:
     """Nothing is to be done about it. Raises Forbidden, InvalidInput, NotFound, InvalidState."""
-    who = admitted(Action.DISMISS_DEAD_LETTER, who)
+    who = admitted(AdminAction.DISMISS_DEAD_LETTER, who)
     letter = _open_letter(letter_id)
     before = _of_letter(letter)
     dead_letters.close(letter, DeadState.DISMISSED, now=who["now"])
     record_act(
-        Action.DISMISS_DEAD_LETTER,
+        AdminAction.DISMISS_DEAD_LETTER,
         who,
         subject_id=letter_id,
         before=before,
@@ -131,7 +137,7 @@ def _of_letter(letter: DeadLetter) -> dict[str, Any]:
 
 
 approvals.register(
-    Action.RETRY_DEAD_LETTER,
+    AdminAction.RETRY_DEAD_LETTER,
     Kind(
         _stake_of_retry,
         _retry,

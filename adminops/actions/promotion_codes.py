@@ -18,7 +18,7 @@ from adminops.actions import approvals
 from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.actions.audit import Who, admitted
 from adminops.actions.budgets import UNLIMITED
-from adminops.models import Action, PendingApproval
+from adminops.models import AdminAction, PendingApproval
 from credits import services as credit_services
 from credits.services import CodeTerms
 
@@ -31,9 +31,9 @@ WITHOUT_LIMIT = "Nobody knows how often a code without a limit will be redeemed.
 @transaction.atomic(durable=True)
 def make_code(*, code: str, terms: CodeTerms, **who: Unpack[Who]) -> str | PendingApproval:
     """A new promotion code; returns it is kept. Raises Forbidden, InvalidInput."""
-    who = admitted(Action.MAKE_CODE, who, unspoken=(code,))
+    who = admitted(AdminAction.MAKE_CODE, who, unspoken=(code,))
     arguments = {"code": code, "terms": terms.as_json()}
-    came: str | PendingApproval = carry_out(Action.MAKE_CODE, who, arguments=arguments)
+    came: str | PendingApproval = carry_out(AdminAction.MAKE_CODE, who, arguments=arguments)
     return came
 
 
@@ -41,17 +41,17 @@ def make_code(*, code: str, terms: CodeTerms, **who: Unpack[Who]) -> str | Pendi
 def change_code(*, code_id: UUID, terms: CodeTerms, **who: Unpack[Who]) -> PendingApproval | None:
     """What a code gives, when and how often, from now on. Raises Forbidden, InvalidInput,
     NotFound."""
-    return _upon(Action.CHANGE_CODE, code_id, {"terms": terms.as_json()}, who)
+    return _upon(AdminAction.CHANGE_CODE, code_id, {"terms": terms.as_json()}, who)
 
 
 @transaction.atomic(durable=True)
 def toggle_code(*, code_id: UUID, is_active: bool, **who: Unpack[Who]) -> PendingApproval | None:
     """Stop a code, or let it be redeemed again. Raises Forbidden, InvalidInput, NotFound."""
-    return _upon(Action.TOGGLE_CODE, code_id, {"is_active": is_active}, who)
+    return _upon(AdminAction.TOGGLE_CODE, code_id, {"is_active": is_active}, who)
 
 
 def _upon(
-    action: Action, code_id: UUID, arguments: dict[str, Any], who: Who
+    action: AdminAction, code_id: UUID, arguments: dict[str, Any], who: Who
 ) -> PendingApproval | None:
     who = admitted(action, who)
     came: PendingApproval | None = carry_out(action, who, subject_id=code_id, arguments=arguments)
@@ -171,6 +171,6 @@ def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
     ]
 
 
-approvals.register(Action.MAKE_CODE, Kind(_stake_of_making, _make, _details))
-approvals.register(Action.CHANGE_CODE, Kind(_stake_of_changing, _change, _details))
-approvals.register(Action.TOGGLE_CODE, Kind(_stake_of_toggling, _toggle, _details))
+approvals.register(AdminAction.MAKE_CODE, Kind(_stake_of_making, _make, _details))
+approvals.register(AdminAction.CHANGE_CODE, Kind(_stake_of_changing, _change, _details))
+approvals.register(AdminAction.TOGGLE_CODE, Kind(_stake_of_toggling, _toggle, _details))

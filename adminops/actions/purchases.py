@@ -12,7 +12,7 @@ from django.db import transaction
 from adminops.actions import approvals
 from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
 from adminops.actions.audit import Who, admitted, record_act
-from adminops.models import Action, PendingApproval
+from adminops.models import AdminAction, PendingApproval
 from billing import services as billing_services
 from billing.models import (
     HELD_BACK,
@@ -35,8 +35,8 @@ def assign_purchase(
     Raises Forbidden, InvalidInput, NotFound, InvalidState.
     """
     came: int | PendingApproval = carry_out(
-        Action.ASSIGN_PURCHASE,
-        admitted(Action.ASSIGN_PURCHASE, who),
+        AdminAction.ASSIGN_PURCHASE,
+        admitted(AdminAction.ASSIGN_PURCHASE, who),
         subject_id=purchase_id,
         arguments={"user_id": str(user_id)},
     )
@@ -50,7 +50,9 @@ def release_purchase(*, purchase_id: UUID, **who: Unpack[Who]) -> int | PendingA
     Raises Forbidden, InvalidInput, NotFound, InvalidState.
     """
     came: int | PendingApproval = carry_out(
-        Action.RELEASE_PURCHASE, admitted(Action.RELEASE_PURCHASE, who), subject_id=purchase_id
+        AdminAction.RELEASE_PURCHASE,
+        admitted(AdminAction.RELEASE_PURCHASE, who),
+        subject_id=purchase_id,
     )
     return came
 
@@ -60,7 +62,9 @@ def reapply_purchase(*, purchase_id: UUID, **who: Unpack[Who]) -> Purchase | Pen
     """Make the ledger agree with a purchase once more, by what is sold and who is there today.
     Raises Forbidden, InvalidInput, NotFound."""
     came: Purchase | PendingApproval = carry_out(
-        Action.REAPPLY_PURCHASE, admitted(Action.REAPPLY_PURCHASE, who), subject_id=purchase_id
+        AdminAction.REAPPLY_PURCHASE,
+        admitted(AdminAction.REAPPLY_PURCHASE, who),
+        subject_id=purchase_id,
     )
     return came
 
@@ -70,8 +74,8 @@ def reapply_notification(*, notification_id: UUID, **who: Unpack[Who]) -> Pendin
     """Have a notification of Apple's applied once more. Raises Forbidden, InvalidInput, NotFound,
     InvalidState."""
     came: PendingApproval | None = carry_out(
-        Action.REAPPLY_NOTIFICATION,
-        admitted(Action.REAPPLY_NOTIFICATION, who),
+        AdminAction.REAPPLY_NOTIFICATION,
+        admitted(AdminAction.REAPPLY_NOTIFICATION, who),
         subject_id=notification_id,
     )
     return came
@@ -85,12 +89,12 @@ def override_refund_policy(
 
     Raises Forbidden, InvalidInput, NotFound, InvalidState once Apple waits no more.
     """
-    who = admitted(Action.OVERRIDE_REFUND, who)
+    who = admitted(AdminAction.OVERRIDE_REFUND, who)
     request = ConsumptionRequest.objects.filter(id=request_id).first()
     if request is None:
         raise NotFound
     came: PendingApproval | None = carry_out(
-        Action.OVERRIDE_REFUND,
+        AdminAction.OVERRIDE_REFUND,
         who,
         subject_id=request.purchase_id,
         arguments={"request": str(request_id), "policy": policy.value},
@@ -230,14 +234,14 @@ def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
     return [("Credits of the purchase", approval.amount)]
 
 
-approvals.register(Action.ASSIGN_PURCHASE, Kind(_stake_of_assignment, _assign, _details))
-approvals.register(Action.RELEASE_PURCHASE, Kind(_stake_of_release, _release, _details))
-approvals.register(Action.REAPPLY_PURCHASE, Kind(_stake_of_settling, _reapply, _details))
+approvals.register(AdminAction.ASSIGN_PURCHASE, Kind(_stake_of_assignment, _assign, _details))
+approvals.register(AdminAction.RELEASE_PURCHASE, Kind(_stake_of_release, _release, _details))
+approvals.register(AdminAction.REAPPLY_PURCHASE, Kind(_stake_of_settling, _reapply, _details))
 approvals.register(
-    Action.REAPPLY_NOTIFICATION, Kind(_stake_of_notification, _reapply_notification, _details)
+    AdminAction.REAPPLY_NOTIFICATION, Kind(_stake_of_notification, _reapply_notification, _details)
 )
 approvals.register(
-    Action.OVERRIDE_REFUND,
+    AdminAction.OVERRIDE_REFUND,
     Kind(
         _stake_of_override,
         _override,
@@ -253,10 +257,10 @@ approvals.register(
 def dismiss_payload(*, payload_id: UUID, **who: Unpack[Who]) -> None:
     """Close a payload of Apple's that could not be read, because a person has dealt with it. Raises
     Forbidden, InvalidInput, NotFound, InvalidState."""
-    who = admitted(Action.DISMISS_PAYLOAD, who)
+    who = admitted(AdminAction.DISMISS_PAYLOAD, who)
     payload = billing_services.dismiss_payload(payload_id, now=who["now"])
     record_act(
-        Action.DISMISS_PAYLOAD,
+        AdminAction.DISMISS_PAYLOAD,
         who,
         subject_id=payload_id,
         before={"problem": payload.problem},

@@ -14,7 +14,7 @@ from accounts import services as account_services
 from accounts.models import User
 from adminops.actions.audit import Who, admitted, record_act
 from adminops.auth import otp
-from adminops.models import Action
+from adminops.models import AdminAction
 from credits import services as credit_services
 from generation.catalogue import cache
 from generation.errors import InvalidModel
@@ -39,7 +39,7 @@ def ban_user(*, user_id: UUID, **who: Unpack[Who]) -> None:
     Raises Forbidden, InvalidInput, NotFound, and InvalidState for oneself, for staff unless a
     superuser asks, and for who is banned already.
     """
-    who = admitted(Action.BAN_USER, who)
+    who = admitted(AdminAction.BAN_USER, who)
     user = _locked_user(user_id, who["acting_user"])
     if user.suspended_at:
         raise InvalidState(problem="This user is banned already.")
@@ -48,14 +48,14 @@ def ban_user(*, user_id: UUID, **who: Unpack[Who]) -> None:
         user_id=user_id, reason=who["reason"], acting_user_id=who["acting_user"].id, now=who["now"]
     )
     user.refresh_from_db()
-    record_act(Action.BAN_USER, who, subject_id=user_id, before=before, after=_standing(user))
+    record_act(AdminAction.BAN_USER, who, subject_id=user_id, before=before, after=_standing(user))
 
 
 @transaction.atomic(durable=True)
 def unban_user(*, user_id: UUID, **who: Unpack[Who]) -> None:
     """The user may sign in and spend again, and the user's phones are banned no more. Raises as
     ban_user does, and InvalidState where neither the user nor the phone is banned."""
-    who = admitted(Action.UNBAN_USER, who)
+    who = admitted(AdminAction.UNBAN_USER, who)
     user = _locked_user(user_id, who["acting_user"])
     if not (user.suspended_at or user.hardware_banned_at):
         raise InvalidState(problem="This user is not banned.")
@@ -67,14 +67,16 @@ def unban_user(*, user_id: UUID, **who: Unpack[Who]) -> None:
         now=who["now"],
     )
     user.refresh_from_db()
-    record_act(Action.UNBAN_USER, who, subject_id=user_id, before=before, after=_standing(user))
+    record_act(
+        AdminAction.UNBAN_USER, who, subject_id=user_id, before=before, after=_standing(user)
+    )
 
 
 @transaction.atomic(durable=True)
 def toggle_model(*, model_id: UUID, is_available: bool, **who: Unpack[Who]) -> None:
     """Put a model on sale or take it off; jobs that were sold go on. Setting what is set is
     recorded too. Raises Forbidden, InvalidInput, InvalidModel."""
-    who = admitted(Action.TOGGLE_MODEL, who)
+    who = admitted(AdminAction.TOGGLE_MODEL, who)
     model = Model.objects.select_for_update(no_key=True).filter(id=model_id).first()
     if model is None:
         raise InvalidModel
@@ -82,7 +84,7 @@ def toggle_model(*, model_id: UUID, is_available: bool, **who: Unpack[Who]) -> N
     model.is_available = is_available
     model.save(update_fields=["is_available"])
     record_act(
-        Action.TOGGLE_MODEL,
+        AdminAction.TOGGLE_MODEL,
         who,
         subject_id=model_id,
         before=before,
@@ -95,7 +97,7 @@ def toggle_model(*, model_id: UUID, is_available: bool, **who: Unpack[Who]) -> N
 def toggle_route(*, route_id: UUID, is_enabled: bool, **who: Unpack[Who]) -> None:
     """Let a route take orders, or no more; what it has goes on. Raises Forbidden, InvalidInput,
     NotFound."""
-    who = admitted(Action.TOGGLE_ROUTE, who)
+    who = admitted(AdminAction.TOGGLE_ROUTE, who)
     route = Route.objects.select_for_update(no_key=True).filter(id=route_id).first()
     if route is None:
         raise NotFound
@@ -103,7 +105,7 @@ def toggle_route(*, route_id: UUID, is_enabled: bool, **who: Unpack[Who]) -> Non
     route.is_enabled = is_enabled
     route.save(update_fields=["is_enabled"])
     record_act(
-        Action.TOGGLE_ROUTE,
+        AdminAction.TOGGLE_ROUTE,
         who,
         subject_id=route_id,
         before=before,
@@ -116,10 +118,10 @@ def toggle_route(*, route_id: UUID, is_enabled: bool, **who: Unpack[Who]) -> Non
 def revoke_sessions(*, user_id: UUID, **who: Unpack[Who]) -> int:
     """Sign the user out everywhere; returns how many sessions were open. Raises Forbidden,
     InvalidInput, NotFound."""
-    who = admitted(Action.REVOKE_SESSIONS, who)
+    who = admitted(AdminAction.REVOKE_SESSIONS, who)
     ended = account_services.sign_out_everywhere(user_id=user_id, now=who["now"])
     record_act(
-        Action.REVOKE_SESSIONS,
+        AdminAction.REVOKE_SESSIONS,
         who,
         subject_id=user_id,
         before={"open_sessions": ended},
@@ -136,7 +138,7 @@ def reset_second_factor(*, user_id: UUID, **who: Unpack[Who]) -> None:
     Raises Forbidden, InvalidInput, NotFound, and InvalidState for oneself, for a superuser unless a
     superuser asks, and where there is no app.
     """
-    who = admitted(Action.RESET_SECOND_FACTOR, who)
+    who = admitted(AdminAction.RESET_SECOND_FACTOR, who)
     user = User.objects.select_for_update().filter(id=user_id, is_staff=True).first()
     if user is None:
         raise NotFound
@@ -148,7 +150,7 @@ def reset_second_factor(*, user_id: UUID, **who: Unpack[Who]) -> None:
     if not otp.forget(user):
         raise InvalidState(problem="There is no second factor to reset.")
     record_act(
-        Action.RESET_SECOND_FACTOR,
+        AdminAction.RESET_SECOND_FACTOR,
         who,
         subject_id=user_id,
         before=before,

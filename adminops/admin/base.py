@@ -21,7 +21,7 @@ from unfold.enums import ActionVariant
 from accounts.models import Device, User
 from adminops.actions.audit import may
 from adminops.admin.action_pages import ActionPage, ReasonForm, render_action_page
-from adminops.models import Action, PendingApproval
+from adminops.models import AdminAction, PendingApproval
 from adminops.support.masking import BULLETS, CodeMask, masked, may_see_codes, may_see_sensitive
 from rendio.common import clock
 from rendio.common.collation import AsRead, sort_key
@@ -232,7 +232,7 @@ def _filter_name(list_filter: Any) -> str:
     return name
 
 
-def _permission_check(act: Action) -> Callable[..., bool]:
+def _permission_check(act: AdminAction) -> Callable[..., bool]:
     def has_permission(
         admin: SupportAdmin, request: HttpRequest, object_id: str | None = None
     ) -> bool:
@@ -242,7 +242,7 @@ def _permission_check(act: Action) -> Callable[..., bool]:
 
 
 # unfold asks for a button's permission by a method of this name.
-for _act in Action:
+for _act in AdminAction:
     setattr(SupportAdmin, f"has_{_act.value}_permission", _permission_check(_act))
 
 
@@ -283,12 +283,12 @@ class ReadOnlyAdmin(SupportAdmin):
 
 def audit_log_redirect(subject_id: Any) -> HttpResponse:
     """To what support did to it."""
-    record = reverse("admin:adminops_adminaction_changelist")
+    record = reverse("admin:adminops_auditlogentry_changelist")
     return HttpResponseRedirect(f"{record}?q={subject_id}")
 
 
 def action_button(
-    *, action: Action, description: str, url_path: str, icon: str, variant: ActionVariant
+    *, action: AdminAction, description: str, url_path: str, icon: str, variant: ActionVariant
 ) -> Callable[[Method], Method]:
     """A button on an object's page, for who may act so."""
     decorate = unfold_action(

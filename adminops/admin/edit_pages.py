@@ -20,7 +20,7 @@ from adminops.actions.audit import may
 from adminops.admin.action_pages import refusal_message
 from adminops.admin.base import SupportAdmin, audit_log_redirect, pending_message
 from adminops.admin.visible_text import VisibleTextForm
-from adminops.models import REASON_MAX, REASON_MIN, Action, PendingApproval
+from adminops.models import REASON_MAX, REASON_MIN, AdminAction, PendingApproval
 from rendio.common import clock
 from rendio.common.errors import Refusal
 from rendio.common.ids import uuid7
@@ -53,7 +53,7 @@ def require_between(value: T, least: Any, most: Any) -> T:
 class AuditedEditAdmin(SupportAdmin):
     """Pages whose form is saved by the act `edit`, with a reason on record."""
 
-    edit_action: Action
+    edit_action: AdminAction
     actions = None
     warn_unsaved_form = True
 
@@ -146,7 +146,7 @@ class AuditedEditAdmin(SupportAdmin):
         return audit_log_redirect(self.get_row(request, object_id).pk)
 
 
-def edit_permission(action: Action) -> Callable[..., bool]:
+def edit_permission(action: AdminAction) -> Callable[..., bool]:
     """For inlines, whose rows are edited with those of the page."""
 
     def has_permission(inline: Any, request: HttpRequest, obj: Any = None) -> bool:

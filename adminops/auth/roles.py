@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib.auth.management import create_permissions
 from django.db.models import Q
 
-from adminops.models import SEE_MONEY, SEE_SENSITIVE, Action
+from adminops.models import SEE_MONEY, SEE_SENSITIVE, AdminAction
 
 _PEOPLE = {"accounts.user", "accounts.session", "accounts.push"}
 _MONEY = {
@@ -35,7 +35,7 @@ _WORK = {
     "generation.route",
     "generation.theme",
 }
-_RECORD = {"adminops.incident", "adminops.adminaction", "adminops.errorlog"}
+_RECORD = {"adminops.incident", "adminops.auditlogentry", "adminops.errorlog"}
 # With what came in as it came, and what says who somebody is.
 _CLOSER_MONEY = {
     "billing.consumptionrequest",
@@ -71,20 +71,20 @@ _AGENT = (
     | _views(_CLOSER)
     | _acts(
         SEE_SENSITIVE,
-        Action.REFUND_CREDITS,
-        Action.BAN_USER,
-        Action.UNBAN_USER,
-        Action.FORGIVE_OFFENCES,
-        Action.ASSIGN_PURCHASE,
-        Action.OVERRIDE_REFUND,
-        Action.RETRY_DEAD_LETTER,
-        Action.DISMISS_DEAD_LETTER,
-        Action.REFUND_JOB,
-        Action.RETRY_JOB,
-        Action.REAPPLY_DELIVERY,
-        Action.REAPPLY_NOTIFICATION,
-        Action.REAPPLY_PURCHASE,
-        Action.REVOKE_SESSIONS,
+        AdminAction.REFUND_CREDITS,
+        AdminAction.BAN_USER,
+        AdminAction.UNBAN_USER,
+        AdminAction.FORGIVE_OFFENCES,
+        AdminAction.ASSIGN_PURCHASE,
+        AdminAction.OVERRIDE_REFUND,
+        AdminAction.RETRY_DEAD_LETTER,
+        AdminAction.DISMISS_DEAD_LETTER,
+        AdminAction.REFUND_JOB,
+        AdminAction.RETRY_JOB,
+        AdminAction.REAPPLY_DELIVERY,
+        AdminAction.REAPPLY_NOTIFICATION,
+        AdminAction.REAPPLY_PURCHASE,
+        AdminAction.REVOKE_SESSIONS,
     )
 )
 _LEAD = (
@@ -97,22 +97,22 @@ _LEAD = (
     }
     | _acts(
         SEE_MONEY,
-        Action.ADJUST_CREDITS,
-        Action.APPROVE_GRANT,
-        Action.FAIL_JOB,
-        Action.RUN_INCIDENT,
-        Action.RESET_SECOND_FACTOR,
-        Action.TOGGLE_MODEL,
-        Action.TOGGLE_ROUTE,
-        Action.DISMISS_PAYLOAD,
-        Action.RELEASE_PURCHASE,
-        Action.RESET_PROVIDER,
-        Action.SWITCH_MAINTENANCE,
-        Action.MAKE_CODE,
-        Action.CHANGE_CODE,
-        Action.TOGGLE_CODE,
-        Action.EDIT_MODEL,
-        Action.EDIT_THEME,
+        AdminAction.ADJUST_CREDITS,
+        AdminAction.APPROVE_GRANT,
+        AdminAction.FAIL_JOB,
+        AdminAction.RUN_INCIDENT,
+        AdminAction.RESET_SECOND_FACTOR,
+        AdminAction.TOGGLE_MODEL,
+        AdminAction.TOGGLE_ROUTE,
+        AdminAction.DISMISS_PAYLOAD,
+        AdminAction.RELEASE_PURCHASE,
+        AdminAction.RESET_PROVIDER,
+        AdminAction.SWITCH_MAINTENANCE,
+        AdminAction.MAKE_CODE,
+        AdminAction.CHANGE_CODE,
+        AdminAction.TOGGLE_CODE,
+        AdminAction.EDIT_MODEL,
+        AdminAction.EDIT_THEME,
     )
 )
 _FINANCE = (
@@ -121,19 +121,19 @@ _FINANCE = (
     | _acts(
         SEE_MONEY,
         SEE_SENSITIVE,
-        Action.REFUND_CREDITS,
-        Action.ADJUST_CREDITS,
-        Action.APPROVE_GRANT,
-        Action.ASSIGN_PURCHASE,
-        Action.REAPPLY_NOTIFICATION,
-        Action.REAPPLY_PURCHASE,
-        Action.DISMISS_PAYLOAD,
-        Action.RELEASE_PURCHASE,
-        Action.OVERRIDE_REFUND,
-        Action.MAKE_CODE,
-        Action.CHANGE_CODE,
-        Action.TOGGLE_CODE,
-        Action.EDIT_PRODUCT,
+        AdminAction.REFUND_CREDITS,
+        AdminAction.ADJUST_CREDITS,
+        AdminAction.APPROVE_GRANT,
+        AdminAction.ASSIGN_PURCHASE,
+        AdminAction.REAPPLY_NOTIFICATION,
+        AdminAction.REAPPLY_PURCHASE,
+        AdminAction.DISMISS_PAYLOAD,
+        AdminAction.RELEASE_PURCHASE,
+        AdminAction.OVERRIDE_REFUND,
+        AdminAction.MAKE_CODE,
+        AdminAction.CHANGE_CODE,
+        AdminAction.TOGGLE_CODE,
+        AdminAction.EDIT_PRODUCT,
     )
 )
 

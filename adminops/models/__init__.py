@@ -9,8 +9,8 @@ from adminops.models.audit import (
     REASON_MIN,
     SEE_SENSITIVE,
     SUBJECTS,
-    Action,
     AdminAction,
+    AuditLogEntry,
     Subject,
 )
 from adminops.models.daily_rollups import SEE_MONEY, CountedDay, CreditDay, JobDay, SaleDay
@@ -24,10 +24,10 @@ __all__ = [
     "SEE_MONEY",
     "SEE_SENSITIVE",
     "SUBJECTS",
-    "Action",
     "AdminAction",
     "Alert",
     "ApprovalState",
+    "AuditLogEntry",
     "CountedDay",
     "CreditDay",
     "ErrorLog",

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q, Value
 
-from adminops.models.audit import REASON_MAX, Action
+from adminops.models.audit import REASON_MAX, AdminAction
 from rendio.common.ids import uuid7
 
 
@@ -20,7 +20,7 @@ class PendingApproval(models.Model):
     """An act that one member of staff may not do alone, until a second person has decided."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    action = models.CharField(max_length=20, choices=Action.choices)
+    action = models.CharField(max_length=20, choices=AdminAction.choices)
     # The customer who gets or loses credits; null where the act is about no single customer.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,

@@ -12,7 +12,7 @@ from rendio.common.ids import uuid7
 REASON_MIN, REASON_MAX = 3, 500
 
 
-class Action(models.TextChoices):
+class AdminAction(models.TextChoices):
     REFUND_CREDITS = "refund_credits"
     ADJUST_CREDITS = "adjust_credits"
     BAN_USER = "ban_user"
@@ -70,44 +70,44 @@ class Subject(models.TextChoices):
 
 # Whom or what an act is upon, where that is not a user.
 SUBJECTS = {
-    Action.TOGGLE_MODEL: Subject.MODEL,
-    Action.ASSIGN_PURCHASE: Subject.PURCHASE,
-    Action.RELEASE_PURCHASE: Subject.PURCHASE,
-    Action.OVERRIDE_REFUND: Subject.PURCHASE,
-    Action.RESET_PROVIDER: Subject.PROVIDER,
-    Action.SWITCH_MAINTENANCE: Subject.SERVICE,
-    Action.RETRY_DEAD_LETTER: Subject.LETTER,
-    Action.DISMISS_DEAD_LETTER: Subject.LETTER,
-    Action.MAKE_CODE: Subject.CODE,
-    Action.CHANGE_CODE: Subject.CODE,
-    Action.TOGGLE_CODE: Subject.CODE,
-    Action.REFUND_JOB: Subject.JOB,
-    Action.FAIL_JOB: Subject.JOB,
-    Action.RETRY_JOB: Subject.JOB,
-    Action.REAPPLY_DELIVERY: Subject.DELIVERY,
-    Action.REAPPLY_NOTIFICATION: Subject.NOTICE,
-    Action.REAPPLY_PURCHASE: Subject.PURCHASE,
-    Action.DISMISS_PAYLOAD: Subject.PAYLOAD,
-    Action.TOGGLE_ROUTE: Subject.ROUTE,
-    Action.RUN_INCIDENT: Subject.INCIDENT,
-    Action.EDIT_PRODUCT: Subject.PRODUCT,
-    Action.EDIT_MODEL: Subject.MODEL,
-    Action.EDIT_THEME: Subject.THEME,
+    AdminAction.TOGGLE_MODEL: Subject.MODEL,
+    AdminAction.ASSIGN_PURCHASE: Subject.PURCHASE,
+    AdminAction.RELEASE_PURCHASE: Subject.PURCHASE,
+    AdminAction.OVERRIDE_REFUND: Subject.PURCHASE,
+    AdminAction.RESET_PROVIDER: Subject.PROVIDER,
+    AdminAction.SWITCH_MAINTENANCE: Subject.SERVICE,
+    AdminAction.RETRY_DEAD_LETTER: Subject.LETTER,
+    AdminAction.DISMISS_DEAD_LETTER: Subject.LETTER,
+    AdminAction.MAKE_CODE: Subject.CODE,
+    AdminAction.CHANGE_CODE: Subject.CODE,
+    AdminAction.TOGGLE_CODE: Subject.CODE,
+    AdminAction.REFUND_JOB: Subject.JOB,
+    AdminAction.FAIL_JOB: Subject.JOB,
+    AdminAction.RETRY_JOB: Subject.JOB,
+    AdminAction.REAPPLY_DELIVERY: Subject.DELIVERY,
+    AdminAction.REAPPLY_NOTIFICATION: Subject.NOTICE,
+    AdminAction.REAPPLY_PURCHASE: Subject.PURCHASE,
+    AdminAction.DISMISS_PAYLOAD: Subject.PAYLOAD,
+    AdminAction.TOGGLE_ROUTE: Subject.ROUTE,
+    AdminAction.RUN_INCIDENT: Subject.INCIDENT,
+    AdminAction.EDIT_PRODUCT: Subject.PRODUCT,
+    AdminAction.EDIT_MODEL: Subject.MODEL,
+    AdminAction.EDIT_THEME: Subject.THEME,
 }
 
 SEE_SENSITIVE = "see_sensitive"
 
 
-class AdminAction(models.Model):
+class AuditLogEntry(models.Model):
     """One act of support, written in the transaction of its effect. Appended, never updated or
     deleted: a trigger refuses both."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     at = models.DateTimeField(default=timezone.now, editable=False)
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="admin_actions"
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="audit_log_entries"
     )
-    action = models.CharField(max_length=20, choices=Action.choices)
+    action = models.CharField(max_length=20, choices=AdminAction.choices)
     # An id without a foreign key: a person may be deleted, the record stays.
     subject_type = models.CharField(max_length=10, choices=Subject.choices)
     subject_id = models.UUIDField()
@@ -125,13 +125,16 @@ class AdminAction(models.Model):
     max_per_customer = models.IntegerField(null=True)
 
     class Meta:
+        # The release before knows the table by this name; so do the triggers.
+        db_table = "adminops_adminaction"
+        verbose_name_plural = "audit log entries"
         # One for each act, and one to see what is masked else (adminops.auth.roles has who gets
         # which).
         permissions = [
             *(
                 (act.value, f"Can act: {act.label.lower()}")
-                for act in Action
-                if act not in {Action.REQUEST_GRANT, Action.DECLINE_GRANT}
+                for act in AdminAction
+                if act not in {AdminAction.REQUEST_GRANT, AdminAction.DECLINE_GRANT}
             ),
             (SEE_SENSITIVE, "Can see e-mail addresses, devices and Apple's ids"),
         ]

@@ -254,7 +254,7 @@ TABLES: dict[str, Growth] = {
         deleted_by="adminops.monitoring.error_log:sweep",
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
-    "adminops.AdminAction": Growth(STAFF, "acts of staff", kept=_ACTS),
+    "adminops.AuditLogEntry": Growth(STAFF, "acts of staff", kept=_ACTS),
     "adminops.PendingApproval": Growth(STAFF, "acts that wait for a second person", kept=_ACTS),
     "adminops.Incident": Growth(STAFF, "incidents", kept=_ACTS),
     "adminops.Alert": Growth(

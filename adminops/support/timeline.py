@@ -19,7 +19,7 @@ from uuid import UUID
 from django.db.models import Model, QuerySet
 
 from accounts.models import Push, Session, User
-from adminops.models import AdminAction
+from adminops.models import AuditLogEntry
 from billing.models import (
     ConsumptionRequest,
     Notification,
@@ -217,7 +217,7 @@ def _staff_actions(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
     milliseconds = (cursor.key >> _RANDOM_BITS) + 1
     # 2^48 milliseconds are beyond the year 9999.
     until = datetime.fromtimestamp(min(milliseconds / 1000, 2**37), tz=UTC)
-    acts = AdminAction.objects.filter(subject_id=user_id, at__lt=until).select_related("actor")
+    acts = AuditLogEntry.objects.filter(subject_id=user_id, at__lt=until).select_related("actor")
     for act in acts.order_by("-at")[: PAGE_SIZE + 1]:
         milliseconds = int(act.at.timestamp() * 1000)
         key = (milliseconds << _RANDOM_BITS) | (act.id.int & ((1 << _RANDOM_BITS) - 1))
@@ -225,7 +225,7 @@ def _staff_actions(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
             yield Event(key, act.at, act, "support", _action_text(act))
 
 
-def _action_text(act: AdminAction) -> str:
+def _action_text(act: AuditLogEntry) -> str:
     return f"{act.get_action_display()} by {act.actor}: {act.reason}"
 
 
@@ -300,6 +300,6 @@ def _apple_events(purchases: list[Purchase]) -> _Details:
 
 
 def _staff_actions_on(rows: list[Model]) -> _Details:
-    acts = AdminAction.objects.filter(subject_id__in=[row.pk for row in rows])
+    acts = AuditLogEntry.objects.filter(subject_id__in=[row.pk for row in rows])
     for act in acts.select_related("actor"):
         yield act.subject_id, Detail(act.at, act, _action_text(act))

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from adminops.models import AdminAction
+from adminops.models import AuditLogEntry
 from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, RequestState, WebhookDelivery
 from generation.providers.base import FailureReason
@@ -148,6 +148,6 @@ def past(phone: Any) -> Past:
     return Past(phone, User.objects.get(id=phone.user_id), job, request, delivery)
 
 
-def the_record(subject_id: UUID | str) -> AdminAction:
+def the_record(subject_id: UUID | str) -> AuditLogEntry:
     """The only record about this user or model."""
-    return AdminAction.objects.get(subject_id=subject_id)
+    return AuditLogEntry.objects.get(subject_id=subject_id)

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from accounts.models import User
-from adminops.models import Action, AdminAction
+from adminops.models import AdminAction, AuditLogEntry
 from generation.models import Model
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
 from tests.conftest import SORA
@@ -73,7 +73,7 @@ def test_reason_and_amount_are_required(support, phone, fields):
 
     assert answer.context["form"].errors
     assert phone.balance() == 10
-    assert not AdminAction.objects.exists()
+    assert not AuditLogEntry.objects.exists()
 
 
 def test_ban_and_unban(support, phone):
@@ -148,7 +148,7 @@ def test_a_model_goes_off_sale_and_on_again(root):
     assert said(off) == ["Sora 2 is off sale now."]
     assert buttons(off) == {"Put on sale"}
     assert not Model.objects.get(id=SORA).is_available
-    assert the_record(SORA).action == Action.TOGGLE_MODEL
+    assert the_record(SORA).action == AdminAction.TOGGLE_MODEL
 
     on = root.act("generation_model_put_on_sale", SORA, reason=WHY)
 

@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from adminops.models import Action, AdminAction, PendingApproval
+from adminops.models import AdminAction, AuditLogEntry, PendingApproval
 from billing.lifecycle import purchases
 from billing.models import Product, Purchase, UnreadablePayload
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
@@ -60,7 +60,7 @@ def test_a_purchase_is_given_to_a_user_with_a_reason(cashier, waiting, phone):
     assert said == ["The purchase is theirs, and brought 10 credits."]
     assert phone.balance() == 20
     record = the_record(waiting.id)
-    assert (record.action, record.reason) == (Action.ASSIGN_PURCHASE, WHY)
+    assert (record.action, record.reason) == (AdminAction.ASSIGN_PURCHASE, WHY)
     assert record.after == {"user": str(phone.user_id), "credits": 10}
     assert ledger_adds_up()
 
@@ -72,7 +72,7 @@ def test_it_is_given_once(cashier, waiting, phone):
     cashier.act("billing_purchase_assign", waiting.id, user_id=str(other.user_id), reason=WHY)
 
     assert (phone.balance(), other.balance()) == (20, 10)
-    assert AdminAction.objects.count() == 1
+    assert AuditLogEntry.objects.count() == 1
 
 
 @pytest.mark.parametrize("user_id", ["00000000-0000-4000-8000-000000000000", "x", ""])
@@ -156,7 +156,7 @@ def test_a_products_credits_are_edited_and_its_id_is_not(root, phone, store):
     product.refresh_from_db()
     assert (product.product_id, product.credits) == (TEN, 12)
     record = the_record(product.id)
-    assert (record.action, record.reason) == (Action.EDIT_PRODUCT, WHY)
+    assert (record.action, record.reason) == (AdminAction.EDIT_PRODUCT, WHY)
     assert (record.before["row"]["credits"], record.after["row"]["credits"]) == (10, 12)
     tell(store.buy(TEN, phone=phone))
     assert phone.balance() == 22
@@ -243,7 +243,7 @@ def test_a_payload_that_was_dealt_with_is_dismissed_on_record(unreadable):
     unreadable.refresh_from_db()
     assert (unreadable.outcome, unreadable.due_at) == ("dismissed", None)
     record = the_record(unreadable.id)
-    assert (record.action, record.reason) == (Action.DISMISS_PAYLOAD, WHY)
+    assert (record.action, record.reason) == (AdminAction.DISMISS_PAYLOAD, WHY)
     assert record.before == {"problem": "purchaseDate"}
 
 

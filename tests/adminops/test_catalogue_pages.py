@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from adminops.models import Action, AdminAction, PendingApproval
+from adminops.models import AdminAction, AuditLogEntry, PendingApproval
 from generation.models import BlockedTerm, Model, Route, Theme
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
 from tests.conftest import SORA
@@ -71,7 +71,7 @@ def test_an_edit_is_on_record_with_its_reason_and_the_row_before_and_after(root,
     edit("generation_model", SORA, base_price_usd="0.48", **{"routes-0-position": "2"})
 
     record = the_record(SORA)
-    assert (record.action, record.actor, record.reason) == (Action.EDIT_MODEL, root.user, WHY)
+    assert (record.action, record.actor, record.reason) == (AdminAction.EDIT_MODEL, root.user, WHY)
     before, after = record.before["row"], record.after["row"]
     assert (before["base_price_usd"], after["base_price_usd"]) == ("0.4000", "0.4800")
     [route_id] = after["routes"]
@@ -109,7 +109,7 @@ def test_a_large_edit_is_made_once_a_second_person_approves_it(edit, second, pho
     assert "base_price_usd: 0.4000 → 0.8000" in page
     assert "one person moves it by at most 25 %" in page
     assert str(Model.objects.get(id=SORA).base_price_usd) == "0.8000"
-    record = AdminAction.objects.get(action=Action.APPROVE_GRANT)
+    record = AuditLogEntry.objects.get(action=AdminAction.APPROVE_GRANT)
     assert (record.actor, record.subject_type, record.subject_id) == (second.user, "model", SORA)
     # From what two people agreed on, one person goes on alone.
     edit("generation_model", SORA, base_price_usd="0.90")

@@ -8,7 +8,7 @@ import pytest
 from django.apps import apps
 from django.utils import timezone
 
-from adminops.models import Action, AdminAction
+from adminops.models import AdminAction, AuditLogEntry
 from credits import services
 from credits.services import CodeTerms
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
@@ -62,8 +62,8 @@ def test_a_code_is_made_with_its_terms_and_a_reason(root, phone):
         lot_days=30,
     )
     assert redeem(phone).json()["credits_remaining"] == 30
-    record = AdminAction.objects.get(subject_id=made.id)
-    assert (record.action, record.reason, record.before) == (Action.MAKE_CODE, WHY, {})
+    record = AuditLogEntry.objects.get(subject_id=made.id)
+    assert (record.action, record.reason, record.before) == (AdminAction.MAKE_CODE, WHY, {})
     assert record.after["ends_at"] == "2099-12-24T18:00:00Z"
 
 
@@ -90,7 +90,7 @@ def test_a_code_that_cannot_be_is_refused_with_words(root, fields, words):
     assert answer.status_code == 200
     assert words in " ".join([*said(answer), str(answer.context["form"].errors)])
     assert not codes().exists()
-    assert not AdminAction.objects.exists()
+    assert not AuditLogEntry.objects.exists()
     assert make(root).status_code == 302
 
 
@@ -112,7 +112,7 @@ def test_a_changed_code_gives_the_new_terms_from_then_on(root, phone, code):
     assert phone.balance() == 35
     record = the_record(code.id)
     assert (record.action, record.before["credits"], record.after["credits"]) == (
-        Action.CHANGE_CODE, 20, 5,
+        AdminAction.CHANGE_CODE, 20, 5,
     )  # fmt: skip
     assert (record.before["redemption_count"], record.after["max_redemptions"]) == (1, 10)
 
@@ -124,7 +124,7 @@ def test_the_limit_is_not_set_below_what_was_redeemed(root, phone, code):
     answer = root.act("credits_promotioncode_set_terms", code.id, max_redemptions="1", reason=WHY)
 
     assert "max_redemptions: must be from 2" in said(answer)[0]
-    assert not AdminAction.objects.exists()
+    assert not AuditLogEntry.objects.exists()
 
 
 def test_a_stopped_code_gives_nothing_until_it_goes_on(root, phone, code):
@@ -136,7 +136,7 @@ def test_a_stopped_code_gives_nothing_until_it_goes_on(root, phone, code):
 
     assert said(gone_on) == ["The code SUMMER25 goes on."]
     assert redeem(phone).status_code == 200
-    records = AdminAction.objects.filter(subject_id=code.id).order_by("at")
+    records = AuditLogEntry.objects.filter(subject_id=code.id).order_by("at")
     assert [record.after["is_active"] for record in records] == [False, True]
 
 
@@ -148,7 +148,7 @@ def test_a_form_sent_twice_makes_one_change(root, code):
     again = root.submit("credits_promotioncode_stop", code.id, **fields)
 
     assert said(again)[-1] == "This form was sent before, and it has been done."
-    assert AdminAction.objects.count() == 1
+    assert AuditLogEntry.objects.count() == 1
 
 
 def test_only_the_buttons_that_change_something_are_shown(root, code):

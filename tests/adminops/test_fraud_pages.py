@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adminops.models import Action, AdminAction
+from adminops.models import AdminAction, AuditLogEntry
 from billing.models import FraudScore, Purchase
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
 from tests.billing.conftest import TEN, AppStore, ledger_adds_up, purchase_of, tell
@@ -43,7 +43,7 @@ def test_what_is_held_back_is_let_through_with_a_reason(cashier, held, phone):
     assert said == ["The purchase is let through, and brought 10 credits."]
     assert phone.balance() == 20
     record = the_record(held.id)
-    assert (record.action, record.reason) == (Action.RELEASE_PURCHASE, WHY)
+    assert (record.action, record.reason) == (AdminAction.RELEASE_PURCHASE, WHY)
     assert record.after == {"held": False, "credits": 10}
     assert ledger_adds_up()
 
@@ -55,7 +55,7 @@ def test_it_is_let_through_once(cashier, held, phone):
 
     assert b"not held back" in answer.content
     assert phone.balance() == 20
-    assert AdminAction.objects.count() == 1
+    assert AuditLogEntry.objects.count() == 1
 
 
 def test_without_a_reason_it_stays(cashier, held, phone):

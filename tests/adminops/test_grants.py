@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from adminops.actions import approvals, credits
-from adminops.models import Action, AdminAction, ApprovalState, PendingApproval
+from adminops.models import AdminAction, ApprovalState, AuditLogEntry, PendingApproval
 from credits.ledger_check import find_discrepancies
 from credits.services import balance_of
 from rendio.common.errors import InvalidState, Refusal
@@ -41,7 +41,7 @@ def test_up_to_the_limit_is_given_and_more_waits(support, phone, call):
         "pending_grant_id": str(grant.id),
     }
     assert phone.balance() == 110
-    record = AdminAction.objects.get(action=Action.REQUEST_GRANT)
+    record = AuditLogEntry.objects.get(action=AdminAction.REQUEST_GRANT)
     assert (record.actor, record.subject_id) == (support.user, phone.user_id)
     assert record.after["amount"] == 101
 
@@ -90,7 +90,7 @@ def test_a_second_person_approves_it(support, second, phone, call, kind):
     assert phone.get("get-credit-history").json()["entries"][0]["kind"] == kind
     grant = PendingApproval.objects.get()
     assert (grant.state, grant.decided_by) == (ApprovalState.APPROVED, second.user)
-    record = AdminAction.objects.get(action=Action.APPROVE_GRANT)
+    record = AuditLogEntry.objects.get(action=AdminAction.APPROVE_GRANT)
     assert (record.before["balance"], record.after["balance"]) == (10, 510)
     assert record.after["requested_by"] == str(support.user.id)
     assert find_discrepancies() == []
@@ -104,7 +104,7 @@ def test_declined_is_declined(support, second, phone):
 
     assert "This was declined already." in again.content.decode()
     assert phone.balance() == 10
-    assert AdminAction.objects.filter(action=Action.DECLINE_GRANT).exists()
+    assert AuditLogEntry.objects.filter(action=AdminAction.DECLINE_GRANT).exists()
 
 
 def test_nobody_is_their_own_second_person(root, phone):

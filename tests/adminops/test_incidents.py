@@ -13,7 +13,7 @@ from accounts.models import Push, PushKind
 from accounts.push import sending
 from adminops.actions import incidents
 from adminops.actions.incidents import Choice
-from adminops.models import Action, AdminAction, Incident, Which
+from adminops.models import AdminAction, AuditLogEntry, Incident, Which
 from credits.ledger_check import find_discrepancies
 from generation.lifecycle import manual, settle
 from generation.models import Job, JobStatus, RequestState
@@ -94,7 +94,7 @@ def test_stuck_jobs_are_counted_then_ended_and_refunded(support, rich):
     assert rich.balance() == 96
     assert {Job.objects.get(id=job.id).status for job in stuck} == {JobStatus.FAILED}
     assert Job.objects.get(id=done.id).status == JobStatus.COMPLETED
-    record = AdminAction.objects.get(action=Action.RUN_INCIDENT)
+    record = AuditLogEntry.objects.get(action=AdminAction.RUN_INCIDENT)
     assert (record.actor, record.reason, record.subject_id) == (support.user, WHY, incident.id)
     assert (record.after["jobs"], record.after["credits"]) == (2, 8)
     assert find_discrepancies() == []
@@ -272,7 +272,7 @@ def test_each_customer_is_told_once_in_their_language(support, rich, sandbox, wh
     titles = {sent["token"]: sent["payload"]["aps"]["alert"]["title"] for sent in sandbox.pushes()}
     english, turkish = "Your credits are back", "Kredileriniz geri döndü"
     assert titles == dict(zip(tokens, [english, english, turkish], strict=True))
-    assert AdminAction.objects.get(action=Action.RUN_INCIDENT).after["notify"] is True
+    assert AuditLogEntry.objects.get(action=AdminAction.RUN_INCIDENT).after["notify"] is True
 
 
 @pytest.mark.parametrize("which", Which)

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import Device, Session, User
-from adminops.models import Action, AdminAction
+from adminops.models import AdminAction, AuditLogEntry
 from billing.lifecycle import notifications
 from billing.models import Notification, Product
 from credits.ledger_check import find_discrepancies
@@ -54,7 +54,7 @@ def test_a_delivered_job_is_refunded_once_and_keeps_its_video(support, phone, de
     entry = phone.get("get-credit-history").json()["entries"][0]
     assert (entry["kind"], entry["change"]) == ("refund", 4)
     record = the_record(delivered.id)
-    assert (record.action, record.before["refund"]) == (Action.REFUND_JOB, None)
+    assert (record.action, record.before["refund"]) == (AdminAction.REFUND_JOB, None)
     assert record.after["refund"] == entry["id"]
     assert find_discrepancies() == []
 
@@ -70,7 +70,7 @@ def test_a_job_that_goes_on_is_failed_and_refunded(support, phone, running):
     running.refresh_from_db()
     assert (running.status, running.stage) == (JobStatus.FAILED, Stage.DONE)
     assert phone.balance() == 10
-    assert the_record(running.id).action == Action.FAIL_JOB
+    assert the_record(running.id).action == AdminAction.FAIL_JOB
     assert find_discrepancies() == []
 
 
@@ -143,7 +143,7 @@ def test_a_purchase_of_what_is_sold_again_is_settled(support, phone, store):
 
     assert said(answer) == ["It is settled: no problem."]
     assert phone.balance() == 20
-    records = AdminAction.objects.filter(action=Action.REAPPLY_PURCHASE).order_by("at")
+    records = AuditLogEntry.objects.filter(action=AdminAction.REAPPLY_PURCHASE).order_by("at")
     assert [record.after["credits"] for record in records] == [10, 10]
 
 
@@ -178,7 +178,7 @@ def test_a_route_is_switched_off_and_on(support, phone):
     assert phone.generate().status_code == 200
     before_and_after = [
         (record.before["is_enabled"], record.after["is_enabled"])
-        for record in AdminAction.objects.filter(subject_id=route.id).order_by("at")
+        for record in AuditLogEntry.objects.filter(subject_id=route.id).order_by("at")
     ]
     assert before_and_after == [(True, False), (False, True)]
 

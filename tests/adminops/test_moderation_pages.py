@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from accounts import services as account_services
 from accounts.models import User
-from adminops.models import Action, AdminAction
+from adminops.models import AdminAction, AuditLogEntry
 from generation.models import BlockedTerm, Offence, Step
 from generation.moderation.blocklist import blocklist
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
@@ -120,7 +120,7 @@ def test_a_hold_that_is_forgiven_ends_with_a_reason_on_record(root, offender):
     assert offender.generate().status_code == 200
     record = the_record(offender.user_id)
     assert (record.action, record.actor, record.reason) == (
-        Action.FORGIVE_OFFENCES,
+        AdminAction.FORGIVE_OFFENCES,
         root.user,
         WHY,
     )
@@ -163,7 +163,7 @@ def test_nothing_is_forgiven_twice_nor_without_a_reason(root, offender):
     again = root.submit("generation_offence_forgive", subject, **fields)
 
     assert said(again)[-1] == "There is nothing to forgive."
-    assert AdminAction.objects.count() == 1
+    assert AuditLogEntry.objects.count() == 1
     assert not root.see("generation_offence_change", subject).context["actions_detail"]
 
 

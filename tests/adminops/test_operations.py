@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from adminops.models import Action
+from adminops.models import AdminAction
 from generation.catalogue import cache
 from generation.lifecycle import dead_letters
 from generation.models import (
@@ -48,7 +48,7 @@ def test_a_breaker_is_reset_and_orders_are_taken_at_once(root, phone):
     cache.invalidate()
     assert phone.generate().status_code == 200
     record = the_record(health.id)
-    assert (record.action, record.actor) == (Action.RESET_PROVIDER, root.user)
+    assert (record.action, record.actor) == (AdminAction.RESET_PROVIDER, root.user)
     assert (record.before["state"], record.after["state"]) == ("open", "closed")
 
 
@@ -87,7 +87,7 @@ def test_a_delivery_is_applied_once_more(root, letter):
     assert WebhookDelivery.objects.get(id=letter.subject).processed_at is None
     letter.refresh_from_db()
     assert letter.state == DeadState.RETRIED
-    assert the_record(letter.id).action == Action.RETRY_DEAD_LETTER
+    assert the_record(letter.id).action == AdminAction.RETRY_DEAD_LETTER
 
 
 def test_a_letter_is_dismissed(root, letter):

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Device, PushKind, PushToken, Session, User
-from adminops.models import AdminAction, Alert
+from adminops.models import Alert, AuditLogEntry
 from credits import services as credit_services
 from credits.services import CodeTerms
 from generation.lifecycle import counting, dead_letters, notifications
@@ -57,7 +57,7 @@ LOOKED_AT = [
     "billing_subscription",
     "billing_consumptionrequest",
     "billing_fraudscore",
-    "adminops_adminaction",
+    "adminops_auditlogentry",
     "adminops_incident",
     "adminops_pendingapproval",
     "adminops_errorlog",
@@ -163,7 +163,7 @@ def test_history_leads_to_the_record_of_what_was_done(root, everything, subtests
 
             history = root.see(f"{name}_history", row.pk)
 
-            done = AdminAction.objects.filter(actor=second.user).latest("at")
+            done = AuditLogEntry.objects.filter(actor=second.user).latest("at")
             assert done.id in found(root.client.get(history.url))
 
 
@@ -407,7 +407,7 @@ def test_the_environment_is_on_the_page(root, settings):
 
 
 def test_the_record_is_there_for_models_too(root, everything):
-    assert AdminAction.objects.filter(subject_id=Model.objects.get(id=SORA).id).exists()
+    assert AuditLogEntry.objects.filter(subject_id=Model.objects.get(id=SORA).id).exists()
     assert Theme.objects.exists()
 
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
 from adminops.actions import credits
-from adminops.models import AdminAction
+from adminops.models import AuditLogEntry
 from credits.services import balance_of
 from rendio.common.errors import InvalidState
 from rendio.common.ids import uuid7
@@ -54,7 +54,7 @@ def test_the_database_refuses_to_change_it(act, statement):
     ):
         cursor.execute(statement)
 
-    assert AdminAction.objects.get().reason == WHY
+    assert AuditLogEntry.objects.get().reason == WHY
 
 
 def test_the_same_form_acts_once(act, phone):
@@ -65,7 +65,7 @@ def test_the_same_form_acts_once(act, phone):
         act(act_id=form)
 
     assert balance_of(phone.user_id).balance == 15
-    assert AdminAction.objects.get().id == form
+    assert AuditLogEntry.objects.get().id == form
 
 
 def test_without_its_record_there_is_no_effect(act, phone):
@@ -75,4 +75,4 @@ def test_without_its_record_there_is_no_effect(act, phone):
         act()
 
     assert balance_of(phone.user_id).balance == 10
-    assert not AdminAction.objects.exists()
+    assert not AuditLogEntry.objects.exists()

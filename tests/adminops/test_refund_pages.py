@@ -8,7 +8,7 @@ import pytest
 import requests
 from django.utils import timezone
 
-from adminops.models import Action, AdminAction
+from adminops.models import AdminAction, AuditLogEntry
 from billing.lifecycle import consumption
 from billing.models import ConsumptionRequest
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
@@ -44,7 +44,7 @@ def test_support_decides_otherwise_before_the_answer(cashier, asked, sandbox):
 
     assert told(sandbox) == ["DECLINE"]
     record = the_record(asked.purchase_id)
-    assert (record.action, record.reason) == (Action.OVERRIDE_REFUND, WHY)
+    assert (record.action, record.reason) == (AdminAction.OVERRIDE_REFUND, WHY)
     assert (record.before, record.after) == ({"policy": None}, {"policy": "decline"})
 
 
@@ -64,7 +64,7 @@ def test_apple_waits_only_so_long(cashier, asked):
     answer = cashier.act(DECIDE, asked.id, policy="decline", reason=WHY)
 
     assert b"does not wait" in answer.content
-    assert not AdminAction.objects.exists()
+    assert not AuditLogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("wrong", [{"policy": "perhaps"}, {"reason": "x"}, {"policy": ""}])

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.models import Device, User
 from adminops.auth.roles import ROLES
-from adminops.models import Action, Alert
+from adminops.models import AdminAction, Alert
 from generation.models import SpendDay
 from tests.adminops.conftest import WHY, Staff, staff_user
 from tests.billing.conftest import AppStore, update_credits
@@ -147,8 +147,8 @@ def test_the_groups_are_as_the_table_says(db):
 
 def test_every_act_is_in_somebodys_role():
     # Who may give less asks for more, and who approves may decline.
-    others = {Action.REQUEST_GRANT, Action.DECLINE_GRANT}
-    acts = {f"adminops.{act.value}" for act in set(Action) - others}
+    others = {AdminAction.REQUEST_GRANT, AdminAction.DECLINE_GRANT}
+    acts = {f"adminops.{act.value}" for act in set(AdminAction) - others}
     assert acts <= set.union(*ROLES.values())
 
 

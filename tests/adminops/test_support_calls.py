@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import Session, User
-from adminops.models import Action, AdminAction
+from adminops.models import AdminAction, AuditLogEntry
 from credits.ledger_check import find_discrepancies
 from credits.queries import history
 from generation.models import Model
@@ -40,7 +40,7 @@ def test_refund_gives_credits_and_says_who_gave_them_and_why(support, phone):
     record = the_record(phone.user_id)
     assert (record.actor, record.action, record.reason) == (
         support.user,
-        Action.REFUND_CREDITS,
+        AdminAction.REFUND_CREDITS,
         WHY,
     )
     assert record.before == {"balance": 10, "debt": 0}
@@ -67,7 +67,7 @@ def test_adjust_goes_up_and_down(support, phone, amount, balance):
 
     assert answer.json() == {"success": True, "new_balance": balance}
     record = the_record(phone.user_id)
-    assert record.action == Action.ADJUST_CREDITS
+    assert record.action == AdminAction.ADJUST_CREDITS
     assert (record.before["balance"], record.after["balance"]) == (10, balance)
 
 
@@ -78,7 +78,7 @@ def test_adjust_never_goes_below_zero(support, phone):
 
     assert error(answer) == (402, "ERR_4001", {"required": 11, "available": 10})
     assert phone.balance() == 10
-    assert not AdminAction.objects.exists()
+    assert not AuditLogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("amount", [0, -1, 100_001, 2**70, 1.5, "5", True, None])
@@ -116,7 +116,7 @@ def test_a_reason_is_required(support, phone, call, reason):
     assert error(answer)[:2] == (400, "ERR_4008")
     assert "reason" in error(answer)[2]["fields"]
     assert phone.balance() == 10
-    assert not AdminAction.objects.exists()
+    assert not AuditLogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("call", POSTS)
@@ -136,7 +136,7 @@ def test_ban_ends_sessions_and_spending(support, phone):
     # The access token is still read as valid here: the wallet itself refuses.
     assert error(phone.generate())[:2] == (403, "ERR_4018")
     record = the_record(phone.user_id)
-    assert (record.action, record.reason) == (Action.BAN_USER, WHY)
+    assert (record.action, record.reason) == (AdminAction.BAN_USER, WHY)
     assert record.before["banned_at"] is None
     assert record.after["banned_at"]
 
@@ -156,7 +156,7 @@ def test_unban_lets_the_user_in_again(support, phone):
 
     assert answer.json() == {"success": True}
     assert phone.sign_in().generate().status_code == 200
-    record = AdminAction.objects.get(action=Action.UNBAN_USER)
+    record = AuditLogEntry.objects.get(action=AdminAction.UNBAN_USER)
     assert record.before["reason"] == WHY
     assert record.after == {"banned_at": None, "reason": ""}
 
@@ -170,7 +170,7 @@ def test_support_lifts_the_ban_of_a_phone_from_the_guest_who_came_with_it(suppor
 
     assert answer.json() == {"success": True}
     assert phone.sign_in().generate().status_code == 200
-    record = AdminAction.objects.get(action=Action.UNBAN_USER)
+    record = AuditLogEntry.objects.get(action=AdminAction.UNBAN_USER)
     assert record.before["hardware_banned_at"]
     assert "hardware_banned_at" not in record.after
 
@@ -184,7 +184,7 @@ def test_banning_twice_and_unbanning_nobody_are_refused(support, phone):
 
     assert error(not_banned)[:2] == (409, "ERR_4019")
     assert error(twice) == (409, "ERR_4019", {"problem": "This user is banned already."})
-    assert AdminAction.objects.count() == 1
+    assert AuditLogEntry.objects.count() == 1
 
 
 def test_staff_are_banned_by_superusers_only(root, support):
@@ -236,7 +236,7 @@ def test_toggle_takes_a_model_off_sale_and_back(support, phone, django_capture_o
     assert str(SORA) not in on_sale()
     assert error(phone.generate())[:2] == (404, "ERR_4002")
     record = the_record(SORA)
-    assert (record.subject_type, record.action) == ("model", Action.TOGGLE_MODEL)
+    assert (record.subject_type, record.action) == ("model", AdminAction.TOGGLE_MODEL)
     assert (record.before, record.after) == ({"is_available": True}, {"is_available": False})
 
     with django_capture_on_commit_callbacks(execute=True):
@@ -349,7 +349,7 @@ def test_a_session_without_the_csrf_token_will_not_do(support, phone, call):
 
     assert error(answer)[:2] == (403, "ERR_4006")
     assert phone.balance() == 10
-    assert not AdminAction.objects.exists()
+    assert not AuditLogEntry.objects.exists()
 
 
 def test_a_session_of_somebody_else_than_staff_will_not_do(phone):

@@ -14,7 +14,7 @@ from django.utils import timezone
 from adminops.actions import approvals, budgets, incidents, jobs, promotion_codes
 from adminops.actions import credits as credit_actions
 from adminops.actions.incidents import Choice
-from adminops.models import Action, AdminAction, ApprovalState, PendingApproval, Which
+from adminops.models import AdminAction, ApprovalState, AuditLogEntry, PendingApproval, Which
 from billing.lifecycle import notifications
 from billing.models import ConsumptionRequest, Product, Purchase
 from credits import services as credit_services
@@ -119,7 +119,7 @@ def test_a_code_of_many_credits_is_not_made_by_one_person(lead, finance, phone):
         )  # fmt: skip
 
     assert not apps.get_model("credits", "PromotionCode").objects.exists()
-    assert waiting() == [Action.MAKE_CODE, Action.MAKE_CODE]
+    assert waiting() == [AdminAction.MAKE_CODE, AdminAction.MAKE_CODE]
     assert phone.post("redeem-code", {"code": "FRIENDSlee"}).status_code == 404
 
 
@@ -176,7 +176,7 @@ def test_a_code_within_the_budget_is_not_for_one_friend(lead, phone, terms):
             code=code, terms=each, reason=WHY, acting_user=lead.user, now=timezone.now()
         )
 
-    assert waiting() == [Action.MAKE_CODE]
+    assert waiting() == [AdminAction.MAKE_CODE]
     assert phone.post("redeem-code", {"code": "FRIEND"}).status_code == 404
     assert phone.post("redeem-code", {"code": "FRIENDS"}).json()["credits_added"] == 51
 
@@ -188,7 +188,7 @@ def test_many_small_codes_and_a_grant_count_together_for_one_customer(lead, phon
             reason=WHY, acting_user=lead.user, now=timezone.now(),
         )  # fmt: skip
 
-    assert waiting() == [Action.MAKE_CODE]
+    assert waiting() == [AdminAction.MAKE_CODE]
     assert give(lead, phone, 1) == 202
 
 
@@ -204,7 +204,7 @@ def test_a_code_does_not_add_to_what_guests_of_one_account_got(lead, sandbox):
             reason=WHY, acting_user=lead.user, now=timezone.now(),
         )  # fmt: skip
 
-    assert waiting() == [Action.MAKE_CODE]
+    assert waiting() == [AdminAction.MAKE_CODE]
     assert first.post("redeem-code", {"code": "TENEACH"}).json()["credits_added"] == 10
 
 
@@ -214,7 +214,7 @@ def test_a_code_that_was_stopped_counts_again_when_it_goes_on(lead):
 
     lead.act("credits_promotioncode_go_on", code_id, reason=WHY)
 
-    assert waiting() == [Action.TOGGLE_CODE]
+    assert waiting() == [AdminAction.TOGGLE_CODE]
     assert not apps.get_model("credits", "PromotionCode").objects.get().is_active
 
 
@@ -233,8 +233,8 @@ def test_a_friends_videos_are_not_all_refunded_by_one_person(agent, phone):
         agent.act("generation_job_refund", delivered(phone).id, reason=WHY)
 
     # 25 videos of 4 credits are the limit.
-    assert waiting() == [Action.REFUND_JOB]
-    assert AdminAction.objects.filter(action=Action.REFUND_JOB).count() == 25
+    assert waiting() == [AdminAction.REFUND_JOB]
+    assert AuditLogEntry.objects.filter(action=AdminAction.REFUND_JOB).count() == 25
     assert give(agent, phone, 1) == 202
     assert give(agent, Phone().sign_in(), LIMIT) == 200
 
@@ -269,7 +269,7 @@ def test_a_products_credits_are_not_raised_by_one_person(finance, store, phone, 
 
     tell(store.buy(TEN, phone=phone))
     assert phone.balance() == 20
-    assert waiting() == ([Action.EDIT_PRODUCT] if credits == 13 else [])
+    assert waiting() == ([AdminAction.EDIT_PRODUCT] if credits == 13 else [])
 
 
 def test_small_steps_of_a_price_do_not_add_up(finance, lead):
@@ -282,7 +282,7 @@ def test_small_steps_of_a_price_do_not_add_up(finance, lead):
     product.refresh_from_db()
     assert product.credits == 62
     assert str(Model.objects.get(id=SORA).base_price_usd) == "0.3200"
-    assert waiting() == [Action.EDIT_PRODUCT] * 2 + [Action.EDIT_MODEL] * 2
+    assert waiting() == [AdminAction.EDIT_PRODUCT] * 2 + [AdminAction.EDIT_MODEL] * 2
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_no_price_or_cost_of_a_model_is_changed_much_by_one_person(lead, changes
 
     edit(lead, "generation_model", SORA, **changes)
 
-    assert waiting() == [Action.EDIT_MODEL]
+    assert waiting() == [AdminAction.EDIT_MODEL]
     assert (Model.objects.filter(id=SORA).values().get(), list(Route.objects.values())) == before
 
 
@@ -317,7 +317,7 @@ def test_somebodys_purchase_is_not_given_away_beyond_the_budget(agent, store, ph
         )
 
     assert phone.balance() == 10 + LIMIT
-    assert waiting() == [Action.ASSIGN_PURCHASE]
+    assert waiting() == [AdminAction.ASSIGN_PURCHASE]
 
 
 def test_a_subscription_is_not_given_away_by_one_person(agent, store, phone):
@@ -329,7 +329,7 @@ def test_a_subscription_is_not_given_away_by_one_person(agent, store, phone):
     )
 
     assert phone.balance() == 10
-    assert waiting() == [Action.ASSIGN_PURCHASE]
+    assert waiting() == [AdminAction.ASSIGN_PURCHASE]
 
 
 def test_what_fraud_marks_hold_back_is_not_released_beyond_the_budget(lead, store, phone, settings):
@@ -340,7 +340,7 @@ def test_what_fraud_marks_hold_back_is_not_released_beyond_the_budget(lead, stor
         lead.act("billing_purchase_release", purchase_of(one).id, reason=WHY)
 
     assert phone.balance() == 10 + LIMIT
-    assert waiting() == [Action.RELEASE_PURCHASE]
+    assert waiting() == [AdminAction.RELEASE_PURCHASE]
 
 
 def test_apple_is_not_asked_to_pay_back_beyond_the_budget(agent, store, phone):
@@ -353,7 +353,7 @@ def test_apple_is_not_asked_to_pay_back_beyond_the_budget(agent, store, phone):
 
     granted = ConsumptionRequest.objects.order_by("id").values_list("override", flat=True)
     assert list(granted) == ["grant", "grant", ""]
-    assert waiting() == [Action.OVERRIDE_REFUND]
+    assert waiting() == [AdminAction.OVERRIDE_REFUND]
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ def test_a_dead_letter_of_a_refunded_job_counts_its_video(agent, past, kind):
 
     agent.act("generation_deadletter_retry", DeadLetter.objects.get().id, reason=WHY)
 
-    assert waiting() == [Action.RETRY_DEAD_LETTER]
+    assert waiting() == [AdminAction.RETRY_DEAD_LETTER]
     assert DeadLetter.objects.get().state == "open"
 
 
@@ -391,7 +391,7 @@ def test_a_purchase_settled_by_hand_counts_what_it_brings(agent, store, phone):
 
     agent.act("billing_purchase_settle_again", purchase_of(bought).id, reason=WHY)
 
-    assert waiting() == [Action.REAPPLY_PURCHASE]
+    assert waiting() == [AdminAction.REAPPLY_PURCHASE]
     assert phone.balance() == 91
 
 
@@ -405,7 +405,7 @@ def test_a_notification_applied_again_counts_what_its_purchase_brings(agent, sto
 
     agent.act("billing_notification_apply_again", notification.id, reason=WHY)
 
-    assert waiting() == [Action.REAPPLY_NOTIFICATION]
+    assert waiting() == [AdminAction.REAPPLY_NOTIFICATION]
     notifications.apply_due(now=timezone.now())
     assert phone.balance() == 91
 
@@ -419,7 +419,7 @@ def test_a_notification_whose_purchase_is_unknown_is_not_applied_by_one_person(
 
     agent.act("billing_notification_apply_again", notification.id, reason=WHY)
 
-    assert waiting() == [Action.REAPPLY_NOTIFICATION]
+    assert waiting() == [AdminAction.REAPPLY_NOTIFICATION]
     approval = PendingApproval.objects.get()
     lead.act("adminops_pendingapproval_approve", approval.id, reason=WHY)
     notification.refresh_from_db()
@@ -432,7 +432,7 @@ def test_a_running_job_is_not_ended_for_its_credits_beyond_the_budget(lead, phon
 
     lead.act("generation_job_fail", job.id, reason=WHY)
 
-    assert waiting() == [Action.FAIL_JOB]
+    assert waiting() == [AdminAction.FAIL_JOB]
     job.refresh_from_db()
     assert not job.is_terminal
 
@@ -558,7 +558,7 @@ def test_parallel_acts_for_different_customers_do_not_pass_the_budget_together(
 
     waits = [one.waiting if isinstance(one, credit_actions.Given) else one for one in given]
     assert sum(isinstance(one, PendingApproval) for one in waits) == 3
-    moved = AdminAction.objects.filter(actor=staff, credits__isnull=False)
+    moved = AuditLogEntry.objects.filter(actor=staff, credits__isnull=False)
     assert [act.credits for act in moved.order_by("at")] == [60, 4]
     assert sum(balance_of(phone.user_id).balance for phone in phones) in {30, 90}
 
@@ -642,20 +642,20 @@ def test_djangos_own_permissions_change_nothing_that_is_sold(db, name, permissio
 
     assert refused.status_code == 403
     assert list(rows.order_by("pk").values()) == before
-    assert not AdminAction.objects.exists()
+    assert not AuditLogEntry.objects.exists()
 
 
 def test_everything_that_moves_credits_is_weighed():
     """A new act is either weighed by its kind, or stands here as one that moves none."""
     move_nothing = {
-        Action.BAN_USER, Action.UNBAN_USER, Action.TOGGLE_MODEL, Action.TOGGLE_ROUTE,
-        Action.RESET_PROVIDER, Action.SWITCH_MAINTENANCE, Action.DISMISS_DEAD_LETTER,
-        Action.FORGIVE_OFFENCES, Action.REVOKE_SESSIONS, Action.RESET_SECOND_FACTOR,
-        Action.DISMISS_PAYLOAD,
-        Action.REQUEST_GRANT, Action.APPROVE_GRANT, Action.DECLINE_GRANT,
+        AdminAction.BAN_USER, AdminAction.UNBAN_USER, AdminAction.TOGGLE_MODEL,
+        AdminAction.TOGGLE_ROUTE, AdminAction.RESET_PROVIDER, AdminAction.SWITCH_MAINTENANCE,
+        AdminAction.DISMISS_DEAD_LETTER, AdminAction.FORGIVE_OFFENCES, AdminAction.REVOKE_SESSIONS,
+        AdminAction.RESET_SECOND_FACTOR, AdminAction.DISMISS_PAYLOAD, AdminAction.REQUEST_GRANT,
+        AdminAction.APPROVE_GRANT, AdminAction.DECLINE_GRANT,
     }  # fmt: skip
 
-    assert approvals.kinds() == set(Action) - move_nothing
+    assert approvals.kinds() == set(AdminAction) - move_nothing
 
 
 def test_a_failed_job_cost_nothing_and_its_video_counts(agent, phone):
@@ -665,5 +665,5 @@ def test_a_failed_job_cost_nothing_and_its_video_counts(agent, phone):
 
     jobs.retry_job(job_id=job.id, reason=WHY, acting_user=agent.user, now=timezone.now())
 
-    act = AdminAction.objects.get(action=Action.RETRY_JOB)
+    act = AuditLogEntry.objects.get(action=AdminAction.RETRY_JOB)
     assert (act.credits, act.customer_id) == (4, phone.user_id)

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from adminops.actions import promotion_codes
-from adminops.models import AdminAction, ErrorLog, PendingApproval
+from adminops.models import AuditLogEntry, ErrorLog, PendingApproval
 from credits import services as credit_services
 from credits.services import CodeTerms
 from tests.adminops.conftest import Staff, _quick_passwords, staff_user
@@ -67,7 +67,7 @@ def before_this_release(phone, lead, code):
             reason=f"code {CODE}", now=timezone.now(),
         )  # fmt: skip
     for subject_id in (phone.user_id, code.id):
-        AdminAction.objects.create(
+        AuditLogEntry.objects.create(
             actor=lead, action="change_code", subject_type="code", subject_id=subject_id,
             reason=f"About {CODE}", before={"code": CODE}, after={"code": CODE, "credits": 5},
         )  # fmt: skip
@@ -135,7 +135,7 @@ def test_a_viewer_neither_finds_nor_redeems_by_searching(planted):
 
     for name in ("credits_promotioncode", "credits_redemption"):
         assert viewer.see(f"{name}_changelist", q=CODE).status_code == 403
-    for name in ("credits_ledgerentry", "adminops_adminaction", "adminops_pendingapproval"):
+    for name in ("credits_ledgerentry", "adminops_auditlogentry", "adminops_pendingapproval"):
         found = viewer.see(f"{name}_changelist", q=CODE).context["cl"].result_list
         assert list(found) == [], name
     assert viewer.see("credits_ledgerentry_changelist", reason__contains=CODE).status_code == 400

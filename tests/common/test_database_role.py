@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from adminops.actions import credits, users
-from adminops.models import AdminAction
+from adminops.models import AuditLogEntry
 from credits.ledger_check import find_discrepancies
 from generation.models import Job, Removal
 from tests.adminops.conftest import WHY, staff_user
@@ -57,7 +57,7 @@ def test_support_s_acts_need_no_more(least, sandbox):
     )
     users.ban_user(user_id=phone.user_id, reason=WHY, acting_user=staff, now=timezone.now())
 
-    assert AdminAction.objects.count() == 2
+    assert AuditLogEntry.objects.count() == 2
 
 
 REFUSED = {

@@ -28,7 +28,7 @@ from adminops.admin.base import (
 )
 from adminops.admin.visible_text import VisibleTextForm
 from adminops.auth import otp
-from adminops.models import Action
+from adminops.models import AdminAction
 
 if TYPE_CHECKING:
     from django.contrib.auth.forms import (
@@ -241,7 +241,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
                     ("accounts_session", "Sessions"),
                     ("accounts_push", "Pushes"),
                     ("accounts_pushtoken", "Phones for pushes"),
-                    ("adminops_adminaction", "What support did"),
+                    ("adminops_auditlogentry", "What support did"),
                     ("adminops_errorlog", "What was refused"),
                 ]
             ]
@@ -262,7 +262,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         return shown
 
     @action_button(
-        action=Action.REFUND_CREDITS,
+        action=AdminAction.REFUND_CREDITS,
         description="Refund credits",
         url_path="refund",
         icon="redeem",
@@ -281,7 +281,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         )
 
     @action_button(
-        action=Action.ADJUST_CREDITS,
+        action=AdminAction.ADJUST_CREDITS,
         description="Adjust credits",
         url_path="adjust",
         icon="tune",
@@ -300,7 +300,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         )
 
     @action_button(
-        action=Action.BAN_USER,
+        action=AdminAction.BAN_USER,
         description="Ban",
         url_path="ban",
         icon="block",
@@ -320,7 +320,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         )
 
     @action_button(
-        action=Action.UNBAN_USER,
+        action=AdminAction.UNBAN_USER,
         description="Lift the ban",
         url_path="unban",
         icon="undo",
@@ -338,7 +338,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         )
 
     @action_button(
-        action=Action.REVOKE_SESSIONS,
+        action=AdminAction.REVOKE_SESSIONS,
         description="Sign out everywhere",
         url_path="sign-out",
         icon="logout",
@@ -357,7 +357,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         )
 
     @action_button(
-        action=Action.RESET_SECOND_FACTOR,
+        action=AdminAction.RESET_SECOND_FACTOR,
         description="Reset second factor",
         url_path="reset-second-factor",
         icon="phonelink_erase",

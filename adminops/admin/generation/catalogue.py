@@ -28,7 +28,7 @@ from adminops.admin.generation.catalogue_forms import (
     RouteFormSet,
     ThemeForm,
 )
-from adminops.models import Action, PendingApproval
+from adminops.models import AdminAction, PendingApproval
 from generation.models import Model, Route, Theme
 from generation.providers import provider_choices
 from rendio.common.collation import AsRead
@@ -69,8 +69,8 @@ class RouteInline(StackedInline):
         "cost_multipliers",
     )
 
-    has_add_permission = edit_permission(Action.EDIT_MODEL)
-    has_change_permission = edit_permission(Action.EDIT_MODEL)
+    has_add_permission = edit_permission(AdminAction.EDIT_MODEL)
+    has_change_permission = edit_permission(AdminAction.EDIT_MODEL)
 
     @admin.display(description="State")
     def state(self, route: Route) -> SafeString:
@@ -89,7 +89,7 @@ class RouteInline(StackedInline):
 class ModelAdmin(CatalogueAdmin):
     """A new model is off sale, so that going on sale always has a reason on record."""
 
-    edit_action = Action.EDIT_MODEL
+    edit_action = AdminAction.EDIT_MODEL
     form = ModelForm
     inlines = (RouteInline,)
     list_display = (
@@ -152,7 +152,7 @@ class ModelAdmin(CatalogueAdmin):
         return ["take_off_sale" if row.is_available else "put_on_sale"]
 
     @action_button(
-        action=Action.TOGGLE_MODEL,
+        action=AdminAction.TOGGLE_MODEL,
         description="Take off sale",
         url_path="take-off-sale",
         icon="visibility_off",
@@ -168,7 +168,7 @@ class ModelAdmin(CatalogueAdmin):
         )
 
     @action_button(
-        action=Action.TOGGLE_MODEL,
+        action=AdminAction.TOGGLE_MODEL,
         description="Put on sale",
         url_path="put-on-sale",
         icon="visibility",
@@ -231,7 +231,7 @@ class RouteAdmin(ReadOnlyAdmin):
         return ["disable" if row.is_enabled else "enable"]
 
     @action_button(
-        action=Action.TOGGLE_ROUTE,
+        action=AdminAction.TOGGLE_ROUTE,
         description="Take no more orders",
         url_path="disable",
         icon="block",
@@ -248,7 +248,7 @@ class RouteAdmin(ReadOnlyAdmin):
         )
 
     @action_button(
-        action=Action.TOGGLE_ROUTE,
+        action=AdminAction.TOGGLE_ROUTE,
         description="Take orders",
         url_path="enable",
         icon="undo",
@@ -285,7 +285,7 @@ def _route_state(route: Route) -> SafeString:
 
 @admin.register(Theme)
 class ThemeAdmin(CatalogueAdmin):
-    edit_action = Action.EDIT_THEME
+    edit_action = AdminAction.EDIT_THEME
     form = ThemeForm
     list_display = ("name", "category", "model_link", "is_available")
     list_filter = ("is_available", ("category", SortedValuesFilter), "model")

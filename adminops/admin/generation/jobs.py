@@ -26,7 +26,7 @@ from adminops.admin.base import (
     user_link,
 )
 from adminops.admin.money.ledger import of_job
-from adminops.models import Action
+from adminops.models import AdminAction
 from generation import media
 from generation.models import (
     Job,
@@ -159,7 +159,7 @@ class JobAdmin(ReadOnlyAdmin):
         return [] if row.media_name or row.deleted_at else ["try_again"]
 
     @action_button(
-        action=Action.REFUND_JOB,
+        action=AdminAction.REFUND_JOB,
         description="Refund",
         url_path="refund",
         icon="redeem",
@@ -179,7 +179,7 @@ class JobAdmin(ReadOnlyAdmin):
         )
 
     @action_button(
-        action=Action.FAIL_JOB,
+        action=AdminAction.FAIL_JOB,
         description="Fail",
         url_path="fail",
         icon="cancel",
@@ -200,7 +200,7 @@ class JobAdmin(ReadOnlyAdmin):
         )
 
     @action_button(
-        action=Action.RETRY_JOB,
+        action=AdminAction.RETRY_JOB,
         description="Try again",
         url_path="try-again",
         icon="replay",
@@ -372,7 +372,7 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
         return ["apply_again"] if row.processed_at else []
 
     @action_button(
-        action=Action.REAPPLY_DELIVERY,
+        action=AdminAction.REAPPLY_DELIVERY,
         description="Apply again",
         url_path="apply-again",
         icon="replay",

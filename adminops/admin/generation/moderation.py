@@ -24,7 +24,7 @@ from adminops.admin.base import (
     user_link,
 )
 from adminops.admin.visible_text import VisibleTextForm
-from adminops.models import Action
+from adminops.models import AdminAction
 from generation.models import BlockedTerm, Offence, Step
 from generation.moderation import strikes
 from generation.moderation.blocklist import Term, blocklist
@@ -113,7 +113,7 @@ class OffenceAdmin(ReadOnlyAdmin):
         return [] if row.forgiven_at else ["forgive"]
 
     @action_button(
-        action=Action.FORGIVE_OFFENCES,
+        action=AdminAction.FORGIVE_OFFENCES,
         description="Forgive the user's offences",
         url_path="forgive",
         icon="undo",

@@ -30,7 +30,7 @@ from adminops.admin.base import (
     user_link,
 )
 from adminops.admin.money.ledger import wallets_of
-from adminops.models import Action
+from adminops.models import AdminAction
 from credits.services import CodeTerms, get_terms
 from rendio.common import clock
 
@@ -106,7 +106,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
     actions_detail = ("set_terms", "stop", "go_on")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return may(request.user, Action.MAKE_CODE)
+        return may(request.user, AdminAction.MAKE_CODE)
 
     @admin.display(description="Standing")
     def standing(self, code: PromotionCode) -> SafeString:
@@ -153,7 +153,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         return ["set_terms", "stop" if row.is_active else "go_on"]
 
     @action_button(
-        action=Action.CHANGE_CODE,
+        action=AdminAction.CHANGE_CODE,
         description="Change",
         url_path="terms",
         icon="tune",
@@ -176,7 +176,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         )
 
     @action_button(
-        action=Action.TOGGLE_CODE,
+        action=AdminAction.TOGGLE_CODE,
         description="Stop",
         url_path="stop",
         icon="block",
@@ -192,7 +192,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         )
 
     @action_button(
-        action=Action.TOGGLE_CODE,
+        action=AdminAction.TOGGLE_CODE,
         description="Let it go on",
         url_path="go-on",
         icon="undo",

@@ -24,7 +24,7 @@ from adminops.admin.base import (
     user_link,
 )
 from adminops.admin.edit_pages import AuditedEditAdmin, EditForm, require_between
-from adminops.models import Action, PendingApproval
+from adminops.models import AdminAction, PendingApproval
 from billing import queries as billing_queries
 from billing.models import (
     HELD_BACK,
@@ -51,7 +51,7 @@ class ProductAdmin(AuditedEditAdmin):
     """Edited by acts on record. Purchases name a product by Apple's id, so that is given once, and
     a product is taken off sale instead of deleted."""
 
-    edit_action = Action.EDIT_PRODUCT
+    edit_action = AdminAction.EDIT_PRODUCT
     form = ProductForm
     list_display = ("name", "product_id", "kind", "credits", "is_available", "position")
     list_filter = ("kind", "is_available")
@@ -210,7 +210,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
         return [its, "settle_again"] if its else ["settle_again"]
 
     @action_button(
-        action=Action.ASSIGN_PURCHASE,
+        action=AdminAction.ASSIGN_PURCHASE,
         description="Give it to a user",
         url_path="assign",
         icon="person_add",
@@ -233,7 +233,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
         )
 
     @action_button(
-        action=Action.RELEASE_PURCHASE,
+        action=AdminAction.RELEASE_PURCHASE,
         description="Let it through",
         url_path="release",
         icon="lock_open",
@@ -255,7 +255,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
         )
 
     @action_button(
-        action=Action.REAPPLY_PURCHASE,
+        action=AdminAction.REAPPLY_PURCHASE,
         description="Settle again",
         url_path="settle-again",
         icon="replay",
@@ -319,7 +319,7 @@ class UnreadablePayloadAdmin(ReadOnlyAdmin):
         return [] if row.closed_at else ["dismiss"]
 
     @action_button(
-        action=Action.DISMISS_PAYLOAD,
+        action=AdminAction.DISMISS_PAYLOAD,
         description="Dismiss",
         url_path="dismiss",
         icon="done",
@@ -386,7 +386,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         return ["apply_again"] if row.processed_at and row.signed_payload else []
 
     @action_button(
-        action=Action.REAPPLY_NOTIFICATION,
+        action=AdminAction.REAPPLY_NOTIFICATION,
         description="Apply again",
         url_path="apply-again",
         icon="replay",

@@ -19,7 +19,7 @@ from adminops.admin.base import (
     link_to,
     user_link,
 )
-from adminops.models import Action
+from adminops.models import AdminAction
 from billing.models import ConsumptionRequest
 from rendio.common import clock
 
@@ -72,7 +72,7 @@ class ConsumptionRequestAdmin(ReadOnlyAdmin):
         return ["decide"] if row.deadline_at > clock.now() else []
 
     @action_button(
-        action=Action.OVERRIDE_REFUND,
+        action=AdminAction.OVERRIDE_REFUND,
         description="Decide otherwise",
         url_path="decide",
         icon="gavel",

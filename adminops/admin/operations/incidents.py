@@ -29,7 +29,7 @@ from adminops.admin.base import (
     pending_message,
     user_link,
 )
-from adminops.models import Action, Incident, PendingApproval, Which
+from adminops.models import AdminAction, Incident, PendingApproval, Which
 from generation.models import Model, Route
 from generation.providers import provider_choices
 from rendio.common import clock
@@ -146,7 +146,7 @@ class IncidentAdmin(ReadOnlyAdmin):
         return link_to(incident.route)
 
     @action_button(
-        action=Action.RUN_INCIDENT,
+        action=AdminAction.RUN_INCIDENT,
         description="Settle many jobs",
         url_path="begin",
         icon="emergency",

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from adminops.actions import operations
 from adminops.admin.base import ActionVariant, ReadOnlyAdmin, action_button, badge, link
-from adminops.models import Action
+from adminops.models import AdminAction
 from generation.models import (
     Breaker,
     DeadKind,
@@ -71,7 +71,7 @@ class ProviderHealthAdmin(ReadOnlyAdmin):
         return [] if is_new else ["reset"]
 
     @action_button(
-        action=Action.RESET_PROVIDER,
+        action=AdminAction.RESET_PROVIDER,
         description="Reset",
         url_path="reset",
         icon="restart_alt",
@@ -106,7 +106,7 @@ class MaintenanceAdmin(ReadOnlyAdmin):
         return ["take_orders"] if row.is_on else ["stop_orders"]
 
     @action_button(
-        action=Action.SWITCH_MAINTENANCE,
+        action=AdminAction.SWITCH_MAINTENANCE,
         description="Stop new orders",
         url_path="stop-orders",
         icon="pause_circle",
@@ -126,7 +126,7 @@ class MaintenanceAdmin(ReadOnlyAdmin):
         )
 
     @action_button(
-        action=Action.SWITCH_MAINTENANCE,
+        action=AdminAction.SWITCH_MAINTENANCE,
         description="Take orders again",
         url_path="take-orders",
         icon="play_circle",
@@ -176,7 +176,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return ["retry", "dismiss"] if row.state == DeadState.OPEN else []
 
     @action_button(
-        action=Action.RETRY_DEAD_LETTER,
+        action=AdminAction.RETRY_DEAD_LETTER,
         description="Try again",
         url_path="retry",
         icon="replay",
@@ -197,7 +197,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         )
 
     @action_button(
-        action=Action.DISMISS_DEAD_LETTER,
+        action=AdminAction.DISMISS_DEAD_LETTER,
         description="Dismiss",
         url_path="dismiss",
         icon="done",

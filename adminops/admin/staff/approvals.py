@@ -16,7 +16,7 @@ from adminops.actions.budgets import UNLIMITED
 from adminops.actions.credits import Given
 from adminops.admin.base import ActionVariant, ReadOnlyAdmin, action_button, badge, link, user_link
 from adminops.admin.staff.audit_log import PAGES
-from adminops.models import SUBJECTS, Action, ApprovalState, PendingApproval
+from adminops.models import SUBJECTS, AdminAction, ApprovalState, PendingApproval
 from adminops.support.masking import BULLETS, may_see_codes
 
 STATE_COLOURS = {
@@ -78,7 +78,7 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
 
     @admin.display(description="About")
     def subject(self, approval: PendingApproval) -> SafeString | None:
-        subject_type = SUBJECTS.get(Action(approval.action))
+        subject_type = SUBJECTS.get(AdminAction(approval.action))
         if subject_type is None or approval.subject_id is None:
             return None
         if approval.arguments.get("is_new") and approval.state != ApprovalState.APPROVED:
@@ -111,7 +111,7 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
         return ["approve", "decline"] if is_open else []
 
     @action_button(
-        action=Action.APPROVE_GRANT,
+        action=AdminAction.APPROVE_GRANT,
         description="Approve",
         url_path="approve",
         icon="check",
@@ -132,7 +132,7 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
         )
 
     @action_button(
-        action=Action.APPROVE_GRANT,
+        action=AdminAction.APPROVE_GRANT,
         description="Decline",
         url_path="decline",
         icon="block",

@@ -7,39 +7,39 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from adminops.admin.base import ReadOnlyAdmin, badge, link, user_link
-from adminops.models import Action, AdminAction, Subject
+from adminops.models import AdminAction, AuditLogEntry, Subject
 
 ACTION_COLOURS = {
-    Action.REFUND_CREDITS: "success",
-    Action.ADJUST_CREDITS: "warning",
-    Action.BAN_USER: "danger",
-    Action.UNBAN_USER: "success",
-    Action.TOGGLE_MODEL: "info",
-    Action.ASSIGN_PURCHASE: "success",
-    Action.RESET_PROVIDER: "info",
-    Action.SWITCH_MAINTENANCE: "warning",
-    Action.RETRY_DEAD_LETTER: "info",
-    Action.DISMISS_DEAD_LETTER: "info",
-    Action.MAKE_CODE: "success",
-    Action.CHANGE_CODE: "warning",
-    Action.TOGGLE_CODE: "info",
-    Action.RELEASE_PURCHASE: "success",
-    Action.OVERRIDE_REFUND: "warning",
-    Action.REFUND_JOB: "success",
-    Action.FAIL_JOB: "danger",
-    Action.RETRY_JOB: "info",
-    Action.REAPPLY_DELIVERY: "info",
-    Action.REAPPLY_NOTIFICATION: "info",
-    Action.REAPPLY_PURCHASE: "info",
-    Action.REVOKE_SESSIONS: "warning",
-    Action.TOGGLE_ROUTE: "info",
-    Action.REQUEST_GRANT: "warning",
-    Action.APPROVE_GRANT: "success",
-    Action.DECLINE_GRANT: "danger",
-    Action.RUN_INCIDENT: "danger",
-    Action.EDIT_PRODUCT: "warning",
-    Action.EDIT_MODEL: "warning",
-    Action.EDIT_THEME: "info",
+    AdminAction.REFUND_CREDITS: "success",
+    AdminAction.ADJUST_CREDITS: "warning",
+    AdminAction.BAN_USER: "danger",
+    AdminAction.UNBAN_USER: "success",
+    AdminAction.TOGGLE_MODEL: "info",
+    AdminAction.ASSIGN_PURCHASE: "success",
+    AdminAction.RESET_PROVIDER: "info",
+    AdminAction.SWITCH_MAINTENANCE: "warning",
+    AdminAction.RETRY_DEAD_LETTER: "info",
+    AdminAction.DISMISS_DEAD_LETTER: "info",
+    AdminAction.MAKE_CODE: "success",
+    AdminAction.CHANGE_CODE: "warning",
+    AdminAction.TOGGLE_CODE: "info",
+    AdminAction.RELEASE_PURCHASE: "success",
+    AdminAction.OVERRIDE_REFUND: "warning",
+    AdminAction.REFUND_JOB: "success",
+    AdminAction.FAIL_JOB: "danger",
+    AdminAction.RETRY_JOB: "info",
+    AdminAction.REAPPLY_DELIVERY: "info",
+    AdminAction.REAPPLY_NOTIFICATION: "info",
+    AdminAction.REAPPLY_PURCHASE: "info",
+    AdminAction.REVOKE_SESSIONS: "warning",
+    AdminAction.TOGGLE_ROUTE: "info",
+    AdminAction.REQUEST_GRANT: "warning",
+    AdminAction.APPROVE_GRANT: "success",
+    AdminAction.DECLINE_GRANT: "danger",
+    AdminAction.RUN_INCIDENT: "danger",
+    AdminAction.EDIT_PRODUCT: "warning",
+    AdminAction.EDIT_MODEL: "warning",
+    AdminAction.EDIT_THEME: "info",
 }
 PAGES = {
     Subject.USER: "admin:accounts_user_change",
@@ -60,8 +60,8 @@ PAGES = {
 }
 
 
-@admin.register(AdminAction)
-class AdminActionAdmin(ReadOnlyAdmin):
+@admin.register(AuditLogEntry)
+class AuditLogEntryAdmin(ReadOnlyAdmin):
     list_display = ("at", "action_label", "subject", "reason", "who")
     list_filter = ("action",)
     list_select_related = ("actor",)
@@ -86,14 +86,14 @@ class AdminActionAdmin(ReadOnlyAdmin):
     )
 
     @admin.display(description="Act", ordering="action")
-    def action_label(self, act: AdminAction) -> SafeString:
-        return badge(act.get_action_display(), ACTION_COLOURS.get(Action(act.action), ""))
+    def action_label(self, act: AuditLogEntry) -> SafeString:
+        return badge(act.get_action_display(), ACTION_COLOURS.get(AdminAction(act.action), ""))
 
     @admin.display(description="Whom or what")
-    def subject(self, act: AdminAction) -> SafeString:
+    def subject(self, act: AuditLogEntry) -> SafeString:
         url = reverse(PAGES[Subject(act.subject_type)], args=[act.subject_id])
         return link(url, f"{act.subject_type} {act.subject_id}")
 
     @admin.display(description="By")
-    def who(self, act: AdminAction) -> SafeString | None:
+    def who(self, act: AuditLogEntry) -> SafeString | None:
         return user_link(act.actor)
