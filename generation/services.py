@@ -1,4 +1,4 @@
-"""What a user does with generations: ask the price, order, cancel, delete."""
+"""The user's actions on generations: quote, order, retry, cancel, delete."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Quoted:
-    """`cancel_fee` is what an order of this moment would be told; its own answer is what counts."""
+    """`cancel_fee`, in credits, is an estimate. The response to the order states the final fee."""
 
     quote: Quote
     cancel_fee: int
 
 
 def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quoted:
-    """Price the body of a generate-video and keep the price for QUOTE_SECONDS."""
+    """Price the body of a generate-video request and guarantee the price for QUOTE_SECONDS."""
     order = parse_order(body, cache.current())
     if order.upload_id:
         retention.require_usable(user_id=user_id, upload_id=order.upload_id, now=now)
     credits = order.price.credits
     max_cost_usd = routing.max_cost_usd(order.model, order.settings, credits=credits)
-    would_be = exposure.of(user_id, max_cost_usd=max_cost_usd, credits=credits, now=now)
+    exposed = exposure.of(user_id, max_cost_usd=max_cost_usd, credits=credits, now=now)
     quote = Quote.objects.create(
         user_id=user_id,
         model_id=order.model.id,
@@ -60,77 +60,88 @@ def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quoted:
         price_usd=order.price.usd,
         expires_at=now + timedelta(seconds=settings.QUOTE_SECONDS),
     )
-    return Quoted(quote, would_be.cancel_fee)
+    return Quoted(quote, exposed.cancel_fee)
 
 
 def generate(*, attempt: IdempotentRequest, body: dict[str, Any], now: datetime) -> StoredResponse:
-    """Charge and enqueue one job, or replay the answer to an earlier request with the same key.
+    """Charge for one job and enqueue it, or replay the response to the same idempotency key.
 
-    Opens one transaction of its own: charge, entry, job and the answer for replay, or nothing.
-    Whatever would be refused now (the model is gone, the wallet empty), a replay is answered all
-    the same.
+    Opens one transaction of its own for charge, job and stored response. A replay is answered even
+    where a new order would be refused now.
     """
-    return _once(attempt, lambda: parse_order(body, cache.current()), now=now)
+    return _with_idempotency(attempt, lambda: parse_order(body, cache.current()), now=now)
 
 
 def retry(*, attempt: IdempotentRequest, job_id: UUID, now: datetime) -> StoredResponse:
-    """Order what a failed job was asked for once more: a new job, a new charge, today's price.
+    """Order a failed job again: a new job, a new charge, today's price.
 
-    Opens one transaction of its own. Raises what `generate` does, NotFound, and InvalidState for a
-    job that did not fail.
+    Opens one transaction of its own. Raises the refusals of `generate`, NotFound, and InvalidState
+    for a job that did not fail.
     """
 
-    def read() -> Order:
+    def read_failed_job() -> Order:
         job = get_job(user_id=attempt.user_id, job_id=job_id)
         if job.status != JobStatus.FAILED:
             raise InvalidState
         return order_from_job(job, cache.current())
 
-    return _once(attempt, read, now=now)
+    return _with_idempotency(attempt, read_failed_job, now=now)
 
 
-def _once(
-    attempt: IdempotentRequest, read: Callable[[], Order], *, now: datetime
+def _with_idempotency(
+    attempt: IdempotentRequest, read_order: Callable[[], Order], *, now: datetime
 ) -> StoredResponse:
-    """Take the order that `read` gives, or replay the answer to an earlier request with this key.
+    """Place the order, or replay the response that is stored for this idempotency key.
 
-    `read` is inside, as whatever it refuses now a replay is answered all the same.
+    A stored response is looked for only after a refusal or a conflict, so that a first request
+    costs no query for it.
     """
     try:
-        order = read()
+        order = read_order()
         routing.require_available(order, now=now)
         _require_ai_consent(attempt.user_id, order.model)
         if order.picture_url or screening.is_enabled():
-            order = _admit(attempt, order, now=now)
-        return _order(attempt, order, now=now)
-    except (Refusal, _Answered) as refusal:
-        if answer := idempotency.find_response(attempt, now=now):
-            logger.info("idempotent_replay", operation=attempt.operation)
-            return answer
-        if isinstance(refusal, _Answered):
-            raise RequestInProgress from None
+            if replay := _find_replay(attempt, now=now):
+                return replay
+            order = _moderate_and_fetch_image(attempt, order, now=now)
+        answer = _charge_and_create_job(attempt, order, now=now)
+    except Refusal as refusal:
+        if replay := _find_replay(attempt, now=now):
+            return replay
         if isinstance(refusal, InsufficientCredits):
             logger.info("generate_video_insufficient_credits", **refusal.details)
         raise
     except OperationalError as error:
-        # The wallet stayed locked for longer than we wait: the first request is still running.
+        # The wallet stayed locked for longer than lock_timeout: the first request still runs.
         if isinstance(error.__cause__, LockNotAvailable):
             raise RequestInProgress from None
         raise
+    answer = answer or _find_replay(attempt, now=now)
+    if answer is None:
+        raise RequestInProgress
+    return answer
+
+
+def _find_replay(attempt: IdempotentRequest, *, now: datetime) -> StoredResponse | None:
+    """The stored response to this idempotency key. Raises IdempotencyKeyReused."""
+    answer = idempotency.find_response(attempt, now=now)
+    if answer:
+        logger.info("idempotent_replay", operation=attempt.operation)
+    return answer
 
 
 def _require_ai_consent(user_id: UUID, model: ModelSpec) -> None:
-    """Raises ConsentRequired. A query, but none while the setting is off."""
+    """Raises ConsentRequired. Costs no query while the setting is off."""
     if settings.REQUIRE_AI_CONSENT:
         providers = model.providers | screening.third_parties()
         account_queries.require_ai_consent(user_id=user_id, providers=providers)
 
 
-def _admit(attempt: IdempotentRequest, order: Order, *, now: datetime) -> Order:
-    """The order with its words judged and its picture taken in: once for each attempt, and before
-    its transaction, as nothing slow happens under the wallet's lock."""
-    if idempotency.find_response(attempt, now=now):
-        raise _Answered
+def _moderate_and_fetch_image(attempt: IdempotentRequest, order: Order, *, now: datetime) -> Order:
+    """The order with its prompt moderated and its external image stored as an upload.
+
+    Calls other services, so it runs before the transaction that locks the wallet.
+    """
     if screening.is_enabled():
         screening.require_allowed_prompt(attempt=attempt, prompt=order.prompt, now=now)
     if not order.picture_url:
@@ -139,13 +150,15 @@ def _admit(attempt: IdempotentRequest, order: Order, *, now: datetime) -> Order:
     return replace(order, upload_id=upload.id)
 
 
-class _Answered(Exception):
-    """There is an answer to this attempt already; a transaction that found out is rolled back."""
+def _charge_and_create_job(
+    attempt: IdempotentRequest, order: Order, *, now: datetime
+) -> StoredResponse | None:
+    """Charge the wallet, create the job and store the response. None, with everything rolled back,
+    if a response is stored for this idempotency key already.
 
-
-def _order(attempt: IdempotentRequest, order: Order, *, now: datetime) -> StoredResponse:
-    """Six trips to the database, transaction control included, and one more for a quote that is
-    named, and for a picture; a test counts them."""
+    Six round trips to the database including transaction control, one more for a quote and one for
+    an upload. A test counts them.
+    """
     job_id = uuid7()
     with transaction.atomic(durable=True):
         wallet = credit_services.lock_wallet(user_id=attempt.user_id)
@@ -155,7 +168,7 @@ def _order(attempt: IdempotentRequest, order: Order, *, now: datetime) -> Stored
                 upload_id=order.upload_id,
                 now=None if order.retry_of else now,
             )
-        credits, price_usd = _agreed_price(order, attempt.user_id, now=now)
+        credits, price_usd = _quoted_price(order, attempt.user_id, now=now)
         job = Job(
             id=job_id,
             user_id=attempt.user_id,
@@ -174,11 +187,11 @@ def _order(attempt: IdempotentRequest, order: Order, *, now: datetime) -> Stored
             created_at=now,
         )
         max_cost_usd = routing.max_cost_usd(order.model, order.settings, credits=credits)
-        # Before the charge, as its answer names the fee: a refusal or a replay rolls it back.
+        # Before the charge, because the response names the fee. A refusal rolls this back.
         exposed = exposure.insert(job, max_cost_usd=max_cost_usd, now=now)
         answer = StoredResponse(
             200,
-            # By the length of the name, as PostgreSQL keeps it: a replay is the same to the byte.
+            # In the key order of PostgreSQL's jsonb, so that a replay is equal to the byte.
             {
                 "job_id": str(job_id),
                 "status": JobStatus.PENDING.value,
@@ -188,9 +201,10 @@ def _order(attempt: IdempotentRequest, order: Order, *, now: datetime) -> Stored
                 "cancel_fee_after_start": exposed.cancel_fee,
             },
         )
-        # The key before the balance: it may be this attempt's first run that emptied the wallet.
+        # The key before the balance: the first request may have emptied the wallet.
         if not idempotency.save_response(attempt, answer, now=now):
-            raise _Answered
+            transaction.set_rollback(True)
+            return None
         credit_services.charge(wallet=wallet, amount=credits, job_id=job_id, now=now)
         nudge.after_commit("generation.submit_due", queue=order.model.queue, with_queue=True)
     metrics.jobs_ordered.labels(order.model.queue).inc()
@@ -198,19 +212,22 @@ def _order(attempt: IdempotentRequest, order: Order, *, now: datetime) -> Stored
     return answer
 
 
-# One trip: found, and counted as ordered with. A refusal after it rolls that back.
-_ORDER_WITH_QUOTE = """
+# Finds the quote and counts its use in one round trip. A later refusal rolls the count back.
+_USE_QUOTE = """
 UPDATE generation_quote SET orders = orders + 1 WHERE id = %s AND user_id = %s
 RETURNING model_id, settings, credits, price_usd, expires_at, orders
 """
 
 
-def _agreed_price(order: Order, user_id: UUID, *, now: datetime) -> tuple[int, Any]:
-    """The order's price, or the quote's that it names: (credits, dollars)."""
+def _quoted_price(order: Order, user_id: UUID, *, now: datetime) -> tuple[int, Any]:
+    """The price of the order's quote, else today's price, as (credits, US dollars).
+
+    Raises NotFound, and InvalidInput for a quote that is expired, used up or of other settings.
+    """
     if order.quote_id is None:
         return order.price.credits, order.price.usd
     with db.prepared_cursor() as cursor:
-        cursor.execute(_ORDER_WITH_QUOTE, [order.quote_id, user_id])
+        cursor.execute(_USE_QUOTE, [order.quote_id, user_id])
         quoted = cursor.fetchone()
     if quoted is None:
         raise NotFound
@@ -229,7 +246,7 @@ _own_job = db.CompiledQuery(lambda user_id, job_id: Job.objects.owned_by(user_id
 
 
 def get_job(*, user_id: UUID, job_id: UUID) -> Job:
-    """The user's own job. Raises NotFound, for a stranger's too."""
+    """The user's own job. Raises NotFound, also for another user's job."""
     job = _own_job.first(user_id, job_id)
     if job is None:
         raise NotFound
@@ -237,11 +254,13 @@ def get_job(*, user_id: UUID, job_id: UUID) -> Job:
 
 
 def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime) -> Job:
-    """Take a job back. Cancelled and refunded at once where no provider has it; else the provider
-    is asked, here and, if it does not answer, by the workers. One that its provider has finished is
-    delivered, or cancelled if nothing comes of that. Opens transactions of its own.
+    """Cancel a job and return its new state.
 
-    Returns the job as it is then. Raises NotFound, InvalidState for one that has ended.
+    A job that no provider has is cancelled and refunded at once. Otherwise the provider is asked to
+    cancel, now and, if it does not answer, again by the workers. A job that its provider has
+    finished is delivered; if the delivery fails, the job ends as cancelled.
+
+    Opens transactions of its own. Raises NotFound, and InvalidState for a job that has ended.
     """
     job = get_job(user_id=user_id, job_id=job_id)
     if job.status == JobStatus.CANCELLED:
@@ -260,11 +279,10 @@ def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime) -> Job:
 
 
 def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
-    """Take an ended job out of history and its media out of storage; its entries stay in the
-    ledger.
+    """Delete an ended job from history and its files from storage. The ledger keeps its entries.
 
-    Opens its own transaction. Media that storage does not let go of now goes later
-    (lifecycle.remove). Raises NotFound, InvalidState while it runs.
+    Opens its own transaction. Files that storage fails to delete now are deleted later
+    (generation.lifecycle.remove). Raises NotFound, and InvalidState while the job runs.
     """
     with transaction.atomic(durable=True):
         job = (
@@ -291,9 +309,9 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
 
 
 def switch_maintenance(*, is_on: bool, reason: str, now: datetime) -> bool:
-    """Stop new orders, or take them again; all processes know within CATALOGUE_CACHE_SECONDS.
+    """Stop or resume new orders. Every process notices within CATALOGUE_CACHE_SECONDS.
 
-    Joins the caller's transaction. Returns whether it was on before.
+    Joins the caller's transaction. Returns whether maintenance was on before.
     """
     switch = Maintenance.objects.select_for_update().get()
     was_on = switch.is_on
