@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from credits import ledger_check, queries
+from credits import ledger_check
 from credits import services as credit_services
 from credits.models import LedgerCheck
 from tests.conftest import url_of_database
@@ -176,7 +176,7 @@ def test_the_proof_is_made_when_it_is_due_and_kept():
 def test_a_ledger_that_does_not_add_up_is_kept_and_logged(monkeypatch, caplog):
     """What a difference is, the tests above say."""
     found = [ledger_check.Discrepancy(uuid4(), "balance is not the sum of its entries", 3, 4)]
-    monkeypatch.setattr(queries, "find_discrepancies", lambda: found)
+    monkeypatch.setattr(ledger_check, "find_discrepancies", lambda: found)
     LedgerCheck.objects.update(due_at=timezone.now(), balanced_at=None)
 
     credit_services.verify_ledger_if_due(now=timezone.now())
