@@ -55,7 +55,7 @@ class UpdateCredits(ApiView):
 
 class SubscriptionStatus(ApiView):
     def get(self, request: Request) -> Response:
-        found = queries.subscription_of(self.caller.user_id, now=clock.now())
+        found = queries.subscription_status(self.caller.user_id, now=clock.now())
         return Response(subscription_json(found))
 
 

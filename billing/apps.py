@@ -9,10 +9,10 @@ class BillingConfig(AppConfig):
         from accounts import export
         from billing import checks, queries, receivers
 
-        export.register("purchases", queries.purchases_held)
-        export.register("subscriptions", queries.subscriptions_held)
-        export.register("refund_requests", queries.refund_requests_held)
-        export.register("unreadable_purchases", queries.unreadable_held)
-        export.register("fraud_marks", queries.fraud_marks_held)
+        export.register("purchases", queries.export_purchases)
+        export.register("subscriptions", queries.export_subscriptions)
+        export.register("refund_requests", queries.export_refund_requests)
+        export.register("unreadable_purchases", queries.export_unreadable)
+        export.register("fraud_marks", queries.export_fraud_signals)
         receivers.connect()
-        register(checks.apples_root_is_apples)
+        register(checks.check_apple_root_certificate)

@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error
 from billing.appstore import verifier
 
 
-def apples_root_is_apples(**_: Any) -> list[CheckMessage]:
+def check_apple_root_certificate(**_: Any) -> list[CheckMessage]:
     """Our copy of Apple's root has Apple's fingerprint. (The sandbox's comes with its start.)"""
     if settings.APPSTORE_ROOT_CERTIFICATE:
         return []

@@ -28,13 +28,13 @@ def products_on_sale() -> list[Product]:
 
 
 # As far back as prices are looked for: a page of staff's must not read all that was ever bought.
-PRICES_LOOKED_AT = 5000
+MAX_PURCHASES_SCANNED = 5000
 
 
 def latest_prices(product_id: str) -> list[Purchase]:
     """The latest purchase of it in each storefront that somebody paid for without an offer, among
     the latest of all purchases: prices are Apple's, and stand on what was bought."""
-    recent = Purchase.objects.revenue().order_by("-id").values("id")[:PRICES_LOOKED_AT]
+    recent = Purchase.objects.revenue().order_by("-id").values("id")[:MAX_PURCHASES_SCANNED]
     paid = Purchase.objects.filter(
         id__in=recent,
         product_id=product_id,
@@ -58,22 +58,26 @@ class SubscriptionStatus:
     will_renew: bool
 
 
-def subscription_of(user_id: UUID, *, now: datetime) -> SubscriptionStatus:
+def subscription_status(user_id: UUID, *, now: datetime) -> SubscriptionStatus:
     """The user's subscription; of several the one that gives access longest. Raises Unauthorized
     where the account of a token is gone."""
     tier = account_queries.get_tier(user_id, now=now)
-    found = [(line.access_until, line) for line in subscriptions_of(user_id) if line.access_until]
+    found = [
+        (subscription.access_until, subscription)
+        for subscription in subscriptions_of(user_id)
+        if subscription.access_until
+    ]
     if not found:
         return SubscriptionStatus(tier, None, None, None, will_renew=False)
-    expires_at, line = max(found, key=lambda one: (one[0], one[1].id))
-    state = line.state_at(now)
+    expires_at, subscription = max(found, key=lambda one: (one[0], one[1].id))
+    state = subscription.state_at(now)
     goes_on = state not in {SubscriptionState.EXPIRED, SubscriptionState.REVOKED}
     return SubscriptionStatus(
         tier,
         state,
-        line.current.product_id if line.current else None,
+        subscription.current.product_id if subscription.current else None,
         expires_at,
-        will_renew=line.will_renew and goes_on,
+        will_renew=subscription.will_renew and goes_on,
     )
 
 
@@ -82,20 +86,20 @@ def subscriptions_of(user_id: UUID) -> list[Subscription]:
     return list(Subscription.objects.filter(current__user_id=user_id).select_related("current"))
 
 
-def subscriptions_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+def export_subscriptions(user_id: UUID) -> Iterator[dict[str, Any]]:
     """The user's subscriptions, for an export; their periods are among the purchases."""
-    for line in subscriptions_of(user_id):
+    for subscription in subscriptions_of(user_id):
         yield {
-            "original_transaction_id": line.original_transaction_id,
-            "environment": line.environment,
-            "ends_at": iso(line.ends_at),
-            "grace_until": iso(line.grace_until),
-            "will_renew": line.will_renew,
-            "renewal_product_id": line.renewal_product_id,
+            "original_transaction_id": subscription.original_transaction_id,
+            "environment": subscription.environment,
+            "ends_at": iso(subscription.ends_at),
+            "grace_until": iso(subscription.grace_until),
+            "will_renew": subscription.will_renew,
+            "renewal_product_id": subscription.renewal_product_id,
         }
 
 
-def purchases_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+def export_purchases(user_id: UUID) -> Iterator[dict[str, Any]]:
     """All that the user bought, oldest first, for an export of everything held about them."""
     for purchase in Purchase.objects.filter(user_id=user_id).order_by("id").iterator():
         yield {
@@ -123,7 +127,7 @@ def count_unreadable() -> int:
     return UnreadablePayload.objects.open().count()
 
 
-def stated_in(payload: UnreadablePayload) -> dict[str, Any]:
+def decode_payload(payload: UnreadablePayload) -> dict[str, Any]:
     """What a payload states, with the payloads within it; Apple's signature was verified when it
     was kept."""
     found = dict(verifier.stated(payload.signed_payload))
@@ -134,7 +138,7 @@ def stated_in(payload: UnreadablePayload) -> dict[str, Any]:
     return found
 
 
-def unreadable_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+def export_unreadable(user_id: UUID) -> Iterator[dict[str, Any]]:
     """What the user's phones sent that could not be read yet, for an export."""
     for payload in UnreadablePayload.objects.filter(user_id=user_id).order_by("id"):
         yield {
@@ -144,7 +148,7 @@ def unreadable_held(user_id: UUID) -> Iterator[dict[str, Any]]:
         }
 
 
-def refund_requests_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+def export_refund_requests(user_id: UUID) -> Iterator[dict[str, Any]]:
     """What Apple asked about the user's purchases, and was told, for an export."""
     asked = ConsumptionRequest.objects.filter(purchase__user_id=user_id).select_related("purchase")
     for request in asked.order_by("id"):
@@ -157,7 +161,7 @@ def refund_requests_held(user_id: UUID) -> Iterator[dict[str, Any]]:
         }
 
 
-def fraud_marks_held(user_id: UUID) -> Iterator[dict[str, Any]]:
+def export_fraud_signals(user_id: UUID) -> Iterator[dict[str, Any]]:
     """What looks odd about the user, if anything does, for an export."""
     for found in FraudScore.objects.filter(user_id=user_id):
         yield {

@@ -20,11 +20,11 @@ from rendio.common import nudge
 
 
 def connect() -> None:
-    users_merged.connect(move_to_account, dispatch_uid="billing")
-    account_deleted.connect(forget_person, dispatch_uid="billing")
+    users_merged.connect(transfer_purchases, dispatch_uid="billing")
+    account_deleted.connect(delete_personal_data, dispatch_uid="billing")
 
 
-def move_to_account(*, from_user_id: UUID, into_user_id: UUID, now: datetime, **_: Any) -> None:
+def transfer_purchases(*, from_user_id: UUID, into_user_id: UUID, now: datetime, **_: Any) -> None:
     """The guest's purchases are the account's, and Apple is told so (lifecycle.tokens)."""
     purchases = Purchase.objects.filter(user_id=from_user_id)
     named = purchases.filter(app_account_token=from_user_id)
@@ -42,14 +42,14 @@ def move_to_account(*, from_user_id: UUID, into_user_id: UUID, now: datetime, **
         ],
         ignore_conflicts=True,
     )
-    from_sandbox = sandbox_limit.purchases_of_guest(from_user_id)
+    from_sandbox = sandbox_limit.sandbox_purchases_of(from_user_id)
     purchases.update(user_id=into_user_id)
-    sandbox_limit.limit_merged(from_sandbox, into_user_id=into_user_id, now=now)
+    sandbox_limit.cap_after_merge(from_sandbox, into_user_id=into_user_id, now=now)
     _move_unconfirmed(from_user_id, into_user_id)
     UnreadablePayload.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
     for user_id in (from_user_id, into_user_id):
-        subscriptions.follow_tier(user_id, now=now)
-        fraud.assess(user_id, now=now)
+        subscriptions.sync_tier(user_id, now=now)
+        fraud.update_score(user_id, now=now)
     nudge.after_commit("billing.change_tokens", queue="high")
 
 
@@ -61,7 +61,7 @@ def _move_unconfirmed(from_user_id: UUID, into_user_id: UUID) -> None:
     guests.update(user_id=into_user_id)
 
 
-def forget_person(*, user_id: UUID, **_: Any) -> None:
+def delete_personal_data(*, user_id: UUID, **_: Any) -> None:
     """The purchases stay for the ledger, as its entries do; what Apple said in full goes.
 
     What Apple tells from now on of what they bought is stored and applied all the same: a refund

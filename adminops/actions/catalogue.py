@@ -278,7 +278,7 @@ def _save_routes(model: Model, routes: dict[str, Row]) -> None:
 
 def _tell_others(row: models.Model, intent: Intent) -> None:
     if isinstance(row, Product):
-        billing_services.offered(row, now=intent.now)
+        billing_services.on_product_saved(row, now=intent.now)
     else:
         transaction.on_commit(cache.invalidate)
 

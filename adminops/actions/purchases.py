@@ -15,10 +15,10 @@ from adminops.actions.audit import Who, admitted, record_act
 from adminops.models import AdminAction, PendingApproval
 from billing import services as billing_services
 from billing.models import (
-    HELD_BACK,
+    NEEDS_REVIEW,
     ConsumptionRequest,
     Notification,
-    Problem,
+    PendingReason,
     Purchase,
     RefundPolicy,
 )
@@ -107,10 +107,10 @@ def override_refund_policy(
 
 def _stake_of_assignment(intent: Intent) -> Stake:
     purchase = _find(intent)
-    if purchase.problem not in {Problem.NOBODY, Problem.CLOSED}:
+    if purchase.problem not in {PendingReason.NOBODY, PendingReason.CLOSED}:
         raise InvalidState(problem="This purchase does not wait for somebody.")
     user_id = UUID(intent.arguments["user_id"])
-    owner = billing_services.locked_owner(user_id)
+    owner = billing_services.lock_owner(user_id)
     if owner is None:
         raise NotFound
     if owner.closed_at:
@@ -126,7 +126,7 @@ def _stake_of_assignment(intent: Intent) -> Stake:
 
 def _stake_of_release(intent: Intent) -> Stake:
     purchase = _find(intent)
-    if purchase.problem not in HELD_BACK:
+    if purchase.problem not in NEEDS_REVIEW:
         raise InvalidState(problem="This purchase is not held back.")
     return Stake(billing_services.expected_credits(purchase), _locked_owner(purchase))
 
@@ -138,7 +138,7 @@ def _stake_of_settling(intent: Intent) -> Stake:
 
 def _stake_of_purchase(purchase: Purchase) -> Stake:
     owner_id = _locked_owner(purchase)
-    if purchase.granted_at or purchase.problem in HELD_BACK:
+    if purchase.granted_at or purchase.problem in NEEDS_REVIEW:
         return Stake()
     return Stake(billing_services.expected_credits(purchase), owner_id)
 
@@ -178,7 +178,7 @@ def _find(intent: Intent) -> Purchase:
 
 
 def _locked_owner(purchase: Purchase) -> UUID | None:
-    owner = billing_services.expected_owner(purchase)
+    owner = billing_services.lock_expected_owner(purchase)
     return owner.id if owner else None
 
 
@@ -204,12 +204,12 @@ def _release(intent: Intent, who: Who) -> Effect:
 
 def _reapply(intent: Intent, who: Who) -> Effect:
     found = _find(intent)
-    purchase = billing_services.settle(found.id, now=intent.now).purchase
+    purchase = billing_services.sync_ledger(found.id, now=intent.now).purchase
     return Effect(found.id, _standing(found), _standing(purchase), purchase)
 
 
 def _reapply_notification(intent: Intent, who: Who) -> Effect:
-    notification = billing_services.apply_again(intent.subject, now=intent.now)
+    notification = billing_services.reprocess_notification(intent.subject, now=intent.now)
     before, after = {"outcome": notification.outcome}, {"due_at": iso(notification.due_at)}
     return Effect(notification.id, before, after)
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from appstoreserverlibrary.models.JWSRenewalInfoDecodedPayload import JWSRenewalInfoDecodedPayload
 from appstoreserverlibrary.models.JWSTransactionDecodedPayload import JWSTransactionDecodedPayload
 
-from billing.models import FREE_TRIAL, WHOLE, Environment
+from billing.models import FREE_TRIAL, FULL_SHARE, Environment
 
 CONSUMABLE = "Consumable"
 SUBSCRIPTION = "Auto-Renewable Subscription"
@@ -241,4 +241,4 @@ def _find_uuid(text: str | None) -> UUID | None:
 def _share(payload: JWSTransactionDecodedPayload) -> int:
     """How much of it was refunded: all, unless Apple names a part."""
     percentage = payload.revocationPercentage
-    return WHOLE if percentage is None else min(max(percentage, 0), WHOLE)
+    return FULL_SHARE if percentage is None else min(max(percentage, 0), FULL_SHARE)

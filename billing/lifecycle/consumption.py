@@ -39,7 +39,7 @@ def _answer(row: ConsumptionRequest, *, now: datetime) -> None:
         _close(row, outcome=silence)
         return
     policy = RefundPolicy(row.override or settings.CONSUMPTION_POLICY)
-    told = consumption.consumption_of(row.purchase, policy=policy)
+    told = consumption.build_consumption(row.purchase, policy=policy)
     try:
         client.send_consumption(
             environment=Environment(row.purchase.environment),

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from billing.appstore.payloads import Notice, Transaction
-from billing.models import WHOLE
+from billing.models import FULL_SHARE
 from billing.services import consumption, parental_consent, purchases, subscriptions
-from billing.services.purchases import Settled
+from billing.services.purchases import SyncResult
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def refunded(notice: Notice, now: datetime) -> str:
     """The share that the transaction names is taken back; all of it where it names none."""
     transaction = notice.transaction
     if transaction and not transaction.revoked_at:
-        transaction = replace(transaction, revoked_at=notice.signed_at, revoked_share=WHOLE)
+        transaction = replace(transaction, revoked_at=notice.signed_at, revoked_share=FULL_SHARE)
     return _settle(notice, transaction, now=now)
 
 
@@ -57,7 +57,7 @@ def refund_asked_for(notice: Notice, now: datetime) -> str:
     """Apple asks what was used of it, and is told (lifecycle.consumption)."""
     outcome = _settle(notice, notice.transaction, now=now)
     if notice.transaction:
-        consumption.record_request(notice, now=now)
+        consumption.upsert_request(notice, now=now)
         outcome += "; an answer is due"
     return outcome
 
@@ -76,16 +76,16 @@ def _settle(notice: Notice, transaction: Transaction | None, *, now: datetime) -
     if transaction is None:
         return "names no transaction"
     if notice.renewal:
-        subscriptions.record(notice.renewal)
-    purchase = purchases.record(transaction, now=now)
-    settled = purchases.settle(purchase.id, now=now)
+        subscriptions.upsert_from_apple(notice.renewal)
+    purchase = purchases.upsert_from_apple(transaction, now=now)
+    settled = purchases.sync_ledger(purchase.id, now=now)
     outcome = _in_words(settled)
-    if line := subscriptions.find_of(settled.purchase):
+    if line := subscriptions.find_for_period(settled.purchase):
         outcome += f"; the subscription is {line.state_at(now).label.lower()}"
     return outcome
 
 
-def _in_words(settled: Settled) -> str:
+def _in_words(settled: SyncResult) -> str:
     if settled.purchase.problem:
         return f"waits: {settled.purchase.get_problem_display()}"
     if settled.purchase.revoked_share:

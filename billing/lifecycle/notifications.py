@@ -39,7 +39,7 @@ def _apply(row: Notification, *, now: datetime) -> None:
         row.outcome = notification_handlers.apply(notice, now=now)
     except Unreadable as problem:
         # Whoever stored it could read it: another release. It stays due.
-        unreadable.keep(problem, kind=PayloadKind.NOTIFICATION, now=now)
+        unreadable.store_unreadable(problem, kind=PayloadKind.NOTIFICATION, now=now)
         raise
     except verifier.NotGenuine as problem:
         logger.exception("notification_refused", notification_id=str(row.id))

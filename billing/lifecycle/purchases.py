@@ -14,5 +14,5 @@ BATCH = 50
 def settle_due(*, now: datetime) -> int:
     """Settle what is due, up to BATCH; returns how many were looked at."""
     rows = claim_due(Purchase.objects.all(), now=now, limit=BATCH)
-    for_each_logged(rows, lambda row: purchases.settle(row.id, now=now))
+    for_each_logged(rows, lambda row: purchases.sync_ledger(row.id, now=now))
     return len(rows)

@@ -45,19 +45,19 @@ def _ask(row: Subscription, *, now: datetime) -> None:
         _follow(period, now=now)
     if row.current_id:
         # If it goes on with nothing, the stored tier is what ends here: it counts no more already.
-        purchases.settle(row.current_id, now=now)
-    subscriptions.asked(row.id, now=now)
+        purchases.sync_ledger(row.current_id, now=now)
+    subscriptions.mark_checked(row.id, now=now)
 
 
 def _follow(period: client.SignedPeriod, *, now: datetime) -> None:
     """What cannot be read is kept for a person, and keeps nothing else back. Raises NotGenuine."""
     try:
-        subscriptions.record(verifier.read_renewal(period.renewal))
+        subscriptions.upsert_from_apple(verifier.read_renewal(period.renewal))
     except Unreadable as problem:
-        unreadable.keep(problem, kind=PayloadKind.RENEWAL, now=now)
+        unreadable.store_unreadable(problem, kind=PayloadKind.RENEWAL, now=now)
     try:
         transaction = verifier.read_transaction(period.transaction)
     except Unreadable as problem:
-        unreadable.keep(problem, kind=PayloadKind.TRANSACTION, now=now)
+        unreadable.store_unreadable(problem, kind=PayloadKind.TRANSACTION, now=now)
         return
-    purchases.settle(purchases.record(transaction, now=now).id, now=now)
+    purchases.sync_ledger(purchases.upsert_from_apple(transaction, now=now).id, now=now)

@@ -61,15 +61,17 @@ def _apply(row: UnreadablePayload, *, now: datetime) -> str:
         case PayloadKind.NOTIFICATION:
             notifications.store(signed_payload=row.signed_payload, now=now)
         case PayloadKind.TRANSACTION:
-            bought = purchases.record(verifier.read_transaction(row.signed_payload), now=now)
-            purchases.settle(bought.id, now=now, claimant_id=row.user_id)
+            bought = purchases.upsert_from_apple(
+                verifier.read_transaction(row.signed_payload), now=now
+            )
+            purchases.sync_ledger(bought.id, now=now, claimant_id=row.user_id)
         case PayloadKind.RENEWAL:
             renewal = verifier.read_renewal(row.signed_payload)
-            subscriptions.record(renewal)
+            subscriptions.upsert_from_apple(renewal)
             line = Subscription.objects.get(
                 environment=renewal.environment,
                 original_transaction_id=renewal.original_transaction_id,
             )
             if line.current_id:
-                purchases.settle(line.current_id, now=now)
+                purchases.sync_ledger(line.current_id, now=now)
     return "read and applied"

@@ -11,11 +11,11 @@ from billing.models.notifications import HistoryWalk, Notification, Scope
 from billing.models.parental_consent import WithdrawnConsent
 from billing.models.purchases import (
     FREE_TRIAL,
-    HELD_BACK,
-    WHOLE,
+    FULL_SHARE,
+    NEEDS_REVIEW,
     Environment,
     OfferType,
-    Problem,
+    PendingReason,
     Product,
     ProductKind,
     Purchase,
@@ -30,8 +30,8 @@ from billing.models.unreadable import PayloadKind, UnreadablePayload
 
 __all__ = [
     "FREE_TRIAL",
-    "HELD_BACK",
-    "WHOLE",
+    "FULL_SHARE",
+    "NEEDS_REVIEW",
     "ConsumptionRequest",
     "Environment",
     "FraudScore",
@@ -39,7 +39,7 @@ __all__ = [
     "Notification",
     "OfferType",
     "PayloadKind",
-    "Problem",
+    "PendingReason",
     "Product",
     "ProductKind",
     "Purchase",

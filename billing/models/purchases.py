@@ -10,7 +10,7 @@ from rendio.common.due import DueRow
 from rendio.common.ids import uuid7
 
 # How Apple writes shares of a price: thousandths of a percent.
-WHOLE = 100_000
+FULL_SHARE = 100_000
 
 
 class Environment(models.TextChoices):
@@ -95,7 +95,7 @@ class Product(models.Model):
         return self.name
 
 
-class Problem(models.TextChoices):
+class PendingReason(models.TextChoices):
     """Why a genuine purchase has brought nobody credits: work for support, not a loss."""
 
     NOBODY = "nobody"  # it names none of our users, and no phone has claimed it yet
@@ -107,7 +107,7 @@ class Problem(models.TextChoices):
 
 
 # What a person may let through.
-HELD_BACK = frozenset({Problem.HELD, Problem.DEBT, Problem.GUARDIAN})
+NEEDS_REVIEW = frozenset({PendingReason.HELD, PendingReason.DEBT, PendingReason.GUARDIAN})
 
 
 class PurchaseQuerySet(models.QuerySet["Purchase"]):
@@ -185,7 +185,7 @@ class Purchase(DueRow):
         on_delete=models.PROTECT,
         related_name="purchases",
     )
-    problem = models.CharField(max_length=10, choices=Problem.choices, blank=True)
+    problem = models.CharField(max_length=10, choices=PendingReason.choices, blank=True)
     credits = models.PositiveIntegerField(
         null=True,
         blank=True,
@@ -211,7 +211,7 @@ class Purchase(DueRow):
                 name="purchase_granted_to_somebody",
             ),
             models.CheckConstraint(
-                condition=Q(revoked_share__lte=WHOLE), name="purchase_share_of_a_whole"
+                condition=Q(revoked_share__lte=FULL_SHARE), name="purchase_share_of_a_whole"
             ),
         ]
         indexes = [
@@ -258,7 +258,7 @@ class Purchase(DueRow):
     @property
     def is_refunded(self) -> bool:
         """All of it. What was refunded in part is still somebody's."""
-        return self.revoked_share >= WHOLE
+        return self.revoked_share >= FULL_SHARE
 
     @property
     def ledger_id(self) -> str:

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from billing.services.assignment import assign_purchase, release_purchase
 from billing.services.confirmation import confirm_purchase
-from billing.services.consumption import override as override_refund_policy
+from billing.services.consumption import override_refund_policy
 from billing.services.grants import expected_credits
-from billing.services.notifications import apply_again, receive
+from billing.services.notifications import receive, reprocess_notification
 from billing.services.periods import is_period
-from billing.services.products import offered
+from billing.services.products import on_product_saved
 from billing.services.purchases import (
-    Settled,
-    expected_owner,
-    locked_owner,
-    record,
-    settle,
+    SyncResult,
+    lock_expected_owner,
+    lock_owner,
+    sync_ledger,
+    upsert_from_apple,
 )
-from billing.services.unreadable import dismiss as dismiss_payload
+from billing.services.unreadable import dismiss_payload
 
 __all__ = [
-    "Settled",
-    "apply_again",
+    "SyncResult",
     "assign_purchase",
     "confirm_purchase",
     "dismiss_payload",
     "expected_credits",
-    "expected_owner",
     "is_period",
-    "locked_owner",
-    "offered",
+    "lock_expected_owner",
+    "lock_owner",
+    "on_product_saved",
     "override_refund_policy",
     "receive",
-    "record",
     "release_purchase",
-    "settle",
+    "reprocess_notification",
+    "sync_ledger",
+    "upsert_from_apple",
 ]

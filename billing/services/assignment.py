@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from billing.models import HELD_BACK, Problem, Purchase
+from billing.models import NEEDS_REVIEW, PendingReason, Purchase
 from billing.services import purchases
 from rendio.common.errors import InvalidState, NotFound
 
@@ -17,7 +17,7 @@ def assign_purchase(*, purchase_id: UUID, user_id: UUID, now: datetime) -> Purch
     Joins the caller's transaction. Raises NotFound, and InvalidState for a purchase that has its
     owner, was refunded or is of no product, and for a user whose account is closed.
     """
-    user = purchases.locked_owner(user_id)
+    user = purchases.lock_owner(user_id)
     if user is None:
         raise NotFound
     if user.closed_at:
@@ -25,12 +25,12 @@ def assign_purchase(*, purchase_id: UUID, user_id: UUID, now: datetime) -> Purch
     found = Purchase.objects.filter(id=purchase_id).first()
     if found is None:
         raise NotFound
-    purchase = purchases.locked_purchase(found)
-    if purchase.problem not in {Problem.NOBODY, Problem.CLOSED}:
+    purchase = purchases.lock_purchase(found)
+    if purchase.problem not in {PendingReason.NOBODY, PendingReason.CLOSED}:
         raise InvalidState(problem="This purchase does not wait for somebody.")
     purchase.user = user
     purchase.save(update_fields=["user"])
-    return purchases.settle(purchase.id, now=now).purchase
+    return purchases.sync_ledger(purchase.id, now=now).purchase
 
 
 def release_purchase(*, purchase_id: UUID, now: datetime) -> Purchase:
@@ -40,10 +40,10 @@ def release_purchase(*, purchase_id: UUID, now: datetime) -> Purchase:
     if found is None:
         raise NotFound
     if found.user_id:
-        purchases.locked_owner(found.user_id)
-    purchase = purchases.locked_purchase(found)
-    if purchase.problem not in HELD_BACK:
+        purchases.lock_owner(found.user_id)
+    purchase = purchases.lock_purchase(found)
+    if purchase.problem not in NEEDS_REVIEW:
         raise InvalidState(problem="This purchase is not held back.")
     purchase.released_at = now
     purchase.save(update_fields=["released_at"])
-    return purchases.settle(purchase_id, now=now).purchase
+    return purchases.sync_ledger(purchase_id, now=now).purchase

@@ -25,9 +25,9 @@ from billing.errors import (
     UnknownProduct,
     UnreadablePurchase,
 )
-from billing.models import HELD_BACK, PayloadKind, Problem, Purchase, UnconfirmedPurchase
+from billing.models import NEEDS_REVIEW, PayloadKind, PendingReason, Purchase, UnconfirmedPurchase
 from billing.services import purchases, unreadable
-from billing.services.purchases import Settled
+from billing.services.purchases import SyncResult
 from credits import idempotency
 from credits.errors import AccountSuspended
 from credits.idempotency import IdempotentRequest, StoredResponse
@@ -56,17 +56,17 @@ def confirm_purchase(
     if attempt and (answer := idempotency.find_response(attempt, now=now)):
         return answer
     if signed_transaction:
-        bought = _read(signed_transaction, user_id=user_id, now=now)
+        bought = _verify(signed_transaction, user_id=user_id, now=now)
         if transaction_id not in (None, bought.transaction_id):
             raise InvalidInput(fields={"transaction_id": [_("Not the one that is signed.")]})
-        purchase = purchases.record(bought, now=now)
+        purchase = purchases.upsert_from_apple(bought, now=now)
     else:
         assert transaction_id  # noqa: S101 (one of the two is there)
-        purchase = _find_known(transaction_id) or purchases.record(
-            _asked_for(transaction_id, user_id=user_id, now=now), now=now
+        purchase = _find_known(transaction_id) or purchases.upsert_from_apple(
+            _fetch(transaction_id, user_id=user_id, now=now), now=now
         )
     try:
-        return _answer(purchase, user_id=user_id, attempt=attempt, now=now)
+        return _sync_and_respond(purchase, user_id=user_id, attempt=attempt, now=now)
     except OperationalError as error:
         # The wallet stayed locked for longer than we wait.
         if isinstance(error.__cause__, LockNotAvailable):
@@ -74,7 +74,7 @@ def confirm_purchase(
         raise
 
 
-def _read(signed_transaction: str, *, user_id: UUID, now: datetime) -> Transaction:
+def _verify(signed_transaction: str, *, user_id: UUID, now: datetime) -> Transaction:
     """Raises InvalidTransaction, and UnreadablePurchase for what Apple signed and we cannot read:
     then Apple is asked for it as well, whose answer may say more."""
     try:
@@ -83,9 +83,9 @@ def _read(signed_transaction: str, *, user_id: UUID, now: datetime) -> Transacti
         logger.warning("purchase_not_genuine", problem=str(problem))
         raise InvalidTransaction from problem
     except Unreadable as problem:
-        unreadable.keep(problem, kind=PayloadKind.TRANSACTION, user_id=user_id, now=now)
+        unreadable.store_unreadable(problem, kind=PayloadKind.TRANSACTION, user_id=user_id, now=now)
         if transaction_id := unreadable.find_transaction_id(problem.stated):
-            _ask_later(transaction_id, user_id=user_id, now=now)
+            _remember_unconfirmed(transaction_id, user_id=user_id, now=now)
         raise UnreadablePurchase from problem
 
 
@@ -96,30 +96,30 @@ def _find_known(transaction_id: str) -> Purchase | None:
     return known[0] if len(known) == 1 else None
 
 
-def _asked_for(transaction_id: str, *, user_id: UUID, now: datetime) -> Transaction:
+def _fetch(transaction_id: str, *, user_id: UUID, now: datetime) -> Transaction:
     """Apple's word for it. Raises StoreUnavailable or UnreadablePurchase, and then remembers to ask
     again."""
     try:
         bought = client.find_transaction(transaction_id)
     except StoreUnavailable:
-        _ask_later(transaction_id, user_id=user_id, now=now)
+        _remember_unconfirmed(transaction_id, user_id=user_id, now=now)
         raise
     except Unreadable as problem:
-        unreadable.keep(
+        unreadable.store_unreadable(
             problem,
             kind=PayloadKind.TRANSACTION,
             transaction_id=transaction_id,
             user_id=user_id,
             now=now,
         )
-        _ask_later(transaction_id, user_id=user_id, now=now)
+        _remember_unconfirmed(transaction_id, user_id=user_id, now=now)
         raise UnreadablePurchase from problem
     if bought is None:
         raise InvalidTransaction
     return bought
 
 
-def _ask_later(transaction_id: str, *, user_id: UUID, now: datetime) -> None:
+def _remember_unconfirmed(transaction_id: str, *, user_id: UUID, now: datetime) -> None:
     if UnconfirmedPurchase.objects.filter(user_id=user_id).count() >= MAX_UNCONFIRMED:
         return  # the phone asks again by itself
     UnconfirmedPurchase.objects.get_or_create(
@@ -129,23 +129,23 @@ def _ask_later(transaction_id: str, *, user_id: UUID, now: datetime) -> None:
     )
 
 
-def _answer(
+def _sync_and_respond(
     purchase: Purchase, *, user_id: UUID, attempt: IdempotentRequest | None, now: datetime
 ) -> StoredResponse:
     """One transaction: the grant, and the answer to replay. A refusal comes after its commit, so
     that what the transaction means for others (its true owner, a refund) has its effect."""
     with transaction.atomic(durable=True):
-        settled = purchases.settle(purchase.id, now=now, claimant_id=user_id)
-        refusal = _find_refusal(settled, user_id)
+        synced = purchases.sync_ledger(purchase.id, now=now, claimant_id=user_id)
+        refusal = _find_refusal(synced, user_id)
         # Taken in, and to be granted by support: what is answered then must not be this again.
-        is_held = settled.purchase.problem in HELD_BACK
+        is_held = synced.purchase.problem in NEEDS_REVIEW
         answer = StoredResponse(
             200,
             {
                 "success": True,
-                "credits_added": settled.purchase.credits or 0,
-                "credits_remaining": settled.balance,
-                "already_processed": not settled.is_new and not is_held,
+                "credits_added": synced.purchase.credits or 0,
+                "credits_remaining": synced.balance,
+                "already_processed": not synced.is_new and not is_held,
             },
         )
         is_final = not (refusal or is_held)
@@ -157,9 +157,9 @@ def _answer(
     return answer
 
 
-def _find_refusal(settled: Settled, user_id: UUID) -> Refusal | None:
+def _find_refusal(synced: SyncResult, user_id: UUID) -> Refusal | None:
     """Why the phone does not get what the purchase brings; None where it does."""
-    purchase, owner = settled.purchase, settled.owner
+    purchase, owner = synced.purchase, synced.owner
     if owner is None or owner.id != user_id:
         caller = User.objects.get(id=user_id)
         return Unauthorized() if caller.closed_at else TransactionClaimed()
@@ -169,4 +169,4 @@ def _find_refusal(settled: Settled, user_id: UUID) -> Refusal | None:
         return AccountSuspended()
     if purchase.is_refunded:
         return InvalidTransaction()
-    return UnknownProduct() if purchase.problem == Problem.PRODUCT else None
+    return UnknownProduct() if purchase.problem == PendingReason.PRODUCT else None

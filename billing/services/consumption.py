@@ -17,14 +17,14 @@ from django.db import transaction
 
 from billing.appstore.client import Consumption
 from billing.appstore.payloads import Notice
-from billing.models import WHOLE, ConsumptionRequest, Purchase, RefundPolicy
+from billing.models import FULL_SHARE, ConsumptionRequest, Purchase, RefundPolicy
 from billing.services import periods
 from credits import queries as credit_queries
 from rendio.common.errors import InvalidState, NotFound
 
 
 @transaction.atomic(durable=True)
-def record_request(notice: Notice, *, now: datetime) -> ConsumptionRequest:
+def upsert_request(notice: Notice, *, now: datetime) -> ConsumptionRequest:
     """Have it answered: not at once, so that jobs have ended and support can say otherwise.
 
     Apple asks up to three times for one request of a customer; what is older than we have changes
@@ -53,7 +53,7 @@ def record_request(notice: Notice, *, now: datetime) -> ConsumptionRequest:
     return request
 
 
-def override(
+def override_refund_policy(
     *, request_id: UUID, policy: RefundPolicy, now: datetime
 ) -> tuple[str, ConsumptionRequest]:
     """Answer this one by another policy, and again if it was answered before; gives the policy that
@@ -72,7 +72,7 @@ def override(
     return before, request
 
 
-def consumption_of(purchase: Purchase, *, policy: RefundPolicy) -> Consumption:
+def build_consumption(purchase: Purchase, *, policy: RefundPolicy) -> Consumption:
     """The facts about a user's purchase, and what `policy` makes of them."""
     assert purchase.user  # noqa: S101 (who has agreed to it)
     use = credit_queries.lot_usage(purchase.ledger_id)
@@ -91,7 +91,9 @@ def consumption_of(purchase: Purchase, *, policy: RefundPolicy) -> Consumption:
 def _preference(
     policy: RefundPolicy, used_share: int, *, can_be_prorated: bool
 ) -> RefundPreference | None:
-    if policy == RefundPolicy.DECLINE or (policy == RefundPolicy.BY_SHARE and used_share == WHOLE):
+    if policy == RefundPolicy.DECLINE or (
+        policy == RefundPolicy.BY_SHARE and used_share == FULL_SHARE
+    ):
         return RefundPreference.DECLINE
     if policy == RefundPolicy.GRANT or (policy == RefundPolicy.BY_SHARE and used_share == 0):
         return RefundPreference.GRANT_FULL

@@ -16,12 +16,12 @@ from billing.appstore.payloads import Unreadable
 from billing.errors import StoreUnavailable
 from billing.models import Environment, Notification
 
-ARRIVED = "SUCCESS"
-LOOK_EVERY_SECONDS = 0.5
+DELIVERED = "SUCCESS"
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Proof:
+class CheckResult:
     """One thing that was looked at; `detail` says how it is, or what is wrong."""
 
     what: str
@@ -29,65 +29,75 @@ class Proof:
     detail: str
 
 
-def prove(*, patience_seconds: float) -> Iterator[Proof]:
-    """Look at one thing after the other. Waits up to `patience_seconds` for each test notification.
+def run_checks(*, timeout_seconds: float) -> Iterator[CheckResult]:
+    """Look at one thing after the other. Waits up to `timeout_seconds` for each test notification.
 
     Apple answers for an environment only once the app has one there: before the first release,
     production does not.
     """
-    root = _root()
+    root = _check_root_certificate()
     yield root
     if root.ok:
         for name in settings.APPSTORE_ENVIRONMENTS:
-            yield from _prove(Environment(name), patience_seconds=patience_seconds)
+            yield from _check_environment(Environment(name), timeout_seconds=timeout_seconds)
 
 
-def _root() -> Proof:
+def _check_root_certificate() -> CheckResult:
     try:
         verifier.root_certificate()
     except verifier.WrongRoot as problem:
-        return Proof("root certificate", False, str(problem))
-    return Proof("root certificate", True, settings.APPSTORE_ROOT_CERTIFICATE or "Apple's own")
+        return CheckResult("root certificate", False, str(problem))
+    return CheckResult(
+        "root certificate", True, settings.APPSTORE_ROOT_CERTIFICATE or "Apple's own"
+    )
 
 
-def _prove(environment: Environment, *, patience_seconds: float) -> Iterator[Proof]:
+def _check_environment(
+    environment: Environment, *, timeout_seconds: float
+) -> Iterator[CheckResult]:
     key = f"{environment}: key"
     try:
         token = client.request_test_notification(environment)
-        yield Proof(key, True, "Apple takes it")
-        told = _wait_for(environment, token, patience_seconds=patience_seconds)
+        yield CheckResult(key, True, "Apple takes it")
+        notification = _wait_for_test_notification(
+            environment, token, timeout_seconds=timeout_seconds
+        )
     except (StoreUnavailable, client.Refused) as problem:
-        yield Proof(key, False, str(problem))
+        yield CheckResult(key, False, str(problem))
         return
     webhook = f"{environment}: webhook"
-    if told is None:
-        yield Proof(webhook, False, f"Apple sent nothing within {patience_seconds:g} s")
+    if notification is None:
+        yield CheckResult(webhook, False, f"Apple sent nothing within {timeout_seconds:g} s")
         return
-    yield Proof(webhook, told.results[-1] == ARRIVED, ", ".join(told.results))
-    yield from _prove_signature(environment, told)
+    yield CheckResult(
+        webhook, notification.results[-1] == DELIVERED, ", ".join(notification.results)
+    )
+    yield from _check_signature(environment, notification)
 
 
-def _wait_for(
-    environment: Environment, token: str, *, patience_seconds: float
+def _wait_for_test_notification(
+    environment: Environment, token: str, *, timeout_seconds: float
 ) -> client.TestNotification | None:
-    give_up_at = time.monotonic() + patience_seconds
-    while (told := client.find_test_notification(environment, token)) is None:
+    give_up_at = time.monotonic() + timeout_seconds
+    while (notification := client.find_test_notification(environment, token)) is None:
         if time.monotonic() > give_up_at:
             return None
-        time.sleep(LOOK_EVERY_SECONDS)
-    return told
+        time.sleep(POLL_SECONDS)
+    return notification
 
 
-def _prove_signature(environment: Environment, told: client.TestNotification) -> Iterator[Proof]:
+def _check_signature(
+    environment: Environment, notification: client.TestNotification
+) -> Iterator[CheckResult]:
     certificates = f"{environment}: certificates"
     try:
-        notice = verifier.read_notification(told.signed_payload, online=True)
+        notice = verifier.read_notification(notification.signed_payload, online=True)
     except (verifier.NotGenuine, verifier.NotVerified, Unreadable) as problem:
-        yield Proof(certificates, False, str(problem))
+        yield CheckResult(certificates, False, str(problem))
         return
-    yield Proof(certificates, True, "Apple's signature holds, and its certificates do")
+    yield CheckResult(certificates, True, "Apple's signature holds, and its certificates do")
     is_kept = Notification.objects.filter(notification_uuid=notice.notification_uuid).exists()
-    yield Proof(
+    yield CheckResult(
         f"{environment}: stored",
         is_kept,
         "the notification is here" if is_kept else "it went to another server, or was refused",

@@ -23,15 +23,15 @@ from credits import queries as credit_queries
 
 logger = structlog.get_logger(__name__)
 
-LOOKS_BACK = timedelta(days=90)
+LOOKBACK = timedelta(days=90)
 BURST = timedelta(hours=1)
 # No count goes on beyond this.
-MOST = 100
-MOST_RELATED = 20
+MAX_COUNT = 100
+MAX_RELATED = 20
 
 
 @dataclass(frozen=True)
-class Mark:
+class FraudSignal:
     """Something counted, and the points for what is more than usual."""
 
     what: str
@@ -40,11 +40,11 @@ class Mark:
     points: int
 
 
-def assess(user_id: UUID, *, now: datetime) -> int:
+def update_score(user_id: UUID, *, now: datetime) -> int:
     """Keep the user's score as it is now, and return it. Joins the caller's transaction, which has
     the user's wallet locked."""
-    marks = [mark for mark in _marks_of(user_id, now=now) if mark.points]
-    score = sum(mark.points for mark in marks)
+    marks = [signal for signal in _signals_of(user_id, now=now) if signal.points]
+    score = sum(signal.points for signal in marks)
     if not score:
         FraudScore.objects.filter(user_id=user_id).delete()
         return 0
@@ -52,19 +52,19 @@ def assess(user_id: UUID, *, now: datetime) -> int:
         user_id=user_id,
         defaults={
             "score": score,
-            "marks": [asdict(mark) for mark in marks],
+            "marks": [asdict(signal) for signal in marks],
             "assessed_at": now,
         },
     )
     return score
 
 
-def is_to_wait(user_id: UUID, *, now: datetime) -> bool:
+def requires_review(user_id: UUID, *, now: datetime) -> bool:
     """Whether what this user has bought waits for a person. Joins the caller's transaction."""
-    score = assess(user_id, now=now)
+    score = update_score(user_id, now=now)
     is_held = bool(settings.FRAUD_HOLD_SCORE) and score >= settings.FRAUD_HOLD_SCORE
     is_held = is_held or account_queries.has_banned_relative(
-        [one for one in _related_to(user_id) if one != user_id]
+        [one for one in _related_users(user_id) if one != user_id]
     )
     if is_held:
         logger.warning("purchase_held", user_id=str(user_id), score=score)
@@ -76,21 +76,21 @@ def has_related_debt(user_id: UUID) -> bool:
 
     A new guest for each pack would leave each debt behind.
     """
-    return credit_queries.total_debt([one for one in _related_to(user_id) if one != user_id]) > 0
+    return credit_queries.total_debt([one for one in _related_users(user_id) if one != user_id]) > 0
 
 
-def _marks_of(user_id: UUID, *, now: datetime) -> list[Mark]:
+def _signals_of(user_id: UUID, *, now: datetime) -> list[FraudSignal]:
     """About the user and all others who buy with the same Apple account: whoever deletes the app
     and comes back as a new guest is still the same customer."""
-    related = _related_to(user_id)
-    devices = account_queries.count_devices(related, since=now - LOOKS_BACK, most=MOST)
+    related = _related_users(user_id)
+    devices = account_queries.count_devices(related, since=now - LOOKBACK, most=MAX_COUNT)
     refunds = credit_queries.count_clawbacks_of_spent_credits(
-        related, since=now - LOOKS_BACK, most=MOST
+        related, since=now - LOOKBACK, most=MAX_COUNT
     )
     return [
-        _mark("devices of one Apple account", devices, usual=settings.FRAUD_DEVICES, points=10),
-        _mark("refunds of what had been spent", refunds, usual=0, points=30),
-        _mark(
+        _signal("devices of one Apple account", devices, usual=settings.FRAUD_DEVICES, points=10),
+        _signal("refunds of what had been spent", refunds, usual=0, points=30),
+        _signal(
             "purchases within an hour",
             _count_purchases(related, since=now - BURST),
             usual=settings.FRAUD_PURCHASES_PER_HOUR,
@@ -99,15 +99,15 @@ def _marks_of(user_id: UUID, *, now: datetime) -> list[Mark]:
     ]
 
 
-def _mark(what: str, count: int, *, usual: int, points: int) -> Mark:
-    return Mark(what, count, usual, max(count - usual, 0) * points)
+def _signal(what: str, count: int, *, usual: int, points: int) -> FraudSignal:
+    return FraudSignal(what, count, usual, max(count - usual, 0) * points)
 
 
-def _related_to(user_id: UUID) -> list[UUID]:
+def _related_users(user_id: UUID) -> list[UUID]:
     bought = Purchase.objects.filter(user_id=user_id).exclude(app_transaction_id="")
-    accounts = bought.values("app_transaction_id").distinct()[:MOST_RELATED]
+    accounts = bought.values("app_transaction_id").distinct()[:MAX_RELATED]
     others = Purchase.objects.filter(app_transaction_id__in=accounts, user__isnull=False)
-    found = set(others.values_list("user_id", flat=True).distinct()[:MOST_RELATED])
+    found = set(others.values_list("user_id", flat=True).distinct()[:MAX_RELATED])
     return [*{user_id, *found, *account_queries.related_user_ids(user_id)}]
 
 
@@ -117,4 +117,4 @@ def _count_purchases(user_ids: list[UUID], *, since: datetime) -> int:
     recent = Purchase.objects.filter(
         user_id__in=user_ids, purchased_at__gte=since, is_renewal=False
     )
-    return recent[:MOST].count()
+    return recent[:MAX_COUNT].count()

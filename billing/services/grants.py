@@ -17,10 +17,10 @@ from credits import services as credit_services
 logger = structlog.get_logger(__name__)
 
 # What the customer reads in the history of credits.
-BOUGHT, ALLOWANCE = "purchase", "subscription"
-FREE_PIECE, TRIAL = "free offer", "free trial"
-REFUNDED, REFUND_REVERSED = "refunded by the App Store", "App Store refund reversed"
-REPLACED = "replaced by an upgrade"
+REASON_PURCHASE, REASON_SUBSCRIPTION = "purchase", "subscription"
+REASON_FREE_OFFER, REASON_FREE_TRIAL = "free offer", "free trial"
+REASON_REFUNDED, REASON_REFUND_REVERSED = "refunded by the App Store", "App Store refund reversed"
+REASON_UPGRADED = "replaced by an upgrade"
 
 
 def grant(purchase: Purchase, owner: User, product: Product, *, now: datetime) -> None:
@@ -31,20 +31,20 @@ def grant(purchase: Purchase, owner: User, product: Product, *, now: datetime) -
     may be banned: the credits of a purchase arrive, and can be spent when the ban is lifted.
     """
     purchase.granted_at = now
-    purchase.credits = sandbox_limit.limited(
-        purchase, user_id=owner.id, credits=_credits_of(purchase, product)
+    purchase.credits = sandbox_limit.capped_credits(
+        purchase, user_id=owner.id, credits=_credits_for(purchase, product)
     )
     # An upgrade cuts off the replaced period even where it brings no credits itself.
-    take_back_replaced(purchase, now=now)
+    claw_back_upgraded_period(purchase, now=now)
     if not purchase.credits:
         return
-    source, reason = _kind_of_lot(purchase, product)
+    source, reason = _lot_source_and_reason(purchase, product)
     credit_services.grant(
         user_id=owner.id,
         amount=purchase.credits,
         source=source,
         reason=reason,
-        expires_at=purchase.expires_at if _lapses(product) else None,
+        expires_at=purchase.expires_at if _expires_with_period(product) else None,
         transaction_id=purchase.ledger_id,
         now=now,
     )
@@ -62,68 +62,73 @@ def expected_credits(purchase: Purchase) -> int:
     if purchase.credits is not None:
         return purchase.credits
     product = Product.objects.filter(product_id=purchase.product_id).first()
-    return _credits_of(purchase, product) if product else 0
+    return _credits_for(purchase, product) if product else 0
 
 
-def _credits_of(purchase: Purchase, product: Product) -> int:
+def _credits_for(purchase: Purchase, product: Product) -> int:
     if purchase.is_family_shared:
         return 0
     credits = product.trial_credits if purchase.is_free else product.credits
     return credits if product.kind == ProductKind.SUBSCRIPTION else credits * purchase.quantity
 
 
-def _kind_of_lot(purchase: Purchase, product: Product) -> tuple[credit_services.Source, str]:
+def _lot_source_and_reason(
+    purchase: Purchase, product: Product
+) -> tuple[credit_services.Source, str]:
     """The source of the lot and the reason in the customer's history. Credits that nobody paid for
     are a promotion: MAX_GRANTED_BALANCE counts them, and reports do not call them sold."""
     is_allowance = product.kind == ProductKind.SUBSCRIPTION
     if purchase.is_free:
-        return credit_services.Source.PROMOTION, TRIAL if is_allowance else FREE_PIECE
+        return (
+            credit_services.Source.PROMOTION,
+            REASON_FREE_TRIAL if is_allowance else REASON_FREE_OFFER,
+        )
     if is_allowance:
-        return credit_services.Source.SUBSCRIPTION, ALLOWANCE
-    return credit_services.Source.PURCHASE, BOUGHT
+        return credit_services.Source.SUBSCRIPTION, REASON_SUBSCRIPTION
+    return credit_services.Source.PURCHASE, REASON_PURCHASE
 
 
-def take_back_replaced(purchase: Purchase, *, now: datetime) -> None:
+def claw_back_upgraded_period(purchase: Purchase, *, now: datetime) -> None:
     """If this is an upgrade, those credits go that the period it replaces will not earn: just
     before its own come, so that these repay at once what had been spent, or where its own do not
     come, as it has been refunded already."""
     if purchase.is_renewal or not periods.is_period(purchase):
         return
-    for earlier in periods.running_before(purchase):
+    for earlier in periods.overlapped_periods(purchase):
         if earlier.credits:
-            _take_back_share(earlier, now=now)
+            _sync_clawed_back_share(earlier, now=now)
             earlier.save(update_fields=["taken_share"])
 
 
-def follow(purchase: Purchase, product: Product | None, *, now: datetime) -> None:
+def sync_clawback(purchase: Purchase, product: Product | None, *, now: datetime) -> None:
     """Make what is taken back of the credits, and when they lapse, agree with the purchase."""
     if not purchase.credits:
         return
-    _take_back_share(purchase, now=now)
-    if product and _lapses(product) and purchase.expires_at:
+    _sync_clawed_back_share(purchase, now=now)
+    if product and _expires_with_period(product) and purchase.expires_at:
         credit_services.extend_expiry(transaction_id=purchase.ledger_id, until=purchase.expires_at)
 
 
-def _lapses(product: Product) -> bool:
+def _expires_with_period(product: Product) -> bool:
     return product.kind == ProductKind.SUBSCRIPTION and product.rollover == Rollover.LAPSE
 
 
-def _take_back_share(purchase: Purchase, *, now: datetime) -> None:
+def _sync_clawed_back_share(purchase: Purchase, *, now: datetime) -> None:
     """The share that Apple has refunded, or that an upgrade has cut off, whichever is more: Apple
     pays the latter back too, but for a free period, which nobody paid. All in all, so that what is
     missing is done."""
     is_cut_off = periods.is_period(purchase) and not purchase.is_free
-    replaced = periods.unused_share(purchase) if is_cut_off else 0
+    replaced = periods.unused_period_share(purchase) if is_cut_off else 0
     share = max(purchase.revoked_share, replaced)
     if share < purchase.taken_share:
         credit_services.reverse_clawback(
-            transaction_id=purchase.ledger_id, reason=REFUND_REVERSED, now=now
+            transaction_id=purchase.ledger_id, reason=REASON_REFUND_REVERSED, now=now
         )
     if share and share != purchase.taken_share:
         credit_services.claw_back(
             transaction_id=purchase.ledger_id,
             share=share,
-            reason=REPLACED if replaced > purchase.revoked_share else REFUNDED,
+            reason=REASON_UPGRADED if replaced > purchase.revoked_share else REASON_REFUNDED,
             now=now,
         )
     purchase.taken_share = share

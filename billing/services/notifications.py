@@ -14,7 +14,7 @@ from rendio.common import nudge
 from rendio.common.errors import InvalidState, NotFound
 
 
-def apply_again(notification_id: UUID, *, now: datetime) -> Notification:
+def reprocess_notification(notification_id: UUID, *, now: datetime) -> Notification:
     """Have a notification applied once more. Joins the caller's transaction. Raises NotFound, and
     InvalidState for one that was kept without its contents."""
     notification = Notification.objects.select_for_update().filter(id=notification_id).first()
@@ -37,7 +37,7 @@ def receive(*, signed_payload: str, now: datetime, from_history: bool = False) -
     try:
         return store(signed_payload=signed_payload, now=now, from_history=from_history)
     except Unreadable as problem:
-        unreadable.keep(problem, kind=PayloadKind.NOTIFICATION, now=now)
+        unreadable.store_unreadable(problem, kind=PayloadKind.NOTIFICATION, now=now)
         raise
 
 

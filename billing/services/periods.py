@@ -10,17 +10,17 @@ from datetime import datetime
 from uuid import UUID
 
 from billing.appstore import payloads
-from billing.models import WHOLE, Purchase, PurchaseQuerySet
+from billing.models import FULL_SHARE, Purchase, PurchaseQuerySet
 
 # So many at a time; of the latest, those before have ended long ago.
-LOOKED_AT = 24
+MAX_PERIODS = 24
 
 
 def is_period(purchase: Purchase) -> bool:
     return purchase.type == payloads.SUBSCRIPTION
 
 
-def line_of(purchase: Purchase) -> PurchaseQuerySet:
+def periods_of_subscription(purchase: Purchase) -> PurchaseQuerySet:
     """All periods of its subscription that are somebody's."""
     return Purchase.objects.filter(
         environment=purchase.environment,
@@ -33,17 +33,19 @@ def find_subscriber(purchase: Purchase) -> UUID | None:
     """Whose the subscription has been so far; None where that is nobody, or somebody who left."""
     if not is_period(purchase):
         return None
-    theirs = line_of(purchase).filter(user__closed_at=None).order_by("-purchased_at")
+    theirs = (
+        periods_of_subscription(purchase).filter(user__closed_at=None).order_by("-purchased_at")
+    )
     return theirs.values_list("user_id", flat=True).first()
 
 
-def latest_of(purchase: Purchase) -> list[Purchase]:
-    """The latest LOOKED_AT periods of its subscription, the last first."""
-    periods = line_of(purchase).order_by("-purchased_at", "-transaction_id")
-    return list(periods[:LOOKED_AT])
+def latest_periods(purchase: Purchase) -> list[Purchase]:
+    """The latest MAX_PERIODS periods of its subscription, the last first."""
+    periods = periods_of_subscription(purchase).order_by("-purchased_at", "-transaction_id")
+    return list(periods[:MAX_PERIODS])
 
 
-def current_of(periods: list[Purchase]) -> tuple[Purchase, datetime]:
+def current_period(periods: list[Purchase]) -> tuple[Purchase, datetime]:
     """The period that counts, and when it ends: the one that ends last.
 
     A renewal may be paid, and refunded, while the period before it still runs.
@@ -53,23 +55,25 @@ def current_of(periods: list[Purchase]) -> tuple[Purchase, datetime]:
     return current, ends[current]
 
 
-def running_before(period: Purchase) -> list[Purchase]:
+def overlapped_periods(period: Purchase) -> list[Purchase]:
     """The same user's earlier periods of the subscription in the middle of which this one began."""
     began_at = period.purchased_at
-    earlier = line_of(period).filter(purchased_at__lt=began_at, expires_at__gt=began_at)
-    return list(earlier.filter(user=period.user_id).order_by("purchased_at")[:LOOKED_AT])
+    earlier = periods_of_subscription(period).filter(
+        purchased_at__lt=began_at, expires_at__gt=began_at
+    )
+    return list(earlier.filter(user=period.user_id).order_by("purchased_at")[:MAX_PERIODS])
 
 
-def unused_share(period: Purchase) -> int:
+def unused_period_share(period: Purchase) -> int:
     """How much of it an upgrade has cut off, in thousandths of a percent of its time."""
-    later = line_of(period).filter(
+    later = periods_of_subscription(period).filter(
         purchased_at__gt=period.purchased_at, purchased_at__lt=_expiry_of(period)
     )
-    replaced_at = _replaced_at(period, list(later.order_by("purchased_at")[:LOOKED_AT]))
+    replaced_at = _replaced_at(period, list(later.order_by("purchased_at")[:MAX_PERIODS]))
     if replaced_at is None:
         return 0
     expires_at = _expiry_of(period)
-    return (expires_at - replaced_at) * WHOLE // (expires_at - period.purchased_at)
+    return (expires_at - replaced_at) * FULL_SHARE // (expires_at - period.purchased_at)
 
 
 def _end_of(period: Purchase, periods: list[Purchase]) -> datetime:

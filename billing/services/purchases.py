@@ -24,7 +24,7 @@ from accounts import services as account_services
 from accounts.models import User
 from billing.appstore import payloads
 from billing.appstore.payloads import Transaction
-from billing.models import HELD_BACK, Problem, Product, ProductKind, Purchase
+from billing.models import NEEDS_REVIEW, PendingReason, Product, ProductKind, Purchase
 from billing.services import fraud, grants, parental_consent, periods, subscriptions
 from credits import services as credit_services
 from rendio.common.errors import NotFound
@@ -32,13 +32,13 @@ from rendio.common.errors import NotFound
 logger = structlog.get_logger(__name__)
 
 # By whoever recorded it. After that it is due to a worker.
-SETTLED_WITHIN = timedelta(seconds=30)
+SYNC_GRACE = timedelta(seconds=30)
 # How often a purchase that waits for a related debt is looked at again.
-DEBT_LOOKED_AT = timedelta(hours=1)
+DEBT_RECHECK_INTERVAL = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Settled:
+class SyncResult:
     """How a purchase stands. `is_new`: this very call granted the credits."""
 
     purchase: Purchase
@@ -48,13 +48,13 @@ class Settled:
 
 
 @transaction.atomic(durable=True)
-def record(bought: Transaction, *, now: datetime) -> Purchase:
+def upsert_from_apple(bought: Transaction, *, now: datetime) -> Purchase:
     """Keep what Apple says, and have it settled; older news than we have changes nothing."""
     purchase, is_new = Purchase.objects.select_for_update().get_or_create(
         environment=bought.environment,
         transaction_id=bought.transaction_id,
         defaults={
-            **_as_signed(bought),
+            **_mutable_fields(bought),
             "original_transaction_id": bought.original_transaction_id,
             "product_id": bought.product_id,
             "type": bought.type,
@@ -70,7 +70,7 @@ def record(bought: Transaction, *, now: datetime) -> Purchase:
             "storefront": bought.storefront,
             "purchased_at": bought.purchased_at,
             "recorded_at": now,
-            "due_at": now + SETTLED_WITHIN,
+            "due_at": now + SYNC_GRACE,
         },
     )
     if is_new:
@@ -78,18 +78,18 @@ def record(bought: Transaction, *, now: datetime) -> Purchase:
         return purchase
     changes = {
         name: value
-        for name, value in _as_signed(bought).items()
+        for name, value in _mutable_fields(bought).items()
         if getattr(purchase, name) != value
     }
     if changes and bought.signed_at >= purchase.signed_at:
         for name, value in changes.items():
             setattr(purchase, name, value)
-        purchase.due_at, purchase.tries = now + SETTLED_WITHIN, 0
+        purchase.due_at, purchase.tries = now + SYNC_GRACE, 0
         purchase.save(update_fields=[*changes, "due_at", "tries"])
     return purchase
 
 
-def _as_signed(bought: Transaction) -> dict[str, object]:
+def _mutable_fields(bought: Transaction) -> dict[str, object]:
     """What may be different the next time that Apple signs it."""
     return {
         "signed_at": bought.signed_at,
@@ -101,48 +101,50 @@ def _as_signed(bought: Transaction) -> dict[str, object]:
 
 
 @transaction.atomic
-def settle(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None) -> Settled:
+def sync_ledger(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None) -> SyncResult:
     """Make the ledger agree with the purchase, and say how it stands.
 
     Joins the caller's transaction or opens its own. `claimant_id` is the user whose phone holds it:
     it is theirs unless it is somebody else's already, or names somebody else.
     """
     found = Purchase.objects.get(id=purchase_id)
-    named = found.user_id or _find_named(found) or claimant_id
-    owner = locked_owner(named) if named else None
-    purchase = locked_purchase(found)
-    if _is_anothers_meanwhile(purchase, found, owner):
+    named = found.user_id or _resolve_owner(found) or claimant_id
+    owner = lock_owner(named) if named else None
+    purchase = lock_purchase(found)
+    if _ownership_changed(purchase, found, owner):
         # Between the two reads. It stays due; nothing is ours to do.
-        return Settled(purchase, purchase.user, is_new=False, balance=0)
+        return SyncResult(purchase, purchase.user, is_new=False, balance=0)
     product = Product.objects.filter(product_id=purchase.product_id).first()
     is_new = _grant_if_due(purchase, owner, product, now=now)
-    grants.follow(purchase, product, now=now)
+    grants.sync_clawback(purchase, product, now=now)
     # A debt may be paid without anything happening to this purchase.
-    purchase.due_at = now + DEBT_LOOKED_AT if purchase.problem == Problem.DEBT else None
+    purchase.due_at = (
+        now + DEBT_RECHECK_INTERVAL if purchase.problem == PendingReason.DEBT else None
+    )
     purchase.save(update_fields=["problem", "credits", "granted_at", "taken_share", "due_at"])
     if purchase.user_id and periods.is_period(purchase):
-        subscriptions.follow(purchase, now=now)
+        subscriptions.sync_subscription(purchase, now=now)
         if is_new:
-            _follow_of_others(purchase, now=now)
+            _schedule_other_owners(purchase, now=now)
     if is_new and owner and purchase.app_transaction_id:
         of, value = account_services.PersonKeyKind.APP_TRANSACTION, purchase.app_transaction_id
         account_services.link_person(user_id=owner.id, of=of, value=value, now=now)
     if owner and purchase.revoked_share and not owner.closed_at:
-        fraud.assess(owner.id, now=now)
+        fraud.update_score(owner.id, now=now)
     balance = credit_services.balance_of(owner.id).balance if owner else 0
-    return Settled(purchase, owner, is_new=is_new, balance=balance)
+    return SyncResult(purchase, owner, is_new=is_new, balance=balance)
 
 
-def _find_named(purchase: Purchase) -> UUID | None:
+def _resolve_owner(purchase: Purchase) -> UUID | None:
     """Whom Apple's token names, else whose the subscription has been so far. So it is too where the
     one who is named has left, and support gave an earlier period to somebody."""
     token, subscriber_id = purchase.app_account_token, periods.find_subscriber(purchase)
     if token and subscriber_id:
-        return subscriber_id if _has_left(token) else token
+        return subscriber_id if _is_closed(token) else token
     return token or subscriber_id
 
 
-def _has_left(user_id: UUID) -> bool:
+def _is_closed(user_id: UUID) -> bool:
     """A guest who became part of an account has left where the account has."""
     has_left = Q(closed_at__isnull=False, wallet__merged_into=None)
     has_left |= Q(wallet__merged_into__user__closed_at__isnull=False)
@@ -155,44 +157,44 @@ def _grant_if_due(
     """Whether its credits came by this; else the purchase says what they wait for, if they do."""
     if purchase.granted_at:
         return False
-    held_back = purchase.problem if purchase.problem in HELD_BACK else ""
-    purchase.problem = _problem(purchase, owner, product)
+    held_back = purchase.problem if purchase.problem in NEEDS_REVIEW else ""
+    purchase.problem = _find_pending_reason(purchase, owner, product)
     if purchase.problem or owner is None or owner.closed_at:
         return False
     if purchase.user_id is None:
         purchase.user = owner
         purchase.save(update_fields=["user"])
     if purchase.is_refunded or product is None:
-        grants.take_back_replaced(purchase, now=now)
+        grants.claw_back_upgraded_period(purchase, now=now)
         return False
-    purchase.problem = _find_hold(purchase, owner, held_back=held_back, now=now)
+    purchase.problem = _find_review_reason(purchase, owner, held_back=held_back, now=now)
     if purchase.problem:
         return False
     grants.grant(purchase, owner, product, now=now)
     return True
 
 
-def _find_hold(purchase: Purchase, owner: User, *, held_back: str, now: datetime) -> str:
+def _find_review_reason(purchase: Purchase, owner: User, *, held_back: str, now: datetime) -> str:
     """Why it waits for a person; "" where it does not. Once it waits, only a person lets it
     through, unless it waits for a debt that is paid."""
     if purchase.released_at or purchase.is_family_shared:
         return ""
-    if held_back and held_back != Problem.DEBT:
+    if held_back and held_back != PendingReason.DEBT:
         return held_back
     if parental_consent.is_without_consent(purchase):
-        return Problem.GUARDIAN
-    if fraud.is_to_wait(owner.id, now=now):
-        return Problem.HELD
-    return Problem.DEBT if fraud.has_related_debt(owner.id) else ""
+        return PendingReason.GUARDIAN
+    if fraud.requires_review(owner.id, now=now):
+        return PendingReason.HELD
+    return PendingReason.DEBT if fraud.has_related_debt(owner.id) else ""
 
 
-def _is_anothers_meanwhile(purchase: Purchase, found: Purchase, owner: User | None) -> bool:
+def _ownership_changed(purchase: Purchase, found: Purchase, owner: User | None) -> bool:
     if purchase.user_id:  # after a merge that we waited for it is the account, and so is the owner
         return owner is None or purchase.user_id != owner.id
     return purchase.app_account_token != found.app_account_token
 
 
-def locked_owner(user_id: UUID) -> User | None:
+def lock_owner(user_id: UUID) -> User | None:
     """The user, or the account that this guest became, with the wallet locked until the transaction
     ends; None for whoever has none."""
     try:
@@ -202,14 +204,14 @@ def locked_owner(user_id: UUID) -> User | None:
     return User.objects.get(wallet=wallet)
 
 
-def expected_owner(purchase: Purchase) -> User | None:
+def lock_expected_owner(purchase: Purchase) -> User | None:
     """Whose a purchase is, or will be once it is settled, with the wallet locked as by
-    `locked_owner`; None where it names nobody of ours."""
-    named = purchase.user_id or _find_named(purchase)
-    return locked_owner(named) if named else None
+    `lock_owner`; None where it names nobody of ours."""
+    named = purchase.user_id or _resolve_owner(purchase)
+    return lock_owner(named) if named else None
 
 
-def locked_purchase(purchase: Purchase) -> Purchase:
+def lock_purchase(purchase: Purchase) -> Purchase:
     """The purchase as it is now, locked until the transaction ends; its owner's wallet is locked
     already, if it has one.
 
@@ -217,28 +219,30 @@ def locked_purchase(purchase: Purchase) -> Purchase:
     each of them then makes the other's due (_follow_of_others).
     """
     if periods.is_period(purchase):
-        subscriptions.lock_line(purchase)
+        subscriptions.lock_subscription(purchase)
     return Purchase.objects.select_for_update().get(id=purchase.id)
 
 
-def _follow_of_others(purchase: Purchase, *, now: datetime) -> None:
+def _schedule_other_owners(purchase: Purchase, *, now: datetime) -> None:
     """The subscription has gone to another user: what that means for the one before is settled by
     itself, under their own wallet's lock."""
-    others = periods.line_of(purchase).exclude(user=purchase.user)
+    others = periods.periods_of_subscription(purchase).exclude(user=purchase.user)
     others.update(due_at=now, tries=0)
 
 
-def _problem(purchase: Purchase, owner: User | None, product: Product | None) -> Problem | str:
+def _find_pending_reason(
+    purchase: Purchase, owner: User | None, product: Product | None
+) -> PendingReason | str:
     if purchase.is_refunded:
         return ""  # nobody paid for it in the end: no work
-    if product is None or purchase.type != _TYPES[ProductKind(product.kind)]:
-        return Problem.PRODUCT
+    if product is None or purchase.type != _APPLE_TYPES[ProductKind(product.kind)]:
+        return PendingReason.PRODUCT
     if owner is None:
-        return Problem.NOBODY
-    return Problem.CLOSED if owner.closed_at else ""
+        return PendingReason.NOBODY
+    return PendingReason.CLOSED if owner.closed_at else ""
 
 
-_TYPES = {
+_APPLE_TYPES = {
     ProductKind.CONSUMABLE: payloads.CONSUMABLE,
     ProductKind.SUBSCRIPTION: payloads.SUBSCRIPTION,
 }

@@ -23,7 +23,7 @@ from credits import services as credit_services
 logger = structlog.get_logger(__name__)
 
 
-def limited(purchase: Purchase, *, user_id: UUID, credits: int) -> int:
+def capped_credits(purchase: Purchase, *, user_id: UUID, credits: int) -> int:
     """How many of these credits a purchase may bring its user: all of them outside of the sandbox.
 
     Joins the caller's transaction, which has the user's wallet locked. The Apple account is locked
@@ -37,8 +37,8 @@ def limited(purchase: Purchase, *, user_id: UUID, credits: int) -> int:
         return 0
     _lock_apple_account(purchase.app_transaction_id)
     granted = max(
-        _granted(Purchase.objects.filter(user_id=user_id)),
-        _granted(Purchase.objects.filter(app_transaction_id=purchase.app_transaction_id)),
+        _total_granted(Purchase.objects.filter(user_id=user_id)),
+        _total_granted(Purchase.objects.filter(app_transaction_id=purchase.app_transaction_id)),
     )
     allowed = min(credits, max(settings.APPSTORE_SANDBOX_CREDITS - granted, 0))
     if allowed < credits:
@@ -51,12 +51,12 @@ def limited(purchase: Purchase, *, user_id: UUID, credits: int) -> int:
     return allowed
 
 
-def purchases_of_guest(user_id: UUID) -> list[Purchase]:
+def sandbox_purchases_of(user_id: UUID) -> list[Purchase]:
     """The sandbox purchases of a user that brought credits, newest first."""
-    return list(_that_brought(Purchase.objects.filter(user_id=user_id)).order_by("-id"))
+    return list(_with_credits(Purchase.objects.filter(user_id=user_id)).order_by("-id"))
 
 
-def limit_merged(moved: Sequence[Purchase], *, into_user_id: UUID, now: datetime) -> None:
+def cap_after_merge(moved: Sequence[Purchase], *, into_user_id: UUID, now: datetime) -> None:
     """Make what is left of a guest's sandbox credits worth nothing, newest purchase first, until an
     account has been granted no more than the limit by the merge.
 
@@ -66,7 +66,8 @@ def limit_merged(moved: Sequence[Purchase], *, into_user_id: UUID, now: datetime
     if not moved or _is_tester(into_user_id):
         return
     excess = (
-        _granted(Purchase.objects.filter(user_id=into_user_id)) - settings.APPSTORE_SANDBOX_CREDITS
+        _total_granted(Purchase.objects.filter(user_id=into_user_id))
+        - settings.APPSTORE_SANDBOX_CREDITS
     )
     for purchase in moved:
         if excess <= 0:
@@ -79,12 +80,12 @@ def _is_tester(user_id: UUID) -> bool:
     return user_id in settings.APPSTORE_SANDBOX_TESTERS
 
 
-def _granted(purchases: PurchaseQuerySet) -> int:
-    total: int | None = _that_brought(purchases).aggregate(total=Sum("credits"))["total"]
+def _total_granted(purchases: PurchaseQuerySet) -> int:
+    total: int | None = _with_credits(purchases).aggregate(total=Sum("credits"))["total"]
     return total or 0
 
 
-def _that_brought(purchases: PurchaseQuerySet) -> PurchaseQuerySet:
+def _with_credits(purchases: PurchaseQuerySet) -> PurchaseQuerySet:
     return purchases.filter(environment=Environment.SANDBOX, credits__gt=0)
 
 

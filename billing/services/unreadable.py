@@ -27,11 +27,11 @@ logger = structlog.get_logger(__name__)
 
 # Only Apple can sign one, so this is reached by a change at Apple's that concerns every purchase.
 # What is above it is logged and not kept, and comes again.
-MOST_OPEN = 1000
+MAX_OPEN = 1000
 
 
 @transaction.atomic
-def keep(
+def store_unreadable(
     problem: Unreadable,
     *,
     kind: PayloadKind,
@@ -44,14 +44,14 @@ def keep(
     Joins the caller's transaction or opens its own. `transaction_id`: the one that Apple was asked
     for, which the payload may not name. `user_id`: whose phone sent it.
     """
-    key = _key_of(kind, problem.stated, transaction_id)
+    key = _deduplication_key(kind, problem.stated, transaction_id)
     logger.error("apple_payload_unreadable", kind=kind.value, problem=str(problem))
     known = UnreadablePayload.objects.filter(key=key)
     again = {"times": F("times") + 1, "last_at": now, "problem": str(problem)[:120]}
     if known.update(**again):
         return
-    if UnreadablePayload.objects.open()[:MOST_OPEN].count() >= MOST_OPEN:
-        logger.error("apple_payload_not_kept", most=MOST_OPEN)
+    if UnreadablePayload.objects.open()[:MAX_OPEN].count() >= MAX_OPEN:
+        logger.error("apple_payload_not_kept", most=MAX_OPEN)
         return
     _, is_new = UnreadablePayload.objects.get_or_create(
         key=key,
@@ -79,7 +79,7 @@ def close(payload_id: UUID, *, outcome: str, now: datetime) -> None:
     )
 
 
-def dismiss(payload_id: UUID, *, now: datetime) -> UnreadablePayload:
+def dismiss_payload(payload_id: UUID, *, now: datetime) -> UnreadablePayload:
     """A person has dealt with it. Joins the caller's transaction. Raises NotFound, and InvalidState
     for one that is closed."""
     payload = UnreadablePayload.objects.select_for_update().filter(id=payload_id).first()
@@ -96,20 +96,20 @@ def find_transaction_id(stated: Mapping[str, Any]) -> str:
     about = stated.get("data")
     if isinstance(about, dict):  # a notification
         stated = verifier.stated(str(about.get("signedTransactionInfo")))
-    return _id_in(stated, "transactionId") or _id_in(stated, "originalTransactionId")
+    return _find_id(stated, "transactionId") or _find_id(stated, "originalTransactionId")
 
 
-def _key_of(kind: PayloadKind, stated: Mapping[str, Any], transaction_id: str) -> str:
+def _deduplication_key(kind: PayloadKind, stated: Mapping[str, Any], transaction_id: str) -> str:
     """The same for the same news: each time that Apple is asked for a transaction, it signs it
     anew."""
     named = ""
     match kind:
         case PayloadKind.NOTIFICATION:
-            named = _uuid_in(stated, "notificationUUID")
+            named = _find_uuid(stated, "notificationUUID")
         case PayloadKind.TRANSACTION:
-            named = transaction_id or _id_in(stated, "transactionId")
+            named = transaction_id or _find_id(stated, "transactionId")
         case PayloadKind.RENEWAL:
-            named = _id_in(stated, "originalTransactionId")
+            named = _find_id(stated, "originalTransactionId")
     return f"{kind} {named or _hash(stated)}"
 
 
@@ -119,14 +119,14 @@ def _hash(stated: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _id_in(stated: Mapping[str, Any], name: str) -> str:
+def _find_id(stated: Mapping[str, Any], name: str) -> str:
     try:
         return payloads.identifier(stated.get(name), name)
     except (Unreadable, TypeError):
         return ""
 
 
-def _uuid_in(stated: Mapping[str, Any], name: str) -> str:
+def _find_uuid(stated: Mapping[str, Any], name: str) -> str:
     try:
         return str(UUID(stated[name]))
     except (KeyError, ValueError, TypeError, AttributeError):

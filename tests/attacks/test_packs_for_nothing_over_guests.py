@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from billing.lifecycle import purchases as due
-from billing.models import Problem
+from billing.models import PendingReason
 from billing.services import release_purchase
 from credits import services as credit_services
 from tests.billing.conftest import TEN, AppStore, debt_of, purchase_of, tell
@@ -39,7 +39,7 @@ def test_a_new_guest_for_each_pack_gets_one_for_nothing_and_no_more(store: AppSt
         tell(bought)
 
         assert guest.balance() == 10  # the welcome of another phone
-        assert purchase_of(bought).problem == Problem.DEBT
+        assert purchase_of(bought).problem == PendingReason.DEBT
 
 
 def test_another_customer_is_not_held(store: AppStore) -> None:

@@ -12,7 +12,7 @@ from billing.appstore import verifier
 from billing.lifecycle import notification_handlers, notifications
 from billing.lifecycle import purchases as due
 from billing.models import Notification, Purchase
-from billing.services import receive, record
+from billing.services import receive, upsert_from_apple
 from rendio.common.due import claim_due
 from tests.billing.conftest import (
     FIFTY,
@@ -265,7 +265,7 @@ def test_a_purchase_that_names_nobody_waits_until_a_phone_claims_it(phone, store
 
 def test_a_purchase_that_was_recorded_before_a_crash_is_settled(phone, store):
     bought = store.buy(TEN, phone=phone)
-    record(verifier.read_transaction(bought["signed_transaction"]), now=timezone.now())
+    upsert_from_apple(verifier.read_transaction(bought["signed_transaction"]), now=timezone.now())
 
     due.settle_due(now=timezone.now())
     assert phone.balance() == 10, "whoever recorded it has it in hand"

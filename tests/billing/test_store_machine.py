@@ -390,7 +390,7 @@ class Store(RolledBackMachine):
         lines = {one.line for one in self.bought if one.line}
         access = [line.access() for line in lines]
         until = max([end for owner, end in access if owner is who], default=None)
-        found = queries.subscription_of(who.phone.user_id, now=now)
+        found = queries.subscription_status(who.phone.user_id, now=now)
         assert found.expires_at == until
         assert found.tier == (Tier.PREMIUM if until and until > now else Tier.FREE)
 

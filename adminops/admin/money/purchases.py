@@ -27,12 +27,12 @@ from adminops.admin.edit_pages import AuditedEditAdmin, EditForm, require_betwee
 from adminops.models import AdminAction, PendingApproval
 from billing import queries as billing_queries
 from billing.models import (
-    HELD_BACK,
-    WHOLE,
+    FULL_SHARE,
+    NEEDS_REVIEW,
     Environment,
     HistoryWalk,
     Notification,
-    Problem,
+    PendingReason,
     Product,
     Purchase,
     UnconfirmedPurchase,
@@ -88,8 +88,8 @@ class ProductAdmin(AuditedEditAdmin):
 
 # What support can do about a purchase that waits.
 _ACTS = {
-    **dict.fromkeys([Problem.NOBODY, Problem.CLOSED], "assign"),
-    **dict.fromkeys(HELD_BACK, "release"),
+    **dict.fromkeys([PendingReason.NOBODY, PendingReason.CLOSED], "assign"),
+    **dict.fromkeys(NEEDS_REVIEW, "release"),
 }
 
 
@@ -184,12 +184,12 @@ class PurchaseAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Refunded")
     def refunded_percent(self, purchase: Purchase) -> str:
-        return f"{purchase.revoked_share * 100 / WHOLE:g} %"
+        return f"{purchase.revoked_share * 100 / FULL_SHARE:g} %"
 
     @admin.display(description="Credits taken back")
     def taken_percent(self, purchase: Purchase) -> str:
         """More than was refunded where an upgrade has replaced a period."""
-        return f"{purchase.taken_share * 100 / WHOLE:g} %"
+        return f"{purchase.taken_share * 100 / FULL_SHARE:g} %"
 
     @admin.display(description="Look at")
     def related(self, purchase: Purchase) -> SafeString:
@@ -206,7 +206,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
         )
 
     def available_actions(self, request: HttpRequest, row: Purchase) -> list[str]:
-        its = _ACTS.get(Problem(row.problem)) if row.problem else None
+        its = _ACTS.get(PendingReason(row.problem)) if row.problem else None
         return [its, "settle_again"] if its else ["settle_again"]
 
     @action_button(
@@ -344,7 +344,7 @@ class UnreadablePayloadAdmin(ReadOnlyAdmin):
 
     @admin.display(description="What it states")
     def stated(self, row: UnreadablePayload) -> str:
-        return json.dumps(billing_queries.stated_in(row), indent=2)
+        return json.dumps(billing_queries.decode_payload(row), indent=2)
 
 
 @admin.register(Notification)

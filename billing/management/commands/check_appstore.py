@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, patience: float, **options: Any) -> None:
         failed = 0
-        for one in diagnostics.prove(patience_seconds=patience):
+        for one in diagnostics.run_checks(timeout_seconds=patience):
             failed += not one.ok
             self.stdout.write(f"{'ok    ' if one.ok else 'FAILED'}  {one.what}: {one.detail}")
         if failed:
