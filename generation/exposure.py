@@ -32,7 +32,7 @@ from rendio.common.errors import RateLimited
 from rendio.common.ids import lowest_uuid7
 
 # Every job has ended within this time: its deadlines are shorter together.
-UNENDED = timedelta(days=1)
+MAX_JOB_DURATION = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Exposure:
 
 
 # Both lists come by an index of the person's own jobs.
-_USED = f"""
+_USAGE_CTES = f"""
 WITH person AS ({account_queries.RELATED_USER_IDS_SQL}
 ), recent AS MATERIALIZED (
     SELECT job.id, job.stage, job.cancel_fee, job.price_usd
@@ -66,42 +66,45 @@ WITH person AS ({account_queries.RELATED_USER_IDS_SQL}
     ) AS usd
 )
 """  # noqa: S608
-_FEE = "(SELECT CASE WHEN free < %(free)s THEN 0 ELSE %(fee)s END FROM used)"
-_SPENT = "(SELECT usd FROM used)"
-_HELD = """(
+_CANCEL_FEE_SQL = "(SELECT CASE WHEN free < %(free)s THEN 0 ELSE %(fee)s END FROM used)"
+_SPENT_USD_SQL = "(SELECT usd FROM used)"
+_HELD_UNTIL_SQL = """(
     SELECT max(held_until) FROM generation_offence
     WHERE user_id = %(user_id)s AND held_until > %(now)s AND forgiven_at IS NULL
 )"""
 
 
-def of(user_id: UUID, *, max_cost_usd: Decimal, credits: int, now: datetime) -> Exposure:
+def get_exposure(user_id: UUID, *, max_cost_usd: Decimal, credits: int, now: datetime) -> Exposure:
     """What an order at this price would be told. One query.
 
     `max_cost_usd` is the most that a provider may take for it.
     """
     parameters = _parameters(user_id, max_cost_usd=max_cost_usd, credits=credits, now=now)
     with db.prepared_cursor() as cursor:
-        cursor.execute(f"{_USED} SELECT {_FEE}, {_SPENT}, {_HELD}", parameters)
+        cursor.execute(
+            f"{_USAGE_CTES} SELECT {_CANCEL_FEE_SQL}, {_SPENT_USD_SQL}, {_HELD_UNTIL_SQL}",
+            parameters,
+        )
         return Exposure(*cursor.fetchone())
 
 
-def insert(job: Job, *, max_cost_usd: Decimal, now: datetime) -> Exposure:
+def insert_job(job: Job, *, max_cost_usd: Decimal, now: datetime) -> Exposure:
     """Insert a new job with its `cancel_fee`, in one statement.
 
     Joins the caller's transaction, which has the wallet locked, and rolls back on a refusal. Raises
     GeneratingHeld, and RateLimited where the person's orders of today would cost more than
     PERSON_DAILY_USD.
     """
-    returned = db.insert(
+    row = db.insert(
         job,
-        preface=_USED,
-        computed={"cancel_fee": _FEE},
-        returning=("cancel_fee", _SPENT, _HELD),
+        preface=_USAGE_CTES,
+        computed={"cancel_fee": _CANCEL_FEE_SQL},
+        returning=("cancel_fee", _SPENT_USD_SQL, _HELD_UNTIL_SQL),
         parameters=_parameters(
             job.user_id, max_cost_usd=max_cost_usd, credits=job.credits, now=now
         ),
     )
-    exposure = Exposure(*returned)
+    exposure = Exposure(*row)
     job.cancel_fee = exposure.cancel_fee
     if exposure.held_until:
         raise GeneratingHeld(until=exposure.held_until, now=now)
@@ -111,7 +114,7 @@ def insert(job: Job, *, max_cost_usd: Decimal, now: datetime) -> Exposure:
     return exposure
 
 
-def credits_for(usd: Decimal, *, most: int) -> int:
+def usd_to_credits(usd: Decimal, *, most: int) -> int:
     """So many credits are worth what a provider takes, rounded up; never more than `most`."""
     worth = (usd / Decimal(settings.CREDIT_PRICE_USD)).to_integral_value(rounding=ROUND_CEILING)
     return min(int(worth), most)
@@ -124,9 +127,9 @@ def _parameters(
         "user_id": user_id,
         "now": now,
         "done": Stage.DONE.value,
-        "unended_since": lowest_uuid7(now - UNENDED),
+        "unended_since": lowest_uuid7(now - MAX_JOB_DURATION),
         "today": lowest_uuid7(Period.DAY.began_at(now)),
         "window": now - timedelta(days=settings.CANCEL_FREE_DAYS),
         "free": settings.CANCEL_FREE_COUNT,
-        "fee": credits_for(max_cost_usd, most=credits),
+        "fee": usd_to_credits(max_cost_usd, most=credits),
     }

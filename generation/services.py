@@ -51,7 +51,7 @@ def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quoted:
         retention.require_usable(user_id=user_id, upload_id=order.upload_id, now=now)
     credits = order.price.credits
     max_cost_usd = routing.max_cost_usd(order.model, order.settings, credits=credits)
-    exposed = exposure.of(user_id, max_cost_usd=max_cost_usd, credits=credits, now=now)
+    exposed = exposure.get_exposure(user_id, max_cost_usd=max_cost_usd, credits=credits, now=now)
     quote = Quote.objects.create(
         user_id=user_id,
         model_id=order.model.id,
@@ -188,7 +188,7 @@ def _charge_and_create_job(
         )
         max_cost_usd = routing.max_cost_usd(order.model, order.settings, credits=credits)
         # Before the charge, because the response names the fee. A refusal rolls this back.
-        exposed = exposure.insert(job, max_cost_usd=max_cost_usd, now=now)
+        exposed = exposure.insert_job(job, max_cost_usd=max_cost_usd, now=now)
         answer = StoredResponse(
             200,
             # In the key order of PostgreSQL's jsonb, so that a replay is equal to the byte.

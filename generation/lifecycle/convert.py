@@ -21,8 +21,8 @@ from generation.lifecycle.settle import StoredMedia
 from generation.models import Job, Removal, Stage
 from generation.providers.base import FailureReason, Unknown
 from generation.video_files import playability, process
-from generation.video_files.process import Broken
-from generation.video_files.report import Unusable
+from generation.video_files.media_info import UnusableFile
+from generation.video_files.process import ProcessFailed
 
 logger = structlog.get_logger(__name__)
 
@@ -88,12 +88,12 @@ def _convert_and_store(item: _Item) -> _Converted | _Failed:
             return _storage_failure(item.job, error)
         try:
             film = process.convert(original, folder)
-            report = process.look(film, folder, kind="video")
-        except Unusable as error:
+            report = process.probe(film, folder, kind="video")
+        except UnusableFile as error:
             return _Failed(FailureReason.UNUSABLE, "film_not_converted", str(error), is_final=True)
-        except Broken as error:
+        except ProcessFailed as error:
             return _Failed(FailureReason.UNUSABLE, "film_not_converted", str(error), is_final=False)
-        if (change := playability.change_for(report)) != playability.Change.NONE:
+        if (change := playability.required_change(report)) != playability.RequiredChange.NONE:
             why = f"still to {change.value}: {report.video}"
             return _Failed(FailureReason.UNUSABLE, "film_not_converted", why, is_final=True)
         try:

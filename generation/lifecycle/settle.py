@@ -276,7 +276,7 @@ def _refund_and_close(
     kept for it is no more than that, and no more than the answer to the order said."""
     cancelled = reason == FailureReason.CANCELLED
     held.loss_usd = loss_usd
-    held.fee_kept = exposure.credits_for(loss_usd, most=held.cancel_fee) if loss_usd else 0
+    held.fee_kept = exposure.usd_to_credits(loss_usd, most=held.cancel_fee) if loss_usd else 0
     held.refund_entry_id = credit_services.refund(
         user_id=held.user_id,
         job_id=held.id,

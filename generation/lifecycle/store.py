@@ -26,10 +26,10 @@ from generation.moderation.base import ModeratorUnavailable
 from generation.providers import get_provider
 from generation.providers.base import Failed, FailureReason, Handle, Media, Running, Unknown
 from generation.providers.parsing import parse_json_object
-from generation.video_files import PICTURE, mp4_boxes, playability, process
-from generation.video_files.playability import Change
-from generation.video_files.process import Broken
-from generation.video_files.report import Report, Unusable
+from generation.video_files import IMAGE_NAME, mp4_boxes, playability, process
+from generation.video_files.media_info import MediaInfo, UnusableFile
+from generation.video_files.playability import RequiredChange
+from generation.video_files.process import ProcessFailed
 from rendio.common import http
 
 logger = structlog.get_logger(__name__)
@@ -131,11 +131,11 @@ def _fetch_and_store(
         return result
     with attempts.scratch_folder() as folder:
         fetched = _download(result, folder, allowed_hosts=provider.media_hosts)
-        if not isinstance(fetched, Report):
+        if not isinstance(fetched, MediaInfo):
             return replace(fetched, raw=result.raw)
         try:
             return _save_files(attempt, folder, fetched, result)
-        except Unusable as error:
+        except UnusableFile as error:
             return _Broken(str(error), result.raw)
         except Exception as error:
             logger.warning("storage_error", job_id=str(job.id), error=type(error).__name__)
@@ -144,7 +144,7 @@ def _fetch_and_store(
 
 def _download(
     result: Media, folder: Path, *, allowed_hosts: list[str]
-) -> Report | Failed | Unknown | _Broken | _NotModerated:
+) -> MediaInfo | Failed | Unknown | _Broken | _NotModerated:
     """What lies in `folder` then, as FETCHED: a file that can be shown, and that moderation lets
     through."""
     path = folder / DOWNLOAD_NAME
@@ -163,7 +163,7 @@ def _download(
         if answer.status != 200:
             return _Broken(f"status {answer.status}")
         count = settings.MODERATION_OUTPUT_FRAMES if screening.is_enabled() else 0
-        report = process.look(path, folder, kind=result.kind, pictures=count)
+        report = process.probe(path, folder, kind=result.kind, frame_count=count)
         return _moderate(report, folder, result) or report
     except http.NotSent as error:
         return Unknown(str(error))
@@ -173,14 +173,14 @@ def _download(
         return Failed(FailureReason.UNUSABLE, "address_refused", str(error))
     except http.TooLarge:
         return Failed(FailureReason.UNUSABLE, "media_too_large", "")
-    except (Unusable, Broken) as error:
+    except (UnusableFile, ProcessFailed) as error:
         return _Broken(str(error))
 
 
-def _moderate(report: Report, folder: Path, result: Media) -> Failed | _NotModerated | None:
+def _moderate(report: MediaInfo, folder: Path, result: Media) -> Failed | _NotModerated | None:
     """What keeps it from being shown; None: nothing, or results are not judged."""
     try:
-        flag = screening.check_result((folder / name).read_bytes() for name in report.pictures)
+        flag = screening.check_result((folder / name).read_bytes() for name in report.frames)
     except ModeratorUnavailable as problem:
         return _NotModerated(str(problem))
     if flag is None:
@@ -190,17 +190,17 @@ def _moderate(report: Report, folder: Path, result: Media) -> Failed | _NotModer
 
 
 def _save_files(
-    attempt: Removal, folder: Path, report: Report, result: Media
+    attempt: Removal, folder: Path, report: MediaInfo, result: Media
 ) -> _Stored | _ToConvert:
     path = folder / DOWNLOAD_NAME
-    change = playability.change_for(report)
-    if change == Change.CONVERT:
+    change = playability.required_change(report)
+    if change == RequiredChange.CONVERT:
         name = attempts.save_file(attempt, f"original.{EXTENSIONS[report.container]}", path)
         return _ToConvert(name, result.cost_usd)
-    if change == Change.RETAG:
+    if change == RequiredChange.RETAG:
         mp4_boxes.retag(path)
     # Of a picture, whatever came, a JPEG without anyone's metadata is kept.
-    kept = ("image.jpg", folder / PICTURE) if result.kind == "image" else ("video.mp4", path)
+    kept = ("image.jpg", folder / IMAGE_NAME) if result.kind == "image" else ("video.mp4", path)
     media = StoredMedia(
         attempts.save_file(attempt, *kept),
         attempts.save_file(attempt, "thumbnail.jpg", folder / report.thumbnail),

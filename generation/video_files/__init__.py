@@ -7,4 +7,4 @@ knows jobs or storage.
 """
 
 # What is left of a picture, in the folder that was given.
-PICTURE = "picture.jpg"
+IMAGE_NAME = "image.jpg"

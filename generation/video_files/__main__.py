@@ -1,4 +1,4 @@
-"""The process that decodes: `python -m generation.video_files look|convert …`, started by
+"""The process that decodes: `python -m generation.video_files probe|convert …`, started by
 `process`.
 
 It knows no secret, no database and no network of ours. What it has to say is one JSON object:
@@ -20,47 +20,49 @@ CONVERTING_NICENESS = 10
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="generation.video_files")
-    parser.add_argument("what", choices=["look", "convert"])
+    parser.add_argument("command", choices=["probe", "convert"])
     parser.add_argument("path", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kind", choices=["video", "image"], default="video")
-    parser.add_argument("--pictures", type=int, default=0)
+    parser.add_argument("--frames", type=int, default=0)
     parser.add_argument("--seconds", type=int, required=True)
     parser.add_argument("--memory-bytes", type=int, required=True)
     parser.add_argument("--file-bytes", type=int, required=True)
-    asked = parser.parse_args()
-    _limit(asked)
-    print(json.dumps(_answer(asked)))  # noqa: T201 (it is what `process` reads)
+    arguments = parser.parse_args()
+    _set_limits(arguments)
+    print(json.dumps(_run_command(arguments)))  # noqa: T201 (it is what `process` reads)
 
 
-def _limit(asked: argparse.Namespace) -> None:
+def _set_limits(arguments: argparse.Namespace) -> None:
     """Limit time, memory and file size. The limits hold even if the parent process has died."""
-    signal.alarm(asked.seconds)
-    for what, most in (
-        (resource.RLIMIT_AS, asked.memory_bytes),
-        (resource.RLIMIT_FSIZE, asked.file_bytes),
+    signal.alarm(arguments.seconds)
+    for kind, limit in (
+        (resource.RLIMIT_AS, arguments.memory_bytes),
+        (resource.RLIMIT_FSIZE, arguments.file_bytes),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(what, (most, most))
+        resource.setrlimit(kind, (limit, limit))
     # Writing beyond is an error like any other.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    if asked.what == "convert":
+    if arguments.command == "convert":
         os.nice(CONVERTING_NICENESS)
 
 
-def _answer(asked: argparse.Namespace) -> dict[str, Any]:
+def _run_command(arguments: argparse.Namespace) -> dict[str, Any]:
     # Once the limits hold.
     from generation.video_files.convert import convert
-    from generation.video_files.probe import look
-    from generation.video_files.report import Unusable
+    from generation.video_files.media_info import UnusableFile
+    from generation.video_files.probe import probe
 
     try:
-        if asked.what == "convert":
-            convert(asked.path, asked.folder / "film.mp4")
+        if arguments.command == "convert":
+            convert(arguments.path, arguments.folder / "converted.mp4")
             return {"report": None}
-        report = look(asked.path, asked.folder, kind=asked.kind, pictures=asked.pictures)
+        report = probe(
+            arguments.path, arguments.folder, kind=arguments.kind, frame_count=arguments.frames
+        )
         return {"report": report.as_json()}
-    except Unusable as error:
+    except UnusableFile as error:
         return {"unusable": str(error)}
     except Exception as error:
         # What a decoder raises for hostile bytes has no common base: FFmpegError, SyntaxError,

@@ -10,49 +10,49 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from generation.video_files.playability import RETAGGED
-from generation.video_files.report import Unusable
+from generation.video_files.media_info import UnusableFile
+from generation.video_files.playability import TAG_REPLACEMENTS
 
 # The way to the descriptions of a track's samples.
-WAY = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+SAMPLE_ENTRY_PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 # In `stsd`, before its entries: version, flags and their number.
-STSD_HEAD = 8
+STSD_HEADER_BYTES = 8
 
 
 def retag(path: Path) -> None:
     """Call HEVC hvc1 and H.264 avc1. Raises Unusable where no such tag is found."""
-    with path.open("r+b") as film:
-        places = list(_entries(film, 0, path.stat().st_size, WAY))
-        for place, tag in places:
-            film.seek(place)
-            film.write(RETAGGED[tag])
-    if not places:
-        raise Unusable("no tag to change")
+    with path.open("r+b") as file:
+        tags = list(_find_replaceable_tags(file, 0, path.stat().st_size, SAMPLE_ENTRY_PATH))
+        for position, tag in tags:
+            file.seek(position)
+            file.write(TAG_REPLACEMENTS[tag])
+    if not tags:
+        raise UnusableFile("no tag to change")
 
 
-def _entries(
-    film: BinaryIO, begin: int, end: int, way: tuple[bytes, ...]
+def _find_replaceable_tags(
+    file: BinaryIO, offset: int, end: int, path_left: tuple[bytes, ...]
 ) -> Iterator[tuple[int, bytes]]:
     """Where the tags stand that are to be changed, and which they are."""
-    for kind, start, stop in _boxes(film, begin, end):
-        if not way:
-            if kind in RETAGGED:
+    for kind, start, stop in _iter_boxes(file, offset, end):
+        if not path_left:
+            if kind in TAG_REPLACEMENTS:
                 yield start - 4, kind
-        elif kind == way[0]:
-            skipped = STSD_HEAD if kind == b"stsd" else 0
-            yield from _entries(film, start + skipped, stop, way[1:])
+        elif kind == path_left[0]:
+            skipped = STSD_HEADER_BYTES if kind == b"stsd" else 0
+            yield from _find_replaceable_tags(file, start + skipped, stop, path_left[1:])
 
 
-def _boxes(film: BinaryIO, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def _iter_boxes(file: BinaryIO, offset: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Each box between: its kind, and where what is in it begins and ends."""
-    while begin + 8 <= end:
-        film.seek(begin)
-        head = film.read(16)
-        size, kind, start = int.from_bytes(head[:4]), head[4:8], begin + 8
+    while offset + 8 <= end:
+        file.seek(offset)
+        head = file.read(16)
+        size, kind, start = int.from_bytes(head[:4]), head[4:8], offset + 8
         if size == 1:  # the size follows, in eight bytes
-            size, start = int.from_bytes(head[8:16]), begin + 16
-        stop = begin + size if size else end
+            size, start = int.from_bytes(head[8:16]), offset + 16
+        stop = offset + size if size else end
         if not start <= stop <= end:
             return
         yield kind, start, stop
-        begin = stop
+        offset = stop

@@ -11,21 +11,21 @@ from __future__ import annotations
 
 from enum import Enum
 
-from generation.video_files.report import Report, Video
+from generation.video_files.media_info import MediaInfo, VideoInfo
 
-PIXELS = {
+PIXEL_FORMATS = {
     "h264": {"yuv420p", "yuvj420p"},
     "hevc": {"yuv420p", "yuvj420p", "yuv420p10le"},
 }
 TAGS = {"h264": "avc1", "hevc": "hvc1"}
 # The same stream under a tag that allows what these forbid, parameter sets among the frames.
-RETAGGED = {b"hev1": b"hvc1", b"avc3": b"avc1"}
-SOUND = {"", "aac", "alac", "mp3", "ac3", "eac3"}
+TAG_REPLACEMENTS = {b"hev1": b"hvc1", b"avc3": b"avc1"}
+AUDIO_CODECS = {"", "aac", "alac", "mp3", "ac3", "eac3"}
 # H.264 level 5.2 and HEVC level 5.2 end near 4096x2304.
-MOST_PIXELS = 4096 * 2304
+MAX_PIXELS = 4096 * 2304
 
 
-class Change(Enum):
+class RequiredChange(Enum):
     """What is to be done to a film."""
 
     NONE = "none"
@@ -33,26 +33,32 @@ class Change(Enum):
     CONVERT = "convert"  # written anew, as far as needed
 
 
-def change_for(film: Report) -> Change:
+def required_change(info: MediaInfo) -> RequiredChange:
     """Of a picture, which is drawn anew anyway: nothing."""
-    video = film.video
+    video = info.video
     if video is None:
-        return Change.NONE
-    if film.container != "mp4" or not plays(video) or not plays_sound(film.sound):
-        return Change.CONVERT
+        return RequiredChange.NONE
+    if (
+        info.container != "mp4"
+        or not is_video_playable(video)
+        or not is_audio_playable(info.audio_codec)
+    ):
+        return RequiredChange.CONVERT
     if video.tag == TAGS[video.codec]:
-        return Change.NONE
-    return Change.RETAG if video.tag.encode() in RETAGGED else Change.CONVERT
-
-
-def plays(video: Video) -> bool:
-    """Whether the stream itself can stay as it is."""
+        return RequiredChange.NONE
     return (
-        video.pixels in PIXELS.get(video.codec, ())
-        and video.has_parameter_sets
-        and video.width * video.height <= MOST_PIXELS
+        RequiredChange.RETAG if video.tag.encode() in TAG_REPLACEMENTS else RequiredChange.CONVERT
     )
 
 
-def plays_sound(codec: str) -> bool:
-    return codec in SOUND
+def is_video_playable(video: VideoInfo) -> bool:
+    """Whether the stream itself can stay as it is."""
+    return (
+        video.pixel_format in PIXEL_FORMATS.get(video.codec, ())
+        and video.has_parameter_sets
+        and video.width * video.height <= MAX_PIXELS
+    )
+
+
+def is_audio_playable(codec: str) -> bool:
+    return codec in AUDIO_CODECS

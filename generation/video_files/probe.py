@@ -12,85 +12,91 @@ from av.video.stream import VideoStream
 from PIL import Image, ImageOps
 
 from generation.images import TooManyPixels, open_image
-from generation.video_files import PICTURE
-from generation.video_files.report import Report, Unusable, Video
+from generation.video_files import IMAGE_NAME
+from generation.video_files.media_info import MediaInfo, UnusableFile, VideoInfo
 
 THUMBNAIL_PIXELS = 480
-JUDGED_PIXELS = 768
+MODERATION_PIXELS = 768
 MAX_PIXELS = 50_000_000
 EBML = b"\x1a\x45\xdf\xa3"
 QUICKTIME = b"ftypqt  "
-THUMBNAIL = "thumbnail.jpg"
+THUMBNAIL_NAME = "thumbnail.jpg"
 
 
-def look(path: Path, folder: Path, *, kind: str, pictures: int) -> Report:
+def probe(path: Path, folder: Path, *, kind: str, frame_count: int) -> MediaInfo:
     """Read a file through. Into `folder` go a thumbnail, up to `pictures` JPEGs spread over it to
     judge it by, and of an image the image itself, as a JPEG without metadata (PICTURE).
 
     Raises Unusable, and whatever a decoder raises for hostile bytes.
     """
-    return _film(path, folder, pictures) if kind == "video" else _picture(path, folder, pictures)
+    return (
+        _probe_video(path, folder, frame_count)
+        if kind == "video"
+        else _probe_image(path, folder, frame_count)
+    )
 
 
-def _picture(path: Path, folder: Path, pictures: int) -> Report:
+def _probe_image(path: Path, folder: Path, frame_count: int) -> MediaInfo:
     try:
-        with open_image(path, formats=("JPEG", "PNG", "WEBP"), max_pixels=MAX_PIXELS) as opened:
-            upright = ImageOps.exif_transpose(opened).convert("RGB")
+        with open_image(path, formats=("JPEG", "PNG", "WEBP"), max_pixels=MAX_PIXELS) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
     except TooManyPixels:
-        raise Unusable("too many pixels") from None
-    upright.save(folder / PICTURE, "JPEG", quality=92)
-    judged = [_small_jpeg(upright, folder / "0.jpg", JUDGED_PIXELS)] if pictures else []
-    return Report("image", thumbnail=_thumbnail(upright, folder), pictures=judged)
+        raise UnusableFile("too many pixels") from None
+    upright.save(folder / IMAGE_NAME, "JPEG", quality=92)
+    samples = (
+        [_save_small_jpeg(upright, folder / "0.jpg", MODERATION_PIXELS)] if frame_count else []
+    )
+    return MediaInfo("image", thumbnail=_save_thumbnail(upright, folder), frames=samples)
 
 
-def _film(path: Path, folder: Path, pictures: int) -> Report:
-    head = _head(path)
-    with opened(path) as (container, stream):
+def _probe_video(path: Path, folder: Path, frame_count: int) -> MediaInfo:
+    header = _read_head(path)
+    with open_video(path) as (container, stream):
         video = read_video(stream)
-        sound = next((one.codec.canonical_name for one in container.streams.audio), "")
-        frames = (upright(frame) for frame in container.decode(stream))
-        thumbnail = _thumbnail(next(frames), folder)
+        audio_codec = next((stream.codec.canonical_name for stream in container.streams.audio), "")
+        frames = (to_upright_image(frame) for frame in container.decode(stream))
+        thumbnail = _save_thumbnail(next(frames), folder)
         frames.close()
-        _check_whole(container, stream)
-    judged = [
-        _small_jpeg(frame, folder / f"{number}.jpg", JUDGED_PIXELS)
-        for number, frame in enumerate(_spread_frames(path, pictures) if pictures else ())
+        _require_complete(container, stream)
+    samples = [
+        _save_small_jpeg(frame, folder / f"{number}.jpg", MODERATION_PIXELS)
+        for number, frame in enumerate(_sample_frames(path, frame_count) if frame_count else ())
     ]
-    if pictures and not judged:
-        raise Unusable("no frames")
-    kind = "matroska" if head[:4] == EBML else "mov" if head[4:] == QUICKTIME else "mp4"
-    return Report(kind, video, sound, thumbnail, judged)
+    if frame_count and not samples:
+        raise UnusableFile("no frames")
+    kind = "matroska" if header[:4] == EBML else "mov" if header[4:] == QUICKTIME else "mp4"
+    return MediaInfo(kind, video, audio_codec, thumbnail, samples)
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as film:
-        return film.read(12)
+def _read_head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(12)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A film and its first video stream. The container is forced, as others name files and
     addresses that the library would fetch too. Raises Unusable."""
-    kind = "matroska" if _head(path)[:4] == EBML else "mp4"
+    kind = "matroska" if _read_head(path)[:4] == EBML else "mp4"
     with av.open(str(path), format=kind) as container:
         if not container.streams.video:
-            raise Unusable("no video stream")
+            raise UnusableFile("no video stream")
         stream = container.streams.video[0]
         if stream.width * stream.height > MAX_PIXELS:
-            raise Unusable("too many pixels")
+            raise UnusableFile("too many pixels")
         yield container, stream
 
 
-def upright(frame: av.VideoFrame) -> Image.Image:
+def to_upright_image(frame: av.VideoFrame) -> Image.Image:
     """As a player shows it: turned by its display matrix, which counts counterclockwise."""
     image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
     return image.rotate(frame.rotation, expand=True) if frame.rotation else image
 
 
-def read_video(stream: VideoStream) -> Video:
+def read_video(stream: VideoStream) -> VideoInfo:
     context = stream.codec_context
     codec = context.codec.canonical_name
-    return Video(
+    return VideoInfo(
         codec,
         context.codec_tag,
         context.pix_fmt or "",
@@ -100,62 +106,62 @@ def read_video(stream: VideoStream) -> Video:
     )
 
 
-def turn_of(path: Path) -> int:
+def read_rotation(path: Path) -> int:
     """Degrees, counterclockwise, by which players turn this film."""
-    with opened(path) as (container, stream):
+    with open_video(path) as (container, stream):
         return int(next(container.decode(stream)).rotation)
 
 
-def _has_parameter_sets(codec: str, head: bytes) -> bool:
+def _has_parameter_sets(codec: str, header: bytes) -> bool:
     """By the number of sequence parameter sets in `avcC`, of arrays (VPS, SPS, PPS) in `hvcC`
     (ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1)."""
     if codec == "h264":
-        return len(head) > 5 and head[5] & 0x1F > 0
+        return len(header) > 5 and header[5] & 0x1F > 0
     if codec == "hevc":
-        return len(head) > 22 and head[22] >= 3
+        return len(header) > 22 and header[22] >= 3
     return True
 
 
-def _check_whole(container: InputContainer, stream: VideoStream) -> None:
+def _require_complete(container: InputContainer, stream: VideoStream) -> None:
     """The index promises frames; a file that was cut short does not have the last of them."""
     time_base = stream.time_base
     if not time_base:
-        raise Unusable("no duration")
+        raise UnusableFile("no duration")
     if stream.duration:
-        lasts = float(stream.duration * time_base)
+        duration = float(stream.duration * time_base)
     elif container.duration:
-        lasts = container.duration / av.time_base
+        duration = container.duration / av.time_base
     else:
-        raise Unusable("no duration")
+        raise UnusableFile("no duration")
     container.seek(0)
     last = max(
         (packet.pts + (packet.duration or 0) for packet in container.demux(stream)
          if packet.pts is not None and packet.size),
         default=0,
     )  # fmt: skip
-    if float(last * time_base) < lasts * 0.9:
-        raise Unusable("cut short")
+    if float(last * time_base) < duration * 0.9:
+        raise UnusableFile("cut short")
 
 
-def _spread_frames(path: Path, count: int) -> Iterator[Image.Image]:
+def _sample_frames(path: Path, count: int) -> Iterator[Image.Image]:
     """From the middle of each of `count` equal parts. Decoded in one go: to seek is to begin again
     at the last key frame, and often there is but one."""
-    with opened(path) as (container, stream):
-        began, lasts = stream.start_time or 0, stream.duration or 0
-        if not lasts and container.duration and stream.time_base:
-            lasts = int(container.duration / av.time_base / stream.time_base)
-        wanted = [began + lasts * (2 * part + 1) // (2 * count) for part in range(count)]
+    with open_video(path) as (container, stream):
+        started, duration = stream.start_time or 0, stream.duration or 0
+        if not duration and container.duration and stream.time_base:
+            duration = int(container.duration / av.time_base / stream.time_base)
+        wanted = [started + duration * (2 * part + 1) // (2 * count) for part in range(count)]
         for frame in container.decode(stream):
             if wanted and frame.pts is not None and frame.pts >= wanted[0]:
-                yield upright(frame)
+                yield to_upright_image(frame)
                 wanted = [at for at in wanted if at > frame.pts]
 
 
-def _thumbnail(picture: Image.Image, folder: Path) -> str:
-    return _small_jpeg(picture, folder / THUMBNAIL, THUMBNAIL_PIXELS)
+def _save_thumbnail(picture: Image.Image, folder: Path) -> str:
+    return _save_small_jpeg(picture, folder / THUMBNAIL_NAME, THUMBNAIL_PIXELS)
 
 
-def _small_jpeg(picture: Image.Image, path: Path, longest_side: int) -> str:
+def _save_small_jpeg(picture: Image.Image, path: Path, longest_side: int) -> str:
     small = picture.copy()
     small.thumbnail((longest_side, longest_side))
     small.convert("RGB").save(path, "JPEG", quality=82)

@@ -14,44 +14,51 @@ from typing import Any
 
 from django.conf import settings
 
-from generation.video_files.report import Report, Unusable
+from generation.video_files.media_info import MediaInfo, UnusableFile
 
-LOOK_SECONDS = 60
+PROBE_TIMEOUT_SECONDS = 60
 # So much longer than the process gives itself.
 GRACE_SECONDS = 5
-CONVERTED = "film.mp4"
+CONVERTED_NAME = "converted.mp4"
 
 
-class Broken(Exception):
+class ProcessFailed(Exception):
     """The process was ended, by the file or by what it took; the file may be sound."""
 
 
-def look(path: Path, folder: Path, *, kind: str, pictures: int = 0) -> Report:
+def probe(path: Path, folder: Path, *, kind: str, frame_count: int = 0) -> MediaInfo:
     """What lies at `path`; JPEGs of it go into `folder`. `kind` is "video" or "image".
 
     Raises Unusable, Broken.
     """
-    said = _run(
-        "look", path, folder, "--kind", kind, "--pictures", str(pictures), seconds=LOOK_SECONDS
+    output = _run(
+        "probe",
+        path,
+        folder,
+        "--kind",
+        kind,
+        "--frames",
+        str(frame_count),
+        seconds=PROBE_TIMEOUT_SECONDS,
     )
-    return Report.from_json(said["report"])
+    return MediaInfo.from_json(output["report"])
 
 
 def convert(path: Path, folder: Path) -> Path:
     """A film that iPhones play, in `folder`, made of the one at `path`. Raises Unusable, Broken."""
     _run("convert", path, folder, seconds=settings.FILM_CONVERT_SECONDS)
-    return folder / CONVERTED
+    return folder / CONVERTED_NAME
 
 
-def _run(what: str, path: Path, folder: Path, *more: str, seconds: int) -> dict[str, Any]:
+def _run(command_name: str, path: Path, folder: Path, *more: str, seconds: int) -> dict[str, Any]:
     command = [
-        sys.executable, "-m", "generation.video_files", what, str(path), str(folder), *more,
+        sys.executable, "-m", "generation.video_files", command_name, str(path), str(folder), *more,
         "--seconds", str(seconds),
         "--memory-bytes", str(settings.FILM_MEMORY_MB * 1024 * 1024),
         "--file-bytes", str(settings.MAX_VIDEO_BYTES),
     ]  # fmt: skip
     try:
-        ended = subprocess.run(  # noqa: S603
+        completed = subprocess.run(  # noqa: S603
             command,
             cwd=settings.BASE_DIR,
             env={"LANG": "C.UTF-8"},
@@ -61,11 +68,11 @@ def _run(what: str, path: Path, folder: Path, *more: str, seconds: int) -> dict[
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise Broken("took too long") from None
+        raise ProcessFailed("took too long") from None
     try:
-        said = json.loads(ended.stdout)
+        output = json.loads(completed.stdout)
     except ValueError:
-        raise Broken(f"ended with {ended.returncode}") from None
-    if "unusable" in said:
-        raise Unusable(said["unusable"])
-    return dict(said)
+        raise ProcessFailed(f"ended with {completed.returncode}") from None
+    if "unusable" in output:
+        raise UnusableFile(output["unusable"])
+    return dict(output)

@@ -293,7 +293,7 @@ def test_what_a_worker_finds_after_its_lease_was_given_to_another_is_nothing(gue
 def test_a_lease_outlasts_what_is_done_under_it():
     answer = settings.PROVIDER_CONNECT_TIMEOUT_SECONDS + 2 * settings.PROVIDER_READ_TIMEOUT_SECONDS
     assert answer < claims.LEASE.total_seconds()
-    look = process.LOOK_SECONDS + process.GRACE_SECONDS
+    look = process.PROBE_TIMEOUT_SECONDS + process.GRACE_SECONDS
     assert answer + store.DOWNLOAD_SECONDS + look < store.LEASE.total_seconds()
     converting = settings.FILM_CONVERT_SECONDS + process.GRACE_SECONDS
     assert (

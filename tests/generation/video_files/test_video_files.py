@@ -12,24 +12,24 @@ from PIL import Image
 
 from generation.video_files import mp4_boxes, playability, process
 from generation.video_files.convert import convert as write_anew
-from generation.video_files.playability import Change
-from generation.video_files.probe import look as read
-from generation.video_files.process import Broken, convert, look
-from generation.video_files.report import Report, Unusable, Video
+from generation.video_files.media_info import MediaInfo, UnusableFile, VideoInfo
+from generation.video_files.playability import RequiredChange
+from generation.video_files.probe import probe as read
+from generation.video_files.process import ProcessFailed, convert, probe
 from tests.helpers.tiny_films import colours, film, picture
 
 # By encoder and pixel format: what is done where container, tag and sound are as they should be.
 STREAMS = {
-    ("libx264", "yuv420p"): Change.NONE,
-    ("libx264", "yuv422p"): Change.CONVERT,
-    ("libx264", "yuv444p"): Change.CONVERT,
-    ("libx264", "yuv420p10le"): Change.CONVERT,
-    ("libx265", "yuv420p"): Change.NONE,
-    ("libx265", "yuv420p10le"): Change.NONE,
-    ("libx265", "yuv444p"): Change.CONVERT,
-    ("libvpx-vp9", "yuv420p"): Change.CONVERT,
-    ("libsvtav1", "yuv420p"): Change.CONVERT,
-    ("mpeg4", "yuv420p"): Change.CONVERT,
+    ("libx264", "yuv420p"): RequiredChange.NONE,
+    ("libx264", "yuv422p"): RequiredChange.CONVERT,
+    ("libx264", "yuv444p"): RequiredChange.CONVERT,
+    ("libx264", "yuv420p10le"): RequiredChange.CONVERT,
+    ("libx265", "yuv420p"): RequiredChange.NONE,
+    ("libx265", "yuv420p10le"): RequiredChange.NONE,
+    ("libx265", "yuv444p"): RequiredChange.CONVERT,
+    ("libvpx-vp9", "yuv420p"): RequiredChange.CONVERT,
+    ("libsvtav1", "yuv420p"): RequiredChange.CONVERT,
+    ("mpeg4", "yuv420p"): RequiredChange.CONVERT,
 }
 TAGS = {"libx265": "hvc1"}
 # Degrees counterclockwise, and what is seen then.
@@ -40,10 +40,10 @@ TURNS = {0: "rrbr", 90: "rbrr", 180: "bbrb", 270: "brbb"}
 def seen(tmp_path):
     """What is read of a film's bytes."""
 
-    def seen(content: bytes, *, pictures: int = 0) -> Report:
+    def seen(content: bytes, *, frame_count: int = 0) -> MediaInfo:
         path = tmp_path / "media"
         path.write_bytes(content)
-        return read(path, tmp_path, kind="video", pictures=pictures)
+        return read(path, tmp_path, kind="video", frame_count=frame_count)
 
     return seen
 
@@ -77,22 +77,22 @@ def test_every_film_plays_or_is_converted_to_one_that_does(
 ):
     content = film(
         codec, pixels, container=container, tag=TAGS.get(codec, "") * (container != "matroska"),
-        turn=turn, sound="aac",
+        turn=turn, audio_codec="aac",
     )  # fmt: skip
     report = seen(content)
 
-    change = playability.change_for(report)
+    change = playability.required_change(report)
 
-    assert change == (STREAMS[codec, pixels] if container == "mp4" else Change.CONVERT)
+    assert change == (STREAMS[codec, pixels] if container == "mp4" else RequiredChange.CONVERT)
     assert colours(Image.open(tmp_path / report.thumbnail)) == TURNS[turn]
-    if change == Change.CONVERT:
+    if change == RequiredChange.CONVERT:
         converted = made(content)
         after = seen(converted)
-        assert playability.change_for(after) == Change.NONE
+        assert playability.required_change(after) == RequiredChange.NONE
         assert colours(Image.open(tmp_path / after.thumbnail)) == TURNS[turn]
         assert_same_length(content, converted)
         assert converted.index(b"moov") < converted.index(b"mdat")
-        is_copied = playability.plays(report.video) and container == "mov"
+        is_copied = playability.is_video_playable(report.video) and container == "mov"
         assert after.video.codec == (report.video.codec if is_copied else "h264")
 
 
@@ -115,13 +115,13 @@ def frames_of(content: bytes, kind: str) -> list[float]:
 @pytest.mark.parametrize(
     ("sound", "container", "change"),
     [
-        ("", "mp4", Change.NONE),
-        ("aac", "mp4", Change.NONE),
-        ("libmp3lame", "mp4", Change.NONE),
-        ("ac3", "mp4", Change.NONE),
-        ("libopus", "mp4", Change.CONVERT),
-        ("libopus", "webm", Change.CONVERT),
-        ("pcm_s16le", "mov", Change.CONVERT),
+        ("", "mp4", RequiredChange.NONE),
+        ("aac", "mp4", RequiredChange.NONE),
+        ("libmp3lame", "mp4", RequiredChange.NONE),
+        ("ac3", "mp4", RequiredChange.NONE),
+        ("libopus", "mp4", RequiredChange.CONVERT),
+        ("libopus", "webm", RequiredChange.CONVERT),
+        ("pcm_s16le", "mov", RequiredChange.CONVERT),
     ],
 )
 def test_sound_that_no_iphone_plays_becomes_aac(seen, made, sound, container, change):
@@ -129,11 +129,11 @@ def test_sound_that_no_iphone_plays_becomes_aac(seen, made, sound, container, ch
     content = film(codec, container=container, sound=sound)
     report = seen(content)
 
-    assert playability.change_for(report) == change
+    assert playability.required_change(report) == change
 
-    if change == Change.CONVERT:
+    if change == RequiredChange.CONVERT:
         converted = made(content)
-        assert seen(converted).sound == "aac"
+        assert seen(converted).audio_codec == "aac"
         assert_same_length(content, converted)
 
 
@@ -142,16 +142,16 @@ def test_sound_that_no_iphone_plays_becomes_aac(seen, made, sound, container, ch
 )
 @pytest.mark.parametrize("flags", ["", "+faststart", "frag_keyframe+empty_moov"])
 def test_a_wrong_tag_is_changed_in_place_and_nothing_else(seen, tmp_path, codec, tag, right, flags):
-    content = film(codec, tag=tag, flags=flags, sound="aac")
+    content = film(codec, tag=tag, flags=flags, audio_codec="aac")
     report = seen(content)
-    assert (report.video.tag, playability.change_for(report)) == (tag, Change.RETAG)
+    assert (report.video.tag, playability.required_change(report)) == (tag, RequiredChange.RETAG)
 
     mp4_boxes.retag(tmp_path / "media")
 
     changed = (tmp_path / "media").read_bytes()
     assert changed == content.replace(tag.encode(), right.encode(), 1)
-    after = look(tmp_path / "media", tmp_path, kind="video")
-    assert (after.video.tag, playability.change_for(after)) == (right, Change.NONE)
+    after = probe(tmp_path / "media", tmp_path, kind="video")
+    assert (after.video.tag, playability.required_change(after)) == (right, RequiredChange.NONE)
 
 
 @pytest.mark.parametrize(
@@ -162,30 +162,32 @@ def test_a_file_without_such_a_tag_is_not_changed(tmp_path, content):
     path = tmp_path / "media"
     path.write_bytes(content)
 
-    with pytest.raises(Unusable):
+    with pytest.raises(UnusableFile):
         mp4_boxes.retag(path)
 
     assert path.read_bytes() == content
 
 
-def a_video(codec: str = "h264", tag: str = "avc1", pixels: str = "yuv420p", **changes) -> Video:
+def a_video(
+    codec: str = "h264", tag: str = "avc1", pixels: str = "yuv420p", **changes
+) -> VideoInfo:
     whole = {"width": 64, "height": 64, "has_parameter_sets": True}
-    return Video(codec, tag, pixels, **whole | changes)
+    return VideoInfo(codec, tag, pixels, **whole | changes)
 
 
 @pytest.mark.parametrize(
     ("video", "change"),
     [
-        (a_video("hevc", "hev1", has_parameter_sets=False), Change.CONVERT),
-        (a_video("hevc", "dvhe", "yuv420p10le"), Change.CONVERT),
-        (a_video(pixels="yuvj420p"), Change.NONE),
-        (a_video(width=8000, height=4000), Change.CONVERT),
-        (a_video("prores", "apch", "yuv422p10le"), Change.CONVERT),
-        (None, Change.NONE),
+        (a_video("hevc", "hev1", has_parameter_sets=False), RequiredChange.CONVERT),
+        (a_video("hevc", "dvhe", "yuv420p10le"), RequiredChange.CONVERT),
+        (a_video(pixel_format="yuvj420p"), RequiredChange.NONE),
+        (a_video(width=8000, height=4000), RequiredChange.CONVERT),
+        (a_video("prores", "apch", "yuv422p10le"), RequiredChange.CONVERT),
+        (None, RequiredChange.NONE),
     ],
 )
 def test_what_the_encoders_here_do_not_make_is_judged_too(video, change):
-    assert playability.change_for(Report("mp4" if video else "image", video)) == change
+    assert playability.required_change(MediaInfo("mp4" if video else "image", video)) == change
 
 
 def test_a_film_with_odd_sides_and_a_changing_pace_is_converted(seen, made):
@@ -216,15 +218,15 @@ def test_a_film_with_odd_sides_and_a_changing_pace_is_converted(seen, made):
 def test_what_nobody_could_show_is_unusable(tmp_path, content, why):
     (tmp_path / "media").write_bytes(content)
 
-    with pytest.raises(Unusable, match=why):
-        look(tmp_path / "media", tmp_path, kind="video")
+    with pytest.raises(UnusableFile, match=why):
+        probe(tmp_path / "media", tmp_path, kind="video")
 
 
 def test_pictures_to_judge_by_are_spread_over_a_film(seen, tmp_path):
-    report = seen(film(frames=12), pictures=3)
+    report = seen(film(frames=12), frame_count=3)
 
-    assert report.pictures == ["0.jpg", "1.jpg", "2.jpg"]
-    for name in [report.thumbnail, *report.pictures]:
+    assert report.frames == ["0.jpg", "1.jpg", "2.jpg"]
+    for name in [report.thumbnail, *report.frames]:
         assert Image.open(tmp_path / name).format == "JPEG"
 
 
@@ -234,10 +236,10 @@ def test_an_image_is_drawn_anew_upright_and_without_metadata(tmp_path):
     exif[0x010E] = "whose it is"
     picture().save(tmp_path / "media", "JPEG", exif=exif)
 
-    report = look(tmp_path / "media", tmp_path, kind="image", pictures=3)
+    report = probe(tmp_path / "media", tmp_path, kind="image", frame_count=3)
 
-    assert report.pictures == ["0.jpg"]
-    for name in ("picture.jpg", report.thumbnail):
+    assert report.frames == ["0.jpg"]
+    for name in ("image.jpg", report.thumbnail):
         image = Image.open(tmp_path / name)
         assert (image.size, colours(image)) == ((64, 96), TURNS[270])
         assert not image.getexif()
@@ -246,7 +248,7 @@ def test_an_image_is_drawn_anew_upright_and_without_metadata(tmp_path):
 def test_a_large_image_is_judged_by_a_small_one(tmp_path):
     Image.new("RGB", (2000, 1000), "red").save(tmp_path / "media", "PNG")
 
-    [name] = look(tmp_path / "media", tmp_path, kind="image", pictures=3).pictures
+    [name] = probe(tmp_path / "media", tmp_path, kind="image", frame_count=3).frames
 
     with Image.open(tmp_path / name) as image:
         assert (image.format, image.size) == ("JPEG", (768, 384))
@@ -256,12 +258,12 @@ def test_a_large_image_is_judged_by_a_small_one(tmp_path):
 
 
 def test_a_process_reads_and_converts_a_film(tmp_path):
-    (tmp_path / "media").write_bytes(film("libvpx-vp9", sound="libopus", turn=90))
+    (tmp_path / "media").write_bytes(film("libvpx-vp9", audio_codec="libopus", turn=90))
 
     made = convert(tmp_path / "media", tmp_path)
 
-    report = look(made, tmp_path, kind="video", pictures=2)
-    assert (report.video.codec, report.sound, report.pictures) == (
+    report = probe(made, tmp_path, kind="video", frame_count=2)
+    assert (report.video.codec, report.audio_codec, report.frames) == (
         "h264",
         "aac",
         ["0.jpg", "1.jpg"],
@@ -274,23 +276,23 @@ def test_a_process_that_takes_too_long_is_ended(tmp_path, settings, monkeypatch)
     fifo = tmp_path / "media"
     os.mkfifo(fifo)
 
-    with pytest.raises(Broken, match="ended with -14"):
-        look(fifo, tmp_path, kind="video")
+    with pytest.raises(ProcessFailed, match="ended with -14"):
+        probe(fifo, tmp_path, kind="video")
 
 
 def test_a_process_that_takes_too_much_memory_ends_alone(tmp_path, settings):
     settings.FILM_MEMORY_MB = 40
     (tmp_path / "media").write_bytes(film())
 
-    with pytest.raises((Broken, Unusable)):
-        look(tmp_path / "media", tmp_path, kind="video")
+    with pytest.raises((ProcessFailed, UnusableFile)):
+        probe(tmp_path / "media", tmp_path, kind="video")
 
 
 def test_a_film_that_becomes_too_large_is_unusable(tmp_path, settings):
     (tmp_path / "media").write_bytes(film("libx264", "yuv444p"))
     settings.MAX_VIDEO_BYTES = 1000
 
-    with pytest.raises((Broken, Unusable)):
+    with pytest.raises((ProcessFailed, UnusableFile)):
         convert(tmp_path / "media", tmp_path)
 
 
@@ -300,6 +302,6 @@ def test_the_process_knows_no_secret(tmp_path, monkeypatch):
     monkeypatch.setattr(process.subprocess, "run", lambda *_, env, **__: told.append(env) or 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
-        look(tmp_path / "media", tmp_path, kind="video")
+        probe(tmp_path / "media", tmp_path, kind="video")
 
     assert told == [{"LANG": "C.UTF-8"}]

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
-class Unusable(Exception):
+class UnusableFile(Exception):
     """Not a film or picture that anybody could show, and nothing that could be made one."""
 
 
 @dataclass(frozen=True)
-class Video:
+class VideoInfo:
     codec: str  # FFmpeg's canonical name
     tag: str  # the four letters that its container calls it by
-    pixels: str  # FFmpeg's pixel format, such as yuv420p
+    pixel_format: str  # FFmpeg's pixel format, such as yuv420p
     width: int
     height: int
     # In the container's head, as hvc1 and avc1 have to have them, and not only among the frames.
@@ -22,20 +22,20 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Report:
+class MediaInfo:
     """Of a film, or of a picture, which has no `video`."""
 
     container: str  # "mp4", "mov", "matroska", or "image"
-    video: Video | None = None
-    sound: str = ""  # the codec; "" where there is none
+    video: VideoInfo | None = None
+    audio_codec: str = ""  # the codec; "" where there is none
     # Names of JPEGs in the folder that was given: one to show it by, and some to judge it by.
     thumbnail: str = ""
-    pictures: list[str] = field(default_factory=list)
+    frames: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, said: dict[str, Any]) -> Report:
-        video = said.pop("video")
-        return cls(**said, video=Video(**video) if video else None)
+    def from_json(cls, data: dict[str, Any]) -> MediaInfo:
+        video = data.pop("video")
+        return cls(**data, video=VideoInfo(**video) if video else None)
