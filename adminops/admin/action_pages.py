@@ -1,4 +1,4 @@
-"""The page of an act: what it does, a reason, a button. The services decide and record."""
+"""The page of an action: its effect, a form with a reason, and a button. Services do the rest."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class ReasonForm(VisibleTextForm, forms.Form):
         min_length=REASON_MIN,
         max_length=REASON_MAX,
         widget=UnfoldAdminTextareaWidget({"rows": 3}),
-        help_text="Kept in the record of support's acts. The customer does not see it.",
+        help_text="Stored in the audit log. The customer does not see it.",
     )
-    # Names this form, so that a second click does not act a second time.
+    # Identifies this form: a second submit does not repeat the action.
     act_id = forms.UUIDField(widget=forms.HiddenInput)
 
 
@@ -48,7 +48,7 @@ class RefundForm(ReasonForm):
         min_value=1,
         max_value=MAX_AMOUNT,
         widget=UnfoldAdminIntegerFieldWidget,
-        help_text="Credits to give.",
+        help_text="Number of credits to grant.",
     )
 
 
@@ -58,14 +58,17 @@ class AdjustForm(ReasonForm):
         min_value=-MAX_AMOUNT,
         max_value=MAX_AMOUNT,
         widget=UnfoldAdminIntegerFieldWidget,
-        help_text="Credits to add, or with a minus to take. Never below zero.",
+        help_text="Number of credits to add. A negative number debits. The balance cannot go "
+        "below 0.",
     )
 
 
 class AssignForm(ReasonForm):
     field_order = ("user_id", "reason")
     user_id = forms.UUIDField(
-        widget=UnfoldAdminTextInputWidget, label="User", help_text="The id of whose it is."
+        widget=UnfoldAdminTextInputWidget,
+        label="User ID",
+        help_text="The user who gets the credits.",
     )
 
 
@@ -76,11 +79,11 @@ class RefundPolicyForm(ReasonForm):
         choices=[
             (RefundPolicy.DECLINE, "Decline the refund"),
             (RefundPolicy.GRANT, "Grant the refund"),
-            (RefundPolicy.BY_SHARE, "Grant it for the part that was not used"),
-            (RefundPolicy.NONE, "Say nothing about it"),
+            (RefundPolicy.BY_SHARE, "Grant a prorated refund"),
+            (RefundPolicy.NONE, "No preference"),
         ],
         widget=UnfoldAdminSelectWidget,
-        label="What we would like",
+        label="Preference",
     )
 
 
@@ -102,8 +105,8 @@ class ActionPage:
 def render_action_page(
     model_admin: ModelAdmin, request: HttpRequest, row: Model | None, page: ActionPage
 ) -> HttpResponse:
-    """Show the form, or do what it says and go back to the row's page; without a row, to the
-    list."""
+    """Show the form, or perform the action and redirect to the row's page. Without a row, redirect
+    to the list."""
     form = page.form_class(request.POST or None, initial={"act_id": uuid7(), **page.initial})
     opts = model_admin.opts
     name = f"admin:{opts.app_label}_{opts.model_name}"
@@ -128,10 +131,12 @@ def render_action_page(
 
 
 def refusal_message(refusal: Refusal) -> str:
-    """A refusal as a sentence to the staff. The catalogue's messages speak to the customer."""
+    """The message for staff. The messages of the error catalogue are for customers."""
     details = refusal.details
     if isinstance(refusal, InsufficientCredits):
-        return f"The wallet has {details['available']} credits: {details['required']} are too many."
+        return (
+            f"Not enough credits: {details['available']} available, {details['required']} required."
+        )
     if isinstance(refusal, InvalidInput):
         return " ".join(problem for problems in details["fields"].values() for problem in problems)
     return str(details.get("problem") or refusal.text)

@@ -1,4 +1,4 @@
-"""What the staff's pages share: looking without touching, search by id, links, coloured labels."""
+"""Base classes and helpers of the admin's pages: read-only pages, search by id, links, badges."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 class _SupportChangeList(ChangeList):
     def get_ordering_field(self, field_name: Any) -> Any:
-        """What a click on the column's head sorts by."""
+        """The field that a click on the column's header sorts by."""
         field = super().get_ordering_field(field_name)
         collated: tuple[str, ...] = cast("SupportAdmin", self.model_admin).collated_fields
         return AsRead(field) if isinstance(field, str) and field in collated else field
 
 
 class SortedValuesFilter(admin.AllValuesFieldListFilter):
-    """The values of a column of words, sorted as people read them."""
+    """A filter by the values of a text column, sorted alphabetically."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -73,23 +73,23 @@ class SortedValuesFilter(admin.AllValuesFieldListFilter):
 
 
 class SupportAdmin(ModelAdmin):
-    """Found by id, or by a few texts.
+    """A page with a search by id and by a few text fields.
 
-    `id_search` are UUID columns, `text_search` lookups as in Django's search_fields.
+    `id_search` are UUID columns. `text_search` are lookups as in Django's `search_fields`.
     """
 
     id_search: tuple[str, ...] = ("id",)
     text_search: tuple[str, ...] = ()
-    # One count less, of the whole table.
+    # Saves a count of the whole table.
     show_full_result_count = False
     list_per_page = 50
 
     actions_detail: tuple[str, ...] = ()
-    # Shown in clear only to who may see it.
+    # Masked for staff without the permission SEE_SENSITIVE.
     sensitive_fields: tuple[str, ...] = ()
-    # Columns of names and words, which are sorted as people read them. For short tables.
+    # Text columns that are sorted alphabetically, case ignored. For short tables only.
     collated_fields: tuple[str, ...] = ()
-    # Fields in which staff, or we, may have named a promotion code.
+    # Fields whose text may contain promotion codes.
     code_fields: tuple[str, ...] = ()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -105,8 +105,8 @@ class SupportAdmin(ModelAdmin):
         ]
 
     def visible_fields(self, request: HttpRequest, names: Any) -> Any:
-        """These fields, lines of several included, with what this member of staff may not see
-        masked."""
+        """The same field names, nested lines included. A field that this member of staff may not
+        see is replaced by a masked column."""
         return tuple(
             self._visible_field(request, name)
             if isinstance(name, str)
@@ -122,16 +122,15 @@ class SupportAdmin(ModelAdmin):
         return name
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """By the filters that the page shows alone: with others one could find out, letter by
-        letter, what is not shown. And by nothing that PostgreSQL takes for no text."""
+        """Allow only the filters that the page shows. Other lookups would disclose masked values
+        letter by letter. NUL characters are refused because PostgreSQL does not store them."""
         if "\0" in value:
             return False
         filters = {_filter_name(item) for item in self.list_filter}
         return lookup.split("__")[0] in filters and super().lookup_allowed(lookup, value, request)
 
     def available_actions(self, request: HttpRequest, row: Any) -> Collection[str]:
-        """Of the names in `actions_detail`, those that would change something. The services judge
-        again."""
+        """The names in `actions_detail` that apply to the row. The services check again."""
         return self.actions_detail
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
@@ -191,7 +190,7 @@ class SupportAdmin(ModelAdmin):
         )
 
     def get_row(self, request: HttpRequest, object_id: str) -> Any:
-        """The row of an object's page. Raises Http404."""
+        """The row with this id. Raises Http404."""
         row = self.get_object(request, object_id)
         if row is None:
             raise Http404
@@ -203,8 +202,7 @@ class SupportAdmin(ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """An id is looked up as an id, by index; Django itself would compare it as text, row by
-        row."""
+        """Search for a UUID by index. Django would compare the id as text, row by row."""
         try:
             searched = UUID(search_term.strip())
         except ValueError:
@@ -214,18 +212,18 @@ class SupportAdmin(ModelAdmin):
         return queryset.filter(self.id_filter(searched)), False
 
     def id_filter(self, searched: UUID) -> Q:
-        """The rows that an id means. An override must name no other table: an OR across tables has
-        no index."""
+        """The filter for a searched id. An override must not join another table: PostgreSQL has no
+        index for an OR across tables."""
         return Q.create([(field, searched) for field in self.id_search], connector=Q.OR)
 
 
 def pending_message(approval: PendingApproval) -> str:
-    """The message for the member of staff whose act waits."""
-    return f"It waits until a second person approves it. {approval.why}"
+    """The message for the member of staff whose action needs an approval."""
+    return f"Pending approval by a second person. {approval.why}"
 
 
 def _filter_name(list_filter: Any) -> str:
-    """The field or parameter of one of `list_filter`."""
+    """The field or the parameter name of an item of `list_filter`."""
     if isinstance(list_filter, str):
         return list_filter
     name: str = getattr(list_filter, "parameter_name", None) or list_filter[0]
@@ -241,13 +239,13 @@ def _permission_check(act: AdminAction) -> Callable[..., bool]:
     return has_permission
 
 
-# unfold asks for a button's permission by a method of this name.
+# unfold checks the permission of a button by a method of this name.
 for _act in AdminAction:
     setattr(SupportAdmin, f"has_{_act.value}_permission", _permission_check(_act))
 
 
 class ReadOnlyAdmin(SupportAdmin):
-    """To be looked at. What moves money or jobs moves through the services alone."""
+    """A read-only page. Only services change money and jobs."""
 
     actions = None
 
@@ -273,16 +271,16 @@ class ReadOnlyAdmin(SupportAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Django's own tells what was edited, which is nothing: what was done is on record."""
+        """Redirect to the audit log. Django's history would be empty: these rows are not edited."""
         return audit_log_redirect(self.audit_subject_id(self.get_row(request, object_id)))
 
     def audit_subject_id(self, row: Any) -> Any:
-        """Under which id the record has the acts of this page's buttons."""
+        """The `subject_id` of the audit log entries of this page's buttons."""
         return row.pk
 
 
 def audit_log_redirect(subject_id: Any) -> HttpResponse:
-    """To what support did to it."""
+    """Redirect to the audit log of a subject."""
     record = reverse("admin:adminops_auditlogentry_changelist")
     return HttpResponseRedirect(f"{record}?q={subject_id}")
 
@@ -290,13 +288,13 @@ def audit_log_redirect(subject_id: Any) -> HttpResponse:
 def action_button(
     *, action: AdminAction, description: str, url_path: str, icon: str, variant: ActionVariant
 ) -> Callable[[Method], Method]:
-    """A button on an object's page, for who may act so."""
+    """A button on an object's page, shown to staff with the permission for `action`."""
     decorate = unfold_action(
         description=description,
         url_path=url_path,
         icon=icon,
         variant=variant,
-        # unfold's check of a permission's own name would query a database that may not be there.
+        # With a permission's full name, unfold would query the database at import.
         permissions=[action.value],
     )
     return cast("Callable[[Method], Method]", decorate)
@@ -307,12 +305,12 @@ def link(url: str, text: Any) -> SafeString:
 
 
 def links(pairs: list[tuple[str, Any]]) -> SafeString:
-    """Several links, (url, text), in a line."""
+    """Links, (url, text), in one line."""
     return format_html_join(" · ", "{}", ((link(url, text),) for url, text in pairs))
 
 
 def link_to(row: Model | None, text: Any = None) -> SafeString | None:
-    """The row's own page in the admin; None for None."""
+    """A link to the row's page. None for None."""
     if row is None:
         return None
     name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
@@ -320,19 +318,19 @@ def link_to(row: Model | None, text: Any = None) -> SafeString | None:
 
 
 def id_in_url(row: Model) -> Any:
-    """The id of the row's page. A device_id stands in no address: addresses are logged and kept."""
+    """The row's id in URLs. A device has a public id there, because URLs are logged."""
     return row.public_id if isinstance(row, Device) else row.pk
 
 
 def user_link(user: User | None) -> SafeString | None:
-    """A link to a member of staff or to a customer's story, short enough for a column of a list."""
+    """A short link to the page of a member of staff or to the timeline of a customer."""
     if user and user.username:
         return link_to(user, user.username)
     return timeline_link(user.id) if user else None
 
 
 def timeline_link(user_id: UUID | None) -> SafeString | None:
-    """A link to a customer's story; None for None."""
+    """A link to a customer's timeline. None for None."""
     if user_id is None:
         return None
     return link(reverse("admin:timeline", args=[user_id]), f"{str(user_id)[:8]}…")
@@ -344,14 +342,14 @@ def status_badge(user: User) -> SafeString:
     if user.suspended_at:
         return badge("banned", "danger")
     if user.hardware_banned_at:
-        return badge("on a banned phone", "warning")
-    return badge("good", "success")
+        return badge("banned device", "warning")
+    return badge("active", "success")
 
 
 @cache
 def masked_field(name: str, *, is_field: bool) -> Callable[[Any], str | None]:
-    """A column or line of this name that does not tell its value. What is no field of the row, but
-    made by its page, is masked whole."""
+    """A column of this name with a masked value. A value that is computed by the page is replaced
+    by bullets."""
 
     def show(row: Any) -> str | None:
         return masked(getattr(row, name)) if is_field else BULLETS
@@ -363,7 +361,7 @@ def masked_field(name: str, *, is_field: bool) -> Callable[[Any], str | None]:
 
 @cache
 def code_masked_field(name: str) -> Callable[[Any], str]:
-    """A column or line of this name in which promotion codes are masked."""
+    """A column of this name with promotion codes masked."""
 
     def show(row: Any) -> str:
         value = getattr(row, name)
@@ -379,5 +377,5 @@ def code_masked_field(name: str) -> Callable[[Any], str]:
 
 
 def badge(text: Any, colour: str = "") -> SafeString:
-    """A label. Colours are unfold's: info, success, warning, danger; none is grey."""
+    """A coloured label. Colours are unfold's: info, success, warning, danger. Empty is grey."""
     return render_to_string("unfold/helpers/label.html", {"text": text, "type": colour})

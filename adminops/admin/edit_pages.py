@@ -1,5 +1,8 @@
-"""Pages on which rows are edited by an act: with a reason, on record, and with a second person
-beyond the limits. Nothing else of Django's admin writes these rows."""
+"""Pages whose rows are edited by an audited action.
+
+An edit has a reason and an entry in the audit log. Beyond the limits it needs an approval. Django's
+admin does not write these rows.
+"""
 
 from __future__ import annotations
 
@@ -33,25 +36,25 @@ class EditForm(VisibleTextForm, forms.ModelForm):
         min_length=REASON_MIN,
         max_length=REASON_MAX,
         widget=UnfoldAdminTextareaWidget({"rows": 3}),
-        help_text="Kept in the record of support's acts.",
+        help_text="Stored in the audit log.",
     )
-    # Names this form, so that a second click does not act a second time.
+    # Identifies this form: a second submit does not repeat the action.
     act_id = forms.UUIDField(widget=forms.HiddenInput, initial=uuid7, label="")
 
     def values(self) -> dict[str, Any]:
-        """What the form has for the row's own fields."""
+        """The values of the row's own fields."""
         names = {field.name for field in self._meta.model._meta.concrete_fields}
         return {name: value for name, value in self.cleaned_data.items() if name in names}
 
 
-def require_between(value: T, least: Any, most: Any) -> T:
-    if not least <= value <= most:
-        raise ValidationError(f"Must be from {least} to {most}.")
+def require_between(value: T, minimum: Any, maximum: Any) -> T:
+    if not minimum <= value <= maximum:
+        raise ValidationError(f"Must be between {minimum} and {maximum}.")
     return value
 
 
 class AuditedEditAdmin(SupportAdmin):
-    """Pages whose form is saved by the act `edit`, with a reason on record."""
+    """A page whose form is saved by the action `edit_action`, with a reason in the audit log."""
 
     edit_action: AdminAction
     actions = None
@@ -61,7 +64,7 @@ class AuditedEditAdmin(SupportAdmin):
     def save_edit(
         self, row: Any, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]
     ) -> Model | PendingApproval:
-        """Save the row, or leave it pending. `who` holds the arguments that name the act."""
+        """Save the row, or request an approval. `who` holds the reason, the actor and the time."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return may(request.user, self.edit_action)
@@ -75,7 +78,7 @@ class AuditedEditAdmin(SupportAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = [*super().get_fieldsets(request, obj)]
         if self.has_change_permission(request, obj):
-            fieldsets.append(("Why", {"fields": ("reason", "act_id")}))
+            fieldsets.append(("Reason", {"fields": ("reason", "act_id")}))
         return fieldsets
 
     def changeform_view(
@@ -91,13 +94,13 @@ class AuditedEditAdmin(SupportAdmin):
             messages.error(request, refusal_message(refusal))
             return HttpResponseRedirect(request.get_full_path())
 
-    # --- What Django would write, in the order in which it does ----------------------------------
+    # --- Hooks of Django, in the order in which Django calls them ---------------------------------
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Nothing: what follows it does."""
+        """Do nothing: `save_related` saves the row too."""
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """In the transaction of Django's page."""
+        """Save by the action, in the transaction of Django's page."""
         who = {
             "reason": form.cleaned_data["reason"],
             "act_id": form.cleaned_data["act_id"],
@@ -105,7 +108,7 @@ class AuditedEditAdmin(SupportAdmin):
             "now": clock.now(),
         }
         if form.instance.pk is None:
-            # Django takes the id of a new row away from it where there are inlines.
+            # Django clears the id of a new row where the page has inlines.
             form.instance.pk = self.opts.pk.get_default()
         result = self.save_edit(form.instance, not change, form.values(), formsets, who)
         if isinstance(result, PendingApproval):
@@ -117,10 +120,10 @@ class AuditedEditAdmin(SupportAdmin):
         return []
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """The record has it."""
+        """Do nothing: the audit log has an entry."""
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """The record has it."""
+        """Do nothing: the audit log has an entry."""
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
@@ -147,7 +150,7 @@ class AuditedEditAdmin(SupportAdmin):
 
 
 def edit_permission(action: AdminAction) -> Callable[..., bool]:
-    """For inlines, whose rows are edited with those of the page."""
+    """The permission of an inline whose rows are edited with the page's row."""
 
     def has_permission(inline: Any, request: HttpRequest, obj: Any = None) -> bool:
         return may(request.user, action)

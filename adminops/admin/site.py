@@ -100,19 +100,19 @@ def _pages() -> list[dict[str, Any]]:
             "permission": _has_permission("generation.view_job"),
         },
         {
-            "title": "Money",
+            "title": "Finance",
             "icon": "payments",
             "link": reverse("admin:money"),
             "permission": _has_permission(f"adminops.{SEE_MONEY}"),
         },
         {
-            "title": "Find anyone",
+            "title": "Search",
             "icon": "person_search",
             "link": reverse("admin:support_search"),
             "permission": _has_permission("accounts.view_user"),
         },
         {
-            "title": "Try a price",
+            "title": "Price simulation",
             "icon": "sell",
             "link": reverse("admin:try_price"),
             "permission": _has_permission("generation.view_model"),

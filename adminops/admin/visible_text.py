@@ -1,4 +1,4 @@
-"""Forms whose texts have to say something."""
+"""Forms that refuse texts without visible characters."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from django.core.exceptions import ValidationError
 from rendio.common.visible_text import has_visible
 
 
-def require_visible(value: Any, *, least: int = 1) -> None:
+def require_visible(value: Any, *, minimum: int = 1) -> None:
     """A validator of form fields. Raises ValidationError."""
-    if isinstance(value, str) and not has_visible(value, least=least):
+    if isinstance(value, str) and not has_visible(value, least=minimum):
         raise ValidationError(
-            "Write at least %(least)s visible characters.", params={"least": least}
+            "Enter at least %(minimum)s visible characters.", params={"minimum": minimum}
         )
 
 
 class VisibleTextForm(forms.BaseForm):
-    """Mixed into a form: of a text, so much must be seen as its shortest length says. What may be
-    left empty may still not be filled with what nobody sees."""
+    """A mixin for forms: a text needs as many visible characters as its `min_length`, at least 1.
+
+    An optional text may be empty, but not consist of invisible characters.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for field in self.fields.values():
             if isinstance(field, forms.CharField):
-                judge = partial(require_visible, least=field.min_length or 1)
-                field.validators = [*field.validators, judge]
+                validator = partial(require_visible, minimum=field.min_length or 1)
+                field.validators = [*field.validators, validator]

@@ -1,9 +1,11 @@
-"""Figures for the dashboards.
+"""Reports for the dashboards.
 
-counting   what happened, counted by days          now     how it is at this moment
-work       jobs: how many, how long, what failed   money   credits, sales and margin
-charts     bars to be drawn without a script
+daily_rollups      daily totals of jobs, credits and sales, refreshed by a worker
+jobs, finance      charts and tables of a period, from the daily totals
+live               the current status
+charts             SVG charts without JavaScript
+price_simulation   credits and margins at other prices
 
-What is counted by days is read from its count, so that a page costs the same however much is
-stored; it is as of when it was counted, and says so.
+Reports of a period read only the daily totals, so a page costs the same however many rows are
+stored. Each page says when the totals were refreshed.
 """

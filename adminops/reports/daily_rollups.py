@@ -1,8 +1,9 @@
-"""Counting what happened, day by day.
+"""Daily totals of jobs, credits and sales, for the dashboards.
 
-Late is harmless, twice is harmless: a day is counted anew as a whole, under its row's lock. A job
-may change for some hours after its order, and a day may have been missed: so a day is counted until
-that was done once more than SETTLED after its end, and again when a job of it is refunded later.
+Idempotent: a refresh recomputes all totals of a day, under the lock of the day's row. A missed
+refresh is made up by the next one. Jobs can change for some hours after their order, so a day is
+refreshed until a refresh runs more than FINAL_AFTER after its end, and again when one of its jobs
+is refunded later.
 """
 
 from __future__ import annotations
@@ -26,15 +27,18 @@ from rendio.common.due import run_all
 from rendio.common.ids import lowest_uuid7, moment_of
 
 FINAL_AFTER = timedelta(days=1)
-# From the making of a refund's id to its commit, which the next count sees.
+# Longest time between the creation of a refund's id and its commit.
 MAX_TRANSACTION = timedelta(minutes=5)
-# The longest period that a dashboard shows.
+# Longest period of a dashboard, plus a day.
 DAYS = 31
 
 
 def refresh(*, now: datetime) -> None:
-    """Count the days that are not settled, today last. Each in a transaction of its own; a day that
-    cannot be counted keeps back none of the others, and is raised after them."""
+    """Refresh the days that are not final, today last.
+
+    Each day has its own transaction. An exception does not stop the other days. It is raised
+    after them.
+    """
     run_all(*(partial(_refresh_day, day, now=now) for day in _days_to_refresh(now)))
 
 
@@ -44,7 +48,7 @@ def _days_to_refresh(now: datetime) -> Iterator[date]:
     counted_at = dict(
         CountedDay.objects.filter(date__gte=days[0]).values_list("date", "counted_at")
     )
-    # The days are counted one after the other: whoever counted the last had counted the others.
+    # Days are refreshed in order: when the last day was refreshed, so were the days before it.
     counted_last = counted_at[max(counted_at)] if counted_at else now
     refunded = _days_refunded_since(counted_last - MAX_TRANSACTION)
     for day in days:
@@ -54,7 +58,7 @@ def _days_to_refresh(now: datetime) -> Iterator[date]:
 
 
 def _days_refunded_since(moment: datetime) -> set[date]:
-    """The days of the jobs whose credits have been given back since then."""
+    """The days of jobs that were refunded since the moment."""
     jobs = Job.objects.filter(refund_entry_id__gte=lowest_uuid7(moment))
     return {moment_of(id).date() for id in jobs.values_list("id", flat=True)}
 
@@ -81,7 +85,7 @@ def _refresh_day(day: date, *, now: datetime) -> None:
 
 
 class IdRange(TypedDict):
-    """Rows of a day have time-ordered ids between these."""
+    """The range of time-ordered ids of a day's rows."""
 
     first: UUID
     before: UUID
@@ -93,7 +97,7 @@ def _start_of(day: date) -> datetime:
 
 def _jobs(day: CountedDay, *, first: UUID, before: UUID) -> list[JobDay]:
     submissions = ProviderRequest.objects.filter(job=OuterRef("pk")).order_by()
-    ways = (
+    groups = (
         Job.objects.filter(id__gte=first, id__lt=before)
         .annotate(
             route=Subquery(submissions.order_by("-id").values("route_id")[:1]),
@@ -110,20 +114,20 @@ def _jobs(day: CountedDay, *, first: UUID, before: UUID) -> list[JobDay]:
     return [
         JobDay(
             day=day,
-            model_id=way["model_id"],
-            route_id=way["route"],
-            status=way["status"],
-            error_code=way["error_code"],
-            jobs=way["jobs"],
-            credits=way["kept"],
-            cost_usd=way["usd"],
+            model_id=group["model_id"],
+            route_id=group["route"],
+            status=group["status"],
+            error_code=group["error_code"],
+            jobs=group["jobs"],
+            credits=group["kept"],
+            cost_usd=group["usd"],
         )
-        for way in ways
+        for group in groups
     ]
 
 
 def _sales(day: CountedDay, *, first: UUID, before: UUID) -> list[SaleDay]:
-    """What a family shares was paid for elsewhere."""
+    """Sales by currency. Family-shared purchases are left out: another Apple account paid."""
     bought = Purchase.objects.revenue().filter(id__gte=first, id__lt=before, is_family_shared=False)
     sums = bought.values_list("currency").annotate(Count("id"), Sum("price_milliunits", default=0))
     return [

@@ -1,8 +1,7 @@
-"""Money, as it was counted by days: how credits moved, what was paid, what jobs earned and cost.
+"""Finance reports from the daily totals: credit flows, sales, margins.
 
-A credit is worth what generation.catalogue.routing takes it for: its price less the store's
-commission, whether somebody paid for it or it was given. What customers did pay stands under sales,
-in their own currencies, which are not added up.
+The revenue of a credit is its price less the store's commission (`generation.catalogue.routing`),
+for purchased and free credits alike. Sales are the amounts that customers paid, by currency.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ FLOW_COLOURS = {
 
 
 def credit_flows(period: Period) -> Chart:
-    """One query."""
+    """The chart of credits by flow. One query."""
     series: dict[str, Counter] = {flow: Counter() for flow in FLOW_COLOURS}
     for moved in CreditDay.objects.filter(day__gte=period.first):
         series[moved.flow][moved.day_id] += moved.credits
     return charts.stacked_chart(
-        title="Credits that moved",
-        explanation="Credits that came into wallets, above the line, and that left them, below it.",
+        title="Credit flows",
+        explanation="Credits added to wallets above the line, removed from wallets below it.",
         days=period.days,
         series=dict(series),
         colours=FLOW_COLOURS,
@@ -53,19 +52,19 @@ def credit_flows(period: Period) -> Chart:
 
 @dataclass(frozen=True)
 class Outstanding:
-    """Credits that customers hold and may still spend."""
+    """Unspent credits in all wallets."""
 
     bought: int
     given: int
 
     @property
     def bought_usd(self) -> Decimal:
-        """What was paid out to us for those that were bought."""
+        """The revenue of the purchased credits, after the store's commission."""
         return routing.revenue_usd(self.bought)
 
 
 def outstanding() -> Outstanding | None:
-    """As counted last; None before that. One query."""
+    """The latest total. None before the first refresh. One query."""
     day = CountedDay.objects.exclude(held_bought=None).order_by("date").last()
     return Outstanding(day.held_bought or 0, day.held_given or 0) if day else None
 
@@ -78,7 +77,7 @@ class Sales:
 
 
 def sales(period: Period) -> list[Sales]:
-    """By currency, the most purchases first. One query."""
+    """Sales by currency, the most purchases first. One query."""
     sums = SaleDay.objects.filter(day__gte=period.first).values_list("currency")
     found = sums.annotate(count=Sum("purchases"), units=Sum("milliunits")).order_by("-count")
     return [Sales(currency, count, Decimal(units) / 1000) for currency, count, units in found]
@@ -86,10 +85,10 @@ def sales(period: Period) -> list[Sales]:
 
 @dataclass(frozen=True)
 class Margin:
-    """What ended jobs brought and cost, in dollars."""
+    """Revenue and cost of ended jobs, in dollars."""
 
     completed: int
-    credits: int  # of those that kept them, and fees of those that gave the rest back
+    credits: int  # charged for completed jobs, and fees of cancelled and failed jobs
     revenue_usd: Decimal
     cost_usd: Decimal
 
@@ -99,7 +98,7 @@ class Margin:
 
     @property
     def percent(self) -> Decimal | None:
-        """Of the revenue; None where there is none."""
+        """The share of the revenue. None without revenue."""
         return 100 * self.usd / self.revenue_usd if self.revenue_usd else None
 
     @property
@@ -108,7 +107,7 @@ class Margin:
 
 
 def margins(stats: Iterable[JobDay], by: Callable[[JobDay], Any]) -> dict[Any, Margin]:
-    """Of the jobs that have ended, by whatever is asked for, the least margin first."""
+    """Margins of ended jobs, grouped by the key `by`, the lowest margin first."""
     grouped: dict[Any, list[JobDay]] = defaultdict(list)
     for row in stats:
         if row.status in JobStatus.terminal():
@@ -130,15 +129,15 @@ def total_margin(stats: Iterable[JobDay]) -> Margin:
 
 
 def margin_chart(stats: Iterable[JobDay], period: Period, labels: dict[UUID | None, str]) -> Chart:
-    by = margins(stats, lambda row: (labels.get(row.model_id, "gone"), row.day_id))
+    by = margins(stats, lambda row: (labels.get(row.model_id, "deleted"), row.day_id))
     series: dict[str, dict[date, float]] = defaultdict(dict)
     for (model, day), margin in by.items():
         series[model][day] = float(margin.usd)
     return charts.stacked_chart(
         title="Margin by model",
-        explanation="Dollars, by the day of the order: what jobs brought, fees included, less what"
-        " all ended jobs cost at providers. Below the line: sold below cost.",
+        explanation="Dollars by order day: revenue of ended jobs, fees included, less their "
+        "provider cost. Below the line: sold below cost.",
         days=period.days,
         series=dict(sorted(series.items())),
-        form="{:,.2f}",
+        number_format="{:,.2f}",
     )

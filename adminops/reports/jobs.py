@@ -1,4 +1,4 @@
-"""Jobs, as they were counted by days: how many, how they ended, how long they took."""
+"""Job reports from the daily totals: numbers, outcomes, durations."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ STATUS_COLOURS = {
     JobStatus.PENDING.value: "#6b7280",
 }
 REFUNDED_STATUSES = {JobStatus.FAILED, JobStatus.CANCELLED}
-# Of each route's last results in the period, at most.
+# Latest results of each route that durations are computed from.
 MAX_SAMPLES = 500
 
 
 def daily_stats(period: Period) -> list[JobDay]:
-    """How the jobs ordered in a period went, a row for each way and day. One query."""
+    """The daily totals of jobs ordered in the period, oldest day first. One query."""
     return list(JobDay.objects.filter(day__gte=period.first).order_by("day"))
 
 
 def labels() -> dict[UUID | None, str]:
-    """What models and routes are called, by their ids. Two queries."""
+    """Names of models and routes by id. Two queries."""
     labels: dict[UUID | None, str] = dict(Model.objects.values_list("id", "name"))
     labels.update((route.id, str(route)) for route in Route.objects.all())
     labels[None] = "no route"
@@ -43,8 +43,8 @@ def labels() -> dict[UUID | None, str]:
 
 def by_status(stats: Iterable[JobDay], period: Period) -> Chart:
     return charts.stacked_chart(
-        title="Jobs by state",
-        explanation="Jobs, by the day of their order and by what has become of them.",
+        title="Jobs by status",
+        explanation="Number of jobs by order day and current status.",
         days=period.days,
         series=_jobs_by(lambda row: row.status, stats, list(STATUS_COLOURS)),
         colours=STATUS_COLOURS,
@@ -55,13 +55,13 @@ def by_model(stats: Iterable[JobDay], period: Period, labels: dict[UUID | None, 
     stats = list(stats)
     total = Counter[str]()
     for row in stats:
-        total[labels.get(row.model_id, "gone")] += row.jobs
+        total[labels.get(row.model_id, "deleted")] += row.jobs
     return charts.stacked_chart(
         title="Jobs by model",
-        explanation="Jobs, by the day of their order; the model most asked for first.",
+        explanation="Number of jobs by order day, the most ordered model first.",
         days=period.days,
         series=_jobs_by(
-            lambda row: labels.get(row.model_id, "gone"),
+            lambda row: labels.get(row.model_id, "deleted"),
             stats,
             [name for name, _ in total.most_common()],
         ),
@@ -85,7 +85,7 @@ class Outcomes:
 
     @property
     def refund_percent(self) -> float | None:
-        """Of those that ended; None before one has."""
+        """The share of ended jobs. None if no job has ended."""
         return 100 * self.refunded / self.ended if self.ended else None
 
 
@@ -101,8 +101,8 @@ def outcomes(stats: Iterable[JobDay]) -> Outcomes:
 
 
 def failures(stats: Iterable[JobDay]) -> list[tuple[str, int, float]]:
-    """Codes of the error catalogue, with how many jobs failed so and their percentage of all that
-    failed; the most frequent first."""
+    """Error code, number of failed jobs and their percentage of all failures, the most frequent
+    first."""
     by = Counter[str]()
     for row in stats:
         if row.status == JobStatus.FAILED:
@@ -118,7 +118,7 @@ class RouteDuration:
     percentile_90_seconds: float
 
 
-# Each route's last results come by an index; their jobs by primary key.
+# Finds the latest results of each route by an index, their jobs by primary key.
 _DURATIONS_SQL = """
 SELECT route.id, count(*),
        percentile_cont(0.5) WITHIN GROUP (ORDER BY took),
@@ -138,7 +138,7 @@ GROUP BY route.id ORDER BY 3
 
 
 def durations(period: Period) -> list[RouteDuration]:
-    """From an order to its video, by the route that made it, the quickest first. One query."""
+    """Seconds from the order to the stored video by route, the quickest first. One query."""
     since = datetime.combine(period.first, time(), UTC)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,4 +1,4 @@
-"""How the service is at this moment: a few queries on indexes, the same whatever is stored."""
+"""The current status of the service: a few queries on indexes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from generation.providers import provider_choices
 
 @dataclass(frozen=True)
 class JobCounts:
-    """Jobs that have not ended: those that no provider has yet, and those that one has."""
+    """Jobs that have not ended, by stage."""
 
-    waiting: int
+    waiting: int  # not submitted to a provider yet
     at_providers: int
     storing: int
 
@@ -36,7 +36,7 @@ def count_open_dead_letters() -> int:
 
 
 def last_webhooks() -> dict[str, datetime]:
-    """When each provider, and Apple, called us last; who never did is not in it. Two queries."""
+    """The time of the latest webhook of each provider and of Apple, if any. Two queries."""
     found: list[Any] = [
         WebhookDelivery.objects.filter(provider=name)
         .order_by("-received_at")
@@ -45,5 +45,5 @@ def last_webhooks() -> dict[str, datetime]:
     ]
     calls: dict[str, datetime] = dict(found[0].union(*found[1:], all=True))
     # Ids are time-ordered.
-    told = Notification.objects.order_by("-id").values_list("received_at", flat=True).first()
-    return calls | ({"Apple": told} if told else {})
+    latest = Notification.objects.order_by("-id").values_list("received_at", flat=True).first()
+    return calls | ({"Apple": latest} if latest else {})

@@ -1,4 +1,4 @@
-"""The days that a dashboard looks at."""
+"""The period that a dashboard shows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DAYS = {Length.DAY: 1, Length.WEEK: 7, Length.MONTH: 30}
 
 @dataclass(frozen=True)
 class Period:
-    """Whole days in UTC, the last of them today."""
+    """Whole days in UTC. The last day is today."""
 
     length: Length
     days: list[date]
@@ -36,14 +36,14 @@ class Period:
 
 
 def parse_period(text: str, *, now: datetime) -> Period:
-    """The period that a page is asked for; a week for anything unknown."""
+    """The period with this name. A week for an unknown name."""
     length = Length(text) if text in Length.values else Length.WEEK
     today = now.astimezone(UTC).date()
     return Period(length, [today - timedelta(days=n) for n in reversed(range(DAYS[length]))])
 
 
 def refreshed_at(period: Period) -> datetime | None:
-    """As of when what is settled of the period was counted at least; None where nothing was."""
+    """The earliest refresh of the period's last two days. None before the first refresh."""
     counted = CountedDay.objects.filter(date__in=period.days[-2:])
     at: datetime | None = counted.aggregate(at=Min("counted_at"))["at"]
     return at

@@ -1,4 +1,4 @@
-"""What requests would cost at other prices, by the very code that prices them."""
+"""Credits and margins of a model at other prices, computed by the code that prices orders."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import Any
 from generation.catalogue import routing
 from generation.catalogue.cache import ModelSpec, RouteSpec
 
-# Of settings that change a price: more would be no page to read.
+# Combinations of settings that are shown, at most.
 MAX_ROWS = 200
 
 
 @dataclass(frozen=True)
 class Margin:
-    """What one route leaves of a request: the provider's cost, and the percentage that stays."""
+    """The margin of a route: the provider's cost, and the percentage of the revenue that is
+    left.
+    """
 
     route: RouteSpec
     cost_usd: Decimal
@@ -26,7 +28,7 @@ class Margin:
 
 @dataclass(frozen=True)
 class Row:
-    """One choice of settings, its credits now and as drafted, and what the draft leaves."""
+    """A combination of settings: credits at the current and the new price, and the new margins."""
 
     chosen: dict[str, Any]
     credits_now: int
@@ -35,36 +37,38 @@ class Row:
 
 
 def with_prices(model: ModelSpec, **prices: Any) -> ModelSpec:
-    """The model with other prices: `pricing_type`, `base_price_usd`, `multipliers`."""
+    """A copy of the model with other prices: `pricing_type`, `base_price_usd`, `multipliers`."""
     return replace(model, **prices)
 
 
-def simulate(now: ModelSpec, drafted: ModelSpec) -> list[Row]:
-    """For each choice of the settings that change a price or a cost, at most MAX_ROWS."""
+def simulate(now: ModelSpec, repriced: ModelSpec) -> list[Row]:
+    """A row for each combination of settings that changes a price or a cost, at most MAX_ROWS."""
     return [
-        _row(now, drafted, chosen) for chosen in itertools.islice(_choices(now, drafted), MAX_ROWS)
+        _row(now, repriced, chosen)
+        for chosen in itertools.islice(_choices(now, repriced), MAX_ROWS)
     ]
 
 
 def _choices(*models: ModelSpec) -> Iterator[dict[str, Any]]:
-    counting = {"duration"}
+    priced_settings = {"duration"}
     for model in models:
-        counting |= model.multipliers.keys()
+        priced_settings |= model.multipliers.keys()
         for route in model.routes:
-            counting |= route.cost_multipliers.keys() | route.limits.keys()
+            priced_settings |= route.cost_multipliers.keys() | route.limits.keys()
     rules = models[0].settings
     values = [
-        rule["allowed"] if name in counting else [rule["default"]] for name, rule in rules.items()
+        rule["allowed"] if name in priced_settings else [rule["default"]]
+        for name, rule in rules.items()
     ]
     for chosen in itertools.product(*values):
         yield dict(zip(rules, chosen, strict=True))
 
 
-def _row(now: ModelSpec, drafted: ModelSpec, chosen: dict[str, Any]) -> Row:
-    credits = drafted.price(chosen).credits
+def _row(now: ModelSpec, repriced: ModelSpec, chosen: dict[str, Any]) -> Row:
+    credits = repriced.price(chosen).credits
     margins = [
         Margin(route, route.cost(chosen), routing.margin_percent(route, chosen, credits))
-        for route in drafted.routes
+        for route in repriced.routes
         if all(chosen.get(name) in allowed for name, allowed in route.limits.items())
     ]
     return Row(chosen, now.price(chosen).credits, credits, margins)

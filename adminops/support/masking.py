@@ -1,5 +1,8 @@
-"""What not every member of staff may read: e-mail addresses, devices, Apple's ids, what a customer
-made, what came in as it came, and promotion codes."""
+"""Masking of data that not all staff may see.
+
+Sensitive data are e-mail addresses, device ids, Apple's ids, customers' content and raw payloads.
+Promotion codes have a permission of their own.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,7 @@ def may_see_sensitive(user: User | AnonymousUser) -> bool:
 
 
 def masked(value: Any) -> str | None:
-    """An id by its last four letters, so that it can be compared with what a customer reads out;
-    None where there is nothing to hide."""
+    """The last four characters of an id, for comparison with a customer's. None for no value."""
     if value in (None, ""):
         return None
     text = str(value)
@@ -34,27 +36,30 @@ def may_see_codes(user: User | AnonymousUser) -> bool:
     return user.has_perm("credits.view_promotioncode")
 
 
-# A code may be typed with blanks or hyphens in it: so many parts are looked at together.
+# A code may be typed with spaces or hyphens. A candidate joins up to this many words.
 _MAX_WORDS = 4
 _WORD = re.compile(r"\w+")
-# As ledger entries named it before redemptions alone did.
+# Reasons of old ledger entries name the code.
 _IN_OLD_LEDGER_REASON = re.compile(r"^((?:second )?code )[^\s,]+(?=,|$)")
 
 
 class CodeMask:
-    """Promotion codes that a text may not tell."""
+    """Masks a set of promotion codes in texts."""
 
     def __init__(self, codes: set[str]) -> None:
         self._codes = codes
 
     @classmethod
     def for_texts(cls, *texts: str) -> CodeMask:
-        """The codes that there are of those that these texts may name, in one query."""
+        """A mask for the existing codes in these texts. One query."""
         return cls._known({code for text in texts for _, _, code in _candidates(text)})
 
     @classmethod
     def for_reason(cls, text: str, *others: str) -> CodeMask:
-        """The same, but for words of everyday that are codes as well; and `others`."""
+        """A mask for the existing codes in this text and for `others`.
+
+        Only words in capitals or with digits count as codes here, not common words.
+        """
         possible = {
             code
             for start, end, code in _candidates(text)
@@ -68,15 +73,15 @@ class CodeMask:
 
     def mask(self, text: str) -> str:
         text = _IN_OLD_LEDGER_REASON.sub(rf"\1{BULLETS}", text)
-        told, position = [], 0
+        parts, position = [], 0
         for start, end, code in _candidates(text):
             if start >= position and code in self._codes:
-                told += [text[position:start], BULLETS]
+                parts += [text[position:start], BULLETS]
                 position = end
-        return "".join([*told, text[position:]])
+        return "".join([*parts, text[position:]])
 
     def mask_json(self, value: Any) -> Any:
-        """The same for all texts within what JSON holds; a value named `code` is one."""
+        """Mask all texts in a JSON value, and the whole value of each key `code`."""
         if isinstance(value, dict):
             return {
                 name: BULLETS if name == "code" and inner else self.mask_json(inner)
@@ -88,7 +93,7 @@ class CodeMask:
 
 
 def _candidates(text: str) -> Iterator[tuple[int, int, str]]:
-    """What could be a code, (from, to, as a code is kept), longest first at each place."""
+    """Possible codes as (start, end, normalized code), the longest first at each start."""
     words = list(_WORD.finditer(text))
     for number, first in enumerate(words):
         for last in reversed(words[number : number + _MAX_WORDS]):

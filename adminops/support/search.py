@@ -1,4 +1,4 @@
-"""Finding anyone by whatever is known: each lookup is exact and on an index."""
+"""Search by an id, an e-mail address or a transaction. Lookups are exact and use an index."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from billing.models import Purchase, UnconfirmedPurchase, UnreadablePayload
 from generation.models import Job, ProviderRequest
 from generation.providers import provider_choices
 
-# Of each kind. A subscription's periods share one original transaction, and mostly one user.
+# For each type. Periods of a subscription share one original transaction.
 MAX_RESULTS = 20
 
 
 @dataclass(frozen=True)
 class SearchResult:
     row: Model
-    user_id: UUID | None  # None where it is nobody's
+    user_id: UUID | None  # None without an owner
 
 
 def search_all(text: str) -> list[SearchResult]:
-    """What an id, an e-mail address or a transaction means; nothing for anything else.
+    """The records with this id, e-mail address or transaction.
 
-    Ids are those of users, devices (in full or the short id), jobs, provider requests
-    (ours and the provider's), purchases, sessions, wallets, lots and ledger entries, and Apple's of
-    transactions.
+    Ids are those of users, devices (full or public id), jobs, provider requests (ours and the
+    provider's), purchases, sessions, wallets, lots, ledger entries, and Apple's transactions.
     """
     text = text.strip()
     if not text or "\0" in text:
@@ -65,20 +64,20 @@ def _by_public_id(text: str) -> Iterator[SearchResult]:
 
 
 def _by_transaction(text: str) -> Iterator[SearchResult]:
-    transaction_id = text.removeprefix("sandbox:")  # as the ledger has it
+    transaction_id = text.removeprefix("sandbox:")  # the ledger's prefix
     either = Q(transaction_id=transaction_id) | Q(original_transaction_id=transaction_id)
     for purchase in Purchase.objects.filter(either).order_by("-id")[:MAX_RESULTS]:
         yield SearchResult(purchase, purchase.user_id)
     for payload in UnreadablePayload.objects.filter(transaction_id=transaction_id)[:MAX_RESULTS]:
         yield SearchResult(payload, payload.user_id)
-    # Of these there are few, and none for long: no index is worth it.
-    asked_for = UnconfirmedPurchase.objects.filter(transaction_id=transaction_id)
-    for unconfirmed in asked_for.order_by("-id")[:MAX_RESULTS]:
+    # This table is small, so it has no index.
+    unconfirmed_purchases = UnconfirmedPurchase.objects.filter(transaction_id=transaction_id)
+    for unconfirmed in unconfirmed_purchases.order_by("-id")[:MAX_RESULTS]:
         yield SearchResult(unconfirmed, unconfirmed.user_id)
 
 
 def _by_provider_request_id(text: str) -> Iterator[SearchResult]:
-    """The index begins with the provider, so all of them are named."""
+    """All providers are listed because the index starts with the provider."""
     providers = [name for name, _ in provider_choices()]
     sent = ProviderRequest.objects.filter(provider__in=providers, provider_request_id=text)
     for request in sent.select_related("job"):

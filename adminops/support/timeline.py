@@ -1,9 +1,9 @@
-"""One user's story, newest first: what they bought, ordered, got and were given, and by whom.
+"""The timeline of a user, newest event first: ledger entries, jobs, purchases, sessions, push
+notifications and staff actions.
 
-A page costs the same few queries however long the story is. It goes by keys: nearly every row here
-has a time-ordered id (UUID version 7), so the number that an id is says when it happened, and "what
-is older" is a range of an index. What belongs to a job or a purchase is told beneath it, with times
-of its own.
+Pages use keyset pagination and cost the same few queries however long the timeline is. Most rows
+have time-ordered ids (UUIDv7), so older rows are a range of the primary key. Details of an event,
+such as the provider requests of a job, are listed below the event.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from credits.models import LedgerEntry, Lot
 
 PAGE_SIZE = 50
-_RANDOM_BITS = 80  # of an id, after its milliseconds
+_RANDOM_BITS = 80  # of a UUIDv7, after its milliseconds
 
 
 @dataclass(frozen=True)
 class Detail:
-    """A part of an event."""
+    """A line below an event."""
 
     at: datetime
     row: Model
@@ -49,18 +49,18 @@ class Detail:
 
 @dataclass(frozen=True)
 class Event:
-    key: int  # its place in the story; no two are alike
+    key: int  # sort key, unique
     at: datetime
     row: Model
-    what: str
+    kind: str
     text: str
-    change: int | None = None  # of credits
-    balance: int = 0  # after it
-    lines: list[Detail] = field(default_factory=list)
+    change: int | None = None  # credits; None for events other than ledger entries
+    balance: int = 0  # after the event
+    details: list[Detail] = field(default_factory=list)
 
 
 class Cursor(NamedTuple):
-    """Where a page ends: the key of its last event, and the last ledger entry told so far."""
+    """The end of a page: the key of its last event, and the last ledger entry shown so far."""
 
     key: int
     entry_id: UUID | None
@@ -73,7 +73,7 @@ class Cursor(NamedTuple):
         """Raises InvalidInput."""
         key, _, entry_id = text.partition(".")
         try:
-            # As an id, so that it is in the range of ids.
+            # As a UUID, which limits the key to the range of ids.
             return cls(UUID(key).int, UUID(entry_id) if entry_id else None)
         except ValueError:
             raise InvalidInput(fields={"before": ["Not a cursor."]}) from None
@@ -90,7 +90,7 @@ class Timeline:
 
 
 def get_page(user_id: UUID, *, before: str = "") -> Timeline:
-    """A page of the story. Raises NotFound, InvalidInput for a cursor that is none of ours."""
+    """A page of the timeline. Raises NotFound, and InvalidInput for an invalid cursor."""
     user = User.objects.select_related("wallet__merged_into").filter(id=user_id).first()
     if user is None:
         raise NotFound
@@ -118,22 +118,22 @@ def get_page(user_id: UUID, *, before: str = "") -> Timeline:
 
 
 def _with_balances(older_first: list[Event]) -> list[Event]:
-    """Each event with the balance that it left. An entry tells its own; there is an older one among
-    them unless there is none at all."""
-    balance, told = 0, []
+    """The events with the balance after each. An event that is no ledger entry has the balance of
+    the entry before it."""
+    balance, result = 0, []
     for event in older_first:
         balance = event.balance if event.change is not None else balance
-        told.append(replace(event, balance=balance))
-    return told
+        result.append(replace(event, balance=balance))
+    return result
 
 
-# --- What happened --------------------------------------------------------------------------------
-# Each gives at most one event more than a page, older than the cursor.
+# --- Events ---------------------------------------------------------------------------------------
+# Each function yields the newest events before the cursor, at most one more than a page.
 
 
 def _entries(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
-    """In the ledger's own order, whatever the clocks of our servers say: a key is never above that
-    of the entry after it."""
+    """Ledger entries in the order of the ledger. Keys are corrected where clocks of servers
+    differ."""
     key = cursor.key
     entries = credit_queries.history(user_id=user_id, limit=PAGE_SIZE + 1, after=cursor.entry_id)
     for entry in entries:
@@ -165,9 +165,9 @@ def _job_text(job: Job) -> str:
     refunded = job.refund_entry_id and job.status == JobStatus.COMPLETED
     return (
         f"{job.model.name}, {job.credits} credits: {job.status}{took}{why}"
-        f"{', refunded all the same' if refunded else ''}"
-        f"{f', a fee of {job.fee_kept} kept' if job.fee_kept else ''}"
-        f"{', deleted by its owner' if job.deleted_at else ''}"
+        f"{', refunded' if refunded else ''}"
+        f"{f', fee {job.fee_kept}' if job.fee_kept else ''}"
+        f"{', deleted by the user' if job.deleted_at else ''}"
     )
 
 
@@ -177,22 +177,22 @@ def _purchases(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
         if purchase.is_free:
             text += ", free"
         if purchase.problem:
-            text += f": waits ({purchase.get_problem_display().lower()})"
+            text += f": on hold ({purchase.get_problem_display().lower()})"
         elif purchase.revoked_share:
-            text += f": refunded{'' if purchase.is_refunded else ' in part'}"
+            text += f": {'' if purchase.is_refunded else 'partially '}refunded"
         yield Event(purchase.id.int, purchase.recorded_at, purchase, "purchase", text)
 
 
 def _unconfirmed(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
-    for named in _older(UnconfirmedPurchase.objects.filter(user_id=user_id), cursor):
-        text = f"waits: Apple has not confirmed it yet, {named.tries} tries"
-        yield Event(named.id.int, named.created_at, named, "purchase", text)
+    for unconfirmed in _older(UnconfirmedPurchase.objects.filter(user_id=user_id), cursor):
+        text = f"unconfirmed by Apple, {unconfirmed.tries} tries"
+        yield Event(unconfirmed.id.int, unconfirmed.created_at, unconfirmed, "purchase", text)
 
 
 def _unreadable(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
     for payload in _older(UnreadablePayload.objects.filter(user_id=user_id), cursor):
-        how = payload.outcome or f"waits: Apple signed it and we cannot read {payload.problem}"
-        yield Event(payload.id.int, payload.first_at, payload, "purchase", how)
+        text = payload.outcome or f"unreadable payload: {payload.problem}"
+        yield Event(payload.id.int, payload.first_at, payload, "purchase", text)
 
 
 def _sessions(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
@@ -206,14 +206,14 @@ def _sessions(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
 
 def _pushes(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
     for push in _older(Push.objects.filter(user_id=user_id), cursor):
-        text = f"{push.get_kind_display()}: {push.get_outcome_display() or 'waiting'}"
+        text = f"{push.get_kind_display()}: {push.get_outcome_display() or 'pending'}"
         if push.reason:
             text += f" ({push.reason})"
         yield Event(push.id.int, push.created_at, push, "push", text)
 
 
 def _staff_actions(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
-    """By the time of the act: its id may be that of a form which was opened long before."""
+    """Staff actions by their time: the id may come from a form that was opened long before."""
     milliseconds = (cursor.key >> _RANDOM_BITS) + 1
     # 2^48 milliseconds are beyond the year 9999.
     until = datetime.fromtimestamp(min(milliseconds / 1000, 2**37), tz=UTC)
@@ -241,7 +241,7 @@ def _duration(begin: datetime, end: datetime) -> str:
     return f"{seconds} s"
 
 
-# --- What belongs to it ---------------------------------------------------------------------------
+# --- Details --------------------------------------------------------------------------------------
 
 
 def _with_details(page: list[Event]) -> list[Event]:
@@ -250,11 +250,13 @@ def _with_details(page: list[Event]) -> list[Event]:
     jobs = [row for row in rows if isinstance(row, Job)]
     purchases = [row for row in rows if isinstance(row, Purchase)]
     entries = cast("list[LedgerEntry]", [one.row for one in page if one.change is not None])
-    told = chain(_lots(entries), _requests(jobs), _apple_events(purchases), _staff_actions_on(rows))
-    for row_id, line in told:
+    details = chain(
+        _lots(entries), _requests(jobs), _apple_events(purchases), _staff_actions_on(rows)
+    )
+    for row_id, line in details:
         lines[row_id].append(line)
     return [
-        replace(event, lines=sorted(lines[event.row.pk], key=lambda line: line.at))
+        replace(event, details=sorted(lines[event.row.pk], key=lambda line: line.at))
         for event in page
     ]
 
@@ -263,7 +265,7 @@ _Details = Iterator[tuple[UUID, Detail]]
 
 
 def _lots(entries: Iterable[LedgerEntry]) -> _Details:
-    """The lots that a grant made, as they are now."""
+    """The lots that an entry changed, with their current balance."""
     lots = credit_queries.lots_touched_by(entries)
     for entry in entries:
         for lot_id, change in entry.lots:
@@ -272,8 +274,8 @@ def _lots(entries: Iterable[LedgerEntry]) -> _Details:
 
 
 def _lot_text(lot: Lot, change: int) -> str:
-    ends = f", lapses {lot.expires_at:%Y-%m-%d %H:%M}" if lot.expires_at else ""
-    return f"{lot.source} lot {change:+d}: {lot.remaining} of {lot.amount} left now{ends}"
+    expiry = f", expires {lot.expires_at:%Y-%m-%d %H:%M}" if lot.expires_at else ""
+    return f"{lot.source} lot {change:+d}: {lot.remaining} of {lot.amount} left{expiry}"
 
 
 def _requests(jobs: list[Job]) -> _Details:
@@ -292,11 +294,11 @@ def _apple_events(purchases: list[Purchase]) -> _Details:
     for notice in Notification.objects.filter(transaction_id__in=names).defer("signed_payload"):
         purchase_id = ids.get((notice.environment, notice.transaction_id))
         if purchase_id:
-            text = f"{notice}: {notice.outcome or 'not applied yet'}"
+            text = f"{notice}: {notice.outcome or 'not processed yet'}"
             yield purchase_id, Detail(notice.received_at, notice, text)
-    for question in ConsumptionRequest.objects.filter(purchase__in=purchases):
-        text = f"Apple asks for a refund: {question.outcome or 'not answered yet'}"
-        yield question.purchase_id, Detail(question.requested_at, question, text)
+    for refund_request in ConsumptionRequest.objects.filter(purchase__in=purchases):
+        text = f"refund request: {refund_request.outcome or 'not answered yet'}"
+        yield refund_request.purchase_id, Detail(refund_request.requested_at, refund_request, text)
 
 
 def _staff_actions_on(rows: list[Model]) -> _Details:

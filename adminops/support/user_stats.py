@@ -1,4 +1,4 @@
-"""What support asks about a user."""
+"""Statistics of a user for the support API."""
 
 from __future__ import annotations
 
@@ -31,14 +31,13 @@ class UserStats:
 
     @property
     def success_rate(self) -> float | None:
-        """The part of the ended jobs that completed, 0 to 1; cancelled ones do not count. None
-        before one has ended."""
+        """Completed jobs as a share of completed and failed jobs, 0 to 1. None without either."""
         ended = self.completed_jobs + self.failed_jobs
         return round(self.completed_jobs / ended, 4) if ended else None
 
 
 def user_stats(user_id: UUID) -> UserStats:
-    """Four queries, however much the user has done. Raises NotFound."""
+    """The statistics of a user, in four queries. Raises NotFound."""
     user = User.objects.filter(id=user_id).first()
     if user is None:
         raise NotFound

@@ -24,7 +24,7 @@ def buttons(answer):
 def test_refund_gives_credits_and_says_so(support, phone):
     answer = support.act("accounts_user_refund", phone.user_id, amount="5", reason=WHY)
 
-    assert said(answer) == ["Done. The balance is 15 credits now."]
+    assert said(answer) == ["Done. New balance: 15 credits."]
     assert phone.balance() == 15
     assert the_record(phone.user_id).actor == support.user
 
@@ -43,14 +43,14 @@ def test_a_form_sent_twice_acts_once(support, phone):
 def test_adjust_takes_credits(support, phone):
     answer = support.act("accounts_user_adjust", phone.user_id, amount="-4", reason=WHY)
 
-    assert said(answer) == ["Done. The balance is 6 credits now."]
+    assert said(answer) == ["Done. New balance: 6 credits."]
     assert phone.balance() == 6
 
 
 def test_a_refusal_is_said_in_words_and_the_form_stays(support, phone):
     answer = support.act("accounts_user_adjust", phone.user_id, amount="-11", reason=WHY)
 
-    assert said(answer) == ["The wallet has 10 credits: 11 are too many."]
+    assert said(answer) == ["Not enough credits: 10 available, 11 required."]
     assert answer.context["form"]["reason"].value() == WHY
     assert phone.balance() == 10
 
@@ -79,12 +79,12 @@ def test_reason_and_amount_are_required(support, phone, fields):
 def test_ban_and_unban(support, phone):
     banned = support.act("accounts_user_ban", phone.user_id, reason=WHY)
 
-    assert said(banned) == ["The user is banned."]
+    assert said(banned) == ["User banned."]
     assert User.objects.get(id=phone.user_id).suspended_reason == WHY
 
     unbanned = support.act("accounts_user_unban", phone.user_id, reason="A mistake")
 
-    assert said(unbanned) == ["The ban is lifted."]
+    assert said(unbanned) == ["Ban lifted."]
     assert User.objects.get(id=phone.user_id).suspended_at is None
 
 

@@ -57,7 +57,7 @@ def test_a_purchase_is_given_to_a_user_with_a_reason(cashier, waiting, phone):
     )
 
     said = [str(message) for message in answer.context["messages"]]
-    assert said == ["The purchase is theirs, and brought 10 credits."]
+    assert said == ["Purchase assigned. Credits granted: 10."]
     assert phone.balance() == 20
     record = the_record(waiting.id)
     assert (record.action, record.reason) == (AdminAction.ASSIGN_PURCHASE, WHY)
@@ -175,7 +175,7 @@ def test_trial_credits_that_nobody_agreed_on_wait_for_a_second_person(root, cash
     assert product.trial_credits == 0
     approval = PendingApproval.objects.get()
     page = cashier.act("adminops_pendingapproval_approve", approval.id, reason=WHY)
-    assert "It is done." in page.content.decode()
+    assert "Approved." in page.content.decode()
     product.refresh_from_db()
     assert product.trial_credits == 4
 

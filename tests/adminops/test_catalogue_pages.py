@@ -240,7 +240,7 @@ def test_a_new_model_waits_for_a_second_person_and_is_off_sale_then(root, second
         ({"routes-0-provider": "acme"}, "provider", "Must be one of fal"),
         ({"routes-0-cost_usd": "-1"}, "cost_usd", "less than 0"),
         ({"routes-0-parameters": {"duration": {"name": "d"}}}, "parameters", "prompt is missing"),
-        ({"routes-0-parameters": {"prompt": {}, "fps": {}}}, "parameters", "fps: not one of"),
+        ({"routes-0-parameters": {"prompt": {}, "fps": {}}}, "parameters", "fps: must be one of"),
         ({"routes-0-parameters": {"prompt": "prompt"}}, "parameters", "write {"),
         ({"routes-0-parameters": {"prompt": {"name": 1}}}, "parameters", "must be texts"),
         ({"routes-0-parameters": {"prompt": {"format": "{x}"}}}, "parameters", "{} once"),
@@ -279,7 +279,7 @@ def test_a_picture_must_reach_the_provider(edit):
     ("relied_on", "problem"),
     [
         ({"duration": 12}, "12 is not an allowed duration."),
-        ({"aspect_ratio": "9:16"}, "there is no setting named aspect_ratio."),
+        ({"aspect_ratio": "9:16"}, "no setting is named aspect_ratio."),
     ],
 )
 def test_settings_that_a_theme_relies_on_stay(edit, relied_on, problem):
@@ -290,7 +290,7 @@ def test_settings_that_a_theme_relies_on_stay(edit, relied_on, problem):
 
     answer = edit("generation_model", SORA, settings=json.dumps(settings))
 
-    assert f"{theme.name} does not fit: {problem}" in problems(answer)["settings"]
+    assert f"{theme.name} has an invalid setting: {problem}" in problems(answer)["settings"]
 
 
 @pytest.mark.parametrize(

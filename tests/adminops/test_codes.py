@@ -104,10 +104,10 @@ def test_a_changed_code_gives_the_new_terms_from_then_on(root, phone, code):
     redeem(phone)
 
     answer = root.act(
-        "credits_promotioncode_set_terms", code.id, credits="5", max_per_user="2", reason=WHY
+        "credits_promotioncode_change_terms", code.id, credits="5", max_per_user="2", reason=WHY
     )
 
-    assert said(answer) == ["The code SUMMER25 was changed."]
+    assert said(answer) == ["Code SUMMER25 changed."]
     assert redeem(phone).json()["credits_added"] == 5
     assert phone.balance() == 35
     record = the_record(code.id)
@@ -121,7 +121,9 @@ def test_the_limit_is_not_set_below_what_was_redeemed(root, phone, code):
     redeem(phone)
     redeem(Phone().sign_in())
 
-    answer = root.act("credits_promotioncode_set_terms", code.id, max_redemptions="1", reason=WHY)
+    answer = root.act(
+        "credits_promotioncode_change_terms", code.id, max_redemptions="1", reason=WHY
+    )
 
     assert "max_redemptions: must be from 2" in said(answer)[0]
     assert not AuditLogEntry.objects.exists()
@@ -132,7 +134,7 @@ def test_a_stopped_code_gives_nothing_until_it_goes_on(root, phone, code):
     assert said(stopped) == ["The code SUMMER25 is stopped."]
     assert_refused(redeem(phone), 409, "ERR_4019")
 
-    gone_on = root.act("credits_promotioncode_go_on", code.id, reason=WHY)
+    gone_on = root.act("credits_promotioncode_resume", code.id, reason=WHY)
 
     assert said(gone_on) == ["The code SUMMER25 goes on."]
     assert redeem(phone).status_code == 200
@@ -158,25 +160,25 @@ def test_only_the_buttons_that_change_something_are_shown(root, code):
 
     assert buttons() == {"Change", "Stop"}
     services.set_code_active(code, is_active=False)
-    assert buttons() == {"Change", "Let it go on"}
+    assert buttons() == {"Change", "Resume"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "standing"),
+    ("changes", "status"),
     [
-        ({}, "running"),
+        ({}, "active"),
         ({"is_active": False}, "stopped"),
         ({"redemption_count": 10}, "used up"),
-        ({"starts_at": datetime(2099, 1, 1, tzinfo=UTC)}, "to come"),
-        ({"ends_at": datetime(2026, 1, 1, tzinfo=UTC)}, "over"),
+        ({"starts_at": datetime(2099, 1, 1, tzinfo=UTC)}, "scheduled"),
+        ({"ends_at": datetime(2026, 1, 1, tzinfo=UTC)}, "ended"),
     ],
 )
-def test_the_list_says_how_a_code_stands(root, code, changes, standing):
+def test_the_list_shows_the_status_of_a_code(root, code, changes, status):
     codes().update(**changes)
 
     page = root.see("credits_promotioncode_changelist").content.decode()
 
-    assert standing in page
+    assert status in page
 
 
 def test_redemptions_are_found_by_code_user_and_wallet(root, phone, code):
@@ -198,7 +200,7 @@ def test_who_may_only_look_makes_and_changes_nothing(code):
     assert viewer.see("credits_promotioncode_change", code.id).status_code == 200
     assert viewer.see("credits_promotioncode_add").status_code == 403
     assert viewer.submit("credits_promotioncode_add", reason=WHY, code="ABCDE").status_code == 403
-    for name in ("set_terms", "stop", "go_on"):
+    for name in ("change_terms", "stop", "resume"):
         assert viewer.see(f"credits_promotioncode_{name}", code.id).status_code == 403
         assert (
             viewer.submit(f"credits_promotioncode_{name}", code.id, reason=WHY).status_code == 403
@@ -212,6 +214,6 @@ def test_a_goodwill_refund_says_the_balance_that_it_came_to(support, phone, sett
 
     answer = support.act("accounts_user_refund", phone.user_id, amount="5", reason=WHY)
 
-    assert said(answer) == ["Done. The balance is 12 credits now."]
+    assert said(answer) == ["Done. New balance: 12 credits."]
     assert phone.balance() == 12
     assert the_record(phone.user_id).after["balance"] == 12

@@ -255,7 +255,7 @@ def test_the_first_page_tells_of_the_work(support, made):
     assert "completed: 1" in text  # a bar's title
     for part in ["2026-11-20 07:08:09", made[1].error_code, made[0].model.name]:
         assert part in text
-    assert page.context["took"]["rows"][0][:2] == [str(made[0].model.routes.get()), 1]
+    assert page.context["durations"]["rows"][0][:2] == [str(made[0].model.routes.get()), 1]
     facts = {name: str(value) for name, value, _ in page.context["facts"]}
     assert "1" in facts["Dead letters"]
     assert "Open" in str(page.context["providers"]["rows"][0][1])
@@ -263,13 +263,13 @@ def test_the_first_page_tells_of_the_work(support, made):
 
 def test_a_ledger_that_does_not_add_up_is_red(support):
     proof = apps.get_model("credits", "LedgerCheck")
-    assert "adds up" not in str(support.see("index").context["facts"])
+    assert "balanced" not in str(support.see("index").context["facts"])
 
     proof.objects.update(checked_at=timezone.now())
-    assert "adds up" in str(support.see("index").context["facts"])
+    assert "balanced" in str(support.see("index").context["facts"])
 
     proof.objects.update(discrepancies=3)
-    assert "3 differences" in str(support.see("index").context["facts"])
+    assert "3 discrepancies" in str(support.see("index").context["facts"])
 
 
 def test_the_money_page_marks_what_sells_below_cost(finance, made):
@@ -293,7 +293,7 @@ def test_numbers_of_some_size_can_be_read(finance, made):
     count()
     JobDay.objects.update(jobs=1_234_567)
 
-    assert "2,469,134 jobs ordered" in finance.see("index").content.decode()
+    assert "Jobs ordered: 2,469,134" in finance.see("index").content.decode()
     [row] = finance.see("money").context["margins"]["rows"]
     assert row[2] == "1,234,567"
 
@@ -315,7 +315,7 @@ def test_who_may_not_look_at_jobs_sees_no_figures(db):
 
     assert page.status_code == 200
     assert "facts" not in page.context
-    assert "Jobs by state" not in page.content.decode()
+    assert "Jobs by status" not in page.content.decode()
 
 
 @pytest.mark.parametrize("period", ["day", "week", "month", "", "year", "\0"])
@@ -324,8 +324,8 @@ def test_a_fresh_install_reads_well_for_any_period(support, period):
         page = support.see(name, period=period)
 
         assert page.status_code == 200
-        assert "Nothing has been counted yet" in page.content.decode()
-        assert "Nothing in this period." in page.content.decode()
+        assert "No data yet" in page.content.decode()
+        assert "No data in this period." in page.content.decode()
 
 
 @pytest.mark.parametrize("name", ["index", "money"])

@@ -1,4 +1,4 @@
-"""Find anyone: by each thing that is known of them, exactly, and on an index."""
+"""Search: by each thing that is known of them, exactly, and on an index."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_the_score_stands_there_with_its_reasons(cashier, held):
     listed = cashier.see("billing_fraudscore_changelist").content.decode()
     page = cashier.see("billing_fraudscore_change", held.user_id).content.decode()
 
-    reason = "1 purchases within an hour, where 0 would be usual: 10 points"
+    reason = "purchases within an hour: 1 (usual: 0), 10 points"
     assert reason in listed
     assert reason in page
 
@@ -40,7 +40,7 @@ def test_what_is_held_back_is_let_through_with_a_reason(cashier, held, phone):
     answer = cashier.act(RELEASE, held.id, reason=WHY)
 
     said = [str(message) for message in answer.context["messages"]]
-    assert said == ["The purchase is let through, and brought 10 credits."]
+    assert said == ["Purchase released. Credits granted: 10."]
     assert phone.balance() == 20
     record = the_record(held.id)
     assert (record.action, record.reason) == (AdminAction.RELEASE_PURCHASE, WHY)
@@ -71,7 +71,7 @@ def test_each_that_waits_has_the_button_that_helps(cashier, held, sandbox):
 
     def buttons(purchase):
         page = cashier.see("billing_purchase_change", purchase.id).content.decode()
-        return "Let it through" in page, "Give it to a user" in page
+        return "Release" in page, "Assign to a user" in page
 
     assert buttons(held) == (True, False)
     assert buttons(purchase_of(nobodys)) == (False, True)

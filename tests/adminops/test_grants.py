@@ -85,7 +85,7 @@ def test_a_second_person_approves_it(support, second, phone, call, kind):
 
     page = second.act("adminops_pendingapproval_approve", grant_id, reason="A whole week was lost")
 
-    assert "The balance is 510 credits now" in page.content.decode()
+    assert "New balance: 510 credits" in page.content.decode()
     assert phone.balance() == 510
     assert phone.get("get-credit-history").json()["entries"][0]["kind"] == kind
     grant = PendingApproval.objects.get()

@@ -48,7 +48,7 @@ def chosen(**changes):
 
 
 def count(staff, **changes):
-    return staff.see("adminops_incident_begin", **chosen(**changes)).context["trial"]
+    return staff.see("adminops_incident_begin", **chosen(**changes)).context["preview"]
 
 
 def begin(staff, **changes):
@@ -160,7 +160,7 @@ def test_a_choice_that_is_none_is_said_so(support, phone, changes):
     )
 
     assert page.context["form"].errors
-    assert (page.context["trial"], sent.context["trial"]) == (None, None)
+    assert (page.context["preview"], sent.context["preview"]) == (None, None)
     assert not Incident.objects.exists()
 
 

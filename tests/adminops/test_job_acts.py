@@ -65,7 +65,7 @@ def test_a_job_that_goes_on_is_failed_and_refunded(support, phone, running):
     again = support.act("generation_job_fail", running.id, reason=WHY)
 
     assert buttons(page) == {"Fail", "Try again"}
-    assert said(answer) == ["The job has failed; 4 credits are back."]
+    assert said(answer) == ["Job failed. Credits refunded: 4."]
     assert said(again) == ["This job has ended: it is failed."]
     running.refresh_from_db()
     assert (running.status, running.stage) == (JobStatus.FAILED, Stage.DONE)
@@ -85,9 +85,9 @@ def test_a_job_that_waits_is_looked_at_at_once(support, running):
     later = timezone.now() + timezone.timedelta(hours=1)
     Job.objects.filter(id=running.id).update(due_at=later, tries=5)
 
-    answer = support.act("generation_job_try_again", running.id, reason=WHY)
+    answer = support.act("generation_job_retry", running.id, reason=WHY)
 
-    assert said(answer) == ["It is tried again."]
+    assert said(answer) == ["Retry started."]
     running.refresh_from_db()
     assert running.due_at <= timezone.now()
     assert running.tries == 0
@@ -97,7 +97,7 @@ def test_a_job_in_a_workers_hand_is_left_to_it(support, running):
     later = timezone.now() + timezone.timedelta(hours=1)
     Job.objects.filter(id=running.id).update(due_at=later, leased_until=later)
 
-    answer = support.act("generation_job_try_again", running.id, reason=WHY)
+    answer = support.act("generation_job_retry", running.id, reason=WHY)
 
     assert said(answer) == ["A worker has this job in hand."]
     running.refresh_from_db()
@@ -105,9 +105,9 @@ def test_a_job_in_a_workers_hand_is_left_to_it(support, running):
 
 
 def test_the_video_of_a_failed_job_is_fetched(support, past):
-    answer = support.act("generation_job_try_again", past.job.id, reason=WHY)
+    answer = support.act("generation_job_retry", past.job.id, reason=WHY)
 
-    assert said(answer) == ["It is tried again."]
+    assert said(answer) == ["Retry started."]
     past.job.refresh_from_db()
     assert (past.job.status, past.job.stage) == (JobStatus.FAILED, Stage.STORE)
 
@@ -115,9 +115,9 @@ def test_the_video_of_a_failed_job_is_fetched(support, past):
 def test_a_delivery_is_applied_again(support, past):
     WebhookDelivery.objects.update(processed_at=timezone.now(), outcome="failed: KeyError")
 
-    answer = support.act("generation_webhookdelivery_apply_again", past.delivery.id, reason=WHY)
+    answer = support.act("generation_webhookdelivery_reprocess", past.delivery.id, reason=WHY)
 
-    assert said(answer) == ["It is applied again."]
+    assert said(answer) == ["Delivery queued."]
     assert WebhookDelivery.objects.get().processed_at is None
     assert the_record(past.delivery.id).before["outcome"] == "failed: KeyError"
 
@@ -138,10 +138,10 @@ def test_a_purchase_of_what_is_sold_again_is_settled(support, phone, store):
     Product.objects.filter(product_id="elsewhere").update(product_id=TEN)
     assert phone.balance() == 10
 
-    answer = support.act("billing_purchase_settle_again", purchase_of(bought).id, reason=WHY)
-    support.act("billing_purchase_settle_again", purchase_of(bought).id, reason=WHY)
+    answer = support.act("billing_purchase_reprocess", purchase_of(bought).id, reason=WHY)
+    support.act("billing_purchase_reprocess", purchase_of(bought).id, reason=WHY)
 
-    assert said(answer) == ["It is settled: no problem."]
+    assert said(answer) == ["Reprocessed: no problem."]
     assert phone.balance() == 20
     records = AuditLogEntry.objects.filter(action=AdminAction.REAPPLY_PURCHASE).order_by("at")
     assert [record.after["credits"] for record in records] == [10, 10]
@@ -152,10 +152,10 @@ def test_a_notification_is_applied_again_and_changes_nothing_twice(support, phon
     assert update_credits(phone, bought).status_code == 200
     notice = tell(store.happens("REFUND", bought))
 
-    answer = support.act("billing_notification_apply_again", notice.id, reason=WHY)
+    answer = support.act("billing_notification_reprocess", notice.id, reason=WHY)
     notifications.apply_due(now=timezone.now())
 
-    assert said(answer) == ["It is applied again."]
+    assert said(answer) == ["Notification queued."]
     assert Notification.objects.get(id=notice.id).processed_at
     assert phone.balance() == 10
     assert find_discrepancies() == []
@@ -174,7 +174,7 @@ def test_a_route_is_switched_off_and_on(support, phone):
     cache.invalidate()
 
     assert "takes no more orders" in said(off)[0]
-    assert buttons(on) == {"Take no more orders"}
+    assert buttons(on) == {"Disable"}
     assert phone.generate().status_code == 200
     before_and_after = [
         (record.before["is_enabled"], record.after["is_enabled"])
@@ -193,7 +193,7 @@ def test_a_route_is_not_switched_by_editing_its_model(support):
 def test_signing_out_ends_all_sessions(support, phone):
     answer = support.act("accounts_user_sign_out", phone.user_id, reason=WHY)
 
-    assert said(answer) == ["1 sessions were ended."]
+    assert said(answer) == ["Sessions ended: 1."]
     refreshed = phone.post("auth/refresh", {"refresh_token": phone.session["refresh_token"]})
     assert_refused(refreshed, 401, "ERR_4005")
     assert Session.objects.get(user_id=phone.user_id).revoked_reason == "support"

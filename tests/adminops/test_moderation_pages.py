@@ -116,7 +116,7 @@ def test_a_hold_that_is_forgiven_ends_with_a_reason_on_record(root, offender):
 
     done = root.act("generation_offence_forgive", offence(offender).id, reason=WHY)
 
-    assert said(done) == ["Offences that count no more: 2."]
+    assert said(done) == ["Violations cleared: 2."]
     assert offender.generate().status_code == 200
     record = the_record(offender.user_id)
     assert (record.action, record.actor, record.reason) == (
@@ -137,7 +137,7 @@ def test_a_ban_that_offences_led_to_is_lifted_with_them(root, offender):
 
     done = root.act("generation_offence_forgive", offence(offender).id, reason=WHY)
 
-    assert said(done) == ["Offences that count no more: 3. The ban is lifted."]
+    assert said(done) == ["Violations cleared: 3. Ban lifted."]
     assert offender.sign_in().generate().status_code == 200
 
 
@@ -148,7 +148,7 @@ def test_supports_own_ban_stays(root, offender):
 
     done = root.act("generation_offence_forgive", offence(offender).id, reason=WHY)
 
-    assert said(done) == ["Offences that count no more: 1."]
+    assert said(done) == ["Violations cleared: 1."]
     assert User.objects.get(id=offender.user_id).suspended_reason == "fraud"
 
 

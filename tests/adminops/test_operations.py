@@ -43,7 +43,7 @@ def test_a_breaker_is_reset_and_orders_are_taken_at_once(root, phone):
 
     answer = root.act("generation_providerhealth_reset", health.id, reason=WHY)
 
-    assert said(answer) == ["The breaker is closed."]
+    assert said(answer) == ["Circuit breaker closed."]
     assert buttons(answer) == set()
     cache.invalidate()
     assert phone.generate().status_code == 200
@@ -55,14 +55,14 @@ def test_a_breaker_is_reset_and_orders_are_taken_at_once(root, phone):
 def test_orders_are_stopped_and_taken_again(root, phone):
     stopped = root.act("generation_maintenance_stop_orders", MAINTENANCE_ID, reason=WHY)
 
-    assert said(stopped) == ["No new orders are taken."]
-    assert buttons(stopped) == {"Take orders again"}
+    assert said(stopped) == ["New orders stopped."]
+    assert buttons(stopped) == {"Resume orders"}
     cache.invalidate()
     assert_refused(phone.generate(), 503, "ERR_6004")
     record = the_record(MAINTENANCE_ID)
     assert (record.before, record.after) == ({"is_on": False}, {"is_on": True})
 
-    root.act("generation_maintenance_take_orders", MAINTENANCE_ID, reason=WHY)
+    root.act("generation_maintenance_resume_orders", MAINTENANCE_ID, reason=WHY)
     cache.invalidate()
     assert phone.generate().status_code == 200
 
@@ -82,7 +82,7 @@ def letter(past):
 def test_a_delivery_is_applied_once_more(root, letter):
     answer = root.act("generation_deadletter_retry", letter.id, reason=WHY)
 
-    assert said(answer) == ["It is tried again."]
+    assert said(answer) == ["Retry started."]
     assert buttons(answer) == set()
     assert WebhookDelivery.objects.get(id=letter.subject).processed_at is None
     letter.refresh_from_db()

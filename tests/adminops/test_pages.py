@@ -154,7 +154,7 @@ def test_history_leads_to_the_record_of_what_was_done(root, everything, subtests
         "adminops_pendingapproval": ("decline", rows("adminops_pendingapproval").get(), {}),
         "generation_offence": ("forgive", rows("generation_offence").get(), {}),
         "billing_consumptionrequest": (
-            "decide", rows("billing_consumptionrequest").get(), {"policy": "decline"},
+            "override_preference", rows("billing_consumptionrequest").get(), {"policy": "decline"},
         ),
     }  # fmt: skip
     for name, (act, row, fields) in acts.items():

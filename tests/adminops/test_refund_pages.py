@@ -14,7 +14,7 @@ from billing.models import ConsumptionRequest
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
 from tests.billing.conftest import TEN, AppStore, tell
 
-DECIDE = "billing_consumptionrequest_decide"
+DECIDE = "billing_consumptionrequest_override_preference"
 
 
 @pytest.fixture

@@ -43,11 +43,11 @@ def busy(past, support, sandbox):
 def test_it_tells_everything_with_the_balance_after_it(busy):
     told = timeline.get_page(busy.user.id)
 
-    assert Counter(event.what for event in told.events) == Counter(
+    assert Counter(event.kind for event in told.events) == Counter(
         session=1, job=1, charge=1, refund=1, purchase=1, grant=3, revocation=1, support=1, push=1
     )
     money = [
-        (event.what, event.change, event.balance) for event in told.events[::-1] if event.change
+        (event.kind, event.change, event.balance) for event in told.events[::-1] if event.change
     ]
     assert money == [
         ("grant", 10, 10),
@@ -62,13 +62,13 @@ def test_it_tells_everything_with_the_balance_after_it(busy):
 
 def test_what_belongs_to_a_job_or_purchase_stands_beneath_it(busy):
     lines = {
-        event.what: [line.text for line in event.lines]
+        event.kind: [line.text for line in event.details]
         for event in timeline.get_page(busy.user.id).events
     }
 
     assert "fal: failed" in lines["job"][0]
     told_by_apple = " ".join(lines["purchase"])
-    for part in ["CONSUMPTION_REQUEST", "REFUND", "Apple asks for a refund"]:
+    for part in ["CONSUMPTION_REQUEST", "REFUND", "refund request"]:
         assert part in told_by_apple
     assert "welcome lot -4: 10 of 10 left now" in lines["charge"]
 
@@ -129,13 +129,13 @@ def test_an_account_and_the_guest_that_became_it_lead_to_each_other(support, san
 
 
 def test_it_says_at_its_top_who_is_banned(support, past):
-    def standing():
-        return dict(support.see("timeline", past.user.id).context["facts"])["Standing"]
+    def status():
+        return dict(support.see("timeline", past.user.id).context["facts"])["Status"]
 
-    assert "good" in standing()
+    assert "active" in status()
     support.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)
 
-    assert "banned" in standing()
+    assert "banned" in status()
 
 
 # --- A long one -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Try a price: by the live pricing code, and nothing changes."""
+"""Price simulation: by the live pricing code, and nothing changes."""
 
 from __future__ import annotations
 

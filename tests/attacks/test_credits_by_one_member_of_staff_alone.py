@@ -212,7 +212,7 @@ def test_a_code_that_was_stopped_counts_again_when_it_goes_on(lead):
     code_id = _code(lead, credits=30, max_redemptions=10)
     lead.act("credits_promotioncode_stop", code_id, reason=WHY)
 
-    lead.act("credits_promotioncode_go_on", code_id, reason=WHY)
+    lead.act("credits_promotioncode_resume", code_id, reason=WHY)
 
     assert waiting() == [AdminAction.TOGGLE_CODE]
     assert not apps.get_model("credits", "PromotionCode").objects.get().is_active
@@ -349,16 +349,16 @@ def test_apple_is_not_asked_to_pay_back_beyond_the_budget(agent, store, phone):
         tell(one)
         tell(store.happens("CONSUMPTION_REQUEST", one))
     for request in ConsumptionRequest.objects.order_by("id"):
-        agent.act("billing_consumptionrequest_decide", request.id, policy="grant", reason=WHY)
+        agent.act(
+            "billing_consumptionrequest_override_preference", request.id, policy="grant", reason=WHY
+        )
 
     granted = ConsumptionRequest.objects.order_by("id").values_list("override", flat=True)
     assert list(granted) == ["grant", "grant", ""]
     assert waiting() == [AdminAction.OVERRIDE_REFUND]
 
 
-@pytest.mark.parametrize(
-    "page", ["generation_job_try_again", "generation_webhookdelivery_apply_again"]
-)
+@pytest.mark.parametrize("page", ["generation_job_retry", "generation_webhookdelivery_reprocess"])
 def test_videos_without_a_price_are_not_fetched_beyond_the_budget(agent, past, page):
     subject = past.job if "job" in page else past.delivery
     give(agent, past.phone, 97)
@@ -389,7 +389,7 @@ def test_a_purchase_settled_by_hand_counts_what_it_brings(agent, store, phone):
     )
     give(agent, phone, 81)
 
-    agent.act("billing_purchase_settle_again", purchase_of(bought).id, reason=WHY)
+    agent.act("billing_purchase_reprocess", purchase_of(bought).id, reason=WHY)
 
     assert waiting() == [AdminAction.REAPPLY_PURCHASE]
     assert phone.balance() == 91
@@ -403,7 +403,7 @@ def test_a_notification_applied_again_counts_what_its_purchase_brings(agent, sto
     )
     give(agent, phone, 81)
 
-    agent.act("billing_notification_apply_again", notification.id, reason=WHY)
+    agent.act("billing_notification_reprocess", notification.id, reason=WHY)
 
     assert waiting() == [AdminAction.REAPPLY_NOTIFICATION]
     notifications.apply_due(now=timezone.now())
@@ -417,7 +417,7 @@ def test_a_notification_whose_purchase_is_unknown_is_not_applied_by_one_person(
     notification = tell(store.happens("REFUND_DECLINED", store.buy(phone=phone)))
     assert not Purchase.objects.exists()
 
-    agent.act("billing_notification_apply_again", notification.id, reason=WHY)
+    agent.act("billing_notification_reprocess", notification.id, reason=WHY)
 
     assert waiting() == [AdminAction.REAPPLY_NOTIFICATION]
     approval = PendingApproval.objects.get()
@@ -600,7 +600,9 @@ def test_what_has_grown_since_it_was_asked_for_is_asked_for_anew(lead, finance, 
     tell(bought)
     tell(store.happens("CONSUMPTION_REQUEST", bought))
     request = ConsumptionRequest.objects.get()
-    lead.act("billing_consumptionrequest_decide", request.id, policy="grant", reason=WHY)
+    lead.act(
+        "billing_consumptionrequest_override_preference", request.id, policy="grant", reason=WHY
+    )
     approval = PendingApproval.objects.get()
     PendingApproval.objects.update(amount=149)
 

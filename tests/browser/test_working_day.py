@@ -129,11 +129,11 @@ def test_after_an_incident_the_lead_counts_and_settles(desk, past):
     minute = timedelta(minutes=1)
     lead.page.fill("[name=from_at]", f"{job.created_at - minute:%Y-%m-%d %H:%M:%S}")
     lead.page.fill("[name=until_at]", f"{job.created_at + minute / 60:%Y-%m-%d %H:%M:%S}")
-    lead.press("Count them")
+    lead.press("Preview")
     lead.look("incident")
 
     lead.page.fill("[name=reason]", WHY)
-    lead.press("Settle")
+    lead.press("Refund")
 
     eventually(lambda: past.balance() == before + job.credits)
     lead.page.reload()
@@ -202,7 +202,7 @@ def test_a_price_is_tried_before_it_is_changed(desk, running):
     assert lead.open("try_price") == 200
     lead.page.select_option("[name=model]", str(SORA))
     lead.page.fill("[name=base_price_usd]", "0.80")
-    lead.press("Try it")
+    lead.press("Simulate")
 
     # Four seconds of Sora 2: credits now, and then.
     assert lead.page.locator("main, body").first.get_by_role("cell", name="8", exact=True).count()

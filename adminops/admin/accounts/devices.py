@@ -1,4 +1,4 @@
-"""Devices, and the sessions on them. A device is shown by its short keyed hash, never by its id."""
+"""Devices and their sessions. Pages show a device's public id, a keyed hash, not its device_id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rendio.common import clock
 
 
 class DeviceSearch(ReadOnlyAdmin):
-    """Finds rows by a device's public id too."""
+    """A page with a search by a device's public id."""
 
     public_id_search: str
 
@@ -38,7 +38,7 @@ class DeviceAdmin(DeviceSearch):
     ordering = ("-last_seen_at",)
     id_search = ("device_id", "user_id")
     public_id_search = "stored_public_id"
-    search_help_text = "A device's id, in full or as shown here, or its user's."
+    search_help_text = "A device ID, in full or as shown here, or a user ID."
     fields = ("short_id", "owner", "created_at", "last_seen_at")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -58,7 +58,8 @@ class DeviceAdmin(DeviceSearch):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
-        # unfold's title links to an object by its primary key; of a text it shows the text alone.
+        # unfold links an object in the title by its primary key, the device_id. A text is not
+        # linked.
         context["original"] = str(context["original"])
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -73,7 +74,7 @@ class DeviceAdmin(DeviceSearch):
 
 @admin.register(Session)
 class SessionAdmin(DeviceSearch):
-    """Without the hashes of its tokens."""
+    """The hashes of the session's tokens are not shown."""
 
     sensitive_fields = ("installation",)
     list_display = ("id", "owner", "state", "created_at", "last_used_at", "expires_at")
@@ -82,7 +83,7 @@ class SessionAdmin(DeviceSearch):
     ordering = ("-id",)
     id_search = ("id", "user_id", "device_id")
     public_id_search = "device__stored_public_id"
-    search_help_text = "The id of a session, a user or a device."
+    search_help_text = "A session ID, a user ID or a device ID."
     fields = (
         "id",
         "owner",
@@ -111,4 +112,4 @@ class SessionAdmin(DeviceSearch):
             return badge(session.revoked_reason, "danger")
         if session.expires_at <= clock.now():
             return badge("expired")
-        return badge("open", "success")
+        return badge("active", "success")

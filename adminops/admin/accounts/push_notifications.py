@@ -1,4 +1,4 @@
-"""What customers' phones were told, and which phones those are."""
+"""Push notifications, and the push tokens of customers' phones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PushAdmin(ReadOnlyAdmin):
     list_select_related = ("user",)
     ordering = ("-id",)
     id_search = ("id", "user_id", "subject_id")
-    search_help_text = "The id of a push, a user, a job or an incident."
+    search_help_text = "The ID of a push notification, a user, a job or an incident."
     fields = (
         "id",
         "owner",
@@ -52,24 +52,24 @@ class PushAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State")
     def state(self, push: Push) -> SafeString:
-        label = push.get_outcome_display() or "Waiting"
+        label = push.get_outcome_display() or "Pending"
         return badge(label, COLOURS.get(push.outcome, ""))
 
 
 @admin.register(PushToken)
 class PushTokenAdmin(ReadOnlyAdmin):
-    """Without the token itself: with it and our key one could write to the phone."""
+    """The token is masked: with our key, it lets anyone notify the phone."""
 
-    list_display = ("ending", "owner", "platform", "environment", "registered_at")
+    list_display = ("masked_token", "owner", "platform", "environment", "registered_at")
     list_filter = ("platform", "environment")
     list_select_related = ("user",)
     ordering = ("-id",)
     id_search = ("id", "user_id", "session_id")
-    search_help_text = "The id of a user or a session."
-    fields = ("ending", "owner", ("platform", "environment"), "session_link", "registered_at")
+    search_help_text = "A user ID or a session ID."
+    fields = ("masked_token", "owner", ("platform", "environment"), "session_link", "registered_at")
 
     @admin.display(description="Token")
-    def ending(self, token: PushToken) -> str | None:
+    def masked_token(self, token: PushToken) -> str | None:
         return masked(token.token)
 
     @admin.display(description="User")

@@ -1,4 +1,4 @@
-"""Users with what support may do to them."""
+"""Users, and the actions that support can take on them."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ else:
 
 
 class StaffCreationForm(VisibleTextForm, AdminUserCreationForm):
-    """Django's, for a username that can be seen: Hangul fillers are letters to it."""
+    """Django's form with a visible username. Django takes Hangul fillers for letters."""
 
 
 class StaffChangeForm(VisibleTextForm, UserChangeForm):
-    """The same for a change."""
+    """Django's form with a visible username."""
 
 
-class StandingFilter(admin.SimpleListFilter):
-    title = "standing"
+class StatusFilter(admin.SimpleListFilter):
+    title = "status"
     parameter_name = "standing"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
-            ("good", "In good standing"),
+            ("good", "Active"),
             ("banned", "Banned"),
-            ("phone", "On a banned phone"),
+            ("phone", "Banned device"),
             ("closed", "Closed"),
         ]
 
@@ -76,8 +76,8 @@ class StandingFilter(admin.SimpleListFilter):
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, SupportAdmin):
-    """Customers are only looked at and acted upon. Staff accounts are edited by superusers: whoever
-    could edit them could make themselves one."""
+    """Customers are read-only, with buttons for actions. Only superusers edit staff accounts:
+    anyone else with this permission could make themselves a superuser."""
 
     form = StaffChangeForm
     add_form = StaffCreationForm
@@ -87,33 +87,33 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             None,
             {
                 "fields": ("username", "password1", "password2"),
-                "description": "A member of staff. Customers come by their phones.",
+                "description": "A member of staff. Customers sign up in the app.",
             },
         ),
     )
     list_display = (
         "who",
         "email",
-        "standing",
+        "status",
         "is_guest",
         "is_staff",
         "tier",
         "credits",
         "created_at",
     )
-    list_filter = (StandingFilter, "is_guest", "is_staff", "tier")
+    list_filter = (StatusFilter, "is_guest", "is_staff", "tier")
     list_select_related = ("wallet",)
     ordering = ("-created_at",)
     actions = None
-    # A whole address, as it is kept: by its beginning one could find out whom we know.
+    # Whole addresses only: a search by prefix would disclose who has an account.
     text_search = ("email__iexact", "username__istartswith")
     sensitive_fields = ("email",)
     code_fields = ("suspended_reason",)
-    search_help_text = "An id, a device's id, an e-mail address or a username."
+    search_help_text = "A user ID, a device ID, an e-mail address or a username."
     readonly_fields = (
         "id",
         "is_guest",
-        "standing",
+        "status",
         "credits",
         "owed",
         "credits_ever",
@@ -138,7 +138,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None:
             return self.add_fieldsets
-        person = (
+        profile = (
             None,
             {
                 "fields": (
@@ -151,11 +151,11 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
                 )
             },
         )
-        standing = (
-            "Standing",
+        status = (
+            "Status",
             {
                 "fields": (
-                    "standing",
+                    "status",
                     self.visible_fields(request, ("suspended_at", "suspended_reason")),
                     "hardware_banned_at",
                     ("welcomed_at", "closed_at"),
@@ -164,11 +164,11 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         )
         money = ("Credits", {"fields": (("credits", "owed", "credits_ever"), "related")})
         if not obj.username:
-            return (person, money, standing)
+            return (profile, money, status)
         access: list[Any] = ["username", ("is_staff", "is_superuser"), "groups", "last_login"]
         if request.user.is_superuser:
             access += ["password", "user_permissions"]
-        return (person, ("Staff", {"fields": access}), standing, money)
+        return (profile, ("Staff", {"fields": access}), status, money)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)
@@ -188,7 +188,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Django's own tells what was edited: nothing of a customer."""
+        """Django's history for staff, whose accounts are edited. The audit log for customers."""
         user = self.get_row(request, object_id)
         if user.username:
             return super().history_view(request, object_id, extra_context)
@@ -198,14 +198,14 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         owners = Device.objects.filter(device_id=searched).values_list("user_id", flat=True)
         return Q(id__in=[searched, *owners])
 
-    # --- Columns --------------------------------------------------------------------------------
+    # --- Columns ----------------------------------------------------------------------------------
 
     @admin.display(description="User")
     def who(self, user: User) -> str:
         return user.username or str(user.id)
 
-    @admin.display(description="Standing")
-    def standing(self, user: User) -> SafeString:
+    @admin.display(description="Status")
+    def status(self, user: User) -> SafeString:
         return status_badge(user)
 
     @admin.display(description="Credits", ordering="wallet__balance")
@@ -213,53 +213,53 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         wallet = _wallet(user)
         return link_to(wallet, wallet.balance) if wallet else None
 
-    @admin.display(description="Owes")
+    @admin.display(description="Debt (credits)")
     def owed(self, user: User) -> int | None:
         wallet = _wallet(user)
         return wallet.debt if wallet else None
 
-    @admin.display(description="Credits ever granted")
+    @admin.display(description="Lifetime credits")
     def credits_ever(self, user: User) -> int | None:
         wallet = _wallet(user)
         return wallet.lifetime_total if wallet else None
 
-    @admin.display(description="Look at")
+    @admin.display(description="Related")
     def related(self, user: User) -> SafeString:
-        story = (reverse("admin:timeline", args=[user.id]), "The whole story")
+        timeline_url = reverse("admin:timeline", args=[user.id])
         return links(
-            [story]
+            [(timeline_url, "Timeline")]
             + [
                 (f"{reverse(f'admin:{name}_changelist')}?q={user.id}", text)
                 for name, text in [
                     ("generation_job", "Jobs"),
                     ("credits_ledgerentry", "Ledger entries"),
-                    ("credits_lot", "Lots of credits"),
+                    ("credits_lot", "Credit lots"),
                     ("billing_purchase", "Purchases"),
-                    ("billing_fraudscore", "Fraud marks"),
-                    ("generation_offence", "Refused content"),
+                    ("billing_fraudscore", "Fraud score"),
+                    ("generation_offence", "Violations"),
                     ("accounts_device", "Devices"),
                     ("accounts_session", "Sessions"),
-                    ("accounts_push", "Pushes"),
-                    ("accounts_pushtoken", "Phones for pushes"),
-                    ("adminops_auditlogentry", "What support did"),
-                    ("adminops_errorlog", "What was refused"),
+                    ("accounts_push", "Push notifications"),
+                    ("accounts_pushtoken", "Push tokens"),
+                    ("adminops_auditlogentry", "Audit log"),
+                    ("adminops_errorlog", "Error log"),
                 ]
             ]
         )
 
-    # --- Acts -----------------------------------------------------------------------------------
+    # --- Actions ----------------------------------------------------------------------------------
 
     def available_actions(self, request: HttpRequest, row: User) -> set[str]:
-        shown = set()
+        available = set()
         if row.id != request.user.id and (request.user.is_superuser or not row.is_staff):
-            shown = {"unban"} if row.suspended_at else {"ban"}
+            available = {"unban"} if row.suspended_at else {"ban"}
             if row.hardware_banned_at:
-                shown |= {"unban"}
+                available |= {"unban"}
         if _wallet(row) and not row.closed_at:
-            shown |= {"refund", "adjust", "sign_out"}
+            available |= {"refund", "adjust", "sign_out"}
         if row.is_staff and row.id != request.user.id and otp.app_of(row):
-            shown |= {"reset_second_factor"}
-        return shown
+            available |= {"reset_second_factor"}
+        return available
 
     @action_button(
         action=AdminAction.REFUND_CREDITS,
@@ -274,7 +274,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             object_id,
             credit_actions.refund_credits,
             title="Refund credits",
-            explanation="Gives credits out of goodwill. What the customer owes is repaid first.",
+            explanation="Grants credits as goodwill. The customer's debt is repaid first.",
             success=_balance_message,
             button="Refund",
             form_class=RefundForm,
@@ -293,7 +293,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             object_id,
             credit_actions.adjust_credits,
             title="Adjust credits",
-            explanation="Corrects a balance that is wrong. The ledger shows it as an adjustment.",
+            explanation="Corrects a wrong balance. The ledger shows an adjustment.",
             success=_balance_message,
             button="Adjust",
             form_class=AdjustForm,
@@ -312,10 +312,10 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             object_id,
             users.ban_user,
             title="Ban",
-            explanation="Ends all sessions; the credits stay and cannot be spent. Jobs that run go "
-            "on to their end. The user's phones are marked: a new guest there may order nothing.",
-            success="The user is banned.",
-            button="Ban this user",
+            explanation="Ends all sessions. The credits stay, but cannot be spent. Running jobs "
+            "continue. The user's devices are banned too: a new guest on them cannot order.",
+            success="User banned.",
+            button="Ban",
             dangerous=True,
         )
 
@@ -332,9 +332,9 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             object_id,
             users.unban_user,
             title="Lift the ban",
-            explanation="The user may sign in and spend again. The bans of this user's phones are "
+            explanation="The user can sign in and spend again. The bans of the user's devices are "
             "lifted too.",
-            success="The ban is lifted.",
+            success="Ban lifted.",
         )
 
     @action_button(
@@ -350,10 +350,9 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             object_id,
             users.revoke_sessions,
             title="Sign out everywhere",
-            explanation="Ends all sessions within seconds. The phones of an account have to sign "
-            "in with Apple again; a guest has nothing but the phone, which comes back as the same "
-            "guest.",
-            success=lambda ended: f"{ended} sessions were ended.",
+            explanation="Ends all sessions within seconds. Devices of an account must sign in with "
+            "Apple again. A guest's device signs in again as the same guest.",
+            success=lambda ended: f"Sessions ended: {ended}.",
         )
 
     @action_button(
@@ -369,9 +368,9 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
             object_id,
             users.reset_second_factor,
             title="Reset second factor",
-            explanation="For who has lost the phone and the recovery codes: both are forgotten, and"
-            " the next sign-in sets up another app. Make sure first that it is them who ask.",
-            success="The second factor is forgotten.",
+            explanation="Deletes the authenticator and the recovery codes. The next sign-in sets "
+            "up a new authenticator. Verify the identity of the person who asks first.",
+            success="Second factor reset.",
             button="Reset",
             dangerous=True,
         )
@@ -386,9 +385,9 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
 def _balance_message(result: credit_actions.Given) -> str:
     if result.waiting:
         return pending_message(result.waiting)
-    return f"Done. The balance is {result.balance} credits now."
+    return f"Done. New balance: {result.balance} credits."
 
 
 def _wallet(user: User) -> Any:
-    """The user's wallet; None for staff, who have none."""
+    """The user's wallet. None for staff."""
     return getattr(user, "wallet", None)

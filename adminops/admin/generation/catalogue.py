@@ -1,4 +1,4 @@
-"""What is on sale: models with their routes, and themes. Edited here, without deploying."""
+"""The catalogue: models with their routes, and themes. Edited here, without a deployment."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FIELDS: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
 
 
 class CatalogueAdmin(AuditedEditAdmin):
-    """Rows that jobs point to: never deleted, only taken off sale."""
+    """Rows that jobs reference. They are never deleted, only taken off sale."""
 
     formfield_overrides = FIELDS
 
@@ -57,7 +57,7 @@ class RouteInline(StackedInline):
     readonly_fields = ("state",)
     show_change_link = True
     extra = 0
-    # A provider request points to its route.
+    # Provider requests reference routes.
     can_delete = False
     fields = (
         ("provider", "provider_model_id"),
@@ -87,7 +87,7 @@ class RouteInline(StackedInline):
 
 @admin.register(Model)
 class ModelAdmin(CatalogueAdmin):
-    """A new model is off sale, so that going on sale always has a reason on record."""
+    """A new model is off sale: putting it on sale has its own entry in the audit log."""
 
     edit_action = AdminAction.EDIT_MODEL
     form = ModelForm
@@ -106,7 +106,7 @@ class ModelAdmin(CatalogueAdmin):
     ordering = ("-is_featured", AsRead("name"))
     collated_fields = ("name", "category")
     text_search = ("name__icontains", "routes__provider_model_id__icontains")
-    search_help_text = "A name, a provider's name for it, or an id."
+    search_help_text = "A name, the provider's model ID or a model ID."
     readonly_fields = ("id", "on_sale", "created_at")
     fieldsets = (
         (
@@ -132,7 +132,7 @@ class ModelAdmin(CatalogueAdmin):
                 )
             },
         ),
-        ("Row", {"fields": (("id", "created_at"),)}),
+        ("Record", {"fields": (("id", "created_at"),)}),
     )
     actions_detail = ("take_off_sale", "put_on_sale")
 
@@ -164,7 +164,7 @@ class ModelAdmin(CatalogueAdmin):
             object_id,
             is_available=False,
             title="Take off sale",
-            explanation="Nobody can order it any more. Jobs that were sold go on to their end.",
+            explanation="New orders are refused within seconds. Running jobs continue.",
         )
 
     @action_button(
@@ -180,7 +180,7 @@ class ModelAdmin(CatalogueAdmin):
             object_id,
             is_available=True,
             title="Put on sale",
-            explanation="Everybody can order it within seconds, if it has a route that is enabled.",
+            explanation="Customers can order it within seconds, if a route is enabled.",
         )
 
     def _toggle(
@@ -193,7 +193,7 @@ class ModelAdmin(CatalogueAdmin):
             users.toggle_model,
             model_id=model.id,
             is_available=is_available,
-            success=f"{model} is {'on' if is_available else 'off'} sale now.",
+            success=f"{model} is {'on' if is_available else 'off'} sale.",
             dangerous=not is_available,
             **texts,
         )
@@ -201,14 +201,14 @@ class ModelAdmin(CatalogueAdmin):
 
 @admin.register(Route)
 class RouteAdmin(ReadOnlyAdmin):
-    """Edited with its model; switched here."""
+    """Edited on the page of its model, enabled and disabled here."""
 
     list_display = ("__str__", "model_link", "state", "position", "weight", "cost_usd", "cost_unit")
     list_filter = ("provider", "is_enabled")
     list_select_related = ("model",)
     ordering = ("model__name", "position")
     text_search = ("provider_model_id__icontains", "model__name__icontains")
-    search_help_text = "A provider's name for it, a model's name, or an id."
+    search_help_text = "The provider's model ID, a model name or a route ID."
     fields = (
         "id",
         ("provider", "provider_model_id"),
@@ -232,7 +232,7 @@ class RouteAdmin(ReadOnlyAdmin):
 
     @action_button(
         action=AdminAction.TOGGLE_ROUTE,
-        description="Take no more orders",
+        description="Disable",
         url_path="disable",
         icon="block",
         variant=ActionVariant.DANGER,
@@ -242,14 +242,14 @@ class RouteAdmin(ReadOnlyAdmin):
             request,
             object_id,
             is_enabled=False,
-            title="Take no more orders",
-            explanation="New orders go by the model's other routes; without one, it goes off sale. "
-            "What this one has goes on.",
+            title="Disable",
+            explanation="New orders use the model's other routes. Without another route, the model "
+            "cannot be ordered. Running jobs continue.",
         )
 
     @action_button(
         action=AdminAction.TOGGLE_ROUTE,
-        description="Take orders",
+        description="Enable",
         url_path="enable",
         icon="undo",
         variant=ActionVariant.PRIMARY,
@@ -259,8 +259,8 @@ class RouteAdmin(ReadOnlyAdmin):
             request,
             object_id,
             is_enabled=True,
-            title="Take orders",
-            explanation="Orders go by this route again within seconds.",
+            title="Enable",
+            explanation="New orders use this route within seconds.",
         )
 
     def _toggle(
@@ -273,14 +273,14 @@ class RouteAdmin(ReadOnlyAdmin):
             users.toggle_route,
             route_id=route.id,
             is_enabled=is_enabled,
-            success=f"{route} takes {'orders' if is_enabled else 'no more orders'}.",
+            success=f"{route} is {'enabled' if is_enabled else 'disabled'}.",
             dangerous=not is_enabled,
             **texts,
         )
 
 
 def _route_state(route: Route) -> SafeString:
-    return badge("enabled", "success") if route.is_enabled else badge("off", "danger")
+    return badge("enabled", "success") if route.is_enabled else badge("disabled", "danger")
 
 
 @admin.register(Theme)
@@ -293,7 +293,7 @@ class ThemeAdmin(CatalogueAdmin):
     ordering = (AsRead("name"),)
     collated_fields = ("name", "category", "model__name")
     text_search = ("name__icontains", "default_prompt__icontains")
-    search_help_text = "A name, words of the prompt, or an id."
+    search_help_text = "A name, part of the prompt or a theme ID."
     readonly_fields = ("id",)
     fields = (
         ("name", "category"),

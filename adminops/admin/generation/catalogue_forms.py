@@ -1,5 +1,5 @@
-"""What may be written into the catalogue: a row that does not fit would take every model off sale,
-so each is refused here with the words that put it right."""
+"""Forms of the catalogue. An invalid row would take every model off sale, so the forms validate
+each field and say how to correct it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 else:
     from unfold.forms import PaginationInlineFormSet as BaseInlineFormSet
 
-# What a request brings besides the model's settings.
+# Inputs of a request besides the model's settings.
 INPUTS = ("prompt", "image_url")
 FACTOR_MIN, FACTOR_MAX = Decimal("0.001"), Decimal(1000)
 
 
 class ObjectField(forms.JSONField):
-    """A JSON object, shown with a line for each name; nothing is {}."""
+    """A JSON object with one line for each name. An empty text is {}."""
 
     def prepare_value(self, value: Any) -> Any:
         if value is None:
-            return ""  # sent empty
+            return ""  # submitted empty
         if not isinstance(value, dict) or not value:
             return super().prepare_value(value)
         lines = [f"  {_dump(name)}: {_dump(inner)}" for name, inner in value.items()]
@@ -46,9 +46,9 @@ class ObjectField(forms.JSONField):
         if parsed is None:
             return {}
         if not isinstance(parsed, dict):
-            raise ValidationError('Write an object, such as {"name": …}.')
+            raise ValidationError('Enter a JSON object, such as {"name": …}.')
         if not _storable(parsed):
-            raise ValidationError("Numbers must be finite, and texts without NUL characters.")
+            raise ValidationError("Numbers must be finite. Texts must not contain NUL characters.")
         return parsed
 
 
@@ -68,7 +68,7 @@ class ModelForm(EditForm):
         is_default: bool = self.cleaned_data["is_default"]
         other = Model.objects.filter(is_default=True).exclude(id=self.instance.id).first()
         if is_default and other:
-            raise ValidationError(f"{other.name} is the default already: take it off there first.")
+            raise ValidationError(f"{other.name} is already the default. Change that model first.")
         return is_default
 
     def clean(self) -> dict[str, Any]:
@@ -77,12 +77,14 @@ class ModelForm(EditForm):
         if settings is None:
             return values
         if values.get("pricing_type") == PricingType.DURATION and "duration" not in settings:
-            self.add_error("settings", "A price by duration needs a setting named duration.")
+            self.add_error("settings", "Pricing by duration requires a setting named duration.")
         if "multipliers" in values:
-            _report(self, "multipliers", check_multipliers, values["multipliers"], settings)
+            _add_errors(self, "multipliers", check_multipliers, values["multipliers"], settings)
         for theme in Theme.objects.filter(model_id=self.instance.id):
-            if problem := misfit(theme.default_settings, settings):
-                self.add_error("settings", f"The theme {theme.name} does not fit: {problem}")
+            if problem := setting_problem(theme.default_settings, settings):
+                self.add_error(
+                    "settings", f"The theme {theme.name} has an invalid setting: {problem}"
+                )
         return values
 
 
@@ -97,21 +99,21 @@ class RouteForm(VisibleTextForm, forms.ModelForm):
     def clean_cost_usd(self) -> Decimal:
         cost: Decimal = self.cleaned_data["cost_usd"]
         if cost < 0:
-            raise ValidationError("Must not be less than 0.")
+            raise ValidationError("Must be at least 0.")
         return cost
 
 
 class RouteFormSet(BaseInlineFormSet):
-    """The routes of a model, checked against the model as it is being saved."""
+    """The routes of a model, validated against the model that is being saved."""
 
     def edits(self) -> list[RouteEdit]:
-        """What the valid forms have for routes, new ones and old ones."""
+        """The values of the valid forms, for new and existing routes."""
         names = {field.name for field in Route._meta.concrete_fields if field.name != "model"}
         found = []
         for form in self.forms:
             is_new = form.instance._state.adding
             if is_new and not form.has_changed():
-                continue  # an empty form for one more
+                continue  # an empty extra form
             values = {name: value for name, value in form.cleaned_data.items() if name in names}
             values.pop("id", None)
             found.append(RouteEdit(None if is_new else form.instance.id, values))
@@ -124,11 +126,11 @@ class RouteFormSet(BaseInlineFormSet):
         for form in self.forms:
             values = getattr(form, "cleaned_data", {})
             if "parameters" in values:
-                _report(form, "parameters", check_parameters, values["parameters"], model)
+                _add_errors(form, "parameters", check_parameters, values["parameters"], model)
             if "limits" in values:
-                _report(form, "limits", check_limits, values["limits"], settings)
+                _add_errors(form, "limits", check_limits, values["limits"], settings)
             if "cost_multipliers" in values:
-                _report(
+                _add_errors(
                     form,
                     "cost_multipliers",
                     check_multipliers,
@@ -142,8 +144,7 @@ class ThemeForm(EditForm):
         prompt: str = self.cleaned_data["default_prompt"]
         if not is_prompt(prompt.strip()):
             raise ValidationError(
-                f"Write at most {PROMPT_MAX} characters, of which at least {PROMPT_MIN} can be"
-                " seen."
+                f"Enter at most {PROMPT_MAX} characters, at least {PROMPT_MIN} of them visible."
             )
         return prompt
 
@@ -151,12 +152,12 @@ class ThemeForm(EditForm):
         values: dict[str, Any] = super().clean() or self.cleaned_data
         model = values.get("model")
         defaults = values.get("default_settings", {})
-        if model and (problem := misfit(defaults, model.settings)):
+        if model and (problem := setting_problem(defaults, model.settings)):
             self.add_error("default_settings", problem)
         return values
 
 
-# --- What fits --------------------------------------------------------------------------------
+# --- Validation -----------------------------------------------------------------------------------
 
 
 def check_settings(settings: dict[str, Any]) -> None:
@@ -172,16 +173,16 @@ def check_settings(settings: dict[str, Any]) -> None:
 
 def _rule_problem(name: str, rule: Any) -> str | None:
     if name in INPUTS or not has_visible(name):
-        return "not a name for a setting."
+        return "not a valid name for a setting."
     if not isinstance(rule, dict) or set(rule) != {"allowed", "default"}:
-        return 'write {"allowed": […], "default": …}.'
+        return 'use {"allowed": […], "default": …}.'
     allowed, default = rule["allowed"], rule["default"]
     if not isinstance(allowed, list) or not allowed:
         return "allowed must be a list with at least one value."
     if any(type(value) not in (str, int, float) for value in allowed):
         return "allowed values must be texts or numbers."
     if len({str(value) for value in allowed}) < len(allowed):
-        return "a value is allowed twice."
+        return "allowed has a duplicate value."
     if name == "duration" and any(type(value) is not int or value < 1 for value in allowed):
         return "durations must be whole seconds, at least 1."
     if not _has(allowed, default):
@@ -190,15 +191,15 @@ def _rule_problem(name: str, rule: Any) -> str | None:
 
 
 def check_multipliers(multipliers: dict[str, Any], settings: dict[str, Any]) -> None:
-    """{setting: {value: factor}}, for settings and values that there are. Raises
+    """{setting: {value: factor}}, for existing settings and allowed values. Raises
     ValidationError."""
     problems = []
     for name, factors in multipliers.items():
         if name not in settings:
-            problems.append(f"{name}: there is no setting of this name.")
+            problems.append(f"{name}: no setting with this name.")
             continue
         if not isinstance(factors, dict):
-            problems.append(f'{name}: write an object, such as {{"1080p": "1.5"}}.')
+            problems.append(f'{name}: use an object, such as {{"1080p": "1.5"}}.')
             continue
         allowed = {str(value) for value in settings[name]["allowed"]}
         for value, factor in factors.items():
@@ -206,21 +207,20 @@ def check_multipliers(multipliers: dict[str, Any], settings: dict[str, Any]) -> 
                 problems.append(f"{name}: {value} is not among the allowed values.")
             elif not _is_factor(factor):
                 problems.append(
-                    f"{name}: the factor of {value} must be a number from {FACTOR_MIN} to "
-                    f"{FACTOR_MAX}."
+                    f"{name}: the factor of {value} must be between {FACTOR_MIN} and {FACTOR_MAX}."
                 )
     if problems:
         raise ValidationError(problems)
 
 
 def check_limits(limits: dict[str, Any], settings: dict[str, Any]) -> None:
-    """{setting: [values]}, for settings and values that there are. Raises ValidationError."""
+    """{setting: [values]}, for existing settings and allowed values. Raises ValidationError."""
     problems = []
     for name, values in limits.items():
         if name not in settings:
-            problems.append(f"{name}: there is no setting of this name.")
+            problems.append(f"{name}: no setting with this name.")
         elif not isinstance(values, list) or not values:
-            problems.append(f"{name}: write a list with at least one value.")
+            problems.append(f"{name}: use a list with at least one value.")
         else:
             problems += [
                 f"{name}: {value} is not among the allowed values."
@@ -232,14 +232,14 @@ def check_limits(limits: dict[str, Any], settings: dict[str, Any]) -> None:
 
 
 def check_parameters(parameters: dict[str, Any], model: Model) -> None:
-    """{our name: {"name": the provider's, "format": "{}s"}}, with all that the model cannot do
-    without. Raises ValidationError."""
+    """{our name: {"name": the provider's name, "format": "{}s"}}, with all required inputs. Raises
+    ValidationError."""
     known = [*INPUTS, *model.settings]
     needed = list(INPUTS) if model.kind == ModelKind.IMAGE_TO_VIDEO else ["prompt"]
     problems = [f"{name} is missing." for name in needed if name not in parameters]
     for name, mapping in parameters.items():
         if name not in known:
-            problems.append(f"{name}: not one of {', '.join(known)}.")
+            problems.append(f"{name}: must be one of {', '.join(known)}.")
         elif problem := _mapping_problem(mapping):
             problems.append(f"{name}: {problem}")
     if problems:
@@ -248,28 +248,28 @@ def check_parameters(parameters: dict[str, Any], model: Model) -> None:
 
 def _mapping_problem(mapping: Any) -> str | None:
     if not isinstance(mapping, dict) or not set(mapping) <= {"name", "format"}:
-        return 'write {"name": …} or {"name": …, "format": "{}s"}.'
+        return 'use {"name": …} or {"name": …, "format": "{}s"}.'
     if any(not isinstance(text, str) or not text for text in mapping.values()):
         return "name and format must be texts."
     around = mapping.get("format", "{}").split("{}")
     if len(around) != 2 or any(brace in text for text in around for brace in "{}"):
-        return "format must have {} once, where the value goes."
+        return "format must contain {} once, as the place of the value."
     return None
 
 
-def misfit(chosen: dict[str, Any], settings: dict[str, Any]) -> str | None:
-    """What of `chosen` would be refused in an order; None where all is allowed."""
+def setting_problem(chosen: dict[str, Any], settings: dict[str, Any]) -> str | None:
+    """The first value in `chosen` that an order could not have. None if all are allowed."""
     for name, value in chosen.items():
         rule = settings.get(name)
         if rule is None:
-            return f"there is no setting named {name}."
+            return f"no setting is named {name}."
         if not _has(rule["allowed"], value):
             return f"{value} is not an allowed {name}."
     return None
 
 
 def _has(allowed: list[Any], value: Any) -> bool:
-    """As an order is judged: 4 is not 4.0 and not "4"."""
+    """Compare as orders do: 4 is neither 4.0 nor "4"."""
     return any(type(value) is type(option) and value == option for option in allowed)
 
 
@@ -284,7 +284,7 @@ def _is_factor(factor: Any) -> bool:
 
 
 def _storable(value: Any) -> bool:
-    """Whether PostgreSQL takes it: Python's JSON also knows NaN, and NUL characters."""
+    """Whether PostgreSQL accepts the value: Python's JSON also allows NaN and NUL characters."""
     if isinstance(value, dict):
         return all(_storable(key) and _storable(item) for key, item in value.items())
     if isinstance(value, list):
@@ -300,7 +300,7 @@ def _dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _report(form: forms.BaseForm, name: str, check: Any, *values: Any) -> None:
+def _add_errors(form: forms.BaseForm, name: str, check: Any, *values: Any) -> None:
     try:
         check(*values)
     except ValidationError as error:

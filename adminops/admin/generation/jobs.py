@@ -1,4 +1,4 @@
-"""Jobs with all that happened to them, to be looked at."""
+"""Jobs, their provider requests and the webhooks of providers. Read-only, with actions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from adminops.admin.base import (
     links,
     user_link,
 )
-from adminops.admin.money.ledger import of_job
+from adminops.admin.money.ledger import job_entries_filter
 from adminops.models import AdminAction
 from generation import media
 from generation.models import (
@@ -57,7 +57,7 @@ REQUEST_COLOURS = {
 
 
 class RequestInline(TabularInline):
-    """What was sent for the job, and what became of it."""
+    """The job's requests to providers, with their results."""
 
     model = ProviderRequest
     verbose_name_plural = "Provider requests"
@@ -105,7 +105,7 @@ class JobAdmin(ReadOnlyAdmin):
     id_search = ("id", "user_id")
     text_search = ("requests__provider_request_id__exact",)
     sensitive_fields = ("prompt", "picture", "result")
-    search_help_text = "The id of a job, its user or a provider's request."
+    search_help_text = "A job ID, a user ID or a provider's request ID."
     inlines = (RequestInline,)
     fieldsets = (
         (
@@ -134,7 +134,7 @@ class JobAdmin(ReadOnlyAdmin):
             },
         ),
         (
-            "What happens next",
+            "Schedule",
             {
                 "fields": (
                     ("stage", "queue", "tries"),
@@ -144,19 +144,19 @@ class JobAdmin(ReadOnlyAdmin):
             },
         ),
         (
-            "When",
+            "Times",
             {"fields": (("created_at", "started_at", "completed_at"), "deleted_at")},
         ),
     )
 
-    actions_detail = ("refund", "fail", "try_again")
+    actions_detail = ("refund", "fail", "retry")
 
     def available_actions(self, request: HttpRequest, row: Job) -> list[str]:
         if not row.is_terminal:
-            return ["fail", "try_again"]
+            return ["fail", "retry"]
         if row.status == JobStatus.COMPLETED:
             return [] if row.refund_entry_id else ["refund"]
-        return [] if row.media_name or row.deleted_at else ["try_again"]
+        return [] if row.media_name or row.deleted_at else ["retry"]
 
     @action_button(
         action=AdminAction.REFUND_JOB,
@@ -173,9 +173,9 @@ class JobAdmin(ReadOnlyAdmin):
             jobs.refund_job,
             job_id=job.id,
             title="Refund",
-            explanation=f"Gives back the {job.credits} credits that it cost, once. The customer "
-            "keeps the video.",
-            success=lambda credits: f"{credits} credits are back.",
+            explanation=f"Refunds the job's {job.credits} credits, once. The customer keeps the "
+            "video.",
+            success=lambda credits: f"Credits refunded: {credits}.",
         )
 
     @action_button(
@@ -193,40 +193,40 @@ class JobAdmin(ReadOnlyAdmin):
             jobs.fail_job,
             job_id=job.id,
             title="Fail",
-            explanation="Ends the job now, with its credits back, as if it had taken too long. "
-            "Its provider is asked to stop; a video that comes all the same is the customer's.",
-            success=lambda credits: f"The job has failed; {credits} credits are back.",
+            explanation="Fails and refunds the job now, as a timeout would. The provider is "
+            "asked to cancel. If a video arrives anyway, the customer gets it.",
+            success=lambda credits: f"Job failed. Credits refunded: {credits}.",
             dangerous=True,
         )
 
     @action_button(
         action=AdminAction.RETRY_JOB,
-        description="Try again",
+        description="Retry",
         url_path="try-again",
         icon="replay",
         variant=ActionVariant.DEFAULT,
     )
-    def try_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def retry(self, request: HttpRequest, object_id: str) -> HttpResponse:
         job = self.get_row(request, object_id)
         return self.action_page(
             request,
             job,
             jobs.retry_job,
             job_id=job.id,
-            title="Try again",
-            explanation="A job that goes on is looked at at once. Of one that has ended, which was "
-            "refunded, the video is fetched if its provider still has it.",
-            success="It is tried again.",
+            title="Retry",
+            explanation="A running job is processed at once. For a refunded job, the video is "
+            "fetched if the provider still has it.",
+            success="Retry started.",
         )
 
     def id_filter(self, searched: UUID) -> Q:
-        sent_for = _sent_as(searched).values_list("job_id", flat=True)
+        sent_for = _requests_by_provider_id(searched).values_list("job_id", flat=True)
         return super().id_filter(searched) | Q(id__in=list(sent_for))
 
     @admin.display(description="Status", ordering="status")
     def status_label(self, job: Job) -> SafeString:
         status = badge(job.status, STATUS_COLOURS.get(JobStatus(job.status), ""))
-        # A job that failed or was cancelled always was.
+        # Failed and cancelled jobs are always refunded.
         if job.status == JobStatus.COMPLETED and job.refund_entry_id:
             return format_html("{} {}", status, badge("refunded", "warning"))
         return status
@@ -243,22 +243,22 @@ class JobAdmin(ReadOnlyAdmin):
     def error(self, job: Job) -> str | None:
         return refusal_by_code(job.error_code).type if job.error_code else None
 
-    @admin.display(description="Starts from")
+    @admin.display(description="Input image")
     def picture(self, job: Job) -> SafeString | None:
         url = media.signed_url(Upload.name_of(job.upload_id)) if job.upload_id else None
-        return link(url, "Picture") if url else None
+        return link(url, "Image") if url else None
 
     @admin.display(description="Result")
     def result(self, job: Job) -> SafeString | None:
-        names = [
+        files = [
             (job.media_name, "Video"),
             (job.thumbnail_name, "Thumbnail"),
-            (job.original_name, "As it came"),
+            (job.original_name, "Original file"),
         ]
-        made = [(url, text) for name, text in names if (url := media.signed_url(name))]
-        return links(made) if made else None
+        available = [(url, text) for name, text in files if (url := media.signed_url(name))]
+        return links(available) if available else None
 
-    @admin.display(description="Repeats")
+    @admin.display(description="Retry of")
     def repeats(self, job: Job) -> SafeString | None:
         if job.retry_of is None:
             return None
@@ -266,7 +266,9 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Ledger entries")
     def entries(self, job: Job) -> SafeString | None:
-        entries = apps.get_model("credits", "LedgerEntry").objects.filter(of_job(job.id))
+        entries = apps.get_model("credits", "LedgerEntry").objects.filter(
+            job_entries_filter(job.id)
+        )
         return links(
             [
                 (
@@ -280,7 +282,7 @@ class JobAdmin(ReadOnlyAdmin):
 
 @admin.register(ProviderRequest)
 class ProviderRequestAdmin(ReadOnlyAdmin):
-    """Without its webhook token, which would let one pretend to be the provider's answer."""
+    """The webhook token is not shown: with it, anyone could forge the provider's webhooks."""
 
     list_display = (
         "id",
@@ -297,9 +299,9 @@ class ProviderRequestAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     id_search = ("id", "job_id")
     text_search = ("provider_request_id__exact",)
-    # Of what a provider has against an input, it may repeat the input.
+    # A provider's error may repeat the user's input.
     sensitive_fields = ("error_detail", "raw_result")
-    search_help_text = "Our id, a job's, or the provider's."
+    search_help_text = "A request ID (ours or the provider's) or a job ID."
     fieldsets = (
         (
             None,
@@ -314,13 +316,13 @@ class ProviderRequestAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        ("How it went", {"fields": ("cost_usd", "error_type", "error_detail", "raw_result")}),
-        ("When", {"fields": (("sent_at", "answered_at", "ended_at"),)}),
-        ("At the provider", {"fields": ("status_url", "response_url", "cancel_url")}),
+        ("Result", {"fields": ("cost_usd", "error_type", "error_detail", "raw_result")}),
+        ("Times", {"fields": (("sent_at", "answered_at", "ended_at"),)}),
+        ("URLs at the provider", {"fields": ("status_url", "response_url", "cancel_url")}),
     )
 
     def id_filter(self, searched: UUID) -> Q:
-        sent = _sent_as(searched).values_list("id", flat=True)
+        sent = _requests_by_provider_id(searched).values_list("id", flat=True)
         return super().id_filter(searched) | Q(id__in=list(sent))
 
     @admin.display(description="State", ordering="state")
@@ -341,7 +343,7 @@ class ProviderRequestAdmin(ReadOnlyAdmin):
         if not submission.provider_request_id:
             return None
         url = reverse("admin:generation_webhookdelivery_changelist")
-        return link(f"{url}?q={submission.provider_request_id}", "Look at them")
+        return link(f"{url}?q={submission.provider_request_id}", "Show deliveries")
 
 
 @admin.register(WebhookDelivery)
@@ -357,7 +359,7 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
     list_filter = ("provider", ("processed_at", admin.EmptyFieldListFilter))
     ordering = ("-id",)
     text_search = ("provider_request_id__exact",)
-    search_help_text = "Our id or the provider's."
+    search_help_text = "A delivery ID or the provider's request ID."
     fields = (
         "id",
         ("provider", "provider_request_id"),
@@ -366,37 +368,38 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
         "body",
     )
 
-    actions_detail = ("apply_again",)
+    actions_detail = ("reprocess",)
 
     def available_actions(self, request: HttpRequest, row: WebhookDelivery) -> list[str]:
-        return ["apply_again"] if row.processed_at else []
+        return ["reprocess"] if row.processed_at else []
 
     @action_button(
         action=AdminAction.REAPPLY_DELIVERY,
-        description="Apply again",
+        description="Reprocess",
         url_path="apply-again",
         icon="replay",
         variant=ActionVariant.PRIMARY,
     )
-    def apply_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def reprocess(self, request: HttpRequest, object_id: str) -> HttpResponse:
         delivery = self.get_row(request, object_id)
         return self.action_page(
             request,
             delivery,
             jobs.reapply_delivery,
             delivery_id=delivery.id,
-            title="Apply again",
-            explanation="A worker applies it once more. What has been done already is not done "
-            "twice.",
-            success="It is applied again.",
+            title="Reprocess",
+            explanation="A worker processes the delivery again. Effects that exist already are not "
+            "repeated.",
+            success="Delivery queued.",
         )
 
     def id_filter(self, searched: UUID) -> Q:
         return super().id_filter(searched) | Q(provider_request_id=str(searched))
 
 
-def _sent_as(searched: UUID) -> QuerySet[ProviderRequest]:
-    """By the provider's id, which with fal is a UUID too. The index begins with the provider."""
+def _requests_by_provider_id(searched: UUID) -> QuerySet[ProviderRequest]:
+    """Requests by the provider's id, which is a UUID at fal. All providers are listed because the
+    index starts with the provider."""
     providers = [name for name, _ in provider_choices()]
     return ProviderRequest.objects.filter(provider__in=providers, provider_request_id=str(searched))
 

@@ -1,4 +1,4 @@
-"""What moderation refuses: the words of the blocklist, edited here, and who met with a refusal."""
+"""Content moderation: the blocklist, which is edited here, and the violations of users."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TermForm(VisibleTextForm, forms.ModelForm):
 
 @admin.register(BlockedTerm)
 class BlockedTermAdmin(SupportAdmin):
-    """Edited here; Django's own history says by whom."""
+    """Django's history records who edited a term."""
 
     form = TermForm
     actions = None
@@ -54,7 +54,7 @@ class BlockedTermAdmin(SupportAdmin):
     ordering = (AsRead("text"),)
     collated_fields = ("text", "category")
     text_search = ("text__icontains", "category__icontains")
-    search_help_text = "A part of a term or of its category, or an id."
+    search_help_text = "Part of a term or of a category, or a term ID."
     readonly_fields = ("id", "created_at")
     fields = ("text", "category", "is_enabled", ("id", "created_at"))
 
@@ -69,14 +69,14 @@ class BlockedTermAdmin(SupportAdmin):
 
 @admin.register(Offence)
 class OffenceAdmin(ReadOnlyAdmin):
-    """What was refused is not here: it is kept nowhere."""
+    """The refused content is not shown, because it is not stored."""
 
     list_display = ("at", "owner", "input", "moderator", "found", "step_label", "forgiven_at")
     list_filter = ("step", "input", "moderator", ("forgiven_at", admin.EmptyFieldListFilter))
     list_select_related = ("user",)
     ordering = ("-at",)
     id_search = ("id", "user_id")
-    search_help_text = "An id, or a user's."
+    search_help_text = "A violation ID or a user ID."
     fields = (
         "at",
         "owner",
@@ -102,9 +102,9 @@ class OffenceAdmin(ReadOnlyAdmin):
     def term(self, offence: Offence) -> SafeString | str | None:
         if offence.term_id is None:
             return None
-        return link_to(BlockedTerm.objects.filter(id=offence.term_id).first()) or "deleted"
+        return link_to(BlockedTerm.objects.filter(id=offence.term_id).first()) or "Deleted"
 
-    @admin.display(description="Led to", ordering="step")
+    @admin.display(description="Sanction", ordering="step")
     def step_label(self, offence: Offence) -> SafeString:
         step = Step(offence.step)
         return badge(step.label, STEP_COLOURS[step])
@@ -114,7 +114,7 @@ class OffenceAdmin(ReadOnlyAdmin):
 
     @action_button(
         action=AdminAction.FORGIVE_OFFENCES,
-        description="Forgive the user's offences",
+        description="Clear violations",
         url_path="forgive",
         icon="undo",
         variant=ActionVariant.PRIMARY,
@@ -127,13 +127,13 @@ class OffenceAdmin(ReadOnlyAdmin):
             offence,
             moderation.forgive_offences,
             user_id=offence.user_id,
-            title="Forgive",
-            explanation="All offences of this user count no more. A hold ends, and so does a ban "
-            "that they led to.",
+            title="Clear violations",
+            explanation="Clears all violations of this user. Lifts a suspension or a ban that they "
+            "caused.",
             success=_success_message,
         )
 
 
 def _success_message(forgiven: strikes.ClearedStrikes) -> str:
-    lifted = " The ban is lifted." if forgiven.was_banned else ""
-    return f"Offences that count no more: {forgiven.offences}.{lifted}"
+    lifted = " Ban lifted." if forgiven.was_banned else ""
+    return f"Violations cleared: {forgiven.offences}.{lifted}"

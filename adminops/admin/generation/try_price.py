@@ -1,4 +1,4 @@
-"""Try a price: what requests would cost before a change is published."""
+"""The price simulation page: credits and margins of a model at other prices."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from rendio.common.collation import AsRead
 
 
 class PriceForm(forms.Form):
-    """A model, and prices for it; what is left empty is as it stands now."""
+    """A model and its new prices. An empty field keeps the current value."""
 
     model = forms.ModelChoiceField(
         Model.objects.order_by(AsRead("name")), widget=UnfoldAdminSelectWidget, empty_label=None
     )
     pricing_type = forms.ChoiceField(
-        choices=[("", "As now"), *PricingType.choices],
+        choices=[("", "Current"), *PricingType.choices],
         required=False,
         widget=UnfoldAdminSelectWidget,
     )
@@ -40,20 +40,20 @@ class PriceForm(forms.Form):
         max_digits=8,
         decimal_places=4,
         required=False,
-        label="Base price in dollars",
-        help_text="Empty: as now.",
+        label="Base price (USD)",
+        help_text="Empty: current price.",
         widget=UnfoldAdminDecimalFieldWidget,
     )
     multipliers = ObjectField(
         required=False,
-        help_text='Such as {"resolution": {"1080p": "1.5"}}. Empty: as now.',
+        help_text='Such as {"resolution": {"1080p": "1.5"}}. Empty: current multipliers.',
         widget=UnfoldAdminTextareaWidget({"rows": 4}),
     )
 
     def clean_base_price_usd(self) -> Any:
         price = self.cleaned_data["base_price_usd"]
         if price == 0:
-            raise ValidationError("A job always costs something.")
+            raise ValidationError("Must be greater than 0.")
         return price
 
     def clean(self) -> dict[str, Any]:
@@ -71,13 +71,13 @@ class PriceForm(forms.Form):
 
 
 def try_price(request: HttpRequest) -> HttpResponse:
-    """A GET that changes nothing: the draft is in the address alone."""
+    """A GET without side effects: the new prices are in the query string only."""
     if not request.user.has_perm("generation.view_model"):
         raise PermissionDenied
     form = PriceForm(request.GET or None)
     context = {
         **admin.site.each_context(request),
-        "title": "Try a price",
+        "title": "Price simulation",
         "form": form,
         "table": _table(form.cleaned_data) if form.is_bound and form.is_valid() else None,
     }
@@ -87,23 +87,28 @@ def try_price(request: HttpRequest) -> HttpResponse:
 def _table(values: dict[str, Any]) -> dict[str, Any]:
     model = cache.to_spec(values["model"])
     names = ("pricing_type", "base_price_usd", "multipliers")
-    drafted = price_simulation.with_prices(
+    repriced = price_simulation.with_prices(
         model, **{name: values[name] for name in names if values[name]}
     )
     return {
-        "headers": ["Settings", "Credits now", "Credits then", "Provider's cost and margin"],
-        "rows": [_table_row(row) for row in price_simulation.simulate(model, drafted)],
+        "headers": [
+            "Settings",
+            "Current price (credits)",
+            "New price (credits)",
+            "Provider cost and margin",
+        ],
+        "rows": [_table_row(row) for row in price_simulation.simulate(model, repriced)],
     }
 
 
 def _table_row(row: price_simulation.Row) -> list[Any]:
-    chosen = ", ".join(f"{name} {value}" for name, value in row.chosen.items()) or "none"
+    chosen = ", ".join(f"{name} {value}" for name, value in row.chosen.items()) or "None"
     return [chosen, row.credits_now, row.credits, _margins(row.margins)]
 
 
 def _margins(margins: list[price_simulation.Margin]) -> Any:
     if not margins:
-        return "No route makes this."
+        return "No route supports these settings."
     return format_html_join(
         "",
         "<div>{}</div>",

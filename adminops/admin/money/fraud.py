@@ -1,4 +1,4 @@
-"""Fraud marks: who looks odd, and why."""
+"""Fraud scores of users, with their reasons."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from billing.models import FraudScore
 
 @admin.register(FraudScore)
 class FraudScoreAdmin(ReadOnlyAdmin):
-    """To be read. What is held back because of it is let through on the page of the purchase."""
+    """Read-only. Held purchases are released on the page of the purchase."""
 
     list_display = ("who", "score", "reasons", "assessed_at")
     list_select_related = ("user",)
     ordering = ("-score",)
     id_search = ("user_id",)
-    search_help_text = "A user's id."
+    search_help_text = "A user ID."
     fields = ("who", "score", "reasons", "assessed_at", "related")
 
     @admin.display(description="User")
@@ -30,11 +30,11 @@ class FraudScoreAdmin(ReadOnlyAdmin):
     def reasons(self, found: FraudScore) -> SafeString:
         return format_html_join(
             "; ",
-            "{count} {what}, where {usual} would be usual: {points} points",
+            "{what}: {count} (usual: {usual}), {points} points",
             found.marks,
         )
 
-    @admin.display(description="Look at")
+    @admin.display(description="Related")
     def related(self, found: FraudScore) -> SafeString:
         purchases = reverse("admin:billing_purchase_changelist")
         devices = reverse("admin:accounts_device_changelist")

@@ -1,5 +1,7 @@
-"""Wallets, lots and the ledger, to be looked at. The classes come by name: only credits imports
-them."""
+"""Wallets, credit lots and ledger entries, read-only.
+
+The models come from `apps.get_model`: only `credits` may import them.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,13 @@ KIND_COLOURS = {
 }
 
 
-def of_job(job_id: UUID) -> Q:
-    """A job's entries. The kinds are named because the indexes are by kind."""
+def job_entries_filter(job_id: UUID) -> Q:
+    """The filter for a job's entries. It lists the kinds because the indexes start with them."""
     return Q(job_id=job_id, kind="charge") | Q(job_id=job_id, kind="refund")
 
 
 def wallets_of(searched: UUID) -> list[UUID]:
-    """The wallet that an id, its own or its user's, means: one or none."""
+    """The id of the wallet with this id or of the user with this id. At most one."""
     wallets = apps.get_model("credits", "Wallet").objects
     return list(wallets.filter(Q(id=searched) | Q(user_id=searched)).values_list("id", flat=True))
 
@@ -47,7 +49,7 @@ class WalletAdmin(ReadOnlyAdmin):
     list_select_related = ("user",)
     ordering = ("-created_at",)
     id_search = ("id", "user_id")
-    search_help_text = "The id of a wallet or its user."
+    search_help_text = "A wallet ID or a user ID."
     fields = (
         "id",
         "owner",
@@ -72,9 +74,9 @@ class WalletAdmin(ReadOnlyAdmin):
         colours = {"open": "success", "suspended": "danger"}
         return badge(wallet.state, colours.get(wallet.state, ""))
 
-    @admin.display(description="Look at")
+    @admin.display(description="Related")
     def related(self, wallet: Wallet) -> SafeString:
-        lists = [("credits_ledgerentry", "Ledger entries"), ("credits_lot", "Lots of credits")]
+        lists = [("credits_ledgerentry", "Ledger entries"), ("credits_lot", "Credit lots")]
         return links(
             [(f"{reverse(f'admin:{name}_changelist')}?q={wallet.id}", text) for name, text in lists]
         )
@@ -97,7 +99,7 @@ class LotAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     text_search = ("transaction_id__exact",)
     sensitive_fields = ("transaction_id",)
-    search_help_text = "The id of a lot, a wallet, a user or a store transaction."
+    search_help_text = "A lot ID, a wallet ID, a user ID or a store transaction ID."
     fields = (
         "id",
         "owner",
@@ -138,7 +140,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
     text_search = ("transaction_id__exact",)
     sensitive_fields = ("transaction_id",)
     code_fields = ("reason",)
-    search_help_text = "The id of an entry, a job, a wallet, a user or a store transaction."
+    search_help_text = "The ID of an entry, a job, a wallet, a user or a store transaction."
     fields = (
         "id",
         "kind_label",
@@ -149,13 +151,13 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
         ("wallet_link", "number"),
         "job",
         "transaction_id",
-        "touched",
+        "lots",
         "actor",
         "created_at",
     )
 
     def id_filter(self, searched: UUID) -> Q:
-        return Q(id=searched) | Q(wallet_id__in=wallets_of(searched)) | of_job(searched)
+        return Q(id=searched) | Q(wallet_id__in=wallets_of(searched)) | job_entries_filter(searched)
 
     @admin.display(description="Kind", ordering="kind")
     def kind_label(self, entry: LedgerEntry) -> SafeString:
@@ -179,14 +181,14 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
             return None
         return link(reverse("admin:generation_job_change", args=[entry.job_id]), entry.job_id)
 
-    @admin.display(description="By")
+    @admin.display(description="Actor")
     def actor(self, entry: LedgerEntry) -> SafeString | None:
         if entry.actor_id is None:
             return None
         return link(reverse("admin:accounts_user_change", args=[entry.actor_id]), entry.actor_id)
 
     @admin.display(description="Lots")
-    def touched(self, entry: LedgerEntry) -> SafeString:
+    def lots(self, entry: LedgerEntry) -> SafeString:
         return links(
             [
                 (reverse("admin:credits_lot_change", args=[lot_id]), f"{change:+d}: {lot_id}")

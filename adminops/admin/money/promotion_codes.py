@@ -1,5 +1,7 @@
-"""Promotion codes: made, changed, stopped by acts, and watched. The classes come by name: only
-credits imports them."""
+"""Promotion codes and their redemptions. Codes are created and changed by audited actions.
+
+The models come from `apps.get_model`: only `credits` may import them.
+"""
 
 from __future__ import annotations
 
@@ -48,26 +50,26 @@ def _number(label: str, help_text: str, *, required: bool = False) -> forms.Inte
     )
 
 
-def _moment(label: str, help_text: str) -> forms.DateTimeField:
+def _datetime(label: str, help_text: str) -> forms.DateTimeField:
     return forms.DateTimeField(
         required=False,
         label=label,
-        help_text=f"UTC, such as 2026-12-24 18:00. {help_text}",
+        help_text=f"UTC, for example 2026-12-24 18:00. {help_text}",
         widget=UnfoldAdminTextInputWidget,
     )
 
 
 class TermsForm(ReasonForm):
     field_order = (*CodeTerms.__dataclass_fields__, "reason")
-    credits = _number("Credits", "What one redemption gives.", required=True)
-    starts_at = _moment("From", "Empty: at once.")
-    ends_at = _moment("Until", "Empty: without an end.")
+    credits = _number("Credits per redemption", "", required=True)
+    starts_at = _datetime("Starts at", "Empty: immediately.")
+    ends_at = _datetime("Ends at", "Empty: no end.")
     max_redemptions = _number(
-        "Redemptions in all",
-        "Empty: no limit. It is counted by Apple account, and by phone for guests.",
+        "Maximum redemptions",
+        "Empty: no limit. Counted per Apple account, and per device for guests.",
     )
-    max_per_user = _number("Redemptions by one user", "Usually 1.", required=True)
-    lot_days = _number("Days until what is left lapses", "From each redemption. Empty: never.")
+    max_per_user = _number("Maximum redemptions per user", "Usually 1.", required=True)
+    lot_days = _number("Credits expire after (days)", "Counted from each redemption. Empty: never.")
 
 
 class NewCodeForm(TermsForm):
@@ -75,12 +77,12 @@ class NewCodeForm(TermsForm):
     code = forms.CharField(
         max_length=64,
         widget=UnfoldAdminTextInputWidget,
-        help_text="Letters and digits. How users type it, large, small or with spaces, is all one.",
+        help_text="Letters and digits. Case and spaces do not matter.",
     )
 
 
 def _with_terms(values: dict[str, Any]) -> dict[str, Any]:
-    """The form's values, with those of the terms as one."""
+    """The form's values, with the terms combined into one `CodeTerms`."""
     names = CodeTerms.__dataclass_fields__
     rest = {name: value for name, value in values.items() if name not in names}
     return {**rest, "terms": CodeTerms(**{name: values[name] for name in names})}
@@ -88,50 +90,50 @@ def _with_terms(values: dict[str, Any]) -> dict[str, Any]:
 
 @admin.register(apps.get_model("credits", "PromotionCode"))
 class PromotionCodeAdmin(ReadOnlyAdmin):
-    """Never edited as a row: what moves credits, or could, has a reason on record."""
+    """Not edited as a row: each change has a reason in the audit log."""
 
-    list_display = ("code", "standing", "credits", "redeemed", "starts_at", "ends_at", "lot_days")
+    list_display = ("code", "status", "credits", "redeemed", "starts_at", "ends_at", "lot_days")
     list_filter = ("is_active",)
     ordering = ("-created_at",)
     text_search = ("code__icontains",)
-    search_help_text = "A part of a code, or its id."
+    search_help_text = "Part of a code, or a code ID."
     fields = (
-        ("code", "standing"),
+        ("code", "status"),
         ("credits", "lot_days"),
         ("starts_at", "ends_at"),
         ("redeemed", "max_per_user"),
         "related",
         ("id", "created_at"),
     )
-    actions_detail = ("set_terms", "stop", "go_on")
+    actions_detail = ("change_terms", "stop", "resume")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return may(request.user, AdminAction.MAKE_CODE)
 
-    @admin.display(description="Standing")
-    def standing(self, code: PromotionCode) -> SafeString:
+    @admin.display(description="Status")
+    def status(self, code: PromotionCode) -> SafeString:
         now = clock.now()
         if not code.is_active:
             return badge("stopped", "danger")
         if code.ends_at and code.ends_at <= now:
-            return badge("over", "warning")
+            return badge("ended", "warning")
         if code.max_redemptions is not None and code.redemption_count >= code.max_redemptions:
             return badge("used up", "warning")
         if code.starts_at and code.starts_at > now:
-            return badge("to come", "info")
-        return badge("running", "success")
+            return badge("scheduled", "info")
+        return badge("active", "success")
 
     @admin.display(description="Redeemed", ordering="redemption_count")
     def redeemed(self, code: PromotionCode) -> str:
         limit = "" if code.max_redemptions is None else f" of {code.max_redemptions}"
         return f"{code.redemption_count}{limit}"
 
-    @admin.display(description="Look at")
+    @admin.display(description="Related")
     def related(self, code: PromotionCode) -> SafeString:
         url = reverse("admin:credits_redemption_changelist")
         return link(f"{url}?q={code.id}", "Redemptions")
 
-    # --- Acts -----------------------------------------------------------------------------------
+    # --- Actions ----------------------------------------------------------------------------------
 
     def add_view(self, request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
         if not self.has_add_permission(request):
@@ -141,16 +143,16 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
             request,
             None,
             lambda **values: promotion_codes.make_code(**_with_terms(values)),
-            title="Make a code",
-            explanation="Whoever knows it gets its credits, from its start on.",
-            success=lambda made: f"The code {made} was made.",
-            button="Make it",
+            title="Create a code",
+            explanation="Anyone who enters the code gets its credits, from its start on.",
+            success=lambda code: f"Code {code} created.",
+            button="Create",
             form_class=NewCodeForm,
             initial={"max_per_user": 1},
         )
 
     def available_actions(self, request: HttpRequest, row: PromotionCode) -> list[str]:
-        return ["set_terms", "stop" if row.is_active else "go_on"]
+        return ["change_terms", "stop" if row.is_active else "resume"]
 
     @action_button(
         action=AdminAction.CHANGE_CODE,
@@ -159,7 +161,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         icon="tune",
         variant=ActionVariant.DEFAULT,
     )
-    def set_terms(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def change_terms(self, request: HttpRequest, object_id: str) -> HttpResponse:
         code = self.get_row(request, object_id)
 
         return self.action_page(
@@ -168,9 +170,9 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
             lambda **values: promotion_codes.change_code(**_with_terms(values)),
             code_id=code.id,
             title=f"Change {code}",
-            explanation="From now on. What was redeemed stays as it is.",
-            success=f"The code {code} was changed.",
-            button="Change it",
+            explanation="Applies to future redemptions. Past redemptions stay unchanged.",
+            success=f"Code {code} changed.",
+            button="Change",
             form_class=TermsForm,
             initial=asdict(get_terms(code)),
         )
@@ -188,23 +190,23 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
             object_id,
             is_active=False,
             title="Stop",
-            explanation="Nobody can redeem it any more. What was redeemed stays.",
+            explanation="The code can no longer be redeemed. Past redemptions stay unchanged.",
         )
 
     @action_button(
         action=AdminAction.TOGGLE_CODE,
-        description="Let it go on",
+        description="Resume",
         url_path="go-on",
         icon="undo",
         variant=ActionVariant.PRIMARY,
     )
-    def go_on(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._toggle(
             request,
             object_id,
             is_active=True,
-            title="Let it go on",
-            explanation="It can be redeemed again, within its time and limits.",
+            title="Resume",
+            explanation="The code can be redeemed again, within its dates and limits.",
         )
 
     def _toggle(
@@ -217,7 +219,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
             promotion_codes.toggle_code,
             code_id=code.id,
             is_active=is_active,
-            success=f"The code {code} {'goes on' if is_active else 'is stopped'}.",
+            success=f"Code {code} {'resumed' if is_active else 'stopped'}.",
             dangerous=not is_active,
             **texts,
         )
@@ -229,7 +231,7 @@ class RedemptionAdmin(ReadOnlyAdmin):
     list_select_related = ("code", "entry", "wallet__user")
     ordering = ("-id",)
     text_search = ("code__code__exact",)
-    search_help_text = "A code, or the id of one, of a redemption, a wallet or a user."
+    search_help_text = "A code, or the ID of a code, a redemption, a wallet or a user."
     fields = ("id", "redeemed_at", "code_link", "credits", "owner", "entry_link")
 
     def id_filter(self, searched: UUID) -> Q:
@@ -247,6 +249,6 @@ class RedemptionAdmin(ReadOnlyAdmin):
     def owner(self, redemption: Redemption) -> SafeString | None:
         return user_link(redemption.wallet.user)
 
-    @admin.display(description="Its grant")
+    @admin.display(description="Ledger entry")
     def entry_link(self, redemption: Redemption) -> SafeString | None:
         return link_to(redemption.entry)

@@ -1,4 +1,4 @@
-"""What is sold through the App Store, what was bought, and what Apple told of it."""
+"""Products of the App Store, purchases, and App Store notifications."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class ProductForm(EditForm):
 
 @admin.register(Product)
 class ProductAdmin(AuditedEditAdmin):
-    """Edited by acts on record. Purchases name a product by Apple's id, so that is given once, and
-    a product is taken off sale instead of deleted."""
+    """Edited by audited actions. Purchases reference a product by Apple's id, so the id never
+    changes, and a product is taken off sale instead of deleted."""
 
     edit_action = AdminAction.EDIT_PRODUCT
     form = ProductForm
@@ -58,7 +58,7 @@ class ProductAdmin(AuditedEditAdmin):
     ordering = ("position", "product_id")
     collated_fields = ("name",)
     text_search = ("product_id__icontains", "name__icontains")
-    search_help_text = "A name, Apple's id for it or ours."
+    search_help_text = "A name, Apple's product ID or our product ID."
     fields = (
         ("name", "product_id"),
         ("kind", "period", "rollover"),
@@ -70,7 +70,7 @@ class ProductAdmin(AuditedEditAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("product_id", "kind", "prices") if obj else ("prices",)
 
-    @admin.display(description="Last paid, by storefront")
+    @admin.display(description="Latest price by storefront")
     def prices(self, product: Product) -> str:
         latest = billing_queries.latest_prices(product.product_id)
         return ", ".join(f"{one.storefront} {one.price}" for one in latest)
@@ -86,19 +86,19 @@ class ProductAdmin(AuditedEditAdmin):
         return catalogue.edit_product(product_id=row.id, is_new=is_new, values=values, **who)
 
 
-# What support can do about a purchase that waits.
-_ACTS = {
+# The action for a purchase on hold, by its reason.
+_ACTIONS = {
     **dict.fromkeys([PendingReason.NOBODY, PendingReason.CLOSED], "assign"),
     **dict.fromkeys(NEEDS_REVIEW, "release"),
 }
 
 
-class StandingFilter(admin.SimpleListFilter):
-    title = "standing"
+class StatusFilter(admin.SimpleListFilter):
+    title = "status"
     parameter_name = "standing"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("waiting", "Waits for support"), ("granted", "Granted"), ("refunded", "Refunded")]
+        return [("waiting", "On hold"), ("granted", "Granted"), ("refunded", "Refunded")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Purchase]) -> QuerySet[Purchase]:
         match self.value():
@@ -113,11 +113,11 @@ class StandingFilter(admin.SimpleListFilter):
 
 @admin.register(Purchase)
 class PurchaseAdmin(ReadOnlyAdmin):
-    """A purchase that nobody was found for is given to somebody by a button; nothing else."""
+    """Read-only. Support can assign, release or reprocess a purchase."""
 
     list_display = (
         "transaction_id",
-        "standing",
+        "status",
         "product_id",
         "credits",
         "owner",
@@ -125,19 +125,19 @@ class PurchaseAdmin(ReadOnlyAdmin):
         "environment_label",
         "purchased_at",
     )
-    list_filter = (StandingFilter, "environment", "product_id", "storefront", "offer_type")
+    list_filter = (StatusFilter, "environment", "product_id", "storefront", "offer_type")
     list_select_related = ("user",)
     ordering = ("-id",)
     text_search = ("transaction_id__exact", "original_transaction_id__exact")
     sensitive_fields = ("transaction_id", "original_transaction_id", "app_account_token", "related")
-    search_help_text = "Apple's id of a transaction, or the id of a purchase or a user."
+    search_help_text = "Apple's transaction ID, a purchase ID or a user ID."
     fieldsets = (
         (
             None,
             {
                 "fields": (
                     "id",
-                    ("standing", "environment_label"),
+                    ("status", "environment_label"),
                     ("transaction_id", "original_transaction_id"),
                     ("product_id", "type", "quantity"),
                     ("is_renewal", "is_family_shared"),
@@ -147,23 +147,23 @@ class PurchaseAdmin(ReadOnlyAdmin):
             },
         ),
         ("Money", {"fields": (("price", "storefront"), "bought_with", ("credits", "granted_at"))}),
-        ("Refunded", {"fields": (("refunded_percent", "taken_percent", "revoked_at"),)}),
+        ("Refund", {"fields": (("refunded_percent", "taken_percent", "revoked_at"),)}),
         (
-            "When",
+            "Times",
             {"fields": (("purchased_at", "expires_at"), ("signed_at", "recorded_at"), "due_at")},
         ),
     )
-    actions_detail = ("assign", "release", "settle_again")
+    actions_detail = ("assign", "release", "reprocess")
 
     def id_filter(self, searched: UUID) -> Q:
         return Q(id=searched) | Q(user_id=searched)
 
-    @admin.display(description="Standing")
-    def standing(self, purchase: Purchase) -> SafeString:
+    @admin.display(description="Status")
+    def status(self, purchase: Purchase) -> SafeString:
         if purchase.problem:
-            return badge(f"waits: {purchase.get_problem_display().lower()}", "danger")
+            return badge(f"on hold: {purchase.get_problem_display().lower()}", "danger")
         if purchase.revoked_share:
-            return badge("refunded" if purchase.is_refunded else "refunded in part", "warning")
+            return badge("refunded" if purchase.is_refunded else "partially refunded", "warning")
         return badge("granted", "success") if purchase.granted_at else badge("new", "info")
 
     @admin.display(description="Environment", ordering="environment")
@@ -186,17 +186,17 @@ class PurchaseAdmin(ReadOnlyAdmin):
     def refunded_percent(self, purchase: Purchase) -> str:
         return f"{purchase.revoked_share * 100 / FULL_SHARE:g} %"
 
-    @admin.display(description="Credits taken back")
+    @admin.display(description="Credits clawed back")
     def taken_percent(self, purchase: Purchase) -> str:
-        """More than was refunded where an upgrade has replaced a period."""
+        """Larger than the refunded share if an upgrade replaced the period."""
         return f"{purchase.taken_share * 100 / FULL_SHARE:g} %"
 
-    @admin.display(description="Look at")
+    @admin.display(description="Related")
     def related(self, purchase: Purchase) -> SafeString:
         searches = [
             ("billing_notification", purchase.transaction_id, "Notifications"),
             ("credits_ledgerentry", purchase.ledger_id, "Ledger entries"),
-            ("credits_lot", purchase.ledger_id, "Its lot of credits"),
+            ("credits_lot", purchase.ledger_id, "Credit lot"),
         ]
         return links(
             [
@@ -206,12 +206,12 @@ class PurchaseAdmin(ReadOnlyAdmin):
         )
 
     def available_actions(self, request: HttpRequest, row: Purchase) -> list[str]:
-        its = _ACTS.get(PendingReason(row.problem)) if row.problem else None
-        return [its, "settle_again"] if its else ["settle_again"]
+        action = _ACTIONS.get(PendingReason(row.problem)) if row.problem else None
+        return [action, "reprocess"] if action else ["reprocess"]
 
     @action_button(
         action=AdminAction.ASSIGN_PURCHASE,
-        description="Give it to a user",
+        description="Assign to a user",
         url_path="assign",
         icon="person_add",
         variant=ActionVariant.PRIMARY,
@@ -224,17 +224,17 @@ class PurchaseAdmin(ReadOnlyAdmin):
             purchase,
             purchases.assign_purchase,
             purchase_id=purchase.id,
-            title="Give it to a user",
-            explanation="Apple says that it was bought and paid; we could not tell by whom. The "
-            "credits go to the user whom you name, once.",
-            success=lambda credits: f"The purchase is theirs, and brought {credits} credits.",
-            button="Give it",
+            title="Assign to a user",
+            explanation="Apple confirmed the payment, but the buyer is unknown. The user below "
+            "gets the purchase and its credits, once.",
+            success=lambda credits: f"Purchase assigned. Credits granted: {credits}.",
+            button="Assign",
             form_class=AssignForm,
         )
 
     @action_button(
         action=AdminAction.RELEASE_PURCHASE,
-        description="Let it through",
+        description="Release",
         url_path="release",
         icon="lock_open",
         variant=ActionVariant.PRIMARY,
@@ -247,32 +247,32 @@ class PurchaseAdmin(ReadOnlyAdmin):
             purchase,
             purchases.release_purchase,
             purchase_id=purchase.id,
-            title="Let it through",
-            explanation="It was bought and paid, and waits because its user has fraud marks, or a "
-            "guardian has withdrawn the consent. The credits go to that user; what they buy next "
-            "is judged anew.",
-            success=lambda credits: f"The purchase is let through, and brought {credits} credits.",
+            title="Release",
+            explanation="The purchase is paid, and on hold for a fraud review or because a "
+            "guardian withdrew consent. The user gets the credits. Later purchases are reviewed "
+            "again.",
+            success=lambda credits: f"Purchase released. Credits granted: {credits}.",
         )
 
     @action_button(
         action=AdminAction.REAPPLY_PURCHASE,
-        description="Settle again",
+        description="Reprocess",
         url_path="settle-again",
         icon="replay",
         variant=ActionVariant.DEFAULT,
     )
-    def settle_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def reprocess(self, request: HttpRequest, object_id: str) -> HttpResponse:
         purchase = self.get_row(request, object_id)
         return self.action_page(
             request,
             purchase,
             purchases.reapply_purchase,
             purchase_id=purchase.id,
-            title="Settle again",
-            explanation="The ledger is made to agree with what Apple said of it, by what is sold "
-            "and who is there today. What was granted is not granted twice.",
+            title="Reprocess",
+            explanation="Updates the ledger from Apple's data, with the current products and "
+            "users. Credits are not granted twice.",
             success=lambda settled: (
-                f"It is settled: {settled.get_problem_display() or 'no problem'}."
+                f"Reprocessed: {settled.get_problem_display() or 'no problem'}."
             ),
         )
 
@@ -284,7 +284,7 @@ class UnconfirmedPurchaseAdmin(ReadOnlyAdmin):
     ordering = ("created_at",)
     id_search = ("id", "user_id")
     text_search = ("transaction_id__exact",)
-    search_help_text = "Apple's id of a transaction, or a user's."
+    search_help_text = "Apple's transaction ID or a user ID."
     fields = ("id", "transaction_id", "owner", ("tries", "due_at"), "created_at")
 
     @admin.display(description="User")
@@ -294,7 +294,7 @@ class UnconfirmedPurchaseAdmin(ReadOnlyAdmin):
 
 @admin.register(UnreadablePayload)
 class UnreadablePayloadAdmin(ReadOnlyAdmin):
-    """What Apple signed and nobody could read: open until it can be read or is dismissed."""
+    """Payloads signed by Apple that we cannot parse. Open until parsed or dismissed."""
 
     list_display = ("kind", "problem", "transaction_id", "owner", "times", "first_at", "closed_at")
     list_filter = (("closed_at", admin.EmptyFieldListFilter), "kind")
@@ -302,7 +302,7 @@ class UnreadablePayloadAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     id_search = ("id", "user_id")
     text_search = ("transaction_id__exact",)
-    search_help_text = "Apple's id of a transaction, a user's or ours."
+    search_help_text = "Apple's transaction ID, a user ID or a payload ID."
     fields = (
         "id",
         ("kind", "problem"),
@@ -333,16 +333,16 @@ class UnreadablePayloadAdmin(ReadOnlyAdmin):
             purchases.dismiss_payload,
             payload_id=payload.id,
             title="Dismiss",
-            explanation="Nobody reads this payload again. Do it once its customer has what was "
-            "bought, or was refunded.",
-            success="It is dismissed.",
+            explanation="The payload is not parsed again. Dismiss it after the customer got the "
+            "credits or a refund.",
+            success="Payload dismissed.",
         )
 
     @admin.display(description="User")
     def owner(self, row: UnreadablePayload) -> SafeString | None:
         return user_link(row.user)
 
-    @admin.display(description="What it states")
+    @admin.display(description="Content")
     def stated(self, row: UnreadablePayload) -> str:
         return json.dumps(billing_queries.decode_payload(row), indent=2)
 
@@ -368,7 +368,7 @@ class NotificationAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     id_search = ("id", "notification_uuid")
     text_search = ("transaction_id__exact",)
-    search_help_text = "Apple's id of a transaction or of a notification, or ours."
+    search_help_text = "Apple's transaction ID, or the ID of a notification (Apple's or ours)."
     fields = (
         "id",
         "notification_uuid",
@@ -380,29 +380,29 @@ class NotificationAdmin(ReadOnlyAdmin):
         "signed_payload",
     )
 
-    actions_detail = ("apply_again",)
+    actions_detail = ("reprocess",)
 
     def available_actions(self, request: HttpRequest, row: Notification) -> list[str]:
-        return ["apply_again"] if row.processed_at and row.signed_payload else []
+        return ["reprocess"] if row.processed_at and row.signed_payload else []
 
     @action_button(
         action=AdminAction.REAPPLY_NOTIFICATION,
-        description="Apply again",
+        description="Reprocess",
         url_path="apply-again",
         icon="replay",
         variant=ActionVariant.PRIMARY,
     )
-    def apply_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def reprocess(self, request: HttpRequest, object_id: str) -> HttpResponse:
         notification = self.get_row(request, object_id)
         return self.action_page(
             request,
             notification,
             purchases.reapply_notification,
             notification_id=notification.id,
-            title="Apply again",
-            explanation="A worker applies it once more: what it says is a state, so nothing is "
-            "granted or taken twice.",
-            success="It is applied again.",
+            title="Reprocess",
+            explanation="A worker processes the notification again. It describes a state, so no "
+            "credits are granted or taken twice.",
+            success="Notification queued.",
         )
 
     @admin.display(description="Environment", ordering="environment")
@@ -419,7 +419,7 @@ class NotificationAdmin(ReadOnlyAdmin):
 
 @admin.register(HistoryWalk)
 class HistoryWalkAdmin(ReadOnlyAdmin):
-    """Whether what Apple told and what we heard are the same."""
+    """Progress of the backfill of missed notifications from Apple's history."""
 
     list_display = (
         "environment",

@@ -1,5 +1,7 @@
-"""What Apple asks about purchases whose refund was asked for, what it was told, and saying
-otherwise."""
+"""Apple's questions about refunds that customers requested, and our answers.
+
+Support can override the refund preference that Apple gets.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ from rendio.common import clock
 class ConsumptionRequestAdmin(ReadOnlyAdmin):
     list_display = (
         "purchase_link",
-        "standing",
+        "status",
         "reason",
         "owner",
         "override",
@@ -40,16 +42,16 @@ class ConsumptionRequestAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     id_search = ("id", "purchase_id")
     text_search = ("purchase__transaction_id__exact",)
-    search_help_text = "Apple's id of the transaction, or ours of the purchase."
+    search_help_text = "Apple's transaction ID, or the ID of a request or a purchase."
     fields = (
         "id",
         ("purchase_link", "owner"),
-        ("standing", "reason", "override"),
+        ("status", "reason", "override"),
         ("requested_at", "deadline_at", "answered_at"),
         ("outcome", "answer"),
         ("due_at", "tries"),
     )
-    actions_detail = ("decide",)
+    actions_detail = ("override_preference",)
 
     def audit_subject_id(self, row: ConsumptionRequest) -> UUID:
         return row.purchase_id
@@ -62,23 +64,23 @@ class ConsumptionRequestAdmin(ReadOnlyAdmin):
     def owner(self, row: ConsumptionRequest) -> SafeString | None:
         return user_link(row.purchase.user)
 
-    @admin.display(description="Standing")
-    def standing(self, row: ConsumptionRequest) -> SafeString:
+    @admin.display(description="Status")
+    def status(self, row: ConsumptionRequest) -> SafeString:
         if row.due_at:
-            return badge("will be answered", "info")
+            return badge("pending", "info")
         return badge("answered", "success") if row.answered_at else badge("not answered", "warning")
 
     def available_actions(self, request: HttpRequest, row: ConsumptionRequest) -> list[str]:
-        return ["decide"] if row.deadline_at > clock.now() else []
+        return ["override_preference"] if row.deadline_at > clock.now() else []
 
     @action_button(
         action=AdminAction.OVERRIDE_REFUND,
-        description="Decide otherwise",
+        description="Override preference",
         url_path="decide",
         icon="gavel",
         variant=ActionVariant.PRIMARY,
     )
-    def decide(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def override_preference(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row = self.get_row(request, object_id)
 
         return self.action_page(
@@ -86,10 +88,10 @@ class ConsumptionRequestAdmin(ReadOnlyAdmin):
             row,
             purchases.override_refund_policy,
             request_id=row.id,
-            title="Decide otherwise",
-            explanation="Apple decides about the refund; this is what we would like. The facts go "
-            "with it, and all of it again if Apple was told before.",
-            success="Apple is told so, if the customer has agreed that it hears anything.",
-            button="Tell Apple",
+            title="Override refund preference",
+            explanation="Apple decides about the refund. Your preference is sent to Apple with the "
+            "consumption data, also if Apple already has an answer.",
+            success="Saved. It is sent to Apple if the customer has consented.",
+            button="Send to Apple",
             form_class=RefundPolicyForm,
         )

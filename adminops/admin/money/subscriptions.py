@@ -1,4 +1,4 @@
-"""Subscriptions: how each stands, and why."""
+"""Subscriptions and their states."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     id_search = ("id",)
     text_search = ("original_transaction_id__exact",)
     sensitive_fields = ("original_transaction_id", "related")
-    search_help_text = "Apple's id of the original transaction, or ours of the subscription."
+    search_help_text = "Apple's original transaction ID or a subscription ID."
     fieldsets = (
         (
             None,
@@ -52,9 +52,9 @@ class SubscriptionAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        ("Until when", {"fields": (("ends_at", "grace_until", "access_until"),)}),
+        ("Access", {"fields": (("ends_at", "grace_until", "access_until"),)}),
         (
-            "What Apple says of the future",
+            "Renewal",
             {
                 "fields": (
                     ("will_renew", "renewal_product_id"),
@@ -86,7 +86,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     def environment_label(self, line: Subscription) -> SafeString:
         return environment_badge(line.environment)
 
-    @admin.display(description="Look at")
+    @admin.display(description="Related")
     def related(self, line: Subscription) -> SafeString:
         url = reverse("admin:billing_purchase_changelist")
-        return links([(f"{url}?q={line.original_transaction_id}", "Its periods")])
+        return links([(f"{url}?q={line.original_transaction_id}", "Periods")])

@@ -1,4 +1,4 @@
-"""What the service says of itself: alerts, and what providers cost from day to day."""
+"""Alerts, and the daily spend at providers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dashboards: work on the admin's first page, money on a page for who may see it."""
+"""The dashboards: the overview with jobs and status, and the finance page."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def may_see_money(request: HttpRequest) -> bool:
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """What stands above the lists of the apps, as far as one may look at it."""
+    """The context of the overview, above the lists of the apps. Sections need permissions."""
     context |= {"title": "Overview"}
     read_at = clock.now()
     if request.user.has_perm("generation.view_job"):
@@ -56,7 +56,7 @@ def money_page(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     context = _period(request, now=clock.now())
     period = context["period"]
-    context |= admin.site.each_context(request) | _finance_reports(period) | {"title": "Money"}
+    context |= admin.site.each_context(request) | _finance_reports(period) | {"title": "Finance"}
     return TemplateResponse(request, "adminops/money.html", context)
 
 
@@ -65,32 +65,34 @@ def _period(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
     return {
         "period": period,
         "lengths": list(periods.Length),
-        "counted_at": periods.refreshed_at(period),
+        "refreshed_at": periods.refreshed_at(period),
     }
 
 
-# --- How it is now --------------------------------------------------------------------------------
+# --- Current status -------------------------------------------------------------------------------
 
 
 def _status(request: HttpRequest, read_at: datetime) -> list[tuple[str, Any, str]]:
-    """What it is called, how it is, and a few words about it."""
+    """Rows of (name, value, note)."""
     jobs, letters, last_check = (
         live.count_jobs(),
         live.count_open_dead_letters(),
         ledger_check.get_last_check(),
     )
     is_shut = Maintenance.objects.filter(is_on=True).exists()
-    proved = f"last proved {last_check.checked_at:%Y-%m-%d %H:%M}" if last_check.checked_at else ""
+    checked = (
+        f"last checked {last_check.checked_at:%Y-%m-%d %H:%M}" if last_check.checked_at else ""
+    )
     return [
-        ("Orders", badge("stopped", "danger") if is_shut else badge("taken", "success"), ""),
+        ("Orders", badge("stopped", "danger") if is_shut else badge("accepted", "success"), ""),
         (
             "Ledger",
-            _ledger_badge(last_check.discrepancies, is_proved=bool(last_check.checked_at)),
-            proved,
+            _ledger_badge(last_check.discrepancies, is_checked=bool(last_check.checked_at)),
+            checked,
         ),
-        ("Jobs that wait", f"{jobs.waiting:,}", "no provider has them yet"),
-        ("Jobs at providers", f"{jobs.at_providers:,}", ""),
-        ("Videos being stored", f"{jobs.storing:,}", ""),
+        ("Queued", f"{jobs.waiting:,}", "not submitted yet"),
+        ("At providers", f"{jobs.at_providers:,}", ""),
+        ("Storing", f"{jobs.storing:,}", ""),
         ("Dead letters", badge(letters, "danger") if letters else 0, "open"),
         *_approval_status(request),
         *_process_status(read_at),
@@ -98,35 +100,35 @@ def _status(request: HttpRequest, read_at: datetime) -> list[tuple[str, Any, str
 
 
 def _approval_status(request: HttpRequest) -> list[tuple[str, Any, str]]:
-    """What waits for a second person, and how much of their own budget this one has used."""
+    """The number of pending approvals, and the user's share of their own budget."""
     if not request.user.has_perm("adminops.view_pendingapproval"):
         return []
     waiting = approvals.waiting()
     list_url = reverse("admin:adminops_pendingapproval_changelist")
     url = f"{list_url}?state__exact={ApprovalState.WAITING}"
     moved = budgets.used_by(cast("User", request.user).id, now=clock.now()).moved
-    most = budgets.daily_budget()
-    of_budget = f"of {most:,} credits in 24 hours" if most else "credits in 24 hours"
+    limit = budgets.daily_budget()
+    note = f"of {limit:,} credits in 24 hours" if limit else "credits in 24 hours"
     return [
         (
             "Pending approvals",
             badge(waiting, "warning") if waiting else 0,
-            link(url, "Look at them"),
+            link(url, "Show"),
         ),
-        ("Moved by you", f"{moved:,}", of_budget),
+        ("Your budget used", f"{moved:,}", note),
     ]
 
 
-def _ledger_badge(differences: int, *, is_proved: bool) -> SafeString:
+def _ledger_badge(differences: int, *, is_checked: bool) -> SafeString:
     if differences:
-        return badge(f"{differences} differences", "danger")
-    return badge("adds up", "success") if is_proved else badge("not proved yet")
+        return badge(f"{differences} discrepancies", "danger")
+    return badge("balanced", "success") if is_checked else badge("not checked yet")
 
 
 def _process_status(read_at: datetime) -> list[tuple[str, Any, str]]:
     return [
         (
-            "Scheduler" if role == heartbeats.SCHEDULER else f"Workers of {role}",
+            "Scheduler" if role == heartbeats.SCHEDULER else f"Workers ({role})",
             alive.count or badge("none", "danger"),
             "",
         )
@@ -150,14 +152,20 @@ def _provider_table() -> Table:
     others = calls.keys() - {health.provider for health in known}
     rows += [[name, "", "", "", _at(calls[name])] for name in sorted(others)]
     return {
-        "headers": ["Provider and key", "Breaker", "Failures lately", "Last error", "Last webhook"],
+        "headers": [
+            "Provider and key",
+            "Circuit breaker",
+            "Recent failures",
+            "Last error",
+            "Last webhook",
+        ],
         "rows": rows,
     }
 
 
 def _queue_table(read_at: datetime) -> Table:
     return {
-        "headers": ["Work that is due", "Oldest since, seconds"],
+        "headers": ["Queue", "Oldest due (seconds)"],
         "rows": [[one.what, f"{one.seconds:,.0f}"] for one in backlog.oldest_due(now=read_at)],
     }
 
@@ -166,7 +174,7 @@ def _at(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "never"
 
 
-# --- Work -----------------------------------------------------------------------------------------
+# --- Jobs -----------------------------------------------------------------------------------------
 
 
 def _job_reports(period: Period) -> dict[str, Any]:
@@ -178,15 +186,12 @@ def _job_reports(period: Period) -> dict[str, Any]:
             job_reports.by_model(stats, period, labels),
         ],
         "ended": ended,
-        "ended_in_words": (
-            f"{ended.jobs:,} job{'' if ended.jobs == 1 else 's'} ordered,"
-            f" {ended.ended:,} of them ended."
-        ),
-        "took": {
-            "headers": ["Route", "Videos", "Median, seconds", "90th percentile, seconds"],
+        "ended_text": f"Jobs ordered: {ended.jobs:,}. Ended: {ended.ended:,}.",
+        "durations": {
+            "headers": ["Route", "Videos", "Median (seconds)", "90th percentile (seconds)"],
             "rows": [
                 [
-                    labels.get(one.route_id, "gone"),
+                    labels.get(one.route_id, "deleted"),
                     one.videos,
                     f"{one.median_seconds:,.0f}",
                     f"{one.percentile_90_seconds:,.0f}",
@@ -194,9 +199,9 @@ def _job_reports(period: Period) -> dict[str, Any]:
                 for one in job_reports.durations(period)
             ],
         },
-        "timed": job_reports.MAX_SAMPLES,
+        "max_samples": job_reports.MAX_SAMPLES,
         "failures": {
-            "headers": ["Why jobs failed", "What users read", "Jobs", "Of all failed"],
+            "headers": ["Error code", "Message to users", "Jobs", "Share of failures"],
             "rows": [
                 [code, ERROR_MESSAGES.get(code, ""), f"{jobs:,}", f"{percent:.1f} %"]
                 for code, jobs, percent in job_reports.failures(stats)
@@ -205,7 +210,7 @@ def _job_reports(period: Period) -> dict[str, Any]:
     }
 
 
-# --- Money ----------------------------------------------------------------------------------------
+# --- Finance --------------------------------------------------------------------------------------
 
 
 def _finance_reports(period: Period) -> dict[str, Any]:
@@ -221,21 +226,25 @@ def _finance_reports(period: Period) -> dict[str, Any]:
         "sales": {
             "headers": ["Currency", "Purchases", "Paid"],
             "rows": [
-                [one.currency or "not told", f"{one.purchases:,}", f"{one.amount:,.2f}"]
+                [one.currency or "unknown", f"{one.purchases:,}", f"{one.amount:,.2f}"]
                 for one in finance.sales(period)
             ],
         },
         "margins": _margin_table(
             ["Model", "Route"],
             {
-                (labels.get(model, "gone"), labels.get(route, "gone")): margin
+                (labels.get(model, "deleted"), labels.get(route, "deleted")): margin
                 for (model, route), margin in finance.margins(stats, model_and_route).items()
             },
         ),
         "margins_by_day": _margin_table(
             ["Day", "Model", "Route"],
             {
-                (f"{day:%Y-%m-%d}", labels.get(model, "gone"), labels.get(route, "gone")): margin
+                (
+                    f"{day:%Y-%m-%d}",
+                    labels.get(model, "deleted"),
+                    labels.get(route, "deleted"),
+                ): margin
                 for (day, (model, route)), margin in _newest_first(
                     finance.margins(stats, lambda row: (row.day_id, model_and_route(row)))
                 )
@@ -247,18 +256,18 @@ def _finance_reports(period: Period) -> dict[str, Any]:
 def _totals(stats: list[JobDay]) -> list[tuple[str, Any, str]]:
     whole, held = finance.total_margin(stats), finance.outstanding()
     sums: list[tuple[str, Any, str]] = [
-        ("Revenue", _dollars(whole.revenue_usd), f"{whole.credits:,} credits that jobs kept"),
-        ("Provider cost", _dollars(whole.cost_usd), "of all jobs that have ended"),
+        ("Revenue", _dollars(whole.revenue_usd), f"{whole.credits:,} credits spent on jobs"),
+        ("Provider cost", _dollars(whole.cost_usd), "of all ended jobs"),
         ("Margin", badge(_dollars(whole.usd), _margin_colour(whole)), _percent(whole)),
     ]
     if held:
         sums += [
             (
-                "Liability outstanding",
+                "Outstanding purchased credits",
                 f"{held.bought:,} credits",
-                f"bought and not spent yet, {_dollars(held.bought_usd)} after commission",
+                f"liability of {_dollars(held.bought_usd)} after commission",
             ),
-            ("Given and not spent yet", f"{held.given:,} credits", "free ones, now"),
+            ("Outstanding free credits", f"{held.given:,} credits", ""),
         ]
     return sums
 
@@ -281,10 +290,10 @@ def _margin_table(keys: list[str], margins: dict[tuple[str, ...], Margin]) -> Ta
             *keys,
             "Completed",
             "Credits",
-            "Revenue, $",
-            "Cost, $",
-            "Margin, $",
-            "Margin",
+            "Revenue ($)",
+            "Cost ($)",
+            "Margin ($)",
+            "Margin (%)",
             "",
         ],
         "rows": [

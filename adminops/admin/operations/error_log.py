@@ -1,4 +1,4 @@
-"""What callers were refused, to be looked at."""
+"""The error log: refused API calls, read-only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from rendio.common.errors import all_refusals, refusal_by_code
 
 
 class CodeFilter(admin.SimpleListFilter):
-    """By code, from the catalogue: to ask the table which it has would read all of it."""
+    """A filter by error code. The codes come from the catalogue: a query for the codes in use
+    would read the whole table."""
 
     title = parameter_name = "code"
 
@@ -35,15 +36,15 @@ class ErrorLogAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     id_search = ("user_id",)
     text_search = ("request_id__exact",)
-    search_help_text = "The id of a user, or of a request as the customer's error shows it."
+    search_help_text = "A user ID, or the request ID that the customer's error shows."
     fields = ("at", "code_label", "endpoint", "who", "request_id")
 
     def id_filter(self, searched: UUID) -> Q:
-        # A phone may have written its request's id in capitals.
-        said = [str(searched), str(searched).upper()]
-        return super().id_filter(searched) | Q(request_id__in=said)
+        # A phone may send its request id in capitals.
+        spellings = [str(searched), str(searched).upper()]
+        return super().id_filter(searched) | Q(request_id__in=spellings)
 
-    @admin.display(description="Refusal", ordering="code")
+    @admin.display(description="Error", ordering="code")
     def code_label(self, error: ErrorLog) -> SafeString:
         name = refusal_by_code(error.code).type
         colour = "danger" if error.status >= 500 else "warning"
@@ -51,5 +52,5 @@ class ErrorLogAdmin(ReadOnlyAdmin):
 
     @admin.display(description="User")
     def who(self, error: ErrorLog) -> SafeString | None:
-        # By its id alone: a page of fifty must not be fifty queries.
+        # A link by id: no query for each row.
         return link_to(User(id=error.user_id), error.user_id) if error.user_id else None

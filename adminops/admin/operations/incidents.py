@@ -1,4 +1,4 @@
-"""Incident mode: choose jobs, see how many and what they cost, and settle all of them."""
+"""Incidents: select jobs, preview their number and credits, and refund all of them."""
 
 from __future__ import annotations
 
@@ -38,18 +38,16 @@ from rendio.common.errors import Refusal
 from rendio.common.ids import uuid7
 
 
-def _moment(label: str) -> forms.DateTimeField:
+def _datetime(label: str) -> forms.DateTimeField:
     return forms.DateTimeField(
         label=label,
-        help_text="When they were ordered. UTC, such as 2026-12-24 18:00.",
+        help_text="Order time in UTC, for example 2026-12-24 18:00.",
         widget=UnfoldAdminTextInputWidget,
     )
 
 
 class ChoiceForm(forms.Form):
-    which = forms.ChoiceField(
-        choices=Which.choices, label="Which jobs", widget=UnfoldAdminSelectWidget
-    )
+    which = forms.ChoiceField(choices=Which.choices, label="Jobs", widget=UnfoldAdminSelectWidget)
     provider = forms.ChoiceField(
         choices=lambda: [("", "Any"), *provider_choices()],
         required=False,
@@ -67,14 +65,14 @@ class ChoiceForm(forms.Form):
         empty_label="Any",
         widget=UnfoldAdminSelectWidget,
     )
-    from_at = _moment("From")
-    until_at = _moment("Until")
+    from_at = _datetime("From")
+    until_at = _datetime("Until")
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data
         begin, end = values.get("from_at"), values.get("until_at")
         if begin and end and not begin < end <= clock.now():
-            self.add_error("until_at", "It must begin before it ends, and end before now.")
+            self.add_error("until_at", "Must be after From and not in the future.")
         return values
 
     @property
@@ -89,8 +87,9 @@ class RunForm(ReasonForm, ChoiceForm):
     """The choice that was tried out, why it is to be done, and whether its customers hear of it."""
 
     notify = forms.BooleanField(
-        label="Notify the customers",
-        help_text="Each is told once, on the iPhone and in its language, that credits are back.",
+        label="Notify customers",
+        help_text="Sends each customer one push notification about the refund, in the customer's "
+        "language.",
         initial=True,
         required=False,
         widget=UnfoldBooleanSwitchWidget,
@@ -119,21 +118,21 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State")
     def state_label(self, incident: Incident) -> SafeString:
-        return badge("done", "success") if incident.ended_at else badge("at work", "warning")
+        return badge("done", "success") if incident.ended_at else badge("running", "warning")
 
-    @admin.display(description="Jobs of")
+    @admin.display(description="Filter")
     def chosen(self, incident: Incident) -> str:
         named = [incident.provider, incident.model, incident.route]
-        return ", ".join(str(one) for one in named if one) or "any provider and model"
+        return ", ".join(str(one) for one in named if one) or "All providers and models"
 
-    @admin.display(description="Settled")
+    @admin.display(description="Processed")
     def progress(self, incident: Incident) -> str:
         return (
             f"{incident.settled_jobs} of {incident.expected_jobs} jobs, "
             f"{incident.settled_credits} of {incident.expected_credits} credits"
         )
 
-    @admin.display(description="By")
+    @admin.display(description="Started by")
     def by(self, incident: Incident) -> SafeString | None:
         return user_link(incident.started_by)
 
@@ -147,13 +146,13 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     @action_button(
         action=AdminAction.RUN_INCIDENT,
-        description="Settle many jobs",
+        description="Refund jobs in bulk",
         url_path="begin",
         icon="emergency",
         variant=ActionVariant.DANGER,
     )
     def begin(self, request: HttpRequest) -> HttpResponse:
-        """A GET chooses and counts, a POST with a reason does it."""
+        """A GET previews the selected jobs. A POST with a reason starts the incident."""
         run_form = RunForm(request.POST) if request.method == "POST" else None
         if run_form and run_form.is_valid():
             try:
@@ -164,10 +163,10 @@ class IncidentAdmin(ReadOnlyAdmin):
         is_chosen = form.is_bound and form.is_valid()
         context = {
             **self.admin_site.each_context(request),
-            "title": "Settle many jobs",
+            "title": "Refund jobs in bulk",
             "opts": self.opts,
             "form": form,
-            "trial": incidents.try_out(form.choice) if is_chosen else None,
+            "preview": incidents.try_out(form.choice) if is_chosen else None,
             "reason_form": _reason_form(run_form, form) if is_chosen else None,
         }
         return TemplateResponse(request, "adminops/incident.html", context)
@@ -184,7 +183,7 @@ class IncidentAdmin(ReadOnlyAdmin):
         if isinstance(came, PendingApproval):
             messages.warning(request, pending_message(came))
             return HttpResponseRedirect(reverse("admin:adminops_incident_changelist"))
-        messages.success(request, "The workers are at it. This page tells how far they are.")
+        messages.success(request, "Incident started. This page shows the progress.")
         return HttpResponseRedirect(reverse("admin:adminops_incident_change", args=[came.id]))
 
 

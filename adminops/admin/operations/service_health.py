@@ -1,4 +1,4 @@
-"""The running of the service: how providers do, the switch for maintenance, dead letters."""
+"""Provider health, the maintenance switch, and dead letters."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ProviderHealthAdmin(ReadOnlyAdmin):
     )
     actions_detail = ("reset",)
 
-    @admin.display(description="Breaker", ordering="state")
+    @admin.display(description="Circuit breaker", ordering="state")
     def state_label(self, health: ProviderHealth) -> SafeString:
         state = Breaker(health.state)
         return badge(state.label, BREAKER_COLOURS[state])
@@ -85,9 +85,9 @@ class ProviderHealthAdmin(ReadOnlyAdmin):
             operations.reset_provider,
             health_id=health.id,
             title="Reset",
-            explanation="Submissions go to this provider again at once. If it still is in "
-            "trouble, the breaker opens again.",
-            success="The breaker is closed.",
+            explanation="Submissions to this provider resume at once. If requests still fail, the "
+            "circuit breaker opens again.",
+            success="Circuit breaker closed.",
         )
 
 
@@ -96,14 +96,14 @@ class MaintenanceAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "reason", "changed_at")
     code_fields = ("reason",)
     fields = ("state_label", "reason", "changed_at")
-    actions_detail = ("stop_orders", "take_orders")
+    actions_detail = ("stop_orders", "resume_orders")
 
     @admin.display(description="State")
     def state_label(self, switch: Maintenance) -> SafeString:
         return badge(str(switch), "danger" if switch.is_on else "success")
 
     def available_actions(self, request: HttpRequest, row: Maintenance) -> list[str]:
-        return ["take_orders"] if row.is_on else ["stop_orders"]
+        return ["resume_orders"] if row.is_on else ["stop_orders"]
 
     @action_button(
         action=AdminAction.SWITCH_MAINTENANCE,
@@ -119,28 +119,28 @@ class MaintenanceAdmin(ReadOnlyAdmin):
             operations.switch_maintenance,
             is_on=True,
             title="Stop new orders",
-            explanation="Nobody can order within seconds, and nothing is charged. What was "
-            "ordered goes on to its end.",
-            success="No new orders are taken.",
+            explanation="New orders are refused within seconds and not charged. Running jobs "
+            "continue.",
+            success="New orders stopped.",
             dangerous=True,
         )
 
     @action_button(
         action=AdminAction.SWITCH_MAINTENANCE,
-        description="Take orders again",
+        description="Resume orders",
         url_path="take-orders",
         icon="play_circle",
         variant=ActionVariant.PRIMARY,
     )
-    def take_orders(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def resume_orders(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self.action_page(
             request,
             self.get_row(request, object_id),
             operations.switch_maintenance,
             is_on=False,
-            title="Take orders again",
-            explanation="Everybody can order again within seconds.",
-            success="Orders are taken again.",
+            title="Resume orders",
+            explanation="Customers can order again within seconds.",
+            success="Orders resumed.",
         )
 
 
@@ -150,7 +150,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     list_filter = ("state", "kind")
     ordering = ("-last_at",)
     text_search = ("subject__exact",)
-    search_help_text = "The id of a letter, or what it is about: a job's id, a task's name."
+    search_help_text = "A dead letter ID or its subject: a job ID or a task name."
     fields = (
         "id",
         ("kind", "subject_link"),
@@ -165,7 +165,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         state = DeadState(letter.state)
         return badge(state.value, DEAD_LETTER_COLOURS[state])
 
-    @admin.display(description="About")
+    @admin.display(description="Subject")
     def subject_link(self, letter: DeadLetter) -> SafeString | str:
         page = PAGES.get(DeadKind(letter.kind))
         if page is None:
@@ -177,7 +177,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @action_button(
         action=AdminAction.RETRY_DEAD_LETTER,
-        description="Try again",
+        description="Retry",
         url_path="retry",
         icon="replay",
         variant=ActionVariant.PRIMARY,
@@ -189,11 +189,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             letter,
             operations.retry_dead_letter,
             letter_id=letter.id,
-            title="Try again",
-            explanation="A delivery is applied once more, a task runs once more. Of a job, which "
-            "was refunded, the video is fetched if its provider still has it, else from where the "
-            "provider said that it lies.",
-            success="It is tried again.",
+            title="Retry",
+            explanation="Processes the delivery or runs the task again. For a job, which was "
+            "refunded, the video is fetched from the provider, or else from the URL in the "
+            "provider's result.",
+            success="Retry started.",
         )
 
     @action_button(
@@ -211,6 +211,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             operations.dismiss_dead_letter,
             letter_id=letter.id,
             title="Dismiss",
-            explanation="Nothing is to be done about it. The same trouble again is a new letter.",
-            success="The letter is dismissed.",
+            explanation="Closes the dead letter without a retry. The same failure again opens a "
+            "new one.",
+            success="Dead letter dismissed.",
         )

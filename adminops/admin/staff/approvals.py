@@ -1,4 +1,4 @@
-"""Pending approvals: what one member of staff may not do alone."""
+"""Approvals: actions that one member of staff may not take alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
         "requested_at",
         "action_label",
         "size",
-        "whom",
+        "customer",
         "reason",
         "asked_by",
         "state_label",
@@ -42,17 +42,17 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
     ordering = ("-requested_at",)
     id_search = ("id", "user_id", "subject_id", "requested_by_id")
     code_fields = ("reason",)
-    search_help_text = "The id of an approval, of its user or subject, or of who asked for it."
+    search_help_text = "The ID of an approval, a user, a subject or a requester."
     actions_detail = ("approve", "decline")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        # A code that is still to be made is one that not everybody may know.
-        told = "what" if may_see_codes(request.user) else "what_without_codes"
+        # A code that does not exist yet cannot be masked by its value.
+        effect = "effect" if may_see_codes(request.user) else "effect_without_codes"
         fields = (
             "id",
             ("action_label", "state_label"),
-            ("whom", "subject"),
-            told,
+            ("customer", "subject"),
+            effect,
             "size",
             "why",
             *self.visible_fields(request, ("reason",)),
@@ -64,37 +64,37 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
     def audit_subject_id(self, row: PendingApproval) -> UUID:
         return approvals.subject_of(row)
 
-    @admin.display(description="Act", ordering="action")
+    @admin.display(description="Action", ordering="action")
     def action_label(self, approval: PendingApproval) -> str:
         return approval.get_action_display()
 
     @admin.display(description="Credits", ordering="amount")
     def size(self, approval: PendingApproval) -> str:
-        return "any number" if approval.amount >= UNLIMITED else f"{approval.amount:,}"
+        return "Unlimited" if approval.amount >= UNLIMITED else f"{approval.amount:,}"
 
     @admin.display(description="User")
-    def whom(self, approval: PendingApproval) -> SafeString | None:
+    def customer(self, approval: PendingApproval) -> SafeString | None:
         return user_link(approval.user)
 
-    @admin.display(description="About")
+    @admin.display(description="Subject")
     def subject(self, approval: PendingApproval) -> SafeString | None:
         subject_type = SUBJECTS.get(AdminAction(approval.action))
         if subject_type is None or approval.subject_id is None:
             return None
         if approval.arguments.get("is_new") and approval.state != ApprovalState.APPROVED:
-            return None  # it does not exist
+            return None  # the row does not exist
         url = reverse(PAGES[subject_type], args=[approval.subject_id])
         return link(url, f"{subject_type} {approval.subject_id}")
 
-    @admin.display(description="What it does")
-    def what(self, approval: PendingApproval) -> SafeString:
+    @admin.display(description="Effect")
+    def effect(self, approval: PendingApproval) -> SafeString:
         return _lines(approvals.details(approval))
 
-    @admin.display(description="What it does")
-    def what_details_without_codes(self, approval: PendingApproval) -> SafeString:
+    @admin.display(description="Effect")
+    def effect_without_codes(self, approval: PendingApproval) -> SafeString:
         return _lines(_details_without_codes(approval))
 
-    @admin.display(description="Asked for by")
+    @admin.display(description="Requested by")
     def asked_by(self, approval: PendingApproval) -> SafeString | None:
         return user_link(approval.requested_by)
 
@@ -125,8 +125,8 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
             approvals.approve,
             approval_id=approval.id,
             title="Approve",
-            explanation=f"{approval.requested_by} asks for it: {approval.reason} It is done at"
-            " once, and your name stands beside theirs.",
+            explanation=f"Requested by {approval.requested_by}: {approval.reason} The action is"
+            " taken at once. The audit log shows both of you.",
             success=_success_message,
             details=_details(request, approval),
         )
@@ -146,8 +146,8 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
             approvals.decline,
             approval_id=approval.id,
             title="Decline",
-            explanation="Nothing is done.",
-            success="Nothing was done.",
+            explanation="The requested action is not taken.",
+            success="Request declined.",
             details=_details(request, approval),
         )
 
@@ -174,5 +174,5 @@ def _lines(details: list[tuple[str, Any]]) -> SafeString:
 
 def _success_message(result: Any) -> str:
     if isinstance(result, Given):
-        return f"It is done. The balance is {result.balance} credits now."
-    return "It is done."
+        return f"Approved. New balance: {result.balance} credits."
+    return "Approved."

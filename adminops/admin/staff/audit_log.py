@@ -1,4 +1,4 @@
-"""What support did, to be looked at."""
+"""The audit log of staff actions, read-only."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ class AuditLogEntryAdmin(ReadOnlyAdmin):
     id_search = ("id", "subject_id", "actor_id")
     text_search = ("request_id__exact",)
     code_fields = ("reason", "before", "after")
-    search_help_text = (
-        "The id of an act, of whom or what it was done to, of who acted, or of the request."
-    )
+    search_help_text = "The ID of an entry, a subject, an actor or a request."
     fields = (
         "id",
         "at",
@@ -85,15 +83,15 @@ class AuditLogEntryAdmin(ReadOnlyAdmin):
         "request_id",
     )
 
-    @admin.display(description="Act", ordering="action")
+    @admin.display(description="AdminAction", ordering="action")
     def action_label(self, act: AuditLogEntry) -> SafeString:
         return badge(act.get_action_display(), ACTION_COLOURS.get(AdminAction(act.action), ""))
 
-    @admin.display(description="Whom or what")
+    @admin.display(description="Subject")
     def subject(self, act: AuditLogEntry) -> SafeString:
         url = reverse(PAGES[Subject(act.subject_type)], args=[act.subject_id])
         return link(url, f"{act.subject_type} {act.subject_id}")
 
-    @admin.display(description="By")
+    @admin.display(description="Actor")
     def who(self, act: AuditLogEntry) -> SafeString | None:
         return user_link(act.actor)

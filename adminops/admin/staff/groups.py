@@ -1,4 +1,4 @@
-"""The staff's groups."""
+"""Groups of staff."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
-    """Superusers only: a group can hold any permission."""
+    """Only superusers edit groups, because a group can have any permission."""
 
     ordering = (AsRead("name"),)
 
