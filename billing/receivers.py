@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts.signals import account_deleted, users_merged
+from billing.due_work import UPDATE_ACCOUNT_TOKENS
 from billing.models import (
     FraudScore,
     Notification,
@@ -16,7 +17,6 @@ from billing.models import (
     UnreadablePayload,
 )
 from billing.services import fraud, sandbox_limit, subscriptions
-from rendio.common import nudge
 
 
 def connect() -> None:
@@ -50,7 +50,7 @@ def transfer_purchases(*, from_user_id: UUID, into_user_id: UUID, now: datetime,
     for user_id in (from_user_id, into_user_id):
         subscriptions.sync_tier(user_id, now=now)
         fraud.update_score(user_id, now=now)
-    nudge.after_commit("billing.change_tokens", queue="high")
+    UPDATE_ACCOUNT_TOKENS.wake_workers()
 
 
 def _move_unconfirmed(from_user_id: UUID, into_user_id: UUID) -> None:

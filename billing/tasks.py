@@ -1,67 +1,32 @@
-"""Celery's way into billing: each task looks at what is due.
-
-At least once; a lost, doubled or late message changes nothing (see billing.lifecycle).
-"""
+"""The Celery tasks of billing: importing the handlers makes them (rendio.common.due_work)."""
 
 from __future__ import annotations
 
-from celery import shared_task
+from datetime import datetime, timedelta
 
-from billing.lifecycle import (
-    account_tokens,
+from billing.due_work import PURGE
+from billing.lifecycle import (  # noqa: F401
     consumption,
     notification_backfill,
     notifications,
     purchases,
     subscriptions,
-    unconfirmed,
     unreadable,
 )
-from billing.lifecycle import sweep as sweeping
-from rendio.common import clock
-from rendio.common.due import drain
+from billing.models import Notification, UnreadablePayload
+from rendio.common.due_work import due_batch
+from rendio.common.purge import delete_batch, sweep
+
+# Longer than Apple's history goes back (180 days): what is deleted here would come again.
+KEPT = timedelta(days=200)
 
 
-@shared_task(name="billing.apply_notifications")
-def apply_notifications() -> None:
-    drain(lambda: notifications.apply_due(now=clock.now()), batch=notifications.BATCH)
-
-
-@shared_task(name="billing.settle_purchases")
-def settle_purchases() -> None:
-    drain(lambda: purchases.settle_due(now=clock.now()), batch=purchases.BATCH)
-
-
-@shared_task(name="billing.confirm_purchases")
-def confirm_purchases() -> None:
-    drain(lambda: unconfirmed.confirm_due(now=clock.now()), batch=unconfirmed.BATCH)
-
-
-@shared_task(name="billing.change_tokens")
-def change_tokens() -> None:
-    drain(lambda: account_tokens.change_due(now=clock.now()), batch=account_tokens.BATCH)
-
-
-@shared_task(name="billing.ask_subscriptions")
-def ask_subscriptions() -> None:
-    drain(lambda: subscriptions.ask_due(now=clock.now()), batch=subscriptions.BATCH)
-
-
-@shared_task(name="billing.answer_consumption")
-def answer_consumption() -> None:
-    drain(lambda: consumption.answer_due(now=clock.now()), batch=consumption.BATCH)
-
-
-@shared_task(name="billing.walk_history")
-def walk_history() -> None:
-    drain(lambda: notification_backfill.walk_due(now=clock.now()), batch=1)
-
-
-@shared_task(name="billing.read_payloads")
-def read_payloads() -> None:
-    drain(lambda: unreadable.read_due(now=clock.now()), batch=unreadable.BATCH)
-
-
-@shared_task(name="billing.sweep")
-def sweep() -> None:
-    sweeping.sweep(now=clock.now())
+@due_batch(PURGE)
+def purge(*, now: datetime) -> None:
+    """Delete old notifications, and payloads that were closed long ago. Harmless twice or late."""
+    old = Notification.objects.filter(processed_at__lte=now - KEPT)
+    closed = UnreadablePayload.objects.filter(closed_at__lte=now - KEPT)
+    sweep(
+        lambda: delete_batch(old, order="processed_at"),
+        lambda: delete_batch(closed, order="closed_at"),
+    )

@@ -13,7 +13,7 @@ from accounts import queries as account_queries
 from accounts.signals import account_deleted, person_returned, users_merged
 from generation.models import Erasure, Job, Offence, ProviderRequest, Quote, Stage, Upload
 from generation.uploads import retention
-from rendio.common import nudge
+from rendio.common import wakeup
 
 
 def connect() -> None:
@@ -69,5 +69,5 @@ def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
         offences.update(categories=[], term_id=None)
     else:
         offences.delete()
-    nudge.after_commit("generation.erase_due", queue="high")
-    nudge.after_commit("generation.cancel_due", queue="high")
+    wakeup.enqueue_on_commit("generation.erase_due", queue="high")
+    wakeup.enqueue_on_commit("generation.cancel_due", queue="high")

@@ -29,7 +29,7 @@ from generation.lifecycle import remove, settle
 from generation.models import Job, JobStatus, Maintenance, ProviderRequest, Quote, Stage
 from generation.moderation import screening
 from generation.uploads import ingest, retention
-from rendio.common import db, metrics, nudge, request_id
+from rendio.common import db, metrics, request_id, wakeup
 from rendio.common.errors import InvalidInput, InvalidState, NotFound, Refusal, RequestInProgress
 from rendio.common.ids import uuid7
 
@@ -206,7 +206,9 @@ def _charge_and_create_job(
             transaction.set_rollback(True)
             return None
         credit_services.charge(wallet=wallet, amount=credits, job_id=job_id, now=now)
-        nudge.after_commit("generation.submit_due", queue=order.model.queue, with_queue=True)
+        wakeup.enqueue_on_commit(
+            "generation.submit_due", queue=order.model.queue, arguments={"queue": order.model.queue}
+        )
     metrics.jobs_ordered.labels(order.model.queue).inc()
     logger.info("video_generation_started", job_id=str(job_id), credits=credits)
     return answer
@@ -274,7 +276,7 @@ def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime) -> Job:
         job.refresh_from_db()
         if job.stage not in {Stage.STORE, Stage.CONVERT}:
             cancelling.cancel([job], now=now)
-            nudge.after_commit("generation.cancel_due", queue="high")
+            wakeup.enqueue_on_commit("generation.cancel_due", queue="high")
     return get_job(user_id=user_id, job_id=job_id)
 
 

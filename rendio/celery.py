@@ -3,7 +3,7 @@
 All work is rows with a due time (docs/architecture.md); a lost, doubled or late message changes
 nothing but when they are looked at. The beat says "look now" every second, services say it after
 commit. Messages do not expire, since sender and receiver may have different clocks; nobody adds one
-to a queue that is long already (nudge.has_room).
+to a queue that is long already (wakeup.has_room).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from rendio.common import broker, nudge, shutdown
+from rendio.common import broker, shutdown, wakeup
 from rendio.common.clock import steady_now
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rendio.settings")
@@ -47,8 +47,8 @@ def _every(
         "kwargs": arguments or {},
         "options": {
             "queue": to,
-            "argsrepr": nudge.UNTOLD,
-            "kwargsrepr": nudge.UNTOLD,
+            "argsrepr": wakeup.REDACTED,
+            "kwargsrepr": wakeup.REDACTED,
         },
     }
 
@@ -56,7 +56,6 @@ def _every(
 app.conf.beat_schedule = {
     "apply deliveries": _every(1, "generation.apply_deliveries", "high"),
     "cancel": _every(1, "generation.cancel_due", "high"),
-    "apply notifications": _every(1, "billing.apply_notifications", "high"),
     "stop": _every(5, "generation.stop_due", "high"),
     "submit images": _every(1, "generation.submit_due", "medium", {"queue": "medium"}),
     "submit videos": _every(1, "generation.submit_due", "low", {"queue": "low"}),
@@ -71,14 +70,6 @@ app.conf.beat_schedule = {
     "set ban bits": _every(10, "accounts.set_ban_bits", "high"),
     "give welcomes": _every(1, "accounts.give_welcomes", "high"),
     "send pushes": _every(5, "accounts.send_pushes", "medium"),
-    "settle purchases": _every(10, "billing.settle_purchases", "high"),
-    "confirm purchases": _every(10, "billing.confirm_purchases", "high"),
-    "change tokens at Apple": _every(60, "billing.change_tokens", "high"),
-    "ask about subscriptions": _every(60, "billing.ask_subscriptions", "high"),
-    "answer about consumption": _every(60, "billing.answer_consumption", "high"),
-    "walk Apple's history": _every(60, "billing.walk_history", "high"),
-    "read Apple's payloads again": _every(60, "billing.read_payloads", "high"),
-    "sweep billing": _every(60, "billing.sweep", "high"),
     "sweep generation": _every(60, "generation.sweep", "high"),
     "sweep credits": _every(60, "credits.sweep", "high"),
     "sweep accounts": _every(60, "accounts.sweep", "high"),

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from accounts.models import Push, PushKind, PushOutcome
-from rendio.common import metrics, nudge
+from rendio.common import metrics, wakeup
 from rendio.common.ids import lowest_uuid7, uuid7
 from rendio.common.purge import delete_batch
 
@@ -74,7 +74,7 @@ def enqueue(
         )
         was_enqueued = bool(cursor.rowcount > 0)
     if was_enqueued:
-        nudge.after_commit("accounts.send_pushes", queue="medium")
+        wakeup.enqueue_on_commit("accounts.send_pushes", queue="medium")
     return was_enqueued
 
 

@@ -41,7 +41,7 @@ from accounts.signals import account_deleted
 from credits import idempotency
 from credits import services as credit_services
 from credits.errors import AccountSuspended
-from rendio.common import nudge
+from rendio.common import wakeup
 from rendio.common.due import claim_due, for_each_logged
 from rendio.common.errors import Forbidden, Unauthorized
 
@@ -151,7 +151,7 @@ def _schedule_apple_revocation(apple: AppleIdentity, *, now: datetime) -> None:
             created_at=now,
             due_at=now,
         )
-        nudge.after_commit("accounts.revoke_at_apple", queue="high")
+        wakeup.enqueue_on_commit("accounts.revoke_at_apple", queue="high")
     apple.delete()
 
 

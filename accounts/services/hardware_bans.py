@@ -29,7 +29,7 @@ from accounts.errors import IdentityServiceUnavailable, InvalidDevice
 from accounts.models import BanBit, Device, Session, User
 from accounts.services.welcome import TurnUnavailable, reserve_bits
 from credits import services as credit_services
-from rendio.common import nudge, purge
+from rendio.common import purge, wakeup
 from rendio.common.due import claim_due, for_each_logged
 
 logger = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ def store_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
 def _make_due(device_id: UUID, *, now: datetime) -> None:
     rows = BanBit.objects.filter(device_id=device_id, wanted__isnull=False)
     if rows.exclude(device_token_encrypted="").update(due_at=now, tries=0):
-        nudge.after_commit(TASK, queue="high")
+        wakeup.enqueue_on_commit(TASK, queue="high")
 
 
 @transaction.atomic(durable=True)
@@ -129,7 +129,7 @@ def delete_device_tokens(device_ids: list[UUID]) -> None:
 def write_due_ban_bits(*, now: datetime) -> int:
     """Tell Apple what is wanted and due; returns how many phones were looked at."""
     rows = claim_due(BanBit.objects.filter(wanted__isnull=False), now=now, limit=BATCH)
-    for_each_logged(rows, _write_bit, stop_at=(IdentityServiceUnavailable, TurnUnavailable))
+    for_each_logged(rows, _write_bit, stop_on=(IdentityServiceUnavailable, TurnUnavailable))
     return len(rows)
 
 

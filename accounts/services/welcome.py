@@ -61,7 +61,7 @@ from accounts.apple.device_check import Bits
 from accounts.errors import AppleOutcomeUnknown, IdentityServiceUnavailable, InvalidDevice
 from accounts.models import Device, User, WelcomeClaim, WelcomeClaimQuerySet, WelcomeTurn
 from credits import services as credit_services
-from rendio.common import clock, nudge, purge
+from rendio.common import clock, purge, wakeup
 from rendio.common.due import claim_due, for_each_logged
 
 logger = structlog.get_logger(__name__)
@@ -516,7 +516,7 @@ def grant_later(*, device_id: UUID, device_token: str, now: datetime) -> None:
         device_token_encrypted=identity_tokens.encrypt(device_token)
     )
     undecided.update(is_user_waiting=True, due_at=now, tries=0)
-    nudge.after_commit("accounts.give_welcomes", queue="high")
+    wakeup.enqueue_on_commit("accounts.give_welcomes", queue="high")
 
 
 def retry_with_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
@@ -528,7 +528,7 @@ def retry_with_token(*, device_id: UUID, device_token: str, now: datetime) -> No
     if waiting.update(
         device_token_encrypted=identity_tokens.encrypt(device_token), due_at=now, tries=0
     ):
-        nudge.after_commit("accounts.give_welcomes", queue="high")
+        wakeup.enqueue_on_commit("accounts.give_welcomes", queue="high")
 
 
 def grant_due_welcomes(*, now: datetime) -> int:
@@ -538,7 +538,7 @@ def grant_due_welcomes(*, now: datetime) -> int:
     At least once: a worker that dies leaves the claim due. Apple out of reach puts off the rest.
     """
     claims = claim_due(WelcomeClaim.objects.filter(granted_at=None), now=now, limit=BATCH)
-    for_each_logged(claims, partial(_process_claim, now=now), stop_at=IdentityServiceUnavailable)
+    for_each_logged(claims, partial(_process_claim, now=now), stop_on=IdentityServiceUnavailable)
     return len(claims)
 
 

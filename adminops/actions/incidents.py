@@ -24,7 +24,7 @@ from adminops.actions.audit import Who, admitted
 from adminops.models import AdminAction, Incident, PendingApproval, Which
 from generation.lifecycle import manual, notifications
 from generation.models import Job, JobStatus, Model, ProviderRequest, Route
-from rendio.common import nudge
+from rendio.common import wakeup
 from rendio.common.due import claim_due
 from rendio.common.errors import InvalidInput, InvalidState
 from rendio.common.ids import lowest_uuid7
@@ -125,7 +125,7 @@ def _begin(intent: Intent, who: Who) -> Effect:
         expected_credits=expected.credits,
         due_at=intent.now,
     )
-    nudge.after_commit("adminops.work_on_incidents", queue="high")
+    wakeup.enqueue_on_commit("adminops.work_on_incidents", queue="high")
     after = {
         **_in_words(choice),
         "jobs": expected.jobs,

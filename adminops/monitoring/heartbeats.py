@@ -40,16 +40,17 @@ LATE_SECONDS = 60
 _beaten_at = float("-inf")
 
 
-def send(*, process: str, roles: Iterable[str]) -> None:
-    """This process is there, for these queues or as the scheduler: called as often as one likes.
+def send(*, process: str, roles: Iterable[str], keeps_connection: bool = False) -> None:
+    """Write this process's heartbeat for these roles, if the last is HEARTBEAT_SECONDS old.
 
-    Never raises: who is alive must not die of not being able to say so.
+    Never raises: a process that is alive must not end because it cannot say so. The database
+    connection is closed unless `keeps_connection`, which is for a process that never forks.
     """
     global _beaten_at
     if time.monotonic() - _beaten_at < settings.HEARTBEAT_SECONDS:
         return
     _beaten_at = time.monotonic()
-    with _at_any_rate():
+    with _logged(keeps_connection=keeps_connection):
         clock.measure()
         write(
             process=process,
@@ -61,21 +62,23 @@ def send(*, process: str, roles: Iterable[str]) -> None:
 
 
 def stop(*, process: str) -> None:
-    """It ends on purpose, and is missed from now on."""
-    with _at_any_rate():
+    """Delete the process's heartbeats, since it ends on purpose: from now on it is missing."""
+    with _logged():
         delete(process=process)
 
 
 @contextmanager
-def _at_any_rate() -> Iterator[None]:
+def _logged(*, keeps_connection: bool = False) -> Iterator[None]:
     try:
         with at_most(WAIT_SECONDS):
             yield
     except Exception as error:
         logger.warning("heartbeat_not_written", error=type(error).__name__)
+        keeps_connection = False
     finally:
-        # A worker's main process forks its children: they must not inherit a connection.
-        connection.close()
+        if not keeps_connection:
+            # A worker's main process forks its children: they must not inherit a connection.
+            connection.close()
 
 
 def own_problem() -> str:

@@ -217,25 +217,25 @@ TABLES: dict[str, Growth] = {
     "billing.UnconfirmedPurchase": Growth(
         GUEST,
         "while Apple is out of reach; of a user MAX_UNCONFIRMED",
-        deleted_by="billing.lifecycle.unconfirmed:confirm_due",
+        deleted_by="billing.lifecycle.purchases:confirm_purchase",
         test=_ATTACK + "test_a_user_has_no_more_unconfirmed_purchases_than_the_most",
     ),
     "billing.UnreadablePayload": Growth(
         "Apple",
         "one for each payload that Apple signed for us and we cannot read, by its id or hash;"
         " forgeries add none; MOST_OPEN that are open",
-        deleted_by="billing.lifecycle.sweep:sweep",
+        deleted_by="billing.tasks:purge",
         test="billing/test_unreadable.py::test_rows_are_bounded",
     ),
     "billing.TokenChange": Growth(
         "who pays Apple",
         "one for each subscription of a guest that was merged",
-        deleted_by="billing.lifecycle.account_tokens:change_due",
+        deleted_by="billing.lifecycle.purchases:update_account_token",
     ),
     "billing.Notification": Growth(
         "Apple",
         "one for each genuine notification, by its UUID; forgeries add none",
-        deleted_by="billing.lifecycle.sweep:sweep",
+        deleted_by="billing.tasks:purge",
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
     "billing.ConsumptionRequest": Growth(

@@ -16,24 +16,17 @@ from django.conf import settings
 from accounts import queries as account_queries
 from accounts.models import ConsentKind
 from billing.appstore import client
+from billing.due_work import ANSWER_CONSUMPTION
 from billing.errors import StoreUnavailable
 from billing.models import ConsumptionRequest, Environment, RefundPolicy
 from billing.services import consumption
-from rendio.common.due import claim_due, for_each_logged
+from rendio.common.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 
-BATCH = 20
 
-
-def answer_due(*, now: datetime) -> int:
-    """Answer what is due, up to BATCH; returns how many were taken."""
-    rows = claim_due(ConsumptionRequest.objects.all(), now=now, limit=BATCH)
-    for_each_logged(rows, lambda row: _answer(row, now=now), stop_at=StoreUnavailable)
-    return len(rows)
-
-
-def _answer(row: ConsumptionRequest, *, now: datetime) -> None:
+@due_work(ANSWER_CONSUMPTION, stop_on=StoreUnavailable)
+def answer_consumption_request(row: ConsumptionRequest, *, now: datetime) -> None:
     silence = _why_not(row, now=now)
     if silence:
         _close(row, outcome=silence)

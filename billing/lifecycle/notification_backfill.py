@@ -12,14 +12,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import structlog
-from django.conf import settings
 
 from billing.appstore import client, verifier
 from billing.appstore.payloads import Unreadable
+from billing.due_work import BACKFILL_NOTIFICATIONS
 from billing.errors import StoreUnavailable
 from billing.models import Environment, HistoryWalk, Scope
 from billing.services import notifications
-from rendio.common.due import claim_due, for_each_logged
+from rendio.common.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 
@@ -35,15 +35,8 @@ WRITTEN = (
 )  # fmt: skip
 
 
-def walk_due(*, now: datetime) -> int:
-    """Take the next step of a walk that is due; returns how many there were: one or none."""
-    walks = HistoryWalk.objects.filter(environment__in=settings.APPSTORE_ENVIRONMENTS)
-    rows = claim_due(walks, now=now, limit=1)
-    for_each_logged(rows, lambda walk: _step(walk, now=now), stop_at=StoreUnavailable)
-    return len(rows)
-
-
-def _step(walk: HistoryWalk, *, now: datetime) -> None:
+@due_work(BACKFILL_NOTIFICATIONS, stop_on=StoreUnavailable)
+def fetch_next_page(walk: HistoryWalk, *, now: datetime) -> None:
     if walk.until_at is None:
         walk.from_at, walk.until_at = _start(walk, now=now), now
     assert walk.from_at  # noqa: S101 (both or none)

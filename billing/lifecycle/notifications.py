@@ -13,24 +13,17 @@ from django.conf import settings
 
 from billing.appstore import verifier
 from billing.appstore.payloads import Unreadable
+from billing.due_work import APPLY_NOTIFICATIONS
 from billing.lifecycle import notification_handlers
 from billing.models import Notification, PayloadKind
 from billing.services import unreadable
-from rendio.common.due import claim_due, for_each_logged
+from rendio.common.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 
-BATCH = 20
 
-
-def apply_due(*, now: datetime) -> int:
-    """Apply what is due, up to BATCH; returns how many were taken."""
-    rows = claim_due(Notification.objects.all(), now=now, limit=BATCH)
-    for_each_logged(rows, lambda row: _apply(row, now=now), stop_at=verifier.NotVerified)
-    return len(rows)
-
-
-def _apply(row: Notification, *, now: datetime) -> None:
+@due_work(APPLY_NOTIFICATIONS, stop_on=verifier.NotVerified)
+def apply_notification(row: Notification, *, now: datetime) -> None:
     # What the history told came from Apple's own server, and may be older than its certificates,
     # which Apple's library judges by today when it asks online.
     online = settings.APPSTORE_ONLINE_CHECKS and not row.from_history

@@ -1,18 +1,68 @@
-"""Settling purchases that whoever recorded them did not come to settle: a crash lies between."""
+"""Purchases that need a worker: to be synced with the ledger, confirmed, or named to Apple."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from billing.models import Purchase
-from billing.services import purchases
-from rendio.common.due import claim_due, for_each_logged
+import structlog
 
-BATCH = 50
+from billing.appstore import client
+from billing.due_work import CONFIRM_PURCHASES, SYNC_PURCHASES, UPDATE_ACCOUNT_TOKENS
+from billing.errors import StoreUnavailable, UnreadablePurchase
+from billing.models import Environment, Purchase, TokenChange, UnconfirmedPurchase
+from billing.services import confirmation, purchases
+from rendio.common.due_work import due_work
+from rendio.common.errors import Refusal, RequestInProgress
+
+logger = structlog.get_logger(__name__)
+
+# By then the phone has asked again, or the history of notifications has told.
+TRIED_FOR = timedelta(days=30)
 
 
-def settle_due(*, now: datetime) -> int:
-    """Settle what is due, up to BATCH; returns how many were looked at."""
-    rows = claim_due(Purchase.objects.all(), now=now, limit=BATCH)
-    for_each_logged(rows, lambda row: purchases.sync_ledger(row.id, now=now))
-    return len(rows)
+@due_work(SYNC_PURCHASES)
+def sync_purchase(row: Purchase, *, now: datetime) -> None:
+    """Sync a purchase with the ledger. Its recorder did not come to it, for instance in a crash."""
+    purchases.sync_ledger(row.id, now=now)
+
+
+@due_work(CONFIRM_PURCHASES, stop_on=StoreUnavailable)
+def confirm_purchase(row: UnconfirmedPurchase, *, now: datetime) -> None:
+    """Ask Apple again for a purchase that a phone named while Apple was out of reach."""
+    try:
+        confirmation.confirm_purchase(
+            user_id=row.user_id, transaction_id=row.transaction_id, now=now
+        )
+    except UnreadablePurchase:
+        # It is kept for a person (services.unreadable). The others of the batch can be read.
+        if row.created_at > now - TRIED_FOR:
+            return
+        logger.warning("unconfirmed_purchase_given_up", tries=row.tries)
+    except (StoreUnavailable, RequestInProgress):  # Apple is out, or the wallet in use
+        if row.created_at > now - TRIED_FOR:
+            raise
+        logger.warning("unconfirmed_purchase_given_up", tries=row.tries)
+    except Refusal as refusal:
+        logger.info("unconfirmed_purchase_refused", refusal=refusal.type)
+    row.delete()
+
+
+@due_work(UPDATE_ACCOUNT_TOKENS, stop_on=StoreUnavailable)
+def update_account_token(row: TokenChange, *, now: datetime) -> None:
+    """Have Apple name the account in what a guest bought (Set App Account Token).
+
+    Nothing of ours depends on it: a closed guest's token counts as the account's. It makes Apple's
+    records the same as ours, in renewals too.
+    """
+    try:
+        client.set_account_token(
+            environment=Environment(row.environment),
+            original_transaction_id=row.original_transaction_id,
+            token=row.user_id,
+        )
+    except (StoreUnavailable, client.Refused) as problem:
+        is_final = isinstance(problem, client.Refused) and problem.is_final
+        if not is_final and row.created_at > now - TRIED_FOR:
+            raise
+        logger.warning("token_change_given_up", problem=str(problem), tries=row.tries)
+    row.delete()

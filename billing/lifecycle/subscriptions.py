@@ -13,24 +13,17 @@ import structlog
 
 from billing.appstore import client, verifier
 from billing.appstore.payloads import Unreadable
+from billing.due_work import CHECK_SUBSCRIPTIONS
 from billing.errors import StoreUnavailable
 from billing.models import Environment, PayloadKind, Subscription
 from billing.services import purchases, subscriptions, unreadable
-from rendio.common.due import claim_due, for_each_logged
+from rendio.common.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 
-BATCH = 20
 
-
-def ask_due(*, now: datetime) -> int:
-    """Ask about what is due, up to BATCH; returns how many were taken."""
-    rows = claim_due(Subscription.objects.all(), now=now, limit=BATCH)
-    for_each_logged(rows, lambda row: _ask(row, now=now), stop_at=StoreUnavailable)
-    return len(rows)
-
-
-def _ask(row: Subscription, *, now: datetime) -> None:
+@due_work(CHECK_SUBSCRIPTIONS, stop_on=StoreUnavailable)
+def check_subscription(row: Subscription, *, now: datetime) -> None:
     try:
         found = client.find_periods(
             environment=Environment(row.environment),

@@ -12,6 +12,7 @@ import structlog
 
 from billing.appstore import verifier
 from billing.appstore.payloads import Unreadable
+from billing.due_work import REREAD_PAYLOADS
 from billing.models import (
     Notification,
     PayloadKind,
@@ -20,21 +21,13 @@ from billing.models import (
     UnreadablePayload,
 )
 from billing.services import notifications, purchases, subscriptions, unreadable
-from rendio.common.due import claim_due, for_each_logged
+from rendio.common.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 
-BATCH = 20
 
-
-def read_due(*, now: datetime) -> int:
-    """Read what is due, up to BATCH; returns how many were taken."""
-    rows = claim_due(UnreadablePayload.objects.open(), now=now, limit=BATCH)
-    for_each_logged(rows, lambda row: _read(row, now=now))
-    return len(rows)
-
-
-def _read(row: UnreadablePayload, *, now: datetime) -> None:
+@due_work(REREAD_PAYLOADS)
+def reread_payload(row: UnreadablePayload, *, now: datetime) -> None:
     try:
         outcome = _find_known(row) or _apply(row, now=now)
     except (Unreadable, verifier.NotGenuine) as problem:

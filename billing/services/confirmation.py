@@ -2,7 +2,7 @@
 
 What the phone knows is believed only with Apple's signature, be it in the phone's hand or in
 Apple's answer. Apple is asked outside of any transaction; if it cannot be, the phone is told to try
-again, and we do too (lifecycle.unconfirmed).
+again, and we do too (lifecycle.purchases).
 """
 
 from __future__ import annotations

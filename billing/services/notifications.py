@@ -8,9 +8,9 @@ from uuid import UUID
 
 from billing.appstore import verifier
 from billing.appstore.payloads import Unreadable
+from billing.due_work import APPLY_NOTIFICATIONS
 from billing.models import Notification, PayloadKind
 from billing.services import unreadable
-from rendio.common import nudge
 from rendio.common.errors import InvalidState, NotFound
 
 
@@ -24,7 +24,7 @@ def reprocess_notification(notification_id: UUID, *, now: datetime) -> Notificat
         raise InvalidState(problem="What it said has been swept away.")
     notification.due_at, notification.tries, notification.processed_at = now, 0, None
     notification.save(update_fields=["due_at", "tries", "processed_at"])
-    nudge.after_commit("billing.apply_notifications", queue="high")
+    APPLY_NOTIFICATIONS.wake_workers()
     return notification
 
 
@@ -59,5 +59,5 @@ def store(*, signed_payload: str, now: datetime, from_history: bool = False) -> 
         },
     )
     if is_new:
-        nudge.after_commit("billing.apply_notifications", queue="high")
+        APPLY_NOTIFICATIONS.wake_workers()
     return is_new

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from billing.due_work import SYNC_PURCHASES
 from billing.models import PendingReason, Product, Purchase
-from rendio.common import nudge
 
 
 def on_product_saved(product: Product, *, now: datetime) -> None:
@@ -14,4 +14,4 @@ def on_product_saved(product: Product, *, now: datetime) -> None:
     Purchase.objects.filter(problem=PendingReason.PRODUCT, product_id=product.product_id).update(
         due_at=now, tries=0
     )
-    nudge.after_commit("billing.settle_purchases", queue="high")
+    SYNC_PURCHASES.wake_workers()

@@ -22,7 +22,7 @@ from generation.models import (
     Stage,
     WebhookDelivery,
 )
-from rendio.common import nudge
+from rendio.common import wakeup
 from rendio.common.errors import InvalidState
 
 logger = structlog.get_logger(__name__)
@@ -48,7 +48,9 @@ def retry(letter: DeadLetter, *, now: datetime) -> None:
     match letter.kind:
         case DeadKind.TASK:
             task, _, queue = letter.subject.partition(" ")
-            nudge.after_commit(task, queue=queue or "high", with_queue=bool(queue))
+            wakeup.enqueue_on_commit(
+                task, queue=queue or "high", arguments={"queue": queue} if queue else {}
+            )
         case DeadKind.DELIVERY:
             reprocess_delivery(UUID(letter.subject))
         case _:
@@ -73,7 +75,7 @@ def reprocess_delivery(delivery_id: UUID) -> None:
     deliveries = WebhookDelivery.objects.filter(id=delivery_id)
     if not deliveries.update(processed_at=None, outcome=""):
         raise InvalidState(problem="This delivery has been swept away.")
-    nudge.after_commit("generation.apply_deliveries", queue="high")
+    wakeup.enqueue_on_commit("generation.apply_deliveries", queue="high")
 
 
 def refetch_result(job_id: UUID, *, now: datetime) -> None:
@@ -98,4 +100,4 @@ def refetch_result(job_id: UUID, *, now: datetime) -> None:
     job.deadline_at = now + timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS)
     job.save(update_fields=["stage", "tries", "lost_leases", "due_at", "deadline_at"])
     look = "generation.convert_due" if job.original_name else "generation.store_due"
-    nudge.after_commit(look, queue=job.queue, with_queue=True)
+    wakeup.enqueue_on_commit(look, queue=job.queue, arguments={"queue": job.queue})

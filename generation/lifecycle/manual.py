@@ -10,7 +10,7 @@ from accounts.models import PushKind
 from credits import services as credit_services
 from generation.lifecycle import dead_letters, notifications, settle
 from generation.models import Job, Stage
-from rendio.common import nudge
+from rendio.common import wakeup
 from rendio.common.errors import InvalidState, NotFound
 
 LOOKS = {
@@ -49,7 +49,7 @@ def retry_job(job_id: UUID, *, now: datetime) -> Job:
         job.due_at, job.tries = now, 0
         job.save(update_fields=["due_at", "tries"])
         look = LOOKS.get(Stage(job.stage), "generation.poll_due")
-        nudge.after_commit(look, queue=job.queue, with_queue=True)
+        wakeup.enqueue_on_commit(look, queue=job.queue, arguments={"queue": job.queue})
     job.refresh_from_db()
     return job
 

@@ -28,7 +28,7 @@ from generation.models import (
 )
 from generation.providers import get_provider
 from generation.providers.base import Done, FailureReason, Handle, Running, Unknown
-from rendio.common import nudge
+from rendio.common import wakeup
 
 BATCH = 50
 STAGES = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]
@@ -142,5 +142,7 @@ def mark_ready_to_store(job: Job, *, now: datetime) -> bool:
         queue_position=None,
     )
     if moved:
-        nudge.after_commit("generation.store_due", queue=job.queue, with_queue=True)
+        wakeup.enqueue_on_commit(
+            "generation.store_due", queue=job.queue, arguments={"queue": job.queue}
+        )
     return moved

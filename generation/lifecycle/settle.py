@@ -35,7 +35,7 @@ from generation.models import (
 from generation.moderation import strikes
 from generation.providers import get_provider
 from generation.providers.base import FailureReason
-from rendio.common import metrics, nudge
+from rendio.common import metrics, wakeup
 from rendio.common.errors import InvalidState
 
 logger = structlog.get_logger(__name__)
@@ -124,7 +124,9 @@ def convert_next(
         held.original_name = original_name
         held.stage, held.tries, held.due_at, held.leased_until = Stage.CONVERT, 0, now, None
         held.save(update_fields=["original_name", "stage", "tries", "due_at", "leased_until"])
-        nudge.after_commit("generation.convert_due", queue=held.queue, with_queue=True)
+        wakeup.enqueue_on_commit(
+            "generation.convert_due", queue=held.queue, arguments={"queue": held.queue}
+        )
     return True
 
 

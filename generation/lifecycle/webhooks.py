@@ -29,7 +29,7 @@ from generation.models import (
 )
 from generation.providers import get_provider
 from generation.providers.parsing import clean_text
-from rendio.common import nudge
+from rendio.common import wakeup
 from rendio.common.due import for_each_logged
 
 logger = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ def receive(
         body=clean_text(body.decode("utf-8", "replace"), max_length=MAX_BODY_CHARS),
         received_at=now,
     )
-    nudge.after_commit("generation.apply_deliveries", queue="high")
+    wakeup.enqueue_on_commit("generation.apply_deliveries", queue="high")
 
 
 def process_due(*, now: datetime) -> int:
@@ -166,7 +166,9 @@ def _store_next(job: Job, *, late: bool, now: datetime) -> None:
             "status", "progress",
         ]
     )  # fmt: skip
-    nudge.after_commit("generation.store_due", queue=job.queue, with_queue=True)
+    wakeup.enqueue_on_commit(
+        "generation.store_due", queue=job.queue, arguments={"queue": job.queue}
+    )
 
 
 def _attach_provider_id(request: ProviderRequest, delivery: WebhookDelivery) -> bool:

@@ -19,7 +19,7 @@ from django.core.files.storage import default_storage
 from generation.errors import StorageUnavailable
 from generation.models import Removal, Upload
 from generation.uploads import ingest, quota
-from rendio.common import nudge
+from rendio.common import wakeup
 from rendio.common.errors import InvalidState, NotFound
 from rendio.common.ids import uuid7
 
@@ -66,7 +66,7 @@ def complete_upload(*, user_id: UUID, direct_id: UUID, now: datetime) -> Upload:
     upload = ingest.ingest_bytes(user_id=user_id, content=_read_object(name), now=now)
     # Beside the one of `start`: until the form has run out, it may be sent again.
     Removal.objects.create(name=name, due_at=now)
-    nudge.after_commit("generation.remove_due", queue="high")
+    wakeup.enqueue_on_commit("generation.remove_due", queue="high")
     return upload
 
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from generation import media
 from generation.models import Removal, Upload
-from rendio.common import nudge
+from rendio.common import wakeup
 from rendio.common.errors import InvalidInput, NotFound
 from rendio.common.times import iso
 
@@ -44,7 +44,7 @@ def release(*, upload_id: UUID, now: datetime) -> None:
     """A job of it is no longer there: see whether anything else needs it. Joins the caller's
     transaction."""
     Upload.objects.filter(id=upload_id).update(remove_at=Greatest(F("expires_at"), now))
-    nudge.after_commit("generation.remove_due", queue="high")
+    wakeup.enqueue_on_commit("generation.remove_due", queue="high")
 
 
 def delete_uploads(uploads: Iterable[Upload], *, now: datetime) -> None:
@@ -55,7 +55,7 @@ def delete_uploads(uploads: Iterable[Upload], *, now: datetime) -> None:
         [Removal(name=upload.name, due_at=now) for upload in deleted], batch_size=1000
     )
     Upload.objects.filter(id__in=[upload.id for upload in deleted]).delete()
-    nudge.after_commit("generation.remove_due", queue="high")
+    wakeup.enqueue_on_commit("generation.remove_due", queue="high")
 
 
 def signed_url(upload_id: UUID, *, seconds: int) -> str:

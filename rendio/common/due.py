@@ -1,7 +1,8 @@
-"""Due rows: what has to happen is a row with a due time, tried until it is done.
+"""Rows with a due time: claim them, work on each, claim more.
 
-At least once. A row is due again, later each time, before anybody works on it, so that a worker
-that dies leaves it to the next; whoever is done sets `due_at` to None or deletes the row.
+At least once. A claim makes a row due again later before anybody works on the row. A worker that
+dies therefore leaves the row to the next worker; a worker that is done sets `due_at` to None or
+deletes the row.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from django.db import models, transaction
@@ -18,14 +19,14 @@ from rendio.common import shutdown
 
 logger = structlog.get_logger(__name__)
 
-# Look on at once, but let other tasks have their turn, and end long before the time limit, which
-# kills the process with what it has in hand.
+# How long one task claims further batches. Other tasks get their turn, and the task ends long
+# before the time limit, which kills the process and what the process works on.
 DRAIN_SECONDS = 30
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 
 
 class DueRow(models.Model):
-    """`due_at` is None where nothing is to be done; a model has an index on it."""
+    """`due_at` is None where nothing is to be done. Each model has an index on `due_at`."""
 
     due_at = models.DateTimeField(null=True, blank=True)
     tries = models.PositiveIntegerField(default=0)
@@ -35,22 +36,52 @@ class DueRow(models.Model):
 
 
 Row = TypeVar("Row", bound=DueRow)
+AnyRow = TypeVar("AnyRow", bound=models.Model)
 Item = TypeVar("Item")
 
 
 def claim_due(rows: models.QuerySet[Row], *, now: datetime, limit: int) -> list[Row]:
-    """Claim up to `limit` of these rows that are due, longest due first.
+    """Claim up to `limit` of the due rows, the longest due first.
 
-    Opens its own transaction. They are due again after 1, 2, 4 … 60 minutes.
+    Opens its own transaction. The rows are due again after 1, 2, 4 … 60 minutes.
     """
     with transaction.atomic(durable=True):
-        due = rows.filter(due_at__lte=now).order_by("due_at")
-        taken = list(due.select_for_update(skip_locked=True)[:limit])
-        for row in taken:
+        claimed = _lock_due(rows, column="due_at", now=now, limit=limit)
+        for row in claimed:
             row.due_at = now + _pause(row.tries)
             row.tries += 1
-        rows.model._default_manager.bulk_update(taken, ["due_at", "tries"])
-    return taken
+        rows.model._default_manager.bulk_update(claimed, ["due_at", "tries"])
+    return claimed
+
+
+def lease_due(
+    rows: models.QuerySet[AnyRow],
+    *,
+    now: datetime,
+    limit: int,
+    lease: timedelta,
+    column: str = "due_at",
+    **changes: Any,
+) -> list[AnyRow]:
+    """Claim up to `limit` of the rows that are due by `column`, the longest due first.
+
+    Opens its own transaction. The rows are due again after `lease`; `changes` are written in the
+    same statement. The instances have the new time in `column`, and the old values otherwise.
+    """
+    with transaction.atomic(durable=True):
+        claimed = _lock_due(rows, column=column, now=now, limit=limit)
+        keys = [row.pk for row in claimed]
+        rows.model._default_manager.filter(pk__in=keys).update(**{column: now + lease}, **changes)
+    for row in claimed:
+        setattr(row, column, now + lease)
+    return claimed
+
+
+def _lock_due(
+    rows: models.QuerySet[AnyRow], *, column: str, now: datetime, limit: int
+) -> list[AnyRow]:
+    due = rows.filter(**{f"{column}__lte": now}).order_by(column)
+    return list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
 
 
 def _pause(tries: int) -> timedelta:
@@ -62,41 +93,40 @@ def for_each_logged(
     items: Iterable[Item],
     act: Callable[[Item], object],
     *,
-    stop_at: type[Exception] | tuple[type[Exception], ...] = (),
+    stop_on: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> None:
-    """Run `act` on each item; what breaks on one is logged, and stops none of the others.
+    """Call `act` for each item. An exception is logged and does not stop the rest.
 
-    An item on which it broke is due again when its lease ends. After an exception of `stop_at`,
-    which says that the others would meet the same, they are put back: due again sooner than the
-    item that raised it, so that an item which always raises it keeps none of the others from
-    their turn.
+    A failed item is due again when its lease ends. An exception of `stop_on` means that the rest
+    would fail likewise: the rest is released and becomes due sooner than the failed item, so an
+    item that always fails cannot keep the others from their turn.
     """
     left = list(items)
     while left:
         item = left.pop(0)
         try:
             act(item)
-        except stop_at as reason:
+        except stop_on as reason:
             logger.info("steps_stopped", reason=type(reason).__name__)
-            _put_back(left)
+            _release(left)
             return
         except Exception:
             logger.exception("step_failed")
 
 
-def _put_back(items: Iterable[object]) -> None:
-    """As they were before `take`, but for a first pause."""
+def _release(items: Iterable[object]) -> None:
+    """Undo the claim of each row, but for a first pause."""
     for row in items:
         if isinstance(row, DueRow):
-            as_taken = type(row)._default_manager.filter(pk=row.pk, due_at=row.due_at)
-            taken_at = row.due_at - _pause(row.tries - 1) if row.due_at else None
-            as_taken.update(due_at=taken_at and taken_at + FIRST_PAUSE, tries=row.tries - 1)
+            as_claimed = type(row)._default_manager.filter(pk=row.pk, due_at=row.due_at)
+            claimed_at = row.due_at - _pause(row.tries - 1) if row.due_at else None
+            as_claimed.update(due_at=claimed_at and claimed_at + FIRST_PAUSE, tries=row.tries - 1)
 
 
 def run_all(*steps: Callable[[], object]) -> None:
-    """Run each step; one that breaks is logged and stops none of the others.
+    """Call each step. An exception is logged and does not stop the rest.
 
-    Raises the first exception after the last step, so that whoever runs this knows.
+    Raises the first exception after the last step.
     """
     first: Exception | None = None
     for step in steps:
@@ -109,12 +139,14 @@ def run_all(*steps: Callable[[], object]) -> None:
         raise first
 
 
-def drain(look: Callable[[], int], *, batch: int, seconds: float = DRAIN_SECONDS) -> None:
-    """Run `look` while it finds a full batch, which means that more may wait, for `seconds`.
+def drain(
+    work_batch: Callable[[], int | None], *, batch: int, seconds: float = DRAIN_SECONDS
+) -> None:
+    """Call `work_batch` again while it returns `batch` or more, for `seconds` at most.
 
-    A process that is asked to end finishes what it has in hand and takes no more.
+    A full batch means that more rows may be due. A process that is shutting down starts no batch.
     """
     began = time.monotonic()
-    while not shutdown.has_begun() and look() >= batch:
+    while not shutdown.has_begun() and (work_batch() or 0) >= batch:
         if time.monotonic() - began >= seconds:
             return

@@ -235,7 +235,7 @@ def test_prompts_and_quotes_go_at_once_and_media_right_after(phone, completed, l
 
 
 def test_a_crash_after_the_commit_leaves_no_media(phone, completed, life):
-    delete(phone)  # and nobody hears the nudge
+    delete(phone)  # and no worker gets the message
     assert len(files_of(completed)) == 2
 
     erases_until_done(life)

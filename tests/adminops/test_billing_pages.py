@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from adminops.models import AdminAction, AuditLogEntry, PendingApproval
-from billing.lifecycle import purchases
+from billing.due_work import SYNC_PURCHASES
 from billing.models import Product, Purchase, UnreadablePayload
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
 from tests.billing.conftest import (
@@ -131,7 +131,7 @@ def test_what_was_bought_before_its_product_was_known_here_is_granted_then(
         b"The product is new." in root.see("adminops_pendingapproval_change", approval.id).content
     )
     cashier.act("adminops_pendingapproval_approve", approval.id, reason=WHY)
-    purchases.settle_due(now=timezone.now())
+    SYNC_PURCHASES.run_batch(now=timezone.now())
 
     assert phone.balance() == 30
 

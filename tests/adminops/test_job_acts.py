@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from accounts.models import Device, Session, User
 from adminops.models import AdminAction, AuditLogEntry
-from billing.lifecycle import notifications
+from billing.due_work import APPLY_NOTIFICATIONS
 from billing.models import Notification, Product
 from credits.ledger_check import find_discrepancies
 from generation.catalogue import cache
@@ -153,7 +153,7 @@ def test_a_notification_is_applied_again_and_changes_nothing_twice(support, phon
     notice = tell(store.happens("REFUND", bought))
 
     answer = support.act("billing_notification_reprocess", notice.id, reason=WHY)
-    notifications.apply_due(now=timezone.now())
+    APPLY_NOTIFICATIONS.run_batch(now=timezone.now())
 
     assert said(answer) == ["Notification queued."]
     assert Notification.objects.get(id=notice.id).processed_at

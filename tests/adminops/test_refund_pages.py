@@ -9,7 +9,7 @@ import requests
 from django.utils import timezone
 
 from adminops.models import AdminAction, AuditLogEntry
-from billing.lifecycle import consumption
+from billing.due_work import ANSWER_CONSUMPTION
 from billing.models import ConsumptionRequest
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
 from tests.billing.conftest import TEN, AppStore, tell
@@ -40,7 +40,7 @@ def told(sandbox):
 
 def test_support_decides_otherwise_before_the_answer(cashier, asked, sandbox):
     cashier.act(DECIDE, asked.id, policy="decline", reason=WHY)
-    consumption.answer_due(now=timezone.now())
+    ANSWER_CONSUMPTION.run_batch(now=timezone.now())
 
     assert told(sandbox) == ["DECLINE"]
     record = the_record(asked.purchase_id)
@@ -49,11 +49,11 @@ def test_support_decides_otherwise_before_the_answer(cashier, asked, sandbox):
 
 
 def test_support_decides_otherwise_after_the_answer(cashier, asked, sandbox):
-    consumption.answer_due(now=timezone.now() + timedelta(hours=1))
+    ANSWER_CONSUMPTION.run_batch(now=timezone.now() + timedelta(hours=1))
     assert told(sandbox) == ["GRANT_FULL"]
 
     cashier.act(DECIDE, asked.id, policy="decline", reason=WHY)
-    consumption.answer_due(now=timezone.now())
+    ANSWER_CONSUMPTION.run_batch(now=timezone.now())
 
     assert told(sandbox) == ["GRANT_FULL", "DECLINE"]
 

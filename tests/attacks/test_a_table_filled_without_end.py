@@ -23,7 +23,7 @@ from accounts.services.consents import MAX_PROVIDERS, MAX_RECORDS
 from accounts.services.sessions import MAX_SESSIONS
 from adminops import tasks as adminops_tasks
 from adminops.models import Alert, ErrorLog
-from billing import tasks as billing_tasks
+from billing import due_work as billing_work
 from billing.models import Environment, Notification, UnconfirmedPurchase
 from billing.services.confirmation import MAX_UNCONFIRMED
 from credits import tasks as credit_tasks
@@ -39,6 +39,7 @@ from generation.models import (
     Upload,
     WebhookDelivery,
 )
+from rendio.common.due_work import DueWork
 from rendio.common.ids import lowest_uuid7
 from rendio.common.purge import BATCH
 from tests.accounts.conftest import Installation, Person
@@ -373,6 +374,10 @@ def alert(user: UUID, number: int) -> Model:
     return Alert(key=str(number), text="x", raised_at=LONG_AGO, due_at=None)
 
 
+def purge(kind: DueWork) -> Callable[[], int]:
+    return lambda: kind.run_batch(now=timezone.now())
+
+
 @pytest.mark.parametrize(
     ("sweep", "old"),
     [
@@ -380,7 +385,7 @@ def alert(user: UUID, number: int) -> Model:
         (generation_tasks.sweep, delivery),
         (generation_tasks.sweep, offence),
         (generation_tasks.sweep, letter),
-        (billing_tasks.sweep, notification),
+        (purge(billing_work.PURGE), notification),
         (credit_tasks.sweep, record),
         (account_tasks.sweep, session),
         (account_tasks.sweep, spent),

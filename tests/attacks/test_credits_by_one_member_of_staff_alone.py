@@ -15,7 +15,7 @@ from adminops.actions import approvals, budgets, incidents, jobs, promotion_code
 from adminops.actions import credits as credit_actions
 from adminops.actions.incidents import Choice
 from adminops.models import AdminAction, ApprovalState, AuditLogEntry, PendingApproval, Which
-from billing.lifecycle import notifications
+from billing.due_work import APPLY_NOTIFICATIONS
 from billing.models import ConsumptionRequest, Product, Purchase
 from credits import services as credit_services
 from credits.ledger_check import find_discrepancies
@@ -406,7 +406,7 @@ def test_a_notification_applied_again_counts_what_its_purchase_brings(agent, sto
     agent.act("billing_notification_reprocess", notification.id, reason=WHY)
 
     assert waiting() == [AdminAction.REAPPLY_NOTIFICATION]
-    notifications.apply_due(now=timezone.now())
+    APPLY_NOTIFICATIONS.run_batch(now=timezone.now())
     assert phone.balance() == 91
 
 

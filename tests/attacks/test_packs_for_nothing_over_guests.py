@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing.lifecycle import purchases as due
+from billing.due_work import SYNC_PURCHASES
 from billing.models import PendingReason
 from billing.services import release_purchase
 from credits import services as credit_services
@@ -60,7 +60,7 @@ def test_the_pack_arrives_once_the_debt_is_paid(store: AppStore) -> None:
         acting_user_id=owing.user_id, now=timezone.now(),
     )  # fmt: skip
 
-    due.settle_due(now=timezone.now() + timedelta(hours=2))
+    SYNC_PURCHASES.run_batch(now=timezone.now() + timedelta(hours=2))
 
     assert guest.balance() == 20
 

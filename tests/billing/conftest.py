@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.apple import identity_tokens
-from billing.lifecycle import notifications
+from billing.due_work import APPLY_NOTIFICATIONS
 from billing.models import Notification, Purchase
 from credits import ledger_check
 from credits import services as credit_services
@@ -77,7 +77,7 @@ def tell(told: Any) -> Notification:
     """The same, and a worker applies it."""
     answer = deliver(told)
     assert answer.status_code == 200, answer.content
-    notifications.apply_due(now=timezone.now())
+    APPLY_NOTIFICATIONS.run_batch(now=timezone.now())
     notification = Notification.objects.get(notification_uuid=told["notification_uuid"])
     assert notification.processed_at, "it was not applied"
     return notification

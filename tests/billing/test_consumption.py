@@ -8,7 +8,7 @@ import pytest
 import requests
 from django.utils import timezone
 
-from billing.lifecycle import consumption
+from billing.due_work import ANSWER_CONSUMPTION
 from billing.models import ConsumptionRequest
 from generation.lifecycle import settle
 from generation.models import Job
@@ -50,7 +50,7 @@ def asked(store, bought, **fields):
 
 
 def answer(after=HOUR):
-    consumption.answer_due(now=timezone.now() + after)
+    ANSWER_CONSUMPTION.run_batch(now=timezone.now() + after)
     return ConsumptionRequest.objects.get()
 
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing.lifecycle import notifications, purchases
+from billing.due_work import APPLY_NOTIFICATIONS, SYNC_PURCHASES
 from billing.models import Notification
 from tests.billing.conftest import (
     TEN,
@@ -31,10 +31,10 @@ django.setup()
 from django.db import transaction
 from django.utils import timezone
 from billing.appstore import verifier
-from billing.lifecycle import effects
+from billing.lifecycle import notification_handlers
 from billing.models import Notification
 from billing.services import purchases
-from rendio.common.due import take
+from rendio.common.due import claim_due
 now = timezone.now()
 notice = verifier.read_notification(os.environ["TEST_PAYLOAD"])
 """
@@ -49,9 +49,11 @@ DIES = {
     ],
     "with the notification in hand": [
         "row = Notification.objects.filter(notification_uuid=notice.notification_uuid)",
-        "assert take(row, now=now, limit=1)",
+        "assert claim_due(row, now=now, limit=1)",
     ],
-    "before the notification is done": ["assert effects.apply(notice, now=now) == 'granted'"],
+    "before the notification is done": [
+        "assert notification_handlers.apply(notice, now=now) == 'granted'"
+    ],
 }
 
 
@@ -79,8 +81,8 @@ def test_whenever_a_worker_dies_the_credits_come_once(committed, store, moment):
 
     run_and_die(bought, *DIES[moment])
     later = timezone.now() + timedelta(minutes=2)
-    purchases.settle_due(now=later)
-    notifications.apply_due(now=later)
+    SYNC_PURCHASES.run_batch(now=later)
+    APPLY_NOTIFICATIONS.run_batch(now=later)
 
     assert phone.balance() == 20
     assert purchase_of(bought).credits == 10

@@ -10,7 +10,7 @@ from django.core.checks import run_checks
 from django.utils import timezone
 
 from billing.appstore import verifier
-from billing.lifecycle import notifications
+from billing.due_work import APPLY_NOTIFICATIONS
 from billing.models import Environment, Notification, Purchase
 from tests.billing.conftest import TEN, deliver, post_notification, update_credits
 from tests.conftest import assert_refused
@@ -58,7 +58,7 @@ def test_a_forged_notification_is_refused(phone, store, forged, flaw, inner):
     assert not Notification.objects.exists()
 
     assert deliver(told).status_code == 200
-    notifications.apply_due(now=timezone.now())
+    APPLY_NOTIFICATIONS.run_batch(now=timezone.now())
     assert phone.balance() == 20
 
 

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import Device
-from billing.lifecycle import purchases as due
+from billing.due_work import SYNC_PURCHASES
 from billing.models import FraudScore, Purchase
 from billing.services import release_purchase
 from rendio.common.errors import InvalidState
@@ -191,7 +191,7 @@ def test_what_waits_goes_on_waiting_whatever_comes(phone, store, settings):
     settings.FRAUD_HOLD_SCORE = 0
     update_credits(phone, held)
     Purchase.objects.update(due_at=timezone.now())
-    due.settle_due(now=timezone.now())
+    SYNC_PURCHASES.run_batch(now=timezone.now())
 
     assert purchase_of(held).problem == "held"
     assert phone.balance() == 20

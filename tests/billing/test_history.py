@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing.lifecycle import notification_backfill, notifications
+from billing.due_work import APPLY_NOTIFICATIONS, BACKFILL_NOTIFICATIONS
+from billing.lifecycle import notification_backfill
 from billing.models import HistoryWalk, Notification
 from tests.billing.conftest import TEN, ledger_adds_up, tell
 
@@ -18,9 +19,9 @@ def walk(now=None):
     """All steps that are due, and what they found is applied; how many steps."""
     now = now or timezone.now()
     steps = 0
-    while notification_backfill.walk_due(now=now):
+    while BACKFILL_NOTIFICATIONS.run_batch(now=now):
         steps += 1
-    while notifications.apply_due(now=now):
+    while APPLY_NOTIFICATIONS.run_batch(now=now):
         pass
     return steps
 
@@ -63,7 +64,7 @@ def test_a_walk_goes_on_where_its_worker_died(phone, store, production_only):
     for _ in range(21):
         store.buy(TEN, phone=phone)
     now = timezone.now()
-    notification_backfill.walk_due(now=now)
+    BACKFILL_NOTIFICATIONS.run_batch(now=now)
 
     walk(now)
 

@@ -9,8 +9,8 @@ from appstoreserverlibrary.models.NotificationTypeV2 import NotificationTypeV2
 from django.utils import timezone
 
 from billing.appstore import verifier
-from billing.lifecycle import notification_handlers, notifications
-from billing.lifecycle import purchases as due
+from billing.due_work import APPLY_NOTIFICATIONS, SYNC_PURCHASES
+from billing.lifecycle import notification_handlers
 from billing.models import Notification, Purchase
 from billing.services import receive, upsert_from_apple
 from rendio.common.due import claim_due
@@ -57,7 +57,7 @@ def test_a_replayed_notification_is_answered_and_changes_nothing(phone, store):
     tell(bought)
 
     assert deliver(bought).status_code == 200
-    assert notifications.apply_due(now=timezone.now()) == 0
+    assert APPLY_NOTIFICATIONS.run_batch(now=timezone.now()) == 0
     assert Notification.objects.count() == 1
     assert phone.balance() == 20
 
@@ -267,9 +267,9 @@ def test_a_purchase_that_was_recorded_before_a_crash_is_settled(phone, store):
     bought = store.buy(TEN, phone=phone)
     upsert_from_apple(verifier.read_transaction(bought["signed_transaction"]), now=timezone.now())
 
-    due.settle_due(now=timezone.now())
+    SYNC_PURCHASES.run_batch(now=timezone.now())
     assert phone.balance() == 10, "whoever recorded it has it in hand"
-    due.settle_due(now=timezone.now() + timedelta(minutes=1))
+    SYNC_PURCHASES.run_batch(now=timezone.now() + timedelta(minutes=1))
 
     assert phone.balance() == 20
 
@@ -278,9 +278,9 @@ def test_a_notification_whose_worker_died_is_applied_by_the_next(phone, store):
     deliver(store.buy(TEN, phone=phone))
     claim_due(Notification.objects.all(), now=timezone.now(), limit=10)
 
-    notifications.apply_due(now=timezone.now())
+    APPLY_NOTIFICATIONS.run_batch(now=timezone.now())
     assert phone.balance() == 10
-    notifications.apply_due(now=timezone.now() + timedelta(minutes=1, seconds=1))
+    APPLY_NOTIFICATIONS.run_batch(now=timezone.now() + timedelta(minutes=1, seconds=1))
 
     assert phone.balance() == 20
 
@@ -304,7 +304,7 @@ def test_what_the_history_told_is_not_asked_about_online(phone, store):
     told = store.buy(TEN, phone=phone)
 
     receive(signed_payload=told["signed_payload"], now=timezone.now(), from_history=True)
-    notifications.apply_due(now=timezone.now())
+    APPLY_NOTIFICATIONS.run_batch(now=timezone.now())
 
     assert phone.balance() == 20
 
@@ -321,11 +321,11 @@ def test_a_revoked_certificate_is_found_out_by_the_worker(phone, store):
 def test_a_notification_waits_while_certificates_cannot_be_asked_about(phone, store):
     store.sandbox.control("apple/ocsp", status="down")
     deliver(store.buy(TEN, phone=phone))
-    notifications.apply_due(now=timezone.now())
+    APPLY_NOTIFICATIONS.run_batch(now=timezone.now())
     assert phone.balance() == 10
 
     store.sandbox.control("apple/ocsp", status="good")
-    notifications.apply_due(now=timezone.now() + timedelta(minutes=2))
+    APPLY_NOTIFICATIONS.run_batch(now=timezone.now() + timedelta(minutes=2))
 
     assert phone.balance() == 20
 

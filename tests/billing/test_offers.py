@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from billing.lifecycle import consumption
+from billing.due_work import ANSWER_CONSUMPTION
 from billing.models import ConsumptionRequest, Product
 from credits import flows
 from credits.models import LedgerEntry, Lot, Source
@@ -161,7 +161,7 @@ def test_apple_is_told_nothing_of_a_purchase_that_nobody_paid_for(phone, store):
     bought = try_it(store, phone)
     tell(store.happens("CONSUMPTION_REQUEST", bought))
 
-    consumption.answer_due(now=timezone.now() + timedelta(hours=2))
+    ANSWER_CONSUMPTION.run_batch(now=timezone.now() + timedelta(hours=2))
 
     request = ConsumptionRequest.objects.get(purchase=purchase_of(bought))
     assert request.outcome == "nobody paid for it, so there is nothing to refund"

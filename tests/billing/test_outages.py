@@ -10,7 +10,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from billing.lifecycle import unconfirmed
+from billing.due_work import CONFIRM_PURCHASES
+from billing.lifecycle import purchases
 from billing.models import UnconfirmedPurchase
 from tests.billing.conftest import TEN, update_credits
 from tests.conftest import Phone, assert_refused
@@ -53,11 +54,11 @@ def test_the_purchase_arrives_by_itself_once_apple_is_back(phone, store):
     bought = store.buy(TEN, phone=phone)
     store.is_out(status=503)
     update_credits(phone, bought)
-    unconfirmed.confirm_due(now=timezone.now())
+    CONFIRM_PURCHASES.run_batch(now=timezone.now())
     assert phone.balance() == 10
 
     store.is_out(times=0)
-    unconfirmed.confirm_due(now=timezone.now() + timedelta(minutes=2))
+    CONFIRM_PURCHASES.run_batch(now=timezone.now() + timedelta(minutes=2))
 
     assert phone.balance() == 20
     assert not UnconfirmedPurchase.objects.exists()
@@ -84,8 +85,8 @@ def test_a_purchase_whose_wallet_is_in_use_is_settled_later(sandbox, store):
     update_credits(phone, bought)
 
     with locked_wallet_of(phone):
-        unconfirmed.confirm_due(now=timezone.now())
-    unconfirmed.confirm_due(now=timezone.now() + timedelta(minutes=2))
+        CONFIRM_PURCHASES.run_batch(now=timezone.now())
+    CONFIRM_PURCHASES.run_batch(now=timezone.now() + timedelta(minutes=2))
 
     assert phone.balance() == 20, "which names nobody, and is who asked for it"
     assert not UnconfirmedPurchase.objects.filter(user_id=phone.user_id).exists()
@@ -97,7 +98,7 @@ def test_an_outage_is_met_once_and_not_by_every_purchase(phone, store):
         update_credits(phone, store.buy(TEN, phone=phone))
     before = len(store.asked("/inApps/"))
 
-    unconfirmed.confirm_due(now=timezone.now())
+    CONFIRM_PURCHASES.run_batch(now=timezone.now())
 
     assert len(store.asked("/inApps/")) == before + 1
 
@@ -106,7 +107,7 @@ def test_what_apple_does_not_know_after_all_is_asked_for_no_more(phone, store):
     store.is_out(status=503, times=1)
     update_credits(phone, {"transaction_id": "2000000999999999"})
 
-    unconfirmed.confirm_due(now=timezone.now())
+    CONFIRM_PURCHASES.run_batch(now=timezone.now())
 
     assert not UnconfirmedPurchase.objects.exists()
 
@@ -115,11 +116,11 @@ def test_asking_ends_some_day(phone, store):
     store.is_out(status=503)
     update_credits(phone, store.buy(TEN, phone=phone))
 
-    end = timezone.now() + unconfirmed.TRIED_FOR
+    end = timezone.now() + purchases.TRIED_FOR
 
-    unconfirmed.confirm_due(now=end - timedelta(days=1))
+    CONFIRM_PURCHASES.run_batch(now=end - timedelta(days=1))
     assert UnconfirmedPurchase.objects.exists()
-    unconfirmed.confirm_due(now=end)
+    CONFIRM_PURCHASES.run_batch(now=end)
 
     assert not UnconfirmedPurchase.objects.exists()
 
@@ -140,6 +141,6 @@ def test_who_was_quicker_with_a_purchase_of_nobodys_keeps_it(phone, store):
     update_credits(phone, bought)
     update_credits(other, bought)
 
-    unconfirmed.confirm_due(now=timezone.now())
+    CONFIRM_PURCHASES.run_batch(now=timezone.now())
 
     assert (phone.balance(), other.balance()) == (10, 20)

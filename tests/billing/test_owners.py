@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing.lifecycle import account_tokens
+from billing.due_work import UPDATE_ACCOUNT_TOKENS
 from billing.models import Notification, Purchase, TokenChange, UnconfirmedPurchase
 from tests.billing.conftest import (
     TEN,
@@ -36,7 +36,7 @@ def test_a_guests_purchases_move_to_the_account_and_apple_is_told(phone, account
     update_credits(phone, bought)
 
     sign_in(phone, sandbox, sub=account)
-    account_tokens.change_due(now=timezone.now())
+    UPDATE_ACCOUNT_TOKENS.run_batch(now=timezone.now())
 
     assert purchase_of(bought).user_id == phone.user_id
     assert token_at_apple(store, bought) == ("PUT", str(phone.user_id))
@@ -56,9 +56,9 @@ def test_apple_is_told_again_until_it_has_heard(phone, account, store, sandbox):
     sign_in(phone, sandbox, sub=account)
     store.is_out(times=1)
 
-    account_tokens.change_due(now=timezone.now())
+    UPDATE_ACCOUNT_TOKENS.run_batch(now=timezone.now())
     assert TokenChange.objects.get().tries == 1
-    account_tokens.change_due(now=timezone.now() + timedelta(minutes=2))
+    UPDATE_ACCOUNT_TOKENS.run_batch(now=timezone.now() + timedelta(minutes=2))
 
     assert not TokenChange.objects.exists()
 

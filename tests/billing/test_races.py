@@ -6,7 +6,8 @@ import pytest
 from django.utils import timezone
 
 from billing.appstore import verifier
-from billing.lifecycle import notification_handlers, notifications
+from billing.due_work import APPLY_NOTIFICATIONS
+from billing.lifecycle import notification_handlers
 from billing.models import Notification
 from tests.billing.conftest import (
     TEN,
@@ -30,7 +31,7 @@ def test_thirty_calls_and_a_notification_for_one_purchase_grant_it_once(guest, s
 
     *answers, _ = at_once(
         *[lambda: update_credits(guest, bought)] * 30,
-        lambda: notifications.apply_due(now=timezone.now()),
+        lambda: APPLY_NOTIFICATIONS.run_batch(now=timezone.now()),
     )
 
     assert {answer.status_code for answer in answers} == {200}
@@ -56,7 +57,7 @@ def test_one_notification_delivered_many_times_at_once_is_kept_once(guest, store
     bought = store.buy(TEN, phone=guest)
 
     answers = at_once(*[lambda: deliver(bought)] * 10)
-    at_once(*[lambda: notifications.apply_due(now=timezone.now())] * 4)
+    at_once(*[lambda: APPLY_NOTIFICATIONS.run_batch(now=timezone.now())] * 4)
 
     assert {answer.status_code for answer in answers} == {200}
     uuid = bought["notification_uuid"]

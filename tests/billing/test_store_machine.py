@@ -19,12 +19,12 @@ from hypothesis.stateful import (
 
 from accounts.models import Tier
 from billing import queries
-from billing.lifecycle import (
-    account_tokens,
-    notification_backfill,
-    notifications,
-    purchases,
-    subscriptions,
+from billing.due_work import (
+    APPLY_NOTIFICATIONS,
+    BACKFILL_NOTIFICATIONS,
+    CHECK_SUBSCRIPTIONS,
+    SYNC_PURCHASES,
+    UPDATE_ACCOUNT_TOKENS,
 )
 from billing.models import HistoryWalk, Notification, Product, ProductKind
 from credits.models import Kind, LedgerEntry, Lot, Wallet
@@ -268,9 +268,9 @@ class Store(RolledBackMachine):
     def reconcile(self):
         """What never arrived is found."""
         HistoryWalk.objects.update(due_at=timezone.now())
-        while notification_backfill.walk_due(now=timezone.now()):
+        while BACKFILL_NOTIFICATIONS.run_batch(now=timezone.now()):
             pass
-        account_tokens.change_due(now=timezone.now())
+        UPDATE_ACCOUNT_TOKENS.run_batch(now=timezone.now())
         self.workers_work()
         assert not self.untold
 
@@ -303,9 +303,9 @@ class Store(RolledBackMachine):
         for row in waiting.order_by("id"):
             waiting.update(due_at=timezone.now() + DAY)
             waiting.filter(id=row.id).update(due_at=timezone.now())
-            assert notifications.apply_due(now=timezone.now()) == 1
+            assert APPLY_NOTIFICATIONS.run_batch(now=timezone.now()) == 1
             self.untold.pop(str(row.notification_uuid)).is_heard()
-        purchases.settle_due(now=timezone.now())
+        SYNC_PURCHASES.run_batch(now=timezone.now())
 
     # --- what becomes of the credits ---
 
@@ -397,7 +397,7 @@ class Store(RolledBackMachine):
     def at_the_end(self):
         """All that was lost is found, and Apple, when asked, says nothing else."""
         self.reconcile()
-        subscriptions.ask_due(now=timezone.now())
+        CHECK_SUBSCRIPTIONS.run_batch(now=timezone.now())
         self.all_is_as_the_model_says()
 
 

@@ -9,8 +9,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import User
-from billing.lifecycle import purchases as due_purchases
-from billing.lifecycle import subscriptions as due
+from billing.due_work import CHECK_SUBSCRIPTIONS, SYNC_PURCHASES
 from billing.models import Product, ProductKind, Subscription
 from billing.services import assign_purchase
 from credits import services as credit_services
@@ -597,7 +596,7 @@ def test_who_subscribes_again_as_somebody_else_takes_the_tier_along(phone, store
         at=(timezone.now() + timedelta(seconds=1)).isoformat(),
     )
     tell(again)
-    due_purchases.settle_due(now=timezone.now())
+    SYNC_PURCHASES.run_batch(now=timezone.now())
 
     assert stands(other) == ("active", "premium", True)
     assert stands(phone) == ("none", "free", False)
@@ -675,7 +674,7 @@ def test_an_export_has_the_subscription(phone, store):
 
 
 def ask(now):
-    due.ask_due(now=now)
+    CHECK_SUBSCRIPTIONS.run_batch(now=now)
     return Subscription.objects.get()
 
 

@@ -7,8 +7,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing.lifecycle import notifications, sweep, unconfirmed, unreadable
-from billing.lifecycle import subscriptions as due_subscriptions
+from billing import tasks
+from billing.due_work import (
+    APPLY_NOTIFICATIONS,
+    CHECK_SUBSCRIPTIONS,
+    CONFIRM_PURCHASES,
+    REREAD_PAYLOADS,
+)
 from billing.models import (
     Notification,
     PayloadKind,
@@ -103,8 +108,8 @@ def test_a_purchase_that_apple_then_states_in_full_is_granted_by_itself(phone, s
     body = {"signed_transaction": cut["signed_transaction"]}
     assert_refused(phone.post("update-credits", body), 503, "ERR_5005")
 
-    unconfirmed.confirm_due(now=timezone.now())
-    unreadable.read_due(now=timezone.now())
+    CONFIRM_PURCHASES.run_batch(now=timezone.now())
+    REREAD_PAYLOADS.run_batch(now=timezone.now())
 
     assert phone.balance() == 20
     assert payload().closed_at
@@ -122,7 +127,7 @@ def test_one_purchase_that_cannot_be_read_keeps_no_other_back(phone, store):
         due_at=timezone.now() - timedelta(hours=1)
     )
 
-    unconfirmed.confirm_due(now=timezone.now())
+    CONFIRM_PURCHASES.run_batch(now=timezone.now())
 
     assert phone.balance() == 20
     assert [row.transaction_id for row in UnconfirmedPurchase.objects.all()] == [
@@ -236,7 +241,7 @@ def test_a_subscription_that_apple_answers_oddly_about_keeps_no_worker(phone, st
     )
     Subscription.objects.update(due_at=timezone.now())
 
-    due_subscriptions.ask_due(now=timezone.now())
+    CHECK_SUBSCRIPTIONS.run_batch(now=timezone.now())
 
     assert payload().transaction_id == again["transaction_id"] != renewed["transaction_id"]
     assert Subscription.objects.get().asked_at
@@ -259,14 +264,14 @@ def test_it_is_read_again_until_it_can_be_read(phone, store, settings):
         due_at=now,
     )
     settings.APPSTORE_APP_ID += 1
-    unreadable.read_due(now=now)
+    REREAD_PAYLOADS.run_batch(now=now)
     row.refresh_from_db()
     assert row.closed_at is None
     assert row.due_at > now
 
     settings.APPSTORE_APP_ID -= 1
-    unreadable.read_due(now=row.due_at)
-    notifications.apply_due(now=row.due_at)
+    REREAD_PAYLOADS.run_batch(now=row.due_at)
+    APPLY_NOTIFICATIONS.run_batch(now=row.due_at)
 
     assert payload().outcome == "read and applied"
     assert phone.balance() == 20
@@ -289,7 +294,7 @@ def test_a_purchase_that_can_be_read_at_last_is_the_senders(phone, store, names_
         due_at=now,
     )
 
-    unreadable.read_due(now=now)
+    REREAD_PAYLOADS.run_batch(now=now)
 
     assert purchase_of(bought).user_id == phone.user_id
     assert phone.balance() == 20
@@ -311,7 +316,7 @@ def test_a_renewal_that_can_be_read_at_last_counts(phone, store):
         due_at=now,
     )
 
-    unreadable.read_due(now=now)
+    REREAD_PAYLOADS.run_batch(now=now)
 
     assert phone.get("subscription/status").json()["will_renew"] is False
 
@@ -330,7 +335,7 @@ def test_a_notification_that_came_again_and_was_read_closes_it(phone, store):
     )
     tell(told)
 
-    unreadable.read_due(now=now)
+    REREAD_PAYLOADS.run_batch(now=now)
 
     assert payload().outcome == "it came again, and was read"
 
@@ -430,8 +435,8 @@ def test_a_dismissed_one_is_read_no_more_and_swept(sent):
     now = timezone.now()
     dismiss_payload(sent.id, now=now)
 
-    assert unreadable.read_due(now=now + timedelta(days=1)) == 0
-    sweep.sweep(now=now + sweep.KEPT - timedelta(days=1))
+    assert REREAD_PAYLOADS.run_batch(now=now + timedelta(days=1)) == 0
+    tasks.purge(now=now + tasks.KEPT - timedelta(days=1))
     assert payload().outcome == "dismissed"
-    sweep.sweep(now=now + sweep.KEPT)
+    tasks.purge(now=now + tasks.KEPT)
     assert not UnreadablePayload.objects.exists()

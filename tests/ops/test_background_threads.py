@@ -22,7 +22,7 @@ from adminops.models import Heartbeat
 from adminops.monitoring import heartbeats
 from rendio import beat_scheduler, metrics_endpoint
 from rendio.celery import app
-from rendio.common import background, nudge
+from rendio.common import background, wakeup
 from rendio.common.background import BackgroundThread
 from rendio.local.data_dir import PROJECT
 from tests.conftest import Phone
@@ -72,15 +72,15 @@ def test_revocations_are_read_after_the_thread_was_killed(kept, sandbox, setting
     assert eventually(lambda: session.id in kept)
 
 
-def test_nudges_are_sent_after_the_thread_was_killed(committed, caplog):
+def test_wakeups_are_sent_after_the_thread_was_killed(committed, caplog):
     queue = f"test-{uuid4()}"
-    nudge.after_commit("test.first", queue=queue)
+    wakeup.enqueue_on_commit("test.first", queue=queue)
     eventually(lambda: waiting_in(queue) == 1)
-    kill("nudge")
-    nudge.after_commit("test.second", queue=queue)  # wakes it
-    eventually(lambda: was_killed(caplog, "nudge"))
+    kill("wakeup")
+    wakeup.enqueue_on_commit("test.second", queue=queue)  # wakes it
+    eventually(lambda: was_killed(caplog, "wakeup"))
 
-    nudge.after_commit("test.third", queue=queue)
+    wakeup.enqueue_on_commit("test.third", queue=queue)
 
     assert eventually(lambda: waiting_in(queue) >= 2)
 
@@ -163,7 +163,7 @@ def test_the_scheduler_goes_on_after_a_round_that_failed(committed, tmp_path, ca
     broken = schedule(run_every=1, nowfun=no_clock)
     scheduler.add(name="broken", task="test.none", schedule=broken, last_run_at=timezone.now())
 
-    assert scheduler.tick() == beat_scheduler.AGAIN_SECONDS
+    assert scheduler.tick() == beat_scheduler.RETRY_SECONDS
     assert "scheduler_round_failed" in caplog.text
 
     del scheduler.schedule["broken"]
@@ -220,7 +220,7 @@ def test_a_thread_that_is_stuck_is_named(db, client, thread):
 
 
 def test_what_another_process_says_of_its_threads_is_named(db, client):
-    said = "the thread nudge has been stuck for 130 s"
+    said = "the thread wakeup has been stuck for 130 s"
     heartbeats.write(process="web@one:7", roles=["web"], now=timezone.now(), problem=said)
 
     assert f"web@one:7: {said}" in problems(client)
@@ -228,7 +228,9 @@ def test_what_another_process_says_of_its_threads_is_named(db, client):
 
 def test_what_a_process_that_is_gone_said_is_not_named(db, client):
     long_ago = timezone.now() - timedelta(seconds=60)
-    heartbeats.write(process="web@one:7", roles=["web"], now=long_ago, problem="the thread nudge …")
+    heartbeats.write(
+        process="web@one:7", roles=["web"], now=long_ago, problem="the thread wakeup …"
+    )
 
     assert not any("web@one:7" in one for one in problems(client))
 

@@ -35,7 +35,7 @@ def test_a_row_that_always_stops_the_batch_keeps_nobody_from_their_turn(db):
 
     for minutes in range(5):
         rows = claim_due(Removal.objects.all(), now=now + timedelta(minutes=minutes), limit=20)
-        for_each_logged(rows, act, stop_at=OutsideIsDown)
+        for_each_logged(rows, act, stop_on=OutsideIsDown)
 
     assert sorted(done) == ["first", "second"]
     poisoned = Removal.objects.get()
@@ -51,7 +51,7 @@ def test_rows_that_were_put_back_have_not_been_tried(db):
         raise OutsideIsDown
 
     for_each_logged(
-        claim_due(Removal.objects.order_by("id"), now=now, limit=20), act, stop_at=OutsideIsDown
+        claim_due(Removal.objects.order_by("id"), now=now, limit=20), act, stop_on=OutsideIsDown
     )
 
     rows = Removal.objects.order_by("tries").values_list("tries", "due_at")

@@ -1,4 +1,4 @@
-"""Nudges: they reach our broker, say no row, come few, and no request waits for them."""
+"""Wake-up messages reach our broker, name no row, are few, and no request waits for them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from celery.schedules import schedule
 from django.conf import settings as django_settings
 from django.db import transaction
 
-from rendio.beat_scheduler import ENOUGH_OF_RARE, Scheduler
+from rendio.beat_scheduler import MAX_WAITING_LONG_INTERVAL, Scheduler
 from rendio.celery import app
-from rendio.common import nudge
+from rendio.common import wakeup
+from rendio.common.due_work import kinds
 from tests.helpers.wait import eventually
 
 TASK = "generation.submit_due"
@@ -41,13 +42,13 @@ def sent_so_far_is_all(broker):
     """A message behind all others has arrived. The first may go out beside them, the second not."""
     for _ in range(2):
         mark = f"test-mark-{uuid4()}"
-        nudge.after_commit(TASK, queue=mark)
+        wakeup.enqueue_on_commit(TASK, queue=mark)
         eventually(lambda mark=mark: broker.llen(mark) == 1)
         broker.delete(mark)
 
 
-def test_a_nudge_reaches_the_broker_of_the_settings(committed, broker, queue):
-    nudge.after_commit(TASK, queue=queue, with_queue=True)
+def test_a_message_reaches_the_broker_of_the_settings(committed, broker, queue):
+    wakeup.enqueue_on_commit(TASK, queue=queue, arguments={"queue": queue})
 
     eventually(lambda: broker.llen(queue) == 1)
     message = messages(broker, queue)[0]
@@ -62,13 +63,13 @@ def test_a_nudge_reaches_the_broker_of_the_settings(committed, broker, queue):
 
 def test_nothing_is_sent_before_the_commit_or_after_a_rollback(committed, broker, queue):
     with transaction.atomic():
-        nudge.after_commit(TASK, queue=queue)
+        wakeup.enqueue_on_commit(TASK, queue=queue)
         transaction.set_rollback(True)
     sent_so_far_is_all(broker)
     assert broker.llen(queue) == 0
 
     with transaction.atomic():
-        nudge.after_commit(TASK, queue=queue)
+        wakeup.enqueue_on_commit(TASK, queue=queue)
         sent_so_far = broker.llen(queue)
     assert sent_so_far == 0
     eventually(lambda: broker.llen(queue) == 1)
@@ -79,7 +80,7 @@ def test_a_burst_while_the_broker_is_slow_becomes_two_messages_at_most(committed
     broker.client_pause(timeout=60_000, all=False)
     try:
         for _ in range(30):
-            nudge.after_commit(TASK, queue=queue)
+            wakeup.enqueue_on_commit(TASK, queue=queue)
     finally:
         broker.client_unpause()
     sent_so_far_is_all(broker)
@@ -89,15 +90,15 @@ def test_a_burst_while_the_broker_is_slow_becomes_two_messages_at_most(committed
 
 def test_a_long_queue_is_not_made_longer(committed, broker, queue):
     with app.producer_or_acquire() as producer:
-        broker.rpush(queue, *["a message"] * (nudge.ENOUGH - 1))
-        assert nudge.has_room(queue, producer)
+        broker.rpush(queue, *["a message"] * (wakeup.MAX_WAITING - 1))
+        assert wakeup.has_room(queue, producer)
         broker.rpush(queue, "a message")
-        assert not nudge.has_room(queue, producer)
+        assert not wakeup.has_room(queue, producer)
 
-    nudge.after_commit(TASK, queue=queue)
+    wakeup.enqueue_on_commit(TASK, queue=queue)
     sent_so_far_is_all(broker)
 
-    assert broker.llen(queue) == nudge.ENOUGH
+    assert broker.llen(queue) == wakeup.MAX_WAITING
 
 
 def test_the_scheduler_leaves_room_on_a_long_queue_for_what_it_says_rarely(broker, queue, tmp_path):
@@ -113,16 +114,20 @@ def test_the_scheduler_leaves_room_on_a_long_queue_for_what_it_says_rarely(broke
         )
         scheduler.apply_entry(entry, producer=scheduler.producer)
 
-    broker.rpush(queue, *["a message"] * nudge.ENOUGH)
+    broker.rpush(queue, *["a message"] * wakeup.MAX_WAITING)
     say_every(1)
-    assert broker.llen(queue) == nudge.ENOUGH
+    assert broker.llen(queue) == wakeup.MAX_WAITING
     say_every(60)
-    assert broker.llen(queue) == nudge.ENOUGH + 1
-    broker.rpush(queue, *["a message"] * ENOUGH_OF_RARE)
+    assert broker.llen(queue) == wakeup.MAX_WAITING + 1
+    broker.rpush(queue, *["a message"] * MAX_WAITING_LONG_INTERVAL)
     say_every(60)
-    assert broker.llen(queue) == nudge.ENOUGH + 1 + ENOUGH_OF_RARE
+    assert broker.llen(queue) == wakeup.MAX_WAITING + 1 + MAX_WAITING_LONG_INTERVAL
 
 
-def test_no_message_of_the_scheduler_shows_its_arguments():
-    for entry in app.conf.beat_schedule.values():
-        assert (entry["options"]["argsrepr"], entry["options"]["kwargsrepr"]) == ("", "")
+def test_no_message_of_the_scheduler_shows_its_arguments(tmp_path):
+    scheduler = Scheduler(app, schedule_filename=str(tmp_path / "beat"))
+
+    for kind in kinds():
+        for queue in kind.queues:
+            options = scheduler._entry(kind, queue).options
+            assert (options["argsrepr"], options["kwargsrepr"]) == ("", "")

@@ -1,0 +1,69 @@
+"""The background work of billing: what is due, where it runs, how often beat looks."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from billing.models import (
+    ConsumptionRequest,
+    HistoryWalk,
+    Notification,
+    Purchase,
+    Subscription,
+    TokenChange,
+    UnconfirmedPurchase,
+    UnreadablePayload,
+)
+from rendio.common.due_work import DueRows, DueWork
+
+APPLY_NOTIFICATIONS = DueWork(
+    "billing.apply_notifications",
+    DueRows("notifications", Notification.objects.all),
+    every_seconds=1,
+    batch=20,
+)
+SYNC_PURCHASES = DueWork(
+    "billing.settle_purchases",
+    DueRows("purchases", Purchase.objects.all),
+    every_seconds=10,
+    batch=50,
+)
+CONFIRM_PURCHASES = DueWork(
+    "billing.confirm_purchases",
+    DueRows("unconfirmed purchases", UnconfirmedPurchase.objects.all),
+    every_seconds=10,
+    batch=20,
+)
+UPDATE_ACCOUNT_TOKENS = DueWork(
+    "billing.change_tokens",
+    DueRows("token changes", TokenChange.objects.all),
+    every_seconds=60,
+    batch=20,
+)
+CHECK_SUBSCRIPTIONS = DueWork(
+    "billing.ask_subscriptions",
+    DueRows("subscriptions", Subscription.objects.all),
+    every_seconds=60,
+    batch=20,
+)
+ANSWER_CONSUMPTION = DueWork(
+    "billing.answer_consumption",
+    DueRows("consumption requests", ConsumptionRequest.objects.all),
+    every_seconds=60,
+    batch=20,
+)
+BACKFILL_NOTIFICATIONS = DueWork(
+    "billing.walk_history",
+    DueRows(
+        "history walks",
+        lambda: HistoryWalk.objects.filter(environment__in=settings.APPSTORE_ENVIRONMENTS),
+    ),
+    every_seconds=60,
+)
+REREAD_PAYLOADS = DueWork(
+    "billing.read_payloads",
+    DueRows("unreadable payloads", UnreadablePayload.objects.open),
+    every_seconds=60,
+    batch=20,
+)
+PURGE = DueWork("billing.sweep", every_seconds=60, is_periodic=True)

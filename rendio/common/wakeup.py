@@ -1,0 +1,95 @@
+"""Wake-up messages: after a commit, tell the workers to look for due rows now.
+
+At most once, and dispensable: the due row is the queue, and beat looks for due rows every second
+anyway. A message therefore names a task and a queue but no row. Equal messages of the same few
+milliseconds are sent as one. A background thread sends them: no request waits for the broker, and
+no failure of the broker reaches a request. Messages do not expire, since a worker whose clock is
+ahead would drop all of them; a queue that is long gets no further messages, and beat sends again
+later.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from celery import current_app
+from django.db import transaction
+
+from rendio.common.background import BackgroundThread
+
+logger = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.02
+# Messages that wait in a queue whose workers are busy or gone. More would tell nothing new.
+MAX_WAITING = 100
+# A broker that hangs delays each message by its socket's time-out.
+LATE_SECONDS = 120
+# Stands for a task's arguments in Celery's events, which Flower shows.
+REDACTED = ""
+
+# Task, queue, and the task's arguments.
+_Message = tuple[str, str, tuple[tuple[str, str], ...]]
+
+
+class _Sender:
+    def __init__(self) -> None:
+        self._pending: set[_Message] = set()
+        self._changed = threading.Condition()
+        self._thread = BackgroundThread(
+            "wakeup", wait=self._wait, turn=self._send, late_seconds=LATE_SECONDS
+        )
+
+    def add(self, message: _Message) -> None:
+        with self._changed:
+            self._pending.add(message)
+            self._changed.notify()
+        # A thread does not survive a fork; each process starts its own.
+        self._thread.start()
+
+    def _wait(self) -> bool:
+        time.sleep(PAUSE_SECONDS)
+        with self._changed:
+            while not self._pending:
+                self._changed.wait()
+        return True
+
+    def _send(self) -> None:
+        with self._changed:
+            pending, self._pending = self._pending, set()
+        for task, queue, arguments in pending:
+            try:
+                with current_app.producer_pool.acquire(block=True) as producer:
+                    if not has_room(queue, producer):
+                        continue
+                    current_app.send_task(
+                        task,
+                        kwargs=dict(arguments),
+                        queue=queue,
+                        producer=producer,
+                        retry=False,
+                        argsrepr=REDACTED,
+                        kwargsrepr=REDACTED,
+                    )
+            except Exception as error:
+                # Beat looks too, whatever is wrong with the broker.
+                logger.warning("nudge_lost", extra={"error": type(error).__name__})
+
+
+def has_room(queue: str, producer: Any, *, limit: int = MAX_WAITING) -> bool:
+    """Whether fewer than `limit` messages wait in the Celery queue. Raises the client's errors."""
+    waiting: int = producer.channel.queue_declare(queue).message_count
+    return waiting < limit
+
+
+_sender = _Sender()
+
+
+def enqueue_on_commit(task: str, *, queue: str, arguments: Mapping[str, str] | None = None) -> None:
+    """Send a wake-up message for `task` to `queue` once the transaction has committed, or at once
+    where no transaction is open."""
+    message = (task, queue, tuple(sorted((arguments or {}).items())))
+    transaction.on_commit(lambda: _sender.add(message), robust=True)
