@@ -77,7 +77,7 @@ def test_every_film_plays_or_is_converted_to_one_that_does(
 ):
     content = film(
         codec, pixels, container=container, tag=TAGS.get(codec, "") * (container != "matroska"),
-        turn=turn, audio_codec="aac",
+        turn=turn, sound="aac",
     )  # fmt: skip
     report = seen(content)
 
@@ -142,7 +142,7 @@ def test_sound_that_no_iphone_plays_becomes_aac(seen, made, sound, container, ch
 )
 @pytest.mark.parametrize("flags", ["", "+faststart", "frag_keyframe+empty_moov"])
 def test_a_wrong_tag_is_changed_in_place_and_nothing_else(seen, tmp_path, codec, tag, right, flags):
-    content = film(codec, tag=tag, flags=flags, audio_codec="aac")
+    content = film(codec, tag=tag, flags=flags, sound="aac")
     report = seen(content)
     assert (report.video.tag, playability.required_change(report)) == (tag, RequiredChange.RETAG)
 
@@ -180,7 +180,7 @@ def a_video(
     [
         (a_video("hevc", "hev1", has_parameter_sets=False), RequiredChange.CONVERT),
         (a_video("hevc", "dvhe", "yuv420p10le"), RequiredChange.CONVERT),
-        (a_video(pixel_format="yuvj420p"), RequiredChange.NONE),
+        (a_video(pixels="yuvj420p"), RequiredChange.NONE),
         (a_video(width=8000, height=4000), RequiredChange.CONVERT),
         (a_video("prores", "apch", "yuv422p10le"), RequiredChange.CONVERT),
         (None, RequiredChange.NONE),
@@ -258,7 +258,7 @@ def test_a_large_image_is_judged_by_a_small_one(tmp_path):
 
 
 def test_a_process_reads_and_converts_a_film(tmp_path):
-    (tmp_path / "media").write_bytes(film("libvpx-vp9", audio_codec="libopus", turn=90))
+    (tmp_path / "media").write_bytes(film("libvpx-vp9", sound="libopus", turn=90))
 
     made = convert(tmp_path / "media", tmp_path)
 
@@ -272,7 +272,7 @@ def test_a_process_reads_and_converts_a_film(tmp_path):
 
 
 def test_a_process_that_takes_too_long_is_ended(tmp_path, settings, monkeypatch):
-    monkeypatch.setattr(process, "LOOK_SECONDS", 1)
+    monkeypatch.setattr(process, "PROBE_TIMEOUT_SECONDS", 1)
     fifo = tmp_path / "media"
     os.mkfifo(fifo)
 
