@@ -130,11 +130,11 @@ def count_unreadable() -> int:
 def decode_payload(payload: UnreadablePayload) -> dict[str, Any]:
     """What a payload states, with the payloads within it; Apple's signature was verified when it
     was kept."""
-    found = dict(verifier.stated(payload.signed_payload))
+    found = dict(verifier.decode_unverified(payload.signed_payload))
     for about in (found.get("data"), found.get("appData")):
         for name, value in (about or {}).items() if isinstance(about, dict) else ():
             if name.startswith("signed"):
-                found[name] = dict(verifier.stated(str(value)))
+                found[name] = dict(verifier.decode_unverified(str(value)))
     return found
 
 

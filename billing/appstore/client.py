@@ -35,22 +35,22 @@ from rendio.common import http
 logger = structlog.get_logger(__name__)
 
 TIMEOUT_SECONDS = (5.0, 10.0)  # to connect, to read; a person may be waiting
-_OVER_BY_ITSELF = {408, 429}
-_ASK_AGAIN = {
+_TRANSIENT_STATUSES = {408, 429}
+_RETRYABLE_CODES = {
     APIError.ACCOUNT_NOT_FOUND_RETRYABLE,
     APIError.APP_NOT_FOUND_RETRYABLE,
     APIError.ORIGINAL_TRANSACTION_ID_NOT_FOUND_RETRYABLE,
 }
-_NOT_KNOWN_HERE = {
+_NOT_FOUND_CODES = {
     APIError.TRANSACTION_ID_NOT_FOUND,
     APIError.ORIGINAL_TRANSACTION_ID_NOT_FOUND,
     APIError.INVALID_TRANSACTION_ID,
 }
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 
-class Refused(Exception):
+class Rejected(Exception):
     """Apple understood and said no. The text is Apple's."""
 
     def __init__(self, status: int, code: int | None, message: str | None) -> None:
@@ -65,7 +65,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Page:
+class NotificationPage:
     """Of the history of notifications: what Apple sent us, signed as it was then."""
 
     signed_payloads: list[str]
@@ -112,15 +112,15 @@ def find_transaction(transaction_id: str) -> Transaction | None:
     for name in settings.APPSTORE_ENVIRONMENTS:
         environment = Environment(name)
         try:
-            answer = _ask(environment, lambda client: client.get_transaction_info(transaction_id))
-        except Refused as refused:
-            if refused.status == 401:
+            answer = _call(environment, lambda client: client.get_transaction_info(transaction_id))
+        except Rejected as rejection:
+            if rejection.status == 401:
                 unauthorized.append(environment)
-            elif refused.code not in _NOT_KNOWN_HERE:
-                logger.exception("appstore_refused_us", status=refused.status)
-                raise StoreUnavailable from refused
+            elif rejection.code not in _NOT_FOUND_CODES:
+                logger.exception("appstore_refused_us", status=rejection.status)
+                raise StoreUnavailable from rejection
             continue  # not known there
-        return _read(answer.signedTransactionInfo, transaction_id)
+        return _verify(answer.signedTransactionInfo, transaction_id)
     if unauthorized:
         if len(unauthorized) == len(settings.APPSTORE_ENVIRONMENTS):
             logger.error("appstore_key_refused")
@@ -133,7 +133,7 @@ def find_periods(*, environment: Environment, original_transaction_id: str) -> l
 
     Raises StoreUnavailable, Refused.
     """
-    answer = _ask(
+    answer = _call(
         environment, lambda client: client.get_all_subscription_statuses(original_transaction_id)
     )
     latest = [item for group in answer.data or [] for item in group.lastTransactions or []]
@@ -148,7 +148,7 @@ def set_account_token(
 ) -> None:
     """Have Apple name another of our users in a purchase. Raises StoreUnavailable, Refused."""
     body = UpdateAppAccountTokenRequest(appAccountToken=str(token))
-    _ask(environment, lambda client: client.set_app_account_token(original_transaction_id, body))
+    _call(environment, lambda client: client.set_app_account_token(original_transaction_id, body))
 
 
 def send_consumption(
@@ -162,7 +162,7 @@ def send_consumption(
         consumptionPercentage=consumption.used_share,
         refundPreference=consumption.preference,
     )
-    _ask(environment, lambda client: client.send_consumption_information(transaction_id, body))
+    _call(environment, lambda client: client.send_consumption_information(transaction_id, body))
 
 
 def notification_history(
@@ -172,7 +172,7 @@ def notification_history(
     until_at: datetime,
     only_failures: bool,
     token: str,
-) -> Page:
+) -> NotificationPage:
     """One page, of 20. `token` is the page's before it, empty for the first.
 
     Raises StoreUnavailable, Refused.
@@ -182,9 +182,11 @@ def notification_history(
         endDate=_milliseconds(until_at),
         onlyFailures=only_failures or None,
     )
-    answer = _ask(environment, lambda client: client.get_notification_history(token or None, asked))
+    answer = _call(
+        environment, lambda client: client.get_notification_history(token or None, asked)
+    )
     payloads = [item.signedPayload for item in answer.notificationHistory or []]
-    return Page(
+    return NotificationPage(
         signed_payloads=[payload for payload in payloads if payload],
         next_token=answer.paginationToken if answer.hasMore else None,
     )
@@ -195,23 +197,23 @@ def request_test_notification(environment: Environment) -> str:
 
     Raises StoreUnavailable, Refused.
     """
-    answer = _ask(environment, lambda client: client.request_test_notification())
+    answer = _call(environment, lambda client: client.request_test_notification())
     return answer.testNotificationToken or ""
 
 
 def find_test_notification(environment: Environment, token: str) -> TestNotification | None:
     """None until Apple has tried to deliver it. Raises StoreUnavailable, Refused."""
     try:
-        answer = _ask(environment, lambda client: client.get_test_notification_status(token))
-    except Refused as refused:
-        if refused.code == APIError.TEST_NOTIFICATION_NOT_FOUND:
+        answer = _call(environment, lambda client: client.get_test_notification_status(token))
+    except Rejected as rejection:
+        if rejection.code == APIError.TEST_NOTIFICATION_NOT_FOUND:
             return None
         raise
     results = [attempt.rawSendAttemptResult or "" for attempt in answer.sendAttempts or []]
     return TestNotification(answer.signedPayload or "", results) if results else None
 
 
-def _ask(environment: Environment, call: Callable[[_Client], Found]) -> Found:
+def _call(environment: Environment, call: Callable[[_Client], T]) -> T:
     """Raises StoreUnavailable where Apple gives no answer now, Refused where it is a no."""
     try:
         return call(_Client(environment))
@@ -221,15 +223,19 @@ def _ask(environment: Environment, call: Callable[[_Client], Found]) -> Found:
     except APIException as problem:
         status, code = problem.http_status_code, problem.raw_api_error
         logger.info("appstore_refused", environment=environment.value, status=status, code=code)
-        if 400 <= status < 500 and status not in _OVER_BY_ITSELF and code not in _ASK_AGAIN:
-            raise Refused(status, code, problem.error_message) from problem
+        if (
+            400 <= status < 500
+            and status not in _TRANSIENT_STATUSES
+            and code not in _RETRYABLE_CODES
+        ):
+            raise Rejected(status, code, problem.error_message) from problem
         raise StoreUnavailable from problem
     except CattrsError as error:
         logger.exception("appstore_unreadable", environment=environment.value)
         raise StoreUnavailable from error
 
 
-def _read(signed: str | None, transaction_id: str) -> Transaction:
+def _verify(signed: str | None, transaction_id: str) -> Transaction:
     try:
         transaction = verifier.read_transaction(signed or "")
     except verifier.NotGenuine as problem:

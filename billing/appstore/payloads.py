@@ -24,13 +24,13 @@ RENEWAL = "RENEWAL"
 PURCHASED, FAMILY_SHARED = "PURCHASED", "FAMILY_SHARED"
 # As much as is kept of Apple's words, and of the codes of currencies and countries: a new one that
 # is longer must not keep a purchase back.
-LONGEST_WORD, LONGEST_CODE, LONGEST_NAME = 40, 3, 100
-LONGEST_ID, MOST_PIECES, HIGHEST_PRICE = 50, 10_000, 10**15
+MAX_WORD, MAX_CODE, MAX_NAME = 40, 3, 100
+MAX_ID, MAX_QUANTITY, MAX_PRICE = 50, 10_000, 10**15
 # A date outside of these is none, whatever number stands for it: the App Store opened in 2008.
 EARLIEST, LATEST = datetime(2008, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 PAID_DISCOUNTS = frozenset({"PAY_AS_YOU_GO", "PAY_UP_FRONT"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_ID}}}")
+_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_ID}}}")
 
 
 class Unreadable(Exception):
@@ -38,11 +38,11 @@ class Unreadable(Exception):
     field, `signed` is the payload, and `stated` what it says."""
 
     def __init__(
-        self, field: str, *, signed: str = "", stated: Mapping[str, Any] | None = None
+        self, field: str, *, signed: str = "", claims: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(field)
         self.signed = signed
-        self.stated = stated or {}
+        self.claims = claims or {}
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Renewal:
 
 
 @dataclass(frozen=True)
-class Notice:
+class DecodedNotification:
     """A notification; `transaction` is what it is about, where it is about one, and `renewal` the
     future of its subscription. `refund_reason`: why a refund is asked for, as Apple names it.
     `app_transaction_id`: the Apple account, where it is about all that one buys."""
@@ -102,91 +102,91 @@ class Notice:
     app_transaction_id: str
 
 
-def transaction_of(
+def parse_transaction(
     payload: JWSTransactionDecodedPayload, *, environment: Environment
 ) -> Transaction:
     """Raises Unreadable."""
-    transaction_id = identifier(payload.transactionId, "transactionId")
-    revoked_at = find_moment(payload.revocationDate, "revocationDate")
+    transaction_id = require_id(payload.transactionId, "transactionId")
+    revoked_at = parse_optional_time(payload.revocationDate, "revocationDate")
     is_period = payload.rawType == SUBSCRIPTION
     original_transaction_id = payload.originalTransactionId
     if original_transaction_id is not None or is_period:
-        identifier(original_transaction_id, "originalTransactionId")
+        require_id(original_transaction_id, "originalTransactionId")
     return Transaction(
         environment=environment,
         transaction_id=transaction_id,
         original_transaction_id=original_transaction_id or transaction_id,
-        product_id=required(payload.productId, "productId", longest=LONGEST_NAME),
-        type=words(required(payload.rawType, "type"), longest=LONGEST_WORD),
+        product_id=require_text(payload.productId, "productId", max_length=MAX_NAME),
+        type=truncate_text(require_text(payload.rawType, "type"), max_length=MAX_WORD),
         is_renewal=payload.rawTransactionReason == RENEWAL,
         is_family_shared=_is_family_shared(payload.rawInAppOwnershipType),
         # Left out where it is one.
-        quantity=_number(payload.quantity, "quantity", least=1, most=MOST_PIECES) or 1,
+        quantity=_check_range(payload.quantity, "quantity", minimum=1, maximum=MAX_QUANTITY) or 1,
         app_account_token=_find_uuid(payload.appAccountToken),
-        app_transaction_id=_find_identifier(payload.appTransactionId, "appTransactionId"),
+        app_transaction_id=_optional_id(payload.appTransactionId, "appTransactionId"),
         price_milliunits=_price(payload),
         # As Apple wrote them: the library's own enums know only the offers of its release.
-        offer_type=_number(payload.rawOfferType, "offerType", least=0, most=32_767),
-        offer_discount_type=words(payload.rawOfferDiscountType, longest=LONGEST_WORD),
-        offer_identifier=words(payload.offerIdentifier, longest=LONGEST_NAME),
-        currency=words(payload.currency, longest=LONGEST_CODE),
-        storefront=words(payload.storefront, longest=LONGEST_CODE),
-        purchased_at=moment(payload.purchaseDate, "purchaseDate"),
-        expires_at=moment(payload.expiresDate, "expiresDate")
+        offer_type=_check_range(payload.rawOfferType, "offerType", minimum=0, maximum=32_767),
+        offer_discount_type=truncate_text(payload.rawOfferDiscountType, max_length=MAX_WORD),
+        offer_identifier=truncate_text(payload.offerIdentifier, max_length=MAX_NAME),
+        currency=truncate_text(payload.currency, max_length=MAX_CODE),
+        storefront=truncate_text(payload.storefront, max_length=MAX_CODE),
+        purchased_at=parse_time(payload.purchaseDate, "purchaseDate"),
+        expires_at=parse_time(payload.expiresDate, "expiresDate")
         if is_period
-        else find_moment(payload.expiresDate, "expiresDate"),
+        else parse_optional_time(payload.expiresDate, "expiresDate"),
         revoked_at=revoked_at,
-        revoked_share=_share(payload) if revoked_at else 0,
-        signed_at=moment(payload.signedDate, "signedDate"),
+        revoked_share=_revoked_share(payload) if revoked_at else 0,
+        signed_at=parse_time(payload.signedDate, "signedDate"),
     )
 
 
-def renewal_of(payload: JWSRenewalInfoDecodedPayload, *, environment: Environment) -> Renewal:
+def parse_renewal(payload: JWSRenewalInfoDecodedPayload, *, environment: Environment) -> Renewal:
     """Raises Unreadable."""
     return Renewal(
         environment=environment,
-        original_transaction_id=identifier(payload.originalTransactionId, "originalTransactionId"),
-        product_id=words(payload.autoRenewProductId, longest=LONGEST_NAME),
+        original_transaction_id=require_id(payload.originalTransactionId, "originalTransactionId"),
+        product_id=truncate_text(payload.autoRenewProductId, max_length=MAX_NAME),
         is_on=payload.rawAutoRenewStatus == 1,
-        grace_until=find_moment(payload.gracePeriodExpiresDate, "gracePeriodExpiresDate"),
+        grace_until=parse_optional_time(payload.gracePeriodExpiresDate, "gracePeriodExpiresDate"),
         is_in_billing_retry=bool(payload.isInBillingRetryPeriod),
-        signed_at=moment(payload.signedDate, "signedDate"),
+        signed_at=parse_time(payload.signedDate, "signedDate"),
     )
 
 
-def required(value: str | None, name: str, *, longest: int | None = None) -> str:
+def require_text(value: str | None, name: str, *, max_length: int | None = None) -> str:
     """The text as it is. Raises Unreadable where there is none, or none that can be kept."""
-    if not value or words(value, longest=longest) != value:
+    if not value or truncate_text(value, max_length=max_length) != value:
         raise Unreadable(name)
     return value
 
 
-def identifier(value: str | None, name: str) -> str:
+def require_id(value: str | None, name: str) -> str:
     """An id of Apple's. Raises Unreadable."""
     if not value or not _ID.fullmatch(value):
         raise Unreadable(name)
     return value
 
 
-def _find_identifier(value: str | None, name: str) -> str:
-    return identifier(value, name) if value else ""
+def _optional_id(value: str | None, name: str) -> str:
+    return require_id(value, name) if value else ""
 
 
-def words(value: str | None, *, longest: int | None) -> str:
+def truncate_text(value: str | None, *, max_length: int | None) -> str:
     """A text to be shown, without what no database column takes, and cut short."""
     readable = (value or "").replace("\0", "").encode(errors="replace").decode()
-    return readable[:longest]
+    return readable[:max_length]
 
 
-def moment(milliseconds: int | None, name: str) -> datetime:
+def parse_time(milliseconds: int | None, name: str) -> datetime:
     """Apple's time, which is milliseconds since 1970. Raises Unreadable."""
-    found = find_moment(milliseconds, name)
+    found = parse_optional_time(milliseconds, name)
     if found is None:
         raise Unreadable(name)
     return found
 
 
-def find_moment(milliseconds: int | None, name: str) -> datetime | None:
+def parse_optional_time(milliseconds: int | None, name: str) -> datetime | None:
     """The same where there may be none. Raises Unreadable for what is no time."""
     if milliseconds is None:
         return None
@@ -199,18 +199,18 @@ def find_moment(milliseconds: int | None, name: str) -> datetime | None:
     return found
 
 
-def _number(value: int | None, name: str, *, least: int, most: int) -> int | None:
+def _check_range(value: int | None, name: str, *, minimum: int, maximum: int) -> int | None:
     """Raises Unreadable for a number that is not between the two."""
-    if value is not None and not least <= value <= most:
+    if value is not None and not minimum <= value <= maximum:
         raise Unreadable(name)
     return value
 
 
 def _price(payload: JWSTransactionDecodedPayload) -> int | None:
     """Raises Unreadable for an offer of which nobody can say whether it was paid."""
-    price = _number(payload.price, "price", least=0, most=HIGHEST_PRICE)
-    is_told = payload.rawOfferDiscountType in PAID_DISCOUNTS | {FREE_TRIAL}
-    if price is None and payload.rawOfferType is not None and not is_told:
+    price = _check_range(payload.price, "price", minimum=0, maximum=MAX_PRICE)
+    is_known = payload.rawOfferDiscountType in PAID_DISCOUNTS | {FREE_TRIAL}
+    if price is None and payload.rawOfferType is not None and not is_known:
         raise Unreadable("price")
     return price
 
@@ -222,7 +222,7 @@ def _is_family_shared(ownership: str | None) -> bool:
     return ownership == FAMILY_SHARED
 
 
-def uuid_of(text: str | None, name: str) -> UUID:
+def require_uuid(text: str | None, name: str) -> UUID:
     """Raises Unreadable."""
     found = _find_uuid(text)
     if found is None:
@@ -238,7 +238,7 @@ def _find_uuid(text: str | None) -> UUID | None:
         return None
 
 
-def _share(payload: JWSTransactionDecodedPayload) -> int:
+def _revoked_share(payload: JWSTransactionDecodedPayload) -> int:
     """How much of it was refunded: all, unless Apple names a part."""
     percentage = payload.revocationPercentage
     return FULL_SHARE if percentage is None else min(max(percentage, 0), FULL_SHARE)

@@ -32,7 +32,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from django.conf import settings
 
 from billing.appstore import payloads
-from billing.appstore.payloads import LONGEST_WORD, Notice, Renewal, Transaction, Unreadable
+from billing.appstore.payloads import (
+    MAX_WORD,
+    DecodedNotification,
+    Renewal,
+    Transaction,
+    Unreadable,
+)
 from billing.models import Environment
 
 # https://www.apple.com/certificateauthority/: Apple Root CA - G3, valid until 2039.
@@ -41,22 +47,22 @@ APPLE_ROOT_SHA256 = "63343abfb89a6a03ebb57e9b3f5fa7be7c4f5c756f3017b3a8c488c3653
 
 # Well signed, and not for this verifier: the other one may take it. (Sandbox notifications lack
 # the app's number, and are found out by that first.)
-_NOT_THIS_ONE = {VerificationStatus.INVALID_ENVIRONMENT, VerificationStatus.INVALID_APP_IDENTIFIER}
+_OTHER_TARGET = {VerificationStatus.INVALID_ENVIRONMENT, VerificationStatus.INVALID_APP_IDENTIFIER}
 
 # Unlike the environments of APPSTORE_ENVIRONMENTS, some of these are never accepted.
 _KNOWN_ENVIRONMENTS = {one.value for one in AppleEnvironment}
-_PARTS = ("data", "summary", "externalPurchaseToken", "appData")  # of a notification
+_NOTIFICATION_PARTS = ("data", "summary", "externalPurchaseToken", "appData")  # of a notification
 
-Stated = Mapping[str, Any]
-Found = TypeVar("Found")
-Result = TypeVar("Result")
+Claims = Mapping[str, Any]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class NotGenuine(Exception):
     """Apple did not sign this for us. The text says what is wrong with it."""
 
 
-class NotVerified(Exception):
+class VerificationUnavailable(Exception):
     """Apple could not be asked whether its certificates still hold; it may be genuine."""
 
 
@@ -76,14 +82,15 @@ def read_renewal(signed_renewal: str) -> Renewal:
     return _read(lambda verifier, environment: _renewal(verifier, environment, signed_renewal))
 
 
-def read_notification(signed_payload: str, *, online: bool = False) -> Notice:
+def read_notification(signed_payload: str, *, online: bool = False) -> DecodedNotification:
     """The notification with the transaction and the renewal in it, each signed by itself.
 
     `online` asks Apple whether its certificates have been revoked (OCSP): up to a minute, so never
-    within a request. Raises NotGenuine, NotVerified, Unreadable.
+    within a request. Raises NotGenuine, VerificationUnavailable, Unreadable.
     """
     return _read(
-        lambda verifier, environment: _notice(verifier, environment, signed_payload), online=online
+        lambda verifier, environment: _notification(verifier, environment, signed_payload),
+        online=online,
     )
 
 
@@ -100,24 +107,22 @@ def root_certificate() -> bytes:
     return path.read_bytes()
 
 
-def _read(
-    read: Callable[[SignedDataVerifier, Environment], Found], *, online: bool = False
-) -> Found:
+def _read(read: Callable[[SignedDataVerifier, Environment], T], *, online: bool = False) -> T:
     refused = "no environment"
     for name in settings.APPSTORE_ENVIRONMENTS:
         environment = Environment(name)
         try:
-            return read(_configured(environment, online=online), environment)
+            return read(_get_verifier(environment, online=online), environment)
         except VerificationException as problem:
             refused = problem.status.name
             if problem.status == VerificationStatus.RETRYABLE_VERIFICATION_FAILURE:
-                raise NotVerified(refused) from problem
-            if problem.status not in _NOT_THIS_ONE:
+                raise VerificationUnavailable(refused) from problem
+            if problem.status not in _OTHER_TARGET:
                 break
     raise NotGenuine(refused)
 
 
-def _configured(environment: Environment, *, online: bool) -> SignedDataVerifier:
+def _get_verifier(environment: Environment, *, online: bool) -> SignedDataVerifier:
     return _verifier(
         environment,
         online,
@@ -149,7 +154,7 @@ class _Verifier(SignedDataVerifier):
         try:
             return super()._decode_signed_object(signed_obj)
         except VerificationException:
-            if _is_dated(stated(signed_obj)):
+            if _has_valid_date(decode_unverified(signed_obj)):
                 raise
         try:
             header = jwt.get_unverified_header(signed_obj)
@@ -165,19 +170,19 @@ class _Verifier(SignedDataVerifier):
             raise VerificationException(VerificationStatus.VERIFICATION_FAILURE) from error
 
 
-def _is_dated(stated: Stated) -> bool:
+def _has_valid_date(claims: Claims) -> bool:
     """Whether the certificates can be judged as of the date that is stated, if there is one."""
-    signed_at = stated.get("signedDate", stated.get("receiptCreationDate"))
+    signed_at = claims.get("signedDate", claims.get("receiptCreationDate"))
     if signed_at is None:
         return True
     is_number = isinstance(signed_at, int) and not isinstance(signed_at, bool)
     try:
-        return is_number and payloads.find_moment(signed_at, "signedDate") is not None
+        return is_number and payloads.parse_optional_time(signed_at, "signedDate") is not None
     except Unreadable:
         return False
 
 
-def stated(signed: str) -> Stated:
+def decode_unverified(signed: str) -> Claims:
     """What a JWS states, unverified; empty where it is none."""
     try:
         found = jwt.decode(signed, options={"verify_signature": False})
@@ -186,14 +191,14 @@ def stated(signed: str) -> Stated:
     return found if isinstance(found, dict) else {}
 
 
-def _judged(
+def _verify_and_parse(
     signed: str,
-    verify: Callable[[str], Found],
-    read: Callable[[Found], Result],
-    find_fault: Callable[[Stated], str],
+    verify: Callable[[str], T],
+    read: Callable[[T], R],
+    find_fault: Callable[[Claims], str],
     *,
     within: str = "",
-) -> Result:
+) -> R:
     """Verify a JWS and read it.
 
     `find_fault` names the field for which it is not recognised as ours, or gives "" where it is
@@ -205,27 +210,27 @@ def _judged(
         return read(verify(signed))
     except VerificationException as problem:
         # The signature is judged first: what has either of these statuses has passed it.
-        fault = find_fault(stated(signed)) if problem.status in _NOT_THIS_ONE else ""
+        fault = find_fault(decode_unverified(signed)) if problem.status in _OTHER_TARGET else ""
         if not fault:
             raise
         error: Exception = problem
     except CattrsError as problem:
         fault, error = "a field of another type", problem
-        if _is_anothers(stated(signed)):
+        if _is_for_another_target(decode_unverified(signed)):
             raise VerificationException(VerificationStatus.INVALID_APP_IDENTIFIER) from problem
     except Unreadable as problem:
         fault, error = str(problem), problem
-    raise Unreadable(within + fault, signed=signed, stated=stated(signed)) from error
+    raise Unreadable(within + fault, signed=signed, claims=decode_unverified(signed)) from error
 
 
 def _transaction(
     verifier: SignedDataVerifier, environment: Environment, signed: str, *, within: str = ""
 ) -> Transaction:
-    return _judged(
+    return _verify_and_parse(
         signed,
         verifier.verify_and_decode_signed_transaction,
-        lambda decoded: payloads.transaction_of(decoded, environment=environment),
-        _fault_of_transaction,
+        lambda decoded: payloads.parse_transaction(decoded, environment=environment),
+        _transaction_fault,
         within=within,
     )
 
@@ -233,39 +238,42 @@ def _transaction(
 def _renewal(
     verifier: SignedDataVerifier, environment: Environment, signed: str, *, within: str = ""
 ) -> Renewal:
-    return _judged(
+    return _verify_and_parse(
         signed,
         verifier.verify_and_decode_renewal_info,
-        lambda decoded: payloads.renewal_of(decoded, environment=environment),
-        _fault_of_renewal,
+        lambda decoded: payloads.parse_renewal(decoded, environment=environment),
+        _renewal_fault,
         within=within,
     )
 
 
-def _notice(verifier: SignedDataVerifier, environment: Environment, signed: str) -> Notice:
-    return _judged(
+def _notification(
+    verifier: SignedDataVerifier, environment: Environment, signed: str
+) -> DecodedNotification:
+    return _verify_and_parse(
         signed,
         verifier.verify_and_decode_notification,
-        lambda decoded: _notice_of(verifier, environment, decoded),
-        _fault_of_notification,
+        lambda decoded: _build_notification(verifier, environment, decoded),
+        _notification_fault,
     )
 
 
-def _notice_of(
+def _build_notification(
     verifier: SignedDataVerifier, environment: Environment, decoded: ResponseBodyV2DecodedPayload
-) -> Notice:
+) -> DecodedNotification:
     about = decoded.data or Data()
     inner, future = about.signedTransactionInfo, about.signedRenewalInfo
     app = decoded.appData.signedAppTransactionInfo if decoded.appData else None
-    return Notice(
-        notification_uuid=payloads.uuid_of(decoded.notificationUUID, "notificationUUID"),
+    return DecodedNotification(
+        notification_uuid=payloads.require_uuid(decoded.notificationUUID, "notificationUUID"),
         environment=environment,
         # As Apple wrote it: the library's own enum knows only the types of its release.
-        type=payloads.words(
-            payloads.required(decoded.rawNotificationType, "notificationType"), longest=LONGEST_WORD
+        type=payloads.truncate_text(
+            payloads.require_text(decoded.rawNotificationType, "notificationType"),
+            max_length=MAX_WORD,
         ),
-        subtype=payloads.words(decoded.rawSubtype, longest=LONGEST_WORD),
-        signed_at=payloads.moment(decoded.signedDate, "signedDate"),
+        subtype=payloads.truncate_text(decoded.rawSubtype, max_length=MAX_WORD),
+        signed_at=payloads.parse_time(decoded.signedDate, "signedDate"),
         transaction=_transaction(verifier, environment, inner, within="signedTransactionInfo: ")
         if inner
         else None,
@@ -273,16 +281,18 @@ def _notice_of(
         if future
         else None,
         app_transaction_id=_app_transaction_id(verifier, app) if app else "",
-        refund_reason=payloads.words(about.rawConsumptionRequestReason, longest=LONGEST_WORD),
+        refund_reason=payloads.truncate_text(
+            about.rawConsumptionRequestReason, max_length=MAX_WORD
+        ),
     )
 
 
 def _app_transaction_id(verifier: SignedDataVerifier, signed: str) -> str:
-    return _judged(
+    return _verify_and_parse(
         signed,
         verifier.verify_and_decode_app_transaction,
-        lambda decoded: payloads.identifier(decoded.appTransactionId, "appTransactionId"),
-        _fault_of_app_transaction,
+        lambda decoded: payloads.require_id(decoded.appTransactionId, "appTransactionId"),
+        _app_transaction_fault,
         within="signedAppTransactionInfo: ",
     )
 
@@ -290,64 +300,66 @@ def _app_transaction_id(verifier: SignedDataVerifier, signed: str) -> str:
 # --- What was signed, and not recognised as ours ------------------------------------------------
 
 
-def _fault_of_transaction(stated: Stated) -> str:
+def _transaction_fault(claims: Claims) -> str:
     """The field that keeps a genuine transaction from being recognised; "" where it is for another
     app or environment, or is no transaction."""
-    is_transaction = "transactionId" in stated or {"productId", "purchaseDate"} <= stated.keys()
-    if not is_transaction or _is_anothers(stated):
+    is_transaction = "transactionId" in claims or {"productId", "purchaseDate"} <= claims.keys()
+    if not is_transaction or _is_for_another_target(claims):
         return ""
-    return _missing(stated, "bundleId") or _fault_of_environment(stated)
+    return _missing(claims, "bundleId") or _environment_fault(claims)
 
 
-def _fault_of_renewal(stated: Stated) -> str:
+def _renewal_fault(claims: Claims) -> str:
     """The same of a renewal, which names no app. It is trusted within what does."""
-    return _fault_of_environment(stated)
+    return _environment_fault(claims)
 
 
-def _fault_of_app_transaction(stated: Stated) -> str:
-    if _is_anothers(stated):
+def _app_transaction_fault(claims: Claims) -> str:
+    if _is_for_another_target(claims):
         return ""
-    return _missing(stated, "bundleId") or _fault_of_environment(stated, name="receiptType")
+    return _missing(claims, "bundleId") or _environment_fault(claims, name="receiptType")
 
 
-def _fault_of_notification(stated: Stated) -> str:
-    is_notification = "notificationType" in stated or "notificationUUID" in stated
-    parts = {name: part for name, part in stated.items() if isinstance(part, dict)}
-    if not is_notification or any(_is_anothers(part) for part in parts.values()):
+def _notification_fault(claims: Claims) -> str:
+    is_notification = "notificationType" in claims or "notificationUUID" in claims
+    parts = {name: part for name, part in claims.items() if isinstance(part, dict)}
+    if not is_notification or any(_is_for_another_target(part) for part in parts.values()):
         return ""
-    name = next((name for name in _PARTS if name in parts), None)
+    name = next((name for name in _NOTIFICATION_PARTS if name in parts), None)
     if name is None:
-        return " or ".join(_PARTS)
+        return " or ".join(_NOTIFICATION_PARTS)
     part = parts[name]
     if name == "externalPurchaseToken":
         return _missing(part, "bundleId")
     is_numbered = part.get("environment") != Environment.PRODUCTION or part.get("appAppleId")
     return (
         _missing(part, "bundleId")
-        or _fault_of_environment(part)
+        or _environment_fault(part)
         or ("" if is_numbered else "appAppleId")
     )
 
 
-def _is_anothers(stated: Stated) -> bool:
+def _is_for_another_target(claims: Claims) -> bool:
     """Whether this names another app, or an environment that is not chosen."""
-    bundle_id, app_id = stated.get("bundleId"), stated.get("appAppleId")
-    environment = stated.get("environment", stated.get("receiptType"))
+    bundle_id, app_id = claims.get("bundleId"), claims.get("appAppleId")
+    environment = claims.get("environment", claims.get("receiptType"))
     return (
         (isinstance(bundle_id, str) and bundle_id not in ("", settings.APPSTORE_BUNDLE_ID))
         or (isinstance(app_id, int) and app_id != settings.APPSTORE_APP_ID)
-        or (_is_known(environment) and environment not in settings.APPSTORE_ENVIRONMENTS)
+        or (
+            _is_apple_environment(environment) and environment not in settings.APPSTORE_ENVIRONMENTS
+        )
     )
 
 
-def _is_known(environment: object) -> bool:
+def _is_apple_environment(environment: object) -> bool:
     return isinstance(environment, str) and environment in _KNOWN_ENVIRONMENTS
 
 
-def _fault_of_environment(stated: Stated, *, name: str = "environment") -> str:
+def _environment_fault(claims: Claims, *, name: str = "environment") -> str:
     """One that Apple does not have today; another of Apple's is for another verifier."""
-    return "" if _is_known(stated.get(name)) else name
+    return "" if _is_apple_environment(claims.get(name)) else name
 
 
-def _missing(stated: Stated, name: str) -> str:
-    return "" if stated.get(name) else name
+def _missing(claims: Claims, name: str) -> str:
+    return "" if claims.get(name) else name

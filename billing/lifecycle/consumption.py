@@ -39,11 +39,11 @@ def answer_consumption_request(row: ConsumptionRequest, *, now: datetime) -> Non
             transaction_id=row.purchase.transaction_id,
             consumption=told,
         )
-    except client.Refused as refused:
-        if not refused.is_final:
+    except client.Rejected as rejection:
+        if not rejection.is_final:
             raise
-        logger.warning("consumption_refused", problem=str(refused))
-        _close(row, outcome=f"refused: {refused}"[:120])
+        logger.warning("consumption_refused", problem=str(rejection))
+        _close(row, outcome=f"refused: {rejection}"[:120])
         return
     _close(row, outcome="answered", answer=asdict(told), answered_at=now)
 

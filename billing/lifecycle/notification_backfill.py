@@ -48,9 +48,9 @@ def fetch_next_page(walk: HistoryWalk, *, now: datetime) -> None:
             only_failures=walk.scope == Scope.FAILED,
             token=walk.pagination_token,
         )
-    except client.Refused as refused:
+    except client.Rejected as rejection:
         # A token that has become too old, say: from the beginning, when it is due again.
-        logger.warning("history_refused", walk=str(walk), problem=str(refused))
+        logger.warning("history_refused", walk=str(walk), problem=str(rejection))
         walk.rest()
         walk.save(update_fields=WRITTEN)
         return

@@ -11,114 +11,118 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from billing.appstore.payloads import Notice, Transaction
+from billing.appstore.payloads import DecodedNotification, Transaction
 from billing.models import FULL_SHARE
 from billing.services import consumption, parental_consent, purchases, subscriptions
 from billing.services.purchases import SyncResult
 
 
 @dataclass(frozen=True)
-class NoEffect:
+class Ignored:
     """Stored and answered, and that is all; `reason` is why."""
 
     reason: str
 
 
-Effect = Callable[[Notice, datetime], str]
+Handler = Callable[[DecodedNotification, datetime], str]
 
 
-def apply(notice: Notice, *, now: datetime) -> str:
+def handle(notification: DecodedNotification, *, now: datetime) -> str:
     """Do what the notification's type says; returns what came of it."""
-    effect = EFFECTS.get(notice.type, NOT_KNOWN)
-    return effect.reason if isinstance(effect, NoEffect) else effect(notice, now)
+    handler = HANDLERS.get(notification.type, UNKNOWN_TYPE)
+    return handler.reason if isinstance(handler, Ignored) else handler(notification, now)
 
 
-def bought(notice: Notice, now: datetime) -> str:
+def on_transaction(notification: DecodedNotification, now: datetime) -> str:
     """The purchase is as the transaction says, and its subscription as the renewal says."""
-    return _settle(notice, notice.transaction, now=now)
+    return _sync(notification, notification.transaction, now=now)
 
 
-def refunded(notice: Notice, now: datetime) -> str:
+def on_refund(notification: DecodedNotification, now: datetime) -> str:
     """The share that the transaction names is taken back; all of it where it names none."""
-    transaction = notice.transaction
+    transaction = notification.transaction
     if transaction and not transaction.revoked_at:
-        transaction = replace(transaction, revoked_at=notice.signed_at, revoked_share=FULL_SHARE)
-    return _settle(notice, transaction, now=now)
+        transaction = replace(
+            transaction, revoked_at=notification.signed_at, revoked_share=FULL_SHARE
+        )
+    return _sync(notification, transaction, now=now)
 
 
-def refund_reversed(notice: Notice, now: datetime) -> str:
+def on_refund_reversed(notification: DecodedNotification, now: datetime) -> str:
     """What was taken is given back."""
-    transaction = notice.transaction
+    transaction = notification.transaction
     restored = transaction and replace(transaction, revoked_at=None, revoked_share=0)
-    return _settle(notice, restored, now=now)
+    return _sync(notification, restored, now=now)
 
 
-def refund_asked_for(notice: Notice, now: datetime) -> str:
+def on_consumption_request(notification: DecodedNotification, now: datetime) -> str:
     """Apple asks what was used of it, and is told (lifecycle.consumption)."""
-    outcome = _settle(notice, notice.transaction, now=now)
-    if notice.transaction:
-        consumption.upsert_request(notice, now=now)
+    outcome = _sync(notification, notification.transaction, now=now)
+    if notification.transaction:
+        consumption.upsert_request(notification, now=now)
         outcome += "; an answer is due"
     return outcome
 
 
-def consent_withdrawn(notice: Notice, now: datetime) -> str:
+def on_consent_withdrawn(notification: DecodedNotification, now: datetime) -> str:
     """What the child's Apple account buys from then on waits for a person."""
-    if not notice.app_transaction_id:
+    if not notification.app_transaction_id:
         return "names no Apple account"
     parental_consent.withdraw_consent(
-        app_transaction_id=notice.app_transaction_id, withdrawn_at=notice.signed_at
+        app_transaction_id=notification.app_transaction_id, withdrawn_at=notification.signed_at
     )
     return "what is bought from now on waits for a person"
 
 
-def _settle(notice: Notice, transaction: Transaction | None, *, now: datetime) -> str:
+def _sync(
+    notification: DecodedNotification, transaction: Transaction | None, *, now: datetime
+) -> str:
     if transaction is None:
         return "names no transaction"
-    if notice.renewal:
-        subscriptions.upsert_from_apple(notice.renewal)
+    if notification.renewal:
+        subscriptions.upsert_from_apple(notification.renewal)
     purchase = purchases.upsert_from_apple(transaction, now=now)
-    settled = purchases.sync_ledger(purchase.id, now=now)
-    outcome = _in_words(settled)
-    if line := subscriptions.find_for_period(settled.purchase):
-        outcome += f"; the subscription is {line.state_at(now).label.lower()}"
+    result = purchases.sync_ledger(purchase.id, now=now)
+    outcome = _describe(result)
+    if subscription := subscriptions.find_for_period(result.purchase):
+        outcome += f"; the subscription is {subscription.state_at(now).label.lower()}"
     return outcome
 
 
-def _in_words(settled: SyncResult) -> str:
-    if settled.purchase.problem:
-        return f"waits: {settled.purchase.get_problem_display()}"
-    if settled.purchase.revoked_share:
-        return f"refunded {settled.purchase.revoked_share / 1000:g} %"
-    return "granted" if settled.is_new else "nothing new"
+def _describe(result: SyncResult) -> str:
+    if result.purchase.problem:
+        return f"waits: {result.purchase.get_problem_display()}"
+    if result.purchase.revoked_share:
+        return f"refunded {result.purchase.revoked_share / 1000:g} %"
+    return "granted" if result.is_new else "nothing new"
 
 
-NOT_KNOWN = NoEffect("not a type that we know")
-EFFECTS: dict[str, Effect | NoEffect] = {
-    "ONE_TIME_CHARGE": bought,
+UNKNOWN_TYPE = Ignored("not a type that we know")
+HANDLERS: dict[str, Handler | Ignored] = {
+    "ONE_TIME_CHARGE": on_transaction,
     # A period began, failed to, or ended, or something was decided about the next: the transaction
     # and the renewal say so, and these names say no more.
-    "SUBSCRIBED": bought,
-    "DID_RENEW": bought,
-    "OFFER_REDEEMED": bought,
-    "DID_CHANGE_RENEWAL_PREF": bought,
-    "DID_CHANGE_RENEWAL_STATUS": bought,
-    "DID_FAIL_TO_RENEW": bought,
-    "GRACE_PERIOD_EXPIRED": bought,
-    "EXPIRED": bought,
-    "PRICE_INCREASE": bought,
-    "RENEWAL_EXTENDED": bought,
-    "RENEWAL_EXTENSION": NoEffect("each subscription that was extended is told of by itself"),
-    "REFUND": refunded,
-    "REFUND_REVERSED": refund_reversed,
+    "SUBSCRIBED": on_transaction,
+    "DID_RENEW": on_transaction,
+    "OFFER_REDEEMED": on_transaction,
+    "DID_CHANGE_RENEWAL_PREF": on_transaction,
+    "DID_CHANGE_RENEWAL_STATUS": on_transaction,
+    "DID_FAIL_TO_RENEW": on_transaction,
+    "GRACE_PERIOD_EXPIRED": on_transaction,
+    "EXPIRED": on_transaction,
+    "PRICE_INCREASE": on_transaction,
+    "RENEWAL_EXTENDED": on_transaction,
+    "RENEWAL_EXTENSION": Ignored("each subscription that was extended is told of by itself"),
+    "REFUND": on_refund,
+    "REFUND_REVERSED": on_refund_reversed,
     # Family Sharing ended: what came by it goes, like a refund of all of it.
-    "REVOKE": refunded,
-    "CONSUMPTION_REQUEST": refund_asked_for,
-    "REFUND_DECLINED": NoEffect("nothing was taken for the request, so nothing comes back"),
-    "RESCIND_CONSENT": consent_withdrawn,
-    "TEST": NoEffect("it has arrived, and that is what it tests"),
-    "EXTERNAL_PURCHASE_TOKEN": NoEffect("we sell through the App Store alone"),
-    "METADATA_UPDATE": NoEffect("product texts are kept in App Store Connect"),
-    "PRICE_CHANGE": NoEffect("each purchase brings its own price"),
-    "MIGRATION": NoEffect("products are never moved between apps here"),
+    "REVOKE": on_refund,
+    "CONSUMPTION_REQUEST": on_consumption_request,
+    "REFUND_DECLINED": Ignored("nothing was taken for the request, so nothing comes back"),
+    "RESCIND_CONSENT": on_consent_withdrawn,
+    "TEST": Ignored("it has arrived, and that is what it tests"),
+    "EXTERNAL_PURCHASE_TOKEN": Ignored("we sell through the App Store alone"),
+    "METADATA_UPDATE": Ignored("product texts are kept in App Store Connect"),
+    "PRICE_CHANGE": Ignored("each purchase brings its own price"),
+    "MIGRATION": Ignored("products are never moved between apps here"),
 }

@@ -22,14 +22,14 @@ from rendio.common.due_work import due_work
 logger = structlog.get_logger(__name__)
 
 
-@due_work(APPLY_NOTIFICATIONS, stop_on=verifier.NotVerified)
+@due_work(APPLY_NOTIFICATIONS, stop_on=verifier.VerificationUnavailable)
 def apply_notification(row: Notification, *, now: datetime) -> None:
     # What the history told came from Apple's own server, and may be older than its certificates,
     # which Apple's library judges by today when it asks online.
     online = settings.APPSTORE_ONLINE_CHECKS and not row.from_history
     try:
-        notice = verifier.read_notification(row.signed_payload, online=online)
-        row.outcome = notification_handlers.apply(notice, now=now)
+        notification = verifier.read_notification(row.signed_payload, online=online)
+        row.outcome = notification_handlers.handle(notification, now=now)
     except Unreadable as problem:
         # Whoever stored it could read it: another release. It stays due.
         unreadable.store_unreadable(problem, kind=PayloadKind.NOTIFICATION, now=now)

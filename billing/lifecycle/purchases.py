@@ -60,8 +60,8 @@ def update_account_token(row: TokenChange, *, now: datetime) -> None:
             original_transaction_id=row.original_transaction_id,
             token=row.user_id,
         )
-    except (StoreUnavailable, client.Refused) as problem:
-        is_final = isinstance(problem, client.Refused) and problem.is_final
+    except (StoreUnavailable, client.Rejected) as problem:
+        is_final = isinstance(problem, client.Rejected) and problem.is_final
         if not is_final and row.created_at > now - TRIED_FOR:
             raise
         logger.warning("token_change_given_up", problem=str(problem), tries=row.tries)

@@ -29,10 +29,10 @@ def check_subscription(row: Subscription, *, now: datetime) -> None:
             environment=Environment(row.environment),
             original_transaction_id=row.original_transaction_id,
         )
-    except client.Refused as refused:
-        if not refused.is_final:
+    except client.Rejected as rejection:
+        if not rejection.is_final:
             raise
-        logger.warning("subscription_not_known", problem=str(refused))
+        logger.warning("subscription_not_known", problem=str(rejection))
         found = []
     for period in found:
         _follow(period, now=now)

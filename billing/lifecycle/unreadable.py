@@ -61,10 +61,10 @@ def _apply(row: UnreadablePayload, *, now: datetime) -> str:
         case PayloadKind.RENEWAL:
             renewal = verifier.read_renewal(row.signed_payload)
             subscriptions.upsert_from_apple(renewal)
-            line = Subscription.objects.get(
+            subscription = Subscription.objects.get(
                 environment=renewal.environment,
                 original_transaction_id=renewal.original_transaction_id,
             )
-            if line.current_id:
-                purchases.sync_ledger(line.current_id, now=now)
+            if subscription.current_id:
+                purchases.sync_ledger(subscription.current_id, now=now)
     return "read and applied"

@@ -84,7 +84,7 @@ def _verify(signed_transaction: str, *, user_id: UUID, now: datetime) -> Transac
         raise InvalidTransaction from problem
     except Unreadable as problem:
         unreadable.store_unreadable(problem, kind=PayloadKind.TRANSACTION, user_id=user_id, now=now)
-        if transaction_id := unreadable.find_transaction_id(problem.stated):
+        if transaction_id := unreadable.find_transaction_id(problem.claims):
             _remember_unconfirmed(transaction_id, user_id=user_id, now=now)
         raise UnreadablePurchase from problem
 

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from billing.appstore.client import Consumption
-from billing.appstore.payloads import Notice
+from billing.appstore.payloads import DecodedNotification
 from billing.models import FULL_SHARE, ConsumptionRequest, Purchase, RefundPolicy
 from billing.services import periods
 from credits import queries as credit_queries
@@ -24,21 +24,21 @@ from rendio.common.errors import InvalidState, NotFound
 
 
 @transaction.atomic(durable=True)
-def upsert_request(notice: Notice, *, now: datetime) -> ConsumptionRequest:
+def upsert_request(notification: DecodedNotification, *, now: datetime) -> ConsumptionRequest:
     """Have it answered: not at once, so that jobs have ended and support can say otherwise.
 
     Apple asks up to three times for one request of a customer; what is older than we have changes
     nothing.
     """
-    assert notice.transaction  # noqa: S101 (and its purchase is recorded)
+    assert notification.transaction  # noqa: S101 (and its purchase is recorded)
     purchase = Purchase.objects.get(
-        environment=notice.environment, transaction_id=notice.transaction.transaction_id
+        environment=notification.environment, transaction_id=notification.transaction.transaction_id
     )
-    deadline_at = notice.signed_at + timedelta(hours=settings.CONSUMPTION_DEADLINE_HOURS)
-    answer_at = notice.signed_at + timedelta(minutes=settings.CONSUMPTION_ANSWER_MINUTES)
+    deadline_at = notification.signed_at + timedelta(hours=settings.CONSUMPTION_DEADLINE_HOURS)
+    answer_at = notification.signed_at + timedelta(minutes=settings.CONSUMPTION_ANSWER_MINUTES)
     asked = {
-        "reason": notice.refund_reason,
-        "requested_at": notice.signed_at,
+        "reason": notification.refund_reason,
+        "requested_at": notification.signed_at,
         "deadline_at": deadline_at,
         "due_at": max(answer_at, now),
         "tries": 0,
@@ -46,7 +46,7 @@ def upsert_request(notice: Notice, *, now: datetime) -> ConsumptionRequest:
     request, is_new = ConsumptionRequest.objects.select_for_update().get_or_create(
         purchase=purchase, defaults=asked
     )
-    if not is_new and notice.signed_at > request.requested_at:
+    if not is_new and notification.signed_at > request.requested_at:
         for name, value in asked.items():
             setattr(request, name, value)
         request.save(update_fields=[*asked])

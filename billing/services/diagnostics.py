@@ -62,7 +62,7 @@ def _check_environment(
         notification = _wait_for_test_notification(
             environment, token, timeout_seconds=timeout_seconds
         )
-    except (StoreUnavailable, client.Refused) as problem:
+    except (StoreUnavailable, client.Rejected) as problem:
         yield CheckResult(key, False, str(problem))
         return
     webhook = f"{environment}: webhook"
@@ -91,12 +91,12 @@ def _check_signature(
 ) -> Iterator[CheckResult]:
     certificates = f"{environment}: certificates"
     try:
-        notice = verifier.read_notification(notification.signed_payload, online=True)
-    except (verifier.NotGenuine, verifier.NotVerified, Unreadable) as problem:
+        decoded = verifier.read_notification(notification.signed_payload, online=True)
+    except (verifier.NotGenuine, verifier.VerificationUnavailable, Unreadable) as problem:
         yield CheckResult(certificates, False, str(problem))
         return
     yield CheckResult(certificates, True, "Apple's signature holds, and its certificates do")
-    is_kept = Notification.objects.filter(notification_uuid=notice.notification_uuid).exists()
+    is_kept = Notification.objects.filter(notification_uuid=decoded.notification_uuid).exists()
     yield CheckResult(
         f"{environment}: stored",
         is_kept,

@@ -43,17 +43,19 @@ def receive(*, signed_payload: str, now: datetime, from_history: bool = False) -
 
 def store(*, signed_payload: str, now: datetime, from_history: bool = False) -> bool:
     """The same, but that one that cannot be read is kept nowhere."""
-    notice = verifier.read_notification(signed_payload)
+    notification = verifier.read_notification(signed_payload)
     _, is_new = Notification.objects.get_or_create(
-        notification_uuid=notice.notification_uuid,
+        notification_uuid=notification.notification_uuid,
         defaults={
-            "environment": notice.environment,
-            "type": notice.type,
-            "subtype": notice.subtype,
-            "transaction_id": notice.transaction.transaction_id if notice.transaction else "",
+            "environment": notification.environment,
+            "type": notification.type,
+            "subtype": notification.subtype,
+            "transaction_id": notification.transaction.transaction_id
+            if notification.transaction
+            else "",
             "signed_payload": signed_payload,
             "from_history": from_history,
-            "signed_at": notice.signed_at,
+            "signed_at": notification.signed_at,
             "received_at": now,
             "due_at": now,
         },

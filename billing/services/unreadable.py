@@ -44,7 +44,7 @@ def store_unreadable(
     Joins the caller's transaction or opens its own. `transaction_id`: the one that Apple was asked
     for, which the payload may not name. `user_id`: whose phone sent it.
     """
-    key = _deduplication_key(kind, problem.stated, transaction_id)
+    key = _deduplication_key(kind, problem.claims, transaction_id)
     logger.error("apple_payload_unreadable", kind=kind.value, problem=str(problem))
     known = UnreadablePayload.objects.filter(key=key)
     again = {"times": F("times") + 1, "last_at": now, "problem": str(problem)[:120]}
@@ -58,7 +58,7 @@ def store_unreadable(
         defaults={
             "kind": kind,
             "problem": str(problem)[:120],
-            "transaction_id": transaction_id or find_transaction_id(problem.stated),
+            "transaction_id": transaction_id or find_transaction_id(problem.claims),
             "signed_payload": problem.signed,
             "user_id": user_id,
             "first_at": now,
@@ -91,43 +91,43 @@ def dismiss_payload(payload_id: UUID, *, now: datetime) -> UnreadablePayload:
     return payload
 
 
-def find_transaction_id(stated: Mapping[str, Any]) -> str:
+def find_transaction_id(claims: Mapping[str, Any]) -> str:
     """The transaction that a payload is about, as far as it says so."""
-    about = stated.get("data")
+    about = claims.get("data")
     if isinstance(about, dict):  # a notification
-        stated = verifier.stated(str(about.get("signedTransactionInfo")))
-    return _find_id(stated, "transactionId") or _find_id(stated, "originalTransactionId")
+        claims = verifier.decode_unverified(str(about.get("signedTransactionInfo")))
+    return _find_id(claims, "transactionId") or _find_id(claims, "originalTransactionId")
 
 
-def _deduplication_key(kind: PayloadKind, stated: Mapping[str, Any], transaction_id: str) -> str:
+def _deduplication_key(kind: PayloadKind, claims: Mapping[str, Any], transaction_id: str) -> str:
     """The same for the same news: each time that Apple is asked for a transaction, it signs it
     anew."""
     named = ""
     match kind:
         case PayloadKind.NOTIFICATION:
-            named = _find_uuid(stated, "notificationUUID")
+            named = _find_uuid(claims, "notificationUUID")
         case PayloadKind.TRANSACTION:
-            named = transaction_id or _find_id(stated, "transactionId")
+            named = transaction_id or _find_id(claims, "transactionId")
         case PayloadKind.RENEWAL:
-            named = _find_id(stated, "originalTransactionId")
-    return f"{kind} {named or _hash(stated)}"
+            named = _find_id(claims, "originalTransactionId")
+    return f"{kind} {named or _hash(claims)}"
 
 
-def _hash(stated: Mapping[str, Any]) -> str:
+def _hash(claims: Mapping[str, Any]) -> str:
     """Of what is stated, not of the text: one signature can be written in more than one way."""
-    canonical = json.dumps(stated, sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(claims, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _find_id(stated: Mapping[str, Any], name: str) -> str:
+def _find_id(claims: Mapping[str, Any], name: str) -> str:
     try:
-        return payloads.identifier(stated.get(name), name)
+        return payloads.require_id(claims.get(name), name)
     except (Unreadable, TypeError):
         return ""
 
 
-def _find_uuid(stated: Mapping[str, Any], name: str) -> str:
+def _find_uuid(claims: Mapping[str, Any], name: str) -> str:
     try:
-        return str(UUID(stated[name]))
+        return str(UUID(claims[name]))
     except (KeyError, ValueError, TypeError, AttributeError):
         return ""

@@ -204,7 +204,7 @@ def test_purchases_at_once_while_guests_become_one_account_do_not_add_up(committ
 
 
 def tell_again(told):
-    notification_handlers.apply(
+    notification_handlers.handle(
         verifier.read_notification(told["signed_payload"]), now=timezone.now()
     )
 

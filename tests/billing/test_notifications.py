@@ -210,7 +210,7 @@ def test_a_type_that_we_do_not_know_is_kept(phone, store):
 
 
 def test_each_type_that_apple_names_has_its_effect_or_a_reason_for_none():
-    assert {one.value for one in NotificationTypeV2} <= notification_handlers.EFFECTS.keys()
+    assert {one.value for one in NotificationTypeV2} <= notification_handlers.HANDLERS.keys()
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_what_is_about_no_transaction_is_kept(phone, store, settings, type_, abo
         store.happens("REFUND_DECLINED", store.buy(TEN, phone=phone), override=override)
     )
 
-    assert notification.outcome == notification_handlers.EFFECTS[type_].reason
+    assert notification.outcome == notification_handlers.HANDLERS[type_].reason
     assert phone.balance() == 10
 
 

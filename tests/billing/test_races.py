@@ -73,7 +73,7 @@ def test_a_refund_that_races_its_purchase_leaves_nothing(guest, store):
 
         at_once(
             *[
-                lambda notice=notice: notification_handlers.apply(notice, now=timezone.now())
+                lambda notice=notice: notification_handlers.handle(notice, now=timezone.now())
                 for notice in notices
             ]
         )
@@ -91,7 +91,7 @@ def test_a_purchase_that_is_granted_while_its_guest_becomes_an_account_arrives(
 
     at_once(
         lambda: sign_in(guest, sandbox, sub=sub),
-        lambda: notification_handlers.apply(
+        lambda: notification_handlers.handle(
             verifier.read_notification(bought["signed_payload"]), now=timezone.now()
         ),
     )

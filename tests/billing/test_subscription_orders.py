@@ -93,7 +93,7 @@ class Teller:
         phone = Phone().sign_in()
         news = self.news(story, phone)
         for number in order:
-            notification_handlers.apply(news[number], now=timezone.now())
+            notification_handlers.handle(news[number], now=timezone.now())
         status = phone.get("subscription/status").json()
         tier = phone.get("get-user-profile").json()["tier"]
         return phone.balance(), debt_of(phone), tier, status
@@ -133,7 +133,7 @@ def test_thirty_who_tell_of_one_renewal_at_once_grant_it_once(sandbox, store):
 
     results = at_once(
         *[lambda: update_credits(phone, renewed)] * 15,
-        *[lambda: notification_handlers.apply(notice, now=timezone.now())] * 15,
+        *[lambda: notification_handlers.handle(notice, now=timezone.now())] * 15,
     )
 
     answers = results[:15]
@@ -155,7 +155,7 @@ def test_all_news_of_a_subscription_at_once_leave_what_they_leave_in_order(sandb
 
         at_once(
             *[
-                lambda notice=notice: notification_handlers.apply(notice, now=timezone.now())
+                lambda notice=notice: notification_handlers.handle(notice, now=timezone.now())
                 for notice in news
             ]
         )
@@ -169,7 +169,7 @@ def test_all_news_of_a_subscription_at_once_leave_what_they_leave_in_order(sandb
 def test_a_refund_while_the_subscription_goes_to_another_user_locks_nobody_up(sandbox, store):
     def applying(told):
         notice = verifier.read_notification(told["signed_payload"])
-        return lambda: notification_handlers.apply(notice, now=timezone.now())
+        return lambda: notification_handlers.handle(notice, now=timezone.now())
 
     for _ in range(8):
         before, after = Phone().sign_in(), Phone().sign_in()
