@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +12,7 @@ from generation import media
 from generation.models import PROGRESS_STORING, Job, JobStatus, Offence, Quote, Stage, Upload
 from generation.uploads import retention
 from rendio.common.times import iso
+from rendio.common.ttl_cache import ttl_cache
 
 ETA_SAMPLE_SIZE, ETA_MIN_SAMPLE = 50, 3
 ETA_CACHE_SECONDS = 10
@@ -50,7 +49,7 @@ def eta(job: Job, *, now: datetime) -> Eta | None:
     if job.is_terminal:
         return None
     age = (now - job.created_at).total_seconds()
-    durations = _durations.of(job.model_id)
+    durations = _recent_durations(job.model_id)
     left = [took - age for took in durations if took > age]
     if len(durations) < ETA_MIN_SAMPLE or not left:
         return None
@@ -142,25 +141,9 @@ def offences_held(user_id: UUID) -> Iterator[dict[str, Any]]:
         }
 
 
-class _Durations:
-    """How long each of a model's recent jobs took, kept for some seconds in each process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: dict[UUID, tuple[float, list[float]]] = {}
-
-    def of(self, model_id: UUID) -> list[float]:
-        """Seconds from order to video of the last ETA_SAMPLE, shortest first."""
-        with self._lock:
-            read_at, took = self._kept.get(model_id, (float("-inf"), []))
-        if time.monotonic() - read_at > ETA_CACHE_SECONDS:
-            took = _recent_durations(model_id)
-            with self._lock:
-                self._kept[model_id] = (time.monotonic(), took)
-        return took
-
-
+@ttl_cache(lambda: ETA_CACHE_SECONDS)
 def _recent_durations(model_id: UUID) -> list[float]:
+    """Seconds from order to video of the model's last ETA_SAMPLE_SIZE jobs, shortest first."""
     recent = (
         Job.objects.filter(model_id=model_id, status=JobStatus.COMPLETED)
         .order_by("-completed_at")
@@ -169,6 +152,3 @@ def _recent_durations(model_id: UUID) -> list[float]:
     return sorted(
         (ended - began).total_seconds() for began, ended in recent[:ETA_SAMPLE_SIZE] if ended
     )
-
-
-_durations = _Durations()

@@ -6,8 +6,6 @@ few queries on indexes, and kept for some seconds.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
@@ -33,6 +31,7 @@ from generation.models import (
     Stage,
 )
 from rendio.common import clock
+from rendio.common.ttl_cache import ttl_cache
 
 logger = structlog.get_logger(__name__)
 
@@ -41,31 +40,25 @@ Samples = Iterable[tuple[list[str], float]]
 
 
 class Gauges(Collector):
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: list[Metric] = []
-        self._read_at = float("-inf")
-
     def collect(self) -> list[Metric]:
-        with self._lock:
-            if time.monotonic() - self._read_at > KEPT_SECONDS:
-                self._kept, self._read_at = self._read(), time.monotonic()
-            return self._kept
-
-    def _read(self) -> list[Metric]:
-        up = GaugeMetricFamily("rendio_database_up", "Whether the database answered.")
-        try:
-            found = list(_gauges(clock.now()))
-        except DatabaseFailure as error:
-            logger.warning("gauges_not_read", error=type(error).__name__)
-            up.add_metric([], 0)
-            return [up]
-        up.add_metric([], 1)
-        return [up, *found]
+        return _read()
 
     def describe(self) -> list[Metric]:
         """Nothing is read to be registered."""
         return []
+
+
+@ttl_cache(lambda: KEPT_SECONDS)
+def _read() -> list[Metric]:
+    up = GaugeMetricFamily("rendio_database_up", "Whether the database answered.")
+    try:
+        found = list(_gauges(clock.now()))
+    except DatabaseFailure as error:
+        logger.warning("gauges_not_read", error=type(error).__name__)
+        up.add_metric([], 0)
+        return [up]
+    up.add_metric([], 1)
+    return [up, *found]
 
 
 def _gauges(now: datetime) -> Iterator[Metric]:

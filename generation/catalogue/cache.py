@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import threading
-import time
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -27,6 +25,7 @@ from generation.models import Model, ModelKind, Theme
 from generation.providers import find_provider
 from rendio.common.collation import sort_key
 from rendio.common.errors import InvalidInput
+from rendio.common.ttl_cache import ttl_cache
 from rendio.common.visible_text import has_visible
 
 logger = structlog.get_logger(__name__)
@@ -224,27 +223,15 @@ class Catalogue:
         raise InvalidModel
 
 
-_lock = threading.Lock()
-_current: Catalogue | None = None
-_loaded_at = 0.0
-
-
+@ttl_cache(lambda: settings.CATALOGUE_CACHE_SECONDS)
 def current() -> Catalogue:
     """The catalogue as it was at most CATALOGUE_CACHE_SECONDS ago."""
-    global _current, _loaded_at
-    catalogue = _current
-    if catalogue is None or time.monotonic() - _loaded_at > settings.CATALOGUE_CACHE_SECONDS:
-        with _lock:
-            if time.monotonic() - _loaded_at > settings.CATALOGUE_CACHE_SECONDS or _current is None:
-                _current, _loaded_at = _load(), time.monotonic()
-            catalogue = _current
-    return catalogue
+    return _load()
 
 
 def invalidate() -> None:
-    """Read anew at the next request of this process: for whoever has just changed the catalogue."""
-    global _current
-    _current = None
+    """Load the catalogue again at the next request of this process, after a change."""
+    current.cache_clear()
 
 
 def get_routes(model_id: UUID) -> tuple[RouteSpec, ...]:

@@ -7,8 +7,6 @@ the few that are lost: from the 95th percentile on. It is then as often as witho
 
 from __future__ import annotations
 
-import threading
-import time
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -16,6 +14,7 @@ from uuid import UUID
 from django.conf import settings
 
 from generation.models import ProviderRequest, RequestState
+from rendio.common.ttl_cache import ttl_cache
 
 SAMPLE_SIZE, MIN_SAMPLE = 50, 5
 RELIABLE_SHARE = 0.9
@@ -31,30 +30,9 @@ class RouteTiming:
     is_told: bool  # webhooks have told of nearly all of them
 
 
+@ttl_cache(lambda: CACHE_SECONDS)
 def for_route(route_id: UUID) -> RouteTiming | None:
-    """None where fewer than FEWEST have come to a good end. Kept for some seconds in each
-    process."""
-    with _lock:
-        read_at, timing = _cache.get(route_id, (float("-inf"), None))
-    if time.monotonic() - read_at > CACHE_SECONDS:
-        timing = _read(route_id)
-        with _lock:
-            _cache[route_id] = (time.monotonic(), timing)
-    return timing
-
-
-def backoff(tries: int) -> timedelta:
-    """2, 4, 8, 16, 30, 30 … seconds, as the settings have it."""
-    seconds = min(settings.POLL_FIRST_SECONDS * 2 ** min(tries, 10), settings.POLL_LONGEST_SECONDS)
-    return timedelta(seconds=seconds)
-
-
-def first_poll_delay(timing: RouteTiming | None) -> timedelta:
-    """How long after its being accepted a job is looked at first."""
-    return max(backoff(0), timing.percentile_95 if timing and timing.is_told else timedelta())
-
-
-def _read(route_id: UUID) -> RouteTiming | None:
+    """None where fewer than MIN_SAMPLE submissions have finished."""
     made = ProviderRequest.objects.filter(
         route_id=route_id, state=RequestState.FINISHED, ended_at__isnull=False
     ).order_by("-ended_at")
@@ -70,5 +48,12 @@ def _read(route_id: UUID) -> RouteTiming | None:
     )
 
 
-_lock = threading.Lock()
-_cache: dict[UUID, tuple[float, RouteTiming | None]] = {}
+def backoff(tries: int) -> timedelta:
+    """2, 4, 8, 16, 30, 30 … seconds, as the settings have it."""
+    seconds = min(settings.POLL_FIRST_SECONDS * 2 ** min(tries, 10), settings.POLL_LONGEST_SECONDS)
+    return timedelta(seconds=seconds)
+
+
+def first_poll_delay(timing: RouteTiming | None) -> timedelta:
+    """How long after its being accepted a job is looked at first."""
+    return max(backoff(0), timing.percentile_95 if timing and timing.is_told else timedelta())

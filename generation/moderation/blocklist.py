@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import threading
-import time
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID
 
 import structlog
@@ -24,6 +23,7 @@ from django.conf import settings
 
 from generation.models import BlockedTerm
 from generation.moderation.base import Content, Flag, Moderator, TextContent
+from rendio.common.ttl_cache import ttl_cache
 from rendio.common.visible_text import BLANK, IGNORABLE
 
 logger = structlog.get_logger(__name__)
@@ -110,42 +110,29 @@ class Blocklist(Moderator):
 
     name = "blocklist"
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._rows: list[tuple[UUID, str, str]] = []
-        self._terms = TermIndex([])
-        self._read_at = float("-inf")
-
     def check(self, content: Content) -> Flag | None:
         if not isinstance(content, TextContent):
             return None
-        term = self._current_terms().find(content.text)
+        term = _current_index().find(content.text)
         return Flag(self.name, (term.category or "blocked",), term.term_id) if term else None
 
     def invalidate_cache(self) -> None:
-        """Read anew at the next text of this process: for whoever has just changed a term."""
-        self._read_at = float("-inf")
-
-    def _current_terms(self) -> TermIndex:
-        if self._is_stale():
-            with self._lock:
-                if self._is_stale():
-                    self._refresh()
-        return self._terms
-
-    def _is_stale(self) -> bool:
-        return time.monotonic() - self._read_at > settings.BLOCKLIST_CACHE_SECONDS
-
-    def _refresh(self) -> None:
-        started_at = time.monotonic()
-        enabled = BlockedTerm.objects.filter(is_enabled=True).order_by("id")
-        rows = list(enabled.values_list("id", "text", "category"))
-        if rows != self._rows:
-            self._rows, self._terms = rows, TermIndex(list(_parse_valid_terms(rows)))
-        self._read_at = started_at
+        """Read the terms again at the next text of this process, after a change."""
+        _current_index.cache_clear()
 
 
-def _parse_valid_terms(rows: list[tuple[UUID, str, str]]) -> Iterator[Term]:
+@ttl_cache(lambda: settings.BLOCKLIST_CACHE_SECONDS)
+def _current_index() -> TermIndex:
+    enabled = BlockedTerm.objects.filter(is_enabled=True).order_by("id")
+    return _build_index(tuple(enabled.values_list("id", "text", "category")))
+
+
+@lru_cache(maxsize=1)  # the same terms keep their index
+def _build_index(rows: tuple[tuple[UUID, str, str], ...]) -> TermIndex:
+    return TermIndex(list(_parse_valid_terms(rows)))
+
+
+def _parse_valid_terms(rows: Iterable[tuple[UUID, str, str]]) -> Iterator[Term]:
     for term_id, text, category in rows:
         try:
             yield Term.parse(text, term_id=term_id, category=category)
