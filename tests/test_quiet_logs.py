@@ -110,7 +110,7 @@ def tokens_of(phone: Phone, whose: str) -> dict[str, str]:
 
 def sign_in_with_apple(phone: Phone, sandbox: Sandbox) -> dict[str, str]:
     """The phone's guest becomes somebody with an address; gives what Apple's proof was."""
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
     nonce = uuid4().hex
     proof = sandbox.control(
         "apple/identity",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import threading
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
@@ -31,6 +30,7 @@ from accounts.errors import (
     InvalidIdentity,
 )
 from rendio.common import http
+from rendio.common.jwks import KeySet
 
 logger = structlog.get_logger(__name__)
 
@@ -41,7 +41,6 @@ CLOCK_SKEW_SECONDS = 60
 # After the first the key set is fetched anew; while Apple is out of reach the old one is used on.
 KEYS_FRESH_SECONDS = 3600
 KEYS_USABLE_SECONDS = 24 * 3600
-# A token may name any key: those that we do not know cost one fetch in this time, all together.
 KEYS_PAUSE_SECONDS = 30
 # A notice that is older than this is not believed any more; younger ones are remembered.
 EVENT_MAX_AGE_DAYS = 30
@@ -163,61 +162,48 @@ def decrypt(kept: str) -> str:
     return _fernet().decrypt(kept.encode()).decode()
 
 
-def forget_keys() -> None:
-    """As in a process that has just started."""
-    _keys.forget()
+@dataclass(frozen=True)
+class _Key:
+    id: str
+    jwk: jwt.PyJWK
 
 
-class KeySet:
-    """Apple's public keys by their ids."""
+def _parse_key(jwk: dict[str, Any]) -> _Key | None:
+    """None for a key of another kind, and for one that cannot be read."""
+    kid = jwk.get("kid")
+    if jwk.get("kty") != "RSA" or not isinstance(kid, str):
+        return None
+    try:
+        return _Key(kid, jwt.PyJWK(jwk, algorithm=ALGORITHM))
+    except (jwt.PyJWTError, ValueError, TypeError):
+        logger.warning("apple_key_unreadable", kid=kid[:80])
+        return None
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.forget()
 
-    def forget(self) -> None:
-        self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched_at = self._tried_at = float("-inf")
-        self._failed = False
+keys = KeySet(
+    "Apple",
+    url=lambda: settings.APPLE_KEYS_URL,
+    parse=_parse_key,
+    timeout=TIMEOUT_SECONDS,
+    fresh_seconds=KEYS_FRESH_SECONDS,
+    usable_seconds=KEYS_USABLE_SECONDS,
+    pause_seconds=KEYS_PAUSE_SECONDS,
+    retry_seconds=KEYS_PAUSE_SECONDS,
+    # Without a key nobody can sign in: Apple is asked for each sign-in until it answers.
+    empty_retry_seconds=0,
+)
 
-    def get(self, kid: str) -> jwt.PyJWK:
-        """Raises InvalidIdentity for a key that Apple does not have, IdentityServiceUnavailable
-        where that cannot be told."""
-        asked_at = time.monotonic()
-        if not self._is_settled(kid, asked_at):
-            with self._lock:
-                # Those who waited take what the one before them has found.
-                if self._tried_at < asked_at and not self._is_settled(kid, time.monotonic()):
-                    self._fetch()
-        key = self._keys.get(kid)
-        if key and time.monotonic() - self._fetched_at < KEYS_USABLE_SECONDS:
-            return key
-        if self._failed:
-            raise IdentityServiceUnavailable
+
+def _find_key(kid: str) -> jwt.PyJWK:
+    """Raises InvalidIdentity for a key that Apple does not have, IdentityServiceUnavailable where
+    that cannot be told."""
+    try:
+        key = keys.find(lambda key: key.id == kid)
+    except http.NoAnswer as error:
+        raise IdentityServiceUnavailable from error
+    if key is None:
         raise _refused("kid")
-
-    def _is_settled(self, kid: str, now: float) -> bool:
-        """Whether there is nothing to gain from asking Apple now."""
-        if self._keys and now - self._tried_at < KEYS_PAUSE_SECONDS:
-            return True
-        return kid in self._keys and now - self._fetched_at < KEYS_FRESH_SECONDS
-
-    def _fetch(self) -> None:
-        self._failed = True
-        try:
-            answer = http.request("GET", settings.APPLE_KEYS_URL, timeout=TIMEOUT_SECONDS)
-            keys = _rsa_keys(answer.json()) if answer.ok else {}
-            if keys:
-                self._keys, self._fetched_at, self._failed = keys, time.monotonic(), False
-            else:
-                logger.warning("apple_keys_unreadable", status=answer.status)
-        except (http.NotSent, http.NoAnswer) as error:
-            logger.warning("apple_keys_unreachable", error=str(error))
-        finally:
-            self._tried_at = time.monotonic()
-
-
-_keys = KeySet()
+    return key.jwk
 
 
 def _verified(token: str, *, require: list[str]) -> dict[str, Any]:
@@ -229,7 +215,7 @@ def _verified(token: str, *, require: list[str]) -> dict[str, Any]:
             raise _refused("alg")
         claims: dict[str, Any] = jwt.decode(
             token,
-            _keys.get(_text(header, "kid")),
+            _find_key(_text(header, "kid")),
             algorithms=[ALGORITHM],
             audience=settings.APPLE_CLIENT_IDS,
             issuer=settings.APPLE_ISSUER,
@@ -266,18 +252,6 @@ def _refused(problem: str) -> InvalidIdentity:
     """The client is not told what is wrong: the log is."""
     logger.warning("apple_identity_refused", problem=problem)
     return InvalidIdentity()
-
-
-def _rsa_keys(body: Any) -> dict[str, jwt.PyJWK]:
-    found = {}
-    listed = _object(body).get("keys")
-    for jwk in listed if isinstance(listed, list) else []:
-        if isinstance(jwk, dict) and jwk.get("kty") == "RSA" and isinstance(jwk.get("kid"), str):
-            try:
-                found[jwk["kid"]] = jwt.PyJWK(jwk, algorithm=ALGORITHM)
-            except (jwt.PyJWTError, ValueError, TypeError):
-                logger.warning("apple_key_unreadable", kid=jwk["kid"][:80])
-    return found
 
 
 def _post(url: str, form: Mapping[str, str], *, client_id: str) -> http.Answer:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,9 +15,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 
-from generation.providers.parsing import dict_or_empty
 from generation.providers.signatures import BadSignature
-from rendio.common import http
+from rendio.common.jwks import KeySet
 
 TOLERANCE_SECONDS = 300
 KEYS_MAX_AGE_SECONDS = 24 * 3600
@@ -27,8 +25,8 @@ KEYS_RETRY_SECONDS = 5
 
 
 def verify(headers: Mapping[str, str], body: bytes) -> str:
-    """The id of the request that it tells of. Raises BadSignature; NotSent or NoAnswer where the
-    keys that would tell cannot be had."""
+    """The id of the request that it tells of. Raises BadSignature; NoAnswer where the keys
+    that would tell cannot be had."""
     try:
         request_id = headers["X-Fal-Webhook-Request-Id"]
         user_id = headers["X-Fal-Webhook-User-Id"]
@@ -45,65 +43,22 @@ def verify(headers: Mapping[str, str], body: bytes) -> str:
         raise BadSignature("not our account")
     digest = hashlib.sha256(body).hexdigest()
     message = "\n".join([request_id, user_id, timestamp, digest]).encode()
-    if not _keys.verify(message, signature):
+    if keys.find(lambda key: _has_signed(key, message, signature)) is None:
         raise BadSignature("signature")
     return request_id
 
 
-class _KeySet:
-    """fal's public keys: kept a day, and fetched again when none of them fits.
-
-    Whoever forges calls must not make us ask fal more than every 30 seconds (5 after a failure),
-    nor keep genuine ones waiting: with a key that fits no lock is taken.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._keys: list[Ed25519PublicKey] = []
-        self._fetched_at = self._failed_at = float("-inf")
-
-    def verify(self, message: bytes, signature: bytes) -> bool:
-        """Raises NotSent or NoAnswer where the keys that would tell cannot be had."""
-        if _seconds_since(self._fetched_at) <= KEYS_MAX_AGE_SECONDS and _matches_any(
-            self._keys, message, signature
-        ):
-            return True
-        with self._lock:
-            if _seconds_since(self._fetched_at) > KEYS_REFETCH_SECONDS:
-                self._fetch()
-        return _matches_any(self._keys, message, signature)
-
-    def _fetch(self) -> None:
-        if _seconds_since(self._failed_at) < KEYS_RETRY_SECONDS:
-            raise http.NoAnswer("key set: could not be had a moment ago")
-        self._failed_at = time.monotonic()
-        response = http.request("GET", settings.FAL_JWKS_URL, timeout=(3, 5))
-        listed = dict_or_empty(response.json()).get("keys")
-        keys = [
-            key for jwk in (listed if isinstance(listed, list) else []) if (key := _parse_key(jwk))
-        ]
-        if not (response.ok and keys):
-            raise http.NoAnswer(f"key set: status {response.status}, {len(keys)} keys")
-        self._keys, self._fetched_at, self._failed_at = keys, time.monotonic(), float("-inf")
+def _has_signed(key: Ed25519PublicKey, message: bytes, signature: bytes) -> bool:
+    try:
+        key.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
 
 
-def _seconds_since(moment: float) -> float:
-    return time.monotonic() - moment
-
-
-def _matches_any(keys: list[Ed25519PublicKey], message: bytes, signature: bytes) -> bool:
-    for key in keys:
-        try:
-            key.verify(signature, message)
-        except InvalidSignature:
-            continue
-        return True
-    return False
-
-
-def _parse_key(jwk: Any) -> Ed25519PublicKey | None:
+def _parse_key(jwk: dict[str, Any]) -> Ed25519PublicKey | None:
     """None for a key of another kind, and for what is no key."""
-    if not (isinstance(jwk, dict) and jwk.get("kty") == "OKP" and jwk.get("crv") == "Ed25519"):
+    if not (jwk.get("kty") == "OKP" and jwk.get("crv") == "Ed25519"):
         return None
     try:
         raw = base64.urlsafe_b64decode(str(jwk.get("x", "")) + "==")
@@ -112,4 +67,15 @@ def _parse_key(jwk: Any) -> Ed25519PublicKey | None:
         return None
 
 
-_keys = _KeySet()
+keys = KeySet(
+    "fal",
+    url=lambda: settings.FAL_JWKS_URL,
+    parse=_parse_key,
+    timeout=(3, 5),
+    fresh_seconds=KEYS_MAX_AGE_SECONDS,
+    usable_seconds=KEYS_MAX_AGE_SECONDS,
+    pause_seconds=KEYS_REFETCH_SECONDS,
+    # A forged call must not keep genuine ones waiting for fal's answer.
+    retry_seconds=KEYS_RETRY_SECONDS,
+    empty_retry_seconds=KEYS_RETRY_SECONDS,
+)

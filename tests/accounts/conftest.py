@@ -147,7 +147,7 @@ class Person:
 
 @pytest.fixture
 def new_person(sandbox):
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
     return lambda: Person(sandbox)
 
 

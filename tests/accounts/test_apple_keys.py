@@ -11,11 +11,11 @@ from tests.helpers.wait import PATIENCE_SECONDS
 
 @pytest.fixture
 def fetches(sandbox):
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
     yield lambda: len(
         [one for one in sandbox.requests("apple") if one["path"].endswith("/auth/keys")]
     )
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
 
 
 @pytest.fixture

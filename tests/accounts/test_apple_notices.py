@@ -233,7 +233,7 @@ def test_the_media_type_is_apples_affair(account, notice):
 
 def test_without_apples_keys_a_notice_is_neither_believed_nor_lost(account, notice, sandbox):
     payload = notice("consent-revoked")
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
     sandbox.control("apple/outage", service="auth", status=503, times=1)
 
     assert deliver(payload).status_code == 503

@@ -113,7 +113,7 @@ def test_the_story_of_nobody_is_no_page(support):
 
 
 def test_an_account_and_the_guest_that_became_it_lead_to_each_other(support, sandbox, db):
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
     person, account, guest = Person(sandbox), Installation().signed_in(), Installation().signed_in()
     guest_id = guest.user_id
     for phone in [account, guest]:

@@ -29,7 +29,7 @@ ORDER = {
 @pytest.fixture
 def thief(db, sandbox):
     sandbox.provider(queue_seconds=600, webhooks=False)
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
     terms = credit_services.CodeTerms(credits=CODE)
     credit_services.create_code(code="SPRING", terms=terms, now=timezone.now())
     return Person(sandbox)

@@ -70,7 +70,7 @@ def app_store(sandbox: Sandbox, signer: Signer) -> Send:  # noqa: F811
 
 
 def apple_id(sandbox: Sandbox, signer: Signer) -> Send:  # noqa: F811
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
     notice = {"sub": "nobody", "type": "consent-revoked", "url": "http://127.0.0.1:9/"}
     payload = sandbox.control("apple/identity-notice", **notice)["payload"]
     head, claims, signature = payload.split(".")
@@ -168,7 +168,7 @@ def false_transaction(phone: Installation) -> Any:
 def test_a_phones_false_proofs_are_not_verified_beyond_the_limit(
     sandbox, limited, caplog, limit, call, status, verified
 ):
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
     phone = Installation().signed_in()
     limited(limit)
 
@@ -179,7 +179,7 @@ def test_a_phones_false_proofs_are_not_verified_beyond_the_limit(
 
 
 def test_who_shares_an_address_with_a_forger_of_identities_signs_in(sandbox, limited):
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
     forger, neighbour = Installation().signed_in(), Installation().signed_in()
     limited("sign_in_per_user")
     assert [false_identity(forger).status_code for _ in range(LIMIT + 1)][-1] == 429

@@ -187,7 +187,7 @@ def test_after_the_window_a_few_are_free_again(burner, life, settings):
 
 def test_a_new_account_of_the_same_apple_account_has_no_more_free_ones(db, runway, life, settings):
     settings.CANCEL_FREE_COUNT = 1
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
     person, phone = Person(runway), Phone().sign_in()
     grant(phone.user_id, 100)
     sign_in(person, phone)
@@ -204,7 +204,7 @@ def test_a_new_account_of_the_same_apple_account_has_no_more_free_ones(db, runwa
 
 def test_what_a_merged_guest_has_used_up_the_account_has(db, runway, life, settings):
     settings.CANCEL_FREE_COUNT = 1
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
     person, account, guest = Person(runway), Phone().sign_in(), Phone().sign_in()
     for phone in (account, guest):
         grant(phone.user_id, 100)

@@ -90,7 +90,7 @@ def update_credits(phone: Phone, bought: Any, **headers: str) -> Any:
 
 def sign_in(phone: Phone, sandbox: Sandbox, *, sub: str | None = None) -> str:
     """The phone's guest signs in with Apple: as this person, or as somebody new; gives who."""
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
     sub, nonce = sub or f"001{uuid4().hex}", uuid4().hex
     tokens = sandbox.control(
         "apple/identity", sub=sub, nonce=hashlib.sha256(nonce.encode()).hexdigest()

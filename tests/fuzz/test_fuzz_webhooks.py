@@ -168,7 +168,7 @@ def test_what_apple_did_not_sign_is_no_purchase(phone, store, rows):
 @pytest.mark.parametrize("path", ["app-store", "apple-id"])
 def test_a_body_that_is_no_notice_is_refused(sandbox, rows, path, body):
     before = rows()
-    identity_tokens.forget_keys()
+    identity_tokens.keys.clear()
 
     answer = Client().post(f"/webhooks/{path}", body, content_type="application/json")
 

@@ -61,10 +61,10 @@ def canned() -> Iterator[Canned]:
 
 
 @pytest.fixture
-def signer(canned: Canned, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Signer:
+def signer(canned: Canned, settings: Any) -> Signer:
     """fal's webhooks, signed by us; the process knows no key yet."""
     settings.FAL_JWKS_URL = f"{canned.url}/jwks.json"
-    monkeypatch.setattr(fal_webhooks, "_keys", fal_webhooks._KeySet())
+    fal_webhooks.keys.clear()
     return Signer(canned)
 
 

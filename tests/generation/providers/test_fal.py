@@ -56,8 +56,8 @@ class TestFalKeepsTheContract(WebhookContract):
     states = {"IN_QUEUE", "IN_PROGRESS", "COMPLETED"}
 
     @pytest.fixture(autouse=True)
-    def _no_keys_yet(self, monkeypatch):
-        monkeypatch.setattr(fal_webhooks, "_keys", fal_webhooks._KeySet())
+    def _no_keys_yet(self):
+        fal_webhooks.keys.clear()
 
 
 @pytest.fixture
