@@ -230,18 +230,18 @@ def _filter_name(list_filter: Any) -> str:
     return name
 
 
-def _permission_check(act: AdminAction) -> Callable[..., bool]:
+def _permission_check(action: AdminAction) -> Callable[..., bool]:
     def has_permission(
         admin: SupportAdmin, request: HttpRequest, object_id: str | None = None
     ) -> bool:
-        return may(request.user, act)
+        return may(request.user, action)
 
     return has_permission
 
 
 # unfold checks the permission of a button by a method of this name.
-for _act in AdminAction:
-    setattr(SupportAdmin, f"has_{_act.value}_permission", _permission_check(_act))
+for _action in AdminAction:
+    setattr(SupportAdmin, f"has_{_action.value}_permission", _permission_check(_action))
 
 
 class ReadOnlyAdmin(SupportAdmin):

@@ -217,16 +217,16 @@ def _staff_actions(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
     milliseconds = (cursor.key >> _RANDOM_BITS) + 1
     # 2^48 milliseconds are beyond the year 9999.
     until = datetime.fromtimestamp(min(milliseconds / 1000, 2**37), tz=UTC)
-    acts = AuditLogEntry.objects.filter(subject_id=user_id, at__lt=until).select_related("actor")
-    for act in acts.order_by("-at")[: PAGE_SIZE + 1]:
-        milliseconds = int(act.at.timestamp() * 1000)
-        key = (milliseconds << _RANDOM_BITS) | (act.id.int & ((1 << _RANDOM_BITS) - 1))
+    entries = AuditLogEntry.objects.filter(subject_id=user_id, at__lt=until)
+    for entry in entries.select_related("actor").order_by("-at")[: PAGE_SIZE + 1]:
+        milliseconds = int(entry.at.timestamp() * 1000)
+        key = (milliseconds << _RANDOM_BITS) | (entry.id.int & ((1 << _RANDOM_BITS) - 1))
         if key < cursor.key:
-            yield Event(key, act.at, act, "support", _action_text(act))
+            yield Event(key, entry.at, entry, "support", _action_text(entry))
 
 
-def _action_text(act: AuditLogEntry) -> str:
-    return f"{act.get_action_display()} by {act.actor}: {act.reason}"
+def _action_text(entry: AuditLogEntry) -> str:
+    return f"{entry.get_action_display()} by {entry.actor}: {entry.reason}"
 
 
 def _older(rows: QuerySet, cursor: Cursor) -> QuerySet:
@@ -302,6 +302,6 @@ def _apple_events(purchases: list[Purchase]) -> _Details:
 
 
 def _staff_actions_on(rows: list[Model]) -> _Details:
-    acts = AuditLogEntry.objects.filter(subject_id__in=[row.pk for row in rows])
-    for act in acts.select_related("actor"):
-        yield act.subject_id, Detail(act.at, act, _action_text(act))
+    entries = AuditLogEntry.objects.filter(subject_id__in=[row.pk for row in rows])
+    for entry in entries.select_related("actor"):
+        yield entry.subject_id, Detail(entry.at, entry, _action_text(entry))

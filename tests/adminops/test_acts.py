@@ -145,7 +145,7 @@ def test_an_act_on_nobody_is_not_found(support):
 def test_a_model_goes_off_sale_and_on_again(root):
     off = root.act("generation_model_take_off_sale", SORA, reason=WHY)
 
-    assert said(off) == ["Sora 2 is off sale now."]
+    assert said(off) == ["Sora 2 is off sale."]
     assert buttons(off) == {"Put on sale"}
     assert not Model.objects.get(id=SORA).is_available
     assert the_record(SORA).action == AdminAction.TOGGLE_MODEL

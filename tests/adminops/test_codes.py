@@ -131,12 +131,12 @@ def test_the_limit_is_not_set_below_what_was_redeemed(root, phone, code):
 
 def test_a_stopped_code_gives_nothing_until_it_goes_on(root, phone, code):
     stopped = root.act("credits_promotioncode_stop", code.id, reason=WHY)
-    assert said(stopped) == ["The code SUMMER25 is stopped."]
+    assert said(stopped) == ["Code SUMMER25 stopped."]
     assert_refused(redeem(phone), 409, "ERR_4019")
 
     gone_on = root.act("credits_promotioncode_resume", code.id, reason=WHY)
 
-    assert said(gone_on) == ["The code SUMMER25 goes on."]
+    assert said(gone_on) == ["Code SUMMER25 resumed."]
     assert redeem(phone).status_code == 200
     records = AuditLogEntry.objects.filter(subject_id=code.id).order_by("at")
     assert [record.after["is_active"] for record in records] == [False, True]

@@ -44,7 +44,7 @@ def test_a_delivered_job_is_refunded_once_and_keeps_its_video(support, phone, de
     answer = support.act("generation_job_refund", delivered.id, reason=WHY)
     again = support.act("generation_job_refund", delivered.id, reason=WHY)
 
-    assert said(answer) == ["4 credits are back."]
+    assert said(answer) == ["Credits refunded: 4."]
     assert "refunded" in support.see("generation_job_changelist").content.decode()
     assert said(again) == ["The credits of this job are back already."]
     assert phone.balance() == 10
@@ -64,7 +64,7 @@ def test_a_job_that_goes_on_is_failed_and_refunded(support, phone, running):
     answer = support.act("generation_job_fail", running.id, reason=WHY)
     again = support.act("generation_job_fail", running.id, reason=WHY)
 
-    assert buttons(page) == {"Fail", "Try again"}
+    assert buttons(page) == {"Fail", "Retry"}
     assert said(answer) == ["Job failed. Credits refunded: 4."]
     assert said(again) == ["This job has ended: it is failed."]
     running.refresh_from_db()
@@ -173,7 +173,7 @@ def test_a_route_is_switched_off_and_on(support, phone):
     on = support.act("generation_route_enable", route.id, reason=WHY)
     cache.invalidate()
 
-    assert "takes no more orders" in said(off)[0]
+    assert "is disabled" in said(off)[0]
     assert buttons(on) == {"Disable"}
     assert phone.generate().status_code == 200
     before_and_after = [

@@ -70,7 +70,7 @@ def test_what_belongs_to_a_job_or_purchase_stands_beneath_it(busy):
     told_by_apple = " ".join(lines["purchase"])
     for part in ["CONSUMPTION_REQUEST", "REFUND", "refund request"]:
         assert part in told_by_apple
-    assert "welcome lot -4: 10 of 10 left now" in lines["charge"]
+    assert "welcome lot -4: 10 of 10 left" in lines["charge"]
 
 
 def test_the_page_links_both_ways(support, busy):

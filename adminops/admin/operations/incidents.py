@@ -77,14 +77,14 @@ class ChoiceForm(forms.Form):
 
     @property
     def choice(self) -> Choice:
-        """What the valid form chooses."""
+        """The selection of the valid form."""
         names = Choice.__dataclass_fields__
         values = {name: self.cleaned_data[name] for name in names}
         return Choice(**values | {"which": Which(values["which"])})
 
 
 class RunForm(ReasonForm, ChoiceForm):
-    """The choice that was tried out, why it is to be done, and whether its customers hear of it."""
+    """The previewed selection, the reason, and whether to notify customers."""
 
     notify = forms.BooleanField(
         label="Notify customers",
@@ -188,8 +188,7 @@ class IncidentAdmin(ReadOnlyAdmin):
 
 
 def _reason_form(sent: RunForm | None, chosen: ChoiceForm) -> RunForm:
-    """The form with the reason; what was chosen goes along unseen, so that what is done is what was
-    counted."""
+    """The form with the reason. Hidden fields keep the previewed selection for the POST."""
     initial = {name: chosen.data.get(name, "") for name in chosen.fields}
     form = sent or RunForm(initial={**initial, "act_id": uuid7()})
     for name in chosen.fields:

@@ -62,7 +62,7 @@ PAGES = {
 
 @admin.register(AuditLogEntry)
 class AuditLogEntryAdmin(ReadOnlyAdmin):
-    list_display = ("at", "action_label", "subject", "reason", "who")
+    list_display = ("at", "action_label", "subject", "reason", "actor")
     list_filter = ("action",)
     list_select_related = ("actor",)
     ordering = ("-at",)
@@ -76,7 +76,7 @@ class AuditLogEntryAdmin(ReadOnlyAdmin):
         "action_label",
         "subject",
         "reason",
-        "who",
+        "actor",
         "credits",
         "before",
         "after",
@@ -84,14 +84,14 @@ class AuditLogEntryAdmin(ReadOnlyAdmin):
     )
 
     @admin.display(description="AdminAction", ordering="action")
-    def action_label(self, act: AuditLogEntry) -> SafeString:
-        return badge(act.get_action_display(), ACTION_COLOURS.get(AdminAction(act.action), ""))
+    def action_label(self, entry: AuditLogEntry) -> SafeString:
+        return badge(entry.get_action_display(), ACTION_COLOURS.get(AdminAction(entry.action), ""))
 
     @admin.display(description="Subject")
-    def subject(self, act: AuditLogEntry) -> SafeString:
-        url = reverse(PAGES[Subject(act.subject_type)], args=[act.subject_id])
-        return link(url, f"{act.subject_type} {act.subject_id}")
+    def subject(self, entry: AuditLogEntry) -> SafeString:
+        url = reverse(PAGES[Subject(entry.subject_type)], args=[entry.subject_id])
+        return link(url, f"{entry.subject_type} {entry.subject_id}")
 
     @admin.display(description="Actor")
-    def who(self, act: AuditLogEntry) -> SafeString | None:
-        return user_link(act.actor)
+    def actor(self, entry: AuditLogEntry) -> SafeString | None:
+        return user_link(entry.actor)
