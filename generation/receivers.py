@@ -11,7 +11,15 @@ from django.db.models.functions import Coalesce
 
 from accounts import queries as account_queries
 from accounts.signals import account_deleted, person_returned, users_merged
-from generation.models import Erasure, Job, Offence, ProviderRequest, Quote, Stage, Upload
+from generation.models import (
+    AccountMediaDeletion,
+    Job,
+    Offence,
+    ProviderRequest,
+    Quote,
+    Stage,
+    Upload,
+)
 from generation.uploads import retention
 from rendio.common import wakeup
 
@@ -55,8 +63,11 @@ def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
         thumbnail_name="",
         original_name="",
     )
-    Erasure.objects.bulk_create(
-        [Erasure(job_id=job_id, due_at=now) for job_id in jobs.values_list("id", flat=True)],
+    AccountMediaDeletion.objects.bulk_create(
+        [
+            AccountMediaDeletion(job_id=job_id, due_at=now)
+            for job_id in jobs.values_list("id", flat=True)
+        ],
         batch_size=1000,
     )
     ProviderRequest.objects.filter(job__user_id=user_id).update(error_detail="", raw_result="")

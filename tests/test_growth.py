@@ -44,8 +44,8 @@ def test_what_callers_add_and_we_delete_has_a_test():
     worked_off = {
         "accounts.AppleIdentity",
         "accounts.AppleRevocation",
-        "generation.Removal",
-        "generation.Erasure",
+        "generation.FileDeletion",
+        "generation.AccountMediaDeletion",
         "billing.TokenChange",
         "adminops.Heartbeat",
     }

@@ -13,7 +13,14 @@ from typing import Any
 from django.apps import apps
 from django.db.models import CharField, F, QuerySet, Value
 
-from generation.models import Erasure, Job, ProviderRequest, Stage, Upload, WebhookDelivery
+from generation.models import (
+    AccountMediaDeletion,
+    Job,
+    ProviderRequest,
+    Stage,
+    Upload,
+    WebhookDelivery,
+)
 from rendio.common.due import DueRow
 
 JOB_QUEUES = ("medium", "low")
@@ -57,5 +64,5 @@ def _kinds() -> Iterator[tuple[str, QuerySet[Any], str]]:
     yield "submissions to stop", ProviderRequest.objects.all(), "cancel_due_at"
     yield "pictures to remove", Upload.objects.all(), "remove_at"
     for model in apps.get_models():
-        if issubclass(model, (DueRow, Erasure)):
+        if issubclass(model, (DueRow, AccountMediaDeletion)):
             yield str(model._meta.verbose_name_plural), model._default_manager.all(), "due_at"

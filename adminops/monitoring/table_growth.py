@@ -170,13 +170,13 @@ TABLES: dict[str, Growth] = {
         deleted_by="generation.lifecycle.remove:delete_due_files",
         test=_ATTACK + "test_a_user_stores_no_more_pictures_than_allowed",
     ),
-    "generation.Removal": Growth(
+    "generation.FileDeletion": Growth(
         GUEST,
         "one for each picture that is stored or goes, each form of a direct upload, and each"
         " attempt at keeping a result, for two hours at most",
         deleted_by="generation.lifecycle.remove:delete_due_files",
     ),
-    "generation.Erasure": Growth(
+    "generation.AccountMediaDeletion": Growth(
         GUEST,
         "one for each job of a deleted account",
         deleted_by="generation.lifecycle.erase:delete_account_media_due",

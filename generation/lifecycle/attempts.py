@@ -1,9 +1,9 @@
 """Where one attempt at keeping a result writes: a folder of its own in our storage.
 
-At least once. The folder's `Removal` row is committed before the first file is written, and deleted
-in the transaction that stores the files' names in the job. After any crash or race, each file is
-therefore named by its job or by a `Removal`. Temporary files on the worker's machine lie in a
-folder that the next attempt there removes.
+At least once. The folder's `FileDeletion` row is committed before the first file is written, and
+deleted in the transaction that stores the files' names in the job. After any crash or race, each
+file is therefore named by its job or by a `FileDeletion`. Temporary files on the worker's machine
+lie in a folder that the next attempt there removes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from django.core.files.base import File
 from django.core.files.storage import default_storage
 
 from generation.lifecycle import remove
-from generation.models import Job, Removal
+from generation.models import FileDeletion, Job
 
 # Longer than an attempt can take: FILM_CONVERT_SECONDS are half an hour at most.
 MAX_ATTEMPT_AGE = timedelta(hours=2)
@@ -30,10 +30,10 @@ MAX_ATTEMPT_AGE = timedelta(hours=2)
 SCRATCH_PREFIX = "rendio-result-"
 
 
-def start(jobs: Iterable[Job], *, now: datetime) -> dict[UUID, Removal]:
+def start(jobs: Iterable[Job], *, now: datetime) -> dict[UUID, FileDeletion]:
     """By job, the removal of the folder that this attempt writes to."""
-    rows = {job.id: Removal(name=_folder(job), due_at=now + MAX_ATTEMPT_AGE) for job in jobs}
-    Removal.objects.bulk_create(rows.values())
+    rows = {job.id: FileDeletion(name=_folder(job), due_at=now + MAX_ATTEMPT_AGE) for job in jobs}
+    FileDeletion.objects.bulk_create(rows.values())
     return rows
 
 
@@ -53,19 +53,19 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def save_file(attempt: Removal, name: str, path: Path) -> str:
+def save_file(attempt: FileDeletion, name: str, path: Path) -> str:
     """Returns the name in storage, which is this attempt's alone."""
     with path.open("rb") as content:
         return default_storage.save(f"{attempt.name}{name}", File(content))
 
 
-def keep_files(attempt: Removal) -> bool:
+def keep_files(attempt: FileDeletion) -> bool:
     """Its files stay: joins the transaction that names them. False where their removal has begun,
     as the attempt took so long."""
-    return bool(Removal.objects.filter(id=attempt.id, due_at=attempt.due_at).delete()[0])
+    return bool(FileDeletion.objects.filter(id=attempt.id, due_at=attempt.due_at).delete()[0])
 
 
-def discard(attempt: Removal, *, has_written: bool) -> None:
+def discard(attempt: FileDeletion, *, has_written: bool) -> None:
     """It came to nothing. Asks storage where something may lie there."""
     if has_written:
         remove.delete_now([attempt])

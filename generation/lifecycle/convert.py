@@ -18,7 +18,7 @@ from django.core.files.storage import default_storage
 from generation.lifecycle import attempts, failover, route_timing, settle
 from generation.lifecycle.claims import claim, run_concurrently, update_if_claimed
 from generation.lifecycle.settle import StoredMedia
-from generation.models import Job, Removal, Stage
+from generation.models import FileDeletion, Job, Stage
 from generation.providers.base import FailureReason, Unknown
 from generation.video_files import playability, process
 from generation.video_files.media_info import UnusableFile
@@ -36,7 +36,7 @@ MAX_BROKEN_TRIES = 3
 
 class _Item(NamedTuple):
     job: Job
-    attempt: Removal
+    attempt: FileDeletion
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from generation.lifecycle import convert, remove, store
 from generation.lifecycle.claims import LEASE
-from generation.models import Erasure, Job, ProviderRequest, Stage, WebhookDelivery
+from generation.models import AccountMediaDeletion, Job, ProviderRequest, Stage, WebhookDelivery
 from rendio.common.due import for_each_logged
 
 BATCH = 50
@@ -28,24 +28,28 @@ def delete_account_media_due(*, now: datetime) -> int:
     """Erase what is due, up to BATCH jobs; returns how many."""
     with transaction.atomic(durable=True):
         rows = list(
-            Erasure.objects.filter(due_at__lte=now)
+            AccountMediaDeletion.objects.filter(due_at__lte=now)
             .order_by("due_at")
             .select_for_update(skip_locked=True)[:BATCH]
         )
-        Erasure.objects.filter(id__in=[row.id for row in rows]).update(due_at=now + LEASE)
+        AccountMediaDeletion.objects.filter(id__in=[row.id for row in rows]).update(
+            due_at=now + LEASE
+        )
     for_each_logged(rows, lambda row: _delete_job_media(row, now=now))
     return len(rows)
 
 
-def _delete_job_media(row: Erasure, *, now: datetime) -> None:
+def _delete_job_media(row: AccountMediaDeletion, *, now: datetime) -> None:
     # The stage before the files: what is stored after this look is found by the next.
     stage = Job.objects.values_list("stage", flat=True).get(id=row.job_id)
     remove.delete_folder(remove.job_folder(row.job_id))
     if stage != Stage.DONE:
-        Erasure.objects.filter(id=row.id).update(due_at=now + RETRY_DELAY)
+        AccountMediaDeletion.objects.filter(id=row.id).update(due_at=now + RETRY_DELAY)
     elif row.ended_at is None:
         _clear_provider_texts(row.job_id)
-        Erasure.objects.filter(id=row.id).update(ended_at=now, due_at=now + FINAL_CHECK_DELAY)
+        AccountMediaDeletion.objects.filter(id=row.id).update(
+            ended_at=now, due_at=now + FINAL_CHECK_DELAY
+        )
     else:
         row.delete()
 

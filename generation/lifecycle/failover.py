@@ -87,7 +87,7 @@ def _is_still_wanted(held: Job) -> bool:
 
 def _finished_meanwhile(held: Job) -> ProviderRequest | None:
     unknown = ProviderRequest.objects.filter(job=held, state=RequestState.UNKNOWN)
-    return unknown.filter(is_told=True).exclude(ended_at=None).order_by("id").first()
+    return unknown.filter(webhook_received=True).exclude(ended_at=None).order_by("id").first()
 
 
 def _has_next_route(

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
 
-from generation.models import Job, Removal, Upload
+from generation.models import FileDeletion, Job, Upload
 from generation.uploads import retention
 from rendio.common import due
 
@@ -27,7 +27,7 @@ BATCH = 100
 def delete_due_files(*, now: datetime) -> int:
     """Remove what is due, up to BATCH; returns how many pictures or files were looked at."""
     looked_at = _release_unused_uploads(now=now)
-    rows = due.claim_due(Removal.objects.all(), now=now, limit=BATCH)
+    rows = due.claim_due(FileDeletion.objects.all(), now=now, limit=BATCH)
     due.for_each_logged(rows, _delete_one)
     return max(looked_at, len(rows))
 
@@ -49,19 +49,21 @@ def _release_unused_uploads(*, now: datetime) -> int:
     return len(uploads)
 
 
-def schedule_deletion(names: Iterable[str], *, now: datetime) -> list[Removal]:
+def schedule_deletion(names: Iterable[str], *, now: datetime) -> list[FileDeletion]:
     """These files are due to go, and folders, whose names end in "/"; empty names are none. Joins
     the caller's transaction, which lets go of them, and which is followed by `delete_now`."""
-    return Removal.objects.bulk_create([Removal(name=name, due_at=now) for name in names if name])
+    return FileDeletion.objects.bulk_create(
+        [FileDeletion(name=name, due_at=now) for name in names if name]
+    )
 
 
-def delete_now(rows: Iterable[Removal]) -> None:
+def delete_now(rows: Iterable[FileDeletion]) -> None:
     """Remove what was noted, at once; what fails is left to `delete_due_files`. Asks storage, so it
     must not run inside a transaction."""
     due.for_each_logged(rows, _delete_one)
 
 
-def _delete_one(row: Removal) -> None:
+def _delete_one(row: FileDeletion) -> None:
     if row.name.endswith("/"):
         delete_folder(row.name)
     else:

@@ -27,7 +27,7 @@ class RouteTiming:
 
     median: timedelta
     percentile_95: timedelta
-    is_told: bool  # webhooks have told of nearly all of them
+    webhooks_reliable: bool  # webhooks have told of nearly all of them
 
 
 @ttl_cache(lambda: CACHE_SECONDS)
@@ -36,15 +36,15 @@ def for_route(route_id: UUID) -> RouteTiming | None:
     made = ProviderRequest.objects.filter(
         route_id=route_id, state=RequestState.FINISHED, ended_at__isnull=False
     ).order_by("-ended_at")
-    recent = list(made.values_list("sent_at", "ended_at", "is_told")[:SAMPLE_SIZE])
+    recent = list(made.values_list("sent_at", "ended_at", "webhook_received")[:SAMPLE_SIZE])
     if len(recent) < MIN_SAMPLE:
         return None
     took = sorted(ended_at - sent_at for sent_at, ended_at, _ in recent if ended_at)
-    told = sum(is_told for *_, is_told in recent)
+    told = sum(webhooks_reliable for *_, webhooks_reliable in recent)
     return RouteTiming(
         median=took[len(took) // 2],
         percentile_95=took[len(took) * 95 // 100],
-        is_told=told >= RELIABLE_SHARE * len(recent),
+        webhooks_reliable=told >= RELIABLE_SHARE * len(recent),
     )
 
 
@@ -56,4 +56,4 @@ def backoff(tries: int) -> timedelta:
 
 def first_poll_delay(timing: RouteTiming | None) -> timedelta:
     """How long after its being accepted a job is looked at first."""
-    return max(backoff(0), timing.percentile_95 if timing and timing.is_told else timedelta())
+    return max(backoff(0), timing.percentile_95 if timing and timing.webhooks_reliable else timedelta())

@@ -25,10 +25,10 @@ from generation.lifecycle.cost_rules import (
 )
 from generation.models import (
     DeadKind,
+    FileDeletion,
     Job,
     JobStatus,
     ProviderRequest,
-    Removal,
     RequestState,
     Stage,
 )
@@ -63,7 +63,7 @@ def complete(
     *,
     now: datetime,
     cost_usd: Decimal | None = None,
-    attempt: Removal | None = None,
+    attempt: FileDeletion | None = None,
 ) -> bool:
     """The media is kept: the job is completed. For a job that was refunded already, the status and
     the refund stand, and its owner has the video all the same; if they have deleted the job
@@ -91,7 +91,7 @@ def complete(
             held.status = JobStatus.COMPLETED
             held.progress = 100
             held.completed_at = now
-        discarded: list[Removal] = []
+        discarded: list[FileDeletion] = []
         if held.deleted_at:
             discarded = _schedule_folder_deletion(held, now=now)
         else:
@@ -109,7 +109,7 @@ def complete(
 
 
 def convert_next(
-    job: Job, original_name: str, attempt: Removal, *, now: datetime, cost_usd: Decimal | None
+    job: Job, original_name: str, attempt: FileDeletion, *, now: datetime, cost_usd: Decimal | None
 ) -> bool:
     """The film is kept as it came, and is converted next. Its deadline stays that of storing.
 
@@ -130,7 +130,7 @@ def convert_next(
     return True
 
 
-def _schedule_folder_deletion(held: Job, *, now: datetime) -> list[Removal]:
+def _schedule_folder_deletion(held: Job, *, now: datetime) -> list[FileDeletion]:
     """A deleted job has no files."""
     held.original_name = ""
     return remove.schedule_deletion([remove.job_folder(held.id)], now=now)

@@ -20,7 +20,7 @@ from generation.lifecycle import attempts, failover, route_timing, settle
 from generation.lifecycle.claims import claim, run_concurrently, update_if_claimed
 from generation.lifecycle.poll import open_submissions
 from generation.lifecycle.settle import StoredMedia
-from generation.models import Job, Removal, Stage
+from generation.models import FileDeletion, Job, Stage
 from generation.moderation import screening
 from generation.moderation.base import ModeratorUnavailable
 from generation.providers import get_provider
@@ -53,7 +53,7 @@ MODERATION_RETRY_DELAY = timedelta(seconds=60)
 class Item(NamedTuple):
     job: Job
     submission: tuple[str, Handle] | None  # the provider's name and the handle
-    attempt: Removal
+    attempt: FileDeletion
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _moderate(report: MediaInfo, folder: Path, result: Media) -> Failed | _NotMo
 
 
 def _save_files(
-    attempt: Removal, folder: Path, report: MediaInfo, result: Media
+    attempt: FileDeletion, folder: Path, report: MediaInfo, result: Media
 ) -> _Stored | _ToConvert:
     path = folder / DOWNLOAD_NAME
     change = playability.required_change(report)

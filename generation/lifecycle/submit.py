@@ -118,7 +118,7 @@ def _record_accepted(item: Dispatch, answer: Accepted, *, now: datetime) -> None
             stage=Stage.QUEUED,
             status=JobStatus.PROCESSING,
             # Where nobody looks, nobody would see it change.
-            queue_position=None if timing and timing.is_told else answer.queue_position,
+            queue_position=None if timing and timing.webhooks_reliable else answer.queue_position,
             due_at=min(now + route_timing.first_poll_delay(timing), deadline),
             deadline_at=deadline,
             expected_at=timing and item.request.sent_at + timing.median,

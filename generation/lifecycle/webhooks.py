@@ -66,7 +66,7 @@ def process_due(*, now: datetime) -> int:
     tried again after a minute, for as long as the provider keeps the result, an hour.
     """
     waiting = WebhookDelivery.objects.filter(
-        Q(again_at=None) | Q(again_at__lte=now), processed_at=None
+        Q(retry_at=None) | Q(retry_at__lte=now), processed_at=None
     ).order_by("received_at")
     ids = list(waiting.values_list("id", flat=True)[:BATCH])
     for_each_logged(ids, lambda delivery_id: _process_one(delivery_id, now=now))
@@ -84,7 +84,7 @@ def _process_one(delivery_id: UUID, *, now: datetime) -> None:
                 delivery.save(update_fields=["outcome", "processed_at"])
     except Exception as error:
         why = f"failed: {type(error).__name__}"[:80]
-        unprocessed.update(again_at=now + RETRY_DELAY)
+        unprocessed.update(retry_at=now + RETRY_DELAY)
         if unprocessed.filter(received_at__lte=now - GIVE_UP_AFTER).update(
             processed_at=now, outcome=why
         ):
@@ -109,7 +109,7 @@ def _process(delivery: WebhookDelivery, *, now: datetime) -> str:
             return "id taken"
     elif request.provider_request_id != delivery.provider_request_id:
         return "another id"
-    ProviderRequest.objects.filter(id=request.id).update(is_told=True)
+    ProviderRequest.objects.filter(id=request.id).update(webhook_received=True)
     if why_not := _ignored_reason(job, request):
         return why_not
     # Now it is known that the provider has it.

@@ -7,13 +7,13 @@ a worker finds it by an index. generation.lifecycle alone moves jobs on.
 from __future__ import annotations
 
 from generation.models.catalogue import CostUnit, Model, ModelKind, PricingType, Quote, Route, Theme
-from generation.models.files import Removal, Upload
+from generation.models.files import FileDeletion, Upload
 from generation.models.jobs import (
     IN_FLIGHT,
     PROGRESS_QUEUED,
     PROGRESS_RUNNING,
     PROGRESS_STORING,
-    Erasure,
+    AccountMediaDeletion,
     Job,
     JobStatus,
     Stage,
@@ -40,13 +40,14 @@ __all__ = [
     "PROGRESS_QUEUED",
     "PROGRESS_RUNNING",
     "PROGRESS_STORING",
+    "AccountMediaDeletion",
     "BlockedTerm",
     "Breaker",
     "CostUnit",
     "DeadKind",
     "DeadLetter",
     "DeadState",
-    "Erasure",
+    "FileDeletion",
     "Input",
     "Job",
     "JobStatus",
@@ -59,7 +60,6 @@ __all__ = [
     "ProviderKey",
     "ProviderRequest",
     "Quote",
-    "Removal",
     "RequestState",
     "Route",
     "SpendDay",

@@ -64,7 +64,7 @@ class Upload(models.Model):
             return None
 
 
-class Removal(DueRow):
+class FileDeletion(DueRow):
     """A file that goes from storage once it is due.
 
     Written before the file where that might never be claimed, and in the transaction that lets go
@@ -75,6 +75,7 @@ class Removal(DueRow):
     name = models.CharField(max_length=100)
 
     class Meta:
+        db_table = "generation_removal"
         # Those that are due.
         indexes = [models.Index(fields=["due_at"], name="removal_due")]
 

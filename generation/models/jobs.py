@@ -236,13 +236,16 @@ class Job(models.Model):
         return self.credits - self.credits_refunded
 
 
-class Erasure(models.Model):
+class AccountMediaDeletion(models.Model):
     """A job of a deleted account, until surely nothing of it is left in storage."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="erasure")
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="media_deletion")
     due_at = models.DateTimeField(db_index=True)
     ended_at = models.DateTimeField(null=True, help_text="When the job was first seen ended.")
+
+    class Meta:
+        db_table = "generation_erasure"
 
     def __str__(self) -> str:
         return str(self.job_id)

@@ -58,8 +58,11 @@ class ProviderRequest(models.Model):
     sent_at = models.DateTimeField()
     answered_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
-    is_told = models.BooleanField(
-        default=False, db_default=False, help_text="A webhook has told of its end."
+    webhook_received = models.BooleanField(
+        default=False,
+        db_default=False,
+        db_column="is_told",
+        help_text="A webhook has told of its end.",
     )
     cancel_asked_at = models.DateTimeField(
         null=True, blank=True, help_text="When its provider was asked to stop it."
@@ -121,7 +124,7 @@ class WebhookDelivery(models.Model):
     body = models.TextField()
     received_at = models.DateTimeField(default=timezone.now, editable=False)
     # Not before this: applying it broke. None where that never happened.
-    again_at = models.DateTimeField(null=True, blank=True)
+    retry_at = models.DateTimeField(db_column="again_at", null=True, blank=True)
     processed_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=80, blank=True)
 

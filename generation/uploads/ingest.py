@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from accounts import queries as account_queries
 from generation.errors import StorageUnavailable
-from generation.models import Removal, Upload
+from generation.models import FileDeletion, Upload
 from generation.moderation import screening
 from generation.uploads import clamav, concurrency, quota, reencoding
 from generation.uploads.reencoding import ReencodedImage
@@ -100,7 +100,7 @@ def _store(user_id: UUID, picture: ReencodedImage, *, now: datetime, lifetime: t
         expires_at=now + lifetime,
         remove_at=now + lifetime,
     )
-    fallback_deletion = Removal.objects.create(name=upload.name, due_at=now + MAX_STORE_TIME)
+    fallback_deletion = FileDeletion.objects.create(name=upload.name, due_at=now + MAX_STORE_TIME)
     try:
         default_storage.save(upload.name, ContentFile(picture.jpeg))
     except Exception as error:
@@ -112,7 +112,7 @@ def _store(user_id: UUID, picture: ReencodedImage, *, now: datetime, lifetime: t
         # Under the account's lock, so that pictures sent at once are counted one after the other.
         quota.require_space(user_id=user_id, size_bytes=upload.size_bytes, now=now)
         upload.save(force_insert=True)
-        is_kept = Removal.objects.filter(
+        is_kept = FileDeletion.objects.filter(
             id=fallback_deletion.id, due_at=fallback_deletion.due_at
         ).delete()[0]
         if not is_kept:

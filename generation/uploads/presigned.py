@@ -17,7 +17,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.core.files.storage import default_storage
 
 from generation.errors import StorageUnavailable
-from generation.models import Removal, Upload
+from generation.models import FileDeletion, Upload
 from generation.uploads import ingest, quota
 from rendio.common import wakeup
 from rendio.common.errors import InvalidState, NotFound
@@ -47,7 +47,7 @@ def create_form(*, user_id: UUID, now: datetime) -> UploadForm:
     quota.require_space(user_id=user_id, size_bytes=0, now=now)
     direct_id = uuid7()
     name = _object_name(user_id, direct_id)
-    Removal.objects.create(name=name, due_at=now + UNCHECKED_LIFETIME)
+    FileDeletion.objects.create(name=name, due_at=now + UNCHECKED_LIFETIME)
     # S3Storage's own client; the base class does not know it.
     client: Any = default_storage.connection.meta.client  # type: ignore[attr-defined]
     signed = client.generate_presigned_post(
@@ -65,7 +65,7 @@ def complete_upload(*, user_id: UUID, direct_id: UUID, now: datetime) -> Upload:
     name = _object_name(user_id, direct_id)
     upload = ingest.ingest_bytes(user_id=user_id, content=_read_object(name), now=now)
     # Beside the one of `start`: until the form has run out, it may be sent again.
-    Removal.objects.create(name=name, due_at=now)
+    FileDeletion.objects.create(name=name, due_at=now)
     wakeup.enqueue_on_commit("generation.remove_due", queue="high")
     return upload
 

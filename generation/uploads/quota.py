@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db.models import Count, Min, Sum
 
 from generation.errors import UploadsUnavailable
-from generation.models import Removal, Upload
+from generation.models import FileDeletion, Upload
 from rendio.common.errors import RateLimited
 
 logger = structlog.get_logger(__name__)
@@ -61,5 +61,5 @@ def _total_bytes(*, now: datetime) -> int:
     stored: int = Upload.objects.filter(remove_at__isnull=False).aggregate(
         stored=Sum("size_bytes", default=0)
     )["stored"]
-    expected = Removal.objects.filter(name__startswith=INCOMING_PREFIX, due_at__gt=now).count()
+    expected = FileDeletion.objects.filter(name__startswith=INCOMING_PREFIX, due_at__gt=now).count()
     return stored + expected * settings.MAX_UPLOAD_BYTES

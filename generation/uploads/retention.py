@@ -12,7 +12,7 @@ from django.db.models.functions import Greatest
 from django.utils.translation import gettext as _
 
 from generation import media
-from generation.models import Removal, Upload
+from generation.models import FileDeletion, Upload
 from rendio.common import wakeup
 from rendio.common.errors import InvalidInput, NotFound
 from rendio.common.times import iso
@@ -51,8 +51,8 @@ def delete_uploads(uploads: Iterable[Upload], *, now: datetime) -> None:
     """The rows at once, the files as soon as the caller's transaction has committed. No job may
     name them any longer."""
     deleted = list(uploads)
-    Removal.objects.bulk_create(
-        [Removal(name=upload.name, due_at=now) for upload in deleted], batch_size=1000
+    FileDeletion.objects.bulk_create(
+        [FileDeletion(name=upload.name, due_at=now) for upload in deleted], batch_size=1000
     )
     Upload.objects.filter(id__in=[upload.id for upload in deleted]).delete()
     wakeup.enqueue_on_commit("generation.remove_due", queue="high")

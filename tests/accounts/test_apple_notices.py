@@ -15,7 +15,7 @@ from accounts.models import AppleIdentity, Device, Session, UsedToken, User
 from credits import ledger_check
 from credits import services as credit_services
 from credits.models import WalletState
-from generation.models import Erasure, Job, JobStatus, Stage
+from generation.models import AccountMediaDeletion, Job, JobStatus, Stage
 from tests.helpers.job_driver import Life, kinds_of
 
 pytestmark = pytest.mark.django_db
@@ -132,7 +132,7 @@ def test_a_job_that_runs_when_the_apple_account_goes_ends_refunded_once(account,
     life.goes_on(job)
 
     assert (job.status, kinds_of(job.id)) == (JobStatus.CANCELLED, ["charge", "refund"])
-    assert Erasure.objects.filter(job=job).exists()
+    assert AccountMediaDeletion.objects.filter(job=job).exists()
     assert ledger_check.find_discrepancies() == []
 
 

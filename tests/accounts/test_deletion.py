@@ -25,7 +25,7 @@ from credits import services as credit_services
 from credits.errors import AccountSuspended
 from credits.models import IdempotencyRecord, LedgerEntry, WalletState
 from generation.lifecycle import erase
-from generation.models import Erasure, JobStatus, ProviderRequest, Quote, Stage
+from generation.models import AccountMediaDeletion, JobStatus, ProviderRequest, Quote, Stage
 from rendio.common.errors import Unauthorized
 from tests.conftest import Phone
 from tests.helpers.job_driver import Life, kinds_of, ordered
@@ -63,7 +63,7 @@ def files_of(job):
 def erases_until_done(life):
     """Look after what was deleted whenever that is due; it comes to an end."""
     for _ in range(10):
-        if not (row := Erasure.objects.order_by("due_at").first()):
+        if not (row := AccountMediaDeletion.objects.order_by("due_at").first()):
             return
         life.now = max(life.now, row.due_at)
         erase.delete_account_media_due(now=life.now)
@@ -241,7 +241,7 @@ def test_a_crash_after_the_commit_leaves_no_media(phone, completed, life):
     erases_until_done(life)
 
     assert files_of(completed) == []
-    assert not Erasure.objects.exists()
+    assert not AccountMediaDeletion.objects.exists()
 
 
 def test_storage_that_fails_is_asked_again(phone, completed, life, monkeypatch):

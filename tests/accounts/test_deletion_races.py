@@ -9,7 +9,7 @@ from django.db import connections, transaction
 from accounts.models import AppleIdentity, Session, User
 from credits import ledger_check
 from credits import services as credit_services
-from generation.models import Erasure, Job, JobStatus
+from generation.models import AccountMediaDeletion, Job, JobStatus
 from tests.conftest import Phone, at_once
 from tests.helpers.job_driver import Life, kinds_of
 from tests.helpers.wait import eventually
@@ -30,7 +30,7 @@ def test_a_job_ordered_while_the_account_goes_is_refused_or_taken_back(committed
             life.goes_on(job)
             assert job.status == JobStatus.CANCELLED
             assert kinds_of(job.id) == ["charge", "refund"]
-            assert Erasure.objects.filter(job=job).exists()
+            assert AccountMediaDeletion.objects.filter(job=job).exists()
     assert ledger_check.find_discrepancies() == []
 
 

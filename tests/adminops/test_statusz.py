@@ -11,7 +11,7 @@ from django.utils import timezone
 from adminops.models import Heartbeat
 from adminops.monitoring import heartbeats
 from billing.models import HistoryWalk
-from generation.models import Job, Removal, Stage
+from generation.models import FileDeletion, Job, Stage
 from rendio import health
 from tests.helpers.job_driver import ordered
 
@@ -96,7 +96,7 @@ def test_a_job_that_waits_its_turn_is_not_late_before_its_deadline(client, every
 
 
 def test_any_due_row_can_be_late(client, everybody):
-    Removal.objects.create(name="x", due_at=timezone.now() - timedelta(seconds=500))
+    FileDeletion.objects.create(name="x", due_at=timezone.now() - timedelta(seconds=500))
 
     status, said = statusz(client)
 

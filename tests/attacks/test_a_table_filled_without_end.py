@@ -33,9 +33,9 @@ from generation.lifecycle.webhooks import MAX_BODY_CHARS
 from generation.models import (
     DeadLetter,
     DeadState,
+    FileDeletion,
     Offence,
     Quote,
-    Removal,
     Upload,
     WebhookDelivery,
 )
@@ -179,8 +179,10 @@ def test_all_users_together_store_no_more_than_allowed(phone, storage, settings)
 
 def test_forms_of_direct_uploads_count_as_full_pictures(phone, storage, settings):  # noqa: F811
     settings.UPLOAD_BYTES_IN_ALL = 2 * settings.MAX_UPLOAD_BYTES
-    Removal.objects.bulk_create(
-        Removal(name=f"incoming/{uuid4()}/{uuid4()}", due_at=timezone.now() + timedelta(hours=1))
+    FileDeletion.objects.bulk_create(
+        FileDeletion(
+            name=f"incoming/{uuid4()}/{uuid4()}", due_at=timezone.now() + timedelta(hours=1)
+        )
         for _ in range(2)
     )
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from adminops.actions import credits, users
 from adminops.models import AuditLogEntry
 from credits.ledger_check import find_discrepancies
-from generation.models import Job, Removal
+from generation.models import FileDeletion, Job
 from tests.adminops.conftest import WHY, staff_user
 from tests.conftest import Phone
 from tests.generation.conftest import life
@@ -94,7 +94,7 @@ def test_it_may_not(least, statement):
 
 
 def test_rows_that_come_and_go_it_may_change(least):
-    assert Removal.objects.all().delete()[0] == 0
+    assert FileDeletion.objects.all().delete()[0] == 0
     assert Job.objects.filter(id=uuid4()).update(progress=1) == 0
 
 

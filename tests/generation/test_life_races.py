@@ -14,7 +14,7 @@ from django.utils import timezone
 from generation import tasks
 from generation.dispatch import scheduler
 from generation.lifecycle import attempts, claims, convert, poll, remove, store, submit
-from generation.models import Job, JobStatus, ProviderRequest, Removal, Stage
+from generation.models import FileDeletion, Job, JobStatus, ProviderRequest, Stage
 from generation.video_files import process
 from rendio.common.ids import uuid7
 from tests.conftest import at_once
@@ -287,7 +287,7 @@ def test_what_a_worker_finds_after_its_lease_was_given_to_another_is_nothing(gue
     assert_completed(job)
     assert default_storage.exists(job.media_name)
     assert not default_storage.exists(lost.media.media_name)
-    assert not Removal.objects.filter(name__startswith=remove.job_folder(job.id)).exists()
+    assert not FileDeletion.objects.filter(name__startswith=remove.job_folder(job.id)).exists()
 
 
 def test_a_lease_outlasts_what_is_done_under_it():

@@ -38,7 +38,7 @@ def before(phone, quick, life):
                     "state": RequestState.FINISHED,
                     "sent_at": now - timedelta(seconds=seconds),
                     "ended_at": now,
-                    "is_told": number < (len(took) if told is None else told),
+                    "webhook_received": number < (len(took) if told is None else told),
                 }
             )
             for number, seconds in enumerate(took)
@@ -83,7 +83,7 @@ def test_a_ten_minute_job_whose_webhook_comes_is_never_looked_at(job, quick, lif
 
     assert_completed(sent)
     assert (len(looks(quick)), len(submissions(quick))) == (0, 2)
-    assert ProviderRequest.objects.get(job=sent).is_told
+    assert ProviderRequest.objects.get(job=sent).webhook_received
 
 
 def test_one_whose_webhook_is_lost_is_found_by_one_look(job, quick, life):
@@ -94,7 +94,7 @@ def test_one_whose_webhook_is_lost_is_found_by_one_look(job, quick, life):
 
     assert_completed(sent)
     assert len(looks(quick)) == 1
-    assert not ProviderRequest.objects.get(job=sent).is_told
+    assert not ProviderRequest.objects.get(job=sent).webhook_received
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_webhook_that_is_late_counts_as_one_that_came(phone, quick, life, sign
     assert tell(signer, sent) == 200
     life.deliver()
 
-    assert ProviderRequest.objects.get(job=sent).is_told
+    assert ProviderRequest.objects.get(job=sent).webhook_received
 
 
 def test_the_bar_follows_the_clock_and_leaves_the_end_to_the_video(job, phone):

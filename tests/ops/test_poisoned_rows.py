@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.models import Push, PushOutcome
 from credits import services as credit_services
 from credits.models import Wallet
-from generation.models import Removal
+from generation.models import FileDeletion
 from rendio.common.due import claim_due, for_each_logged, run_all
 from tests.accounts.test_pushes import answer, send, tell
 from tests.conftest import Phone
@@ -24,7 +24,7 @@ class OutsideIsDown(Exception):
 def test_a_row_that_always_stops_the_batch_keeps_nobody_from_their_turn(db):
     now = timezone.now()
     for name in ("poisoned", "first", "second"):
-        Removal.objects.create(name=name, due_at=now)
+        FileDeletion.objects.create(name=name, due_at=now)
     done = []
 
     def act(row):
@@ -34,27 +34,27 @@ def test_a_row_that_always_stops_the_batch_keeps_nobody_from_their_turn(db):
         row.delete()
 
     for minutes in range(5):
-        rows = claim_due(Removal.objects.all(), now=now + timedelta(minutes=minutes), limit=20)
+        rows = claim_due(FileDeletion.objects.all(), now=now + timedelta(minutes=minutes), limit=20)
         for_each_logged(rows, act, stop_on=OutsideIsDown)
 
     assert sorted(done) == ["first", "second"]
-    poisoned = Removal.objects.get()
+    poisoned = FileDeletion.objects.get()
     assert poisoned.due_at > now + timedelta(minutes=minutes)
 
 
 def test_rows_that_were_put_back_have_not_been_tried(db):
     now = timezone.now()
     for name in ("poisoned", "other"):
-        Removal.objects.create(name=name, due_at=now, tries=3)
+        FileDeletion.objects.create(name=name, due_at=now, tries=3)
 
     def act(row):
         raise OutsideIsDown
 
     for_each_logged(
-        claim_due(Removal.objects.order_by("id"), now=now, limit=20), act, stop_on=OutsideIsDown
+        claim_due(FileDeletion.objects.order_by("id"), now=now, limit=20), act, stop_on=OutsideIsDown
     )
 
-    rows = Removal.objects.order_by("tries").values_list("tries", "due_at")
+    rows = FileDeletion.objects.order_by("tries").values_list("tries", "due_at")
     assert list(rows) == [(3, now + timedelta(minutes=1)), (4, now + timedelta(minutes=8))]
 
 

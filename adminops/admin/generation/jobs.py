@@ -364,7 +364,7 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
         "id",
         ("provider", "provider_request_id"),
         "outcome",
-        ("received_at", "processed_at", "again_at"),
+        ("received_at", "processed_at", "retry_at"),
         "body",
     )
 

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 from PIL import Image
 
-from generation.models import Input, Offence, Removal, Upload
+from generation.models import FileDeletion, Input, Offence, Upload
 from tests.conftest import assert_refused
 from tests.helpers.pictures import jpeg, saved, two_halves, upload, uploaded
 
@@ -24,7 +24,7 @@ def test_a_refused_picture_is_not_kept_and_counts(phone, openai, storage):
     assert details == {"input": "image", "step": "none"}
     assert storage.names() == []
     assert not Upload.objects.exists()
-    assert not Removal.objects.exists()
+    assert not FileDeletion.objects.exists()
     offence = Offence.objects.get(user_id=phone.user_id)
     assert (offence.input, offence.categories) == (Input.IMAGE, ["sexual"])
     openai()

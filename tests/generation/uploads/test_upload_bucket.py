@@ -13,7 +13,7 @@ from django.core.files.storage import default_storage
 from moto.server import ThreadedMotoServer
 
 from generation.lifecycle import remove
-from generation.models import Job, Removal, Upload
+from generation.models import FileDeletion, Job, Upload
 from tests.conftest import Phone, assert_refused
 from tests.helpers import pictures
 from tests.helpers.job_driver import assert_completed, ordered, submissions
@@ -140,7 +140,7 @@ def test_a_form_sent_again_after_its_check_leaves_nothing_for_good(phone, bucket
 
     remove.delete_due_files(now=life.later(HOUR).now)
     assert names(bucket) == kept
-    assert not Removal.objects.exists()
+    assert not FileDeletion.objects.exists()
 
 
 def test_what_is_no_picture_is_refused_and_goes_within_the_hour(phone, bucket, life):
@@ -152,7 +152,7 @@ def test_what_is_no_picture_is_refused_and_goes_within_the_hour(phone, bucket, l
     assert not Upload.objects.exists()
     remove.delete_due_files(now=life.later(HOUR).now)
     assert names(bucket) == []
-    assert not Removal.objects.exists()
+    assert not FileDeletion.objects.exists()
 
 
 def test_what_a_bucket_let_in_beyond_the_limit_is_413(phone, bucket, settings):

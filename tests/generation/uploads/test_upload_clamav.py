@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from generation.models import Removal, Upload
+from generation.models import FileDeletion, Upload
 from tests.conftest import assert_refused
 from tests.helpers import pictures
 from tests.helpers.pictures import upload
@@ -84,7 +84,7 @@ def test_an_answer_that_is_no_verdict_lets_nothing_in(phone, storage, daemon, an
 
     assert_refused(refused, 503, "ERR_6003")
     assert refused.headers["Retry-After"] == "5"
-    assert (storage.names(), Upload.objects.count(), Removal.objects.count()) == ([], 0, 0)
+    assert (storage.names(), Upload.objects.count(), FileDeletion.objects.count()) == ([], 0, 0)
 
 
 def test_a_scanner_that_does_not_answer_or_is_not_there_lets_nothing_in(

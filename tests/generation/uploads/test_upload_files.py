@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from generation.errors import InvalidFile
-from generation.models import Removal, Upload
+from generation.models import FileDeletion, Upload
 from generation.uploads import reencoding
 from tests.conftest import assert_refused
 from tests.helpers import pictures
@@ -42,7 +42,7 @@ def test_a_picture_is_kept_as_a_jpeg_for_a_day(phone, storage):
     assert (str(row.id), row.user_id) == (body["upload_id"], phone.user_id)
     assert (row.expires_at - row.created_at).total_seconds() == 24 * 3600
     assert storage.names() == [row.name]
-    assert not Removal.objects.exists()
+    assert not FileDeletion.objects.exists()
     shown = phone.client.get(body["image_url"])
     assert shown.headers["Content-Type"] == "image/jpeg"
     assert b"".join(shown.streaming_content) == storage.read(row.name)
@@ -147,7 +147,7 @@ def test_what_is_no_whole_single_picture_is_refused_and_nothing_kept(
 
     assert storage.names() == []
     assert not Upload.objects.exists()
-    assert not Removal.objects.exists()
+    assert not FileDeletion.objects.exists()
 
 
 def test_as_many_pixels_as_allowed_are_taken_and_one_more_is_refused(phone, storage, settings):

@@ -11,7 +11,7 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from generation.models import Removal, Upload
+from generation.models import FileDeletion, Upload
 from tests.conftest import Phone, assert_refused
 from tests.helpers import pictures
 from tests.helpers.pictures import upload
@@ -75,7 +75,7 @@ def test_ten_megabytes_are_taken_and_a_byte_more_is_413(phone, storage):
     assert_refused(upload(phone, padded(LIMIT + 1)), 413, "ERR_4008")
 
     assert not Upload.objects.exists()
-    assert not Removal.objects.exists()
+    assert not FileDeletion.objects.exists()
 
 
 def test_what_says_that_it_is_too_large_is_refused_unread(post):
@@ -192,7 +192,7 @@ def test_no_form_however_odd_is_an_error_of_ours(post, phone: Phone, pieces, con
 
     assert answer.status_code in {201, 400, 413}, answer.content
     assert Upload.objects.count() - before == (answer.status_code == 201)
-    assert not Removal.objects.exists()
+    assert not FileDeletion.objects.exists()
 
 
 def test_uploads_have_a_limit_of_their_own_counted_before_they_are_read(post, settings):

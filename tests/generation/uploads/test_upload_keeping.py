@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts import services as account_services
 from generation.lifecycle import remove, settle
-from generation.models import Job, Removal, Upload
+from generation.models import FileDeletion, Job, Upload
 from generation.providers.base import FailureReason
 from tests.conftest import Phone, assert_refused, at_once
 from tests.helpers.job_driver import Life, assert_completed, submissions
@@ -127,7 +127,7 @@ def test_a_picture_that_nobody_used_goes_after_a_day(phone, picture, storage, li
 
     assert storage.names() == []
     assert not Upload.objects.exists()
-    assert not Removal.objects.exists()
+    assert not FileDeletion.objects.exists()
     assert_refused(order(phone, picture), 404, "ERR_4007")
 
 
@@ -247,7 +247,7 @@ def test_a_process_that_dies_once_the_file_is_written_leaves_none(
     removes(life, after_seconds=600)
 
     assert storage.names() == []
-    assert not Removal.objects.exists()
+    assert not FileDeletion.objects.exists()
 
 
 def test_a_process_that_dies_while_removing_leaves_it_to_the_next(
@@ -265,7 +265,7 @@ def test_a_process_that_dies_while_removing_leaves_it_to_the_next(
     removes(life, after_seconds=600)
 
     assert storage.names() == []
-    assert not Removal.objects.exists()
+    assert not FileDeletion.objects.exists()
 
 
 def test_storing_that_took_so_long_that_its_removal_began_is_503(phone, storage, life, monkeypatch):

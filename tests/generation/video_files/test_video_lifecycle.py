@@ -15,7 +15,7 @@ from django.core.files.storage import default_storage
 from PIL import Image
 
 from generation.lifecycle import attempts, convert, dead_letters, erase, poll, remove, store
-from generation.models import DeadKind, DeadLetter, Job, ProviderRequest, Removal, Stage
+from generation.models import DeadKind, DeadLetter, FileDeletion, Job, ProviderRequest, Stage
 from tests.generation.test_life_troubles import HANDLE, own_fal
 from tests.generation.uploads.conftest import storage
 from tests.helpers.job_driver import assert_completed, assert_refunded, kinds_of, ordered, tell
@@ -58,7 +58,7 @@ def test_it_is_converted_and_sold_and_the_original_is_kept(phone, kept, life, st
         assert Image.open(thumbnail).format == "JPEG"
     assert len(storage.names()) == 3
     assert ProviderRequest.objects.get(job=kept).cost_usd > 0
-    assert not Removal.objects.exists()
+    assert not FileDeletion.objects.exists()
     assert phone.balance() == 6
 
 
@@ -247,7 +247,7 @@ def test_what_was_kept_of_an_attempt_that_failed_goes(
 
     assert_refunded(job, code="ERR_6002")
     assert storage.names() == []
-    assert not Removal.objects.exists()
+    assert not FileDeletion.objects.exists()
 
 
 def test_what_killed_workers_left_in_the_machines_own_folder_goes(tmp_path, monkeypatch):
