@@ -16,8 +16,7 @@ from credits.errors import (
     InsufficientCredits,
 )
 from generation import api
-from generation.catalogue.cache import PROMPT_MAX, PROMPT_MIN
-from generation.catalogue.orders import MAX_URL_LENGTH
+from generation.catalogue.orders import MAX_URL_LENGTH, PROMPT_MAX, PROMPT_MIN_VISIBLE
 from generation.errors import (
     ContentRejected,
     InMaintenance,
@@ -82,7 +81,7 @@ class OrderBody(serializers.Serializer):
     prompt = StrictCharField(
         required=False,
         allow_null=True,
-        min_length=PROMPT_MIN,
+        min_length=PROMPT_MIN_VISIBLE,
         max_length=PROMPT_MAX,
         help_text="At least three characters that can be seen. Left out: the theme's.",
     )

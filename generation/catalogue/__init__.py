@@ -1,0 +1,1 @@
+"""Models on sale: the cached catalogue, prices, parsed orders, usable routes, availability."""

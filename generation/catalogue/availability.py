@@ -1,7 +1,7 @@
-"""Whether new orders can be taken, as this process knew a few seconds ago.
+"""Whether new orders are accepted: maintenance mode, open circuit breakers, reached spend caps.
 
-Read with the catalogue, so that no order waits for it: a promise about the next minutes, not a
-guard. What is really sent, the claim decides (generation.lifecycle.submit).
+Cached with the catalogue, so an order costs no query for it. The answer may be some seconds old and
+is only a forecast. generation.dispatch.scheduler decides which job is sent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from generation.models import Maintenance, ProviderHealth, ProviderKey
 from generation.providers import find_provider
 from rendio.common import clock
 
-# Somebody may raise a cap before its period is over.
+# Staff may raise a cap before its period ends.
 MAX_CAP_WAIT = timedelta(hours=1)
 
 
@@ -26,18 +26,17 @@ class Availability:
     unavailable_until: dict[ProviderKey, datetime] = field(default_factory=dict)
 
     def wait_seconds(self, keys: Iterable[ProviderKey], now: datetime) -> int:
-        """How long until one of these keys may be used again; 0 where one may now. Not for none."""
+        """Seconds until one of these keys is available; 0 if one is now. `keys` is not empty."""
         shortest = min((self.unavailable_until.get(key, now) - now).total_seconds() for key in keys)
         return max(math.ceil(shortest), 0)
 
 
 def read() -> Availability:
-    """The switch, the breakers that are open or wait for their probe, and the caps that have been
-    reached."""
-    shut = ProviderHealth.objects.exclude(open_until=None)
+    """Read maintenance mode, circuit breakers that are not closed, and reached spend caps."""
+    not_closed = ProviderHealth.objects.exclude(open_until=None)
     return Availability(
         in_maintenance=Maintenance.objects.filter(is_on=True).exists(),
-        unavailable_until={row.key: row.open_until for row in shut if row.open_until}
+        unavailable_until={row.key: row.open_until for row in not_closed if row.open_until}
         | _capped_keys(),
     )
 

@@ -1,6 +1,6 @@
-"""The catalogue as requests read it: in memory, read from the database every few seconds.
+"""The in-memory catalogue of each process, reloaded every settings.CATALOGUE_CACHE_SECONDS.
 
-A change in the admin shows everywhere within settings.CATALOGUE_CACHE_SECONDS.
+Every process shows a change in the admin within that time.
 """
 
 from __future__ import annotations
@@ -20,26 +20,19 @@ from django.utils.translation import gettext as _
 
 from generation.catalogue import availability, pricing
 from generation.catalogue.availability import Availability
-from generation.errors import InvalidModel, InvalidPrompt
+from generation.errors import InvalidModel
 from generation.models import Model, ModelKind, Theme
 from generation.providers import find_provider
 from rendio.common.collation import sort_key
 from rendio.common.errors import InvalidInput
 from rendio.common.ttl_cache import ttl_cache
-from rendio.common.visible_text import has_visible
 
 logger = structlog.get_logger(__name__)
 
-PROMPT_MIN, PROMPT_MAX = 3, 2000
 AUTO = "auto"
 AUTO_SETTINGS = frozenset({"resolution", "aspect_ratio"})
-# Of unknown settings, how many a refusal names, and how many characters of each.
+# Limits for the unknown settings that an error message names: how many, and characters of each.
 MAX_UNKNOWN_SETTINGS, MAX_SETTING_NAME = 20, 40
-
-
-def is_prompt(text: str) -> bool:
-    """PROMPT_MIN characters that can be seen, and PROMPT_MAX in all."""
-    return has_visible(text, least=PROMPT_MIN) and len(text) <= PROMPT_MAX
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ class RouteSpec:
     limits: dict[str, list[Any]]
 
     def payload(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Our words in the provider's: Sora's duration is 8, Veo's is "8s"."""
+        """The provider's request body: Sora expects the duration 8, Veo "8s"."""
         body = dict(self.constants)
         for name, mapping in self.parameters.items():
             if (value := inputs.get(name)) not in (None, ""):
@@ -93,7 +86,7 @@ class ModelSpec:
 
     @property
     def providers(self) -> frozenset[str]:
-        """Whom a user's prompt may go to."""
+        """Providers that may receive a user's prompt."""
         return frozenset(route.provider for route in self.routes)
 
     @property
@@ -106,17 +99,17 @@ class ModelSpec:
 
     @property
     def queue(self) -> str:
-        """Images are quick and must not wait behind videos."""
+        """The Celery queue. Images are quick and must not wait behind videos."""
         return "medium" if self.kind == ModelKind.TEXT_TO_IMAGE else "low"
 
     def resolve_settings(
         self, asked: dict[str, Any], *, defaults: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The asked settings, completed by `defaults`, which are a theme's, then by the model's.
+        """The requested settings, with a theme's `defaults` and then the model's for the rest.
 
-        None leaves a setting open. So does "auto" as a resolution or an aspect ratio, unless the
-        model lists it as a value: older apps send it, to any model. Raises InvalidInput for a
-        setting that the model does not have, and for a value that is not allowed.
+        None means unset. "auto" as a resolution or an aspect ratio also means unset, unless the
+        model lists "auto" as a value: older apps send "auto" to every model. Raises InvalidInput
+        for an unknown setting and for a value that is not allowed.
         """
         asked = {name: value for name, value in asked.items() if not self._is_unset(name, value)}
         problems = self._unknown_setting_errors(asked)
@@ -141,7 +134,7 @@ class ModelSpec:
         return name in AUTO_SETTINGS and value == AUTO and AUTO not in listed
 
     def _unknown_setting_errors(self, asked: dict[str, Any]) -> dict[str, list[str]]:
-        """What is wrong with names that are no setting of this model, by their place in a body."""
+        """Errors for names that are no setting of this model, keyed as in a request body."""
         known = ", ".join(self.settings)
         problem = (
             _("This model has no such setting. It has: %(known)s.") % {"known": known}
@@ -160,19 +153,12 @@ class ModelSpec:
         )
 
     def lowest_credits(self) -> int:
-        """The price of the cheapest settings."""
+        """The price of the cheapest combination of settings."""
         options = [rule["allowed"] for rule in self.settings.values()]
         return min(
             self.price(dict(zip(self.settings, chosen, strict=True))).credits
             for chosen in itertools.product(*options)
         )
-
-    def validate_prompt(self, prompt: str) -> str:
-        """The prompt without white space around it. Raises InvalidPrompt."""
-        prompt = prompt.strip()
-        if not is_prompt(prompt):
-            raise InvalidPrompt
-        return prompt
 
 
 @dataclass(frozen=True)
@@ -189,8 +175,11 @@ class ThemeSpec:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All that is on sale, and whether orders are taken. `models_json` and `themes_json` are the
-    answers by language, made once: each sorts names as its readers do."""
+    """Models and themes on sale, and availability.
+
+    `models_json` and `themes_json` map a language to the response body. The order of names depends
+    on the language.
+    """
 
     models: dict[UUID, ModelSpec]
     themes: dict[UUID, ThemeSpec]
@@ -213,7 +202,7 @@ class Catalogue:
             raise InvalidModel from None
 
     def default_model(self) -> ModelSpec:
-        """Raises InvalidModel where the default is not available and nothing else is."""
+        """The default model, else one without an image. Raises InvalidModel if none is left."""
         for model in self.models.values():
             if model.is_default:
                 return model
@@ -225,7 +214,7 @@ class Catalogue:
 
 @ttl_cache(lambda: settings.CATALOGUE_CACHE_SECONDS)
 def current() -> Catalogue:
-    """The catalogue as it was at most CATALOGUE_CACHE_SECONDS ago."""
+    """The cached catalogue, at most CATALOGUE_CACHE_SECONDS old."""
     return _load()
 
 
@@ -235,8 +224,7 @@ def invalidate() -> None:
 
 
 def get_routes(model_id: UUID) -> tuple[RouteSpec, ...]:
-    """The enabled routes by position, also of a model that has been taken off sale meanwhile; none
-    of one that is not there any more."""
+    """The model's enabled routes by position, also if the model is off sale; none if deleted."""
     if model := current().models.get(model_id):
         return model.routes
     row = Model.objects.prefetch_related("routes").filter(id=model_id).first()
@@ -250,14 +238,14 @@ def etag(body: bytes) -> str:
 def _load() -> Catalogue:
     rows = Model.objects.filter(is_available=True).prefetch_related("routes")
     models: dict[UUID, ModelSpec] = {}
-    shown: dict[UUID, dict[str, Any]] = {}
+    bodies: dict[UUID, dict[str, Any]] = {}
     for spec in sorted(map(to_spec, rows), key=partial(_model_sort_key, language="en")):
         if not spec.routes:
             continue
         try:
-            shown[spec.id] = _as_json(spec)
+            bodies[spec.id] = _as_json(spec)
         except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
-            # One row that cannot be priced must not take all the others off sale.
+            # One row that cannot be priced must not take the other models off sale.
             logger.exception("model_left_out", model_id=str(spec.id))
             continue
         models[spec.id] = spec
@@ -284,7 +272,7 @@ def _load() -> Catalogue:
             language: _dump(
                 {
                     "models": [
-                        shown[model.id]
+                        bodies[model.id]
                         for model in sorted(
                             models.values(), key=partial(_model_sort_key, language=language)
                         )
@@ -310,12 +298,12 @@ def _load() -> Catalogue:
 
 
 def _model_sort_key(model: ModelSpec, *, language: str) -> tuple[Any, ...]:
-    """Featured ones first, then by name, as a reader of this language looks for it."""
+    """Featured models first, then by name in the order of the language."""
     return not model.is_featured, sort_key(model.name, language)
 
 
 def to_spec(row: Model) -> ModelSpec:
-    """A model as it stands in the database, on sale or not."""
+    """Convert a database row, on sale or not."""
     return ModelSpec(
         id=row.id,
         name=row.name,
@@ -351,13 +339,13 @@ def to_spec(row: Model) -> ModelSpec:
 
 
 def _has_api_key(provider_name: str) -> bool:
-    """Not at a provider that we have no key for: its routes are as if they were not there."""
+    """False for a known provider without an API key in the settings: its routes are hidden."""
     provider = find_provider(provider_name)
     return provider is None or bool(provider.key_labels)
 
 
 def _as_json(model: ModelSpec) -> dict[str, Any]:
-    shown = {
+    body = {
         "id": model.id,
         "name": model.name,
         "category": model.category,
@@ -373,11 +361,11 @@ def _as_json(model: ModelSpec) -> dict[str, Any]:
         "settings": model.settings,
     }
     if model.multipliers:
-        shown["multipliers"] = {
+        body["multipliers"] = {
             name: {value: float(factor) for value, factor in factors.items()}
             for name, factors in model.multipliers.items()
         }
-    return shown
+    return body
 
 
 def _dump(body: dict[str, Any]) -> bytes:

@@ -1,7 +1,6 @@
-"""Reading a request for a generation: what is asked, of which model, with which settings.
+"""Parsing the body of a generation request into a priced order.
 
-Pure: the body and the catalogue in, a priced order out; refusals say what is wrong with which
-field.
+Limits of a request are here. Pure: no query, no call. Errors name the invalid field.
 """
 
 from __future__ import annotations
@@ -21,7 +20,10 @@ from generation.models import Job, Upload
 from rendio.common import http
 from rendio.common.api import parse_uuid
 from rendio.common.errors import InvalidInput
+from rendio.common.visible_text import has_visible
 
+# Characters. The message of InvalidPrompt (generation/errors.py) states both in every language.
+PROMPT_MIN_VISIBLE, PROMPT_MAX = 3, 2000
 MAX_URL_LENGTH = 2000
 
 
@@ -32,17 +34,17 @@ class Order:
     prompt: str
     settings: dict[str, Any]
     price: Price
-    # The picture to start from: an upload, or where it has still to be fetched from.
+    # The source image: an upload, or the URL of an external image that is not fetched yet.
     upload_id: UUID | None = None
     picture_url: str = ""
     quote_id: UUID | None = None
-    retry_of: UUID | None = None  # the failed job that it repeats
+    retry_of: UUID | None = None  # the failed job that this order repeats
 
 
 def parse_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
-    """The body of generate-video or quote-video as a priced order.
+    """Parse the body of generate-video or quote-video, and price the order.
 
-    Raises InvalidModel, InvalidPrompt, InvalidInput with the fields that are wrong.
+    Raises InvalidModel, InvalidPrompt, and InvalidInput with the invalid fields.
     """
     theme = (
         catalogue.theme(parse_uuid(body["theme_id"], "theme_id"))
@@ -63,7 +65,7 @@ def parse_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
         prompt = theme.default_prompt
     if not isinstance(prompt, str):
         raise InvalidPrompt
-    prompt = model.validate_prompt(prompt)
+    prompt = parse_prompt(prompt)
     upload_id, picture_url = _parse_picture(body) if model.needs_image else (None, "")
     return Order(
         model=model,
@@ -80,22 +82,34 @@ def parse_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
 
 
 def order_from_job(job: Job, catalogue: Catalogue) -> Order:
-    """What a job was asked for, as an order at today's price.
+    """The order that repeats a job, at today's price.
 
-    Raises InvalidModel where its model is no longer on sale, InvalidInput where the model no longer
-    has its settings or takes their values.
+    Raises InvalidModel if the model is off sale, and InvalidInput if the model no longer accepts
+    the job's settings.
     """
     model = catalogue.model(job.model_id)
     chosen = model.resolve_settings(job.settings)
     return Order(
         model=model,
         theme_id=job.theme_id,
-        prompt=model.validate_prompt(job.prompt),
+        prompt=parse_prompt(job.prompt),
         settings=chosen,
         price=model.price(chosen),
         upload_id=job.upload_id,
         retry_of=job.id,
     )
+
+
+def is_valid_prompt(text: str) -> bool:
+    return has_visible(text, least=PROMPT_MIN_VISIBLE) and len(text) <= PROMPT_MAX
+
+
+def parse_prompt(text: str) -> str:
+    """The prompt without surrounding white space. Raises InvalidPrompt."""
+    prompt = text.strip()
+    if not is_valid_prompt(prompt):
+        raise InvalidPrompt
+    return prompt
 
 
 def _is_present(body: dict[str, Any], name: str) -> bool:
@@ -112,10 +126,9 @@ def _parse_object(body: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _parse_picture(body: dict[str, Any]) -> tuple[UUID | None, str]:
-    """The picture to start from: the id of an upload, or the foreign address that it is to be
-    fetched from; the id counts where an app sends both.
+    """The source image as (upload id, "") or (None, external URL). The id wins if both are sent.
 
-    Raises InvalidInput. Whose upload it is, and whether it is still there, the database knows.
+    Raises InvalidInput. Does not check that the upload exists and belongs to the user.
     """
     if _is_present(body, "upload_id"):
         return parse_uuid(body["upload_id"], "upload_id"), ""
@@ -129,7 +142,7 @@ def _parse_picture(body: dict[str, Any]) -> tuple[UUID | None, str]:
     if not settings.ALLOW_EXTERNAL_IMAGE_URLS:
         problem = _("Must be the image_url of an uploaded picture.")
         raise InvalidInput(fields={"image_url": [problem]})
-    # What one reader of URLs takes for a part of the host and another for its end.
+    # URL parsers disagree whether these characters end the host.
     if " " in url or "\\" in url:
         raise InvalidInput(fields={"image_url": [_("Must be an https URL.")]})
     try:

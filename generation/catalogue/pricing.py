@@ -1,4 +1,4 @@
-"""What a request costs: pure functions over the catalogue, in Decimal from end to end."""
+"""Prices for users and costs at providers: pure functions, Decimal from end to end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.conf import settings
 
 from generation.models import CostUnit, PricingType
 
-# A duration price is the price of this many seconds.
+# The base price of a `duration` model is for this many seconds.
 BASE_PRICE_SECONDS = 4
 
 
@@ -27,7 +27,7 @@ def price(
     multipliers: dict[str, dict[str, Any]],
     chosen: dict[str, Any],
 ) -> Price:
-    """The price of `chosen` settings; a value without a multiplier of its own counts as 1."""
+    """The price of the `chosen` settings. A value without a multiplier counts as 1."""
     usd = base_price_usd
     if pricing_type == PricingType.DURATION:
         usd = usd * Decimal(chosen["duration"]) / BASE_PRICE_SECONDS
@@ -37,7 +37,7 @@ def price(
 
 
 def to_credits(usd: Decimal) -> int:
-    """Dollars as whole credits, rounded up: never less than 1."""
+    """Convert US dollars to whole credits, rounded up, at least 1."""
     whole = (usd / Decimal(settings.CREDIT_PRICE_USD)).to_integral_value(rounding=ROUND_CEILING)
     return max(int(whole), 1)
 
@@ -49,7 +49,7 @@ def cost_usd(
     multipliers: dict[str, dict[str, Any]],
     chosen: dict[str, Any],
 ) -> Decimal:
-    """What the provider takes from us for it."""
+    """What the provider charges us for one generation."""
     cost = _apply_multipliers(unit_cost_usd, multipliers, chosen)
     if unit == CostUnit.SECOND:
         return cost * Decimal(chosen.get("duration", BASE_PRICE_SECONDS))

@@ -1,11 +1,12 @@
-"""Which of a model's routes may make an order, and which is asked first.
+"""Choice of a model's routes for an order, and their order.
 
-A route is followed if it can make what was asked and if enough is left of what it was sold for:
+A route is usable if it supports the settings and leaves enough margin:
 
     margin = (credits x price of a credit x (1 - the store's commission) - the route's cost)
              / (credits x price of a credit x (1 - the store's commission))
 
-A model's first routes are what its price was made for; the others must keep MARGIN_FLOOR_PERCENT.
+A model's price is calculated for its routes of the lowest position. Routes of other positions must
+keep MARGIN_FLOOR_PERCENT.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ logger = structlog.get_logger(__name__)
 
 
 def provider_keys(provider_name: str) -> list[ProviderKey]:
-    """Our keys at a provider; none where we do not speak to it."""
+    """Our API keys at a provider. Empty for an unknown provider."""
     provider = find_provider(provider_name)
     return [ProviderKey(provider_name, label) for label in provider.key_labels] if provider else []
 
 
 def untried_routes(job: Job) -> list[RouteSpec]:
-    """Those that may still be followed for a job, in the order in which they are asked."""
+    """Usable routes that have not failed this job yet, first choice first."""
     left = _usable_routes(
         cache.get_routes(job.model_id),
         chosen=job.settings,
@@ -55,7 +56,7 @@ def has_other_route(job: Job, *, exclude: UUID, now: datetime) -> bool:
 
 
 def require_available(order: Order, *, now: datetime) -> None:
-    """Raises InMaintenance, or ProviderUnavailable where no healthy route could take the order."""
+    """Raises InMaintenance, and ProviderUnavailable if no available route supports the order."""
     if cache.current().availability.in_maintenance:
         raise InMaintenance
     routes = _usable_routes(
@@ -89,7 +90,7 @@ def _usable_routes(
 
 
 def _is_usable(route: RouteSpec, fits: Callable[[RouteSpec], bool]) -> bool:
-    """A row of the catalogue that is wrong takes none of the others out of use."""
+    """False, and logged, for an invalid catalogue row: the other routes stay in use."""
     try:
         return fits(route)
     except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
@@ -104,7 +105,7 @@ def _supports(route: RouteSpec, chosen: dict[str, Any], *, needs_image: bool) ->
 
 
 def max_cost_usd(model: ModelSpec, chosen: dict[str, Any], *, credits: int) -> Decimal:
-    """The most that a provider may take for such an order; nothing where no route could make it."""
+    """The highest cost of the order on any usable route, 0 without a usable route."""
     routes = _usable_routes(
         model.routes, chosen=chosen, needs_image=model.needs_image, credits=credits
     )
@@ -112,13 +113,13 @@ def max_cost_usd(model: ModelSpec, chosen: dict[str, Any], *, credits: int) -> D
 
 
 def margin_percent(route: RouteSpec, chosen: dict[str, Any], credits: int) -> Decimal:
-    """What is left for us of each 100 that the store pays out."""
+    """Margin as a percentage of the revenue."""
     revenue = revenue_usd(credits)
     return (revenue - route.cost(chosen)) / revenue * 100
 
 
 def revenue_usd(credits: int) -> Decimal:
-    """What the store pays out for so many credits, at the price of a credit."""
+    """What the App Store pays out for these credits, after its commission."""
     commission = Decimal(settings.STORE_COMMISSION_PERCENT) / 100
     return credits * Decimal(settings.CREDIT_PRICE_USD) * (1 - commission)
 
@@ -128,9 +129,9 @@ def _margin_floor() -> Decimal:
 
 
 def _weighted_order(routes: list[RouteSpec], *, seed: UUID) -> list[RouteSpec]:
-    """By position; equal ones by chance, each first as often as its weight says.
+    """Sort by position; shuffle equal positions by weight.
 
-    The chance is the job's own: asked again, it finds the same order. (Efraimidis and Spirakis,
+    `seed` is the job's id, so a job always gets the same order. (Efraimidis and Spirakis,
     "Weighted random sampling with a reservoir".)
     """
     chance = random.Random(seed.int)  # noqa: S311

@@ -56,4 +56,6 @@ def backoff(tries: int) -> timedelta:
 
 def first_poll_delay(timing: RouteTiming | None) -> timedelta:
     """How long after its being accepted a job is looked at first."""
-    return max(backoff(0), timing.percentile_95 if timing and timing.webhooks_reliable else timedelta())
+    return max(
+        backoff(0), timing.percentile_95 if timing and timing.webhooks_reliable else timedelta()
+    )

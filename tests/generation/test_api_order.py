@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from credits import services as credit_services
 from credits.services import Source
-from generation.catalogue import cache
+from generation.catalogue import cache, orders
+from generation.errors import InvalidPrompt
 from generation.models import Job, Model, Quote, Theme
 from tests.conftest import SORA, VEO, Phone, assert_refused
 
@@ -140,6 +142,17 @@ def test_a_prompt_that_nobody_can_see_is_refused(phone, unseen):
             phone.post("quote-video", {"model_id": str(SORA), "prompt": prompt}), 400, "ERR_4003"
         )
     assert phone.balance() == 10
+
+
+@pytest.mark.parametrize("language", ["en", "tr", "es"])
+def test_the_message_about_a_prompt_states_the_limits(language):
+    with translation.override(language):
+        message = InvalidPrompt().text
+
+    numbers = [
+        int(number) for number in re.findall(r"\d+", re.sub(r"(?<=\d)[.,](?=\d)", "", message))
+    ]
+    assert sorted(numbers) == [orders.PROMPT_MIN_VISIBLE, orders.PROMPT_MAX]
 
 
 @pytest.mark.parametrize("field", ["model_id", "theme_id"])

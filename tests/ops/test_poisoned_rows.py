@@ -51,7 +51,9 @@ def test_rows_that_were_put_back_have_not_been_tried(db):
         raise OutsideIsDown
 
     for_each_logged(
-        claim_due(FileDeletion.objects.order_by("id"), now=now, limit=20), act, stop_on=OutsideIsDown
+        claim_due(FileDeletion.objects.order_by("id"), now=now, limit=20),
+        act,
+        stop_on=OutsideIsDown,
     )
 
     rows = FileDeletion.objects.order_by("tries").values_list("tries", "due_at")

@@ -15,7 +15,7 @@ from adminops.actions import catalogue_limits
 from adminops.actions.catalogue import RouteEdit
 from adminops.admin.edit_pages import EditForm, require_between
 from adminops.admin.visible_text import VisibleTextForm
-from generation.catalogue.cache import PROMPT_MAX, PROMPT_MIN, is_prompt
+from generation.catalogue.orders import PROMPT_MAX, PROMPT_MIN_VISIBLE, is_valid_prompt
 from generation.models import Model, ModelKind, PricingType, Route, Theme
 from generation.providers import provider_choices
 from rendio.common.visible_text import has_visible
@@ -142,9 +142,10 @@ class RouteFormSet(BaseInlineFormSet):
 class ThemeForm(EditForm):
     def clean_default_prompt(self) -> str:
         prompt: str = self.cleaned_data["default_prompt"]
-        if not is_prompt(prompt.strip()):
+        if not is_valid_prompt(prompt.strip()):
             raise ValidationError(
-                f"Enter at most {PROMPT_MAX} characters, at least {PROMPT_MIN} of them visible."
+                f"Enter at most {PROMPT_MAX} characters, at least {PROMPT_MIN_VISIBLE} of them"
+                " visible."
             )
         return prompt
 
