@@ -1,5 +1,5 @@
-"""How many submissions each of our keys may take now: what its breaker, its limit and the spend cap
-of its provider leave."""
+"""Free slots of each provider key: what its circuit breaker, its concurrency limit and the
+provider's spend cap leave."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from generation.providers import provider_choices
 
 
 class Capacity:
-    """Read under the lock of the health rows, and so exact until the transaction ends."""
+    """Locks the health rows, so the numbers are exact until the caller's transaction ends."""
 
     def __init__(self, *, now: datetime) -> None:
         keys = [key for name, _ in provider_choices() for key in provider_keys(name)]
@@ -39,11 +39,11 @@ class Capacity:
         return math.inf if limit is None else max(limit - self._load[key], 0)
 
     def is_healthy(self, provider_name: str) -> bool:
-        """Whether it takes whatever comes, were it not full."""
+        """Whether a key's breaker is closed and the provider is below its spend cap."""
         return any(self._allowed.get(key, 0) == math.inf for key in provider_keys(provider_name))
 
     def is_unavailable(self, provider_name: str) -> bool:
-        """Whether it takes nothing, not even a probe, however little it has to do."""
+        """Whether no key of the provider accepts anything, not even a probe."""
         return not any(self._allowed.get(key, 0) for key in provider_keys(provider_name))
 
     def has_capacity(self, provider_name: str) -> bool:
@@ -53,8 +53,8 @@ class Capacity:
         return self._remaining_usd.get(provider_name, Decimal(1)) > 0
 
     def reserve(self, provider_name: str, *, cost_usd: Decimal) -> ProviderHealth | None:
-        """A place under that of the provider's keys which has least to do; None where all are
-        full, or the provider's cap is reached."""
+        """Reserve a slot on the provider's least-loaded key. None if all keys are at their limit or
+        the spend cap is reached."""
         free = [key for key in provider_keys(provider_name) if self._free.get(key, 0) >= 1]
         if not (free and self._is_under_cap(provider_name)):
             return None
@@ -67,7 +67,7 @@ class Capacity:
 
 
 def _count_in_flight() -> Counter[ProviderKey]:
-    """How many submissions are at each provider, or perhaps."""
+    """Open submissions by key, those of unknown outcome included."""
     rows = (
         ProviderRequest.objects.filter(ended_at=None, job__stage__in=IN_FLIGHT)
         .values_list("provider", "key_label")

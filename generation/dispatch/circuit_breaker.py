@@ -1,13 +1,15 @@
-"""The circuit breaker of each of our keys at a provider: a row, so that all workers see the same.
+"""The circuit breaker of each provider key, stored in a row so that all workers share its state.
 
-Time-outs, 5xx, no connection and "not now" (429, our own empty balance) count against it; what a
-provider refuses because of the customer's input shows that it is well. When failures outnumber
-successes by BREAKER_FAILURES within BREAKER_WINDOW_SECONDS, nothing is sent for
-BREAKER_OPEN_SECONDS, then one request as a probe: its answer closes the breaker or opens it again.
-Looking at jobs, fetching and cancelling go on meanwhile.
+Failures: timeouts, 5xx, no connection, 429 and an empty balance of ours. A refusal of the
+customer's input is a success: the provider answered.
 
-A counter that a crash loses costs one count. A probe that dies with its worker is followed by
-another when its time is over.
+When failures outnumber successes by BREAKER_FAILURES within BREAKER_WINDOW_SECONDS, the breaker
+opens: nothing is submitted for BREAKER_OPEN_SECONDS. Then one request is sent as a probe, and its
+result closes the breaker or opens it again. An open breaker does not stop polls, downloads and
+cancellations.
+
+A crash may lose one count. If a worker dies with the probe, another probe is sent after
+`open_until`.
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ logger = structlog.get_logger(__name__)
 
 
 def lock_health(keys: Iterable[ProviderKey]) -> dict[ProviderKey, ProviderHealth]:
-    """The rows of these keys, locked until the caller's transaction ends; made where missing.
+    """Lock the rows of these keys until the caller's transaction ends; create missing rows.
 
-    Who holds them is the only one to hand out submissions: limits and the one probe are exact.
+    Only the holder of this lock selects jobs to submit, so limits and the single probe are exact.
     """
     wanted = set(keys)
     rows = _locked_rows(wanted)
@@ -49,7 +51,7 @@ def _locked_rows(wanted: set[ProviderKey]) -> dict[ProviderKey, ProviderHealth]:
 
 
 def start_probe(health: ProviderHealth, request: ProviderRequest, *, now: datetime) -> None:
-    """This request is to show whether the provider is well again. The row is locked."""
+    """Make this request the probe. The caller has locked the row."""
     health.state = Breaker.HALF_OPEN
     health.probe_id = request.id
     health.open_until = now + LEASE
@@ -57,7 +59,10 @@ def start_probe(health: ProviderHealth, request: ProviderRequest, *, now: dateti
 
 
 def record_success(request: ProviderRequest, *, is_probe: bool, now: datetime) -> None:
-    """The provider took a submission, or refused it for what it was."""
+    """Count a submission that the provider accepted, or refused because of its content.
+
+    Opens its own transaction for a probe.
+    """
     rows = ProviderHealth.objects.filter(provider=request.provider, key_label=request.key_label)
     if is_probe:
         with transaction.atomic(durable=True):
@@ -70,9 +75,9 @@ def record_success(request: ProviderRequest, *, is_probe: bool, now: datetime) -
 def record_failure(
     request: ProviderRequest, error: str, *, pause_seconds: int = 0, now: datetime
 ) -> None:
-    """A submission failed for what the provider is, not for what was asked.
+    """Count a submission that failed because of the provider's state.
 
-    `pause_seconds` is how long it asked us to stay away. Opens its own transaction.
+    `pause_seconds` is the provider's Retry-After. Opens its own transaction.
     """
     with transaction.atomic(durable=True):
         health = (
@@ -108,7 +113,7 @@ def _open(health: ProviderHealth, *, now: datetime) -> None:
 
 
 def close(health: ProviderHealth, *, now: datetime) -> None:
-    """Everything may be sent again. The row is locked."""
+    """Allow all submissions again. The caller has locked the row."""
     health.state = Breaker.CLOSED
     health.failures = 0
     health.probe_id = health.open_until = health.paused_until = None

@@ -1,9 +1,10 @@
-"""Whose turn it is among the jobs that wait to be submitted.
+"""Fair queueing of the jobs that wait to be submitted.
 
-Everybody's first before anybody's second: who has fewest jobs at the providers comes first, then
-who has waited longest. Beyond the limit of their tier a user's jobs wait for their own others;
-that wait, and the wait for room at a provider that is well, is not the provider's failure: it puts
-the submit deadline off, up to JOB_WAIT_DEADLINE_SECONDS from the order.
+Users with the fewest jobs in flight go first, then the longest waiting job. A user has at most
+JOBS_AT_ONCE jobs of their tier in flight; further jobs wait for these.
+
+A job that waits for its user's other jobs, or for capacity at a healthy provider, does not time
+out: its submit deadline is extended, up to JOB_WAIT_DEADLINE_SECONDS after the order.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from django.db.models.functions import Greatest, Least
 from accounts import queries as account_queries
 from generation.models import IN_FLIGHT, Job, Stage
 
-# So many of those that wait are looked at in one claim.
+# Waiting jobs that are read for one batch.
 WINDOW_SIZE = 500
-# For how long a job steps aside when it keeps others out of the window.
+# Delay of a job that would fill the window and cannot be sent.
 DEFER_DELAY = timedelta(seconds=5)
 
 
@@ -37,13 +38,13 @@ class WaitingJob:
 @dataclass(frozen=True)
 class Ranking:
     overdue: list[UUID]
-    ranked: list[UUID]  # in the order of their turns
+    ranked: list[UUID]  # next job first
     over_concurrency_limit: list[UUID]
     window_is_full: bool
 
 
 def rank_waiting(*, queue: str, unavailable_models: Iterable[UUID], now: datetime) -> Ranking:
-    """Who is next. Jobs of `shut_models`, which nobody could take now, count only once overdue."""
+    """Rank the waiting jobs. Jobs of `unavailable_models` are left out until they are overdue."""
     waiting = _window(queue=queue, unavailable_models=unavailable_models, now=now)
     overdue = [job.id for job in waiting if job.deadline_at <= now]
     in_time = [job for job in waiting if job.deadline_at > now]
@@ -75,7 +76,7 @@ def _window(*, queue: str, unavailable_models: Iterable[UUID], now: datetime) ->
 
 
 def waiting_jobs(*, queue: str, now: datetime) -> QuerySet[Job]:
-    # Taken back while it was being sent, and then not taken: that is for `cancel` to end.
+    # lifecycle.cancel ends a job that was cancelled during a submission that then failed.
     return Job.objects.due(now, queue=queue, stages=[Stage.SUBMIT]).filter(cancel_requested_at=None)
 
 
@@ -90,15 +91,17 @@ def _count_in_flight(user_ids: set[UUID]) -> dict[UUID, int]:
 
 
 def defer(job_ids: list[UUID], *, now: datetime) -> None:
-    """Look at these a little later, so that there is room in the window for others."""
+    """Make these jobs due later, so that others fit into the window."""
     Job.objects.filter(id__in=job_ids, stage=Stage.SUBMIT).update(
         due_at=Least(now + DEFER_DELAY, F("deadline_at"))
     )
 
 
 def extend_submit_deadline(jobs: QuerySet[Job], *, now: datetime) -> None:
-    """These wait for no failure: their submit deadline begins anew when half of it is over, and is
-    never brought forward: what comes late from another route has all of its own."""
+    """Restart the submit deadline of jobs whose deadline is half over. Never shortens a deadline.
+
+    A job that arrives from a failed route has a full deadline of its own.
+    """
     whole = timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
     longest = timedelta(seconds=settings.JOB_WAIT_DEADLINE_SECONDS)
     jobs.filter(stage=Stage.SUBMIT, deadline_at__gt=now, deadline_at__lt=now + whole / 2).update(

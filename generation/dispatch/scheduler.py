@@ -1,8 +1,8 @@
-"""Which jobs are submitted now, and by which route: the claim of the stage SUBMIT.
+"""The claim of the stage SUBMIT: select the jobs to submit now, and a route for each.
 
-It reads the breakers, the limits of the providers and those of the users, and writes down each
-request before it leaves. Nothing is called here. One worker at a time allots, for some
-milliseconds: it holds the rows of the providers' health.
+Reads circuit breakers, provider limits and user limits, and stores each ProviderRequest before it
+is sent. Calls no provider. The lock of the health rows lets one worker at a time schedule, for some
+milliseconds.
 """
 
 from __future__ import annotations
@@ -43,14 +43,16 @@ class Dispatch:
 class Batch:
     dispatches: list[Dispatch] = field(default_factory=list)
     unroutable: list[Job] = field(default_factory=list)
-    # Not sent: all routes that they have left are full, or shut.
+    # Not sent: the remaining routes are full, or unavailable.
     no_capacity: list[UUID] = field(default_factory=list)
     no_route: list[UUID] = field(default_factory=list)
 
 
 def schedule_batch(*, queue: str, now: datetime) -> Batch:
-    """Choose whose turn it is, find each a route, and write down that we are about to call: in one
-    transaction, under the lock of the providers' health."""
+    """Select the next jobs, assign a route to each, and store the provider requests.
+
+    Opens one transaction of its own and locks the health rows.
+    """
     with transaction.atomic(durable=True):
         if not fair_queue.waiting_jobs(queue=queue, now=now).exists():
             return Batch()
@@ -69,12 +71,11 @@ def schedule_batch(*, queue: str, now: datetime) -> Batch:
 
 
 def _models_without_capacity(capacity: Capacity) -> tuple[set[UUID], set[UUID]]:
-    """The models on sale whose providers take nothing now, and those whose providers are well, but
-    full."""
+    """Models on sale without capacity: (all providers unavailable, provider healthy but full)."""
     unavailable: set[UUID] = set()
     full: set[UUID] = set()
     for model in cache.current().models.values():
-        # Without a provider that we could ask at all, its jobs are given up below.
+        # Jobs of a model without any known provider are failed in _assign_routes.
         providers = [
             route.provider for route in model.routes if routing.provider_keys(route.provider)
         ]
@@ -84,7 +85,7 @@ def _models_without_capacity(capacity: Capacity) -> tuple[set[UUID], set[UUID]]:
 
 
 def _lock_waiting(job_ids: list[UUID]) -> list[Job]:
-    """These jobs, if they still wait, in the given order."""
+    """Lock these jobs, in the given order. Jobs that no longer wait are left out."""
     jobs = (
         Job.objects.filter(id__in=job_ids, stage=Stage.SUBMIT, cancel_requested_at=None)
         .select_for_update(skip_locked=True, of=("self",))
@@ -108,8 +109,7 @@ def _assign_routes(jobs: list[Job], capacity: Capacity, *, now: datetime) -> Bat
             elif all(capacity.is_unavailable(route.provider) for route in routes):
                 batch.no_route.append(job.id)
         except Exception:
-            # The model was deleted, or a row of the catalogue is wrong. The jobs of the others go
-            # on.
+            # The model was deleted, or a catalogue row is invalid. Other jobs are still scheduled.
             logger.exception("route_unusable", job_id=str(job.id))
             batch.unroutable.append(job)
     return batch
@@ -127,7 +127,7 @@ def _reserve_first_free(
 def _prepare_dispatch(
     job: Job, route: RouteSpec, health: ProviderHealth, *, now: datetime
 ) -> Dispatch:
-    # First what a wrong row of the catalogue can break, so that no probe is begun in vain.
+    # An invalid catalogue row raises here, before a probe is started.
     body = route.payload(_inputs(job))
     request = ProviderRequest(
         job=job,
@@ -146,7 +146,7 @@ def _prepare_dispatch(
 def _inputs(job: Job) -> dict[str, Any]:
     inputs = {"prompt": job.prompt, **job.settings}
     if job.upload_id:
-        # The provider fetches it when the job's turn comes, at the latest where its time ends.
+        # The provider fetches the image when it starts the job, at the latest at the run deadline.
         lives = settings.JOB_START_DEADLINE_SECONDS + run_seconds(job)
         inputs["image_url"] = retention.signed_url(job.upload_id, seconds=lives)
     return inputs
@@ -163,7 +163,7 @@ def _save_dispatches(dispatches: list[Dispatch], *, now: datetime) -> None:
 def _update_waiting(
     batch: Batch, ranking: fair_queue.Ranking, *, queue: str, full_models: set[UUID], now: datetime
 ) -> None:
-    """What is not sent now: whose submit deadline is put off, and who makes room in the window."""
+    """Extend the submit deadlines of waiting jobs, and defer jobs that would fill the window."""
     not_at_fault = Q(id__in=ranking.over_concurrency_limit + batch.no_capacity)
     if full_models:
         not_at_fault |= Q(model_id__in=full_models)
