@@ -1,8 +1,9 @@
-"""Settings, all from the environment (rendio.environment reads it). `.env.example` lists every
-variable with its default.
+"""Django's settings, and every number of Rendio that can be tuned.
 
-In development everything outside is the sandbox at SANDBOX_URL; production differs by base URLs and
-secrets alone. The end refuses what production must not start with (rendio.checks).
+Most settings come from environment variables, which the strict readers of `environment` parse.
+`.env.example` lists each variable with its default. In development every outside service is the
+sandbox at SANDBOX_URL; production differs in base URLs and secrets only. `rendio.checks` refuses
+settings that production must not start with.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 from urllib3.util import parse_url
 
-from rendio import checks, database_url
+from rendio import checks, database_url, environment
 from rendio.common import forwarded, logs
 from rendio.common.keyring import KeyRing
 from rendio.environment import (
     BASE_DIR,
-    ENVIRONMENT,  # noqa: F401 - what Sentry and traces are told
     PRODUCTION,
     SANDBOX_URL,
     boolean,
@@ -79,6 +79,7 @@ SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_SECRET)
 PUBLIC_URL = http_url("PUBLIC_URL", "http://127.0.0.1:8000")
 ALLOWED_HOSTS = host_names("ALLOWED_HOSTS", default=[] if PRODUCTION else ["*"])
 CSRF_TRUSTED_ORIGINS = origins("CSRF_TRUSTED_ORIGINS")
+ENVIRONMENT = environment.ENVIRONMENT
 TRUSTED_PROXIES = integer("TRUSTED_PROXIES", 0)
 # Which header they append to; the other one is not read.
 FORWARDED_HEADER = one_of(
@@ -191,7 +192,7 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W021",
 ]
 
-# --- What browsers are told: rendio/common/headers.py has the policies of pages -----------------
+# --- Browser security: the policies of pages are in headers.py ----------------------------------
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True

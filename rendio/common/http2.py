@@ -1,11 +1,11 @@
-"""HTTP/2, for whoever speaks nothing else, on connections that each process keeps.
+"""POST over HTTP/2, for services that speak nothing else (APNs), on connections kept per process.
 
-The same promises as `rendio.common.http`: nothing is repeated, no redirect followed, no proxy taken
-from the environment, and a failure is NotSent or NoAnswer.
+The guarantees are those of the http module beside this one: no retry, no redirect, no proxy from
+the environment, and a failure is NotSent or NoAnswer.
 
-A connection carries one request at a time. httpcore (1.0.9) gives two threads that begin at the
-same moment one stream between them, and then one of them the other's answer; so requests that are
-to be side by side get a connection each.
+A connection carries one request at a time: httpcore 1.0.9 gives two threads that start at the same
+moment the same stream, so that one of them gets the other's response. Concurrent requests use a
+connection each.
 """
 
 from __future__ import annotations
