@@ -3,7 +3,7 @@ then shows and changes nothing. What its command line says about the address win
 
 import os
 
-from rendio.environment import PRODUCTION
+from rendio.config.environment import PRODUCTION
 from rendio.server.addresses import listen_address
 
 FEWEST_CHARACTERS = 12 if PRODUCTION else 1

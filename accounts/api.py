@@ -32,10 +32,11 @@ from accounts.serializers import (
     session_in_list,
     session_json,
 )
-from rendio.common import clock, ratelimit
-from rendio.common.api import ApiView, PublicView
+from rendio.common import clock
 from rendio.common.errors import RateLimited, Unauthorized
-from rendio.common.parsers import StrictJSONParser
+from rendio.common.web import ratelimit
+from rendio.common.web.api import ApiView, PublicView
+from rendio.common.web.parsers import StrictJSONParser
 
 
 class DeviceCheck(PublicView):

@@ -23,7 +23,7 @@ from accounts.serializers import (
 )
 from credits.errors import AccountSuspended
 from rendio.common.errors import InvalidState, NotFound, RateLimited, Unauthorized
-from rendio.common.openapi import DONE, Call, Calls, Done, Tag
+from rendio.common.web.openapi import DONE, Call, Calls, Done, Tag
 
 USER_ID = "3f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
 DEVICE_ID = "5f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"

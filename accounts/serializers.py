@@ -25,8 +25,8 @@ from accounts.models import (
 )
 from accounts.queries import CurrentConsent, Profile
 from accounts.services import AssertedCall, IssuedSession
-from rendio.common.fields import StrictBooleanField, StrictCharField, TextUUIDField
 from rendio.common.times import iso
+from rendio.common.web.fields import StrictBooleanField, StrictCharField, TextUUIDField
 
 MAX_DEVICE_TOKEN = 8192
 MAX_IDENTITY_TOKEN = 16_384

@@ -18,8 +18,8 @@ from adminops.serializers import AmountBody, ToggleModelBody, UserActBody, stats
 from adminops.support import user_stats
 from adminops.support.masking import may_see_codes, may_see_sensitive
 from rendio.common import clock
-from rendio.common.api import ApiView, query_uuid
 from rendio.common.errors import Forbidden
+from rendio.common.web.api import ApiView, query_uuid
 
 
 class StaffView(ApiView):

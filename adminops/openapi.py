@@ -12,7 +12,7 @@ from credits.errors import InsufficientCredits
 from credits.openapi import CreditEntry
 from generation.errors import InvalidModel
 from rendio.common.errors import InvalidState, NotFound
-from rendio.common.openapi import DONE, Call, Calls, Done, Tag, query
+from rendio.common.web.openapi import DONE, Call, Calls, Done, Tag, query
 
 USER_ID = "3f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
 

@@ -9,13 +9,13 @@ from rest_framework import serializers
 
 from adminops.support.masking import CodeMask, masked
 from adminops.support.user_stats import UserStats
-from rendio.common.fields import (
+from rendio.common.times import iso
+from rendio.common.web.fields import (
     StrictBooleanField,
     StrictCharField,
     StrictIntegerField,
     TextUUIDField,
 )
-from rendio.common.times import iso
 
 
 class UserActBody(serializers.Serializer):

@@ -14,9 +14,10 @@ from billing.errors import StoreUnavailable
 from billing.serializers import UpdateCreditsBody, product_json, subscription_json
 from credits import idempotency
 from credits.idempotency import IdempotentRequest
-from rendio.common import clock, ratelimit
-from rendio.common.api import ApiView, PublicView
+from rendio.common import clock
 from rendio.common.errors import InvalidInput, Unauthorized
+from rendio.common.web import ratelimit
+from rendio.common.web.api import ApiView, PublicView
 
 logger = structlog.get_logger(__name__)
 

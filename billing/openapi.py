@@ -11,7 +11,7 @@ from billing.models import ProductKind, Rollover, SubscriptionState
 from billing.serializers import UpdateCreditsBody
 from credits.errors import AccountSuspended, IdempotencyKeyRequired, IdempotencyKeyReused
 from rendio.common.errors import RateLimited, RequestInProgress, Unauthorized
-from rendio.common.openapi import DONE, REPLAYED, Call, Calls, Done, Tag, idempotency_key
+from rendio.common.web.openapi import DONE, REPLAYED, Call, Calls, Done, Tag, idempotency_key
 
 
 class ProductAnswer(serializers.Serializer):

@@ -8,10 +8,11 @@ from rest_framework.response import Response
 
 from credits import queries, services
 from credits.serializers import RedeemBody
-from rendio.common import clock, ratelimit
-from rendio.common.api import ApiView, next_cursor, page_limits
+from rendio.common import clock
 from rendio.common.errors import DatabaseUnavailable, NotFound
 from rendio.common.times import iso
+from rendio.common.web import ratelimit
+from rendio.common.web.api import ApiView, next_cursor, page_limits
 
 
 class GetCredits(ApiView):

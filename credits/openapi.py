@@ -9,7 +9,7 @@ from credits.errors import AccountSuspended
 from credits.models import Kind
 from credits.serializers import RedeemBody
 from rendio.common.errors import InvalidState, NotFound
-from rendio.common.openapi import PAGE, Call, Calls, Tag
+from rendio.common.web.openapi import PAGE, Call, Calls, Tag
 
 
 class ExpiringCredits(serializers.Serializer):

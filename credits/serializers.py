@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
-from rendio.common.fields import StrictCharField
+from rendio.common.web.fields import StrictCharField
 
 
 class RedeemBody(serializers.Serializer):

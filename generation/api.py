@@ -22,15 +22,24 @@ from generation.models import JobStatus
 from generation.providers import find_provider
 from generation.providers.signatures import BadSignature
 from generation.serializers import history_item, job_status, refund_fields
-from rendio.common import clock, http, language, ratelimit
-from rendio.common.api import ApiView, PublicView, next_cursor, page_limits, parse_uuid, query_uuid
+from rendio.common import clock
 from rendio.common.errors import (
     InternalError,
     InvalidInput,
     NotFound,
     Unauthorized,
 )
+from rendio.common.outbound import http
 from rendio.common.times import iso
+from rendio.common.web import language, ratelimit
+from rendio.common.web.api import (
+    ApiView,
+    PublicView,
+    next_cursor,
+    page_limits,
+    parse_uuid,
+    query_uuid,
+)
 
 logger = structlog.get_logger(__name__)
 

@@ -38,8 +38,8 @@ from rendio.common.errors import (
     Unauthorized,
     all_refusals,
 )
-from rendio.common.fields import StrictCharField, TextUUIDField
-from rendio.common.openapi import (
+from rendio.common.web.fields import StrictCharField, TextUUIDField
+from rendio.common.web.openapi import (
     DONE,
     JOB_ID,
     PAGE,

@@ -29,9 +29,10 @@ from generation.lifecycle import remove, settle
 from generation.models import Job, JobStatus, Maintenance, ProviderRequest, Quote, Stage
 from generation.moderation import screening
 from generation.uploads import ingest, retention
-from rendio.common import db, metrics, request_id, wakeup
+from rendio.common import db, wakeup
 from rendio.common.errors import InvalidInput, InvalidState, NotFound, Refusal, RequestInProgress
 from rendio.common.ids import uuid7
+from rendio.common.observability import metrics, request_id
 
 logger = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ class RendioConfig(AppConfig):
         # Every process that wakes workers needs our Celery application. Celery's default one would
         # look for a broker where none is and lose each message.
         from rendio import celery  # noqa: F401
-        from rendio.common import sentry, tracing
+        from rendio.common.observability import sentry, tracing
 
         # Each app's kinds of due work: the backlog and the schedule list all of them.
         autodiscover_modules("due_work")

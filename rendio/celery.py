@@ -111,7 +111,7 @@ def _serve_metrics(**_: Any) -> None:
 
 @task_prerun.connect
 def _begin_task(*, task: Any, task_id: str, **_: Any) -> None:
-    from rendio.common import tracing
+    from rendio.common.observability import tracing
 
     _measure_clock()
     task.request.began = time.monotonic()
@@ -133,7 +133,7 @@ def _measure_clock() -> None:
 
 @task_postrun.connect
 def _end_task(*, task: Any, state: str, **_: Any) -> None:
-    from rendio.common import metrics
+    from rendio.common.observability import metrics
 
     task.request.told["rendio.task_state"] = state
     task.request.span.__exit__(None, None, None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from rendio.common import metrics_folder
+from rendio.common.observability import metrics_folder
 from rendio.server import addresses
 
 worker_class = "rendio.server.worker.Worker"

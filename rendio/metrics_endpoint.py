@@ -14,10 +14,10 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from prometheus_client import CollectorRegistry
 
-from adminops.monitoring.metrics import Gauges
+from adminops.monitoring.database_gauges import Gauges
 from rendio.common.background import BackgroundThread
 from rendio.common.errors import Forbidden, refusal_response
-from rendio.common.metrics import CONTENT_TYPE_LATEST, exposition
+from rendio.common.observability.metrics import CONTENT_TYPE_LATEST, exposition
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment

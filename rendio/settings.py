@@ -20,10 +20,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 from urllib3.util import parse_url
 
-from rendio import checks, database_url, environment
-from rendio.common import forwarded, logs
+from rendio import checks
 from rendio.common.keyring import KeyRing
-from rendio.environment import (
+from rendio.common.observability import logs
+from rendio.common.web import forwarded
+from rendio.config import database_url, environment
+from rendio.config.environment import (
     BASE_DIR,
     PRODUCTION,
     SANDBOX_URL,
@@ -114,13 +116,13 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     # The first and the last, so that what lies between counts.
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
-    "rendio.common.request_id.RequestIdMiddleware",
-    "rendio.common.headers.SecurityHeadersMiddleware",
+    "rendio.common.observability.request_id.RequestIdMiddleware",
+    "rendio.common.web.headers.SecurityHeadersMiddleware",
     "rendio.common.postgresql.middleware.DatabaseLimitMiddleware",
     "adminops.monitoring.error_log.RefusalsMiddleware",
-    "rendio.common.hosts.PinnedHostMiddleware",
+    "rendio.common.web.hosts.PinnedHostMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "rendio.common.language.LanguageMiddleware",
+    "rendio.common.web.language.LanguageMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # For the staff's pages. All of them are lazy: on a phone's call none makes a query.
@@ -134,7 +136,7 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 if TRUSTED_PROXIES and FORWARDED_HEADER == forwarded.FORWARDED:
-    MIDDLEWARE.insert(0, "rendio.common.forwarded.ForwardedMiddleware")
+    MIDDLEWARE.insert(0, "rendio.common.web.forwarded.ForwardedMiddleware")
 ROOT_URLCONF = "rendio.urls"
 WSGI_APPLICATION = "rendio.wsgi.application"
 CSRF_FAILURE_VIEW = "rendio.error_pages.csrf_failure"
@@ -380,7 +382,7 @@ EMAIL_TIMEOUT = 10
 SENTRY_DSN = http_url("SENTRY_DSN", "")
 OTEL_ENDPOINT = http_url("OTEL_EXPORTER_OTLP_ENDPOINT", "")
 if OTEL_ENDPOINT:
-    MIDDLEWARE.insert(0, "rendio.common.tracing.TracingMiddleware")
+    MIDDLEWARE.insert(0, "rendio.common.observability.tracing.TracingMiddleware")
 PROMETHEUS_METRIC_NAMESPACE = "rendio"
 PROMETHEUS_EXPORT_MIGRATIONS = False
 PROMETHEUS_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, float("inf"))
@@ -399,10 +401,10 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.AccessTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rendio.common.parsers.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["rendio.common.web.parsers.StrictJSONParser"],
     # OPTIONS would tell what our code says of itself.
     "DEFAULT_METADATA_CLASS": None,
-    "DEFAULT_SCHEMA_CLASS": "rendio.openapi.CallSchema",
+    "DEFAULT_SCHEMA_CLASS": "rendio.openapi.schema.CallSchema",
     "EXCEPTION_HANDLER": "rendio.common.errors.handle_exception",
     "UNAUTHENTICATED_USER": None,
     "COERCE_DECIMAL_TO_STRING": False,
@@ -417,10 +419,10 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SERVERS": [{"url": PUBLIC_URL}],
     "SERVE_INCLUDE_SCHEMA": False,
-    "PREPROCESSING_HOOKS": ["rendio.openapi.phones_calls"],
+    "PREPROCESSING_HOOKS": ["rendio.openapi.schema.phones_calls"],
     "POSTPROCESSING_HOOKS": [
-        "rendio.openapi.with_components",
-        "rendio.openapi_shapes.for_generators",
+        "rendio.openapi.schema.with_components",
+        "rendio.openapi.shapes.for_generators",
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }

@@ -10,7 +10,8 @@ import adminops.urls
 import billing.urls
 import credits.urls
 import generation.urls
-from rendio import docs, health, metrics_endpoint
+from rendio import health, metrics_endpoint
+from rendio.openapi import views
 
 handler400 = "rendio.error_pages.bad_request"
 handler403 = "rendio.error_pages.permission_denied"
@@ -34,9 +35,9 @@ urlpatterns = [
     path("webhooks/", include(generation.urls.webhooks)),
     path("media/", include(generation.urls.media)),
     path("admin/", admin.site.urls),
-    path("openapi.json", docs.openapi),
-    path("docs", docs.swagger),
-    path("docs/redoc", docs.redoc),
+    path("openapi.json", views.openapi),
+    path("docs", views.swagger),
+    path("docs/redoc", views.redoc),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("statusz", health.statusz),

@@ -8,7 +8,7 @@ import sys
 from billiard import pool
 from celery.worker import control
 
-from rendio.common import metrics_folder
+from rendio.common.observability import metrics_folder
 from rendio.server.addresses import whole_number
 
 # Looks, 0.1 s apart, of a child that ends for its parent to have read its last result; of 300 where

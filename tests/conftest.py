@@ -25,8 +25,8 @@ from accounts.models import WelcomeTurn
 from generation.catalogue import cache as cache_catalogue
 from generation.models import ProviderHealth
 from generation.moderation.blocklist import blocklist
-from rendio import database_url
 from rendio.common import clock
+from rendio.config import database_url
 from rendio.local import pytest_plugin
 from tests.helpers import recorded_sign_in
 

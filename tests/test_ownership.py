@@ -14,7 +14,7 @@ from adminops.api import StaffView
 from generation.lifecycle import settle
 from generation.models import Job
 from generation.providers.base import FailureReason
-from rendio.common.api import PublicView
+from rendio.common.web.api import PublicView
 from rendio.urls import v1
 from tests.conftest import Phone, assert_refused
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
 from accounts.models import User
-from rendio.openapi import document
+from rendio.openapi.schema import document
 from tests.conftest import Phone
 
 EXAMPLES = 6

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 
 from accounts.models import ApnsEnvironment, Push, PushToken
-from rendio.common import http, http2
+from rendio.common.outbound import http, http2
 
 TIMEOUT_SECONDS = (3.0, 5.0)  # to connect, to read
 MAX_PAYLOAD_BYTES = 4096

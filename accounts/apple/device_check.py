@@ -20,7 +20,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from accounts.errors import AppleOutcomeUnknown, IdentityServiceUnavailable, InvalidDevice
-from rendio.common import http
+from rendio.common.outbound import http
 
 logger = structlog.get_logger(__name__)
 

@@ -29,8 +29,8 @@ from accounts.errors import (
     IdentityServiceUnavailable,
     InvalidIdentity,
 )
-from rendio.common import http
-from rendio.common.jwks import KeySet
+from rendio.common.outbound import http
+from rendio.common.outbound.jwks import KeySet
 
 logger = structlog.get_logger(__name__)
 

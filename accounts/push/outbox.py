@@ -10,8 +10,9 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from accounts.models import Push, PushKind, PushOutcome
-from rendio.common import metrics, wakeup
+from rendio.common import wakeup
 from rendio.common.ids import lowest_uuid7, uuid7
+from rendio.common.observability import metrics
 from rendio.common.purge import delete_batch
 
 # Phones of one user; who registers another loses the one that was registered longest ago.

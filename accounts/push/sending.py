@@ -15,8 +15,9 @@ from accounts.apple.apns import ApnsResponse, ApnsResult
 from accounts.models import Push, PushOutcome, PushToken
 from accounts.push import outbox
 from accounts.push.messages import message_for
-from rendio.common import http2, metrics
 from rendio.common.due import claim_due, for_each_logged
+from rendio.common.observability import metrics
+from rendio.common.outbound import http2
 
 logger = structlog.get_logger(__name__)
 

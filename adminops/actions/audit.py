@@ -25,9 +25,9 @@ from adminops.models import (
     Subject,
 )
 from adminops.support.masking import CodeMask
-from rendio.common import request_id
 from rendio.common.errors import Forbidden, InvalidInput, InvalidState
 from rendio.common.ids import uuid7
+from rendio.common.observability import request_id
 from rendio.common.visible_text import has_visible
 
 if TYPE_CHECKING:

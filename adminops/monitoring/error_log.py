@@ -21,8 +21,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
 from adminops.models import ErrorLog
-from rendio.common import clock, request_id
+from rendio.common import clock
 from rendio.common.errors import DatabaseUnavailable, Refusal, refusal_of
+from rendio.common.observability import request_id
 from rendio.common.purge import BATCH
 from rendio.common.times import iso
 

@@ -30,7 +30,7 @@ from billing.appstore import verifier
 from billing.appstore.payloads import Transaction
 from billing.errors import InvalidTransaction, StoreUnavailable
 from billing.models import Environment
-from rendio.common import http
+from rendio.common.outbound import http
 
 logger = structlog.get_logger(__name__)
 

@@ -13,10 +13,10 @@ from django.db.models import Sum
 
 from credits.errors import LedgerBroken
 from credits.models import PAID_SOURCES, Kind, LedgerEntry, Lot, Source, Wallet
-from rendio.common import metrics
 from rendio.common.db import prepared_cursor
 from rendio.common.errors import InvalidInput
 from rendio.common.ids import uuid7
+from rendio.common.observability import metrics
 
 
 def add_lot(

@@ -17,10 +17,10 @@ from generation.catalogue.cache import Catalogue, ModelSpec
 from generation.catalogue.pricing import Price
 from generation.errors import InvalidPrompt
 from generation.models import Job, Upload
-from rendio.common import http
-from rendio.common.api import parse_uuid
 from rendio.common.errors import InvalidInput
+from rendio.common.outbound import http
 from rendio.common.visible_text import has_visible
+from rendio.common.web.api import parse_uuid
 
 # Characters. The message of InvalidPrompt (generation/errors.py) states both in every language.
 PROMPT_MIN_VISIBLE, PROMPT_MAX = 3, 2000

@@ -17,8 +17,8 @@ from django.db.models import Case, F, Value, When
 from generation.lifecycle import dead_letters, settle
 from generation.models import DeadKind, Job, Stage
 from generation.providers.base import FailureReason, Unknown
-from rendio.common import request_id
 from rendio.common.due import for_each_logged
+from rendio.common.observability import request_id
 
 logger = structlog.get_logger(__name__)
 

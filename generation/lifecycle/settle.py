@@ -35,8 +35,9 @@ from generation.models import (
 from generation.moderation import strikes
 from generation.providers import get_provider
 from generation.providers.base import FailureReason
-from rendio.common import metrics, wakeup
+from rendio.common import wakeup
 from rendio.common.errors import InvalidState
+from rendio.common.observability import metrics
 
 logger = structlog.get_logger(__name__)
 

@@ -33,8 +33,8 @@ from generation.providers.base import (
     SubmitResult,
     Unknown,
 )
-from rendio.common import metrics
 from rendio.common.due import for_each_logged
+from rendio.common.observability import metrics
 
 __all__ = ["BATCH", "submit_due"]
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from generation.moderation.base import Content, Flag, ImageContent, Moderator, ModeratorUnavailable
 from generation.providers.parsing import dict_or_empty
-from rendio.common import http
+from rendio.common.outbound import http
 
 # It judges by far less, and takes no more than 20 MB.
 MAX_SIDE_PIXELS = 768

@@ -27,7 +27,7 @@ from generation.moderation.base import (
 )
 from generation.moderation.blocklist import blocklist
 from generation.moderation.openai import OpenAI
-from rendio.common.metrics import moderated
+from rendio.common.observability.metrics import moderated
 
 logger = structlog.get_logger(__name__)
 

@@ -26,8 +26,9 @@ from generation.errors import (
 )
 from generation.providers.parsing import clean_text, dict_or_empty, parse_json_object
 from generation.providers.signatures import verify_hex_hmac
-from rendio.common import http, metrics
 from rendio.common.errors import InternalError, Refusal
+from rendio.common.observability import metrics
+from rendio.common.outbound import http
 
 logger = structlog.get_logger(__name__)
 

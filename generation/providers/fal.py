@@ -48,7 +48,7 @@ from generation.providers.parsing import (
     parse_request_id,
     parse_retry_after,
 )
-from rendio.common import http
+from rendio.common.outbound import http
 
 MAX_STATUS_BYTES = 8_000_000
 # Where a result of each kind has its file, or a list of files. Image models answer `images`, those

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 
 from generation.providers.signatures import BadSignature
-from rendio.common.jwks import KeySet
+from rendio.common.outbound.jwks import KeySet
 
 TOLERANCE_SECONDS = 300
 KEYS_MAX_AGE_SECONDS = 24 * 3600

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rendio.common import http
+from rendio.common.outbound import http
 
 MAX_RETRY_SECONDS = 60
 _REQUEST_ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)

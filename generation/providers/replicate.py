@@ -30,7 +30,7 @@ from generation.providers.base import (
 from generation.providers.parsing import clean_text, parse_json_object, parse_percent
 from generation.providers.signatures import verify_standard_webhook
 from generation.providers.single_resource import JsonObject, SingleResourceProvider
-from rendio.common import http
+from rendio.common.outbound import http
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".webm", ".mkv")

@@ -31,7 +31,7 @@ from generation.providers.base import (
 )
 from generation.providers.parsing import clean_text, dict_or_empty
 from generation.providers.single_resource import JsonObject, SingleResourceProvider
-from rendio.common import http
+from rendio.common.outbound import http
 
 API_VERSION = "2024-11-06"
 # Runway has one word for the shape of the picture, we have two.

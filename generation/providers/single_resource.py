@@ -39,7 +39,7 @@ from generation.providers.parsing import (
     parse_request_id,
     parse_retry_after,
 )
-from rendio.common import http
+from rendio.common.outbound import http
 
 JsonObject = dict[str, Any]
 

@@ -8,10 +8,10 @@ from rest_framework.response import Response
 
 from generation.uploads import ingest, presigned, retention
 from rendio.common import clock
-from rendio.common.api import ApiView, parse_uuid
 from rendio.common.errors import InvalidInput
-from rendio.common.parsers import FormParser
 from rendio.common.times import iso
+from rendio.common.web.api import ApiView, parse_uuid
+from rendio.common.web.parsers import FormParser
 
 
 class UploadImage(ApiView):

@@ -22,8 +22,8 @@ from generation.models import FileDeletion, Upload
 from generation.moderation import screening
 from generation.uploads import clamav, concurrency, quota, reencoding
 from generation.uploads.reencoding import ReencodedImage
-from rendio.common import http
 from rendio.common.errors import InvalidInput
+from rendio.common.outbound import http
 
 logger = structlog.get_logger(__name__)
 

@@ -21,7 +21,8 @@ from django.utils.translation import ngettext_lazy
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
-from rendio.common import clock, request_id
+from rendio.common import clock
+from rendio.common.observability import request_id
 from rendio.common.times import iso
 
 logger = logging.getLogger(__name__)

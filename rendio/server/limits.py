@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from rendio.common.parsers import FORM_BYTES
+from rendio.common.web.parsers import FORM_BYTES
 
 # The only calls that take more than settings.DATA_UPLOAD_MAX_MEMORY_SIZE.
 UPLOAD_PATHS = frozenset({"/v1/upload-image", "/functions/v1/upload-image"})

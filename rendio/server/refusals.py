@@ -11,7 +11,6 @@ from django.utils.translation import gettext_lazy as _
 from gunicorn.http import errors
 from gunicorn.util import http_date
 
-from rendio.common import language, request_id
 from rendio.common.errors import (
     MALFORMED,
     DatabaseUnavailable,
@@ -20,6 +19,8 @@ from rendio.common.errors import (
     Refusal,
     refusal_response,
 )
+from rendio.common.observability import request_id
+from rendio.common.web import language
 
 NOT_IN_TIME = _("Not received in time.")
 # gunicorn's exceptions for a head that it does not take; all others are 400.

@@ -357,7 +357,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
 
     def _is_stream(self, response: Any, answer: Any) -> bool:
         """Whether the answer comes about piece by piece. All others tell their length
-        (rendio.common.headers), and are a file or in memory already."""
+        (rendio.common.web.headers), and are a file or in memory already."""
         if isinstance(answer, OpenFile) or response._omits_body:
             return False
         return response.response_length is None or getattr(answer, "streaming", False)

@@ -19,7 +19,7 @@ from django.test import Client
 
 from accounts.apple import identity_tokens
 from accounts.installations import public_id
-from rendio.common import ratelimit
+from rendio.common.web import ratelimit
 from tests.conftest import url_of_database, waiting_for_locks
 from tests.helpers.wait import PATIENCE_SECONDS
 

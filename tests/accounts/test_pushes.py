@@ -21,7 +21,7 @@ from accounts.models import Language, ProviderToken, Push, PushKind, PushOutcome
 from accounts.push import outbox, sending
 from accounts.push.messages import message_for
 from adminops.monitoring import alerts, backlog
-from rendio.common import http2
+from rendio.common.outbound import http2
 from tests.conftest import Phone
 from tests.helpers.job_driver import stack_environment
 from tests.helpers.wait import PATIENCE_SECONDS
@@ -398,7 +398,7 @@ import django
 django.setup()
 from django.utils import timezone
 from accounts.push import sending
-from rendio.common import http2
+from rendio.common.outbound import http2
 post = http2.post
 def deadly(*args, **kwargs):
     answer = post(*args, **kwargs)

@@ -9,8 +9,8 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from adminops.monitoring import database_gauges as metric_monitoring
 from adminops.monitoring import heartbeats
-from adminops.monitoring import metrics as metric_monitoring
 from billing.models import UnreadablePayload
 from credits.models import LedgerCheck
 from generation.lifecycle import dead_letters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from rendio import database_url
+from rendio.config import database_url
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import sys
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from rendio import env_file
+from rendio.config import env_file
 from rendio.local.data_dir import PROJECT
 
 

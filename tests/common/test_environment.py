@@ -9,7 +9,7 @@ import sys
 import pytest
 from django.http.request import validate_host
 
-from rendio import environment
+from rendio.config import environment
 from rendio.local.data_dir import PROJECT
 from sandbox.server import Listener
 

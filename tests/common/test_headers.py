@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import get_resolver
 
 from generation import media
-from rendio.common import headers
+from rendio.common.web import headers
 from tests.conftest import assert_refused
 
 ANSWERS = {

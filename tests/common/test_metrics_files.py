@@ -18,7 +18,7 @@ from pathlib import Path
 import django
 django.setup()
 from django.test import Client
-from rendio.common import metrics
+from rendio.common.observability import metrics
 
 client = Client()
 for number in range(1200):
@@ -127,7 +127,7 @@ def test_a_server_starts_where_no_folder_can_be_made(process):
 del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 import tempfile
 tempfile.tempdir = "/proc/nowhere"
-from rendio.common import metrics_folder
+from rendio.common.observability import metrics_folder
 metrics_folder.make()
 """
     )

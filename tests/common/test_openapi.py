@@ -11,8 +11,8 @@ import pytest
 from django.contrib.staticfiles import finders
 from django.test import Client
 
-from rendio.openapi import CALLS, document
-from rendio.openapi_shapes import find_problems, make_nullable_components
+from rendio.openapi.schema import CALLS, document
+from rendio.openapi.shapes import find_problems, make_nullable_components
 from rendio.urls import urlpatterns, v1
 from tests.helpers.openapi_conformance import described
 

@@ -8,7 +8,7 @@ import itertools
 
 import pytest
 
-from rendio.common import http
+from rendio.common.outbound import http
 from tests.generation.conftest import canned
 
 __all__ = ["canned"]  # a fixture

@@ -16,9 +16,9 @@ from django.test import Client, RequestFactory
 
 from accounts import services as account_services
 from accounts.models import Tier
-from rendio.common import forwarded as forwarded_headers
-from rendio.common import ratelimit
-from rendio.common.forwarded import ForwardedMiddleware
+from rendio.common.web import forwarded as forwarded_headers
+from rendio.common.web import ratelimit
+from rendio.common.web.forwarded import ForwardedMiddleware
 from tests.conftest import Phone, assert_refused, at_once
 
 

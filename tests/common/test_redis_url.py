@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rendio import redis_url
+from rendio.config import redis_url
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ django.setup()
 from django.test import Client
 from django.urls import path
 import rendio.urls
-from rendio.common import http, tracing
+from rendio.common.observability import tracing; from rendio.common.outbound import http
 
 # Put together, so that the lines of this source which are sent are none of it.
 planted = "".join(("plan", "ted"))

@@ -12,7 +12,7 @@ from django.utils import timezone
 from credits import ledger_check, services
 from credits.models import PromotionCode, Redemption
 from credits.services import CodeTerms, Source
-from rendio.common import ratelimit
+from rendio.common.web import ratelimit
 from tests.billing.conftest import sign_in
 from tests.conftest import Phone, assert_refused, at_once
 

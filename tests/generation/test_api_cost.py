@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts import tokens
-from rendio.common import ratelimit
+from rendio.common.web import ratelimit
 from tests.conftest import SORA, Phone
 
 

@@ -32,7 +32,7 @@ from datetime import datetime
 import django
 django.setup()
 from generation.lifecycle import cancel, poll, store, submit
-from rendio.common import http
+from rendio.common.outbound import http
 
 calls = itertools.count(1)
 number, side = int(os.environ["DIE_AT"]), os.environ["DIE_ON"]

@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema_rs
 from django.http import FileResponse, HttpRequest, HttpResponse
 
-from rendio.openapi import document
+from rendio.openapi.schema import document
 
 
 class AnswersAsDescribed:

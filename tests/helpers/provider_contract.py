@@ -27,8 +27,9 @@ from generation.providers.base import (
     Unknown,
 )
 from generation.providers.signatures import BadSignature
-from rendio.common import http, metrics
 from rendio.common.keyring import KeyRing
+from rendio.common.observability import metrics
+from rendio.common.outbound import http
 from tests.conftest import Sandbox
 from tests.helpers.job_driver import turn
 from tests.helpers.wait import eventually

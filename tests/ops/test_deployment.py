@@ -165,7 +165,7 @@ def test_flower_does_not_start_in_production_without_a_login():
     ],
 )
 def test_a_login_of_flower_has_a_password_of_some_length(monkeypatch, login, starts):
-    monkeypatch.setattr("rendio.environment.PRODUCTION", True)
+    monkeypatch.setattr("rendio.config.environment.PRODUCTION", True)
     monkeypatch.setenv("FLOWER_BASIC_AUTH", login)
 
     with nullcontext() if starts else pytest.raises(SystemExit):

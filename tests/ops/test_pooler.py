@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.db.utils import ConnectionHandler
 
-from rendio import database_url
+from rendio.config import database_url
 from rendio.local import pytest_plugin
 from rendio.local.data_dir import Home
 from rendio.local.servers import PostgreSQL

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from django.test import Client
 
-from adminops.monitoring import metrics
+from adminops.monitoring import database_gauges
 
 ROOT = Path(__file__).resolve().parents[2]
 OPS = ROOT / "ops"
@@ -35,7 +35,7 @@ EXPRESSIONS = {rule["alert"]: rule["expr"] for rule in RULES} | {
 @pytest.fixture
 def told(db, monkeypatch):
     """The names of all series that /metrics can tell."""
-    monkeypatch.setattr(metrics, "KEPT_SECONDS", -1)
+    monkeypatch.setattr(database_gauges, "KEPT_SECONDS", -1)
     names = set()
     for line in Client().get("/metrics").content.decode().splitlines():
         if line.startswith("# TYPE "):

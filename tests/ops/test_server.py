@@ -24,7 +24,7 @@ from django.db import connection, transaction
 
 from generation import media
 from rendio import worker
-from rendio.environment import SANDBOX_WEBHOOK_SECRET
+from rendio.config.environment import SANDBOX_WEBHOOK_SECRET
 from rendio.server.addresses import bind, bind_and_processes, url
 from tests.conftest import assert_refused
 from tests.generation.conftest import running

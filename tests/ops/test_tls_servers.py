@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.db.utils import ConnectionHandler
 
-from rendio import database_url
+from rendio.config import database_url
 from rendio.local import pytest_plugin
 from rendio.local.data_dir import Home
 from tests.helpers.debian import POSTGRESQL, Authority, TlsPostgreSQL, TlsValkey, needed
@@ -131,7 +131,7 @@ from celery import current_app
 from django.core.cache import caches
 from flower.utils.broker import Broker
 from rendio.celery import app
-from rendio.common import ratelimit
+from rendio.common.web import ratelimit
 from rendio.health import _redis_state
 
 

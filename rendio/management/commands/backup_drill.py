@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from psycopg import sql
 
-from rendio import database_url
+from rendio.config import database_url
 
 
 class Command(BaseCommand):

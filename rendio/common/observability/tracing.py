@@ -13,7 +13,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from rendio.common import request_id
+from rendio.common.observability import request_id
 
 Attributes = dict[str, str | int]
 _tracer: Any = None

@@ -23,15 +23,15 @@ from uuid import UUID
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from rendio import database_url, env_file, redis_url
 from rendio.common.keyring import DEFAULT_LABEL, KeyRing, parse
+from rendio.config import database_url, env_file, redis_url
 from rendio.server import addresses
 
 _T = TypeVar("_T")
 _TRUE = {"true", "on", "ok", "yes", "y", "1"}
 _FALSE = {"false", "off", "no", "n", "0"}
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = Path(__file__).resolve().parents[2]
 
 for _name, _value in env_file.read(BASE_DIR / ".env").items():
     if not os.environ.get(_name, "").strip():

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from rendio.common import http
+from rendio.common.outbound import http
 
 logger = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rendio.common import logs, request_id
+from rendio.common.observability import logs, request_id
 
 
 def start(*, dsn: str, environment: str) -> None:

@@ -23,7 +23,6 @@ import billing.openapi
 import credits.openapi
 import generation.openapi
 from adminops.api import StaffView
-from rendio.common.api import ApiView, PublicView
 from rendio.common.errors import (
     DatabaseUnavailable,
     Forbidden,
@@ -34,7 +33,8 @@ from rendio.common.errors import (
     Unauthorized,
     all_refusals,
 )
-from rendio.common.openapi import JSON, Call, Calls
+from rendio.common.web.api import ApiView, PublicView
+from rendio.common.web.openapi import JSON, Call, Calls
 
 CALLS: Calls = {
     **accounts.openapi.CALLS,

@@ -14,8 +14,8 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from rendio.common import language, ratelimit
 from rendio.common.errors import Forbidden, InvalidInput, Refusal, handle_exception
+from rendio.common.web import language, ratelimit
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100

@@ -19,8 +19,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from rendio.common import metrics_files
-from rendio.common.metrics_folder import FOLDER
+from rendio.common.observability import metrics_files
+from rendio.common.observability.metrics_folder import FOLDER
 
 __all__ = ["CONTENT_TYPE_LATEST"]
 

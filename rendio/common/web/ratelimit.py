@@ -19,8 +19,9 @@ import redis
 from django.conf import settings
 from django.http import HttpRequest
 
-from rendio.common import forwarded, integers
+from rendio.common import integers
 from rendio.common.errors import RateLimited
+from rendio.common.web import forwarded
 
 logger = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ from urllib3.poolmanager import PoolManager
 from urllib3.util import parse_url
 from urllib3.util.retry import Retry
 
-from rendio.common import metrics, request_id, tracing
+from rendio.common.observability import metrics, request_id, tracing
 
 CHUNK_BYTES = 64 * 1024
 # RFC 9110, 15.4: those that say where to ask the same, by GET.

@@ -16,9 +16,9 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema_field
 from rest_framework import serializers
 
-from rendio.common.api import CURSOR, DEFAULT_LIMIT, MAX_LIMIT, ApiView
 from rendio.common.errors import Refusal
-from rendio.common.fields import TextUUIDField
+from rendio.common.web.api import CURSOR, DEFAULT_LIMIT, MAX_LIMIT, ApiView
+from rendio.common.web.fields import TextUUIDField
 
 JSON = "application/json"
 UUID_PATTERN = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"

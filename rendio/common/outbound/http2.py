@@ -19,7 +19,7 @@ from functools import cache
 
 import httpx
 
-from rendio.common.http import Answer, NoAnswer, NotSent, counted
+from rendio.common.outbound.http import Answer, NoAnswer, NotSent, counted
 
 # Whoever is silent for longer may have been dropped on the way without a word.
 KEPT_SECONDS = 60.0

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 
-from rendio.openapi import document
+from rendio.openapi.schema import document
 
 
 @require_safe
