@@ -105,8 +105,8 @@ class LotAdmin(ReadOnlyAdmin):
         "owner",
         "wallet_link",
         "source",
-        ("remaining", "amount", "lapsed"),
-        ("transaction_id", "taken_back", "owed"),
+        ("remaining", "amount", "expired_amount"),
+        ("transaction_id", "clawed_back", "debt_from_clawback"),
         ("created_at", "expires_at", "revoked_at"),
     )
 

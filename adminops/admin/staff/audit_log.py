@@ -83,7 +83,7 @@ class AuditLogEntryAdmin(ReadOnlyAdmin):
         "request_id",
     )
 
-    @admin.display(description="AdminAction", ordering="action")
+    @admin.display(description="Action", ordering="action")
     def action_label(self, entry: AuditLogEntry) -> SafeString:
         return badge(entry.get_action_display(), ACTION_COLOURS.get(AdminAction(entry.action), ""))
 
