@@ -5,7 +5,7 @@ import asyncio
 import logging
 import sys
 
-from sandbox.logs import log_as_json
+from sandbox.logs import configure_json_logging
 from sandbox.server import Listener, serve
 
 logger = logging.getLogger("sandbox")
@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=9000, help="0 takes any free one")
     parser.add_argument("--url", help="how others reach it, where that is not by host and port")
     arguments = parser.parse_args()
-    log_as_json()
+    configure_json_logging()
 
     try:
         listener = Listener.open(host=arguments.host, port=arguments.port)

@@ -19,11 +19,11 @@ from sandbox.apple.keys import KeySet
 from sandbox.apple.storekit.errors import ApiError, answer_api_error
 from sandbox.apple.storekit.service import StoreKit
 from sandbox.connections import Connections
-from sandbox.control import NOT_PROVIDERS, Control, answer_bad_request
+from sandbox.control import OTHER_SERVICES, Control, handle_bad_request
 from sandbox.environment import ServedApp, find_keys_folder
-from sandbox.fake_provider.files import Files
-from sandbox.fake_provider.media import Studio
-from sandbox.fake_provider.provider import Maker
+from sandbox.fake_provider.files import MediaFiles
+from sandbox.fake_provider.media import MediaRenderer
+from sandbox.fake_provider.provider import FakeProvider
 from sandbox.fal.queue import FalQueue
 from sandbox.fal.webhooks import FalWebhooks
 from sandbox.openai import OpenAI
@@ -37,18 +37,20 @@ from sandbox.strict_body import BadRequest
 def create_app(connections: Connections, *, url: str) -> Starlette:
     """`url` is where it will be listening."""
     log = RequestLog()
-    studio = Studio()
-    fal_webhooks, replicate_webhooks = FalWebhooks(studio), ReplicateWebhooks()
-    fal, runway = Maker(webhooks=fal_webhooks), Maker()
-    replicate = Maker(webhooks=replicate_webhooks)
+    renderer = MediaRenderer()
+    fal_webhooks, replicate_webhooks = FalWebhooks(renderer), ReplicateWebhooks()
+    fal, runway = FakeProvider(webhooks=fal_webhooks), FakeProvider()
+    replicate = FakeProvider(webhooks=replicate_webhooks)
     providers = {"fal": fal, "runway": runway, "replicate": replicate}
     files = [
-        Files(below=f"/{name}/files", jobs=maker.jobs, studio=studio, connections=connections)
-        for name, maker in providers.items()
+        MediaFiles(
+            prefix=f"/{name}/files", jobs=provider.jobs, renderer=renderer, connections=connections
+        )
+        for name, provider in providers.items()
     ]
     outages = Outages()
     devicecheck = DeviceCheck(outages)
-    app = ServedApp.of(os.environ)
+    app = ServedApp.from_environment(os.environ)
     keys = KeySet()
     auth = AppleAuth(outages=outages, keys=keys, app=app)
     notices = Notices(auth=auth, keys=keys, app=app)
@@ -75,26 +77,26 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
         await replicate_webhooks.aclose()
         await notices.aclose()
         await storekit.aclose()
-        studio.close()
+        renderer.close()
 
     return Starlette(
         routes=[
             Route("/healthz", healthz, methods=["GET"]),
             *control.routes(),
-            *FalQueue(fal=fal, studio=studio, connections=connections).routes(),
+            *FalQueue(fal=fal, renderer=renderer, connections=connections).routes(),
             *fal_webhooks.routes(),
             *RunwayTasks(runway=runway, connections=connections).routes(),
             *ReplicatePredictions(replicate=replicate, connections=connections).routes(),
-            *[route for each in files for route in each.routes()],
+            *[route for files_service in files for route in files_service.routes()],
             *devicecheck.routes(),
             *auth.routes(),
             *storekit.routes(),
             *openai.routes(),
             *apns.routes(),
         ],
-        middleware=[Middleware(RecordRequests, log=log, providers=(*providers, *NOT_PROVIDERS))],
+        middleware=[Middleware(RecordRequests, log=log, providers=(*providers, *OTHER_SERVICES))],
         exception_handlers={
-            BadRequest: answer_bad_request,
+            BadRequest: handle_bad_request,
             AuthError: answer_auth_error,
             ApiError: answer_api_error,
             Hang: answer_hang,

@@ -20,33 +20,33 @@ class Connections:
     def add(self, connection: socket.socket, address: Address) -> None:
         self._open[address] = connection
 
-    def cut(self, scope: Scope) -> None:
+    def close(self, scope: Scope) -> None:
         """End the connection a request came on. Bytes already sent still arrive."""
         host, port = scope["client"]
         connection = self._open.get((host, port))
         if connection is not None:
-            _shut(connection)
+            _shutdown(connection)
 
-    def cut_all(self) -> None:
+    def close_all(self) -> None:
         for connection in list(self._open.values()):
-            _shut(connection)
+            _shutdown(connection)
 
 
-def _shut(connection: socket.socket) -> None:
+def _shutdown(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
         return  # the client was quicker
 
 
-class NoAnswer(Response):
+class NoResponse(Response):
     """Says nothing until the client is gone."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_gone(receive)
+        await wait_for_disconnect(receive)
 
 
-class LostAnswer(Response):
+class DroppedResponse(Response):
     """Cuts the line instead of answering."""
 
     def __init__(self, connections: Connections) -> None:
@@ -54,10 +54,10 @@ class LostAnswer(Response):
         self._connections = connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._connections.cut(scope)
-        await until_gone(receive)
+        self._connections.close(scope)
+        await wait_for_disconnect(receive)
 
 
-async def until_gone(receive: Receive) -> None:
+async def wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -16,16 +16,16 @@ from sandbox.apple.keys import KeySet
 from sandbox.apple.storekit.service import StoreKit
 from sandbox.openai import OpenAI
 from sandbox.recorder import RequestLog
-from sandbox.strict_body import BadRequest, Fields
+from sandbox.strict_body import BadRequest, StrictBody
 
 # What the app asks beside the providers, by the first part of its path.
-NOT_PROVIDERS = ("apple", "apns", "openai")
+OTHER_SERVICES = ("apple", "apns", "openai")
 
 
 class Provider(Protocol):
     """A service that takes jobs and can be told how they go."""
 
-    def configure(self, fields: Fields) -> dict[str, Any]: ...
+    def configure(self, fields: StrictBody) -> dict[str, Any]: ...
 
     def jobs_as_json(self) -> list[dict[str, Any]]: ...
 
@@ -79,7 +79,7 @@ class Control:
         ]
 
     async def reset(self, request: Request) -> JSONResponse:
-        (await Fields.of(request)).allow_only(())
+        (await StrictBody.parse(request)).allow_only(())
         self._log.reset()
         self._devicecheck.reset()
         self._auth.reset()
@@ -92,67 +92,69 @@ class Control:
         return JSONResponse({"reset": True})
 
     async def provider(self, request: Request) -> JSONResponse:
-        fields = await Fields.of(request)
+        fields = await StrictBody.parse(request)
         name = fields.get_choice("provider", self._providers)
         return JSONResponse({"provider": name, **self._providers[name].configure(fields)})
 
     async def finish(self, request: Request) -> JSONResponse:
-        fields = await Fields.of(request)
+        fields = await StrictBody.parse(request)
         fields.allow_only(("provider",))
         name = fields.get_choice("provider", self._providers)
         return JSONResponse({"finished": self._providers[name].finish()})
 
     async def requests(self, request: Request) -> JSONResponse:
-        provider = _find_in_query(request, (*NOT_PROVIDERS, *self._providers))
-        return JSONResponse({"requests": [one.as_json() for one in self._log.asked(provider)]})
+        provider = _find_in_query(request, (*OTHER_SERVICES, *self._providers))
+        return JSONResponse(
+            {"requests": [one.as_json() for one in self._log.requests_to(provider)]}
+        )
 
     async def jobs(self, request: Request) -> JSONResponse:
-        wanted = _find_in_query(request, tuple(self._providers))
+        provider_name = _find_in_query(request, tuple(self._providers))
         return JSONResponse(
             {
                 "jobs": [
                     job
                     for name, provider in self._providers.items()
-                    if wanted in (None, name)
+                    if provider_name in (None, name)
                     for job in provider.jobs_as_json()
                 ]
             }
         )
 
     async def apple_device(self, request: Request) -> JSONResponse:
-        return JSONResponse(self._devicecheck.configure(await Fields.of(request)))
+        return JSONResponse(self._devicecheck.configure(await StrictBody.parse(request)))
 
     async def apple_identity(self, request: Request) -> JSONResponse:
-        return JSONResponse(self._auth.sign_in(await Fields.of(request)))
+        return JSONResponse(self._auth.sign_in(await StrictBody.parse(request)))
 
     async def apple_rotate_keys(self, request: Request) -> JSONResponse:
-        return JSONResponse(self._keys.rotate(await Fields.of(request)))
+        return JSONResponse(self._keys.rotate(await StrictBody.parse(request)))
 
     async def apple_notice(self, request: Request) -> JSONResponse:
-        return JSONResponse(await self._notices.tell(await Fields.of(request)))
+        return JSONResponse(await self._notices.tell(await StrictBody.parse(request)))
 
     async def apple_revoked(self, _: Request) -> JSONResponse:
         return JSONResponse({"tokens": self._auth.revocations_as_json()})
 
     async def apple_outage(self, request: Request) -> JSONResponse:
-        return JSONResponse(self._outages.configure(await Fields.of(request)))
+        return JSONResponse(self._outages.configure(await StrictBody.parse(request)))
 
     async def moderation(self, request: Request) -> JSONResponse:
-        return JSONResponse(self._openai.configure(await Fields.of(request)))
+        return JSONResponse(self._openai.configure(await StrictBody.parse(request)))
 
     async def apns(self, request: Request) -> JSONResponse:
-        return JSONResponse(self._apns.configure(await Fields.of(request)))
+        return JSONResponse(self._apns.configure(await StrictBody.parse(request)))
 
     async def pushes(self, _: Request) -> JSONResponse:
         return JSONResponse({"pushes": self._apns.pushes_as_json()})
 
 
 def _find_in_query(request: Request, choices: tuple[str, ...]) -> str | None:
-    fields = Fields(dict(request.query_params))
+    fields = StrictBody(dict(request.query_params))
     fields.allow_only(("provider",))
     return fields.find_choice("provider", choices)
 
 
-async def answer_bad_request(request: Request, error: Exception) -> JSONResponse:
+async def handle_bad_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, BadRequest)  # noqa: S101 (registered for nothing else)
     return JSONResponse({"error": str(error)}, status_code=400)

@@ -15,7 +15,7 @@ class ServedApp:
     """Where its webhooks are, without a slash at the end."""
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> "ServedApp":
+    def from_environment(cls, environment: Mapping[str, str]) -> "ServedApp":
         """With the same defaults as the app's settings have in development."""
         client_id, _, _ = environment.get("APPLE_CLIENT_IDS", "").partition(",")
         return cls(

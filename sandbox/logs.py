@@ -5,7 +5,7 @@ import logging
 from datetime import UTC, datetime
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
@@ -18,7 +18,7 @@ class JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
-def log_as_json() -> None:
+def configure_json_logging() -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from sandbox.connections import NoAnswer
-from sandbox.strict_body import Fields
+from sandbox.connections import NoResponse
+from sandbox.strict_body import StrictBody
 
 MODELS = (
     "omni-moderation-latest",
@@ -20,7 +20,7 @@ MODELS = (
     "text-moderation-latest",
     "text-moderation-stable",
 )
-PICTURE_CATEGORIES = (
+IMAGE_CATEGORIES = (
     "self-harm",
     "self-harm/intent",
     "self-harm/instructions",
@@ -36,13 +36,13 @@ CATEGORIES = (
     "illicit",
     "illicit/violent",
     "sexual/minors",
-    *PICTURE_CATEGORIES,
+    *IMAGE_CATEGORIES,
 )
-PICTURE_ADDRESSES = ("https://", "data:image/")
+IMAGE_URL_PREFIXES = ("https://", "data:image/")
 
 
 @dataclass
-class Plan:
+class Behaviour:
     """What is flagged, and how it answers from now on."""
 
     flag: tuple[str, ...] = ()
@@ -55,87 +55,91 @@ class Plan:
 
 class OpenAI:
     def __init__(self) -> None:
-        self._plan = Plan()
+        self._behaviour = Behaviour()
 
     def reset(self) -> None:
-        self._plan = Plan()
+        self._behaviour = Behaviour()
 
     def routes(self) -> list[Route]:
         return [Route("/openai/v1/moderations", self.moderations, methods=["POST"])]
 
-    def configure(self, fields: Fields) -> dict[str, Any]:
+    def configure(self, fields: StrictBody) -> dict[str, Any]:
         """Fields left out are as after a reset."""
-        fields.allow_only(Plan.__dataclass_fields__)
-        self._plan = Plan(
+        fields.allow_only(Behaviour.__dataclass_fields__)
+        self._behaviour = Behaviour(
             flag=tuple(word.lower() for word in fields.find_texts("flag") or ()),
             flag_images=fields.find_flag("flag_images") or False,
-            category=fields.find_choice("category", CATEGORIES) or Plan.category,
-            status=fields.find_count("status", least=400, most=599),
+            category=fields.find_choice("category", CATEGORIES) or Behaviour.category,
+            status=fields.find_count("status", minimum=400, maximum=599),
             hang=fields.find_flag("hang") or False,
             garbage=fields.find_flag("garbage") or False,
         )
-        return vars(self._plan)
+        return vars(self._behaviour)
 
     async def moderations(self, request: Request) -> Response:
-        if self._plan.hang:
-            return NoAnswer()
-        if self._plan.status is not None:
-            return _error(self._plan.status, "The server had an error.")
-        if self._plan.garbage:
+        if self._behaviour.hang:
+            return NoResponse()
+        if self._behaviour.status is not None:
+            return _error_response(self._behaviour.status, "The server had an error.")
+        if self._behaviour.garbage:
             return PlainTextResponse("<html>")
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme != "Bearer" or not key:
-            return _error(401, "You didn't provide an API key.")
+            return _error_response(401, "You didn't provide an API key.")
         try:
             body = await request.json()
             model = body.get("model", MODELS[0])
-            judged = [self._judge(parts) for parts in _inputs(body["input"])]
+            results = [self._moderate(parts) for parts in _parse_inputs(body["input"])]
         except (ValueError, KeyError, TypeError, AttributeError):
-            return _error(400, "'input' is not of the right form.")
+            return _error_response(400, "'input' is not of the right form.")
         if model not in MODELS:
-            return _error(404, f"The model {model!r} does not exist.")
-        return JSONResponse({"id": "modr-sandbox", "model": model, "results": judged})
+            return _error_response(404, f"The model {model!r} does not exist.")
+        return JSONResponse({"id": "modr-sandbox", "model": model, "results": results})
 
-    def _judge(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    def _moderate(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
         """The one result for these parts."""
-        flagged_by = {kind for kind, content in map(_read, parts) if self._objects(kind, content)}
-        kinds = {kind for kind, _ in map(_read, parts)}
-        flagged = {name: name == self._plan.category and bool(flagged_by) for name in CATEGORIES}
+        flagged_by = {
+            kind for kind, content in map(_parse_part, parts) if self._is_flagged(kind, content)
+        }
+        kinds = {kind for kind, _ in map(_parse_part, parts)}
+        flagged = {
+            name: name == self._behaviour.category and bool(flagged_by) for name in CATEGORIES
+        }
         return {
             "flagged": bool(flagged_by),
             "categories": flagged,
             "category_scores": {name: 0.98 if hit else 0.0001 for name, hit in flagged.items()},
             "category_applied_input_types": {
-                name: sorted(kinds if name in PICTURE_CATEGORIES else kinds - {"image"})
+                name: sorted(kinds if name in IMAGE_CATEGORIES else kinds - {"image"})
                 for name in CATEGORIES
             },
         }
 
-    def _objects(self, kind: str, content: str) -> bool:
+    def _is_flagged(self, kind: str, content: str) -> bool:
         if kind == "image":
-            return self._plan.flag_images and self._plan.category in PICTURE_CATEGORIES
-        return any(word in content.lower() for word in self._plan.flag)
+            return self._behaviour.flag_images and self._behaviour.category in IMAGE_CATEGORIES
+        return any(word in content.lower() for word in self._behaviour.flag)
 
 
-def _inputs(given: Any) -> list[list[dict[str, Any]]]:
+def _parse_inputs(value: Any) -> list[list[dict[str, Any]]]:
     """The parts of each result to come. Raises TypeError."""
-    if isinstance(given, str):
-        return [[{"type": "text", "text": given}]]
-    if all(isinstance(one, str) for one in given):
-        return [[{"type": "text", "text": one}] for one in given]
-    return [given]
+    if isinstance(value, str):
+        return [[{"type": "text", "text": value}]]
+    if all(isinstance(text, str) for text in value):
+        return [[{"type": "text", "text": text}] for text in value]
+    return [value]
 
 
-def _read(part: dict[str, Any]) -> tuple[str, str]:
+def _parse_part(part: dict[str, Any]) -> tuple[str, str]:
     """("text" or "image", the text or the address). Raises KeyError, TypeError, ValueError."""
     if part["type"] == "text":
         return "text", str(part["text"])
     address = part["image_url"]["url"]
-    if part["type"] != "image_url" or not address.startswith(PICTURE_ADDRESSES):
+    if part["type"] != "image_url" or not address.startswith(IMAGE_URL_PREFIXES):
         raise ValueError
     return "image", address
 
 
-def _error(status: int, message: str) -> JSONResponse:
+def _error_response(status: int, message: str) -> JSONResponse:
     error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
     return JSONResponse({"error": error}, status_code=status)

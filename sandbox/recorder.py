@@ -11,17 +11,17 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_REQUESTS = 20_000
-MOST_BODY_BYTES = 64 * 1024 * 1024
+MAX_REQUESTS = 20_000
+MAX_BODY_BYTES = 64 * 1024 * 1024
 """Of all remembered bodies together: a few hundred inlined images."""
 
-FORM = "application/x-www-form-urlencoded"
-SECRET = ("client_secret", "code", "token", "refresh_token")
+FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
+SECRET_FIELDS = ("client_secret", "code", "token", "refresh_token")
 """Fields of a form that are remembered by their end alone."""
 
 
 @dataclass
-class Recorded:
+class RecordedRequest:
     provider: str
     method: str
     path: str
@@ -33,7 +33,7 @@ class Recorded:
 
     @property
     def is_form(self) -> bool:
-        return self.headers.get("content-type", "").lower().startswith(FORM)
+        return self.headers.get("content-type", "").lower().startswith(FORM_MEDIA_TYPE)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -41,7 +41,7 @@ class Recorded:
             "path": self.path,
             "query": self.query,
             "headers": self.headers,
-            "body": _readable(self.body, is_form=self.is_form),
+            "body": _decode_body(self.body, is_form=self.is_form),
             "at": self.at.isoformat(),
             "answered": self.answered,
         }
@@ -49,20 +49,20 @@ class Recorded:
 
 @dataclass
 class RequestLog:
-    _requests: deque[Recorded] = field(default_factory=deque)
+    _requests: deque[RecordedRequest] = field(default_factory=deque)
     _body_bytes: int = 0
 
     def reset(self) -> None:
         self._requests.clear()
         self._body_bytes = 0
 
-    def asked(self, provider: str | None) -> list[Recorded]:
-        return [one for one in self._requests if provider in (None, one.provider)]
+    def requests_to(self, provider: str | None) -> list[RecordedRequest]:
+        return [request for request in self._requests if provider in (None, request.provider)]
 
-    def add(self, request: Recorded) -> None:
+    def add(self, request: RecordedRequest) -> None:
         self._requests.append(request)
         self._body_bytes += len(request.body)
-        while len(self._requests) > MOST_REQUESTS or self._body_bytes > MOST_BODY_BYTES:
+        while len(self._requests) > MAX_REQUESTS or self._body_bytes > MAX_BODY_BYTES:
             self._body_bytes -= len(self._requests.popleft().body)
 
 
@@ -81,12 +81,12 @@ class RecordRequests:
             return
 
         request = Request(scope, receive)
-        recorded = Recorded(
+        recorded = RecordedRequest(
             provider=provider,
             method=request.method,
             path=scope["path"],
             query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
-            headers={name: _redacted(name, value) for name, value in request.headers.items()},
+            headers={name: _redact(name, value) for name, value in request.headers.items()},
             at=datetime.now(UTC),
         )
         chunks = []
@@ -109,33 +109,36 @@ class RecordRequests:
             body_was_read = True
             return {"type": "http.request", "body": recorded.body, "more_body": False}
 
-        async def note_answer(message: Message) -> None:
+        async def record_status(message: Message) -> None:
             if message["type"] == "http.response.start":
                 recorded.answered = message["status"]
             await send(message)
 
-        await self._app(scope, replay, note_answer)
+        await self._app(scope, replay, record_status)
 
 
-def _redacted(name: str, value: str) -> str:
+def _redact(name: str, value: str) -> str:
     if name != "authorization":
         return value
     scheme, _, secret = value.partition(" ")
-    return f"{scheme} {_end_of(secret)}"
+    return f"{scheme} {_last_characters(secret)}"
 
 
-def _end_of(secret: str) -> str:
+def _last_characters(secret: str) -> str:
     # Four characters tell two keys apart; of a short one they would be all of it.
     return f"…{secret[-4:]}" if len(secret) > 8 else "…"
 
 
-def _readable(body: bytes, *, is_form: bool) -> Any:
-    """A form as its fields, JSON as JSON, else text, else None."""
+def _decode_body(body: bytes, *, is_form: bool) -> Any:
+    """A form as its fields, JSON, else text, else None."""
     if not body:
         return None
     if is_form:
         fields = parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
-        return {name: _end_of(value) if name in SECRET else value for name, value in fields}
+        return {
+            name: _last_characters(value) if name in SECRET_FIELDS else value
+            for name, value in fields
+        }
     try:
         return json.loads(body)
     except ValueError:

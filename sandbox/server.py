@@ -47,7 +47,7 @@ class Listener(socket.socket):
         return connection, address
 
 
-class _OneListener(Config):
+class _ListenerConfig(Config):
     """Hypercorn's settings, with a socket that is already open."""
 
     def __init__(self, listener: Listener) -> None:
@@ -72,9 +72,9 @@ async def serve(listener: Listener, *, url: str) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
 
-    async def told_to_stop() -> None:
+    async def on_stop() -> None:
         await stop.wait()
-        listener.connections.cut_all()
+        listener.connections.close_all()
 
     app = create_app(listener.connections, url=url)
-    await hypercorn_serve(app, _OneListener(listener), shutdown_trigger=told_to_stop, mode="asgi")  # type: ignore[arg-type]
+    await hypercorn_serve(app, _ListenerConfig(listener), shutdown_trigger=on_stop, mode="asgi")  # type: ignore[arg-type]

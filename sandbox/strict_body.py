@@ -7,24 +7,24 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from sandbox.times import read_milliseconds
+from sandbox.times import parse_milliseconds
 
-LONGEST_SECONDS = 86_400
-WRITTEN_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+MAX_SECONDS = 86_400
+UUID_PATTERN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class BadRequest(Exception):
     """The message is for the person who wrote the request; it is answered with 400."""
 
 
-class Fields:
+class StrictBody:
     """The fields of one body. `find_…` gives None for what was left out."""
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._body = body
 
     @classmethod
-    async def of(cls, request: Request) -> "Fields":
+    async def parse(cls, request: Request) -> "StrictBody":
         try:
             body = await request.json() if await request.body() else {}
         except ValueError:
@@ -61,8 +61,8 @@ class Fields:
         return texts
 
     def find_choice(self, name: str, choices: Collection[str]) -> str | None:
-        wanted = f"one of {', '.join(choices)}"
-        choice: str | None = self._find(name, str, wanted, lambda value: value in choices)
+        expected = f"one of {', '.join(choices)}"
+        choice: str | None = self._find(name, str, expected, lambda value: value in choices)
         return choice
 
     def get_choice(self, name: str, choices: Collection[str]) -> str:
@@ -81,29 +81,33 @@ class Fields:
         return value if value in ("true", "false") else self.find_flag(name)
 
     def find_seconds(
-        self, name: str, *, may_be_past: bool = False, longest: int = LONGEST_SECONDS
+        self, name: str, *, may_be_past: bool = False, max_seconds: int = MAX_SECONDS
     ) -> float | None:
-        least = -longest if may_be_past else 0
-        wanted = f"seconds, from {least} to {longest}"
-        seconds = self._find(name, int | float, wanted, lambda seconds: least <= seconds <= longest)
+        minimum = -max_seconds if may_be_past else 0
+        expected = f"seconds, from {minimum} to {max_seconds}"
+        seconds = self._find(
+            name, int | float, expected, lambda seconds: minimum <= seconds <= max_seconds
+        )
         return None if seconds is None else float(seconds)
 
-    def find_count(self, name: str, *, least: int, most: int = 1_000_000) -> int | None:
-        wanted = f"a whole number from {least} to {most}"
-        count: int | None = self._find(name, int, wanted, lambda count: least <= count <= most)
+    def find_count(self, name: str, *, minimum: int, maximum: int = 1_000_000) -> int | None:
+        expected = f"a whole number from {minimum} to {maximum}"
+        count: int | None = self._find(
+            name, int, expected, lambda count: minimum <= count <= maximum
+        )
         return count
 
     def find_price(self, name: str) -> int | None:
         """In thousandths of a currency."""
-        return self.find_count(name, least=0, most=1_000_000_000)
+        return self.find_count(name, minimum=0, maximum=1_000_000_000)
 
     def find_milliseconds(self, name: str) -> int | None:
         """An instant, given as milliseconds since 1970 or as an ISO date with its time zone."""
-        wanted = "milliseconds since 1970, or an ISO date with its time zone"
+        expected = "milliseconds since 1970, or an ISO date with its time zone"
         value = self._find(
-            name, int | str, wanted, lambda value: read_milliseconds(value) is not None
+            name, int | str, expected, lambda value: parse_milliseconds(value) is not None
         )
-        return read_milliseconds(value)
+        return parse_milliseconds(value)
 
     def find_uuid(self, name: str) -> str | None:
         """As it was written, in upper or lower case."""
@@ -125,16 +129,16 @@ class Fields:
         self,
         name: str,
         kind: Any,
-        wanted: str,
-        fits: Any = lambda value: True,
+        expected: str,
+        is_valid: Any = lambda value: True,
     ) -> Any:
         if name not in self._body:
             return None
         value = self._body[name]
         # In Python a bool is an int, in JSON it is not.
         is_kind = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-        if not is_kind or not fits(value):
-            raise BadRequest(f"{name} must be {wanted}, not {value!r}.")
+        if not is_kind or not is_valid(value):
+            raise BadRequest(f"{name} must be {expected}, not {value!r}.")
         return value
 
 
@@ -147,4 +151,4 @@ def _is_url(value: str) -> bool:
 
 
 def is_uuid(value: object) -> bool:
-    return isinstance(value, str) and WRITTEN_UUID.fullmatch(value) is not None
+    return isinstance(value, str) and UUID_PATTERN.fullmatch(value) is not None

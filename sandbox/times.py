@@ -4,18 +4,18 @@ import time
 from datetime import datetime
 from typing import TypeGuard
 
-DAY = 86_400_000
+DAY_MILLISECONDS = 86_400_000
 """In milliseconds, as everything here."""
 
 # A time in seconds is the usual mistake: read as milliseconds it lies in January 1970.
-FIRST_PLAUSIBLE = 1_000_000_000_000
+MIN_PLAUSIBLE_MILLISECONDS = 1_000_000_000_000
 
 
 def now_in_milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
 
-def read_milliseconds(value: object) -> int | None:
+def parse_milliseconds(value: object) -> int | None:
     """Of a whole number of milliseconds, or of an ISO date with its time zone; None of all else."""
     if isinstance(value, str):
         try:
@@ -27,4 +27,4 @@ def read_milliseconds(value: object) -> int | None:
 
 
 def is_milliseconds(value: object) -> TypeGuard[int]:
-    return type(value) is int and value >= FIRST_PLAUSIBLE
+    return type(value) is int and value >= MIN_PLAUSIBLE_MILLISECONDS

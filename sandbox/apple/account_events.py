@@ -15,7 +15,7 @@ from sandbox.apple.identity import ISSUER, LIFETIME_SECONDS, is_relayed
 from sandbox.apple.jws import encoded
 from sandbox.apple.keys import KeySet
 from sandbox.environment import ServedApp
-from sandbox.strict_body import BadRequest, Fields
+from sandbox.strict_body import BadRequest, StrictBody
 
 ATTEMPT_SECONDS = 15.0
 ABOUT_MAIL = ("email-disabled", "email-enabled")
@@ -35,7 +35,7 @@ class Notices:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def tell(self, fields: Fields) -> dict[str, Any]:
+    async def tell(self, fields: StrictBody) -> dict[str, Any]:
         """Deliver one notice. `delivered_status` is None where nobody answered; `payload` is what
         was sent, for whoever wants to send it again."""
         fields.allow_only(("sub", "type", "email", "url", "audience", "bad_signature"))

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from sandbox.apple.jws import is_text, read_unverified
 from sandbox.environment import ServedApp
-from sandbox.strict_body import WRITTEN_UUID, Fields
+from sandbox.strict_body import UUID_PATTERN, StrictBody
 from sandbox.times import now_in_milliseconds
 
 ENVIRONMENTS = {"production": "/apns/3/device", "sandbox": "/apns/sandbox/3/device"}
@@ -59,12 +59,12 @@ class Apns:
             for environment, below in ENVIRONMENTS.items()
         ]
 
-    def configure(self, fields: Fields) -> dict[str, Any]:
+    def configure(self, fields: StrictBody) -> dict[str, Any]:
         """How `token`, or every token where none is named, is answered from now on, or the next
         `times`; 200 is as after a reset."""
         fields.allow_only(("token", "status", "reason", "timestamp", "times"))
         token = (fields.find_text("token") or ANY).lower()
-        status = fields.find_count("status", least=200, most=599) or 200
+        status = fields.find_count("status", minimum=200, maximum=599) or 200
         if status == 200:
             self._planned.pop(token, None)
             return {"token": token, "status": status}
@@ -73,7 +73,7 @@ class Apns:
             status=status,
             reason=fields.get_text("reason"),
             timestamp=(at or now_in_milliseconds()) if status == 410 else None,
-            times_left=fields.find_count("times", least=1),
+            times_left=fields.find_count("times", minimum=1),
         )
         return {"token": token, **vars(refusal)}
 
@@ -134,7 +134,7 @@ class Apns:
             "BadPriority": headers["priority"] not in (None, *PRIORITIES),
             "BadExpirationDate": not (headers["expiration"] or "0").isdecimal(),
             "BadCollapseId": len(collapse_id.encode()) > MOST_COLLAPSE_ID_BYTES,
-            "BadMessageId": apns_id is not None and not WRITTEN_UUID.fullmatch(apns_id),
+            "BadMessageId": apns_id is not None and not UUID_PATTERN.fullmatch(apns_id),
             "PayloadEmpty": not body,
         }
         for reason, is_so in faults.items():

@@ -21,7 +21,7 @@ from sandbox.apple.identity import ISSUER, Flaws, Identity, phone_claims, signed
 from sandbox.apple.jws import is_text, read_unverified
 from sandbox.apple.keys import KeySet
 from sandbox.environment import ServedApp
-from sandbox.strict_body import Fields
+from sandbox.strict_body import StrictBody
 
 CODE_LIFETIME_SECONDS = 300
 ACCESS_LIFETIME_SECONDS = 3600
@@ -91,7 +91,7 @@ class AppleAuth:
             Route("/apple/auth/revoke", self.revoke, methods=["POST"]),
         ]
 
-    def sign_in(self, fields: Fields) -> dict[str, str]:
+    def sign_in(self, fields: StrictBody) -> dict[str, str]:
         """What the phone gets once a person has agreed. The code is genuine whatever is wrong with
         the token."""
         fields.allow_only((*Identity.FIELDS, *Flaws.FIELDS, "code_expires_in"))

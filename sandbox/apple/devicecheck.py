@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from sandbox.apple.faults import Outages
 from sandbox.apple.jws import is_text, read_unverified
-from sandbox.strict_body import BadRequest, Fields
+from sandbox.strict_body import BadRequest, StrictBody
 from sandbox.times import is_milliseconds
 
 NEVER_SET = "Failed to find bit state"
@@ -74,14 +74,14 @@ class DeviceCheck:
             )
         ]
 
-    def configure(self, fields: Fields) -> dict[str, Any]:
+    def configure(self, fields: StrictBody) -> dict[str, Any]:
         """What Apple knows of a token from now on. Fields left out stay as they are.
 
         Tokens with the same `hardware` share their bits. `latency` is for every call, whatever the
         token: seconds, half before and half after the call has its effect.
         """
         fields.allow_only(("device_token", "hardware", "bit0", "bit1", "valid", "latency"))
-        latency = fields.find_seconds("latency", longest=LONGEST_LATENCY_SECONDS)
+        latency = fields.find_seconds("latency", max_seconds=LONGEST_LATENCY_SECONDS)
         if latency is not None:
             self._latency_seconds = latency
             if not fields.has("device_token"):

@@ -7,8 +7,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from sandbox.apple.storekit.errors import ApiError
-from sandbox.connections import NoAnswer
-from sandbox.strict_body import BadRequest, Fields
+from sandbox.connections import NoResponse
+from sandbox.strict_body import BadRequest, StrictBody
 
 STOREKIT = "storekit"
 SERVICES = ("devicecheck", "auth", STOREKIT)
@@ -19,8 +19,8 @@ class Hang(Exception):
     """The call is taken and never answered."""
 
 
-async def answer_hang(_: Request, error: Exception) -> NoAnswer:
-    return NoAnswer()
+async def answer_hang(_: Request, error: Exception) -> NoResponse:
+    return NoResponse()
 
 
 @dataclass
@@ -31,10 +31,10 @@ class Outage:
     times_left: int | None
 
     @classmethod
-    def read(cls, fields: Fields, *, times: int | None) -> "Outage":
+    def read(cls, fields: StrictBody, *, times: int | None) -> "Outage":
         """In one of the ways; without any it is a 503."""
-        status = fields.find_count("status", least=400, most=599)
-        error_code = fields.find_count("error_code", least=4_000_000, most=5_999_999)
+        status = fields.find_count("status", minimum=400, maximum=599)
+        error_code = fields.find_count("error_code", minimum=4_000_000, maximum=5_999_999)
         hangs = fields.find_flag("hang")
         if len([name for name in WAYS if fields.has(name)]) > 1:
             raise BadRequest(f"Give one of {', '.join(WAYS)}.")
@@ -55,11 +55,11 @@ class Outages:
     def reset(self) -> None:
         self._outages.clear()
 
-    def configure(self, fields: Fields) -> dict[str, Any]:
+    def configure(self, fields: StrictBody) -> dict[str, Any]:
         """Start an outage, for the next `times` calls or until it is ended with `times: 0`."""
         fields.allow_only(("service", "times", *WAYS))
         service = fields.get_choice("service", SERVICES)
-        times = fields.find_count("times", least=0)
+        times = fields.find_count("times", minimum=0)
         if fields.has("error_code") and service != STOREKIT:
             raise BadRequest(f"error_code is for {STOREKIT}: {service} has no numbers.")
         if times == 0:

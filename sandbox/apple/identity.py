@@ -12,7 +12,7 @@ from typing import Any
 
 from sandbox.apple.jws import base64url, encoded
 from sandbox.apple.keys import KeySet
-from sandbox.strict_body import BadRequest, Fields
+from sandbox.strict_body import BadRequest, StrictBody
 
 ISSUER = "https://appleid.apple.com"
 RELAY_DOMAIN = "@privaterelay.appleid.com"
@@ -34,7 +34,7 @@ class Identity:
     email_verified: bool | str | None
 
     @classmethod
-    def read(cls, fields: Fields, *, bundle_id: str) -> "Identity":
+    def read(cls, fields: StrictBody, *, bundle_id: str) -> "Identity":
         return cls(
             sub=fields.get_text("sub"),
             audience=fields.find_text("audience") or bundle_id,
@@ -82,7 +82,7 @@ class Flaws:
     algorithm: str
 
     @classmethod
-    def read(cls, fields: Fields) -> "Flaws":
+    def read(cls, fields: StrictBody) -> "Flaws":
         kid, algorithm = fields.find_text("kid"), fields.find_choice("algorithm", ALGORITHMS)
         if kid is not None and algorithm not in (None, "RS256"):
             raise BadRequest(f"kid names whose RS256 signature is forged; {algorithm} has none.")

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from sandbox.apple.jws import base64url
-from sandbox.strict_body import Fields
+from sandbox.strict_body import StrictBody
 
 
 def _new_private_key() -> rsa.RSAPrivateKey:
@@ -50,7 +50,7 @@ class KeySet:
         self.stranger = SigningKey()
         """Published nowhere: what it signs is forged."""
 
-    def rotate(self, fields: Fields) -> dict[str, Any]:
+    def rotate(self, fields: StrictBody) -> dict[str, Any]:
         """A new key signs from now on. What signed before still verifies unless it is dropped."""
         fields.allow_only(("drop",))
         retired = [] if fields.find_flag("drop") else [*self._retired, self.signing]

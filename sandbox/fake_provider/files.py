@@ -10,9 +10,9 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response, S
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from sandbox.connections import Connections, until_gone
+from sandbox.connections import Connections, wait_for_disconnect
 from sandbox.fake_provider.jobs import Job, Jobs
-from sandbox.fake_provider.media import Studio
+from sandbox.fake_provider.media import MediaRenderer
 from sandbox.fake_provider.outcomes import Outcome
 from sandbox.fake_provider.specs import Spec, VideoSpec, file_name
 
@@ -22,36 +22,38 @@ CHUNK_BYTES = 1024**2
 NOT_A_VIDEO = b"<!doctype html><title>Not a video</title><p>This page only claims to be one.</p>\n"
 
 
-class Files:
-    def __init__(self, *, below: str, jobs: Jobs, studio: Studio, connections: Connections) -> None:
-        self._below = below
+class MediaFiles:
+    def __init__(
+        self, *, prefix: str, jobs: Jobs, renderer: MediaRenderer, connections: Connections
+    ) -> None:
+        self._prefix = prefix
         self._jobs = jobs
-        self._studio = studio
+        self._renderer = renderer
         self._connections = connections
 
     def routes(self) -> list[Route]:
-        path = self._below + "/{request_id}/{name}"
+        path = self._prefix + "/{request_id}/{name}"
         return [Route(path, self.get, methods=["GET", "HEAD"])]
 
     async def get(self, request: Request) -> Response:
         job = self._jobs.find(request.path_params["request_id"])
         spec = _find_spec(job, request.path_params["name"]) if job else None
-        if job is None or spec is None or job.plan.outcome is Outcome.MEDIA_404:
+        if job is None or spec is None or job.scenario.outcome is Outcome.MEDIA_404:
             return PlainTextResponse("Not Found", status_code=404)
-        if job.plan.outcome is Outcome.MEDIA_REDIRECT and "moved" not in request.query_params:
+        if job.scenario.outcome is Outcome.MEDIA_REDIRECT and "moved" not in request.query_params:
             return RedirectResponse(f"{request.url.path}?moved=1", status_code=302)
-        if isinstance(spec, VideoSpec) and (encoder := ENCODERS.get(job.plan.outcome)):
+        if isinstance(spec, VideoSpec) and (encoder := ENCODERS.get(job.scenario.outcome)):
             spec = replace(spec, encoder=encoder)
-        content = await self._studio.make(spec)
+        content = await self._renderer.render(spec)
         media_type = "video/mp4" if isinstance(spec, VideoSpec) else "image/jpeg"
-        match job.plan.outcome:
+        match job.scenario.outcome:
             case Outcome.MEDIA_TRUNCATED:
                 return TruncatedResponse(content, media_type, self._connections)
             case Outcome.MEDIA_HUGE:
-                return StreamingResponse(_endless(content), media_type=media_type)
+                return StreamingResponse(_endless_body(content), media_type=media_type)
             case Outcome.MEDIA_NOT_VIDEO:
                 content = NOT_A_VIDEO
-        return ranged(content, media_type, request.headers.get("range", ""))
+        return range_response(content, media_type, request.headers.get("range", ""))
 
 
 class TruncatedResponse(Response):
@@ -71,11 +73,11 @@ class TruncatedResponse(Response):
             }
         )
         await send({"type": "http.response.body", "body": half, "more_body": True})
-        self._connections.cut(scope)
-        await until_gone(receive)
+        self._connections.close(scope)
+        await wait_for_disconnect(receive)
 
 
-async def _endless(content: bytes) -> AsyncIterator[bytes]:
+async def _endless_body(content: bytes) -> AsyncIterator[bytes]:
     """A good beginning, then nothing of use. It does not say how long it is: who only reads
     Content-Length would take it all."""
     yield content
@@ -85,10 +87,10 @@ async def _endless(content: bytes) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
 
 
-def ranged(content: bytes, media_type: str, asked: str) -> Response:
+def range_response(content: bytes, media_type: str, range_header: str) -> Response:
     """All of it, or the one range asked for. Several at once get all of it, as HTTP allows."""
     headers = {"Accept-Ranges": "bytes"}
-    match = re.fullmatch(r"bytes=(\d*)-(\d*)", asked.strip())
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", range_header.strip())
     if match is None or match.groups() == ("", ""):
         return Response(content, media_type=media_type, headers=headers)
     size = len(content)

@@ -10,11 +10,11 @@ from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
-from sandbox.fake_provider.outcomes import Answer, Outcome
-from sandbox.fake_provider.scenarios import Plan
+from sandbox.fake_provider.outcomes import CannedResponse, Outcome
+from sandbox.fake_provider.scenarios import Scenario
 from sandbox.fake_provider.specs import Spec, file_name
 
-MOST_JOBS = 20_000
+MAX_JOBS = 20_000
 LOG_STEPS = 5
 
 
@@ -32,48 +32,48 @@ class Job:
     app: str
     """Whose queue it stands in."""
     input: dict[str, Any]
-    plan: Plan
+    scenario: Scenario
     webhook_url: str | None
     files_url: str
-    failure: Answer | None
+    failure: CannedResponse | None
     """How it ends, where it does not end well."""
     specs: tuple[Spec, ...]
     request_id: str = field(default_factory=lambda: str(uuid4()))
     gateway_request_id: str = field(default_factory=lambda: str(uuid4()))
     submitted_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    submitted: float = field(default_factory=time.monotonic)
+    submitted_monotonic: float = field(default_factory=time.monotonic)
     cancelled: float | None = None
     finished: float | None = None
     """When a control ended it, as its plan had it."""
     had_unknown_status: bool = False
-    _ending: asyncio.Event = field(default_factory=asyncio.Event)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
-    def starts(self) -> float:
-        return self.submitted + self.plan.pace.queue_seconds
+    def starts_at(self) -> float:
+        return self.submitted_monotonic + self.scenario.timing.queue_seconds
 
     @property
-    def ends(self) -> float:
+    def ends_at(self) -> float:
         if self.cancelled is not None:
             return self.cancelled
         if self.finished is not None:
             return self.finished
-        if self.plan.outcome is Outcome.HANG:
+        if self.scenario.outcome is Outcome.HANG:
             return math.inf
-        return self.starts + self.plan.pace.run_seconds
+        return self.starts_at + self.scenario.timing.run_seconds
 
     @property
     def status(self) -> Status:
         now = time.monotonic()
-        if now >= self.ends:
+        if now >= self.ends_at:
             return Status.COMPLETED
-        return Status.IN_PROGRESS if now >= self.starts else Status.IN_QUEUE
+        return Status.IN_PROGRESS if now >= self.starts_at else Status.IN_QUEUE
 
     @property
     def progress(self) -> float:
         """From 0 to 1. One that hangs stays where its pace would have it, short of the end."""
-        passed = time.monotonic() - self.starts
-        return round(min(max(passed / max(self.plan.pace.run_seconds, 0.001), 0), 0.99), 2)
+        elapsed = time.monotonic() - self.starts_at
+        return round(min(max(elapsed / max(self.scenario.timing.run_seconds, 0.001), 0), 0.99), 2)
 
     @property
     def has_failed(self) -> bool:
@@ -84,44 +84,46 @@ class Job:
 
     @property
     def inference_seconds(self) -> float:
-        return max(0.0, self.ends - self.starts)
+        return max(0.0, self.ends_at - self.starts_at)
 
     def cancel(self) -> None:
         """It ends now. The caller has made sure that it can."""
         self.cancelled = time.monotonic()
-        self._ending.set()
+        self._ended.set()
 
     def finish(self) -> None:
         """It ends now, and not when its plan has it. Not for one that has ended."""
         self.finished = time.monotonic()
-        self._ending.set()
+        self._ended.set()
 
-    async def until_ended(self) -> None:
-        while (left := self.ends - time.monotonic()) > 0:
+    async def wait_until_ended(self) -> None:
+        while (remaining := self.ends_at - time.monotonic()) > 0:
             try:
-                await asyncio.wait_for(self._ending.wait(), None if left == math.inf else left)
+                await asyncio.wait_for(
+                    self._ended.wait(), None if remaining == math.inf else remaining
+                )
             except TimeoutError:
                 continue
 
     def logs(self) -> list[dict[str, Any]]:
         """The lines so far: one at the start and after each fifth of the run."""
-        if not self.plan.pace.progress_logs:
+        if not self.scenario.timing.progress_logs:
             return []
-        now = min(time.monotonic(), self.ends)
-        step = self.plan.pace.run_seconds / LOG_STEPS
+        now = min(time.monotonic(), self.ends_at)
+        step = self.scenario.timing.run_seconds / LOG_STEPS
         # A job that hangs stays at 80%.
-        most = LOG_STEPS if self.status is Status.COMPLETED else LOG_STEPS - 1
+        maximum = LOG_STEPS if self.status is Status.COMPLETED else LOG_STEPS - 1
         return [
             self._log_line(
-                f"Rendering {100 * number // LOG_STEPS}%", at=self.starts + number * step
+                f"Rendering {100 * number // LOG_STEPS}%", at=self.starts_at + number * step
             )
-            for number in range(most + 1)
+            for number in range(maximum + 1)
             # The last step is the end itself, which float arithmetic may put a hair later.
-            if self.starts + number * step <= now + 1e-6
+            if self.starts_at + number * step <= now + 1e-6
         ]
 
     def _log_line(self, message: str, *, at: float) -> dict[str, Any]:
-        timestamp = self.submitted_at + timedelta(seconds=at - self.submitted)
+        timestamp = self.submitted_at + timedelta(seconds=at - self.submitted_monotonic)
         return {
             "message": message,
             "timestamp": timestamp.isoformat(),
@@ -145,35 +147,35 @@ class Jobs:
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._waiting: dict[str, list[Job]] = {}
+        self._queued: dict[str, list[Job]] = {}
 
     def reset(self) -> None:
         self._jobs.clear()
-        self._waiting.clear()
+        self._queued.clear()
 
     def add(self, job: Job) -> None:
         self._jobs[job.request_id] = job
-        self._waiting.setdefault(job.app, []).append(job)
-        if len(self._jobs) > MOST_JOBS:
+        self._queued.setdefault(job.app, []).append(job)
+        if len(self._jobs) > MAX_JOBS:
             self._jobs.popitem(last=False)
 
     def find(self, request_id: str) -> Job | None:
         return self._jobs.get(request_id)
 
-    def forget(self, request_id: str) -> bool:
+    def remove(self, request_id: str) -> bool:
         """Whether it was there."""
         return self._jobs.pop(request_id, None) is not None
 
     def all(self) -> list[Job]:
         return list(self._jobs.values())
 
-    def waiting(self, app: str) -> list[Job]:
+    def queued(self, app: str) -> list[Job]:
         """Those in the queue of one application, first come first."""
-        waiting = [job for job in self._waiting.get(app, ()) if job.status is Status.IN_QUEUE]
-        self._waiting[app] = waiting
-        return waiting
+        queued = [job for job in self._queued.get(app, ()) if job.status is Status.IN_QUEUE]
+        self._queued[app] = queued
+        return queued
 
     def position(self, job: Job) -> int:
         """How many are ahead of it."""
-        waiting = self.waiting(job.app)
-        return waiting.index(job) if job in waiting else 0
+        queued = self.queued(job.app)
+        return queued.index(job) if job in queued else 0

@@ -20,32 +20,32 @@ FRAMES_PER_SECOND = 8
 TEXT_SIZE = 15
 MARGIN = 10
 BAR_HEIGHT = 10
-MOST_CACHED = 512
-SOUND_RATE = 48_000
-FASTEST = {
+MAX_CACHED = 512
+AUDIO_SAMPLE_RATE = 48_000
+ENCODER_OPTIONS = {
     "libx264": {"preset": "ultrafast", "crf": "30"},
     "libx265": {"preset": "ultrafast", "crf": "30", "x265-params": "log-level=none"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
 }
 
 
-class Studio:
+class MediaRenderer:
     """Renders off the event loop; the same input is rendered once."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="render")
-        self._made: OrderedDict[Spec, asyncio.Future[bytes]] = OrderedDict()
+        self._cache: OrderedDict[Spec, asyncio.Future[bytes]] = OrderedDict()
 
-    async def make(self, spec: Spec) -> bytes:
-        making = self._made.get(spec)
-        if making is None:
+    async def render(self, spec: Spec) -> bytes:
+        future = self._cache.get(spec)
+        if future is None:
             loop = asyncio.get_running_loop()
-            making = self._made[spec] = loop.run_in_executor(self._pool, render, spec)
-            if len(self._made) > MOST_CACHED:
-                self._made.popitem(last=False)
-        self._made.move_to_end(spec)
+            future = self._cache[spec] = loop.run_in_executor(self._pool, render, spec)
+            if len(self._cache) > MAX_CACHED:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(spec)
         # One of several who wait for it may leave; the others still want it.
-        return await asyncio.shield(making)
+        return await asyncio.shield(future)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -56,22 +56,22 @@ def render(spec: Spec) -> bytes:
 
 
 def render_video(spec: VideoSpec) -> bytes:
-    still = _drawn(spec)
+    still = _draw_prompt(spec)
     frames = spec.seconds * FRAMES_PER_SECOND
     # Faststart moves the index to the front by reading the file again, which needs a file.
     with tempfile.TemporaryDirectory(prefix="sandbox-") as folder:
         path = Path(folder) / "output.mp4"
         with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
             stream: Any = container.add_stream(
-                spec.encoder, rate=FRAMES_PER_SECOND, options=FASTEST[spec.encoder]
+                spec.encoder, rate=FRAMES_PER_SECOND, options=ENCODER_OPTIONS[spec.encoder]
             )
             stream.width, stream.height, stream.pix_fmt = spec.width, spec.height, "yuv420p"
             stream.codec_context.thread_count = 1  # more threads cost more than such frames do
-            sound: Any = None
+            audio: Any = None
             if spec.encoder == "libx265":
                 stream.codec_context.codec_tag = "hev1"
             elif spec.encoder == "libvpx-vp9":
-                sound = container.add_stream("libopus", rate=SOUND_RATE, layout="stereo")
+                audio = container.add_stream("libopus", rate=AUDIO_SAMPLE_RATE, layout="stereo")
             for number in range(1, frames + 1):
                 frame = still.copy()
                 ImageDraw.Draw(frame).rectangle(
@@ -80,16 +80,16 @@ def render_video(spec: VideoSpec) -> bytes:
                 )
                 container.mux(stream.encode(av.VideoFrame.from_image(frame)))  # type: ignore[no-untyped-call]
             container.mux(stream.encode())
-            if sound:
-                container.mux(sound.encode(_silence()))
-                container.mux(sound.encode())
+            if audio:
+                container.mux(audio.encode(_silence()))
+                container.mux(audio.encode())
         return path.read_bytes()
 
 
 def _silence() -> av.AudioFrame:
     """A fiftieth of a second, as Opus takes it."""
-    frame = av.AudioFrame(format="flt", layout="stereo", samples=SOUND_RATE // 50)
-    frame.sample_rate, frame.pts = SOUND_RATE, 0
+    frame = av.AudioFrame(format="flt", layout="stereo", samples=AUDIO_SAMPLE_RATE // 50)
+    frame.sample_rate, frame.pts = AUDIO_SAMPLE_RATE, 0
     for plane in frame.planes:
         plane.update(bytes(plane.buffer_size))
     return frame
@@ -97,11 +97,11 @@ def _silence() -> av.AudioFrame:
 
 def render_image(spec: ImageSpec) -> bytes:
     buffer = io.BytesIO()
-    _drawn(spec).save(buffer, "JPEG", quality=80)
+    _draw_prompt(spec).save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
 
 
-def _drawn(spec: Spec) -> Image.Image:
+def _draw_prompt(spec: Spec) -> Image.Image:
     """The prompt on a colour of its own."""
     digest = sha256(repr(spec).encode()).digest()
     image = Image.new("RGB", (spec.width, spec.height), tuple(byte // 2 for byte in digest[:3]))

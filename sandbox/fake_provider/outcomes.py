@@ -51,7 +51,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Answer:
+class CannedResponse:
     """A status code with its body, as one endpoint sends it and a webhook repeats it."""
 
     status: int

@@ -3,19 +3,19 @@
 from typing import Any
 
 from sandbox.fake_provider.jobs import Job, Jobs, Status
-from sandbox.fake_provider.scenarios import Plans
+from sandbox.fake_provider.scenarios import Scenarios
 from sandbox.fake_provider.webhooks import Webhooks
-from sandbox.strict_body import Fields
+from sandbox.strict_body import StrictBody
 
 
-class Maker:
+class FakeProvider:
     def __init__(self, *, webhooks: Webhooks | None = None) -> None:
         self.jobs = Jobs()
-        self.plans = Plans()
+        self.scenarios = Scenarios()
         self._webhooks = webhooks
 
-    def configure(self, fields: Fields) -> dict[str, Any]:
-        return self.plans.configure(fields)
+    def configure(self, fields: StrictBody) -> dict[str, Any]:
+        return self.scenarios.configure(fields)
 
     def jobs_as_json(self) -> list[dict[str, Any]]:
         return [job.as_json() for job in self.jobs.all()]
@@ -28,15 +28,15 @@ class Maker:
         return len(unfinished)
 
     def reset(self) -> None:
-        self.plans.reset()
+        self.scenarios.reset()
         self.jobs.reset()
         if self._webhooks:
             self._webhooks.reset()
 
-    def take(self, job: Job) -> Job:
+    def accept(self, job: Job) -> Job:
         self.jobs.add(job)
         if self._webhooks:
-            self._webhooks.follow(job)
+            self._webhooks.schedule(job)
         return job
 
     def cancel(self, job: Job) -> bool:
@@ -47,6 +47,6 @@ class Maker:
         status = job.status
         if status is Status.COMPLETED:
             return False
-        if status is Status.IN_QUEUE or job.plan.pace.cancel_running:
+        if status is Status.IN_QUEUE or job.scenario.timing.cancel_running:
             job.cancel()
         return True

@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sandbox.fake_provider.outcomes import Outcome
-from sandbox.strict_body import BadRequest, Fields
+from sandbox.strict_body import BadRequest, StrictBody
 
 
 @dataclass(frozen=True)
-class Pace:
+class Timing:
     queue_seconds: float = 0.5
     run_seconds: float = 1.5
     progress_logs: bool = True
@@ -18,20 +18,20 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Scenario:
     """How one submission goes, settled when it is taken."""
 
-    pace: Pace
+    timing: Timing
     outcome: Outcome
 
 
 @dataclass
-class Ordered:
+class ScriptedOutcome:
     outcome: Outcome
     times_left: int | None
 
 
-class Plans:
+class Scenarios:
     """A call that names a model settles it for that model alone.
 
     One that names none speaks for all: its pace reaches the models settled before, its outcome
@@ -42,15 +42,15 @@ class Plans:
         self.reset()
 
     def reset(self) -> None:
-        self._paces: dict[str | None, Pace] = {None: Pace()}
-        self._outcomes: dict[str | None, Ordered] = {}
+        self._timings: dict[str | None, Timing] = {None: Timing()}
+        self._outcomes: dict[str | None, ScriptedOutcome] = {}
 
-    def configure(self, fields: Fields) -> dict[str, Any]:
-        fields.allow_only(("provider", "outcome", "times", "model", *Pace.__dataclass_fields__))
+    def configure(self, fields: StrictBody) -> dict[str, Any]:
+        fields.allow_only(("provider", "outcome", "times", "model", *Timing.__dataclass_fields__))
         model = fields.find_text("model")
-        outcome = fields.find_choice("outcome", [str(one) for one in Outcome])
-        times = fields.find_count("times", least=1)
-        pace = {
+        outcome = fields.find_choice("outcome", [str(outcome_name) for outcome_name in Outcome])
+        times = fields.find_count("times", minimum=1)
+        timing = {
             "queue_seconds": fields.find_seconds("queue_seconds"),
             "run_seconds": fields.find_seconds("run_seconds"),
             "progress_logs": fields.find_flag("progress_logs"),
@@ -60,40 +60,46 @@ class Plans:
         if times is not None and outcome is None:
             raise BadRequest("times counts submissions with an outcome: give the outcome too.")
 
-        self._set_pace(model, {name: value for name, value in pace.items() if value is not None})
+        self._set_timing(
+            model, {name: value for name, value in timing.items() if value is not None}
+        )
         if outcome is not None:
-            self._set_outcome(model, Ordered(Outcome(outcome), times))
+            self._set_outcome(model, ScriptedOutcome(Outcome(outcome), times))
         return self._as_json(model)
 
-    def take(self, model: str) -> Plan:
+    def next_for(self, model: str) -> Scenario:
         """The plan for a submission that has come in. Counts it."""
-        pace = self._paces.get(model, self._paces[None])
+        timing = self._timings.get(model, self._timings[None])
         for key in (model, None):
-            if ordered := self._outcomes.get(key):
-                if ordered.times_left is not None:
-                    ordered.times_left -= 1
-                    if ordered.times_left == 0:
+            if scripted := self._outcomes.get(key):
+                if scripted.times_left is not None:
+                    scripted.times_left -= 1
+                    if scripted.times_left == 0:
                         del self._outcomes[key]
-                return Plan(pace, ordered.outcome)
-        return Plan(pace, Outcome.OK)
+                return Scenario(timing, scripted.outcome)
+        return Scenario(timing, Outcome.OK)
 
-    def _set_pace(self, model: str | None, changes: dict[str, Any]) -> None:
+    def _set_timing(self, model: str | None, changes: dict[str, Any]) -> None:
         if model is not None:
-            self._paces.setdefault(model, self._paces[None])
-        for key, pace in self._paces.items():
+            self._timings.setdefault(model, self._timings[None])
+        for key, timing in self._timings.items():
             if model in (None, key):
-                self._paces[key] = replace(pace, **changes)
+                self._timings[key] = replace(timing, **changes)
 
-    def _set_outcome(self, model: str | None, ordered: Ordered) -> None:
+    def _set_outcome(self, model: str | None, scripted: ScriptedOutcome) -> None:
         if model is None:
             self._outcomes.clear()
-        self._outcomes[model] = ordered
+        self._outcomes[model] = scripted
 
     def _as_json(self, model: str | None) -> dict[str, Any]:
-        ordered = self._outcomes.get(model) or self._outcomes.get(None) or Ordered(Outcome.OK, None)
+        scripted = (
+            self._outcomes.get(model)
+            or self._outcomes.get(None)
+            or ScriptedOutcome(Outcome.OK, None)
+        )
         return {
             "model": model,
-            "outcome": ordered.outcome,
-            "times": ordered.times_left,
-            **asdict(self._paces.get(model, self._paces[None])),
+            "outcome": scripted.outcome,
+            "times": scripted.times_left,
+            **asdict(self._timings.get(model, self._timings[None])),
         }

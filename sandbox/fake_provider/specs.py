@@ -31,7 +31,7 @@ def file_name(number: int, spec: Spec) -> str:
     return "output.mp4" if isinstance(spec, VideoSpec) else f"image-{number}.jpg"
 
 
-def size_of(ratio: tuple[int, int]) -> tuple[int, int]:
+def size_for_ratio(ratio: tuple[int, int]) -> tuple[int, int]:
     """Pixels; even, because the video's colours are stored for two by two pixels."""
     scale = SHORT_SIDE / min(ratio)
     width, height = (round(side * scale / 2) * 2 for side in ratio)

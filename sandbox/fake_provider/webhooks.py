@@ -13,8 +13,8 @@ import httpx
 from sandbox.fake_provider.jobs import Job
 from sandbox.fake_provider.outcomes import Outcome
 
-ATTEMPT_SECONDS = 15.0
-PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
+TIMEOUT_SECONDS = 15.0
+RETRY_DELAYS_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """The providers' own are up to an hour; whoever tests has less patience."""
 
 LATE_SECONDS = 5.0
@@ -25,7 +25,7 @@ DUPLICATES = 3
 class Webhooks(ABC):
     def __init__(self) -> None:
         self._client = httpx.AsyncClient(
-            trust_env=False, follow_redirects=False, timeout=ATTEMPT_SECONDS
+            trust_env=False, follow_redirects=False, timeout=TIMEOUT_SECONDS
         )
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -44,43 +44,45 @@ class Webhooks(ABC):
         self.reset()
         await self._client.aclose()
 
-    def follow(self, job: Job) -> None:
+    def schedule(self, job: Job) -> None:
         """Deliver when the job has ended, if it asked for that and its plan allows it."""
-        silent = job.plan.outcome is Outcome.WEBHOOK_LOST or not job.plan.pace.webhooks
-        if job.webhook_url is None or silent:
+        is_disabled = (
+            job.scenario.outcome is Outcome.WEBHOOK_LOST or not job.scenario.timing.webhooks
+        )
+        if job.webhook_url is None or is_disabled:
             return
         task = asyncio.create_task(self._deliver(job, job.webhook_url))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _deliver(self, job: Job, url: str) -> None:
-        await job.until_ended()
-        if job.plan.outcome is Outcome.WEBHOOK_LATE:
+        await job.wait_until_ended()
+        if job.scenario.outcome is Outcome.WEBHOOK_LATE:
             await asyncio.sleep(LATE_SECONDS)
         body = await self.body(job)
-        for _ in range(DUPLICATES if job.plan.outcome is Outcome.WEBHOOK_DUPLICATE else 1):
+        for _ in range(DUPLICATES if job.scenario.outcome is Outcome.WEBHOOK_DUPLICATE else 1):
             await self._deliver_once(job, url, body)
 
     async def _deliver_once(self, job: Job, url: str, body: bytes) -> None:
-        for pause in (*PAUSES_SECONDS, None):
+        for delay in (*RETRY_DELAYS_SECONDS, None):
             try:
                 response = await self._client.post(
-                    url, content=body, headers=self._planned_headers(job, body)
+                    url, content=body, headers=self._signed_headers(job, body)
                 )
             except (httpx.HTTPError, httpx.InvalidURL):
-                is_settled = False
+                is_final = False
             else:
-                is_settled = response.is_success or response.is_redirect
-            if is_settled or pause is None:
+                is_final = response.is_success or response.is_redirect
+            if is_final or delay is None:
                 return
-            await asyncio.sleep(pause)
+            await asyncio.sleep(delay)
 
-    def _planned_headers(self, job: Job, body: bytes) -> dict[str, str]:
+    def _signed_headers(self, job: Job, body: bytes) -> dict[str, str]:
         now = int(time.time())
-        is_stale = job.plan.outcome is Outcome.WEBHOOK_STALE_TIMESTAMP
+        is_stale = job.scenario.outcome is Outcome.WEBHOOK_STALE_TIMESTAMP
         return {"Content-Type": "application/json"} | self.headers(
             job,
             body,
             timestamp=now - STALE_SECONDS if is_stale else now,
-            is_forged=job.plan.outcome is Outcome.WEBHOOK_BAD_SIGNATURE,
+            is_forged=job.scenario.outcome is Outcome.WEBHOOK_BAD_SIGNATURE,
         )

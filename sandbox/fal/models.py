@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.fake_provider.specs import ImageSpec, Spec, VideoSpec, size_of
+from sandbox.fake_provider.specs import ImageSpec, Spec, VideoSpec, size_for_ratio
 
-DRAWING = (
+IMAGE_MODEL_FAMILIES = (
     "to-image",
     "flux",
     "recraft",
@@ -24,9 +24,9 @@ DRAWING = (
 )
 
 DEFAULT_RATIO = (16, 9)
-WIDEST = 4
-LONGEST_SECONDS = 60
-MOST_IMAGES = 4
+MAX_ASPECT_RATIO = 4
+MAX_SECONDS = 60
+MAX_IMAGES = 4
 
 IMAGE_SIZES = {
     "square": (1, 1),
@@ -47,70 +47,70 @@ class InvalidInput(Exception):
 
 
 def makes_images(model: str) -> bool:
-    return "video" not in model and any(family in model for family in DRAWING)
+    return "video" not in model and any(family in model for family in IMAGE_MODEL_FAMILIES)
 
 
-def app_of(model: str) -> str | None:
+def app_id(model: str) -> str | None:
     """The part of a model id its jobs are asked for under. None where there is no such model."""
     parts = model.split("/")
     length = 3 if parts[0] in ("workflows", "comfy") else 2
     return "/".join(parts[:length]) if len(parts) >= length and all(parts) else None
 
 
-def specs_of(model: str, arguments: Mapping[str, Any]) -> tuple[Spec, ...]:
+def parse_specs(model: str, arguments: Mapping[str, Any]) -> tuple[Spec, ...]:
     """What is to be made. Raises InvalidInput as the model would, after it was accepted."""
     prompt = arguments.get("prompt")
     if not isinstance(prompt, str):
-        raise InvalidInput([invalid("prompt", "missing", "Field required", arguments)])
+        raise InvalidInput([invalid_field("prompt", "missing", "Field required", arguments)])
     if makes_images(model):
-        width, height = _image_size(arguments)
+        width, height = _parse_image_size(arguments)
         count = arguments.get("num_images", 1)
-        if type(count) is not int or not 1 <= count <= MOST_IMAGES:
-            raise InvalidInput([invalid_choice("num_images", range(1, MOST_IMAGES + 1), count)])
+        if type(count) is not int or not 1 <= count <= MAX_IMAGES:
+            raise InvalidInput([invalid_choice("num_images", range(1, MAX_IMAGES + 1), count)])
         return tuple(ImageSpec(prompt, width, height, number) for number in range(count))
-    width, height = size_of(_ratio(arguments))
-    return (VideoSpec(prompt, _seconds(arguments), width, height),)
+    width, height = size_for_ratio(_parse_ratio(arguments))
+    return (VideoSpec(prompt, _parse_seconds(arguments), width, height),)
 
 
-def invalid(name: str, error_type: str, message: str, given: Any) -> dict[str, Any]:
+def invalid_field(name: str, error_type: str, message: str, given: Any) -> dict[str, Any]:
     return {"loc": ["body", name], "msg": message, "type": error_type, "input": given}
 
 
 def invalid_choice(name: str, expected: Any, given: Any) -> dict[str, Any]:
     choices = list(expected)
     message = f"Input should be one of {', '.join(map(str, choices))}"
-    return {**invalid(name, "one_of", message, given), "ctx": {"expected": choices}}
+    return {**invalid_field(name, "one_of", message, given), "ctx": {"expected": choices}}
 
 
-def _seconds(arguments: Mapping[str, Any]) -> int:
+def _parse_seconds(arguments: Mapping[str, Any]) -> int:
     """Sora's models say 8, Veo's "8s"; either may leave it out."""
     given = arguments.get("duration", 5)
     text = str(given) if type(given) is int else given
     match = re.fullmatch(r"(\d{1,3})s?", text) if isinstance(text, str) else None
-    if match is None or not 1 <= int(match[1]) <= LONGEST_SECONDS:
+    if match is None or not 1 <= int(match[1]) <= MAX_SECONDS:
         raise InvalidInput([invalid_choice("duration", (4, 6, 8, 10, 12), given)])
     return int(match[1])
 
 
-def _ratio(arguments: Mapping[str, Any]) -> tuple[int, int]:
+def _parse_ratio(arguments: Mapping[str, Any]) -> tuple[int, int]:
     given = arguments.get("aspect_ratio", "auto")
     if given == "auto":
         return DEFAULT_RATIO
     match = re.fullmatch(r"(\d{1,2}):(\d{1,2})", given) if isinstance(given, str) else None
     ratio = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not min(ratio) or max(ratio) > WIDEST * min(ratio):
+    if not min(ratio) or max(ratio) > MAX_ASPECT_RATIO * min(ratio):
         raise InvalidInput([invalid_choice("aspect_ratio", ("auto", "16:9", "9:16", "1:1"), given)])
     return ratio
 
 
-def _image_size(arguments: Mapping[str, Any]) -> tuple[int, int]:
+def _parse_image_size(arguments: Mapping[str, Any]) -> tuple[int, int]:
     given = arguments.get("image_size")
     if given is None:
-        return size_of(_ratio(arguments))
+        return size_for_ratio(_parse_ratio(arguments))
     if isinstance(given, dict):
         sides = [side for side in (given.get("width"), given.get("height")) if type(side) is int]
-        if len(sides) == 2 and min(sides) >= 64 and max(sides) <= WIDEST * min(sides):
-            return size_of((sides[0], sides[1]))
+        if len(sides) == 2 and min(sides) >= 64 and max(sides) <= MAX_ASPECT_RATIO * min(sides):
+            return size_for_ratio((sides[0], sides[1]))
     elif given in IMAGE_SIZES:
-        return size_of(IMAGE_SIZES[given])
+        return size_for_ratio(IMAGE_SIZES[given])
     raise InvalidInput([invalid_choice("image_size", IMAGE_SIZES, given)])

@@ -2,21 +2,21 @@
 
 from typing import Any
 
-from sandbox.fake_provider.outcomes import Answer, Outcome
+from sandbox.fake_provider.outcomes import CannedResponse, Outcome
 from sandbox.fake_provider.specs import Spec
-from sandbox.fal.answers import (
+from sandbox.fal.models import InvalidInput, invalid_choice, parse_specs
+from sandbox.fal.responses import (
     CANCELLED,
     RUN_FAILED,
     START_TIMED_OUT,
     content_policy_violation,
     model_error,
 )
-from sandbox.fal.models import InvalidInput, invalid_choice, specs_of
 
 
-def fate_of(
+def outcome_for(
     model: str, arguments: dict[str, Any], outcome: Outcome
-) -> tuple[tuple[Spec, ...], Answer | None]:
+) -> tuple[tuple[Spec, ...], CannedResponse | None]:
     """What a job will make, or how it fails. Even a plain mistake fails only when it has run."""
     if outcome is Outcome.ERROR:
         return (), RUN_FAILED
@@ -30,6 +30,6 @@ def fate_of(
         given = arguments.get("duration")
         return (), model_error(invalid_choice("duration", (4, 6, 8), given), billable_units=0)
     try:
-        return specs_of(model, arguments), None
+        return parse_specs(model, arguments), None
     except InvalidInput as error:
         return (), model_error(*error.detail, billable_units=0)

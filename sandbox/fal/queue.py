@@ -10,38 +10,40 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from sandbox.connections import Connections, LostAnswer, NoAnswer
+from sandbox.connections import Connections, DroppedResponse, NoResponse
 from sandbox.fake_provider.jobs import Job, Status
-from sandbox.fake_provider.media import Studio
-from sandbox.fake_provider.outcomes import Answer, Outcome
-from sandbox.fake_provider.provider import Maker
-from sandbox.fal.answers import (
+from sandbox.fake_provider.media import MediaRenderer
+from sandbox.fake_provider.outcomes import CannedResponse, Outcome
+from sandbox.fake_provider.provider import FakeProvider
+from sandbox.fal.models import app_id
+from sandbox.fal.outcome import outcome_for
+from sandbox.fal.responses import (
     NOT_FOUND,
     NOT_JSON,
     QUEUE_FULL,
     RESULT_FAILED,
     STATUS_FAILED,
     STILL_RUNNING,
-    SUBMIT_REFUSALS,
+    SUBMIT_ERRORS,
     UNAUTHORIZED,
     application_not_found,
     status_fields,
 )
-from sandbox.fal.models import app_of
-from sandbox.fal.outcome import fate_of
-from sandbox.fal.results import answer_of, failure_of
+from sandbox.fal.results import failure_response, result_response
 
 PREFIX = "/fal/queue"
-FILES = "/fal/files"
-UNHEARD_OF_STATUS = "WARMING_UP"
-STREAM_LOOKS_EVERY_SECONDS = 0.1
+FILES_PREFIX = "/fal/files"
+UNKNOWN_STATUS = "WARMING_UP"
+STREAM_INTERVAL_SECONDS = 0.1
 JOB_PATH = re.compile(r"(?P<app>.+)/requests/(?P<id>[^/]+)(?:/(?P<what>.+))?")
 
 
 class FalQueue:
-    def __init__(self, *, fal: Maker, studio: Studio, connections: Connections) -> None:
+    def __init__(
+        self, *, fal: FakeProvider, renderer: MediaRenderer, connections: Connections
+    ) -> None:
         self._fal = fal
-        self._studio = studio
+        self._renderer = renderer
         self._connections = connections
 
     def routes(self) -> list[Route]:
@@ -51,17 +53,19 @@ class FalQueue:
         """By hand: a model id has any number of segments, before and beside `requests`."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "key" or not key.strip():
-            return _sent(UNAUTHORIZED)
+            return _to_response(UNAUTHORIZED)
         path = request.path_params["path"].strip("/")
         match = JOB_PATH.fullmatch(path)
         if match is None:
             return (
-                await self.submit(request, path) if request.method == "POST" else _sent(NOT_FOUND)
+                await self.submit(request, path)
+                if request.method == "POST"
+                else _to_response(NOT_FOUND)
             )
 
         job = self._fal.jobs.find(match["id"])
         if job is None or match["app"] not in (job.app, job.model):
-            return _sent(NOT_FOUND)
+            return _to_response(NOT_FOUND)
         match request.method, match["what"]:
             case "GET", "status":
                 return self.status(request, job)
@@ -71,48 +75,50 @@ class FalQueue:
                 return await self.result(job)
             case "PUT", "cancel":
                 return self.cancel(job)
-        return _sent(Answer(405, {"detail": "Method Not Allowed"}), job)
+        return _to_response(CannedResponse(405, {"detail": "Method Not Allowed"}), job)
 
     async def submit(self, request: Request, model: str) -> Response:
-        app = app_of(model)
+        app = app_id(model)
         if app is None:
-            return _sent(application_not_found(model))
+            return _to_response(application_not_found(model))
         try:
             arguments = await request.json()
         except ValueError:
             arguments = None
         if not isinstance(arguments, dict):
-            return _sent(NOT_JSON)
-        longest_queue = request.query_params.get("fal_max_queue_length", "")
-        if longest_queue.isdecimal() and len(self._fal.jobs.waiting(app)) >= int(longest_queue):
-            return _sent(QUEUE_FULL)
+            return _to_response(NOT_JSON)
+        max_queue_length = request.query_params.get("fal_max_queue_length", "")
+        if max_queue_length.isdecimal() and len(self._fal.jobs.queued(app)) >= int(
+            max_queue_length
+        ):
+            return _to_response(QUEUE_FULL)
 
-        plan = self._fal.plans.take(model)
-        if refusal := SUBMIT_REFUSALS.get(plan.outcome):
-            return _sent(refusal)
-        if plan.outcome is Outcome.SUBMIT_TIMEOUT:
-            return NoAnswer()
-        specs, failure = fate_of(model, arguments, plan.outcome)
-        job = self._fal.take(
+        scenario = self._fal.scenarios.next_for(model)
+        if error := SUBMIT_ERRORS.get(scenario.outcome):
+            return _to_response(error)
+        if scenario.outcome is Outcome.SUBMIT_TIMEOUT:
+            return NoResponse()
+        specs, failure = outcome_for(model, arguments, scenario.outcome)
+        job = self._fal.accept(
             Job(
                 model=model,
                 app=app,
                 input=arguments,
-                plan=plan,
+                scenario=scenario,
                 webhook_url=request.query_params.get("fal_webhook"),
-                files_url=media_base(request) + FILES,
+                files_url=media_base_url(request) + FILES_PREFIX,
                 failure=failure,
                 specs=specs,
             )
         )
-        if plan.outcome is Outcome.SUBMIT_LOST:
-            return LostAnswer(self._connections)
-        return _sent(
-            Answer(
+        if scenario.outcome is Outcome.SUBMIT_LOST:
+            return DroppedResponse(self._connections)
+        return _to_response(
+            CannedResponse(
                 200,
                 {
                     "status": Status.IN_QUEUE,
-                    **urls(request, job),
+                    **job_urls(request, job),
                     "logs": None,
                     "metrics": {},
                     "queue_position": self._fal.jobs.position(job),
@@ -122,63 +128,65 @@ class FalQueue:
         )
 
     def status(self, request: Request, job: Job) -> Response:
-        if job.plan.outcome is Outcome.STATUS_500:
-            return _sent(STATUS_FAILED, job)
+        if job.scenario.outcome is Outcome.STATUS_500:
+            return _to_response(STATUS_FAILED, job)
         body = self._status_body(request, job)
-        return _sent(Answer(200 if body["status"] is Status.COMPLETED else 202, body), job)
+        return _to_response(
+            CannedResponse(200 if body["status"] is Status.COMPLETED else 202, body), job
+        )
 
     def stream(self, request: Request, job: Job) -> Response:
-        if job.plan.outcome is Outcome.STATUS_500:
-            return _sent(STATUS_FAILED, job)
+        if job.scenario.outcome is Outcome.STATUS_500:
+            return _to_response(STATUS_FAILED, job)
         return StreamingResponse(
-            self._changes(request, job),
+            self._status_events(request, job),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-cache", "X-Fal-Request-Id": job.request_id},
         )
 
-    async def _changes(self, request: Request, job: Job) -> AsyncIterator[bytes]:
-        told = None
+    async def _status_events(self, request: Request, job: Job) -> AsyncIterator[bytes]:
+        last_sent = None
         while True:
             body = self._status_body(request, job)
-            if body != told:
+            if body != last_sent:
                 yield b"data: " + json.dumps(body).encode() + b"\n\n"
-                told = body
+                last_sent = body
             if body["status"] is Status.COMPLETED:
                 return
-            await asyncio.sleep(STREAM_LOOKS_EVERY_SECONDS)
+            await asyncio.sleep(STREAM_INTERVAL_SECONDS)
 
     async def result(self, job: Job) -> Response:
         if job.status is not Status.COMPLETED:
-            return _sent(STILL_RUNNING, job)
-        if job.plan.outcome is Outcome.RESULT_500:
-            return _sent(RESULT_FAILED, job)
-        if job.plan.outcome is Outcome.RESULT_404:
-            return _sent(NOT_FOUND, job)
-        return _sent(await answer_of(job, self._studio), job)
+            return _to_response(STILL_RUNNING, job)
+        if job.scenario.outcome is Outcome.RESULT_500:
+            return _to_response(RESULT_FAILED, job)
+        if job.scenario.outcome is Outcome.RESULT_404:
+            return _to_response(NOT_FOUND, job)
+        return _to_response(await result_response(job, self._renderer), job)
 
     def cancel(self, job: Job) -> Response:
         if self._fal.cancel(job):
-            return _sent(Answer(202, {"status": "CANCELLATION_REQUESTED"}), job)
-        return _sent(Answer(400, {"status": "ALREADY_COMPLETED"}), job)
+            return _to_response(CannedResponse(202, {"status": "CANCELLATION_REQUESTED"}), job)
+        return _to_response(CannedResponse(400, {"status": "ALREADY_COMPLETED"}), job)
 
     def _status_body(self, request: Request, job: Job) -> dict[str, Any]:
-        if job.plan.outcome is Outcome.STATUS_UNKNOWN and not job.had_unknown_status:
+        if job.scenario.outcome is Outcome.STATUS_UNKNOWN and not job.had_unknown_status:
             job.had_unknown_status = True
-            return {"status": UNHEARD_OF_STATUS, **urls(request, job), "logs": None}
+            return {"status": UNKNOWN_STATUS, **job_urls(request, job), "logs": None}
         status = job.status
-        body: dict[str, Any] = {"status": status, **urls(request, job)}
+        body: dict[str, Any] = {"status": status, **job_urls(request, job)}
         if status is Status.IN_QUEUE:
             return {**body, "queue_position": self._fal.jobs.position(job)}
         wants_logs = request.query_params.get("logs", "").lower() in ("1", "true")
         body["logs"] = job.logs() if wants_logs else None
         if status is Status.COMPLETED:
             body["metrics"] = {"inference_time": round(job.inference_seconds, 3)}
-            if failure := failure_of(job):
+            if failure := failure_response(job):
                 body |= status_fields(failure)
         return body
 
 
-def urls(request: Request, job: Job) -> dict[str, str]:
+def job_urls(request: Request, job: Job) -> dict[str, str]:
     """A job's id and addresses, under the name by which the caller reached us.
 
     A front that maps another root to ours says so with X-Forwarded-Prefix, which may be empty.
@@ -196,7 +204,7 @@ def urls(request: Request, job: Job) -> dict[str, str]:
     }
 
 
-def media_base(request: Request) -> str:
+def media_base_url(request: Request) -> str:
     """Where the files are. fal's media have a host of their own, so a front before the queue alone
     does not lead to them: behind one it is the address that we listen on."""
     if any(name.startswith("x-forwarded-") for name in request.headers):
@@ -205,8 +213,8 @@ def media_base(request: Request) -> str:
     return f"{request.url.scheme}://{request.url.netloc}"
 
 
-def _sent(answer: Answer, job: Job | None = None) -> JSONResponse:
-    headers = dict(answer.headers)
+def _to_response(response: CannedResponse, job: Job | None = None) -> JSONResponse:
+    headers = dict(response.headers)
     if job is not None:
         headers["X-Fal-Request-Id"] = job.request_id
-    return JSONResponse(answer.body, status_code=answer.status, headers=headers)
+    return JSONResponse(response.body, status_code=response.status, headers=headers)

@@ -4,27 +4,29 @@ from hashlib import sha256
 from typing import Any
 
 from sandbox.fake_provider.jobs import Job
-from sandbox.fake_provider.media import FRAMES_PER_SECOND, Studio
-from sandbox.fake_provider.outcomes import Answer, Outcome
+from sandbox.fake_provider.media import FRAMES_PER_SECOND, MediaRenderer
+from sandbox.fake_provider.outcomes import CannedResponse, Outcome
 from sandbox.fake_provider.specs import VideoSpec, file_name
-from sandbox.fal.answers import CANCELLED
 from sandbox.fal.models import makes_images
+from sandbox.fal.responses import CANCELLED
 
 
-async def answer_of(job: Job, studio: Studio) -> Answer:
-    if failure := failure_of(job):
+async def result_response(job: Job, renderer: MediaRenderer) -> CannedResponse:
+    if failure := failure_response(job):
         return failure
-    if job.plan.outcome is Outcome.RESULT_ODD:
-        return Answer(200, {"film": {"href": job.file_url()}}, {"X-Fal-Billable-Units": "1"})
-    body = await (_images if makes_images(job.model) else _video)(job, studio)
-    return Answer(200, body, {"X-Fal-Billable-Units": str(len(job.specs))})
+    if job.scenario.outcome is Outcome.RESULT_ODD:
+        return CannedResponse(
+            200, {"film": {"href": job.file_url()}}, {"X-Fal-Billable-Units": "1"}
+        )
+    body = await (_images_result if makes_images(job.model) else _video_result)(job, renderer)
+    return CannedResponse(200, body, {"X-Fal-Billable-Units": str(len(job.specs))})
 
 
-def failure_of(job: Job) -> Answer | None:
+def failure_response(job: Job) -> CannedResponse | None:
     return CANCELLED if job.cancelled is not None else job.failure
 
 
-async def _video(job: Job, studio: Studio) -> dict[str, Any]:
+async def _video_result(job: Job, renderer: MediaRenderer) -> dict[str, Any]:
     (spec,) = job.specs
     assert isinstance(spec, VideoSpec)  # noqa: S101 (for the type checker)
     name = file_name(0, spec)
@@ -33,7 +35,7 @@ async def _video(job: Job, studio: Studio) -> dict[str, Any]:
             "url": job.file_url(),
             "content_type": "video/mp4",
             "file_name": name,
-            "file_size": len(await studio.make(spec)),
+            "file_size": len(await renderer.render(spec)),
             "width": spec.width,
             "height": spec.height,
             "fps": float(FRAMES_PER_SECOND),
@@ -46,7 +48,7 @@ async def _video(job: Job, studio: Studio) -> dict[str, Any]:
     return body
 
 
-async def _images(job: Job, studio: Studio) -> dict[str, Any]:
+async def _images_result(job: Job, renderer: MediaRenderer) -> dict[str, Any]:
     given = job.input.get("seed")
     seed = given if type(given) is int else int(sha256(job.request_id.encode()).hexdigest()[:8], 16)
     return {

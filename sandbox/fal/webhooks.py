@@ -10,20 +10,20 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from sandbox.fake_provider.jobs import Job
-from sandbox.fake_provider.media import Studio
+from sandbox.fake_provider.media import MediaRenderer
 from sandbox.fake_provider.webhooks import Webhooks
-from sandbox.fal.results import answer_of
+from sandbox.fal.results import result_response
 
 USER_ID = "sandbox-user"
 
 
 class FalWebhooks(Webhooks):
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, renderer: MediaRenderer) -> None:
         super().__init__()
-        self._studio = studio
+        self._renderer = renderer
         # Survives a reset: apps keep the key set for a day, as fal allows them to.
         self._key = Ed25519PrivateKey.generate()
-        self._stranger = Ed25519PrivateKey.generate()
+        self._wrong_key = Ed25519PrivateKey.generate()
 
     def routes(self) -> list[Route]:
         return [Route("/fal/jwks.json", self.jwks, methods=["GET"])]
@@ -34,20 +34,20 @@ class FalWebhooks(Webhooks):
         return JSONResponse({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]})
 
     async def body(self, job: Job) -> bytes:
-        answer = await answer_of(job, self._studio)
+        response = await result_response(job, self._renderer)
         body = {
             "request_id": job.request_id,
             "gateway_request_id": job.gateway_request_id,
-            "status": "OK" if answer.is_ok else "ERROR",
-            "payload": answer.body,
+            "status": "OK" if response.is_ok else "ERROR",
+            "payload": response.body,
         }
-        if not answer.is_ok:
-            body["error"] = f"Invalid status code: {answer.status}"
+        if not response.is_ok:
+            body["error"] = f"Invalid status code: {response.status}"
         return json.dumps(body, ensure_ascii=False).encode()
 
     def headers(self, job: Job, body: bytes, *, timestamp: int, is_forged: bool) -> dict[str, str]:
         message = "\n".join((job.request_id, USER_ID, str(timestamp), sha256(body).hexdigest()))
-        key = self._stranger if is_forged else self._key
+        key = self._wrong_key if is_forged else self._key
         return {
             "X-Fal-Webhook-Request-Id": job.request_id,
             "X-Fal-Webhook-User-Id": USER_ID,

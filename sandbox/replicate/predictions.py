@@ -8,30 +8,30 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.connections import Connections, LostAnswer, NoAnswer
+from sandbox.connections import Connections, DroppedResponse, NoResponse
 from sandbox.fake_provider.jobs import Job, Status
-from sandbox.fake_provider.outcomes import Answer, Outcome
-from sandbox.fake_provider.provider import Maker
-from sandbox.fake_provider.specs import VideoSpec, size_of
-from sandbox.replicate.answers import (
+from sandbox.fake_provider.outcomes import CannedResponse, Outcome
+from sandbox.fake_provider.provider import FakeProvider
+from sandbox.fake_provider.specs import VideoSpec, size_for_ratio
+from sandbox.replicate.prediction_json import prediction_json
+from sandbox.replicate.responses import (
     FAILURES,
     NO_VERSION,
     NOT_FOUND,
-    SUBMIT_REFUSALS,
+    SERVER_ERROR,
+    SUBMIT_ERRORS,
     UNAUTHORIZED,
-    UNREADABLE,
-    refused,
+    error_response,
 )
-from sandbox.replicate.bodies import prediction
 from sandbox.replicate.webhooks import SECRET
 
-FILES = "/replicate/files"
-UNHEARD_OF_STATUS = "warming"
+FILES_PREFIX = "/replicate/files"
+UNKNOWN_STATUS = "warming"
 DEFAULT_SECONDS = 5
 
 
 class ReplicatePredictions:
-    def __init__(self, *, replicate: Maker, connections: Connections) -> None:
+    def __init__(self, *, replicate: FakeProvider, connections: Connections) -> None:
         self._replicate = replicate
         self._connections = connections
 
@@ -46,81 +46,83 @@ class ReplicatePredictions:
 
     async def create(self, request: Request) -> Response:
         if not _is_authenticated(request):
-            return _sent(UNAUTHORIZED)
+            return _to_response(UNAUTHORIZED)
         try:
             body = await request.json()
             version, arguments = body["version"], body["input"]
         except (ValueError, TypeError, KeyError):
-            return _sent(NO_VERSION)
+            return _to_response(NO_VERSION)
         if not (isinstance(version, str) and isinstance(arguments, dict)):
-            return _sent(NO_VERSION)
-        spec = _spec(arguments)
+            return _to_response(NO_VERSION)
+        spec = _parse_spec(arguments)
         if spec is None:
-            return _sent(refused(422, "Input validation failed", "- input: prompt is required"))
+            return _to_response(
+                error_response(422, "Input validation failed", "- input: prompt is required")
+            )
 
-        plan = self._replicate.plans.take(version)
-        if refusal := SUBMIT_REFUSALS.get(plan.outcome):
-            return _sent(refusal)
-        if plan.outcome is Outcome.SUBMIT_TIMEOUT:
-            return NoAnswer()
-        wants_end = "completed" in body.get("webhook_events_filter", ["completed"])
-        job = self._replicate.take(
+        scenario = self._replicate.scenarios.next_for(version)
+        if error := SUBMIT_ERRORS.get(scenario.outcome):
+            return _to_response(error)
+        if scenario.outcome is Outcome.SUBMIT_TIMEOUT:
+            return NoResponse()
+        wants_completed = "completed" in body.get("webhook_events_filter", ["completed"])
+        job = self._replicate.accept(
             Job(
                 model=version,
                 app=version,
                 input=arguments,
-                plan=plan,
-                webhook_url=body.get("webhook") if wants_end else None,
-                files_url=f"{request.url.scheme}://{request.url.netloc}{FILES}",
-                failure=FAILURES.get(plan.outcome),
+                scenario=scenario,
+                webhook_url=body.get("webhook") if wants_completed else None,
+                files_url=f"{request.url.scheme}://{request.url.netloc}{FILES_PREFIX}",
+                failure=FAILURES.get(scenario.outcome),
                 specs=(spec,),
             )
         )
-        if plan.outcome is Outcome.SUBMIT_LOST:
-            return LostAnswer(self._connections)
-        return JSONResponse(prediction(job), status_code=201)
+        if scenario.outcome is Outcome.SUBMIT_LOST:
+            return DroppedResponse(self._connections)
+        return JSONResponse(prediction_json(job), status_code=201)
 
     async def get(self, request: Request) -> Response:
         job = self._find(request)
-        if isinstance(job, Answer):
-            return _sent(job)
-        has_ended = job.status is Status.COMPLETED
-        match job.plan.outcome:
+        if isinstance(job, CannedResponse):
+            return _to_response(job)
+        is_finished = job.status is Status.COMPLETED
+        match job.scenario.outcome:
             case Outcome.STATUS_500:
-                return _sent(UNREADABLE)
-            case Outcome.RESULT_500 if has_ended:
-                return _sent(UNREADABLE)
-            case Outcome.RESULT_404 if has_ended:
-                return _sent(NOT_FOUND)
+                return _to_response(SERVER_ERROR)
+            case Outcome.RESULT_500 if is_finished:
+                return _to_response(SERVER_ERROR)
+            case Outcome.RESULT_404 if is_finished:
+                return _to_response(NOT_FOUND)
             case Outcome.STATUS_UNKNOWN if not job.had_unknown_status:
                 job.had_unknown_status = True
-                return JSONResponse({**prediction(job), "status": UNHEARD_OF_STATUS})
-        return JSONResponse(prediction(job))
+                return JSONResponse({**prediction_json(job), "status": UNKNOWN_STATUS})
+        return JSONResponse(prediction_json(job))
 
     async def cancel(self, request: Request) -> Response:
         job = self._find(request)
-        if isinstance(job, Answer):
-            return _sent(job)
+        if isinstance(job, CannedResponse):
+            return _to_response(job)
         self._replicate.cancel(job)
-        return JSONResponse(prediction(job))
+        return JSONResponse(prediction_json(job))
 
     async def secret(self, request: Request) -> Response:
         if not _is_authenticated(request):
-            return _sent(UNAUTHORIZED)
+            return _to_response(UNAUTHORIZED)
         return JSONResponse({"key": SECRET})
 
-    def _find(self, request: Request) -> Job | Answer:
+    def _find(self, request: Request) -> Job | CannedResponse:
         if not _is_authenticated(request):
             return UNAUTHORIZED
         return self._replicate.jobs.find(request.path_params["prediction_id"]) or NOT_FOUND
 
 
-def _spec(arguments: Mapping[str, Any]) -> VideoSpec | None:
+def _parse_spec(arguments: Mapping[str, Any]) -> VideoSpec | None:
     prompt, seconds = arguments.get("prompt"), arguments.get("duration", DEFAULT_SECONDS)
     ratio = re.fullmatch(r"(\d{1,2}):(\d{1,2})", str(arguments.get("aspect_ratio", "16:9")))
     if not (isinstance(prompt, str) and type(seconds) is int and 1 <= seconds <= 60 and ratio):
         return None
-    width, height = size_of((int(ratio[1]), int(ratio[2])))
+    width, height = size_for_ratio((int(ratio[1]), int(ratio[2])))
     return VideoSpec(prompt, seconds, width, height)
 
 
@@ -129,5 +131,5 @@ def _is_authenticated(request: Request) -> bool:
     return scheme.lower() == "bearer" and bool(key.strip())
 
 
-def _sent(answer: Answer) -> JSONResponse:
-    return JSONResponse(answer.body, status_code=answer.status, headers=dict(answer.headers))
+def _to_response(response: CannedResponse) -> JSONResponse:
+    return JSONResponse(response.body, status_code=response.status, headers=dict(response.headers))

@@ -6,19 +6,19 @@ import json
 
 from sandbox.fake_provider.jobs import Job
 from sandbox.fake_provider.webhooks import Webhooks
-from sandbox.replicate.bodies import prediction
+from sandbox.replicate.prediction_json import prediction_json
 
 SECRET = "whsec_" + base64.b64encode(b"the sandbox's own webhook secret").decode()
-STRANGER = b"somebody else's webhook secret...."
+WRONG_SECRET = b"somebody else's webhook secret...."
 
 
 class ReplicateWebhooks(Webhooks):
     async def body(self, job: Job) -> bytes:
-        return json.dumps(prediction(job)).encode()
+        return json.dumps(prediction_json(job)).encode()
 
     def headers(self, job: Job, body: bytes, *, timestamp: int, is_forged: bool) -> dict[str, str]:
         name = f"msg_{job.gateway_request_id.replace('-', '')}"
-        key = STRANGER if is_forged else base64.b64decode(SECRET.removeprefix("whsec_"))
+        key = WRONG_SECRET if is_forged else base64.b64decode(SECRET.removeprefix("whsec_"))
         digest = hmac.digest(key, f"{name}.{timestamp}.".encode() + body, "sha256")
         return {
             "Webhook-Id": name,

@@ -20,7 +20,7 @@ from sandbox.apple.storekit.notifications import Notification
 from sandbox.apple.storekit.payloads import ENVIRONMENTS, PRODUCTION, SUBSCRIPTION, Transaction
 from sandbox.apple.storekit.signing import sign
 from sandbox.apple.storekit.state import Shop
-from sandbox.strict_body import BadRequest, Fields
+from sandbox.strict_body import BadRequest, StrictBody
 from sandbox.times import now_in_milliseconds
 
 TOLD = ("at", "deliver")
@@ -53,7 +53,7 @@ class Controls:
         ]
 
     async def purchase(self, request: Request) -> JSONResponse:
-        fields = await Fields.of(request)
+        fields = await StrictBody.parse(request)
         fields.allow_only((*purchases.FIELDS, *TOLD))
         at, is_lost = _read_telling(fields, is_told=False)
         bought = purchases.read_purchase(fields, at=at, store=self._store, app=self._app)
@@ -69,7 +69,7 @@ class Controls:
 
     async def notify(self, request: Request) -> JSONResponse:
         """Something happens to a purchase, and Apple tells of it; or tells once more."""
-        fields = await Fields.of(request)
+        fields = await StrictBody.parse(request)
         if again := fields.find_text("again"):
             fields.allow_only(("again",))
             return await self._tell(self._get_notification(again))
@@ -87,7 +87,7 @@ class Controls:
 
         Of a notification with `inner` it is the transaction in it, and the rest is genuine.
         """
-        fields = await Fields.of(request)
+        fields = await StrictBody.parse(request)
         fields.allow_only(("flaw", "transaction_id", "notification_uuid", "inner"))
         flaw = FLAWS[fields.get_choice("flaw", FLAWS)]
         if notification_uuid := fields.find_text("notification_uuid"):
@@ -107,7 +107,7 @@ class Controls:
 
     async def configure_app(self, request: Request) -> JSONResponse:
         """What App Store Connect has of the app. Fields left out stay as they are."""
-        fields = await Fields.of(request)
+        fields = await StrictBody.parse(request)
         fields.allow_only(("released", "notification_url"))
         is_released, url = fields.find_flag("released"), fields.find_url_or_none("notification_url")
         if is_released is not None:
@@ -119,9 +119,9 @@ class Controls:
         )
 
     async def configure_ocsp(self, request: Request) -> JSONResponse:
-        return JSONResponse(self._responder.configure(await Fields.of(request)))
+        return JSONResponse(self._responder.configure(await StrictBody.parse(request)))
 
-    async def _happen(self, notification_type: str, fields: Fields) -> JSONResponse:
+    async def _happen(self, notification_type: str, fields: StrictBody) -> JSONResponse:
         subtype = _read_subtype(notification_type, fields)
         kind = KINDS[notification_type, subtype]
         fields.allow_only(("type", "subtype", "transaction_id", "override", *TOLD, *kind.reads))
@@ -185,14 +185,14 @@ class Controls:
         return found
 
 
-def _read_telling(fields: Fields, *, is_told: bool = True) -> tuple[int, bool]:
+def _read_telling(fields: StrictBody, *, is_told: bool = True) -> tuple[int, bool]:
     """When it happens, and whether the notification of it is lost on its way."""
     at, deliver = fields.find_milliseconds("at"), fields.find_flag("deliver")
     is_lost = not (is_told if deliver is None else deliver)
     return now_in_milliseconds() if at is None else at, is_lost
 
 
-def _read_subtype(notification_type: str, fields: Fields) -> str | None:
+def _read_subtype(notification_type: str, fields: StrictBody) -> str | None:
     known = {subtype for name, subtype in KINDS if name == notification_type}
     choices = sorted(filter(None, known))
     if not choices:

@@ -11,10 +11,10 @@ from typing import Any
 from sandbox.apple.storekit.offers import OFFER, read_offer, read_price
 from sandbox.apple.storekit.payloads import WHOLE, Transaction
 from sandbox.apple.storekit.store import Store, Subscription
-from sandbox.strict_body import BadRequest, Fields
-from sandbox.times import DAY
+from sandbox.strict_body import BadRequest, StrictBody
+from sandbox.times import DAY_MILLISECONDS
 
-GRACE_MILLISECONDS = 16 * DAY
+GRACE_MILLISECONDS = 16 * DAY_MILLISECONDS
 VOLUNTARY, BILLING_ERROR, PRICE_REFUSED, NOT_FOR_SALE, OTHER = (1, 2, 3, 4, 5)
 
 
@@ -25,7 +25,7 @@ class Happening:
     store: Store
     transaction: Transaction
     at: int
-    fields: Fields
+    fields: StrictBody
 
     @property
     def subscription(self) -> Subscription:
@@ -47,8 +47,8 @@ def nothing(now: Happening) -> Transaction:
 
 
 def refund(now: Happening) -> Transaction:
-    percentage = now.fields.find_count("revocation_percentage", least=0, most=WHOLE)
-    reason = now.fields.find_count("revocation_reason", least=0, most=1)
+    percentage = now.fields.find_count("revocation_percentage", minimum=0, maximum=WHOLE)
+    reason = now.fields.find_count("revocation_reason", minimum=0, maximum=1)
     is_whole = percentage in (None, WHOLE)
     now.transaction.revoke(
         at=now.at,
@@ -188,7 +188,7 @@ def extend_period(now: Happening) -> Transaction:
     return subscription.latest
 
 
-def _read_terms(fields: Fields, *, usual: int) -> dict[str, Any]:
+def _read_terms(fields: StrictBody, *, usual: int) -> dict[str, Any]:
     """The price of a further period, and the offer that it is made with, if any."""
     offer = read_offer(fields)
     return {"price": read_price(fields, offer, usual=usual), **offer}

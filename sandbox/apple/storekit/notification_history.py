@@ -14,11 +14,11 @@ from sandbox.apple.storekit.errors import ApiError, Code
 from sandbox.apple.storekit.events import TYPES
 from sandbox.apple.storekit.notifications import Notification
 from sandbox.apple.storekit.payloads import PRODUCTION
-from sandbox.times import DAY, is_milliseconds, now_in_milliseconds
+from sandbox.times import DAY_MILLISECONDS, is_milliseconds, now_in_milliseconds
 
-LONGEST_AGO = 180 * DAY
+LONGEST_AGO = 180 * DAY_MILLISECONDS
 # Apple's sandbox forgets sooner. (Apple: Get Notification History)
-KEPT_IN_SANDBOX = 30 * DAY
+KEPT_IN_SANDBOX = 30 * DAY_MILLISECONDS
 
 
 class NotificationHistory(Api):

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.apple.storekit.certificates import Certified
-from sandbox.strict_body import Fields
+from sandbox.strict_body import StrictBody
 
 PATH = "/apple/storekit/ocsp"
 STATUSES = ("good", "revoked", "down")
@@ -30,7 +30,7 @@ class Responder:
     def routes(self) -> list[Route]:
         return [Route(PATH, self.answer, methods=["POST"])]
 
-    def configure(self, fields: Fields) -> dict[str, Any]:
+    def configure(self, fields: StrictBody) -> dict[str, Any]:
         """What it says from now on, of every certificate."""
         fields.allow_only(("status",))
         self._status = fields.get_choice("status", STATUSES)

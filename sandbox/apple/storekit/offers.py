@@ -3,17 +3,17 @@
 from typing import Any
 
 from sandbox.apple.storekit.payloads import FREE_TRIAL, OFFER_DISCOUNT_TYPES, OFFER_TYPES
-from sandbox.strict_body import BadRequest, Fields
+from sandbox.strict_body import BadRequest, StrictBody
 
 OFFER = ("offer_type", "offer_discount_type", "offer_identifier", "offer_period")
 
 
-def read_offer(fields: Fields) -> dict[str, Any]:
+def read_offer(fields: StrictBody) -> dict[str, Any]:
     """The attributes of a transaction that say which offer it was made with; all None without."""
     discount = fields.find_choice("offer_discount_type", OFFER_DISCOUNT_TYPES)
     offer = {
         "offer_type": fields.find_count(
-            "offer_type", least=min(OFFER_TYPES), most=max(OFFER_TYPES)
+            "offer_type", minimum=min(OFFER_TYPES), maximum=max(OFFER_TYPES)
         ),
         "offer_discount_type": discount,
         "offer_identifier": fields.find_text("offer_identifier"),
@@ -24,7 +24,7 @@ def read_offer(fields: Fields) -> dict[str, Any]:
     return offer
 
 
-def read_price(fields: Fields, offer: dict[str, Any], *, usual: int) -> int:
+def read_price(fields: StrictBody, offer: dict[str, Any], *, usual: int) -> int:
     """What is charged: nothing for a free trial, unless `price` says otherwise."""
     price = fields.find_price("price")
     if price is not None:

@@ -15,7 +15,7 @@ from sandbox.apple.storekit.payloads import (
 )
 from sandbox.apple.storekit.store import Store
 from sandbox.environment import ServedApp
-from sandbox.strict_body import BadRequest, Fields
+from sandbox.strict_body import BadRequest, StrictBody
 
 MONTH_SECONDS = 30 * 86_400
 LONGEST_SECONDS = 366 * 86_400
@@ -47,7 +47,7 @@ FIELDS = (
 )
 
 
-def read_purchase(fields: Fields, *, at: int, store: Store, app: ServedApp) -> Transaction:
+def read_purchase(fields: StrictBody, *, at: int, store: Store, app: ServedApp) -> Transaction:
     """Not yet kept. `customer` names an Apple account; without it an app account token does, and
     without either it is somebody new."""
     transaction_id = store.new_id()
@@ -64,7 +64,7 @@ def read_purchase(fields: Fields, *, at: int, store: Store, app: ServedApp) -> T
         app_account_token=token,
         purchase_date=at,
         original_purchase_date=at,
-        quantity=fields.find_count("quantity", least=1, most=1_000) or 1,
+        quantity=fields.find_count("quantity", minimum=1, maximum=1_000) or 1,
         in_app_ownership_type=fields.find_choice("in_app_ownership_type", OWNERSHIPS) or PURCHASED,
         storefront=fields.find_text("storefront") or "USA",
         currency=fields.find_text("currency") or "USD",
@@ -79,7 +79,7 @@ def read_purchase(fields: Fields, *, at: int, store: Store, app: ServedApp) -> T
     return bought
 
 
-def read_renewal(fields: Fields, bought: Transaction) -> dict[str, Any]:
+def read_renewal(fields: StrictBody, bought: Transaction) -> dict[str, Any]:
     """What is to be different about the renewal of a subscription: after an offer, its price."""
     price = fields.find_price("renewal_price")
     usual = bought.price if bought.offer_type is None else DEFAULT_PRICE
@@ -89,7 +89,7 @@ def read_renewal(fields: Fields, bought: Transaction) -> dict[str, Any]:
     }
 
 
-def _subscribe(bought: Transaction, fields: Fields, store: Store) -> None:
+def _subscribe(bought: Transaction, fields: StrictBody, store: Store) -> None:
     """For the first time, or again where an earlier transaction is named."""
     bought.web_order_line_item_id = store.new_id()
     group = fields.find_text("subscription_group_identifier")
@@ -105,8 +105,8 @@ def _subscribe(bought: Transaction, fields: Fields, store: Store) -> None:
         bought.environment = earlier.environment
 
 
-def _end(fields: Fields, at: int) -> int:
-    seconds = fields.find_seconds("expires_in", longest=LONGEST_SECONDS)
+def _end(fields: StrictBody, at: int) -> int:
+    seconds = fields.find_seconds("expires_in", max_seconds=LONGEST_SECONDS)
     ends_at = fields.find_milliseconds("expires_date")
     if seconds is not None and ends_at is not None:
         raise BadRequest("Give expires_in or expires_date.")

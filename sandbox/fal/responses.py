@@ -2,19 +2,19 @@
 
 from typing import Any
 
-from sandbox.fake_provider.outcomes import Answer, Outcome
+from sandbox.fake_provider.outcomes import CannedResponse, Outcome
 
 
-def status_fields(failure: Answer) -> dict[str, str]:
+def status_fields(failure: CannedResponse) -> dict[str, str]:
     """What the queue's status says of a failure: a model's own refusal does not show there."""
     if isinstance(failure.body.get("error_type"), str):
         return {"error": failure.body["detail"], "error_type": failure.body["error_type"]}
     return {}
 
 
-def request_error(status: int, error_type: str, text: str) -> Answer:
+def request_error(status: int, error_type: str, text: str) -> CannedResponse:
     """fal's infrastructure failed, or never got as far as the model. Never billed."""
-    return Answer(
+    return CannedResponse(
         status,
         {"detail": text, "error_type": error_type},
         {
@@ -26,9 +26,9 @@ def request_error(status: int, error_type: str, text: str) -> Answer:
     )
 
 
-def model_error(*errors: dict[str, Any], billable_units: int) -> Answer:
+def model_error(*errors: dict[str, Any], billable_units: int) -> CannedResponse:
     """The model itself refused."""
-    return Answer(
+    return CannedResponse(
         422,
         {
             "detail": [
@@ -43,16 +43,18 @@ def model_error(*errors: dict[str, Any], billable_units: int) -> Answer:
     )
 
 
-UNAUTHORIZED = Answer(401, {"detail": "Authentication is required to access this application."})
-NOT_FOUND = Answer(404, {"status": "NOT_FOUND"})
-STILL_RUNNING = Answer(400, {"detail": "Request is still in progress"})
+UNAUTHORIZED = CannedResponse(
+    401, {"detail": "Authentication is required to access this application."}
+)
+NOT_FOUND = CannedResponse(404, {"status": "NOT_FOUND"})
+STILL_RUNNING = CannedResponse(400, {"detail": "Request is still in progress"})
 NOT_JSON = request_error(400, "bad_request", "The request body must be a JSON object.")
 CANCELLED = request_error(499, "client_cancelled", "The request was cancelled by the client.")
 STATUS_FAILED = request_error(500, "internal_error", "The status could not be read.")
 RESULT_FAILED = request_error(500, "internal_error", "The result could not be read.")
 START_TIMED_OUT = request_error(504, "request_timeout", "The request did not start in time.")
 RUN_FAILED = request_error(500, "runner_server_error", "The runner failed while it generated.")
-QUEUE_FULL = Answer(
+QUEUE_FULL = CannedResponse(
     429,
     {"detail": "Too many requests are waiting.", "error_type": "concurrent_requests_limit"},
     {
@@ -62,8 +64,8 @@ QUEUE_FULL = Answer(
     },
 )
 
-SUBMIT_REFUSALS = {
-    Outcome.SUBMIT_403_BALANCE: Answer(
+SUBMIT_ERRORS = {
+    Outcome.SUBMIT_403_BALANCE: CannedResponse(
         403,
         {
             "detail": "User is locked. Reason: Exhausted balance. "
@@ -78,11 +80,11 @@ SUBMIT_REFUSALS = {
 }
 
 
-def application_not_found(name: str) -> Answer:
-    return Answer(404, {"detail": f'Application "{name}" not found'})
+def application_not_found(name: str) -> CannedResponse:
+    return CannedResponse(404, {"detail": f'Application "{name}" not found'})
 
 
-def content_policy_violation(prompt: object) -> Answer:
+def content_policy_violation(prompt: object) -> CannedResponse:
     # A runner had already looked at it, which fal may bill.
     return model_error(
         {

@@ -6,7 +6,7 @@ from sandbox.fake_provider.jobs import Job, Status
 from sandbox.fake_provider.outcomes import Outcome
 
 
-def prediction(job: Job) -> dict[str, Any]:
+def prediction_json(job: Job) -> dict[str, Any]:
     base = f"{job.files_url.removesuffix('/files')}/v1/predictions/{job.request_id}"
     body: dict[str, Any] = {
         "id": job.request_id,
@@ -25,12 +25,12 @@ def prediction(job: Job) -> dict[str, Any]:
         case Status.IN_PROGRESS:
             return {**body, "status": "processing"}
     body["metrics"] = {"predict_time": round(job.inference_seconds, 3)}
-    if job.cancelled is not None or job.plan.outcome is Outcome.CANCELLED:
+    if job.cancelled is not None or job.scenario.outcome is Outcome.CANCELLED:
         return {**body, "status": "canceled"}
-    if job.plan.outcome is Outcome.ABORTED:
+    if job.scenario.outcome is Outcome.ABORTED:
         return {**body, "status": "aborted"}
     if job.failure:
         return {**body, "status": "failed", **job.failure.body}
-    is_odd = job.plan.outcome is Outcome.RESULT_ODD
+    is_odd = job.scenario.outcome is Outcome.RESULT_ODD
     output = {"film": job.file_url()} if is_odd else job.file_url()
     return {**body, "status": "succeeded", "output": output}
