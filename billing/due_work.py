@@ -5,12 +5,12 @@ from __future__ import annotations
 from django.conf import settings
 
 from billing.models import (
+    AppAccountTokenUpdate,
+    BackfillCursor,
     ConsumptionRequest,
-    HistoryWalk,
     Notification,
     Purchase,
     Subscription,
-    TokenChange,
     UnconfirmedPurchase,
     UnreadablePayload,
 )
@@ -36,7 +36,7 @@ CONFIRM_PURCHASES = DueWork(
 )
 UPDATE_ACCOUNT_TOKENS = DueWork(
     "billing.change_tokens",
-    DueRows("token changes", TokenChange.objects.all),
+    DueRows("token changes", AppAccountTokenUpdate.objects.all),
     every_seconds=60,
     batch=20,
 )
@@ -56,7 +56,7 @@ BACKFILL_NOTIFICATIONS = DueWork(
     "billing.walk_history",
     DueRows(
         "history walks",
-        lambda: HistoryWalk.objects.filter(environment__in=settings.APPSTORE_ENVIRONMENTS),
+        lambda: BackfillCursor.objects.filter(environment__in=settings.APPSTORE_ENVIRONMENTS),
     ),
     every_seconds=60,
 )

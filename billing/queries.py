@@ -75,7 +75,7 @@ def subscription_status(user_id: UUID, *, now: datetime) -> SubscriptionStatus:
     return SubscriptionStatus(
         tier,
         state,
-        subscription.current.product_id if subscription.current else None,
+        subscription.current_period.product_id if subscription.current_period else None,
         expires_at,
         will_renew=subscription.will_renew and goes_on,
     )
@@ -83,7 +83,11 @@ def subscription_status(user_id: UUID, *, now: datetime) -> SubscriptionStatus:
 
 def subscriptions_of(user_id: UUID) -> list[Subscription]:
     """Those whose period that counts is the user's."""
-    return list(Subscription.objects.filter(current__user_id=user_id).select_related("current"))
+    return list(
+        Subscription.objects.filter(current_period__user_id=user_id).select_related(
+            "current_period"
+        )
+    )
 
 
 def export_subscriptions(user_id: UUID) -> Iterator[dict[str, Any]]:
@@ -166,6 +170,6 @@ def export_fraud_signals(user_id: UUID) -> Iterator[dict[str, Any]]:
     for found in FraudScore.objects.filter(user_id=user_id):
         yield {
             "score": found.score,
-            "marks": found.marks,
+            "marks": found.signals,
             "assessed_at": iso(found.assessed_at),
         }

@@ -9,10 +9,10 @@ from uuid import UUID
 from accounts.signals import account_deleted, users_merged
 from billing.due_work import UPDATE_ACCOUNT_TOKENS
 from billing.models import (
+    AppAccountTokenUpdate,
     FraudScore,
     Notification,
     Purchase,
-    TokenChange,
     UnconfirmedPurchase,
     UnreadablePayload,
 )
@@ -29,9 +29,9 @@ def transfer_purchases(*, from_user_id: UUID, into_user_id: UUID, now: datetime,
     purchases = Purchase.objects.filter(user_id=from_user_id)
     named = purchases.filter(app_account_token=from_user_id)
     originals = named.values_list("environment", "original_transaction_id").distinct()
-    TokenChange.objects.bulk_create(
+    AppAccountTokenUpdate.objects.bulk_create(
         [
-            TokenChange(
+            AppAccountTokenUpdate(
                 environment=environment,
                 original_transaction_id=original_transaction_id,
                 user_id=into_user_id,
@@ -65,7 +65,8 @@ def delete_personal_data(*, user_id: UUID, **_: Any) -> None:
     """The purchases stay for the ledger, as its entries do; what Apple said in full goes.
 
     What Apple tells from now on of what they bought is stored and applied all the same: a refund
-    takes its lot from the closed wallet, a new purchase waits for support (Problem.CLOSED).
+    takes its lot from the closed wallet, a new purchase waits for support
+    (PendingReason.ACCOUNT_CLOSED).
     """
     bought = Purchase.objects.filter(user_id=user_id).values("transaction_id")
     told = Notification.objects.filter(transaction_id__in=bought, processed_at__isnull=False)
@@ -73,6 +74,6 @@ def delete_personal_data(*, user_id: UUID, **_: Any) -> None:
     # One that is open may be money, and is what support has to go by.
     sent = UnreadablePayload.objects.filter(user_id=user_id, closed_at__isnull=False)
     sent.update(signed_payload="", transaction_id="")
-    TokenChange.objects.filter(user_id=user_id).delete()
+    AppAccountTokenUpdate.objects.filter(user_id=user_id).delete()
     UnconfirmedPurchase.objects.filter(user_id=user_id).delete()
     FraudScore.objects.filter(user_id=user_id).delete()

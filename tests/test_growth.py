@@ -46,7 +46,7 @@ def test_what_callers_add_and_we_delete_has_a_test():
         "accounts.AppleRevocation",
         "generation.FileDeletion",
         "generation.AccountMediaDeletion",
-        "billing.TokenChange",
+        "billing.AppAccountTokenUpdate",
         "adminops.Heartbeat",
     }
 

@@ -107,7 +107,7 @@ def override_refund_policy(
 
 def _stake_of_assignment(intent: Intent) -> Stake:
     purchase = _find(intent)
-    if purchase.problem not in {PendingReason.NOBODY, PendingReason.CLOSED}:
+    if purchase.pending_reason not in {PendingReason.NO_OWNER, PendingReason.ACCOUNT_CLOSED}:
         raise InvalidState(problem="This purchase does not wait for somebody.")
     user_id = UUID(intent.arguments["user_id"])
     owner = billing_services.lock_owner(user_id)
@@ -126,7 +126,7 @@ def _stake_of_assignment(intent: Intent) -> Stake:
 
 def _stake_of_release(intent: Intent) -> Stake:
     purchase = _find(intent)
-    if purchase.problem not in NEEDS_REVIEW:
+    if purchase.pending_reason not in NEEDS_REVIEW:
         raise InvalidState(problem="This purchase is not held back.")
     return Stake(billing_services.expected_credits(purchase), _locked_owner(purchase))
 
@@ -138,7 +138,7 @@ def _stake_of_settling(intent: Intent) -> Stake:
 
 def _stake_of_purchase(purchase: Purchase) -> Stake:
     owner_id = _locked_owner(purchase)
-    if purchase.granted_at or purchase.problem in NEEDS_REVIEW:
+    if purchase.granted_at or purchase.pending_reason in NEEDS_REVIEW:
         return Stake()
     return Stake(billing_services.expected_credits(purchase), owner_id)
 
@@ -216,9 +216,9 @@ def _reapply_notification(intent: Intent, who: Who) -> Effect:
 
 def _standing(purchase: Purchase) -> dict[str, Any]:
     return {
-        "problem": purchase.problem,
+        "problem": purchase.pending_reason,
         "credits": purchase.credits,
-        "taken_share": purchase.taken_share,
+        "taken_share": purchase.clawed_back_share,
     }
 
 

@@ -40,7 +40,7 @@ _RECORD = {"adminops.incident", "adminops.auditlogentry", "adminops.errorlog"}
 _CLOSER_MONEY = {
     "billing.consumptionrequest",
     "billing.fraudscore",
-    "billing.historywalk",
+    "billing.backfillcursor",
     "billing.notification",
     "billing.unconfirmedpurchase",
     "billing.unreadablepayload",

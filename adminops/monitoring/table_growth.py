@@ -227,7 +227,7 @@ TABLES: dict[str, Growth] = {
         deleted_by="billing.tasks:purge",
         test="billing/test_unreadable.py::test_rows_are_bounded",
     ),
-    "billing.TokenChange": Growth(
+    "billing.AppAccountTokenUpdate": Growth(
         "who pays Apple",
         "one for each subscription of a guest that was merged",
         deleted_by="billing.lifecycle.purchases:update_account_token",
@@ -246,7 +246,7 @@ TABLES: dict[str, Growth] = {
         "Apple", "one for each family whose consent was withdrawn", kept="it has to be obeyed"
     ),
     "billing.Product": Growth(STAFF, "what is sold", kept=_SMALL),
-    "billing.HistoryWalk": Growth(OPERATOR, "two for each of Apple's environments", kept=_SMALL),
+    "billing.BackfillCursor": Growth(OPERATOR, "two for each of Apple's environments", kept=_SMALL),
     # --- Support and watch
     "adminops.ErrorLog": Growth(
         ADDRESS,

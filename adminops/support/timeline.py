@@ -176,8 +176,8 @@ def _purchases(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
         text = f"{purchase.product_id}, {purchase.environment}"
         if purchase.is_free:
             text += ", free"
-        if purchase.problem:
-            text += f": on hold ({purchase.get_problem_display().lower()})"
+        if purchase.pending_reason:
+            text += f": on hold ({purchase.get_pending_reason_display().lower()})"
         elif purchase.revoked_share:
             text += f": {'' if purchase.is_refunded else 'partially '}refunded"
         yield Event(purchase.id.int, purchase.recorded_at, purchase, "purchase", text)

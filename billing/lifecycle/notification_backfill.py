@@ -17,7 +17,7 @@ from billing.appstore import client, verifier
 from billing.appstore.payloads import Unreadable
 from billing.due_work import BACKFILL_NOTIFICATIONS
 from billing.errors import StoreUnavailable
-from billing.models import Environment, HistoryWalk, Scope
+from billing.models import BackfillCursor, BackfillScope, Environment
 from billing.services import notifications
 from rendio.common.due_work import due_work
 
@@ -36,7 +36,7 @@ WRITTEN = (
 
 
 @due_work(BACKFILL_NOTIFICATIONS, stop_on=StoreUnavailable)
-def fetch_next_page(walk: HistoryWalk, *, now: datetime) -> None:
+def fetch_next_page(walk: BackfillCursor, *, now: datetime) -> None:
     if walk.until_at is None:
         walk.from_at, walk.until_at = _start(walk, now=now), now
     assert walk.from_at  # noqa: S101 (both or none)
@@ -45,13 +45,13 @@ def fetch_next_page(walk: HistoryWalk, *, now: datetime) -> None:
             environment=Environment(walk.environment),
             from_at=walk.from_at,
             until_at=walk.until_at,
-            only_failures=walk.scope == Scope.FAILED,
+            only_failures=walk.scope == BackfillScope.FAILED,
             token=walk.pagination_token,
         )
     except client.Rejected as rejection:
         # A token that has become too old, say: from the beginning, when it is due again.
         logger.warning("history_refused", walk=str(walk), problem=str(rejection))
-        walk.rest()
+        walk.clear_position()
         walk.save(update_fields=WRITTEN)
         return
     walk.gaps_closed += sum(_keep(payload, now=now) for payload in page.signed_payloads)
@@ -63,9 +63,9 @@ def fetch_next_page(walk: HistoryWalk, *, now: datetime) -> None:
     walk.save(update_fields=WRITTEN)
 
 
-def _start(walk: HistoryWalk, *, now: datetime) -> datetime:
+def _start(walk: BackfillCursor, *, now: datetime) -> datetime:
     earliest = now - KEPT_BY_APPLE
-    if walk.scope == Scope.FAILED or walk.covered_until is None:
+    if walk.scope == BackfillScope.FAILED or walk.covered_until is None:
         return earliest
     return max(walk.covered_until - OVERLAP, earliest)
 
@@ -81,8 +81,8 @@ def _keep(signed_payload: str, *, now: datetime) -> bool:
         return False
 
 
-def _finish(walk: HistoryWalk, *, now: datetime) -> None:
+def _finish(walk: BackfillCursor, *, now: datetime) -> None:
     walk.covered_until, walk.finished_at = walk.until_at, now
-    walk.rest()
+    walk.clear_position()
     walk.due_at = now + EVERY
     logger.info("history_walked", walk=str(walk), gaps_closed=walk.gaps_closed)

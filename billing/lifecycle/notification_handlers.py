@@ -90,8 +90,8 @@ def _sync(
 
 
 def _describe(result: SyncResult) -> str:
-    if result.purchase.problem:
-        return f"waits: {result.purchase.get_problem_display()}"
+    if result.purchase.pending_reason:
+        return f"waits: {result.purchase.get_pending_reason_display()}"
     if result.purchase.revoked_share:
         return f"refunded {result.purchase.revoked_share / 1000:g} %"
     return "granted" if result.is_new else "nothing new"

@@ -9,7 +9,7 @@ import structlog
 from billing.appstore import client
 from billing.due_work import CONFIRM_PURCHASES, SYNC_PURCHASES, UPDATE_ACCOUNT_TOKENS
 from billing.errors import StoreUnavailable, UnreadablePurchase
-from billing.models import Environment, Purchase, TokenChange, UnconfirmedPurchase
+from billing.models import AppAccountTokenUpdate, Environment, Purchase, UnconfirmedPurchase
 from billing.services import confirmation, purchases
 from rendio.common.due_work import due_work
 from rendio.common.errors import Refusal, RequestInProgress
@@ -48,7 +48,7 @@ def confirm_purchase(row: UnconfirmedPurchase, *, now: datetime) -> None:
 
 
 @due_work(UPDATE_ACCOUNT_TOKENS, stop_on=StoreUnavailable)
-def update_account_token(row: TokenChange, *, now: datetime) -> None:
+def update_account_token(row: AppAccountTokenUpdate, *, now: datetime) -> None:
     """Have Apple name the account in what a guest bought (Set App Account Token).
 
     Nothing of ours depends on it: a closed guest's token counts as the account's. It makes Apple's

@@ -36,9 +36,9 @@ def check_subscription(row: Subscription, *, now: datetime) -> None:
         found = []
     for period in found:
         _follow(period, now=now)
-    if row.current_id:
+    if row.current_period_id:
         # If it goes on with nothing, the stored tier is what ends here: it counts no more already.
-        purchases.sync_ledger(row.current_id, now=now)
+        purchases.sync_ledger(row.current_period_id, now=now)
     subscriptions.mark_checked(row.id, now=now)
 
 

@@ -65,6 +65,6 @@ def _apply(row: UnreadablePayload, *, now: datetime) -> str:
                 environment=renewal.environment,
                 original_transaction_id=renewal.original_transaction_id,
             )
-            if subscription.current_id:
-                purchases.sync_ledger(subscription.current_id, now=now)
+            if subscription.current_period_id:
+                purchases.sync_ledger(subscription.current_period_id, now=now)
     return "read and applied"

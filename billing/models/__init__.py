@@ -7,12 +7,13 @@ ledger's to say (credits); these rows say what Apple says.
 from __future__ import annotations
 
 from billing.models.fraud import FraudScore
-from billing.models.notifications import HistoryWalk, Notification, Scope
+from billing.models.notifications import BackfillCursor, BackfillScope, Notification
 from billing.models.parental_consent import WithdrawnConsent
 from billing.models.purchases import (
     FREE_TRIAL,
     FULL_SHARE,
     NEEDS_REVIEW,
+    AppAccountTokenUpdate,
     Environment,
     OfferType,
     PendingReason,
@@ -21,7 +22,6 @@ from billing.models.purchases import (
     Purchase,
     PurchaseQuerySet,
     Rollover,
-    TokenChange,
     UnconfirmedPurchase,
 )
 from billing.models.refunds import ConsumptionRequest, RefundPolicy
@@ -32,10 +32,12 @@ __all__ = [
     "FREE_TRIAL",
     "FULL_SHARE",
     "NEEDS_REVIEW",
+    "AppAccountTokenUpdate",
+    "BackfillCursor",
+    "BackfillScope",
     "ConsumptionRequest",
     "Environment",
     "FraudScore",
-    "HistoryWalk",
     "Notification",
     "OfferType",
     "PayloadKind",
@@ -46,10 +48,8 @@ __all__ = [
     "PurchaseQuerySet",
     "RefundPolicy",
     "Rollover",
-    "Scope",
     "Subscription",
     "SubscriptionState",
-    "TokenChange",
     "UnconfirmedPurchase",
     "UnreadablePayload",
     "WithdrawnConsent",

@@ -19,7 +19,7 @@ class FraudScore(models.Model):
     )
     score = models.PositiveIntegerField()
     # [{"what", "count", "usual", "points"}, …]: those that add up to the score.
-    marks = models.JSONField()
+    signals = models.JSONField(db_column="marks")
     assessed_at = models.DateTimeField()
 
     class Meta:

@@ -43,18 +43,18 @@ class Notification(DueRow):
         return f"{self.type} {self.subtype}".strip()
 
 
-class Scope(models.TextChoices):
+class BackfillScope(models.TextChoices):
     """Which of Apple's notifications a walk through their history looks at."""
 
     RECENT = "recent"  # all since the last walk
     FAILED = "failed"  # those that Apple believes never arrived, as far back as it knows
 
 
-class HistoryWalk(DueRow):
+class BackfillCursor(DueRow):
     """A walk through Apple's history of notifications, a page at a time; it begins anew daily."""
 
     environment = models.CharField(max_length=10, choices=Environment.choices)
-    scope = models.CharField(max_length=6, choices=Scope.choices)
+    scope = models.CharField(max_length=6, choices=BackfillScope.choices)
     # The walk that is on its way; both None between two.
     from_at = models.DateTimeField(null=True, blank=True)
     until_at = models.DateTimeField(null=True, blank=True)
@@ -65,6 +65,7 @@ class HistoryWalk(DueRow):
     gaps_closed = models.PositiveIntegerField(default=0, help_text="Notifications found, ever.")
 
     class Meta:
+        db_table = "billing_historywalk"
         constraints = [
             models.UniqueConstraint(
                 fields=["environment", "scope"], name="walk_one_per_environment_and_scope"
@@ -74,6 +75,6 @@ class HistoryWalk(DueRow):
     def __str__(self) -> str:
         return f"{self.environment} {self.scope}"
 
-    def rest(self) -> None:
+    def clear_position(self) -> None:
         """Be on no walk: the next step begins one."""
         self.from_at, self.until_at, self.pagination_token = None, None, ""

@@ -96,24 +96,27 @@ class Product(models.Model):
 
 
 class PendingReason(models.TextChoices):
-    """Why a genuine purchase has brought nobody credits: work for support, not a loss."""
+    """Why a genuine purchase has granted no credits yet: work for staff, not a loss."""
 
-    NOBODY = "nobody"  # it names none of our users, and no phone has claimed it yet
-    CLOSED = "closed"  # the account that it names has been deleted
-    PRODUCT = "product"  # what was bought is not sold here
-    HELD = "held"  # its user has fraud marks above the limit
-    DEBT = "debt", "A related user owes credits"  # until it is paid, or support lets it through
-    GUARDIAN = "guardian", "A guardian has withdrawn the consent"
+    NO_OWNER = "nobody", "No owner"  # names none of our users, and no phone has claimed it yet
+    ACCOUNT_CLOSED = "closed", "Account closed"  # the account that it names has been deleted
+    UNKNOWN_PRODUCT = "product", "Unknown product"  # there is no such Product here
+    FRAUD_REVIEW = "held", "Fraud review"  # the user's fraud score is above the limit
+    # Until the debt is repaid, or staff release the purchase.
+    RELATED_DEBT = "debt", "A related user owes credits"
+    CONSENT_WITHDRAWN = "guardian", "Parental consent withdrawn"
 
 
 # What a person may let through.
-NEEDS_REVIEW = frozenset({PendingReason.HELD, PendingReason.DEBT, PendingReason.GUARDIAN})
+NEEDS_REVIEW = frozenset(
+    {PendingReason.FRAUD_REVIEW, PendingReason.RELATED_DEBT, PendingReason.CONSENT_WITHDRAWN}
+)
 
 
 class PurchaseQuerySet(models.QuerySet["Purchase"]):
-    def waiting(self) -> PurchaseQuerySet:
+    def pending(self) -> PurchaseQuerySet:
         """Those that a person has to look at."""
-        return self.exclude(problem="")
+        return self.exclude(pending_reason="")
 
     def revenue(self) -> PurchaseQuerySet:
         """Those that somebody paid for."""
@@ -172,7 +175,8 @@ class Purchase(DueRow):
     revoked_share = models.PositiveIntegerField(
         default=0, help_text="Of the price, in thousandths of a percent."
     )
-    taken_share = models.PositiveIntegerField(
+    clawed_back_share = models.PositiveIntegerField(
+        db_column="taken_share",
         default=0,
         db_default=0,
         help_text="Of the credits, taken back by now: for refunds, and for an upgrade.",
@@ -185,7 +189,9 @@ class Purchase(DueRow):
         on_delete=models.PROTECT,
         related_name="purchases",
     )
-    problem = models.CharField(max_length=10, choices=PendingReason.choices, blank=True)
+    pending_reason = models.CharField(
+        max_length=10, choices=PendingReason.choices, blank=True, db_column="problem"
+    )
     credits = models.PositiveIntegerField(
         null=True,
         blank=True,
@@ -228,7 +234,9 @@ class Purchase(DueRow):
                 name="purchase_by_apple_account",
             ),
             # Support's list of what nobody has got.
-            models.Index(fields=["recorded_at"], condition=~Q(problem=""), name="purchase_waiting"),
+            models.Index(
+                fields=["recorded_at"], condition=~Q(pending_reason=""), name="purchase_waiting"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -292,7 +300,7 @@ class UnconfirmedPurchase(DueRow):
         return self.transaction_id
 
 
-class TokenChange(DueRow):
+class AppAccountTokenUpdate(DueRow):
     """A guest's purchase that has become an account's, until Apple names the account in it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -303,6 +311,7 @@ class TokenChange(DueRow):
     created_at = models.DateTimeField()
 
     class Meta:
+        db_table = "billing_tokenchange"
         constraints = [
             models.UniqueConstraint(
                 fields=["environment", "original_transaction_id"],

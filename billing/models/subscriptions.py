@@ -37,8 +37,13 @@ class Subscription(DueRow):
     environment = models.CharField(max_length=10, choices=Environment.choices)
     original_transaction_id = models.CharField(max_length=50)
     # The period that counts, whose user has the tier; None before anybody has one.
-    current = models.ForeignKey(
-        Purchase, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    current_period = models.ForeignKey(
+        Purchase,
+        db_column="current_id",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
     ends_at = models.DateTimeField(null=True, blank=True, help_text="The period that counts.")
     # What Apple says of the future, as of renewal_signed_at; until then, as subscriptions begin.
@@ -47,8 +52,11 @@ class Subscription(DueRow):
     grace_until = models.DateTimeField(null=True, blank=True)
     is_in_billing_retry = models.BooleanField(default=False)
     renewal_signed_at = models.DateTimeField(null=True, blank=True)
-    asked_at = models.DateTimeField(
-        null=True, blank=True, help_text="When Apple was last asked whether it goes on."
+    checked_at = models.DateTimeField(
+        db_column="asked_at",
+        null=True,
+        blank=True,
+        help_text="When Apple was last asked whether it goes on.",
     )
 
     class Meta:
@@ -69,16 +77,16 @@ class Subscription(DueRow):
     @property
     def access_until(self) -> datetime | None:
         """When the tier ends, if nothing else comes; None where nobody ever had it."""
-        if self.current is None or self.ends_at is None or self.current.revoked_at:
+        if self.current_period is None or self.ends_at is None or self.current_period.revoked_at:
             return self.ends_at
         if self.grace_until is None or not self._renewal_is_of_this_period:
             return self.ends_at
         return max(self.ends_at, self.grace_until)
 
     def state_at(self, now: datetime) -> SubscriptionState:
-        if self.current is None or self.ends_at is None:
+        if self.current_period is None or self.ends_at is None:
             return SubscriptionState.EXPIRED
-        if self.current.revoked_at:
+        if self.current_period.revoked_at:
             return SubscriptionState.REVOKED
         if self.ends_at > now:
             return SubscriptionState.ACTIVE
@@ -92,8 +100,8 @@ class Subscription(DueRow):
     @property
     def _renewal_is_of_this_period(self) -> bool:
         """A failure to charge for the period before it says nothing of the one that was paid."""
-        assert self.current  # noqa: S101 (asked for by those who have seen it)
+        assert self.current_period  # noqa: S101 (asked for by those who have seen it)
         return (
             self.renewal_signed_at is not None
-            and self.renewal_signed_at >= self.current.purchased_at
+            and self.renewal_signed_at >= self.current_period.purchased_at
         )

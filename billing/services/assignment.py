@@ -26,7 +26,7 @@ def assign_purchase(*, purchase_id: UUID, user_id: UUID, now: datetime) -> Purch
     if found is None:
         raise NotFound
     purchase = purchases.lock_purchase(found)
-    if purchase.problem not in {PendingReason.NOBODY, PendingReason.CLOSED}:
+    if purchase.pending_reason not in {PendingReason.NO_OWNER, PendingReason.ACCOUNT_CLOSED}:
         raise InvalidState(problem="This purchase does not wait for somebody.")
     purchase.user = user
     purchase.save(update_fields=["user"])
@@ -42,7 +42,7 @@ def release_purchase(*, purchase_id: UUID, now: datetime) -> Purchase:
     if found.user_id:
         purchases.lock_owner(found.user_id)
     purchase = purchases.lock_purchase(found)
-    if purchase.problem not in NEEDS_REVIEW:
+    if purchase.pending_reason not in NEEDS_REVIEW:
         raise InvalidState(problem="This purchase is not held back.")
     purchase.released_at = now
     purchase.save(update_fields=["released_at"])

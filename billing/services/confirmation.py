@@ -138,7 +138,7 @@ def _sync_and_respond(
         synced = purchases.sync_ledger(purchase.id, now=now, claimant_id=user_id)
         refusal = _find_refusal(synced, user_id)
         # Taken in, and to be granted by support: what is answered then must not be this again.
-        is_held = synced.purchase.problem in NEEDS_REVIEW
+        is_held = synced.purchase.pending_reason in NEEDS_REVIEW
         answer = StoredResponse(
             200,
             {
@@ -169,4 +169,4 @@ def _find_refusal(synced: SyncResult, user_id: UUID) -> Refusal | None:
         return AccountSuspended()
     if purchase.is_refunded:
         return InvalidTransaction()
-    return UnknownProduct() if purchase.problem == PendingReason.PRODUCT else None
+    return UnknownProduct() if purchase.pending_reason == PendingReason.UNKNOWN_PRODUCT else None

@@ -2,8 +2,9 @@
 
 They are for support to read. Nothing follows by itself but this: while the score is at
 FRAUD_HOLD_SCORE or above, or while a related user is banned, what is bought waits as a work item
-(Problem.HELD) until a person lets it through. What a related user owes holds it too (Problem.DEBT),
-until that is paid. It is kept and stays the user's, so no money is lost by it.
+(PendingReason.FRAUD_REVIEW) until a person lets it through. What a related user owes holds it too
+(PendingReason.RELATED_DEBT), until that is paid. It is kept and stays the user's, so no money is
+lost by it.
 
 A handful of counts on indexes, each bounded, whenever a purchase is settled.
 """
@@ -43,8 +44,8 @@ class FraudSignal:
 def update_score(user_id: UUID, *, now: datetime) -> int:
     """Keep the user's score as it is now, and return it. Joins the caller's transaction, which has
     the user's wallet locked."""
-    marks = [signal for signal in _signals_of(user_id, now=now) if signal.points]
-    score = sum(signal.points for signal in marks)
+    signals = [signal for signal in _signals_of(user_id, now=now) if signal.points]
+    score = sum(signal.points for signal in signals)
     if not score:
         FraudScore.objects.filter(user_id=user_id).delete()
         return 0
@@ -52,7 +53,7 @@ def update_score(user_id: UUID, *, now: datetime) -> int:
         user_id=user_id,
         defaults={
             "score": score,
-            "marks": [asdict(signal) for signal in marks],
+            "signals": [asdict(signal) for signal in signals],
             "assessed_at": now,
         },
     )

@@ -97,7 +97,7 @@ def claw_back_upgraded_period(purchase: Purchase, *, now: datetime) -> None:
     for earlier in periods.overlapped_periods(purchase):
         if earlier.credits:
             _sync_clawed_back_share(earlier, now=now)
-            earlier.save(update_fields=["taken_share"])
+            earlier.save(update_fields=["clawed_back_share"])
 
 
 def sync_clawback(purchase: Purchase, product: Product | None, *, now: datetime) -> None:
@@ -120,15 +120,15 @@ def _sync_clawed_back_share(purchase: Purchase, *, now: datetime) -> None:
     is_cut_off = periods.is_period(purchase) and not purchase.is_free
     replaced = periods.unused_period_share(purchase) if is_cut_off else 0
     share = max(purchase.revoked_share, replaced)
-    if share < purchase.taken_share:
+    if share < purchase.clawed_back_share:
         credit_services.reverse_clawback(
             transaction_id=purchase.ledger_id, reason=REASON_REFUND_REVERSED, now=now
         )
-    if share and share != purchase.taken_share:
+    if share and share != purchase.clawed_back_share:
         credit_services.claw_back(
             transaction_id=purchase.ledger_id,
             share=share,
             reason=REASON_UPGRADED if replaced > purchase.revoked_share else REASON_REFUNDED,
             now=now,
         )
-    purchase.taken_share = share
+    purchase.clawed_back_share = share

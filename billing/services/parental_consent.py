@@ -1,8 +1,8 @@
 """A guardian's consent to a child's purchases, once it is withdrawn.
 
 Apple tells of a withdrawal and not of a consent given again, so nothing is refused for good: what
-the Apple account buys afterwards waits for a person (Problem.GUARDIAN). What it bought before
-stays, and Apple tells of its refund by itself.
+the Apple account buys afterwards waits for a person (PendingReason.CONSENT_WITHDRAWN). What it
+bought before stays, and Apple tells of its refund by itself.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from billing.models import PendingReason, Product, Purchase
 def on_product_saved(product: Product, *, now: datetime) -> None:
     """What was bought of it before it was known here is looked at again, soon. Joins the caller's
     transaction."""
-    Purchase.objects.filter(problem=PendingReason.PRODUCT, product_id=product.product_id).update(
-        due_at=now, tries=0
-    )
+    Purchase.objects.filter(
+        pending_reason=PendingReason.UNKNOWN_PRODUCT, product_id=product.product_id
+    ).update(due_at=now, tries=0)
     SYNC_PURCHASES.wake_workers()

@@ -119,9 +119,13 @@ def sync_ledger(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = 
     grants.sync_clawback(purchase, product, now=now)
     # A debt may be paid without anything happening to this purchase.
     purchase.due_at = (
-        now + DEBT_RECHECK_INTERVAL if purchase.problem == PendingReason.DEBT else None
+        now + DEBT_RECHECK_INTERVAL
+        if purchase.pending_reason == PendingReason.RELATED_DEBT
+        else None
     )
-    purchase.save(update_fields=["problem", "credits", "granted_at", "taken_share", "due_at"])
+    purchase.save(
+        update_fields=["pending_reason", "credits", "granted_at", "clawed_back_share", "due_at"]
+    )
     if purchase.user_id and periods.is_period(purchase):
         subscriptions.sync_subscription(purchase, now=now)
         if is_new:
@@ -157,9 +161,9 @@ def _grant_if_due(
     """Whether its credits came by this; else the purchase says what they wait for, if they do."""
     if purchase.granted_at:
         return False
-    held_back = purchase.problem if purchase.problem in NEEDS_REVIEW else ""
-    purchase.problem = _find_pending_reason(purchase, owner, product)
-    if purchase.problem or owner is None or owner.closed_at:
+    review_reason = purchase.pending_reason if purchase.pending_reason in NEEDS_REVIEW else ""
+    purchase.pending_reason = _find_pending_reason(purchase, owner, product)
+    if purchase.pending_reason or owner is None or owner.closed_at:
         return False
     if purchase.user_id is None:
         purchase.user = owner
@@ -167,25 +171,29 @@ def _grant_if_due(
     if purchase.is_refunded or product is None:
         grants.claw_back_upgraded_period(purchase, now=now)
         return False
-    purchase.problem = _find_review_reason(purchase, owner, held_back=held_back, now=now)
-    if purchase.problem:
+    purchase.pending_reason = _find_review_reason(
+        purchase, owner, review_reason=review_reason, now=now
+    )
+    if purchase.pending_reason:
         return False
     grants.grant(purchase, owner, product, now=now)
     return True
 
 
-def _find_review_reason(purchase: Purchase, owner: User, *, held_back: str, now: datetime) -> str:
+def _find_review_reason(
+    purchase: Purchase, owner: User, *, review_reason: str, now: datetime
+) -> str:
     """Why it waits for a person; "" where it does not. Once it waits, only a person lets it
     through, unless it waits for a debt that is paid."""
     if purchase.released_at or purchase.is_family_shared:
         return ""
-    if held_back and held_back != PendingReason.DEBT:
-        return held_back
+    if review_reason and review_reason != PendingReason.RELATED_DEBT:
+        return review_reason
     if parental_consent.is_without_consent(purchase):
-        return PendingReason.GUARDIAN
+        return PendingReason.CONSENT_WITHDRAWN
     if fraud.requires_review(owner.id, now=now):
-        return PendingReason.HELD
-    return PendingReason.DEBT if fraud.has_related_debt(owner.id) else ""
+        return PendingReason.FRAUD_REVIEW
+    return PendingReason.RELATED_DEBT if fraud.has_related_debt(owner.id) else ""
 
 
 def _ownership_changed(purchase: Purchase, found: Purchase, owner: User | None) -> bool:
@@ -236,10 +244,10 @@ def _find_pending_reason(
     if purchase.is_refunded:
         return ""  # nobody paid for it in the end: no work
     if product is None or purchase.type != _APPLE_TYPES[ProductKind(product.kind)]:
-        return PendingReason.PRODUCT
+        return PendingReason.UNKNOWN_PRODUCT
     if owner is None:
-        return PendingReason.NOBODY
-    return PendingReason.CLOSED if owner.closed_at else ""
+        return PendingReason.NO_OWNER
+    return PendingReason.ACCOUNT_CLOSED if owner.closed_at else ""
 
 
 _APPLE_TYPES = {

@@ -55,7 +55,7 @@ def sync_subscription(purchase: Purchase, *, now: datetime) -> None:
     Joins the caller's transaction, which has the purchase and its user's wallet locked.
     """
     subscription = _get_locked(purchase.environment, purchase.original_transaction_id)
-    subscription.current, subscription.ends_at = periods.current_period(
+    subscription.current_period, subscription.ends_at = periods.current_period(
         periods.latest_periods(purchase)
     )
     _schedule_check(subscription, now=now)
@@ -77,16 +77,16 @@ def sync_tier(user_id: UUID, *, now: datetime) -> None:
 def mark_checked(subscription_id: UUID, *, now: datetime) -> None:
     """Apple has said how it goes on, and is not asked again before the next end."""
     subscription = Subscription.objects.select_for_update().get(id=subscription_id)
-    subscription.asked_at = now
+    subscription.checked_at = now
     _schedule_check(subscription, now=now)
-    subscription.save(update_fields=["asked_at", "due_at", "tries"])
+    subscription.save(update_fields=["checked_at", "due_at", "tries"])
 
 
 def find_for_period(purchase: Purchase) -> Subscription | None:
     """The subscription of which this is a period, if it is one."""
     if not periods.is_period(purchase):
         return None
-    lines = Subscription.objects.select_related("current")
+    lines = Subscription.objects.select_related("current_period")
     return lines.filter(
         environment=purchase.environment, original_transaction_id=purchase.original_transaction_id
     ).first()
@@ -103,6 +103,6 @@ def _schedule_check(subscription: Subscription, *, now: datetime) -> None:
     """Once for each end, unless Apple has told of itself since."""
     subscription.due_at, subscription.tries = None, 0
     end = subscription.access_until
-    heard = [at for at in (subscription.asked_at, subscription.renewal_signed_at) if at]
+    heard = [at for at in (subscription.checked_at, subscription.renewal_signed_at) if at]
     if end and not (heard and max(heard) >= end):
         subscription.due_at = max(end + CHECK_DELAY, now)

@@ -80,7 +80,7 @@ def test_it_is_given_to_nobody_who_is_not_there(cashier, waiting, user_id):
     answer = cashier.act("billing_purchase_assign", waiting.id, user_id=user_id, reason=WHY)
 
     assert answer.status_code == 200
-    assert Purchase.objects.waiting().get() == waiting
+    assert Purchase.objects.pending().get() == waiting
 
 
 def test_it_is_not_given_to_an_account_that_is_closed(cashier, waiting, phone):
@@ -91,7 +91,7 @@ def test_it_is_not_given_to_an_account_that_is_closed(cashier, waiting, phone):
     )
 
     assert b"closed" in answer.content
-    assert Purchase.objects.waiting().get() == waiting
+    assert Purchase.objects.pending().get() == waiting
 
 
 def test_who_may_only_look_gives_nothing(waiting, phone):
@@ -110,7 +110,7 @@ def test_what_was_bought_before_its_product_was_known_here_is_granted_then(
 ):
     bought = store.buy("com.rendio.credits.20", phone=phone)
     tell(bought)
-    assert purchase_of(bought).problem == "product"
+    assert purchase_of(bought).pending_reason == "product"
 
     saved = root.submit(
         "billing_product_add",

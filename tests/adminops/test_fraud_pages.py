@@ -61,7 +61,7 @@ def test_it_is_let_through_once(cashier, held, phone):
 def test_without_a_reason_it_stays(cashier, held, phone):
     cashier.act(RELEASE, held.id, reason=" ")
 
-    assert Purchase.objects.waiting().get() == held
+    assert Purchase.objects.pending().get() == held
     assert phone.balance() == 10
 
 

@@ -53,7 +53,7 @@ LOOKED_AT = [
     "billing_unconfirmedpurchase",
     "billing_notification",
     "billing_unreadablepayload",
-    "billing_historywalk",
+    "billing_backfillcursor",
     "billing_subscription",
     "billing_consumptionrequest",
     "billing_fraudscore",

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from adminops.models import Heartbeat
 from adminops.monitoring import heartbeats
-from billing.models import HistoryWalk
+from billing.models import BackfillCursor
 from generation.models import FileDeletion, Job, Stage
 from rendio import health
 from tests.helpers.job_driver import ordered
@@ -25,7 +25,7 @@ def everybody():
         seen("worker@one", queue)
     seen("beat@one", heartbeats.SCHEDULER)
     # What the migrations have left to do, as long ago as this database was made.
-    HistoryWalk.objects.update(due_at=None)
+    BackfillCursor.objects.update(due_at=None)
 
 
 def seen(process, role, *, seconds_ago=0):

@@ -39,7 +39,7 @@ def test_a_new_guest_for_each_pack_gets_one_for_nothing_and_no_more(store: AppSt
         tell(bought)
 
         assert guest.balance() == 10  # the welcome of another phone
-        assert purchase_of(bought).problem == PendingReason.DEBT
+        assert purchase_of(bought).pending_reason == PendingReason.RELATED_DEBT
 
 
 def test_another_customer_is_not_held(store: AppStore) -> None:

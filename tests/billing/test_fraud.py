@@ -34,9 +34,9 @@ def strict(settings):
     settings.FRAUD_HOLD_SCORE = 10
 
 
-def marks(phone):
+def signals(phone):
     found = FraudScore.objects.filter(user_id=phone.user_id).first()
-    return {mark["what"]: mark["points"] for mark in found.marks} if found else {}
+    return {mark["what"]: mark["points"] for mark in found.signals} if found else {}
 
 
 def buy(store, phone, **fields):
@@ -48,7 +48,7 @@ def buy(store, phone, **fields):
 def test_an_ordinary_customer_has_no_marks(phone, store):
     buy(store, phone)
 
-    assert marks(phone) == {}
+    assert signals(phone) == {}
     assert phone.balance() == 20
 
 
@@ -58,7 +58,7 @@ def test_a_burst_of_purchases_is_a_mark(phone, store, settings):
     for _ in range(4):
         buy(store, phone)
 
-    assert marks(phone) == {"purchases within an hour": 20}
+    assert signals(phone) == {"purchases within an hour": 20}
     assert FraudScore.objects.get().score == 20
 
 
@@ -66,12 +66,12 @@ def test_a_burst_is_forgotten_with_its_hour(phone, store, settings):
     settings.FRAUD_PURCHASES_PER_HOUR = 1
     buy(store, phone)
     buy(store, phone)
-    assert marks(phone)
+    assert signals(phone)
 
     Purchase.objects.update(purchased_at=timezone.now() - timedelta(minutes=61))
     buy(store, phone)
 
-    assert marks(phone) == {}
+    assert signals(phone) == {}
 
 
 def test_what_comes_at_once_after_an_outage_is_no_burst(phone, store, settings):
@@ -80,7 +80,7 @@ def test_what_comes_at_once_after_an_outage_is_no_burst(phone, store, settings):
     for hours in range(2, 6):
         buy(store, phone, at=(timezone.now() - timedelta(hours=hours)).isoformat())
 
-    assert marks(phone) == {}
+    assert signals(phone) == {}
 
 
 def test_renewals_are_nobodys_burst(phone, store, settings):
@@ -92,7 +92,7 @@ def test_renewals_are_nobodys_burst(phone, store, settings):
     for _ in range(3):
         tell(store.happens("DID_RENEW", bought))
 
-    assert marks(phone) == {}
+    assert signals(phone) == {}
 
 
 def test_a_refund_of_what_was_spent_is_a_mark_until_it_is_reversed(phone, store):
@@ -100,11 +100,11 @@ def test_a_refund_of_what_was_spent_is_a_mark_until_it_is_reversed(phone, store)
     assert phone.generate(settings={"duration": 12}).status_code == 200
 
     tell(store.happens("REFUND", bought))
-    assert marks(phone) == {"refunds of what had been spent": 30}
+    assert signals(phone) == {"refunds of what had been spent": 30}
 
     tell(store.happens("REFUND_REVERSED", bought))
     buy(store, phone)
-    assert marks(phone) == {}
+    assert signals(phone) == {}
 
 
 def test_a_refund_of_what_was_not_touched_is_none(phone, store):
@@ -112,7 +112,7 @@ def test_a_refund_of_what_was_not_touched_is_none(phone, store):
 
     tell(store.happens("REFUND", bought))
 
-    assert marks(phone) == {}
+    assert signals(phone) == {}
 
 
 def test_many_devices_of_one_account_are_a_mark(phone, store, settings):
@@ -125,7 +125,7 @@ def test_many_devices_of_one_account_are_a_mark(phone, store, settings):
 
     buy(store, phone)
 
-    assert marks(phone) == {"devices of one Apple account": 10}
+    assert signals(phone) == {"devices of one Apple account": 10}
 
 
 def test_who_comes_back_as_a_new_guest_with_the_same_apple_account_is_known(phone, store):
@@ -138,8 +138,8 @@ def test_who_comes_back_as_a_new_guest_with_the_same_apple_account_is_known(phon
     tell(store.buy(TEN, phone=again, customer="somebody"))
     buy(store, stranger)
 
-    assert marks(again) == {"refunds of what had been spent": 30}
-    assert marks(stranger) == {}
+    assert signals(again) == {"refunds of what had been spent": 30}
+    assert signals(stranger) == {}
 
 
 # --- What waits -----------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_above_the_limit_a_purchase_waits_for_support(phone, store):
     assert tell(held).outcome == "waits: Held"
 
     assert phone.balance() == 20
-    assert Purchase.objects.waiting().get() == purchase_of(held)
+    assert Purchase.objects.pending().get() == purchase_of(held)
     assert purchase_of(held).user_id == phone.user_id
 
 
@@ -193,7 +193,7 @@ def test_what_waits_goes_on_waiting_whatever_comes(phone, store, settings):
     Purchase.objects.update(due_at=timezone.now())
     SYNC_PURCHASES.run_batch(now=timezone.now())
 
-    assert purchase_of(held).problem == "held"
+    assert purchase_of(held).pending_reason == "held"
     assert phone.balance() == 20
 
 
@@ -207,7 +207,7 @@ def test_what_support_lets_through_arrives_once(phone, store):
     tell(store.happens("ONE_TIME_CHARGE", held))
 
     assert phone.balance() == 30
-    assert not Purchase.objects.waiting().exists()
+    assert not Purchase.objects.pending().exists()
     assert ledger_adds_up()
 
 
@@ -218,7 +218,7 @@ def test_a_refund_of_what_waits_leaves_nothing_to_do(phone, store):
 
     tell(store.happens("REFUND", held))
 
-    assert not Purchase.objects.waiting().exists()
+    assert not Purchase.objects.pending().exists()
     assert (phone.balance(), debt_of(phone)) == (20, 0)
 
 
@@ -256,7 +256,7 @@ def test_marks_move_with_a_guest_and_go_with_an_account(phone, store, sandbox):
     buy(store, phone)
 
     sign_in(phone, sandbox, sub=sub)
-    assert marks(phone)
+    assert signals(phone)
     assert not FraudScore.objects.filter(user_id=guest_id).exists()
 
     phone.post("delete-account")
@@ -269,7 +269,7 @@ def test_without_a_limit_nothing_waits(phone, store, settings):
 
     buy(store, phone)
 
-    assert marks(phone)
+    assert signals(phone)
     assert phone.balance() == 20
 
 

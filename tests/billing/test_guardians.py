@@ -36,7 +36,7 @@ def test_what_is_bought_afterwards_waits_for_support(child, store, rescinded):
     answer = update_credits(child, bought).json()
 
     assert (answer["credits_added"], answer["already_processed"]) == (0, False)
-    assert (purchase_of(bought).problem, child.balance()) == ("guardian", 20)
+    assert (purchase_of(bought).pending_reason, child.balance()) == ("guardian", 20)
 
     release_purchase(purchase_id=purchase_of(bought).id, now=timezone.now())
     assert child.balance() == 30
@@ -70,7 +70,7 @@ def test_told_twice_and_out_of_order_the_first_withdrawal_counts(child, store, r
     )
     tell(store.happens("ONE_TIME_CHARGE", between))
 
-    assert purchase_of(between).problem == "guardian"
+    assert purchase_of(between).pending_reason == "guardian"
 
 
 def test_somebody_elses_app_is_refused(child, store):

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from billing.due_work import APPLY_NOTIFICATIONS, BACKFILL_NOTIFICATIONS
 from billing.lifecycle import notification_backfill
-from billing.models import HistoryWalk, Notification
+from billing.models import BackfillCursor, Notification
 from tests.billing.conftest import TEN, ledger_adds_up, tell
 
 DAY = timedelta(days=1)
@@ -29,7 +29,7 @@ def walk(now=None):
 @pytest.fixture
 def production_only(db):
     """Of the four walks one, to look at closely."""
-    HistoryWalk.objects.exclude(environment="Production", scope="recent").delete()
+    BackfillCursor.objects.exclude(environment="Production", scope="recent").delete()
 
 
 def test_purchases_and_refunds_that_were_never_told_arrive(phone, store):
@@ -87,7 +87,7 @@ def test_a_second_walk_looks_only_at_what_has_come_since(phone, store, productio
 
 
 def test_the_walk_at_failures_goes_back_all_the_way_each_day(phone, store):
-    HistoryWalk.objects.exclude(environment="Production", scope="failed").delete()
+    BackfillCursor.objects.exclude(environment="Production", scope="failed").delete()
     long_ago = timezone.now() - timedelta(days=170)
     walk()
     store.buy(TEN, phone=phone, at=int(long_ago.timestamp() * 1000))
@@ -123,7 +123,7 @@ def test_a_page_token_that_apple_no_longer_takes_begins_the_walk_anew(
 ):
     store.buy(TEN, phone=phone)
     now = timezone.now()
-    HistoryWalk.objects.update(from_at=now - DAY, until_at=now, pagination_token="stale")
+    BackfillCursor.objects.update(from_at=now - DAY, until_at=now, pagination_token="stale")
 
     walk(now)
     assert phone.balance() == 10
@@ -141,4 +141,4 @@ def test_what_nobody_can_read_keeps_nothing_back(phone, store, production_only, 
     walk()
 
     assert phone.balance() == 10 + 20
-    assert HistoryWalk.objects.get().finished_at
+    assert BackfillCursor.objects.get().finished_at

@@ -168,7 +168,7 @@ def test_a_refund_that_comes_before_its_purchase_leaves_nothing(phone, store):
     tell(bought)
 
     assert (purchase_of(bought).credits, phone.balance()) == (None, 10)
-    assert not Purchase.objects.waiting().exists()
+    assert not Purchase.objects.pending().exists()
 
 
 def test_a_reversal_that_comes_before_its_refund_wins(phone, store):
@@ -257,10 +257,10 @@ def test_our_own_trouble_is_not_apples_fault(phone, store, settings):
 def test_a_purchase_that_names_nobody_waits_until_a_phone_claims_it(phone, store):
     bought = store.buy(TEN)
     assert tell(bought).outcome == "waits: Nobody"
-    assert Purchase.objects.waiting().get() == purchase_of(bought)
+    assert Purchase.objects.pending().get() == purchase_of(bought)
 
     assert update_credits(phone, bought).json()["credits_added"] == 10
-    assert not Purchase.objects.waiting().exists()
+    assert not Purchase.objects.pending().exists()
 
 
 def test_a_purchase_that_was_recorded_before_a_crash_is_settled(phone, store):

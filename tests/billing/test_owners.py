@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from billing.due_work import UPDATE_ACCOUNT_TOKENS
-from billing.models import Notification, Purchase, TokenChange, UnconfirmedPurchase
+from billing.models import AppAccountTokenUpdate, Notification, Purchase, UnconfirmedPurchase
 from tests.billing.conftest import (
     TEN,
     ledger_adds_up,
@@ -40,7 +40,7 @@ def test_a_guests_purchases_move_to_the_account_and_apple_is_told(phone, account
 
     assert purchase_of(bought).user_id == phone.user_id
     assert token_at_apple(store, bought) == ("PUT", str(phone.user_id))
-    assert not TokenChange.objects.exists()
+    assert not AppAccountTokenUpdate.objects.exists()
 
 
 def test_a_purchase_without_a_token_gives_apple_nothing_to_change(phone, account, store, sandbox):
@@ -48,7 +48,7 @@ def test_a_purchase_without_a_token_gives_apple_nothing_to_change(phone, account
 
     sign_in(phone, sandbox, sub=account)
 
-    assert not TokenChange.objects.exists()
+    assert not AppAccountTokenUpdate.objects.exists()
 
 
 def test_apple_is_told_again_until_it_has_heard(phone, account, store, sandbox):
@@ -57,10 +57,10 @@ def test_apple_is_told_again_until_it_has_heard(phone, account, store, sandbox):
     store.is_out(times=1)
 
     UPDATE_ACCOUNT_TOKENS.run_batch(now=timezone.now())
-    assert TokenChange.objects.get().tries == 1
+    assert AppAccountTokenUpdate.objects.get().tries == 1
     UPDATE_ACCOUNT_TOKENS.run_batch(now=timezone.now() + timedelta(minutes=2))
 
-    assert not TokenChange.objects.exists()
+    assert not AppAccountTokenUpdate.objects.exists()
 
 
 def test_what_a_closed_guest_has_bought_comes_to_the_account(phone, account, store, sandbox):
@@ -110,7 +110,7 @@ def test_a_deleted_accounts_purchase_waits_for_support(phone, store):
     phone.post("delete-account")
 
     assert tell(bought).outcome.startswith("waits")
-    assert purchase_of(bought).problem == "closed"
+    assert purchase_of(bought).pending_reason == "closed"
     assert ledger_adds_up()
 
 

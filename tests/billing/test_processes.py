@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from billing.due_work import BACKFILL_NOTIFICATIONS
-from billing.models import HistoryWalk, Notification
+from billing.models import BackfillCursor, Notification
 from tests.billing.conftest import TEN, AppStore, ledger_adds_up
 from tests.helpers.wait import eventually
 
@@ -36,7 +36,7 @@ def test_a_purchase_whose_notification_was_lost_reaches_the_phone(running, sandb
     before = phone.balance()
     AppStore(sandbox).buy(TEN, phone=phone)
 
-    HistoryWalk.objects.update(due_at="2026-01-01T00:00:00Z", covered_until=None)
+    BackfillCursor.objects.update(due_at="2026-01-01T00:00:00Z", covered_until=None)
 
     # Beat looks at the history once a minute; nothing wakes a worker for it.
     BACKFILL_NOTIFICATIONS.wake_workers()

@@ -26,7 +26,7 @@ from billing.due_work import (
     SYNC_PURCHASES,
     UPDATE_ACCOUNT_TOKENS,
 )
-from billing.models import HistoryWalk, Notification, Product, ProductKind
+from billing.models import BackfillCursor, Notification, Product, ProductKind
 from credits.models import Kind, LedgerEntry, Lot, Wallet
 from tests.billing.conftest import (
     FIFTY,
@@ -90,7 +90,7 @@ class Store(RolledBackMachine):
         )
         Product.objects.filter(product_id=PREMIUM).update(trial_credits=TRIAL_CREDITS)
         # One walk finds all: nothing of this arrives by itself, and nothing is of Apple's sandbox.
-        HistoryWalk.objects.exclude(environment="Production", scope="failed").delete()
+        BackfillCursor.objects.exclude(environment="Production", scope="failed").delete()
         self.me, self.stranger = Person(Phone().sign_in()), Person(Phone().sign_in())
         self.people = [self.me, self.stranger]
         self.bought, self.untold = [], {}
@@ -267,7 +267,7 @@ class Store(RolledBackMachine):
     @rule()
     def reconcile(self):
         """What never arrived is found."""
-        HistoryWalk.objects.update(due_at=timezone.now())
+        BackfillCursor.objects.update(due_at=timezone.now())
         while BACKFILL_NOTIFICATIONS.run_batch(now=timezone.now()):
             pass
         UPDATE_ACCOUNT_TOKENS.run_batch(now=timezone.now())

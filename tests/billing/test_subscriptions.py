@@ -625,7 +625,7 @@ def test_a_deleted_accounts_renewal_waits_for_support(phone, store):
     renewed = store.happens("DID_RENEW", bought)
     tell(renewed)
 
-    assert purchase_of(renewed).problem == "closed"
+    assert purchase_of(renewed).pending_reason == "closed"
     assert ledger_adds_up()
 
 
@@ -693,7 +693,7 @@ def test_apple_is_asked_once_for_an_end(phone, store):
     tell(store.subscribe(phone=phone, at=ago(days=29, hours=23, minutes=59)))
     end = Subscription.objects.get().ends_at
 
-    assert ask(end).asked_at is None, "Apple's own word may still come"
+    assert ask(end).checked_at is None, "Apple's own word may still come"
     assert ask(end + timedelta(minutes=11)).due_at is None
 
     assert len(store.asked("/v1/subscriptions/")) == 1
@@ -705,7 +705,7 @@ def test_apple_is_asked_again_while_it_is_out(phone, store):
     store.happens("DID_RENEW", bought)
     store.is_out(times=1)
 
-    assert ask(timezone.now() + timedelta(minutes=11)).asked_at is None
+    assert ask(timezone.now() + timedelta(minutes=11)).checked_at is None
     ask(timezone.now() + timedelta(minutes=13))
 
     assert phone.balance() == 10 + 2 * ALLOWANCE

@@ -244,7 +244,7 @@ def test_a_subscription_that_apple_answers_oddly_about_keeps_no_worker(phone, st
     CHECK_SUBSCRIPTIONS.run_batch(now=timezone.now())
 
     assert payload().transaction_id == again["transaction_id"] != renewed["transaction_id"]
-    assert Subscription.objects.get().asked_at
+    assert Subscription.objects.get().checked_at
 
 
 # --- Read again -----------------------------------------------------------------------------------

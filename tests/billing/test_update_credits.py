@@ -133,7 +133,7 @@ def test_a_token_that_is_nobodys_is_refused(phone, store):
     bought = store.buy(TEN, app_account_token=str(uuid4()))
 
     assert_refused(update_credits(phone, bought), 409, "ERR_4014")
-    assert purchase_of(bought).problem == "nobody"
+    assert purchase_of(bought).pending_reason == "nobody"
 
 
 def test_a_transaction_that_apple_does_not_know_is_refused(phone, store):
@@ -146,7 +146,7 @@ def test_a_product_that_is_not_sold_here_is_refused(phone, store):
     bought = store.buy("com.rendio.credits.1000000", phone=phone)
 
     assert_refused(update_credits(phone, bought), 400, "ERR_4015")
-    assert purchase_of(bought).problem == "product"
+    assert purchase_of(bought).pending_reason == "product"
 
 
 def test_a_product_bought_as_something_else_is_refused(phone, store):

@@ -31,7 +31,7 @@ class FraudScoreAdmin(ReadOnlyAdmin):
         return format_html_join(
             "; ",
             "{what}: {count} (usual: {usual}), {points} points",
-            found.marks,
+            found.signals,
         )
 
     @admin.display(description="Related")

@@ -29,8 +29,8 @@ from billing import queries as billing_queries
 from billing.models import (
     FULL_SHARE,
     NEEDS_REVIEW,
+    BackfillCursor,
     Environment,
-    HistoryWalk,
     Notification,
     PendingReason,
     Product,
@@ -88,7 +88,7 @@ class ProductAdmin(AuditedEditAdmin):
 
 # The action for a purchase on hold, by its reason.
 _ACTIONS = {
-    **dict.fromkeys([PendingReason.NOBODY, PendingReason.CLOSED], "assign"),
+    **dict.fromkeys([PendingReason.NO_OWNER, PendingReason.ACCOUNT_CLOSED], "assign"),
     **dict.fromkeys(NEEDS_REVIEW, "release"),
 }
 
@@ -103,7 +103,7 @@ class StatusFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Purchase]) -> QuerySet[Purchase]:
         match self.value():
             case "waiting":
-                return queryset.exclude(problem="")
+                return queryset.exclude(pending_reason="")
             case "granted":
                 return queryset.filter(granted_at__isnull=False)
             case "refunded":
@@ -160,8 +160,8 @@ class PurchaseAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Status")
     def status(self, purchase: Purchase) -> SafeString:
-        if purchase.problem:
-            return badge(f"on hold: {purchase.get_problem_display().lower()}", "danger")
+        if purchase.pending_reason:
+            return badge(f"on hold: {purchase.get_pending_reason_display().lower()}", "danger")
         if purchase.revoked_share:
             return badge("refunded" if purchase.is_refunded else "partially refunded", "warning")
         return badge("granted", "success") if purchase.granted_at else badge("new", "info")
@@ -189,7 +189,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
     @admin.display(description="Credits clawed back")
     def taken_percent(self, purchase: Purchase) -> str:
         """Larger than the refunded share if an upgrade replaced the period."""
-        return f"{purchase.taken_share * 100 / FULL_SHARE:g} %"
+        return f"{purchase.clawed_back_share * 100 / FULL_SHARE:g} %"
 
     @admin.display(description="Related")
     def related(self, purchase: Purchase) -> SafeString:
@@ -206,7 +206,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
         )
 
     def available_actions(self, request: HttpRequest, row: Purchase) -> list[str]:
-        action = _ACTIONS.get(PendingReason(row.problem)) if row.problem else None
+        action = _ACTIONS.get(PendingReason(row.pending_reason)) if row.pending_reason else None
         return [action, "reprocess"] if action else ["reprocess"]
 
     @action_button(
@@ -272,7 +272,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
             explanation="Updates the ledger from Apple's data, with the current products and "
             "users. Credits are not granted twice.",
             success=lambda settled: (
-                f"Reprocessed: {settled.get_problem_display() or 'no problem'}."
+                f"Reprocessed: {settled.get_pending_reason_display() or 'no problem'}."
             ),
         )
 
@@ -417,7 +417,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         return link(f"{url}?q={notification.transaction_id}", notification.transaction_id)
 
 
-@admin.register(HistoryWalk)
+@admin.register(BackfillCursor)
 class HistoryWalkAdmin(ReadOnlyAdmin):
     """Progress of the backfill of missed notifications from Apple's history."""
 

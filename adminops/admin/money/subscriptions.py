@@ -33,7 +33,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         "environment_label",
     )
     list_filter = ("environment", "will_renew", "is_in_billing_retry")
-    list_select_related = ("current__user",)
+    list_select_related = ("current_period__user",)
     ordering = ("-id",)
     id_search = ("id",)
     text_search = ("original_transaction_id__exact",)
@@ -59,7 +59,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
                 "fields": (
                     ("will_renew", "renewal_product_id"),
                     "is_in_billing_retry",
-                    ("renewal_signed_at", "asked_at", "due_at"),
+                    ("renewal_signed_at", "checked_at", "due_at"),
                 )
             },
         ),
@@ -72,11 +72,11 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Product")
     def product(self, line: Subscription) -> str | None:
-        return line.current.product_id if line.current else None
+        return line.current_period.product_id if line.current_period else None
 
     @admin.display(description="User")
     def owner(self, line: Subscription) -> SafeString | None:
-        return user_link(line.current.user) if line.current else None
+        return user_link(line.current_period.user) if line.current_period else None
 
     @admin.display(description="Access until")
     def access_until(self, line: Subscription) -> Any:
