@@ -93,7 +93,7 @@ class DeviceCheck(PublicView):
             raise
 
     def _note_unproven(self) -> None:
-        ratelimit.note("unproven_per_ip", f"check {ratelimit.client_ip(self.request)}")
+        ratelimit.count_refused("unproven_per_ip", f"check {ratelimit.client_ip(self.request)}")
 
 
 class AttestChallenge(PublicView):
@@ -133,7 +133,7 @@ class AttestDevice(PublicView):
             services.attest_device(**values, now=clock.now())
         except InvalidDevice:
             if not public_id:
-                ratelimit.note("unproven_per_ip", f"attest {address}")
+                ratelimit.count_refused("unproven_per_ip", f"attest {address}")
             raise
         return Response({"success": True})
 
@@ -158,7 +158,7 @@ class Refresh(PublicView):
             session = services.refresh_session(refresh_token=token, now=now)
         except Unauthorized:
             if not session_id:
-                ratelimit.note("refused_refresh_per_ip", address)
+                ratelimit.count_refused("refused_refresh_per_ip", address)
             raise
         return Response({"session": session_json(session)})
 
@@ -208,7 +208,7 @@ class AppleAccountEvent(PublicView):
     parser_classes = (_AnyMediaType,)
 
     def post(self, request: Request) -> Response:
-        ratelimit.refuse_forger(request)
+        ratelimit.check_forgery_limit(request)
         body = AppleNoticeBody(data=self.body)
         body.is_valid(raise_exception=True)
         try:

@@ -23,7 +23,7 @@ from accounts.serializers import (
 )
 from credits.errors import AccountSuspended
 from rendio.common.errors import InvalidState, NotFound, RateLimited, Unauthorized
-from rendio.common.web.openapi import DONE, Call, Calls, Done, Tag
+from rendio.common.web.openapi import SUCCESS, Done, Operation, Operations, Tag
 
 USER_ID = "3f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
 DEVICE_ID = "5f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
@@ -155,8 +155,8 @@ CONSENT = {
 }
 CONSENTS = {"consents": [{**CONSENT, "history": [CONSENT]}]}
 
-CALLS: Calls = {
-    api.DeviceCheck: Call(
+OPERATIONS: Operations = {
+    api.DeviceCheck: Operation(
         tag=Tag.IDENTITY,
         summary="Sign a device in",
         text="A device that Apple vouches for gets its user, or a new guest: with credits, unless "
@@ -166,13 +166,13 @@ CALLS: Calls = {
         "`device_id`. A `device_id` of an earlier release has no secret: send its session's access "
         "token along in `Authorization` to store one.",
         body=DeviceCheckBody,
-        sent={
+        request_example={
             "device_id": DEVICE_ID,
             "device_token": "c2FuZGJveC1yZWFkbWU=",
             "installation_secret": INSTALLATION_SECRET,
         },
-        answer=DeviceCheckAnswer,
-        example={
+        response=DeviceCheckAnswer,
+        response_example={
             "user_id": USER_ID,
             "credits_remaining": 10,
             "is_new": True,
@@ -186,63 +186,63 @@ CALLS: Calls = {
             IdentityServiceUnavailable,
         ),
     ),
-    api.AttestChallenge: Call(
+    api.AttestChallenge: Operation(
         tag=Tag.IDENTITY,
         summary="A challenge for App Attest",
         body=DeviceIdBody,
-        sent={"device_id": DEVICE_ID},
-        answer=ChallengeAnswer,
-        example={"challenge": "eyJkZXZpY2UiOi4uLn0:1tMx2b:c2lnbmVk", "expires_in": 300},
+        request_example={"device_id": DEVICE_ID},
+        response=ChallengeAnswer,
+        response_example={"challenge": "eyJkZXZpY2UiOi4uLn0:1tMx2b:c2lnbmVk", "expires_in": 300},
         refusals=(IdentityServiceUnavailable,),
     ),
-    api.AttestDevice: Call(
+    api.AttestDevice: Operation(
         tag=Tag.IDENTITY,
         summary="Attest a device's key",
         text="The key counts for device checks with the same `installation_secret`.",
         body=AttestBody,
-        sent={
+        request_example={
             "device_id": DEVICE_ID,
             "installation_secret": INSTALLATION_SECRET,
             "key_id": KEY_ID,
             "challenge": "eyJkZXZpY2UiOi4uLn0:1tMx2b:c2lnbmVk",
             "attestation": "o2NmbXRvYXBwbGUtYXBwYXR0ZXN0",
         },
-        answer=Done,
-        example=DONE,
+        response=Done,
+        response_example=SUCCESS,
         refusals=(InvalidDevice, IdentityServiceUnavailable),
     ),
-    api.Refresh: Call(
+    api.Refresh: Operation(
         tag=Tag.IDENTITY,
         summary="New tokens for a refresh token",
         text="A refresh token used twice ends its session; within 30 seconds the one before the "
         "latest is forgiven.",
         body=RefreshTokenBody,
-        sent={"refresh_token": SESSION["refresh_token"]},
-        answer=RefreshAnswer,
-        example={"session": SESSION},
+        request_example={"refresh_token": SESSION["refresh_token"]},
+        response=RefreshAnswer,
+        response_example={"session": SESSION},
         refusals=(Unauthorized, AccountSuspended),
     ),
-    api.Logout: Call(
+    api.Logout: Operation(
         tag=Tag.IDENTITY,
         summary="End the session of a refresh token",
         body=RefreshTokenBody,
-        sent={"refresh_token": SESSION["refresh_token"]},
-        answer=Done,
-        example=DONE,
+        request_example={"refresh_token": SESSION["refresh_token"]},
+        response=Done,
+        response_example=SUCCESS,
     ),
-    api.SignInWithApple: Call(
+    api.SignInWithApple: Operation(
         tag=Tag.IDENTITY,
         summary="Sign in with Apple",
         text="The guest becomes the account, or moves what it has into the one that exists. "
         "`nonce` is the raw value, of which Apple saw the SHA-256 in hex.",
         body=SignInBody,
-        sent={
+        request_example={
             "identity_token": "eyJraWQiOiIxIiwiYWxnIjoiUlMyNTYifQ.eyJ9.c2lnbmVk",
             "nonce": "a-random-text-of-the-app",
             "authorization_code": "c1f2.0.mrxq.abc",
         },
-        answer=SignInAnswer,
-        example={
+        response=SignInAnswer,
+        response_example={
             "user_id": USER_ID,
             "is_guest": False,
             "merged": False,
@@ -256,22 +256,22 @@ CALLS: Calls = {
             IdentityServiceUnavailable,
         ),
     ),
-    api.AppleAccountEvent: Call(
+    api.AppleAccountEvent: Operation(
         tag=Tag.WEBHOOKS,
         summary="Notices about Apple accounts",
         text="Apple's, of Sign in with Apple: consent withdrawn, account deleted, mail relay.",
         body=AppleNoticeBody,
         body_type="*/*",
-        sent={"payload": "eyJraWQiOiIxIiwiYWxnIjoiUlMyNTYifQ.eyJ9.c2lnbmVk"},
-        answer=Done,
-        example=DONE,
+        request_example={"payload": "eyJraWQiOiIxIiwiYWxnIjoiUlMyNTYifQ.eyJ9.c2lnbmVk"},
+        response=Done,
+        response_example=SUCCESS,
         refusals=(Unauthorized, RateLimited, IdentityServiceUnavailable),
     ),
-    api.GetSessions: Call(
+    api.GetSessions: Operation(
         tag=Tag.IDENTITY,
         summary="The user's sessions",
-        answer=SessionsAnswer,
-        example={
+        response=SessionsAnswer,
+        response_example={
             "sessions": [
                 {
                     "session_id": "7f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11",
@@ -284,20 +284,20 @@ CALLS: Calls = {
             ]
         },
     ),
-    api.RevokeSession: Call(
+    api.RevokeSession: Operation(
         tag=Tag.IDENTITY,
         summary="End one of the user's sessions",
         body=SessionIdBody,
-        sent={"session_id": "7f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"},
-        answer=Done,
-        example=DONE,
+        request_example={"session_id": "7f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"},
+        response=Done,
+        response_example=SUCCESS,
         refusals=(NotFound,),
     ),
-    api.GetDevices: Call(
+    api.GetDevices: Operation(
         tag=Tag.IDENTITY,
         summary="The user's devices",
-        answer=DevicesAnswer,
-        example={
+        response=DevicesAnswer,
+        response_example={
             "devices": [
                 {
                     "device_id": PUBLIC_ID,
@@ -307,17 +307,17 @@ CALLS: Calls = {
             ]
         },
     ),
-    api.RevokeDevice: Call(
+    api.RevokeDevice: Operation(
         tag=Tag.IDENTITY,
         summary="Leave one of the user's devices",
         text="By the `device_id` of the list, or by the device's own.",
         body=ListedDeviceBody,
-        sent={"device_id": PUBLIC_ID},
-        answer=Done,
-        example=DONE,
+        request_example={"device_id": PUBLIC_ID},
+        response=Done,
+        response_example=SUCCESS,
         refusals=(NotFound,),
     ),
-    api.RegisterPushToken: Call(
+    api.RegisterPushToken: Operation(
         tag=Tag.IDENTITY,
         summary="Have this phone told what happens",
         text="To be called with each start of the app, as Apple advises. A phone is its latest "
@@ -327,59 +327,63 @@ CALLS: Calls = {
         "`job_id` stand beside `aps`. Android's tokens are kept, and nothing is sent to them. "
         "`environment` is Apple's: `sandbox` for builds from Xcode.",
         body=PushTokenBody,
-        sent={"token": PUSH_TOKEN, "platform": "ios", "environment": "production"},
-        answer=Done,
-        example=DONE,
+        request_example={"token": PUSH_TOKEN, "platform": "ios", "environment": "production"},
+        response=Done,
+        response_example=SUCCESS,
     ),
-    api.UnregisterPushToken: Call(
+    api.UnregisterPushToken: Operation(
         tag=Tag.IDENTITY,
         summary="Have this phone told nothing more",
         text="Also where it was not registered.",
         body=PushTokenOnlyBody,
-        sent={"token": PUSH_TOKEN},
-        answer=Done,
-        example=DONE,
+        request_example={"token": PUSH_TOKEN},
+        response=Done,
+        response_example=SUCCESS,
     ),
-    api.GetProfile: Call(
-        tag=Tag.IDENTITY, summary="The user's profile", answer=Profile, example=PROFILE
+    api.GetProfile: Operation(
+        tag=Tag.IDENTITY, summary="The user's profile", response=Profile, response_example=PROFILE
     ),
-    api.UpdateProfile: Call(
+    api.UpdateProfile: Operation(
         tag=Tag.IDENTITY,
         summary="Change the profile",
         body=ProfileBody,
-        sent={"language": "tr", "tos_version": "3"},
-        answer=Profile,
-        example={**PROFILE, "language": "tr"},
+        request_example={"language": "tr", "tos_version": "3"},
+        response=Profile,
+        response_example={**PROFILE, "language": "tr"},
     ),
-    api.DeleteAccount: Call(
+    api.DeleteAccount: Operation(
         tag=Tag.IDENTITY,
         summary="Delete the account",
         text="Sessions end, personal data and media go, and Apple's token is revoked.",
-        answer=Done,
-        example=DONE,
+        response=Done,
+        response_example=SUCCESS,
         refusals=(AccountSuspended,),
     ),
-    api.ExportUserData: Call(
+    api.ExportUserData: Operation(
         tag=Tag.IDENTITY,
         summary="Everything held about the user",
         text="A section for each kind of data.",
-        answer={"type": "object", "additionalProperties": True},
-        example={"exported_at": "2026-11-21T05:17:16Z", "profile": {"id": USER_ID}, "jobs": []},
+        response={"type": "object", "additionalProperties": True},
+        response_example={
+            "exported_at": "2026-11-21T05:17:16Z",
+            "profile": {"id": USER_ID},
+            "jobs": [],
+        },
         headers={"Content-Disposition": "A name for the file."},
     ),
-    api.GetConsents: Call(
+    api.GetConsents: Operation(
         tag=Tag.IDENTITY,
         summary="What the user has agreed to",
-        answer=ConsentsAnswer,
-        example=CONSENTS,
+        response=ConsentsAnswer,
+        response_example=CONSENTS,
     ),
-    api.RecordConsent: Call(
+    api.RecordConsent: Operation(
         tag=Tag.IDENTITY,
         summary="Record that the user agrees, or no longer does",
         text="`providers` go with `ai_providers` alone, and have to be named where it is granted.",
         body=ConsentBody,
-        sent={"kind": "ai_providers", "version": "3", "providers": ["fal"]},
-        answer=RecordedConsentAnswer,
-        example={"success": True, **CONSENTS},
+        request_example={"kind": "ai_providers", "version": "3", "providers": ["fal"]},
+        response=RecordedConsentAnswer,
+        response_example={"success": True, **CONSENTS},
     ),
 }

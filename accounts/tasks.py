@@ -35,7 +35,7 @@ def send_pushes() -> None:
 def sweep() -> None:
     now = clock.now()
     run_all(
-        lambda: purge.sweep(
+        lambda: purge.run_deletes(
             lambda: services.purge_sessions(now=now),
             lambda: services.purge_used_tokens(now=now),
             lambda: services.purge_claims(now=now),

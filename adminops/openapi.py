@@ -12,7 +12,7 @@ from credits.errors import InsufficientCredits
 from credits.openapi import CreditEntry
 from generation.errors import InvalidModel
 from rendio.common.errors import InvalidState, NotFound
-from rendio.common.web.openapi import DONE, Call, Calls, Done, Tag, query
+from rendio.common.web.openapi import SUCCESS, Done, Operation, Operations, Tag, query
 
 USER_ID = "3f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
 
@@ -61,64 +61,64 @@ WAITS = {
     "`pending_grant_id` names what a second person decides in the admin.",
 }
 
-CALLS: Calls = {
-    api.RefundCredits: Call(
+OPERATIONS: Operations = {
+    api.RefundCredits: Operation(
         tag=Tag.SUPPORT,
         summary="Give credits back",
         body=AmountBody,
-        sent=CREDITS_ACT,
-        answer=NewBalance,
-        example={"success": True, "new_balance": 11},
-        also=WAITS,
+        request_example=CREDITS_ACT,
+        response=NewBalance,
+        response_example={"success": True, "new_balance": 11},
+        other_statuses=WAITS,
         refusals=(NotFound, InvalidState),
     ),
-    api.AdjustCredits: Call(
+    api.AdjustCredits: Operation(
         tag=Tag.SUPPORT,
         summary="Correct a balance, up or down",
         body=AmountBody,
-        sent={**CREDITS_ACT, "amount": -5},
-        answer=NewBalance,
-        example={"success": True, "new_balance": 1},
-        also=WAITS,
+        request_example={**CREDITS_ACT, "amount": -5},
+        response=NewBalance,
+        response_example={"success": True, "new_balance": 1},
+        other_statuses=WAITS,
         refusals=(NotFound, InsufficientCredits, InvalidState),
     ),
-    api.ToggleModel: Call(
+    api.ToggleModel: Operation(
         tag=Tag.SUPPORT,
         summary="Take a model off sale, or put it back",
         body=ToggleModelBody,
-        sent={
+        request_example={
             "model_id": "00000000-0000-4000-8000-000000000003",
             "is_available": False,
             "reason": "Its results are broken",
         },
-        answer=Done,
-        example=DONE,
+        response=Done,
+        response_example=SUCCESS,
         refusals=(InvalidModel, InvalidState),
     ),
-    api.BanUser: Call(
+    api.BanUser: Operation(
         tag=Tag.SUPPORT,
         summary="Suspend an account",
         body=UserActBody,
-        sent=USER_ACT,
-        answer=Done,
-        example=DONE,
+        request_example=USER_ACT,
+        response=Done,
+        response_example=SUCCESS,
         refusals=(NotFound, InvalidState),
     ),
-    api.UnbanUser: Call(
+    api.UnbanUser: Operation(
         tag=Tag.SUPPORT,
         summary="Let an account in again",
         body=UserActBody,
-        sent=USER_ACT,
-        answer=Done,
-        example=DONE,
+        request_example=USER_ACT,
+        response=Done,
+        response_example=SUCCESS,
         refusals=(NotFound, InvalidState),
     ),
-    api.UserStats: Call(
+    api.UserStats: Operation(
         tag=Tag.SUPPORT,
         summary="A customer at a glance",
         parameters=(query("user_id", OpenApiTypes.UUID, "The customer.", required=True),),
-        answer=UserStatsAnswer,
-        example={
+        response=UserStatsAnswer,
+        response_example={
             "user": {
                 "id": USER_ID,
                 "username": None,

@@ -41,7 +41,7 @@ def sweep() -> None:
     now = clock.now()
     run_all(
         lambda: heartbeats.purge(now=now),
-        lambda: purge.sweep(
+        lambda: purge.run_deletes(
             lambda: error_log.sweep(now=now),
             lambda: login.sweep_sessions(now=now),
             lambda: login.sweep_attempts(now=now),

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from bench import cpu, limit, stage
 from bench.load import Plan, Result
-from rendio.local.data_dir import PROJECT, Home, HomeInUse
+from rendio.local.data_dir import PROJECT, DataDir, DataDirInUse
 from rendio.local.servers import ServerFailed
 from rendio.local.stack import Stack
 
@@ -82,21 +82,21 @@ def main() -> int:
     if not Path("/proc/self/stat").exists():
         console.print("bench reads CPU times from /proc: it needs Linux.", style="red")
         return 1
-    home = Home(Home.from_environment().root / "bench")
+    data_dir = DataDir(DataDir.from_environment().root / "bench")
     try:
-        with stage.own(home):
-            return _run(home, options, console)
-    except HomeInUse as owner:
+        with stage.own(data_dir):
+            return _run(data_dir, options, console)
+    except DataDirInUse as owner:
         console.print(f"Another bench is running ({owner}); they would disturb each other.")
     except (ServerFailed, limit.LimitFailed) as failure:
         console.print(f"{failure}", style="red", markup=False)
     return 1
 
 
-def _run(home: Home, options: argparse.Namespace, console: Console) -> int:
+def _run(data_dir: DataDir, options: argparse.Namespace, console: Console) -> int:
     with ExitStack() as started:
-        database, valkey = stage.start_servers(home, started)
-        stack = Stack(home=home, env=os.environ)
+        database, valkey = stage.start_servers(data_dir, started)
+        stack = Stack(data_dir=data_dir, env=os.environ)
         os.environ |= {"PUBLIC_URL": stack.url, "DJANGO_SETTINGS_MODULE": "rendio.settings"}
         django.setup()
         from bench.world import World, proof  # not before the settings know these servers
@@ -120,7 +120,7 @@ def _run(home: Home, options: argparse.Namespace, console: Console) -> int:
                     users=options.users,
                     clients=options.connections,
                     seconds=max(round(seconds), 1),
-                    folder=home.root,
+                    folder=data_dir.root,
                 ),
             ),
         ]

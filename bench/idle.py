@@ -25,7 +25,7 @@ from rich.table import Table
 
 from bench import cpu, stage
 from rendio.local import ports
-from rendio.local.data_dir import Home, HomeInUse
+from rendio.local.data_dir import DataDir, DataDirInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
 from rendio.local.stack import Command, Stack
 from rendio.local.wait import wait_until
@@ -61,22 +61,24 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=50, help="to time (default 50)")
     options = parser.parse_args()
     console = Console(highlight=False)
-    home = Home(Home.from_environment().root / "idle")
+    data_dir = DataDir(DataDir.from_environment().root / "idle")
     try:
-        with stage.own(home), ExitStack() as started:
-            return _run(home, options, console, started)
-    except HomeInUse as owner:
+        with stage.own(data_dir), ExitStack() as started:
+            return _run(data_dir, options, console, started)
+    except DataDirInUse as owner:
         console.print(f"Another run is under way ({owner}).")
     except ServerFailed as failure:
         console.print(f"{failure}", style="red", markup=False)
     return 1
 
 
-def _run(home: Home, options: argparse.Namespace, console: Console, started: ExitStack) -> int:
-    servers = stage.start_servers(home, started)
+def _run(
+    data_dir: DataDir, options: argparse.Namespace, console: Console, started: ExitStack
+) -> int:
+    servers = stage.start_servers(data_dir, started)
     sandbox_port = ports.reserve_any()
     os.environ["SANDBOX_URL"] = f"http://127.0.0.1:{sandbox_port}"
-    stack = Stack(home=home, env=os.environ, sandbox_port=sandbox_port)
+    stack = Stack(data_dir=data_dir, env=os.environ, sandbox_port=sandbox_port)
     os.environ |= {"PUBLIC_URL": stack.url, "DJANGO_SETTINGS_MODULE": "rendio.settings"}
     django.setup()
     from bench.world import World  # not before the settings know these servers

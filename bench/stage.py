@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from rendio.local.data_dir import Home
+from rendio.local.data_dir import DataDir
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey, last_lines
 from rendio.local.stack import Stack
 from rendio.local.wait import answers, wait_until
@@ -17,34 +17,34 @@ NO_LIMIT = "1000000000"
 
 
 @contextmanager
-def own(home: Home) -> Iterator[None]:
+def own(data_dir: DataDir) -> Iterator[None]:
     """An empty folder of our own, whatever an earlier run has left; gone afterwards. That run's
     processes have ended with it. Raises HomeInUse."""
-    home.acquire()
+    data_dir.acquire()
     try:
-        shutil.rmtree(home.root / PostgreSQL.name, ignore_errors=True)
-        shutil.rmtree(home.root / Valkey.name, ignore_errors=True)
+        shutil.rmtree(data_dir.root / PostgreSQL.name, ignore_errors=True)
+        shutil.rmtree(data_dir.root / Valkey.name, ignore_errors=True)
         yield
     finally:
-        shutil.rmtree(home.root, ignore_errors=True)
-        home.release()
+        shutil.rmtree(data_dir.root, ignore_errors=True)
+        data_dir.release()
 
 
-def start_servers(home: Home, started: ExitStack) -> tuple[PostgreSQL, Valkey]:
+def start_servers(data_dir: DataDir, started: ExitStack) -> tuple[PostgreSQL, Valkey]:
     """Durable as in production; what runs from here on, this process too, finds them in the
     environment. Raises ServerFailed."""
-    secrets = home.secrets()
-    database = PostgreSQL(home, password=secrets["POSTGRES_PASSWORD"])
+    secrets = data_dir.secrets()
+    database = PostgreSQL(data_dir, password=secrets["POSTGRES_PASSWORD"])
     started.callback(database.stop)
     database.start()
-    valkey = Valkey(home)
+    valkey = Valkey(data_dir)
     started.callback(valkey.stop)
     valkey.start()
     os.environ |= {
         **secrets,
         "ENVIRONMENT": "development",
-        "RENDIO_HOME": str(home.root),
-        "MEDIA_ROOT": str(home.media),
+        "RENDIO_HOME": str(data_dir.root),
+        "MEDIA_ROOT": str(data_dir.media),
         "DATABASE_URL": database.url,
         "REDIS_URL": valkey.url,
         "RATE_LIMIT_GENERATION_PER_HOUR": NO_LIMIT,

@@ -68,7 +68,7 @@ class AppStoreNotification(PublicView):
     limits = ()
 
     def post(self, request: Request) -> Response:
-        ratelimit.refuse_forger(request)
+        ratelimit.check_forgery_limit(request)
         signed_payload = self.body.get("signedPayload")
         if not isinstance(signed_payload, str):
             raise InvalidInput(fields={"signedPayload": [_("This field is required.")]})

@@ -11,7 +11,15 @@ from billing.models import ProductKind, Rollover, SubscriptionState
 from billing.serializers import UpdateCreditsBody
 from credits.errors import AccountSuspended, IdempotencyKeyRequired, IdempotencyKeyReused
 from rendio.common.errors import RateLimited, RequestInProgress, Unauthorized
-from rendio.common.web.openapi import DONE, REPLAYED, Call, Calls, Done, Tag, idempotency_key
+from rendio.common.web.openapi import (
+    REPLAYED,
+    SUCCESS,
+    Done,
+    Operation,
+    Operations,
+    Tag,
+    idempotency_key,
+)
 
 
 class ProductAnswer(serializers.Serializer):
@@ -53,12 +61,12 @@ class AppStoreNotificationBody(serializers.Serializer):
     signedPayload = serializers.CharField(help_text="A JWS of Apple's.")
 
 
-CALLS: Calls = {
-    api.GetProducts: Call(
+OPERATIONS: Operations = {
+    api.GetProducts: Operation(
         tag=Tag.CREDITS,
         summary="What is for sale",
-        answer=ProductsAnswer,
-        example={
+        response=ProductsAnswer,
+        response_example={
             "products": [
                 {
                     "product_id": "com.rendio.credits.50",
@@ -79,16 +87,16 @@ CALLS: Calls = {
             ]
         },
     ),
-    api.UpdateCredits: Call(
+    api.UpdateCredits: Operation(
         tag=Tag.CREDITS,
         summary="Confirm a purchase",
         text="What was bought comes from Apple's signed transaction alone, and is granted once. "
         "One of the two fields is needed; `signed_transaction` spares us the question to Apple.",
         parameters=(idempotency_key(required=False),),
         body=UpdateCreditsBody,
-        sent={"transaction_id": "2000000123456789"},
-        answer=UpdateCreditsAnswer,
-        example={
+        request_example={"transaction_id": "2000000123456789"},
+        response=UpdateCreditsAnswer,
+        response_example={
             "success": True,
             "credits_added": 50,
             "credits_remaining": 56,
@@ -106,11 +114,11 @@ CALLS: Calls = {
             StoreUnavailable,
         ),
     ),
-    api.SubscriptionStatus: Call(
+    api.SubscriptionStatus: Operation(
         tag=Tag.CREDITS,
         summary="The caller's subscription",
-        answer=SubscriptionAnswer,
-        example={
+        response=SubscriptionAnswer,
+        response_example={
             "tier": "premium",
             "status": "active",
             "product_id": "com.rendio.premium.monthly",
@@ -118,15 +126,17 @@ CALLS: Calls = {
             "will_renew": True,
         },
     ),
-    api.AppStoreNotification: Call(
+    api.AppStoreNotification: Operation(
         tag=Tag.WEBHOOKS,
         summary="App Store Server Notifications, version 2",
         text="Apple's. 401 means that Apple did not sign it; what it signed is 200, ours or not. "
         "503: it was kept and could not be read, and may be sent again.",
         body=AppStoreNotificationBody,
-        sent={"signedPayload": "eyJhbGciOiJFUzI1NiIsIng1YyI6WyJNSUlF4oCmIl19.eyJ9.c2lnbmVk"},
-        answer=Done,
-        example=DONE,
+        request_example={
+            "signedPayload": "eyJhbGciOiJFUzI1NiIsIng1YyI6WyJNSUlF4oCmIl19.eyJ9.c2lnbmVk"
+        },
+        response=Done,
+        response_example=SUCCESS,
         refusals=(Unauthorized, RateLimited, StoreUnavailable),
     ),
 }

@@ -15,7 +15,7 @@ from billing.lifecycle import (  # noqa: F401
 )
 from billing.models import Notification, UnreadablePayload
 from rendio.common.due_work import due_batch
-from rendio.common.purge import delete_batch, sweep
+from rendio.common.purge import delete_batch, run_deletes
 
 # Longer than Apple's history goes back (180 days): what is deleted here would come again.
 KEPT = timedelta(days=200)
@@ -26,7 +26,7 @@ def purge(*, now: datetime) -> None:
     """Delete old notifications, and payloads that were closed long ago. Harmless twice or late."""
     old = Notification.objects.filter(processed_at__lte=now - KEPT)
     closed = UnreadablePayload.objects.filter(closed_at__lte=now - KEPT)
-    sweep(
+    run_deletes(
         lambda: delete_batch(old, order="processed_at"),
         lambda: delete_batch(closed, order="closed_at"),
     )

@@ -74,8 +74,8 @@ class RedeemCode(ApiView):
                     user_id=self.caller.user_id, **body.validated_data, now=clock.now()
                 )
         except NotFound:
-            ratelimit.note("unknown_code_per_ip", address)
-            ratelimit.note("unknown_code_per_ip", user)
+            ratelimit.count_refused("unknown_code_per_ip", address)
+            ratelimit.count_refused("unknown_code_per_ip", user)
             raise
         return Response(
             {

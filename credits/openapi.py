@@ -9,7 +9,7 @@ from credits.errors import AccountSuspended
 from credits.models import Kind
 from credits.serializers import RedeemBody
 from rendio.common.errors import InvalidState, NotFound
-from rendio.common.web.openapi import PAGE, Call, Calls, Tag
+from rendio.common.web.openapi import PAGE, Operation, Operations, Tag
 
 
 class ExpiringCredits(serializers.Serializer):
@@ -44,26 +44,26 @@ class RedeemedAnswer(serializers.Serializer):
     expires_at = serializers.DateTimeField(allow_null=True)
 
 
-CALLS: Calls = {
-    api.GetCredits: Call(
+OPERATIONS: Operations = {
+    api.GetCredits: Operation(
         tag=Tag.CREDITS,
         summary="The balance",
         text="`expiring` tells what lapses when, soonest first.",
-        answer=CreditsAnswer,
-        example={
+        response=CreditsAnswer,
+        response_example={
             "credits_remaining": 16,
             "credits_total": 30,
             "expiring": [{"credits": 6, "expires_at": "2026-12-24T12:00:00Z"}],
         },
         refusals=(NotFound,),
     ),
-    api.GetCreditHistory: Call(
+    api.GetCreditHistory: Operation(
         tag=Tag.CREDITS,
         summary="Every change of the balance",
         text="Newest first.",
         parameters=PAGE,
-        answer=CreditHistoryAnswer,
-        example={
+        response=CreditHistoryAnswer,
+        response_example={
             "entries": [
                 {
                     "id": "01a1fc89-91ea-73fa-8415-4b583de90bfc",
@@ -78,13 +78,13 @@ CALLS: Calls = {
             "next_cursor": "AaH8iZHqc_qEFUtYPekL_A",
         },
     ),
-    api.RedeemCode: Call(
+    api.RedeemCode: Operation(
         tag=Tag.CREDITS,
         summary="Redeem a promotion code",
         body=RedeemBody,
-        sent={"code": "SUMMER25"},
-        answer=RedeemedAnswer,
-        example={
+        request_example={"code": "SUMMER25"},
+        response=RedeemedAnswer,
+        response_example={
             "credits_added": 20,
             "credits_remaining": 26,
             "expires_at": "2026-12-21T05:17:16Z",

@@ -24,7 +24,7 @@ def sweep() -> None:
     now = clock.now()
     run_all(
         lambda: _lapse(now=now),
-        lambda: purge.sweep(lambda: idempotency.purge_expired(now=now)),
+        lambda: purge.run_deletes(lambda: idempotency.purge_expired(now=now)),
     )
 
 

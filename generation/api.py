@@ -162,7 +162,7 @@ class VideoJobEvents(ApiView):
             streams.events(
                 job,
                 session_id=caller.session_id,
-                language_now=language.chooser(request._request, profiles_language),
+                language_now=language.make_chooser(request._request, profiles_language),
             ),
             content_type="text/event-stream; charset=utf-8",
             # nginx would keep events back until its buffer is full.
@@ -226,7 +226,7 @@ class ProviderWebhook(PublicView):
     def post(self, request: Request, provider: str) -> Response:
         if find_provider(provider) is None:
             raise NotFound
-        ratelimit.refuse_forger(request)
+        ratelimit.check_forgery_limit(request)
         try:
             webhooks.receive(
                 provider_name=provider,

@@ -40,14 +40,14 @@ from rendio.common.errors import (
 )
 from rendio.common.web.fields import StrictCharField, TextUUIDField
 from rendio.common.web.openapi import (
-    DONE,
     JOB_ID,
     PAGE,
     REPLAYED,
-    Call,
-    Calls,
+    SUCCESS,
     Done,
     JobIdBody,
+    Operation,
+    Operations,
     OptionalId,
     Tag,
     idempotency_key,
@@ -323,14 +323,14 @@ IF_NONE_MATCH = OpenApiParameter(
     "If-None-Match", str, OpenApiParameter.HEADER, description="The `ETag` of what one has."
 )
 
-CALLS: Calls = {
-    api.GetModels: Call(
+OPERATIONS: Operations = {
+    api.GetModels: Operation(
         tag=Tag.CATALOGUE,
         summary="The models",
         text="Featured first, then by name.",
         parameters=(IF_NONE_MATCH,),
-        answer=ModelsAnswer,
-        example={
+        response=ModelsAnswer,
+        response_example={
             "models": [
                 {
                     "id": SORA,
@@ -350,14 +350,14 @@ CALLS: Calls = {
             ]
         },
         headers=CATALOGUE_HEADERS,
-        also=UNCHANGED,
+        other_statuses=UNCHANGED,
     ),
-    api.GetThemes: Call(
+    api.GetThemes: Operation(
         tag=Tag.CATALOGUE,
         summary="The themes",
         parameters=(IF_NONE_MATCH,),
-        answer=ThemesAnswer,
-        example={
+        response=ThemesAnswer,
+        response_example={
             "themes": [
                 {
                     "id": "00000000-0000-4000-9000-000000000001",
@@ -372,17 +372,17 @@ CALLS: Calls = {
             ]
         },
         headers=CATALOGUE_HEADERS,
-        also=UNCHANGED,
+        other_statuses=UNCHANGED,
     ),
-    api.QuoteVideo: Call(
+    api.QuoteVideo: Operation(
         tag=Tag.GENERATION,
         summary="Ask the price",
         text="The price is kept for ten minutes, for three orders that name the quote in "
         "`generate-video`: a job that failed can be ordered again.",
         body=OrderBody,
-        sent=ORDER,
-        answer=QuoteAnswer,
-        example={
+        request_example=ORDER,
+        response=QuoteAnswer,
+        response_example={
             "quote_id": "01a1fc89-91ea-73fa-8415-4b583de90bfe",
             "credits": 4,
             "credits_remaining": 10,
@@ -393,52 +393,52 @@ CALLS: Calls = {
         },
         refusals=OF_AN_ORDER,
     ),
-    api.GenerateVideo: Call(
+    api.GenerateVideo: Operation(
         tag=Tag.GENERATION,
         summary="Order a generation",
         text="Takes the credits and puts a job into the queue, both or neither.",
         parameters=(idempotency_key(required=True),),
         body=GenerateBody,
-        sent=ORDER,
-        answer=OrderedAnswer,
-        example=ORDERED,
+        request_example=ORDER,
+        response=OrderedAnswer,
+        response_example=ORDERED,
         headers=REPLAYED,
         refusals=OF_AN_ORDER + OF_A_PAID_ORDER,
     ),
-    api.RetryVideoJob: Call(
+    api.RetryVideoJob: Operation(
         tag=Tag.GENERATION,
         summary="Order once more what failed",
         text="A new job at today's price.",
         parameters=(idempotency_key(required=True),),
         body=JobIdBody,
-        sent={"job_id": JOB},
-        answer=OrderedAnswer,
-        example=ORDERED,
+        request_example={"job_id": JOB},
+        response=OrderedAnswer,
+        response_example=ORDERED,
         headers=REPLAYED,
         refusals=(*OF_AN_ORDER, *OF_A_PAID_ORDER, InvalidState),
     ),
-    api.GetVideoStatus: Call(
+    api.GetVideoStatus: Operation(
         tag=Tag.GENERATION,
         summary="How a job is doing",
         parameters=(JOB_ID,),
-        answer=JobStatusAnswer,
-        example=STATUS,
+        response=JobStatusAnswer,
+        response_example=STATUS,
         headers={"Retry-After": "`poll_after_seconds`."},
         refusals=(NotFound,),
     ),
-    api.VideoJobEvents: Call(
+    api.VideoJobEvents: Operation(
         tag=Tag.GENERATION,
         summary="The same, as it changes",
         text="Server-sent events: a `status` event at once and one for each change, whose data is "
         "the answer of `get-video-status`. The stream closes after the last, or when `retry` says "
         "when to come again.",
         parameters=(OpenApiParameter("job_id", OpenApiTypes.UUID, OpenApiParameter.PATH),),
-        answer={"type": "string"},
+        response={"type": "string"},
         media_type="text/event-stream",
-        example='event: status\nretry: 2000\ndata: {"job_id": "' + JOB + '", …}\n\n',
+        response_example='event: status\nretry: 2000\ndata: {"job_id": "' + JOB + '", …}\n\n',
         refusals=(NotFound,),
     ),
-    api.GetVideoJobs: Call(
+    api.GetVideoJobs: Operation(
         tag=Tag.GENERATION,
         summary="The user's jobs",
         text="Newest first.",
@@ -446,8 +446,8 @@ CALLS: Calls = {
             *PAGE,
             query("status", {"type": "string", "enum": JobStatus.values}, "Only those."),
         ),
-        answer=JobsAnswer,
-        example={
+        response=JobsAnswer,
+        response_example={
             "jobs": [
                 {
                     "job_id": JOB,
@@ -465,27 +465,32 @@ CALLS: Calls = {
             "next_cursor": None,
         },
     ),
-    api.CancelVideoJob: Call(
+    api.CancelVideoJob: Operation(
         tag=Tag.GENERATION,
         summary="Take a job back",
         text="`processing` and not refunded: its provider goes on with it. Once the provider has "
         "begun, a cancel may keep the `cancel_fee_after_start` of the order.",
         body=JobIdBody,
-        sent={"job_id": JOB},
-        answer=CancelledAnswer,
-        example={"job_id": JOB, "status": "cancelled", "refunded": True, "credits_refunded": 1},
+        request_example={"job_id": JOB},
+        response=CancelledAnswer,
+        response_example={
+            "job_id": JOB,
+            "status": "cancelled",
+            "refunded": True,
+            "credits_refunded": 1,
+        },
         refusals=(NotFound, InvalidState),
     ),
-    api.DeleteVideoJob: Call(
+    api.DeleteVideoJob: Operation(
         tag=Tag.GENERATION,
         summary="Delete a job and its media",
         body=JobIdBody,
-        sent={"job_id": JOB},
-        answer=Done,
-        example=DONE,
+        request_example={"job_id": JOB},
+        response=Done,
+        response_example=SUCCESS,
         refusals=(NotFound, InvalidState),
     ),
-    uploads_api.UploadImage: Call(
+    uploads_api.UploadImage: Operation(
         tag=Tag.GENERATION,
         summary="Send a picture in",
         text="JPEG, PNG, WebP or HEIC by content, up to 10 MB and 50 megapixels. Kept for a day, "
@@ -496,17 +501,17 @@ CALLS: Calls = {
             "required": ["file"],
         },
         body_type="multipart/form-data",
-        answer=UploadAnswer,
-        example=UPLOAD,
+        response=UploadAnswer,
+        response_example=UPLOAD,
         status=201,
         refusals=OF_A_PICTURE,
     ),
-    uploads_api.StartDirectUpload: Call(
+    uploads_api.StartDirectUpload: Operation(
         tag=Tag.GENERATION,
         summary="A form to send a picture straight into the bucket",
         text="409 without a bucket. POST to `url`: `fields`, and last the picture as `file`.",
-        answer=DirectUploadAnswer,
-        example={
+        response=DirectUploadAnswer,
+        response_example={
             "direct_id": "01a1fc89-91ea-73fa-8415-4b583de90bff",
             "url": "https://bucket.example.com/",
             "fields": {"key": "direct/01a1fc89", "policy": "eyJleHBpcmF0aW9uIjo="},
@@ -515,17 +520,17 @@ CALLS: Calls = {
         status=201,
         refusals=(InvalidState,),
     ),
-    uploads_api.FinishDirectUpload: Call(
+    uploads_api.FinishDirectUpload: Operation(
         tag=Tag.GENERATION,
         summary="Take the picture in from the bucket",
         body=DirectIdBody,
-        sent={"direct_id": "01a1fc89-91ea-73fa-8415-4b583de90bff"},
-        answer=UploadAnswer,
-        example=UPLOAD,
+        request_example={"direct_id": "01a1fc89-91ea-73fa-8415-4b583de90bff"},
+        response=UploadAnswer,
+        response_example=UPLOAD,
         status=201,
         refusals=(*OF_A_PICTURE, NotFound),
     ),
-    api.ProviderWebhook: Call(
+    api.ProviderWebhook: Operation(
         tag=Tag.WEBHOOKS,
         summary="A provider's call",
         text="fal signs as fal does, Replicate as Standard Webhooks do, others send the body's "
@@ -534,12 +539,12 @@ CALLS: Calls = {
         parameters=(query("token", str, "Names the job; part of the URL that we gave."),),
         body={"type": "object", "additionalProperties": True},
         body_type="*/*",
-        sent={"request_id": "764cabcf-b745-4b3e-ae38-1200304cf45b", "status": "OK"},
-        answer=Done,
-        example=DONE,
+        request_example={"request_id": "764cabcf-b745-4b3e-ae38-1200304cf45b", "status": "OK"},
+        response=Done,
+        response_example=SUCCESS,
         refusals=(Unauthorized, RateLimited, NotFound),
     ),
-    api.Media: Call(
+    api.Media: Operation(
         tag=Tag.GENERATION,
         summary="A video or picture, by its signed URL",
         text="Byte ranges work, also with `If-Range`. Where media lie in a bucket, its own URLs "
@@ -555,11 +560,11 @@ CALLS: Calls = {
             ),
             IF_NONE_MATCH,
         ),
-        answer={"type": "string", "format": "binary"},
+        response={"type": "string", "format": "binary"},
         media_type="*/*",
-        example=None,
+        response_example=None,
         headers={"ETag": "Names these very bytes.", "Last-Modified": "When they were stored."},
-        also={
+        other_statuses={
             206: "The bytes that were asked for.",
             **UNCHANGED,
             412: "`If-Match` or `If-Unmodified-Since` does not hold.",

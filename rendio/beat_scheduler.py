@@ -20,7 +20,7 @@ from django.db import Error as DatabaseFailure
 from django.db import connection
 
 from rendio.common import wakeup
-from rendio.common.clock import steady_now
+from rendio.common.clock import monotonic_now
 from rendio.common.due_work import DueLookup, DueWork, kinds
 from rendio.common.postgresql.limits import at_most
 
@@ -62,7 +62,7 @@ class Scheduler(beat.Scheduler):
         return self.Entry(
             name=f"{kind.task} {queue}",
             task=kind.task,
-            schedule=schedule(kind.every_seconds, nowfun=steady_now),
+            schedule=schedule(kind.every_seconds, nowfun=monotonic_now),
             kwargs=kind.arguments(queue),
             options={
                 "queue": queue,

@@ -27,7 +27,7 @@ from celery.signals import (
 )
 
 from rendio.common import broker, shutdown, wakeup
-from rendio.common.clock import steady_now
+from rendio.common.clock import monotonic_now
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rendio.settings")
 
@@ -43,7 +43,7 @@ def _every(
     """`to` is the Celery queue that the message goes to."""
     return {
         "task": task,
-        "schedule": schedule(seconds, nowfun=steady_now),
+        "schedule": schedule(seconds, nowfun=monotonic_now),
         "kwargs": arguments or {},
         "options": {
             "queue": to,
@@ -128,7 +128,7 @@ def _measure_clock() -> None:
     from rendio.common import clock
 
     with suppress(DatabaseFailure):
-        clock.measure()
+        clock.synchronize()
 
 
 @task_postrun.connect

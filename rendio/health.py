@@ -35,7 +35,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """200 when the database answers and is migrated; a missing Redis is named, and no reason to
     stop."""
     try:
-        with _briefly():
+        with _limit_database_wait():
             if not _is_migrated():
                 return JsonResponse({"status": "unready", "database": "not migrated"}, status=503)
             with connection.cursor() as cursor:
@@ -65,7 +65,7 @@ def statusz(request: HttpRequest) -> JsonResponse:
         "threads": background.names(),
     }
     try:
-        with _briefly():
+        with _limit_database_wait():
             more, found = status.read_status(now=clock.now())
         seen |= more
         problems += found
@@ -80,7 +80,7 @@ _gave_up_at = float("-inf")
 
 
 @contextmanager
-def _briefly() -> Iterator[None]:
+def _limit_database_wait() -> Iterator[None]:
     """Wait for PostgreSQL no longer than DATABASE_SECONDS in all.
 
     A page is asked for while the one before it may still wait: for as long after a wait that was

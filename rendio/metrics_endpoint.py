@@ -57,9 +57,9 @@ def _serve() -> None:
     _has_served.set()
     address = settings.WORKER_METRICS_ADDRESS, settings.WORKER_METRICS_PORT
     # An OSError at first: the children of a worker that was killed hold the port for some moments.
-    family = _SixServer if ":" in address[0] else WSGIServer
+    family = _IPv6Server if ":" in address[0] else WSGIServer
     with make_server(
-        *address, _answer_for_worker, server_class=family, handler_class=_Silent
+        *address, _answer_for_worker, server_class=family, handler_class=_QuietHandler
     ) as server:
         server.serve_forever()
 
@@ -76,11 +76,11 @@ def _answer_for_worker(environ: WSGIEnvironment, start: StartResponse) -> Iterab
     return [exposition()]
 
 
-class _SixServer(WSGIServer):
+class _IPv6Server(WSGIServer):
     address_family = socket.AF_INET6
 
 
-class _Silent(WSGIRequestHandler):
+class _QuietHandler(WSGIRequestHandler):
     # It serves one client at a time: one that sends nothing must not keep the others out.
     timeout = 10
 

@@ -29,32 +29,32 @@ from rendio.config.environment import (
     BASE_DIR,
     PRODUCTION,
     SANDBOX_URL,
+    add_problem,
     boolean,
-    caps,
-    counts,
+    choice,
+    choices,
+    choices_or_off,
     database_address,
     decimal,
+    decimal_map,
     email_settings,
     env,
     host_names,
     http_url,
     integer,
+    integer_map,
     key_ring,
     listen_address,
-    one_of,
     optional_instant,
     optional_integer,
     origins,
-    outside,
     pem,
-    percents,
+    percentages,
+    problems,
     redis_address,
-    refusals,
-    refuse,
     secrets,
-    several_of,
+    service_url,
     signing_keys,
-    some_of,
     standard_webhook_secrets,
     tcp_address,
     uuids,
@@ -84,7 +84,7 @@ CSRF_TRUSTED_ORIGINS = origins("CSRF_TRUSTED_ORIGINS")
 ENVIRONMENT = environment.ENVIRONMENT
 TRUSTED_PROXIES = integer("TRUSTED_PROXIES", 0)
 # Which header they append to; the other one is not read.
-FORWARDED_HEADER = one_of(
+FORWARDED_HEADER = choice(
     "FORWARDED_HEADER", default=forwarded.X_FORWARDED_FOR, allowed=forwarded.HEADERS
 )
 
@@ -182,7 +182,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = integer("MAX_BODY_BYTES", 1_000_000, at_least=1_00
 MAX_JSON_DEPTH = integer("MAX_JSON_DEPTH", 20, at_least=1, at_most=200)
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 if LOG_LEVEL not in logging.getLevelNamesMapping():
-    refuse(f"LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not {LOG_LEVEL!r}.")
+    add_problem(f"LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not {LOG_LEVEL!r}.")
     LOG_LEVEL = "INFO"
 LOGGING = logs.logging_config(LOG_LEVEL)
 logs.configure()
@@ -265,7 +265,7 @@ DB_LIMITS_MS = {
 # DATABASE_URL names a pooler in transaction mode.
 DB_POOLED = boolean("DB_POOLED", default=False)
 if DB_POOLED and "options" in DATABASE_ADDRESS:
-    refuse("DATABASE_URL has options, which no pooler passes on: DB_POOLED is set.")
+    add_problem("DATABASE_URL has options, which no pooler passes on: DB_POOLED is set.")
 DATABASES = {
     "default": {
         "ENGINE": "rendio.common.postgresql",
@@ -362,7 +362,7 @@ CELERY_BEAT_SCHEDULER = "rendio.beat_scheduler:Scheduler"
 HEARTBEAT_SECONDS = integer("HEARTBEAT_SECONDS", 5, at_least=1)
 HEARTBEAT_LATE_SECONDS = integer("HEARTBEAT_LATE_SECONDS", 20, at_least=2)
 if HEARTBEAT_LATE_SECONDS <= HEARTBEAT_SECONDS:
-    refuse("HEARTBEAT_LATE_SECONDS must be more than HEARTBEAT_SECONDS.")
+    add_problem("HEARTBEAT_LATE_SECONDS must be more than HEARTBEAT_SECONDS.")
 CLOCK_SKEW_LIMIT_SECONDS = integer("CLOCK_SKEW_LIMIT_SECONDS", 5, at_least=1)
 DUE_LATE_SECONDS = integer("DUE_LATE_SECONDS", 300, at_least=1)
 LEDGER_PROOF_SECONDS = integer("LEDGER_PROOF_SECONDS", 3600, at_least=60)
@@ -372,7 +372,7 @@ METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 WORKER_METRICS_PORT = integer("WORKER_METRICS_PORT", 0, at_most=65535)
 WORKER_METRICS_ADDRESS = listen_address("WORKER_METRICS_ADDRESS", default="127.0.0.1")
 # Alerts: of a provider's spend cap at these shares of it, and of a ledger that does not add up.
-SPEND_ALERT_PERCENT = percents("SPEND_ALERT_PERCENT", "50,80,100")
+SPEND_ALERT_PERCENT = percentages("SPEND_ALERT_PERCENT", "50,80,100")
 ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
 ALERT_WEBHOOK_URL = http_url("ALERT_WEBHOOK_URL", "")
 DEFAULT_FROM_EMAIL = env.str("ALERT_FROM_EMAIL", default="rendio@localhost")
@@ -404,7 +404,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rendio.common.web.parsers.StrictJSONParser"],
     # OPTIONS would tell what our code says of itself.
     "DEFAULT_METADATA_CLASS": None,
-    "DEFAULT_SCHEMA_CLASS": "rendio.openapi.schema.CallSchema",
+    "DEFAULT_SCHEMA_CLASS": "rendio.openapi.schema.OperationSchema",
     "EXCEPTION_HANDLER": "rendio.common.errors.handle_exception",
     "UNAUTHENTICATED_USER": None,
     "COERCE_DECIMAL_TO_STRING": False,
@@ -419,9 +419,9 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SERVERS": [{"url": PUBLIC_URL}],
     "SERVE_INCLUDE_SCHEMA": False,
-    "PREPROCESSING_HOOKS": ["rendio.openapi.schema.phones_calls"],
+    "PREPROCESSING_HOOKS": ["rendio.openapi.schema.exclude_legacy_prefix"],
     "POSTPROCESSING_HOOKS": [
-        "rendio.openapi.schema.with_components",
+        "rendio.openapi.schema.add_components",
         "rendio.openapi.shapes.for_generators",
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
@@ -477,7 +477,7 @@ SUPPORT_PRICE_CHANGE_PERCENT = integer("SUPPORT_PRICE_CHANGE_PERCENT", 25, at_le
 STAFF_LOGIN_RATE = env.str("STAFF_LOGIN_RATE", default="10/m")
 # As django-ratelimit reads it, which says so only when somebody signs in.
 if not re.fullmatch(r"[0-9]+/[1-9]?[0-9]*[smhd]", STAFF_LOGIN_RATE):
-    refuse(f"STAFF_LOGIN_RATE must be like 10/m, not {STAFF_LOGIN_RATE!r}.")
+    add_problem(f"STAFF_LOGIN_RATE must be like 10/m, not {STAFF_LOGIN_RATE!r}.")
     STAFF_LOGIN_RATE = "10/m"
 REQUIRE_SECOND_FACTOR = boolean("REQUIRE_SECOND_FACTOR", default=PRODUCTION)
 OTP_TOTP_ISSUER = "Rendio"
@@ -551,7 +551,7 @@ APPLE_TOKEN_KEYS = secrets("APPLE_TOKEN_KEYS") or [INSECURE_SECRET]
 
 # Whose purchases count. Apple knows others, Xcode and LocalTesting, whose data nobody signs: they
 # are refused here as anywhere.
-APPSTORE_ENVIRONMENTS = several_of("APPSTORE_ENVIRONMENTS", ("Production", "Sandbox"))
+APPSTORE_ENVIRONMENTS = choices("APPSTORE_ENVIRONMENTS", ("Production", "Sandbox"))
 # All that a user, and an Apple account, is granted for purchases in Apple's sandbox, where nobody
 # pays. Testers, by their user ids, are granted everything.
 APPSTORE_SANDBOX_CREDITS = integer("APPSTORE_SANDBOX_CREDITS", 100)
@@ -582,13 +582,13 @@ APPSTORE_SANDBOX_URL = http_url(
 # What we would like Apple to decide about refunds (billing.models.RefundPolicy says what each
 # means), told of customers who agreed to that: after a while, in which jobs end and support may
 # decide otherwise, and before Apple's time is over.
-CONSUMPTION_POLICY = one_of(
+CONSUMPTION_POLICY = choice(
     "CONSUMPTION_POLICY", default="by_share", allowed=("none", "decline", "grant", "by_share")
 )
 CONSUMPTION_ANSWER_MINUTES = integer("CONSUMPTION_ANSWER_MINUTES", 60)
 CONSUMPTION_DEADLINE_HOURS = integer("CONSUMPTION_DEADLINE_HOURS", 12, at_least=1)
 if CONSUMPTION_ANSWER_MINUTES >= CONSUMPTION_DEADLINE_HOURS * 60:
-    refuse("CONSUMPTION_ANSWER_MINUTES is after CONSUMPTION_DEADLINE_HOURS.")
+    add_problem("CONSUMPTION_ANSWER_MINUTES is after CONSUMPTION_DEADLINE_HOURS.")
 
 # Fraud marks: what is usual for one Apple account, and the score from which on what is bought waits
 # for support (0: never).
@@ -605,9 +605,9 @@ REQUIRE_AI_CONSENT = boolean("REQUIRE_AI_CONSENT", default=False)
 APNS_KEY_ID = env.str("APNS_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
 APNS_PRIVATE_KEY = pem("APNS_PRIVATE_KEY")
 APNS_TOPIC = env.str("APNS_TOPIC", default=APPSTORE_BUNDLE_ID)
-APNS_URL = outside("APNS_URL", "https://api.push.apple.com", sandbox="apns")
+APNS_URL = service_url("APNS_URL", "https://api.push.apple.com", sandbox="apns")
 # For builds from Xcode, whose tokens the other does not know.
-APNS_SANDBOX_URL = outside(
+APNS_SANDBOX_URL = service_url(
     "APNS_SANDBOX_URL", "https://api.sandbox.push.apple.com", sandbox="apns/sandbox"
 )
 # So long after it has happened, nobody wants to hear it any more.
@@ -657,7 +657,7 @@ _LOCAL = [parse_url(SANDBOX_URL).host or ""]
 PROVIDERS = {
     "fal": ProviderAccess(
         keys=key_ring("FAL", sandbox="sandbox-id:sandbox-secret"),
-        url=outside("FAL_URL", "https://queue.fal.run", sandbox="fal/queue"),
+        url=service_url("FAL_URL", "https://queue.fal.run", sandbox="fal/queue"),
         media_hosts=env.list(
             "FAL_MEDIA_HOSTS", default=["*.fal.media", "fal.media"] if PRODUCTION else _LOCAL
         ),
@@ -665,7 +665,7 @@ PROVIDERS = {
     ),
     "runway": ProviderAccess(
         keys=key_ring("RUNWAY", sandbox="sandbox-secret"),
-        url=outside("RUNWAY_URL", "https://api.dev.runwayml.com", sandbox="runway"),
+        url=service_url("RUNWAY_URL", "https://api.dev.runwayml.com", sandbox="runway"),
         media_hosts=env.list(
             "RUNWAY_MEDIA_HOSTS", default=["*.cloudfront.net"] if PRODUCTION else _LOCAL
         ),
@@ -673,7 +673,7 @@ PROVIDERS = {
     ),
     "replicate": ProviderAccess(
         keys=key_ring("REPLICATE", sandbox="sandbox-secret"),
-        url=outside("REPLICATE_URL", "https://api.replicate.com", sandbox="replicate"),
+        url=service_url("REPLICATE_URL", "https://api.replicate.com", sandbox="replicate"),
         media_hosts=env.list(
             "REPLICATE_MEDIA_HOSTS",
             default=["replicate.delivery", "*.replicate.delivery"] if PRODUCTION else _LOCAL,
@@ -682,21 +682,21 @@ PROVIDERS = {
     ),
 }
 # How many submissions a provider has from us at once, for each key; any number where not named.
-PROVIDER_MAX_CONCURRENT = counts("PROVIDER_MAX_CONCURRENT", of=PROVIDERS)
+PROVIDER_MAX_CONCURRENT = integer_map("PROVIDER_MAX_CONCURRENT", of=PROVIDERS)
 # What a provider may cost us in a day and in a month (UTC). In production a day has a cap unless
 # `off` is said.
 DEFAULT_DAILY_USD = 500
 PROVIDER_SPEND_CAPS = {
-    "day": caps(
+    "day": decimal_map(
         "PROVIDER_DAILY_USD", of=PROVIDERS, default_usd=DEFAULT_DAILY_USD if PRODUCTION else None
     ),
-    "month": caps("PROVIDER_MONTHLY_USD", of=PROVIDERS, default_usd=None),
+    "month": decimal_map("PROVIDER_MONTHLY_USD", of=PROVIDERS, default_usd=None),
 }
 # What one of Runway's credits costs us.
 RUNWAY_CREDIT_USD = decimal("RUNWAY_CREDIT_USD", "0.01")
 # Asked only where no connection to the queue can be made; there is none in development.
 FAL_BACKUP_URL = http_url("FAL_BACKUP_URL", "https://queue.falrun.com" if PRODUCTION else "")
-FAL_JWKS_URL = outside(
+FAL_JWKS_URL = service_url(
     "FAL_JWKS_URL", "https://rest.fal.ai/.well-known/jwks.json", sandbox="fal/jwks.json"
 )
 # Our own account at fal. A webhook's signature proves that fal speaks, not that it speaks to us.
@@ -727,9 +727,9 @@ CLAMAV_TIMEOUT_SECONDS = integer("CLAMAV_TIMEOUT_SECONDS", 10, at_least=1)
 # --- Moderation: generation/moderation ----------------------------------------------------------
 
 # Whom prompts and pictures are shown to before anything is charged, one after the other.
-MODERATION = some_of("MODERATION", ("blocklist", "openai"))
+MODERATION = choices_or_off("MODERATION", ("blocklist", "openai"))
 # What is done where one of them cannot be asked.
-MODERATION_WHEN_UNREACHABLE = one_of(
+MODERATION_WHEN_UNREACHABLE = choice(
     "MODERATION_WHEN_UNREACHABLE", default="refuse", allowed=("allow", "refuse")
 )
 # For one question, all in all. A worker that stores a video has its lease to keep.
@@ -745,8 +745,8 @@ MODERATION_BAN_AFTER = integer("MODERATION_BAN_AFTER", 10)
 MODERATION_HOLD_HOURS = integer("MODERATION_HOLD_HOURS", 24, at_least=1)
 _steps = [MODERATION_WARN_AFTER, MODERATION_HOLD_AFTER, MODERATION_BAN_AFTER]
 if (_taken := [after for after in _steps if after]) != sorted(set(_taken)):
-    refuse("MODERATION_WARN_AFTER, MODERATION_HOLD_AFTER and MODERATION_BAN_AFTER must grow.")
-OPENAI_URL = outside("OPENAI_URL", "https://api.openai.com", sandbox="openai")
+    add_problem("MODERATION_WARN_AFTER, MODERATION_HOLD_AFTER and MODERATION_BAN_AFTER must grow.")
+OPENAI_URL = service_url("OPENAI_URL", "https://api.openai.com", sandbox="openai")
 OPENAI_API_KEY = env.str("OPENAI_API_KEY", default="" if PRODUCTION else "sandbox-secret")
 OPENAI_MODERATION_MODEL = env.str("OPENAI_MODERATION_MODEL", default="omni-moderation-latest")
 # Of OpenAI's categories those that we let through, as OpenAI names them.
@@ -794,9 +794,9 @@ UNFOLD = {
 }
 
 # Django tries a second time to import settings that failed.
-_problems = list(dict.fromkeys(refusals))
+_problems = list(dict.fromkeys(problems))
 if PRODUCTION:
-    _problems += checks.problems(globals(), os.environ, refused=refusals)
+    _problems += checks.problems(globals(), os.environ, refused=problems)
 if _problems:
     _where = " in production" if PRODUCTION else ""
     raise ImproperlyConfigured(f"Rendio does not start{_where}:\n  " + "\n  ".join(_problems))

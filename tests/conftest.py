@@ -224,7 +224,7 @@ def _clean_counters(settings: Any) -> None:
         cache.clear()
     settings.RATE_LIMITS = {name: (0, window) for name, (_, window) in settings.RATE_LIMITS.items()}
     cache_catalogue.invalidate()
-    clock.forget()
+    clock.reset()
     blocklist.invalidate_cache()
 
 

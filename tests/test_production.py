@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = "".join(
-    (ROOT / "rendio" / name).read_text() for name in ("environment.py", "settings.py")
+    (ROOT / "rendio" / name).read_text() for name in ("config/environment.py", "settings.py")
 )
 # What starts the processes reads some of its own.
 ELSEWHERE = "".join(

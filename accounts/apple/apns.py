@@ -103,7 +103,7 @@ def _host(token: PushToken) -> str:
     return host
 
 
-def _parse(answer: http.Answer) -> ApnsResponse:
+def _parse(answer: http.Response) -> ApnsResponse:
     body = answer.json()
     told: dict[str, Any] = body if isinstance(body, dict) else {}
     reason = told.get("reason")

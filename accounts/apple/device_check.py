@@ -67,7 +67,7 @@ def update_bits(device_token: str, bits: Bits) -> None:
     _call("update_two_bits", device_token, bit0=bits.bit0, bit1=bits.bit1)
 
 
-def _call(operation: str, device_token: str, **fields: Any) -> http.Answer:
+def _call(operation: str, device_token: str, **fields: Any) -> http.Response:
     try:
         answer = http.request(
             "POST",
@@ -118,5 +118,5 @@ def _normal(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-def _brief(answer: http.Answer) -> str:
+def _brief(answer: http.Response) -> str:
     return answer.body[:200].decode("utf-8", "replace")

@@ -254,7 +254,7 @@ def _refused(problem: str) -> InvalidIdentity:
     return InvalidIdentity()
 
 
-def _post(url: str, form: Mapping[str, str], *, client_id: str) -> http.Answer:
+def _post(url: str, form: Mapping[str, str], *, client_id: str) -> http.Response:
     """One call to Apple as ourselves. Raises IdentityServiceUnavailable, AppleOutcomeUnknown."""
     secret = _client_secret(client_id, int(time.time()) // CLIENT_SECRET_SECONDS)
     try:

@@ -113,7 +113,7 @@ def _record_result(delivery: Delivery, answer: ApnsResponse, *, now: datetime) -
             _retry_later(push, answer)
         case ApnsResult.UNAVAILABLE:
             logger.warning("push_service_out_of_order", reason=answer.reason)
-            http2.hang_up()
+            http2.close_connections()
             _retry_later(push, answer)
             return False
         case ApnsResult.CREDENTIALS_REJECTED | ApnsResult.TOKEN_EXPIRED:

@@ -22,7 +22,7 @@ from django.utils.functional import SimpleLazyObject
 
 from adminops.models import ErrorLog
 from rendio.common import clock
-from rendio.common.errors import DatabaseUnavailable, Refusal, refusal_of
+from rendio.common.errors import DatabaseUnavailable, Refusal, find_refusal
 from rendio.common.observability import request_id
 from rendio.common.purge import BATCH
 from rendio.common.times import iso
@@ -42,7 +42,7 @@ class RefusalsMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        refusal = refusal_of(response)
+        refusal = find_refusal(response)
         if refusal and refusal.code != DatabaseUnavailable.code and self.budget.take(refusal.code):
             try:
                 _keep(request, refusal)

@@ -51,7 +51,7 @@ def send(*, process: str, roles: Iterable[str], keeps_connection: bool = False) 
         return
     _beaten_at = time.monotonic()
     with _logged(keeps_connection=keeps_connection):
-        clock.measure()
+        clock.synchronize()
         write(
             process=process,
             roles=roles,

@@ -24,7 +24,7 @@ from billing.models import Purchase
 from credits import flows
 from generation.models import Job, ProviderRequest
 from rendio.common.due import run_all
-from rendio.common.ids import lowest_uuid7, moment_of
+from rendio.common.ids import lowest_uuid7, time_of_uuid7
 
 FINAL_AFTER = timedelta(days=1)
 # Longest time between the creation of a refund's id and its commit.
@@ -60,7 +60,7 @@ def _days_to_refresh(now: datetime) -> Iterator[date]:
 def _days_refunded_since(moment: datetime) -> set[date]:
     """The days of jobs that were refunded since the moment."""
     jobs = Job.objects.filter(refund_entry_id__gte=lowest_uuid7(moment))
-    return {moment_of(id).date() for id in jobs.values_list("id", flat=True)}
+    return {time_of_uuid7(id).date() for id in jobs.values_list("id", flat=True)}
 
 
 @transaction.atomic(durable=True)

@@ -23,7 +23,7 @@ from bench import stage
 from bench.chaos.customers import Crowd
 from bench.chaos.storm import PROCESSES, Storm
 from rendio.local import ports
-from rendio.local.data_dir import Home, HomeInUse
+from rendio.local.data_dir import DataDir, DataDirInUse
 from rendio.local.servers import ServerFailed
 from rendio.local.stack import Stack
 from rendio.local.wait import answers
@@ -57,23 +57,25 @@ def main() -> int:
     if options.seed is None:
         options.seed = random.randrange(10_000)  # noqa: S311
     console = Console(highlight=False)
-    home = Home(Home.from_environment().root / "chaos")
+    data_dir = DataDir(DataDir.from_environment().root / "chaos")
     try:
-        with stage.own(home), ExitStack() as started:
-            return _run(home, options, console, started)
-    except HomeInUse as owner:
+        with stage.own(data_dir), ExitStack() as started:
+            return _run(data_dir, options, console, started)
+    except DataDirInUse as owner:
         console.print(f"Another storm is raging ({owner}).")
     except ServerFailed as failure:
         console.print(f"{failure}", style="red", markup=False)
     return 1
 
 
-def _run(home: Home, options: argparse.Namespace, console: Console, started: ExitStack) -> int:
-    database, valkey = stage.start_servers(home, started)
+def _run(
+    data_dir: DataDir, options: argparse.Namespace, console: Console, started: ExitStack
+) -> int:
+    database, valkey = stage.start_servers(data_dir, started)
     sandbox_port = ports.reserve_any()
     sandbox_url = f"http://127.0.0.1:{sandbox_port}"
     os.environ |= SETTINGS | {"SANDBOX_URL": sandbox_url}
-    stack = Stack(home=home, env=os.environ, sandbox_port=sandbox_port)
+    stack = Stack(data_dir=data_dir, env=os.environ, sandbox_port=sandbox_port)
     os.environ |= {"PUBLIC_URL": stack.url, "DJANGO_SETTINGS_MODULE": "rendio.settings"}
     django.setup()
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # lost connections are what we came for

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from rendio.local.phone import Phone, Refused
+from rendio.local.phone import ApiError, Phone
 
 AGAIN_SECONDS = 0.3
 CANCELLED_SHARE = 0.1
@@ -48,7 +48,7 @@ class Guest:
         key = str(uuid4())
         order = {"prompt": prompt, "model_id": chance.choice(self._models)}
         while not closed.is_set():
-            with suppress(Refused):
+            with suppress(ApiError):
                 answer = self._phone.post("generate-video", order, idempotency_key=key)
                 if chance.random() < CANCELLED_SHARE:
                     self._take_back(answer["job_id"])
@@ -58,7 +58,7 @@ class Guest:
 
     def _take_back(self, job_id: str) -> None:
         """Once. It may be too late, or the storm may swallow it: the job ends all the same."""
-        with suppress(Refused):
+        with suppress(ApiError):
             self._phone.post("cancel-video-job", {"job_id": job_id})
 
 

@@ -27,7 +27,7 @@ from bench import stage
 from bench.outages import report
 from bench.outages.load import FRESH_ID, Call, Plan, Sent
 from rendio.local import ports
-from rendio.local.data_dir import PROJECT, Home, HomeInUse
+from rendio.local.data_dir import PROJECT, DataDir, DataDirInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
 from rendio.local.stack import Stack
 from rendio.local.wait import wait_until
@@ -50,25 +50,27 @@ def main() -> int:
     parser.add_argument("--json", help="a file for every call that was sent, a line each")
     options = parser.parse_args()
     console = Console(highlight=False, width=110)
-    home = Home(Home.from_environment().root / "outages")
+    data_dir = DataDir(DataDir.from_environment().root / "outages")
     try:
-        with stage.own(home), ExitStack() as started:
-            return _run(home, options, console, started)
-    except HomeInUse as owner:
+        with stage.own(data_dir), ExitStack() as started:
+            return _run(data_dir, options, console, started)
+    except DataDirInUse as owner:
         console.print(f"Another run is under way ({owner}).")
     except ServerFailed as failure:
         console.print(f"{failure}", style="red", markup=False)
     return 1
 
 
-def _run(home: Home, options: argparse.Namespace, console: Console, started: ExitStack) -> int:
-    database, valkey = stage.start_servers(home, started)
+def _run(
+    data_dir: DataDir, options: argparse.Namespace, console: Console, started: ExitStack
+) -> int:
+    database, valkey = stage.start_servers(data_dir, started)
     sandbox_port = ports.reserve_any()
     os.environ |= {
         "SANDBOX_URL": f"http://127.0.0.1:{sandbox_port}",
         "RATE_LIMIT_DEVICE_CHECK_PER_HOUR": "0",
     }
-    stack = Stack(home=home, env=os.environ, sandbox_port=sandbox_port)
+    stack = Stack(data_dir=data_dir, env=os.environ, sandbox_port=sandbox_port)
     os.environ |= {"PUBLIC_URL": stack.url, "DJANGO_SETTINGS_MODULE": "rendio.settings"}
     django.setup()
     from bench.world import World, proof  # not before the settings know these servers

@@ -256,7 +256,7 @@ def _milliseconds(moment: datetime) -> int:
 class _Response:
     """As much of a response as Apple's client looks at."""
 
-    answer: http.Answer
+    answer: http.Response
 
     @property
     def status_code(self) -> int:

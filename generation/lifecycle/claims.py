@@ -119,4 +119,4 @@ def run_concurrently(
 
 
 def _bind_request_id(job: Job) -> AbstractContextManager[None]:
-    return request_id.on_behalf_of(job.request_id, job_id=str(job.id))
+    return request_id.bind_request_id(job.request_id, job_id=str(job.id))

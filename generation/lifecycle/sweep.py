@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from generation.models import DeadLetter, Offence, Quote, WebhookDelivery
 from rendio.common.purge import delete_batch
-from rendio.common.purge import sweep as sweep_all
+from rendio.common.purge import run_deletes as sweep_all
 
 DELIVERY_RETENTION = timedelta(days=30)
 # They count for MODERATION_WINDOW_DAYS, which are no more.

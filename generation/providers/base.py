@@ -249,7 +249,7 @@ class Provider(ABC):
     @abstractmethod
     def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelResult: ...
 
-    def _request(self, method: str, url: str, key_label: str, **options: Any) -> http.Answer:
+    def _request(self, method: str, url: str, key_label: str, **options: Any) -> http.Response:
         """One request with that key; the options are those of http.request. Raises NotSent,
         NoAnswer.
 
@@ -266,7 +266,7 @@ class Provider(ABC):
             response = http.request("GET", url, headers=headers, **options | {"params": None})
         return response
 
-    def _redirect_target(self, url: str, response: http.Answer) -> str:
+    def _redirect_target(self, url: str, response: http.Response) -> str:
         """ "" where it sends us nowhere, or away from the provider."""
         if not response.redirect:
             return ""
@@ -288,7 +288,7 @@ class Provider(ABC):
 
     def _post_once(
         self, url: str, key_label: str, **options: Any
-    ) -> http.Answer | RetryLater | Unknown:
+    ) -> http.Response | RetryLater | Unknown:
         """POST a submission: without an answer, it may or may not have arrived."""
         try:
             return self._request("POST", url, key_label, **options)

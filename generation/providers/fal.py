@@ -161,7 +161,7 @@ class Fal(Provider):
         return Failed(FailureReason.UNUSABLE, "no_media", "no URL in the result", raw=raw)
 
     def _parse_failure(
-        self, handle: Handle, response: http.Answer, payload: dict[str, Any]
+        self, handle: Handle, response: http.Response, payload: dict[str, Any]
     ) -> Failed | Running | Unknown:
         """A result that is no media: the job's end, or only trouble with fetching it?"""
         error_type, detail = _parse_error_type(response, payload), _parse_detail(payload)
@@ -248,7 +248,7 @@ class Fal(Provider):
     def _allowed_base_urls(self) -> list[str]:
         return [base for base in (self._config.url, settings.FAL_BACKUP_URL) if base]
 
-    def _request(self, method: str, url: str, key_label: str, **options: Any) -> http.Answer:
+    def _request(self, method: str, url: str, key_label: str, **options: Any) -> http.Response:
         """Ask fal; where no connection could be made, once more at its backup host, as fal's own
         client does: nothing has left us. Raises NotSent, NoAnswer."""
         try:
@@ -263,26 +263,26 @@ class Fal(Provider):
         return {"Authorization": f"Key {key}"}
 
 
-def _is_retryable(response: http.Answer) -> bool:
+def _is_retryable(response: http.Response) -> bool:
     """fal's hint, under its new name and its old."""
     hints = (response.headers.get(name, "") for name in ("X-Fal-Needs-Retry", "X-Fal-Retryable"))
     return any(hint.strip().lower() in {"1", "true"} for hint in hints)
 
 
-def _parse_cost(response: http.Answer) -> Decimal | None:
+def _parse_cost(response: http.Response) -> Decimal | None:
     """Nothing where fal says so. Its units are those of its own price list, so no more than that
     can be read from them."""
     billed = response.headers.get("X-Fal-Billable-Units", "").strip()
     return Decimal(0) if re.fullmatch(r"0+(\.0*)?", billed) else None
 
 
-def _parse_infrastructure_error(response: http.Answer, payload: dict[str, Any]) -> str:
+def _parse_infrastructure_error(response: http.Response, payload: dict[str, Any]) -> str:
     return clean_text(
         response.headers.get("X-Fal-Error-Type") or payload.get("error_type"), max_length=80
     )
 
 
-def _parse_error_type(response: http.Answer, payload: dict[str, Any]) -> str:
+def _parse_error_type(response: http.Response, payload: dict[str, Any]) -> str:
     """That of the infrastructure's errors, or the first `type` of the model's own."""
     if infrastructure := _parse_infrastructure_error(response, payload):
         return infrastructure

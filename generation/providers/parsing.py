@@ -25,7 +25,7 @@ def dict_or_empty(value: Any) -> dict[str, Any]:
 
 def parse_json_object(body: bytes) -> dict[str, Any]:
     """The JSON object in it; {} where there is none."""
-    return dict_or_empty(http.Answer(200, body, {}).json())
+    return dict_or_empty(http.Response(200, body, {}).json())
 
 
 def dump_json(payload: Mapping[str, Any], *, max_length: int) -> str:
@@ -49,7 +49,7 @@ def parse_percent(text: object) -> int | None:
     return min(int(found[-1]), 100) if found else None
 
 
-def parse_retry_after(response: http.Answer) -> int:
+def parse_retry_after(response: http.Response) -> int:
     """How many seconds to wait, within reason; 5 where it does not say."""
     seconds = re.fullmatch(r"[0-9]{1,6}", response.headers.get("Retry-After", "").strip())
     return min(max(int(seconds[0]), 1), MAX_RETRY_SECONDS) if seconds else 5

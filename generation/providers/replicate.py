@@ -113,7 +113,7 @@ class Replicate(SingleResourceProvider):
         return str(payload.get("detail", ""))
 
     def _parse_special_rejection(
-        self, response: http.Answer, payload: JsonObject
+        self, response: http.Response, payload: JsonObject
     ) -> SubmitResult | None:
         if response.status == 422 and str(payload.get("title")).startswith("Invalid version"):
             return Rejected(FailureReason.PROVIDER_ERROR, "no_such_model", "")

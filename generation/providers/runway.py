@@ -120,7 +120,7 @@ class Runway(SingleResourceProvider):
         return str(payload.get("error", ""))
 
     def _parse_special_rejection(
-        self, response: http.Answer, payload: JsonObject
+        self, response: http.Response, payload: JsonObject
     ) -> SubmitResult | None:
         message = self._error_message(payload)
         if response.status == 400 and "credits" in message.lower():

@@ -58,7 +58,7 @@ class SingleResourceProvider(Provider):
         """What an answer that is no such object says of its reason, in words."""
 
     def _parse_special_rejection(
-        self, response: http.Answer, payload: JsonObject
+        self, response: http.Response, payload: JsonObject
     ) -> SubmitResult | None:
         """What a refusal means that the status does not tell here, or tells otherwise."""
 
@@ -82,7 +82,7 @@ class SingleResourceProvider(Provider):
         handle = self.build_handle(model_id=model_id, request_id=request_id, key_label=key_label)
         return Accepted(handle, cost_usd=self._estimated_cost(payload))
 
-    def _parse_rejection(self, response: http.Answer, payload: JsonObject) -> SubmitResult:
+    def _parse_rejection(self, response: http.Response, payload: JsonObject) -> SubmitResult:
         detail = clean_text(self._error_message(payload), max_length=500)
         match response.status:
             case 429:

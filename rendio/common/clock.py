@@ -15,16 +15,16 @@ from datetime import UTC, datetime, timedelta
 from django.db import connection
 from django.utils import timezone
 
-MEASURED_AGAIN_SECONDS = 10
+SYNC_INTERVAL_SECONDS = 10
 
 
 @dataclass(frozen=True)
-class _Measured:
+class _Reading:
     time: datetime  # the database's
     monotonic: float
 
 
-_measured: _Measured | None = None
+_measured: _Reading | None = None
 
 
 def now() -> datetime:
@@ -37,16 +37,16 @@ def now() -> datetime:
     return _measured.time + timedelta(seconds=time.monotonic() - _measured.monotonic)
 
 
-_started = _Measured(datetime.now(UTC), time.monotonic())
+_started = _Reading(datetime.now(UTC), time.monotonic())
 
 
-def steady_now() -> datetime:
+def monotonic_now() -> datetime:
     """The time as it was when this process started, and as long since then as has passed: for
     whoever only counts intervals. Nobody sets it forward or back."""
     return _started.time + timedelta(seconds=time.monotonic() - _started.monotonic)
 
 
-def forget() -> None:
+def reset() -> None:
     """As before the first measurement."""
     global _measured
     _measured = None
@@ -57,13 +57,13 @@ def skew() -> timedelta:
     return timezone.now() - now()
 
 
-def measure() -> None:
+def synchronize() -> None:
     """Ask PostgreSQL for its time, unless it was asked in the last MEASURED_AGAIN_SECONDS.
 
     One query. Raises what Django raises.
     """
     global _measured
-    if _measured and time.monotonic() - _measured.monotonic < MEASURED_AGAIN_SECONDS:
+    if _measured and time.monotonic() - _measured.monotonic < SYNC_INTERVAL_SECONDS:
         return
     with connection.cursor() as cursor:
         # Not the time that it takes to connect.
@@ -72,4 +72,4 @@ def measure() -> None:
         [answer] = cursor.fetchone()
     ended = time.monotonic()
     # Somewhere between question and answer.
-    _measured = _Measured(answer, (began + ended) / 2)
+    _measured = _Reading(answer, (began + ended) / 2)

@@ -217,7 +217,7 @@ def refusal_response(exception: Exception) -> JsonResponse:
     return answer
 
 
-def refusal_of(answer: HttpResponse) -> Refusal | None:
+def find_refusal(answer: HttpResponse) -> Refusal | None:
     """Why this answer refuses; None where it does not."""
     return vars(answer).get(_REFUSAL)
 

@@ -30,6 +30,6 @@ def lowest_uuid7(at: datetime) -> UUID:
     return UUID(int=int(at.timestamp() * 1000) << 80)
 
 
-def moment_of(uuid7: UUID) -> datetime:
+def time_of_uuid7(uuid7: UUID) -> datetime:
     """When this id was made, in UTC, to the millisecond."""
     return datetime.fromtimestamp((uuid7.int >> 80) / 1000, UTC)

@@ -17,7 +17,7 @@ DEFAULT_LABEL = "default"
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,29}")
 
 
-class Malformed(ValueError):
+class MalformedSecrets(ValueError):
     """Not label:secret pairs. The message has none of the text: it may be a secret."""
 
 
@@ -30,9 +30,9 @@ def parse(text: str) -> dict[str, str]:
     for pair in filter(None, (part.strip() for part in re.split(r"[,\n]", text))):
         label, _, secret = pair.partition(":")
         if not (_LABEL.fullmatch(label) and secret and secret.isascii() and secret.isprintable()):
-            raise Malformed("must be label:secret pairs, each label of a-z, 0-9, - and _.")
+            raise MalformedSecrets("must be label:secret pairs, each label of a-z, 0-9, - and _.")
         if label in found:
-            raise Malformed(f"has the label {label} twice.")
+            raise MalformedSecrets(f"has the label {label} twice.")
         found[label] = secret
     return found
 

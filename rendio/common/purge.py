@@ -25,7 +25,7 @@ def delete_batch(rows: models.QuerySet, *, order: str) -> int:
     return len(keys)
 
 
-def sweep(*deletes: Callable[[], int]) -> None:
+def run_deletes(*deletes: Callable[[], int]) -> None:
     """Run each of these, which delete up to BATCH rows and return how many, until few are left.
 
     One that breaks stops none of the others; the first exception is raised after the last of them.

@@ -74,12 +74,12 @@ def parse(url: str) -> dict[str, str]:
         path = parameters.get(name, "")
         if path and (name, path) != ("sslrootcert", "system") and not Path(path).is_file():
             raise ValueError(f"has {name}={path}, and there is no such file.")
-    if complaint := _complaint(parameters):
+    if complaint := _libpq_error(parameters):
         raise ValueError(f"is refused by libpq: {complaint}")
     return parameters
 
 
-def _complaint(parameters: Mapping[str, str]) -> str:
+def _libpq_error(parameters: Mapping[str, str]) -> str:
     """What libpq says of values that it does not know, such as sslmode=nonsense; "" for nothing.
 
     It looks at all of them before it connects. Nothing is sent: the host is one of ours.

@@ -43,7 +43,7 @@ env.escape_proxy = True
 env.ENVIRON = {
     name: value.replace("$", r"\$") for name, value in os.environ.items() if value.strip()
 }
-refusals: list[str] = []
+problems: list[str] = []
 if "ENVIRONMENT" not in env.ENVIRON and (
     _servers := [name for name in ("DATABASE_URL", "REDIS_URL") if name in env.ENVIRON]
 ):
@@ -63,13 +63,13 @@ PRODUCTION = ENVIRONMENT == "production"
 SANDBOX_WEBHOOK_SECRET = "whsec_dGhlIHNhbmRib3gncyBvd24gd2ViaG9vayBzZWNyZXQ="  # noqa: S105
 
 
-def refuse(problem: str) -> None:
+def add_problem(problem: str) -> None:
     """Note what is wrong with the environment; the start ends with all of it."""
-    refusals.append(problem)
+    problems.append(problem)
 
 
-def _refused(problem: str, *, instead: _T) -> _T:
-    refuse(problem)
+def _invalid(problem: str, *, instead: _T) -> _T:
+    add_problem(problem)
     return instead
 
 
@@ -79,7 +79,7 @@ def boolean(name: str, *, default: bool) -> bool:
     if text in _TRUE:
         return True
     if text not in _FALSE:
-        refuse(f"{name} must be true or false, not {text!r}.")
+        add_problem(f"{name} must be true or false, not {text!r}.")
     return False
 
 
@@ -89,11 +89,11 @@ def integer(name: str, default: int, *, at_least: int = 0, at_most: int | None =
     try:
         value = int(text)
     except ValueError:
-        return _refused(f"{name} must be a whole number, not {text!r}.", instead=default)
+        return _invalid(f"{name} must be a whole number, not {text!r}.", instead=default)
     if value < at_least:
-        return _refused(f"{name} must be at least {at_least}, not {value}.", instead=default)
+        return _invalid(f"{name} must be at least {at_least}, not {value}.", instead=default)
     if at_most is not None and value > at_most:
-        return _refused(f"{name} must be at most {at_most}, not {value}.", instead=default)
+        return _invalid(f"{name} must be at most {at_most}, not {value}.", instead=default)
     return value
 
 
@@ -112,40 +112,40 @@ def optional_instant(name: str) -> datetime | None:
     except ValueError:
         instant = None
     if instant is None or instant.tzinfo is None:
-        refuse(f"{name} must be like 2026-01-31T12:00:00Z, not {text!r}.")
+        add_problem(f"{name} must be like 2026-01-31T12:00:00Z, not {text!r}.")
         return None
     return instant
 
 
-def counts(name: str, *, of: Container[str]) -> dict[str, int]:
+def integer_map(name: str, *, of: Container[str]) -> dict[str, int]:
     """`fal:40,runway:5`: whole numbers of at least 1, by names that are among `of`."""
     found = {}
     for pair in filter(None, (part.strip() for part in env.str(name, default="").split(","))):
         what, _, number = pair.partition(":")
         if what not in of:
-            refuse(f"{name}: there is no {what!r}.")
+            add_problem(f"{name}: there is no {what!r}.")
         elif not (number.isascii() and number.isdigit() and 0 < int(number) < 2**31):
-            refuse(f"{name} must be name:number pairs, not {pair!r}.")
+            add_problem(f"{name} must be name:number pairs, not {pair!r}.")
         else:
             found[what] = int(number)
     return found
 
 
-def _amounts(name: str, text: str, *, of: Container[str]) -> dict[str, Decimal]:
+def _decimal_map(name: str, text: str, *, of: Container[str]) -> dict[str, Decimal]:
     """`fal:500,runway:100.50`: dollars, by names that are among `of`."""
     found = {}
     for pair in filter(None, (part.strip() for part in text.split(","))):
         what, _, amount = pair.partition(":")
         if what not in of:
-            refuse(f"{name}: there is no {what!r}.")
+            add_problem(f"{name}: there is no {what!r}.")
         elif not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,4})?", amount):
-            refuse(f"{name} must be name:dollars pairs, not {pair!r}.")
+            add_problem(f"{name} must be name:dollars pairs, not {pair!r}.")
         else:
             found[what] = Decimal(amount)
     return found
 
 
-def caps(name: str, *, of: Iterable[str], default_usd: int | None) -> dict[str, Decimal]:
+def decimal_map(name: str, *, of: Iterable[str], default_usd: int | None) -> dict[str, Decimal]:
     """`fal:500,runway:100.50`: dollars by names that are among `of`. A name that is left out has
     `default_usd`; `fal:off` is no cap at fal, `off` none at all."""
     names = list(of)
@@ -160,14 +160,14 @@ def caps(name: str, *, of: Iterable[str], default_usd: int | None) -> dict[str, 
             found.pop(what, None)
         else:
             dollars.append(pair)
-    return found | _amounts(name, ",".join(dollars), of=names)
+    return found | _decimal_map(name, ",".join(dollars), of=names)
 
 
-def percents(name: str, default: str) -> list[int]:
+def percentages(name: str, default: str) -> list[int]:
     """`50,80,100`: whole numbers from 1 to 100, the smallest first."""
     texts = [part.strip() for part in env.str(name, default=default).split(",") if part.strip()]
     if not all(text.isascii() and text.isdigit() and 0 < int(text) <= 100 for text in texts):
-        return _refused(f"{name} must be numbers from 1 to 100, not {texts}.", instead=[])
+        return _invalid(f"{name} must be numbers from 1 to 100, not {texts}.", instead=[])
     return sorted({int(text) for text in texts})
 
 
@@ -179,14 +179,14 @@ def pem(name: str) -> str:
     try:
         return base64.b64decode(text, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        return _refused(f"{name} must be a PEM, or a PEM in base64.", instead="")
+        return _invalid(f"{name} must be a PEM, or a PEM in base64.", instead="")
 
 
-def several_of(name: str, allowed: tuple[str, ...]) -> list[str]:
+def choices(name: str, allowed: tuple[str, ...]) -> list[str]:
     """Some of `allowed`, comma-separated, in its order; all of them where not set."""
     chosen = env.list(name, default=list(allowed))
     if not chosen or not set(chosen) <= set(allowed):
-        refuse(f"{name} must be some of {', '.join(allowed)}, not {chosen}.")
+        add_problem(f"{name} must be some of {', '.join(allowed)}, not {chosen}.")
     return [one for one in allowed if one in chosen]
 
 
@@ -196,26 +196,26 @@ def uuids(name: str) -> frozenset[UUID]:
     try:
         return frozenset(UUID(text) for text in texts)
     except ValueError:
-        return _refused(f"{name} must be UUIDs, separated by commas.", instead=frozenset())
+        return _invalid(f"{name} must be UUIDs, separated by commas.", instead=frozenset())
 
 
-def some_of(name: str, allowed: tuple[str, ...]) -> list[str]:
+def choices_or_off(name: str, allowed: tuple[str, ...]) -> list[str]:
     """Some of `allowed`, comma-separated, in the order given; none where it is `off` or not set."""
     chosen = [part.strip() for part in env.list(name, default=["off"])]
     if chosen == ["off"]:
         return []
     if not chosen or not set(chosen) <= set(allowed) or len(set(chosen)) < len(chosen):
         options = ", ".join(allowed)
-        return _refused(f"{name} must be off, or some of {options}, not {chosen}.", instead=[])
+        return _invalid(f"{name} must be off, or some of {options}, not {chosen}.", instead=[])
     return chosen
 
 
-def one_of(name: str, default: str, *, allowed: tuple[str, ...]) -> str:
+def choice(name: str, default: str, *, allowed: tuple[str, ...]) -> str:
     """One of `allowed`."""
     chosen = str(env.str(name, default=default)).strip()
     if chosen not in allowed:
         problem = f"{name} must be one of {', '.join(allowed)}, not {chosen!r}."
-        return _refused(problem, instead=default)
+        return _invalid(problem, instead=default)
     return chosen
 
 
@@ -226,7 +226,7 @@ def signing_keys(name: str) -> dict[str, str]:
         kid, colon, secret = pair.partition(":")
         if not (colon and kid and len(secret) >= 32):
             problem = f"{name} must be kid:secret pairs, each secret of at least 32 characters."
-            return _refused(problem, instead={})
+            return _invalid(problem, instead={})
         keys[kid] = secret
     return keys
 
@@ -236,11 +236,11 @@ def secrets(name: str) -> list[str]:
     found = [part.strip() for part in env.str(name, default="").split(",") if part.strip()]
     if any(len(secret) < 32 for secret in found):
         problem = f"{name}: each secret must have at least 32 characters."
-        return _refused(problem, instead=[])
+        return _invalid(problem, instead=[])
     return found
 
 
-def outside(name: str, real: str, *, sandbox: str) -> str:
+def service_url(name: str, real: str, *, sandbox: str) -> str:
     """The address of a service: its own in production, else below the sandbox's."""
     return http_url(name, real if PRODUCTION else f"{SANDBOX_URL}/{sandbox}")
 
@@ -250,18 +250,18 @@ def database_address(name: str, default: str) -> dict[str, str]:
     try:
         return database_url.parse(env.str(name, default=default))
     except ValueError as error:
-        return _refused(f"{name} {error}", instead=database_url.parse(default))
+        return _invalid(f"{name} {error}", instead=database_url.parse(default))
 
 
 def redis_address(name: str, default: str) -> redis_url.RedisAddress:
     """The address of Redis, for each of those who connect to it."""
     for other in redis_url.CELERYS_OWN:
         if other in env.ENVIRON:
-            refuse(f"{other} is set: Celery's address is {name}, and no other.")
+            add_problem(f"{other} is set: Celery's address is {name}, and no other.")
     try:
         return redis_url.parse(env.str(name, default=default))
     except ValueError as error:
-        return _refused(f"{name} {error}", instead=redis_url.parse(default))
+        return _invalid(f"{name} {error}", instead=redis_url.parse(default))
 
 
 def tcp_address(name: str) -> tuple[str, int] | None:
@@ -276,12 +276,12 @@ def tcp_address(name: str) -> tuple[str, int] | None:
             return parts.hostname, parts.port
     except ValueError:
         pass
-    return _refused(f"{name} must be tcp://host:port, not {text!r}.", instead=None)
+    return _invalid(f"{name} must be tcp://host:port, not {text!r}.", instead=None)
 
 
 def listen_address(name: str, default: str) -> str:
     """A name, or an IPv4 or IPv6 address, to listen at; IPv6 in brackets or without."""
-    return addresses.listen_address(name, env.str(name, default=default), refusals)
+    return addresses.listen_address(name, env.str(name, default=default), problems)
 
 
 def host_names(name: str, *, default: list[str]) -> list[str]:
@@ -296,7 +296,7 @@ def host_names(name: str, *, default: list[str]) -> list[str]:
             named.append(addresses.in_url(str(ip_address(bare))))
         except ValueError:
             if not re.fullmatch(r"\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", host):
-                refuse(f"{name} must be host names without scheme and port, not {host!r}.")
+                add_problem(f"{name} must be host names without scheme and port, not {host!r}.")
             named.append(host.lower())
     return named
 
@@ -306,7 +306,7 @@ def origins(name: str) -> list[str]:
     found = [part.strip() for part in env.list(name, default=[]) if part.strip()]
     for origin in found:
         if not (_is_http(origin) and origin.count("/") == 2):
-            refuse(f"{name} must be like https://app.example.com, not {origin!r}.")
+            add_problem(f"{name} must be like https://app.example.com, not {origin!r}.")
     return found
 
 
@@ -315,7 +315,7 @@ def http_url(name: str, default: str) -> str:
     text = str(env.str(name, default=default)).strip()
     if text and not _is_http(text):
         # Not what it is: such addresses have keys in them.
-        return _refused(f"{name} must be an http or https address.", instead=default)
+        return _invalid(f"{name} must be an http or https address.", instead=default)
     return text.rstrip("/")
 
 
@@ -340,7 +340,7 @@ def email_settings(name: str) -> dict[str, Any]:
         return console
     try:
         if urlsplit(text).query:
-            return _refused(
+            return _invalid(
                 f"{name} has parameters, none of which counts: smtp+tls:// or smtp+ssl:// says"
                 " that mail goes by TLS.",
                 instead=console,
@@ -348,7 +348,7 @@ def email_settings(name: str) -> dict[str, Any]:
         return dict(env.email_url(name))
     except (ImproperlyConfigured, ValueError):
         # Not what it is: it has a password.
-        return _refused(f"{name} must be like smtp+tls://user:password@host:587.", instead=console)
+        return _invalid(f"{name} must be like smtp+tls://user:password@host:587.", instead=console)
 
 
 def decimal(name: str, default: str) -> Decimal:
@@ -360,7 +360,7 @@ def decimal(name: str, default: str) -> Decimal:
         value = Decimal(-1)
     if not (value.is_finite() and value >= 0):
         problem = f"{name} must be a number from 0 on, not {text!r}."
-        return _refused(problem, instead=Decimal(default))
+        return _invalid(problem, instead=Decimal(default))
     return value
 
 
@@ -371,7 +371,7 @@ def standard_webhook_secrets(name: str) -> list[str]:
         try:
             base64.b64decode(secret.removeprefix("whsec_"), validate=True)
         except binascii.Error:
-            refuse(f"{name} must be whsec_ and a secret in base64.")
+            add_problem(f"{name} must be whsec_ and a secret in base64.")
     return found or ([] if PRODUCTION else [SANDBOX_WEBHOOK_SECRET])
 
 
@@ -388,10 +388,10 @@ def key_ring(prefix: str, *, sandbox: str) -> KeyRing:
     try:
         keys = ({DEFAULT_LABEL: single} if single else {}) | parse(several)
     except ValueError as error:
-        refuse(f"{prefix}_KEYS {error}")
+        add_problem(f"{prefix}_KEYS {error}")
         keys = {}
     try:
         return KeyRing(keys, file=Path(file) if file else None)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        return _refused(f"{prefix}_KEYS_FILE: {why}", instead=KeyRing(keys))
+        return _invalid(f"{prefix}_KEYS_FILE: {why}", instead=KeyRing(keys))

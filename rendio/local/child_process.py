@@ -23,7 +23,7 @@ PR_SET_PDEATHSIG = 1
 LEFTOVER_SECONDS = 10.0
 
 
-class Child:
+class ChildProcess:
     def __init__(
         self,
         name: str,
@@ -50,7 +50,7 @@ class Child:
         self.pid_folder = pid_folder
         self._pid_file = pid_folder / f"{name}.pid"
         self._process: subprocess.Popen[bytes] | None = None
-        self._asked = False
+        self._stop_requested = False
 
     @property
     def pid(self) -> int | None:
@@ -69,7 +69,7 @@ class Child:
         if threading.current_thread() is not threading.main_thread():
             # Linux sends the parent-death signal when the thread that forked ends.
             raise RuntimeError("Child processes are started from the main thread only.")
-        self._asked = False
+        self._stop_requested = False
         with contextlib.ExitStack() as files:
             output = files.enter_context(self.log.open("ab")) if self.log else None
             self._process = subprocess.Popen(  # noqa: S603
@@ -91,16 +91,16 @@ class Child:
         }
         self._pid_file.write_text(json.dumps(record))
 
-    def ask_to_stop(self) -> None:
-        if self._process and not self._asked:
-            self._asked = True
+    def request_stop(self) -> None:
+        if self._process and not self._stop_requested:
+            self._stop_requested = True
             self._process.send_signal(self.stop_signal)  # nothing, if it has ended
 
     def stop(self) -> bool:
         """Ask it to end, and make it end when it takes too long: then the answer is False."""
         if self._process is None:
             return True
-        self.ask_to_stop()
+        self.request_stop()
         try:
             self._process.wait(self.stop_seconds)
         except subprocess.TimeoutExpired:

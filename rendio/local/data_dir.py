@@ -20,7 +20,7 @@ from rendio.local.child_process import stop_leftovers
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-class HomeInUse(Exception):
+class DataDirInUse(Exception):
     """Another process owns the home; the message is what it wrote about itself."""
 
 
@@ -28,7 +28,7 @@ class NotRunning(Exception):
     """Nobody owns the home."""
 
 
-class Home:
+class DataDir:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.logs = root / "logs"
@@ -41,7 +41,7 @@ class Home:
         self._lock: int | None = None
 
     @classmethod
-    def from_environment(cls) -> "Home":
+    def from_environment(cls) -> "DataDir":
         return cls(Path(os.environ.get("RENDIO_HOME") or PROJECT / ".rendio").resolve())
 
     def acquire(self) -> None:
@@ -54,7 +54,7 @@ class Home:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            raise HomeInUse(self._lock_file.read_text(errors="replace").strip()) from None
+            raise DataDirInUse(self._lock_file.read_text(errors="replace").strip()) from None
         self._lock = lock
         self._environment_file.unlink(missing_ok=True)  # of the owner before us
         self.describe_owner(f"pid {os.getpid()}")

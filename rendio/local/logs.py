@@ -17,17 +17,17 @@ LONGEST_BYTES = 20_000_000
 LONGEST_LINE = 400
 EXCEPTION_LINES = 6
 # Flower warns whenever it finds no worker to ask, as at each start.
-UNSHOWN = {("flower", "warning")}
+HIDDEN = {("flower", "warning")}
 ROUTINE = re.compile(r"sandbox listens on \S+")
 STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}
 # What the line's own place in the terminal says already.
-LEFT_OUT = {"level", "event", "timestamp", "logger", "exception"}
+HIDDEN_FIELDS = {"level", "event", "timestamp", "logger", "exception"}
 GUNICORN = re.compile(r"\[[^\]]*\] \[\d+\] \[(?P<level>[A-Z]+)\] (?P<event>.*)")
 # Of the servers only what ends them: PostgreSQL's errors are the application's to report.
 SERVER_LINES = {"postgres": re.compile(r"\bPANIC: "), "valkey": re.compile(r"(?!)")}
 
 
-def start_afresh(log: Path) -> None:
+def rotate(log: Path) -> None:
     if log.exists():
         log.replace(_older(log))
 
@@ -44,7 +44,7 @@ class LogTail:
     def new_lines(self) -> Iterator[Text]:
         """What is worth showing of it."""
         for line in self._read():
-            if text := readable(self.name, line):
+            if text := format_line(self.name, line):
                 yield text
 
     def _read(self) -> list[str]:
@@ -64,12 +64,12 @@ class LogTail:
         return [line.decode(errors="replace") for line in lines]
 
 
-def readable(name: str, line: str) -> Text | None:
+def format_line(name: str, line: str) -> Text | None:
     """A log line as the terminal shows it; None for what is routine."""
     if not line.strip():
         return None
     if pattern := SERVER_LINES.get(name):
-        return _shown(name, "critical", line) if pattern.search(line) else None
+        return _styled(name, "critical", line) if pattern.search(line) else None
     try:
         record = json.loads(line)
     except ValueError:
@@ -77,15 +77,15 @@ def readable(name: str, line: str) -> Text | None:
     if not isinstance(record, dict):
         if match := GUNICORN.fullmatch(line):
             level = match["level"].lower()
-            return _shown(name, level, match["event"]) if level in STYLES else None
+            return _styled(name, level, match["event"]) if level in STYLES else None
         if ROUTINE.fullmatch(line):
             return None
-        return _shown(name, "", line)
+        return _styled(name, "", line)
     level = str(record.get("level", "")).lower()
-    if level not in STYLES or (name, level) in UNSHOWN:
+    if level not in STYLES or (name, level) in HIDDEN:
         return None
-    fields = [f"{key}={value}" for key, value in record.items() if key not in LEFT_OUT]
-    text = _shown(name, level, " ".join([str(record.get("event", "")), *fields]))
+    fields = [f"{key}={value}" for key, value in record.items() if key not in HIDDEN_FIELDS]
+    text = _styled(name, level, " ".join([str(record.get("event", "")), *fields]))
     if exception := record.get("exception"):
         # Its end says what and where; the file has the whole.
         end = str(exception).rstrip().splitlines()[-EXCEPTION_LINES:]
@@ -93,7 +93,7 @@ def readable(name: str, line: str) -> Text | None:
     return text
 
 
-def _shown(name: str, level: str, message: str) -> Text:
+def _styled(name: str, level: str, message: str) -> Text:
     if len(message) > LONGEST_LINE:
         message = message[:LONGEST_LINE] + "…"
     text = Text(f"{name:<9} ", style="cyan")

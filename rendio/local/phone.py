@@ -14,20 +14,20 @@ TIMEOUT_SECONDS = (5, 60)
 LONGEST_VIDEO_BYTES = 200_000_000
 
 
-class Refused(Exception):
+class ApiError(Exception):
     """The API said no; the message is the API's own."""
 
 
 # A kept connection may close while we reach for it. Reading again is harmless; writing is not.
 # Where nobody listens, nobody will a moment later.
-READ_AGAIN = Retry(total=2, connect=0, status=0, allowed_methods={"GET"}, backoff_factor=0.2)
+GET_RETRIES = Retry(total=2, connect=0, status=0, allowed_methods={"GET"}, backoff_factor=0.2)
 
 
 class Phone:
     def __init__(self, public_url: str) -> None:
         self._base = public_url.rstrip("/")
         self._http = _without_proxy()
-        self._http.mount("http://", HTTPAdapter(max_retries=READ_AGAIN))
+        self._http.mount("http://", HTTPAdapter(max_retries=GET_RETRIES))
 
     def sign_in(self) -> dict[str, Any]:
         """As a new guest on a device that nobody has seen before."""
@@ -56,16 +56,16 @@ class Phone:
             # The link is signed; it needs no token, and a player would send none.
             with _without_proxy().get(url, stream=True, timeout=TIMEOUT_SECONDS) as answer:
                 if not answer.ok:
-                    raise Refused(f"The video's link answers {answer.status_code}.")
+                    raise ApiError(f"The video's link answers {answer.status_code}.")
                 received = 0
                 with to.open("wb") as file:
                     for chunk in answer.iter_content(65536):
                         received += len(chunk)
                         if received > LONGEST_VIDEO_BYTES:
-                            raise Refused("The video does not end.")
+                            raise ApiError("The video does not end.")
                         file.write(chunk)
         except requests.RequestException as error:
-            raise Refused(f"The video cannot be downloaded: {error}") from error
+            raise ApiError(f"The video cannot be downloaded: {error}") from error
 
     def _call(self, method: str, operation: str, **options: Any) -> dict[str, Any]:
         try:
@@ -74,13 +74,13 @@ class Phone:
             )
         except requests.RequestException as error:
             problem = type(error).__name__
-            raise Refused(f"{operation}: no answer from {self._base} ({problem}).") from error
+            raise ApiError(f"{operation}: no answer from {self._base} ({problem}).") from error
         try:
             body = answer.json()
         except ValueError:
             body = None
         if not answer.ok or not isinstance(body, dict):
-            raise Refused(f"{operation}: {_reason(answer.status_code, body)}")
+            raise ApiError(f"{operation}: {_reason(answer.status_code, body)}")
         return body
 
 
@@ -90,9 +90,9 @@ def control_sandbox(sandbox_url: str, **plan: Any) -> None:
     try:
         answer = _without_proxy().post(url, json=plan, timeout=TIMEOUT_SECONDS)
     except requests.RequestException as error:
-        raise Refused(f"No answer from the sandbox at {sandbox_url} ({error}).") from error
+        raise ApiError(f"No answer from the sandbox at {sandbox_url} ({error}).") from error
     if not answer.ok:
-        raise Refused(f"The sandbox answers {answer.status_code}: {answer.text[:200]}")
+        raise ApiError(f"The sandbox answers {answer.status_code}: {answer.text[:200]}")
 
 
 def read_pushes(sandbox_url: str, token: str) -> list[tuple[str, str]]:
@@ -101,7 +101,7 @@ def read_pushes(sandbox_url: str, token: str) -> list[tuple[str, str]]:
     try:
         sent = _without_proxy().get(url, timeout=TIMEOUT_SECONDS).json()["pushes"]
     except (requests.RequestException, ValueError) as error:
-        raise Refused(f"No answer from the sandbox at {sandbox_url} ({error}).") from error
+        raise ApiError(f"No answer from the sandbox at {sandbox_url} ({error}).") from error
     alerts = [push["payload"]["aps"]["alert"] for push in sent if push["token"] == token]
     return [(alert["title"], alert["body"]) for alert in alerts]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 # connections: one of those could otherwise sit on ours at the moment of a restart.
 CANDIDATES = range(20000, 32000)
 
-_held: dict[int, int] = {}
+_reserved: dict[int, int] = {}
 
 
 class NoFreePort(Exception):
@@ -37,14 +37,14 @@ def is_free(port: int) -> bool:
     return True
 
 
-def is_held(port: int) -> bool:
+def is_reserved(port: int) -> bool:
     """Whether this process has reserved it."""
-    return port in _held
+    return port in _reserved
 
 
 def reserve(port: int) -> bool:
     """Keep the port for this process until it ends; False if it is taken."""
-    if port in _held:
+    if port in _reserved:
         return is_free(port)
     folder = Path(tempfile.gettempdir()) / f"rendio-ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -57,13 +57,13 @@ def reserve(port: int) -> bool:
     if not is_free(port):
         os.close(lock)
         return False
-    _held[port] = lock
+    _reserved[port] = lock
     return True
 
 
 def reserve_any() -> int:
     for port in random.sample(CANDIDATES, 200):
-        if port not in _held and reserve(port):
+        if port not in _reserved and reserve(port):
             return port
     raise NoFreePort("No free port found between 20000 and 32000 on 127.0.0.1.")
 
@@ -71,6 +71,6 @@ def reserve_any() -> int:
 def reserve_from(port: int) -> int:
     """This port or the next free one after it."""
     for candidate in range(port, min(port + 200, 65536)):
-        if candidate not in _held and reserve(candidate):
+        if candidate not in _reserved and reserve(candidate):
             return candidate
     raise NoFreePort(f"No free port found from {port} on 127.0.0.1.")

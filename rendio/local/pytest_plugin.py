@@ -22,14 +22,14 @@ from pathlib import Path
 import pytest
 
 from rendio.local import ports
-from rendio.local.data_dir import PROJECT, Home, HomeInUse
+from rendio.local.data_dir import PROJECT, DataDir, DataDirInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
 from rendio.local.stack import Stack
 from rendio.local.wait import answers, wait_until
 
 # In a cluster made from the template: the migrated database, without any test's rows.
 MIGRATED = "rendio_migrated"
-_own_database: tuple[Home, PostgreSQL] | None = None
+_own_database: tuple[DataDir, PostgreSQL] | None = None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,8 +42,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         return
     with ExitStack() as started:
         try:
-            home = started.enter_context(own_home())
-            _start_servers(home, started)
+            data_dir = started.enter_context(own_home())
+            _start_servers(data_dir, started)
         except ServerFailed as failure:
             raise pytest.UsageError(str(failure)) from failure
         early_config.add_cleanup(started.pop_all().close)
@@ -58,16 +58,16 @@ def _refuse_to_share() -> None:
             )
 
 
-def _start_servers(home: Home, started: ExitStack) -> None:
+def _start_servers(data_dir: DataDir, started: ExitStack) -> None:
     global _own_database
     if not os.environ.get("DATABASE_URL"):
-        copy_template(home)
-    secrets = home.secrets()
+        copy_template(data_dir)
+    secrets = data_dir.secrets()
     port = ports.reserve_any()
     sandbox_port = ports.reserve_any()
     os.environ |= {
-        "RENDIO_HOME": str(home.root),
-        "MEDIA_ROOT": str(home.media),
+        "RENDIO_HOME": str(data_dir.root),
+        "MEDIA_ROOT": str(data_dir.media),
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         # Tests of races run more threads than a web process has.
         "WELCOME_WAITERS": "64",
@@ -77,18 +77,18 @@ def _start_servers(home: Home, started: ExitStack) -> None:
     if own_sandbox:
         # First, because it takes longest to come up.
         os.environ["SANDBOX_URL"] = f"http://127.0.0.1:{sandbox_port}"
-        os.environ |= home.sandbox_authority()
-        stack = Stack(home=home, env=os.environ, port=port, sandbox_port=sandbox_port)
+        os.environ |= data_dir.sandbox_authority()
+        stack = Stack(data_dir=data_dir, env=os.environ, port=port, sandbox_port=sandbox_port)
         started.callback(stack.stop)
         stack.start("sandbox")
     if not os.environ.get("DATABASE_URL"):
-        database = PostgreSQL(home, password=secrets["POSTGRES_PASSWORD"], durable=False)
+        database = PostgreSQL(data_dir, password=secrets["POSTGRES_PASSWORD"], durable=False)
         started.callback(database.stop)
         database.start()
         os.environ["DATABASE_URL"] = database.url
-        _own_database = home, database
+        _own_database = data_dir, database
     if not os.environ.get("REDIS_URL"):
-        valkey = Valkey(home, durable=False)
+        valkey = Valkey(data_dir, durable=False)
         started.callback(valkey.stop)
         valkey.start()
         os.environ["REDIS_URL"] = valkey.url
@@ -108,13 +108,13 @@ def save_template() -> None:
     """
     if _own_database is None or _template().exists():
         return
-    home, database = _own_database
+    data_dir, database = _own_database
     template = _template()
     unfinished = template.with_name(f"new-{os.getpid()}")
     unfinished.mkdir(mode=0o700, parents=True)
     database.stop()
-    _copy(home.root / "postgres", unfinished / "postgres")
-    _copy(home.secrets_file, unfinished / "secrets.env")
+    _copy(data_dir.root / "postgres", unfinished / "postgres")
+    _copy(data_dir.secrets_file, unfinished / "secrets.env")
     database.launch()
     database.wait()
     for old in template.parent.iterdir():
@@ -127,17 +127,17 @@ def save_template() -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def copy_template(home: Home) -> bool:
+def copy_template(data_dir: DataDir) -> bool:
     """Give a home that has no cluster a copy of the template, and its secrets; False where there
     is none."""
     template = _template()
     try:
-        _copy(template / "secrets.env", home.secrets_file)
-        _copy(template / "postgres", home.root / "postgres")
+        _copy(template / "secrets.env", data_dir.secrets_file)
+        _copy(template / "postgres", data_dir.root / "postgres")
     except subprocess.CalledProcessError:
         # There is none, or a run after a new migration is replacing it.
-        home.secrets_file.unlink(missing_ok=True)
-        shutil.rmtree(home.root / "postgres", ignore_errors=True)
+        data_dir.secrets_file.unlink(missing_ok=True)
+        shutil.rmtree(data_dir.root / "postgres", ignore_errors=True)
         return False
     return True
 
@@ -153,7 +153,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _template() -> Path:
     """Its name changes with whatever decides what the migrations make, and with their order."""
-    runs = Home.from_environment().root
+    runs = DataDir.from_environment().root
     # A run's own home lies under RENDIO_HOME/test; the template is for all of them.
     root = runs.parent.parent if runs.parent.name == "test" else runs
     fingerprint = hashlib.sha256()
@@ -175,9 +175,9 @@ def wait_for_sandbox(stack: Stack) -> None:
 
 
 @contextmanager
-def own_home() -> Iterator[Home]:
+def own_home() -> Iterator[DataDir]:
     """A home for this run, removed at the end; those of dead runs are removed first."""
-    runs = Home.from_environment().root / "test"
+    runs = DataDir.from_environment().root / "test"
     for folder in (runs.parent, runs):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # One at a time, so that a run which has just made its folder is not taken for a dead one.
@@ -186,20 +186,20 @@ def own_home() -> Iterator[Home]:
         for folder in runs.iterdir():
             if folder.is_dir():
                 _remove_if_dead(folder)
-        home = Home(runs / str(os.getpid()))
-        home.acquire()
+        data_dir = DataDir(runs / str(os.getpid()))
+        data_dir.acquire()
     try:
-        yield home
+        yield data_dir
     finally:
-        shutil.rmtree(home.root, ignore_errors=True)
-        home.release()
+        shutil.rmtree(data_dir.root, ignore_errors=True)
+        data_dir.release()
 
 
 def _remove_if_dead(folder: Path) -> None:
-    home = Home(folder)
+    data_dir = DataDir(folder)
     try:
-        home.acquire()
-    except HomeInUse:
+        data_dir.acquire()
+    except DataDirInUse:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    home.release()
+    data_dir.release()

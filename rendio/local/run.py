@@ -17,8 +17,8 @@ from types import FrameType
 from rich.console import Console
 
 from rendio.local import logs, ports
-from rendio.local.child_process import Child
-from rendio.local.data_dir import PROJECT, Home, HomeInUse
+from rendio.local.child_process import ChildProcess
+from rendio.local.data_dir import PROJECT, DataDir, DataDirInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey, last_lines
 from rendio.local.stack import Stack
 from rendio.local.wait import answers, wait_until
@@ -40,11 +40,11 @@ class StopRequested(Exception):
 
 
 @dataclass
-class Watched:
+class SupervisedProcess:
     """A process that is started again when it dies, later each time."""
 
     launch: Callable[[], None]
-    child: Callable[[], Child | None]
+    child: Callable[[], ChildProcess | None]
     deaths: int = 0
     started_at: float = 0.0
     due_at: float | None = None
@@ -53,32 +53,32 @@ class Watched:
 def run() -> int:
     """The exit code of `python -m rendio.local run`."""
     console = Console(highlight=False, soft_wrap=True)
-    home = Home.from_environment()
+    data_dir = DataDir.from_environment()
     try:
-        home.acquire()
-    except HomeInUse as owner:
+        data_dir.acquire()
+    except DataDirInUse as owner:
         console.print(
-            f"Rendio already runs in {home.root} ({owner}).\n"
+            f"Rendio already runs in {data_dir.root} ({owner}).\n"
             "Stop it there, or set RENDIO_HOME to another folder for a second one.",
             style="red",
         )
         return 1
     try:
-        return Supervisor(home, console).run()
+        return Supervisor(data_dir, console).run()
     finally:
-        home.release()
+        data_dir.release()
 
 
 class Supervisor:
-    def __init__(self, home: Home, console: Console) -> None:
-        self._home = home
+    def __init__(self, data_dir: DataDir, console: Console) -> None:
+        self._data_dir = data_dir
         self._console = console
         self._stop_asked_at: float | None = None
         self._servers: list[PostgreSQL | Valkey] = []
         self._stack: Stack | None = None
-        self._step: Child | None = None
-        self._terminal_is_lent = False
-        self._watched: dict[str, Watched] = {}
+        self._running_command: ChildProcess | None = None
+        self._log_output_paused = False
+        self._supervised: dict[str, SupervisedProcess] = {}
         self._tails: dict[str, logs.LogTail] = {}
 
     def run(self) -> int:
@@ -89,7 +89,7 @@ class Supervisor:
             while True:
                 self._pause(0.2)
         except StopRequested:
-            self._say("Stopping.")
+            self._print("Stopping.")
             return 0
         except (StartFailed, ServerFailed, ports.NoFreePort) as failure:
             self._show_logs()
@@ -103,8 +103,8 @@ class Supervisor:
         sandbox_port = self._choose_port("SANDBOX_PORT", 9000)
         flower_port = self._choose_port("FLOWER_PORT", 5555)
         env = self._environment(port=port, sandbox_port=sandbox_port)
-        self._home.describe_owner(f"pid {os.getpid()}, {env['PUBLIC_URL']}")
-        self._say(f"Rendio starts; its data is in {_short(self._home.root)}")
+        self._data_dir.describe_owner(f"pid {os.getpid()}, {env['PUBLIC_URL']}")
+        self._print(f"Rendio starts; its data is in {_short(self._data_dir.root)}")
         self._start_servers(env)
         ours = {
             name: value
@@ -112,9 +112,9 @@ class Supervisor:
             # The settings refuse servers of which nobody says what they are for.
             if not os.environ.get(name) or name == "ENVIRONMENT"
         }
-        self._home.show_environment(ours)
+        self._data_dir.show_environment(ours)
         self._stack = stack = Stack(
-            home=self._home,
+            data_dir=self._data_dir,
             env=env,
             port=port,
             sandbox_port=sandbox_port,
@@ -122,13 +122,13 @@ class Supervisor:
         )
         self._launch("sandbox")
         self._finish(stack.manage("migrate", "--no-input"))
-        self._say("database   migrated")
+        self._print("database   migrated")
         for name in ("web", "worker", "beat", "flower"):
             self._launch(name)
         self._finish(stack.manage("ensure_staff"))
         self._wait_until_ready()
         if env.get("JOURNEY") != "0":
-            self._play_journey()
+            self._run_journey()
         self._print_addresses(env, flower_port=flower_port)
 
     def _choose_port(self, variable: str, default: int) -> int:
@@ -136,11 +136,11 @@ class Supervisor:
         if not wanted:
             port = ports.reserve_from(default)
             if port != default:
-                self._say(f"Port {default} is taken; {variable} is {port} this time.")
+                self._print(f"Port {default} is taken; {variable} is {port} this time.")
             return port
         if not wanted.isdigit() or not 0 < int(wanted) < 65536:
             raise StartFailed(f"{variable} must be a port number, not {wanted!r}.")
-        if ports.is_held(int(wanted)):
+        if ports.is_reserved(int(wanted)):
             raise StartFailed(f"{variable} is {wanted}, which another of our processes has.")
         if not ports.reserve(int(wanted)):
             raise StartFailed(f"{variable} is {wanted}, and that port is taken on 127.0.0.1.")
@@ -148,23 +148,23 @@ class Supervisor:
 
     def _environment(self, *, port: int, sandbox_port: int) -> dict[str, str]:
         """What the processes see. Whatever the caller's environment sets wins."""
-        secrets = self._home.secrets()
+        secrets = self._data_dir.secrets()
         ours = {
             "ENVIRONMENT": "development",
             "PUBLIC_URL": addresses.url(
                 {"ADDRESS": os.environ.get("ADDRESS") or addresses.LOOPBACK, "PORT": str(port)}
             ),
             "SANDBOX_URL": f"http://127.0.0.1:{sandbox_port}",
-            "RENDIO_HOME": str(self._home.root),
-            "MEDIA_ROOT": str(self._home.media),
-            **self._home.sandbox_authority(),
+            "RENDIO_HOME": str(self._data_dir.root),
+            "MEDIA_ROOT": str(self._data_dir.media),
+            **self._data_dir.sandbox_authority(),
             **secrets,
         }
         env = ours | {name: value for name, value in os.environ.items() if value}
         # The home may have been given relative to where we were started.
-        env["RENDIO_HOME"] = str(self._home.root)
+        env["RENDIO_HOME"] = str(self._data_dir.root)
         # One folder for web and worker: on one machine /metrics tells of both.
-        env.setdefault("PROMETHEUS_MULTIPROC_DIR", str(self._home.fresh_metrics()))
+        env.setdefault("PROMETHEUS_MULTIPROC_DIR", str(self._data_dir.fresh_metrics()))
         # The password that the data folder was made with is the one in the home, always.
         env["POSTGRES_PASSWORD"] = secrets["POSTGRES_PASSWORD"]
         env.setdefault("FLOWER_BASIC_AUTH", f"staff:{env['FLOWER_PASSWORD']}")
@@ -172,50 +172,50 @@ class Supervisor:
 
     def _start_servers(self, env: dict[str, str]) -> None:
         if not env.get("DATABASE_URL"):
-            database = PostgreSQL(self._home, password=env["POSTGRES_PASSWORD"])
+            database = PostgreSQL(self._data_dir, password=env["POSTGRES_PASSWORD"])
             self._start_server(database)
             env["DATABASE_URL"] = database.url
         if not env.get("REDIS_URL"):
-            valkey = Valkey(self._home)
+            valkey = Valkey(self._data_dir)
             self._start_server(valkey)
             env["REDIS_URL"] = valkey.url
         # With ENVIRONMENT=production the settings refuse what this names.
         env["RENDIO_EMBEDDED"] = " and ".join(server.name for server in self._servers)
 
     def _start_server(self, server: PostgreSQL | Valkey) -> None:
-        self._follow_log(server.name)
+        self._tail_log(server.name)
         self._servers.append(server)
         server.start(self._pause)
-        self._watch(server.name, server.launch, lambda: server.child)
-        self._say(f"{server.name:<9}  127.0.0.1:{server.port}")
+        self._supervise(server.name, server.launch, lambda: server.child)
+        self._print(f"{server.name:<9}  127.0.0.1:{server.port}")
 
     def _launch(self, name: str) -> None:
         stack = self._running_stack()
-        self._follow_log(name)
+        self._tail_log(name)
         stack.start(name)
-        self._watch(name, lambda: stack.start(name), lambda: stack.children.get(name))
+        self._supervise(name, lambda: stack.start(name), lambda: stack.children.get(name))
 
     def _running_stack(self) -> Stack:
         if self._stack is None:
             raise StartFailed("The application's processes have not been set up yet.")
         return self._stack
 
-    def _follow_log(self, name: str) -> None:
-        log = self._home.logs / f"{name}.log"
-        logs.start_afresh(log)
+    def _tail_log(self, name: str) -> None:
+        log = self._data_dir.logs / f"{name}.log"
+        logs.rotate(log)
         self._tails[name] = logs.LogTail(name, log)
 
-    def _finish(self, command: Child) -> None:
+    def _finish(self, command: ChildProcess) -> None:
         """Run a management command to its end. Raises StartFailed."""
         if command.log:
-            logs.start_afresh(command.log)
-        self._step = command
+            logs.rotate(command.log)
+        self._running_command = command
         command.start()
         in_time = wait_until(
             lambda: not command.running, timeout_seconds=MIGRATE_SECONDS, pause=self._pause
         )
         command.kill()
-        self._step = None
+        self._running_command = None
         if (not in_time or command.exit_code) and command.log:
             raise StartFailed(f"{command.name} failed:\n{last_lines(command.log, 30)}")
 
@@ -231,26 +231,26 @@ class Supervisor:
         )
         if not web.running or not answers(url):
             raise StartFailed(f"web does not start. Its log ends:\n{last_lines(stack.log('web'))}")
-        self._say(f"web        {stack.url}")
+        self._print(f"web        {stack.url}")
 
-    def _play_journey(self) -> None:
+    def _run_journey(self) -> None:
         """One customer's way through the API, in this terminal."""
         stack = self._running_stack()
         command = [sys.executable, os.fspath(PROJECT / "manage.py"), "journey"]
-        self._step = journey = stack.child("journey", command, log=None)
+        self._running_command = journey = stack.child("journey", command, log=None)
         # As Ctrl-C would: it puts the cursor back before it ends.
         journey.stop_signal = signal.SIGINT
         self._console.file.flush()
-        self._terminal_is_lent = True  # a log line would tear its progress bars
+        self._log_output_paused = True  # a log line would tear its progress bars
         journey.start()
         # It bounds its own waiting; only a signal ends this one.
         wait_until(lambda: not journey.running, timeout_seconds=3600, pause=self._pause)
         journey.kill()
-        self._step, self._terminal_is_lent = None, False
+        self._running_command, self._log_output_paused = None, False
         if journey.exit_code:
             self._console.print(
                 f"The journey did not reach its end (exit code {journey.exit_code});"
-                f" {_short(self._home.logs)} may say why. Rendio serves on.",
+                f" {_short(self._data_dir.logs)} may say why. Rendio serves on.",
                 style="red",
             )
 
@@ -263,12 +263,12 @@ class Supervisor:
             "Flower": f"http://127.0.0.1:{flower_port}/  "
             + env["FLOWER_BASIC_AUTH"].replace(":", " / ", 1),
             "sandbox": env["SANDBOX_URL"],
-            "logs": _short(self._home.logs),
+            "logs": _short(self._data_dir.logs),
             "staff login": f"{env['STAFF_USERNAME']} / {env['STAFF_PASSWORD']}",
         }
         self._console.print()
         for label, value in lines.items():
-            self._say(f"{label:<11}  {value}")
+            self._print(f"{label:<11}  {value}")
         self._console.print("\nCtrl-C stops everything.", style="dim")
         self._console.file.flush()
 
@@ -279,33 +279,33 @@ class Supervisor:
         time.sleep(seconds)
         if self._stop_asked_at is not None:
             raise StopRequested
-        if not self._terminal_is_lent:
+        if not self._log_output_paused:
             self._show_logs()
-        for name, watched in self._watched.items():
-            self._revive(name, watched)
+        for name, supervised in self._supervised.items():
+            self._restart_if_dead(name, supervised)
 
-    def _watch(
-        self, name: str, launch: Callable[[], None], child: Callable[[], Child | None]
+    def _supervise(
+        self, name: str, launch: Callable[[], None], child: Callable[[], ChildProcess | None]
     ) -> None:
-        self._watched[name] = Watched(launch, child, started_at=time.monotonic())
+        self._supervised[name] = SupervisedProcess(launch, child, started_at=time.monotonic())
 
-    def _revive(self, name: str, watched: Watched) -> None:
+    def _restart_if_dead(self, name: str, supervised: SupervisedProcess) -> None:
         now = time.monotonic()
-        if watched.due_at is not None:
-            if now >= watched.due_at:
-                watched.launch()
-                watched.due_at, watched.started_at = None, now
+        if supervised.due_at is not None:
+            if now >= supervised.due_at:
+                supervised.launch()
+                supervised.due_at, supervised.started_at = None, now
             return
-        child = watched.child()
+        child = supervised.child()
         if child is None or child.running:
             return
         exit_code = child.exit_code
         child.kill()  # what it left in its group
-        if now - watched.started_at > HEALTHY_SECONDS:
-            watched.deaths = 0
-        delay = min(2.0**watched.deaths, LONGEST_DELAY_SECONDS)
-        watched.deaths += 1
-        watched.due_at = now + delay
+        if now - supervised.started_at > HEALTHY_SECONDS:
+            supervised.deaths = 0
+        delay = min(2.0**supervised.deaths, LONGEST_DELAY_SECONDS)
+        supervised.deaths += 1
+        supervised.due_at = now + delay
         how = f"signal {-exit_code}" if exit_code and exit_code < 0 else f"exit code {exit_code}"
         self._console.print(f"{name} ended ({how}); it starts again in {delay:.0f} s", style="red")
 
@@ -314,7 +314,7 @@ class Supervisor:
             for line in tail.new_lines():
                 self._console.print(line)
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._console.print(text, markup=False)
         self._console.file.flush()
 
@@ -332,12 +332,12 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Those that take work first, the servers under them last."""
-        self._watched.clear()
-        if self._step:
-            self._step.stop()
+        self._supervised.clear()
+        if self._running_command:
+            self._running_command.stop()
         if self._stack:
             for name in self._stack.stop():
-                self._say(f"{name} took too long and was killed.")
+                self._print(f"{name} took too long and was killed.")
         for server in reversed(self._servers):
             server.stop()
         self._console.file.flush()

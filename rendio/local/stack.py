@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rendio.local import ports
-from rendio.local.child_process import Child
-from rendio.local.data_dir import PROJECT, Home
+from rendio.local.child_process import ChildProcess
+from rendio.local.data_dir import PROJECT, DataDir
 from rendio.server import addresses
 
 # What takes work in before what does it.
@@ -29,7 +29,9 @@ class Command:
     stop_seconds: float = 10.0
 
 
-def commands(*, home: Home, bind: str, sandbox_port: int, flower_port: int) -> dict[str, Command]:
+def commands(
+    *, data_dir: DataDir, bind: str, sandbox_port: int, flower_port: int
+) -> dict[str, Command]:
     """In the order in which they are started."""
     python = [sys.executable, "-m"]
     # Here a worker of root's, with its warning about that, is an ordinary thing.
@@ -52,7 +54,7 @@ def commands(*, home: Home, bind: str, sandbox_port: int, flower_port: int) -> d
             # close and go.
             death_signal=signal.SIGKILL,
         ),
-        Command("beat", [*celery, "beat", f"--schedule={home.root / 'beat-schedule'}"]),
+        Command("beat", [*celery, "beat", f"--schedule={data_dir.root / 'beat-schedule'}"]),
         # Its login comes by FLOWER_BASIC_AUTH: a command line is public.
         Command("flower", [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}"]),
     ]
@@ -69,30 +71,30 @@ class Stack:
             stack.kill("worker")
 
     `env` is what the processes see, with PUBLIC_URL pointing to the web process unless told
-    otherwise. The home must be owned by this process (`Home.acquire`).
+    otherwise. The home must be owned by this process (`DataDir.acquire`).
     """
 
     def __init__(
         self,
         *,
-        home: Home,
+        data_dir: DataDir,
         env: Mapping[str, str],
         port: int | None = None,
         sandbox_port: int | None = None,
         flower_port: int | None = None,
     ) -> None:
-        self.home = home
+        self.data_dir = data_dir
         self.port = port or ports.reserve_any()
         listens = {"ADDRESS": env.get("ADDRESS") or addresses.LOOPBACK, "PORT": str(self.port)}
         self.url = addresses.url(listens)
         self.env = {"PUBLIC_URL": self.url, "PYTHONUNBUFFERED": "1", **env}
         self.commands = commands(
-            home=home,
+            data_dir=data_dir,
             bind=addresses.bind(listens),
             sandbox_port=sandbox_port or ports.reserve_any(),
             flower_port=flower_port or ports.reserve_any(),
         )
-        self.children: dict[str, Child] = {}
+        self.children: dict[str, ChildProcess] = {}
 
     def __enter__(self) -> "Stack":
         return self
@@ -101,7 +103,7 @@ class Stack:
         self.stop()
 
     def log(self, name: str) -> Path:
-        return self.home.logs / f"{name}.log"
+        return self.data_dir.logs / f"{name}.log"
 
     def start(self, *names: str) -> None:
         for name in names:
@@ -117,7 +119,7 @@ class Stack:
         children = {name: child for name, child in stopping.items() if child}
         for name, child in children.items():
             if name != "sandbox":  # what the others have in hand may still need it
-                child.ask_to_stop()
+                child.request_stop()
         return [name for name, child in children.items() if not child.stop()]
 
     def kill(self, name: str) -> None:
@@ -128,18 +130,18 @@ class Stack:
         self.stop(name)
         self.start(name)
 
-    def child(self, name: str, argv: list[str], *, log: Path | None) -> Child:
+    def child(self, name: str, argv: list[str], *, log: Path | None) -> ChildProcess:
         """Any process of ours in the stack's environment, not yet started."""
-        return Child(
+        return ChildProcess(
             name,
             argv=argv,
             env=self.env,
             cwd=PROJECT,
-            pid_folder=self.home.pids,
+            pid_folder=self.data_dir.pids,
             log=log,
         )
 
-    def manage(self, *arguments: str) -> Child:
+    def manage(self, *arguments: str) -> ChildProcess:
         """A management command, not yet started; its log has its name."""
         argv = [sys.executable, os.fspath(PROJECT / "manage.py"), *arguments]
         return self.child(arguments[0], argv, log=self.log(arguments[0]))

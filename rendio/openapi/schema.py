@@ -34,14 +34,14 @@ from rendio.common.errors import (
     all_refusals,
 )
 from rendio.common.web.api import ApiView, PublicView
-from rendio.common.web.openapi import JSON, Call, Calls
+from rendio.common.web.openapi import JSON, Operation, Operations
 
-CALLS: Calls = {
-    **accounts.openapi.CALLS,
-    **credits.openapi.CALLS,
-    **billing.openapi.CALLS,
-    **generation.openapi.CALLS,
-    **adminops.openapi.CALLS,
+OPERATIONS_BY_VIEW: Operations = {
+    **accounts.openapi.OPERATIONS,
+    **credits.openapi.OPERATIONS,
+    **billing.openapi.OPERATIONS,
+    **generation.openapi.OPERATIONS,
+    **adminops.openapi.OPERATIONS,
 }
 LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 # Of `INVALID_INPUT`, beside 400, where a body is read.
@@ -50,7 +50,7 @@ BODY_STATUSES = {413: "The body is too large.", 415: "The body is of another med
 BUSY = "something of ours is busy. Try again."
 
 
-class CallSchema(AutoSchema):
+class OperationSchema(AutoSchema):
     """One operation, by the table of its app."""
 
     @property
@@ -58,8 +58,8 @@ class CallSchema(AutoSchema):
         return cast("ApiView", self.view)
 
     @property
-    def call(self) -> Call:
-        return CALLS[type(self.view_of_ours)]
+    def call(self) -> Operation:
+        return OPERATIONS_BY_VIEW[type(self.view_of_ours)]
 
     def get_operation_id(self) -> str:
         words = self.path.replace("{", "by-").replace("}", "").replace("/", "-").split("-")
@@ -91,43 +91,45 @@ class CallSchema(AutoSchema):
 
     def get_examples(self) -> list[OpenApiExample]:
         sent = OpenApiExample(
-            "Request", self.call.sent, request_only=True, media_type=self.call.body_type
+            "Request", self.call.request_example, request_only=True, media_type=self.call.body_type
         )
-        return [sent] if self.call.sent else []
+        return [sent] if self.call.request_example else []
 
     def get_response_serializers(self) -> Any:
         call = self.call
-        example = OpenApiExample("Answer", call.example, media_type=call.media_type)
+        example = OpenApiExample("Answer", call.response_example, media_type=call.media_type)
         answer = OpenApiResponse(
-            call.answer, description="Done.", examples=[example] if call.example else []
+            call.response, description="Done.", examples=[example] if call.response_example else []
         )
         return {(call.status, call.media_type): answer}
 
     def _get_response_headers_for_code(
         self, status_code: str, direction: str = "response"
     ) -> dict[str, Any]:
-        headers = _referred("headers", self._header_names(int(status_code)))
+        headers = _refs("headers", self._header_names(int(status_code)))
         if status_code == str(self.call.status):
             for name, text in self.call.headers.items():
                 headers[name] = {"schema": {"type": "string"}, "description": text}
         return headers
 
     def _get_parameters(self) -> list[dict[str, Any]]:
-        common = _referred("parameters", ["Accept-Language", "X-Request-ID"])
+        common = _refs("parameters", ["Accept-Language", "X-Request-ID"])
         return [*super()._get_parameters(), *common.values()]
 
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
-        for status, text in self.call.also.items():
+        for status, text in self.call.other_statuses.items():
             bodies[str(status)] = {
                 "description": text,
                 "headers": self._get_response_headers_for_code(str(status)),
             }
         for status, refusals in sorted(self._refusals().items()):
             bodies[str(status)] = {
-                "description": "\n".join(f"- {_line(refusal, status)}" for refusal in refusals),
+                "description": "\n".join(
+                    f"- {_describe_refusal(refusal, status)}" for refusal in refusals
+                ),
                 "headers": self._get_response_headers_for_code(str(status)),
-                "content": {JSON: _refused(refusals)},
+                "content": {JSON: _refusal_content(refusals)},
             }
         return bodies
 
@@ -162,22 +164,22 @@ class CallSchema(AutoSchema):
         return found
 
 
-def _line(refusal: type[Refusal], status: int) -> str:
+def _describe_refusal(refusal: type[Refusal], status: int) -> str:
     if refusal is InvalidInput and status in BODY_STATUSES:
         text = BODY_STATUSES[status]
     elif refusal is InternalError and status == 503:
         text = BUSY
     else:
-        text = _filled(refusal)
+        text = _message(refusal)
     return f"{refusal.code} {refusal.type}: {text}"
 
 
-def _filled(refusal: type[Refusal]) -> str:
+def _message(refusal: type[Refusal]) -> str:
     message: Any = refusal.message  # the stubs do not know that a lazy text has `%`
     return str(message % refusal.example)
 
 
-def _refused(refusals: list[type[Refusal]]) -> dict[str, Any]:
+def _refusal_content(refusals: list[type[Refusal]]) -> dict[str, Any]:
     """The envelope of one of these refusals."""
     names = [refusal.code for refusal in refusals]
     code = {"type": "string", "enum": names}
@@ -185,23 +187,23 @@ def _refused(refusals: list[type[Refusal]]) -> dict[str, Any]:
     code_is = {"type": "object", "properties": {"error": error}}
     return {
         "schema": {"allOf": [{"$ref": "#/components/schemas/Error"}, code_is]},
-        "examples": _referred("examples", names),
+        "examples": _refs("examples", names),
     }
 
 
-def _referred(kind: str, names: Any) -> dict[str, Any]:
+def _refs(kind: str, names: Any) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/{kind}/{name}"} for name in names}
 
 
 # --- What stands once for all ---------------------------------------------------------------------
 
 
-def phones_calls(endpoints: list[Any], **_: Any) -> list[Any]:
+def exclude_legacy_prefix(endpoints: list[Any], **_: Any) -> list[Any]:
     """Not twice: everything under /v1 answers for older builds under /functions/v1 too."""
     return [one for one in endpoints if not one[0].startswith("/functions/")]
 
 
-def with_components(result: Any, **_: Any) -> Any:
+def add_components(result: Any, **_: Any) -> Any:
     """What operations refer to."""
     components = result["components"]
     components["schemas"]["Error"] = _ERROR
@@ -260,7 +262,7 @@ def _example(refusal: type[Refusal]) -> dict[str, Any]:
         "error": {
             "code": refusal.code,
             "type": refusal.type,
-            "message": _filled(refusal),
+            "message": _message(refusal),
             "details": refusal.example,
             "request_id": "0d6b7a5e-8c1f-4b7e-9a54-6f4f6f0b1a11",
             "timestamp": "2026-11-21T10:00:00Z",

@@ -54,7 +54,7 @@ def broken(accept_language: str) -> bytes:
 def answer(refusal: Refusal, *, accept_language: str = "") -> bytes:
     """The whole answer, which closes the connection."""
     spoken = language.preferred(accept_language) or settings.LANGUAGE_CODE
-    with translation.override(spoken), request_id.on_behalf_of(str(uuid4())):
+    with translation.override(spoken), request_id.bind_request_id(str(uuid4())):
         response = refusal_response(refusal)
         response["X-Request-ID"] = request_id.current() or ""
     phrase = HTTPStatus(response.status_code).phrase

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import services
-from rendio.local.data_dir import Home
+from rendio.local.data_dir import DataDir
 from rendio.local.servers import Valkey
 from rendio.local.stack import Stack
 from tests.helpers.job_driver import WebPhone, serves, stack_environment
@@ -24,10 +24,10 @@ IN_A_ROW = 8
 def servers(committed_database, tmp_path_factory):
     """The URLs of two gunicorns, and the Valkey that they count requests in."""
     with ExitStack() as started:
-        homes = [Home(tmp_path_factory.mktemp(name)) for name in ("here", "there")]
-        for home in homes:
-            home.acquire()
-            started.callback(home.release)
+        homes = [DataDir(tmp_path_factory.mktemp(name)) for name in ("here", "there")]
+        for data_dir in homes:
+            data_dir.acquire()
+            started.callback(data_dir.release)
         valkey = Valkey(homes[0], durable=False)
         started.callback(valkey.stop)
         valkey.start()
@@ -37,7 +37,9 @@ def servers(committed_database, tmp_path_factory):
             REVOCATION_REFRESH_SECONDS=1,
             LOG_LEVEL="WARNING",
         )
-        stacks = [started.enter_context(Stack(home=home, env=environment)) for home in homes]
+        stacks = [
+            started.enter_context(Stack(data_dir=data_dir, env=environment)) for data_dir in homes
+        ]
         for stack in stacks:
             stack.start("web")
         for stack in stacks:

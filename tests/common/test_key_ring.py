@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from rendio.common.keyring import KeyRing, Malformed, parse
+from rendio.common.keyring import KeyRing, MalformedSecrets, parse
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_labelled_keys_are_read_in_their_order(text, found):
     ["a-key", "one:", ":key", "One:key", "one:a,one:b", "one:a\x00b", "one:clé", "a" * 31 + ":k"],
 )
 def test_what_is_no_labelled_key_is_refused_without_being_repeated(text):
-    with pytest.raises(Malformed) as refused:
+    with pytest.raises(MalformedSecrets) as refused:
         parse(text)
 
     assert "key" not in str(refused.value).replace("label", "")

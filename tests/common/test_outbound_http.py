@@ -139,7 +139,7 @@ def test_proxies_of_the_environment_are_not_used(answering, closed_port, monkeyp
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 100_000, b"\xff"])
 def test_what_is_no_json_reads_as_none(body):
-    assert http.Answer(200, body, {}).json() is None
+    assert http.Response(200, body, {}).json() is None
 
 
 # --- download ---------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 from generation.lifecycle import route_timing
 from generation.providers import fal_webhooks
-from rendio.local.data_dir import Home
+from rendio.local.data_dir import DataDir
 from rendio.local.stack import Stack
 from tests.conftest import Phone, Sandbox
 from tests.helpers.job_driver import Canned, Life, Running, Signer, grant, serves, stack_environment
@@ -78,7 +78,7 @@ def running(request: pytest.FixtureRequest, committed_database: str) -> Iterator
     changes = getattr(request.module, "STACK_ENVIRONMENT", {})
     environment = stack_environment(committed_database, **changes)
     port = int(os.environ["PUBLIC_URL"].rsplit(":", 1)[1])
-    stack = Stack(home=Home.from_environment(), env=environment, port=port)
+    stack = Stack(data_dir=DataDir.from_environment(), env=environment, port=port)
     stack.commands = {
         name: replace(command, stop_seconds=PATIENCE_SECONDS)
         for name, command in stack.commands.items()

@@ -16,7 +16,7 @@ from credits import ledger_check
 from credits import services as credit_services
 from credits.models import IdempotencyRecord, LedgerEntry
 from generation.models import Job
-from rendio.local.data_dir import Home
+from rendio.local.data_dir import DataDir
 from rendio.local.stack import Stack
 from tests.conftest import SORA, Phone
 from tests.helpers.job_driver import serves, stack_environment
@@ -27,7 +27,7 @@ from tests.helpers.wait import eventually
 def web(committed_database):
     """The URL of the web processes as in production; no worker, so that jobs stay pending."""
     environment = stack_environment(committed_database, LOG_LEVEL="WARNING")
-    with Stack(home=Home.from_environment(), env=environment) as stack:
+    with Stack(data_dir=DataDir.from_environment(), env=environment) as stack:
         stack.start("web")
         eventually(lambda: serves(stack.url), told=lambda: stack.log("web"))
         yield stack.url

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from rendio.local import child_process, ports
-from rendio.local.data_dir import PROJECT, Home
+from rendio.local.data_dir import PROJECT, DataDir
 from rendio.local.servers import PostgreSQL, Valkey
 from tests.helpers.wait import eventually
 
@@ -105,8 +105,8 @@ def _pem(certificate: x509.Certificate) -> bytes:
 class TlsPostgreSQL(PostgreSQL):
     """Takes connections with TLS and without, as Debian's own cluster does."""
 
-    def __init__(self, home: Home, *, password: str, authority: Authority) -> None:
-        super().__init__(home, password=password, durable=False)
+    def __init__(self, data_dir: DataDir, *, password: str, authority: Authority) -> None:
+        super().__init__(data_dir, password=password, durable=False)
         self._certificate, self._key = authority.certify()
 
     def _binary(self, name: str) -> str:
@@ -130,8 +130,8 @@ class TlsValkey(Valkey):
 
     PASSWORD = "a password of Valkey"
 
-    def __init__(self, home: Home, *, authority: Authority) -> None:
-        super().__init__(home, durable=False)
+    def __init__(self, data_dir: DataDir, *, authority: Authority) -> None:
+        super().__init__(data_dir, durable=False)
         self._authority = authority
         self._certificate, self._key = authority.certify()
 
@@ -160,12 +160,12 @@ class TlsValkey(Valkey):
 class PgBouncer:
     """`ops/pgbouncer.ini` before a PostgreSQL, with changes."""
 
-    def __init__(self, home: Home, *, database_url: str, **changes: object) -> None:
-        self._home = home
+    def __init__(self, data_dir: DataDir, *, database_url: str, **changes: object) -> None:
+        self._home = data_dir
         self._server = urlsplit(database_url)
         self._changes = changes
         self.port = ports.reserve_any()
-        self.child: child_process.Child | None = None
+        self.child: child_process.ChildProcess | None = None
 
     def url(self, database: str) -> str:
         login = f"{self._server.username}:{self._server.password}"
@@ -181,7 +181,7 @@ class PgBouncer:
         if os.geteuid() == 0:
             for path in (folder, users):
                 shutil.chown(path, "nobody")
-        self.child = running = child_process.Child(
+        self.child = running = child_process.ChildProcess(
             "pgbouncer",
             argv=[str(ROOT / "usr/sbin/pgbouncer"), str(config)],
             env={"PATH": os.defpath},

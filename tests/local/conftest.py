@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rendio.local.data_dir import GENERATED, PROJECT, Home
+from rendio.local.data_dir import GENERATED, PROJECT, DataDir
 from rendio.local.wait import wait_until
 from tests.helpers.wait import PATIENCE_SECONDS
 
@@ -24,14 +24,14 @@ GIVEN = {
 }
 
 
-def fresh_environment(home: Path, **added: str) -> dict[str, str]:
+def fresh_environment(data_dir: Path, **added: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in GIVEN}
-    return kept | {"RENDIO_HOME": str(home), **added}
+    return kept | {"RENDIO_HOME": str(data_dir), **added}
 
 
-def groups_of(home: Path) -> set[int]:
+def groups_of(data_dir: Path) -> set[int]:
     """The process groups that a home's pid files name."""
-    return {int(file.stem.rpartition("-")[2]) for file in (home / "pids").glob("*.pid")}
+    return {int(file.stem.rpartition("-")[2]) for file in (data_dir / "pids").glob("*.pid")}
 
 
 def alive(groups: set[int]) -> list[str]:
@@ -46,20 +46,21 @@ def alive(groups: set[int]) -> list[str]:
     return [" ".join(row) for row in rows if int(row[0]) in groups and row[1][0] not in "ZX"]
 
 
-def pid_of(home: Path, name: str) -> int | None:
+def pid_of(data_dir: Path, name: str) -> int | None:
     """None while no such process is there."""
     return next(
-        (int(file.stem.rpartition("-")[2]) for file in (home / "pids").glob(f"{name}-*.pid")), None
+        (int(file.stem.rpartition("-")[2]) for file in (data_dir / "pids").glob(f"{name}-*.pid")),
+        None,
     )
 
 
 class Supervisor:
     """`python -m rendio.local run` in a home."""
 
-    def __init__(self, home: Path, **environment: str) -> None:
-        self.home = home
-        self._environment = fresh_environment(home, **environment)
-        self.output_file = home.parent / f"{home.name}.out"
+    def __init__(self, data_dir: Path, **environment: str) -> None:
+        self.data_dir = data_dir
+        self._environment = fresh_environment(data_dir, **environment)
+        self.output_file = data_dir.parent / f"{data_dir.name}.out"
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -101,8 +102,8 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path / "home")
-    home.acquire()
-    yield home
-    home.release()
+def data_dir(tmp_path: Path) -> Iterator[DataDir]:
+    data_dir = DataDir(tmp_path / "home")
+    data_dir.acquire()
+    yield data_dir
+    data_dir.release()

@@ -26,7 +26,7 @@ def line(**record: object) -> str:
     ],
 )
 def test_routine_stays_in_the_file(name, written):
-    assert logs.readable(name, written) is None
+    assert logs.format_line(name, written) is None
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_routine_stays_in_the_file(name, written):
     ],
 )
 def test_trouble_is_shown_short(name, written, shown):
-    assert logs.readable(name, written).plain == shown
+    assert logs.format_line(name, written).plain == shown
 
 
 def test_lines_are_shown_once_and_when_they_are_whole(tmp_path):

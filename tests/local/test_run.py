@@ -22,8 +22,8 @@ from tests.local.conftest import Supervisor, alive, fresh_environment, groups_of
 EVERYTHING = {"postgres", "valkey", "sandbox", "web", "worker", "beat", "flower"}
 
 
-def names_in(home: Path) -> set[str]:
-    return {file.stem.rpartition("-")[0] for file in (home / "pids").glob("*.pid")}
+def names_in(data_dir: Path) -> set[str]:
+    return {file.stem.rpartition("-")[0] for file in (data_dir / "pids").glob("*.pid")}
 
 
 def address(output: str, label: str) -> str:
@@ -32,12 +32,12 @@ def address(output: str, label: str) -> str:
     return found[1].rstrip("/")
 
 
-def users(home: Path) -> int:
+def users(data_dir: Path) -> int:
     """Rows that a journey has committed, read from the running home."""
     password = dict(
-        line.split("=", 1) for line in (home / "secrets.env").read_text().splitlines()[1:]
+        line.split("=", 1) for line in (data_dir / "secrets.env").read_text().splitlines()[1:]
     )["POSTGRES_PASSWORD"]
-    pid = pid_of(home, "postgres")
+    pid = pid_of(data_dir, "postgres")
     port = command_line(pid).split(" -p ")[1].split()[0]
     with psycopg.connect(
         host="127.0.0.1", port=port, user="rendio", password=password, dbname="rendio"
@@ -46,11 +46,11 @@ def users(home: Path) -> int:
     return row[0]
 
 
-def manage(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def manage(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603
         [sys.executable, "-m", "rendio.local", "manage", *arguments],
         cwd=PROJECT,
-        env=fresh_environment(home),
+        env=fresh_environment(data_dir),
         capture_output=True,
         text=True,
         check=False,
@@ -58,7 +58,7 @@ def manage(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_command_beside_nothing_says_what_is_missing(supervisor):
-    beside_nothing = manage(supervisor.home, "prove_ledger")
+    beside_nothing = manage(supervisor.data_dir, "prove_ledger")
 
     assert beside_nothing.returncode == 1
     assert beside_nothing.stderr.startswith(f"Nothing runs in {supervisor.home}: start it")
@@ -66,8 +66,8 @@ def test_a_command_beside_nothing_says_what_is_missing(supervisor):
 
 def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervisor):
     """One start for several promises: it takes seconds."""
-    home = supervisor.home
-    supervisor = Supervisor(home)
+    data_dir = supervisor.data_dir
+    supervisor = Supervisor(data_dir)
     supervisor.start()
     supervisor.wait_for("staff login")
 
@@ -79,7 +79,7 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     assert "the phone shows: Your video could not be made: Your 4 credits are back." in (
         supervisor.output
     )
-    videos = list((home / "journey").glob("*.mp4"))
+    videos = list((data_dir / "journey").glob("*.mp4"))
     assert len(videos) == 1
     assert str(videos[0]) in supervisor.output
 
@@ -99,13 +99,13 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     tasks = requests.get(f"{flower}/api/tasks", auth=login.groups(), timeout=30).json()
     assert {task["name"] for task in tasks.values()} >= {"generation.submit_due"}
     assert {(task["args"], task["kwargs"]) for task in tasks.values()} == {("", "")}
-    assert all(login[2] not in command_line(group) for group in groups_of(home))
+    assert all(login[2] not in command_line(group) for group in groups_of(data_dir))
 
     # A second start in the same home.
     second = subprocess.run(
         [sys.executable, "-m", "rendio.local", "run"],
         cwd=PROJECT,
-        env=fresh_environment(home),
+        env=fresh_environment(data_dir),
         capture_output=True,
         text=True,
         check=False,
@@ -114,46 +114,46 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     assert f"pid {supervisor.process.pid}, {web}" in second.stdout
 
     # A command beside it, on its servers.
-    proved = manage(home, "prove_ledger")
+    proved = manage(data_dir, "prove_ledger")
     assert proved.stdout == "The ledger adds up: 4 entries in 1 wallet.\n", proved.stderr
-    assert (home / "environment.json").stat().st_mode & 0o077 == 0
+    assert (data_dir / "environment.json").stat().st_mode & 0o077 == 0
 
     # What is killed is started again, the database included.
-    killed = {name: pid_of(home, name) for name in ("worker", "postgres")}
+    killed = {name: pid_of(data_dir, name) for name in ("worker", "postgres")}
     for pid in killed.values():
         os.kill(pid, signal.SIGKILL)
     for name, pid in killed.items():
-        eventually(lambda name=name, pid=pid: pid_of(home, name) not in (None, pid))
+        eventually(lambda name=name, pid=pid: pid_of(data_dir, name) not in (None, pid))
         assert f"{name} ended (signal 9); it starts again" in supervisor.output
     eventually(lambda: answers(f"{web}/readyz"))
-    committed = users(home)
+    committed = users(data_dir)
     assert committed >= 2  # the staff's and the guest
 
     # Nothing outlives the supervisor, and the next start finds what was committed.
-    groups = groups_of(home)
-    assert names_in(home) == EVERYTHING
+    groups = groups_of(data_dir)
+    assert names_in(data_dir) == EVERYTHING
     supervisor.end(signal.SIGKILL)
-    assert "Nothing runs" in manage(home, "prove_ledger").stderr
+    assert "Nothing runs" in manage(data_dir, "prove_ledger").stderr
     eventually(lambda: not alive(groups), told=lambda: alive(groups))
-    again = Supervisor(home, JOURNEY="0")
+    again = Supervisor(data_dir, JOURNEY="0")
     again.start()
     again.wait_for("staff login")
-    assert users(home) == committed
+    assert users(data_dir) == committed
     assert re.findall("^staff login.*", again.output, re.MULTILINE) == re.findall(
         "^staff login.*", supervisor.output, re.MULTILINE
     )
 
     # A polite end stops all of it.
-    groups = groups_of(home)
+    groups = groups_of(data_dir)
     assert again.end(signal.SIGTERM) == 0
     assert alive(groups) == []
-    assert names_in(home) == set()
+    assert names_in(data_dir) == set()
 
 
 def test_given_servers_are_used_and_none_is_embedded(supervisor):
     nowhere = "127.0.0.1:1"
     supervisor = Supervisor(
-        supervisor.home,
+        supervisor.data_dir,
         DATABASE_URL=f"postgresql://nobody@{nowhere}/none",
         REDIS_URL=f"redis://{nowhere}/0",
     )
@@ -163,9 +163,9 @@ def test_given_servers_are_used_and_none_is_embedded(supervisor):
     assert supervisor.process.wait(120) == 1
     assert "migrate failed" in supervisor.output
     assert "port 1 failed" in supervisor.output
-    assert not (supervisor.home / "postgres").exists()
-    assert not (supervisor.home / "valkey").exists()
-    assert names_in(supervisor.home) == set()
+    assert not (supervisor.data_dir / "postgres").exists()
+    assert not (supervisor.data_dir / "valkey").exists()
+    assert names_in(supervisor.data_dir) == set()
 
 
 def test_a_port_that_was_asked_for_and_is_taken_stops_the_start(supervisor):
@@ -173,36 +173,36 @@ def test_a_port_that_was_asked_for_and_is_taken_stops_the_start(supervisor):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        supervisor = Supervisor(supervisor.home, FLOWER_PORT=str(port))
+        supervisor = Supervisor(supervisor.data_dir, FLOWER_PORT=str(port))
 
         supervisor.start()
 
         assert supervisor.process.wait(60) == 1
     assert f"FLOWER_PORT is {port}, and that port is taken" in supervisor.output
-    assert not (supervisor.home / "postgres").exists()
+    assert not (supervisor.data_dir / "postgres").exists()
 
 
 def test_one_port_for_two_is_refused_before_anything_starts(supervisor):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    supervisor = Supervisor(supervisor.home, PORT=port, SANDBOX_PORT=port)
+    supervisor = Supervisor(supervisor.data_dir, PORT=port, SANDBOX_PORT=port)
 
     supervisor.start()
 
     assert supervisor.process.wait(60) == 1
     assert f"SANDBOX_PORT is {port}, which another of our processes has." in supervisor.output
-    assert not (supervisor.home / "postgres").exists()
+    assert not (supervisor.data_dir / "postgres").exists()
 
 
 def test_a_stop_during_the_start_leaves_nothing(supervisor):
     supervisor.start()
     supervisor.wait_for("valkey ")
-    groups = groups_of(supervisor.home)
+    groups = groups_of(supervisor.data_dir)
 
     code = supervisor.end(signal.SIGINT)
 
     assert code == 0
     assert groups
     assert alive(groups) == []
-    assert names_in(supervisor.home) == set()
+    assert names_in(supervisor.data_dir) == set()

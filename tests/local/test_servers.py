@@ -17,8 +17,8 @@ import pytest
 import redis
 
 from rendio.local import servers as servers_module
-from rendio.local.child_process import Child
-from rendio.local.data_dir import PROJECT, Home, HomeInUse
+from rendio.local.child_process import ChildProcess
+from rendio.local.data_dir import PROJECT, DataDir, DataDirInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
 from tests.helpers.wait import eventually
 from tests.local.conftest import alive, fresh_environment, groups_of
@@ -26,13 +26,13 @@ from tests.local.conftest import alive, fresh_environment, groups_of
 HOLD = """
 import sys, time
 from pathlib import Path
-from rendio.local.data_dir import Home
+from rendio.local.data_dir import DataDir
 from rendio.local.servers import PostgreSQL, Valkey
 
-home = Home(Path(sys.argv[1]))
-home.acquire()
-database = PostgreSQL(home, password=home.secrets()["POSTGRES_PASSWORD"])
-valkey = Valkey(home)
+data_dir = DataDir(Path(sys.argv[1]))
+data_dir.acquire()
+database = PostgreSQL(data_dir, password=data_dir.secrets()["POSTGRES_PASSWORD"])
+valkey = Valkey(data_dir)
 database.start()
 valkey.start()
 print(database.url, valkey.url, flush=True)
@@ -41,9 +41,9 @@ time.sleep(600)
 
 
 @contextmanager
-def servers(home: Home) -> Iterator[tuple[PostgreSQL, Valkey]]:
-    database = PostgreSQL(home, password=home.secrets()["POSTGRES_PASSWORD"])
-    valkey = Valkey(home)
+def servers(data_dir: DataDir) -> Iterator[tuple[PostgreSQL, Valkey]]:
+    database = PostgreSQL(data_dir, password=data_dir.secrets()["POSTGRES_PASSWORD"])
+    valkey = Valkey(data_dir)
     try:
         database.start()
         valkey.start()
@@ -68,11 +68,11 @@ def remembered(database: PostgreSQL, valkey: Valkey) -> tuple[list[str], str | N
         return rows, client.get("kept")
 
 
-def test_what_was_stored_is_there_after_a_restart(home):
-    with servers(home) as (database, valkey):
+def test_what_was_stored_is_there_after_a_restart(data_dir):
+    with servers(data_dir) as (database, valkey):
         remember(database.url, valkey.url, "first")
 
-    with servers(home) as (database, valkey):
+    with servers(data_dir) as (database, valkey):
         assert remembered(database, valkey) == (["first"], "first")
 
 
@@ -97,20 +97,20 @@ def test_killing_the_holder_leaves_nothing_and_loses_no_commit(tmp_path):
 
     assert len(groups) == 2
     eventually(lambda: not alive(groups), told=lambda: alive(groups))
-    home = Home(root)
-    home.acquire()
-    with servers(home) as (database, valkey):
+    data_dir = DataDir(root)
+    data_dir.acquire()
+    with servers(data_dir) as (database, valkey):
         assert remembered(database, valkey) == (["committed"], "committed")
-    home.release()
+    data_dir.release()
 
 
-def test_killed_servers_start_again_with_what_was_committed(home):
-    with servers(home) as (database, valkey):
+def test_killed_servers_start_again_with_what_was_committed(data_dir):
+    with servers(data_dir) as (database, valkey):
         remember(database.url, valkey.url, "committed")
         database.child.kill()
         valkey.child.kill()
         # They name a process that lives, and is not PostgreSQL.
-        lock = home.root / "postgres" / "data" / "postmaster.pid"
+        lock = data_dir.root / "postgres" / "data" / "postmaster.pid"
         lock.write_text("\n".join([str(os.getpid()), *lock.read_text().splitlines()[1:]]))
 
         database.start()
@@ -120,7 +120,7 @@ def test_killed_servers_start_again_with_what_was_committed(home):
 
 
 def test_two_homes_do_not_meet(tmp_path):
-    first, second = Home(tmp_path / "first"), Home(tmp_path / "second")
+    first, second = DataDir(tmp_path / "first"), DataDir(tmp_path / "second")
     first.acquire()
     second.acquire()
 
@@ -135,8 +135,8 @@ def test_two_homes_do_not_meet(tmp_path):
             psycopg.connect(stranger)
 
 
-def test_they_listen_on_loopback_only(home):
-    with servers(home) as (database, valkey):
+def test_they_listen_on_loopback_only(data_dir):
+    with servers(data_dir) as (database, valkey):
         with psycopg.connect(database.url) as connection:
             addresses = connection.execute("SHOW listen_addresses").fetchone()
             sockets = connection.execute("SHOW unix_socket_directories").fetchone()
@@ -162,10 +162,10 @@ def test_below_a_closed_folder_all_works_and_the_folder_stays_closed(tmp_path, m
     binaries = closed / wheel.name / "pginstall18" / "bin"
     monkeypatch.setattr(servers_module, "postgres_binary", lambda name: str(binaries / name))
     before = [(folder.stat().st_mode, folder.stat().st_uid) for folder in (closed, tmp_path)]
-    home = Home(closed / "home")
-    home.acquire()
+    data_dir = DataDir(closed / "home")
+    data_dir.acquire()
 
-    with servers(home) as (database, valkey):
+    with servers(data_dir) as (database, valkey):
         remember(database.url, valkey.url, "kept")
         runs_as = subprocess.run(  # noqa: S603
             ["ps", "-o", "uid=", "-p", str(database.child.pid)],  # noqa: S607
@@ -180,17 +180,17 @@ def test_below_a_closed_folder_all_works_and_the_folder_stays_closed(tmp_path, m
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root needs setpriv")
-def test_root_without_setpriv_is_told_what_to_do(home, monkeypatch):
-    monkeypatch.setenv("PATH", str(home.root))
+def test_root_without_setpriv_is_told_what_to_do(data_dir, monkeypatch):
+    monkeypatch.setenv("PATH", str(data_dir.root))
 
     with pytest.raises(ServerFailed, match=r"setpriv.*ordinary user, or set DATABASE_URL"):
-        PostgreSQL(home, password="unused").start()
+        PostgreSQL(data_dir, password="unused").start()
 
 
-def test_another_password_than_the_data_has_is_explained(home):
-    with servers(home):
+def test_another_password_than_the_data_has_is_explained(data_dir):
+    with servers(data_dir):
         pass
-    stranger = PostgreSQL(home, password="another")
+    stranger = PostgreSQL(data_dir, password="another")
 
     with pytest.raises(ServerFailed, match=r"another password .* secrets\.env"):
         stranger.start()
@@ -198,50 +198,50 @@ def test_another_password_than_the_data_has_is_explained(home):
     stranger.stop()
 
 
-def test_a_home_has_one_owner(home):
-    with pytest.raises(HomeInUse, match=f"pid {os.getpid()}"):
-        Home(home.root).acquire()
+def test_a_home_has_one_owner(data_dir):
+    with pytest.raises(DataDirInUse, match=f"pid {os.getpid()}"):
+        DataDir(data_dir.root).acquire()
 
 
-def test_secrets_are_made_once_and_are_nobody_elses(home):
-    made = home.secrets()
+def test_secrets_are_made_once_and_are_nobody_elses(data_dir):
+    made = data_dir.secrets()
 
-    assert home.secrets() == made
-    assert home.secrets_file.stat().st_mode & 0o777 == 0o600
+    assert data_dir.secrets() == made
+    assert data_dir.secrets_file.stat().st_mode & 0o777 == 0o600
     assert all(value and not value.startswith("$") for value in made.values())
 
 
-def test_leftovers_are_stopped_by_the_next_owner_and_strangers_are_not(home):
+def test_leftovers_are_stopped_by_the_next_owner_and_strangers_are_not(data_dir):
     """As where no parent-death signal is: the pid files alone."""
-    child = Child(
+    child = ChildProcess(
         "leftover",
         argv=[sys.executable, "-c", "import time; time.sleep(600)"],
         env={},
-        cwd=home.root,
-        pid_folder=home.pids,
+        cwd=data_dir.root,
+        pid_folder=data_dir.pids,
         log=None,
         death_signal=None,
     )
     child.start()
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     # The number of one that has ended meanwhile belongs to somebody else now.
-    record = json.loads(next(home.pids.glob("leftover-*.pid")).read_text())
+    record = json.loads(next(data_dir.pids.glob("leftover-*.pid")).read_text())
     reused = record | {"pid": stranger.pid, "identity": "started earlier"}
-    (home.pids / f"old-{stranger.pid}.pid").write_text(json.dumps(reused))
-    home.release()
+    (data_dir.pids / f"old-{stranger.pid}.pid").write_text(json.dumps(reused))
+    data_dir.release()
 
-    Home(home.root).acquire()
+    DataDir(data_dir.root).acquire()
 
     assert not child.running
     assert stranger.poll() is None
-    assert list(home.pids.iterdir()) == []
+    assert list(data_dir.pids.iterdir()) == []
     stranger.kill()
     stranger.wait()
 
 
-def test_children_are_refused_to_threads_that_may_end(home):
+def test_children_are_refused_to_threads_that_may_end(data_dir):
     """Linux would end the child with the thread."""
-    valkey = Valkey(home)
+    valkey = Valkey(data_dir)
     refused: list[str] = []
 
     def start() -> None:

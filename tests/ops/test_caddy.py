@@ -82,7 +82,7 @@ def proxy(web, tmp_path_factory):
     """Its address; it serves any name by http."""
     folder = tmp_path_factory.mktemp("caddy")
     port = ports.reserve_any()
-    process = child_process.Child(
+    process = child_process.ChildProcess(
         "caddy",
         argv=[CADDY, "run", "--config", str(PROJECT / "Caddyfile"), "--adapter", "caddyfile"],
         env={

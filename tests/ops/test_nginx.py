@@ -62,7 +62,7 @@ def nginx(folder, authority, *, web_port):
     (folder / "rendio.conf").write_text(config)
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(AROUND.format(folder=folder, user=user))
-    process = child_process.Child(
+    process = child_process.ChildProcess(
         "nginx",
         argv=[str(ROOT / "usr/sbin/nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf")],
         env={"PATH": os.defpath},

@@ -15,7 +15,7 @@ from django.db.utils import ConnectionHandler
 
 from rendio.config import database_url
 from rendio.local import pytest_plugin
-from rendio.local.data_dir import Home
+from rendio.local.data_dir import DataDir
 from rendio.local.servers import PostgreSQL
 from rendio.local.stack import Stack
 from tests.helpers.debian import Authority, PgBouncer, TlsValkey, needed
@@ -32,17 +32,19 @@ def servers(tmp_path_factory, django_db_setup):
     """PostgreSQL behind a PgBouncer, and behind one that passes prepared statements on unseen, as
     all did before 1.21, and takes `options` without heeding them."""
     with ExitStack() as started:
-        home = Home(tmp_path_factory.mktemp("pooler"))
-        home.acquire()
-        started.callback(home.release)
-        if not pytest_plugin.copy_template(home):
+        data_dir = DataDir(tmp_path_factory.mktemp("pooler"))
+        data_dir.acquire()
+        started.callback(data_dir.release)
+        if not pytest_plugin.copy_template(data_dir):
             pytest.skip("there is no migrated database to copy: DATABASE_URL is set")
-        database = PostgreSQL(home, password=home.secrets()["POSTGRES_PASSWORD"], durable=False)
+        database = PostgreSQL(
+            data_dir, password=data_dir.secrets()["POSTGRES_PASSWORD"], durable=False
+        )
         started.callback(database.stop)
         database.start()
-        pooler = PgBouncer(home, database_url=database.url)
+        pooler = PgBouncer(data_dir, database_url=database.url)
         old = PgBouncer(
-            home,
+            data_dir,
             database_url=database.url,
             max_prepared_statements=0,
             ignore_startup_parameters="options",
@@ -50,7 +52,7 @@ def servers(tmp_path_factory, django_db_setup):
         for one in (pooler, old):
             started.callback(one.stop)
             one.start()
-        yield SimpleNamespace(home=home, database=database, pooler=pooler, old=old)
+        yield SimpleNamespace(data_dir=data_dir, database=database, pooler=pooler, old=old)
 
 
 @pytest.fixture
@@ -189,7 +191,7 @@ def service(servers, tmp_path_factory):
     name = pytest_plugin.MIGRATED
     with ExitStack() as started:
         authority = Authority(tmp_path_factory.mktemp("authority"))
-        valkey = TlsValkey(servers.home, authority=authority)
+        valkey = TlsValkey(servers.data_dir, authority=authority)
         started.callback(valkey.stop)
         valkey.start()
         environment = stack_environment(
@@ -198,10 +200,10 @@ def service(servers, tmp_path_factory):
             DB_HANG_SECONDS=1,
             DATABASE_URL=servers.pooler.url(name),
             REDIS_URL=f"{valkey.url}?ssl_ca_certs={authority.file}",
-            MEDIA_ROOT=servers.home.media,
+            MEDIA_ROOT=servers.data_dir.media,
         )
         environment.pop("PUBLIC_URL")
-        stack = started.enter_context(Stack(home=servers.home, env=environment))
+        stack = started.enter_context(Stack(data_dir=servers.data_dir, env=environment))
         limit = stack.manage("limit_role")
         limit.start()
         eventually(lambda: not limit.running)

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from rendio.local import pytest_plugin
-from rendio.local.data_dir import Home
+from rendio.local.data_dir import DataDir
 from rendio.local.servers import PostgreSQL, Valkey
 from rendio.local.stack import Stack
 from rendio.local.wait import wait_until
@@ -25,16 +25,16 @@ AT_ONCE = 24
 def service(tmp_path_factory, django_db_setup):
     """Web and worker on a PostgreSQL and a Valkey of their own."""
     with ExitStack() as started:
-        home = Home(tmp_path_factory.mktemp("outages"))
-        home.acquire()
-        started.callback(home.release)
-        is_migrated = pytest_plugin.copy_template(home)
-        password = home.secrets()["POSTGRES_PASSWORD"]
-        database = PostgreSQL(home, password=password, durable=False)
+        data_dir = DataDir(tmp_path_factory.mktemp("outages"))
+        data_dir.acquire()
+        started.callback(data_dir.release)
+        is_migrated = pytest_plugin.copy_template(data_dir)
+        password = data_dir.secrets()["POSTGRES_PASSWORD"]
+        database = PostgreSQL(data_dir, password=password, durable=False)
         started.callback(database.stop)
         database.start()
         name = pytest_plugin.MIGRATED if is_migrated else database.url.rpartition("/")[2]
-        valkey = Valkey(home, durable=False)
+        valkey = Valkey(data_dir, durable=False)
         started.callback(valkey.stop)
         valkey.start()
         environment = stack_environment(
@@ -47,10 +47,10 @@ def service(tmp_path_factory, django_db_setup):
         ) | {
             "DATABASE_URL": f"{database.url.rpartition('/')[0]}/{name}",
             "REDIS_URL": valkey.url,
-            "MEDIA_ROOT": str(home.media),
+            "MEDIA_ROOT": str(data_dir.media),
         }
         environment.pop("PUBLIC_URL")
-        stack = started.enter_context(Stack(home=home, env=environment))
+        stack = started.enter_context(Stack(data_dir=data_dir, env=environment))
         if not is_migrated:
             migrate = stack.manage("migrate", "--no-input")
             migrate.start()

@@ -14,7 +14,7 @@ from django.db.utils import ConnectionHandler
 
 from rendio.config import database_url
 from rendio.local import pytest_plugin
-from rendio.local.data_dir import Home
+from rendio.local.data_dir import DataDir
 from tests.helpers.debian import POSTGRESQL, Authority, TlsPostgreSQL, TlsValkey, needed
 
 SHOW_TLS = """
@@ -47,16 +47,18 @@ def stranger(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    home = Home(tmp_path_factory.mktemp("tls"))
-    home.acquire()
-    yield home
-    home.release()
+def data_dir(tmp_path_factory):
+    data_dir = DataDir(tmp_path_factory.mktemp("tls"))
+    data_dir.acquire()
+    yield data_dir
+    data_dir.release()
 
 
 @pytest.fixture(scope="module")
-def database(home, authority):
-    server = TlsPostgreSQL(home, password=home.secrets()["POSTGRES_PASSWORD"], authority=authority)
+def database(data_dir, authority):
+    server = TlsPostgreSQL(
+        data_dir, password=data_dir.secrets()["POSTGRES_PASSWORD"], authority=authority
+    )
     server.start()
     yield server
     server.stop()
@@ -168,8 +170,8 @@ print(
 
 
 @pytest.fixture(scope="module")
-def valkey(home, authority):
-    server = TlsValkey(home, authority=authority)
+def valkey(data_dir, authority):
+    server = TlsValkey(data_dir, authority=authority)
     server.start()
     yield server
     server.stop()

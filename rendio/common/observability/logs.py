@@ -32,19 +32,19 @@ _SECRET_SHAPES = re.compile(
 
 def redact(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
     """structlog's processor for `clean`."""
-    return clean(event)
+    return redact_values(event)
 
 
-def clean(fields: Mapping[str, Any]) -> dict[str, Any]:
+def redact_values(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Blank what is named or shaped like a secret or a person, at any depth."""
-    return {key: _clean(key, value) for key, value in fields.items()}
+    return {key: _redact_value(key, value) for key, value in fields.items()}
 
 
-def _clean(key: str, value: Any) -> Any:
+def _redact_value(key: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return {inner: _clean(str(inner), item) for inner, item in value.items()}
+        return {inner: _redact_value(str(inner), item) for inner, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_clean(key, item) for item in value]
+        return [_redact_value(key, item) for item in value]
     if value is not None and _SECRET_KEYS.search(key):
         return "[redacted]"
     if value is None or isinstance(value, bool | int | float):
@@ -53,7 +53,7 @@ def _clean(key: str, value: Any) -> Any:
     return _SECRET_SHAPES.sub("[redacted]", str(value))
 
 
-def by_route(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+def replace_path_by_route(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
     """structlog's processor for Django's lines about a request: its method and route instead of its
     path, which holds the token of a media address, and of itself with the query, which holds a
     webhook's."""
@@ -84,7 +84,7 @@ def logging_config(level: str) -> dict[str, Any]:
         "formatters": {
             "json": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": [*_SHARED, by_route],
+                "foreign_pre_chain": [*_SHARED, replace_path_by_route],
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     structlog.processors.format_exc_info,

@@ -24,7 +24,7 @@ from rendio.common.observability.metrics_folder import FOLDER
 
 __all__ = ["CONTENT_TYPE_LATEST"]
 
-metrics_files.install()
+metrics_files.use_safe_files()
 
 # From an answer of the database to a video that takes its time.
 SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
@@ -85,5 +85,5 @@ def exposition(*more: CollectorRegistry) -> bytes:
     folder = Path(os.environ.get(FOLDER, ""))
     if FOLDER in os.environ and folder.is_dir():
         counted = CollectorRegistry()
-        counted.register(metrics_files.Counts(folder))
+        counted.register(metrics_files.FolderCollector(folder))
     return b"".join(generate_latest(registry) for registry in (counted, *more))

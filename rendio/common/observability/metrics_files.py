@@ -100,7 +100,7 @@ def _allocate(descriptor: int, size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-class Counts(Collector):
+class FolderCollector(Collector):
     """What the processes that share the folder have counted. What cannot be read is set aside."""
 
     def __init__(self, folder: Path) -> None:
@@ -129,7 +129,7 @@ def _set_aside_if_unreadable(file: Path) -> bool:
     return False
 
 
-def install() -> None:
+def use_safe_files() -> None:
     """Have the client library use CountsFile."""
     uses: Any = values
     uses.MmapedDict = CountsFile

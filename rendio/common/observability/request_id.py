@@ -18,7 +18,7 @@ def current() -> str | None:
     return structlog.contextvars.get_contextvars().get("request_id")
 
 
-def on_behalf_of(cause: str, **more: str) -> AbstractContextManager[None]:
+def bind_request_id(cause: str, **more: str) -> AbstractContextManager[None]:
     """What is logged and asked within bears the id of the request that caused it, unless another
     request is what runs; `more` is logged too."""
     if caused_by := current() or cause:

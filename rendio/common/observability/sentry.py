@@ -33,4 +33,4 @@ def scrub(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
         event.pop(name, None)
     if caused_by := request_id.current():
         event.setdefault("tags", {})["request_id"] = caused_by
-    return logs.clean(event)
+    return logs.redact_values(event)

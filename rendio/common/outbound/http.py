@@ -62,7 +62,7 @@ class TooLarge(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: int
     body: bytes
     headers: Mapping[str, str]
@@ -94,7 +94,7 @@ def request(
     params: Mapping[str, str] | None = None,
     timeout: tuple[float, float] | None = None,
     max_bytes: int = 1_000_000,
-) -> Answer:
+) -> Response:
     """One request to a service we have configured, once.
 
     `timeout` is (connect, read) in seconds; the whole answer must also be here within connect + 2
@@ -109,8 +109,8 @@ def request(
     if current := request_id.current():
         sent_headers.setdefault("X-Request-ID", current)
     sent = {"headers": sent_headers, "json": json, "data": data, "params": params}
-    with counted(method, url) as call:
-        answer = _ask(method, url, timeout=timeout, max_bytes=max_bytes, **sent)
+    with measured(method, url) as call:
+        answer = _send(method, url, timeout=timeout, max_bytes=max_bytes, **sent)
         call.outcome = str(answer.status)
         return answer
 
@@ -121,7 +121,7 @@ class _Call:
 
 
 @contextmanager
-def counted(method: str, url: str) -> Iterator[_Call]:
+def measured(method: str, url: str) -> Iterator[_Call]:
     """A call to the outside, for metrics and traces: by host, never by path."""
     call, began = _Call(), time.monotonic()
     host = urlsplit(url).hostname or ""
@@ -137,9 +137,9 @@ def counted(method: str, url: str) -> Iterator[_Call]:
         metrics.outbound_seconds.labels(host, method, call.outcome).observe(took)
 
 
-def _ask(
+def _send(
     method: str, url: str, *, timeout: tuple[float, float], max_bytes: int, **sent: Any
-) -> Answer:
+) -> Response:
     deadline = time.monotonic() + timeout[0] + 2 * timeout[1]
     try:
         with _session().request(
@@ -151,11 +151,11 @@ def _ask(
             stream=True,
         ) as response:
             body = b"".join(_chunks(response, deadline=deadline, max_bytes=max_bytes))
-            return Answer(response.status_code, body, response.headers)
+            return Response(response.status_code, body, response.headers)
     except TooLarge as error:
         raise NoAnswer(f"more than {max_bytes} bytes") from error
     except requests.RequestException as error:
-        raise (NotSent if _never_left(error) else NoAnswer)(_brief(error)) from error
+        raise (NotSent if _never_left(error) else NoAnswer)(_error_name(error)) from error
 
 
 def download(
@@ -165,7 +165,7 @@ def download(
     allowed_hosts: list[str] | None,
     max_bytes: int,
     timeout_seconds: float = 300,
-) -> Answer:
+) -> Response:
     """Stream a file that somebody else named into `into`; the answer's body stays empty.
 
     The host must be on the list (None: any), and whatever it resolves to at connection time must be
@@ -193,7 +193,7 @@ def _download(
     allowed_hosts: list[str] | None,
     max_bytes: int,
     deadline: float,
-) -> Answer:
+) -> Response:
     local = settings.ALLOW_PRIVATE_ADDRESSES
     prepared = _prepared(url)
     _check_target(prepared.url or "", allowed_hosts=allowed_hosts, local=local)
@@ -207,7 +207,7 @@ def _download(
             allow_redirects=False,
             stream=True,
         ) as response:
-            answer = Answer(response.status_code, b"", response.headers)
+            answer = Response(response.status_code, b"", response.headers)
             if answer.redirect:
                 return answer  # its body is nothing that anybody asked for
             for chunk in _chunks(response, deadline=deadline, max_bytes=max_bytes):
@@ -216,10 +216,10 @@ def _download(
     except LocationParseError as error:  # a name that can be none, such as one of 70 letters
         raise Refused("address") from error
     except requests.RequestException as error:
-        raise (NotSent if _never_left(error) else NoAnswer)(_brief(error)) from error
+        raise (NotSent if _never_left(error) else NoAnswer)(_error_name(error)) from error
 
 
-def redirected(url: str, answer: Answer) -> str:
+def redirected(url: str, answer: Response) -> str:
     """Where this answer of `url` sends us, absolute and without `..`; not yet checked. Raises
     Refused for what can be no address."""
     try:
@@ -306,7 +306,7 @@ def _never_left(error: requests.RequestException) -> bool:
     return isinstance(reason, NewConnectionError | ConnectTimeoutError)
 
 
-def _brief(error: requests.RequestException) -> str:
+def _error_name(error: requests.RequestException) -> str:
     """The kind of failure. The text itself may hold the URL, and that a webhook token."""
     return type(error).__name__
 

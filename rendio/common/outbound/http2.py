@@ -19,7 +19,7 @@ from functools import cache
 
 import httpx
 
-from rendio.common.outbound.http import Answer, NoAnswer, NotSent, counted
+from rendio.common.outbound.http import NoAnswer, NotSent, Response, measured
 
 # Whoever is silent for longer may have been dropped on the way without a word.
 KEPT_SECONDS = 60.0
@@ -29,16 +29,16 @@ _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL)
 
 def post(
     url: str, *, headers: Mapping[str, str], body: bytes, timeout: tuple[float, float]
-) -> Answer:
+) -> Response:
     """One POST, once; http:// is HTTP/2 too, as agreed beforehand.
 
     `timeout` is (connect, read) in seconds; the whole answer must also be here within connect + 2 x
     read. Raises NotSent, NoAnswer (also for an answer beyond MAX_BYTES).
     """
-    with counted("POST", url) as call:
+    with measured("POST", url) as call:
         try:
             with _connection() as client:
-                answer = _ask(client, url, headers=headers, body=body, timeout=timeout)
+                answer = _send(client, url, headers=headers, body=body, timeout=timeout)
         except _NEVER_LEFT as error:
             raise NotSent(type(error).__name__) from error
         except httpx.HTTPError as error:
@@ -48,14 +48,14 @@ def post(
         return answer
 
 
-def _ask(
+def _send(
     client: httpx.Client,
     url: str,
     *,
     headers: Mapping[str, str],
     body: bytes,
     timeout: tuple[float, float],
-) -> Answer:
+) -> Response:
     connect, read = timeout
     deadline = time.monotonic() + connect + 2 * read
     limits = httpx.Timeout(read, connect=connect)
@@ -67,10 +67,10 @@ def _ask(
             content += chunk
             if len(content) > MAX_BYTES or time.monotonic() > deadline:
                 raise NoAnswer("too large, or too slow")
-        return Answer(response.status_code, content, response.headers)
+        return Response(response.status_code, content, response.headers)
 
 
-def hang_up() -> None:
+def close_connections() -> None:
     """The next requests make connections anew."""
     idle = _idle(os.getpid())
     while idle:

@@ -54,7 +54,7 @@ class ApiView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if request.user is not None:
-            language.fall_back_to(request, self.caller.language)
+            language.use_fallback(request, self.caller.language)
         # Before the body is read: ten megabytes of it may follow.
         self._count(request)
         self._refuse_foreign_user_id(request)
@@ -104,9 +104,9 @@ class ApiView(APIView):
         keys = {}
         for name in self.limits:
             if name.endswith("_per_ip"):
-                keys[ratelimit.for_tier(name, tier)] = ratelimit.client_ip(request)
+                keys[ratelimit.limit_for_tier(name, tier)] = ratelimit.client_ip(request)
             elif request.user is not None:
-                keys[ratelimit.for_tier(name, tier)] = str(self.caller.user_id)
+                keys[ratelimit.limit_for_tier(name, tier)] = str(self.caller.user_id)
         if keys:
             self.count(keys)
 
@@ -121,12 +121,12 @@ class ApiView(APIView):
     def refuse_exhausted(self, name: str, who: str) -> None:
         """Refuse this call where the limit is used up; it is not counted. Raises as `count`."""
         with self._limiter():
-            ratelimit.refuse_exhausted(name, who)
+            ratelimit.check_limit(name, who)
 
     def counted(self, name: str, who: str) -> int:
         """ratelimit.counted. Raises `limiter_refusal` while Redis is gone; else that is 0."""
         with self._limiter():
-            return ratelimit.counted(name, who)
+            return ratelimit.get_count(name, who)
         return 0
 
     @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-OF_THE_FRAMEWORK = (
+DRF_MESSAGES = (
     _("This field is required."),
     _("This field may not be null."),
     _("This field may not be blank."),

@@ -20,28 +20,28 @@ class LanguageMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with translation.override(_asked_for(request) or settings.LANGUAGE_CODE):
+        with translation.override(_requested(request) or settings.LANGUAGE_CODE):
             return self.get_response(request)
 
 
-def fall_back_to(request: HttpRequest, language: str) -> None:
+def use_fallback(request: HttpRequest, language: str) -> None:
     """Speak the user's own language for the rest of a request that asks for none of ours."""
-    if _is_ours(language) and not _asked_for(request):
+    if _is_supported(language) and not _requested(request):
         translation.activate(language)
 
 
-def chooser(request: HttpRequest, users_own: Callable[[], str]) -> Callable[[], str]:
+def make_chooser(request: HttpRequest, users_own: Callable[[], str]) -> Callable[[], str]:
     """For what is told long after the request: which language to speak then."""
-    asked = _asked_for(request)
+    asked = _requested(request)
 
     def choose() -> str:
         own = users_own()
-        return asked or (own if _is_ours(own) else settings.LANGUAGE_CODE)
+        return asked or (own if _is_supported(own) else settings.LANGUAGE_CODE)
 
     return choose
 
 
-def _asked_for(request: HttpRequest) -> str | None:
+def _requested(request: HttpRequest) -> str | None:
     if request.path.startswith("/admin/"):
         return None
     return preferred(request.headers.get("Accept-Language", ""))
@@ -51,10 +51,10 @@ def preferred(accept_language: str) -> str | None:
     """The first of our languages that the header names; None where it names none."""
     for tag, weight in parse_accept_lang_header(accept_language):
         language = tag.partition("-")[0]
-        if weight and _is_ours(language):
+        if weight and _is_supported(language):
             return language
     return None
 
 
-def _is_ours(language: str) -> bool:
+def _is_supported(language: str) -> bool:
     return language in dict(settings.LANGUAGES)

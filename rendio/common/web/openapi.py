@@ -34,30 +34,30 @@ class Tag(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class Operation:
     """One operation. `answer` and `body` are serializers, or JSON schemas where no serializer says
     it; `example` and `sent` are what the sandbox's customer sends and gets."""
 
     tag: Tag
     summary: str
     text: str = ""
-    answer: type[serializers.Serializer] | dict[str, Any]
-    example: Any
+    response: type[serializers.Serializer] | dict[str, Any]
+    response_example: Any
     status: int = 200
     media_type: str = JSON
     body: type[serializers.Serializer] | dict[str, Any] | None = None
     body_type: str = JSON
-    sent: Any = None
+    request_example: Any = None
     parameters: tuple[OpenApiParameter, ...] = ()
     # Response headers of the answer, by name: what each says.
     headers: Mapping[str, str] = field(default_factory=dict)
     # Further answers that are no refusals: what each means.
-    also: Mapping[int, str] = field(default_factory=dict)
+    other_statuses: Mapping[int, str] = field(default_factory=dict)
     # Beside those that every call of its kind can answer.
     refusals: tuple[type[Refusal], ...] = ()
 
 
-Calls = dict[type[ApiView], Call]
+Operations = dict[type[ApiView], Operation]
 
 
 class JobIdBody(serializers.Serializer):
@@ -77,7 +77,7 @@ class Done(serializers.Serializer):
     success = serializers.ChoiceField(choices=[True])
 
 
-DONE = {"success": True}
+SUCCESS = {"success": True}
 
 
 def query(name: str, type_: Any, text: str, *, required: bool = False, **more: Any) -> Any:

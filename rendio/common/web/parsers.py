@@ -112,7 +112,7 @@ class FormParser(BaseParser):
     ) -> dict[str, Any]:
         meta = parser_context["request"].META
         _check_announced_length(meta, limit=settings.MAX_UPLOAD_BYTES + FORM_BYTES)
-        file = _OneFile()
+        file = _SingleFileHandler()
         try:
             # As UTF-8, whatever codec the request may name.
             fields, _files = MultiPartParser(meta, stream, [file], "utf-8").parse()
@@ -124,7 +124,7 @@ class FormParser(BaseParser):
         return body
 
 
-class _OneFile(FileUploadHandler):
+class _SingleFileHandler(FileUploadHandler):
     """Keeps the first file of the name `file` in memory, never more of it than allowed."""
 
     def __init__(self) -> None:

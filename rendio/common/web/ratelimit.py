@@ -80,29 +80,29 @@ def _refusal(usage: Usage, *, now: int) -> RateLimited:
     return refusal
 
 
-def note(name: str, who: str) -> None:
+def count_refused(name: str, who: str) -> None:
     """Count what is refused anyway against the limit `name`. Does nothing without Redis."""
     with suppress(RateLimited, LimiterUnavailable):
         count({name: who})
 
 
-def counted(name: str, who: str) -> int:
+def get_count(name: str, who: str) -> int:
     """How much is counted in this window against the limit `name`; 0 where it is off. Raises
     LimiterUnavailable."""
     limit, seconds = settings.RATE_LIMITS[name]
     return _redis().read(f"limit:{name}:{who}:{int(time.time()) // seconds}") if limit else 0
 
 
-def refuse_exhausted(name: str, who: str) -> None:
+def check_limit(name: str, who: str) -> None:
     """Refuse who has used up the limit `name`, without counting this call. Raises RateLimited,
     LimiterUnavailable."""
     limit, seconds = settings.RATE_LIMITS[name]
-    if limit and counted(name, who) >= limit:
+    if limit and get_count(name, who) >= limit:
         now = int(time.time())
         raise _refusal(Usage(limit, 0, (now // seconds + 1) * seconds), now=now)
 
 
-def refuse_forger(request: HttpRequest) -> None:
+def check_forgery_limit(request: HttpRequest) -> None:
     """Refuse a webhook from an address that has used up its false signatures of this window, before
     the signature is verified: verifying is what a forger makes us pay for. Raises RateLimited.
 
@@ -110,7 +110,7 @@ def refuse_forger(request: HttpRequest) -> None:
     providers and Apple send again. Lets everything through while Redis is gone.
     """
     with suppress(LimiterUnavailable):
-        refuse_exhausted("forgeries_per_ip", client_ip(request))
+        check_limit("forgeries_per_ip", client_ip(request))
 
 
 def count_forgery(request: HttpRequest) -> None:
@@ -122,7 +122,7 @@ def count_forgery(request: HttpRequest) -> None:
         count({"forgeries_per_ip": client_ip(request)})
 
 
-def for_tier(name: str, tier: str) -> str:
+def limit_for_tier(name: str, tier: str) -> str:
     """The limit of this name for users of this tier: its own where it has one."""
     own = f"{tier}_{name}"
     return own if own in settings.RATE_LIMITS else name
@@ -146,7 +146,7 @@ def client_ip(request: HttpRequest) -> str:
     return str(parsed)
 
 
-LEFT_ALONE_SECONDS = 1.0
+COOLDOWN_SECONDS = 1.0
 
 
 class _Counters(redis.Redis):
@@ -154,7 +154,7 @@ class _Counters(redis.Redis):
     hold a thread meanwhile. One that refuses connections costs no time and is asked each time, so
     that it counts again from the moment of its return."""
 
-    left_alone_until = 0.0
+    cooldown_until = 0.0
 
     def count(self, windows: list[tuple[str, int]]) -> list[int]:
         """Add one to each key, which lives for its seconds. Raises LimiterUnavailable."""
@@ -184,7 +184,7 @@ class _Counters(redis.Redis):
 
     def _answer_of(self, call: Callable[[], Any]) -> Any:
         """Raises LimiterUnavailable."""
-        if time.monotonic() < self.left_alone_until:
+        if time.monotonic() < self.cooldown_until:
             raise LimiterUnavailable
         try:
             return call()
@@ -195,7 +195,7 @@ class _Counters(redis.Redis):
         except redis.RedisError as error:
             logger.warning("rate_limiter_unavailable", extra={"error": str(error)})
             if isinstance(error, redis.TimeoutError):
-                self.left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
+                self.cooldown_until = time.monotonic() + COOLDOWN_SECONDS
             raise LimiterUnavailable from error
 
 

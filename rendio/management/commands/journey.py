@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from rendio.local.data_dir import Home
-from rendio.local.phone import Phone, Refused, control_sandbox, read_pushes
+from rendio.local.data_dir import DataDir
+from rendio.local.phone import ApiError, Phone, control_sandbox, read_pushes
 from rendio.local.wait import wait_until
 
 MODEL = "Sora 2"
@@ -71,7 +71,7 @@ class Command(BaseCommand):
             console.width = 120
         try:
             Journey(console).play()
-        except Refused as refusal:
+        except ApiError as refusal:
             raise CommandError(f"The journey ends here. {refusal}") from refusal
         except KeyboardInterrupt:
             raise CommandError("The journey was interrupted.", returncode=130) from None
@@ -82,7 +82,7 @@ class Journey:
         self._console = console
         self._phone = Phone(settings.PUBLIC_URL)
         self._push_token = uuid4().hex * 2
-        self._folder = Home.from_environment().root / "journey"
+        self._folder = DataDir.from_environment().root / "journey"
 
     def play(self) -> None:
         """Raises Refused where anything goes otherwise than promised."""
@@ -100,13 +100,13 @@ class Journey:
         control_sandbox(settings.SANDBOX_URL, provider="fal", outcome="ok", run_seconds=5, times=1)
         made = self._generate(order | {"quote_id": quote["quote_id"]})
         if made.status["status"] != "completed":
-            raise Refused(f"The video was not made: {_error(made.status)}")
+            raise ApiError(f"The video was not made: {_error(made.status)}")
         made.file = self._download(made)
 
         control_sandbox(settings.SANDBOX_URL, provider="fal", outcome="error", times=1)
         failed = self._generate(order)
         if failed.status["status"] != "failed" or not failed.status["refunded"]:
-            raise Refused("The second job was to fail and be refunded; it did not.")
+            raise ApiError("The second job was to fail and be refunded; it did not.")
         self._say(f"  as arranged, it failed: {_error(failed.status)}")
         self._show_pushes()
         self._show_result([made, failed], before=before)
@@ -115,7 +115,7 @@ class Journey:
         for model in self._phone.get("get-models")["models"]:
             if model["name"] == MODEL:
                 return dict(model)
-        raise Refused(f"The catalogue has no {MODEL}.")
+        raise ApiError(f"The catalogue has no {MODEL}.")
 
     def _balance(self) -> int:
         return int(self._phone.get("get-user-credits")["credits_remaining"])
@@ -133,7 +133,7 @@ class Journey:
                 if status["status"] in ENDED:
                     return Outcome(job_id, status, took)
                 if took > GIVE_UP_SECONDS:
-                    raise Refused(f"Job {job_id} is still {status['status']}.")
+                    raise ApiError(f"Job {job_id} is still {status['status']}.")
                 # A phone would wait as long as it is told; a person at a terminal, a bit less.
                 time.sleep(min(float(status["poll_after_seconds"]), LONGEST_POLL_SECONDS))
 
@@ -241,9 +241,9 @@ def _probe(file: Path, *, seconds: int) -> str:
             length = float((stream.duration or 0) * (stream.time_base or 0))
             codec, width, height = stream.codec_context.name, stream.width, stream.height
     except (av.FFmpegError, IndexError) as error:
-        raise Refused(f"{file} cannot be played: {error}") from error
+        raise ApiError(f"{file} cannot be played: {error}") from error
     if codec != "h264" or not frames or abs(length - seconds) > 0.25:
-        raise Refused(f"{file} is {codec}, {length:.2f} s, and not H.264 of {seconds} s.")
+        raise ApiError(f"{file} is {codec}, {length:.2f} s, and not H.264 of {seconds} s.")
     return f"H.264, {width} x {height}, {length:.1f} s, {frames} frames"
 
 
