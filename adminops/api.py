@@ -11,8 +11,9 @@ from rest_framework.serializers import Serializer
 
 from accounts.authentication import AccessTokenAuthentication
 from accounts.models import User
-from adminops.actions import credits, users
-from adminops.actions.credits import Given
+from adminops.actions import catalogue, credits, users
+from adminops.actions.audit import StaffAction
+from adminops.actions.credits import GrantResult
 from adminops.auth.api import IsStaff, SessionCaller, StaffSessionAuthentication
 from adminops.serializers import AmountBody, ToggleModelBody, UserActBody, stats_json
 from adminops.support import user_stats
@@ -33,11 +34,12 @@ class StaffView(ApiView):
     def staff(self) -> User:
         return cast("SessionCaller", self.request.user).user
 
-    def act(self, body_class: type[Serializer]) -> dict[str, Any]:
-        """What every service of support takes: the checked body, who acts, and when."""
+    def parse_action(self, body_class: type[Serializer]) -> tuple[StaffAction, dict[str, Any]]:
+        """The staff action, and the other values of the validated body."""
         body = body_class(data=self.body)
         body.is_valid(raise_exception=True)
-        return {**body.validated_data, "acting_user": self.staff, "now": clock.now()}
+        values = {**body.validated_data}
+        return StaffAction(self.staff, values.pop("reason"), clock.now()), values
 
     def _refuse_foreign_user_id(self, request: Request) -> None:
         """Here `user_id` is the customer."""
@@ -45,23 +47,25 @@ class StaffView(ApiView):
 
 class RefundCredits(StaffView):
     def post(self, request: Request) -> Response:
-        return _given(credits.refund_credits(**self.act(AmountBody)))
+        staff_action, values = self.parse_action(AmountBody)
+        return _grant_response(credits.refund_credits(staff_action, **values))
 
 
 class AdjustCredits(StaffView):
     def post(self, request: Request) -> Response:
-        return _given(credits.adjust_credits(**self.act(AmountBody)))
+        staff_action, values = self.parse_action(AmountBody)
+        return _grant_response(credits.adjust_credits(staff_action, **values))
 
 
-def _given(given: Given) -> Response:
+def _grant_response(result: GrantResult) -> Response:
     """202 for what waits for a second person: nothing has been given yet."""
-    if given.waiting is None:
-        return Response({"success": True, "new_balance": given.balance})
+    if result.approval is None:
+        return Response({"success": True, "new_balance": result.balance})
     return Response(
         {
             "success": False,
-            "new_balance": given.balance,
-            "pending_grant_id": given.waiting.id,
+            "new_balance": result.balance,
+            "pending_grant_id": result.approval.id,
         },
         status=202,
     )
@@ -69,19 +73,22 @@ def _given(given: Given) -> Response:
 
 class ToggleModel(StaffView):
     def post(self, request: Request) -> Response:
-        users.toggle_model(**self.act(ToggleModelBody))
+        staff_action, values = self.parse_action(ToggleModelBody)
+        catalogue.toggle_model(staff_action, **values)
         return Response({"success": True})
 
 
 class BanUser(StaffView):
     def post(self, request: Request) -> Response:
-        users.ban_user(**self.act(UserActBody))
+        staff_action, values = self.parse_action(UserActBody)
+        users.ban_user(staff_action, **values)
         return Response({"success": True})
 
 
 class UnbanUser(StaffView):
     def post(self, request: Request) -> Response:
-        users.unban_user(**self.act(UserActBody))
+        staff_action, values = self.parse_action(UserActBody)
+        users.unban_user(staff_action, **values)
         return Response({"success": True})
 
 

@@ -1,35 +1,44 @@
-"""Acts that move credits or money, and the second person who decides about large ones.
+"""Actions that move credits or money, and the approval of large ones by a second person.
 
-An act names its kind, the row that it is about and its arguments, all of which JSON can hold. Its
-kind says what it would move (`stake`) and does it (`do`). Within the budgets of who acts
-(adminops.actions.budgets) it is done at once; beyond them it waits as a PendingApproval, and the
-very same code does it once a second person has approved it, with the world as it is then.
+Each such action has a handler, registered by its AdminAction. The handler says which credits the
+action moves (`impact`) and makes the change (`perform`), from a subject and arguments that JSON can
+hold. Within the actor's budgets (adminops.actions.budgets) the change is made at once. Beyond them
+the request is stored as a PendingApproval; the same handler performs it once a second person has
+approved it, against the state of the database at that time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Unpack
+from typing import Any
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import Q
 
 from adminops.actions import budgets
-from adminops.actions.audit import Who, admitted, record_act
-from adminops.actions.budgets import COUNTED_FOR, Stake
+from adminops.actions.audit import LogDraft, StaffAction, log_action
+from adminops.actions.budgets import BUDGET_WINDOW, CreditImpact
 from adminops.models import SUBJECTS, AdminAction, ApprovalState, PendingApproval, Subject
 from credits import queries as credit_queries
 from rendio.common.errors import InvalidState, NotFound
 
-__all__ = ["Effect", "Intent", "Kind", "Stake", "approve", "carry_out", "decline", "details"]
+__all__ = [
+    "ActionHandler",
+    "ActionRequest",
+    "ActionResult",
+    "CreditImpact",
+    "approve",
+    "decline",
+    "details",
+    "perform_or_request_approval",
+]
 
 
 @dataclass(frozen=True)
-class Intent:
-    """What somebody wants done. `subject_id` is None where the act makes its subject."""
+class ActionRequest:
+    """What to do. `subject_id` is None if the action creates its subject."""
 
     subject_id: UUID | None
     arguments: dict[str, Any]
@@ -37,210 +46,200 @@ class Intent:
 
     @property
     def subject(self) -> UUID:
-        assert self.subject_id  # noqa: S101 (of kinds that act upon a row)
+        assert self.subject_id  # noqa: S101 (only for actions on an existing row)
         return self.subject_id
 
 
 @dataclass(frozen=True)
-class Effect:
-    """What has been done, for the record; `result` is for who called."""
+class ActionResult:
+    """What was done, for the audit log. `value` is returned to the caller."""
 
     subject_id: UUID
     before: dict[str, Any]
     after: dict[str, Any]
-    result: Any = None
-    moved: int = 0  # credits, where that is known only now
+    value: Any = None
+    credits_moved: int = 0  # if they are known only after the change
 
 
 @dataclass(frozen=True)
-class Kind:
-    """How acts of one kind are weighed and done. Both functions join the caller's transaction,
-    lock what they look at, and raise the refusals of the act."""
+class ActionHandler:
+    """The credit impact of an action, and the change itself. Both functions join the caller's
+    transaction, lock the rows they read, and raise the action's refusals."""
 
-    stake: Callable[[Intent], Stake]
-    do: Callable[[Intent, Who], Effect]
-    # What the second person reads: (name, value) for each argument.
+    impact: Callable[[ActionRequest], CreditImpact]
+    perform: Callable[[ActionRequest, StaffAction], ActionResult]
+    # (name, value) of each argument, shown to the second person.
     details: Callable[[PendingApproval], list[tuple[str, Any]]] = field(
         default=lambda approval: list(approval.arguments.items())
     )
 
 
-_kinds: dict[AdminAction, Kind] = {}
+_handlers: dict[AdminAction, ActionHandler] = {}
 
 
-def register(action: AdminAction, kind: Kind) -> None:
-    _kinds[action] = kind
+def register(action: AdminAction, handler: ActionHandler) -> None:
+    _handlers[action] = handler
 
 
-def kinds() -> frozenset[AdminAction]:
-    """All acts that are weighed."""
-    return frozenset(_kinds)
+def registered_actions() -> frozenset[AdminAction]:
+    return frozenset(_handlers)
 
 
-def carry_out(
+def perform_or_request_approval(
     action: AdminAction,
-    who: Who,
+    staff_action: StaffAction,
     *,
     subject_id: UUID | None = None,
     arguments: dict[str, Any] | None = None,
+    secrets: Collection[str] = (),
+    durable: bool = True,
 ) -> Any:
-    """Do it, or have it wait; returns the result of its kind, or the PendingApproval.
+    """Perform the action, or store it for approval, in a logged transaction (log_action).
 
-    Joins the caller's transaction; `who` has been admitted. Raises what the kind raises.
+    Returns the value of the handler's result, or the PendingApproval. Raises Forbidden,
+    InvalidInput, InvalidState, and what the handler raises.
     """
-    kind, intent = _kinds[action], Intent(subject_id, arguments or {}, who["now"])
-    budgets.lock(who["acting_user"])
-    stake = kind.stake(intent)
-    if why := budgets.why_not_alone(stake, who):
-        return _wait(action, intent, stake, why, who)
-    effect = _do(kind, intent, stake, who)
-    record_act(
-        action,
-        who,
-        subject_id=effect.subject_id,
-        before=effect.before,
-        after=effect.after,
-        stake=stake,
-    )
-    return effect.result
+    with log_action(action, staff_action, secrets=secrets, durable=durable) as log:
+        handler = _handlers[action]
+        request = ActionRequest(subject_id, arguments or {}, staff_action.now)
+        budgets.lock_actor(staff_action.actor)
+        impact = handler.impact(request)
+        if reason := budgets.approval_reason(impact, staff_action):
+            return _request_approval(log, request, impact, reason)
+        return _perform(handler, request, impact, log).value
 
 
-def _do(kind: Kind, intent: Intent, stake: Stake, who: Who) -> Effect:
-    effect = kind.do(intent, who)
-    if effect.moved > abs(stake.credits):
+def _perform(
+    handler: ActionHandler, request: ActionRequest, impact: CreditImpact, log: LogDraft
+) -> ActionResult:
+    result = handler.perform(request, log.staff_action)
+    if result.credits_moved > abs(impact.credits):
         raise InvalidState(problem="What it is about has changed at this moment: try it again.")
-    return effect
+    log.subject_id, log.before, log.after = result.subject_id, result.before, result.after
+    log.impact = impact
+    return result
 
 
-def _wait(action: AdminAction, intent: Intent, stake: Stake, why: str, who: Who) -> PendingApproval:
+def _request_approval(
+    log: LogDraft, request: ActionRequest, impact: CreditImpact, approval_reason: str
+) -> PendingApproval:
+    staff_action = log.staff_action
     approval = PendingApproval.objects.create(
-        action=action,
-        user_id=stake.customer_id,
-        subject_id=intent.subject_id,
-        arguments=intent.arguments,
-        amount=min(abs(stake.credits), budgets.UNLIMITED),
-        why=why[:500],
-        reason=who["reason"],
-        requested_by=who["acting_user"],
-        requested_at=who["now"],
+        action=log.action,
+        user_id=impact.customer_id,
+        subject_id=request.subject_id,
+        arguments=request.arguments,
+        amount=min(abs(impact.credits), budgets.UNLIMITED),
+        why=approval_reason[:500],
+        reason=staff_action.reason,
+        requested_by=staff_action.actor,
+        requested_at=staff_action.now,
     )
-    _record_decision(AdminAction.REQUEST_GRANT, approval, who)
+    log.action = AdminAction.REQUEST_GRANT
+    _log_approval(log, approval)
     return approval
 
 
-@transaction.atomic(durable=True)
-def approve(*, approval_id: UUID, **who: Unpack[Who]) -> Any:
-    """Do what waits; returns the result of its kind. Raises Forbidden, InvalidInput, NotFound,
-    InvalidState for who may not decide about it, and what the kind raises.
+def approve(staff_action: StaffAction, *, approval_id: UUID) -> Any:
+    """Perform a pending action as of now; returns the value of its result.
 
-    It is done as of now. InvalidState too where it would move more than was asked for, as what it
-    is about has changed meanwhile.
+    Raises Forbidden, InvalidInput, NotFound, and what the handler raises. Raises InvalidState if
+    the actor may not decide about it, or if the action would by now move more credits than
+    requested.
     """
-    who = admitted(AdminAction.APPROVE_GRANT, who)
-    budgets.lock(who["acting_user"])
-    approval = _decide(approval_id, ApprovalState.APPROVED, who)
-    action = AdminAction(approval.action)
-    kind, intent = _kinds[action], _intent_of(approval, who)
-    stake = kind.stake(intent)
-    if abs(stake.credits) > approval.amount:
-        problem = f"By now it would move {abs(stake.credits)} credits, and not {approval.amount}."
-        raise InvalidState(problem=f"{problem} Decline it, and let it be asked for anew.")
-    budgets.check_approval(stake, who)
-    effect = _do(kind, intent, stake, who)
-    record_act(
-        AdminAction.APPROVE_GRANT,
-        who,
-        subject_type=SUBJECTS.get(action, Subject.USER),
-        subject_id=effect.subject_id,
-        before=effect.before,
-        after=effect.after | _of_approval(approval),
-        stake=stake,
-    )
-    if approval.subject_id is None:
-        approval.subject_id = effect.subject_id
-        approval.save(update_fields=["subject_id"])
-    return effect.result
+    with log_action(AdminAction.APPROVE_GRANT, staff_action) as log:
+        budgets.lock_actor(staff_action.actor)
+        approval = _close(approval_id, ApprovalState.APPROVED, staff_action)
+        action = AdminAction(approval.action)
+        handler, request = _handlers[action], _stored_request(approval, staff_action.now)
+        impact = handler.impact(request)
+        if abs(impact.credits) > approval.amount:
+            problem = f"By now it would move {abs(impact.credits)} credits, not {approval.amount}."
+            raise InvalidState(problem=f"{problem} Decline it and let it be requested again.")
+        budgets.check_approval_budget(impact, staff_action)
+        result = _perform(handler, request, impact, log)
+        log.subject_type = SUBJECTS.get(action, Subject.USER)
+        log.after = result.after | _approval_as_json(approval)
+        if approval.subject_id is None:
+            approval.subject_id = result.subject_id
+            approval.save(update_fields=["subject_id"])
+        return result.value
 
 
-@transaction.atomic(durable=True)
-def decline(*, approval_id: UUID, **who: Unpack[Who]) -> None:
-    """Nothing is done. Raises Forbidden, InvalidInput, NotFound, InvalidState."""
-    who = admitted(AdminAction.APPROVE_GRANT, who)
-    approval = _decide(approval_id, ApprovalState.DECLINED, who)
-    _record_decision(AdminAction.DECLINE_GRANT, approval, who)
+def decline(staff_action: StaffAction, *, approval_id: UUID) -> None:
+    """Close a pending action without performing it. Raises Forbidden, InvalidInput, NotFound,
+    InvalidState."""
+    with log_action(AdminAction.APPROVE_GRANT, staff_action) as log:
+        approval = _close(approval_id, ApprovalState.DECLINED, staff_action)
+        log.action = AdminAction.DECLINE_GRANT
+        _log_approval(log, approval)
 
 
 def details(approval: PendingApproval) -> list[tuple[str, Any]]:
-    """The act in (name, value), for the second person."""
-    return _kinds[AdminAction(approval.action)].details(approval)
+    """(name, value) of what the action would do, for the second person."""
+    return _handlers[AdminAction(approval.action)].details(approval)
 
 
-def waiting() -> int:
+def count_pending() -> int:
     return PendingApproval.objects.filter(state=ApprovalState.WAITING).count()
 
 
-def _decide(approval_id: UUID, state: ApprovalState, who: Who) -> PendingApproval:
+def _close(approval_id: UUID, state: ApprovalState, staff_action: StaffAction) -> PendingApproval:
     approvals = PendingApproval.objects.select_for_update(of=("self",))
     approval = approvals.filter(id=approval_id).first()
     if approval is None:
         raise NotFound
     if approval.state != ApprovalState.WAITING:
         raise InvalidState(problem=f"This was {approval.state} already.")
-    if approval.requested_by_id == who["acting_user"].id:
+    if approval.requested_by_id == staff_action.actor.id:
         raise InvalidState(problem="A second person decides about it.")
     if state == ApprovalState.APPROVED:
-        _refuse_who_asked_too(approval, who)
-    approval.state, approval.decided_by, approval.decided_at = state, who["acting_user"], who["now"]
+        _check_independence(approval, staff_action)
+    approval.state = state
+    approval.decided_by, approval.decided_at = staff_action.actor, staff_action.now
     approval.save(update_fields=["state", "decided_by", "decided_at"])
     return approval
 
 
-def _refuse_who_asked_too(approval: PendingApproval, who: Who) -> None:
-    """Who has asked for the same customer or row within a day is no second person for it: two
-    members of staff could each ask, and approve the other's."""
-    same = Q()
+def _check_independence(approval: PendingApproval, staff_action: StaffAction) -> None:
+    """Raises InvalidState if the approver has requested an action for the same customer or row
+    within a day: two members of staff could request one each, and approve the other's."""
+    same_subject = Q()
     if approval.user_id:
-        same |= Q(user_id__in=credit_queries.users_sharing_wallet(approval.user_id))
+        same_subject |= Q(user_id__in=credit_queries.users_sharing_wallet(approval.user_id))
     if approval.subject_id:
-        same |= Q(subject_id=approval.subject_id)
-    if not same:
+        same_subject |= Q(subject_id=approval.subject_id)
+    if not same_subject:
         return
-    asked = PendingApproval.objects.filter(
-        same, requested_by=who["acting_user"], requested_at__gt=who["now"] - COUNTED_FOR
+    own_requests = PendingApproval.objects.filter(
+        same_subject,
+        requested_by=staff_action.actor,
+        requested_at__gt=staff_action.now - BUDGET_WINDOW,
     )
-    if asked.exists():
+    if own_requests.exists():
         raise InvalidState(
             problem="You have asked for the same customer or row within a day: somebody else"
             " decides about it."
         )
 
 
-def _intent_of(approval: PendingApproval, who: Who) -> Intent:
-    arguments = approval.arguments
-    subject_id = approval.subject_id
+def _stored_request(approval: PendingApproval, now: datetime) -> ActionRequest:
+    arguments, subject_id = approval.arguments, approval.subject_id
     if not arguments and approval.action in {
         AdminAction.REFUND_CREDITS,
         AdminAction.ADJUST_CREDITS,
     }:
-        # Asked for under the release before, which kept no arguments.
+        # Requested under a release that stored no arguments.
         arguments, subject_id = {"amount": approval.amount}, approval.user_id
-    return Intent(subject_id, arguments, who["now"])
+    return ActionRequest(subject_id, arguments, now)
 
 
-def _record_decision(action: AdminAction, approval: PendingApproval, who: Who) -> None:
-    subject_type, subject_id = _subject_of(approval)
-    record_act(
-        action,
-        who,
-        subject_type=subject_type,
-        subject_id=subject_id,
-        before={},
-        after=_of_approval(approval),
-    )
+def _log_approval(log: LogDraft, approval: PendingApproval) -> None:
+    log.subject_type, log.subject_id = _audit_subject(approval)
+    log.after = _approval_as_json(approval)
 
 
-def _subject_of(approval: PendingApproval) -> tuple[Subject, UUID]:
-    """Under which the record has the approval."""
+def _audit_subject(approval: PendingApproval) -> tuple[Subject, UUID]:
     if approval.subject_id:
         return SUBJECTS.get(AdminAction(approval.action), Subject.USER), approval.subject_id
     if approval.user_id:
@@ -248,11 +247,12 @@ def _subject_of(approval: PendingApproval) -> tuple[Subject, UUID]:
     return Subject.APPROVAL, approval.id
 
 
-def subject_of(approval: PendingApproval) -> UUID:
-    return _subject_of(approval)[1]
+def audit_subject_id(approval: PendingApproval) -> UUID:
+    """The subject under which the audit log has the approval."""
+    return _audit_subject(approval)[1]
 
 
-def _of_approval(approval: PendingApproval) -> dict[str, Any]:
+def _approval_as_json(approval: PendingApproval) -> dict[str, Any]:
     return {
         "grant": str(approval.id),
         "act": approval.action,

@@ -1,19 +1,22 @@
-"""What every act of support begins with and ends with: who may do it and why, and the record.
+"""The audit log of staff actions: who acts and why, the permission, and the log entry.
 
-An act is one transaction of its own: the effect, and the record of who did it, why, and what it was
-before and after. It may bring an `act_id`, made when its form was shown: the same form sent twice
-acts once, and the second is refused.
+A staff action is one transaction: the change, and an audit log entry with the actor, the reason,
+and the state before and after. A form has a `form_id`, made when the form was rendered. A second
+submission of the same form raises InvalidState and changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
 from django.contrib.auth.models import AnonymousUser
+from django.db import transaction
 
 from accounts.models import User
 from adminops.models import (
@@ -31,75 +34,104 @@ from rendio.common.observability import request_id
 from rendio.common.visible_text import has_visible
 
 if TYPE_CHECKING:
-    from adminops.actions.budgets import Stake
+    from adminops.actions.budgets import CreditImpact
 
 logger = structlog.get_logger(__name__)
 
 
-class Who(TypedDict):
-    """Who acts, why and when."""
+@dataclass(frozen=True)
+class StaffAction:
+    """Who acts, why and when. `form_id` is the id of the submitted form; None for JSON calls."""
 
+    actor: User
     reason: str
-    acting_user: User
     now: datetime
-    act_id: NotRequired[UUID | None]
+    form_id: UUID | None = None
 
 
-def may(user: User | AnonymousUser, action: AdminAction) -> bool:
-    """Whether this member of staff may act so; a superuser may do everything."""
+@dataclass
+class LogDraft:
+    """The log entry of an action that is running. The block of log_action fills it in."""
+
+    action: AdminAction
+    staff_action: StaffAction
+    subject_id: UUID | None = None
+    subject_type: Subject | None = None  # None: the usual type for this action
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+    impact: CreditImpact | None = None  # counts against the actor's budget
+
+
+def has_permission(user: User | AnonymousUser, action: AdminAction) -> bool:
     return user.has_perm(f"adminops.{action.value}")
 
 
-def admitted(action: AdminAction, who: Who, *, unspoken: Collection[str] = ()) -> Who:
-    """`who`, with the reason as it is kept: without promotion codes, `unspoken` ones among them,
-    as not all who read it may know them. Raises Forbidden, InvalidInput."""
-    if not may(who["acting_user"], action):
+def authorize(
+    action: AdminAction, staff_action: StaffAction, *, secrets: Collection[str] = ()
+) -> StaffAction:
+    """Check the permission and the reason. Raises Forbidden, InvalidInput.
+
+    Returns the staff action with its reason as stored: promotion codes are masked, because not
+    every reader of the log may see them. `secrets` are codes that do not exist yet.
+    """
+    if not has_permission(staff_action.actor, action):
         raise Forbidden
-    reason = who["reason"].strip()
+    reason = staff_action.reason.strip()
     if not has_visible(reason, least=REASON_MIN) or len(reason) > REASON_MAX:
         problem = f"Write a reason of {REASON_MIN} to {REASON_MAX} visible characters."
         raise InvalidInput(fields={"reason": [problem]})
-    return {**who, "reason": CodeMask.for_reason(reason, *unspoken).mask(reason)}
+    return replace(staff_action, reason=CodeMask.for_reason(reason, *secrets).mask(reason))
 
 
-def record_act(
+@contextmanager
+def log_action(
     action: AdminAction,
-    who: Who,
+    staff_action: StaffAction,
     *,
-    subject_id: UUID,
-    before: dict[str, Any],
-    after: dict[str, Any],
-    subject_type: Subject | None = None,
-    stake: Stake | None = None,
-) -> None:
-    """Write the record; a refusal here takes the effect back too.
+    subject_id: UUID | None = None,
+    secrets: Collection[str] = (),
+    durable: bool = True,
+) -> Iterator[LogDraft]:
+    """Authorize an action, run the block, and write the audit log entry, in one transaction.
 
-    Last, while the subject is locked: an earlier run of the same act has committed by now.
-    `stake` is what counts against the budget of who acts.
+    The block makes the change and sets `before` and `after` of the draft. Opens the outermost
+    transaction; with `durable=False` it joins the caller's. Raises what authorize raises, and
+    InvalidState if the form was submitted before; the block's changes are then rolled back.
     """
-    act_id = who.get("act_id")
-    if act_id and AuditLogEntry.objects.filter(id=act_id).exists():
+    with transaction.atomic(durable=durable):
+        draft = LogDraft(action, authorize(action, staff_action, secrets=secrets), subject_id)
+        yield draft
+        _write_entry(draft)
+
+
+def _write_entry(draft: LogDraft) -> None:
+    """Write the entry last, while the block still holds the lock on the subject: an earlier
+    submission of the same form has committed by now."""
+    staff_action, impact = draft.staff_action, draft.impact
+    form_id = staff_action.form_id
+    if form_id and AuditLogEntry.objects.filter(id=form_id).exists():
         raise InvalidState(problem="This form was sent before, and it has been done.")
-    subject_type = subject_type or SUBJECTS.get(action, Subject.USER)
+    assert draft.subject_id  # noqa: S101 (set by the caller or by the block)
+    subject_type = draft.subject_type or SUBJECTS.get(draft.action, Subject.USER)
     AuditLogEntry.objects.create(
-        id=act_id or uuid7(),
-        at=who["now"],
-        actor=who["acting_user"],
-        action=action,
+        id=form_id or uuid7(),
+        at=staff_action.now,
+        actor=staff_action.actor,
+        action=draft.action,
         subject_type=subject_type,
-        subject_id=subject_id,
-        reason=who["reason"],
-        before=before,
-        after=after,
+        subject_id=draft.subject_id,
+        reason=staff_action.reason,
+        before=draft.before,
+        after=draft.after,
         request_id=request_id.current() or "",
-        credits=stake.credits if stake and stake.credits else None,
-        customer_id=stake.customer_id if stake else None,
-        max_per_customer=stake.max_per_customer if stake and stake.max_per_customer else None,
+        credits=impact.credits if impact and impact.credits else None,
+        customer_id=impact.customer_id if impact else None,
+        max_per_customer=impact.max_per_customer if impact and impact.max_per_customer else None,
     )
     logger.info(
         "support_action",
-        action=action.value,
+        action=draft.action.value,
         subject_type=subject_type.value,
-        subject_id=str(subject_id),
-        actor_id=str(who["acting_user"].id),
+        subject_id=str(draft.subject_id),
+        actor_id=str(staff_action.actor.id),
     )

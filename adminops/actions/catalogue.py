@@ -1,13 +1,11 @@
-"""Acts that edit what is sold: products, models with their routes, themes.
+"""Edit products, models with their routes, and themes; put models and routes on or off sale.
 
-Each is one transaction with a record of the whole row before and after. One member of staff moves
-prices, costs and credits within a margin around what two people agreed on last
-(adminops.actions.catalogue_limits); more, and whatever is new, waits for a second person. What they
-agreed on is the row of the last approval on record, else the row before its first edit there: small
-steps do not add up to a large one.
+The audit log has the whole row before and after an edit. One member of staff may change prices,
+costs and credits within a margin around the approved baseline (adminops.actions.catalogue_limits).
+Larger changes and new rows need a second person. The baseline is the row of the last approval in
+the audit log, else the row before its first edit there: small steps cannot add up to a large one.
 
-These functions join the transaction of the page that edits (Django's admin opens one) or open
-their own.
+The edit functions join the transaction of the admin's edit page, or open their own.
 """
 
 from __future__ import annotations
@@ -17,19 +15,26 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Unpack, cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
 from adminops.actions import approvals, catalogue_limits
-from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
-from adminops.actions.audit import Who, admitted
+from adminops.actions.approvals import (
+    ActionHandler,
+    ActionRequest,
+    ActionResult,
+    CreditImpact,
+    perform_or_request_approval,
+)
+from adminops.actions.audit import StaffAction, authorize, log_action
 from adminops.models import AdminAction, AuditLogEntry, PendingApproval
 from billing import services as billing_services
 from billing.models import Product
 from generation.catalogue import cache
+from generation.errors import InvalidModel
 from generation.models import Model, Route, Theme
 from rendio.common.errors import InvalidInput, InvalidState, NotFound
 from rendio.common.ids import uuid7
@@ -45,72 +50,118 @@ class RouteEdit:
     values: Row
 
 
+def toggle_model(staff_action: StaffAction, *, model_id: UUID, is_available: bool) -> None:
+    """Put a model on sale or take it off sale; jobs in progress go on. A call that changes nothing
+    is logged too. Raises Forbidden, InvalidInput, InvalidModel."""
+    with log_action(AdminAction.TOGGLE_MODEL, staff_action, subject_id=model_id) as log:
+        model = Model.objects.select_for_update(no_key=True).filter(id=model_id).first()
+        if model is None:
+            raise InvalidModel
+        log.before = {"is_available": model.is_available}
+        model.is_available = is_available
+        model.save(update_fields=["is_available"])
+        log.after = {"is_available": is_available}
+        transaction.on_commit(cache.invalidate)
+
+
+def toggle_route(staff_action: StaffAction, *, route_id: UUID, is_enabled: bool) -> None:
+    """Enable or disable a route for new orders; jobs in progress go on. Raises Forbidden,
+    InvalidInput, NotFound."""
+    with log_action(AdminAction.TOGGLE_ROUTE, staff_action, subject_id=route_id) as log:
+        route = Route.objects.select_for_update(no_key=True).filter(id=route_id).first()
+        if route is None:
+            raise NotFound
+        log.before = {"route": str(route), "is_enabled": route.is_enabled}
+        route.is_enabled = is_enabled
+        route.save(update_fields=["is_enabled"])
+        log.after = {"route": str(route), "is_enabled": is_enabled}
+        transaction.on_commit(cache.invalidate)
+
+
 @transaction.atomic
 def edit_product(
-    *, product_id: UUID, is_new: bool, values: Row, **who: Unpack[Who]
+    staff_action: StaffAction, *, product_id: UUID, is_new: bool, values: Row
 ) -> Product | PendingApproval:
-    """Give a product these values, by the names of its fields. Raises Forbidden, InvalidInput,
-    NotFound, InvalidState."""
+    """Set these fields of a product, or create it. Raises Forbidden, InvalidInput, NotFound,
+    InvalidState."""
     return cast(
         "Product | PendingApproval",
-        _edit(AdminAction.EDIT_PRODUCT, product_id, is_new, _as_json(Product, values), {}, who),
+        _edit(
+            AdminAction.EDIT_PRODUCT, staff_action, product_id, is_new, _as_json(Product, values)
+        ),
     )
 
 
 @transaction.atomic
 def edit_model(
+    staff_action: StaffAction,
     *,
     model_id: UUID,
     is_new: bool,
     values: Row,
     routes: Iterable[RouteEdit] = (),
-    **who: Unpack[Who],
 ) -> Model | PendingApproval:
-    """Give a model and its routes these values; a new model is off sale. Raises Forbidden,
+    """Set these fields of a model and its routes, or create it, off sale. Raises Forbidden,
     InvalidInput, NotFound, InvalidState."""
-    of_routes = {str(route.route_id or uuid7()): _as_json(Route, route.values) for route in routes}
+    route_values = {
+        str(route.route_id or uuid7()): _as_json(Route, route.values) for route in routes
+    }
     return cast(
         "Model | PendingApproval",
-        _edit(AdminAction.EDIT_MODEL, model_id, is_new, _as_json(Model, values), of_routes, who),
+        _edit(
+            AdminAction.EDIT_MODEL,
+            staff_action,
+            model_id,
+            is_new,
+            _as_json(Model, values),
+            route_values,
+        ),
     )
 
 
 @transaction.atomic
 def edit_theme(
-    *, theme_id: UUID, is_new: bool, values: Row, **who: Unpack[Who]
+    staff_action: StaffAction, *, theme_id: UUID, is_new: bool, values: Row
 ) -> Theme | PendingApproval:
-    """Give a theme these values. A theme has no price. Raises Forbidden, InvalidInput, NotFound,
+    """Set these fields of a theme, or create it. Raises Forbidden, InvalidInput, NotFound,
     InvalidState."""
     return cast(
         "Theme | PendingApproval",
-        _edit(AdminAction.EDIT_THEME, theme_id, is_new, _as_json(Theme, values), {}, who),
+        _edit(AdminAction.EDIT_THEME, staff_action, theme_id, is_new, _as_json(Theme, values)),
     )
 
 
 def _edit(
-    action: AdminAction, row_id: UUID, is_new: bool, values: Row, routes: dict[str, Row], who: Who
+    action: AdminAction,
+    staff_action: StaffAction,
+    row_id: UUID,
+    is_new: bool,
+    values: Row,
+    routes: dict[str, Row] | None = None,
 ) -> Any:
-    who = admitted(action, who)
-    seen = None if is_new else _read(action, row_id)
+    authorize(action, staff_action)
+    current = None if is_new else _lock_row(action, row_id)
     arguments: dict[str, Any] = {
         "is_new": is_new,
-        # What is approved later is what was seen: otherwise it is asked for anew.
-        "seen": _fingerprint(seen),
-        "values": _differing(values, seen),
+        # An approval is refused if the row was edited since: the request may not fit any more.
+        "seen": _fingerprint(current),
+        "values": _changed_values(values, current),
         "routes": {
-            route_id: differing
-            for route_id, route in routes.items()
-            if (differing := _differing(route, (seen or {}).get("routes", {}).get(route_id)))
+            route_id: changed
+            for route_id, route in (routes or {}).items()
+            if (changed := _changed_values(route, (current or {}).get("routes", {}).get(route_id)))
         },
     }
-    arguments["told"] = _in_words(row_id, seen, _edited(seen, arguments))
-    return carry_out(action, who, subject_id=row_id, arguments=arguments)
+    arguments["told"] = _describe_changes(row_id, current, _edited(current, arguments))
+    return perform_or_request_approval(
+        action, staff_action, subject_id=row_id, arguments=arguments, durable=False
+    )
 
 
-def _differing(values: Row, seen: Row | None) -> Row:
-    if seen is None:
+def _changed_values(values: Row, current: Row | None) -> Row:
+    if current is None:
         return values
-    return {name: value for name, value in values.items() if value != seen[name]}
+    return {name: value for name, value in values.items() if value != current[name]}
 
 
 # --- Rows as JSON ---------------------------------------------------------------------------------
@@ -122,8 +173,8 @@ _MODELS: dict[AdminAction, type[models.Model]] = {
 }
 
 
-# A route keeps its model, and to put something on sale is an act of its own.
-_NOT_EDITED: dict[type[models.Model], tuple[str, ...]] = {
+# A route keeps its model; toggle_model and toggle_route put rows on sale.
+_EXCLUDED_FIELDS: dict[type[models.Model], tuple[str, ...]] = {
     Model: ("is_available",),
     Route: ("is_enabled", "model"),
 }
@@ -141,7 +192,7 @@ def _value_as_json(field: models.Field[Any, Any], value: Any) -> Any:
     if isinstance(field, models.ForeignKey):
         return str(getattr(value, "pk", value))
     if isinstance(field, models.DecimalField) and value is not None:
-        # As the database keeps it, so that 0.4 is no change of 0.4000.
+        # As the database stores it: 0.4 equals 0.4000.
         return f"{Decimal(value):.{field.decimal_places}f}"
     return value
 
@@ -150,46 +201,48 @@ def _row_as_json(row: models.Model) -> Row:
     names = [
         field.name
         for field in row._meta.concrete_fields
-        if field.editable and field.name not in _NOT_EDITED.get(type(row), ())
+        if field.editable and field.name not in _EXCLUDED_FIELDS.get(type(row), ())
     ]
     values = {name: getattr(row, row._meta.get_field(name).attname) for name in names}  # type: ignore[union-attr]
     return _as_json(type(row), values)
 
 
-def _read(action: AdminAction, row_id: UUID) -> Row:
-    """The row as it is, locked until the transaction ends. Raises NotFound."""
+def _lock_row(action: AdminAction, row_id: UUID) -> Row:
+    """The row as JSON, locked until the transaction ends. Raises NotFound."""
     rows = _MODELS[action]._default_manager.select_for_update(no_key=True)
     row = rows.filter(pk=row_id).first()
     if row is None:
         raise NotFound
-    read = _row_as_json(row)
+    values = _row_as_json(row)
     if isinstance(row, Model):
         routes = Route.objects.select_for_update(no_key=True).filter(model=row).order_by("id")
-        read["routes"] = {str(route.id): _row_as_json(route) for route in routes}
-    return read
+        values["routes"] = {str(route.id): _row_as_json(route) for route in routes}
+    return values
 
 
 def _fingerprint(row: Row | None) -> str:
     return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
 
 
-# --- What a second person decides -----------------------------------------------------------------
+# --- Credit impact --------------------------------------------------------------------------------
 
 
-def _stake(action: AdminAction, reasons: Callable[[Row | None, Row], list[str]]) -> Any:
-    def stake(intent: Intent) -> Stake:
-        before = None if intent.arguments["is_new"] else _read(action, intent.subject)
-        if _fingerprint(before) != intent.arguments["seen"]:
+def _impact(
+    action: AdminAction, approval_reasons: Callable[[Row | None, Row], list[str]]
+) -> Callable[[ActionRequest], CreditImpact]:
+    def impact(request: ActionRequest) -> CreditImpact:
+        before = None if request.arguments["is_new"] else _lock_row(action, request.subject)
+        if _fingerprint(before) != request.arguments["seen"]:
             raise InvalidState(
                 problem="It was edited since: what was asked for may not fit any more. Decline it,"
-                " and let it be asked for anew."
+                " and let it be requested again."
             )
-        after = _edited(before, intent.arguments)
-        _check(action, after)
-        agreed = before and (agreed_on(intent.subject) or before)
-        return Stake(second_person=" ".join(reasons(agreed, after)))
+        after = _edited(before, request.arguments)
+        _check_bounds(action, after)
+        baseline = before and (find_approved_baseline(request.subject) or before)
+        return CreditImpact(approval_reason=" ".join(approval_reasons(baseline, after)))
 
-    return stake
+    return impact
 
 
 def _edited(before: Row | None, arguments: dict[str, Any]) -> Row:
@@ -201,20 +254,22 @@ def _edited(before: Row | None, arguments: dict[str, Any]) -> Row:
     return after
 
 
-def agreed_on(row_id: UUID) -> Row | None:
-    """The row as two people agreed on it last, else as it was before its first edit on record;
-    None where there was no edit."""
-    acts = AuditLogEntry.objects.filter(subject_id=row_id)
-    approved = acts.filter(action=AdminAction.APPROVE_GRANT, after__has_key="row").order_by("-at")
+def find_approved_baseline(row_id: UUID) -> Row | None:
+    """The row as last approved by a second person, else before its first edit in the audit log.
+    None if the row was never edited."""
+    entries = AuditLogEntry.objects.filter(subject_id=row_id)
+    approved = entries.filter(action=AdminAction.APPROVE_GRANT, after__has_key="row").order_by(
+        "-at"
+    )
     if found := approved.values_list("after", flat=True).first():
         return cast("Row", found["row"])
-    edited = acts.filter(action__in=_MODELS, before__has_key="row").order_by("at")
+    edited = entries.filter(action__in=_MODELS, before__has_key="row").order_by("at")
     first = edited.values_list("before", flat=True).first()
     return cast("Row", first["row"]) if first else None
 
 
-def _check(action: AdminAction, after: Row) -> None:
-    """What nobody may do, not even two. Raises InvalidInput."""
+def _check_bounds(action: AdminAction, after: Row) -> None:
+    """Raises InvalidInput beyond the bounds that even two people may not exceed."""
     if action == AdminAction.EDIT_PRODUCT:
         _check_between("credits", after["credits"], 1, catalogue_limits.MAX_PRODUCT_CREDITS)
     if action == AdminAction.EDIT_MODEL:
@@ -229,17 +284,17 @@ def _check_between(name: str, value: Any, least: Any, most: Any) -> None:
         raise InvalidInput(fields={name: [f"{name}: must be from {least} to {most}."]})
 
 
-# --- How they are done ----------------------------------------------------------------------------
+# --- Changes --------------------------------------------------------------------------------------
 
 
-def _do(action: AdminAction) -> Callable[[Intent, Who], Effect]:
-    def do(intent: Intent, who: Who) -> Effect:
-        arguments = intent.arguments
+def _perform(action: AdminAction) -> Callable[[ActionRequest, StaffAction], ActionResult]:
+    def perform(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
+        arguments = request.arguments
         is_new = arguments["is_new"]
-        before = {} if is_new else {"row": _read(action, intent.subject)}
-        row = _MODELS[action](pk=intent.subject)
+        before = {} if is_new else {"row": _lock_row(action, request.subject)}
+        row = _MODELS[action](pk=request.subject)
         if not is_new:
-            row = _MODELS[action]._default_manager.get(pk=intent.subject)
+            row = _MODELS[action]._default_manager.get(pk=request.subject)
         elif isinstance(row, Model):
             row.is_available = False
         try:
@@ -248,17 +303,19 @@ def _do(action: AdminAction) -> Callable[[Intent, Who], Effect]:
                 _save_routes(row, arguments["routes"])
         except ValidationError as error:
             raise InvalidState(problem=" ".join(error.messages)) from None
-        _tell_others(row, intent)
-        return Effect(intent.subject, before, {"row": _read(action, intent.subject)}, row)
+        _on_saved(row, request)
+        return ActionResult(
+            request.subject, before, {"row": _lock_row(action, request.subject)}, row
+        )
 
-    return do
+    return perform
 
 
 def _save(row: models.Model, values: Row) -> None:
-    """Raises ValidationError for what the database would refuse."""
+    """Raises ValidationError for values that the database would refuse."""
     for name, value in values.items():
         field = row._meta.get_field(name)
-        assert isinstance(field, models.Field)  # noqa: S101 (all names are those of columns)
+        assert isinstance(field, models.Field)  # noqa: S101 (all names are columns)
         setattr(row, field.attname, field.to_python(value))
     row.full_clean(exclude=["id"])
     if row._state.adding:
@@ -268,7 +325,7 @@ def _save(row: models.Model, values: Row) -> None:
 
 
 def _save_routes(model: Model, routes: dict[str, Row]) -> None:
-    """A new route of a model that is on sale takes orders once somebody has switched it on."""
+    """A new route of a model on sale is disabled until a member of staff enables it."""
     for route_id, values in routes.items():
         route = Route.objects.filter(id=route_id, model=model).first()
         if route is None:
@@ -276,39 +333,39 @@ def _save_routes(model: Model, routes: dict[str, Row]) -> None:
         _save(route, values)
 
 
-def _tell_others(row: models.Model, intent: Intent) -> None:
+def _on_saved(row: models.Model, request: ActionRequest) -> None:
     if isinstance(row, Product):
-        billing_services.on_product_saved(row, now=intent.now)
+        billing_services.on_product_saved(row, now=request.now)
     else:
         transaction.on_commit(cache.invalidate)
 
 
-# --- What the second person reads -----------------------------------------------------------------
+# --- Details for the second person ----------------------------------------------------------------
 
 
-def _in_words(row_id: UUID, seen: Row | None, after: Row) -> list[tuple[str, str]]:
-    """Each field, as two people agreed on it last and as it would be: also what one person has
-    changed alone since."""
-    agreed = (seen and agreed_on(row_id)) or seen or {}
-    told = _compared(agreed, after)
+def _describe_changes(row_id: UUID, current: Row | None, after: Row) -> list[tuple[str, str]]:
+    """(name, "old → new") of each field that differs from the approved baseline. This includes the
+    changes that one person has made alone since then."""
+    baseline = (current and find_approved_baseline(row_id)) or current or {}
+    changes = _compare(baseline, after)
     for route_id, route in after.get("routes", {}).items():
         name = f"Route {route['provider']}: "
-        told += _compared(agreed.get("routes", {}).get(route_id, {}), route, name)
-    return told
+        changes += _compare(baseline.get("routes", {}).get(route_id, {}), route, name)
+    return changes
 
 
-def _compared(agreed: Row, after: Row, prefix: str = "") -> list[tuple[str, str]]:
+def _compare(baseline: Row, after: Row, prefix: str = "") -> list[tuple[str, str]]:
     return [
         (
             f"{prefix}{name}",
-            f"{_told(agreed.get(name))} → {_told(value)}" if agreed else _told(value),
+            f"{_as_text(baseline.get(name))} → {_as_text(value)}" if baseline else _as_text(value),
         )
         for name, value in after.items()
-        if name != "routes" and (not agreed or agreed.get(name) != value)
+        if name != "routes" and (not baseline or baseline.get(name) != value)
     ]
 
 
-def _told(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
@@ -316,13 +373,15 @@ def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in approval.arguments["told"]]
 
 
-def _no_reasons(agreed: Row | None, after: Row) -> list[str]:
+def _no_approval(baseline: Row | None, after: Row) -> list[str]:
     return []
 
 
 for _action, _reasons in (
-    (AdminAction.EDIT_PRODUCT, catalogue_limits.of_product),
-    (AdminAction.EDIT_MODEL, catalogue_limits.of_model),
-    (AdminAction.EDIT_THEME, _no_reasons),
+    (AdminAction.EDIT_PRODUCT, catalogue_limits.product_approval_reasons),
+    (AdminAction.EDIT_MODEL, catalogue_limits.model_approval_reasons),
+    (AdminAction.EDIT_THEME, _no_approval),
 ):
-    approvals.register(_action, Kind(_stake(_action, _reasons), _do(_action), _details))
+    approvals.register(
+        _action, ActionHandler(_impact(_action, _reasons), _perform(_action), _details)
+    )

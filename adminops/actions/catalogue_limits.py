@@ -1,8 +1,7 @@
-"""How far one member of staff may move what is sold: pure functions over a row before and after.
+"""Limits for edits of the catalogue by one member of staff: pure functions over rows.
 
-A row is given as adminops.actions.catalogue describes it, in values that JSON holds. Each function
-gives the reasons why a second person has to decide, in words; none where one person may do it
-alone.
+A row is a dict of JSON values (adminops.actions.catalogue). Each function returns the reasons why a
+second person has to approve an edit, as sentences; an empty list if one person may do it alone.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from generation.lifecycle.poll import DEFAULT_RUN_SECONDS
 
 MAX_PRODUCT_CREDITS = 100_000
 MIN_PRICE_USD, MAX_PRICE_USD = Decimal("0.01"), Decimal(1000)
-# Of settings that change a price: more are not compared one by one.
-MAX_CHOICES = 5_000
-# Of a product, what decides who pays what for how many credits, beside the credits themselves.
-_OF_PRODUCT = ("product_id", "kind", "period", "rollover")
-# Of a route, what decides what is ordered at the provider and what it costs us. Its place among the
-# others is free: each of them has been agreed on.
-_OF_ROUTE = (
+# Of the settings that change a price. An edit with more combinations needs a second person.
+MAX_COMBINATIONS = 5_000
+# Fields of a product that decide, besides the credits, what a customer gets for a payment.
+_PRODUCT_FIELDS = ("product_id", "kind", "period", "rollover")
+# Fields of a route that decide what is ordered at the provider and its cost. The position is free:
+# every route has been approved.
+_ROUTE_FIELDS = (
     "provider",
     "provider_model_id",
     "cost_unit",
@@ -36,74 +35,76 @@ _OF_ROUTE = (
 )
 
 
-def of_product(agreed: dict[str, Any] | None, after: dict[str, Any]) -> list[str]:
-    """`agreed` is what two people agreed on last; None for a product that is new."""
+def product_approval_reasons(baseline: dict[str, Any] | None, after: dict[str, Any]) -> list[str]:
+    """`baseline` is the product as last approved; None for a new product."""
     if not settings.SUPPORT_PRICE_CHANGE_PERCENT:
         return []
-    if agreed is None:
+    if baseline is None:
         return ["The product is new."]
-    reasons = _changed(_OF_PRODUCT, agreed, after)
+    reasons = _changed(_PRODUCT_FIELDS, baseline, after)
     for name in sorted(name for name in after if name.endswith("credits")):
-        if problem := _too_far(agreed.get(name, 0), after[name]):
+        if problem := _excessive_change(baseline.get(name, 0), after[name]):
             reasons.append(f"{name} {problem}")
     return reasons
 
 
-def of_model(agreed: dict[str, Any] | None, after: dict[str, Any]) -> list[str]:
-    """The same for a model with its routes."""
+def model_approval_reasons(baseline: dict[str, Any] | None, after: dict[str, Any]) -> list[str]:
+    """As product_approval_reasons, for a model with its routes."""
     if not settings.SUPPORT_PRICE_CHANGE_PERCENT:
         return []
-    if agreed is None:
+    if baseline is None:
         return ["The model is new."]
-    reasons = _changed(("kind",), agreed, after)
-    reasons += _prices_too_far(agreed, after)
-    # Too short, every job is refunded at its deadline, and its provider is paid.
-    if problem := _too_far(_run_seconds(agreed), _run_seconds(after)):
+    reasons = _changed(("kind",), baseline, after)
+    reasons += _excessive_price_changes(baseline, after)
+    # With a deadline that is too short, every job is refunded and its provider is paid.
+    if problem := _excessive_change(_run_seconds(baseline), _run_seconds(after)):
         reasons.append(f"run_deadline_seconds {problem}")
     for route_id, route in after["routes"].items():
         name = f"route {route['provider']}: {route['provider_model_id']}"
-        known = agreed["routes"].get(route_id)
+        known = baseline["routes"].get(route_id)
         if known is None:
             reasons.append(f"The {name} is new.")
             continue
-        reasons += [f"{name}: {one}" for one in _changed(_OF_ROUTE, known, route)]
-        if problem := _too_far(known["cost_usd"], route["cost_usd"]):
+        reasons += [f"{name}: {one}" for one in _changed(_ROUTE_FIELDS, known, route)]
+        if problem := _excessive_change(known["cost_usd"], route["cost_usd"]):
             reasons.append(f"{name}: cost_usd {problem}")
     return reasons
 
 
-def _changed(names: tuple[str, ...], agreed: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    return [f"{name} is another." for name in names if agreed.get(name) != after[name]]
+def _changed(names: tuple[str, ...], baseline: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return [f"{name} is another." for name in names if baseline.get(name) != after[name]]
 
 
 def _run_seconds(model: dict[str, Any]) -> int:
     return model.get("run_deadline_seconds") or DEFAULT_RUN_SECONDS
 
 
-def _prices_too_far(agreed: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Whether any request would cost much more or less than was agreed on."""
-    if agreed["settings"].keys() != after["settings"].keys():
+def _excessive_price_changes(baseline: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Whether the price of any request differs too much from the baseline."""
+    if baseline["settings"].keys() != after["settings"].keys():
         return ["There are other settings."]
-    for number, chosen in enumerate(_choices(agreed, after)):
-        if number == MAX_CHOICES:
+    for number, chosen in enumerate(_combinations(baseline, after)):
+        if number == MAX_COMBINATIONS:
             return ["There are too many settings to compare the prices of."]
-        if any(value not in agreed["settings"][name]["allowed"] for name, value in chosen.items()):
+        if any(
+            value not in baseline["settings"][name]["allowed"] for name, value in chosen.items()
+        ):
             return ["More can be ordered than before."]
-        if problem := _too_far(_price(agreed, chosen), _price(after, chosen)):
+        if problem := _excessive_change(_price(baseline, chosen), _price(after, chosen)):
             words = ", ".join(f"{name} {value}" for name, value in chosen.items())
             return [f"The price{f' of {words}' if words else ''} {problem}"]
     return []
 
 
-def _choices(agreed: dict[str, Any], after: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Of the settings that may change a price, or that allow more than before."""
+def _combinations(baseline: dict[str, Any], after: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The combinations of settings that may change a price, or allow more than before."""
     rules = {
         name: rule
         for name, rule in after["settings"].items()
         if name == "duration"
-        or name in agreed["multipliers"]
+        or name in baseline["multipliers"]
         or name in after["multipliers"]
-        or rule != agreed["settings"][name]
+        or rule != baseline["settings"][name]
     }
     for values in itertools.product(*[rule["allowed"] for rule in rules.values()]):
         yield dict(zip(rules, values, strict=True))
@@ -118,15 +119,15 @@ def _price(model: dict[str, Any], chosen: dict[str, Any]) -> Decimal:
     ).usd
 
 
-def _too_far(agreed: Any, after: Any) -> str:
+def _excessive_change(baseline: Any, after: Any) -> str:
     """By how much more than SUPPORT_PRICE_CHANGE_PERCENT one number differs from the other, in
     words; empty within it."""
-    agreed, after = Decimal(agreed), Decimal(after)
+    baseline, after = Decimal(baseline), Decimal(after)
     most = 1 + Decimal(settings.SUPPORT_PRICE_CHANGE_PERCENT) / 100
-    if agreed / most <= after <= agreed * most:
+    if baseline / most <= after <= baseline * most:
         return ""
     percent = settings.SUPPORT_PRICE_CHANGE_PERCENT
     return (
-        f"goes from {agreed:f} to {after:f}: one person moves it by at most {percent} % of what"
+        f"goes from {baseline:f} to {after:f}: one person moves it by at most {percent} % of what"
         " two people agreed on last."
     )

@@ -1,19 +1,23 @@
-"""Credits that support gives or takes, within the budgets of who acts
+"""Refund credits to a customer, or adjust a balance, within the budgets of the actor
 (adminops.actions.budgets).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-from django.db import transaction
 
 from accounts.models import User
 from adminops.actions import approvals
-from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
-from adminops.actions.audit import Who, admitted
+from adminops.actions.approvals import (
+    ActionHandler,
+    ActionRequest,
+    ActionResult,
+    CreditImpact,
+    perform_or_request_approval,
+)
+from adminops.actions.audit import StaffAction
 from adminops.models import AdminAction, PendingApproval
 from credits import services as credit_services
 from credits.errors import InsufficientCredits
@@ -24,72 +28,80 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_AMOUNT",
-    "Given",
+    "GrantResult",
     "adjust_credits",
     "refund_credits",
 ]
 
 MAX_AMOUNT = 100_000
-# What the customer reads in the history of credits; the staff's own words stay in the record.
-WORDS = {
+# Shown to the customer in the credit history; the reason of the staff is in the audit log only.
+LEDGER_REASONS = {
     AdminAction.REFUND_CREDITS: "goodwill refund",
     AdminAction.ADJUST_CREDITS: "support adjustment",
 }
 
 
 @dataclass(frozen=True)
-class Given:
-    """The balance now, in credits; `waiting` is what a second person has to decide first."""
+class GrantResult:
+    """The balance now, in credits; `approval` is set if a second person has to decide first."""
 
     balance: int
-    waiting: PendingApproval | None = None
+    approval: PendingApproval | None = None
 
 
-@transaction.atomic(durable=True)
-def refund_credits(*, user_id: UUID, amount: int, **who: Unpack[Who]) -> Given:
-    """Give `amount` credits out of goodwill, or have them wait for a second person.
+def refund_credits(staff_action: StaffAction, *, user_id: UUID, amount: int) -> GrantResult:
+    """Grant `amount` credits out of goodwill, or request approval for it.
 
-    What the user owes is repaid first, and what comes above the maximum balance lapses. Raises
-    Forbidden, InvalidInput, NotFound, InvalidState.
+    The user's debt is repaid first; credits above the maximum balance lapse. Raises Forbidden,
+    InvalidInput, NotFound, InvalidState.
     """
-    who = admitted(AdminAction.REFUND_CREDITS, who)
-    if not 1 <= amount <= MAX_AMOUNT:
-        raise InvalidInput(fields={"amount": [f"Must be from 1 to {MAX_AMOUNT}."]})
-    return _give_or_wait(AdminAction.REFUND_CREDITS, user_id, amount, who)
+    return _grant_or_request_approval(AdminAction.REFUND_CREDITS, staff_action, user_id, amount)
 
 
-@transaction.atomic(durable=True)
-def adjust_credits(*, user_id: UUID, amount: int, **who: Unpack[Who]) -> Given:
-    """Correct the balance down, but never below zero, or up, be it once a second person agrees.
+def adjust_credits(staff_action: StaffAction, *, user_id: UUID, amount: int) -> GrantResult:
+    """Correct the balance up or down (never below zero), or request approval for it.
 
     Raises Forbidden, InvalidInput, NotFound, InvalidState, InsufficientCredits.
     """
-    who = admitted(AdminAction.ADJUST_CREDITS, who)
+    return _grant_or_request_approval(AdminAction.ADJUST_CREDITS, staff_action, user_id, amount)
+
+
+def _grant_or_request_approval(
+    action: AdminAction, staff_action: StaffAction, user_id: UUID, amount: int
+) -> GrantResult:
+    result: GrantResult | PendingApproval = perform_or_request_approval(
+        action, staff_action, subject_id=user_id, arguments={"amount": amount}
+    )
+    if isinstance(result, PendingApproval):
+        return GrantResult(credit_services.balance_of(user_id).balance, approval=result)
+    return result
+
+
+def _refund_impact(request: ActionRequest) -> CreditImpact:
+    amount: int = request.arguments["amount"]
+    if not 1 <= amount <= MAX_AMOUNT:
+        raise InvalidInput(fields={"amount": [f"Must be from 1 to {MAX_AMOUNT}."]})
+    return _impact(request.subject, amount)
+
+
+def _adjustment_impact(request: ActionRequest) -> CreditImpact:
+    amount: int = request.arguments["amount"]
     if amount == 0 or abs(amount) > MAX_AMOUNT:
         problem = f"Must be from -{MAX_AMOUNT} to {MAX_AMOUNT} and not 0."
         raise InvalidInput(fields={"amount": [problem]})
-    return _give_or_wait(AdminAction.ADJUST_CREDITS, user_id, amount, who)
+    return _impact(request.subject, amount)
 
 
-def _give_or_wait(action: AdminAction, user_id: UUID, amount: int, who: Who) -> Given:
-    came = carry_out(action, who, subject_id=user_id, arguments={"amount": amount})
-    if isinstance(came, PendingApproval):
-        return Given(credit_services.balance_of(user_id).balance, waiting=came)
-    given: Given = came
-    return given
-
-
-def _stake(intent: Intent) -> Stake:
-    # The lock that orders all changes of these credits.
-    credit_services.lock_wallet(user_id=intent.subject, through_merge=True)
-    _refuse_closed(intent.subject)
-    amount: int = intent.arguments["amount"]
-    if amount < 0 and (balance := credit_services.balance_of(intent.subject).balance) < -amount:
+def _impact(user_id: UUID, amount: int) -> CreditImpact:
+    # This lock orders all changes of the wallet.
+    credit_services.lock_wallet(user_id=user_id, through_merge=True)
+    _check_open(user_id)
+    if amount < 0 and (balance := credit_services.balance_of(user_id).balance) < -amount:
         raise InsufficientCredits(required=-amount, available=balance)
-    return Stake(amount, intent.subject)
+    return CreditImpact(amount, user_id)
 
 
-def _refuse_closed(user_id: UUID) -> None:
+def _check_open(user_id: UUID) -> None:
     user = User.objects.filter(id=user_id).only("closed_at").first()
     if user is None:
         raise NotFound
@@ -97,31 +109,31 @@ def _refuse_closed(user_id: UUID) -> None:
         raise InvalidState(problem="This account is closed: nobody could spend the credits.")
 
 
-def _refund(intent: Intent, who: Who) -> Effect:
+def _refund(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
     entry = credit_services.grant(
-        user_id=intent.subject,
-        amount=intent.arguments["amount"],
+        user_id=request.subject,
+        amount=request.arguments["amount"],
         source=credit_services.Source.SUPPORT,
-        reason=WORDS[AdminAction.REFUND_CREDITS],
-        acting_user_id=who["acting_user"].id,
-        now=intent.now,
+        reason=LEDGER_REASONS[AdminAction.REFUND_CREDITS],
+        acting_user_id=staff_action.actor.id,
+        now=request.now,
     )
-    return _of_entry(intent.subject, entry)
+    return _result(request.subject, entry)
 
 
-def _adjust(intent: Intent, who: Who) -> Effect:
+def _adjust(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
     entry = credit_services.adjust(
-        user_id=intent.subject,
-        change=intent.arguments["amount"],
-        reason=WORDS[AdminAction.ADJUST_CREDITS],
-        acting_user_id=who["acting_user"].id,
-        now=intent.now,
+        user_id=request.subject,
+        change=request.arguments["amount"],
+        reason=LEDGER_REASONS[AdminAction.ADJUST_CREDITS],
+        acting_user_id=staff_action.actor.id,
+        now=request.now,
     )
-    return _of_entry(intent.subject, entry)
+    return _result(request.subject, entry)
 
 
-def _of_entry(user_id: UUID, entry: LedgerEntry) -> Effect:
-    """The wallet before a ledger entry, and as it is now; the entry stands in `after`."""
+def _result(user_id: UUID, entry: LedgerEntry) -> ActionResult:
+    """The wallet before the ledger entry and now."""
     balance = credit_services.balance_of(user_id)
     before: dict[str, Any] = {
         "balance": entry.balance_after - entry.change,
@@ -132,12 +144,12 @@ def _of_entry(user_id: UUID, entry: LedgerEntry) -> Effect:
         "debt": balance.debt,
         "ledger_entry": str(entry.id),
     }
-    return Effect(user_id, before, after, Given(balance.balance))
+    return ActionResult(user_id, before, after, GrantResult(balance.balance))
 
 
 def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
     return [("Credits", approval.arguments.get("amount", approval.amount))]
 
 
-approvals.register(AdminAction.REFUND_CREDITS, Kind(_stake, _refund, _details))
-approvals.register(AdminAction.ADJUST_CREDITS, Kind(_stake, _adjust, _details))
+approvals.register(AdminAction.REFUND_CREDITS, ActionHandler(_refund_impact, _refund, _details))
+approvals.register(AdminAction.ADJUST_CREDITS, ActionHandler(_adjustment_impact, _adjust, _details))

@@ -1,16 +1,16 @@
-"""Many jobs settled in one go, after a provider or model has gone wrong.
+"""Refund or fail many jobs at once, after a provider or model has failed.
 
 Guarantee: each job is settled once. A job and the totals that count it change in one transaction,
-and a job that was settled, by this, by somebody or by itself, is none of those that are looked for;
-so a worker may die at any line, and two may work on one incident. At least once for each batch.
-That a customer is to be told, once for however many jobs, is committed with the first of them.
+and the query finds no job that is settled already. So a worker may die at any line, and two workers
+may process one incident. A batch runs at least once. The notification of a customer, one for all of
+the customer's jobs, is committed with the first of these jobs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -19,9 +19,15 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 
 from accounts.models import PushKind
 from adminops.actions import approvals
-from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
-from adminops.actions.audit import Who, admitted
-from adminops.models import AdminAction, Incident, PendingApproval, Which
+from adminops.actions.approvals import (
+    ActionHandler,
+    ActionRequest,
+    ActionResult,
+    CreditImpact,
+    perform_or_request_approval,
+)
+from adminops.actions.audit import StaffAction
+from adminops.models import AdminAction, Incident, IncidentKind, PendingApproval
 from generation.lifecycle import manual, notifications
 from generation.models import Job, JobStatus, Model, ProviderRequest, Route
 from rendio.common import wakeup
@@ -33,15 +39,15 @@ from rendio.common.times import iso
 logger = structlog.get_logger(__name__)
 
 BATCH = 50
-# Of one job, in credits.
-_RETURNED = F("credits") - F("fee_kept")
+# Credits of one job that the customer gets back.
+_REFUND = F("credits") - F("fee_kept")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which jobs. `provider` and `route` mean those that had or have the job; empty is any."""
+class JobFilter:
+    """The jobs of an incident. `provider` and `route` match any submission of a job; empty: any."""
 
-    which: Which
+    which: IncidentKind
     from_at: datetime
     until_at: datetime
     provider: str = ""
@@ -49,51 +55,49 @@ class Choice:
     route: Route | None = None
 
 
-class Extent(NamedTuple):
+class Totals(NamedTuple):
     jobs: int
     credits: int
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What an incident would do now, and those of the same choice that have their credits back
-    already, because they failed or were refunded."""
+class Preview:
+    """The jobs that an incident would settle now, and the jobs of the same filter whose credits are
+    back already, because they failed or were refunded."""
 
-    to_settle: Extent
-    back_already: Extent
-
-
-def try_out(choice: Choice) -> Trial:
-    """Count, and change nothing."""
-    refunded = _chosen(choice, Q()).filter(refund_entry__isnull=False)
-    return Trial(_extent(_to_settle(choice)), _extent(refunded))
+    to_settle: Totals
+    refunded: Totals
 
 
-@transaction.atomic(durable=True)
-def start(*, choice: Choice, notify: bool = True, **who: Unpack[Who]) -> Incident | PendingApproval:
-    """Have all these jobs settled by the workers, and their customers told if `notify`. Raises
-    Forbidden, InvalidInput, and InvalidState where there are none."""
-    who = admitted(AdminAction.RUN_INCIDENT, who)
-    if not choice.from_at < choice.until_at <= who["now"]:
-        problem = "It must begin before it ends, and end before now."
-        raise InvalidInput(fields={"until_at": [problem]})
+def preview(job_filter: JobFilter) -> Preview:
+    refunded = _matching_jobs(job_filter, Q()).filter(refund_entry__isnull=False)
+    return Preview(_totals(_jobs_to_settle(job_filter)), _totals(refunded))
+
+
+def start(
+    staff_action: StaffAction, *, job_filter: JobFilter, notify: bool = True
+) -> Incident | PendingApproval:
+    """Have the workers settle all these jobs, and notify the customers if `notify`. Raises
+    Forbidden, InvalidInput, and InvalidState if no job matches."""
     arguments = {
-        "which": choice.which.value,
-        # To the microsecond: what is settled is what was counted.
-        "from_at": choice.from_at.isoformat(),
-        "until_at": choice.until_at.isoformat(),
-        "provider": choice.provider,
-        "model": str(choice.model.id) if choice.model else None,
-        "route": str(choice.route.id) if choice.route else None,
+        "which": job_filter.which.value,
+        # With microseconds: exactly the jobs that were counted.
+        "from_at": job_filter.from_at.isoformat(),
+        "until_at": job_filter.until_at.isoformat(),
+        "provider": job_filter.provider,
+        "model": str(job_filter.model.id) if job_filter.model else None,
+        "route": str(job_filter.route.id) if job_filter.route else None,
         "notify": notify,
     }
-    came: Incident | PendingApproval = carry_out(AdminAction.RUN_INCIDENT, who, arguments=arguments)
-    return came
+    result: Incident | PendingApproval = perform_or_request_approval(
+        AdminAction.RUN_INCIDENT, staff_action, arguments=arguments
+    )
+    return result
 
 
-def _choice_of(arguments: dict[str, Any]) -> Choice:
-    return Choice(
-        which=Which(arguments["which"]),
+def _job_filter_from(arguments: dict[str, Any]) -> JobFilter:
+    return JobFilter(
+        which=IncidentKind(arguments["which"]),
         from_at=datetime.fromisoformat(arguments["from_at"]),
         until_at=datetime.fromisoformat(arguments["until_at"]),
         provider=arguments["provider"],
@@ -102,104 +106,109 @@ def _choice_of(arguments: dict[str, Any]) -> Choice:
     )
 
 
-def _stake(intent: Intent) -> Stake:
-    jobs = _to_settle(_choice_of(intent.arguments))
-    expected = _extent(jobs)
+def _impact(request: ActionRequest) -> CreditImpact:
+    job_filter = _job_filter_from(request.arguments)
+    if not job_filter.from_at < job_filter.until_at <= request.now:
+        problem = "It must begin before it ends, and end before now."
+        raise InvalidInput(fields={"until_at": [problem]})
+    jobs = _jobs_to_settle(job_filter)
+    expected = _totals(jobs)
     if not expected.jobs:
         raise InvalidState(problem="There are no such jobs.")
-    by_customer = jobs.values("user").annotate(credits=Sum(_RETURNED)).order_by("-credits")
+    by_customer = jobs.values("user").annotate(credits=Sum(_REFUND)).order_by("-credits")
     largest = by_customer.values_list("credits", flat=True).first()
-    return Stake(expected.credits, max_per_customer=largest or 0)
+    return CreditImpact(expected.credits, max_per_customer=largest or 0)
 
 
-def _begin(intent: Intent, who: Who) -> Effect:
-    choice, notify = _choice_of(intent.arguments), intent.arguments["notify"]
-    expected = _extent(_to_settle(choice))
+def _start(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
+    job_filter, notify = _job_filter_from(request.arguments), request.arguments["notify"]
+    expected = _totals(_jobs_to_settle(job_filter))
     incident = Incident.objects.create(
-        **vars(choice),
+        **vars(job_filter),
         notify=notify,
-        reason=who["reason"],
-        started_by=who["acting_user"],
-        started_at=intent.now,
+        reason=staff_action.reason,
+        started_by=staff_action.actor,
+        started_at=request.now,
         expected_jobs=expected.jobs,
         expected_credits=expected.credits,
-        due_at=intent.now,
+        due_at=request.now,
     )
     wakeup.enqueue_on_commit("adminops.work_on_incidents", queue="high")
     after = {
-        **_in_words(choice),
+        **_as_json(job_filter),
         "jobs": expected.jobs,
         "credits": expected.credits,
         "notify": notify,
     }
-    return Effect(incident.id, {}, after, incident, moved=expected.credits)
+    return ActionResult(incident.id, {}, after, incident, credits_moved=expected.credits)
 
 
-def _in_words(choice: Choice) -> dict[str, Any]:
+def _as_json(job_filter: JobFilter) -> dict[str, Any]:
     return {
-        "which": choice.which,
-        "provider": choice.provider,
-        "model": str(choice.model or ""),
-        "route": str(choice.route or ""),
-        "from_at": iso(choice.from_at),
-        "until_at": iso(choice.until_at),
+        "which": job_filter.which,
+        "provider": job_filter.provider,
+        "model": str(job_filter.model or ""),
+        "route": str(job_filter.route or ""),
+        "from_at": iso(job_filter.from_at),
+        "until_at": iso(job_filter.until_at),
     }
 
 
 def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
-    told = _in_words(_choice_of(approval.arguments))
-    return [(name.replace("_", " ").capitalize(), value) for name, value in told.items() if value]
+    lines = _as_json(_job_filter_from(approval.arguments))
+    return [(name.replace("_", " ").capitalize(), value) for name, value in lines.items() if value]
 
 
-approvals.register(AdminAction.RUN_INCIDENT, Kind(_stake, _begin, _details))
+approvals.register(AdminAction.RUN_INCIDENT, ActionHandler(_impact, _start, _details))
 
 
-# --- Which jobs -----------------------------------------------------------------------------------
+# --- The jobs -------------------------------------------------------------------------------------
 
 
-def _to_settle(choice: Choice) -> QuerySet[Job]:
-    if choice.which == Which.STUCK:
+def _jobs_to_settle(job_filter: JobFilter) -> QuerySet[Job]:
+    if job_filter.which == IncidentKind.STUCK:
         going_on = [JobStatus.PENDING, JobStatus.PROCESSING]
-        return _chosen(choice, Q(ended_at=None)).filter(status__in=going_on)
-    delivered = _chosen(choice, Q(state="finished"))
+        return _matching_jobs(job_filter, Q(ended_at=None)).filter(status__in=going_on)
+    delivered = _matching_jobs(job_filter, Q(state="finished"))
     return delivered.filter(status=JobStatus.COMPLETED, refund_entry=None)
 
 
-def _chosen(choice: Choice, request: Q) -> QuerySet[Job]:
-    """By the range of time that ids are; a provider or route by such a request of the job."""
+def _matching_jobs(job_filter: JobFilter, request: Q) -> QuerySet[Job]:
+    """Jobs created in the time range, by their time-ordered ids. `request` filters the submissions
+    that a provider or route must match."""
     jobs = Job.objects.filter(
-        id__gte=lowest_uuid7(choice.from_at), id__lt=lowest_uuid7(choice.until_at)
+        id__gte=lowest_uuid7(job_filter.from_at), id__lt=lowest_uuid7(job_filter.until_at)
     )
-    if choice.model:
-        jobs = jobs.filter(model=choice.model)
+    if job_filter.model:
+        jobs = jobs.filter(model=job_filter.model)
     sent = ProviderRequest.objects.filter(request, job=OuterRef("id"))
-    if choice.provider:
-        jobs = jobs.filter(Exists(sent.filter(provider=choice.provider)))
-    if choice.route:
-        jobs = jobs.filter(Exists(sent.filter(route=choice.route)))
+    if job_filter.provider:
+        jobs = jobs.filter(Exists(sent.filter(provider=job_filter.provider)))
+    if job_filter.route:
+        jobs = jobs.filter(Exists(sent.filter(route=job_filter.route)))
     return jobs
 
 
-def _extent(jobs: QuerySet[Job]) -> Extent:
-    found = jobs.aggregate(jobs=Count("id"), credits=Sum(_RETURNED))
-    return Extent(found["jobs"], found["credits"] or 0)
+def _totals(jobs: QuerySet[Job]) -> Totals:
+    found = jobs.aggregate(jobs=Count("id"), credits=Sum(_REFUND))
+    return Totals(found["jobs"], found["credits"] or 0)
 
 
 # --- The work -------------------------------------------------------------------------------------
 
 
 def work_due(*, now: datetime) -> int:
-    """Settle a batch of the incident that has been due for longest; returns how many jobs were
-    looked at. An incident whose worker died is due again after a minute."""
+    """Settle a batch of jobs of the incident that has been due longest; returns the size of the
+    batch. An incident whose worker died is due again after a minute."""
     return sum(
         _work(incident, now=now) for incident in claim_due(Incident.objects.all(), now=now, limit=1)
     )
 
 
 def _work(incident: Incident, *, now: datetime) -> int:
-    jobs = _to_settle(
-        Choice(
-            Which(incident.which),
+    jobs = _jobs_to_settle(
+        JobFilter(
+            IncidentKind(incident.which),
             incident.from_at,
             incident.until_at,
             incident.provider,
@@ -221,27 +230,27 @@ def _work(incident: Incident, *, now: datetime) -> int:
 
 
 def _settle(incident: Incident, job_id: UUID, *, now: datetime) -> None:
-    """One job, in a transaction with the totals that count it. What breaks on one stops none of the
-    others."""
+    """Settle one job, in a transaction with the totals that count it. An exception is logged and
+    does not stop the rest."""
     totals = Incident.objects.filter(id=incident.id)
     try:
         with transaction.atomic(durable=True):
-            if incident.which == Which.STUCK:
+            if incident.which == IncidentKind.STUCK:
                 job = manual.fail_job(job_id, now=now, quietly=True)
             else:
                 job = manual.refund_job(job_id, acting_user_id=incident.started_by_id, now=now)
-            # No more than was counted, and decided about, at the start: jobs that ran then have
-            # been delivered meanwhile.
+            # No more credits than were counted, and approved, at the start: jobs that were running
+            # then may have been delivered since.
             within = totals.filter(settled_credits__lte=F("expected_credits") - job.credits)
             if not within.update(
                 settled_jobs=F("settled_jobs") + 1,
                 settled_credits=F("settled_credits") + job.credits,
-                told_customers=F("told_customers") + int(_tell(incident, job, now=now)),
+                told_customers=F("told_customers") + int(_notify(incident, job, now=now)),
             ):
-                raise _BeyondWhatWasCounted
+                raise _ExceedsCounted
     except InvalidState:
-        pass  # it has ended, or was refunded, since we looked
-    except _BeyondWhatWasCounted:
+        pass  # the job has ended, or was refunded, since the query
+    except _ExceedsCounted:
         logger.warning("incident_job_not_counted", job_id=str(job_id))
         totals.update(broken_jobs=F("broken_jobs") + 1)
     except Exception:
@@ -249,12 +258,12 @@ def _settle(incident: Incident, job_id: UUID, *, now: datetime) -> None:
         totals.update(broken_jobs=F("broken_jobs") + 1)
 
 
-class _BeyondWhatWasCounted(Exception):
-    """Takes back what was done to a job that the incident does not cover."""
+class _ExceedsCounted(Exception):
+    """Rolls back a job that the incident does not cover."""
 
 
-def _tell(incident: Incident, job: Job, *, now: datetime) -> bool:
-    """Whether this job is the one that its customer is told by."""
+def _notify(incident: Incident, job: Job, *, now: datetime) -> bool:
+    """Notify the customer, unless another job of the incident has. Returns whether it did."""
     returned = PushKind.CREDITS_RETURNED
     return incident.notify and notifications.notify_user(
         job, returned, now=now, subject_id=incident.id

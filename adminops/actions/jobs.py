@@ -1,21 +1,24 @@
-"""Acts upon jobs and what their providers told of them (adminops.actions.audit has what all acts
-share).
+"""Refund, fail or retry a job, and reprocess a webhook delivery.
 
-Each counts what it gives away against the budget of who acts (adminops.actions.budgets): a refund
-the credits that come back, a video that is fetched for a job without a price the credits it had
-cost.
+The credits that an action gives away count against the budget of the actor
+(adminops.actions.budgets): for a refund the credits given back; for a video that is fetched for a
+refunded job the credits that the job had cost.
 """
 
 from __future__ import annotations
 
-from typing import Any, Unpack, cast
+from typing import Any, cast
 from uuid import UUID
 
-from django.db import transaction
-
 from adminops.actions import approvals
-from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
-from adminops.actions.audit import Who, admitted
+from adminops.actions.approvals import (
+    ActionHandler,
+    ActionRequest,
+    ActionResult,
+    CreditImpact,
+    perform_or_request_approval,
+)
+from adminops.actions.audit import StaffAction
 from adminops.models import AdminAction, PendingApproval
 from generation.lifecycle import dead_letters, manual
 from generation.models import Job, JobStatus, ProviderRequest, WebhookDelivery
@@ -23,105 +26,113 @@ from rendio.common.errors import InvalidState, NotFound
 from rendio.common.times import iso
 
 
-@transaction.atomic(durable=True)
-def refund_job(*, job_id: UUID, **who: Unpack[Who]) -> int | PendingApproval:
-    """Give back what a delivered job cost, into the lots that it came from; returns how many
+def refund_job(staff_action: StaffAction, *, job_id: UUID) -> int | PendingApproval:
+    """Refund a delivered job into the lots that paid for it; returns the credits. Raises Forbidden,
+    InvalidInput, NotFound, InvalidState."""
+    return cast(
+        "int | PendingApproval",
+        perform_or_request_approval(AdminAction.REFUND_JOB, staff_action, subject_id=job_id),
+    )
+
+
+def fail_job(staff_action: StaffAction, *, job_id: UUID) -> int | PendingApproval:
+    """Fail and refund a job that has not ended; returns the credits. If its provider still delivers
+    a video, the owner keeps it. Raises Forbidden, InvalidInput, NotFound, InvalidState."""
+    return cast(
+        "int | PendingApproval",
+        perform_or_request_approval(AdminAction.FAIL_JOB, staff_action, subject_id=job_id),
+    )
+
+
+def retry_job(staff_action: StaffAction, *, job_id: UUID) -> int | PendingApproval:
+    """Make a job due now, or fetch the video of a job that ended without one; returns the job's
     credits. Raises Forbidden, InvalidInput, NotFound, InvalidState."""
-    return cast("int | PendingApproval", _upon(AdminAction.REFUND_JOB, job_id, who))
+    return cast(
+        "int | PendingApproval",
+        perform_or_request_approval(AdminAction.RETRY_JOB, staff_action, subject_id=job_id),
+    )
 
 
-@transaction.atomic(durable=True)
-def fail_job(*, job_id: UUID, **who: Unpack[Who]) -> int | PendingApproval:
-    """End a job that goes on, with its credits back; returns how many. What its provider makes all
-    the same is kept for its owner. Raises Forbidden, InvalidInput, NotFound, InvalidState."""
-    return cast("int | PendingApproval", _upon(AdminAction.FAIL_JOB, job_id, who))
+def reapply_delivery(staff_action: StaffAction, *, delivery_id: UUID) -> PendingApproval | None:
+    """Process a provider's webhook again. Raises Forbidden, InvalidInput, NotFound."""
+    return cast(
+        "PendingApproval | None",
+        perform_or_request_approval(
+            AdminAction.REAPPLY_DELIVERY, staff_action, subject_id=delivery_id
+        ),
+    )
 
 
-@transaction.atomic(durable=True)
-def retry_job(*, job_id: UUID, **who: Unpack[Who]) -> int | PendingApproval:
-    """Look at a job at once, or fetch the video of one that ended without it; returns its credits.
-    Raises Forbidden, InvalidInput, NotFound, InvalidState."""
-    return cast("int | PendingApproval", _upon(AdminAction.RETRY_JOB, job_id, who))
+# --- Credit impact --------------------------------------------------------------------------------
 
 
-@transaction.atomic(durable=True)
-def reapply_delivery(*, delivery_id: UUID, **who: Unpack[Who]) -> PendingApproval | None:
-    """Have a provider's webhook applied once more. Raises Forbidden, InvalidInput, NotFound."""
-    return cast("PendingApproval | None", _upon(AdminAction.REAPPLY_DELIVERY, delivery_id, who))
-
-
-def _upon(action: AdminAction, subject_id: UUID, who: Who) -> Any:
-    return carry_out(action, admitted(action, who), subject_id=subject_id)
-
-
-# --- What they move -------------------------------------------------------------------------------
-
-
-def _stake_of_refund(intent: Intent) -> Stake:
-    job = manual.lock_job(intent.subject)
+def _refund_impact(request: ActionRequest) -> CreditImpact:
+    job = manual.lock_job(request.subject)
     if job.refund_entry_id:
         raise InvalidState(problem="The credits of this job are back already.")
     if job.status != JobStatus.COMPLETED:
         raise InvalidState(problem="This job has not ended yet.")
-    return Stake(job.credits, job.user_id)
+    return CreditImpact(job.credits, job.user_id)
 
 
-def _stake_of_failure(intent: Intent) -> Stake:
-    job = manual.lock_job(intent.subject)
+def _failure_impact(request: ActionRequest) -> CreditImpact:
+    job = manual.lock_job(request.subject)
     if job.is_terminal:
         raise InvalidState(problem=f"This job has ended: it is {job.status}.")
-    return Stake(job.credits, job.user_id)
+    return CreditImpact(job.credits, job.user_id)
 
 
-def _stake_of_retry(intent: Intent) -> Stake:
-    return stake_of_fetching(manual.lock_job(intent.subject))
+def _retry_impact(request: ActionRequest) -> CreditImpact:
+    return refetch_impact(manual.lock_job(request.subject))
 
 
-def stake_of_fetching(job: Job) -> Stake:
-    """A job that goes on has been paid for. One that has ended without its video was refunded: the
-    video that is fetched for it costs its owner nothing."""
+def refetch_impact(job: Job) -> CreditImpact:
+    """None for a job that has not ended: it is paid. A job that ended without a video was refunded:
+    a video fetched for it is free for the owner."""
     is_free = job.is_terminal and not job.media_name
-    return Stake(job.credits_refunded, job.user_id) if is_free else Stake()
+    return CreditImpact(job.credits_refunded, job.user_id) if is_free else CreditImpact()
 
 
-def stake_of_delivery(delivery_id: UUID) -> Stake:
+def delivery_impact(delivery_id: UUID) -> CreditImpact:
+    """The impact of processing a delivery again, found as the worker finds its job."""
     delivery = WebhookDelivery.objects.filter(id=delivery_id).first()
     if delivery is None:
-        return Stake()  # it has been swept away: `do` says so
-    sent = ProviderRequest.objects.filter(provider=delivery.provider)
-    # As its worker finds what it is about.
+        return CreditImpact()  # purged: `perform` raises NotFound
+    submissions = ProviderRequest.objects.filter(provider=delivery.provider)
     if delivery.webhook_token:
-        sent = sent.filter(webhook_token=delivery.webhook_token)
+        submissions = submissions.filter(webhook_token=delivery.webhook_token)
     else:
-        sent = sent.filter(provider_request_id=delivery.provider_request_id)
-    request = sent.select_related("job").first()
-    return stake_of_fetching(request.job) if request else Stake()
+        submissions = submissions.filter(provider_request_id=delivery.provider_request_id)
+    submission = submissions.select_related("job").first()
+    return refetch_impact(submission.job) if submission else CreditImpact()
 
 
-# --- How they are done ----------------------------------------------------------------------------
+# --- Changes --------------------------------------------------------------------------------------
 
 
-def _refund(intent: Intent, who: Who) -> Effect:
-    before = manual.lock_job(intent.subject)
-    after = manual.refund_job(intent.subject, acting_user_id=who["acting_user"].id, now=intent.now)
-    return _effect(before, after)
+def _refund(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
+    before = manual.lock_job(request.subject)
+    after = manual.refund_job(
+        request.subject, acting_user_id=staff_action.actor.id, now=request.now
+    )
+    return _result(before, after)
 
 
-def _fail(intent: Intent, who: Who) -> Effect:
-    before = manual.lock_job(intent.subject)
-    return _effect(before, manual.fail_job(intent.subject, now=intent.now))
+def _fail(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
+    before = manual.lock_job(request.subject)
+    return _result(before, manual.fail_job(request.subject, now=request.now))
 
 
-def _retry(intent: Intent, who: Who) -> Effect:
-    before = manual.lock_job(intent.subject)
-    return _effect(before, manual.retry_job(intent.subject, now=intent.now))
+def _retry(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
+    before = manual.lock_job(request.subject)
+    return _result(before, manual.retry_job(request.subject, now=request.now))
 
 
-def _effect(before: Job, after: Job) -> Effect:
-    return Effect(after.id, _standing(before), _standing(after), after.credits_refunded)
+def _result(before: Job, after: Job) -> ActionResult:
+    return ActionResult(after.id, _as_json(before), _as_json(after), after.credits_refunded)
 
 
-def _standing(job: Job) -> dict[str, Any]:
+def _as_json(job: Job) -> dict[str, Any]:
     return {
         "status": job.status,
         "stage": job.stage,
@@ -130,23 +141,23 @@ def _standing(job: Job) -> dict[str, Any]:
     }
 
 
-def _reapply(intent: Intent, who: Who) -> Effect:
-    delivery = WebhookDelivery.objects.select_for_update().filter(id=intent.subject).first()
+def _reapply_delivery(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
+    delivery = WebhookDelivery.objects.select_for_update().filter(id=request.subject).first()
     if delivery is None:
         raise NotFound
     before = {"processed_at": iso(delivery.processed_at), "outcome": delivery.outcome}
     dead_letters.reprocess_delivery(delivery.id)
-    return Effect(delivery.id, before, {"processed_at": None, "outcome": ""})
+    return ActionResult(delivery.id, before, {"processed_at": None, "outcome": ""})
 
 
 def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
     return [("Credits of the job", approval.amount)]
 
 
-approvals.register(AdminAction.REFUND_JOB, Kind(_stake_of_refund, _refund, _details))
-approvals.register(AdminAction.FAIL_JOB, Kind(_stake_of_failure, _fail, _details))
-approvals.register(AdminAction.RETRY_JOB, Kind(_stake_of_retry, _retry, _details))
+approvals.register(AdminAction.REFUND_JOB, ActionHandler(_refund_impact, _refund, _details))
+approvals.register(AdminAction.FAIL_JOB, ActionHandler(_failure_impact, _fail, _details))
+approvals.register(AdminAction.RETRY_JOB, ActionHandler(_retry_impact, _retry, _details))
 approvals.register(
     AdminAction.REAPPLY_DELIVERY,
-    Kind(lambda intent: stake_of_delivery(intent.subject), _reapply, _details),
+    ActionHandler(lambda request: delivery_impact(request.subject), _reapply_delivery, _details),
 )

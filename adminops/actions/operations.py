@@ -1,17 +1,20 @@
-"""Acts upon the running of the service. Each is one transaction of its own: the effect, and the
-record of who did it, why, and what it was before and after (adminops.actions.audit)."""
+"""Actions on the service itself: circuit breakers, maintenance, dead letters."""
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 from uuid import UUID
 
-from django.db import transaction
-
 from adminops.actions import approvals
-from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
-from adminops.actions.audit import Who, admitted, record_act
-from adminops.actions.jobs import stake_of_delivery, stake_of_fetching
+from adminops.actions.approvals import (
+    ActionHandler,
+    ActionRequest,
+    ActionResult,
+    CreditImpact,
+    perform_or_request_approval,
+)
+from adminops.actions.audit import StaffAction, log_action
+from adminops.actions.jobs import delivery_impact, refetch_impact
 from adminops.models import AdminAction, PendingApproval
 from generation import services as generation_services
 from generation.dispatch import circuit_breaker
@@ -28,25 +31,18 @@ from rendio.common.errors import InvalidState, NotFound
 from rendio.common.times import iso
 
 
-@transaction.atomic(durable=True)
-def reset_provider(*, health_id: UUID, **who: Unpack[Who]) -> None:
-    """Close the breaker of a key at a provider. Raises Forbidden, InvalidInput, NotFound."""
-    who = admitted(AdminAction.RESET_PROVIDER, who)
-    health = ProviderHealth.objects.select_for_update().filter(id=health_id).first()
-    if health is None:
-        raise NotFound
-    before = _standing(health)
-    circuit_breaker.close(health, now=who["now"])
-    record_act(
-        AdminAction.RESET_PROVIDER,
-        who,
-        subject_id=health_id,
-        before=before,
-        after=_standing(health),
-    )
+def reset_provider(staff_action: StaffAction, *, health_id: UUID) -> None:
+    """Close the circuit breaker of a provider's key. Raises Forbidden, InvalidInput, NotFound."""
+    with log_action(AdminAction.RESET_PROVIDER, staff_action, subject_id=health_id) as log:
+        health = ProviderHealth.objects.select_for_update().filter(id=health_id).first()
+        if health is None:
+            raise NotFound
+        log.before = _as_json(health)
+        circuit_breaker.close(health, now=staff_action.now)
+        log.after = _as_json(health)
 
 
-def _standing(health: ProviderHealth) -> dict[str, Any]:
+def _as_json(health: ProviderHealth) -> dict[str, Any]:
     return {
         "key": f"{health.provider} {health.key_label}",
         "state": health.state,
@@ -56,74 +52,59 @@ def _standing(health: ProviderHealth) -> dict[str, Any]:
     }
 
 
-@transaction.atomic(durable=True)
-def switch_maintenance(*, is_on: bool, **who: Unpack[Who]) -> None:
-    """Stop new orders, or take them again; what was ordered goes on. Raises Forbidden,
-    InvalidInput."""
-    who = admitted(AdminAction.SWITCH_MAINTENANCE, who)
-    was_on = generation_services.switch_maintenance(
-        is_on=is_on, reason=who["reason"], now=who["now"]
-    )
-    record_act(
-        AdminAction.SWITCH_MAINTENANCE,
-        who,
-        subject_id=MAINTENANCE_ID,
-        before={"is_on": was_on},
-        after={"is_on": is_on},
-    )
+def switch_maintenance(staff_action: StaffAction, *, is_on: bool) -> None:
+    """Stop or resume new orders; jobs in progress go on. Raises Forbidden, InvalidInput."""
+    with log_action(AdminAction.SWITCH_MAINTENANCE, staff_action, subject_id=MAINTENANCE_ID) as log:
+        was_on = generation_services.switch_maintenance(
+            is_on=is_on, reason=log.staff_action.reason, now=staff_action.now
+        )
+        log.before, log.after = {"is_on": was_on}, {"is_on": is_on}
 
 
-@transaction.atomic(durable=True)
-def retry_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> PendingApproval | None:
-    """Try once more what failed for good. Raises Forbidden, InvalidInput, NotFound,
-    InvalidState."""
-    came: PendingApproval | None = carry_out(
+def retry_dead_letter(staff_action: StaffAction, *, letter_id: UUID) -> PendingApproval | None:
+    """Retry a task, job, result or delivery that failed for good. Raises Forbidden, InvalidInput,
+    NotFound, InvalidState."""
+    result: PendingApproval | None = perform_or_request_approval(
         AdminAction.RETRY_DEAD_LETTER,
-        admitted(AdminAction.RETRY_DEAD_LETTER, who),
+        staff_action,
         subject_id=letter_id,
     )
-    return came
+    return result
 
 
-@transaction.atomic(durable=True)
-def dismiss_dead_letter(*, letter_id: UUID, **who: Unpack[Who]) -> None:
-    """Nothing is to be done about it. Raises Forbidden, InvalidInput, NotFound, InvalidState."""
-    who = admitted(AdminAction.DISMISS_DEAD_LETTER, who)
-    letter = _open_letter(letter_id)
-    before = _of_letter(letter)
-    dead_letters.close(letter, DeadState.DISMISSED, now=who["now"])
-    record_act(
-        AdminAction.DISMISS_DEAD_LETTER,
-        who,
-        subject_id=letter_id,
-        before=before,
-        after={"state": letter.state},
-    )
+def dismiss_dead_letter(staff_action: StaffAction, *, letter_id: UUID) -> None:
+    """Close a dead letter without a retry. Raises Forbidden, InvalidInput, NotFound,
+    InvalidState."""
+    with log_action(AdminAction.DISMISS_DEAD_LETTER, staff_action, subject_id=letter_id) as log:
+        letter = _lock_open_letter(letter_id)
+        log.before = _letter_as_json(letter)
+        dead_letters.close(letter, DeadState.DISMISSED, now=staff_action.now)
+        log.after = {"state": letter.state}
 
 
-def _stake_of_retry(intent: Intent) -> Stake:
-    """Of a job that has ended, and was refunded, the video is fetched."""
-    letter = DeadLetter.objects.filter(id=intent.subject).first()
+def _retry_impact(request: ActionRequest) -> CreditImpact:
+    """The retry of a job that has ended, and was refunded, fetches its video."""
+    letter = DeadLetter.objects.filter(id=request.subject).first()
     if letter is None:
         raise NotFound
     if letter.kind == DeadKind.DELIVERY:
-        return stake_of_delivery(UUID(letter.subject))
+        return delivery_impact(UUID(letter.subject))
     if (
         letter.kind in {DeadKind.JOB, DeadKind.RESULT}
         and Job.objects.filter(id=letter.subject).exists()
     ):
-        return stake_of_fetching(manual.lock_job(UUID(letter.subject)))
-    return Stake()
+        return refetch_impact(manual.lock_job(UUID(letter.subject)))
+    return CreditImpact()
 
 
-def _retry(intent: Intent, who: Who) -> Effect:
-    letter = _open_letter(intent.subject)
-    before = _of_letter(letter)
-    dead_letters.retry(letter, now=intent.now)
-    return Effect(letter.id, before, {"state": letter.state})
+def _retry(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
+    letter = _lock_open_letter(request.subject)
+    before = _letter_as_json(letter)
+    dead_letters.retry(letter, now=request.now)
+    return ActionResult(letter.id, before, {"state": letter.state})
 
 
-def _open_letter(letter_id: UUID) -> DeadLetter:
+def _lock_open_letter(letter_id: UUID) -> DeadLetter:
     letter = DeadLetter.objects.select_for_update().filter(id=letter_id).first()
     if letter is None:
         raise NotFound
@@ -132,14 +113,14 @@ def _open_letter(letter_id: UUID) -> DeadLetter:
     return letter
 
 
-def _of_letter(letter: DeadLetter) -> dict[str, Any]:
+def _letter_as_json(letter: DeadLetter) -> dict[str, Any]:
     return {"state": letter.state, "subject": str(letter), "times": letter.times}
 
 
 approvals.register(
     AdminAction.RETRY_DEAD_LETTER,
-    Kind(
-        _stake_of_retry,
+    ActionHandler(
+        _retry_impact,
         _retry,
         lambda approval: [("Credits of the job", approval.amount)],
     ),

@@ -1,22 +1,26 @@
-"""Acts upon promotion codes (adminops.actions.audit has what all acts share).
+"""Create, change, stop and resume promotion codes.
 
-What all redemptions that are left could bring counts against the budget of who acts, and what one
-customer may redeem against the limit for one customer (adminops.actions.budgets). Records name a
-code by its id: who reads the record may not know the code itself.
+The credits of all remaining redemptions count against the budget of the actor, and the credits that
+one customer may redeem against the limit for one customer (adminops.actions.budgets). The audit log
+names a code by its id: not every reader of the log may see the code.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from django.db import transaction
-
 from adminops.actions import approvals
-from adminops.actions.approvals import Effect, Intent, Kind, Stake, carry_out
-from adminops.actions.audit import Who, admitted
+from adminops.actions.approvals import (
+    ActionHandler,
+    ActionRequest,
+    ActionResult,
+    CreditImpact,
+    perform_or_request_approval,
+)
+from adminops.actions.audit import StaffAction
 from adminops.actions.budgets import UNLIMITED
 from adminops.models import AdminAction, PendingApproval
 from credits import services as credit_services
@@ -25,44 +29,51 @@ from credits.services import CodeTerms
 if TYPE_CHECKING:
     from credits.models import PromotionCode
 
-WITHOUT_LIMIT = "Nobody knows how often a code without a limit will be redeemed."
+NO_LIMIT_REASON = "Nobody knows how often a code without a limit will be redeemed."
 
 
-@transaction.atomic(durable=True)
-def make_code(*, code: str, terms: CodeTerms, **who: Unpack[Who]) -> str | PendingApproval:
-    """A new promotion code; returns it is kept. Raises Forbidden, InvalidInput."""
-    who = admitted(AdminAction.MAKE_CODE, who, unspoken=(code,))
-    arguments = {"code": code, "terms": terms.as_json()}
-    came: str | PendingApproval = carry_out(AdminAction.MAKE_CODE, who, arguments=arguments)
-    return came
+def create_code(staff_action: StaffAction, *, code: str, terms: CodeTerms) -> str | PendingApproval:
+    """Create a promotion code; returns the code as stored. Raises Forbidden, InvalidInput."""
+    return cast(
+        "str | PendingApproval",
+        perform_or_request_approval(
+            AdminAction.MAKE_CODE,
+            staff_action,
+            arguments={"code": code, "terms": terms.as_json()},
+            secrets=(code,),
+        ),
+    )
 
 
-@transaction.atomic(durable=True)
-def change_code(*, code_id: UUID, terms: CodeTerms, **who: Unpack[Who]) -> PendingApproval | None:
-    """What a code gives, when and how often, from now on. Raises Forbidden, InvalidInput,
-    NotFound."""
-    return _upon(AdminAction.CHANGE_CODE, code_id, {"terms": terms.as_json()}, who)
-
-
-@transaction.atomic(durable=True)
-def toggle_code(*, code_id: UUID, is_active: bool, **who: Unpack[Who]) -> PendingApproval | None:
-    """Stop a code, or let it be redeemed again. Raises Forbidden, InvalidInput, NotFound."""
-    return _upon(AdminAction.TOGGLE_CODE, code_id, {"is_active": is_active}, who)
-
-
-def _upon(
-    action: AdminAction, code_id: UUID, arguments: dict[str, Any], who: Who
+def update_code(
+    staff_action: StaffAction, *, code_id: UUID, terms: CodeTerms
 ) -> PendingApproval | None:
-    who = admitted(action, who)
-    came: PendingApproval | None = carry_out(action, who, subject_id=code_id, arguments=arguments)
-    return came
+    """Change the credits, the dates and the limits of a code from now on. Raises Forbidden,
+    InvalidInput, NotFound."""
+    return _change(AdminAction.CHANGE_CODE, staff_action, code_id, {"terms": terms.as_json()})
 
 
-# --- What they move -------------------------------------------------------------------------------
+def toggle_code(
+    staff_action: StaffAction, *, code_id: UUID, is_active: bool
+) -> PendingApproval | None:
+    """Stop or resume a code. Raises Forbidden, InvalidInput, NotFound."""
+    return _change(AdminAction.TOGGLE_CODE, staff_action, code_id, {"is_active": is_active})
 
 
-def _still_to_come(terms: CodeTerms, *, redeemed: int, is_active: bool, now: datetime) -> int:
-    """The credits of all redemptions that are left."""
+def _change(
+    action: AdminAction, staff_action: StaffAction, code_id: UUID, arguments: dict[str, Any]
+) -> PendingApproval | None:
+    return cast(
+        "PendingApproval | None",
+        perform_or_request_approval(action, staff_action, subject_id=code_id, arguments=arguments),
+    )
+
+
+# --- Credit impact --------------------------------------------------------------------------------
+
+
+def _remaining_credits(terms: CodeTerms, *, redeemed: int, is_active: bool, now: datetime) -> int:
+    """The credits of all remaining redemptions."""
     if not is_active or (terms.ends_at and terms.ends_at <= now):
         return 0
     if terms.max_redemptions is None:
@@ -70,88 +81,90 @@ def _still_to_come(terms: CodeTerms, *, redeemed: int, is_active: bool, now: dat
     return min(terms.credits * max(terms.max_redemptions - redeemed, 0), UNLIMITED)
 
 
-def _stake_of_making(intent: Intent) -> Stake:
-    terms = _terms(intent)
-    credit_services.validate_new_code(code=intent.arguments["code"], terms=terms)
-    to_come = _still_to_come(terms, redeemed=0, is_active=True, now=intent.now)
-    return _stake(terms, 0, to_come)
+def _creation_impact(request: ActionRequest) -> CreditImpact:
+    terms = _terms(request)
+    credit_services.validate_new_code(code=request.arguments["code"], terms=terms)
+    remaining = _remaining_credits(terms, redeemed=0, is_active=True, now=request.now)
+    return _impact(terms, 0, remaining)
 
 
-def _stake_of_changing(intent: Intent) -> Stake:
-    code = credit_services.lock_code(code_id=intent.subject)
-    before, after = credit_services.get_terms(code), _terms(intent)
+def _update_impact(request: ActionRequest) -> CreditImpact:
+    code = credit_services.lock_code(code_id=request.subject)
+    before, after = credit_services.get_terms(code), _terms(request)
     credit_services.validate_terms(after, redeemed=code.redemption_count)
     count: dict[str, Any] = {
         "redeemed": code.redemption_count,
         "is_active": code.is_active,
-        "now": intent.now,
+        "now": request.now,
     }
-    still_to_come = _still_to_come(after, **count)
-    if still_to_come == UNLIMITED and _is_narrower(after, than=before):
-        return Stake()
+    remaining = _remaining_credits(after, **count)
+    if remaining == UNLIMITED and _is_narrower(after, than=before):
+        return CreditImpact()
     if _gives_one_user_more(after, than=before):
-        return _stake(after, 0, still_to_come)
-    return _stake(after, _still_to_come(before, **count), still_to_come)
+        return _impact(after, 0, remaining)
+    return _impact(after, _remaining_credits(before, **count), remaining)
 
 
 def _gives_one_user_more(terms: CodeTerms, *, than: CodeTerms) -> bool:
-    """What two people agreed on for many users must not go to one: ten credits for each of ten
-    thousand are another thing than a hundred thousand for a friend, or ten, ten thousand times."""
+    """Two people may have agreed on ten credits for each of ten thousand users. One person must not
+    turn that into a hundred thousand credits for a friend, or ten thousand redemptions by one."""
     return terms.credits > than.credits or terms.max_per_user > than.max_per_user
 
 
 def _is_narrower(terms: CodeTerms, *, than: CodeTerms) -> bool:
-    """Whether nothing but the end differs, and it comes earlier."""
+    """Whether the only difference is an earlier end."""
     ends_earlier = terms.ends_at and (than.ends_at is None or terms.ends_at <= than.ends_at)
     return bool(ends_earlier) and replace(terms, ends_at=than.ends_at) == than
 
 
-def _stake_of_toggling(intent: Intent) -> Stake:
-    code = credit_services.lock_code(code_id=intent.subject)
+def _toggle_impact(request: ActionRequest) -> CreditImpact:
+    code = credit_services.lock_code(code_id=request.subject)
     terms = credit_services.get_terms(code)
     before, after = (
-        _still_to_come(terms, redeemed=code.redemption_count, is_active=is_active, now=intent.now)
-        for is_active in (code.is_active, intent.arguments["is_active"])
+        _remaining_credits(
+            terms, redeemed=code.redemption_count, is_active=is_active, now=request.now
+        )
+        for is_active in (code.is_active, request.arguments["is_active"])
     )
-    return _stake(terms, before, after)
+    return _impact(terms, before, after)
 
 
-def _stake(terms: CodeTerms, before: int, after: int) -> Stake:
+def _impact(terms: CodeTerms, before: int, after: int) -> CreditImpact:
     if after == UNLIMITED:
-        return Stake(UNLIMITED, second_person=WITHOUT_LIMIT)
+        return CreditImpact(UNLIMITED, approval_reason=NO_LIMIT_REASON)
     more = max(after - before, 0)
-    return Stake(more, max_per_customer=min(more, terms.credits * terms.max_per_user))
+    return CreditImpact(more, max_per_customer=min(more, terms.credits * terms.max_per_user))
 
 
-# --- How they are done ----------------------------------------------------------------------------
+# --- Changes --------------------------------------------------------------------------------------
 
 
-def _make(intent: Intent, who: Who) -> Effect:
-    made = credit_services.create_code(
-        code=intent.arguments["code"], terms=_terms(intent), now=intent.now
+def _create(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
+    created = credit_services.create_code(
+        code=request.arguments["code"], terms=_terms(request), now=request.now
     )
-    return Effect(made.id, {}, _standing(made), made.code)
+    return ActionResult(created.id, {}, _as_json(created), created.code)
 
 
-def _change(intent: Intent, who: Who) -> Effect:
-    code = credit_services.lock_code(code_id=intent.subject)
-    before = _standing(code)
-    credit_services.update_code(code, terms=_terms(intent))
-    return Effect(code.id, before, _standing(code))
+def _update(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
+    code = credit_services.lock_code(code_id=request.subject)
+    before = _as_json(code)
+    credit_services.update_code(code, terms=_terms(request))
+    return ActionResult(code.id, before, _as_json(code))
 
 
-def _toggle(intent: Intent, who: Who) -> Effect:
-    code = credit_services.lock_code(code_id=intent.subject)
-    before = _standing(code)
-    credit_services.set_code_active(code, is_active=intent.arguments["is_active"])
-    return Effect(code.id, before, _standing(code))
+def _toggle(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
+    code = credit_services.lock_code(code_id=request.subject)
+    before = _as_json(code)
+    credit_services.set_code_active(code, is_active=request.arguments["is_active"])
+    return ActionResult(code.id, before, _as_json(code))
 
 
-def _terms(intent: Intent) -> CodeTerms:
-    return CodeTerms.from_json(intent.arguments["terms"])
+def _terms(request: ActionRequest) -> CodeTerms:
+    return CodeTerms.from_json(request.arguments["terms"])
 
 
-def _standing(code: PromotionCode) -> dict[str, Any]:
+def _as_json(code: PromotionCode) -> dict[str, Any]:
     return {
         **credit_services.get_terms(code).as_json(),
         "is_active": code.is_active,
@@ -161,16 +174,16 @@ def _standing(code: PromotionCode) -> dict[str, Any]:
 
 def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
     arguments = approval.arguments
-    told = [("Code", arguments["code"])] if "code" in arguments else []
+    lines = [("Code", arguments["code"])] if "code" in arguments else []
     if "is_active" in arguments:
-        told.append(("Can be redeemed", "yes" if arguments["is_active"] else "no"))
+        lines.append(("Can be redeemed", "yes" if arguments["is_active"] else "no"))
     terms = arguments.get("terms", {})
-    return told + [
+    return lines + [
         (name.replace("_", " ").capitalize(), "no limit" if value is None else value)
         for name, value in terms.items()
     ]
 
 
-approvals.register(AdminAction.MAKE_CODE, Kind(_stake_of_making, _make, _details))
-approvals.register(AdminAction.CHANGE_CODE, Kind(_stake_of_changing, _change, _details))
-approvals.register(AdminAction.TOGGLE_CODE, Kind(_stake_of_toggling, _toggle, _details))
+approvals.register(AdminAction.MAKE_CODE, ActionHandler(_creation_impact, _create, _details))
+approvals.register(AdminAction.CHANGE_CODE, ActionHandler(_update_impact, _update, _details))
+approvals.register(AdminAction.TOGGLE_CODE, ActionHandler(_toggle_impact, _toggle, _details))

@@ -1,17 +1,11 @@
-"""The page of an action: its effect, a form with a reason, and a button. Services do the rest."""
+"""The forms of staff actions, and the message of a refusal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from django import forms
-from django.contrib import messages
-from django.db.models import Model
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.http import HttpRequest
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
@@ -19,16 +13,15 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from accounts.models import User
+from adminops.actions.audit import StaffAction
 from adminops.actions.credits import MAX_AMOUNT
 from adminops.admin.visible_text import VisibleTextForm
 from adminops.models import REASON_MAX, REASON_MIN
 from billing.models import RefundPolicy
 from credits.errors import InsufficientCredits
+from rendio.common import clock
 from rendio.common.errors import InvalidInput, Refusal
-from rendio.common.ids import uuid7
-
-if TYPE_CHECKING:
-    from adminops.admin.base import ModelAdmin
 
 
 class ReasonForm(VisibleTextForm, forms.Form):
@@ -39,7 +32,21 @@ class ReasonForm(VisibleTextForm, forms.Form):
         help_text="Stored in the audit log. The customer does not see it.",
     )
     # Identifies this form: a second submit does not repeat the action.
-    act_id = forms.UUIDField(widget=forms.HiddenInput)
+    form_id = forms.UUIDField(widget=forms.HiddenInput)
+
+    def staff_action(self, request: HttpRequest) -> StaffAction:
+        """Who submits the valid form, why and when."""
+        return StaffAction(
+            actor=cast("User", request.user),
+            reason=self.cleaned_data["reason"],
+            now=clock.now(),
+            form_id=self.cleaned_data["form_id"],
+        )
+
+    def values(self) -> dict[str, Any]:
+        """The values of the other fields."""
+        shared = {"reason", "form_id"}
+        return {name: value for name, value in self.cleaned_data.items() if name not in shared}
 
 
 class RefundForm(ReasonForm):
@@ -85,49 +92,6 @@ class RefundPolicyForm(ReasonForm):
         widget=UnfoldAdminSelectWidget,
         label="Preference",
     )
-
-
-@dataclass(frozen=True)
-class ActionPage:
-    """The texts and the form of an action. `submit` performs the action and returns the message
-    about its result."""
-
-    title: str
-    explanation: str
-    button: str
-    form_class: type[ReasonForm]
-    submit: Callable[[dict[str, Any]], str]
-    dangerous: bool = False
-    initial: dict[str, Any] = field(default_factory=dict)
-    details: list[tuple[str, Any]] = field(default_factory=list)
-
-
-def render_action_page(
-    model_admin: ModelAdmin, request: HttpRequest, row: Model | None, page: ActionPage
-) -> HttpResponse:
-    """Show the form, or perform the action and redirect to the row's page. Without a row, redirect
-    to the list."""
-    form = page.form_class(request.POST or None, initial={"act_id": uuid7(), **page.initial})
-    opts = model_admin.opts
-    name = f"admin:{opts.app_label}_{opts.model_name}"
-    row_url = reverse(f"{name}_change", args=[row.pk]) if row else reverse(f"{name}_changelist")
-    if request.method == "POST" and form.is_valid():
-        try:
-            messages.success(request, page.submit(form.cleaned_data))
-        except Refusal as refusal:
-            messages.error(request, refusal_message(refusal))
-        else:
-            return HttpResponseRedirect(row_url)
-    context = {
-        **model_admin.admin_site.each_context(request),
-        "title": page.title,
-        "page": page,
-        "form": form,
-        "opts": opts,
-        "original": row,
-        "row_url": row_url,
-    }
-    return TemplateResponse(request, "adminops/action.html", context)
 
 
 def refusal_message(refusal: Refusal) -> str:

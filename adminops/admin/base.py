@@ -8,10 +8,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -19,12 +20,13 @@ from unfold.decorators import action as unfold_action
 from unfold.enums import ActionVariant
 
 from accounts.models import Device, User
-from adminops.actions.audit import may
-from adminops.admin.action_pages import ActionPage, ReasonForm, render_action_page
+from adminops.actions.audit import has_permission
+from adminops.admin.action_pages import ReasonForm, refusal_message
 from adminops.models import AdminAction, PendingApproval
 from adminops.support.masking import BULLETS, CodeMask, masked, may_see_codes, may_see_sensitive
-from rendio.common import clock
 from rendio.common.collation import AsRead, sort_key
+from rendio.common.errors import Refusal
+from rendio.common.ids import uuid7
 
 # unfold's classes are Django's with another look, and come without types.
 if TYPE_CHECKING:
@@ -158,36 +160,38 @@ class SupportAdmin(ModelAdmin):
         details: list[tuple[str, Any]] | None = None,
         **arguments: Any,
     ) -> HttpResponse:
-        """The page that asks for a reason and performs an action on a row, or on no row.
+        """Show the form of an action; on submit, perform the action and go back to the row's page.
 
-        `perform` is the service. It gets `arguments`, the form's values, the acting user and the
-        time. `success` is the message afterwards, or makes it from the service's result. `initial`
-        are the form's first values; `details`, (name, value), are shown above the form.
+        `row` is None for an action on no row, which goes back to the list. `perform` is the
+        service: it gets a StaffAction, `arguments`, and the form's other values. `success` is the
+        message afterwards, or makes it from the service's result. `initial` are the form's first
+        values; `details`, (name, value), are shown above the form.
         """
-
-        def submit(values: dict[str, Any]) -> str:
-            acting_user = cast("User", request.user)
-            result = perform(**values, **arguments, acting_user=acting_user, now=clock.now())
-            if isinstance(result, PendingApproval):
-                return pending_message(result)
-            return success if isinstance(success, str) else success(result)
-
-        button = button or title
-        return render_action_page(
-            self,
-            request,
-            row,
-            ActionPage(
-                title,
-                explanation,
-                button,
-                form_class,
-                submit,
-                dangerous,
-                initial or {},
-                details or [],
-            ),
-        )
+        form = form_class(request.POST or None, initial={"form_id": uuid7(), **(initial or {})})
+        page = f"admin:{self.opts.app_label}_{self.opts.model_name}"
+        row_url = reverse(f"{page}_change", args=[row.pk]) if row else reverse(f"{page}_changelist")
+        if request.method == "POST" and form.is_valid():
+            staff_action, values = form.staff_action(request), form.values()
+            try:
+                result = perform(staff_action, **values, **arguments)
+            except Refusal as refusal:
+                messages.error(request, refusal_message(refusal))
+            else:
+                messages.success(request, _success_message(result, success))
+                return HttpResponseRedirect(row_url)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "explanation": explanation,
+            "details": details or [],
+            "button": button or title,
+            "dangerous": dangerous,
+            "form": form,
+            "opts": self.opts,
+            "original": row,
+            "row_url": row_url,
+        }
+        return TemplateResponse(request, "adminops/action.html", context)
 
     def get_row(self, request: HttpRequest, object_id: str) -> Any:
         """The row with this id. Raises Http404."""
@@ -217,6 +221,12 @@ class SupportAdmin(ModelAdmin):
         return Q.create([(field, searched) for field in self.id_search], connector=Q.OR)
 
 
+def _success_message(result: Any, success: str | Callable[[Any], str]) -> str:
+    if isinstance(result, PendingApproval):
+        return pending_message(result)
+    return success if isinstance(success, str) else success(result)
+
+
 def pending_message(approval: PendingApproval) -> str:
     """The message for the member of staff whose action needs an approval."""
     return f"Pending approval by a second person. {approval.why}"
@@ -231,12 +241,10 @@ def _filter_name(list_filter: Any) -> str:
 
 
 def _permission_check(action: AdminAction) -> Callable[..., bool]:
-    def has_permission(
-        admin: SupportAdmin, request: HttpRequest, object_id: str | None = None
-    ) -> bool:
-        return may(request.user, action)
+    def is_allowed(admin: SupportAdmin, request: HttpRequest, object_id: str | None = None) -> bool:
+        return has_permission(request.user, action)
 
-    return has_permission
+    return is_allowed
 
 
 # unfold checks the permission of a button by a method of this name.

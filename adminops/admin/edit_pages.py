@@ -19,7 +19,7 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from accounts.models import User
-from adminops.actions.audit import may
+from adminops.actions.audit import StaffAction, has_permission
 from adminops.admin.action_pages import refusal_message
 from adminops.admin.base import SupportAdmin, audit_log_redirect, pending_message
 from adminops.admin.visible_text import VisibleTextForm
@@ -38,8 +38,8 @@ class EditForm(VisibleTextForm, forms.ModelForm):
         widget=UnfoldAdminTextareaWidget({"rows": 3}),
         help_text="Stored in the audit log.",
     )
-    # Identifies this form: a second submit does not repeat the action.
-    act_id = forms.UUIDField(widget=forms.HiddenInput, initial=uuid7, label="")
+    # Identifies this form: a second submission is refused.
+    form_id = forms.UUIDField(widget=forms.HiddenInput, initial=uuid7, label="")
 
     def values(self) -> dict[str, Any]:
         """The values of the row's own fields."""
@@ -62,15 +62,20 @@ class AuditedEditAdmin(SupportAdmin):
 
     @abstractmethod
     def save_edit(
-        self, row: Any, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]
+        self,
+        row: Any,
+        is_new: bool,
+        values: dict[str, Any],
+        formsets: Any,
+        staff_action: StaffAction,
     ) -> Model | PendingApproval:
-        """Save the row, or request an approval. `who` holds the reason, the actor and the time."""
+        """Save the row, or request an approval."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return may(request.user, self.edit_action)
+        return has_permission(request.user, self.edit_action)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may(request.user, self.edit_action)
+        return has_permission(request.user, self.edit_action)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -78,7 +83,7 @@ class AuditedEditAdmin(SupportAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = [*super().get_fieldsets(request, obj)]
         if self.has_change_permission(request, obj):
-            fieldsets.append(("Reason", {"fields": ("reason", "act_id")}))
+            fieldsets.append(("Reason", {"fields": ("reason", "form_id")}))
         return fieldsets
 
     def changeform_view(
@@ -101,16 +106,16 @@ class AuditedEditAdmin(SupportAdmin):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Save by the action, in the transaction of Django's page."""
-        who = {
-            "reason": form.cleaned_data["reason"],
-            "act_id": form.cleaned_data["act_id"],
-            "acting_user": cast("User", request.user),
-            "now": clock.now(),
-        }
+        staff_action = StaffAction(
+            actor=cast("User", request.user),
+            reason=form.cleaned_data["reason"],
+            now=clock.now(),
+            form_id=form.cleaned_data["form_id"],
+        )
         if form.instance.pk is None:
             # Django clears the id of a new row where the page has inlines.
             form.instance.pk = self.opts.pk.get_default()
-        result = self.save_edit(form.instance, not change, form.values(), formsets, who)
+        result = self.save_edit(form.instance, not change, form.values(), formsets, staff_action)
         if isinstance(result, PendingApproval):
             form.instance.pending_approval = result
 
@@ -152,7 +157,7 @@ class AuditedEditAdmin(SupportAdmin):
 def edit_permission(action: AdminAction) -> Callable[..., bool]:
     """The permission of an inline whose rows are edited with the page's row."""
 
-    def has_permission(inline: Any, request: HttpRequest, obj: Any = None) -> bool:
-        return may(request.user, action)
+    def is_allowed(inline: Any, request: HttpRequest, obj: Any = None) -> bool:
+        return has_permission(request.user, action)
 
-    return has_permission
+    return is_allowed

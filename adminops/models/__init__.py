@@ -15,7 +15,7 @@ from adminops.models.audit import (
 )
 from adminops.models.daily_rollups import SEE_MONEY, CountedDay, CreditDay, JobDay, SaleDay
 from adminops.models.error_log import ErrorLog
-from adminops.models.incidents import Incident, Which
+from adminops.models.incidents import Incident, IncidentKind
 from adminops.models.monitoring import Alert, Heartbeat
 
 __all__ = [
@@ -33,9 +33,9 @@ __all__ = [
     "ErrorLog",
     "Heartbeat",
     "Incident",
+    "IncidentKind",
     "JobDay",
     "PendingApproval",
     "SaleDay",
     "Subject",
-    "Which",
 ]

@@ -11,7 +11,7 @@ from rendio.common.due import DueRow
 from rendio.common.ids import uuid7
 
 
-class Which(models.TextChoices):
+class IncidentKind(models.TextChoices):
     """Jobs whose credits an incident gives back. Failed ones have theirs already: the database lets
     none fail without its refund."""
 
@@ -23,7 +23,7 @@ class Incident(DueRow):
     """Many jobs settled in one go, and what came of it. Due until all have been looked at."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    which = models.CharField(max_length=10, choices=Which.choices)
+    which = models.CharField(max_length=10, choices=IncidentKind.choices)
     # Empty: any.
     provider = models.CharField(max_length=20, blank=True)
     model = models.ForeignKey(

@@ -31,7 +31,7 @@ def test_refund_gives_credits_and_says_so(support, phone):
 
 def test_a_form_sent_twice_acts_once(support, phone):
     shown = support.see("accounts_user_refund", phone.user_id).context["form"]
-    fields = {"amount": "5", "reason": WHY, "act_id": str(shown["act_id"].value())}
+    fields = {"amount": "5", "reason": WHY, "form_id": str(shown["form_id"].value())}
     support.submit("accounts_user_refund", phone.user_id, **fields)
 
     again = support.submit("accounts_user_refund", phone.user_id, **fields)
@@ -120,7 +120,7 @@ def test_who_may_only_look_cannot_act(phone):
     for name in ["refund", "adjust", "ban", "unban"]:
         assert viewer.see(f"accounts_user_{name}", phone.user_id).status_code == 403
         answer = viewer.submit(
-            f"accounts_user_{name}", phone.user_id, amount="5", reason=WHY, act_id=str(uuid4())
+            f"accounts_user_{name}", phone.user_id, amount="5", reason=WHY, form_id=str(uuid4())
         )
         assert answer.status_code == 403
     assert viewer.see("generation_model_take_off_sale", SORA).status_code == 403
@@ -130,7 +130,7 @@ def test_who_may_only_look_cannot_act(phone):
 def test_an_act_needs_the_csrf_token(support, phone):
     answer = support.client.post(
         f"/admin/accounts/user/{phone.user_id}/refund/",
-        {"amount": "5", "reason": WHY, "act_id": str(uuid4())},
+        {"amount": "5", "reason": WHY, "form_id": str(uuid4())},
     )
 
     assert answer.status_code == 403

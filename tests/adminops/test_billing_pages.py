@@ -123,7 +123,7 @@ def test_what_was_bought_before_its_product_was_known_here_is_granted_then(
         position="9",
         is_available="on",
         reason=WHY,
-        act_id=str(uuid4()),
+        form_id=str(uuid4()),
     )
     assert saved.status_code == 302
     approval = PendingApproval.objects.get()
@@ -150,7 +150,7 @@ def test_a_products_credits_are_edited_and_its_id_is_not(root, phone, store):
         position="0",
         is_available="on",
         reason=WHY,
-        act_id=str(uuid4()),
+        form_id=str(uuid4()),
     )
 
     product.refresh_from_db()
@@ -168,7 +168,7 @@ def test_trial_credits_that_nobody_agreed_on_wait_for_a_second_person(root, cash
 
     root.submit(
         "billing_product_change", product.id,
-        **fields, position="0", is_available="on", reason=WHY, act_id=str(uuid4()),
+        **fields, position="0", is_available="on", reason=WHY, form_id=str(uuid4()),
     )  # fmt: skip
 
     product.refresh_from_db()

@@ -89,14 +89,14 @@ def test_an_edit_needs_a_reason(edit):
 
 def test_a_form_sent_twice_edits_once(edit):
     theme = Theme.objects.filter(model_id=SORA).first()
-    act_id = str(uuid4())
+    form_id = str(uuid4())
 
-    edit("generation_theme", theme.id, name="First", act_id=act_id)
-    edit("generation_theme", theme.id, name="Second", act_id=act_id)
+    edit("generation_theme", theme.id, name="First", form_id=form_id)
+    edit("generation_theme", theme.id, name="Second", form_id=form_id)
 
     theme.refresh_from_db()
     assert theme.name == "First"
-    assert the_record(theme.id).id == UUID(act_id)
+    assert the_record(theme.id).id == UUID(form_id)
 
 
 def test_a_large_edit_is_made_once_a_second_person_approves_it(edit, second, phone):
@@ -192,7 +192,7 @@ def test_a_new_model_waits_for_a_second_person_and_is_off_sale_then(root, second
     }
 
     answer = root.submit(
-        "generation_model_add", **fields, is_available="on", reason=WHY, act_id=str(uuid4())
+        "generation_model_add", **fields, is_available="on", reason=WHY, form_id=str(uuid4())
     )
 
     assert answer.status_code == 302, problems(answer)

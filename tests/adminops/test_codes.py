@@ -34,8 +34,8 @@ def codes():
 
 def make(root, **fields):
     form = root.see("credits_promotioncode_add").context["form"]
-    act_id = str(form["act_id"].value())
-    sent = {"code": "summer 25", "reason": WHY, "act_id": act_id, **TERMS, **fields}
+    form_id = str(form["form_id"].value())
+    sent = {"code": "summer 25", "reason": WHY, "form_id": form_id, **TERMS, **fields}
     return root.submit("credits_promotioncode_add", **sent)
 
 
@@ -144,7 +144,7 @@ def test_a_stopped_code_gives_nothing_until_it_goes_on(root, phone, code):
 
 def test_a_form_sent_twice_makes_one_change(root, code):
     form = root.see("credits_promotioncode_stop", code.id).context["form"]
-    fields = {"reason": WHY, "act_id": str(form["act_id"].value())}
+    fields = {"reason": WHY, "form_id": str(form["form_id"].value())}
     root.submit("credits_promotioncode_stop", code.id, **fields)
 
     again = root.submit("credits_promotioncode_stop", code.id, **fields)

@@ -16,6 +16,7 @@ from credits.services import balance_of
 from rendio.common.errors import InvalidState, Refusal
 from tests.adminops.conftest import WHY, Staff, staff_user
 from tests.conftest import Phone, at_once
+from tests.helpers.staff import staff_action
 
 
 @pytest.fixture
@@ -61,14 +62,12 @@ def test_after_a_day_it_counts_no_more(support, phone):
     give(support, phone, 60)
 
     later = credits.refund_credits(
+        staff_action(support.user, now=timezone.now() + timedelta(hours=25)),
         user_id=phone.user_id,
         amount=60,
-        reason=WHY,
-        acting_user=support.user,
-        now=timezone.now() + timedelta(hours=25),
     )
 
-    assert (later.waiting, later.balance) == (None, 130)
+    assert (later.approval, later.balance) == (None, 130)
 
 
 def test_without_a_limit_nothing_waits(support, phone, settings):
@@ -144,7 +143,7 @@ def three(committed, sandbox):
 def tried(act, staff, **what):
     def run():
         try:
-            return act(reason=WHY, acting_user=staff, now=timezone.now(), **what)
+            return act(staff_action(staff), **what)
         except Refusal as refusal:
             return type(refusal).__name__
         finally:
@@ -155,7 +154,7 @@ def tried(act, staff, **what):
 
 def test_two_who_decide_at_once_decide_once(three):
     phone, [asker, one, other] = three
-    grant = tried(credits.refund_credits, asker, user_id=phone.user_id, amount=500)().waiting
+    grant = tried(credits.refund_credits, asker, user_id=phone.user_id, amount=500)().approval
 
     outcomes = at_once(
         tried(approvals.approve, one, approval_id=grant.id),
@@ -175,5 +174,5 @@ def test_two_parts_at_once_count_together(three):
 
     given = at_once(*[tried(credits.refund_credits, asker, user_id=phone.user_id, amount=60)] * 3)
 
-    assert sorted(one.waiting is not None for one in given) == [False, True, True]
+    assert sorted(one.approval is not None for one in given) == [False, True, True]
     assert balance_of(phone.user_id).balance == 70

@@ -12,15 +12,17 @@ from django.utils import timezone
 from accounts.models import Push, PushKind
 from accounts.push import sending
 from adminops.actions import incidents
-from adminops.actions.incidents import Choice
-from adminops.models import AdminAction, AuditLogEntry, Incident, Which
+from adminops.actions.incidents import JobFilter
+from adminops.models import AdminAction, AuditLogEntry, Incident, IncidentKind
 from credits.ledger_check import find_discrepancies
 from generation.lifecycle import manual, settle
 from generation.models import Job, JobStatus, RequestState
 from generation.providers.base import FailureReason
+from rendio.common.errors import InvalidInput, InvalidState
 from tests.adminops.conftest import WHY, Staff, staff_user, submitted
 from tests.conftest import SORA, VEO, Phone, at_once
 from tests.helpers.job_driver import grant
+from tests.helpers.staff import staff_action
 
 
 def running(phone, **order):
@@ -40,7 +42,7 @@ def chosen(**changes):
     """The form: by default the stuck jobs of the last hour."""
     now = timezone.now()
     return {
-        "which": Which.STUCK,
+        "which": IncidentKind.STUCK,
         "from_at": f"{now - timedelta(hours=1):%Y-%m-%d %H:%M:%S}",
         # The page has whole seconds; these jobs are of this very one.
         "until_at": f"{now:%Y-%m-%d %H:%M:%S.%f}",
@@ -80,8 +82,8 @@ def test_stuck_jobs_are_counted_then_ended_and_refunded(support, rich):
     settle.fail(failed, FailureReason.PROVIDER_ERROR, now=timezone.now())
     assert rich.balance() == 88
 
-    trial = count(support)
-    assert (trial.to_settle, trial.back_already) == ((2, 8), (1, 4))
+    preview = count(support)
+    assert (preview.to_settle, preview.refunded) == ((2, 8), (1, 4))
     assert rich.balance() == 88
 
     incident = begin(support)
@@ -105,7 +107,7 @@ def test_what_was_delivered_and_is_not_worth_it_is_refunded_and_kept(support, ri
     hand_refunded = delivered(rich)
     manual.refund_job(hand_refunded.id, acting_user_id=support.user.id, now=timezone.now())
 
-    begin(support, which=Which.DELIVERED)
+    begin(support, which=IncidentKind.DELIVERED)
     work()
 
     assert rich.balance() == 100
@@ -156,7 +158,7 @@ def test_a_choice_that_is_none_is_said_so(support, phone, changes):
 
     page = support.see("adminops_incident_begin", **chosen(**changes))
     sent = support.submit(
-        "adminops_incident_begin", **chosen(**changes), reason=WHY, act_id=str(uuid4())
+        "adminops_incident_begin", **chosen(**changes), reason=WHY, form_id=str(uuid4())
     )
 
     assert page.context["form"].errors
@@ -167,10 +169,10 @@ def test_a_choice_that_is_none_is_said_so(support, phone, changes):
 def test_it_needs_a_reason_and_is_begun_once(support, phone):
     running(phone)
     form = chosen()
-    without = support.submit("adminops_incident_begin", **form, act_id=str(uuid4()))
-    act_id = str(uuid4())
+    without = support.submit("adminops_incident_begin", **form, form_id=str(uuid4()))
+    form_id = str(uuid4())
     for _ in range(2):
-        support.submit("adminops_incident_begin", **form, act_id=act_id, reason=WHY)
+        support.submit("adminops_incident_begin", **form, form_id=form_id, reason=WHY)
 
     assert without.context["reason_form"].errors
     assert Incident.objects.count() == 1
@@ -180,7 +182,7 @@ def test_it_is_for_who_leads(phone):
     running(phone)
     for role in ["viewer", "agent", "finance"]:
         staff = Staff(staff_user(role, role=role))
-        sent = staff.submit("adminops_incident_begin", **chosen(), reason=WHY, act_id=str(uuid4()))
+        sent = staff.submit("adminops_incident_begin", **chosen(), reason=WHY, form_id=str(uuid4()))
 
         assert sent.status_code == 403
         assert staff.see("adminops_incident_begin").status_code == 403
@@ -249,13 +251,13 @@ def told(user_id):
     return list(Push.objects.filter(user_id=user_id).values_list("kind", "subject_id"))
 
 
-@pytest.mark.parametrize("which", Which)
+@pytest.mark.parametrize("which", IncidentKind)
 def test_each_customer_is_told_once_in_their_language(support, rich, sandbox, which, monkeypatch):
     monkeypatch.setattr(incidents, "BATCH", 2)
     other, without_phone = Phone().sign_in(), Phone().sign_in()
     other.post("update-user-profile", {"language": "tr"})
     tokens = [rich.register_for_pushes(), rich.register_for_pushes(), other.register_for_pushes()]
-    make = running if which == Which.STUCK else delivered
+    make = running if which == IncidentKind.STUCK else delivered
     for phone in [rich, rich, rich, other, without_phone]:
         make(phone)
     Push.objects.all().delete()  # that they were ready
@@ -275,9 +277,9 @@ def test_each_customer_is_told_once_in_their_language(support, rich, sandbox, wh
     assert AuditLogEntry.objects.get(action=AdminAction.RUN_INCIDENT).after["notify"] is True
 
 
-@pytest.mark.parametrize("which", Which)
+@pytest.mark.parametrize("which", IncidentKind)
 def test_nobody_is_told_where_staff_did_not_want_it(support, rich, which):
-    (running if which == Which.STUCK else delivered)(rich)
+    (running if which == IncidentKind.STUCK else delivered)(rich)
     rich.register_for_pushes()
 
     incident = begin(support, which=which, notify="")
@@ -297,7 +299,7 @@ def test_workers_and_people_at_once_settle_each_job_once(committed, sandbox):
     began = timezone.now() - timedelta(seconds=1)
     jobs = [running(phone) for _ in range(5)]
     incident = Incident.objects.create(
-        which=Which.STUCK, from_at=began, until_at=timezone.now() + timedelta(seconds=1),
+        which=IncidentKind.STUCK, from_at=began, until_at=timezone.now() + timedelta(seconds=1),
         reason=WHY, started_by=staff_user(str(phone.user_id), is_superuser=True),
         started_at=began, expected_jobs=5, expected_credits=20, due_at=None,
     )  # fmt: skip
@@ -322,13 +324,13 @@ def test_workers_and_people_at_once_settle_each_job_once(committed, sandbox):
 def test_the_choice_of_a_service_is_judged_too(support):
     now = timezone.now()
 
-    with pytest.raises(incidents.InvalidInput):
+    with pytest.raises(InvalidInput):
         incidents.start(
-            choice=Choice(Which.STUCK, now, now - timedelta(1)),
-            reason=WHY, acting_user=support.user, now=now,
-        )  # fmt: skip
-    with pytest.raises(incidents.InvalidState):
+            staff_action(support.user, now=now),
+            job_filter=JobFilter(IncidentKind.STUCK, now, now - timedelta(1)),
+        )
+    with pytest.raises(InvalidState):
         incidents.start(
-            choice=Choice(Which.STUCK, now - timedelta(1), now),
-            reason=WHY, acting_user=support.user, now=now,
-        )  # fmt: skip
+            staff_action(support.user, now=now),
+            job_filter=JobFilter(IncidentKind.STUCK, now - timedelta(1), now),
+        )

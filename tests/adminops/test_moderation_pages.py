@@ -157,7 +157,7 @@ def test_nothing_is_forgiven_twice_nor_without_a_reason(root, offender):
     root.act("generation_offence_forgive", subject, reason=" ")
     assert offence(offender).forgiven_at is None
     form = root.see("generation_offence_forgive", subject).context["form"]
-    fields = {"reason": WHY, "act_id": str(form["act_id"].value())}
+    fields = {"reason": WHY, "form_id": str(form["form_id"].value())}
     root.submit("generation_offence_forgive", subject, **fields)
 
     again = root.submit("generation_offence_forgive", subject, **fields)

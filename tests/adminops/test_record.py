@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from django.db import DataError, IntegrityError, connection, transaction
-from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
 from adminops.actions import credits
@@ -13,6 +12,7 @@ from credits.services import balance_of
 from rendio.common.errors import InvalidState
 from rendio.common.ids import uuid7
 from tests.adminops.conftest import WHY, staff_user
+from tests.helpers.staff import staff_action
 
 
 @pytest.fixture
@@ -21,14 +21,7 @@ def act(phone):
 
     def again(**changes):
         return credits.refund_credits(
-            **{
-                "user_id": phone.user_id,
-                "amount": 5,
-                "reason": WHY,
-                "acting_user": actor,
-                "now": timezone.now(),
-                **changes,
-            }
+            staff_action(actor, **changes), user_id=phone.user_id, amount=5
         )
 
     actor = staff_user("sam", role="agent")
@@ -59,10 +52,10 @@ def test_the_database_refuses_to_change_it(act, statement):
 
 def test_the_same_form_acts_once(act, phone):
     form = uuid7()
-    act(act_id=form)
+    act(form_id=form)
 
     with pytest.raises(InvalidState):
-        act(act_id=form)
+        act(form_id=form)
 
     assert balance_of(phone.user_id).balance == 15
     assert AuditLogEntry.objects.get().id == form

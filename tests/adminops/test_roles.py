@@ -82,7 +82,7 @@ def test_each_act_is_for_its_roles(staff):
     """What may not be done is refused before anything is looked up; what may be finds nobody."""
     for page, roles in PAGES.items():
         expected = 404 if staff.user.username in roles else 403
-        sent = staff.submit(page, NOBODY, reason=WHY, amount="1", act_id=str(uuid4()))
+        sent = staff.submit(page, NOBODY, reason=WHY, amount="1", form_id=str(uuid4()))
 
         assert staff.see(page, NOBODY).status_code == expected, page
         assert sent.status_code == expected, page

@@ -353,7 +353,7 @@ def test_nobody_resets_their_own_and_a_lead_no_superusers(lead, half):
     half.set_up()
 
     for subject in (lead, half):
-        lead.submit(RESET, subject.user.id, reason=WHY, act_id=str(uuid4()))
+        lead.submit(RESET, subject.user.id, reason=WHY, form_id=str(uuid4()))
 
     assert is_in(lead)
     assert is_in(half)

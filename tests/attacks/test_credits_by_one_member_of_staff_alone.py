@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from adminops.actions import approvals, budgets, incidents, jobs, promotion_codes
 from adminops.actions import credits as credit_actions
-from adminops.actions.incidents import Choice
-from adminops.models import AdminAction, ApprovalState, AuditLogEntry, PendingApproval, Which
+from adminops.actions.incidents import JobFilter
+from adminops.models import AdminAction, ApprovalState, AuditLogEntry, IncidentKind, PendingApproval
 from billing.due_work import APPLY_NOTIFICATIONS
 from billing.models import ConsumptionRequest, Product, Purchase
 from credits import services as credit_services
@@ -37,6 +37,7 @@ from tests.adminops.test_catalogue_pages import as_sent
 from tests.billing.conftest import FIFTY, TEN, AppStore, purchase_of, sign_in, tell
 from tests.conftest import SORA, Phone, at_once
 from tests.helpers.job_driver import grant
+from tests.helpers.staff import staff_action
 
 __all__ = ["_quick_passwords", "past", "root"]  # fixtures
 
@@ -115,7 +116,7 @@ def test_a_code_of_many_credits_is_not_made_by_one_person(lead, finance, phone):
         maker.submit(
             "credits_promotioncode_add",
             code=f"FRIENDS{maker.user.username}", credits="100000", max_per_user="100000",
-            reason=WHY, act_id=str(uuid4()),
+            reason=WHY, form_id=str(uuid4()),
         )  # fmt: skip
 
     assert not apps.get_model("credits", "PromotionCode").objects.exists()
@@ -130,9 +131,7 @@ def test_a_small_code_is_not_made_large(lead):
         CodeTerms(credits=1, max_redemptions=None),
         CodeTerms(credits=51, max_redemptions=10),
     ]:
-        came = promotion_codes.change_code(
-            code_id=code_id, terms=terms, reason=WHY, acting_user=lead.user, now=timezone.now()
-        )
+        came = promotion_codes.update_code(staff_action(lead.user), code_id=code_id, terms=terms)
         assert isinstance(came, PendingApproval)
 
     kept = apps.get_model("credits", "PromotionCode").objects.get()
@@ -154,9 +153,7 @@ def test_a_code_for_many_that_two_agreed_on_is_not_turned_into_one_for_a_friend(
     agreed = CodeTerms(credits=10, max_redemptions=max_redemptions)
     code = credit_services.create_code(code="SUMMER", terms=agreed, now=timezone.now())
 
-    came = promotion_codes.change_code(
-        code_id=code.id, terms=terms, reason=WHY, acting_user=lead.user, now=timezone.now()
-    )
+    came = promotion_codes.update_code(staff_action(lead.user), code_id=code.id, terms=terms)
 
     assert isinstance(came, PendingApproval)
     assert phone.post("redeem-code", {"code": "SUMMER"}).json()["credits_added"] == 10
@@ -172,9 +169,7 @@ def test_a_code_for_many_that_two_agreed_on_is_not_turned_into_one_for_a_friend(
 )
 def test_a_code_within_the_budget_is_not_for_one_friend(lead, phone, terms):
     for code, each in [("FRIEND", terms), ("FRIENDS", CodeTerms(credits=51, max_redemptions=2))]:
-        promotion_codes.make_code(
-            code=code, terms=each, reason=WHY, acting_user=lead.user, now=timezone.now()
-        )
+        promotion_codes.create_code(staff_action(lead.user), code=code, terms=each)
 
     assert waiting() == [AdminAction.MAKE_CODE]
     assert phone.post("redeem-code", {"code": "FRIEND"}).status_code == 404
@@ -183,10 +178,11 @@ def test_a_code_within_the_budget_is_not_for_one_friend(lead, phone, terms):
 
 def test_many_small_codes_and_a_grant_count_together_for_one_customer(lead, phone):
     for number, credits in enumerate((50, 50, 1)):
-        promotion_codes.make_code(
-            code=f"SMALL{number}", terms=CodeTerms(credits=credits, max_redemptions=2),
-            reason=WHY, acting_user=lead.user, now=timezone.now(),
-        )  # fmt: skip
+        promotion_codes.create_code(
+            staff_action(lead.user),
+            code=f"SMALL{number}",
+            terms=CodeTerms(credits=credits, max_redemptions=2),
+        )
 
     assert waiting() == [AdminAction.MAKE_CODE]
     assert give(lead, phone, 1) == 202
@@ -199,10 +195,9 @@ def test_a_code_does_not_add_to_what_guests_of_one_account_got(lead, sandbox):
     sign_in(second, sandbox, sub=sub)
 
     for code, credits in (("ELEVEN", 11), ("TENEACH", 10)):
-        promotion_codes.make_code(
-            code=code, terms=CodeTerms(credits=credits, max_redemptions=1),
-            reason=WHY, acting_user=lead.user, now=timezone.now(),
-        )  # fmt: skip
+        promotion_codes.create_code(
+            staff_action(lead.user), code=code, terms=CodeTerms(credits=credits, max_redemptions=1)
+        )
 
     assert waiting() == [AdminAction.MAKE_CODE]
     assert first.post("redeem-code", {"code": "TENEACH"}).json()["credits_added"] == 10
@@ -219,10 +214,9 @@ def test_a_code_that_was_stopped_counts_again_when_it_goes_on(lead):
 
 
 def _code(staff, **terms):
-    made = promotion_codes.make_code(
-        code="SUMMER", terms=CodeTerms(**terms),
-        reason=WHY, acting_user=staff.user, now=timezone.now(),
-    )  # fmt: skip
+    made = promotion_codes.create_code(
+        staff_action(staff.user), code="SUMMER", terms=CodeTerms(**terms)
+    )
     assert made == "SUMMER"
     return apps.get_model("credits", "PromotionCode").objects.get().id
 
@@ -464,9 +458,9 @@ def test_an_incident_brings_one_customer_no_more_than_the_limit(lead, phone):
 def incident(staff):
     now = timezone.now()
     return incidents.start(
-        choice=Choice(Which.DELIVERED, now - timedelta(hours=1), now),
-        reason=WHY, acting_user=staff.user, now=now,
-    )  # fmt: skip
+        staff_action(staff.user, now=now),
+        job_filter=JobFilter(IncidentKind.DELIVERED, now - timedelta(hours=1), now),
+    )
 
 
 def test_an_incident_settles_no_more_than_was_counted(lead, phone):
@@ -494,7 +488,7 @@ def test_all_kinds_count_together(lead, phone):
     _code(lead, credits=4, max_redemptions=10)
     lead.act("generation_job_refund", delivered(phone).id, reason=WHY)
 
-    assert budgets.used_by(lead.user.id, now=timezone.now()).moved == BUDGET - 6
+    assert budgets.get_usage(lead.user.id, now=timezone.now()).moved == BUDGET - 6
     other = Phone().sign_in()
     assert [give(lead, other, 7), give(lead, other, 6)] == [202, 200]
     assert lead.call(
@@ -507,9 +501,9 @@ def test_midnight_gives_no_second_budget(agent, phone):
 
     def at(moment):
         given = credit_actions.refund_credits(
-            user_id=phone.user_id, amount=60, reason=WHY, acting_user=agent.user, now=moment
+            staff_action(agent.user, now=moment), user_id=phone.user_id, amount=60
         )
-        return given.waiting is None
+        return given.approval is None
 
     assert at(midnight - timedelta(minutes=1))
     assert not at(midnight + timedelta(minutes=1))
@@ -525,7 +519,7 @@ def committed_staff(committed, sandbox):
 def tried(act, staff, **what):
     def run():
         try:
-            return act(reason=WHY, acting_user=staff, now=timezone.now(), **what)
+            return act(staff_action(staff), **what)
         except Refusal as refusal:
             return refusal
         finally:
@@ -548,15 +542,15 @@ def test_parallel_acts_for_different_customers_do_not_pass_the_budget_together(
             for phone in phones
         ],
         tried(
-            promotion_codes.make_code,
+            promotion_codes.create_code,
             staff,
             code=f"A{uuid4().hex[:9]}",
             terms=CodeTerms(60, max_redemptions=1),
         ),
     )
-    jobs.fail_job(job_id=job.id, reason=WHY, acting_user=staff, now=timezone.now())
+    jobs.fail_job(staff_action(staff), job_id=job.id)
 
-    waits = [one.waiting if isinstance(one, credit_actions.Given) else one for one in given]
+    waits = [one.approval if isinstance(one, credit_actions.GrantResult) else one for one in given]
     assert sum(isinstance(one, PendingApproval) for one in waits) == 3
     moved = AuditLogEntry.objects.filter(actor=staff, credits__isnull=False)
     assert [act.credits for act in moved.order_by("at")] == [60, 4]
@@ -607,11 +601,9 @@ def test_what_has_grown_since_it_was_asked_for_is_asked_for_anew(lead, finance, 
     PendingApproval.objects.update(amount=149)
 
     with pytest.raises(InvalidState) as refused:
-        approvals.approve(
-            approval_id=approval.id, reason=WHY, acting_user=finance.user, now=timezone.now()
-        )
+        approvals.approve(staff_action(finance.user), approval_id=approval.id)
 
-    assert "it would move 150 credits, and not 149" in refused.value.details["problem"]
+    assert "it would move 150 credits, not 149" in refused.value.details["problem"]
 
 
 # --- By the ways of Django's own pages ------------------------------------------------------------
@@ -657,7 +649,7 @@ def test_everything_that_moves_credits_is_weighed():
         AdminAction.APPROVE_GRANT, AdminAction.DECLINE_GRANT,
     }  # fmt: skip
 
-    assert approvals.kinds() == set(AdminAction) - move_nothing
+    assert approvals.registered_actions() == set(AdminAction) - move_nothing
 
 
 def test_a_failed_job_cost_nothing_and_its_video_counts(agent, phone):
@@ -665,7 +657,7 @@ def test_a_failed_job_cost_nothing_and_its_video_counts(agent, phone):
     submitted(job)
     settle.fail(job, FailureReason.TIMEOUT, now=timezone.now())
 
-    jobs.retry_job(job_id=job.id, reason=WHY, acting_user=agent.user, now=timezone.now())
+    jobs.retry_job(staff_action(agent.user), job_id=job.id)
 
     act = AuditLogEntry.objects.get(action=AdminAction.RETRY_JOB)
     assert (act.credits, act.customer_id) == (4, phone.user_id)

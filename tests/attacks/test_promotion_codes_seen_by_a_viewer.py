@@ -18,6 +18,7 @@ from credits import services as credit_services
 from credits.services import CodeTerms
 from tests.adminops.conftest import Staff, _quick_passwords, staff_user
 from tests.conftest import Phone
+from tests.helpers.staff import staff_action
 
 __all__ = ["_quick_passwords"]  # a fixture
 
@@ -31,18 +32,17 @@ def planted(phone):
     """A code that everything tells of which could: it was made, changed, redeemed and merged away,
     is waited for, and stands in reasons, as they are written now and as they were before."""
     lead = staff_user("lee", role="lead")
-    now = timezone.now()
-    who = {"acting_user": lead, "now": now}
-    promotion_codes.make_code(
-        code=CODE, terms=CodeTerms(5, max_redemptions=9), reason=f"{CODE} for the fair", **who
+    promotion_codes.create_code(
+        staff_action(lead, f"{CODE} for the fair"),
+        code=CODE,
+        terms=CodeTerms(5, max_redemptions=9),
     )
     code = apps.get_model("credits", "PromotionCode").objects.get()
     for spelling in SPELLINGS:
-        promotion_codes.change_code(
+        promotion_codes.update_code(
+            staff_action(lead, f"More of {spelling}"),
             code_id=code.id,
             terms=CodeTerms(6, max_redemptions=9),
-            reason=f"More of {spelling}",
-            **who,
         )
     assert phone.post("redeem-code", {"code": CODE}).status_code == 200
     assert phone.post("redeem-code", {"code": CODE}).status_code == 409
@@ -51,8 +51,8 @@ def planted(phone):
     desk.call(
         "admin-refund-credits", user_id=str(phone.user_id), amount=900, reason=f"{CODE} failed"
     )
-    promotion_codes.make_code(
-        code=f"{CODE}X", terms=CodeTerms(900, max_redemptions=9), reason="Next", **who
+    promotion_codes.create_code(
+        staff_action(lead, "Next"), code=f"{CODE}X", terms=CodeTerms(900, max_redemptions=9)
     )
     desk.call("admin-ban-user", user_id=str(phone.user_id), reason=f"Sells {CODE}")
     before_this_release(phone, lead, code)
@@ -145,10 +145,9 @@ def test_neither_logs_nor_the_error_log_tell_a_code(db, sandbox):
     lead = staff_user("lee", role="lead")
     with structlog.testing.capture_logs() as logged:
         phone = Phone().sign_in()
-        promotion_codes.make_code(
-            code=CODE, terms=CodeTerms(5, max_redemptions=9), reason=CODE,
-            acting_user=lead, now=timezone.now(),
-        )  # fmt: skip
+        promotion_codes.create_code(
+            staff_action(lead, CODE), code=CODE, terms=CodeTerms(5, max_redemptions=9)
+        )
         for code in (CODE, CODE, f"{CODE}{uuid4().hex[:4]}"):
             phone.post("redeem-code", {"code": code})
 

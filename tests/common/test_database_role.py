@@ -7,16 +7,16 @@ from uuid import uuid4
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
-from django.utils import timezone
 
 from adminops.actions import credits, users
 from adminops.models import AuditLogEntry
 from credits.ledger_check import find_discrepancies
 from generation.models import FileDeletion, Job
-from tests.adminops.conftest import WHY, staff_user
+from tests.adminops.conftest import staff_user
 from tests.conftest import Phone
 from tests.generation.conftest import life
 from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
+from tests.helpers.staff import staff_action
 
 __all__ = ["life"]  # a fixture
 
@@ -52,10 +52,8 @@ def test_support_s_acts_need_no_more(least, sandbox):
     phone = Phone().sign_in()
     staff = staff_user("sam", is_superuser=True)
 
-    credits.refund_credits(
-        user_id=phone.user_id, amount=5, reason=WHY, acting_user=staff, now=timezone.now()
-    )
-    users.ban_user(user_id=phone.user_id, reason=WHY, acting_user=staff, now=timezone.now())
+    credits.refund_credits(staff_action(staff), user_id=phone.user_id, amount=5)
+    users.ban_user(staff_action(staff), user_id=phone.user_id)
 
     assert AuditLogEntry.objects.count() == 2
 

@@ -382,9 +382,9 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
         return self.action_page(request, user, perform, user_id=user.id, **texts)
 
 
-def _balance_message(result: credit_actions.Given) -> str:
-    if result.waiting:
-        return pending_message(result.waiting)
+def _balance_message(result: credit_actions.GrantResult) -> str:
+    if result.approval:
+        return pending_message(result.approval)
     return f"Done. New balance: {result.balance} credits."
 
 

@@ -10,7 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from adminops.actions import catalogue, users
+from adminops.actions import catalogue
+from adminops.actions.audit import StaffAction
 from adminops.admin.base import (
     ActionVariant,
     ReadOnlyAdmin,
@@ -137,11 +138,16 @@ class ModelAdmin(CatalogueAdmin):
     actions_detail = ("take_off_sale", "put_on_sale")
 
     def save_edit(
-        self, row: Model, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]
+        self,
+        row: Model,
+        is_new: bool,
+        values: dict[str, Any],
+        formsets: Any,
+        staff_action: StaffAction,
     ) -> Model | PendingApproval:
         [routes] = formsets
         return catalogue.edit_model(
-            model_id=row.id, is_new=is_new, values=values, routes=routes.edits(), **who
+            staff_action, model_id=row.id, is_new=is_new, values=values, routes=routes.edits()
         )
 
     @admin.display(description="On sale", ordering="is_available")
@@ -190,7 +196,7 @@ class ModelAdmin(CatalogueAdmin):
         return self.action_page(
             request,
             model,
-            users.toggle_model,
+            catalogue.toggle_model,
             model_id=model.id,
             is_available=is_available,
             success=f"{model} is {'on' if is_available else 'off'} sale.",
@@ -270,7 +276,7 @@ class RouteAdmin(ReadOnlyAdmin):
         return self.action_page(
             request,
             route,
-            users.toggle_route,
+            catalogue.toggle_route,
             route_id=route.id,
             is_enabled=is_enabled,
             success=f"{route} is {'enabled' if is_enabled else 'disabled'}.",
@@ -307,9 +313,14 @@ class ThemeAdmin(CatalogueAdmin):
     )
 
     def save_edit(
-        self, row: Theme, is_new: bool, values: dict[str, Any], formsets: Any, who: dict[str, Any]
+        self,
+        row: Theme,
+        is_new: bool,
+        values: dict[str, Any],
+        formsets: Any,
+        staff_action: StaffAction,
     ) -> Theme | PendingApproval:
-        return catalogue.edit_theme(theme_id=row.id, is_new=is_new, values=values, **who)
+        return catalogue.edit_theme(staff_action, theme_id=row.id, is_new=is_new, values=values)
 
     @admin.display(description="Model", ordering="model__name")
     def model_link(self, theme: Theme) -> SafeString | None:

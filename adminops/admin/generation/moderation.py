@@ -125,7 +125,7 @@ class OffenceAdmin(ReadOnlyAdmin):
         return self.action_page(
             request,
             offence,
-            moderation.forgive_offences,
+            moderation.clear_strikes,
             user_id=offence.user_id,
             title="Clear violations",
             explanation="Clears all violations of this user. Lifts a suspension or a ban that they "

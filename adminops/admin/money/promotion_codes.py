@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from adminops.actions import promotion_codes
-from adminops.actions.audit import may
+from adminops.actions.audit import has_permission
 from adminops.admin.action_pages import ReasonForm
 from adminops.admin.base import (
     ActionVariant,
@@ -71,6 +71,12 @@ class TermsForm(ReasonForm):
     max_per_user = _number("Maximum redemptions per user", "Usually 1.", required=True)
     lot_days = _number("Credits expire after (days)", "Counted from each redemption. Empty: never.")
 
+    def values(self) -> dict[str, Any]:
+        """The terms as one value, beside the code of a new one."""
+        values = super().values()
+        terms = CodeTerms(**{name: values.pop(name) for name in CodeTerms.__dataclass_fields__})
+        return {**values, "terms": terms}
+
 
 class NewCodeForm(TermsForm):
     field_order = ("code", *TermsForm.field_order)
@@ -79,13 +85,6 @@ class NewCodeForm(TermsForm):
         widget=UnfoldAdminTextInputWidget,
         help_text="Letters and digits. Case and spaces do not matter.",
     )
-
-
-def _with_terms(values: dict[str, Any]) -> dict[str, Any]:
-    """The form's values, with the terms combined into one `CodeTerms`."""
-    names = CodeTerms.__dataclass_fields__
-    rest = {name: value for name, value in values.items() if name not in names}
-    return {**rest, "terms": CodeTerms(**{name: values[name] for name in names})}
 
 
 @admin.register(apps.get_model("credits", "PromotionCode"))
@@ -108,7 +107,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
     actions_detail = ("change_terms", "stop", "resume")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return may(request.user, AdminAction.MAKE_CODE)
+        return has_permission(request.user, AdminAction.MAKE_CODE)
 
     @admin.display(description="Status")
     def status(self, code: PromotionCode) -> SafeString:
@@ -142,7 +141,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         return self.action_page(
             request,
             None,
-            lambda **values: promotion_codes.make_code(**_with_terms(values)),
+            promotion_codes.create_code,
             title="Create a code",
             explanation="Anyone who enters the code gets its credits, from its start on.",
             success=lambda code: f"Code {code} created.",
@@ -167,7 +166,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         return self.action_page(
             request,
             code,
-            lambda **values: promotion_codes.change_code(**_with_terms(values)),
+            promotion_codes.update_code,
             code_id=code.id,
             title=f"Change {code}",
             explanation="Applies to future redemptions. Past redemptions stay unchanged.",

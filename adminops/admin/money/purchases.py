@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from adminops.actions import catalogue, catalogue_limits, purchases
+from adminops.actions.audit import StaffAction
 from adminops.admin.action_pages import AssignForm
 from adminops.admin.base import (
     ActionVariant,
@@ -81,9 +82,9 @@ class ProductAdmin(AuditedEditAdmin):
         is_new: bool,
         values: dict[str, Any],
         formsets: Any,
-        who: dict[str, Any],
+        staff_action: StaffAction,
     ) -> Product | PendingApproval:
-        return catalogue.edit_product(product_id=row.id, is_new=is_new, values=values, **who)
+        return catalogue.edit_product(staff_action, product_id=row.id, is_new=is_new, values=values)
 
 
 # The action for a purchase on hold, by its reason.

@@ -103,10 +103,10 @@ def _approval_status(request: HttpRequest) -> list[tuple[str, Any, str]]:
     """The number of pending approvals, and the user's share of their own budget."""
     if not request.user.has_perm("adminops.view_pendingapproval"):
         return []
-    waiting = approvals.waiting()
+    waiting = approvals.count_pending()
     list_url = reverse("admin:adminops_pendingapproval_changelist")
     url = f"{list_url}?state__exact={ApprovalState.WAITING}"
-    moved = budgets.used_by(cast("User", request.user).id, now=clock.now()).moved
+    moved = budgets.get_usage(cast("User", request.user).id, now=clock.now()).moved
     limit = budgets.daily_budget()
     note = f"of {limit:,} credits in 24 hours" if limit else "credits in 24 hours"
     return [

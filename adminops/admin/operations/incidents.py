@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -16,9 +16,8 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from accounts.models import User
 from adminops.actions import incidents
-from adminops.actions.incidents import Choice
+from adminops.actions.incidents import JobFilter
 from adminops.admin.action_pages import ReasonForm, refusal_message
 from adminops.admin.base import (
     ActionVariant,
@@ -29,7 +28,7 @@ from adminops.admin.base import (
     pending_message,
     user_link,
 )
-from adminops.models import AdminAction, Incident, PendingApproval, Which
+from adminops.models import AdminAction, Incident, IncidentKind, PendingApproval
 from generation.models import Model, Route
 from generation.providers import provider_choices
 from rendio.common import clock
@@ -46,8 +45,10 @@ def _datetime(label: str) -> forms.DateTimeField:
     )
 
 
-class ChoiceForm(forms.Form):
-    which = forms.ChoiceField(choices=Which.choices, label="Jobs", widget=UnfoldAdminSelectWidget)
+class JobFilterForm(forms.Form):
+    which = forms.ChoiceField(
+        choices=IncidentKind.choices, label="Jobs", widget=UnfoldAdminSelectWidget
+    )
     provider = forms.ChoiceField(
         choices=lambda: [("", "Any"), *provider_choices()],
         required=False,
@@ -76,14 +77,14 @@ class ChoiceForm(forms.Form):
         return values
 
     @property
-    def choice(self) -> Choice:
+    def job_filter(self) -> JobFilter:
         """The selection of the valid form."""
-        names = Choice.__dataclass_fields__
+        names = JobFilter.__dataclass_fields__
         values = {name: self.cleaned_data[name] for name in names}
-        return Choice(**values | {"which": Which(values["which"])})
+        return JobFilter(**values | {"which": IncidentKind(values["which"])})
 
 
-class RunForm(ReasonForm, ChoiceForm):
+class RunForm(ReasonForm, JobFilterForm):
     """The previewed selection, the reason, and whether to notify customers."""
 
     notify = forms.BooleanField(
@@ -159,38 +160,35 @@ class IncidentAdmin(ReadOnlyAdmin):
                 return self._start(request, run_form)
             except Refusal as refusal:
                 messages.error(request, refusal_message(refusal))
-        form = ChoiceForm((request.POST if run_form else request.GET) or None)
+        form = JobFilterForm((request.POST if run_form else request.GET) or None)
         is_chosen = form.is_bound and form.is_valid()
         context = {
             **self.admin_site.each_context(request),
             "title": "Refund jobs in bulk",
             "opts": self.opts,
             "form": form,
-            "preview": incidents.try_out(form.choice) if is_chosen else None,
+            "preview": incidents.preview(form.job_filter) if is_chosen else None,
             "reason_form": _reason_form(run_form, form) if is_chosen else None,
         }
         return TemplateResponse(request, "adminops/incident.html", context)
 
     def _start(self, request: HttpRequest, form: RunForm) -> HttpResponse:
-        came = incidents.start(
-            choice=form.choice,
+        result = incidents.start(
+            form.staff_action(request),
+            job_filter=form.job_filter,
             notify=form.cleaned_data["notify"],
-            reason=form.cleaned_data["reason"],
-            act_id=form.cleaned_data["act_id"],
-            acting_user=cast("User", request.user),
-            now=clock.now(),
         )
-        if isinstance(came, PendingApproval):
-            messages.warning(request, pending_message(came))
+        if isinstance(result, PendingApproval):
+            messages.warning(request, pending_message(result))
             return HttpResponseRedirect(reverse("admin:adminops_incident_changelist"))
         messages.success(request, "Incident started. This page shows the progress.")
-        return HttpResponseRedirect(reverse("admin:adminops_incident_change", args=[came.id]))
+        return HttpResponseRedirect(reverse("admin:adminops_incident_change", args=[result.id]))
 
 
-def _reason_form(sent: RunForm | None, chosen: ChoiceForm) -> RunForm:
+def _reason_form(sent: RunForm | None, chosen: JobFilterForm) -> RunForm:
     """The form with the reason. Hidden fields keep the previewed selection for the POST."""
     initial = {name: chosen.data.get(name, "") for name in chosen.fields}
-    form = sent or RunForm(initial={**initial, "act_id": uuid7()})
+    form = sent or RunForm(initial={**initial, "form_id": uuid7()})
     for name in chosen.fields:
         form.fields[name].widget = forms.HiddenInput()
     return form

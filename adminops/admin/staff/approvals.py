@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from adminops.actions import approvals
 from adminops.actions.budgets import UNLIMITED
-from adminops.actions.credits import Given
+from adminops.actions.credits import GrantResult
 from adminops.admin.base import ActionVariant, ReadOnlyAdmin, action_button, badge, link, user_link
 from adminops.admin.staff.audit_log import PAGES
 from adminops.models import SUBJECTS, AdminAction, ApprovalState, PendingApproval
@@ -62,7 +62,7 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
         return ((None, {"fields": fields}),)
 
     def audit_subject_id(self, row: PendingApproval) -> UUID:
-        return approvals.subject_of(row)
+        return approvals.audit_subject_id(row)
 
     @admin.display(description="Action", ordering="action")
     def action_label(self, approval: PendingApproval) -> str:
@@ -173,6 +173,6 @@ def _lines(details: list[tuple[str, Any]]) -> SafeString:
 
 
 def _success_message(result: Any) -> str:
-    if isinstance(result, Given):
+    if isinstance(result, GrantResult):
         return f"Approved. New balance: {result.balance} credits."
     return "Approved."
