@@ -264,4 +264,4 @@ def test_an_unreadable_payload_is_found_by_its_transaction_and_told_in_the_story
     assert found.headers.get("Location") == reverse("admin:timeline", args=[phone.user_id])
 
     told = support.see("timeline", phone.user_id).content.decode()
-    assert "Apple signed it and we cannot read purchaseDate" in told
+    assert "unreadable payload: purchaseDate" in told

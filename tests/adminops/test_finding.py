@@ -93,7 +93,7 @@ def test_a_purchase_that_apple_could_not_confirm_yet_leads_to_the_story(support,
 
     assert page.headers.get("Location") == reverse("admin:timeline", args=[phone.user_id])
     told = support.see("timeline", phone.user_id).content.decode()
-    assert "Apple has not confirmed it yet" in told
+    assert "unconfirmed by Apple" in told
     assert "/admin/billing/unconfirmedpurchase/" in told
 
 

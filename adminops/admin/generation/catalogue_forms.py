@@ -208,7 +208,8 @@ def check_multipliers(multipliers: dict[str, Any], settings: dict[str, Any]) -> 
                 problems.append(f"{name}: {value} is not among the allowed values.")
             elif not _is_factor(factor):
                 problems.append(
-                    f"{name}: the factor of {value} must be between {FACTOR_MIN} and {FACTOR_MAX}."
+                    f"{name}: the factor of {value} must be a number between {FACTOR_MIN} and "
+                    f"{FACTOR_MAX}."
                 )
     if problems:
         raise ValidationError(problems)
