@@ -1,4 +1,4 @@
-"""The phone's calls about credits."""
+"""Endpoints for credits."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class GetCreditHistory(ApiView):
 
 class RedeemCode(ApiView):
     limits = ("redeem_per_user", "default_per_user")
-    # The limits are what keeps codes from being guessed: without them nothing is redeemed.
+    # The rate limits prevent guessing of codes: without a limiter, no code is redeemed.
     limiter_refusal = DatabaseUnavailable
 
     def post(self, request: Request) -> Response:
         body = RedeemBody(data=self.body)
         body.is_valid(raise_exception=True)
         address, user = ratelimit.client_ip(request), f"user {self.caller.user_id}"
-        # Others at this address may have guessed: who has not is not kept from a first try.
+        # Others at this address may have guessed: a user without a wrong guess gets a first try.
         if self.counted("unknown_code_per_ip", user):
             self.refuse_exhausted("unknown_code_per_ip", address)
         try:

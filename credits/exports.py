@@ -13,7 +13,7 @@ from rendio.common.times import iso
 
 
 def export_wallet(user_id: UUID) -> dict[str, Any]:
-    """The user's wallet, for an export of everything held about them."""
+    """The user's wallet, for the data export."""
     wallet = Wallet.objects.get(user_id=user_id)
     return {
         "balance": wallet.balance,
@@ -25,7 +25,7 @@ def export_wallet(user_id: UUID) -> dict[str, Any]:
 
 
 def export_lots(user_id: UUID) -> Iterator[dict[str, Any]]:
-    """All lots that the user has or had, oldest first; those of a merged guest have moved along."""
+    """All lots that the user has or had, oldest first, including those of a merged guest."""
     for lot in Lot.objects.filter(wallet__user_id=user_id).order_by("id").iterator():
         yield {
             "lot_id": lot.id,
@@ -43,9 +43,8 @@ def export_lots(user_id: UUID) -> Iterator[dict[str, Any]]:
 
 
 def export_entries(user_id: UUID) -> Iterator[dict[str, Any]]:
-    """All entries of the user's ledger, oldest first, before them those of a guest they once were.
-
-    Who of our staff wrote one is not theirs.
+    """All ledger entries of the user, oldest first, including those of a merged guest. Without the
+    member of staff who wrote them.
     """
     theirs = Q(wallet__user_id=user_id) | Q(wallet__merged_into__user_id=user_id)
     entries = LedgerEntry.objects.filter(theirs).order_by("created_at", "number")
@@ -65,8 +64,7 @@ def export_entries(user_id: UUID) -> Iterator[dict[str, Any]]:
 
 
 def export_redemptions(user_id: UUID) -> Iterator[dict[str, Any]]:
-    """All codes that the user has redeemed, oldest first; those of a merged guest have moved
-    along."""
+    """All codes that the user has redeemed, oldest first, including those of a merged guest."""
     redemptions = Redemption.objects.filter(wallet__user_id=user_id).order_by("id")
     for redemption in redemptions.select_related("code", "entry").iterator():
         yield {

@@ -10,22 +10,22 @@ from credits.models import PAID_SOURCES, SANDBOX_PREFIX, Kind, LedgerEntry, Lot
 
 
 class Flow(TextChoices):
-    """In which way credits come into wallets and leave them, all wallets taken together."""
+    """Why credits entered or left wallets, summed over all wallets."""
 
     SOLD = "sold"  # for money
-    TESTED = "tested"  # bought in Apple's sandbox: nobody paid
-    GRANTED = "granted"  # at a welcome, by a code, in a free trial, by support
+    TESTED = "tested"  # bought in Apple's sandbox, without payment
+    GRANTED = "granted"  # welcome, code, free trial, support
     SPENT = "spent"  # on jobs
-    REFUNDED = "refunded"  # for jobs that failed or were cancelled
+    REFUNDED = "refunded"  # jobs that failed or were cancelled
     LAPSED = "lapsed"
-    TAKEN_BACK = "taken back"  # by store refunds, those that were reversed taken off
+    TAKEN_BACK = "taken back"  # clawed back for store refunds, less reversals
     ADJUSTED = "adjusted"  # by support, up or down
 
 
 _IS_SANDBOX = Q(transaction_id__startswith=SANDBOX_PREFIX)
 
 
-# As billing words the grant of a purchase that cost nothing.
+# The reasons that billing.services.grants gives for purchases at no charge.
 _IS_FREE = Q(reason__in=["free trial", "free offer"])
 
 
@@ -43,10 +43,11 @@ _FLOW = Case(
 
 
 def credit_flows(*, first: UUID, before: UUID) -> dict[Flow, int]:
-    """Credits by the way they moved, below 0 where wallets lost them, of entries with these ids.
+    """Return the credits moved by the entries with ids in [first, before), negative where wallets
+    lost them.
 
-    What came in and repaid a debt, or was taken and became one, is in it. Between wallets that were
-    merged nothing moves.
+    Includes credits that repaid a debt or became one. Transfers between merged wallets are left
+    out.
     """
     entries = LedgerEntry.objects.filter(id__gte=first, id__lt=before).exclude(kind=Kind.TRANSFER)
     moved = entries.values_list(_FLOW).annotate(total=Sum(F("change") - F("debt_change")))
@@ -54,8 +55,9 @@ def credit_flows(*, first: UUID, before: UUID) -> dict[Flow, int]:
 
 
 def outstanding_credits() -> tuple[int, int]:
-    """How many credits all wallets hold: those that somebody paid for, and all others. Looks at
-    every lot that holds any: not for a page."""
+    """Return the credits in all wallets: (paid for, others). Scans every lot that holds credits:
+    not for a page.
+    """
     bought = Q(source__in=PAID_SOURCES) & ~_IS_SANDBOX
     held = Lot.objects.filter(remaining__gt=0).aggregate(
         bought=Sum("remaining", filter=bought, default=0),

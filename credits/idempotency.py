@@ -1,7 +1,7 @@
-"""Idempotency: the same key with the same body gets the same answer.
+"""Idempotency: the same key with the same body gets the same response.
 
-The record is written in the same transaction as what it answers, under the wallet's lock, so there
-is never a half-done one: a request that fails leaves none, and the same key simply tries again.
+The record is written in the transaction of the request, under the wallet's lock. A request that
+fails leaves no record, and the client may repeat it with the same key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rendio.common.purge import delete_batch
 
 @dataclass(frozen=True)
 class IdempotentRequest:
-    """One user's one attempt at one operation."""
+    """A user's request for one operation, identified by its Idempotency-Key."""
 
     user_id: UUID
     operation: str
@@ -44,8 +44,8 @@ def parse_request(
 ) -> IdempotentRequest:
     """Read the Idempotency-Key header. Raises IdempotencyKeyRequired unless it is a UUID.
 
-    The fingerprint is of the parsed body: white space and the order of names do not make it
-    another.
+    The fingerprint is that of the parsed body: white space and the order of names make no
+    difference.
     """
     try:
         parsed = UUID(key or "")
@@ -57,7 +57,7 @@ def parse_request(
 
 
 def find_response(request: IdempotentRequest, *, now: datetime) -> StoredResponse | None:
-    """The kept answer to this attempt, or None. Raises IdempotencyKeyReused for another body."""
+    """Return the stored response, or None. Raises IdempotencyKeyReused if the body differs."""
     record = IdempotencyRecord.objects.filter(
         user_id=request.user_id, operation=request.operation, key=request.key, expires_at__gt=now
     ).first()
@@ -68,7 +68,7 @@ def find_response(request: IdempotentRequest, *, now: datetime) -> StoredRespons
     return StoredResponse(record.status, record.response, replayed=True)
 
 
-# An expired record that the sweep has not met yet is overwritten; a live one leaves no row behind.
+# Overwrites an expired record that has not been purged yet. If there is a live one, no row changes.
 _SAVE = """
 INSERT INTO credits_idempotencyrecord
     (user_id, operation, key, fingerprint, status, answer, expires_at)
@@ -81,10 +81,10 @@ WHERE credits_idempotencyrecord.expires_at <= %s
 
 
 def save_response(request: IdempotentRequest, response: StoredResponse, *, now: datetime) -> bool:
-    """Keep the answer for replay; False where this attempt has one already.
+    """Store the response for replay; return False if there is one already.
 
-    Joins the caller's transaction, which must hold the user's wallet lock: that is what makes two
-    requests with one key wait for each other.
+    Joins the caller's transaction, which must hold the user's wallet lock: the lock serializes two
+    requests with the same key.
     """
     with prepared_cursor() as cursor:
         cursor.execute(
@@ -104,7 +104,7 @@ def save_response(request: IdempotentRequest, response: StoredResponse, *, now: 
 
 
 def reassign(*, from_user_id: UUID, into_user_id: UUID) -> None:
-    """Let one user's kept answers be replayed to another, where that one has none under the key.
+    """Move a user's stored responses to another user, except under keys that the other has used.
 
     Joins the caller's transaction, which must hold both wallets' locks.
     """
@@ -116,10 +116,12 @@ def reassign(*, from_user_id: UUID, into_user_id: UUID) -> None:
 
 
 def delete_for_user(*, user_id: UUID) -> None:
-    """Delete all kept answers of a user. Joins the caller's transaction, which holds the wallet."""
+    """Delete all stored responses of a user. Joins the caller's transaction, which holds the
+    wallet's lock.
+    """
     IdempotencyRecord.objects.filter(user_id=user_id).delete()
 
 
 def purge_expired(*, now: datetime) -> int:
-    """Delete expired records, at most a batch; returns how many."""
+    """Delete one batch of expired records; return how many."""
     return delete_batch(IdempotencyRecord.objects.filter(expires_at__lte=now), order="expires_at")

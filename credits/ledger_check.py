@@ -12,7 +12,7 @@ from credits.models import LedgerCheck
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """One place where the ledger and what it should add up to disagree."""
+    """A number that does not follow from the ledger's entries."""
 
     wallet_id: UUID
     problem: str
@@ -20,7 +20,7 @@ class Discrepancy:
     found: int
 
 
-# Each check selects (wallet, expected by the entries, found); only rows that differ come back.
+# Each check selects (wallet, number expected from the entries, number found) where the two differ.
 _CHECKS = {
     "balance is not the sum of its entries": """
         SELECT w.id, COALESCE(sum(e.change), 0), w.balance
@@ -47,7 +47,7 @@ _CHECKS = {
                    sum(debt_change) OVER (PARTITION BY wallet_id ORDER BY number) AS running
             FROM credits_ledgerentry) replay
         WHERE running <> debt_after""",
-    # A merge moves it along, but for what lapsed: it adds up over a wallet and its merged ones.
+    # A merge moves it without what expired: summed over a wallet and those merged into it.
     "lifetime total is not what was granted": """
         WITH RECURSIVE part AS (
             SELECT id AS root_id, id, lifetime_total FROM credits_wallet
@@ -105,8 +105,9 @@ class LedgerReport:
 
 
 def verify_ledger() -> LedgerReport:
-    """Replay the whole ledger in one snapshot, so that money which moves meanwhile is no
-    difference. Opens its own transaction, which takes as long as it takes."""
+    """Replay the whole ledger in one snapshot: concurrent changes cause no discrepancy. Opens its
+    own transaction, without a statement timeout.
+    """
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -119,7 +120,7 @@ def get_last_check() -> LedgerCheck:
 
 
 def find_discrepancies(*, most: int = 100) -> list[Discrepancy]:
-    """Replay the whole ledger; an empty list is the proof that every number follows from it."""
+    """Replay the whole ledger. An empty list proves that every number follows from its entries."""
     found: list[Discrepancy] = []
     with connection.cursor() as cursor:
         for what, sql in _CHECKS.items():
@@ -129,7 +130,7 @@ def find_discrepancies(*, most: int = 100) -> list[Discrepancy]:
 
 
 def count_wallets_and_entries() -> tuple[int, int]:
-    """How many wallets and entries there are."""
+    """Return (number of wallets, number of entries)."""
     with connection.cursor() as cursor:
         cursor.execute("""
             SELECT (SELECT count(*) FROM credits_wallet),

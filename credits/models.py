@@ -1,7 +1,7 @@
-"""Money: wallets, the lots in them, and the ledger that says how they came to be so.
+"""Wallets, lots and the append-only ledger.
 
-Only credits.services changes these tables, and only under the wallet's row lock. What may never be,
-the database refuses by itself: each constraint names the mistake it exists for.
+Only credits.services changes these tables, under the wallet's row lock. The database enforces the
+invariants: each constraint is named after the mistake that it prevents.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from rendio.common.ids import uuid7
 
 class WalletState(models.TextChoices):
     OPEN = "open"  # spends and receives
-    SUSPENDED = "suspended"  # its owner is banned: receives refunds, spends nothing
-    CLOSED = "closed"  # its owner has left or was merged: receives refunds, spends nothing
+    SUSPENDED = "suspended"  # the user is banned: receives refunds, spends nothing
+    CLOSED = "closed"  # the account was deleted or merged: receives refunds, spends nothing
 
 
 class Source(models.TextChoices):
@@ -32,32 +32,32 @@ class Source(models.TextChoices):
     SUPPORT = "support"
 
 
-# What the customer's money brought: an allowance as much as a purchase.
+# The customer paid for these lots.
 PAID_SOURCES = (Source.PURCHASE, Source.SUBSCRIPTION)
 
 
-# How the transaction of a purchase in Apple's sandbox begins here: billing names it so.
+# The prefix of transaction ids from Apple's sandbox (billing.models.Purchase.ledger_id).
 SANDBOX_PREFIX = "sandbox:"
 
 
 class Kind(models.TextChoices):
-    """Why an entry was written."""
+    """The kind of a ledger entry."""
 
     GRANT = "grant"  # a new lot
-    CHARGE = "charge"  # a job's price, taken from lots
-    REFUND = "refund"  # a job's price, back into the lots it came from
-    ADJUSTMENT = "adjustment"  # support's correction, up or down
-    REVOCATION = "revocation"  # a store refund takes its lot back; what was spent becomes debt
-    REVERSAL = "reversal"  # a store refund was undone: what it took comes back
-    EXPIRY = "expiry"  # what was left of a lot when its time came
-    TRANSFER = "transfer"  # lots that moved between wallets when two accounts became one
+    CHARGE = "charge"  # the price of a job
+    REFUND = "refund"  # the price of a job, back into its lots
+    ADJUSTMENT = "adjustment"  # correction by support, up or down
+    REVOCATION = "revocation"  # clawback for a store refund; spent credits become debt
+    REVERSAL = "reversal"  # a store refund was reversed: the clawback is undone
+    EXPIRY = "expiry"  # what was left of a lot at its expiry
+    TRANSFER = "transfer"  # lots moved between wallets by a merge
 
 
 class Wallet(models.Model):
-    """One user's credits. Its row lock orders every change to them."""
+    """One user's credits. Its row lock serializes all changes to them."""
 
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
-    # Null once the person is deleted: the money record stays.
+    # Null after the account is deleted: the ledger stays.
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="wallet"
     )
@@ -80,7 +80,7 @@ class Wallet(models.Model):
 
 
 class Lot(models.Model):
-    """Credits that came together and are spent, returned and taken back together."""
+    """Credits that were granted together and expire together."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="lots")
@@ -92,19 +92,19 @@ class Lot(models.Model):
     expired_amount = models.IntegerField(
         default=0, db_default=0, db_column="lapsed", help_text="What expired unspent."
     )
-    # What store refunds of its transaction have taken, until one is reversed: out of the lot, and
-    # as a debt for what had been spent of it.
+    # Clawed back for store refunds that were not reversed: from the lot, and as debt for credits
+    # that had been spent.
     clawed_back = models.IntegerField(default=0, db_default=0, db_column="taken_back")
     debt_from_clawback = models.IntegerField(default=0, db_default=0, db_column="owed")
     revoked_at = models.DateTimeField(null=True, blank=True)
-    # A second welcome or code: what was left of it lapsed in a merge. Only refunds of jobs come
-    # into it, within the limits of credits.services.superseded.
+    # A second welcome grant or code: a merge expired what was left. Only refunds of jobs still
+    # return to the lot, within the limits of credits.services.superseded.
     superseded_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         constraints = [
-            # The rest of it is with jobs.
+            # The rest was charged to jobs.
             models.CheckConstraint(
                 condition=Q(
                     remaining__gte=0,
@@ -126,7 +126,7 @@ class Lot(models.Model):
             ),
         ]
         indexes = [
-            # What can be spent, in the order of spending.
+            # Spendable lots, in the order of spending.
             models.Index(
                 F("wallet"),
                 F("expires_at").asc(nulls_last=True),
@@ -134,7 +134,7 @@ class Lot(models.Model):
                 condition=Q(remaining__gt=0),
                 name="lot_spendable",
             ),
-            # The sweep of lots whose time has come.
+            # Lots to expire.
             models.Index(
                 fields=["expires_at"],
                 condition=Q(remaining__gt=0, expires_at__isnull=False),
@@ -152,7 +152,7 @@ class Lot(models.Model):
 
 
 class LedgerEntry(models.Model):
-    """One change of one wallet. Appended, never updated or deleted: a trigger refuses both."""
+    """One change of one wallet. Append-only: a trigger rejects updates and deletes."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="entries")
@@ -165,7 +165,7 @@ class LedgerEntry(models.Model):
     # [[lot id, change], …]: adds up to `change`.
     lots = models.JSONField(default=list)
     reason = models.CharField(max_length=200, blank=True)
-    # Ids without foreign keys: a job or a person may be deleted, the entry stays.
+    # Ids, not foreign keys: a job or a user may be deleted, the entry stays.
     job_id = models.UUIDField(null=True, blank=True)
     transaction_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
     actor_id = models.UUIDField(null=True, blank=True)
@@ -174,7 +174,7 @@ class LedgerEntry(models.Model):
     class Meta:
         verbose_name_plural = "ledger entries"
         constraints = [
-            # Pages of history too: newest first is this index backwards.
+            # Also serves pages of history, newest first: a backward scan.
             models.UniqueConstraint(fields=["wallet", "number"], name="entry_number"),
             models.UniqueConstraint(
                 fields=["job_id"], condition=Q(kind=Kind.CHARGE), name="entry_one_charge_per_job"
@@ -187,8 +187,7 @@ class LedgerEntry(models.Model):
                 condition=Q(kind=Kind.GRANT),
                 name="entry_one_grant_per_transaction",
             ),
-            # A job's refund is written even where a fee has kept all of its price: it says that the
-            # job is settled.
+            # A refund is written even if a fee keeps the whole price: it marks the job as refunded.
             models.CheckConstraint(
                 condition=~Q(change=0) | ~Q(debt_change=0) | Q(kind=Kind.REFUND),
                 name="entry_changes_something",
@@ -208,7 +207,7 @@ class LedgerEntry(models.Model):
             ),
         ]
         indexes = [
-            # What became of a purchase: its grant, store refunds and reversals.
+            # A purchase's grant, clawbacks and reversals.
             models.Index(
                 fields=["transaction_id"],
                 condition=Q(transaction_id__isnull=False),
@@ -221,10 +220,10 @@ class LedgerEntry(models.Model):
 
 
 class PromotionCode(models.Model):
-    """Credits for whoever knows the code: so many, in this window, so often."""
+    """A code that grants credits: how many, in which period, and how often."""
 
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
-    # As credits.services.normalize_code writes it, however it is typed.
+    # Normalized by credits.services.normalize_code.
     code = models.CharField(max_length=32, unique=True)
     credits = models.IntegerField()
     starts_at = models.DateTimeField(null=True, blank=True)
@@ -256,7 +255,7 @@ class PromotionCode(models.Model):
                 | Q(starts_at__lt=F("ends_at")),
                 name="code_starts_before_it_ends",
             ),
-            # Not once more than it says, whatever races.
+            # Never above the limit, also under concurrency.
             models.CheckConstraint(
                 condition=Q(max_redemptions__isnull=True)
                 | Q(redemption_count__lte=F("max_redemptions")),
@@ -269,7 +268,7 @@ class PromotionCode(models.Model):
 
 
 class Redemption(models.Model):
-    """One code redeemed once into one wallet. A merge moves it along with the lots."""
+    """One redemption of a code. A merge moves it with the lots."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     code = models.ForeignKey(PromotionCode, on_delete=models.PROTECT, related_name="redemptions")
@@ -287,7 +286,7 @@ LEDGER_CHECK_ID = 1
 
 
 class LedgerCheck(models.Model):
-    """The one row that says how the last replay of the whole ledger went."""
+    """The result of the last verification of the ledger. One row."""
 
     id = models.SmallIntegerField(primary_key=True, default=LEDGER_CHECK_ID, editable=False)
     due_at = models.DateTimeField()
@@ -305,14 +304,13 @@ class LedgerCheck(models.Model):
         ]
 
     def __str__(self) -> str:
-        return "The ledger does not add up" if self.discrepancies else "The ledger adds up"
+        return "Ledger: unbalanced" if self.discrepancies else "Ledger: balanced"
 
 
 class IdempotencyRecord(models.Model):
-    """The answer to one attempt of one user at one operation, kept for replay.
+    """The stored response to a request with an Idempotency-Key.
 
-    Written in the transaction of what it answers, so there is none of a request that did not
-    succeed.
+    Written in the transaction of the request: a request that fails leaves no record.
     """
 
     user_id = models.UUIDField()
@@ -329,7 +327,7 @@ class IdempotencyRecord(models.Model):
                 fields=["user_id", "operation", "key"], name="idempotency_one_per_key"
             )
         ]
-        # The sweep of expired ones.
+        # Purge of expired records.
         indexes = [models.Index(fields=["expires_at"], name="idempotency_expiring")]
 
     def __str__(self) -> str:

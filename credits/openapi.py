@@ -1,4 +1,4 @@
-"""The calls about credits, described."""
+"""The OpenAPI description of the credit endpoints."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class RedeemedAnswer(serializers.Serializer):
 OPERATIONS: Operations = {
     api.GetCredits: Operation(
         tag=Tag.CREDITS,
-        summary="The balance",
-        text="`expiring` tells what lapses when, soonest first.",
+        summary="Get the balance",
+        text="`expiring` lists the credits that expire, the earliest first.",
         response=CreditsAnswer,
         response_example={
             "credits_remaining": 16,
@@ -59,7 +59,7 @@ OPERATIONS: Operations = {
     ),
     api.GetCreditHistory: Operation(
         tag=Tag.CREDITS,
-        summary="Every change of the balance",
+        summary="List all changes of the balance",
         text="Newest first.",
         parameters=PAGE,
         response=CreditHistoryAnswer,

@@ -1,4 +1,4 @@
-"""Reads for other apps: a user's balance and history, what became of a purchase's credits."""
+"""Reads for other apps: balances, history, and what became of a purchase's credits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rendio.common.errors import NotFound
 
 @dataclass(frozen=True)
 class ExpiringCredits:
-    """How many credits lapse at that time, if they are not spent."""
+    """`credits` expire at `expires_at` unless they are spent."""
 
     credits: int
     expires_at: datetime
@@ -24,7 +24,7 @@ class ExpiringCredits:
 
 @dataclass(frozen=True)
 class BalanceSummary:
-    """What a user has; `expiring` is the soonest first, MAX_EXPIRING times at most."""
+    """A user's credits. `expiring`: at most MAX_EXPIRY_DATES dates, the earliest first."""
 
     balance: int
     lifetime_total: int
@@ -34,7 +34,7 @@ class BalanceSummary:
 MAX_EXPIRY_DATES = 20
 
 
-# One trip, as for the balance alone: the lots come by the index of those that can be spent.
+# One round trip, as for the balance alone. The lots come from the index of spendable lots.
 _BALANCE_SUMMARY = """
 SELECT wallet.balance, wallet.lifetime_total, soonest.credits, soonest.expires_at
 FROM credits_wallet wallet
@@ -49,7 +49,7 @@ ORDER BY soonest.expires_at
 
 
 def balance_summary(user_id: UUID) -> BalanceSummary:
-    """The user's credits, and when they lapse. Raises NotFound where there is no wallet."""
+    """Return the user's credits and their expiry dates. Raises NotFound if there is no wallet."""
     with prepared_cursor() as cursor:
         cursor.execute(_BALANCE_SUMMARY, [MAX_EXPIRY_DATES, user_id])
         rows = cursor.fetchall()
@@ -64,15 +64,18 @@ def balance_summary(user_id: UUID) -> BalanceSummary:
 def history(
     *, user_id: UUID, limit: int, offset: int = 0, after: UUID | None = None
 ) -> list[LedgerEntry]:
-    """A user's entries, newest first; `after` is the id of the last entry already seen."""
+    """Return a user's entries, newest first. `after`: the id of the last entry of the page
+    before.
+    """
     return _history(LedgerEntry.objects.all(), user_id, limit=limit, offset=offset, after=after)
 
 
 def history_with_codes(
     *, user_id: UUID, limit: int, offset: int = 0, after: UUID | None = None
 ) -> list[tuple[LedgerEntry, str]]:
-    """The same for the user themselves: each entry with its reason, which names the promotion code
-    that they redeemed. Staff may read a reason without being allowed to know codes."""
+    """Return a user's entries, each with the reason for the user's own eyes, which names a redeemed
+    promotion code. Staff see the stored reason, since they may lack the permission for codes.
+    """
     entries = LedgerEntry.objects.select_related("redemption__code")
     found = _history(entries, user_id, limit=limit, offset=offset, after=after)
     return [(entry, _reason_with_code(entry)) for entry in found]
@@ -94,8 +97,9 @@ def _history(
 
 
 def users_sharing_wallet(user_id: UUID) -> list[UUID]:
-    """The users whose credits are in one wallet by now: this one, the account that they have become
-    part of, and all guests who have become part of that. Those who are deleted have no id."""
+    """Return the users whose credits are in one wallet after merges: this user, the account it was
+    merged into, and all guests merged into that account. Deleted users have no id.
+    """
     with prepared_cursor() as cursor:
         cursor.execute(_USERS_SHARING_WALLET, [user_id])
         return [UUID(str(found)) for (found,) in cursor.fetchall()] or [user_id]
@@ -116,13 +120,13 @@ SELECT user_id FROM credits_wallet WHERE id IN (SELECT id FROM down) AND user_id
 
 
 def lots_touched_by(entries: Iterable[LedgerEntry]) -> dict[UUID, Lot]:
-    """The lots that these entries touched, by their ids."""
+    """Return the lots that these entries changed, by id."""
     ids = {UUID(lot_id) for entry in entries for lot_id, _ in entry.lots}
     return {lot.id: lot for lot in Lot.objects.filter(id__in=ids)}
 
 
 def find_codes(texts: Collection[str]) -> set[str]:
-    """Those of `texts` that are promotion codes, as credits.services.normalize_code writes them."""
+    """Return those of `texts` that are promotion codes (normalized by normalize_code)."""
     found = PromotionCode.objects.filter(code__in=texts).values_list("code", flat=True)
     return set(found)
 
@@ -130,8 +134,9 @@ def find_codes(texts: Collection[str]) -> set[str]:
 def count_clawbacks_of_spent_credits(
     user_ids: Collection[UUID], *, since: datetime, most: int
 ) -> int:
-    """How many store refunds since then took credits that these users had spent, and were not
-    reversed; no more than `most` are counted."""
+    """Count the store refunds since `since` that left a debt for credits that these users had
+    spent, without reversed ones. Stops at `most`.
+    """
     spent = Lot.objects.filter(
         wallet__user_id__in=user_ids, debt_from_clawback__gt=0, revoked_at__gte=since
     )
@@ -139,35 +144,36 @@ def count_clawbacks_of_spent_credits(
 
 
 def total_debt(user_ids: Collection[UUID]) -> int:
-    """What these users owe in all, in credits."""
+    """Return these users' total debt in credits."""
     owed = Wallet.objects.filter(user_id__in=user_ids).aggregate(total=Sum("debt"))["total"]
     return owed or 0
 
 
 @dataclass(frozen=True)
 class LotUsage:
-    """What became of the credits that a transaction brought."""
+    """What became of the credits that a transaction granted."""
 
-    brought: int  # with what repaid a debt, which had been spent before
-    used: int  # spent, and not returned since
-    jobs: int  # that took some of them
-    failed_jobs: int  # of these: refunded, for want of their video
+    brought: int  # including the part that repaid a debt: it had been spent before
+    used: int  # spent, and not refunded since
+    jobs: int  # jobs that were charged to the lot
+    failed_jobs: int  # of these, refunded because they produced no video
 
     @property
     def share(self) -> int:
-        """How much is used, in thousandths of a percent as Apple counts, never more than is."""
+        """The used share in thousandths of a percent, as Apple counts, rounded down."""
         return self.used * 100_000 // self.brought
 
 
 def lot_usage(transaction_id: str) -> LotUsage | None:
-    """None where the transaction brought nothing. Reads the entries of the wallets that its lot has
-    been in, so it is not for the hot path."""
+    """Return the usage of a transaction's lot, or None if the transaction granted nothing. Reads
+    all entries of the wallets that held the lot: not for the hot path.
+    """
     lot = Lot.objects.filter(transaction_id=transaction_id).first()
     if lot is None:
         return None
     granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
     brought = granted.change - granted.debt_change
-    # A reversed store refund may leave more in a lot than it brought.
+    # After a reversed store refund, a lot may hold more than it was granted.
     used = max(brought - lot.remaining - lot.expired_amount - lot.clawed_back, 0)
     touched = LedgerEntry.objects.filter(
         wallet_id__in=_merge_chain(granted.wallet_id, lot.wallet_id), lots__contains=[[str(lot.id)]]
@@ -178,7 +184,7 @@ def lot_usage(transaction_id: str) -> LotUsage | None:
 
 
 def _merge_chain(wallet_id: UUID, last_id: UUID) -> list[UUID]:
-    """The wallets from one to the one that merges have led to."""
+    """Return the wallets from `wallet_id` to `last_id`, in the order of their merges."""
     way = [wallet_id]
     while way[-1] != last_id:
         way.append(Wallet.objects.values_list("merged_into_id", flat=True).get(id=way[-1]))

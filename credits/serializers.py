@@ -1,4 +1,4 @@
-"""Bodies in. Fields that we do not know are left alone."""
+"""Request bodies. Unknown fields are ignored."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Every change of credits, by topic.
+"""Every write to wallets, lots and the ledger, by topic.
 
-What moves credits takes the wallet's row lock first (Django refuses the lock where no transaction
-is open), changes balance and lots, and appends the entry that says so. All join the caller's
-transaction but `prove_if_due`, which opens its own.
+A function that moves credits locks the wallet's row first (Django raises where no transaction is
+open), changes the balance and the lots, and appends the ledger entry. All functions join the
+caller's transaction, except `verify_ledger_if_due`, which opens its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A job's price: taken at its order, given back where it ends without its video."""
+"""Charge the price of a job at its order and refund it if the job ends without its video."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from credits.services.wallets import check_can_spend, lock_wallet
 
 
 def charge(*, wallet: Wallet, amount: int, job_id: UUID, now: datetime) -> UUID:
-    """Take a job's price from a locked wallet, soonest-expiring lots first; returns the entry's id.
+    """Charge a job's price to a locked wallet; return the id of the ledger entry.
 
-    One SQL statement. Once for a job: the database refuses a second charge (IntegrityError). Raises
-    InsufficientCredits (numbers in credits; `debt` stands in it while the wallet owes),
-    AccountSuspended, Unauthorized.
+    Lots are spent in the order of their expiry, the earliest first, in one SQL statement. A second
+    charge for the same job raises IntegrityError. Raises InsufficientCredits (amounts in credits;
+    `debt` is set while the wallet owes), AccountSuspended, Unauthorized.
     """
     check_can_spend(wallet)
     if wallet.debt:
@@ -39,13 +39,14 @@ def refund(
     fee: int = 0,
     cancelled: bool = False,
 ) -> LedgerEntry:
-    """Give a job's price back but for `fee` credits, once: a second call returns the first refund.
+    """Refund a job's price, less `fee` credits. A second call returns the first refund.
 
-    It returns to the lots that it came from, which a merge has moved with everything else; one that
-    has expired meanwhile lives on for the time that it had left at the charge. Where the wallet
-    owes, the debt is repaid first. A fee stays with the lots that were spent first.
+    The credits return to the lots that they were charged to, also after a merge has moved these
+    lots. A lot that has expired since the charge gets the time back that it had left then. If the
+    wallet owes, the refund repays the debt first. The fee is taken from the lots that were spent
+    first.
 
-    `cancelled` says that the job's user took it back: then the credits of superseded lots lapse at
+    `cancelled`: the user cancelled the job. Credits that return to superseded lots then expire at
     once (credits.services.superseded). Raises ValueError for a fee above the price.
     """
     wallet = lock_wallet(user_id=user_id, through_merge=True)
@@ -57,7 +58,7 @@ def refund(
     parts = refundable_parts(charged, fee=fee)
     repaid = owed = min(wallet.debt, sum(part for lot, part in parts if lot.superseded_at is None))
     touched: list[tuple[UUID, int]] = []
-    # The debt may be for these very credits: a lot that the store has refunded repays it first.
+    # Lots that were clawed back repay first: the debt may be for their own credits.
     for lot, part in sorted(parts, key=lambda item: (not item[0].debt_from_clawback, item[0].id)):
         paid = min(owed, part) if lot.superseded_at is None else 0
         owed -= paid
@@ -86,8 +87,9 @@ def refund(
 
 
 def refundable_parts(charged: LedgerEntry, *, fee: int) -> list[tuple[Lot, int]]:
-    """What goes back to each lot, in the order in which lots are spent. The first bear the fee, as
-    if the fee alone had been charged."""
+    """Return (lot, amount to refund) in the order in which lots are spent. The first lots bear the
+    fee, as if only the fee had been charged.
+    """
     if not 0 <= fee <= -charged.change:
         raise ValueError(f"a fee of {fee} credits for a price of {-charged.change}")
     taken = {UUID(lot_id): -change for lot_id, change in charged.lots}
@@ -102,7 +104,7 @@ def refundable_parts(charged: LedgerEntry, *, fee: int) -> list[tuple[Lot, int]]
 
 
 def debt_repaid_from(lot: Lot, *, wallet: Wallet) -> int:
-    """How much of the wallet's debt was repaid by job refunds with credits of this lot."""
+    """Return how much of the wallet's debt job refunds have repaid with credits of this lot."""
     repaid = 0
     for entry in wallet.entries.filter(kind=Kind.REFUND, debt_change__lt=0):
         charged = LedgerEntry.objects.get(job_id=entry.job_id, kind=Kind.CHARGE)

@@ -1,8 +1,8 @@
-"""What the App Store refunds to its customer, taken back here, and given again where it thinks
-better of it.
+"""Claw back credits when the App Store refunds a purchase; restore them when the refund is
+reversed.
 
-The transaction is what is named, and how much of it is refunded by now: a state, not a step. So
-these may be called twice, late, or for a share that grows, and each call does what is missing.
+Callers pass the total share that is refunded so far: a state, not a step. Calls may therefore
+repeat, arrive late, or pass a growing share. Each call books only what is missing.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from credits.services.superseded import expiry_reason
 from credits.services.wallets import lock_merge_target
 from rendio.common.errors import InvalidInput, NotFound
 
-# All of a transaction, as Apple counts: in thousandths of a percent.
+# 100 %, in Apple's unit: thousandths of a percent.
 FULL_SHARE = 100_000
 
 
 def claw_back(
     *, transaction_id: str, reason: str, now: datetime, share: int = FULL_SHARE
 ) -> LedgerEntry | None:
-    """A store refund: take back `milli_percent` of what the transaction brought, all in all.
+    """Claw back a share of what the transaction granted, less what has been clawed back before.
 
-    What is left of its lot goes; what was spent of it becomes debt, which later grants repay. What
-    had lapsed counts as gone already. A further refund of the same transaction tells the share of
-    both together (Apple: revocationPercentage is what "the App Store has refunded"), and takes the
-    difference; a share that is no more than before takes nothing, and gives nothing back.
+    `share` is the total refunded so far, in thousandths of a percent (Apple: revocationPercentage
+    is what "the App Store has refunded"). What is left of the lot is removed. What was spent
+    becomes debt, which later grants repay. Expired credits count as removed already. A share that
+    is no larger than before changes nothing.
 
-    Apple rounds the share, 1 of 3 to 33333: we round to whole credits, a half to the customer. As
-    it is the whole share that is rounded, and not each step, several add up to all of it.
+    Apple rounds the share, 1 of 3 to 33333. We round to whole credits, a half in the customer's
+    favour. The total is rounded, not each step, so that several partial refunds add up to the whole
+    amount.
 
-    Returns the entry, or None where there was nothing to take. Raises NotFound where the
-    transaction brought no lot, InvalidInput for a share outside 0 to 100000.
+    Return the entry, or None if nothing was missing. Raises NotFound if the transaction granted no
+    lot, InvalidInput for a share outside 0 to 100000.
     """
     if not 0 <= share <= FULL_SHARE:
         raise InvalidInput(fields={"share": [f"Must be from 0 to {FULL_SHARE}."]})
     wallet, lot = lock_lot(transaction_id)
     granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
-    # Not lot.amount: part of the grant may have repaid a debt, and is spent all the same.
+    # Not lot.amount: the part of the grant that repaid a debt counts as spent.
     brought = granted.change - granted.debt_change
     gone = lot.clawed_back + lot.debt_from_clawback + lot.expired_amount
     missing = _credits_of_share(brought, share) - gone
@@ -66,15 +67,15 @@ def claw_back(
 
 
 def reverse_clawback(*, transaction_id: str, reason: str, now: datetime) -> LedgerEntry | None:
-    """A store refund was reversed: give back all that was taken for it.
+    """Restore everything that was clawed back for a transaction.
 
-    The lot gets what was taken out of it, and the debt goes that it made. What of that debt has
-    been repaid meanwhile comes back into the lot too: the credits that repaid it need not have. A
-    lot that has expired since lives on for the time that it had left when it was taken. Credits
-    that come back into a superseded lot lapse at once.
+    The lot gets back what was removed from it, and the debt from the clawback is cancelled. Where
+    that debt has been repaid meanwhile, the repaid credits go into the lot too. A lot that has
+    expired since gets the time back that it had left at the clawback. Credits that return to a
+    superseded lot expire at once.
 
-    Returns the entry, or None where nothing is taken back (now): twice gives once. Raises NotFound
-    where the transaction brought no lot.
+    Return the entry, or None if nothing is clawed back, so that a second call changes nothing.
+    Raises NotFound if the transaction granted no lot.
     """
     wallet, lot = lock_lot(transaction_id)
     if lot.revoked_at is None:
@@ -83,7 +84,7 @@ def reverse_clawback(*, transaction_id: str, reason: str, now: datetime) -> Ledg
     repaid = lot.debt_from_clawback - forgiven
     returned = lot.clawed_back + repaid
     restore_expiry(lot, away_since=lot.revoked_at, now=now)
-    # It holds more than at first: what jobs spent of it may still be refunded into it.
+    # The lot may now hold more than its grant: refunds of jobs may still return credits to it.
     lot.amount += repaid
     lot.remaining += returned
     lot.clawed_back = lot.debt_from_clawback = 0
@@ -114,7 +115,7 @@ def reverse_clawback(*, transaction_id: str, reason: str, now: datetime) -> Ledg
 
 
 def lock_lot(transaction_id: str) -> tuple[Wallet, Lot]:
-    """The transaction's lot and the wallet that it is in by now, locked. Raises NotFound."""
+    """Lock the transaction's lot and the wallet that holds it after merges. Raises NotFound."""
     lot = Lot.objects.filter(transaction_id=transaction_id).first()
     if lot is None:
         raise NotFound

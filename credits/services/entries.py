@@ -1,6 +1,6 @@
-"""The steps that every change is made of, for a wallet that is locked already: a new lot, taking
-from lots, letting one lapse, and the entry that says so. Only the modules beside this one call
-them."""
+"""Building blocks of every change to a locked wallet: add a lot, debit lots, expire credits, append
+the ledger entry. Only the other modules of credits.services call them.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def add_lot(
     transaction_id: str | None = None,
     acting_user_id: UUID | None = None,
 ) -> LedgerEntry:
-    """A new lot of what is left of `amount` after debt, and its entry.
+    """Repay debt from `amount`, add a lot with the rest, and append the entry.
 
-    What a grant that nobody paid for brings above MAX_GRANTED_BALANCE lapses at once, in an entry
-    of its own: the user sees what came and what became of it.
+    Granted credits that nobody paid for expire at once where they exceed MAX_GRANTED_BALANCE. The
+    expiry is an entry of its own, so that the user sees both.
     """
     if amount <= 0:
         raise InvalidInput(fields={"amount": ["Must be more than 0."]})
@@ -66,7 +66,7 @@ def add_lot(
 
 
 def _expire_above_limit(wallet: Wallet, lot: Lot, *, now: datetime) -> None:
-    """What was paid for neither counts against the limit nor meets it."""
+    """Lots that were paid for neither count towards the limit nor expire because of it."""
     held = wallet.lots.exclude(source__in=PAID_SOURCES).aggregate(credits=Sum("remaining"))
     excess = min(held["credits"] - settings.MAX_GRANTED_BALANCE, lot.remaining)
     if excess > 0:
@@ -87,7 +87,7 @@ def append_entry(
     transaction_id: str | None = None,
     acting_user_id: UUID | None = None,
 ) -> LedgerEntry:
-    """Move the locked wallet's numbers and write the entry; the lots have been changed already."""
+    """Update the locked wallet and append the entry. The caller has changed the lots already."""
     wallet.balance += change
     wallet.debt += debt_change
     wallet.lifetime_total += granted
@@ -112,7 +112,7 @@ def append_entry(
 
 
 def expire(wallet: Wallet, lot: Lot, *, amount: int, reason: str, now: datetime) -> None:
-    """`amount` of what is left of a lot is gone, spent by nobody."""
+    """Expire `amount` of what is left of a lot."""
     lot.remaining -= amount
     lot.expired_amount += amount
     lot.save(update_fields=["remaining", "expired_amount"])
@@ -127,18 +127,17 @@ def expire(wallet: Wallet, lot: Lot, *, amount: int, reason: str, now: datetime)
 
 
 def restore_expiry(lot: Lot, *, away_since: datetime, now: datetime) -> None:
-    """Credits come back to `lot`: if it has expired meanwhile, it lives on for the time that was
-    left to them when they went. Not saved here.
+    """Give a lot that has expired the time back that it had left at `away_since`. The caller saves
+    the lot.
 
-    No more than that, so that nobody prolongs a promotion by jobs that fail.
+    No more than that: otherwise jobs that fail would extend a promotion.
     """
     if lot.expires_at and lot.expires_at <= now:
         lot.expires_at = now + max(lot.expires_at - away_since, timedelta(0))
 
 
-# One trip to the database instead of five: on the hot path trips are what costs. The wallet is
-# locked by an earlier statement, so this one's snapshot sees every lot as the lock's last holder
-# left it.
+# One round trip instead of five: round trips dominate the cost of an order. An earlier statement
+# has locked the wallet, so this statement's snapshot has the changes of the lock's last holder.
 _DEBIT = """
 WITH spendable AS (
     SELECT id, remaining,
@@ -179,7 +178,7 @@ def debit(
     job_id: UUID | None = None,
     acting_user_id: UUID | None = None,
 ) -> UUID:
-    """Take `amount` from a locked wallet's lots, soonest-expiring first; returns the entry's id."""
+    """Debit `amount` from a locked wallet's lots, earliest expiry first; return the entry's id."""
     entry_id = uuid7()
     wallet.balance -= amount
     wallet.entry_count += 1

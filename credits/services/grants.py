@@ -1,4 +1,4 @@
-"""Credits that come: grants, and support's corrections up and down."""
+"""Grants, and corrections by support, up or down."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def grant(
     transaction_id: str | None = None,
     acting_user_id: UUID | None = None,
 ) -> LedgerEntry:
-    """Give `amount` credits as a new lot. What the wallet owes is repaid from them first.
+    """Grant `amount` credits as a new lot, after repaying the wallet's debt from them.
 
-    With a `transaction_id` (Apple's) a second call returns the first entry. What is given to a
-    guest who was merged arrives at the account. The returned entry is the whole grant; what of it
-    is above MAX_GRANTED_BALANCE has lapsed in an entry after it.
+    With Apple's `transaction_id`, a second call returns the first entry. A grant to a merged guest
+    goes to the account. The returned entry is the whole grant; a part above MAX_GRANTED_BALANCE has
+    expired in an entry after it.
     """
     wallet = lock_wallet(user_id=user_id, through_merge=True)
     if transaction_id and (
@@ -50,10 +50,10 @@ def grant(
 def adjust(
     *, user_id: UUID, change: int, reason: str, acting_user_id: UUID, now: datetime
 ) -> LedgerEntry:
-    """Support's correction: up as a lot of its own, down from the lots, never below zero.
+    """Correct a balance for support: up by a new lot, down from the lots, never below zero.
 
-    MAX_GRANTED_BALANCE does not hold it back. Raises InvalidInput for 0, InsufficientCredits where
-    less is there than should be taken.
+    MAX_GRANTED_BALANCE does not apply. Raises InvalidInput for 0, InsufficientCredits if the
+    balance is lower than the deduction.
     """
     if change == 0:
         raise InvalidInput(fields={"amount": ["Must not be 0."]})

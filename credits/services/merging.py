@@ -1,4 +1,4 @@
-"""Two wallets become one."""
+"""Merge two wallets."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from rendio.common.errors import Unauthorized
 
 
 def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
-    """Everything of one wallet becomes the other's, and the first is closed. Twice is as once.
+    """Move everything from one wallet to the other and close the first. A second call changes
+    nothing.
 
-    All lots move, the empty ones too: a job that was paid from them may still be refunded. A debt
-    moves as a debt. Two welcomes do not add up, nor does a code that both have redeemed: what is
-    left of the first wallet's lapses, what it repaid of a debt is owed again, and what jobs return
-    of it later is worth no more (credits.services.superseded). `lifetime_total` goes along, but for
-    what lapsed. Raises NotFound, AccountSuspended, and Unauthorized where one of the two is closed
-    for another reason.
+    All lots move, also empty ones: a job that was paid from them may still be refunded. Debt moves
+    too. Welcome grants do not add up, nor do redemptions of the same code above its limit per user:
+    the first wallet's lot is superseded. What is left of a superseded lot expires, a debt that the
+    lot repaid is owed again, and refunds into the lot are limited (credits.services.superseded).
+    `lifetime_total` moves without what expired. Raises NotFound, AccountSuspended, and Unauthorized
+    if a wallet is closed for another reason.
     """
     wallets = lock_wallets(user_ids={from_user_id, into_user_id})
     source, target = wallets[from_user_id], wallets[into_user_id]
@@ -69,10 +70,10 @@ def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
 
 
 def supersede_purchase(*, transaction_id: str, now: datetime) -> int:
-    """Make what is left of the credits that a transaction brought worth nothing, after a merge.
+    """Supersede the lot of a transaction after a merge; return how many credits expired.
 
-    Joins the caller's transaction. Returns how many credits lapsed; a debt that the transaction had
-    repaid is owed again. Raises NotFound where the transaction brought no lot.
+    Joins the caller's transaction. A debt that the transaction repaid is owed again. Raises
+    NotFound if the transaction granted no lot.
     """
     wallet, lot = lock_lot(transaction_id)
     granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
@@ -83,7 +84,7 @@ def supersede_purchase(*, transaction_id: str, now: datetime) -> int:
 
 
 def _supersede_welcome(source: Wallet, target: Wallet, *, now: datetime) -> int:
-    """Lapse the source's welcome if the target has had one; returns how many credits lapsed."""
+    """Supersede the source's welcome lot if the target has one; return how many credits expired."""
     welcome = {"source": Source.WELCOME, "superseded_at": None}
     lot = source.lots.filter(**welcome).first()
     if lot is None or not target.lots.filter(**welcome).exists():
@@ -92,15 +93,16 @@ def _supersede_welcome(source: Wallet, target: Wallet, *, now: datetime) -> int:
 
 
 def _supersede_codes(source: Wallet, target: Wallet, *, now: datetime) -> int:
-    """Lapse what the source's redemptions brought that one person may not have had besides the
-    target's; returns how many credits lapsed."""
+    """Supersede the lots of the source's redemptions that exceed a code's limit per user together
+    with the target's; return how many credits expired.
+    """
     expired = 0
     used = Counter(target.redemptions.values_list("code_id", flat=True))
     for redemption in source.redemptions.select_related("code", "entry").order_by("id"):
         used[redemption.code_id] += 1
         if used[redemption.code_id] <= redemption.code.max_per_user:
             continue
-        # Without the code: staff who may not know codes read it too.
+        # Without the code: staff without the permission for codes read the reason.
         reason = "second promotion code"
         for lot in Lot.objects.filter(id__in=[lot_id for lot_id, _ in redemption.entry.lots]):
             expired += _supersede(source, lot, reason=reason, now=now)
@@ -109,7 +111,7 @@ def _supersede_codes(source: Wallet, target: Wallet, *, now: datetime) -> int:
 
 
 def _supersede(wallet: Wallet, lot: Lot, *, reason: str, now: datetime) -> int:
-    """What is left of a lot lapses for good; returns how much it was."""
+    """Expire what is left of a lot and mark it as superseded; return how many credits expired."""
     expired = lot.remaining
     lot.superseded_at = now
     lot.save(update_fields=["superseded_at"])
@@ -120,8 +122,9 @@ def _supersede(wallet: Wallet, lot: Lot, *, reason: str, now: datetime) -> int:
 
 
 def _restore_debt(wallet: Wallet, amount: int, *, reason: str, now: datetime) -> None:
-    """A debt that superseded credits repaid. Else a store refund that is reversed later would give
-    them back as bought ones."""
+    """Restore a debt that superseded credits had repaid. Otherwise a reversed store refund would
+    bring these credits back as bought ones.
+    """
     if amount:
         append_entry(
             wallet,

@@ -1,4 +1,4 @@
-"""Promotion codes: redeemed by users, made and changed by staff."""
+"""Promotion codes: users redeem them, staff create and change them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from rendio.common.visible_text import is_visible
 logger = structlog.get_logger(__name__)
 
 CODE_MIN, CODE_MAX = 4, 32
-# What the customer reads in the history of credits. Not the code: staff who may not know codes read
-# it too. The redemption has it.
+# The reason in the credit history. Without the code: staff without the permission for codes read
+# the history too. The Redemption row has the code.
 REASON = "promotion code"
 MAX_CREDITS = 100_000
 MAX_LOT_DAYS = 3_650
@@ -31,9 +31,9 @@ _TAKEN = "There is a code {} already."
 
 
 def normalize_code(typed: str) -> str:
-    """A code as it is kept: capital letters and digits, whatever was typed between or around them.
+    """Return a code as it is stored: capital letters and digits only.
 
-    A Turkish keyboard makes of i a capital with a dot: accents go, too.
+    Accents are removed: a Turkish keyboard types a capital i with a dot.
     """
     return "".join(
         letter
@@ -44,7 +44,7 @@ def normalize_code(typed: str) -> str:
 
 @dataclass(frozen=True)
 class Redeemed:
-    """`credits_added` is what came into the balance, after debt and the maximum balance."""
+    """`credits_added`: what reached the balance, after debt and the maximum balance."""
 
     credits_added: int
     credits_remaining: int
@@ -52,10 +52,11 @@ class Redeemed:
 
 
 def redeem(*, user_id: UUID, code: str, now: datetime) -> Redeemed:
-    """Give a user a code's credits. Joins the caller's transaction.
+    """Grant a code's credits to a user. Joins the caller's transaction.
 
-    Raises NotFound for a code that there is not (or not yet), CodeRefused, AccountSuspended,
-    Unauthorized. The wallet's lock keeps one user's redemptions apart, the code's those of all.
+    The wallet's lock serializes one user's redemptions, the code's lock those of all users. Raises
+    NotFound for a code that does not exist or has not started, CodeRefused, AccountSuspended,
+    Unauthorized.
     """
     wallet = lock_wallet(user_id=user_id)
     check_can_spend(wallet)
@@ -101,8 +102,9 @@ def _find_refusal(code: PromotionCode, wallet: Wallet, *, now: datetime) -> str 
 
 
 def _count_redemptions(code: PromotionCode, wallet: Wallet) -> int:
-    """How often this person has redeemed it: also as another user, and before a deletion. The
-    caller has the code locked, so no other redemption is on its way."""
+    """Count this customer's redemptions, also as another user and before an account deletion. The
+    caller has locked the code, so no other redemption runs.
+    """
     others = wallet.user.related_user_ids() if wallet.user else set()
     by_person = Q(wallet=wallet) | Q(wallet__user_id__in=others)
     return Redemption.objects.filter(by_person, code=code).count()
@@ -110,7 +112,7 @@ def _count_redemptions(code: PromotionCode, wallet: Wallet) -> int:
 
 @dataclass(frozen=True)
 class CodeTerms:
-    """What a code gives, when, and how often. None is: no limit, no end, never."""
+    """What a code grants, when, and how often. None: no limit, no end, no expiry."""
 
     credits: int
     starts_at: datetime | None = None
@@ -124,7 +126,7 @@ class CodeTerms:
 
     @classmethod
     def from_json(cls, terms: dict[str, Any]) -> CodeTerms:
-        """As `as_json` wrote it."""
+        """The inverse of `as_json`."""
         times = {
             name: datetime.fromisoformat(terms[name]) if terms[name] else None
             for name in ("starts_at", "ends_at")
@@ -137,9 +139,8 @@ def get_terms(code: PromotionCode) -> CodeTerms:
 
 
 def create_code(*, code: str, terms: CodeTerms, now: datetime) -> PromotionCode:
-    """A new code, which can be redeemed from its start. Joins the caller's transaction.
-
-    Raises InvalidInput.
+    """Create a code, redeemable from its start. Joins the caller's transaction. Raises
+    InvalidInput.
     """
     code = validate_new_code(code=code, terms=terms)
     made, is_new = PromotionCode.objects.get_or_create(
@@ -151,7 +152,7 @@ def create_code(*, code: str, terms: CodeTerms, now: datetime) -> PromotionCode:
 
 
 def validate_new_code(*, code: str, terms: CodeTerms) -> str:
-    """The code as it would be kept. Raises InvalidInput for what create_code would refuse now."""
+    """Return the normalized code. Raises InvalidInput if create_code would."""
     code = normalize_code(code)
     if not (CODE_MIN <= len(code) <= CODE_MAX and code.isascii()):
         problem = f"Write {CODE_MIN} to {CODE_MAX} letters of A to Z and digits."
@@ -163,7 +164,7 @@ def validate_new_code(*, code: str, terms: CodeTerms) -> str:
 
 
 def lock_code(*, code_id: UUID) -> PromotionCode:
-    """The code, kept from being redeemed or changed until the transaction ends. Raises NotFound."""
+    """Lock a code against redemption and change until the transaction ends. Raises NotFound."""
     code = PromotionCode.objects.select_for_update(no_key=True).filter(id=code_id).first()
     if code is None:
         raise NotFound
@@ -171,8 +172,7 @@ def lock_code(*, code_id: UUID) -> PromotionCode:
 
 
 def update_code(code: PromotionCode, *, terms: CodeTerms) -> None:
-    """New terms for a locked code, from now on: what was redeemed stays as it is. Raises
-    InvalidInput."""
+    """Change the terms of a locked code. Past redemptions stay as they are. Raises InvalidInput."""
     validate_terms(terms, redeemed=code.redemption_count)
     for name, value in asdict(terms).items():
         setattr(code, name, value)
@@ -186,7 +186,7 @@ def set_code_active(code: PromotionCode, *, is_active: bool) -> None:
 
 
 def validate_terms(terms: CodeTerms, *, redeemed: int) -> None:
-    """Raises InvalidInput; `redeemed` is how often the code has been."""
+    """Raises InvalidInput. `redeemed`: how often the code has been redeemed."""
     problems: dict[str, list[str]] = {}
     for name, least, most in (
         ("credits", 1, MAX_CREDITS),

@@ -1,6 +1,6 @@
-"""Proving the ledger now and then, so that somebody hears of a discrepancy before a customer does.
+"""Verify the ledger regularly, so that staff learn of a discrepancy before a customer does.
 
-At most once in LEDGER_PROOF_SECONDS; a proof that dies with its worker is followed by the next.
+At most once in LEDGER_PROOF_SECONDS. If the worker dies, the next check runs at the next interval.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ logger = structlog.get_logger(__name__)
 
 
 def verify_ledger_if_due(*, now: datetime) -> bool:
-    """Replay the ledger if it is time, and keep how it went. Opens transactions of its own.
-
-    True where this call did.
+    """Verify the ledger if a check is due, and store the result; return whether a check ran. Opens
+    its own transactions.
     """
     next_at = now + timedelta(seconds=settings.LEDGER_PROOF_SECONDS)
     with transaction.atomic(durable=True):

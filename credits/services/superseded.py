@@ -1,14 +1,14 @@
-"""Lots that a merge superseded: a second welcome, a code that both accounts had redeemed, or what
-guests bought in Apple's sandbox above its limit.
+"""Lots that a merge superseded: a second welcome grant, a code that both accounts had redeemed, and
+sandbox purchases of guests above the limit.
 
-A person keeps the worth of one welcome, of each code as often as it may be redeemed, and of test
-purchases up to their limit. What is left of the other lots lapses in the merge
-(credits.services.merging). Jobs may still return credits into them afterwards:
+A customer keeps the value of one welcome grant, of each code up to its limit per user, and of
+sandbox purchases up to their limit. The merge expires what is left of the other lots
+(credits.services.merging). Jobs may return credits to these lots afterwards:
 
-- A job that its user cancelled returns nothing of worth: its part lapses at once.
-- A job that failed returns its part as long as the wallet then holds no more than the lots that
-  count have brought. The rest lapses. So a failure costs its user nothing that they would have had
-  without the merge, and nobody holds two welcomes at a time, in whatever order jobs end.
+- A cancelled job: its part expires at once.
+- A failed job: its part stays, as long as the wallet holds no more than the counted lots granted.
+  The rest expires. A failure therefore costs the user nothing, and nobody holds two welcome grants
+  at a time, in whatever order jobs end.
 
 Superseded credits never repay a debt: a store refund that is reversed later would bring them back
 as bought ones.
@@ -25,16 +25,16 @@ from credits.services.entries import expire
 
 
 def expiry_reason(lot: Lot) -> str:
-    """What the history says where credits of a superseded lot lapse."""
+    """Return the reason in the user's history for credits of a superseded lot that expire."""
     if lot.transaction_id:
         return "test purchases above the limit"
     return "second welcome" if lot.source == Source.WELCOME else "second code"
 
 
 def expire_excess(wallet: Wallet, *, now: datetime) -> None:
-    """Lapse what superseded lots of a locked wallet hold beyond the worth of the lots that count.
+    """Expire what superseded lots of a locked wallet hold beyond the amount of the counted lots.
 
-    One query where no superseded lot holds anything, which is nearly always.
+    One query if no superseded lot holds credits, which is nearly always so.
     """
     held = list(wallet.lots.filter(superseded_at__isnull=False, remaining__gt=0).order_by("id"))
     if not held:
@@ -48,8 +48,9 @@ def expire_excess(wallet: Wallet, *, now: datetime) -> None:
 
 
 def _groups(wallet: Wallet) -> dict[UUID, list[UUID]]:
-    """Lot id → the ids of all lots that came in the same way: the welcomes, one code's, or the test
-    purchases."""
+    """Map each lot id to the ids of all lots of the same origin: welcome grants, one code, sandbox
+    purchases.
+    """
     groups: dict[object, list[UUID]] = defaultdict(list)
     welcomes = wallet.lots.filter(source=Source.WELCOME)
     groups[Source.WELCOME] = list(welcomes.values_list("id", flat=True))
@@ -65,6 +66,6 @@ def _remaining(lot_ids: list[UUID]) -> int:
 
 
 def _amount_of_counted(lot_ids: list[UUID]) -> int:
-    """What those of the lots that count have brought."""
+    """Return what the lots among these that are not superseded have granted."""
     counting = Lot.objects.filter(id__in=lot_ids, superseded_at=None)
     return sum(counting.values_list("amount", flat=True))

@@ -1,4 +1,4 @@
-"""A wallet, its lock and its standing: whether it spends."""
+"""Open, lock, suspend and close wallets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rendio.common.errors import NotFound, Unauthorized
 
 @dataclass(frozen=True)
 class Balance:
-    """All in credits; `lifetime_total` is what was ever granted."""
+    """Amounts in credits. `lifetime_total`: all credits ever granted."""
 
     balance: int
     debt: int
@@ -22,7 +22,7 @@ class Balance:
 
 
 def balance_of(user_id: UUID) -> Balance:
-    """What the user has now, without a lock. Raises NotFound where there is no wallet."""
+    """Return the user's balance without a lock. Raises NotFound if there is no wallet."""
     row = (
         Wallet.objects.filter(user_id=user_id)
         .values_list("balance", "debt", "lifetime_total")
@@ -34,7 +34,7 @@ def balance_of(user_id: UUID) -> Balance:
 
 
 def open_wallet(*, user_id: UUID) -> UUID:
-    """Give a new user an empty wallet; returns its id."""
+    """Open an empty wallet for a new user; return its id."""
     return Wallet.objects.create(user_id=user_id).id
 
 
@@ -44,10 +44,10 @@ _locked_wallet = CompiledQuery(
 
 
 def lock_wallet(*, user_id: UUID, through_merge: bool = False) -> Wallet:
-    """The user's wallet, locked until the transaction ends. Raises NotFound.
+    """Lock the user's wallet until the transaction ends. Raises NotFound.
 
-    `through_merge` is for credits that arrive: of a guest who was merged it gives the account's
-    wallet, also where the merge was only just waited for.
+    `through_merge`, for incoming credits: a merged guest's wallet resolves to the account's, also
+    if the merge has just committed while we waited for the lock.
     """
     wallet = _locked_wallet.first(user_id)
     if wallet is None:
@@ -56,8 +56,9 @@ def lock_wallet(*, user_id: UUID, through_merge: bool = False) -> Wallet:
 
 
 def lock_wallets(*, user_ids: Collection[UUID]) -> dict[UUID, Wallet]:
-    """Several users' wallets, locked in the order of their ids: merges at once then wait for each
-    other instead of locking up. Raises NotFound where one is missing."""
+    """Lock several users' wallets in the order of their ids, so that concurrent merges cannot
+    deadlock. Raises NotFound if one is missing.
+    """
     wallets = Wallet.objects.select_for_update().filter(user_id__in=user_ids).order_by("id")
     found = {wallet.user_id: wallet for wallet in wallets if wallet.user_id}
     if len(found) < len(set(user_ids)):
@@ -66,10 +67,10 @@ def lock_wallets(*, user_ids: Collection[UUID]) -> dict[UUID, Wallet]:
 
 
 def lock_merge_target(wallet: Wallet) -> Wallet:
-    """From a locked wallet to the one that it was merged into, locked too.
+    """Follow a locked wallet to the wallet that it was merged into, and lock that too.
 
-    Nobody holds the latter and waits for the former: after the merge the former is only ever
-    locked on this way.
+    No deadlock: nobody who holds the target waits for the source. After the merge, the source is
+    locked only on this path.
     """
     while wallet.merged_into_id:
         wallet = Wallet.objects.select_for_update().get(id=wallet.merged_into_id)
@@ -77,7 +78,7 @@ def lock_merge_target(wallet: Wallet) -> Wallet:
 
 
 def check_can_spend(wallet: Wallet) -> None:
-    """Raises AccountSuspended, or Unauthorized where its owner has left or was merged."""
+    """Raises AccountSuspended, or Unauthorized if the wallet is closed."""
     if wallet.state == WalletState.SUSPENDED:
         raise AccountSuspended
     if wallet.state == WalletState.CLOSED:
@@ -85,17 +86,18 @@ def check_can_spend(wallet: Wallet) -> None:
 
 
 def suspend(*, user_id: UUID) -> None:
-    """From now on the wallet spends nothing; refunds still arrive. Staff have none to suspend."""
+    """Stop a wallet from spending; refunds still arrive. No effect for staff: they have no
+    wallet."""
     _set_state(user_id, expected=WalletState.OPEN, state=WalletState.SUSPENDED)
 
 
 def resume(*, user_id: UUID) -> None:
-    """A suspended wallet spends again."""
+    """Let a suspended wallet spend again."""
     _set_state(user_id, expected=WalletState.SUSPENDED, state=WalletState.OPEN)
 
 
 def close(*, user_id: UUID) -> None:
-    """The owner has left: nothing is spent any more; refunds still arrive, and are nobody's."""
+    """Close the wallet of a deleted account: nothing is spent any more; refunds still arrive."""
     Wallet.objects.select_for_update().filter(user_id=user_id).first()
     Wallet.objects.filter(user_id=user_id).update(state=WalletState.CLOSED)
 

@@ -380,7 +380,7 @@ def test_the_odd_payloads_of_an_environment_that_is_not_chosen_are_not_kept(phon
 
 
 def test_rows_are_bounded(phone, store, monkeypatch):
-    monkeypatch.setattr(kept, "MOST_OPEN", 1)
+    monkeypatch.setattr(kept, "MAX_OPEN", 1)
     for _ in range(2):
         bought = store.buy(TEN, phone=phone, override={"bundleId": None})
         assert_refused(deliver(bought), 503, "ERR_5005")
