@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.helpers import fork_server
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = "".join(
@@ -52,14 +52,9 @@ def start(**changes: str | None) -> subprocess.CompletedProcess[str]:
 
 
 def manage(*arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
-    variables = {**SOUND, "PATH": os.environ["PATH"], **changes}
-    return subprocess.run(  # noqa: S603
-        [sys.executable, "manage.py", *arguments],
-        env={name: value for name, value in variables.items() if value is not None},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    variables = {**SOUND, **changes}
+    given = {name: value for name, value in variables.items() if value is not None}
+    return fork_server.manage(*arguments, environment=given)
 
 
 def test_production_starts_with_everything_it_needs():

@@ -5,8 +5,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from accounts.apple import identity_tokens
 from accounts.installations import public_id
 from rendio.common.web import ratelimit
 from tests.conftest import url_of_database, waiting_for_locks
+from tests.helpers import fork_server
 from tests.helpers.wait import PATIENCE_SECONDS
 
 
@@ -224,8 +223,6 @@ def lock_waiters():
 STEPS = """
 import os
 from uuid import UUID
-import django
-django.setup()
 from django.utils import timezone
 from accounts.apple import device_check
 from accounts.services import InstallationProof, devices, welcome
@@ -243,39 +240,32 @@ class Process:
     """A real process that goes through the steps of a device check and dies on the way."""
 
     def __init__(self, installation, *lines):
-        self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", STEPS + "\n".join([*lines, "os._exit(9)"])],
-            env=os.environ
-            | {
-                "DJANGO_SETTINGS_MODULE": "rendio.settings",
-                "DATABASE_URL": url_of_database(),
-                "TEST_DEVICE_ID": installation.device_id,
-                "TEST_TOKEN": installation.device_token,
-                "TEST_SECRET": installation.installation_secret,
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+        server = fork_server.application({**os.environ, "DATABASE_URL": url_of_database()})
+        self._process = server.start(
+            STEPS + "\n".join([*lines, "os._exit(9)"]),
+            TEST_DEVICE_ID=installation.device_id,
+            TEST_TOKEN=installation.device_token,
+            TEST_SECRET=installation.installation_secret,
         )
 
     def reaches_its_input(self):
         """Until the line `input('here\\n')`."""
         line = self._process.stdout.readline()
-        assert line == b"here\n", self._process.stderr.read().decode()
+        assert line == "here\n", self._process.stderr.read()
 
     def goes_on(self):
-        self._process.stdin.write(b"\n")
+        self._process.stdin.write("\n")
         self._process.stdin.flush()
 
     def fails(self):
         """By an exception; gives what Python says of it."""
         _, errors = self._process.communicate(timeout=PATIENCE_SECONDS)
-        assert self._process.returncode == 1, errors.decode()
-        return errors.decode()
+        assert self._process.returncode == 1, errors
+        return errors
 
     def dies(self):
         _, errors = self._process.communicate(timeout=PATIENCE_SECONDS)
-        assert self._process.returncode == 9, errors.decode()
+        assert self._process.returncode == 9, errors
 
     def kill(self):
         assert self._process.poll() is None, "it was to be killed on the way, not at its end"

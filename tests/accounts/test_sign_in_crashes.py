@@ -4,8 +4,6 @@ A real process goes through the steps of accounts.services.apple_sign_in and die
 """
 
 import os
-import subprocess
-import sys
 from uuid import uuid4
 
 import pytest
@@ -18,6 +16,7 @@ from credits import ledger_check
 from credits import services as credit_services
 from credits.services import Source
 from tests.conftest import url_of_database
+from tests.helpers import fork_server
 from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -25,8 +24,6 @@ pytestmark = pytest.mark.usefixtures("committed")
 STEPS = """
 import os
 from uuid import UUID
-import django
-django.setup()
 from django.utils import timezone
 from accounts.apple import identity_tokens
 from accounts.services import apple_sign_in
@@ -48,23 +45,18 @@ SETTLE = (
 class Process:
     def __init__(self, installation, signed, *lines):
         access = tokens.read_access(installation.session["access_token"])
-        self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", STEPS + "\n".join([*lines, "os._exit(9)"])],
-            env=os.environ
-            | {
-                "DJANGO_SETTINGS_MODULE": "rendio.settings",
-                "DATABASE_URL": url_of_database(),
-                "TEST_SESSION_ID": str(access.session_id),
-                "TEST_TOKEN": signed["identity_token"],
-                "TEST_NONCE": signed["nonce"],
-                "TEST_CODE": signed["authorization_code"],
-            },
-            stderr=subprocess.PIPE,
+        server = fork_server.application({**os.environ, "DATABASE_URL": url_of_database()})
+        self._process = server.start(
+            STEPS + "\n".join([*lines, "os._exit(9)"]),
+            TEST_SESSION_ID=str(access.session_id),
+            TEST_TOKEN=signed["identity_token"],
+            TEST_NONCE=signed["nonce"],
+            TEST_CODE=signed["authorization_code"],
         )
 
     def dies(self):
         _, errors = self._process.communicate(timeout=30)
-        assert self._process.returncode == 9, errors.decode()
+        assert self._process.returncode == 9, errors
 
     def kill(self):
         assert self._process.poll() is None, "it was to be killed on the way, not at its end"

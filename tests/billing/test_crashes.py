@@ -6,8 +6,6 @@ A real process goes through the steps and dies at one of them; another finds wha
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
@@ -23,11 +21,10 @@ from tests.billing.conftest import (
     update_credits,
 )
 from tests.conftest import Phone, url_of_database
+from tests.helpers import fork_server
 
 STEPS = """
 import os
-import django
-django.setup()
 from django.db import transaction
 from django.utils import timezone
 from billing.appstore import verifier
@@ -58,19 +55,11 @@ DIES = {
 
 
 def run_and_die(told, *lines):
-    ended = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", STEPS + "\n".join([*lines, "os._exit(9)"])],
-        env=os.environ
-        | {
-            "DJANGO_SETTINGS_MODULE": "rendio.settings",
-            "DATABASE_URL": url_of_database(),
-            "TEST_PAYLOAD": told["signed_payload"],
-        },
-        capture_output=True,
-        check=False,
-        timeout=60,
+    server = fork_server.application({**os.environ, "DATABASE_URL": url_of_database()})
+    ended = server.run(
+        STEPS + "\n".join([*lines, "os._exit(9)"]), TEST_PAYLOAD=told["signed_payload"]
     )
-    assert ended.returncode == 9, ended.stderr.decode()
+    assert ended.returncode == 9, ended.stderr
 
 
 @pytest.mark.parametrize("moment", DIES)

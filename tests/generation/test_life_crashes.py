@@ -8,13 +8,12 @@ its answer is there and nothing of it is on record yet.
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 
 import pytest
 from django.core.management import call_command
 
 from generation.models import Job, JobStatus, ProviderRequest, Stage
+from tests.helpers import fork_server
 from tests.helpers.job_driver import (
     Life,
     assert_completed,
@@ -29,8 +28,6 @@ from tests.helpers.job_driver import (
 STEP = """
 import itertools, os, signal
 from datetime import datetime
-import django
-django.setup()
 from generation.lifecycle import cancel, poll, store, submit
 from rendio.common.outbound import http
 
@@ -62,17 +59,10 @@ steps[os.environ["STEP"]]()
 
 def dies(step: str, *, at: int, on: str, life: Life) -> None:
     """A worker that does one step, and is killed there."""
-    process = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", STEP],
-        env=stack_environment(
-            DJANGO_SETTINGS_MODULE="rendio.settings", STEP=step, DIE_AT=at, DIE_ON=on,
-            NOW=life.now.isoformat(),
-        ),
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )  # fmt: skip
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    process = fork_server.application(stack_environment()).run(
+        STEP, STEP=step, DIE_AT=str(at), DIE_ON=on, NOW=life.now.isoformat()
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr
 
 
 @pytest.fixture
