@@ -28,7 +28,28 @@ from generation.moderation.blocklist import blocklist
 from rendio.common import clock
 from rendio.config import database_url
 from rendio.local import pytest_plugin
-from tests.helpers import recorded_sign_in
+from tests.helpers import budget, recorded_sign_in
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="run the fuzz tests and stateful machines alone, with four times the examples",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "budgeted: tries more examples with --thorough")
+    budget.is_thorough = config.getoption("--thorough")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if budget.is_thorough:
+        others = [item for item in items if item.get_closest_marker("budgeted") is None]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item.get_closest_marker("budgeted")]
+
 
 SORA = UUID("00000000-0000-4000-8000-000000000003")
 VEO = UUID("00000000-0000-4000-8000-000000000001")

@@ -22,8 +22,10 @@ from schemathesis import GenerationMode
 from accounts.models import User
 from rendio.openapi.schema import document
 from tests.conftest import Phone
+from tests.helpers import budget
+from tests.helpers.budget import budgeted
 
-EXAMPLES = 6
+EXAMPLES = 12
 RAW = json.loads(document().body)
 CONFIG = schemathesis.Config.from_dict(
     {
@@ -61,6 +63,7 @@ def access(phone: Phone) -> Iterator[dict[str, Any]]:
         signal.connect(close_old_connections)
 
 
+@budgeted
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_an_operation_answers_as_described_whatever_it_is_asked(access, path, method):
     DESCRIBED.app = WSGIHandler()  # with the settings of this test
@@ -71,7 +74,7 @@ def test_an_operation_answers_as_described_whatever_it_is_asked(access, path, me
     )
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=budget.examples(EXAMPLES),
         derandomize=True,
         database=None,
         deadline=None,

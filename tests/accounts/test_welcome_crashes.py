@@ -21,7 +21,8 @@ TURN = "turn = welcome.take_turn(claim, device_token=token, bits=bits, seen=seen
 MARK = "welcome.set_welcome_bit(turn, device_token=token, bits=bits)"
 WON = "welcome.record_won(turn)"
 SETTLE = (
-    "devices.settle(**about, proof=proof, standing=welcome.Standing.DUE, is_banned=False, now=now)"
+    "devices.complete_device_check(**about, proof=proof,"
+    " welcome_status=welcome.WelcomeStatus.DUE, is_banned=False, now=now)"
 )
 
 

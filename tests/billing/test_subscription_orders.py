@@ -12,6 +12,8 @@ from billing.lifecycle import notification_handlers
 from billing.models import Product, ProductKind
 from tests.billing.conftest import debt_of, ledger_adds_up, update_credits
 from tests.conftest import Phone, at_once
+from tests.helpers import budget
+from tests.helpers.budget import budgeted
 
 PLUS = "com.rendio.plus.monthly"
 # Each is what happens, and on which day since the first period began, 65 days ago.
@@ -112,13 +114,18 @@ def orders(length):
     ]
 
 
+@budgeted
 @pytest.mark.usefixtures("plus", "sandbox")
 @pytest.mark.parametrize("story", STORIES)
 def test_the_order_of_news_makes_no_difference(db, store, story):
     teller = Teller(store)
     in_order = teller.outcome(story, range(len(STORIES[story]) + 1))
 
-    for order in orders(len(STORIES[story]) + 1):
+    found = orders(len(STORIES[story]) + 1)
+    if not budget.is_thorough:
+        # One order for each story, and each of them for some story.
+        found = [found[list(STORIES).index(story) % len(found)]]
+    for order in found:
         assert teller.outcome(story, order) == in_order, order
     assert ledger_adds_up()
 

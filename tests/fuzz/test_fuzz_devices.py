@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from accounts.models import AttestedKey, User
 from tests.accounts.conftest import Installation
 from tests.helpers import hostile_input
+from tests.helpers.budget import budgeted
 from tests.helpers.secure_enclave import ROOT, AttestedApp
+
+pytestmark = budgeted
 
 
 @pytest.fixture

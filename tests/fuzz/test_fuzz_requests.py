@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 
 from generation import media
 from tests.helpers import hostile_input
+from tests.helpers.budget import budgeted
 from tests.test_ownership import VIEWS
+
+pytestmark = budgeted
 
 # Whoever deletes the account makes no second call.
 POSTS = [route for route, view in VIEWS.items() if hasattr(view, "post")]

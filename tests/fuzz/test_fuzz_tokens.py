@@ -10,6 +10,9 @@ from hypothesis import given
 from accounts.apple import identity_tokens
 from tests.conftest import Phone
 from tests.helpers import hostile_input
+from tests.helpers.budget import budgeted
+
+pytestmark = budgeted
 
 
 def is_a_header(token: str) -> bool:

@@ -19,7 +19,10 @@ from generation.models import WebhookDelivery
 from tests.billing.conftest import deliver, post_notification
 from tests.conftest import WAN
 from tests.helpers import hostile_input
+from tests.helpers.budget import budgeted
 from tests.helpers.job_driver import USER_ID, ordered, turn
+
+pytestmark = budgeted
 
 SECRET = "a secret that we share with a relay"
 STANDARD_SECRET = base64.b64encode(b"a secret of the standard's").decode()

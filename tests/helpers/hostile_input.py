@@ -11,6 +11,8 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tests.helpers import budget
+
 Test = TypeVar("Test", bound=Callable[..., Any])
 
 UUID = "01a1fc89-91ea-73fa-8415-4b583de90bfb"
@@ -30,9 +32,11 @@ header_texts = st.sampled_from(
 
 
 def examples(count: int) -> Callable[[Test], Test]:
-    """The same ones each time, on one database for all of them, however slow the machine is."""
+    """The same ones each time, on one database for all of them, however slow the machine is.
+
+    `count` in a thorough run; see tests/helpers/budget.py."""
     return hypothesis_settings(
-        max_examples=count,
+        max_examples=budget.examples(count),
         deadline=None,
         derandomize=True,
         database=None,

@@ -7,6 +7,8 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
+from tests.helpers import budget
+
 
 class RolledBackMachine(RuleBasedStateMachine):
     """Each run is in a transaction that is rolled back at its end."""
@@ -29,7 +31,11 @@ class RolledBackMachine(RuleBasedStateMachine):
 
 
 def run(machine, *, examples, steps, derandomize=True, phases=(Phase.generate, Phase.shrink)):
-    """How many stories were told, each to its end; the same ones each time, unless told not to."""
+    """Run the machine `examples` times in a thorough run, fewer times in others (budget.py).
+
+    The runs are the same ones each time, unless `derandomize` is False.
+    """
+    count = budget.examples(examples)
     told = []
 
     class Told(machine):
@@ -40,7 +46,7 @@ def run(machine, *, examples, steps, derandomize=True, phases=(Phase.generate, P
     run_state_machine_as_test(
         Told,
         settings=hypothesis_settings(
-            max_examples=examples,
+            max_examples=count,
             stateful_step_count=steps,
             deadline=None,
             derandomize=derandomize,
@@ -49,4 +55,4 @@ def run(machine, *, examples, steps, derandomize=True, phases=(Phase.generate, P
             phases=phases,
         ),
     )
-    return len(told)
+    assert len(told) >= count
