@@ -128,7 +128,7 @@ def test_nor_where_the_update_begins_while_the_used_phone_is_asked_about(
                     "welcome.finish_turn(turn, device_token=token)")  # fmt: skip
     reads.reaches_its_input()
     process(installation, CLAIM, "seen = None", TURN,
-            "welcome._read_again(turn, device_token=token)").dies()  # fmt: skip
+            "welcome._reread_bits(turn, device_token=token)").dies()  # fmt: skip
     reads.goes_on()
     reads.dies()
 
