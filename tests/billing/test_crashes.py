@@ -35,13 +35,13 @@ from rendio.common.due import claim_due
 now = timezone.now()
 notice = verifier.read_notification(os.environ["TEST_PAYLOAD"])
 """
-RECORDED = "purchases.record(notice.transaction, now=now)"
+RECORDED = "purchases.upsert_from_apple(notice.transaction, now=now)"
 DIES = {
     "once the purchase is recorded": [RECORDED],
     "before the grant is committed": [
         f"purchase = {RECORDED}",
         "with transaction.atomic():",
-        "    assert purchases.settle(purchase.id, now=now).is_new",
+        "    assert purchases.sync_ledger(purchase.id, now=now).is_new",
         "    os._exit(9)",
     ],
     "with the notification in hand": [
@@ -49,7 +49,7 @@ DIES = {
         "assert claim_due(row, now=now, limit=1)",
     ],
     "before the notification is done": [
-        "assert notification_handlers.apply(notice, now=now) == 'granted'"
+        "assert notification_handlers.handle(notice, now=now) == 'granted'"
     ],
 }
 
