@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from sandbox.apple.account_events import Notices
+from sandbox.apple.account_events import AccountEvents
 from sandbox.apple.apns import Apns
-from sandbox.apple.auth import AppleAuth, AuthError, answer_auth_error
+from sandbox.apple.auth import AppleAuth, AuthError, handle_auth_error
 from sandbox.apple.devicecheck import DeviceCheck
-from sandbox.apple.faults import Hang, Outages, answer_hang
+from sandbox.apple.faults import Hang, Outages, handle_hang
 from sandbox.apple.keys import KeySet
-from sandbox.apple.storekit.errors import ApiError, answer_api_error
+from sandbox.apple.storekit.errors import ApiError, handle_api_error
 from sandbox.apple.storekit.service import StoreKit
 from sandbox.connections import Connections
 from sandbox.control import OTHER_SERVICES, Control, handle_bad_request
@@ -53,7 +53,7 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
     app = ServedApp.from_environment(os.environ)
     keys = KeySet()
     auth = AppleAuth(outages=outages, keys=keys, app=app)
-    notices = Notices(auth=auth, keys=keys, app=app)
+    account_events = AccountEvents(auth=auth, keys=keys, app=app)
     openai = OpenAI()
     apns = Apns(app)
     storekit = StoreKit(outages=outages, app=app, url=url, keys_folder=find_keys_folder(os.environ))
@@ -63,7 +63,7 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
         devicecheck=devicecheck,
         auth=auth,
         keys=keys,
-        notices=notices,
+        account_events=account_events,
         storekit=storekit,
         openai=openai,
         apns=apns,
@@ -75,7 +75,7 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
         yield
         await fal_webhooks.aclose()
         await replicate_webhooks.aclose()
-        await notices.aclose()
+        await account_events.aclose()
         await storekit.aclose()
         renderer.close()
 
@@ -97,9 +97,9 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
         middleware=[Middleware(RecordRequests, log=log, providers=(*providers, *OTHER_SERVICES))],
         exception_handlers={
             BadRequest: handle_bad_request,
-            AuthError: answer_auth_error,
-            ApiError: answer_api_error,
-            Hang: answer_hang,
+            AuthError: handle_auth_error,
+            ApiError: handle_api_error,
+            Hang: handle_hang,
         },
         lifespan=lifespan,
     )

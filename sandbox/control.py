@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from sandbox.apple.account_events import Notices
+from sandbox.apple.account_events import AccountEvents
 from sandbox.apple.apns import Apns
 from sandbox.apple.auth import AppleAuth
 from sandbox.apple.devicecheck import DeviceCheck
@@ -43,7 +43,7 @@ class Control:
         devicecheck: DeviceCheck,
         auth: AppleAuth,
         keys: KeySet,
-        notices: Notices,
+        account_events: AccountEvents,
         storekit: StoreKit,
         openai: OpenAI,
         apns: Apns,
@@ -54,7 +54,7 @@ class Control:
         self._devicecheck = devicecheck
         self._auth = auth
         self._keys = keys
-        self._notices = notices
+        self._account_events = account_events
         self._storekit = storekit
         self._openai = openai
         self._apns = apns
@@ -70,7 +70,7 @@ class Control:
             Route("/control/apple/device", self.apple_device, methods=["POST"]),
             Route("/control/apple/identity", self.apple_identity, methods=["POST"]),
             Route("/control/apple/rotate-keys", self.apple_rotate_keys, methods=["POST"]),
-            Route("/control/apple/identity-notice", self.apple_notice, methods=["POST"]),
+            Route("/control/apple/identity-notice", self.apple_account_event, methods=["POST"]),
             Route("/control/apple/revoked", self.apple_revoked, methods=["GET"]),
             Route("/control/apple/outage", self.apple_outage, methods=["POST"]),
             Route("/control/moderation", self.moderation, methods=["POST"]),
@@ -130,8 +130,8 @@ class Control:
     async def apple_rotate_keys(self, request: Request) -> JSONResponse:
         return JSONResponse(self._keys.rotate(await StrictBody.parse(request)))
 
-    async def apple_notice(self, request: Request) -> JSONResponse:
-        return JSONResponse(await self._notices.tell(await StrictBody.parse(request)))
+    async def apple_account_event(self, request: Request) -> JSONResponse:
+        return JSONResponse(await self._account_events.send(await StrictBody.parse(request)))
 
     async def apple_revoked(self, _: Request) -> JSONResponse:
         return JSONResponse({"tokens": self._auth.revocations_as_json()})

@@ -11,43 +11,43 @@ from typing import Any
 import httpx
 
 from sandbox.apple.auth import AppleAuth
-from sandbox.apple.identity import ISSUER, LIFETIME_SECONDS, is_relayed
-from sandbox.apple.jws import encoded
+from sandbox.apple.identity import ISSUER, LIFETIME_SECONDS, is_relay_address
+from sandbox.apple.jws import encode
 from sandbox.apple.keys import KeySet
 from sandbox.environment import ServedApp
 from sandbox.strict_body import BadRequest, StrictBody
 
-ATTEMPT_SECONDS = 15.0
-ABOUT_MAIL = ("email-disabled", "email-enabled")
+TIMEOUT_SECONDS = 15.0
+EMAIL_EVENTS = ("email-disabled", "email-enabled")
 # Apple writes the last one both ways.
-ABOUT_CREDENTIALS = ("consent-revoked", "account-delete", "account-deleted")
+CREDENTIAL_EVENTS = ("consent-revoked", "account-delete", "account-deleted")
 
 
-class Notices:
+class AccountEvents:
     def __init__(self, *, auth: AppleAuth, keys: KeySet, app: ServedApp) -> None:
         self._auth = auth
         self._keys = keys
         self._app = app
         self._client = httpx.AsyncClient(
-            trust_env=False, follow_redirects=False, timeout=ATTEMPT_SECONDS
+            trust_env=False, follow_redirects=False, timeout=TIMEOUT_SECONDS
         )
 
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def tell(self, fields: StrictBody) -> dict[str, Any]:
+    async def send(self, fields: StrictBody) -> dict[str, Any]:
         """Deliver one notice. `delivered_status` is None where nobody answered; `payload` is what
         was sent, for whoever wants to send it again."""
         fields.allow_only(("sub", "type", "email", "url", "audience", "bad_signature"))
         sub = fields.get_text("sub")
-        notice_type = fields.get_choice("type", (*ABOUT_CREDENTIALS, *ABOUT_MAIL))
-        event = {"type": notice_type, "sub": sub, "event_time": int(time.time() * 1000)}
-        event |= _mail_of(notice_type, fields.find_text("email"))
+        event_type = fields.get_choice("type", (*CREDENTIAL_EVENTS, *EMAIL_EVENTS))
+        event = {"type": event_type, "sub": sub, "event_time": int(time.time() * 1000)}
+        event |= _email_fields(event_type, fields.find_text("email"))
         url = fields.find_text("url") or f"{self._app.public_url}/webhooks/apple-id"
         audience = fields.find_text("audience") or self._app.bundle_id
         is_forged = fields.find_flag("bad_signature") or False
 
-        if notice_type in ABOUT_CREDENTIALS and not is_forged:
+        if event_type in CREDENTIAL_EVENTS and not is_forged:
             self._auth.end_authorizations(sub)
         payload = self._signed(event, audience, is_forged=is_forged)
         return {"delivered_status": await self._deliver(url, payload), "payload": payload}
@@ -62,8 +62,8 @@ class Notices:
             "jti": uuid.uuid4().hex,
             "events": json.dumps(event),
         }
-        key = self._keys.stranger if is_forged else self._keys.signing
-        return encoded({"kid": self._keys.signing.kid, "alg": "RS256"}, claims, key.sign)
+        key = self._keys.unpublished if is_forged else self._keys.signing
+        return encode({"kid": self._keys.signing.kid, "alg": "RS256"}, claims, key.sign)
 
     async def _deliver(self, url: str, payload: str) -> int | None:
         try:
@@ -77,11 +77,11 @@ class Notices:
         return response.status_code
 
 
-def _mail_of(notice_type: str, email: str | None) -> dict[str, str]:
-    if notice_type not in ABOUT_MAIL:
+def _email_fields(event_type: str, email: str | None) -> dict[str, str]:
+    if event_type not in EMAIL_EVENTS:
         if email is not None:
-            raise BadRequest(f"email is for {' and '.join(ABOUT_MAIL)}.")
+            raise BadRequest(f"email is for {' and '.join(EMAIL_EVENTS)}.")
         return {}
     if email is None:
-        raise BadRequest(f"email is missing: {notice_type} is about one.")
-    return {"email": email, "is_private_email": "true" if is_relayed(email) else "false"}
+        raise BadRequest(f"email is missing: {event_type} is about one.")
+    return {"email": email, "is_private_email": "true" if is_relay_address(email) else "false"}

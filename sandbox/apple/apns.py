@@ -18,24 +18,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from sandbox.apple.jws import is_text, read_unverified
+from sandbox.apple.jws import decode_unverified, is_nonempty_text
 from sandbox.environment import ServedApp
 from sandbox.strict_body import UUID_PATTERN, StrictBody
 from sandbox.times import now_in_milliseconds
 
 ENVIRONMENTS = {"production": "/apns/3/device", "sandbox": "/apns/sandbox/3/device"}
-WRITTEN_TOKEN = re.compile(r"([0-9a-f]{2}){16,100}", re.IGNORECASE)
+TOKEN_PATTERN = re.compile(r"([0-9a-f]{2}){16,100}", re.IGNORECASE)
 PUSH_TYPES = ("alert", "background", "voip", "complication", "fileprovider", "mdm", "liveactivity")
 PRIORITIES = ("10", "5", "1")
-MOST_PAYLOAD_BYTES = 4096
-MOST_COLLAPSE_ID_BYTES = 64
+MAX_PAYLOAD_BYTES = 4096
+MAX_COLLAPSE_ID_BYTES = 64
 TOKEN_LIFETIME_SECONDS = 3600
 CLOCK_SKEW_SECONDS = 60
 ANY = "*"
 
 
 @dataclass
-class Refusal:
+class ApnsError:
     status: int
     reason: str
     timestamp: int | None = None
@@ -46,17 +46,17 @@ class Refusal:
 class Apns:
     def __init__(self, app: ServedApp) -> None:
         self._app = app
-        self._planned: dict[str, Refusal] = {}
+        self._scripted: dict[str, ApnsError] = {}
         self._pushes: list[dict[str, Any]] = []
 
     def reset(self) -> None:
-        self._planned.clear()
+        self._scripted.clear()
         self._pushes.clear()
 
     def routes(self) -> list[Route]:
         return [
-            Route(f"{below}/{{token}}", partial(self.push, environment), methods=["POST"])
-            for environment, below in ENVIRONMENTS.items()
+            Route(f"{prefix}/{{token}}", partial(self.push, environment), methods=["POST"])
+            for environment, prefix in ENVIRONMENTS.items()
         ]
 
     def configure(self, fields: StrictBody) -> dict[str, Any]:
@@ -66,16 +66,16 @@ class Apns:
         token = (fields.find_text("token") or ANY).lower()
         status = fields.find_count("status", minimum=200, maximum=599) or 200
         if status == 200:
-            self._planned.pop(token, None)
+            self._scripted.pop(token, None)
             return {"token": token, "status": status}
         at = fields.find_milliseconds("timestamp")
-        refusal = self._planned[token] = Refusal(
+        error = self._scripted[token] = ApnsError(
             status=status,
             reason=fields.get_text("reason"),
             timestamp=(at or now_in_milliseconds()) if status == 410 else None,
             times_left=fields.find_count("times", minimum=1),
         )
-        return {"token": token, **vars(refusal)}
+        return {"token": token, **vars(error)}
 
     def pushes_as_json(self) -> list[dict[str, Any]]:
         """All that it was sent, oldest first, with how each was answered."""
@@ -89,83 +89,83 @@ class Apns:
             name: request.headers.get(f"apns-{name.replace('_', '-')}")
             for name in ("id", "topic", "push_type", "priority", "expiration", "collapse_id")
         }
-        refusal = (
-            self._take_planned(token)
-            or _find_objection_to_sender(request.headers.get("authorization", ""))
-            or self._find_objection(token, headers, body)
+        error = (
+            self._next_scripted_error(token)
+            or _find_token_error(request.headers.get("authorization", ""))
+            or self._find_push_error(token, headers, body)
         )
         self._pushes.append(
             {
                 "token": token,
                 "environment": environment,
-                "status": refusal.status if refusal else 200,
-                "reason": refusal.reason if refusal else None,
+                "status": error.status if error else 200,
+                "reason": error.reason if error else None,
                 **headers,
-                "payload": _read(body),
+                "payload": _decode_body(body),
                 "at": datetime.now(UTC).isoformat(),
             }
         )
         echoed = {"apns-id": headers["id"] or ""}
-        if refusal is None:
+        if error is None:
             return Response(headers=echoed)
-        told = {"reason": refusal.reason, "timestamp": refusal.timestamp}
-        told = {name: value for name, value in told.items() if value is not None}
-        return JSONResponse(told, status_code=refusal.status, headers=echoed)
+        body_fields = {"reason": error.reason, "timestamp": error.timestamp}
+        body_fields = {name: value for name, value in body_fields.items() if value is not None}
+        return JSONResponse(body_fields, status_code=error.status, headers=echoed)
 
-    def _take_planned(self, token: str) -> Refusal | None:
+    def _next_scripted_error(self, token: str) -> ApnsError | None:
         for name in (token.lower(), ANY):
-            if refusal := self._planned.get(name):
-                if refusal.times_left is not None:
-                    refusal.times_left -= 1
-                    if refusal.times_left == 0:
-                        del self._planned[name]
-                return refusal
+            if error := self._scripted.get(name):
+                if error.times_left is not None:
+                    error.times_left -= 1
+                    if error.times_left == 0:
+                        del self._scripted[name]
+                return error
         return None
 
-    def _find_objection(
+    def _find_push_error(
         self, token: str, headers: Mapping[str, str | None], body: bytes
-    ) -> Refusal | None:
+    ) -> ApnsError | None:
         collapse_id, apns_id = headers["collapse_id"] or "", headers["id"]
-        faults = {
-            "BadDeviceToken": not WRITTEN_TOKEN.fullmatch(token),
+        checks = {
+            "BadDeviceToken": not TOKEN_PATTERN.fullmatch(token),
             "MissingTopic": not headers["topic"],
             "DeviceTokenNotForTopic": headers["topic"] != self._app.bundle_id,
             "InvalidPushType": headers["push_type"] not in PUSH_TYPES,
             "BadPriority": headers["priority"] not in (None, *PRIORITIES),
             "BadExpirationDate": not (headers["expiration"] or "0").isdecimal(),
-            "BadCollapseId": len(collapse_id.encode()) > MOST_COLLAPSE_ID_BYTES,
+            "BadCollapseId": len(collapse_id.encode()) > MAX_COLLAPSE_ID_BYTES,
             "BadMessageId": apns_id is not None and not UUID_PATTERN.fullmatch(apns_id),
             "PayloadEmpty": not body,
         }
-        for reason, is_so in faults.items():
-            if is_so:
-                return Refusal(400, reason)
-        if len(body) > MOST_PAYLOAD_BYTES:
-            return Refusal(413, "PayloadTooLarge")
+        for reason, is_violated in checks.items():
+            if is_violated:
+                return ApnsError(400, reason)
+        if len(body) > MAX_PAYLOAD_BYTES:
+            return ApnsError(413, "PayloadTooLarge")
         return None
 
 
-def _find_objection_to_sender(authorization: str) -> Refusal | None:
+def _find_token_error(authorization: str) -> ApnsError | None:
     """The signature is not checked: the sandbox cannot know every tester's key."""
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
-        return Refusal(403, "MissingProviderToken")
-    header, claims = read_unverified(token)
+        return ApnsError(403, "MissingProviderToken")
+    header, claims = decode_unverified(token)
     issued_at, now = claims.get("iat"), time.time()
     if (
         header.get("alg") != "ES256"
-        or not is_text(header.get("kid"))
-        or not is_text(claims.get("iss"))
+        or not is_nonempty_text(header.get("kid"))
+        or not is_nonempty_text(claims.get("iss"))
         or not isinstance(issued_at, int | float)
         or issued_at > now + CLOCK_SKEW_SECONDS
     ):
-        return Refusal(403, "InvalidProviderToken")
+        return ApnsError(403, "InvalidProviderToken")
     if issued_at < now - TOKEN_LIFETIME_SECONDS:
-        return Refusal(403, "ExpiredProviderToken")
+        return ApnsError(403, "ExpiredProviderToken")
     return None
 
 
-def _read(body: bytes) -> Any:
+def _decode_body(body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError:

@@ -17,15 +17,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.apple.faults import Outages
-from sandbox.apple.identity import ISSUER, Flaws, Identity, phone_claims, signed
-from sandbox.apple.jws import is_text, read_unverified
+from sandbox.apple.identity import ISSUER, Identity, TokenFlaws, phone_claims, sign_claims
+from sandbox.apple.jws import decode_unverified, is_nonempty_text
 from sandbox.apple.keys import KeySet
 from sandbox.environment import ServedApp
 from sandbox.strict_body import StrictBody
 
 CODE_LIFETIME_SECONDS = 300
 ACCESS_LIFETIME_SECONDS = 3600
-LONGEST_SECRET_SECONDS = 15_777_000
+MAX_SECRET_SECONDS = 15_777_000
 CLOCK_SKEW_SECONDS = 60
 
 
@@ -33,12 +33,12 @@ class AuthError(Exception):
     """Apple's name for what is wrong with a request; it is answered with 400."""
 
 
-async def answer_auth_error(_: Request, error: Exception) -> JSONResponse:
+async def handle_auth_error(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, status_code=400)
 
 
 @dataclass(frozen=True)
-class Code:
+class AuthorizationCode:
     identity: Identity
     expires_at: float
 
@@ -48,7 +48,7 @@ class Authorization:
     """What one code was exchanged for. With any of its tokens all of it ends."""
 
     identity: Identity
-    has_ended: bool = False
+    is_revoked: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class AppleAuth:
         self.reset()
 
     def reset(self) -> None:
-        self._codes: dict[str, Code] = {}
+        self._codes: dict[str, AuthorizationCode] = {}
         self._refresh_tokens: dict[str, Authorization] = {}
         self._access_tokens: dict[str, Authorization] = {}
         self._revocations: list[Revocation] = []
@@ -94,16 +94,16 @@ class AppleAuth:
     def sign_in(self, fields: StrictBody) -> dict[str, str]:
         """What the phone gets once a person has agreed. The code is genuine whatever is wrong with
         the token."""
-        fields.allow_only((*Identity.FIELDS, *Flaws.FIELDS, "code_expires_in"))
-        identity = Identity.read(fields, bundle_id=self._app.bundle_id)
-        flaws = Flaws.read(fields)
+        fields.allow_only((*Identity.FIELDS, *TokenFlaws.FIELDS, "code_expires_in"))
+        identity = Identity.parse(fields, bundle_id=self._app.bundle_id)
+        flaws = TokenFlaws.parse(fields)
         lifetime = fields.find_seconds("code_expires_in")
         if lifetime is None:
             lifetime = CODE_LIFETIME_SECONDS
 
         now = time.time()
         code = f"c{secrets.token_urlsafe(32)}"
-        self._codes[code] = Code(identity, expires_at=now + lifetime)
+        self._codes[code] = AuthorizationCode(identity, expires_at=now + lifetime)
         claims = identity.claims(int(now)) | phone_claims(code) | flaws.claims(int(now))
         return {
             "identity_token": flaws.signed(claims, self._keys),
@@ -114,19 +114,19 @@ class AppleAuth:
         """A person's credentials, at every app of theirs, become invalid."""
         for authorization in self._refresh_tokens.values():
             if authorization.identity.sub == sub:
-                authorization.has_ended = True
+                authorization.is_revoked = True
 
     def revocations_as_json(self) -> list[dict[str, Any]]:
-        return [one.as_json() for one in self._revocations]
+        return [revocation.as_json() for revocation in self._revocations]
 
     async def keys(self, _: Request) -> JSONResponse:
-        self._outages.strike("auth")
+        self._outages.raise_if_down("auth")
         return JSONResponse(self._keys.as_json())
 
     async def token(self, request: Request) -> JSONResponse:
-        self._outages.strike("auth")
-        form = await _read_form(request)
-        client_id = _authenticated_client(form)
+        self._outages.raise_if_down("auth")
+        form = await _parse_form(request)
+        client_id = _authenticate_client(form)
         match _required(form, "grant_type"):
             case "authorization_code":
                 return self._exchange(_required(form, "code"), client_id)
@@ -136,15 +136,15 @@ class AppleAuth:
 
     async def revoke(self, request: Request) -> Response:
         """200 and empty whatever the token is: only the caller itself can be refused."""
-        self._outages.strike("auth")
-        form = await _read_form(request)
-        client_id = _authenticated_client(form)
+        self._outages.raise_if_down("auth")
+        form = await _parse_form(request)
+        client_id = _authenticate_client(form)
         token = _required(form, "token")
         authorization = self._refresh_tokens.get(token) or self._access_tokens.get(token)
         if authorization is not None and authorization.identity.audience != client_id:
             authorization = None
         if authorization is not None:
-            authorization.has_ended = True
+            authorization.is_revoked = True
         self._revocations.append(
             Revocation(
                 sha256=hashlib.sha256(token.encode()).hexdigest(),
@@ -157,11 +157,15 @@ class AppleAuth:
         return Response()
 
     def _exchange(self, code: str, client_id: str) -> JSONResponse:
-        found = self._codes.get(code)
-        if found is None or found.identity.audience != client_id or found.expires_at <= time.time():
+        stored_code = self._codes.get(code)
+        if (
+            stored_code is None
+            or stored_code.identity.audience != client_id
+            or stored_code.expires_at <= time.time()
+        ):
             raise AuthError("invalid_grant")
         del self._codes[code]
-        authorization = Authorization(found.identity)
+        authorization = Authorization(stored_code.identity)
         refresh_token = f"r{secrets.token_urlsafe(32)}"
         self._refresh_tokens[refresh_token] = authorization
         return self._tokens(authorization, refresh_token=refresh_token)
@@ -171,12 +175,12 @@ class AppleAuth:
         if (
             authorization is None
             or authorization.identity.audience != client_id
-            or authorization.has_ended
+            or authorization.is_revoked
         ):
             raise AuthError("invalid_grant")
         return self._tokens(authorization)
 
-    def _tokens(self, authorization: Authorization, **further: str) -> JSONResponse:
+    def _tokens(self, authorization: Authorization, **extra_fields: str) -> JSONResponse:
         access_token = f"a{secrets.token_urlsafe(32)}"
         self._access_tokens[access_token] = authorization
         return JSONResponse(
@@ -184,13 +188,15 @@ class AppleAuth:
                 "access_token": access_token,
                 "token_type": "Bearer",
                 "expires_in": ACCESS_LIFETIME_SECONDS,
-                **further,
-                "id_token": signed(authorization.identity.claims(int(time.time())), self._keys),
+                **extra_fields,
+                "id_token": sign_claims(
+                    authorization.identity.claims(int(time.time())), self._keys
+                ),
             }
         )
 
 
-async def _read_form(request: Request) -> dict[str, str]:
+async def _parse_form(request: Request) -> dict[str, str]:
     """The fields of the form, without those that are empty, which OAuth takes for left out."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded":
@@ -212,29 +218,29 @@ def _required(form: dict[str, str], name: str) -> str:
     return value
 
 
-def _authenticated_client(form: dict[str, str]) -> str:
+def _authenticate_client(form: dict[str, str]) -> str:
     client_id = _required(form, "client_id")
-    if not _is_client_secret(form.get("client_secret", ""), client_id):
+    if not _is_valid_client_secret(form.get("client_secret", ""), client_id):
         raise AuthError("invalid_client")
     return client_id
 
 
-def _is_client_secret(token: str, client_id: str) -> bool:
+def _is_valid_client_secret(token: str, client_id: str) -> bool:
     """Whether it says of itself what Apple asks for.
 
     The signature is not checked: the sandbox cannot know every tester's key.
     """
-    header, claims = read_unverified(token)
+    header, claims = decode_unverified(token)
     now = time.time()
     issued_at, expires_at = claims.get("iat"), claims.get("exp")
     return (
         header.get("alg") == "ES256"
-        and is_text(header.get("kid"))
-        and is_text(claims.get("iss"))
+        and is_nonempty_text(header.get("kid"))
+        and is_nonempty_text(claims.get("iss"))
         and claims.get("aud") == ISSUER
         and claims.get("sub") == client_id
         and isinstance(issued_at, int | float)
         and issued_at <= now + CLOCK_SKEW_SECONDS
         and isinstance(expires_at, int | float)
-        and now < expires_at <= now + LONGEST_SECRET_SECONDS + CLOCK_SKEW_SECONDS
+        and now < expires_at <= now + MAX_SECRET_SECONDS + CLOCK_SKEW_SECONDS
     )

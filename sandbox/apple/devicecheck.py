@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from sandbox.apple.faults import Outages
-from sandbox.apple.jws import is_text, read_unverified
+from sandbox.apple.jws import decode_unverified, is_nonempty_text
 from sandbox.strict_body import BadRequest, StrictBody
 from sandbox.times import is_milliseconds
 
@@ -32,7 +32,7 @@ UNAUTHORIZED = "Unable to verify authorization token"
 SANDBOX_PREFIX = "sandbox-"
 JWT_LIFETIME_SECONDS = 3600
 CLOCK_SKEW_SECONDS = 60
-LONGEST_LATENCY_SECONDS = 60
+MAX_LATENCY_SECONDS = 60
 
 
 @dataclass
@@ -81,7 +81,7 @@ class DeviceCheck:
         token: seconds, half before and half after the call has its effect.
         """
         fields.allow_only(("device_token", "hardware", "bit0", "bit1", "valid", "latency"))
-        latency = fields.find_seconds("latency", max_seconds=LONGEST_LATENCY_SECONDS)
+        latency = fields.find_seconds("latency", max_seconds=MAX_LATENCY_SECONDS)
         if latency is not None:
             self._latency_seconds = latency
             if not fields.has("device_token"):
@@ -105,47 +105,47 @@ class DeviceCheck:
         }
 
     async def query_two_bits(self, request: Request) -> Response:
-        device, _ = await self._read(request)
-        answer: Response = PlainTextResponse(NEVER_SET)
+        device, _ = await self._parse(request)
+        response: Response = PlainTextResponse(NEVER_SET)
         if device.updated_at is not None:
-            answer = JSONResponse(
+            response = JSONResponse(
                 {
                     "bit0": device.bit0,
                     "bit1": device.bit1,
                     "last_update_time": device.updated_at.strftime("%Y-%m"),
                 }
             )
-        await self._travel_back()
-        return answer
+        await self._delay_response()
+        return response
 
     async def update_two_bits(self, request: Request) -> Response:
-        device, body = await self._read(request)
+        device, body = await self._parse(request)
         bits = [body.get("bit0"), body.get("bit1")]
         if bits == [None, None] or not all(bit is None or isinstance(bit, bool) for bit in bits):
             raise HTTPException(400, BAD_BITS)
         device.set_bits(*bits)
-        await self._travel_back()
+        await self._delay_response()
         return Response()
 
-    async def _travel_back(self) -> None:
+    async def _delay_response(self) -> None:
         await asyncio.sleep(self._latency_seconds / 2)
 
     async def validate_device_token(self, request: Request) -> Response:
-        await self._read(request)
+        await self._parse(request)
         return Response()
 
-    async def _read(self, request: Request) -> tuple[Device, dict[str, Any]]:
+    async def _parse(self, request: Request) -> tuple[Device, dict[str, Any]]:
         """The device a request is about, and its body, after half of the latency. Raises what Apple
         refuses it with."""
         await asyncio.sleep(self._latency_seconds / 2)
-        self._outages.strike("devicecheck")
+        self._outages.raise_if_down("devicecheck")
         if not _is_authorized(request.headers.get("authorization", "")):
             raise HTTPException(401, UNAUTHORIZED)
         try:
             body = await request.json()
         except ValueError:
             body = None
-        if not isinstance(body, dict) or not is_text(body.get("transaction_id")):
+        if not isinstance(body, dict) or not is_nonempty_text(body.get("transaction_id")):
             raise HTTPException(400, BAD_PAYLOAD)
         if not is_milliseconds(body.get("timestamp")):
             raise HTTPException(400, BAD_TIMESTAMP)
@@ -174,7 +174,7 @@ def device_name(token: str) -> str:
     Phones send base64 or base64url, and a server may turn one into the other on the way: so
     `sandbox-1` also comes as `sandbox+1`, and as the base64 of either.
     """
-    name = _base64url(token)
+    name = _to_base64url(token)
     if name.startswith(SANDBOX_PREFIX):
         return name
     try:
@@ -184,7 +184,7 @@ def device_name(token: str) -> str:
     return decoded if decoded.startswith(SANDBOX_PREFIX) else name
 
 
-def _base64url(token: str) -> str:
+def _to_base64url(token: str) -> str:
     return token.rstrip("=").replace("+", "-").replace("/", "_")
 
 
@@ -194,14 +194,14 @@ def _is_authorized(authorization: str) -> bool:
     The signature is not checked: the sandbox cannot know every tester's key.
     """
     scheme, _, token = authorization.partition(" ")
-    header, claims = read_unverified(token)
+    header, claims = decode_unverified(token)
     now = time.time()
     issued_at, expires_at = claims.get("iat"), claims.get("exp", now + 1)
     return (
         scheme.lower() == "bearer"
         and header.get("alg") == "ES256"
-        and is_text(header.get("kid"))
-        and is_text(claims.get("iss"))
+        and is_nonempty_text(header.get("kid"))
+        and is_nonempty_text(claims.get("iss"))
         and isinstance(issued_at, int | float)
         and now - JWT_LIFETIME_SECONDS <= issued_at <= now + CLOCK_SKEW_SECONDS
         and isinstance(expires_at, int | float)

@@ -12,14 +12,14 @@ from sandbox.strict_body import BadRequest, StrictBody
 
 STOREKIT = "storekit"
 SERVICES = ("devicecheck", "auth", STOREKIT)
-WAYS = ("status", "error_code", "hang")
+FAULT_FIELDS = ("status", "error_code", "hang")
 
 
 class Hang(Exception):
     """The call is taken and never answered."""
 
 
-async def answer_hang(_: Request, error: Exception) -> NoResponse:
+async def handle_hang(_: Request, error: Exception) -> NoResponse:
     return NoResponse()
 
 
@@ -31,14 +31,14 @@ class Outage:
     times_left: int | None
 
     @classmethod
-    def read(cls, fields: StrictBody, *, times: int | None) -> "Outage":
+    def parse(cls, fields: StrictBody, *, times: int | None) -> "Outage":
         """In one of the ways; without any it is a 503."""
         status = fields.find_count("status", minimum=400, maximum=599)
         error_code = fields.find_count("error_code", minimum=4_000_000, maximum=5_999_999)
-        hangs = fields.find_flag("hang")
-        if len([name for name in WAYS if fields.has(name)]) > 1:
-            raise BadRequest(f"Give one of {', '.join(WAYS)}.")
-        if error_code is None and not hangs:
+        is_hanging = fields.find_flag("hang")
+        if len([name for name in FAULT_FIELDS if fields.has(name)]) > 1:
+            raise BadRequest(f"Give one of {', '.join(FAULT_FIELDS)}.")
+        if error_code is None and not is_hanging:
             status = status or 503
         return cls(status=status, error_code=error_code, times_left=times)
 
@@ -57,20 +57,20 @@ class Outages:
 
     def configure(self, fields: StrictBody) -> dict[str, Any]:
         """Start an outage, for the next `times` calls or until it is ended with `times: 0`."""
-        fields.allow_only(("service", "times", *WAYS))
+        fields.allow_only(("service", "times", *FAULT_FIELDS))
         service = fields.get_choice("service", SERVICES)
         times = fields.find_count("times", minimum=0)
         if fields.has("error_code") and service != STOREKIT:
             raise BadRequest(f"error_code is for {STOREKIT}: {service} has no numbers.")
         if times == 0:
-            if given := [name for name in WAYS if fields.has(name)]:
+            if given := [name for name in FAULT_FIELDS if fields.has(name)]:
                 raise BadRequest(f"times 0 ends the outage; it takes no {given[0]}.")
             self._outages.pop(service, None)
             return {"service": service, "status": None, "times": 0}
-        outage = self._outages[service] = Outage.read(fields, times=times)
+        outage = self._outages[service] = Outage.parse(fields, times=times)
         return {"service": service, "status": outage.status, "times": outage.times_left}
 
-    def strike(self, service: str) -> None:
+    def raise_if_down(self, service: str) -> None:
         """Raises the failure to answer with, and counts it, while the service is down."""
         outage = self._outages.get(service)
         if outage is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from sandbox.apple.jws import base64url, encoded
+from sandbox.apple.jws import base64url, encode
 from sandbox.apple.keys import KeySet
 from sandbox.strict_body import BadRequest, StrictBody
 
@@ -34,7 +34,7 @@ class Identity:
     email_verified: bool | str | None
 
     @classmethod
-    def read(cls, fields: StrictBody, *, bundle_id: str) -> "Identity":
+    def parse(cls, fields: StrictBody, *, bundle_id: str) -> "Identity":
         return cls(
             sub=fields.get_text("sub"),
             audience=fields.find_text("audience") or bundle_id,
@@ -63,13 +63,13 @@ class Identity:
         if verified is None and self.email is not None:
             verified = True
         claims = {"email": self.email, "email_verified": verified}
-        if self.email is not None and is_relayed(self.email):
+        if self.email is not None and is_relay_address(self.email):
             claims["is_private_email"] = "true" if isinstance(verified, str) else True
         return {name: value for name, value in claims.items() if value is not None}
 
 
 @dataclass(frozen=True)
-class Flaws:
+class TokenFlaws:
     """What a caller wants to be wrong with a token; by default nothing is. Times count from now."""
 
     FIELDS = ("issuer", "expires_in", "issued_in", "not_before_in", "kid", "algorithm")
@@ -82,7 +82,7 @@ class Flaws:
     algorithm: str
 
     @classmethod
-    def read(cls, fields: StrictBody) -> "Flaws":
+    def parse(cls, fields: StrictBody) -> "TokenFlaws":
         kid, algorithm = fields.find_text("kid"), fields.find_choice("algorithm", ALGORITHMS)
         if kid is not None and algorithm not in (None, "RS256"):
             raise BadRequest(f"kid names whose RS256 signature is forged; {algorithm} has none.")
@@ -112,22 +112,22 @@ class Flaws:
         genuine = keys.signing
         match self.algorithm:
             case "none":
-                return encoded({"kid": genuine.kid, "alg": "none"}, claims, lambda _: b"")
+                return encode({"kid": genuine.kid, "alg": "none"}, claims, lambda _: b"")
             case "HS256":
                 # Whoever lets the token choose takes the public key, which all know, for a secret.
                 secret = genuine.public_pem()
-                return encoded(
+                return encode(
                     {"kid": genuine.kid, "alg": "HS256"},
                     claims,
                     lambda message: hmac.digest(secret, message, "sha256"),
                 )
         if self.kid is not None:
-            return encoded({"kid": self.kid, "alg": "RS256"}, claims, keys.stranger.sign)
-        return signed(claims, keys)
+            return encode({"kid": self.kid, "alg": "RS256"}, claims, keys.unpublished.sign)
+        return sign_claims(claims, keys)
 
 
-def signed(claims: Mapping[str, Any], keys: KeySet) -> str:
-    return encoded({"kid": keys.signing.kid, "alg": "RS256"}, claims, keys.signing.sign)
+def sign_claims(claims: Mapping[str, Any], keys: KeySet) -> str:
+    return encode({"kid": keys.signing.kid, "alg": "RS256"}, claims, keys.signing.sign)
 
 
 def phone_claims(code: str) -> dict[str, Any]:
@@ -136,5 +136,5 @@ def phone_claims(code: str) -> dict[str, Any]:
     return {"c_hash": base64url(half), "real_user_status": LIKELY_REAL}
 
 
-def is_relayed(email: str) -> bool:
+def is_relay_address(email: str) -> bool:
     return email.lower().endswith(RELAY_DOMAIN)

@@ -10,7 +10,7 @@ def base64url(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
-def encoded(
+def encode(
     header: Mapping[str, Any], claims: Mapping[str, Any], sign: Callable[[bytes], bytes]
 ) -> str:
     signed = ".".join(
@@ -19,19 +19,19 @@ def encoded(
     return f"{signed}.{base64url(sign(signed.encode()))}"
 
 
-def read_unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def decode_unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and claims, each empty where it cannot be read. Anyone may have written them."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}, {}
-    return _decoded(parts[0]), _decoded(parts[1])
+    return _decode_part(parts[0]), _decode_part(parts[1])
 
 
-def is_text(value: object) -> bool:
+def is_nonempty_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _decoded(part: str) -> dict[str, Any]:
+def _decode_part(part: str) -> dict[str, Any]:
     try:
         value = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except ValueError:

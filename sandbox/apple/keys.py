@@ -47,7 +47,7 @@ class KeySet:
         # Published, but signs nothing: Apple's set always has several keys, so that whoever takes
         # the first one or the only one is found out.
         self._spare = SigningKey()
-        self.stranger = SigningKey()
+        self.unpublished = SigningKey()
         """Published nowhere: what it signs is forged."""
 
     def rotate(self, fields: StrictBody) -> dict[str, Any]:

@@ -9,34 +9,34 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.apple.storekit.errors import ApiError, Code
-from sandbox.apple.storekit.payloads import PRODUCTION, Transaction, about_app
+from sandbox.apple.storekit.payloads import PRODUCTION, Transaction, app_fields
 from sandbox.apple.storekit.signing import sign
-from sandbox.apple.storekit.state import Shop
+from sandbox.apple.storekit.state import StoreState
 from sandbox.times import now_in_milliseconds
 
-PAGE = 20
+PAGE_SIZE = 20
 """The most that one answer lists, whatever it lists."""
 
-Answer = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
     """Calls in one of Apple's environments, which know nothing of each other's transactions."""
 
-    def __init__(self, environment: str, shop: Shop) -> None:
+    def __init__(self, environment: str, state: StoreState) -> None:
         self._environment = environment
-        self._admission = shop.admission
-        self._store = shop.store
-        self._notifications = shop.notifications
-        self._chain = shop.chain
-        self._app = shop.app
+        self._authenticator = state.authenticator
+        self._store = state.store
+        self._notifications = state.notifications
+        self._chain = state.chain
+        self._app = state.app
 
-    def _route(self, method: str, path: str, answer: Answer) -> Route:
+    def _route(self, method: str, path: str, response: Handler) -> Route:
         base = "/apple/storekit" if self._environment == PRODUCTION else "/apple/storekit/sandbox"
 
         async def endpoint(request: Request) -> Response:
-            self._admission.check(request, self._environment)
-            return await answer(request)
+            self._authenticator.check(request, self._environment)
+            return await response(request)
 
         return Route(f"{base}/inApps{path}", endpoint, methods=[method])
 
@@ -45,9 +45,9 @@ class Api:
         if not transaction_id.isdecimal():
             raise ApiError(Code.INVALID_TRANSACTION_ID)
         found = self._store.find(transaction_id)
-        return found if found is not None and self._is_known(found) else None
+        return found if found is not None and self._is_visible(found) else None
 
-    def _is_known(self, transaction: Transaction) -> bool:
+    def _is_visible(self, transaction: Transaction) -> bool:
         return (
             transaction.environment == self._environment
             and transaction.bundle_id == self._app.bundle_id
@@ -59,14 +59,14 @@ class Api:
             raise ApiError(Code.TRANSACTION_ID_NOT_FOUND)
         return found
 
-    def _about_app(self) -> dict[str, Any]:
-        return about_app(self._app, self._environment, bundle_id=self._app.bundle_id)
+    def _app_fields(self) -> dict[str, Any]:
+        return app_fields(self._app, self._environment, bundle_id=self._app.bundle_id)
 
     def _signed(self, transaction: Transaction) -> str:
         return sign(transaction.payload(signed_at=now_in_milliseconds()), self._chain)
 
 
-async def read_object(request: Request) -> dict[str, Any]:
+async def parse_json_object(request: Request) -> dict[str, Any]:
     """The body's JSON object. Raises ApiError."""
     try:
         body = json.loads(await request.body())

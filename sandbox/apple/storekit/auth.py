@@ -6,16 +6,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from sandbox.apple.faults import Outages
-from sandbox.apple.jws import is_text, read_unverified
+from sandbox.apple.jws import decode_unverified, is_nonempty_text
 from sandbox.apple.storekit.payloads import PRODUCTION
 from sandbox.environment import ServedApp
 
 AUDIENCE = "appstoreconnect-v1"
-LONGEST_SECONDS = 3600
+MAX_TOKEN_SECONDS = 3600
 CLOCK_SKEW_SECONDS = 60
 
 
-class Admission:
+class Authenticator:
     def __init__(self, *, outages: Outages, app: ServedApp) -> None:
         self._outages = outages
         self._app = app
@@ -27,7 +27,7 @@ class Admission:
 
     def check(self, request: Request, environment: str) -> None:
         """Raises what the call is refused with."""
-        self._outages.strike("storekit")
+        self._outages.raise_if_down("storekit")
         is_known = self.is_released or environment != PRODUCTION
         if not is_known or not self._is_authorized(request.headers.get("authorization", "")):
             raise HTTPException(401, "Unauthenticated")
@@ -39,18 +39,18 @@ class Admission:
         library sends no `iat`.
         """
         scheme, _, token = authorization.partition(" ")
-        header, claims = read_unverified(token)
+        header, claims = decode_unverified(token)
         now = time.time()
         issued_at, expires_at = claims.get("iat", now), claims.get("exp")
         return (
             scheme.lower() == "bearer"
             and header.get("alg") == "ES256"
-            and is_text(header.get("kid"))
-            and is_text(claims.get("iss"))
+            and is_nonempty_text(header.get("kid"))
+            and is_nonempty_text(claims.get("iss"))
             and claims.get("aud") == AUDIENCE
             and claims.get("bid") == self._app.bundle_id
             and isinstance(issued_at, int | float)
             and issued_at <= now + CLOCK_SKEW_SECONDS
             and isinstance(expires_at, int | float)
-            and now < expires_at <= now + LONGEST_SECONDS + CLOCK_SKEW_SECONDS
+            and now < expires_at <= now + MAX_TOKEN_SECONDS + CLOCK_SKEW_SECONDS
         )

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 # By these Apple's own library tells the App Store's certificates from Apple's many others.
-INTERMEDIATE_MARK = "1.2.840.113635.100.6.2.1"
-LEAF_MARK = "1.2.840.113635.100.6.11.1"
+INTERMEDIATE_OID = "1.2.840.113635.100.6.2.1"
+LEAF_OID = "1.2.840.113635.100.6.11.1"
 DER_NULL = b"\x05\x00"
 
 # Long, because a test may sign at any date: the library checks the chain at the date of signing.
@@ -33,7 +33,7 @@ INTERMEDIATE_KEY_FILE = "apple-intermediate-key.pem"
 
 
 @dataclass(frozen=True)
-class Certified:
+class CertifiedKey:
     """A certificate and the key that it speaks for."""
 
     certificate: x509.Certificate
@@ -53,41 +53,41 @@ class Certified:
 class Authority:
     """What outlives a restart."""
 
-    root: Certified
+    root: CertifiedKey
     intermediate_key: ec.EllipticCurvePrivateKey
 
     @classmethod
-    def new(cls) -> "Authority":
+    def create(cls) -> "Authority":
         return cls(root=make_root(), intermediate_key=_new_key())
 
     @classmethod
-    def kept_in(cls, folder: Path) -> "Authority":
+    def load_or_create(cls, folder: Path) -> "Authority":
         """Read from the folder, or made and written at the first start."""
         root_file = folder / ROOT_FILE
         if root_file.exists():
             certificate = x509.load_der_x509_certificate(root_file.read_bytes())
             return cls(
-                root=Certified(certificate, _read_key(folder / ROOT_KEY_FILE)),
+                root=CertifiedKey(certificate, _read_key(folder / ROOT_KEY_FILE)),
                 intermediate_key=_read_key(folder / INTERMEDIATE_KEY_FILE),
             )
-        made = cls.new()
+        authority = cls.create()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(folder / ROOT_KEY_FILE, _as_pem(made.root.key))
-        _write(folder / INTERMEDIATE_KEY_FILE, _as_pem(made.intermediate_key))
+        _write_atomically(folder / ROOT_KEY_FILE, _as_pem(authority.root.key))
+        _write_atomically(folder / INTERMEDIATE_KEY_FILE, _as_pem(authority.intermediate_key))
         # Last: where it stands, the keys stand too.
-        _write(root_file, made.root.der)
-        return made
+        _write_atomically(root_file, authority.root.der)
+        return authority
 
 
 @dataclass(frozen=True)
 class Chain:
-    leaf: Certified
-    intermediate: Certified
-    root: Certified
+    leaf: CertifiedKey
+    intermediate: CertifiedKey
+    root: CertifiedKey
     ocsp_url: str
 
     @classmethod
-    def of(cls, authority: Authority, *, ocsp_url: str) -> "Chain":
+    def issue(cls, authority: Authority, *, ocsp_url: str) -> "Chain":
         intermediate = make_intermediate(
             authority.root, key=authority.intermediate_key, ocsp_url=ocsp_url
         )
@@ -99,45 +99,45 @@ class Chain:
         return as_x5c((self.leaf, self.intermediate, self.root))
 
 
-def as_x5c(chain: Sequence[Certified]) -> list[str]:
-    return [base64.b64encode(one.der).decode() for one in chain]
+def as_x5c(chain: Sequence[CertifiedKey]) -> list[str]:
+    return [base64.b64encode(certified.der).decode() for certified in chain]
 
 
-def make_root() -> Certified:
+def make_root() -> CertifiedKey:
     return _issue("Sandbox Root CA", key=_new_key(), issuer=None, path_length=None)
 
 
 def make_intermediate(
-    root: Certified,
+    root: CertifiedKey,
     *,
     ocsp_url: str,
     key: ec.EllipticCurvePrivateKey | None = None,
-    mark: str | None = INTERMEDIATE_MARK,
-) -> Certified:
+    oid: str | None = INTERMEDIATE_OID,
+) -> CertifiedKey:
     return _issue(
         "Sandbox Intermediate CA",
         key=key or _new_key(),
         issuer=root,
         path_length=0,
         ocsp_url=ocsp_url,
-        mark=mark,
+        oid=oid,
     )
 
 
 def make_leaf(
-    intermediate: Certified,
+    intermediate: CertifiedKey,
     *,
     ocsp_url: str,
-    mark: str | None = LEAF_MARK,
+    oid: str | None = LEAF_OID,
     valid_until: datetime = VALID_UNTIL,
-) -> Certified:
+) -> CertifiedKey:
     return _issue(
         "Sandbox Signing",
         key=_new_key(),
         issuer=intermediate,
         is_authority=False,
         ocsp_url=ocsp_url,
-        mark=mark,
+        oid=oid,
         valid_until=valid_until,
     )
 
@@ -146,13 +146,13 @@ def _issue(
     name: str,
     *,
     key: ec.EllipticCurvePrivateKey,
-    issuer: Certified | None,
+    issuer: CertifiedKey | None,
     is_authority: bool = True,
     path_length: int | None = None,
     ocsp_url: str | None = None,
-    mark: str | None = None,
+    oid: str | None = None,
     valid_until: datetime = VALID_UNTIL,
-) -> Certified:
+) -> CertifiedKey:
     """Without an issuer it signs itself."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer_key = issuer.key if issuer else key
@@ -165,7 +165,7 @@ def _issue(
         .not_valid_before(VALID_FROM)
         .not_valid_after(valid_until)
         .add_extension(x509.BasicConstraints(is_authority, path_length), critical=True)
-        .add_extension(_usage(is_authority=is_authority), critical=True)
+        .add_extension(_key_usage(is_authority=is_authority), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         # Apple's library checks in OpenSSL's strict mode, which asks for it.
         .add_extension(
@@ -180,13 +180,13 @@ def _issue(
         builder = builder.add_extension(
             x509.AuthorityInformationAccess([responder]), critical=False
         )
-    if mark:
-        extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(mark), DER_NULL)
+    if oid:
+        extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), DER_NULL)
         builder = builder.add_extension(extension, critical=False)
-    return Certified(builder.sign(issuer_key, hashes.SHA256()), key)
+    return CertifiedKey(builder.sign(issuer_key, hashes.SHA256()), key)
 
 
-def _usage(*, is_authority: bool) -> x509.KeyUsage:
+def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not is_authority,
         key_cert_sign=is_authority,
@@ -219,11 +219,11 @@ def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _write(file: Path, content: bytes) -> None:
+def _write_atomically(file: Path, content: bytes) -> None:
     """All of it or nothing, and for us alone."""
     unfinished = file.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as opened:
-        opened.write(content)
+    with os.fdopen(descriptor, "wb") as file_object:
+        file_object.write(content)
     unfinished.replace(file)

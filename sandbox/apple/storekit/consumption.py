@@ -8,9 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.apple.storekit.api import Api, read_object
+from sandbox.apple.storekit.api import Api, parse_json_object
 from sandbox.apple.storekit.errors import ApiError, Code
-from sandbox.apple.storekit.payloads import FAMILY_SHARED, SUBSCRIPTION, WHOLE, Transaction
+from sandbox.apple.storekit.payloads import (
+    FAMILY_SHARED,
+    FULL_PERCENTAGE,
+    SUBSCRIPTION,
+    Transaction,
+)
 
 DELIVERED = "DELIVERED"
 DELIVERY_STATUSES = (
@@ -20,64 +25,66 @@ DELIVERY_STATUSES = (
     "UNDELIVERED_SERVER_OUTAGE",
     "UNDELIVERED_OTHER",
 )
-PRORATED = "GRANT_PRORATED"
-REFUND_PREFERENCES = ("DECLINE", "GRANT_FULL", PRORATED)
+GRANT_PRORATED = "GRANT_PRORATED"
+REFUND_PREFERENCES = ("DECLINE", "GRANT_FULL", GRANT_PRORATED)
 
 
 class Consumption(Api):
     def routes(self) -> list[Route]:
         return [
-            self._route("PUT", "/v2/transactions/consumption/{transaction_id}", self.take),
+            self._route("PUT", "/v2/transactions/consumption/{transaction_id}", self.receive),
         ]
 
-    async def take(self, request: Request) -> Response:
+    async def receive(self, request: Request) -> Response:
         transaction = self._get(request.path_params["transaction_id"])
-        told = await read_object(request)
-        _check(told, transaction)
-        self._store.consumption.append(
+        consumption = await parse_json_object(request)
+        _validate(consumption, transaction)
+        self._store.consumption_calls.append(
             {
                 "transaction_id": transaction.transaction_id,
                 "environment": self._environment,
-                "told": told,
+                "told": consumption,
                 "at": datetime.now(UTC).isoformat(),
             }
         )
         return Response(status_code=202)
 
 
-def _check(told: Mapping[str, Any], transaction: Transaction) -> None:
+def _validate(consumption: Mapping[str, Any], transaction: Transaction) -> None:
     """Raises ApiError. (Apple: ConsumptionRequest)
 
     The library does not know the numbers of the last refusals: they have that of any bad request.
     """
     if transaction.in_app_ownership_type == FAMILY_SHARED:
         raise ApiError(Code.FAMILY_TRANSACTION_NOT_SUPPORTED_ERROR)
-    if told.get("customerConsented") is not True:
+    if consumption.get("customerConsented") is not True:
         raise ApiError(Code.INVALID_CUSTOMER_CONSENTED)
-    if not isinstance(told.get("sampleContentProvided"), bool):
+    if not isinstance(consumption.get("sampleContentProvided"), bool):
         raise ApiError(Code.INVALID_SAMPLE_CONTENT_PROVIDED)
-    if told.get("deliveryStatus") not in DELIVERY_STATUSES:
+    if consumption.get("deliveryStatus") not in DELIVERY_STATUSES:
         raise ApiError(Code.INVALID_DELIVERY_STATUS)
-    preference = told.get("refundPreference")
+    preference = consumption.get("refundPreference")
     if preference not in (None, *REFUND_PREFERENCES):
         raise ApiError(Code.GENERAL_BAD_REQUEST, "refundPreference is none of Apple's.")
-    _check_percentage(told, is_subscription=transaction.type == SUBSCRIPTION)
+    _validate_percentage(consumption, is_subscription=transaction.type == SUBSCRIPTION)
 
 
-def _check_percentage(told: Mapping[str, Any], *, is_subscription: bool) -> None:
-    percentage = told.get("consumptionPercentage")
-    is_prorated = told.get("refundPreference") == PRORATED
+def _validate_percentage(consumption: Mapping[str, Any], *, is_subscription: bool) -> None:
+    percentage = consumption.get("consumptionPercentage")
+    is_prorated = consumption.get("refundPreference") == GRANT_PRORATED
     if is_subscription:
         if percentage is not None:
-            raise _bad_percentage("is not for a subscription")
+            raise _percentage_error("is not for a subscription")
         return
-    if percentage is not None and (type(percentage) is not int or not 0 <= percentage <= WHOLE):
-        raise _bad_percentage(f"is not from 0 to {WHOLE}")
-    if percentage and told["deliveryStatus"] != DELIVERED:
-        raise _bad_percentage("must be 0 of what was not delivered")
-    if is_prorated and not (percentage and percentage < WHOLE):
-        raise _bad_percentage(f"must lie between 0 and {WHOLE} for {PRORATED}")
+    if percentage is not None and (
+        type(percentage) is not int or not 0 <= percentage <= FULL_PERCENTAGE
+    ):
+        raise _percentage_error(f"is not from 0 to {FULL_PERCENTAGE}")
+    if percentage and consumption["deliveryStatus"] != DELIVERED:
+        raise _percentage_error("must be 0 of what was not delivered")
+    if is_prorated and not (percentage and percentage < FULL_PERCENTAGE):
+        raise _percentage_error(f"must lie between 0 and {FULL_PERCENTAGE} for {GRANT_PRORATED}")
 
 
-def _bad_percentage(problem: str) -> ApiError:
+def _percentage_error(problem: str) -> ApiError:
     return ApiError(Code.GENERAL_BAD_REQUEST, f"consumptionPercentage {problem}.")

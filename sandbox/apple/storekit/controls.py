@@ -12,18 +12,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from sandbox.apple.jws import read_unverified
+from sandbox.apple.jws import decode_unverified
 from sandbox.apple.storekit import purchases
-from sandbox.apple.storekit.events import KINDS, TEST, TYPES, Happening
-from sandbox.apple.storekit.invalid_signatures import FLAWS, Forge
+from sandbox.apple.storekit.events import EVENT_TYPES, TEST, TYPES, Event
+from sandbox.apple.storekit.invalid_signatures import FLAWS, InvalidSigner
 from sandbox.apple.storekit.notifications import Notification
 from sandbox.apple.storekit.payloads import ENVIRONMENTS, PRODUCTION, SUBSCRIPTION, Transaction
 from sandbox.apple.storekit.signing import sign
-from sandbox.apple.storekit.state import Shop
+from sandbox.apple.storekit.state import StoreState
 from sandbox.strict_body import BadRequest, StrictBody
 from sandbox.times import now_in_milliseconds
 
-TOLD = ("at", "deliver")
+TIMING_FIELDS = ("at", "deliver")
 CONSUMPTION_REASONS = (
     "UNINTENDED_PURCHASE",
     "FULFILLMENT_ISSUE",
@@ -34,13 +34,13 @@ CONSUMPTION_REASONS = (
 
 
 class Controls:
-    def __init__(self, shop: Shop) -> None:
-        self._store = shop.store
-        self._notifications = shop.notifications
-        self._admission = shop.admission
-        self._responder = shop.responder
-        self._chain = shop.chain
-        self._app = shop.app
+    def __init__(self, state: StoreState) -> None:
+        self._store = state.store
+        self._notifications = state.notifications
+        self._authenticator = state.authenticator
+        self._responder = state.responder
+        self._chain = state.chain
+        self._app = state.app
 
     def routes(self) -> list[Route]:
         return [
@@ -54,33 +54,33 @@ class Controls:
 
     async def purchase(self, request: Request) -> JSONResponse:
         fields = await StrictBody.parse(request)
-        fields.allow_only((*purchases.FIELDS, *TOLD))
-        at, is_lost = _read_telling(fields, is_told=False)
-        bought = purchases.read_purchase(fields, at=at, store=self._store, app=self._app)
-        is_again = self._store.find_subscription(bought) is not None
-        self._store.add(bought, renewal=purchases.read_renewal(fields, bought))
+        fields.allow_only((*purchases.FIELDS, *TIMING_FIELDS))
+        at, is_lost = _parse_timing(fields, by_default=False)
+        transaction = purchases.parse_purchase(fields, at=at, store=self._store, app=self._app)
+        is_resubscription = self._store.find_subscription(transaction) is not None
+        self._store.add(transaction, renewal=purchases.parse_renewal(fields, transaction))
         subtype = None
-        if bought.type == SUBSCRIPTION:
-            subtype = "RESUBSCRIBE" if is_again else "INITIAL_BUY"
-        notification = self._notifications.write(
-            "SUBSCRIBED" if subtype else "ONE_TIME_CHARGE", subtype, transaction=bought, at=at
+        if transaction.type == SUBSCRIPTION:
+            subtype = "RESUBSCRIBE" if is_resubscription else "INITIAL_BUY"
+        notification = self._notifications.create(
+            "SUBSCRIBED" if subtype else "ONE_TIME_CHARGE", subtype, transaction=transaction, at=at
         )
-        return await self._tell(notification, bought, is_lost=is_lost)
+        return await self._deliver_and_describe(notification, transaction, is_lost=is_lost)
 
     async def notify(self, request: Request) -> JSONResponse:
         """Something happens to a purchase, and Apple tells of it; or tells once more."""
         fields = await StrictBody.parse(request)
         if again := fields.find_text("again"):
             fields.allow_only(("again",))
-            return await self._tell(self._get_notification(again))
+            return await self._deliver_and_describe(self._get_notification(again))
         notification_type = fields.get_choice("type", TYPES)
         if notification_type == TEST:
-            fields.allow_only(("type", "environment", *TOLD))
+            fields.allow_only(("type", "environment", *TIMING_FIELDS))
             environment = fields.find_choice("environment", ENVIRONMENTS) or PRODUCTION
-            at, is_lost = _read_telling(fields)
-            test = self._notifications.write_test(environment, at=at)
-            return await self._tell(test, is_lost=is_lost)
-        return await self._happen(notification_type, fields)
+            at, is_lost = _parse_timing(fields)
+            test = self._notifications.create_test(environment, at=at)
+            return await self._deliver_and_describe(test, is_lost=is_lost)
+        return await self._apply_event(notification_type, fields)
 
     async def forge(self, request: Request) -> JSONResponse:
         """What somebody else would sign of a purchase, or of a notification, to look like Apple.
@@ -93,17 +93,17 @@ class Controls:
         if notification_uuid := fields.find_text("notification_uuid"):
             payload = self._get_notification(notification_uuid).payload
             if fields.find_flag("inner"):
-                signed = sign(self._forged_within(payload, flaw), self._chain)
+                signed = sign(self._with_forged_transaction(payload, flaw), self._chain)
             else:
                 signed = flaw(payload, self._chain)
             return JSONResponse({"signed_payload": signed})
         transaction = self._get_transaction(fields.get_text("transaction_id"))
-        stated = transaction.payload(signed_at=now_in_milliseconds())
-        return JSONResponse({"signed_transaction": flaw(stated, self._chain)})
+        payload = transaction.payload(signed_at=now_in_milliseconds())
+        return JSONResponse({"signed_transaction": flaw(payload, self._chain)})
 
     async def consumption(self, _: Request) -> JSONResponse:
         """What the app told of disputed purchases, oldest first."""
-        return JSONResponse({"consumption": self._store.consumption})
+        return JSONResponse({"consumption": self._store.consumption_calls})
 
     async def configure_app(self, request: Request) -> JSONResponse:
         """What App Store Connect has of the app. Fields left out stay as they are."""
@@ -111,33 +111,43 @@ class Controls:
         fields.allow_only(("released", "notification_url"))
         is_released, url = fields.find_flag("released"), fields.find_url_or_none("notification_url")
         if is_released is not None:
-            self._admission.is_released = is_released
+            self._authenticator.is_released = is_released
         if fields.has("notification_url"):
             self._notifications.url = url
         return JSONResponse(
-            {"released": self._admission.is_released, "notification_url": self._notifications.url}
+            {
+                "released": self._authenticator.is_released,
+                "notification_url": self._notifications.url,
+            }
         )
 
     async def configure_ocsp(self, request: Request) -> JSONResponse:
         return JSONResponse(self._responder.configure(await StrictBody.parse(request)))
 
-    async def _happen(self, notification_type: str, fields: StrictBody) -> JSONResponse:
-        subtype = _read_subtype(notification_type, fields)
-        kind = KINDS[notification_type, subtype]
-        fields.allow_only(("type", "subtype", "transaction_id", "override", *TOLD, *kind.reads))
-        at, is_lost = _read_telling(fields)
+    async def _apply_event(self, notification_type: str, fields: StrictBody) -> JSONResponse:
+        subtype = _parse_subtype(notification_type, fields)
+        event_type = EVENT_TYPES[notification_type, subtype]
+        fields.allow_only(
+            ("type", "subtype", "transaction_id", "override", *TIMING_FIELDS, *event_type.fields)
+        )
+        at, is_lost = _parse_timing(fields)
         override = fields.find_object("override")
         reason = fields.find_choice("consumption_request_reason", CONSUMPTION_REASONS)
         transaction = self._get_transaction(fields.get_text("transaction_id"))
         # Last, when nothing can be refused any more but what the effect itself reads first.
-        about = kind.effect(Happening(self._store, transaction, at, fields))
-        self._store.touch(about)
-        notification = self._notifications.write(
-            notification_type, subtype, transaction=about, at=at, reason=reason, override=override
+        affected = event_type.effect(Event(self._store, transaction, at, fields))
+        self._store.record_change(affected)
+        notification = self._notifications.create(
+            notification_type,
+            subtype,
+            transaction=affected,
+            at=at,
+            reason=reason,
+            override=override,
         )
-        return await self._tell(notification, about, is_lost=is_lost)
+        return await self._deliver_and_describe(notification, affected, is_lost=is_lost)
 
-    async def _tell(
+    async def _deliver_and_describe(
         self,
         notification: Notification,
         transaction: Transaction | None = None,
@@ -147,30 +157,32 @@ class Controls:
         """Deliver it, or lose it, and answer with all there is to know."""
         status = None
         if is_lost:
-            self._notifications.lose(notification)
+            self._notifications.record_loss(notification)
         else:
             status = await self._notifications.deliver(notification)
-        answer: dict[str, Any] = {
+        response: dict[str, Any] = {
             "notification_uuid": notification.uuid,
             "signed_payload": notification.signed_payload,
             "delivered_status": status,
         }
         if transaction is not None:
             payload = transaction.payload(signed_at=notification.signed_at)
-            answer |= {
+            response |= {
                 "transaction_id": transaction.transaction_id,
                 "original_transaction_id": transaction.original_transaction_id,
                 "signed_transaction": sign(payload, self._chain),
             }
-        return JSONResponse(answer)
+        return JSONResponse(response)
 
-    def _forged_within(self, payload: dict[str, Any], flaw: Forge) -> dict[str, Any]:
+    def _with_forged_transaction(
+        self, payload: dict[str, Any], flaw: InvalidSigner
+    ) -> dict[str, Any]:
         genuine = payload.get("data", {}).get("signedTransactionInfo")
         if genuine is None:
             raise BadRequest("That notification has no transaction in it.")
-        _, stated = read_unverified(genuine)
-        about = payload["data"] | {"signedTransactionInfo": flaw(stated, self._chain)}
-        return payload | {"data": about}
+        _, transaction = decode_unverified(genuine)
+        data = payload["data"] | {"signedTransactionInfo": flaw(transaction, self._chain)}
+        return payload | {"data": data}
 
     def _get_transaction(self, transaction_id: str) -> Transaction:
         found = self._store.find(transaction_id)
@@ -185,15 +197,15 @@ class Controls:
         return found
 
 
-def _read_telling(fields: StrictBody, *, is_told: bool = True) -> tuple[int, bool]:
+def _parse_timing(fields: StrictBody, *, by_default: bool = True) -> tuple[int, bool]:
     """When it happens, and whether the notification of it is lost on its way."""
     at, deliver = fields.find_milliseconds("at"), fields.find_flag("deliver")
-    is_lost = not (is_told if deliver is None else deliver)
+    is_lost = not (by_default if deliver is None else deliver)
     return now_in_milliseconds() if at is None else at, is_lost
 
 
-def _read_subtype(notification_type: str, fields: StrictBody) -> str | None:
-    known = {subtype for name, subtype in KINDS if name == notification_type}
+def _parse_subtype(notification_type: str, fields: StrictBody) -> str | None:
+    known = {subtype for name, subtype in EVENT_TYPES if name == notification_type}
     choices = sorted(filter(None, known))
     if not choices:
         if fields.has("subtype"):

@@ -45,10 +45,10 @@ class ApiError(Exception):
     def __init__(self, code: int, message: str | None = None) -> None:
         super().__init__(code)
         self.code = code
-        self.message = message or _name_of(code)
+        self.message = message or _default_message(code)
 
 
-async def answer_api_error(_: Request, error: Exception) -> JSONResponse:
+async def handle_api_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)  # noqa: S101 (registered for nothing else)
     headers = {}
     if error.code == Code.RATE_LIMIT_EXCEEDED:
@@ -61,6 +61,6 @@ async def answer_api_error(_: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _name_of(code: int) -> str:
+def _default_message(code: int) -> str:
     names = {int(known): known.name for known in Code}
     return names.get(code, "An error that a control asked for")

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.apple.storekit.api import PAGE, Api
+from sandbox.apple.storekit.api import PAGE_SIZE, Api
 from sandbox.apple.storekit.errors import ApiError, Code
 from sandbox.apple.storekit.payloads import OWNERSHIPS, PRODUCT_TYPES, Transaction
 from sandbox.apple.storekit.signing import sign
@@ -19,7 +19,7 @@ from sandbox.apple.storekit.store import STATUSES, Subscription
 from sandbox.times import is_milliseconds, now_in_milliseconds
 
 # As a query asks for them; a transaction has other names for the same.
-PRODUCT_TYPES_ASKED = dict(
+PRODUCT_TYPE_FILTERS = dict(
     zip(
         ("CONSUMABLE", "NON_CONSUMABLE", "AUTO_RENEWABLE", "NON_RENEWABLE"),
         PRODUCT_TYPES,
@@ -31,7 +31,7 @@ ASCENDING, DESCENDING = SORTS = ("ASCENDING", "DESCENDING")
 FLAGS = {"true": True, "false": False, "True": True, "False": False}
 
 
-class Histories(Api):
+class HistoryApi(Api):
     def routes(self) -> list[Route]:
         return [
             self._route("GET", "/v2/history/{transaction_id}", self.history),
@@ -41,42 +41,52 @@ class Histories(Api):
 
     async def history(self, request: Request) -> Response:
         query = request.query_params
-        is_wanted = _filter(query)
-        is_descending = _find_choice(query, "sort", SORTS, Code.INVALID_SORT) == DESCENDING
-        found = [one for one in self._bought_by_customer(request) if is_wanted(one)]
+        matches = _parse_filter(query)
+        is_descending = _parse_choice(query, "sort", SORTS, Code.INVALID_SORT) == DESCENDING
+        found = [
+            transaction
+            for transaction in self._customer_transactions(request)
+            if matches(transaction)
+        ]
         page = self._page(found, query, is_descending=is_descending)
-        return JSONResponse(self._about_app() | page)
+        return JSONResponse(self._app_fields() | page)
 
     async def refunds(self, request: Request) -> Response:
-        bought = self._bought_by_customer(request)
-        refunded = [one for one in bought if one.revocation_date is not None]
+        transactions = self._customer_transactions(request)
+        refunded = [
+            transaction for transaction in transactions if transaction.revocation_date is not None
+        ]
         return JSONResponse(self._page(refunded, request.query_params, is_descending=False))
 
     async def subscriptions(self, request: Request) -> Response:
-        statuses = _statuses(request.query_params)
+        statuses = _parse_statuses(request.query_params)
         now = now_in_milliseconds()
         groups: dict[str | None, list[dict[str, Any]]] = {}
-        for bought in self._bought_by_customer(request):
-            subscription = self._store.find_subscription(bought)
+        for transaction in self._customer_transactions(request):
+            subscription = self._store.find_subscription(transaction)
             if (
                 subscription is not None
-                and subscription.latest is bought
+                and subscription.latest is transaction
                 and subscription.status(now) in statuses
             ):
-                group = groups.setdefault(bought.subscription_group_identifier, [])
+                group = groups.setdefault(transaction.subscription_group_identifier, [])
                 group.append(self._as_json(subscription, now))
         data = [
             {"subscriptionGroupIdentifier": name, "lastTransactions": latest}
             for name, latest in groups.items()
         ]
-        return JSONResponse(self._about_app() | {"data": data})
+        return JSONResponse(self._app_fields() | {"data": data})
 
-    def _bought_by_customer(self, request: Request) -> list[Transaction]:
+    def _customer_transactions(self, request: Request) -> list[Transaction]:
         """Known here, those last that were changed last. Raises ApiError where there is none."""
-        named = request.path_params["transaction_id"]
-        transaction = self._find(named)
-        customer = transaction.app_transaction_id if transaction else named
-        found = [one for one in self._store.all_of_customer(customer) if self._is_known(one)]
+        transaction_id = request.path_params["transaction_id"]
+        transaction = self._find(transaction_id)
+        customer = transaction.app_transaction_id if transaction else transaction_id
+        found = [
+            transaction
+            for transaction in self._store.transactions_of_customer(customer)
+            if self._is_visible(transaction)
+        ]
         if not found:
             raise ApiError(Code.TRANSACTION_ID_NOT_FOUND)
         return found
@@ -89,14 +99,22 @@ class Histories(Api):
         if revision is not None and not revision.isdecimal():
             raise ApiError(Code.INVALID_REQUEST_REVISION)
         if is_descending:
-            found = [one for one in reversed(found) if not revision or one.change < int(revision)]
+            found = [
+                transaction
+                for transaction in reversed(found)
+                if not revision or transaction.change < int(revision)
+            ]
         else:
-            found = [one for one in found if not revision or one.change > int(revision)]
-        page = found[:PAGE]
+            found = [
+                transaction
+                for transaction in found
+                if not revision or transaction.change > int(revision)
+            ]
+        page = found[:PAGE_SIZE]
         return {
-            "signedTransactions": [self._signed(one) for one in page],
+            "signedTransactions": [self._signed(transaction) for transaction in page],
             "revision": str(page[-1].change) if page else revision or "0",
-            "hasMore": len(found) > PAGE,
+            "hasMore": len(found) > PAGE_SIZE,
         }
 
     def _as_json(self, subscription: Subscription, now: int) -> dict[str, Any]:
@@ -108,57 +126,57 @@ class Histories(Api):
         }
 
 
-def _filter(query: QueryParams) -> Callable[[Transaction], bool]:
+def _parse_filter(query: QueryParams) -> Callable[[Transaction], bool]:
     """Whether the caller wants a transaction. Raises ApiError."""
-    start = _find_date(query, "startDate", Code.INVALID_START_DATE)
-    end = _find_date(query, "endDate", Code.INVALID_END_DATE)
+    start = _parse_date(query, "startDate", Code.INVALID_START_DATE)
+    end = _parse_date(query, "endDate", Code.INVALID_END_DATE)
     if start is not None and end is not None and start >= end:
         raise ApiError(Code.START_DATE_AFTER_END_DATE)
     types = query.getlist("productType")
-    if not set(types) <= set(PRODUCT_TYPES_ASKED):
+    if not set(types) <= set(PRODUCT_TYPE_FILTERS):
         raise ApiError(Code.INVALID_PRODUCT_TYPE)
-    ownership = _find_choice(
+    ownership = _parse_choice(
         query, "inAppOwnershipType", OWNERSHIPS, Code.INVALID_IN_APP_OWNERSHIP_TYPE
     )
-    revoked = _find_choice(query, "revoked", FLAGS, Code.INVALID_REVOKED)
+    revoked = _parse_choice(query, "revoked", FLAGS, Code.INVALID_REVOKED)
     products = query.getlist("productId")
     groups = query.getlist("subscriptionGroupIdentifier")
 
-    def is_wanted(one: Transaction) -> bool:
+    def matches(transaction: Transaction) -> bool:
         return (
-            (start is None or one.purchase_date >= start)
-            and (end is None or one.purchase_date < end)
-            and (not types or one.type in [PRODUCT_TYPES_ASKED[name] for name in types])
-            and ownership in (None, one.in_app_ownership_type)
-            and (revoked is None or FLAGS[revoked] == (one.revocation_date is not None))
-            and (not products or one.product_id in products)
-            and (not groups or one.subscription_group_identifier in groups)
+            (start is None or transaction.purchase_date >= start)
+            and (end is None or transaction.purchase_date < end)
+            and (not types or transaction.type in [PRODUCT_TYPE_FILTERS[name] for name in types])
+            and ownership in (None, transaction.in_app_ownership_type)
+            and (revoked is None or FLAGS[revoked] == (transaction.revocation_date is not None))
+            and (not products or transaction.product_id in products)
+            and (not groups or transaction.subscription_group_identifier in groups)
         )
 
-    return is_wanted
+    return matches
 
 
-def _statuses(query: QueryParams) -> Collection[int]:
-    given = query.getlist("status")
-    if not set(given) <= {str(status) for status in STATUSES}:
+def _parse_statuses(query: QueryParams) -> Collection[int]:
+    values = query.getlist("status")
+    if not set(values) <= {str(status) for status in STATUSES}:
         raise ApiError(Code.INVALID_STATUS)
-    return [int(status) for status in given] or STATUSES
+    return [int(status) for status in values] or STATUSES
 
 
-def _find_date(query: QueryParams, name: str, refusal: Code) -> int | None:
+def _parse_date(query: QueryParams, name: str, code: Code) -> int | None:
     text = query.get(name)
     if text is None:
         return None
     date = int(text) if text.isdecimal() else None
     if not is_milliseconds(date):
-        raise ApiError(refusal)
+        raise ApiError(code)
     return date
 
 
-def _find_choice(
-    query: QueryParams, name: str, choices: Collection[str], refusal: Code
+def _parse_choice(
+    query: QueryParams, name: str, choices: Collection[str], code: Code
 ) -> str | None:
     choice = query.get(name)
     if choice is not None and choice not in choices:
-        raise ApiError(refusal)
+        raise ApiError(code)
     return choice

@@ -10,9 +10,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
-from sandbox.apple.jws import encoded
+from sandbox.apple.jws import encode
 from sandbox.apple.storekit.certificates import (
-    Certified,
+    CertifiedKey,
     Chain,
     as_x5c,
     make_intermediate,
@@ -21,13 +21,15 @@ from sandbox.apple.storekit.certificates import (
 )
 
 Payload = Mapping[str, Any]
-Forge = Callable[[Payload, Chain], str]
+InvalidSigner = Callable[[Payload, Chain], str]
 
 EXPIRED_AT = datetime(2021, 1, 1, tzinfo=UTC)
 
 
-def _signed(payload: Payload, chain: Sequence[Certified], *, by: Certified | None = None) -> str:
-    return encoded({"alg": "ES256", "x5c": as_x5c(chain)}, payload, (by or chain[0]).sign)
+def _signed(
+    payload: Payload, chain: Sequence[CertifiedKey], *, by: CertifiedKey | None = None
+) -> str:
+    return encode({"alg": "ES256", "x5c": as_x5c(chain)}, payload, (by or chain[0]).sign)
 
 
 def foreign_root(payload: Payload, genuine: Chain) -> str:
@@ -48,12 +50,12 @@ def chain_of_four(payload: Payload, genuine: Chain) -> str:
 
 def leaf_without_oid(payload: Payload, genuine: Chain) -> str:
     """A certificate of Apple's, made for something else."""
-    leaf = make_leaf(genuine.intermediate, ocsp_url=genuine.ocsp_url, mark=None)
+    leaf = make_leaf(genuine.intermediate, ocsp_url=genuine.ocsp_url, oid=None)
     return _signed(payload, (leaf, genuine.intermediate, genuine.root))
 
 
 def intermediate_without_oid(payload: Payload, genuine: Chain) -> str:
-    intermediate = make_intermediate(genuine.root, ocsp_url=genuine.ocsp_url, mark=None)
+    intermediate = make_intermediate(genuine.root, ocsp_url=genuine.ocsp_url, oid=None)
     leaf = make_leaf(intermediate, ocsp_url=genuine.ocsp_url)
     return _signed(payload, (leaf, intermediate, genuine.root))
 
@@ -80,7 +82,7 @@ def local_testing(payload: Payload, genuine: Chain) -> str:
 
 
 def algorithm_none(payload: Payload, genuine: Chain) -> str:
-    return encoded({"alg": "none", "x5c": genuine.x5c}, payload, lambda _: b"")
+    return encode({"alg": "none", "x5c": genuine.x5c}, payload, lambda _: b"")
 
 
 def algorithm_hs256(payload: Payload, genuine: Chain) -> str:
@@ -89,7 +91,7 @@ def algorithm_hs256(payload: Payload, genuine: Chain) -> str:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     header = {"alg": "HS256", "x5c": genuine.x5c}
-    return encoded(header, payload, lambda message: hmac.digest(secret, message, "sha256"))
+    return encode(header, payload, lambda message: hmac.digest(secret, message, "sha256"))
 
 
 def _in_environment(payload: Payload, environment: str) -> Payload:
@@ -98,7 +100,7 @@ def _in_environment(payload: Payload, environment: str) -> Payload:
     return {**payload, "data": {**payload["data"], "environment": environment}}
 
 
-FLAWS: dict[str, Forge] = {
+FLAWS: dict[str, InvalidSigner] = {
     forge.__name__: forge
     for forge in (
         foreign_root,

@@ -9,16 +9,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.apple.storekit.api import PAGE, Api, read_object
+from sandbox.apple.storekit.api import PAGE_SIZE, Api, parse_json_object
 from sandbox.apple.storekit.errors import ApiError, Code
 from sandbox.apple.storekit.events import TYPES
 from sandbox.apple.storekit.notifications import Notification
 from sandbox.apple.storekit.payloads import PRODUCTION
 from sandbox.times import DAY_MILLISECONDS, is_milliseconds, now_in_milliseconds
 
-LONGEST_AGO = 180 * DAY_MILLISECONDS
+MAX_AGE_MILLISECONDS = 180 * DAY_MILLISECONDS
 # Apple's sandbox forgets sooner. (Apple: Get Notification History)
-KEPT_IN_SANDBOX = 30 * DAY_MILLISECONDS
+SANDBOX_RETENTION_MILLISECONDS = 30 * DAY_MILLISECONDS
 
 
 class NotificationHistory(Api):
@@ -30,24 +30,24 @@ class NotificationHistory(Api):
         ]
 
     async def history(self, request: Request) -> Response:
-        asked = await read_object(request)
-        first = _read_page_token(request.query_params.get("paginationToken"), asked)
-        found = self._found(asked, now_in_milliseconds())
-        page = found[first : first + PAGE]
-        has_more = len(found) > first + PAGE
-        answer = {
-            "notificationHistory": [one.as_record() for one in page],
+        body = await parse_json_object(request)
+        first = _parse_page_token(request.query_params.get("paginationToken"), body)
+        found = self._find_matching(body, now_in_milliseconds())
+        page = found[first : first + PAGE_SIZE]
+        has_more = len(found) > first + PAGE_SIZE
+        response = {
+            "notificationHistory": [notification.as_json() for notification in page],
             "hasMore": has_more,
         }
         if has_more:
-            answer["paginationToken"] = _page_token(first + PAGE, asked)
-        return JSONResponse(answer)
+            response["paginationToken"] = _encode_page_token(first + PAGE_SIZE, body)
+        return JSONResponse(response)
 
     async def request_test(self, _: Request) -> Response:
         """Apple answers first and sends then."""
         if self._notifications.url is None:
             raise ApiError(Code.SERVER_NOTIFICATION_URL_NOT_FOUND)
-        test = self._notifications.write_test(self._environment, at=now_in_milliseconds())
+        test = self._notifications.create_test(self._environment, at=now_in_milliseconds())
         self._notifications.deliver_soon(test)
         return JSONResponse({"testNotificationToken": f"{test.uuid}_{test.signed_at}"})
 
@@ -60,57 +60,57 @@ class NotificationHistory(Api):
             or signed_at != str(test.signed_at)
         ):
             raise ApiError(Code.TEST_NOTIFICATION_NOT_FOUND)
-        return JSONResponse(test.as_record())
+        return JSONResponse(test.as_json())
 
-    def _found(self, asked: dict[str, Any], now: int) -> list[Notification]:
+    def _find_matching(self, body: dict[str, Any], now: int) -> list[Notification]:
         """Those that the caller wants, oldest first. Raises ApiError."""
-        start, end = _read_span(asked, now)
+        start, end = _parse_period(body, now)
         if self._environment != PRODUCTION:
-            start = max(start, now - KEPT_IN_SANDBOX)
-        notification_type, subtype = asked.get("notificationType"), asked.get("notificationSubtype")
-        customer = self._find_customer(asked)
+            start = max(start, now - SANDBOX_RETENTION_MILLISECONDS)
+        notification_type, subtype = body.get("notificationType"), body.get("notificationSubtype")
+        customer = self._find_customer(body)
         if notification_type is not None and customer is not None:
             raise ApiError(Code.MULTIPLE_FILTERS_SUPPLIED)
         if notification_type not in (None, *TYPES) or (subtype and not notification_type):
             raise ApiError(Code.INVALID_NOTIFICATION_TYPE)
-        only_failures = asked.get("onlyFailures") is True
+        only_failures = body.get("onlyFailures") is True
         found = [
-            one
-            for one in self._notifications.all()
-            if one.environment == self._environment
-            and start <= one.signed_at < end
-            and notification_type in (None, one.type)
-            and subtype in (None, one.subtype)
-            and customer in (None, one.app_transaction_id)
-            and not (only_failures and one.has_arrived)
+            notification
+            for notification in self._notifications.all()
+            if notification.environment == self._environment
+            and start <= notification.signed_at < end
+            and notification_type in (None, notification.type)
+            and subtype in (None, notification.subtype)
+            and customer in (None, notification.app_transaction_id)
+            and not (only_failures and notification.is_delivered)
         ]
-        return sorted(found, key=lambda one: one.signed_at)
+        return sorted(found, key=lambda notification: notification.signed_at)
 
-    def _find_customer(self, asked: dict[str, Any]) -> str | None:
-        transaction_id = asked.get("transactionId")
+    def _find_customer(self, body: dict[str, Any]) -> str | None:
+        transaction_id = body.get("transactionId")
         return None if transaction_id is None else self._get(str(transaction_id)).app_transaction_id
 
 
-def _read_span(asked: dict[str, Any], now: int) -> tuple[int, int]:
+def _parse_period(body: dict[str, Any], now: int) -> tuple[int, int]:
     """From when until before when. Raises ApiError."""
-    start, end = asked.get("startDate"), asked.get("endDate")
+    start, end = body.get("startDate"), body.get("endDate")
     if not is_milliseconds(start):
         raise ApiError(Code.INVALID_START_DATE)
     if not is_milliseconds(end):
         raise ApiError(Code.INVALID_END_DATE)
-    if start < now - LONGEST_AGO:
+    if start < now - MAX_AGE_MILLISECONDS:
         raise ApiError(Code.START_DATE_TOO_FAR_IN_PAST)
     if start >= end:
         raise ApiError(Code.START_DATE_AFTER_END_DATE)
     return start, end
 
 
-def _page_token(first: int, asked: dict[str, Any]) -> str:
+def _encode_page_token(first: int, body: dict[str, Any]) -> str:
     """Where the next page begins, for the same question only."""
-    return base64.urlsafe_b64encode(f"{first}:{_fingerprint(asked)}".encode()).decode()
+    return base64.urlsafe_b64encode(f"{first}:{_fingerprint(body)}".encode()).decode()
 
 
-def _read_page_token(token: str | None, asked: dict[str, Any]) -> int:
+def _parse_page_token(token: str | None, body: dict[str, Any]) -> int:
     """Where the page begins. Raises ApiError."""
     if token is None:
         return 0
@@ -118,10 +118,10 @@ def _read_page_token(token: str | None, asked: dict[str, Any]) -> int:
         first, _, fingerprint = base64.urlsafe_b64decode(token).decode().partition(":")
     except ValueError:
         raise ApiError(Code.INVALID_PAGINATION_TOKEN) from None
-    if fingerprint != _fingerprint(asked) or not first.isdecimal():
+    if fingerprint != _fingerprint(body) or not first.isdecimal():
         raise ApiError(Code.INVALID_PAGINATION_TOKEN)
     return int(first)
 
 
-def _fingerprint(asked: dict[str, Any]) -> str:
-    return sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+def _fingerprint(body: dict[str, Any]) -> str:
+    return sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -11,16 +11,21 @@ from typing import Any
 import httpx
 
 from sandbox.apple.storekit.certificates import Chain
-from sandbox.apple.storekit.payloads import Transaction, about_app, app_transaction, without_none
+from sandbox.apple.storekit.payloads import (
+    Transaction,
+    app_fields,
+    app_transaction_payload,
+    without_none,
+)
 from sandbox.apple.storekit.signing import sign
 from sandbox.apple.storekit.store import Store
 from sandbox.environment import ServedApp
 from sandbox.times import now_in_milliseconds
 
-ATTEMPT_SECONDS = 15.0
-MOST_ATTEMPTS = 6
+TIMEOUT_SECONDS = 15.0
+MAX_ATTEMPTS = 6
 # About all that a customer buys, and no purchase.
-ABOUT_THE_APP = ("RESCIND_CONSENT",)
+APP_EVENTS = ("RESCIND_CONSENT",)
 SUCCESS, NO_RESPONSE = "SUCCESS", "NO_RESPONSE"
 
 
@@ -38,14 +43,14 @@ class Notification:
     attempts: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def has_arrived(self) -> bool:
-        return any(one["sendAttemptResult"] == SUCCESS for one in self.attempts)
+    def is_delivered(self) -> bool:
+        return any(attempt["sendAttemptResult"] == SUCCESS for attempt in self.attempts)
 
-    def note_attempt(self, result: str) -> None:
+    def add_attempt(self, result: str) -> None:
         attempt = {"attemptDate": now_in_milliseconds(), "sendAttemptResult": result}
-        self.attempts = [*self.attempts, attempt][-MOST_ATTEMPTS:]
+        self.attempts = [*self.attempts, attempt][-MAX_ATTEMPTS:]
 
-    def as_record(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {"signedPayload": self.signed_payload, "sendAttempts": self.attempts}
 
 
@@ -55,7 +60,7 @@ class Notifications:
         self._chain = chain
         self._app = app
         self._client = httpx.AsyncClient(
-            trust_env=False, follow_redirects=False, timeout=ATTEMPT_SECONDS
+            trust_env=False, follow_redirects=False, timeout=TIMEOUT_SECONDS
         )
         self._tasks: set[asyncio.Task[int | None]] = set()
         self.reset()
@@ -75,12 +80,12 @@ class Notifications:
     def all(self) -> list[Notification]:
         return list(self._sent.values())
 
-    def write_test(self, environment: str, *, at: int) -> Notification:
-        return self._write(
+    def create_test(self, environment: str, *, at: int) -> Notification:
+        return self._create(
             "TEST",
             None,
-            about={},
-            part="data",
+            data={},
+            data_field="data",
             environment=environment,
             bundle_id=self._app.bundle_id,
             customer=None,
@@ -88,7 +93,7 @@ class Notifications:
             override={},
         )
 
-    def write(
+    def create(
         self,
         notification_type: str,
         subtype: str | None,
@@ -99,19 +104,19 @@ class Notifications:
         override: dict[str, Any] | None = None,
     ) -> Notification:
         """Signed and in the history from now on; `deliver` or `lose` says what became of it."""
-        is_about_app = notification_type in ABOUT_THE_APP
-        about = (
-            self._about_download(transaction, at=at)
-            if is_about_app
-            else self._about_purchase(transaction, at=at)
+        is_app_event = notification_type in APP_EVENTS
+        data = (
+            self._app_data(transaction, at=at)
+            if is_app_event
+            else self._purchase_data(transaction, at=at)
         )
         if reason:
-            about["consumptionRequestReason"] = reason
-        return self._write(
+            data["consumptionRequestReason"] = reason
+        return self._create(
             notification_type,
             subtype,
-            about=about,
-            part="appData" if is_about_app else "data",
+            data=data,
+            data_field="appData" if is_app_event else "data",
             environment=transaction.environment,
             bundle_id=transaction.bundle_id,
             customer=transaction.app_transaction_id,
@@ -119,24 +124,24 @@ class Notifications:
             override=override or {},
         )
 
-    def _about_purchase(self, transaction: Transaction, *, at: int) -> dict[str, Any]:
-        about: dict[str, Any] = {
+    def _purchase_data(self, transaction: Transaction, *, at: int) -> dict[str, Any]:
+        data: dict[str, Any] = {
             "signedTransactionInfo": sign(transaction.payload(signed_at=at), self._chain)
         }
         if subscription := self._store.find_subscription(transaction):
             renewal = subscription.renewal.payload(signed_at=at)
-            about |= {
+            data |= {
                 "signedRenewalInfo": sign(renewal, self._chain),
                 "status": subscription.status(at),
             }
-        return about
+        return data
 
-    def _about_download(self, transaction: Transaction, *, at: int) -> dict[str, Any]:
+    def _app_data(self, transaction: Transaction, *, at: int) -> dict[str, Any]:
         customer = transaction.app_transaction_id
-        stated = app_transaction(
+        payload = app_transaction_payload(
             self._app, transaction.environment, app_transaction_id=customer, at=at
         )
-        return {"signedAppTransactionInfo": sign(stated, self._chain)}
+        return {"signedAppTransactionInfo": sign(payload, self._chain)}
 
     def deliver_soon(self, notification: Notification) -> None:
         task = asyncio.create_task(self.deliver(notification))
@@ -148,12 +153,12 @@ class Notifications:
         if self.url is None:
             return None
         status, result = await self._attempt(self.url, notification.signed_payload)
-        notification.note_attempt(result)
+        notification.add_attempt(result)
         return status
 
-    def lose(self, notification: Notification) -> None:
+    def record_loss(self, notification: Notification) -> None:
         """It was sent and nobody was there."""
-        notification.note_attempt(NO_RESPONSE)
+        notification.add_attempt(NO_RESPONSE)
 
     async def _attempt(self, url: str, signed_payload: str) -> tuple[int | None, str]:
         try:
@@ -165,16 +170,16 @@ class Notifications:
         except httpx.HTTPError:
             return None, "SOCKET_ISSUE"
         # (Apple: Responding to App Store Server Notifications)
-        is_taken = 200 <= response.status_code <= 206
-        return response.status_code, SUCCESS if is_taken else "UNSUCCESSFUL_HTTP_RESPONSE_CODE"
+        is_success = 200 <= response.status_code <= 206
+        return response.status_code, SUCCESS if is_success else "UNSUCCESSFUL_HTTP_RESPONSE_CODE"
 
-    def _write(
+    def _create(
         self,
         notification_type: str,
         subtype: str | None,
         *,
-        about: dict[str, Any],
-        part: str,
+        data: dict[str, Any],
+        data_field: str,
         environment: str,
         bundle_id: str,
         customer: str | None,
@@ -182,16 +187,16 @@ class Notifications:
         override: dict[str, Any],
     ) -> Notification:
         notification_uuid = str(uuid.uuid4())
-        stated = {
+        payload = {
             "notificationType": notification_type,
             "subtype": subtype,
             "notificationUUID": notification_uuid,
             "version": "2.0",
             "signedDate": at,
-            part: about_app(self._app, environment, bundle_id=bundle_id) | about,
+            data_field: app_fields(self._app, environment, bundle_id=bundle_id) | data,
         }
-        payload = without_none(stated | override)
-        self._sent[notification_uuid] = written = Notification(
+        payload = without_none(payload | override)
+        self._sent[notification_uuid] = notification = Notification(
             uuid=notification_uuid,
             type=notification_type,
             subtype=subtype,
@@ -201,4 +206,4 @@ class Notifications:
             payload=payload,
             signed_payload=sign(payload, self._chain),
         )
-        return written
+        return notification

@@ -11,16 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.apple.storekit.certificates import Certified
+from sandbox.apple.storekit.certificates import CertifiedKey
 from sandbox.strict_body import StrictBody
 
 PATH = "/apple/storekit/ocsp"
 STATUSES = ("good", "revoked", "down")
-FRESH = timedelta(hours=12)
+RESPONSE_LIFETIME = timedelta(hours=12)
 
 
-class Responder:
-    def __init__(self, issuers: Sequence[Certified]) -> None:
+class OcspResponder:
+    def __init__(self, issuers: Sequence[CertifiedKey]) -> None:
         self._issuers = issuers
         self.reset()
 
@@ -28,7 +28,7 @@ class Responder:
         self._status = "good"
 
     def routes(self) -> list[Route]:
-        return [Route(PATH, self.answer, methods=["POST"])]
+        return [Route(PATH, self.response, methods=["POST"])]
 
     def configure(self, fields: StrictBody) -> dict[str, Any]:
         """What it says from now on, of every certificate."""
@@ -36,31 +36,36 @@ class Responder:
         self._status = fields.get_choice("status", STATUSES)
         return {"status": self._status}
 
-    async def answer(self, request: Request) -> Response:
+    async def response(self, request: Request) -> Response:
         if self._status == "down":
             raise HTTPException(503, "Service unavailable")
         try:
-            asked = ocsp.load_der_ocsp_request(await request.body())
+            ocsp_request = ocsp.load_der_ocsp_request(await request.body())
         except ValueError:
-            return _as_http(_failure(ocsp.OCSPResponseStatus.MALFORMED_REQUEST))
-        return _as_http(self._response(asked))
+            return _to_http(_error_response(ocsp.OCSPResponseStatus.MALFORMED_REQUEST))
+        return _to_http(self._response(ocsp_request))
 
-    def _response(self, asked: ocsp.OCSPRequest) -> ocsp.OCSPResponse:
+    def _response(self, ocsp_request: ocsp.OCSPRequest) -> ocsp.OCSPResponse:
         issuer = next(
-            (one for one in self._issuers if _key_hash(one, asked) == asked.issuer_key_hash), None
+            (
+                issuer
+                for issuer in self._issuers
+                if _key_hash(issuer, ocsp_request) == ocsp_request.issuer_key_hash
+            ),
+            None,
         )
         if issuer is None:
-            return _failure(ocsp.OCSPResponseStatus.UNAUTHORIZED)
+            return _error_response(ocsp.OCSPResponseStatus.UNAUTHORIZED)
         now = datetime.now(UTC)
         is_revoked = self._status == "revoked"
         builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
-            issuer_name_hash=asked.issuer_name_hash,
-            issuer_key_hash=asked.issuer_key_hash,
-            serial_number=asked.serial_number,
-            algorithm=asked.hash_algorithm,
+            issuer_name_hash=ocsp_request.issuer_name_hash,
+            issuer_key_hash=ocsp_request.issuer_key_hash,
+            serial_number=ocsp_request.serial_number,
+            algorithm=ocsp_request.hash_algorithm,
             cert_status=ocsp.OCSPCertStatus.REVOKED if is_revoked else ocsp.OCSPCertStatus.GOOD,
             this_update=now,
-            next_update=now + FRESH,
+            next_update=now + RESPONSE_LIFETIME,
             revocation_time=now if is_revoked else None,
             revocation_reason=ReasonFlags.key_compromise if is_revoked else None,
         )
@@ -68,8 +73,8 @@ class Responder:
         return builder.responder_id(by_key, issuer.certificate).sign(issuer.key, hashes.SHA256())
 
 
-def _key_hash(issuer: Certified, asked: ocsp.OCSPRequest) -> bytes:
-    digest = hashes.Hash(asked.hash_algorithm)
+def _key_hash(issuer: CertifiedKey, ocsp_request: ocsp.OCSPRequest) -> bytes:
+    digest = hashes.Hash(ocsp_request.hash_algorithm)
     digest.update(
         issuer.key.public_key().public_bytes(
             serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
@@ -78,10 +83,10 @@ def _key_hash(issuer: Certified, asked: ocsp.OCSPRequest) -> bytes:
     return digest.finalize()
 
 
-def _failure(status: ocsp.OCSPResponseStatus) -> ocsp.OCSPResponse:
+def _error_response(status: ocsp.OCSPResponseStatus) -> ocsp.OCSPResponse:
     return ocsp.OCSPResponseBuilder.build_unsuccessful(status)
 
 
-def _as_http(response: ocsp.OCSPResponse) -> Response:
+def _to_http(response: ocsp.OCSPResponse) -> Response:
     content = response.public_bytes(serialization.Encoding.DER)
     return Response(content, media_type="application/ocsp-response")

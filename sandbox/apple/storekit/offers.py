@@ -5,10 +5,10 @@ from typing import Any
 from sandbox.apple.storekit.payloads import FREE_TRIAL, OFFER_DISCOUNT_TYPES, OFFER_TYPES
 from sandbox.strict_body import BadRequest, StrictBody
 
-OFFER = ("offer_type", "offer_discount_type", "offer_identifier", "offer_period")
+OFFER_FIELDS = ("offer_type", "offer_discount_type", "offer_identifier", "offer_period")
 
 
-def read_offer(fields: StrictBody) -> dict[str, Any]:
+def parse_offer(fields: StrictBody) -> dict[str, Any]:
     """The attributes of a transaction that say which offer it was made with; all None without."""
     discount = fields.find_choice("offer_discount_type", OFFER_DISCOUNT_TYPES)
     offer = {
@@ -19,14 +19,14 @@ def read_offer(fields: StrictBody) -> dict[str, Any]:
         "offer_identifier": fields.find_text("offer_identifier"),
         "offer_period": fields.find_text("offer_period"),
     }
-    if offer["offer_type"] is None and (given := [name for name in OFFER if offer[name]]):
+    if offer["offer_type"] is None and (given := [name for name in OFFER_FIELDS if offer[name]]):
         raise BadRequest(f"{given[0]} needs an offer_type, from 1 to 4.")
     return offer
 
 
-def read_price(fields: StrictBody, offer: dict[str, Any], *, usual: int) -> int:
+def parse_price(fields: StrictBody, offer: dict[str, Any], *, default: int) -> int:
     """What is charged: nothing for a free trial, unless `price` says otherwise."""
     price = fields.find_price("price")
     if price is not None:
         return price
-    return 0 if offer["offer_discount_type"] == FREE_TRIAL else usual
+    return 0 if offer["offer_discount_type"] == FREE_TRIAL else default

@@ -18,8 +18,8 @@ INTRODUCTORY, PROMOTIONAL, OFFER_CODE, WIN_BACK = OFFER_TYPES = (1, 2, 3, 4)
 FREE_TRIAL = "FREE_TRIAL"
 OFFER_DISCOUNT_TYPES = (FREE_TRIAL, "PAY_AS_YOU_GO", "PAY_UP_FRONT", "ONE_TIME")
 
-OURS = ("override", "change")
-WHOLE = 100_000
+INTERNAL_FIELDS = ("override", "change")
+FULL_PERCENTAGE = 100_000
 """All of it, in thousandths of a percent."""
 
 
@@ -73,7 +73,7 @@ class Transaction:
         self.revocation_type = self.revocation_percentage = None
 
     def payload(self, *, signed_at: int) -> dict[str, Any]:
-        return _as_apple_writes(self, signed_at=signed_at, override=self.override)
+        return _to_payload(self, signed_at=signed_at, override=self.override)
 
 
 @dataclass(kw_only=True)
@@ -100,41 +100,43 @@ class Renewal:
     """As of a transaction."""
 
     def payload(self, *, signed_at: int) -> dict[str, Any]:
-        return _as_apple_writes(self, signed_at=signed_at, override=self.override)
+        return _to_payload(self, signed_at=signed_at, override=self.override)
 
 
-def app_transaction(
+def app_transaction_payload(
     app: ServedApp, environment: str, *, app_transaction_id: str, at: int
 ) -> dict[str, Any]:
     """Of a download of the app. (Apple: AppTransaction)"""
-    about = about_app(app, environment, bundle_id=app.bundle_id)
+    fields = app_fields(app, environment, bundle_id=app.bundle_id)
     return {
-        "receiptType": about.pop("environment"),
+        "receiptType": fields.pop("environment"),
         "receiptCreationDate": at,
         "appTransactionId": app_transaction_id,
-        **about,
+        **fields,
     }
 
 
-def about_app(app: ServedApp, environment: str, *, bundle_id: str) -> dict[str, Any]:
+def app_fields(app: ServedApp, environment: str, *, bundle_id: str) -> dict[str, Any]:
     """Its number is told in production alone."""
-    about = {"environment": environment, "bundleId": bundle_id}
-    return about | {"appAppleId": app.app_apple_id} if environment == PRODUCTION else about
+    fields = {"environment": environment, "bundleId": bundle_id}
+    return fields | {"appAppleId": app.app_apple_id} if environment == PRODUCTION else fields
 
 
-def _as_apple_writes(
-    stated: Transaction | Renewal, *, signed_at: int, override: dict[str, Any]
+def _to_payload(
+    record: Transaction | Renewal, *, signed_at: int, override: dict[str, Any]
 ) -> dict[str, Any]:
     fields = {
-        _as_apple_spells(name): value for name, value in vars(stated).items() if name not in OURS
+        _to_camel_case(name): value
+        for name, value in vars(record).items()
+        if name not in INTERNAL_FIELDS
     }
     return without_none(fields | {"signedDate": signed_at} | override)
 
 
-def without_none(written: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in written.items() if value is not None}
+def without_none(payload: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in payload.items() if value is not None}
 
 
-def _as_apple_spells(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(word.capitalize() for word in others)
+def _to_camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

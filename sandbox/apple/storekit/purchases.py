@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox.apple.storekit.offers import OFFER, read_offer, read_price
+from sandbox.apple.storekit.offers import OFFER_FIELDS, parse_offer, parse_price
 from sandbox.apple.storekit.payloads import (
     CONSUMABLE,
     ENVIRONMENTS,
@@ -18,10 +18,10 @@ from sandbox.environment import ServedApp
 from sandbox.strict_body import BadRequest, StrictBody
 
 MONTH_SECONDS = 30 * 86_400
-LONGEST_SECONDS = 366 * 86_400
+MAX_PERIOD_SECONDS = 366 * 86_400
 DEFAULT_PRICE = 1990
 DEFAULT_GROUP = "20000001"
-OF_SUBSCRIPTIONS = (
+SUBSCRIPTION_FIELDS = (
     "original_transaction_id",
     "subscription_group_identifier",
     "expires_in",
@@ -42,18 +42,18 @@ FIELDS = (
     "price",
     "in_app_ownership_type",
     "override",
-    *OFFER,
-    *OF_SUBSCRIPTIONS,
+    *OFFER_FIELDS,
+    *SUBSCRIPTION_FIELDS,
 )
 
 
-def read_purchase(fields: StrictBody, *, at: int, store: Store, app: ServedApp) -> Transaction:
+def parse_purchase(fields: StrictBody, *, at: int, store: Store, app: ServedApp) -> Transaction:
     """Not yet kept. `customer` names an Apple account; without it an app account token does, and
     without either it is somebody new."""
     transaction_id = store.new_id()
-    token, offer = fields.find_uuid("app_account_token"), read_offer(fields)
+    token, offer = fields.find_uuid("app_account_token"), parse_offer(fields)
     customer = fields.find_text("customer") or (token.lower() if token else transaction_id)
-    bought = Transaction(
+    transaction = Transaction(
         transaction_id=transaction_id,
         original_transaction_id=transaction_id,
         bundle_id=fields.find_text("bundle_id") or app.bundle_id,
@@ -68,45 +68,45 @@ def read_purchase(fields: StrictBody, *, at: int, store: Store, app: ServedApp) 
         in_app_ownership_type=fields.find_choice("in_app_ownership_type", OWNERSHIPS) or PURCHASED,
         storefront=fields.find_text("storefront") or "USA",
         currency=fields.find_text("currency") or "USD",
-        price=read_price(fields, offer, usual=DEFAULT_PRICE),
+        price=parse_price(fields, offer, default=DEFAULT_PRICE),
         **offer,
         override=fields.find_object("override") or {},
     )
-    if bought.type == SUBSCRIPTION:
-        _subscribe(bought, fields, store)
-    elif given := [name for name in OF_SUBSCRIPTIONS if fields.has(name)]:
+    if transaction.type == SUBSCRIPTION:
+        _add_subscription_fields(transaction, fields, store)
+    elif given := [name for name in SUBSCRIPTION_FIELDS if fields.has(name)]:
         raise BadRequest(f"{given[0]} is for type {SUBSCRIPTION}.")
-    return bought
+    return transaction
 
 
-def read_renewal(fields: StrictBody, bought: Transaction) -> dict[str, Any]:
+def parse_renewal(fields: StrictBody, transaction: Transaction) -> dict[str, Any]:
     """What is to be different about the renewal of a subscription: after an offer, its price."""
     price = fields.find_price("renewal_price")
-    usual = bought.price if bought.offer_type is None else DEFAULT_PRICE
+    default = transaction.price if transaction.offer_type is None else DEFAULT_PRICE
     return {
-        "renewal_price": usual if price is None else price,
+        "renewal_price": default if price is None else price,
         "override": fields.find_object("renewal_override") or {},
     }
 
 
-def _subscribe(bought: Transaction, fields: StrictBody, store: Store) -> None:
+def _add_subscription_fields(transaction: Transaction, fields: StrictBody, store: Store) -> None:
     """For the first time, or again where an earlier transaction is named."""
-    bought.web_order_line_item_id = store.new_id()
+    transaction.web_order_line_item_id = store.new_id()
     group = fields.find_text("subscription_group_identifier")
-    bought.subscription_group_identifier = group or DEFAULT_GROUP
-    bought.expires_date = _end(fields, bought.purchase_date)
-    if earlier_id := fields.find_text("original_transaction_id"):
-        earlier = store.find(earlier_id)
-        if earlier is None or store.find_subscription(earlier) is None:
-            raise BadRequest(f"original_transaction_id {earlier_id} is of no subscription.")
-        bought.original_transaction_id = earlier.original_transaction_id
-        bought.original_purchase_date = earlier.original_purchase_date
-        bought.app_transaction_id = earlier.app_transaction_id
-        bought.environment = earlier.environment
+    transaction.subscription_group_identifier = group or DEFAULT_GROUP
+    transaction.expires_date = _parse_expiry(fields, transaction.purchase_date)
+    if previous_id := fields.find_text("original_transaction_id"):
+        previous = store.find(previous_id)
+        if previous is None or store.find_subscription(previous) is None:
+            raise BadRequest(f"original_transaction_id {previous_id} is of no subscription.")
+        transaction.original_transaction_id = previous.original_transaction_id
+        transaction.original_purchase_date = previous.original_purchase_date
+        transaction.app_transaction_id = previous.app_transaction_id
+        transaction.environment = previous.environment
 
 
-def _end(fields: StrictBody, at: int) -> int:
-    seconds = fields.find_seconds("expires_in", max_seconds=LONGEST_SECONDS)
+def _parse_expiry(fields: StrictBody, at: int) -> int:
+    seconds = fields.find_seconds("expires_in", max_seconds=MAX_PERIOD_SECONDS)
     ends_at = fields.find_milliseconds("expires_date")
     if seconds is not None and ends_at is not None:
         raise BadRequest("Give expires_in or expires_date.")

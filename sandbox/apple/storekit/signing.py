@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.apple.jws import encoded
+from sandbox.apple.jws import encode
 from sandbox.apple.storekit.certificates import Chain
 
 
 def sign(payload: Mapping[str, Any], chain: Chain) -> str:
-    return encoded({"alg": "ES256", "x5c": chain.x5c}, payload, chain.leaf.sign)
+    return encode({"alg": "ES256", "x5c": chain.x5c}, payload, chain.leaf.sign)

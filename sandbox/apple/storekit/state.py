@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sandbox.apple.faults import Outages
 from sandbox.apple.storekit import ocsp
-from sandbox.apple.storekit.auth import Admission
+from sandbox.apple.storekit.auth import Authenticator
 from sandbox.apple.storekit.certificates import Authority, Chain
 from sandbox.apple.storekit.notifications import Notifications
 from sandbox.apple.storekit.store import Store
@@ -13,31 +13,31 @@ from sandbox.environment import ServedApp
 
 
 @dataclass(frozen=True)
-class Shop:
+class StoreState:
     app: ServedApp
     chain: Chain
-    responder: ocsp.Responder
-    admission: Admission
+    responder: ocsp.OcspResponder
+    authenticator: Authenticator
     store: Store
     notifications: Notifications
 
     @classmethod
-    def opened(
+    def create(
         cls, *, outages: Outages, app: ServedApp, url: str, keys_folder: Path | None
-    ) -> "Shop":
-        authority = Authority.kept_in(keys_folder) if keys_folder else Authority.new()
-        chain = Chain.of(authority, ocsp_url=f"{url}{ocsp.PATH}")
+    ) -> "StoreState":
+        authority = Authority.load_or_create(keys_folder) if keys_folder else Authority.create()
+        chain = Chain.issue(authority, ocsp_url=f"{url}{ocsp.PATH}")
         store = Store()
         return cls(
             app=app,
             chain=chain,
-            responder=ocsp.Responder((chain.root, chain.intermediate)),
-            admission=Admission(outages=outages, app=app),
+            responder=ocsp.OcspResponder((chain.root, chain.intermediate)),
+            authenticator=Authenticator(outages=outages, app=app),
             store=store,
             notifications=Notifications(store=store, chain=chain, app=app),
         )
 
     def reset(self) -> None:
         """The chain stays, as the root that apps trust does."""
-        for part in (self.responder, self.admission, self.store, self.notifications):
+        for part in (self.responder, self.authenticator, self.store, self.notifications):
             part.reset()

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sandbox.apple.storekit.offers import OFFER
+from sandbox.apple.storekit.offers import OFFER_FIELDS
 from sandbox.apple.storekit.payloads import SUBSCRIPTION, Renewal, Transaction
 
 ACTIVE, EXPIRED, BILLING_RETRY, GRACE_PERIOD, REVOKED = STATUSES = (1, 2, 3, 4, 5)
@@ -34,7 +34,7 @@ class Subscription:
         self.latest.expires_date = min(self.latest.expires_date or at, at)
 
 
-NO_OFFER = dict.fromkeys(OFFER)
+NO_OFFER = dict.fromkeys(OFFER_FIELDS)
 
 
 class Store:
@@ -50,7 +50,7 @@ class Store:
         self._transactions: dict[str, Transaction] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._app_transactions: dict[str, str] = {}
-        self.consumption: list[dict[str, Any]] = []
+        self.consumption_calls: list[dict[str, Any]] = []
         """What apps have told of disputed purchases."""
 
     def new_id(self) -> str:
@@ -65,20 +65,20 @@ class Store:
     def find_subscription(self, transaction: Transaction) -> Subscription | None:
         return self._subscriptions.get(transaction.original_transaction_id)
 
-    def all_of_customer(self, app_transaction_id: str) -> list[Transaction]:
+    def transactions_of_customer(self, app_transaction_id: str) -> list[Transaction]:
         """By when they were last changed, oldest first."""
         found = [
-            one
-            for one in self._transactions.values()
-            if one.app_transaction_id == app_transaction_id
+            transaction
+            for transaction in self._transactions.values()
+            if transaction.app_transaction_id == app_transaction_id
         ]
-        return sorted(found, key=lambda one: one.change)
+        return sorted(found, key=lambda transaction: transaction.change)
 
-    def all_under(self, original_transaction_id: str) -> list[Transaction]:
+    def transactions_of_subscription(self, original_transaction_id: str) -> list[Transaction]:
         return [
-            one
-            for one in self._transactions.values()
-            if one.original_transaction_id == original_transaction_id
+            transaction
+            for transaction in self._transactions.values()
+            if transaction.original_transaction_id == original_transaction_id
         ]
 
     def add(self, transaction: Transaction, *, renewal: dict[str, Any]) -> None:
@@ -86,7 +86,7 @@ class Store:
 
         `renewal` has the attributes of its renewal that the purchase does not tell.
         """
-        self.touch(transaction)
+        self.record_change(transaction)
         if transaction.type != SUBSCRIPTION:
             return
         expires_at = transaction.expires_date or transaction.purchase_date
@@ -114,7 +114,7 @@ class Store:
         latest = subscription.latest
         expires_at = purchased_at + subscription.period_milliseconds
         changes = NO_OFFER | changes
-        further = replace(
+        renewed = replace(
             latest,
             transaction_id=self.new_id(),
             web_order_line_item_id=self.new_id(),
@@ -123,14 +123,14 @@ class Store:
             is_upgraded=None,
             **changes,
         )
-        further.restore()
-        subscription.latest = further
-        subscription.renewal.product_id = further.product_id
+        renewed.restore()
+        subscription.latest = renewed
+        subscription.renewal.product_id = renewed.product_id
         subscription.renewal.renewal_date = expires_at
-        self.touch(further)
-        return further
+        self.record_change(renewed)
+        return renewed
 
-    def touch(self, transaction: Transaction) -> None:
+    def record_change(self, transaction: Transaction) -> None:
         """Remember it as the one that was changed last."""
         transaction.change = next(self._changes)
         self._transactions[transaction.transaction_id] = transaction

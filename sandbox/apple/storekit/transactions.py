@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.apple.storekit.api import Api, read_object
+from sandbox.apple.storekit.api import Api, parse_json_object
 from sandbox.apple.storekit.errors import ApiError, Code
 from sandbox.apple.storekit.payloads import FAMILY_SHARED
 from sandbox.strict_body import is_uuid
@@ -25,7 +25,7 @@ class Transactions(Api):
 
     async def set_account_token(self, request: Request) -> Response:
         """For the whole row of a subscription's transactions, and for those to come."""
-        token = (await read_object(request)).get("appAccountToken")
+        token = (await parse_json_object(request)).get("appAccountToken")
         transaction = self._find(request.path_params["transaction_id"])
         if transaction is None:
             raise ApiError(Code.ORIGINAL_TRANSACTION_ID_NOT_FOUND)
@@ -35,9 +35,9 @@ class Transactions(Api):
             raise ApiError(Code.FAMILY_TRANSACTION_NOT_SUPPORTED_ERROR)
         if not is_uuid(token):
             raise ApiError(Code.INVALID_APP_ACCOUNT_TOKEN_UUID_ERROR)
-        for one in self._store.all_under(transaction.transaction_id):
-            one.app_account_token = token
-            self._store.touch(one)
+        for related in self._store.transactions_of_subscription(transaction.transaction_id):
+            related.app_account_token = token
+            self._store.record_change(related)
         if subscription := self._store.find_subscription(transaction):
             subscription.renewal.app_account_token = token
         return Response()
