@@ -1,5 +1,5 @@
-"""The providers that jobs can be sent to: each is a row of settings.PROVIDERS and a module beside
-these, both by its name, with a class of that name in it."""
+"""The providers. A provider is a row of settings.PROVIDERS, a module of this package with the same
+name, and a class of that name in the module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from generation.providers.base import Provider
 
 
 def get_provider(name: str) -> Provider:
-    """Raises KeyError for a provider that we do not speak to."""
+    """Raises KeyError for an unknown provider."""
     return _providers()[name]
 
 

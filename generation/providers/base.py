@@ -1,8 +1,8 @@
-"""What every provider of generated media must be able to do, and the answers it may give.
+"""The provider contract: what every provider adapter implements, and the result types of each call.
 
-An adapter speaks the provider's wire form and nothing else: it writes no rows and decides nothing
-about jobs or money. It never raises for what the outside does; what it cannot read is Unknown, and
-Unknown is never a failure.
+An adapter translates to and from the provider's wire format. It writes no rows and decides nothing
+about jobs or money. It never raises for what the provider does. A response that the adapter cannot
+read is `Unknown`, and `Unknown` is never a failure.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ from rendio.common.outbound import http
 logger = structlog.get_logger(__name__)
 
 NOT_SENT_RETRY_SECONDS = 5
-# Our own key or balance is at fault: it can be mended meanwhile.
+# Our API key or balance is the cause, and staff may fix it in the meantime.
 ACCOUNT_RETRY_SECONDS = 30
-# Of what a provider said, so much is kept for a person. The text of an answer with a result is a
-# few kilobytes.
+# How much of a provider's response is kept for staff. The text of a response with a result is a few
+# kilobytes.
 MAX_RAW_CHARS = 20_000
 
 MediaKind = Literal["video", "image"]
 
 
 class FailureReason(Enum):
-    """Why a job will not be made."""
+    """Why a job failed. The values are labels of `rendio_jobs_ended_total`."""
 
-    REJECTED = "rejected"  # the provider refused this input
-    PROVIDER_ERROR = "provider error"  # it broke over there
-    UNUSABLE = "unusable"  # what was made cannot be had, or cannot be played
-    RESULT_FLAGGED = "objected"  # moderation refused what was made
-    RESULT_NOT_MODERATED = "not judged"  # moderation was out of reach for as long as we could wait
+    REJECTED = "rejected"  # the provider rejected this input
+    PROVIDER_ERROR = "provider error"  # the provider failed
+    UNUSABLE = "unusable"  # the result cannot be downloaded or played
+    RESULT_FLAGGED = "objected"  # moderation flagged the result
+    RESULT_NOT_MODERATED = "not judged"  # moderation was unavailable until the deadline
     TIMEOUT = "timeout"
     STORAGE_ERROR = "not stored"  # our own storage failed
-    WORKER_ERROR = "broken"  # our own workers failed on it
-    CANCELLED = "cancelled"  # stopped over there, as we had asked
-    CANCELLED_BY_PROVIDER = "stopped"  # stopped over there, and we had not asked
+    WORKER_ERROR = "broken"  # our own workers failed
+    CANCELLED = "cancelled"  # cancelled at the provider, at our request
+    CANCELLED_BY_PROVIDER = "stopped"  # cancelled at the provider, without our request
 
     @property
     def refusal(self) -> type[Refusal]:
@@ -69,33 +69,33 @@ class FailureReason(Enum):
 
 
 class ProviderState(Enum):
-    """What a provider's own word for a job's state means."""
+    """The meaning of a provider's own name for a job's state."""
 
-    QUEUED = "waiting"  # in its queue
+    QUEUED = "waiting"  # in the provider's queue
     RUNNING = "running"
-    FINISHED = "ended"  # well or not
+    FINISHED = "ended"  # succeeded, failed or cancelled
 
 
 @dataclass(frozen=True)
 class Handle:
-    """How a provider knows one submission of ours. URLs are the provider's own, followed as
-    given, with the key that it was submitted with."""
+    """How a provider identifies one submission. The URLs are the provider's own and are used
+    unchanged, with the key of the submission."""
 
     request_id: str
     status_url: str
     response_url: str
     cancel_url: str
     key_label: str = ""
-    # What the provider said of the result, where we could do nothing with that before.
+    # The provider's response with the result, kept when we could not use the result before.
     raw_result: str = field(default="", compare=False, repr=False)
 
 
-# --- Answers to submit ------------------------------------------------------------------------
+# --- Results of submit ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """`cost_usd` here and below is what the provider says it takes; None where it does not say."""
+    """`cost_usd`, here and below, is the cost that the provider reports. None: not reported."""
 
     handle: Handle
     queue_position: int | None = None
@@ -104,20 +104,20 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Rejected:
-    """The provider refused this input; nothing runs, and asking again would not help."""
+    """The provider rejected the submission. Nothing runs, and a retry would fail too."""
 
     reason: FailureReason
     error_type: str
     detail: str
 
 
-# The error type of a RetryLater that asks us not to come before: all submissions of that key wait.
+# `error_type` of a RetryLater that applies to the whole key: all submissions of the key wait.
 RATE_LIMITED = "rate_limited"
 
 
 @dataclass(frozen=True)
 class RetryLater:
-    """Nothing runs, and it is not the input's fault: ask again after some seconds."""
+    """Nothing runs, and the input is not the cause. Retry after `retry_after_seconds`."""
 
     retry_after_seconds: int
     error_type: str
@@ -126,21 +126,22 @@ class RetryLater:
 
 @dataclass(frozen=True)
 class Unknown:
-    """No answer that we can read. After a submit: it may run.
+    """No response, or a response that the adapter cannot read. After a submit, the job may run.
 
-    `raw` here and below is what the provider said, for a person to read where nothing comes of it.
+    `raw`, here and below, is the provider's response. Staff read it when no result comes of it.
     """
 
     detail: str
     raw: str = field(default="", compare=False, repr=False)
 
 
-# --- Answers to a look at the status, and to fetching the result ---------------------------------
+# --- Results of status and result -----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Running:
-    """`began` is False while it waits in the provider's queue; `progress` is 0-100 or None."""
+    """`is_started` is False while the job waits in the provider's queue. `progress` is 0-100, or
+    None."""
 
     is_started: bool
     progress: int | None = None
@@ -149,7 +150,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Done:
-    """Finished, well or not: fetching the result tells."""
+    """Finished. Only the result says whether the job succeeded."""
 
 
 @dataclass(frozen=True)
@@ -170,36 +171,37 @@ class Failed:
 
 
 class CancelResult(Enum):
-    REQUESTED = "asked"  # it may still finish: the result tells
-    CANCELLED = "cancelled"  # it will not be made
+    REQUESTED = "asked"  # it may still finish: the result says so
+    CANCELLED = "cancelled"  # nothing will be produced
     TOO_LATE = "too late"
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class WebhookEvent:
-    """What a genuine webhook says. Only a hint: the result is taken from the provider itself."""
+    """The content of a verified webhook. Only a hint: the result is always fetched from the
+    provider."""
 
     request_id: str
 
 
-# To connect and to read, in seconds; the settings' where left out.
+# Connect and read timeout in seconds. None: the timeouts of the settings.
 Timeout = tuple[float, float]
 
 
 class Provider(ABC):
-    """One provider. Its address, its keys and its hosts stand in settings.PROVIDERS."""
+    """One provider. `settings.PROVIDERS` has its URL, API keys and media hosts."""
 
     name: ClassVar[str]
 
-    # Every state that its published description lists, by its own word.
+    # Every state that the provider documents, by the provider's name for it.
     states: ClassVar[Mapping[str, ProviderState]]
 
-    # How the error types begin by which it says that its own moderation refused the input.
+    # Prefixes of the error types that mean: the provider's own moderation rejected the input.
     content_rejection_prefixes: ClassVar[tuple[str, ...]] = ("content_policy_violation",)
 
     def __init__(self) -> None:
-        # From zero on, so that the first is an increase.
+        # Creates the series at 0, so that the first increment is visible to `increase()`.
         metrics.unknown_provider_states.labels(self.name)
 
     @property
@@ -208,25 +210,26 @@ class Provider(ABC):
 
     @property
     def key_labels(self) -> list[str]:
-        """Those of the keys that we have; without one, nothing can be submitted."""
+        """Labels of the configured API keys. Without a key, nothing can be submitted."""
         labels: list[str] = self._config.keys.labels()
         return labels
 
     @property
     def media_hosts(self) -> list[str]:
-        """Where its results may be fetched from: host names, or *.domain."""
+        """Hosts that results may be downloaded from: host names, or `*.domain`."""
         hosts: list[str] = self._config.media_hosts
         return hosts
 
     def is_content_rejection(self, error_type: str) -> bool:
-        """Whether such a rejection is its moderation's, and no fault in the form of the input."""
+        """Whether this rejection came from the provider's moderation, not from malformed input."""
         return error_type.startswith(self.content_rejection_prefixes)
 
     @abstractmethod
     def submit(
         self, *, model_id: str, body: dict[str, Any], webhook_url: str, key_label: str
     ) -> SubmitResult:
-        """Hand one job over, with exactly one request: never repeated once it may have left us."""
+        """Submit one job with exactly one request. The request is never repeated once it may have
+        been sent."""
 
     @abstractmethod
     def status(
@@ -237,24 +240,27 @@ class Provider(ABC):
     def result(
         self, handle: Handle, *, kind: MediaKind = "video", timeout: Timeout | None = None
     ) -> Media | Failed | Running | Unknown:
-        """`kind` is what the route makes. A result in which nothing of that kind is found is
-        Failed as UNUSABLE, with what was said in `raw`."""
+        """Fetch the result. `kind` is the media kind of the route.
+
+        Returns Failed with UNUSABLE and the response in `raw` if the result has no media of that
+        kind.
+        """
 
     @abstractmethod
     def parse_result(
         self, payload: Mapping[str, Any], *, kind: MediaKind
     ) -> Media | Failed | Unknown:
-        """The result in an answer that was kept (`raw`)."""
+        """Read the result from a stored response (`raw`)."""
 
     @abstractmethod
     def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelResult: ...
 
     def _request(self, method: str, url: str, key_label: str, **options: Any) -> http.Response:
-        """One request with that key; the options are those of http.request. Raises NotSent,
-        NoAnswer.
+        """Send one request with this API key. `options` are those of http.request.
 
-        Of a GET redirects are followed, as long as they stay at an address of the provider's: our
-        key goes with them.
+        A GET follows redirects within the provider's own URLs, because the API key is sent along.
+
+        Raises NotSent, NoAnswer.
         """
         headers = self._auth_headers(self._config.keys.secret(key_label))
         response = http.request(method, url, headers=headers, **options)
@@ -267,7 +273,7 @@ class Provider(ABC):
         return response
 
     def _redirect_target(self, url: str, response: http.Response) -> str:
-        """ "" where it sends us nowhere, or away from the provider."""
+        """Return the redirect's target, or "" without a redirect to one of the provider's URLs."""
         if not response.redirect:
             return ""
         try:
@@ -280,7 +286,7 @@ class Provider(ABC):
 
     @property
     def _allowed_base_urls(self) -> list[str]:
-        """The addresses that our key may go to."""
+        """Base URLs that the API key may be sent to."""
         return [self._config.url]
 
     @abstractmethod
@@ -289,7 +295,7 @@ class Provider(ABC):
     def _post_once(
         self, url: str, key_label: str, **options: Any
     ) -> http.Response | RetryLater | Unknown:
-        """POST a submission: without an answer, it may or may not have arrived."""
+        """POST a submission once. Unknown: no response came, and the request may have arrived."""
         try:
             return self._request("POST", url, key_label, **options)
         except http.NotSent as error:
@@ -300,7 +306,7 @@ class Provider(ABC):
     def _get_json(
         self, url: str, key_label: str, *, method: str = "GET", **options: Any
     ) -> dict[str, Any] | Unknown:
-        """The JSON object of a good answer."""
+        """Return the JSON object of a successful response."""
         try:
             response = self._request(method, url, key_label, **options)
         except (http.NotSent, http.NoAnswer) as error:
@@ -310,8 +316,8 @@ class Provider(ABC):
         )
 
     def _parse_state(self, payload: Mapping[str, Any]) -> ProviderState | Unknown:
-        """The `status` of an answer. A state that no description lists is logged and counted as
-        soon as it is seen: it may be an end that we do not know."""
+        """Parse the `status` field. An undocumented state is logged and counted at once, because it
+        may be a final state that we do not know."""
         status = payload.get("status")
         if isinstance(status, str) and status in self.states:
             return self.states[status]
@@ -322,12 +328,12 @@ class Provider(ABC):
 
     @abstractmethod
     def build_handle(self, *, model_id: str, request_id: str, key_label: str) -> Handle:
-        """The handle of a submission whose answer was lost, once a webhook has told its id."""
+        """Build the handle of a submission whose response was lost, from the id in its webhook."""
 
     def verify_webhook(self, *, headers: Mapping[str, str], body: bytes) -> WebhookEvent:
-        """By the hex HMAC-SHA256 of the body, where the provider has no scheme of its own.
+        """Verify the hex HMAC-SHA256 of the body. Providers with their own scheme override this.
 
-        Raises BadSignature; http.NotSent or NoAnswer where the keys that would tell cannot be had.
+        Raises BadSignature; NotSent or NoAnswer if the public keys cannot be fetched.
         """
         verify_hex_hmac(
             headers.get("X-Webhook-Signature", ""), body, secrets=self._config.webhook_secrets

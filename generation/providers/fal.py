@@ -1,9 +1,9 @@
-"""fal.ai's queue API, as its own documentation and clients have it.
+"""fal.ai's queue API.
 
-Submit, look, fetch, cancel: https://docs.fal.ai/model-apis/model-endpoints/queue; what an error
-says: https://docs.fal.ai/model-apis/errors. Two things shape this module: fal has no idempotency
-key, so a submit that was sent twice is two paid videos, and a job that failed is COMPLETED all the
-same, so only the result tells.
+Sources: https://docs.fal.ai/model-apis/model-endpoints/queue and
+https://docs.fal.ai/model-apis/errors. Two properties shape this module. fal has no idempotency key,
+so a repeated submit is a second paid video. A failed job is COMPLETED too, so only the result says
+whether it succeeded.
 """
 
 from __future__ import annotations
@@ -51,19 +51,20 @@ from generation.providers.parsing import (
 from rendio.common.outbound import http
 
 MAX_STATUS_BYTES = 8_000_000
-# Where a result of each kind has its file, or a list of files. Image models answer `images`, those
-# that edit or enlarge one picture `image` (@fal-ai/client 1.10.1, types/endpoints.d.ts).
+# Fields of a result that have the file, or a list of files, by media kind. Image models return
+# `images`; models that edit or enlarge an image return `image` (@fal-ai/client 1.10.1,
+# types/endpoints.d.ts).
 MEDIA_FIELDS: dict[MediaKind, tuple[str, ...]] = {
     "video": ("video", "videos"),
     "image": ("images", "image"),
 }
-# Ids in these namespaces have three segments in the request's URLs, all others two.
+# Model ids in these namespaces have three segments in request URLs. All others have two.
 THREE_SEGMENT_NAMESPACES = {"workflows", "comfy"}
 
 
 class Fal(Provider):
     name = "fal"
-    # A job that failed or was cancelled is COMPLETED as well: the result tells.
+    # Failed and cancelled jobs are COMPLETED too. Only the result tells them apart.
     states = {
         "IN_QUEUE": ProviderState.QUEUED,
         "IN_PROGRESS": ProviderState.RUNNING,
@@ -125,7 +126,7 @@ class Fal(Provider):
     def _get_status(
         self, handle: Handle, *, timeout: Timeout | None = None
     ) -> dict[str, Any] | Unknown:
-        # With all lines of its log so far.
+        # Includes the whole log.
         return self._get_json(
             handle.status_url,
             handle.key_label,
@@ -163,7 +164,7 @@ class Fal(Provider):
     def _parse_failure(
         self, handle: Handle, response: http.Response, payload: dict[str, Any]
     ) -> Failed | Running | Unknown:
-        """A result that is no media: the job's end, or only trouble with fetching it?"""
+        """Decide whether an error response is the job's final state or a failed fetch."""
         error_type, detail = _parse_error_type(response, payload), _parse_detail(payload)
         rejected = Failed(FailureReason.REJECTED, error_type, detail, _parse_cost(response))
         broken = Failed(FailureReason.PROVIDER_ERROR, error_type, detail, _parse_cost(response))
@@ -173,29 +174,30 @@ class Fal(Provider):
             case 400 if not error_type and "in progress" in detail.lower():
                 return Running(is_started=True)
             case 400 | 422 if _is_retryable(response):
-                # With another try it might have gone well: not the input's fault.
+                # fal marks the error as retryable, so the input is not the cause.
                 return broken
             case 400 if error_type in {"downstream_service_error", ""}:
                 return broken
             case 400 | 422:
                 return rejected
             case status if status >= 500 and (error_type or payload.get("detail")):
-                # The job's own end, replayed with its own body; a bare 5xx is the gateway's. Where
-                # fal's infrastructure speaks, fetching may have failed and not the job.
+                # A 5xx with a body is the job's own failure, replayed. A bare 5xx comes from the
+                # gateway. An error of fal's infrastructure may mean that only the fetch failed.
                 if _parse_infrastructure_error(response, payload) and not self._is_job_failed(
                     handle
                 ):
                     return Unknown(f"status {status}")
                 return broken
             case status:
-                # Our key, a result that is not there (yet), a limit: none says that it failed.
+                # Our API key, a missing result or a rate limit. None of them says that the job
+                # failed.
                 return Unknown(f"status {status}")
 
     def _is_job_failed(self, handle: Handle) -> bool:
-        """Whether the queue says that the job itself broke on fal's infrastructure.
+        """Whether the queue reports that the job itself failed on fal's infrastructure.
 
-        Such an end is replayed when the result is fetched, in the same words in which fetching it
-        can fail; but then the status has them too.
+        The result replays such a failure in the same words that a failed fetch has. Only for a
+        failed job the status has them too.
         """
         payload = self._get_status(handle)
         return not isinstance(payload, Unknown) and bool(
@@ -226,7 +228,7 @@ class Fal(Provider):
     def _parse_handle(
         self, model_id: str, payload: dict[str, Any], key_label: str
     ) -> Handle | None:
-        """fal's own URLs, as fal advises. None where it did not say an id."""
+        """Use the URLs that fal returned, as fal advises. None without a request id."""
         request_id = parse_request_id(payload.get("request_id"))
         if not request_id:
             return None
@@ -240,7 +242,8 @@ class Fal(Provider):
         )
 
     def _allowed_url(self, value: Any) -> str | None:
-        """A URL under fal's queue: our key goes with each request, and goes nowhere else."""
+        """Return the URL if it is under fal's queue, because the API key is sent along. None
+        otherwise."""
         url = clean_text(value, max_length=1000)
         return url if any(url.startswith(f"{base}/") for base in self._allowed_base_urls) else None
 
@@ -249,8 +252,8 @@ class Fal(Provider):
         return [base for base in (self._config.url, settings.FAL_BACKUP_URL) if base]
 
     def _request(self, method: str, url: str, key_label: str, **options: Any) -> http.Response:
-        """Ask fal; where no connection could be made, once more at its backup host, as fal's own
-        client does: nothing has left us. Raises NotSent, NoAnswer."""
+        """Send one request. If no connection was made, retry once at the backup host, as fal's own
+        client does: nothing has been sent yet. Raises NotSent, NoAnswer."""
         try:
             return super()._request(method, url, key_label, **options)
         except http.NotSent:
@@ -264,14 +267,13 @@ class Fal(Provider):
 
 
 def _is_retryable(response: http.Response) -> bool:
-    """fal's hint, under its new name and its old."""
+    """Whether fal marks the error as retryable. The header has a new and an old name."""
     hints = (response.headers.get(name, "") for name in ("X-Fal-Needs-Retry", "X-Fal-Retryable"))
     return any(hint.strip().lower() in {"1", "true"} for hint in hints)
 
 
 def _parse_cost(response: http.Response) -> Decimal | None:
-    """Nothing where fal says so. Its units are those of its own price list, so no more than that
-    can be read from them."""
+    """Return 0 if fal billed nothing, else None: billable units cannot be converted to USD."""
     billed = response.headers.get("X-Fal-Billable-Units", "").strip()
     return Decimal(0) if re.fullmatch(r"0+(\.0*)?", billed) else None
 
@@ -283,7 +285,7 @@ def _parse_infrastructure_error(response: http.Response, payload: dict[str, Any]
 
 
 def _parse_error_type(response: http.Response, payload: dict[str, Any]) -> str:
-    """That of the infrastructure's errors, or the first `type` of the model's own."""
+    """Return the infrastructure's error type, else the first `type` of the model's error list."""
     if infrastructure := _parse_infrastructure_error(response, payload):
         return infrastructure
     detail = payload.get("detail")
@@ -293,7 +295,7 @@ def _parse_error_type(response: http.Response, payload: dict[str, Any]) -> str:
 
 
 def _parse_detail(payload: dict[str, Any]) -> str:
-    """What went wrong in words, for support; the customer's own input is never in it."""
+    """Return the error message for support. It never contains the customer's input."""
     detail = payload.get("detail")
     if isinstance(detail, list):
         detail = "; ".join(str(item.get("msg", "")) for item in detail if isinstance(item, dict))
@@ -301,7 +303,7 @@ def _parse_detail(payload: dict[str, Any]) -> str:
 
 
 def _parse_progress(logs: Any) -> int | None:
-    """The last percentage in the logs; fal has no field for it."""
+    """Return the last percentage in the logs. fal has no progress field."""
     for line in reversed(logs if isinstance(logs, list) else []):
         if (percent := parse_percent(dict_or_empty(line).get("message", ""))) is not None:
             return percent

@@ -1,7 +1,4 @@
-"""fal's webhooks: who signed them, by fal's own scheme (Ed25519 over a published key set).
-
-https://docs.fal.ai/model-apis/model-endpoints/webhooks
-"""
+"""Verification of fal's webhooks: Ed25519 signatures with a published key set."""
 
 from __future__ import annotations
 
@@ -25,20 +22,22 @@ KEYS_RETRY_SECONDS = 5
 
 
 def verify(headers: Mapping[str, str], body: bytes) -> str:
-    """The id of the request that it tells of. Raises BadSignature; NoAnswer where the keys
-    that would tell cannot be had."""
+    """Verify a webhook and return its request id.
+
+    Raises BadSignature; NotSent or NoAnswer if the public keys cannot be fetched.
+    """
     try:
         request_id = headers["X-Fal-Webhook-Request-Id"]
         user_id = headers["X-Fal-Webhook-User-Id"]
         timestamp = headers["X-Fal-Webhook-Timestamp"]
         signature = bytes.fromhex(headers["X-Fal-Webhook-Signature"])
-        # Whole numbers: a fraction has no room for one of 400 digits.
+        # Integers, because float overflows for a timestamp of 400 digits.
         age = abs(int(time.time()) - int(timestamp))
     except (KeyError, ValueError):
         raise BadSignature("headers") from None
     if age > TOLERANCE_SECONDS:
         raise BadSignature("timestamp")
-    # Any customer of fal can have fal sign a call to our address.
+    # Any customer of fal can make fal sign a webhook to our URL.
     if settings.FAL_USER_ID and user_id != settings.FAL_USER_ID:
         raise BadSignature("not our account")
     digest = hashlib.sha256(body).hexdigest()
@@ -57,7 +56,7 @@ def _has_signed(key: Ed25519PublicKey, message: bytes, signature: bytes) -> bool
 
 
 def _parse_key(jwk: dict[str, Any]) -> Ed25519PublicKey | None:
-    """None for a key of another kind, and for what is no key."""
+    """Return None for other key types and for invalid keys."""
     if not (jwk.get("kty") == "OKP" and jwk.get("crv") == "Ed25519"):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What came from outside, as values that we can use."""
+"""Parsing of values that came from providers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 
 
 def clean_text(value: object, *, max_length: int) -> str:
-    """Text from outside as PostgreSQL keeps it: without NUL and lone surrogates; "" for None."""
+    """Return text that PostgreSQL accepts: without NUL and lone surrogates. None becomes ""."""
     text = "" if value is None else str(value)
     return text.replace("\x00", "").encode("utf-8", "replace").decode()[:max_length]
 
@@ -24,18 +24,19 @@ def dict_or_empty(value: Any) -> dict[str, Any]:
 
 
 def parse_json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in it; {} where there is none."""
+    """Parse a JSON object. {} for anything else."""
     return dict_or_empty(http.Response(200, body, {}).json())
 
 
 def dump_json(payload: Mapping[str, Any], *, max_length: int) -> str:
-    """JSON to be kept as text; of more than `longest` characters none, as half of it is none."""
+    """Serialize to JSON. "" if longer than `max_length` characters, because truncated JSON is not
+    JSON."""
     text = clean_text(json.dumps(payload, ensure_ascii=False), max_length=max_length + 1)
     return text if len(text) <= max_length else ""
 
 
 def parse_request_id(value: Any) -> str:
-    """An id that can stand in an address, and be kept; "" for anything else."""
+    """Return an id that is safe in a URL and in the database. "" for anything else."""
     return value if isinstance(value, str) and _REQUEST_ID.fullmatch(value) else ""
 
 
@@ -44,12 +45,12 @@ def parse_int(value: Any) -> int | None:
 
 
 def parse_percent(text: object) -> int | None:
-    """The last percentage in it: how far a job is, where a log is all that tells."""
+    """Return the last percentage in a text, such as a log line. None without one."""
     found = re.findall(r"(\d{1,3})\s?%", str(text))
     return min(int(found[-1]), 100) if found else None
 
 
 def parse_retry_after(response: http.Response) -> int:
-    """How many seconds to wait, within reason; 5 where it does not say."""
+    """Return the seconds of `Retry-After`, clamped to 1..MAX_RETRY_SECONDS; 5 without the header."""
     seconds = re.fullmatch(r"[0-9]{1,6}", response.headers.get("Retry-After", "").strip())
     return min(max(int(seconds[0]), 1), MAX_RETRY_SECONDS) if seconds else 5

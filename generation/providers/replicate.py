@@ -1,8 +1,9 @@
-"""Replicate's HTTP API: predictions, and webhooks signed as Standard Webhooks says.
+"""Replicate's HTTP API: predictions, and webhooks signed by the Standard Webhooks scheme.
 
-https://replicate.com/docs/reference/http and its own client (replicate 1.0.7). The states are those
-of https://replicate.com/docs/topics/predictions/lifecycle, which is ahead of that client. Input
-is checked when it is submitted; afterwards `error` alone tells why a prediction failed.
+Sources: https://replicate.com/docs/reference/http and Replicate's own client (replicate 1.0.7). The
+states are those of https://replicate.com/docs/topics/predictions/lifecycle, which lists more than
+the client. Replicate validates input at submit. Afterwards only `error` explains why a prediction
+failed.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ from rendio.common.outbound import http
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".webm", ".mkv")
-# How Replicate's models say that the input, or what came of it, was found unfit.
+# Texts by which Replicate's models report that the input or the output was rejected.
 REJECTION_MARKERS = ("(E005)", "flagged as sensitive", "NSFW")
 
-# States of a prediction that was stopped, after or before it began.
+# States of a prediction that was cancelled, while it ran or before.
 CANCELLED_STATES = ("canceled", "aborted")
 
 
@@ -91,8 +92,7 @@ class Replicate(SingleResourceProvider):
         if resource["status"] == "canceled":
             return Failed(FailureReason.CANCELLED, "canceled", "")
         if resource["status"] == "aborted":
-            # Its deadline passed before it began, and that is not charged:
-            # https://replicate.com/changelog/2025-10-16-prediction-deadlines
+            # The deadline passed before the prediction started. Not charged:
             return Failed(FailureReason.CANCELLED, "aborted", "", Decimal(0))
         if resource["status"] == "failed":
             error = clean_text(resource.get("error"), max_length=500)
@@ -102,7 +102,7 @@ class Replicate(SingleResourceProvider):
         output = resource.get("output")
         outputs = output if isinstance(output, list) else [output]
         urls = [url for url in outputs if isinstance(url, str) and url]
-        # Some models give a still beside the film.
+        # Some models return a still image beside the video.
         others = IMAGE_EXTENSIONS if kind == "video" else VIDEO_EXTENSIONS
         fitting = [url for url in urls if not _has_extension(url, others)]
         if not fitting:

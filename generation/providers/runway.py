@@ -1,8 +1,8 @@
-"""Runway's API for video: tasks that are created, looked at and deleted.
+"""Runway's video API: tasks are created, read and deleted.
 
-https://docs.dev.runwayml.com/api and its own client (runwayml 5.24). There are no webhooks and no
-idempotency key. A task is deleted with the very call that cancels it, finished or not, and then
-nobody can fetch it any more.
+Sources: https://docs.dev.runwayml.com/api and Runway's own client (runwayml 5.24). Runway has no
+webhooks and no idempotency key. One call cancels a running task and deletes a finished one, and a
+deleted task cannot be read any more.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from generation.providers.single_resource import JsonObject, SingleResourceProvi
 from rendio.common.outbound import http
 
 API_VERSION = "2024-11-06"
-# Runway has one word for the shape of the picture, we have two.
+# Runway has one field for aspect ratio and resolution. We have two.
 RATIOS = {
     ("16:9", "720p"): "1280:720",
     ("9:16", "720p"): "720:1280",
     ("16:9", "1080p"): "1920:1080",
     ("9:16", "1080p"): "1080:1920",
 }
-# Beginnings of the failure codes that are about what the customer gave.
+# Prefixes of the failure codes that are caused by the customer's input.
 INPUT_FAILURE_PREFIXES = ("SAFETY.", "INPUT_PREPROCESSING.", "ASSET.INVALID")
 
 
 class Runway(SingleResourceProvider):
     name = "runway"
-    # As its client types them (runwayml 5.24, TaskRetrieveResponse).
+    # From the client's types (runwayml 5.24, TaskRetrieveResponse).
     states = {
         "PENDING": ProviderState.QUEUED,
         "THROTTLED": ProviderState.QUEUED,
@@ -56,7 +56,7 @@ class Runway(SingleResourceProvider):
         "FAILED": ProviderState.FINISHED,
         "CANCELLED": ProviderState.FINISHED,
     }
-    # SAFETY.OUTPUT is about what was made of an input that had passed.
+    # SAFETY.OUTPUT rejects the result of an input that had passed moderation.
     content_rejection_prefixes = ("SAFETY.INPUT",)
 
     def submit(
@@ -73,8 +73,8 @@ class Runway(SingleResourceProvider):
         return self._post_job(f"/v1/{endpoint}", order, model_id=model_id, key_label=key_label)
 
     def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelResult:
-        # Looked at first, for a finished one must stay; one that finishes in the moment between is
-        # lost. Only we delete: what is not there any more has been stopped by an earlier call.
+        # Read first, because DELETE would delete a finished task. A task that finishes between the
+        # two calls is lost. Only we delete tasks: a missing task was cancelled by an earlier call.
         task = self._get_json(handle.status_url, handle.key_label, timeout=timeout)
         if task == NOT_FOUND:
             return CancelResult.CANCELLED
@@ -124,8 +124,8 @@ class Runway(SingleResourceProvider):
     ) -> SubmitResult | None:
         message = self._error_message(payload)
         if response.status == 400 and "credits" in message.lower():
-            # An empty balance has no status of its own. Words are a poor sign, but the other
-            # reading blames the customer.
+            # An empty balance has no status code of its own. Matching the text is weak, but the
+            # alternative would blame the customer's input.
             return RetryLater(ACCOUNT_RETRY_SECONDS, "account", clean_text(message, max_length=500))
         return None
 
@@ -141,7 +141,7 @@ def _parse_cost(payload: Any) -> Decimal | None:
 
 
 def _parse_percent(progress: Any) -> int | None:
-    """Runway counts from 0 to 1."""
+    """Convert Runway's progress, 0 to 1, to percent."""
     share = _parse_number(progress)
     return None if share is None else int(min(share, 1) * 100)
 

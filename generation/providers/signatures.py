@@ -1,7 +1,7 @@
-"""Signatures of webhooks that rest on a secret which we share with the sender.
+"""Webhook signatures with a shared secret.
 
-Any of several secrets fits, so that one can be replaced without a gap. Comparing takes the same
-time wherever two signatures differ.
+A signature may match any of several secrets, so that a secret can be rotated without a gap.
+Signatures are compared in constant time.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ STANDARD_TOLERANCE_SECONDS = 300
 
 
 class BadSignature(Exception):
-    """The webhook is not the provider's, or not for us."""
+    """The webhook was not signed by the provider, or not for us."""
 
 
 def verify_hex_hmac(signature: str, body: bytes, *, secrets: Iterable[str]) -> None:
-    """`X-Webhook-Signature`: the hex HMAC-SHA256 of the raw body. Raises BadSignature."""
+    """Verify `X-Webhook-Signature`, the hex HMAC-SHA256 of the raw body. Raises BadSignature."""
     try:
         signatures = bytes.fromhex(signature)
     except ValueError:
@@ -33,11 +33,11 @@ def verify_hex_hmac(signature: str, body: bytes, *, secrets: Iterable[str]) -> N
 def verify_standard_webhook(
     headers: Mapping[str, str], body: bytes, *, secrets: Iterable[str]
 ) -> None:
-    """The scheme of standardwebhooks.com: HMAC-SHA256 over `id.timestamp.body`, in base64, under
-    what follows `whsec_` in the secret. Raises BadSignature."""
+    """Verify the scheme of standardwebhooks.com: base64 HMAC-SHA256 over `id.timestamp.body`. The
+    key is the base64 text after `whsec_` in the secret. Raises BadSignature."""
     try:
         name, timestamp = headers["Webhook-Id"], headers["Webhook-Timestamp"]
-        # Whole numbers: a fraction has no room for one of 400 digits.
+        # Integers, because float overflows for a timestamp of 400 digits.
         age = abs(int(time.time()) - int(timestamp))
         signatures = [
             base64.b64decode(signature.removeprefix("v1,"), validate=True)

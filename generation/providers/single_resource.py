@@ -1,7 +1,7 @@
-"""Providers that answer every question with the same object: what was ordered, as it stands.
+"""Base class for providers whose API has one resource for submit, status and result.
 
-Submitting it, looking at it and fetching its result then differ by little; what differs is left to
-the provider's own module.
+Submitting the resource, reading its state and fetching its result share this code. A subclass
+parses the fields.
 """
 
 from __future__ import annotations
@@ -47,28 +47,29 @@ JsonObject = dict[str, Any]
 class SingleResourceProvider(Provider):
     @abstractmethod
     def _parse_progress(self, resource: JsonObject) -> int | None:
-        """Percent, of one that runs; None where it does not say."""
+        """Return the progress of a running resource in percent. None: not reported."""
 
     @abstractmethod
     def _parse_outcome(self, resource: JsonObject, kind: MediaKind) -> Media | Failed:
-        """Of one that is Done."""
+        """Parse the outcome of a finished resource."""
 
     @abstractmethod
     def _error_message(self, payload: JsonObject) -> str:
-        """What an answer that is no such object says of its reason, in words."""
+        """Return the error message of an error response."""
 
     def _parse_special_rejection(
         self, response: http.Response, payload: JsonObject
     ) -> SubmitResult | None:
-        """What a refusal means that the status does not tell here, or tells otherwise."""
+        """Handle error responses that the status code does not explain here. None: handle by
+        status."""
 
     def _estimated_cost(self, payload: JsonObject) -> Decimal | None:
-        """What it will take, where the acceptance says so."""
+        """Return the estimated cost if the response to the submit has one."""
 
     def _post_job(
         self, path: str, json: JsonObject, *, model_id: str, key_label: str
     ) -> SubmitResult:
-        """Submit: its id is `id`."""
+        """Submit a job. The provider's id is the field `id` of the response."""
         response = self._post_once(f"{self._config.url}{path}", key_label, json=json)
         if isinstance(response, RetryLater | Unknown):
             return response
