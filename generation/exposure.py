@@ -1,15 +1,14 @@
-"""What one person's orders may cost us at providers: a fee for endings that cost us, and a limit
-for a day.
+"""Limits on what a person's jobs may cost us at providers: a cancel fee and a daily limit.
 
-A job that its user ends after the provider has begun, or whose input the provider refuses, is not
-delivered, and the provider takes its price all the same. CANCEL_FREE_COUNT such endings of one
-person within CANCEL_FREE_DAYS are ours. Beyond them the refund leaves out what the provider took,
-up to `cancel_fee` of the job, which the answer to the order has named. A job that may end for free
-counts as one of the free ones until it has ended: otherwise any number could be ordered at once.
+A job that its user cancels after the provider has started, or whose input the provider rejects, is
+not delivered, but the provider charges for it. We bear CANCEL_FREE_COUNT such jobs of a person
+within CANCEL_FREE_DAYS. For each further one the refund is reduced by the provider's price, up to
+the job's `cancel_fee`, which the response to the order stated. A job that may still end for free
+counts as free until it has ended; otherwise any number could be ordered at once.
 
-Whose users are one person, accounts knows (accounts.services.related_users). Two users of one
-person may order in the same instant and not see each other's order; the orders of one user are kept
-apart by the lock of the wallet.
+A person is a set of related users (accounts.services.related_users). Two users of one person may
+order at the same instant without seeing each other's order. Orders of one user are serialized by
+the lock of the wallet.
 """
 
 from __future__ import annotations
@@ -31,21 +30,21 @@ from rendio.common import db
 from rendio.common.errors import RateLimited
 from rendio.common.ids import lowest_uuid7
 
-# Every job has ended within this time: its deadlines are shorter together.
+# Every job has ended within this time: its deadlines together are shorter.
 MAX_JOB_DURATION = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """`cancel_fee` in credits; `spent_usd` today at providers, unended jobs at their price;
-    `held_until` where moderation lets the user start nothing."""
+    """`cancel_fee` is in credits. `spent_usd` is today's cost at providers, with unfinished jobs at
+    their price. `held_until` is set while moderation has paused the user."""
 
     cancel_fee: int
     spent_usd: Decimal
     held_until: datetime | None
 
 
-# Both lists come by an index of the person's own jobs.
+# Both subqueries use an index of the person's own jobs.
 _USAGE_CTES = f"""
 WITH person AS ({account_queries.RELATED_USER_IDS_SQL}
 ), recent AS MATERIALIZED (
@@ -75,10 +74,7 @@ _HELD_UNTIL_SQL = """(
 
 
 def get_exposure(user_id: UUID, *, max_cost_usd: Decimal, credits: int, now: datetime) -> Exposure:
-    """What an order at this price would be told. One query.
-
-    `max_cost_usd` is the most that a provider may take for it.
-    """
+    """Return the exposure of an order at this price. One query."""
     parameters = _parameters(user_id, max_cost_usd=max_cost_usd, credits=credits, now=now)
     with db.prepared_cursor() as cursor:
         cursor.execute(
@@ -89,10 +85,10 @@ def get_exposure(user_id: UUID, *, max_cost_usd: Decimal, credits: int, now: dat
 
 
 def insert_job(job: Job, *, max_cost_usd: Decimal, now: datetime) -> Exposure:
-    """Insert a new job with its `cancel_fee`, in one statement.
+    """Insert a new job with its `cancel_fee` in one statement.
 
-    Joins the caller's transaction, which has the wallet locked, and rolls back on a refusal. Raises
-    GeneratingHeld, and RateLimited where the person's orders of today would cost more than
+    Joins the caller's transaction, which has locked the wallet and rolls back on a refusal. Raises
+    GeneratingHeld, and RateLimited if the person's orders of today would cost more than
     PERSON_DAILY_USD.
     """
     row = db.insert(
@@ -115,7 +111,7 @@ def insert_job(job: Job, *, max_cost_usd: Decimal, now: datetime) -> Exposure:
 
 
 def usd_to_credits(usd: Decimal, *, most: int) -> int:
-    """So many credits are worth what a provider takes, rounded up; never more than `most`."""
+    """Convert USD to credits, rounded up and at most `most`."""
     worth = (usd / Decimal(settings.CREDIT_PRICE_USD)).to_integral_value(rounding=ROUND_CEILING)
     return min(int(worth), most)
 

@@ -1,4 +1,6 @@
-"""Pictures that others made: opened by their heads, which say how many pixels would follow."""
+"""Opening images from outside. The header gives the pixel count, which is checked before
+decoding.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,18 @@ from pathlib import Path
 
 from PIL import Image
 
-# Pillow's own limit only warns, for whoever reads the log; ours stands before every decoder.
+# Pillow's own limit only logs a warning. Every caller here passes a limit of its own.
 Image.MAX_IMAGE_PIXELS = None
 
 
 class TooManyPixels(Exception):
-    """More than the caller has memory for."""
+    """The image has more pixels than the caller allows."""
 
 
 def open_image(source: Path | BytesIO, *, formats: tuple[str, ...], max_pixels: int) -> Image.Image:
-    """The picture, of which only the head has been read; to be closed by the caller.
+    """Open an image and read only its header. The caller closes it.
 
-    Raises TooManyPixels, and what Pillow raises for bytes that are no such picture.
+    Raises TooManyPixels, and whatever Pillow raises for content that is no image of these formats.
     """
     image = Image.open(source, formats=formats)
     try:

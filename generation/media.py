@@ -1,7 +1,7 @@
-"""Media as the phone gets it: signed URLs of ours that expire.
+"""Signed URLs of stored media that expire.
 
-With a bucket the storage signs its own URLs; from the local folder we serve the bytes ourselves, by
-range where asked, since players seek.
+With a bucket, the storage signs its own URLs. Files in the local folder are served here, with byte
+ranges, because players seek.
 """
 
 from __future__ import annotations
@@ -28,19 +28,21 @@ _signer = signing.Signer(salt="rendio.media.until")
 
 
 def signed_url(name: str, *, seconds: int | None = None) -> str | None:
-    """A URL that works for `seconds`, else MEDIA_URL_TTL_SECONDS; None for an empty name."""
+    """Return a URL that is valid for `seconds`, by default MEDIA_URL_TTL_SECONDS. None for an empty
+    name."""
     if not name:
         return None
     seconds = settings.MEDIA_URL_TTL_SECONDS if seconds is None else seconds
     if settings.MEDIA_BUCKET:
-        # An argument of S3Storage, which the base class does not know.
+        # An argument of S3Storage that Django's base class does not have.
         return default_storage.url(name, expire=seconds)  # type: ignore[call-arg]
     return _local_prefix() + _signer.sign_object([name, int(time.time()) + seconds])
 
 
 def name_from_url(url: str) -> str | None:
-    """The name that a URL of ours stands for, also one that works no longer; None for all
-    others."""
+    """Return the stored name of one of our URLs, even if the URL has expired. None for other
+    URLs.
+    """
     if settings.MEDIA_BUCKET:
         address = url.partition("?")[0]
         prefix = default_storage.url("-").partition("?")[0].removesuffix("-")
@@ -59,9 +61,10 @@ def _local_prefix() -> str:
 
 
 def serve(request: HttpRequest, token: str) -> HttpResponseBase:
-    """GET and HEAD of a signed URL, with preconditions and single byte ranges (RFC 9110, 13, 14).
+    """Serve GET and HEAD of a signed URL, with preconditions and single byte ranges (RFC 9110, 13,
+    14).
 
-    Several ranges at once are answered with the whole file, as 14.2 permits.
+    Several ranges in one request are answered with the whole file, as 14.2 permits.
     """
     try:
         name, until = _signer.unsign_object(token)
@@ -93,16 +96,16 @@ def serve(request: HttpRequest, token: str) -> HttpResponseBase:
 
 
 def _etag(name: str, size: int, modified: datetime) -> str:
-    """A strong validator: what is stored under a name is written whole, and anew at most."""
+    """A strong validator: a stored file is only ever replaced as a whole."""
     text = f"{name} {size} {modified.timestamp()}"
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
 def _if_range(request: HttpRequest, etag: str, modified_at: int) -> bool:
-    """Whether the client's part, if it has one, is of this very file (RFC 9110, 13.1.5)."""
+    """Whether `If-Range` matches the current file, or is absent (RFC 9110, 13.1.5)."""
     known = request.headers.get("If-Range", "").strip()
     if not known or known.startswith(('"', "W/")):
-        # A weak one is never good enough.
+        # A weak validator never matches.
         return known in ("", etag)
     return parse_http_date_safe(known) == modified_at
 
@@ -123,17 +126,18 @@ def _build_response(
     )
     response["Content-Length"] = str(last - first + 1)
     if byte_range:
-        # Also where it is the whole file: iOS plays nothing from a server that answers 200.
+        # Also if the range is the whole file: iOS plays nothing from a server that answers 200.
         response["Content-Range"] = f"bytes {first}-{last}/{size}"
     return response
 
 
 class _UnsatisfiableRange(Exception):
-    """The range begins behind the file's end."""
+    """The range starts after the end of the file."""
 
 
 def _parse_range(header: str, size: int) -> tuple[int, int] | None:
-    """First and last byte of a single range; None where none, or one we do not speak, is asked."""
+    """Parse a single byte range: first and last byte. None without a range, or for an unsupported
+    one."""
     match = re.fullmatch(r"bytes=([0-9]{0,15})-([0-9]{0,15})", header.strip(), re.IGNORECASE)
     if not match or not (match[1] or match[2]):
         return None
@@ -150,9 +154,9 @@ def _parse_range(header: str, size: int) -> tuple[int, int] | None:
 
 
 class _FileRange:
-    """An open file from where it stands, for `length` bytes.
+    """`length` bytes of an open file from its current position.
 
-    The web server sends it by its descriptor (rendio/server); anything else reads it.
+    The web server sends them by file descriptor (rendio/server). Other callers read them.
     """
 
     def __init__(self, content: BinaryIO, length: int) -> None:

@@ -1,8 +1,8 @@
-"""What may not be made: prompts, pictures and results are looked at before they cost or show.
+"""Moderation of prompts, images and results.
 
-    screening   what is asked of whom, and what no means    ladder      what repetition leads to
-    base        the contract of a moderator                 blocklist   words that staff keep
-                                                            openai      OpenAI's endpoint
+    screening   checks of each kind of input     strikes     sanctions for repeated violations
+    base        the contract of a moderator      blocklist   terms that staff maintain
+    openai      OpenAI's moderation endpoint
 
-A moderator gets a text or a picture and says what it objects to. Nothing that it was shown is kept.
+A moderator gets a text or an image and returns a flag. Neither is stored.
 """

@@ -1,4 +1,4 @@
-"""What every moderator must be able to do."""
+"""The moderator contract."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ Content = TextContent | ImageContent
 
 @dataclass(frozen=True)
 class Flag:
-    """By whom, and to what in its own names; `term_id` is of the blocklist."""
+    """The moderator that flagged the content, and its own category names. `term_id` is set by the
+    blocklist."""
 
     moderator: str
     categories: tuple[str, ...]
@@ -31,19 +32,19 @@ class Flag:
 
 
 class ModeratorUnavailable(Exception):
-    """No verdict: no answer in time, or none that we can read. The message is for the log."""
+    """No result: a timeout, an error or an unexpected response. The message is for the log."""
 
 
 class Moderator(ABC):
-    """One of settings.MODERATION, by its name there."""
+    """A moderator. settings.MODERATION refers to it by name."""
 
     name: ClassVar[str]
-    # Who it is that gets what users send; None for one of ours.
+    # The third party that receives what users send. None for our own moderators.
     third_party: ClassVar[str | None] = None
 
     @abstractmethod
     def check(self, content: Content) -> Flag | None:
-        """None: nothing to object to, or a kind of content that it does not judge.
+        """Check content. None: allowed, or a kind of content that this moderator does not check.
 
-        Within settings.MODERATION_TIMEOUT_SECONDS. Raises ModeratorUnavailable.
+        Takes at most settings.MODERATION_TIMEOUT_SECONDS. Raises ModeratorUnavailable.
         """

@@ -1,10 +1,9 @@
-"""Words that staff keep in the admin, looked for in prompts.
+"""Blocked terms in prompts. Staff maintain the terms in the admin.
 
-A term is a word or several in a row, with * and ? as in file names. Patterns of more power are
-left out on purpose: one that backtracks would hold up the process that serves everybody. Text and
-terms are compared without regard to case, width, invisible characters, strokes and dots laid over
-letters, and Cyrillic letters that look Latin. Accents that make another letter count: año is a
-year.
+A term is a word or several words in a row, with * and ? as in file names. More powerful patterns
+are excluded on purpose: a backtracking expression could block the whole process. The comparison
+ignores case, width, invisible characters and combining marks, and treats Cyrillic letters that look
+Latin as Latin. Accents that make another letter count: año is a year.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ from rendio.common.visible_text import BLANK, IGNORABLE
 
 logger = structlog.get_logger(__name__)
 
-_SYMBOLS = "\u2190-\u2bff\U0001f000-\U0001faff"  # arrows to emoji: a word each
+_SYMBOLS = "\u2190-\u2bff\U0001f000-\U0001faff"  # arrows to emoji; each is a word
 _WORD = re.compile(f"[^\\W_]+|[{_SYMBOLS}]")
 _TERM_WORD = re.compile(f"(?:[^\\W_]|[*?])+|[{_SYMBOLS}]")
-# What is laid over a letter and has not become one with it; variants of an emoji.
+# Combining marks that normalization did not compose, and variation selectors of emoji.
 _COMBINING_MARKS = re.compile(
     "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f]"
 )
@@ -45,7 +44,7 @@ _BLANK = re.compile(f"[{BLANK}]")
 
 
 def normalize(text: str) -> str:
-    """The text as it is compared."""
+    """Return the form of the text that is compared."""
     text = _BLANK.sub(" ", _IGNORABLE.sub("", text))
     text = "".join(char for char in text if unicodedata.category(char) != "Cf")
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
@@ -56,12 +55,13 @@ def normalize(text: str) -> str:
 class Term:
     term_id: UUID | None
     category: str
-    # Words as they are, and those with * or ? as expressions.
+    # Plain words as text, words with * or ? as compiled expressions.
     words: tuple[str | re.Pattern[str], ...]
 
     @classmethod
     def parse(cls, text: str, *, term_id: UUID | None = None, category: str = "") -> Term:
-        """Raises ValueError, with words for staff, for a text that says nothing or everything."""
+        """Parse a term. Raises ValueError with a message for staff if the term matches nothing or
+        everything."""
         words = _TERM_WORD.findall(normalize(text))
         if not words:
             raise ValueError("Write at least one word.")
@@ -70,13 +70,13 @@ class Term:
         return cls(term_id, category, tuple(_compile_word(word) for word in words))
 
     def matches_at(self, words: list[str], start: int) -> bool:
-        # Most terms end here: fewer words are left than it has, or the next one differs.
+        # Most comparisons end here: too few words are left, or the next word differs.
         here = words[start : start + len(self.words)]
         return len(here) == len(self.words) and all(map(_word_matches, self.words, here))
 
 
 def _compile_word(word: str) -> str | re.Pattern[str]:
-    # fnmatch's expressions do not backtrack over what they have matched.
+    # fnmatch's expressions do not backtrack.
     return re.compile(fnmatch.translate(word)) if "*" in word or "?" in word else word
 
 
@@ -85,7 +85,7 @@ def _word_matches(expected: str | re.Pattern[str], word: str) -> bool:
 
 
 class TermIndex:
-    """All terms, by the word that they begin with where that has no * and no ?."""
+    """Terms, indexed by their first word if it has no * and no ?."""
 
     def __init__(self, terms: list[Term]) -> None:
         self._by_word: dict[str, list[Term]] = defaultdict(list)
@@ -105,8 +105,7 @@ class TermIndex:
 
 
 class Blocklist(Moderator):
-    """The terms are read every settings.BLOCKLIST_CACHE_SECONDS: a change shows everywhere by
-    then."""
+    """The blocklist. Terms are reloaded every settings.BLOCKLIST_CACHE_SECONDS."""
 
     name = "blocklist"
 
@@ -137,7 +136,7 @@ def _parse_valid_terms(rows: Iterable[tuple[UUID, str, str]]) -> Iterator[Term]:
         try:
             yield Term.parse(text, term_id=term_id, category=category)
         except ValueError:
-            # Past the admin, which refuses it. The others count all the same.
+            # The term bypassed the admin's validation. The other terms still apply.
             logger.error("term_left_out", term_id=str(term_id))  # noqa: TRY400
 
 

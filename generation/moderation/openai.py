@@ -1,7 +1,7 @@
 """OpenAI's moderation endpoint (OpenAI: API reference, Moderations).
 
-One picture a call: whether it takes more is not documented. In pictures it sees violence, sexual
-content and self-harm only; its other categories are for texts.
+One image per call: OpenAI does not document whether more are allowed. Images are checked for
+violence, sexual content and self-harm only; the other categories apply to texts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from generation.moderation.base import Content, Flag, ImageContent, Moderator, M
 from generation.providers.parsing import dict_or_empty
 from rendio.common.outbound import http
 
-# It judges by far less, and takes no more than 20 MB.
+# OpenAI downscales images anyway, and accepts at most 20 MB.
 MAX_SIDE_PIXELS = 768
 
 
@@ -26,7 +26,7 @@ class OpenAI(Moderator):
     third_party = "openai"
 
     def check(self, content: Content) -> Flag | None:
-        # To connect, and twice to read: http.request's measure of the whole.
+        # http.request may take the connect timeout and twice the read timeout.
         timeout = settings.MODERATION_TIMEOUT_SECONDS / 3
         try:
             response = http.request(
@@ -54,7 +54,7 @@ def _as_input(content: Content) -> dict[str, Any]:
 def _shrink(jpeg: bytes) -> bytes:
     max_size = (MAX_SIDE_PIXELS, MAX_SIDE_PIXELS)
     with Image.open(BytesIO(jpeg), formats=("JPEG",)) as image:
-        # The decoder itself shrinks: of 50 megapixels not even one is ever in memory.
+        # The decoder downscales while decoding: of 50 megapixels not even one is ever in memory.
         image.draft("RGB", max_size)
         image.thumbnail(max_size)
         out = BytesIO()
@@ -63,8 +63,10 @@ def _shrink(jpeg: bytes) -> bytes:
 
 
 def _parse_flagged_categories(body: Any) -> tuple[str, ...]:
-    """What it objects to and we do not let through. Raises ModeratorUnavailable for an answer of
-    another form."""
+    """Return the flagged categories, except OPENAI_ALLOWED_CATEGORIES.
+
+    Raises ModeratorUnavailable for an unexpected response.
+    """
     results = dict_or_empty(body).get("results")
     if not isinstance(results, list) or not results:
         raise ModeratorUnavailable("no results")

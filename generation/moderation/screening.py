@@ -1,6 +1,6 @@
-"""What is shown to the moderators, and what their word means.
+"""Moderation checks of prompts, images and results.
 
-Nothing here runs within a transaction or under a lock: a moderator may be on the network.
+Nothing here runs within a transaction or under a lock, because a moderator may use the network.
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ def is_enabled() -> bool:
 
 
 def third_parties() -> set[str]:
-    """Who gets what users send, to judge it."""
+    """Return the third parties that receive what users send."""
     asked = (_moderators[name].third_party for name in settings.MODERATION)
     return {party for party in asked if party}
 
 
 def require_allowed_prompt(*, attempt: IdempotentRequest, prompt: str, now: datetime) -> None:
-    """Raises ContentRejected, GeneratingHeld for a user who is held, ModerationUnavailable.
+    """Require that moderation allows a prompt.
 
-    A refusal is on record then, in a transaction of its own. Does nothing while moderation is off.
+    Raises ContentRejected, GeneratingHeld if the user is paused, ModerationUnavailable. A rejection
+    is recorded in its own transaction. Does nothing if moderation is off.
     """
     _require_not_paused(attempt.user_id, now=now)
     named = f"{attempt.operation} {attempt.key} {attempt.fingerprint}".encode()
@@ -57,9 +58,8 @@ def require_allowed_prompt(*, attempt: IdempotentRequest, prompt: str, now: date
 
 
 def require_allowed_image(*, user_id: UUID, jpeg: bytes, now: datetime) -> None:
-    """As `require_allowed_prompt`; raises ConsentRequired too, where it would leave us without
-    consent.
-    """
+    """Require that moderation allows an image. Raises like `require_allowed_prompt`, and
+    ConsentRequired if a third party would receive the image without the user's consent."""
     if not is_enabled():
         return
     _require_not_paused(user_id, now=now)
@@ -69,17 +69,18 @@ def require_allowed_image(*, user_id: UUID, jpeg: bytes, now: datetime) -> None:
 
 
 def check_result(pictures: Iterable[bytes]) -> Flag | None:
-    """The first objection to these JPEGs of one result. Raises ModeratorUnavailable, as `check`
-    does.
+    """Return the first flag for these JPEGs of a result. Raises ModeratorUnavailable like `check`.
 
-    No database is touched: results are judged side by side, in threads.
+    Uses no database: results are checked in parallel threads.
     """
     return next(filter(None, (check(ImageContent(jpeg)) for jpeg in pictures)), None)
 
 
 def check(content: Content) -> Flag | None:
-    """The first objection. Raises ModeratorUnavailable where one cannot be asked and that is to
-    refuse.
+    """Return the first moderator's flag. None: allowed.
+
+    Raises ModeratorUnavailable if a moderator is unavailable and MODERATION_WHEN_UNREACHABLE is
+    "refuse".
     """
     for name in settings.MODERATION:
         try:

@@ -1,7 +1,7 @@
-"""What repetition leads to: a warning, a hold for some time, a ban.
+"""Sanctions for repeated violations: a warning, a temporary pause, a ban.
 
-How many offences a user has in the window is counted under the lock of their wallet, so that each
-of several refused at once finds those before it. Support can forgive them.
+Violations within the window are counted under the lock of the user's wallet, so that simultaneous
+violations count each other. Support can clear them.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def record_violation(
     attempt: bytes,
     now: datetime,
 ) -> Offence:
-    """Keep that this input was refused, and take the step that it leads to.
+    """Record a rejected input and apply the sanction that follows.
 
-    The same `attempt` of the user's again is the same offence: a phone that lost the answer asks
-    once more. Opens a transaction of its own. Raises Unauthorized where the account is gone.
+    The same `attempt` of the user is the same violation, because a phone that lost the response
+    repeats the call. Opens its own transaction. Raises Unauthorized if the account is gone.
     """
-    # The wallet before the user, as everywhere: two orders would lock each other up.
+    # Wallet before user, the lock order everywhere: otherwise two orders could deadlock.
     credit_services.lock_wallet(user_id=user_id)
     return _add(user_id=user_id, input=input, flag=flag, attempt=attempt, now=now)
 
@@ -49,10 +49,10 @@ def record_violation(
 def record_provider_rejection(
     *, user_id: UUID, job_id: UUID, provider: str, error_type: str, now: datetime
 ) -> None:
-    """Keep that a provider's own moderation refused a job's prompt or picture, once for each job.
+    """Record that a provider's own moderation rejected a job's prompt or image, once for each job.
 
-    Joins the caller's transaction, which has the user's wallet locked. Does nothing where the
-    account is gone.
+    Joins the caller's transaction, which has locked the user's wallet. Does nothing if the account
+    is gone.
     """
     flag = Flag(provider, (error_type,))
     attempt = f"job {job_id}".encode()
@@ -62,7 +62,7 @@ def record_provider_rejection(
 
 def _add(*, user_id: UUID, input: Input, flag: Flag, attempt: bytes, now: datetime) -> Offence:
     account_queries.lock_open_account(user_id)
-    # Keyed: who reads the table cannot try out which picture or which words it stands for.
+    # A keyed hash: a reader of the table cannot test which image or text it stands for.
     digest = salted_hmac("rendio.offence", user_id.bytes + attempt, algorithm="sha256").hexdigest()
     if known := Offence.objects.filter(user_id=user_id, attempt=digest).first():
         return known
@@ -95,7 +95,7 @@ def _add(*, user_id: UUID, input: Input, flag: Flag, attempt: bytes, now: dateti
 
 
 def paused_until(user_id: UUID, *, now: datetime) -> datetime | None:
-    """Until when the user starts nothing; None where they may. One query."""
+    """Return until when the user is paused; None if not paused. One query."""
     holds = Offence.objects.standing(user_id).filter(held_until__gt=now)
     return holds.order_by("-held_until").values_list("held_until", flat=True).first()
 
@@ -108,15 +108,15 @@ class ClearedStrikes:
 
 
 def clear_strikes(*, user_id: UUID, acting_user_id: UUID, now: datetime) -> ClearedStrikes:
-    """The user's offences count no more, and what they led to ends: a hold, and a ban unless it
-    was support's own.
+    """Clear the user's violations and end their sanctions: a pause, and a ban unless support itself
+    imposed the ban.
 
-    Joins the caller's transaction. Raises NotFound, InvalidState where there is none.
+    Joins the caller's transaction. Raises NotFound; InvalidState if there is nothing to clear.
     """
     credit_services.lock_wallet(user_id=user_id)
     user = User.objects.select_for_update(no_key=True).get(id=user_id)
     standing = Offence.objects.standing(user_id)
-    # Its ban has the offence's own time; one that was there before, or came after, has not.
+    # A ban by moderation has the violation's time. An earlier or later ban has not.
     banned_here = bool(
         user.suspended_at and standing.filter(step=Step.BAN, at=user.suspended_at).exists()
     )
@@ -137,7 +137,7 @@ def _count_in_window(user_id: UUID, *, now: datetime) -> int:
 
 
 def _sanction_for(*, count: int) -> Step:
-    """The highest that this many lead to."""
+    """Return the strongest sanction for this count."""
     for step, after in (
         (Step.BAN, settings.MODERATION_BAN_AFTER),
         (Step.HOLD, settings.MODERATION_HOLD_AFTER),

@@ -51,6 +51,6 @@ def parse_percent(text: object) -> int | None:
 
 
 def parse_retry_after(response: http.Response) -> int:
-    """Return the seconds of `Retry-After`, clamped to 1..MAX_RETRY_SECONDS; 5 without the header."""
+    """Return the seconds of `Retry-After`, clamped to 1..MAX_RETRY_SECONDS. Default: 5."""
     seconds = re.fullmatch(r"[0-9]{1,6}", response.headers.get("Retry-After", "").strip())
     return min(max(int(seconds[0]), 1), MAX_RETRY_SECONDS) if seconds else 5

@@ -1,9 +1,10 @@
-"""Pictures to start a video from: sent in, checked, kept while they are needed.
+"""Uploaded images that a video starts from.
 
-    api       upload-image                         clamav       what a virus scanner says of it
-    receive   from bytes or an address to a row    images       drawing it anew
-    direct    straight to the bucket, then here    containers   where a picture ends
-    keeping   who may use it, and until when
+    api          the upload calls             clamav       virus scan
+    ingest       bytes or URL to Upload       reencoding   decode, encode as a new JPEG
+    presigned    upload through the bucket    containers   where an image file ends
+    retention    ownership and deletion       quota        storage limits
+    concurrency  limits of parallel work
 
-Nothing that a user sent is stored or shown as it came.
+The original file is never stored or shown.
 """

@@ -1,4 +1,4 @@
-"""The phone's calls to send a picture in."""
+"""The upload calls of the API."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class UploadImage(ApiView):
 
 
 class StartDirectUpload(ApiView):
-    """Where there is a bucket, large pictures need not pass through us."""
+    """Start a direct upload to the bucket, so that large images bypass our servers."""
 
     limits = ("uploads_per_user",)
 

@@ -1,6 +1,6 @@
-"""ClamAV's daemon, asked over TCP what it finds in a file: its INSTREAM command (man clamd).
+"""Virus scan by ClamAV's daemon over TCP, with its INSTREAM command (man clamd).
 
-Where CLAMAV_URL is set, nothing gets in unseen: while the daemon is out of reach, nothing does.
+If CLAMAV_URL is set, every upload is scanned. While the daemon is unavailable, uploads are refused.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ MAX_RESPONSE_BYTES = 4096
 
 
 def scan(content: bytes) -> None:
-    """Raises InvalidFile for what it finds, UploadsUnavailable where it does not answer in time, or
-    not with sense. Does nothing where no daemon is configured."""
+    """Scan a file. Does nothing if no daemon is configured.
+
+    Raises InvalidFile for a match; UploadsUnavailable for a timeout or an unexpected response.
+    """
     if (address := settings.CLAMAV_ADDRESS) is None:
         return
     try:
@@ -60,7 +62,7 @@ def _send_instream(address: tuple[str, int], content: bytes, *, deadline: float)
 
 
 def _remaining_seconds(deadline: float) -> float:
-    """Seconds. Raises TimeoutError where there are none."""
+    """Return the seconds until the deadline. Raises TimeoutError after the deadline."""
     remaining = deadline - time.monotonic()
     if remaining <= 0:
         raise TimeoutError

@@ -1,8 +1,8 @@
-"""How many threads of a process may be at work on pictures at the same time.
+"""Limits on the threads of a process that process images at the same time.
 
-To take a picture in is slow: its decoder has one turn at a time, the scanner takes seconds, and a
-foreign server as long as it likes, up to the limit. Without a bound on these, a few calls at the
-same moment hold every thread that answers calls, and the API answers nobody.
+Ingesting an image is slow: one image is decoded at a time, the virus scan takes seconds, and a
+foreign server may use the whole timeout. Without these limits, a few simultaneous calls would
+occupy all threads of the API.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.conf import settings
 from generation.errors import UploadsUnavailable
 from rendio.common.errors import RateLimited
 
-# Half of the threads for pictures, and half of those for pictures that are fetched from elsewhere:
+# Half of the threads may process images, and half of those may fetch from foreign servers, so that
 # an upload that has arrived does not wait for foreign servers.
 _processing_slots = threading.BoundedSemaphore(max(settings.WEB_THREADS // 2, 1))
 _fetch_slots = threading.BoundedSemaphore(max(settings.WEB_THREADS // 4, 1))
@@ -29,16 +29,16 @@ _fetching: set[UUID] = set()
 
 @contextmanager
 def processing_slot() -> Iterator[None]:
-    """Raises UploadsUnavailable where no place is free, without waiting."""
+    """Hold a processing slot. Raises UploadsUnavailable at once if none is free."""
     with _acquire(_processing_slots):
         yield
 
 
 @contextmanager
 def fetch_slot(user_id: UUID) -> Iterator[None]:
-    """Also one of the few places for what a foreign server sends; one for each user.
+    """Hold a fetch slot. Each user may hold one.
 
-    Raises UploadsUnavailable, and RateLimited while the user's other picture is being fetched.
+    Raises UploadsUnavailable if no slot is free, RateLimited while the user already holds one.
     """
     with _lock:
         if user_id in _fetching:

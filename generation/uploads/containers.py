@@ -1,7 +1,8 @@
-"""Where a picture ends by its own account: a file that goes on after it is two things in one.
+"""Validation that an image file ends where its format says. A file that continues may be two file
+types in one.
 
-Each format says itself how long it is. Walking that is also what bounds the work that a decoder
-can be given: parts without end, or a JPEG of a thousand scans, which take minutes.
+The walk also bounds the decoder's work, for example for a JPEG with a thousand scans, which would
+take minutes.
 """
 
 from __future__ import annotations
@@ -10,24 +11,27 @@ import re
 from collections.abc import Callable
 
 MAX_PARTS = 10_000
-# A progressive JPEG has some ten. Each goes over all pixels, however few bytes it takes: of 50
-# megapixels 0.1 seconds.
+# A progressive JPEG has about ten scans. Each scan visits all pixels, however small it is: 0.1 s
+# for 50 megapixels.
 MAX_SCANS = 30
 
 
 class InvalidContainer(Exception):
-    """Cut short, or something else follows the picture."""
+    """The file is truncated, or has data after the image."""
 
 
 def validate_container(content: bytes, kind: str) -> None:
-    """`kind` is Pillow's name of the format. Raises InvalidContainer."""
+    """Check that the image ends at the end of the file. `kind` is Pillow's format name.
+
+    Raises InvalidContainer.
+    """
     _VALIDATORS[kind](content)
 
 
 def _validate_jpeg(content: bytes) -> None:
-    """Marker by marker (ITU T.81, B.1.1.2), to the end of the last picture.
+    """Walk the markers (ITU T.81, B.1.1.2) to the end of the last image.
 
-    Behind the first there may be others (CIPA DC-007): phones keep depth and brightness there.
+    More images may follow the first (CIPA DC-007): phones store depth and brightness in them.
     """
     position = scans = 0
     for _ in range(MAX_PARTS):
@@ -51,15 +55,15 @@ def _validate_jpeg(content: bytes) -> None:
 
 
 _JPEG_SCAN, _JPEG_END = b"\xda", b"\xd9"
-_JPEG_WITHOUT_LENGTH = {b"\x01", b"\xd8"}  # no length follows
-# Not what stands for an FF within a scan, restarts, or fill.
+_JPEG_WITHOUT_LENGTH = {b"\x01", b"\xd8"}  # markers without a length
+# Excludes stuffed bytes, restart markers and fill bytes within a scan.
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _JPEG_START = re.compile(rb"\0*\xff\xd8(?=\xff)")
 _PADDING = re.compile(rb"\0*")
 
 
 def _validate_png(content: bytes) -> None:
-    """Chunk by chunk (PNG, 5.3)."""
+    """Walk the chunks (PNG, 5.3)."""
     position = 8
     for _ in range(MAX_PARTS):
         kind = content[position + 4 : position + 8]
@@ -72,19 +76,19 @@ def _validate_png(content: bytes) -> None:
 
 
 def _validate_webp(content: bytes) -> None:
-    """One RIFF file, padded to an even length (RFC 9649, 2.3)."""
+    """Check the size of the RIFF file, padded to an even length (RFC 9649, 2.3)."""
     size = int.from_bytes(content[4:8], "little")
     if len(content) not in (8 + size, 8 + size + size % 2):
         raise InvalidContainer
 
 
 def _validate_heif(content: bytes) -> None:
-    """Box by box (ISO/IEC 14496-12, 4.2)."""
+    """Walk the boxes (ISO/IEC 14496-12, 4.2)."""
     position = 0
     for _ in range(MAX_PARTS):
         size = int.from_bytes(content[position : position + 4], "big")
         if size == 0 and content[position + 4 : position + 8] == b"mdat":
-            return  # the last one, to the end
+            return  # the last box, up to the end of the file
         if size == 1:
             size = int.from_bytes(content[position + 8 : position + 16], "big")
         position += size

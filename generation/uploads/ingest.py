@@ -1,6 +1,7 @@
-"""Taking a picture in: checked, drawn anew, stored, and only then there.
+"""Ingesting an image: check, re-encode, store, then insert the Upload.
 
-A crash at any line leaves either an upload whose file is whole, or a row that has the file removed.
+A crash at any point leaves either an Upload with a complete file, or a scheduled deletion of the
+file.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ logger = structlog.get_logger(__name__)
 
 # Longer than storing a file can take.
 MAX_STORE_TIME = timedelta(minutes=10)
-# What was fetched for one order is of use to no other.
+# An image that was fetched for an order is not used by other orders.
 FETCHED_LIFETIME = timedelta(minutes=10)
 FETCH_TIMEOUT_SECONDS = 20
 
 
 def ingest_bytes(*, user_id: UUID, content: bytes, now: datetime) -> Upload:
-    """Keep a picture for UPLOAD_HOURS. Opens transactions of its own.
+    """Ingest an image and keep it for UPLOAD_HOURS. Opens its own transactions.
 
-    Raises InvalidFile, UploadsUnavailable, StorageUnavailable, RateLimited where the user has no
-    room for another (quota.require_space), what moderation raises
-    (`screening.require_allowed_image`), and Unauthorized where the account is gone.
+    Raises InvalidFile, UploadsUnavailable, StorageUnavailable, RateLimited if the user's quota is
+    full (`quota.require_space`), Unauthorized if the account is gone, and what
+    `screening.require_allowed_image` raises.
     """
-    # Before the work of drawing it, and again when it is kept.
+    # Before the expensive decoding, and again before the insert.
     quota.require_space(user_id=user_id, size_bytes=0, now=now)
     with concurrency.processing_slot():
         picture = _check_and_reencode(user_id, content, now=now)
@@ -49,10 +50,10 @@ def ingest_bytes(*, user_id: UUID, content: bytes, now: datetime) -> Upload:
 
 
 def ingest_url(*, user_id: UUID, url: str, now: datetime) -> Upload:
-    """Take in the picture that lies at a foreign address, for an order that is about to be made.
+    """Download an image and ingest it for an order.
 
-    Raises what `ingest_bytes` does, InvalidInput where it cannot be had, and RateLimited while
-    another is being fetched for this user.
+    Raises what `ingest_bytes` raises, InvalidInput if the download fails, RateLimited while another
+    download of this user runs.
     """
     quota.require_space(user_id=user_id, size_bytes=0, now=now)
     with concurrency.fetch_slot(user_id):
@@ -83,7 +84,7 @@ def _download(url: str) -> bytes:
 
 
 def _check_and_reencode(user_id: UUID, content: bytes, *, now: datetime) -> ReencodedImage:
-    # Before our own decoders see it.
+    # The virus scan runs before our own decoders.
     clamav.scan(content)
     picture = reencoding.reencode(content)
     screening.require_allowed_image(user_id=user_id, jpeg=picture.jpeg, now=now)
@@ -107,15 +108,15 @@ def _store(user_id: UUID, picture: ReencodedImage, *, now: datetime, lifetime: t
         logger.exception("storage_error")
         raise StorageUnavailable from error
     with transaction.atomic(durable=True):
-        # What is being deleted or merged at this moment gets nothing more.
+        # An account that is being deleted or merged gets no more uploads.
         account_queries.lock_open_account(user_id)
-        # Under the account's lock, so that pictures sent at once are counted one after the other.
+        # Under the account's lock, so that simultaneous uploads are counted one after the other.
         quota.require_space(user_id=user_id, size_bytes=upload.size_bytes, now=now)
         upload.save(force_insert=True)
         is_kept = FileDeletion.objects.filter(
             id=fallback_deletion.id, due_at=fallback_deletion.due_at
         ).delete()[0]
         if not is_kept:
-            raise StorageUnavailable  # it took so long that its removal has begun
+            raise StorageUnavailable  # the storage took so long that the deletion has begun
     logger.info("picture_taken_in", upload_id=str(upload.id), bytes=len(picture.jpeg))
     return upload

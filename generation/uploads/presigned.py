@@ -1,7 +1,7 @@
-"""Pictures that go to the bucket by themselves: a signed form first, the check afterwards.
+"""Direct uploads to the bucket: a presigned form first, the check afterwards.
 
-What lies there unchecked is shown to nobody and given to no provider. Its removal is on record
-before the form is handed out, and due when the form has long run out.
+An unchecked object is not shown and not given to a provider. Its deletion is scheduled before the
+form is returned, for a time well after the form's expiry.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ UNCHECKED_LIFETIME = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class UploadForm:
-    """What the app posts, with the picture as its last field `file`, to `url`."""
+    """The form that the app posts to `url`, with the image as the last field, `file`."""
 
     direct_id: UUID
     url: str
@@ -40,15 +40,17 @@ class UploadForm:
 
 
 def create_form(*, user_id: UUID, now: datetime) -> UploadForm:
-    """A form for one picture of this user. Raises InvalidState where we have no bucket, and what
-    `quota.require_space` does."""
+    """Create a presigned form for one image.
+
+    Raises InvalidState if no bucket is configured, and what `quota.require_space` raises.
+    """
     if not settings.MEDIA_BUCKET:
         raise InvalidState
     quota.require_space(user_id=user_id, size_bytes=0, now=now)
     direct_id = uuid7()
     name = _object_name(user_id, direct_id)
     FileDeletion.objects.create(name=name, due_at=now + UNCHECKED_LIFETIME)
-    # S3Storage's own client; the base class does not know it.
+    # S3Storage's client. Django's base class has no such attribute.
     client: Any = default_storage.connection.meta.client  # type: ignore[attr-defined]
     signed = client.generate_presigned_post(
         settings.MEDIA_BUCKET,
@@ -60,23 +62,27 @@ def create_form(*, user_id: UUID, now: datetime) -> UploadForm:
 
 
 def complete_upload(*, user_id: UUID, direct_id: UUID, now: datetime) -> Upload:
-    """Check what came by that form, and take it in as `ingest.ingest_bytes` does; raises what that
-    does, and NotFound where nothing came, for a stranger's too."""
+    """Check the uploaded object and ingest it.
+
+    Raises what `ingest.ingest_bytes` raises, and NotFound if nothing was uploaded or the form
+    belongs to another user.
+    """
     name = _object_name(user_id, direct_id)
     upload = ingest.ingest_bytes(user_id=user_id, content=_read_object(name), now=now)
-    # Beside the one of `start`: until the form has run out, it may be sent again.
+    # In addition to the deletion scheduled by `create_form`: the form may be posted again until it
+    # expires.
     FileDeletion.objects.create(name=name, due_at=now)
     wakeup.enqueue_on_commit("generation.remove_due", queue="high")
     return upload
 
 
 def _object_name(user_id: UUID, direct_id: UUID) -> str:
-    """With the user in it: nobody else's finish finds it."""
+    """Contains the user id, so that no other user can complete the upload."""
     return f"{quota.INCOMING_PREFIX}{user_id}/{direct_id}"
 
 
 def _read_object(name: str) -> bytes:
-    """At most as much as is allowed, whatever the bucket let in."""
+    """Read the object, up to MAX_UPLOAD_BYTES even if the bucket accepted more."""
     try:
         if default_storage.size(name) <= settings.MAX_UPLOAD_BYTES:
             with default_storage.open(name) as file:

@@ -1,7 +1,7 @@
-"""How many pictures may be stored at once: for one user, and for all together.
+"""Storage limits of uploads, for each user and for all users together.
 
-Pictures that a job keeps are not counted, as they are paid for with the job. Counted are those that
-wait to be used or removed, and what may come by the forms of direct uploads.
+Counted are uploads that wait for use or deletion, and pending direct uploads. Uploads of a job are
+not counted: they are paid for with the job.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from rendio.common.errors import RateLimited
 
 logger = structlog.get_logger(__name__)
 
-# What was sent to the bucket and not yet looked at lies below this.
+# Name prefix of direct uploads that have not been checked.
 INCOMING_PREFIX = "incoming/"
 
 
 def require_space(*, user_id: UUID, size_bytes: int, now: datetime) -> None:
-    """See that there is room for another picture of this user, of `size_bytes`.
+    """Require space for another image of this user, of `size_bytes`.
 
-    Raises RateLimited until the first of the user's pictures goes, and UploadsUnavailable where
-    those of all users fill what they may. Exact for a user whose row the caller's transaction
-    locks; of all users, pictures that are stored at the same moment may go beyond.
+    Raises RateLimited until the user's earliest upload is deleted, UploadsUnavailable if the
+    uploads of all users are at their limit. Exact for a user whose row the caller's transaction has
+    locked. The limit of all users may be exceeded by simultaneous uploads.
     """
     pending = Upload.objects.filter(remove_at__isnull=False)
     own = pending.filter(user_id=user_id).aggregate(
@@ -53,7 +53,7 @@ def _exceeds_bytes(stored: int, additional: int, limit: int) -> bool:
 
 
 def _seconds_until(earliest: Any, *, now: datetime) -> int:
-    """A minute more than it takes: the removal is a task of every minute."""
+    """One minute longer than necessary, because deletions run every minute."""
     return max(int((earliest - now).total_seconds()), 0) + 60 if earliest else 60
 
 

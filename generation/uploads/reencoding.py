@@ -1,9 +1,8 @@
-"""A picture that anybody may have sent, drawn anew.
+"""Re-encoding of uploaded images.
 
-What it is, its content says; the name and the type that came with it are not asked. What is kept is
-a JPEG made from the pixels: turned upright, in sRGB, on white where it was transparent. Nothing
-else of the file survives: no place, no camera, no comment, no thumbnail, and nothing that hides in
-these.
+The content decides the format; the file name and media type of the request are ignored. The result
+is a new JPEG made from the pixels: upright, in sRGB, transparency on white. No metadata of the
+original survives: no location, camera, comment or thumbnail, and nothing hidden in them.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ logger = structlog.get_logger(__name__)
 register_heif_opener()
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF")
 QUALITY = 90
-# One at a time in each process: 50 megapixels take some 500 MB on their way, in a WebP 1 GB.
+# One image at a time in each process: 50 megapixels take about 500 MB, as WebP 1 GB.
 _decoder_slot = threading.BoundedSemaphore(1)
 DECODER_WAIT_SECONDS = 10
 
@@ -44,7 +43,7 @@ _TRANSPOSE_BY_ORIENTATION = {
 
 @dataclass(frozen=True)
 class ReencodedImage:
-    """Ours: drawn anew."""
+    """The re-encoded image."""
 
     jpeg: bytes
     width: int
@@ -52,8 +51,11 @@ class ReencodedImage:
 
 
 def reencode(content: bytes) -> ReencodedImage:
-    """The picture that these bytes are. Raises InvalidFile, with the problem in its details, and
-    UploadsUnavailable where others are before it for too long."""
+    """Decode an image and encode it as a new JPEG.
+
+    Raises InvalidFile with the problem in its details, UploadsUnavailable if other images occupy
+    the decoder for DECODER_WAIT_SECONDS.
+    """
     if not _decoder_slot.acquire(timeout=DECODER_WAIT_SECONDS):
         raise UploadsUnavailable
     try:
@@ -65,7 +67,7 @@ def reencode(content: bytes) -> ReencodedImage:
     except InvalidContainer:
         raise InvalidFile(problem=_("cut short, or more than a picture")) from None
     except Exception as error:
-        # What decoders raise for hostile bytes has no common base.
+        # Decoders raise exceptions without a common base class for malicious content.
         logger.info("picture_unreadable", error=type(error).__name__)
         raise InvalidFile(problem=_("not a picture, or broken")) from error
     finally:
@@ -84,7 +86,7 @@ def _decode_and_reencode(content: bytes) -> ReencodedImage:
         output = _to_srgb(image)
     if transpose is not None:
         output = output.transpose(transpose)
-    output.info.clear()  # or a comment would be written along
+    output.info.clear()  # or Pillow would copy the comment
     out = BytesIO()
     output.save(out, "JPEG", quality=QUALITY)
     return ReencodedImage(out.getvalue(), output.width, output.height)
@@ -94,14 +96,15 @@ def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
-        # Metadata that cannot be read says nothing; it is thrown away in any case.
+        # Unreadable metadata is ignored. It is dropped in any case.
         return 1
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """In three channels of sRGB: without its profile an iPhone's picture would look pale.
+    """Convert to sRGB with three channels. Without its colour profile an iPhone's image would look
+    pale.
 
-    The same image where it can be: each copy of 50 megapixels is 200 MB.
+    Works in place where possible: a copy of 50 megapixels takes 200 MB.
     """
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):

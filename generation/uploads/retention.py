@@ -1,4 +1,4 @@
-"""Whose a picture is, who may start from it, and what lets it go."""
+"""Ownership, use and deletion of uploads."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from rendio.common.times import iso
 
 
 def require_usable(*, user_id: UUID, upload_id: UUID, now: datetime) -> None:
-    """Raises NotFound, for a stranger's too, and InvalidInput for one that has expired."""
+    """Raises NotFound for an unknown upload or another user's; InvalidInput for an expired one."""
     _require_usable(Upload.objects.owned_by(user_id), upload_id, now=now)
 
 
 def lock_for_job(*, user_id: UUID, upload_id: UUID, now: datetime | None) -> None:
-    """See that a job can be given this picture, and that it stays until the caller's transaction
-    has done so. Joins that transaction; raises as `require_usable` does.
+    """Lock an upload for a new job, so that it stays until the caller's transaction has inserted
+    the job. Joins that transaction. Raises like `require_usable`.
 
-    Without `now`, one that has expired will do: another job of the user keeps it.
+    Without `now`, an expired upload is accepted, because another job of the user keeps it.
     """
     _require_usable(Upload.objects.owned_by(user_id).select_for_update(), upload_id, now=now)
 
@@ -41,15 +41,15 @@ def _require_usable(owned: QuerySet[Upload], upload_id: UUID, *, now: datetime |
 
 
 def release(*, upload_id: UUID, now: datetime) -> None:
-    """A job of it is no longer there: see whether anything else needs it. Joins the caller's
-    transaction."""
+    """Schedule the deletion check of an upload after one of its jobs was deleted. Joins the
+    caller's transaction."""
     Upload.objects.filter(id=upload_id).update(remove_at=Greatest(F("expires_at"), now))
     wakeup.enqueue_on_commit("generation.remove_due", queue="high")
 
 
 def delete_uploads(uploads: Iterable[Upload], *, now: datetime) -> None:
-    """The rows at once, the files as soon as the caller's transaction has committed. No job may
-    name them any longer."""
+    """Delete uploads: the rows at once, the files after the caller's transaction has committed. No
+    job may refer to them."""
     deleted = list(uploads)
     FileDeletion.objects.bulk_create(
         [FileDeletion(name=upload.name, due_at=now) for upload in deleted], batch_size=1000
@@ -59,13 +59,12 @@ def delete_uploads(uploads: Iterable[Upload], *, now: datetime) -> None:
 
 
 def signed_url(upload_id: UUID, *, seconds: int) -> str:
-    """Where whoever has this address may fetch the picture, for so long. Signed here: the storage
-    is not asked."""
+    """Return a URL that is valid for `seconds`. Signed locally, without a call to the storage."""
     return media.signed_url(Upload.name_of(upload_id), seconds=seconds) or ""
 
 
 def as_json(upload: Upload) -> dict[str, Any]:
-    """In the words of the API."""
+    """The upload in the API's response."""
     return {
         "upload_id": upload.id,
         "image_url": media.signed_url(upload.name),

@@ -1,10 +1,9 @@
-"""Films and pictures that providers made: what they are, whether an iPhone plays them, and what is
-done to those that it does not.
+"""Videos and images from providers: probing, and conversion of videos that iPhones do not play.
 
-Decoders written in C read what strangers sent, so they run in a process of their own that knows no
-secret, with bounded time and memory (`process`, and `__main__` on its other side). Nothing here
-knows jobs or storage.
+C decoders read untrusted files here. They run in a process of their own without secrets, with
+limited time and memory (`process` starts it, `__main__` runs in it). Nothing here depends on jobs
+or storage.
 """
 
-# What is left of a picture, in the folder that was given.
+# File name of the re-encoded image in the given folder.
 IMAGE_NAME = "image.jpg"

@@ -1,8 +1,7 @@
-"""The process that decodes: `python -m generation.video_files probe|convert …`, started by
-`process`.
+"""The decoding process: `python -m generation.video_files probe|convert …`, started by `process`.
 
-It knows no secret, no database and no network of ours. What it has to say is one JSON object:
-{"report": …} or {"unusable": why}. It ends itself where it takes more than it was given.
+It has no access to secrets, database or network. Its output is one JSON object: {"report": …} or
+{"unusable": reason}. It ends itself when it exceeds its limits.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ def _set_limits(arguments: argparse.Namespace) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (limit, limit))
-    # Writing beyond is an error like any other.
+    # A write beyond the limit is then an OSError instead of a signal.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     if arguments.command == "convert":
         os.nice(CONVERTING_NICENESS)
 
 
 def _run_command(arguments: argparse.Namespace) -> dict[str, Any]:
-    # Once the limits hold.
+    # Imported after the limits are set.
     from generation.video_files.convert import convert
     from generation.video_files.media_info import UnusableFile
     from generation.video_files.probe import probe
@@ -65,8 +64,8 @@ def _run_command(arguments: argparse.Namespace) -> dict[str, Any]:
     except UnusableFile as error:
         return {"unusable": str(error)}
     except Exception as error:
-        # What a decoder raises for hostile bytes has no common base: FFmpegError, SyntaxError,
-        # StopIteration where there is no frame.
+        # Decoders raise exceptions without a common base class for malicious content: FFmpegError,
+        # SyntaxError, StopIteration if there is no frame.
         return {"unusable": type(error).__name__}
 
 

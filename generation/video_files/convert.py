@@ -1,9 +1,9 @@
-"""Writing a film anew as an MP4 that iPhones play. Runs in the process of `__main__`.
+"""Conversion to an MP4 that iPhones play. Runs in the process of `__main__`.
 
-A stream that plays is copied, the other is encoded: H.264 with 8 bits and 4:2:0, AAC. Matroska does
-not say when a frame is to be decoded, so from there both are encoded. Other streams (subtitles,
-time codes, a second sound) are left out. The index is put in front, so that playing
-begins with the first bytes.
+A playable stream is copied, any other is encoded: H.264 with 8 bits and 4:2:0, AAC. Matroska has no
+decode timestamps, so both streams of a Matroska file are encoded. Other streams (subtitles, time
+codes, a second audio track) are dropped. The index is moved to the front, so that playback starts
+with the first bytes.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from av.video.stream import VideoStream
 from generation.video_files import playability
 from generation.video_files.probe import open_video, read_rotation, read_video
 
-# Nearly what was made, in a quarter of the time that the default takes.
+# Close to the original quality, in a quarter of the default's time.
 H264_OPTIONS = {"preset": "veryfast", "crf": "18", "profile": "high"}
 AUDIO_BITRATE = 192_000
 AUDIO_SAMPLE_RATE = 48_000
-# Each holds frames in memory.
+# Each thread holds frames in memory.
 THREADS = 2
 
 PacketWriter = Callable[[Packet], Iterator[Packet]]
 
 
 def convert(path: Path, target_path: Path) -> None:
-    """Raises Unusable, and whatever a decoder raises for hostile bytes."""
+    """Raises UnusableFile, and whatever a decoder raises for malicious content."""
     with (
         open_video(path) as (source, video),
         av.open(str(target_path), "w", format="mp4", options={"movflags": "+faststart"}) as target,
@@ -55,7 +55,7 @@ def convert(path: Path, target_path: Path) -> None:
                 if is_copied
                 else _audio_encoder(audio, target)
             )
-        # Ends with an empty packet of each stream, which empties decoders and encoders.
+        # The last packet of each stream is empty and flushes decoders and encoders.
         for packet in source.demux(streams):
             for written in writers[packet.stream.index](packet):
                 target.mux(written)
@@ -81,7 +81,7 @@ def _video_encoder(source: VideoStream, target: OutputContainer, *, rotation: in
 
     def write(packet: Packet) -> Iterator[Packet]:
         for frame in source.decode(packet):
-            frame.pict_type = 0  # as the encoder sees fit, and not as it was
+            frame.pict_type = 0  # let the encoder choose the frame type
             yield from output.encode(
                 frame.reformat(output.width, output.height, "yuv420p", dst_color_range="MPEG")
             )
@@ -118,6 +118,7 @@ def _copier(output: VideoStream | AudioStream) -> PacketWriter:
 
 
 def _output_size(width: int, height: int) -> tuple[int, int]:
-    """Even, as 4:2:0 has a colour for two by two pixels, and no larger than iPhones decode."""
+    """Return even sides, because 4:2:0 stores one colour for 2x2 pixels, within the size that
+    iPhones decode."""
     scale = min(1, (playability.MAX_PIXELS / (width * height)) ** 0.5)
     return tuple(max(int(side * scale) // 2 * 2, 2) for side in (width, height))  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""What a file turned out to be."""
+"""Properties of a probed file."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Any
 
 
 class UnusableFile(Exception):
-    """Not a film or picture that anybody could show, and nothing that could be made one."""
+    """The file cannot be shown, and not be converted to one that can."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    codec: str  # FFmpeg's canonical name
-    tag: str  # the four letters that its container calls it by
-    pixel_format: str  # FFmpeg's pixel format, such as yuv420p
+    codec: str  # FFmpeg's canonical codec name
+    tag: str  # the four-character code in the container
+    pixel_format: str  # FFmpeg's name, such as yuv420p
     width: int
     height: int
-    # In the container's head, as hvc1 and avc1 have to have them, and not only among the frames.
+    # Whether the container's header has the parameter sets, as hvc1 and avc1 require.
     has_parameter_sets: bool
 
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """Of a film, or of a picture, which has no `video`."""
+    """Properties of a video, or of an image, which has no `video`."""
 
     container: str  # "mp4", "mov", "matroska", or "image"
     video: VideoInfo | None = None
-    audio_codec: str = ""  # the codec; "" where there is none
-    # Names of JPEGs in the folder that was given: one to show it by, and some to judge it by.
+    audio_codec: str = ""  # "" without an audio stream
+    # Names of JPEGs in the given folder: the thumbnail, and frames for moderation.
     thumbnail: str = ""
     frames: list[str] = field(default_factory=list)
 

@@ -1,7 +1,7 @@
-"""The boxes of an MP4 file (ISO/IEC 14496-12), as far as they are needed to change a tag.
+"""Changing the codec tag in an MP4 file (ISO/IEC 14496-12).
 
-Four bytes are changed in place. Everything else stays, marks of origin included, which writing the
-file anew would lose.
+Four bytes are changed in place. Everything else stays, including provenance marks, which a rewrite
+of the file would lose.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from typing import BinaryIO
 from generation.video_files.media_info import UnusableFile
 from generation.video_files.playability import TAG_REPLACEMENTS
 
-# The way to the descriptions of a track's samples.
+# Path of boxes to the sample descriptions of a track.
 SAMPLE_ENTRY_PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
-# In `stsd`, before its entries: version, flags and their number.
+# Bytes before the entries of `stsd`: version, flags and count.
 STSD_HEADER_BYTES = 8
 
 
 def retag(path: Path) -> None:
-    """Call HEVC hvc1 and H.264 avc1. Raises Unusable where no such tag is found."""
+    """Set the tag of HEVC to hvc1, of H.264 to avc1. Raises UnusableFile if no such tag is
+    found.
+    """
     with path.open("r+b") as file:
         tags = list(_find_replaceable_tags(file, 0, path.stat().st_size, SAMPLE_ENTRY_PATH))
         for position, tag in tags:
@@ -33,7 +35,7 @@ def retag(path: Path) -> None:
 def _find_replaceable_tags(
     file: BinaryIO, offset: int, end: int, path_left: tuple[bytes, ...]
 ) -> Iterator[tuple[int, bytes]]:
-    """Where the tags stand that are to be changed, and which they are."""
+    """Yield the position and value of each tag to change."""
     for kind, start, stop in _iter_boxes(file, offset, end):
         if not path_left:
             if kind in TAG_REPLACEMENTS:
@@ -44,12 +46,12 @@ def _find_replaceable_tags(
 
 
 def _iter_boxes(file: BinaryIO, offset: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Each box between: its kind, and where what is in it begins and ends."""
+    """Yield the boxes in a range: type, start and end of the content."""
     while offset + 8 <= end:
         file.seek(offset)
         head = file.read(16)
         size, kind, start = int.from_bytes(head[:4]), head[4:8], offset + 8
-        if size == 1:  # the size follows, in eight bytes
+        if size == 1:  # a 64-bit size follows
             size, start = int.from_bytes(head[8:16]), offset + 16
         stop = offset + size if size else end
         if not start <= stop <= end:

@@ -1,10 +1,9 @@
-"""What an iPhone plays, and what has to be done to a film that it does not.
+"""What iPhones play, and the change that any other video needs.
 
-H.264 up to High Profile and HEVC up to Main 10 are what Apple's devices decode
+Apple devices decode H.264 up to High Profile and HEVC up to Main 10
 (https://developer.apple.com/documentation/http_live_streaming/hls_authoring_specification_for_apple_devices,
-1.1 to 1.6): 4:2:0 alone, with 8 bits a sample in H.264. AVFoundation opens HEVC under the tag hvc1
-and not under hev1. Newer iPhones decode AV1, older ones in use do not; none opens VP9 or Opus in an
-MP4.
+1.1 to 1.6): 4:2:0 only, with 8 bits a sample in H.264. AVFoundation opens HEVC with the tag hvc1,
+not hev1. Newer iPhones decode AV1, older ones in use do not. No iPhone opens VP9 or Opus in an MP4.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ PIXEL_FORMATS = {
     "hevc": {"yuv420p", "yuvj420p", "yuv420p10le"},
 }
 TAGS = {"h264": "avc1", "hevc": "hvc1"}
-# The same stream under a tag that allows what these forbid, parameter sets among the frames.
+# Tags of the same codecs that also allow parameter sets among the frames.
 TAG_REPLACEMENTS = {b"hev1": b"hvc1", b"avc3": b"avc1"}
 AUDIO_CODECS = {"", "aac", "alac", "mp3", "ac3", "eac3"}
-# H.264 level 5.2 and HEVC level 5.2 end near 4096x2304.
+# The limit of H.264 level 5.2 and HEVC level 5.2 is near 4096x2304.
 MAX_PIXELS = 4096 * 2304
 
 
 class RequiredChange(Enum):
-    """What is to be done to a film."""
+    """The change that makes a video playable."""
 
     NONE = "none"
-    RETAG = "retag"  # four letters of its head
-    CONVERT = "convert"  # written anew, as far as needed
+    RETAG = "retag"  # change the four-character code in the header
+    CONVERT = "convert"  # convert what is not playable
 
 
 def required_change(info: MediaInfo) -> RequiredChange:
-    """Of a picture, which is drawn anew anyway: nothing."""
+    """Return the required change. NONE for an image, which is re-encoded in any case."""
     video = info.video
     if video is None:
         return RequiredChange.NONE
@@ -52,7 +51,7 @@ def required_change(info: MediaInfo) -> RequiredChange:
 
 
 def is_video_playable(video: VideoInfo) -> bool:
-    """Whether the stream itself can stay as it is."""
+    """Whether the video stream can be copied unchanged."""
     return (
         video.pixel_format in PIXEL_FORMATS.get(video.codec, ())
         and video.has_parameter_sets

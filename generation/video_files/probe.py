@@ -1,4 +1,6 @@
-"""Reading a film or picture through, and picturing it. Runs in the process of `__main__`."""
+"""Reading a video or image completely, and making JPEGs of it. Runs in the process of
+`__main__`.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,10 @@ THUMBNAIL_NAME = "thumbnail.jpg"
 
 
 def probe(path: Path, folder: Path, *, kind: str, frame_count: int) -> MediaInfo:
-    """Read a file through. Into `folder` go a thumbnail, up to `pictures` JPEGs spread over it to
-    judge it by, and of an image the image itself, as a JPEG without metadata (PICTURE).
+    """Read a file completely. Writes into `folder`: a thumbnail, up to `frame_count` JPEGs for
+    moderation, and of an image the re-encoded JPEG without metadata (IMAGE_NAME).
 
-    Raises Unusable, and whatever a decoder raises for hostile bytes.
+    Raises UnusableFile, and whatever a decoder raises for malicious content.
     """
     return (
         _probe_video(path, folder, frame_count)
@@ -75,8 +77,11 @@ def _read_head(path: Path) -> bytes:
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A film and its first video stream. The container is forced, as others name files and
-    addresses that the library would fetch too. Raises Unusable."""
+    """Open a video and its first video stream.
+
+    The container format is forced, because other formats refer to files and URLs that the library
+    would open. Raises UnusableFile.
+    """
     kind = "matroska" if _read_head(path)[:4] == EBML else "mp4"
     with av.open(str(path), format=kind) as container:
         if not container.streams.video:
@@ -88,7 +93,7 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def to_upright_image(frame: av.VideoFrame) -> Image.Image:
-    """As a player shows it: turned by its display matrix, which counts counterclockwise."""
+    """Return the frame as players show it, rotated counterclockwise by the display matrix."""
     image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
     return image.rotate(frame.rotation, expand=True) if frame.rotation else image
 
@@ -107,13 +112,13 @@ def read_video(stream: VideoStream) -> VideoInfo:
 
 
 def read_rotation(path: Path) -> int:
-    """Degrees, counterclockwise, by which players turn this film."""
+    """Return the video's rotation in degrees, counterclockwise."""
     with open_video(path) as (container, stream):
         return int(next(container.decode(stream)).rotation)
 
 
 def _has_parameter_sets(codec: str, header: bytes) -> bool:
-    """By the number of sequence parameter sets in `avcC`, of arrays (VPS, SPS, PPS) in `hvcC`
+    """Check the number of sequence parameter sets in `avcC`, of arrays (VPS, SPS, PPS) in `hvcC`
     (ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1)."""
     if codec == "h264":
         return len(header) > 5 and header[5] & 0x1F > 0
@@ -123,7 +128,8 @@ def _has_parameter_sets(codec: str, header: bytes) -> bool:
 
 
 def _require_complete(container: InputContainer, stream: VideoStream) -> None:
-    """The index promises frames; a file that was cut short does not have the last of them."""
+    """Raise UnusableFile if the last frames are missing. The index of a truncated file still lists
+    them."""
     time_base = stream.time_base
     if not time_base:
         raise UnusableFile("no duration")
@@ -144,8 +150,11 @@ def _require_complete(container: InputContainer, stream: VideoStream) -> None:
 
 
 def _sample_frames(path: Path, count: int) -> Iterator[Image.Image]:
-    """From the middle of each of `count` equal parts. Decoded in one go: to seek is to begin again
-    at the last key frame, and often there is but one."""
+    """Return a frame from the middle of each of `count` equal parts.
+
+    Decodes the whole video once: seeking starts at the previous key frame, and there is often only
+    one.
+    """
     with open_video(path) as (container, stream):
         started, duration = stream.start_time or 0, stream.duration or 0
         if not duration and container.duration and stream.time_base:

@@ -1,7 +1,7 @@
-"""Starting the process that decodes, and what it says of a file.
+"""Starting the decoding process and reading its output.
 
-The caller's own process cannot be broken, filled or held by a file: it waits for an answer of a few
-hundred bytes, for a time that it sets.
+A file cannot crash, fill or block the caller's process, which waits for a few hundred bytes with a
+timeout.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from django.conf import settings
 from generation.video_files.media_info import MediaInfo, UnusableFile
 
 PROBE_TIMEOUT_SECONDS = 60
-# So much longer than the process gives itself.
+# Time beyond the process's own limit.
 GRACE_SECONDS = 5
 CONVERTED_NAME = "converted.mp4"
 
 
 class ProcessFailed(Exception):
-    """The process was ended, by the file or by what it took; the file may be sound."""
+    """The process was killed or ran out of time. The file itself may be fine."""
 
 
 def probe(path: Path, folder: Path, *, kind: str, frame_count: int = 0) -> MediaInfo:
-    """What lies at `path`; JPEGs of it go into `folder`. `kind` is "video" or "image".
+    """Probe the file at `path` and write JPEGs into `folder`. `kind` is "video" or "image".
 
-    Raises Unusable, Broken.
+    Raises UnusableFile, ProcessFailed.
     """
     output = _run(
         "probe",
@@ -45,7 +45,10 @@ def probe(path: Path, folder: Path, *, kind: str, frame_count: int = 0) -> Media
 
 
 def convert(path: Path, folder: Path) -> Path:
-    """A film that iPhones play, in `folder`, made of the one at `path`. Raises Unusable, Broken."""
+    """Convert the video at `path` to one that iPhones play, in `folder`.
+
+    Raises UnusableFile, ProcessFailed.
+    """
     _run("convert", path, folder, seconds=settings.FILM_CONVERT_SECONDS)
     return folder / CONVERTED_NAME
 
