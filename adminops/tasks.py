@@ -1,23 +1,23 @@
-"""Watching the service: late is harmless, twice is harmless."""
+"""The Celery tasks of adminops. Late is harmless, twice is harmless."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 
-from celery import shared_task
-
-from adminops.actions import incidents
+from adminops.actions import incidents  # noqa: F401
 from adminops.auth import login
+from adminops.due_work import PURGE, ROLL_UP_DAYS, WATCH
 from adminops.monitoring import alerts, error_log, heartbeats
-from adminops.reports import daily_rollups as day_counting
+from adminops.reports import daily_rollups
 from generation.lifecycle import counting
-from rendio.common import clock, purge
-from rendio.common.due import drain, run_all
+from rendio.common import purge
+from rendio.common.due import run_all
+from rendio.common.due_work import due_batch
 
 
-@shared_task(name="adminops.monitoring")
-def watch() -> None:
-    now = clock.now()
+@due_batch(WATCH)
+def watch(*, now: datetime) -> None:
     run_all(
         *(
             partial(step, now=now)
@@ -26,19 +26,13 @@ def watch() -> None:
     )
 
 
-@shared_task(name="adminops.work_on_incidents")
-def work_on_incidents() -> None:
-    drain(lambda: incidents.work_due(now=clock.now()), batch=incidents.BATCH)
+@due_batch(ROLL_UP_DAYS)
+def roll_up_days(*, now: datetime) -> None:
+    daily_rollups.refresh(now=now)
 
 
-@shared_task(name="adminops.count_days", time_limit=1800)
-def count_days() -> None:
-    day_counting.refresh(now=clock.now())
-
-
-@shared_task(name="adminops.sweep")
-def sweep() -> None:
-    now = clock.now()
+@due_batch(PURGE)
+def purge_monitoring(*, now: datetime) -> None:
     run_all(
         lambda: heartbeats.purge(now=now),
         lambda: purge.run_deletes(

@@ -1,34 +1,33 @@
-"""Sweeps of credits: late is harmless, twice is harmless."""
+"""The Celery tasks of credits. Late is harmless, twice is harmless."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from celery import shared_task
-
 from credits import idempotency, services
-from rendio.common import clock, purge
+from credits.due_work import CHECK_LEDGER, EXPIRE_AND_PURGE
+from rendio.common import purge
 from rendio.common.due import run_all
+from rendio.common.due_work import due_batch
 
-# Of 100 lots each; what is left is met by the next sweep.
-MOST_BATCHES = 50
-
-
-@shared_task(name="credits.prove_ledger", time_limit=1800)
-def prove_ledger() -> None:
-    services.verify_ledger_if_due(now=clock.now())
+# Of 100 lots each; the next task meets the rest.
+MAX_BATCHES = 50
 
 
-@shared_task(name="credits.sweep")
-def sweep() -> None:
-    now = clock.now()
+@due_batch(CHECK_LEDGER)
+def check_ledger(*, now: datetime) -> None:
+    services.verify_ledger_if_due(now=now)
+
+
+@due_batch(EXPIRE_AND_PURGE)
+def expire_and_purge(*, now: datetime) -> None:
     run_all(
-        lambda: _lapse(now=now),
+        lambda: _expire_lots(now=now),
         lambda: purge.run_deletes(lambda: idempotency.purge_expired(now=now)),
     )
 
 
-def _lapse(*, now: datetime) -> None:
-    for _ in range(MOST_BATCHES):
+def _expire_lots(*, now: datetime) -> None:
+    for _ in range(MAX_BATCHES):
         if not services.expire_due_lots(now=now):
             return

@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 
 from accounts import queries as account_queries
 from accounts.signals import account_deleted, person_returned, users_merged
+from generation.due_work import CANCEL_JOBS, DELETE_ACCOUNT_MEDIA
 from generation.models import (
     AccountMediaDeletion,
     Job,
@@ -21,7 +22,6 @@ from generation.models import (
     Upload,
 )
 from generation.uploads import retention
-from rendio.common import wakeup
 
 
 def connect() -> None:
@@ -80,5 +80,5 @@ def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
         offences.update(categories=[], term_id=None)
     else:
         offences.delete()
-    wakeup.enqueue_on_commit("generation.erase_due", queue="high")
-    wakeup.enqueue_on_commit("generation.cancel_due", queue="high")
+    DELETE_ACCOUNT_MEDIA.wake_workers()
+    CANCEL_JOBS.wake_workers()

@@ -24,12 +24,13 @@ from generation import exposure
 from generation.catalogue import cache, routing
 from generation.catalogue.cache import ModelSpec
 from generation.catalogue.orders import Order, order_from_job, parse_order
+from generation.due_work import CANCEL_JOBS, SUBMIT_JOBS
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import remove, settle
 from generation.models import Job, JobStatus, Maintenance, ProviderRequest, Quote, Stage
 from generation.moderation import screening
 from generation.uploads import ingest, retention
-from rendio.common import db, wakeup
+from rendio.common import db
 from rendio.common.errors import InvalidInput, InvalidState, NotFound, Refusal, RequestInProgress
 from rendio.common.ids import uuid7
 from rendio.common.observability import metrics, request_id
@@ -207,9 +208,7 @@ def _charge_and_create_job(
             transaction.set_rollback(True)
             return None
         credit_services.charge(wallet=wallet, amount=credits, job_id=job_id, now=now)
-        wakeup.enqueue_on_commit(
-            "generation.submit_due", queue=order.model.queue, arguments={"queue": order.model.queue}
-        )
+        SUBMIT_JOBS.wake_workers(queue=order.model.queue)
     metrics.jobs_ordered.labels(order.model.queue).inc()
     logger.info("video_generation_started", job_id=str(job_id), credits=credits)
     return answer
@@ -277,7 +276,7 @@ def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime) -> Job:
         job.refresh_from_db()
         if job.stage not in {Stage.STORE, Stage.CONVERT}:
             cancelling.cancel([job], now=now)
-            wakeup.enqueue_on_commit("generation.cancel_due", queue="high")
+            CANCEL_JOBS.wake_workers()
     return get_job(user_id=user_id, job_id=job_id)
 
 

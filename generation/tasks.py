@@ -1,19 +1,16 @@
-"""Celery's way into the life of a job: each task looks at what is due, and says so again if there
-is more.
-
-At least once; a lost, doubled or late message changes nothing (see generation.lifecycle).
-"""
+"""The Celery tasks of generation: importing the handlers makes them (rendio.common.due_work)."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import structlog
-from celery import shared_task
 from celery.signals import task_failure
 from django.db import connections
 
-from generation.lifecycle import (
+from generation.due_work import PURGE
+from generation.lifecycle import (  # noqa: F401
     cancel,
     convert,
     dead_letters,
@@ -23,69 +20,20 @@ from generation.lifecycle import (
     stop,
     store,
     submit,
+    sweep,
     webhooks,
 )
-from generation.lifecycle import sweep as sweeping
 from generation.models import DeadKind
 from rendio.common import clock
-from rendio.common.due import DRAIN_SECONDS, drain
+from rendio.common.due_work import due_batch
 from rendio.common.postgresql.limits import is_out_of_reach
 
 logger = structlog.get_logger(__name__)
 
-# A download may take minutes; killed at this age, its lease is over too.
-STORE_TIME_LIMIT_SECONDS = int(store.LEASE.total_seconds()) + DRAIN_SECONDS
-CONVERT_TIME_LIMIT_SECONDS = int(convert.LEASE.total_seconds()) + DRAIN_SECONDS
 
-
-@shared_task(name="generation.submit_due")
-def submit_due(*, queue: str) -> None:
-    drain(lambda: submit.submit_due(queue=queue, now=clock.now()), batch=submit.BATCH)
-
-
-@shared_task(name="generation.poll_due")
-def poll_due(*, queue: str) -> None:
-    drain(lambda: poll.poll_due(queue=queue, now=clock.now()), batch=poll.BATCH)
-
-
-@shared_task(name="generation.store_due", time_limit=STORE_TIME_LIMIT_SECONDS)
-def store_due(*, queue: str) -> None:
-    drain(lambda: store.store_due(queue=queue, now=clock.now()), batch=store.BATCH)
-
-
-@shared_task(name="generation.convert_due", time_limit=CONVERT_TIME_LIMIT_SECONDS)
-def convert_due(*, queue: str) -> None:
-    drain(lambda: convert.convert_due(queue=queue, now=clock.now()), batch=convert.BATCH)
-
-
-@shared_task(name="generation.apply_deliveries")
-def apply_deliveries() -> None:
-    drain(lambda: webhooks.process_due(now=clock.now()), batch=webhooks.BATCH)
-
-
-@shared_task(name="generation.cancel_due")
-def cancel_due() -> None:
-    cancel.cancel_due(now=clock.now())
-
-
-@shared_task(name="generation.stop_due")
-def stop_due() -> None:
-    drain(lambda: stop.cancel_abandoned_due(now=clock.now()), batch=stop.BATCH)
-
-
-@shared_task(name="generation.erase_due")
-def erase_due() -> None:
-    drain(lambda: erase.delete_account_media_due(now=clock.now()), batch=erase.BATCH)
-
-
-@shared_task(name="generation.remove_due")
-def remove_due() -> None:
-    drain(lambda: remove.delete_due_files(now=clock.now()), batch=remove.BATCH)
-
-
-@shared_task(name="generation.sweep")
-def sweep() -> None:
-    sweeping.purge_expired(now=clock.now())
+@due_batch(PURGE)
+def purge(*, now: datetime) -> None:
+    sweep.purge_expired(now=now)
 
 
 @task_failure.connect

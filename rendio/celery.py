@@ -1,9 +1,9 @@
 """The Celery application. A message here means "look now", never more.
 
-All work is rows with a due time (docs/architecture.md); a lost, doubled or late message changes
-nothing but when they are looked at. The beat says "look now" every second, services say it after
-commit. Messages do not expire, since sender and receiver may have different clocks; nobody adds one
-to a queue that is long already (wakeup.has_room).
+All work is rows with a due time (docs/architecture.md): a lost, doubled or late message changes
+only when a worker looks. Beat sends a message while a row is due (rendio.beat_scheduler), services
+send one after their commit (rendio.common.wakeup). The kinds of work, with their queues and
+intervals, are in each app's `due_work.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from celery.schedules import schedule
 from celery.signals import (
     heartbeat_sent,
     setup_logging,
@@ -26,8 +25,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from rendio.common import broker, shutdown, wakeup
-from rendio.common.clock import monotonic_now
+from rendio.common import broker, shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rendio.settings")
 
@@ -35,50 +33,6 @@ broker.install()
 app = Celery("rendio")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-
-
-def _every(
-    seconds: float, task: str, to: str, arguments: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """`to` is the Celery queue that the message goes to."""
-    return {
-        "task": task,
-        "schedule": schedule(seconds, nowfun=monotonic_now),
-        "kwargs": arguments or {},
-        "options": {
-            "queue": to,
-            "argsrepr": wakeup.REDACTED,
-            "kwargsrepr": wakeup.REDACTED,
-        },
-    }
-
-
-app.conf.beat_schedule = {
-    "apply deliveries": _every(1, "generation.apply_deliveries", "high"),
-    "cancel": _every(1, "generation.cancel_due", "high"),
-    "stop": _every(5, "generation.stop_due", "high"),
-    "submit images": _every(1, "generation.submit_due", "medium", {"queue": "medium"}),
-    "submit videos": _every(1, "generation.submit_due", "low", {"queue": "low"}),
-    "poll images": _every(1, "generation.poll_due", "medium", {"queue": "medium"}),
-    "poll videos": _every(1, "generation.poll_due", "low", {"queue": "low"}),
-    "store images": _every(1, "generation.store_due", "medium", {"queue": "medium"}),
-    "store videos": _every(1, "generation.store_due", "low", {"queue": "low"}),
-    "convert videos": _every(1, "generation.convert_due", "low", {"queue": "low"}),
-    "remove": _every(60, "generation.remove_due", "high"),
-    "erase": _every(60, "generation.erase_due", "high"),
-    "revoke at Apple": _every(60, "accounts.revoke_at_apple", "high"),
-    "set ban bits": _every(10, "accounts.set_ban_bits", "high"),
-    "give welcomes": _every(1, "accounts.give_welcomes", "high"),
-    "send pushes": _every(5, "accounts.send_pushes", "medium"),
-    "sweep generation": _every(60, "generation.sweep", "high"),
-    "sweep credits": _every(60, "credits.sweep", "high"),
-    "sweep accounts": _every(60, "accounts.sweep", "high"),
-    "prove the ledger": _every(60, "credits.prove_ledger", "low"),
-    "count days": _every(60, "adminops.count_days", "low"),
-    "watch": _every(30, "adminops.monitoring", "high"),
-    "work on incidents": _every(10, "adminops.work_on_incidents", "high"),
-    "sweep watch": _every(60, "adminops.sweep", "high"),
-}
 
 
 # A worker that is asked to end finishes what it has in hand and claims nothing more. What it cannot

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
 
+from accounts.due_work import SEND_PUSHES
 from accounts.models import Push, PushKind, PushOutcome
-from rendio.common import wakeup
 from rendio.common.ids import lowest_uuid7, uuid7
 from rendio.common.observability import metrics
 from rendio.common.purge import delete_batch
@@ -75,7 +75,7 @@ def enqueue(
         )
         was_enqueued = bool(cursor.rowcount > 0)
     if was_enqueued:
-        wakeup.enqueue_on_commit("accounts.send_pushes", queue="medium")
+        SEND_PUSHES.wake_workers()
     return was_enqueued
 
 

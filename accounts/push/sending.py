@@ -12,17 +12,18 @@ import structlog
 
 from accounts.apple import apns, apns_token
 from accounts.apple.apns import ApnsResponse, ApnsResult
+from accounts.due_work import SEND_PUSHES
 from accounts.models import Push, PushOutcome, PushToken
 from accounts.push import outbox
 from accounts.push.messages import message_for
 from rendio.common.due import claim_due, for_each_logged
+from rendio.common.due_work import due_batch
 from rendio.common.observability import metrics
 from rendio.common.outbound import http2
 
 logger = structlog.get_logger(__name__)
 
-# With THREADS at once and no more than 13 seconds for each, a batch takes less than a minute.
-BATCH = 12
+BATCH = SEND_PUSHES.batch
 THREADS = 4
 
 
@@ -31,6 +32,7 @@ class Delivery(NamedTuple):
     token: PushToken
 
 
+@due_batch(SEND_PUSHES)
 def send_due(*, now: datetime) -> int:
     """Send a batch; returns how many were due, or 0 where looking on at once would meet the same.
 

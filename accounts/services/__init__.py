@@ -11,9 +11,9 @@ from accounts.services.attestation import (
     purge_unused_keys,
 )
 from accounts.services.consents import record_consent
-from accounts.services.deletion import delete_account, revoke_due_apple_tokens
+from accounts.services.deletion import delete_account
 from accounts.services.devices import CheckedDevice, CheckLimiter, check_device
-from accounts.services.hardware_bans import purge_device_tokens, write_due_ban_bits
+from accounts.services.hardware_bans import purge_device_tokens
 from accounts.services.installations import BATCH as PUBLIC_IDS_BATCH
 from accounts.services.installations import InstallationProof, fill_public_ids, find_proven_device
 from accounts.services.push_tokens import register_push_token, unregister_push_token
@@ -37,7 +37,7 @@ from accounts.services.users import (
     unban_user,
     update_profile,
 )
-from accounts.services.welcome import grant_due_welcomes, purge_claims
+from accounts.services.welcome import purge_claims
 
 __all__ = [
     "PUBLIC_IDS_BATCH",
@@ -56,7 +56,6 @@ __all__ = [
     "fill_public_ids",
     "find_proven_device",
     "find_session_by_refresh_token",
-    "grant_due_welcomes",
     "issue_challenge",
     "link_person",
     "log_out",
@@ -71,7 +70,6 @@ __all__ = [
     "refresh_session",
     "register_push_token",
     "revoke_device",
-    "revoke_due_apple_tokens",
     "revoke_session",
     "revoke_user_sessions",
     "set_tier",
@@ -80,5 +78,4 @@ __all__ = [
     "unban_user",
     "unregister_push_token",
     "update_profile",
-    "write_due_ban_bits",
 ]

@@ -9,7 +9,6 @@ refresh token at Apple. So nothing outside can keep anybody from leaving.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 import structlog
@@ -19,6 +18,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from accounts.apple import identity_tokens
+from accounts.due_work import REVOKE_AT_APPLE
 from accounts.errors import IdentityServiceUnavailable
 from accounts.models import (
     AppleIdentity,
@@ -41,13 +41,11 @@ from accounts.signals import account_deleted
 from credits import idempotency
 from credits import services as credit_services
 from credits.errors import AccountSuspended
-from rendio.common import wakeup
-from rendio.common.due import claim_due, for_each_logged
+from rendio.common.due_work import due_work
 from rendio.common.errors import Forbidden, Unauthorized
 
 logger = structlog.get_logger(__name__)
 
-REVOCATIONS_BATCH = 20
 # Apple has said no for so long that it will go on to.
 GIVE_UP_AFTER = timedelta(days=30)
 
@@ -151,21 +149,16 @@ def _schedule_apple_revocation(apple: AppleIdentity, *, now: datetime) -> None:
             created_at=now,
             due_at=now,
         )
-        wakeup.enqueue_on_commit("accounts.revoke_at_apple", queue="high")
+        REVOKE_AT_APPLE.wake_workers()
     apple.delete()
 
 
-def revoke_due_apple_tokens(*, now: datetime) -> int:
-    """Have Apple revoke the tokens of accounts that were deleted; returns how many were tried.
+@due_work(REVOKE_AT_APPLE)
+def revoke_apple_token(row: AppleRevocation, *, now: datetime) -> None:
+    """Have Apple revoke the token of a deleted account; the row is deleted once Apple has.
 
-    At least once, which does no harm. A row goes once Apple has done it.
+    At least once: Apple accepts a second revocation.
     """
-    due = claim_due(AppleRevocation.objects.all(), now=now, limit=REVOCATIONS_BATCH)
-    for_each_logged(due, partial(_revoke, now=now))
-    return len(due)
-
-
-def _revoke(row: AppleRevocation, *, now: datetime) -> None:
     try:
         identity_tokens.revoke(
             identity_tokens.decrypt(row.token_encrypted), client_id=row.client_id

@@ -25,17 +25,15 @@ from django.db.models import Q
 
 from accounts.apple import device_check, identity_tokens
 from accounts.apple.device_check import Bits
+from accounts.due_work import SET_BAN_BITS
 from accounts.errors import IdentityServiceUnavailable, InvalidDevice
 from accounts.models import BanBit, Device, Session, User
 from accounts.services.welcome import TurnUnavailable, reserve_bits
 from credits import services as credit_services
-from rendio.common import purge, wakeup
-from rendio.common.due import claim_due, for_each_logged
+from rendio.common import purge
+from rendio.common.due_work import due_work
 
 logger = structlog.get_logger(__name__)
-
-BATCH = 20
-TASK = "accounts.set_ban_bits"
 
 
 def is_banned(bits: Bits, *, device_id: UUID) -> bool:
@@ -62,7 +60,7 @@ def store_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
 def _make_due(device_id: UUID, *, now: datetime) -> None:
     rows = BanBit.objects.filter(device_id=device_id, wanted__isnull=False)
     if rows.exclude(device_token_encrypted="").update(due_at=now, tries=0):
-        wakeup.enqueue_on_commit(TASK, queue="high")
+        SET_BAN_BITS.wake_workers()
 
 
 @transaction.atomic(durable=True)
@@ -126,14 +124,9 @@ def delete_device_tokens(device_ids: list[UUID]) -> None:
     rows.update(device_token_encrypted="", due_at=None)
 
 
-def write_due_ban_bits(*, now: datetime) -> int:
-    """Tell Apple what is wanted and due; returns how many phones were looked at."""
-    rows = claim_due(BanBit.objects.filter(wanted__isnull=False), now=now, limit=BATCH)
-    for_each_logged(rows, _write_bit, stop_on=(IdentityServiceUnavailable, TurnUnavailable))
-    return len(rows)
-
-
-def _write_bit(row: BanBit) -> None:
+@due_work(SET_BAN_BITS, stop_on=(IdentityServiceUnavailable, TurnUnavailable))
+def write_ban_bit(row: BanBit, **_: object) -> None:
+    """Have Apple set or clear the ban bit of a phone."""
     # Only if nothing else is wanted meanwhile, and no other token has come.
     unchanged = BanBit.objects.filter(
         device_id=row.device_id,

@@ -24,7 +24,7 @@ does so too while the turn is its own: its new token may be another phone's, who
 Only where Apple no longer accepts the kept token does the new one count.
 
 A phone that does not get the turn within WELCOME_WAIT_SECONDS is let in without the credits; a
-worker gives them to its user later (grant_due_welcomes).
+worker gives them to its user later (process_claim).
 
 Apple writes both bits together. A ban, which sets the second, takes the turn too (`reserve_bits`):
 otherwise a welcome could write back the second bit as it had read it before the ban.
@@ -46,7 +46,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from functools import partial
 from uuid import UUID
 
 import structlog
@@ -58,11 +57,12 @@ from django.db.models.functions import Coalesce
 
 from accounts.apple import device_check, identity_tokens
 from accounts.apple.device_check import Bits
+from accounts.due_work import GRANT_WELCOMES
 from accounts.errors import AppleOutcomeUnknown, IdentityServiceUnavailable, InvalidDevice
 from accounts.models import Device, User, WelcomeClaim, WelcomeClaimQuerySet, WelcomeTurn
 from credits import services as credit_services
-from rendio.common import clock, purge, wakeup
-from rendio.common.due import claim_due, for_each_logged
+from rendio.common import clock, purge
+from rendio.common.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 
@@ -70,7 +70,6 @@ logger = structlog.get_logger(__name__)
 # each call.
 TURN_SECONDS = 20
 POLL_SECONDS = 0.05
-BATCH = 20
 # A claim that nothing came of: its phone has never retried.
 RETENTION = timedelta(days=1)
 
@@ -516,7 +515,7 @@ def grant_later(*, device_id: UUID, device_token: str, now: datetime) -> None:
         device_token_encrypted=identity_tokens.encrypt(device_token)
     )
     undecided.update(is_user_waiting=True, due_at=now, tries=0)
-    wakeup.enqueue_on_commit("accounts.give_welcomes", queue="high")
+    GRANT_WELCOMES.wake_workers()
 
 
 def retry_with_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
@@ -528,21 +527,15 @@ def retry_with_token(*, device_id: UUID, device_token: str, now: datetime) -> No
     if waiting.update(
         device_token_encrypted=identity_tokens.encrypt(device_token), due_at=now, tries=0
     ):
-        wakeup.enqueue_on_commit("accounts.give_welcomes", queue="high")
+        GRANT_WELCOMES.wake_workers()
 
 
-def grant_due_welcomes(*, now: datetime) -> int:
-    """Give users who wait their welcome, and finish turns that were abandoned; returns how many
-    claims were looked at.
+@due_work(GRANT_WELCOMES, stop_on=IdentityServiceUnavailable)
+def process_claim(claim: WelcomeClaim, *, now: datetime) -> None:
+    """Grant the welcome to a user who waits for it, or finish a turn that was abandoned.
 
-    At least once: a worker that dies leaves the claim due. Apple out of reach puts off the rest.
+    At least once: a worker that dies leaves the claim due.
     """
-    claims = claim_due(WelcomeClaim.objects.filter(granted_at=None), now=now, limit=BATCH)
-    for_each_logged(claims, partial(_process_claim, now=now), stop_on=IdentityServiceUnavailable)
-    return len(claims)
-
-
-def _process_claim(claim: WelcomeClaim, *, now: datetime) -> None:
     has_turn = WelcomeTurn.objects.filter(claim=claim.pk).exists()
     if claim.won_at is None and (claim.is_user_waiting or has_turn):
         try:

@@ -27,18 +27,19 @@ from adminops.actions.approvals import (
     perform_or_request_approval,
 )
 from adminops.actions.audit import StaffAction
+from adminops.due_work import WORK_ON_INCIDENTS
 from adminops.models import AdminAction, Incident, IncidentKind, PendingApproval
 from generation.lifecycle import manual, notifications
 from generation.models import Job, JobStatus, Model, ProviderRequest, Route
-from rendio.common import wakeup
 from rendio.common.due import claim_due
+from rendio.common.due_work import due_batch
 from rendio.common.errors import InvalidInput, InvalidState
 from rendio.common.ids import lowest_uuid7
 from rendio.common.times import iso
 
 logger = structlog.get_logger(__name__)
 
-BATCH = 50
+BATCH = WORK_ON_INCIDENTS.batch
 # Credits of one job that the customer gets back.
 _REFUND = F("credits") - F("fee_kept")
 
@@ -133,7 +134,7 @@ def _start(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
         expected_credits=expected.credits,
         due_at=request.now,
     )
-    wakeup.enqueue_on_commit("adminops.work_on_incidents", queue="high")
+    WORK_ON_INCIDENTS.wake_workers()
     after = {
         **_as_json(job_filter),
         "jobs": expected.jobs,
@@ -197,6 +198,7 @@ def _totals(jobs: QuerySet[Job]) -> Totals:
 # --- The work -------------------------------------------------------------------------------------
 
 
+@due_batch(WORK_ON_INCIDENTS)
 def work_due(*, now: datetime) -> int:
     """Settle a batch of jobs of the incident that has been due longest; returns the size of the
     batch. An incident whose worker died is due again after a minute."""

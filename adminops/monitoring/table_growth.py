@@ -110,7 +110,7 @@ TABLES: dict[str, Growth] = {
     "accounts.AppleRevocation": Growth(
         GUEST,
         "one for each deletion of an account",
-        deleted_by="accounts.services.deletion:revoke_due_apple_tokens",
+        deleted_by="accounts.services.deletion:revoke_apple_token",
     ),
     "accounts.PushToken": Growth(
         GUEST,

@@ -21,13 +21,12 @@ from generation.catalogue import cache, routing
 from generation.catalogue.cache import RouteSpec
 from generation.dispatch import circuit_breaker, fair_queue
 from generation.dispatch.capacity import Capacity
+from generation.due_work import SUBMIT_JOBS
 from generation.lifecycle.poll import run_seconds
 from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Stage
 from generation.uploads import retention
 
 logger = structlog.get_logger(__name__)
-
-BATCH = 50
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,10 @@ def schedule_batch(*, queue: str, now: datetime) -> Batch:
         ranking = fair_queue.rank_waiting(
             queue=queue, unavailable_models=unavailable | full, now=now
         )
-        batch = _assign_routes(_lock_waiting(ranking.ranked[:BATCH]), capacity, now=now)
-        batch.unroutable += Job.objects.filter(id__in=ranking.overdue[:BATCH])
+        batch = _assign_routes(
+            _lock_waiting(ranking.ranked[: SUBMIT_JOBS.batch]), capacity, now=now
+        )
+        batch.unroutable += Job.objects.filter(id__in=ranking.overdue[: SUBMIT_JOBS.batch])
         _save_dispatches(batch.dispatches, now=now)
         _update_waiting(batch, ranking, queue=queue, full_models=full, now=now)
     for item in batch.dispatches:

@@ -6,8 +6,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from operator import itemgetter
 
-from django.db import transaction
-
+from generation.due_work import CANCEL_JOBS, CANCELLABLE_STAGES
 from generation.lifecycle import settle
 from generation.lifecycle.claims import run_concurrently
 from generation.lifecycle.poll import open_submissions
@@ -22,10 +21,10 @@ from generation.providers.base import (
     Running,
     Unknown,
 )
-from rendio.common.due import for_each_logged
+from rendio.common.due import for_each_logged, lease_due
+from rendio.common.due_work import due_batch
 
-BATCH = 20
-STAGES = [Stage.SUBMIT, Stage.QUEUED, Stage.RUNNING]
+BATCH = CANCEL_JOBS.batch
 # Until a cancellation that came to nothing is tried again; meanwhile it is the turn of others.
 RETRY_DELAY = timedelta(seconds=5)
 # Connect and read: the first who asks waits for it, phone in hand.
@@ -34,23 +33,23 @@ TIMEOUT_SECONDS = (3.0, 5.0)
 _Item = tuple[Job, tuple[str, Handle]]
 
 
+@due_batch(CANCEL_JOBS)
 def cancel_due(*, now: datetime) -> int:
     """Pass on the cancellations that no provider has been told yet; returns how many were looked
     at.
 
-    Each is due again after AGAIN before anything is done about it, so one that breaks each time, or
-    has nobody to be asked, holds up no other. Asking may take longer than that, and two workers may
-    both ask: that is harmless. A job in the stage SENT is seen here when it is known who has it.
+    Each is due again after RETRY_DELAY before anything is done about it, so one that breaks each
+    time, or has nobody to be asked, holds up no other. Asking may take longer than that, and two
+    workers may both ask: that is harmless. A job in the stage SENT is seen here when it is known
+    who has it.
     """
-    with transaction.atomic(durable=True):
-        due = Job.objects.filter(cancel_requested_at__lte=now, stage__in=STAGES)
-        jobs = list(
-            due.order_by("cancel_requested_at").select_for_update(skip_locked=True, of=("self",))[
-                :BATCH
-            ]
-        )
-        taken = Job.objects.filter(id__in=[job.id for job in jobs])
-        taken.update(cancel_requested_at=now + RETRY_DELAY)
+    jobs = lease_due(
+        Job.objects.filter(stage__in=CANCELLABLE_STAGES),
+        column="cancel_requested_at",
+        now=now,
+        limit=BATCH,
+        lease=RETRY_DELAY,
+    )
     cancel(jobs, now=now)
     return len(jobs)
 

@@ -11,13 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
-from django.db import transaction
 from django.db.models import Case, F, Value, When
 
 from generation.lifecycle import dead_letters, settle
 from generation.models import DeadKind, Job, Stage
 from generation.providers.base import FailureReason, Unknown
-from rendio.common.due import for_each_logged
+from rendio.common.due import for_each_logged, lease_due
 from rendio.common.observability import request_id
 
 logger = structlog.get_logger(__name__)
@@ -38,21 +37,18 @@ def claim(
     A job that breaks its workers, or kills them, would go round for ever: when MAX_LOST_LEASES of
     them in a row took it and told nothing, it is given up.
     """
-    with transaction.atomic(durable=True):
-        jobs = list(
-            Job.objects.due(now, queue=queue, stages=stages).select_for_update(
-                skip_locked=True, of=("self",)
-            )[:limit]
-        )
-        until = now + lease
-        Job.objects.filter(id__in=[job.id for job in jobs]).update(
-            due_at=until,
-            leased_until=until,
-            lost_leases=Case(When(leased_until=None, then=Value(0)), default=F("lost_leases") + 1),
-        )
+    until = now + lease
+    jobs = lease_due(
+        Job.objects.filter(queue=queue, stage__in=list(stages)),
+        now=now,
+        limit=limit,
+        lease=lease,
+        leased_until=until,
+        lost_leases=Case(When(leased_until=None, then=Value(0)), default=F("lost_leases") + 1),
+    )
     for job in jobs:
         job.lost_leases = job.lost_leases + 1 if job.leased_until else 0
-        job.due_at = job.leased_until = until
+        job.leased_until = until
     for_each_logged(
         [job for job in jobs if job.lost_leases >= MAX_LOST_LEASES],
         lambda job: _give_up(job, now=now),

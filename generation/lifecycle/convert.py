@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 import structlog
 from django.conf import settings
 from django.core.files.storage import default_storage
 
+from generation.due_work import CONVERT_LEASE, CONVERT_VIDEOS
 from generation.lifecycle import attempts, failover, route_timing, settle
 from generation.lifecycle.claims import claim, run_concurrently, update_if_claimed
 from generation.lifecycle.settle import StoredMedia
@@ -23,13 +24,11 @@ from generation.providers.base import FailureReason, Unknown
 from generation.video_files import playability, process
 from generation.video_files.media_info import UnusableFile
 from generation.video_files.process import ProcessFailed
+from rendio.common.due_work import due_batch
 
 logger = structlog.get_logger(__name__)
 
-# One for each process that asks, which is busy with it for minutes.
-BATCH = 1
-# Beside converting: to fetch the film, to look at what came of it and to keep that.
-LEASE = timedelta(seconds=settings.FILM_CONVERT_SECONDS + 300)
+BATCH = CONVERT_VIDEOS.batch
 # A process that was ended may have been ended by the machine and not by the film.
 MAX_BROKEN_TRIES = 3
 
@@ -54,6 +53,7 @@ class _Failed:
     is_final: bool
 
 
+@due_batch(CONVERT_VIDEOS)
 def convert_due(*, queue: str, now: datetime) -> int:
     """Convert what is due in `queue`, one film, unless FILM_CONVERSIONS are being converted;
     returns how many.
@@ -64,7 +64,7 @@ def convert_due(*, queue: str, now: datetime) -> int:
     busy = Job.objects.filter(queue=queue, stage=Stage.CONVERT, leased_until__gt=now).count()
     if busy >= settings.FILM_CONVERSIONS:
         return 0
-    jobs = claim(queue=queue, stages=[Stage.CONVERT], now=now, limit=BATCH, lease=LEASE)
+    jobs = claim(queue=queue, stages=[Stage.CONVERT], now=now, limit=BATCH, lease=CONVERT_LEASE)
     begun = attempts.start(jobs, now=now)
     run_concurrently(
         [_Item(job, begun[job.id]) for job in jobs],

@@ -12,6 +12,7 @@ import structlog
 from django.conf import settings
 from django.db.models import F
 
+from generation.due_work import APPLY_WEBHOOKS, wake_workers_for
 from generation.models import (
     DeadKind,
     DeadLetter,
@@ -75,7 +76,7 @@ def reprocess_delivery(delivery_id: UUID) -> None:
     deliveries = WebhookDelivery.objects.filter(id=delivery_id)
     if not deliveries.update(processed_at=None, outcome=""):
         raise InvalidState(problem="This delivery has been swept away.")
-    wakeup.enqueue_on_commit("generation.apply_deliveries", queue="high")
+    APPLY_WEBHOOKS.wake_workers()
 
 
 def refetch_result(job_id: UUID, *, now: datetime) -> None:
@@ -99,5 +100,4 @@ def refetch_result(job_id: UUID, *, now: datetime) -> None:
     job.due_at = now
     job.deadline_at = now + timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS)
     job.save(update_fields=["stage", "tries", "lost_leases", "due_at", "deadline_at"])
-    look = "generation.convert_due" if job.original_name else "generation.store_due"
-    wakeup.enqueue_on_commit(look, queue=job.queue, arguments={"queue": job.queue})
+    wake_workers_for(job)

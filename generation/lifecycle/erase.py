@@ -11,30 +11,24 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import transaction
-
-from generation.lifecycle import convert, remove, store
+from generation.due_work import CONVERT_LEASE, DELETE_ACCOUNT_MEDIA, STORE_LEASE
+from generation.lifecycle import remove
 from generation.lifecycle.claims import LEASE
 from generation.models import AccountMediaDeletion, Job, ProviderRequest, Stage, WebhookDelivery
-from rendio.common.due import for_each_logged
+from rendio.common.due import for_each_logged, lease_due
+from rendio.common.due_work import due_batch
 
-BATCH = 50
 # While a job still runs.
 RETRY_DELAY = timedelta(seconds=60)
-FINAL_CHECK_DELAY = max(store.LEASE, convert.LEASE) * 2
+FINAL_CHECK_DELAY = max(STORE_LEASE, CONVERT_LEASE) * 2
 
 
+@due_batch(DELETE_ACCOUNT_MEDIA)
 def delete_account_media_due(*, now: datetime) -> int:
-    """Erase what is due, up to BATCH jobs; returns how many."""
-    with transaction.atomic(durable=True):
-        rows = list(
-            AccountMediaDeletion.objects.filter(due_at__lte=now)
-            .order_by("due_at")
-            .select_for_update(skip_locked=True)[:BATCH]
-        )
-        AccountMediaDeletion.objects.filter(id__in=[row.id for row in rows]).update(
-            due_at=now + LEASE
-        )
+    """Erase what is due, up to a batch of jobs; returns how many."""
+    rows = lease_due(
+        AccountMediaDeletion.objects.all(), now=now, limit=DELETE_ACCOUNT_MEDIA.batch, lease=LEASE
+    )
     for_each_logged(rows, lambda row: _delete_job_media(row, now=now))
     return len(rows)
 

@@ -19,10 +19,10 @@ from django.db import transaction
 
 from generation import queries
 from generation.catalogue import routing
+from generation.due_work import STORE_RESULTS, SUBMIT_JOBS
 from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, RequestState, Stage
 from generation.providers.base import FailureReason
-from rendio.common import wakeup
 
 logger = structlog.get_logger(__name__)
 
@@ -109,14 +109,10 @@ def _fetch_next(held: Job, request: ProviderRequest, *, now: datetime) -> None:
     request.save(update_fields=["state", "ended_at", "cancel_asked_at", "cancel_due_at"])
     held.stage = Stage.STORE
     held.deadline_at = now + timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS)
-    wakeup.enqueue_on_commit(
-        "generation.store_due", queue=held.queue, arguments={"queue": held.queue}
-    )
+    STORE_RESULTS.wake_workers(queue=held.queue)
 
 
 def _submit_next(held: Job, *, now: datetime) -> None:
     held.stage = Stage.SUBMIT
     held.deadline_at = now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
-    wakeup.enqueue_on_commit(
-        "generation.submit_due", queue=held.queue, arguments={"queue": held.queue}
-    )
+    SUBMIT_JOBS.wake_workers(queue=held.queue)

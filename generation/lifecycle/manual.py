@@ -8,16 +8,10 @@ from uuid import UUID
 
 from accounts.models import PushKind
 from credits import services as credit_services
+from generation.due_work import wake_workers_for
 from generation.lifecycle import dead_letters, notifications, settle
 from generation.models import Job, Stage
-from rendio.common import wakeup
 from rendio.common.errors import InvalidState, NotFound
-
-LOOKS = {
-    Stage.SUBMIT: "generation.submit_due",
-    Stage.STORE: "generation.store_due",
-    Stage.CONVERT: "generation.convert_due",
-}
 
 
 def fail_job(job_id: UUID, *, now: datetime, quietly: bool = False) -> Job:
@@ -48,8 +42,7 @@ def retry_job(job_id: UUID, *, now: datetime) -> Job:
     else:
         job.due_at, job.tries = now, 0
         job.save(update_fields=["due_at", "tries"])
-        look = LOOKS.get(Stage(job.stage), "generation.poll_due")
-        wakeup.enqueue_on_commit(look, queue=job.queue, arguments={"queue": job.queue})
+        wake_workers_for(job)
     job.refresh_from_db()
     return job
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from django.conf import settings
 
 from generation.catalogue import cache
+from generation.due_work import POLL_JOBS, STORE_RESULTS
 from generation.lifecycle import failover, route_timing
 from generation.lifecycle.claims import claim, run_concurrently, update_if_claimed
 from generation.models import (
@@ -28,9 +29,9 @@ from generation.models import (
 )
 from generation.providers import get_provider
 from generation.providers.base import Done, FailureReason, Handle, Running, Unknown
-from rendio.common import wakeup
+from rendio.common.due_work import due_batch
 
-BATCH = 50
+BATCH = POLL_JOBS.batch
 STAGES = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]
 DEFAULT_RUN_SECONDS = 600
 
@@ -39,6 +40,7 @@ PollResult = Running | Done | Unknown
 PollItem = tuple[Job, tuple[str, Handle] | None]
 
 
+@due_batch(POLL_JOBS)
 def poll_due(*, queue: str, now: datetime) -> int:
     """Look at what is due in `queue`, up to BATCH side by side; returns how many."""
     jobs = claim(queue=queue, stages=STAGES, now=now, limit=BATCH)
@@ -142,7 +144,5 @@ def mark_ready_to_store(job: Job, *, now: datetime) -> bool:
         queue_position=None,
     )
     if moved:
-        wakeup.enqueue_on_commit(
-            "generation.store_due", queue=job.queue, arguments={"queue": job.queue}
-        )
+        STORE_RESULTS.wake_workers(queue=job.queue)
     return moved

@@ -15,15 +15,18 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
 
+from generation.due_work import DELETE_FILES
 from generation.models import FileDeletion, Job, Upload
 from generation.uploads import retention
 from rendio.common import due
+from rendio.common.due_work import due_batch
 
 logger = structlog.get_logger(__name__)
 
-BATCH = 100
+BATCH = DELETE_FILES.batch
 
 
+@due_batch(DELETE_FILES)
 def delete_due_files(*, now: datetime) -> int:
     """Remove what is due, up to BATCH; returns how many pictures or files were looked at."""
     looked_at = _release_unused_uploads(now=now)

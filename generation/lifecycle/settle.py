@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from accounts.models import PushKind
 from credits import services as credit_services
 from generation import exposure, queries
+from generation.due_work import CONVERT_VIDEOS
 from generation.lifecycle import attempts, dead_letters, notifications, remove, route_timing
 from generation.lifecycle.cost_rules import (
     SubmissionOutcome,
@@ -35,7 +36,6 @@ from generation.models import (
 from generation.moderation import strikes
 from generation.providers import get_provider
 from generation.providers.base import FailureReason
-from rendio.common import wakeup
 from rendio.common.errors import InvalidState
 from rendio.common.observability import metrics
 
@@ -125,9 +125,7 @@ def convert_next(
         held.original_name = original_name
         held.stage, held.tries, held.due_at, held.leased_until = Stage.CONVERT, 0, now, None
         held.save(update_fields=["original_name", "stage", "tries", "due_at", "leased_until"])
-        wakeup.enqueue_on_commit(
-            "generation.convert_due", queue=held.queue, arguments={"queue": held.queue}
-        )
+        CONVERT_VIDEOS.wake_workers(queue=held.queue)
     return True
 
 

@@ -9,31 +9,31 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from operator import attrgetter
 
-from django.db import transaction
-
+from generation.due_work import CANCEL_ABANDONED
 from generation.lifecycle.claims import run_concurrently
 from generation.lifecycle.poll import to_handle
 from generation.models import ProviderRequest
 from generation.providers import get_provider
 from generation.providers.base import CancelResult, Unknown
+from rendio.common.due import lease_due
+from rendio.common.due_work import due_batch
 
-BATCH = 20
 # Longer than asking can take, so that nobody else asks meanwhile.
 LEASE = timedelta(seconds=60)
 # By then it has ended by itself.
 GIVE_UP_AFTER = timedelta(hours=1)
 
 
+@due_batch(CANCEL_ABANDONED)
 def cancel_abandoned_due(*, now: datetime) -> int:
-    """Ask for what is due, up to BATCH side by side; returns how many."""
-    with transaction.atomic(durable=True):
-        due = ProviderRequest.objects.filter(cancel_due_at__lte=now).order_by("cancel_due_at")
-        requests = list(
-            due.select_related("job").select_for_update(skip_locked=True, of=("self",))[:BATCH]
-        )
-        ProviderRequest.objects.filter(id__in=[request.id for request in requests]).update(
-            cancel_due_at=now + LEASE
-        )
+    """Ask for what is due, up to a batch concurrently; returns how many."""
+    requests = lease_due(
+        ProviderRequest.objects.select_related("job"),
+        column="cancel_due_at",
+        now=now,
+        limit=CANCEL_ABANDONED.batch,
+        lease=LEASE,
+    )
     run_concurrently(requests, _send_cancel, _apply, job_of=attrgetter("job"), now=now)
     return len(requests)
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import structlog
 from django.conf import settings
 
+from generation.due_work import STORE_LEASE, STORE_RESULTS
 from generation.lifecycle import attempts, failover, route_timing, settle
 from generation.lifecycle.claims import claim, run_concurrently, update_if_claimed
 from generation.lifecycle.poll import open_submissions
@@ -30,14 +31,12 @@ from generation.video_files import IMAGE_NAME, mp4_boxes, playability, process
 from generation.video_files.media_info import MediaInfo, UnusableFile
 from generation.video_files.playability import RequiredChange
 from generation.video_files.process import ProcessFailed
+from rendio.common.due_work import due_batch
 from rendio.common.outbound import http
 
 logger = structlog.get_logger(__name__)
 
-BATCH = 8
-# Asking for the result, the download, looking at it, judging and keeping it take less than this
-# together.
-LEASE = timedelta(seconds=360)
+BATCH = STORE_RESULTS.batch
 DOWNLOAD_SECONDS = 180
 # The name of what came, in the folder of one attempt.
 DOWNLOAD_NAME = "media"
@@ -97,9 +96,10 @@ class _NotStored:
     raw: str = ""
 
 
+@due_batch(STORE_RESULTS)
 def store_due(*, queue: str, now: datetime) -> int:
     """Fetch and keep what is due in `queue`, up to BATCH side by side; returns how many."""
-    jobs = claim(queue=queue, stages=[Stage.STORE], now=now, limit=BATCH, lease=LEASE)
+    jobs = claim(queue=queue, stages=[Stage.STORE], now=now, limit=BATCH, lease=STORE_LEASE)
     run_concurrently(
         start_items(jobs, now=now), _fetch_and_store, _apply, job_of=lambda item: item.job, now=now
     )

@@ -18,7 +18,8 @@ from django.db.models import Exists
 
 from generation.catalogue import routing
 from generation.dispatch import circuit_breaker
-from generation.dispatch.scheduler import BATCH, Dispatch, schedule_batch
+from generation.dispatch.scheduler import Dispatch, schedule_batch
+from generation.due_work import SUBMIT_JOBS
 from generation.lifecycle import failover, route_timing, settle
 from generation.lifecycle.claims import run_concurrently
 from generation.lifecycle.cost_rules import SubmissionOutcome, cost_update
@@ -34,15 +35,15 @@ from generation.providers.base import (
     Unknown,
 )
 from rendio.common.due import for_each_logged
+from rendio.common.due_work import due_batch
 from rendio.common.observability import metrics
-
-__all__ = ["BATCH", "submit_due"]
 
 logger = structlog.get_logger(__name__)
 
 
+@due_batch(SUBMIT_JOBS)
 def submit_due(*, queue: str, now: datetime) -> int:
-    """Submit what is due in `queue` and has its turn, up to BATCH side by side; returns how many
+    """Submit what is due in `queue` and has its turn, up to a batch concurrently; returns how many
     were sent or given up."""
     batch = schedule_batch(queue=queue, now=now)
     # What is on record as leaving first: nothing else may keep it from being sent.

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
+from generation.due_work import APPLY_WEBHOOKS, STORE_RESULTS
 from generation.lifecycle import dead_letters
 from generation.models import (
     PROGRESS_STORING,
@@ -29,12 +30,12 @@ from generation.models import (
 )
 from generation.providers import get_provider
 from generation.providers.parsing import clean_text
-from rendio.common import wakeup
 from rendio.common.due import for_each_logged
+from rendio.common.due_work import due_batch
 
 logger = structlog.get_logger(__name__)
 
-BATCH = 50
+BATCH = APPLY_WEBHOOKS.batch
 # Kept for a person to read; what it says is asked of the provider.
 MAX_BODY_CHARS = 20_000
 # Meanwhile it is the turn of others, however many broke.
@@ -56,9 +57,10 @@ def receive(
         body=clean_text(body.decode("utf-8", "replace"), max_length=MAX_BODY_CHARS),
         received_at=now,
     )
-    wakeup.enqueue_on_commit("generation.apply_deliveries", queue="high")
+    APPLY_WEBHOOKS.wake_workers()
 
 
+@due_batch(APPLY_WEBHOOKS)
 def process_due(*, now: datetime) -> int:
     """Apply deliveries that have come in, up to BATCH; returns how many were looked at.
 
@@ -166,9 +168,7 @@ def _store_next(job: Job, *, late: bool, now: datetime) -> None:
             "status", "progress",
         ]
     )  # fmt: skip
-    wakeup.enqueue_on_commit(
-        "generation.store_due", queue=job.queue, arguments={"queue": job.queue}
-    )
+    STORE_RESULTS.wake_workers(queue=job.queue)
 
 
 def _attach_provider_id(request: ProviderRequest, delivery: WebhookDelivery) -> bool:

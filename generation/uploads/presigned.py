@@ -16,10 +16,10 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.storage import default_storage
 
+from generation.due_work import DELETE_FILES
 from generation.errors import StorageUnavailable
 from generation.models import FileDeletion, Upload
 from generation.uploads import ingest, quota
-from rendio.common import wakeup
 from rendio.common.errors import InvalidState, NotFound
 from rendio.common.ids import uuid7
 
@@ -72,7 +72,7 @@ def complete_upload(*, user_id: UUID, direct_id: UUID, now: datetime) -> Upload:
     # In addition to the deletion scheduled by `create_form`: the form may be posted again until it
     # expires.
     FileDeletion.objects.create(name=name, due_at=now)
-    wakeup.enqueue_on_commit("generation.remove_due", queue="high")
+    DELETE_FILES.wake_workers()
     return upload
 
 

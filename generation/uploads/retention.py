@@ -12,8 +12,8 @@ from django.db.models.functions import Greatest
 from django.utils.translation import gettext as _
 
 from generation import media
+from generation.due_work import DELETE_FILES
 from generation.models import FileDeletion, Upload
-from rendio.common import wakeup
 from rendio.common.errors import InvalidInput, NotFound
 from rendio.common.times import iso
 
@@ -44,7 +44,7 @@ def release(*, upload_id: UUID, now: datetime) -> None:
     """Schedule the deletion check of an upload after one of its jobs was deleted. Joins the
     caller's transaction."""
     Upload.objects.filter(id=upload_id).update(remove_at=Greatest(F("expires_at"), now))
-    wakeup.enqueue_on_commit("generation.remove_due", queue="high")
+    DELETE_FILES.wake_workers()
 
 
 def delete_uploads(uploads: Iterable[Upload], *, now: datetime) -> None:
@@ -55,7 +55,7 @@ def delete_uploads(uploads: Iterable[Upload], *, now: datetime) -> None:
         [FileDeletion(name=upload.name, due_at=now) for upload in deleted], batch_size=1000
     )
     Upload.objects.filter(id__in=[upload.id for upload in deleted]).delete()
-    wakeup.enqueue_on_commit("generation.remove_due", queue="high")
+    DELETE_FILES.wake_workers()
 
 
 def signed_url(upload_id: UUID, *, seconds: int) -> str:

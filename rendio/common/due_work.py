@@ -72,10 +72,10 @@ class DueWork:
         self.every_seconds = every_seconds
         self.batch = batch
         self.is_periodic = is_periodic
-        self.celery_task: Any = None
         self._queue = queue
         self._time_limit_seconds = time_limit_seconds
         self._handler: Callable[..., int | None] | None = None
+        self._celery_task: Any = None
         _kinds[task] = self
 
     @property
@@ -94,11 +94,19 @@ class DueWork:
 
     def run_batch(self, *, now: datetime, **arguments: str) -> int:
         """Claim and handle one batch; returns how many rows were claimed."""
-        if self._handler is None:
-            # The handlers are decorated when the apps' modules `tasks` are imported.
-            current_app.loader.import_default_modules()
+        self._load_handler()
         assert self._handler, f"{self.task} has no handler."  # noqa: S101
         return self._handler(now=now, **arguments) or 0
+
+    @property
+    def celery_task(self) -> Any:
+        self._load_handler()
+        return self._celery_task
+
+    def _load_handler(self) -> None:
+        """The handlers are decorated when the apps' modules `tasks` are imported."""
+        if self._handler is None:
+            current_app.loader.import_default_modules()
 
     def handle_with(self, handler: Callable[..., int | None]) -> None:
         """Make the Celery task, which calls `handler` until no row is due."""
@@ -110,7 +118,7 @@ class DueWork:
         options: dict[str, Any] = {"name": self.task}
         if self._time_limit_seconds:
             options["time_limit"] = self._time_limit_seconds
-        self.celery_task = shared_task(**options)(task)
+        self._celery_task = shared_task(**options)(task)
 
 
 _kinds: dict[str, DueWork] = {}

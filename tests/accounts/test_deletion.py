@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts import services
+from accounts.due_work import REVOKE_AT_APPLE
 from accounts.models import (
     AppleIdentity,
     AppleRevocation,
@@ -349,7 +350,7 @@ def account(guest, person):
 def test_apples_token_is_revoked(account, person, sandbox):
     delete(account)
 
-    services.revoke_due_apple_tokens(now=timezone.now())
+    REVOKE_AT_APPLE.run_batch(now=timezone.now())
 
     assert revoked(sandbox) == [person.sub]
     assert not AppleRevocation.objects.exists()
@@ -361,7 +362,7 @@ def test_an_outage_at_apple_holds_up_nobody_and_is_outlasted(account, person, sa
     delete(account)
     now = timezone.now()
     for minutes in (0, 2, 10):
-        services.revoke_due_apple_tokens(now=now + timedelta(minutes=minutes))
+        REVOKE_AT_APPLE.run_batch(now=now + timedelta(minutes=minutes))
 
     assert revoked(sandbox) == [person.sub]
     assert not AppleRevocation.objects.exists()
@@ -371,12 +372,12 @@ def test_a_revocation_that_failed_waits_before_it_is_tried_again(account, sandbo
     sandbox.control("apple/outage", service="auth", status=503, times=1)
     delete(account)
     now = timezone.now()
-    assert services.revoke_due_apple_tokens(now=now) == 1
+    assert REVOKE_AT_APPLE.run_batch(now=now) == 1
 
-    assert services.revoke_due_apple_tokens(now=now + timedelta(seconds=30)) == 0
+    assert REVOKE_AT_APPLE.run_batch(now=now + timedelta(seconds=30)) == 0
 
     assert revoked(sandbox) == []
-    assert services.revoke_due_apple_tokens(now=now + timedelta(seconds=61)) == 1
+    assert REVOKE_AT_APPLE.run_batch(now=now + timedelta(seconds=61)) == 1
     assert len(revoked(sandbox)) == 1
 
 

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from accounts import services
+from accounts.due_work import GRANT_WELCOMES
 from accounts.models import Device, User, WelcomeClaim, WelcomeTurn
 from accounts.services import welcome
 from tests.accounts.conftest import one_phone
@@ -156,7 +156,7 @@ def test_a_worker_finishes_an_abandoned_turn(installation, sandbox, process):
     process(installation, CLAIM, TURN).dies()
     lease_ends()
 
-    services.grant_due_welcomes(now=timezone.now())
+    GRANT_WELCOMES.run_batch(now=timezone.now())
 
     assert is_marked(sandbox, installation)
     assert WelcomeTurn.objects.get().claim is None
@@ -173,7 +173,7 @@ def test_a_turn_is_not_finished_by_others_while_it_is_leased(
 
     assert other.balance() == 0
     lease_ends()
-    services.grant_due_welcomes(now=timezone.now())
+    GRANT_WELCOMES.run_batch(now=timezone.now())
     assert other.balance() == 10
     assert gets_it_now_and_never_again(installation)
 

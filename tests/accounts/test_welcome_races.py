@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import services
+from accounts.due_work import GRANT_WELCOMES
 from accounts.models import Device, User, WelcomeClaim
 from accounts.services import welcome
 from tests.accounts.conftest import new_token
@@ -82,7 +83,7 @@ def turn_is_taken(new_installation, settings):
 
 
 def give_due_welcomes():
-    return services.grant_due_welcomes(now=timezone.now())
+    return GRANT_WELCOMES.run_batch(now=timezone.now())
 
 
 def test_who_does_not_get_the_turn_in_time_is_let_in_and_gets_the_welcome_later(
@@ -126,7 +127,7 @@ def test_apple_out_of_reach_puts_a_waiting_welcome_off(installation, turn_is_tak
     sandbox.control("apple/outage", service="devicecheck", times=0)
 
     later = timezone.now() + timedelta(minutes=5)
-    services.grant_due_welcomes(now=later)
+    GRANT_WELCOMES.run_batch(now=later)
 
     assert guest.balance() == 10
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts import services
 from accounts.apple import device_check
+from accounts.due_work import SET_BAN_BITS
 from accounts.errors import AppleOutcomeUnknown
 from accounts.models import BanBit, User, WelcomeTurn
 from accounts.services import welcome
@@ -77,7 +78,7 @@ def _id(phone: Phone) -> Any:
 
 
 def work() -> None:
-    services.write_due_ban_bits(now=timezone.now())
+    SET_BAN_BITS.run_batch(now=timezone.now())
 
 
 def buy_credits(phone: Phone) -> None:
@@ -188,7 +189,7 @@ def test_a_ban_during_an_outage_at_apple_reaches_the_phone_after_it(
     work()
     assert hardware.bits() == (True, False)
 
-    services.write_due_ban_bits(now=timezone.now() + timedelta(minutes=2))
+    SET_BAN_BITS.run_batch(now=timezone.now() + timedelta(minutes=2))
 
     assert hardware.bits() == (True, True)
 
@@ -282,7 +283,7 @@ def test_a_ban_is_not_erased_by_a_welcome_that_is_on_its_way(
 
     check.finish()
 
-    services.write_due_ban_bits(now=timezone.now() + timedelta(minutes=2))
+    SET_BAN_BITS.run_batch(now=timezone.now() + timedelta(minutes=2))
     assert hardware.bits() == (True, True)
     assert not BanBit.objects.filter(wanted__isnull=False).exists()
 

@@ -14,21 +14,21 @@ from django.contrib.sessions.models import Session as StaffSession
 from django.db.models import Model
 from django.utils import timezone
 
+from accounts import due_work as account_work
 from accounts import export
-from accounts import tasks as account_tasks
 from accounts.apple import identity_tokens
 from accounts.models import Consent, ConsentKind, Device, Push, PushKind, Session, UsedToken
 from accounts.services.apple_sign_in import MAX_DEVICES
 from accounts.services.consents import MAX_PROVIDERS, MAX_RECORDS
 from accounts.services.sessions import MAX_SESSIONS
-from adminops import tasks as adminops_tasks
+from adminops import due_work as adminops_work
 from adminops.models import Alert, ErrorLog
 from billing import due_work as billing_work
 from billing.models import Environment, Notification, UnconfirmedPurchase
 from billing.services.confirmation import MAX_UNCONFIRMED
-from credits import tasks as credit_tasks
+from credits import due_work as credit_work
 from credits.models import IdempotencyRecord
-from generation import tasks as generation_tasks
+from generation import due_work as generation_work
 from generation.lifecycle.webhooks import MAX_BODY_CHARS
 from generation.models import (
     DeadLetter,
@@ -383,19 +383,19 @@ def purge(kind: DueWork) -> Callable[[], int]:
 @pytest.mark.parametrize(
     ("sweep", "old"),
     [
-        (generation_tasks.sweep, quote),
-        (generation_tasks.sweep, delivery),
-        (generation_tasks.sweep, offence),
-        (generation_tasks.sweep, letter),
+        (purge(generation_work.PURGE), quote),
+        (purge(generation_work.PURGE), delivery),
+        (purge(generation_work.PURGE), offence),
+        (purge(generation_work.PURGE), letter),
         (purge(billing_work.PURGE), notification),
-        (credit_tasks.sweep, record),
-        (account_tasks.sweep, session),
-        (account_tasks.sweep, spent),
-        (account_tasks.sweep, push),
-        (adminops_tasks.sweep, refusal),
-        (adminops_tasks.sweep, staff_session),
-        (adminops_tasks.sweep, attempt),
-        (adminops_tasks.sweep, alert),
+        (purge(credit_work.EXPIRE_AND_PURGE), record),
+        (purge(account_work.PURGE), session),
+        (purge(account_work.PURGE), spent),
+        (purge(account_work.PURGE), push),
+        (purge(adminops_work.PURGE), refusal),
+        (purge(adminops_work.PURGE), staff_session),
+        (purge(adminops_work.PURGE), attempt),
+        (purge(adminops_work.PURGE), alert),
     ],
 )
 def test_a_sweep_deletes_all_that_has_served_its_time(

@@ -9,8 +9,10 @@ from uuid import UUID
 import pytest
 from django.contrib import admin
 from django.test import Client
+from django.utils import timezone
 
-from accounts import installations, tasks
+from accounts import installations
+from accounts.due_work import PURGE
 from accounts.models import Device
 from tests.adminops.conftest import Staff, staff_user
 from tests.billing.conftest import AppStore, update_credits
@@ -137,7 +139,7 @@ def test_the_sweep_gives_devices_of_the_release_before_their_short_id(customer):
     staff = Staff(staff_user("ann", role="agent"))
     assert shown_id(customer) in staff.see("accounts_device_changelist").content.decode()
 
-    tasks.sweep()
+    PURGE.run_batch(now=timezone.now())
 
     assert Device.objects.get(user_id=customer.user_id).stored_public_id == shown_id(customer)
     assert staff.see("accounts_device_change", shown_id(customer)).status_code == 200

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from accounts import services
+from accounts.due_work import GRANT_WELCOMES
 from accounts.models import WelcomeClaim
 from tests.accounts.conftest import Installation, installation, one_phone, process
 from tests.accounts.test_welcome_crashes import CLAIM, MARK, TURN
@@ -36,7 +36,7 @@ def workers_give_what_waits() -> None:
     """Until no claim is due any more."""
 
     def nothing_waits() -> bool:
-        services.grant_due_welcomes(now=timezone.now())
+        GRANT_WELCOMES.run_batch(now=timezone.now())
         return not WelcomeClaim.objects.filter(due_at__isnull=False, granted_at=None).exists()
 
     eventually(nothing_waits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
+from generation.due_work import POLL_JOBS
 from generation.lifecycle import claims, dead_letters, poll
 from generation.models import (
     DeadKind,
@@ -14,7 +15,6 @@ from generation.models import (
     Stage,
     WebhookDelivery,
 )
-from generation.tasks import poll_due
 from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
 
 
@@ -75,10 +75,10 @@ def test_a_task_that_raises_is_kept_once_and_counted(committed, monkeypatch):
     def breaks(**_):
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr(poll, "poll_due", breaks)
+    monkeypatch.setattr(POLL_JOBS, "run_batch", breaks)
 
     for _ in range(3):
-        poll_due.apply(kwargs={"queue": "low"})
+        POLL_JOBS.celery_task.apply(kwargs={"queue": "low"})
 
     letter = DeadLetter.objects.get(kind=DeadKind.TASK)
     letter.delete()

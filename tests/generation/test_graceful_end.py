@@ -6,6 +6,7 @@ import pytest
 
 from generation.models import Job, ProviderRequest, RequestState, Stage
 from rendio.celery import app
+from rendio.common.due_work import kinds
 from tests.helpers.job_driver import ended, submissions
 from tests.helpers.wait import eventually
 
@@ -58,8 +59,9 @@ def test_messages_wait_for_their_work_and_are_no_memory():
 
 def test_what_users_wait_for_is_not_behind_videos():
     queues = {
-        (entry["task"], entry["options"]["queue"], entry["kwargs"].get("queue"))
-        for entry in app.conf.beat_schedule.values()
+        (kind.task, queue, kind.arguments(queue).get("queue"))
+        for kind in kinds()
+        for queue in kind.queues
     }
 
     for task, queue, jobs in queues:

@@ -11,11 +11,19 @@ from django.core.files.storage import default_storage
 from django.db import connection
 from django.utils import timezone
 
-from generation import tasks
 from generation.dispatch import scheduler
-from generation.lifecycle import attempts, claims, convert, poll, remove, store, submit
+from generation.due_work import (
+    CONVERT_LEASE,
+    CONVERT_VIDEOS,
+    POLL_JOBS,
+    STORE_LEASE,
+    STORE_RESULTS,
+    SUBMIT_JOBS,
+)
+from generation.lifecycle import attempts, claims, poll, remove, store, submit
 from generation.models import FileDeletion, Job, JobStatus, ProviderRequest, Stage
 from generation.video_files import process
+from rendio.common.due import DRAIN_SECONDS
 from rendio.common.ids import uuid7
 from tests.conftest import at_once
 from tests.helpers.job_driver import (
@@ -175,22 +183,27 @@ def test_one_batch_is_sent_side_by_side(guest, quick, canned, settings):
 
 
 @pytest.mark.parametrize(
-    ("module", "stage"), [(submit, Stage.SUBMIT), (poll, Stage.QUEUED), (store, Stage.STORE)]
+    ("work", "stage"),
+    [
+        (SUBMIT_JOBS, Stage.SUBMIT),
+        (POLL_JOBS, Stage.QUEUED),
+        (STORE_RESULTS, Stage.STORE),
+    ],
 )
-def test_a_batch_is_bounded(phone, quick, settings, module, stage):
+def test_a_batch_is_bounded(phone, quick, settings, work, stage):
     settings.JOBS_AT_ONCE = {"free": 100}
     grant(phone.user_id, 1000)
     first = ordered(phone)
     now = timezone.now() + timedelta(seconds=2)
-    copies = copies_of(first, module.BATCH + 5, stage=stage, due_at=now)
+    copies = copies_of(first, work.batch + 5, stage=stage, due_at=now)
 
-    if module is submit:
+    if work is SUBMIT_JOBS:
         allotted = scheduler.schedule_batch(queue="low", now=now)
-        assert (len(allotted.dispatches), len(allotted.unroutable)) == (submit.BATCH, 0)
+        assert (len(allotted.dispatches), len(allotted.unroutable)) == (work.batch, 0)
     else:
-        taken = claims.claim(queue="low", stages=[stage], now=now, limit=module.BATCH)
-        assert len(taken) == module.BATCH
-    assert len(copies) > module.BATCH
+        taken = claims.claim(queue="low", stages=[stage], now=now, limit=work.batch)
+        assert len(taken) == work.batch
+    assert len(copies) > work.batch
 
 
 def copies_of(job: Job, count: int, **changes) -> list[Job]:
@@ -249,11 +262,11 @@ def test_a_worker_that_dies_while_it_stores_is_followed_by_another(guest, quick)
     life = Life()
     life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
     now = life.later(1).now
-    taken = claims.claim(queue="low", stages=[Stage.STORE], now=now, limit=1, lease=store.LEASE)
+    taken = claims.claim(queue="low", stages=[Stage.STORE], now=now, limit=1, lease=STORE_LEASE)
     # It had kept the file, and not yet said so.
     kept = store._fetch_and_store(store.start_items(taken, now=now)[0]).media
 
-    life.later(store.LEASE.total_seconds() + 1).store()
+    life.later(STORE_LEASE.total_seconds() + 1).store()
 
     assert_completed(job)
     assert len(submissions(quick)) == 1
@@ -294,13 +307,16 @@ def test_a_lease_outlasts_what_is_done_under_it():
     answer = settings.PROVIDER_CONNECT_TIMEOUT_SECONDS + 2 * settings.PROVIDER_READ_TIMEOUT_SECONDS
     assert answer < claims.LEASE.total_seconds()
     look = process.PROBE_TIMEOUT_SECONDS + process.GRACE_SECONDS
-    assert answer + store.DOWNLOAD_SECONDS + look < store.LEASE.total_seconds()
+    assert answer + store.DOWNLOAD_SECONDS + look < STORE_LEASE.total_seconds()
     converting = settings.FILM_CONVERT_SECONDS + process.GRACE_SECONDS
     assert (
-        converting + look < convert.LEASE.total_seconds() < attempts.MAX_ATTEMPT_AGE.total_seconds()
+        converting + look < CONVERT_LEASE.total_seconds() < attempts.MAX_ATTEMPT_AGE.total_seconds()
     )
-    assert tasks.store_due.time_limit <= store.LEASE.total_seconds() + tasks.DRAIN_SECONDS
-    assert tasks.convert_due.time_limit <= convert.LEASE.total_seconds() + tasks.DRAIN_SECONDS
+    assert STORE_RESULTS.celery_task.time_limit <= STORE_LEASE.total_seconds() + DRAIN_SECONDS
+    assert CONVERT_VIDEOS.celery_task.time_limit <= CONVERT_LEASE.total_seconds() + DRAIN_SECONDS
     visibility = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
-    assert max(tasks.store_due.time_limit, tasks.convert_due.time_limit) < visibility
-    assert answer + tasks.DRAIN_SECONDS < settings.CELERY_TASK_TIME_LIMIT
+    assert (
+        max(STORE_RESULTS.celery_task.time_limit, CONVERT_VIDEOS.celery_task.time_limit)
+        < visibility
+    )
+    assert answer + DRAIN_SECONDS < settings.CELERY_TASK_TIME_LIMIT

@@ -14,6 +14,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from PIL import Image
 
+from generation.due_work import CONVERT_LEASE
 from generation.lifecycle import attempts, convert, dead_letters, erase, poll, remove, store
 from generation.models import DeadKind, DeadLetter, FileDeletion, Job, ProviderRequest, Stage
 from tests.generation.test_life_troubles import HANDLE, own_fal
@@ -150,7 +151,7 @@ def test_films_beyond_the_most_at_once_wait_for_a_place(phone, odd, kept, life, 
     life.goes_on(second, until=lambda job: job.stage == Stage.CONVERT)
     now = life.later(1).now
     [taken] = convert.claim(
-        queue="low", stages=[Stage.CONVERT], now=now, limit=1, lease=convert.LEASE
+        queue="low", stages=[Stage.CONVERT], now=now, limit=1, lease=CONVERT_LEASE
     )
 
     assert convert.convert_due(queue="low", now=now) == 0
@@ -214,12 +215,12 @@ def test_all_files_go_with_the_account_while_a_film_is_converted(phone, kept, li
 
 def test_a_worker_that_dies_while_it_converts_leaves_nothing(kept, life, storage):
     taken = convert.claim(
-        queue="low", stages=[Stage.CONVERT], now=life.later(1).now, limit=1, lease=convert.LEASE
+        queue="low", stages=[Stage.CONVERT], now=life.later(1).now, limit=1, lease=CONVERT_LEASE
     )
     begun = attempts.start(taken, now=life.now)
     convert._convert_and_store(convert._Item(taken[0], begun[kept.id]))
 
-    life.later(convert.LEASE.total_seconds() + 1).convert()
+    life.later(CONVERT_LEASE.total_seconds() + 1).convert()
 
     assert_completed(kept)
     remove.delete_due_files(now=life.later(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)

@@ -1,0 +1,17 @@
+"""The background work of credits: what is due, where it runs, how often beat looks."""
+
+from __future__ import annotations
+
+from credits.models import LedgerCheck
+from rendio.common.due_work import DueRows, DueWork
+
+CHECK_LEDGER = DueWork(
+    "credits.prove_ledger",
+    # The alert for a ledger that is not checked in time reads another gauge (ops/alerts.yml).
+    DueRows("", LedgerCheck.objects.all),
+    # It reads for long, and nobody waits for it.
+    queue="low",
+    every_seconds=60,
+    time_limit_seconds=1800,
+)
+EXPIRE_AND_PURGE = DueWork("credits.sweep", every_seconds=60, is_periodic=True)
