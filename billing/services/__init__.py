@@ -1,4 +1,4 @@
-"""What is done about purchases, by topic."""
+"""Every write to purchases and subscriptions, by topic."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Support finds out whose a purchase is that names nobody, or somebody who has left, and lets
-through what was held back."""
+"""Support assigns a purchase that has no owner, and releases a purchase that awaits review."""
 
 from __future__ import annotations
 
@@ -12,10 +11,10 @@ from rendio.common.errors import InvalidState, NotFound
 
 
 def assign_purchase(*, purchase_id: UUID, user_id: UUID, now: datetime) -> Purchase:
-    """Give a purchase that waits to this user, and its credits with it.
+    """Assign a pending purchase to this user and grant its credits.
 
-    Joins the caller's transaction. Raises NotFound, and InvalidState for a purchase that has its
-    owner, was refunded or is of no product, and for a user whose account is closed.
+    Joins the caller's transaction. Raises NotFound, and InvalidState for a purchase that has an
+    owner, was refunded or has no product, and for a user whose account is closed.
     """
     user = purchases.lock_owner(user_id)
     if user is None:
@@ -34,8 +33,9 @@ def assign_purchase(*, purchase_id: UUID, user_id: UUID, now: datetime) -> Purch
 
 
 def release_purchase(*, purchase_id: UUID, now: datetime) -> Purchase:
-    """Grant what is held back. Joins the caller's transaction. Raises NotFound, and
-    InvalidState for a purchase that is not held back."""
+    """Grant the credits of a purchase that awaits review. Joins the caller's transaction. Raises
+    NotFound, and InvalidState for a purchase that does not await review.
+    """
     found = Purchase.objects.filter(id=purchase_id).first()
     if found is None:
         raise NotFound

@@ -1,8 +1,8 @@
-"""update-credits: a phone says what it has bought, and Apple says whether it is so.
+"""update-credits: a phone names a transaction, and Apple confirms it.
 
-What the phone knows is believed only with Apple's signature, be it in the phone's hand or in
-Apple's answer. Apple is asked outside of any transaction; if it cannot be, the phone is told to try
-again, and we do too (lifecycle.purchases).
+Only data with Apple's signature counts, whether the phone or Apple sends it. Apple is called
+outside of any transaction. If Apple does not answer, the phone is told to retry, and a worker
+retries too (lifecycle.purchases).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from rendio.common.errors import InvalidInput, Refusal, RequestInProgress, Unaut
 
 logger = structlog.get_logger(__name__)
 
-# Of one user, remembered to be asked for again while Apple is out of reach.
+# Transactions of one user that are retried while Apple is unavailable.
 MAX_UNCONFIRMED = 50
 
 
@@ -47,11 +47,11 @@ def confirm_purchase(
     attempt: IdempotentRequest | None = None,
     now: datetime,
 ) -> StoredResponse:
-    """Grant what a transaction brought, once, and say how much that was.
+    """Grant a transaction's credits, once, and return how many.
 
-    Calls Apple where the transaction is new and unsigned. Raises InvalidTransaction,
-    UnknownProduct, TransactionClaimed, StoreUnavailable, UnreadablePurchase, Unauthorized,
-    AccountSuspended, InvalidInput where the two name different transactions, IdempotencyKeyReused.
+    Calls Apple if the transaction is new and unsigned. Raises InvalidTransaction, UnknownProduct,
+    TransactionClaimed, StoreUnavailable, UnreadablePurchase, Unauthorized, AccountSuspended,
+    InvalidInput if the two arguments name different transactions, IdempotencyKeyReused.
     """
     if attempt and (answer := idempotency.find_response(attempt, now=now)):
         return answer
@@ -68,15 +68,16 @@ def confirm_purchase(
     try:
         return _sync_and_respond(purchase, user_id=user_id, attempt=attempt, now=now)
     except OperationalError as error:
-        # The wallet stayed locked for longer than we wait.
+        # Timeout while waiting for the wallet's lock.
         if isinstance(error.__cause__, LockNotAvailable):
             raise RequestInProgress from None
         raise
 
 
 def _verify(signed_transaction: str, *, user_id: UUID, now: datetime) -> Transaction:
-    """Raises InvalidTransaction, and UnreadablePurchase for what Apple signed and we cannot read:
-    then Apple is asked for it as well, whose answer may say more."""
+    """Raises InvalidTransaction, and UnreadablePurchase for a payload that Apple signed and we
+    cannot read. Apple is then asked for the transaction as well: its answer may be readable.
+    """
     try:
         return verifier.read_transaction(signed_transaction)
     except verifier.NotGenuine as problem:
@@ -90,15 +91,17 @@ def _verify(signed_transaction: str, *, user_id: UUID, now: datetime) -> Transac
 
 
 def _find_known(transaction_id: str) -> Purchase | None:
-    """The purchase that we have Apple's word for already. (Apple's two environments might give one
-    number twice: then Apple is asked which.)"""
+    """Return the purchase if we have Apple's data already. Both of Apple's environments may use the
+    same id: then Apple is asked which one it is.
+    """
     known = Purchase.objects.filter(transaction_id=transaction_id)[:2]
     return known[0] if len(known) == 1 else None
 
 
 def _fetch(transaction_id: str, *, user_id: UUID, now: datetime) -> Transaction:
-    """Apple's word for it. Raises StoreUnavailable or UnreadablePurchase, and then remembers to ask
-    again."""
+    """Fetch the transaction from Apple. Raises StoreUnavailable or UnreadablePurchase after
+    scheduling a retry.
+    """
     try:
         bought = client.find_transaction(transaction_id)
     except StoreUnavailable:
@@ -121,7 +124,7 @@ def _fetch(transaction_id: str, *, user_id: UUID, now: datetime) -> Transaction:
 
 def _remember_unconfirmed(transaction_id: str, *, user_id: UUID, now: datetime) -> None:
     if UnconfirmedPurchase.objects.filter(user_id=user_id).count() >= MAX_UNCONFIRMED:
-        return  # the phone asks again by itself
+        return  # the phone retries
     UnconfirmedPurchase.objects.get_or_create(
         user_id=user_id,
         transaction_id=transaction_id,
@@ -132,12 +135,13 @@ def _remember_unconfirmed(transaction_id: str, *, user_id: UUID, now: datetime) 
 def _sync_and_respond(
     purchase: Purchase, *, user_id: UUID, attempt: IdempotentRequest | None, now: datetime
 ) -> StoredResponse:
-    """One transaction: the grant, and the answer to replay. A refusal comes after its commit, so
-    that what the transaction means for others (its true owner, a refund) has its effect."""
+    """Sync the ledger and store the response, in one transaction. A refusal is raised after the
+    commit, so that the transaction's effects on others (its owner, a refund) stay.
+    """
     with transaction.atomic(durable=True):
         synced = purchases.sync_ledger(purchase.id, now=now, claimant_id=user_id)
         refusal = _find_refusal(synced, user_id)
-        # Taken in, and to be granted by support: what is answered then must not be this again.
+        # Pending review: after support releases the purchase, the same key must get a new response.
         is_held = synced.purchase.pending_reason in NEEDS_REVIEW
         answer = StoredResponse(
             200,
@@ -158,7 +162,7 @@ def _sync_and_respond(
 
 
 def _find_refusal(synced: SyncResult, user_id: UUID) -> Refusal | None:
-    """Why the phone does not get what the purchase brings; None where it does."""
+    """Return why the phone does not get the credits, or None if it does."""
     purchase, owner = synced.purchase, synced.owner
     if owner is None or owner.id != user_id:
         caller = User.objects.get(id=user_id)

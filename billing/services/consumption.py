@@ -1,8 +1,8 @@
-"""What Apple asks of a purchase whose refund was asked for, and what the ledger has to say to it.
+"""Apple's consumption requests: questions about a purchase for which a refund was requested.
 
-Nothing is ever said of a customer who has not agreed to it (record-consent, kind `consumption`).
-What was delivered is known from the ledger too: a job that ends without its video is refunded, in
-the transaction in which it ends.
+Data is sent only if the customer has consented (record-consent, kind `consumption`). The ledger
+also tells what was delivered: a job that ends without its video is refunded in the same
+transaction.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from rendio.common.errors import InvalidState, NotFound
 
 @transaction.atomic(durable=True)
 def upsert_request(notification: DecodedNotification, *, now: datetime) -> ConsumptionRequest:
-    """Have it answered: not at once, so that jobs have ended and support can say otherwise.
+    """Schedule the answer. It waits a while, so that running jobs can end and support can override
+    the policy.
 
-    Apple asks up to three times for one request of a customer; what is older than we have changes
-    nothing.
+    Apple asks up to three times for one refund request. An older notification than the stored one
+    changes nothing.
     """
     assert notification.transaction  # noqa: S101 (and its purchase is recorded)
     purchase = Purchase.objects.get(
@@ -56,16 +57,16 @@ def upsert_request(notification: DecodedNotification, *, now: datetime) -> Consu
 def override_refund_policy(
     *, request_id: UUID, policy: RefundPolicy, now: datetime
 ) -> tuple[str, ConsumptionRequest]:
-    """Answer this one by another policy, and again if it was answered before; gives the policy that
-    support had chosen before, if any. Joins the caller's transaction.
+    """Use another policy for this request, and answer again if it was answered before. Return (the
+    override before, the request). Joins the caller's transaction.
 
-    Raises NotFound, InvalidState once Apple waits no more.
+    Raises NotFound, and InvalidState after Apple's deadline.
     """
     request = ConsumptionRequest.objects.select_for_update().filter(id=request_id).first()
     if request is None:
         raise NotFound
     if request.deadline_at <= now:
-        raise InvalidState(problem="Apple does not wait for an answer any more.")
+        raise InvalidState(problem="Apple's deadline for an answer has passed.")
     before = request.override
     request.override, request.due_at, request.tries = policy, now, 0
     request.save(update_fields=["override", "due_at", "tries"])
@@ -73,7 +74,9 @@ def override_refund_policy(
 
 
 def build_consumption(purchase: Purchase, *, policy: RefundPolicy) -> Consumption:
-    """The facts about a user's purchase, and what `policy` makes of them."""
+    """Collect the facts about a user's purchase, and the refund preference that `policy` derives
+    from them.
+    """
     assert purchase.user  # noqa: S101 (who has agreed to it)
     use = credit_queries.lot_usage(purchase.ledger_id)
     is_delivered = use is not None and not (use.jobs and use.jobs == use.failed_jobs)
@@ -83,7 +86,7 @@ def build_consumption(purchase: Purchase, *, policy: RefundPolicy) -> Consumptio
         delivery=DeliveryStatus.DELIVERED if is_delivered else DeliveryStatus.UNDELIVERED_OTHER,
         used_share=None if is_period else used_share,
         preference=_preference(policy, used_share, can_be_prorated=not is_period),
-        # The welcome credits: whoever had them could try it first.
+        # The welcome grant is a free sample.
         sample_provided=purchase.user.welcomed_at is not None,
     )
 

@@ -1,6 +1,7 @@
-"""Proving, before a customer does, that money can come in: keys, certificates, the webhook.
+"""`manage.py check_appstore`: check keys, certificates and the webhook before a customer depends on
+them.
 
-What is asked of Apple here changes nothing, but for a test notification that we ask it to send.
+Nothing changes at Apple, apart from a test notification that we request.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One thing that was looked at; `detail` says how it is, or what is wrong."""
+    """The result of one check; `detail` gives the state or the fault."""
 
     what: str
     ok: bool
@@ -30,10 +31,10 @@ class CheckResult:
 
 
 def run_checks(*, timeout_seconds: float) -> Iterator[CheckResult]:
-    """Look at one thing after the other. Waits up to `timeout_seconds` for each test notification.
+    """Run one check after the other. Waits up to `timeout_seconds` for each test notification.
 
-    Apple answers for an environment only once the app has one there: before the first release,
-    production does not.
+    Apple answers for an environment only once the app exists there: production answers only after
+    the first release.
     """
     root = _check_root_certificate()
     yield root

@@ -1,12 +1,11 @@
-"""Fraud marks: what looks odd about a user, as a score with its reasons.
+"""Fraud signals: unusual behaviour of a user, as a score with reasons. Support reads them.
 
-They are for support to read. Nothing follows by itself but this: while the score is at
-FRAUD_HOLD_SCORE or above, or while a related user is banned, what is bought waits as a work item
-(PendingReason.FRAUD_REVIEW) until a person lets it through. What a related user owes holds it too
-(PendingReason.RELATED_DEBT), until that is paid. It is kept and stays the user's, so no money is
-lost by it.
+One automatic effect: while the score is at FRAUD_HOLD_SCORE or above, or while a related user is
+banned, new purchases await review (PendingReason.FRAUD_REVIEW). A debt of a related user has the
+same effect until it is repaid (PendingReason.RELATED_DEBT). The purchase is stored and stays the
+user's, so no money is lost.
 
-A handful of counts on indexes, each bounded, whenever a purchase is settled.
+Cost: a few bounded counts on indexes for each purchase.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ logger = structlog.get_logger(__name__)
 
 LOOKBACK = timedelta(days=90)
 BURST = timedelta(hours=1)
-# No count goes on beyond this.
+# Counts stop here.
 MAX_COUNT = 100
 MAX_RELATED = 20
 
 
 @dataclass(frozen=True)
 class FraudSignal:
-    """Something counted, and the points for what is more than usual."""
+    """A count, and the points for the part above the usual number."""
 
     what: str
     count: int
@@ -42,8 +41,9 @@ class FraudSignal:
 
 
 def update_score(user_id: UUID, *, now: datetime) -> int:
-    """Keep the user's score as it is now, and return it. Joins the caller's transaction, which has
-    the user's wallet locked."""
+    """Compute, store and return the user's score. Joins the caller's transaction, which has locked
+    the user's wallet.
+    """
     signals = [signal for signal in _signals_of(user_id, now=now) if signal.points]
     score = sum(signal.points for signal in signals)
     if not score:
@@ -61,7 +61,7 @@ def update_score(user_id: UUID, *, now: datetime) -> int:
 
 
 def requires_review(user_id: UUID, *, now: datetime) -> bool:
-    """Whether what this user has bought waits for a person. Joins the caller's transaction."""
+    """Return whether this user's purchases await review. Joins the caller's transaction."""
     score = update_score(user_id, now=now)
     is_held = bool(settings.FRAUD_HOLD_SCORE) and score >= settings.FRAUD_HOLD_SCORE
     is_held = is_held or account_queries.has_banned_relative(
@@ -73,16 +73,18 @@ def requires_review(user_id: UUID, *, now: datetime) -> bool:
 
 
 def has_related_debt(user_id: UUID) -> bool:
-    """Whether another user of the same customer owes credits: spent, and refunded by the store.
+    """Return whether another user of the same customer owes credits: spent, then refunded by the
+    store.
 
-    A new guest for each pack would leave each debt behind.
+    Otherwise a customer could leave each debt behind by buying as a new guest.
     """
     return credit_queries.total_debt([one for one in _related_users(user_id) if one != user_id]) > 0
 
 
 def _signals_of(user_id: UUID, *, now: datetime) -> list[FraudSignal]:
-    """About the user and all others who buy with the same Apple account: whoever deletes the app
-    and comes back as a new guest is still the same customer."""
+    """Signals about the user and all others who buy with the same Apple account: a customer who
+    reinstalls the app and returns as a new guest is still the same customer.
+    """
     related = _related_users(user_id)
     devices = account_queries.count_devices(related, since=now - LOOKBACK, most=MAX_COUNT)
     refunds = credit_queries.count_clawbacks_of_spent_credits(
@@ -113,8 +115,9 @@ def _related_users(user_id: UUID) -> list[UUID]:
 
 
 def _count_purchases(user_ids: list[UUID], *, since: datetime) -> int:
-    """By Apple's clock, so that what comes all at once after an outage is no burst; without
-    renewals, which nobody makes by hand."""
+    """Count by Apple's purchase time, so that purchases that arrive late after an outage are no
+    burst. Renewals are left out: Apple makes them automatically.
+    """
     recent = Purchase.objects.filter(
         user_id__in=user_ids, purchased_at__gte=since, is_renewal=False
     )

@@ -1,6 +1,7 @@
-"""What a purchase does in the ledger: its credits come once, and go for the share that is due back.
+"""The effect of a purchase on the ledger: credits are granted once, and clawed back for the
+refunded share.
 
-All join the caller's transaction, which has the purchase and its owner's wallet locked.
+All functions join the caller's transaction, which has locked the purchase and its owner's wallet.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from credits import services as credit_services
 
 logger = structlog.get_logger(__name__)
 
-# What the customer reads in the history of credits.
+# Reasons in the user's credit history.
 REASON_PURCHASE, REASON_SUBSCRIPTION = "purchase", "subscription"
 REASON_FREE_OFFER, REASON_FREE_TRIAL = "free offer", "free trial"
 REASON_REFUNDED, REASON_REFUND_REVERSED = "refunded by the App Store", "App Store refund reversed"
@@ -24,11 +25,11 @@ REASON_UPGRADED = "replaced by an upgrade"
 
 
 def grant(purchase: Purchase, owner: User, product: Product, *, now: datetime) -> None:
-    """Grant the credits of a purchase, once. Joins the caller's transaction.
+    """Grant a purchase's credits, once. Joins the caller's transaction.
 
-    A purchase that cost nothing brings the product's `trial_credits`, one that somebody else's
-    family shares brings none, and one of Apple's sandbox no more than its limit allows. The owner
-    may be banned: the credits of a purchase arrive, and can be spent when the ban is lifted.
+    A purchase at no charge grants the product's `trial_credits`, a family-shared one grants none,
+    and one from Apple's sandbox no more than its limit allows. A banned owner receives the credits
+    too, and can spend them after the ban.
     """
     purchase.granted_at = now
     purchase.credits = sandbox_limit.capped_credits(
@@ -57,8 +58,9 @@ def grant(purchase: Purchase, owner: User, product: Product, *, now: datetime) -
 
 
 def expected_credits(purchase: Purchase) -> int:
-    """What a purchase has brought, or would bring by what is sold today: 0 of a product that is
-    unknown here. Before the limit of Apple's sandbox."""
+    """Return the credits that a purchase has granted or, with today's products, would grant: 0 for
+    an unknown product. Ignores the limit of Apple's sandbox.
+    """
     if purchase.credits is not None:
         return purchase.credits
     product = Product.objects.filter(product_id=purchase.product_id).first()
@@ -75,8 +77,9 @@ def _credits_for(purchase: Purchase, product: Product) -> int:
 def _lot_source_and_reason(
     purchase: Purchase, product: Product
 ) -> tuple[credit_services.Source, str]:
-    """The source of the lot and the reason in the customer's history. Credits that nobody paid for
-    are a promotion: MAX_GRANTED_BALANCE counts them, and reports do not call them sold."""
+    """Return the lot's source and the reason in the user's history. Credits at no charge are a
+    promotion: MAX_GRANTED_BALANCE counts them, and reports do not count them as sold.
+    """
     is_allowance = product.kind == ProductKind.SUBSCRIPTION
     if purchase.is_free:
         return (
@@ -89,9 +92,11 @@ def _lot_source_and_reason(
 
 
 def claw_back_upgraded_period(purchase: Purchase, *, now: datetime) -> None:
-    """If this is an upgrade, those credits go that the period it replaces will not earn: just
-    before its own come, so that these repay at once what had been spent, or where its own do not
-    come, as it has been refunded already."""
+    """If this purchase is an upgrade, claw back the unused credits of the periods that it replaces.
+
+    Runs just before the new credits are granted, so that these repay spent ones at once. Also runs
+    if no credits follow because the upgrade has been refunded already.
+    """
     if purchase.is_renewal or not periods.is_period(purchase):
         return
     for earlier in periods.overlapped_periods(purchase):
@@ -101,7 +106,7 @@ def claw_back_upgraded_period(purchase: Purchase, *, now: datetime) -> None:
 
 
 def sync_clawback(purchase: Purchase, product: Product | None, *, now: datetime) -> None:
-    """Make what is taken back of the credits, and when they lapse, agree with the purchase."""
+    """Make the clawed back credits and the lot's expiry agree with the purchase."""
     if not purchase.credits:
         return
     _sync_clawed_back_share(purchase, now=now)
@@ -114,9 +119,10 @@ def _expires_with_period(product: Product) -> bool:
 
 
 def _sync_clawed_back_share(purchase: Purchase, *, now: datetime) -> None:
-    """The share that Apple has refunded, or that an upgrade has cut off, whichever is more: Apple
-    pays the latter back too, but for a free period, which nobody paid. All in all, so that what is
-    missing is done."""
+    """Claw back the refunded share, or the share that an upgrade cut off, whichever is larger:
+    Apple refunds the latter too, except for a free period. The share is a total, so that only what
+    is missing is booked.
+    """
     is_cut_off = periods.is_period(purchase) and not purchase.is_free
     replaced = periods.unused_period_share(purchase) if is_cut_off else 0
     share = max(purchase.revoked_share, replaced)

@@ -1,5 +1,6 @@
-"""Taking in Apple's notifications: verified, stored, answered. A worker applies them
-(lifecycle.notifications)."""
+"""Receive Apple's notifications: verify and store them. A worker applies them
+(lifecycle.notifications).
+"""
 
 from __future__ import annotations
 
@@ -15,13 +16,14 @@ from rendio.common.errors import InvalidState, NotFound
 
 
 def reprocess_notification(notification_id: UUID, *, now: datetime) -> Notification:
-    """Have a notification applied once more. Joins the caller's transaction. Raises NotFound, and
-    InvalidState for one that was kept without its contents."""
+    """Schedule a notification to be applied again. Joins the caller's transaction. Raises NotFound,
+    and InvalidState if its payload has been purged.
+    """
     notification = Notification.objects.select_for_update().filter(id=notification_id).first()
     if notification is None:
         raise NotFound
     if not notification.signed_payload:
-        raise InvalidState(problem="What it said has been swept away.")
+        raise InvalidState(problem="The payload of this notification has been purged.")
     notification.due_at, notification.tries, notification.processed_at = now, 0, None
     notification.save(update_fields=["due_at", "tries", "processed_at"])
     APPLY_NOTIFICATIONS.wake_workers()
@@ -29,10 +31,10 @@ def reprocess_notification(notification_id: UUID, *, now: datetime) -> Notificat
 
 
 def receive(*, signed_payload: str, now: datetime, from_history: bool = False) -> bool:
-    """Keep a notification, to be applied soon; whether it was new to us. One that cannot be read is
-    kept for a person.
+    """Store a notification to be applied soon; return whether it was new. An unreadable one is
+    stored for staff.
 
-    Raises NotGenuine, Unreadable, and whatever else kept us from verifying or storing it.
+    Raises NotGenuine, Unreadable, and any error of verification or storage.
     """
     try:
         return store(signed_payload=signed_payload, now=now, from_history=from_history)
@@ -42,7 +44,7 @@ def receive(*, signed_payload: str, now: datetime, from_history: bool = False) -
 
 
 def store(*, signed_payload: str, now: datetime, from_history: bool = False) -> bool:
-    """The same, but that one that cannot be read is kept nowhere."""
+    """Like `receive`, but an unreadable notification is not stored."""
     notification = verifier.read_notification(signed_payload)
     _, is_new = Notification.objects.get_or_create(
         notification_uuid=notification.notification_uuid,

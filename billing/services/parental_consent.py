@@ -1,8 +1,8 @@
-"""A guardian's consent to a child's purchases, once it is withdrawn.
+"""Parental consent to a child's purchases, after it was withdrawn.
 
-Apple tells of a withdrawal and not of a consent given again, so nothing is refused for good: what
-the Apple account buys afterwards waits for a person (PendingReason.CONSENT_WITHDRAWN). What it
-bought before stays, and Apple tells of its refund by itself.
+Apple reports a withdrawal, but not a renewed consent. Nothing is therefore refused for good: later
+purchases of the Apple account await review (PendingReason.CONSENT_WITHDRAWN). Earlier purchases
+stay; Apple notifies us of their refunds.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from billing.models import Purchase, WithdrawnConsent
 
 @transaction.atomic
 def withdraw_consent(*, app_transaction_id: str, withdrawn_at: datetime) -> None:
-    """Keep the earliest withdrawal, in whatever order they come. Joins the caller's transaction or
-    opens its own."""
+    """Store the earliest withdrawal, in whatever order they arrive. Joins the caller's transaction
+    or opens its own.
+    """
     consent, is_new = WithdrawnConsent.objects.select_for_update().get_or_create(
         app_transaction_id=app_transaction_id, defaults={"withdrawn_at": withdrawn_at}
     )
@@ -27,7 +28,7 @@ def withdraw_consent(*, app_transaction_id: str, withdrawn_at: datetime) -> None
 
 
 def is_without_consent(purchase: Purchase) -> bool:
-    """Whether it was bought after a guardian had withdrawn the consent."""
+    """Return whether the purchase was made after the consent was withdrawn."""
     return WithdrawnConsent.objects.filter(
         app_transaction_id=purchase.app_transaction_id, withdrawn_at__lte=purchase.purchased_at
     ).exists()

@@ -1,7 +1,7 @@
-"""The periods of a subscription: which of them counts, and what an upgrade cuts off one.
+"""The periods of a subscription: which one is current, and what an upgrade cuts off.
 
-Each is a purchase, as of the latest that Apple has signed about it. All follows from them and from
-nothing else, so it makes no difference in which order they became known.
+Each period is a purchase, as Apple last signed it. Everything follows from the periods alone, so
+the order in which they became known makes no difference.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from uuid import UUID
 from billing.appstore import payloads
 from billing.models import FULL_SHARE, Purchase, PurchaseQuerySet
 
-# So many at a time; of the latest, those before have ended long ago.
+# Older periods have ended long ago.
 MAX_PERIODS = 24
 
 
@@ -21,7 +21,7 @@ def is_period(purchase: Purchase) -> bool:
 
 
 def periods_of_subscription(purchase: Purchase) -> PurchaseQuerySet:
-    """All periods of its subscription that are somebody's."""
+    """All periods of the purchase's subscription that have an owner."""
     return Purchase.objects.filter(
         environment=purchase.environment,
         original_transaction_id=purchase.original_transaction_id,
@@ -30,7 +30,9 @@ def periods_of_subscription(purchase: Purchase) -> PurchaseQuerySet:
 
 
 def find_subscriber(purchase: Purchase) -> UUID | None:
-    """Whose the subscription has been so far; None where that is nobody, or somebody who left."""
+    """Return the owner of the subscription so far; None if there is none or the account is
+    closed.
+    """
     if not is_period(purchase):
         return None
     theirs = (
@@ -40,13 +42,13 @@ def find_subscriber(purchase: Purchase) -> UUID | None:
 
 
 def latest_periods(purchase: Purchase) -> list[Purchase]:
-    """The latest MAX_PERIODS periods of its subscription, the last first."""
+    """Return the latest MAX_PERIODS periods of the purchase's subscription, newest first."""
     periods = periods_of_subscription(purchase).order_by("-purchased_at", "-transaction_id")
     return list(periods[:MAX_PERIODS])
 
 
 def current_period(periods: list[Purchase]) -> tuple[Purchase, datetime]:
-    """The period that counts, and when it ends: the one that ends last.
+    """Return the current period and its end: the period that ends last.
 
     A renewal may be paid, and refunded, while the period before it still runs.
     """
@@ -56,7 +58,7 @@ def current_period(periods: list[Purchase]) -> tuple[Purchase, datetime]:
 
 
 def overlapped_periods(period: Purchase) -> list[Purchase]:
-    """The same user's earlier periods of the subscription in the middle of which this one began."""
+    """Return the same user's earlier periods that were still running when this one began."""
     began_at = period.purchased_at
     earlier = periods_of_subscription(period).filter(
         purchased_at__lt=began_at, expires_at__gt=began_at
@@ -65,7 +67,7 @@ def overlapped_periods(period: Purchase) -> list[Purchase]:
 
 
 def unused_period_share(period: Purchase) -> int:
-    """How much of it an upgrade has cut off, in thousandths of a percent of its time."""
+    """Return the share of the period that an upgrade cut off, in thousandths of a percent."""
     later = periods_of_subscription(period).filter(
         purchased_at__gt=period.purchased_at, purchased_at__lt=_expiry_of(period)
     )
@@ -82,8 +84,9 @@ def _end_of(period: Purchase, periods: list[Purchase]) -> datetime:
 
 
 def _replaced_at(period: Purchase, periods: list[Purchase]) -> datetime | None:
-    """When an upgrade began in the middle of it. (Renewals may be charged early, and who was
-    refunded may subscribe again: that is the same product.)"""
+    """Return when an upgrade began during the period. Early renewals and new subscriptions after a
+    refund have the same product, and are no upgrades.
+    """
     upgrades = [
         other.purchased_at
         for other in periods

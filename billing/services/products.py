@@ -1,4 +1,4 @@
-"""What is sold."""
+"""Changes of products."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from billing.models import PendingReason, Product, Purchase
 
 
 def on_product_saved(product: Product, *, now: datetime) -> None:
-    """What was bought of it before it was known here is looked at again, soon. Joins the caller's
-    transaction."""
+    """Schedule purchases that were waiting for this product. Joins the caller's transaction."""
     Purchase.objects.filter(
         pending_reason=PendingReason.UNKNOWN_PRODUCT, product_id=product.product_id
     ).update(due_at=now, tries=0)

@@ -1,13 +1,12 @@
-"""What Apple says was bought, and what becomes of it in the ledger.
+"""Purchases: store what Apple says, then make the ledger agree with it.
 
-Guarantee: one grant for a transaction, ever, and at any time the part of it that Apple has refunded
-is taken back, no more and no less. Both follow from the row alone: `record` keeps what Apple says,
-the latest that was signed and not the latest that came; `settle` makes the ledger agree with it.
-Who called them, how often and in which order makes no difference, and a crash between the two
-leaves a row that is due.
+Guarantee: a transaction is granted once, and the refunded share is clawed back, no more and no
+less. Both follow from the row alone: `upsert_from_apple` stores what Apple signed last (not what
+arrived last); `sync_ledger` makes the ledger agree with it. Callers, repetition and order make no
+difference. A crash between the two leaves a due row.
 
-The locks, as everywhere: first the wallet, then the subscription if it is a period of one, then
-the purchase.
+Lock order: the wallet, the subscription if the purchase is one of its periods, the purchase
+(docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ from rendio.common.errors import NotFound
 
 logger = structlog.get_logger(__name__)
 
-# By whoever recorded it. After that it is due to a worker.
+# The caller of upsert_from_apple syncs within this time; afterwards a worker does.
 SYNC_GRACE = timedelta(seconds=30)
-# How often a purchase that waits for a related debt is looked at again.
+# How often a purchase that waits for a related user's debt is checked again.
 DEBT_RECHECK_INTERVAL = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class SyncResult:
-    """How a purchase stands. `is_new`: this very call granted the credits."""
+    """The purchase after a sync. `is_new`: this call granted the credits."""
 
     purchase: Purchase
     owner: User | None
@@ -49,7 +48,9 @@ class SyncResult:
 
 @transaction.atomic(durable=True)
 def upsert_from_apple(bought: Transaction, *, now: datetime) -> Purchase:
-    """Keep what Apple says, and have it settled; older news than we have changes nothing."""
+    """Store what Apple says and make the purchase due. Data older than the stored one changes
+    nothing.
+    """
     purchase, is_new = Purchase.objects.select_for_update().get_or_create(
         environment=bought.environment,
         transaction_id=bought.transaction_id,
@@ -90,7 +91,7 @@ def upsert_from_apple(bought: Transaction, *, now: datetime) -> Purchase:
 
 
 def _mutable_fields(bought: Transaction) -> dict[str, object]:
-    """What may be different the next time that Apple signs it."""
+    """The fields that may differ the next time that Apple signs the transaction."""
     return {
         "signed_at": bought.signed_at,
         "app_account_token": bought.app_account_token,
@@ -102,22 +103,22 @@ def _mutable_fields(bought: Transaction) -> dict[str, object]:
 
 @transaction.atomic
 def sync_ledger(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = None) -> SyncResult:
-    """Make the ledger agree with the purchase, and say how it stands.
+    """Make the ledger agree with the purchase; return the result.
 
-    Joins the caller's transaction or opens its own. `claimant_id` is the user whose phone holds it:
-    it is theirs unless it is somebody else's already, or names somebody else.
+    Joins the caller's transaction or opens its own. `claimant_id`: the user whose phone named the
+    transaction, who becomes the owner unless the purchase has one or names one.
     """
     found = Purchase.objects.get(id=purchase_id)
     named = found.user_id or _resolve_owner(found) or claimant_id
     owner = lock_owner(named) if named else None
     purchase = lock_purchase(found)
     if _ownership_changed(purchase, found, owner):
-        # Between the two reads. It stays due; nothing is ours to do.
+        # The owner changed between the two reads. The purchase stays due.
         return SyncResult(purchase, purchase.user, is_new=False, balance=0)
     product = Product.objects.filter(product_id=purchase.product_id).first()
     is_new = _grant_if_due(purchase, owner, product, now=now)
     grants.sync_clawback(purchase, product, now=now)
-    # A debt may be paid without anything happening to this purchase.
+    # A repaid debt does not touch this purchase, so the purchase is checked again later.
     purchase.due_at = (
         now + DEBT_RECHECK_INTERVAL
         if purchase.pending_reason == PendingReason.RELATED_DEBT
@@ -140,8 +141,9 @@ def sync_ledger(purchase_id: UUID, *, now: datetime, claimant_id: UUID | None = 
 
 
 def _resolve_owner(purchase: Purchase) -> UUID | None:
-    """Whom Apple's token names, else whose the subscription has been so far. So it is too where the
-    one who is named has left, and support gave an earlier period to somebody."""
+    """Return the user in Apple's token, else the subscriber so far. The subscriber also counts if
+    the user in the token has left, and support assigned an earlier period to somebody.
+    """
     token, subscriber_id = purchase.app_account_token, periods.find_subscriber(purchase)
     if token and subscriber_id:
         return subscriber_id if _is_closed(token) else token
@@ -149,7 +151,7 @@ def _resolve_owner(purchase: Purchase) -> UUID | None:
 
 
 def _is_closed(user_id: UUID) -> bool:
-    """A guest who became part of an account has left where the account has."""
+    """A merged guest has left when the account has."""
     has_left = Q(closed_at__isnull=False, wallet__merged_into=None)
     has_left |= Q(wallet__merged_into__user__closed_at__isnull=False)
     return User.objects.filter(has_left, id=user_id).exists()
@@ -158,7 +160,9 @@ def _is_closed(user_id: UUID) -> bool:
 def _grant_if_due(
     purchase: Purchase, owner: User | None, product: Product | None, *, now: datetime
 ) -> bool:
-    """Whether its credits came by this; else the purchase says what they wait for, if they do."""
+    """Grant the credits if nothing stands in the way, else store the pending reason; return whether
+    they were granted.
+    """
     if purchase.granted_at:
         return False
     review_reason = purchase.pending_reason if purchase.pending_reason in NEEDS_REVIEW else ""
@@ -183,8 +187,9 @@ def _grant_if_due(
 def _find_review_reason(
     purchase: Purchase, owner: User, *, review_reason: str, now: datetime
 ) -> str:
-    """Why it waits for a person; "" where it does not. Once it waits, only a person lets it
-    through, unless it waits for a debt that is paid."""
+    """Return why the purchase awaits review, or "". Once it does, only staff can release it, except
+    that a repaid debt releases it too.
+    """
     if purchase.released_at or purchase.is_family_shared:
         return ""
     if review_reason and review_reason != PendingReason.RELATED_DEBT:
@@ -197,14 +202,15 @@ def _find_review_reason(
 
 
 def _ownership_changed(purchase: Purchase, found: Purchase, owner: User | None) -> bool:
-    if purchase.user_id:  # after a merge that we waited for it is the account, and so is the owner
+    if purchase.user_id:  # after a merge that we waited for, both are the account
         return owner is None or purchase.user_id != owner.id
     return purchase.app_account_token != found.app_account_token
 
 
 def lock_owner(user_id: UUID) -> User | None:
-    """The user, or the account that this guest became, with the wallet locked until the transaction
-    ends; None for whoever has none."""
+    """Return the user, or the account that the guest was merged into, with the wallet locked until
+    the transaction ends. None if there is no wallet.
+    """
     try:
         wallet = credit_services.lock_wallet(user_id=user_id, through_merge=True)
     except NotFound:
@@ -213,18 +219,19 @@ def lock_owner(user_id: UUID) -> User | None:
 
 
 def lock_expected_owner(purchase: Purchase) -> User | None:
-    """Whose a purchase is, or will be once it is settled, with the wallet locked as by
-    `lock_owner`; None where it names nobody of ours."""
+    """Return the current or expected owner of a purchase, with the wallet locked as by
+    `lock_owner`. None if the purchase names none of our users.
+    """
     named = purchase.user_id or _resolve_owner(purchase)
     return lock_owner(named) if named else None
 
 
 def lock_purchase(purchase: Purchase) -> Purchase:
-    """The purchase as it is now, locked until the transaction ends; its owner's wallet is locked
-    already, if it has one.
+    """Return the current state of the purchase, locked until the transaction ends. The caller has
+    locked its owner's wallet, if there is one.
 
-    A period's subscription is locked before it: two users may have periods of one subscription, and
-    each of them then makes the other's due (_follow_of_others).
+    A period's subscription is locked first: two users may have periods of one subscription, and a
+    change of one makes the other's due (_schedule_other_owners).
     """
     if periods.is_period(purchase):
         subscriptions.lock_subscription(purchase)
@@ -232,8 +239,9 @@ def lock_purchase(purchase: Purchase) -> Purchase:
 
 
 def _schedule_other_owners(purchase: Purchase, *, now: datetime) -> None:
-    """The subscription has gone to another user: what that means for the one before is settled by
-    itself, under their own wallet's lock."""
+    """The subscription now belongs to another user: make the periods of earlier owners due, to be
+    synced under their own wallets' locks.
+    """
     others = periods.periods_of_subscription(purchase).exclude(user=purchase.user)
     others.update(due_at=now, tries=0)
 
@@ -242,7 +250,7 @@ def _find_pending_reason(
     purchase: Purchase, owner: User | None, product: Product | None
 ) -> PendingReason | str:
     if purchase.is_refunded:
-        return ""  # nobody paid for it in the end: no work
+        return ""  # refunded before it was granted: nothing to do
     if product is None or purchase.type != _APPLE_TYPES[ProductKind(product.kind)]:
         return PendingReason.UNKNOWN_PRODUCT
     if owner is None:

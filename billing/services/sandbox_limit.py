@@ -2,8 +2,8 @@
 
 Guarantee: users who are not listed in APPSTORE_SANDBOX_TESTERS are granted at most
 APPSTORE_SANDBOX_CREDITS from sandbox purchases: each user, each Apple account over all of its
-users, and each account over the guests that became part of it. The total counts grants, so a
-refund makes no room for another purchase.
+users, and each account over its merged guests. Only grants count, so a refund makes no room for
+another purchase.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ logger = structlog.get_logger(__name__)
 
 
 def capped_credits(purchase: Purchase, *, user_id: UUID, credits: int) -> int:
-    """How many of these credits a purchase may bring its user: all of them outside of the sandbox.
+    """Return how many of these credits a purchase may grant: all of them outside of the sandbox.
 
-    Joins the caller's transaction, which has the user's wallet locked. The Apple account is locked
-    as the last of all locks, so that two of its users cannot both be granted what is left.
+    Joins the caller's transaction, which has locked the user's wallet. The Apple account is locked
+    last, so that two of its users cannot both be granted the rest.
     """
     if purchase.environment != Environment.SANDBOX or _is_tester(user_id):
         return credits
     if not purchase.app_transaction_id:
-        # Nobody could tell how much the same Apple account has had as another guest.
+        # Without the Apple account, its grants to other guests cannot be counted.
         logger.warning("sandbox_purchase_names_no_apple_account", purchase_id=str(purchase.id))
         return 0
     _lock_apple_account(purchase.app_transaction_id)
@@ -52,16 +52,16 @@ def capped_credits(purchase: Purchase, *, user_id: UUID, credits: int) -> int:
 
 
 def sandbox_purchases_of(user_id: UUID) -> list[Purchase]:
-    """The sandbox purchases of a user that brought credits, newest first."""
+    """Return a user's sandbox purchases that granted credits, newest first."""
     return list(_with_credits(Purchase.objects.filter(user_id=user_id)).order_by("-id"))
 
 
 def cap_after_merge(moved: Sequence[Purchase], *, into_user_id: UUID, now: datetime) -> None:
-    """Make what is left of a guest's sandbox credits worth nothing, newest purchase first, until an
-    account has been granted no more than the limit by the merge.
+    """Supersede a guest's sandbox credits, newest purchase first, until the account is within the
+    limit.
 
-    Joins the caller's transaction, which has merged the two wallets. `moved`: what the guest had
-    (purchases_of_guest), which is the account's by now.
+    Joins the caller's transaction, which has merged the two wallets. `moved`: the guest's purchases
+    (sandbox_purchases_of), which the account owns by now.
     """
     if not moved or _is_tester(into_user_id):
         return
@@ -90,7 +90,7 @@ def _with_credits(purchases: PurchaseQuerySet) -> PurchaseQuerySet:
 
 
 def _lock_apple_account(app_transaction_id: str) -> None:
-    """Until the transaction ends. There is no row for an Apple account that could be locked."""
+    """Lock until the transaction ends. Advisory: there is no row for an Apple account."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",

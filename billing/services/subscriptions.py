@@ -1,11 +1,11 @@
-"""Subscriptions, and the tier of those who have one.
+"""Subscriptions, and the tier of their users.
 
-Guarantee: how a subscription stands follows from what Apple has signed, whatever of it came when,
-how often and from whom. Its periods are purchases; `record` keeps what was signed last about its
-future; `follow` derives the rest from both. Past its end nobody has the tier, whether or not
-anybody told us: it is stored with the time at which it ends.
+Guarantee: a subscription's state follows from what Apple signed, in whatever order, how often and
+from whom it came. Its periods are purchases; `upsert_from_apple` stores the latest renewal info;
+`sync_subscription` derives the rest from both. The tier is stored with its end, so it ends on time
+even if nobody notifies us.
 
-The locks: the wallet, the subscription and the purchase (services.purchases), then the user.
+Lock order: the wallet, the subscription and the purchase (services.purchases), then the user.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from billing.appstore.payloads import Renewal
 from billing.models import Purchase, Subscription
 from billing.services import periods
 
-# Apple's word of a renewal comes a little after the period's end, by itself. Then we ask.
+# Apple notifies us of a renewal shortly after the period's end. If no notification comes, we ask.
 CHECK_DELAY = timedelta(minutes=10)
 
 
 @transaction.atomic(durable=True)
 def upsert_from_apple(renewal: Renewal) -> None:
-    """Keep what Apple says of a subscription's future; older news than we have changes nothing.
+    """Store Apple's renewal info. Data older than the stored one changes nothing.
 
-    What follows from it is for `follow`, after this.
+    The caller then calls `sync_subscription`.
     """
     subscription = _get_locked(renewal.environment, renewal.original_transaction_id)
     if subscription.renewal_signed_at and renewal.signed_at < subscription.renewal_signed_at:
@@ -44,15 +44,14 @@ def upsert_from_apple(renewal: Renewal) -> None:
 
 
 def lock_subscription(purchase: Purchase) -> None:
-    """Whatever is settled about the subscription of this period waits here for whatever else is.
-    Joins the caller's transaction."""
+    """Serialize changes to the subscription of this period. Joins the caller's transaction."""
     _get_locked(purchase.environment, purchase.original_transaction_id)
 
 
 def sync_subscription(purchase: Purchase, *, now: datetime) -> None:
-    """Let the subscription and its user's tier follow from its periods, of which this is one.
+    """Update the subscription and its user's tier from its periods, of which this purchase is one.
 
-    Joins the caller's transaction, which has the purchase and its user's wallet locked.
+    Joins the caller's transaction, which has locked the purchase and its user's wallet.
     """
     subscription = _get_locked(purchase.environment, purchase.original_transaction_id)
     subscription.current_period, subscription.ends_at = periods.current_period(
@@ -65,8 +64,9 @@ def sync_subscription(purchase: Purchase, *, now: datetime) -> None:
 
 
 def sync_tier(user_id: UUID, *, now: datetime) -> None:
-    """The user's tier is what their subscriptions say. Joins the caller's transaction, which has
-    their wallet locked."""
+    """Set the user's tier from their subscriptions. Joins the caller's transaction, which has
+    locked their wallet.
+    """
     ends = [subscription.access_until for subscription in queries.subscriptions_of(user_id)]
     until = max((end for end in ends if end and end > now), default=None)
     tier = Tier.PREMIUM if until else Tier.FREE
@@ -75,7 +75,7 @@ def sync_tier(user_id: UUID, *, now: datetime) -> None:
 
 @transaction.atomic(durable=True)
 def mark_checked(subscription_id: UUID, *, now: datetime) -> None:
-    """Apple has said how it goes on, and is not asked again before the next end."""
+    """Apple has answered: do not ask again before the next end of access."""
     subscription = Subscription.objects.select_for_update().get(id=subscription_id)
     subscription.checked_at = now
     _schedule_check(subscription, now=now)
@@ -83,7 +83,7 @@ def mark_checked(subscription_id: UUID, *, now: datetime) -> None:
 
 
 def find_for_period(purchase: Purchase) -> Subscription | None:
-    """The subscription of which this is a period, if it is one."""
+    """Return the subscription of which this purchase is a period, or None."""
     if not periods.is_period(purchase):
         return None
     lines = Subscription.objects.select_related("current_period")
@@ -100,7 +100,7 @@ def _get_locked(environment: str, original_transaction_id: str) -> Subscription:
 
 
 def _schedule_check(subscription: Subscription, *, now: datetime) -> None:
-    """Once for each end, unless Apple has told of itself since."""
+    """Schedule one check for each end of access, unless Apple has sent data since."""
     subscription.due_at, subscription.tries = None, 0
     end = subscription.access_until
     heard = [at for at in (subscription.checked_at, subscription.renewal_signed_at) if at]

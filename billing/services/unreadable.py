@@ -1,8 +1,8 @@
-"""Payloads that Apple signed for our app and we cannot read: kept for a person, and read again.
+"""Payloads that Apple signed for our app and we cannot read: stored for staff and read again later.
 
-Guarantee: nothing that a customer may have paid for is dropped because a field of it is missing or
-odd. The payload is stored once, however often it comes, its sender is asked to repeat it (503), and
-a worker reads it again until it can (lifecycle.unreadable).
+Guarantee: a purchase is not lost because a field is missing or unexpected. The payload is stored
+once, its sender is asked to repeat it (503), and a worker reads it again until it can
+(lifecycle.unreadable).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from rendio.common.errors import InvalidState, NotFound
 
 logger = structlog.get_logger(__name__)
 
-# Only Apple can sign one, so this is reached by a change at Apple's that concerns every purchase.
-# What is above it is logged and not kept, and comes again.
+# Only Apple can sign a payload, so only a change at Apple that affects every purchase reaches this
+# limit. Payloads above it are logged, not stored; Apple sends them again.
 MAX_OPEN = 1000
 
 
@@ -39,10 +39,10 @@ def store_unreadable(
     transaction_id: str = "",
     user_id: UUID | None = None,
 ) -> None:
-    """Store a payload for a person, once; one that is known is counted.
+    """Store a payload for staff, once. A repeated one is counted.
 
     Joins the caller's transaction or opens its own. `transaction_id`: the one that Apple was asked
-    for, which the payload may not name. `user_id`: whose phone sent it.
+    for, which the payload may lack. `user_id`: the user whose phone sent it.
     """
     key = _deduplication_key(kind, problem.claims, transaction_id)
     logger.error("apple_payload_unreadable", kind=kind.value, problem=str(problem))
@@ -66,22 +66,24 @@ def store_unreadable(
             "due_at": now,
         },
     )
-    if not is_new:  # somebody else was first
+    if not is_new:  # a concurrent request was first
         known.update(**again)
 
 
 @transaction.atomic
 def close(payload_id: UUID, *, outcome: str, now: datetime) -> None:
-    """It was read and applied, or is none of ours. Joins the caller's transaction or opens its
-    own."""
+    """Close a payload that was applied or is not for us. Joins the caller's transaction or opens
+    its own.
+    """
     UnreadablePayload.objects.filter(id=payload_id).update(
         closed_at=now, due_at=None, outcome=outcome[:120]
     )
 
 
 def dismiss_payload(payload_id: UUID, *, now: datetime) -> UnreadablePayload:
-    """A person has dealt with it. Joins the caller's transaction. Raises NotFound, and InvalidState
-    for one that is closed."""
+    """Close a payload that staff have handled. Joins the caller's transaction. Raises NotFound, and
+    InvalidState if it is closed.
+    """
     payload = UnreadablePayload.objects.select_for_update().filter(id=payload_id).first()
     if payload is None:
         raise NotFound
@@ -92,7 +94,7 @@ def dismiss_payload(payload_id: UUID, *, now: datetime) -> UnreadablePayload:
 
 
 def find_transaction_id(claims: Mapping[str, Any]) -> str:
-    """The transaction that a payload is about, as far as it says so."""
+    """Return the transaction that a payload is about, or ""."""
     about = claims.get("data")
     if isinstance(about, dict):  # a notification
         claims = verifier.decode_unverified(str(about.get("signedTransactionInfo")))
@@ -100,8 +102,7 @@ def find_transaction_id(claims: Mapping[str, Any]) -> str:
 
 
 def _deduplication_key(kind: PayloadKind, claims: Mapping[str, Any], transaction_id: str) -> str:
-    """The same for the same news: each time that Apple is asked for a transaction, it signs it
-    anew."""
+    """Equal for equal news: Apple signs a transaction anew each time that we ask for it."""
     named = ""
     match kind:
         case PayloadKind.NOTIFICATION:
@@ -114,7 +115,7 @@ def _deduplication_key(kind: PayloadKind, claims: Mapping[str, Any], transaction
 
 
 def _hash(claims: Mapping[str, Any]) -> str:
-    """Of what is stated, not of the text: one signature can be written in more than one way."""
+    """Hash the claims, not the text: one signature can be encoded in several ways."""
     canonical = json.dumps(claims, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
