@@ -17,7 +17,6 @@ from generation.lifecycle import (  # noqa: F401
     erase,
     poll,
     remove,
-    stop,
     store,
     submit,
     sweep,

@@ -8,7 +8,7 @@ milliseconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from generation.catalogue.cache import RouteSpec
 from generation.dispatch import circuit_breaker, fair_queue
 from generation.dispatch.capacity import Capacity
 from generation.due_work import SUBMIT_JOBS
+from generation.lifecycle import transitions
 from generation.lifecycle.poll import run_seconds
 from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Stage
 from generation.uploads import retention
@@ -155,10 +156,7 @@ def _inputs(job: Job) -> dict[str, Any]:
 
 def _save_dispatches(dispatches: list[Dispatch], *, now: datetime) -> None:
     ProviderRequest.objects.bulk_create([item.request for item in dispatches])
-    deadline = now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
-    Job.objects.filter(id__in=[item.job.id for item in dispatches]).update(
-        stage=Stage.SENT, due_at=deadline, deadline_at=deadline
-    )
+    transitions.to_sent([item.job.id for item in dispatches], now=now)
 
 
 def _update_waiting(

@@ -1,15 +1,19 @@
-"""Asking a provider to stop. Money moves only on what the provider then says, or at the
-deadline."""
+"""Cancellations at the providers: of jobs that users cancelled, and of abandoned submissions.
+
+At least once. A user's cancellation refunds the job only after the provider has confirmed it, or at
+the deadline. An abandoned submission is one whose job was refunded at a deadline: cancelling it is
+best effort and saves our cost. If it finishes nevertheless, the user gets the result.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
-from generation.due_work import CANCEL_JOBS, CANCELLABLE_STAGES
+from generation.due_work import CANCEL_ABANDONED, CANCEL_JOBS, CANCELLABLE_STAGES
 from generation.lifecycle import settle
 from generation.lifecycle.claims import run_concurrently
-from generation.lifecycle.poll import open_submissions
+from generation.lifecycle.submissions import open_submissions, to_handle
 from generation.models import Job, ProviderRequest, Stage
 from generation.providers import get_provider
 from generation.providers.base import (
@@ -25,23 +29,25 @@ from rendio.common.due import for_each_logged, lease_due
 from rendio.common.due_work import due_batch
 
 BATCH = CANCEL_JOBS.batch
-# Until a cancellation that came to nothing is tried again; meanwhile it is the turn of others.
+# Pause before a failed cancellation is tried again.
 RETRY_DELAY = timedelta(seconds=5)
-# Connect and read: the first who asks waits for it, phone in hand.
+# Connect and read. The first attempt runs inside the user's request.
 TIMEOUT_SECONDS = (3.0, 5.0)
+# For abandoned submissions. Longer than a call takes, so that no other worker calls meanwhile.
+ABANDONED_LEASE = timedelta(seconds=60)
+# By then the submission has ended.
+GIVE_UP_AFTER = timedelta(hours=1)
 
 _Item = tuple[Job, tuple[str, Handle]]
 
 
 @due_batch(CANCEL_JOBS)
 def cancel_due(*, now: datetime) -> int:
-    """Pass on the cancellations that no provider has been told yet; returns how many were looked
-    at.
+    """Send the cancellations that no provider has received yet. Returns the number of jobs.
 
-    Each is due again after RETRY_DELAY before anything is done about it, so one that breaks each
-    time, or has nobody to be asked, holds up no other. Asking may take longer than that, and two
-    workers may both ask: that is harmless. A job in the stage SENT is seen here when it is known
-    who has it.
+    A job is due again after RETRY_DELAY, set before the call, so a job that always fails delays no
+    other. A call may take longer, and two workers may then both cancel, which is harmless. A job of
+    the stage SENT waits until its provider has answered.
     """
     jobs = lease_due(
         Job.objects.filter(stage__in=CANCELLABLE_STAGES),
@@ -55,21 +61,21 @@ def cancel_due(*, now: datetime) -> int:
 
 
 def cancel(jobs: list[Job], *, now: datetime) -> None:
-    """Ask the provider to stop each job; those that it has stopped are cancelled and refunded."""
+    """Ask the providers to cancel these jobs. Refund each job that its provider has cancelled."""
     handles = open_submissions(jobs)
-    asked = [(job, handles[job.id]) for job in jobs if job.id in handles]
-    # Once it has been stopped, no provider tells whether it had begun. So that is recorded before,
-    # as several calls at once may ask to stop the same job.
+    submitted = [(job, handles[job.id]) for job in jobs if job.id in handles]
+    # A provider does not report the start of a cancelled job, and several requests may cancel the
+    # same job at once. So the start is recorded first.
     run_concurrently(
-        [(job, submission) for job, submission in asked if job.stage != Stage.RUNNING],
+        [(job, submission) for job, submission in submitted if job.stage != Stage.RUNNING],
         _fetch_status,
         _record_start,
         job_of=itemgetter(0),
         now=now,
     )
     run_concurrently(
-        asked,
-        _stop,
+        submitted,
+        _cancel_at_provider,
         _apply,
         job_of=itemgetter(0),
         now=now,
@@ -85,39 +91,20 @@ def _fetch_status(item: _Item) -> Running | Done | Unknown:
     return get_provider(provider_name).status(handle, timeout=TIMEOUT_SECONDS)
 
 
-def _record_start(item: _Item, reading: Running | Done | Unknown, now: datetime) -> None:
-    """A user may cancel between two looks of ours, and the provider takes its price from the
-    start."""
-    if not (isinstance(reading, Running) and reading.is_started):
+def _record_start(item: _Item, status: Running | Done | Unknown, now: datetime) -> None:
+    """Record a start since the last poll: from then on the provider charges."""
+    if not (isinstance(status, Running) and status.is_started):
         return
     job, (_, handle) = item
     requests = ProviderRequest.objects.filter(job=job, provider_request_id=handle.request_id)
     if sent_at := requests.values_list("sent_at", flat=True).first():
-        # The clock of the machine that sent it may be ahead of ours.
+        # The clock of the machine that sent the request may be ahead of this one.
         Job.objects.filter(id=job.id, stage=job.stage).update(started_at=max(now, sent_at))
 
 
-def _apply(item: _Item, answer: Failed | Running | Unknown, now: datetime) -> None:
-    job, submission = item
-    if isinstance(answer, Failed):
-        settle.fail(job, FailureReason.CANCELLED, now=now, cost_usd=answer.cost_usd)
-    elif isinstance(answer, Running):
-        ProviderRequest.objects.filter(
-            job=job, provider_request_id=submission[1].request_id
-        ).update(cancel_asked_at=now)
-        # It has been asked and runs on (or has finished): looking tells how it ends.
-        Job.objects.filter(id=job.id, stage=job.stage, leased_until=None).update(
-            cancel_requested_at=None, due_at=now
-        )
-    else:
-        Job.objects.filter(id=job.id, cancel_requested_at__isnull=False).update(
-            cancel_requested_at=now + RETRY_DELAY
-        )
-
-
-def _stop(item: _Item) -> Failed | Running | Unknown:
-    """Failed: it will not be made. Running: it goes on, or has finished. Unknown: we could not
-    ask."""
+def _cancel_at_provider(item: _Item) -> Failed | Running | Unknown:
+    """Failed: the provider cancelled the job. Running: the job continues, or has finished. Unknown:
+    the call failed."""
     _, (provider_name, handle) = item
     provider = get_provider(provider_name)
     answer = provider.cancel(handle, timeout=TIMEOUT_SECONDS)
@@ -129,3 +116,51 @@ def _stop(item: _Item) -> Failed | Running | Unknown:
     if isinstance(result, Failed) and result.reason == FailureReason.CANCELLED:
         return result
     return Running(is_started=True)
+
+
+def _apply(item: _Item, answer: Failed | Running | Unknown, now: datetime) -> None:
+    job, submission = item
+    if isinstance(answer, Failed):
+        settle.fail(job, FailureReason.CANCELLED, now=now, cost_usd=answer.cost_usd)
+    elif isinstance(answer, Running):
+        ProviderRequest.objects.filter(
+            job=job, provider_request_id=submission[1].request_id
+        ).update(cancel_asked_at=now)
+        # Due now: a poll finds out how the job ends.
+        Job.objects.filter(id=job.id, stage=job.stage, leased_until=None).update(
+            cancel_requested_at=None, due_at=now
+        )
+    else:
+        Job.objects.filter(id=job.id, cancel_requested_at__isnull=False).update(
+            cancel_requested_at=now + RETRY_DELAY
+        )
+
+
+@due_batch(CANCEL_ABANDONED)
+def cancel_abandoned_due(*, now: datetime) -> int:
+    """Cancel due abandoned submissions, up to a batch concurrently. Returns how many."""
+    requests = lease_due(
+        ProviderRequest.objects.select_related("job"),
+        column="cancel_due_at",
+        now=now,
+        limit=CANCEL_ABANDONED.batch,
+        lease=ABANDONED_LEASE,
+    )
+    run_concurrently(requests, _send_abandoned, _apply_abandoned, job_of=attrgetter("job"), now=now)
+    return len(requests)
+
+
+def _send_abandoned(request: ProviderRequest) -> CancelResult:
+    return get_provider(request.provider).cancel(to_handle(request))
+
+
+def _apply_abandoned(
+    request: ProviderRequest, answer: CancelResult | Unknown, now: datetime
+) -> None:
+    is_sent = answer in {CancelResult.REQUESTED, CancelResult.CANCELLED, CancelResult.TOO_LATE}
+    elapsed = now - (request.ended_at or now)
+    # Each pause is as long as all attempts so far.
+    retry_at = None if is_sent or elapsed > GIVE_UP_AFTER else now + max(elapsed, ABANDONED_LEASE)
+    ProviderRequest.objects.filter(id=request.id).update(
+        cancel_due_at=retry_at, cancel_asked_at=now if is_sent else None
+    )

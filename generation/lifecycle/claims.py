@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 from django.db.models import Case, F, Value, When
@@ -60,19 +60,6 @@ def _give_up(job: Job, *, now: datetime) -> None:
     why = f"{job.lost_leases} workers in a row told nothing in the stage {job.stage}"
     dead_letters.record(DeadKind.JOB, str(job.id), why, now=now)
     settle.fail(job, FailureReason.WORKER_ERROR, now=now, error_type="broken", detail=why)
-
-
-def update_if_claimed(job: Job, **changes: Any) -> bool:
-    """Write what was found out, if the job still is as it was claimed. One statement.
-
-    False: another worker, a webhook or a cancellation was quicker, and there is nothing to do.
-    """
-    if "stage" in changes and changes["stage"] != job.stage:
-        changes.setdefault("tries", 0)
-    updated = Job.objects.filter(id=job.id, stage=job.stage, leased_until=job.leased_until).update(
-        leased_until=None, **changes
-    )
-    return updated == 1
 
 
 def run_concurrently(

@@ -16,8 +16,8 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 
 from generation.due_work import CONVERT_LEASE, CONVERT_VIDEOS
-from generation.lifecycle import attempts, failover, route_timing, settle
-from generation.lifecycle.claims import claim, run_concurrently, update_if_claimed
+from generation.lifecycle import attempts, failover, route_timing, settle, transitions
+from generation.lifecycle.claims import claim, run_concurrently
 from generation.lifecycle.settle import StoredMedia
 from generation.models import FileDeletion, Job, Stage
 from generation.providers.base import FailureReason, Unknown
@@ -130,6 +130,6 @@ def _apply(item: _Item, outcome: _Converted | _Failed | Unknown, now: datetime) 
         case Unknown(detail) if overdue:
             failover.try_next_or_fail(job, FailureReason.TIMEOUT, now=now, detail=detail)
         case _:
-            update_if_claimed(
+            transitions.update_if_claimed(
                 job, due_at=now + route_timing.backoff(job.tries), tries=job.tries + 1
             )

@@ -1,18 +1,18 @@
-"""What failed for good: kept for a person, who tries it again or dismisses it.
+"""Dead letters: work that failed for good, kept for staff to retry or dismiss.
 
-The same trouble of the same thing is one letter, counted, until somebody has closed it.
+Repeated failures of the same subject are counted in one letter while the letter is open.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db.models import F
 
-from generation.due_work import APPLY_WEBHOOKS, wake_workers_for
+from generation.due_work import APPLY_WEBHOOKS
+from generation.lifecycle import transitions
 from generation.models import (
     DeadKind,
     DeadLetter,
@@ -30,7 +30,7 @@ logger = structlog.get_logger(__name__)
 
 
 def record(kind: DeadKind, subject: str, why: str, *, now: datetime) -> None:
-    """Keep a letter, or count the open one. Joins the caller's transaction, if there is one."""
+    """Create a letter, or count the open one. Joins the caller's transaction, if there is one."""
     logger.error("dead_letter", kind=kind.value, subject=subject, why=why)
     letters = DeadLetter.objects.filter(kind=kind, subject=subject, state=DeadState.OPEN)
     if not letters.update(times=F("times") + 1, last_at=now, why=why[:500]):
@@ -41,10 +41,10 @@ def record(kind: DeadKind, subject: str, why: str, *, now: datetime) -> None:
 
 
 def retry(letter: DeadLetter, *, now: datetime) -> None:
-    """Try it once more, and close the letter; another failure writes a new one.
+    """Retry the work and close the letter. Another failure creates a new letter.
 
-    Joins the caller's transaction, in which the letter is locked. Raises InvalidState where there
-    is nothing left to try.
+    Joins the caller's transaction, which has locked the letter. Raises InvalidState if nothing is
+    left to retry.
     """
     match letter.kind:
         case DeadKind.TASK:
@@ -65,14 +65,14 @@ def close(letter: DeadLetter, state: DeadState, *, now: datetime) -> None:
 
 
 def close_for_delivered_job(job_id: UUID, *, now: datetime) -> None:
-    """What could not be delivered has been. Joins the caller's transaction."""
+    """Close the open letter about the job's result. Joins the caller's transaction."""
     DeadLetter.objects.filter(
         kind=DeadKind.RESULT, subject=str(job_id), state=DeadState.OPEN
     ).update(state=DeadState.RETRIED, closed_at=now)
 
 
 def reprocess_delivery(delivery_id: UUID) -> None:
-    """Have a delivery applied once more. Joins the caller's transaction. Raises InvalidState."""
+    """Process a webhook delivery again. Joins the caller's transaction. Raises InvalidState."""
     deliveries = WebhookDelivery.objects.filter(id=delivery_id)
     if not deliveries.update(processed_at=None, outcome=""):
         raise InvalidState(problem="This delivery has been swept away.")
@@ -80,7 +80,10 @@ def reprocess_delivery(delivery_id: UUID) -> None:
 
 
 def refetch_result(job_id: UUID, *, now: datetime) -> None:
-    """Ask the provider for the result of an ended job: its refund stands, its video is kept."""
+    """Fetch the result of an ended job for its user. The refund stands.
+
+    Joins the caller's transaction. Raises InvalidState.
+    """
     job = Job.objects.select_for_update(of=("self",)).filter(id=job_id).first()
     request = ProviderRequest.objects.filter(job_id=job_id).order_by("id").last()
     if (
@@ -94,10 +97,8 @@ def refetch_result(job_id: UUID, *, now: datetime) -> None:
         raise InvalidState(problem="There is nothing to fetch for this job.")
     request.state, request.ended_at = RequestState.ACCEPTED, None
     request.save(update_fields=["state", "ended_at"])
-    # What came from the provider already is not asked for again.
-    job.stage = Stage.CONVERT if job.original_name else Stage.STORE
-    job.tries = job.lost_leases = 0
-    job.due_at = now
-    job.deadline_at = now + timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS)
-    job.save(update_fields=["stage", "tries", "lost_leases", "due_at", "deadline_at"])
-    wake_workers_for(job)
+    # A file that is stored already is not downloaded again.
+    if job.original_name:
+        transitions.reopen_to_convert(job, now=now)
+    else:
+        transitions.reopen_to_store(job, now=now)

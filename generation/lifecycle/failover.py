@@ -1,26 +1,24 @@
-"""On to a model's next route when one came to nothing.
+"""Failover to a model's next route after a failed submission.
 
-Only where nothing runs any more (refused, or failed over there), or where an unknown outcome has
-been waited for until the submit deadline. Each route fails a job once, so this ends; each hop is a
-ProviderRequest of its own, and the database lets no two of a job be live.
+Only where nothing runs at the provider any more (refused, or failed there), or where the submission
+had no answer until the submit deadline. Each route fails a job once, so failover ends. Each attempt
+is a ProviderRequest of its own, and a constraint allows one live request per job.
 
-A submission that was given up as unknown may have told meanwhile that it has ended, while the next
-was on its way: what it made is fetched before anybody is asked anew.
+A submission of unknown outcome may finish while the next one runs. Its result is fetched before
+another route is tried.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 
 from generation import queries
 from generation.catalogue import routing
-from generation.due_work import STORE_RESULTS, SUBMIT_JOBS
-from generation.lifecycle import settle
+from generation.lifecycle import settle, transitions
 from generation.models import Job, ProviderRequest, RequestState, Stage
 from generation.providers.base import FailureReason
 
@@ -37,11 +35,11 @@ def try_next_or_fail(
     cost_usd: Decimal | None = None,
     raw: str = "",
 ) -> bool:
-    """The newest submission came to nothing: on to another route, or else the job's end.
+    """Continue on the model's next route after a failed submission; without one, fail the job.
 
-    `cost_usd` is what its provider says that it charged, None where it does not say; `raw` is its
-    answer about the result. Opens transactions of its own. False where the job is no longer as it
-    was claimed.
+    `cost_usd` is the cost that the provider states, None if it states none. `raw` is the provider's
+    answer about the result. Opens transactions of its own. False if another process changed the job
+    first.
     """
     error: settle.ProviderError = {"error_type": error_type, "detail": detail, "cost_usd": cost_usd}
     if _try_next_route(job, reason, now=now, error=error):
@@ -50,69 +48,55 @@ def try_next_or_fail(
 
 
 def _try_next_route(
-    job: Job, reason: FailureReason, *, now: datetime, error: settle.ProviderError
+    claimed: Job, reason: FailureReason, *, now: datetime, error: settle.ProviderError
 ) -> bool:
     with transaction.atomic(durable=True):
-        held = settle.lock_if_claimed(job)
-        request = ProviderRequest.objects.filter(job_id=job.id).order_by("-id").first()
-        if held is None or request is None or not _is_still_wanted(held):
+        job = settle.lock_if_claimed(claimed)
+        request = ProviderRequest.objects.filter(job_id=claimed.id).order_by("-id").first()
+        if job is None or request is None or not _is_still_wanted(job):
             return False
-        finished_meanwhile = _finished_meanwhile(held)
-        if not finished_meanwhile and not _has_next_route(held, request, reason, now=now):
+        finished = _finished_meanwhile(job)
+        if not finished and not _has_next_route(job, request, reason, now=now):
             return False
-        settle.close_submission(held, reason, now=now, **error)
-        held.tried_routes = [*held.tried_routes, str(request.route_id)]
-        # What the next route is expected to take must not make the bar fall.
-        held.progress = queries.progress(held, now=now)
-        held.tries = 0
-        held.due_at = now
-        held.leased_until = held.queue_position = None
-        if finished_meanwhile:
-            _fetch_next(held, finished_meanwhile, now=now)
+        settle.close_submission(job, reason, now=now, **error)
+        tried_routes = [*job.tried_routes, str(request.route_id)]
+        # Computed before the change of stage, so that the progress bar does not fall.
+        progress = queries.progress(job, now=now)
+        if finished:
+            _reopen(finished)
+            transitions.to_store(job, now=now, tried_routes=tried_routes, progress=progress)
         else:
-            _submit_next(held, now=now)
-        held.save(
-            update_fields=[
-                "tried_routes", "stage", "tries", "due_at", "deadline_at", "leased_until",
-                "queue_position", "progress",
-            ]
-        )  # fmt: skip
+            transitions.to_next_route(job, now=now, tried_routes=tried_routes, progress=progress)
     logger.info("next_route", job_id=str(job.id), after=request.provider, reason=reason.value)
     return True
 
 
-def _is_still_wanted(held: Job) -> bool:
-    return not (held.is_terminal or held.deleted_at or settle.is_cancel_requested(held))
+def _is_still_wanted(job: Job) -> bool:
+    return not (job.is_terminal or job.deleted_at or settle.is_cancel_requested(job))
 
 
-def _finished_meanwhile(held: Job) -> ProviderRequest | None:
-    unknown = ProviderRequest.objects.filter(job=held, state=RequestState.UNKNOWN)
+def _finished_meanwhile(job: Job) -> ProviderRequest | None:
+    """An earlier submission of unknown outcome whose webhook has reported an end since."""
+    unknown = ProviderRequest.objects.filter(job=job, state=RequestState.UNKNOWN)
     return unknown.filter(webhook_received=True).exclude(ended_at=None).order_by("id").first()
 
 
 def _has_next_route(
-    held: Job, request: ProviderRequest, reason: FailureReason, *, now: datetime
+    job: Job, request: ProviderRequest, reason: FailureReason, *, now: datetime
 ) -> bool:
-    """Stopped over there, and nobody had asked for it, is not among the reasons: whoever did that,
-    perhaps we at the provider's own pages, did not mean it to be made elsewhere. What was made and
-    cannot be used is not either: it is paid."""
-    is_over = reason == FailureReason.PROVIDER_ERROR
-    is_waited_for = reason == FailureReason.TIMEOUT and held.stage == Stage.SENT
-    return (is_over or is_waited_for) and routing.has_other_route(
-        held, exclude=request.route_id, now=now
+    """Whether the failure allows another route, and one is available.
+
+    A cancellation at the provider does not: whoever cancelled there, perhaps our staff, does not
+    want the job elsewhere. An unusable result does not either: the provider charges for it.
+    """
+    is_provider_error = reason == FailureReason.PROVIDER_ERROR
+    is_unanswered = reason == FailureReason.TIMEOUT and job.stage == Stage.SENT
+    return (is_provider_error or is_unanswered) and routing.has_other_route(
+        job, exclude=request.route_id, now=now
     )
 
 
-def _fetch_next(held: Job, request: ProviderRequest, *, now: datetime) -> None:
+def _reopen(request: ProviderRequest) -> None:
     request.state = RequestState.ACCEPTED
     request.ended_at = request.cancel_asked_at = request.cancel_due_at = None
     request.save(update_fields=["state", "ended_at", "cancel_asked_at", "cancel_due_at"])
-    held.stage = Stage.STORE
-    held.deadline_at = now + timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS)
-    STORE_RESULTS.wake_workers(queue=held.queue)
-
-
-def _submit_next(held: Job, *, now: datetime) -> None:
-    held.stage = Stage.SUBMIT
-    held.deadline_at = now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
-    SUBMIT_JOBS.wake_workers(queue=held.queue)

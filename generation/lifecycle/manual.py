@@ -1,5 +1,7 @@
-"""What a person does to a job or a delivery. All of it joins the caller's transaction, which keeps
-the record of who did it; the wallet is locked before the job, as everywhere."""
+"""Staff's changes of a job. All join the caller's transaction, which writes the audit log.
+
+Locks: wallet, then job.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,10 @@ from rendio.common.errors import InvalidState, NotFound
 
 
 def fail_job(job_id: UUID, *, now: datetime, quietly: bool = False) -> Job:
-    """Fail a job that goes on, with its credits back; its provider is asked to stop, and its user
-    told, unless `quietly`. Raises NotFound, InvalidState."""
+    """Fail and refund a job that has not ended, and cancel it at its provider.
+
+    Notifies the user unless `quietly`. Raises NotFound, InvalidState.
+    """
     job = lock_job(job_id)
     settle.fail_manually(job, now=now)
     if not quietly:
@@ -25,15 +29,17 @@ def fail_job(job_id: UUID, *, now: datetime, quietly: bool = False) -> Job:
 
 
 def refund_job(job_id: UUID, *, acting_user_id: UUID, now: datetime) -> Job:
-    """Give back what a delivered job cost. Raises NotFound, InvalidState."""
+    """Refund a completed job. Raises NotFound, InvalidState."""
     job = lock_job(job_id)
     settle.refund_completed(job, acting_user_id=acting_user_id, now=now)
     return job
 
 
 def retry_job(job_id: UUID, *, now: datetime) -> Job:
-    """Look at a job at once that goes on, or fetch the video of one that ended without it, which
-    its refund outlives. Raises NotFound, InvalidState."""
+    """Make a job due now. For a job that ended without a video, fetch the video; the refund stands.
+
+    Raises NotFound, InvalidState.
+    """
     job = lock_job(job_id)
     if job.stage == Stage.DONE:
         dead_letters.refetch_result(job_id, now=now)
@@ -48,7 +54,7 @@ def retry_job(job_id: UUID, *, now: datetime) -> Job:
 
 
 def lock_job(job_id: UUID) -> Job:
-    """The job, with its user's wallet locked before it. Raises NotFound."""
+    """Lock the user's wallet, then the job. Raises NotFound."""
     found = Job.objects.filter(id=job_id).only("user_id").first()
     if found is None:
         raise NotFound

@@ -17,10 +17,10 @@ import structlog
 from django.conf import settings
 
 from generation.due_work import STORE_LEASE, STORE_RESULTS
-from generation.lifecycle import attempts, failover, route_timing, settle
-from generation.lifecycle.claims import claim, run_concurrently, update_if_claimed
-from generation.lifecycle.poll import open_submissions
+from generation.lifecycle import attempts, failover, route_timing, settle, transitions
+from generation.lifecycle.claims import claim, run_concurrently
 from generation.lifecycle.settle import StoredMedia
+from generation.lifecycle.submissions import open_submissions
 from generation.models import FileDeletion, Job, Stage
 from generation.moderation import screening
 from generation.moderation.base import ModeratorUnavailable
@@ -244,13 +244,15 @@ def _retry_or_fail(job: Job, outcome: object, *, now: datetime) -> None:
                 job, FailureReason.TIMEOUT, now=now, detail="finished, but no result"
             )
         case _NotModerated():
-            update_if_claimed(job, due_at=min(now + MODERATION_RETRY_DELAY, job.deadline_at or now))
+            transitions.update_if_claimed(
+                job, due_at=min(now + MODERATION_RETRY_DELAY, job.deadline_at or now)
+            )
         case _Broken():
-            update_if_claimed(
+            transitions.update_if_claimed(
                 job, due_at=now + route_timing.backoff(job.tries), tries=job.tries + 1
             )
         case _:
-            update_if_claimed(job, due_at=now + _retry_delay(job, now=now))
+            transitions.update_if_claimed(job, due_at=now + _retry_delay(job, now=now))
 
 
 def _fail(

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from operator import attrgetter
+from typing import Any
 from urllib.parse import urlencode
 
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists
+from django.db.models import Exists, QuerySet
 
 from generation.catalogue import routing
 from generation.dispatch import circuit_breaker
 from generation.dispatch.scheduler import Dispatch, schedule_batch
 from generation.due_work import SUBMIT_JOBS
-from generation.lifecycle import failover, route_timing, settle
+from generation.lifecycle import failover, route_timing, settle, transitions
 from generation.lifecycle.claims import run_concurrently
 from generation.lifecycle.cost_rules import SubmissionOutcome, cost_update
-from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
+from generation.models import Job, ProviderRequest, RequestState
 from generation.providers import get_provider
 from generation.providers.base import (
     RATE_LIMITED,
@@ -107,23 +108,19 @@ def _record(item: Dispatch, answer: SubmitResult, now: datetime) -> None:
 
 
 def _record_accepted(item: Dispatch, answer: Accepted, *, now: datetime) -> None:
-    """The webhook may have been quicker than this answer and have moved the job on: then only the
-    handle is news."""
+    """Store the handle and move the job to QUEUED, unless a webhook has moved the job already."""
     handle, requests = answer.handle, ProviderRequest.objects.filter(id=item.request.id)
     timing = route_timing.for_route(item.route.id)
     deadline = now + timedelta(seconds=settings.JOB_START_DEADLINE_SECONDS)
     with transaction.atomic(durable=True):
-        # The job before its request, as everywhere: two orders would lock each other up.
-        _update_if_unanswered(
-            item,
-            stage=Stage.QUEUED,
-            status=JobStatus.PROCESSING,
-            # Where nobody looks, nobody would see it change.
+        # The job before its request, as everywhere: another order of locks would deadlock.
+        transitions.to_queued(
+            _unanswered(item),
+            # Shown only if polls will update the position.
             queue_position=None if timing and timing.webhooks_reliable else answer.queue_position,
             due_at=min(now + route_timing.first_poll_delay(timing), deadline),
             deadline_at=deadline,
             expected_at=timing and item.request.sent_at + timing.median,
-            tries=0,
         )
         requests.update(
             provider_request_id=handle.request_id,
@@ -134,40 +131,40 @@ def _record_accepted(item: Dispatch, answer: Accepted, *, now: datetime) -> None
             **({} if answer.cost_usd is None else {"cost_usd": answer.cost_usd}),
         )
         if not requests.filter(state=RequestState.SENDING).update(state=RequestState.ACCEPTED):
-            # The deadline was quicker: nobody waits for it any more (lifecycle.stop).
+            # The deadline passed first: lifecycle.cancel stops the abandoned submission.
             requests.filter(state=RequestState.UNKNOWN).exclude(ended_at=None).update(
                 cancel_due_at=now
             )
 
 
 def _record_deferred(item: Dispatch, answer: RetryLater, *, now: datetime) -> None:
-    """Nothing runs: by another route at once, if there is one; else here again a little later."""
+    """Submit again: at once if another route is available, else by any route after a pause."""
     job = item.job
-    # The deadline as it was before the job left for the provider.
+    # The deadline of SUBMIT: the instance was read before the change to SENT.
     deadline = job.deadline_at or now
-    changes: dict[str, object] = {"stage": Stage.SUBMIT, "deadline_at": deadline}
+    changes: dict[str, Any]
     if routing.has_other_route(job, exclude=item.route.id, now=now):
-        changes |= {"due_at": now, "tried_routes": [*job.tried_routes, str(item.route.id)]}
+        changes = {"due_at": now, "tried_routes": [*job.tried_routes, str(item.route.id)]}
     else:
         wait = max(timedelta(seconds=answer.retry_after_seconds), route_timing.backoff(job.tries))
-        changes |= {"due_at": min(now + wait, max(deadline, now)), "tries": job.tries + 1}
+        changes = {"due_at": min(now + wait, max(deadline, now)), "tries": job.tries + 1}
     with transaction.atomic(durable=True):
-        _update_if_unanswered(item, **changes)
+        transitions.to_deferred_submit(_unanswered(item), deadline_at=deadline, **changes)
         _close_if_unanswered(
             item.request, RequestState.DEFERRED, answer.error_type, answer.detail, now=now
         )
 
 
-def _update_if_unanswered(item: Dispatch, **changes: object) -> None:
-    """By compare-and-set: only while the job still waits for the answer to this very request."""
-    unanswered = ProviderRequest.objects.filter(id=item.request.id, state=RequestState.SENDING)
-    Job.objects.filter(Exists(unanswered), id=item.job.id, stage=Stage.SENT).update(**changes)
+def _unanswered(item: Dispatch) -> QuerySet[Job]:
+    """The job's row, while the job waits for the answer to this request."""
+    sending = ProviderRequest.objects.filter(id=item.request.id, state=RequestState.SENDING)
+    return Job.objects.filter(Exists(sending), id=item.job.id)
 
 
 def _close_if_unanswered(
     request: ProviderRequest, state: RequestState, error_type: str, detail: str, *, now: datetime
 ) -> bool:
-    """By compare-and-set too: False where its deadline was quicker."""
+    """End the request if it still waits for its answer. False if its deadline passed first."""
     ended = ProviderRequest.objects.filter(id=request.id, state=RequestState.SENDING).update(
         state=state,
         answered_at=now,

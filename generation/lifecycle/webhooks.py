@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from generation.due_work import APPLY_WEBHOOKS, STORE_RESULTS
-from generation.lifecycle import dead_letters
+from generation.due_work import APPLY_WEBHOOKS
+from generation.lifecycle import dead_letters, transitions
 from generation.models import (
-    PROGRESS_STORING,
+    LIVE_STATES,
+    OPEN_STATES,
     DeadKind,
     Job,
     JobStatus,
@@ -41,8 +41,6 @@ MAX_BODY_CHARS = 20_000
 # Meanwhile it is the turn of others, however many broke.
 RETRY_DELAY = timedelta(minutes=1)
 GIVE_UP_AFTER = timedelta(hours=1)
-LIVE_STATES = [RequestState.SENDING, RequestState.ACCEPTED]
-OPEN_STATES = [*LIVE_STATES, RequestState.UNKNOWN]
 
 
 def receive(
@@ -117,11 +115,12 @@ def _process(delivery: WebhookDelivery, *, now: datetime) -> str:
     # Now it is known that the provider has it.
     request.state, request.ended_at = RequestState.ACCEPTED, None
     request.save(update_fields=["state", "ended_at"])
-    # A job in the stage DONE comes here when its video arrives after its refund: it is kept for the
-    # user, and the refund stands.
-    late = job.stage == Stage.DONE
-    _store_next(job, late=late, now=now)
-    return "late" if late else "stored next"
+    if job.stage == Stage.DONE:
+        # The result arrives after the refund. The user gets the video, and the refund stands.
+        transitions.reopen_to_store(job, now=now)
+        return "late"
+    transitions.to_store(job, now=now)
+    return "stored next"
 
 
 def _find_submission(delivery: WebhookDelivery) -> ProviderRequest | None:
@@ -150,25 +149,6 @@ def _ignored_reason(job: Job, request: ProviderRequest) -> str:
         # Nothing was heard of this one until its deadline, and the next is on its way.
         return "another route was taken"
     return ""
-
-
-def _store_next(job: Job, *, late: bool, now: datetime) -> None:
-    job.stage = Stage.STORE
-    job.tries = 0
-    job.due_at = now
-    job.leased_until = None
-    job.deadline_at = now + timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS)
-    job.queue_position = None
-    if not late:
-        job.status = JobStatus.PROCESSING
-        job.progress = max(job.progress, PROGRESS_STORING)
-    job.save(
-        update_fields=[
-            "stage", "tries", "due_at", "leased_until", "deadline_at", "queue_position",
-            "status", "progress",
-        ]
-    )  # fmt: skip
-    STORE_RESULTS.wake_workers(queue=job.queue)
 
 
 def _attach_provider_id(request: ProviderRequest, delivery: WebhookDelivery) -> bool:

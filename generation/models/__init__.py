@@ -28,6 +28,8 @@ from generation.models.operations import (
 )
 from generation.models.providers import Breaker, ProviderHealth, ProviderKey, SpendDay
 from generation.models.requests import (
+    LIVE_STATES,
+    OPEN_STATES,
     ProviderRequest,
     RequestState,
     WebhookDelivery,
@@ -36,7 +38,9 @@ from generation.models.requests import (
 
 __all__ = [
     "IN_FLIGHT",
+    "LIVE_STATES",
     "MAINTENANCE_ID",
+    "OPEN_STATES",
     "PROGRESS_QUEUED",
     "PROGRESS_RUNNING",
     "PROGRESS_STORING",

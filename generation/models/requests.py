@@ -24,6 +24,12 @@ class RequestState(models.TextChoices):
     FAILED = "failed"  # the provider had it and will not make it
 
 
+# The submission may still deliver: a job has one at most.
+LIVE_STATES = [RequestState.SENDING, RequestState.ACCEPTED]
+# A webhook for the submission is still of use.
+OPEN_STATES = [*LIVE_STATES, RequestState.UNKNOWN]
+
+
 def new_webhook_token() -> str:
     return secrets.token_urlsafe(24)
 
@@ -105,7 +111,7 @@ class ProviderRequest(models.Model):
             # Never two live submissions of one job.
             models.UniqueConstraint(
                 fields=["job"],
-                condition=Q(state__in=[RequestState.SENDING, RequestState.ACCEPTED]),
+                condition=Q(state__in=LIVE_STATES),
                 name="request_one_live_per_job",
             ),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generation.lifecycle import stop
+from generation.lifecycle import cancel
 from generation.models import ProviderRequest
 from tests.conftest import at_once
 from tests.helpers.job_driver import assert_refunded, ordered
@@ -84,7 +84,7 @@ def test_two_workers_ask_once(guest, quick, life):
     request = given_up(guest, life)
 
     life.later(2)
-    at_once(*[lambda: stop.cancel_abandoned_due(now=life.now)] * 4)
+    at_once(*[lambda: cancel.cancel_abandoned_due(now=life.now)] * 4)
 
     request.refresh_from_db()
     assert request.cancel_due_at is None

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.models import Push, PushKind
 from accounts.push import sending
-from generation.lifecycle import manual, settle
+from generation.lifecycle import manual, settle, transitions
 from generation.models import Job, ProviderRequest, RequestState
 from generation.providers.base import FailureReason
 from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
@@ -121,7 +121,7 @@ def test_a_job_that_was_settled_meanwhile_is_told_once(job):
 
 def test_what_is_rolled_back_is_told_to_nobody(job, monkeypatch):
     """The push is no nearer to the phone than the end of the job is to the table."""
-    monkeypatch.setattr(settle, "_finish", lambda job: 1 / 0)
+    monkeypatch.setattr(transitions, "to_done", lambda job: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         settle.fail(job, FailureReason.TIMEOUT, now=timezone.now())

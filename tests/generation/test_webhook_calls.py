@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection, transaction
 
 from credits import services as credit_services
-from generation.lifecycle import settle
+from generation.lifecycle import settle, transitions
 from generation.models import Job, ProviderRequest, RequestState, Stage, WebhookDelivery
 from generation.providers.base import FailureReason
 from tests.conftest import at_once
@@ -313,7 +313,7 @@ def test_a_webhook_applied_while_the_job_is_given_up_brings_its_video_all_the_sa
             eventually(_somebody_waits)
             settle.close_submission(held, FailureReason.TIMEOUT, now=life.now)
             settle._refund_and_close(held, FailureReason.TIMEOUT, now=life.now)
-            settle._finish(held)
+            transitions.to_done(held)
         applied.result(timeout=30)
 
     life.goes_on(job)

@@ -27,7 +27,7 @@ from django.utils import timezone
 
 from credits import services as credit_services
 from credits.models import LedgerEntry
-from generation.lifecycle import cancel, convert, poll, stop, store, submit, webhooks
+from generation.lifecycle import cancel, convert, poll, store, submit, webhooks
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from rendio.local.stack import Stack
 from tests.conftest import Phone, Sandbox
@@ -94,7 +94,7 @@ class Life:
         cancel.cancel_due(now=self.not_behind())
 
     def stop(self) -> None:
-        stop.cancel_abandoned_due(now=self.now)
+        cancel.cancel_abandoned_due(now=self.now)
 
     def deliver(self) -> None:
         webhooks.process_due(now=self.not_behind())
