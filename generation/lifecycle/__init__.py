@@ -1,18 +1,30 @@
-"""The life of a job after it was paid: each module is one thing that can be due.
+"""The life of a paid job. Each module does one kind of due work, or supports those that do.
 
-    submit   hand it to a provider, once          deliveries   what webhooks tell
-    poll     look how it goes                     cancel       ask the provider to stop
-    store    fetch the result and keep it         settle       the end, and its money
-    erase    what a deleted account leaves        remove       pictures that are needed no longer
-    stop     what nobody waits for any more       bills        who pays for which end
-    hand     what a person does to a job          counting     what providers cost, by days
+    submit         submit jobs to a provider, at most once
+    poll           poll the provider, and enforce deadlines
+    webhooks       store provider webhooks and process them
+    store          download the result, moderate it and store it
+    convert        convert a video that iPhones cannot play
+    cancel         cancel at the provider: users' cancellations and abandoned submissions
+    failover       continue on another route, or fail
+    settle         end a job and its charge
+    transitions    the changes of a job's stage
+    submissions    open submissions and their provider handles
+    claims         claim due jobs
+    attempts       the folder of one attempt to store a result
+    cost_rules     who pays for which outcome of a submission
+    route_timing   how long a route takes
+    counting       daily spend per provider
+    erase          files and provider texts of deleted accounts
+    remove         files and uploads that are no longer needed
+    sweep          expired rows
+    dead_letters   work that failed for good
+    manual         staff's changes of a job
+    notifications  pushes about the end of a job
 
-What is submitted next, and where to, is allotted in one place: `allot` asks `turns` (whose turn it
-is) and `room` (what the providers' `breaker`s and limits leave). `failover` goes on to another
-route; `dead` keeps what failed for good. `claims` is how all of them take what is due, `pace` how
-long a route usually takes, `files` what a result must be like.
+generation.dispatch selects what is submitted next.
 
-At least once: any of these may run twice, late or at the same moment in two processes. A claim
-gives a row to one worker for a while; what that worker finds out is recorded only if the row still
-is as it was claimed. Nothing slow happens inside a transaction.
+At least once: any due work may run twice, late, or in two processes at the same time. A claim gives
+a row to one worker for a lease. The worker's result is written only if the row is unchanged since
+the claim. No transaction contains a slow call.
 """

@@ -1,4 +1,4 @@
-"""Where one attempt at keeping a result writes: a folder of its own in our storage.
+"""The storage folder of one attempt to store a result.
 
 At least once. The folder's `FileDeletion` row is committed before the first file is written, and
 deleted in the transaction that stores the files' names in the job. After any crash or race, each
@@ -24,14 +24,14 @@ from django.core.files.storage import default_storage
 from generation.lifecycle import remove
 from generation.models import FileDeletion, Job
 
-# Longer than an attempt can take: FILM_CONVERT_SECONDS are half an hour at most.
+# Longer than an attempt takes: FILM_CONVERT_SECONDS is half an hour at most.
 MAX_ATTEMPT_AGE = timedelta(hours=2)
-# Of folders on this machine.
+# Of temporary folders on this machine.
 SCRATCH_PREFIX = "rendio-result-"
 
 
 def start(jobs: Iterable[Job], *, now: datetime) -> dict[UUID, FileDeletion]:
-    """By job, the removal of the folder that this attempt writes to."""
+    """Schedule the deletion of each attempt's folder. Returns the scheduled deletions by job id."""
     rows = {job.id: FileDeletion(name=_folder(job), due_at=now + MAX_ATTEMPT_AGE) for job in jobs}
     FileDeletion.objects.bulk_create(rows.values())
     return rows
@@ -43,8 +43,7 @@ def _folder(job: Job) -> str:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder of this machine, for as long as it is used. Those that killed workers have left are
-    removed."""
+    """A temporary folder on this machine. Deletes old folders that killed workers have left."""
     for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH_PREFIX}*"):
         with suppress(FileNotFoundError):
             if time.time() - left.stat().st_mtime > MAX_ATTEMPT_AGE.total_seconds():
@@ -54,19 +53,21 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def save_file(attempt: FileDeletion, name: str, path: Path) -> str:
-    """Returns the name in storage, which is this attempt's alone."""
+    """Upload a file to the attempt's folder. Returns its name in storage."""
     with path.open("rb") as content:
         return default_storage.save(f"{attempt.name}{name}", File(content))
 
 
 def keep_files(attempt: FileDeletion) -> bool:
-    """Its files stay: joins the transaction that names them. False where their removal has begun,
-    as the attempt took so long."""
+    """Cancel the deletion of the attempt's files. Joins the transaction that stores their names.
+
+    False if the deletion has begun because the attempt took too long.
+    """
     return bool(FileDeletion.objects.filter(id=attempt.id, due_at=attempt.due_at).delete()[0])
 
 
 def discard(attempt: FileDeletion, *, has_written: bool) -> None:
-    """It came to nothing. Asks storage where something may lie there."""
+    """End a failed attempt. Calls storage only if the attempt may have written files."""
     if has_written:
         remove.delete_now([attempt])
     else:

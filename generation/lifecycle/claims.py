@@ -1,4 +1,4 @@
-"""Taking due jobs: one short transaction, skipping what others hold."""
+"""Claims of due jobs: one short transaction that skips rows locked by other workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rendio.common.observability import request_id
 
 logger = structlog.get_logger(__name__)
 
-# Longer than one look can take, so that nobody else takes a job which is still being looked at.
+# Longer than the work on one job takes, so that no other worker claims the job meanwhile.
 LEASE = timedelta(seconds=120)
 MAX_LOST_LEASES = 5
 
@@ -32,10 +32,10 @@ Fetched = TypeVar("Fetched")
 def claim(
     *, queue: str, stages: Iterable[Stage], now: datetime, limit: int, lease: timedelta = LEASE
 ) -> list[Job]:
-    """Take up to `limit` due jobs for `lease`. A worker that dies leaves them due again after it.
+    """Claim up to `limit` due jobs for `lease`. If the worker dies, they are due again afterwards.
 
-    A job that breaks its workers, or kills them, would go round for ever: when MAX_LOST_LEASES of
-    them in a row took it and told nothing, it is given up.
+    A job that kills its workers would be claimed forever. After MAX_LOST_LEASES claims in a row
+    without a result, the job fails and a dead letter is kept.
     """
     until = now + lease
     jobs = lease_due(
@@ -71,12 +71,12 @@ def run_concurrently(
     now: datetime,
     threads: int = 50,
 ) -> None:
-    """Run `look`, which talks to the outside and not to the database, on all items at once.
+    """Call `fetch` for all items in threads, and `apply` with each result in the calling thread.
 
-    Each is given to `apply`, in the calling thread, as soon as it is known, with the time that it
-    is then. A look that breaks is a bug of ours: it is logged and found as Unknown, so that
-    deadlines are kept. An `apply` that breaks stops none of the others. Both run on behalf of the
-    request that ordered the item's job.
+    `fetch` calls other services and must not use the database. `apply` gets the time at which the
+    result came. An exception in `fetch` is a bug: it is logged and its result is Unknown, so that
+    deadlines are kept. An exception in `apply` is logged and does not stop the rest. Both log with
+    the request id of the item's job.
     """
     if not items:
         return
@@ -87,7 +87,7 @@ def run_concurrently(
 
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=min(len(items), threads)) as pool:
-        # Each in a copy of what is bound here, as threads begin with nothing.
+        # A copy of the context for each thread: a new thread starts with an empty context.
         futures = {pool.submit(copy_context().run, fetch_for_job, item): item for item in items}
         for future in as_completed(futures):
             fetched: Fetched | Unknown

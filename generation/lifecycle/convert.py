@@ -1,7 +1,7 @@
-"""Making a film that iPhones play of one that came otherwise, in a stage of its own.
+"""Conversion of videos that iPhones cannot play: the stage CONVERT.
 
-May run twice: each attempt writes to a folder of its own. What came from the provider is in our
-storage already, so neither it nor its price is lost, whatever becomes of this.
+May run twice: each attempt writes to a folder of its own. The provider's file is in our storage
+already, so a failed conversion does not lose the file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rendio.common.due_work import due_batch
 logger = structlog.get_logger(__name__)
 
 BATCH = CONVERT_VIDEOS.batch
-# A process that was ended may have been ended by the machine and not by the film.
+# The machine may have killed the process, not the file.
 MAX_BROKEN_TRIES = 3
 
 
@@ -45,7 +45,7 @@ class _Converted:
 
 @dataclass(frozen=True)
 class _Failed:
-    """`is_final`: another try would come to the same."""
+    """`is_final`: a retry would fail in the same way."""
 
     reason: FailureReason
     error_type: str
@@ -55,11 +55,10 @@ class _Failed:
 
 @due_batch(CONVERT_VIDEOS)
 def convert_due(*, queue: str, now: datetime) -> int:
-    """Convert what is due in `queue`, one film, unless FILM_CONVERSIONS are being converted;
-    returns how many.
+    """Convert one due job of `queue`, unless FILM_CONVERSIONS conversions are running.
 
-    The rest of the workers go on to submit and look. Two that ask in the same instant may both find
-    room for the last one.
+    The limit leaves workers free to submit and poll. Two workers that check at the same moment may
+    exceed the limit by one. Returns the number of jobs.
     """
     busy = Job.objects.filter(queue=queue, stage=Stage.CONVERT, leased_until__gt=now).count()
     if busy >= settings.FILM_CONVERSIONS:
@@ -78,7 +77,7 @@ def convert_due(*, queue: str, now: datetime) -> int:
 
 def _convert_and_store(item: _Item) -> _Converted | _Failed:
     if item.job.deleted_at:
-        return _Converted(StoredMedia("", ""))  # nobody is to see it
+        return _Converted(StoredMedia("", ""))  # the user deleted the job
     with attempts.scratch_folder() as folder:
         original = folder / "original"
         try:

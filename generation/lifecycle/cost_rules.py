@@ -1,12 +1,12 @@
-"""Who pays for what became of a submission.
+"""Who pays for each outcome of a submission.
 
-The user pays for a video: whatever ends without one is refunded. A provider may take its price from
-us nevertheless; that is booked as the submission's cost. What the provider itself says wins over
-the table; it does not always say, and a cost that we book too high is found against its invoice,
-while one we leave out is not.
+The user pays for a delivered video; every other outcome is refunded. The provider may charge us
+nevertheless, and the charge is recorded as the submission's cost. A cost that the provider states
+overrides the table. Without a statement the table assumes a charge where one is possible: a
+comparison with the invoice reveals a cost that is too high, but not a cost that is missing.
 
-Some endings that cost us are the user's own doing. Beyond a few of them the refund leaves out what
-the provider took (generation.exposure).
+Users cause some outcomes that cost us. After a few of these, the refund leaves out the provider's
+charge (generation.exposure).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from generation.providers.base import FailureReason
 
 
 class SubmissionOutcome(Enum):
-    """How one submission ended; `lifecycle.settle` and `submit` are where each is told."""
+    """How one submission ended."""
 
     NOT_SENT = "not sent"
     REFUSED = "refused before it was taken"
@@ -37,7 +37,7 @@ class SubmissionOutcome(Enum):
 
 @dataclass(frozen=True)
 class CostRule:
-    """`is_users_doing`: the user ended it, or asked for what is not allowed."""
+    """`caused_by_user`: the user cancelled, or requested content that is not allowed."""
 
     user_pays: bool
     we_pay: bool
@@ -72,7 +72,7 @@ COST_RULES = {
 
 
 def outcome_for(reason: FailureReason, *, began: bool) -> SubmissionOutcome:
-    """How a submission ended whose job will not be made. `began`: as far as we ever saw."""
+    """The outcome of a failed submission. `began`: the provider started it, as far as we know."""
     if reason in {FailureReason.CANCELLED, FailureReason.CANCELLED_BY_PROVIDER}:
         return SubmissionOutcome.CANCELLED_RUNNING if began else SubmissionOutcome.CANCELLED_WAITING
     return {
@@ -88,13 +88,12 @@ def outcome_for(reason: FailureReason, *, began: bool) -> SubmissionOutcome:
 
 
 def cost_update(outcome: SubmissionOutcome, reported_usd: Decimal | None) -> dict[str, Decimal]:
-    """What changes in a submission's cost, which begins as its route's full price."""
+    """The change of a submission's cost, which starts as the full cost of the route."""
     if reported_usd is not None:
         return {"cost_usd": reported_usd}
     return {} if COST_RULES[outcome].we_pay else {"cost_usd": Decimal(0)}
 
 
 def user_caused_loss_usd(outcome: SubmissionOutcome, cost_usd: Decimal) -> Decimal | None:
-    """What an ending that is its user's doing has cost us; None for all others, and where its
-    provider took nothing."""
+    """Our loss from an outcome that the user caused. None for other outcomes and without a cost."""
     return cost_usd if COST_RULES[outcome].caused_by_user and cost_usd else None

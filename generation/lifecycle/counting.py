@@ -1,7 +1,7 @@
-"""Counting what providers cost, day by day, so that a month is a sum of few rows.
+"""Daily spend per provider, so that the spend of a month is a sum of few rows.
 
-Late is harmless, twice is harmless. What a submission costs may change for some hours after it was
-sent, until it has ended: so yesterday is counted anew with today, and earlier days stay.
+May run late or twice. The cost of a submission may change until the submission ends, for some
+hours. So the rollup covers yesterday and today; earlier days stay.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from django.db.models.functions import TruncDate
 from generation.models import ProviderRequest, SpendDay
 from generation.spend import Period
 
-# A submission is on record this long after the time that it bears, at most.
+# A submission is committed at most this long after its `sent_at`.
 RECORDING_DELAY = timedelta(seconds=30)
 
 
 def rollup_daily_spend(*, now: datetime) -> None:
-    """Count what was submitted yesterday and today."""
+    """Write the spend of yesterday and today."""
     until = now - RECORDING_DELAY
     began = Period.DAY.began_at(until) - timedelta(days=1)
     costs = (

@@ -1,9 +1,9 @@
-"""Removing what a deleted account leaves in storage, and what was said about its jobs.
+"""Deletion of a deleted account's files, and of provider texts about its jobs.
 
-At least once. The row is written in the transaction that deletes the account, so a crash after it
-leaves no file behind, only later. A job that still runs ends by itself and keeps nothing
-(settle.complete); what its worker writes nevertheless is found here: a job is looked after until it
-has ended, and once more when no worker can have a download of it in hand any longer.
+At least once. The row is written in the transaction that deletes the account, so a crash delays the
+deletion and loses no row. A job that still runs ends by itself and stores no media
+(settle.complete), but its worker may still write files. So the folder is emptied until the job has
+ended, and once more when no download can run any longer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FINAL_CHECK_DELAY = max(STORE_LEASE, CONVERT_LEASE) * 2
 
 @due_batch(DELETE_ACCOUNT_MEDIA)
 def delete_account_media_due(*, now: datetime) -> int:
-    """Erase what is due, up to a batch of jobs; returns how many."""
+    """Delete the files of due jobs, up to a batch. Returns how many."""
     rows = lease_due(
         AccountMediaDeletion.objects.all(), now=now, limit=DELETE_ACCOUNT_MEDIA.batch, lease=LEASE
     )
@@ -34,7 +34,7 @@ def delete_account_media_due(*, now: datetime) -> int:
 
 
 def _delete_job_media(row: AccountMediaDeletion, *, now: datetime) -> None:
-    # The stage before the files: what is stored after this look is found by the next.
+    # The stage before the files: the next run finds files that are written after this query.
     stage = Job.objects.values_list("stage", flat=True).get(id=row.job_id)
     remove.delete_folder(remove.job_folder(row.job_id))
     if stage != Stage.DONE:
@@ -49,7 +49,7 @@ def _delete_job_media(row: AccountMediaDeletion, *, now: datetime) -> None:
 
 
 def _clear_provider_texts(job_id: UUID) -> None:
-    """What providers told us in free text, and where they keep the result."""
+    """Delete webhook bodies, error texts and result URLs that providers sent."""
     requests = ProviderRequest.objects.filter(job_id=job_id)
     tokens = list(requests.values_list("webhook_token", flat=True))
     if tokens:

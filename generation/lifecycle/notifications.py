@@ -1,4 +1,4 @@
-"""Telling a user's phones how a job has ended: one statement in the transaction of that end."""
+"""Pushes about the end of a job: one statement in the transaction that ends the job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IMAGES = "medium"
 
 
 def notify_user(job: Job, kind: PushKind, *, now: datetime, subject_id: UUID | None = None) -> bool:
-    """As outbox.enqueue. Whoever has deleted the job wants to hear of its credits alone."""
+    """Like outbox.enqueue. For a deleted job, only a push about returned credits is sent."""
     if job.deleted_at and kind != PushKind.CREDITS_RETURNED:
         return False
     return outbox.enqueue(

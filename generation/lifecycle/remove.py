@@ -1,7 +1,7 @@
-"""Removing pictures that nobody needs any longer, and files that are due to go.
+"""Deletion of files, and of uploads that no job needs any longer.
 
-At least once. What names a file gives way to the row of its removal in one transaction, and that
-one goes after the file: a crash at any line leaves no file that nothing names.
+At least once. One transaction replaces the row that names a file by a FileDeletion. That row is
+deleted after the file. So a crash at any line leaves no file without a row.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BATCH = DELETE_FILES.batch
 
 @due_batch(DELETE_FILES)
 def delete_due_files(*, now: datetime) -> int:
-    """Remove what is due, up to BATCH; returns how many pictures or files were looked at."""
+    """Delete due files and unneeded uploads, up to BATCH each. Returns the larger number."""
     looked_at = _release_unused_uploads(now=now)
     rows = due.claim_due(FileDeletion.objects.all(), now=now, limit=BATCH)
     due.for_each_logged(rows, _delete_one)
@@ -53,16 +53,20 @@ def _release_unused_uploads(*, now: datetime) -> int:
 
 
 def schedule_deletion(names: Iterable[str], *, now: datetime) -> list[FileDeletion]:
-    """These files are due to go, and folders, whose names end in "/"; empty names are none. Joins
-    the caller's transaction, which lets go of them, and which is followed by `delete_now`."""
+    """Schedule the deletion of files, and of folders, whose names end in "/". Skips empty names.
+
+    Joins the caller's transaction. The caller then calls `delete_now` outside the transaction.
+    """
     return FileDeletion.objects.bulk_create(
         [FileDeletion(name=name, due_at=now) for name in names if name]
     )
 
 
 def delete_now(rows: Iterable[FileDeletion]) -> None:
-    """Remove what was noted, at once; what fails is left to `delete_due_files`. Asks storage, so it
-    must not run inside a transaction."""
+    """Delete scheduled files now. `delete_due_files` retries failures.
+
+    Calls storage, so it must not run inside a transaction.
+    """
     due.for_each_logged(rows, _delete_one)
 
 
@@ -75,12 +79,12 @@ def _delete_one(row: FileDeletion) -> None:
 
 
 def job_folder(job_id: UUID) -> str:
-    """Where all files of a job lie."""
+    """The folder of all files of a job."""
     return f"jobs/{job_id}/"
 
 
 def delete_folder(folder: str) -> None:
-    """All that lies there, and what was not sent to its end. `folder` ends in "/"."""
+    """Delete all files of a folder, and incomplete multipart uploads. `folder` ends in "/"."""
     try:
         folders, names = default_storage.listdir(folder)
     except FileNotFoundError:
@@ -96,8 +100,7 @@ def delete_folder(folder: str) -> None:
 
 
 def _abort_uploads(folder: str) -> None:
-    """A large file goes to a bucket in parts. Those of a worker that died are in no list of files,
-    and are paid for."""
+    """Abort multipart uploads of workers that died. Listings omit them, but they cost storage."""
     from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
     client = default_storage.connection.meta.client  # type: ignore[attr-defined]
@@ -111,6 +114,6 @@ def _abort_uploads(folder: str) -> None:
                 Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
             )
     except ClientError as error:
-        # The files are gone. Whoever runs this may not have let us do more.
+        # The files are deleted. The operator's key may not allow more.
         code = error.response.get("Error", {}).get("Code", "")
         logger.warning("uploads_not_aborted", folder=folder, error=code)

@@ -1,8 +1,7 @@
-"""How long a route takes, by its own history: when a job by it is looked at first, and how far it
-is meanwhile.
+"""Timing of a route from its recent submissions: the first poll, and the progress of a job.
 
-Where webhooks have told of nearly all that the route made lately, one will come, and looking is for
-the few that are lost: from the 95th percentile on. It is then as often as without webhooks.
+If webhooks reported nearly all recent submissions of the route, polls are only for lost webhooks.
+They start at the 95th percentile and are then as frequent as without webhooks.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ CACHE_SECONDS = 10
 
 @dataclass(frozen=True)
 class RouteTiming:
-    """Of a route's recent submissions, from being sent to being stored."""
+    """Durations of a route's recent submissions, from the submission to the stored result."""
 
     median: timedelta
     percentile_95: timedelta
-    webhooks_reliable: bool  # webhooks have told of nearly all of them
+    webhooks_reliable: bool  # a webhook reported at least RELIABLE_SHARE of them
 
 
 @ttl_cache(lambda: CACHE_SECONDS)
@@ -39,23 +38,23 @@ def for_route(route_id: UUID) -> RouteTiming | None:
     recent = list(made.values_list("sent_at", "ended_at", "webhook_received")[:SAMPLE_SIZE])
     if len(recent) < MIN_SAMPLE:
         return None
-    took = sorted(ended_at - sent_at for sent_at, ended_at, _ in recent if ended_at)
-    told = sum(webhooks_reliable for *_, webhooks_reliable in recent)
+    durations = sorted(ended_at - sent_at for sent_at, ended_at, _ in recent if ended_at)
+    reported = sum(webhook_received for *_, webhook_received in recent)
     return RouteTiming(
-        median=took[len(took) // 2],
-        percentile_95=took[len(took) * 95 // 100],
-        webhooks_reliable=told >= RELIABLE_SHARE * len(recent),
+        median=durations[len(durations) // 2],
+        percentile_95=durations[len(durations) * 95 // 100],
+        webhooks_reliable=reported >= RELIABLE_SHARE * len(recent),
     )
 
 
 def backoff(tries: int) -> timedelta:
-    """2, 4, 8, 16, 30, 30 … seconds, as the settings have it."""
+    """2, 4, 8, 16, 30, 30 … seconds with the default settings."""
     seconds = min(settings.POLL_FIRST_SECONDS * 2 ** min(tries, 10), settings.POLL_LONGEST_SECONDS)
     return timedelta(seconds=seconds)
 
 
 def first_poll_delay(timing: RouteTiming | None) -> timedelta:
-    """How long after its being accepted a job is looked at first."""
+    """Time from the acceptance of a job to its first poll."""
     return max(
         backoff(0), timing.percentile_95 if timing and timing.webhooks_reliable else timedelta()
     )

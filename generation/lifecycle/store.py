@@ -1,8 +1,8 @@
-"""Fetching a result and keeping it: retried by itself, never by generating again.
+"""Download of a result, moderation and storage: the stage STORE.
 
-May run twice: each attempt writes to a folder of its own (`attempts`). Results live an hour at fal,
-so a job gets here as soon as its provider has finished. A film that iPhones do not play is kept as
-it came, and goes on to the stage CONVERT.
+A failed attempt is repeated without generating again. May run twice: each attempt writes to a
+folder of its own (`attempts`). fal keeps results for an hour, so a job enters the stage as soon as
+its provider has finished. A video that iPhones cannot play is stored as it is and converted next.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ logger = structlog.get_logger(__name__)
 
 BATCH = STORE_RESULTS.batch
 DOWNLOAD_SECONDS = 180
-# The name of what came, in the folder of one attempt.
+# Of the downloaded file in the temporary folder.
 DOWNLOAD_NAME = "media"
-# Of films that are kept as they came.
+# File extension by container, for videos that are stored as they are.
 EXTENSIONS = {"mp4": "mp4", "mov": "mov", "matroska": "webm"}
-# A file that is missing or broken is asked for so often; all other trouble lasts until the
-# deadline, and is not counted in `tries`.
+# Attempts for a missing or broken file. Other failures are retried until the deadline and do not
+# count in `tries`.
 MAX_BROKEN_TRIES = 4
-# The file is fetched anew each time, which is much for a question.
+# Each retry downloads the file again.
 MODERATION_RETRY_DELAY = timedelta(seconds=60)
 
 
@@ -63,7 +63,7 @@ class _Stored:
 
 @dataclass(frozen=True)
 class _ToConvert:
-    """It is kept as it came."""
+    """The file is stored as it is."""
 
     original_name: str
     cost_usd: Decimal | None
@@ -71,9 +71,9 @@ class _ToConvert:
 
 @dataclass(frozen=True)
 class _Broken:
-    """The provider says it is done, but what it offers cannot be used (so far).
+    """The provider has finished, but its file is missing or unusable so far.
 
-    `raw` here and below: what the provider said of it.
+    `raw` here and below: the provider's answer about the result.
     """
 
     detail: str
@@ -82,7 +82,7 @@ class _Broken:
 
 @dataclass(frozen=True)
 class _NotModerated:
-    """Moderation is out of reach, and nothing is shown unjudged."""
+    """Moderation is unavailable. No result is delivered without moderation."""
 
     detail: str
     raw: str = ""
@@ -98,7 +98,7 @@ class _NotStored:
 
 @due_batch(STORE_RESULTS)
 def store_due(*, queue: str, now: datetime) -> int:
-    """Fetch and keep what is due in `queue`, up to BATCH side by side; returns how many."""
+    """Store the results of due jobs of `queue`, up to BATCH concurrently. Returns how many."""
     jobs = claim(queue=queue, stages=[Stage.STORE], now=now, limit=BATCH, lease=STORE_LEASE)
     run_concurrently(
         start_items(jobs, now=now), _fetch_and_store, _apply, job_of=lambda item: item.job, now=now
@@ -107,7 +107,7 @@ def store_due(*, queue: str, now: datetime) -> int:
 
 
 def start_items(jobs: list[Job], *, now: datetime) -> list[Item]:
-    """What is needed to fetch and keep the results of these jobs, which are claimed."""
+    """Start an attempt for each of these claimed jobs."""
     handles, begun = open_submissions(jobs), attempts.start(jobs, now=now)
     return [Item(job, handles.get(job.id), begun[job.id]) for job in jobs]
 
@@ -122,7 +122,7 @@ def _fetch_and_store(
     provider = get_provider(provider_name)
     result = provider.result(handle, kind=job.media_kind)
     if handle.raw_result and not isinstance(result, Media):
-        # A person has it fetched again, which the provider may have forgotten meanwhile.
+        # Staff retry a result that the provider may have deleted: use the stored answer.
         kept = provider.parse_result(
             parse_json_object(handle.raw_result.encode()), kind=job.media_kind
         )
@@ -145,8 +145,7 @@ def _fetch_and_store(
 def _download(
     result: Media, folder: Path, *, allowed_hosts: list[str]
 ) -> MediaInfo | Failed | Unknown | _Broken | _NotModerated:
-    """What lies in `folder` then, as FETCHED: a file that can be shown, and that moderation lets
-    through."""
+    """Download the file to `folder` as DOWNLOAD_NAME, probe and moderate it."""
     path = folder / DOWNLOAD_NAME
     try:
         with path.open("wb") as into:
@@ -158,7 +157,7 @@ def _download(
                 timeout_seconds=DOWNLOAD_SECONDS,
             )
         if answer.status >= 500 or answer.status in {408, 429}:
-            # The host's trouble says nothing about the file.
+            # The host failed. That says nothing about the file.
             return Unknown(f"status {answer.status} of the file")
         if answer.status != 200:
             return _Broken(f"status {answer.status}")
@@ -178,7 +177,7 @@ def _download(
 
 
 def _moderate(report: MediaInfo, folder: Path, result: Media) -> Failed | _NotModerated | None:
-    """What keeps it from being shown; None: nothing, or results are not judged."""
+    """Why the result must not be delivered. None if moderation allows it, or is off."""
     try:
         flag = screening.check_result((folder / name).read_bytes() for name in report.frames)
     except ModeratorUnavailable as problem:
@@ -199,7 +198,7 @@ def _save_files(
         return _ToConvert(name, result.cost_usd)
     if change == RequiredChange.RETAG:
         mp4_boxes.retag(path)
-    # Of a picture, whatever came, a JPEG without anyone's metadata is kept.
+    # An image is always stored as a JPEG without metadata.
     kept = ("image.jpg", folder / IMAGE_NAME) if result.kind == "image" else ("video.mp4", path)
     media = StoredMedia(
         attempts.save_file(attempt, *kept),
@@ -271,7 +270,7 @@ def _fail(
 
 
 def _retry_delay(job: Job, *, now: datetime) -> timedelta:
-    """Half as long again as it has been waiting already, within the bounds of polling."""
+    """Half the time since the stage began, within the limits of the poll interval."""
     deadline = job.deadline_at or now
     waited = now - (deadline - timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS))
     longest = timedelta(seconds=settings.POLL_LONGEST_SECONDS)

@@ -1,8 +1,8 @@
-"""Handing a job to a provider: at most once.
+"""Submission of jobs to providers, at most once.
 
-The job leaves the stage SUBMIT, and the request is on record, before anything is sent
-(dispatch.scheduler); so a worker that dies at any line leaves a job that waits for its webhook or
-its deadline, and none that is sent twice.
+Before the call, generation.dispatch.scheduler moves the job out of the stage SUBMIT and stores the
+request. So if a worker dies at any line, the job waits for its webhook or its deadline and is never
+sent twice.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ logger = structlog.get_logger(__name__)
 
 @due_batch(SUBMIT_JOBS)
 def submit_due(*, queue: str, now: datetime) -> int:
-    """Submit what is due in `queue` and has its turn, up to a batch concurrently; returns how many
-    were sent or given up."""
+    """Submit the next jobs of `queue`, up to a batch concurrently. Returns how many were sent or
+    failed."""
     batch = schedule_batch(queue=queue, now=now)
-    # What is on record as leaving first: nothing else may keep it from being sent.
+    # The stored requests first, so that no other failure prevents their submission.
     run_concurrently(batch.dispatches, _send, _record, job_of=attrgetter("job"), now=now)
     for_each_logged(
         batch.unroutable,
@@ -91,7 +91,7 @@ def _record(item: Dispatch, answer: SubmitResult, now: datetime) -> None:
                 request, RequestState.REFUSED, error_type, detail, now=now
             )
             circuit_breaker.record_success(request, is_probe=item.is_probe, now=now)
-            # After its deadline the job may be on its way to another: that one has said nothing.
+            # After its deadline the job may run on another route, which has not failed.
             if is_waited_for:
                 failover.try_next_or_fail(
                     item.job, reason, now=now, error_type=error_type, detail=detail

@@ -1,4 +1,4 @@
-"""Clearing away what has served its time, in bounded batches on indexes."""
+"""Deletion of expired rows, in bounded batches on indexes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rendio.common.purge import run_deletes as sweep_all
 DELIVERY_RETENTION = timedelta(days=30)
 # They count for MODERATION_WINDOW_DAYS, which are no more.
 VIOLATION_RETENTION = timedelta(days=365)
-# After somebody has closed them.
+# Counted from the closing of the letter.
 DEAD_LETTER_RETENTION = timedelta(days=365)
 
 

@@ -1,6 +1,6 @@
-"""What webhooks tell. A delivery is stored before it is believed, and believed only as a hint.
+"""Provider webhooks: stored as deliveries first, then processed by a worker.
 
-At least once, in any order: what a delivery causes is that the provider itself is asked for the
+At least once, in any order. A delivery is only a hint: it makes a worker ask the provider for the
 result.
 """
 
@@ -36,9 +36,9 @@ from rendio.common.due_work import due_batch
 logger = structlog.get_logger(__name__)
 
 BATCH = APPLY_WEBHOOKS.batch
-# Kept for a person to read; what it says is asked of the provider.
+# The body is kept for staff to read. The result itself comes from the provider's API.
 MAX_BODY_CHARS = 20_000
-# Meanwhile it is the turn of others, however many broke.
+# Pause after a failure, so that failed deliveries do not delay others.
 RETRY_DELAY = timedelta(minutes=1)
 GIVE_UP_AFTER = timedelta(hours=1)
 
@@ -46,7 +46,7 @@ GIVE_UP_AFTER = timedelta(hours=1)
 def receive(
     *, provider_name: str, headers: Mapping[str, str], body: bytes, token: str, now: datetime
 ) -> None:
-    """Verify a webhook and keep it. Raises BadSignature, or what kept us from verifying it."""
+    """Verify a webhook and store it. Raises BadSignature, or http errors of the key set's URL."""
     event = get_provider(provider_name).verify_webhook(headers=headers, body=body)
     WebhookDelivery.objects.create(
         provider=provider_name,
@@ -60,10 +60,10 @@ def receive(
 
 @due_batch(APPLY_WEBHOOKS)
 def process_due(*, now: datetime) -> int:
-    """Apply deliveries that have come in, up to BATCH; returns how many were looked at.
+    """Process stored deliveries, up to BATCH, each in its own transaction. Returns how many.
 
-    One transaction each, and those that cannot be applied keep back none of the others: each is
-    tried again after a minute, for as long as the provider keeps the result, an hour.
+    A failed delivery is retried each minute for an hour: the provider keeps the result that long.
+    Failures do not delay other deliveries.
     """
     waiting = WebhookDelivery.objects.filter(
         Q(retry_at=None) | Q(retry_at__lte=now), processed_at=None
@@ -77,7 +77,7 @@ def _process_one(delivery_id: UUID, *, now: datetime) -> None:
     unprocessed = WebhookDelivery.objects.filter(id=delivery_id, processed_at=None)
     try:
         with transaction.atomic(durable=True):
-            # Another worker may have it in hand.
+            # Another worker may have locked the delivery.
             if delivery := unprocessed.select_for_update(skip_locked=True).first():
                 delivery.outcome = _process(delivery, now=now)
                 delivery.processed_at = now
@@ -93,13 +93,12 @@ def _process_one(delivery_id: UUID, *, now: datetime) -> None:
 
 
 def _process(delivery: WebhookDelivery, *, now: datetime) -> str:
-    """Move the job that the delivery names to the stage STORE; returns what became of it, in
-    words."""
+    """Move the delivery's job to the stage STORE. Returns the outcome as a short text."""
     request = _find_submission(delivery)
     if request is None or not delivery.provider_request_id:
         return "unknown"
-    # The job before its request, as everywhere: two orders would lock each other up. And the
-    # request as it is under the lock: its deadline may have passed in between.
+    # The job before its request, as everywhere: another order of locks would deadlock. Read the
+    # request again under the lock: its deadline may have passed meanwhile.
     job = Job.objects.select_for_update(of=("self",)).get(id=request.job_id)
     request.refresh_from_db()
     if request.state in {RequestState.REFUSED, RequestState.DEFERRED}:
@@ -112,7 +111,7 @@ def _process(delivery: WebhookDelivery, *, now: datetime) -> str:
     ProviderRequest.objects.filter(id=request.id).update(webhook_received=True)
     if why_not := _ignored_reason(job, request):
         return why_not
-    # Now it is known that the provider has it.
+    # The webhook proves that the provider has the submission.
     request.state, request.ended_at = RequestState.ACCEPTED, None
     request.save(update_fields=["state", "ended_at"])
     if job.stage == Stage.DONE:
@@ -131,7 +130,7 @@ def _find_submission(delivery: WebhookDelivery) -> ProviderRequest | None:
 
 
 def _ignored_reason(job: Job, request: ProviderRequest) -> str:
-    """Why this job does not wait for what this submission made, in words; empty if it does."""
+    """Why the job does not need this submission's result, as a short text. Empty if it does."""
     if job.media_name or job.deleted_at or request.state not in OPEN_STATES:
         return "nothing to do"
     if job.stage in {Stage.STORE, Stage.CONVERT}:
@@ -146,13 +145,13 @@ def _ignored_reason(job: Job, request: ProviderRequest) -> str:
         .exclude(id=request.id)
         .exists()
     ):
-        # Nothing was heard of this one until its deadline, and the next is on its way.
+        # This submission timed out, and the next one is running.
         return "another route was taken"
     return ""
 
 
 def _attach_provider_id(request: ProviderRequest, delivery: WebhookDelivery) -> bool:
-    """The submission whose answer we never had: now we know its id, and so where to ask."""
+    """Store the provider's id for a submission whose answer was lost. False if the id is taken."""
     taken = ProviderRequest.objects.filter(
         provider=delivery.provider, provider_request_id=delivery.provider_request_id
     ).exists()
