@@ -1,4 +1,4 @@
-"""The phone's calls about generations."""
+"""API views of generations."""
 
 from __future__ import annotations
 
@@ -45,8 +45,7 @@ logger = structlog.get_logger(__name__)
 
 
 class _PublicCatalogue(PublicView):
-    """A list that rarely changes: 304 for a client that has it. `Accept-Language` decides how names
-    are sorted."""
+    """A catalogue list with an ETag: 304 if unchanged. `Accept-Language` selects the sort order."""
 
     limits = ()
 
@@ -68,7 +67,7 @@ class _PublicCatalogue(PublicView):
         return response
 
     def json_by_language(self, current: cache.Catalogue) -> dict[str, bytes]:
-        raise AssertionError("each list says which")
+        raise NotImplementedError
 
 
 class GetModels(_PublicCatalogue):
@@ -82,7 +81,7 @@ class GetThemes(_PublicCatalogue):
 
 
 class QuoteVideo(ApiView):
-    # A limit of its own: each call adds a row.
+    # A rate limit of its own, because each call adds a row.
     limits = ("quotes_per_user", "default_per_user")
 
     def post(self, request: Request) -> Response:
@@ -95,7 +94,7 @@ class QuoteVideo(ApiView):
                 "quote_id": quote.id,
                 "credits": quote.credits,
                 "credits_remaining": wallet.balance,
-                # A wallet that owes spends nothing, whatever it holds.
+                # A wallet with a debt cannot spend, whatever its balance.
                 "affordable": wallet.balance >= quote.credits and not wallet.debt,
                 "cancel_fee_after_start": quoted.cancel_fee,
                 "settings": quote.settings,
@@ -122,7 +121,7 @@ class _PaidCall(ApiView):
         return Response(answer.body, status=answer.status, headers=headers)
 
     def execute(self, attempt: IdempotentRequest) -> StoredResponse:
-        raise AssertionError("each call says what it starts")
+        raise NotImplementedError
 
 
 class GenerateVideo(_PaidCall):
@@ -148,7 +147,7 @@ class GetVideoStatus(ApiView):
 
 
 class VideoJobEvents(ApiView):
-    """The same as it changes."""
+    """The job's status as server-sent events."""
 
     def get(self, request: Request, job_id: str) -> StreamingHttpResponse:
         caller = self.caller
@@ -165,7 +164,7 @@ class VideoJobEvents(ApiView):
                 language_now=language.make_chooser(request._request, profiles_language),
             ),
             content_type="text/event-stream; charset=utf-8",
-            # nginx would keep events back until its buffer is full.
+            # nginx would otherwise buffer the events.
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
@@ -215,10 +214,9 @@ class DeleteVideoJob(ApiView):
 
 
 class ProviderWebhook(PublicView):
-    """A provider's call: verified over the raw body, kept, answered at once; a worker does the
-    rest.
+    """A provider's webhook: verified over the raw body, stored, and processed by a worker.
 
-    A bad signature is 401 and changes nothing; our own trouble is 5xx, so that it is sent again.
+    A bad signature is 401 and stores nothing. A failure of ours is 5xx, so the provider retries.
     """
 
     limits = ()

@@ -6,10 +6,10 @@ class GenerationConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import export
-        from generation import queries, receivers
+        from generation import exports, receivers
 
-        export.register("jobs", queries.jobs_held)
-        export.register("quotes", queries.quotes_held)
-        export.register("uploads", queries.uploads_held)
-        export.register("refused_content", queries.offences_held)
+        export.register("jobs", exports.export_jobs)
+        export.register("quotes", exports.export_quotes)
+        export.register("uploads", exports.export_uploads)
+        export.register("refused_content", exports.export_violations)
         receivers.connect()

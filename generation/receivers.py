@@ -1,4 +1,4 @@
-"""What generation does when accounts tells it something: in the sender's transaction."""
+"""Receivers of the signals of accounts. All run in the sender's transaction."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def connect() -> None:
 
 
 def reassign_to_account(*, from_user_id: UUID, into_user_id: UUID, **_: Any) -> None:
-    """The guest's jobs, running and ended, its pictures, quotes and offences are the account's.
+    """Move the guest's jobs, uploads, quotes and violations to the account.
 
-    Both wallets are locked: nobody orders meanwhile, and a job's end waits for us.
+    The sender has locked both wallets: no order starts, and the end of a job waits.
     """
     Job.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
     Upload.objects.owned_by(from_user_id).update(user_id=into_user_id)
@@ -42,16 +42,16 @@ def reassign_to_account(*, from_user_id: UUID, into_user_id: UUID, **_: Any) -> 
 
 
 def reassign_violations(*, user_id: UUID, former_user_ids: list[UUID], **_: Any) -> None:
-    """The offences of a person's deleted accounts are this user's."""
+    """Move the violations of a person's deleted accounts to their new account."""
     Offence.objects.filter(user_id__in=former_user_ids).update(user_id=user_id)
 
 
 def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
-    """What was asked goes at once, the files as soon as we have committed (lifecycle.erase).
+    """Delete the user's content. Files are deleted after the commit (generation.lifecycle.erase).
 
-    A job that runs is taken back, if its provider agrees, and ends by itself either way: its
-    credits go to the closed wallet, its video is not kept. The jobs stay for the ledger, without a
-    word of the person.
+    A running job is cancelled at its provider if possible. It ends in either case: the refund goes
+    to the closed wallet and no video is stored. The jobs stay for the ledger, without any text of
+    the user.
     """
     jobs = Job.objects.filter(user_id=user_id)
     jobs.exclude(stage=Stage.DONE).update(cancel_requested_at=now)
@@ -75,7 +75,7 @@ def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
     Quote.objects.filter(user_id=user_id).delete()
     offences = Offence.objects.filter(user_id=user_id)
     if account_queries.has_person_key(user_id):
-        # They count for the same Apple account if it comes back; what was refused is forgotten.
+        # Violations count again if the same Apple account returns. Their content is deleted.
         offences.filter(forgiven_at__isnull=False).delete()
         offences.update(categories=[], term_id=None)
     else:

@@ -1,4 +1,4 @@
-"""Jobs in the words of the API."""
+"""Job fields of API responses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIN_POLL_SECONDS, MAX_POLL_SECONDS = 2, 30
 
 
 def job_status(job: Job, *, now: datetime) -> dict[str, Any]:
-    """The answer of get-video-status."""
+    """The response of get-video-status."""
     eta = queries.eta(job, now=now)
     return {
         "job_id": job.id,
@@ -50,13 +50,13 @@ def history_item(job: Job) -> dict[str, Any]:
 
 
 def refund_fields(job: Job) -> dict[str, Any]:
-    """Whether credits came back; and how many, where a fee was kept."""
+    """Whether credits were refunded, and how many if a fee was kept."""
     amount = {"credits_refunded": job.credits_refunded} if job.fee_kept else {}
     return {"refunded": job.credits_refunded > 0, **amount}
 
 
 def poll_after_seconds(job: Job, *, now: datetime) -> int:
-    """When to ask again: a sixth of the job's age, from 2 to 30 seconds."""
+    """Seconds until the phone should poll again: a sixth of the job's age, within 2 to 30."""
     age = (now - job.created_at).total_seconds()
     return int(min(max(age / 6, MIN_POLL_SECONDS), MAX_POLL_SECONDS))
 

@@ -1,9 +1,8 @@
-"""What providers cost us, and how much more they may: a cap for each provider, a day and a month.
+"""Spend at providers, and the caps on it: for each provider by day and by month, in UTC.
 
-The days are UTC's. `SpendDay` has what was counted (generation.lifecycle.counting), and what was
-submitted since is added to it, so that who submits under the lock of the providers' health knows
-exactly. A cap may be passed by the price of one job, and by what a provider takes beyond the price
-that its route names.
+`SpendDay` has the daily rollup (generation.lifecycle.counting). Submissions since then are added at
+each read, so the spend is exact for the scheduler, which holds the lock of the health rows. The
+spend may exceed a cap by the cost of one job, and by charges above the cost that a route states.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Period(StrEnum):
 
 @dataclass(frozen=True)
 class CapStatus:
-    """A provider's cap for the period that runs, and what has been spent of it, in dollars."""
+    """A provider's cap and spend for the current period, in US dollars."""
 
     provider: str
     period: Period
@@ -63,7 +62,7 @@ def cap_statuses(*, now: datetime) -> list[CapStatus]:
 
 
 def remaining_usd(*, now: datetime) -> dict[str, Decimal]:
-    """What may still be spent at each provider that has a cap."""
+    """Spend left at each provider with a cap, by provider name."""
     left: dict[str, Decimal] = {}
     for one in cap_statuses(now=now):
         left[one.provider] = min(one.remaining_usd, left.get(one.provider, one.remaining_usd))
@@ -71,7 +70,7 @@ def remaining_usd(*, now: datetime) -> dict[str, Decimal]:
 
 
 def capped_until(*, now: datetime) -> dict[str, datetime]:
-    """The providers that have reached a cap, and when the last of those periods is over."""
+    """Providers that have reached a cap, with the end of the longest reached period."""
     shut: dict[str, datetime] = {}
     for one in cap_statuses(now=now):
         if one.remaining_usd <= 0:
@@ -81,7 +80,7 @@ def capped_until(*, now: datetime) -> dict[str, datetime]:
 
 
 def spent_usd(*, now: datetime) -> dict[tuple[str, Period], Decimal]:
-    """What each provider has cost in the day and in the month that run. Three queries."""
+    """Spend by provider for the current day and month. Three queries."""
     month_began, day_began = Period.MONTH.began_at(now), Period.DAY.began_at(now)
     counted_until = SpendDay.objects.aggregate(until=Max("counted_until"))["until"] or month_began
     spent: dict[tuple[str, Period], Decimal] = {}

@@ -1,10 +1,10 @@
-"""Server-sent events of a job: its status at once, one event for each change, the last one its end.
+"""Server-sent events of a job: one event at once, one for each change, the last at the job's end.
 
-One thread of each process reads all jobs that are watched there, in one query a second; a stream
-holds no database connection while it waits and needs no Redis. It holds a thread, none of those
-that answer calls: at most EVENT_STREAMS_PER_PROCESS, and EVENT_STREAMS_PER_USER of one user. Beyond
-that a stream is closed after its first event, and every stream after LIFETIME_SECONDS: each event
-says when to come again.
+One thread of each process reads all streamed jobs in one query a second. A waiting stream holds no
+database connection and needs no Redis. Each stream holds a thread of its own, apart from the
+threads that answer calls: at most EVENT_STREAMS_PER_PROCESS, and EVENT_STREAMS_PER_USER per user.
+Beyond these limits a stream closes after its first event. Every stream closes after
+LIFETIME_SECONDS. Each event states when the client should reconnect.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ logger = structlog.get_logger(__name__)
 READ_SECONDS = 1.0
 LATE_SECONDS = 30
 LIFETIME_SECONDS = 300
-# A comment, so that a phone that is gone, or a session that has ended, is found out.
+# Interval of the comments that detect a lost connection or an ended session.
 HEARTBEAT_SECONDS = 5
 
 Body = dict[str, Any]
 
 
 class _Subscription:
-    """One stream's eyes on its job. None in `changes` says that there is nothing more to see."""
+    """One stream's job and its pending events. None in `updates` closes the stream."""
 
     def __init__(self, job: Job, last_sent: Body, language_now: Callable[[], str]) -> None:
         self.job_id: UUID = job.id
@@ -65,13 +65,13 @@ class _Subscription:
 
 
 def _comparable_fields(body: Body) -> tuple[Any, ...]:
-    """What makes a change: not the seconds that pass, nor a URL's new signature."""
+    """Fields whose change sends an event. Remaining seconds and URL signatures do not."""
     names = ("status", "progress", "queue_position", "refunded")
     return (*(body[name] for name in names), bool(body["video_url"]))
 
 
 class _Broadcaster:
-    """The thread that looks, while anybody watches."""
+    """The thread that reads jobs and publishes changes while any stream is open."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -86,7 +86,7 @@ class _Broadcaster:
         self._stopped = False
 
     def add(self, subscription: _Subscription) -> bool:
-        """False where there is no place for another."""
+        """False if a limit of streams is reached."""
         with self._lock:
             if self._stopped or len(self._subscriptions) >= settings.EVENT_STREAMS_PER_PROCESS:
                 return False
@@ -104,13 +104,13 @@ class _Broadcaster:
             self._subscriptions.discard(subscription)
 
     def stop(self) -> None:
-        """Close all streams, and take no more. For a signal handler: it waits for nothing."""
+        """Close all streams and accept no more. For a signal handler: takes no lock."""
         self._stopped = True
         for subscription in list(self._subscriptions):
             subscription.updates.put(None)
 
     def _wait(self) -> bool:
-        """False while nobody watches: the next watch starts the thread again."""
+        """False without streams: the next stream starts the thread again."""
         time.sleep(READ_SECONDS)
         return bool(self._subscriptions)
 
@@ -129,7 +129,7 @@ class _Broadcaster:
             try:
                 subscription.publish(jobs.get(subscription.job_id))
             except Exception:
-                # One job that cannot be shown must not leave the other streams blind.
+                # One invalid job must not stop the other streams.
                 logger.exception("stream_not_shown", job_id=str(subscription.job_id))
 
 
@@ -137,8 +137,10 @@ _broadcaster = _Broadcaster()
 
 
 def events(job: Job, *, session_id: UUID, language_now: Callable[[], str]) -> Iterator[bytes]:
-    """The stream of the caller's own job, as text/event-stream. Each event is in the language that
-    the phone asked for, or that its user's profile has by then."""
+    """The text/event-stream of the caller's own job.
+
+    Each event is in the language that the phone requested, else in the profile's current language.
+    """
     body = job_status(job, now=clock.now())
     return _stream(_Subscription(job, body, language_now), body, session_id)
 
@@ -149,7 +151,7 @@ def _stream(subscription: _Subscription, body: Body, session_id: UUID) -> Iterat
         return
     try:
         if not connection.in_atomic_block:
-            # This thread would else keep it for as long as it waits.
+            # Otherwise this thread would hold the connection while it waits.
             connection.close()
         yield from _updates(subscription, session_id)
     finally:
@@ -181,7 +183,7 @@ def _event(body: Body) -> bytes:
 
 
 def close_on_sigterm() -> None:
-    """A server that is asked to stop would wait for its streams. Call it in the main thread."""
+    """Close streams on SIGTERM: the server would wait for them. Call in the main thread."""
     before = signal.getsignal(signal.SIGTERM)
 
     def close_first(number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
-"""The catalogue, and the life of a job.
+"""Models of the catalogue, jobs, provider requests, files, moderation and operations.
 
-The due row is the queue: what has to happen next to a job stands in `stage`, when in `due_at`, and
-a worker finds it by an index. generation.lifecycle alone moves jobs on.
+The table of jobs is the queue: `stage` states what happens next to a job, `due_at` when. Workers
+find due jobs by an index. Only generation.lifecycle changes the stage of a job.
 """
 
 from __future__ import annotations

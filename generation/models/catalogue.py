@@ -1,4 +1,4 @@
-"""What is sold: the models, who makes them, ideas to start from, and prices that are kept."""
+"""The catalogue: models, their provider routes, themes, and price quotes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PricingType(models.TextChoices):
 
 
 class Model(models.Model):
-    """What a user chooses. Which provider makes it stands in its routes."""
+    """A model that users choose. Its routes name the providers."""
 
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     name = models.CharField(max_length=80, unique=True)
@@ -53,11 +53,11 @@ class Model(models.Model):
 
     class Meta:
         constraints = [
-            # A request without a model has one answer.
+            # Orders without a model use the default model.
             models.UniqueConstraint(
                 fields=["is_default"], condition=Q(is_default=True), name="model_one_default"
             ),
-            # A job always has a charge, and a charge takes something.
+            # Every job has a charge, and a charge is at least one credit.
             models.CheckConstraint(condition=Q(base_price_usd__gt=0), name="model_costs_something"),
         ]
 
@@ -71,7 +71,7 @@ class CostUnit(models.TextChoices):
 
 
 class Route(models.Model):
-    """One provider's way to make a model: its name there, what it costs us, how our words map."""
+    """A model at one provider: the provider's model id, our cost, and the mapping of parameters."""
 
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="routes")
@@ -108,7 +108,7 @@ class Route(models.Model):
 
 
 class Theme(models.Model):
-    """A ready-made idea: a prompt to start from, and the model that suits it."""
+    """A preset: a prompt, settings, and the model to use."""
 
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     name = models.CharField(max_length=80, unique=True)
@@ -125,7 +125,7 @@ class Theme(models.Model):
 
 
 class Quote(models.Model):
-    """A price kept for a while, whatever becomes of the model's price meanwhile."""
+    """A price that is guaranteed until `expires_at`."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
@@ -141,7 +141,7 @@ class Quote(models.Model):
     objects = OwnedQuerySet["Quote"].as_manager()
 
     class Meta:
-        # The sweep of expired ones.
+        # The purge of expired quotes.
         indexes = [models.Index(fields=["expires_at"], name="quote_expiring")]
 
     def __str__(self) -> str:

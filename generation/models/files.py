@@ -1,4 +1,4 @@
-"""Pictures that users sent in, and files that are to go from storage."""
+"""Uploaded images, and scheduled deletions of files in storage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rendio.common.querysets import OwnedQuerySet
 
 
 class Upload(models.Model):
-    """A picture of a user's to start a video from. There is one only where its file is whole."""
+    """A user's source image. The row exists only if the file is complete."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(
@@ -34,7 +34,7 @@ class Upload(models.Model):
 
     class Meta:
         indexes = [
-            # Those that nobody may need any longer.
+            # Uploads to check for deletion.
             models.Index(
                 fields=["remove_at"],
                 condition=Q(remove_at__isnull=False),
@@ -47,7 +47,7 @@ class Upload(models.Model):
 
     @property
     def name(self) -> str:
-        """In our storage."""
+        """The file's name in storage."""
         return self.name_of(self.id)
 
     @staticmethod
@@ -56,7 +56,7 @@ class Upload(models.Model):
 
     @staticmethod
     def id_in(name: str) -> UUID | None:
-        """The reverse; None for the name of anything else."""
+        """The upload's id from a file name. None for other files."""
         found = re.fullmatch(r"uploads/([0-9a-f-]{36})\.jpg", name)
         try:
             return UUID(found[1]) if found else None
@@ -65,10 +65,10 @@ class Upload(models.Model):
 
 
 class FileDeletion(DueRow):
-    """A file that goes from storage once it is due.
+    """The scheduled deletion of a file, or of a folder, whose name ends in "/".
 
-    Written before the file where that might never be claimed, and in the transaction that lets go
-    of it: at every moment a file has a row that names it.
+    Written before the file if no other row may ever name the file, else in the transaction that
+    drops the file's name. So every file in storage is named by a row at any time.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -76,7 +76,7 @@ class FileDeletion(DueRow):
 
     class Meta:
         db_table = "generation_removal"
-        # Those that are due.
+        # Due deletions.
         indexes = [models.Index(fields=["due_at"], name="removal_due")]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What users ordered, and what has to happen to it next."""
+"""Jobs: one for each paid generation."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class JobStatus(models.TextChoices):
-    """What the user sees."""
+    """The status that the user sees."""
 
-    PENDING = "pending"  # paid; no provider has it yet
+    PENDING = "pending"  # paid; not submitted yet
     PROCESSING = "processing"  # a provider has it
     COMPLETED = "completed"  # its media is in our storage
-    FAILED = "failed"  # it will not be made; its credits are back, perhaps less a fee
-    CANCELLED = "cancelled"  # the user took it back; likewise
+    FAILED = "failed"  # ended without a video; refunded, perhaps less a fee
+    CANCELLED = "cancelled"  # cancelled by the user; refunded, perhaps less a fee
 
     @classmethod
     def terminal(cls) -> list[JobStatus]:
@@ -35,26 +35,26 @@ class JobStatus(models.TextChoices):
 
 
 class Stage(models.TextChoices):
-    """What has to happen next; the half line says what is true in the world until then."""
+    """What happens next. The comments state what is true in this stage."""
 
-    SUBMIT = "submit"  # no provider has heard of it
-    SENT = "sent"  # a submission has left or is leaving; whether it arrived is not known yet
-    QUEUED = "queued"  # the provider has it and has not begun
-    RUNNING = "running"  # the provider works on it
-    STORE = "store"  # the provider has finished; the result is to be fetched and kept
-    CONVERT = "convert"  # it is kept as it came, and is to be made one that iPhones play
-    DONE = "done"  # nothing
+    SUBMIT = "submit"  # not sent to any provider
+    SENT = "sent"  # a submission is being sent; its outcome is not known yet
+    QUEUED = "queued"  # accepted by the provider, not started
+    RUNNING = "running"  # started by the provider
+    STORE = "store"  # finished by the provider; the result is to be downloaded and stored
+    CONVERT = "convert"  # stored, but iPhones cannot play the file; to be converted
+    DONE = "done"  # ended
 
 
-# What a job's bar shows on its way; the rest is for storing.
+# Progress in percent on entering a state.
 PROGRESS_QUEUED, PROGRESS_RUNNING, PROGRESS_STORING = 5, 10, 95
-# At a provider, or perhaps: what counts against limits of jobs at once.
+# At a provider, or perhaps. Counts towards concurrency limits.
 IN_FLIGHT = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]
 
 
 class JobQuerySet(OwnedQuerySet["Job"]):
     def owned_by(self, user_id: UUID) -> Self:
-        """And not deleted from history."""
+        """The user's jobs that are not deleted from history."""
         return super().owned_by(user_id).filter(deleted_at=None)
 
     def due(self, now: datetime, *, queue: str, stages: Iterable[Stage]) -> Self:
@@ -62,7 +62,7 @@ class JobQuerySet(OwnedQuerySet["Job"]):
 
 
 class Job(models.Model):
-    """One generation that a user asked for and paid."""
+    """One generation that a user ordered and paid for."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(
@@ -73,7 +73,7 @@ class Job(models.Model):
     theme_id = models.UUIDField(null=True, blank=True)
     retry_of = models.UUIDField(null=True, blank=True, help_text="The failed job it repeats.")
     prompt = models.TextField(blank=True)
-    # The picture it starts from, kept for as long as the job is there.
+    # The source image. Kept as long as the job.
     upload = models.ForeignKey(
         Upload,
         null=True,
@@ -138,7 +138,7 @@ class Job(models.Model):
     refund_entry = models.OneToOneField(
         "credits.LedgerEntry", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
-    # Of the order: what workers log and ask of providers for this job bears it too.
+    # Of the order's API request. Workers log it and send it to providers.
     request_id = models.CharField(max_length=64, blank=True, default="", db_default="")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -149,7 +149,7 @@ class Job(models.Model):
 
     class Meta:
         constraints = [
-            # No failed or cancelled job without its credits back.
+            # No failed or cancelled job without a refund.
             models.CheckConstraint(
                 condition=~Q(status__in=[JobStatus.FAILED, JobStatus.CANCELLED])
                 | Q(refund_entry__isnull=False),
@@ -161,25 +161,25 @@ class Job(models.Model):
                 | Q(deleted_at__isnull=False),
                 name="job_completed_has_media",
             ),
-            # Never more than was said before, nor more than was paid.
+            # Never more than the order stated, nor more than the price.
             models.CheckConstraint(
                 condition=Q(fee_kept__lte=F("cancel_fee"), cancel_fee__lte=F("credits")),
                 name="job_fee_was_said",
             ),
-            # Nothing waits for ever: what is not done is due at some time.
+            # No job waits forever: a job that is not done is due at some time.
             models.CheckConstraint(
                 condition=Q(stage=Stage.DONE) | Q(due_at__isnull=False, deadline_at__isnull=False),
                 name="job_not_done_is_due",
             ),
         ]
         indexes = [
-            # The claims: what is due, oldest first. Finished jobs are not in it.
+            # Claims: due jobs, oldest first, without finished jobs.
             models.Index(
                 fields=["queue", "stage", "due_at"],
                 condition=~Q(stage=Stage.DONE),
                 name="job_due",
             ),
-            # How many of a user's jobs are at a provider now.
+            # The number of a user's jobs in flight.
             models.Index(
                 fields=["user"], condition=Q(stage__in=IN_FLIGHT), name="job_in_flight_by_user"
             ),
@@ -187,25 +187,25 @@ class Job(models.Model):
             models.Index(
                 fields=["user", "-id"], condition=Q(deleted_at__isnull=True), name="job_history"
             ),
-            # What a person has ordered lately, deleted jobs too (generation.exposure).
+            # A person's recent orders, deleted jobs included (generation.exposure).
             models.Index(fields=["user", "id"], name="job_by_user"),
-            # What a person's endings have cost us lately.
+            # A person's recent losses (generation.exposure).
             models.Index(
                 fields=["user", "completed_at"],
                 condition=Q(loss_usd__isnull=False),
                 name="job_losses_by_user",
             ),
-            # How long this model's recent jobs took.
+            # Durations of a model's recent jobs.
             models.Index(
                 fields=["model", "-completed_at"],
                 condition=Q(status=JobStatus.COMPLETED),
                 name="job_recent_by_model",
             ),
-            # Whether a picture is still needed; most jobs have none.
+            # Whether an upload is still needed. Most jobs have none.
             models.Index(
                 fields=["upload"], condition=Q(upload__isnull=False), name="job_by_upload"
             ),
-            # Cancellations that the provider has still to be told.
+            # Cancellations to send to a provider.
             models.Index(
                 fields=["cancel_requested_at"],
                 condition=Q(cancel_requested_at__isnull=False) & ~Q(stage=Stage.DONE),
@@ -222,22 +222,22 @@ class Job(models.Model):
 
     @property
     def media_kind(self) -> Literal["video", "image"]:
-        """What it makes. Its queue tells, which outlives its model."""
+        """The kind of media, from the queue: the model may be deleted."""
         return "image" if self.queue == "medium" else "video"
 
     @property
     def credits_refunded(self) -> int:
-        """What its refund gave back; 0 where there is none, or a fee has kept all of it."""
+        """Refunded credits. 0 without a refund, or if the fee was the whole price."""
         return self.credits - self.fee_kept if self.refund_entry_id else 0
 
     @property
     def credits_kept(self) -> int:
-        """What it has cost its user for good, as things are."""
+        """Net cost to the user in credits."""
         return self.credits - self.credits_refunded
 
 
 class AccountMediaDeletion(models.Model):
-    """A job of a deleted account, until surely nothing of it is left in storage."""
+    """A job of a deleted account, until all its files are certainly deleted."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="media_deletion")

@@ -1,4 +1,4 @@
-"""For whoever keeps it running: the switch that stops orders, and what failed for good."""
+"""For operators: maintenance mode, and dead letters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAINTENANCE_ID = UUID("00000000-0000-4000-8000-0000000000c0")
 
 
 class Maintenance(models.Model):
-    """The one row of the switch that stops new orders. What was ordered goes on."""
+    """Maintenance mode, one row. Stops new orders; existing jobs continue."""
 
     id = models.UUIDField(primary_key=True, default=MAINTENANCE_ID, editable=False)
     is_on = models.BooleanField(default=False)
@@ -32,10 +32,10 @@ class Maintenance(models.Model):
 
 
 class DeadKind(models.TextChoices):
-    JOB = "job"  # no worker could carry it on; it was refunded
-    DELIVERY = "delivery"  # a webhook call that could not be applied
-    TASK = "task"  # a Celery task that raised, or was killed
-    RESULT = "result"  # a provider made it, and it could not be delivered; it was refunded
+    JOB = "job"  # workers died with the job repeatedly; refunded
+    DELIVERY = "delivery"  # a webhook delivery that could not be processed
+    TASK = "task"  # a Celery task that raised or was killed
+    RESULT = "result"  # a finished result that could not be delivered; refunded
 
 
 class DeadState(models.TextChoices):
@@ -45,7 +45,7 @@ class DeadState(models.TextChoices):
 
 
 class DeadLetter(models.Model):
-    """What failed for good, kept for a person."""
+    """Work that failed for good, kept for staff."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=10, choices=DeadKind.choices)
@@ -59,7 +59,7 @@ class DeadLetter(models.Model):
 
     class Meta:
         constraints = [
-            # The same trouble again is counted, not listed again.
+            # A repeated failure is counted in the open letter.
             models.UniqueConstraint(
                 fields=["kind", "subject"],
                 condition=Q(state=DeadState.OPEN),

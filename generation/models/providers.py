@@ -1,4 +1,4 @@
-"""How providers are doing, and what they have cost us."""
+"""Health of provider keys, and daily spend."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rendio.common.ids import uuid7
 
 
 class SpendDay(models.Model):
-    """What one provider's submissions of one day cost us, as far as they have been counted.
-    generation.spend adds what was submitted since."""
+    """Daily rollup of one provider's spend, until `counted_until`. generation.spend adds later
+    submissions."""
 
     provider = models.CharField(max_length=20)
     date = models.DateField(help_text="In UTC.")
@@ -31,22 +31,21 @@ class SpendDay(models.Model):
 
 
 class ProviderKey(NamedTuple):
-    """One of our keys at one provider: what has a breaker and a limit of its own."""
+    """One of our API keys at one provider. Each has a circuit breaker and a limit of its own."""
 
     provider: str
     label: str
 
 
 class Breaker(models.TextChoices):
-    CLOSED = "closed"  # whatever is due is sent
-    OPEN = "open"  # nothing is, until `open_until`; then one, to see
-    HALF_OPEN = "half open"  # that one, the probe, is on its way; until `open_until` it is alone
+    CLOSED = "closed"  # submissions are sent
+    OPEN = "open"  # nothing is sent until `open_until`; then a probe
+    HALF_OPEN = "half open"  # the probe is running; nothing else is sent until `open_until`
 
 
 class ProviderHealth(models.Model):
-    """How submissions under one key of a provider have gone lately.
-    generation.dispatch.circuit_breaker writes it; the claim of what to submit reads it under its
-    lock."""
+    """State of one provider key's circuit breaker. Written by generation.dispatch.circuit_breaker,
+    and locked by the scheduler."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     provider = models.CharField(max_length=20)
@@ -78,11 +77,11 @@ class ProviderHealth(models.Model):
         return ProviderKey(self.provider, self.key_label)
 
     def is_open(self, now: datetime) -> bool:
-        """Whether orders that only this key could take are refused."""
+        """Whether new orders that need this key are refused."""
         return self.open_until is not None and self.open_until > now
 
     def max_submissions(self, now: datetime) -> float:
-        """How many submissions may go now: none, one as a probe, or any number."""
+        """Submissions allowed now: 0, 1 (a probe) or infinity."""
         if self.is_open(now) or (self.paused_until and self.paused_until > now):
             return 0
         return math.inf if self.state == Breaker.CLOSED else 1

@@ -1,4 +1,4 @@
-"""What we asked of providers, and what they called to tell us."""
+"""Requests to providers, and their webhook deliveries."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rendio.common.ids import uuid7
 
 
 class RequestState(models.TextChoices):
-    SENDING = "sending"  # leaving or just left; a crash leaves it so, and it may have arrived
-    ACCEPTED = "accepted"  # the provider has it under provider_request_id
-    REFUSED = "refused"  # the provider refused it; nothing runs
-    DEFERRED = "deferred"  # the provider does not take it now; nothing runs
-    UNKNOWN = "unknown"  # no answer: it may run
-    FINISHED = "finished"  # the provider made it
-    FAILED = "failed"  # the provider had it and will not make it
+    SENDING = "sending"  # being sent; after a crash it may or may not have arrived
+    ACCEPTED = "accepted"  # accepted, with a provider_request_id
+    REFUSED = "refused"  # refused; nothing runs
+    DEFERRED = "deferred"  # not accepted at this time; nothing runs
+    UNKNOWN = "unknown"  # no answer; may run
+    FINISHED = "finished"  # finished by the provider
+    FAILED = "failed"  # accepted and then failed
 
 
 # The submission may still deliver: a job has one at most.
@@ -35,15 +35,15 @@ def new_webhook_token() -> str:
 
 
 class ProviderRequest(models.Model):
-    """One submission of one job to one provider, written before it leaves."""
+    """One submission of one job to one provider, stored before it is sent."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="requests")
     route = models.ForeignKey(Route, on_delete=models.DO_NOTHING, db_constraint=False)
     provider = models.CharField(max_length=20)
-    # The key that it was submitted with, and has to be followed with.
+    # The API key of the submission, also used to poll and cancel.
     key_label = models.CharField(max_length=30, blank=True, default="", db_default="")
-    # In the webhook's URL: names this submission even when its answer never reached us.
+    # Part of the webhook URL. Identifies the submission even if its answer was lost.
     webhook_token = models.CharField(max_length=40, unique=True, default=new_webhook_token)
     state = models.CharField(
         max_length=10, choices=RequestState.choices, default=RequestState.SENDING
@@ -81,25 +81,25 @@ class ProviderRequest(models.Model):
 
     class Meta:
         indexes = [
-            # Those still to be stopped.
+            # Abandoned submissions to cancel.
             models.Index(
                 fields=["cancel_due_at"],
                 condition=Q(cancel_due_at__isnull=False),
                 name="request_to_be_stopped",
             ),
-            # How long a route takes.
+            # Durations of a route's recent submissions.
             models.Index(
                 fields=["route", "-ended_at"],
                 condition=Q(state=RequestState.FINISHED),
                 name="request_recent_by_route",
             ),
-            # How many are at a provider under each key.
+            # The number of submissions in flight for each key.
             models.Index(
                 fields=["provider", "key_label"],
                 condition=Q(ended_at__isnull=True),
                 name="request_in_flight",
             ),
-            # What was spent since then.
+            # Spend since the last rollup.
             models.Index(fields=["sent_at"], name="request_by_time"),
         ]
         constraints = [
@@ -121,7 +121,7 @@ class ProviderRequest(models.Model):
 
 
 class WebhookDelivery(models.Model):
-    """One genuine webhook call as it came in, stored before it is believed."""
+    """One verified webhook call, stored before it is processed."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     provider = models.CharField(max_length=20)
@@ -129,7 +129,7 @@ class WebhookDelivery(models.Model):
     webhook_token = models.CharField(max_length=40, blank=True)
     body = models.TextField()
     received_at = models.DateTimeField(default=timezone.now, editable=False)
-    # Not before this: applying it broke. None where that never happened.
+    # Time of the next attempt after a failure. None without a failure.
     retry_at = models.DateTimeField(db_column="again_at", null=True, blank=True)
     processed_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=80, blank=True)
@@ -142,9 +142,9 @@ class WebhookDelivery(models.Model):
                 condition=Q(processed_at__isnull=True),
                 name="delivery_unprocessed",
             ),
-            # The sweep of old ones.
+            # The purge of old deliveries.
             models.Index(fields=["processed_at"], name="delivery_processed"),
-            # When a provider called last.
+            # A provider's latest webhook.
             models.Index(F("provider"), F("received_at").desc(), name="delivery_last"),
         ]
 

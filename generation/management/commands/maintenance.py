@@ -1,4 +1,4 @@
-"""Stop new orders, or take them again; what was ordered goes on either way."""
+"""Turn maintenance mode on or off. Existing jobs continue either way."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rendio.common import clock
 
 
 class Command(BaseCommand):
-    help = "Stop new orders (on) or take them again (off); what was ordered goes on."
+    help = "Stop new orders (on) or accept them again (off). Existing jobs continue."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("switch", choices=["on", "off"])
-        parser.add_argument("--reason", default="", help="Shown to the staff beside the switch.")
+        parser.add_argument("--reason", default="", help="Shown to staff beside the switch.")
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,0 +1,74 @@
+"""Rows of a user for the export of their data (accounts.export)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from generation import media
+from generation.models import Job, Offence, Quote, Upload
+from generation.uploads import retention
+from rendio.common.times import iso
+
+
+def export_jobs(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """All jobs of the user, oldest first. A deleted job has few fields left."""
+    jobs = Job.objects.filter(user_id=user_id).select_related("model").order_by("id")
+    for job in jobs.prefetch_related("requests").iterator(chunk_size=500):
+        yield {
+            "job_id": job.id,
+            "model_name": job.model.name,
+            "theme_id": job.theme_id,
+            "retry_of": job.retry_of,
+            "prompt": job.prompt,
+            "upload_id": job.upload_id,
+            "settings": job.settings,
+            "credits_used": job.credits,
+            "refunded": job.credits_refunded > 0,
+            "credits_refunded": job.credits_refunded,
+            "cancel_fee_after_start": job.cancel_fee,
+            "status": job.status,
+            "error_code": job.error_code or None,
+            "video_url": media.signed_url(job.media_name),
+            "thumbnail_url": media.signed_url(job.thumbnail_name),
+            "sent_to": [
+                {"provider": request.provider, "sent_at": iso(request.sent_at)}
+                for request in job.requests.all()
+            ],
+            "created_at": iso(job.created_at),
+            "started_at": iso(job.started_at),
+            "completed_at": iso(job.completed_at),
+            "deleted_at": iso(job.deleted_at),
+        }
+
+
+def export_quotes(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """The user's quotes that are not purged yet."""
+    for quote in Quote.objects.owned_by(user_id).order_by("id").iterator():
+        yield {
+            "quote_id": quote.id,
+            "model_id": quote.model_id,
+            "settings": quote.settings,
+            "credits": quote.credits,
+            "expires_at": iso(quote.expires_at),
+        }
+
+
+def export_uploads(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """The user's uploaded images."""
+    for upload in Upload.objects.owned_by(user_id).order_by("id").iterator():
+        yield {**retention.as_json(upload), "created_at": iso(upload.created_at)}
+
+
+def export_violations(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """Content of the user that moderation refused."""
+    for offence in Offence.objects.filter(user_id=user_id).order_by("at").iterator():
+        yield {
+            "input": offence.input,
+            "categories": offence.categories,
+            "step": offence.step,
+            "held_until": iso(offence.held_until),
+            "forgiven_at": iso(offence.forgiven_at),
+            "at": iso(offence.at),
+        }
