@@ -21,7 +21,7 @@ from generation.lifecycle import webhooks
 from generation.models import JobStatus
 from generation.providers import find_provider
 from generation.providers.signatures import BadSignature
-from generation.serializers import history_item, job_status, refund_fields
+from generation.serializers import history_item, job_status, quote_answer, refund_fields
 from rendio.common import clock
 from rendio.common.errors import (
     InternalError,
@@ -30,7 +30,6 @@ from rendio.common.errors import (
     Unauthorized,
 )
 from rendio.common.outbound import http
-from rendio.common.times import iso
 from rendio.common.web import language, ratelimit
 from rendio.common.web.api import (
     ApiView,
@@ -87,19 +86,14 @@ class QuoteVideo(ApiView):
     def post(self, request: Request) -> Response:
         user_id = self.caller.user_id
         quoted = services.quote(user_id=user_id, body=self.body, now=clock.now())
-        quote = quoted.quote
         wallet = credit_services.balance_of(user_id)
         return Response(
-            {
-                "quote_id": quote.id,
-                "credits": quote.credits,
-                "credits_remaining": wallet.balance,
-                # A wallet with a debt cannot spend, whatever its balance.
-                "affordable": wallet.balance >= quote.credits and not wallet.debt,
-                "cancel_fee_after_start": quoted.cancel_fee,
-                "settings": quote.settings,
-                "expires_at": iso(quote.expires_at),
-            }
+            quote_answer(
+                quoted.quote,
+                cancel_fee=quoted.cancel_fee,
+                balance=wallet.balance,
+                debt=wallet.debt,
+            )
         )
 
 

@@ -1,4 +1,8 @@
-"""The calls about generations, described."""
+"""Descriptions of the API calls of generation: tags, summaries, bodies and examples.
+
+Serializers of responses about jobs and quotes are in generation/serializers.py, beside the
+functions that build the responses.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,14 @@ from generation.errors import (
     StorageUnavailable,
 )
 from generation.models import JobStatus, ModelKind, PricingType
+from generation.serializers import (
+    FEE_HELP,
+    SETTINGS_HELP,
+    CancelledAnswer,
+    JobsAnswer,
+    JobStatusAnswer,
+    QuoteAnswer,
+)
 from generation.uploads import api as uploads_api
 from rendio.common.errors import (
     Forbidden,
@@ -36,7 +48,6 @@ from rendio.common.errors import (
     RateLimited,
     RequestInProgress,
     Unauthorized,
-    all_refusals,
 )
 from rendio.common.web.fields import StrictCharField, TextUUIDField
 from rendio.common.web.openapi import (
@@ -60,14 +71,14 @@ VIDEO_URL = "https://api.example.com/media/eyJ2aWRlbyI6MX0:c2lnbmVk"
 PICTURE_URL = "https://api.example.com/media/eyJwaWN0dXJlIjoxfQ:c2lnbmVk"
 
 
-# --- Bodies: what orders are read from by hand ---------------------------------------------------
+# --- Bodies, for the description only: catalogue.orders parses and validates an order ------------
 
 
 class SettingsBody(serializers.Serializer):
-    """Left out: the theme's, else the model's. A setting that the model does not have is refused.
+    """Defaults to the theme's settings, then the model's. Unknown settings are refused.
 
-    `auto` as a resolution or an aspect ratio is the same as left out, unless the model lists it as
-    a value. The answer has what it became.
+    `auto` as a resolution or an aspect ratio means the default, unless the model lists `auto` as a
+    value. The response states the settings that apply.
     """
 
     duration = serializers.IntegerField(required=False, allow_null=True, help_text="Seconds.")
@@ -76,35 +87,35 @@ class SettingsBody(serializers.Serializer):
 
 
 class OrderBody(serializers.Serializer):
-    model_id = OptionalId("Left out: the theme's, else the default model.")
+    model_id = OptionalId("Defaults to the theme's model, then the default model.")
     theme_id = OptionalId()
     prompt = StrictCharField(
         required=False,
         allow_null=True,
         min_length=PROMPT_MIN_VISIBLE,
         max_length=PROMPT_MAX,
-        help_text="At least three characters that can be seen. Left out: the theme's.",
+        help_text="At least three visible characters. Defaults to the theme's prompt.",
     )
     image_url = StrictCharField(
         required=False,
         allow_null=True,
         allow_blank=True,
         max_length=MAX_URL_LENGTH,
-        help_text="The picture to start from: the `image_url` of an upload.",
+        help_text="The source image: the `image_url` of an upload.",
     )
-    upload_id = OptionalId("The same, by its id.")
+    upload_id = OptionalId("The source image, by the id of the upload.")
     settings = SettingsBody(required=False, allow_null=True)
 
 
 class GenerateBody(OrderBody):
-    quote_id = OptionalId("A price to be kept.")
+    quote_id = OptionalId("The quote whose price applies.")
 
 
 class DirectIdBody(serializers.Serializer):
     direct_id = TextUUIDField()
 
 
-# --- Answers -------------------------------------------------------------------------------------
+# --- Responses -----------------------------------------------------------------------------------
 
 
 class ModelAnswer(serializers.Serializer):
@@ -117,7 +128,7 @@ class ModelAnswer(serializers.Serializer):
     is_featured = serializers.BooleanField()
     thumbnail_url = serializers.CharField(allow_null=True)
     pricing_type = serializers.ChoiceField(choices=PricingType.choices)
-    base_price = serializers.FloatField(help_text="Dollars.")
+    base_price = serializers.FloatField(help_text="US dollars.")
     min_credits = serializers.IntegerField(min_value=1)
     required_fields = serializers.ListField(child=serializers.CharField())
     settings = serializers.DictField(
@@ -126,7 +137,7 @@ class ModelAnswer(serializers.Serializer):
     multipliers = serializers.DictField(
         child=serializers.DictField(child=serializers.FloatField()),
         required=False,
-        help_text="Of a `variable` model, by setting and value.",
+        help_text="For `variable` models, by setting and value.",
     )
 
 
@@ -149,95 +160,15 @@ class ThemesAnswer(serializers.Serializer):
     themes = ThemeAnswer(many=True)
 
 
-FEE_SAID = (
-    "Credits that a cancel keeps once the provider has begun, and a refusal by the provider's own "
-    "content check: what the provider takes from us, no more than this. 0 while the user has free "
-    "ones left."
-)
-SETTINGS_SAID = "All settings of the model as they are made and charged, defaults included."
-REFUNDED = "Whether credits came back."
-CREDITS_REFUNDED = "How many came back. Only where a fee was kept."
-
-
-class QuoteAnswer(serializers.Serializer):
-    quote_id = serializers.UUIDField()
-    credits = serializers.IntegerField(min_value=1)
-    credits_remaining = serializers.IntegerField(min_value=0)
-    affordable = serializers.BooleanField()
-    cancel_fee_after_start = serializers.IntegerField(
-        min_value=0,
-        help_text=f"{FEE_SAID} As of now: the answer of `generate-video` is what counts.",
-    )
-    settings = serializers.DictField(help_text=SETTINGS_SAID)
-    expires_at = serializers.DateTimeField()
-
-
 class OrderedAnswer(serializers.Serializer):
     job_id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=[JobStatus.PENDING])
     credits_used = serializers.IntegerField(min_value=1)
     credits_remaining = serializers.IntegerField(min_value=0)
-    cancel_fee_after_start = serializers.IntegerField(min_value=0, help_text=FEE_SAID)
+    cancel_fee_after_start = serializers.IntegerField(min_value=0, help_text=FEE_HELP)
     settings = serializers.DictField(
         required=False,
-        help_text=f"{SETTINGS_SAID} Left out where an order of an earlier release is replayed.",
-    )
-
-
-class JobError(serializers.Serializer):
-    code = serializers.ChoiceField(choices=[refusal.code for refusal in all_refusals()])
-    type = serializers.ChoiceField(choices=[refusal.type for refusal in all_refusals()])
-    message = serializers.CharField()
-
-
-class Eta(serializers.Serializer):
-    low = serializers.IntegerField(min_value=0, help_text="The median, in seconds.")
-    high = serializers.IntegerField(min_value=0, help_text="The 90th percentile.")
-
-
-class JobStatusAnswer(serializers.Serializer):
-    job_id = serializers.UUIDField()
-    status = serializers.ChoiceField(choices=JobStatus.choices)
-    progress = serializers.IntegerField(min_value=0, max_value=100)
-    queue_position = serializers.IntegerField(allow_null=True, min_value=0)
-    eta_seconds = Eta(allow_null=True)
-    video_url = serializers.CharField(allow_null=True)
-    thumbnail_url = serializers.CharField(allow_null=True)
-    credits_used = serializers.IntegerField(min_value=1)
-    refunded = serializers.BooleanField(help_text=REFUNDED)
-    credits_refunded = serializers.IntegerField(
-        min_value=0, required=False, help_text=CREDITS_REFUNDED
-    )
-    error = JobError(allow_null=True)
-    poll_after_seconds = serializers.IntegerField(min_value=2, max_value=30)
-    created_at = serializers.DateTimeField()
-    completed_at = serializers.DateTimeField(allow_null=True)
-
-
-class JobInHistory(serializers.Serializer):
-    job_id = serializers.UUIDField()
-    prompt = serializers.CharField(allow_blank=True)
-    model_name = serializers.CharField()
-    credits_used = serializers.IntegerField(min_value=1)
-    status = serializers.ChoiceField(choices=JobStatus.choices)
-    video_url = serializers.CharField(allow_null=True)
-    thumbnail_url = serializers.CharField(allow_null=True)
-    created_at = serializers.DateTimeField()
-    completed_at = serializers.DateTimeField(allow_null=True)
-    error = JobError(allow_null=True)
-
-
-class JobsAnswer(serializers.Serializer):
-    jobs = JobInHistory(many=True)
-    next_cursor = serializers.CharField(allow_null=True)
-
-
-class CancelledAnswer(serializers.Serializer):
-    job_id = serializers.UUIDField()
-    status = serializers.ChoiceField(choices=JobStatus.choices)
-    refunded = serializers.BooleanField(help_text=REFUNDED)
-    credits_refunded = serializers.IntegerField(
-        min_value=0, required=False, help_text=CREDITS_REFUNDED
+        help_text=f"{SETTINGS_HELP} Missing in the replay of an order from an earlier release.",
     )
 
 
@@ -289,9 +220,9 @@ UPLOAD = {
     "expires_at": "2026-11-22T05:17:16Z",
 }
 ORDER = {"model_id": SORA, "prompt": "a red balloon", "settings": {"duration": 4}}
-# What reading an order, pricing it and judging it can refuse.
-OF_AN_ORDER = (InvalidModel, InvalidPrompt, NotFound)
-OF_A_PAID_ORDER = (
+# Refusals of parsing and pricing an order.
+ORDER_REFUSALS = (InvalidModel, InvalidPrompt, NotFound)
+PAID_ORDER_REFUSALS = (
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
     RequestInProgress,
@@ -304,8 +235,8 @@ OF_A_PAID_ORDER = (
     StorageUnavailable,
     InMaintenance,
 )
-# A picture is judged as it comes in.
-OF_A_PICTURE = (
+# An upload is moderated at once.
+UPLOAD_REFUSALS = (
     InvalidFile,
     ContentRejected,
     AccountSuspended,
@@ -313,21 +244,21 @@ OF_A_PICTURE = (
     ProviderUnavailable,
     StorageUnavailable,
 )
-UNCHANGED = {304: "Unchanged since the answer of this `ETag`."}
+UNCHANGED = {304: "Not modified since this `ETag`."}
 CATALOGUE_HEADERS = {
-    "ETag": "Names this state of the list.",
-    "Cache-Control": "Ask each time.",
-    "Vary": "`Accept-Language`: names are sorted as readers of that language do.",
+    "ETag": "Identifies this version of the list.",
+    "Cache-Control": "Revalidate each time.",
+    "Vary": "`Accept-Language`: the language decides the order of names.",
 }
 IF_NONE_MATCH = OpenApiParameter(
-    "If-None-Match", str, OpenApiParameter.HEADER, description="The `ETag` of what one has."
+    "If-None-Match", str, OpenApiParameter.HEADER, description="The `ETag` of the cached response."
 )
 
 OPERATIONS: Operations = {
     api.GetModels: Operation(
         tag=Tag.CATALOGUE,
-        summary="The models",
-        text="Featured first, then by name.",
+        summary="List models",
+        text="Featured models first, then by name.",
         parameters=(IF_NONE_MATCH,),
         response=ModelsAnswer,
         response_example={
@@ -354,7 +285,7 @@ OPERATIONS: Operations = {
     ),
     api.GetThemes: Operation(
         tag=Tag.CATALOGUE,
-        summary="The themes",
+        summary="List themes",
         parameters=(IF_NONE_MATCH,),
         response=ThemesAnswer,
         response_example={
@@ -376,9 +307,9 @@ OPERATIONS: Operations = {
     ),
     api.QuoteVideo: Operation(
         tag=Tag.GENERATION,
-        summary="Ask the price",
-        text="The price is kept for ten minutes, for three orders that name the quote in "
-        "`generate-video`: a job that failed can be ordered again.",
+        summary="Get a price quote",
+        text="The price is guaranteed for ten minutes and three orders. Pass the quote to "
+        "`generate-video`; a failed job can be ordered again with it.",
         body=OrderBody,
         request_example=ORDER,
         response=QuoteAnswer,
@@ -391,23 +322,23 @@ OPERATIONS: Operations = {
             "settings": {"duration": 4},
             "expires_at": "2026-11-21T05:27:16Z",
         },
-        refusals=OF_AN_ORDER,
+        refusals=ORDER_REFUSALS,
     ),
     api.GenerateVideo: Operation(
         tag=Tag.GENERATION,
         summary="Order a generation",
-        text="Takes the credits and puts a job into the queue, both or neither.",
+        text="Charges the credits and enqueues a job in one transaction.",
         parameters=(idempotency_key(required=True),),
         body=GenerateBody,
         request_example=ORDER,
         response=OrderedAnswer,
         response_example=ORDERED,
         headers=REPLAYED,
-        refusals=OF_AN_ORDER + OF_A_PAID_ORDER,
+        refusals=ORDER_REFUSALS + PAID_ORDER_REFUSALS,
     ),
     api.RetryVideoJob: Operation(
         tag=Tag.GENERATION,
-        summary="Order once more what failed",
+        summary="Retry a failed job",
         text="A new job at today's price.",
         parameters=(idempotency_key(required=True),),
         body=JobIdBody,
@@ -415,11 +346,11 @@ OPERATIONS: Operations = {
         response=OrderedAnswer,
         response_example=ORDERED,
         headers=REPLAYED,
-        refusals=(*OF_AN_ORDER, *OF_A_PAID_ORDER, InvalidState),
+        refusals=(*ORDER_REFUSALS, *PAID_ORDER_REFUSALS, InvalidState),
     ),
     api.GetVideoStatus: Operation(
         tag=Tag.GENERATION,
-        summary="How a job is doing",
+        summary="Get the status of a job",
         parameters=(JOB_ID,),
         response=JobStatusAnswer,
         response_example=STATUS,
@@ -428,10 +359,10 @@ OPERATIONS: Operations = {
     ),
     api.VideoJobEvents: Operation(
         tag=Tag.GENERATION,
-        summary="The same, as it changes",
-        text="Server-sent events: a `status` event at once and one for each change, whose data is "
-        "the answer of `get-video-status`. The stream closes after the last, or when `retry` says "
-        "when to come again.",
+        summary="Stream the status of a job",
+        text="Server-sent events: one `status` event at once and one for each change. The data is "
+        "the response of `get-video-status`. The stream closes after the job's end, or earlier: "
+        "then reconnect after `retry` milliseconds.",
         parameters=(OpenApiParameter("job_id", OpenApiTypes.UUID, OpenApiParameter.PATH),),
         response={"type": "string"},
         media_type="text/event-stream",
@@ -440,11 +371,13 @@ OPERATIONS: Operations = {
     ),
     api.GetVideoJobs: Operation(
         tag=Tag.GENERATION,
-        summary="The user's jobs",
+        summary="List the user's jobs",
         text="Newest first.",
         parameters=(
             *PAGE,
-            query("status", {"type": "string", "enum": JobStatus.values}, "Only those."),
+            query(
+                "status", {"type": "string", "enum": JobStatus.values}, "Only jobs of this status."
+            ),
         ),
         response=JobsAnswer,
         response_example={
@@ -467,9 +400,9 @@ OPERATIONS: Operations = {
     ),
     api.CancelVideoJob: Operation(
         tag=Tag.GENERATION,
-        summary="Take a job back",
-        text="`processing` and not refunded: its provider goes on with it. Once the provider has "
-        "begun, a cancel may keep the `cancel_fee_after_start` of the order.",
+        summary="Cancel a job",
+        text="A response with `processing` and no refund means that the provider continues. After "
+        "the provider has started, the refund may leave out the order's `cancel_fee_after_start`.",
         body=JobIdBody,
         request_example={"job_id": JOB},
         response=CancelledAnswer,
@@ -483,7 +416,7 @@ OPERATIONS: Operations = {
     ),
     api.DeleteVideoJob: Operation(
         tag=Tag.GENERATION,
-        summary="Delete a job and its media",
+        summary="Delete a job and its files",
         body=JobIdBody,
         request_example={"job_id": JOB},
         response=Done,
@@ -492,9 +425,9 @@ OPERATIONS: Operations = {
     ),
     uploads_api.UploadImage: Operation(
         tag=Tag.GENERATION,
-        summary="Send a picture in",
-        text="JPEG, PNG, WebP or HEIC by content, up to 10 MB and 50 megapixels. Kept for a day, "
-        "and for as long as a job needs it.",
+        summary="Upload an image",
+        text="JPEG, PNG, WebP or HEIC by content, up to 10 MB and 50 megapixels. Stored for a day, "
+        "and as long as a job needs the image.",
         body={
             "type": "object",
             "properties": {"file": {"type": "string", "format": "binary"}},
@@ -504,12 +437,12 @@ OPERATIONS: Operations = {
         response=UploadAnswer,
         response_example=UPLOAD,
         status=201,
-        refusals=OF_A_PICTURE,
+        refusals=UPLOAD_REFUSALS,
     ),
     uploads_api.StartDirectUpload: Operation(
         tag=Tag.GENERATION,
-        summary="A form to send a picture straight into the bucket",
-        text="409 without a bucket. POST to `url`: `fields`, and last the picture as `file`.",
+        summary="Start a direct upload to the bucket",
+        text="409 without a bucket. POST `fields` to `url`, followed by the image as `file`.",
         response=DirectUploadAnswer,
         response_example={
             "direct_id": "01a1fc89-91ea-73fa-8415-4b583de90bff",
@@ -522,21 +455,21 @@ OPERATIONS: Operations = {
     ),
     uploads_api.FinishDirectUpload: Operation(
         tag=Tag.GENERATION,
-        summary="Take the picture in from the bucket",
+        summary="Finish a direct upload",
         body=DirectIdBody,
         request_example={"direct_id": "01a1fc89-91ea-73fa-8415-4b583de90bff"},
         response=UploadAnswer,
         response_example=UPLOAD,
         status=201,
-        refusals=(*OF_A_PICTURE, NotFound),
+        refusals=(*UPLOAD_REFUSALS, NotFound),
     ),
     api.ProviderWebhook: Operation(
         tag=Tag.WEBHOOKS,
-        summary="A provider's call",
-        text="fal signs as fal does, Replicate as Standard Webhooks do, others send the body's "
-        "HMAC-SHA256 in hex as `X-Webhook-Signature`. 401 means that the signature is wrong; what "
-        "is genuine and unknown is 200.",
-        parameters=(query("token", str, "Names the job; part of the URL that we gave."),),
+        summary="Receive a provider's webhook",
+        text="Signatures: fal's own scheme, Standard Webhooks for Replicate, and for others the "
+        "hexadecimal HMAC-SHA256 of the body as `X-Webhook-Signature`. 401 means a wrong "
+        "signature. A verified call about an unknown job is 200.",
+        parameters=(query("token", str, "Identifies the submission. Part of the webhook URL."),),
         body={"type": "object", "additionalProperties": True},
         body_type="*/*",
         request_example={"request_id": "764cabcf-b745-4b3e-ae38-1200304cf45b", "status": "OK"},
@@ -546,29 +479,29 @@ OPERATIONS: Operations = {
     ),
     api.Media: Operation(
         tag=Tag.GENERATION,
-        summary="A video or picture, by its signed URL",
-        text="Byte ranges work, also with `If-Range`. Where media lie in a bucket, its own URLs "
-        "are given instead.",
+        summary="Download a video or image by its signed URL",
+        text="Supports byte ranges, also with `If-Range`. With a bucket, responses contain the "
+        "bucket's signed URLs instead.",
         parameters=(
             OpenApiParameter("Range", str, OpenApiParameter.HEADER),
             OpenApiParameter(
                 "If-Range",
                 str,
                 OpenApiParameter.HEADER,
-                description="The `ETag` or `Last-Modified` of the part that the client has; where "
-                "it is of another file, the whole file is answered.",
+                description="The `ETag` or `Last-Modified` of the client's partial file. If the "
+                "file has changed, the response is the whole file.",
             ),
             IF_NONE_MATCH,
         ),
         response={"type": "string", "format": "binary"},
         media_type="*/*",
         response_example=None,
-        headers={"ETag": "Names these very bytes.", "Last-Modified": "When they were stored."},
+        headers={"ETag": "Identifies the content.", "Last-Modified": "When the file was stored."},
         other_statuses={
-            206: "The bytes that were asked for.",
+            206: "The requested range.",
             **UNCHANGED,
             412: "`If-Match` or `If-Unmodified-Since` does not hold.",
-            416: "The range begins behind the end.",
+            416: "The range starts after the end of the file.",
         },
         refusals=(InvalidInput, Forbidden, NotFound),
     ),

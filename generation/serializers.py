@@ -1,16 +1,89 @@
-"""Job fields of API responses."""
+"""Responses about jobs and quotes: for each, the serializer that describes it and its builder.
+
+/openapi.json is generated from the serializers, and tests hold every response to it.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
+from rest_framework import serializers
+
 from generation import media, queries
-from generation.models import Job
-from rendio.common.errors import describe
+from generation.models import Job, JobStatus, Quote
+from rendio.common.errors import all_refusals, describe
 from rendio.common.times import iso
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 2, 30
+FEE_HELP = (
+    "Credits that the refund leaves out if the user cancels after the provider has started, or if "
+    "the provider's content check refuses the content: the provider's charge, at most this number. "
+    "0 while the user has free cancellations left."
+)
+SETTINGS_HELP = "All settings of the model that apply, defaults included."
+REFUNDED_HELP = "Whether credits were refunded."
+CREDITS_REFUNDED_HELP = "Refunded credits. Only if a fee was kept."
+
+
+class QuoteAnswer(serializers.Serializer):
+    quote_id = serializers.UUIDField()
+    credits = serializers.IntegerField(min_value=1)
+    credits_remaining = serializers.IntegerField(min_value=0)
+    affordable = serializers.BooleanField()
+    cancel_fee_after_start = serializers.IntegerField(
+        min_value=0,
+        help_text=f"{FEE_HELP} An estimate: the response of `generate-video` states the final fee.",
+    )
+    settings = serializers.DictField(help_text=SETTINGS_HELP)
+    expires_at = serializers.DateTimeField()
+
+
+def quote_answer(quote: Quote, *, cancel_fee: int, balance: int, debt: int) -> dict[str, Any]:
+    return {
+        "quote_id": quote.id,
+        "credits": quote.credits,
+        "credits_remaining": balance,
+        # A wallet with a debt cannot spend, whatever its balance.
+        "affordable": balance >= quote.credits and not debt,
+        "cancel_fee_after_start": cancel_fee,
+        "settings": quote.settings,
+        "expires_at": iso(quote.expires_at),
+    }
+
+
+class JobError(serializers.Serializer):
+    code = serializers.ChoiceField(choices=[refusal.code for refusal in all_refusals()])
+    type = serializers.ChoiceField(choices=[refusal.type for refusal in all_refusals()])
+    message = serializers.CharField()
+
+
+def _error(job: Job) -> dict[str, Any] | None:
+    return describe(job.error_code) if job.error_code else None
+
+
+class Eta(serializers.Serializer):
+    low = serializers.IntegerField(min_value=0, help_text="Seconds, median.")
+    high = serializers.IntegerField(min_value=0, help_text="Seconds, 90th percentile.")
+
+
+class JobStatusAnswer(serializers.Serializer):
+    job_id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=JobStatus.choices)
+    progress = serializers.IntegerField(min_value=0, max_value=100)
+    queue_position = serializers.IntegerField(allow_null=True, min_value=0)
+    eta_seconds = Eta(allow_null=True)
+    video_url = serializers.CharField(allow_null=True)
+    thumbnail_url = serializers.CharField(allow_null=True)
+    credits_used = serializers.IntegerField(min_value=1)
+    refunded = serializers.BooleanField(help_text=REFUNDED_HELP)
+    credits_refunded = serializers.IntegerField(
+        min_value=0, required=False, help_text=CREDITS_REFUNDED_HELP
+    )
+    error = JobError(allow_null=True)
+    poll_after_seconds = serializers.IntegerField(min_value=2, max_value=30)
+    created_at = serializers.DateTimeField()
+    completed_at = serializers.DateTimeField(allow_null=True)
 
 
 def job_status(job: Job, *, now: datetime) -> dict[str, Any]:
@@ -33,6 +106,30 @@ def job_status(job: Job, *, now: datetime) -> dict[str, Any]:
     }
 
 
+def poll_after_seconds(job: Job, *, now: datetime) -> int:
+    """Seconds until the phone should poll again: a sixth of the job's age, within 2 to 30."""
+    age = (now - job.created_at).total_seconds()
+    return int(min(max(age / 6, MIN_POLL_SECONDS), MAX_POLL_SECONDS))
+
+
+class JobInHistory(serializers.Serializer):
+    job_id = serializers.UUIDField()
+    prompt = serializers.CharField(allow_blank=True)
+    model_name = serializers.CharField()
+    credits_used = serializers.IntegerField(min_value=1)
+    status = serializers.ChoiceField(choices=JobStatus.choices)
+    video_url = serializers.CharField(allow_null=True)
+    thumbnail_url = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    completed_at = serializers.DateTimeField(allow_null=True)
+    error = JobError(allow_null=True)
+
+
+class JobsAnswer(serializers.Serializer):
+    jobs = JobInHistory(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
 def history_item(job: Job) -> dict[str, Any]:
     """One job of get-video-jobs."""
     return {
@@ -49,17 +146,16 @@ def history_item(job: Job) -> dict[str, Any]:
     }
 
 
+class CancelledAnswer(serializers.Serializer):
+    job_id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=JobStatus.choices)
+    refunded = serializers.BooleanField(help_text=REFUNDED_HELP)
+    credits_refunded = serializers.IntegerField(
+        min_value=0, required=False, help_text=CREDITS_REFUNDED_HELP
+    )
+
+
 def refund_fields(job: Job) -> dict[str, Any]:
     """Whether credits were refunded, and how many if a fee was kept."""
     amount = {"credits_refunded": job.credits_refunded} if job.fee_kept else {}
     return {"refunded": job.credits_refunded > 0, **amount}
-
-
-def poll_after_seconds(job: Job, *, now: datetime) -> int:
-    """Seconds until the phone should poll again: a sixth of the job's age, within 2 to 30."""
-    age = (now - job.created_at).total_seconds()
-    return int(min(max(age / 6, MIN_POLL_SECONDS), MAX_POLL_SECONDS))
-
-
-def _error(job: Job) -> dict[str, Any] | None:
-    return describe(job.error_code) if job.error_code else None
