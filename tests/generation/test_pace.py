@@ -158,5 +158,5 @@ def test_one_taken_back_that_nobody_has_looked_at_may_have_begun(job, phone, lif
 
     settle.fail(sent, FailureReason.CANCELLED, now=life.later(30).now)
 
-    # Providers charge what has begun (lifecycle.bills).
+    # Providers charge what has begun (lifecycle.cost_rules).
     assert ProviderRequest.objects.get(job=sent).cost_usd > 0
