@@ -31,7 +31,7 @@ class InvalidPrompt(Refusal):
 
 
 class ProviderUnavailable(Refusal):
-    """No provider can make this now; nothing was charged."""
+    """No provider is available for this order. Nothing was charged."""
 
     code = "ERR_5002"
     type = "PROVIDER_UNAVAILABLE"
@@ -62,7 +62,7 @@ class ProviderRejected(Refusal):
 
 
 class InMaintenance(Refusal):
-    """Maintenance refuses new orders; what was ordered goes on."""
+    """Maintenance mode refuses new orders. Existing jobs continue."""
 
     code = "ERR_6004"
     type = "MAINTENANCE"
@@ -75,7 +75,7 @@ class InMaintenance(Refusal):
 
 
 class InvalidFile(Refusal):
-    """`problem` says in a few words what is wrong with the file."""
+    """`problem` is a short, translated text."""
 
     code = "ERR_4017"
     type = "INVALID_FILE"
@@ -88,7 +88,7 @@ class InvalidFile(Refusal):
 
 
 class UploadsUnavailable(InternalError):
-    """Nothing is wrong with the picture: it cannot be looked at just now."""
+    """The image cannot be checked at the moment. The image itself is not at fault."""
 
     status = 503
 
@@ -109,8 +109,10 @@ class StorageUnavailable(Refusal):
 
 
 class ContentRejected(Refusal):
-    """Moderation refused `input`, "prompt" or "image"; `step` is what that leads to for the user,
-    "none", "warning", "hold" (with `until`) or "ban"."""
+    """Moderation refused `input`, which is "prompt" or "image".
+
+    `step` is the sanction for the user: "none", "warning", "hold" (with `until`) or "ban".
+    """
 
     code = "ERR_4016"
     type = "CONTENT_REJECTED"
@@ -134,7 +136,7 @@ class ContentRejected(Refusal):
 
 
 class GeneratingHeld(AccountSuspended):
-    """The user starts nothing `until` then: too much was refused."""
+    """The user may not order until `until`, because too much content was refused."""
 
     message = _("Creating is paused for a while, because too much was not allowed.")
 
@@ -144,7 +146,7 @@ class GeneratingHeld(AccountSuspended):
 
 
 class ModerationUnavailable(ProviderUnavailable):
-    """It cannot be judged now, and is not let through unjudged; nothing was charged."""
+    """Moderation is unavailable, and no content is allowed without it. Nothing was charged."""
 
     def __init__(self) -> None:
         super().__init__(retry_after=5)
