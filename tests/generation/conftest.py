@@ -1,4 +1,4 @@
-"""What the tests of a job's life start from."""
+"""Fixtures for the lifecycle of jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.helpers.wait import PATIENCE_SECONDS, eventually
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a route took is read anew each time: the rows of other tests are gone."""
+    """Disable the cache of route timings: rows of other tests are gone."""
     monkeypatch.setattr(route_timing, "CACHE_SECONDS", -1)
 
 
@@ -31,14 +31,14 @@ def life() -> Life:
 
 @pytest.fixture
 def quick(sandbox: Sandbox) -> Sandbox:
-    """A provider that has everything done at once, and whose webhooks reach nobody."""
+    """A provider that finishes every job at once and sends no webhooks."""
     sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
     return sandbox
 
 
 @pytest.fixture
 def no_long_wait(request: pytest.FixtureRequest, settings: Any) -> None:
-    """Where the provider never answers a submission, a second is enough to see that."""
+    """Shorten the read timeout if the provider never answers a submission."""
     call = getattr(request.node, "callspec", None)
     if call and "submit_timeout" in call.params.values():
         settings.PROVIDER_READ_TIMEOUT_SECONDS = 1
@@ -46,7 +46,7 @@ def no_long_wait(request: pytest.FixtureRequest, settings: Any) -> None:
 
 @pytest.fixture
 def guest(committed: None, sandbox: Sandbox) -> Phone:
-    """A guest whom all processes see, with 100 credits more than the welcome."""
+    """A committed guest with 100 credits more than the welcome grant."""
     phone = Phone().sign_in()
     assert phone.user_id
     grant(phone.user_id, 100)
@@ -62,7 +62,7 @@ def canned() -> Iterator[Canned]:
 
 @pytest.fixture
 def signer(canned: Canned, settings: Any) -> Signer:
-    """fal's webhooks, signed by us; the process knows no key yet."""
+    """Signs fal's webhooks with a key of the test. The process has not fetched the key yet."""
     settings.FAL_JWKS_URL = f"{canned.url}/jwks.json"
     fal_webhooks.keys.clear()
     return Signer(canned)
@@ -72,8 +72,8 @@ def signer(canned: Canned, settings: Any) -> Signer:
 def running(request: pytest.FixtureRequest, committed_database: str) -> Iterator[Running]:
     """The application as it runs in production, for the tests of one module.
 
-    Its workers take whatever is committed and due, so no test beside it does by itself what is due
-    to a committed job. `STACK_ENVIRONMENT` of the module changes settings.
+    Its workers claim all committed due jobs, so a test must not call the due functions on a
+    committed job. `STACK_ENVIRONMENT` of the module changes settings.
     """
     changes = getattr(request.module, "STACK_ENVIRONMENT", {})
     environment = stack_environment(committed_database, **changes)

@@ -1,4 +1,4 @@
-"""What all calls have in common: who may call, the envelope, request ids, routes and methods."""
+"""Common behaviour of all calls: authentication, envelope, request ids, routes and methods."""
 
 from __future__ import annotations
 

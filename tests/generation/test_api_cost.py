@@ -1,4 +1,4 @@
-"""What a fresh generate-video costs: trips to PostgreSQL, to Redis, and messages."""
+"""Cost of a first generate-video: round trips to PostgreSQL and Redis, and messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import SORA, Phone
 
 @pytest.fixture
 def committed_phone(committed, sandbox):
-    """A guest whose orders commit; what it ordered is taken back at the end."""
+    """A guest whose orders commit. Its jobs are cancelled at the end."""
     phone = Phone().sign_in()
     yield phone
     for job in phone.get("get-video-jobs").json()["jobs"]:
@@ -60,7 +60,7 @@ def test_a_token_is_believed_without_a_query(committed_phone, settings):
 
 
 class Wire:
-    """A wire to Valkey that counts questions: what is sent before anything comes back is one."""
+    """A proxy to Valkey that counts round trips."""
 
     def __init__(self, url):
         parts = urlsplit(url)

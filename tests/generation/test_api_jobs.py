@@ -1,4 +1,4 @@
-"""A user's jobs and entries: status, history page by page, taking back and deleting."""
+"""A user's jobs and ledger entries: status, pages of history, cancel and delete."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fund(phone, amount):
 
 
 def end(job_id, status=JobStatus.COMPLETED):
-    """As the workers leave a job that has its video."""
+    """End a job as a worker does."""
     name = default_storage.save(f"test/{job_id}.mp4", ContentFile(b"film"))
     Job.objects.filter(id=job_id).update(
         status=status, stage=Stage.DONE, progress=100, media_name=name, completed_at=timezone.now(),
@@ -304,7 +304,7 @@ def test_jobs_are_filtered_by_status(phone):
 
 @pytest.fixture
 def film(db, client):
-    """Asks for a stored file of ten bytes."""
+    """Requests a stored file of ten bytes."""
     name = default_storage.save("test/film.mp4", ContentFile(b"0123456789"))
     path = "/media/" + media.signed_url(name).rpartition("/")[2]
 

@@ -1,4 +1,4 @@
-"""quote-video and generate-video: what can be ordered, at which price, and what is refused."""
+"""quote-video and generate-video: accepted orders, prices and refusals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def job_of(answer):
 
 
 def cancel(phone, job):
-    """Have the credits back for the next order."""
+    """Cancel, so that the credits are back for the next order."""
     answer = phone.post("cancel-video-job", {"job_id": str(job.id)})
     assert answer.json()["refunded"] is True
 

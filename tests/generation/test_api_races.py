@@ -1,4 +1,4 @@
-"""Many requests at once against the real web processes, with real commits."""
+"""Concurrent requests to real web processes, with real commits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.helpers.wait import eventually
 
 @pytest.fixture(scope="module")
 def web(committed_database):
-    """The URL of the web processes as in production; no worker, so that jobs stay pending."""
+    """The URL of web processes as in production. Without a worker, so jobs stay pending."""
     environment = stack_environment(committed_database, LOG_LEVEL="WARNING")
     with Stack(data_dir=DataDir.from_environment(), env=environment) as stack:
         stack.start("web")
@@ -35,7 +35,7 @@ def web(committed_database):
 
 @pytest.fixture
 def guest(committed, sandbox):
-    """A guest with 10 credits whom the web processes see; its jobs are taken back at the end."""
+    """A committed guest with 10 credits. Its jobs are cancelled at the end."""
     guest = Phone().sign_in()
     yield guest
     for job in Job.objects.filter(user_id=guest.user_id, status="pending"):
@@ -48,7 +48,7 @@ def wallet_of(guest):
 
 
 def order_at_once(web, guest, keys, **body):
-    """One request for each key, all let go together."""
+    """Send one request for each key at the same moment."""
     barrier = threading.Barrier(len(keys))
     order = {"model_id": str(SORA), "prompt": "A red balloon over the sea"} | body
 
@@ -147,7 +147,7 @@ def test_a_job_cancelled_by_many_at_once_is_refunded_once(web, guest):
 
 
 def test_a_transaction_that_fails_leaves_no_record_and_its_key_works_afterwards(guest):
-    """The job's row is refused by the database at the very end of the transaction."""
+    """The database rejects the job's row at the end of the transaction."""
     key = str(uuid4())
     with connection.cursor() as cursor:
         cursor.execute(
@@ -169,7 +169,7 @@ def test_a_transaction_that_fails_leaves_no_record_and_its_key_works_afterwards(
 
 
 def test_a_request_that_waits_too_long_for_the_first_is_409(guest):
-    """Somebody holds the wallet's lock for longer than we wait for it."""
+    """Another connection holds the wallet's lock longer than lock_timeout."""
     held, release = threading.Event(), threading.Event()
 
     def hold():

@@ -1,4 +1,4 @@
-"""retry-video-job: what a failed job was asked for, once more, and paid once more."""
+"""retry-video-job: a new job with the inputs of a failed one, charged again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def retry(phone, job_id, *, key=None):
 
 @pytest.fixture
 def failed(phone):
-    """A job with words and settings of its own, whose 8 credits are back."""
+    """A failed job with its own prompt and settings, refunded 8 credits."""
     job = ordered(phone, prompt="A lighthouse", settings={"duration": 8, "aspect_ratio": "9:16"})
     assert settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
     assert phone.balance() == 10

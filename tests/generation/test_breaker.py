@@ -1,4 +1,4 @@
-"""A provider in trouble: nothing more is sent, one request finds out whether it is well again."""
+"""The circuit breaker: no submissions while open, then one probe."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def health() -> ProviderHealth:
 
 
 def open_breaker(phone, sandbox, life, *, outcome="submit_500") -> list[Job]:
-    """Three jobs on which the provider fails."""
+    """Three jobs that fail at the provider."""
     sandbox.provider(outcome=outcome)
     jobs = [ordered(phone) for _ in range(3)]
     for _ in jobs:
@@ -76,7 +76,7 @@ def test_what_is_wrong_with_one_job_never_opens_it(rich, quick, life, outcome):
 
 
 def test_an_input_that_is_refused_at_once_counts_as_an_answer(rich, canned, life, settings):
-    """fal itself never does; others do."""
+    """fal accepts every input at submission; other providers do not."""
     turn(settings, "fal", url=canned.url)
     canned.otherwise = (422, {}, b'{"detail": "no"}')
 
@@ -226,7 +226,7 @@ def test_another_key_goes_on_where_one_is_shut(rich, quick, life, settings):
 
 
 def test_another_provider_takes_over_where_one_is_shut(rich, quick, life):
-    """Veo can be had from Runway too, Sora from fal alone."""
+    """Veo has a route at Runway too, Sora only at fal."""
     quick.control("provider", provider="runway", queue_seconds=0, run_seconds=0)
     ProviderHealth.objects.create(
         provider="fal", key_label="default", state=Breaker.OPEN,
@@ -289,7 +289,7 @@ def test_several_workers_together_keep_to_the_limit(guest, quick, settings):
 
 
 def test_waiting_for_room_is_not_failing(rich, quick, life, settings):
-    """Longer than the submit deadline, as long as somebody looks; not for ever."""
+    """The wait may exceed the submit deadline, but has a limit."""
     settings.PROVIDER_MAX_CONCURRENT = {"fal": 1}
     settings.JOB_RUN_DEADLINE_SECONDS = 10_000
     quick.provider(run_seconds=80_000)

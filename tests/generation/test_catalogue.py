@@ -1,4 +1,4 @@
-"""get-models and get-themes: what is on sale, and how cheaply a client keeps it."""
+"""get-models and get-themes: models on sale, and caching by ETag."""
 
 from __future__ import annotations
 

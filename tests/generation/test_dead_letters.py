@@ -1,4 +1,4 @@
-"""What fails for good: it ends, and it is kept for a person to read."""
+"""Dead letters: failed work ends and is kept for staff."""
 
 from __future__ import annotations
 

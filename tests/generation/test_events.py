@@ -1,4 +1,4 @@
-"""video-jobs/{job_id}/events: the status at once, one event for each change, the last one its end.
+"""video-jobs/{job_id}/events: one event at once, one for each change, the last at the job's end.
 
 Against the web process as it runs in production.
 """
@@ -27,7 +27,7 @@ STACK_ENVIRONMENT = {"EVENT_STREAMS_PER_PROCESS": 2}
 
 
 class Stream:
-    """An EventSource, as far as we need one."""
+    """A minimal EventSource client."""
 
     def __init__(self, phone, job_id, **headers):
         self.answer = requests.get(
@@ -39,7 +39,7 @@ class Stream:
         self.lines = self.answer.iter_lines(chunk_size=1, decode_unicode=True)
 
     def __iter__(self):
-        """The events' data, until the server closes."""
+        """Yield the data of events until the server closes."""
         event = {}
         for line in self.lines:
             if line and not line.startswith(":"):
@@ -63,7 +63,7 @@ def provider(sandbox):
 
 @pytest.fixture
 def endless(provider):
-    """Jobs that run until their owner takes them back."""
+    """Jobs that run until they are cancelled."""
     provider.provider(run_seconds=600, cancel_running=True)
     return provider
 
@@ -75,7 +75,7 @@ def take_back(phone, *job_ids):
 
 
 def gives_up(job):
-    """The worker beside us may have the job in hand: then it is another one a moment later."""
+    """Retry if the worker has claimed the job at this moment."""
 
     def as_it_is_now() -> bool:
         job.refresh_from_db()
@@ -152,7 +152,7 @@ def test_a_job_deleted_meanwhile_closes_the_stream(running, endless):
 
 
 def test_streams_beyond_the_cap_tell_once_and_do_not_hold_the_server(running, endless):
-    """Two processes of eight threads, two streams each: the API goes on beside thirty of them."""
+    """Two processes of eight threads and two streams each answer calls beside thirty streams."""
     phone = running.phone()
     (job_id,) = phone.order()
     streams = [Stream(phone, job_id) for _ in range(30)]

@@ -1,4 +1,4 @@
-"""A worker that is asked to end: a real one, with submissions in hand whose answers are slow."""
+"""Shutdown of a real worker during slow submissions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking a job back, at each stage of its life."""
+"""Cancellation in each stage of a job."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Kill -9 at each moment at which a worker waits for the outside: the job ends all the same, its
-provider is asked once, and its money is settled once.
+"""kill -9 around each call of a worker: the job ends, is submitted once and is settled once.
 
-A real process does one step of the job's life and kills itself just before a call leaves, or when
-its answer is there and nothing of it is on record yet.
+A real process does one step of the lifecycle and kills itself just before a call, or after the
+answer and before the result is stored.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ steps[os.environ["STEP"]]()
 
 
 def dies(step: str, *, at: int, on: str, life: Life) -> None:
-    """A worker that does one step, and is killed there."""
+    """Run one step in a worker that is killed there."""
     process = fork_server.application(stack_environment()).run(
         STEP, STEP=step, DIE_AT=str(at), DIE_ON=on, NOW=life.now.isoformat()
     )
@@ -72,12 +71,12 @@ def job(guest, quick) -> Job:
 
 @pytest.fixture
 def life(job) -> Life:
-    """After the order, by a clock that other processes are given too."""
+    """A clock after the order, shared with other processes."""
     return Life()
 
 
 def test_before_the_submission_left(job, life, guest, quick):
-    """Nobody can know that it did not leave: it is waited for, and refunded."""
+    """The outcome is unknown, so the job waits for its deadline and is refunded."""
     dies("submit", at=1, on="before", life=life)
 
     life.goes_on(job)

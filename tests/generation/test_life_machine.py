@@ -1,4 +1,6 @@
-"""Any order of events, doubled, dropped or late: every job ends, is settled once, stays ended."""
+"""Stateful test: with events in any order, repeated, lost or late, each job ends and is settled
+once.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ LEASED = {"poll": poll.STAGES, "store": [Stage.STORE]}
 
 
 class Jobs(RuleBasedStateMachine):
-    """Each run is one user with jobs of their own. No webhook comes but those of a rule."""
+    """Each run has one user with jobs. Webhooks come only from a rule."""
 
     signer: Signer
 
@@ -56,7 +58,7 @@ class Jobs(RuleBasedStateMachine):
         )
 
     def until_its_end(self, job):
-        """With nothing but the passing of time."""
+        """Advance the clock until the job ends."""
         for _ in range(400):
             job.refresh_from_db()
             if job.stage == Stage.DONE:
@@ -113,7 +115,7 @@ class Jobs(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 5), times=st.integers(1, 2))
     def a_webhook_comes(self, number, times):
-        """Of any submission that the provider ever took: early, late, doubled, or never."""
+        """A webhook of any accepted submission: early, late or repeated."""
         known = self.sandbox.jobs()
         if not known:
             return

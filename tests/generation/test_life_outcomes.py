@@ -1,4 +1,4 @@
-"""How each thing that a provider can do ends, with every webhook lost: polling alone."""
+"""The end of a job for each outcome at the provider, by polling alone."""
 
 from __future__ import annotations
 

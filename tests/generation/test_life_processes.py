@@ -1,4 +1,4 @@
-"""Real processes, and webhooks that arrive by themselves: web, worker, beat and the sandbox."""
+"""Real processes with real webhooks: web, worker, beat and the sandbox."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def provider(sandbox):
 
 
 def watched(phone, job_id: str) -> list[dict]:
-    """Each answer of get-video-status until the job has ended."""
+    """Responses of get-video-status until the job has ended."""
     seen: list[dict] = []
 
     def has_ended() -> bool:
@@ -100,13 +100,13 @@ def test_a_job_becomes_a_playable_video(running, provider, model, chosen, shape)
 
 
 def end_leases(job_ids: list[str]) -> None:
-    """As long after a worker's death as its leases would have lasted."""
+    """Expire the leases of a dead worker."""
     jobs = Job.objects.filter(id__in=job_ids).exclude(leased_until=None)
     jobs.update(due_at=timezone.now())
 
 
 def pass_deadlines_of_the_unsent(job_ids: list[str], provider: Sandbox) -> None:
-    """Those that were on record as leaving when the worker died, and of which no webhook comes."""
+    """Expire the deadlines of submissions that a dead worker never sent."""
     sent = [token_of(asked) for asked in submissions(provider)]
     leaving = ProviderRequest.objects.filter(job_id__in=job_ids, state=RequestState.SENDING)
     unsent = leaving.exclude(webhook_token__in=sent).values("job_id")
@@ -143,7 +143,7 @@ SENT_UNTIL_ITS_DEADLINE = "submit_403_balance"  # and therefore last
 
 
 def test_what_webhooks_can_change_ends_as_it_should_with_one_submission_each(running, provider):
-    """All at once, as on a bad day."""
+    """All failures at the same time."""
     phone = running.phone(credits=200)
     before = phone.balance()
     jobs = {}
@@ -173,7 +173,7 @@ def test_what_webhooks_can_change_ends_as_it_should_with_one_submission_each(run
 
 
 def sent_to(provider) -> list[str]:
-    """The outcome that each submission asked for, in the order in which they came."""
+    """Requested outcomes of the submissions, in order."""
     return [asked["body"]["prompt"].rpartition(" ")[2] for asked in submissions(provider)]
 
 
@@ -226,8 +226,8 @@ def test_the_worker_killed_while_jobs_run(running, provider):
 
 
 def test_the_worker_killed_while_the_provider_holds_the_submission(running, provider):
-    """Between its leaving and its answer: it is not known whether it arrived, so it is not sent
-    again."""
+    """The worker dies between the request and its answer: the outcome is unknown, so the job is not
+    submitted again."""
     provider.provider(outcome="submit_timeout", times=1)
     phone = running.phone()
     (job_id,) = phone.order()

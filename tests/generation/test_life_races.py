@@ -1,4 +1,4 @@
-"""Two of everything at once, with real commits: each thing happens once. And what a claim costs."""
+"""Concurrent due functions with real commits: each effect happens once. And the cost of a claim."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_poll_and_webhook_at_once_store_once(guest, quick, signer):
 
 
 def test_the_webhook_and_the_deadline_at_once_lose_neither_money_nor_video(guest, quick, signer):
-    """They lock the same rows; in two orders they would lock each other up."""
+    """Both lock the same rows; different orders of locks would deadlock."""
     quick.provider(outcome="submit_lost")
     for _ in range(5):
         job = ordered(guest)
@@ -148,7 +148,7 @@ def test_the_webhook_and_the_deadline_at_once_lose_neither_money_nor_video(guest
 
 
 def test_an_answer_and_its_webhook_at_once_end_in_one_video(guest, quick, signer, monkeypatch):
-    """The webhook is applied while the answer to the submission is on its way to its row."""
+    """The webhook is processed before the answer of the submission is stored."""
     job = ordered(guest)
     life = Life()
     record = submit._record
@@ -168,7 +168,7 @@ def test_an_answer_and_its_webhook_at_once_end_in_one_video(guest, quick, signer
 
 
 def test_one_batch_is_sent_side_by_side(guest, quick, canned, settings):
-    """The provider answers none of twelve before it has them all."""
+    """The provider answers only after it has received all twelve."""
     settings.JOBS_AT_ONCE = {"free": 12}
     turn(settings, "fal", url=canned.url)
     canned.together = threading.Barrier(12)

@@ -1,4 +1,4 @@
-"""What nobody waits for any more is stopped at its provider, if that can be done."""
+"""Cancellation of abandoned submissions at their provider."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.helpers.provider_models import MODELS
 
 
 def given_up(phone, life, **body):
-    """A job that hung until its deadline, and was refunded."""
+    """A job that timed out and was refunded."""
     job = ordered(phone, **body)
     life.goes_on(job)
     assert_refunded(job, code="ERR_5001")

@@ -1,4 +1,4 @@
-"""One job's trouble is its own, and every job ends whatever the outside says."""
+"""Failures of one job do not affect others, and every job ends."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ HANDLE = {"request_id": "id-1", "queue_position": 0}
 
 @pytest.fixture
 def own_fal(canned, settings):
-    """fal, where each answer is ours."""
+    """fal with canned answers."""
     turn(settings, "fal", url=canned.url, media_hosts=["127.0.0.1", "*.fal.media"])
     return canned
 
 
 @pytest.fixture
 def sold_model():
-    """A model of its own, which a test may spoil."""
+    """A model that a test may change."""
     model = Model.objects.get(id=SORA)
     route = model.routes.first()
     model.pk, model.name, model.is_default, model._state.adding = None, "Spoilt", False, True
@@ -220,7 +220,7 @@ def test_a_queue_position_beyond_an_integer_is_no_position(phone, own_fal, life)
 
 
 def test_trouble_before_the_file_does_not_use_up_the_tries_for_the_file(phone, quick, life):
-    """A file that is not there yet after some looks at an unfinished result is tried again."""
+    """Polls of an unfinished result do not count as attempts to download the file."""
     quick.provider(outcome="media_404")
     job = ordered(phone)
     life.goes_on(job, until=lambda job: job.stage == Stage.STORE)

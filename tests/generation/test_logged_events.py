@@ -1,4 +1,4 @@
-"""The events that operators search for, and the request id that ties them together."""
+"""Log events that operators search for, and their request id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REQUEST_ID = "the-order-0001"
 
 @pytest.fixture
 def logged(caplog):
-    """All that was logged so far: event → its fields, of the last one where there are several."""
+    """Logged events so far: event name to the fields of its last occurrence."""
     caplog.set_level(logging.INFO)
     return lambda: {
         record.msg["event"]: record.msg for record in caplog.records if isinstance(record.msg, dict)

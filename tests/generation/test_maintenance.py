@@ -1,4 +1,4 @@
-"""The switch that stops new orders: a clear refusal, nothing charged, what runs goes on."""
+"""Maintenance mode: new orders are refused without a charge, existing jobs continue."""
 
 from __future__ import annotations
 

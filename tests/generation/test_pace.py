@@ -1,4 +1,4 @@
-"""When a job is looked at first, and how far it is meanwhile, by what its route took before."""
+"""Route timing: the first poll and the progress of a job from the route's recent durations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEN_MINUTES = 600
 
 @pytest.fixture
 def before(phone, quick, life):
-    """Writes what the route has made before."""
+    """Create finished submissions of the route."""
     past = ordered(phone)
     life.submit()
     (request,) = ProviderRequest.objects.all()
@@ -49,7 +49,7 @@ def before(phone, quick, life):
 
 @pytest.fixture
 def job(before, phone, quick, life):
-    """A job that runs for ten minutes at its provider, once it is sent."""
+    """A job that runs for ten minutes at its provider."""
 
     def send(*took, told=None):
         before(*took, told=told)

@@ -1,5 +1,5 @@
-"""What a provider has made, and cannot be delivered, is kept for a person: its user has the credits
-back, and may get the video as well."""
+"""Results that cannot be delivered: the user is refunded, and a dead letter lets staff deliver the
+video later."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["own_fal"]  # a fixture
 
 @pytest.fixture
 def lost(phone, own_fal, life):
-    """A refunded job whose video lies on a host that we did not know."""
+    """A refunded job whose video is on a host that was not allowed."""
     result = {"video": {"url": "https://new-host.example/x.mp4"}}
     own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"}).say(200, result)
     job = ordered(phone)
@@ -56,7 +56,7 @@ def test_only_what_was_made_is_kept(phone, quick, life, outcome, is_kept):
 
 
 def test_once_understood_it_is_the_users_and_the_refund_stands(phone, own_fal, life, lost):
-    """The provider has forgotten the result: what it said of it was kept."""
+    """The provider has deleted the result, but its stored answer is used."""
     moved = {"video": {"url": f"{own_fal.url}/x.mp4"}}
     ProviderRequest.objects.filter(job=lost).update(raw_result=json.dumps(moved))
     own_fal.say(404, {"status": "NOT_FOUND"}).say(200, a_video())

@@ -1,4 +1,4 @@
-"""What a request costs, to the credit."""
+"""Prices and costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's routes: which may make an order, which is asked first, and which next."""
+"""Routes of a model: usable routes, their order, and failover."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FIRST, SECOND = "fal-ai/sora-2/text-to-video", "fal-ai/veo3.1"
 
 
 def add_route(**changes) -> Route:
-    """A second way to make Sora 2."""
+    """A second route of Sora 2."""
     route = Route.objects.filter(model_id=SORA).earliest("position")
     route.id, route._state.adding = uuid7(), True
     route.provider_model_id, route.position = SECOND, 2
@@ -41,7 +41,7 @@ def add_route(**changes) -> Route:
 
 
 def asked(sandbox) -> list[str]:
-    """The models that were asked for, in order."""
+    """Requested provider models, in order."""
     return [asked["path"].partition("/queue/")[2] for asked in submissions(sandbox)]
 
 
@@ -220,7 +220,7 @@ def test_what_was_stopped_over_there_or_is_paid_already_is_made_nowhere_else(
 def test_an_answer_that_comes_after_its_deadline_leaves_the_next_route_alone(
     phone, quick, life, second, accepted
 ):
-    """A worker that was held up in the middle of its call, for longer than the submit deadline."""
+    """A call takes longer than the submit deadline."""
     job = ordered(phone)
     [held_up] = schedule_batch(queue="low", now=life.now).dispatches
     life.later(121).poll()

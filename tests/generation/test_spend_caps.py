@@ -1,4 +1,4 @@
-"""What providers may cost: at its cap a provider gets nothing more."""
+"""Spend caps: a provider at its cap gets no submissions."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_one_claim_sends_no_more_than_the_cap_has_left(phone, quick, life, cap):
 
 
 def test_what_a_capped_provider_does_not_get_another_makes(phone, sandbox, life, cap):
-    """Veo 3.1 is at fal first, then at Runway."""
+    """The first route of Veo 3.1 is at fal, the second at Runway."""
     for name in ("fal", "runway"):
         sandbox.provider(provider=name, queue_seconds=0, run_seconds=0, webhooks=False)
     cap(fal="0")

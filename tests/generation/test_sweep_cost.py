@@ -1,5 +1,5 @@
-"""What a sweep costs follows what is due, not what is stored: fifty thousand finished rows, ten
-that are due, and a look at tens of rows."""
+"""Cost of the due queries: with fifty thousand finished rows and ten due ones, they read tens of
+rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SELECT {values} FROM generation_job, generate_series(1, %s) WHERE id = %s
 
 
 def copy_of_job(job: Job, count: int, **changes: str) -> None:
-    """Rows like this one, with ids of their own; `changes` are SQL."""
+    """Copies of this job with new ids. `changes` are SQL expressions."""
     columns = [field.column for field in Job._meta.local_concrete_fields]
     values = {"id": "gen_random_uuid()"} | changes
     with connection.cursor() as cursor:
@@ -39,7 +39,7 @@ def copy_of_job(job: Job, count: int, **changes: str) -> None:
 
 @pytest.fixture
 def much_stored(phone):
-    """Ten of each kind are due, and everything else has ended."""
+    """Ten due rows of each kind; all others have ended."""
     job = ordered(phone)
     copy_of_job(
         job,
@@ -75,7 +75,7 @@ def much_stored(phone):
 
 
 def rows_looked_at(queryset) -> int:
-    """All rows that any step of the plan touched, those it threw away too."""
+    """Rows read by all steps of the plan, discarded rows included."""
     plan = json.loads(queryset.explain(format="json", analyze=True))[0]["Plan"]
     return _rows(plan)
 

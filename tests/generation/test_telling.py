@@ -1,4 +1,4 @@
-"""The end of a job is told on its user's phone, in the transaction of that end."""
+"""Pushes about the end of a job, written in the transaction that ends the job."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_job_that_was_settled_meanwhile_is_told_once(job):
 
 
 def test_what_is_rolled_back_is_told_to_nobody(job, monkeypatch):
-    """The push is no nearer to the phone than the end of the job is to the table."""
+    """The push is rolled back with the end of the job."""
     monkeypatch.setattr(transitions, "to_done", lambda job: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):

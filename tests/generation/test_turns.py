@@ -1,4 +1,4 @@
-"""Whose turn it is: everybody's first before anybody's second, and so many at once for each."""
+"""Fair queueing across users, and the limit of jobs in flight."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHERS = 99
 
 @pytest.fixture
 def hog(phone, quick):
-    """A user with a hundred jobs, ordered before anybody else's; what they cost does not matter."""
+    """A user with a hundred jobs, ordered before all others."""
     job = ordered(phone)
     copies(job, [phone.user_id] * 99)
     return phone
@@ -37,7 +37,7 @@ def users(count: int) -> list[User]:
 
 
 def sent_by() -> list:
-    """Whose jobs were submitted, in order."""
+    """User ids of the submitted jobs, in order."""
     return list(ProviderRequest.objects.order_by("id").values_list("job__user_id", flat=True))
 
 

@@ -1,4 +1,4 @@
-"""Honest waiting: how many are before a job, how long it takes, and when to ask again."""
+"""Queue position, time left, and the poll interval of the phone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _nothing_kept(monkeypatch):
 
 
 def finished(job: Job, *seconds: float) -> None:
-    """Jobs of the same model that took so long."""
+    """Completed jobs of the same model with these durations."""
     values = {field.attname: getattr(job, field.attname) for field in Job._meta.fields}
     ended = {"status": JobStatus.COMPLETED, "stage": Stage.DONE, "media_name": "x", "due_at": None}
     now = timezone.now()
@@ -53,7 +53,7 @@ def test_at_first_the_median_and_the_slow_ones_are_told(phone):
 
 
 def test_later_only_those_count_that_took_as_long(phone):
-    """Most jobs take ten seconds; one that runs for a minute already is not one of them."""
+    """Most jobs take ten seconds, but this job has run for a minute."""
     job = ordered(phone)
     finished(job, *[10] * 30, 120, 160, 240)
 

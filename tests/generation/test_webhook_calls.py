@@ -1,4 +1,4 @@
-"""Webhooks: who may call, what is kept, and what a call brings about."""
+"""Webhooks: verification, stored deliveries, and their effects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.helpers.wait import eventually
 
 @pytest.fixture
 def running_job(phone, quick, life):
-    """A job that the provider works on."""
+    """A job that runs at the provider."""
     quick.provider(run_seconds=600)
     job = ordered(phone)
     life.submit()
@@ -296,7 +296,7 @@ def test_news_of_a_failure_after_the_refund_changes_nothing(phone, quick, signer
 def test_a_webhook_applied_while_the_job_is_given_up_brings_its_video_all_the_same(
     guest, quick, signer
 ):
-    """The delivery is in a worker's hand and waits for the job, which another is refunding."""
+    """One worker processes the delivery while another refunds the job."""
     quick.provider(outcome="submit_lost")
     job = ordered(guest)
     life = Life()

@@ -1,4 +1,4 @@
-"""Who pays for which end: the user for a video alone, and we for what a provider takes."""
+"""Cost rules: who pays for each outcome of a submission."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_video_that_comes_late_is_kept_and_the_refund_stands(phone, quick, sig
 
 
 def test_a_provider_that_says_its_cost_is_believed(phone, sandbox, life):
-    """The catalogue has Gen-4.5 at $0.12 a second; the bill says what it was."""
+    """The catalogue states $0.12 a second for Gen-4.5; the provider states another cost."""
     sandbox.provider(provider="runway", queue_seconds=0, run_seconds=0)
     job = ordered(phone, model_id=str(GEN))
     job.model.routes.update(cost_usd="9.99")
@@ -162,7 +162,7 @@ def test_a_provider_that_says_its_cost_is_believed(phone, sandbox, life):
 
 @pytest.mark.parametrize("provider", ["fal", "runway", "replicate"])
 def test_what_the_provider_stopped_by_itself_is_a_failure(phone, sandbox, life, provider):
-    """Nobody had taken it back: to its owner it is the provider's doing."""
+    """The user did not cancel, so the job fails."""
     sandbox.provider(
         provider=provider, queue_seconds=0, run_seconds=0, webhooks=False, outcome="cancelled"
     )
