@@ -11,7 +11,8 @@ from django.db import connection
 from django.utils import timezone
 
 from generation.dispatch import fair_queue
-from generation.lifecycle import cancel, poll
+from generation.due_work import CANCELLABLE_STAGES
+from generation.lifecycle import poll
 from generation.models import IN_FLIGHT, Job, ProviderRequest, Stage, WebhookDelivery
 from tests.helpers.job_driver import ordered
 
@@ -95,7 +96,7 @@ def test_sweeps_look_at_tens_of_fifty_thousand_rows(much_stored):
         "poll": Job.objects.due(now, queue="low", stages=poll.STAGES)[:50],
         "store": Job.objects.due(now, queue="low", stages=[Stage.STORE])[:50],
         "cancel": Job.objects.filter(
-            cancel_requested_at__lte=now, stage__in=cancel.STAGES
+            cancel_requested_at__lte=now, stage__in=CANCELLABLE_STAGES
         ).order_by("cancel_requested_at")[:20],
         "in flight by user": Job.objects.filter(user_id__in=[user_id], stage__in=IN_FLIGHT),
         "in flight by key": ProviderRequest.objects.filter(ended_at=None, job__stage__in=IN_FLIGHT),
