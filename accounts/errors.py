@@ -40,7 +40,7 @@ class ConsentRequired(Refusal):
     code = "ERR_4021"
     type = "CONSENT_REQUIRED"
     status = 403
-    message = _("Please agree that your request is sent to the AI providers.")
+    message = _("Please agree to send your request to the AI providers.")
     example = {"providers": ["fal"]}
 
 

@@ -57,7 +57,7 @@ class Base64Field(StrictCharField):
         except ValueError:
             raise serializers.ValidationError(_("Must be base64 or base64url.")) from None
         if self.size_bytes not in (None, len(value)):
-            problem = _("Must be of %(size)s bytes.") % {"size": self.size_bytes}
+            problem = _("Must be %(size)s bytes long.") % {"size": self.size_bytes}
             raise serializers.ValidationError(problem)
         return value
 

@@ -14,7 +14,7 @@ class InvalidTransaction(Refusal):
     code = "ERR_4013"
     type = "INVALID_TRANSACTION"
     status = 400
-    message = _("The App Store does not confirm this purchase.")
+    message = _("The App Store did not confirm this purchase.")
 
 
 class TransactionClaimed(Refusal):
@@ -28,7 +28,7 @@ class UnknownProduct(Refusal):
     code = "ERR_4015"
     type = "UNKNOWN_PRODUCT"
     status = 400
-    message = _("This product is not sold here.")
+    message = _("This product is not available.")
 
 
 class StoreUnavailable(Refusal):

@@ -57,10 +57,10 @@ class CodeRefused(InvalidState):
     """A promotion code that cannot be redeemed: `problem` says why."""
 
     messages = {
-        "already_redeemed": _("You have redeemed this code already."),
+        "already_redeemed": _("You have already redeemed this code."),
         "stopped": _("This code is no longer valid."),
         "expired": _("This code has expired."),
-        "used_up": _("All redemptions of this code are taken."),
+        "used_up": _("This code has been used up."),
         "sign_in_first": _("Sign in with Apple to redeem codes on this phone."),
     }
 

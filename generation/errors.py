@@ -58,7 +58,7 @@ class ProviderRejected(Refusal):
     code = "ERR_5003"
     type = "PROVIDER_REJECTED"
     status = 422
-    message = _("The video service refused this request.")
+    message = _("The video service rejected this request.")
 
 
 class InMaintenance(Refusal):
@@ -67,7 +67,7 @@ class InMaintenance(Refusal):
     code = "ERR_6004"
     type = "MAINTENANCE"
     status = 503
-    message = _("We are working on the service. Please try again in a few minutes.")
+    message = _("The service is under maintenance. Please try again in a few minutes.")
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class InvalidFile(Refusal):
     code = "ERR_4017"
     type = "INVALID_FILE"
     status = 400
-    message = _("This file is not a picture we can use.")
+    message = _("This file is not a supported picture.")
     example = {"problem": "animated"}
 
     def __init__(self, *, problem: str) -> None:
@@ -101,7 +101,7 @@ class StorageUnavailable(Refusal):
     code = "ERR_6002"
     type = "STORAGE_ERROR"
     status = 503
-    message = _("This could not be stored.")
+    message = _("The file could not be saved.")
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,9 +121,10 @@ class ContentRejected(Refusal):
     example = {"input": "prompt", "step": "warning"}
     messages = {
         "warning": _(
-            "This content is not allowed. If this goes on, creating will be paused for a while."
+            "This content is not allowed. If this continues, you cannot create anything for a"
+            " while."
         ),
-        "hold": _("This content is not allowed. Creating is paused for a while."),
+        "hold": _("This content is not allowed. You cannot create anything for a while."),
         "ban": _("This content is not allowed. This account is suspended."),
     }
 
@@ -138,7 +139,9 @@ class ContentRejected(Refusal):
 class GeneratingHeld(AccountSuspended):
     """The user may not order until `until`, because too much content was refused."""
 
-    message = _("Creating is paused for a while, because too much was not allowed.")
+    message = _(
+        "You cannot create anything for a while, because too many requests were not allowed."
+    )
 
     def __init__(self, *, until: datetime, now: datetime) -> None:
         super().__init__(until=iso(until))

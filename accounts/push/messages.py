@@ -22,7 +22,7 @@ def _video_text(push: Push) -> Message:
         case PushKind.JOB_FAILED:
             return Message(_("Your video could not be made"), _credits_back(push.credits))
         case PushKind.JOB_LATE:
-            return Message(_("Your video is here after all"), _late_body(push.credits))
+            return Message(_("Your video is ready after all"), _late_body(push.credits))
         case PushKind.CREDITS_RETURNED:
             return _credits_returned()
 
@@ -34,14 +34,14 @@ def _image_text(push: Push) -> Message:
         case PushKind.JOB_FAILED:
             return Message(_("Your image could not be made"), _credits_back(push.credits))
         case PushKind.JOB_LATE:
-            return Message(_("Your image is here after all"), _late_body(push.credits))
+            return Message(_("Your image is ready after all"), _late_body(push.credits))
         case PushKind.CREDITS_RETURNED:
             return _credits_returned()
 
 
 def _credits_back(credits: int) -> str:
     if not credits:
-        return _("What it asks for is not allowed, so its price was not returned.")
+        return _("Your request was not allowed, so its credits were not returned.")
     return ngettext(
         "Your %(credits)s credit is back.", "Your %(credits)s credits are back.", credits
     ) % {"credits": credits}
@@ -49,8 +49,8 @@ def _credits_back(credits: int) -> str:
 
 def _late_body(credits: int) -> str:
     return ngettext(
-        "It came late, so you keep the %(credits)s credit as well.",
-        "It came late, so you keep the %(credits)s credits as well.",
+        "It was late, so you also keep the %(credits)s credit.",
+        "It was late, so you also keep the %(credits)s credits.",
         credits,
     ) % {"credits": credits}
 
@@ -59,5 +59,5 @@ def _credits_returned() -> Message:
     """Without a number: it is told once, of however many jobs."""
     return Message(
         _("Your credits are back"),
-        _("Something went wrong on our side. We have returned what your creations had cost."),
+        _("Something went wrong on our side. We have returned the credits."),
     )

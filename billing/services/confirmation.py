@@ -58,7 +58,7 @@ def confirm_purchase(
     if signed_transaction:
         bought = _verify(signed_transaction, user_id=user_id, now=now)
         if transaction_id not in (None, bought.transaction_id):
-            raise InvalidInput(fields={"transaction_id": [_("Not the one that is signed.")]})
+            raise InvalidInput(fields={"transaction_id": [_("Does not match the signed value.")]})
         purchase = purchases.upsert_from_apple(bought, now=now)
     else:
         assert transaction_id  # noqa: S101 (one of the two is there)

@@ -38,7 +38,7 @@ def scan(content: bytes) -> None:
         return
     if response.endswith(" FOUND"):
         logger.warning("virus_found", signature=response[:200])
-        raise InvalidFile(problem=_("a virus scanner objects"))
+        raise InvalidFile(problem=_("rejected by the virus scanner"))
     logger.warning("virus_scanner_unavailable", error=response[:200])
     raise UploadsUnavailable
 

@@ -65,7 +65,7 @@ def reencode(content: bytes) -> ReencodedImage:
     except TooManyPixels:
         raise InvalidFile(problem=_("too many pixels")) from None
     except InvalidContainer:
-        raise InvalidFile(problem=_("cut short, or more than a picture")) from None
+        raise InvalidFile(problem=_("incomplete, or more than a picture")) from None
     except Exception as error:
         # Decoders raise exceptions without a common base class for malicious content.
         logger.info("picture_unreadable", error=type(error).__name__)

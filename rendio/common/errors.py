@@ -103,14 +103,14 @@ class Forbidden(Refusal):
     code = "ERR_4006"
     type = "FORBIDDEN"
     status = 403
-    message = _("You may not do this.")
+    message = _("You are not allowed to do this.")
 
 
 class NotFound(Refusal):
     code = "ERR_4007"
     type = "NOT_FOUND"
     status = 404
-    message = _("There is nothing here by that name.")
+    message = _("Not found.")
 
 
 class InvalidInput(Refusal):
@@ -119,7 +119,7 @@ class InvalidInput(Refusal):
     code = "ERR_4008"
     type = "INVALID_INPUT"
     status = 400
-    message = _("Something in the request is not right.")
+    message = _("The request is not valid.")
     example = {"fields": {"job_id": ["This field is required."]}}
 
     def __init__(self, *, fields: dict[str, list[str]], status: int | None = None) -> None:
@@ -144,14 +144,14 @@ class InvalidState(Refusal):
     code = "ERR_4019"
     type = "INVALID_STATE"
     status = 409
-    message = _("This cannot be done any more.")
+    message = _("This is no longer possible.")
 
 
 class DatabaseUnavailable(Refusal):
     code = "ERR_6001"
     type = "DATABASE_ERROR"
     status = 503
-    message = _("We are having trouble. Please try again.")
+    message = _("We have a problem at the moment. Please try again.")
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,7 +178,7 @@ def refusal_by_code(code: str) -> type[Refusal]:
 
 
 TOO_LARGE, TOO_DEEP = _("Too large."), _("Nested too deeply.")
-MALFORMED = _("Not a sound request.")
+MALFORMED = _("The request is malformed.")
 
 
 def describe(code: str) -> dict[str, Any]:

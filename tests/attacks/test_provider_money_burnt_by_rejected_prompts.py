@@ -180,4 +180,4 @@ def test_a_push_says_how_many_credits_are_back(strict, life, settings):
     push = Push.objects.get(job_id=job.id)
     assert push.credits == job.credits - job.fee_kept == 0
     said = message_for(push, language="en").body
-    assert said == "What it asks for is not allowed, so its price was not returned."
+    assert said == "Your request was not allowed, so its credits were not returned."

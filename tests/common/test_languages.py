@@ -27,9 +27,9 @@ ENGLISH, TURKISH, SPANISH = (
     "Vuelve a iniciar sesión.",
 )
 ENGLISH_INPUT, TURKISH_INPUT, SPANISH_INPUT = (
-    "Something in the request is not right.",
-    "İstekte hatalı bir bilgi var.",
-    "Hay algo incorrecto en la solicitud.",
+    "The request is not valid.",
+    "İstek geçerli değil.",
+    "La solicitud no es válida.",
 )
 TRANSLATED = ("tr", "es")
 APPS = ("accounts", "billing", "credits", "generation", "rendio")

@@ -28,7 +28,7 @@ def test_orders_are_refused_in_words_and_taken_again(phone):
 
     assert_refused(refused, 503, "ERR_6004")
     assert refused.headers["Retry-After"] == "60"
-    assert "working on the service" in refused.json()["error"]["message"]
+    assert "under maintenance" in refused.json()["error"]["message"]
     assert phone.balance() == 10
     assert Maintenance.objects.get().reason == "A new disk"
     assert switch("off") == "Maintenance is off (it was on)."

@@ -43,9 +43,9 @@ class StrictJSONParser(BaseParser):
             try:
                 json.dumps(body, ensure_ascii=False).encode()
             except (UnicodeEncodeError, RecursionError) as error:
-                raise ParseError(_("Text with lone surrogates.")) from error
+                raise ParseError(_("The text contains lone surrogates.")) from error
             if _NUL.search(text):
-                raise ParseError(_("Text with a NUL character."))
+                raise ParseError(_("The text contains a NUL character."))
         if not isinstance(body, dict):
             raise ParseError(_("The body must be a JSON object."))
         if _is_deeper(body, than=settings.MAX_JSON_DEPTH):

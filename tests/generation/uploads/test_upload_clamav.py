@@ -70,7 +70,7 @@ def test_what_the_scanner_finds_something_in_is_refused(phone, storage, daemon):
 
     details = assert_refused(upload(phone), 400, "ERR_4017")
 
-    assert details == {"problem": "a virus scanner objects"}
+    assert details == {"problem": "rejected by the virus scanner"}
     assert storage.names() == []
 
 

@@ -130,7 +130,7 @@ BAD = [
     pytest.param(content, problem, id=kind)
     for problem, files in {
         "not a picture, or broken": NO_PICTURE,
-        "cut short, or more than a picture": NOT_WHOLE,
+        "incomplete, or more than a picture": NOT_WHOLE,
         "animated": MOVING,
         "too many pixels": TOO_LARGE,
     }.items()
