@@ -24,9 +24,9 @@ from rendio.common.web.api import ApiView, query_uuid
 
 
 class StaffView(ApiView):
-    """One operation of support."""
+    """A JSON call for staff."""
 
-    # The phone's token is read only to answer 403: who holds one need not sign in again.
+    # The access token of a phone is read only to answer 403 instead of 401.
     authentication_classes = (StaffSessionAuthentication, AccessTokenAuthentication)
     permission_classes = (IsStaff,)
 
@@ -42,7 +42,7 @@ class StaffView(ApiView):
         return StaffAction(self.staff, values.pop("reason"), clock.now()), values
 
     def _refuse_foreign_user_id(self, request: Request) -> None:
-        """Here `user_id` is the customer."""
+        """Allow any `user_id`: in these calls it is the customer, not the caller."""
 
 
 class RefundCredits(StaffView):
@@ -58,7 +58,7 @@ class AdjustCredits(StaffView):
 
 
 def _grant_response(result: GrantResult) -> Response:
-    """202 for what waits for a second person: nothing has been given yet."""
+    """200 with the new balance; 202 if a second person has to approve the grant first."""
     if result.approval is None:
         return Response({"success": True, "new_balance": result.balance})
     return Response(

@@ -3,7 +3,8 @@ from django.contrib.admin.apps import SimpleAdminConfig
 
 
 class StaffAdminConfig(SimpleAdminConfig):
-    """django.contrib.admin with our site and pages, and no page that a library brings along."""
+    """django.contrib.admin with our own site. Only the pages of adminops.admin are registered, none
+    of a library."""
 
     default_site = "adminops.admin.site.StaffAdminSite"
 
@@ -21,4 +22,4 @@ class AdminopsConfig(AppConfig):
         from accounts import export
         from adminops.monitoring import error_log
 
-        export.register("refusals", error_log.held_about)
+        export.register("refusals", error_log.export_error_log)

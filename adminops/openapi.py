@@ -1,4 +1,4 @@
-"""Support's JSON calls, described."""
+"""OpenAPI descriptions of the JSON calls for staff."""
 
 from __future__ import annotations
 

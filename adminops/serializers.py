@@ -1,4 +1,4 @@
-"""Bodies in, bodies out. Bounds and reasons are the services' to judge."""
+"""Serializers of the JSON calls for staff. Services check amounts and reasons."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class ToggleModelBody(serializers.Serializer):
 def stats_json(
     stats: UserStats, *, in_clear: bool, with_codes: bool, now: datetime
 ) -> dict[str, Any]:
-    """The answer of admin-user-stats, to somebody who may see everything or not."""
+    """The response of admin-user-stats. Without `in_clear` the e-mail address is masked, without
+    `with_codes` promotion codes are."""
     user, balance = stats.user, stats.balance
     reasons = [user.suspended_reason, *(entry.reason for entry in stats.recent_entries)]
     told = str if with_codes else CodeMask.for_texts(*reasons).mask

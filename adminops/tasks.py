@@ -21,7 +21,7 @@ def watch(*, now: datetime) -> None:
     run_all(
         *(
             partial(step, now=now)
-            for step in (counting.rollup_daily_spend, alerts.look, alerts.send_due)
+            for step in (counting.rollup_daily_spend, alerts.raise_alerts, alerts.send_due)
         )
     )
 
@@ -36,9 +36,9 @@ def purge_monitoring(*, now: datetime) -> None:
     run_all(
         lambda: heartbeats.purge(now=now),
         lambda: purge.run_deletes(
-            lambda: error_log.sweep(now=now),
-            lambda: login.sweep_sessions(now=now),
-            lambda: login.sweep_attempts(now=now),
-            lambda: alerts.sweep(now=now),
+            lambda: error_log.purge(now=now),
+            lambda: login.purge_sessions(now=now),
+            lambda: login.purge_attempts(now=now),
+            lambda: alerts.purge(now=now),
         ),
     )

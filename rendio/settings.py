@@ -119,7 +119,7 @@ MIDDLEWARE = [
     "rendio.common.observability.request_id.RequestIdMiddleware",
     "rendio.common.web.headers.SecurityHeadersMiddleware",
     "rendio.common.postgresql.middleware.DatabaseLimitMiddleware",
-    "adminops.monitoring.error_log.RefusalsMiddleware",
+    "adminops.monitoring.error_log.ErrorLogMiddleware",
     "rendio.common.web.hosts.PinnedHostMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "rendio.common.web.language.LanguageMiddleware",
@@ -487,10 +487,10 @@ AXES_COOLOFF_TIME = timedelta(minutes=integer("STAFF_LOGIN_LOCKOUT_MINUTES", 15,
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
-AXES_CLIENT_IP_CALLABLE = "adminops.auth.login.address_of"
-AXES_USERNAME_CALLABLE = "adminops.auth.login.name_of"
-AXES_CLIENT_STR_CALLABLE = "adminops.auth.login.named_in_logs"
-AXES_LOCKOUT_CALLABLE = "adminops.auth.login.locked_out"
+AXES_CLIENT_IP_CALLABLE = "adminops.auth.login.client_address"
+AXES_USERNAME_CALLABLE = "adminops.auth.login.attempted_username"
+AXES_CLIENT_STR_CALLABLE = "adminops.auth.login.log_label"
+AXES_LOCKOUT_CALLABLE = "adminops.auth.login.lockout_response"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 

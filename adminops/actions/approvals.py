@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from adminops.actions import budgets
-from adminops.actions.audit import LogDraft, StaffAction, log_action
+from adminops.actions.audit import AuditLogDraft, StaffAction, log_action
 from adminops.actions.budgets import BUDGET_WINDOW, CreditImpact
 from adminops.models import SUBJECTS, AdminAction, ApprovalState, PendingApproval, Subject
 from credits import queries as credit_queries
@@ -110,7 +110,7 @@ def perform_or_request_approval(
 
 
 def _perform(
-    handler: ActionHandler, request: ActionRequest, impact: CreditImpact, log: LogDraft
+    handler: ActionHandler, request: ActionRequest, impact: CreditImpact, log: AuditLogDraft
 ) -> ActionResult:
     result = handler.perform(request, log.staff_action)
     if result.credits_moved > abs(impact.credits):
@@ -121,7 +121,7 @@ def _perform(
 
 
 def _request_approval(
-    log: LogDraft, request: ActionRequest, impact: CreditImpact, approval_reason: str
+    log: AuditLogDraft, request: ActionRequest, impact: CreditImpact, approval_reason: str
 ) -> PendingApproval:
     staff_action = log.staff_action
     approval = PendingApproval.objects.create(
@@ -234,7 +234,7 @@ def _stored_request(approval: PendingApproval, now: datetime) -> ActionRequest:
     return ActionRequest(subject_id, arguments, now)
 
 
-def _log_approval(log: LogDraft, approval: PendingApproval) -> None:
+def _log_approval(log: AuditLogDraft, approval: PendingApproval) -> None:
     log.subject_type, log.subject_id = _audit_subject(approval)
     log.after = _approval_as_json(approval)
 

@@ -50,7 +50,7 @@ class StaffAction:
 
 
 @dataclass
-class LogDraft:
+class AuditLogDraft:
     """The log entry of an action that is running. The block of log_action fills it in."""
 
     action: AdminAction
@@ -91,7 +91,7 @@ def log_action(
     subject_id: UUID | None = None,
     secrets: Collection[str] = (),
     durable: bool = True,
-) -> Iterator[LogDraft]:
+) -> Iterator[AuditLogDraft]:
     """Authorize an action, run the block, and write the audit log entry, in one transaction.
 
     The block makes the change and sets `before` and `after` of the draft. Opens the outermost
@@ -99,12 +99,12 @@ def log_action(
     InvalidState if the form was submitted before; the block's changes are then rolled back.
     """
     with transaction.atomic(durable=durable):
-        draft = LogDraft(action, authorize(action, staff_action, secrets=secrets), subject_id)
+        draft = AuditLogDraft(action, authorize(action, staff_action, secrets=secrets), subject_id)
         yield draft
         _write_entry(draft)
 
 
-def _write_entry(draft: LogDraft) -> None:
+def _write_entry(draft: AuditLogDraft) -> None:
     """Write the entry last, while the block still holds the lock on the subject: an earlier
     submission of the same form has committed by now."""
     staff_action, impact = draft.staff_action, draft.impact

@@ -79,8 +79,8 @@ def reset_second_factor(staff_action: StaffAction, *, user_id: UUID) -> None:
             raise InvalidState(problem="Nobody does this to their own account.")
         if user.is_superuser and not staff_action.actor.is_superuser:
             raise InvalidState(problem="Only a superuser does this to a superuser.")
-        log.before = {"apps": 1, "recovery_codes": otp.recovery_codes_left(user)}
-        if not otp.forget(user):
+        log.before = {"apps": 1, "recovery_codes": otp.count_recovery_codes(user)}
+        if not otp.delete_devices(user):
             raise InvalidState(problem="There is no second factor to reset.")
         log.after = {"apps": 0, "recovery_codes": 0}
 

@@ -28,17 +28,17 @@ class StaffAdminSite(AdminSite):
     index_template = "adminops/overview.html"
 
     def has_permission(self, request: HttpRequest) -> bool:
-        return super().has_permission(request) and otp.is_shown(request.user)
+        return super().has_permission(request) and otp.is_verified(request.user)
 
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Count each attempt; answer 429 beyond settings.STAFF_LOGIN_RATE. After the password, go
         on to the second factor."""
-        if otp.is_asked_of(request.user):
-            return redirect(otp_views.address(request))
+        if otp.is_required_for(request.user):
+            return redirect(otp_views.second_factor_url(request))
         if request.method == "POST" and (seconds := login.seconds_to_wait(request)):
-            return login.too_many_attempts(request, seconds)
+            return login.too_many_attempts_response(request, seconds)
         return super().login(request, extra_context)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
@@ -49,7 +49,7 @@ class StaffAdminSite(AdminSite):
 
         return [
             # Open to staff who have given the password only.
-            path("second-factor/", otp_views.page, name="second_factor"),
+            path("second-factor/", otp_views.second_factor, name="second_factor"),
             path("second-factor/codes/", otp_views.recovery_codes, name="recovery_codes"),
             path(
                 "accounts/user/find/", self.admin_view(timeline.search_page), name="support_search"

@@ -1,5 +1,8 @@
-"""The staff's second factor, shown after the password.
+"""Sign-in of staff.
 
-proofs   what counts: a code of an app on their phone, or a recovery code
-pages    where it is asked for and set up, and where recovery codes are made
+login       rate limit and lockout of sign-ins with a password
+otp         the second factor: TOTP codes and recovery codes
+otp_views   pages for the second factor
+roles       the groups and their permissions
+api         authentication and permission of the JSON calls
 """

@@ -1,4 +1,5 @@
-"""Staff on the JSON calls: Django's session with its CSRF token, never a phone's access token."""
+"""Authentication of the JSON calls for staff: Django's session with a CSRF token, never the access
+token of a phone."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from adminops.auth import otp
 
 @dataclass(frozen=True)
 class SessionCaller:
-    """Who is signed in by Django's session, staff or not."""
+    """The user of Django's session, staff or not."""
 
     user: User
     is_authenticated: bool = True
@@ -36,8 +37,8 @@ class SessionCaller:
 
 
 class StaffSessionAuthentication(SessionAuthentication):
-    """Without a session, or with that of somebody who is banned, the caller is nobody. A missing
-    CSRF token is refused here."""
+    """Authenticate by Django's session and check the CSRF token. Without a session, or if the user
+    is banned, the caller is anonymous."""
 
     def authenticate(self, request: Request) -> tuple[SessionCaller, None] | None:
         user: User | AnonymousUser = request._request.user
@@ -48,11 +49,13 @@ class StaffSessionAuthentication(SessionAuthentication):
 
 
 class IsStaff(BasePermission):
-    """Signed in by session, staff, and by the second factor where it is asked for. A phone's token
-    is somebody (403, not 401) and never staff."""
+    """Staff with a session, verified by the second factor if required. The access token of a phone
+    authenticates its user (403, not 401) but never has this permission."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         caller = request.user
         return (
-            isinstance(caller, SessionCaller) and caller.user.is_staff and otp.is_shown(caller.user)
+            isinstance(caller, SessionCaller)
+            and caller.user.is_staff
+            and otp.is_verified(caller.user)
         )

@@ -1,10 +1,9 @@
-"""The staff's sign-in: so many attempts from one address, so many failures of one name, and then
-the second factor.
+"""Rate limit and lockout for the sign-in of staff.
 
 django-ratelimit counts the attempts of an address, in Redis, and fails open: support must be able
-to work during an outage. django-axes counts the failures of a name from one address, in PostgreSQL,
-and locks that pair out for a while, which attempts meanwhile do not prolong: whoever guesses at
-somebody's password keeps nobody out who signs in from elsewhere.
+to work during an outage. django-axes counts the failures of a username from one address, in
+PostgreSQL, and locks this pair out for a while; attempts during the lockout do not extend it. An
+attacker who guesses a password does not lock out the user at another address.
 """
 
 from __future__ import annotations
@@ -31,57 +30,58 @@ from rendio.common.web import ratelimit
 
 logger = structlog.get_logger(__name__)
 
-LONGEST_NAME = 150
+MAX_USERNAME_LENGTH = 150
 
 
 class LockOutBackend(AxesStandaloneBackend):  # type: ignore[misc]
-    """Asked before any other: refuses a name that is locked out. Only requests can be."""
+    """The first authentication backend: refuses a username that is locked out. Does nothing without
+    a request."""
 
     def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
         if request is not None:
             super().authenticate(request, **credentials)
 
 
-def address_of(request: HttpRequest) -> str | None:
-    """AXES_CLIENT_IP_CALLABLE: who is counted together; None where no address can be read."""
+def client_address(request: HttpRequest) -> str | None:
+    """AXES_CLIENT_IP_CALLABLE. None if the address is unknown."""
     address = ratelimit.client_ip(request)
     return None if address == ratelimit.UNKNOWN else address
 
 
-def name_of(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
-    """AXES_USERNAME_CALLABLE: no longer than names are, whatever was typed."""
-    return str((credentials or request.POST).get("username", ""))[:LONGEST_NAME]
+def attempted_username(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
+    """AXES_USERNAME_CALLABLE: the username as typed, cut to the maximum length."""
+    return str((credentials or request.POST).get("username", ""))[:MAX_USERNAME_LENGTH]
 
 
-def named_in_logs(name: str, address: str, *rest: Any) -> str:
-    """AXES_CLIENT_STR_CALLABLE: people type passwords where names belong."""
+def log_label(name: str, address: str, *rest: Any) -> str:
+    """AXES_CLIENT_STR_CALLABLE: the address only, because people type passwords as usernames."""
     return address
 
 
-def locked_out(
+def lockout_response(
     request: HttpRequest, response: HttpResponseBase, credentials: dict[str, Any]
 ) -> HttpResponse:
     """AXES_LOCKOUT_CALLABLE."""
     seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
-    return too_many_attempts(request, seconds).render()
+    return too_many_attempts_response(request, seconds).render()
 
 
-def sweep_sessions(*, now: datetime) -> int:
-    """Delete sessions of the staff's pages that have expired, at most a batch; returns how many."""
+def purge_sessions(*, now: datetime) -> int:
+    """Delete a batch of expired sessions of staff; returns the number deleted."""
     return delete_batch(Session.objects.filter(expire_date__lt=now), order="expire_date")
 
 
-def sweep_attempts(*, now: datetime) -> int:
-    """Delete failures that lock nobody out any more, at most a batch; returns how many.
+def purge_attempts(*, now: datetime) -> int:
+    """Delete a batch of failed attempts whose lockout is over; returns the number deleted.
 
-    django-axes does so itself, but only when somebody signs in or fails to.
+    django-axes deletes them too, but only on the next sign-in or failure.
     """
     over = AccessAttempt.objects.filter(attempt_time__lt=now - settings.AXES_COOLOFF_TIME)
     return delete_batch(over, order="pk")
 
 
 def seconds_to_wait(request: HttpRequest) -> int | None:
-    """Until this address may try again; None while it may."""
+    """Count the attempt; returns the seconds until the next is allowed, None if it is now."""
     try:
         usage = get_usage(
             request,
@@ -98,7 +98,7 @@ def seconds_to_wait(request: HttpRequest) -> int | None:
     return max(int(usage["time_left"]), 1)
 
 
-def too_many_attempts(request: HttpRequest, seconds: int) -> TemplateResponse:
+def too_many_attempts_response(request: HttpRequest, seconds: int) -> TemplateResponse:
     logger.warning("staff_login_limited", ip=ratelimit.client_ip(request))
     text = (
         "There were too many attempts to sign in from this address. "

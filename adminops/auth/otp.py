@@ -1,11 +1,11 @@
-"""What a member of staff shows beside the password.
+"""The second factor of staff: TOTP codes and recovery codes.
 
-Six digits from an app on their phone (TOTP, RFC 6238), which whoever has none yet sets up when they
-sign in, the first member of staff included; or a recovery code, of which some are made with the app
-and each is good once. What was typed wrong delays the next try, twice as long each time and half an
-hour at most: one needs the password for that, and nobody is kept out for ever. A phone that is lost
-together with its recovery codes is forgotten by another member of staff, or by `manage.py
-reset_second_factor`.
+A member of staff enters six digits from an authenticator app (TOTP, RFC 6238), or a recovery code.
+The app is set up at the first sign-in, for the first member of staff too. Recovery codes are
+created with the app; each works once. A wrong code delays the next attempt, twice as long each
+time, at most half an hour: an attacker needs the password to cause a delay, and a delay ends. If
+both the phone and the recovery codes are lost, another member of staff or `manage.py
+reset_second_factor` resets the second factor.
 """
 
 from __future__ import annotations
@@ -28,46 +28,46 @@ from rendio.common import clock
 logger = structlog.get_logger(__name__)
 
 DIGITS = 6
-# Of 30 seconds each, before and after now.
+# Steps of 30 seconds that a code may be early or late.
 TOLERANCE_STEPS = 1
-# The wait after n wrong codes is 2^(n - 1) seconds; django-otp's own end is at a hundred years.
-MOST_FAILURES = 12
+# The delay after n wrong codes is 2^(n - 1) seconds. django-otp has no useful maximum.
+MAX_FAILURES = 12
 RECOVERY_CODES = 10
 
 Device: TypeAlias = TOTPDevice | StaticDevice
 
 
-def is_shown(user: Any) -> bool:
-    """Whether the session of this request's user needs no further proof. (django-otp's middleware
-    gives it `is_verified`, which no type tells.)"""
+def is_verified(user: Any) -> bool:
+    """Whether the session of this request's user needs no second factor any more. (The user has
+    `is_verified` from django-otp's middleware, without a type.)"""
     return not settings.REQUIRE_SECOND_FACTOR or bool(user.is_verified())
 
 
-def is_asked_of(user: User | AnonymousUser) -> bool:
-    """Whether this is a member of staff who has shown the password and nothing else."""
-    return isinstance(user, User) and user.is_active and user.is_staff and not is_shown(user)
+def is_required_for(user: User | AnonymousUser) -> bool:
+    """Whether this is a member of staff who has given the password but not the second factor."""
+    return isinstance(user, User) and user.is_active and user.is_staff and not is_verified(user)
 
 
-def app_of(user: User) -> TOTPDevice | None:
+def find_totp_device(user: User) -> TOTPDevice | None:
     found: TOTPDevice | None = TOTPDevice.objects.filter(user=user, confirmed=True).first()
     return found
 
 
 @transaction.atomic
-def check(user: User, *, code: str) -> tuple[Device | None, str]:
-    """The user's device that this code is from; else what is wrong.
+def verify_code(user: User, *, code: str) -> tuple[Device | None, str]:
+    """Verify a TOTP or recovery code. Returns its device, or None and the error message.
 
-    Under the user's lock, so that a code counts once.
+    Locks the user, so that a code works once.
     """
     _lock(user)
-    device = app_of(user) if len(code) == DIGITS else _recovery_of(user)
+    device = find_totp_device(user) if len(code) == DIGITS else _get_static_device(user)
     if device is None:
         return None, "No app is set up any more."
     allowed, why = device.verify_is_allowed()
     if not allowed:
         seconds = (why["locked_until"] - clock.now()).total_seconds()
         return None, f"Too many wrong codes. Try again in {math.ceil(seconds)} seconds."
-    device.throttling_failure_count = min(device.throttling_failure_count, MOST_FAILURES - 1)
+    device.throttling_failure_count = min(device.throttling_failure_count, MAX_FAILURES - 1)
     if device.verify_token(code):
         return device, ""
     logger.warning("second_factor_wrong", user_id=str(user.id))
@@ -75,13 +75,14 @@ def check(user: User, *, code: str) -> tuple[Device | None, str]:
 
 
 @transaction.atomic
-def set_up(user: User, *, key: str, code: str) -> tuple[TOTPDevice | None, str]:
-    """The app that has this key (hexadecimal), set up by its first code; else what is wrong.
+def enroll_device(user: User, *, key: str, code: str) -> tuple[TOTPDevice | None, str]:
+    """Create the user's TOTP device from its key (hexadecimal) and first code. Returns the device,
+    or None and the error message.
 
-    Under the user's lock, so that nobody sets up two.
+    Locks the user, so that a user gets one device at most.
     """
     _lock(user)
-    if app_of(user):
+    if find_totp_device(user):
         return None, "An app was set up meanwhile. Enter the code that it shows."
     device = TOTPDevice(user=user, name="app", key=key)
     moment = TOTP(device.bin_key)
@@ -95,10 +96,10 @@ def set_up(user: User, *, key: str, code: str) -> tuple[TOTPDevice | None, str]:
 
 
 @transaction.atomic
-def make_recovery_codes(user: User) -> list[str]:
-    """New ones, to be shown once; those from before are good no more."""
+def create_recovery_codes(user: User) -> list[str]:
+    """Replace the user's recovery codes; returns the new codes, which are shown once."""
     _lock(user)
-    device = _recovery_of(user)
+    device = _get_static_device(user)
     device.token_set.all().delete()
     codes = [StaticToken.random_token() for _ in range(RECOVERY_CODES)]
     StaticToken.objects.bulk_create(StaticToken(device=device, token=code) for code in codes)
@@ -106,26 +107,26 @@ def make_recovery_codes(user: User) -> list[str]:
     return codes
 
 
-def recovery_codes_left(user: User) -> int:
+def count_recovery_codes(user: User) -> int:
     left: int = StaticToken.objects.filter(device__user=user).count()
     return left
 
 
-def forget(user: User) -> int:
-    """Forget the user's app and recovery codes, and with them what their sessions have shown;
-    returns how many apps there were. Joins the caller's transaction, if there is one."""
+def delete_devices(user: User) -> int:
+    """Delete the user's app and recovery codes; returns the number of apps deleted. Sessions of the
+    user are no longer verified. Joins the caller's transaction, if there is one."""
     StaticDevice.objects.filter(user=user).delete()
-    forgotten, _ = TOTPDevice.objects.filter(user=user).delete()
+    deleted, _ = TOTPDevice.objects.filter(user=user).delete()
     logger.warning("second_factor_forgotten", user_id=str(user.id))
-    return int(forgotten)
+    return int(deleted)
 
 
 def _lock(user: User) -> None:
     User.objects.select_for_update().get(id=user.id)
 
 
-def _recovery_of(user: User) -> StaticDevice:
-    """What the user's recovery codes hang on; made for who was there before there were any."""
+def _get_static_device(user: User) -> StaticDevice:
+    """The device with the user's recovery codes; created if missing, as in older accounts."""
     device: StaticDevice
     device, _ = StaticDevice.objects.get_or_create(user=user, defaults={"name": "recovery codes"})
     return device

@@ -1,4 +1,4 @@
-"""Where the second factor is asked for and set up, and where recovery codes are made anew."""
+"""Pages that ask for the second factor, set it up, and replace the recovery codes."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from accounts.models import User
 from adminops.auth import otp
 
-# The key that is being set up stays with the browser's session: nobody else is ever shown it.
-PENDING = "second_factor_key"
+# The key during setup is in the browser's session only.
+PENDING_KEY = "second_factor_key"
 
 
-def address(request: HttpRequest) -> str:
-    """The page, which leads on to where the request was going."""
-    going_to = request.GET.get(REDIRECT_FIELD_NAME, "")
-    return f"{reverse('admin:second_factor')}?{urlencode({REDIRECT_FIELD_NAME: going_to})}"
+def second_factor_url(request: HttpRequest) -> str:
+    """The URL of the second-factor page, with the target of the request as `next`."""
+    next_url = request.GET.get(REDIRECT_FIELD_NAME, "")
+    return f"{reverse('admin:second_factor')}?{urlencode({REDIRECT_FIELD_NAME: next_url})}"
 
 
 class CodeField(forms.RegexField):
     def to_python(self, value: Any) -> str:
-        """As it is kept: a recovery code may be written in capitals and with gaps."""
+        """The code as stored: a recovery code may be typed in capitals, with spaces or hyphens."""
         return str(super().to_python(value)).replace(" ", "").replace("-", "").lower()
 
 
@@ -56,48 +56,48 @@ class CodeForm(forms.Form):
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-def page(request: HttpRequest) -> HttpResponse:
-    """Asks for a code; of who has no app yet, after showing how to set it up."""
+def second_factor(request: HttpRequest) -> HttpResponse:
+    """Ask for a code. If the user has no app yet, show how to set it up first."""
     user = request.user
-    if not (isinstance(user, User) and otp.is_asked_of(user)):
+    if not (isinstance(user, User) and otp.is_required_for(user)):
         return redirect("admin:index")
     if "leave" in request.POST:
         logout(request)
         return redirect("admin:login")
-    ask = _ask if otp.app_of(user) else _set_up
+    ask = _ask_for_code if otp.find_totp_device(user) else _enroll
     return ask(request, user, CodeForm(request.POST or None))
 
 
-def _ask(request: HttpRequest, user: User, form: CodeForm) -> HttpResponse:
+def _ask_for_code(request: HttpRequest, user: User, form: CodeForm) -> HttpResponse:
     if form.is_valid():
-        device, problem = otp.check(user, code=form.cleaned_data["code"])
+        device, problem = otp.verify_code(user, code=form.cleaned_data["code"])
         if device is not None:
-            _let_in(request, device)
-            return redirect(_going_to(request))
+            _mark_verified(request, device)
+            return redirect(_next_url(request))
         form.add_error("code", problem)
-    return _answer(request, "second_factor", "Second factor", form=form)
+    return _render(request, "second_factor", "Second factor", form=form)
 
 
-def _set_up(request: HttpRequest, user: User, form: CodeForm) -> HttpResponse:
-    key = request.session.setdefault(PENDING, random_hex())
+def _enroll(request: HttpRequest, user: User, form: CodeForm) -> HttpResponse:
+    key = request.session.setdefault(PENDING_KEY, random_hex())
     if form.is_valid():
-        device, problem = otp.set_up(user, key=key, code=form.cleaned_data["code"])
+        device, problem = otp.enroll_device(user, key=key, code=form.cleaned_data["code"])
         if device is not None:
-            del request.session[PENDING]
-            _let_in(request, device)
+            del request.session[PENDING_KEY]
+            _mark_verified(request, device)
             return _show_new_codes(request, user)
         form.add_error("code", problem)
     device = TOTPDevice(user=user, key=key)
-    shown = {"picture": _picture(device), "key": b32encode(device.bin_key).decode()}
-    return _answer(request, "second_factor", "Second factor", form=form, **shown)
+    shown = {"picture": _qr_code(device), "key": b32encode(device.bin_key).decode()}
+    return _render(request, "second_factor", "Second factor", form=form, **shown)
 
 
-def _let_in(request: HttpRequest, device: otp.Device) -> None:
+def _mark_verified(request: HttpRequest, device: otp.Device) -> None:
     login(request, device)
-    # Who knew the session before the proof does not have it after.
+    # A session id known before the verification is worthless after it.
     request.session.cycle_key()
     if isinstance(device, StaticDevice):
-        left = otp.recovery_codes_left(device.user)
+        left = otp.count_recovery_codes(device.user)
         messages.warning(
             request,
             f"That recovery code is used up; {left} are left. The sidebar leads to new ones.",
@@ -107,41 +107,41 @@ def _let_in(request: HttpRequest, device: otp.Device) -> None:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def recovery_codes(request: HttpRequest) -> HttpResponse:
-    """Makes new ones, for a code: whoever finds the browser open has none."""
+    """Replace the recovery codes. Asks for a code, because the browser may be unattended."""
     user: Any = request.user
-    if not (user.is_authenticated and user.is_verified() and otp.app_of(user)):
+    if not (user.is_authenticated and user.is_verified() and otp.find_totp_device(user)):
         return redirect("admin:index")
     form = CodeForm(request.POST or None)
     if form.is_valid():
-        device, problem = otp.check(user, code=form.cleaned_data["code"])
+        device, problem = otp.verify_code(user, code=form.cleaned_data["code"])
         if device is not None:
             return _show_new_codes(request, user)
         form.add_error("code", problem)
-    left = otp.recovery_codes_left(user)
-    return _answer(request, "recovery_codes", "Recovery codes", form=form, left=left)
+    left = otp.count_recovery_codes(user)
+    return _render(request, "recovery_codes", "Recovery codes", form=form, left=left)
 
 
 def _show_new_codes(request: HttpRequest, user: User) -> HttpResponse:
-    codes = otp.make_recovery_codes(user)
-    going_to = _going_to(request)
-    return _answer(request, "recovery_codes", "Recovery codes", codes=codes, going_to=going_to)
+    codes = otp.create_recovery_codes(user)
+    next_url = _next_url(request)
+    return _render(request, "recovery_codes", "Recovery codes", codes=codes, next_url=next_url)
 
 
-def _answer(request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
+def _render(request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
     context |= admin.site.each_context(request) | {"title": title}
     return TemplateResponse(request, f"adminops/{template}.html", context)
 
 
-def _picture(device: TOTPDevice) -> SafeString:
-    """What the app's camera reads, drawn into the page: no other request may carry the key."""
+def _qr_code(device: TOTPDevice) -> SafeString:
+    """The QR code for the app, as inline SVG: no other request may carry the key."""
     drawn = qrcode.make(
         device.config_url, image_factory=qrcode.image.svg.SvgPathImage, border=2, box_size=14
     )
     svg: str = drawn.to_string().decode()
-    return mark_safe(svg)  # noqa: S308 - of our own making
+    return mark_safe(svg)  # noqa: S308 (made above)
 
 
-def _going_to(request: HttpRequest) -> str:
+def _next_url(request: HttpRequest) -> str:
     wanted = request.GET.get(REDIRECT_FIELD_NAME, "")
     is_ours = url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()

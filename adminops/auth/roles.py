@@ -1,7 +1,7 @@
-"""Who of the staff may look at what, and act how: four groups, each with its permissions.
+"""The groups of staff and their permissions.
 
-This table is the truth. Whatever changes it comes with a migration that calls `set_up`, which makes
-the groups so; who needs something of their own gets a group of their own.
+This module is the source of truth. A change here needs a migration that calls `sync_groups`, which
+overwrites the four groups. For other permissions, a superuser creates another group.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.db.models import Q
 
 from adminops.models import SEE_MONEY, SEE_SENSITIVE, AdminAction
 
-_PEOPLE = {"accounts.user", "accounts.session", "accounts.push"}
+_USERS = {"accounts.user", "accounts.session", "accounts.push"}
 _MONEY = {
     "billing.product",
     "billing.purchase",
@@ -35,9 +35,9 @@ _WORK = {
     "generation.route",
     "generation.theme",
 }
-_RECORD = {"adminops.incident", "adminops.auditlogentry", "adminops.errorlog"}
-# With what came in as it came, and what says who somebody is.
-_CLOSER_MONEY = {
+_LOGS = {"adminops.incident", "adminops.auditlogentry", "adminops.errorlog"}
+# Raw input of customers and stores, and identities.
+_SENSITIVE_MONEY = {
     "billing.consumptionrequest",
     "billing.fraudscore",
     "billing.backfillcursor",
@@ -47,29 +47,29 @@ _CLOSER_MONEY = {
     "credits.promotioncode",
     "credits.redemption",
 }
-_CLOSER = _CLOSER_MONEY | {
+_SENSITIVE = _SENSITIVE_MONEY | {
     "accounts.device",
     "accounts.pushtoken",
     "adminops.alert",
     "generation.webhookdelivery",
 }
-# What providers cost from day to day; with the page of the money.
+# Daily costs of providers, with the money page.
 _COSTS = {"generation.spendday"}
 
 
-def _views(models: set[str]) -> set[str]:
+def _view_permissions(models: set[str]) -> set[str]:
     return {model.replace(".", ".view_") for model in models}
 
 
-def _acts(*acts: str) -> set[str]:
+def _action_permissions(*acts: str) -> set[str]:
     return {f"adminops.{act}" for act in acts}
 
 
-_VIEWER = _views(_PEOPLE | _MONEY | _WORK | _RECORD)
+_VIEWER = _view_permissions(_USERS | _MONEY | _WORK | _LOGS)
 _AGENT = (
     _VIEWER
-    | _views(_CLOSER)
-    | _acts(
+    | _view_permissions(_SENSITIVE)
+    | _action_permissions(
         SEE_SENSITIVE,
         AdminAction.REFUND_CREDITS,
         AdminAction.BAN_USER,
@@ -89,13 +89,13 @@ _AGENT = (
 )
 _LEAD = (
     _AGENT
-    | _views(_COSTS)
+    | _view_permissions(_COSTS)
     | {
         "generation.add_blockedterm",
         "generation.change_blockedterm",
         "generation.delete_blockedterm",
     }
-    | _acts(
+    | _action_permissions(
         SEE_MONEY,
         AdminAction.ADJUST_CREDITS,
         AdminAction.APPROVE_GRANT,
@@ -116,9 +116,9 @@ _LEAD = (
     )
 )
 _FINANCE = (
-    _views(_PEOPLE | _MONEY | _CLOSER_MONEY | _COSTS | _RECORD)
+    _view_permissions(_USERS | _MONEY | _SENSITIVE_MONEY | _COSTS | _LOGS)
     | {"adminops.view_alert", "generation.view_job", "generation.view_model"}
-    | _acts(
+    | _action_permissions(
         SEE_MONEY,
         SEE_SENSITIVE,
         AdminAction.REFUND_CREDITS,
@@ -140,23 +140,23 @@ _FINANCE = (
 ROLES = {"viewer": _VIEWER, "agent": _AGENT, "lead": _LEAD, "finance": _FINANCE}
 
 
-def set_up(apps: Any, _schema_editor: Any) -> None:
-    """For migrations. What a role names and an earlier migration does not know is left to a later
-    one."""
+def sync_groups(apps: Any, _schema_editor: Any) -> None:
+    """Create the groups and set their permissions, for migrations. A permission that does not exist
+    yet is set by a later migration."""
     for config in apps.get_app_configs():
-        # Django itself writes permissions only after the last migration; it skips apps without a
-        # models module, which those of a migration have not.
+        # Django itself creates permissions only after the last migration. It skips apps without a
+        # models module, and the apps of a migration have none.
         config.models_module = True
         create_permissions(config, apps=apps, verbosity=0)
         config.models_module = None
     for name, permissions in ROLES.items():
         group, _ = apps.get_model("auth", "Group").objects.get_or_create(name=name)
         group.permissions.set(
-            apps.get_model("auth", "Permission").objects.filter(_any(permissions))
+            apps.get_model("auth", "Permission").objects.filter(_matching(permissions))
         )
 
 
-def _any(permissions: set[str]) -> Q:
+def _matching(permissions: set[str]) -> Q:
     named = [permission.split(".") for permission in sorted(permissions)]
     return Q.create(
         [Q(content_type__app_label=app, codename=codename) for app, codename in named],

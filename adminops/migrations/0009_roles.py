@@ -21,5 +21,5 @@ class Migration(migrations.Migration):
             name='adminaction',
             options={'permissions': [('refund_credits', 'Can act: refund credits'), ('adjust_credits', 'Can act: adjust credits'), ('ban_user', 'Can act: ban user'), ('unban_user', 'Can act: unban user'), ('toggle_model', 'Can act: toggle model'), ('assign_purchase', 'Can act: assign purchase'), ('reset_provider', 'Can act: reset provider'), ('switch_maintenance', 'Can act: switch maintenance'), ('retry_dead_letter', 'Can act: retry dead letter'), ('dismiss_dead_letter', 'Can act: dismiss dead letter'), ('make_code', 'Can act: make code'), ('change_code', 'Can act: change code'), ('toggle_code', 'Can act: toggle code'), ('release_purchase', 'Can act: release purchase'), ('override_refund', 'Can act: override refund'), ('see_sensitive', "Can see e-mail addresses, devices and Apple's ids")]},
         ),
-        migrations.RunPython(roles.set_up, migrations.RunPython.noop),
+        migrations.RunPython(roles.sync_groups, migrations.RunPython.noop),
     ]

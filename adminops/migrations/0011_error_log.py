@@ -27,5 +27,5 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(models.F('code'), models.OrderBy(models.F('id'), descending=True), name='error_log_by_code'), models.Index(models.F('user_id'), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('user_id__isnull', False)), name='error_log_by_user'), models.Index(fields=['request_id'], name='error_log_by_request')],
             },
         ),
-        migrations.RunPython(roles.set_up, migrations.RunPython.noop),
+        migrations.RunPython(roles.sync_groups, migrations.RunPython.noop),
     ]

@@ -58,5 +58,5 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='incident_due')],
             },
         ),
-        migrations.RunPython(roles.set_up, migrations.RunPython.noop),
+        migrations.RunPython(roles.sync_groups, migrations.RunPython.noop),
     ]

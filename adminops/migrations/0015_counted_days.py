@@ -59,5 +59,5 @@ class Migration(migrations.Migration):
                 ('day', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='adminops.countedday')),
             ],
         ),
-        migrations.RunPython(roles.set_up, migrations.RunPython.noop),
+        migrations.RunPython(roles.sync_groups, migrations.RunPython.noop),
     ]

@@ -11,4 +11,4 @@ class Migration(migrations.Migration):
         ('generation', '0016_delivery_last'),
     ]
 
-    operations = [migrations.RunPython(roles.set_up, migrations.RunPython.noop)]
+    operations = [migrations.RunPython(roles.sync_groups, migrations.RunPython.noop)]

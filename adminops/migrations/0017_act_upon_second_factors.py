@@ -22,5 +22,5 @@ class Migration(migrations.Migration):
             name='action',
             field=models.CharField(choices=[('refund_credits', 'Refund Credits'), ('adjust_credits', 'Adjust Credits'), ('ban_user', 'Ban User'), ('unban_user', 'Unban User'), ('toggle_model', 'Toggle Model'), ('assign_purchase', 'Assign Purchase'), ('reset_provider', 'Reset Provider'), ('switch_maintenance', 'Switch Maintenance'), ('retry_dead_letter', 'Retry Dead Letter'), ('dismiss_dead_letter', 'Dismiss Dead Letter'), ('make_code', 'Make Code'), ('change_code', 'Change Code'), ('toggle_code', 'Toggle Code'), ('release_purchase', 'Release Purchase'), ('forgive_offences', 'Forgive Offences'), ('override_refund', 'Override Refund'), ('refund_job', 'Refund Job'), ('fail_job', 'Fail Job'), ('retry_job', 'Retry Job'), ('reapply_delivery', 'Reapply Delivery'), ('reapply_notification', 'Reapply Notification'), ('reapply_purchase', 'Reapply Purchase'), ('revoke_sessions', 'Revoke Sessions'), ('toggle_route', 'Toggle Route'), ('request_grant', 'Request Grant'), ('approve_grant', 'Approve Grant'), ('decline_grant', 'Decline Grant'), ('run_incident', 'Run Incident'), ('reset_second_factor', 'Reset Second Factor')], max_length=20),
         ),
-        migrations.RunPython(roles.set_up, migrations.RunPython.noop),
+        migrations.RunPython(roles.sync_groups, migrations.RunPython.noop),
     ]

@@ -23,5 +23,5 @@ class Migration(migrations.Migration):
             name='told_customers',
             field=models.PositiveIntegerField(db_default=0, default=0, help_text='Of those with a phone that can be told.'),
         ),
-        migrations.RunPython(roles.set_up, migrations.RunPython.noop),
+        migrations.RunPython(roles.sync_groups, migrations.RunPython.noop),
     ]

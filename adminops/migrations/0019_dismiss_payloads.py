@@ -27,5 +27,5 @@ class Migration(migrations.Migration):
             name='subject_type',
             field=models.CharField(choices=[('user', 'User'), ('model', 'Model'), ('purchase', 'Purchase'), ('provider', 'Provider'), ('service', 'Service'), ('letter', 'Letter'), ('code', 'Code'), ('job', 'Job'), ('route', 'Route'), ('delivery', 'Delivery'), ('notice', 'Notice'), ('payload', 'Payload'), ('incident', 'Incident')], max_length=10),
         ),
-        migrations.RunPython(roles.set_up, migrations.RunPython.noop),
+        migrations.RunPython(roles.sync_groups, migrations.RunPython.noop),
     ]

@@ -25,5 +25,5 @@ class Migration(migrations.Migration):
             name='actor',
             field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='audit_log_entries', to=settings.AUTH_USER_MODEL),
         ),
-        migrations.RunPython(roles.set_up, migrations.RunPython.noop),
+        migrations.RunPython(roles.sync_groups, migrations.RunPython.noop),
     ]

@@ -1,5 +1,5 @@
-"""The record of what support did: who, why, and what it was before and after; what callers were
-refused; who of our processes is there; and what was counted of each day for the dashboards."""
+"""The audit log, approvals and incidents of staff; the error log, alerts and heartbeats; daily
+rollups for the dashboards."""
 
 from __future__ import annotations
 

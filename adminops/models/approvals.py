@@ -1,4 +1,4 @@
-"""Acts that wait for a second person."""
+"""Actions that need the approval of a second person."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class ApprovalState(models.TextChoices):
 
 
 class PendingApproval(models.Model):
-    """An act that one member of staff may not do alone, until a second person has decided."""
+    """An action that needs a second person's approval, and the decision."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     action = models.CharField(max_length=20, choices=AdminAction.choices)
-    # The customer who gets or loses credits; null where the act is about no single customer.
+    # The customer who gets or loses credits. Null: several customers, or none.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
         on_delete=models.PROTECT,
         related_name="pending_approvals",
     )
-    # The row that the act changes; null where the act makes the row, or changes the user alone.
+    # The row that the action changes. Null: the action creates the row, or changes the user only.
     subject_id = models.UUIDField(null=True)
     arguments = models.JSONField(default=dict, db_default=Value({}, models.JSONField()))
     amount = models.PositiveIntegerField(help_text="Credits that count against a budget.")
@@ -49,10 +49,10 @@ class PendingApproval(models.Model):
     decided_at = models.DateTimeField(null=True)
 
     class Meta:
-        # The release before knows this table as that of grants, and runs on it.
+        # The name from the time when only grants needed an approval.
         db_table = "adminops_pendinggrant"
         constraints = [
-            # Nobody is their own second person.
+            # The approver is not the requester.
             models.CheckConstraint(
                 condition=Q(state=ApprovalState.WAITING, decided_by=None, decided_at=None)
                 | (
@@ -64,7 +64,7 @@ class PendingApproval(models.Model):
             ),
         ]
         indexes = [
-            # The approvals that wait, oldest first.
+            # Open approvals, oldest first.
             models.Index(
                 fields=["requested_at"],
                 condition=Q(state=ApprovalState.WAITING),

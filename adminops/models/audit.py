@@ -1,4 +1,4 @@
-"""What support did: who, why, and what it was before and after."""
+"""The audit log: who did what, why, and the state before and after."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class AdminAction(models.TextChoices):
     TOGGLE_CODE = "toggle_code"
     RELEASE_PURCHASE = "release_purchase"
     FORGIVE_OFFENCES = "forgive_offences"
-    OVERRIDE_REFUND = "override_refund"  # what Apple is told about one
+    OVERRIDE_REFUND = "override_refund"  # our answer to Apple about a refund
     REFUND_JOB = "refund_job"
     FAIL_JOB = "fail_job"
     RETRY_JOB = "retry_job"
     REAPPLY_DELIVERY = "reapply_delivery"
     REAPPLY_NOTIFICATION = "reapply_notification"
     REAPPLY_PURCHASE = "reapply_purchase"
-    DISMISS_PAYLOAD = "dismiss_payload"  # of Apple's, that cannot be read
+    DISMISS_PAYLOAD = "dismiss_payload"  # an unreadable payload from Apple
     REVOKE_SESSIONS = "revoke_sessions"
     TOGGLE_ROUTE = "toggle_route"
-    # Of any act; the values are older than that.
+    # For any action. The values are from the time when only grants needed an approval.
     REQUEST_GRANT = "request_grant", "Request approval"
     APPROVE_GRANT = "approve_grant", "Approve"
     DECLINE_GRANT = "decline_grant", "Decline"
@@ -53,22 +53,22 @@ class Subject(models.TextChoices):
     USER = "user"
     MODEL = "model"
     PURCHASE = "purchase"
-    PROVIDER = "provider"  # one key of ours there
-    SERVICE = "service"  # all of it
-    LETTER = "letter"  # a dead one
-    CODE = "code"  # for promotions
+    PROVIDER = "provider"  # one of our keys at a provider
+    SERVICE = "service"  # the whole service
+    LETTER = "letter"  # dead letter
+    CODE = "code"  # promotion code
     JOB = "job"
     ROUTE = "route"
-    DELIVERY = "delivery"  # of a provider's webhook
-    NOTICE = "notice"  # of Apple's
-    PAYLOAD = "payload"  # of Apple's, that cannot be read
+    DELIVERY = "delivery"  # webhook delivery of a provider
+    NOTICE = "notice"  # notification from Apple
+    PAYLOAD = "payload"  # unreadable payload from Apple
     INCIDENT = "incident"
     PRODUCT = "product"
     THEME = "theme"
-    APPROVAL = "approval"  # of an act whose own subject does not exist yet
+    APPROVAL = "approval"  # of an action whose own subject does not exist yet
 
 
-# Whom or what an act is upon, where that is not a user.
+# The subject type of an action, if it is not a user.
 SUBJECTS = {
     AdminAction.TOGGLE_MODEL: Subject.MODEL,
     AdminAction.ASSIGN_PURCHASE: Subject.PURCHASE,
@@ -99,8 +99,8 @@ SEE_SENSITIVE = "see_sensitive"
 
 
 class AuditLogEntry(models.Model):
-    """One act of support, written in the transaction of its effect. Appended, never updated or
-    deleted: a trigger refuses both."""
+    """One action of a member of staff, written in the transaction of the change. Append-only: a
+    trigger refuses updates and deletes."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     at = models.DateTimeField(default=timezone.now, editable=False)
@@ -108,28 +108,26 @@ class AuditLogEntry(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="audit_log_entries"
     )
     action = models.CharField(max_length=20, choices=AdminAction.choices)
-    # An id without a foreign key: a person may be deleted, the record stays.
+    # Not a foreign key: the entry stays if the subject is deleted.
     subject_type = models.CharField(max_length=10, choices=Subject.choices)
     subject_id = models.UUIDField()
     reason = models.CharField(max_length=REASON_MAX)
     before = models.JSONField()
     after = models.JSONField()
     request_id = models.CharField(max_length=64, blank=True)
-    # What counts against the budget of the actor (adminops.actions.budgets): below 0 where credits
-    # were taken. Null: the act moves no credits.
+    # Credits that count against the budget of the actor (adminops.actions.budgets); negative if the
+    # customer lost them. Null: the action moves no credits.
     credits = models.IntegerField(null=True)
-    # The customer who got or lost the credits, if it was a single one.
+    # The customer who got or lost the credits. Null: several customers, or none.
     customer_id = models.UUIDField(null=True)
-    # The most of them that any one customer may get, where nobody knows which: of a promotion code
-    # or an incident.
+    # For a promotion code or an incident: the most credits that one customer may get.
     max_per_customer = models.IntegerField(null=True)
 
     class Meta:
         # The release before knows the table by this name; so do the triggers.
         db_table = "adminops_adminaction"
         verbose_name_plural = "audit log entries"
-        # One for each act, and one to see what is masked else (adminops.auth.roles has who gets
-        # which).
+        # One for each action, and one to see masked data. adminops.auth.roles assigns them.
         permissions = [
             *(
                 (act.value, f"Can act: {act.label.lower()}")
@@ -139,11 +137,11 @@ class AuditLogEntry(models.Model):
             (SEE_SENSITIVE, "Can see e-mail addresses, devices and Apple's ids"),
         ]
         indexes = [
-            # The whole record, newest first.
+            # All entries, newest first.
             models.Index(F("at").desc(), name="admin_action_newest"),
-            # What was done to this user or model.
+            # The entries of a subject.
             models.Index(F("subject_id"), F("at").desc(), name="admin_action_by_subject"),
-            # The budget of a member of staff: their acts of the last day that moved credits.
+            # The budget of a member of staff: entries of the last day that moved credits.
             models.Index(
                 fields=["actor", "at"],
                 name="admin_action_budget",

@@ -1,4 +1,4 @@
-"""What was counted of each day for the dashboards."""
+"""Daily rollups for the dashboards."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SEE_MONEY = "see_money"
 
 
 class CountedDay(models.Model):
-    """A day in UTC whose figures have been counted, and as of when they are. Whoever counts it
-    holds its lock."""
+    """A day in UTC with rollups, and when they were counted. The process that counts holds the
+    row's lock."""
 
     date = models.DateField(primary_key=True)
     counted_at = models.DateTimeField()
-    # What all wallets held, as counted last on that day; None where nobody counted on it.
+    # Credits in all wallets, as last counted on that day. None: not counted on that day.
     held_bought = models.BigIntegerField(null=True)
     held_given = models.BigIntegerField(null=True)
 
@@ -28,7 +28,7 @@ class CountedDay(models.Model):
 
 
 class JobDay(models.Model):
-    """Jobs ordered on one day that went one way: so many, what they brought, at what cost."""
+    """Jobs ordered on one day, by model, route, status and error code, with credits and cost."""
 
     day = models.ForeignKey(CountedDay, on_delete=models.CASCADE, related_name="+")
     model_id = models.UUIDField()
@@ -46,7 +46,7 @@ class JobDay(models.Model):
 
 
 class CreditDay(models.Model):
-    """Credits that moved in one way on one day."""
+    """Credits of one flow on one day."""
 
     day = models.ForeignKey(CountedDay, on_delete=models.CASCADE, related_name="+")
     flow = models.CharField(max_length=10, choices=Flow.choices)
@@ -57,7 +57,7 @@ class CreditDay(models.Model):
 
 
 class SaleDay(models.Model):
-    """Purchases recorded on one day and paid in one currency, before the store's commission."""
+    """Purchases of one day in one currency, before the store's commission."""
 
     day = models.ForeignKey(CountedDay, on_delete=models.CASCADE, related_name="+")
     currency = models.CharField(max_length=3, blank=True, help_text="Empty: Apple named no price.")

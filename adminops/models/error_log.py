@@ -1,4 +1,4 @@
-"""What callers were refused."""
+"""The error log."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from django.db.models import F
 
 
 class ErrorLog(models.Model):
-    """A refusal that a caller met. What was sent is not in it: neither prompts nor tokens."""
+    """An error response to a caller. Contains nothing that was sent: no prompts, no tokens."""
 
     at = models.DateTimeField()
     code = models.CharField(max_length=8)
     status = models.PositiveSmallIntegerField()
     endpoint = models.CharField(max_length=100)
-    # An id without a foreign key: the user may go, and to look whether it is there costs a lock.
+    # Not a foreign key: the user may be deleted, and the check of a foreign key takes a lock.
     user_id = models.UUIDField(null=True)
     request_id = models.CharField(max_length=64)
 
     class Meta:
         indexes = [
-            # One code's, newest first.
+            # The entries of one code, newest first.
             models.Index(F("code"), F("id").desc(), name="error_log_by_code"),
-            # What happened to this user.
+            # The entries of a user.
             models.Index(
                 F("user_id"),
                 F("id").desc(),
                 name="error_log_by_user",
                 condition=models.Q(user_id__isnull=False),
             ),
-            # The one that a customer quotes.
+            # The request id that a customer quotes.
             models.Index(fields=["request_id"], name="error_log_by_request"),
         ]
 

@@ -1,4 +1,4 @@
-"""Many jobs settled in one go."""
+"""Incidents: many jobs refunded or failed at once."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rendio.common.ids import uuid7
 
 
 class IncidentKind(models.TextChoices):
-    """Jobs whose credits an incident gives back. Failed ones have theirs already: the database lets
-    none fail without its refund."""
+    """The jobs that an incident refunds. Failed jobs are refunded already: a database constraint
+    allows no failed job without a refund."""
 
     STUCK = "stuck", "Going on: end and refund them"
     DELIVERED = "delivered", "Delivered, and not worth it: refund them"
 
 
 class Incident(DueRow):
-    """Many jobs settled in one go, and what came of it. Due until all have been looked at."""
+    """The filter of an incident's jobs, and its progress. Due until all jobs are processed."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     which = models.CharField(max_length=10, choices=IncidentKind.choices)
@@ -44,7 +44,7 @@ class Incident(DueRow):
     started_at = models.DateTimeField()
     expected_jobs = models.PositiveIntegerField()
     expected_credits = models.PositiveIntegerField()
-    # Each in the transaction of the job it counts.
+    # Updated in the transaction of the job that is counted.
     settled_jobs = models.PositiveIntegerField(default=0)
     settled_credits = models.PositiveIntegerField(default=0)
     broken_jobs = models.PositiveIntegerField(default=0, help_text="Left out; the log says why.")

@@ -1,4 +1,4 @@
-"""What people have to hear of, and who of our processes is there."""
+"""Alerts, and heartbeats of our processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rendio.common.due import DueRow
 
 
 class Alert(DueRow):
-    """What a person has to hear of, once; due until it has gone out."""
+    """A message to the operators, sent once per key; due until it is sent."""
 
     key = models.CharField(max_length=120, unique=True)
     text = models.CharField(max_length=500)
@@ -17,7 +17,7 @@ class Alert(DueRow):
     called_at = models.DateTimeField(null=True, blank=True, help_text="ALERT_WEBHOOK_URL took it.")
 
     class Meta:
-        # Those that are due.
+        # Due alerts.
         indexes = [models.Index(fields=["due_at"], name="alert_due")]
 
     def __str__(self) -> str:
@@ -25,12 +25,12 @@ class Alert(DueRow):
 
 
 class Heartbeat(models.Model):
-    """When a process was last there in one of its roles: a queue's worker, or the scheduler."""
+    """The last heartbeat of a process in one role: the worker of a queue, scheduler or web."""
 
     process = models.CharField(max_length=200)
     role = models.CharField(max_length=20)
     beaten_at = models.DateTimeField()
-    # What is wrong with its background threads, as it says itself.
+    # Problems of its background threads, reported by the process.
     problem = models.CharField(max_length=500, default="", db_default="", blank=True)
     skew_seconds = models.FloatField(
         default=0,

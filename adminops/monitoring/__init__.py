@@ -1,6 +1,10 @@
-"""Is the whole of it running, is anything late, and who has to hear of it?
+"""Monitoring of the running service.
 
-heartbeats   which processes were there lately     due      what should have happened by now
-status       both together: /statusz               gauges   the database's part of /metrics
-alerts       what a person has to hear of
+heartbeats        the processes that are alive
+backlog           the oldest due row of each kind of work
+status            both, for /statusz
+database_gauges   gauges read from the database, for /metrics
+alerts            e-mails and webhook calls to the operators
+error_log         error responses, stored for support
+table_growth      the bound of every table
 """

@@ -1,7 +1,7 @@
-"""Alerts: what a person has to hear of, once for each key.
+"""Alerts to the operators, by e-mail and webhook.
 
-The row and its log line are written once; the e-mail and the call are due until they have gone out,
-at least once: who dies after sending and before saying so sends again.
+Guarantee: one row and one log line per key. The e-mail and the webhook call are sent at least once:
+a process that dies after sending, before the row is updated, sends again.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from rendio.common.purge import delete_batch
 logger = structlog.get_logger(__name__)
 
 BATCH = 20
-# Longer than the periods that their keys name.
+# Longer than the periods in the keys.
 KEPT = timedelta(days=400)
 
 
-def sweep(*, now: datetime) -> int:
-    """Delete alerts that went out long ago, at most a batch; returns how many."""
+def purge(*, now: datetime) -> int:
+    """Delete a batch of old alerts that were sent; returns the number deleted."""
     return delete_batch(Alert.objects.filter(raised_at__lte=now - KEPT, due_at=None), order="id")
 
 
-def look(*, now: datetime) -> None:
-    """Raise what has come about. What cannot be looked at keeps back none of the others."""
-    looks = (_look_at_spend, _look_at_pushes, _look_at_unreadable, _look_at_ledger, _look_at_clocks)
+def raise_alerts(*, now: datetime) -> None:
+    """Run all checks and raise their alerts. An exception in one check does not stop the rest."""
+    looks = (_check_spend, _check_pushes, _check_unreadable, _check_ledger, _check_clocks)
     run_all(*(partial(one, now=now) for one in looks))
 
 
-def _look_at_spend(*, now: datetime) -> None:
+def _check_spend(*, now: datetime) -> None:
     for one in spend.cap_statuses(now=now):
         for percent in settings.SPEND_ALERT_PERCENT:
-            # A cap of 0 is reached by nothing, as it is meant to be.
+            # A cap of 0 (nothing may be spent) raises no alert while nothing is spent.
             if one.spent_usd and one.spent_usd * 100 >= one.cap_usd * percent:
                 _raise_spend(one, percent, now=now)
 
 
-def _look_at_pushes(*, now: datetime) -> None:
+def _check_pushes(*, now: datetime) -> None:
     if reason := outbox.blocking_reason():
         _raise(
             f"push {reason} {now:%Y-%m-%d}",
@@ -58,7 +58,7 @@ def _look_at_pushes(*, now: datetime) -> None:
         )
 
 
-def _look_at_unreadable(*, now: datetime) -> None:
+def _check_unreadable(*, now: datetime) -> None:
     if unreadable := billing_queries.count_unreadable():
         _raise(
             f"apple unreadable {now:%Y-%m-%d}",
@@ -69,7 +69,7 @@ def _look_at_unreadable(*, now: datetime) -> None:
         )
 
 
-def _look_at_ledger(*, now: datetime) -> None:
+def _check_ledger(*, now: datetime) -> None:
     last_check = ledger_check.get_last_check()
     if last_check.discrepancies:
         _raise(
@@ -80,7 +80,7 @@ def _look_at_ledger(*, now: datetime) -> None:
         )
 
 
-def _look_at_clocks(*, now: datetime) -> None:
+def _check_clocks(*, now: datetime) -> None:
     if wrong := heartbeats.wrong_clocks(now=now):
         _raise(
             f"clocks {now:%Y-%m-%d}",
@@ -109,7 +109,7 @@ def _raise(key: str, text: str, *, now: datetime) -> None:
 
 
 def send_due(*, now: datetime) -> None:
-    """Send what has not gone out yet; what cannot is tried again later and later."""
+    """Send due alerts. A failed alert is retried with growing delays."""
     for_each_logged(
         claim_due(Alert.objects.all(), now=now, limit=BATCH), lambda alert: _send(alert, now=now)
     )
@@ -118,18 +118,18 @@ def send_due(*, now: datetime) -> None:
 def _send(alert: Alert, *, now: datetime) -> None:
     if settings.ALERT_EMAILS and not alert.mailed_at:
         send_mail(f"Rendio: {alert.key}", alert.text, None, settings.ALERT_EMAILS)
-        _done(alert, mailed_at=now)
+        _update(alert, mailed_at=now)
     if settings.ALERT_WEBHOOK_URL and not alert.called_at:
         answer = http.request("POST", settings.ALERT_WEBHOOK_URL, json={"text": alert.text})
         if not answer.ok:
-            raise NotTaken(answer.status)
-        _done(alert, called_at=now)
-    _done(alert, due_at=None)
+            raise WebhookRejected(answer.status)
+        _update(alert, called_at=now)
+    _update(alert, due_at=None)
 
 
-class NotTaken(Exception):
-    """The address that alerts go to answered with this status."""
+class WebhookRejected(Exception):
+    """ALERT_WEBHOOK_URL responded with this status."""
 
 
-def _done(alert: Alert, **changes: datetime | None) -> None:
+def _update(alert: Alert, **changes: datetime | None) -> None:
     Alert.objects.filter(id=alert.id).update(**changes)

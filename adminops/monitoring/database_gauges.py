@@ -90,7 +90,7 @@ def _gauges(now: datetime) -> Iterator[Metric]:
             for row in ProviderHealth.objects.all()
         ),
     )
-    yield _gauge("dead_letters", "Dead letters that nobody has closed.", ["kind"], _letters())
+    yield _gauge("dead_letters", "Dead letters that nobody has closed.", ["kind"], _dead_letters())
     yield _gauge("maintenance", "Whether new orders are stopped.", [], _maintenance())
     yield _gauge(
         "provider_spend_usd",
@@ -147,7 +147,7 @@ def _jobs() -> Samples:
     return [([queue, stage], n) for queue, stage, n in counted.annotate(n=Count("id")).order_by()]
 
 
-def _letters() -> Samples:
+def _dead_letters() -> Samples:
     open_ones = DeadLetter.objects.filter(state=DeadState.OPEN).values_list("kind")
     return [([kind], count) for kind, count in open_ones.annotate(n=Count("id")).order_by()]
 

@@ -1,8 +1,9 @@
-"""What callers were refused, kept for support: at most once, and rather not than late.
+"""The error log: error responses, stored for support.
 
-A success writes nothing. A refusal is one INSERT more, of no more than ERROR_LOG_PER_MINUTE of each
-code in each process, so that a flood neither fills the table nor slows us down, and a flood of one
-code does not hide the others. While the database is in trouble nothing is kept; the logs have it.
+Guarantee: at most once; an entry may be missing. An error response costs one INSERT, at most
+ERROR_LOG_PER_MINUTE of each code and process: a flood neither fills the table nor slows the service
+down, and a flood of one code does not hide other codes. Nothing is stored while the database fails;
+the logs have all error responses.
 """
 
 from __future__ import annotations
@@ -29,31 +30,31 @@ from rendio.common.times import iso
 
 logger = structlog.get_logger(__name__)
 
-# A database that hangs costs a refusal its connection's time-out; the next ones are spared that.
+# If the database hangs, one request waits for the connection timeout; the next ones do not.
 PAUSE_SECONDS = 60
 
 
-class RefusalsMiddleware:
-    """Keeps the refusals that are answered in the envelope."""
+class ErrorLogMiddleware:
+    """Store error responses that have the API's error format."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        self.budget = _Budget()
+        self.budget = _RateBudget()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         refusal = find_refusal(response)
         if refusal and refusal.code != DatabaseUnavailable.code and self.budget.take(refusal.code):
             try:
-                _keep(request, refusal)
-            except Exception as error:  # whatever it is: the answer is ready
+                _store(request, refusal)
+            except Exception as error:  # any error: the response is ready
                 self.budget.pause()
                 logger.warning("refusal_not_kept", error=type(error).__name__)
         return response
 
 
-class _Budget:
-    """How many may still be kept in this minute, by code."""
+class _RateBudget:
+    """The entries that may still be stored in this minute, by code."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -75,7 +76,7 @@ class _Budget:
         self._paused_until = time.monotonic() + PAUSE_SECONDS
 
 
-def _keep(request: HttpRequest, refusal: Refusal) -> None:
+def _store(request: HttpRequest, refusal: Refusal) -> None:
     ErrorLog.objects.create(
         at=clock.now(),
         code=refusal.code,
@@ -87,29 +88,29 @@ def _keep(request: HttpRequest, refusal: Refusal) -> None:
 
 
 def _endpoint(request: HttpRequest) -> str:
-    """Method and route. Never the path: it may hold a token, or what a stranger wrote."""
+    """Method and route. Never the path, which may contain a token or input of a stranger."""
     match = request.resolver_match
     return f"{request.method} {match.route if match else '(no such path)'}"[:100]
 
 
 def _user_id(request: HttpRequest) -> UUID | None:
-    """Whom the view took the caller for. Django's own `user`, which no view has asked for yet,
+    """The id of the caller that the view authenticated. Django's lazy `user` is not evaluated: that
     would be a query."""
     user: Any = getattr(request, "user", None)
     return None if isinstance(user, SimpleLazyObject) else getattr(user, "user_id", None)
 
 
-def held_about(user_id: UUID) -> Iterator[dict[str, Any]]:
-    """For the export of a user's data."""
+def export_error_log(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """The entries of a user, for the export of the user's data."""
     for one in ErrorLog.objects.filter(user_id=user_id).order_by("-id").iterator():
         yield {"at": iso(one.at), "code": one.code, "endpoint": one.endpoint}
 
 
-def sweep(*, now: datetime) -> int:
-    """Delete what is older than ERROR_LOG_DAYS or beyond the newest ERROR_LOG_ROWS, at most a
-    batch; returns how many.
+def purge(*, now: datetime) -> int:
+    """Delete a batch of entries older than ERROR_LOG_DAYS or beyond the newest ERROR_LOG_ROWS;
+    returns the number deleted. Idempotent.
 
-    Ids count up, so that the oldest are found without counting. Harmless twice or late.
+    Ids increase, so the oldest entries are found without counting.
     """
     newest = ErrorLog.objects.order_by("-id").values_list("id", flat=True).first()
     if newest is None:
@@ -117,6 +118,6 @@ def sweep(*, now: datetime) -> int:
     oldest = ErrorLog.objects.order_by("id").values("id", "at")[:BATCH]
     old_at = now - timedelta(days=settings.ERROR_LOG_DAYS)
     last_id = newest - settings.ERROR_LOG_ROWS
-    gone = [one["id"] for one in oldest if one["at"] <= old_at or one["id"] <= last_id]
-    ErrorLog.objects.filter(id__in=gone).delete()
-    return len(gone)
+    expired = [one["id"] for one in oldest if one["at"] <= old_at or one["id"] <= last_id]
+    ErrorLog.objects.filter(id__in=expired).delete()
+    return len(expired)

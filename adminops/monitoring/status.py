@@ -1,4 +1,4 @@
-"""The whole at a glance: what /statusz answers."""
+"""The response of /statusz: processes, due work, and problems."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rendio.common.times import iso
 
 
 def read_status(*, now: datetime) -> tuple[dict[str, Any], list[str]]:
-    """Who is there and what waits, and in words what is missing or late. Three queries."""
+    """The processes and the oldest due work; and a sentence for each missing process, late work or
+    reported problem. Three queries."""
     alive = heartbeats.alive_counts(now=now)
     waiting = backlog.oldest_due(now=now)
     problems = [
@@ -27,8 +28,8 @@ def read_status(*, now: datetime) -> tuple[dict[str, Any], list[str]]:
     problems += heartbeats.problems(now=now)
     scheduler = alive.pop(SCHEDULER)
     seen = {
-        "workers": {queue: _shown(one) for queue, one in alive.items()},
-        "scheduler": _shown(scheduler),
+        "workers": {queue: _as_json(one) for queue, one in alive.items()},
+        "scheduler": _as_json(scheduler),
         "oldest_due": {"what": waiting[0].what, "seconds": round(waiting[0].seconds)}
         if waiting
         else None,
@@ -44,5 +45,5 @@ def _missing(role: str, *, seen: AliveCount, now: datetime) -> str:
     return f"no {what} is here; the last was {ago} s ago"
 
 
-def _shown(alive: AliveCount) -> dict[str, Any]:
+def _as_json(alive: AliveCount) -> dict[str, Any]:
     return {"alive": alive.count, "last_seen_at": iso(alive.last_at)}

@@ -1,10 +1,10 @@
-"""Every table of the database: who adds rows to it, what bounds them, and what deletes them.
+"""Every table of the database: who adds rows, the bound, and the function that deletes rows.
 
-A table that a caller can fill without end is an outage waiting for an attacker. So each model has
-an entry here, and tests/test_growth.py refuses a model without one. docs/growth.md shows the same.
+A table that a caller can fill without limit lets an attacker cause an outage. So each model has an
+entry here; tests/test_growth.py fails for a model without one. docs/growth.md has the same table.
 
-Deletions by `rendio.common.purge` run every minute and go on while there are full batches, some
-100,000 rows of a table a minute: more than callers can add under the limits.
+Deletions by `rendio.common.purge` run every minute and repeat while batches are full, about 100,000
+rows of a table a minute: more than callers can add under the rate limits.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Growth:
     """How one table grows."""
 
     by: str
-    # What is added, and the most of it: names of settings, or constants of the code.
+    # The rows and their maximum, by names of settings or constants.
     bound: str
-    # The function that deletes, as module:function; else why rows are kept.
+    # The function that deletes rows, as module:function; else the reason why rows are kept.
     deleted_by: str = ""
     kept: str = ""
-    # The test that holds the bound, below tests/.
+    # The test of the bound, below tests/.
     test: str = ""
 
 
@@ -251,7 +251,7 @@ TABLES: dict[str, Growth] = {
     "adminops.ErrorLog": Growth(
         ADDRESS,
         "ERROR_LOG_PER_MINUTE of each code and process, for ERROR_LOG_DAYS, ERROR_LOG_ROWS in all",
-        deleted_by="adminops.monitoring.error_log:sweep",
+        deleted_by="adminops.monitoring.error_log:purge",
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
     "adminops.AuditLogEntry": Growth(STAFF, "acts of staff", kept=_ACTS),
@@ -260,7 +260,7 @@ TABLES: dict[str, Growth] = {
     "adminops.Alert": Growth(
         OPERATOR,
         "one for each of what is watched and its period",
-        deleted_by="adminops.monitoring.alerts:sweep",
+        deleted_by="adminops.monitoring.alerts:purge",
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
     "adminops.Heartbeat": Growth(
@@ -283,14 +283,14 @@ TABLES: dict[str, Growth] = {
     "sessions.Session": Growth(
         STAFF,
         "one for each sign-in to the staff's pages, for SESSION_COOKIE_AGE",
-        deleted_by="adminops.auth.login:sweep_sessions",
+        deleted_by="adminops.auth.login:purge_sessions",
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
     "axes.AccessAttempt": Growth(
         ADDRESS,
         "one for each name that failed to sign in from an address, STAFF_LOGIN_RATE of an address,"
         " for STAFF_LOGIN_LOCKOUT_MINUTES",
-        deleted_by="adminops.auth.login:sweep_attempts",
+        deleted_by="adminops.auth.login:purge_attempts",
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
     "axes.AccessAttemptExpiration": Growth(OPERATOR, "none: switched off", kept=_SMALL),

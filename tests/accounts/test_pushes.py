@@ -215,7 +215,7 @@ def test_what_apple_has_against_our_key_is_no_fault_of_the_phones(
     assert len(sandbox.pushes()) == 1  # and not each of them in turn
     assert PushToken.objects.filter(token=token).exists()
     assert Push.objects.filter(due_at=None).count() == 0
-    alerts.look(now=timezone.now())
+    alerts.raise_alerts(now=timezone.now())
     [alert] = alerts.Alert.objects.all()
     assert reason in alert.text
     [line] = [record for record in caplog.records if "push_not_allowed" in str(record.msg)]

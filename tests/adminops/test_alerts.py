@@ -36,7 +36,7 @@ def spent(settings):
         SpendDay.objects.update_or_create(
             provider="fal", date=at.date(), defaults={"usd": usd, "counted_until": at}
         )
-        alerts.look(now=at)
+        alerts.raise_alerts(now=at)
 
     return spent
 
@@ -74,8 +74,8 @@ def test_a_provider_that_may_cost_nothing_and_does_not_is_no_alert(spent, settin
 def test_a_ledger_that_does_not_add_up_is_told_once_a_day():
     LedgerCheck.objects.update(discrepancies=2, checked_at=NOON)
 
-    alerts.look(now=NOON)
-    alerts.look(now=NOON)
+    alerts.raise_alerts(now=NOON)
+    alerts.raise_alerts(now=NOON)
 
     assert keys() == ["ledger 2026-11-21"]
 
@@ -84,8 +84,8 @@ def test_a_clock_that_is_wrong_is_told_once_a_day():
     for name, seconds in [("low@one", 4), ("low@two", -3600)]:
         heartbeats.write(process=name, roles=["low"], now=NOON, skew_seconds=seconds)
 
-    alerts.look(now=NOON)
-    alerts.look(now=NOON + timedelta(seconds=5))
+    alerts.raise_alerts(now=NOON)
+    alerts.raise_alerts(now=NOON + timedelta(seconds=5))
 
     [alert] = Alert.objects.all()
     assert alert.key == "clocks 2026-11-21"
@@ -139,11 +139,11 @@ def test_a_payload_that_nobody_can_read_raises_an_alert_a_day_until_it_is_dismis
     bought = store.buy(phone=phone, override={"bundleId": None})
     assert deliver(bought).status_code == 503
 
-    alerts.look(now=NOON)
-    alerts.look(now=NOON + timedelta(hours=1))
-    alerts.look(now=NOON + timedelta(days=1))
+    alerts.raise_alerts(now=NOON)
+    alerts.raise_alerts(now=NOON + timedelta(hours=1))
+    alerts.raise_alerts(now=NOON + timedelta(days=1))
     dismiss_payload(UnreadablePayload.objects.get().id, now=NOON)
-    alerts.look(now=NOON + timedelta(days=2))
+    alerts.raise_alerts(now=NOON + timedelta(days=2))
 
     assert keys() == ["apple unreadable 2026-11-21", "apple unreadable 2026-11-22"]
     assert "Apple has signed 1 payload that we cannot read" in Alert.objects.first().text

@@ -115,7 +115,7 @@ def test_old_ones_are_swept(db, settings):
     make(age=timedelta(days=settings.ERROR_LOG_DAYS, seconds=1))
     young = make(age=timedelta(days=settings.ERROR_LOG_DAYS - 1))
 
-    error_log.sweep(now=timezone.now())
+    error_log.purge(now=timezone.now())
 
     assert list(ErrorLog.objects.all()) == [young]
 
@@ -124,13 +124,13 @@ def test_no_more_are_kept_than_allowed(db, settings):
     settings.ERROR_LOG_ROWS = 3
     made = [make() for _ in range(5)]
 
-    error_log.sweep(now=timezone.now())
+    error_log.purge(now=timezone.now())
 
     assert list(ErrorLog.objects.order_by("id")) == made[2:]
 
 
 def test_an_empty_table_is_swept_too(db):
-    error_log.sweep(now=timezone.now())
+    error_log.purge(now=timezone.now())
 
     assert not ErrorLog.objects.exists()
 

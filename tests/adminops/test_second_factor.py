@@ -196,11 +196,11 @@ def test_wrong_codes_delay_the_next_one_twice_as_long_each_time_and_not_for_ever
     TOTPDevice.objects.update(throttling_failure_timestamp=timezone.now() - timedelta(days=36500))
     device.refresh_from_db()
     assert device.throttling_failure_count == 500
-    TOTPDevice.objects.update(throttling_failure_count=otp.MOST_FAILURES)
+    TOTPDevice.objects.update(throttling_failure_count=otp.MAX_FAILURES)
     TOTPDevice.objects.update(throttling_failure_timestamp=timezone.now() - timedelta(minutes=35))
     again.show("000000")
     device.refresh_from_db()
-    assert device.throttling_failure_count == otp.MOST_FAILURES
+    assert device.throttling_failure_count == otp.MAX_FAILURES
     TOTPDevice.objects.update(throttling_failure_timestamp=timezone.now() - timedelta(minutes=35))
     again.show(again.code(steps_from_now=1))
     assert is_in(again)

@@ -257,7 +257,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
                 available |= {"unban"}
         if _wallet(row) and not row.closed_at:
             available |= {"refund", "adjust", "sign_out"}
-        if row.is_staff and row.id != request.user.id and otp.app_of(row):
+        if row.is_staff and row.id != request.user.id and otp.find_totp_device(row):
             available |= {"reset_second_factor"}
         return available
 

@@ -11,7 +11,7 @@ from adminops.auth import otp
 
 
 class Command(BaseCommand):
-    help = "Forget a member of staff's app and recovery codes: the next sign-in sets up another."
+    help = "Delete the authenticator app and recovery codes of a member of staff."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")
@@ -20,5 +20,5 @@ class Command(BaseCommand):
         user = User.objects.filter(username=username, is_staff=True).first()
         if user is None:
             raise CommandError(f"There is no member of staff named {username}.")
-        forgotten = otp.forget(user)
-        self.stdout.write(f"{username} had {forgotten} app{'' if forgotten == 1 else 's'} set up")
+        deleted = otp.delete_devices(user)
+        self.stdout.write(f"{username} had {deleted} app{'' if deleted == 1 else 's'} set up")
