@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.apps import apps
 from django.db.models import Model, Q, QuerySet
 
 from accounts.installations import is_public_id
 from accounts.models import Device, Session, User
 from billing.models import Purchase, UnconfirmedPurchase, UnreadablePayload
+from credits.models import LedgerEntry, Lot, Wallet
 from generation.models import Job, ProviderRequest
 from generation.providers import provider_choices
 
@@ -91,13 +91,13 @@ _LOOKUPS: list[tuple[Callable[[], QuerySet], Callable[..., UUID | None]]] = [
     (ProviderRequest.objects.select_related("job").all, lambda request: request.job.user_id),
     (Purchase.objects.all, lambda purchase: purchase.user_id),
     (Session.objects.all, lambda session: session.user_id),
-    (apps.get_model("credits", "Wallet").objects.all, lambda wallet: wallet.user_id),
+    (Wallet.objects.all, lambda wallet: wallet.user_id),
     (
-        apps.get_model("credits", "Lot").objects.select_related("wallet").all,
+        Lot.objects.select_related("wallet").all,
         lambda lot: lot.wallet.user_id,
     ),
     (
-        apps.get_model("credits", "LedgerEntry").objects.select_related("wallet").all,
+        LedgerEntry.objects.select_related("wallet").all,
         lambda entry: entry.wallet.user_id,
     ),
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.apps import apps
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -27,6 +26,7 @@ from adminops.admin.base import (
 )
 from adminops.admin.money.ledger import job_entries_filter
 from adminops.models import AdminAction
+from credits.models import LedgerEntry
 from generation import media
 from generation.models import (
     Job,
@@ -266,9 +266,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Ledger entries")
     def entries(self, job: Job) -> SafeString | None:
-        entries = apps.get_model("credits", "LedgerEntry").objects.filter(
-            job_entries_filter(job.id)
-        )
+        entries = LedgerEntry.objects.filter(job_entries_filter(job.id))
         return links(
             [
                 (

@@ -1,23 +1,16 @@
-"""Wallets, credit lots and ledger entries, read-only.
-
-The models come from `apps.get_model`: only `credits` may import them.
-"""
+"""Wallets, credit lots and ledger entries, read-only."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.apps import apps
 from django.contrib import admin
 from django.db.models import Q
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to, links, user_link
-
-if TYPE_CHECKING:
-    from credits.models import LedgerEntry, Lot, Wallet
+from credits.models import LedgerEntry, Lot, Wallet
 
 KIND_COLOURS = {
     "grant": "success",
@@ -38,11 +31,11 @@ def job_entries_filter(job_id: UUID) -> Q:
 
 def wallets_of(searched: UUID) -> list[UUID]:
     """The id of the wallet with this id or of the user with this id. At most one."""
-    wallets = apps.get_model("credits", "Wallet").objects
-    return list(wallets.filter(Q(id=searched) | Q(user_id=searched)).values_list("id", flat=True))
+    wallets = Wallet.objects.filter(Q(id=searched) | Q(user_id=searched))
+    return list(wallets.values_list("id", flat=True))
 
 
-@admin.register(apps.get_model("credits", "Wallet"))
+@admin.register(Wallet)
 class WalletAdmin(ReadOnlyAdmin):
     list_display = ("id", "owner", "balance", "debt", "lifetime_total", "state_label", "created_at")
     list_filter = ("state",)
@@ -82,7 +75,7 @@ class WalletAdmin(ReadOnlyAdmin):
         )
 
 
-@admin.register(apps.get_model("credits", "Lot"))
+@admin.register(Lot)
 class LotAdmin(ReadOnlyAdmin):
     list_display = (
         "id",
@@ -122,7 +115,7 @@ class LotAdmin(ReadOnlyAdmin):
         return link_to(lot.wallet, lot.wallet_id)
 
 
-@admin.register(apps.get_model("credits", "LedgerEntry"))
+@admin.register(LedgerEntry)
 class LedgerEntryAdmin(ReadOnlyAdmin):
     list_display = (
         "id",

@@ -1,16 +1,12 @@
-"""Promotion codes and their redemptions. Codes are created and changed by audited actions.
-
-The models come from `apps.get_model`: only `credits` may import them.
-"""
+"""Promotion codes and their redemptions. Codes are created and changed by audited actions."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.apps import apps
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
@@ -33,11 +29,9 @@ from adminops.admin.base import (
 )
 from adminops.admin.money.ledger import wallets_of
 from adminops.models import AdminAction
+from credits.models import PromotionCode, Redemption
 from credits.services import CodeTerms, get_terms
 from rendio.common import clock
-
-if TYPE_CHECKING:
-    from credits.models import PromotionCode, Redemption
 
 
 def _number(label: str, help_text: str, *, required: bool = False) -> forms.IntegerField:
@@ -87,7 +81,7 @@ class NewCodeForm(TermsForm):
     )
 
 
-@admin.register(apps.get_model("credits", "PromotionCode"))
+@admin.register(PromotionCode)
 class PromotionCodeAdmin(ReadOnlyAdmin):
     """Not edited as a row: each change has a reason in the audit log."""
 
@@ -224,7 +218,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         )
 
 
-@admin.register(apps.get_model("credits", "Redemption"))
+@admin.register(Redemption)
 class RedemptionAdmin(ReadOnlyAdmin):
     list_display = ("redeemed_at", "code_link", "credits", "owner", "entry_link")
     list_select_related = ("code", "entry", "wallet__user")
