@@ -45,7 +45,7 @@ def keys():
     return list(Alert.objects.order_by("id").values_list("key", flat=True))
 
 
-def test_each_threshold_is_told_once_in_a_period(spent):
+def test_each_spend_threshold_alerts_once_per_period(spent):
     spent(49)
     assert keys() == []
 
@@ -61,7 +61,7 @@ def test_each_threshold_is_told_once_in_a_period(spent):
     assert keys()[2:] == ["spend fal day 2026-11-21 100", "spend fal day 2026-11-22 50"]
 
 
-def test_a_provider_that_may_cost_nothing_and_does_not_is_no_alert(spent, settings):
+def test_cap_of_zero_without_spending_raises_no_alert(spent, settings):
     settings.PROVIDER_SPEND_CAPS = {"day": {"fal": Decimal(0)}, "month": {}}
 
     spent(0)
@@ -71,7 +71,7 @@ def test_a_provider_that_may_cost_nothing_and_does_not_is_no_alert(spent, settin
     assert keys()[-1] == "spend fal day 2026-11-21 100"
 
 
-def test_a_ledger_that_does_not_add_up_is_told_once_a_day():
+def test_unbalanced_ledger_alerts_once_a_day():
     LedgerCheck.objects.update(discrepancies=2, checked_at=NOON)
 
     alerts.raise_alerts(now=NOON)
@@ -80,7 +80,7 @@ def test_a_ledger_that_does_not_add_up_is_told_once_a_day():
     assert keys() == ["ledger 2026-11-21"]
 
 
-def test_a_clock_that_is_wrong_is_told_once_a_day():
+def test_wrong_clock_alerts_once_a_day():
     for name, seconds in [("low@one", 4), ("low@two", -3600)]:
         heartbeats.write(process=name, roles=["low"], now=NOON, skew_seconds=seconds)
 
@@ -95,7 +95,7 @@ def test_a_clock_that_is_wrong_is_told_once_a_day():
     )
 
 
-def test_it_goes_out_by_mail_and_by_call_once(spent, settings, canned, mailoutbox):
+def test_alert_is_sent_once_by_mail_and_webhook(spent, settings, canned, mailoutbox):
     settings.ALERT_EMAILS = ["ops@example.com"]
     settings.ALERT_WEBHOOK_URL = f"{canned.url}/hook"
     canned.otherwise = (200, {}, b"ok")
@@ -110,9 +110,7 @@ def test_it_goes_out_by_mail_and_by_call_once(spent, settings, canned, mailoutbo
     assert len(canned.asked) == 1
 
 
-def test_what_was_not_taken_goes_out_again_and_nothing_else_does(
-    spent, settings, canned, mailoutbox
-):
+def test_failed_delivery_of_an_alert_is_retried_alone(spent, settings, canned, mailoutbox):
     settings.ALERT_EMAILS = ["ops@example.com"]
     settings.ALERT_WEBHOOK_URL = f"{canned.url}/hook"
     canned.answers = [(500, {}, b""), (200, {}, b"ok")]
@@ -126,7 +124,7 @@ def test_what_was_not_taken_goes_out_again_and_nothing_else_does(
     assert Alert.objects.get().due_at is None
 
 
-def test_staff_see_alerts_and_what_providers_cost(spent, root):
+def test_staff_see_alerts_and_daily_costs(spent, root):
     spent(50)
 
     assert "fal has cost $50.00" in root.see("adminops_alert_changelist").content.decode()
@@ -134,7 +132,7 @@ def test_staff_see_alerts_and_what_providers_cost(spent, root):
     assert (page.status_code, "50.0000" in page.content.decode()) == (200, True)
 
 
-def test_a_payload_that_nobody_can_read_raises_an_alert_a_day_until_it_is_dismissed(phone, sandbox):
+def test_unreadable_payload_alerts_daily_until_dismissed(phone, sandbox):
     store = AppStore(sandbox)
     bought = store.buy(phone=phone, override={"bundleId": None})
     assert deliver(bought).status_code == 503

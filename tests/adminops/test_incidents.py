@@ -75,7 +75,7 @@ def rich(phone):
     return phone
 
 
-def test_stuck_jobs_are_counted_then_ended_and_refunded(support, rich):
+def test_incident_fails_and_refunds_stuck_jobs(support, rich):
     stuck = [running(rich), running(rich)]
     done = delivered(rich)
     failed = running(rich)
@@ -102,7 +102,7 @@ def test_stuck_jobs_are_counted_then_ended_and_refunded(support, rich):
     assert find_discrepancies() == []
 
 
-def test_what_was_delivered_and_is_not_worth_it_is_refunded_and_kept(support, rich):
+def test_incident_refunds_delivered_jobs_which_keep_their_videos(support, rich):
     jobs = [delivered(rich), delivered(rich)]
     hand_refunded = delivered(rich)
     manual.refund_job(hand_refunded.id, acting_user_id=support.user.id, now=timezone.now())
@@ -123,7 +123,7 @@ def test_what_was_delivered_and_is_not_worth_it_is_refunded_and_kept(support, ri
     {"model": str(VEO)},
     {"from_at": "2026-01-01 00:00", "until_at": "2026-01-02 00:00"},
 ])  # fmt: skip
-def test_others_are_left_alone(support, phone, changes):
+def test_incident_leaves_other_jobs_alone(support, phone, changes):
     running(phone)
 
     assert count(support).to_settle == (1, 4)
@@ -131,7 +131,7 @@ def test_others_are_left_alone(support, phone, changes):
     assert count(support, **changes).to_settle == (0, 0)
 
 
-def test_a_route_that_the_job_has_left_is_not_blamed(support, phone):
+def test_route_of_an_earlier_failed_submission_does_not_match(support, phone):
     job = running(phone)
     route = str(job.requests.get().route_id)
     assert count(support, route=route).to_settle == (1, 4)
@@ -153,7 +153,7 @@ def test_a_route_that_the_job_has_left_is_not_blamed(support, phone):
         {"route": "\0"},
     ],
 )
-def test_a_choice_that_is_none_is_said_so(support, phone, changes):
+def test_invalid_job_filter_shows_a_message(support, phone, changes):
     running(phone)
 
     page = support.see("adminops_incident_begin", **chosen(**changes))
@@ -166,7 +166,7 @@ def test_a_choice_that_is_none_is_said_so(support, phone, changes):
     assert not Incident.objects.exists()
 
 
-def test_it_needs_a_reason_and_is_begun_once(support, phone):
+def test_incident_needs_a_reason_and_starts_once(support, phone):
     running(phone)
     form = chosen()
     without = support.submit("adminops_incident_begin", **form, form_id=str(uuid4()))
@@ -178,7 +178,7 @@ def test_it_needs_a_reason_and_is_begun_once(support, phone):
     assert Incident.objects.count() == 1
 
 
-def test_it_is_for_who_leads(phone):
+def test_incidents_need_the_permission_of_a_lead(phone):
     running(phone)
     for role in ["viewer", "agent", "finance"]:
         staff = Staff(staff_user(role, role=role))
@@ -189,7 +189,7 @@ def test_it_is_for_who_leads(phone):
     assert not Incident.objects.exists()
 
 
-def test_it_works_in_batches_and_one_that_breaks_stops_none(support, rich, monkeypatch):
+def test_exception_in_one_job_does_not_stop_the_incident(support, rich, monkeypatch):
     monkeypatch.setattr(incidents, "BATCH", 2)
     jobs = [running(rich) for _ in range(5)]
     broken = sorted(job.id for job in jobs)[1]
@@ -215,7 +215,7 @@ def test_it_works_in_batches_and_one_that_breaks_stops_none(support, rich, monke
     assert incident.settled_jobs == 4
 
 
-def test_a_worker_that_dies_is_followed_by_another(support, rich, monkeypatch):
+def test_incident_of_a_dead_worker_is_continued(support, rich, monkeypatch):
     for _ in range(3):
         running(rich)
     incident = begin(support)
@@ -252,7 +252,9 @@ def told(user_id):
 
 
 @pytest.mark.parametrize("which", IncidentKind)
-def test_each_customer_is_told_once_in_their_language(support, rich, sandbox, which, monkeypatch):
+def test_each_customer_is_notified_once_in_their_language(
+    support, rich, sandbox, which, monkeypatch
+):
     monkeypatch.setattr(incidents, "BATCH", 2)
     other, without_phone = Phone().sign_in(), Phone().sign_in()
     other.post("update-user-profile", {"language": "tr"})
@@ -278,7 +280,7 @@ def test_each_customer_is_told_once_in_their_language(support, rich, sandbox, wh
 
 
 @pytest.mark.parametrize("which", IncidentKind)
-def test_nobody_is_told_where_staff_did_not_want_it(support, rich, which):
+def test_incident_without_notify_notifies_nobody(support, rich, which):
     (running if which == IncidentKind.STUCK else delivered)(rich)
     rich.register_for_pushes()
 
@@ -293,7 +295,7 @@ def test_nobody_is_told_where_staff_did_not_want_it(support, rich, which):
 # --- Races ----------------------------------------------------------------------------------------
 
 
-def test_workers_and_people_at_once_settle_each_job_once(committed, sandbox):
+def test_concurrent_workers_and_staff_settle_each_job_once(committed, sandbox):
     phone = Phone().sign_in()
     grant(phone.user_id, 30)
     began = timezone.now() - timedelta(seconds=1)
@@ -321,7 +323,7 @@ def test_workers_and_people_at_once_settle_each_job_once(committed, sandbox):
     assert phone.balance() == 40
 
 
-def test_the_choice_of_a_service_is_judged_too(support):
+def test_incident_service_validates_its_job_filter(support):
     now = timezone.now()
 
     with pytest.raises(InvalidInput):

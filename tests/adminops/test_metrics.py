@@ -39,7 +39,7 @@ def told(client):
     return told
 
 
-def test_only_who_has_the_token_may_read(client, settings):
+def test_metrics_need_the_token(client, settings):
     settings.METRICS_TOKEN = "prometheus-own-token"
     assert_refused(client.get("/metrics"), 403, "ERR_4006")
     wrong = client.get("/metrics", headers={"Authorization": "Bearer another"})
@@ -51,7 +51,7 @@ def test_only_who_has_the_token_may_read(client, settings):
     assert answer["Content-Type"].startswith("text/plain")
 
 
-def test_without_a_token_nobody_reads_them_in_production(client, settings):
+def test_metrics_without_a_token_are_closed_in_production(client, settings):
     assert client.get("/metrics").status_code == 200
 
     settings.PRODUCTION = True
@@ -59,13 +59,13 @@ def test_without_a_token_nobody_reads_them_in_production(client, settings):
     assert_refused(client.get("/metrics"), 403, "ERR_4006")
 
 
-def test_every_name_is_ours(told, phone):
+def test_every_metric_name_has_our_prefix(told, phone):
     names = {name for name in told() if not name.startswith(("python_", "process_"))}
 
     assert {name for name in names if not name.startswith("rendio_")} == set()
 
 
-def test_a_jobs_life_is_counted(told, phone, sandbox, django_capture_on_commit_callbacks):
+def test_job_lifecycle_is_counted(told, phone, sandbox, django_capture_on_commit_callbacks):
     sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
     before = told()
 
@@ -88,7 +88,7 @@ def test_a_jobs_life_is_counted(told, phone, sandbox, django_capture_on_commit_c
     assert sum(map(grew, sent)) == 1
 
 
-def test_what_the_database_knows_is_told(told, phone):
+def test_database_gauges_are_exported(told, phone):
     heartbeats.write(process="worker@one", roles=["low"], now=timezone.now())
     ProviderHealth.objects.create(provider="fal", key_label="default", state=Breaker.OPEN)
     dead_letters.record(DeadKind.TASK, "generation.sweep", "It broke", now=timezone.now())
@@ -114,7 +114,7 @@ def test_what_the_database_knows_is_told(told, phone):
     assert said["rendio_database_up"] == 1
 
 
-def test_what_was_counted_is_told_without_the_database(told):
+def test_counters_are_exported_without_the_database(told):
     def refuse(*_):
         raise OperationalError
 
@@ -125,7 +125,7 @@ def test_what_was_counted_is_told_without_the_database(told):
     assert "rendio_ledger_differences" not in said
 
 
-def test_a_worker_tells_at_a_port_of_its_own(settings):
+def test_worker_exports_metrics_on_its_own_port(settings):
     """Asked as its server asks it; whether it is asked, the real processes show."""
     settings.METRICS_TOKEN = "prometheus-own-token"
     heard = []

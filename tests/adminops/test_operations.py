@@ -33,7 +33,7 @@ def buttons(answer):
     return {button["title"] for button in answer.context["actions_detail"]}
 
 
-def test_a_breaker_is_reset_and_orders_are_taken_at_once(root, phone):
+def test_reset_breaker_takes_jobs_at_once(root, phone):
     health = ProviderHealth.objects.create(
         provider="fal", key_label="default", state=Breaker.OPEN, failures=10,
         open_until=timezone.now() + timedelta(seconds=600),
@@ -52,7 +52,7 @@ def test_a_breaker_is_reset_and_orders_are_taken_at_once(root, phone):
     assert (record.before["state"], record.after["state"]) == ("open", "closed")
 
 
-def test_orders_are_stopped_and_taken_again(root, phone):
+def test_maintenance_stops_and_resumes_orders(root, phone):
     stopped = root.act("generation_maintenance_stop_orders", MAINTENANCE_ID, reason=WHY)
 
     assert said(stopped) == ["New orders stopped."]
@@ -79,7 +79,7 @@ def letter(past):
     return DeadLetter.objects.get()
 
 
-def test_a_delivery_is_applied_once_more(root, letter):
+def test_dead_delivery_is_processed_again(root, letter):
     answer = root.act("generation_deadletter_retry", letter.id, reason=WHY)
 
     assert said(answer) == ["Retry started."]
@@ -90,7 +90,7 @@ def test_a_delivery_is_applied_once_more(root, letter):
     assert the_record(letter.id).action == AdminAction.RETRY_DEAD_LETTER
 
 
-def test_a_letter_is_dismissed(root, letter):
+def test_dead_letter_is_dismissed(root, letter):
     root.act("generation_deadletter_dismiss", letter.id, reason=WHY)
 
     letter.refresh_from_db()
@@ -99,7 +99,7 @@ def test_a_letter_is_dismissed(root, letter):
     assert the_record(letter.id).reason == WHY
 
 
-def test_a_closed_letter_is_not_tried_again(root, letter):
+def test_closed_dead_letter_is_not_retried(root, letter):
     root.act("generation_deadletter_dismiss", letter.id, reason=WHY)
 
     answer = root.act("generation_deadletter_retry", letter.id, reason=WHY)
@@ -108,7 +108,7 @@ def test_a_closed_letter_is_not_tried_again(root, letter):
     assert WebhookDelivery.objects.get(id=letter.subject).processed_at
 
 
-def test_the_video_of_a_refunded_job_is_fetched_if_its_provider_may_have_it(root, past):
+def test_retry_fetches_the_video_of_a_refunded_job(root, past):
     dead_letters.record(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
 
     root.act("generation_deadletter_retry", DeadLetter.objects.get().id, reason=WHY)
@@ -118,7 +118,7 @@ def test_the_video_of_a_refunded_job_is_fetched_if_its_provider_may_have_it(root
     assert past.phone.balance() == 10
 
 
-def test_a_job_that_no_provider_had_has_nothing_to_fetch(root, past):
+def test_retry_of_a_job_without_submission_fetches_nothing(root, past):
     past.request.delete()
     dead_letters.record(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
     letter = DeadLetter.objects.get()
@@ -130,7 +130,7 @@ def test_a_job_that_no_provider_had_has_nothing_to_fetch(root, past):
     assert letter.state == DeadState.OPEN
 
 
-def test_who_may_only_look_cannot_act(letter):
+def test_viewer_cannot_perform_actions(letter):
     viewer = Staff(staff_user("vera", "generation.view_deadletter", "generation.view_maintenance"))
 
     assert buttons(viewer.see("generation_deadletter_change", letter.id)) == set()

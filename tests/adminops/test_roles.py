@@ -78,7 +78,7 @@ def staff(request, db):
     return Staff(staff_user(request.param, role=request.param))
 
 
-def test_each_act_is_for_its_roles(staff):
+def test_each_action_needs_a_role_that_has_it(staff):
     """What may not be done is refused before anything is looked up; what may be finds nobody."""
     for page, roles in PAGES.items():
         expected = 404 if staff.user.username in roles else 403
@@ -88,7 +88,7 @@ def test_each_act_is_for_its_roles(staff):
         assert sent.status_code == expected, page
 
 
-def test_each_call_is_for_its_roles(staff):
+def test_each_call_needs_a_role_that_has_it(staff):
     for call, (body, roles) in CALLS.items():
         expected = 404 if staff.user.username in roles else 403
 
@@ -96,7 +96,7 @@ def test_each_call_is_for_its_roles(staff):
     assert staff.stats(NOBODY).status_code == 404
 
 
-def test_each_list_is_for_its_roles_and_so_are_its_rows(staff):
+def test_each_list_and_row_needs_a_role_that_may_view_it(staff):
     alert = Alert.objects.create(key="one", text="One", raised_at=timezone.now())
     day = SpendDay.objects.create(
         provider="fal", date=timezone.now().date(), usd=1, counted_until=timezone.now()
@@ -114,7 +114,7 @@ def test_each_list_is_for_its_roles_and_so_are_its_rows(staff):
             assert staff.submit(f"{page}_change", row, usd="0", text="").status_code == 403, page
 
 
-def test_every_act_has_its_page_in_the_table():
+def test_every_action_is_in_the_table_of_pages():
     pages = {
         f"{model._meta.app_label}_{model._meta.model_name}_{button.original_function_name}"
         for model, model_admin in admin.site._registry.items()
@@ -126,18 +126,18 @@ def test_every_act_has_its_page_in_the_table():
     assert pages == set(PAGES)
 
 
-def test_a_superuser_may_do_everything(root):
+def test_superuser_may_perform_every_action(root):
     assert {root.see(page, NOBODY).status_code for page in PAGES} == {404}
 
 
-def test_staff_of_no_role_do_and_see_nothing(db):
+def test_staff_without_a_role_do_and_see_nothing(db):
     newcomer = Staff(staff_user("newcomer"))
 
     assert {newcomer.see(page, NOBODY).status_code for page in PAGES} == {403}
     assert newcomer.stats(NOBODY).status_code == 403
 
 
-def test_the_groups_are_as_the_table_says(db):
+def test_groups_have_the_permissions_of_roles(db):
     for role, permissions in ROLES.items():
         group = Group.objects.get(name=role)
         held = {f"{p.content_type.app_label}.{p.codename}" for p in group.permissions.all()}
@@ -145,7 +145,7 @@ def test_the_groups_are_as_the_table_says(db):
         assert held == permissions, role
 
 
-def test_every_act_is_in_somebodys_role():
+def test_every_action_is_in_a_role():
     # Who may give less asks for more, and who approves may decline.
     others = {AdminAction.REQUEST_GRANT, AdminAction.DECLINE_GRANT}
     acts = {f"adminops.{act.value}" for act in set(AdminAction) - others}
@@ -192,7 +192,7 @@ def pages_of(staff, phone):
     return "".join(texts)
 
 
-def test_a_viewer_sees_who_it_is_and_not_how_to_reach_them(customer):
+def test_viewer_sees_users_with_masked_contact_data(customer):
     phone, secrets = customer
     text = pages_of(Staff(staff_user("vera", role="viewer")), phone)
 
@@ -201,14 +201,14 @@ def test_a_viewer_sees_who_it_is_and_not_how_to_reach_them(customer):
     assert [secret for secret in secrets if secret in text] == []
 
 
-def test_an_agent_sees_all_of_it(customer):
+def test_agent_sees_unmasked_data(customer):
     phone, secrets = customer
     text = pages_of(Staff(staff_user("ann", role="agent")), phone)
 
     assert [secret for secret in secrets if secret not in text] == []
 
 
-def test_a_viewer_sees_neither_prompts_nor_what_was_made(past):
+def test_viewer_sees_neither_prompts_nor_videos(past):
     viewer = Staff(staff_user("vera", role="viewer"))
 
     page = viewer.see("generation_job_change", past.job.id)
@@ -233,7 +233,7 @@ def test_a_viewer_sees_neither_prompts_nor_what_was_made(past):
         ("generation_providerrequest", {"webhook_token__startswith": "a"}),
     ],
 )
-def test_what_is_not_shown_is_not_found_out_by_a_filter(customer, page, lookup):
+def test_masked_data_cannot_be_found_by_filters(customer, page, lookup):
     viewer = Staff(staff_user("vera", role="viewer"))
 
     assert viewer.see(f"{page}_changelist", **lookup).status_code == 400

@@ -74,7 +74,7 @@ def half(db):
     return Half(staff_user("root", is_superuser=True))
 
 
-def test_a_password_alone_opens_no_page_and_no_call(half, phone):
+def test_password_alone_opens_no_page_and_no_call(half, phone):
     assert half.go("/admin/accounts/user/").request["PATH_INFO"] == PAGE
     assert_refused(half.stats(phone.user_id), 403, "ERR_4006")
     refused = half.call("admin-refund-credits", user_id=str(phone.user_id), amount=5, reason=WHY)
@@ -82,7 +82,7 @@ def test_a_password_alone_opens_no_page_and_no_call(half, phone):
     assert phone.balance() == 10
 
 
-def test_the_first_member_of_staff_sets_it_up_and_is_in(half, phone):
+def test_first_member_of_staff_sets_up_the_app_and_is_signed_in(half, phone):
     page = half.go("/admin/")
     assert "<svg" in page.content.decode()
 
@@ -92,7 +92,7 @@ def test_the_first_member_of_staff_sets_it_up_and_is_in(half, phone):
     assert half.stats(phone.user_id).status_code == 200
 
 
-def test_the_way_leads_on_to_where_it_was_going_and_never_elsewhere(half):
+def test_second_factor_redirects_to_next_on_this_site_only(half):
     half.set_up()
     again = Half(half.user)
     page = again.go("/admin/accounts/user/?q=sam")
@@ -108,7 +108,7 @@ def test_the_way_leads_on_to_where_it_was_going_and_never_elsewhere(half):
     assert left.redirect_chain[-1][0] == "/admin/"
 
 
-def test_who_has_an_app_is_asked_for_its_code_and_shown_no_key(half):
+def test_user_with_an_app_is_asked_for_a_code_and_shown_no_key(half):
     half.set_up()
     again = Half(half.user)
     again.key = half.key
@@ -122,7 +122,7 @@ def test_who_has_an_app_is_asked_for_its_code_and_shown_no_key(half):
     assert is_in(again)
 
 
-def test_a_code_is_good_once(half):
+def test_totp_code_works_once(half):
     half.set_up()
     again = Half(half.user)
     again.key = half.key
@@ -133,7 +133,7 @@ def test_a_code_is_good_once(half):
     assert not is_in(again)
 
 
-def test_a_code_that_two_browsers_show_at_once_lets_one_of_them_in(committed):
+def test_concurrent_use_of_one_code_signs_one_browser_in(committed):
     user = staff_user(f"race-{uuid4().hex}", is_superuser=True)
     first = Half(user)
     first.set_up()
@@ -154,7 +154,7 @@ def test_a_code_that_two_browsers_show_at_once_lets_one_of_them_in(committed):
 
 
 @pytest.mark.parametrize("code", ["000000", "", "12345", "1234567", "१२३४५६", "abcdef", "0" * 9999])
-def test_no_other_code_sets_it_up(half, code):
+def test_setup_with_a_wrong_code_is_refused(half, code):
     half.go(PAGE)
 
     assert half.show(code).status_code == 200
@@ -162,7 +162,7 @@ def test_no_other_code_sets_it_up(half, code):
     assert not TOTPDevice.objects.exists()
 
 
-def test_each_browser_is_shown_a_key_of_its_own(half):
+def test_each_browser_gets_its_own_setup_key(half):
     """Whoever knows the password could otherwise look at the key and wait until it is set up."""
     other = Half(half.user)
 
@@ -170,7 +170,7 @@ def test_each_browser_is_shown_a_key_of_its_own(half):
     assert half.go(PAGE).context["key"] == half.go(PAGE).context["key"]
 
 
-def test_who_was_quicker_has_set_it_up(half):
+def test_second_setup_of_one_user_is_refused(half):
     slower = Half(half.user)
     slower.key = slower.go(PAGE).context["key"]
     half.set_up()
@@ -181,7 +181,7 @@ def test_who_was_quicker_has_set_it_up(half):
     assert TOTPDevice.objects.count() == 1
 
 
-def test_wrong_codes_delay_the_next_one_twice_as_long_each_time_and_not_for_ever(half):
+def test_wrong_codes_double_the_delay_up_to_a_maximum(half):
     half.set_up()
     again = Half(half.user)
     again.key = half.key
@@ -206,20 +206,20 @@ def test_wrong_codes_delay_the_next_one_twice_as_long_each_time_and_not_for_ever
     assert is_in(again)
 
 
-def test_who_signed_in_as_the_wrong_one_can_leave(half):
+def test_user_can_sign_out_from_the_second_factor_page(half):
     left = half.show("", leave="")
 
     assert left.request["PATH_INFO"] == "/admin/login/"
     assert "_auth_user_id" not in half.client.session
 
 
-def test_the_page_is_for_nobody_else(db, half, phone):
+def test_second_factor_page_redirects_everyone_else(db, half, phone):
     assert Client().get(PAGE).status_code == 302
     half.set_up()
     assert half.go(PAGE).request["PATH_INFO"] == "/admin/"
 
 
-def test_the_session_has_another_name_after_the_proof(half):
+def test_session_id_changes_after_the_second_factor(half):
     before = half.client.cookies["sessionid"].value
 
     half.set_up()
@@ -227,7 +227,7 @@ def test_the_session_has_another_name_after_the_proof(half):
     assert half.client.cookies["sessionid"].value != before
 
 
-def test_a_lost_phone_is_forgotten_and_what_was_shown_with_it(half):
+def test_reset_command_deletes_the_app_and_unverifies_sessions(half):
     half.set_up()
 
     call_command("reset_second_factor", "root")
@@ -239,7 +239,7 @@ def test_a_lost_phone_is_forgotten_and_what_was_shown_with_it(half):
         call_command("reset_second_factor", "nobody")
 
 
-def test_no_page_shows_the_keys_of_others(half):
+def test_no_admin_page_shows_the_keys_of_others(half):
     half.set_up()
 
     assert half.client.get("/admin/otp_totp/totpdevice/").status_code == 404
@@ -257,7 +257,7 @@ def again(half):
     return other
 
 
-def test_a_recovery_code_lets_in_once_however_it_is_written(half):
+def test_recovery_code_works_once_in_any_spelling(half):
     half.set_up()
     code = half.codes[0]
 
@@ -272,7 +272,7 @@ def test_a_recovery_code_lets_in_once_however_it_is_written(half):
     assert not is_in(third)
 
 
-def test_recovery_codes_are_shown_once(half):
+def test_recovery_codes_are_shown_once_only(half):
     half.set_up()
 
     pages = [half.go(path).content.decode() for path in (PAGE, CODES, "/admin/")]
@@ -280,7 +280,7 @@ def test_recovery_codes_are_shown_once(half):
     assert [code for code in half.codes for page in pages if code in page] == []
 
 
-def test_new_recovery_codes_are_made_for_a_code_and_end_those_before(half):
+def test_new_recovery_codes_need_a_code_and_replace_the_old_ones(half):
     half.set_up()
     assert "codes" not in half.show("000000", CODES).context
     TOTPDevice.objects.update(throttling_failure_count=0)
@@ -296,7 +296,7 @@ def test_new_recovery_codes_are_made_for_a_code_and_end_those_before(half):
     assert is_in(back)
 
 
-def test_a_password_alone_makes_no_recovery_codes(half):
+def test_password_alone_creates_no_recovery_codes(half):
     half.set_up()
     back = again(half)
 
@@ -307,7 +307,7 @@ def test_a_password_alone_makes_no_recovery_codes(half):
     assert Client().get(CODES).status_code == 302
 
 
-def test_wrong_recovery_codes_delay_the_next_one_and_not_the_app(half):
+def test_wrong_recovery_codes_do_not_delay_the_app(half):
     half.set_up()
     back = again(half)
     back.show("aaaaaaaa")
@@ -331,7 +331,7 @@ def reset(by, user):
     return by.act(RESET, user.id, reason=WHY)
 
 
-def test_a_lead_resets_the_second_factor_of_staff_and_it_is_on_record(lead):
+def test_lead_resets_the_second_factor_of_staff_with_a_log_entry(lead):
     ann = Half(staff_user("ann", role="agent"))
     ann.set_up()
 
@@ -349,7 +349,7 @@ def test_a_lead_resets_the_second_factor_of_staff_and_it_is_on_record(lead):
     )
 
 
-def test_nobody_resets_their_own_and_a_lead_no_superusers(lead, half):
+def test_reset_of_the_own_or_a_superusers_second_factor_is_refused(lead, half):
     half.set_up()
 
     for subject in (lead, half):
@@ -361,7 +361,7 @@ def test_nobody_resets_their_own_and_a_lead_no_superusers(lead, half):
     assert not is_in(lead)
 
 
-def test_in_development_a_password_is_enough(half, settings):
+def test_development_needs_no_second_factor(half, settings):
     settings.REQUIRE_SECOND_FACTOR = False
 
     assert is_in(half)

@@ -26,7 +26,7 @@ def sign_in(db):
     return attempt
 
 
-def test_attempts_beyond_the_rate_are_refused_with_a_page(sign_in, settings):
+def test_sign_in_attempts_beyond_the_rate_get_a_429_page(sign_in, settings):
     settings.STAFF_LOGIN_RATE = "3/h"
     wrong = [sign_in("wrong") for _ in range(3)]
 
@@ -38,7 +38,7 @@ def test_attempts_beyond_the_rate_are_refused_with_a_page(sign_in, settings):
     assert int(right["Retry-After"]) > 0
 
 
-def test_another_address_is_not_held_up(sign_in, settings):
+def test_rate_limit_does_not_affect_another_address(sign_in, settings):
     settings.STAFF_LOGIN_RATE = "1/h"
     sign_in("wrong")
 
@@ -46,7 +46,7 @@ def test_another_address_is_not_held_up(sign_in, settings):
     assert sign_in(REMOTE_ADDR="192.0.2.7").status_code == 302
 
 
-def test_looking_at_the_page_costs_no_attempt(sign_in, settings):
+def test_viewing_the_sign_in_page_costs_no_attempt(sign_in, settings):
     settings.STAFF_LOGIN_RATE = "1/h"
     for _ in range(3):
         assert Client().get(reverse("admin:login")).status_code == 200
@@ -54,13 +54,13 @@ def test_looking_at_the_page_costs_no_attempt(sign_in, settings):
     assert sign_in().status_code == 302
 
 
-def test_an_empty_rate_switches_it_off(sign_in, settings):
+def test_empty_rate_disables_the_limit(sign_in, settings):
     settings.STAFF_LOGIN_RATE = ""
 
     assert sign_in().status_code == 302
 
 
-def test_without_redis_staff_still_sign_in(sign_in, settings):
+def test_staff_sign_in_without_redis(sign_in, settings):
     counters = settings.CACHES["counters"] | {"LOCATION": "redis://127.0.0.1:1/0"}
     settings.CACHES = settings.CACHES | {"counters": counters}
 
@@ -76,7 +76,7 @@ def two_failures(settings):
     settings.AXES_FAILURE_LIMIT = 2
 
 
-def test_failures_lock_a_name_out_from_that_address_and_from_no_other(sign_in, two_failures):
+def test_failures_lock_a_username_out_from_one_address_only(sign_in, two_failures):
     assert [sign_in("wrong").status_code for _ in range(2)] == [200, 429]
 
     refused = sign_in()
@@ -87,7 +87,7 @@ def test_failures_lock_a_name_out_from_that_address_and_from_no_other(sign_in, t
     assert sign_in(REMOTE_ADDR="192.0.2.7").status_code == 302
 
 
-def test_a_lock_out_ends_and_attempts_meanwhile_do_not_prolong_it(sign_in, two_failures):
+def test_attempts_during_a_lockout_do_not_extend_it(sign_in, two_failures):
     for _ in range(5):
         sign_in("wrong")
     AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=14))
@@ -98,7 +98,7 @@ def test_a_lock_out_ends_and_attempts_meanwhile_do_not_prolong_it(sign_in, two_f
     assert sign_in().status_code == 302
 
 
-def test_the_address_is_the_one_that_our_proxy_saw(sign_in, two_failures, settings):
+def test_lockout_uses_the_address_from_our_proxy(sign_in, two_failures, settings):
     settings.TRUSTED_PROXIES = 1
     for claimed in ("203.0.113.1", "203.0.113.2"):
         sign_in("wrong", headers={"X-Forwarded-For": f"{claimed}, 198.51.100.7"})
@@ -107,7 +107,7 @@ def test_the_address_is_the_one_that_our_proxy_saw(sign_in, two_failures, settin
     assert sign_in(headers={"X-Forwarded-For": "198.51.100.8"}).status_code == 302
 
 
-def test_what_is_no_name_and_no_address_is_a_failure_like_any_other(sign_in, settings):
+def test_invalid_username_counts_as_a_failure(sign_in, settings):
     settings.TRUSTED_PROXIES = 1
 
     for name in ("n" * 10_000, "sam\0", "", "🎈"):
@@ -119,7 +119,7 @@ def test_what_is_no_name_and_no_address_is_a_failure_like_any_other(sign_in, set
         assert answer.status_code == 200, name
 
 
-def test_what_was_typed_is_not_kept_beyond_the_name(sign_in):
+def test_failed_attempt_stores_the_username_only(sign_in):
     sign_in("my-other-password")
 
     kept = AccessAttempt.objects.values().get()

@@ -38,7 +38,7 @@ def statusz(client):
     return answer.status_code, answer.json()
 
 
-def test_all_is_well(client, everybody):
+def test_statusz_is_ok_when_everything_runs(client, everybody):
     status, said = statusz(client)
 
     assert (status, said["status"], said["problems"]) == (200, "ok", [])
@@ -50,7 +50,7 @@ def test_all_is_well(client, everybody):
     ("role", "named"),
     [("low", "worker of the queue low"), (heartbeats.SCHEDULER, "scheduler")],
 )
-def test_who_has_not_been_seen_for_a_while_is_named(client, everybody, role, named):
+def test_missing_process_is_named(client, everybody, role, named):
     Heartbeat.objects.filter(role=role).update(beaten_at=timezone.now() - timedelta(seconds=40))
 
     status, said = statusz(client)
@@ -59,7 +59,7 @@ def test_who_has_not_been_seen_for_a_while_is_named(client, everybody, role, nam
     assert said["problems"] == [f"no {named} is here; the last was 40 s ago"]
 
 
-def test_one_worker_of_two_is_enough(client, everybody):
+def test_one_of_two_workers_is_enough(client, everybody):
     seen("worker@two", "low", seconds_ago=40)
 
     status, said = statusz(client)
@@ -67,14 +67,14 @@ def test_one_worker_of_two_is_enough(client, everybody):
     assert (status, said["workers"]["low"]["alive"]) == (200, 1)
 
 
-def test_who_ended_on_purpose_is_missed_at_once(client, everybody):
+def test_stopped_process_is_missing_at_once(client, everybody):
     heartbeats.delete(process="beat@one")
 
     assert statusz(client)[1]["problems"] == ["no scheduler has been here"]
 
 
 @pytest.mark.parametrize("stage", [Stage.SENT, Stage.QUEUED, Stage.RUNNING, Stage.STORE])
-def test_a_job_that_nobody_takes_is_late(client, everybody, phone, stage):
+def test_unclaimed_job_is_late(client, everybody, phone, stage):
     job = ordered(phone)
     due_at = timezone.now() - timedelta(seconds=400)
     Job.objects.filter(id=job.id).update(stage=stage, due_at=due_at)
@@ -85,7 +85,7 @@ def test_a_job_that_nobody_takes_is_late(client, everybody, phone, stage):
     assert said["problems"] == [f"low jobs: {stage} have been due for 400 s"]
 
 
-def test_a_job_that_waits_its_turn_is_not_late_before_its_deadline(client, everybody, phone):
+def test_queued_job_is_not_late_before_its_deadline(client, everybody, phone):
     job = ordered(phone)
     Job.objects.filter(id=job.id).update(due_at=timezone.now() - timedelta(seconds=400))
     assert statusz(client)[0] == 200
@@ -95,7 +95,7 @@ def test_a_job_that_waits_its_turn_is_not_late_before_its_deadline(client, every
     assert statusz(client)[1]["problems"] == ["low jobs: submit have been due for 301 s"]
 
 
-def test_any_due_row_can_be_late(client, everybody):
+def test_any_due_row_is_late_after_the_limit(client, everybody):
     FileDeletion.objects.create(name="x", due_at=timezone.now() - timedelta(seconds=500))
 
     status, said = statusz(client)
@@ -103,7 +103,7 @@ def test_any_due_row_can_be_late(client, everybody):
     assert (status, said["oldest_due"]) == (503, {"what": "removals", "seconds": 500})
 
 
-def test_a_missing_redis_is_named(client, everybody, settings, closed_port):
+def test_missing_redis_is_named(client, everybody, settings, closed_port):
     health._client.cache_clear()
     settings.REDIS_URL = f"redis://127.0.0.1:{closed_port}/0"
 
@@ -113,7 +113,7 @@ def test_a_missing_redis_is_named(client, everybody, settings, closed_port):
     assert (status, said["problems"]) == (503, ["Redis is unreachable"])
 
 
-def test_a_missing_database_is_named(client):
+def test_missing_database_is_named(client):
     def refuse(*_):
         raise OperationalError
 
@@ -124,6 +124,6 @@ def test_a_missing_database_is_named(client):
     assert said["problems"] == ["the database is unreachable"]
 
 
-def test_a_look_is_three_queries(client, everybody, django_assert_num_queries):
+def test_statusz_takes_three_queries(client, everybody, django_assert_num_queries):
     with django_assert_num_queries(3):
         statusz(client)

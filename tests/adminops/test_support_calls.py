@@ -28,7 +28,7 @@ def error(answer):
     return answer.status_code, body["code"], body["details"]
 
 
-def test_refund_gives_credits_and_says_who_gave_them_and_why(support, phone):
+def test_refund_call_grants_credits_and_logs_actor_and_reason(support, phone):
     answer = support.call(
         "admin-refund-credits", user_id=str(phone.user_id), amount=7, reason=f"  {WHY} "
     )
@@ -49,7 +49,7 @@ def test_refund_gives_credits_and_says_who_gave_them_and_why(support, phone):
     assert find_discrepancies() == []
 
 
-def test_the_customer_does_not_read_what_support_wrote(support, phone):
+def test_customer_does_not_see_the_reason_of_staff(support, phone):
     support.call(
         "admin-refund-credits", user_id=str(phone.user_id), amount=7, reason="Shouts a lot"
     )
@@ -60,7 +60,7 @@ def test_the_customer_does_not_read_what_support_wrote(support, phone):
 
 
 @pytest.mark.parametrize(("amount", "balance"), [(3, 13), (-4, 6), (-10, 0)])
-def test_adjust_goes_up_and_down(support, phone, amount, balance):
+def test_adjust_call_changes_the_balance_up_and_down(support, phone, amount, balance):
     answer = support.call(
         "admin-adjust-credits", user_id=str(phone.user_id), amount=amount, reason=WHY
     )
@@ -71,7 +71,7 @@ def test_adjust_goes_up_and_down(support, phone, amount, balance):
     assert (record.before["balance"], record.after["balance"]) == (10, balance)
 
 
-def test_adjust_never_goes_below_zero(support, phone):
+def test_adjustment_below_zero_is_refused(support, phone):
     answer = support.call(
         "admin-adjust-credits", user_id=str(phone.user_id), amount=-11, reason=WHY
     )
@@ -82,7 +82,7 @@ def test_adjust_never_goes_below_zero(support, phone):
 
 
 @pytest.mark.parametrize("amount", [0, -1, 100_001, 2**70, 1.5, "5", True, None])
-def test_refund_takes_whole_amounts_within_bounds(support, phone, amount):
+def test_refund_amount_must_be_an_integer_within_bounds(support, phone, amount):
     answer = support.call(
         "admin-refund-credits", user_id=str(phone.user_id), amount=amount, reason=WHY
     )
@@ -93,7 +93,7 @@ def test_refund_takes_whole_amounts_within_bounds(support, phone, amount):
 
 
 @pytest.mark.parametrize("amount", [0, 100_001, -100_001])
-def test_adjust_takes_amounts_within_bounds(support, phone, amount):
+def test_adjustment_amount_must_be_within_bounds(support, phone, amount):
     answer = support.call(
         "admin-adjust-credits", user_id=str(phone.user_id), amount=amount, reason=WHY
     )
@@ -106,7 +106,7 @@ def test_adjust_takes_amounts_within_bounds(support, phone, amount):
 @pytest.mark.parametrize(
     "reason", [None, "", "  x  ", "x" * 501, 12345, "\u3164" * 5, "x\u200b\u2800y"]
 )
-def test_a_reason_is_required(support, phone, call, reason):
+def test_call_without_a_reason_is_refused(support, phone, call, reason):
     body = {"user_id": str(phone.user_id), "reason": reason, **POSTS[call]}
     if reason is None:
         del body["reason"]
@@ -120,13 +120,13 @@ def test_a_reason_is_required(support, phone, call, reason):
 
 
 @pytest.mark.parametrize("call", POSTS)
-def test_a_user_that_is_not_there_is_not_found(support, call):
+def test_unknown_user_is_not_found(support, call):
     answer = support.call(call, user_id=str(uuid4()), reason=WHY, **POSTS[call])
 
     assert error(answer)[:2] == (404, "ERR_4007")
 
 
-def test_ban_ends_sessions_and_spending(support, phone):
+def test_ban_call_ends_sessions_and_spending(support, phone):
     answer = support.call("admin-ban-user", user_id=str(phone.user_id), reason=WHY)
 
     assert answer.json() == {"success": True}
@@ -141,7 +141,7 @@ def test_ban_ends_sessions_and_spending(support, phone):
     assert record.after["banned_at"]
 
 
-def test_a_refund_reaches_a_banned_user(support, phone):
+def test_banned_user_can_be_refunded(support, phone):
     support.call("admin-ban-user", user_id=str(phone.user_id), reason=WHY)
 
     answer = support.call("admin-refund-credits", user_id=str(phone.user_id), amount=1, reason=WHY)
@@ -149,7 +149,7 @@ def test_a_refund_reaches_a_banned_user(support, phone):
     assert answer.json()["new_balance"] == 11
 
 
-def test_unban_lets_the_user_in_again(support, phone):
+def test_unbanned_user_can_sign_in(support, phone):
     support.call("admin-ban-user", user_id=str(phone.user_id), reason=WHY)
 
     answer = support.call("admin-unban-user", user_id=str(phone.user_id), reason="A mistake")
@@ -161,7 +161,7 @@ def test_unban_lets_the_user_in_again(support, phone):
     assert record.after == {"banned_at": None, "reason": ""}
 
 
-def test_support_lifts_the_ban_of_a_phone_from_the_guest_who_came_with_it(support, sandbox):
+def test_unban_lifts_the_ban_of_the_guests_phone(support, sandbox):
     phone = Phone()
     sandbox.control("apple/device", device_token=phone.device_token, bit0=False, bit1=True)
     assert phone.sign_in().generate().status_code == 403
@@ -175,7 +175,7 @@ def test_support_lifts_the_ban_of_a_phone_from_the_guest_who_came_with_it(suppor
     assert "hardware_banned_at" not in record.after
 
 
-def test_banning_twice_and_unbanning_nobody_are_refused(support, phone):
+def test_second_ban_and_needless_unban_are_refused(support, phone):
     who = {"user_id": str(phone.user_id), "reason": WHY}
 
     not_banned = support.call("admin-unban-user", **who)
@@ -187,7 +187,7 @@ def test_banning_twice_and_unbanning_nobody_are_refused(support, phone):
     assert AuditLogEntry.objects.count() == 1
 
 
-def test_staff_are_banned_by_superusers_only(root, support):
+def test_only_superusers_ban_staff(root, support):
     other = staff_user("olga")
     who = {"user_id": str(other.id), "reason": WHY}
 
@@ -200,7 +200,7 @@ def test_staff_are_banned_by_superusers_only(root, support):
     assert not other.is_active
 
 
-def test_a_banned_member_of_staff_is_out_at_once(root, support, phone):
+def test_banned_member_of_staff_is_signed_out_at_once(root, support, phone):
     root.call("admin-ban-user", user_id=str(support.user.id), reason=WHY)
 
     answer = support.stats(phone.user_id)
@@ -208,13 +208,13 @@ def test_a_banned_member_of_staff_is_out_at_once(root, support, phone):
     assert error(answer)[:2] == (401, "ERR_4005")
 
 
-def test_nobody_bans_themselves(root):
+def test_banning_oneself_is_refused(root):
     answer = root.call("admin-ban-user", user_id=str(root.user.id), reason=WHY)
 
     assert error(answer)[:2] == (409, "ERR_4019")
 
 
-def test_credits_are_not_given_to_a_closed_account(support, phone):
+def test_refund_to_a_closed_account_is_refused(support, phone):
     User.objects.filter(id=phone.user_id).update(closed_at="2026-01-01T00:00:00Z")
 
     answer = support.call("admin-refund-credits", user_id=str(phone.user_id), amount=1, reason=WHY)
@@ -222,7 +222,9 @@ def test_credits_are_not_given_to_a_closed_account(support, phone):
     assert error(answer)[:2] == (409, "ERR_4019")
 
 
-def test_toggle_takes_a_model_off_sale_and_back(support, phone, django_capture_on_commit_callbacks):
+def test_toggle_call_takes_a_model_off_sale_and_back(
+    support, phone, django_capture_on_commit_callbacks
+):
     def on_sale():
         return {model["id"] for model in phone.get("get-models").json()["models"]}
 
@@ -254,14 +256,14 @@ def test_toggle_takes_a_model_off_sale_and_back(support, phone, django_capture_o
         ({}, (400, "ERR_4008")),
     ],
 )
-def test_toggle_refuses_what_it_cannot_do(support, body, refused):
+def test_invalid_toggle_is_refused(support, body, refused):
     answer = support.call("admin-toggle-model", **body)
 
     assert error(answer)[:2] == refused
     assert Model.objects.get(id=SORA).is_available
 
 
-def test_stats_tell_a_users_past(support, past):
+def test_user_stats_contain_jobs_and_transactions(support, past):
     past.phone.generate()
 
     answer = support.stats(past.user.id)
@@ -282,9 +284,7 @@ def test_stats_tell_a_users_past(support, past):
     assert kinds == ["charge", "refund", "charge", "grant"]
 
 
-def test_stats_take_the_same_few_queries_however_long_the_past(
-    support, phone, django_assert_num_queries
-):
+def test_user_stats_take_a_constant_number_of_queries(support, phone, django_assert_num_queries):
     with django_assert_num_queries(
         8
     ):  # session, staff, their rights (2), user, jobs, balance, history
@@ -296,7 +296,7 @@ def test_stats_take_the_same_few_queries_however_long_the_past(
         support.stats(phone.user_id)
 
 
-def test_stats_of_a_user_without_jobs_and_of_staff(support, phone):
+def test_user_stats_without_jobs_or_wallet_are_empty(support, phone):
     fresh = support.stats(phone.user_id).json()
     staff = support.stats(support.user.id).json()
 
@@ -305,7 +305,7 @@ def test_stats_of_a_user_without_jobs_and_of_staff(support, phone):
     assert staff["recent_transactions"] == []
 
 
-def test_stats_need_an_id_that_exists(support):
+def test_user_stats_of_an_unknown_id_are_not_found(support):
     assert error(support.stats("nobody"))[:2] == (400, "ERR_4008")
     assert error(support.client.get("/v1/admin-user-stats"))[:2] == (400, "ERR_4008")
     assert error(support.stats(uuid4()))[:2] == (404, "ERR_4007")
@@ -317,14 +317,14 @@ CALLS = [*POSTS, "admin-toggle-model"]
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_phones_token_will_not_do(phone, call):
+def test_access_token_of_a_phone_is_refused(phone, call):
     answer = phone.post(call, {"user_id": str(phone.user_id), "amount": 5, "reason": WHY})
 
     assert error(answer)[:2] == (403, "ERR_4006")
     assert phone.balance() == 10
 
 
-def test_a_phones_token_will_not_do_even_of_staff(phone):
+def test_access_token_of_staff_is_refused(phone):
     User.objects.filter(id=phone.user_id).update(is_staff=True, username="insider")
 
     answer = phone.get("admin-user-stats", user_id=str(phone.user_id))
@@ -333,14 +333,14 @@ def test_a_phones_token_will_not_do_even_of_staff(phone):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_without_a_session_nobody_is_there(db, call):
+def test_call_without_a_session_is_unauthorized(db, call):
     answer = Client().post(f"/v1/{call}", {}, content_type="application/json")
 
     assert error(answer)[:2] == (401, "ERR_4005")
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_session_without_the_csrf_token_will_not_do(support, phone, call):
+def test_session_without_csrf_token_is_refused(support, phone, call):
     answer = support.client.post(
         f"/v1/{call}",
         {"user_id": str(phone.user_id), "amount": 5, "reason": WHY},
@@ -352,7 +352,7 @@ def test_a_session_without_the_csrf_token_will_not_do(support, phone, call):
     assert not AuditLogEntry.objects.exists()
 
 
-def test_a_session_of_somebody_else_than_staff_will_not_do(phone):
+def test_session_of_a_customer_is_refused(phone):
     User.objects.create_user("customer", password=PASSWORD)
     client = Client()
     assert client.login(username="customer", password=PASSWORD)
@@ -362,13 +362,13 @@ def test_a_session_of_somebody_else_than_staff_will_not_do(phone):
     assert error(answer)[:2] == (403, "ERR_4006")
 
 
-def test_the_older_path_answers_alike(support, phone):
+def test_legacy_path_responds_alike(support, phone):
     answer = support.client.get("/functions/v1/admin-user-stats", {"user_id": str(phone.user_id)})
 
     assert answer.status_code == 200
 
 
-def test_staff_sign_out_ends_it(phone):
+def test_sign_out_ends_the_staff_session(phone):
     staff = Staff(staff_user("tom", role="agent"))
     staff.submit("logout")
 

@@ -111,7 +111,7 @@ def edit(staff, name, row_id, /, **changes):
 # --- By one way or another ------------------------------------------------------------------------
 
 
-def test_a_code_of_many_credits_is_not_made_by_one_person(lead, finance, phone):
+def test_large_code_needs_an_approval(lead, finance, phone):
     for maker in (lead, finance):
         maker.submit(
             "credits_promotioncode_add",
@@ -124,7 +124,7 @@ def test_a_code_of_many_credits_is_not_made_by_one_person(lead, finance, phone):
     assert phone.post("redeem-code", {"code": "FRIENDSlee"}).status_code == 404
 
 
-def test_a_small_code_is_not_made_large(lead):
+def test_enlarging_a_small_code_needs_an_approval(lead):
     code_id = _code(lead, credits=1, max_redemptions=10)
 
     for terms in [
@@ -146,7 +146,7 @@ def test_a_small_code_is_not_made_large(lead):
         CodeTerms(credits=10, max_redemptions=10_000, max_per_user=10_000),
     ],
 )
-def test_a_code_for_many_that_two_agreed_on_is_not_turned_into_one_for_a_friend(
+def test_turning_an_approved_code_into_one_for_a_friend_needs_an_approval(
     lead, phone, max_redemptions, terms
 ):
     """All redemptions together bring no more than before."""
@@ -167,7 +167,7 @@ def test_a_code_for_many_that_two_agreed_on_is_not_turned_into_one_for_a_friend(
         CodeTerms(credits=1, max_redemptions=101, max_per_user=101),
     ],
 )
-def test_a_code_within_the_budget_is_not_for_one_friend(lead, phone, terms):
+def test_code_beyond_the_limit_of_one_customer_needs_an_approval(lead, phone, terms):
     for code, each in [("FRIEND", terms), ("FRIENDS", CodeTerms(credits=51, max_redemptions=2))]:
         promotion_codes.create_code(staff_action(lead.user), code=code, terms=each)
 
@@ -188,7 +188,7 @@ def test_many_small_codes_and_a_grant_count_together_for_one_customer(lead, phon
     assert give(lead, phone, 1) == 202
 
 
-def test_a_code_does_not_add_to_what_guests_of_one_account_got(lead, sandbox):
+def test_code_counts_with_grants_to_guests_of_one_account(lead, sandbox):
     first, second = Phone().sign_in(), Phone().sign_in()
     assert [give(lead, first, 50), give(lead, second, 40)] == [200, 200]
     sub = sign_in(first, sandbox)
@@ -203,7 +203,7 @@ def test_a_code_does_not_add_to_what_guests_of_one_account_got(lead, sandbox):
     assert first.post("redeem-code", {"code": "TENEACH"}).json()["credits_added"] == 10
 
 
-def test_a_code_that_was_stopped_counts_again_when_it_goes_on(lead):
+def test_resuming_a_stopped_code_counts_again(lead):
     code_id = _code(lead, credits=30, max_redemptions=10)
     lead.act("credits_promotioncode_stop", code_id, reason=WHY)
 
@@ -221,7 +221,7 @@ def _code(staff, **terms):
     return apps.get_model("credits", "PromotionCode").objects.get().id
 
 
-def test_a_friends_videos_are_not_all_refunded_by_one_person(agent, phone):
+def test_refunds_of_one_customers_jobs_reach_the_limit(agent, phone):
     grant(phone.user_id, 190)
     for _ in range(26):
         agent.act("generation_job_refund", delivered(phone).id, reason=WHY)
@@ -233,7 +233,7 @@ def test_a_friends_videos_are_not_all_refunded_by_one_person(agent, phone):
     assert give(agent, Phone().sign_in(), LIMIT) == 200
 
 
-def test_many_guests_who_become_one_account_get_no_more_than_the_budget(agent, sandbox):
+def test_grants_to_many_guests_reach_the_daily_budget(agent, sandbox):
     guests = [Phone().sign_in() for _ in range(7)]
     answers = [give(agent, guest, LIMIT) for guest in guests]
     sub = sign_in(guests[0], sandbox)
@@ -244,7 +244,7 @@ def test_many_guests_who_become_one_account_get_no_more_than_the_budget(agent, s
     assert guests[0].balance() == 10 + BUDGET
 
 
-def test_what_guests_got_counts_for_the_account_they_become(agent, sandbox):
+def test_grants_to_guests_count_for_their_account(agent, sandbox):
     first, second = Phone().sign_in(), Phone().sign_in()
     assert [give(agent, first, 60), give(agent, second, 30)] == [200, 200]
     sub = sign_in(first, sandbox)
@@ -254,7 +254,7 @@ def test_what_guests_got_counts_for_the_account_they_become(agent, sandbox):
 
 
 @pytest.mark.parametrize("credits", [13, 2_000_000_000])
-def test_a_products_credits_are_not_raised_by_one_person(finance, store, phone, credits):
+def test_raising_a_products_credits_needs_an_approval(finance, store, phone, credits):
     product = Product.objects.get(product_id=TEN)
     page = finance.see("billing_product_change", product.id).context["adminform"].form
     fields = {**as_sent(page), "credits": credits, "reason": WHY}
@@ -266,7 +266,7 @@ def test_a_products_credits_are_not_raised_by_one_person(finance, store, phone, 
     assert waiting() == ([AdminAction.EDIT_PRODUCT] if credits == 13 else [])
 
 
-def test_small_steps_of_a_price_do_not_add_up(finance, lead):
+def test_small_price_steps_count_from_the_approved_baseline(finance, lead):
     product = Product.objects.get(product_id=FIFTY)
     for credits in (60, 62, 70, 75):
         edit(finance, "billing_product", product.id, credits=credits)
@@ -293,7 +293,7 @@ def test_small_steps_of_a_price_do_not_add_up(finance, lead):
         {"run_deadline_seconds": "1"},
     ],
 )
-def test_no_price_or_cost_of_a_model_is_changed_much_by_one_person(lead, changes):
+def test_large_change_of_a_price_or_cost_needs_an_approval(lead, changes):
     before = Model.objects.filter(id=SORA).values().get(), list(Route.objects.values())
 
     edit(lead, "generation_model", SORA, **changes)
@@ -302,7 +302,7 @@ def test_no_price_or_cost_of_a_model_is_changed_much_by_one_person(lead, changes
     assert (Model.objects.filter(id=SORA).values().get(), list(Route.objects.values())) == before
 
 
-def test_somebodys_purchase_is_not_given_away_beyond_the_budget(agent, store, phone):
+def test_assigning_a_purchase_beyond_the_budget_needs_an_approval(agent, store, phone):
     bought = [store.buy(FIFTY) for _ in range(3)]
     for one in bought:
         tell(one)
@@ -314,7 +314,7 @@ def test_somebodys_purchase_is_not_given_away_beyond_the_budget(agent, store, ph
     assert waiting() == [AdminAction.ASSIGN_PURCHASE]
 
 
-def test_a_subscription_is_not_given_away_by_one_person(agent, store, phone):
+def test_assigning_a_subscription_needs_an_approval(agent, store, phone):
     period = store.subscribe()
     tell(period)
 
@@ -326,7 +326,7 @@ def test_a_subscription_is_not_given_away_by_one_person(agent, store, phone):
     assert waiting() == [AdminAction.ASSIGN_PURCHASE]
 
 
-def test_what_fraud_marks_hold_back_is_not_released_beyond_the_budget(lead, store, phone, settings):
+def test_releasing_a_purchase_beyond_the_budget_needs_an_approval(lead, store, phone, settings):
     settings.FRAUD_PURCHASES_PER_HOUR, settings.FRAUD_HOLD_SCORE = 0, 10
     bought = [store.buy(FIFTY, phone=phone) for _ in range(3)]
     for one in bought:
@@ -337,7 +337,7 @@ def test_what_fraud_marks_hold_back_is_not_released_beyond_the_budget(lead, stor
     assert waiting() == [AdminAction.RELEASE_PURCHASE]
 
 
-def test_apple_is_not_asked_to_pay_back_beyond_the_budget(agent, store, phone):
+def test_refund_override_beyond_the_budget_needs_an_approval(agent, store, phone):
     bought = [store.buy(FIFTY, phone=phone) for _ in range(3)]
     for one in bought:
         tell(one)
@@ -353,7 +353,7 @@ def test_apple_is_not_asked_to_pay_back_beyond_the_budget(agent, store, phone):
 
 
 @pytest.mark.parametrize("page", ["generation_job_retry", "generation_webhookdelivery_reprocess"])
-def test_videos_without_a_price_are_not_fetched_beyond_the_budget(agent, past, page):
+def test_fetching_free_videos_beyond_the_budget_needs_an_approval(agent, past, page):
     subject = past.job if "job" in page else past.delivery
     give(agent, past.phone, 97)
 
@@ -365,7 +365,7 @@ def test_videos_without_a_price_are_not_fetched_beyond_the_budget(agent, past, p
 
 
 @pytest.mark.parametrize("kind", [DeadKind.JOB, DeadKind.RESULT])
-def test_a_dead_letter_of_a_refunded_job_counts_its_video(agent, past, kind):
+def test_retry_of_a_refunded_jobs_dead_letter_counts_its_video(agent, past, kind):
     dead_letters.record(kind, str(past.job.id), "It broke", now=timezone.now())
     give(agent, past.phone, 97)
 
@@ -375,7 +375,7 @@ def test_a_dead_letter_of_a_refunded_job_counts_its_video(agent, past, kind):
     assert DeadLetter.objects.get().state == "open"
 
 
-def test_a_purchase_settled_by_hand_counts_what_it_brings(agent, store, phone):
+def test_purchase_synced_by_staff_counts_its_credits(agent, store, phone):
     bought = store.buy("com.rendio.credits.20", phone=phone)
     tell(bought)
     Product.objects.create(
@@ -389,7 +389,7 @@ def test_a_purchase_settled_by_hand_counts_what_it_brings(agent, store, phone):
     assert phone.balance() == 91
 
 
-def test_a_notification_applied_again_counts_what_its_purchase_brings(agent, store, phone):
+def test_notification_processed_again_counts_its_purchase(agent, store, phone):
     bought = store.buy("com.rendio.credits.20", phone=phone)
     notification = tell(bought)
     Product.objects.create(
@@ -404,9 +404,7 @@ def test_a_notification_applied_again_counts_what_its_purchase_brings(agent, sto
     assert phone.balance() == 91
 
 
-def test_a_notification_whose_purchase_is_unknown_is_not_applied_by_one_person(
-    agent, lead, store, phone
-):
+def test_notification_of_an_unknown_purchase_needs_an_approval(agent, lead, store, phone):
     """As one that was refused by an error of ours: its purchase was never recorded."""
     notification = tell(store.happens("REFUND_DECLINED", store.buy(phone=phone)))
     assert not Purchase.objects.exists()
@@ -420,7 +418,7 @@ def test_a_notification_whose_purchase_is_unknown_is_not_applied_by_one_person(
     assert notification.due_at
 
 
-def test_a_running_job_is_not_ended_for_its_credits_beyond_the_budget(lead, phone):
+def test_failing_a_job_beyond_the_budget_needs_an_approval(lead, phone):
     job = Job.objects.get(id=phone.generate().json()["job_id"])
     give(lead, phone, 97)
 
@@ -431,7 +429,7 @@ def test_a_running_job_is_not_ended_for_its_credits_beyond_the_budget(lead, phon
     assert not job.is_terminal
 
 
-def test_an_incident_is_not_as_large_as_one_person_likes(lead, phone, settings):
+def test_large_incident_needs_an_approval(lead, phone, settings):
     settings.SUPPORT_GRANT_LIMIT, settings.SUPPORT_DAILY_BUDGET = 0, BUDGET
     jobs_of_now = [delivered(phone), delivered(phone)]
     use_up(lead, BUDGET - 7)
@@ -442,7 +440,7 @@ def test_an_incident_is_not_as_large_as_one_person_likes(lead, phone, settings):
     assert [Job.objects.get(id=job.id).refund_entry_id for job in jobs_of_now] == [None, None]
 
 
-def test_an_incident_brings_one_customer_no_more_than_the_limit(lead, phone):
+def test_incident_beyond_the_limit_of_one_customer_needs_an_approval(lead, phone):
     grant(phone.user_id, 190)
     jobs_of_now = [delivered(phone) for _ in range(25)] + [delivered(Phone().sign_in())]
     assert incident(lead).expected_credits == 104
@@ -483,7 +481,7 @@ def test_an_incident_settles_no_more_than_was_counted(lead, phone):
 # --- By splitting ---------------------------------------------------------------------------------
 
 
-def test_all_kinds_count_together(lead, phone):
+def test_all_kinds_of_actions_count_together(lead, phone):
     use_up(lead, BUDGET - 50, each=90)
     _code(lead, credits=4, max_redemptions=10)
     lead.act("generation_job_refund", delivered(phone).id, reason=WHY)
@@ -496,7 +494,7 @@ def test_all_kinds_count_together(lead, phone):
     ).status_code == 202  # fmt: skip
 
 
-def test_midnight_gives_no_second_budget(agent, phone):
+def test_budget_window_does_not_reset_at_midnight(agent, phone):
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
 
     def at(moment):
@@ -528,9 +526,7 @@ def tried(act, staff, **what):
     return run
 
 
-def test_parallel_acts_for_different_customers_do_not_pass_the_budget_together(
-    committed_staff, settings
-):
+def test_concurrent_actions_do_not_exceed_the_budget_together(committed_staff, settings):
     # The limit for one customer would stop some of them too.
     settings.SUPPORT_GRANT_LIMIT, settings.SUPPORT_DAILY_BUDGET = 0, 100
     phones, staff = committed_staff
@@ -560,7 +556,7 @@ def test_parallel_acts_for_different_customers_do_not_pass_the_budget_together(
 # --- By two who agree with each other -------------------------------------------------------------
 
 
-def test_who_asked_for_a_customer_is_no_second_person_for_them(lead, finance, phone):
+def test_requester_for_a_customer_cannot_approve_for_that_customer(lead, finance, phone):
     give(lead, phone, 200)
     give(finance, phone, 300)
     by_lead, by_finance = PendingApproval.objects.order_by("requested_at")
@@ -572,7 +568,7 @@ def test_who_asked_for_a_customer_is_no_second_person_for_them(lead, finance, ph
     assert phone.balance() == 10
 
 
-def test_approvals_come_to_an_end_as_well(lead, finance, root, settings):
+def test_approver_has_a_budget_too(lead, finance, root, settings):
     settings.SUPPORT_APPROVAL_BUDGET = 400
     phones = [Phone().sign_in() for _ in range(3)]
     for phone in phones:
@@ -589,7 +585,7 @@ def test_approvals_come_to_an_end_as_well(lead, finance, root, settings):
     assert phones[2].balance() == 310
 
 
-def test_what_has_grown_since_it_was_asked_for_is_asked_for_anew(lead, finance, store, phone):
+def test_approval_that_would_move_more_than_requested_is_refused(lead, finance, store, phone):
     bought = store.buy(FIFTY, phone=phone, quantity=3)
     tell(bought)
     tell(store.happens("CONSUMPTION_REQUEST", bought))
@@ -619,7 +615,7 @@ def test_what_has_grown_since_it_was_asked_for_is_asked_for_anew(lead, finance, 
         ("generation_route", ["generation.view_route", "generation.change_route"]),
     ],
 )  # fmt: skip
-def test_djangos_own_permissions_change_nothing_that_is_sold(db, name, permissions):
+def test_djangos_own_permissions_do_not_edit_the_catalogue(db, name, permissions):
     staff = Staff(staff_user("sly", *permissions))
     rows = apps.get_model(*name.split("_")).objects
     before = list(rows.order_by("pk").values())
@@ -639,7 +635,7 @@ def test_djangos_own_permissions_change_nothing_that_is_sold(db, name, permissio
     assert not AuditLogEntry.objects.exists()
 
 
-def test_everything_that_moves_credits_is_weighed():
+def test_every_action_that_moves_credits_has_a_handler():
     """A new act is either weighed by its kind, or stands here as one that moves none."""
     move_nothing = {
         AdminAction.BAN_USER, AdminAction.UNBAN_USER, AdminAction.TOGGLE_MODEL,
@@ -652,7 +648,7 @@ def test_everything_that_moves_credits_is_weighed():
     assert approvals.registered_actions() == set(AdminAction) - move_nothing
 
 
-def test_a_failed_job_cost_nothing_and_its_video_counts(agent, phone):
+def test_retry_of_a_failed_job_counts_its_video(agent, phone):
     job = Job.objects.get(id=phone.generate().json()["job_id"])
     submitted(job)
     settle.fail(job, FailureReason.TIMEOUT, now=timezone.now())

@@ -110,7 +110,7 @@ def told_in(seen):
     ]
 
 
-def test_a_viewer_reads_no_code_on_any_page_or_call(planted):
+def test_viewer_sees_no_code_on_any_page_or_call(planted):
     viewer = Staff(staff_user("vera", role="viewer"))
 
     seen = everything_seen_by(viewer, planted)
@@ -121,7 +121,7 @@ def test_a_viewer_reads_no_code_on_any_page_or_call(planted):
     assert "••••" in seen["story"]
 
 
-def test_who_may_know_codes_reads_them(planted):
+def test_lead_sees_codes(planted):
     agent = Staff(staff_user("ann", role="agent"))
 
     seen = told_in(everything_seen_by(agent, planted))
@@ -130,7 +130,7 @@ def test_who_may_know_codes_reads_them(planted):
     assert {"promotioncode", "redemption", "ledgerentry"} <= pages
 
 
-def test_a_viewer_neither_finds_nor_redeems_by_searching(planted):
+def test_viewer_cannot_find_codes_by_searching(planted):
     viewer = Staff(staff_user("vera", role="viewer"))
 
     for name in ("credits_promotioncode", "credits_redemption"):
@@ -141,7 +141,7 @@ def test_a_viewer_neither_finds_nor_redeems_by_searching(planted):
     assert viewer.see("credits_ledgerentry_changelist", reason__contains=CODE).status_code == 400
 
 
-def test_neither_logs_nor_the_error_log_tell_a_code(db, sandbox):
+def test_logs_and_error_log_contain_no_code(db, sandbox):
     lead = staff_user("lee", role="lead")
     with structlog.testing.capture_logs() as logged:
         phone = Phone().sign_in()

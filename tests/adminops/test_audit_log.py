@@ -36,7 +36,7 @@ def act(phone):
         "TRUNCATE adminops_adminaction",
     ],
 )
-def test_the_database_refuses_to_change_it(act, statement):
+def test_database_refuses_to_change_the_audit_log(act, statement):
     act()
     connection.check_constraints()  # as at the commit, which a test does not reach
 
@@ -50,7 +50,7 @@ def test_the_database_refuses_to_change_it(act, statement):
     assert AuditLogEntry.objects.get().reason == WHY
 
 
-def test_the_same_form_acts_once(act, phone):
+def test_same_form_id_performs_the_action_once(act, phone):
     form = uuid7()
     act(form_id=form)
 
@@ -61,7 +61,7 @@ def test_the_same_form_acts_once(act, phone):
     assert AuditLogEntry.objects.get().id == form
 
 
-def test_without_its_record_there_is_no_effect(act, phone):
+def test_failed_log_entry_rolls_the_action_back(act, phone):
     too_long_for_the_record = "x" * 65
 
     with bound_contextvars(request_id=too_long_for_the_record), pytest.raises(DataError):

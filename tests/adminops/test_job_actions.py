@@ -40,7 +40,7 @@ def delivered(running):
     return running
 
 
-def test_a_delivered_job_is_refunded_once_and_keeps_its_video(support, phone, delivered):
+def test_delivered_job_is_refunded_once_and_keeps_its_video(support, phone, delivered):
     answer = support.act("generation_job_refund", delivered.id, reason=WHY)
     again = support.act("generation_job_refund", delivered.id, reason=WHY)
 
@@ -59,7 +59,7 @@ def test_a_delivered_job_is_refunded_once_and_keeps_its_video(support, phone, de
     assert find_discrepancies() == []
 
 
-def test_a_job_that_goes_on_is_failed_and_refunded(support, phone, running):
+def test_running_job_is_failed_and_refunded(support, phone, running):
     page = support.see("generation_job_change", running.id)
     answer = support.act("generation_job_fail", running.id, reason=WHY)
     again = support.act("generation_job_fail", running.id, reason=WHY)
@@ -74,14 +74,14 @@ def test_a_job_that_goes_on_is_failed_and_refunded(support, phone, running):
     assert find_discrepancies() == []
 
 
-def test_a_job_that_goes_on_is_not_refunded_beside(support, phone, running):
+def test_running_job_cannot_be_refunded_without_failing(support, phone, running):
     answer = support.act("generation_job_refund", running.id, reason=WHY)
 
     assert said(answer) == ["This job has not ended yet."]
     assert phone.balance() == 6
 
 
-def test_a_job_that_waits_is_looked_at_at_once(support, running):
+def test_retry_makes_a_waiting_job_due_now(support, running):
     later = timezone.now() + timezone.timedelta(hours=1)
     Job.objects.filter(id=running.id).update(due_at=later, tries=5)
 
@@ -93,7 +93,7 @@ def test_a_job_that_waits_is_looked_at_at_once(support, running):
     assert running.tries == 0
 
 
-def test_a_job_in_a_workers_hand_is_left_to_it(support, running):
+def test_retry_leaves_a_claimed_job_to_its_worker(support, running):
     later = timezone.now() + timezone.timedelta(hours=1)
     Job.objects.filter(id=running.id).update(due_at=later, leased_until=later)
 
@@ -104,7 +104,7 @@ def test_a_job_in_a_workers_hand_is_left_to_it(support, running):
     assert running.due_at == later
 
 
-def test_the_video_of_a_failed_job_is_fetched(support, past):
+def test_retry_of_a_failed_job_fetches_its_video(support, past):
     answer = support.act("generation_job_retry", past.job.id, reason=WHY)
 
     assert said(answer) == ["Retry started."]
@@ -112,7 +112,7 @@ def test_the_video_of_a_failed_job_is_fetched(support, past):
     assert (past.job.status, past.job.stage) == (JobStatus.FAILED, Stage.STORE)
 
 
-def test_a_delivery_is_applied_again(support, past):
+def test_delivery_is_processed_again(support, past):
     WebhookDelivery.objects.update(processed_at=timezone.now(), outcome="failed: KeyError")
 
     answer = support.act("generation_webhookdelivery_reprocess", past.delivery.id, reason=WHY)
@@ -130,7 +130,7 @@ def store(sandbox):
     return AppStore(sandbox)
 
 
-def test_a_purchase_of_what_is_sold_again_is_settled(support, phone, store):
+def test_purchase_of_a_product_on_sale_again_is_synced(support, phone, store):
     products = Product.objects.filter(product_id=TEN)
     products.update(product_id="elsewhere")
     bought = store.buy(phone=phone)
@@ -147,7 +147,7 @@ def test_a_purchase_of_what_is_sold_again_is_settled(support, phone, store):
     assert [record.after["credits"] for record in records] == [10, 10]
 
 
-def test_a_notification_is_applied_again_and_changes_nothing_twice(support, phone, store):
+def test_notification_processed_again_changes_nothing_twice(support, phone, store):
     bought = store.buy(phone=phone)
     assert update_credits(phone, bought).status_code == 200
     notice = tell(store.happens("REFUND", bought))
@@ -164,7 +164,7 @@ def test_a_notification_is_applied_again_and_changes_nothing_twice(support, phon
 # --- Routes and sessions --------------------------------------------------------------------------
 
 
-def test_a_route_is_switched_off_and_on(support, phone):
+def test_route_is_disabled_and_enabled(support, phone):
     route = Model.objects.get(id=SORA).routes.get()
 
     off = support.act("generation_route_disable", route.id, reason=WHY)
@@ -183,14 +183,14 @@ def test_a_route_is_switched_off_and_on(support, phone):
     assert before_and_after == [(True, False), (False, True)]
 
 
-def test_a_route_is_not_switched_by_editing_its_model(support):
+def test_editing_a_model_does_not_enable_its_routes(support):
     page = support.see("generation_model_change", SORA)
 
     assert "routes-0-is_enabled" not in page.content.decode()
     assert support.submit("generation_route_change", Route.objects.first().pk).status_code == 403
 
 
-def test_signing_out_ends_all_sessions(support, phone):
+def test_sign_out_everywhere_ends_all_sessions(support, phone):
     answer = support.act("accounts_user_sign_out", phone.user_id, reason=WHY)
 
     assert said(answer) == ["Sessions ended: 1."]
@@ -202,7 +202,7 @@ def test_signing_out_ends_all_sessions(support, phone):
     assert phone.sign_in().user_id == the_record(phone.user_id).subject_id
 
 
-def test_the_phone_of_an_account_that_is_signed_out_lets_nobody_in(support, phone):
+def test_signed_out_account_must_sign_in_again(support, phone):
     account = phone.user_id
     User.objects.filter(id=account).update(is_guest=False)
 

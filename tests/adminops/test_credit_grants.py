@@ -30,7 +30,7 @@ def give(staff, phone, amount, call="admin-refund-credits"):
 
 
 @pytest.mark.parametrize("call", ["admin-refund-credits", "admin-adjust-credits"])
-def test_up_to_the_limit_is_given_and_more_waits(support, phone, call):
+def test_grant_beyond_the_limit_needs_an_approval(support, phone, call):
     given, more = give(support, phone, 100, call), give(support, phone, 101, call)
 
     assert (given.status_code, given.json()) == (200, {"success": True, "new_balance": 110})
@@ -47,7 +47,7 @@ def test_up_to_the_limit_is_given_and_more_waits(support, phone, call):
     assert record.after["amount"] == 101
 
 
-def test_a_large_grant_in_small_parts_is_a_large_one(support, second, phone):
+def test_grants_to_one_customer_count_together(support, second, phone):
     answers = [give(support, phone, 60).status_code for _ in range(2)]
 
     assert answers == [200, 202]
@@ -58,7 +58,7 @@ def test_a_large_grant_in_small_parts_is_a_large_one(support, second, phone):
     assert give(support, phone, 60).status_code == 202
 
 
-def test_after_a_day_it_counts_no_more(support, phone):
+def test_grant_older_than_a_day_does_not_count(support, phone):
     give(support, phone, 60)
 
     later = credits.refund_credits(
@@ -70,7 +70,7 @@ def test_after_a_day_it_counts_no_more(support, phone):
     assert (later.approval, later.balance) == (None, 130)
 
 
-def test_without_a_limit_nothing_waits(support, phone, settings):
+def test_without_a_limit_no_grant_needs_an_approval(support, phone, settings):
     settings.SUPPORT_GRANT_LIMIT = 0
 
     assert give(support, phone, 100_000).status_code == 200
@@ -79,7 +79,7 @@ def test_without_a_limit_nothing_waits(support, phone, settings):
 @pytest.mark.parametrize(
     ("call", "kind"), [("admin-refund-credits", "grant"), ("admin-adjust-credits", "adjustment")]
 )
-def test_a_second_person_approves_it(support, second, phone, call, kind):
+def test_approved_grant_is_performed(support, second, phone, call, kind):
     grant_id = give(support, phone, 500, call).json()["pending_grant_id"]
 
     page = second.act("adminops_pendingapproval_approve", grant_id, reason="A whole week was lost")
@@ -95,7 +95,7 @@ def test_a_second_person_approves_it(support, second, phone, call, kind):
     assert find_discrepancies() == []
 
 
-def test_declined_is_declined(support, second, phone):
+def test_declined_grant_is_not_performed(support, second, phone):
     grant_id = give(support, phone, 500).json()["pending_grant_id"]
 
     second.act("adminops_pendingapproval_decline", grant_id, reason="Too much")
@@ -106,7 +106,7 @@ def test_declined_is_declined(support, second, phone):
     assert AuditLogEntry.objects.filter(action=AdminAction.DECLINE_GRANT).exists()
 
 
-def test_nobody_is_their_own_second_person(root, phone):
+def test_requester_cannot_approve_the_own_grant(root, phone):
     grant_id = give(root, phone, 500).json()["pending_grant_id"]
 
     page = root.act("adminops_pendingapproval_approve", grant_id, reason=WHY)
@@ -119,7 +119,7 @@ def test_nobody_is_their_own_second_person(root, phone):
         )
 
 
-def test_nothing_is_given_to_who_has_left_meanwhile(support, second, phone):
+def test_approval_for_a_closed_account_is_refused(support, second, phone):
     grant_id = give(support, phone, 500).json()["pending_grant_id"]
     User.objects.filter(id=phone.user_id).update(closed_at=timezone.now())
 
@@ -152,7 +152,7 @@ def tried(act, staff, **what):
     return run
 
 
-def test_two_who_decide_at_once_decide_once(three):
+def test_concurrent_decisions_count_once(three):
     phone, [asker, one, other] = three
     grant = tried(credits.refund_credits, asker, user_id=phone.user_id, amount=500)().approval
 
@@ -169,7 +169,7 @@ def test_two_who_decide_at_once_decide_once(three):
     )
 
 
-def test_two_parts_at_once_count_together(three):
+def test_concurrent_grants_count_together(three):
     phone, [asker, *_] = three
 
     given = at_once(*[tried(credits.refund_credits, asker, user_id=phone.user_id, amount=60)] * 3)

@@ -21,7 +21,7 @@ def buttons(answer):
     return {button["title"] for button in answer.context["actions_detail"]}
 
 
-def test_refund_gives_credits_and_says_so(support, phone):
+def test_refund_button_grants_credits_and_confirms(support, phone):
     answer = support.act("accounts_user_refund", phone.user_id, amount="5", reason=WHY)
 
     assert said(answer) == ["Done. New balance: 15 credits."]
@@ -29,7 +29,7 @@ def test_refund_gives_credits_and_says_so(support, phone):
     assert the_record(phone.user_id).actor == support.user
 
 
-def test_a_form_sent_twice_acts_once(support, phone):
+def test_form_submitted_twice_performs_the_action_once(support, phone):
     shown = support.see("accounts_user_refund", phone.user_id).context["form"]
     fields = {"amount": "5", "reason": WHY, "form_id": str(shown["form_id"].value())}
     support.submit("accounts_user_refund", phone.user_id, **fields)
@@ -40,14 +40,14 @@ def test_a_form_sent_twice_acts_once(support, phone):
     assert phone.balance() == 15
 
 
-def test_adjust_takes_credits(support, phone):
+def test_adjust_button_takes_credits(support, phone):
     answer = support.act("accounts_user_adjust", phone.user_id, amount="-4", reason=WHY)
 
     assert said(answer) == ["Done. New balance: 6 credits."]
     assert phone.balance() == 6
 
 
-def test_a_refusal_is_said_in_words_and_the_form_stays(support, phone):
+def test_refused_action_shows_a_message_and_keeps_the_form(support, phone):
     answer = support.act("accounts_user_adjust", phone.user_id, amount="-11", reason=WHY)
 
     assert said(answer) == ["Not enough credits: 10 available, 11 required."]
@@ -66,7 +66,7 @@ def test_a_refusal_is_said_in_words_and_the_form_stays(support, phone):
         {"amount": ""},
     ],
 )
-def test_reason_and_amount_are_required(support, phone, fields):
+def test_missing_reason_or_amount_is_refused(support, phone, fields):
     answer = support.act(
         "accounts_user_refund", phone.user_id, **{"amount": "5", "reason": WHY} | fields
     )
@@ -76,7 +76,7 @@ def test_reason_and_amount_are_required(support, phone, fields):
     assert not AuditLogEntry.objects.exists()
 
 
-def test_ban_and_unban(support, phone):
+def test_ban_and_unban_buttons_change_the_user(support, phone):
     banned = support.act("accounts_user_ban", phone.user_id, reason=WHY)
 
     assert said(banned) == ["User banned."]
@@ -88,7 +88,7 @@ def test_ban_and_unban(support, phone):
     assert User.objects.get(id=phone.user_id).suspended_at is None
 
 
-def test_only_the_buttons_that_do_something_are_shown(support, phone):
+def test_user_page_shows_only_buttons_with_an_effect(support, phone):
     before = buttons(support.see("accounts_user_change", phone.user_id))
     support.act("accounts_user_ban", phone.user_id, reason=WHY)
 
@@ -98,13 +98,13 @@ def test_only_the_buttons_that_do_something_are_shown(support, phone):
     assert after == {"Refund credits", "Adjust credits", "Lift the ban", "Sign out everywhere"}
 
 
-def test_only_who_may_ban_staff_is_offered_it(root, support):
+def test_ban_button_for_staff_is_shown_to_superusers_only(root, support):
     assert buttons(root.see("accounts_user_change", support.user.id)) == {"Ban"}
     assert buttons(root.see("accounts_user_change", root.user.id)) == set()
     assert buttons(support.see("accounts_user_change", root.user.id)) == set()
 
 
-def test_banning_twice_is_refused_in_words(support, phone):
+def test_banning_twice_shows_a_message(support, phone):
     support.act("accounts_user_ban", phone.user_id, reason=WHY)
 
     again = support.act("accounts_user_ban", phone.user_id, reason=WHY)
@@ -112,7 +112,7 @@ def test_banning_twice_is_refused_in_words(support, phone):
     assert said(again) == ["This user is banned already."]
 
 
-def test_who_may_only_look_cannot_act(phone):
+def test_viewer_cannot_perform_actions(phone):
     viewer = Staff(staff_user("vera", "accounts.view_user", "generation.view_model"))
 
     assert viewer.see("accounts_user_change", phone.user_id).status_code == 200
@@ -127,7 +127,7 @@ def test_who_may_only_look_cannot_act(phone):
     assert phone.balance() == 10
 
 
-def test_an_act_needs_the_csrf_token(support, phone):
+def test_action_without_csrf_token_is_refused(support, phone):
     answer = support.client.post(
         f"/admin/accounts/user/{phone.user_id}/refund/",
         {"amount": "5", "reason": WHY, "form_id": str(uuid4())},
@@ -137,12 +137,12 @@ def test_an_act_needs_the_csrf_token(support, phone):
     assert phone.balance() == 10
 
 
-def test_an_act_on_nobody_is_not_found(support):
+def test_action_on_unknown_user_is_not_found(support):
     assert support.see("accounts_user_refund", uuid4()).status_code == 404
     assert support.see("accounts_user_refund", "nobody").status_code == 404
 
 
-def test_a_model_goes_off_sale_and_on_again(root):
+def test_model_buttons_take_it_off_sale_and_put_it_back(root):
     off = root.act("generation_model_take_off_sale", SORA, reason=WHY)
 
     assert said(off) == ["Sora 2 is off sale."]

@@ -50,7 +50,7 @@ def code(db):
     )
 
 
-def test_a_code_is_made_with_its_terms_and_a_reason(root, phone):
+def test_new_code_has_its_terms_and_a_log_entry(root, phone):
     answer = make(root)
 
     assert answer.status_code == 302
@@ -84,7 +84,7 @@ def test_a_code_is_made_with_its_terms_and_a_reason(root, phone):
         ({"reason": "\u200b\u3164\u2800"}, "at least 3 visible"),
     ],
 )
-def test_a_code_that_cannot_be_is_refused_with_words(root, fields, words):
+def test_invalid_code_is_refused_with_a_message(root, fields, words):
     answer = make(root, **fields)
 
     assert answer.status_code == 200
@@ -94,13 +94,13 @@ def test_a_code_that_cannot_be_is_refused_with_words(root, fields, words):
     assert make(root).status_code == 302
 
 
-def test_a_code_is_made_once(root, code):
+def test_existing_code_cannot_be_created_again(root, code):
     answer = make(root)
 
     assert said(answer) == ["There is a code SUMMER25 already."]
 
 
-def test_a_changed_code_gives_the_new_terms_from_then_on(root, phone, code):
+def test_changed_code_gives_the_new_terms(root, phone, code):
     redeem(phone)
 
     answer = root.act(
@@ -117,7 +117,7 @@ def test_a_changed_code_gives_the_new_terms_from_then_on(root, phone, code):
     assert (record.before["redemption_count"], record.after["max_redemptions"]) == (1, 10)
 
 
-def test_the_limit_is_not_set_below_what_was_redeemed(root, phone, code):
+def test_redemption_limit_below_redeemed_count_is_refused(root, phone, code):
     redeem(phone)
     redeem(Phone().sign_in())
 
@@ -129,7 +129,7 @@ def test_the_limit_is_not_set_below_what_was_redeemed(root, phone, code):
     assert not AuditLogEntry.objects.exists()
 
 
-def test_a_stopped_code_gives_nothing_until_it_goes_on(root, phone, code):
+def test_stopped_code_cannot_be_redeemed_until_resumed(root, phone, code):
     stopped = root.act("credits_promotioncode_stop", code.id, reason=WHY)
     assert said(stopped) == ["Code SUMMER25 stopped."]
     assert_refused(redeem(phone), 409, "ERR_4019")
@@ -142,7 +142,7 @@ def test_a_stopped_code_gives_nothing_until_it_goes_on(root, phone, code):
     assert [record.after["is_active"] for record in records] == [False, True]
 
 
-def test_a_form_sent_twice_makes_one_change(root, code):
+def test_code_form_submitted_twice_makes_one_change(root, code):
     form = root.see("credits_promotioncode_stop", code.id).context["form"]
     fields = {"reason": WHY, "form_id": str(form["form_id"].value())}
     root.submit("credits_promotioncode_stop", code.id, **fields)
@@ -153,7 +153,7 @@ def test_a_form_sent_twice_makes_one_change(root, code):
     assert AuditLogEntry.objects.count() == 1
 
 
-def test_only_the_buttons_that_change_something_are_shown(root, code):
+def test_code_page_shows_only_buttons_with_an_effect(root, code):
     def buttons():
         context = root.see("credits_promotioncode_change", code.id).context
         return {button["title"] for button in context["actions_detail"]}
@@ -193,7 +193,7 @@ def test_redemptions_are_found_by_code_user_and_wallet(root, phone, code):
         assert [row.pk for row in found.result_list] == [redemption.id]
 
 
-def test_who_may_only_look_makes_and_changes_nothing(code):
+def test_viewer_cannot_create_or_change_codes(code):
     viewer = Staff(staff_user("vera", "credits.view_promotioncode"))
     maker = Staff(staff_user("mia", role="finance"))
 
@@ -209,7 +209,7 @@ def test_who_may_only_look_makes_and_changes_nothing(code):
     assert said(maker.act("credits_promotioncode_stop", code.id, reason=WHY))
 
 
-def test_a_goodwill_refund_says_the_balance_that_it_came_to(support, phone, settings):
+def test_goodwill_refund_shows_the_new_balance(support, phone, settings):
     settings.MAX_GRANTED_BALANCE = 12
 
     answer = support.act("accounts_user_refund", phone.user_id, amount="5", reason=WHY)

@@ -30,7 +30,7 @@ def kept(**which):
     return [(row.code, row.status, row.endpoint, row.user_id) for row in rows]
 
 
-def test_a_refusal_is_kept_with_whom_and_where_and_a_success_writes_nothing(phone):
+def test_error_response_is_stored_and_a_success_is_not(phone):
     refused = phone.generate(prompt=PROMPT, settings={"duration": 12})
     assert_refused(refused, 402, "ERR_4001")
     assert phone.generate(prompt=PROMPT).status_code == 200
@@ -43,7 +43,7 @@ def test_a_refusal_is_kept_with_whom_and_where_and_a_success_writes_nothing(phon
     assert abs(timezone.now() - row.at) < timedelta(minutes=1)
 
 
-def test_who_is_unknown_is_nobody_and_what_was_sent_is_not_kept(db):
+def test_anonymous_error_has_no_user_and_no_request_content(db):
     client = Client()
     client.post(f"/media/{TOKEN}")
     client.get(f"/media/{TOKEN}")
@@ -65,7 +65,7 @@ def test_who_is_unknown_is_nobody_and_what_was_sent_is_not_kept(db):
     assert TOKEN not in str(list(ErrorLog.objects.values()))
 
 
-def test_a_flood_of_one_code_is_bounded_and_does_not_hide_the_others(db, settings):
+def test_flood_of_one_code_is_bounded_and_does_not_hide_others(db, settings):
     settings.ERROR_LOG_PER_MINUTE = 3
     client = Client()
 
@@ -78,7 +78,7 @@ def test_a_flood_of_one_code_is_bounded_and_does_not_hide_the_others(db, setting
     assert len(kept(code="ERR_4005")) == 1
 
 
-def test_a_refusal_costs_one_statement_and_none_when_its_budget_is_spent(db, settings):
+def test_error_response_costs_one_statement_and_none_beyond_the_limit(db, settings):
     client = Client()
     for allowed, statements in ((1, 1), (0, 0)):
         settings.ERROR_LOG_PER_MINUTE = allowed
@@ -88,7 +88,7 @@ def test_a_refusal_costs_one_statement_and_none_when_its_budget_is_spent(db, set
     assert client.get("/nowhere").status_code == 404
 
 
-def test_a_database_in_trouble_costs_no_answer_and_is_left_alone(db):
+def test_database_failure_does_not_change_the_response_and_pauses_the_log(db):
     client, asked = Client(), []
 
     def fail(*args):
@@ -111,7 +111,7 @@ def make(*, age: timedelta = timedelta(0)):
     )
 
 
-def test_old_ones_are_swept(db, settings):
+def test_old_entries_are_purged(db, settings):
     make(age=timedelta(days=settings.ERROR_LOG_DAYS, seconds=1))
     young = make(age=timedelta(days=settings.ERROR_LOG_DAYS - 1))
 
@@ -120,7 +120,7 @@ def test_old_ones_are_swept(db, settings):
     assert list(ErrorLog.objects.all()) == [young]
 
 
-def test_no_more_are_kept_than_allowed(db, settings):
+def test_entries_beyond_the_maximum_are_purged(db, settings):
     settings.ERROR_LOG_ROWS = 3
     made = [make() for _ in range(5)]
 
@@ -129,7 +129,7 @@ def test_no_more_are_kept_than_allowed(db, settings):
     assert list(ErrorLog.objects.order_by("id")) == made[2:]
 
 
-def test_an_empty_table_is_swept_too(db):
+def test_purge_of_an_empty_table_deletes_nothing(db):
     error_log.purge(now=timezone.now())
 
     assert not ErrorLog.objects.exists()
@@ -150,7 +150,7 @@ def shown(answer):
     return [row.code for row in answer.context["cl"].result_list]
 
 
-def test_support_finds_a_refusal_by_user_by_request_and_by_code(root, phone, refused):
+def test_error_log_page_finds_entries_by_user_request_and_code(root, phone, refused):
     ErrorLog.objects.exclude(user_id=phone.user_id).update(code="ERR_4008")
     for query in (
         {"q": str(phone.user_id)},
@@ -164,7 +164,7 @@ def test_support_finds_a_refusal_by_user_by_request_and_by_code(root, phone, ref
     assert len(shown(root.see("adminops_errorlog_changelist"))) >= 2
 
 
-def test_it_can_only_be_looked_at(db, refused):
+def test_error_log_page_is_read_only(db, refused):
     viewer = Staff(staff_user("viewer", "adminops.view_errorlog"))
     row = ErrorLog.objects.get(request_id=refused["request_id"])
 
@@ -179,7 +179,7 @@ def test_it_can_only_be_looked_at(db, refused):
     assert stranger.see("adminops_errorlog_changelist").status_code == 403
 
 
-def test_the_export_has_what_is_kept_about_the_user(phone, refused):
+def test_export_contains_the_users_error_log(phone, refused):
     [row] = phone.get("export-user-data").json()["refusals"]
 
     assert (row["code"], row["endpoint"]) == ("ERR_4007", "GET v1/get-video-status")
