@@ -56,15 +56,17 @@ class Kind(models.TextChoices):
 class Wallet(models.Model):
     """One user's credits. Its row lock serializes all changes to them."""
 
-    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid4, editable=False)
     # Null after the account is deleted: the ledger stays.
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="wallet"
     )
-    balance = models.IntegerField(default=0)
-    debt = models.IntegerField(default=0)
-    lifetime_total = models.IntegerField(default=0, help_text="All credits ever granted.")
-    entry_count = models.IntegerField(default=0)
+    balance = models.IntegerField("balance (credits)", default=0)
+    debt = models.IntegerField("debt (credits)", default=0)
+    lifetime_total = models.IntegerField(
+        "lifetime credits", default=0, help_text="All credits ever granted."
+    )
+    entry_count = models.IntegerField("ledger entries", default=0)
     state = models.CharField(max_length=10, choices=WalletState.choices, default=WalletState.OPEN)
     merged_into = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -82,20 +84,30 @@ class Wallet(models.Model):
 class Lot(models.Model):
     """Credits that were granted together and expire together."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="lots")
     source = models.CharField(max_length=12, choices=Source.choices)
-    amount = models.IntegerField(help_text="What it held at first, after debt was repaid.")
-    remaining = models.IntegerField()
+    amount = models.IntegerField(
+        "initial credits", help_text="Initial credits, after repayment of debt."
+    )
+    remaining = models.IntegerField("remaining credits")
     expires_at = models.DateTimeField(null=True, blank=True)
-    transaction_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
+    transaction_id = models.CharField("transaction ID", max_length=64, null=True, blank=True)  # noqa: DJ001
     expired_amount = models.IntegerField(
-        default=0, db_default=0, db_column="lapsed", help_text="What expired unspent."
+        "expired credits",
+        default=0,
+        db_default=0,
+        db_column="lapsed",
+        help_text="Credits that expired unspent.",
     )
     # Clawed back for store refunds that were not reversed: from the lot, and as debt for credits
     # that had been spent.
-    clawed_back = models.IntegerField(default=0, db_default=0, db_column="taken_back")
-    debt_from_clawback = models.IntegerField(default=0, db_default=0, db_column="owed")
+    clawed_back = models.IntegerField(
+        "credits clawed back", default=0, db_default=0, db_column="taken_back"
+    )
+    debt_from_clawback = models.IntegerField(
+        "debt from clawback", default=0, db_default=0, db_column="owed"
+    )
     revoked_at = models.DateTimeField(null=True, blank=True)
     # A second welcome grant or code: a merge expired what was left. Only refunds of jobs still
     # return to the lot, within the limits of credits.services.superseded.
@@ -103,6 +115,7 @@ class Lot(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        verbose_name = "credit lot"
         constraints = [
             # The rest was charged to jobs.
             models.CheckConstraint(
@@ -154,9 +167,11 @@ class Lot(models.Model):
 class LedgerEntry(models.Model):
     """One change of one wallet. Append-only: a trigger rejects updates and deletes."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="entries")
-    number = models.IntegerField(help_text="1, 2, 3 … in this wallet, without a gap.")
+    number = models.IntegerField(
+        "sequence number", help_text="Sequence number in the wallet, without gaps."
+    )
     kind = models.CharField(max_length=12, choices=Kind.choices)
     change = models.IntegerField()
     balance_after = models.IntegerField()
@@ -167,7 +182,7 @@ class LedgerEntry(models.Model):
     reason = models.CharField(max_length=200, blank=True)
     # Ids, not foreign keys: a job or a user may be deleted, the entry stays.
     job_id = models.UUIDField(null=True, blank=True)
-    transaction_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
+    transaction_id = models.CharField("transaction ID", max_length=64, null=True, blank=True)  # noqa: DJ001
     actor_id = models.UUIDField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -222,18 +237,19 @@ class LedgerEntry(models.Model):
 class PromotionCode(models.Model):
     """A code that grants credits: how many, in which period, and how often."""
 
-    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid4, editable=False)
     # Normalized by credits.services.normalize_code.
     code = models.CharField(max_length=32, unique=True)
-    credits = models.IntegerField()
+    credits = models.IntegerField("credits per redemption")
     starts_at = models.DateTimeField(null=True, blank=True)
     ends_at = models.DateTimeField(null=True, blank=True)
     max_redemptions = models.IntegerField(null=True, blank=True, help_text="Empty: no limit.")
-    max_per_user = models.IntegerField(default=1)
+    max_per_user = models.IntegerField("maximum per user", default=1)
     lot_days = models.IntegerField(
+        "credits expire after (days)",
         null=True,
         blank=True,
-        help_text="After how many days what is left of the credits lapses. Empty: never.",
+        help_text="Days until unspent credits expire. Empty: never.",
     )
     is_active = models.BooleanField(default=True)
     redemption_count = models.IntegerField(default=0)
@@ -270,11 +286,14 @@ class PromotionCode(models.Model):
 class Redemption(models.Model):
     """One redemption of a code. A merge moves it with the lots."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     code = models.ForeignKey(PromotionCode, on_delete=models.PROTECT, related_name="redemptions")
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="redemptions")
     entry = models.OneToOneField(
-        LedgerEntry, on_delete=models.PROTECT, related_name="redemption", help_text="Its grant."
+        LedgerEntry,
+        on_delete=models.PROTECT,
+        related_name="redemption",
+        help_text="The ledger entry of the grant.",
     )
     redeemed_at = models.DateTimeField()
 
@@ -291,7 +310,7 @@ class LedgerCheck(models.Model):
     id = models.SmallIntegerField(primary_key=True, default=LEDGER_CHECK_ID, editable=False)
     due_at = models.DateTimeField()
     balanced_at = models.DateTimeField(
-        null=True, blank=True, db_column="proved_at", help_text="When it last added up."
+        null=True, blank=True, db_column="proved_at", help_text="Last check without discrepancies."
     )
     checked_at = models.DateTimeField(null=True, blank=True, db_column="looked_at")
     discrepancies = models.IntegerField(default=0, db_column="differences")

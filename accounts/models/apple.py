@@ -15,12 +15,12 @@ class AppleIdentity(models.Model):
     # Apple's name for the person, the same in all apps of our team.
     sub = models.CharField(max_length=255, unique=True)
     user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="apple_identity")
-    client_id = models.CharField(max_length=255, help_text="The app of ours that was signed in to.")
+    client_id = models.CharField(max_length=255, help_text="The app that the user signed in to.")
     email = models.EmailField(null=True, blank=True)  # noqa: DJ001
     email_verified = models.BooleanField(default=False)
     is_private_email = models.BooleanField(default=False)
     relay_enabled = models.BooleanField(
-        default=True, help_text="Whether Apple forwards what we send to a private address."
+        default=True, help_text="Apple forwards e-mail to the private relay address."
     )
     # Kept to be revoked when the account is deleted (accounts.apple.identity_tokens.encrypt); may
     # be empty.
@@ -41,7 +41,7 @@ class AppleRevocation(DueRow):
     """The refresh token of an account that was deleted, until Apple has revoked it. Whose it was is
     not known any more."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     token_encrypted = models.TextField()
     client_id = models.CharField(max_length=255)
     created_at = models.DateTimeField()

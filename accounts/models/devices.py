@@ -75,8 +75,10 @@ class AttestedKey(models.Model):
     # longer counts.
     secret_hash = models.CharField(max_length=255, blank=True, default="", db_default="")
     app_id = models.CharField(max_length=255)
-    public_key = models.BinaryField(help_text="The point on P-256, uncompressed.")
-    receipt = models.BinaryField(help_text="For Apple's fraud metric; not to be had later.")
+    public_key = models.BinaryField(help_text="Uncompressed P-256 point.")
+    receipt = models.BinaryField(
+        help_text="For Apple's fraud metric. Apple sends the receipt only once."
+    )
     # Of the last use; each must have a higher one. Apple's is of 32 bits, without a sign.
     counter = models.PositiveBigIntegerField(default=0)
     created_at = models.DateTimeField()

@@ -30,7 +30,7 @@ class PushToken(models.Model):
     """The app on one phone, as Apple or Google names it. It is whose who registered it last, and
     ends with the session that it was registered in."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     token = models.CharField(max_length=MAX_TOKEN)
     platform = models.CharField(max_length=10, choices=Platform.choices)
     environment = models.CharField(
@@ -40,7 +40,7 @@ class PushToken(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="push_tokens"
     )
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="push_tokens")
-    registered_at = models.DateTimeField()
+    registered_at = models.DateTimeField("registered at")
 
     class Meta:
         constraints = [
@@ -64,18 +64,18 @@ class PushOutcome(models.TextChoices):
     """How it ended."""
 
     SENT = "sent", "Sent"  # Apple took it; whether the phone showed it, Apple does not tell
-    UNREGISTERED = "unregistered", "The phone takes no more"
-    GONE = "gone", "The phone has left the user"
-    EXPIRED = "expired", "Not sent in time"
-    REFUSED = "refused", "Refused by Apple"  # a fault of ours: the log has it
-    OFF = "off", "Pushes are off"
+    UNREGISTERED = "unregistered", "Token not registered"
+    GONE = "gone", "Device no longer belongs to the user"
+    EXPIRED = "expired", "Expired before sending"
+    REFUSED = "refused", "Rejected by Apple"  # a fault of ours: the log has it
+    OFF = "off", "Push notifications disabled"
 
 
 class Push(DueRow):
     """One thing that one phone is to be told: written in the transaction of what it tells, due
     until it has ended. Its id is Apple's apns-id, however often it is sent."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="pushes", db_index=False
     )
@@ -91,17 +91,19 @@ class Push(DueRow):
     expires_at = models.DateTimeField()
     outcome = models.CharField(max_length=12, choices=PushOutcome.choices, blank=True, default="")
     reason = models.CharField(
-        max_length=60, blank=True, default="", help_text="What Apple said last, where it was no."
+        max_length=60, blank=True, default="", help_text="Last rejection reason from Apple."
     )
     blocked_by_credentials = models.BooleanField(
+        "blocked by credentials",
         db_column="is_held",
         default=False,
-        help_text="Apple refuses our key, team or topic: no fault of the phone's.",
+        help_text="Apple rejects our key, team or topic.",
     )
     ended_at = models.DateTimeField(null=True)
 
     class Meta:
-        verbose_name_plural = "pushes"
+        verbose_name = "push notification"
+        verbose_name_plural = "push notifications"
         constraints = [
             # Nothing is told to one phone twice.
             models.UniqueConstraint(
@@ -128,7 +130,7 @@ class Push(DueRow):
 class ProviderToken(models.Model):
     """Who we are to APNs, one for all processes: Apple refuses whoever makes new ones often."""
 
-    key = models.CharField(max_length=40, primary_key=True, help_text="Of which team and key.")
+    key = models.CharField(max_length=40, primary_key=True, help_text="Team ID and key ID.")
     token_encrypted = models.TextField()
     minted_at = models.DateTimeField()
     # When Apple last found one expired before its time, and it was replaced.

@@ -14,7 +14,7 @@ class PersonKey(models.Model):
     A key outlives the deletion of its account, and says nothing without our secret.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(
         User, on_delete=models.PROTECT, related_name="person_keys", db_index=False
     )

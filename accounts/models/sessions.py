@@ -41,7 +41,7 @@ class Session(models.Model):
     Tokens are stored as SHA-256 only.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
     device = models.ForeignKey(
         Device, null=True, on_delete=models.SET_NULL, related_name="sessions"

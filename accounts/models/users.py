@@ -67,39 +67,47 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractBaseUser, PermissionsMixin):
     """A person, a guest or a member of staff. Rows stay: the money record points here."""
 
-    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid4, editable=False)
     username = models.CharField(max_length=150, unique=True, null=True, blank=True)
     email = models.EmailField(null=True, blank=True)  # noqa: DJ001
-    is_guest = models.BooleanField(default=True)
-    is_staff = models.BooleanField(default=False)
+    is_guest = models.BooleanField("guest", default=True)
+    is_staff = models.BooleanField("staff", default=False)
     # As it was when it was set; `tier_at` is what counts.
     tier = models.CharField(max_length=10, choices=Tier.choices, default=Tier.FREE)
     tier_until = models.DateTimeField(
-        null=True, blank=True, help_text="When a tier that was paid for ends, if nobody renews it."
+        "tier ends at",
+        null=True,
+        blank=True,
+        help_text="End of the paid tier, unless it is renewed.",
     )
     language = models.CharField(max_length=5, choices=Language.choices, default=Language.ENGLISH)
     language_changed_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="When the user last chose a language."
+        null=True, blank=True, editable=False, help_text="Last change of the language."
     )
     theme_preference = models.CharField(
         max_length=10, choices=ThemePreference.choices, default=ThemePreference.SYSTEM
     )
     tos_version = models.CharField(  # noqa: DJ001
-        max_length=32, null=True, blank=True, help_text="The terms that were accepted, if any."
-    )
-    welcomed_at = models.DateTimeField(
-        null=True, blank=True, help_text="When the welcome credits were given to this user."
-    )
-    suspended_at = models.DateTimeField(null=True, blank=True)
-    suspended_reason = models.TextField(blank=True, default="")
-    hardware_banned_at = models.DateTimeField(
+        "terms version",
+        max_length=32,
         null=True,
         blank=True,
-        help_text="Came with a phone on which somebody was banned. A guest then spends nothing; an"
-        " account is refused on that phone alone.",
+        help_text="Version of the accepted terms of service.",
+    )
+    welcomed_at = models.DateTimeField(
+        "welcome grant at", null=True, blank=True, help_text="Time of the welcome grant."
+    )
+    suspended_at = models.DateTimeField("banned at", null=True, blank=True)
+    suspended_reason = models.TextField("ban reason", blank=True, default="")
+    hardware_banned_at = models.DateTimeField(
+        "device banned at",
+        null=True,
+        blank=True,
+        help_text="Signed in on a banned device. A guest cannot spend credits. An account is"
+        " blocked on that device only.",
     )
     closed_at = models.DateTimeField(
-        null=True, blank=True, help_text="Left for good: deleted, or a guest that was merged."
+        null=True, blank=True, help_text="Account deleted, or guest merged into an account."
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -177,12 +185,14 @@ class Consent(models.Model):
     The latest of a kind is what counts; of AI_PROVIDERS the latest for each provider it names.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="consents")
     kind = models.CharField(max_length=12, choices=ConsentKind.choices)
-    version = models.CharField(max_length=32, help_text="Of the text that was shown.")
+    version = models.CharField(max_length=32, help_text="Version of the text that was shown.")
     granted = models.BooleanField()
-    providers = models.JSONField(default=list, help_text="Names, for AI_PROVIDERS alone.")
+    providers = models.JSONField(
+        default=list, help_text="Names of AI providers. For the kind AI_PROVIDERS only."
+    )
     recorded_at = models.DateTimeField()
 
     class Meta:

@@ -11,7 +11,7 @@ from rendio.common.ids import uuid7
 
 
 class ApprovalState(models.TextChoices):
-    WAITING = "waiting"
+    WAITING = "waiting", "Pending"
     APPROVED = "approved"
     DECLINED = "declined"
 
@@ -19,7 +19,7 @@ class ApprovalState(models.TextChoices):
 class PendingApproval(models.Model):
     """An action that needs a second person's approval, and the decision."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     action = models.CharField(max_length=20, choices=AdminAction.choices)
     # The customer who gets or loses credits. Null: several customers, or none.
     user = models.ForeignKey(
@@ -31,9 +31,15 @@ class PendingApproval(models.Model):
     # The row that the action changes. Null: the action creates the row, or changes the user only.
     subject_id = models.UUIDField(null=True)
     arguments = models.JSONField(default=dict, db_default=Value({}, models.JSONField()))
-    amount = models.PositiveIntegerField(help_text="Credits that count against a budget.")
+    amount = models.PositiveIntegerField(
+        "credits", help_text="Credits that count against the budget."
+    )
     why = models.CharField(
-        max_length=500, default="", db_default="", help_text="Why one person may not do it alone."
+        "approval required because",
+        max_length=500,
+        default="",
+        db_default="",
+        help_text="Why an approval is required.",
     )
     reason = models.CharField(max_length=REASON_MAX)
     requested_by = models.ForeignKey(

@@ -17,27 +17,27 @@ class AdminAction(models.TextChoices):
     ADJUST_CREDITS = "adjust_credits"
     BAN_USER = "ban_user"
     UNBAN_USER = "unban_user"
-    TOGGLE_MODEL = "toggle_model"
+    TOGGLE_MODEL = "toggle_model", "Put model on or off sale"
     ASSIGN_PURCHASE = "assign_purchase"
     RESET_PROVIDER = "reset_provider"
     SWITCH_MAINTENANCE = "switch_maintenance"
     RETRY_DEAD_LETTER = "retry_dead_letter"
     DISMISS_DEAD_LETTER = "dismiss_dead_letter"
-    MAKE_CODE = "make_code"
-    CHANGE_CODE = "change_code"
-    TOGGLE_CODE = "toggle_code"
+    MAKE_CODE = "make_code", "Create promotion code"
+    CHANGE_CODE = "change_code", "Change promotion code"
+    TOGGLE_CODE = "toggle_code", "Stop or resume promotion code"
     RELEASE_PURCHASE = "release_purchase"
-    FORGIVE_OFFENCES = "forgive_offences"
+    FORGIVE_OFFENCES = "forgive_offences", "Clear violations"
     OVERRIDE_REFUND = "override_refund"  # our answer to Apple about a refund
     REFUND_JOB = "refund_job"
     FAIL_JOB = "fail_job"
     RETRY_JOB = "retry_job"
-    REAPPLY_DELIVERY = "reapply_delivery"
-    REAPPLY_NOTIFICATION = "reapply_notification"
-    REAPPLY_PURCHASE = "reapply_purchase"
+    REAPPLY_DELIVERY = "reapply_delivery", "Reprocess delivery"
+    REAPPLY_NOTIFICATION = "reapply_notification", "Reprocess notification"
+    REAPPLY_PURCHASE = "reapply_purchase", "Reprocess purchase"
     DISMISS_PAYLOAD = "dismiss_payload"  # an unreadable payload from Apple
     REVOKE_SESSIONS = "revoke_sessions"
-    TOGGLE_ROUTE = "toggle_route"
+    TOGGLE_ROUTE = "toggle_route", "Enable or disable route"
     # For any action. The values are from the time when only grants needed an approval.
     REQUEST_GRANT = "request_grant", "Request approval"
     APPROVE_GRANT = "approve_grant", "Approve"
@@ -102,8 +102,8 @@ class AuditLogEntry(models.Model):
     """One action of a member of staff, written in the transaction of the change. Append-only: a
     trigger refuses updates and deletes."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    at = models.DateTimeField(default=timezone.now, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
+    at = models.DateTimeField("time", default=timezone.now, editable=False)
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="audit_log_entries"
     )
@@ -114,27 +114,28 @@ class AuditLogEntry(models.Model):
     reason = models.CharField(max_length=REASON_MAX)
     before = models.JSONField()
     after = models.JSONField()
-    request_id = models.CharField(max_length=64, blank=True)
+    request_id = models.CharField("request ID", max_length=64, blank=True)
     # Credits that count against the budget of the actor (adminops.actions.budgets); negative if the
     # customer lost them. Null: the action moves no credits.
-    credits = models.IntegerField(null=True)
+    credits = models.IntegerField("credits moved", null=True)
     # The customer who got or lost the credits. Null: several customers, or none.
     customer_id = models.UUIDField(null=True)
     # For a promotion code or an incident: the most credits that one customer may get.
     max_per_customer = models.IntegerField(null=True)
 
     class Meta:
+        verbose_name = "audit log entry"
+        verbose_name_plural = "audit log"
         # The release before knows the table by this name; so do the triggers.
         db_table = "adminops_adminaction"
-        verbose_name_plural = "audit log entries"
         # One for each action, and one to see masked data. adminops.auth.roles assigns them.
         permissions = [
             *(
-                (act.value, f"Can act: {act.label.lower()}")
+                (act.value, f"Can {act.label.lower()}")
                 for act in AdminAction
                 if act not in {AdminAction.REQUEST_GRANT, AdminAction.DECLINE_GRANT}
             ),
-            (SEE_SENSITIVE, "Can see e-mail addresses, devices and Apple's ids"),
+            (SEE_SENSITIVE, "Can see sensitive data: e-mail addresses, devices and Apple's IDs"),
         ]
         indexes = [
             # All entries, newest first.

@@ -21,7 +21,7 @@ class CountedDay(models.Model):
     held_given = models.BigIntegerField(null=True)
 
     class Meta:
-        permissions = [(SEE_MONEY, "Can see what is earned and what it costs")]
+        permissions = [(SEE_MONEY, "Can see revenue and cost")]
 
     def __str__(self) -> str:
         return str(self.date)
@@ -32,13 +32,13 @@ class JobDay(models.Model):
 
     day = models.ForeignKey(CountedDay, on_delete=models.CASCADE, related_name="+")
     model_id = models.UUIDField()
-    route_id = models.UUIDField(null=True, help_text="Asked last; None where none was asked.")
+    route_id = models.UUIDField(null=True, help_text="Last route. Empty without one.")
     status = models.CharField(max_length=10, choices=JobStatus.choices)
     error_code = models.CharField(max_length=10, blank=True)
     jobs = models.IntegerField()
-    credits = models.BigIntegerField(help_text="Of those whose credits have not been given back.")
+    credits = models.BigIntegerField(help_text="Credits charged and not refunded.")
     cost_usd = models.DecimalField(
-        max_digits=14, decimal_places=4, help_text="Of all submissions of these jobs."
+        max_digits=14, decimal_places=4, help_text="Cost of all requests of these jobs."
     )
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class CreditDay(models.Model):
 
     day = models.ForeignKey(CountedDay, on_delete=models.CASCADE, related_name="+")
     flow = models.CharField(max_length=10, choices=Flow.choices)
-    credits = models.BigIntegerField(help_text="Below 0 where wallets lost them.")
+    credits = models.BigIntegerField(help_text="Negative if removed from wallets.")
 
     def __str__(self) -> str:
         return f"{self.day_id}: {self.credits} {self.flow}"
@@ -60,9 +60,9 @@ class SaleDay(models.Model):
     """Purchases of one day in one currency, before the store's commission."""
 
     day = models.ForeignKey(CountedDay, on_delete=models.CASCADE, related_name="+")
-    currency = models.CharField(max_length=3, blank=True, help_text="Empty: Apple named no price.")
+    currency = models.CharField(max_length=3, blank=True, help_text="Empty if Apple sent no price.")
     purchases = models.IntegerField()
-    milliunits = models.BigIntegerField(help_text="Thousandths of the currency's unit.")
+    milliunits = models.BigIntegerField(help_text="Amount in thousandths of the currency unit.")
 
     def __str__(self) -> str:
         return f"{self.day_id}: {self.purchases} in {self.currency}"

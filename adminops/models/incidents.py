@@ -15,15 +15,15 @@ class IncidentKind(models.TextChoices):
     """The jobs that an incident refunds. Failed jobs are refunded already: a database constraint
     allows no failed job without a refund."""
 
-    STUCK = "stuck", "Going on: end and refund them"
-    DELIVERED = "delivered", "Delivered, and not worth it: refund them"
+    STUCK = "stuck", "Running: fail and refund"
+    DELIVERED = "delivered", "Completed: refund"
 
 
 class Incident(DueRow):
     """The filter of an incident's jobs, and its progress. Due until all jobs are processed."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    which = models.CharField(max_length=10, choices=IncidentKind.choices)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
+    which = models.CharField("jobs", max_length=10, choices=IncidentKind.choices)
     # Empty: any.
     provider = models.CharField(max_length=20, blank=True)
     model = models.ForeignKey(
@@ -32,11 +32,14 @@ class Incident(DueRow):
     route = models.ForeignKey(
         "generation.Route", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
-    from_at = models.DateTimeField(help_text="Jobs that were ordered from then on,")
-    until_at = models.DateTimeField(help_text="and before then.")
+    from_at = models.DateTimeField("from", help_text="Start of the order time range.")
+    until_at = models.DateTimeField("until", help_text="End of the order time range, exclusive.")
     reason = models.CharField(max_length=REASON_MAX)
     notify = models.BooleanField(
-        default=False, db_default=False, help_text="Each customer is told once, on the iPhone."
+        "notify customers",
+        default=False,
+        db_default=False,
+        help_text="One push notification per customer.",
     )
     started_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
@@ -45,13 +48,18 @@ class Incident(DueRow):
     expected_jobs = models.PositiveIntegerField()
     expected_credits = models.PositiveIntegerField()
     # Updated in the transaction of the job that is counted.
-    settled_jobs = models.PositiveIntegerField(default=0)
-    settled_credits = models.PositiveIntegerField(default=0)
-    broken_jobs = models.PositiveIntegerField(default=0, help_text="Left out; the log says why.")
-    told_customers = models.PositiveIntegerField(
-        default=0, db_default=0, help_text="Of those with a phone that can be told."
+    settled_jobs = models.PositiveIntegerField("refunded jobs", default=0)
+    settled_credits = models.PositiveIntegerField("refunded credits", default=0)
+    broken_jobs = models.PositiveIntegerField(
+        "skipped jobs", default=0, help_text="Skipped after an error. See the log."
     )
-    after_id = models.UUIDField(null=True, help_text="The last job that was looked at.")
+    told_customers = models.PositiveIntegerField(
+        "notified customers",
+        default=0,
+        db_default=0,
+        help_text="Customers with a registered device.",
+    )
+    after_id = models.UUIDField(null=True, help_text="The last processed job.")
     ended_at = models.DateTimeField(null=True)
 
     class Meta:

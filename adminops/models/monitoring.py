@@ -13,8 +13,10 @@ class Alert(DueRow):
     key = models.CharField(max_length=120, unique=True)
     text = models.CharField(max_length=500)
     raised_at = models.DateTimeField()
-    mailed_at = models.DateTimeField(null=True, blank=True)
-    called_at = models.DateTimeField(null=True, blank=True, help_text="ALERT_WEBHOOK_URL took it.")
+    mailed_at = models.DateTimeField("e-mailed at", null=True, blank=True)
+    called_at = models.DateTimeField(
+        "webhook sent at", null=True, blank=True, help_text="Delivered to ALERT_WEBHOOK_URL."
+    )
 
     class Meta:
         # Due alerts.
@@ -35,7 +37,7 @@ class Heartbeat(models.Model):
     skew_seconds = models.FloatField(
         default=0,
         db_default=0,
-        help_text="How far the clock of its machine is ahead of PostgreSQL's.",
+        help_text="Clock of the machine minus PostgreSQL's clock, in seconds.",
     )
 
     class Meta:

@@ -13,16 +13,18 @@ from rendio.common.ids import uuid7
 class Notification(DueRow):
     """One genuine App Store Server Notification, stored before anything comes of it."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     # Apple's: a repeated delivery has the same.
-    notification_uuid = models.UUIDField(unique=True)
+    notification_uuid = models.UUIDField("notification UUID", unique=True)
     environment = models.CharField(max_length=10, choices=Environment.choices)
     type = models.CharField(max_length=40)
     subtype = models.CharField(max_length=40, blank=True)
     transaction_id = models.CharField(max_length=50, blank=True)
     signed_payload = models.TextField(blank=True)
     from_history = models.BooleanField(
-        default=False, help_text="Fetched from Apple, for want of its delivery."
+        "from backfill",
+        default=False,
+        help_text="Fetched from Apple's history, because the delivery was missed.",
     )
     signed_at = models.DateTimeField()
     received_at = models.DateTimeField()
@@ -56,15 +58,18 @@ class BackfillCursor(DueRow):
     environment = models.CharField(max_length=10, choices=Environment.choices)
     scope = models.CharField(max_length=6, choices=BackfillScope.choices)
     # The walk that is on its way; both None between two.
-    from_at = models.DateTimeField(null=True, blank=True)
-    until_at = models.DateTimeField(null=True, blank=True)
+    from_at = models.DateTimeField("page range starts at", null=True, blank=True)
+    until_at = models.DateTimeField("page range ends at", null=True, blank=True)
     pagination_token = models.TextField(blank=True)
     # Everything before this has been looked at.
     covered_until = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    gaps_closed = models.PositiveIntegerField(default=0, help_text="Notifications found, ever.")
+    gaps_closed = models.PositiveIntegerField(
+        "notifications recovered", default=0, help_text="Missed notifications found so far."
+    )
 
     class Meta:
+        verbose_name = "notification backfill"
         db_table = "billing_historywalk"
         constraints = [
             models.UniqueConstraint(

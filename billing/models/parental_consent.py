@@ -11,9 +11,9 @@ class WithdrawnConsent(models.Model):
     app_transaction_id = models.CharField(
         primary_key=True,
         max_length=50,
-        help_text="The same for all that one Apple account buys.",
+        help_text="The same for all purchases of an Apple account.",
     )
-    withdrawn_at = models.DateTimeField(help_text="When Apple signed it.")
+    withdrawn_at = models.DateTimeField(help_text="Time of Apple's signature.")
 
     def __str__(self) -> str:
         return self.app_transaction_id

@@ -44,36 +44,40 @@ class Rollover(models.TextChoices):
     """What becomes of the rest of a subscription's allowance when its period ends."""
 
     KEEP = "keep"
-    LAPSE = "lapse"
+    LAPSE = "lapse", "Expire"
 
 
 class Product(models.Model):
     """What we sell through the App Store. Its price is Apple's: it stands on each purchase."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    product_id = models.CharField(max_length=100, unique=True, help_text="As in App Store Connect.")
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
+    product_id = models.CharField(
+        "product ID", max_length=100, unique=True, help_text="Same as in App Store Connect."
+    )
     kind = models.CharField(max_length=12, choices=ProductKind.choices)
     name = models.CharField(max_length=80)
-    credits = models.PositiveIntegerField(
-        help_text="For each piece; of a subscription, for each period."
-    )
+    credits = models.PositiveIntegerField(help_text="Per piece, or per subscription period.")
     trial_credits = models.PositiveIntegerField(
+        "trial credits",
         default=0,
         db_default=0,
-        help_text="The same where the App Store charged nothing: a free trial, a free offer code.",
+        help_text="Credits if the App Store charged nothing: free trial or free offer code.",
     )
     rollover = models.CharField(
+        "unspent credits",
         max_length=5,
         choices=Rollover.choices,
         default=Rollover.KEEP,
-        help_text="Subscriptions: what becomes of unspent credits when the period ends.",
+        help_text="Subscriptions: unspent credits at the end of a period are kept or expire.",
     )
     period = models.CharField(
-        max_length=10, blank=True, help_text="Subscriptions: how long a period is, such as P1M."
+        max_length=10, blank=True, help_text="Subscriptions: ISO 8601 duration, for example P1M."
     )
-    position = models.PositiveSmallIntegerField(default=0, help_text="Where it stands in lists.")
+    position = models.PositiveSmallIntegerField(default=0, help_text="Order in lists.")
     is_available = models.BooleanField(
-        default=True, help_text="Shown in the app. What Apple sold is honoured all the same."
+        "available",
+        default=True,
+        help_text="Shown in the app. Purchases of unavailable products are still granted.",
     )
 
     class Meta:
@@ -103,7 +107,7 @@ class PendingReason(models.TextChoices):
     UNKNOWN_PRODUCT = "product", "Unknown product"  # there is no such Product here
     FRAUD_REVIEW = "held", "Fraud review"  # the user's fraud score is above the limit
     # Until the debt is repaid, or staff release the purchase.
-    RELATED_DEBT = "debt", "A related user owes credits"
+    RELATED_DEBT = "debt", "Debt of a related user"
     CONSENT_WITHDRAWN = "guardian", "Parental consent withdrawn"
 
 
@@ -130,56 +134,61 @@ class Purchase(DueRow):
     the phone, a notification or the history, then makes no difference.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     environment = models.CharField(max_length=10, choices=Environment.choices)
-    transaction_id = models.CharField(max_length=50)
-    original_transaction_id = models.CharField(max_length=50)
-    product_id = models.CharField(max_length=100, help_text="As Apple names it.")
-    type = models.CharField(max_length=40, help_text="As Apple names it.")
-    is_renewal = models.BooleanField(default=False, db_default=False)
+    transaction_id = models.CharField("transaction ID", max_length=50)
+    original_transaction_id = models.CharField("original transaction ID", max_length=50)
+    product_id = models.CharField("product ID", max_length=100, help_text="Apple's value.")
+    type = models.CharField(max_length=40, help_text="Apple's value.")
+    is_renewal = models.BooleanField("renewal", default=False, db_default=False)
     is_family_shared = models.BooleanField(
+        "family shared",
         default=False,
         db_default=False,
-        help_text="Somebody else paid. It brings the tier, and no credits.",
+        help_text="Shared by a family member. Grants the tier, but no credits.",
     )
     quantity = models.PositiveIntegerField()
-    app_account_token = models.UUIDField(null=True, blank=True)
+    app_account_token = models.UUIDField("app account token", null=True, blank=True)
     app_transaction_id = models.CharField(
         max_length=50,
         blank=True,
         default="",
         db_default="",
-        help_text="The same for all that one Apple account buys.",
+        help_text="The same for all purchases of an Apple account.",
     )
     price_milliunits = models.BigIntegerField(
-        null=True, blank=True, help_text="Thousandths of the currency's unit, as Apple reports it."
+        null=True, blank=True, help_text="Price in thousandths of the currency unit."
     )
     offer_type = models.PositiveSmallIntegerField(
         choices=OfferType.choices,
         null=True,
         blank=True,
-        help_text="Empty where it was bought without an offer.",
+        help_text="Empty without an offer.",
     )
     offer_discount_type = models.CharField(
-        max_length=40, blank=True, default="", db_default="", help_text="As Apple names it."
+        max_length=40, blank=True, default="", db_default="", help_text="Apple's value."
     )
     offer_identifier = models.CharField(
-        max_length=100, blank=True, default="", db_default="", help_text="As in App Store Connect."
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Same as in App Store Connect.",
     )
     currency = models.CharField(max_length=3, blank=True)
     storefront = models.CharField(max_length=3, blank=True)
     purchased_at = models.DateTimeField()
-    expires_at = models.DateTimeField(null=True, blank=True, help_text="Of a subscription.")
-    signed_at = models.DateTimeField(help_text="As of when Apple says what stands here.")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Subscriptions only.")
+    signed_at = models.DateTimeField(help_text="Time of Apple's signature of this data.")
     revoked_at = models.DateTimeField(null=True, blank=True)
     revoked_share = models.PositiveIntegerField(
-        default=0, help_text="Of the price, in thousandths of a percent."
+        default=0, help_text="Refunded share of the price, in thousandths of a percent."
     )
     clawed_back_share = models.PositiveIntegerField(
         db_column="taken_share",
         default=0,
         db_default=0,
-        help_text="Of the credits, taken back by now: for refunds, and for an upgrade.",
+        help_text="Clawed back share of the credits, in thousandths of a percent.",
     )
 
     user = models.ForeignKey(
@@ -195,11 +204,11 @@ class Purchase(DueRow):
     credits = models.PositiveIntegerField(
         null=True,
         blank=True,
-        help_text="Granted, once. Fewer of a trial and in Apple's sandbox, 0 of a shared one.",
+        help_text="Credits granted. Fewer for trials and sandbox purchases, 0 for shared ones.",
     )
     granted_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(
-        null=True, blank=True, help_text="Support has let it through in spite of fraud marks."
+        null=True, blank=True, help_text="Released by support despite fraud signals."
     )
     recorded_at = models.DateTimeField()
 
@@ -281,11 +290,11 @@ class UnconfirmedPurchase(DueRow):
     """A transaction that a phone named while Apple could not be asked. It is asked for again until
     Apple has answered, whether or not the phone does."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="unconfirmed_purchases"
     )
-    transaction_id = models.CharField(max_length=50)
+    transaction_id = models.CharField("transaction ID", max_length=50)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -303,7 +312,7 @@ class UnconfirmedPurchase(DueRow):
 class AppAccountTokenUpdate(DueRow):
     """A guest's purchase that has become an account's, until Apple names the account in it."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     environment = models.CharField(max_length=10, choices=Environment.choices)
     original_transaction_id = models.CharField(max_length=50)
     # Whose id the token becomes.

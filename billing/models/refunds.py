@@ -13,34 +13,36 @@ from rendio.common.ids import uuid7
 class RefundPolicy(models.TextChoices):
     """What we would like Apple to decide when a customer asks for a refund."""
 
-    NONE = "none"  # nothing said about it
+    NONE = "none", "No preference"  # nothing said about it
     DECLINE = "decline"
     GRANT = "grant"
-    BY_SHARE = "by_share"  # the part that was not used
+    BY_SHARE = "by_share", "Prorated"  # the part that was not used
 
 
 class ConsumptionRequest(DueRow):
     """Apple asks what was used of a purchase, because its refund was asked for; the latest time
     that it did. Due until it is answered, or nothing may be said (lifecycle.consumption)."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     purchase = models.OneToOneField(
         Purchase, on_delete=models.PROTECT, related_name="consumption_request"
     )
-    reason = models.CharField(max_length=40, blank=True, help_text="As Apple names it.")
+    reason = models.CharField(max_length=40, blank=True, help_text="Apple's value.")
     requested_at = models.DateTimeField()
-    deadline_at = models.DateTimeField(help_text="Apple does not wait for longer.")
+    deadline_at = models.DateTimeField(help_text="Apple accepts answers until then.")
     override = models.CharField(
+        "preference override",
         max_length=10,
         choices=RefundPolicy.choices,
         blank=True,
-        help_text="What support prefers to the usual policy.",
+        help_text="Preference set by support, instead of the usual policy.",
     )
-    answer = models.JSONField(null=True, blank=True, help_text="What Apple was told last.")
+    answer = models.JSONField(null=True, blank=True, help_text="Last answer sent to Apple.")
     answered_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=120, blank=True)
 
     class Meta:
+        verbose_name = "refund request"
         indexes = [
             models.Index(
                 fields=["due_at"], condition=Q(due_at__isnull=False), name="consumption_due"

@@ -33,9 +33,9 @@ class Subscription(DueRow):
     to end. Due when its access ends, to ask Apple whether that is so (lifecycle.subscriptions).
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     environment = models.CharField(max_length=10, choices=Environment.choices)
-    original_transaction_id = models.CharField(max_length=50)
+    original_transaction_id = models.CharField("original transaction ID", max_length=50)
     # The period that counts, whose user has the tier; None before anybody has one.
     current_period = models.ForeignKey(
         Purchase,
@@ -45,18 +45,18 @@ class Subscription(DueRow):
         on_delete=models.PROTECT,
         related_name="+",
     )
-    ends_at = models.DateTimeField(null=True, blank=True, help_text="The period that counts.")
+    ends_at = models.DateTimeField(null=True, blank=True, help_text="End of the current period.")
     # What Apple says of the future, as of renewal_signed_at; until then, as subscriptions begin.
     will_renew = models.BooleanField(default=True)
-    renewal_product_id = models.CharField(max_length=100, blank=True)
-    grace_until = models.DateTimeField(null=True, blank=True)
-    is_in_billing_retry = models.BooleanField(default=False)
+    renewal_product_id = models.CharField("renewal product ID", max_length=100, blank=True)
+    grace_until = models.DateTimeField("grace period ends at", null=True, blank=True)
+    is_in_billing_retry = models.BooleanField("in billing retry", default=False)
     renewal_signed_at = models.DateTimeField(null=True, blank=True)
     checked_at = models.DateTimeField(
         db_column="asked_at",
         null=True,
         blank=True,
-        help_text="When Apple was last asked whether it goes on.",
+        help_text="Last check of the subscription's status at Apple.",
     )
 
     class Meta:

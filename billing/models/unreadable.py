@@ -29,15 +29,17 @@ class UnreadablePayload(DueRow):
     is read again, and applied like any other.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     key = models.CharField(
         max_length=120,
         unique=True,
-        help_text="Apple's id of it, else the hash of what it states: the same payload is one row.",
+        help_text="Apple's ID, or the hash of the content. Identical payloads share one row.",
     )
     kind = models.CharField(max_length=12, choices=PayloadKind.choices)
-    problem = models.CharField(max_length=120, help_text="The field that is missing or odd.")
-    transaction_id = models.CharField(max_length=50, blank=True, help_text="As it states it.")
+    problem = models.CharField(max_length=120, help_text="The missing or invalid field.")
+    transaction_id = models.CharField(
+        "transaction ID", max_length=50, blank=True, help_text="From the payload."
+    )
     signed_payload = models.TextField(blank=True)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -45,13 +47,15 @@ class UnreadablePayload(DueRow):
         blank=True,
         on_delete=models.CASCADE,
         related_name="unreadable_payloads",
-        help_text="Whose phone sent it; empty where Apple did.",
+        help_text="The user whose phone sent it. Empty if Apple sent it.",
     )
-    times = models.PositiveIntegerField(default=1, help_text="How often it was received.")
-    first_at = models.DateTimeField()
-    last_at = models.DateTimeField()
+    times = models.PositiveIntegerField(
+        "occurrences", default=1, help_text="Number of times received."
+    )
+    first_at = models.DateTimeField("first received at")
+    last_at = models.DateTimeField("last received at")
     closed_at = models.DateTimeField(null=True, blank=True)
-    outcome = models.CharField(max_length=120, blank=True, help_text="Why it is closed.")
+    outcome = models.CharField(max_length=120, blank=True, help_text="Reason of the closing.")
 
     objects = PayloadQuerySet.as_manager()
 

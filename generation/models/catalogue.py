@@ -29,17 +29,17 @@ class PricingType(models.TextChoices):
 class Model(models.Model):
     """A model that users choose. Its routes name the providers."""
 
-    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid4, editable=False)
     name = models.CharField(max_length=80, unique=True)
     category = models.CharField(max_length=40)
     kind = models.CharField(max_length=20, choices=ModelKind.choices)
     description = models.TextField(blank=True)
-    thumbnail_url = models.URLField(blank=True)
-    is_available = models.BooleanField(default=True)
-    is_featured = models.BooleanField(default=False)
-    is_default = models.BooleanField(default=False)
+    thumbnail_url = models.URLField("thumbnail URL", blank=True)
+    is_available = models.BooleanField("available", default=True)
+    is_featured = models.BooleanField("featured", default=False)
+    is_default = models.BooleanField("default", default=False)
     pricing_type = models.CharField(max_length=10, choices=PricingType.choices)
-    base_price_usd = models.DecimalField(max_digits=8, decimal_places=4)
+    base_price_usd = models.DecimalField("base price (USD)", max_digits=8, decimal_places=4)
     multipliers = models.JSONField(
         default=dict, blank=True, help_text='{"resolution": {"1080p": "1.5"}, …}'
     )
@@ -47,7 +47,10 @@ class Model(models.Model):
         default=dict, help_text='{"duration": {"allowed": [4, 8], "default": 4}, …}'
     )
     run_deadline_seconds = models.PositiveIntegerField(
-        null=True, blank=True, help_text="How long it may run; 10 minutes where left empty."
+        "run deadline (seconds)",
+        null=True,
+        blank=True,
+        help_text="Maximum run time in seconds. Empty: 10 minutes.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -73,21 +76,24 @@ class CostUnit(models.TextChoices):
 class Route(models.Model):
     """A model at one provider: the provider's model id, our cost, and the mapping of parameters."""
 
-    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid4, editable=False)
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="routes")
     provider = models.CharField(max_length=20)
-    provider_model_id = models.CharField(max_length=120)
+    provider_model_id = models.CharField("provider model ID", max_length=120)
     position = models.PositiveSmallIntegerField(
-        default=1, help_text="1 is asked first. Routes with the same number share the orders."
+        default=1,
+        help_text="Lowest first. Routes with the same position share the orders by weight.",
     )
     weight = models.PositiveSmallIntegerField(
         default=1,
         db_default=1,
         validators=[MinValueValidator(1)],
-        help_text="Its share of the orders, beside routes of the same number.",
+        help_text="Share of the orders among routes with the same position.",
     )
-    is_enabled = models.BooleanField(default=True)
-    cost_usd = models.DecimalField(max_digits=8, decimal_places=4, help_text="For each unit.")
+    is_enabled = models.BooleanField("enabled", default=True)
+    cost_usd = models.DecimalField(
+        "cost (USD)", max_digits=8, decimal_places=4, help_text="Cost per unit."
+    )
     cost_unit = models.CharField(max_length=10, choices=CostUnit.choices)
     cost_multipliers = models.JSONField(
         default=dict, blank=True, help_text='{"resolution": {"1080p": "1.6667"}}'
@@ -95,12 +101,14 @@ class Route(models.Model):
     parameters = models.JSONField(
         help_text='{"prompt": {}, "duration": {"name": "duration", "format": "{}s"}}'
     )
-    constants = models.JSONField(default=dict, blank=True, help_text="Sent as they are.")
+    constants = models.JSONField(
+        default=dict, blank=True, help_text="Sent to the provider unchanged."
+    )
     limits = models.JSONField(
         default=dict,
         db_default=Value({}, models.JSONField()),
         blank=True,
-        help_text='What it can make, where that is less than the model: {"duration": [4, 8]}',
+        help_text='Supported values, if fewer than the model has: {"duration": [4, 8]}',
     )
 
     def __str__(self) -> str:
@@ -110,15 +118,15 @@ class Route(models.Model):
 class Theme(models.Model):
     """A preset: a prompt, settings, and the model to use."""
 
-    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid4, editable=False)
     name = models.CharField(max_length=80, unique=True)
     description = models.TextField(blank=True)
     category = models.CharField(max_length=40)
     default_prompt = models.TextField()
     default_settings = models.JSONField(default=dict, blank=True)
-    thumbnail_url = models.URLField(blank=True)
+    thumbnail_url = models.URLField("thumbnail URL", blank=True)
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="themes")
-    is_available = models.BooleanField(default=True)
+    is_available = models.BooleanField("available", default=True)
 
     def __str__(self) -> str:
         return self.name
@@ -127,14 +135,14 @@ class Theme(models.Model):
 class Quote(models.Model):
     """A price that is guaranteed until `expires_at`."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
     model_id = models.UUIDField()
     settings = models.JSONField()
     credits = models.PositiveIntegerField()
     price_usd = models.DecimalField(max_digits=10, decimal_places=4)
     orders = models.PositiveIntegerField(
-        default=0, db_default=0, help_text="How often it was ordered with."
+        default=0, db_default=0, help_text="Number of orders with this quote."
     )
     expires_at = models.DateTimeField()
 

@@ -17,7 +17,7 @@ from rendio.common.querysets import OwnedQuerySet
 class Upload(models.Model):
     """A user's source image. The row exists only if the file is complete."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="uploads"
     )
@@ -25,9 +25,9 @@ class Upload(models.Model):
     height = models.PositiveIntegerField()
     size_bytes = models.PositiveIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(editable=False)
-    expires_at = models.DateTimeField(help_text="Until when a new job may start from it.")
+    expires_at = models.DateTimeField(help_text="New jobs can use the image until then.")
     remove_at = models.DateTimeField(
-        null=True, help_text="When to see whether it may go; None while jobs keep it."
+        null=True, help_text="Next check for deletion. Empty while jobs use the image."
     )
 
     objects = OwnedQuerySet["Upload"].as_manager()
@@ -71,7 +71,7 @@ class FileDeletion(DueRow):
     drops the file's name. So every file in storage is named by a row at any time.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=100)
 
     class Meta:

@@ -64,14 +64,16 @@ class JobQuerySet(OwnedQuerySet["Job"]):
 class Job(models.Model):
     """One generation that a user ordered and paid for."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="jobs"
     )
     # No constraint in the database: every new job would lock the one catalogue row it names.
     model = models.ForeignKey(Model, on_delete=models.DO_NOTHING, db_constraint=False)
     theme_id = models.UUIDField(null=True, blank=True)
-    retry_of = models.UUIDField(null=True, blank=True, help_text="The failed job it repeats.")
+    retry_of = models.UUIDField(
+        null=True, blank=True, help_text="The failed job that this job retries."
+    )
     prompt = models.TextField(blank=True)
     # The source image. Kept as long as the job.
     upload = models.ForeignKey(
@@ -83,24 +85,27 @@ class Job(models.Model):
         db_index=False,
     )
     settings = models.JSONField(default=dict)
-    credits = models.PositiveIntegerField(help_text="What it was sold for.")
-    price_usd = models.DecimalField(max_digits=10, decimal_places=4)
+    credits = models.PositiveIntegerField("price (credits)", help_text="Price in credits.")
+    price_usd = models.DecimalField("price (USD)", max_digits=10, decimal_places=4)
     cancel_fee = models.PositiveIntegerField(
+        "maximum cancellation fee (credits)",
         default=0,
         db_default=0,
-        help_text="Credits that its user may lose by ending it after its provider has begun, as "
-        "the answer to the order said.",
+        help_text="Maximum fee in credits if the user cancels after the provider has started.",
     )
     fee_kept = models.PositiveIntegerField(
-        default=0, db_default=0, help_text="Credits that its refund left out."
+        "fee charged (credits)",
+        default=0,
+        db_default=0,
+        help_text="Fee in credits that was not refunded.",
     )
     loss_usd = models.DecimalField(
+        "loss (USD)",
         max_digits=10,
         decimal_places=4,
         null=True,
         blank=True,
-        help_text="What its provider took although its user ended it, or asked for what is not "
-        "allowed (generation.lifecycle.cost_rules).",
+        help_text="Provider cost of a job that the user cancelled, or whose content was refused.",
     )
 
     status = models.CharField(max_length=10, choices=JobStatus.choices, default=JobStatus.PENDING)
@@ -109,18 +114,18 @@ class Job(models.Model):
     due_at = models.DateTimeField(null=True, blank=True)
     leased_until = models.DateTimeField(null=True, blank=True)
     deadline_at = models.DateTimeField(null=True, blank=True)
-    tries = models.PositiveIntegerField(default=0, help_text="In this stage.")
+    tries = models.PositiveIntegerField("attempts", default=0, help_text="Attempts in this stage.")
     lost_leases = models.PositiveSmallIntegerField(
-        default=0, db_default=0, help_text="Workers in a row who took it and told nothing."
+        default=0, db_default=0, help_text="Consecutive leases that expired without a result."
     )
     tried_routes = models.JSONField(
         default=list,
         db_default=Value([], models.JSONField()),
-        help_text="Routes that are not asked again for this job.",
+        help_text="Routes that are not tried again.",
     )
-    progress = models.PositiveSmallIntegerField(default=0)
+    progress = models.PositiveSmallIntegerField("progress (%)", default=0)
     expected_at = models.DateTimeField(
-        null=True, blank=True, help_text="When its provider usually has such a job made."
+        null=True, blank=True, help_text="Usual completion time at the provider."
     )
     queue_position = models.PositiveIntegerField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
@@ -132,7 +137,7 @@ class Job(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="The film as its provider made it, where iPhones do not play that.",
+        help_text="The provider's file, if iPhones cannot play it.",
     )
     error_code = models.CharField(max_length=10, blank=True)
     refund_entry = models.OneToOneField(
@@ -239,7 +244,7 @@ class Job(models.Model):
 class AccountMediaDeletion(models.Model):
     """A job of a deleted account, until all its files are certainly deleted."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="media_deletion")
     due_at = models.DateTimeField(db_index=True)
     ended_at = models.DateTimeField(null=True, help_text="When the job was first seen ended.")

@@ -17,15 +17,16 @@ from rendio.common.ids import uuid7
 class BlockedTerm(models.Model):
     """Words that no prompt may have; generation.moderation.blocklist says how they are compared."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     text = models.CharField(
+        "term",
         max_length=100,
         unique=True,
-        help_text="A word or several in a row. * stands for any letters, ? for one: "
-        "kill* is killer too. Large or small letters are all one; accents are not.",
+        help_text="One or more consecutive words. * matches any letters, ? matches one letter: "
+        "kill* also matches killer. Case is ignored, accents are not.",
     )
-    category = models.CharField(max_length=40, blank=True, help_text="For support's lists.")
-    is_enabled = models.BooleanField(default=True)
+    category = models.CharField(max_length=40, blank=True, help_text="Shown in lists only.")
+    is_enabled = models.BooleanField("enabled", default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:
@@ -57,28 +58,29 @@ class OffenceQuerySet(models.QuerySet["Offence"]):
 class Offence(models.Model):
     """An input of a user's that moderation refused. The input itself is kept nowhere."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.PROTECT,
         related_name="offences",
         db_index=False,
     )
-    at = models.DateTimeField()
+    at = models.DateTimeField("time")
     input = models.CharField(max_length=10, choices=Input.choices)
     moderator = models.CharField(max_length=20)
-    categories = models.JSONField(help_text="By the moderator's names.")
-    term_id = models.UUIDField(null=True, help_text="The term of the blocklist that it met.")
+    categories = models.JSONField(help_text="The moderator's categories.")
+    term_id = models.UUIDField(null=True, help_text="The matching blocklist term.")
     attempt = models.CharField(
-        max_length=64, help_text="A keyed hash: the same request again is one offence."
+        max_length=64, help_text="Keyed hash of the request. A repeated request counts once."
     )
     step = models.CharField(max_length=10, choices=Step.choices)
-    held_until = models.DateTimeField(null=True)
-    forgiven_at = models.DateTimeField(null=True)
+    held_until = models.DateTimeField("suspended until", null=True)
+    forgiven_at = models.DateTimeField("cleared at", null=True)
 
     objects = OffenceQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "violation"
         constraints = [
             models.UniqueConstraint(fields=["user", "attempt"], name="offence_one_per_attempt"),
             models.CheckConstraint(

@@ -16,7 +16,7 @@ MAINTENANCE_ID = UUID("00000000-0000-4000-8000-0000000000c0")
 class Maintenance(models.Model):
     """Maintenance mode, one row. Stops new orders; existing jobs continue."""
 
-    id = models.UUIDField(primary_key=True, default=MAINTENANCE_ID, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=MAINTENANCE_ID, editable=False)
     is_on = models.BooleanField(default=False)
     reason = models.CharField(max_length=500, blank=True)
     changed_at = models.DateTimeField(default=timezone.now)
@@ -47,13 +47,15 @@ class DeadState(models.TextChoices):
 class DeadLetter(models.Model):
     """Work that failed for good, kept for staff."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=10, choices=DeadKind.choices)
-    subject = models.CharField(max_length=100, help_text="The row's id, or the task and its queue.")
-    why = models.CharField(max_length=500)
-    times = models.PositiveIntegerField(default=1)
-    first_at = models.DateTimeField()
-    last_at = models.DateTimeField()
+    subject = models.CharField(
+        max_length=100, help_text="ID of the row, or name and queue of the task."
+    )
+    why = models.CharField("error", max_length=500)
+    times = models.PositiveIntegerField("occurrences", default=1)
+    first_at = models.DateTimeField("first failure at")
+    last_at = models.DateTimeField("last failure at")
     state = models.CharField(max_length=10, choices=DeadState.choices, default=DeadState.OPEN)
     closed_at = models.DateTimeField(null=True, blank=True)
 

@@ -17,11 +17,13 @@ class SpendDay(models.Model):
     submissions."""
 
     provider = models.CharField(max_length=20)
-    date = models.DateField(help_text="In UTC.")
-    usd = models.DecimalField(max_digits=14, decimal_places=4)
+    date = models.DateField(help_text="Day in UTC.")
+    usd = models.DecimalField("spend (USD)", max_digits=14, decimal_places=4)
     counted_until = models.DateTimeField()
 
     class Meta:
+        verbose_name = "daily provider spend"
+        verbose_name_plural = "daily provider spend"
         constraints = [
             models.UniqueConstraint(fields=["provider", "date"], name="spend_one_per_day")
         ]
@@ -40,25 +42,33 @@ class ProviderKey(NamedTuple):
 class Breaker(models.TextChoices):
     CLOSED = "closed"  # submissions are sent
     OPEN = "open"  # nothing is sent until `open_until`; then a probe
-    HALF_OPEN = "half open"  # the probe is running; nothing else is sent until `open_until`
+    HALF_OPEN = (
+        "half open",
+        "Half-open",
+    )  # the probe is running; nothing else is sent until `open_until`
 
 
 class ProviderHealth(models.Model):
     """State of one provider key's circuit breaker. Written by generation.dispatch.circuit_breaker,
     and locked by the scheduler."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     provider = models.CharField(max_length=20)
-    key_label = models.CharField(max_length=30)
+    key_label = models.CharField("key", max_length=30)
     state = models.CharField(max_length=10, choices=Breaker.choices, default=Breaker.CLOSED)
     failures = models.PositiveIntegerField(
-        default=0, help_text="Since the window began; each success takes one away."
+        "recent failures", default=0, help_text="Failures since the window started, less successes."
     )
-    window_began_at = models.DateTimeField(null=True, blank=True)
+    window_began_at = models.DateTimeField("failure window started at", null=True, blank=True)
     open_until = models.DateTimeField(null=True, blank=True)
-    probe_id = models.UUIDField(null=True, blank=True, help_text="The request that is to show it.")
+    probe_id = models.UUIDField(
+        "probe request ID", null=True, blank=True, help_text="ID of the probe request."
+    )
     paused_until = models.DateTimeField(
-        null=True, blank=True, help_text="The provider asked us not to come before (429)."
+        "rate limited until",
+        null=True,
+        blank=True,
+        help_text="Rate limited by the provider (429) until then.",
     )
     last_error = models.CharField(max_length=200, blank=True)
     changed_at = models.DateTimeField(default=timezone.now)

@@ -37,7 +37,7 @@ def new_webhook_token() -> str:
 class ProviderRequest(models.Model):
     """One submission of one job to one provider, stored before it is sent."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="requests")
     route = models.ForeignKey(Route, on_delete=models.DO_NOTHING, db_constraint=False)
     provider = models.CharField(max_length=20)
@@ -48,18 +48,20 @@ class ProviderRequest(models.Model):
     state = models.CharField(
         max_length=10, choices=RequestState.choices, default=RequestState.SENDING
     )
-    provider_request_id = models.CharField(max_length=100, blank=True)
-    status_url = models.TextField(blank=True)
-    response_url = models.TextField(blank=True)
-    cancel_url = models.TextField(blank=True)
-    cost_usd = models.DecimalField(max_digits=10, decimal_places=4, default=Decimal(0))
+    provider_request_id = models.CharField("provider request ID", max_length=100, blank=True)
+    status_url = models.TextField("status URL", blank=True)
+    response_url = models.TextField("response URL", blank=True)
+    cancel_url = models.TextField("cancel URL", blank=True)
+    cost_usd = models.DecimalField(
+        "cost (USD)", max_digits=10, decimal_places=4, default=Decimal(0)
+    )
     error_type = models.CharField(max_length=80, blank=True)
     error_detail = models.CharField(max_length=500, blank=True)
     raw_result = models.TextField(
         blank=True,
         default="",
         db_default="",
-        help_text="What the provider said of a result that could not be delivered.",
+        help_text="The provider's answer, if the result could not be delivered.",
     )
     sent_at = models.DateTimeField()
     answered_at = models.DateTimeField(null=True, blank=True)
@@ -68,15 +70,15 @@ class ProviderRequest(models.Model):
         default=False,
         db_default=False,
         db_column="is_told",
-        help_text="A webhook has told of its end.",
+        help_text="A webhook reported the end.",
     )
     cancel_asked_at = models.DateTimeField(
-        null=True, blank=True, help_text="When its provider was asked to stop it."
+        null=True, blank=True, help_text="Time of the cancel request to the provider."
     )
     cancel_due_at = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="When to ask that next, where its job has ended without it.",
+        help_text="Next cancel request, if the job has ended without this result.",
     )
 
     class Meta:
@@ -123,9 +125,9 @@ class ProviderRequest(models.Model):
 class WebhookDelivery(models.Model):
     """One verified webhook call, stored before it is processed."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     provider = models.CharField(max_length=20)
-    provider_request_id = models.CharField(max_length=100)
+    provider_request_id = models.CharField("provider request ID", max_length=100)
     webhook_token = models.CharField(max_length=40, blank=True)
     body = models.TextField()
     received_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -29,7 +29,7 @@ class DueRow(models.Model):
     """`due_at` is None where nothing is to be done. Each model has an index on `due_at`."""
 
     due_at = models.DateTimeField(null=True, blank=True)
-    tries = models.PositiveIntegerField(default=0)
+    tries = models.PositiveIntegerField("attempts", default=0)
 
     class Meta:
         abstract = True
