@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
-import requests
-from django.conf import settings
 from django.core.cache import caches
 from django.core.management.sql import emit_post_migrate_signal
 from django.db import connection, connections
-from django.test import Client
 from django.test.utils import setup_databases, teardown_databases
 from psycopg import sql
 
@@ -26,9 +18,13 @@ from generation.catalogue import cache as cache_catalogue
 from generation.models import ProviderHealth
 from generation.moderation.blocklist import blocklist
 from rendio.common import clock
-from rendio.config import database_url
 from rendio.local import pytest_plugin
-from tests.helpers import budget, recorded_sign_in
+from tests.helpers import budget, recorded_sign_in, shared_stack
+from tests.helpers.database import connected_to
+from tests.helpers.phone import Phone
+from tests.helpers.sandbox_control import Sandbox
+
+HAS_FAILED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,53 +45,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = [item for item in items if item.get_closest_marker("budgeted") is None]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item.get_closest_marker("budgeted")]
+    items[:] = shared_stack.sort(items)
 
 
-SORA = UUID("00000000-0000-4000-8000-000000000003")
-VEO = UUID("00000000-0000-4000-8000-000000000001")
-GEN = UUID("00000000-0000-4000-8000-000000000007")
-WAN = UUID("00000000-0000-4000-8000-000000000008")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    item.stash[HAS_FAILED] = item.stash.get(HAS_FAILED, False) or report.failed
+    return report
 
 
-class Sandbox:
-    """The outside world's controls."""
-
-    _http = requests.Session()
-    _http.trust_env = False
-
-    def __init__(self) -> None:
-        self.url = os.environ["SANDBOX_URL"]
-
-    def control(self, path: str, **body: Any) -> Any:
-        answer = self._http.post(f"{self.url}/control/{path}", json=body, timeout=30)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def provider(self, **body: Any) -> None:
-        self.control("provider", **{"provider": "fal"} | body)
-
-    def requests(self, provider: str = "fal") -> list[dict[str, Any]]:
-        answer = requests.get(
-            f"{self.url}/control/requests", params={"provider": provider}, timeout=30
-        )
-        found: list[dict[str, Any]] = answer.json()["requests"]
-        return found
-
-    def revoked(self) -> list[dict[str, Any]]:
-        """What Apple was told to revoke."""
-        answer = requests.get(f"{self.url}/control/apple/revoked", timeout=30)
-        found: list[dict[str, Any]] = answer.json()["tokens"]
-        return found
-
-    def pushes(self, token: str | None = None) -> list[dict[str, Any]]:
-        """What APNs was sent, to all phones or to one."""
-        sent = requests.get(f"{self.url}/control/pushes", timeout=30).json()["pushes"]
-        return [push for push in sent if token in (None, push["token"])]
-
-    def jobs(self, provider: str = "fal") -> list[dict[str, Any]]:
-        answer = requests.get(f"{self.url}/control/jobs", params={"provider": provider}, timeout=30)
-        found: list[dict[str, Any]] = answer.json()["jobs"]
-        return found
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    shared_stack.stop_if_unused(nextitem, has_failed=item.stash.get(HAS_FAILED, False))
 
 
 @pytest.fixture
@@ -105,111 +67,6 @@ def sandbox() -> Iterator[Sandbox]:
     controls.control("reset")
     yield controls
     controls.control("reset")
-
-
-def assert_refused(answer: Any, status: int, code: str) -> Any:
-    """The answer is this refusal of the catalogue; gives its details for a closer look."""
-    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.content
-    return answer.json()["error"]["details"]
-
-
-def at_once(*acts: Callable[[], Any]) -> list[Any]:
-    """Run all acts at the same moment, each in a thread with a database connection of its own."""
-    barrier = threading.Barrier(len(acts))
-    results: list[Any] = [None] * len(acts)
-
-    def run(number: int, act: Callable[[], Any]) -> None:
-        try:
-            barrier.wait(timeout=30)
-            results[number] = act()
-        except Exception as error:
-            results[number] = error
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(number, act)) for number, act in enumerate(acts)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    errors = [result for result in results if isinstance(result, Exception)]
-    assert not errors, errors
-    return results
-
-
-def waiting_for_locks(table: str) -> int:
-    """How many connections wait with a statement about `table`."""
-    with connection.cursor() as cursor:
-        # Within a transaction the view would say for ever what it said first.
-        cursor.execute("SELECT pg_stat_clear_snapshot()")
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND wait_event_type = 'Lock' AND query LIKE %s",
-            [f"%{table}%"],
-        )
-        [count] = cursor.fetchone()
-    return int(count)
-
-
-class Phone:
-    """A guest's phone: signs in and calls the API as the app does, in this process."""
-
-    def __init__(self, client: Client | None = None) -> None:
-        self.client = client or Client()
-        self.device_id = str(uuid4())
-        self.device_token = base64.b64encode(f"sandbox-{uuid4()}".encode()).decode()
-        self.installation_secret = uuid4().hex
-        self.session: dict[str, Any] = {}
-        self.user_id: UUID | None = None
-        self.language: str | None = None  # what the phone is set to, if it says
-
-    @property
-    def check_body(self) -> dict[str, Any]:
-        """The body of this phone's device-check."""
-        return {
-            "device_id": self.device_id,
-            "device_token": self.device_token,
-            "installation_secret": self.installation_secret,
-        }
-
-    def sign_in(self) -> Phone:
-        answer = self.post("device-check", self.check_body)
-        assert answer.status_code == 200, answer.content
-        self.session = answer.json()["session"]
-        self.user_id = UUID(answer.json()["user_id"])
-        return self
-
-    def get(self, path: str, **query: Any) -> Any:
-        return self.client.get(f"/v1/{path}", query, headers=self._headers())
-
-    def post(self, path: str, body: Any = None, **headers: str) -> Any:
-        return self.client.post(
-            f"/v1/{path}",
-            body if body is not None else {},
-            content_type="application/json",
-            headers=self._headers() | {name.replace("_", "-"): v for name, v in headers.items()},
-        )
-
-    def generate(self, *, key: str | None = None, **body: Any) -> Any:
-        order = {"model_id": str(SORA), "prompt": "A red balloon over the sea"} | body
-        return self.post("generate-video", order, Idempotency_Key=key or str(uuid4()))
-
-    def register_for_pushes(self, **changes: str) -> str:
-        """Gives the token, one that no phone has had."""
-        token = uuid4().hex * 2
-        body = {"token": token, "platform": "ios"} | changes
-        assert self.post("register-push-token", body).status_code == 200
-        return body["token"]
-
-    def balance(self) -> int:
-        remaining: int = self.get("get-user-credits").json()["credits_remaining"]
-        return remaining
-
-    def _headers(self) -> dict[str, str]:
-        headers = {"Accept-Language": self.language} if self.language else {}
-        if self.session:
-            headers["Authorization"] = f"Bearer {self.session['access_token']}"
-        return headers
 
 
 @pytest.fixture
@@ -311,26 +168,6 @@ def committed_database(django_db_setup: None, django_db_blocker: Any) -> Iterato
     yield connection.creation.get_test_db_clone_settings("committed")["NAME"]
     with django_db_blocker.unblock():
         connection.creation.destroy_test_db(suffix="committed", verbosity=0)
-
-
-def url_of_database() -> str:
-    """DATABASE_URL for a process on the database of the test, with all that this run's says."""
-    return database_url.url(
-        settings.DATABASE_ADDRESS | {"dbname": connection.settings_dict["NAME"]}
-    )
-
-
-@contextmanager
-def connected_to(name: str) -> Iterator[None]:
-    """All threads' new connections go to this database."""
-    before = connection.settings_dict["NAME"]
-    connections.close_all()
-    connection.settings_dict["NAME"] = name
-    try:
-        yield
-    finally:
-        connections.close_all()
-        connection.settings_dict["NAME"] = before
 
 
 @pytest.fixture

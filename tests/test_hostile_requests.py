@@ -19,10 +19,11 @@ from django.db import connection
 from django.test import Client
 
 from accounts import tokens
-from tests.conftest import SORA, Phone
 from tests.generation.uploads.conftest import storage
 from tests.helpers import pictures
 from tests.helpers.capture_log import written_log
+from tests.helpers.model_ids import SORA
+from tests.helpers.phone import Phone
 
 __all__ = ["storage"]  # a fixture
 

@@ -16,7 +16,7 @@ from generation.models import Job
 from generation.providers.base import FailureReason
 from rendio.common.web.api import PublicView
 from rendio.urls import v1
-from tests.conftest import Phone, assert_refused
+from tests.helpers.phone import Phone, assert_refused
 
 pytestmark = pytest.mark.django_db
 

@@ -17,12 +17,13 @@ from generation.models import ProviderRequest
 from tests.adminops.conftest import PASSWORD, Staff, staff_user
 from tests.billing.conftest import AppStore
 from tests.billing.conftest import tell as tell_purchase
-from tests.conftest import Phone, Sandbox
 from tests.generation.conftest import canned, life, signer
 from tests.generation.uploads.conftest import storage
 from tests.helpers import pictures
 from tests.helpers.capture_log import written_log
 from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, tell
+from tests.helpers.phone import Phone
+from tests.helpers.sandbox_control import Sandbox
 
 __all__ = ["canned", "life", "signer", "storage"]  # fixtures
 

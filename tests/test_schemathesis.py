@@ -21,9 +21,9 @@ from schemathesis import GenerationMode
 
 from accounts.models import User
 from rendio.openapi.schema import document
-from tests.conftest import Phone
 from tests.helpers import budget
 from tests.helpers.budget import budgeted
+from tests.helpers.phone import Phone
 
 EXAMPLES = 12
 RAW = json.loads(document().body)

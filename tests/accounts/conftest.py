@@ -18,8 +18,9 @@ from django.test import Client
 from accounts.apple import identity_tokens
 from accounts.installations import public_id
 from rendio.common.web import ratelimit
-from tests.conftest import url_of_database, waiting_for_locks
 from tests.helpers import fork_server
+from tests.helpers.concurrency import waiting_for_locks
+from tests.helpers.database import url_of_database
 from tests.helpers.wait import PATIENCE_SECONDS
 
 

@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import Consent
 from generation.catalogue import cache
 from generation.models import Job, Model, Route
-from tests.conftest import SORA
+from tests.helpers.model_ids import SORA
 
 pytestmark = pytest.mark.django_db
 

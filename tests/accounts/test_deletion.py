@@ -28,8 +28,8 @@ from credits.models import IdempotencyRecord, LedgerEntry, WalletState
 from generation.lifecycle import erase
 from generation.models import AccountMediaDeletion, JobStatus, ProviderRequest, Quote, Stage
 from rendio.common.errors import Unauthorized
-from tests.conftest import Phone
 from tests.helpers.job_driver import Life, kinds_of, ordered
+from tests.helpers.phone import Phone
 from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.django_db

@@ -10,8 +10,9 @@ from accounts.models import AppleIdentity, Session, User
 from credits import ledger_check
 from credits import services as credit_services
 from generation.models import AccountMediaDeletion, Job, JobStatus
-from tests.conftest import Phone, at_once
+from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import Life, kinds_of
+from tests.helpers.phone import Phone
 from tests.helpers.wait import eventually
 
 

@@ -13,7 +13,8 @@ from generation.lifecycle import settle
 from generation.models import Job
 from generation.providers.base import FailureReason
 from rendio.common.times import iso
-from tests.conftest import SORA, Phone
+from tests.helpers.model_ids import SORA
+from tests.helpers.phone import Phone
 
 pytestmark = pytest.mark.django_db
 

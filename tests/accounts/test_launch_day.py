@@ -18,7 +18,7 @@ from accounts import services
 from accounts.models import AttestedKey, User
 from rendio.local.data_dir import PROJECT
 from tests.accounts.conftest import Installation, one_phone
-from tests.conftest import assert_refused
+from tests.helpers.phone import assert_refused
 from tests.helpers.secure_enclave import ROOT, AttestedApp
 
 pytestmark = pytest.mark.usefixtures("db", "sandbox")

@@ -13,7 +13,7 @@ from accounts.models import PersonKey
 from accounts.services import related_users
 from billing.models import Purchase
 from tests.billing.conftest import TEN, AppStore, update_credits
-from tests.conftest import Phone
+from tests.helpers.phone import Phone
 
 pytestmark = pytest.mark.django_db
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts import services
 from accounts.models import PushToken, Session
 from accounts.push.outbox import MAX_PUSH_TOKENS
-from tests.conftest import Phone, assert_refused
+from tests.helpers.phone import Phone, assert_refused
 
 TOKEN = "00FC13AD" * 8
 

@@ -22,8 +22,8 @@ from accounts.push import outbox, sending
 from accounts.push.messages import message_for
 from adminops.monitoring import alerts, backlog
 from rendio.common.outbound import http2
-from tests.conftest import Phone
 from tests.helpers.job_driver import stack_environment
+from tests.helpers.phone import Phone
 from tests.helpers.wait import PATIENCE_SECONDS
 
 

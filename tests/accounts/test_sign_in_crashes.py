@@ -15,8 +15,8 @@ from accounts.models import AppleIdentity, Session, UsedToken, User
 from credits import ledger_check
 from credits import services as credit_services
 from credits.services import Source
-from tests.conftest import url_of_database
 from tests.helpers import fork_server
+from tests.helpers.database import url_of_database
 from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")

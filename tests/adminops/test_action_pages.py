@@ -10,7 +10,7 @@ from accounts.models import User
 from adminops.models import AdminAction, AuditLogEntry
 from generation.models import Model
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
-from tests.conftest import SORA
+from tests.helpers.model_ids import SORA
 
 
 def said(answer):

@@ -21,7 +21,7 @@ from tests.billing.conftest import (
     tell,
     update_credits,
 )
-from tests.conftest import Phone
+from tests.helpers.phone import Phone
 
 
 @pytest.fixture

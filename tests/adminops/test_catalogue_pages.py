@@ -10,7 +10,7 @@ import pytest
 from adminops.models import AdminAction, AuditLogEntry, PendingApproval
 from generation.models import BlockedTerm, Model, Route, Theme
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
-from tests.conftest import SORA
+from tests.helpers.model_ids import SORA
 
 SORA_PRO = "00000000-0000-4000-8000-000000000005"
 

@@ -15,7 +15,8 @@ from credits.ledger_check import find_discrepancies
 from credits.services import balance_of
 from rendio.common.errors import InvalidState, Refusal
 from tests.adminops.conftest import WHY, Staff, staff_user
-from tests.conftest import Phone, at_once
+from tests.helpers.concurrency import at_once
+from tests.helpers.phone import Phone
 from tests.helpers.staff import staff_action
 
 

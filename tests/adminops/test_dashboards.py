@@ -31,8 +31,8 @@ from generation.models import (
 from rendio.common.ids import lowest_uuid7
 from tests.adminops.conftest import Staff, staff_user
 from tests.billing.conftest import AppStore, update_credits
-from tests.conftest import SORA
 from tests.helpers.job_driver import Life, ordered
+from tests.helpers.model_ids import SORA
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from django.utils import timezone
 from adminops.models import ErrorLog
 from adminops.monitoring import error_log
 from tests.adminops.conftest import Staff, staff_user
-from tests.conftest import assert_refused
+from tests.helpers.phone import assert_refused
 
 PROMPT, TOKEN = "a secret garden", "sandbox-but-not-base64!"
 

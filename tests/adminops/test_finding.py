@@ -12,7 +12,7 @@ from django.urls import reverse
 from accounts.models import Device, Session, User
 from tests.adminops.conftest import Staff, staff_user
 from tests.billing.conftest import AppStore, purchase_of, update_credits
-from tests.conftest import Phone
+from tests.helpers.phone import Phone
 
 
 @pytest.fixture

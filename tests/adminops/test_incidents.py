@@ -20,8 +20,10 @@ from generation.models import Job, JobStatus, RequestState
 from generation.providers.base import FailureReason
 from rendio.common.errors import InvalidInput, InvalidState
 from tests.adminops.conftest import WHY, Staff, staff_user, submitted
-from tests.conftest import SORA, VEO, Phone, at_once
+from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import grant
+from tests.helpers.model_ids import SORA, VEO
+from tests.helpers.phone import Phone
 from tests.helpers.staff import staff_action
 
 

@@ -15,7 +15,8 @@ from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Model, Route, Stage, WebhookDelivery
 from tests.adminops.conftest import WHY, submitted, the_record
 from tests.billing.conftest import TEN, AppStore, purchase_of, tell, update_credits
-from tests.conftest import SORA, assert_refused
+from tests.helpers.model_ids import SORA
+from tests.helpers.phone import assert_refused
 
 
 def said(answer):

@@ -16,8 +16,8 @@ from credits.models import LedgerCheck
 from generation.lifecycle import dead_letters
 from generation.models import Breaker, DeadKind, Job, ProviderHealth
 from rendio import metrics_endpoint
-from tests.conftest import assert_refused
 from tests.helpers.job_driver import Life, ordered
+from tests.helpers.phone import assert_refused
 
 pytestmark = pytest.mark.django_db
 

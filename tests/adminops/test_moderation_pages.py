@@ -11,7 +11,7 @@ from adminops.models import AdminAction, AuditLogEntry
 from generation.models import BlockedTerm, Offence, Step
 from generation.moderation.blocklist import blocklist
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
-from tests.conftest import Phone, assert_refused
+from tests.helpers.phone import Phone, assert_refused
 
 BAD = "A bomb over the sea"
 

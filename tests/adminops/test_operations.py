@@ -22,7 +22,7 @@ from generation.models import (
     WebhookDelivery,
 )
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
-from tests.conftest import assert_refused
+from tests.helpers.phone import assert_refused
 
 
 def said(answer):

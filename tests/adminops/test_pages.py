@@ -30,7 +30,7 @@ from generation.moderation.blocklist import blocklist
 from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user
 from tests.adminops.test_incidents import begin, running
 from tests.billing.conftest import AppStore, tell, update_credits
-from tests.conftest import SORA
+from tests.helpers.model_ids import SORA
 
 LOOKED_AT = [
     "accounts_device",

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from tests.adminops.conftest import Staff, staff_user
-from tests.conftest import assert_refused
+from tests.helpers.phone import assert_refused
 
 
 def test_an_address_of_the_admin_without_a_page_is_a_page(root):

@@ -12,7 +12,7 @@ from adminops.models import AdminAction, AuditLogEntry
 from credits import services
 from credits.services import CodeTerms
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
-from tests.conftest import Phone, assert_refused
+from tests.helpers.phone import Phone, assert_refused
 
 TERMS = {
     "credits": "20",

@@ -24,7 +24,8 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from accounts.models import User
 from adminops.auth import otp
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
-from tests.conftest import assert_refused, at_once, waiting_for_locks
+from tests.helpers.concurrency import at_once, waiting_for_locks
+from tests.helpers.phone import assert_refused
 from tests.helpers.wait import eventually
 
 PAGE = "/admin/second-factor/"

@@ -21,7 +21,8 @@ from rendio.common.ids import uuid7
 from tests.accounts.conftest import Installation, Person
 from tests.adminops.conftest import WHY, Staff, staff_user
 from tests.billing.conftest import AppStore, tell, update_credits
-from tests.conftest import SORA, Phone
+from tests.helpers.model_ids import SORA
+from tests.helpers.phone import Phone
 
 LEDGER = apps.get_model("credits", "LedgerEntry")
 

@@ -13,7 +13,8 @@ from credits.ledger_check import find_discrepancies
 from credits.queries import history
 from generation.models import Model
 from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user, the_record
-from tests.conftest import SORA, Phone
+from tests.helpers.model_ids import SORA
+from tests.helpers.phone import Phone
 
 POSTS = {
     "admin-refund-credits": {"amount": 5},

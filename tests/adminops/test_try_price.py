@@ -6,7 +6,7 @@ import pytest
 
 from generation.models import Model
 from tests.adminops.conftest import Staff, staff_user
-from tests.conftest import SORA
+from tests.helpers.model_ids import SORA
 
 
 def rows(staff, **query):

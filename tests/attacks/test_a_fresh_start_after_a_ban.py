@@ -18,7 +18,8 @@ from accounts.models import BanBit, User, WelcomeTurn
 from accounts.services import welcome
 from credits import services as credit_services
 from tests.accounts.conftest import Person
-from tests.conftest import Phone, Sandbox, assert_refused
+from tests.helpers.phone import Phone, assert_refused
+from tests.helpers.sandbox_control import Sandbox
 
 pytestmark = pytest.mark.django_db
 

@@ -43,9 +43,11 @@ from rendio.common.due_work import DueWork
 from rendio.common.ids import lowest_uuid7
 from rendio.common.purge import BATCH
 from tests.accounts.conftest import Installation, Person
-from tests.conftest import SORA, Phone, assert_refused, at_once
 from tests.generation.conftest import canned, signer  # noqa: F401 - fixtures
 from tests.generation.uploads.conftest import storage  # noqa: F401 - a fixture
+from tests.helpers.concurrency import at_once
+from tests.helpers.model_ids import SORA
+from tests.helpers.phone import Phone, assert_refused
 from tests.helpers.pictures import upload, uploaded
 
 

@@ -20,7 +20,8 @@ from tests.accounts.conftest import (
     refusal,
 )
 from tests.accounts.test_welcome_crashes import CLAIM, MARK, SETTLE, TURN, WON
-from tests.conftest import assert_refused, at_once
+from tests.helpers.concurrency import at_once
+from tests.helpers.phone import assert_refused
 from tests.helpers.secure_enclave import ROOT, AttestedApp
 
 __all__ = [  # fixtures

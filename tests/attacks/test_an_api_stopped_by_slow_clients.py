@@ -22,8 +22,8 @@ import requests
 from gunicorn.config import Config
 
 from generation import media
-from rendio.server.dispatches import Outgoing
 from rendio.server.incoming import Heads
+from rendio.server.outgoing import Outgoing
 from tests.generation.conftest import running
 from tests.helpers.job_driver import ended
 from tests.helpers.wait import PATIENCE_SECONDS, eventually

@@ -14,8 +14,9 @@ from generation.catalogue import cache
 from generation.models import Job, JobStatus
 from generation.spend import Period
 from rendio.common.ids import lowest_uuid7, uuid7
-from tests.conftest import Phone, assert_refused, at_once
+from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import Life, grant
+from tests.helpers.phone import Phone, assert_refused
 from tests.test_production import manage
 
 LIMIT = Decimal("1.00")  # two orders at $0.40

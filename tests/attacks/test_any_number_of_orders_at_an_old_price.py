@@ -8,8 +8,10 @@ import pytest
 
 from generation.catalogue import cache
 from generation.models import Job, Model
-from tests.conftest import SORA, Phone, assert_refused, at_once
+from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import Life, grant
+from tests.helpers.model_ids import SORA
+from tests.helpers.phone import Phone, assert_refused
 
 ASKED = {"model_id": str(SORA), "prompt": "A red balloon over the sea"}
 

@@ -17,7 +17,7 @@ from kombu.exceptions import ContentDisallowed
 
 from rendio.local.data_dir import PROJECT
 from tests.adminops.conftest import Staff, staff_user
-from tests.conftest import Phone, assert_refused
+from tests.helpers.phone import Phone, assert_refused
 
 APPS = ("rendio", "credits", "accounts", "generation", "billing", "adminops")
 # Each can make objects of what it reads, and run code with it.

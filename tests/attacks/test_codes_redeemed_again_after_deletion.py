@@ -10,7 +10,8 @@ from django.utils import timezone
 from credits import services as credit_services
 from credits.models import PromotionCode
 from tests.accounts.conftest import Person
-from tests.conftest import Phone, Sandbox, assert_refused
+from tests.helpers.phone import Phone, assert_refused
+from tests.helpers.sandbox_control import Sandbox
 
 pytestmark = pytest.mark.django_db
 

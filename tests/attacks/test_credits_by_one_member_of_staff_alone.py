@@ -35,8 +35,10 @@ from tests.adminops.conftest import (
 )
 from tests.adminops.test_catalogue_pages import as_sent
 from tests.billing.conftest import FIFTY, TEN, AppStore, purchase_of, sign_in, tell
-from tests.conftest import SORA, Phone, at_once
+from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import grant
+from tests.helpers.model_ids import SORA
+from tests.helpers.phone import Phone
 from tests.helpers.staff import staff_action
 
 __all__ = ["_quick_passwords", "past", "root"]  # fixtures

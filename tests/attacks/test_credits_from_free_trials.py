@@ -6,7 +6,7 @@ import pytest
 
 from billing.models import Product
 from tests.billing.conftest import PREMIUM, TEN, AppStore, debt_of, tell, update_credits
-from tests.conftest import Phone, assert_refused
+from tests.helpers.phone import Phone, assert_refused
 
 INTRODUCTORY, PROMOTIONAL, OFFER_CODE, WIN_BACK = 1, 2, 3, 4
 

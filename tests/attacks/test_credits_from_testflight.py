@@ -21,7 +21,8 @@ from tests.billing.conftest import (
     tell,
     update_credits,
 )
-from tests.conftest import Phone, at_once
+from tests.helpers.concurrency import at_once
+from tests.helpers.phone import Phone
 
 HUNDRED = "com.rendio.credits.100"
 LIMIT, WELCOME = 100, 10

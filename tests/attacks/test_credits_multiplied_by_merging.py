@@ -15,8 +15,8 @@ from generation.lifecycle import settle
 from generation.models import Job
 from generation.providers.base import FailureReason
 from tests.accounts.conftest import Installation, Person
-from tests.conftest import SORA
 from tests.helpers.job_driver import Life
+from tests.helpers.model_ids import SORA
 
 WELCOME, CODE = 10, 50
 ORDER = {

@@ -16,8 +16,8 @@ from accounts.due_work import PURGE
 from accounts.models import Device
 from tests.adminops.conftest import Staff, staff_user
 from tests.billing.conftest import AppStore, update_credits
-from tests.conftest import Phone
 from tests.helpers.capture_log import written_log
+from tests.helpers.phone import Phone
 from tests.test_ownership import VIEWS
 from tests.test_quiet_logs import sign_in_with_apple
 

@@ -12,7 +12,7 @@ from tests.accounts.conftest import (
     new_person,
     person,
 )
-from tests.conftest import at_once
+from tests.helpers.concurrency import at_once
 
 __all__ = [  # fixtures
     "committed_guest",

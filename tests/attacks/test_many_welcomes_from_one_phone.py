@@ -16,7 +16,9 @@ from accounts.due_work import GRANT_WELCOMES
 from accounts.models import WelcomeClaim
 from tests.accounts.conftest import Installation, installation, one_phone, process
 from tests.accounts.test_welcome_crashes import CLAIM, MARK, TURN
-from tests.conftest import Phone, Sandbox, at_once
+from tests.helpers.concurrency import at_once
+from tests.helpers.phone import Phone
+from tests.helpers.sandbox_control import Sandbox
 from tests.helpers.wait import eventually
 
 __all__ = ["installation", "process"]  # fixtures

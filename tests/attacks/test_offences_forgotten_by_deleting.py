@@ -9,7 +9,8 @@ import pytest
 from generation.models import BlockedTerm, Offence, Step
 from generation.moderation.blocklist import blocklist
 from tests.accounts.conftest import Person
-from tests.conftest import Phone, Sandbox, assert_refused
+from tests.helpers.phone import Phone, assert_refused
+from tests.helpers.sandbox_control import Sandbox
 
 pytestmark = pytest.mark.django_db
 

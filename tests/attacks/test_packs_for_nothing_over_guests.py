@@ -12,7 +12,8 @@ from billing.models import PendingReason
 from billing.services import release_purchase
 from credits import services as credit_services
 from tests.billing.conftest import TEN, AppStore, debt_of, purchase_of, tell
-from tests.conftest import Phone, Sandbox
+from tests.helpers.phone import Phone
+from tests.helpers.sandbox_control import Sandbox
 
 pytestmark = pytest.mark.django_db
 

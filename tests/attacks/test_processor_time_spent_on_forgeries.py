@@ -14,9 +14,10 @@ from django.test import Client
 
 from accounts.apple import identity_tokens
 from tests.accounts.conftest import Installation, Person
-from tests.conftest import Sandbox, assert_refused
 from tests.generation.conftest import canned, signer  # noqa: F401 - fixtures
 from tests.helpers.job_driver import Signer
+from tests.helpers.phone import assert_refused
+from tests.helpers.sandbox_control import Sandbox
 
 pytestmark = pytest.mark.django_db
 

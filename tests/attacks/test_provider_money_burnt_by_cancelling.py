@@ -17,8 +17,10 @@ from generation.lifecycle.poll import open_submissions
 from generation.models import Job, JobStatus, ProviderRequest, Stage
 from generation.providers import get_provider
 from tests.accounts.conftest import Installation, Person
-from tests.conftest import GEN, Phone, at_once
+from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import Life, grant, kinds_of
+from tests.helpers.model_ids import GEN
+from tests.helpers.phone import Phone
 
 FREE = 3
 PRICE_USD = Decimal("0.60")  # five seconds of Gen-4.5 at Runway

@@ -13,8 +13,9 @@ from credits import ledger_check
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Offence, ProviderRequest, Step
 from generation.providers.base import FailureReason
-from tests.conftest import GEN, SORA, WAN, assert_refused
 from tests.helpers.job_driver import Canned, Life, grant, kinds_of, turn
+from tests.helpers.model_ids import GEN, SORA, WAN
+from tests.helpers.phone import assert_refused
 
 FREE = 3
 

@@ -15,8 +15,9 @@ from billing.due_work import APPLY_NOTIFICATIONS
 from billing.models import Notification, Purchase
 from credits import ledger_check
 from credits import services as credit_services
-from tests.conftest import Phone, Sandbox
 from tests.generation.conftest import running
+from tests.helpers.phone import Phone
+from tests.helpers.sandbox_control import Sandbox
 
 __all__ = ["running"]  # a fixture
 

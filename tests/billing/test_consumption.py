@@ -14,7 +14,7 @@ from generation.lifecycle import settle
 from generation.models import Job
 from generation.providers.base import FailureReason
 from tests.billing.conftest import FIFTY, TEN, deliver, purchase_of, sign_in, tell
-from tests.conftest import Phone
+from tests.helpers.phone import Phone
 
 HOUR = timedelta(hours=1)
 

@@ -20,8 +20,9 @@ from tests.billing.conftest import (
     purchase_of,
     update_credits,
 )
-from tests.conftest import Phone, url_of_database
 from tests.helpers import fork_server
+from tests.helpers.database import url_of_database
+from tests.helpers.phone import Phone
 
 STEPS = """
 import os

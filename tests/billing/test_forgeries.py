@@ -13,7 +13,7 @@ from billing.appstore import verifier
 from billing.due_work import APPLY_NOTIFICATIONS
 from billing.models import Environment, Notification, Purchase
 from tests.billing.conftest import TEN, deliver, post_notification, update_credits
-from tests.conftest import assert_refused
+from tests.helpers.phone import assert_refused
 
 FLAWS = [
     "foreign_root",

@@ -24,7 +24,8 @@ from tests.billing.conftest import (
     tell,
     update_credits,
 )
-from tests.conftest import Phone, at_once
+from tests.helpers.concurrency import at_once
+from tests.helpers.phone import Phone
 
 
 @pytest.fixture

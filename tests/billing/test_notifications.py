@@ -25,7 +25,7 @@ from tests.billing.conftest import (
     tell,
     update_credits,
 )
-from tests.conftest import Phone, assert_refused
+from tests.helpers.phone import Phone, assert_refused
 
 
 def test_a_purchase_that_no_phone_tells_of_brings_its_credits(phone, store):

@@ -14,7 +14,7 @@ from billing.due_work import CONFIRM_PURCHASES
 from billing.lifecycle import purchases
 from billing.models import UnconfirmedPurchase
 from tests.billing.conftest import TEN, update_credits
-from tests.conftest import Phone, assert_refused
+from tests.helpers.phone import Phone, assert_refused
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])

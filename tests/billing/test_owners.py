@@ -17,7 +17,7 @@ from tests.billing.conftest import (
     tell,
     update_credits,
 )
-from tests.conftest import Phone, assert_refused
+from tests.helpers.phone import Phone, assert_refused
 
 
 @pytest.fixture

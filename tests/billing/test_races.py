@@ -17,7 +17,8 @@ from tests.billing.conftest import (
     sign_in,
     update_credits,
 )
-from tests.conftest import Phone, at_once
+from tests.helpers.concurrency import at_once
+from tests.helpers.phone import Phone
 
 
 @pytest.fixture

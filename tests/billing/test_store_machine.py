@@ -38,8 +38,8 @@ from tests.billing.conftest import (
     sign_in,
     update_credits,
 )
-from tests.conftest import Phone, Sandbox
 from tests.helpers.budget import budgeted
+from tests.helpers.phone import Phone
 from tests.helpers.purchase_model import (
     CREDITS,
     PLUS,
@@ -48,6 +48,7 @@ from tests.helpers.purchase_model import (
     PurchaseModel,
     SubscriptionModel,
 )
+from tests.helpers.sandbox_control import Sandbox
 from tests.helpers.stateful import RolledBackMachine, run
 from tests.helpers.wallet_model import FULL_SHARE, ModelLot
 

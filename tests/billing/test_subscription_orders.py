@@ -11,9 +11,10 @@ from billing.appstore import verifier
 from billing.lifecycle import notification_handlers
 from billing.models import Product, ProductKind
 from tests.billing.conftest import debt_of, ledger_adds_up, update_credits
-from tests.conftest import Phone, at_once
 from tests.helpers import budget
 from tests.helpers.budget import budgeted
+from tests.helpers.concurrency import at_once
+from tests.helpers.phone import Phone
 
 PLUS = "com.rendio.plus.monthly"
 # Each is what happens, and on which day since the first period began, 65 days ago.

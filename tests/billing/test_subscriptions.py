@@ -22,7 +22,7 @@ from tests.billing.conftest import (
     tell,
     update_credits,
 )
-from tests.conftest import Phone, assert_refused
+from tests.helpers.phone import Phone, assert_refused
 
 PLUS = "com.rendio.plus.monthly"
 DAY = timedelta(days=1)

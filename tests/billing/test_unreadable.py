@@ -36,7 +36,8 @@ from tests.billing.conftest import (
     update_credits,
 )
 from tests.billing.test_forgeries import FLAWS, contents
-from tests.conftest import Phone, assert_refused, at_once
+from tests.helpers.concurrency import at_once
+from tests.helpers.phone import Phone, assert_refused
 
 ODD = {
     "no purchase date": {"purchaseDate": None},

@@ -19,7 +19,7 @@ from tests.billing.conftest import (
     tell,
     update_credits,
 )
-from tests.conftest import Phone, assert_refused
+from tests.helpers.phone import Phone, assert_refused
 
 
 def test_a_purchase_brings_its_credits(phone, store):

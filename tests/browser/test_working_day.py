@@ -15,8 +15,8 @@ from credits.flows import Flow
 from credits.services import scheduled_ledger_check
 from generation.models import Job, JobStatus, Model, ProviderRequest, Theme
 from tests.billing.conftest import AppStore, update_credits
-from tests.conftest import SORA
 from tests.helpers.job_driver import ended
+from tests.helpers.model_ids import SORA
 from tests.helpers.wait import eventually
 
 WHY = "The video came out black"

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conftest import SORA, assert_refused
+from tests.helpers.model_ids import SORA
+from tests.helpers.phone import assert_refused
 
 ORDER = {"model_id": str(SORA), "prompt": "A red balloon over the sea"}
 

@@ -6,7 +6,7 @@ import pytest
 
 from generation.models import Theme
 from rendio.common.collation import AsRead, sort_key
-from tests.conftest import SORA
+from tests.helpers.model_ids import SORA
 
 # As ICU 77 sorts them, in CLDR's order of each language.
 SORTED = {

@@ -13,9 +13,9 @@ from adminops.models import AuditLogEntry
 from credits.ledger_check import find_discrepancies
 from generation.models import FileDeletion, Job
 from tests.adminops.conftest import staff_user
-from tests.conftest import Phone
 from tests.generation.conftest import life
 from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
+from tests.helpers.phone import Phone
 from tests.helpers.staff import staff_action
 
 __all__ = ["life"]  # a fixture

@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
-from tests.conftest import assert_refused
+from tests.helpers.phone import assert_refused
 
 JSON = "application/json"
 

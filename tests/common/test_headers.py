@@ -12,7 +12,7 @@ from django.urls import get_resolver
 
 from generation import media
 from rendio.common.web import headers
-from tests.conftest import assert_refused
+from tests.helpers.phone import assert_refused
 
 ANSWERS = {
     "a public list": "/v1/get-models",

@@ -19,7 +19,8 @@ from accounts.models import Tier
 from rendio.common.web import forwarded as forwarded_headers
 from rendio.common.web import ratelimit
 from rendio.common.web.forwarded import ForwardedMiddleware
-from tests.conftest import Phone, assert_refused, at_once
+from tests.helpers.concurrency import at_once
+from tests.helpers.phone import Phone, assert_refused
 
 
 @pytest.fixture

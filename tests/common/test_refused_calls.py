@@ -24,7 +24,6 @@ from tests.helpers.wait import PATIENCE_SECONDS
 __all__ = ["running"]  # a fixture
 
 pytestmark = pytest.mark.usefixtures("committed")
-STACK_ENVIRONMENT = {"RATE_LIMIT_REDEEM_PER_MINUTE": 1}
 ORDER = "/v1/generate-video"
 UPLOAD = "/v1/upload-image"
 

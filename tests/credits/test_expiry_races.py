@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from credits import services
 from credits.errors import InsufficientCredits
 from credits.models import Kind
-from tests.conftest import at_once, waiting_for_locks
+from tests.helpers.concurrency import at_once, waiting_for_locks
 from tests.helpers.wait import eventually
 from tests.helpers.wallet import NOW, TestWallet
 

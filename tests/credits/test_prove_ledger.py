@@ -15,7 +15,7 @@ from django.utils import timezone
 from credits import ledger_check
 from credits import services as credit_services
 from credits.models import LedgerCheck
-from tests.conftest import url_of_database
+from tests.helpers.database import url_of_database
 from tests.helpers.wallet import TestWallet
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,8 @@ from credits.models import PromotionCode, Redemption
 from credits.services import CodeTerms, Source
 from rendio.common.web import ratelimit
 from tests.billing.conftest import sign_in
-from tests.conftest import Phone, assert_refused, at_once
+from tests.helpers.concurrency import at_once
+from tests.helpers.phone import Phone, assert_refused
 
 
 def make(code="SUMMER25", *, credits=20, **terms):

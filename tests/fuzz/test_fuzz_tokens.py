@@ -8,9 +8,9 @@ from uuid import uuid4
 from hypothesis import given
 
 from accounts.apple import identity_tokens
-from tests.conftest import Phone
 from tests.helpers import hostile_input
 from tests.helpers.budget import budgeted
+from tests.helpers.phone import Phone
 
 pytestmark = budgeted
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from accounts.apple import identity_tokens
 from generation.models import WebhookDelivery
 from tests.billing.conftest import deliver, post_notification
-from tests.conftest import WAN
 from tests.helpers import hostile_input
 from tests.helpers.budget import budgeted
 from tests.helpers.job_driver import USER_ID, ordered, turn
+from tests.helpers.model_ids import WAN
 
 pytestmark = budgeted
 

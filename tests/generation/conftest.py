@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from generation.lifecycle import route_timing
 from generation.providers import fal_webhooks
-from rendio.local.data_dir import DataDir
-from rendio.local.stack import Stack
-from tests.conftest import Phone, Sandbox
-from tests.helpers.job_driver import Canned, Life, Running, Signer, grant, serves, stack_environment
-from tests.helpers.wait import PATIENCE_SECONDS, eventually
+from tests.helpers import shared_stack
+from tests.helpers.job_driver import Canned, Life, Running, Signer, grant
+from tests.helpers.phone import Phone
+from tests.helpers.sandbox_control import Sandbox
 
 
 @pytest.fixture(autouse=True)
@@ -68,25 +65,11 @@ def signer(canned: Canned, settings: Any) -> Signer:
     return Signer(canned)
 
 
-@pytest.fixture(scope="module")
-def running(request: pytest.FixtureRequest, committed_database: str) -> Iterator[Running]:
-    """The application as it runs in production, for the tests of one module.
+@pytest.fixture
+def running(request: pytest.FixtureRequest, committed_database: str) -> Running:
+    """Web, worker and beat as processes of their own, as in production.
 
-    Its workers claim all committed due jobs, so a test must not call the due functions on a
+    The workers claim all committed due jobs, so a test must not call the due functions on a
     committed job. `STACK_ENVIRONMENT` of the module changes settings.
     """
-    changes = getattr(request.module, "STACK_ENVIRONMENT", {})
-    environment = stack_environment(committed_database, **changes)
-    port = int(os.environ["PUBLIC_URL"].rsplit(":", 1)[1])
-    stack = Stack(data_dir=DataDir.from_environment(), env=environment, port=port)
-    stack.commands = {
-        name: replace(command, stop_seconds=PATIENCE_SECONDS)
-        for name, command in stack.commands.items()
-    }
-    try:
-        stack.start("web", "worker", "beat")
-        running = Running(stack)
-        eventually(lambda: serves(running.url), told=lambda: running.log("web"))
-        yield running
-    finally:
-        stack.stop()
+    return shared_stack.use(committed_database, shared_stack.changes_for(request.node))

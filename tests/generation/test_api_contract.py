@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import tokens
-from tests.conftest import Phone
+from tests.helpers.phone import Phone
 
 READS = ["get-user-credits", "credits/balance", "get-credit-history", "get-video-status",
          "get-video-jobs"]  # fmt: skip

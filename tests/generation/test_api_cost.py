@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts import tokens
 from rendio.common.web import ratelimit
-from tests.conftest import SORA, Phone
+from tests.helpers.model_ids import SORA
+from tests.helpers.phone import Phone
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from credits.services import Source
 from generation import media
 from generation.lifecycle import remove
 from generation.models import Job, JobStatus, Stage
-from tests.conftest import Phone, assert_refused
+from tests.helpers.phone import Phone, assert_refused
 
 STATUS_FIELDS = {
     "job_id", "status", "progress", "queue_position", "eta_seconds", "video_url", "thumbnail_url",

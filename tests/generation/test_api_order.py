@@ -14,7 +14,8 @@ from credits.services import Source
 from generation.catalogue import cache, orders
 from generation.errors import InvalidPrompt
 from generation.models import Job, Model, Quote, Theme
-from tests.conftest import SORA, VEO, Phone, assert_refused
+from tests.helpers.model_ids import SORA, VEO
+from tests.helpers.phone import Phone, assert_refused
 
 NEON_RAIN = "00000000-0000-4000-8000-000000000080"  # of Sora 2
 

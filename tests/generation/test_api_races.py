@@ -18,8 +18,9 @@ from credits.models import IdempotencyRecord, LedgerEntry
 from generation.models import Job
 from rendio.local.data_dir import DataDir
 from rendio.local.stack import Stack
-from tests.conftest import SORA, Phone
 from tests.helpers.job_driver import serves, stack_environment
+from tests.helpers.model_ids import SORA
+from tests.helpers.phone import Phone
 from tests.helpers.wait import eventually
 
 

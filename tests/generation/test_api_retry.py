@@ -11,8 +11,9 @@ from generation.catalogue import cache
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Model
 from generation.providers.base import FailureReason
-from tests.conftest import SORA, Phone, assert_refused
 from tests.helpers.job_driver import assert_completed, kinds_of, ordered
+from tests.helpers.model_ids import SORA
+from tests.helpers.phone import Phone, assert_refused
 
 
 def retry(phone, job_id, *, key=None):

@@ -10,7 +10,7 @@ from django.utils import timezone
 from generation.catalogue import cache
 from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Route, Stage
 from rendio.common.keyring import KeyRing
-from tests.conftest import SORA, VEO, assert_refused, at_once
+from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import (
     Life,
     assert_completed,
@@ -20,6 +20,8 @@ from tests.helpers.job_driver import (
     submissions,
     turn,
 )
+from tests.helpers.model_ids import SORA, VEO
+from tests.helpers.phone import assert_refused
 
 TROUBLES = ["submit_500", "submit_503", "submit_lost", "submit_429", "submit_403_balance"]
 

@@ -9,7 +9,7 @@ from django.test import Client
 
 from generation.catalogue import cache
 from generation.models import Model, Theme
-from tests.conftest import SORA, VEO
+from tests.helpers.model_ids import SORA, VEO
 
 MODEL_FIELDS = {
     "id",

@@ -18,8 +18,8 @@ from django.utils import timezone
 from generation import streams
 from generation.lifecycle import settle
 from generation.providers.base import FailureReason
-from tests.conftest import Phone, assert_refused
 from tests.helpers.job_driver import ended, ordered
+from tests.helpers.phone import Phone, assert_refused
 from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")

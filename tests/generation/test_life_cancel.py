@@ -10,7 +10,7 @@ import pytest
 
 from generation.lifecycle import cancel
 from generation.models import Job, JobStatus, ProviderRequest, Stage
-from tests.conftest import at_once
+from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import (
     Life,
     assert_completed,

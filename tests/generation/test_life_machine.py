@@ -13,10 +13,11 @@ from credits import ledger_check
 from generation.catalogue import cache
 from generation.lifecycle import claims, poll
 from generation.models import Job, JobStatus, ProviderHealth, ProviderRequest, RequestState, Stage
-from tests.conftest import Phone, Sandbox
 from tests.generation.test_routes import add_route
 from tests.helpers.budget import budgeted
 from tests.helpers.job_driver import Life, Signer, grant, kinds_of
+from tests.helpers.phone import Phone
+from tests.helpers.sandbox_control import Sandbox
 from tests.helpers.stateful import run
 
 OUTCOMES = [

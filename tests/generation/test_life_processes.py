@@ -18,8 +18,7 @@ from PIL import Image
 from adminops.models import Heartbeat
 from adminops.monitoring.heartbeats import QUEUES
 from generation.models import Job, JobStatus, ProviderRequest, RequestState
-from rendio.local import ports
-from tests.conftest import SORA, VEO, Sandbox
+from tests.helpers import shared_stack
 from tests.helpers.job_driver import (
     assert_completed,
     assert_refunded,
@@ -28,17 +27,11 @@ from tests.helpers.job_driver import (
     token_of,
     wait_for_results,
 )
+from tests.helpers.model_ids import SORA, VEO
+from tests.helpers.sandbox_control import Sandbox
 from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
-STACK_ENVIRONMENT = {
-    "PROVIDER_READ_TIMEOUT_SECONDS": 5,
-    "MAX_VIDEO_BYTES": 3_000_000,
-    # All orders are open at once, and no fee is to be told from a refund.
-    "CANCEL_FREE_COUNT": 100,
-    "DUE_LATE_SECONDS": 3600,
-    "WORKER_METRICS_PORT": ports.reserve_any(),
-}
 
 
 @pytest.fixture
@@ -242,7 +235,7 @@ def test_the_worker_killed_while_the_provider_holds_the_submission(running, prov
 
 
 def test_web_and_worker_tell_what_all_of_their_processes_counted(running):
-    worker = f"http://127.0.0.1:{STACK_ENVIRONMENT['WORKER_METRICS_PORT']}/metrics"
+    worker = f"http://127.0.0.1:{shared_stack.STANDARD['WORKER_METRICS_PORT']}/metrics"
     task = 'rendio_task_seconds_count{state="SUCCESS",task="generation.poll_due"}'
 
     def counted(url: str, name: str) -> float:

@@ -25,7 +25,7 @@ from generation.models import FileDeletion, Job, JobStatus, ProviderRequest, Sta
 from generation.video_files import process
 from rendio.common.due import DRAIN_SECONDS
 from rendio.common.ids import uuid7
-from tests.conftest import at_once
+from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import (
     Life,
     assert_completed,

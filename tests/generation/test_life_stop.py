@@ -6,7 +6,7 @@ import pytest
 
 from generation.lifecycle import cancel
 from generation.models import ProviderRequest
-from tests.conftest import at_once
+from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import assert_refunded, ordered
 from tests.helpers.provider_models import MODELS
 

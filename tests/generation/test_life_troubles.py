@@ -19,7 +19,6 @@ from generation.models import (
     Stage,
     WebhookDelivery,
 )
-from tests.conftest import SORA
 from tests.helpers.job_driver import (
     assert_completed,
     assert_refunded,
@@ -28,6 +27,7 @@ from tests.helpers.job_driver import (
     tell,
     turn,
 )
+from tests.helpers.model_ids import SORA
 from tests.helpers.tiny_films import film
 
 HANDLE = {"request_id": "id-1", "queue_position": 0}

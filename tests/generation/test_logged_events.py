@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 
 from generation.models import Job
-from tests.conftest import Phone
 from tests.helpers.job_driver import ordered
+from tests.helpers.phone import Phone
 
 REQUEST_ID = "the-order-0001"
 

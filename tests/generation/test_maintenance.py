@@ -10,8 +10,8 @@ from django.core.management import call_command
 
 from generation.catalogue import cache
 from generation.models import Maintenance
-from tests.conftest import assert_refused
 from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
+from tests.helpers.phone import assert_refused
 
 
 def switch(state: str, *arguments: str) -> str:

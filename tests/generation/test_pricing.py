@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from generation.catalogue import cache, pricing
-from tests.conftest import SORA
+from tests.helpers.model_ids import SORA
 
 SORA_PRO_FACTORS = {
     "duration": {"4": "1", "8": "2", "12": "3"},

@@ -15,7 +15,6 @@ from generation.models import Job, JobStatus, ProviderRequest, RequestState, Rou
 from generation.providers import get_provider
 from generation.providers.base import Accepted, FailureReason, Rejected
 from rendio.common.ids import uuid7
-from tests.conftest import SORA, assert_refused
 from tests.helpers.job_driver import (
     assert_completed,
     assert_refunded,
@@ -24,6 +23,8 @@ from tests.helpers.job_driver import (
     submissions,
     tell,
 )
+from tests.helpers.model_ids import SORA
+from tests.helpers.phone import assert_refused
 
 FIRST, SECOND = "fal-ai/sora-2/text-to-video", "fal-ai/veo3.1"
 

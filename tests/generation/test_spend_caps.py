@@ -13,8 +13,9 @@ from generation.catalogue import cache
 from generation.lifecycle import counting
 from generation.models import Job, ProviderRequest, SpendDay, Stage
 from generation.spend import Period
-from tests.conftest import SORA, VEO, assert_refused
 from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, submissions
+from tests.helpers.model_ids import SORA, VEO
+from tests.helpers.phone import assert_refused
 
 
 @pytest.fixture

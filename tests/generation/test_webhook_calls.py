@@ -13,7 +13,7 @@ from credits import services as credit_services
 from generation.lifecycle import settle, transitions
 from generation.models import Job, ProviderRequest, RequestState, Stage, WebhookDelivery
 from generation.providers.base import FailureReason
-from tests.conftest import at_once
+from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import (
     Life,
     assert_completed,

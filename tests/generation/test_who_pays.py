@@ -9,8 +9,8 @@ import pytest
 
 from generation.lifecycle.cost_rules import COST_RULES, SubmissionOutcome
 from generation.models import JobStatus, ProviderRequest, RequestState, Stage
-from tests.conftest import GEN, WAN
 from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, submissions, tell
+from tests.helpers.model_ids import GEN, WAN
 from tests.helpers.provider_models import MODELS
 
 FULL = Decimal("0.40")  # four seconds of Sora 2 at fal

@@ -30,7 +30,8 @@ from credits.models import LedgerEntry
 from generation.lifecycle import cancel, convert, poll, store, submit, webhooks
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from rendio.local.stack import Stack
-from tests.conftest import Phone, Sandbox
+from tests.helpers.phone import Phone
+from tests.helpers.sandbox_control import Sandbox
 from tests.helpers.wait import PATIENCE_SECONDS, eventually
 
 USER_ID = "sandbox-user"

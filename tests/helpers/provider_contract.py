@@ -30,8 +30,8 @@ from generation.providers.signatures import BadSignature
 from rendio.common.keyring import KeyRing
 from rendio.common.observability import metrics
 from rendio.common.outbound import http
-from tests.conftest import Sandbox
 from tests.helpers.job_driver import turn
+from tests.helpers.sandbox_control import Sandbox
 from tests.helpers.wait import eventually
 
 KEYS = {"one": "key-number-one-1111", "two": "key-number-two-2222"}

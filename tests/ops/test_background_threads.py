@@ -25,7 +25,7 @@ from rendio.celery import app
 from rendio.common import background, wakeup
 from rendio.common.background import BackgroundThread
 from rendio.local.data_dir import PROJECT
-from tests.conftest import Phone
+from tests.helpers.phone import Phone
 from tests.helpers.wait import eventually
 
 APPS = ("accounts", "adminops", "billing", "credits", "generation", "rendio")

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from rendio.local.servers import postgres_binary
-from tests.conftest import Phone
+from tests.helpers.phone import Phone
 
 pytestmark = pytest.mark.usefixtures("committed")
 BIN = Path(postgres_binary("pg_dump")).parent

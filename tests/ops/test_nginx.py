@@ -85,10 +85,19 @@ def authority(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def proxy(running, tmp_path_factory, authority):
+def server(tmp_path_factory, authority):
     folder = tmp_path_factory.mktemp("nginx")
-    with nginx(folder, authority, web_port=running.stack.port) as (url, _plain_url):
+    with nginx(folder, authority, web_port=int(os.environ["PUBLIC_URL"].rsplit(":", 1)[1])) as (
+        url,
+        _plain_url,
+    ):
         yield url
+
+
+@pytest.fixture
+def proxy(running, server):
+    """nginx, with the web process behind it."""
+    return server
 
 
 @pytest.fixture

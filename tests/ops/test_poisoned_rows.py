@@ -13,7 +13,7 @@ from credits.models import Wallet
 from generation.models import FileDeletion
 from rendio.common.due import claim_due, for_each_logged, run_all
 from tests.accounts.test_pushes import answer, send, tell
-from tests.conftest import Phone
+from tests.helpers.phone import Phone
 from tests.helpers.wallet import NOW, TestWallet
 
 

@@ -26,10 +26,10 @@ from generation import media
 from rendio import worker
 from rendio.config.environment import SANDBOX_WEBHOOK_SECRET
 from rendio.server.addresses import bind, bind_and_processes, url
-from tests.conftest import assert_refused
 from tests.generation.conftest import running
 from tests.helpers import pictures
 from tests.helpers.job_driver import serves
+from tests.helpers.phone import assert_refused
 from tests.helpers.wait import PATIENCE_SECONDS, eventually
 
 __all__ = ["running"]  # a fixture

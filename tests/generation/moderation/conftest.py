@@ -9,8 +9,8 @@ import pytest
 
 from generation.models import BlockedTerm
 from generation.moderation.blocklist import blocklist
-from tests.conftest import Sandbox
 from tests.generation.uploads.conftest import Storage, storage
+from tests.helpers.sandbox_control import Sandbox
 
 __all__ = ["Storage", "storage"]
 

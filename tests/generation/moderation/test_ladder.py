@@ -11,7 +11,8 @@ from django.utils import timezone
 from accounts.models import User
 from generation.lifecycle import sweep
 from generation.models import Job, Offence, Step
-from tests.conftest import Phone, assert_refused, at_once
+from tests.helpers.concurrency import at_once
+from tests.helpers.phone import Phone, assert_refused
 from tests.helpers.pictures import upload
 
 BAD = "A bomb over the sea"

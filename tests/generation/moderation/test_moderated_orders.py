@@ -13,7 +13,8 @@ from credits.models import LedgerEntry
 from generation.lifecycle import settle
 from generation.models import Job, Offence, Quote
 from generation.providers.base import FailureReason
-from tests.conftest import Phone, Sandbox, assert_refused
+from tests.helpers.phone import Phone, assert_refused
+from tests.helpers.sandbox_control import Sandbox
 
 BAD, GOOD = "A bomb over the sea", "A red balloon over the sea"
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from PIL import Image
 
 from generation.models import FileDeletion, Input, Offence, Upload
-from tests.conftest import assert_refused
+from tests.helpers.phone import assert_refused
 from tests.helpers.pictures import jpeg, saved, two_halves, upload, uploaded
 
 IMAGE_TO_VIDEO = "00000000-0000-4000-8000-000000000002"

@@ -11,8 +11,8 @@ import pytest
 from django.test import Client
 
 from generation.models import ProviderRequest, Stage, WebhookDelivery
-from tests.conftest import GEN
 from tests.helpers.job_driver import assert_completed, ordered, turn
+from tests.helpers.model_ids import GEN
 
 SECRET = "a secret that we share with a relay"
 

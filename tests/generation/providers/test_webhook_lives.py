@@ -12,12 +12,6 @@ from tests.helpers.provider_models import MODELS
 from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
-STACK_ENVIRONMENT = {
-    "PROVIDER_READ_TIMEOUT_SECONDS": 5,
-    "MAX_VIDEO_BYTES": 3_000_000,
-    # All orders are open at once, and no fee is to be told from a refund.
-    "CANCEL_FREE_COUNT": 100,
-}
 REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
 # What the webhook tells; "" is a video.
 TOLD = {

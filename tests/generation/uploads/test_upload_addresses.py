@@ -9,8 +9,8 @@ import pytest
 from generation import media
 from generation.lifecycle import remove
 from generation.models import Job, Upload
-from tests.conftest import assert_refused
 from tests.helpers import pictures
+from tests.helpers.phone import assert_refused
 from tests.helpers.pictures import uploaded
 
 SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"

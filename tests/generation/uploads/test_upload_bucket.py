@@ -14,9 +14,9 @@ from moto.server import ThreadedMotoServer
 
 from generation.lifecycle import remove
 from generation.models import FileDeletion, Job, Upload
-from tests.conftest import Phone, assert_refused
 from tests.helpers import pictures
 from tests.helpers.job_driver import assert_completed, ordered, submissions
+from tests.helpers.phone import Phone, assert_refused
 from tests.helpers.pictures import uploaded
 
 SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"

@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from generation.models import FileDeletion, Upload
-from tests.conftest import assert_refused
 from tests.helpers import pictures
+from tests.helpers.phone import assert_refused
 from tests.helpers.pictures import upload
 
 

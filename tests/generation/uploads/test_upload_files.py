@@ -13,8 +13,8 @@ from PIL import Image
 from generation.errors import InvalidFile
 from generation.models import FileDeletion, Upload
 from generation.uploads import reencoding
-from tests.conftest import assert_refused
 from tests.helpers import pictures
+from tests.helpers.phone import assert_refused
 from tests.helpers.pictures import SCRIPT, SIZE, upload, uploaded
 
 

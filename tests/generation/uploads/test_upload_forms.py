@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generation.models import FileDeletion, Upload
-from tests.conftest import Phone, assert_refused
 from tests.helpers import pictures
+from tests.helpers.phone import Phone, assert_refused
 from tests.helpers.pictures import upload
 
 LIMIT = 10_000_000

@@ -15,8 +15,9 @@ from accounts import services as account_services
 from generation.lifecycle import remove, settle
 from generation.models import FileDeletion, Job, Upload
 from generation.providers.base import FailureReason
-from tests.conftest import Phone, assert_refused, at_once
+from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import Life, assert_completed, submissions
+from tests.helpers.phone import Phone, assert_refused
 from tests.helpers.pictures import upload, uploaded
 
 SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"

@@ -16,7 +16,6 @@ from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
 SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"
-STACK_ENVIRONMENT = {"RATE_LIMIT_UPLOADS_PER_HOUR": 0}
 
 
 def send(running, phone, content):
