@@ -32,6 +32,15 @@ MIGRATED = "rendio_migrated"
 _own_database: tuple[DataDir, PostgreSQL] | None = None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Three processes on two cores: a quarter of the time a test waits for another process."""
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    cores = os.cpu_count() or 1
+    return cores + (cores + 1) // 2
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     # The settings refuse servers of which nobody says what they are for.
