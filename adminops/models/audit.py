@@ -28,7 +28,7 @@ class AdminAction(models.TextChoices):
     TOGGLE_CODE = "toggle_code", "Stop or resume promotion code"
     RELEASE_PURCHASE = "release_purchase"
     FORGIVE_OFFENCES = "forgive_offences", "Clear violations"
-    OVERRIDE_REFUND = "override_refund"  # our answer to Apple about a refund
+    OVERRIDE_REFUND = "override_refund", "Override refund preference"
     REFUND_JOB = "refund_job"
     FAIL_JOB = "fail_job"
     RETRY_JOB = "retry_job"
