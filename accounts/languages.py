@@ -1,8 +1,8 @@
-"""Languages of profiles that changed since access tokens were issued.
+"""Profile languages that changed after an access token was issued.
 
 An access token carries its user's language for up to ACCESS_TOKEN_SECONDS. Each process keeps the
-changes of that long, and reads new ones from PostgreSQL together with the revocations: a request
-costs no query. A change counts at once in the process that made it, and within
+changes of that period and reads new ones from PostgreSQL together with the revocations, so that a
+request needs no query. A change takes effect at once in the process that made it, and within
 settings.REVOCATION_REFRESH_SECONDS in the others, in all sessions of the user.
 """
 
@@ -15,19 +15,20 @@ from django.conf import settings
 
 from accounts.models import User
 
-# A transaction sets its time before it commits, and clocks differ: read that far back again.
+# A transaction sets its time before it commits, and clocks differ: this period is read again.
 OVERLAP = timedelta(seconds=60)
 
 
 class ChangedLanguages:
-    """The changes. Reading needs no lock: a dict's lookup is atomic."""
+    """Language changes of this process. Reading needs no lock: a dict lookup is atomic."""
 
     def __init__(self) -> None:
         self._changes: dict[UUID, tuple[datetime, str]] = {}
         self._read_until: datetime | None = None
 
     def current(self, user_id: UUID, *, told: str, told_at: float) -> str:
-        """The user's language, which was `told` at an epoch second and may have changed since."""
+        """The user's language. `told` is the token's language, `told_at` when it was issued (epoch
+        seconds)."""
         change = self._changes.get(user_id)
         if change is None or change[0].timestamp() < told_at:
             return told
@@ -38,8 +39,12 @@ class ChangedLanguages:
         if known is None or known[0] <= changed_at:
             self._changes[user_id] = (changed_at, language)
 
+    def clear(self) -> None:
+        """The state of a process that has just started."""
+        self._changes, self._read_until = {}, None
+
     def refresh(self, *, now: datetime) -> None:
-        """Read what changed since the last time; forget what every token has by now."""
+        """Read changes since the last refresh; drop those that every valid token knows."""
         oldest = now - timedelta(seconds=settings.ACCESS_TOKEN_SECONDS) - OVERLAP
         since = max(oldest, self._read_until - OVERLAP) if self._read_until else oldest
         changed = User.objects.filter(language_changed_at__gte=since)

@@ -13,6 +13,7 @@ from django.db import connection, connections
 from django.test.utils import setup_databases, teardown_databases
 from psycopg import sql
 
+from accounts import languages
 from accounts.models import WelcomeTurn
 from generation.catalogue import cache as cache_catalogue
 from generation.models import ProviderHealth
@@ -103,6 +104,7 @@ def _clean_counters(settings: Any) -> None:
     settings.RATE_LIMITS = {name: (0, window) for name, (_, window) in settings.RATE_LIMITS.items()}
     cache_catalogue.invalidate()
     clock.reset()
+    languages.changed.clear()
     blocklist.invalidate_cache()
 
 
