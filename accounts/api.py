@@ -1,4 +1,4 @@
-"""The phone's calls about who it is."""
+"""API of users, devices and sessions."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from rendio.common.web.parsers import StrictJSONParser
 
 
 class DeviceCheck(PublicView):
-    """Counted by what it proves: services.CheckLimiter says in which order, and
-    docs/decisions/0028-launch-day.md why."""
+    """Rate limits depend on what the call has proven: services.CheckLimiter gives the order,
+    docs/decisions/0028-launch-day.md the reasons."""
 
     limits = ()
     counts_itself = True
-    # Each call may cost a user and credits: without a count nobody is let in.
+    # Each call may create a user with credits: without a count no call is let in.
     limiter_refusal = IdentityServiceUnavailable
     is_proven = False
 
@@ -88,7 +88,7 @@ class DeviceCheck(PublicView):
         try:
             self.count({"reinstall_per_ip": ratelimit.client_ip(self.request)})
         except RateLimited:
-            # Apple was asked for it, as for a token that proves nothing.
+            # The call cost a request to Apple, like an unproven one.
             self._note_unproven()
             raise
 
@@ -97,7 +97,7 @@ class DeviceCheck(PublicView):
 
 
 class AttestChallenge(PublicView):
-    # It costs us a hash, and proves nothing to anybody until it is answered.
+    # A challenge costs one hash, and proves nothing until it is answered.
     limits = ()
 
     def post(self, request: Request) -> Response:
@@ -139,7 +139,8 @@ class AttestDevice(PublicView):
 
 
 class Refresh(PublicView):
-    """A live session is counted by itself. By address count only tokens of none."""
+    """A live session has its own limit. Only tokens without a live session count against the IP
+    address."""
 
     limits = ()
     counts_itself = True
@@ -172,7 +173,7 @@ class Logout(ApiView):
 
 
 class SignInWithApple(ApiView):
-    # A limit of its own: each call has a signature verified, and with a code asks Apple.
+    # A separate limit: each call verifies a signature, and with a code calls Apple.
     limits = ("sign_in_per_user", "default_per_user")
     limiter_refusal = IdentityServiceUnavailable
 
@@ -196,13 +197,14 @@ class SignInWithApple(ApiView):
 
 
 class _AnyMediaType(StrictJSONParser):
-    """JSON, whatever its sender calls it."""
+    """JSON under any Content-Type."""
 
     media_type = "*/*"
 
 
 class AppleAccountEvent(PublicView):
-    """Apple's own call. Whatever is well signed is a 200, so that it is not sent again."""
+    """Apple's server-to-server call. Every correctly signed call gets 200, so that Apple does not
+    repeat it."""
 
     limits = ()
     parser_classes = (_AnyMediaType,)
@@ -308,7 +310,7 @@ class GetConsents(ApiView):
 
 
 class RecordConsent(ApiView):
-    # A limit of its own: each call adds a row.
+    # A separate limit: each call adds a row.
     limits = ("consents_per_user", "default_per_user")
 
     def post(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Who calls, from the access token alone: no query."""
+"""Authentication by access token, without a query."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from accounts.languages import changed
 
 @dataclass(frozen=True)
 class Caller:
-    """What the token says about who calls. `tier` is of when it was issued; `language` is the
-    profile's, of now."""
+    """The claims of the access token. `tier` is as of when the token was issued; `language` is the
+    profile's current one."""
 
     user_id: UUID
     session_id: UUID
@@ -26,7 +26,7 @@ class Caller:
 
 
 class AccessTokenAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <access token>`. Without the header the caller is nobody."""
+    """`Authorization: Bearer <access token>`. Without the header the caller is anonymous."""
 
     def authenticate(self, request: Request) -> tuple[Caller, None] | None:
         header = get_authorization_header(request)
@@ -45,12 +45,12 @@ class AccessTokenAuthentication(BaseAuthentication):
         return Caller(claims.user_id, claims.session_id, language, claims.tier), None
 
     def authenticate_header(self, request: Request) -> str:
-        """What makes REST framework answer 401 and not 403."""
+        """Makes REST framework answer 401 instead of 403."""
         return "Bearer"
 
 
 def find_session_id(request: Request) -> UUID | None:
-    """The session of a good access token that came with a public call, else None."""
+    """The session of a valid access token that was sent with a public call, else None."""
     try:
         authenticated = AccessTokenAuthentication().authenticate(request)
     except AuthenticationFailed:

@@ -1,7 +1,7 @@
-"""Everything held about a user, as one JSON object with a section for each kind of data.
+"""Export of a user's data: one JSON object with a section for each kind of data.
 
-The apps above register their sections when they start (AppConfig.ready); a section gives one object
-or any number of rows, ready for JSON. What guards somebody (hashes, tokens, keys) is never in one.
+Higher apps register their sections at start (AppConfig.ready). A section returns one object or an
+iterable of rows, ready for JSON. Secrets (hashes, tokens, keys) are never exported.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ Section = Callable[[UUID], Row | Iterable[Row]]
 
 
 def register(name: str, section: Section) -> None:
-    """Add a section to everybody's export, after those that are there."""
+    """Append a section to every export."""
     if _sections.get(name, section) is not section:
         raise ValueError(f"there is a section {name} already")
     _sections[name] = section
 
 
-# Of an export; what is longer waits for its reader in a temporary file.
+# A longer export is written to a temporary file.
 IN_MEMORY_BYTES = 1_000_000
 
 
 def export_user(user_id: UUID, *, now: datetime) -> IO[bytes]:
-    """The JSON, as a file that its reader closes. Raises Unauthorized where the account is gone.
+    """The JSON as a file that the reader closes. Raises Unauthorized if the account is gone.
 
-    Rows are read in pieces and written as text, 1 MB for some 2,000 jobs; no more than
-    IN_MEMORY_BYTES of it are in memory. It is complete before the answer begins, and the answer
-    says how long it is: a stream that breaks would pass for everything.
+    Rows are streamed into the file (1 MB for about 2,000 jobs); at most IN_MEMORY_BYTES stay in
+    memory. The file is complete before the response starts, so that Content-Length is known: a
+    broken stream would look like the whole export.
     """
     queries.get_profile(user_id)
     into = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 (its reader does)
@@ -142,7 +142,7 @@ def _welcomes(user_id: UUID) -> Iterable[Row]:
 
 
 def _kept_against_fraud(user_id: UUID) -> Iterable[Row]:
-    """What is kept in a form that the export does not show, in words."""
+    """Data that is kept against fraud and not shown: each with an explanation."""
     for key in PersonKey.objects.filter(user_id=user_id).order_by("seen_at"):
         yield {
             "kind": "apple_account",
@@ -165,7 +165,7 @@ def _kept_against_fraud(user_id: UUID) -> Iterable[Row]:
                 " can be stored at Apple or removed there."
             ),
             "last_seen_at": iso(token.received_at),
-            # A ban, or its end, that Apple has not been told yet needs it for longer.
+            # A bit that Apple does not have yet needs the token for longer.
             "kept_until": iso(token.received_at + lasts) if token.wanted is None else None,
         }
 

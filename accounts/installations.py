@@ -1,8 +1,8 @@
-"""Keyed hashes about an installation of the app: of its secret, and of its device_id.
+"""Keyed hashes of an installation: of its secret, and of its device_id.
 
-The keys are settings.INSTALLATION_KEYS. The first makes new hashes. A secret is checked with the
-key that its hash names, so a key can be replaced without signing anybody out; a key that is removed
-takes the hashes made with it along, and their installations have to start anew.
+The keys are settings.INSTALLATION_KEYS. The first one makes new hashes. A stored secret hash names
+its key, so that a key can be rotated without signing anybody out. Removing a key invalidates the
+hashes made with it: those installations have to start anew.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _PUBLIC_ID = re.compile(rf"[0-9a-f]{{{PUBLIC_ID_LENGTH}}}")
 
 
 def hash_secret(*, device_id: UUID, secret: str) -> str:
-    """The text to store of an installation's secret: the key's id, a colon and the HMAC."""
+    """The stored form of an installation's secret: key id, colon, HMAC."""
     key_id, key = _current_key()
     return f"{key_id}:{_secret_hmac(key, device_id=device_id, secret=secret)}"
 
 
 def secret_matches(stored: str, *, device_id: UUID, secret: str) -> bool:
-    """Whether `stored` was made of this secret for this device_id."""
+    """Whether `stored` is the hash of this secret and device_id."""
     key_id, _, expected = stored.rpartition(":")
     key = settings.INSTALLATION_KEYS.get(key_id)
     if key is None:
@@ -34,17 +34,18 @@ def secret_matches(stored: str, *, device_id: UUID, secret: str) -> bool:
 
 
 def has_current_key(stored: str) -> bool:
-    """Whether `stored` was made with the key that makes new hashes."""
+    """Whether `stored` was made with the first key."""
     return stored.rpartition(":")[0] == _current_key()[0]
 
 
 def public_id(device_id: UUID) -> str:
-    """The short id that stands for a device_id in logs, lists, exports and staff pages."""
+    """The short keyed hash that is shown instead of a device_id in logs, lists, exports and the
+    admin."""
     return _hmac(_current_key()[1], f"device id {device_id}")[:PUBLIC_ID_LENGTH]
 
 
 def is_public_id(text: str) -> bool:
-    """Whether this has the form of a device's public id."""
+    """Whether the text has the form of a public id."""
     return _PUBLIC_ID.fullmatch(text) is not None
 
 

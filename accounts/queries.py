@@ -1,4 +1,4 @@
-"""What others read of a user."""
+"""Reads of users for other modules and apps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Profile:
 
 
 def get_profile(user_id: UUID) -> Profile:
-    """Raises Unauthorized where the account of a token is gone."""
+    """Raises Unauthorized if the account is gone."""
     user = User.objects.filter(id=user_id, closed_at=None).first()
     if user is None:
         raise Unauthorized
@@ -30,18 +30,20 @@ def get_profile(user_id: UUID) -> Profile:
 
 
 def lock_open_account(user_id: UUID) -> None:
-    """The account is there, and stays until the caller's transaction ends. Raises Unauthorized."""
+    """Lock the user, who stays until the caller's transaction ends. Raises Unauthorized if the
+    account is closed."""
     if not User.objects.select_for_update(no_key=True).filter(id=user_id, closed_at=None).exists():
         raise Unauthorized
 
 
-# What of a history `consents_of` shows; an export has all of it.
+# Records of a history that `get_consents` returns; an export has all.
 MAX_CONSENT_HISTORY = 100
 
 
 @dataclass(frozen=True)
 class CurrentConsent:
-    """What counts of one kind now: its latest record, and whom data may go to."""
+    """The state of one kind of consent: the latest record, the providers that data may go to, and
+    the history."""
 
     latest: Consent
     providers: list[str]
@@ -55,8 +57,8 @@ class CurrentConsent:
 
 
 def get_consents(user_id: UUID) -> list[CurrentConsent]:
-    """The user's consents, one for each kind that was ever spoken of, each with its records,
-    newest first. Raises Unauthorized where the account is gone."""
+    """The user's consents, one for each recorded kind, each with its history, newest first. Raises
+    Unauthorized if the account is gone."""
     if not User.objects.filter(id=user_id, closed_at=None).exists():
         raise Unauthorized
     current = []
@@ -69,15 +71,13 @@ def get_consents(user_id: UUID) -> list[CurrentConsent]:
 
 
 def require_ai_consent(*, user_id: UUID, providers: Collection[str]) -> None:
-    """Raises ConsentRequired unless the user agrees that data goes to all of `providers`.
-
-    One query.
-    """
+    """Raise ConsentRequired unless the user agrees that data goes to all of `providers`. One
+    query."""
     if not consented_providers(user_id).issuperset(providers):
         raise ConsentRequired(providers=sorted(providers))
 
 
-# Of %(user_id)s: the user and all others who are the same person, as a subquery of one column `id`.
+# The user %(user_id)s and all others of the same person, as a subquery with the column `id`.
 RELATED_USER_IDS_SQL = """
     SELECT %(user_id)s::uuid AS id
     UNION
@@ -87,36 +87,36 @@ RELATED_USER_IDS_SQL = """
 
 
 def related_user_ids(user_id: UUID) -> set[UUID]:
-    """The user, and all others who have an Apple account in common, closed ones too. One query."""
+    """The user and all users with the same Apple account, closed ones included. One query."""
     with connection.cursor() as cursor:
         cursor.execute(RELATED_USER_IDS_SQL, {"user_id": user_id})
         return {other_id for (other_id,) in cursor.fetchall()}
 
 
 def has_person_key(user_id: UUID) -> bool:
-    """Whether the user would be recognised in an account made after this one is deleted."""
+    """Whether the user would be recognised in an account that is made after this one is deleted."""
     return PersonKey.objects.filter(user_id=user_id).exists()
 
 
 def has_banned_relative(user_ids: Collection[UUID]) -> bool:
-    """Whether one of these users is banned."""
+    """Whether any of these users is banned."""
     return User.objects.filter(id__in=user_ids, suspended_at__isnull=False).exists()
 
 
 def count_devices(user_ids: Collection[UUID], *, since: datetime, most: int) -> int:
-    """How many devices these users were seen on since then; no more than `most` are counted."""
+    """Devices of these users seen since `since`, counted up to `most`."""
     seen = Device.objects.filter(user_id__in=user_ids, last_seen_at__gte=since)
     return seen[:most].count()
 
 
 def has_consented(user_id: UUID, kind: ConsentKind) -> bool:
-    """Whether the latest that the user said about this kind, not AI_PROVIDERS, is yes."""
+    """Whether the latest record of this kind grants it. Not for AI_PROVIDERS."""
     latest = Consent.objects.filter(user_id=user_id, kind=kind).order_by("-id").first()
     return latest is not None and latest.granted
 
 
 def get_tier(user_id: UUID, *, now: datetime) -> Tier:
-    """Raises Unauthorized where the account of a token is gone."""
+    """The user's tier at `now`. Raises Unauthorized if the account is gone."""
     user = User.objects.filter(id=user_id, closed_at=None).only("tier", "tier_until").first()
     if user is None:
         raise Unauthorized
@@ -124,7 +124,7 @@ def get_tier(user_id: UUID, *, now: datetime) -> Tier:
 
 
 def get_tiers(user_ids: Iterable[UUID], *, now: datetime) -> dict[UUID, Tier]:
-    """The tiers that count at this moment."""
+    """The users' tiers at `now`."""
     users = User.objects.filter(id__in=list(user_ids)).only("tier", "tier_until")
     return {user.id: user.tier_at(now) for user in users}
 
@@ -137,17 +137,18 @@ ORDER BY name, id DESC"""
 
 
 def consented_providers(user_id: UUID) -> set[str]:
-    """Whom the user's data may go to: of each provider the latest record that names it decides."""
+    """Providers that the user's data may go to. For each provider the latest record that names it
+    decides."""
     return {name for name, granted, _id in _latest_by_provider(user_id) if granted}
 
 
 def providers_named(user_id: UUID) -> set[str]:
-    """Of which providers the user has ever said something that is on record."""
+    """Providers that any record of the user names."""
     return {name for name, _granted, _id in _latest_by_provider(user_id)}
 
 
 def deciding_consents(user_id: UUID) -> set[UUID]:
-    """The ids of the records that decide about a provider now."""
+    """Ids of the records that decide about a provider now."""
     return {id for _name, _granted, id in _latest_by_provider(user_id)}
 
 
@@ -158,11 +159,11 @@ def _latest_by_provider(user_id: UUID) -> list[tuple[str, bool, UUID]]:
 
 
 def list_sessions(user_id: UUID, *, now: datetime) -> list[Session]:
-    """The user's live sessions, the one used last first."""
+    """The user's live sessions, last used first."""
     live = Session.objects.live(now).owned_by(user_id).select_related("device")
     return list(live.order_by("-last_used_at", "-id"))
 
 
 def list_devices(user_id: UUID) -> list[Device]:
-    """The user's devices, the one seen last first."""
+    """The user's devices, last seen first."""
     return list(Device.objects.owned_by(user_id).order_by("-last_seen_at", "device_id"))

@@ -1,12 +1,12 @@
-"""Sessions whose access tokens no longer count, although their signature still holds.
+"""Revoked sessions whose access tokens are still validly signed.
 
-The thread here also reads the languages that changed (accounts.languages), so that a process needs
-one connection for both.
+Each process keeps the ids of the sessions revoked within the lifetime of an access token, and reads
+new ones from PostgreSQL every settings.REVOCATION_REFRESH_SECONDS. A request needs no query, and a
+logout or ban ends access in every process within that time, with or without Redis. A process that
+cannot reach PostgreSQL may be late; it cannot serve much either.
 
-Each process keeps the ids of the sessions revoked within an access token's lifetime, and reads the
-new ones from PostgreSQL every settings.REVOCATION_REFRESH_SECONDS. So a request asks nobody, and a
-logout or a ban ends access on every process within that time, Redis or not. A process that cannot
-reach PostgreSQL may be late; it cannot serve much either.
+The same thread reads changed languages (accounts.languages), so that a process needs one connection
+for both.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from rendio.common.postgresql.limits import at_most
 
 logger = structlog.get_logger(__name__)
 
-# A transaction that revokes sets its time before it commits, and clocks differ: read that far back
-# again.
+# A transaction sets its time before it commits, and clocks differ: this period is read again.
 OVERLAP = timedelta(seconds=60)
 FIRST_READ_SECONDS = 10
 LATE_SECONDS = 30
 
 
 class RevokedSessions:
-    """The set, and the thread that keeps it. Reading needs no lock: a dict's lookup is atomic."""
+    """The revoked sessions and the thread that reads them. Reading needs no lock: a dict lookup is
+    atomic."""
 
     def __init__(self, changed_languages: ChangedLanguages) -> None:
         self._languages = changed_languages
@@ -62,7 +62,7 @@ class RevokedSessions:
             self._revoked_at[session_id] = revoked_at
 
     def refresh(self, *, now: datetime) -> None:
-        """Read what was revoked since the last time, and forget what has expired anyway."""
+        """Read revocations since the last refresh; drop those whose tokens have expired."""
         oldest = now - timedelta(seconds=settings.ACCESS_TOKEN_SECONDS) - OVERLAP
         since = max(oldest, self._read_until - OVERLAP) if self._read_until else oldest
         revoked = Session.objects.filter(revoked_at__gte=since).values_list("id", "revoked_at")
@@ -73,13 +73,14 @@ class RevokedSessions:
                 del self._revoked_at[session_id]
 
     def start(self) -> None:
-        """Read in a thread until the process ends or `stop`; returns after the first time."""
+        """Start the thread; returns after its first read. It runs until `stop` or the end of the
+        process."""
         if self._thread.is_running:
             return
         self._stopped.clear()
         self._first_read.clear()
         self._thread.start()
-        # A process without its database starts nevertheless, and says at /readyz what is missing.
+        # Without its database the process starts all the same; /readyz names the problem.
         self._first_read.wait(timeout=FIRST_READ_SECONDS)
         atexit.register(self.stop)
 
@@ -89,7 +90,7 @@ class RevokedSessions:
         self._thread.join(timeout=2)
 
     def _wait(self) -> bool:
-        """False once it is to end."""
+        """False ends the thread."""
         is_first = not self._first_read.is_set()
         return not self._stopped.wait(0 if is_first else settings.REVOCATION_REFRESH_SECONDS)
 
@@ -109,7 +110,7 @@ _revoked = RevokedSessions(changed)
 
 
 def start() -> None:
-    """For processes that serve requests; call it once in each, after they have forked."""
+    """Start the thread. Call once in each process that serves requests, after the fork."""
     _revoked.start()
 
 
@@ -122,5 +123,5 @@ def is_revoked(session_id: UUID) -> bool:
 
 
 def announce(session_ids: list[UUID], *, revoked_at: datetime) -> None:
-    """Make revocations count in this process once the caller's transaction commits."""
+    """Apply the revocations in this process once the caller's transaction commits."""
     transaction.on_commit(lambda: _revoked.add(session_ids, revoked_at=revoked_at))

@@ -1,4 +1,4 @@
-"""Bodies in, bodies out. Fields that we do not know are left alone."""
+"""Request bodies and response objects. Unknown fields are ignored."""
 
 from __future__ import annotations
 
@@ -33,15 +33,14 @@ MAX_IDENTITY_TOKEN = 16_384
 # Apple's have some 7,500 and 250 characters.
 MAX_ATTESTATION, MAX_ASSERTION = 16_384, 4096
 KEY_ID_BYTES = 32
-# Of 32 bytes now; Apple says that it may be more.
+# 32 bytes now; Apple says that the length may change.
 _APNS_TOKEN = re.compile(r"(?:[0-9a-f]{2}){32,100}")
 _ANY_TOKEN = re.compile(r"[!-~]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 
 
 class Base64Field(StrictCharField):
-    """Bytes in base64, `size_bytes` of them if that is given. Phones send base64url too, and leave
-    the padding away."""
+    """Bytes in base64 or base64url, with or without padding; exactly `size_bytes` if given."""
 
     def __init__(self, *, size_bytes: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -63,7 +62,7 @@ class Base64Field(StrictCharField):
 
 
 class InstallationSecretField(StrictCharField):
-    """A text that the app makes once for its installation."""
+    """A secret that the app generates once for its installation."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_length=32, max_length=128, trim_whitespace=False, **kwargs)
@@ -74,7 +73,7 @@ class DeviceIdBody(serializers.Serializer):
 
 
 class ListedDeviceBody(serializers.Serializer):
-    """A device by the short id that the lists show, or by its own UUID."""
+    """A device by its public id or by its own UUID."""
 
     device_id = StrictCharField(max_length=36)
 
@@ -103,7 +102,7 @@ class DeviceCheckBody(serializers.Serializer):
     app_attest = AssertionBody(required=False, allow_null=True, default=None)
 
     def validate_device_token(self, value: bytes) -> str:
-        """As Apple wants it, and spelled in one way: we tell hardware apart by it."""
+        """The token in canonical base64: it identifies hardware."""
         return base64.b64encode(value).decode()
 
     def validate_app_attest(self, value: dict[str, Any] | None) -> AssertedCall | None:
@@ -120,7 +119,7 @@ class SessionIdBody(serializers.Serializer):
 
 class SignInBody(serializers.Serializer):
     identity_token = StrictCharField(max_length=MAX_IDENTITY_TOKEN)
-    # As it was written: the SHA-256 is over exactly this.
+    # Unchanged: the SHA-256 is over exactly this text.
     nonce = StrictCharField(max_length=255, trim_whitespace=False)
     authorization_code = StrictCharField(max_length=1024, required=False, allow_null=True)
 
@@ -152,7 +151,7 @@ class PushTokenBody(serializers.Serializer):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Apple's in one spelling, since it is to be one row."""
+        """Apple's tokens in lower case, so that one token is one row."""
         if attrs["platform"] == Platform.IOS:
             attrs["token"] = attrs["token"].lower()
             if not _APNS_TOKEN.fullmatch(attrs["token"]):
@@ -214,7 +213,7 @@ def profile_json(profile: Profile, *, now: datetime) -> dict[str, Any]:
 
 
 def consent_json(consent: CurrentConsent) -> dict[str, Any]:
-    """`history` has each record as it was made, newest first."""
+    """`history` lists each record, newest first."""
     current = consent_record_json(consent.latest) | {
         "granted": consent.is_granted,
         "providers": consent.providers,

@@ -1,7 +1,7 @@
-"""The two tokens of a session.
+"""Access and refresh tokens of a session.
 
-The access token is signed and carries all that a request needs, so that verifying it asks nobody.
-The refresh token is opaque: the session's id and a secret, of which we keep only the hash.
+The access token is signed and carries all that a request needs: verifying it needs no query. The
+refresh token is opaque: the session's id and a secret, of which only the hash is stored.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from rendio.common import clock
 ALGORITHM = "HS256"
 ACCESS = "access"
 SECRET_BYTES = 32
-# What the clocks of two of our machines may differ by.
+# Tolerated clock difference between two of our machines.
 CLOCK_SKEW = timedelta(seconds=60)
-# Access tokens whose signature a process remembers: a phone sends the same one for an hour, and
-# checking it anew is 120 µs of each request. Some 1 KB each.
+# Verified tokens that a process caches, about 1 KB each: a phone sends the same one for an hour,
+# and verifying it takes 120 µs.
 REMEMBERED = 5_000
 
 
 class InvalidToken(Exception):
-    """Not one of ours, or no longer good. Why is nobody's business."""
+    """The token is not ours, or no longer valid. The reason is not disclosed."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class RefreshToken:
 def issue_access(
     *, user_id: UUID, session_id: UUID, language: str, tier: str = "", now: datetime
 ) -> str:
-    """An access token good for settings.ACCESS_TOKEN_SECONDS."""
+    """An access token valid for settings.ACCESS_TOKEN_SECONDS."""
     key_id, secret = next(iter(settings.SESSION_SIGNING_KEYS.items()))
     issued_at = int(now.timestamp())
     claims = {
@@ -77,9 +77,9 @@ def issue_access(
 
 
 def read_access(token: str) -> AccessClaims:
-    """What a good access token says, without a query. Raises InvalidToken.
+    """The claims of a valid access token, without a query. Raises InvalidToken.
 
-    That it is signed is remembered; whether it is its time is asked each time.
+    The signature check is cached; expiry is checked each time.
     """
     signed = _signed(token, tuple(settings.SESSION_SIGNING_KEYS.items()))
     now = clock.now().timestamp()
@@ -96,9 +96,9 @@ class _Signed:
 
 @lru_cache(maxsize=REMEMBERED)
 def _signed(token: str, keys: tuple[tuple[str, str], ...]) -> _Signed:
-    """What a token says that one of `keys` has signed. Raises InvalidToken, and keeps no bad one.
+    """The claims of a token signed with one of `keys`. Raises InvalidToken, which is not cached.
 
-    A key that was taken away makes `keys` other ones, so that nothing it signed is remembered.
+    `keys` is part of the cache key: removing a key invalidates everything it signed.
     """
     try:
         key_id = str(jwt.get_unverified_header(token).get("kid"))
@@ -129,7 +129,8 @@ def new_refresh(session_id: UUID) -> RefreshToken:
 
 
 def read_refresh(text: str) -> RefreshToken:
-    """The parts of a refresh token; its session says whether it is good. Raises InvalidToken."""
+    """The parts of a refresh token; its session decides whether it is valid. Raises
+    InvalidToken."""
     try:
         raw = base64.b64decode(text, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:

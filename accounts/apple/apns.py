@@ -1,5 +1,7 @@
-"""How Apple's push service speaks, by "Sending notification requests to APNs" and "Handling
-notification responses from APNs": one request for each phone, over HTTP/2."""
+"""Client of Apple's push service (APNs): one HTTP/2 request for each phone.
+
+Sources: "Sending notification requests to APNs" and "Handling notification responses from APNs".
+"""
 
 from __future__ import annotations
 
@@ -20,29 +22,29 @@ HIGH_PRIORITY = "10"  # at once
 
 
 class Message(NamedTuple):
-    """What the phone shows, in the user's language."""
+    """Title and body, in the user's language."""
 
     title: str
     body: str
 
 
 class ApnsResult(Enum):
-    """What an answer means for us."""
+    """The meaning of an APNs response for us."""
 
     SENT = auto()
-    UNREGISTERED = auto()  # this token is good for nothing any more
-    THROTTLED = auto()  # this phone had too much just now
-    UNAVAILABLE = auto()  # Apple's service, or the way to it
-    TOKEN_EXPIRED = auto()  # our own, by its age
-    CREDENTIALS_REJECTED = auto()  # our key, team or topic: no fault of the phone's
-    REQUEST_REJECTED = auto()  # what we sent, which would be refused again
+    UNREGISTERED = auto()  # this token is no longer valid
+    THROTTLED = auto()  # too many pushes for this phone
+    UNAVAILABLE = auto()  # Apple's service, or the network
+    TOKEN_EXPIRED = auto()  # our provider token is too old
+    CREDENTIALS_REJECTED = auto()  # our key, team or topic
+    REQUEST_REJECTED = auto()  # our request; a retry would fail again
 
 
 @dataclass(frozen=True)
 class ApnsResponse:
     result: ApnsResult
     reason: str = ""
-    gone_at: datetime | None = None  # when Apple found the phone gone, if it says so
+    gone_at: datetime | None = None  # when Apple found the token invalid
 
 
 _BY_REASON = {
@@ -53,7 +55,7 @@ _BY_REASON = {
     "TooManyRequests": ApnsResult.THROTTLED,
     "TooManyProviderTokenUpdates": ApnsResult.UNAVAILABLE,
 }
-# Where the reason is none of these.
+# Used if the reason is none of these.
 _BY_STATUS = {
     200: ApnsResult.SENT,
     401: ApnsResult.CREDENTIALS_REJECTED,
@@ -64,7 +66,7 @@ _BY_STATUS = {
 
 
 def send(push: Push, token: PushToken, text: Message, *, provider_token: str) -> ApnsResponse:
-    """Ask Apple to show it, once. Touches no database."""
+    """Ask Apple to deliver the push, once. No database access."""
     try:
         answer = http2.post(
             f"{_host(token)}/3/device/{token.token}",
@@ -74,7 +76,7 @@ def send(push: Push, token: PushToken, text: Message, *, provider_token: str) ->
                 "apns-push-type": "alert",
                 "apns-priority": HIGH_PRIORITY,
                 "apns-expiration": str(int(push.expires_at.timestamp())),
-                # What was sent before under this is replaced on the phone.
+                # Replaces an earlier push with this id on the phone.
                 "apns-collapse-id": str(push.subject_id),
                 "apns-id": str(push.id),
                 "content-type": "application/json",
@@ -88,7 +90,7 @@ def send(push: Push, token: PushToken, text: Message, *, provider_token: str) ->
 
 
 def payload(push: Push, text: Message) -> bytes:
-    """What the phone gets: the app finds its page by `kind` and `job_id`."""
+    """The JSON body: the app finds its page by `kind` and `job_id`."""
     content = {
         "aps": {"alert": text._asdict(), "sound": "default"},
         "kind": push.kind,
@@ -117,7 +119,7 @@ def _parse(answer: http.Response) -> ApnsResponse:
 
 
 def _instant(milliseconds: object) -> datetime | None:
-    # Beyond the year 9999 it is none.
+    # Beyond the year 9999 it is not a timestamp.
     if type(milliseconds) is not int or not 0 < milliseconds < 2**47:
         return None
     return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)

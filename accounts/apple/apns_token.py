@@ -1,8 +1,8 @@
-"""Who we are to APNs: a token that we sign, the same in all processes for most of an hour.
+"""The provider token for APNs: signed by us, shared by all processes for most of an hour.
 
-Apple takes one for an hour, and refuses whoever makes new ones more often than every 20 minutes or
-so, as each worker with its own would. So it lies in PostgreSQL, and whoever finds it too old makes
-the next under the row's lock.
+Apple accepts a token for one hour, and refuses a sender who makes new ones more often than about
+every 20 minutes. So the token is a row in PostgreSQL; the process that finds it too old replaces it
+under the row's lock.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ MIN_REPLACE_INTERVAL = timedelta(minutes=20)
 
 
 def current() -> str:
-    """Our token. Opens its own transaction where a new one has to be made."""
-    now = clock.now()  # Apple judges it by the time that it is there
+    """The current token. Opens its own transaction to make a new one."""
+    now = clock.now()  # Apple checks the age by its own clock
     row = ProviderToken.objects.filter(key=_key()).first()
     if row and (token := _find_usable(row, now=now)):
         return token
@@ -37,8 +37,8 @@ def current() -> str:
 
 
 def replace(expired: str) -> str | None:
-    """Another one, since Apple finds this expired. None where that was so a moment ago already:
-    then it is no matter of its age, but of our clock or key."""
+    """A new token, after Apple called this one expired. None if it was replaced a moment ago
+    already: then the cause is our clock or key, not the token's age."""
     now = clock.now()
     with transaction.atomic(durable=True):
         row = _lock_row(now=now)
@@ -66,7 +66,7 @@ def _find_usable(row: ProviderToken, *, now: datetime) -> str | None:
     try:
         return identity_tokens.decrypt(row.token_encrypted)
     except InvalidToken:
-        return None  # just begun, or its key is gone
+        return None  # a new row, or its key was removed
 
 
 def _sign(row: ProviderToken, *, now: datetime) -> str:

@@ -1,7 +1,7 @@
-"""App Attest: whether a genuine copy of our app, on a genuine Apple device, has a key and uses it.
+"""App Attest: verify that a genuine copy of our app on a genuine Apple device holds and uses a key.
 
-The steps are Apple's ("Validating Apps That Connect to Your Server"), and ask nobody. That a
-challenge counts once, and a counter only upwards, is the affair of accounts.services.attestation.
+The steps are Apple's ("Validating Apps That Connect to Your Server"), without any request.
+accounts.services.attestation makes sure that a challenge counts once and that a counter only grows.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
 from django.conf import settings
 
-# "Apple App Attestation Root CA", as Apple publishes it among its private PKI's certificates.
+# "Apple App Attestation Root CA" from Apple's private PKI page.
 APPLE_ROOT = Path(__file__).with_name("apple_app_attestation_root_ca.pem")
-# Of the leaf: SEQUENCE { [1] { OCTET STRING } }, the string being the nonce.
+# In the leaf: SEQUENCE { [1] { OCTET STRING } }; the string is the nonce.
 NONCE_EXTENSION = x509.ObjectIdentifier("1.2.840.113635.100.8.2")
 NONCE_DER_PREFIX = bytes.fromhex("3024a1220420")
-# Who asks Apple to vouch: an app from the store or TestFlight, or one built by Xcode.
+# The environment: an app from the store or TestFlight, or one built by Xcode.
 STORE_AAGUID, XCODE_AAGUID = b"appattest".ljust(16, b"\0"), b"appattestdevelop"
 
 T = TypeVar("T")
 
 
 class NotGenuine(Exception):
-    """It does not prove what it should. The message names the step that fails, for the log."""
+    """Verification failed. The message names the failing step, for the log."""
 
 
 @dataclass(frozen=True)
 class VouchedKey:
-    """A key that Apple vouches for: whose app has it, its point (X9.62, uncompressed), and the
-    receipt for Apple's fraud metric, which is not to be had later."""
+    """A key that Apple attests: the app's id, the public key (X9.62, uncompressed) and the receipt
+    for Apple's fraud metric, which cannot be fetched later."""
 
     app_id: str
     public_key: bytes
@@ -51,7 +51,7 @@ class VouchedKey:
 def verify_attestation(
     attestation: bytes, *, key_id: bytes, client_data: bytes, now: datetime
 ) -> VouchedKey:
-    """The key that this attestation object vouches for. Raises NotGenuine."""
+    """The key of this attestation object. Raises NotGenuine."""
     parts = _decoded(attestation)
     _demand(_part(parts, "fmt", str) == "apple-appattest", "fmt")
     statement, auth_data = _part(parts, "attStmt", dict), _part(parts, "authData", bytes)
@@ -70,7 +70,7 @@ def verify_attestation(
 def verify_assertion(
     assertion: bytes, *, client_data: bytes, app_id: str, public_key: bytes
 ) -> int:
-    """The counter of an assertion that the key has signed for this data. Raises NotGenuine."""
+    """The counter of an assertion that the key signed over this data. Raises NotGenuine."""
     parts = _decoded(assertion)
     auth_data = _part(parts, "authenticatorData", bytes)
     key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key)
@@ -85,8 +85,8 @@ def verify_assertion(
 
 
 def _decoded(data: bytes) -> Any:
-    """The only CBOR object in `data`. How deep it may be, and that it holds no more than it has
-    bytes for, cbor2 sees to."""
+    """The only CBOR object in `data`. cbor2 limits the depth, and refuses lengths beyond the
+    data."""
     stream = io.BytesIO(data)
     try:
         decoded = cbor2.CBORDecoder(
@@ -123,7 +123,7 @@ def _leaf(chain: list[Any], *, now: datetime) -> x509.Certificate:
 
 @lru_cache(maxsize=2)
 def _root(pem: str) -> Store:
-    """The root that all chains must lead to: Apple's, unless the settings have one for tests."""
+    """The trusted root: Apple's, unless the settings name another one for tests."""
     return Store([x509.load_pem_x509_certificate(pem.encode() or APPLE_ROOT.read_bytes())])
 
 
@@ -149,7 +149,7 @@ def _nonce(auth_data: bytes, client_data: bytes) -> bytes:
 
 
 def _app(auth_data: bytes, app_ids: list[str]) -> str:
-    """Which of these apps it is; authenticator data begins with the hash of its id."""
+    """Which of these apps it is: authenticator data starts with the hash of the app id."""
     for app_id in app_ids:
         if auth_data[:32] == hashlib.sha256(app_id.encode()).digest():
             return app_id
@@ -165,7 +165,7 @@ def _aaguids() -> set[bytes]:
 
 
 def _counter(auth_data: bytes) -> int:
-    """How often the key has signed; after the hash and a byte of flags."""
+    """How often the key has signed: 4 bytes after the hash and the flags."""
     return int.from_bytes(auth_data[33:37])
 
 

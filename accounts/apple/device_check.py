@@ -1,9 +1,9 @@
 """Apple's DeviceCheck: two bits per device and developer team, which survive a reinstall.
 
-Apple answers in plain text wherever there is no bit state, also with 200. The status codes are
+Apple answers in plain text where there is no bit state, even with 200. The status codes are
 documented; the text for bits that were never set is known in two wordings
 (settings.DEVICECHECK_NEVER_SET). Any other 200 is refused: a proxy's page read as "never set" would
-give every phone a second welcome. Nothing is retried here: the phone does.
+give every phone a second welcome. Nothing is retried here; the phone retries.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from rendio.common.outbound import http
 logger = structlog.get_logger(__name__)
 
 TIMEOUT_SECONDS = (5.0, 10.0)  # to connect, to read; a person waits
-# Apple takes a token for an hour at most and dislikes a new one for each request.
+# Apple accepts a token for at most an hour, and discourages a new one for each request.
 TOKEN_LIFETIME_SECONDS = 600
-# Answered before anything was done. Other failures may have come after it.
+# Refused before any effect. Other failures may come after it.
 _REFUSED_UNDONE = {401, 403, 405, 429, 503}
 
 
 @dataclass(frozen=True)
 class Bits:
-    """`bit0`: this hardware has had its welcome. `bit1`: this hardware is banned."""
+    """`bit0`: this hardware had its welcome. `bit1`: this hardware is banned."""
 
     bit0: bool
     bit1: bool
 
 
 def query_bits(device_token: str) -> Bits:
-    """What Apple keeps for the device; never set is both False.
+    """The device's bits; both False if never set.
 
-    Raises InvalidDevice, IdentityServiceUnavailable (also for an answer that we cannot read).
+    Raises InvalidDevice, and IdentityServiceUnavailable, also for an unreadable response.
     """
     answer = _call("query_two_bits", device_token)
     if _normal(answer.body.decode("utf-8", "replace")) in map(
@@ -61,8 +61,8 @@ def query_bits(device_token: str) -> Bits:
 def update_bits(device_token: str, bits: Bits) -> None:
     """Set both bits.
 
-    Raises InvalidDevice or IdentityServiceUnavailable where they were not set, and
-    AppleOutcomeUnknown where they may have been.
+    Raises InvalidDevice or IdentityServiceUnavailable if they were not set, AppleOutcomeUnknown if
+    they may have been.
     """
     _call("update_two_bits", device_token, bit0=bits.bit0, bit1=bits.bit1)
 
@@ -103,7 +103,7 @@ def _call(operation: str, device_token: str, **fields: Any) -> http.Response:
 
 @lru_cache(maxsize=2)
 def _token(period: int) -> str:
-    """Our token for Apple, the same for one period of this process."""
+    """Our token for Apple, one for each period in this process."""
     if not settings.DEVICECHECK_PRIVATE_KEY:
         raise ImproperlyConfigured("DEVICECHECK_PRIVATE_KEY is not set.")
     return jwt.encode(

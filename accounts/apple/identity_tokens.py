@@ -1,7 +1,7 @@
-"""Sign in with Apple: whose word a token is, and what Apple does for us.
+"""Sign in with Apple: verify identity tokens and account events, exchange codes, revoke tokens.
 
-Everything that says who somebody is passes through `_verified`: RS256 only, with a key of Apple's
-that the token names, made out to one of our apps, in time. The key set is kept in each process.
+Every identity passes `_verified`: RS256 only, signed with one of Apple's published keys, issued for
+one of our apps, and within its time. The key set is cached in each process.
 """
 
 from __future__ import annotations
@@ -36,20 +36,21 @@ logger = structlog.get_logger(__name__)
 
 ALGORITHM = "RS256"
 TIMEOUT_SECONDS = (3.0, 7.0)  # to connect, to read; a person waits
-# What Apple's clock and ours may differ by. An expiry is taken as it stands.
+# Tolerated difference between Apple's clock and ours. None for an expiry.
 CLOCK_SKEW_SECONDS = 60
-# After the first the key set is fetched anew; while Apple is out of reach the old one is used on.
+# The key set is fetched again after the first; while Apple is unavailable it is used until the
+# second.
 KEYS_FRESH_SECONDS = 3600
 KEYS_USABLE_SECONDS = 24 * 3600
 KEYS_PAUSE_SECONDS = 30
-# A notice that is older than this is not believed any more; younger ones are remembered.
+# Older events are refused; the names of younger ones are kept.
 EVENT_MAX_AGE_DAYS = 30
 CLIENT_SECRET_SECONDS = 600
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What Apple says of a person to one of our apps."""
+    """Claims of an identity token."""
 
     sub: str
     client_id: str
@@ -57,14 +58,14 @@ class Identity:
     email_verified: bool
     is_private_email: bool
     code_hash: str | None
-    # Of what is signed: the signature itself can be written in several ways.
+    # Hash of the signed part: one signature has several encodings.
     fingerprint: str
     expires_at: datetime
 
 
 @dataclass(frozen=True)
 class AppleAccountEvent:
-    """What Apple tells of a person unasked, once; the name stays the same if it comes twice."""
+    """A server-to-server event about an Apple account. A repeated event has the same name."""
 
     name: str
     kind: str
@@ -76,9 +77,9 @@ class AppleAccountEvent:
 
 
 def read_identity_token(token: str, *, nonce: str) -> Identity:
-    """What a good identity token says; `nonce` is the raw one, of which Apple saw the SHA-256 hex.
+    """The claims of a valid identity token. `nonce` is the raw value; Apple got its SHA-256 in hex.
 
-    Raises InvalidIdentity, IdentityServiceUnavailable where Apple's keys cannot be had.
+    Raises InvalidIdentity, and IdentityServiceUnavailable if Apple's keys cannot be fetched.
     """
     claims = _verified(token, require=["iss", "aud", "exp", "iat", "sub", "nonce"])
     expected = hashlib.sha256(nonce.encode()).hexdigest()
@@ -88,12 +89,12 @@ def read_identity_token(token: str, *, nonce: str) -> Identity:
 
 
 def read_account_event(payload: str) -> AppleAccountEvent:
-    """What a server-to-server notice of Apple's says. Raises as read_identity_token does."""
+    """The content of a server-to-server event. Raises as read_identity_token does."""
     claims = _verified(payload, require=["iss", "aud", "iat", "events"])
     if claims["iat"] < time.time() - EVENT_MAX_AGE_DAYS * 86_400:
         raise _refused("iat")
     try:
-        # A text of JSON inside the JSON, as Apple has it.
+        # Apple sends JSON as a text inside the JSON.
         events = claims["events"]
         event = json.loads(events) if isinstance(events, str) else events
         private = event.get("is_private_email")
@@ -111,10 +112,10 @@ def read_account_event(payload: str) -> AppleAccountEvent:
 
 
 def exchange_code(code: str, *, identity: Identity) -> str:
-    """Trade the authorization code that came with an identity token for Apple's refresh token.
+    """Exchange the authorization code of an identity token for Apple's refresh token.
 
-    A code is good once and for five minutes. Raises InvalidIdentity for one that is not good, or is
-    another person's; IdentityServiceUnavailable.
+    A code works once and for five minutes. Raises InvalidIdentity for an invalid code or another
+    person's, IdentityServiceUnavailable.
     """
     if identity.code_hash is not None and identity.code_hash != _half_hash(code):
         raise _refused("c_hash")
@@ -137,9 +138,9 @@ def exchange_code(code: str, *, identity: Identity) -> str:
 
 
 def revoke(refresh_token: str, *, client_id: str) -> None:
-    """Tell Apple that the person has left us. Twice is as once, also for what Apple does not know.
+    """Revoke a refresh token at Apple. Idempotent, also for tokens that Apple does not know.
 
-    Raises IdentityServiceUnavailable where it was not done, AppleOutcomeUnknown where it may have
+    Raises IdentityServiceUnavailable if it was not revoked, AppleOutcomeUnknown if it may have
     been.
     """
     answer = _post(
@@ -153,12 +154,12 @@ def revoke(refresh_token: str, *, client_id: str) -> None:
 
 
 def encrypt(refresh_token: str) -> str:
-    """For keeping, under the first of settings.APPLE_TOKEN_KEYS."""
+    """Encrypt for storage with the first of settings.APPLE_TOKEN_KEYS."""
     return _fernet().encrypt(refresh_token.encode()).decode()
 
 
 def decrypt(kept: str) -> str:
-    """What `encrypt` was given, under any of the keys. Raises cryptography's InvalidToken."""
+    """Decrypt with any of the keys. Raises cryptography's InvalidToken."""
     return _fernet().decrypt(kept.encode()).decode()
 
 
@@ -207,10 +208,10 @@ def _find_key(kid: str) -> jwt.PyJWK:
 
 
 def _verified(token: str, *, require: list[str]) -> dict[str, Any]:
-    """The claims of a token that Apple signed for us, and whose time it is."""
+    """The claims of a token that Apple signed for us and that is valid now."""
     try:
         header = jwt.get_unverified_header(token)
-        # Before any key is looked for: which algorithm it is, is not the token's choice.
+        # Before any key is looked up: the token must not choose the algorithm.
         if header.get("alg") != ALGORITHM:
             raise _refused("alg")
         claims: dict[str, Any] = jwt.decode(
@@ -249,13 +250,13 @@ def _identity(token: str, claims: dict[str, Any]) -> Identity:
 
 
 def _refused(problem: str) -> InvalidIdentity:
-    """The client is not told what is wrong: the log is."""
+    """The log gets the problem, the client does not."""
     logger.warning("apple_identity_refused", problem=problem)
     return InvalidIdentity()
 
 
 def _post(url: str, form: Mapping[str, str], *, client_id: str) -> http.Response:
-    """One call to Apple as ourselves. Raises IdentityServiceUnavailable, AppleOutcomeUnknown."""
+    """One call to Apple as our app. Raises IdentityServiceUnavailable, AppleOutcomeUnknown."""
     secret = _client_secret(client_id, int(time.time()) // CLIENT_SECRET_SECONDS)
     try:
         answer = http.request(
@@ -275,7 +276,7 @@ def _post(url: str, form: Mapping[str, str], *, client_id: str) -> http.Response
 
 @lru_cache(maxsize=16)
 def _client_secret(client_id: str, period: int) -> str:
-    """Our word to Apple that it is us, the same for one period of this process."""
+    """Our signed client secret, one for each period in this process."""
     if not settings.SIGN_IN_PRIVATE_KEY:
         raise ImproperlyConfigured("SIGN_IN_PRIVATE_KEY is not set.")
     now = int(time.time())
@@ -303,7 +304,7 @@ def _fernet() -> MultiFernet:
 
 
 def _half_hash(code: str) -> str:
-    """OpenID's `c_hash`."""
+    """`c_hash` of OpenID Connect."""
     return urlsafe_b64encode(hashlib.sha256(code.encode()).digest()[:16]).rstrip(b"=").decode()
 
 
@@ -326,7 +327,7 @@ def _number(claims: Mapping[str, Any], name: str) -> float:
 
 
 def _flag(value: Any) -> bool:
-    """Apple writes flags as booleans and as texts."""
+    """Apple writes booleans as JSON booleans or as texts."""
     return value is True or value == "true"
 
 
@@ -339,6 +340,6 @@ def _email(value: Any) -> str | None:
 
 
 def _instant(seconds: Any) -> datetime:
-    """Seconds, or milliseconds as they stand in events, as an instant."""
+    """Epoch seconds, or milliseconds as in events, as a datetime."""
     value = float(seconds)
     return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, tz=UTC)

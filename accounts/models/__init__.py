@@ -1,4 +1,4 @@
-"""Who people are, and what their phones are told.
+"""Users, devices, sessions, Apple's identities and pushes.
 
 Only accounts.services and accounts.push write here.
 """

@@ -1,4 +1,4 @@
-"""Who people are to Apple."""
+"""Identities at Apple, and tokens that count once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rendio.common.ids import uuid7
 
 
 class AppleIdentity(models.Model):
-    """Whose account an Apple account signs in to. Its row lock orders sign-ins with it."""
+    """The account that an Apple account signs in to. Its row lock orders sign-ins."""
 
-    # Apple's name for the person, the same in all apps of our team.
+    # Apple's id of the person, the same in all apps of our team.
     sub = models.CharField(max_length=255, unique=True)
     user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="apple_identity")
     client_id = models.CharField(max_length=255, help_text="The app that the user signed in to.")
@@ -22,12 +22,12 @@ class AppleIdentity(models.Model):
     relay_enabled = models.BooleanField(
         default=True, help_text="Apple forwards e-mail to the private relay address."
     )
-    # Kept to be revoked when the account is deleted (accounts.apple.identity_tokens.encrypt); may
-    # be empty.
+    # Revoked at Apple when the account is deleted (accounts.apple.identity_tokens.encrypt); may be
+    # empty.
     refresh_token_encrypted = models.TextField(blank=True, default="")
     created_at = models.DateTimeField()
     last_sign_in_at = models.DateTimeField()
-    # Consent was withdrawn at Apple. The next sign-in gives it again, and the account is there.
+    # Consent was withdrawn at Apple. The next sign-in restores it.
     unlinked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -38,24 +38,23 @@ class AppleIdentity(models.Model):
 
 
 class AppleRevocation(DueRow):
-    """The refresh token of an account that was deleted, until Apple has revoked it. Whose it was is
-    not known any more."""
+    """The refresh token of a deleted account, until Apple has revoked it. The row does not say
+    whose it was."""
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     token_encrypted = models.TextField()
     client_id = models.CharField(max_length=255)
     created_at = models.DateTimeField()
-    due_at = models.DateTimeField(db_index=True)  # always: the row goes once it is done
+    due_at = models.DateTimeField(db_index=True)  # never empty: a finished row is deleted
 
     def __str__(self) -> str:
         return f"since {self.created_at:%Y-%m-%d}, {self.tries} tries"
 
 
 class UsedToken(models.Model):
-    """An identity token that has been signed in with, a notice that has been taken in, a challenge
-    that has been answered.
+    """The name of an identity token, event or challenge that has been used.
 
-    Each is good once; kept until it would no longer be believed anyway.
+    Each counts once. A name is kept until its token has expired.
     """
 
     name = models.CharField(max_length=64, primary_key=True)
@@ -63,7 +62,7 @@ class UsedToken(models.Model):
 
     class Meta:
         db_table = "accounts_spenttoken"
-        # The sweep of expired ones.
+        # The purge of expired names.
         indexes = [models.Index(fields=["expires_at"], name="accounts_spent_expires")]
 
     def __str__(self) -> str:

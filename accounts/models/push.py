@@ -1,4 +1,4 @@
-"""Which phones may be told something, what they are to be told, and what has become of it."""
+"""Push tokens, pushes and the provider token."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from accounts.models.sessions import Session
 from rendio.common.due import DueRow
 from rendio.common.ids import uuid7
 
-# Apple's have 64 characters now and may grow; Google's some 160.
+# Apple's have 64 characters now and may grow; Google's about 160.
 MAX_TOKEN = 1024
 
 
 class Platform(models.TextChoices):
     IOS = "ios"
-    ANDROID = "android"  # kept, and sent nothing
+    ANDROID = "android"  # stored, but nothing is sent
 
 
 class ApnsEnvironment(models.TextChoices):
-    """Which of Apple's two hosts knows the token: sandbox is for builds from Xcode."""
+    """Apple's host that knows the token. Sandbox is for builds from Xcode."""
 
     PRODUCTION = "production"
     SANDBOX = "sandbox"
 
 
 class PushToken(models.Model):
-    """The app on one phone, as Apple or Google names it. It is whose who registered it last, and
-    ends with the session that it was registered in."""
+    """The app on one phone, as Apple or Google names it. It belongs to the user who registered it
+    last, and ends with the session that registered it."""
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     token = models.CharField(max_length=MAX_TOKEN)
@@ -52,37 +52,37 @@ class PushToken(models.Model):
 
 
 class PushKind(models.TextChoices):
-    """What is told; the app goes by these words."""
+    """The event of a push; part of the API."""
 
     JOB_COMPLETED = "job_completed"
     JOB_FAILED = "job_failed"  # its credits are back
-    JOB_LATE = "job_late"  # its video came after its credits had gone back, and both are kept
+    JOB_LATE = "job_late"  # its result came after the refund; the user keeps both
     CREDITS_RETURNED = "credits_returned"  # by support, after something went wrong
 
 
 class PushOutcome(models.TextChoices):
-    """How it ended."""
+    """How a push ended."""
 
-    SENT = "sent", "Sent"  # Apple took it; whether the phone showed it, Apple does not tell
+    SENT = "sent", "Sent"  # accepted by Apple, which does not report the display
     UNREGISTERED = "unregistered", "Token not registered"
     GONE = "gone", "Device no longer belongs to the user"
     EXPIRED = "expired", "Expired before sending"
-    REFUSED = "refused", "Rejected by Apple"  # a fault of ours: the log has it
+    REFUSED = "refused", "Rejected by Apple"  # our fault: see the log
     OFF = "off", "Push notifications disabled"
 
 
 class Push(DueRow):
-    """One thing that one phone is to be told: written in the transaction of what it tells, due
-    until it has ended. Its id is Apple's apns-id, however often it is sent."""
+    """One notification for one phone, written in the transaction that it reports, and due until it
+    has ended. Its id is the apns-id of every attempt."""
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="pushes", db_index=False
     )
-    # No foreign key: a phone may leave while its job ends, and neither waits for the other.
+    # No foreign key: a token may be deleted while a job ends, without either waiting.
     token_id = models.UUIDField()
     kind = models.CharField(max_length=20, choices=PushKind.choices)
-    # The job, or the incident: on the phone, news of one replaces what was told of it before.
+    # The job or incident: on the phone a push replaces the earlier one of the same subject.
     subject_id = models.UUIDField()
     job_id = models.UUIDField()
     credits = models.PositiveIntegerField()
@@ -105,7 +105,7 @@ class Push(DueRow):
         verbose_name = "push notification"
         verbose_name_plural = "push notifications"
         constraints = [
-            # Nothing is told to one phone twice.
+            # One push for each event and phone.
             models.UniqueConstraint(
                 fields=["subject_id", "kind", "token_id"], name="accounts_push_once"
             ),
@@ -119,7 +119,7 @@ class Push(DueRow):
             models.Index(
                 fields=["due_at"], condition=Q(due_at__isnull=False), name="accounts_push_due"
             ),
-            # A user's story and export; whether the user has been told.
+            # A user's timeline and export; whether the user has been notified.
             models.Index(fields=["user", "-id"], name="accounts_push_newest"),
         ]
 
@@ -128,12 +128,13 @@ class Push(DueRow):
 
 
 class ProviderToken(models.Model):
-    """Who we are to APNs, one for all processes: Apple refuses whoever makes new ones often."""
+    """Our authentication token for APNs, shared by all processes: Apple refuses senders who make
+    new ones often."""
 
     key = models.CharField(max_length=40, primary_key=True, help_text="Team ID and key ID.")
     token_encrypted = models.TextField()
     minted_at = models.DateTimeField()
-    # When Apple last found one expired before its time, and it was replaced.
+    # When the token was last replaced early, as Apple called it expired.
     replaced_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:

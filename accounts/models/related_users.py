@@ -1,4 +1,4 @@
-"""Which users are one person, as far as can be known."""
+"""Users that belong to one person."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rendio.common.ids import uuid7
 class PersonKey(models.Model):
     """A keyed hash of something that belongs to one person: users who share a key are one person.
 
-    A key outlives the deletion of its account, and says nothing without our secret.
+    A key outlives its account, and says nothing without our secret.
     """
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
@@ -26,9 +26,9 @@ class PersonKey(models.Model):
             models.UniqueConstraint(fields=["user", "key"], name="accounts_person_key_once"),
         ]
         indexes = [
-            # Who else has it.
+            # Other users with the same key.
             models.Index(fields=["key", "user"], name="accounts_person_by_key"),
-            # The sweep of old keys.
+            # The purge of old keys.
             models.Index(fields=["seen_at"], name="accounts_person_oldest"),
         ]
 

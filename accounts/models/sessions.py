@@ -1,4 +1,4 @@
-"""Who is signed in, and where."""
+"""Sessions of users on devices."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from rendio.common.querysets import OwnedQuerySet
 
 
 class RevokedReason(models.TextChoices):
-    """Why a session ended before its time."""
+    """Why a session ended early."""
 
     LOGOUT = "logout"
-    REUSE = "reuse"  # an old refresh token came again: somebody else may hold one
+    REUSE = "reuse"  # an old refresh token was used: it may be stolen
     BAN = "ban"
-    OWNER = "owner"  # ended by its owner from the list, or with another session of that phone
-    MERGE = "merge"  # of a guest who became part of an account
-    DELETION = "deletion"  # its owner has left
+    OWNER = "owner"  # by the user, or with another session of that phone
+    MERGE = "merge"  # its guest was merged into an account
+    DELETION = "deletion"  # its account was deleted
     APPLE = "apple"  # consent was withdrawn at Apple
-    SUPPORT = "support"  # somebody else may hold the phone
-    SIGN_IN = "sign_in"  # its user has signed in with Apple in another session
-    MANY = "many"  # its user has opened many others since
+    SUPPORT = "support"  # by support: the phone may be lost
+    SIGN_IN = "sign_in"  # the user signed in with Apple in another session
+    MANY = "many"  # the user has opened many others since
 
 
 class SessionQuerySet(OwnedQuerySet["Session"]):
     def live(self, now: datetime) -> SessionQuerySet:
-        """Those that a refresh goes on with."""
+        """Sessions that can be refreshed."""
         return self.filter(revoked_at=None, continued_by=None, expires_at__gt=now)
 
 
 class Session(models.Model):
     """One sign-in and all refresh tokens that follow from it.
 
-    One row for all of them: its lock orders refreshes, and revoking the family is one update.
-    Tokens are stored as SHA-256 only.
+    One row for all of them: its lock orders refreshes, and revoking the family is one update. Only
+    SHA-256 hashes of tokens are stored.
     """
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
@@ -47,13 +47,13 @@ class Session(models.Model):
         Device, null=True, on_delete=models.SET_NULL, related_name="sessions"
     )
     refresh_hash = models.CharField(max_length=64)
-    # The token that the last rotation replaced. For the grace it may come again: its answer was
+    # The token that the last rotation replaced. Accepted for the grace period: the response may be
     # lost.
     previous_hash = models.CharField(max_length=64, blank=True, default="")
-    # Successors that were handed out within a grace and then replaced unused: {hash: epoch
-    # seconds}.
+    # Successors that were issued within a grace period and replaced unused: {hash: epoch seconds}.
     superseded_hashes = models.JSONField(default=dict)
-    # A sign-in opens a new session; the last refresh token of this one leads there for the grace.
+    # A sign-in opens a new session; this session's last refresh token leads there for the grace
+    # period.
     continued_by = models.ForeignKey(
         "self", null=True, on_delete=models.SET_NULL, related_name="continues"
     )
@@ -77,11 +77,11 @@ class Session(models.Model):
             ),
         ]
         indexes = [
-            # Every process asks every few seconds who was revoked lately; the sweep asks too.
+            # Every process reads recent revocations every few seconds; so does the purge.
             models.Index(
                 "revoked_at", condition=Q(revoked_at__isnull=False), name="accounts_session_revoked"
             ),
-            # The sweep's other question.
+            # The purge of expired sessions.
             models.Index("expires_at", name="accounts_session_expires"),
         ]
 

@@ -1,4 +1,4 @@
-"""Who people are, and what they have agreed to."""
+"""Users and their consents."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ThemePreference(models.TextChoices):
 
 class UserManager(BaseUserManager["User"]):
     def create_guest(self, *, now: datetime) -> User:
-        """Somebody of whom we know a device and nothing else."""
+        """A user of whom only a device is known."""
         user = self.model(is_guest=True, created_at=now)
         user.set_unusable_password()
         user.save(using=self._db)
@@ -43,7 +43,7 @@ class UserManager(BaseUserManager["User"]):
     def create_user(
         self, username: str, email: str | None = None, password: str | None = None, **fields: Any
     ) -> User:
-        """Somebody who signs in with name and password, which only staff do."""
+        """A user who signs in with name and password: staff only."""
         if not username:
             raise ValueError("A username is needed.")
         user = self.model(
@@ -65,14 +65,15 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person, a guest or a member of staff. Rows stay: the money record points here."""
+    """A guest, an account or a member of staff. Rows are never deleted: the money record refers to
+    them."""
 
     id = models.UUIDField("ID", primary_key=True, default=uuid4, editable=False)
     username = models.CharField(max_length=150, unique=True, null=True, blank=True)
     email = models.EmailField(null=True, blank=True)  # noqa: DJ001
     is_guest = models.BooleanField("guest", default=True)
     is_staff = models.BooleanField("staff", default=False)
-    # As it was when it was set; `tier_at` is what counts.
+    # As it was set; `tier_at` says what it is now.
     tier = models.CharField(max_length=10, choices=Tier.choices, default=Tier.FREE)
     tier_until = models.DateTimeField(
         "tier ends at",
@@ -126,14 +127,14 @@ class User(AbstractBaseUser, PermissionsMixin):
             ),
         ]
         indexes = [
-            # Support's lists: newest first, and whoever is banned.
+            # Support's lists: newest first, and banned users.
             models.Index(F("created_at").desc(), name="accounts_user_newest"),
             models.Index(
                 "suspended_at",
                 condition=Q(suspended_at__isnull=False),
                 name="accounts_user_suspended",
             ),
-            # What each process reads every few seconds (accounts.languages).
+            # Read by each process every few seconds (accounts.languages).
             models.Index(
                 "language_changed_at",
                 condition=Q(language_changed_at__isnull=False),
@@ -155,17 +156,17 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def may_redeem(self) -> bool:
-        """Whether this is somebody who is counted once: an account by its Apple account, a guest
-        with a welcome by the phone. Of other guests each reinstallation makes one more."""
+        """Whether the user counts as one person: an account by its Apple account, a guest with a
+        welcome by the phone. Other guests can be multiplied by reinstalling."""
         return not self.is_guest or self.welcomed_at is not None
 
     def related_user_ids(self) -> set[UUID]:
-        """All other users who have an Apple account in common with this one, closed ones too."""
+        """All other users with the same Apple account, closed ones included."""
         others = User.objects.filter(person_keys__key__in=self.person_keys.values("key"))
         return set(others.exclude(id=self.id).values_list("id", flat=True))
 
     def tier_at(self, now: datetime) -> Tier:
-        """The user's tier at this moment: one that has run out has ended, told of or not."""
+        """The user's tier at `now`: a tier that has run out counts as free."""
         has_ended = self.tier_until is not None and self.tier_until <= now
         return Tier.FREE if has_ended else Tier(self.tier)
 
@@ -175,14 +176,14 @@ class ConsentKind(models.TextChoices):
 
     TERMS = "terms"
     PRIVACY = "privacy"
-    AI_PROVIDERS = "ai_providers"  # that prompts and pictures go to the providers named
-    CONSUMPTION = "consumption"  # that Apple hears what was used of a purchase to be refunded
+    AI_PROVIDERS = "ai_providers"  # prompts and pictures go to the named providers
+    CONSUMPTION = "consumption"  # Apple gets the usage of a purchase to be refunded
 
 
 class Consent(models.Model):
-    """One time that somebody agreed, or took it back. Appended, never updated.
+    """One consent or withdrawal. Appended, never updated.
 
-    The latest of a kind is what counts; of AI_PROVIDERS the latest for each provider it names.
+    The latest record of a kind counts; for AI_PROVIDERS the latest for each provider that it names.
     """
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)

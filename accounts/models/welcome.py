@@ -1,4 +1,4 @@
-"""Which hardware has had the welcome credits, and which phone is being welcomed now."""
+"""Claims to the welcome credits, and the turn to set Apple's bits."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from rendio.common.due import DueRow
 
 class WelcomeClaimQuerySet(models.QuerySet["WelcomeClaim"]):
     def about(self, *, device_id: UUID, token_hash: str) -> WelcomeClaimQuerySet:
-        """The claims of this installation or of this very token, in the order to lock them."""
+        """The claims of this installation or of this token, in locking order."""
         return self.filter(Q(device_id=device_id) | Q(token_hash=token_hash)).order_by("token_hash")
 
     def decided(self) -> WelcomeClaimQuerySet:
-        """Those whose credits were given, or whose installation has its user.
+        """Claims whose credits were granted, or whose installation has its user.
 
-        The latter were decided with that user: what a parallel call left behind earns nothing more.
-        Unless the user was let in to wait for the credits.
+        The latter were decided with that user: a parallel call's leftover earns nothing more,
+        unless the user was let in to wait for the credits.
         """
         has_user = Exists(Device.objects.filter(device_id=OuterRef("device_id")))
         return self.filter(Q(granted_at__isnull=False) | (has_user & Q(is_user_waiting=False)))
 
 
 class WelcomeClaim(DueRow):
-    """A phone that Apple says has had no welcome yet. Written before the bit is set at Apple.
+    """A phone that had no welcome yet, as Apple says. Written before the bit is set at Apple.
 
-    Apple's bit alone cannot tell whether we gave the credits or died between the bit and our
-    commit. With this row we know that the bit may be ours, and go on where we stopped. A claim that
-    led to something is never deleted.
+    Apple's bit alone cannot tell whether we granted the credits or died between the bit and our
+    commit. This row says that the bit may be ours, so that we can continue. A claim that led to a
+    grant is never deleted.
 
-    It is due to a worker where its user waits for the credits, and where the call that had the turn
-    for it may have died.
+    It is due to a worker while its user waits for the credits, and while the call that had its turn
+    may have died.
     """
 
     # SHA-256 of Apple's device token: one token is one piece of hardware, whatever device_id it
@@ -47,8 +47,8 @@ class WelcomeClaim(DueRow):
     # to be asked again without the phone; else empty.
     device_token_encrypted = models.TextField(blank=True, default="", db_default="")
     started_at = models.DateTimeField()
-    # How many of our calls that set the bit may have had their effect. With 0 a bit that is set was
-    # set for another claim.
+    # How many of our calls that set the bit may have taken effect. At 0, a set bit was set for
+    # another claim.
     updates_in_doubt = models.PositiveIntegerField(default=0)
     # Apple has set the bit for this claim and for no other: the credits are the installation's.
     won_at = models.DateTimeField(null=True)
@@ -73,7 +73,7 @@ class WelcomeClaim(DueRow):
             # A retry of the same installation brings a new token.
             models.Index("device_id", name="accounts_claim_device"),
             models.Index("due_at", condition=Q(due_at__isnull=False), name="accounts_claim_due"),
-            # The sweep of claims that came to nothing.
+            # The purge of claims without a result.
             models.Index("started_at", condition=Q(granted_at=None), name="accounts_claim_open"),
         ]
 
@@ -85,18 +85,18 @@ TURN_ID = 1
 
 
 class WelcomeTurn(models.Model):
-    """The one row that says which claim, or ban, may have Apple's bits set.
+    """The single row that says which claim, or ban, may have Apple's bits set.
 
-    Apple has no compare-and-set and does not say which tokens are one phone. So of all claims one
-    at a time goes from reading the bit to having set it (accounts.services.welcome).
+    Apple has no compare-and-set and does not say which tokens are one phone. So one claim at a time
+    goes from reading the bit to having set it (accounts.services.welcome).
     """
 
     id = models.SmallIntegerField(primary_key=True, default=TURN_ID, editable=False)
     claim = models.ForeignKey(WelcomeClaim, null=True, on_delete=models.PROTECT, related_name="+")
-    # Counts the turns: if none began since the bit was read, it need not be read again.
+    # Counts the turns: the bit is read again only if a turn began since.
     number = models.BigIntegerField(default=0)
-    # After this the call that has the turn may have died, and any other may finish it. Without a
-    # claim: somebody writes the bits of a ban.
+    # Afterwards the call that has the turn may have died, and any other may finish it. Without a
+    # claim: the bits of a ban are being written.
     leased_until = models.DateTimeField(null=True)
 
     class Meta:

@@ -1,13 +1,14 @@
-"""Telling phones what has happened, through Apple.
+"""Push notifications to iPhones.
 
-    outbox           what is to be told: rows, written in the transaction of what they tell
-    sending          what is due goes out, and what Apple says of it
-    texts            the words, in the customer's language
-    apns             how Apple's push service speaks
-    provider_token   who we are to it
+    outbox    due rows, written in the transaction of what they report
+    sending   sends due rows and records Apple's response
+    messages  the texts, in the customer's language
 
-Guarantee: what is told was committed, and what was committed is told at least once to each iPhone
-that the user had registered by then, until PUSH_EXPIRY_HOURS have passed. A worker that dies
-between Apple's answer and our commit sends again, with the same apns-id and apns-collapse-id, so
-that the phone shows one. Late is harmless, and a phone that another user has meanwhile is not told.
+accounts/apple/apns.py is the client of Apple's push service, accounts/apple/apns_token.py its
+provider token.
+
+Guarantee: only committed facts are sent, at least once to each iPhone that the user had registered
+by then, until PUSH_EXPIRY_HOURS have passed. A worker that dies between Apple's response and our
+commit sends again with the same apns-id and apns-collapse-id, so that the phone shows one
+notification. Late is harmless. A phone that has another user by now gets nothing.
 """

@@ -1,4 +1,4 @@
-"""What a push says, in the language of the customer's profile."""
+"""Texts of pushes, in the language of the customer's profile."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _late_body(credits: int) -> str:
 
 
 def _credits_returned() -> Message:
-    """Without a number: it is told once, of however many jobs."""
+    """Without a number: one push covers any number of jobs."""
     return Message(
         _("Your credits are back"),
         _("Something went wrong on our side. We have returned the credits."),

@@ -1,4 +1,4 @@
-"""What phones are to be told: due rows, and their end."""
+"""Pushes to send: due rows and their outcome."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rendio.common.ids import lowest_uuid7, uuid7
 from rendio.common.observability import metrics
 from rendio.common.purge import delete_batch
 
-# Phones of one user; who registers another loses the one that was registered longest ago.
+# Phones of one user; registering one more deletes the oldest registration.
 MAX_PUSH_TOKENS = 10
 RETENTION = timedelta(days=30)
 
-# Whom it tells is read in the same statement: it is one more trip in the transaction of a job's
-# end, and inserts nothing where nobody has a phone to be told on.
+# One statement reads the phones and inserts: it runs in the transaction that ends a job, and
+# inserts nothing for a user without a phone.
 _INSERT = """
 INSERT INTO accounts_push (id, user_id, token_id, kind, subject_id, job_id, credits, is_image,
     created_at, expires_at, due_at, tries, outcome, reason, is_held)
@@ -49,11 +49,12 @@ def enqueue(
     now: datetime,
     subject_id: UUID | None = None,
 ) -> bool:
-    """Have the user's iPhones told, once for each subject, which is the job where none is given.
+    """Enqueue a push to each of the user's iPhones, once for each subject (the job if none is
+    given).
 
-    Joins the caller's transaction, with one statement; calls about one user and subject must be in
-    turn, as they are under the user's wallet or the job. False where there is nobody to tell, or
-    the user has been told.
+    Joins the caller's transaction, with one statement. The caller serializes calls about one user
+    and subject by holding the user's wallet or the job. False if the user has no phone or has been
+    notified already.
     """
     if not is_enabled():
         return False
@@ -80,19 +81,19 @@ def enqueue(
 
 
 def finish(push: Push, outcome: PushOutcome, *, now: datetime, reason: str = "") -> None:
-    """Nothing more is to be done, if it still is as it was taken."""
+    """Record the outcome, unless the row changed since it was claimed."""
     unchanged = Push.objects.filter(id=push.id, due_at=push.due_at)
     unchanged.update(outcome=outcome, reason=reason, due_at=None, ended_at=now)
     metrics.pushes.labels(push.kind, outcome.value).inc()
 
 
 def blocking_reason() -> str:
-    """What Apple has against our key, team or topic, as long as something waits for it; else ""."""
+    """Apple's reason for refusing our key, team or topic, while pushes wait for that; else ""."""
     return _blocked().values_list("reason", flat=True).first() or ""
 
 
 def count_blocked() -> int:
-    """How many Apple was asked to take, and would not because of that."""
+    """Pushes that wait because Apple refuses our credentials."""
     return _blocked().count()
 
 
@@ -101,6 +102,7 @@ def _blocked() -> QuerySet[Push]:
 
 
 def purge_pushes(*, now: datetime) -> int:
-    """Delete what ended long ago, at most a batch; returns how many. Harmless twice or late."""
+    """Delete finished pushes after RETENTION, at most a batch; returns how many. Harmless twice or
+    late."""
     old = Push.objects.filter(id__lt=lowest_uuid7(now - RETENTION), due_at=None)
     return delete_batch(old, order="id")

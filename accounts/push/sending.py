@@ -1,5 +1,5 @@
-"""What is due goes out. Each push is one worker's for a minute at least, longer than a batch takes;
-whoever dies with it leaves it due again."""
+"""Send due pushes. A push belongs to one worker for at least a minute, longer than a batch takes; a
+worker that dies leaves its pushes due."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Delivery(NamedTuple):
 
 @due_batch(SEND_PUSHES)
 def send_due(*, now: datetime) -> int:
-    """Send a batch; returns how many were due, or 0 where looking on at once would meet the same.
+    """Send a batch. Returns how many were due, or 0 if trying on at once would fail the same way.
 
-    One goes before the others: while Apple takes nothing at all, that costs one request a batch.
+    The first one is sent alone: while Apple refuses everything, a batch costs one request.
     """
     due = claim_due(Push.objects.all(), now=now, limit=BATCH)
     deliveries = _resolve_tokens(due, now=now)
@@ -47,7 +47,7 @@ def send_due(*, now: datetime) -> int:
 
 
 def _resolve_tokens(due: Sequence[Push], *, now: datetime) -> list[Delivery]:
-    """Those that can still be sent, with their phones; the others end here."""
+    """The pushes that can still be sent, with their tokens. The others are finished here."""
     tokens = PushToken.objects.select_related("user").in_bulk([push.token_id for push in due])
     deliveries: list[Delivery] = []
 
@@ -67,7 +67,7 @@ def _resolve_tokens(due: Sequence[Push], *, now: datetime) -> list[Delivery]:
 
 
 def _send(deliveries: list[Delivery], *, now: datetime) -> bool:
-    """Send these side by side; False where Apple takes nothing from us at the moment."""
+    """Send concurrently. False if Apple accepts nothing from us at the moment."""
     if not deliveries:
         return True
     ours = apns_token.current()
@@ -81,7 +81,7 @@ def _send(deliveries: list[Delivery], *, now: datetime) -> bool:
     def apply(answered: tuple[Delivery, ApnsResponse]) -> None:
         taken.append(_record_result(*answered, now=now))
 
-    # One that cannot be recorded is sent again; the others were sent, and are recorded.
+    # A push that cannot be recorded is sent again; the others are recorded.
     for_each_logged(zip(deliveries, answers, strict=True), apply)
     return all(taken)
 
@@ -101,7 +101,7 @@ def _post(deliveries: list[Delivery], ours: str) -> list[ApnsResponse]:
 
 
 def _record_result(delivery: Delivery, answer: ApnsResponse, *, now: datetime) -> bool:
-    """Record what came of it. What is not ended is due again when its lease is over."""
+    """Record the result. A push that is not finished is due again when its lease ends."""
     push, token = delivery
     match answer.result:
         case ApnsResult.SENT:
@@ -126,7 +126,7 @@ def _record_result(delivery: Delivery, answer: ApnsResponse, *, now: datetime) -
 
 
 def _unregister(push: Push, token: PushToken, answer: ApnsResponse, *, now: datetime) -> None:
-    """Unless it was registered since Apple found it gone: then it is there again."""
+    """Delete the token, unless the phone registered again after Apple found it gone."""
     gone = PushToken.objects.filter(id=token.id, registered_at=token.registered_at)
     if answer.gone_at:
         gone = gone.filter(registered_at__lte=answer.gone_at)

@@ -1,4 +1,4 @@
-"""Every change of users, devices and sessions, by topic."""
+"""Every write of users, devices and sessions, by topic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What Apple tells of its accounts, from server to server: once each, late or twice included."""
+"""Apple's server-to-server events about Apple accounts. Each is applied once, also if late or
+repeated."""
 
 from __future__ import annotations
 
@@ -17,14 +18,14 @@ from rendio.common.errors import Forbidden
 
 logger = structlog.get_logger(__name__)
 
-# What happened this long before the latest sign-in is over; less may be the clocks.
+# An event older than the latest sign-in by more than this is obsolete; less may be clock skew.
 CLOCK_SKEW = timedelta(seconds=60)
 
 
 def receive_event(*, payload: str, now: datetime) -> None:
-    """Verify a notice and do as it says. Opens its own transaction.
+    """Verify an event and apply it. Opens its own transaction.
 
-    Raises InvalidIdentity, IdentityServiceUnavailable where Apple's keys cannot be had.
+    Raises InvalidIdentity, and IdentityServiceUnavailable if Apple's keys cannot be fetched.
     """
     notice = identity_tokens.read_account_event(payload)
     with transaction.atomic(durable=True):
@@ -60,9 +61,10 @@ def _apply(notice: AppleAccountEvent, *, now: datetime) -> str:
 
 
 def _delete_user(apple: AppleIdentity, *, now: datetime) -> None:
-    """The person's Apple account is gone, and with it the only way into ours: ours goes too.
+    """The Apple account is deleted, and with it the only way to sign in: delete our account too.
 
-    An account that may not go (banned, or staff) is unlinked. The caller has the identity locked.
+    An account that cannot be deleted (banned, or staff) is unlinked. The caller has the identity
+    locked.
     """
     try:
         with transaction.atomic():
@@ -72,10 +74,10 @@ def _delete_user(apple: AppleIdentity, *, now: datetime) -> None:
 
 
 def _unlink(apple: AppleIdentity, *, now: datetime) -> None:
-    """End all sessions and leave the phones, so that only a new sign-in with Apple leads back.
+    """End all sessions and unlink the devices, so that only a new sign-in with Apple leads back.
 
-    The account and what is in it stay, and so does whose it is: Apple gives the same name at the
-    next sign-in. The caller has the identity locked.
+    The account and its contents stay: Apple sends the same `sub` at the next sign-in. The caller
+    has the identity locked.
     """
     user_id = apple.user_id
     User.objects.select_for_update(no_key=True).get(id=user_id)

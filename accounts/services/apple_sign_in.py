@@ -1,14 +1,14 @@
-"""Sign in with Apple: a guest becomes the account, or part of one that exists.
+"""Sign in with Apple: a guest becomes an account, or joins one that exists.
 
-Money and everything else move in one transaction or not at all, and once, whoever asks how often
-from where. The order is
+Everything moves in one transaction, once, for any number of repeated or concurrent calls. The order
+is
 
-    1. verify the identity token                        nothing of ours has changed
-    2. have Apple exchange the code, if there is one    it is used up: a crash from here on costs a
-                                                        further tap on the phone, nothing else
-    3. commit: spend the identity token, move, open a session
+    1. verify the identity token                     nothing of ours has changed
+    2. have Apple exchange the code, if any          the code is used up: a crash from here on
+                                                     costs one more tap on the phone
+    3. commit: use the identity token, merge, open a session
 
-and in 3 the locks are, as everywhere: the Apple identity, the wallets, the users, the rest.
+Locks in step 3, as everywhere: Apple identity, wallets, users, the rest.
 """
 
 from __future__ import annotations
@@ -69,15 +69,15 @@ def sign_in_with_apple(
     authorization_code: str | None,
     now: datetime,
 ) -> SignedIn:
-    """Sign in the person whom Apple names, from a guest's session (or from the account's own).
+    """Sign in the person that Apple names, from a guest's session or the account's own.
 
-    Calls Apple, so it must not run inside a transaction. Raises InvalidIdentity, InvalidState for
-    an account that is another's, AccountSuspended, Unauthorized, IdentityServiceUnavailable
-    (nothing has changed, the phone tries again).
+    Calls Apple: must not run inside a transaction. Raises InvalidIdentity, InvalidState if the
+    Apple account belongs to another account, AccountSuspended, Unauthorized, and
+    IdentityServiceUnavailable (nothing has changed, the phone retries).
     """
     try:
         identity = identity_tokens.read_identity_token(identity_token, nonce=nonce)
-        # Again under the locks: this is to leave the code alone where it would be wasted.
+        # Checked again under the locks; this check avoids wasting the code.
         _check_early(session_id, identity, now=now)
         refresh_token = None
         if authorization_code:
@@ -96,12 +96,12 @@ def sign_in_with_apple(
 def complete_sign_in(
     *, session_id: UUID, identity: Identity, refresh_token: str | None, now: datetime
 ) -> SignedIn:
-    """Step 3, with `refresh_token` as Apple gave it. Raises as sign_in_with_apple does."""
+    """Step 3, with Apple's `refresh_token`. Raises as sign_in_with_apple does."""
     spent = {"expires_at": identity.expires_at}
     if not UsedToken.objects.get_or_create(name=identity.fingerprint, defaults=spent)[1]:
         raise InvalidIdentity
     apple = _lock_identity(identity, caller_id=_user_of_session(session_id, now=now).id, now=now)
-    # Anew: who waited for the lock may be part of the account by now.
+    # Read again: while this call waited for the lock, its user may have been merged.
     caller_id, account_id = _user_of_session(session_id, now=now).id, apple.user_id
     credit_services.lock_wallets(user_ids={caller_id, account_id})
     users = {
@@ -130,11 +130,11 @@ def complete_sign_in(
 def _open_account_session(
     session_id: UUID, account: User, *, was_guest: bool, now: datetime
 ) -> IssuedSession:
-    """Open the account's session on this phone; the guest's other sessions end.
+    """Open the account's session on this phone and end the guest's other sessions.
 
-    A guest session in other hands must not become a session of the account. In a merge the guest's
-    sessions have ended already. The account's own sessions on other phones go on: a sign-in may be
-    repeated because its answer was lost.
+    A guest session in other hands must not become a session of the account. A merge has ended the
+    guest's sessions already. The account's sessions on other phones stay: a sign-in may be repeated
+    because its response was lost.
     """
     if was_guest:
         session = Session.objects.get(id=session_id)
@@ -157,7 +157,7 @@ def _check_can_sign_in(caller: User, account: User) -> None:
     if caller.suspended_at or account.suspended_at:
         raise AccountSuspended
     if caller.is_guest and caller.hardware_banned_at:
-        raise AccountSuspended  # else the ban of the hardware would end in an account
+        raise AccountSuspended  # else signing in would end the hardware's ban
     if caller.closed_at or account.closed_at:
         raise Unauthorized
     if caller.id != account.id and not caller.is_guest:
@@ -165,7 +165,7 @@ def _check_can_sign_in(caller: User, account: User) -> None:
 
 
 def _user_of_session(session_id: UUID, *, now: datetime) -> User:
-    """Whose session it is now: of a guest who was merged, the account. Raises Unauthorized."""
+    """The user of the session; of a merged guest, the account. Raises Unauthorized."""
     session = find_session(session_id, now=now)
     if session is None:
         raise Unauthorized
@@ -173,9 +173,9 @@ def _user_of_session(session_id: UUID, *, now: datetime) -> User:
 
 
 def _lock_identity(identity: Identity, *, caller_id: UUID, now: datetime) -> AppleIdentity:
-    """Whose this Apple account is, locked; one that nobody has becomes the caller's.
+    """Lock the Apple account's identity; a new one becomes the caller's.
 
-    Of two who bring a new one at once, the second waits at the insert and finds the first's.
+    If two calls bring a new one at once, the second waits at the insert and finds the first's.
     """
     try:
         AppleIdentity.objects.get_or_create(
@@ -203,7 +203,7 @@ def _save_identity(
     *,
     now: datetime,
 ) -> None:
-    """What this sign-in tells of the person. Apple leaves the address out now and then."""
+    """Store what this sign-in says. Apple sometimes omits the address."""
     if identity.email:
         apple.email = account.email = identity.email
         apple.email_verified = identity.email_verified
@@ -219,9 +219,9 @@ def _save_identity(
 
 
 def _merge(guest: User, account: User, *, now: datetime) -> None:
-    """All that is the guest's becomes the account's, and the guest is closed.
+    """Move everything of the guest to the account, and close the guest.
 
-    The caller holds both wallets and both users.
+    The caller has both wallets and both users locked.
     """
     credit_services.merge(from_user_id=guest.id, into_user_id=account.id, now=now)
     idempotency.reassign(from_user_id=guest.id, into_user_id=account.id)
@@ -234,15 +234,15 @@ def _merge(guest: User, account: User, *, now: datetime) -> None:
     guest.closed_at = now
     guest.save(update_fields=["closed_at", "updated_at"])
     revoke_user_sessions(user_id=guest.id, reason=RevokedReason.MERGE, now=now)
-    # After its sessions, as register_push_token; after its jobs, whose ends have told it till now.
+    # After the sessions, as in register_push_token, and after the jobs, which notify this user.
     PushToken.objects.filter(user=guest).update(user=account)
     Push.objects.filter(user=guest).update(user=account)
     logger.info("guest_merged", guest_id=str(guest.id), user_id=str(account.id))
 
 
 def _unlink_surplus_devices(account: User) -> None:
-    """Of the account's devices keep MAX_DEVICES, those seen last; the others are nobody's, as after
-    a sign-out."""
+    """Keep the MAX_DEVICES devices of the account that were seen last. The others have no user, as
+    after a logout."""
     devices = Device.objects.filter(user=account)
     surplus = devices.order_by("-last_seen_at", "device_id").values("device_id")[MAX_DEVICES:]
     devices.filter(device_id__in=list(surplus.values_list("device_id", flat=True))).update(

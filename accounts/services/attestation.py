@@ -1,8 +1,8 @@
-"""App Attest: challenges are given out, keys taken in, and calls believed that a key has signed.
+"""App Attest: issue challenges, register keys, and check calls that a key has signed.
 
-A challenge is a text that we have signed, for one device; of one that is not answered nothing is
-kept. Its name is spent in the transaction that it is answered in: it is good once, whoever asks how
-often at once. A key's counter goes up under the lock of its row.
+A challenge is a text that we sign for one device; an unanswered challenge is not stored. Its name
+is stored in the transaction that answers it, so that it counts once, for any number of concurrent
+calls. A key's counter grows under the lock of its row.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from rendio.common.purge import delete_batch
 logger = structlog.get_logger(__name__)
 
 CHALLENGE = "app attest challenge"
-# Of one installation. A phone uses one; another comes with a restored backup.
+# Keys of one installation. A phone uses one; a restored backup brings another.
 MAX_KEYS = 5
-# One phone can make keys for as many device_ids as it likes.
+# One phone can make keys for any number of device_ids.
 UNUSED_RETENTION = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class AssertedCall:
-    """What a phone sends along to prove a call: the key, the challenge, and the key's assertion."""
+    """A phone's proof of a call: the key, the challenge, and the key's assertion."""
 
     key_id: bytes
     challenge: str
@@ -45,7 +45,7 @@ class AssertedCall:
 
 
 def issue_challenge(*, device_id: UUID) -> str:
-    """A new one for this device, good for settings.APP_ATTEST_CHALLENGE_SECONDS."""
+    """A new challenge for this device, valid for settings.APP_ATTEST_CHALLENGE_SECONDS."""
     return signing.dumps([str(device_id), secrets.token_urlsafe(16)], salt=CHALLENGE)
 
 
@@ -58,10 +58,10 @@ def attest_device(
     attestation: bytes,
     now: datetime,
 ) -> None:
-    """Take in the key that Apple vouches for with this challenge (its UTF-8 is the client data).
+    """Register the key that Apple attests for this challenge (its UTF-8 is the client data).
 
-    The key will count for device checks with the same secret. Opens its own transaction. The same
-    once more, for an answer that was lost, changes nothing. Raises InvalidDevice.
+    The key counts for device checks with the same secret. Opens its own transaction. A repeated
+    call, after a lost response, changes nothing. Raises InvalidDevice.
     """
     check_stored_secret(device_id=device_id, secret=installation_secret)
     try:
@@ -92,16 +92,16 @@ def attest_device(
 
 
 def _delete_surplus_keys(device_id: UUID, secret_hash: str) -> None:
-    """Of the installation's keys keep MAX_KEYS, the newest: a genuine phone can make as many as it
-    likes. Those that came with another secret are not touched."""
+    """Keep the newest MAX_KEYS keys of the installation: a genuine phone can make any number. Keys
+    that came with another secret are not touched."""
     keys = AttestedKey.objects.filter(device_id=device_id, secret_hash=secret_hash)
     surplus = keys.order_by("-created_at").values_list("key_id", flat=True)[MAX_KEYS:]
     keys.filter(key_id__in=list(surplus)).delete()
 
 
 def purge_unused_keys(*, now: datetime) -> int:
-    """Delete a batch of keys that no device check was signed with for UNUSED_KEPT; returns how
-    many. A phone that uses such a key later gets `unknown_key` and makes another."""
+    """Delete a batch of keys that signed no device check for UNUSED_RETENTION; returns how many. A
+    phone that uses such a key later gets `unknown_key` and makes another."""
     unused = AttestedKey.objects.filter(last_used_at=None, created_at__lt=now - UNUSED_RETENTION)
     return delete_batch(unused, order="created_at")
 
@@ -114,8 +114,8 @@ def check_assertion(
     signed: AssertedCall | None,
     now: datetime,
 ) -> None:
-    """Let a device check pass that a key of the installation has signed; its client data is the
-    challenge and then the device token's bytes.
+    """Check that a key of the installation signed the device check; its client data is the
+    challenge and then the bytes of the device token.
 
     Without `signed` it passes unless settings.REQUIRE_APP_ATTEST. Opens its own transaction. Raises
     InvalidDevice.
@@ -156,8 +156,8 @@ def check_assertion(
 
 
 def _consume_challenge(challenge: str, *, device_id: UUID, now: datetime) -> bool:
-    """Use up one of our challenges to this device; False if it was before. Joins the caller's
-    transaction. Raises InvalidDevice for any other text, and for one that has expired."""
+    """Use the challenge; False if it was used before. Joins the caller's transaction. Raises
+    InvalidDevice for any other text, and for an expired challenge."""
     lifetime = settings.APP_ATTEST_CHALLENGE_SECONDS
     try:
         asked_of, _ = signing.loads(challenge, salt=CHALLENGE, max_age=lifetime)
@@ -165,7 +165,7 @@ def _consume_challenge(challenge: str, *, device_id: UUID, now: datetime) -> boo
         raise _refused("challenge") from problem
     if asked_of != str(device_id):
         raise _refused("challenge to another device")
-    # For twice as long as it is good: the clock of whoever sweeps may be ahead.
+    # Twice the lifetime: the clock of the purging process may be ahead.
     until = {"expires_at": now + timedelta(seconds=2 * lifetime)}
     name = hashlib.sha256(f"challenge {challenge}".encode()).hexdigest()
     return UsedToken.objects.get_or_create(name=name, defaults=until)[1]
@@ -180,6 +180,6 @@ def _name(key_id: bytes) -> str:
 
 
 def _refused(problem: str) -> InvalidDevice:
-    """The client is not told what is wrong: the log is."""
+    """The log gets the problem, the client does not."""
     logger.warning("app_attest_refused", problem=problem)
     return InvalidDevice(app_attest="refused")

@@ -1,4 +1,4 @@
-"""Consent: what a user agreed to, and took back, on record."""
+"""Consent: records of what a user agreed to and withdrew."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from accounts import queries
 from accounts.models import Consent, ConsentKind, User
 from rendio.common.errors import InvalidInput, Unauthorized
 
-# Of one user and kind, beside those that still decide about a provider.
+# Records of one user and kind, besides those that still decide about a provider.
 MAX_RECORDS = 100
 DELETE_BATCH = 1000
-# That one user ever named, granted or not.
+# Different names in one user's records, granted or not.
 MAX_PROVIDERS = 50
 
 
@@ -29,19 +29,19 @@ def record_consent(
     providers: list[str],
     now: datetime,
 ) -> None:
-    """Append what the user said. Saying the same again changes nothing: the first time stands.
-    Beyond MAX_RECORDS the oldest go that decide nothing any more.
+    """Append a record. A repeated statement changes nothing: the first one stands. Beyond
+    MAX_RECORDS the oldest records that decide nothing are deleted.
 
-    `providers` names whom data may go to (or no longer); taken back without names, it is taken back
-    for all. Raises InvalidInput where the kind and the names do not go together, Unauthorized where
-    the account is gone.
+    `providers` names the providers that data may, or may no longer, go to; a withdrawal without
+    names withdraws all. Raises InvalidInput if kind and names do not fit, Unauthorized if the
+    account is gone.
     """
     providers = sorted(set(providers))
     if kind != ConsentKind.AI_PROVIDERS and providers:
         raise InvalidInput(fields={"providers": [_("Only for ai_providers.")]})
     if kind == ConsentKind.AI_PROVIDERS and granted and not providers:
         raise InvalidInput(fields={"providers": [_("This field is required.")]})
-    # The lock orders what is said at once, and waits for a deletion, after which nothing is kept.
+    # Serializes concurrent calls, and waits for a deletion, after which nothing may be stored.
     if not User.objects.select_for_update(no_key=True).filter(id=user_id, closed_at=None).exists():
         raise Unauthorized
     if kind == ConsentKind.AI_PROVIDERS and not granted and not providers:
@@ -53,7 +53,7 @@ def record_consent(
     if latest and said == (latest.version, latest.granted, latest.providers):
         return
     if latest and said == (latest.version, False, []) and not latest.granted:
-        return  # taken back for all already
+        return  # withdrawn for all already
     Consent.objects.create(
         user_id=user_id,
         kind=kind,
@@ -66,9 +66,9 @@ def record_consent(
 
 
 def _delete_surplus(user_id: UUID, kind: ConsentKind) -> None:
-    """Keep the newest MAX_RECORDS of this kind, and those that still decide about a provider.
+    """Keep the newest MAX_RECORDS of this kind, and the records that still decide about a provider.
 
-    Joins the caller's transaction, which holds the user's row.
+    Joins the caller's transaction, which has the user's row locked.
     """
     records = Consent.objects.filter(user_id=user_id, kind=kind)
     if records.count() <= MAX_RECORDS:

@@ -1,9 +1,9 @@
-"""Leaving for good: the person goes, the money record stays.
+"""Account deletion: the person's data goes, the money record stays.
 
-In one transaction the wallet closes, all sessions end, and whatever says who the user was is taken
-out of the row that the ledger points to. The apps above do their part in it (account_deleted). What
-lies outside the database follows, each as a due row that is tried until it is done: files, and the
-refresh token at Apple. So nothing outside can keep anybody from leaving.
+One transaction closes the wallet, ends all sessions and removes personal data from the row that the
+ledger refers to. Higher apps delete their part in it (account_deleted). Work outside the database
+follows as due rows that are retried until done: files, and the refresh token at Apple. So no
+outside service can prevent a deletion.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ from rendio.common.errors import Forbidden, Unauthorized
 
 logger = structlog.get_logger(__name__)
 
-# Apple has said no for so long that it will go on to.
+# Apple has refused for so long that a retry will not help.
 GIVE_UP_AFTER = timedelta(days=30)
 
 
 class _BecameAccount(Exception):
-    """The guest has become an account since we looked for its Apple identity."""
+    """The guest became an account after we looked for its Apple identity."""
 
 
 def delete_account(*, user_id: UUID, now: datetime) -> None:
-    """Forget the person, at once and for good. Opens its own transaction.
+    """Delete the account at once and for good. Opens its own transaction.
 
-    Raises Unauthorized where the account is gone already, AccountSuspended for one that is banned
-    (else a ban would end here), Forbidden for staff, whose acts are on record under their name.
+    Raises Unauthorized if the account is gone, AccountSuspended for a banned one (else a ban would
+    end here), Forbidden for staff, whose actions are on record under their name.
     """
     try:
         _delete_account(user_id=user_id, now=now)
     except _BecameAccount:
-        # The identity comes before the wallet for everybody, so we start over to lock it first. It
-        # stays the only one: this happens once.
+        # The identity is locked before the wallet, so start over. A user has one identity: this
+        # happens once.
         _delete_account(user_id=user_id, now=now)
 
 
@@ -89,7 +89,7 @@ def delete_user(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) ->
     if apple is None and AppleIdentity.objects.filter(user_id=user_id).exists():
         raise _BecameAccount
     revoke_user_sessions(user_id=user_id, reason=RevokedReason.DELETION, now=now)
-    # The same phone is a new guest next time, and gets no welcome: Apple's bit and the claim stay.
+    # The phone's next guest gets no welcome: Apple's bit and the claim stay.
     devices = Device.objects.filter(user_id=user_id)
     AttestedKey.objects.filter(device_id__in=devices.values("device_id")).delete()
     hardware_bans.delete_device_tokens(list(devices.values_list("device_id", flat=True)))
@@ -99,7 +99,7 @@ def delete_user(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) ->
     Push.objects.filter(user_id=user_id).delete()
     idempotency.delete_for_user(user_id=user_id)
     if apple:
-        # Of an account that has not signed in since we keep such keys.
+        # For an account that has not signed in since these keys exist.
         of = related_users.PersonKeyKind.APPLE_ACCOUNT
         related_users.link_person(user_id=user_id, of=of, value=apple.sub, now=now)
         _schedule_apple_revocation(apple, now=now)
@@ -109,9 +109,9 @@ def delete_user(*, user_id: UUID, apple: AppleIdentity | None, now: datetime) ->
 
 
 def _close_welcome_claims(user_id: UUID, *, now: datetime) -> None:
-    """Unlink the claims, and decide those that their device's user had decided: the device goes.
+    """Unlink the user's claims, and decide those of the user's devices: the devices are deleted.
 
-    Locked before the user, as a device check does.
+    Locked before the user, as in a device check.
     """
     devices = Device.objects.filter(user_id=user_id).values("device_id")
     claims = WelcomeClaim.objects.filter(Q(user_id=user_id) | Q(device_id__in=devices))

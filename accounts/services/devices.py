@@ -1,11 +1,11 @@
-"""Device check: from Apple's word about a phone to a user with a session.
+"""Device check: sign in the user of a device by Apple's DeviceCheck token.
 
 The order is
 
-    0. check the installation's secret and the key that signed the call, if any
-                                                        its challenge is used up; the gate counts
-    1. ask Apple for the bits; new hardware wins its    services.welcome says how, and what a crash
-       welcome, one phone at a time                     or a race can do
+    0. check the installation's secret and the key that signed the call, if any;
+       its challenge is used up, and the limiter counts the call
+    1. query Apple's bits; new hardware wins its welcome, one phone at a time
+       (services.welcome describes crashes and races)
     2. commit user, wallet, grant, device and session
 """
 
@@ -44,17 +44,17 @@ class CheckedDevice:
 
 
 class CheckLimiter(Protocol):
-    """Counts a device check by what it has proven so far. Each of these may refuse it."""
+    """Counts a device check by what it has proven so far. Each method may refuse the call."""
 
     def count_known(self, public_id: str) -> None:
-        """The installation is known and has sent its secret. Nobody else is asked about it."""
+        """The installation is known and sent its secret."""
 
     def count_first_check(self, *, is_attested: bool) -> None:
-        """An installation that we do not know, before Apple is asked. `is_attested`: a key that
-        Apple vouches for has signed the call."""
+        """An unknown installation, before Apple is asked. `is_attested`: a key that Apple attests
+        signed the call."""
 
     def count_reinstall(self) -> None:
-        """An installation that we do not know, on hardware that had its welcome."""
+        """An unknown installation on hardware that had its welcome."""
 
 
 def check_device(
@@ -66,11 +66,10 @@ def check_device(
     limiter: CheckLimiter,
     now: datetime,
 ) -> CheckedDevice:
-    """Sign the device's user in; a device that we have not seen gets a guest.
+    """Sign in the device's user; an unknown device gets a new guest.
 
-    Calls Apple, so it must not run inside a transaction. Raises InvalidDevice,
-    IdentityServiceUnavailable (nothing is lost, the phone tries again), AccountSuspended, and what
-    the gate raises.
+    Calls Apple: must not run inside a transaction. Raises InvalidDevice, IdentityServiceUnavailable
+    (nothing is lost, the phone retries), AccountSuspended, and what the limiter raises.
     """
     public_id = installations.public_id(device_id)
     try:
@@ -101,7 +100,7 @@ def check_device(
         if isinstance(checked, Refusal):
             raise checked
     except RateLimited:
-        raise  # no failure of a device, and too many to write down
+        raise  # not a failure of the device, and too many to log
     except Refusal as refusal:
         if isinstance(refusal, AccountSuspended) and not claimed.bits.bit1:
             hardware_bans.ban_device(device_id=device_id, device_token=device_token, now=now)
@@ -121,7 +120,7 @@ def check_device(
 
 
 def _query_apple(*, device_id: UUID, device_token: str, now: datetime) -> ClaimResult:
-    """The hardware's bits, and whether the phone gets the welcome. Raises InvalidDevice,
+    """The hardware's bits, and the status of its welcome. Raises InvalidDevice,
     IdentityServiceUnavailable."""
     if Device.objects.filter(device_id=device_id).exists():
         return ClaimResult(device_check.query_bits(device_token), WelcomeStatus.NOT_DUE)
@@ -138,19 +137,19 @@ def complete_device_check(
     is_banned: bool,
     now: datetime,
 ) -> CheckedDevice | Refusal:
-    """Step 2: the device's user, made if need be, and a session.
+    """Step 2: the device's user, created if needed, and a session.
 
-    `standing` is what the hardware's welcome has come to, `is_banned` whether somebody was banned
-    on it. Raises InvalidDevice where a parallel call stored another secret first, AccountSuspended,
-    Unauthorized for an account that is closed. Returns the refusal of an account on banned
-    hardware, which is noted.
+    `is_banned`: somebody was banned on this hardware. Raises InvalidDevice if a parallel call
+    stored another secret first, AccountSuspended, and Unauthorized for a closed account. Returns
+    the refusal of an account on banned hardware, so that the transaction commits and the ban is
+    noted.
     """
     token_hash = welcome.hash_token(device_token)
     claims = WelcomeClaim.objects.none()
     if welcome_status == WelcomeStatus.DUE:
         claims = welcome.lock_claims(device_id=device_id, token_hash=token_hash)
     is_due = welcome_status == WelcomeStatus.DUE and not claims.decided().exists()
-    # Called only if needed; whoever loses the race for the device takes its guest back.
+    # Called only if needed; the call that loses the race for the device rolls its guest back.
     fields: dict[str, Any] = {
         "user": lambda: _create_guest(now=now),
         "secret_hash": installations.hash_secret(device_id=device_id, secret=proof.secret),
@@ -169,14 +168,14 @@ def complete_device_check(
         hardware_bans.sync_hardware_ban(user, is_banned=is_banned, now=now)
     else:
         if is_due:
-            # A parallel call let the phone in first, to wait for the credits that this one won.
+            # A parallel call let the phone in first, to wait for the credits that this call won.
             welcome.grant_later(device_id=device_id, device_token=device_token, now=now)
         welcome.retry_with_token(device_id=device_id, device_token=device_token, now=now)
         hardware_bans.lock_wallet(device, is_banned=is_banned)
         try:
             user, is_new = _lock_and_check_user(device, proof=proof, now=now)
         except Device.DoesNotExist:
-            raise Unauthorized from None  # its user has just left, and the device with them
+            raise Unauthorized from None  # its user was just deleted, and the device with it
         hardware_bans.sync_hardware_ban(user, is_banned=is_banned, now=now)
         if is_banned and not user.is_guest:
             return AccountSuspended()
@@ -199,12 +198,11 @@ def _create_guest(*, now: datetime) -> User:
 def _lock_and_check_user(
     device: Device, *, proof: InstallationProof, now: datetime
 ) -> tuple[User, bool]:
-    """The known device's user, locked so that a ban and this sign-in cannot pass each other.
+    """Lock the known device's user, so that a ban and this sign-in exclude each other.
 
-    Only for the device's own installation: raises InvalidDevice for others.
-
-    An account that signed out on the device has left it: then a guest is made, without a welcome,
-    since the hardware has had its own. Returns whether that was so.
+    Only for the device's own installation: raises InvalidDevice for others. If an account signed
+    out on the device, a new guest is created, without a welcome: the hardware had its own. The
+    second value says whether that happened.
     """
     user = _lock_user(device)
     is_new = user is None and _assign_to_new_guest(device, now=now)
@@ -212,7 +210,7 @@ def _lock_and_check_user(
         device.refresh_from_db(fields=["user"])
         user = _lock_user(device)
     if user is None:
-        raise Unauthorized  # left again at this moment
+        raise Unauthorized  # unlinked again at this moment
     verify_and_store_secret(device, proof=proof, now=now)
     if user.suspended_at:
         raise AccountSuspended
@@ -224,8 +222,8 @@ def _lock_and_check_user(
 
 
 def _assign_to_new_guest(device: Device, *, now: datetime) -> bool:
-    """By compare-and-set, since the user is locked before the device; False: another was quicker,
-    and no guest is made."""
+    """Compare-and-set, since the user is locked before the device. False: another call was faster,
+    and no guest is created."""
     with transaction.atomic():
         left = Device.objects.filter(device_id=device.device_id, user=None)
         given = left.update(user=_create_guest(now=now)) == 1
@@ -235,7 +233,8 @@ def _assign_to_new_guest(device: Device, *, now: datetime) -> bool:
 
 
 def _lock_user(device: Device) -> User | None:
-    """Whose it is; what was waited for (a merge, a sign-out) may have given it to another."""
+    """Lock the device's current user. A merge or logout that the lock waited for may have changed
+    who that is."""
     user = None
     while device.user_id and (user is None or user.id != device.user_id):
         user = User.objects.select_for_update(no_key=True).get(id=device.user_id)

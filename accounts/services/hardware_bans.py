@@ -1,15 +1,14 @@
-"""Bans that outlive a reinstallation: Apple's second bit says that a phone is banned.
+"""Bans that survive a reinstall: Apple's second bit marks banned hardware.
 
-A ban wants the bit set on each phone of the user, an unban wants it cleared. What is wanted is a
-due row (BanBit): a worker tells Apple with the phone's latest token. If Apple refuses that token,
-the next check of the phone brings another. A guest on a phone with the bit set has a suspended
-wallet and may not sign in with Apple (else the ban would end there). Support lifts it by lifting
-the ban of that guest, which clears the bit.
+A ban sets the bit on each phone of the user, an unban clears it. The wanted bit is a due row
+(BanBit): a worker sends it to Apple with the phone's latest token. If Apple refuses the token, the
+next check of the phone brings another. A guest on a marked phone has a suspended wallet and cannot
+sign in with Apple (else the ban would end there). Support lifts the mark by unbanning that guest.
 
-At least once: the bit may be set or cleared twice. Apple takes both bits together, so they are
-written in a turn of the welcome's (services.welcome), by one at a time: a first welcome of the same
-hardware at the same moment neither erases the ban nor brings back one that was lifted. Our bit of
-the welcome is set along with it: a phone that was banned or unbanned gets no welcome after that.
+At least once: the bit may be written twice. Apple takes both bits together, so a write takes the
+turn of the welcome (services.welcome), one at a time: a concurrent first welcome of the same
+hardware neither erases the ban nor restores a lifted one. The welcome bit is set along with it: a
+phone that was banned or unbanned gets no welcome afterwards.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ logger = structlog.get_logger(__name__)
 
 
 def is_banned(bits: Bits, *, device_id: UUID) -> bool:
-    """Whether this hardware is banned: what is wanted for the device, else what the bit says."""
+    """Whether this hardware is banned: by the wanted bit if there is one, else by Apple's bit."""
     known = BanBit.objects.filter(device_id=device_id, wanted__isnull=False)
     wanted: bool | None = known.values_list("wanted", flat=True).first()
     return bits.bit1 if wanted is None else wanted
 
 
 def store_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
-    """Keep the token of a check, for a ban that may come, and go on with what is wanted already.
+    """Store the token of a check for a later ban, and continue with a wanted bit.
 
     Joins the caller's transaction.
     """
@@ -65,7 +64,7 @@ def _make_due(device_id: UUID, *, now: datetime) -> None:
 
 @transaction.atomic(durable=True)
 def ban_device(*, device_id: UUID, device_token: str, now: datetime) -> None:
-    """A banned user has checked in on hardware that does not say so yet."""
+    """Mark hardware on which a banned user has checked in."""
     new = {"device_token_encrypted": identity_tokens.encrypt(device_token), "received_at": now}
     BanBit.objects.update_or_create(device_id=device_id, defaults=new | {"wanted": True})
     _make_due(device_id, now=now)
@@ -74,7 +73,7 @@ def ban_device(*, device_id: UUID, device_token: str, now: datetime) -> None:
 def schedule_ban_bits(*, user_id: UUID, is_banned: bool, now: datetime) -> None:
     """Have the bit set or cleared on all phones of the user. Joins the caller's transaction.
 
-    Those that the user has signed out of are among them, unless they are another's by now.
+    Phones that the user signed out of are included, unless they have another user by now.
     """
     left = Session.objects.filter(user_id=user_id, device__user=None).values("device_id")
     devices = Device.objects.filter(Q(user_id=user_id) | Q(device_id__in=left))
@@ -88,7 +87,7 @@ def schedule_ban_bits(*, user_id: UUID, is_banned: bool, now: datetime) -> None:
 
 
 def lock_wallet(device: Device, *, is_banned: bool) -> None:
-    """Lock the wallet of the device's user if `sync_hardware_ban` is going to change it.
+    """Lock the wallet of the device's user if `sync_hardware_ban` will change it.
 
     Wallets are locked before users. Joins the caller's transaction.
     """
@@ -100,9 +99,10 @@ def lock_wallet(device: Device, *, is_banned: bool) -> None:
 
 
 def sync_hardware_ban(user: User, *, is_banned: bool, now: datetime) -> None:
-    """Make a guest's standing that of the hardware. Of an account it is only noted, for support.
+    """Suspend or resume a guest as the hardware is marked. For an account it is only noted, for
+    support.
 
-    Joins the caller's transaction, which has the wallet and then the user locked, or made both.
+    Joins the caller's transaction, which has the wallet and then the user locked, or created both.
     """
     if is_banned and user.hardware_banned_at is None:
         user.hardware_banned_at = now
@@ -117,8 +117,8 @@ def sync_hardware_ban(user: User, *, is_banned: bool, now: datetime) -> None:
 
 
 def delete_device_tokens(device_ids: list[UUID]) -> None:
-    """Their account was deleted: no token stays. A ban that is wanted waits for the phone; that one
-    is lifted goes, since from now on any phone may take the device's name."""
+    """Delete the tokens of a deleted account's devices. A wanted ban waits for the phone; a wanted
+    unban is deleted, since any phone may use the device_id from now on."""
     rows = BanBit.objects.filter(device_id__in=device_ids)
     rows.exclude(wanted=True).delete()
     rows.update(device_token_encrypted="", due_at=None)
@@ -127,7 +127,7 @@ def delete_device_tokens(device_ids: list[UUID]) -> None:
 @due_work(SET_BAN_BITS, stop_on=(IdentityServiceUnavailable, TurnUnavailable))
 def write_ban_bit(row: BanBit, **_: object) -> None:
     """Have Apple set or clear the ban bit of a phone."""
-    # Only if nothing else is wanted meanwhile, and no other token has come.
+    # Unless another bit is wanted or another token arrived meanwhile.
     unchanged = BanBit.objects.filter(
         device_id=row.device_id,
         wanted=row.wanted,
@@ -145,7 +145,7 @@ def write_ban_bit(row: BanBit, **_: object) -> None:
 
 
 def purge_device_tokens(*, now: datetime) -> int:
-    """Delete tokens that have served their time; returns how many."""
+    """Delete tokens after DEVICE_TOKEN_HOURS; returns how many."""
     until = now - timedelta(hours=settings.DEVICE_TOKEN_HOURS)
     rows = BanBit.objects.filter(wanted=None, received_at__lt=until)
     return purge.delete_batch(rows, order="received_at")

@@ -1,8 +1,8 @@
 """Proof that a call comes from the installation that its device_id names.
 
-The app makes a secret once and sends it with each device check. The first check of a device_id
-stores its keyed hash, every later one has to match it. Rows of the release before have no hash;
-such a device_id accepts a secret that comes with a live session on the device, or any secret until
+The app generates a secret once and sends it with each device check. The first check of a device_id
+stores the keyed hash; later checks must match it. Rows of the previous release have no hash: such a
+device_id accepts a secret that comes with a live session on the device, or any secret until
 settings.INSTALLATION_SECRET_GRACE_UNTIL.
 """
 
@@ -24,18 +24,18 @@ BATCH = 1000
 
 @dataclass(frozen=True)
 class InstallationProof:
-    """What a device check brings to prove its installation."""
+    """What a device check sends to prove its installation."""
 
     secret: str = field(repr=False)
-    # Of the access token that was sent along, if any.
+    # Session of the access token that was sent along, if any.
     session_id: UUID | None = None
 
 
 def check_proof(*, device_id: UUID, proof: InstallationProof, now: datetime) -> Device | None:
-    """Refuse a device_id of ours without its secret; returns its device.
+    """Refuse a known device_id without its secret; returns its device.
 
-    Changes nothing and decides nothing for good: `verify_and_store_secret` checks again under the
-    locks. A device_id that we have not seen passes, and is None. Raises InvalidDevice.
+    Changes nothing: `verify_and_store_secret` checks again under the locks. An unknown device_id
+    passes and returns None. Raises InvalidDevice.
     """
     device = Device.objects.filter(device_id=device_id).first()
     if device is not None and not _is_proven(device, proof, now=now):
@@ -44,7 +44,7 @@ def check_proof(*, device_id: UUID, proof: InstallationProof, now: datetime) -> 
 
 
 def find_proven_device(*, device_id: UUID, secret: str) -> str | None:
-    """The public id of the device of ours whose secret this is; else None."""
+    """The public id of the known device that has this secret, else None."""
     device = Device.objects.filter(device_id=device_id).first()
     if device is None or not (device.secret_hash and _matches(device, secret)):
         return None
@@ -52,10 +52,10 @@ def find_proven_device(*, device_id: UUID, secret: str) -> str | None:
 
 
 def verify_and_store_secret(device: Device, *, proof: InstallationProof, now: datetime) -> None:
-    """Check the proof of a known device, and store its secret where none is stored yet.
+    """Check the proof of a known device, and store its secret if none is stored.
 
-    Of two different secrets that come at once the first one stored wins. Joins the caller's
-    transaction. Raises InvalidDevice, Device.DoesNotExist for one that was deleted meanwhile.
+    Of two secrets that arrive at once, the first one stored wins. Joins the caller's transaction.
+    Raises InvalidDevice, and Device.DoesNotExist if the device was deleted meanwhile.
     """
     device.refresh_from_db(fields=["secret_hash"])
     if not _is_proven(device, proof, now=now):
@@ -71,7 +71,7 @@ def verify_and_store_secret(device: Device, *, proof: InstallationProof, now: da
 
 
 def check_stored_secret(*, device_id: UUID, secret: str) -> None:
-    """Refuse a secret that is not the one stored of this device_id. Raises InvalidDevice."""
+    """Raise InvalidDevice if another secret is stored for this device_id."""
     device = Device.objects.filter(device_id=device_id).first()
     if device and device.secret_hash and not _matches(device, secret):
         raise unproven()
@@ -82,7 +82,7 @@ def unproven() -> InvalidDevice:
 
 
 def fill_public_ids(*, limit: int = BATCH) -> int:
-    """Store the public id of devices that have none: rows of the release before.
+    """Store the public id of devices of the previous release, which have none.
 
     Returns how many had none, at most `limit`.
     """
@@ -107,7 +107,7 @@ def _matches(device: Device, secret: str) -> bool:
 
 
 def _is_signed_in(device: Device, proof: InstallationProof, *, now: datetime) -> bool:
-    """Whether the session sent along is live, on this device and its user's."""
+    """Whether the session sent along is live, on this device, and of its user."""
     session = find_session(proof.session_id, now=now) if proof.session_id else None
     if session is None or device.user_id is None:
         return False

@@ -1,4 +1,4 @@
-"""Phones that may be told something: registered in a session, and gone with it."""
+"""Push tokens: registered in a session, and deleted with it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rendio.common.errors import Unauthorized
 def register_push_token(
     *, session_id: UUID, token: str, platform: str, environment: str, now: datetime
 ) -> None:
-    """This phone is told from now on what happens to the session's user, and to nobody else.
+    """Send the session user's pushes to this phone from now on, and nobody else's.
 
-    Of a user's phones MAX_PHONES are kept, those registered last. Raises Unauthorized.
+    The MAX_PUSH_TOKENS phones of a user that registered last are kept. Raises Unauthorized.
     """
     session = _lock_live_session(session_id, now=now)
     PushToken.objects.bulk_create(
@@ -37,14 +37,14 @@ def register_push_token(
         unique_fields=["token"],
         update_fields=["platform", "environment", "user", "session", "registered_at"],
     )
-    # Who holds one of them is about to take or drop it; to wait for each other would be a deadlock.
+    # A transaction that locks one of them is about to move or delete it: waiting could deadlock.
     ours = PushToken.objects.filter(user_id=session.user_id).select_for_update(skip_locked=True)
     kept_last = list(ours.order_by("-registered_at").values_list("id", flat=True))
     PushToken.objects.filter(id__in=kept_last[MAX_PUSH_TOKENS:]).delete()
 
 
 def _lock_live_session(session_id: UUID, *, now: datetime) -> Session:
-    """The session, which cannot end until we have committed."""
+    """The session, which cannot end until the transaction commits."""
     session = find_session(session_id, now=now)
     live = Session.objects.live(now).select_for_update(no_key=True)
     held = live.filter(id=session.id).first() if session else None
@@ -54,5 +54,5 @@ def _lock_live_session(session_id: UUID, *, now: datetime) -> Session:
 
 
 def unregister_push_token(*, user_id: UUID, token: str) -> None:
-    """This phone is told nothing more; what is not the user's stays as it is."""
+    """Stop pushes to this phone. Another user's token is not touched."""
     PushToken.objects.filter(user_id=user_id, token__in={token, token.lower()}).delete()

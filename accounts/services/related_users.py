@@ -1,8 +1,8 @@
-"""Recognising one person in several users: by their Apple account, at a sign-in or at a purchase.
+"""Recognise one person in several users by their Apple account, at a sign-in or a purchase.
 
-A guest who deletes the app and comes back, or an account that is deleted and made anew, is another
-user. What counts per person (generation.exposure) counts for all of them together. Only keyed
-hashes are kept. A change of SECRET_KEY makes all keys new: from then on relations are learnt anew.
+A guest who reinstalls the app, or an account that is deleted and made again, is a new user. Limits
+per person (generation.exposure) count all of them together. Only keyed hashes are stored. A new
+SECRET_KEY changes all keys: relations are learnt again from then on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rendio.common import purge
 
 # The longest window in which something counts per person.
 RETENTION = timedelta(days=365)
-# So often the time of a known key is written anew.
+# `seen_at` of a known key is updated at most this often.
 SEEN_AT_PRECISION = timedelta(days=1)
 
 
@@ -32,8 +32,8 @@ class PersonKeyKind(StrEnum):
 
 
 def link_person(*, user_id: UUID, of: PersonKeyKind, value: str, now: datetime) -> None:
-    """Keep that this user has this Apple account; if its earlier accounts were deleted, what
-    outlives a deletion counts for this user (person_returned).
+    """Store that the user has this Apple account. If earlier accounts of it were deleted, their
+    remaining limits apply to this user (person_returned).
 
     Joins the caller's transaction. Idempotent.
     """
@@ -51,8 +51,8 @@ def link_person(*, user_id: UUID, of: PersonKeyKind, value: str, now: datetime) 
 
 
 def move_keys(*, from_user_id: UUID, into_user_id: UUID) -> None:
-    """What is known of a guest is known of the account that it became part of. Joins the caller's
-    transaction, which has both users locked."""
+    """Move a merged guest's keys to the account. Joins the caller's transaction, which has both
+    users locked."""
     held = PersonKey.objects.filter(user_id=into_user_id, key=OuterRef("key"))
     keys = PersonKey.objects.filter(user_id=from_user_id)
     keys.filter(~Exists(held)).update(user_id=into_user_id)
@@ -60,7 +60,7 @@ def move_keys(*, from_user_id: UUID, into_user_id: UUID) -> None:
 
 
 def purge_person_keys(*, now: datetime) -> int:
-    """Delete keys that were not seen for KEPT; returns how many. Harmless twice or late."""
+    """Delete keys that were not seen for RETENTION; returns how many. Harmless twice or late."""
     return purge.delete_batch(
         PersonKey.objects.filter(seen_at__lte=now - RETENTION), order="seen_at"
     )

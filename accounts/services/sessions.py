@@ -1,4 +1,4 @@
-"""Sessions: opened, refreshed, ended."""
+"""Open, refresh and revoke sessions."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from rendio.common.purge import BATCH, delete_batch
 logger = structlog.get_logger(__name__)
 
 RETENTION_DAYS = 30  # after its end, for support
-# Successors remembered of one grace; a phone repeats a lost refresh a few times at most.
+# Superseded successors kept for one grace period; a phone repeats a lost refresh a few times.
 MAX_SUPERSEDED = 50
-# Live ones of one user; another ends the one that was used longest ago.
+# Live sessions of one user; one more revokes the least recently used.
 MAX_SESSIONS = 50
 
 
 @dataclass(frozen=True)
 class IssuedSession:
-    """The only time that the tokens are seen in clear."""
+    """The tokens in clear; only their hashes are stored."""
 
     access_token: str
     refresh_token: str
@@ -40,10 +40,10 @@ class IssuedSession:
 def open_session(
     *, user: User, device: Device | None, now: datetime, replaces: Session | None = None
 ) -> IssuedSession:
-    """A new session. Joins the caller's transaction, which has the user's row locked.
+    """Open a session. Joins the caller's transaction, which has the user's row locked.
 
-    The refresh token of the session that it `continues` is taken here for the grace: the answer
-    with the new one may be lost.
+    If it `replaces` another session, that session's refresh token is accepted for the grace period:
+    the response with the new one may be lost.
     """
     session = Session(
         id=uuid7(),
@@ -62,14 +62,14 @@ def open_session(
     _revoke_surplus(user, now=now)
     if replaces is not None:
         Session.objects.filter(id=replaces.id).update(continued_by=session)
-        # What the phone has registered goes on with it.
+        # The phone's push tokens move to the new session.
         its_tokens = PushToken.objects.filter(session__device=replaces.device_id, user=user)
         its_tokens.update(session=session)
     return _issued(session, token, now=now)
 
 
 def _revoke_surplus(user: User, *, now: datetime) -> None:
-    """Of all live sessions of the user keep MAX_SESSIONS, the last used ones."""
+    """Keep the user's MAX_SESSIONS live sessions that were used last."""
     live = Session.objects.live(now).owned_by(user.id).order_by("-last_used_at", "-id")
     surplus = list(live.values_list("id", flat=True)[MAX_SESSIONS:])
     if surplus:
@@ -78,10 +78,10 @@ def _revoke_surplus(user: User, *, now: datetime) -> None:
 
 
 def continue_as_only_session(*, session: Session, user: User, now: datetime) -> IssuedSession:
-    """Continue this session and end all others of its user.
+    """Replace this session by a new one and revoke all others of its user.
 
-    The sessions that it continues or is continued by stay: they are the same sign-in. Joins the
-    caller's transaction, which has the user's row locked.
+    The chain of sessions that this one replaced, or was replaced by, stays: it is the same sign-in.
+    Joins the caller's transaction, which has the user's row locked.
     """
     kept = {one.id for one in _lock_session_chain(session.id, user_id=user.id)}
     open_ones = Session.objects.select_for_update().filter(user=user, revoked_at=None)
@@ -93,7 +93,7 @@ def continue_as_only_session(*, session: Session, user: User, now: datetime) -> 
 
 
 def find_session(session_id: UUID, *, now: datetime) -> Session | None:
-    """The live session that this is, or that it was continued by, with its user; or None."""
+    """The live session with its user, following replacements; None if it is not live."""
     sessions = Session.objects.select_related("user")
     session = sessions.filter(id=session_id).first()
     while session and session.continued_by_id:
@@ -104,17 +104,17 @@ def find_session(session_id: UUID, *, now: datetime) -> Session | None:
 
 
 def purge_used_tokens(*, now: datetime) -> int:
-    """Delete a batch of names of tokens that would not be believed any more; returns how many."""
+    """Delete a batch of used-token names that have expired; returns how many."""
     return delete_batch(UsedToken.objects.filter(expires_at__lt=now), order="expires_at")
 
 
 def refresh_session(*, refresh_token: str, now: datetime) -> IssuedSession:
-    """The next tokens of the session that this refresh token belongs to.
+    """Issue the next tokens of the session that this refresh token belongs to.
 
-    The current token rotates. The one before it is taken for the grace after the rotation, for an
-    answer that was lost: it gets a new successor, and the lost one is no longer good. Any other is
-    somebody's copy and ends the session. Opens its own transaction: a revocation is kept although
-    the answer is a refusal. Raises Unauthorized, AccountSuspended.
+    The current token rotates. Its predecessor is accepted for the grace period after the rotation,
+    in case the response was lost: it gets a new successor, and the lost one becomes invalid. Any
+    other token is a stolen copy and revokes the session. Opens its own transaction: a revocation is
+    kept although the call is refused. Raises Unauthorized, AccountSuspended.
     """
     try:
         presented = tokens.read_refresh(refresh_token)
@@ -128,8 +128,8 @@ def refresh_session(*, refresh_token: str, now: datetime) -> IssuedSession:
 
 
 def find_session_by_refresh_token(*, refresh_token: str, now: datetime) -> UUID | None:
-    """The live session that this token names; None where there is none. Whether the token is good
-    refresh_session says: a bad one ends the session."""
+    """The id of the live session that this token names, else None. The token itself is not checked:
+    refresh_session revokes the session for a bad one."""
     try:
         presented = tokens.read_refresh(refresh_token)
     except tokens.InvalidToken:
@@ -166,7 +166,7 @@ def _refresh(presented: tokens.RefreshToken, *, now: datetime) -> IssuedSession 
     ):
         session.superseded_hashes[session.refresh_hash] = now.timestamp()
     elif presented.hash in session.superseded_hashes:
-        # One of several answers to the same token, of which only the last one goes on.
+        # One of several responses to the same token; only the last one is valid.
         return Unauthorized()
     else:
         logger.warning("refresh_reused", session_id=str(session.id), user_id=str(session.user_id))
@@ -194,9 +194,9 @@ def _refresh(presented: tokens.RefreshToken, *, now: datetime) -> IssuedSession 
 
 @transaction.atomic(durable=True)
 def log_out(*, user_id: UUID, refresh_token: str, now: datetime) -> None:
-    """End the session of this refresh token, whichever of its tokens it is; twice is as once.
+    """End the session that any of its refresh tokens belongs to. Idempotent.
 
-    Raises InvalidInput for what is no refresh token, Forbidden for another user's.
+    Raises InvalidInput for a text that is no refresh token, Forbidden for another user's.
     """
     try:
         session_id = tokens.read_refresh(refresh_token).session_id
@@ -204,7 +204,7 @@ def log_out(*, user_id: UUID, refresh_token: str, now: datetime) -> None:
         raise InvalidInput(fields={"refresh_token": [_("Not a refresh token.")]}) from None
     sessions = _lock_session_chain(session_id, user_id=user_id)
     if not sessions:
-        return  # swept long after its end
+        return  # deleted long after its end
     if sessions[-1].user_id != user_id:
         raise Forbidden
     _end_chain(sessions, reason=RevokedReason.LOGOUT, now=now)
@@ -212,7 +212,8 @@ def log_out(*, user_id: UUID, refresh_token: str, now: datetime) -> None:
 
 @transaction.atomic(durable=True)
 def revoke_session(*, user_id: UUID, session_id: UUID, now: datetime) -> None:
-    """End one of one's own sessions; twice is as once. Raises NotFound, for a stranger's too."""
+    """End one of the user's own sessions. Idempotent. Raises NotFound, also for another user's
+    session."""
     sessions = _lock_session_chain(session_id, user_id=user_id)
     if not sessions or sessions[-1].user_id != user_id:
         raise NotFound
@@ -221,11 +222,11 @@ def revoke_session(*, user_id: UUID, session_id: UUID, now: datetime) -> None:
 
 @transaction.atomic(durable=True)
 def revoke_device(*, user_id: UUID, device_id: UUID | str, now: datetime) -> None:
-    """Leave one of one's own devices: its sessions end, and a device check there makes another
-    guest, also where no session had been left to end. A guest's phone stays the guest's.
+    """Unlink one of the user's own devices: its sessions end, and the next device check there
+    creates a new guest. A guest keeps the phone.
 
-    `device_id` is the public id of the lists, or the device's own UUID. Raises NotFound, for a
-    stranger's too and for one that was left before.
+    `device_id` is the public id, or the device's own UUID. Raises NotFound, also for another user's
+    device and for one that was unlinked before.
     """
     user = User.objects.select_for_update(no_key=True).filter(id=user_id).first()
     device = Device.objects.owned_by(user_id).named(device_id).first()
@@ -235,9 +236,9 @@ def revoke_device(*, user_id: UUID, device_id: UUID | str, now: datetime) -> Non
 
 
 def _lock_session_chain(session_id: UUID, *, user_id: UUID) -> list[Session]:
-    """The session and those that it continues or is continued by, locked, the latest at the end.
+    """Lock the session and all that it replaced or was replaced by, latest last.
 
-    The user's row first: a device check must not open another on that phone meanwhile.
+    The user's row first: a device check must not open another session on that phone meanwhile.
     """
     User.objects.select_for_update(no_key=True).filter(id=user_id).first()
     ids: set[UUID] = {session_id}
@@ -248,7 +249,7 @@ def _lock_session_chain(session_id: UUID, *, user_id: UUID) -> list[Session]:
         if not found:
             break
         ids |= found
-    # Their ids are in the order of time, which is that in which a refresh locks them.
+    # Ids are ordered by time, the order in which a refresh locks them.
     return list(
         Session.objects.select_for_update(of=("self",))
         .select_related("user")
@@ -258,14 +259,14 @@ def _lock_session_chain(session_id: UUID, *, user_id: UUID) -> list[Session]:
 
 
 def _end_chain(sessions: list[Session], *, reason: RevokedReason, now: datetime) -> None:
-    """End locked sessions that follow from each other.
+    """Revoke locked sessions of one chain.
 
-    On an account's phone the others end too, and the phone is nobody's: else the next device check
-    would let in whoever holds it. A guest has nothing but the phone, so it stays the guest's.
+    On an account's phone the other sessions end too, and the phone is unlinked: else the next
+    device check would sign in whoever holds it. A guest has nothing but the phone and keeps it.
     """
     latest = sessions[-1]
     _revoke([one.id for one in sessions if one.revoked_at is None], reason=reason, now=now)
-    # In whichever of its sessions it was registered.
+    # Registered in any of the phone's sessions.
     PushToken.objects.filter(session__device=latest.device_id, user_id=latest.user_id).delete()
     if latest.user.is_guest or latest.device_id is None:
         return
@@ -275,7 +276,7 @@ def _end_chain(sessions: list[Session], *, reason: RevokedReason, now: datetime)
 
 
 def _unlink_device(device: Device, *, user: User, now: datetime) -> None:
-    """No session of the user goes on there, and an account's phone is nobody's from now on."""
+    """Revoke the user's sessions on the device; an account's phone has no user from now on."""
     on_it = Session.objects.filter(device=device, user=user, revoked_at=None)
     open_ids = on_it.order_by("id").select_for_update().values_list("id", flat=True)
     _revoke(list(open_ids), reason=RevokedReason.OWNER, now=now)
@@ -284,7 +285,7 @@ def _unlink_device(device: Device, *, user: User, now: datetime) -> None:
 
 
 def revoke_user_sessions(*, user_id: UUID, reason: RevokedReason, now: datetime) -> int:
-    """End all sessions of a user; returns how many were open. Joins the caller's transaction.
+    """Revoke all sessions of a user; returns how many were open. Joins the caller's transaction.
 
     Lock the user's row first, so that no new session is opened meanwhile.
     """
@@ -300,7 +301,7 @@ def revoke_user_sessions(*, user_id: UUID, reason: RevokedReason, now: datetime)
 
 @transaction.atomic(durable=True)
 def purge_sessions(*, now: datetime, limit: int = BATCH) -> int:
-    """Delete sessions that ended long ago, at most `limit`; returns how many."""
+    """Delete sessions RETENTION_DAYS after their end, at most `limit`; returns how many."""
     before = now - timedelta(days=RETENTION_DAYS)
     ended = (
         Session.objects.select_for_update(skip_locked=True)
@@ -322,7 +323,7 @@ def _lock_session(session_id: UUID) -> Session | None:
 
 def _revoke(session_ids: list[UUID], *, reason: RevokedReason, now: datetime) -> None:
     Session.objects.filter(id__in=session_ids).update(revoked_at=now, revoked_reason=reason)
-    # After a merge the phone goes on in the account's session, and is told there.
+    # After a merge the phone continues in the account's session, and keeps its push token.
     if reason != RevokedReason.MERGE:
         PushToken.objects.filter(session_id__in=session_ids).delete()
     revocations.announce(session_ids, revoked_at=now)

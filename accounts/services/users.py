@@ -1,4 +1,4 @@
-"""Users: profile, ban, staff."""
+"""Users: profile, ban, tier, staff."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PROFILE_FIELDS = frozenset({"language", "theme_preference", "tos_version"})
 
 
 def update_profile(*, user_id: UUID, changes: dict[str, str], now: datetime) -> None:
-    """Set some of PROFILE_FIELDS. A language counts at once, in all sessions of the user.
+    """Set some of PROFILE_FIELDS. A language takes effect at once, in all sessions of the user.
 
-    Opens its own transaction. Raises Unauthorized where the account is gone.
+    Opens its own transaction. Raises Unauthorized if the account is gone.
     """
     unknown = changes.keys() - PROFILE_FIELDS
     if unknown:
@@ -38,7 +38,7 @@ def _save_profile(user_id: UUID, changes: dict[str, str], *, now: datetime) -> U
     for name, value in changes.items():
         setattr(user, name, value)
     if "language" in changes:
-        # Never before an earlier change, whose clock may be ahead: the last to commit counts.
+        # Never earlier than the previous change, whose clock may be ahead: the last commit wins.
         user.language_changed_at = max(now, user.language_changed_at or now)
     if changes:
         user.save(update_fields=[*changes, "language_changed_at", "updated_at"])
@@ -46,11 +46,11 @@ def _save_profile(user_id: UUID, changes: dict[str, str], *, now: datetime) -> U
 
 
 def ban_user(*, user_id: UUID, reason: str, acting_user_id: UUID | None, now: datetime) -> None:
-    """Nothing is spent from now on, all sessions end, no new one begins, and the user's phones are
-    marked at Apple (hardware_bans). Twice is as once.
+    """Suspend the wallet, revoke all sessions, refuse new ones, and mark the user's phones at Apple
+    (hardware_bans). Idempotent.
 
-    `acting_user_id` is None where a rule bans. Joins the caller's transaction. The wallet first:
-    whatever charges holds its lock. Raises NotFound.
+    `acting_user_id` is None where a rule bans. Joins the caller's transaction. Locks the wallet
+    first: every charge holds that lock. Raises NotFound.
     """
     credit_services.suspend(user_id=user_id)
     user = _lock_user(user_id)
@@ -63,8 +63,8 @@ def ban_user(*, user_id: UUID, reason: str, acting_user_id: UUID | None, now: da
 
 
 def unban_user(*, user_id: UUID, reason: str, acting_user_id: UUID, now: datetime) -> None:
-    """The user may sign in and spend again, and the mark of the user's phones is taken back: the
-    user's own ban, and that of the hardware. Joins the caller's transaction. Raises NotFound."""
+    """Lift the user's ban and the hardware's, and clear the mark of the user's phones. Joins the
+    caller's transaction. Raises NotFound."""
     credit_services.resume(user_id=user_id)
     user = _lock_user(user_id)
     user.suspended_at = user.hardware_banned_at = None
@@ -76,11 +76,10 @@ def unban_user(*, user_id: UUID, reason: str, acting_user_id: UUID, now: datetim
 
 
 def sign_out_everywhere(*, user_id: UUID, now: datetime) -> int:
-    """End all sessions, as for a phone that was lost; returns how many were open.
+    """Revoke all sessions, as for a lost phone; returns how many were open.
 
-    An account's phones are nobody's from now on: else the next device check would let in whoever
-    holds one. A guest has nothing but the phone, so it stays the guest's. Joins the caller's
-    transaction. Raises NotFound.
+    An account's phones are unlinked: else the next device check would sign in whoever holds one. A
+    guest has nothing but the phone and keeps it. Joins the caller's transaction. Raises NotFound.
     """
     user = _lock_user(user_id)
     ended = revoke_user_sessions(user_id=user_id, reason=RevokedReason.SUPPORT, now=now)
@@ -90,8 +89,8 @@ def sign_out_everywhere(*, user_id: UUID, now: datetime) -> int:
 
 
 def set_tier(*, user_id: UUID, tier: Tier, until: datetime | None) -> None:
-    """Joins the caller's transaction, which has the user's wallet locked. Of an account that is
-    closed it changes nothing."""
+    """Joins the caller's transaction, which has the user's wallet locked. A closed account is not
+    changed."""
     user = User.objects.select_for_update(no_key=True).filter(id=user_id, closed_at=None).first()
     if user and (user.tier, user.tier_until) != (tier, until):
         user.tier, user.tier_until = tier, until
@@ -100,9 +99,9 @@ def set_tier(*, user_id: UUID, tier: Tier, until: datetime | None) -> None:
 
 @transaction.atomic(durable=True)
 def ensure_staff(*, username: str, password: str) -> bool:
-    """A superuser with this name and password; returns whether it is new.
+    """Create or update a superuser with this name and password; returns whether it is new.
 
-    A password that is right already is left alone: setting it would end the person's sessions.
+    A correct password is not set again: that would end the person's sessions.
     """
     user = User.objects.select_for_update().filter(username=username).first()
     if user is None:

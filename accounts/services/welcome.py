@@ -1,11 +1,11 @@
-"""The welcome credits: once for each piece of hardware, whatever races, dies or is retried.
+"""The welcome credits: once for each piece of hardware, through races, crashes and retries.
 
-Apple keeps one bit for it, without compare-and-set, and sends another device token with each call:
-nothing tells that two tokens are one phone but the bit itself. So of all new phones one at a time
-goes from reading the bit to having set it. It has the turn (WelcomeTurn), a leased row: no lock and
-no transaction is open while Apple is asked. The order is
+Apple keeps one bit for it, without compare-and-set, and gives another device token with each call:
+only the bit shows that two tokens are one phone. So one new phone at a time goes from reading the
+bit to having set it. That phone has the turn (WelcomeTurn), a leased row: no lock and no
+transaction is open while Apple is called. The order is
 
-    1. read the bit                     side by side; most phones are known or had their welcome
+    1. read the bit                     concurrently; most phones are known or had their welcome
     2. commit a WelcomeClaim            this phone wants the credits
     3. commit: the turn is the claim's, and the bit may be ours from here on
        (if another turn began since 1, the bit is read again first: a third call to Apple)
@@ -13,27 +13,27 @@ no transaction is open while Apple is asked. The order is
     5. commit: the claim has won, the turn is free
     6. commit user, wallet, grant, device and session (services.devices)
 
-Why at most one: a claim has the bit set only if it read 0 within its turn, or before it while the
-turn was free and without a turn of another's in between. Any claim of the same hardware that had
-the bit set before shows in that reading.
+At most one welcome: a claim sets the bit only if it read 0 within its turn, or before it while the
+turn was free and without another turn in between. An earlier claim of the same hardware that set
+the bit shows in that reading.
 
-Why none is lost: who dies between 3 and 5 leaves the turn with the claim. After TURN_SECONDS any
-other call, or a worker, finishes the turn with the token that the claim keeps: a bit that is set by
-now was set for this claim, for nobody else had the turn. The phone's retry finds the claim won. It
-does so too while the turn is its own: its new token may be another phone's, whose bit says nothing.
-Only where Apple no longer accepts the kept token does the new one count.
+None is lost: a process that dies between 3 and 5 leaves the turn with the claim. After TURN_SECONDS
+any other call, or a worker, finishes the turn with the token that the claim keeps: a bit that is
+set by now was set for this claim, since nobody else had the turn. The phone's retry finds the claim
+won. A retry during the claim's own turn uses the kept token too: its new token may be another
+phone's, whose bit says nothing. The new token counts only if Apple no longer accepts the kept one.
 
 A phone that does not get the turn within WELCOME_WAIT_SECONDS is let in without the credits; a
-worker gives them to its user later (process_claim).
+worker grants them later (grant_due_welcomes).
 
-Apple writes both bits together. A ban, which sets the second, takes the turn too (`reserve_bits`):
-otherwise a welcome could write back the second bit as it had read it before the ban.
+Apple writes both bits together. A ban, which sets the second bit, takes the turn too
+(`reserve_bits`): else a welcome could write back the second bit as it read it before the ban.
 
-What stays possible: (a) Apple's answer to 4 is lost, and Apple then refuses the same token for
-good: the turn has to go on undecided. If that phone checks in under another name before it comes
-back under the first, it gets two welcomes: one more for each such accident, which no phone can
-cause. (b) A phone that is wiped between our crash and its retry has lost its welcome to its old
-name: nothing then tells that it is the same phone.
+Two cases remain: (a) Apple's response to 4 is lost, and Apple then refuses the same token for good:
+the turn ends undecided. If that phone checks in under another device_id before it returns under the
+first, it gets two welcomes: one more for each such accident, which no phone can cause. (b) A phone
+that is wiped between our crash and its retry has lost its welcome to its old device_id: nothing
+shows then that it is the same phone.
 """
 
 from __future__ import annotations
@@ -66,20 +66,20 @@ from rendio.common.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 
-# Longer than one call to Apple may take (devicecheck.TIMEOUT_SECONDS). A turn is leased anew before
-# each call.
+# Longer than one call to Apple may take (device_check.TIMEOUT_SECONDS). The lease is extended
+# before each call.
 TURN_SECONDS = 20
 POLL_SECONDS = 0.05
-# A claim that nothing came of: its phone has never retried.
+# For claims without a result, whose phone never retried.
 RETENTION = timedelta(days=1)
 
 
 class WelcomeStatus(Enum):
-    """What a phone's welcome has come to."""
+    """The status of a phone's welcome."""
 
     NOT_DUE = "not due"  # this hardware has had it, or its claim was decided before
     DUE = "due"  # Apple has set the bit for this claim: grant the credits
-    WAITING = "waiting"  # the turn is others': let the phone in, a worker grants the credits
+    WAITING = "waiting"  # another claim has the turn: let the phone in, a worker grants
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class ClaimResult:
 
 @dataclass(frozen=True)
 class Turn:
-    """The turn of a claim. `bits` as they were read, None where they must be read again."""
+    """A claim's turn. `bits` as they were read; None if they must be read again."""
 
     claim: WelcomeClaim
     number: int
@@ -98,15 +98,15 @@ class Turn:
 
 
 class TurnLost(Exception):
-    """Somebody else took the turn over before anything was sent to Apple."""
+    """Another process took over the turn before anything was sent to Apple."""
 
 
 class TurnUnavailable(Exception):
-    """Somebody else has the turn, and had it for as long as was waited."""
+    """Another process had the turn for as long as this one waited."""
 
 
 class AlreadyDecided(Exception):
-    """There is no turn to take: the claim came to its end meanwhile."""
+    """There is no turn to take: the claim was decided meanwhile."""
 
     def __init__(self, status: WelcomeStatus) -> None:
         super().__init__(status.value)
@@ -114,7 +114,7 @@ class AlreadyDecided(Exception):
 
 
 def claim_welcome(*, device_id: UUID, device_token: str, now: datetime) -> ClaimResult:
-    """Ask Apple about a phone that we do not know, and win its welcome if it has had none.
+    """Query Apple about an unknown phone, and win its welcome if it had none.
 
     Calls Apple up to three times, and may wait; must not run inside a transaction. Raises
     InvalidDevice, IdentityServiceUnavailable: the claim then stays open for the phone's retry.
@@ -133,11 +133,11 @@ def hash_token(device_token: str) -> str:
     return hashlib.sha256(device_token.encode()).hexdigest()
 
 
-# --- One turn after another -----------------------------------------------------------------------
+# --- Turns ----------------------------------------------------------------------------------------
 
 
 def find_free_turn() -> int | None:
-    """The number of the latest turn if that is over; None while somebody has the turn."""
+    """The number of the latest turn if it is over; None while a process has the turn."""
     free = WelcomeTurn.objects.filter(claim=None, leased_until=None)
     return free.values_list("number", flat=True).first()
 
@@ -146,10 +146,9 @@ def find_free_turn() -> int | None:
 def open_claim(
     *, device_id: UUID, device_token: str, had_welcome: bool, now: datetime
 ) -> WelcomeClaim | None:
-    """Step 2: the claim of this phone, or None where no welcome is due.
+    """Step 2: the phone's claim, or None if no welcome is due.
 
-    A bit that is set (`had_welcome`) speaks against it, unless it may have been set for a claim of
-    this phone's.
+    A set bit (`had_welcome`) means no, unless it may have been set for a claim of this phone.
     """
     if Device.objects.filter(device_id=device_id).exists():
         return None
@@ -164,8 +163,8 @@ def open_claim(
         new = {"device_id": device_id, "started_at": now}
         return WelcomeClaim.objects.get_or_create(token_hash=token_hash, defaults=new)[0]
     if had_welcome and not WelcomeTurn.objects.filter(claim=claim).exists():
-        _mark_won(claim, now=now)  # accident (a) above: its turn had to go on undecided
-    WelcomeClaim.objects.filter(pk=claim.pk).update(started_at=now)  # not one to be swept
+        _mark_won(claim, now=now)  # case (a) above: its turn ended undecided
+    WelcomeClaim.objects.filter(pk=claim.pk).update(started_at=now)  # keep it from being purged
     return claim
 
 
@@ -173,15 +172,15 @@ def open_claim(
 def take_turn(
     claim: WelcomeClaim, *, device_token: str, bits: Bits | None, seen: int | None
 ) -> Turn | None:
-    """Step 3: the turn for this claim; None while it is another's.
+    """Step 3: the turn for this claim; None while another claim has it.
 
-    `bits` were read while the turn was free and had the number `seen`; `seen` is None where it was
-    not free. A turn that was abandoned after Apple may have been told is not taken but returned:
-    it has to be finished first. Raises AlreadyDecided.
+    `bits` were read while the turn was free and had the number `seen`; `seen` is None if it was not
+    free. An abandoned turn whose bit may have been set is returned instead: it has to be finished
+    first. Raises AlreadyDecided.
     """
     turn = WelcomeTurn.objects.select_for_update().get()
     claim = _refresh_undecided(claim)
-    # Not the caller's: time passes while a call waits.
+    # Not the caller's `now`: time passes while a call waits.
     now = clock.now()
     is_ours = turn.claim_id == claim.pk
     if not is_ours and turn.leased_until and turn.leased_until > now:
@@ -192,7 +191,7 @@ def take_turn(
             _extend_lease(turn, abandoned, now=now)
             return Turn(abandoned, turn.number, bits=None)
     if not (is_ours and claim.updates_in_doubt):
-        # Else it stays the token that the bit may have been set with.
+        # Else keep the token that the bit may have been set with.
         claim.device_token_encrypted = identity_tokens.encrypt(device_token)
     if is_ours:
         _extend_lease(turn, claim, now=now)
@@ -208,11 +207,11 @@ def take_turn(
 
 @contextmanager
 def reserve_bits() -> Iterator[None]:
-    """Hold the turn while both bits are written for another reason than a welcome.
+    """Take the turn while both bits are written for another reason than a welcome.
 
-    Commits the turn before the block and frees it after it. Whoever read the bits before or within
-    the block reads them again. Raises TurnTaken. If the block raises AppleOutcomeUnknown, the turn
-    stays taken until its lease ends, as the write may still be on its way.
+    Commits the turn before the block and frees it afterwards. Bits that were read before or during
+    the block are read again. Raises TurnUnavailable. If the block raises AppleOutcomeUnknown, the
+    turn stays taken until its lease ends, as the write may still arrive.
     """
     number = _wait_for_free_turn()
     is_over = True
@@ -239,7 +238,7 @@ def _wait_for_free_turn() -> int:
 def _take_turn_without_claim() -> int | None:
     turn = WelcomeTurn.objects.select_for_update().get()
     now = clock.now()
-    # A turn that a claim has left is finished by the next phone, or by a worker.
+    # The next phone, or a worker, finishes a turn that a claim has abandoned.
     if turn.claim_id or (turn.leased_until and turn.leased_until > now):
         return None
     turn.number += 1
@@ -249,10 +248,10 @@ def _take_turn_without_claim() -> int | None:
 
 
 def finish_turn(turn: Turn, *, device_token: str) -> bool:
-    """Steps 3 to 5 for the claim that has the turn: whether it has won the welcome.
+    """Steps 3 to 5 for the claim that has the turn. Returns whether it won the welcome.
 
-    Raises TurnLost, InvalidDevice and IdentityServiceUnavailable. If Apple surely did nothing, the
-    turn is free; else it stays with the claim, and the next check finishes it.
+    Raises TurnLost, InvalidDevice and IdentityServiceUnavailable. If Apple certainly did nothing
+    the turn is free; else it stays with the claim, and the next check finishes it.
     """
     bits = turn.bits
     if bits is None:
@@ -266,8 +265,8 @@ def finish_turn(turn: Turn, *, device_token: str) -> bool:
 
 
 def _reread_bits(turn: Turn, *, device_token: str) -> tuple[str, Bits | None]:
-    """The token to go on with and its bits as they are now; no bits where the hardware had its
-    welcome from somebody else's claim."""
+    """The token to continue with and its current bits; no bits if the hardware had its welcome by
+    another claim."""
     claim, refused_token = turn.claim, ""
     while True:
         token = _token_for_query(claim, device_token, refused_token=refused_token)
@@ -283,10 +282,11 @@ def _reread_bits(turn: Turn, *, device_token: str) -> tuple[str, Bits | None]:
             row = WelcomeTurn.objects.select_for_update().get()
             if (row.claim_id, row.number) != (turn.claim.pk, turn.number):
                 raise TurnLost
-            # After the reading: who set the bit for this claim had committed the doubt before.
+            # After the reading: a process that set the bit for this claim committed its doubt
+            # before.
             claim = WelcomeClaim.objects.get(pk=turn.claim.pk)
             if token != _token_for_query(claim, device_token, refused_token=refused_token):
-                continue  # a parallel call has begun an update with another one
+                continue  # a parallel call has started an update with another token
             if not bits.bit0:
                 claim.updates_in_doubt += 1
             elif not claim.updates_in_doubt:
@@ -299,7 +299,7 @@ def _reread_bits(turn: Turn, *, device_token: str) -> tuple[str, Bits | None]:
 
 
 def _token_for_query(claim: WelcomeClaim, device_token: str, *, refused_token: str) -> str:
-    """The token of the update that is in doubt, unless Apple has refused it; else the caller's."""
+    """The token of the update in doubt, unless Apple has refused it; else the caller's."""
     if not claim.updates_in_doubt:
         return device_token
     try:
@@ -312,8 +312,9 @@ def _token_for_query(claim: WelcomeClaim, device_token: str, *, refused_token: s
 def set_welcome_bit(turn: Turn, *, device_token: str, bits: Bits) -> None:
     """Step 4. Raises InvalidDevice, IdentityServiceUnavailable.
 
-    If Apple surely did nothing the claim says so again. Otherwise an outage would let one phone
-    collect claims under many device_ids, each of which could pass for the one that set the bit.
+    If Apple certainly did nothing, the claim's doubt is removed. Otherwise an outage would let one
+    phone collect claims under many device_ids, each of which could pass for the one that set the
+    bit.
     """
     try:
         device_check.update_bits(device_token, Bits(bit0=True, bit1=bits.bit1))
@@ -324,7 +325,7 @@ def set_welcome_bit(turn: Turn, *, device_token: str, bits: Bits) -> None:
 
 @transaction.atomic(durable=True)
 def record_won(turn: Turn) -> None:
-    """Step 5. Twice is as once: a turn may be finished by two at the same time."""
+    """Step 5. Idempotent: two processes may finish a turn at the same time."""
     row = WelcomeTurn.objects.select_for_update().get()
     if row.claim_id == turn.claim.pk:
         _release(row)
@@ -333,7 +334,7 @@ def record_won(turn: Turn) -> None:
 
 @transaction.atomic(durable=True)
 def _record_failure(turn: Turn, error: Exception, *, is_undone: bool = False) -> None:
-    """Apple refused, or did not answer. `is_undone`: the update that was counted had no effect."""
+    """Apple refused, or did not answer. `is_undone`: the counted update had no effect."""
     row = WelcomeTurn.objects.select_for_update().get()
     claims = WelcomeClaim.objects.filter(pk=turn.claim.pk)
     if is_undone:
@@ -343,7 +344,7 @@ def _record_failure(turn: Turn, error: Exception, *, is_undone: bool = False) ->
         return
     now, is_token_bad = clock.now(), isinstance(error, InvalidDevice)
     if claim.updates_in_doubt and not is_token_bad:
-        # Whoever comes next finishes it.
+        # The next call finishes it.
         row.leased_until = claim.due_at = now
         row.save(update_fields=["leased_until"])
         claim.save(update_fields=["due_at"])
@@ -369,7 +370,7 @@ def _refresh_undecided(claim: WelcomeClaim) -> WelcomeClaim:
 
 
 def _extend_lease(turn: WelcomeTurn, claim: WelcomeClaim, *, now: datetime) -> None:
-    """The turn is this claim's for a while; after that a worker looks, too."""
+    """Extend the turn of this claim; a worker looks after it as well afterwards."""
     turn.leased_until = claim.due_at = now + timedelta(seconds=TURN_SECONDS)
     turn.save(update_fields=["claim", "number", "leased_until"])
     claim.save(update_fields=["device_token_encrypted", "updates_in_doubt", "due_at"])
@@ -381,7 +382,7 @@ def _release(turn: WelcomeTurn) -> None:
 
 
 def _mark_won(claim: WelcomeClaim, *, now: datetime) -> None:
-    """The credits are this installation's; a user who waits for them gets them from a worker."""
+    """The credits are this installation's; a waiting user gets them from a worker."""
     WelcomeClaim.objects.filter(pk=claim.pk).update(
         won_at=Coalesce(F("won_at"), now), device_token_encrypted="", due_at=None
     )
@@ -390,13 +391,13 @@ def _mark_won(claim: WelcomeClaim, *, now: datetime) -> None:
     )
 
 
-# --- Waiting for it -------------------------------------------------------------------------------
+# --- Waiting for a turn ---------------------------------------------------------------------------
 
 
 def _run_turn(
     claim: WelcomeClaim, *, device_token: str, bits: Bits | None, seen: int | None
 ) -> WelcomeStatus:
-    """Wait for the claim's turn and finish it, and on the way turns that others have abandoned."""
+    """Wait for the claim's turn and finish it; finish abandoned turns on the way."""
     give_up_at = time.monotonic() + settings.WELCOME_WAIT_SECONDS
     try:
         while turn := _wait_for_turn(
@@ -423,12 +424,12 @@ def _wait_for_turn(
     seen: int | None,
     give_up_at: float,
 ) -> Turn | None:
-    """None where it did not come in time, or too many calls of this process wait already."""
+    """None if the turn did not come in time, or too many calls of this process wait already."""
     if turn := take_turn(claim, device_token=device_token, bits=bits, seen=seen):
         return turn
     with _waiters.one_more() as may_wait:
         while may_wait and time.monotonic() < give_up_at:
-            # All that wait in this process ask once in POLL_SECONDS, however many they are.
+            # All waiting calls of this process together query once in POLL_SECONDS.
             time.sleep(POLL_SECONDS * _waiters.count)
             if _seems_available(claim) and (
                 turn := take_turn(claim, device_token=device_token, bits=bits, seen=seen)
@@ -438,25 +439,25 @@ def _wait_for_turn(
 
 
 def _seems_available(claim: WelcomeClaim) -> bool:
-    """Without a lock, so that those who wait do not queue at the row."""
+    """Without a lock, so that waiting calls do not queue at the row."""
     is_over = Q(leased_until__lte=clock.now())
     can_be_taken = Q(claim=None, leased_until=None) | Q(claim=claim.pk) | is_over
     return WelcomeTurn.objects.filter(can_be_taken).exists()
 
 
 def _finish_abandoned(turn: Turn) -> None:
-    """On behalf of the phone whose call has died. Raises IdentityServiceUnavailable."""
+    """Finish the turn of a call that has died. Raises IdentityServiceUnavailable."""
     logger.warning("welcome_turn_taken_over", claim=turn.claim.token_hash[:12])
     try:
         finish_turn(turn, device_token=identity_tokens.decrypt(turn.claim.device_token_encrypted))
     except InvalidToken:
         _record_failure(turn, InvalidDevice())  # its key is gone
     except (InvalidDevice, TurnLost):
-        pass  # and so the turn is free, or somebody else's
+        pass  # the turn is free, or another process has it
 
 
 class _Waiters:
-    """How many calls of this process wait: a thread that waits serves nobody else."""
+    """Counts the waiting calls of this process: a waiting thread serves nobody else."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -481,9 +482,10 @@ _waiters = _Waiters()
 
 
 def lock_claims(*, device_id: UUID, token_hash: str) -> WelcomeClaimQuerySet:
-    """The claims that this decision is about; of two calls with one token, the second waits here.
+    """Lock the claims of this decision; of two calls with one token, the second waits here.
 
-    Exactly the locked ones, locked in one order for all: to touch a later one is a deadlock.
+    Returns exactly the locked claims, locked in one order by all: touching a later one is a
+    deadlock.
     """
     claims = WelcomeClaim.objects.about(device_id=device_id, token_hash=token_hash)
     locked = list(claims.select_for_update().values_list("token_hash", flat=True))
@@ -491,7 +493,7 @@ def lock_claims(*, device_id: UUID, token_hash: str) -> WelcomeClaimQuerySet:
 
 
 def grant_welcome(user: User, *, now: datetime) -> None:
-    """Give the welcome credits. Joins the caller's transaction, which has the claims locked."""
+    """Grant the welcome credits. Joins the caller's transaction, which has the claims locked."""
     if settings.WELCOME_CREDITS:
         credit_services.grant(
             user_id=user.id,
@@ -505,7 +507,7 @@ def grant_welcome(user: User, *, now: datetime) -> None:
 
 
 def grant_later(*, device_id: UUID, device_token: str, now: datetime) -> None:
-    """The device's user was let in without the credits: a worker gives them as soon as it can.
+    """The device's user was let in without the credits: a worker grants them as soon as possible.
 
     Joins the caller's transaction.
     """
@@ -519,8 +521,8 @@ def grant_later(*, device_id: UUID, device_token: str, now: datetime) -> None:
 
 
 def retry_with_token(*, device_id: UUID, device_token: str, now: datetime) -> None:
-    """A phone whose user waits for the welcome has checked in again: go on with the new token, if
-    the one before was refused. Joins the caller's transaction."""
+    """A phone whose user waits for the welcome checked in again: continue with its new token if the
+    old one was refused. Joins the caller's transaction."""
     waiting = WelcomeClaim.objects.filter(
         device_id=device_id, is_user_waiting=True, granted_at=None, due_at=None
     )
@@ -542,7 +544,7 @@ def process_claim(claim: WelcomeClaim, *, now: datetime) -> None:
             device_token = identity_tokens.decrypt(claim.device_token_encrypted)
             _run_turn(claim, device_token=device_token, bits=None, seen=None)
         except (InvalidDevice, InvalidToken):
-            # Until the phone brings another one.
+            # Not due until the phone brings another token.
             WelcomeClaim.objects.filter(pk=claim.pk).update(device_token_encrypted="", due_at=None)
             return
     _grant_if_won(claim.token_hash, now=now)
@@ -550,8 +552,8 @@ def process_claim(claim: WelcomeClaim, *, now: datetime) -> None:
 
 @transaction.atomic(durable=True)
 def _grant_if_won(token_hash: str, *, now: datetime) -> None:
-    """Grant what a claim has won to the user who waits for it; nothing more is due where nobody
-    does. Somebody who has had a welcome meanwhile, by a merge, gets no second."""
+    """Grant a won claim to its waiting user; a claim without one is no longer due. A user who got a
+    welcome meanwhile, by a merge, gets no second one."""
     found = WelcomeClaim.objects.filter(pk=token_hash).first()
     if found is None:
         return
@@ -561,7 +563,7 @@ def _grant_if_won(token_hash: str, *, now: datetime) -> None:
         claims.filter(pk=token_hash).update(due_at=None)
         return
     if claim.won_at is None:
-        # The turn did not come: soon again.
+        # The turn did not come: retry soon.
         claims.filter(pk=token_hash).exclude(device_token_encrypted="").update(due_at=now, tries=0)
         return
     user = _lock_waiting_user(claim)
@@ -573,18 +575,18 @@ def _grant_if_won(token_hash: str, *, now: datetime) -> None:
 
 
 def _lock_waiting_user(claim: WelcomeClaim) -> User | None:
-    """Whose the device is now, with the wallet and then the user locked."""
+    """The device's current user, with the wallet and then the user locked."""
     device = Device.objects.filter(device_id=claim.device_id).first()
     if device is None or device.user_id is None:
         return None
     credit_services.lock_wallet(user_id=device.user_id, through_merge=True)
-    device.refresh_from_db(fields=["user"])  # a merge may just have been waited for
+    device.refresh_from_db(fields=["user"])  # the lock may have waited for a merge
     user = User.objects.select_for_update(no_key=True).filter(id=device.user_id).first()
     return user if user and user.closed_at is None else None
 
 
 def purge_claims(*, now: datetime) -> int:
-    """Delete claims without a welcome that no user waits for. Returns their number."""
+    """Delete claims without a welcome that no user waits for. Returns how many."""
     old = WelcomeClaim.objects.filter(
         granted_at=None,
         won_at=None,
