@@ -10,7 +10,7 @@ from adminops.auth import login
 from adminops.due_work import PURGE, ROLL_UP_DAYS, WATCH
 from adminops.monitoring import alerts, error_log, heartbeats
 from adminops.reports import daily_rollups
-from generation.lifecycle import counting
+from generation import spend
 from rendio.common import purge
 from rendio.common.due import run_all
 from rendio.common.due_work import due_batch
@@ -21,7 +21,7 @@ def watch(*, now: datetime) -> None:
     run_all(
         *(
             partial(step, now=now)
-            for step in (counting.rollup_daily_spend, alerts.raise_alerts, alerts.send_due)
+            for step in (spend.rollup_daily_spend, alerts.raise_alerts, alerts.send_due)
         )
     )
 

@@ -47,7 +47,7 @@ def reassign_violations(*, user_id: UUID, former_user_ids: list[UUID], **_: Any)
 
 
 def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
-    """Delete the user's content. Files are deleted after the commit (generation.lifecycle.erase).
+    """Delete the user's content. Files are deleted after the commit (generation.cleanup).
 
     A running job is cancelled at its provider if possible. It ends in either case: the refund goes
     to the closed wallet and no video is stored. The jobs stay for the ledger, without any text of

@@ -20,13 +20,13 @@ from credits import idempotency
 from credits import services as credit_services
 from credits.errors import InsufficientCredits
 from credits.idempotency import IdempotentRequest, StoredResponse
-from generation import exposure
+from generation import cleanup, exposure
 from generation.catalogue import cache, routing
 from generation.catalogue.cache import ModelSpec
 from generation.catalogue.orders import Order, order_from_job, parse_order
 from generation.due_work import CANCEL_JOBS, SUBMIT_JOBS
 from generation.lifecycle import cancel as cancelling
-from generation.lifecycle import remove, settle
+from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Maintenance, ProviderRequest, Quote, Stage
 from generation.moderation import screening
 from generation.uploads import ingest, retention
@@ -284,7 +284,7 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
     """Delete an ended job from history and its files from storage. The ledger keeps its entries.
 
     Opens its own transaction. Files that storage fails to delete now are deleted later
-    (generation.lifecycle.remove). Raises NotFound, and InvalidState while the job runs.
+    (generation.cleanup). Raises NotFound, and InvalidState while the job runs.
     """
     with transaction.atomic(durable=True):
         job = (
@@ -294,8 +294,8 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
             raise NotFound
         if not job.is_terminal:
             raise InvalidState
-        files = [job.media_name, job.thumbnail_name, remove.job_folder(job.id)]
-        media = remove.schedule_deletion(files, now=now)
+        files = [job.media_name, job.thumbnail_name, cleanup.job_folder(job.id)]
+        media = cleanup.schedule_deletion(files, now=now)
         upload_id, job.upload_id = job.upload_id, None
         job.deleted_at = now
         job.prompt = job.media_name = job.thumbnail_name = job.original_name = ""
@@ -307,7 +307,7 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
         ProviderRequest.objects.filter(job=job).exclude(raw_result="").update(raw_result="")
         if upload_id:
             retention.release(upload_id=upload_id, now=now)
-    remove.delete_now(media)
+    cleanup.delete_now(media)
 
 
 def switch_maintenance(*, is_on: bool, reason: str, now: datetime) -> bool:

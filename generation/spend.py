@@ -1,6 +1,6 @@
 """Spend at providers, and the caps on it: for each provider by day and by month, in UTC.
 
-`SpendDay` has the daily rollup (generation.lifecycle.counting). Submissions since then are added at
+`SpendDay` has the daily rollup (`rollup_daily_spend`). Submissions since then are added at
 each read, so the spend is exact for the scheduler, which holds the lock of the health rows. The
 spend may exceed a cap by the cost of one job, and by charges above the cost that a route states.
 """
@@ -14,8 +14,12 @@ from enum import StrEnum
 
 from django.conf import settings
 from django.db.models import Max, Q, Sum
+from django.db.models.functions import TruncDate
 
 from generation.models import ProviderRequest, SpendDay
+
+# A submission is committed at most this long after its `sent_at`.
+RECORDING_DELAY = timedelta(seconds=30)
 
 
 class Period(StrEnum):
@@ -99,3 +103,28 @@ def spent_usd(*, now: datetime) -> dict[tuple[str, Period], Decimal]:
             add(provider, Period.MONTH, month)
             add(provider, Period.DAY, day)
     return spent
+
+
+def rollup_daily_spend(*, now: datetime) -> None:
+    """Write the spend of yesterday and today, so that the spend of a month is a sum of few rows.
+
+    May run late or twice. The cost of a submission may change until the submission ends, for some
+    hours, so yesterday is written again. Earlier days stay.
+    """
+    until = now - RECORDING_DELAY
+    began = Period.DAY.began_at(until) - timedelta(days=1)
+    costs = (
+        ProviderRequest.objects.filter(sent_at__gte=began, sent_at__lt=until)
+        .values_list("provider", TruncDate("sent_at"))
+        .annotate(Sum("cost_usd"))
+        .order_by()
+    )
+    SpendDay.objects.bulk_create(
+        [
+            SpendDay(provider=provider, date=date, usd=usd, counted_until=until)
+            for provider, date, usd in costs
+        ],
+        update_conflicts=True,
+        unique_fields=["provider", "date"],
+        update_fields=["usd", "counted_until"],
+    )

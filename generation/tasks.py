@@ -9,17 +9,15 @@ import structlog
 from celery.signals import task_failure
 from django.db import connections
 
+from generation import cleanup
 from generation.due_work import PURGE
 from generation.lifecycle import (  # noqa: F401
     cancel,
     convert,
     dead_letters,
-    erase,
     poll,
-    remove,
     store,
     submit,
-    sweep,
     webhooks,
 )
 from generation.models import DeadKind
@@ -32,7 +30,7 @@ logger = structlog.get_logger(__name__)
 
 @due_batch(PURGE)
 def purge(*, now: datetime) -> None:
-    sweep.purge_expired(now=now)
+    cleanup.purge_expired(now=now)
 
 
 @task_failure.connect

@@ -31,7 +31,7 @@ class Growth:
     test: str = ""
 
 
-_SWEEP_GENERATION = "generation.lifecycle.sweep:purge_expired"
+_SWEEP_GENERATION = "generation.cleanup:purge_expired"
 _MONEY = "the record of money is never deleted"
 _SMALL = "a few rows, changed by releases and staff alone"
 _ACTS = "the record of what staff did is never deleted"
@@ -167,19 +167,19 @@ TABLES: dict[str, Growth] = {
         GUEST,
         "RATE_LIMIT_UPLOADS_PER_HOUR of a user for UPLOAD_HOURS, of a user UPLOADS_PER_USER and"
         " UPLOAD_BYTES_PER_USER, of all UPLOAD_BYTES_IN_ALL; those that a job keeps go with it",
-        deleted_by="generation.lifecycle.remove:delete_due_files",
+        deleted_by="generation.cleanup:delete_due_files",
         test=_ATTACK + "test_a_user_stores_no_more_pictures_than_allowed",
     ),
     "generation.FileDeletion": Growth(
         GUEST,
         "one for each picture that is stored or goes, each form of a direct upload, and each"
         " attempt at keeping a result, for two hours at most",
-        deleted_by="generation.lifecycle.remove:delete_due_files",
+        deleted_by="generation.cleanup:delete_due_files",
     ),
     "generation.AccountMediaDeletion": Growth(
         GUEST,
         "one for each job of a deleted account",
-        deleted_by="generation.lifecycle.erase:delete_account_media_due",
+        deleted_by="generation.cleanup:delete_account_media_due",
     ),
     "generation.Offence": Growth(
         GUEST,

@@ -23,7 +23,7 @@ from django.db import transaction
 from django.db.models import F
 
 from generation.catalogue import cache
-from generation.lifecycle.claims import LEASE
+from generation.due_work import JOB_LEASE
 from generation.models import Breaker, ProviderHealth, ProviderKey, ProviderRequest
 
 logger = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ def start_probe(health: ProviderHealth, request: ProviderRequest, *, now: dateti
     """Make this request the probe. The caller has locked the row."""
     health.state = Breaker.HALF_OPEN
     health.probe_id = request.id
-    health.open_until = now + LEASE
+    health.open_until = now + JOB_LEASE
     _save(health, now=now)
 
 

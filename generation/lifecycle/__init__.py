@@ -11,18 +11,15 @@
     transitions    the changes of a job's stage
     submissions    open submissions and their provider handles
     claims         claim due jobs
+    concurrency    concurrent calls for many jobs
     attempts       the folder of one attempt to store a result
     cost_rules     who pays for which outcome of a submission
     route_timing   how long a route takes
-    counting       daily spend per provider
-    erase          files and provider texts of deleted accounts
-    remove         files and uploads that are no longer needed
-    sweep          expired rows
     dead_letters   work that failed for good
     manual         staff's changes of a job
     notifications  pushes about the end of a job
 
-generation.dispatch selects what is submitted next.
+generation.dispatch selects what is submitted next; generation.cleanup deletes files and rows.
 
 At least once: any due work may run twice, late, or in two processes at the same time. A claim gives
 a row to one worker for a lease. The worker's result is written only if the row is unchanged since

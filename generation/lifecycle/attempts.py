@@ -21,7 +21,7 @@ from uuid import UUID
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 
-from generation.lifecycle import remove
+from generation import cleanup
 from generation.models import FileDeletion, Job
 
 # Longer than an attempt takes: FILM_CONVERT_SECONDS is half an hour at most.
@@ -38,7 +38,7 @@ def start(jobs: Iterable[Job], *, now: datetime) -> dict[UUID, FileDeletion]:
 
 
 def _folder(job: Job) -> str:
-    return f"{remove.job_folder(job.id)}{secrets.token_hex(4)}/"
+    return f"{cleanup.job_folder(job.id)}{secrets.token_hex(4)}/"
 
 
 @contextmanager
@@ -69,6 +69,6 @@ def keep_files(attempt: FileDeletion) -> bool:
 def discard(attempt: FileDeletion, *, has_written: bool) -> None:
     """End a failed attempt. Calls storage only if the attempt may have written files."""
     if has_written:
-        remove.delete_now([attempt])
+        cleanup.delete_now([attempt])
     else:
         attempt.delete()

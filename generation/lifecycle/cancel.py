@@ -12,7 +12,7 @@ from operator import attrgetter, itemgetter
 
 from generation.due_work import CANCEL_ABANDONED, CANCEL_JOBS, CANCELLABLE_STAGES
 from generation.lifecycle import settle
-from generation.lifecycle.claims import run_concurrently
+from generation.lifecycle.concurrency import run_concurrently
 from generation.lifecycle.submissions import open_submissions, to_handle
 from generation.models import Job, ProviderRequest, Stage
 from generation.providers import get_provider

@@ -17,7 +17,8 @@ from django.core.files.storage import default_storage
 
 from generation.due_work import CONVERT_LEASE, CONVERT_VIDEOS
 from generation.lifecycle import attempts, failover, route_timing, settle, transitions
-from generation.lifecycle.claims import claim, run_concurrently
+from generation.lifecycle.claims import claim
+from generation.lifecycle.concurrency import run_concurrently
 from generation.lifecycle.settle import StoredMedia
 from generation.models import FileDeletion, Job, Stage
 from generation.providers.base import FailureReason, Unknown

@@ -15,7 +15,8 @@ from django.conf import settings
 from generation.catalogue import cache
 from generation.due_work import POLL_JOBS
 from generation.lifecycle import failover, route_timing, transitions
-from generation.lifecycle.claims import claim, run_concurrently
+from generation.lifecycle.claims import claim
+from generation.lifecycle.concurrency import run_concurrently
 from generation.lifecycle.submissions import open_submissions
 from generation.models import (
     PROGRESS_QUEUED,

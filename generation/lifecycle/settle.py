@@ -21,15 +21,8 @@ from django.db.models import QuerySet
 
 from accounts.models import PushKind
 from credits import services as credit_services
-from generation import exposure, queries
-from generation.lifecycle import (
-    attempts,
-    dead_letters,
-    notifications,
-    remove,
-    route_timing,
-    transitions,
-)
+from generation import cleanup, exposure, queries
+from generation.lifecycle import attempts, dead_letters, notifications, route_timing, transitions
 from generation.lifecycle.cost_rules import (
     SubmissionOutcome,
     cost_update,
@@ -115,7 +108,7 @@ def complete(
         notifications.notify_user(
             job, PushKind.JOB_LATE if late else PushKind.JOB_COMPLETED, now=now
         )
-    remove.delete_now(discarded)
+    cleanup.delete_now(discarded)
     logger.info("video_generation_completed", job_id=str(claimed.id), late=late)
     if not late:
         _observe_completed(claimed, now=now)
@@ -147,7 +140,7 @@ def convert_next(
 def _schedule_folder_deletion(job: Job, *, now: datetime) -> list[FileDeletion]:
     """Schedule the deletion of the job's folder. A deleted job keeps no files."""
     job.original_name = ""
-    return remove.schedule_deletion([remove.job_folder(job.id)], now=now)
+    return cleanup.schedule_deletion([cleanup.job_folder(job.id)], now=now)
 
 
 def _observe_completed(job: Job, *, now: datetime) -> None:
@@ -209,7 +202,7 @@ def fail(
                 notifications.notify_user(job, PushKind.JOB_FAILED, now=now)
         discarded = _schedule_folder_deletion(job, now=now) if job.deleted_at else []
         transitions.to_done(job)
-    remove.delete_now(discarded)
+    cleanup.delete_now(discarded)
     return True
 
 

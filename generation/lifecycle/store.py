@@ -18,7 +18,8 @@ from django.conf import settings
 
 from generation.due_work import STORE_LEASE, STORE_RESULTS
 from generation.lifecycle import attempts, failover, route_timing, settle, transitions
-from generation.lifecycle.claims import claim, run_concurrently
+from generation.lifecycle.claims import claim
+from generation.lifecycle.concurrency import run_concurrently
 from generation.lifecycle.settle import StoredMedia
 from generation.lifecycle.submissions import open_submissions
 from generation.models import FileDeletion, Job, Stage

@@ -22,7 +22,7 @@ from generation.dispatch import circuit_breaker
 from generation.dispatch.scheduler import Dispatch, schedule_batch
 from generation.due_work import SUBMIT_JOBS
 from generation.lifecycle import failover, route_timing, settle, transitions
-from generation.lifecycle.claims import run_concurrently
+from generation.lifecycle.concurrency import run_concurrently
 from generation.lifecycle.cost_rules import SubmissionOutcome, cost_update
 from generation.models import Job, ProviderRequest, RequestState
 from generation.providers import get_provider

@@ -25,7 +25,7 @@ from credits import ledger_check
 from credits import services as credit_services
 from credits.errors import AccountSuspended
 from credits.models import IdempotencyRecord, LedgerEntry, WalletState
-from generation.lifecycle import erase
+from generation import cleanup
 from generation.models import AccountMediaDeletion, JobStatus, ProviderRequest, Quote, Stage
 from rendio.common.errors import Unauthorized
 from tests.helpers.job_driver import Life, kinds_of, ordered
@@ -67,7 +67,7 @@ def erases_until_done(life):
         if not (row := AccountMediaDeletion.objects.order_by("due_at").first()):
             return
         life.now = max(life.now, row.due_at)
-        erase.delete_account_media_due(now=life.now)
+        cleanup.delete_account_media_due(now=life.now)
     raise AssertionError("there is still something to erase")
 
 
@@ -231,7 +231,7 @@ def test_prompts_and_quotes_go_at_once_and_media_right_after(phone, completed, l
     assert (completed.prompt, completed.media_name, completed.thumbnail_name) == ("", "", "")
     assert completed.deleted_at is not None
     assert not Quote.objects.exists()
-    erase.delete_account_media_due(now=life.now)
+    cleanup.delete_account_media_due(now=life.now)
     assert files_of(completed) == []
 
 
@@ -249,7 +249,7 @@ def test_storage_that_fails_is_asked_again(phone, completed, life, monkeypatch):
     delete(phone)
     with monkeypatch.context() as patch:
         patch.setattr(type(default_storage._wrapped), "delete", _fails)
-        erase.delete_account_media_due(now=life.now)
+        cleanup.delete_account_media_due(now=life.now)
     assert len(files_of(completed)) == 2
 
     erases_until_done(life)
@@ -263,7 +263,7 @@ def _fails(*_):
 
 def test_what_a_slow_worker_writes_after_the_files_went_goes_too(phone, completed, life):
     delete(phone)
-    erase.delete_account_media_due(now=life.now)
+    cleanup.delete_account_media_due(now=life.now)
     default_storage.save(f"jobs/{completed.id}/video.mp4", ContentFile(b"late"))
 
     erases_until_done(life)

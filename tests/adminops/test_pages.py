@@ -15,7 +15,8 @@ from accounts.models import Device, PushKind, PushToken, Session, User
 from adminops.models import Alert, AuditLogEntry
 from credits import services as credit_services
 from credits.services import CodeTerms
-from generation.lifecycle import counting, dead_letters, notifications
+from generation import spend
+from generation.lifecycle import dead_letters, notifications
 from generation.models import (
     BlockedTerm,
     DeadKind,
@@ -111,7 +112,7 @@ def everything(root, past, sandbox, settings):
     past.phone.generate(prompt="A bomb over the sea")
     root.call("admin-toggle-model", model_id=str(SORA), is_available=False, reason=WHY)
     Alert.objects.create(key="spend", text="Much", raised_at=timezone.now())
-    counting.rollup_daily_spend(now=timezone.now() + timedelta(minutes=5))
+    spend.rollup_daily_spend(now=timezone.now() + timedelta(minutes=5))
     past.phone.register_for_pushes()
     notifications.notify_user(past.job, PushKind.JOB_FAILED, now=timezone.now())
     root.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)

@@ -14,8 +14,7 @@ from django.utils import timezone
 
 from credits import services as credit_services
 from credits.services import Source
-from generation import media
-from generation.lifecycle import remove
+from generation import cleanup, media
 from generation.models import Job, JobStatus, Stage
 from tests.helpers.phone import Phone, assert_refused
 
@@ -171,7 +170,7 @@ def test_storage_that_fails_keeps_no_job_in_history_and_its_media_goes_later(pho
     assert answer.status_code == 200, answer.content
     assert phone.get("get-video-jobs").json()["jobs"] == []
     assert default_storage.exists(name)
-    remove.delete_due_files(now=timezone.now())
+    cleanup.delete_due_files(now=timezone.now())
     assert not default_storage.exists(name)
 
 

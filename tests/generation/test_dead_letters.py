@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
-from generation.due_work import POLL_JOBS
+from generation.due_work import JOB_LEASE, POLL_JOBS
 from generation.lifecycle import claims, dead_letters, poll
 from generation.models import (
     DeadKind,
@@ -25,7 +25,7 @@ def test_a_job_that_kills_its_workers_is_refunded_and_kept(phone, quick, life):
     for _ in range(claims.MAX_LOST_LEASES):
         # Taken, and never heard of again.
         claims.claim(queue="low", stages=poll.STAGES, now=life.later(3).now, limit=2)
-        life.later(claims.LEASE.total_seconds())
+        life.later(JOB_LEASE.total_seconds())
 
     life.later(1).poll()
 
@@ -41,7 +41,7 @@ def test_workers_that_die_now_and_then_cost_no_job(phone, quick, life):
     for _ in range(3):
         for _ in range(claims.MAX_LOST_LEASES - 1):
             claims.claim(queue="low", stages=[Stage.QUEUED], now=life.later(3).now, limit=1)
-            life.later(claims.LEASE.total_seconds())
+            life.later(JOB_LEASE.total_seconds())
         quick.provider(queue_seconds=0, run_seconds=0, webhooks=False)
         job.refresh_from_db()
         if job.stage == Stage.QUEUED:

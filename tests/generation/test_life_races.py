@@ -11,16 +11,18 @@ from django.core.files.storage import default_storage
 from django.db import connection
 from django.utils import timezone
 
+from generation import cleanup
 from generation.dispatch import scheduler
 from generation.due_work import (
     CONVERT_LEASE,
     CONVERT_VIDEOS,
+    JOB_LEASE,
     POLL_JOBS,
     STORE_LEASE,
     STORE_RESULTS,
     SUBMIT_JOBS,
 )
-from generation.lifecycle import attempts, claims, poll, remove, store, submit
+from generation.lifecycle import attempts, claims, poll, store, submit
 from generation.models import FileDeletion, Job, JobStatus, ProviderRequest, Stage
 from generation.video_files import process
 from rendio.common.due import DRAIN_SECONDS
@@ -271,7 +273,7 @@ def test_a_worker_that_dies_while_it_stores_is_followed_by_another(guest, quick)
     assert_completed(job)
     assert len(submissions(quick)) == 1
     assert default_storage.exists(kept.media_name)
-    remove.delete_due_files(now=life.later(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
+    cleanup.delete_due_files(now=life.later(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
     assert not default_storage.exists(kept.media_name)
     assert not default_storage.exists(kept.thumbnail_name)
     assert default_storage.exists(job.media_name)
@@ -300,12 +302,12 @@ def test_what_a_worker_finds_after_its_lease_was_given_to_another_is_nothing(gue
     assert_completed(job)
     assert default_storage.exists(job.media_name)
     assert not default_storage.exists(lost.media.media_name)
-    assert not FileDeletion.objects.filter(name__startswith=remove.job_folder(job.id)).exists()
+    assert not FileDeletion.objects.filter(name__startswith=cleanup.job_folder(job.id)).exists()
 
 
 def test_a_lease_outlasts_what_is_done_under_it():
     answer = settings.PROVIDER_CONNECT_TIMEOUT_SECONDS + 2 * settings.PROVIDER_READ_TIMEOUT_SECONDS
-    assert answer < claims.LEASE.total_seconds()
+    assert answer < JOB_LEASE.total_seconds()
     look = process.PROBE_TIMEOUT_SECONDS + process.GRACE_SECONDS
     assert answer + store.DOWNLOAD_SECONDS + look < STORE_LEASE.total_seconds()
     converting = settings.FILM_CONVERT_SECONDS + process.GRACE_SECONDS

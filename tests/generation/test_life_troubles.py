@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 from django.core.files.storage import default_storage
 
+from generation import cleanup
 from generation.catalogue import cache
-from generation.lifecycle import remove, store, webhooks
+from generation.lifecycle import store, webhooks
 from generation.models import (
     Job,
     Model,
@@ -329,7 +330,7 @@ def test_a_video_that_comes_for_a_deleted_job_is_not_kept(phone, quick, signer, 
 
     job.refresh_from_db()
     assert (job.stage, job.media_name) == (Stage.DONE, "")
-    remove.delete_due_files(now=life.now)
+    cleanup.delete_due_files(now=life.now)
     assert not default_storage.exists(stored.media.media_name)
     assert not default_storage.exists(stored.media.thumbnail_name)
 

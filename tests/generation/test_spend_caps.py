@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from generation import spend
 from generation.catalogue import cache
-from generation.lifecycle import counting
 from generation.models import Job, ProviderRequest, SpendDay, Stage
 from generation.spend import Period
 from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, submissions
@@ -52,7 +51,7 @@ def test_an_order_that_only_a_capped_provider_could_take_is_refused(phone, quick
 
 def test_the_month_is_capped_like_the_day(phone, quick, life, cap):
     life.goes_on(ordered(phone))
-    counting.rollup_daily_spend(now=life.now + timedelta(minutes=5))
+    spend.rollup_daily_spend(now=life.now + timedelta(minutes=5))
     cap("month", fal="0.10")
 
     assert_refused(phone.generate(), 503, "ERR_5002")
@@ -103,8 +102,8 @@ def test_counted_and_uncounted_make_the_whole(phone, quick, life):
     later = life.now + timedelta(minutes=3)
 
     before = spend.spent_usd(now=later)
-    counting.rollup_daily_spend(now=life.now + timedelta(minutes=1))
-    counting.rollup_daily_spend(now=life.now + timedelta(minutes=1))
+    spend.rollup_daily_spend(now=life.now + timedelta(minutes=1))
+    spend.rollup_daily_spend(now=life.now + timedelta(minutes=1))
     after = spend.spent_usd(now=later)
 
     assert before == after

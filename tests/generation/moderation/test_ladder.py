@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import User
-from generation.lifecycle import sweep
+from generation import cleanup
 from generation.models import Job, Offence, Step
 from tests.helpers.concurrency import at_once
 from tests.helpers.phone import Phone, assert_refused
@@ -157,7 +157,7 @@ def test_a_year_later_they_are_swept(phone, blocked):
     blocked("bomb")
     offend(phone)
 
-    sweep.purge_expired(now=timezone.now() + timedelta(days=364))
+    cleanup.purge_expired(now=timezone.now() + timedelta(days=364))
     assert offences(phone).exists()
-    sweep.purge_expired(now=timezone.now() + timedelta(days=366))
+    cleanup.purge_expired(now=timezone.now() + timedelta(days=366))
     assert not offences(phone).exists()

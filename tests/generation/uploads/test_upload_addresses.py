@@ -6,8 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from generation import media
-from generation.lifecycle import remove
+from generation import cleanup, media
 from generation.models import Job, Upload
 from tests.helpers import pictures
 from tests.helpers.phone import assert_refused
@@ -151,7 +150,7 @@ def test_what_was_fetched_for_an_order_that_failed_goes_soon(phone, elsewhere, s
     elsewhere.say(200, pictures.jpeg())
     assert_refused(order(phone, f"{elsewhere.url}/cat.jpg"), 402, "ERR_4001")
 
-    remove.delete_due_files(now=life.later(600).now)
+    cleanup.delete_due_files(now=life.later(600).now)
 
     assert storage.names() == []
 

@@ -12,7 +12,7 @@ import requests
 from django.core.files.storage import default_storage
 from moto.server import ThreadedMotoServer
 
-from generation.lifecycle import remove
+from generation import cleanup
 from generation.models import FileDeletion, Job, Upload
 from tests.helpers import pictures
 from tests.helpers.job_driver import assert_completed, ordered, submissions
@@ -87,7 +87,7 @@ def test_a_picture_in_a_bucket_is_ordered_fetched_and_removed(phone, bucket, qui
     assert parse_qs(urlsplit(given).query)["X-Amz-Expires"] == [str(lives)]
     assert requests.get(given, timeout=30).content.startswith(b"\xff\xd8\xff")
     Job.objects.update(upload=None)
-    remove.delete_due_files(now=life.later(24 * HOUR).now)
+    cleanup.delete_due_files(now=life.later(24 * HOUR).now)
     assert names(bucket) == []
 
 
@@ -114,7 +114,7 @@ def test_a_picture_sent_straight_to_the_bucket_is_checked_and_drawn_anew(phone, 
 
     assert answer.status_code == 201, answer.content
     assert (answer.json()["width"], answer.json()["height"]) == pictures.SIZE
-    remove.delete_due_files(now=life.now)
+    cleanup.delete_due_files(now=life.now)
     assert names(bucket) == [Upload.objects.get().name]
     assert b"Secret" not in requests.get(answer.json()["image_url"], timeout=30).content
 
@@ -132,13 +132,13 @@ def test_a_form_sent_again_after_its_check_leaves_nothing_for_good(phone, bucket
     form = started(phone)
     send(form, pictures.talkative())
     finish(phone, form)
-    remove.delete_due_files(now=life.now)
+    cleanup.delete_due_files(now=life.now)
     kept = [Upload.objects.get().name]
     assert names(bucket) == kept
 
     send(form, pictures.talkative())
 
-    remove.delete_due_files(now=life.later(HOUR).now)
+    cleanup.delete_due_files(now=life.later(HOUR).now)
     assert names(bucket) == kept
     assert not FileDeletion.objects.exists()
 
@@ -150,7 +150,7 @@ def test_what_is_no_picture_is_refused_and_goes_within_the_hour(phone, bucket, l
     assert_refused(finish(phone, form), 400, "ERR_4017")
 
     assert not Upload.objects.exists()
-    remove.delete_due_files(now=life.later(HOUR).now)
+    cleanup.delete_due_files(now=life.later(HOUR).now)
     assert names(bucket) == []
     assert not FileDeletion.objects.exists()
 
@@ -198,7 +198,7 @@ def test_a_video_and_the_parts_of_one_that_was_never_whole_go_with_their_job(
     assert sorted(names(bucket)) == sorted([job.media_name, job.thumbnail_name])
     # Of a worker that died.
     client = bucket.meta.client
-    folder = remove.job_folder(job.id)
+    folder = cleanup.job_folder(job.id)
     client.create_multipart_upload(Bucket=bucket.name, Key=f"{folder}deadbeef/video.mp4")
     client.create_multipart_upload(Bucket=bucket.name, Key="jobs/another/video.mp4")
 

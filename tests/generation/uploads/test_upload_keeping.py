@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import services as account_services
-from generation.lifecycle import remove, settle
+from generation import cleanup
+from generation.lifecycle import settle
 from generation.models import FileDeletion, Job, Upload
 from generation.providers.base import FailureReason
 from tests.helpers.concurrency import at_once
@@ -52,7 +53,7 @@ def delete(phone: Phone, job: Job) -> None:
 
 
 def removes(life: Life, *, after_seconds: float = 0) -> None:
-    remove.delete_due_files(now=life.later(after_seconds).now)
+    cleanup.delete_due_files(now=life.later(after_seconds).now)
 
 
 # --- Ordering from it -----------------------------------------------------------------------------
@@ -309,7 +310,7 @@ def test_an_order_at_the_moment_of_the_removal_has_its_picture_or_is_refused(gue
 
         answer, _ = at_once(
             lambda picture=picture: order(guest, picture),
-            lambda gone=gone: remove.delete_due_files(now=gone),
+            lambda gone=gone: cleanup.delete_due_files(now=gone),
         )
 
         is_kept = Upload.objects.filter(id=picture["upload_id"]).exists()
@@ -317,7 +318,7 @@ def test_an_order_at_the_moment_of_the_removal_has_its_picture_or_is_refused(gue
         if is_kept:
             assert len(storage.names()) == 1
             delete(guest, cancelled(guest, Job.objects.get(id=answer.json()["job_id"])))
-            remove.delete_due_files(now=gone)
+            cleanup.delete_due_files(now=gone)
         assert storage.names() == []
 
 
@@ -325,8 +326,8 @@ def test_removals_at_once_do_each_thing_once(guest, storage):
     uploads = [uploaded(guest) for _ in range(6)]
     gone = timezone.now() + timedelta(days=1)
 
-    at_once(*[lambda: remove.delete_due_files(now=gone)] * 4)
-    remove.delete_due_files(now=gone + timedelta(minutes=5))
+    at_once(*[lambda: cleanup.delete_due_files(now=gone)] * 4)
+    cleanup.delete_due_files(now=gone + timedelta(minutes=5))
 
     assert not Upload.objects.filter(id__in=[one["upload_id"] for one in uploads]).exists()
     assert storage.names() == []

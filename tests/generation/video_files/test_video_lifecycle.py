@@ -14,8 +14,9 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from PIL import Image
 
+from generation import cleanup
 from generation.due_work import CONVERT_LEASE
-from generation.lifecycle import attempts, convert, dead_letters, erase, poll, remove, store
+from generation.lifecycle import attempts, convert, dead_letters, poll, store
 from generation.models import DeadKind, DeadLetter, FileDeletion, Job, ProviderRequest, Stage
 from tests.generation.test_life_troubles import HANDLE, own_fal
 from tests.generation.uploads.conftest import storage
@@ -206,7 +207,7 @@ def test_all_files_go_with_the_account_while_a_film_is_converted(phone, kept, li
     assert storage.names() == []
     assert kinds_of(kept.id) == ["charge"]
     assert not DeadLetter.objects.exists()
-    erase.delete_account_media_due(now=life.now)
+    cleanup.delete_account_media_due(now=life.now)
     assert storage.names() == []
 
 
@@ -223,7 +224,7 @@ def test_a_worker_that_dies_while_it_converts_leaves_nothing(kept, life, storage
     life.later(CONVERT_LEASE.total_seconds() + 1).convert()
 
     assert_completed(kept)
-    remove.delete_due_files(now=life.later(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
+    cleanup.delete_due_files(now=life.later(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
     assert sorted(storage.names()) == sorted(
         [kept.media_name, kept.thumbnail_name, kept.original_name]
     )
@@ -276,7 +277,7 @@ def test_an_attempt_whose_removal_has_begun_is_not_taken_for_kept(phone, quick, 
     taken = store.claim(queue="low", stages=[Stage.STORE], now=life.later(1).now, limit=1)
     [item] = store.start_items(taken, now=life.now)
     made = store._fetch_and_store(item)
-    remove.delete_due_files(now=life.later(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
+    cleanup.delete_due_files(now=life.later(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
 
     store._apply(item, made, life.now)
 
