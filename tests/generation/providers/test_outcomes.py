@@ -1,6 +1,6 @@
 """How each thing that each provider can do ends, with polling alone: and how often it was asked.
 
-tests/generation/test_life_outcomes.py has the same for fal with more of the life around it.
+tests/generation/test_lifecycle_outcomes.py has the same for fal with more of the life around it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from generation import cleanup
 from generation.due_work import CONVERT_LEASE
 from generation.lifecycle import attempts, convert, dead_letters, poll, store
 from generation.models import DeadKind, DeadLetter, FileDeletion, Job, ProviderRequest, Stage
-from tests.generation.test_life_troubles import HANDLE, own_fal
+from tests.generation.test_lifecycle_failures import HANDLE, own_fal
 from tests.generation.uploads.conftest import storage
 from tests.helpers.job_driver import assert_completed, assert_refunded, kinds_of, ordered, tell
 from tests.helpers.tiny_films import colours, film, picture

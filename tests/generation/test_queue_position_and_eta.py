@@ -11,7 +11,7 @@ from django.utils import timezone
 from generation import queries
 from generation.models import Job, JobStatus, Stage
 from rendio.common.ids import uuid7
-from tests.generation.test_turns import copies
+from tests.generation.test_fair_queue import copies
 from tests.helpers.job_driver import ordered
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from generation.lifecycle import dead_letters
 from generation.models import DeadKind, DeadLetter, DeadState, ProviderRequest, RequestState
-from tests.generation.test_life_troubles import HANDLE, a_video, own_fal
+from tests.generation.test_lifecycle_failures import HANDLE, a_video, own_fal
 from tests.helpers.job_driver import assert_refunded, ordered
 
 __all__ = ["own_fal"]  # a fixture
