@@ -1,4 +1,4 @@
-"""The phone's calls about purchases, and Apple's."""
+"""Endpoints for purchases, and the webhook for Apple's notifications."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class GetProducts(ApiView):
 
 class UpdateCredits(ApiView):
     limits = ("purchases_per_user",)
-    # Ids are short: whoever may guess without a count guesses others' purchases.
+    # Ids are short: without a rate limit, others' purchases could be guessed.
     limiter_refusal = StoreUnavailable
 
     def post(self, request: Request) -> Response:
@@ -45,7 +45,7 @@ class UpdateCredits(ApiView):
         return Response(answer.body, status=answer.status, headers=headers)
 
     def _attempt(self) -> IdempotentRequest | None:
-        """The key is honoured, not asked for: the transaction's own id makes a call repeatable."""
+        """The key is optional: the transaction's id makes the call repeatable."""
         key = self.request.headers.get("Idempotency-Key")
         if key is None:
             return None
@@ -61,9 +61,10 @@ class SubscriptionStatus(ApiView):
 
 
 class AppStoreNotification(PublicView):
-    """Apple's own call. Whatever is well signed is kept and answered 200, ours or not; a forgery is
-    401. Our own trouble is 5xx, so that Apple sends it again: after a 400 it may not. So is what
-    Apple signed and we cannot read, which is kept for a person."""
+    """Apple's webhook. 200: signed by Apple and stored, also if it is not for us to apply. 401: not
+    genuine. 5xx: our fault, so that Apple repeats it, which it may not do after a 400; also for a
+    payload that Apple signed and we cannot read, which is stored for staff.
+    """
 
     limits = ()
 

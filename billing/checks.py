@@ -1,4 +1,4 @@
-"""What `manage.py check`, and each command that runs it, finds wrong with billing."""
+"""Django system checks of billing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from billing.appstore import verifier
 
 
 def check_apple_root_certificate(**_: Any) -> list[CheckMessage]:
-    """Our copy of Apple's root has Apple's fingerprint. (The sandbox's comes with its start.)"""
+    """Our copy of Apple's root certificate has Apple's fingerprint. Skipped for the sandbox's
+    certificate.
+    """
     if settings.APPSTORE_ROOT_CERTIFICATE:
         return []
     try:

@@ -1,4 +1,4 @@
-"""The calls about purchases, described."""
+"""The OpenAPI description of the purchase endpoints."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ class ProductAnswer(serializers.Serializer):
     name = serializers.CharField()
     credits = serializers.IntegerField(min_value=0)
     trial_credits = serializers.IntegerField(
-        min_value=0, help_text="What it brings where the App Store charges nothing: a free trial."
+        min_value=0, help_text="Credits if the App Store charges nothing, as for a free trial."
     )
-    period = serializers.CharField(required=False, help_text="Of a subscription, as Apple has it.")
+    period = serializers.CharField(
+        required=False, help_text="Subscriptions: the period in Apple's format."
+    )
     rollover = serializers.ChoiceField(
         choices=Rollover.choices,
         required=False,
-        help_text="Of a subscription: what becomes of its credits when its period ends.",
+        help_text="Subscriptions: what becomes of unspent credits when the period ends.",
     )
 
 
@@ -58,13 +60,13 @@ class SubscriptionAnswer(serializers.Serializer):
 
 
 class AppStoreNotificationBody(serializers.Serializer):
-    signedPayload = serializers.CharField(help_text="A JWS of Apple's.")
+    signedPayload = serializers.CharField(help_text="A JWS signed by Apple.")
 
 
 OPERATIONS: Operations = {
     api.GetProducts: Operation(
         tag=Tag.CREDITS,
-        summary="What is for sale",
+        summary="List the products for sale",
         response=ProductsAnswer,
         response_example={
             "products": [
@@ -90,8 +92,8 @@ OPERATIONS: Operations = {
     api.UpdateCredits: Operation(
         tag=Tag.CREDITS,
         summary="Confirm a purchase",
-        text="What was bought comes from Apple's signed transaction alone, and is granted once. "
-        "One of the two fields is needed; `signed_transaction` spares us the question to Apple.",
+        text="The credits follow from Apple's signed transaction alone and are granted once. "
+        "Send one of the two fields; with `signed_transaction`, no call to Apple is needed.",
         parameters=(idempotency_key(required=False),),
         body=UpdateCreditsBody,
         request_example={"transaction_id": "2000000123456789"},
@@ -116,7 +118,7 @@ OPERATIONS: Operations = {
     ),
     api.SubscriptionStatus: Operation(
         tag=Tag.CREDITS,
-        summary="The caller's subscription",
+        summary="Get the caller's subscription",
         response=SubscriptionAnswer,
         response_example={
             "tier": "premium",
@@ -129,8 +131,8 @@ OPERATIONS: Operations = {
     api.AppStoreNotification: Operation(
         tag=Tag.WEBHOOKS,
         summary="App Store Server Notifications, version 2",
-        text="Apple's. 401 means that Apple did not sign it; what it signed is 200, ours or not. "
-        "503: it was kept and could not be read, and may be sent again.",
+        text="Called by Apple. 200: signed by Apple, for our app or another. 401: not signed by "
+        "Apple. 503: stored, but not readable; Apple may send it again.",
         body=AppStoreNotificationBody,
         request_example={
             "signedPayload": "eyJhbGciOiJFUzI1NiIsIng1YyI6WyJNSUlF4oCmIl19.eyJ9.c2lnbmVk"

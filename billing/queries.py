@@ -27,13 +27,14 @@ def products_on_sale() -> list[Product]:
     return list(Product.objects.filter(is_available=True).order_by("position", "product_id"))
 
 
-# As far back as prices are looked for: a page of staff's must not read all that was ever bought.
+# Bounds the cost of a staff page.
 MAX_PURCHASES_SCANNED = 5000
 
 
 def latest_prices(product_id: str) -> list[Purchase]:
-    """The latest purchase of it in each storefront that somebody paid for without an offer, among
-    the latest of all purchases: prices are Apple's, and stand on what was bought."""
+    """Return the latest purchase in each storefront that was paid without an offer, among the
+    latest MAX_PURCHASES_SCANNED purchases. Apple sets prices, so purchases are our only source.
+    """
     recent = Purchase.objects.revenue().order_by("-id").values("id")[:MAX_PURCHASES_SCANNED]
     paid = Purchase.objects.filter(
         id__in=recent,
@@ -48,8 +49,9 @@ def latest_prices(product_id: str) -> list[Purchase]:
 
 @dataclass(frozen=True)
 class SubscriptionStatus:
-    """`state` is None where the user never had a subscription; `expires_at` is the end of access,
-    grace included."""
+    """`state`: None if the user never had a subscription. `expires_at`: the end of access,
+    including grace.
+    """
 
     tier: Tier
     state: SubscriptionState | None
@@ -59,8 +61,9 @@ class SubscriptionStatus:
 
 
 def subscription_status(user_id: UUID, *, now: datetime) -> SubscriptionStatus:
-    """The user's subscription; of several the one that gives access longest. Raises Unauthorized
-    where the account of a token is gone."""
+    """Return the user's subscription; of several, the one whose access lasts longest. Raises
+    Unauthorized if the account of a token is deleted.
+    """
     tier = account_queries.get_tier(user_id, now=now)
     found = [
         (subscription.access_until, subscription)
@@ -82,7 +85,7 @@ def subscription_status(user_id: UUID, *, now: datetime) -> SubscriptionStatus:
 
 
 def subscriptions_of(user_id: UUID) -> list[Subscription]:
-    """Those whose period that counts is the user's."""
+    """Return the subscriptions whose current period belongs to the user."""
     return list(
         Subscription.objects.filter(current_period__user_id=user_id).select_related(
             "current_period"
@@ -127,13 +130,14 @@ def export_purchases(user_id: UUID) -> Iterator[dict[str, Any]]:
 
 
 def count_unreadable() -> int:
-    """Payloads of Apple's that wait for a person, as nobody could read them."""
+    """Count the open payloads of Apple's that we cannot read."""
     return UnreadablePayload.objects.open().count()
 
 
 def decode_payload(payload: UnreadablePayload) -> dict[str, Any]:
-    """What a payload states, with the payloads within it; Apple's signature was verified when it
-    was kept."""
+    """Return a payload's claims, with those of the payloads within. Apple's signature was verified
+    when it was stored.
+    """
     found = dict(verifier.decode_unverified(payload.signed_payload))
     for about in (found.get("data"), found.get("appData")):
         for name, value in (about or {}).items() if isinstance(about, dict) else ():

@@ -1,4 +1,4 @@
-"""What billing does when accounts tells it something: in the sender's transaction."""
+"""What billing does upon signals of accounts, in the sender's transaction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def connect() -> None:
 
 
 def transfer_purchases(*, from_user_id: UUID, into_user_id: UUID, now: datetime, **_: Any) -> None:
-    """The guest's purchases are the account's, and Apple is told so (lifecycle.tokens)."""
+    """Give the guest's purchases to the account, and schedule the update of Apple's token
+    (lifecycle.purchases).
+    """
     purchases = Purchase.objects.filter(user_id=from_user_id)
     named = purchases.filter(app_account_token=from_user_id)
     originals = named.values_list("environment", "original_transaction_id").distinct()
@@ -54,7 +56,7 @@ def transfer_purchases(*, from_user_id: UUID, into_user_id: UUID, now: datetime,
 
 
 def _move_unconfirmed(from_user_id: UUID, into_user_id: UUID) -> None:
-    """But for what the account has named too."""
+    """Move them, except transactions that the account has named too."""
     theirs = UnconfirmedPurchase.objects.filter(user_id=into_user_id).values("transaction_id")
     guests = UnconfirmedPurchase.objects.filter(user_id=from_user_id)
     guests.filter(transaction_id__in=theirs).delete()
@@ -62,16 +64,15 @@ def _move_unconfirmed(from_user_id: UUID, into_user_id: UUID) -> None:
 
 
 def delete_personal_data(*, user_id: UUID, **_: Any) -> None:
-    """The purchases stay for the ledger, as its entries do; what Apple said in full goes.
+    """Delete what Apple sent in full. Purchases stay for the ledger, as its entries do.
 
-    What Apple tells from now on of what they bought is stored and applied all the same: a refund
-    takes its lot from the closed wallet, a new purchase waits for support
-    (PendingReason.ACCOUNT_CLOSED).
+    Later news from Apple about these purchases is still stored and applied: a refund claws back
+    credits from the closed wallet, a new purchase waits for support (PendingReason.ACCOUNT_CLOSED).
     """
     bought = Purchase.objects.filter(user_id=user_id).values("transaction_id")
     told = Notification.objects.filter(transaction_id__in=bought, processed_at__isnull=False)
     told.update(signed_payload="")
-    # One that is open may be money, and is what support has to go by.
+    # An open payload may be a purchase, and support needs its content.
     sent = UnreadablePayload.objects.filter(user_id=user_id, closed_at__isnull=False)
     sent.update(signed_payload="", transaction_id="")
     AppAccountTokenUpdate.objects.filter(user_id=user_id).delete()

@@ -1,4 +1,4 @@
-"""Bodies in, bodies out."""
+"""Request bodies, and the JSON of responses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class UpdateCreditsBody(serializers.Serializer):
     signed_transaction = serializers.CharField(min_length=1, max_length=MAX_SIGNED, required=False)
 
     def validate_transaction_id(self, value: str) -> str:
-        """It becomes part of an address at Apple, who knows none with other characters."""
+        """The id becomes part of a URL at Apple. Apple has no ids with other characters."""
         if not _TRANSACTION_ID.fullmatch(value):
             raise InvalidTransaction
         return value

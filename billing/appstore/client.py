@@ -1,9 +1,8 @@
-"""The App Store Server API: Apple's own client, over our own way out.
+"""The App Store Server API: Apple's client library over our own HTTP client.
 
-Which of Apple's two environments knows a transaction does not show in its id. Production is asked
-first, then the sandbox, where testers and App Review buy. As long as an app has never been
-released, production answers 401 for what is the sandbox's: that is not yet a no, but with a 401 of
-both it is our key that is wrong.
+A transaction's id does not show its environment. Production is asked first, then the sandbox, where
+testers and App Review buy. Before an app's first release, production answers 401 for sandbox
+transactions, which is no final answer. A 401 from both means that our key is wrong.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ T = TypeVar("T")
 
 
 class Rejected(Exception):
-    """Apple understood and said no. The text is Apple's."""
+    """Apple understood the request and rejected it. The text is Apple's."""
 
     def __init__(self, status: int, code: int | None, message: str | None) -> None:
         super().__init__(f"{status} {code or ''} {message or ''}".strip())
@@ -60,13 +59,13 @@ class Rejected(Exception):
 
     @property
     def is_final(self) -> bool:
-        """Asking again does not help. With others it may: a 401 is about our key, once renewed."""
+        """Whether a retry is pointless. Not for a 401, which may end when our key is renewed."""
         return self.status in {400, 404}
 
 
 @dataclass(frozen=True)
 class NotificationPage:
-    """Of the history of notifications: what Apple sent us, signed as it was then."""
+    """A page of the notification history, as Apple signed it then."""
 
     signed_payloads: list[str]
     next_token: str | None
@@ -74,10 +73,10 @@ class NotificationPage:
 
 @dataclass(frozen=True)
 class Consumption:
-    """What was used of a purchase, whose customer has agreed that Apple hears it.
+    """What was used of a purchase. The customer has consented.
 
-    Apple ("ConsumptionRequest"): no share of a subscription, none but 0 of what was not delivered,
-    and a prorated refund only of a part.
+    Apple ("ConsumptionRequest"): no share for a subscription, no share but 0 for what was not
+    delivered, and a prorated refund only for a partly used purchase.
     """
 
     delivery: DeliveryStatus
@@ -88,7 +87,7 @@ class Consumption:
 
 @dataclass(frozen=True)
 class SignedPeriod:
-    """A period of a subscription, and what comes after it, both as Apple signed them."""
+    """A period of a subscription and its renewal info, both as Apple signed them."""
 
     transaction: str
     renewal: str
@@ -96,17 +95,17 @@ class SignedPeriod:
 
 @dataclass(frozen=True)
 class TestNotification:
-    """What became of it: `results` are Apple's words for each attempt to deliver it."""
+    """A test notification; `results` has Apple's word for each delivery attempt."""
 
     signed_payload: str
     results: list[str]
 
 
 def find_transaction(transaction_id: str) -> Transaction | None:
-    """What Apple says of this transaction now; None where none of its environments knows it.
+    """Fetch a transaction; None if none of Apple's environments knows it.
 
-    Raises StoreUnavailable, Unreadable with what Apple signed, InvalidTransaction for an answer
-    that is not Apple's.
+    Raises StoreUnavailable, Unreadable with the payload that Apple signed, InvalidTransaction for
+    an answer that Apple did not sign.
     """
     unauthorized = []
     for name in settings.APPSTORE_ENVIRONMENTS:
@@ -129,9 +128,9 @@ def find_transaction(transaction_id: str) -> Transaction | None:
 
 
 def find_periods(*, environment: Environment, original_transaction_id: str) -> list[SignedPeriod]:
-    """The latest period of each subscription that this customer has, not verified yet.
+    """Fetch the latest period of each of the customer's subscriptions, not verified yet.
 
-    Raises StoreUnavailable, Refused.
+    Raises StoreUnavailable, Rejected.
     """
     answer = _call(
         environment, lambda client: client.get_all_subscription_statuses(original_transaction_id)
@@ -146,7 +145,7 @@ def find_periods(*, environment: Environment, original_transaction_id: str) -> l
 def set_account_token(
     *, environment: Environment, original_transaction_id: str, token: UUID
 ) -> None:
-    """Have Apple name another of our users in a purchase. Raises StoreUnavailable, Refused."""
+    """Have Apple name another of our users in a purchase. Raises StoreUnavailable, Rejected."""
     body = UpdateAppAccountTokenRequest(appAccountToken=str(token))
     _call(environment, lambda client: client.set_app_account_token(original_transaction_id, body))
 
@@ -154,7 +153,7 @@ def set_account_token(
 def send_consumption(
     *, environment: Environment, transaction_id: str, consumption: Consumption
 ) -> None:
-    """Tell what was used of a purchase. Raises StoreUnavailable, Refused."""
+    """Send what was used of a purchase. Raises StoreUnavailable, Rejected."""
     body = ConsumptionRequest(
         customerConsented=True,
         sampleContentProvided=consumption.sample_provided,
@@ -173,9 +172,9 @@ def notification_history(
     only_failures: bool,
     token: str,
 ) -> NotificationPage:
-    """One page, of 20. `token` is the page's before it, empty for the first.
+    """Fetch a page of 20 notifications. `token`: from the page before, empty for the first.
 
-    Raises StoreUnavailable, Refused.
+    Raises StoreUnavailable, Rejected.
     """
     asked = NotificationHistoryRequest(
         startDate=_milliseconds(from_at),
@@ -193,16 +192,17 @@ def notification_history(
 
 
 def request_test_notification(environment: Environment) -> str:
-    """Have Apple send a notification to the webhook it has on file; returns a token to ask with.
+    """Have Apple send a test notification to our webhook; return a token for
+    find_test_notification.
 
-    Raises StoreUnavailable, Refused.
+    Raises StoreUnavailable, Rejected.
     """
     answer = _call(environment, lambda client: client.request_test_notification())
     return answer.testNotificationToken or ""
 
 
 def find_test_notification(environment: Environment, token: str) -> TestNotification | None:
-    """None until Apple has tried to deliver it. Raises StoreUnavailable, Refused."""
+    """None until Apple has tried to deliver it. Raises StoreUnavailable, Rejected."""
     try:
         answer = _call(environment, lambda client: client.get_test_notification_status(token))
     except Rejected as rejection:
@@ -214,7 +214,7 @@ def find_test_notification(environment: Environment, token: str) -> TestNotifica
 
 
 def _call(environment: Environment, call: Callable[[_Client], T]) -> T:
-    """Raises StoreUnavailable where Apple gives no answer now, Refused where it is a no."""
+    """Raises StoreUnavailable if Apple does not answer now, Rejected if Apple says no."""
     try:
         return call(_Client(environment))
     except (http.NotSent, http.NoAnswer) as error:
@@ -239,7 +239,7 @@ def _verify(signed: str | None, transaction_id: str) -> Transaction:
     try:
         transaction = verifier.read_transaction(signed or "")
     except verifier.NotGenuine as problem:
-        # Whoever answered is not Apple, or speaks of another app.
+        # The answer is not from Apple, or is about another app.
         logger.exception("appstore_answer_not_genuine")
         raise InvalidTransaction from problem
     if transaction.transaction_id != transaction_id:
@@ -254,7 +254,7 @@ def _milliseconds(moment: datetime) -> int:
 
 @dataclass(frozen=True)
 class _Response:
-    """As much of a response as Apple's client looks at."""
+    """The parts of a response that Apple's library reads."""
 
     answer: http.Response
 
@@ -274,7 +274,7 @@ class _Response:
 
 
 class _Client(AppStoreServerAPIClient):
-    """Apple's client for one environment, with our addresses, limits and connections."""
+    """Apple's client for one environment, with our URLs, timeouts and connections."""
 
     def __init__(self, environment: Environment) -> None:
         if not settings.APPSTORE_PRIVATE_KEY:

@@ -1,7 +1,7 @@
-"""What Apple tells us, as our own types: every value present, in range and of its kind.
+"""Apple's payloads as our own types, with every value validated.
 
-Fields that decide about money are read strictly: one that is missing or odd makes the payload
-unreadable, which a person looks at (services.unreadable). Words that are only shown are cut short.
+Fields that decide about money are strict: a missing or unexpected one makes the payload unreadable,
+and staff look at it (services.unreadable). Texts for display are truncated.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ CONSUMABLE = "Consumable"
 SUBSCRIPTION = "Auto-Renewable Subscription"
 RENEWAL = "RENEWAL"
 PURCHASED, FAMILY_SHARED = "PURCHASED", "FAMILY_SHARED"
-# As much as is kept of Apple's words, and of the codes of currencies and countries: a new one that
-# is longer must not keep a purchase back.
+# Apple's words, and the codes of currencies and countries, are truncated: a longer new one must not
+# block a purchase.
 MAX_WORD, MAX_CODE, MAX_NAME = 40, 3, 100
 MAX_ID, MAX_QUANTITY, MAX_PRICE = 50, 10_000, 10**15
-# A date outside of these is none, whatever number stands for it: the App Store opened in 2008.
+# Dates outside this range are invalid. The App Store opened in 2008.
 EARLIEST, LATEST = datetime(2008, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 PAID_DISCOUNTS = frozenset({"PAY_AS_YOU_GO", "PAY_UP_FRONT"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,8 +34,9 @@ _ID = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_ID}}}")
 
 
 class Unreadable(Exception):
-    """Apple signed it for our app, and a field that we need is missing or odd. Its text names the
-    field, `signed` is the payload, and `stated` what it says."""
+    """Apple signed the payload for our app, and a field that we need is missing or unexpected. The
+    text names the field; `signed` is the payload, `claims` its content.
+    """
 
     def __init__(
         self, field: str, *, signed: str = "", claims: Mapping[str, Any] | None = None
@@ -74,7 +75,7 @@ class Transaction:
 
 @dataclass(frozen=True)
 class Renewal:
-    """What will become of a subscription when its period ends, as of `signed_at`."""
+    """The renewal info of a subscription as of `signed_at`."""
 
     environment: Environment
     original_transaction_id: str
@@ -87,9 +88,10 @@ class Renewal:
 
 @dataclass(frozen=True)
 class DecodedNotification:
-    """A notification; `transaction` is what it is about, where it is about one, and `renewal` the
-    future of its subscription. `refund_reason`: why a refund is asked for, as Apple names it.
-    `app_transaction_id`: the Apple account, where it is about all that one buys."""
+    """A notification. `transaction` and `renewal`: set if it is about a transaction or a
+    subscription. `refund_reason`: Apple's reason for a refund request. `app_transaction_id`: the
+    Apple account, if it is about all that one buys.
+    """
 
     notification_uuid: UUID
     environment: Environment
@@ -120,12 +122,12 @@ def parse_transaction(
         type=truncate_text(require_text(payload.rawType, "type"), max_length=MAX_WORD),
         is_renewal=payload.rawTransactionReason == RENEWAL,
         is_family_shared=_is_family_shared(payload.rawInAppOwnershipType),
-        # Left out where it is one.
+        # Apple leaves out a quantity of 1.
         quantity=_check_range(payload.quantity, "quantity", minimum=1, maximum=MAX_QUANTITY) or 1,
         app_account_token=_find_uuid(payload.appAccountToken),
         app_transaction_id=_optional_id(payload.appTransactionId, "appTransactionId"),
         price_milliunits=_price(payload),
-        # As Apple wrote them: the library's own enums know only the offers of its release.
+        # Raw values: the library's enums only know the offers of its release.
         offer_type=_check_range(payload.rawOfferType, "offerType", minimum=0, maximum=32_767),
         offer_discount_type=truncate_text(payload.rawOfferDiscountType, max_length=MAX_WORD),
         offer_identifier=truncate_text(payload.offerIdentifier, max_length=MAX_NAME),
@@ -155,14 +157,14 @@ def parse_renewal(payload: JWSRenewalInfoDecodedPayload, *, environment: Environ
 
 
 def require_text(value: str | None, name: str, *, max_length: int | None = None) -> str:
-    """The text as it is. Raises Unreadable where there is none, or none that can be kept."""
+    """Return the text unchanged. Raises Unreadable if it is missing or cannot be stored."""
     if not value or truncate_text(value, max_length=max_length) != value:
         raise Unreadable(name)
     return value
 
 
 def require_id(value: str | None, name: str) -> str:
-    """An id of Apple's. Raises Unreadable."""
+    """Return an id of Apple's. Raises Unreadable."""
     if not value or not _ID.fullmatch(value):
         raise Unreadable(name)
     return value
@@ -173,13 +175,13 @@ def _optional_id(value: str | None, name: str) -> str:
 
 
 def truncate_text(value: str | None, *, max_length: int | None) -> str:
-    """A text to be shown, without what no database column takes, and cut short."""
+    """Return a text for display, without characters that PostgreSQL rejects, truncated."""
     readable = (value or "").replace("\0", "").encode(errors="replace").decode()
     return readable[:max_length]
 
 
 def parse_time(milliseconds: int | None, name: str) -> datetime:
-    """Apple's time, which is milliseconds since 1970. Raises Unreadable."""
+    """Parse Apple's time, in milliseconds since 1970. Raises Unreadable."""
     found = parse_optional_time(milliseconds, name)
     if found is None:
         raise Unreadable(name)
@@ -187,7 +189,7 @@ def parse_time(milliseconds: int | None, name: str) -> datetime:
 
 
 def parse_optional_time(milliseconds: int | None, name: str) -> datetime | None:
-    """The same where there may be none. Raises Unreadable for what is no time."""
+    """Like `parse_time`, for a field that may be missing."""
     if milliseconds is None:
         return None
     try:
@@ -200,14 +202,14 @@ def parse_optional_time(milliseconds: int | None, name: str) -> datetime | None:
 
 
 def _check_range(value: int | None, name: str, *, minimum: int, maximum: int) -> int | None:
-    """Raises Unreadable for a number that is not between the two."""
+    """Raises Unreadable for a number outside the range."""
     if value is not None and not minimum <= value <= maximum:
         raise Unreadable(name)
     return value
 
 
 def _price(payload: JWSTransactionDecodedPayload) -> int | None:
-    """Raises Unreadable for an offer of which nobody can say whether it was paid."""
+    """Raises Unreadable for an offer that may or may not have been paid."""
     price = _check_range(payload.price, "price", minimum=0, maximum=MAX_PRICE)
     is_known = payload.rawOfferDiscountType in PAID_DISCOUNTS | {FREE_TRIAL}
     if price is None and payload.rawOfferType is not None and not is_known:
@@ -216,7 +218,7 @@ def _price(payload: JWSTransactionDecodedPayload) -> int | None:
 
 
 def _is_family_shared(ownership: str | None) -> bool:
-    """Raises Unreadable for a word that is neither of the two. Without a word, nobody shares it."""
+    """Raises Unreadable for an unknown value. A missing one means not shared."""
     if ownership not in (None, PURCHASED, FAMILY_SHARED):
         raise Unreadable("inAppOwnershipType")
     return ownership == FAMILY_SHARED
@@ -231,7 +233,7 @@ def require_uuid(text: str | None, name: str) -> UUID:
 
 
 def _find_uuid(text: str | None) -> UUID | None:
-    """In any case, as Apple hands out what an app gave it."""
+    """In upper or lower case, as the app passed it to Apple."""
     try:
         return UUID(text) if text else None
     except ValueError:
@@ -239,6 +241,6 @@ def _find_uuid(text: str | None) -> UUID | None:
 
 
 def _revoked_share(payload: JWSTransactionDecodedPayload) -> int:
-    """How much of it was refunded: all, unless Apple names a part."""
+    """Return the refunded share: all of it unless Apple names a part."""
     percentage = payload.revocationPercentage
     return FULL_SHARE if percentage is None else min(max(percentage, 0), FULL_SHARE)

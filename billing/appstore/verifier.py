@@ -1,12 +1,12 @@
-"""Apple's signatures, judged by Apple's own library against one pinned root.
+"""Verification of Apple's signatures by Apple's library, against one pinned root certificate.
 
-One verifier stands for one environment, and there are two: the library skips the signature
-altogether for Xcode's, so an environment that somebody else wrote is never looked at. Whatever
-comes is tried as Production's, then as Sandbox's.
+There is one verifier for each of two environments. The environment that an unverified payload names
+is never used, since the library skips the signature for Xcode's. A payload is tried as
+Production's, then as Sandbox's.
 
-What Apple signed for another app, or for an environment that is not chosen, is not genuine here.
-What it signed for ours and we cannot read is Unreadable: the two are told apart in `_judged`, after
-the signature has been verified.
+A payload that Apple signed for another app, or for an environment that is not enabled, is not
+genuine here. One that Apple signed for our app and we cannot read is Unreadable.
+`_verify_and_parse` tells them apart, after the signature has been verified.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from billing.models import Environment
 APPLE_ROOT = Path(__file__).parent / "AppleRootCA-G3.cer"
 APPLE_ROOT_SHA256 = "63343abfb89a6a03ebb57e9b3f5fa7be7c4f5c756f3017b3a8c488c3653e9179"
 
-# Well signed, and not for this verifier: the other one may take it. (Sandbox notifications lack
-# the app's number, and are found out by that first.)
+# Signed by Apple, but not for this verifier: the other one may accept it. (Sandbox notifications
+# lack the app's number, which the library checks first.)
 _OTHER_TARGET = {VerificationStatus.INVALID_ENVIRONMENT, VerificationStatus.INVALID_APP_IDENTIFIER}
 
-# Unlike the environments of APPSTORE_ENVIRONMENTS, some of these are never accepted.
+# All of Apple's environments, including those that APPSTORE_ENVIRONMENTS never accepts.
 _KNOWN_ENVIRONMENTS = {one.value for one in AppleEnvironment}
 _NOTIFICATION_PARTS = ("data", "summary", "externalPurchaseToken", "appData")  # of a notification
 
@@ -59,15 +59,15 @@ R = TypeVar("R")
 
 
 class NotGenuine(Exception):
-    """Apple did not sign this for us. The text says what is wrong with it."""
+    """Apple did not sign the payload for us. The text gives the reason."""
 
 
 class VerificationUnavailable(Exception):
-    """Apple could not be asked whether its certificates still hold; it may be genuine."""
+    """Apple could not be asked whether its certificates are revoked. The payload may be genuine."""
 
 
 class WrongRoot(Exception):
-    """Our own copy of Apple's root is not Apple's root."""
+    """Our copy of Apple's root certificate is not Apple's."""
 
 
 def read_transaction(signed_transaction: str) -> Transaction:
@@ -83,10 +83,11 @@ def read_renewal(signed_renewal: str) -> Renewal:
 
 
 def read_notification(signed_payload: str, *, online: bool = False) -> DecodedNotification:
-    """The notification with the transaction and the renewal in it, each signed by itself.
+    """Verify and parse a notification, with the transaction and the renewal info in it, each of
+    which has its own signature.
 
-    `online` asks Apple whether its certificates have been revoked (OCSP): up to a minute, so never
-    within a request. Raises NotGenuine, VerificationUnavailable, Unreadable.
+    `online` asks Apple whether its certificates have been revoked (OCSP). That takes up to a
+    minute, so never within a request. Raises NotGenuine, VerificationUnavailable, Unreadable.
     """
     return _read(
         lambda verifier, environment: _notification(verifier, environment, signed_payload),
@@ -95,8 +96,9 @@ def read_notification(signed_payload: str, *, online: bool = False) -> DecodedNo
 
 
 def root_certificate() -> bytes:
-    """The only root that we trust, as DER. Raises WrongRoot for a file that is not Apple's, or in
-    development no certificate."""
+    """Return the only trusted root certificate, as DER. Raises WrongRoot for a file that is not
+    Apple's root or, in development, not a certificate.
+    """
     path = Path(settings.APPSTORE_ROOT_CERTIFICATE or APPLE_ROOT)
     try:
         certificate = x509.load_der_x509_certificate(path.read_bytes())
@@ -132,7 +134,7 @@ def _get_verifier(environment: Environment, *, online: bool) -> SignedDataVerifi
     )
 
 
-# Kept, because Apple's library remembers in it for a quarter of an hour what it asked online.
+# Cached: the object holds the library's cache of online checks, for a quarter of an hour.
 @cache
 def _verifier(
     environment: Environment, online: bool, root: bytes, bundle_id: str, app_id: int
@@ -147,8 +149,9 @@ def _verifier(
 
 
 class _Verifier(SignedDataVerifier):
-    """Apple's, which judges certificates as of `signedDate` and takes a payload whose date is not a
-    number for a forgery. Certificates are then judged as of now."""
+    """Apple's library validates certificates as of `signedDate`, and reports a payload whose date
+    is not a number as a forgery. This class then validates them as of now.
+    """
 
     def _decode_signed_object(self, signed_obj: str) -> Any:
         try:
@@ -171,7 +174,7 @@ class _Verifier(SignedDataVerifier):
 
 
 def _has_valid_date(claims: Claims) -> bool:
-    """Whether the certificates can be judged as of the date that is stated, if there is one."""
+    """Whether the certificates can be validated as of the claimed date, if there is one."""
     signed_at = claims.get("signedDate", claims.get("receiptCreationDate"))
     if signed_at is None:
         return True
@@ -183,7 +186,7 @@ def _has_valid_date(claims: Claims) -> bool:
 
 
 def decode_unverified(signed: str) -> Claims:
-    """What a JWS states, unverified; empty where it is none."""
+    """Return a JWS's claims, unverified; empty if it is no JWS."""
     try:
         found = jwt.decode(signed, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, RecursionError):
@@ -199,17 +202,17 @@ def _verify_and_parse(
     *,
     within: str = "",
 ) -> R:
-    """Verify a JWS and read it.
+    """Verify a JWS and parse it.
 
-    `find_fault` names the field for which it is not recognised as ours, or gives "" where it is
-    somebody else's; `within` is where it was found.
+    `find_fault` names the field that keeps it from being recognised as ours, or returns "" if it is
+    somebody else's. `within` is the field that contained it.
 
     Raises VerificationException, Unreadable.
     """
     try:
         return read(verify(signed))
     except VerificationException as problem:
-        # The signature is judged first: what has either of these statuses has passed it.
+        # The library checks the signature first: with these statuses it was valid.
         fault = find_fault(decode_unverified(signed)) if problem.status in _OTHER_TARGET else ""
         if not fault:
             raise
@@ -267,7 +270,7 @@ def _build_notification(
     return DecodedNotification(
         notification_uuid=payloads.require_uuid(decoded.notificationUUID, "notificationUUID"),
         environment=environment,
-        # As Apple wrote it: the library's own enum knows only the types of its release.
+        # Raw value: the library's enum only knows the types of its release.
         type=payloads.truncate_text(
             payloads.require_text(decoded.rawNotificationType, "notificationType"),
             max_length=MAX_WORD,
@@ -297,12 +300,13 @@ def _app_transaction_id(verifier: SignedDataVerifier, signed: str) -> str:
     )
 
 
-# --- What was signed, and not recognised as ours ------------------------------------------------
+# --- Signed by Apple, but not recognised as ours --------------------------------------------------
 
 
 def _transaction_fault(claims: Claims) -> str:
-    """The field that keeps a genuine transaction from being recognised; "" where it is for another
-    app or environment, or is no transaction."""
+    """Return the field that keeps a genuine transaction from being recognised; "" if it is for
+    another app or environment, or no transaction.
+    """
     is_transaction = "transactionId" in claims or {"productId", "purchaseDate"} <= claims.keys()
     if not is_transaction or _is_for_another_target(claims):
         return ""
@@ -310,7 +314,7 @@ def _transaction_fault(claims: Claims) -> str:
 
 
 def _renewal_fault(claims: Claims) -> str:
-    """The same of a renewal, which names no app. It is trusted within what does."""
+    """Renewal info names no app. It is trusted within a payload that does."""
     return _environment_fault(claims)
 
 
@@ -340,7 +344,7 @@ def _notification_fault(claims: Claims) -> str:
 
 
 def _is_for_another_target(claims: Claims) -> bool:
-    """Whether this names another app, or an environment that is not chosen."""
+    """Whether the claims name another app, or an environment that is not enabled."""
     bundle_id, app_id = claims.get("bundleId"), claims.get("appAppleId")
     environment = claims.get("environment", claims.get("receiptType"))
     return (
@@ -357,7 +361,9 @@ def _is_apple_environment(environment: object) -> bool:
 
 
 def _environment_fault(claims: Claims, *, name: str = "environment") -> str:
-    """One that Apple does not have today; another of Apple's is for another verifier."""
+    """Return `name` unless Apple has this environment. Another one of Apple's is for another
+    verifier.
+    """
     return "" if _is_apple_environment(claims.get(name)) else name
 
 

@@ -1,7 +1,7 @@
-"""Answering Apple's questions about purchases whose refund was asked for.
+"""Answer Apple's consumption requests.
 
-At least once, within Apple's time, from what is true when it is answered. A question that comes
-again meanwhile, or support that decides otherwise, is answered anew.
+At least once, within Apple's deadline, with the facts at the time of the answer. A repeated
+request, or an override by support, is answered anew.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def answer_consumption_request(row: ConsumptionRequest, *, now: datetime) -> Non
 
 
 def _why_not(row: ConsumptionRequest, *, now: datetime) -> str:
-    """Why nothing may be said, or nothing is to be; empty where there is."""
+    """Return why no answer may or need be sent; "" if one may."""
     purchase = row.purchase
     if row.deadline_at <= now:
         return "too late: Apple waits no more"
@@ -65,7 +65,7 @@ def _why_not(row: ConsumptionRequest, *, now: datetime) -> str:
 
 
 def _close(row: ConsumptionRequest, **result: Any) -> None:
-    """Unless it was asked or decided anew meanwhile: then it is due again."""
+    """Close the request, unless it was repeated or overridden meanwhile: then it is due again."""
     as_seen = ConsumptionRequest.objects.filter(
         id=row.id, requested_at=row.requested_at, override=row.override
     )

@@ -1,10 +1,10 @@
-"""Reconciliation: Apple's own history of its notifications, compared with what has reached us.
+"""Fetch missed notifications from Apple's notification history.
 
-Apple gives up on a notification after some days, in its sandbox after one try, and keeps the
-history for 180 days. Daily, for each environment, two walks look for gaps: one at all since the
-last, one, as far back as Apple knows, at those that Apple believes never arrived. A step is one
-page; where the walk stands is in its row, so it goes on wherever a worker dies. What is found is
-stored like any notification, and applied like one.
+Apple stops repeating a notification after some days, in its sandbox after one attempt, and keeps
+the history for 180 days. Two daily runs for each environment look for gaps: one over all
+notifications since the last run, one over those that Apple recorded as undelivered, as far back as
+the history goes. A step fetches one page. The position is in the row, so another worker can
+continue. Notifications that are found are stored and applied like any other.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from rendio.common.due_work import due_work
 logger = structlog.get_logger(__name__)
 
 EVERY = timedelta(days=1)
-# A little less than Apple's 180 days: its clock decides.
+# A little less than Apple's 180 days, as Apple's clock decides.
 KEPT_BY_APPLE = timedelta(days=180) - timedelta(hours=1)
-# Apple's history may be a little behind when a walk reaches its end.
+# Apple's history may lag when a run reaches its end.
 OVERLAP = timedelta(days=1)
 
 WRITTEN = (
@@ -49,7 +49,7 @@ def fetch_next_page(walk: BackfillCursor, *, now: datetime) -> None:
             token=walk.pagination_token,
         )
     except client.Rejected as rejection:
-        # A token that has become too old, say: from the beginning, when it is due again.
+        # For instance an expired token. Start over when the row is due again.
         logger.warning("history_refused", walk=str(walk), problem=str(rejection))
         walk.clear_position()
         walk.save(update_fields=WRITTEN)
@@ -71,11 +71,13 @@ def _start(walk: BackfillCursor, *, now: datetime) -> datetime:
 
 
 def _keep(signed_payload: str, *, now: datetime) -> bool:
-    """Whether it closes a gap. One that nobody can read must not keep back those after it."""
+    """Store a notification; return whether it was missing. An unreadable one does not stop the
+    rest.
+    """
     try:
         return notifications.receive(signed_payload=signed_payload, now=now, from_history=True)
     except Unreadable:
-        return False  # kept for a person
+        return False  # stored for staff
     except verifier.NotGenuine:
         logger.exception("history_not_genuine")
         return False

@@ -1,8 +1,8 @@
-"""What each type of notification does, or why it does nothing.
+"""What each type of notification does, or why it is ignored.
 
-Apple, "notificationType": https://developer.apple.com/documentation/appstoreservernotifications.
-An effect is told as a state, as of when it was signed, so it may be applied twice, late and in any
-order. It returns what came of it, in words for support.
+Apple, "notificationType": https://developer.apple.com/documentation/appstoreservernotifications. A
+handler applies a state as of when it was signed, so it may run twice, late and in any order. It
+returns the outcome in words for support.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from billing.services.purchases import SyncResult
 
 @dataclass(frozen=True)
 class Ignored:
-    """Stored and answered, and that is all; `reason` is why."""
+    """The notification is stored and acknowledged, nothing else; `reason` says why."""
 
     reason: str
 
@@ -28,18 +28,18 @@ Handler = Callable[[DecodedNotification, datetime], str]
 
 
 def handle(notification: DecodedNotification, *, now: datetime) -> str:
-    """Do what the notification's type says; returns what came of it."""
+    """Run the handler of the notification's type; return the outcome."""
     handler = HANDLERS.get(notification.type, UNKNOWN_TYPE)
     return handler.reason if isinstance(handler, Ignored) else handler(notification, now)
 
 
 def on_transaction(notification: DecodedNotification, now: datetime) -> str:
-    """The purchase is as the transaction says, and its subscription as the renewal says."""
+    """Update the purchase from the transaction, and its subscription from the renewal info."""
     return _sync(notification, notification.transaction, now=now)
 
 
 def on_refund(notification: DecodedNotification, now: datetime) -> str:
-    """The share that the transaction names is taken back; all of it where it names none."""
+    """Claw back the share that the transaction names; all of it if it names none."""
     transaction = notification.transaction
     if transaction and not transaction.revoked_at:
         transaction = replace(
@@ -49,14 +49,14 @@ def on_refund(notification: DecodedNotification, now: datetime) -> str:
 
 
 def on_refund_reversed(notification: DecodedNotification, now: datetime) -> str:
-    """What was taken is given back."""
+    """Restore what was clawed back."""
     transaction = notification.transaction
     restored = transaction and replace(transaction, revoked_at=None, revoked_share=0)
     return _sync(notification, restored, now=now)
 
 
 def on_consumption_request(notification: DecodedNotification, now: datetime) -> str:
-    """Apple asks what was used of it, and is told (lifecycle.consumption)."""
+    """Schedule an answer to Apple (lifecycle.consumption)."""
     outcome = _sync(notification, notification.transaction, now=now)
     if notification.transaction:
         consumption.upsert_request(notification, now=now)
@@ -65,7 +65,7 @@ def on_consumption_request(notification: DecodedNotification, now: datetime) -> 
 
 
 def on_consent_withdrawn(notification: DecodedNotification, now: datetime) -> str:
-    """What the child's Apple account buys from then on waits for a person."""
+    """Later purchases of the child's Apple account await review."""
     if not notification.app_transaction_id:
         return "names no Apple account"
     parental_consent.withdraw_consent(
@@ -100,8 +100,8 @@ def _describe(result: SyncResult) -> str:
 UNKNOWN_TYPE = Ignored("not a type that we know")
 HANDLERS: dict[str, Handler | Ignored] = {
     "ONE_TIME_CHARGE": on_transaction,
-    # A period began, failed to, or ended, or something was decided about the next: the transaction
-    # and the renewal say so, and these names say no more.
+    # A period began, failed to begin, or ended, or the next one changed. The transaction and the
+    # renewal info say everything; the type adds nothing.
     "SUBSCRIBED": on_transaction,
     "DID_RENEW": on_transaction,
     "OFFER_REDEEMED": on_transaction,
@@ -115,7 +115,7 @@ HANDLERS: dict[str, Handler | Ignored] = {
     "RENEWAL_EXTENSION": Ignored("each subscription that was extended is told of by itself"),
     "REFUND": on_refund,
     "REFUND_REVERSED": on_refund_reversed,
-    # Family Sharing ended: what came by it goes, like a refund of all of it.
+    # Family Sharing ended: like a full refund.
     "REVOKE": on_refund,
     "CONSUMPTION_REQUEST": on_consumption_request,
     "REFUND_DECLINED": Ignored("nothing was taken for the request, so nothing comes back"),

@@ -1,7 +1,7 @@
-"""Applying Apple's notifications, each once it has been stored.
+"""Apply stored notifications.
 
-At least once, in any order: what they say is a state (effects). One that cannot be applied now is
-tried again, hourly in the end and for as long as it takes: it is money.
+At least once, in any order: a notification states a state (notification_handlers). One that cannot
+be applied now is retried, in the end hourly and without limit: it is money.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ logger = structlog.get_logger(__name__)
 
 @due_work(APPLY_NOTIFICATIONS, stop_on=verifier.VerificationUnavailable)
 def apply_notification(row: Notification, *, now: datetime) -> None:
-    # What the history told came from Apple's own server, and may be older than its certificates,
-    # which Apple's library judges by today when it asks online.
+    # Backfilled notifications came from Apple's own server, and may be older than the certificates
+    # of today, which the online check validates.
     online = settings.APPSTORE_ONLINE_CHECKS and not row.from_history
     try:
         notification = verifier.read_notification(row.signed_payload, online=online)
         row.outcome = notification_handlers.handle(notification, now=now)
     except Unreadable as problem:
-        # Whoever stored it could read it: another release. It stays due.
+        # Another release stored it and could read it. The row stays due.
         unreadable.store_unreadable(problem, kind=PayloadKind.NOTIFICATION, now=now)
         raise
     except verifier.NotGenuine as problem:

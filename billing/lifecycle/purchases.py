@@ -1,4 +1,6 @@
-"""Purchases that need a worker: to be synced with the ledger, confirmed, or named to Apple."""
+"""Purchases that need a worker: sync with the ledger, confirm, update the account token at
+Apple.
+"""
 
 from __future__ import annotations
 
@@ -16,29 +18,29 @@ from rendio.common.errors import Refusal, RequestInProgress
 
 logger = structlog.get_logger(__name__)
 
-# By then the phone has asked again, or the history of notifications has told.
+# By then the phone has retried, or a notification was backfilled.
 TRIED_FOR = timedelta(days=30)
 
 
 @due_work(SYNC_PURCHASES)
 def sync_purchase(row: Purchase, *, now: datetime) -> None:
-    """Sync a purchase with the ledger. Its recorder did not come to it, for instance in a crash."""
+    """Sync a purchase whose recorder did not, for instance because of a crash."""
     purchases.sync_ledger(row.id, now=now)
 
 
 @due_work(CONFIRM_PURCHASES, stop_on=StoreUnavailable)
 def confirm_purchase(row: UnconfirmedPurchase, *, now: datetime) -> None:
-    """Ask Apple again for a purchase that a phone named while Apple was out of reach."""
+    """Ask Apple again for a purchase that a phone named while Apple was unavailable."""
     try:
         confirmation.confirm_purchase(
             user_id=row.user_id, transaction_id=row.transaction_id, now=now
         )
     except UnreadablePurchase:
-        # It is kept for a person (services.unreadable). The others of the batch can be read.
+        # Stored for staff (services.unreadable). The rest of the batch may be readable.
         if row.created_at > now - TRIED_FOR:
             return
         logger.warning("unconfirmed_purchase_given_up", tries=row.tries)
-    except (StoreUnavailable, RequestInProgress):  # Apple is out, or the wallet in use
+    except (StoreUnavailable, RequestInProgress):  # Apple is unavailable, or the wallet is locked
         if row.created_at > now - TRIED_FOR:
             raise
         logger.warning("unconfirmed_purchase_given_up", tries=row.tries)
@@ -51,8 +53,8 @@ def confirm_purchase(row: UnconfirmedPurchase, *, now: datetime) -> None:
 def update_account_token(row: AppAccountTokenUpdate, *, now: datetime) -> None:
     """Have Apple name the account in what a guest bought (Set App Account Token).
 
-    Nothing of ours depends on it: a closed guest's token counts as the account's. It makes Apple's
-    records the same as ours, in renewals too.
+    Nothing of ours depends on it: a closed guest's token counts as the account's. Later renewals
+    then name the account too.
     """
     try:
         client.set_account_token(

@@ -1,8 +1,7 @@
-"""Asking Apple about subscriptions whose time has come, and nobody has told how they go on.
+"""Ask Apple about subscriptions whose access has ended without news.
 
-Renewals are told by notifications, which may be lost (Apple's sandbox sends each once). Asked once
-for each end, a little after it; what was missed before the latest period is found by the daily walk
-through the history.
+Notifications of renewals may be lost: Apple's sandbox sends each once. Apple is asked once for each
+end, shortly after it. Gaps before the latest period are found by the daily backfill.
 """
 
 from __future__ import annotations
@@ -37,13 +36,15 @@ def check_subscription(row: Subscription, *, now: datetime) -> None:
     for period in found:
         _follow(period, now=now)
     if row.current_period_id:
-        # If it goes on with nothing, the stored tier is what ends here: it counts no more already.
+        # Without a further period, this ends the stored tier, which has expired already.
         purchases.sync_ledger(row.current_period_id, now=now)
     subscriptions.mark_checked(row.id, now=now)
 
 
 def _follow(period: client.SignedPeriod, *, now: datetime) -> None:
-    """What cannot be read is kept for a person, and keeps nothing else back. Raises NotGenuine."""
+    """Apply a period. An unreadable part is stored for staff and does not stop the rest. Raises
+    NotGenuine.
+    """
     try:
         subscriptions.upsert_from_apple(verifier.read_renewal(period.renewal))
     except Unreadable as problem:

@@ -1,7 +1,7 @@
-"""Reading again what Apple signed and nobody could read (services.unreadable).
+"""Read unreadable payloads again (services.unreadable).
 
-Hourly in the end: a new release or another setting makes it readable. What is read is applied as if
-it had just come, and so closes itself.
+In the end hourly: a new release or another setting may make a payload readable. It is then applied
+as if it had just arrived, and closed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def reread_payload(row: UnreadablePayload, *, now: datetime) -> None:
 
 
 def _find_known(row: UnreadablePayload) -> str:
-    """Whether the same has come in another form since, which was read; "" where it has not."""
+    """Return the outcome if the same content has arrived in a readable form since; else ""."""
     kind, _, named = row.key.partition(" ")
     if kind == PayloadKind.TRANSACTION and row.transaction_id:
         known = Purchase.objects.filter(transaction_id=row.transaction_id)

@@ -1,7 +1,7 @@
-"""What is sold, what was bought, and what the App Store has told of it.
+"""Products, purchases, subscriptions, and what the App Store has sent.
 
-Only billing.services and billing.lifecycle write here. What became of a purchase's credits is the
-ledger's to say (credits); these rows say what Apple says.
+Only billing.services and billing.lifecycle write to these tables. They store what Apple says; the
+ledger (credits) stores what became of the credits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who looks odd."""
+"""Fraud scores."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from django.db.models import F
 
 
 class FraudScore(models.Model):
-    """How odd a user looks to us, with the reasons; there is none of who does not. It decides
-    nothing but whether new grants wait for a person (services.fraud)."""
+    """A user's fraud score, with its reasons. Users without signals have no row. Its one effect:
+    above the limit, new purchases await review (services.fraud).
+    """
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL,

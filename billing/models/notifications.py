@@ -1,4 +1,4 @@
-"""What the App Store has told of purchases."""
+"""App Store Server Notifications, and the cursors of their backfill."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rendio.common.ids import uuid7
 
 
 class Notification(DueRow):
-    """One genuine App Store Server Notification, stored before anything comes of it."""
+    """A genuine App Store Server Notification, stored before it is applied."""
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
-    # Apple's: a repeated delivery has the same.
+    # Apple's id: equal for repeated deliveries.
     notification_uuid = models.UUIDField("notification UUID", unique=True)
     environment = models.CharField(max_length=10, choices=Environment.choices)
     type = models.CharField(max_length=40)
@@ -37,7 +37,7 @@ class Notification(DueRow):
                 fields=["due_at"], condition=Q(due_at__isnull=False), name="notification_due"
             ),
             models.Index(fields=["transaction_id"], name="notification_by_transaction"),
-            # The sweep of old ones.
+            # Purge of old notifications.
             models.Index(fields=["processed_at"], name="notification_processed"),
         ]
 
@@ -46,22 +46,24 @@ class Notification(DueRow):
 
 
 class BackfillScope(models.TextChoices):
-    """Which of Apple's notifications a walk through their history looks at."""
+    """Which of Apple's notifications a backfill fetches."""
 
-    RECENT = "recent"  # all since the last walk
-    FAILED = "failed"  # those that Apple believes never arrived, as far back as it knows
+    RECENT = "recent"  # all since the last run
+    FAILED = "failed"  # those that Apple recorded as undelivered, as far back as its history goes
 
 
 class BackfillCursor(DueRow):
-    """A walk through Apple's history of notifications, a page at a time; it begins anew daily."""
+    """The position of a backfill in Apple's notification history, page by page. A new run starts
+    daily.
+    """
 
     environment = models.CharField(max_length=10, choices=Environment.choices)
     scope = models.CharField(max_length=6, choices=BackfillScope.choices)
-    # The walk that is on its way; both None between two.
+    # The current run; both None between runs.
     from_at = models.DateTimeField("page range starts at", null=True, blank=True)
     until_at = models.DateTimeField("page range ends at", null=True, blank=True)
     pagination_token = models.TextField(blank=True)
-    # Everything before this has been looked at.
+    # Everything before this has been fetched.
     covered_until = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     gaps_closed = models.PositiveIntegerField(
@@ -81,5 +83,5 @@ class BackfillCursor(DueRow):
         return f"{self.environment} {self.scope}"
 
     def clear_position(self) -> None:
-        """Be on no walk: the next step begins one."""
+        """Forget the position: the next step starts a new run."""
         self.from_at, self.until_at, self.pagination_token = None, None, ""

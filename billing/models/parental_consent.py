@@ -1,4 +1,4 @@
-"""Whose guardian allows no purchases any more."""
+"""Withdrawn parental consents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sold, and what was bought."""
+"""Products and purchases."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from django.db.models import F, Q
 from rendio.common.due import DueRow
 from rendio.common.ids import uuid7
 
-# How Apple writes shares of a price: thousandths of a percent.
+# 100 %, in Apple's unit for shares of a price: thousandths of a percent.
 FULL_SHARE = 100_000
 
 
 class Environment(models.TextChoices):
-    """Apple's own words for whose money it was. There are further ones, Xcode and LocalTesting,
-    whose data nobody signs: they are not here, and so never accepted."""
+    """Apple's environments. Xcode and LocalTesting are left out: nobody signs their data, so it is
+    never accepted.
+    """
 
     PRODUCTION = "Production"
-    SANDBOX = "Sandbox"  # testers' and App Review's: nobody paid
+    SANDBOX = "Sandbox"  # testers and App Review, who pay nothing
 
 
 class ProductKind(models.TextChoices):
@@ -27,7 +28,7 @@ class ProductKind(models.TextChoices):
 
 
 class OfferType(models.IntegerChoices):
-    """Apple's numbers for the kind of an offer. A number that Apple adds later is kept as it is."""
+    """Apple's numbers for kinds of offers. A number that Apple adds later is stored as it is."""
 
     INTRODUCTORY = 1
     PROMOTIONAL = 2
@@ -35,20 +36,20 @@ class OfferType(models.IntegerChoices):
     WIN_BACK = 4
 
 
-# Apple's word for an offer that costs nothing (offerDiscountType). PAY_AS_YOU_GO, PAY_UP_FRONT and
-# ONE_TIME say how a discounted price is charged, which may be 0 as well.
+# Apple's offerDiscountType of a free offer. PAY_AS_YOU_GO, PAY_UP_FRONT and ONE_TIME say how a
+# discounted price is charged; that price may be 0 as well.
 FREE_TRIAL = "FREE_TRIAL"
 
 
 class Rollover(models.TextChoices):
-    """What becomes of the rest of a subscription's allowance when its period ends."""
+    """What becomes of unspent credits at the end of a subscription's period."""
 
     KEEP = "keep"
     LAPSE = "lapse", "Expire"
 
 
 class Product(models.Model):
-    """What we sell through the App Store. Its price is Apple's: it stands on each purchase."""
+    """A product in the App Store. Apple sets its price, which each purchase stores."""
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     product_id = models.CharField(
@@ -111,7 +112,7 @@ class PendingReason(models.TextChoices):
     CONSENT_WITHDRAWN = "guardian", "Parental consent withdrawn"
 
 
-# What a person may let through.
+# Staff may release these.
 NEEDS_REVIEW = frozenset(
     {PendingReason.FRAUD_REVIEW, PendingReason.RELATED_DEBT, PendingReason.CONSENT_WITHDRAWN}
 )
@@ -119,19 +120,19 @@ NEEDS_REVIEW = frozenset(
 
 class PurchaseQuerySet(models.QuerySet["Purchase"]):
     def pending(self) -> PurchaseQuerySet:
-        """Those that a person has to look at."""
+        """Purchases that need staff."""
         return self.exclude(pending_reason="")
 
     def revenue(self) -> PurchaseQuerySet:
-        """Those that somebody paid for."""
+        """Purchases that somebody paid for."""
         return self.filter(environment=Environment.PRODUCTION)
 
 
 class Purchase(DueRow):
-    """One transaction of the App Store, as of the latest that Apple has signed about it.
+    """A transaction of the App Store, as Apple last signed it.
 
-    Written before anything comes of it and due until its credits are settled: where it came from,
-    the phone, a notification or the history, then makes no difference.
+    Stored before anything else happens, and due until its credits are in the ledger. It makes no
+    difference whether the phone, a notification or the history delivered it.
     """
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
@@ -216,7 +217,7 @@ class Purchase(DueRow):
 
     class Meta:
         constraints = [
-            # One grant for a transaction begins with one row for it.
+            # One row for each transaction, so that it is granted once.
             models.UniqueConstraint(
                 fields=["environment", "transaction_id"], name="purchase_once_per_transaction"
             ),
@@ -236,25 +237,25 @@ class Purchase(DueRow):
             # A phone names a transaction without its environment; renewals share the original.
             models.Index(fields=["transaction_id"], name="purchase_by_transaction"),
             models.Index(fields=["original_transaction_id"], name="purchase_by_original"),
-            # Who else buys with the same Apple account.
+            # Other users of the same Apple account.
             models.Index(
                 fields=["app_transaction_id"],
                 condition=~Q(app_transaction_id=""),
                 name="purchase_by_apple_account",
             ),
-            # Support's list of what nobody has got.
+            # Support's list of pending purchases.
             models.Index(
                 fields=["recorded_at"], condition=~Q(pending_reason=""), name="purchase_waiting"
             ),
         ]
 
     def __str__(self) -> str:
-        # Apple's ids are not for everybody who reads a title.
+        # Without the whole id: not everybody who reads a title may see it.
         return f"{self.product_id} …{self.transaction_id[-4:]}"
 
     @property
     def price(self) -> str | None:
-        """As Apple reports it; None where it does not."""
+        """The price as Apple reports it; None if Apple does not."""
         if self.price_milliunits is None:
             return None
         return f"{self.price_milliunits / 1000:.2f} {self.currency}"
@@ -266,7 +267,7 @@ class Purchase(DueRow):
 
     @property
     def offer(self) -> str:
-        """The offer that it was bought with, in words for support; empty without one."""
+        """The offer in words for support; empty without one."""
         if self.offer_type is None:
             return ""
         named = [self.get_offer_type_display(), self.offer_discount_type, self.offer_identifier]
@@ -274,21 +275,25 @@ class Purchase(DueRow):
 
     @property
     def is_refunded(self) -> bool:
-        """All of it. What was refunded in part is still somebody's."""
+        """Whether the whole price was refunded. A partly refunded purchase still belongs to its
+        owner.
+        """
         return self.revoked_share >= FULL_SHARE
 
     @property
     def ledger_id(self) -> str:
-        """The purchase's name in the ledger. Apple's sandbox counts its own transactions, so theirs
-        are marked: neither can be taken for the other's, nor for revenue."""
+        """The purchase's transaction id in the ledger. Apple numbers the transactions of its
+        sandbox independently, so these get a prefix: they are no other purchase's, and no revenue.
+        """
         if self.environment == Environment.SANDBOX:
             return f"sandbox:{self.transaction_id}"
         return self.transaction_id
 
 
 class UnconfirmedPurchase(DueRow):
-    """A transaction that a phone named while Apple could not be asked. It is asked for again until
-    Apple has answered, whether or not the phone does."""
+    """A transaction that a phone named while Apple was unavailable. A worker asks Apple until it
+    answers, whether or not the phone retries.
+    """
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(
@@ -310,12 +315,12 @@ class UnconfirmedPurchase(DueRow):
 
 
 class AppAccountTokenUpdate(DueRow):
-    """A guest's purchase that has become an account's, until Apple names the account in it."""
+    """A merged guest's purchase in which Apple has yet to name the account."""
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     environment = models.CharField(max_length=10, choices=Environment.choices)
     original_transaction_id = models.CharField(max_length=50)
-    # Whose id the token becomes.
+    # The user whose id becomes the token.
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     created_at = models.DateTimeField()
 

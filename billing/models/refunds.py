@@ -1,4 +1,4 @@
-"""What Apple asks of us while it decides about a refund."""
+"""Apple's consumption requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rendio.common.ids import uuid7
 
 
 class RefundPolicy(models.TextChoices):
-    """What we would like Apple to decide when a customer asks for a refund."""
+    """The outcome of a refund request that we ask Apple for."""
 
     NONE = "none", "No preference"  # nothing said about it
     DECLINE = "decline"
@@ -20,8 +20,9 @@ class RefundPolicy(models.TextChoices):
 
 
 class ConsumptionRequest(DueRow):
-    """Apple asks what was used of a purchase, because its refund was asked for; the latest time
-    that it did. Due until it is answered, or nothing may be said (lifecycle.consumption)."""
+    """Apple's latest consumption request for a purchase whose refund was requested. Due until it is
+    answered or must not be answered (lifecycle.consumption).
+    """
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     purchase = models.OneToOneField(

@@ -1,4 +1,4 @@
-"""Subscriptions: lines of periods, each of which is a purchase."""
+"""Subscriptions. Each of their periods is a purchase."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from rendio.common.ids import uuid7
 
 
 class SubscriptionState(models.TextChoices):
-    """As Apple tells them apart (Apple: status). The first two are live: they have the tier."""
+    """Apple's states (status). The first two give the tier."""
 
     ACTIVE = "active"  # paid for until ends_at
-    GRACE = "grace"  # charging failed; access goes on for a while
-    BILLING_RETRY = "billing_retry"  # charging failed; Apple goes on trying, without access
+    GRACE = "grace"  # the charge failed; access continues for a while
+    BILLING_RETRY = "billing_retry"  # the charge failed; Apple retries, without access
     EXPIRED = "expired"
-    REVOKED = "revoked"  # its period was refunded, or its family shares no more
+    REVOKED = "revoked"  # its period was refunded, or Family Sharing ended
 
 
-# So long does Apple go on trying to charge (Apple: isInBillingRetryPeriod).
+# Apple retries a charge for this long (Apple: isInBillingRetryPeriod).
 BILLING_RETRIED_FOR = timedelta(days=60)
 
 
 class Subscription(DueRow):
-    """A line of periods under one original transaction, each of them a purchase.
+    """A subscription: the periods with one original transaction, each of which is a purchase.
 
-    How it stands follows from what Apple has signed and from the time: nothing has to happen for it
-    to end. Due when its access ends, to ask Apple whether that is so (lifecycle.subscriptions).
+    Its state follows from Apple's signed data and the time: nothing has to run for it to end. Due
+    at the end of access, to ask Apple how it goes on (lifecycle.subscriptions).
     """
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     environment = models.CharField(max_length=10, choices=Environment.choices)
     original_transaction_id = models.CharField("original transaction ID", max_length=50)
-    # The period that counts, whose user has the tier; None before anybody has one.
+    # The current period, whose owner has the tier; None before anybody has one.
     current_period = models.ForeignKey(
         Purchase,
         db_column="current_id",
@@ -46,7 +46,7 @@ class Subscription(DueRow):
         related_name="+",
     )
     ends_at = models.DateTimeField(null=True, blank=True, help_text="End of the current period.")
-    # What Apple says of the future, as of renewal_signed_at; until then, as subscriptions begin.
+    # Apple's renewal info as of renewal_signed_at; before that, the defaults of a new subscription.
     will_renew = models.BooleanField(default=True)
     renewal_product_id = models.CharField("renewal product ID", max_length=100, blank=True)
     grace_until = models.DateTimeField("grace period ends at", null=True, blank=True)
@@ -76,7 +76,7 @@ class Subscription(DueRow):
 
     @property
     def access_until(self) -> datetime | None:
-        """When the tier ends, if nothing else comes; None where nobody ever had it."""
+        """When the tier ends, unless Apple sends more; None if nobody ever had it."""
         if self.current_period is None or self.ends_at is None or self.current_period.revoked_at:
             return self.ends_at
         if self.grace_until is None or not self._renewal_is_of_this_period:
@@ -99,8 +99,8 @@ class Subscription(DueRow):
 
     @property
     def _renewal_is_of_this_period(self) -> bool:
-        """A failure to charge for the period before it says nothing of the one that was paid."""
-        assert self.current_period  # noqa: S101 (asked for by those who have seen it)
+        """A charge that failed before this period was paid says nothing about it."""
+        assert self.current_period  # noqa: S101 (the callers have checked it)
         return (
             self.renewal_signed_at is not None
             and self.renewal_signed_at >= self.current_period.purchased_at

@@ -1,4 +1,4 @@
-"""What Apple signed for our app and we could not read."""
+"""Payloads that Apple signed for our app and we cannot read."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class PayloadKind(models.TextChoices):
 
 class PayloadQuerySet(models.QuerySet["UnreadablePayload"]):
     def open(self) -> PayloadQuerySet:
-        """Those that a person has to look at."""
+        """Payloads that need staff."""
         return self.filter(closed_at=None)
 
 
 class UnreadablePayload(DueRow):
-    """A payload that Apple signed and we could not read, kept for a person.
+    """A payload that Apple signed and we could not read, stored for staff.
 
-    Due until it can be read (after a new release, as a rule) or a person dismisses it: each time it
-    is read again, and applied like any other.
+    Due until it can be read, usually after a release, or staff dismiss it. A worker reads it again
+    and applies it like any other.
     """
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
@@ -65,9 +65,9 @@ class UnreadablePayload(DueRow):
                 fields=["due_at"], condition=Q(due_at__isnull=False), name="unreadable_due"
             ),
             models.Index(fields=["transaction_id"], name="unreadable_by_transaction"),
-            # Those that wait for a person, to be counted.
+            # Count of open payloads.
             models.Index(fields=["first_at"], condition=Q(closed_at=None), name="unreadable_open"),
-            # The sweep of old ones.
+            # Purge of closed payloads.
             models.Index(
                 fields=["closed_at"], condition=Q(closed_at__isnull=False), name="unreadable_closed"
             ),
