@@ -144,7 +144,7 @@ TABLES: dict[str, Growth] = {
     "credits.IdempotencyRecord": Growth(
         GUEST,
         "one for each order and purchase that succeeded, for IDEMPOTENCY_KEY_HOURS",
-        deleted_by="credits.idempotency:sweep",
+        deleted_by="credits.idempotency:purge_expired",
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
     # --- Generations
@@ -223,7 +223,7 @@ TABLES: dict[str, Growth] = {
     "billing.UnreadablePayload": Growth(
         "Apple",
         "one for each payload that Apple signed for us and we cannot read, by its id or hash;"
-        " forgeries add none; MOST_OPEN that are open",
+        " forgeries add none; MAX_OPEN that are open",
         deleted_by="billing.tasks:purge",
         test="billing/test_unreadable.py::test_rows_are_bounded",
     ),

@@ -151,7 +151,7 @@ def test_above_the_limit_a_purchase_waits_for_support(phone, store):
     buy(store, phone)
 
     held = store.buy(TEN, phone=phone)
-    assert tell(held).outcome == "waits: Held"
+    assert tell(held).outcome == "waits: Fraud review"
 
     assert phone.balance() == 20
     assert Purchase.objects.pending().get() == purchase_of(held)

@@ -256,7 +256,7 @@ def test_our_own_trouble_is_not_apples_fault(phone, store, settings):
 
 def test_a_purchase_that_names_nobody_waits_until_a_phone_claims_it(phone, store):
     bought = store.buy(TEN)
-    assert tell(bought).outcome == "waits: Nobody"
+    assert tell(bought).outcome == "waits: No owner"
     assert Purchase.objects.pending().get() == purchase_of(bought)
 
     assert update_credits(phone, bought).json()["credits_added"] == 10
