@@ -7,12 +7,12 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import export
-        from billing import checks, queries, receivers
+        from billing import checks, exports, receivers
 
-        export.register("purchases", queries.export_purchases)
-        export.register("subscriptions", queries.export_subscriptions)
-        export.register("refund_requests", queries.export_refund_requests)
-        export.register("unreadable_purchases", queries.export_unreadable)
-        export.register("fraud_marks", queries.export_fraud_signals)
+        export.register("purchases", exports.export_purchases)
+        export.register("subscriptions", exports.export_subscriptions)
+        export.register("refund_requests", exports.export_refund_requests)
+        export.register("unreadable_purchases", exports.export_unreadable)
+        export.register("fraud_marks", exports.export_fraud_signals)
         receivers.connect()
         register(checks.check_apple_root_certificate)

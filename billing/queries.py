@@ -1,8 +1,7 @@
-"""Reads of billing for others."""
+"""Reads for other apps: products, prices, subscriptions, unreadable payloads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,16 +10,7 @@ from uuid import UUID
 from accounts import queries as account_queries
 from accounts.models import Tier
 from billing.appstore import verifier
-from billing.models import (
-    ConsumptionRequest,
-    FraudScore,
-    Product,
-    Purchase,
-    Subscription,
-    SubscriptionState,
-    UnreadablePayload,
-)
-from rendio.common.times import iso
+from billing.models import Product, Purchase, Subscription, SubscriptionState, UnreadablePayload
 
 
 def products_on_sale() -> list[Product]:
@@ -93,42 +83,6 @@ def subscriptions_of(user_id: UUID) -> list[Subscription]:
     )
 
 
-def export_subscriptions(user_id: UUID) -> Iterator[dict[str, Any]]:
-    """The user's subscriptions, for an export; their periods are among the purchases."""
-    for subscription in subscriptions_of(user_id):
-        yield {
-            "original_transaction_id": subscription.original_transaction_id,
-            "environment": subscription.environment,
-            "ends_at": iso(subscription.ends_at),
-            "grace_until": iso(subscription.grace_until),
-            "will_renew": subscription.will_renew,
-            "renewal_product_id": subscription.renewal_product_id,
-        }
-
-
-def export_purchases(user_id: UUID) -> Iterator[dict[str, Any]]:
-    """All that the user bought, oldest first, for an export of everything held about them."""
-    for purchase in Purchase.objects.filter(user_id=user_id).order_by("id").iterator():
-        yield {
-            "transaction_id": purchase.transaction_id,
-            "original_transaction_id": purchase.original_transaction_id,
-            "app_transaction_id": purchase.app_transaction_id or None,
-            "environment": purchase.environment,
-            "product_id": purchase.product_id,
-            "quantity": purchase.quantity,
-            "price_milliunits": purchase.price_milliunits,
-            "offer_type": purchase.offer_type,
-            "offer_discount_type": purchase.offer_discount_type or None,
-            "offer_identifier": purchase.offer_identifier or None,
-            "currency": purchase.currency,
-            "storefront": purchase.storefront,
-            "credits": purchase.credits,
-            "purchased_at": iso(purchase.purchased_at),
-            "expires_at": iso(purchase.expires_at),
-            "refunded_at": iso(purchase.revoked_at),
-        }
-
-
 def count_unreadable() -> int:
     """Count the open payloads of Apple's that we cannot read."""
     return UnreadablePayload.objects.open().count()
@@ -144,36 +98,3 @@ def decode_payload(payload: UnreadablePayload) -> dict[str, Any]:
             if name.startswith("signed"):
                 found[name] = dict(verifier.decode_unverified(str(value)))
     return found
-
-
-def export_unreadable(user_id: UUID) -> Iterator[dict[str, Any]]:
-    """What the user's phones sent that could not be read yet, for an export."""
-    for payload in UnreadablePayload.objects.filter(user_id=user_id).order_by("id"):
-        yield {
-            "transaction_id": payload.transaction_id or None,
-            "problem": payload.problem,
-            "received_at": iso(payload.first_at),
-        }
-
-
-def export_refund_requests(user_id: UUID) -> Iterator[dict[str, Any]]:
-    """What Apple asked about the user's purchases, and was told, for an export."""
-    asked = ConsumptionRequest.objects.filter(purchase__user_id=user_id).select_related("purchase")
-    for request in asked.order_by("id"):
-        yield {
-            "transaction_id": request.purchase.transaction_id,
-            "reason": request.reason,
-            "requested_at": iso(request.requested_at),
-            "answer": request.answer,
-            "answered_at": iso(request.answered_at),
-        }
-
-
-def export_fraud_signals(user_id: UUID) -> Iterator[dict[str, Any]]:
-    """What looks odd about the user, if anything does, for an export."""
-    for found in FraudScore.objects.filter(user_id=user_id):
-        yield {
-            "score": found.score,
-            "marks": found.signals,
-            "assessed_at": iso(found.assessed_at),
-        }

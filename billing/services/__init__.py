@@ -8,11 +8,11 @@ from billing.services.consumption import override_refund_policy
 from billing.services.grants import expected_credits
 from billing.services.notifications import receive, reprocess_notification
 from billing.services.periods import is_period
-from billing.services.products import on_product_saved
 from billing.services.purchases import (
     SyncResult,
     lock_expected_owner,
     lock_owner,
+    on_product_saved,
     sync_ledger,
     upsert_from_apple,
 )

@@ -23,6 +23,7 @@ from accounts import services as account_services
 from accounts.models import User
 from billing.appstore import payloads
 from billing.appstore.payloads import Transaction
+from billing.due_work import SYNC_PURCHASES
 from billing.models import NEEDS_REVIEW, PendingReason, Product, ProductKind, Purchase
 from billing.services import fraud, grants, parental_consent, periods, subscriptions
 from credits import services as credit_services
@@ -205,6 +206,14 @@ def _ownership_changed(purchase: Purchase, found: Purchase, owner: User | None) 
     if purchase.user_id:  # after a merge that we waited for, both are the account
         return owner is None or purchase.user_id != owner.id
     return purchase.app_account_token != found.app_account_token
+
+
+def on_product_saved(product: Product, *, now: datetime) -> None:
+    """Schedule purchases that were waiting for this product. Joins the caller's transaction."""
+    Purchase.objects.filter(
+        pending_reason=PendingReason.UNKNOWN_PRODUCT, product_id=product.product_id
+    ).update(due_at=now, tries=0)
+    SYNC_PURCHASES.wake_workers()
 
 
 def lock_owner(user_id: UUID) -> User | None:
