@@ -1,4 +1,4 @@
-"""What the tests of billing share: an App Store to buy in, and its notifications."""
+"""Fixtures for the tests of billing: an App Store with purchases and notifications."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apple asks what was used of a purchase: told from facts, in time, of those who agreed to it."""
+"""Apple's consumption requests are answered with facts, in time, and only with consent."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def spend(phone, seconds):
     return Job.objects.get(id=answer.json()["job_id"])
 
 
-def test_what_was_used_is_told_to_the_part(agreed, store, told):
+def test_the_used_share_is_sent(agreed, store, told):
     bought = store.buy(FIFTY, phone=agreed)
     tell(bought)
     spend(agreed, 12)
@@ -84,7 +84,7 @@ def test_what_was_used_is_told_to_the_part(agreed, store, told):
     assert request.due_at is None
 
 
-def test_what_was_not_touched_may_be_refunded(agreed, store, told):
+def test_an_unused_purchase_prefers_a_full_refund(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
     tell(bought)
 
@@ -95,7 +95,7 @@ def test_what_was_not_touched_may_be_refunded(agreed, store, told):
     assert (said["consumptionPercentage"], said["refundPreference"]) == (0, "GRANT_FULL")
 
 
-def test_what_was_used_up_may_not(agreed, store, told):
+def test_a_used_up_purchase_prefers_no_refund(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
     tell(bought)
     spend(agreed, 12)
@@ -108,7 +108,7 @@ def test_what_was_used_up_may_not(agreed, store, told):
     assert (said["consumptionPercentage"], said["refundPreference"]) == (100_000, "DECLINE")
 
 
-def test_what_brought_no_video_was_not_delivered(agreed, store, told):
+def test_a_purchase_whose_jobs_all_failed_was_not_delivered(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
     tell(bought)
     spend(agreed, 12)
@@ -123,7 +123,7 @@ def test_what_brought_no_video_was_not_delivered(agreed, store, told):
     assert (said["consumptionPercentage"], said["refundPreference"]) == (0, "GRANT_FULL")
 
 
-def test_of_what_failed_in_part_the_rest_was_delivered(agreed, store, told):
+def test_a_purchase_whose_jobs_partly_failed_was_delivered(agreed, store, told):
     bought = store.buy(FIFTY, phone=agreed)
     tell(bought)
     spend(agreed, 12)
@@ -138,7 +138,7 @@ def test_of_what_failed_in_part_the_rest_was_delivered(agreed, store, told):
     assert (said["deliveryStatus"], said["consumptionPercentage"]) == ("DELIVERED", 4_000)
 
 
-def test_a_merge_takes_what_was_used_along(agreed, store, told, sandbox):
+def test_a_merge_keeps_the_used_share(agreed, store, told, sandbox):
     sub = sign_in(Phone().sign_in(), sandbox)
     bought = store.buy(FIFTY, phone=agreed)
     tell(bought)
@@ -152,7 +152,7 @@ def test_a_merge_takes_what_was_used_along(agreed, store, told, sandbox):
     assert (said["deliveryStatus"], said["consumptionPercentage"]) == ("DELIVERED", 4_000)
 
 
-def test_a_merge_takes_along_what_failed(agreed, store, told, sandbox):
+def test_a_merge_keeps_failed_jobs(agreed, store, told, sandbox):
     sub = sign_in(Phone().sign_in(), sandbox)
     bought = store.buy(TEN, phone=agreed)
     tell(bought)
@@ -182,7 +182,7 @@ def test_the_policy_is_a_setting(agreed, store, told, settings, policy, preferen
     assert [said.get("refundPreference") for said in told()] == [preference]
 
 
-def test_of_a_subscription_no_share_is_told(agreed, store, told):
+def test_no_share_is_sent_for_a_subscription(agreed, store, told):
     bought = store.subscribe(phone=agreed)
     tell(bought)
     spend(agreed, 12)
@@ -199,7 +199,7 @@ def test_of_a_subscription_no_share_is_told(agreed, store, told):
 # --- Nothing is said ------------------------------------------------------------------------------
 
 
-def test_of_who_has_not_agreed_nothing_is_told(phone, store, told):
+def test_nothing_is_sent_without_consent(phone, store, told):
     bought = store.buy(TEN, phone=phone)
     tell(bought)
 
@@ -211,7 +211,7 @@ def test_of_who_has_not_agreed_nothing_is_told(phone, store, told):
     assert (request.due_at, request.answered_at) == (None, None)
 
 
-def test_who_has_taken_it_back_has_not_agreed(agreed, store, told):
+def test_nothing_is_sent_after_consent_was_withdrawn(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
     tell(bought)
     asked(store, bought)
@@ -222,7 +222,7 @@ def test_who_has_taken_it_back_has_not_agreed(agreed, store, told):
     assert told() == []
 
 
-def test_of_who_has_left_nothing_is_told(agreed, store, told):
+def test_nothing_is_sent_about_a_deleted_account(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
     tell(bought)
     agreed.post("delete-account")
@@ -233,14 +233,14 @@ def test_of_who_has_left_nothing_is_told(agreed, store, told):
     assert told() == []
 
 
-def test_of_nobodys_purchase_nothing_is_told(db, store, told):
+def test_nothing_is_sent_about_a_purchase_without_owner(db, store, told):
     asked(store, store.buy(TEN))
 
     assert "nobody" in answer().outcome
     assert told() == []
 
 
-def test_of_what_a_family_shares_nothing_is_told(agreed, store, told):
+def test_nothing_is_sent_about_a_family_shared_purchase(agreed, store, told):
     shared = store.subscribe(phone=agreed, in_app_ownership_type="FAMILY_SHARED")
     tell(shared)
 
@@ -277,7 +277,7 @@ def test_it_is_tried_until_apple_hears_it(agreed, store, told):
     assert len(told()) == 1
 
 
-def test_after_apples_time_nothing_is_told(agreed, store, told):
+def test_nothing_is_sent_after_apples_deadline(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
     tell(bought)
     asked(store, bought)
@@ -300,7 +300,7 @@ def test_a_key_that_apple_refuses_costs_no_answer(agreed, store, told):
     assert len(told()) == 1
 
 
-def test_what_apple_does_not_take_is_not_tried_again(agreed, store, told):
+def test_a_rejected_answer_is_not_retried(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
     tell(bought)
     asked(store, bought)
@@ -330,7 +330,7 @@ def test_one_notification_is_answered_once_and_the_next_again(agreed, store, tol
     assert [said["consumptionPercentage"] for said in told()] == [0, 4_000]
 
 
-def test_an_older_question_that_comes_late_changes_nothing(agreed, store, told):
+def test_an_older_consumption_request_changes_nothing(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
     tell(bought)
     old = store.happens("CONSUMPTION_REQUEST", bought, at=(timezone.now() - 8 * HOUR).isoformat())
@@ -341,7 +341,7 @@ def test_an_older_question_that_comes_late_changes_nothing(agreed, store, told):
     assert ConsumptionRequest.objects.get().requested_at == newest.requested_at
 
 
-def test_an_export_has_what_apple_was_told(agreed, store):
+def test_an_export_contains_answers_to_apple(agreed, store):
     bought = store.buy(TEN, phone=agreed)
     tell(bought)
     asked(store, bought)

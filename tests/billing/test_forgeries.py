@@ -1,4 +1,4 @@
-"""What Apple did not sign, or not for us, is refused without effect; the genuine passes beside."""
+"""Payloads that Apple did not sign, or not for us, are refused without effect."""
 
 from __future__ import annotations
 

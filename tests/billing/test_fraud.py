@@ -1,4 +1,4 @@
-"""Fraud marks: what looks odd adds up to a score; above a limit new grants wait for a person."""
+"""Fraud signals add up to a score; above a limit, new purchases await review."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def buy(store, phone, **fields):
     return bought
 
 
-def test_an_ordinary_customer_has_no_marks(phone, store):
+def test_an_ordinary_customer_has_no_signals(phone, store):
     buy(store, phone)
 
     assert signals(phone) == {}
     assert phone.balance() == 20
 
 
-def test_a_burst_of_purchases_is_a_mark(phone, store, settings):
+def test_a_burst_of_purchases_is_a_signal(phone, store, settings):
     settings.FRAUD_PURCHASES_PER_HOUR = 2
 
     for _ in range(4):
@@ -75,7 +75,7 @@ def test_a_burst_is_forgotten_with_its_hour(phone, store, settings):
     assert signals(phone) == {}
 
 
-def test_what_comes_at_once_after_an_outage_is_no_burst(phone, store, settings):
+def test_purchases_delivered_together_after_an_outage_are_no_burst(phone, store, settings):
     settings.FRAUD_PURCHASES_PER_HOUR = 1
 
     for hours in range(2, 6):
@@ -84,7 +84,7 @@ def test_what_comes_at_once_after_an_outage_is_no_burst(phone, store, settings):
     assert signals(phone) == {}
 
 
-def test_renewals_are_nobodys_burst(phone, store, settings):
+def test_renewals_are_no_burst(phone, store, settings):
     settings.FRAUD_PURCHASES_PER_HOUR = 1
     began_at = (timezone.now() - timedelta(minutes=10)).isoformat()
     bought = store.subscribe(phone=phone, at=began_at, expires_in=60)
@@ -96,7 +96,7 @@ def test_renewals_are_nobodys_burst(phone, store, settings):
     assert signals(phone) == {}
 
 
-def test_a_refund_of_what_was_spent_is_a_mark_until_it_is_reversed(phone, store):
+def test_a_refund_of_spent_credits_is_a_signal_until_reversed(phone, store):
     bought = buy(store, phone)
     assert phone.generate(settings={"duration": 12}).status_code == 200
 
@@ -108,7 +108,7 @@ def test_a_refund_of_what_was_spent_is_a_mark_until_it_is_reversed(phone, store)
     assert signals(phone) == {}
 
 
-def test_a_refund_of_what_was_not_touched_is_none(phone, store):
+def test_a_refund_of_unspent_credits_is_no_signal(phone, store):
     bought = buy(store, phone)
 
     tell(store.happens("REFUND", bought))
@@ -116,7 +116,7 @@ def test_a_refund_of_what_was_not_touched_is_none(phone, store):
     assert signals(phone) == {}
 
 
-def test_many_devices_of_one_account_are_a_mark(phone, store, settings):
+def test_many_devices_of_one_account_are_a_signal(phone, store, settings):
     settings.FRAUD_DEVICES = 2
     now = timezone.now()
     for seen in [now, now, now - timedelta(days=91)]:
@@ -129,7 +129,7 @@ def test_many_devices_of_one_account_are_a_mark(phone, store, settings):
     assert signals(phone) == {"devices of one Apple account": 10}
 
 
-def test_who_comes_back_as_a_new_guest_with_the_same_apple_account_is_known(phone, store):
+def test_a_new_guest_with_the_same_apple_account_is_recognized(phone, store):
     bought = store.buy(TEN, phone=phone, customer="somebody")
     tell(bought)
     assert phone.generate(settings={"duration": 12}).status_code == 200
@@ -147,7 +147,7 @@ def test_who_comes_back_as_a_new_guest_with_the_same_apple_account_is_known(phon
 
 
 @pytest.mark.usefixtures("strict")
-def test_above_the_limit_a_purchase_waits_for_support(phone, store):
+def test_a_purchase_above_the_fraud_limit_awaits_review(phone, store):
     buy(store, phone)
 
     held = store.buy(TEN, phone=phone)
@@ -159,7 +159,7 @@ def test_above_the_limit_a_purchase_waits_for_support(phone, store):
 
 
 @pytest.mark.usefixtures("strict")
-def test_the_phone_is_told_that_it_was_taken_in_and_nothing_came_yet(phone, store):
+def test_the_phone_gets_200_without_credits_while_a_purchase_awaits_review(phone, store):
     buy(store, phone)
     held = store.buy(TEN, phone=phone)
     key = str(uuid4())
@@ -185,7 +185,7 @@ def release(bought):
 
 
 @pytest.mark.usefixtures("strict")
-def test_what_waits_goes_on_waiting_whatever_comes(phone, store, settings):
+def test_a_purchase_stays_in_review_when_the_limit_is_lifted(phone, store, settings):
     buy(store, phone)
     held = buy(store, phone)
 
@@ -199,7 +199,7 @@ def test_what_waits_goes_on_waiting_whatever_comes(phone, store, settings):
 
 
 @pytest.mark.usefixtures("strict")
-def test_what_support_lets_through_arrives_once(phone, store):
+def test_a_released_purchase_is_granted_once(phone, store):
     buy(store, phone)
     held = buy(store, phone)
 
@@ -213,7 +213,7 @@ def test_what_support_lets_through_arrives_once(phone, store):
 
 
 @pytest.mark.usefixtures("strict")
-def test_a_refund_of_what_waits_leaves_nothing_to_do(phone, store):
+def test_a_refund_of_a_pending_purchase_leaves_nothing_to_do(phone, store):
     buy(store, phone)
     held = buy(store, phone)
 
@@ -236,7 +236,7 @@ def test_a_period_that_waits_has_its_tier(phone, store):
 
 
 @pytest.mark.usefixtures("strict")
-def test_what_waits_moves_with_its_guest(phone, store, sandbox):
+def test_a_pending_purchase_moves_with_its_guest(phone, store, sandbox):
     sub = sign_in(Phone().sign_in(), sandbox)
     buy(store, phone)
     held = buy(store, phone)
@@ -250,7 +250,7 @@ def test_what_waits_moves_with_its_guest(phone, store, sandbox):
 
 
 @pytest.mark.usefixtures("strict")
-def test_marks_move_with_a_guest_and_go_with_an_account(phone, store, sandbox):
+def test_signals_move_with_a_guest_and_are_deleted_with_an_account(phone, store, sandbox):
     guest_id = phone.user_id
     sub = sign_in(Phone().sign_in(), sandbox)
     buy(store, phone)

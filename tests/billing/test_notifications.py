@@ -1,4 +1,4 @@
-"""Apple's notifications: believed when signed, kept, applied once, in any order."""
+"""Apple's notifications are verified, stored, and applied once, in any order."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from tests.billing.conftest import (
 from tests.helpers.phone import Phone, assert_refused
 
 
-def test_a_purchase_that_no_phone_tells_of_brings_its_credits(phone, store):
+def test_a_purchase_reported_only_by_apple_is_granted(phone, store):
     assert tell(store.buy(TEN, phone=phone)).outcome == "granted"
 
     assert phone.balance() == 20
 
 
-def test_the_phone_that_comes_second_is_told_what_was_added(phone, store):
+def test_a_phone_after_the_notification_gets_the_credits_added(phone, store):
     bought = store.buy(TEN, phone=phone)
     tell(bought)
 
@@ -44,7 +44,7 @@ def test_the_phone_that_comes_second_is_told_what_was_added(phone, store):
     assert phone.balance() == 20
 
 
-def test_the_notification_that_comes_second_changes_nothing(phone, store):
+def test_a_notification_after_the_phone_changes_nothing(phone, store):
     bought = store.buy(TEN, phone=phone)
     update_credits(phone, bought)
 
@@ -62,7 +62,7 @@ def test_a_replayed_notification_is_answered_and_changes_nothing(phone, store):
     assert phone.balance() == 20
 
 
-def test_the_same_refund_under_another_uuid_takes_nothing_more(phone, store):
+def test_the_same_refund_under_another_uuid_changes_nothing(phone, store):
     bought = store.buy(FIFTY, phone=phone)
     tell(bought)
     tell(store.happens("REFUND", bought, revocation_percentage=40_000))
@@ -75,7 +75,7 @@ def test_the_same_refund_under_another_uuid_takes_nothing_more(phone, store):
 # --- Refunds ------------------------------------------------------------------------------------
 
 
-def test_a_refund_takes_the_purchase_back(phone, store):
+def test_a_refund_claws_back_the_purchase(phone, store):
     bought = store.buy(FIFTY, phone=phone)
     tell(bought)
 
@@ -84,7 +84,7 @@ def test_a_refund_takes_the_purchase_back(phone, store):
     assert ledger_adds_up()
 
 
-def test_what_was_spent_of_a_refunded_purchase_is_owed(phone, store):
+def test_spent_credits_of_a_refunded_purchase_become_debt(phone, store):
     bought = store.buy(TEN, phone=phone)
     tell(bought)
     assert phone.generate(settings={"duration": 12}).status_code == 200  # 12 credits
@@ -98,7 +98,7 @@ def test_what_was_spent_of_a_refunded_purchase_is_owed(phone, store):
     assert ledger_adds_up()
 
 
-def test_a_reversed_refund_restores_what_was_taken(phone, store):
+def test_a_reversed_refund_restores_the_credits(phone, store):
     bought = store.buy(FIFTY, phone=phone)
     tell(bought)
     tell(store.happens("REFUND", bought))
@@ -110,7 +110,7 @@ def test_a_reversed_refund_restores_what_was_taken(phone, store):
     assert ledger_adds_up()
 
 
-def test_a_refund_after_a_reversal_takes_again(phone, store):
+def test_a_refund_after_a_reversal_claws_back_again(phone, store):
     bought = store.buy(FIFTY, phone=phone)
     for told in [
         bought,
@@ -124,7 +124,7 @@ def test_a_refund_after_a_reversal_takes_again(phone, store):
     assert ledger_adds_up()
 
 
-def test_a_declined_refund_takes_nothing(phone, store):
+def test_a_declined_refund_changes_nothing(phone, store):
     bought = store.buy(TEN, phone=phone)
     tell(bought)
 
@@ -132,7 +132,7 @@ def test_a_declined_refund_takes_nothing(phone, store):
     assert phone.balance() == 20
 
 
-def test_what_came_by_a_sharing_that_has_ended_goes(phone, store):
+def test_a_revoke_claws_back_the_purchase(phone, store):
     bought = store.buy(TEN, phone=phone)
     tell(bought)
 
@@ -160,7 +160,7 @@ def test_a_refund_counts_also_where_its_transaction_does_not_say_so_yet(phone, s
 # --- Out of order -------------------------------------------------------------------------------
 
 
-def test_a_refund_that_comes_before_its_purchase_leaves_nothing(phone, store):
+def test_a_refund_before_its_purchase_leaves_no_credits(phone, store):
     bought = store.buy(TEN, phone=phone)
     refund = store.happens("REFUND", bought)
 
@@ -171,7 +171,7 @@ def test_a_refund_that_comes_before_its_purchase_leaves_nothing(phone, store):
     assert not Purchase.objects.pending().exists()
 
 
-def test_a_reversal_that_comes_before_its_refund_wins(phone, store):
+def test_a_reversal_before_its_refund_wins(phone, store):
     bought = store.buy(TEN, phone=phone)
     refund = store.happens("REFUND", bought)
     reversal = store.happens("REFUND_REVERSED", bought)
@@ -196,11 +196,11 @@ def test_an_older_copy_in_the_phones_hand_undoes_no_refund(phone, store):
 # --- What has no effect, and what is none of Apple's ----------------------------------------------
 
 
-def test_a_test_notification_is_kept(db, store):
+def test_a_test_notification_is_stored(db, store):
     assert "tests" in tell(store.happens("TEST")).outcome
 
 
-def test_a_type_that_we_do_not_know_is_kept(phone, store):
+def test_an_unknown_type_is_stored(phone, store):
     bought = store.buy(TEN, phone=phone)
     told = store.happens("REFUND_DECLINED", bought, override={"notificationType": "SURPRISE"})
 
@@ -220,7 +220,7 @@ def test_each_type_that_apple_names_has_its_effect_or_a_reason_for_none():
         ("EXTERNAL_PURCHASE_TOKEN", {"externalPurchaseToken": {"externalPurchaseId": "b2f1"}}),
     ],
 )
-def test_what_is_about_no_transaction_is_kept(phone, store, settings, type_, about):
+def test_a_notification_without_a_transaction_is_stored(phone, store, settings, type_, about):
     [(name, told)] = about.items()
     app = {"bundleId": settings.APPSTORE_BUNDLE_ID, "appAppleId": settings.APPSTORE_APP_ID}
     override = {"notificationType": type_, "data": None, name: told | app}
@@ -234,7 +234,7 @@ def test_what_is_about_no_transaction_is_kept(phone, store, settings, type_, abo
 
 
 @pytest.mark.parametrize("payload", ["", "x", "a.b.c", "e30.e30.e30", "é" * 10])
-def test_what_apple_did_not_sign_is_refused(db, payload):
+def test_a_forged_notification_is_refused(db, payload):
     assert_refused(post_notification(payload), 401, "ERR_4005")
     assert not Notification.objects.exists()
 
@@ -254,7 +254,7 @@ def test_our_own_trouble_is_not_apples_fault(phone, store, settings):
 # --- Waiting for somebody -----------------------------------------------------------------------
 
 
-def test_a_purchase_that_names_nobody_waits_until_a_phone_claims_it(phone, store):
+def test_a_purchase_without_a_token_waits_until_a_phone_claims_it(phone, store):
     bought = store.buy(TEN)
     assert tell(bought).outcome == "waits: No owner"
     assert Purchase.objects.pending().get() == purchase_of(bought)
@@ -297,7 +297,7 @@ def _asks_anew():
 
 
 @pytest.mark.usefixtures("_asks_anew")
-def test_what_the_history_told_is_not_asked_about_online(phone, store):
+def test_backfilled_notifications_are_not_checked_online(phone, store):
     """It came from Apple's own server; and what is older than the certificates that are valid now
     would be refused."""
     store.sandbox.control("apple/ocsp", status="revoked")
@@ -330,7 +330,7 @@ def test_a_notification_waits_while_certificates_cannot_be_asked_about(phone, st
     assert phone.balance() == 20
 
 
-def test_a_stranger_sees_no_difference_between_kept_and_replayed(db, store):
+def test_a_stranger_sees_no_difference_between_stored_and_replayed(db, store):
     bought = store.buy(TEN, phone=Phone().sign_in())
 
     assert deliver(bought).content == deliver(bought).content

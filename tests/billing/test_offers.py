@@ -1,4 +1,4 @@
-"""Offers: what a trial or a discounted period brings, and what is kept of it."""
+"""Offers: the credits of a trial or a discounted period, and the data that is stored."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def try_it(store, phone, **fields):
 
 
 @pytest.mark.usefixtures("trials")
-def test_a_trial_brings_what_its_product_says_and_the_tier(phone, store):
+def test_a_trial_grants_its_products_credits_and_the_tier(phone, store):
     bought = try_it(store, phone)
 
     answer = update_credits(phone, bought)
@@ -59,7 +59,7 @@ def test_a_trial_brings_what_its_product_says_and_the_tier(phone, store):
 
 
 @pytest.mark.usefixtures("trials")
-def test_the_offer_is_kept_on_the_purchase_and_exported(phone, store):
+def test_the_offer_is_stored_on_the_purchase_and_exported(phone, store):
     bought = try_it(store, phone)
     tell(bought)
 
@@ -70,7 +70,7 @@ def test_the_offer_is_kept_on_the_purchase_and_exported(phone, store):
     assert (exported["offer_type"], exported["price_milliunits"]) == (1, 0)
 
 
-def test_an_offer_of_a_kind_that_apple_adds_later_is_kept(phone, store):
+def test_an_unknown_kind_of_offer_is_stored(phone, store):
     odd = {"offerType": 9, "offerDiscountType": "PAY_LATER"}
     bought = store.subscribe(phone=phone, price=4_990, override=odd)
     tell(bought)
@@ -99,7 +99,7 @@ def test_the_paid_period_after_a_trial_brings_the_allowance(phone, store):
 
 
 @pytest.mark.usefixtures("trials")
-def test_a_free_pack_brings_what_its_product_says_for_each_piece(phone, store):
+def test_a_free_pack_grants_trial_credits_for_each_piece(phone, store):
     free = {"offer_type": 3, "offer_discount_type": "ONE_TIME", "price": 0}
     tell(store.buy(TEN, phone=phone, quantity=3, **free))
 
@@ -116,7 +116,7 @@ def test_a_trial_that_a_family_shares_brings_the_tier_alone(phone, store):
 
 
 @pytest.mark.usefixtures("trials", "plus")
-def test_an_upgrade_out_of_a_trial_takes_nothing_back(phone, store):
+def test_an_upgrade_from_a_trial_claws_back_nothing(phone, store):
     """Apple pays nothing back for a trial, so the paid period brings all of its credits."""
     bought = try_it(store, phone)
     tell(bought)
@@ -134,7 +134,7 @@ def test_an_upgrade_out_of_a_trial_takes_nothing_back(phone, store):
 
 
 @pytest.mark.usefixtures("trials")
-def test_a_refunded_trial_takes_its_credits_back_and_a_reversal_returns_them(phone, store):
+def test_a_refunded_trial_is_clawed_back_and_a_reversal_restores_it(phone, store):
     bought = try_it(store, phone)
     tell(bought)
 
@@ -147,7 +147,7 @@ def test_a_refunded_trial_takes_its_credits_back_and_a_reversal_returns_them(pho
 
 
 @pytest.mark.usefixtures("trials")
-def test_trial_credits_lapse_with_the_trial_where_the_product_says_so(phone, store):
+def test_trial_credits_expire_with_the_trial_if_the_product_says_so(phone, store):
     Product.objects.filter(product_id=PREMIUM).update(rollover="lapse")
 
     bought = try_it(store, phone)
@@ -156,7 +156,7 @@ def test_trial_credits_lapse_with_the_trial_where_the_product_says_so(phone, sto
     assert Lot.objects.get(amount=15).expires_at == purchase_of(bought).expires_at
 
 
-def test_apple_is_told_nothing_of_a_purchase_that_nobody_paid_for(phone, store):
+def test_no_consumption_is_sent_for_a_free_purchase(phone, store):
     assert phone.post("record-consent", {"kind": "consumption", "version": "1"}).status_code == 200
     bought = try_it(store, phone)
     tell(store.happens("CONSUMPTION_REQUEST", bought))
@@ -169,7 +169,7 @@ def test_apple_is_told_nothing_of_a_purchase_that_nobody_paid_for(phone, store):
 
 
 @pytest.mark.usefixtures("trials")
-def test_what_a_trial_brings_is_no_sale(phone, store):
+def test_trial_credits_are_not_reported_as_sold(phone, store):
     tell(try_it(store, phone))
 
     entry = LedgerEntry.objects.get(reason="free trial")
@@ -177,7 +177,7 @@ def test_what_a_trial_brings_is_no_sale(phone, store):
     assert moved == {flows.Flow.GRANTED: 15}
 
 
-def test_products_say_what_a_trial_brings(phone):
+def test_products_list_their_trial_credits(phone):
     Product.objects.filter(product_id=PREMIUM).update(trial_credits=15)
 
     products = phone.get("get-products").json()["products"]

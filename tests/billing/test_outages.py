@@ -1,4 +1,4 @@
-"""Apple out of reach: nothing is lost, and nobody has to ask twice."""
+"""Apple is unavailable: no purchase is lost, and we retry."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_same_call_succeeds_once_apple_is_back(phone, store, status):
     assert update_credits(phone, bought).json()["credits_added"] == 10
 
 
-def test_an_address_where_nobody_listens_is_an_outage(phone, store, settings):
+def test_a_refused_connection_is_an_outage(phone, store, settings):
     bought = store.buy(TEN, phone=phone)
     settings.APPSTORE_URL = "http://127.0.0.1:1"
 
@@ -103,7 +103,7 @@ def test_an_outage_is_met_once_and_not_by_every_purchase(phone, store):
     assert len(store.asked("/inApps/")) == before + 1
 
 
-def test_what_apple_does_not_know_after_all_is_asked_for_no_more(phone, store):
+def test_an_unconfirmed_purchase_that_apple_does_not_know_is_dropped(phone, store):
     store.is_out(status=503, times=1)
     update_credits(phone, {"transaction_id": "2000000999999999"})
 
@@ -135,7 +135,7 @@ def test_a_phone_that_asks_often_is_remembered_once(phone, store):
     assert UnconfirmedPurchase.objects.count() == 1
 
 
-def test_who_was_quicker_with_a_purchase_of_nobodys_keeps_it(phone, store):
+def test_the_first_claimant_of_a_purchase_without_owner_keeps_it(phone, store):
     bought, other = store.buy(TEN), Phone().sign_in()
     store.is_out(status=503, times=1)
     update_credits(phone, bought)

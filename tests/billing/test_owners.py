@@ -1,4 +1,4 @@
-"""Whose a purchase is when its guest becomes an account, or its account is gone."""
+"""The owner of a purchase when its guest becomes an account, or its account is deleted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def token_at_apple(store, bought):
     return asked["method"], asked["body"]["appAccountToken"]
 
 
-def test_a_guests_purchases_move_to_the_account_and_apple_is_told(phone, account, store, sandbox):
+def test_a_guests_purchases_move_to_the_account_and_apples_token_is_updated(
+    phone, account, store, sandbox
+):
     bought = store.buy(TEN, phone=phone)
     update_credits(phone, bought)
 
@@ -43,7 +45,7 @@ def test_a_guests_purchases_move_to_the_account_and_apple_is_told(phone, account
     assert not AppAccountTokenUpdate.objects.exists()
 
 
-def test_a_purchase_without_a_token_gives_apple_nothing_to_change(phone, account, store, sandbox):
+def test_a_purchase_without_a_token_needs_no_token_update(phone, account, store, sandbox):
     update_credits(phone, store.buy(TEN))
 
     sign_in(phone, sandbox, sub=account)
@@ -51,7 +53,7 @@ def test_a_purchase_without_a_token_gives_apple_nothing_to_change(phone, account
     assert not AppAccountTokenUpdate.objects.exists()
 
 
-def test_apple_is_told_again_until_it_has_heard(phone, account, store, sandbox):
+def test_a_token_update_is_retried_until_apple_accepts(phone, account, store, sandbox):
     update_credits(phone, store.buy(TEN, phone=phone))
     sign_in(phone, sandbox, sub=account)
     store.is_out(times=1)
@@ -63,7 +65,7 @@ def test_apple_is_told_again_until_it_has_heard(phone, account, store, sandbox):
     assert not AppAccountTokenUpdate.objects.exists()
 
 
-def test_what_a_closed_guest_has_bought_comes_to_the_account(phone, account, store, sandbox):
+def test_a_closed_guests_purchase_is_granted_to_the_account(phone, account, store, sandbox):
     bought = store.buy(TEN, phone=phone)
     sign_in(phone, sandbox, sub=account)
 
@@ -93,7 +95,7 @@ def test_a_merged_purchase_is_refunded_from_the_account(phone, account, store, s
     assert ledger_adds_up()
 
 
-def test_what_was_still_to_be_confirmed_moves_along(phone, account, store, sandbox):
+def test_unconfirmed_purchases_move_in_a_merge(phone, account, store, sandbox):
     store.is_out(times=1)
     update_credits(phone, store.buy(TEN, phone=phone))
 
@@ -122,7 +124,7 @@ def test_the_next_guest_of_that_phone_does_not_get_it(phone, store):
     assert_refused(update_credits(phone.sign_in(), bought), 409, "ERR_4014")
 
 
-def test_a_refund_after_the_deletion_takes_the_lot_from_the_closed_wallet(phone, store):
+def test_a_refund_after_an_account_deletion_claws_back_from_the_closed_wallet(phone, store):
     bought = store.buy(TEN, phone=phone)
     tell(bought)
     phone.post("delete-account")
@@ -131,7 +133,7 @@ def test_a_refund_after_the_deletion_takes_the_lot_from_the_closed_wallet(phone,
     assert ledger_adds_up()
 
 
-def test_a_deletion_keeps_the_purchase_and_forgets_what_was_said(phone, store):
+def test_an_account_deletion_keeps_purchases_and_deletes_signed_payloads(phone, store):
     bought = store.buy(TEN, phone=phone)
     tell(bought)
     store.is_out(times=1)
@@ -144,7 +146,7 @@ def test_a_deletion_keeps_the_purchase_and_forgets_what_was_said(phone, store):
     assert not UnconfirmedPurchase.objects.exists()
 
 
-def test_an_export_has_what_was_bought(phone, store):
+def test_an_export_contains_purchases(phone, store):
     bought = store.buy(TEN, phone=phone, customer="jo")
     update_credits(phone, bought)
 

@@ -1,4 +1,4 @@
-"""Purchases with web, worker and beat as processes of their own, and Apple calling from outside."""
+"""Purchases with web, worker and beat as separate processes, and calls from Apple."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_appstore(patience):
     return out.getvalue().splitlines()
 
 
-def test_a_purchase_that_apple_tells_of_reaches_the_phone(running, sandbox):
+def test_a_purchase_reported_by_apple_reaches_the_phone(running, sandbox):
     phone = running.phone(credits=1)
     before = phone.balance()
 
@@ -52,7 +52,7 @@ def test_check_appstore_proves_key_webhook_and_certificates(running, sandbox):
     assert Notification.objects.filter(type="TEST").count() >= 2
 
 
-def test_check_appstore_names_what_fails(running, sandbox):
+def test_check_appstore_names_the_failing_check(running, sandbox):
     sandbox.control("apple/app", notification_url="http://127.0.0.1:1/webhooks/app-store")
 
     with pytest.raises(CommandError):

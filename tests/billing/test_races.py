@@ -1,4 +1,4 @@
-"""One transaction, many who tell of it at once: one grant."""
+"""Concurrent reports of one transaction lead to one grant."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_two_phones_that_claim_one_purchase_at_once_share_nothing(guest, store):
     assert ledger_adds_up()
 
 
-def test_one_notification_delivered_many_times_at_once_is_kept_once(guest, store):
+def test_a_notification_delivered_concurrently_is_stored_once(guest, store):
     bought = store.buy(TEN, phone=guest)
 
     answers = at_once(*[lambda: deliver(bought)] * 10)

@@ -1,4 +1,4 @@
-"""The same news in any order, and all at once, leave the same subscription and the same credits."""
+"""Notifications in any order, and concurrent ones, leave the same subscription and credits."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_thirty_who_tell_of_one_renewal_at_once_grant_it_once(sandbox, store):
 
 
 @pytest.mark.usefixtures("committed")
-def test_all_news_of_a_subscription_at_once_leave_what_they_leave_in_order(sandbox, store):
+def test_concurrent_notifications_end_like_ordered_ones(sandbox, store):
     teller = Teller(store)
     for story in ("renewed twice", "recovered after grace", "refunded and given back"):
         in_order = teller.outcome(story, range(len(STORIES[story]) + 1))
@@ -174,7 +174,7 @@ def test_all_news_of_a_subscription_at_once_leave_what_they_leave_in_order(sandb
 
 
 @pytest.mark.usefixtures("committed")
-def test_a_refund_while_the_subscription_goes_to_another_user_locks_nobody_up(sandbox, store):
+def test_a_refund_during_a_change_of_subscriber_does_not_deadlock(sandbox, store):
     def applying(told):
         notice = verifier.read_notification(told["signed_payload"])
         return lambda: notification_handlers.handle(notice, now=timezone.now())

@@ -1,4 +1,4 @@
-"""Subscriptions: what each period brings, who has the tier and how long, whatever comes when."""
+"""Subscriptions: allowances, tiers and their ends."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_subscription_brings_its_allowance_and_the_tier(phone, store):
     assert Phone().sign_in().get("get-user-profile").json()["tier"] == "free"
 
 
-def test_an_allowance_comes_whole_whatever_may_be_held_unpaid(phone, store, settings):
+def test_an_allowance_is_exempt_from_the_maximum_balance(phone, store, settings):
     settings.MAX_GRANTED_BALANCE = 10
 
     tell(store.subscribe(phone=phone))
@@ -98,7 +98,7 @@ def test_an_allowance_comes_whole_whatever_may_be_held_unpaid(phone, store, sett
     assert phone.balance() == 10 + ALLOWANCE
 
 
-def test_a_period_that_the_phone_tells_first_is_granted_once(phone, store):
+def test_a_period_that_the_phone_sends_first_is_granted_once(phone, store):
     bought = store.subscribe(phone=phone)
     update(phone, bought)
 
@@ -106,7 +106,7 @@ def test_a_period_that_the_phone_tells_first_is_granted_once(phone, store):
     assert phone.balance() == 10 + ALLOWANCE
 
 
-def test_a_period_that_apple_tells_first_is_granted_once(phone, store):
+def test_a_period_that_apple_sends_first_is_granted_once(phone, store):
     bought = store.subscribe(phone=phone)
     tell(bought)
 
@@ -147,7 +147,7 @@ def test_each_renewal_brings_its_allowance_once(phone, store):
     assert days_left(phone) == 29
 
 
-def test_past_its_end_nobody_is_live_told_or_not(phone, store):
+def test_a_subscription_ends_on_time_without_a_notification(phone, store):
     tell(store.subscribe(phone=phone, at=ago(days=30, seconds=1)))
 
     assert stands(phone) == ("expired", "free", False)
@@ -165,7 +165,7 @@ def test_a_tier_ends_by_itself(phone, store):
     assert stands(phone) == ("expired", "free", False)
 
 
-def test_a_renewal_that_is_charged_early_takes_nothing_of_the_period_before(phone, store):
+def test_an_early_renewal_claws_back_nothing_of_the_period_before(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=29))
     tell(bought)
 
@@ -240,7 +240,7 @@ def test_grace_of_the_period_before_says_nothing_of_one_that_is_paid(phone, stor
 @pytest.mark.parametrize(
     "subtype", ["VOLUNTARY", "BILLING_RETRY", "PRICE_INCREASE", "PRODUCT_NOT_FOR_SALE", None]
 )
-def test_an_end_ends_the_tier_and_keeps_the_credits(phone, store, subtype):
+def test_expiry_ends_the_tier_and_keeps_the_credits(phone, store, subtype):
     bought = store.subscribe(phone=phone)
     tell(bought)
 
@@ -275,7 +275,7 @@ def test_a_price_increase_changes_nothing_before_the_renewal(phone, store, subty
     assert phone.balance() == 10 + ALLOWANCE
 
 
-def test_who_comes_back_is_premium_again(phone, store):
+def test_a_returning_subscriber_is_premium_again(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=60))
     tell(bought)
     tell(store.happens("EXPIRED", bought, subtype="VOLUNTARY", at=ago(days=30)))
@@ -310,7 +310,7 @@ def lapse(now):
     credit_services.expire_due_lots(now=now)
 
 
-def test_an_allowance_is_kept_when_its_product_says_so(phone, store):
+def test_an_allowance_rolls_over_if_its_product_says_so(phone, store):
     tell(store.subscribe(phone=phone))
 
     lapse(timezone.now() + 2 * MONTH)
@@ -319,7 +319,7 @@ def test_an_allowance_is_kept_when_its_product_says_so(phone, store):
 
 
 @pytest.mark.usefixtures("lapsing")
-def test_an_allowance_lapses_at_the_renewal_when_its_product_says_so(phone, store):
+def test_an_allowance_expires_at_the_renewal_if_its_product_says_so(phone, store):
     bought = store.subscribe(phone=phone)
     tell(bought)
     tell(store.happens("DID_RENEW", bought))
@@ -356,7 +356,7 @@ def upgrade(store, bought, **fields):
 
 
 @pytest.mark.usefixtures("plus")
-def test_an_upgrade_brings_its_allowance_for_what_is_left_of_the_old(phone, store):
+def test_an_upgrade_grants_its_allowance_and_claws_back_the_unused_share(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=10))
     tell(bought)
 
@@ -369,7 +369,7 @@ def test_an_upgrade_brings_its_allowance_for_what_is_left_of_the_old(phone, stor
 
 
 @pytest.mark.usefixtures("plus")
-def test_what_an_upgrader_has_spent_of_the_old_period_is_paid_from_the_new(phone, store):
+def test_an_upgrade_repays_spent_credits_of_the_old_period_from_the_new(phone, store):
     bought = store.subscribe(phone=phone)
     tell(bought)
     for _ in range(5):
@@ -401,7 +401,7 @@ def test_an_upgrade_and_its_refunded_predecessor_go_once(phone, store):
 
 
 @pytest.mark.usefixtures("plus")
-def test_what_an_upgrade_cut_off_stays_so_however_many_periods_follow(phone, store):
+def test_an_upgrades_clawback_stays_after_further_periods(phone, store):
     replaced = store.subscribe(phone=phone, at=ago(days=1000))
     tell(replaced)
     upgraded = upgrade(store, replaced, at=ago(days=990))
@@ -431,7 +431,7 @@ def test_a_refunded_upgrade_does_not_bring_the_old_period_back(phone, store):
 
 
 @pytest.mark.usefixtures("plus")
-def test_a_downgrade_comes_with_the_renewal(phone, store):
+def test_a_downgrade_takes_effect_at_the_renewal(phone, store):
     bought = store.subscribe(phone=phone, product_id=PLUS, at=ago(days=31))
     tell(bought)
 
@@ -461,7 +461,7 @@ def test_a_downgrade_that_was_undone_does_not_come(phone, store):
 
 @pytest.mark.usefixtures("plus")
 @pytest.mark.parametrize("subtype", ["UPGRADE", "DOWNGRADE", None])
-def test_an_offer_counts_as_what_it_does(phone, store, subtype):
+def test_only_an_upgrade_offer_changes_the_product(phone, store, subtype):
     bought = store.subscribe(phone=phone)
     tell(bought)
     fields = {"subtype": subtype, "product_id": PLUS} if subtype else {}
@@ -476,7 +476,7 @@ def test_an_offer_counts_as_what_it_does(phone, store, subtype):
 # --- Refunds --------------------------------------------------------------------------------------
 
 
-def test_a_refunded_period_takes_credits_and_tier_and_its_reversal_brings_them_back(phone, store):
+def test_a_refunded_period_loses_credits_and_tier_and_a_reversal_restores_them(phone, store):
     bought = store.subscribe(phone=phone)
     tell(bought)
 
@@ -543,7 +543,7 @@ def test_a_family_shares_the_tier_and_not_the_credits(phone, store):
     assert phone.balance() == 10
 
 
-def test_what_a_family_shares_no_more_is_gone(phone, store):
+def test_the_end_of_family_sharing_ends_the_tier(phone, store):
     shared = store.subscribe(in_app_ownership_type="FAMILY_SHARED")
     update(phone, shared)
 
@@ -554,7 +554,7 @@ def test_what_a_family_shares_no_more_is_gone(phone, store):
     assert ledger_adds_up()
 
 
-def test_a_renewal_that_names_nobody_is_the_subscribers(phone, store):
+def test_a_renewal_without_a_token_belongs_to_the_subscriber(phone, store):
     bought = store.subscribe(at=ago(days=31))
     update(phone, bought)
 
@@ -572,7 +572,7 @@ def test_a_subscription_of_somebody_else_is_refused(phone, store):
     assert stands(phone) == ("active", "premium", True)
 
 
-def test_a_guests_subscription_becomes_the_accounts(phone, store, sandbox):
+def test_a_guests_subscription_moves_to_the_account(phone, store, sandbox):
     sub = sign_in(Phone().sign_in(), sandbox)
     bought = store.subscribe(phone=phone, at=ago(days=31))
     tell(bought)
@@ -585,7 +585,7 @@ def test_a_guests_subscription_becomes_the_accounts(phone, store, sandbox):
     assert stands(phone) == ("expired", "free", False)
 
 
-def test_who_subscribes_again_as_somebody_else_takes_the_tier_along(phone, store):
+def test_the_tier_follows_a_new_subscriber(phone, store):
     bought = store.subscribe(phone=phone)
     tell(bought)
     other = Phone().sign_in()
@@ -629,7 +629,7 @@ def test_a_deleted_accounts_renewal_waits_for_support(phone, store):
     assert ledger_adds_up()
 
 
-def test_who_was_given_a_deleted_accounts_period_gets_the_next_one_too(phone, store):
+def test_the_assignee_of_a_deleted_accounts_period_owns_the_next_ones(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=61))
     tell(bought)
     phone.post("delete-account")
@@ -678,7 +678,7 @@ def ask(now):
     return Subscription.objects.get()
 
 
-def test_a_renewal_that_nobody_told_of_is_asked_for(phone, store):
+def test_a_renewal_without_a_notification_is_fetched(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
     tell(bought)
     store.happens("DID_RENEW", bought)
@@ -711,7 +711,7 @@ def test_apple_is_asked_again_while_it_is_out(phone, store):
     assert phone.balance() == 10 + 2 * ALLOWANCE
 
 
-def test_apple_is_not_asked_where_it_has_told_the_end(phone, store):
+def test_apple_is_not_asked_after_an_end_with_a_notification(phone, store):
     bought = store.subscribe(phone=phone)
     tell(bought)
 

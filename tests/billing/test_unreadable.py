@@ -1,4 +1,4 @@
-"""What Apple signed and nobody can read is kept for a person, once, and its sender repeats it."""
+"""Payloads that Apple signed and we cannot read are stored once, and their sender repeats them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_phone_that_sends_it_is_asked_to_repeat_it(phone, store, odd):
     assert phone.balance() == 10
 
 
-def test_an_answer_of_apples_is_kept_however_often_it_is_asked_for(phone, store, odd):
+def test_an_unreadable_answer_is_stored_once(phone, store, odd):
     bought = store.buy(TEN, phone=phone, override=odd)
 
     for _ in range(2):
@@ -118,7 +118,7 @@ def test_a_purchase_that_apple_then_states_in_full_is_granted_by_itself(phone, s
     assert not UnconfirmedPurchase.objects.exists()
 
 
-def test_one_purchase_that_cannot_be_read_keeps_no_other_back(phone, store):
+def test_an_unreadable_purchase_does_not_block_others(phone, store):
     odd = store.buy(TEN, phone=phone, override={"purchaseDate": None})
     assert_refused(update_credits(phone, odd), 503, "ERR_5005")
     store.is_out(times=1)
@@ -158,7 +158,7 @@ def test_payloads_sent_at_once_are_one_row(committed, sandbox):
 # --- From Apple -----------------------------------------------------------------------------------
 
 
-def test_a_notification_whose_purchase_is_odd_is_kept_and_sent_again(phone, store, odd):
+def test_a_notification_with_an_unreadable_purchase_is_stored_and_repeated(phone, store, odd):
     told = store.buy(TEN, phone=phone, override=odd)
 
     for _ in range(2):
@@ -186,14 +186,14 @@ def test_a_notification_whose_purchase_is_odd_is_kept_and_sent_again(phone, stor
         {"data": {"appAppleId": "none"}},
     ],
 )
-def test_a_notification_that_is_odd_itself_is_kept(phone, store, odd):
+def test_an_unreadable_notification_is_stored(phone, store, odd):
     told = store.happens("REFUND_DECLINED", store.buy(TEN, phone=phone), override=odd)
 
     assert_refused(deliver(told), 503, "ERR_5005")
     assert payload().signed_payload == told["signed_payload"]
 
 
-def test_a_notification_that_names_itself_by_nothing_is_kept_once(phone, store):
+def test_an_unreadable_notification_without_an_id_is_stored_once(phone, store):
     odd = {"notificationUUID": "none"}
     bought = store.buy(TEN, phone=phone)
     told = store.happens("REFUND_DECLINED", bought, override=odd)
@@ -207,14 +207,14 @@ def test_a_notification_that_names_itself_by_nothing_is_kept_once(phone, store):
     assert {row.transaction_id for row in rows} == {bought["transaction_id"]}
 
 
-def test_an_odd_renewal_is_kept(phone, store):
+def test_unreadable_renewal_info_is_stored(phone, store):
     told = store.subscribe(phone=phone, renewal_override={"signedDate": None})
 
     assert_refused(deliver(told), 503, "ERR_5005")
     assert payload().problem == "signedRenewalInfo: signedDate"
 
 
-def test_an_odd_app_transaction_is_kept(phone, store, settings):
+def test_an_unreadable_app_transaction_is_stored(phone, store, settings):
     bought = store.buy(TEN, phone=phone)
     told = store.happens("RESCIND_CONSENT", bought)
     about = contents(told["signed_payload"])["appData"]
@@ -228,7 +228,7 @@ def test_an_odd_app_transaction_is_kept(phone, store, settings):
     assert payload().problem == "signedAppTransactionInfo: bundleId"
 
 
-def test_a_subscription_that_apple_answers_oddly_about_keeps_no_worker(phone, store):
+def test_an_unreadable_subscription_does_not_block_the_worker(phone, store):
     began_at = (timezone.now() - timedelta(days=40)).isoformat()
     bought = store.subscribe(phone=phone, at=began_at)
     tell(bought)
@@ -346,7 +346,7 @@ def test_a_notification_that_came_again_and_was_read_closes_it(phone, store):
 
 @pytest.mark.parametrize("flaw", FLAWS)
 @pytest.mark.parametrize("odd", [{"bundleId": None}, {"signedDate": "x"}, {"purchaseDate": None}])
-def test_what_apple_did_not_sign_is_not_kept(phone, store, flaw, odd):
+def test_a_forged_payload_is_not_stored(phone, store, flaw, odd):
     bought = store.buy(TEN, phone=phone, override=odd)
     forged = store.sandbox.control(
         "apple/forge", flaw=flaw, transaction_id=bought["transaction_id"]
@@ -360,7 +360,7 @@ def test_what_apple_did_not_sign_is_not_kept(phone, store, flaw, odd):
     assert not UnreadablePayload.objects.exists()
 
 
-def test_another_apps_odd_payloads_are_not_kept(phone, store):
+def test_another_apps_unreadable_payloads_are_not_stored(phone, store):
     other = store.buy(TEN, phone=phone, bundle_id="com.example.other", override={"type": None})
     body = {"signed_transaction": other["signed_transaction"]}
 
@@ -369,7 +369,7 @@ def test_another_apps_odd_payloads_are_not_kept(phone, store):
     assert not UnreadablePayload.objects.exists()
 
 
-def test_the_odd_payloads_of_an_environment_that_is_not_chosen_are_not_kept(phone, store, settings):
+def test_unreadable_payloads_of_a_disabled_environment_are_not_stored(phone, store, settings):
     settings.APPSTORE_ENVIRONMENTS = ["Production"]
     odd = {"environment": "Sandbox", "override": {"purchaseDate": "yesterday"}}
     bought = store.buy(TEN, phone=phone, **odd)
@@ -413,7 +413,7 @@ def test_it_is_exported(sent, phone):
     assert (row["transaction_id"], row["problem"]) == (sent.transaction_id, "purchaseDate")
 
 
-def test_a_deletion_leaves_what_may_be_money_and_blanks_what_is_closed(sent, phone):
+def test_an_account_deletion_keeps_open_payloads_and_blanks_closed_ones(sent, phone):
     closed = UnreadablePayload.objects.create(
         key="transaction 1",
         kind=PayloadKind.TRANSACTION,

@@ -1,4 +1,4 @@
-"""update-credits: what a phone gets for what it bought, and what it is refused."""
+"""The update-credits endpoint: grants and refusals."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_same_purchase_again_brings_nothing_more(phone, store):
     }
 
 
-def test_a_signed_transaction_needs_nobody_at_apple(phone, store):
+def test_a_signed_transaction_needs_no_call_to_apple(phone, store):
     bought = store.buy(TEN, phone=phone)
     store.is_out(status=503)
 
@@ -74,7 +74,7 @@ def test_the_token_may_be_written_in_capitals(phone, store):
     assert update_credits(phone, bought).json()["credits_added"] == 10
 
 
-def test_a_purchase_without_a_token_is_whose_phone_comes_first(phone, store):
+def test_a_purchase_without_a_token_belongs_to_the_first_phone(phone, store):
     bought = store.buy(TEN)
     update_credits(phone, bought)
 
@@ -105,7 +105,7 @@ def test_production_that_answers_401_before_the_first_release_does_not_hide_the_
     assert update_credits(phone, bought).json()["credits_added"] == 10
 
 
-def test_what_apple_reports_of_the_price_is_kept(phone, store):
+def test_apples_price_is_stored(phone, store):
     bought = store.buy(TEN, phone=phone, storefront="TUR", price=34_990, currency="TRY")
 
     update_credits(phone, bought)
@@ -129,7 +129,7 @@ def test_another_users_token_is_refused_and_its_owner_gets_the_credits(phone, st
     assert (phone.balance(), other.balance()) == (10, 20)
 
 
-def test_a_token_that_is_nobodys_is_refused(phone, store):
+def test_a_token_of_no_user_is_refused(phone, store):
     bought = store.buy(TEN, app_account_token=str(uuid4()))
 
     assert_refused(update_credits(phone, bought), 409, "ERR_4014")
@@ -230,7 +230,7 @@ def test_a_key_that_is_none_is_refused(phone, store):
     assert_refused(answer, 400, "ERR_4009")
 
 
-def test_a_refusal_is_not_kept_under_its_key(phone, store):
+def test_a_refusal_is_not_stored_under_its_key(phone, store):
     bought, key = store.buy(TEN, phone=phone), str(uuid4())
     store.is_out(status=503, times=1)
     assert_refused(update_credits(phone, bought, Idempotency_Key=key), 503, "ERR_5005")
@@ -261,7 +261,7 @@ def test_a_banned_users_purchase_waits_in_the_wallet(phone, store):
     assert ledger_adds_up()
 
 
-def test_whoever_sends_no_token_is_nobody(db, sandbox):
+def test_a_call_without_an_access_token_is_unauthorized(db, sandbox):
     assert_refused(Phone().post("update-credits", {"transaction_id": "1"}), 401, "ERR_4005")
     assert_refused(Phone().get("get-products"), 401, "ERR_4005")
 
@@ -278,7 +278,7 @@ def test_products_are_listed_as_they_are_sold(phone):
     assert products[-1]["period"] == "P1M"
 
 
-def test_one_number_given_twice_by_apples_two_environments_is_two_purchases(phone, store):
+def test_one_id_in_both_of_apples_environments_is_two_purchases(phone, store):
     paid = store.buy(TEN, phone=phone)
     tried = store.buy(
         FIFTY,

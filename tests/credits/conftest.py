@@ -1,4 +1,4 @@
-"""What the tests of money share."""
+"""Fixtures for the tests of credits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job takes its price once, and gives it back once."""
+"""A job is charged once and refunded once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rendio.common.errors import Unauthorized
 from tests.helpers.wallet import NOW, TestWallet
 
 
-def test_a_charge_takes_the_soonest_expiring_credits_first(wallet):
+def test_a_charge_debits_the_earliest_expiring_credits_first(wallet):
     wallet.grant(10)
     wallet.promote(5, days=9)
     wallet.promote(5, days=2)
@@ -46,7 +46,7 @@ def test_among_credits_that_expire_together_the_oldest_go_first(wallet):
     assert wallet.lots == [0, 2, 4]
 
 
-def test_a_charge_beyond_the_balance_takes_nothing_and_one_of_all_of_it_succeeds(wallet):
+def test_a_charge_above_the_balance_changes_nothing_and_one_of_the_whole_balance_succeeds(wallet):
     wallet.grant(10)
 
     with pytest.raises(InsufficientCredits) as refused:
@@ -136,7 +136,7 @@ def test_a_refund_returns_to_the_lots_it_came_from(wallet):
     assert wallet.is_balanced()
 
 
-def test_a_second_refund_of_a_job_gives_nothing_and_returns_the_first(wallet):
+def test_a_second_refund_of_a_job_returns_the_first(wallet):
     wallet.grant(10)
     job_id = wallet.charge(8)
     first = wallet.refund(job_id)

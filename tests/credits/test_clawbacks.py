@@ -1,4 +1,4 @@
-"""What the store refunds is taken back here: of its own lot, then as a debt."""
+"""A store refund claws back credits from the purchase's lot, and the rest as debt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rendio.common.errors import InvalidInput, NotFound
 from tests.helpers.wallet import NOW, TestWallet
 
 
-def test_a_store_refund_takes_an_untouched_lot_back_and_leaves_no_debt(wallet):
+def test_a_store_refund_of_an_unspent_lot_claws_it_back_without_debt(wallet):
     wallet.grant(10)
     bought = wallet.buy(50)
 
@@ -24,7 +24,7 @@ def test_a_store_refund_takes_an_untouched_lot_back_and_leaves_no_debt(wallet):
     assert (wallet.balance, wallet.debt, wallet.lots) == (10, 0, [10, 0])
 
 
-def test_what_was_spent_of_a_taken_back_lot_becomes_debt(wallet):
+def test_spent_credits_of_a_clawed_back_lot_become_debt(wallet):
     bought = wallet.buy(50)
     wallet.charge(30)
 
@@ -34,7 +34,7 @@ def test_what_was_spent_of_a_taken_back_lot_becomes_debt(wallet):
     assert wallet.is_balanced()
 
 
-def test_a_second_store_refund_takes_nothing(wallet):
+def test_a_second_store_refund_changes_nothing(wallet):
     bought = wallet.buy(50)
     wallet.charge(30)
     wallet.claw_back(bought)
@@ -49,7 +49,7 @@ def test_a_store_refund_of_an_unknown_transaction_is_refused(db):
         services.claw_back(transaction_id="never-sold", reason="store refund", now=NOW)
 
 
-def test_part_of_a_purchase_can_be_taken_back(wallet):
+def test_a_partial_store_refund_claws_back_its_share(wallet):
     bought = wallet.buy(50)
     wallet.charge(30)
 
@@ -90,7 +90,7 @@ def test_a_wallet_that_owes_spends_nothing_until_the_debt_is_repaid(wallet):
     assert (wallet.balance, wallet.debt) == (6, 0)
 
 
-def test_the_refund_of_a_job_that_spent_a_taken_back_lot_repays_the_debt(wallet):
+def test_a_job_refund_to_a_clawed_back_lot_repays_the_debt(wallet):
     bought = wallet.buy(50)
     job_id = wallet.charge(30)
     wallet.claw_back(bought)
@@ -102,7 +102,7 @@ def test_the_refund_of_a_job_that_spent_a_taken_back_lot_repays_the_debt(wallet)
     assert wallet.is_balanced()
 
 
-def test_a_refund_larger_than_the_debt_gives_back_the_rest(wallet):
+def test_a_job_refund_larger_than_the_debt_returns_the_rest(wallet):
     wallet.promote(10, days=1)
     bought = wallet.buy(50)
     job_id = wallet.charge(30)  # 10 of the promotion, 20 of the purchase
@@ -129,7 +129,7 @@ def test_a_store_refund_of_a_purchase_that_repaid_a_debt_owes_it_again(wallet):
     assert wallet.is_balanced()
 
 
-def test_a_store_refund_of_a_purchase_that_repaid_part_of_a_debt_takes_all_of_it(wallet):
+def test_a_store_refund_of_a_purchase_that_repaid_debt_claws_back_all_of_it(wallet):
     first = wallet.buy(10)
     wallet.charge(4)
     wallet.claw_back(first)
@@ -142,7 +142,7 @@ def test_a_store_refund_of_a_purchase_that_repaid_part_of_a_debt_takes_all_of_it
     assert wallet.is_balanced()
 
 
-def test_what_had_lapsed_of_a_subscription_is_not_owed_after_its_store_refund(wallet):
+def test_expired_credits_do_not_become_debt_after_a_store_refund(wallet):
     wallet.grant(50, source=Source.SUBSCRIPTION, days=30, transaction_id="month-1")
     wallet.charge(30)
     services.expire_due_lots(now=NOW + timedelta(days=30))
@@ -153,7 +153,7 @@ def test_what_had_lapsed_of_a_subscription_is_not_owed_after_its_store_refund(wa
     assert wallet.is_balanced()
 
 
-def test_a_store_refund_of_what_has_lapsed_whole_changes_nothing(wallet):
+def test_a_store_refund_of_a_fully_expired_lot_changes_nothing(wallet):
     wallet.grant(50, source=Source.SUBSCRIPTION, days=30, transaction_id="month-2")
     services.expire_due_lots(now=NOW + timedelta(days=30))
 
@@ -189,7 +189,7 @@ def test_a_share_that_is_none_is_refused(wallet, share):
         (2_000_000_000, 100_000, 2_000_000_000),
     ],
 )
-def test_a_share_is_taken_to_the_nearest_credit(wallet, credits, share, taken):
+def test_a_share_is_rounded_to_the_nearest_credit(wallet, credits, share, taken):
     bought = wallet.buy(credits)
 
     wallet.claw_back(bought, share=share)
@@ -198,7 +198,7 @@ def test_a_share_is_taken_to_the_nearest_credit(wallet, credits, share, taken):
     assert wallet.is_balanced()
 
 
-def test_several_store_refunds_of_a_purchase_take_no_more_than_the_last_one_says(wallet):
+def test_several_partial_refunds_claw_back_no_more_than_the_last_total(wallet):
     bought = wallet.buy(10)
     shares = [33_333, 33_333, 66_667, 50_000, 100_000, 100_000]
 
@@ -208,7 +208,7 @@ def test_several_store_refunds_of_a_purchase_take_no_more_than_the_last_one_says
     assert wallet.is_balanced()
 
 
-def test_what_is_spent_between_two_store_refunds_becomes_debt(wallet):
+def test_credits_spent_between_two_partial_refunds_become_debt(wallet):
     bought = wallet.buy(50)
     wallet.claw_back(bought, share=50_000)
     wallet.charge(20)
@@ -220,7 +220,7 @@ def test_what_is_spent_between_two_store_refunds_becomes_debt(wallet):
     assert wallet.is_balanced()
 
 
-def test_what_had_lapsed_counts_as_taken_in_a_store_refund_of_a_part(wallet):
+def test_expired_credits_count_as_clawed_back_in_a_partial_refund(wallet):
     wallet.grant(50, source=Source.SUBSCRIPTION, days=30, transaction_id="month-3")
     wallet.charge(30)
     services.expire_due_lots(now=NOW + timedelta(days=30))
@@ -234,7 +234,7 @@ def test_what_had_lapsed_counts_as_taken_in_a_store_refund_of_a_part(wallet):
 # --- Reversed ---------------------------------------------------------------------------------
 
 
-def test_a_reversal_gives_the_lot_and_the_debt_back_as_they_were(wallet):
+def test_a_reversal_restores_lot_and_debt(wallet):
     wallet.grant(10)
     bought = wallet.buy(50)
     wallet.charge(30)  # the welcome's 10, and 20 of what was bought
@@ -249,7 +249,7 @@ def test_a_reversal_gives_the_lot_and_the_debt_back_as_they_were(wallet):
     assert wallet.is_balanced()
 
 
-def test_a_second_reversal_gives_nothing(wallet):
+def test_a_second_reversal_changes_nothing(wallet):
     bought = wallet.buy(50)
     wallet.claw_back(bought)
     wallet.reverse_clawback(bought)
@@ -281,7 +281,7 @@ def test_a_reversal_leaves_the_debt_of_another_store_refund(wallet):
     assert wallet.is_balanced()
 
 
-def test_what_repaid_the_debt_comes_back_with_the_reversal(wallet):
+def test_a_reversal_returns_credits_that_repaid_the_debt(wallet):
     bought = wallet.buy(50)
     job_id = wallet.charge(30)
     wallet.claw_back(bought)
@@ -297,7 +297,7 @@ def test_what_repaid_the_debt_comes_back_with_the_reversal(wallet):
     assert wallet.is_balanced()
 
 
-def test_a_purchase_that_repaid_a_debt_is_given_back_whole(wallet):
+def test_a_reversal_restores_a_purchase_that_repaid_debt_in_full(wallet):
     first = wallet.buy(10)
     wallet.charge(10)
     wallet.claw_back(first)
@@ -312,7 +312,7 @@ def test_a_purchase_that_repaid_a_debt_is_given_back_whole(wallet):
     assert wallet.is_balanced()
 
 
-def test_a_store_refund_after_a_reversal_takes_all_of_it_again(wallet):
+def test_a_store_refund_after_a_reversal_claws_back_everything_again(wallet):
     bought = wallet.buy(50)
     wallet.charge(30)
     wallet.claw_back(bought)
@@ -342,7 +342,7 @@ def test_a_refunded_job_repays_the_debt_out_of_the_lot_that_the_store_refunded(w
     assert wallet.is_balanced()
 
 
-def test_an_allowance_that_expired_while_it_was_taken_back_lives_on_for_the_time_it_had(wallet):
+def test_an_allowance_that_expired_while_clawed_back_keeps_its_remaining_time(wallet):
     wallet.grant(50, source=Source.SUBSCRIPTION, days=30, transaction_id="month-4")
     wallet.claw_back("month-4")
     back_at = NOW + timedelta(days=40)
@@ -356,7 +356,7 @@ def test_an_allowance_that_expired_while_it_was_taken_back_lives_on_for_the_time
     assert wallet.is_balanced()
 
 
-def test_a_purchase_of_a_merged_guest_is_taken_and_given_back_at_the_account(wallet):
+def test_a_merged_guests_purchase_is_clawed_back_and_restored_at_the_account(wallet):
     guest = TestWallet()
     bought = guest.buy(50)
     guest.charge(30)
@@ -371,7 +371,7 @@ def test_a_purchase_of_a_merged_guest_is_taken_and_given_back_at_the_account(wal
     assert guest.is_balanced()
 
 
-def test_what_lapsed_is_not_owed_whatever_wallets_it_has_been_in(wallet):
+def test_expired_credits_do_not_become_debt_after_merges(wallet):
     guest, account = TestWallet(), TestWallet()
     guest.grant(50, source=Source.SUBSCRIPTION, days=30, transaction_id="month-6")
     services.merge(from_user_id=guest.user_id, into_user_id=account.user_id, now=NOW)

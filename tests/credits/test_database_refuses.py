@@ -1,4 +1,4 @@
-"""What the database refuses by itself, whoever asks: here SQL by hand, past all of our code."""
+"""Constraints and triggers: raw SQL that our code would never send is rejected by the database."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_lot_holds_neither_less_than_nothing_nor_more_than_it_brought(wallet, 
 
 
 @pytest.mark.parametrize("column", ["remaining", "taken_back", "lapsed"])
-def test_a_lot_gives_no_more_than_it_brought_whatever_for(wallet, column):
+def test_a_lot_never_holds_more_than_its_amount(wallet, column):
     statement = f"UPDATE credits_lot SET {column} = {column} + %s WHERE transaction_id = %s"  # noqa: S608
 
     with pytest.raises(IntegrityError, match="lot_holds_what_it_brought"):
@@ -116,7 +116,7 @@ def test_a_charge_or_refund_without_a_job_is_refused(wallet, kind):
         )  # fmt: skip
 
 
-def test_a_charge_that_gives_is_refused(wallet):
+def test_a_charge_that_adds_credits_is_refused(wallet):
     with pytest.raises(IntegrityError, match="entry_charge_takes_for_a_job"):
         sql(
             COPY_OF_ENTRY.replace("%(kind)s, change,", "%(kind)s, -change,"),

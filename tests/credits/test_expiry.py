@@ -1,4 +1,4 @@
-"""What is left of a lot lapses when its time has come, and nothing else."""
+"""Lots expire at their time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from credits.models import Kind
 from tests.helpers.wallet import NOW
 
 
-def test_what_is_left_of_a_lot_lapses_when_its_time_has_come_and_not_before(wallet):
+def test_a_lot_expires_at_its_time_and_not_before(wallet):
     wallet.grant(10)
     wallet.promote(5, days=2)
     wallet.charge(1)
@@ -24,7 +24,7 @@ def test_what_is_left_of_a_lot_lapses_when_its_time_has_come_and_not_before(wall
     assert wallet.is_balanced()
 
 
-def test_a_second_sweep_lapses_nothing_more(wallet):
+def test_a_second_run_expires_nothing_more(wallet):
     wallet.promote(5, days=2)
     services.expire_due_lots(now=NOW + timedelta(days=3))
 
@@ -33,7 +33,7 @@ def test_a_second_sweep_lapses_nothing_more(wallet):
     assert [entry.kind for entry in wallet.entries] == [Kind.GRANT, Kind.EXPIRY]
 
 
-def test_a_sweep_takes_no_more_lots_than_its_limit(wallet):
+def test_a_run_expires_no_more_lots_than_its_limit(wallet):
     for days in (1, 2, 3):
         wallet.promote(5, days=days)
 
@@ -67,7 +67,7 @@ def test_a_refund_before_its_lot_expires_prolongs_nothing(wallet):
     assert wallet.balance == 0
 
 
-def test_credits_that_were_spent_after_their_time_lapse_when_they_are_refunded(wallet):
+def test_credits_spent_after_their_expiry_expire_when_refunded(wallet):
     wallet.promote(5, days=2)
     late = NOW + timedelta(days=2, seconds=1)
     job_id = uuid4()

@@ -1,4 +1,4 @@
-"""The sweep of expired credits beside those who use them, with real commits."""
+"""Expiry concurrent with charges, refunds and merges, with real commits."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def lapsed(wallet):
     return -sum(entry.change for entry in wallet.entries if entry.kind == Kind.EXPIRY)
 
 
-def test_what_a_charge_takes_does_not_lapse_and_what_has_lapsed_is_not_charged(wallet):
+def test_concurrent_charges_and_expiry_never_count_a_credit_twice(wallet):
     paid = at_once(*[lambda: charge(wallet, 4)] * 3, *[sweep] * 3)[:3]
 
     sweep()
@@ -60,14 +60,14 @@ def test_what_a_charge_takes_does_not_lapse_and_what_has_lapsed_is_not_charged(w
     assert wallet.is_balanced()
 
 
-def test_many_sweeps_at_once_lapse_a_lot_once(wallet):
+def test_concurrent_runs_expire_a_lot_once(wallet):
     at_once(*[sweep] * 6)
 
     assert (wallet.balance, lapsed(wallet)) == (10, 5)
     assert wallet.is_balanced()
 
 
-def test_a_refund_beside_sweeps_gives_back_all_and_lapses_only_what_was_left(wallet):
+def test_a_refund_concurrent_with_expiry_returns_everything(wallet):
     job_id = charge(wallet, 3)
 
     at_once(lambda: refund(wallet, job_id), *[sweep] * 4)
@@ -77,7 +77,7 @@ def test_a_refund_beside_sweeps_gives_back_all_and_lapses_only_what_was_left(wal
     assert wallet.is_balanced()
 
 
-def test_a_sweep_that_waited_for_a_refund_leaves_what_the_refund_prolonged(wallet):
+def test_expiry_that_waited_for_a_refund_respects_the_extended_time(wallet):
     job_id = charge(wallet, 3)
 
     def sweep_beside():
@@ -98,7 +98,7 @@ def test_a_sweep_that_waited_for_a_refund_leaves_what_the_refund_prolonged(walle
     assert wallet.is_balanced()
 
 
-def test_a_lot_that_a_merge_has_moved_lapses_at_the_account(wallet):
+def test_a_lot_moved_by_a_merge_expires_at_the_account(wallet):
     with transaction.atomic():
         account = TestWallet()
 

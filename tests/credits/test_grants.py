@@ -1,4 +1,4 @@
-"""Credits that come, and support's corrections: as promised to users and support."""
+"""Grants, and adjustments by support."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_grant_fills_the_wallet_and_says_so_in_one_entry(wallet):
     assert wallet.is_balanced()
 
 
-def test_a_second_grant_for_one_transaction_gives_nothing_and_returns_the_first(wallet):
+def test_a_second_grant_for_a_transaction_returns_the_first(wallet):
     first = wallet.grant(50, source=Source.PURCHASE, transaction_id="t-1")
 
     again = wallet.grant(50, source=Source.PURCHASE, transaction_id="t-1")
@@ -45,7 +45,7 @@ def test_nothing_moves_for_a_user_without_a_wallet(db):
         services.grant(user_id=uuid4(), amount=1, source=Source.SUPPORT, reason="", now=NOW)
 
 
-def test_an_adjustment_goes_up_as_a_lot_and_down_from_the_lots(wallet):
+def test_an_adjustment_adds_a_lot_or_debits_lots(wallet):
     wallet.grant(10)
 
     up = wallet.adjust(5)

@@ -1,4 +1,4 @@
-"""Any order of moves of credits against a model that fits on a page."""
+"""Stateful test: any order of changes of credits, compared with a simple model."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ class Ledger(RolledBackMachine):
 
 
 @budgeted
-def test_any_order_of_moves_ends_where_a_simple_model_does(db, settings):
+def test_any_order_of_changes_ends_like_a_simple_model(db, settings):
     settings.MAX_GRANTED_BALANCE = LIMIT
 
     run(Ledger, examples=20, steps=25)

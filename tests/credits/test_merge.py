@@ -1,4 +1,4 @@
-"""Two wallets become one: everything moves once, and the ledger still proves every number."""
+"""A merge of two wallets moves everything once and leaves the ledger balanced."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_lots_move_with_an_entry_in_each_wallet(guest, account):
     assert ledger_adds_up()
 
 
-def test_what_moved_keeps_its_nature(guest, account):
+def test_moved_lots_keep_expiry_and_transaction(guest, account):
     transaction_id = guest.buy(20)
     guest.promote(5, days=3)
 
@@ -80,7 +80,7 @@ def test_the_first_welcome_moves_to_an_account_without_one(guest):
     assert ledger_adds_up()
 
 
-def test_lifetime_totals_move_but_for_what_lapsed(guest, account):
+def test_lifetime_totals_move_without_expired_credits(guest, account):
     guest.buy(20)
     guest.charge(4)
 
@@ -157,7 +157,7 @@ def test_a_cancelled_job_returns_nothing_of_a_second_welcome_when_the_first_is_s
     assert ledger_adds_up()
 
 
-def test_a_cancelled_job_returns_what_it_took_from_other_lots(guest, account):
+def test_a_cancelled_job_returns_its_credits_to_other_lots(guest, account):
     guest.buy(20)
     job = guest.charge(15)  # the welcome, and 5 that were bought
     merge(guest, account)
@@ -181,7 +181,7 @@ def test_a_failed_job_returns_a_second_welcome_up_to_the_worth_of_one(guest, acc
     assert ledger_adds_up()
 
 
-def test_whichever_job_fails_first_nobody_holds_two_welcomes(guest, account):
+def test_failing_jobs_in_any_order_never_leave_two_welcomes(guest, account):
     guests, accounts = guest.charge(10), account.charge(10)
     merge(guest, account)
 
@@ -193,7 +193,7 @@ def test_whichever_job_fails_first_nobody_holds_two_welcomes(guest, account):
     assert ledger_adds_up()
 
 
-def test_what_a_failed_job_returned_adds_nothing_when_it_is_spent_and_refunded(guest, account):
+def test_credits_returned_by_a_failed_job_add_nothing_when_spent_and_refunded(guest, account):
     guests, accounts = guest.charge(10), account.charge(10)
     merge(guest, account)
     account.refund(guests)
@@ -232,7 +232,7 @@ def test_a_refund_of_bought_credits_reaches_their_own_lot(account):
     assert ledger_adds_up()
 
 
-def test_what_is_given_to_a_merged_guest_arrives_at_the_account(guest, account):
+def test_a_grant_to_a_merged_guest_goes_to_the_account(guest, account):
     merge(guest, account)
 
     guest.buy(20)
@@ -262,7 +262,7 @@ def test_an_empty_wallet_leaves_no_entry(account):
 
 
 @pytest.mark.parametrize("banned", ["guest", "account"])
-def test_a_suspended_wallet_takes_no_part(guest, account, banned):
+def test_a_suspended_wallet_cannot_merge(guest, account, banned):
     services.suspend(user_id={"guest": guest, "account": account}[banned].user_id)
 
     with pytest.raises(AccountSuspended), transaction.atomic():
@@ -283,7 +283,7 @@ def test_a_wallet_moves_into_one_account_only(guest, account):
     assert (account.balance, other.balance) == (10, 0)
 
 
-def test_nobody_merges_with_nobody_or_with_himself(guest):
+def test_a_merge_needs_two_different_wallets(guest):
     with pytest.raises(NotFound), transaction.atomic():
         services.merge(from_user_id=guest.user_id, into_user_id=uuid4(), now=NOW)
     with pytest.raises(Unauthorized), transaction.atomic():
@@ -371,7 +371,7 @@ def test_a_job_that_spent_a_second_code_and_failed_returns_it_once_the_first_is_
     assert ledger_adds_up()
 
 
-def test_a_code_that_two_may_redeem_keeps_the_worth_of_two(guest, account):
+def test_a_code_with_two_redemptions_per_user_keeps_both(guest, account):
     create_code(max_per_user=2, lot_days=1)
     guest.redeem("spring")
     guest.redeem("spring")
@@ -422,7 +422,7 @@ def test_a_debt_that_a_refund_of_a_second_code_repaid_is_owed_again(guest, accou
 # --- Answers ----------------------------------------------------------------------------------
 
 
-def test_kept_answers_move_where_the_account_has_none_under_the_key(guest, account):
+def test_stored_responses_move_unless_the_account_used_the_key(guest, account):
     shared, own = str(uuid4()), str(uuid4())
 
     def attempt(wallet, key):
@@ -440,7 +440,7 @@ def test_kept_answers_move_where_the_account_has_none_under_the_key(guest, accou
     assert idempotency.find_response(attempt(account, shared), now=NOW).body == {"from": "c"}
 
 
-def test_what_is_bought_may_move_with_every_source(account):
+def test_lots_of_every_source_move(account):
     guest = TestWallet()
     for source in Source:
         guest.grant(1, source=source)

@@ -1,4 +1,4 @@
-"""The proof that every number follows from the ledger, and that it sees each kind of damage."""
+"""The ledger check finds every kind of damage."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_the_proof_names_the_damaged_wallet_and_no_other(wallet, kind):
+def test_the_ledger_check_names_only_the_damaged_wallet(wallet, kind):
     sound = TestWallet(credits=10)
     assert ledger_check.find_discrepancies() == []
 
@@ -160,7 +160,7 @@ def test_the_command_fails_and_names_the_wallet_while_it_does_not_add_up(committ
 
 
 @pytest.mark.usefixtures("committed")
-def test_the_proof_is_made_when_it_is_due_and_kept():
+def test_the_ledger_check_runs_when_due_and_stores_its_result():
     now = timezone.now()
     LedgerCheck.objects.update(due_at=now, discrepancies=7, checked_at=None, balanced_at=None)
 
@@ -173,7 +173,7 @@ def test_the_proof_is_made_when_it_is_due_and_kept():
 
 
 @pytest.mark.usefixtures("committed")
-def test_a_ledger_that_does_not_add_up_is_kept_and_logged(monkeypatch, caplog):
+def test_an_unbalanced_ledger_is_stored_and_logged(monkeypatch, caplog):
     """What a difference is, the tests above say."""
     found = [ledger_check.Discrepancy(uuid4(), "balance is not the sum of its entries", 3, 4)]
     monkeypatch.setattr(ledger_check, "find_discrepancies", lambda: found)

@@ -1,4 +1,4 @@
-"""Promotion codes, as the phone redeems them."""
+"""The redeem-code endpoint."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def is_balanced():
     return ledger_check.find_discrepancies() == []
 
 
-def test_a_code_gives_its_credits(phone):
+def test_a_code_grants_its_credits(phone):
     make()
 
     answer = redeem(phone)
@@ -93,7 +93,7 @@ def test_a_turkish_keyboard_types_a_code_too(phone, typed):
     "body",
     [{}, {"code": ""}, {"code": 25}, {"code": None}, {"code": "X" * 65}, {"code": "\u3164\u200b"}],
 )
-def test_what_is_no_code_is_refused_by_name(phone, body):
+def test_an_invalid_code_is_refused_with_its_field(phone, body):
     details = assert_refused(phone.post("redeem-code", body), 400, "ERR_4008")
 
     assert list(details["fields"]) == ["code"]
@@ -127,7 +127,7 @@ def test_a_code_may_be_redeemed_several_times_by_a_user(phone):
     assert phone.balance() == 50
 
 
-def test_a_used_up_code_gives_nothing(phone):
+def test_a_used_up_code_grants_nothing(phone):
     make(max_redemptions=1)
     assert redeem(Phone().sign_in()).status_code == 200
 
@@ -136,7 +136,7 @@ def test_a_used_up_code_gives_nothing(phone):
     assert phone.balance() == 10
 
 
-def test_an_expired_code_gives_nothing(phone):
+def test_an_expired_code_grants_nothing(phone):
     code = make(ends_at=timezone.now() + timedelta(hours=1))
     assert redeem(Phone().sign_in()).status_code == 200
     code.ends_at = timezone.now()
@@ -145,7 +145,7 @@ def test_an_expired_code_gives_nothing(phone):
     assert_gives_nothing(phone, "expired", "has expired")
 
 
-def test_a_stopped_code_gives_nothing_until_it_goes_on(phone):
+def test_a_stopped_code_grants_nothing_until_it_is_resumed(phone):
     code = make()
     services.set_code_active(code, is_active=False)
     assert_gives_nothing(phone, "stopped", "no longer valid")
@@ -166,7 +166,7 @@ def test_a_banned_or_unknown_caller_redeems_nothing(phone, client):
     assert redeem(phone).json()["credits_remaining"] == 30
 
 
-def test_a_code_repays_what_is_owed_and_says_what_came(phone):
+def test_a_code_repays_debt_and_reports_the_credits_added(phone):
     gift = {"user_id": phone.user_id, "reason": "test", "now": timezone.now()}
     services.grant(amount=15, source=Source.PURCHASE, transaction_id="paid", **gift)
     phone.generate(settings={"duration": 12})
@@ -232,7 +232,7 @@ def test_codes_cannot_be_guessed(phone, settings, limit):
     assert phone.balance() == 10
 
 
-def test_without_redis_nobody_guesses_either(phone, settings):
+def test_without_redis_no_code_can_be_guessed(phone, settings):
     make()
     settings.RATE_LIMITS = settings.RATE_LIMITS | {"redeem_per_user": (3, 3600)}
     redis_url, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1/0"

@@ -1,4 +1,4 @@
-"""MAX_GRANTED_BALANCE: how much may be held that nobody paid for."""
+"""MAX_GRANTED_BALANCE: the limit on credits that nobody paid for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def wallet(wallet, settings):
 
 
 @pytest.mark.parametrize("source", [Source.WELCOME, Source.PROMOTION, Source.SUPPORT])
-def test_what_a_grant_brings_above_the_limit_lapses_at_once_and_the_ledger_says_so(wallet, source):
+def test_a_grant_above_the_limit_expires_at_once_in_its_own_entry(wallet, source):
     wallet.adjust(20)
 
     wallet.grant(25, source=source)
@@ -30,7 +30,7 @@ def test_what_a_grant_brings_above_the_limit_lapses_at_once_and_the_ledger_says_
     assert wallet.is_balanced()
 
 
-def test_up_to_the_limit_all_of_a_grant_is_kept(wallet):
+def test_a_grant_up_to_the_limit_stays_whole(wallet):
     wallet.grant(30, source=Source.PROMOTION)
 
     assert wallet.balance == 30
@@ -38,7 +38,7 @@ def test_up_to_the_limit_all_of_a_grant_is_kept(wallet):
 
 
 @pytest.mark.parametrize("source", [Source.PURCHASE, Source.SUBSCRIPTION])
-def test_what_was_paid_for_neither_meets_the_limit_nor_counts_against_it(wallet, source):
+def test_paid_lots_are_exempt_from_the_limit(wallet, source):
     wallet.grant(500, source=source, transaction_id="first")
 
     wallet.grant(25, source=Source.PROMOTION)
@@ -48,7 +48,7 @@ def test_what_was_paid_for_neither_meets_the_limit_nor_counts_against_it(wallet,
     assert wallet.is_balanced()
 
 
-def test_supports_correction_is_not_held_back_and_counts(wallet):
+def test_an_adjustment_ignores_the_limit_but_counts_towards_it(wallet):
     wallet.adjust(50)
 
     wallet.grant(5, source=Source.PROMOTION)
@@ -67,7 +67,7 @@ def test_a_grant_that_repays_a_debt_keeps_its_rest_up_to_the_limit(wallet):
     assert wallet.is_balanced()
 
 
-def test_without_a_limit_everything_is_kept(wallet, settings):
+def test_without_a_limit_nothing_expires(wallet, settings):
     settings.MAX_GRANTED_BALANCE = 0
 
     wallet.grant(1000, source=Source.PROMOTION)

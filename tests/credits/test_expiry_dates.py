@@ -1,4 +1,4 @@
-"""What expires when, as the phone is told."""
+"""The expiry dates that the phone sees."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def promote(phone):
     return grant
 
 
-def test_what_expires_is_told_soonest_first_and_what_never_does_is_not(phone, promote):
+def test_expiring_credits_are_listed_earliest_first_without_those_that_never_expire(phone, promote):
     later, soon = promote(5, days=9), promote(3, days=2)
     promote(4, days=9, source=Source.SUBSCRIPTION)
     promote(50, days=None)
@@ -48,7 +48,7 @@ def test_what_expires_is_told_soonest_first_and_what_never_does_is_not(phone, pr
     }
 
 
-def test_what_is_spent_expires_no_more(phone, promote):
+def test_spent_credits_are_not_listed_as_expiring(phone, promote):
     promote(3, days=2)
     later = promote(5, days=9)
 
@@ -57,7 +57,7 @@ def test_what_is_spent_expires_no_more(phone, promote):
     assert phone.get("credits/balance").json()["expiring"] == [{"credits": 4, "expires_at": later}]
 
 
-def test_no_more_than_the_soonest_are_told(phone, promote):
+def test_the_number_of_expiry_dates_is_limited(phone, promote):
     days = range(1, queries.MAX_EXPIRY_DATES + 5)
     moments = [promote(1, days=day) for day in reversed(days)][::-1]
 

@@ -1,4 +1,4 @@
-"""Reconciliation: what Apple told and we have not heard is found in its history."""
+"""The backfill finds missed notifications in Apple's history."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def production_only(db):
     BackfillCursor.objects.exclude(environment="Production", scope="recent").delete()
 
 
-def test_purchases_and_refunds_that_were_never_told_arrive(phone, store):
+def test_a_backfill_applies_missed_purchases_and_refunds(phone, store):
     bought = [store.buy(TEN, phone=phone) for _ in range(3)]
     store.happens("REFUND", bought[0])
     tell(bought[1])
@@ -60,7 +60,7 @@ def test_page_follows_page(phone, store, production_only):
     assert phone.balance() == 10 + 450
 
 
-def test_a_walk_goes_on_where_its_worker_died(phone, store, production_only):
+def test_a_backfill_continues_after_its_worker_died(phone, store, production_only):
     for _ in range(21):
         store.buy(TEN, phone=phone)
     now = timezone.now()
@@ -73,7 +73,7 @@ def test_a_walk_goes_on_where_its_worker_died(phone, store, production_only):
     assert "paginationToken" in pages[1]["path"] or "paginationToken" in str(pages[1])
 
 
-def test_a_second_walk_looks_only_at_what_has_come_since(phone, store, production_only):
+def test_a_second_backfill_fetches_only_newer_notifications(phone, store, production_only):
     first, later = timezone.now(), timezone.now() + DAY
     walk(first)
 
@@ -86,7 +86,7 @@ def test_a_second_walk_looks_only_at_what_has_come_since(phone, store, productio
     ]
 
 
-def test_the_walk_at_failures_goes_back_all_the_way_each_day(phone, store):
+def test_the_backfill_of_failures_covers_the_whole_history_daily(phone, store):
     BackfillCursor.objects.exclude(environment="Production", scope="failed").delete()
     long_ago = timezone.now() - timedelta(days=170)
     walk()
@@ -118,9 +118,7 @@ def test_an_outage_delays_a_walk(phone, store):
     assert phone.balance() == 20
 
 
-def test_a_page_token_that_apple_no_longer_takes_begins_the_walk_anew(
-    phone, store, production_only
-):
+def test_a_rejected_page_token_restarts_the_backfill(phone, store, production_only):
     store.buy(TEN, phone=phone)
     now = timezone.now()
     BackfillCursor.objects.update(from_at=now - DAY, until_at=now, pagination_token="stale")
@@ -133,7 +131,7 @@ def test_a_page_token_that_apple_no_longer_takes_begins_the_walk_anew(
 
 
 @pytest.mark.parametrize("odd", [{"notificationUUID": "none"}, {"data": {"appAppleId": "none"}}])
-def test_what_nobody_can_read_keeps_nothing_back(phone, store, production_only, odd):
+def test_an_unreadable_notification_does_not_block_the_backfill(phone, store, production_only, odd):
     first = store.buy(TEN, phone=phone)
     store.happens("REFUND_DECLINED", first, override=odd)
     store.buy(TEN, phone=phone)

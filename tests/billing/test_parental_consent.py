@@ -1,4 +1,4 @@
-"""A guardian withdraws the consent to a child's purchases (RESCIND_CONSENT)."""
+"""Withdrawn parental consent to a child's purchases (RESCIND_CONSENT)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rescinded(child, store):
     return store.happens("RESCIND_CONSENT", bought, at=at)
 
 
-def test_what_is_bought_afterwards_waits_for_support(child, store, rescinded):
+def test_a_purchase_after_the_withdrawal_awaits_review(child, store, rescinded):
     assert tell(rescinded).outcome == "what is bought from now on waits for a person"
 
     bought = store.buy(TEN, phone=child, customer=CHILD)
@@ -43,7 +43,7 @@ def test_what_is_bought_afterwards_waits_for_support(child, store, rescinded):
     assert ledger_adds_up()
 
 
-def test_what_was_bought_before_and_comes_late_is_granted(child, store, rescinded):
+def test_a_late_purchase_from_before_the_withdrawal_is_granted(child, store, rescinded):
     tell(rescinded)
 
     tell(store.happens("ONE_TIME_CHARGE", store.buy(TEN, phone=child, customer=CHILD, at=EARLIER)))
@@ -59,7 +59,7 @@ def test_other_customers_buy_as_before(child, store, rescinded):
     assert child.balance() == 30
 
 
-def test_told_twice_and_out_of_order_the_first_withdrawal_counts(child, store, rescinded):
+def test_the_earliest_withdrawal_counts_in_any_order(child, store, rescinded):
     bought = {"transaction_id": Purchase.objects.get().transaction_id}
     tell(store.happens("RESCIND_CONSENT", bought))
     tell(rescinded)
