@@ -1,17 +1,19 @@
-"""What production must not start with: each problem names the variable that has it."""
+"""System checks: settings that production must not start with. Each error names its variable."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.http.request import split_domain_port, validate_host
 
 SHORTEST_SECRET = 32
 # Setting → the environment variable that it is read from.
-NEEDED = {
+REQUIRED = {
     "FAL_USER_ID": "FAL_USER_ID",
     "APPLE_TEAM_ID": "APPLE_TEAM_ID",
     "DEVICECHECK_KEY_ID": "DEVICECHECK_KEY_ID",
@@ -25,7 +27,7 @@ NEEDED = {
     "APPSTORE_PRIVATE_KEY": "APPSTORE_PRIVATE_KEY",
     "ALLOWED_HOSTS": "ALLOWED_HOSTS",
 }
-OUTSIDE = (
+HTTPS_URLS = (
     "FAL_BACKUP_URL",
     "FAL_JWKS_URL",
     "DEVICECHECK_URL",
@@ -42,85 +44,107 @@ OUTSIDE = (
 )
 
 
-def problems(
-    settings: Mapping[str, Any], environment: Mapping[str, str], *, refused: Iterable[str] = ()
-) -> list[str]:
-    """All that is wrong with these settings for production, in words; empty when it may start.
+@register(Tags.security, deploy=True)
+def check_production_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """For `manage.py check --deploy`. A production process checks the same before it starts."""
+    values = {name: getattr(settings, name) for name in dir(settings)}
+    return list(find_errors(values, os.environ))
 
-    `refused` are problems that the environment's readers found: variables that they name are left
-    out here.
+
+def find_errors(
+    values: Mapping[str, Any], environment: Mapping[str, str], *, invalid: Iterable[str] = ()
+) -> list[CheckMessage]:
+    """Errors of these settings in production; empty if it may start.
+
+    `invalid` are problems that the environment's readers found: errors about the variables that
+    they name are left out.
     """
-    named = {re.match(r"\w*", problem)[0] for problem in refused}  # type: ignore[index]
-    found = _all_problems(settings, environment)
-    return [problem for problem in found if re.match(r"\w*", problem)[0] not in named]  # type: ignore[index]
+    named = {_variable(problem) for problem in invalid}
+    return [
+        error for error in _all_errors(values, environment) if _variable(error.msg) not in named
+    ]
 
 
-def _all_problems(settings: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
-    found = [f"{variable} is missing." for name, variable in NEEDED.items() if not settings[name]]
-    if not settings["PROVIDERS"]["fal"].keys:
-        found.append("FAL_KEY is missing (or FAL_KEYS, or FAL_KEYS_FILE).")
-    if "openai" in settings["MODERATION"] and not settings["OPENAI_API_KEY"]:
-        found.append("OPENAI_API_KEY is missing: MODERATION names openai.")
-    apns = {name for name in ("APNS_KEY_ID", "APNS_PRIVATE_KEY") if settings[name]}
+def _variable(problem: str) -> str:
+    """The variable that a problem begins with."""
+    return problem.partition(" ")[0].rstrip(":,")
+
+
+def _all_errors(values: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[Error]:
+    for name, variable in REQUIRED.items():
+        if not values[name]:
+            yield Error(f"{variable} is missing.", id="rendio.E001")
+    for variable in ("DATABASE_URL", "REDIS_URL"):
+        if not environment.get(variable):
+            yield Error(f"{variable} is missing.", id="rendio.E001")
+    if not values["PROVIDERS"]["fal"].keys:
+        yield Error("FAL_KEY is missing (or FAL_KEYS, or FAL_KEYS_FILE).", id="rendio.E002")
+    if "openai" in values["MODERATION"] and not values["OPENAI_API_KEY"]:
+        yield Error("OPENAI_API_KEY is missing: MODERATION names openai.", id="rendio.E003")
+    apns = {name for name in ("APNS_KEY_ID", "APNS_PRIVATE_KEY") if values[name]}
     if len(apns) == 1:
-        found.append(f"{apns.pop()} is set without the other: APNS_KEY_ID, APNS_PRIVATE_KEY.")
-    insecure = settings["INSECURE_SECRET"]
-    if settings["SECRET_KEY"] == insecure or len(settings["SECRET_KEY"]) < SHORTEST_SECRET:
-        found.append(f"SECRET_KEY is missing or shorter than {SHORTEST_SECRET} characters.")
-    if insecure in settings["SESSION_SIGNING_KEYS"].values():
-        found.append("SESSION_SIGNING_KEYS is missing.")
-    if insecure in settings["INSTALLATION_KEYS"].values():
-        found.append("INSTALLATION_KEYS is missing.")
-    if insecure in settings["APPLE_TOKEN_KEYS"]:
-        found.append("APPLE_TOKEN_KEYS is missing.")
-    found += [
-        f"{variable} is missing."
-        for variable in ("DATABASE_URL", "REDIS_URL")
-        if not environment.get(variable)
-    ]
-    if settings["DEBUG"]:
-        found.append("DEBUG is on.")
-    if not settings["REQUIRE_SECOND_FACTOR"]:
-        found.append("REQUIRE_SECOND_FACTOR is off.")
-    if "*" in settings["ALLOWED_HOSTS"]:
-        found.append("ALLOWED_HOSTS lets every host in.")
-    found += _problems_of_the_way_in(settings)
-    if settings["SANDBOX_URL"]:
-        found.append("SANDBOX_URL is set: the sandbox is for development.")
-    if settings["APPSTORE_ROOT_CERTIFICATE"]:
-        found.append("APPSTORE_ROOT_CERTIFICATE is set: only Apple's own root is trusted.")
-    if settings["APP_ATTEST_ROOT"]:
-        found.append("APP_ATTEST_ROOT is set: no other root than Apple's vouches for devices.")
-    if settings["ALERT_EMAILS"] and not environment.get("EMAIL_URL"):
-        found.append("EMAIL_URL is missing, and ALERT_EMAILS is set.")
-    if embedded := environment.get("RENDIO_EMBEDDED"):
-        found.append(f"DATABASE_URL and REDIS_URL: {embedded} embedded; set both to real servers.")
-    found += [
-        f"{name} is not an https address."
-        for name in OUTSIDE
-        if not settings[name].startswith("https://")
-    ]
-    found += [
-        f"{name.upper()}_URL is not an https address."
-        for name, access in settings["PROVIDERS"].items()
-        if not access.url.startswith("https://")
-    ]
-    return found
+        problem = f"{apns.pop()} is set without the other: APNS_KEY_ID, APNS_PRIVATE_KEY."
+        yield Error(problem, id="rendio.E004")
+    if values["ALERT_EMAILS"] and not environment.get("EMAIL_URL"):
+        yield Error("EMAIL_URL is missing, and ALERT_EMAILS is set.", id="rendio.E005")
+    yield from _secret_errors(values)
+    yield from _proxy_errors(values)
+    yield from _development_errors(values, environment)
+    urls = {name: values[name] for name in HTTPS_URLS}
+    urls |= {f"{name.upper()}_URL": access.url for name, access in values["PROVIDERS"].items()}
+    for name, url in urls.items():
+        if not url.startswith("https://"):
+            yield Error(f"{name} is not an https address.", id="rendio.E040")
 
 
-def _problems_of_the_way_in(settings: Mapping[str, Any]) -> list[str]:
-    """PUBLIC_URL is https, and the processes speak http: a proxy is between, or nobody can come."""
-    found = []
-    host = urlsplit(settings["PUBLIC_URL"]).netloc.rpartition("@")[2]
+def _secret_errors(values: Mapping[str, Any]) -> Iterator[Error]:
+    """Secrets that are missing, short, or the one that stands in the source."""
+    insecure = values["INSECURE_SECRET"]
+    if values["SECRET_KEY"] == insecure or len(values["SECRET_KEY"]) < SHORTEST_SECRET:
+        problem = f"SECRET_KEY is missing or shorter than {SHORTEST_SECRET} characters."
+        yield Error(problem, id="rendio.E010")
+    if insecure in values["SESSION_SIGNING_KEYS"].values():
+        yield Error("SESSION_SIGNING_KEYS is missing.", id="rendio.E011")
+    if insecure in values["INSTALLATION_KEYS"].values():
+        yield Error("INSTALLATION_KEYS is missing.", id="rendio.E012")
+    if insecure in values["APPLE_TOKEN_KEYS"]:
+        yield Error("APPLE_TOKEN_KEYS is missing.", id="rendio.E013")
+
+
+def _proxy_errors(values: Mapping[str, Any]) -> Iterator[Error]:
+    """PUBLIC_URL is https and the processes speak http: calls come through a proxy."""
+    if "*" in values["ALLOWED_HOSTS"]:
+        yield Error("ALLOWED_HOSTS lets every host in.", id="rendio.E020")
+    host = urlsplit(values["PUBLIC_URL"]).netloc.rpartition("@")[2]
     domain = split_domain_port(host)[0]
-    if settings["ALLOWED_HOSTS"] and not validate_host(domain, settings["ALLOWED_HOSTS"]):
-        found.append(
-            f"ALLOWED_HOSTS lacks {domain}, the host of PUBLIC_URL: calls to it are refused."
-        )
-    if not settings["TRUSTED_PROXIES"]:
-        found.append(
+    if values["ALLOWED_HOSTS"] and not validate_host(domain, values["ALLOWED_HOSTS"]):
+        problem = f"ALLOWED_HOSTS lacks {domain}, the host of PUBLIC_URL: calls to it are refused."
+        yield Error(problem, id="rendio.E021")
+    if not values["TRUSTED_PROXIES"]:
+        problem = (
             "TRUSTED_PROXIES is 0: nobody can sign in to the admin by https, and all callers share"
             " the limits for one address. Set it to the number of your proxies that a call passes,"
             " mostly 1."
         )
-    return found
+        yield Error(problem, id="rendio.E022")
+
+
+def _development_errors(
+    values: Mapping[str, Any], environment: Mapping[str, str]
+) -> Iterator[Error]:
+    """Settings that are for development and tests only."""
+    if values["DEBUG"]:
+        yield Error("DEBUG is on.", id="rendio.E030")
+    if not values["REQUIRE_SECOND_FACTOR"]:
+        yield Error("REQUIRE_SECOND_FACTOR is off.", id="rendio.E031")
+    if values["SANDBOX_URL"]:
+        yield Error("SANDBOX_URL is set: the sandbox is for development.", id="rendio.E032")
+    if values["APPSTORE_ROOT_CERTIFICATE"]:
+        problem = "APPSTORE_ROOT_CERTIFICATE is set: only Apple's own root is trusted."
+        yield Error(problem, id="rendio.E033")
+    if values["APP_ATTEST_ROOT"]:
+        problem = "APP_ATTEST_ROOT is set: only Apple's own root is trusted."
+        yield Error(problem, id="rendio.E034")
+    if embedded := environment.get("RENDIO_EMBEDDED"):
+        problem = f"DATABASE_URL and REDIS_URL: {embedded} embedded; set both to real servers."
+        yield Error(problem, id="rendio.E035")

@@ -796,7 +796,8 @@ UNFOLD = {
 # Django tries a second time to import settings that failed.
 _problems = list(dict.fromkeys(problems))
 if PRODUCTION:
-    _problems += checks.problems(globals(), os.environ, refused=problems)
+    for _error in checks.find_errors(globals(), os.environ, invalid=problems):
+        _problems.append(f"{_error.msg} ({_error.id})")
 if _problems:
     _where = " in production" if PRODUCTION else ""
     raise ImproperlyConfigured(f"Rendio does not start{_where}:\n  " + "\n  ".join(_problems))
