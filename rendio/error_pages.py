@@ -1,5 +1,5 @@
-"""What is answered where no view can: to staff in the admin a page, to everyone else the contract's
-envelope."""
+"""Error responses outside of views: a page for staff in the admin, the JSON envelope for everybody
+else."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500; Django logs the exception. No page: what a page needs may be what is
-    broken."""
+    """Django's handler500; Django logs the exception. Never a page: what a page needs may be what
+    is broken."""
     is_database = isinstance(sys.exception(), DatabaseError | InterfaceError)
     return refusal_response(DatabaseUnavailable() if is_database else InternalError())
 

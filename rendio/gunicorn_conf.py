@@ -1,6 +1,5 @@
-"""How gunicorn serves: `gunicorn --config=python:rendio.gunicorn_conf rendio.wsgi`. The names are
-its own.
-"""
+"""Configuration of gunicorn: `gunicorn --config=python:rendio.gunicorn_conf rendio.wsgi`. The names
+are gunicorn's."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Is this process alive, can it serve, and does the whole of it work?
+"""Health pages: liveness (/healthz), readiness (/readyz), status of the whole system (/statusz).
 
-Each page answers within two seconds, whatever hangs: PostgreSQL is waited for DATABASE_SECONDS in
-all, Redis for the time-outs of its client.
+Each page answers within two seconds: PostgreSQL is given DATABASE_SECONDS in all, Redis the
+time-outs of its client.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ DATABASE_SECONDS = 1.0
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
-    """The process lives; nothing else is asked."""
+    """The process lives. Nothing else is checked."""
     return JsonResponse({"status": "ok"})
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when the database answers and is migrated; a missing Redis is named, and no reason to
-    stop."""
+    """200 if the database answers and is migrated. An unavailable Redis is reported, but does not
+    make the process unready."""
     try:
         with _limit_database_wait():
             if not _is_migrated():
@@ -53,8 +53,8 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 
 def statusz(request: HttpRequest) -> JsonResponse:
-    """The database, Redis, the workers of each queue, the scheduler, background threads and what
-    has been due for longest. 503 where anything is missing or late; `problems` names it."""
+    """Database, Redis, workers of each queue, scheduler, background threads and overdue work. 503
+    if anything is missing or late; `problems` names it."""
     redis_state = _redis_state()
     problems = [] if redis_state == "ok" else ["Redis is unreachable"]
     # This process's own as they are now; the others' as they last wrote.
@@ -81,10 +81,10 @@ _gave_up_at = float("-inf")
 
 @contextmanager
 def _limit_database_wait() -> Iterator[None]:
-    """Wait for PostgreSQL no longer than DATABASE_SECONDS in all.
+    """Limit the wait for PostgreSQL to DATABASE_SECONDS in all.
 
-    A page is asked for while the one before it may still wait: for as long after a wait that was
-    given up, the next ones are given up at once. Raises what Django raises.
+    Pages may be requested while an earlier one still waits: for the same time after a wait that
+    timed out, the next ones fail at once. Raises what Django raises.
     """
     global _gave_up_at
     if time.monotonic() - _gave_up_at < DATABASE_SECONDS:
@@ -102,7 +102,7 @@ _migrated = False
 
 
 def _is_migrated() -> bool:
-    """Once migrated, this release stays so: the plan is made only until then."""
+    """Once migrated, this release stays migrated: the plan is computed only until then."""
     global _migrated
     if not _migrated:
         executor = MigrationExecutor(connection)

@@ -1,4 +1,8 @@
-"""/metrics, for Prometheus: of the web processes and, at a port of its own, of each worker."""
+"""/metrics for Prometheus: of the web processes, and of each worker at a port of its own.
+
+The counters are in rendio/common/observability/metrics.py, the gauges in
+adminops/monitoring/database_gauges.py.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ _database.register(Gauges())
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """What this server's processes have counted, and what the database knows."""
+    """Counts of this server's processes, and gauges from the database."""
     if not _may_read(request.headers.get("Authorization", "")):
         return refusal_response(Forbidden())
     return HttpResponse(exposition(_database), content_type=CONTENT_TYPE_LATEST)
@@ -41,13 +45,13 @@ def _may_read(authorization: str) -> bool:
 
 
 def serve_for_worker() -> None:
-    """In a thread of a worker's main process, where a port is configured for it."""
+    """Serve /metrics in a thread of a worker's main process, if a port is configured."""
     if settings.WORKER_METRICS_PORT:
         _server.start()
 
 
 def _wait() -> bool:
-    """At once the first time; after that the port is tried again."""
+    """No wait the first time; afterwards the port is tried again."""
     if _has_served.is_set():
         time.sleep(AGAIN_SECONDS)
     return True
@@ -85,4 +89,4 @@ class _QuietHandler(WSGIRequestHandler):
     timeout = 10
 
     def log_message(self, format: str, *args: object) -> None:
-        """Its own would go to standard error, as text."""
+        """The default would write text to standard error."""

@@ -131,7 +131,7 @@ os.register_at_fork(after_in_child=_forget_parents_threads)
 
 
 def names() -> list[str]:
-    """The threads that this process has started."""
+    """Names of the threads that this process has started."""
     return sorted(_threads)
 
 

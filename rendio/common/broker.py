@@ -1,4 +1,4 @@
-"""Our connection to the broker, where kombu's own would end a worker."""
+"""A fix for kombu's Redis channel, which would end a worker."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 
 class Channel(transport.Channel):
-    """A channel that is closed after its connection.
+    """A channel that survives being closed after its connection.
 
-    When the broker restarts, Celery closes the connection and then the channel, which wants to give
-    back what it has not acknowledged. kombu 5.7 then reads the address of a connection that is
-    gone: an AttributeError, which is no connection error, and ends the worker.
+    When the broker restarts, Celery closes the connection and then the channel, which tries to
+    restore unacknowledged messages. kombu 5.7 then reads the address of a closed connection: an
+    AttributeError, which is not a connection error, and ends the worker.
     """
 
     def _connparams(self, *args: Any, **kwargs: Any) -> Any:
@@ -23,5 +23,5 @@ class Channel(transport.Channel):
 
 
 def install() -> None:
-    """Have kombu use Channel for every connection to Redis."""
+    """Make kombu use Channel for every connection to Redis."""
     transport.Transport.Channel = Channel

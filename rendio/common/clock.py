@@ -1,9 +1,8 @@
-"""The time, the same for all processes: PostgreSQL's.
+"""The time for all processes: PostgreSQL's.
 
-What is due, leased or late is written by one process and judged by another, which may run on
-another machine. The clock of a machine can be wrong by hours. So each process measures how far its
-own is from the database's, and tells the time by the database's. Between two measurements it counts
-by the monotonic clock, which nobody sets.
+Due times and leases are written by one process and compared by another, possibly on another
+machine, whose clock may be wrong by hours. So each process measures the offset of its own clock
+from the database's. Between two measurements it counts by the monotonic clock, which nobody sets.
 """
 
 from __future__ import annotations
@@ -28,9 +27,10 @@ _measured: _Reading | None = None
 
 
 def now() -> datetime:
-    """PostgreSQL's time, as counted from the last measurement; this process's own before the first.
+    """PostgreSQL's time, extrapolated from the last measurement; this process's own time before the
+    first.
 
-    Asks nobody.
+    No query.
     """
     if _measured is None:
         return timezone.now()
@@ -41,24 +41,24 @@ _started = _Reading(datetime.now(UTC), time.monotonic())
 
 
 def monotonic_now() -> datetime:
-    """The time as it was when this process started, and as long since then as has passed: for
-    whoever only counts intervals. Nobody sets it forward or back."""
+    """The start time of this process plus the elapsed monotonic time, for intervals only: nobody
+    sets it forward or back."""
     return _started.time + timedelta(seconds=time.monotonic() - _started.monotonic)
 
 
 def reset() -> None:
-    """As before the first measurement."""
+    """The state before the first measurement."""
     global _measured
     _measured = None
 
 
 def skew() -> timedelta:
-    """How far this process's own clock is ahead of PostgreSQL's; negative where it is behind."""
+    """How far this process's clock is ahead of PostgreSQL's; negative if behind."""
     return timezone.now() - now()
 
 
 def synchronize() -> None:
-    """Ask PostgreSQL for its time, unless it was asked in the last MEASURED_AGAIN_SECONDS.
+    """Measure the offset to PostgreSQL's clock, unless measured within SYNC_INTERVAL_SECONDS.
 
     One query. Raises what Django raises.
     """

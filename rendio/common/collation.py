@@ -1,10 +1,10 @@
-"""Texts in the order in which people look for them, not in that of their bytes.
+"""Sort keys for texts in the order that readers expect.
 
-As the Unicode Collation Algorithm compares (UTS 10): letters first, whatever case and accents they
-have, then accents, then case. Letters of our languages' own alphabets have their place there, by
-CLDR's `common/collation/es.xml` and `tr.xml`. Other scripts follow Latin by their code points.
+By the Unicode Collation Algorithm (UTS 10): letters first, regardless of case and accents, then
+accents, then case. Letters of our languages' alphabets have their own place (CLDR
+`common/collation/es.xml` and `tr.xml`). Other scripts follow Latin by code point.
 
-The same on every machine: it asks neither the C library nor PostgreSQL, whose orders differ by
+The same on every machine: neither the C library nor PostgreSQL is asked, whose orders differ by
 system and version.
 """
 
@@ -33,9 +33,9 @@ Weight = tuple[int, str, bool]
 
 @lru_cache(maxsize=10_000)
 def sort_key(text: str, language: str = "en") -> tuple[Any, ...]:
-    """What `text` is sorted by among others of a list for a reader of this language.
+    """The sort key of `text` for readers of this language.
 
-    Two texts have the same key only if they are the same.
+    Different texts have different keys.
     """
     own = _OWN_LETTERS.get(language, {})
     letters: list[Weight] = []

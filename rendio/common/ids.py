@@ -1,4 +1,4 @@
-"""Time-ordered ids for rows that are written often."""
+"""Time-ordered ids for tables with frequent inserts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from uuid import UUID
 def uuid7() -> UUID:
     """A UUID version 7 (RFC 9562, 5.7): milliseconds, then 74 random bits.
 
-    New rows then land at the right end of their index: random ids double the write-ahead log at a
-    million rows. Python has uuid.uuid7 only from 3.14 on.
+    New rows land at the right end of the index: random ids double the write-ahead log at a million
+    rows. Python has uuid.uuid7 only from 3.14 on.
     """
     milliseconds = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10))
@@ -25,8 +25,8 @@ def uuid7() -> UUID:
 
 
 def lowest_uuid7(at: datetime) -> UUID:
-    """Below every id made at that moment or later, above all before: rows of a day are a range of
-    their primary key."""
+    """A lower bound for ids made at or after `at`: the rows of a day are a range of the primary
+    key."""
     return UUID(int=int(at.timestamp() * 1000) << 80)
 
 

@@ -1,6 +1,6 @@
-"""What a Django cache in Redis may hold here: integers, and nothing that is decoded further.
+"""Serializer of the Redis cache: integers only.
 
-Django's own serializer unpickles, which is to run code for anyone who can write to Redis.
+Django's own serializer unpickles, which runs code for anyone who can write to Redis.
 """
 
 from __future__ import annotations

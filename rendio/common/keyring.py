@@ -1,7 +1,7 @@
-"""Secrets by label: from the environment, and from a file that may change while we run.
+"""Secrets by label: from the environment, and from a file that is read again when it changes.
 
-Replacing the file's content (or the file, as a mounted secret does it) rotates keys without a
-restart. A file that cannot be read any more, or no longer makes sense, changes nothing.
+Replacing the file (as a mounted secret does) rotates keys without a restart. If the file becomes
+unreadable or malformed, the last good content stays.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,29}")
 
 
 class MalformedSecrets(ValueError):
-    """Not label:secret pairs. The message has none of the text: it may be a secret."""
+    """Not label:secret pairs. The message quotes nothing: the text may be a secret."""
 
 
 def parse(text: str) -> dict[str, str]:
-    """`label:secret` pairs, parted by commas or lines, in their order. A secret may have colons.
+    """`label:secret` pairs, separated by commas or lines, in order. A secret may contain colons.
 
-    Raises Malformed.
+    Raises MalformedSecrets.
     """
     found: dict[str, str] = {}
     for pair in filter(None, (part.strip() for part in re.split(r"[,\n]", text))):
@@ -38,10 +38,10 @@ def parse(text: str) -> dict[str, str]:
 
 
 class KeyRing:
-    """Secrets in their order; where labels meet, the file's is the one."""
+    """Secrets in order; the file's value wins for a label in both."""
 
     def __init__(self, secrets: dict[str, str], *, file: Path | None = None) -> None:
-        """Raises OSError or Malformed for a file that cannot be used to begin with."""
+        """Raises OSError or MalformedSecrets if the file is unusable at start."""
         self._fixed = secrets
         self._file = file
         self._read_as: tuple[int, int] | None = None

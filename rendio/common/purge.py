@@ -1,8 +1,8 @@
-"""Deleting rows that have served their time: in small transactions, as many as are due.
+"""Deletion of old rows in small transactions, as many as are due.
 
-A sweep has to be faster than callers can write, or the table grows all the same. So it goes on
-while it finds full batches, and ends after SECONDS for the other work of its queue; the next one is
-a minute later.
+A purge must delete faster than callers can insert, or the table grows. So it continues while it
+finds full batches, and stops after SECONDS for the other work of its queue; the next one is a
+minute later.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ def delete_batch(rows: models.QuerySet, *, order: str) -> int:
 
 
 def run_deletes(*deletes: Callable[[], int]) -> None:
-    """Run each of these, which delete up to BATCH rows and return how many, until few are left.
+    """Repeat each function, which deletes up to BATCH rows and returns how many, until few are
+    left.
 
-    One that breaks stops none of the others; the first exception is raised after the last of them.
+    An exception does not stop the other functions; the first one is raised after the last function.
     """
     run_all(*(partial(drain, delete, batch=BATCH, seconds=SECONDS) for delete in deletes))

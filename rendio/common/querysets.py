@@ -1,4 +1,4 @@
-"""Rows that belong to a user: the one way to what a caller may see of them."""
+"""Querysets of rows that belong to a user."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Row = TypeVar("Row", bound=Model)
 
 
 class OwnedQuerySet(QuerySet[Row]):
-    """Of a model with the field `user`."""
+    """For models with the field `user`."""
 
     def owned_by(self, user_id: UUID) -> Self:
-        """The user's own: a stranger's is not there, so that asking for it is a 404."""
+        """The user's own rows. Another user's row is not found, so that asking for it is a 404."""
         return self.filter(user_id=user_id)

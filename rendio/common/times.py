@@ -1,4 +1,4 @@
-"""Instants as the API writes them."""
+"""Timestamps of the API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def iso(moment: datetime) -> str: ...
 @overload
 def iso(moment: None) -> None: ...
 def iso(moment: datetime | None) -> str | None:
-    """ISO 8601 in UTC to the second with a Z, or None for None."""
+    """ISO 8601 in UTC, to the second, with a Z; None for None."""
     if moment is None:
         return None
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,8 +1,8 @@
-"""What a reader can see of a text.
+"""Visibility of characters.
 
-Unicode has hundreds of characters that show nothing: blanks, controls, format characters, fillers.
-A text of them has a length, and says nothing. Texts that a person must write are therefore measured
-by what can be seen of them.
+Hundreds of Unicode characters show nothing: blanks, controls, format characters, fillers. A text of
+them has a length but no content, so texts that a person must write are measured by their visible
+characters.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _MARKS_OVER_LETTERS = frozenset({"Mn", "Me"})
 
 
 def is_visible(char: str) -> bool:
-    """Whether this one character shows something by itself, or over the letter before it."""
+    """Whether the character shows something by itself, or over the preceding letter."""
     return unicodedata.category(char) not in _INVISIBLE_CATEGORIES and not _INVISIBLE.match(char)
 
 
 def has_visible(text: str, *, least: int = 1) -> bool:
-    """Whether at least so many characters of a text can be seen.
+    """Whether the text has at least `least` visible characters.
 
-    Blanks do not count. An accent counts with a letter under it.
+    Blanks do not count. An accent counts only over a letter.
     """
     return any(number >= least for number, _ in enumerate(_visible(text), start=1))
 

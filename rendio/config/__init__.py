@@ -1,0 +1,1 @@
+"""Environment variables, read strictly: rendio/settings.py calls the readers of `environment`."""

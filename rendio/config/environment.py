@@ -1,8 +1,8 @@
-"""What the environment says, through a few strict readers: each names the variable that it refuses.
+"""Strict readers of environment variables; each names the variable that it refuses.
 
-A reader that refuses notes why in `refusals` and gives a value to go on with, so that a start names
-all that is wrong at once: rendio.settings raises at its end. A variable that is set to nothing, as
-env files and compose files like to have it, is not set.
+A reader appends its problem to `problems` and returns a fallback, so that one start reports
+everything that is wrong: rendio.settings raises at its end. A variable that is set to nothing
+counts as not set, as in env files and compose files.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ SANDBOX_WEBHOOK_SECRET = "whsec_dGhlIHNhbmRib3gncyBvd24gd2ViaG9vayBzZWNyZXQ="  #
 
 
 def add_problem(problem: str) -> None:
-    """Note what is wrong with the environment; the start ends with all of it."""
+    """Record a problem of the environment; the start fails with all of them."""
     problems.append(problem)
 
 
@@ -74,7 +74,7 @@ def _invalid(problem: str, *, instead: _T) -> _T:
 
 
 def boolean(name: str, *, default: bool) -> bool:
-    """true or false, in any of the spellings that env files have."""
+    """true or false, in any spelling that env files use."""
     text = env.str(name, default=str(default)).strip().lower()
     if text in _TRUE:
         return True
@@ -84,7 +84,7 @@ def boolean(name: str, *, default: bool) -> bool:
 
 
 def integer(name: str, default: int, *, at_least: int = 0, at_most: int | None = None) -> int:
-    """A whole number from the environment; refuses others by the variable's name."""
+    """A whole number within bounds."""
     text = env.str(name, default=str(default)).strip()
     try:
         value = int(text)
@@ -98,12 +98,12 @@ def integer(name: str, default: int, *, at_least: int = 0, at_most: int | None =
 
 
 def optional_integer(name: str, *, at_least: int = 1) -> int | None:
-    """A whole number, or None where the variable is not set or empty."""
+    """A whole number; None if not set."""
     return integer(name, at_least, at_least=at_least) if env.str(name, default="").strip() else None
 
 
 def optional_instant(name: str) -> datetime | None:
-    """A time with its offset in ISO 8601 (2026-01-31T12:00:00Z); None where not set."""
+    """An ISO 8601 time with offset (2026-01-31T12:00:00Z); None if not set."""
     text = env.str(name, default="").strip()
     if not text:
         return None
@@ -118,7 +118,7 @@ def optional_instant(name: str) -> datetime | None:
 
 
 def integer_map(name: str, *, of: Container[str]) -> dict[str, int]:
-    """`fal:40,runway:5`: whole numbers of at least 1, by names that are among `of`."""
+    """`fal:40,runway:5`: whole numbers from 1, by names in `of`."""
     found = {}
     for pair in filter(None, (part.strip() for part in env.str(name, default="").split(","))):
         what, _, number = pair.partition(":")
@@ -132,7 +132,7 @@ def integer_map(name: str, *, of: Container[str]) -> dict[str, int]:
 
 
 def _decimal_map(name: str, text: str, *, of: Container[str]) -> dict[str, Decimal]:
-    """`fal:500,runway:100.50`: dollars, by names that are among `of`."""
+    """`fal:500,runway:100.50`: dollars, by names in `of`."""
     found = {}
     for pair in filter(None, (part.strip() for part in text.split(","))):
         what, _, amount = pair.partition(":")
@@ -146,8 +146,8 @@ def _decimal_map(name: str, text: str, *, of: Container[str]) -> dict[str, Decim
 
 
 def decimal_map(name: str, *, of: Iterable[str], default_usd: int | None) -> dict[str, Decimal]:
-    """`fal:500,runway:100.50`: dollars by names that are among `of`. A name that is left out has
-    `default_usd`; `fal:off` is no cap at fal, `off` none at all."""
+    """`fal:500,runway:100.50`: dollars by names in `of`. A missing name has `default_usd`;
+    `fal:off` means no cap for fal, `off` no cap at all."""
     names = list(of)
     text = env.str(name, default="").strip()
     if text == "off":
@@ -164,7 +164,7 @@ def decimal_map(name: str, *, of: Iterable[str], default_usd: int | None) -> dic
 
 
 def percentages(name: str, default: str) -> list[int]:
-    """`50,80,100`: whole numbers from 1 to 100, the smallest first."""
+    """`50,80,100`: whole numbers from 1 to 100, in ascending order."""
     texts = [part.strip() for part in env.str(name, default=default).split(",") if part.strip()]
     if not all(text.isascii() and text.isdigit() and 0 < int(text) <= 100 for text in texts):
         return _invalid(f"{name} must be numbers from 1 to 100, not {texts}.", instead=[])
@@ -172,7 +172,7 @@ def percentages(name: str, default: str) -> list[int]:
 
 
 def pem(name: str) -> str:
-    """A PEM key given as base64 in one line (or as it is); empty where not set."""
+    """A PEM key, as it is or as base64 in one line; empty if not set."""
     text = env.str(name, default="").strip()
     if not text or text.startswith("-----BEGIN"):
         return str(text).replace("\\n", "\n")
@@ -183,7 +183,7 @@ def pem(name: str) -> str:
 
 
 def choices(name: str, allowed: tuple[str, ...]) -> list[str]:
-    """Some of `allowed`, comma-separated, in its order; all of them where not set."""
+    """Some of `allowed`, comma-separated, in its order; all if not set."""
     chosen = env.list(name, default=list(allowed))
     if not chosen or not set(chosen) <= set(allowed):
         add_problem(f"{name} must be some of {', '.join(allowed)}, not {chosen}.")
@@ -191,7 +191,7 @@ def choices(name: str, allowed: tuple[str, ...]) -> list[str]:
 
 
 def uuids(name: str) -> frozenset[UUID]:
-    """UUIDs, comma-separated; none where not set."""
+    """UUIDs, comma-separated; none if not set."""
     texts = [part.strip() for part in env.str(name, default="").split(",") if part.strip()]
     try:
         return frozenset(UUID(text) for text in texts)
@@ -200,7 +200,7 @@ def uuids(name: str) -> frozenset[UUID]:
 
 
 def choices_or_off(name: str, allowed: tuple[str, ...]) -> list[str]:
-    """Some of `allowed`, comma-separated, in the order given; none where it is `off` or not set."""
+    """Some of `allowed`, comma-separated, in the given order; none if `off` or not set."""
     chosen = [part.strip() for part in env.list(name, default=["off"])]
     if chosen == ["off"]:
         return []
@@ -241,12 +241,12 @@ def secrets(name: str) -> list[str]:
 
 
 def service_url(name: str, real: str, *, sandbox: str) -> str:
-    """The address of a service: its own in production, else below the sandbox's."""
+    """The address of a service: `real` in production, else a path of the sandbox."""
     return http_url(name, real if PRODUCTION else f"{SANDBOX_URL}/{sandbox}")
 
 
 def database_address(name: str, default: str) -> dict[str, str]:
-    """The address of PostgreSQL, as libpq's parameters."""
+    """PostgreSQL's address, as libpq parameters."""
     try:
         return database_url.parse(env.str(name, default=default))
     except ValueError as error:
@@ -254,7 +254,7 @@ def database_address(name: str, default: str) -> dict[str, str]:
 
 
 def redis_address(name: str, default: str) -> redis_url.RedisAddress:
-    """The address of Redis, for each of those who connect to it."""
+    """Redis's address, for each of its clients."""
     for other in redis_url.CELERYS_OWN:
         if other in env.ENVIRON:
             add_problem(f"{other} is set: Celery's address is {name}, and no other.")
@@ -265,7 +265,7 @@ def redis_address(name: str, default: str) -> redis_url.RedisAddress:
 
 
 def tcp_address(name: str) -> tuple[str, int] | None:
-    """`tcp://host:port` as (host, port); None where not set."""
+    """`tcp://host:port` as (host, port); None if not set."""
     text = env.str(name, default="").strip()
     if not text:
         return None
@@ -280,14 +280,14 @@ def tcp_address(name: str) -> tuple[str, int] | None:
 
 
 def listen_address(name: str, default: str) -> str:
-    """A name, or an IPv4 or IPv6 address, to listen at; IPv6 in brackets or without."""
+    """A name, or an IPv4 or IPv6 address (with or without brackets), to listen on."""
     return addresses.listen_address(name, env.str(name, default=default), problems)
 
 
 def host_names(name: str, *, default: list[str]) -> list[str]:
-    """Names and addresses as a Host header has them, without a port, comma-separated.
+    """Host names and addresses as in a Host header, without port, comma-separated.
 
-    IPv6 in brackets or without. `*` is any name, `.example.com` all of that domain.
+    IPv6 with or without brackets. `*` is any name, `.example.com` the whole domain.
     """
     named = []
     for host in (part.strip() for part in env.list(name, default=default)):
@@ -302,7 +302,7 @@ def host_names(name: str, *, default: list[str]) -> list[str]:
 
 
 def origins(name: str) -> list[str]:
-    """`https://app.example.com`, comma-separated: a scheme and a host, and no path."""
+    """`https://app.example.com`, comma-separated: scheme and host without a path."""
     found = [part.strip() for part in env.list(name, default=[]) if part.strip()]
     for origin in found:
         if not (_is_http(origin) and origin.count("/") == 2):
@@ -311,7 +311,7 @@ def origins(name: str) -> list[str]:
 
 
 def http_url(name: str, default: str) -> str:
-    """An http or https address without a slash at its end; empty where that is the default."""
+    """An http or https address without a trailing slash; empty if that is the default."""
     text = str(env.str(name, default=default)).strip()
     if text and not _is_http(text):
         # Not what it is: such addresses have keys in them.
@@ -332,8 +332,8 @@ SANDBOX_URL = http_url("SANDBOX_URL", "" if PRODUCTION else "http://127.0.0.1:90
 
 
 def email_settings(name: str) -> dict[str, Any]:
-    """Django's EMAIL_* settings from `smtp+tls://user:password@host:587`; to the log's own place
-    where not set."""
+    """Django's EMAIL_* settings from `smtp+tls://user:password@host:587`; mail goes to the console
+    if not set."""
     console = {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
     text = env.str(name, default="")
     if not text:
@@ -352,7 +352,7 @@ def email_settings(name: str) -> dict[str, Any]:
 
 
 def decimal(name: str, default: str) -> Decimal:
-    """A number that is not negative, kept as exactly as it was written."""
+    """A number that is not negative, kept exactly as written."""
     text = env.str(name, default=default).strip()
     try:
         value = Decimal(text)

@@ -1,1 +1,1 @@
-"""How the admin writes values, by language; FORMAT_MODULE_PATH names this package."""
+"""How the admin formats values, by language; FORMAT_MODULE_PATH names this package."""

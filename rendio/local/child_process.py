@@ -1,9 +1,9 @@
-"""One child process that cannot outlive us.
+"""A child process that cannot outlive its parent.
 
 Guarantee: whatever ends this process, kill -9 included, its children end too. On Linux the kernel
-signals them (parent-death signal); elsewhere, and for whatever was missed, pid files name them and
-the next owner of the folder stops them before anything else. A pid is signalled only if it still is
-the process that was written down.
+signals them (parent-death signal). On other systems, and for children that were missed, pid files
+name them, and the next owner of the folder stops them first. A pid is signalled only if it is still
+the recorded process.
 """
 
 import contextlib
@@ -37,8 +37,8 @@ class ChildProcess:
         death_signal: signal.Signals | None = signal.SIGTERM,
         stop_seconds: float = 10.0,
     ) -> None:
-        """Without a `log` the child speaks to our terminal. A `death_signal` of None says that
-        the command sees to it itself."""
+        """Without a `log` the child writes to our terminal. A `death_signal` of None means that the
+        command handles its parent's death itself."""
         self.name = name
         self.argv = list(argv)
         self.env = dict(env)
@@ -58,7 +58,7 @@ class ChildProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs and before it was started."""
+        """None while it runs, and before the start."""
         return self._process.poll() if self._process else None
 
     @property
@@ -97,7 +97,7 @@ class ChildProcess:
             self._process.send_signal(self.stop_signal)  # nothing, if it has ended
 
     def stop(self) -> bool:
-        """Ask it to end, and make it end when it takes too long: then the answer is False."""
+        """Ask the process to end, and kill it if that takes too long: then False."""
         if self._process is None:
             return True
         self.request_stop()
@@ -110,7 +110,7 @@ class ChildProcess:
         return True
 
     def kill(self) -> None:
-        """SIGKILL to it and to whatever it left in its process group."""
+        """SIGKILL to the process and to everything left in its process group."""
         if self._process is None:
             return
         _signal_group(self._process.pid, signal.SIGKILL)
@@ -118,7 +118,7 @@ class ChildProcess:
         self._pid_file.unlink(missing_ok=True)
 
     def pause(self) -> None:
-        """SIGSTOP to it and to all that it started: it holds its connections and answers nothing.
+        """SIGSTOP to the process and its descendants: it keeps its connections and answers nothing.
 
         The process itself comes first, so that it starts nothing while the others are stopped.
         """
@@ -137,7 +137,7 @@ class ChildProcess:
 
 
 def stop_leftovers(pid_folder: Path) -> None:
-    """Stop what an earlier run, ended the hard way, has left behind."""
+    """Stop processes that an earlier, killed run has left."""
     for pid_file in pid_folder.glob("*.pid"):
         with contextlib.suppress(ValueError, TypeError, KeyError):  # it was being written
             record = json.loads(pid_file.read_text())
@@ -159,7 +159,7 @@ def _stop_leftover(pid: int, recorded: str | None, stop_signal: int) -> None:
 
 
 def identity(pid: int) -> str | None:
-    """What tells this process from a later one with the same number; None if there is none."""
+    """Distinguishes this process from a later one with the same pid; None if there is none."""
     proc = Path("/proc")
     if (proc / "self" / "stat").exists():
         try:
@@ -181,7 +181,7 @@ def identity(pid: int) -> str | None:
 
 
 def descendants(pid: int) -> list[int]:
-    """The process's children, their children and so on, whichever process groups they are in."""
+    """All descendants of the process, in whichever process groups."""
     children: dict[int, list[int]] = {}
     for child, parent in _parents():
         children.setdefault(parent, []).append(child)
@@ -212,7 +212,7 @@ def _parents() -> list[tuple[int, int]]:
 
 
 def command_line(pid: int) -> str:
-    """How the process was started; empty if there is none."""
+    """The process's command line; empty if there is none."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:

@@ -1,4 +1,4 @@
-"""The folder that holds everything of one local installation: RENDIO_HOME, by default `.rendio`.
+"""The folder of one local installation: RENDIO_HOME, by default `.rendio`.
 
 One process at a time owns it; the lock ends with that process, however it ends.
 """
@@ -21,11 +21,11 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 class DataDirInUse(Exception):
-    """Another process owns the home; the message is what it wrote about itself."""
+    """Another process owns the folder; the message is its description of itself."""
 
 
 class NotRunning(Exception):
-    """Nobody owns the home."""
+    """No process owns the folder."""
 
 
 class DataDir:
@@ -45,7 +45,7 @@ class DataDir:
         return cls(Path(os.environ.get("RENDIO_HOME") or PROJECT / ".rendio").resolve())
 
     def acquire(self) -> None:
-        """Own the home until `release` or the end of this process. Raises HomeInUse."""
+        """Own the folder until `release` or the end of this process. Raises DataDirInUse."""
         for folder in (self.root, self.logs, self.media, self.pids):
             # Logs and media are about people: theirs and ours to read, nobody else's.
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,15 +62,16 @@ class DataDir:
         stop_leftovers(self.pids)
 
     def describe_owner(self, text: str) -> None:
-        """What a second start will be told."""
+        """The text that a second start shows."""
         self._lock_file.write_text(text + "\n")
 
     def show_environment(self, values: Mapping[str, str]) -> None:
-        """What our processes see that our caller did not set, for commands beside them."""
+        """Store the environment that our processes see beyond the caller's, for commands beside
+        them."""
         _write_private(self._environment_file, json.dumps(values))
 
     def environment_of_owner(self) -> dict[str, str]:
-        """What `show_environment` was given by who runs here now. Raises NotRunning."""
+        """The environment that the running owner stored. Raises NotRunning."""
         try:
             with self._lock_file.open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -92,14 +93,14 @@ class DataDir:
             self._lock = None
 
     def fresh_metrics(self) -> Path:
-        """An empty folder for what the processes of this run count."""
+        """An empty folder for the counts of this run's processes."""
         folder = self.root / "metrics"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         return folder
 
     def sandbox_authority(self) -> dict[str, str]:
-        """Where the sandbox keeps its App Store's keys, and the root that we then trust.
+        """Where the sandbox keeps its App Store keys, and the root that we then trust.
 
         The sandbox writes the file at its first start.
         """
@@ -109,7 +110,7 @@ class DataDir:
         }
 
     def secrets(self) -> dict[str, str]:
-        """Read the generated secrets; make those that are missing, once."""
+        """Read the generated secrets; generate missing ones, once."""
         known: dict[str, str] = {}
         if self.secrets_file.exists():
             for line in self.secrets_file.read_text().splitlines():
@@ -129,7 +130,7 @@ class DataDir:
 
 
 def _write_private(file: Path, text: str) -> None:
-    """Whole or not at all, and for our user alone."""
+    """Write atomically, readable by our user only."""
     unfinished = file.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,8 +1,8 @@
-"""Each process's log file, and those of its lines that a person at the terminal wants to see.
+"""Log files of the processes, and the lines of them that the terminal shows.
 
-A file holds all its process wrote, as it wrote it: JSON lines, and plain text where something broke
-before logging was set up. It starts afresh with each run and is cut at a size; one older one is
-kept beside it as NAME.log.1. Cutting may lose the lines of that moment.
+A file holds everything that its process wrote: JSON lines, and plain text from before logging was
+set up. It is rotated at each start and at a size, to NAME.log.1. Rotation may lose the lines of
+that moment.
 """
 
 import json
@@ -33,7 +33,7 @@ def rotate(log: Path) -> None:
 
 
 class LogTail:
-    """Reads what was added to a log since the last look."""
+    """Reads what was appended to a log since the last read."""
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
@@ -42,7 +42,7 @@ class LogTail:
         self._unfinished = b""
 
     def new_lines(self) -> Iterator[Text]:
-        """What is worth showing of it."""
+        """The new lines that are worth showing."""
         for line in self._read():
             if text := format_line(self.name, line):
                 yield text
@@ -65,7 +65,7 @@ class LogTail:
 
 
 def format_line(name: str, line: str) -> Text | None:
-    """A log line as the terminal shows it; None for what is routine."""
+    """A log line for the terminal; None for routine lines."""
     if not line.strip():
         return None
     if pattern := SERVER_LINES.get(name):

@@ -1,4 +1,4 @@
-"""A phone, as the API sees one: HTTP with JSON, and nothing else of Rendio's."""
+"""A phone as the API sees it: an HTTP client with JSON, without any other code of Rendio."""
 
 import base64
 import secrets
@@ -15,7 +15,7 @@ LONGEST_VIDEO_BYTES = 200_000_000
 
 
 class ApiError(Exception):
-    """The API said no; the message is the API's own."""
+    """The API refused; the message is the API's."""
 
 
 # A kept connection may close while we reach for it. Reading again is harmless; writing is not.
@@ -30,7 +30,7 @@ class Phone:
         self._http.mount("http://", HTTPAdapter(max_retries=GET_RETRIES))
 
     def sign_in(self) -> dict[str, Any]:
-        """As a new guest on a device that nobody has seen before."""
+        """Sign in as a new guest on a new device."""
         token = base64.b64encode(f"sandbox-{uuid4()}".encode()).decode()
         body = {
             "device_id": str(uuid4()),
@@ -85,7 +85,7 @@ class Phone:
 
 
 def control_sandbox(sandbox_url: str, **plan: Any) -> None:
-    """Say how the provider's next jobs go. Raises Refused."""
+    """Set how the provider's next jobs go. Raises ApiError."""
     url = f"{sandbox_url.rstrip('/')}/control/provider"
     try:
         answer = _without_proxy().post(url, json=plan, timeout=TIMEOUT_SECONDS)
@@ -96,7 +96,8 @@ def control_sandbox(sandbox_url: str, **plan: Any) -> None:
 
 
 def read_pushes(sandbox_url: str, token: str) -> list[tuple[str, str]]:
-    """What Apple was asked to show on this phone, (title, body), in order. Raises Refused."""
+    """The pushes that Apple was asked to show on this phone, as (title, body), in order. Raises
+    ApiError."""
     url = f"{sandbox_url.rstrip('/')}/control/pushes"
     try:
         sent = _without_proxy().get(url, timeout=TIMEOUT_SECONDS).json()["pushes"]

@@ -1,7 +1,7 @@
-"""Loopback ports that nobody else has, nor another of our own runs is about to take.
+"""Reserve free loopback ports.
 
 A free port stays free on the network until its server listens, seconds later. Meanwhile a lock file
-keeps it from a second run on this machine; the lock ends with the process that holds it.
+reserves it against other runs on this machine; the lock ends with the process that holds it.
 """
 
 import errno
@@ -38,12 +38,12 @@ def is_free(port: int) -> bool:
 
 
 def is_reserved(port: int) -> bool:
-    """Whether this process has reserved it."""
+    """Whether this process has reserved the port."""
     return port in _reserved
 
 
 def reserve(port: int) -> bool:
-    """Keep the port for this process until it ends; False if it is taken."""
+    """Reserve the port for this process until it ends; False if it is taken."""
     if port in _reserved:
         return is_free(port)
     folder = Path(tempfile.gettempdir()) / f"rendio-ports-{os.getuid()}"
@@ -69,7 +69,7 @@ def reserve_any() -> int:
 
 
 def reserve_from(port: int) -> int:
-    """This port or the next free one after it."""
+    """Reserve this port or the next free one."""
     for candidate in range(port, min(port + 200, 65536)):
         if candidate not in _reserved and reserve(candidate):
             return candidate

@@ -1,8 +1,8 @@
-"""What `make run` starts: the whole of Rendio on one machine, watched until it is told to stop.
+"""`make run`: all of Rendio on one machine, supervised until it is stopped.
 
-Guarantee: whatever dies is started again; Ctrl-C, SIGTERM or SIGHUP stops all that was started, in
-order, each within a bound; after kill -9 nothing is left (`child`) and the next start finds what
-was committed. It runs alone in its home, and beside any other home.
+Guarantee: a process that dies is restarted; Ctrl-C, SIGTERM or SIGHUP stops everything in order,
+each within a limit; after kill -9 nothing is left (`child_process`), and the next start finds what
+was committed. One run at a time uses a data folder; runs with other folders are independent.
 """
 
 import os
@@ -32,16 +32,16 @@ HEALTHY_SECONDS = 60.0
 
 
 class StartFailed(Exception):
-    """Nothing can be served; the message says why and what to do."""
+    """Rendio cannot start; the message says why and what to do."""
 
 
 class StopRequested(Exception):
-    """A signal asked us to end."""
+    """A signal requested the end."""
 
 
 @dataclass
 class SupervisedProcess:
-    """A process that is started again when it dies, later each time."""
+    """A process that is restarted when it dies, with a growing delay."""
 
     launch: Callable[[], None]
     child: Callable[[], ChildProcess | None]
@@ -51,7 +51,7 @@ class SupervisedProcess:
 
 
 def run() -> int:
-    """The exit code of `python -m rendio.local run`."""
+    """Returns the exit code of `python -m rendio.local run`."""
     console = Console(highlight=False, soft_wrap=True)
     data_dir = DataDir.from_environment()
     try:
@@ -147,7 +147,7 @@ class Supervisor:
         return int(wanted)
 
     def _environment(self, *, port: int, sandbox_port: int) -> dict[str, str]:
-        """What the processes see. Whatever the caller's environment sets wins."""
+        """The environment of the processes. The caller's environment wins."""
         secrets = self._data_dir.secrets()
         ours = {
             "ENVIRONMENT": "development",
@@ -234,7 +234,7 @@ class Supervisor:
         self._print(f"web        {stack.url}")
 
     def _run_journey(self) -> None:
-        """One customer's way through the API, in this terminal."""
+        """Show one customer's journey through the API in this terminal."""
         stack = self._running_stack()
         command = [sys.executable, os.fspath(PROJECT / "manage.py"), "journey"]
         self._running_command = journey = stack.child("journey", command, log=None)
@@ -275,7 +275,7 @@ class Supervisor:
     # --- While it runs ------------------------------------------------------------------------
 
     def _pause(self, seconds: float) -> None:
-        """All our waiting is done here, so that a signal is heard and nothing stays dead."""
+        """All waiting happens here, so that signals are handled and dead processes restarted."""
         time.sleep(seconds)
         if self._stop_asked_at is not None:
             raise StopRequested
@@ -331,7 +331,7 @@ class Supervisor:
                     os.kill(child.pid, signal.SIGKILL)
 
     def _stop(self) -> None:
-        """Those that take work first, the servers under them last."""
+        """Stop the processes that accept work first, and the servers last."""
         self._supervised.clear()
         if self._running_command:
             self._running_command.stop()
@@ -344,7 +344,7 @@ class Supervisor:
 
 
 def _short(path: Path) -> str:
-    """Relative to where the user is, where that is shorter."""
+    """The path relative to the current folder, if it is inside."""
     try:
         return os.fspath(path.relative_to(Path.cwd()))
     except ValueError:

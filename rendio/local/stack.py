@@ -1,6 +1,6 @@
-"""The application's own processes on one machine: what they are called and how they are started.
+"""The application's own processes on one machine: their names and commands.
 
-The Procfile at the top is the same table for production.
+The Procfile is the same table for production.
 """
 
 import os
@@ -32,7 +32,7 @@ class Command:
 def commands(
     *, data_dir: DataDir, bind: str, sandbox_port: int, flower_port: int
 ) -> dict[str, Command]:
-    """In the order in which they are started."""
+    """The commands, in start order."""
     python = [sys.executable, "-m"]
     # Here a worker of root's, with its warning about that, is an ordinary thing.
     as_root = "ignore:You're running the worker with superuser privileges"
@@ -62,16 +62,16 @@ def commands(
 
 
 class Stack:
-    """The application as real processes against servers that are there already.
+    """The application as real processes, on running servers.
 
-    `make run` supervises one; a test can hold one of its own and kill what it likes:
+    `make run` supervises one; a test can own one and kill its processes:
 
-        with Stack(home=home, env=os.environ | {"DATABASE_URL": url}) as stack:
+        with Stack(data_dir=data_dir, env=os.environ | {"DATABASE_URL": url}) as stack:
             stack.start("web", "worker")
             stack.kill("worker")
 
-    `env` is what the processes see, with PUBLIC_URL pointing to the web process unless told
-    otherwise. The home must be owned by this process (`DataDir.acquire`).
+    `env` is the environment of the processes, with PUBLIC_URL set to the web process by default.
+    This process must own the data folder (`DataDir.acquire`).
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Stack:
             self.children[name].start()
 
     def stop(self, *names: str) -> list[str]:
-        """Gracefully; without names all of them. Answers with those that had to be killed."""
+        """Stop gracefully; without names all of them. Returns those that had to be killed."""
         stopping = {name: self.children.pop(name, None) for name in names or STOP_ORDER}
         children = {name: child for name, child in stopping.items() if child}
         for name, child in children.items():
@@ -131,7 +131,7 @@ class Stack:
         self.start(name)
 
     def child(self, name: str, argv: list[str], *, log: Path | None) -> ChildProcess:
-        """Any process of ours in the stack's environment, not yet started."""
+        """A process in the stack's environment, not yet started."""
         return ChildProcess(
             name,
             argv=argv,

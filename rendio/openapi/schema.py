@@ -1,7 +1,7 @@
-"""/openapi.json: made by drf-spectacular out of what the apps say of their calls.
+"""/openapi.json: built by drf-spectacular from the apps' descriptions of their operations.
 
-What all calls have in common is added here: who may call, the limits, and every refusal that a call
-can answer, in the envelope. It is made once in each process.
+Added here is what all operations share: authentication, limits, and every possible refusal in the
+envelope. Built once in each process.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ BUSY = "something of ours is busy. Try again."
 
 
 class OperationSchema(AutoSchema):
-    """One operation, by the table of its app."""
+    """One operation, described by its app's table."""
 
     @property
     def view_of_ours(self) -> ApiView:
@@ -144,7 +144,7 @@ class OperationSchema(AutoSchema):
         return names
 
     def _refusals(self) -> dict[int, list[type[Refusal]]]:
-        """The refusals that this call can answer, by status."""
+        """Refusals of this operation, by status."""
         view, call = self.view_of_ours, self.call
         refusals: set[type[Refusal]] = {*call.refusals, DatabaseUnavailable, InternalError}
         if not isinstance(view, PublicView):
@@ -199,12 +199,12 @@ def _refs(kind: str, names: Any) -> dict[str, Any]:
 
 
 def exclude_legacy_prefix(endpoints: list[Any], **_: Any) -> list[Any]:
-    """Not twice: everything under /v1 answers for older builds under /functions/v1 too."""
+    """Exclude /functions/v1, where older builds find the same operations as under /v1."""
     return [one for one in endpoints if not one[0].startswith("/functions/")]
 
 
 def add_components(result: Any, **_: Any) -> Any:
-    """What operations refer to."""
+    """Add the components that operations refer to."""
     components = result["components"]
     components["schemas"]["Error"] = _ERROR
     components["examples"] = {one.code: {"value": _example(one)} for one in all_refusals()}
@@ -278,7 +278,7 @@ class Document:
 
 @cache
 def document() -> Document:
-    """The whole, once for each process: it takes half a second. Always in English."""
+    """The document, built once in each process (half a second). Always in English."""
     with translation.override("en"):
         schema = SchemaGenerator().get_schema(  # type: ignore[no-untyped-call]
             request=None, public=True

@@ -1,4 +1,4 @@
-"""The API's description, and two pages that show it, from our own files alone."""
+"""The API's description and two pages that show it, from our own files only."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Logging: JSON lines on standard output, one event a line, secrets taken out.
+"""Logging: JSON lines on standard output, one event a line, secrets redacted.
 
-Every process logs alike: level, event (a constant text), timestamp, the request id where there is
-one, and the fields that the call gave by keyword or `extra`.
+All processes log alike: level, event (a constant text), timestamp, the request id if there is one,
+and the fields given by keyword or `extra`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _SECRET_SHAPES = re.compile(
 
 
 def redact(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """structlog's processor for `clean`."""
+    """structlog's processor for `redact_values`."""
     return redact_values(event)
 
 
 def redact_values(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Blank what is named or shaped like a secret or a person, at any depth."""
+    """Replace values that are named or shaped like a secret or personal data, at any depth."""
     return {key: _redact_value(key, value) for key, value in fields.items()}
 
 
@@ -54,9 +54,8 @@ def _redact_value(key: str, value: Any) -> Any:
 
 
 def replace_path_by_route(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """structlog's processor for Django's lines about a request: its method and route instead of its
-    path, which holds the token of a media address, and of itself with the query, which holds a
-    webhook's."""
+    """structlog's processor for Django's request lines: method and route instead of the path, which
+    may hold a media token, and instead of the query, which may hold a webhook's."""
     request = event.pop("request", None)
     if isinstance(request, HttpRequest):
         match = request.resolver_match
@@ -117,7 +116,7 @@ def logging_config(level: str) -> dict[str, Any]:
 
 
 def configure() -> None:
-    """Send structlog's own loggers through the standard library's, so that there is one output."""
+    """Route structlog through the standard library's logging, so that there is one output."""
     structlog.configure(
         processors=[
             *_SHARED[:3],

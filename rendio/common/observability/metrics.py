@@ -1,7 +1,7 @@
-"""What we count in this process, for Prometheus; /metrics adds what the database knows.
+"""Prometheus counters and histograms of this process. /metrics adds gauges from the database.
 
 The processes of a web server, or of a worker, write into one folder (`metrics_folder`), and any of
-them tells for all. Counts begin at zero with each start, as Prometheus expects.
+them reports for all. Counts start at zero with each start, as Prometheus expects.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ task_seconds = Histogram(
 
 
 def count_credits(kind: str, change: int) -> None:
-    """Once the caller's transaction has committed."""
+    """Counts once the caller's transaction has committed."""
     direction = "in" if change > 0 else "out"
     moved = credits_moved.labels(kind, direction)
     transaction.on_commit(lambda: moved.inc(abs(change)), robust=True)
 
 
 def exposition(*more: CollectorRegistry) -> bytes:
-    """All that was counted, in Prometheus's text format, followed by `more`."""
+    """All counts in Prometheus's text format, followed by the registries in `more`."""
     counted = REGISTRY
     folder = Path(os.environ.get(FOLDER, ""))
     if FOLDER in os.environ and folder.is_dir():

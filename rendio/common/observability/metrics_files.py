@@ -1,12 +1,11 @@
-"""The files in which processes count, made so that none of them can stop a process.
+"""Prometheus's multiprocess files, made so that they cannot stop a process.
 
-Prometheus's client library keeps a process's counts in files of `metrics_folder`, mapped into its
-memory. Writing to a mapped page for which the disk has no block kills the process (SIGBUS), and a
-file with rubbish in it breaks whoever opens or reads it. Here a file gets its blocks before it is
-mapped, what cannot be read is set aside, and where there is no file to be had, the process counts
-in its memory alone: numbers are lost then, calls never.
+The client library keeps a process's counts in memory-mapped files of `metrics_folder`. Writing to a
+mapped page without a disk block kills the process (SIGBUS), and a corrupt file breaks every process
+that opens or reads it. Here a file gets its blocks before it is mapped, an unreadable file is set
+aside, and without a file the process counts in memory: numbers may be lost, calls never.
 
-Imported before anything is counted. The classes are not a published interface of the library:
+Imported before anything is counted. The classes are not a public interface of the library:
 requirements.in pins the version.
 """
 
@@ -34,7 +33,7 @@ Number = tuple[float, float]  # a value and its time
 
 
 class CountsFile(mmap_dict.MmapedDict):
-    """One process's counts of one kind. Raises nothing."""
+    """One process's counts of one kind. Never raises."""
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:
         self._in_memory: dict[str, Number] = {}
@@ -91,7 +90,7 @@ class CountsFile(mmap_dict.MmapedDict):
 
 
 def _allocate(descriptor: int, size: int) -> None:
-    """Give the file blocks up to this size. Raises OSError where there is no room."""
+    """Allocate blocks up to this size. Raises OSError if the disk is full."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
         return
@@ -101,7 +100,7 @@ def _allocate(descriptor: int, size: int) -> None:
 
 
 class FolderCollector(Collector):
-    """What the processes that share the folder have counted. What cannot be read is set aside."""
+    """Counts of all processes that share the folder. Unreadable files are set aside."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -130,6 +129,6 @@ def _set_aside_if_unreadable(file: Path) -> bool:
 
 
 def use_safe_files() -> None:
-    """Have the client library use CountsFile."""
+    """Make the client library use CountsFile."""
     uses: Any = values
     uses.MmapedDict = CountsFile

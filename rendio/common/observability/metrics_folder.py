@@ -1,7 +1,7 @@
-"""Where the processes of one server share what they count.
+"""The folder in which the processes of one server keep their counts.
 
-Prometheus's client library looks for the folder when it is imported, so a main process makes it
-before that, for the children that it forks.
+The client library looks for the folder when it is imported, so a main process makes it before that,
+for the children that it forks.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _PREFIX = "rendio-metrics-"
 
 
 def make() -> None:
-    """A fresh one, unless the environment names one already.
+    """Make a fresh folder unless the environment names one.
 
-    Where none can be made, each process counts alone, and /metrics tells of the one that answers.
+    If none can be made, each process counts alone, and /metrics reports the one that answers.
     """
     if os.environ.get(FOLDER):
         return
@@ -31,7 +31,7 @@ def make() -> None:
 
 
 def remove() -> None:
-    """The one that `make` made."""
+    """Remove the folder that `make` made."""
     folder = Path(os.environ.get(FOLDER, ""))
     if folder.name.startswith(_PREFIX):
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The id that ties an answer, its log lines and the tasks it caused together."""
+"""The request id: connects a response, its log lines and the tasks that it caused."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ _SANE = re.compile(r"[A-Za-z0-9._\-]{8,64}")
 
 
 def current() -> str | None:
-    """The request id of what is running now, if anything is."""
+    """The id of the current request, if any."""
     return structlog.contextvars.get_contextvars().get("request_id")
 
 
 def bind_request_id(cause: str, **more: str) -> AbstractContextManager[None]:
-    """What is logged and asked within bears the id of the request that caused it, unless another
-    request is what runs; `more` is logged too."""
+    """Log and send this request id within the block, unless another request is current; `more` is
+    logged too."""
     if caused_by := current() or cause:
         more["request_id"] = caused_by
     return structlog.contextvars.bound_contextvars(**more)
 
 
 class RequestIdMiddleware:
-    """Take the client's X-Request-ID if it is a sane one, else make one; send it back and log
-    it."""
+    """Use the client's X-Request-ID if it is well formed, else a new one; return and log it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,8 +1,8 @@
-"""Errors to Sentry, where SENTRY_DSN is set; else nothing of it is loaded.
+"""Errors to Sentry, if SENTRY_DSN is set; else nothing is imported.
 
-What it is sent: the exception with its frames (no local variables), the view or task, and the
-request id. No body, headers, cookies, query or address, and what is shaped like a secret or a
-person is taken out of all texts, as in the log.
+Sent are the exception with its frames (no local variables), the view or task, and the request id.
+No body, headers, cookies, query or address; values shaped like a secret or personal data are
+redacted in all texts, as in the log.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rendio.common.observability import logs, request_id
 
 
 def start(*, dsn: str, environment: str) -> None:
-    """Once in a process."""
+    """Call once in a process."""
     import sentry_sdk
 
     sentry_sdk.init(
@@ -28,7 +28,8 @@ def start(*, dsn: str, environment: str) -> None:
 
 
 def scrub(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
-    """Sentry's own scrubber goes by the names of fields, and paths and messages have none."""
+    """Redact the event. Sentry's own scrubber goes by field names, which paths and messages
+    lack."""
     for name in ("request", "user", "breadcrumbs", "server_name"):
         event.pop(name, None)
     if caused_by := request_id.current():

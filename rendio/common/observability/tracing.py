@@ -1,8 +1,8 @@
-"""Spans for OpenTelemetry, where OTEL_EXPORTER_OTLP_ENDPOINT is set; else a span is nothing.
+"""OpenTelemetry spans, if OTEL_EXPORTER_OTLP_ENDPOINT is set; else a span does nothing.
 
-A span says what ran, how long and how it ended: the view, the task or the host, never a path, a
-query, a body or an exception's words, which may hold a token or a person. Sending is a thread's, in
-batches; what cannot be sent is lost.
+A span has the view, task or host, its duration and outcome; never a path, query, body or exception
+text, which may hold a token or personal data. A thread sends spans in batches; what cannot be sent
+is lost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _provider: Any = None
 
 
 def start(*, endpoint: str, environment: str) -> None:
-    """Once in a process, before it forks: its children send for themselves."""
+    """Call once in a process, before it forks: the children send for themselves."""
     global _tracer, _provider
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
@@ -38,15 +38,16 @@ def start(*, endpoint: str, environment: str) -> None:
 
 
 def stop() -> None:
-    """Send what is left."""
+    """Send the remaining spans."""
     if _provider:
         _provider.shutdown()
 
 
 def span(name: str, kind: str, attributes: Attributes) -> AbstractContextManager[Attributes]:
-    """What runs within is a span, and a child of the one that it runs in.
+    """A span around the block, a child of the surrounding one.
 
-    `kind` is SERVER, CONSUMER or CLIENT. What is added to the dictionary until its end is told too.
+    `kind` is SERVER, CONSUMER or CLIENT. Entries added to the dictionary until the end become
+    attributes.
     """
     return _span(name, kind, attributes) if _tracer else nullcontext(attributes)
 
@@ -72,7 +73,7 @@ def _span(name: str, kind: str, attributes: Attributes) -> Iterator[Attributes]:
 
 
 class TracingMiddleware:
-    """A span for each request, by its view."""
+    """A span for each request, named after its view."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,9 +1,9 @@
-"""The one way out: requests on a pooled session, with limits on everything.
+"""The HTTP client for other services: pooled, with limits on everything.
 
-What a caller must know after a call is not only what came back but whether the request may have
-had an effect, so a failure is one of two: `NotSent` (nothing left us; repeating is safe) or
-`NoAnswer` (it may have been acted on; repeating may do it twice). Nothing is ever repeated here,
-no redirect of a `request` followed and no proxy taken from the environment.
+After a call the caller must know whether the request may have had an effect. So a failure is one of
+two: `NotSent` (nothing was sent; repeating is safe) or `NoAnswer` (the service may have acted;
+repeating may do it twice). Nothing is retried here, `request` follows no redirect, and no proxy is
+taken from the environment.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class NotSent(Exception):
-    """The connection could not be made: the other side has seen nothing."""
+    """No connection was made: the other side has seen nothing."""
 
 
 class NoAnswer(Exception):
-    """The request may have arrived, but no whole answer came back."""
+    """The request may have arrived, but no complete response came back."""
 
 
 class Refused(Exception):
-    """We did not ask: the address, the scheme or the host is not one that we may call."""
+    """No request was made: the address, scheme or host is not allowed."""
 
 
 class TooLarge(Exception):
-    """The answer is larger than allowed; what came of it is thrown away."""
+    """The response is larger than allowed and was discarded."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Response:
 
     @property
     def redirect(self) -> str:
-        """Where it sends us, perhaps as a relative address; "" for any other answer."""
+        """The Location of a redirect, possibly relative; "" for any other response."""
         return self.headers.get("Location", "") if self.status in REDIRECTS else ""
 
     @property
@@ -77,7 +77,7 @@ class Response:
         return 200 <= self.status < 300
 
     def json(self) -> Any:
-        """The body as JSON, or None where it is none."""
+        """The body as JSON, or None if it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -95,11 +95,11 @@ def request(
     timeout: tuple[float, float] | None = None,
     max_bytes: int = 1_000_000,
 ) -> Response:
-    """One request to a service we have configured, once.
+    """One request to a configured service, once.
 
-    `timeout` is (connect, read) in seconds; the whole answer must also be here within connect + 2
-    x read, since a drip of single bytes passes every read timeout. Raises NotSent, NoAnswer (also
-    for an answer beyond `max_bytes`).
+    `timeout` is (connect, read) in seconds; the whole response must also arrive within connect + 2
+    x read, since single bytes pass every read timeout. Raises NotSent, NoAnswer (also for a
+    response beyond `max_bytes`).
     """
     timeout = timeout or (
         settings.PROVIDER_CONNECT_TIMEOUT_SECONDS,
@@ -122,7 +122,7 @@ class _Call:
 
 @contextmanager
 def measured(method: str, url: str) -> Iterator[_Call]:
-    """A call to the outside, for metrics and traces: by host, never by path."""
+    """Metrics and a trace for an outbound call: by host, never by path."""
     call, began = _Call(), time.monotonic()
     host = urlsplit(url).hostname or ""
     told: tracing.Attributes = {"http.request.method": method, "server.address": host}
@@ -166,12 +166,13 @@ def download(
     max_bytes: int,
     timeout_seconds: float = 300,
 ) -> Response:
-    """Stream a file that somebody else named into `into`; the answer's body stays empty.
+    """Stream a file from an address that another party named into `into`; the response's body stays
+    empty.
 
-    The host must be on the list (None: any), and whatever it resolves to at connection time must be
-    a public address (unless settings.ALLOW_PRIVATE_ADDRESSES): a check before connecting could be
-    outrun by a second DNS answer. Up to MOST_REDIRECTS redirects are followed, each checked
-    likewise; all of it takes `timeout_seconds` at most.
+    The host must be on the list (None: any), and must resolve to public addresses at connection
+    time (unless settings.ALLOW_PRIVATE_ADDRESSES): a check before connecting could be bypassed by a
+    second DNS answer. Up to MOST_REDIRECTS redirects are followed, each checked likewise, within
+    `timeout_seconds` in all.
 
     Raises Refused, NotSent, NoAnswer, TooLarge.
     """
@@ -220,8 +221,8 @@ def _download(
 
 
 def redirected(url: str, answer: Response) -> str:
-    """Where this answer of `url` sends us, absolute and without `..`; not yet checked. Raises
-    Refused for what can be no address."""
+    """The absolute target of a redirect, without `..`; not yet checked. Raises Refused for an
+    invalid address."""
     try:
         return str(parse_url(urljoin(url, answer.redirect)))
     except (LocationParseError, ValueError) as error:
@@ -229,13 +230,13 @@ def redirected(url: str, answer: Response) -> str:
 
 
 def check_url(url: str) -> None:
-    """Raises Refused for what `download` would refuse before it asks anybody."""
+    """Raise Refused for an address that `download` would refuse without a request."""
     local = settings.ALLOW_PRIVATE_ADDRESSES
     _check_target(_prepared(url).url or "", allowed_hosts=None, local=local)
 
 
 def _prepared(url: str) -> requests.PreparedRequest:
-    """The URL as it will be sent. Raises Refused for what can be none."""
+    """The URL as it will be sent. Raises Refused for an invalid one."""
     if not url.isprintable():
         raise Refused("address")
     try:
@@ -247,8 +248,8 @@ def _prepared(url: str) -> requests.PreparedRequest:
 def _check_target(url: str, *, allowed_hosts: list[str] | None, local: bool) -> None:
     """Raises Refused.
 
-    The URL is read as the connection reads it: to urllib.parse the host of
-    https://evil.example\\.fal.media/ ends in .fal.media, to urllib3 it is evil.example.
+    The URL is parsed as the connection parses it: for urllib.parse the host of
+    https://evil.example\\.fal.media/ ends in .fal.media, for urllib3 it is evil.example.
     """
     try:
         parts = parse_url(url)
@@ -288,8 +289,8 @@ def _chunks(response: requests.Response, *, deadline: float, max_bytes: int) -> 
 
 
 def _next_chunk(response: requests.Response) -> bytes:
-    """What has come, as soon as anything has: waiting for a full chunk, a drip of single bytes
-    would keep us from ever looking at the clock."""
+    """The bytes that have arrived: waiting for a full chunk, a drip of single bytes would never
+    reach the deadline check."""
     try:
         return bytes(response.raw.read1(CHUNK_BYTES, decode_content=True))
     except ReadTimeoutError as error:
@@ -307,12 +308,12 @@ def _never_left(error: requests.RequestException) -> bool:
 
 
 def _error_name(error: requests.RequestException) -> str:
-    """The kind of failure. The text itself may hold the URL, and that a webhook token."""
+    """The class of the failure. Its text may hold the URL, and that a webhook token."""
     return type(error).__name__
 
 
 def _connect_to_public(connection: Any) -> socket.socket:
-    """Connect only where every address that the name has now is public, and to one of these."""
+    """Connect only if every address of the name is public."""
     try:
         found = socket.getaddrinfo(connection._dns_host, connection.port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -366,14 +367,14 @@ class _GuardedAdapter(HTTPAdapter):
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """A redirect is an answer like any other. Even told not to follow it, requests would read
-        its whole body, however large, to prepare the next request."""
+        """A redirect is a response like any other. Even when told not to follow it, requests would
+        read its whole body to prepare the next request."""
 
 
 @cache
 def _session(*, guarded: bool = False) -> requests.Session:
-    """One session for the process; its pool is safe for threads. Cookies are not kept: what an
-    answer sets for one user's request would go with another's."""
+    """One session for the process; its pool is thread-safe. Cookies are not kept: one user's would
+    be sent with another's request."""
     session = _Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.trust_env = False

@@ -71,7 +71,7 @@ def _send(
 
 
 def close_connections() -> None:
-    """The next requests make connections anew."""
+    """Close the idle connections; the next requests open new ones."""
     idle = _idle(os.getpid())
     while idle:
         idle.pop().close()
@@ -79,7 +79,7 @@ def close_connections() -> None:
 
 @contextmanager
 def _connection() -> Iterator[httpx.Client]:
-    """One for us alone, kept for the next if all went well."""
+    """A connection for this call alone, kept for the next if no error occurs."""
     idle = _idle(os.getpid())
     try:
         client = idle.pop()
@@ -96,5 +96,5 @@ def _connection() -> Iterator[httpx.Client]:
 
 @cache
 def _idle(pid: int) -> deque[httpx.Client]:
-    """This process's: a connection does not survive a fork. The one used last is taken first."""
+    """Idle connections of this process, last used first: a connection does not survive a fork."""
     return deque()

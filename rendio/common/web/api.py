@@ -1,4 +1,4 @@
-"""What all calls of the phone have in common: whose call it is, limits, the envelope, pages."""
+"""Base classes of all API views: authentication, rate limits, the error envelope, pagination."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ CURSOR = r"[A-Za-z0-9_-]{21}[AQgw]"
 
 
 class Caller(Protocol):
-    """Who calls, as the access token says. Nothing of it was read from the database."""
+    """The authenticated caller. Everything comes from the access token; nothing was read from the
+    database."""
 
     user_id: UUID
     session_id: UUID
@@ -36,9 +37,9 @@ class Caller(Protocol):
 class ApiView(APIView):
     """One operation of the phone's API.
 
-    `limits` names the settings.RATE_LIMITS it counts against, by IP or by user as the name ends.
-    While Redis is gone it refuses with `limiter_refusal`, where counting is what guards it, else
-    goes on.
+    `limits` names the settings.RATE_LIMITS that apply, by IP address or by user as the name ends.
+    While Redis is unavailable a view with `limiter_refusal` refuses with it, where counting
+    protects the operation; other views continue.
     """
 
     # Those that an answer's Allow may name: OPTIONS is for preflights, which come no further than
@@ -71,25 +72,25 @@ class ApiView(APIView):
 
     @property
     def body(self) -> dict[str, Any]:
-        """The parsed body: our parser lets nothing else than an object through."""
+        """The parsed body: the parser accepts only JSON objects."""
         return cast("dict[str, Any]", self.request.data)
 
     @property
     def caller(self) -> Caller:
-        """The authenticated caller; only where the view permits no others."""
+        """The authenticated caller. Not for views without authentication."""
         return cast("Caller", self.request.user)
 
     def perform_content_negotiation(
         self, request: Request, force: bool = False
     ) -> tuple[JSONRenderer, str]:
-        """JSON, whatever the client would rather have (RFC 9110, 12.5.1, permits that)."""
+        """Always JSON, whatever Accept says (allowed by RFC 9110, 12.5.1)."""
         return JSONRenderer(), JSONRenderer.media_type
 
     def get_exception_handler(self) -> Any:
         return handle_exception
 
     def _refuse_foreign_user_id(self, request: Request) -> None:
-        """Older clients send their `user_id`: it may only say what the token says."""
+        """Older clients send their `user_id`: it must be the token's."""
         if request.user is None:
             return
         claimed = [request.query_params.get("user_id")]
@@ -112,7 +113,7 @@ class ApiView(APIView):
 
     def count(self, keys: dict[str, str]) -> None:
         """Count this call against each limit (ratelimit.count). Raises RateLimited, and
-        `limiter_refusal` while Redis is gone."""
+        `limiter_refusal` while Redis is unavailable."""
         with self._limiter():
             usage = ratelimit.count(keys)
             if self.usage is None or (usage and usage.remaining < self.usage.remaining):
@@ -141,19 +142,19 @@ class ApiView(APIView):
 
 
 class PublicView(ApiView):
-    """One operation that needs no session. A token sent along is ignored unless its view asks."""
+    """One operation without a session. A token is ignored unless the view reads it."""
 
     authentication_classes = ()
     permission_classes = ()
 
 
 def query_uuid(request: Request, name: str) -> UUID:
-    """A UUID from the query string; raises InvalidInput that names it."""
+    """A UUID from the query string. Raises InvalidInput under its name."""
     return parse_uuid(request.query_params.get(name), name)
 
 
 def parse_uuid(value: Any, name: str) -> UUID:
-    """`value` as a UUID; raises InvalidInput under `name`."""
+    """`value` as a UUID. Raises InvalidInput under `name`."""
     if value in (None, ""):
         raise InvalidInput(fields={name: [_("This field is required.")]})
     try:
@@ -163,9 +164,10 @@ def parse_uuid(value: Any, name: str) -> UUID:
 
 
 def page_limits(request: Request) -> tuple[int, int, UUID | None]:
-    """`(limit, offset, cursor)` of a list call; nonsense raises InvalidInput, nothing is clamped.
+    """`(limit, offset, cursor)` of a list call. Raises InvalidInput for invalid values; nothing is
+    clamped.
 
-    The cursor is the id of the last row that the client has seen.
+    The cursor is the id of the last row that the client has.
     """
     params = request.query_params
     limit = _bounded(params.get("limit"), "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
@@ -175,7 +177,7 @@ def page_limits(request: Request) -> tuple[int, int, UUID | None]:
 
 
 def next_cursor(last_id: UUID | None) -> str | None:
-    """The opaque cursor that continues after the row with this id."""
+    """The opaque cursor that continues after this row."""
     if last_id is None:
         return None
     return base64.urlsafe_b64encode(last_id.bytes).decode().rstrip("=")

@@ -1,7 +1,7 @@
-"""What REST framework says of fields, named here for our catalogues, which win over its own.
+"""REST framework's field messages, listed here so that our translations replace its own.
 
-Its Turkish and Spanish speak to programmers. `make messages` finds these; a test holds the list to
-what the bodies of our calls can say.
+Its Turkish and Spanish are written for programmers. `make messages` finds these; a test compares
+the list with the messages that our serializers can produce.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fields of a body that take no other type for theirs."""
+"""Serializer fields that accept only their own JSON type."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rendio.common.visible_text import has_visible
 
 
 class TextUUIDField(serializers.UUIDField):
-    """A UUID as text; REST framework's own also takes numbers."""
+    """A UUID as text; REST framework's field also accepts numbers."""
 
     def to_internal_value(self, data: Any) -> UUID:
         if not isinstance(data, str):
@@ -21,10 +21,10 @@ class TextUUIDField(serializers.UUIDField):
 
 
 class StrictCharField(serializers.CharField):
-    """A text; REST framework's own also takes numbers.
+    """A text; REST framework's field also accepts numbers.
 
-    A text of invisible characters alone is as blank as "". A field with `trim_whitespace=False`
-    takes each character as it is.
+    A text of invisible characters only counts as blank. With `trim_whitespace=False` every
+    character is kept.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -43,7 +43,7 @@ class StrictCharField(serializers.CharField):
 
 
 class StrictIntegerField(serializers.IntegerField):
-    """A whole number; REST framework's own also takes texts."""
+    """A whole number; REST framework's field also accepts texts."""
 
     def to_internal_value(self, data: Any) -> int:
         if type(data) is not int:
@@ -52,7 +52,7 @@ class StrictIntegerField(serializers.IntegerField):
 
 
 class StrictBooleanField(serializers.BooleanField):
-    """true or false; REST framework's own also takes "yes" and 1."""
+    """true or false; REST framework's field also accepts "yes" and 1."""
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):

@@ -1,10 +1,11 @@
-"""What our own proxies wrote down about a caller: X-Forwarded-For, or Forwarded (RFC 7239).
+"""The caller's address from the headers of our own proxies: X-Forwarded-For, or Forwarded (RFC
+7239).
 
-Each proxy appends one element to the header, so elements count from the right. Whatever stands left
-of those of our TRUSTED_PROXIES was sent by the caller, and is not believed.
+Each proxy appends one element, so elements count from the right. Elements to the left of those of
+our TRUSTED_PROXIES were sent by the caller, and are ignored.
 
-An element may name a port: `198.51.100.7:40001` and `[2001:db8::1]:443` (RFC 7239, 6). Azure's
-Application Gateway writes X-Forwarded-For so, too.
+An element may have a port: `198.51.100.7:40001` and `[2001:db8::1]:443` (RFC 7239, 6). Azure's
+Application Gateway also writes X-Forwarded-For this way.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _ELEMENT = re.compile(rf"[ \t]*{_PAIR}(?:[ \t]*;[ \t]*{_PAIR})*[ \t]*;?[ \t]*")
 
 @dataclass(frozen=True)
 class Hop:
-    """What one proxy wrote down about who called it. Empty where it did not say."""
+    """What one proxy recorded about its client; empty where it recorded nothing."""
 
     address: str = ""
     scheme: str = ""
@@ -56,8 +57,8 @@ def read_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def outermost_hop(request: HttpRequest) -> Hop | None:
-    """What the outermost of our proxies saw; None without proxies, and for a call that did not pass
-    all of them."""
+    """The record of our outermost proxy; None without proxies, and for a call that did not pass all
+    of them."""
     proxies = settings.TRUSTED_PROXIES
     if not proxies:
         return None
@@ -78,10 +79,10 @@ def outermost_hop(request: HttpRequest) -> Hop | None:
 
 
 def _forwarded(header: str, count: int) -> list[Hop]:
-    """Up to `count` elements of a Forwarded header, the last one first.
+    """Up to `count` elements of a Forwarded header, last first.
 
-    From the right, each as short as it can be: a quote that a caller opens must not swallow what
-    our proxy appends to it.
+    From the right, each as short as possible: a quote that a caller opens must not swallow what our
+    proxy appends.
     """
     text = header[-_LONGEST:]
     hops: list[Hop] = []
@@ -107,12 +108,12 @@ def _hop(element: str) -> Hop:
 
 @cache
 def _warn_once(problem: str) -> None:
-    """All such callers share the limits for one address: somebody should know."""
+    """Warn once: all such callers share the limits of one address."""
     logger.warning("callers_address_unknown", problem=problem)
 
 
 class ForwardedMiddleware:
-    """Where our proxies send Forwarded, the scheme is told by it (settings.SECURE_PROXY_SSL_HEADER
+    """Read the scheme from Forwarded where our proxies send that (settings.SECURE_PROXY_SSL_HEADER
     names what Django reads)."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -1,8 +1,8 @@
-"""What every answer tells a browser, ours and WhiteNoise's alike: what its page may load and do.
+"""Security headers for every response, static files included.
 
-Nothing, for the phone's JSON. The staff's pages load scripts, styles and pictures from here and
-have no script in them; their look (unfold's Alpine) compiles attributes of its templates, which is
-why they alone may evaluate, and it writes inline styles.
+JSON for phones may load nothing. Admin pages load scripts, styles and pictures from our own host
+and have no inline scripts. Their theme (unfold's Alpine) evaluates template attributes, so that
+only they allow 'unsafe-eval', and writes inline styles.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
 
 class SecurityHeadersMiddleware:
-    """Outside of all other middleware but the request id's, so that no answer goes without."""
+    """Outside of all other middleware but the request id's, so that every response gets the
+    headers."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Only our own host names are answered."""
+"""Refuse requests for other host names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from django.http import HttpRequest, HttpResponse
 
 
 class PinnedHostMiddleware:
-    """400 for a Host that is not among ALLOWED_HOSTS, whether or not the view would have asked.
+    """400 for a Host outside ALLOWED_HOSTS, whether or not the view asks for the host.
 
-    Probes of a process come by its address, which is no name of ours.
+    Probes call a process by its address, which is none of our names.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -1,6 +1,6 @@
-"""The language of messages: what the phone asks for, else its user's own, else English.
+"""The language of messages: Accept-Language, else the user's profile, else English.
 
-The admin is for our staff and speaks English.
+The admin is for staff and always English.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.utils.translation.trans_real import parse_accept_lang_header
 
 
 class LanguageMiddleware:
-    """Answer in the language that `Accept-Language` prefers of those we have."""
+    """Activate the supported language that `Accept-Language` prefers."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -25,13 +25,13 @@ class LanguageMiddleware:
 
 
 def use_fallback(request: HttpRequest, language: str) -> None:
-    """Speak the user's own language for the rest of a request that asks for none of ours."""
+    """Activate the user's own language if the request asks for no supported one."""
     if _is_supported(language) and not _requested(request):
         translation.activate(language)
 
 
 def make_chooser(request: HttpRequest, users_own: Callable[[], str]) -> Callable[[], str]:
-    """For what is told long after the request: which language to speak then."""
+    """A function for texts that are sent long after the request: returns the language then."""
     asked = _requested(request)
 
     def choose() -> str:
@@ -48,7 +48,7 @@ def _requested(request: HttpRequest) -> str | None:
 
 
 def preferred(accept_language: str) -> str | None:
-    """The first of our languages that the header names; None where it names none."""
+    """The first supported language in the header, else None."""
     for tag, weight in parse_accept_lang_header(accept_language):
         language = tag.partition("-")[0]
         if weight and _is_supported(language):

@@ -1,8 +1,7 @@
-"""How an app describes its calls for /openapi.json: what goes in, what comes out, what is refused.
+"""Descriptions of operations for /openapi.json: request, response and refusals.
 
-Each app has a table of them, `openapi.py`, beside the views and not in them: a view is read for
-what it does. What all calls have in common (who may call, limits, the envelope), rendio.openapi
-adds.
+Each app has a table of them in its `openapi.py`, apart from the views. rendio.openapi adds what all
+operations share: authentication, limits, the error envelope.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ class Tag(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One operation. `answer` and `body` are serializers, or JSON schemas where no serializer says
-    it; `example` and `sent` are what the sandbox's customer sends and gets."""
+    """One operation. `response` and `body` are serializers, or JSON schemas where no serializer
+    describes them; `request_example` and `response_example` are those of the sandbox's customer."""
 
     tag: Tag
     summary: str
@@ -66,7 +65,7 @@ class JobIdBody(serializers.Serializer):
 
 @extend_schema_field({"type": "string", "pattern": f"^({UUID_PATTERN})?$"})
 class OptionalId(serializers.UUIDField):
-    """An id that may be left out of a body; null and "" are as left out."""
+    """An id that may be omitted; null and "" count as omitted."""
 
     def __init__(self, help_text: str = "") -> None:
         text = " ".join(filter(None, [help_text, "Empty: as left out."]))
@@ -81,7 +80,7 @@ SUCCESS = {"success": True}
 
 
 def query(name: str, type_: Any, text: str, *, required: bool = False, **more: Any) -> Any:
-    """A parameter of the query string."""
+    """A query parameter."""
     return OpenApiParameter(name, type_, description=text, required=required, **more)
 
 

@@ -1,4 +1,4 @@
-"""Reading bodies: JSON, and forms with a file."""
+"""Parsers of request bodies: JSON, and multipart forms with a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class StrictJSONParser(BaseParser):
-    """UTF-8 JSON as RFC 8259 has it: an object, no NaN, no NUL and no lone surrogates in texts.
+    """A JSON object in UTF-8 (RFC 8259), without NaN, NUL and lone surrogates.
 
     The last two are legal JSON that PostgreSQL cannot store.
     """
@@ -54,7 +54,7 @@ class StrictJSONParser(BaseParser):
 
 
 def _is_deeper(body: Any, *, than: int) -> bool:
-    """Level by level: what is to be bounded must not be walked by recursion."""
+    """Level by level: recursion must not walk what this limits."""
     level = [body]
     for _level in range(than):
         level = [
@@ -69,7 +69,7 @@ def _is_deeper(body: Any, *, than: int) -> bool:
 
 
 def _read(stream: Any, meta: dict[str, Any]) -> bytes:
-    """The body, within settings.DATA_UPLOAD_MAX_MEMORY_SIZE: Django checks only what it reads
+    """The body within settings.DATA_UPLOAD_MAX_MEMORY_SIZE: Django checks only what it reads
     itself."""
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     _check_announced_length(meta, limit=limit)
@@ -80,7 +80,7 @@ def _read(stream: Any, meta: dict[str, Any]) -> bytes:
 
 
 def _check_announced_length(meta: dict[str, Any], *, limit: int) -> None:
-    """Raises RequestDataTooBig. The server hands over such a request without its body."""
+    """Raises RequestDataTooBig. The server passes such a request without its body."""
     # A number: REST framework has read it. Django serves no body without one.
     if int(meta.get("CONTENT_LENGTH") or 0) > limit:
         raise RequestDataTooBig
@@ -95,11 +95,11 @@ FORM_BYTES = 64 * 1024
 
 
 class FormParser(BaseParser):
-    """A multipart form with one file under the name `file`, of at most settings.MAX_UPLOAD_BYTES.
+    """A multipart form with one file named `file`, of at most settings.MAX_UPLOAD_BYTES.
 
-    The file is the body's `file`, as bytes; all other fields are text, all other files are left
-    out. What is too large is refused as soon as that can be known: by its announced length before
-    anything is read, else while it is read.
+    The file is `file` of the body, as bytes; other fields are text, other files are ignored. Too
+    large a body is refused as early as possible: by its Content-Length before reading, else while
+    reading.
     """
 
     media_type = "multipart/form-data"
@@ -125,7 +125,7 @@ class FormParser(BaseParser):
 
 
 class _SingleFileHandler(FileUploadHandler):
-    """Keeps the first file of the name `file` in memory, never more of it than allowed."""
+    """Keeps the first file named `file` in memory, up to the limit."""
 
     def __init__(self) -> None:
         super().__init__()

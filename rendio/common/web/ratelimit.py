@@ -1,7 +1,7 @@
-"""Request limits: fixed windows counted in Redis, all limits of a request in one round trip.
+"""Rate limits: fixed windows counted in Redis, all limits of a request in one round trip.
 
-django-ratelimit guards the staff's sign-in; here it would take two round trips a limit and answer
-500 when Redis is gone (docs/decisions/0003-rate-limits.md).
+django-ratelimit protects the staff login; here it would take two round trips a limit, and answer
+500 while Redis is unavailable (docs/decisions/0003-rate-limits.md).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Usage:
-    """The tightest of a request's limits, as the X-RateLimit headers show it."""
+    """The tightest limit of a request, for the X-RateLimit headers."""
 
     limit: int
     remaining: int
@@ -46,14 +46,14 @@ class Usage:
 
 
 class LimiterUnavailable(Exception):
-    """Redis did not answer; the caller decides whether that lets a request through."""
+    """Redis did not answer; the caller decides whether the request may pass."""
 
 
 def count(keys: dict[str, str]) -> Usage | None:
-    """Count one request against each limit and return the tightest, or None where none applies.
+    """Count one request against each limit and return the tightest; None if no limit applies.
 
-    `keys` maps a name in settings.RATE_LIMITS to who is counted, such as {"attest_per_ip": ip}.
-    Raises RateLimited, or LimiterUnavailable.
+    `keys` maps a name in settings.RATE_LIMITS to the counted key, such as {"attest_per_ip": ip}.
+    Raises RateLimited, LimiterUnavailable.
     """
     now = int(time.time())
     windows = []
@@ -81,21 +81,21 @@ def _refusal(usage: Usage, *, now: int) -> RateLimited:
 
 
 def count_refused(name: str, who: str) -> None:
-    """Count what is refused anyway against the limit `name`. Does nothing without Redis."""
+    """Count a refused call against the limit `name`. Does nothing without Redis."""
     with suppress(RateLimited, LimiterUnavailable):
         count({name: who})
 
 
 def get_count(name: str, who: str) -> int:
-    """How much is counted in this window against the limit `name`; 0 where it is off. Raises
+    """The count of this window against the limit `name`; 0 if the limit is off. Raises
     LimiterUnavailable."""
     limit, seconds = settings.RATE_LIMITS[name]
     return _redis().read(f"limit:{name}:{who}:{int(time.time()) // seconds}") if limit else 0
 
 
 def check_limit(name: str, who: str) -> None:
-    """Refuse who has used up the limit `name`, without counting this call. Raises RateLimited,
-    LimiterUnavailable."""
+    """Refuse a key that has used up the limit `name`, without counting this call. Raises
+    RateLimited, LimiterUnavailable."""
     limit, seconds = settings.RATE_LIMITS[name]
     if limit and get_count(name, who) >= limit:
         now = int(time.time())
@@ -103,35 +103,35 @@ def check_limit(name: str, who: str) -> None:
 
 
 def check_forgery_limit(request: HttpRequest) -> None:
-    """Refuse a webhook from an address that has used up its false signatures of this window, before
-    the signature is verified: verifying is what a forger makes us pay for. Raises RateLimited.
+    """Refuse a webhook from an address that has used up its invalid signatures of this window,
+    before verifying: verification is the cost that a forger causes. Raises RateLimited.
 
-    A genuine sender elsewhere is not affected. One at the same address is, until the window ends;
-    providers and Apple send again. Lets everything through while Redis is gone.
+    A genuine sender at another address is not affected. One at the same address is, until the
+    window ends; providers and Apple retry. Passes everything while Redis is unavailable.
     """
     with suppress(LimiterUnavailable):
         check_limit("forgeries_per_ip", client_ip(request))
 
 
 def count_forgery(request: HttpRequest) -> None:
-    """Count a webhook with a false signature, by its address. Raises RateLimited.
+    """Count a webhook with an invalid signature, by its address. Raises RateLimited.
 
-    Lets everything through while Redis is gone.
+    Passes everything while Redis is unavailable.
     """
     with suppress(LimiterUnavailable):
         count({"forgeries_per_ip": client_ip(request)})
 
 
 def limit_for_tier(name: str, tier: str) -> str:
-    """The limit of this name for users of this tier: its own where it has one."""
+    """The tier's own limit of this name, if there is one."""
     own = f"{tier}_{name}"
     return own if own in settings.RATE_LIMITS else name
 
 
 def client_ip(request: HttpRequest) -> str:
-    """The caller's address: the one that the outermost of our own TRUSTED_PROXIES saw.
+    """The caller's address, as our outermost trusted proxy saw it.
 
-    An IPv6 caller counts by its /64, which is what one household gets.
+    IPv6 callers count by /64, the network of one household.
     """
     hop = forwarded.outermost_hop(request)
     address = hop.address if hop else request.META.get("REMOTE_ADDR", "")
@@ -150,14 +150,14 @@ COOLDOWN_SECONDS = 1.0
 
 
 class _Counters(redis.Redis):
-    """Left alone for a moment after a time-out: each request would wait for a Redis that hangs, and
-    hold a thread meanwhile. One that refuses connections costs no time and is asked each time, so
-    that it counts again from the moment of its return."""
+    """Not asked again for COOLDOWN_SECONDS after a time-out: each request would wait for a Redis
+    that hangs, and hold a thread. A Redis that refuses connections costs no time and is asked each
+    time, so that counting resumes at once."""
 
     cooldown_until = 0.0
 
     def count(self, windows: list[tuple[str, int]]) -> list[int]:
-        """Add one to each key, which lives for its seconds. Raises LimiterUnavailable."""
+        """Increment each key, which expires after its seconds. Raises LimiterUnavailable."""
         pipeline = self.pipeline(transaction=False)
         for key, seconds in windows:
             pipeline.incr(key)
@@ -170,7 +170,7 @@ class _Counters(redis.Redis):
         return counts
 
     def read(self, key: str) -> int:
-        """The count under `key`, 0 where there is none. Raises LimiterUnavailable."""
+        """The count under `key`, or 0. Raises LimiterUnavailable."""
         value = self._answer_of(lambda: self.get(key))
         try:
             count = integers.IntegerSerializer().loads(value or 0)
