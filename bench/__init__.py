@@ -1,5 +1,5 @@
-"""What a request costs: the hot calls under load, beside the database's own limit.
+"""Cost of a request: the hot calls under load, beside the database's own limit.
 
-Linux only (CPU is read from /proc), loopback only, servers of its own: `python -m bench`, or
-`make bench`. docs/performance.md says how to read it.
+Linux only (CPU time from /proc), loopback only, servers of its own: `python -m bench`, or `make
+bench`. docs/performance.md explains the figures.
 """

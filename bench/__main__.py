@@ -1,4 +1,4 @@
-"""`make bench`: start everything afresh, drive it, print one table, leave nothing behind."""
+"""`make bench`: start fresh servers, drive them, print one table, and remove everything."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def _print(console: Console, rows: list[Row]) -> None:
 
 
 def _judge(console: Console, rows: list[Row], entries: int, wrong: list[str]) -> int:
-    """The exit code: figures of a run in which something failed are worth nothing."""
+    """The exit code: 1 if a request failed, since the figures are then worthless."""
     problems = [f"ledger: {difference}" for difference in wrong]
     for row in rows:
         if row.errors:

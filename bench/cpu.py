@@ -1,4 +1,4 @@
-"""CPU time of whole process trees, from /proc: ours, never the load generator's."""
+"""CPU time of process trees, from /proc; the load generator is not included."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def seconds(root: int) -> float:
-    """What `root` and all its descendants have used since they started, the dead ones too."""
+    """CPU time of `root` and all its descendants since their start, ended ones included."""
     processes = {int(folder.name): _stat(folder) for folder in Path("/proc").glob("[0-9]*")}
     tree: set[int] = set()
     found = {root}
@@ -20,8 +20,7 @@ def seconds(root: int) -> float:
 
 
 def _stat(folder: Path) -> tuple[int, float] | None:
-    """`(parent, seconds)`; the seconds hold those of children that have ended. None if it is
-    gone."""
+    """`(parent, seconds)`; ended children are included. None if the process is gone."""
     try:
         # The name, in parentheses, may itself hold spaces and parentheses.
         fields = (folder / "stat").read_text().rpartition(")")[2].split()

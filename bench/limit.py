@@ -1,4 +1,4 @@
-"""The limit: pgbench running the bare money transaction on the same server."""
+"""The limit: pgbench runs the bare money transaction on the same server."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SCRIPT = Path(__file__).with_name("transaction.sql")
 
 
 class LimitFailed(Exception):
-    """pgbench did not run; the message is what it said."""
+    """pgbench did not run; the message is its output."""
 
 
 def drive(*, database_url: str, users: int, clients: int, seconds: int, folder: Path) -> Result:
-    """As many transactions as PostgreSQL gets done. Its client is not counted, as a phone is
-    not."""
+    """As many transactions as PostgreSQL can do. The client's CPU time is not counted, like a
+    phone's."""
     address = urlsplit(database_url)
     prefix = folder / "pgbench"
     ran = subprocess.run(  # noqa: S603

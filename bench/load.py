@@ -1,8 +1,8 @@
 """The load generator: `python -m bench.load` with a plan on standard input.
 
-A process of its own, and as cheap as can be, since it shares the machine with what it measures: it
-knows just enough HTTP/1.1 to send ready-made requests over kept connections, each as soon as the
-one before has been answered, and to read status and length of the answers.
+A process of its own, and as cheap as possible, since it shares the machine with what it measures:
+it sends prepared requests over kept connections, each as soon as the previous one is answered, and
+reads only the status and length of responses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FRESH_KEY = b"{fresh-key}"
 
 @dataclass(frozen=True)
 class Plan:
-    """`requests` are whole HTTP requests; each sending takes one at random."""
+    """`requests` are complete HTTP requests; each sending takes one at random."""
 
     port: int
     connections: int
@@ -45,7 +45,7 @@ class Result:
 
 
 class _Connection(asyncio.Protocol):
-    """One phone after the other on one connection, until `ends_at`."""
+    """Sends requests of random phones on one connection until `ends_at`."""
 
     def __init__(self, requests: list[bytes], ends_at: float) -> None:
         self._requests = requests

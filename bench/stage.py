@@ -1,4 +1,4 @@
-"""What every run of ours stands on: a folder of its own, durable servers, a stack that answers."""
+"""The environment of every benchmark: a folder of its own, durable servers, a running stack."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NO_LIMIT = "1000000000"
 
 @contextmanager
 def own(data_dir: DataDir) -> Iterator[None]:
-    """An empty folder of our own, whatever an earlier run has left; gone afterwards. That run's
-    processes have ended with it. Raises HomeInUse."""
+    """An empty data folder, removed at the end. Processes of an earlier run have ended with it.
+    Raises DataDirInUse."""
     data_dir.acquire()
     try:
         shutil.rmtree(data_dir.root / PostgreSQL.name, ignore_errors=True)
@@ -31,8 +31,8 @@ def own(data_dir: DataDir) -> Iterator[None]:
 
 
 def start_servers(data_dir: DataDir, started: ExitStack) -> tuple[PostgreSQL, Valkey]:
-    """Durable as in production; what runs from here on, this process too, finds them in the
-    environment. Raises ServerFailed."""
+    """Servers that are durable as in production; their addresses are in the environment from here
+    on. Raises ServerFailed."""
     secrets = data_dir.secrets()
     database = PostgreSQL(data_dir, password=secrets["POSTGRES_PASSWORD"])
     started.callback(database.stop)

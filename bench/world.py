@@ -1,6 +1,6 @@
-"""Who is there when it begins: guests with credits, each with one finished video.
+"""The initial data: guests with credits, each with one finished video.
 
-Users are numbered, their ids say which number, and so pgbench can name them too (transaction.sql).
+User ids contain the user's number, so that pgbench can build them too (transaction.sql).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def user_id(number: int) -> UUID:
 
 
 class World:
-    """The guests, and what their phones send. Needs Django set up and an empty database."""
+    """The guests, and the requests of their phones. Needs Django set up and an empty database."""
 
     def __init__(self, *, users: int) -> None:
         call_command("migrate", interactive=False, verbosity=0)
@@ -113,6 +113,6 @@ class World:
 
 
 def proof() -> tuple[int, list[str]]:
-    """How many entries the ledger has, and every place where it does not add up."""
+    """The number of ledger entries, and every discrepancy."""
     _wallets, entries = ledger_check.count_wallets_and_entries()
     return entries, [f"{found.problem}: {found}" for found in ledger_check.find_discrepancies()]

@@ -11,14 +11,14 @@ from rendio.server import addresses
 
 worker_class = "rendio.server.worker.Worker"
 bind, workers = addresses.bind_and_processes(os.environ)
-# Of requests that have begun, after SIGTERM.
+# Seconds for running requests after SIGTERM.
 graceful_timeout = 30
-# Longer than a phone waits between two polls; the default closes in between.
+# Longer than the pause between two polls of a phone; the default would close in between.
 keepalive = 75
-# It would lie in the user's home folder, the same one for every server there.
+# Its file would be in the user's home folder, shared by every server there.
 control_socket_disable = True
 
-# Read by the main process, before it forks those that serve.
+# Runs in the main process, before it forks.
 metrics_folder.make()
 
 

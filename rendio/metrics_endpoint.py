@@ -60,7 +60,7 @@ def _wait() -> bool:
 def _serve() -> None:
     _has_served.set()
     address = settings.WORKER_METRICS_ADDRESS, settings.WORKER_METRICS_PORT
-    # An OSError at first: the children of a worker that was killed hold the port for some moments.
+    # Raises OSError at first if the children of a killed worker still hold the port.
     family = _IPv6Server if ":" in address[0] else WSGIServer
     with make_server(
         *address, _answer_for_worker, server_class=family, handler_class=_QuietHandler
@@ -85,7 +85,7 @@ class _IPv6Server(WSGIServer):
 
 
 class _QuietHandler(WSGIRequestHandler):
-    # It serves one client at a time: one that sends nothing must not keep the others out.
+    # One client at a time: a silent one must not block the others.
     timeout = 10
 
     def log_message(self, format: str, *args: object) -> None:

@@ -1,4 +1,4 @@
-"""A worker of some of the queues: `python -m rendio.worker high`, or several of them."""
+"""Start a worker for one or more queues: `python -m rendio.worker high`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from celery.worker import control
 from rendio.common.observability import metrics_folder
 from rendio.server.addresses import whole_number
 
-# Looks, 0.1 s apart, of a child that ends for its parent to have read its last result; of 300 where
-# nothing is said. A parent that is stopping often reads no more: its stop then took half a minute.
+# How often, every 0.1 s, an ending child checks whether its parent has read its last result
+# (default 300). A stopping parent often reads no more: stopping took half a minute.
 pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10
 
 
-# What a worker may be told from afar besides being asked: to say what its tasks do, which Flower
-# does.
+# Remote commands that are kept besides queries: Flower asks for task events.
 HARMLESS = {"enable_events", "disable_events", "heartbeat"}
 
 
 def forget_orders() -> None:
-    """Let the worker answer questions and take no orders, such as to shut down, to grow its pool or
-    to leave its queue. Orders come through Redis, where nobody has to prove who they are."""
+    """Remove remote-control commands that change the worker, such as shutdown, pool size or queues.
+    They come through Redis, where nobody has to authenticate. Commands that only ask stay."""
     for name, command in list(control.Panel.meta.items()):
         if command.type == "control" and name not in HARMLESS:
             del control.Panel.meta[name], control.Panel.data[name]
@@ -36,7 +35,7 @@ def main(queues: list[str]) -> None:
     if problems:
         raise SystemExit(problems[0])
     metrics_folder.make()
-    # Only now: it reads in what counts.
+    # Imported only now: it imports the metrics, which need the folder.
     from rendio.celery import app
 
     forget_orders()

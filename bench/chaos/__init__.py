@@ -1,1 +1,1 @@
-"""A bounded storm over the whole: what is killed, emptied and broken must cost nobody anything."""
+"""A limited storm over the whole system: kills and outages must cost no customer anything."""

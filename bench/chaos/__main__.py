@@ -1,4 +1,4 @@
-"""`make chaos`: a bounded storm over 200 jobs, on servers of its own. Exits with 1 if anything is
+"""`make chaos`: a limited storm over 200 jobs, on servers of its own. Exits with 1 if anything is
 lost."""
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _wait(done: Callable[[], bool], *, seconds: float) -> None:
 
 
 def _look(condition: Callable[[], bool]) -> bool:
-    """Whether it holds; not, while the database that would tell is down."""
+    """Whether the condition holds; False while the database is down."""
     time.sleep(TICK_SECONDS)
     try:
         return condition()
@@ -168,7 +168,7 @@ def _figures(verdict: Verdict) -> Table:
 
 
 def _blows(storm: Storm) -> Table:
-    """Each kind of blow with the seconds until everything worked again."""
+    """Each kind of outage with the seconds until everything worked again."""
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for title in ("times", "median s", "longest s"):

@@ -1,4 +1,4 @@
-"""Our own rows: what there is at first, what is still open, and whether it all came right."""
+"""Our own rows: initial data, open jobs, and the final audit."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def give_credits(user_ids: Iterable[UUID]) -> None:
 
 
 def count_open() -> int:
-    """How many jobs have not ended."""
+    """Jobs that have not ended."""
     return Job.objects.filter(status__in=[JobStatus.PENDING, JobStatus.PROCESSING]).count()
 
 
 def is_anything_late() -> bool:
-    """Whether a job has been due for longer than `LATE` with nobody at it."""
+    """Whether a job has been due for longer than `LATE` without a worker."""
     late = timezone.now() - LATE
     nobody = Q(leased_until=None) | Q(leased_until__lt=late)
     running = Job.objects.filter(status__in=[JobStatus.PENDING, JobStatus.PROCESSING])
@@ -69,7 +69,7 @@ class Verdict:
 
 
 def audit(orders: list[Order], *, sandbox_url: str) -> Verdict:
-    """Hold our rows against what the guests were told and what the provider saw."""
+    """Compare our rows with the guests' responses and the providers' requests."""
     jobs = {job.id: job for job in Job.objects.all()}
     taken = [one for provider in PROVIDERS for one in _taken_by(provider, sandbox_url)]
     sent = list(ProviderRequest.objects.select_related("job").order_by("id"))
@@ -125,7 +125,7 @@ def _wrong_end(job: Job) -> str | None:
 def _unknown_submissions(
     per_order: Counter[tuple[str, str]], sent: list[ProviderRequest]
 ) -> list[str]:
-    """Where a provider took more of a job than we have on record."""
+    """Submissions of a job at a provider that we have no record of."""
     known = Counter((one.provider, one.job.prompt) for one in sent if one.state in MAY_RUN)
     return [
         f"{prompt}: {provider} took {n}, and for us it may have {known[provider, prompt]}"
@@ -142,8 +142,8 @@ def _was_taken(request: ProviderRequest, taken: list[_Taken]) -> bool:
 
 
 def _wrong_submissions(taken: list[ProviderRequest]) -> list[str]:
-    """Of those that the provider took, oldest first: what our rows deny, and what was live beside
-    an earlier one of the same job."""
+    """Of the provider's submissions, oldest first: those that contradict our rows, and those that
+    ran beside an earlier one of the same job."""
     found = []
     last: dict[UUID, ProviderRequest] = {}
     for request in taken:
@@ -158,7 +158,7 @@ def _wrong_submissions(taken: list[ProviderRequest]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Taken:
-    """A submission that a provider took. `token` is in its webhook's URL, where it has one."""
+    """A submission that a provider accepted. `token` is from its webhook's URL, if any."""
 
     provider: str
     prompt: str

@@ -1,7 +1,7 @@
-"""Guests who want their videos, whatever happens.
+"""Guests who order videos throughout the storm.
 
-Each order has one idempotency key and is sent until it is answered: however often that is, it must
-be one job. Some guests change their minds and take a job back.
+Each order has one idempotency key and is sent until it is answered: it must become one job. Some
+guests cancel a job.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Guest:
     def shop(
         self, *, orders: int, over_seconds: float, chance: random.Random, closed: threading.Event
     ) -> list[Order]:
-        """Order so many videos with pauses that add up to about `over_seconds`."""
+        """Place the orders, with pauses that add up to about `over_seconds`."""
         made = []
         for number in range(orders):
             closed.wait(chance.uniform(0, 2 * over_seconds / orders))
@@ -57,13 +57,13 @@ class Guest:
         return Order(prompt, None)
 
     def _take_back(self, job_id: str) -> None:
-        """Once. It may be too late, or the storm may swallow it: the job ends all the same."""
+        """Cancel once. It may be too late, or the storm may lose it: the job ends anyway."""
         with suppress(ApiError):
             self._phone.post("cancel-video-job", {"job_id": job_id})
 
 
 class Crowd:
-    """All guests, each at a phone of their own."""
+    """All guests, each with a phone."""
 
     def __init__(self, *, public_url: str, guests: int) -> None:
         self.guests = [Guest(public_url) for _ in range(guests)]
@@ -91,7 +91,7 @@ class Crowd:
         return all(one.done() for one in self._shopping)
 
     def orders(self) -> list[Order]:
-        """Every order; those that nobody has confirmed by now are given up."""
+        """Every order; unconfirmed ones are given up."""
         self._closed.set()
         return [order for one in self._shopping for order in one.result()]
 

@@ -1,6 +1,6 @@
-"""What strikes: processes and servers killed, Valkey emptied, the providers at their worst.
+"""The storm: processes and servers are killed, Valkey is emptied, providers fail.
 
-Which blows fall follows from the seed; on what each of them falls also depends on the machine.
+The seed determines the sequence of blows; their exact targets also depend on the machine.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Blow:
 
 
 class Storm:
-    """Strikes and revives; the caller says when."""
+    """Strikes and restarts; the caller decides when."""
 
     def __init__(
         self, *, stack: Stack, database: PostgreSQL, valkey: Valkey, sandbox_url: str, seed: int
@@ -67,7 +67,7 @@ class Storm:
         self.blows.append(Blow(name, time.monotonic()))
 
     def trouble_a_provider(self) -> None:
-        """Choose what one does to the submissions from now on; every other time nothing."""
+        """Choose how a provider fails from now on; every other time it does not."""
         outcome = self._chance.choice(["ok", self._chance.choice(TROUBLES)])
         self.troubles[outcome] += 1
         self._plan(self._chance.choice(PROVIDERS), outcome)
@@ -77,8 +77,8 @@ class Storm:
             self._plan(provider, "ok")
 
     def revive(self) -> bool:
-        """Start again, as a supervisor does, what has been down for long enough, whatever ended it;
-        whether all was up."""
+        """Restart, as a supervisor does, what has been down long enough. Returns whether everything
+        was up."""
         down = [name for name in PROCESSES if not self._stack.children[name].running]
         down += [name for name, server in self._servers.items() if not server.running]
         now = time.monotonic()

@@ -126,7 +126,7 @@ def _is_well(url: str) -> bool:
 def _break_servers(
     starts_at: float, servers: list[PostgreSQL | Valkey], *, hang_seconds: int
 ) -> list[tuple[str, float, float]]:
-    """Each outage in its turn: (what, when it began, when the server was back)."""
+    """Each outage in turn: (name, begin, when the server was back)."""
     outages = []
 
     def take_turn(what: str, at: float, outage: Callable[[], None]) -> None:
@@ -163,7 +163,7 @@ def _hang(server: PostgreSQL | Valkey, seconds: int) -> None:
 
 @contextmanager
 def _load(plan: Plan) -> Iterator[list[Sent]]:
-    """Sends the plan's calls in a process of its own; the list is filled when the block is left."""
+    """Send the plan's calls in a separate process; the list is filled when the block ends."""
     sent: list[Sent] = []
     with subprocess.Popen(
         [sys.executable, "-m", "bench.outages.load"],
@@ -184,7 +184,7 @@ def _load(plan: Plan) -> Iterator[list[Sent]]:
 
 
 def _known_phones(url: str) -> list[dict[str, str]]:
-    """The bodies of device-checks of phones that have signed in before, as most do."""
+    """Device-check bodies of phones that have signed in before, as most have."""
     bodies = []
     for _ in range(PHONES):
         token = base64.b64encode(f"sandbox-{uuid4()}".encode()).decode()
@@ -199,7 +199,7 @@ def _known_phones(url: str) -> list[dict[str, str]]:
 
 
 def _calls(world: World, phones: list[dict[str, str]]) -> list[Call]:
-    """50 calls a second: what phones and balancers ask."""
+    """50 calls a second, as phones and load balancers send them."""
 
     def of(owner: UUID, first_line: str, body: str = "") -> tuple[str, list[str], str]:
         headers = ["Host: 127.0.0.1", f"Authorization: Bearer {world.token_of(owner)}"]

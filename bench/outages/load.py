@@ -1,8 +1,8 @@
-"""The load generator of `bench.outages`: `python -m bench.outages.load` with a plan on standard
-input, one line of JSON for each call on standard output.
+"""Load generator of `bench.outages`: `python -m bench.outages.load` with a plan on standard input,
+one line of JSON for each call on standard output.
 
-Open loop: each call is sent at its planned time on a connection of its own, however long the
-calls before it take. A closed loop would send less while the servers hang and hide the outage.
+Open loop: each call is sent at its planned time on a connection of its own, however long earlier
+calls take. A closed loop would send less while the servers hang, and hide the outage.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sent:
-    """What one call met. `status` is 0 where no answer came within LIMIT_SECONDS."""
+    """The result of one call. `status` is 0 if no response came within LIMIT_SECONDS."""
 
     kind: str
     at: float

@@ -1,4 +1,4 @@
-"""What the calls of one run met: by second, by phase, and where the limits were broken."""
+"""Results of a run's calls: by second, by phase, and every broken limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECOVERY_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the run, in seconds from its start. `answers_all` says that no call may fail."""
+    """A part of the run, in seconds from its start. `answers_all` means that no call may fail."""
 
     name: str
     begins: float
@@ -31,15 +31,15 @@ class Phase:
     def must_succeed(self, sent: Sent) -> bool:
         """Whether the call was sent and answered in a phase in which no call may fail.
 
-        /statusz may name what an outage has made late for as long as it is late: a job whose
-        worker lost PostgreSQL in the middle waits for its lease.
+        /statusz may report what an outage has made late, for as long as it is late: a job whose
+        worker lost PostgreSQL midway waits for its lease.
         """
         whole = self.holds(sent) and sent.at + sent.seconds < self.ends
         return self.answers_all and whole and sent.kind != "statusz"
 
 
 def phases(outages: list[tuple[str, float, float]], *, ends: float) -> list[Phase]:
-    """`outages` are (name, when it began, when the server was back), in order."""
+    """`outages` are (name, begin, when the server was back), in order."""
     found, at = [], 0.0
     for name, began, back in outages:
         found.append(Phase("all is well", at, began, answers_all=True))
@@ -69,7 +69,7 @@ def by_phase(sent: list[Sent], parts: list[Phase]) -> Table:
 
 
 def problems(sent: list[Sent], parts: list[Phase]) -> list[str]:
-    """Where a limit was broken, in words, each kind of breach once with its count."""
+    """Broken limits in words, each kind once with its count."""
     breaches: Counter[str] = Counter()
     for one in sent:
         if one.kind in HEALTH_PAGES:

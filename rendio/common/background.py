@@ -1,8 +1,8 @@
-"""Background threads that go on whatever happens, and say how they are.
+"""Background threads that survive exceptions and report their state.
 
-A thread repeats `wait` and `turn`. An exception of either is logged, and the next round begins
-after PAUSE_SECONDS: no exception ends the thread. `problems` names each thread of this process that
-is dead, that fails, or that has been in one turn for longer than it should; /statusz shows them.
+A thread repeats `wait` and `turn`. An exception of either is logged, and the next round starts
+after PAUSE_SECONDS. `problems` names each thread of this process that is dead, fails, or has been
+in one turn for too long; /statusz shows them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ PAUSE_SECONDS = 1.0
 
 
 class BackgroundThread:
-    """One thread of this process, started by `start` and again after a fork by the next `start`.
+    """One thread of this process, started by `start`, and after a fork by the next `start`.
 
-    `wait` returns when it is time for the next turn; False ends the thread. `turn` does the work of
-    one round. A turn that lasts longer than `late_seconds` is a problem; None is for a turn that
-    serves until the process ends. `at_end` runs in the thread when it ends.
+    `wait` returns when the next turn is due; False ends the thread. `turn` does one round of work.
+    A turn longer than `late_seconds` is a problem; None is for a turn that lasts until the process
+    ends. `at_end` runs in the thread at its end.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class BackgroundThread:
             self._thread.start()
 
     def join(self, timeout: float) -> None:
-        """Wait for the end of a thread whose `wait` is about to return False."""
+        """Wait for the end of a thread whose `wait` will return False."""
         if thread := self._thread:
             thread.join(timeout)
 
@@ -69,7 +69,7 @@ class BackgroundThread:
 
     @property
     def problem(self) -> str:
-        """What is wrong, in words; empty where nothing is."""
+        """The problem in words, or ""."""
         if self._thread is None:
             return ""
         if not self.is_running:
@@ -89,7 +89,7 @@ class BackgroundThread:
                 self._repeat()
                 return
             except BaseException as error:
-                # SystemExit too: it would end this thread alone, without a word.
+                # SystemExit too: it would silently end only this thread.
                 self._failure = type(error).__name__
                 logger.exception("thread_failed", thread=self.name)
                 _pause.wait(PAUSE_SECONDS)
@@ -107,7 +107,7 @@ class BackgroundThread:
             self._failure = ""
 
     def _has_ended(self, starts: int) -> bool:
-        """Unless `start` was called after `wait` had begun: it relies on this thread."""
+        """False if `start` was called after `wait` had begun: that caller relies on this thread."""
         with self._lock:
             if self._starts != starts:
                 return False
@@ -117,12 +117,12 @@ class BackgroundThread:
 
 _threads: dict[str, BackgroundThread] = {}
 _pause = threading.Event()
-# The threads of a parent do not run in its child, which starts those that it needs.
+# A parent's threads do not run in its child, which starts the threads that it needs.
 
 
 def _forget_parents_threads() -> None:
     for thread in _threads.values():
-        # Another thread may have held the lock at the fork.
+        # Another thread may hold the lock at the fork.
         thread._lock, thread._thread = threading.Lock(), None
     _threads.clear()
 
@@ -136,7 +136,7 @@ def names() -> list[str]:
 
 
 def problems() -> list[str]:
-    """What is wrong with the threads of this process, in words."""
+    """Problems of this process's threads, in words."""
     return [
         f"the thread {name} {problem}"
         for name, thread in sorted(_threads.items())

@@ -66,10 +66,10 @@ def synchronize() -> None:
     if _measured and time.monotonic() - _measured.monotonic < SYNC_INTERVAL_SECONDS:
         return
     with connection.cursor() as cursor:
-        # Not the time that it takes to connect.
+        # Excludes the time to connect.
         began = time.monotonic()
         cursor.execute("SELECT clock_timestamp()")
         [answer] = cursor.fetchone()
     ended = time.monotonic()
-    # Somewhere between question and answer.
+    # The middle between query and response.
     _measured = _Reading(answer, (began + ended) / 2)

@@ -1,9 +1,9 @@
-"""The statements of the hot paths: compiled by Django once, planned by PostgreSQL once.
+"""Statements of the hot paths: compiled once by Django, planned once by PostgreSQL.
 
-Where a statement runs on every request, Django's compiler takes longer than PostgreSQL's answer
-(docs/performance.md). Everything here goes through Django's connection, its transactions and its
-query log as any other statement does. A pooler between us and PostgreSQL that gives each
-transaction another connection has to know prepared statements: PgBouncer 1.21 and later does.
+For a statement in every request, Django's compiler takes longer than PostgreSQL
+(docs/performance.md). Everything here uses Django's connection, transactions and query log. A
+pooler that gives each transaction another connection must support prepared statements: PgBouncer
+does from 1.21.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ M = TypeVar("M", bound=Model)
 
 
 def prepared_cursor() -> CursorWrapper:
-    """A cursor whose parameters travel beside the statement, which is then prepared.
+    """A cursor that sends parameters apart from the statement, so that it is prepared.
 
-    Django's usual one writes them into the text, so that no statement ever comes again.
+    Django's usual cursor writes them into the text, so that no statement repeats.
     """
     ours = connections[DEFAULT_DB_ALIAS]
     ours.ensure_connection()
@@ -38,17 +38,17 @@ def prepared_cursor() -> CursorWrapper:
 
 
 class _LoggedCursor(CursorDebugWrapper):
-    """Writes the statement as it was given to Django's query log. Asked for what was sent, psycopg
-    has no text for a statement that it had prepared before."""
+    """Writes the statement as given to Django's query log: psycopg has no text for a statement that
+    it prepared before."""
 
     def debug_sql(self, *args: Any, **options: Any) -> AbstractContextManager[None]:
         return super().debug_sql(*args, **options | {"use_last_executed_query": False})
 
 
 class CompiledQuery(Generic[M]):
-    """A queryset that differs by ids only, such as `lambda id: Job.objects.filter(id=id)`.
+    """A queryset that varies in ids only, such as `lambda id: Job.objects.filter(id=id)`.
 
-    It must select whole rows of one table. It is compiled at its first use.
+    It must select whole rows of one table. Compiled at first use.
     """
 
     def __init__(self, build: Callable[..., QuerySet[M]]) -> None:
@@ -56,7 +56,7 @@ class CompiledQuery(Generic[M]):
         self._compiled: _Compiled[M] | None = None
 
     def first(self, *ids: UUID) -> M | None:
-        """The row that these ids stand for, or None. A lock outside a transaction is refused."""
+        """The row for these ids, or None. Refuses a lock outside a transaction."""
         if self._compiled is None:
             self._compiled = _Compiled(self._build, len(ids))
         return self._compiled.first(ids)
@@ -68,7 +68,7 @@ class _Compiled(Generic[M]):
         queryset = build(*stand_ins)
         self._model = queryset.model
         self._locks = queryset.query.select_for_update
-        # The proxy of each thread's own connection, not that of the thread which comes first.
+        # The proxy: each thread has its own connection.
         self._compiler: Any = queryset.query.get_compiler(connection=connection)
         self._sql, parameters = self._compiler.as_sql()
         self._parameters = [
@@ -101,14 +101,13 @@ def insert(
     returning: Sequence[str] = (),
     parameters: Mapping[str, Any] | None = None,
 ) -> tuple[Any, ...]:
-    """Insert a new row as `row.save(force_insert=True)` does, without signals.
+    """Insert a new row like `row.save(force_insert=True)`, without signals.
 
-    `preface` is a WITH clause, `computed` has an SQL expression for columns that PostgreSQL works
-    out, both with their `parameters` by name. Returns the values of `returning`, in its order; the
-    row does not get them.
+    `preface` is a WITH clause, `computed` maps columns to SQL expressions, both with named
+    `parameters`. Returns the values of `returning`, in order; the row does not get them.
     """
     sql, fields = _insertion(type(row), preface, tuple((computed or {}).items()), tuple(returning))
-    # Not the proxy `connection`, which looks this thread's up at each touch.
+    # Not the proxy `connection`, which looks up the thread's connection at each access.
     ours = connections[DEFAULT_DB_ALIAS]
     values = {
         _place(field): field.get_db_prep_save(field.pre_save(row, True), ours) for field in fields
@@ -142,5 +141,5 @@ def _insertion(
 
 
 def _place(field: Field[Any, Any]) -> str:
-    """Its parameter's name, which is none of those of an expression."""
+    """The parameter's name, distinct from those of expressions."""
     return f"row_{field.attname}"

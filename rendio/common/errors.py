@@ -27,7 +27,7 @@ from rendio.common.times import iso
 
 logger = logging.getLogger(__name__)
 
-# Under this name an answer carries what it refuses with, for a middleware to see.
+# Attribute of a response that holds its refusal, for middleware.
 _REFUSAL = "rendio_refusal"
 
 

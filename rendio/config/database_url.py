@@ -1,4 +1,4 @@
-"""DATABASE_URL, read by libpq itself: whatever stands in it counts, or is refused by name.
+"""DATABASE_URL, parsed by libpq: every parameter counts, or is refused by name.
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
 """
@@ -45,7 +45,7 @@ NOWHERE = "/nonexistent/rendio"
 
 
 def parse(url: str) -> dict[str, str]:
-    """The parameters that `url` gives, by libpq's names.
+    """The parameters of `url`, by libpq's names.
 
     Raises ValueError, whose text continues "DATABASE_URL …" and quotes no user, password or host.
     """
@@ -80,9 +80,9 @@ def parse(url: str) -> dict[str, str]:
 
 
 def _libpq_error(parameters: Mapping[str, str]) -> str:
-    """What libpq says of values that it does not know, such as sslmode=nonsense; "" for nothing.
+    """libpq's message about an unknown value, such as sslmode=nonsense; "" if there is none.
 
-    It looks at all of them before it connects. Nothing is sent: the host is one of ours.
+    libpq checks all values before it connects. Nothing is sent: the host cannot exist.
     """
     hosts = parameters.get("host", "").split(",")
     tried = dict(parameters) | {"host": ",".join(NOWHERE for _ in hosts)}
@@ -98,10 +98,10 @@ def _libpq_error(parameters: Mapping[str, str]) -> str:
 def django_settings(
     parameters: Mapping[str, str], *, defaults: Mapping[str, Any], options: str
 ) -> dict[str, Any]:
-    """What DATABASES needs of an address. Its parameters win over `defaults`.
+    """The address as an entry of DATABASES. Its parameters override `defaults`.
 
-    `options` are PostgreSQL's settings for the session; those of the address come after them,
-    and PostgreSQL takes the last.
+    `options` are PostgreSQL's session settings; those of the address follow them, and PostgreSQL
+    uses the last.
     """
     given = {
         name: int(value) if name in NUMBERS else value
@@ -117,5 +117,5 @@ def django_settings(
 
 
 def url(parameters: Mapping[str, str]) -> str:
-    """An address with these parameters, which `parse` reads."""
+    """A URL with these parameters, which `parse` reads."""
     return f"{SCHEMES[0]}/?{urlencode(dict(parameters), quote_via=quote)}"

@@ -1,9 +1,8 @@
-"""REDIS_URL: one address for redis-py, Django's cache, Celery and Flower, with one meaning.
+"""REDIS_URL: one address with one meaning for redis-py, Django's cache, Celery and Flower.
 
-Each of them reads addresses in a way of its own: Celery knows other words for `ssl_cert_reqs` than
-redis-py, and without any it verifies nothing. So the address is read here, and each is given what
-it reads alike. With rediss:// the server's certificate and name are verified unless the address
-says otherwise.
+Each of them reads addresses differently: Celery has other words for `ssl_cert_reqs` than redis-py,
+and verifies nothing without any. So the address is parsed here, and each gets what it understands.
+With rediss:// the server's certificate and name are verified unless the address says otherwise.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class ChildProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output and subprocess.STDOUT,
-                # A group of its own: Ctrl-C reaches us alone, and we stop them in order.
+                # A separate group: Ctrl-C reaches only us, and we stop the children in order.
                 start_new_session=True,
                 preexec_fn=_die_with_parent(self.death_signal),
             )

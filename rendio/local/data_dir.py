@@ -47,7 +47,7 @@ class DataDir:
     def acquire(self) -> None:
         """Own the folder until `release` or the end of this process. Raises DataDirInUse."""
         for folder in (self.root, self.logs, self.media, self.pids):
-            # Logs and media are about people: theirs and ours to read, nobody else's.
+            # Logs and media hold personal data: readable by this user only.
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -56,9 +56,9 @@ class DataDir:
             os.close(lock)
             raise DataDirInUse(self._lock_file.read_text(errors="replace").strip()) from None
         self._lock = lock
-        self._environment_file.unlink(missing_ok=True)  # of the owner before us
+        self._environment_file.unlink(missing_ok=True)  # of the previous owner
         self.describe_owner(f"pid {os.getpid()}")
-        # Whatever still runs here lost its owner: there is one at a time, and now it is us.
+        # Processes that still run here lost their owner: there is one owner at a time.
         stop_leftovers(self.pids)
 
     def describe_owner(self, text: str) -> None:
@@ -140,7 +140,7 @@ def _write_private(file: Path, text: str) -> None:
 
 
 def _random() -> str:
-    # Hexadecimal: no shell and no env file reads anything else.
+    # Hexadecimal: no shell or env file interprets it.
     return secrets.token_hex(32)
 
 

@@ -27,7 +27,7 @@ from rendio.server import addresses
 READY_SECONDS = 90.0
 MIGRATE_SECONDS = 600.0
 LONGEST_DELAY_SECONDS = 30.0
-# Who lived this long did not die of being started: the next delay is short again.
+# After this uptime a death is not a failed start: the next delay is short again.
 HEALTHY_SECONDS = 60.0
 
 
@@ -109,7 +109,7 @@ class Supervisor:
         ours = {
             name: value
             for name, value in env.items()
-            # The settings refuse servers of which nobody says what they are for.
+            # The settings refuse server addresses without ENVIRONMENT.
             if not os.environ.get(name) or name == "ENVIRONMENT"
         }
         self._data_dir.show_environment(ours)
@@ -161,11 +161,11 @@ class Supervisor:
             **secrets,
         }
         env = ours | {name: value for name, value in os.environ.items() if value}
-        # The home may have been given relative to where we were started.
+        # RENDIO_HOME may be relative to the folder in which we were started.
         env["RENDIO_HOME"] = str(self._data_dir.root)
-        # One folder for web and worker: on one machine /metrics tells of both.
+        # One folder for web and worker: /metrics covers both on one machine.
         env.setdefault("PROMETHEUS_MULTIPROC_DIR", str(self._data_dir.fresh_metrics()))
-        # The password that the data folder was made with is the one in the home, always.
+        # Always the password that the database was created with.
         env["POSTGRES_PASSWORD"] = secrets["POSTGRES_PASSWORD"]
         env.setdefault("FLOWER_BASIC_AUTH", f"staff:{env['FLOWER_PASSWORD']}")
         return env

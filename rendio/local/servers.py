@@ -151,7 +151,7 @@ class PostgreSQL(_Server):
         )
 
     def _create_cluster(self) -> None:
-        # Under another name first: a data folder is a whole one, or is not there.
+        # Created under another name, so that a data folder is complete or absent.
         unfinished = self._folder / "data.new"
         password_file = self._folder / "password"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -322,7 +322,7 @@ class Valkey(_Server):
             with redis.Redis(
                 host="127.0.0.1", port=self.port, socket_timeout=2, **self._client()
             ) as connection:
-                # By its pid, so that no stranger on the port is taken for ours.
+                # Compare the pid: another server may have the port.
                 answered = connection.info("server")["process_id"]
                 return self.child is not None and bool(answered == self.child.pid)
         except redis.RedisError:

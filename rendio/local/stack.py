@@ -15,7 +15,7 @@ from rendio.local.child_process import ChildProcess
 from rendio.local.data_dir import PROJECT, DataDir
 from rendio.server import addresses
 
-# What takes work in before what does it.
+# Processes that accept work stop before those that do it.
 STOP_ORDER = ["web", "worker", "beat", "flower", "sandbox"]
 
 
@@ -23,8 +23,8 @@ STOP_ORDER = ["web", "worker", "beat", "flower", "sandbox"]
 class Command:
     name: str
     argv: list[str]
-    # When we die there is nobody left to wait for a slow end: these end at once, and what they
-    # had in hand is taken up by the next start like after any crash.
+    # When we die nobody waits for a graceful end: the processes end at once, and the next start
+    # continues their work as after any crash.
     death_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
 
@@ -34,7 +34,7 @@ def commands(
 ) -> dict[str, Command]:
     """The commands, in start order."""
     python = [sys.executable, "-m"]
-    # Here a worker of root's, with its warning about that, is an ordinary thing.
+    # Root is normal here: silence the worker's warning.
     as_root = "ignore:You're running the worker with superuser privileges"
     celery = [*python, "celery", "--quiet", "--app=rendio"]
     listed = [
@@ -50,12 +50,12 @@ def commands(
         Command(
             "worker",
             [sys.executable, "-W", as_root, "-m", "rendio.worker"],
-            # Its own quick ends wait for a broker that has died with us. Its children see the pipe
-            # close and go.
+            # Its faster ways to end wait for the broker, which died with us. Its children end when
+            # the pipe closes.
             death_signal=signal.SIGKILL,
         ),
         Command("beat", [*celery, "beat", f"--schedule={data_dir.root / 'beat-schedule'}"]),
-        # Its login comes by FLOWER_BASIC_AUTH: a command line is public.
+        # The login is in FLOWER_BASIC_AUTH: a command line is public.
         Command("flower", [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}"]),
     ]
     return {command.name: command for command in listed}
@@ -118,7 +118,7 @@ class Stack:
         stopping = {name: self.children.pop(name, None) for name in names or STOP_ORDER}
         children = {name: child for name, child in stopping.items() if child}
         for name, child in children.items():
-            if name != "sandbox":  # what the others have in hand may still need it
+            if name != "sandbox":  # running work of the others may still need it
                 child.request_stop()
         return [name for name, child in children.items() if not child.stop()]
 

@@ -44,9 +44,9 @@ OPERATIONS_BY_VIEW: Operations = {
     **adminops.openapi.OPERATIONS,
 }
 LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-# Of `INVALID_INPUT`, beside 400, where a body is read.
+# Statuses of `INVALID_INPUT` besides 400, for operations with a body.
 BODY_STATUSES = {413: "The body is too large.", 415: "The body is of another media type."}
-# With a status of their own; the catalogue has the usual one.
+# Text of INTERNAL_ERROR with status 503.
 BUSY = "something of ours is busy. Try again."
 
 
@@ -195,7 +195,7 @@ def _refs(kind: str, names: Any) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/{kind}/{name}"} for name in names}
 
 
-# --- What stands once for all ---------------------------------------------------------------------
+# --- Components -----------------------------------------------------------------------------------
 
 
 def exclude_legacy_prefix(endpoints: list[Any], **_: Any) -> list[Any]:

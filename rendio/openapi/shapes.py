@@ -1,13 +1,13 @@
-"""Shapes of schemas that the generators of clients understand.
+"""Schema shapes that client generators understand.
 
-JSON Schema can say "an object or null" in several ways. Apple's swift-openapi-generator takes one
-of them for a component: `type: [object, null]`, which it follows through a `$ref`
-(its `Handling-nullable-schemas.md`). A property described as `oneOf: [$ref, {type: null}]` is left
-out of the Swift type without an error (apple/swift-openapi-generator issues 817, 906 and 950).
-The shape used here is sound JSON Schema too, and openapi-generator makes the same types from it.
+JSON Schema can say "an object or null" in several ways. Apple's swift-openapi-generator supports
+one of them for a component: `type: [object, null]`, which it follows through a `$ref` (its
+`Handling-nullable-schemas.md`). It drops a property described as `oneOf: [$ref, {type: null}]` from
+the Swift type without an error (apple/swift-openapi-generator issues 817, 906 and 950). The shape
+used here is valid JSON Schema too, and openapi-generator makes the same types from it.
 
-`find_problems` refuses every other shape that a generator drops or makes untyped.
-`manage.py spectacular --fail-on-warn`, part of `make check`, reports what it finds.
+`find_problems` refuses every other shape that a generator drops or leaves untyped. `manage.py
+spectacular --fail-on-warn`, part of `make check`, reports them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BESIDE_REF = frozenset({"$ref", "description", "deprecated", "readOnly", "write
 
 
 def for_generators(result: Any, **_: Any) -> Any:
-    """A hook of drf-spectacular: mend what it writes, warn of what is left."""
+    """drf-spectacular hook: fix the shapes, warn about the rest."""
     problems = make_nullable_components(result)
     for problem in problems + find_problems(result):
         warn(problem)
@@ -45,7 +45,7 @@ def for_generators(result: Any, **_: Any) -> Any:
 
 
 def make_nullable_components(document: Schema) -> list[str]:
-    """Replace each `oneOf: [$ref, null]` by the `$ref`, and let the component itself be null.
+    """Replace each `oneOf: [$ref, null]` by the `$ref`, and make the component nullable.
 
     Changes `document`. Returns one problem for each component that is also used where null is not
     allowed: the two uses need two serializers.
@@ -74,9 +74,9 @@ def _is_ref_or_null(schema: Schema) -> bool:
 
 
 def find_problems(document: Schema) -> list[str]:
-    """What is wrong with the shapes of all schemas of an OpenAPI 3.1 document, one sentence each.
+    """Problems of all schemas of an OpenAPI 3.1 document, one sentence each.
 
-    Empty for a document that the generators take whole.
+    Empty for a document that the generators support completely.
     """
     return [
         f"{where}: {problem}"
@@ -121,7 +121,7 @@ def _name(schema: Schema) -> str:
 
 
 def _walk(document: Schema) -> Iterator[tuple[str, Schema]]:
-    """Every schema with the place that it stands in."""
+    """Every schema with its location."""
     components = document["components"]
     for name, schema in components.get("schemas", {}).items():
         yield from _inside(schema, name)

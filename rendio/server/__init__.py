@@ -1,7 +1,8 @@
-"""The HTTP server of the web processes: gunicorn's processes and its HTTP, with a loop of our own.
+"""The HTTP server of the web processes: gunicorn's processes and HTTP parser with an event loop of
+our own.
 
-gunicorn's threaded worker gives a thread to each connection that sends a request or reads an
-answer, for as long as the client likes. Here one loop in each process reads every request whole and
-sends what a client does not take at once; threads run the application and do nothing else
+gunicorn's threaded worker gives a thread to each connection that sends a request or reads a
+response, for as long as the client likes. Here one loop in each process reads every request
+completely, and sends what a client does not accept at once; threads only run the application
 (docs/decisions/0023-slow-clients.md).
 """

@@ -1,4 +1,4 @@
-"""Where our processes listen: a name, or an IPv4 or IPv6 address, and a port."""
+"""Listen addresses of our processes: a name, or an IPv4 or IPv6 address, and a port."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ ANY = ("0.0.0.0", "::")  # noqa: S104
 
 
 def bind(environment: Mapping[str, str]) -> str:
-    """gunicorn's `bind` of ADDRESS and PORT.
+    """gunicorn's `bind` from ADDRESS and PORT.
 
-    Raises SystemExit that names each variable which cannot be used.
+    Raises SystemExit that names each invalid variable.
     """
     return bind_and_processes({**environment, "WEB_CONCURRENCY": ""})[0]
 
 
 def bind_and_processes(environment: Mapping[str, str]) -> tuple[str, int]:
-    """gunicorn's `bind` and `workers`, of ADDRESS, PORT and WEB_CONCURRENCY. Raises as `bind`."""
+    """gunicorn's `bind` and `workers`, from ADDRESS, PORT and WEB_CONCURRENCY. Raises as `bind`."""
     problems: list[str] = []
     host = listen_address("ADDRESS", environment.get("ADDRESS") or ANY[0], problems)
     port = whole_number("PORT", environment.get("PORT") or "8000", problems, at_most=65535)
@@ -29,7 +29,7 @@ def bind_and_processes(environment: Mapping[str, str]) -> tuple[str, int]:
 
 
 def whole_number(name: str, value: str, problems: list[str], *, at_most: int = 1000) -> int:
-    """The variable `name` as a number from 1 on; adds to `problems` what is none."""
+    """The variable `name` as a number from 1; an invalid value is added to `problems`."""
     text = value.strip()
     if text.isascii() and text.isdigit() and 0 < int(text) <= at_most:
         return int(text)
@@ -38,7 +38,8 @@ def whole_number(name: str, value: str, problems: list[str], *, at_most: int = 1
 
 
 def url(environment: Mapping[str, str]) -> str:
-    """Where this machine reaches what `bind` listens on. Raises SystemExit as `bind` does."""
+    """The URL at which this machine reaches the address of `bind`. Raises SystemExit as `bind`
+    does."""
     host, _, port = bind(environment).rpartition(":")
     is_any = host.strip("[]") in ANY
     return f"http://{LOOPBACK if is_any else host}:{port}"
@@ -47,7 +48,7 @@ def url(environment: Mapping[str, str]) -> str:
 def listen_address(name: str, value: str, problems: list[str]) -> str:
     """An address without brackets, or a name, from the variable `name`.
 
-    Adds to `problems` what it cannot be, such as an address with a port.
+    An invalid value, such as an address with a port, is added to `problems`.
     """
     text = value.strip()
     bare = text.removeprefix("[").removesuffix("]")

@@ -1,4 +1,4 @@
-"""One client's connection, as the loop knows it."""
+"""One client's connection, as the loop sees it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GIVES_WAY = {State.NEW, State.KEPT, State.HEAD, State.BODY, State.SENDING, State
 
 
 class Connection:
-    """Belongs to the loop; of its fields only `outgoing` is touched by other threads."""
+    """Owned by the loop; other threads touch only `outgoing`."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Connection:
         self.since = time.monotonic()
 
     def is_late(self, now: float, limits: Limits, *, keepalive: float) -> bool:
-        """Whether the client takes longer than it may, in the state that the connection is in."""
+        """Whether the client has exceeded the time limit of the connection's state."""
         waited = now - self.since
         match self.state:
             case State.NEW | State.HEAD:

@@ -1,7 +1,7 @@
-"""A request as its bytes come in. Nothing here waits: the loop feeds what there is.
+"""A request that arrives in pieces. Nothing here blocks: the loop passes the received bytes.
 
-gunicorn parses and judges the head (RFC 9112, 3 to 6). The body is collected here, because gunicorn
-reads it from a socket that may block.
+gunicorn parses and validates the head (RFC 9112, 3 to 6). The body is collected here, because
+gunicorn reads it from a socket that may block.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FREE_FRAMING_BYTES = 64 * 1024
 
 
 class Malformed(errors.ParseException):  # type: ignore[misc]
-    """A body that is not framed as RFC 9112, 7.1, has it."""
+    """The body's framing violates RFC 9112, 7.1."""
 
 
 class _Head(Unreader):  # type: ignore[misc]
@@ -43,7 +43,7 @@ class _Head(Unreader):  # type: ignore[misc]
 
 
 class Heads:
-    """The heads of a connection's requests, one after the other."""
+    """The heads of a connection's requests, in order."""
 
     def __init__(self) -> None:
         # Of what has been received, so much holds no end of a head: a head that comes byte by byte
@@ -53,9 +53,9 @@ class Heads:
     def take(
         self, received: bytearray, *, config: Any, address: Any, number: int
     ) -> Request | None:
-        """The next request's head, taken out of `received`; None while it is not complete.
+        """Remove the next request's head from `received`; None while it is incomplete.
 
-        Raises gunicorn's ParseException for a head that is malformed or too large.
+        Raises gunicorn's ParseException for a malformed or too large head.
         """
         while received.startswith(b"\r\n"):
             # RFC 9112, 2.2: an empty line before a request is passed over.
@@ -74,11 +74,11 @@ class Heads:
 
 
 class Incoming:
-    """One request: its head, and its body as far as it has come.
+    """One request: its head, and its body so far.
 
-    `room` is how much of the body is kept. One byte more is kept of a body that is too large, for
-    the application to see that it is, and the rest is dropped. Where the head says that the body is
-    too large, none of it is waited for.
+    `room` is how much of the body is kept. Of a larger body one more byte is kept, so that the
+    application sees that it is too large, and the rest is dropped. If the head announces too large
+    a body, none of it is awaited.
     """
 
     def __init__(self, request: Any, *, room: int) -> None:
@@ -104,7 +104,7 @@ class Incoming:
         return len(self._body)
 
     def feed(self, received: bytearray) -> None:
-        """Take what belongs to the body out of `received`. Raises Malformed."""
+        """Remove the body's bytes from `received`. Raises Malformed."""
         before = len(received)
         if self._chunks:
             for piece in self._chunks.take(received):
@@ -122,7 +122,7 @@ class Incoming:
             self.is_too_large = self.received_bytes > self._room + DROPPED_BYTES
 
     def for_application(self) -> Any:
-        """The request with its body in memory and its length known, chunked or not."""
+        """The request with its body in memory and of known length, chunked or not."""
         headers = self.request.headers
         if self._chunks:
             headers = [(name, value) for name, value in headers if name != "TRANSFER-ENCODING"]
@@ -140,7 +140,7 @@ class Incoming:
 
 
 def _framing(request: Any) -> tuple[int, _Chunks | None]:
-    """The body's length, or what takes its chunks apart. gunicorn has refused both at once."""
+    """The body's length, or a decoder of its chunks. gunicorn has refused a head with both."""
     length, chunks = 0, None
     for name, value in request.headers:
         if name == "CONTENT-LENGTH":
@@ -153,7 +153,7 @@ def _framing(request: Any) -> tuple[int, _Chunks | None]:
 
 
 class _Chunks:
-    """Takes a chunked body apart (RFC 9112, 7.1). Extensions and trailers are passed over."""
+    """Decodes a chunked body (RFC 9112, 7.1). Extensions and trailers are ignored."""
 
     def __init__(self) -> None:
         self.ended = False

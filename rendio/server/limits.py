@@ -1,4 +1,4 @@
-"""How long and how large a client may be. Every number is a setting; `.env.example` explains it."""
+"""Time and size limits of clients. Every number is a setting; `.env.example` explains it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Limits:
 
     @classmethod
     def from_settings(cls) -> Limits:
-        """Raises the process's limit of open files where WEB_CONNECTIONS needs more; where the
-        system does not let it, there are fewer connections."""
+        """Raises the process's limit of open files if WEB_CONNECTIONS needs more. If the system
+        refuses, fewer connections are allowed."""
         return cls(
             threads=settings.WEB_THREADS,
             # Streams beyond the cap get their first event, and are then closed.

@@ -1,6 +1,6 @@
-"""What is to be sent on one connection, whoever writes it and however slowly it is read.
+"""Data to send on one connection, whoever writes it and however slowly it is read.
 
-A thread that answers writes and goes; what the client does not take at once, the loop sends. Only
+A responding thread writes and leaves; the loop sends what the client does not accept at once. Only
 the thread of a stream waits, and only for its own reader.
 """
 
@@ -26,8 +26,8 @@ FILE_PIECE_BYTES = 512 * 1024
 
 
 class OpenFile:
-    """WSGI's file wrapper (PEP 3333): an open file that the loop sends, or else is read piece by
-    piece."""
+    """WSGI's file wrapper (PEP 3333): an open file that the loop sends, or that is read in
+    pieces."""
 
     def __init__(self, content: Any, piece_bytes: int = 64 * 1024) -> None:
         self._content = content
@@ -47,7 +47,7 @@ class OpenFile:
 
 @dataclass
 class _FilePart:
-    """A part of an open file, which is closed once it is sent or given up."""
+    """A part of an open file, closed once it is sent or dropped."""
 
     descriptor: int
     offset: int
@@ -58,9 +58,9 @@ class _FilePart:
 
 
 class Outgoing:
-    """Stands where gunicorn's Response expects a socket: it is written to by `sendall`.
+    """Takes the place of the socket in gunicorn's Response, which writes by `sendall`.
 
-    Thread-safe. `on_waiting` is called, by any thread, when something is left for the loop to send.
+    Thread-safe. `on_waiting` is called, by any thread, when data is left for the loop to send.
     """
 
     def __init__(self, client: socket.socket, on_waiting: Callable[[], None]) -> None:
@@ -80,17 +80,17 @@ class Outgoing:
 
     @property
     def needs_room(self) -> bool:
-        """Whether something waits for the client to take more."""
+        """Whether data waits for the client to accept more."""
         return bool(self._parts) and not self._collects
 
     def begin(self) -> None:
-        """Before an answer: collect it, until it is complete or turns out to be a stream."""
+        """Before a response: collect it until it is complete or turns out to be a stream."""
         self._collects = True
         self.sent_bytes = 0
         self.progressed_at = time.monotonic()
 
     def sendall(self, data: bytes) -> None:
-        """Raises BrokenPipeError where the connection is closed."""
+        """Raises BrokenPipeError if the connection is closed."""
         with self._changed:
             self._put(memoryview(data), len(data))
             if self._collects:
@@ -103,7 +103,7 @@ class Outgoing:
     send = sendall
 
     def send_file(self, descriptor: int, *, offset: int, count: int) -> None:
-        """`count` bytes of a file from `offset` on; takes the descriptor over."""
+        """`count` bytes of a file from `offset`; takes ownership of the descriptor."""
         with self._changed:
             part = _FilePart(descriptor, offset, count)
             if self._is_closed:
@@ -112,20 +112,20 @@ class Outgoing:
             self._parts.append(part)
 
     def flush(self) -> None:
-        """Send what was collected; from now on, all is sent as it comes."""
+        """Send what was collected; from now on send at once."""
         with self._changed:
             self._collects = False
             self._send_or_leave()
 
     def send_more(self) -> None:
-        """For the loop, when the client takes more. Raises OSError where it is gone."""
+        """For the loop, when the client accepts more. Raises OSError if it is gone."""
         with self._changed:
             if not self._collects:
                 self._send()
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Drop what was not sent, and let go whoever waits to write."""
+        """Drop unsent data, and release waiting writers."""
         with self._changed:
             self._is_closed = True
             for part in self._parts:
@@ -151,7 +151,7 @@ class Outgoing:
             self._on_waiting()
 
     def _send(self) -> None:
-        """As much as the client takes now. Of a file one piece at most."""
+        """Send as much as the client accepts now; of a file one piece at most."""
         if self._is_closed:
             raise BrokenPipeError
         try:
@@ -166,7 +166,7 @@ class Outgoing:
             return
 
     def _send_memory(self, first: memoryview) -> bool:
-        """Whether all of the part was taken, and of the small ones behind it that go with it."""
+        """Whether all of the part was sent, and the small ones behind it that go with it."""
         pieces, size = [first], len(first)
         for part in itertools.islice(self._parts, 1, None):
             if isinstance(part, _FilePart) or size + len(part) > JOINED_BYTES:
@@ -185,7 +185,7 @@ class Outgoing:
         return False
 
     def _send_piece(self, part: _FilePart) -> bool:
-        """Whether the file is all sent."""
+        """Whether the file is sent completely."""
         wanted = min(part.left, FILE_PIECE_BYTES)
         sent = os.sendfile(self._client.fileno(), part.descriptor, part.offset, wanted)
         if not sent and wanted:

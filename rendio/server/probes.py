@@ -1,4 +1,4 @@
-"""Answers of the pages that tell how the service is, kept for a second."""
+"""Responses of the status pages, cached for a second."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class _Answer(NamedTuple):
 
 
 class KeptAnswer:
-    """WSGI: asks `application` at most once in KEPT_SECONDS, and repeats its answer meanwhile.
+    """WSGI: calls `application` at most once in KEPT_SECONDS, and repeats its response meanwhile.
 
-    For one page that answers all callers alike; anybody may ask for it, as often as they like. Its
-    X-Request-ID is that of the request that the answer was made for. Not thread-safe: one thread
-    serves the page.
+    For one page with the same response for all callers, who may ask for it at any rate. Its
+    X-Request-ID is that of the request that was passed on. Not thread-safe: one thread serves the
+    page.
     """
 
     def __init__(self, application: WSGIApplication) -> None:

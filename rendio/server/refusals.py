@@ -1,4 +1,4 @@
-"""Answers of the server itself, without the application, in the contract's envelope."""
+"""Responses of the server itself, without the application, in the API's error envelope."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def not_in_time(accept_language: str) -> bytes:
 
 
 def busy(accept_language: str) -> bytes:
-    """No thread, or no memory, is free for it."""
+    """No thread, or no memory, is free."""
     return answer(DatabaseUnavailable(), accept_language=accept_language)
 
 
@@ -52,7 +52,7 @@ def broken(accept_language: str) -> bytes:
 
 
 def answer(refusal: Refusal, *, accept_language: str = "") -> bytes:
-    """The whole answer, which closes the connection."""
+    """The complete response, which closes the connection."""
     spoken = language.preferred(accept_language) or settings.LANGUAGE_CODE
     with translation.override(spoken), request_id.bind_request_id(str(uuid4())):
         response = refusal_response(refusal)

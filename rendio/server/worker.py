@@ -1,12 +1,12 @@
 """A gunicorn worker in which no client holds a thread.
 
-One loop accepts, reads requests whole, sends what is left of answers, and closes who is too slow.
-Threads run the application: a pool for calls, one thread for each page that tells how we are, and a
-pool for answers that come about over minutes (event streams). A file is sent by the loop.
+One loop accepts connections, reads complete requests, sends the rest of responses, and closes slow
+clients. Threads run the application: a pool for calls, one thread for each status page, and a pool
+for event streams. The loop sends files.
 
-gunicorn's own parts do the rest: processes, signals, the parsing of heads, the form of answers. Not
-all of them are a published interface: requirements.in pins the version, and tests/attacks and
-tests/ops/test_server.py show what breaks with another.
+gunicorn does the rest: processes, signals, head parsing, response format. Not all of these are a
+public interface: requirements.in pins the version, and tests/attacks and tests/ops/test_server.py
+show what breaks with another.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._stop()
 
     def _stop(self) -> None:
-        """Take no more connections; finish what has begun within gunicorn's graceful_timeout."""
+        """Accept no more connections; finish running requests within gunicorn's
+        graceful_timeout."""
         self._accept(False)
         stopped_at = time.monotonic()
         while self._connections and time.monotonic() - stopped_at < self.cfg.graceful_timeout:
@@ -124,7 +125,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             self._guarded(connection, self._on_events, connection, events)
 
     def _guarded(self, connection: Connection, act: Callable[..., None], *arguments: Any) -> None:
-        """What goes wrong with one connection must not end the others."""
+        """An error of one connection must not end the others."""
         try:
             act(*arguments)
         except OSError:
@@ -145,7 +146,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             os.write(self._waking_end, b"\0")
 
     def _in_loop(self, connection: Connection, act: Callable[..., None], *arguments: Any) -> None:
-        """For other threads: the loop does this soon, unless the connection is closed by then."""
+        """For other threads: have the loop do this soon, unless the connection is closed by
+        then."""
 
         def do() -> None:
             if connection in self._connections:
@@ -195,7 +197,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._watch(connection, READ)
 
     def _make_room(self) -> bool:
-        """Close the connection that has been in its state for longest, of those that give way."""
+        """Close the connection that has been longest in a state that may be closed."""
         giving_way = [each for each in self._connections if each.state in GIVES_WAY]
         if giving_way:
             self._close(min(giving_way, key=lambda each: each.since))
@@ -257,7 +259,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._advance(connection)
 
     def _advance(self, connection: Connection) -> None:
-        """Do what can be done with what has been received."""
+        """Process the received data."""
         try:
             if incoming := connection.incoming or self._begin_request(connection):
                 self._read_body(connection, incoming)
@@ -266,7 +268,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             self._refuse(connection, self._refusals.malformed(error))
 
     def _begin_request(self, connection: Connection) -> Incoming | None:
-        """The next request, once its head is complete."""
+        """Begin the next request once its head is complete."""
         if connection.state in {State.NEW, State.KEPT}:
             connection.enter(State.HEAD)
         request = connection.heads.take(
@@ -302,7 +304,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             connection.outgoing.flush()
 
     def _start(self, connection: Connection, incoming: Incoming) -> None:
-        """Give the request to a thread."""
+        """Pass the request to a thread."""
         if not self.alive:
             connection.closes_after_answer = True
         connection.outgoing.begin()
@@ -314,7 +316,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         connection.future = pool.submit(self._serve, connection, incoming, application)
 
     def _release(self, connection: Connection) -> None:
-        """Forget the request, and the memory that its body counted for."""
+        """Drop the request, and the memory that its body counted for."""
         self._hold(connection, 0)
         connection.incoming = None
 
@@ -356,8 +358,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             self._in_loop(connection, self._answered, response.should_close())
 
     def _is_stream(self, response: Any, answer: Any) -> bool:
-        """Whether the answer comes about piece by piece. All others tell their length
-        (rendio.common.web.headers), and are a file or in memory already."""
+        """Whether the response is produced over time. All others have a length
+        (rendio.common.web.headers), and are a file or in memory."""
         if isinstance(answer, OpenFile) or response._omits_body:
             return False
         return response.response_length is None or getattr(answer, "streaming", False)
@@ -372,7 +374,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
                 answer.close()
 
     def _send_file(self, response: Any, answer: Any, out: Any) -> bool:
-        """Leave an open file of known length to the loop. False for all other answers."""
+        """Leave an open file of known length to the loop. False for all other responses."""
         length = response.response_length
         if length is None or not (isinstance(answer, OpenFile) and hasattr(answer, "fileno")):
             return False
@@ -412,7 +414,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             self._watch(connection, connection.watched | WRITE)
 
     def _answered(self, connection: Connection, closes: bool) -> None:
-        """All of the answer is written, if not taken by the client."""
+        """The response is written completely; the client may not have read it yet."""
         connection.future = None
         connection.closes_after_answer = closes
         connection.enter(State.SENDING)
@@ -435,9 +437,9 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             self._advance(connection)
 
     def _end(self, connection: Connection) -> None:
-        """Close; where the client may still be sending, once it has had time to read the answer.
+        """Close; if the client may still be sending, after it has had time to read the response.
 
-        To close a connection with unread data resets it (RFC 9112, 9.6): the answer would be lost.
+        Closing a connection with unread data resets it (RFC 9112, 9.6): the response would be lost.
         """
         if not (connection.may_send_more or connection.received):
             self._close(connection)
@@ -448,7 +450,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._watch(connection, READ)
 
     def _refuse(self, connection: Connection, answer: bytes) -> None:
-        """Answer without the application, and close."""
+        """Respond without the application, and close."""
         self._release(connection)
         connection.may_send_more = True
         connection.outgoing.begin()
@@ -457,7 +459,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._answered(connection, True)
 
     def _fail(self, connection: Connection, response: Any) -> None:
-        """The application raised an exception. Django answers its own: this is a fault of ours."""
+        """The application raised. Django handles its own exceptions: this is our fault."""
         if response is not None and response.headers_sent:
             self._close(connection)
         else:
@@ -470,7 +472,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             self._close(connection)
 
     def _give_up_queued(self, connection: Connection, now: float) -> None:
-        """A call that no thread has taken for long will not be waited for by its client."""
+        """Drop a call that waited long for a thread: its client no longer waits for it."""
         if now - connection.since < self._limits.queue_seconds or not connection.future:
             return
         if connection.future.cancel():

@@ -49,7 +49,7 @@ def _redact_value(key: str, value: Any) -> Any:
         return "[redacted]"
     if value is None or isinstance(value, bool | int | float):
         return value
-    # As it would be written: an exception or a model says of itself what it likes.
+    # Redacted as it would be written: the text of an exception or model may hold anything.
     return _SECRET_SHAPES.sub("[redacted]", str(value))
 
 
@@ -101,7 +101,7 @@ def logging_config(level: str) -> dict[str, Any]:
         },
         "root": {"handlers": ["stdout"], "level": level},
         "loggers": {
-            # Its own handlers would print every 4xx a second time, as text.
+            # Django's own handlers would print every 4xx a second time, as text.
             "django": {"handlers": [], "propagate": True},
             "django.server": {"handlers": [], "propagate": True, "level": "WARNING"},
             "django.request": {"level": "ERROR"},

@@ -26,7 +26,7 @@ __all__ = ["CONTENT_TYPE_LATEST"]
 
 metrics_files.use_safe_files()
 
-# From an answer of the database to a video that takes its time.
+# From a database query to a slow video.
 SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 
 jobs_ordered = Counter("rendio_jobs_ordered", "Jobs paid for.", ["queue"])

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 logger = structlog.get_logger(__name__)
 
 FIRST_BYTES = 1 << 16
-# An entry is its key, which the library pads, two numbers and two lengths.
+# Bytes of an entry besides its key: padding, two numbers and two lengths.
 ENTRY_BYTES = 40
 UNREADABLE = ".unreadable"
 Number = tuple[float, float]  # a value and its time
@@ -41,7 +41,7 @@ class CountsFile(mmap_dict.MmapedDict):
         self._f: Any = None
         file = Path(filename)
         if file.exists():
-            # Left by a process that had the same number.
+            # Left by a process with the same pid.
             _set_aside_if_unreadable(file)
         try:
             self._open(file)
@@ -113,7 +113,7 @@ class FolderCollector(Collector):
 
 
 def _is_readable(file: Path) -> bool:
-    # Empty: its process has just made it.
+    # Empty: its process has just created it.
     return file.stat().st_size > 0 and not _set_aside_if_unreadable(file)
 
 

@@ -39,7 +39,7 @@ from urllib3.util.retry import Retry
 from rendio.common.observability import metrics, request_id, tracing
 
 CHUNK_BYTES = 64 * 1024
-# RFC 9110, 15.4: those that say where to ask the same, by GET.
+# RFC 9110, 15.4: redirects that a GET follows.
 REDIRECTS = {301, 302, 303, 307, 308}
 MOST_REDIRECTS = 5
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -210,7 +210,7 @@ def _download(
         ) as response:
             answer = Response(response.status_code, b"", response.headers)
             if answer.redirect:
-                return answer  # its body is nothing that anybody asked for
+                return answer  # its body is not the file
             for chunk in _chunks(response, deadline=deadline, max_bytes=max_bytes):
                 into.write(chunk)
             return answer
@@ -332,7 +332,7 @@ def _connect_to_public(connection: Any) -> socket.socket:
 def _is_public(address: str) -> bool:
     parsed = ipaddress.ip_address(address)
     if isinstance(parsed, ipaddress.IPv6Address):
-        # What carries an IPv4 address (mapped, 6to4, NAT64) leads there.
+        # An address that embeds an IPv4 address (mapped, 6to4, NAT64) leads there.
         inner = parsed.ipv4_mapped or parsed.sixtofour
         if parsed in _NAT64:
             inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)

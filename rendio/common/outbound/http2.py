@@ -21,7 +21,7 @@ import httpx
 
 from rendio.common.outbound.http import NoAnswer, NotSent, Response, measured
 
-# Whoever is silent for longer may have been dropped on the way without a word.
+# A connection that is idle for longer may have been dropped on the way.
 KEPT_SECONDS = 60.0
 MAX_BYTES = 64 * 1024
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL)
@@ -42,7 +42,7 @@ def post(
         except _NEVER_LEFT as error:
             raise NotSent(type(error).__name__) from error
         except httpx.HTTPError as error:
-            # By its kind alone: the text may hold the URL.
+            # The class only: the text may hold the URL.
             raise NoAnswer(type(error).__name__) from error
         call.outcome = str(answer.status)
         return answer

@@ -1,10 +1,10 @@
 """Django's backend for PostgreSQL (DATABASES["default"]["ENGINE"]).
 
-It adds three things. Nothing waits for ever for an answer (`limits`). A connection that lost its
-limits to a pooler is refused (`session`). And a persistent connection that the server has closed,
-as after a restart, is opened anew before a statement is sent: the kernel knows of the end without a
-round trip, nothing has been sent, so nothing is executed twice. Within a transaction a lost
-connection stays an error.
+It adds three things. Every wait for a response is limited (`limits`). A connection that lost its
+limits to a pooler is refused (`session`). A persistent connection that the server has closed, as
+after a restart, is reopened before a statement is sent: the kernel knows of the close without a
+round trip, and nothing has been sent, so nothing runs twice. Within a transaction a lost connection
+stays an error.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection whose waits are limited."""
+    """A connection with limited waits."""
 
     _parameters: dict[str, Any]
 
@@ -86,7 +86,7 @@ class Connection(psycopg.Connection[Any]):
             raise
 
     def _does_answer(self) -> bool:
-        """Whether PostgreSQL says anything to a new connection, within DB_HANG_SECONDS."""
+        """Whether PostgreSQL responds to a new connection within DB_HANG_SECONDS."""
         limit = {"connect_timeout": settings.DB_HANG_SECONDS}
         try:
             with unbudgeted(), _Probe.connect(**self._parameters | limit) as probe:
@@ -101,14 +101,14 @@ class Connection(psycopg.Connection[Any]):
 
 
 class _Probe(psycopg.Connection[Any]):
-    """Waits no longer than DB_HANG_SECONDS for each answer."""
+    """Waits at most DB_HANG_SECONDS for each response."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         return super().wait(limited_attempt(gen), interval, timeout)
 
 
 def _logged(problem: session.Unusable) -> session.Unusable:
-    """Each call meets it: once in the log is enough."""
+    """Log once: every call meets the problem."""
     if type(problem) not in _told:
         _told.add(type(problem))
         logger.error("database_connection_unusable", problem=str(problem))
@@ -131,14 +131,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().ensure_connection()
 
     def close_if_unusable_or_obsolete(self) -> None:
-        """At the begin and end of a request: never a reason to connect."""
+        """At the begin and end of a request; never connects."""
         if self._is_closed_by_server():
             self.close()
         else:
             super().close_if_unusable_or_obsolete()
 
     def _is_closed_by_server(self) -> bool:
-        """Of a connection outside a transaction; no round trip."""
+        """For a connection outside a transaction; no round trip."""
         if self.connection is None or self.in_atomic_block or not self.autocommit:
             return False
         if self.connection.closed:

@@ -1,17 +1,17 @@
-"""How long a statement or a connection attempt waits for PostgreSQL.
+"""Limits of the wait for PostgreSQL, for statements and connection attempts.
 
-statement_timeout is kept by PostgreSQL, so a stopped PostgreSQL keeps none; the kernel of its
-machine goes on acknowledging TCP keepalives. Two limits of our own hold instead:
+PostgreSQL itself enforces statement_timeout, so a stopped PostgreSQL does not; the kernel of its
+machine keeps acknowledging TCP keepalives. Two limits of our own apply:
 
-- A wait that lasts DB_HANG_SECONDS makes its thread ask on a second connection whether PostgreSQL
-  answers at all. A slow statement waits on. A server that is silent on both connections is
-  remembered as silent: the waits of this process end, and new statements fail at once, but for one
-  attempt every RETRY_SECONDS. The first answer to such an attempt ends that.
-- `at_most` bounds all waits of a block together, whatever the reason of each.
+- After a wait of DB_HANG_SECONDS the thread asks on a second connection whether PostgreSQL answers
+at all. A slow statement keeps waiting. A server that is silent on both connections is marked as
+silent: all waits of this process end, and new statements fail at once, except one attempt every
+RETRY_SECONDS. The first response to such an attempt ends the silence. - `at_most` limits all waits
+of a block together, whatever their reasons.
 
-Either ends as NoAnswer, an OperationalError, and closes the connection: a late answer must not be
-taken for the answer to the next statement. Whether a COMMIT that ended so has taken place is not
-known, as with any lost connection.
+Both raise NoAnswer, an OperationalError, and close the connection: a late response must not be
+taken for the response to the next statement. Whether an interrupted COMMIT took place is unknown,
+as with any lost connection.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ Result = TypeVar("Result")
 
 
 class NoAnswer(psycopg.OperationalError):
-    """PostgreSQL did not answer within a limit of ours."""
+    """PostgreSQL did not answer within one of our limits."""
 
 
 class TookTooLong(NoAnswer):
-    """The block's own limit (`at_most`) was reached, which says nothing about PostgreSQL."""
+    """The block's limit (`at_most`) was reached; PostgreSQL may be fine."""
 
 
 def is_out_of_reach(error: BaseException) -> bool:
-    """Whether Django's `error` says that PostgreSQL could not be reached, or went away.
+    """Whether Django's `error` means that PostgreSQL could not be reached, or went away.
 
-    PostgreSQL gives all other errors a code of its own, lock and statement time-outs too. Class 08
-    is for connections: PgBouncer's errors have it.
+    All other errors have a code of PostgreSQL's, lock and statement time-outs included. Class 08 is
+    for connections; PgBouncer uses it.
     """
     cause = error.__cause__
     if not isinstance(error, OperationalError | InterfaceError):
@@ -73,9 +73,9 @@ _budget: ContextVar[_Budget | None] = ContextVar("database_budget", default=None
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Within the block, statements wait no longer than this for PostgreSQL in all.
+    """Limit the total wait for PostgreSQL within the block.
 
-    Time that the block spends otherwise does not count. An outer block's limit holds too.
+    Other time of the block does not count. An outer block's limit applies too.
     """
     outer = _budget.get()
     budget = _Budget(min(seconds, outer.left) if outer else seconds)
@@ -88,7 +88,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def unbudgeted() -> Iterator[None]:
-    """Within the block, no limit of an outer `at_most` holds, nor does waiting count there."""
+    """Suspend the limits of outer `at_most` blocks within the block; waits do not count there."""
     token = _budget.set(None)
     try:
         yield
@@ -97,7 +97,7 @@ def unbudgeted() -> Iterator[None]:
 
 
 class Silence:
-    """Whether PostgreSQL is silent, as this process knows. For all threads."""
+    """Whether PostgreSQL is silent, as far as this process knows. Shared by all threads."""
 
     def __init__(self) -> None:
         self.forget()
@@ -109,7 +109,7 @@ class Silence:
         self.is_known = False
 
     def check(self) -> bool:
-        """Whether this wait is the one that finds out if the silence is over.
+        """Whether this wait is the attempt that finds out if the silence is over.
 
         Raises NoAnswer for every other wait while PostgreSQL is silent.
         """
@@ -124,7 +124,8 @@ class Silence:
             return True
 
     def find_out(self, probe: Callable[[], bool]) -> bool:
-        """Ask `probe` whether PostgreSQL answers, unless another thread does; whether it did."""
+        """Ask `probe` whether PostgreSQL answers, unless another thread does. Returns whether it
+        did."""
         with self._lock:
             if self._is_probing or self.is_known:
                 return False
@@ -147,7 +148,7 @@ class Silence:
         logger.error("database_silent")
 
     def retried(self) -> None:
-        """An attempt is over: the next is a little later, if there has to be one."""
+        """An attempt is over; the next follows a little later, if needed."""
         with self._lock:
             self._retry_at = monotonic() + RETRY_SECONDS
 
@@ -170,9 +171,9 @@ os.register_at_fork(after_in_child=silence.forget)
 def limited(
     gen: Generator[Waits, int, Result], *, probe: Callable[[], bool]
 ) -> Generator[Waits, int, Result]:
-    """A statement's waits, within the limits. Raises NoAnswer.
+    """A statement's waits, with the limits applied. Raises NoAnswer.
 
-    psycopg resumes a generator every 0.1 s with 0 while nothing is ready.
+    psycopg resumes the generator every 0.1 s with 0 while nothing is ready.
     """
     is_retry = silence.check()
     has_heard = False
@@ -206,7 +207,7 @@ def limited(
 
 
 def limited_attempt(gen: Generator[Waits, int, Result]) -> Generator[Waits, int, Result]:
-    """A connection attempt's waits, within the limits. Raises NoAnswer."""
+    """A connection attempt's waits, with the limits applied. Raises NoAnswer."""
     began = monotonic()
     budget = _budget.get()
     try:

@@ -1,4 +1,4 @@
-"""The limit of one call: how long it waits for PostgreSQL, whatever the reason of each wait."""
+"""The limit of one request's total wait for PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rendio.common.postgresql.limits import at_most
 
 
 class DatabaseLimitMiddleware:
-    """Bounds a call's waits to DB_REQUEST_SECONDS. The staff's pages, whose reports take longer,
-    have PostgreSQL's own limits alone."""
+    """Limits a request's waits to DB_REQUEST_SECONDS. Admin pages, whose reports take longer, have
+    PostgreSQL's own limits only."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,15 +1,14 @@
-"""What a new connection must have, whoever stands between us and PostgreSQL.
+"""Checks of a new connection, whatever stands between us and PostgreSQL.
 
-PostgreSQL keeps three limits for us: of a statement, of a wait for a lock, of a transaction in
-which nothing happens. On a connection of our own they come with it, by the parameter `options`. A
-pooler in transaction mode gives each transaction another of PostgreSQL's sessions, and passes no
-`options` on: with DB_POOLED the limits are those of our role (`manage.py limit_role`). A connection
-without them is refused, as nothing else would tell.
+PostgreSQL enforces three limits for us: on a statement, on a wait for a lock, on an idle
+transaction. A direct connection sets them by the parameter `options`. A pooler in transaction mode
+gives each transaction another session of PostgreSQL, and passes no `options` on: with DB_POOLED the
+limits are those of our role (`manage.py limit_role`). A connection without them is refused, since
+nothing else would show it.
 
-The prepared statements of rendio.common.db need a pooler that knows them. One that does gives them
-names of its own at PostgreSQL; one that does not passes ours on, into a session where another
-transaction misses them. psycopg needs PgBouncer 1.22:
-https://www.psycopg.org/psycopg3/docs/advanced/prepare.html
+The prepared statements of rendio.common.db need a pooler that supports them. Such a pooler renames
+them at PostgreSQL; another passes our names on, into a session where another transaction misses
+them. psycopg needs PgBouncer 1.22: https://www.psycopg.org/psycopg3/docs/advanced/prepare.html
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ PAGE = "docs/connections.md"
 
 
 class Unusable(psycopg.OperationalError):
-    """PostgreSQL answers, but the connection lacks what Rendio counts on."""
+    """PostgreSQL answers, but the connection lacks something that Rendio needs."""
 
 
 class PoolerUnknown(Unusable):
@@ -56,7 +55,7 @@ class NotPrepared(Unusable):
 
 
 def refuses_options(error: psycopg.OperationalError) -> bool:
-    """Whether a connection attempt ended as PgBouncer, by default, knows no `options`."""
+    """Whether a connection attempt failed because PgBouncer, by default, refuses `options`."""
     return "unsupported startup parameter" in str(error)
 
 

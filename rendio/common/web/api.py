@@ -42,12 +42,11 @@ class ApiView(APIView):
     protects the operation; other views continue.
     """
 
-    # Those that an answer's Allow may name: OPTIONS is for preflights, which come no further than
-    # the middleware.
+    # The methods of the Allow header. OPTIONS is for preflights, which the middleware answers.
     http_method_names = ("get", "head", "post")
     limits: tuple[str, ...] = ("default_per_user",)
     limiter_refusal: type[Refusal] | None = None
-    # Whether it calls `count` itself, once it knows more about its caller.
+    # Whether the view calls `count` itself, when it knows more about the caller.
     counts_itself = False
     request: Request
     usage: ratelimit.Usage | None = None
@@ -56,7 +55,7 @@ class ApiView(APIView):
         super().initial(request, *args, **kwargs)
         if request.user is not None:
             language.use_fallback(request, self.caller.language)
-        # Before the body is read: ten megabytes of it may follow.
+        # Before the body is read, which may have ten megabytes.
         self._count(request)
         self._refuse_foreign_user_id(request)
 
@@ -184,7 +183,7 @@ def next_cursor(last_id: UUID | None) -> str | None:
 
 
 def _decode_cursor(text: str) -> UUID:
-    # Python's decoder would pass over what is not base64.
+    # Python's decoder ignores characters outside base64.
     if not re.fullmatch(CURSOR, text):
         raise InvalidInput(fields={"cursor": [_("Not a cursor of this list.")]})
     return UUID(bytes=base64.urlsafe_b64decode(text + "=="))

@@ -26,9 +26,9 @@ X_FORWARDED_FOR: str = "X-Forwarded-For"
 FORWARDED: str = "Forwarded"
 HEADERS: tuple[str, ...] = (X_FORWARDED_FOR, FORWARDED)
 
-# Beyond it stands what callers send; the elements of our own proxies are short.
+# Only callers send more; our own proxies' elements are short.
 _LONGEST = 4_096
-# A token of RFC 9110, and what proxies leave unquoted although RFC 7239, 4, has it quoted.
+# A token of RFC 9110, and characters that proxies leave unquoted in spite of RFC 7239, 4.
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z\-\[\]:]+"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _PAIR = rf"({_WORD})=({_WORD}|{_QUOTED})"

@@ -25,7 +25,7 @@ STAFF_PAGES = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-# A browser that opens a video or picture makes a page of its own around it.
+# A browser that opens a video or picture builds a page around it.
 MEDIA = NOTHING + "; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 # Swagger UI and Redoc, from our own files: both write inline styles, Redoc searches in a worker.
 DOCS = "; ".join(
@@ -41,9 +41,9 @@ DOCS = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-# By what a path begins with; all others get NOTHING.
+# By path prefix; all other paths get NOTHING.
 POLICIES = {"/admin/": STAFF_PAGES, "/media/": MEDIA, "/docs": DOCS}
-# RFC 9110, 8.6: a 304's length would be that of what it does not send.
+# RFC 9110, 8.6: the Content-Length of a 304 is that of the omitted body.
 _WITHOUT_BODY = {204, 304}
 PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
@@ -60,10 +60,10 @@ class SecurityHeadersMiddleware:
         response.headers.setdefault("Content-Security-Policy", _policy(request.path))
         response.headers.setdefault("Permissions-Policy", PERMISSIONS)
         if not request.path.startswith("/media/"):
-            # A page that is allowed to call us (CORS_ALLOWED_ORIGINS) shows our videos.
+            # Pages that may call us (CORS_ALLOWED_ORIGINS) show our videos.
             response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         if request.path.startswith(("/v1/", "/functions/v1/")):
-            # Somebody's credits and videos: no proxy and no disk keeps them.
+            # Personal data: no proxy and no disk may keep it.
             response.headers.setdefault("Cache-Control", "no-store")
         if not response.streaming and response.status_code not in _WITHOUT_BODY:
             # Without it HTTP/1.1 clients get even two lines of JSON in chunks.

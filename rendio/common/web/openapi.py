@@ -48,11 +48,11 @@ class Operation:
     body_type: str = JSON
     request_example: Any = None
     parameters: tuple[OpenApiParameter, ...] = ()
-    # Response headers of the answer, by name: what each says.
+    # Response headers: name → description.
     headers: Mapping[str, str] = field(default_factory=dict)
-    # Further answers that are no refusals: what each means.
+    # Further statuses that are not refusals: status → description.
     other_statuses: Mapping[int, str] = field(default_factory=dict)
-    # Beside those that every call of its kind can answer.
+    # Besides those that every operation of its kind can return.
     refusals: tuple[type[Refusal], ...] = ()
 
 

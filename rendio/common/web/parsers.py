@@ -90,7 +90,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON.")
 
 
-# What a form may have beside its file: boundaries, headers, small fields.
+# Allowance of a form besides its file: boundaries, headers, small fields.
 FORM_BYTES = 64 * 1024
 
 

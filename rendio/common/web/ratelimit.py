@@ -25,7 +25,7 @@ from rendio.common.web import forwarded
 
 logger = logging.getLogger(__name__)
 
-# All callers whose address cannot be read count together.
+# Callers without a readable address count together.
 UNKNOWN = "unknown"
 
 
@@ -164,7 +164,7 @@ class _Counters(redis.Redis):
             pipeline.expire(key, seconds, nx=True)
         counts = [int(counted) for counted in self._answer_of(pipeline.execute)[::2]]
         if min(counts) < 1:
-            # Each count here begins with 1: somebody else wrote this key.
+            # Counts start at 1: another program wrote this key.
             logger.warning("rate_limiter_unavailable", extra={"error": "a count below 1"})
             raise LimiterUnavailable
         return counts
@@ -177,7 +177,7 @@ class _Counters(redis.Redis):
         except ValueError:
             count = -1
         if count < 0:
-            # Somebody else wrote this key.
+            # Another program wrote this key.
             logger.warning("rate_limiter_unavailable", extra={"error": "no count"})
             raise LimiterUnavailable
         return count
@@ -189,7 +189,7 @@ class _Counters(redis.Redis):
         try:
             return call()
         except redis.ResponseError as error:
-            # Redis answers, so the next call is no slower: a key holds something else than a count.
+            # Redis answers, so no cooldown: the key holds something other than a count.
             logger.warning("rate_limiter_unavailable", extra={"error": str(error)})
             raise LimiterUnavailable from error
         except redis.RedisError as error:

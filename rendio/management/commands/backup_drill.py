@@ -1,4 +1,5 @@
-"""A backup is one that has been restored: dump, restore it beside, prove the ledger there."""
+"""`manage.py backup_drill`: dump the database, restore the dump beside it, check the ledger
+there."""
 
 from __future__ import annotations
 
@@ -66,7 +67,7 @@ class Command(BaseCommand):
         self._finish(command, os.environ | {"DATABASE_URL": url})
 
     def _finish(self, command: list[str], env: dict[str, str]) -> None:
-        """Raises CommandError with what the program said."""
+        """Raises CommandError with the program's output."""
         what = " ".join(Path(part).name for part in command[:3])
         try:
             done = subprocess.run(  # noqa: S603
@@ -80,13 +81,13 @@ class Command(BaseCommand):
 
 
 def _address(database: str | None = None) -> dict[str, str]:
-    """All that DATABASE_URL says, for `database` or the one that is in use."""
+    """All parameters of DATABASE_URL, for `database` or the current one."""
     return settings.DATABASE_ADDRESS | {"dbname": database or str(connection.settings_dict["NAME"])}
 
 
 def _access(folder: Path) -> dict[str, str]:
-    """DATABASE_URL for PostgreSQL's own programs: a command line is public, and not every
-    parameter has a variable. The password has, and a service file would cut its blanks off."""
+    """DATABASE_URL for PostgreSQL's programs: a command line is public, and not every parameter has
+    a variable. The password has one, and a service file would trim its blanks."""
     address = _address()
     password = address.pop("password", None)
     services = folder / "services"
@@ -99,7 +100,7 @@ def _access(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _database(name: str) -> Iterator[None]:
-    """An empty database, gone at the end. Raises CommandError."""
+    """An empty database, dropped at the end. Raises CommandError."""
     try:
         server = psycopg.connect(database_url.url(_address()), autocommit=True)
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

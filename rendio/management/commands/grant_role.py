@@ -1,9 +1,9 @@
-"""`manage.py grant_role NAME`: what the role of Rendio's processes may do, and no more.
+"""`manage.py grant_role NAME`: grant the role of Rendio's processes what it needs, and no more.
 
-It reads and writes rows. It makes, changes and drops nothing, empties no table, and only reads and
-appends where the database keeps a table append-only (the ledger, the record of support's acts):
-their triggers bind everybody, and this role could not take them away. Run it as the owner of the
-tables, who also migrates, after each `migrate`; it may be run any time.
+The role reads and writes rows. It creates, changes and drops nothing, truncates no table, and only
+reads and appends where the database keeps a table append-only (the ledger, the audit log): their
+triggers bind everybody, and this role cannot drop them. Run it as the owner of the tables, who also
+migrates, after each `migrate`; it may be repeated.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""`manage.py journey`: one customer's way through the API, shown in the terminal.
+"""`manage.py journey`: one customer's journey through the API, shown in the terminal.
 
-It speaks HTTP to PUBLIC_URL like a phone does, and to the sandbox at SANDBOX_URL only to have the
-second job fail. A guest signs in, asks the price, has a video made and downloads it; the next one
-fails, and its credits come back. Of both the phone is told.
+It speaks HTTP to PUBLIC_URL like a phone, and to the sandbox at SANDBOX_URL only to make the second
+job fail. A guest signs in, asks the price, has a video made and downloads it; the second job fails,
+and its credits return. The phone gets a push for each.
 """
 
 import time
@@ -36,7 +36,7 @@ ENDED = {"completed", "failed", "cancelled"}
 
 @dataclass
 class Outcome:
-    """One job, as the table at the end shows it."""
+    """One job in the final table."""
 
     job_id: str
     status: dict[str, Any]
@@ -85,7 +85,7 @@ class Journey:
         self._folder = DataDir.from_environment().root / "journey"
 
     def play(self) -> None:
-        """Raises Refused where anything goes otherwise than promised."""
+        """Raises ApiError if anything differs from the promise."""
         self._say(f"\n[bold]A customer's journey[/bold] against {settings.PUBLIC_URL}")
         guest = self._phone.sign_in()
         self._say(f"  signed in as a new guest with {guest['credits_remaining']} credits")
@@ -144,7 +144,8 @@ class Journey:
         return file
 
     def _show_pushes(self) -> None:
-        """What the phone was told meanwhile. Nothing, where pushes are off or late: no failure."""
+        """The pushes that the phone got meanwhile. None if pushes are off or late: not a
+        failure."""
         if not settings.APNS_PRIVATE_KEY:
             return
 
@@ -190,7 +191,7 @@ class _Bar:
 
 
 class _Lines:
-    """Where nobody watches a bar move: a line whenever something has changed."""
+    """Output without a progress bar: a line for each change."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -233,7 +234,7 @@ def _error(status: dict[str, Any]) -> str:
 
 
 def _probe(file: Path, *, seconds: int) -> str:
-    """What the file is, once it has been played from its first to its last frame."""
+    """The file's properties, after playing it from the first to the last frame."""
     try:
         with av.open(str(file), format="mp4") as container:
             stream = container.streams.video[0]
@@ -248,7 +249,7 @@ def _probe(file: Path, *, seconds: int) -> str:
 
 
 def _short_id(job_id: str) -> str:
-    """The random end; the beginning is a time, and the same for jobs of the same minute."""
+    """The random end of the id; its start is a time, equal for jobs of the same minute."""
     return job_id.rpartition("-")[2]
 
 

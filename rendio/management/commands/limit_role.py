@@ -1,8 +1,8 @@
-"""`manage.py limit_role`: PostgreSQL's limits for the role of DATABASE_URL, kept by PostgreSQL.
+"""`manage.py limit_role`: set PostgreSQL's limits for the role of DATABASE_URL.
 
-Each session of the role in this database begins with them, so those of a pooler do, too. A role may
-set its own, and needs no further right. Run it with the processes' DATABASE_URL, through the pooler
-or not, and again after a change of DB_STATEMENT_TIMEOUT_MS, DB_LOCK_TIMEOUT_MS or
+Each session of the role in this database starts with them, sessions of a pooler included. A role
+may set its own limits, without further rights. Run it with the processes' DATABASE_URL, through the
+pooler or not, and again after a change of DB_STATEMENT_TIMEOUT_MS, DB_LOCK_TIMEOUT_MS or
 DB_IDLE_TIMEOUT_MS.
 """
 

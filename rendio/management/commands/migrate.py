@@ -1,8 +1,8 @@
-"""Django's migrate, which waits for no lock for long.
+"""Django's migrate with a short wait for locks.
 
-A change of a table waits for whoever reads it, and meanwhile everybody who comes after waits behind
-the change. So it gives up its place soon, and tries again a little later. What was migrated stays;
-a migration that is not atomic must stand being begun again.
+A change of a table waits for its readers, and meanwhile all later statements wait behind the
+change. So it gives up early, and retries a little later. Finished migrations stay; a migration that
+is not atomic must tolerate being started again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Command(migrate.Command):
 
 @contextmanager
 def _limits(alias: str) -> Iterator[None]:
-    """A short wait for locks, and no end to a statement that has them."""
+    """A short wait for locks, and no time limit for a statement that has them."""
     limits = {"lock_timeout": settings.MIGRATE_LOCK_TIMEOUT_MS, "statement_timeout": 0}
     try:
         with connections[alias].cursor() as cursor:
