@@ -14,7 +14,7 @@ def manage(arguments: list[str]) -> NoReturn:
         running = data_dir.environment_of_owner()
     except NotRunning:
         sys.exit(
-            f"Nothing runs in {data_dir.root}: start it by `make run`, and try again beside it."
+            f"Nothing is running in {data_dir.root}. Start it with `make run`, then try again."
         )
     given = {name: value for name, value in os.environ.items() if value}
     command = [sys.executable, os.fspath(PROJECT / "manage.py"), *arguments]

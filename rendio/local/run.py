@@ -58,8 +58,8 @@ def run() -> int:
         data_dir.acquire()
     except DataDirInUse as owner:
         console.print(
-            f"Rendio already runs in {data_dir.root} ({owner}).\n"
-            "Stop it there, or set RENDIO_HOME to another folder for a second one.",
+            f"Rendio is already running in {data_dir.root} ({owner}).\n"
+            "Stop it, or set RENDIO_HOME to another folder to start a second one.",
             style="red",
         )
         return 1
@@ -104,7 +104,7 @@ class Supervisor:
         flower_port = self._choose_port("FLOWER_PORT", 5555)
         env = self._environment(port=port, sandbox_port=sandbox_port)
         self._data_dir.describe_owner(f"pid {os.getpid()}, {env['PUBLIC_URL']}")
-        self._print(f"Rendio starts; its data is in {_short(self._data_dir.root)}")
+        self._print(f"Starting Rendio. Data folder: {_short(self._data_dir.root)}")
         self._start_servers(env)
         ours = {
             name: value
@@ -136,14 +136,14 @@ class Supervisor:
         if not wanted:
             port = ports.reserve_from(default)
             if port != default:
-                self._print(f"Port {default} is taken; {variable} is {port} this time.")
+                self._print(f"Port {default} is in use: using {port} (set {variable} to choose).")
             return port
         if not wanted.isdigit() or not 0 < int(wanted) < 65536:
             raise StartFailed(f"{variable} must be a port number, not {wanted!r}.")
         if ports.is_reserved(int(wanted)):
-            raise StartFailed(f"{variable} is {wanted}, which another of our processes has.")
+            raise StartFailed(f"{variable} is {wanted}, which another process of this run uses.")
         if not ports.reserve(int(wanted)):
-            raise StartFailed(f"{variable} is {wanted}, and that port is taken on 127.0.0.1.")
+            raise StartFailed(f"{variable} is {wanted}, and that port is in use on 127.0.0.1.")
         return int(wanted)
 
     def _environment(self, *, port: int, sandbox_port: int) -> dict[str, str]:
@@ -230,7 +230,9 @@ class Supervisor:
             pause=self._pause,
         )
         if not web.running or not answers(url):
-            raise StartFailed(f"web does not start. Its log ends:\n{last_lines(stack.log('web'))}")
+            raise StartFailed(
+                f"web did not start. The end of its log:\n{last_lines(stack.log('web'))}"
+            )
         self._print(f"web        {stack.url}")
 
     def _run_journey(self) -> None:
@@ -249,8 +251,8 @@ class Supervisor:
         self._running_command, self._log_output_paused = None, False
         if journey.exit_code:
             self._console.print(
-                f"The journey did not reach its end (exit code {journey.exit_code});"
-                f" {_short(self._data_dir.logs)} may say why. Rendio serves on.",
+                f"The journey failed (exit code {journey.exit_code}); see the logs in"
+                f" {_short(self._data_dir.logs)}. Rendio is still running.",
                 style="red",
             )
 
@@ -269,7 +271,7 @@ class Supervisor:
         self._console.print()
         for label, value in lines.items():
             self._print(f"{label:<11}  {value}")
-        self._console.print("\nCtrl-C stops everything.", style="dim")
+        self._console.print("\nPress Ctrl-C to stop everything.", style="dim")
         self._console.file.flush()
 
     # --- While it runs ------------------------------------------------------------------------
@@ -307,7 +309,7 @@ class Supervisor:
         supervised.deaths += 1
         supervised.due_at = now + delay
         how = f"signal {-exit_code}" if exit_code and exit_code < 0 else f"exit code {exit_code}"
-        self._console.print(f"{name} ended ({how}); it starts again in {delay:.0f} s", style="red")
+        self._console.print(f"{name} ended ({how}); restarting in {delay:.0f} s", style="red")
 
     def _show_logs(self) -> None:
         for tail in self._tails.values():
@@ -337,7 +339,7 @@ class Supervisor:
             self._running_command.stop()
         if self._stack:
             for name in self._stack.stop():
-                self._print(f"{name} took too long and was killed.")
+                self._print(f"{name} did not stop in time and was killed.")
         for server in reversed(self._servers):
             server.stop()
         self._console.file.flush()

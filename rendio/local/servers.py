@@ -58,7 +58,9 @@ class _Server(ABC):
             if self.wait(pause):
                 return
             self.stop()
-        raise ServerFailed(f"{self.name} does not start. Its log ends:\n{last_lines(self._log)}")
+        raise ServerFailed(
+            f"{self.name} did not start. The end of its log:\n{last_lines(self._log)}"
+        )
 
     def launch(self) -> None:
         """Start it on the port it has, without waiting: also how it is started again."""

@@ -61,7 +61,9 @@ def test_a_command_beside_nothing_says_what_is_missing(supervisor):
     beside_nothing = manage(supervisor.data_dir, "prove_ledger")
 
     assert beside_nothing.returncode == 1
-    assert beside_nothing.stderr.startswith(f"Nothing runs in {supervisor.home}: start it")
+    assert beside_nothing.stderr.startswith(
+        f"Nothing is running in {supervisor.data_dir}. Start it"
+    )
 
 
 def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervisor):
@@ -124,7 +126,7 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
         os.kill(pid, signal.SIGKILL)
     for name, pid in killed.items():
         eventually(lambda name=name, pid=pid: pid_of(data_dir, name) not in (None, pid))
-        assert f"{name} ended (signal 9); it starts again" in supervisor.output
+        assert f"{name} ended (signal 9); restarting" in supervisor.output
     eventually(lambda: answers(f"{web}/readyz"))
     committed = users(data_dir)
     assert committed >= 2  # the staff's and the guest
@@ -133,7 +135,7 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     groups = groups_of(data_dir)
     assert names_in(data_dir) == EVERYTHING
     supervisor.end(signal.SIGKILL)
-    assert "Nothing runs" in manage(data_dir, "prove_ledger").stderr
+    assert "Nothing is running" in manage(data_dir, "prove_ledger").stderr
     eventually(lambda: not alive(groups), told=lambda: alive(groups))
     again = Supervisor(data_dir, JOURNEY="0")
     again.start()
@@ -178,7 +180,7 @@ def test_a_port_that_was_asked_for_and_is_taken_stops_the_start(supervisor):
         supervisor.start()
 
         assert supervisor.process.wait(60) == 1
-    assert f"FLOWER_PORT is {port}, and that port is taken" in supervisor.output
+    assert f"FLOWER_PORT is {port}, and that port is in use" in supervisor.output
     assert not (supervisor.data_dir / "postgres").exists()
 
 
