@@ -74,7 +74,7 @@ _CHECKS = {
             FROM credits_ledgerentry, jsonb_array_elements(lots) AS touch GROUP BY 1
         ) t ON t.lot_id = l.id
         WHERE COALESCE(t.total, 0) <> l.remaining""",
-    "a lot's lapsed credits are not what its entries say": """
+    "a lot's expired credits are not what its entries say": """
         SELECT l.wallet_id, COALESCE(t.total, 0), l.lapsed
         FROM credits_lot l LEFT JOIN (
             SELECT (touch->>0)::uuid AS lot_id, -sum((touch->>1)::int) AS total

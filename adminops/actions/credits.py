@@ -106,7 +106,7 @@ def _check_open(user_id: UUID) -> None:
     if user is None:
         raise NotFound
     if user.closed_at:
-        raise InvalidState(problem="This account is closed: nobody could spend the credits.")
+        raise InvalidState(problem="This account is closed. Nobody could spend the credits.")
 
 
 def _refund(request: ActionRequest, staff_action: StaffAction) -> ActionResult:

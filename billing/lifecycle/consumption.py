@@ -52,15 +52,15 @@ def _why_not(row: ConsumptionRequest, *, now: datetime) -> str:
     """Return why no answer may or need be sent; "" if one may."""
     purchase = row.purchase
     if row.deadline_at <= now:
-        return "too late: Apple waits no more"
+        return "too late: Apple's deadline has passed"
     if purchase.is_family_shared:
-        return "Apple takes no answer about what a family shares"
+        return "Apple accepts no answer about a family-shared purchase"
     if purchase.is_free:
-        return "nobody paid for it, so there is nothing to refund"
+        return "free of charge: nothing to refund"
     if purchase.user_id is None:
-        return "nobody is known who could have agreed to it"
+        return "no owner who could have consented"
     if not account_queries.has_consented(purchase.user_id, ConsentKind.CONSUMPTION):
-        return "the customer has not agreed that Apple hears it"
+        return "the customer has not consented"
     return ""
 
 

@@ -71,7 +71,7 @@ def on_consent_withdrawn(notification: DecodedNotification, now: datetime) -> st
     parental_consent.withdraw_consent(
         app_transaction_id=notification.app_transaction_id, withdrawn_at=notification.signed_at
     )
-    return "what is bought from now on waits for a person"
+    return "later purchases await review"
 
 
 def _sync(
@@ -91,13 +91,13 @@ def _sync(
 
 def _describe(result: SyncResult) -> str:
     if result.purchase.pending_reason:
-        return f"waits: {result.purchase.get_pending_reason_display()}"
+        return f"pending: {result.purchase.get_pending_reason_display()}"
     if result.purchase.revoked_share:
         return f"refunded {result.purchase.revoked_share / 1000:g} %"
-    return "granted" if result.is_new else "nothing new"
+    return "granted" if result.is_new else "no change"
 
 
-UNKNOWN_TYPE = Ignored("not a type that we know")
+UNKNOWN_TYPE = Ignored("unknown type")
 HANDLERS: dict[str, Handler | Ignored] = {
     "ONE_TIME_CHARGE": on_transaction,
     # A period began, failed to begin, or ended, or the next one changed. The transaction and the
@@ -112,17 +112,17 @@ HANDLERS: dict[str, Handler | Ignored] = {
     "EXPIRED": on_transaction,
     "PRICE_INCREASE": on_transaction,
     "RENEWAL_EXTENDED": on_transaction,
-    "RENEWAL_EXTENSION": Ignored("each subscription that was extended is told of by itself"),
+    "RENEWAL_EXTENSION": Ignored("a notification follows for each extended subscription"),
     "REFUND": on_refund,
     "REFUND_REVERSED": on_refund_reversed,
     # Family Sharing ended: like a full refund.
     "REVOKE": on_refund,
     "CONSUMPTION_REQUEST": on_consumption_request,
-    "REFUND_DECLINED": Ignored("nothing was taken for the request, so nothing comes back"),
+    "REFUND_DECLINED": Ignored("no credits were clawed back for the request"),
     "RESCIND_CONSENT": on_consent_withdrawn,
-    "TEST": Ignored("it has arrived, and that is what it tests"),
-    "EXTERNAL_PURCHASE_TOKEN": Ignored("we sell through the App Store alone"),
-    "METADATA_UPDATE": Ignored("product texts are kept in App Store Connect"),
-    "PRICE_CHANGE": Ignored("each purchase brings its own price"),
-    "MIGRATION": Ignored("products are never moved between apps here"),
+    "TEST": Ignored("test notification received"),
+    "EXTERNAL_PURCHASE_TOKEN": Ignored("we sell only through the App Store"),
+    "METADATA_UPDATE": Ignored("product texts are in App Store Connect"),
+    "PRICE_CHANGE": Ignored("each purchase has its own price"),
+    "MIGRATION": Ignored("we never move products between apps"),
 }

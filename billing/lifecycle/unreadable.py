@@ -42,10 +42,10 @@ def _find_known(row: UnreadablePayload) -> str:
     kind, _, named = row.key.partition(" ")
     if kind == PayloadKind.TRANSACTION and row.transaction_id:
         known = Purchase.objects.filter(transaction_id=row.transaction_id)
-        return "the purchase has become known" if known.exists() else ""
+        return "the purchase arrived in another payload" if known.exists() else ""
     if kind == PayloadKind.NOTIFICATION and len(named) == len(str(row.id)):
         came_again = Notification.objects.filter(notification_uuid=named)
-        return "it came again, and was read" if came_again.exists() else ""
+        return "a readable copy arrived" if came_again.exists() else ""
     return ""
 
 

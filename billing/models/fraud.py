@@ -24,7 +24,7 @@ class FraudScore(models.Model):
     assessed_at = models.DateTimeField()
 
     class Meta:
-        # Support's list, the oddest first.
+        # Support's list, the highest score first.
         indexes = [models.Index(F("score").desc(), name="fraud_by_score")]
 
     def __str__(self) -> str:

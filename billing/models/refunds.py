@@ -13,10 +13,10 @@ from rendio.common.ids import uuid7
 class RefundPolicy(models.TextChoices):
     """The outcome of a refund request that we ask Apple for."""
 
-    NONE = "none", "No preference"  # nothing said about it
+    NONE = "none", "No preference"  # no preference is sent
     DECLINE = "decline"
     GRANT = "grant"
-    BY_SHARE = "by_share", "Prorated"  # the part that was not used
+    BY_SHARE = "by_share", "Prorated"  # refund the unused part
 
 
 class ConsumptionRequest(DueRow):

@@ -20,13 +20,13 @@ def assign_purchase(*, purchase_id: UUID, user_id: UUID, now: datetime) -> Purch
     if user is None:
         raise NotFound
     if user.closed_at:
-        raise InvalidState(problem="This account is closed: nobody could spend the credits.")
+        raise InvalidState(problem="This account is closed. Nobody could spend the credits.")
     found = Purchase.objects.filter(id=purchase_id).first()
     if found is None:
         raise NotFound
     purchase = purchases.lock_purchase(found)
     if purchase.pending_reason not in {PendingReason.NO_OWNER, PendingReason.ACCOUNT_CLOSED}:
-        raise InvalidState(problem="This purchase does not wait for somebody.")
+        raise InvalidState(problem="This purchase does not need an owner.")
     purchase.user = user
     purchase.save(update_fields=["user"])
     return purchases.sync_ledger(purchase.id, now=now).purchase
@@ -43,7 +43,7 @@ def release_purchase(*, purchase_id: UUID, now: datetime) -> Purchase:
         purchases.lock_owner(found.user_id)
     purchase = purchases.lock_purchase(found)
     if purchase.pending_reason not in NEEDS_REVIEW:
-        raise InvalidState(problem="This purchase is not held back.")
+        raise InvalidState(problem="This purchase does not await review.")
     purchase.released_at = now
     purchase.save(update_fields=["released_at"])
     return purchases.sync_ledger(purchase_id, now=now).purchase

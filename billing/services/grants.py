@@ -35,7 +35,7 @@ def grant(purchase: Purchase, owner: User, product: Product, *, now: datetime) -
     purchase.credits = sandbox_limit.capped_credits(
         purchase, user_id=owner.id, credits=_credits_for(purchase, product)
     )
-    # An upgrade cuts off the replaced period even where it brings no credits itself.
+    # An upgrade cuts off the replaced period even if it grants no credits itself.
     claw_back_upgraded_period(purchase, now=now)
     if not purchase.credits:
         return

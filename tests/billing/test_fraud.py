@@ -151,7 +151,7 @@ def test_a_purchase_above_the_fraud_limit_awaits_review(phone, store):
     buy(store, phone)
 
     held = store.buy(TEN, phone=phone)
-    assert tell(held).outcome == "waits: Fraud review"
+    assert tell(held).outcome == "pending: Fraud review"
 
     assert phone.balance() == 20
     assert Purchase.objects.pending().get() == purchase_of(held)

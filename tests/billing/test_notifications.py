@@ -48,7 +48,7 @@ def test_a_notification_after_the_phone_changes_nothing(phone, store):
     bought = store.buy(TEN, phone=phone)
     update_credits(phone, bought)
 
-    assert tell(bought).outcome == "nothing new"
+    assert tell(bought).outcome == "no change"
     assert phone.balance() == 20
 
 
@@ -206,7 +206,7 @@ def test_an_unknown_type_is_stored(phone, store):
 
     notification = tell(told)
 
-    assert (notification.type, notification.outcome) == ("SURPRISE", "not a type that we know")
+    assert (notification.type, notification.outcome) == ("SURPRISE", "unknown type")
 
 
 def test_each_type_that_apple_names_has_its_effect_or_a_reason_for_none():
@@ -256,7 +256,7 @@ def test_our_own_trouble_is_not_apples_fault(phone, store, settings):
 
 def test_a_purchase_without_a_token_waits_until_a_phone_claims_it(phone, store):
     bought = store.buy(TEN)
-    assert tell(bought).outcome == "waits: No owner"
+    assert tell(bought).outcome == "pending: No owner"
     assert Purchase.objects.pending().get() == purchase_of(bought)
 
     assert update_credits(phone, bought).json()["credits_added"] == 10

@@ -164,7 +164,7 @@ def test_no_consumption_is_sent_for_a_free_purchase(phone, store):
     ANSWER_CONSUMPTION.run_batch(now=timezone.now() + timedelta(hours=2))
 
     request = ConsumptionRequest.objects.get(purchase=purchase_of(bought))
-    assert request.outcome == "nobody paid for it, so there is nothing to refund"
+    assert request.outcome == "free of charge: nothing to refund"
     assert not store.asked("/consumption/")
 
 

@@ -111,7 +111,7 @@ def test_a_deleted_accounts_purchase_waits_for_support(phone, store):
     bought = store.buy(TEN, phone=phone)
     phone.post("delete-account")
 
-    assert tell(bought).outcome.startswith("waits")
+    assert tell(bought).outcome.startswith("pending")
     assert purchase_of(bought).pending_reason == "closed"
     assert ledger_adds_up()
 

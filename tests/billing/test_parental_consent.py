@@ -30,7 +30,7 @@ def rescinded(child, store):
 
 
 def test_a_purchase_after_the_withdrawal_awaits_review(child, store, rescinded):
-    assert tell(rescinded).outcome == "what is bought from now on waits for a person"
+    assert tell(rescinded).outcome == "later purchases await review"
 
     bought = store.buy(TEN, phone=child, customer=CHILD)
     answer = update_credits(child, bought).json()

@@ -102,7 +102,7 @@ def test_a_period_that_the_phone_sends_first_is_granted_once(phone, store):
     bought = store.subscribe(phone=phone)
     update(phone, bought)
 
-    assert tell(bought).outcome.startswith("nothing new")
+    assert tell(bought).outcome.startswith("no change")
     assert phone.balance() == 10 + ALLOWANCE
 
 
@@ -207,7 +207,7 @@ def test_grace_keeps_the_tier_without_credits_until_its_date(phone, store):
     tell(bought)
 
     failed = store.happens("DID_FAIL_TO_RENEW", bought, subtype="GRACE_PERIOD", at=ago(days=1))
-    assert tell(failed).outcome == "nothing new; the subscription is grace"
+    assert tell(failed).outcome == "no change; the subscription is grace"
 
     assert stands(phone) == ("grace", "premium", True)
     assert days_left(phone) == 15
@@ -245,7 +245,7 @@ def test_expiry_ends_the_tier_and_keeps_the_credits(phone, store, subtype):
     tell(bought)
 
     ended = store.happens("EXPIRED", bought, **({"subtype": subtype} if subtype else {}))
-    assert tell(ended).outcome == "nothing new; the subscription is expired"
+    assert tell(ended).outcome == "no change; the subscription is expired"
 
     assert stands(phone) == ("expired", "free", False)
     assert status(phone)["product_id"] == PREMIUM
