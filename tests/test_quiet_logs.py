@@ -16,7 +16,7 @@ from accounts.push import sending
 from generation.models import ProviderRequest
 from tests.adminops.conftest import PASSWORD, Staff, staff_user
 from tests.billing.conftest import AppStore
-from tests.billing.conftest import tell as tell_purchase
+from tests.billing.conftest import deliver_and_apply as tell_purchase
 from tests.generation.conftest import canned, life, signer
 from tests.generation.uploads.conftest import storage
 from tests.helpers import pictures

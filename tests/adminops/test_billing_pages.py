@@ -16,9 +16,9 @@ from tests.billing.conftest import (
     TEN,
     AppStore,
     deliver,
-    ledger_adds_up,
+    deliver_and_apply,
+    ledger_is_balanced,
     purchase_of,
-    tell,
     update_credits,
 )
 from tests.helpers.phone import Phone
@@ -33,7 +33,7 @@ def store(sandbox):
 def waiting(db, store):
     """A purchase that names nobody."""
     bought = store.buy(TEN)
-    tell(bought)
+    deliver_and_apply(bought)
     return purchase_of(bought)
 
 
@@ -44,7 +44,7 @@ def cashier(db):
 
 
 def test_what_waits_is_a_list(cashier, waiting, phone, store):
-    tell(store.buy(TEN, phone=phone))
+    deliver_and_apply(store.buy(TEN, phone=phone))
 
     shown = cashier.see("billing_purchase_changelist", standing="waiting").context["cl"]
 
@@ -62,7 +62,7 @@ def test_a_purchase_is_given_to_a_user_with_a_reason(cashier, waiting, phone):
     record = the_record(waiting.id)
     assert (record.action, record.reason) == (AdminAction.ASSIGN_PURCHASE, WHY)
     assert record.after == {"user": str(phone.user_id), "credits": 10}
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_it_is_given_once(cashier, waiting, phone):
@@ -109,7 +109,7 @@ def test_what_was_bought_before_its_product_was_known_here_is_granted_then(
     root, cashier, phone, store
 ):
     bought = store.buy("com.rendio.credits.20", phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
     assert purchase_of(bought).pending_reason == "product"
 
     saved = root.submit(
@@ -158,7 +158,7 @@ def test_a_products_credits_are_edited_and_its_id_is_not(root, phone, store):
     record = the_record(product.id)
     assert (record.action, record.reason) == (AdminAction.EDIT_PRODUCT, WHY)
     assert (record.before["row"]["credits"], record.after["row"]["credits"]) == (10, 12)
-    tell(store.buy(TEN, phone=phone))
+    deliver_and_apply(store.buy(TEN, phone=phone))
     assert phone.balance() == 22
 
 
@@ -188,7 +188,7 @@ def test_a_product_shows_what_was_last_paid_in_each_storefront(root, phone, stor
         ("DEU", 1_000, "EUR", "Sandbox"),
     ]:
         paid = {"storefront": storefront, "price": price, "currency": currency}
-        tell(store.buy(TEN, phone=phone, environment=environment, **paid))
+        deliver_and_apply(store.buy(TEN, phone=phone, environment=environment, **paid))
 
     page = root.see("billing_product_change", Product.objects.get(product_id=TEN).id)
 
@@ -200,7 +200,7 @@ def test_a_product_off_sale_is_not_shown_and_still_honoured(phone, store):
     Product.objects.filter(product_id=TEN).update(is_available=False)
 
     shown = phone.get("get-products").json()["products"]
-    tell(store.buy(TEN, phone=phone))
+    deliver_and_apply(store.buy(TEN, phone=phone))
 
     assert TEN not in [one["product_id"] for one in shown]
     assert phone.balance() == 20

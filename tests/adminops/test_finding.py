@@ -86,7 +86,7 @@ def test_a_purchase_of_nobodys_is_shown_by_itself(support, sandbox, known):
 def test_a_purchase_that_apple_could_not_confirm_yet_leads_to_the_story(support, sandbox, phone):
     store = AppStore(sandbox)
     bought = store.buy(phone=phone)
-    store.is_out(times=1)
+    store.set_outage(times=1)
     assert update_credits(phone, bought).status_code == 503
 
     page = support.see("support_search", q=bought["transaction_id"])

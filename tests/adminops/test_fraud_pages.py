@@ -7,7 +7,7 @@ import pytest
 from adminops.models import AdminAction, AuditLogEntry
 from billing.models import FraudScore, Purchase
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
-from tests.billing.conftest import TEN, AppStore, ledger_adds_up, purchase_of, tell
+from tests.billing.conftest import TEN, AppStore, deliver_and_apply, ledger_is_balanced, purchase_of
 
 RELEASE = "billing_purchase_release"
 
@@ -18,7 +18,7 @@ def held(phone, sandbox, settings):
     settings.FRAUD_PURCHASES_PER_HOUR = 0
     settings.FRAUD_HOLD_SCORE = 10
     bought = AppStore(sandbox).buy(TEN, phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
     return purchase_of(bought)
 
 
@@ -45,7 +45,7 @@ def test_what_is_held_back_is_let_through_with_a_reason(cashier, held, phone):
     record = the_record(held.id)
     assert (record.action, record.reason) == (AdminAction.RELEASE_PURCHASE, WHY)
     assert record.after == {"held": False, "credits": 10}
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_it_is_let_through_once(cashier, held, phone):
@@ -67,7 +67,7 @@ def test_without_a_reason_it_stays(cashier, held, phone):
 
 def test_each_that_waits_has_the_button_that_helps(cashier, held, sandbox):
     nobodys = AppStore(sandbox).buy(TEN)
-    tell(nobodys)
+    deliver_and_apply(nobodys)
 
     def buttons(purchase):
         page = cashier.see("billing_purchase_change", purchase.id).content.decode()

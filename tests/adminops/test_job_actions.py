@@ -14,7 +14,7 @@ from generation.catalogue import cache
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Model, Route, Stage, WebhookDelivery
 from tests.adminops.conftest import WHY, submitted, the_record
-from tests.billing.conftest import TEN, AppStore, purchase_of, tell, update_credits
+from tests.billing.conftest import TEN, AppStore, deliver_and_apply, purchase_of, update_credits
 from tests.helpers.model_ids import SORA
 from tests.helpers.phone import assert_refused
 
@@ -135,7 +135,7 @@ def test_purchase_of_a_product_on_sale_again_is_synced(support, phone, store):
     products = Product.objects.filter(product_id=TEN)
     products.update(product_id="elsewhere")
     bought = store.buy(phone=phone)
-    tell(store.happens("ONE_TIME_CHARGE", bought))
+    deliver_and_apply(store.notify("ONE_TIME_CHARGE", bought))
     Product.objects.filter(product_id="elsewhere").update(product_id=TEN)
     assert phone.balance() == 10
 
@@ -151,7 +151,7 @@ def test_purchase_of_a_product_on_sale_again_is_synced(support, phone, store):
 def test_notification_processed_again_changes_nothing_twice(support, phone, store):
     bought = store.buy(phone=phone)
     assert update_credits(phone, bought).status_code == 200
-    notice = tell(store.happens("REFUND", bought))
+    notice = deliver_and_apply(store.notify("REFUND", bought))
 
     answer = support.act("billing_notification_reprocess", notice.id, reason=WHY)
     APPLY_NOTIFICATIONS.run_batch(now=timezone.now())

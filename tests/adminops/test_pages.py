@@ -30,7 +30,7 @@ from generation.models import (
 from generation.moderation.blocklist import blocklist
 from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user
 from tests.adminops.test_incidents import begin, running
-from tests.billing.conftest import AppStore, tell, update_credits
+from tests.billing.conftest import AppStore, deliver_and_apply, update_credits
 from tests.helpers.model_ids import SORA
 
 LOOKED_AT = [
@@ -85,11 +85,11 @@ def everything(root, past, sandbox, settings):
     """A row of every kind that has a page."""
     settings.FRAUD_PURCHASES_PER_HOUR = 0
     store = AppStore(sandbox)
-    tell(store.buy(phone=past.phone))
-    tell(store.subscribe(phone=past.phone))
-    tell(store.happens("CONSUMPTION_REQUEST", store.buy(phone=past.phone)))
+    deliver_and_apply(store.buy(phone=past.phone))
+    deliver_and_apply(store.subscribe(phone=past.phone))
+    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", store.buy(phone=past.phone)))
     update_credits(past.phone, store.buy(phone=past.phone, override={"bundleId": None}))
-    store.is_out(times=1)
+    store.set_outage(times=1)
     update_credits(past.phone, store.buy(phone=past.phone))
     ProviderHealth.objects.create(provider="fal", key_label="default")
     for kind, subject in [

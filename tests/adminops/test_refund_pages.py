@@ -12,7 +12,7 @@ from adminops.models import AdminAction, AuditLogEntry
 from billing.due_work import ANSWER_CONSUMPTION
 from billing.models import ConsumptionRequest
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
-from tests.billing.conftest import TEN, AppStore, tell
+from tests.billing.conftest import TEN, AppStore, deliver_and_apply
 
 DECIDE = "billing_consumptionrequest_override_preference"
 
@@ -23,8 +23,8 @@ def asked(phone, sandbox):
     store = AppStore(sandbox)
     phone.post("record-consent", {"kind": "consumption", "version": "1"})
     bought = store.buy(TEN, phone=phone)
-    tell(bought)
-    tell(store.happens("CONSUMPTION_REQUEST", bought))
+    deliver_and_apply(bought)
+    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", bought))
     return ConsumptionRequest.objects.get()
 
 

@@ -20,7 +20,7 @@ from generation.models import Job
 from rendio.common.ids import uuid7
 from tests.accounts.conftest import Installation, Person
 from tests.adminops.conftest import WHY, Staff, staff_user
-from tests.billing.conftest import AppStore, tell, update_credits
+from tests.billing.conftest import AppStore, deliver_and_apply, update_credits
 from tests.helpers.model_ids import SORA
 from tests.helpers.phone import Phone
 
@@ -35,8 +35,8 @@ def busy(past, support, sandbox):
     store = AppStore(sandbox)
     bought = store.buy(phone=past.phone)
     assert update_credits(past.phone, bought).status_code == 200
-    tell(store.happens("CONSUMPTION_REQUEST", bought))
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", bought))
+    deliver_and_apply(store.notify("REFUND", bought))
     support.call("admin-refund-credits", user_id=str(past.user.id), amount=5, reason=WHY)
     return past
 

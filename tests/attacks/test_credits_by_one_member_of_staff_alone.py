@@ -34,7 +34,7 @@ from tests.adminops.conftest import (
     submitted,
 )
 from tests.adminops.test_catalogue_pages import as_sent
-from tests.billing.conftest import FIFTY, TEN, AppStore, purchase_of, sign_in, tell
+from tests.billing.conftest import FIFTY, TEN, AppStore, deliver_and_apply, purchase_of, sign_in
 from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import grant
 from tests.helpers.model_ids import SORA
@@ -263,7 +263,7 @@ def test_raising_a_products_credits_needs_an_approval(finance, store, phone, cre
 
     finance.submit("billing_product_change", product.id, **fields)
 
-    tell(store.buy(TEN, phone=phone))
+    deliver_and_apply(store.buy(TEN, phone=phone))
     assert phone.balance() == 20
     assert waiting() == ([AdminAction.EDIT_PRODUCT] if credits == 13 else [])
 
@@ -307,7 +307,7 @@ def test_large_change_of_a_price_or_cost_needs_an_approval(lead, changes):
 def test_assigning_a_purchase_beyond_the_budget_needs_an_approval(agent, store, phone):
     bought = [store.buy(FIFTY) for _ in range(3)]
     for one in bought:
-        tell(one)
+        deliver_and_apply(one)
         agent.act(
             "billing_purchase_assign", purchase_of(one).id, user_id=str(phone.user_id), reason=WHY
         )
@@ -318,7 +318,7 @@ def test_assigning_a_purchase_beyond_the_budget_needs_an_approval(agent, store, 
 
 def test_assigning_a_subscription_needs_an_approval(agent, store, phone):
     period = store.subscribe()
-    tell(period)
+    deliver_and_apply(period)
 
     agent.act(
         "billing_purchase_assign", purchase_of(period).id, user_id=str(phone.user_id), reason=WHY
@@ -332,7 +332,7 @@ def test_releasing_a_purchase_beyond_the_budget_needs_an_approval(lead, store, p
     settings.FRAUD_PURCHASES_PER_HOUR, settings.FRAUD_HOLD_SCORE = 0, 10
     bought = [store.buy(FIFTY, phone=phone) for _ in range(3)]
     for one in bought:
-        tell(one)
+        deliver_and_apply(one)
         lead.act("billing_purchase_release", purchase_of(one).id, reason=WHY)
 
     assert phone.balance() == 10 + LIMIT
@@ -342,8 +342,8 @@ def test_releasing_a_purchase_beyond_the_budget_needs_an_approval(lead, store, p
 def test_refund_override_beyond_the_budget_needs_an_approval(agent, store, phone):
     bought = [store.buy(FIFTY, phone=phone) for _ in range(3)]
     for one in bought:
-        tell(one)
-        tell(store.happens("CONSUMPTION_REQUEST", one))
+        deliver_and_apply(one)
+        deliver_and_apply(store.notify("CONSUMPTION_REQUEST", one))
     for request in ConsumptionRequest.objects.order_by("id"):
         agent.act(
             "billing_consumptionrequest_override_preference", request.id, policy="grant", reason=WHY
@@ -379,7 +379,7 @@ def test_retry_of_a_refunded_jobs_dead_letter_counts_its_video(agent, past, kind
 
 def test_purchase_synced_by_staff_counts_its_credits(agent, store, phone):
     bought = store.buy("com.rendio.credits.20", phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
     Product.objects.create(
         product_id="com.rendio.credits.20", name="20", kind="consumable", credits=20
     )
@@ -393,7 +393,7 @@ def test_purchase_synced_by_staff_counts_its_credits(agent, store, phone):
 
 def test_notification_processed_again_counts_its_purchase(agent, store, phone):
     bought = store.buy("com.rendio.credits.20", phone=phone)
-    notification = tell(bought)
+    notification = deliver_and_apply(bought)
     Product.objects.create(
         product_id="com.rendio.credits.20", name="20", kind="consumable", credits=20
     )
@@ -408,7 +408,7 @@ def test_notification_processed_again_counts_its_purchase(agent, store, phone):
 
 def test_notification_of_an_unknown_purchase_needs_an_approval(agent, lead, store, phone):
     """As one that was refused by an error of ours: its purchase was never recorded."""
-    notification = tell(store.happens("REFUND_DECLINED", store.buy(phone=phone)))
+    notification = deliver_and_apply(store.notify("REFUND_DECLINED", store.buy(phone=phone)))
     assert not Purchase.objects.exists()
 
     agent.act("billing_notification_reprocess", notification.id, reason=WHY)
@@ -589,8 +589,8 @@ def test_approver_has_a_budget_too(lead, finance, root, settings):
 
 def test_approval_that_would_move_more_than_requested_is_refused(lead, finance, store, phone):
     bought = store.buy(FIFTY, phone=phone, quantity=3)
-    tell(bought)
-    tell(store.happens("CONSUMPTION_REQUEST", bought))
+    deliver_and_apply(bought)
+    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", bought))
     request = ConsumptionRequest.objects.get()
     lead.act(
         "billing_consumptionrequest_override_preference", request.id, policy="grant", reason=WHY

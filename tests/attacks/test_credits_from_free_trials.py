@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from billing.models import Product
-from tests.billing.conftest import PREMIUM, TEN, AppStore, debt_of, tell, update_credits
+from tests.billing.conftest import (
+    PREMIUM,
+    TEN,
+    AppStore,
+    debt_of,
+    deliver_and_apply,
+    update_credits,
+)
 from tests.helpers.phone import Phone, assert_refused
 
 INTRODUCTORY, PROMOTIONAL, OFFER_CODE, WIN_BACK = 1, 2, 3, 4
@@ -33,7 +40,7 @@ def test_a_free_period_brings_no_allowance(phone, store, offer_type, teller):
     trial = store.subscribe(phone=phone, **offered(offer_type))
 
     if teller == "apple":
-        tell(trial)
+        deliver_and_apply(trial)
     elif teller == "phone":
         assert update_credits(phone, trial).json()["credits_added"] == 0
     else:
@@ -46,22 +53,22 @@ def test_a_free_period_brings_no_allowance(phone, store, offer_type, teller):
 
 def test_a_trial_cancelled_and_refunded_in_any_way_brings_nothing(phone, store):
     trial = store.subscribe(phone=phone, **offered(INTRODUCTORY))
-    tell(trial)
+    deliver_and_apply(trial)
     for happening in ("DID_CHANGE_RENEWAL_STATUS", "EXPIRED"):
         subtype = {"EXPIRED": "VOLUNTARY"}.get(happening, "AUTO_RENEW_DISABLED")
-        tell(store.happens(happening, trial, subtype=subtype))
-    tell(store.happens("REFUND", trial))
-    tell(store.happens("REFUND_REVERSED", trial))
+        deliver_and_apply(store.notify(happening, trial, subtype=subtype))
+    deliver_and_apply(store.notify("REFUND", trial))
+    deliver_and_apply(store.notify("REFUND_REVERSED", trial))
 
     assert_nothing_can_be_bought_with(phone)
 
 
 def test_free_trials_of_one_apple_account_do_not_add_up_over_guests(store, phone):
     trial = store.subscribe(phone=phone, customer="one", **offered(INTRODUCTORY))
-    tell(trial)
+    deliver_and_apply(trial)
 
     again = Phone().sign_in()
-    tell(store.subscribe(phone=again, customer="one", **offered(OFFER_CODE)))
+    deliver_and_apply(store.subscribe(phone=again, customer="one", **offered(OFFER_CODE)))
 
     assert_nothing_can_be_bought_with(phone)
     assert_nothing_can_be_bought_with(again)
@@ -70,23 +77,25 @@ def test_free_trials_of_one_apple_account_do_not_add_up_over_guests(store, phone
 @pytest.mark.parametrize("discount_type", ["FREE_TRIAL", "PAY_AS_YOU_GO", "PAY_UP_FRONT", None])
 def test_a_price_of_nothing_is_free_however_the_offer_is_named(phone, store, discount_type):
     named = {"override": {"offerDiscountType": discount_type}}
-    tell(store.subscribe(phone=phone, **offered(INTRODUCTORY), **named))
+    deliver_and_apply(store.subscribe(phone=phone, **offered(INTRODUCTORY), **named))
 
     assert_nothing_can_be_bought_with(phone)
 
 
 def test_a_trial_whose_price_is_not_told_is_free(phone, store):
-    tell(store.subscribe(phone=phone, **offered(INTRODUCTORY), override={"price": None}))
+    deliver_and_apply(
+        store.subscribe(phone=phone, **offered(INTRODUCTORY), override={"price": None})
+    )
 
     assert_nothing_can_be_bought_with(phone)
 
 
 def test_a_renewal_that_an_offer_code_paid_brings_no_allowance(phone, store):
     bought = store.subscribe(phone=phone, at="2026-01-01T00:00:00Z")
-    tell(bought)
+    deliver_and_apply(bought)
     assert phone.balance() == 70
 
-    tell(store.happens("DID_RENEW", bought, **offered(OFFER_CODE)))
+    deliver_and_apply(store.notify("DID_RENEW", bought, **offered(OFFER_CODE)))
 
     assert phone.balance() == 70
 
@@ -100,25 +109,25 @@ def test_an_upgrade_by_a_free_offer_brings_nothing_and_takes_back_what_it_cut_of
         period="P1M",
     )
     paid = store.subscribe(phone=phone)
-    tell(paid)
+    deliver_and_apply(paid)
     for _ in range(5):
         assert phone.generate(settings={"duration": 12}).status_code == 200
 
-    upgraded = store.happens(
+    upgraded = store.notify(
         "OFFER_REDEEMED",
         paid,
         subtype="UPGRADE",
         product_id="com.rendio.plus.monthly",
         **offered(PROMOTIONAL),
     )
-    tell(upgraded)
+    deliver_and_apply(upgraded)
 
     assert (phone.balance(), debt_of(phone)) == (0, 50), "Apple paid the month back"
 
 
 def test_a_free_consumable_brings_nothing(phone, store):
-    tell(store.buy(TEN, phone=phone, quantity=5, **offered(OFFER_CODE, "ONE_TIME")))
-    tell(store.buy(TEN, phone=phone, price=0))
+    deliver_and_apply(store.buy(TEN, phone=phone, quantity=5, **offered(OFFER_CODE, "ONE_TIME")))
+    deliver_and_apply(store.buy(TEN, phone=phone, price=0))
 
     assert_nothing_can_be_bought_with(phone)
 
@@ -127,6 +136,6 @@ def test_trial_credits_count_against_what_may_be_held_unpaid(phone, store, setti
     settings.MAX_GRANTED_BALANCE = 12
     Product.objects.filter(product_id=PREMIUM).update(trial_credits=60)
 
-    tell(store.subscribe(phone=phone, **offered(INTRODUCTORY)))
+    deliver_and_apply(store.subscribe(phone=phone, **offered(INTRODUCTORY)))
 
     assert phone.balance() == 12

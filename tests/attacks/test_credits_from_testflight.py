@@ -15,10 +15,10 @@ from tests.billing.conftest import (
     FIFTY,
     TEN,
     AppStore,
-    ledger_adds_up,
+    deliver_and_apply,
+    ledger_is_balanced,
     purchase_of,
     sign_in,
-    tell,
     update_credits,
 )
 from tests.helpers.concurrency import at_once
@@ -51,7 +51,7 @@ def test_a_tester_buys_up_to_the_limit_and_no_more(store, phone):
 
     assert brought == [100] + 30 * [0]
     assert phone.balance() == WELCOME + LIMIT
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_the_purchase_that_passes_the_limit_brings_what_is_left(store, phone):
@@ -63,9 +63,9 @@ def test_a_subscription_renewed_every_five_minutes_stays_below_the_limit(store, 
     bought = store.subscribe(
         phone=phone, environment="Sandbox", at="2026-01-01T00:00:00Z", expires_in=300
     )
-    tell(bought)
+    deliver_and_apply(bought)
     for _ in range(6):
-        tell(store.happens("DID_RENEW", bought))
+        deliver_and_apply(store.notify("DID_RENEW", bought))
 
     assert phone.balance() == WELCOME + LIMIT
 
@@ -91,15 +91,15 @@ def test_one_user_with_several_apple_accounts_has_one_limit(store, phone):
 
 def test_a_refund_makes_no_room_and_its_reversal_returns_what_it_took(store, phone):
     bought = store.buy(HUNDRED, phone=phone, environment="Sandbox")
-    tell(bought)
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(bought)
+    deliver_and_apply(store.notify("REFUND", bought))
     assert phone.balance() == WELCOME
 
     assert buy(store, phone, HUNDRED) == 0
-    tell(store.happens("REFUND_REVERSED", bought))
+    deliver_and_apply(store.notify("REFUND_REVERSED", bought))
 
     assert phone.balance() == WELCOME + LIMIT
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_a_purchase_that_names_no_apple_account_brings_nothing(store, phone):
@@ -119,7 +119,7 @@ def test_guests_that_become_one_account_do_not_add_up(store, sandbox, db):
 
     assert account.balance() == WELCOME + LIMIT
     assert buy(store, account, customer="tester 4") == 0
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 @pytest.mark.parametrize("ending", ["cancelled", "failed"])
@@ -138,7 +138,7 @@ def test_jobs_that_end_after_a_merge_bring_back_no_more_than_the_limit(store, sa
             fail(job_id)
 
     assert account.balance() == WELCOME + LIMIT
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def fail(job_id):
@@ -151,14 +151,14 @@ def test_a_reversed_refund_returns_nothing_that_a_merge_has_made_worthless(store
     sub = sign_in(account, sandbox)
     buy(store, account, HUNDRED, customer="one")
     bought = store.buy(HUNDRED, phone=guest, environment="Sandbox", customer="two")
-    tell(bought)
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(bought)
+    deliver_and_apply(store.notify("REFUND", bought))
 
     sign_in(guest, sandbox, sub=sub)
-    tell(store.happens("REFUND_REVERSED", bought))
+    deliver_and_apply(store.notify("REFUND_REVERSED", bought))
 
     assert account.balance() == WELCOME + LIMIT
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_purchases_at_once_by_guests_of_one_apple_account_share_one_limit(committed, sandbox):
@@ -201,7 +201,7 @@ def test_purchases_at_once_while_guests_become_one_account_do_not_add_up(committ
         (0,),
         (100,),
     }
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def tell_again(told):
@@ -233,7 +233,7 @@ def test_a_limit_of_zero_leaves_only_listed_testers(store, phone, settings):
 
 def test_what_is_paid_for_has_no_limit(store, phone):
     for _ in range(3):
-        tell(store.buy(HUNDRED, phone=phone, customer="one"))
+        deliver_and_apply(store.buy(HUNDRED, phone=phone, customer="one"))
     buy(store, phone, HUNDRED, customer="one")
 
     assert phone.balance() == WELCOME + 400

@@ -11,7 +11,7 @@ from billing.due_work import SYNC_PURCHASES
 from billing.models import PendingReason
 from billing.services import release_purchase
 from credits import services as credit_services
-from tests.billing.conftest import TEN, AppStore, debt_of, purchase_of, tell
+from tests.billing.conftest import TEN, AppStore, debt_of, deliver_and_apply, purchase_of
 from tests.helpers.phone import Phone
 from tests.helpers.sandbox_control import Sandbox
 
@@ -25,9 +25,9 @@ def store(sandbox: Sandbox) -> AppStore:
 
 def spend_and_have_refunded(store: AppStore, phone: Phone, customer: str) -> None:
     bought = store.buy(TEN, phone=phone, customer=customer)
-    tell(bought)
+    deliver_and_apply(bought)
     assert phone.generate(settings={"duration": 12}).status_code == 200
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", bought))
     assert debt_of(phone) > 0
 
 
@@ -37,7 +37,7 @@ def test_a_new_guest_for_each_pack_gets_one_for_nothing_and_no_more(store: AppSt
     for _ in range(3):
         guest = Phone().sign_in()
         bought = store.buy(TEN, phone=guest, customer="somebody")
-        tell(bought)
+        deliver_and_apply(bought)
 
         assert guest.balance() == 10  # the welcome of another phone
         assert purchase_of(bought).pending_reason == PendingReason.RELATED_DEBT
@@ -47,7 +47,7 @@ def test_another_customer_is_not_held(store: AppStore) -> None:
     spend_and_have_refunded(store, Phone().sign_in(), "somebody")
     stranger = Phone().sign_in()
 
-    tell(store.buy(TEN, phone=stranger, customer="somebody else"))
+    deliver_and_apply(store.buy(TEN, phone=stranger, customer="somebody else"))
 
     assert stranger.balance() == 20
 
@@ -55,7 +55,7 @@ def test_another_customer_is_not_held(store: AppStore) -> None:
 def test_the_pack_arrives_once_the_debt_is_paid(store: AppStore) -> None:
     owing, guest = Phone().sign_in(), Phone().sign_in()
     spend_and_have_refunded(store, owing, "somebody")
-    tell(store.buy(TEN, phone=guest, customer="somebody"))
+    deliver_and_apply(store.buy(TEN, phone=guest, customer="somebody"))
     credit_services.adjust(
         user_id=owing.user_id, change=debt_of(owing), reason="paid",
         acting_user_id=owing.user_id, now=timezone.now(),
@@ -70,7 +70,7 @@ def test_support_releases_it(store: AppStore) -> None:
     guest = Phone().sign_in()
     spend_and_have_refunded(store, Phone().sign_in(), "somebody")
     bought = store.buy(TEN, phone=guest, customer="somebody")
-    tell(bought)
+    deliver_and_apply(bought)
 
     release_purchase(purchase_id=purchase_of(bought).id, now=timezone.now())
 

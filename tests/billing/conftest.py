@@ -26,7 +26,7 @@ PREMIUM = "com.rendio.premium.monthly"
 
 
 class AppStore:
-    """Where customers buy. What it tells of that reaches us when a test says so."""
+    """The sandbox's App Store. A test delivers its notifications."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -43,16 +43,16 @@ class AppStore:
         bought = {"product_id": PREMIUM, "type": "Auto-Renewable Subscription", "price": 9_990}
         return self.buy(phone=phone, **bought | fields)
 
-    def happens(self, notification_type: str, bought: Any = None, **fields: Any) -> Any:
+    def notify(self, notification_type: str, bought: Any = None, **fields: Any) -> Any:
         if bought:
             fields["transaction_id"] = bought["transaction_id"]
         return self.sandbox.control("apple/notify", type=notification_type, deliver=False, **fields)
 
-    def is_out(self, **fields: Any) -> None:
+    def set_outage(self, **fields: Any) -> None:
         self.sandbox.control("apple/outage", service="storekit", **fields)
 
-    def asked(self, path: str) -> list[Any]:
-        """What it was asked below this path."""
+    def requests_to(self, path: str) -> list[Any]:
+        """The requests below this path."""
         return [one for one in self.sandbox.requests("apple") if path in one["path"]]
 
 
@@ -74,8 +74,8 @@ def post_notification(signed_payload: Any) -> Any:
     )
 
 
-def tell(told: Any) -> Notification:
-    """The same, and a worker applies it."""
+def deliver_and_apply(told: Any) -> Notification:
+    """Post a notification to our webhook, and apply it as a worker does."""
     answer = deliver(told)
     assert answer.status_code == 200, answer.content
     APPLY_NOTIFICATIONS.run_batch(now=timezone.now())
@@ -112,5 +112,5 @@ def debt_of(phone: Phone) -> int:
     return credit_services.balance_of(phone.user_id).debt
 
 
-def ledger_adds_up() -> bool:
+def ledger_is_balanced() -> bool:
     return ledger_check.find_discrepancies() == []

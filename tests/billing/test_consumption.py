@@ -13,7 +13,7 @@ from billing.models import ConsumptionRequest
 from generation.lifecycle import settle
 from generation.models import Job
 from generation.providers.base import FailureReason
-from tests.billing.conftest import FIFTY, TEN, deliver, purchase_of, sign_in, tell
+from tests.billing.conftest import FIFTY, TEN, deliver, deliver_and_apply, purchase_of, sign_in
 from tests.helpers.phone import Phone
 
 HOUR = timedelta(hours=1)
@@ -45,7 +45,7 @@ def agree(phone, *, granted=True):
 
 
 def asked(store, bought, **fields):
-    tell(store.happens("CONSUMPTION_REQUEST", bought, **fields))
+    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", bought, **fields))
     return ConsumptionRequest.objects.get(purchase=purchase_of(bought))
 
 
@@ -63,7 +63,7 @@ def spend(phone, seconds):
 
 def test_the_used_share_is_sent(agreed, store, told):
     bought = store.buy(FIFTY, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     spend(agreed, 12)
     spend(agreed, 8)  # 20 credits: the 10 of the welcome, then 10 of 50
 
@@ -86,7 +86,7 @@ def test_the_used_share_is_sent(agreed, store, told):
 
 def test_an_unused_purchase_prefers_a_full_refund(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
 
     asked(store, bought)
     answer()
@@ -97,7 +97,7 @@ def test_an_unused_purchase_prefers_a_full_refund(agreed, store, told):
 
 def test_a_used_up_purchase_prefers_no_refund(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     spend(agreed, 12)
     spend(agreed, 8)
 
@@ -110,7 +110,7 @@ def test_a_used_up_purchase_prefers_no_refund(agreed, store, told):
 
 def test_a_purchase_whose_jobs_all_failed_was_not_delivered(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     spend(agreed, 12)
     for job in [spend(agreed, 8), Job.objects.earliest("id")]:
         settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now(), detail="It broke")
@@ -125,7 +125,7 @@ def test_a_purchase_whose_jobs_all_failed_was_not_delivered(agreed, store, told)
 
 def test_a_purchase_whose_jobs_partly_failed_was_delivered(agreed, store, told):
     bought = store.buy(FIFTY, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     spend(agreed, 12)
     settle.fail(
         spend(agreed, 8), FailureReason.PROVIDER_ERROR, now=timezone.now(), detail="It broke"
@@ -141,7 +141,7 @@ def test_a_purchase_whose_jobs_partly_failed_was_delivered(agreed, store, told):
 def test_a_merge_keeps_the_used_share(agreed, store, told, sandbox):
     sub = sign_in(Phone().sign_in(), sandbox)
     bought = store.buy(FIFTY, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     spend(agreed, 12)
     sign_in(agreed, sandbox, sub=sub)
 
@@ -155,7 +155,7 @@ def test_a_merge_keeps_the_used_share(agreed, store, told, sandbox):
 def test_a_merge_keeps_failed_jobs(agreed, store, told, sandbox):
     sub = sign_in(Phone().sign_in(), sandbox)
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     spend(agreed, 8)
     settle.fail(
         spend(agreed, 12), FailureReason.PROVIDER_ERROR, now=timezone.now(), detail="It broke"
@@ -174,7 +174,7 @@ def test_a_merge_keeps_failed_jobs(agreed, store, told, sandbox):
 def test_the_policy_is_a_setting(agreed, store, told, settings, policy, preference):
     settings.CONSUMPTION_POLICY = policy
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
 
     asked(store, bought)
     answer()
@@ -184,7 +184,7 @@ def test_the_policy_is_a_setting(agreed, store, told, settings, policy, preferen
 
 def test_no_share_is_sent_for_a_subscription(agreed, store, told):
     bought = store.subscribe(phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     spend(agreed, 12)
 
     asked(store, bought)
@@ -201,7 +201,7 @@ def test_no_share_is_sent_for_a_subscription(agreed, store, told):
 
 def test_nothing_is_sent_without_consent(phone, store, told):
     bought = store.buy(TEN, phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
     asked(store, bought)
     request = answer()
@@ -213,7 +213,7 @@ def test_nothing_is_sent_without_consent(phone, store, told):
 
 def test_nothing_is_sent_after_consent_was_withdrawn(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     asked(store, bought)
 
     agree(agreed, granted=False)
@@ -224,7 +224,7 @@ def test_nothing_is_sent_after_consent_was_withdrawn(agreed, store, told):
 
 def test_nothing_is_sent_about_a_deleted_account(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     agreed.post("delete-account")
 
     asked(store, bought)
@@ -242,7 +242,7 @@ def test_nothing_is_sent_about_a_purchase_without_owner(db, store, told):
 
 def test_nothing_is_sent_about_a_family_shared_purchase(agreed, store, told):
     shared = store.subscribe(phone=agreed, in_app_ownership_type="FAMILY_SHARED")
-    tell(shared)
+    deliver_and_apply(shared)
 
     asked(store, shared)
 
@@ -255,7 +255,7 @@ def test_nothing_is_sent_about_a_family_shared_purchase(agreed, store, told):
 
 def test_it_is_answered_after_a_while_so_that_jobs_have_ended(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     asked(store, bought)
 
     answer(after=59 * HOUR / 60)
@@ -267,9 +267,9 @@ def test_it_is_answered_after_a_while_so_that_jobs_have_ended(agreed, store, tol
 
 def test_it_is_tried_until_apple_hears_it(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     asked(store, bought)
-    store.is_out(times=1)
+    store.set_outage(times=1)
 
     assert answer(after=2 * HOUR).answered_at is None
     answer(after=3 * HOUR)
@@ -279,7 +279,7 @@ def test_it_is_tried_until_apple_hears_it(agreed, store, told):
 
 def test_nothing_is_sent_after_apples_deadline(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     asked(store, bought)
 
     request = answer(after=12 * HOUR)
@@ -290,9 +290,9 @@ def test_nothing_is_sent_after_apples_deadline(agreed, store, told):
 
 def test_a_key_that_apple_refuses_costs_no_answer(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     asked(store, bought)
-    store.is_out(status=401, times=1)
+    store.set_outage(status=401, times=1)
 
     assert answer().due_at
     answer(after=3 * HOUR)
@@ -302,9 +302,9 @@ def test_a_key_that_apple_refuses_costs_no_answer(agreed, store, told):
 
 def test_a_rejected_answer_is_not_retried(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     asked(store, bought)
-    store.is_out(status=400, times=1)
+    store.set_outage(status=400, times=1)
 
     assert answer().outcome.startswith("refused: 400")
     answer(after=3 * HOUR)
@@ -314,9 +314,9 @@ def test_a_rejected_answer_is_not_retried(agreed, store, told):
 
 def test_one_notification_is_answered_once_and_the_next_again(agreed, store, told):
     bought = store.buy(FIFTY, phone=agreed)
-    tell(bought)
-    request = store.happens("CONSUMPTION_REQUEST", bought)
-    tell(request)
+    deliver_and_apply(bought)
+    request = store.notify("CONSUMPTION_REQUEST", bought)
+    deliver_and_apply(request)
     answer()
     deliver(request)
     answer(after=2 * HOUR)
@@ -324,7 +324,7 @@ def test_one_notification_is_answered_once_and_the_next_again(agreed, store, tol
 
     spend(agreed, 12)
     later = (timezone.now() + 8 * HOUR).isoformat()
-    tell(store.happens("CONSUMPTION_REQUEST", bought, at=later))
+    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", bought, at=later))
     answer(after=10 * HOUR)
 
     assert [said["consumptionPercentage"] for said in told()] == [0, 4_000]
@@ -332,18 +332,18 @@ def test_one_notification_is_answered_once_and_the_next_again(agreed, store, tol
 
 def test_an_older_consumption_request_changes_nothing(agreed, store, told):
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
-    old = store.happens("CONSUMPTION_REQUEST", bought, at=(timezone.now() - 8 * HOUR).isoformat())
+    deliver_and_apply(bought)
+    old = store.notify("CONSUMPTION_REQUEST", bought, at=(timezone.now() - 8 * HOUR).isoformat())
     newest = asked(store, bought)
 
-    tell(old)
+    deliver_and_apply(old)
 
     assert ConsumptionRequest.objects.get().requested_at == newest.requested_at
 
 
 def test_an_export_contains_answers_to_apple(agreed, store):
     bought = store.buy(TEN, phone=agreed)
-    tell(bought)
+    deliver_and_apply(bought)
     asked(store, bought)
     answer()
 

@@ -16,7 +16,7 @@ from billing.models import Notification
 from tests.billing.conftest import (
     TEN,
     deliver,
-    ledger_adds_up,
+    ledger_is_balanced,
     purchase_of,
     update_credits,
 )
@@ -78,4 +78,4 @@ def test_whenever_a_worker_dies_the_credits_come_once(committed, store, moment):
     assert purchase_of(bought).credits == 10
     assert Notification.objects.get(notification_uuid=bought["notification_uuid"]).processed_at
     assert update_credits(phone, bought).json()["already_processed"] is True
-    assert ledger_adds_up()
+    assert ledger_is_balanced()

@@ -70,7 +70,7 @@ def contents(signed):
 def test_what_apple_signed_as_something_else_is_no_transaction_and_no_notification(phone, store):
     bought = store.subscribe(phone=phone)
     about = contents(bought["signed_payload"])["data"]
-    withdrawn = contents(store.happens("RESCIND_CONSENT", bought)["signed_payload"])
+    withdrawn = contents(store.notify("RESCIND_CONSENT", bought)["signed_payload"])
     download = withdrawn["appData"]["signedAppTransactionInfo"]
 
     for signed in (about["signedRenewalInfo"], bought["signed_payload"], download):

@@ -18,10 +18,10 @@ from rendio.common.errors import InvalidState
 from tests.billing.conftest import (
     TEN,
     debt_of,
-    ledger_adds_up,
+    deliver_and_apply,
+    ledger_is_balanced,
     purchase_of,
     sign_in,
-    tell,
     update_credits,
 )
 from tests.helpers.concurrency import at_once
@@ -42,7 +42,7 @@ def signals(phone):
 
 def buy(store, phone, **fields):
     bought = store.buy(TEN, phone=phone, **fields)
-    tell(bought)
+    deliver_and_apply(bought)
     return bought
 
 
@@ -88,10 +88,10 @@ def test_renewals_are_no_burst(phone, store, settings):
     settings.FRAUD_PURCHASES_PER_HOUR = 1
     began_at = (timezone.now() - timedelta(minutes=10)).isoformat()
     bought = store.subscribe(phone=phone, at=began_at, expires_in=60)
-    tell(bought)
+    deliver_and_apply(bought)
 
     for _ in range(3):
-        tell(store.happens("DID_RENEW", bought))
+        deliver_and_apply(store.notify("DID_RENEW", bought))
 
     assert signals(phone) == {}
 
@@ -100,10 +100,10 @@ def test_a_refund_of_spent_credits_is_a_signal_until_reversed(phone, store):
     bought = buy(store, phone)
     assert phone.generate(settings={"duration": 12}).status_code == 200
 
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", bought))
     assert signals(phone) == {"refunds of what had been spent": 30}
 
-    tell(store.happens("REFUND_REVERSED", bought))
+    deliver_and_apply(store.notify("REFUND_REVERSED", bought))
     buy(store, phone)
     assert signals(phone) == {}
 
@@ -111,7 +111,7 @@ def test_a_refund_of_spent_credits_is_a_signal_until_reversed(phone, store):
 def test_a_refund_of_unspent_credits_is_no_signal(phone, store):
     bought = buy(store, phone)
 
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", bought))
 
     assert signals(phone) == {}
 
@@ -131,12 +131,12 @@ def test_many_devices_of_one_account_are_a_signal(phone, store, settings):
 
 def test_a_new_guest_with_the_same_apple_account_is_recognized(phone, store):
     bought = store.buy(TEN, phone=phone, customer="somebody")
-    tell(bought)
+    deliver_and_apply(bought)
     assert phone.generate(settings={"duration": 12}).status_code == 200
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", bought))
 
     again, stranger = Phone().sign_in(), Phone().sign_in()
-    tell(store.buy(TEN, phone=again, customer="somebody"))
+    deliver_and_apply(store.buy(TEN, phone=again, customer="somebody"))
     buy(store, stranger)
 
     assert signals(again) == {"refunds of what had been spent": 30}
@@ -151,7 +151,7 @@ def test_a_purchase_above_the_fraud_limit_awaits_review(phone, store):
     buy(store, phone)
 
     held = store.buy(TEN, phone=phone)
-    assert tell(held).outcome == "pending: Fraud review"
+    assert deliver_and_apply(held).outcome == "pending: Fraud review"
 
     assert phone.balance() == 20
     assert Purchase.objects.pending().get() == purchase_of(held)
@@ -205,11 +205,11 @@ def test_a_released_purchase_is_granted_once(phone, store):
 
     release(held)
     update_credits(phone, held)
-    tell(store.happens("ONE_TIME_CHARGE", held))
+    deliver_and_apply(store.notify("ONE_TIME_CHARGE", held))
 
     assert phone.balance() == 30
     assert not Purchase.objects.pending().exists()
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 @pytest.mark.usefixtures("strict")
@@ -217,7 +217,7 @@ def test_a_refund_of_a_pending_purchase_leaves_nothing_to_do(phone, store):
     buy(store, phone)
     held = buy(store, phone)
 
-    tell(store.happens("REFUND", held))
+    deliver_and_apply(store.notify("REFUND", held))
 
     assert not Purchase.objects.pending().exists()
     assert (phone.balance(), debt_of(phone)) == (20, 0)
@@ -227,7 +227,7 @@ def test_a_refund_of_a_pending_purchase_leaves_nothing_to_do(phone, store):
 def test_a_period_that_waits_has_its_tier(phone, store):
     buy(store, phone)
     held = store.subscribe(phone=phone)
-    tell(held)
+    deliver_and_apply(held)
 
     assert phone.get("subscription/status").json()["tier"] == "premium"
     assert phone.balance() == 20
@@ -306,4 +306,4 @@ def test_a_purchase_that_is_let_through_by_two_at_once_arrives_once(sandbox, sto
 
     assert sorted(outcomes[:4]) == ["refused"] * 3 + ["released"]
     assert phone.balance() == 20
-    assert ledger_adds_up()
+    assert ledger_is_balanced()

@@ -10,7 +10,7 @@ from django.utils import timezone
 from billing.due_work import APPLY_NOTIFICATIONS, BACKFILL_NOTIFICATIONS
 from billing.lifecycle import notification_backfill
 from billing.models import BackfillCursor, Notification
-from tests.billing.conftest import TEN, ledger_adds_up, tell
+from tests.billing.conftest import TEN, deliver_and_apply, ledger_is_balanced
 
 DAY = timedelta(days=1)
 
@@ -34,13 +34,13 @@ def production_only(db):
 
 def test_a_backfill_applies_missed_purchases_and_refunds(phone, store):
     bought = [store.buy(TEN, phone=phone) for _ in range(3)]
-    store.happens("REFUND", bought[0])
-    tell(bought[1])
+    store.notify("REFUND", bought[0])
+    deliver_and_apply(bought[1])
 
     walk()
 
     assert phone.balance() == 10 + 20
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_a_purchase_in_apples_sandbox_arrives_too(phone, store):
@@ -68,7 +68,7 @@ def test_a_backfill_continues_after_its_worker_died(phone, store, production_onl
 
     walk(now)
 
-    pages = store.asked("/notifications/history")
+    pages = store.requests_to("/notifications/history")
     assert len(pages) == 2
     assert "paginationToken" in pages[1]["path"] or "paginationToken" in str(pages[1])
 
@@ -79,7 +79,7 @@ def test_a_second_backfill_fetches_only_newer_notifications(phone, store, produc
 
     walk(later)
 
-    asked = [one["body"]["startDate"] for one in store.asked("/notifications/history")]
+    asked = [one["body"]["startDate"] for one in store.requests_to("/notifications/history")]
     assert asked == [
         int((first - notification_backfill.KEPT_BY_APPLE).timestamp() * 1000),
         int((first - notification_backfill.OVERLAP).timestamp() * 1000),
@@ -94,7 +94,7 @@ def test_the_backfill_of_failures_covers_the_whole_history_daily(phone, store):
 
     walk(timezone.now() + DAY)
 
-    assert [one["body"]["onlyFailures"] for one in store.asked("/notifications/history")] == [
+    assert [one["body"]["onlyFailures"] for one in store.requests_to("/notifications/history")] == [
         True,
         True,
     ]
@@ -109,7 +109,7 @@ def test_a_walk_is_due_once_a_day(phone, store):
 
 def test_an_outage_delays_a_walk(phone, store):
     store.buy(TEN, phone=phone)
-    store.is_out(times=4)
+    store.set_outage(times=4)
     walk()
     assert phone.balance() == 10
 
@@ -133,7 +133,7 @@ def test_a_rejected_page_token_restarts_the_backfill(phone, store, production_on
 @pytest.mark.parametrize("odd", [{"notificationUUID": "none"}, {"data": {"appAppleId": "none"}}])
 def test_an_unreadable_notification_does_not_block_the_backfill(phone, store, production_only, odd):
     first = store.buy(TEN, phone=phone)
-    store.happens("REFUND_DECLINED", first, override=odd)
+    store.notify("REFUND_DECLINED", first, override=odd)
     store.buy(TEN, phone=phone)
 
     walk()

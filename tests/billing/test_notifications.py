@@ -19,24 +19,24 @@ from tests.billing.conftest import (
     TEN,
     debt_of,
     deliver,
-    ledger_adds_up,
+    deliver_and_apply,
+    ledger_is_balanced,
     post_notification,
     purchase_of,
-    tell,
     update_credits,
 )
 from tests.helpers.phone import Phone, assert_refused
 
 
 def test_a_purchase_reported_only_by_apple_is_granted(phone, store):
-    assert tell(store.buy(TEN, phone=phone)).outcome == "granted"
+    assert deliver_and_apply(store.buy(TEN, phone=phone)).outcome == "granted"
 
     assert phone.balance() == 20
 
 
 def test_a_phone_after_the_notification_gets_the_credits_added(phone, store):
     bought = store.buy(TEN, phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
     answer = update_credits(phone, bought).json()
 
@@ -48,13 +48,13 @@ def test_a_notification_after_the_phone_changes_nothing(phone, store):
     bought = store.buy(TEN, phone=phone)
     update_credits(phone, bought)
 
-    assert tell(bought).outcome == "no change"
+    assert deliver_and_apply(bought).outcome == "no change"
     assert phone.balance() == 20
 
 
 def test_a_replayed_notification_is_answered_and_changes_nothing(phone, store):
     bought = store.buy(TEN, phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
     assert deliver(bought).status_code == 200
     assert APPLY_NOTIFICATIONS.run_batch(now=timezone.now()) == 0
@@ -64,10 +64,10 @@ def test_a_replayed_notification_is_answered_and_changes_nothing(phone, store):
 
 def test_the_same_refund_under_another_uuid_changes_nothing(phone, store):
     bought = store.buy(FIFTY, phone=phone)
-    tell(bought)
-    tell(store.happens("REFUND", bought, revocation_percentage=40_000))
+    deliver_and_apply(bought)
+    deliver_and_apply(store.notify("REFUND", bought, revocation_percentage=40_000))
 
-    tell(store.happens("REFUND", bought, revocation_percentage=40_000))
+    deliver_and_apply(store.notify("REFUND", bought, revocation_percentage=40_000))
 
     assert phone.balance() == 10 + 30
 
@@ -77,82 +77,80 @@ def test_the_same_refund_under_another_uuid_changes_nothing(phone, store):
 
 def test_a_refund_claws_back_the_purchase(phone, store):
     bought = store.buy(FIFTY, phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
-    assert tell(store.happens("REFUND", bought)).outcome == "refunded 100 %"
+    assert deliver_and_apply(store.notify("REFUND", bought)).outcome == "refunded 100 %"
     assert (phone.balance(), debt_of(phone)) == (10, 0)
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_spent_credits_of_a_refunded_purchase_become_debt(phone, store):
     bought = store.buy(TEN, phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
     assert phone.generate(settings={"duration": 12}).status_code == 200  # 12 credits
 
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", bought))
 
     assert (phone.balance(), debt_of(phone)) == (0, 2)
     assert_refused(phone.generate(), 402, "ERR_4001")
-    tell(store.buy(TEN, phone=phone))
+    deliver_and_apply(store.buy(TEN, phone=phone))
     assert (phone.balance(), debt_of(phone)) == (8, 0)
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_a_reversed_refund_restores_the_credits(phone, store):
     bought = store.buy(FIFTY, phone=phone)
-    tell(bought)
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(bought)
+    deliver_and_apply(store.notify("REFUND", bought))
 
-    tell(store.happens("REFUND_REVERSED", bought))
-    tell(store.happens("REFUND_REVERSED", bought))
+    deliver_and_apply(store.notify("REFUND_REVERSED", bought))
+    deliver_and_apply(store.notify("REFUND_REVERSED", bought))
 
     assert (phone.balance(), debt_of(phone)) == (60, 0)
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_a_refund_after_a_reversal_claws_back_again(phone, store):
     bought = store.buy(FIFTY, phone=phone)
     for told in [
         bought,
-        store.happens("REFUND", bought),
-        store.happens("REFUND_REVERSED", bought),
-        store.happens("REFUND", bought),
+        store.notify("REFUND", bought),
+        store.notify("REFUND_REVERSED", bought),
+        store.notify("REFUND", bought),
     ]:
-        tell(told)
+        deliver_and_apply(told)
 
     assert phone.balance() == 10
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_a_declined_refund_changes_nothing(phone, store):
     bought = store.buy(TEN, phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
-    assert "nothing was taken" in tell(store.happens("REFUND_DECLINED", bought)).outcome
+    assert "nothing was taken" in deliver_and_apply(store.notify("REFUND_DECLINED", bought)).outcome
     assert phone.balance() == 20
 
 
 def test_a_revoke_claws_back_the_purchase(phone, store):
     bought = store.buy(TEN, phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
-    tell(store.happens("REVOKE", bought))
+    deliver_and_apply(store.notify("REVOKE", bought))
 
     assert phone.balance() == 10
 
 
 def test_a_refund_counts_also_where_its_transaction_does_not_say_so_yet(phone, store):
     bought = store.buy(TEN, phone=phone)
-    tell(bought)
-    told = store.happens("REFUND_DECLINED", bought, override={"notificationType": "REFUND"})
+    deliver_and_apply(bought)
+    told = store.notify("REFUND_DECLINED", bought, override={"notificationType": "REFUND"})
 
-    tell(told)
+    deliver_and_apply(told)
     assert phone.balance() == 10
-    store.happens("REFUND", bought)
-    told = store.happens(
-        "REFUND_DECLINED", bought, override={"notificationType": "REFUND_REVERSED"}
-    )
-    tell(told)
+    store.notify("REFUND", bought)
+    told = store.notify("REFUND_DECLINED", bought, override={"notificationType": "REFUND_REVERSED"})
+    deliver_and_apply(told)
 
     assert phone.balance() == 20
 
@@ -162,10 +160,10 @@ def test_a_refund_counts_also_where_its_transaction_does_not_say_so_yet(phone, s
 
 def test_a_refund_before_its_purchase_leaves_no_credits(phone, store):
     bought = store.buy(TEN, phone=phone)
-    refund = store.happens("REFUND", bought)
+    refund = store.notify("REFUND", bought)
 
-    tell(refund)
-    tell(bought)
+    deliver_and_apply(refund)
+    deliver_and_apply(bought)
 
     assert (purchase_of(bought).credits, phone.balance()) == (None, 10)
     assert not Purchase.objects.pending().exists()
@@ -173,19 +171,19 @@ def test_a_refund_before_its_purchase_leaves_no_credits(phone, store):
 
 def test_a_reversal_before_its_refund_wins(phone, store):
     bought = store.buy(TEN, phone=phone)
-    refund = store.happens("REFUND", bought)
-    reversal = store.happens("REFUND_REVERSED", bought)
+    refund = store.notify("REFUND", bought)
+    reversal = store.notify("REFUND_REVERSED", bought)
 
     for told in [bought, reversal, refund]:
-        tell(told)
+        deliver_and_apply(told)
 
     assert phone.balance() == 20
 
 
 def test_an_older_copy_in_the_phones_hand_undoes_no_refund(phone, store):
     bought = store.buy(TEN, phone=phone)
-    tell(bought)
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(bought)
+    deliver_and_apply(store.notify("REFUND", bought))
 
     answer = phone.post("update-credits", {"signed_transaction": bought["signed_transaction"]})
 
@@ -197,14 +195,14 @@ def test_an_older_copy_in_the_phones_hand_undoes_no_refund(phone, store):
 
 
 def test_a_test_notification_is_stored(db, store):
-    assert "tests" in tell(store.happens("TEST")).outcome
+    assert "tests" in deliver_and_apply(store.notify("TEST")).outcome
 
 
 def test_an_unknown_type_is_stored(phone, store):
     bought = store.buy(TEN, phone=phone)
-    told = store.happens("REFUND_DECLINED", bought, override={"notificationType": "SURPRISE"})
+    told = store.notify("REFUND_DECLINED", bought, override={"notificationType": "SURPRISE"})
 
-    notification = tell(told)
+    notification = deliver_and_apply(told)
 
     assert (notification.type, notification.outcome) == ("SURPRISE", "unknown type")
 
@@ -225,8 +223,8 @@ def test_a_notification_without_a_transaction_is_stored(phone, store, settings, 
     app = {"bundleId": settings.APPSTORE_BUNDLE_ID, "appAppleId": settings.APPSTORE_APP_ID}
     override = {"notificationType": type_, "data": None, name: told | app}
 
-    notification = tell(
-        store.happens("REFUND_DECLINED", store.buy(TEN, phone=phone), override=override)
+    notification = deliver_and_apply(
+        store.notify("REFUND_DECLINED", store.buy(TEN, phone=phone), override=override)
     )
 
     assert notification.outcome == notification_handlers.HANDLERS[type_].reason
@@ -256,7 +254,7 @@ def test_our_own_trouble_is_not_apples_fault(phone, store, settings):
 
 def test_a_purchase_without_a_token_waits_until_a_phone_claims_it(phone, store):
     bought = store.buy(TEN)
-    assert tell(bought).outcome == "pending: No owner"
+    assert deliver_and_apply(bought).outcome == "pending: No owner"
     assert Purchase.objects.pending().get() == purchase_of(bought)
 
     assert update_credits(phone, bought).json()["credits_added"] == 10
@@ -313,7 +311,7 @@ def test_backfilled_notifications_are_not_checked_online(phone, store):
 def test_a_revoked_certificate_is_found_out_by_the_worker(phone, store):
     store.sandbox.control("apple/ocsp", status="revoked")
 
-    assert tell(store.buy(TEN, phone=phone)).outcome.startswith("refused")
+    assert deliver_and_apply(store.buy(TEN, phone=phone)).outcome.startswith("refused")
     assert phone.balance() == 10
 
 

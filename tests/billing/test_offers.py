@@ -17,9 +17,9 @@ from tests.billing.conftest import (
     PREMIUM,
     TEN,
     debt_of,
-    ledger_adds_up,
+    deliver_and_apply,
+    ledger_is_balanced,
     purchase_of,
-    tell,
     update_credits,
 )
 
@@ -55,13 +55,13 @@ def test_a_trial_grants_its_products_credits_and_the_tier(phone, store):
     assert phone.balance() == 25
     assert phone.get("subscription/status").json()["status"] == "active"
     assert phone.get("get-credit-history").json()["entries"][0]["reason"] == "free trial"
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 @pytest.mark.usefixtures("trials")
 def test_the_offer_is_stored_on_the_purchase_and_exported(phone, store):
     bought = try_it(store, phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
     purchase = purchase_of(bought)
     kept = (purchase.offer_type, purchase.offer_discount_type, purchase.offer_identifier)
@@ -73,7 +73,7 @@ def test_the_offer_is_stored_on_the_purchase_and_exported(phone, store):
 def test_an_unknown_kind_of_offer_is_stored(phone, store):
     odd = {"offerType": 9, "offerDiscountType": "PAY_LATER"}
     bought = store.subscribe(phone=phone, price=4_990, override=odd)
-    tell(bought)
+    deliver_and_apply(bought)
 
     purchase = purchase_of(bought)
     assert (purchase.offer_type, purchase.offer_discount_type) == (9, "PAY_LATER")
@@ -83,7 +83,7 @@ def test_an_unknown_kind_of_offer_is_stored(phone, store):
 @pytest.mark.usefixtures("trials")
 @pytest.mark.parametrize("discount_type", ["PAY_AS_YOU_GO", "PAY_UP_FRONT"])
 def test_a_discounted_period_brings_the_allowance(phone, store, discount_type):
-    tell(try_it(store, phone, price=1_990, offer_discount_type=discount_type))
+    deliver_and_apply(try_it(store, phone, price=1_990, offer_discount_type=discount_type))
 
     assert phone.balance() == 70
 
@@ -91,9 +91,9 @@ def test_a_discounted_period_brings_the_allowance(phone, store, discount_type):
 @pytest.mark.usefixtures("trials")
 def test_the_paid_period_after_a_trial_brings_the_allowance(phone, store):
     bought = try_it(store, phone, at=(timezone.now() - timedelta(days=31)).isoformat())
-    tell(bought)
+    deliver_and_apply(bought)
 
-    tell(store.happens("DID_RENEW", bought))
+    deliver_and_apply(store.notify("DID_RENEW", bought))
 
     assert phone.balance() == 10 + 15 + 60
 
@@ -101,7 +101,7 @@ def test_the_paid_period_after_a_trial_brings_the_allowance(phone, store):
 @pytest.mark.usefixtures("trials")
 def test_a_free_pack_grants_trial_credits_for_each_piece(phone, store):
     free = {"offer_type": 3, "offer_discount_type": "ONE_TIME", "price": 0}
-    tell(store.buy(TEN, phone=phone, quantity=3, **free))
+    deliver_and_apply(store.buy(TEN, phone=phone, quantity=3, **free))
 
     assert phone.balance() == 16
     assert Lot.objects.get(amount=6).source == Source.PROMOTION
@@ -109,7 +109,7 @@ def test_a_free_pack_grants_trial_credits_for_each_piece(phone, store):
 
 @pytest.mark.usefixtures("trials")
 def test_a_trial_that_a_family_shares_brings_the_tier_alone(phone, store):
-    tell(try_it(store, phone, in_app_ownership_type="FAMILY_SHARED"))
+    deliver_and_apply(try_it(store, phone, in_app_ownership_type="FAMILY_SHARED"))
 
     assert phone.balance() == 10
     assert phone.get("subscription/status").json()["tier"] == "premium"
@@ -119,31 +119,31 @@ def test_a_trial_that_a_family_shares_brings_the_tier_alone(phone, store):
 def test_an_upgrade_from_a_trial_claws_back_nothing(phone, store):
     """Apple pays nothing back for a trial, so the paid period brings all of its credits."""
     bought = try_it(store, phone)
-    tell(bought)
+    deliver_and_apply(bought)
     assert phone.generate(settings={"duration": 12}).status_code == 200
     assert phone.generate(settings={"duration": 12}).status_code == 200
 
-    tell(
-        store.happens(
+    deliver_and_apply(
+        store.notify(
             "DID_CHANGE_RENEWAL_PREF", bought, subtype="UPGRADE", product_id=PLUS, price=19_990
         )
     )
 
     assert (phone.balance(), debt_of(phone)) == (1 + 150, 0)
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 @pytest.mark.usefixtures("trials")
 def test_a_refunded_trial_is_clawed_back_and_a_reversal_restores_it(phone, store):
     bought = try_it(store, phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", bought))
     assert phone.balance() == 10
-    tell(store.happens("REFUND_REVERSED", bought))
+    deliver_and_apply(store.notify("REFUND_REVERSED", bought))
 
     assert phone.balance() == 25
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 @pytest.mark.usefixtures("trials")
@@ -151,7 +151,7 @@ def test_trial_credits_expire_with_the_trial_if_the_product_says_so(phone, store
     Product.objects.filter(product_id=PREMIUM).update(rollover="lapse")
 
     bought = try_it(store, phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
     assert Lot.objects.get(amount=15).expires_at == purchase_of(bought).expires_at
 
@@ -159,18 +159,18 @@ def test_trial_credits_expire_with_the_trial_if_the_product_says_so(phone, store
 def test_no_consumption_is_sent_for_a_free_purchase(phone, store):
     assert phone.post("record-consent", {"kind": "consumption", "version": "1"}).status_code == 200
     bought = try_it(store, phone)
-    tell(store.happens("CONSUMPTION_REQUEST", bought))
+    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", bought))
 
     ANSWER_CONSUMPTION.run_batch(now=timezone.now() + timedelta(hours=2))
 
     request = ConsumptionRequest.objects.get(purchase=purchase_of(bought))
     assert request.outcome == "free of charge: nothing to refund"
-    assert not store.asked("/consumption/")
+    assert not store.requests_to("/consumption/")
 
 
 @pytest.mark.usefixtures("trials")
 def test_trial_credits_are_not_reported_as_sold(phone, store):
-    tell(try_it(store, phone))
+    deliver_and_apply(try_it(store, phone))
 
     entry = LedgerEntry.objects.get(reason="free trial")
     moved = flows.credit_flows(first=entry.id, before=UUID(int=entry.id.int + 1))

@@ -20,7 +20,7 @@ from tests.helpers.phone import Phone, assert_refused
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_the_same_call_succeeds_once_apple_is_back(phone, store, status):
     bought = store.buy(TEN, phone=phone)
-    store.is_out(status=status, times=1)
+    store.set_outage(status=status, times=1)
     first = update_credits(phone, bought)
     assert_refused(first, 503, "ERR_5005")
     assert int(first.headers["Retry-After"]) > 0
@@ -44,7 +44,7 @@ def test_a_wrong_address_does_not_make_a_purchase_unknown(phone, store, settings
 
 def test_a_key_that_apple_refuses_is_our_trouble_and_not_the_phones(phone, store, settings):
     bought = store.buy(TEN, phone=phone)
-    store.is_out(status=401)
+    store.set_outage(status=401)
 
     assert_refused(update_credits(phone, bought), 503, "ERR_5005")
     assert UnconfirmedPurchase.objects.exists()
@@ -52,12 +52,12 @@ def test_a_key_that_apple_refuses_is_our_trouble_and_not_the_phones(phone, store
 
 def test_the_purchase_arrives_by_itself_once_apple_is_back(phone, store):
     bought = store.buy(TEN, phone=phone)
-    store.is_out(status=503)
+    store.set_outage(status=503)
     update_credits(phone, bought)
     CONFIRM_PURCHASES.run_batch(now=timezone.now())
     assert phone.balance() == 10
 
-    store.is_out(times=0)
+    store.set_outage(times=0)
     CONFIRM_PURCHASES.run_batch(now=timezone.now() + timedelta(minutes=2))
 
     assert phone.balance() == 20
@@ -81,7 +81,7 @@ def locked_wallet_of(phone):
 @pytest.mark.usefixtures("committed")
 def test_a_purchase_whose_wallet_is_in_use_is_settled_later(sandbox, store):
     phone, bought = Phone().sign_in(), store.buy(TEN)
-    store.is_out(times=1)
+    store.set_outage(times=1)
     update_credits(phone, bought)
 
     with locked_wallet_of(phone):
@@ -93,18 +93,18 @@ def test_a_purchase_whose_wallet_is_in_use_is_settled_later(sandbox, store):
 
 
 def test_an_outage_is_met_once_and_not_by_every_purchase(phone, store):
-    store.is_out(status=503)
+    store.set_outage(status=503)
     for _ in range(3):
         update_credits(phone, store.buy(TEN, phone=phone))
-    before = len(store.asked("/inApps/"))
+    before = len(store.requests_to("/inApps/"))
 
     CONFIRM_PURCHASES.run_batch(now=timezone.now())
 
-    assert len(store.asked("/inApps/")) == before + 1
+    assert len(store.requests_to("/inApps/")) == before + 1
 
 
 def test_an_unconfirmed_purchase_that_apple_does_not_know_is_dropped(phone, store):
-    store.is_out(status=503, times=1)
+    store.set_outage(status=503, times=1)
     update_credits(phone, {"transaction_id": "2000000999999999"})
 
     CONFIRM_PURCHASES.run_batch(now=timezone.now())
@@ -113,7 +113,7 @@ def test_an_unconfirmed_purchase_that_apple_does_not_know_is_dropped(phone, stor
 
 
 def test_asking_ends_some_day(phone, store):
-    store.is_out(status=503)
+    store.set_outage(status=503)
     update_credits(phone, store.buy(TEN, phone=phone))
 
     end = timezone.now() + purchases.TRIED_FOR
@@ -127,7 +127,7 @@ def test_asking_ends_some_day(phone, store):
 
 def test_a_phone_that_asks_often_is_remembered_once(phone, store):
     bought = store.buy(TEN, phone=phone)
-    store.is_out(status=503)
+    store.set_outage(status=503)
 
     for _ in range(3):
         update_credits(phone, bought)
@@ -137,7 +137,7 @@ def test_a_phone_that_asks_often_is_remembered_once(phone, store):
 
 def test_the_first_claimant_of_a_purchase_without_owner_keeps_it(phone, store):
     bought, other = store.buy(TEN), Phone().sign_in()
-    store.is_out(status=503, times=1)
+    store.set_outage(status=503, times=1)
     update_credits(phone, bought)
     update_credits(other, bought)
 

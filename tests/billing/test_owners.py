@@ -11,10 +11,10 @@ from billing.due_work import UPDATE_ACCOUNT_TOKENS
 from billing.models import AppAccountTokenUpdate, Notification, Purchase, UnconfirmedPurchase
 from tests.billing.conftest import (
     TEN,
-    ledger_adds_up,
+    deliver_and_apply,
+    ledger_is_balanced,
     purchase_of,
     sign_in,
-    tell,
     update_credits,
 )
 from tests.helpers.phone import Phone, assert_refused
@@ -27,7 +27,7 @@ def account(phone, sandbox):
 
 
 def token_at_apple(store, bought):
-    [asked] = store.asked(f"/{bought['original_transaction_id']}/appAccountToken")
+    [asked] = store.requests_to(f"/{bought['original_transaction_id']}/appAccountToken")
     return asked["method"], asked["body"]["appAccountToken"]
 
 
@@ -56,7 +56,7 @@ def test_a_purchase_without_a_token_needs_no_token_update(phone, account, store,
 def test_a_token_update_is_retried_until_apple_accepts(phone, account, store, sandbox):
     update_credits(phone, store.buy(TEN, phone=phone))
     sign_in(phone, sandbox, sub=account)
-    store.is_out(times=1)
+    store.set_outage(times=1)
 
     UPDATE_ACCOUNT_TOKENS.run_batch(now=timezone.now())
     assert AppAccountTokenUpdate.objects.get().tries == 1
@@ -69,7 +69,7 @@ def test_a_closed_guests_purchase_is_granted_to_the_account(phone, account, stor
     bought = store.buy(TEN, phone=phone)
     sign_in(phone, sandbox, sub=account)
 
-    assert tell(bought).outcome == "granted"
+    assert deliver_and_apply(bought).outcome == "granted"
     assert purchase_of(bought).user_id == phone.user_id
 
 
@@ -89,14 +89,14 @@ def test_a_merged_purchase_is_refunded_from_the_account(phone, account, store, s
     sign_in(phone, sandbox, sub=account)
     before = phone.balance()
 
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", bought))
 
     assert phone.balance() == before - 10
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_unconfirmed_purchases_move_in_a_merge(phone, account, store, sandbox):
-    store.is_out(times=1)
+    store.set_outage(times=1)
     update_credits(phone, store.buy(TEN, phone=phone))
 
     sign_in(phone, sandbox, sub=account)
@@ -111,9 +111,9 @@ def test_a_deleted_accounts_purchase_waits_for_support(phone, store):
     bought = store.buy(TEN, phone=phone)
     phone.post("delete-account")
 
-    assert tell(bought).outcome.startswith("pending")
+    assert deliver_and_apply(bought).outcome.startswith("pending")
     assert purchase_of(bought).pending_reason == "closed"
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_the_next_guest_of_that_phone_does_not_get_it(phone, store):
@@ -126,17 +126,17 @@ def test_the_next_guest_of_that_phone_does_not_get_it(phone, store):
 
 def test_a_refund_after_an_account_deletion_claws_back_from_the_closed_wallet(phone, store):
     bought = store.buy(TEN, phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
     phone.post("delete-account")
 
-    assert tell(store.happens("REFUND", bought)).outcome == "refunded 100 %"
-    assert ledger_adds_up()
+    assert deliver_and_apply(store.notify("REFUND", bought)).outcome == "refunded 100 %"
+    assert ledger_is_balanced()
 
 
 def test_an_account_deletion_keeps_purchases_and_deletes_signed_payloads(phone, store):
     bought = store.buy(TEN, phone=phone)
-    tell(bought)
-    store.is_out(times=1)
+    deliver_and_apply(bought)
+    store.set_outage(times=1)
     update_credits(phone, store.buy(TEN, phone=phone))
 
     phone.post("delete-account")

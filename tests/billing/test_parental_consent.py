@@ -9,7 +9,14 @@ from django.utils import timezone
 
 from billing.models import Purchase
 from billing.services import release_purchase
-from tests.billing.conftest import TEN, deliver, ledger_adds_up, purchase_of, tell, update_credits
+from tests.billing.conftest import (
+    TEN,
+    deliver,
+    deliver_and_apply,
+    ledger_is_balanced,
+    purchase_of,
+    update_credits,
+)
 
 CHILD = "child"
 EARLIER = (timezone.now() - timedelta(days=2)).isoformat()
@@ -26,11 +33,11 @@ def child(phone, store):
 def rescinded(child, store):
     bought = {"transaction_id": Purchase.objects.get().transaction_id}
     at = (timezone.now() - timedelta(days=1)).isoformat()
-    return store.happens("RESCIND_CONSENT", bought, at=at)
+    return store.notify("RESCIND_CONSENT", bought, at=at)
 
 
 def test_a_purchase_after_the_withdrawal_awaits_review(child, store, rescinded):
-    assert tell(rescinded).outcome == "later purchases await review"
+    assert deliver_and_apply(rescinded).outcome == "later purchases await review"
 
     bought = store.buy(TEN, phone=child, customer=CHILD)
     answer = update_credits(child, bought).json()
@@ -40,19 +47,21 @@ def test_a_purchase_after_the_withdrawal_awaits_review(child, store, rescinded):
 
     release_purchase(purchase_id=purchase_of(bought).id, now=timezone.now())
     assert child.balance() == 30
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_a_late_purchase_from_before_the_withdrawal_is_granted(child, store, rescinded):
-    tell(rescinded)
+    deliver_and_apply(rescinded)
 
-    tell(store.happens("ONE_TIME_CHARGE", store.buy(TEN, phone=child, customer=CHILD, at=EARLIER)))
+    deliver_and_apply(
+        store.notify("ONE_TIME_CHARGE", store.buy(TEN, phone=child, customer=CHILD, at=EARLIER))
+    )
 
     assert child.balance() == 30
 
 
 def test_other_customers_buy_as_before(child, store, rescinded):
-    tell(rescinded)
+    deliver_and_apply(rescinded)
 
     update_credits(child, store.buy(TEN, phone=child, customer="sister"))
 
@@ -61,14 +70,14 @@ def test_other_customers_buy_as_before(child, store, rescinded):
 
 def test_the_earliest_withdrawal_counts_in_any_order(child, store, rescinded):
     bought = {"transaction_id": Purchase.objects.get().transaction_id}
-    tell(store.happens("RESCIND_CONSENT", bought))
-    tell(rescinded)
-    tell(rescinded)
+    deliver_and_apply(store.notify("RESCIND_CONSENT", bought))
+    deliver_and_apply(rescinded)
+    deliver_and_apply(rescinded)
 
     between = store.buy(
         TEN, phone=child, customer=CHILD, at=(timezone.now() - timedelta(hours=1)).isoformat()
     )
-    tell(store.happens("ONE_TIME_CHARGE", between))
+    deliver_and_apply(store.notify("ONE_TIME_CHARGE", between))
 
     assert purchase_of(between).pending_reason == "guardian"
 
@@ -77,6 +86,6 @@ def test_somebody_elses_app_is_refused(child, store):
     bought = {"transaction_id": Purchase.objects.get().transaction_id}
     other = {"environment": "Production", "bundleId": "com.example.other", "appAppleId": 1}
 
-    told = store.happens("RESCIND_CONSENT", bought, override={"appData": other})
+    told = store.notify("RESCIND_CONSENT", bought, override={"appData": other})
 
     assert deliver(told).status_code == 401

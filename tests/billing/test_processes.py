@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 from billing.due_work import BACKFILL_NOTIFICATIONS
 from billing.models import BackfillCursor, Notification
-from tests.billing.conftest import TEN, AppStore, ledger_adds_up
+from tests.billing.conftest import TEN, AppStore, ledger_is_balanced
 from tests.helpers.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -41,7 +41,7 @@ def test_a_purchase_whose_notification_was_lost_reaches_the_phone(running, sandb
     # Beat looks at the history once a minute; nothing wakes a worker for it.
     BACKFILL_NOTIFICATIONS.wake_workers()
     eventually(lambda: phone.balance() == before + 10)
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_check_appstore_proves_key_webhook_and_certificates(running, sandbox):

@@ -12,7 +12,7 @@ from billing.models import Notification
 from tests.billing.conftest import (
     TEN,
     deliver,
-    ledger_adds_up,
+    ledger_is_balanced,
     purchase_of,
     sign_in,
     update_credits,
@@ -39,7 +39,7 @@ def test_thirty_calls_and_a_notification_for_one_purchase_grant_it_once(guest, s
     assert {answer.json()["credits_added"] for answer in answers} == {10}
     assert sum(not answer.json()["already_processed"] for answer in answers) <= 1
     assert guest.balance() == 20
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_two_phones_that_claim_one_purchase_at_once_share_nothing(guest, store):
@@ -51,7 +51,7 @@ def test_two_phones_that_claim_one_purchase_at_once_share_nothing(guest, store):
 
     assert sorted({answer.status_code for answer in answers}) == [200, 409]
     assert guest.balance() + other.balance() == 30
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_a_notification_delivered_concurrently_is_stored_once(guest, store):
@@ -69,7 +69,7 @@ def test_a_notification_delivered_concurrently_is_stored_once(guest, store):
 def test_a_refund_that_races_its_purchase_leaves_nothing(guest, store):
     for _ in range(5):
         bought = store.buy(TEN, phone=guest)
-        told = [bought, store.happens("REFUND", bought)]
+        told = [bought, store.notify("REFUND", bought)]
         notices = [verifier.read_notification(one["signed_payload"]) for one in told]
 
         at_once(
@@ -81,7 +81,7 @@ def test_a_refund_that_races_its_purchase_leaves_nothing(guest, store):
 
         assert purchase_of(bought).is_refunded
         assert guest.balance() == 10
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_a_purchase_that_is_granted_while_its_guest_becomes_an_account_arrives(
@@ -99,4 +99,4 @@ def test_a_purchase_that_is_granted_while_its_guest_becomes_an_account_arrives(
 
     assert account.balance() == 20
     assert purchase_of(bought).user_id == account.user_id
-    assert ledger_adds_up()
+    assert ledger_is_balanced()

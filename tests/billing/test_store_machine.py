@@ -34,7 +34,7 @@ from tests.billing.conftest import (
     TEN,
     AppStore,
     deliver,
-    ledger_adds_up,
+    ledger_is_balanced,
     sign_in,
     update_credits,
 )
@@ -123,10 +123,10 @@ class Store(RolledBackMachine):
             self.apple_tells([news])
         return news
 
-    def happens(self, what, about, *, at, to=None, **fields):
+    def notify(self, what, about, *, at, to=None, **fields):
         """`to` is the period that it happens to, where it brings a further one."""
         happened_to = (to or about).first_told
-        told = self.store.happens(what, happened_to, at=as_apple_counts(at), **fields)
+        told = self.store.notify(what, happened_to, at=as_apple_counts(at), **fields)
         return self.told(about, told, at)
 
     @rule(
@@ -193,16 +193,16 @@ class Store(RolledBackMachine):
         at = self.later_in_the_line(before.ends)
         if how == "renewal":
             about = self.period(before.product, begins=before.ends, is_renewal=True)
-            return self.happens("DID_RENEW", about, to=before, at=at)
+            return self.notify("DID_RENEW", about, to=before, at=at)
         if how == "end":
             line.is_over = True
-            return self.happens("EXPIRED", before, subtype="VOLUNTARY", at=at)
+            return self.notify("EXPIRED", before, subtype="VOLUNTARY", at=at)
         line.is_failing, fields = True, {}
         if how == "grace":
             line.grace_until = at + GRACE
             expires = as_apple_counts(line.grace_until)
             fields = {"subtype": "GRACE_PERIOD", "grace_period_expires_date": expires}
-        return self.happens("DID_FAIL_TO_RENEW", before, at=at, **fields)
+        return self.notify("DID_FAIL_TO_RENEW", before, at=at, **fields)
 
     @precondition(lambda self: self.line and self.line.is_failing)
     @rule(target=news, how=st.sampled_from(["recovery", "end of grace", "end"]))
@@ -211,13 +211,13 @@ class Store(RolledBackMachine):
         at = self.later_in_the_line(self.line_at + 5 * DAY)
         if how == "end of grace":
             line.grace_until = at
-            return self.happens("GRACE_PERIOD_EXPIRED", before, at=at)
+            return self.notify("GRACE_PERIOD_EXPIRED", before, at=at)
         line.is_failing, line.grace_until = False, None
         if how == "end":
             line.is_over = True
-            return self.happens("EXPIRED", before, subtype="BILLING_RETRY", at=at)
+            return self.notify("EXPIRED", before, subtype="BILLING_RETRY", at=at)
         about = self.period(before.product, begins=at, is_renewal=True)
-        return self.happens("DID_RENEW", about, to=before, subtype="BILLING_RECOVERY", at=at)
+        return self.notify("DID_RENEW", about, to=before, subtype="BILLING_RECOVERY", at=at)
 
     def may_upgrade(self):
         line = self.line
@@ -232,25 +232,25 @@ class Store(RolledBackMachine):
         at = self.later_in_the_line(min(before.begins + after * DAY, before.ends - DAY))
         about = self.period(PLUS, begins=at)
         change = {"subtype": "UPGRADE", "product_id": PLUS}
-        return self.happens("DID_CHANGE_RENEWAL_PREF", about, to=before, at=at, **change)
+        return self.notify("DID_CHANGE_RENEWAL_PREF", about, to=before, at=at, **change)
 
     @rule(target=news, one=news, share=st.just(FULL_SHARE) | st.sampled_from(PARTS))
     def refund(self, one, share):
         about = one.about
         about.revoked_at, about.share = self.later(about), share
-        return self.happens("REFUND", about, at=about.revoked_at, revocation_percentage=share)
+        return self.notify("REFUND", about, at=about.revoked_at, revocation_percentage=share)
 
     @rule(target=news, one=news)
     def revoke(self, one):
         about = one.about
         about.revoked_at, about.share = self.later(about), FULL_SHARE
-        return self.happens("REVOKE", about, at=about.revoked_at)
+        return self.notify("REVOKE", about, at=about.revoked_at)
 
     @rule(target=news, one=news)
     def reverse(self, one):
         about = one.about
         about.revoked_at, about.share = None, 0
-        return self.happens("REFUND_REVERSED", about, at=self.later(about))
+        return self.notify("REFUND_REVERSED", about, at=self.later(about))
 
     # --- what we hear of it ---
 
@@ -364,7 +364,7 @@ class Store(RolledBackMachine):
         if not self.is_told:  # nothing happened but at Apple
             return
         self.is_told = False
-        assert ledger_adds_up()
+        assert ledger_is_balanced()
         self.each_transaction_was_granted_once()
         for who in self.people:
             self.the_wallet_is_as_the_model_says(who)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from billing.appstore import verifier
 from billing.lifecycle import notification_handlers
 from billing.models import Product, ProductKind
-from tests.billing.conftest import debt_of, ledger_adds_up, update_credits
+from tests.billing.conftest import debt_of, ledger_is_balanced, update_credits
 from tests.helpers import budget
 from tests.helpers.budget import budgeted
 from tests.helpers.concurrency import at_once
@@ -87,7 +87,7 @@ class Teller:
             if subtype == "UPGRADE":
                 fields["product_id"] = PLUS
             about = last if what == "REFUND_LAST" else first
-            last = self.store.happens(what.removesuffix("_LAST"), about, **fields, at=self._at(day))
+            last = self.store.notify(what.removesuffix("_LAST"), about, **fields, at=self._at(day))
             told.append(last)
         return [verifier.read_notification(one["signed_payload"]) for one in told]
 
@@ -128,7 +128,7 @@ def test_the_order_of_news_makes_no_difference(db, store, story):
         found = [found[list(STORIES).index(story) % len(found)]]
     for order in found:
         assert teller.outcome(story, order) == in_order, order
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 @pytest.mark.usefixtures("committed")
@@ -136,7 +136,7 @@ def test_thirty_who_tell_of_one_renewal_at_once_grant_it_once(sandbox, store):
     phone = Phone().sign_in()
     bought = store.subscribe(phone=phone)
     update_credits(phone, bought)
-    renewed = store.happens("DID_RENEW", bought)
+    renewed = store.notify("DID_RENEW", bought)
     notice = verifier.read_notification(renewed["signed_payload"])
 
     results = at_once(
@@ -150,7 +150,7 @@ def test_thirty_who_tell_of_one_renewal_at_once_grant_it_once(sandbox, store):
     granted = sum(not answer.json()["already_processed"] for answer in answers)
     assert granted + sum("granted" in outcome for outcome in results[15:]) == 1
     assert phone.balance() == 10 + 60 + 60
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 @pytest.mark.usefixtures("committed")
@@ -170,7 +170,7 @@ def test_concurrent_notifications_end_like_ordered_ones(sandbox, store):
 
         assert phone.balance() == in_order[0]
         assert phone.get("subscription/status").json() == in_order[-1]
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 @pytest.mark.usefixtures("committed")
@@ -190,7 +190,7 @@ def test_a_refund_during_a_change_of_subscriber_does_not_deadlock(sandbox, store
             override={"transactionReason": "RENEWAL"},
         )
 
-        at_once(applying(second), applying(store.happens("REFUND", first)))
+        at_once(applying(second), applying(store.notify("REFUND", first)))
 
         assert (before.balance(), after.balance()) == (10, 10 + 60)
-    assert ledger_adds_up()
+    assert ledger_is_balanced()

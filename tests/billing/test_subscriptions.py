@@ -16,10 +16,10 @@ from credits import services as credit_services
 from tests.billing.conftest import (
     PREMIUM,
     debt_of,
-    ledger_adds_up,
+    deliver_and_apply,
+    ledger_is_balanced,
     purchase_of,
     sign_in,
-    tell,
     update_credits,
 )
 from tests.helpers.phone import Phone, assert_refused
@@ -76,7 +76,7 @@ def test_who_never_subscribed_has_no_subscription(phone):
 def test_a_subscription_brings_its_allowance_and_the_tier(phone, store):
     bought = store.subscribe(phone=phone)
 
-    assert tell(bought).outcome == "granted; the subscription is active"
+    assert deliver_and_apply(bought).outcome == "granted; the subscription is active"
 
     assert phone.balance() == 10 + ALLOWANCE
     assert status(phone) == {
@@ -93,7 +93,7 @@ def test_a_subscription_brings_its_allowance_and_the_tier(phone, store):
 def test_an_allowance_is_exempt_from_the_maximum_balance(phone, store, settings):
     settings.MAX_GRANTED_BALANCE = 10
 
-    tell(store.subscribe(phone=phone))
+    deliver_and_apply(store.subscribe(phone=phone))
 
     assert phone.balance() == 10 + ALLOWANCE
 
@@ -102,17 +102,17 @@ def test_a_period_that_the_phone_sends_first_is_granted_once(phone, store):
     bought = store.subscribe(phone=phone)
     update(phone, bought)
 
-    assert tell(bought).outcome.startswith("no change")
+    assert deliver_and_apply(bought).outcome.startswith("no change")
     assert phone.balance() == 10 + ALLOWANCE
 
 
 def test_a_period_that_apple_sends_first_is_granted_once(phone, store):
     bought = store.subscribe(phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
     assert update(phone, bought)["already_processed"] is True
     assert phone.balance() == 10 + ALLOWANCE
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def update(phone, bought):
@@ -135,10 +135,10 @@ def test_the_phone_alone_starts_a_subscription(phone, store):
 
 def test_each_renewal_brings_its_allowance_once(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
-    tell(bought)
-    renewed = store.happens("DID_RENEW", bought)
+    deliver_and_apply(bought)
+    renewed = store.notify("DID_RENEW", bought)
 
-    tell(renewed)
+    deliver_and_apply(renewed)
     again = update(phone, renewed)
 
     assert (again["credits_added"], again["already_processed"]) == (ALLOWANCE, True)
@@ -148,14 +148,14 @@ def test_each_renewal_brings_its_allowance_once(phone, store):
 
 
 def test_a_subscription_ends_on_time_without_a_notification(phone, store):
-    tell(store.subscribe(phone=phone, at=ago(days=30, seconds=1)))
+    deliver_and_apply(store.subscribe(phone=phone, at=ago(days=30, seconds=1)))
 
     assert stands(phone) == ("expired", "free", False)
     assert phone.balance() == 10 + ALLOWANCE, "what was paid for is kept"
 
 
 def test_a_tier_ends_by_itself(phone, store):
-    tell(store.subscribe(phone=phone))
+    deliver_and_apply(store.subscribe(phone=phone))
     assert stands(phone) == ("active", "premium", True)
 
     an_hour_ago = timezone.now() - timedelta(hours=1)
@@ -167,14 +167,14 @@ def test_a_tier_ends_by_itself(phone, store):
 
 def test_an_early_renewal_claws_back_nothing_of_the_period_before(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=29))
-    tell(bought)
+    deliver_and_apply(bought)
 
     early = store.subscribe(
         phone=phone,
         original_transaction_id=bought["original_transaction_id"],
         override={"transactionReason": "RENEWAL"},
     )
-    tell(early)
+    deliver_and_apply(early)
     update(phone, bought)
 
     assert phone.balance() == 10 + 2 * ALLOWANCE
@@ -182,32 +182,32 @@ def test_an_early_renewal_claws_back_nothing_of_the_period_before(phone, store):
 
 def test_a_failed_charge_ends_the_tier_and_its_recovery_brings_it_back(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
-    tell(bought)
+    deliver_and_apply(bought)
 
-    tell(store.happens("DID_FAIL_TO_RENEW", bought, at=ago(days=1)))
+    deliver_and_apply(store.notify("DID_FAIL_TO_RENEW", bought, at=ago(days=1)))
     assert stands(phone) == ("billing_retry", "free", True)
     assert phone.balance() == 10 + ALLOWANCE
 
-    tell(store.happens("DID_RENEW", bought, subtype="BILLING_RECOVERY"))
+    deliver_and_apply(store.notify("DID_RENEW", bought, subtype="BILLING_RECOVERY"))
     assert stands(phone) == ("active", "premium", True)
     assert phone.balance() == 10 + 2 * ALLOWANCE
 
 
 def test_apple_does_not_try_for_ever(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=91))
-    tell(bought)
+    deliver_and_apply(bought)
 
-    tell(store.happens("DID_FAIL_TO_RENEW", bought, at=ago(days=61)))
+    deliver_and_apply(store.notify("DID_FAIL_TO_RENEW", bought, at=ago(days=61)))
 
     assert stands(phone) == ("expired", "free", False)
 
 
 def test_grace_keeps_the_tier_without_credits_until_its_date(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
-    tell(bought)
+    deliver_and_apply(bought)
 
-    failed = store.happens("DID_FAIL_TO_RENEW", bought, subtype="GRACE_PERIOD", at=ago(days=1))
-    assert tell(failed).outcome == "no change; the subscription is grace"
+    failed = store.notify("DID_FAIL_TO_RENEW", bought, subtype="GRACE_PERIOD", at=ago(days=1))
+    assert deliver_and_apply(failed).outcome == "no change; the subscription is grace"
 
     assert stands(phone) == ("grace", "premium", True)
     assert days_left(phone) == 15
@@ -216,21 +216,25 @@ def test_grace_keeps_the_tier_without_credits_until_its_date(phone, store):
 
 def test_grace_ends_when_apple_says_so(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
-    tell(bought)
-    tell(store.happens("DID_FAIL_TO_RENEW", bought, subtype="GRACE_PERIOD", at=ago(days=1)))
+    deliver_and_apply(bought)
+    deliver_and_apply(
+        store.notify("DID_FAIL_TO_RENEW", bought, subtype="GRACE_PERIOD", at=ago(days=1))
+    )
 
-    tell(store.happens("GRACE_PERIOD_EXPIRED", bought))
+    deliver_and_apply(store.notify("GRACE_PERIOD_EXPIRED", bought))
 
     assert stands(phone) == ("billing_retry", "free", True)
 
 
 def test_grace_of_the_period_before_says_nothing_of_one_that_is_paid(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=8), expires_in=7 * 86_400)
-    tell(bought)
-    tell(store.happens("DID_FAIL_TO_RENEW", bought, subtype="GRACE_PERIOD", at=ago(hours=20)))
+    deliver_and_apply(bought)
+    deliver_and_apply(
+        store.notify("DID_FAIL_TO_RENEW", bought, subtype="GRACE_PERIOD", at=ago(hours=20))
+    )
     assert days_left(phone) == 15
 
-    recovered = store.happens("DID_RENEW", bought, subtype="BILLING_RECOVERY")
+    recovered = store.notify("DID_RENEW", bought, subtype="BILLING_RECOVERY")
     update(phone, recovered)  # which tells nothing of the grace
 
     assert stands(phone) == ("active", "premium", True)
@@ -242,10 +246,10 @@ def test_grace_of_the_period_before_says_nothing_of_one_that_is_paid(phone, stor
 )
 def test_expiry_ends_the_tier_and_keeps_the_credits(phone, store, subtype):
     bought = store.subscribe(phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
-    ended = store.happens("EXPIRED", bought, **({"subtype": subtype} if subtype else {}))
-    assert tell(ended).outcome == "no change; the subscription is expired"
+    ended = store.notify("EXPIRED", bought, **({"subtype": subtype} if subtype else {}))
+    assert deliver_and_apply(ended).outcome == "no change; the subscription is expired"
 
     assert stands(phone) == ("expired", "free", False)
     assert status(phone)["product_id"] == PREMIUM
@@ -254,22 +258,22 @@ def test_expiry_ends_the_tier_and_keeps_the_credits(phone, store, subtype):
 
 def test_a_subscription_that_will_not_renew_runs_to_its_end(phone, store):
     bought = store.subscribe(phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
     change = "DID_CHANGE_RENEWAL_STATUS"
 
-    tell(store.happens(change, bought, subtype="AUTO_RENEW_DISABLED"))
+    deliver_and_apply(store.notify(change, bought, subtype="AUTO_RENEW_DISABLED"))
     assert stands(phone) == ("active", "premium", False)
 
-    tell(store.happens(change, bought, subtype="AUTO_RENEW_ENABLED"))
+    deliver_and_apply(store.notify(change, bought, subtype="AUTO_RENEW_ENABLED"))
     assert stands(phone) == ("active", "premium", True)
 
 
 @pytest.mark.parametrize("subtype", ["PENDING", "ACCEPTED"])
 def test_a_price_increase_changes_nothing_before_the_renewal(phone, store, subtype):
     bought = store.subscribe(phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
-    tell(store.happens("PRICE_INCREASE", bought, subtype=subtype, price=12_990))
+    deliver_and_apply(store.notify("PRICE_INCREASE", bought, subtype=subtype, price=12_990))
 
     assert stands(phone) == ("active", "premium", True)
     assert phone.balance() == 10 + ALLOWANCE
@@ -277,11 +281,11 @@ def test_a_price_increase_changes_nothing_before_the_renewal(phone, store, subty
 
 def test_a_returning_subscriber_is_premium_again(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=60))
-    tell(bought)
-    tell(store.happens("EXPIRED", bought, subtype="VOLUNTARY", at=ago(days=30)))
+    deliver_and_apply(bought)
+    deliver_and_apply(store.notify("EXPIRED", bought, subtype="VOLUNTARY", at=ago(days=30)))
 
     again = store.subscribe(phone=phone, original_transaction_id=bought["original_transaction_id"])
-    tell(again)
+    deliver_and_apply(again)
 
     assert stands(phone) == ("active", "premium", True)
     assert phone.balance() == 10 + 2 * ALLOWANCE
@@ -289,10 +293,10 @@ def test_a_returning_subscriber_is_premium_again(phone, store):
 
 def test_an_extension_moves_the_end(phone, store):
     bought = store.subscribe(phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
     expires_at = (timezone.now() + 40 * DAY).isoformat()
-    tell(store.happens("RENEWAL_EXTENDED", bought, expires_date=expires_at))
+    deliver_and_apply(store.notify("RENEWAL_EXTENDED", bought, expires_date=expires_at))
 
     assert days_left(phone) == 40
     assert phone.balance() == 10 + ALLOWANCE
@@ -311,7 +315,7 @@ def lapse(now):
 
 
 def test_an_allowance_rolls_over_if_its_product_says_so(phone, store):
-    tell(store.subscribe(phone=phone))
+    deliver_and_apply(store.subscribe(phone=phone))
 
     lapse(timezone.now() + 2 * MONTH)
 
@@ -321,8 +325,8 @@ def test_an_allowance_rolls_over_if_its_product_says_so(phone, store):
 @pytest.mark.usefixtures("lapsing")
 def test_an_allowance_expires_at_the_renewal_if_its_product_says_so(phone, store):
     bought = store.subscribe(phone=phone)
-    tell(bought)
-    tell(store.happens("DID_RENEW", bought))
+    deliver_and_apply(bought)
+    deliver_and_apply(store.notify("DID_RENEW", bought))
     assert phone.balance() == 10 + 2 * ALLOWANCE
 
     lapse(timezone.now() + MONTH - DAY)
@@ -335,9 +339,9 @@ def test_an_allowance_expires_at_the_renewal_if_its_product_says_so(phone, store
 @pytest.mark.usefixtures("lapsing")
 def test_an_extension_prolongs_the_credits_too(phone, store):
     bought = store.subscribe(phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
     expires_at = (timezone.now() + 40 * DAY).isoformat()
-    tell(store.happens("RENEWAL_EXTENDED", bought, expires_date=expires_at))
+    deliver_and_apply(store.notify("RENEWAL_EXTENDED", bought, expires_date=expires_at))
 
     lapse(timezone.now() + 39 * DAY)
     assert phone.balance() == 10 + ALLOWANCE
@@ -350,7 +354,7 @@ def test_an_extension_prolongs_the_credits_too(phone, store):
 
 
 def upgrade(store, bought, **fields):
-    return store.happens(
+    return store.notify(
         "DID_CHANGE_RENEWAL_PREF", bought, subtype="UPGRADE", product_id=PLUS, **fields
     )
 
@@ -358,54 +362,54 @@ def upgrade(store, bought, **fields):
 @pytest.mark.usefixtures("plus")
 def test_an_upgrade_grants_its_allowance_and_claws_back_the_unused_share(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=10))
-    tell(bought)
+    deliver_and_apply(bought)
 
-    tell(upgrade(store, bought))
+    deliver_and_apply(upgrade(store, bought))
 
     assert phone.balance() == 10 + 20 + PLUS_ALLOWANCE, "a third of the month was used"
     assert status(phone)["product_id"] == PLUS
     assert days_left(phone) == 30
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 @pytest.mark.usefixtures("plus")
 def test_an_upgrade_repays_spent_credits_of_the_old_period_from_the_new(phone, store):
     bought = store.subscribe(phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
     for _ in range(5):
         assert phone.generate(settings={"duration": 12}).status_code == 200  # 12 credits
 
-    tell(upgrade(store, bought))
+    deliver_and_apply(upgrade(store, bought))
 
     assert (phone.balance(), debt_of(phone)) == (10 + PLUS_ALLOWANCE - 60, 0)
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 @pytest.mark.usefixtures("plus")
 def test_an_upgrade_and_its_refunded_predecessor_go_once(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=10))
-    tell(bought)
-    tell(upgrade(store, bought))
+    deliver_and_apply(bought)
+    deliver_and_apply(upgrade(store, bought))
 
-    refunded = store.happens("REFUND", bought, revocation_percentage=66_667)
-    tell(refunded)
+    refunded = store.notify("REFUND", bought, revocation_percentage=66_667)
+    deliver_and_apply(refunded)
     assert phone.balance() == 10 + 20 + PLUS_ALLOWANCE
 
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", bought))
     assert phone.balance() == 10 + PLUS_ALLOWANCE
     assert stands(phone) == ("active", "premium", True)
 
-    tell(store.happens("REFUND_REVERSED", bought))
+    deliver_and_apply(store.notify("REFUND_REVERSED", bought))
     assert phone.balance() == 10 + 20 + PLUS_ALLOWANCE
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 @pytest.mark.usefixtures("plus")
 def test_an_upgrades_clawback_stays_after_further_periods(phone, store):
     replaced = store.subscribe(phone=phone, at=ago(days=1000))
-    tell(replaced)
+    deliver_and_apply(replaced)
     upgraded = upgrade(store, replaced, at=ago(days=990))
-    tell(upgraded)
+    deliver_and_apply(upgraded)
     period = purchase_of(upgraded)
     for number in range(24):
         period.pk, period.transaction_id, period.is_renewal = uuid4(), f"later{number}", True
@@ -420,11 +424,11 @@ def test_an_upgrades_clawback_stays_after_further_periods(phone, store):
 @pytest.mark.usefixtures("plus")
 def test_a_refunded_upgrade_does_not_bring_the_old_period_back(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=10))
-    tell(bought)
+    deliver_and_apply(bought)
     upgraded = upgrade(store, bought)
-    tell(upgraded)
+    deliver_and_apply(upgraded)
 
-    tell(store.happens("REFUND", upgraded))
+    deliver_and_apply(store.notify("REFUND", upgraded))
 
     assert stands(phone) == ("revoked", "free", False)
     assert phone.balance() == 10 + 20
@@ -433,14 +437,14 @@ def test_a_refunded_upgrade_does_not_bring_the_old_period_back(phone, store):
 @pytest.mark.usefixtures("plus")
 def test_a_downgrade_takes_effect_at_the_renewal(phone, store):
     bought = store.subscribe(phone=phone, product_id=PLUS, at=ago(days=31))
-    tell(bought)
+    deliver_and_apply(bought)
 
     chosen = {"subtype": "DOWNGRADE", "product_id": PREMIUM}
-    tell(store.happens("DID_CHANGE_RENEWAL_PREF", bought, **chosen, at=ago(days=2)))
+    deliver_and_apply(store.notify("DID_CHANGE_RENEWAL_PREF", bought, **chosen, at=ago(days=2)))
     assert phone.balance() == 10 + PLUS_ALLOWANCE
     assert status(phone)["product_id"] == PLUS
 
-    tell(store.happens("DID_RENEW", bought))
+    deliver_and_apply(store.notify("DID_RENEW", bought))
     assert phone.balance() == 10 + PLUS_ALLOWANCE + ALLOWANCE
     assert status(phone)["product_id"] == PREMIUM
 
@@ -448,13 +452,13 @@ def test_a_downgrade_takes_effect_at_the_renewal(phone, store):
 @pytest.mark.usefixtures("plus")
 def test_a_downgrade_that_was_undone_does_not_come(phone, store):
     bought = store.subscribe(phone=phone, product_id=PLUS, at=ago(days=31))
-    tell(bought)
+    deliver_and_apply(bought)
     change = "DID_CHANGE_RENEWAL_PREF"
     chosen = {"subtype": "DOWNGRADE", "product_id": PREMIUM}
-    tell(store.happens(change, bought, **chosen, at=ago(days=3)))
-    tell(store.happens(change, bought, at=ago(days=2)))
+    deliver_and_apply(store.notify(change, bought, **chosen, at=ago(days=3)))
+    deliver_and_apply(store.notify(change, bought, at=ago(days=2)))
 
-    tell(store.happens("DID_RENEW", bought))
+    deliver_and_apply(store.notify("DID_RENEW", bought))
 
     assert status(phone)["product_id"] == PLUS
 
@@ -463,10 +467,10 @@ def test_a_downgrade_that_was_undone_does_not_come(phone, store):
 @pytest.mark.parametrize("subtype", ["UPGRADE", "DOWNGRADE", None])
 def test_only_an_upgrade_offer_changes_the_product(phone, store, subtype):
     bought = store.subscribe(phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
     fields = {"subtype": subtype, "product_id": PLUS} if subtype else {}
 
-    tell(store.happens("OFFER_REDEEMED", bought, **fields))
+    deliver_and_apply(store.notify("OFFER_REDEEMED", bought, **fields))
 
     expected = PLUS if subtype == "UPGRADE" else PREMIUM
     assert status(phone)["product_id"] == expected
@@ -478,39 +482,39 @@ def test_only_an_upgrade_offer_changes_the_product(phone, store, subtype):
 
 def test_a_refunded_period_loses_credits_and_tier_and_a_reversal_restores_them(phone, store):
     bought = store.subscribe(phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", bought))
     assert stands(phone) == ("revoked", "free", False)
     assert phone.balance() == 10
 
-    tell(store.happens("REFUND_REVERSED", bought))
+    deliver_and_apply(store.notify("REFUND_REVERSED", bought))
     assert stands(phone) == ("active", "premium", True)
     assert phone.balance() == 10 + ALLOWANCE
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_who_was_refunded_and_subscribes_again_has_upgraded_nothing(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=10))
-    tell(bought)
-    tell(store.happens("REFUND", bought, revocation_percentage=20_000))
+    deliver_and_apply(bought)
+    deliver_and_apply(store.notify("REFUND", bought, revocation_percentage=20_000))
     line = bought["original_transaction_id"]
-    tell(store.subscribe(phone=phone, original_transaction_id=line))
+    deliver_and_apply(store.subscribe(phone=phone, original_transaction_id=line))
     assert phone.balance() == 10 + 48 + ALLOWANCE
 
-    tell(store.happens("REFUND_REVERSED", bought))
+    deliver_and_apply(store.notify("REFUND_REVERSED", bought))
 
     assert phone.balance() == 10 + 2 * ALLOWANCE
     assert stands(phone) == ("active", "premium", True)
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_a_refund_of_an_earlier_period_leaves_the_one_that_runs(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
-    tell(bought)
-    tell(store.happens("DID_RENEW", bought))
+    deliver_and_apply(bought)
+    deliver_and_apply(store.notify("DID_RENEW", bought))
 
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", bought))
 
     assert stands(phone) == ("active", "premium", True)
     assert phone.balance() == 10 + ALLOWANCE
@@ -518,11 +522,11 @@ def test_a_refund_of_an_earlier_period_leaves_the_one_that_runs(phone, store):
 
 def test_a_renewal_that_was_paid_early_and_refunded_leaves_the_one_that_runs(phone, store):
     bought = store.subscribe(phone=phone)
-    tell(bought)
-    renewed = store.happens("DID_RENEW", bought)
-    tell(renewed)
+    deliver_and_apply(bought)
+    renewed = store.notify("DID_RENEW", bought)
+    deliver_and_apply(renewed)
 
-    tell(store.happens("REFUND", renewed))
+    deliver_and_apply(store.notify("REFUND", renewed))
 
     assert stands(phone) == ("active", "premium", True)
     assert days_left(phone) == 30
@@ -547,18 +551,18 @@ def test_the_end_of_family_sharing_ends_the_tier(phone, store):
     shared = store.subscribe(in_app_ownership_type="FAMILY_SHARED")
     update(phone, shared)
 
-    tell(store.happens("REVOKE", shared))
+    deliver_and_apply(store.notify("REVOKE", shared))
 
     assert stands(phone) == ("revoked", "free", False)
     assert (phone.balance(), debt_of(phone)) == (10, 0)
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_a_renewal_without_a_token_belongs_to_the_subscriber(phone, store):
     bought = store.subscribe(at=ago(days=31))
     update(phone, bought)
 
-    tell(store.happens("DID_RENEW", bought))
+    deliver_and_apply(store.notify("DID_RENEW", bought))
 
     assert phone.balance() == 10 + 2 * ALLOWANCE
 
@@ -575,19 +579,19 @@ def test_a_subscription_of_somebody_else_is_refused(phone, store):
 def test_a_guests_subscription_moves_to_the_account(phone, store, sandbox):
     sub = sign_in(Phone().sign_in(), sandbox)
     bought = store.subscribe(phone=phone, at=ago(days=31))
-    tell(bought)
-    tell(store.happens("DID_RENEW", bought))
+    deliver_and_apply(bought)
+    deliver_and_apply(store.notify("DID_RENEW", bought))
 
     sign_in(phone, sandbox, sub=sub)
 
     assert stands(phone) == ("active", "premium", True)
-    tell(store.happens("EXPIRED", bought, subtype="VOLUNTARY"))
+    deliver_and_apply(store.notify("EXPIRED", bought, subtype="VOLUNTARY"))
     assert stands(phone) == ("expired", "free", False)
 
 
 def test_the_tier_follows_a_new_subscriber(phone, store):
     bought = store.subscribe(phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
     other = Phone().sign_in()
 
     again = store.subscribe(
@@ -595,7 +599,7 @@ def test_the_tier_follows_a_new_subscriber(phone, store):
         original_transaction_id=bought["original_transaction_id"],
         at=(timezone.now() + timedelta(seconds=1)).isoformat(),
     )
-    tell(again)
+    deliver_and_apply(again)
     SYNC_PURCHASES.run_batch(now=timezone.now())
 
     assert stands(other) == ("active", "premium", True)
@@ -604,13 +608,13 @@ def test_the_tier_follows_a_new_subscriber(phone, store):
 
 def test_a_guest_who_became_part_of_an_account_has_not_left(phone, store, sandbox):
     bought = store.subscribe(phone=phone, at=ago(days=31))
-    tell(bought)
+    deliver_and_apply(bought)
     line = bought["original_transaction_id"]
     guest = Phone().sign_in()
     again = store.subscribe(phone=guest, original_transaction_id=line)
     sign_in(guest, sandbox, sub=sign_in(Phone().sign_in(), sandbox))
 
-    tell(again)
+    deliver_and_apply(again)
 
     assert purchase_of(again).user_id == guest.user_id
     assert stands(guest) == ("active", "premium", True)
@@ -619,36 +623,36 @@ def test_a_guest_who_became_part_of_an_account_has_not_left(phone, store, sandbo
 
 def test_a_deleted_accounts_renewal_waits_for_support(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
-    tell(bought)
+    deliver_and_apply(bought)
     phone.post("delete-account")
 
-    renewed = store.happens("DID_RENEW", bought)
-    tell(renewed)
+    renewed = store.notify("DID_RENEW", bought)
+    deliver_and_apply(renewed)
 
     assert purchase_of(renewed).pending_reason == "closed"
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_the_assignee_of_a_deleted_accounts_period_owns_the_next_ones(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=61))
-    tell(bought)
+    deliver_and_apply(bought)
     phone.post("delete-account")
-    renewed = store.happens("DID_RENEW", bought, at=ago(days=31))
-    tell(renewed)
+    renewed = store.notify("DID_RENEW", bought, at=ago(days=31))
+    deliver_and_apply(renewed)
     other = Phone().sign_in()
 
     assign_purchase(purchase_id=purchase_of(renewed).id, user_id=other.user_id, now=timezone.now())
-    tell(store.happens("DID_RENEW", bought))
+    deliver_and_apply(store.notify("DID_RENEW", bought))
 
     assert other.balance() == 10 + 2 * ALLOWANCE
     assert stands(other) == ("active", "premium", True)
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_a_testers_subscription_works_and_is_marked(phone, store):
     bought = store.subscribe(phone=phone, environment="Sandbox")
 
-    tell(bought)
+    deliver_and_apply(bought)
 
     assert stands(phone) == ("active", "premium", True)
     assert Subscription.objects.get().environment == "Sandbox"
@@ -663,7 +667,7 @@ def test_a_token_that_has_ended_learns_nothing(phone, store):
 
 def test_an_export_has_the_subscription(phone, store):
     bought = store.subscribe(phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
     [held] = phone.get("export-user-data").json()["subscriptions"]
 
@@ -680,8 +684,8 @@ def ask(now):
 
 def test_a_renewal_without_a_notification_is_fetched(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
-    tell(bought)
-    store.happens("DID_RENEW", bought)
+    deliver_and_apply(bought)
+    store.notify("DID_RENEW", bought)
 
     ask(timezone.now() + timedelta(minutes=11))
 
@@ -690,20 +694,20 @@ def test_a_renewal_without_a_notification_is_fetched(phone, store):
 
 
 def test_apple_is_asked_once_for_an_end(phone, store):
-    tell(store.subscribe(phone=phone, at=ago(days=29, hours=23, minutes=59)))
+    deliver_and_apply(store.subscribe(phone=phone, at=ago(days=29, hours=23, minutes=59)))
     end = Subscription.objects.get().ends_at
 
     assert ask(end).checked_at is None, "Apple's own word may still come"
     assert ask(end + timedelta(minutes=11)).due_at is None
 
-    assert len(store.asked("/v1/subscriptions/")) == 1
+    assert len(store.requests_to("/v1/subscriptions/")) == 1
 
 
 def test_apple_is_asked_again_while_it_is_out(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
-    tell(bought)
-    store.happens("DID_RENEW", bought)
-    store.is_out(times=1)
+    deliver_and_apply(bought)
+    store.notify("DID_RENEW", bought)
+    store.set_outage(times=1)
 
     assert ask(timezone.now() + timedelta(minutes=11)).checked_at is None
     ask(timezone.now() + timedelta(minutes=13))
@@ -713,8 +717,8 @@ def test_apple_is_asked_again_while_it_is_out(phone, store):
 
 def test_apple_is_not_asked_after_an_end_with_a_notification(phone, store):
     bought = store.subscribe(phone=phone)
-    tell(bought)
+    deliver_and_apply(bought)
 
-    tell(store.happens("EXPIRED", bought, subtype="VOLUNTARY"))
+    deliver_and_apply(store.notify("EXPIRED", bought, subtype="VOLUNTARY"))
 
     assert Subscription.objects.get().due_at is None

@@ -28,11 +28,11 @@ from tests.billing.conftest import (
     TEN,
     AppStore,
     deliver,
-    ledger_adds_up,
+    deliver_and_apply,
+    ledger_is_balanced,
     post_notification,
     purchase_of,
     sign_in,
-    tell,
     update_credits,
 )
 from tests.billing.test_forgeries import FLAWS, contents
@@ -121,7 +121,7 @@ def test_a_purchase_that_apple_then_states_in_full_is_granted_by_itself(phone, s
 def test_an_unreadable_purchase_does_not_block_others(phone, store):
     odd = store.buy(TEN, phone=phone, override={"purchaseDate": None})
     assert_refused(update_credits(phone, odd), 503, "ERR_5005")
-    store.is_out(times=1)
+    store.set_outage(times=1)
     good = store.buy(TEN, phone=phone)
     assert_refused(update_credits(phone, good), 503, "ERR_5005")
     UnconfirmedPurchase.objects.filter(transaction_id=odd["transaction_id"]).update(
@@ -187,7 +187,7 @@ def test_a_notification_with_an_unreadable_purchase_is_stored_and_repeated(phone
     ],
 )
 def test_an_unreadable_notification_is_stored(phone, store, odd):
-    told = store.happens("REFUND_DECLINED", store.buy(TEN, phone=phone), override=odd)
+    told = store.notify("REFUND_DECLINED", store.buy(TEN, phone=phone), override=odd)
 
     assert_refused(deliver(told), 503, "ERR_5005")
     assert payload().signed_payload == told["signed_payload"]
@@ -196,8 +196,8 @@ def test_an_unreadable_notification_is_stored(phone, store, odd):
 def test_an_unreadable_notification_without_an_id_is_stored_once(phone, store):
     odd = {"notificationUUID": "none"}
     bought = store.buy(TEN, phone=phone)
-    told = store.happens("REFUND_DECLINED", bought, override=odd)
-    other = store.happens("REFUND", bought, override=odd)
+    told = store.notify("REFUND_DECLINED", bought, override=odd)
+    other = store.notify("REFUND", bought, override=odd)
 
     for one in [told, told, other]:
         assert_refused(deliver(one), 503, "ERR_5005")
@@ -216,13 +216,13 @@ def test_unreadable_renewal_info_is_stored(phone, store):
 
 def test_an_unreadable_app_transaction_is_stored(phone, store, settings):
     bought = store.buy(TEN, phone=phone)
-    told = store.happens("RESCIND_CONSENT", bought)
+    told = store.notify("RESCIND_CONSENT", bought)
     about = contents(told["signed_payload"])["appData"]
     # A transaction in the place of an app transaction lacks what that must say.
     about["signedAppTransactionInfo"] = store.buy(TEN, override={"bundleId": None})[
         "signed_transaction"
     ]
-    told = store.happens("RESCIND_CONSENT", bought, override={"appData": about})
+    told = store.notify("RESCIND_CONSENT", bought, override={"appData": about})
 
     assert_refused(deliver(told), 503, "ERR_5005")
     assert payload().problem == "signedAppTransactionInfo: bundleId"
@@ -231,9 +231,9 @@ def test_an_unreadable_app_transaction_is_stored(phone, store, settings):
 def test_an_unreadable_subscription_does_not_block_the_worker(phone, store):
     began_at = (timezone.now() - timedelta(days=40)).isoformat()
     bought = store.subscribe(phone=phone, at=began_at)
-    tell(bought)
-    store.happens("DID_RENEW", bought, at=began_at)
-    renewed = store.happens("DID_RENEW", bought)
+    deliver_and_apply(bought)
+    store.notify("DID_RENEW", bought, at=began_at)
+    renewed = store.notify("DID_RENEW", bought)
     # From now on the last period is told without its end.
     again = store.subscribe(
         phone=phone,
@@ -276,7 +276,7 @@ def test_it_is_read_again_until_it_can_be_read(phone, store, settings):
 
     assert payload().outcome == "read and applied"
     assert phone.balance() == 20
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 @pytest.mark.parametrize("names_somebody", [True, False])
@@ -304,8 +304,8 @@ def test_a_purchase_that_can_be_read_at_last_is_the_senders(phone, store, names_
 
 def test_a_renewal_that_can_be_read_at_last_counts(phone, store):
     bought = store.subscribe(phone=phone)
-    tell(bought)
-    off = store.happens("DID_CHANGE_RENEWAL_STATUS", bought, subtype="AUTO_RENEW_DISABLED")
+    deliver_and_apply(bought)
+    off = store.notify("DID_CHANGE_RENEWAL_STATUS", bought, subtype="AUTO_RENEW_DISABLED")
     now = timezone.now()
     UnreadablePayload.objects.create(
         key="renewal 1",
@@ -334,7 +334,7 @@ def test_a_notification_that_came_again_and_was_read_closes_it(phone, store):
         last_at=now,
         due_at=now,
     )
-    tell(told)
+    deliver_and_apply(told)
 
     REREAD_PAYLOADS.run_batch(now=now)
 

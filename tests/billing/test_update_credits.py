@@ -14,9 +14,9 @@ from tests.billing.conftest import (
     FIFTY,
     PREMIUM,
     TEN,
-    ledger_adds_up,
+    deliver_and_apply,
+    ledger_is_balanced,
     purchase_of,
-    tell,
     update_credits,
 )
 from tests.helpers.phone import Phone, assert_refused
@@ -54,12 +54,12 @@ def test_the_same_purchase_again_brings_nothing_more(phone, store):
 
 def test_a_signed_transaction_needs_no_call_to_apple(phone, store):
     bought = store.buy(TEN, phone=phone)
-    store.is_out(status=503)
+    store.set_outage(status=503)
 
     answer = phone.post("update-credits", {"signed_transaction": bought["signed_transaction"]})
 
     assert answer.json()["credits_added"] == 10
-    assert store.asked("/inApps/") == []
+    assert store.requests_to("/inApps/") == []
 
 
 def test_each_piece_brings_its_credits(phone, store):
@@ -157,7 +157,7 @@ def test_a_product_bought_as_something_else_is_refused(phone, store):
 
 def test_a_refunded_purchase_is_refused(phone, store):
     bought = store.buy(TEN, phone=phone)
-    store.happens("REFUND", bought)
+    store.notify("REFUND", bought)
 
     assert_refused(update_credits(phone, bought), 400, "ERR_4013")
     assert phone.balance() == 10
@@ -166,7 +166,7 @@ def test_a_refunded_purchase_is_refused(phone, store):
 def test_a_purchase_that_was_refunded_since_is_refused_too(phone, store):
     bought = store.buy(TEN, phone=phone)
     update_credits(phone, bought)
-    tell(store.happens("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", bought))
 
     assert_refused(update_credits(phone, bought), 400, "ERR_4013")
     assert phone.balance() == 10
@@ -189,7 +189,7 @@ def test_a_purchase_that_was_refunded_since_is_refused_too(phone, store):
 )
 def test_a_body_that_is_none_is_refused(phone, store, body, code):
     assert_refused(phone.post("update-credits", body), 400, code)
-    assert store.asked("/inApps/") == []
+    assert store.requests_to("/inApps/") == []
 
 
 def test_an_id_that_is_not_the_signed_one_is_refused(phone, store):
@@ -232,7 +232,7 @@ def test_a_key_that_is_none_is_refused(phone, store):
 
 def test_a_refusal_is_not_stored_under_its_key(phone, store):
     bought, key = store.buy(TEN, phone=phone), str(uuid4())
-    store.is_out(status=503, times=1)
+    store.set_outage(status=503, times=1)
     assert_refused(update_credits(phone, bought, Idempotency_Key=key), 503, "ERR_5005")
 
     assert update_credits(phone, bought, Idempotency_Key=key).json()["credits_added"] == 10
@@ -255,10 +255,10 @@ def test_a_banned_users_purchase_waits_in_the_wallet(phone, store):
         user_id=phone.user_id, reason="test", acting_user_id=staff.id, now=timezone.now()
     )
 
-    tell(bought)
+    deliver_and_apply(bought)
 
     assert purchase_of(bought).credits == 10
-    assert ledger_adds_up()
+    assert ledger_is_balanced()
 
 
 def test_a_call_without_an_access_token_is_unauthorized(db, sandbox):

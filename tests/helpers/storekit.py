@@ -50,7 +50,7 @@ class AppStore:
     def subscribe(self, **fields):
         return self.buy(**{"product_id": "premium_monthly", "type": SUBSCRIPTION} | fields)
 
-    def happens(self, notification_type, subtype=None, /, **fields):
+    def notify(self, notification_type, subtype=None, /, **fields):
         named = {"type": notification_type, "deliver": False} | fields
         return self.sandbox.control(
             "apple/notify", **named, **({"subtype": subtype} if subtype else {})

@@ -153,10 +153,10 @@ def test_a_purchase_can_be_bound_to_another_account(app_store):
 
 def test_a_subscription_is_bound_as_a_whole_and_for_what_comes(app_store):
     first = app_store.subscribe(app_account_token=OURS)["transaction_id"]
-    second = app_store.happens("DID_RENEW", transaction_id=first)["transaction_id"]
+    second = app_store.notify("DID_RENEW", transaction_id=first)["transaction_id"]
 
     rename(app_store, first, THEIRS)
-    third = app_store.happens("DID_RENEW", transaction_id=first)
+    third = app_store.notify("DID_RENEW", transaction_id=first)
 
     for transaction_id in (first, second, third["transaction_id"]):
         assert app_store.fetch(transaction_id).appAccountToken == THEIRS

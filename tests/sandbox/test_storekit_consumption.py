@@ -40,7 +40,7 @@ def tell(app_store):
 
 def test_what_is_told_of_a_disputed_purchase_is_remembered(app_store, sandbox):
     bought = app_store.buy(environment=SANDBOX)["transaction_id"]
-    request = app_store.happens(
+    request = app_store.notify(
         "CONSUMPTION_REQUEST",
         transaction_id=bought,
         consumption_request_reason="UNINTENDED_PURCHASE",

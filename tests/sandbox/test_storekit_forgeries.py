@@ -77,7 +77,7 @@ def test_a_notification_says_whatever_the_caller_wants_it_to_say(app_store):
 
     read, other = (
         app_store.notification(
-            app_store.happens("REFUND_DECLINED", transaction_id=bought, override=override)
+            app_store.notify("REFUND_DECLINED", transaction_id=bought, override=override)
         )
         for override in (brand_new, rescinded)
     )
@@ -87,7 +87,7 @@ def test_a_notification_says_whatever_the_caller_wants_it_to_say(app_store):
 
 
 def test_a_notification_without_a_transaction_has_none_to_forge(app_store, sandbox):
-    told = app_store.happens("TEST")
+    told = app_store.notify("TEST")
 
     refused = sandbox.http.post(
         "/control/apple/forge",

@@ -65,7 +65,7 @@ def test_purchases_with_one_account_token_are_one_customers_whatever_its_case(ap
 def test_what_changes_last_comes_last(app_store, history):
     first, second = (app_store.buy(customer=ME)["transaction_id"] for _ in range(2))
 
-    app_store.happens("REFUND", transaction_id=first)
+    app_store.notify("REFUND", transaction_id=first)
 
     assert history(first)[0] == [second, first]
 
@@ -76,7 +76,7 @@ def test_a_history_can_be_narrowed(app_store, history):
     credits_50 = app_store.buy(customer=ME, product_id="credits_50", at=late)["transaction_id"]
     family = {"in_app_ownership_type": "FAMILY_SHARED", "subscription_group_identifier": "7"}
     premium = app_store.subscribe(customer=ME, at=late, **family)["transaction_id"]
-    app_store.happens("REFUND", transaction_id=credits_50)
+    app_store.notify("REFUND", transaction_id=credits_50)
 
     for asked, found in [
         ({"productIds": ["credits_10", "credits_50"]}, [credits_10, credits_50]),
@@ -119,8 +119,8 @@ def test_refunds_are_found_in_the_order_they_came(app_store):
     bought = [app_store.buy(customer=ME)["transaction_id"] for _ in range(23)]
     refunded = bought[:0:-1]
     for transaction_id in refunded:
-        app_store.happens("REFUND", transaction_id=transaction_id)
-    app_store.happens("REFUND_REVERSED", transaction_id=refunded[0])
+        app_store.notify("REFUND", transaction_id=transaction_id)
+    app_store.notify("REFUND_REVERSED", transaction_id=refunded[0])
 
     client = app_store.client()
     first = client.get_refund_history(bought[0], None)

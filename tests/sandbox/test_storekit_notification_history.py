@@ -109,7 +109,7 @@ def test_what_never_arrived_can_be_asked_for_alone(app_store, sandbox, receiver,
 def test_a_history_can_be_narrowed_by_type_or_by_customer_but_not_by_both(app_store, history):
     bought = app_store.buy()
     subscribed = app_store.subscribe(customer="me")
-    disabled = app_store.happens(
+    disabled = app_store.notify(
         "DID_CHANGE_RENEWAL_STATUS",
         "AUTO_RENEW_DISABLED",
         transaction_id=subscribed["transaction_id"],

@@ -46,9 +46,9 @@ def test_a_refund_reads_as_one_everywhere_until_it_is_reversed(app_store, percen
     bought = app_store.buy()["transaction_id"]
     given = {} if percentage is None else {"revocation_percentage": percentage}
 
-    refunded = app_store.happens("REFUND", transaction_id=bought, at=1_780_000_000_000, **given)
+    refunded = app_store.notify("REFUND", transaction_id=bought, at=1_780_000_000_000, **given)
     then = app_store.fetch(bought)
-    reversed_ = app_store.happens("REFUND_REVERSED", transaction_id=bought)
+    reversed_ = app_store.notify("REFUND_REVERSED", transaction_id=bought)
     now = app_store.fetch(bought)
 
     told = app_store.notification(refunded)
@@ -84,7 +84,7 @@ def test_a_purchase_is_the_phones_to_tell_unless_apple_is_asked_to(app_store, sa
 def test_what_was_lost_comes_later_and_out_of_order(app_store, sandbox, heard):
     bought = app_store.buy(deliver=False)
     assert heard() == []
-    refunded = app_store.happens("REFUND", transaction_id=bought["transaction_id"], deliver=True)
+    refunded = app_store.notify("REFUND", transaction_id=bought["transaction_id"], deliver=True)
 
     sandbox.control("apple/notify", again=bought["notification_uuid"])
 

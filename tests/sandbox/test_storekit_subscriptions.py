@@ -29,9 +29,9 @@ class Subscriber:
         self.environment = fields.get("environment", PRODUCTION)
         self.began_at = self.read(self.first)[1].purchaseDate
 
-    def happens(self, notification_type, subtype=None, **fields):
+    def notify(self, notification_type, subtype=None, **fields):
         """The notification as sent, its transaction and its renewal info."""
-        told = self.app_store.happens(
+        told = self.app_store.notify(
             notification_type, subtype, **{"transaction_id": self.id} | fields
         )
         notification, transaction, renewal = self.read(told)
@@ -104,8 +104,8 @@ def test_a_subscription_begins_and_is_told_with_its_renewal(app_store, environme
 
 
 def test_a_renewal_is_a_transaction_of_its_own_that_follows_the_last(subscriber):
-    _, second, _ = subscriber.happens("DID_RENEW")
-    _, third, renewal = subscriber.happens("DID_RENEW")
+    _, second, _ = subscriber.notify("DID_RENEW")
+    _, third, renewal = subscriber.notify("DID_RENEW")
 
     assert len({subscriber.id, second.transactionId, third.transactionId}) == 3
     assert second.transactionReason is TransactionReason.RENEWAL
@@ -120,21 +120,21 @@ def test_a_period_can_be_any_length_and_begin_at_any_time(app_store):
     somebody = Subscriber(app_store, at=1_780_000_000_000, expires_in=3_600)
 
     assert somebody.now()[0] is Status.EXPIRED
-    _, renewed, _ = somebody.happens("DID_RENEW", at="2026-05-28T21:26:40Z")
+    _, renewed, _ = somebody.notify("DID_RENEW", at="2026-05-28T21:26:40Z")
     assert (renewed.purchaseDate, renewed.signedDate) == (1_780_003_600_000, 1_780_003_600_000)
     assert renewed.expiresDate - renewed.purchaseDate == HOUR
 
 
 def test_a_failed_renewal_is_retried_and_recovers_in_a_new_period(subscriber):
     failed_at = subscriber.began_at + MONTH + HOUR
-    failed, transaction, renewal = subscriber.happens("DID_FAIL_TO_RENEW", at=failed_at)
+    failed, transaction, renewal = subscriber.notify("DID_FAIL_TO_RENEW", at=failed_at)
     assert failed.data.status is Status.BILLING_RETRY
     assert transaction.transactionId == subscriber.id
     assert transaction.expiresDate == subscriber.began_at + MONTH
     assert renewal.isInBillingRetryPeriod is True
     assert renewal.expirationIntent is ExpirationIntent.BILLING_ERROR
 
-    recovered, transaction, renewal = subscriber.happens(
+    recovered, transaction, renewal = subscriber.notify(
         "DID_RENEW", "BILLING_RECOVERY", at=failed_at + DAY
     )
 
@@ -144,26 +144,26 @@ def test_a_failed_renewal_is_retried_and_recovers_in_a_new_period(subscriber):
 
 
 def test_what_fails_before_its_time_has_then_come_to_its_end(subscriber):
-    notification, transaction, _ = subscriber.happens("DID_FAIL_TO_RENEW")
+    notification, transaction, _ = subscriber.notify("DID_FAIL_TO_RENEW")
 
     assert transaction.expiresDate == notification.signedDate < subscriber.began_at + MONTH
     assert subscriber.now()[0] is Status.BILLING_RETRY
 
 
 def test_grace_is_a_status_until_its_date_or_its_end(subscriber):
-    begun, _, renewal = subscriber.happens("DID_FAIL_TO_RENEW", "GRACE_PERIOD")
+    begun, _, renewal = subscriber.notify("DID_FAIL_TO_RENEW", "GRACE_PERIOD")
     assert begun.data.status is Status.BILLING_GRACE_PERIOD
     assert renewal.gracePeriodExpiresDate == begun.signedDate + 16 * DAY
     assert subscriber.now()[0] is Status.BILLING_GRACE_PERIOD
 
-    over, _, _ = subscriber.happens("GRACE_PERIOD_EXPIRED")
+    over, _, _ = subscriber.notify("GRACE_PERIOD_EXPIRED")
 
     assert over.data.status is Status.BILLING_RETRY
     assert subscriber.now()[0] is Status.BILLING_RETRY
 
 
 def test_grace_runs_out_by_itself(subscriber):
-    subscriber.happens(
+    subscriber.notify(
         "DID_FAIL_TO_RENEW",
         "GRACE_PERIOD",
         at=subscriber.began_at,
@@ -184,7 +184,7 @@ def test_grace_runs_out_by_itself(subscriber):
     ],
 )
 def test_an_end_tells_its_reason(subscriber, subtype, intent):
-    notification, transaction, renewal = subscriber.happens("EXPIRED", subtype)
+    notification, transaction, renewal = subscriber.notify("EXPIRED", subtype)
 
     assert notification.data.status is Status.EXPIRED
     assert transaction.expiresDate == notification.signedDate
@@ -194,16 +194,16 @@ def test_an_end_tells_its_reason(subscriber, subtype, intent):
 
 
 def test_a_renewal_after_the_end_goes_on_renewing(subscriber):
-    subscriber.happens("EXPIRED", "BILLING_RETRY")
+    subscriber.notify("EXPIRED", "BILLING_RETRY")
 
-    _, _, renewal = subscriber.happens("DID_RENEW", "BILLING_RECOVERY")
+    _, _, renewal = subscriber.notify("DID_RENEW", "BILLING_RECOVERY")
 
     assert renewal.autoRenewStatus is AutoRenewStatus.ON
     assert renewal.expirationIntent is None
 
 
 def test_who_comes_back_has_the_same_original_transaction(app_store, subscriber):
-    subscriber.happens("EXPIRED", "VOLUNTARY")
+    subscriber.notify("EXPIRED", "VOLUNTARY")
 
     again = app_store.subscribe(original_transaction_id=subscriber.id)
 
@@ -223,14 +223,14 @@ def test_auto_renewal_is_turned_off_and_on(subscriber):
         ("AUTO_RENEW_DISABLED", AutoRenewStatus.OFF),
         ("AUTO_RENEW_ENABLED", AutoRenewStatus.ON),
     ):
-        notification, _, renewal = subscriber.happens("DID_CHANGE_RENEWAL_STATUS", subtype)
+        notification, _, renewal = subscriber.notify("DID_CHANGE_RENEWAL_STATUS", subtype)
 
         assert notification.data.status is Status.ACTIVE
         assert renewal.autoRenewStatus is subscriber.now()[2].autoRenewStatus is status
 
 
 def test_an_upgrade_is_at_once(app_store, subscriber):
-    notification, transaction, renewal = subscriber.happens(
+    notification, transaction, renewal = subscriber.notify(
         "DID_CHANGE_RENEWAL_PREF", "UPGRADE", product_id="premium_yearly", price=99_990
     )
 
@@ -244,29 +244,29 @@ def test_an_upgrade_is_at_once(app_store, subscriber):
 
 
 def test_a_downgrade_waits_for_the_renewal(subscriber):
-    _, transaction, renewal = subscriber.happens(
+    _, transaction, renewal = subscriber.notify(
         "DID_CHANGE_RENEWAL_PREF", "DOWNGRADE", product_id="basic_monthly", price=4_990
     )
     assert (transaction.transactionId, transaction.productId) == (subscriber.id, "premium_monthly")
     assert (renewal.autoRenewProductId, renewal.renewalPrice) == ("basic_monthly", 4_990)
 
-    _, transaction, _ = subscriber.happens("DID_RENEW")
+    _, transaction, _ = subscriber.notify("DID_RENEW")
 
     assert (transaction.productId, transaction.price) == ("basic_monthly", 4_990)
 
 
 def test_a_downgrade_can_be_undone(subscriber):
-    subscriber.happens("DID_CHANGE_RENEWAL_PREF", "DOWNGRADE", product_id="basic", price=4_990)
+    subscriber.notify("DID_CHANGE_RENEWAL_PREF", "DOWNGRADE", product_id="basic", price=4_990)
 
-    _, _, renewal = subscriber.happens("DID_CHANGE_RENEWAL_PREF")
+    _, _, renewal = subscriber.notify("DID_CHANGE_RENEWAL_PREF")
 
     assert (renewal.autoRenewProductId, renewal.renewalPrice) == ("premium_monthly", 9_990)
 
 
 def test_a_price_increase_is_told_and_agreed_to(subscriber):
-    _, _, pending = subscriber.happens("PRICE_INCREASE", "PENDING", price=12_990)
-    _, _, accepted = subscriber.happens("PRICE_INCREASE", "ACCEPTED")
-    _, renewed, _ = subscriber.happens("DID_RENEW")
+    _, _, pending = subscriber.notify("PRICE_INCREASE", "PENDING", price=12_990)
+    _, _, accepted = subscriber.notify("PRICE_INCREASE", "ACCEPTED")
+    _, renewed, _ = subscriber.notify("DID_RENEW")
 
     assert pending.priceIncreaseStatus is PriceIncreaseStatus.CUSTOMER_HAS_NOT_RESPONDED
     assert (
@@ -279,25 +279,25 @@ def test_a_price_increase_is_told_and_agreed_to(subscriber):
 def test_a_period_can_be_extended(subscriber):
     later = subscriber.began_at + 2 * MONTH
 
-    _, transaction, renewal = subscriber.happens("RENEWAL_EXTENDED", expires_date=later)
+    _, transaction, renewal = subscriber.notify("RENEWAL_EXTENDED", expires_date=later)
 
     assert transaction.expiresDate == renewal.renewalDate == later
 
 
 def test_a_refund_revokes_the_period_and_a_reversal_brings_it_back(subscriber):
-    refunded, transaction, _ = subscriber.happens("REFUND", revocation_percentage=50_000)
+    refunded, transaction, _ = subscriber.notify("REFUND", revocation_percentage=50_000)
     assert (refunded.data.status, transaction.revocationPercentage) == (Status.REVOKED, 50_000)
     assert subscriber.now()[0] is Status.REVOKED
 
-    restored, transaction, _ = subscriber.happens("REFUND_REVERSED")
+    restored, transaction, _ = subscriber.notify("REFUND_REVERSED")
 
     assert (restored.data.status, transaction.revocationDate) == (Status.ACTIVE, None)
 
 
 def test_a_refund_of_an_earlier_period_leaves_the_present_one(app_store, subscriber):
-    subscriber.happens("DID_RENEW")
+    subscriber.notify("DID_RENEW")
 
-    _, transaction, _ = subscriber.happens("REFUND")
+    _, transaction, _ = subscriber.notify("REFUND")
 
     assert transaction.transactionId == subscriber.id
     assert app_store.fetch(subscriber.id).revocationDate
@@ -305,9 +305,9 @@ def test_a_refund_of_an_earlier_period_leaves_the_present_one(app_store, subscri
 
 
 def test_a_renewal_of_what_was_refunded_is_not_refunded_itself(subscriber):
-    subscriber.happens("REFUND")
+    subscriber.notify("REFUND")
 
-    _, transaction, _ = subscriber.happens("DID_RENEW")
+    _, transaction, _ = subscriber.notify("DID_RENEW")
 
     assert transaction.revocationDate is transaction.revocationType is None
     assert transaction.revocationPercentage is None
@@ -316,7 +316,7 @@ def test_a_renewal_of_what_was_refunded_is_not_refunded_itself(subscriber):
 def test_family_sharing_ends(app_store):
     member = Subscriber(app_store, in_app_ownership_type="FAMILY_SHARED")
 
-    notification, transaction, _ = member.happens("REVOKE")
+    notification, transaction, _ = member.notify("REVOKE")
 
     assert notification.data.status is Status.REVOKED
     assert (transaction.rawRevocationType, transaction.rawInAppOwnershipType) == (
@@ -337,7 +337,7 @@ def test_family_sharing_ends(app_store):
 def test_what_is_only_told_changes_nothing(subscriber, notification_type, subtype):
     before = subscriber.stands()
 
-    subscriber.happens(notification_type, subtype)
+    subscriber.notify(notification_type, subtype)
 
     assert subscriber.stands() == before
 
@@ -346,7 +346,7 @@ def test_statuses_can_be_asked_for_alone_and_come_by_group(app_store):
     me = {"customer": "me"}
     live = app_store.subscribe(**me)["transaction_id"]
     over = app_store.subscribe(**me, subscription_group_identifier="7")["transaction_id"]
-    app_store.happens("EXPIRED", "VOLUNTARY", transaction_id=over)
+    app_store.notify("EXPIRED", "VOLUNTARY", transaction_id=over)
     ask = app_store.client().get_all_subscription_statuses
 
     def found(*statuses):
@@ -414,7 +414,7 @@ def test_an_offer_stands_on_the_transaction_and_not_on_its_renewal(app_store):
     bought = app_store.subscribe(**trial, at="2026-01-01T00:00:00Z", renewal_price=9_990)
 
     read = app_store.fetch(bought["transaction_id"])
-    renewed = app_store.happens("DID_RENEW", transaction_id=bought["transaction_id"])
+    renewed = app_store.notify("DID_RENEW", transaction_id=bought["transaction_id"])
     later = app_store.fetch(renewed["transaction_id"])
 
     assert (read.offerType, read.offerDiscountType) == (
@@ -429,8 +429,8 @@ def test_a_renewal_is_made_with_the_offer_that_the_caller_names(app_store):
     bought = app_store.subscribe(price=9_990, at="2026-01-01T00:00:00Z")
 
     offer = {"offer_type": 2, "offer_discount_type": "PAY_AS_YOU_GO", "price": 4_990}
-    renewed = app_store.happens("DID_RENEW", transaction_id=bought["transaction_id"], **offer)
-    usual = app_store.happens("DID_RENEW", transaction_id=bought["transaction_id"])
+    renewed = app_store.notify("DID_RENEW", transaction_id=bought["transaction_id"], **offer)
+    usual = app_store.notify("DID_RENEW", transaction_id=bought["transaction_id"])
 
     reads = [app_store.fetch(told["transaction_id"]) for told in (renewed, usual)]
     assert [(read.rawOfferType, read.price) for read in reads] == [(2, 4_990), (None, 9_990)]
@@ -440,7 +440,7 @@ def test_a_renewal_says_whatever_the_caller_wants_it_to_say(app_store):
     bought = app_store.subscribe(renewal_override={"signedDate": None})
 
     told = app_store.notification(
-        app_store.happens("SUBSCRIBED", "INITIAL_BUY", transaction_id=bought["transaction_id"])
+        app_store.notify("SUBSCRIBED", "INITIAL_BUY", transaction_id=bought["transaction_id"])
     )
 
     renewal = app_store.verifier().verify_and_decode_renewal_info(told.data.signedRenewalInfo)
