@@ -1,5 +1,4 @@
-"""Support's JSON calls. Each names who acts, the session's user, and why; the services ask whether
-they may."""
+"""JSON calls for staff. The actor is the user of the session; the services check the permission."""
 
 from __future__ import annotations
 

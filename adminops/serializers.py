@@ -40,7 +40,7 @@ def stats_json(
     `with_codes` promotion codes are."""
     user, balance = stats.user, stats.balance
     reasons = [user.suspended_reason, *(entry.reason for entry in stats.recent_entries)]
-    told = str if with_codes else CodeMask.for_texts(*reasons).mask
+    visible = str if with_codes else CodeMask.for_texts(*reasons).mask
     return {
         "user": {
             "id": user.id,
@@ -55,7 +55,7 @@ def stats_json(
             "credits_owed": balance.debt if balance else 0,
             "is_banned": user.suspended_at is not None,
             "banned_at": iso(user.suspended_at),
-            "banned_reason": told(user.suspended_reason),
+            "banned_reason": visible(user.suspended_reason),
             "closed_at": iso(user.closed_at),
             "created_at": iso(user.created_at),
         },
@@ -70,7 +70,7 @@ def stats_json(
                 "id": entry.id,
                 "change": entry.change,
                 "kind": entry.kind,
-                "reason": told(entry.reason),
+                "reason": visible(entry.reason),
                 "job_id": entry.job_id,
                 "balance_after": entry.balance_after,
                 "created_at": iso(entry.created_at),

@@ -114,7 +114,7 @@ def _perform(
 ) -> ActionResult:
     result = handler.perform(request, log.staff_action)
     if result.credits_moved > abs(impact.credits):
-        raise InvalidState(problem="What it is about has changed at this moment: try it again.")
+        raise InvalidState(problem="The subject changed at this moment. Try again.")
     log.subject_id, log.before, log.after = result.subject_id, result.before, result.after
     log.impact = impact
     return result
@@ -154,8 +154,8 @@ def approve(staff_action: StaffAction, *, approval_id: UUID) -> Any:
         handler, request = _handlers[action], _stored_request(approval, staff_action.now)
         impact = handler.impact(request)
         if abs(impact.credits) > approval.amount:
-            problem = f"By now it would move {abs(impact.credits)} credits, not {approval.amount}."
-            raise InvalidState(problem=f"{problem} Decline it and let it be requested again.")
+            problem = f"It would now move {abs(impact.credits)} credits, not {approval.amount}."
+            raise InvalidState(problem=f"{problem} Decline it and request it again.")
         budgets.check_approval_budget(impact, staff_action)
         result = _perform(handler, request, impact, log)
         log.subject_type = SUBJECTS.get(action, Subject.USER)
@@ -190,9 +190,9 @@ def _close(approval_id: UUID, state: ApprovalState, staff_action: StaffAction) -
     if approval is None:
         raise NotFound
     if approval.state != ApprovalState.WAITING:
-        raise InvalidState(problem=f"This was {approval.state} already.")
+        raise InvalidState(problem=f"This request is already {approval.state}.")
     if approval.requested_by_id == staff_action.actor.id:
-        raise InvalidState(problem="A second person decides about it.")
+        raise InvalidState(problem="You requested this action. A second person has to decide.")
     if state == ApprovalState.APPROVED:
         _check_independence(approval, staff_action)
     approval.state = state
@@ -218,8 +218,8 @@ def _check_independence(approval: PendingApproval, staff_action: StaffAction) ->
     )
     if own_requests.exists():
         raise InvalidState(
-            problem="You have asked for the same customer or row within a day: somebody else"
-            " decides about it."
+            problem="You have requested an action for the same customer or row within a day."
+            " Somebody else has to decide."
         )
 
 

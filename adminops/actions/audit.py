@@ -1,4 +1,4 @@
-"""The audit log of staff actions: who acts and why, the permission, and the log entry.
+"""Staff actions: the actor and the reason, the permission, and the audit log entry.
 
 A staff action is one transaction: the change, and an audit log entry with the actor, the reason,
 and the state before and after. A form has a `form_id`, made when the form was rendered. A second
@@ -41,7 +41,8 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class StaffAction:
-    """Who acts, why and when. `form_id` is the id of the submitted form; None for JSON calls."""
+    """The actor, the reason and the time. `form_id` is the id of the submitted form, None for JSON
+    calls."""
 
     actor: User
     reason: str
@@ -110,7 +111,7 @@ def _write_entry(draft: AuditLogDraft) -> None:
     staff_action, impact = draft.staff_action, draft.impact
     form_id = staff_action.form_id
     if form_id and AuditLogEntry.objects.filter(id=form_id).exists():
-        raise InvalidState(problem="This form was sent before, and it has been done.")
+        raise InvalidState(problem="This form was already submitted, and the action is done.")
     assert draft.subject_id  # noqa: S101 (set by the caller or by the block)
     subject_type = draft.subject_type or SUBJECTS.get(draft.action, Subject.USER)
     AuditLogEntry.objects.create(

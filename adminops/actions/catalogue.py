@@ -234,8 +234,8 @@ def _impact(
         before = None if request.arguments["is_new"] else _lock_row(action, request.subject)
         if _fingerprint(before) != request.arguments["seen"]:
             raise InvalidState(
-                problem="It was edited since: what was asked for may not fit any more. Decline it,"
-                " and let it be requested again."
+                problem="It was edited since: the request may not fit any more. Decline it and"
+                " request it again."
             )
         after = _edited(before, request.arguments)
         _check_bounds(action, after)

@@ -61,8 +61,8 @@ def _view_permissions(models: set[str]) -> set[str]:
     return {model.replace(".", ".view_") for model in models}
 
 
-def _action_permissions(*acts: str) -> set[str]:
-    return {f"adminops.{act}" for act in acts}
+def _action_permissions(*actions: str) -> set[str]:
+    return {f"adminops.{action}" for action in actions}
 
 
 _VIEWER = _view_permissions(_USERS | _MONEY | _WORK | _LOGS)

@@ -131,9 +131,9 @@ class AuditLogEntry(models.Model):
         # One for each action, and one to see masked data. adminops.auth.roles assigns them.
         permissions = [
             *(
-                (act.value, f"Can {act.label.lower()}")
-                for act in AdminAction
-                if act not in {AdminAction.REQUEST_GRANT, AdminAction.DECLINE_GRANT}
+                (action.value, f"Can {action.label.lower()}")
+                for action in AdminAction
+                if action not in {AdminAction.REQUEST_GRANT, AdminAction.DECLINE_GRANT}
             ),
             (SEE_SENSITIVE, "Can see sensitive data: e-mail addresses, devices and Apple's IDs"),
         ]

@@ -1,7 +1,7 @@
-"""What the database knows of the running of the service, for /metrics.
+"""Gauges for /metrics that are read from the database.
 
-Every web process tells the same, so a dashboard takes the largest. Read when somebody asks, by a
-few queries on indexes, and kept for some seconds.
+Every web process exports the same values, so a dashboard takes the maximum. A request reads them by
+a few indexed queries; the values are cached for KEPT_SECONDS.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Gauges(Collector):
         return _read()
 
     def describe(self) -> list[Metric]:
-        """Nothing is read to be registered."""
+        """Registration reads nothing."""
         return []
 
 
@@ -65,13 +65,13 @@ def _gauges(now: datetime) -> Iterator[Metric]:
     yield _gauge("jobs", "Jobs that have not ended.", ["queue", "stage"], _jobs())
     yield _gauge(
         "due_seconds",
-        "For how long the oldest due row of a kind has been due.",
+        "Seconds since the oldest due row of a kind became due.",
         ["what"],
         (([one.what], one.seconds) for one in backlog.oldest_due(now=now)),
     )
     yield _gauge(
         "alive",
-        "Workers of a queue, and schedulers, seen lately.",
+        "Workers of a queue, and schedulers, with a recent heartbeat.",
         ["role"],
         (([role], one.count) for role, one in heartbeats.alive_counts(now=now).items()),
     )
@@ -83,49 +83,49 @@ def _gauges(now: datetime) -> Iterator[Metric]:
     )
     yield _gauge(
         "breaker_open",
-        "Whether nothing is sent under a key of a provider: 1 open, 0.5 a probe goes, 0 closed.",
+        "State of the circuit breaker of a provider's key: 1 open, 0.5 half open, 0 closed.",
         ["provider", "key"],
         (
             ([row.provider, row.key_label], OPENNESS[Breaker(row.state)])
             for row in ProviderHealth.objects.all()
         ),
     )
-    yield _gauge("dead_letters", "Dead letters that nobody has closed.", ["kind"], _dead_letters())
+    yield _gauge("dead_letters", "Open dead letters.", ["kind"], _dead_letters())
     yield _gauge("maintenance", "Whether new orders are stopped.", [], _maintenance())
     yield _gauge(
         "provider_spend_usd",
-        "What a provider has cost in the day or month that runs.",
+        "Cost of a provider in the current day or month.",
         ["provider", "period"],
         (([*of], float(usd)) for of, usd in spend.spent_usd(now=now).items()),
     )
     yield _gauge(
         "provider_spend_cap_usd",
-        "What it may cost.",
+        "Spend cap of a provider in the current day or month.",
         ["provider", "period"],
         (([one.provider, one.period], float(one.cap_usd)) for one in spend.cap_statuses(now=now)),
     )
     yield _gauge(
         "pushes_held",
-        "Pushes that wait because Apple refuses our key.",
+        "Pushes that wait because Apple rejects our key.",
         [],
         [([], outbox.count_blocked())],
     )
     yield _gauge(
         "unreadable_payloads",
-        "Payloads of Apple's that nobody could read and nobody has dismissed.",
+        "Open unreadable payloads from Apple.",
         [],
         [([], billing_queries.count_unreadable())],
     )
     last_check = ledger_check.get_last_check()
     yield _gauge(
         "ledger_differences",
-        "Where the ledger does not add up, as of the last last_check.",
+        "Discrepancies that the last ledger check found.",
         [],
         [([], last_check.discrepancies)],
     )
     yield _gauge(
         "ledger_proved_timestamp_seconds",
-        "When the ledger last added up; 0 where it has never been proved.",
+        "Time of the last ledger check without discrepancies; 0: none yet.",
         [],
         [([], last_check.balanced_at.timestamp() if last_check.balanced_at else 0)],
     )
@@ -134,22 +134,22 @@ def _gauges(now: datetime) -> Iterator[Metric]:
 OPENNESS = {Breaker.CLOSED: 0.0, Breaker.HALF_OPEN: 0.5, Breaker.OPEN: 1.0}
 
 
-def _gauge(name: str, what: str, labels: list[str], samples: Samples) -> Metric:
-    gauge = GaugeMetricFamily(f"rendio_{name}", what, labels=labels)
+def _gauge(name: str, documentation: str, labels: list[str], samples: Samples) -> Metric:
+    gauge = GaugeMetricFamily(f"rendio_{name}", documentation, labels=labels)
     for values, number in samples:
         gauge.add_metric(values, number)
     return gauge
 
 
 def _jobs() -> Samples:
-    """By the index of those that are not done."""
+    """Uses the index of jobs that are not done."""
     counted = Job.objects.exclude(stage=Stage.DONE).values_list("queue", "stage")
     return [([queue, stage], n) for queue, stage, n in counted.annotate(n=Count("id")).order_by()]
 
 
 def _dead_letters() -> Samples:
-    open_ones = DeadLetter.objects.filter(state=DeadState.OPEN).values_list("kind")
-    return [([kind], count) for kind, count in open_ones.annotate(n=Count("id")).order_by()]
+    open_letters = DeadLetter.objects.filter(state=DeadState.OPEN).values_list("kind")
+    return [([kind], count) for kind, count in open_letters.annotate(n=Count("id")).order_by()]
 
 
 def _maintenance() -> Samples:

@@ -32,9 +32,9 @@ class Growth:
 
 
 _SWEEP_GENERATION = "generation.cleanup:purge_expired"
-_MONEY = "the record of money is never deleted"
-_SMALL = "a few rows, changed by releases and staff alone"
-_ACTS = "the record of what staff did is never deleted"
+_MONEY = "the record of payments and credits is never deleted"
+_SMALL = "a few rows, changed by releases and staff only"
+_AUDIT = "the audit log is never deleted"
 _ATTACK = "attacks/test_a_table_filled_without_end.py::"
 
 TABLES: dict[str, Growth] = {
@@ -43,7 +43,7 @@ TABLES: dict[str, Growth] = {
         ADDRESS,
         "a guest for each new installation, of hardware that Apple vouches for: one of hardware"
         " that is new, RATE_LIMIT_REINSTALL_PER_HOUR of an address of hardware that is not",
-        kept="the record of money points to it; a deletion empties it",
+        kept="payments and credits refer to it; an account deletion empties it",
         test="accounts/test_launch_day.py::test_one_iphone_makes_no_more_guests_than_the_limit",
     ),
     "accounts.Device": Growth(
@@ -151,7 +151,7 @@ TABLES: dict[str, Growth] = {
     "generation.Job": Growth(
         GUEST,
         "paid orders: RATE_LIMIT_GENERATION_PER_HOUR and RATE_LIMIT_GENERATION_PER_DAY of a user",
-        kept="the record of money points to it; a deletion empties it",
+        kept="payments and credits refer to it; an account deletion empties it",
         test=_ATTACK + "test_orders_of_a_user_are_limited_by_the_day",
     ),
     "generation.ProviderRequest": Growth(
@@ -254,9 +254,9 @@ TABLES: dict[str, Growth] = {
         deleted_by="adminops.monitoring.error_log:purge",
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
-    "adminops.AuditLogEntry": Growth(STAFF, "acts of staff", kept=_ACTS),
-    "adminops.PendingApproval": Growth(STAFF, "acts that wait for a second person", kept=_ACTS),
-    "adminops.Incident": Growth(STAFF, "incidents", kept=_ACTS),
+    "adminops.AuditLogEntry": Growth(STAFF, "actions of staff", kept=_AUDIT),
+    "adminops.PendingApproval": Growth(STAFF, "actions that need an approval", kept=_AUDIT),
+    "adminops.Incident": Growth(STAFF, "incidents", kept=_AUDIT),
     "adminops.Alert": Growth(
         OPERATOR,
         "one for each of what is watched and its period",
@@ -275,7 +275,7 @@ TABLES: dict[str, Growth] = {
     "adminops.CreditDay": Growth(OPERATOR, "one for each day and flow of credits", kept=_SMALL),
     "adminops.SaleDay": Growth(OPERATOR, "one for each day and currency", kept=_SMALL),
     # --- Of Django and libraries
-    "admin.LogEntry": Growth(STAFF, "forms that staff saved", kept=_ACTS),
+    "admin.LogEntry": Growth(STAFF, "forms that staff saved", kept=_AUDIT),
     "auth.Permission": Growth(OPERATOR, "made by migrations", kept=_SMALL),
     "auth.Group": Growth(OPERATOR, "the staff's roles", kept=_SMALL),
     "auth.Group_permissions": Growth(OPERATOR, "the staff's roles", kept=_SMALL),

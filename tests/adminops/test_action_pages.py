@@ -36,7 +36,7 @@ def test_form_submitted_twice_performs_the_action_once(support, phone):
 
     again = support.submit("accounts_user_refund", phone.user_id, **fields)
 
-    assert said(again)[-1] == "This form was sent before, and it has been done."
+    assert said(again)[-1] == "This form was already submitted, and the action is done."
     assert phone.balance() == 15
 
 

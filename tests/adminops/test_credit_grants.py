@@ -102,7 +102,7 @@ def test_declined_grant_is_not_performed(support, second, phone):
     second.act("adminops_pendingapproval_decline", grant_id, reason="Too much")
     again = second.act("adminops_pendingapproval_approve", grant_id, reason="Oh well")
 
-    assert "This was declined already." in again.content.decode()
+    assert "This request is already declined." in again.content.decode()
     assert phone.balance() == 10
     assert AuditLogEntry.objects.filter(action=AdminAction.DECLINE_GRANT).exists()
 
@@ -112,7 +112,7 @@ def test_requester_cannot_approve_the_own_grant(root, phone):
 
     page = root.act("adminops_pendingapproval_approve", grant_id, reason=WHY)
 
-    assert "A second person decides about it." in page.content.decode()
+    assert "You requested this action. A second person has to decide." in page.content.decode()
     assert phone.balance() == 10
     with pytest.raises(IntegrityError), transaction.atomic():
         PendingApproval.objects.update(

@@ -149,7 +149,7 @@ def test_code_form_submitted_twice_makes_one_change(root, code):
 
     again = root.submit("credits_promotioncode_stop", code.id, **fields)
 
-    assert said(again)[-1] == "This form was sent before, and it has been done."
+    assert said(again)[-1] == "This form was already submitted, and the action is done."
     assert AuditLogEntry.objects.count() == 1
 
 

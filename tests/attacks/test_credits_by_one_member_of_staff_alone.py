@@ -565,7 +565,7 @@ def test_requester_for_a_customer_cannot_approve_for_that_customer(lead, finance
 
     for approver, approval in [(finance, by_lead), (lead, by_finance)]:
         page = approver.act("adminops_pendingapproval_approve", approval.id, reason=WHY)
-        assert "somebody else decides about it" in page.content.decode()
+        assert "Somebody else has to decide" in page.content.decode()
 
     assert phone.balance() == 10
 
@@ -601,7 +601,7 @@ def test_approval_that_would_move_more_than_requested_is_refused(lead, finance, 
     with pytest.raises(InvalidState) as refused:
         approvals.approve(staff_action(finance.user), approval_id=approval.id)
 
-    assert "it would move 150 credits, not 149" in refused.value.details["problem"]
+    assert "It would now move 150 credits, not 149" in refused.value.details["problem"]
 
 
 # --- By the ways of Django's own pages ------------------------------------------------------------
