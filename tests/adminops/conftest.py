@@ -1,4 +1,4 @@
-"""What the tests of adminops share: a member of staff at their browser, and a customer's past."""
+"""Fixtures of the adminops tests: signed-in staff, and a customer with a history."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHY = "The video came out black"
 
 
 class Staff:
-    """Signed in through the admin's own form; CSRF is enforced as for any browser."""
+    """A member of staff, signed in by the admin's form. CSRF is enforced, as for a browser."""
 
     def __init__(self, user: User) -> None:
         self.user = user
@@ -44,7 +44,7 @@ class Staff:
         return self.client.cookies["csrftoken"].value
 
     def call(self, name: str, /, **body: Any) -> Any:
-        """One of the JSON calls, with the CSRF token."""
+        """Post one of the JSON calls, with the CSRF token."""
         return self.client.post(
             f"/v1/{name}",
             body,
@@ -65,7 +65,7 @@ class Staff:
         )
 
     def act(self, name: str, subject_id: Any, /, **fields: Any) -> Any:
-        """The page of an act, filled in as shown and sent; follows to the page after it."""
+        """Open the page of an action, fill in the form and submit; follows the redirect."""
         form = self.see(name, subject_id).context["form"]
         shown = {field.name: field.value() for field in form if field.value() is not None}
         return self.client.post(
@@ -93,7 +93,7 @@ def staff_user(
 
 @pytest.fixture(autouse=True)
 def _quick_passwords(settings: Any) -> None:
-    """Real ones take a third of a second each, on purpose."""
+    """Real password hashes take a third of a second each."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
@@ -105,12 +105,12 @@ def root(db: None) -> Staff:
 
 @pytest.fixture
 def support(db: None) -> Staff:
-    """Somebody who leads support."""
+    """A support lead."""
     return Staff(staff_user("sam", role="lead"))
 
 
 def submitted(job: Job) -> ProviderRequest:
-    """A provider has the job, as far as our rows say."""
+    """Create the row of an accepted submission, without a provider."""
     return ProviderRequest.objects.create(
         job=job,
         route=job.model.routes.get(),
@@ -122,7 +122,7 @@ def submitted(job: Job) -> ProviderRequest:
 
 
 @dataclass
-class Past:
+class CustomerHistory:
     """A customer with one job that failed and was refunded, and all rows it left."""
 
     phone: Any
@@ -133,7 +133,7 @@ class Past:
 
 
 @pytest.fixture
-def past(phone: Any) -> Past:
+def customer_history(phone: Any) -> CustomerHistory:
     answer = phone.generate()
     assert answer.status_code == 200, answer.content
     job = Job.objects.get(id=answer.json()["job_id"])
@@ -145,7 +145,7 @@ def past(phone: Any) -> Past:
     assert settle.fail(job, FailureReason.PROVIDER_ERROR, now=now, detail="It broke")
     job.refresh_from_db()
     request.refresh_from_db()
-    return Past(phone, User.objects.get(id=phone.user_id), job, request, delivery)
+    return CustomerHistory(phone, User.objects.get(id=phone.user_id), job, request, delivery)
 
 
 def the_record(subject_id: UUID | str) -> AuditLogEntry:

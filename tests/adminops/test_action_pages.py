@@ -1,4 +1,4 @@
-"""The pages of the acts: a reason, a button, and a message that says what came of it."""
+"""The pages of staff actions: the form with a reason, the button, and the message afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alerts: each is raised once, and goes out until it has arrived."""
+"""Alerts: each is raised once, and sent until it is delivered."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def canned():
 
 @pytest.fixture
 def spent(settings):
-    """fal has cost that much today, of 100 dollars."""
+    """fal has cost this much today, with a cap of 100 dollars."""
     settings.PROVIDER_SPEND_CAPS = {"day": {"fal": Decimal(100)}, "month": {}}
 
     def spent(usd, *, at=NOON):

@@ -1,4 +1,4 @@
-"""The record of support's acts is written with the effect, and never changed."""
+"""The audit log is written in the transaction of the change, and is append-only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.helpers.staff import staff_action
 
 @pytest.fixture
 def act(phone):
-    """An act that any of these tests may do again: 5 credits to the phone's user."""
+    """A staff action that can be repeated: grant 5 credits to the phone's user."""
 
     def again(**changes):
         return credits.refund_credits(

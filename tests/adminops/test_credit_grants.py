@@ -1,4 +1,4 @@
-"""Large grants wait for a second person."""
+"""Grants beyond the limit need the approval of a second person."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_approval_for_a_closed_account_is_refused(support, second, phone):
 
 @pytest.fixture
 def three(committed, sandbox):
-    """A phone, and three members of staff, for real commits."""
+    """A phone and three members of staff, committed."""
     phone = Phone().sign_in()
     staff = [staff_user(f"{phone.user_id}-{number}", is_superuser=True) for number in range(3)]
     return phone, staff

@@ -106,10 +106,10 @@ def test_a_day_is_settled_a_day_after_its_end(db):
     assert days_counted(later) == [20, 21]
 
 
-def test_a_row_belongs_to_the_day_of_its_id(db, past):
+def test_a_row_belongs_to_the_day_of_its_id(db, customer_history):
     midnight = datetime.combine(timezone.now().date(), time(), UTC)
     for moment in (midnight, midnight - timedelta(milliseconds=1)):
-        job = Job.objects.get(id=past.job.id)
+        job = Job.objects.get(id=customer_history.job.id)
         job.id, job.refund_entry, job.status, job.stage = lowest_uuid7(moment), None, "x", "done"
         job.save(force_insert=True)
 

@@ -1,4 +1,4 @@
-"""What callers were refused is kept for support: bounded, and without what they sent."""
+"""The error log: bounded, and without the content of requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROMPT, TOKEN = "a secret garden", "sandbox-but-not-base64!"
 
 @pytest.fixture(autouse=True)
 def _empty(db):
-    """Tests with real commits may have been refused before."""
+    """An empty error log: tests with real commits leave entries."""
     ErrorLog.objects.all().delete()
 
 
@@ -140,7 +140,7 @@ def test_purge_of_an_empty_table_deletes_nothing(db):
 
 @pytest.fixture
 def refused(phone):
-    """A customer's refusal among others."""
+    """An entry of a customer among others."""
     make()
     return phone.get("get-video-status", job_id=str(uuid4())).json()["error"]
 

@@ -16,25 +16,25 @@ from tests.helpers.phone import Phone
 
 
 @pytest.fixture
-def known(past, sandbox):
+def known(customer_history, sandbox):
     """What is known of a customer, by its name."""
-    bought = AppStore(sandbox).buy(phone=past.phone)
-    assert update_credits(past.phone, bought).status_code == 200
-    User.objects.filter(id=past.user.id).update(email="Zoe@example.com")
-    device = Device.objects.get(user=past.user)
-    wallet = apps.get_model("credits", "Wallet").objects.get(user=past.user)
-    return past.user, {
+    bought = AppStore(sandbox).buy(phone=customer_history.phone)
+    assert update_credits(customer_history.phone, bought).status_code == 200
+    User.objects.filter(id=customer_history.user.id).update(email="Zoe@example.com")
+    device = Device.objects.get(user=customer_history.user)
+    wallet = apps.get_model("credits", "Wallet").objects.get(user=customer_history.user)
+    return customer_history.user, {
         "e-mail": "zoe@EXAMPLE.com",
-        "user": past.user.id,
+        "user": customer_history.user.id,
         "device": device.device_id,
         "device, as it is shown": device.public_id,
         "transaction": bought["transaction_id"],
         "original transaction": bought["original_transaction_id"],
         "purchase": purchase_of(bought).id,
-        "job": past.job.id,
-        "provider's request": past.request.provider_request_id,
-        "our request": past.request.id,
-        "session": Session.objects.filter(user=past.user).get().id,
+        "job": customer_history.job.id,
+        "provider's request": customer_history.request.provider_request_id,
+        "our request": customer_history.request.id,
+        "session": Session.objects.filter(user=customer_history.user).get().id,
         "wallet": wallet.id,
         "lot": wallet.lots.first().id,
         "ledger entry": wallet.entries.first().id,

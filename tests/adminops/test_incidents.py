@@ -1,4 +1,4 @@
-"""Incident mode: what went wrong is counted first, then settled in batches, each job once."""
+"""Incidents: jobs are counted first, then settled in batches, each job once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.helpers.staff import staff_action
 
 
 def running(phone, **order):
-    """A job that a provider has."""
+    """A job in flight at a provider."""
     job = Job.objects.get(id=phone.generate(**order).json()["job_id"])
     submitted(job)
     return job
@@ -41,7 +41,7 @@ def delivered(phone):
 
 
 def chosen(**changes):
-    """The form: by default the stuck jobs of the last hour."""
+    """Values of the form; by default the stuck jobs of the last hour."""
     now = timezone.now()
     return {
         "which": IncidentKind.STUCK,
@@ -56,7 +56,7 @@ def count(staff, **changes):
 
 
 def begin(staff, **changes):
-    """Counted, then begun as the page offers it."""
+    """Preview, then start by the form of the page."""
     form = staff.see("adminops_incident_begin", **chosen(**changes)).context["reason_form"]
     shown = {field.name: field.value() for field in form if field.value() is not None}
     if changes.get("notify") == "":

@@ -1,4 +1,4 @@
-"""What support does to a job, its webhooks and purchases, a route, and somebody's sessions."""
+"""Staff actions on jobs, webhook deliveries, purchases, notifications, routes and sessions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def buttons(answer):
 
 @pytest.fixture
 def running(phone):
-    """A job that was just paid."""
+    """A new, paid job."""
     return Job.objects.get(id=phone.generate().json()["job_id"])
 
 
@@ -105,22 +105,27 @@ def test_retry_leaves_a_claimed_job_to_its_worker(support, running):
     assert running.due_at == later
 
 
-def test_retry_of_a_failed_job_fetches_its_video(support, past):
-    answer = support.act("generation_job_retry", past.job.id, reason=WHY)
+def test_retry_of_a_failed_job_fetches_its_video(support, customer_history):
+    answer = support.act("generation_job_retry", customer_history.job.id, reason=WHY)
 
     assert said(answer) == ["Retry started."]
-    past.job.refresh_from_db()
-    assert (past.job.status, past.job.stage) == (JobStatus.FAILED, Stage.STORE)
+    customer_history.job.refresh_from_db()
+    assert (customer_history.job.status, customer_history.job.stage) == (
+        JobStatus.FAILED,
+        Stage.STORE,
+    )
 
 
-def test_delivery_is_processed_again(support, past):
+def test_delivery_is_processed_again(support, customer_history):
     WebhookDelivery.objects.update(processed_at=timezone.now(), outcome="failed: KeyError")
 
-    answer = support.act("generation_webhookdelivery_reprocess", past.delivery.id, reason=WHY)
+    answer = support.act(
+        "generation_webhookdelivery_reprocess", customer_history.delivery.id, reason=WHY
+    )
 
     assert said(answer) == ["Delivery queued."]
     assert WebhookDelivery.objects.get().processed_at is None
-    assert the_record(past.delivery.id).before["outcome"] == "failed: KeyError"
+    assert the_record(customer_history.delivery.id).before["outcome"] == "failed: KeyError"
 
 
 # --- Purchases ------------------------------------------------------------------------------------

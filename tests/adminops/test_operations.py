@@ -1,4 +1,4 @@
-"""Acts upon the running of the service: a breaker reset, orders stopped, dead letters closed."""
+"""Staff actions on the service: circuit breakers, maintenance, dead letters."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def test_maintenance_stops_and_resumes_orders(root, phone):
 
 
 @pytest.fixture
-def letter(past):
-    """About the delivery of a job that has ended."""
-    WebhookDelivery.objects.filter(id=past.delivery.id).update(
+def letter(customer_history):
+    """A dead letter of the delivery of an ended job."""
+    WebhookDelivery.objects.filter(id=customer_history.delivery.id).update(
         processed_at=timezone.now(), outcome="failed: KeyError"
     )
     dead_letters.record(
-        DeadKind.DELIVERY, str(past.delivery.id), "failed: KeyError", now=timezone.now()
+        DeadKind.DELIVERY, str(customer_history.delivery.id), "failed: KeyError", now=timezone.now()
     )
     return DeadLetter.objects.get()
 
@@ -108,19 +108,19 @@ def test_closed_dead_letter_is_not_retried(root, letter):
     assert WebhookDelivery.objects.get(id=letter.subject).processed_at
 
 
-def test_retry_fetches_the_video_of_a_refunded_job(root, past):
-    dead_letters.record(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
+def test_retry_fetches_the_video_of_a_refunded_job(root, customer_history):
+    dead_letters.record(DeadKind.JOB, str(customer_history.job.id), "It broke", now=timezone.now())
 
     root.act("generation_deadletter_retry", DeadLetter.objects.get().id, reason=WHY)
 
-    job = Job.objects.get(id=past.job.id)
+    job = Job.objects.get(id=customer_history.job.id)
     assert (job.status, job.stage) == ("failed", Stage.STORE)
-    assert past.phone.balance() == 10
+    assert customer_history.phone.balance() == 10
 
 
-def test_retry_of_a_job_without_submission_fetches_nothing(root, past):
-    past.request.delete()
-    dead_letters.record(DeadKind.JOB, str(past.job.id), "It broke", now=timezone.now())
+def test_retry_of_a_job_without_submission_fetches_nothing(root, customer_history):
+    customer_history.request.delete()
+    dead_letters.record(DeadKind.JOB, str(customer_history.job.id), "It broke", now=timezone.now())
     letter = DeadLetter.objects.get()
 
     answer = root.act("generation_deadletter_retry", letter.id, reason=WHY)

@@ -81,46 +81,48 @@ def rows(name):
 
 
 @pytest.fixture
-def everything(root, past, sandbox, settings):
+def everything(root, customer_history, sandbox, settings):
     """A row of every kind that has a page."""
     settings.FRAUD_PURCHASES_PER_HOUR = 0
     store = AppStore(sandbox)
-    deliver_and_apply(store.buy(phone=past.phone))
-    deliver_and_apply(store.subscribe(phone=past.phone))
-    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", store.buy(phone=past.phone)))
-    update_credits(past.phone, store.buy(phone=past.phone, override={"bundleId": None}))
+    deliver_and_apply(store.buy(phone=customer_history.phone))
+    deliver_and_apply(store.subscribe(phone=customer_history.phone))
+    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", store.buy(phone=customer_history.phone)))
+    update_credits(
+        customer_history.phone, store.buy(phone=customer_history.phone, override={"bundleId": None})
+    )
     store.set_outage(times=1)
-    update_credits(past.phone, store.buy(phone=past.phone))
+    update_credits(customer_history.phone, store.buy(phone=customer_history.phone))
     ProviderHealth.objects.create(provider="fal", key_label="default")
     for kind, subject in [
-        (DeadKind.JOB, past.job.id),
-        (DeadKind.DELIVERY, past.delivery.id),
+        (DeadKind.JOB, customer_history.job.id),
+        (DeadKind.DELIVERY, customer_history.delivery.id),
         (DeadKind.TASK, "generation.poll_due low"),
     ]:
         dead_letters.record(kind, str(subject), "It broke", now=timezone.now())
-    root.call("admin-refund-credits", user_id=str(past.user.id), amount=5, reason=WHY)
-    root.call("admin-refund-credits", user_id=str(past.user.id), amount=500, reason=WHY)
-    running(past.phone)
+    root.call("admin-refund-credits", user_id=str(customer_history.user.id), amount=5, reason=WHY)
+    root.call("admin-refund-credits", user_id=str(customer_history.user.id), amount=500, reason=WHY)
+    running(customer_history.phone)
     begin(root)
     code = credit_services.create_code(
         code="SUMMER25", terms=CodeTerms(credits=20), now=timezone.now()
     )
-    past.phone.post("redeem-code", {"code": code.code})
+    customer_history.phone.post("redeem-code", {"code": code.code})
     BlockedTerm.objects.create(text="bomb")
     settings.MODERATION = ["blocklist"]
     blocklist.invalidate_cache()
-    past.phone.generate(prompt="A bomb over the sea")
+    customer_history.phone.generate(prompt="A bomb over the sea")
     root.call("admin-toggle-model", model_id=str(SORA), is_available=False, reason=WHY)
     Alert.objects.create(key="spend", text="Much", raised_at=timezone.now())
     spend.rollup_daily_spend(now=timezone.now() + timedelta(minutes=5))
-    past.phone.register_for_pushes()
-    notifications.notify_user(past.job, PushKind.JOB_FAILED, now=timezone.now())
-    root.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)
+    customer_history.phone.register_for_pushes()
+    notifications.notify_user(customer_history.job, PushKind.JOB_FAILED, now=timezone.now())
+    root.call("admin-ban-user", user_id=str(customer_history.user.id), reason=WHY)
     PushToken.objects.create(  # that of before ended with the ban
-        token="ab" * 32, platform="ios", user=past.user, registered_at=timezone.now(),
+        token="ab" * 32, platform="ios", user=customer_history.user, registered_at=timezone.now(),
         session=Session.objects.first(),
     )  # fmt: skip
-    return past
+    return customer_history
 
 
 def test_every_page_is_tested():
@@ -245,12 +247,12 @@ def found(answer):
     return {row.pk for row in answer.context["cl"].result_list}
 
 
-def test_a_user_is_found_by_id_device_email_and_name(root, past):
-    User.objects.filter(id=past.user.id).update(email="Zoe@example.com")
-    device = Device.objects.get(user=past.user)
+def test_a_user_is_found_by_id_device_email_and_name(root, customer_history):
+    User.objects.filter(id=customer_history.user.id).update(email="Zoe@example.com")
+    device = Device.objects.get(user=customer_history.user)
 
-    for term in [str(past.user.id), str(device.device_id), "zoe@example.com"]:
-        assert found(root.see("accounts_user_changelist", q=term)) == {past.user.id}
+    for term in [str(customer_history.user.id), str(device.device_id), "zoe@example.com"]:
+        assert found(root.see("accounts_user_changelist", q=term)) == {customer_history.user.id}
     assert found(root.see("accounts_user_changelist", q="roo")) == {root.user.id}
     for term in ["zoe@", "nobody at all"]:
         assert found(root.see("accounts_user_changelist", q=term)) == set()
@@ -263,26 +265,26 @@ def test_users_are_filtered_by_standing_guest_and_staff(root, everything):
     assert found(root.see("accounts_user_changelist", standing="closed")) == set()
 
 
-def test_a_job_is_found_by_id_user_and_providers_request(root, past):
-    other = Job.objects.get(id=past.phone.generate().json()["job_id"])
+def test_a_job_is_found_by_id_user_and_providers_request(root, customer_history):
+    other = Job.objects.get(id=customer_history.phone.generate().json()["job_id"])
 
-    for term in [str(past.job.id), past.request.provider_request_id]:
-        assert found(root.see("generation_job_changelist", q=term)) >= {past.job.id}
-    assert found(root.see("generation_job_changelist", q=str(past.user.id))) == {
-        past.job.id,
+    for term in [str(customer_history.job.id), customer_history.request.provider_request_id]:
+        assert found(root.see("generation_job_changelist", q=term)) >= {customer_history.job.id}
+    assert found(root.see("generation_job_changelist", q=str(customer_history.user.id))) == {
+        customer_history.job.id,
         other.id,
     }
     failed = root.see("generation_job_changelist", status__exact=JobStatus.FAILED)
-    assert found(failed) == {past.job.id}
+    assert found(failed) == {customer_history.job.id}
 
 
-def test_entries_are_found_by_job_user_and_wallet(root, past):
-    wallet = rows("credits_wallet").get(user=past.user)
+def test_entries_are_found_by_job_user_and_wallet(root, customer_history):
+    wallet = rows("credits_wallet").get(user=customer_history.user)
     entries = {entry.kind: entry.id for entry in wallet.entries.all()}
 
-    of_job = found(root.see("credits_ledgerentry_changelist", q=str(past.job.id)))
+    of_job = found(root.see("credits_ledgerentry_changelist", q=str(customer_history.job.id)))
     assert of_job == {entries["charge"], entries["refund"]}
-    for term in [past.user.id, wallet.id]:
+    for term in [customer_history.user.id, wallet.id]:
         assert found(root.see("credits_ledgerentry_changelist", q=str(term))) == set(
             entries.values()
         )
@@ -293,12 +295,12 @@ def test_a_search_for_something_else_than_an_id_finds_nothing(root, everything):
         assert found(root.see(f"{name}_changelist", q="no such thing 🎈")) == set()
 
 
-def test_a_pushs_page_leads_to_its_job_and_to_the_incident(root, past):
-    past.phone.register_for_pushes()
+def test_a_pushs_page_leads_to_its_job_and_to_the_incident(root, customer_history):
+    customer_history.phone.register_for_pushes()
     incident_id = uuid4()
-    notifications.notify_user(past.job, PushKind.JOB_FAILED, now=timezone.now())
+    notifications.notify_user(customer_history.job, PushKind.JOB_FAILED, now=timezone.now())
     notifications.notify_user(
-        past.job, PushKind.CREDITS_RETURNED, now=timezone.now(), subject_id=incident_id
+        customer_history.job, PushKind.CREDITS_RETURNED, now=timezone.now(), subject_id=incident_id
     )
 
     pages = {
@@ -306,13 +308,13 @@ def test_a_pushs_page_leads_to_its_job_and_to_the_incident(root, past):
         for push in rows("accounts_push")
     }
 
-    job = reverse("admin:generation_job_change", args=[past.job.id])
+    job = reverse("admin:generation_job_change", args=[customer_history.job.id])
     incident = reverse("admin:adminops_incident_change", args=[incident_id])
     assert [job in page for page in pages.values()] == [True, True]
     assert {kind for kind, page in pages.items() if incident in page} == {PushKind.CREDITS_RETURNED}
 
 
-def test_a_filter_by_what_is_no_text_is_refused(root, past):
+def test_a_filter_by_what_is_no_text_is_refused(root, customer_history):
     for name, lookup in [
         ("generation_job", "status__exact"),
         ("accounts_user", "standing"),
@@ -321,12 +323,15 @@ def test_a_filter_by_what_is_no_text_is_refused(root, past):
         assert root.see(f"{name}_changelist", **{lookup: "a\0b"}).status_code == 400
 
 
-def test_a_jobs_page_leads_to_its_user_requests_and_entries(root, past):
-    page = root.see("generation_job_change", past.job.id).content.decode()
+def test_a_jobs_page_leads_to_its_user_requests_and_entries(root, customer_history):
+    page = root.see("generation_job_change", customer_history.job.id).content.decode()
 
-    assert reverse("admin:timeline", args=[past.user.id]) in page
-    assert reverse("admin:generation_providerrequest_change", args=[past.request.id]) in page
-    for entry in rows("credits_ledgerentry").filter(job_id=past.job.id):
+    assert reverse("admin:timeline", args=[customer_history.user.id]) in page
+    assert (
+        reverse("admin:generation_providerrequest_change", args=[customer_history.request.id])
+        in page
+    )
+    for entry in rows("credits_ledgerentry").filter(job_id=customer_history.job.id):
         assert reverse("admin:credits_ledgerentry_change", args=[entry.id]) in page
 
 
@@ -395,8 +400,10 @@ def test_support_cannot_make_itself_a_superuser(support):
     assert not support.user.is_superuser
 
 
-def test_a_customer_is_not_edited_by_a_form(root, past):
-    answer = root.submit("accounts_user_change", past.user.id, is_staff="on", username="x")
+def test_a_customer_is_not_edited_by_a_form(root, customer_history):
+    answer = root.submit(
+        "accounts_user_change", customer_history.user.id, is_staff="on", username="x"
+    )
 
     assert answer.status_code == 403
 

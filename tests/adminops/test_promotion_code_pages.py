@@ -1,4 +1,4 @@
-"""Promotion codes in the admin: made, changed and stopped with a reason, and watched."""
+"""The admin pages of promotion codes and redemptions."""
 
 from __future__ import annotations
 

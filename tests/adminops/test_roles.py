@@ -1,4 +1,4 @@
-"""What each role may do, by page, by URL and by JSON call, and what it sees in clear."""
+"""The permissions of each role, by page, URL and JSON call, and the data that it sees masked."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ NOBODY = uuid4()
 
 @pytest.fixture(params=sorted(ROLES))
 def staff(request, db):
-    """Somebody of each role."""
+    """A member of staff of each role."""
     return Staff(staff_user(request.param, role=request.param))
 
 
 def test_each_action_needs_a_role_that_has_it(staff):
-    """What may not be done is refused before anything is looked up; what may be finds nobody."""
+    """Without the permission the refusal comes before any lookup; with it the user is not found."""
     for page, roles in PAGES.items():
         expected = 404 if staff.user.username in roles else 403
         sent = staff.submit(page, NOBODY, reason=WHY, amount="1", form_id=str(uuid4()))
@@ -157,7 +157,7 @@ def test_every_action_is_in_a_role():
 
 @pytest.fixture
 def customer(phone, sandbox):
-    """With an e-mail address, a device, and what Apple calls their purchases."""
+    """A user with an e-mail address, a device, and purchases with ids from Apple."""
     store = AppStore(sandbox)
     bought = [store.buy(phone=phone), store.subscribe(phone=phone)]
     for purchase in bought:
@@ -169,7 +169,7 @@ def customer(phone, sandbox):
 
 
 def pages_of(staff, phone):
-    """All that this role may open about a customer, lists and details, as one text."""
+    """The text of all lists and detail pages about a customer that this role may open."""
     texts = [staff.stats(phone.user_id).content.decode()]
     for name in [
         "accounts_user",
@@ -208,20 +208,22 @@ def test_agent_sees_unmasked_data(customer):
     assert [secret for secret in secrets if secret not in text] == []
 
 
-def test_viewer_sees_neither_prompts_nor_videos(past):
+def test_viewer_sees_neither_prompts_nor_videos(customer_history):
     viewer = Staff(staff_user("vera", role="viewer"))
 
-    page = viewer.see("generation_job_change", past.job.id)
+    page = viewer.see("generation_job_change", customer_history.job.id)
 
     assert page.status_code == 200
-    assert past.job.prompt not in page.content.decode()
+    assert customer_history.job.prompt not in page.content.decode()
 
-    detail = f"422: {past.job.prompt}"
-    type(past.request).objects.filter(id=past.request.id).update(error_detail=detail)
-    page = viewer.see("generation_providerrequest_change", past.request.id)
+    detail = f"422: {customer_history.job.prompt}"
+    type(customer_history.request).objects.filter(id=customer_history.request.id).update(
+        error_detail=detail
+    )
+    page = viewer.see("generation_providerrequest_change", customer_history.request.id)
 
     assert page.status_code == 200
-    assert past.job.prompt not in page.content.decode()
+    assert customer_history.job.prompt not in page.content.decode()
 
 
 @pytest.mark.parametrize(

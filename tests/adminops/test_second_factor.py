@@ -1,4 +1,4 @@
-"""Staff show a code besides their password: set up at the first sign-in, asked for ever after."""
+"""The second factor: set up at the first sign-in, required at every later one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RESET_ACT = "reset_second_factor"
 
 
 class Half(Staff):
-    """Somebody who has shown the password and nothing else."""
+    """A member of staff who has given the password but not the second factor."""
 
     def go(self, path):
         return self.client.get(path, follow=True)
@@ -46,7 +46,7 @@ class Half(Staff):
         )
 
     def set_up(self):
-        """Do as the page says, as an app does, and keep the recovery codes."""
+        """Set up the app as the page says; keep the recovery codes."""
         self.key = self.go(PAGE).context["key"]
         shown = self.show(self.code())
         self.codes = shown.context.get("codes", [])
@@ -64,7 +64,7 @@ def is_in(staff):
 
 @pytest.fixture(autouse=True)
 def _required(settings):
-    """And the time stands still: a code is good for half a minute."""
+    """The second factor is required, and the time is frozen: a code is valid for 30 seconds."""
     settings.REQUIRE_SECOND_FACTOR = True
     with time_machine.travel(timezone.now(), tick=False):
         yield
@@ -164,7 +164,7 @@ def test_setup_with_a_wrong_code_is_refused(half, code):
 
 
 def test_each_browser_gets_its_own_setup_key(half):
-    """Whoever knows the password could otherwise look at the key and wait until it is set up."""
+    """Otherwise an attacker with the password could read the key before the user sets it up."""
     other = Half(half.user)
 
     assert half.go(PAGE).context["key"] != other.go(PAGE).context["key"]

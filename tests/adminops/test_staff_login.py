@@ -1,5 +1,4 @@
-"""The staff's sign-in takes so many attempts from one address, so many failures of one name, and
-works without Redis."""
+"""Rate limit and lockout of the staff sign-in, which works without Redis."""
 
 from __future__ import annotations
 

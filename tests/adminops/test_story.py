@@ -28,17 +28,19 @@ LEDGER = apps.get_model("credits", "LedgerEntry")
 
 
 @pytest.fixture
-def busy(past, support, sandbox):
+def busy(customer_history, support, sandbox):
     """A customer to whom everything has happened that a story tells."""
-    past.phone.register_for_pushes()
-    notifications.notify_user(past.job, PushKind.JOB_FAILED, now=timezone.now())
+    customer_history.phone.register_for_pushes()
+    notifications.notify_user(customer_history.job, PushKind.JOB_FAILED, now=timezone.now())
     store = AppStore(sandbox)
-    bought = store.buy(phone=past.phone)
-    assert update_credits(past.phone, bought).status_code == 200
+    bought = store.buy(phone=customer_history.phone)
+    assert update_credits(customer_history.phone, bought).status_code == 200
     deliver_and_apply(store.notify("CONSUMPTION_REQUEST", bought))
     deliver_and_apply(store.notify("REFUND", bought))
-    support.call("admin-refund-credits", user_id=str(past.user.id), amount=5, reason=WHY)
-    return past
+    support.call(
+        "admin-refund-credits", user_id=str(customer_history.user.id), amount=5, reason=WHY
+    )
+    return customer_history
 
 
 def test_it_tells_everything_with_the_balance_after_it(busy):
@@ -129,12 +131,12 @@ def test_an_account_and_the_guest_that_became_it_lead_to_each_other(support, san
     assert reverse("admin:timeline", args=[account.user_id]) in pages[guest_id]
 
 
-def test_it_says_at_its_top_who_is_banned(support, past):
+def test_it_says_at_its_top_who_is_banned(support, customer_history):
     def status():
-        return dict(support.see("timeline", past.user.id).context["facts"])["Status"]
+        return dict(support.see("timeline", customer_history.user.id).context["facts"])["Status"]
 
     assert "active" in status()
-    support.call("admin-ban-user", user_id=str(past.user.id), reason=WHY)
+    support.call("admin-ban-user", user_id=str(customer_history.user.id), reason=WHY)
 
     assert "banned" in status()
 

@@ -1,4 +1,4 @@
-"""The JSON calls of support: each does its effect and its record, or nothing."""
+"""The JSON calls for staff: each makes its change and a log entry, or nothing."""
 
 from __future__ import annotations
 
@@ -264,15 +264,15 @@ def test_invalid_toggle_is_refused(support, body, refused):
     assert Model.objects.get(id=SORA).is_available
 
 
-def test_user_stats_contain_jobs_and_transactions(support, past):
-    past.phone.generate()
+def test_user_stats_contain_jobs_and_transactions(support, customer_history):
+    customer_history.phone.generate()
 
-    answer = support.stats(past.user.id)
+    answer = support.stats(customer_history.user.id)
 
     assert answer.status_code == 200
     body = answer.json()
     assert set(body) == {"user", "stats", "recent_transactions"}
-    assert body["user"]["id"] == str(past.user.id)
+    assert body["user"]["id"] == str(customer_history.user.id)
     assert body["user"]["credits_remaining"] == 6
     assert body["user"]["is_banned"] is False
     assert body["stats"] == {

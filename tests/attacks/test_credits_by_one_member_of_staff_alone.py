@@ -1,4 +1,4 @@
-"""Credits, or our money, moved by one member of staff whom nobody has to agree with."""
+"""An attacker on the staff moves credits or money without a second person."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.adminops.conftest import (
     WHY,
     Staff,
     _quick_passwords,
-    past,
+    customer_history,
     root,
     staff_user,
     submitted,
@@ -41,7 +41,7 @@ from tests.helpers.model_ids import SORA
 from tests.helpers.phone import Phone
 from tests.helpers.staff import staff_action
 
-__all__ = ["_quick_passwords", "past", "root"]  # fixtures
+__all__ = ["_quick_passwords", "customer_history", "root"]  # fixtures
 
 LIMIT, BUDGET = 100, 500
 # Sora's settings, and durations that nobody has agreed on.
@@ -79,7 +79,7 @@ def give(staff, phone, amount):
 
 
 def use_up(staff, credits, *, each=LIMIT):
-    """So much of the budget, for customers of whom the test knows nothing else."""
+    """Use this much of the budget, for other customers."""
     for _ in range(credits // each):
         assert give(staff, Phone().sign_in(), each) == 200
     if rest := credits % each:
@@ -98,7 +98,7 @@ def waiting():
 
 
 def edit(staff, name, row_id, /, **changes):
-    """Save a row's page with these changes."""
+    """Save the edit page of a row with these changes."""
     context = staff.see(f"{name}_change", row_id).context
     fields = as_sent(context["adminform"].form)
     for inline in context["inline_admin_formsets"]:
@@ -151,7 +151,7 @@ def test_enlarging_a_small_code_needs_an_approval(lead):
 def test_turning_an_approved_code_into_one_for_a_friend_needs_an_approval(
     lead, phone, max_redemptions, terms
 ):
-    """All redemptions together bring no more than before."""
+    """The total of all redemptions is no larger than before."""
     agreed = CodeTerms(credits=10, max_redemptions=max_redemptions)
     code = credit_services.create_code(code="SUMMER", terms=agreed, now=timezone.now())
 
@@ -355,21 +355,21 @@ def test_refund_override_beyond_the_budget_needs_an_approval(agent, store, phone
 
 
 @pytest.mark.parametrize("page", ["generation_job_retry", "generation_webhookdelivery_reprocess"])
-def test_fetching_free_videos_beyond_the_budget_needs_an_approval(agent, past, page):
-    subject = past.job if "job" in page else past.delivery
-    give(agent, past.phone, 97)
+def test_fetching_free_videos_beyond_the_budget_needs_an_approval(agent, customer_history, page):
+    subject = customer_history.job if "job" in page else customer_history.delivery
+    give(agent, customer_history.phone, 97)
 
     agent.act(page, subject.id, reason=WHY)
 
     assert len(waiting()) == 1
-    past.job.refresh_from_db()
-    assert past.job.stage == "done"
+    customer_history.job.refresh_from_db()
+    assert customer_history.job.stage == "done"
 
 
 @pytest.mark.parametrize("kind", [DeadKind.JOB, DeadKind.RESULT])
-def test_retry_of_a_refunded_jobs_dead_letter_counts_its_video(agent, past, kind):
-    dead_letters.record(kind, str(past.job.id), "It broke", now=timezone.now())
-    give(agent, past.phone, 97)
+def test_retry_of_a_refunded_jobs_dead_letter_counts_its_video(agent, customer_history, kind):
+    dead_letters.record(kind, str(customer_history.job.id), "It broke", now=timezone.now())
+    give(agent, customer_history.phone, 97)
 
     agent.act("generation_deadletter_retry", DeadLetter.objects.get().id, reason=WHY)
 
@@ -407,7 +407,7 @@ def test_notification_processed_again_counts_its_purchase(agent, store, phone):
 
 
 def test_notification_of_an_unknown_purchase_needs_an_approval(agent, lead, store, phone):
-    """As one that was refused by an error of ours: its purchase was never recorded."""
+    """A notification whose purchase was never recorded, because of an error of ours."""
     notification = deliver_and_apply(store.notify("REFUND_DECLINED", store.buy(phone=phone)))
     assert not Purchase.objects.exists()
 
@@ -638,7 +638,7 @@ def test_djangos_own_permissions_do_not_edit_the_catalogue(db, name, permissions
 
 
 def test_every_action_that_moves_credits_has_a_handler():
-    """A new act is either weighed by its kind, or stands here as one that moves none."""
+    """A new action has a handler with a credit impact, or is listed here as moving no credits."""
     move_nothing = {
         AdminAction.BAN_USER, AdminAction.UNBAN_USER, AdminAction.TOGGLE_MODEL,
         AdminAction.TOGGLE_ROUTE, AdminAction.RESET_PROVIDER, AdminAction.SWITCH_MAINTENANCE,

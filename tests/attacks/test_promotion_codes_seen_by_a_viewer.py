@@ -1,4 +1,4 @@
-"""Promotion codes read by a member of staff who may not know them."""
+"""A member of staff without the permission tries to read promotion codes."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ SPELLINGS = (CODE, "harvest77", "Harvest-77", "HARVEST 77")
 
 @pytest.fixture
 def planted(phone):
-    """A code that everything tells of which could: it was made, changed, redeemed and merged away,
-    is waited for, and stands in reasons, as they are written now and as they were before."""
+    """A code that is in every place that could show it: it was created, changed, redeemed and
+    merged, is in a pending approval, and in reasons of this release and of the one before."""
     lead = staff_user("lee", role="lead")
     promotion_codes.create_code(
         staff_action(lead, f"{CODE} for the fair"),
@@ -60,7 +60,7 @@ def planted(phone):
 
 
 def before_this_release(phone, lead, code):
-    """Rows as the release before wrote them, which cannot be changed."""
+    """Rows as the release before wrote them; they cannot be changed."""
     with transaction.atomic():
         credit_services.grant(
             user_id=phone.user_id, amount=3, source=credit_services.Source.PROMOTION,
@@ -78,7 +78,7 @@ def before_this_release(phone, lead, code):
 
 
 def everything_seen_by(staff, phone):
-    """Each answer of each page of the admin and of each call of support, by its address."""
+    """The response of each admin page and each JSON call for staff, by its URL."""
     answers = {
         "admin-user-stats": staff.stats(phone.user_id),
         "index": staff.see("index"),

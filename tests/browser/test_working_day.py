@@ -23,7 +23,7 @@ WHY = "The video came out black"
 
 
 @pytest.fixture
-def past(customer, sandbox):
+def customer_history(customer, sandbox):
     """One job failed, one completed, one purchase made."""
     sandbox.provider(queue_seconds=0, run_seconds=0.1, outcome="error", times=1)
     (failed,) = customer.order(prompt="A balloon that bursts")
@@ -37,31 +37,35 @@ def past(customer, sandbox):
     return customer
 
 
-def test_anyone_is_found_by_whatever_is_known_of_them(desk, past):
+def test_anyone_is_found_by_whatever_is_known_of_them(desk, customer_history):
     agent = desk("agent")
-    request = ProviderRequest.objects.get(job_id=past.completed)
+    request = ProviderRequest.objects.get(job_id=customer_history.completed)
 
     for known in [
-        "zoe@example.com", past.user_id, Device.objects.get(user=past.user_id).device_id,
-        past.bought["transaction_id"], past.completed, request.provider_request_id,
-    ]:  # fmt: skip
+        "zoe@example.com",
+        customer_history.user_id,
+        Device.objects.get(user=customer_history.user_id).device_id,
+        customer_history.bought["transaction_id"],
+        customer_history.completed,
+        request.provider_request_id,
+    ]:
         agent.open("support_search")
         agent.page.fill("#id_q", str(known))
         agent.page.press("#id_q", "Enter")
-        agent.page.wait_for_url(f"**/{past.user_id}/**")
+        agent.page.wait_for_url(f"**/{customer_history.user_id}/**")
         assert "zoe@example.com" in agent.page.content()
 
 
-def test_an_agent_refunds_and_bans_and_a_viewer_can_do_neither(desk, past):
+def test_an_agent_refunds_and_bans_and_a_viewer_can_do_neither(desk, customer_history):
     agent, viewer = desk("agent"), desk("viewer")
-    user = User.objects.get(id=past.user_id)
-    before = past.balance()
+    user = User.objects.get(id=customer_history.user_id)
+    before = customer_history.balance()
 
     agent.open("timeline", user.id)
     agent.look("timeline")
     assert agent.cut_off() == []
     agent.act("accounts_user_refund", user.id, amount="3", reason=WHY)
-    assert past.balance() == before + 3
+    assert customer_history.balance() == before + 3
     agent.act("accounts_user_ban", user.id, reason="Sells accounts")
 
     assert User.objects.get(id=user.id).suspended_at
@@ -72,20 +76,20 @@ def test_an_agent_refunds_and_bans_and_a_viewer_can_do_neither(desk, past):
         assert viewer.open(f"accounts_user_{act}", user.id) == 403
 
 
-def test_a_large_grant_waits_for_a_second_person(desk, past, settings):
+def test_a_large_grant_waits_for_a_second_person(desk, customer_history, settings):
     lead, finance = desk("lead"), desk("finance")
-    before, amount = past.balance(), settings.SUPPORT_GRANT_LIMIT + 1
+    before, amount = customer_history.balance(), settings.SUPPORT_GRANT_LIMIT + 1
 
-    lead.act("accounts_user_adjust", past.user_id, amount=str(amount), reason=WHY)
-    assert past.balance() == before
-    grant = PendingApproval.objects.get(user_id=past.user_id)
+    lead.act("accounts_user_adjust", customer_history.user_id, amount=str(amount), reason=WHY)
+    assert customer_history.balance() == before
+    grant = PendingApproval.objects.get(user_id=customer_history.user_id)
     lead.act("adminops_pendingapproval_approve", grant.id, reason="It is my own")
-    assert past.balance() == before
+    assert customer_history.balance() == before
     finance.open("adminops_pendingapproval_change", grant.id)
     finance.look("second-person")
     finance.act("adminops_pendingapproval_approve", grant.id, reason="I have seen the letter")
 
-    assert past.balance() == before + amount
+    assert customer_history.balance() == before + amount
 
 
 def test_an_edit_is_given_a_reason_and_a_large_one_waits(desk, running):
@@ -121,9 +125,9 @@ def test_the_pages_of_products_and_themes_are_read_by_everybody(desk, running):
     lead.look("unreadable-payloads")
 
 
-def test_after_an_incident_the_lead_counts_and_settles(desk, past):
-    lead, before = desk("lead"), past.balance()
-    job = Job.objects.get(id=past.completed)
+def test_after_an_incident_the_lead_counts_and_settles(desk, customer_history):
+    lead, before = desk("lead"), customer_history.balance()
+    job = Job.objects.get(id=customer_history.completed)
     lead.open("adminops_incident_begin")
     lead.page.select_option("[name=which]", "delivered")
     minute = timedelta(minutes=1)
@@ -135,7 +139,7 @@ def test_after_an_incident_the_lead_counts_and_settles(desk, past):
     lead.page.fill("[name=reason]", WHY)
     lead.press("Refund")
 
-    eventually(lambda: past.balance() == before + job.credits)
+    eventually(lambda: customer_history.balance() == before + job.credits)
     lead.page.reload()
     lead.look("incident-settled")
     assert Job.objects.get(id=job.id).refund_entry_id
@@ -180,7 +184,7 @@ def count_day(day, model, *, jobs):
         )  # fmt: skip
 
 
-def test_what_the_service_does_and_earns_is_seen_by_who_may(desk, past, month):
+def test_what_the_service_does_and_earns_is_seen_by_who_may(desk, customer_history, month):
     viewer, finance = desk("viewer"), desk("finance")
 
     viewer.open("index")
