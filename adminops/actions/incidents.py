@@ -253,10 +253,10 @@ def _settle(incident: Incident, job_id: UUID, *, now: datetime) -> None:
     except InvalidState:
         pass  # the job has ended, or was refunded, since the query
     except _ExceedsCounted:
-        logger.warning("incident_job_not_counted", job_id=str(job_id))
+        logger.warning("incident_job_exceeds_total", job_id=str(job_id))
         totals.update(broken_jobs=F("broken_jobs") + 1)
     except Exception:
-        logger.exception("incident_job_left_out", job_id=str(job_id))
+        logger.exception("incident_job_failed", job_id=str(job_id))
         totals.update(broken_jobs=F("broken_jobs") + 1)
 
 

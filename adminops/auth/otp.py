@@ -103,7 +103,7 @@ def create_recovery_codes(user: User) -> list[str]:
     device.token_set.all().delete()
     codes = [StaticToken.random_token() for _ in range(RECOVERY_CODES)]
     StaticToken.objects.bulk_create(StaticToken(device=device, token=code) for code in codes)
-    logger.warning("recovery_codes_made", user_id=str(user.id))
+    logger.warning("recovery_codes_created", user_id=str(user.id))
     return codes
 
 
@@ -117,7 +117,7 @@ def delete_devices(user: User) -> int:
     user are no longer verified. Joins the caller's transaction, if there is one."""
     StaticDevice.objects.filter(user=user).delete()
     deleted, _ = TOTPDevice.objects.filter(user=user).delete()
-    logger.warning("second_factor_forgotten", user_id=str(user.id))
+    logger.warning("second_factor_deleted", user_id=str(user.id))
     return int(deleted)
 
 

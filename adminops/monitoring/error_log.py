@@ -49,7 +49,7 @@ class ErrorLogMiddleware:
                 _store(request, refusal)
             except Exception as error:  # any error: the response is ready
                 self.budget.pause()
-                logger.warning("refusal_not_kept", error=type(error).__name__)
+                logger.warning("error_log_not_written", error=type(error).__name__)
         return response
 
 

@@ -266,7 +266,7 @@ TABLES: dict[str, Growth] = {
     "adminops.Heartbeat": Growth(
         OPERATOR,
         "one for each process and role",
-        deleted_by="adminops.monitoring.heartbeats:sweep",
+        deleted_by="adminops.monitoring.heartbeats:purge",
     ),
     "adminops.CountedDay": Growth(OPERATOR, "one for each day", kept=_SMALL),
     "adminops.JobDay": Growth(
