@@ -72,7 +72,7 @@ def model_approval_reasons(baseline: dict[str, Any] | None, after: dict[str, Any
 
 
 def _changed(names: tuple[str, ...], baseline: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    return [f"{name} is another." for name in names if baseline.get(name) != after[name]]
+    return [f"{name} is changed." for name in names if baseline.get(name) != after[name]]
 
 
 def _run_seconds(model: dict[str, Any]) -> int:
@@ -82,14 +82,14 @@ def _run_seconds(model: dict[str, Any]) -> int:
 def _excessive_price_changes(baseline: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Whether the price of any request differs too much from the baseline."""
     if baseline["settings"].keys() != after["settings"].keys():
-        return ["There are other settings."]
+        return ["The settings are different."]
     for number, chosen in enumerate(_combinations(baseline, after)):
         if number == MAX_COMBINATIONS:
             return ["There are too many settings to compare the prices of."]
         if any(
             value not in baseline["settings"][name]["allowed"] for name, value in chosen.items()
         ):
-            return ["More can be ordered than before."]
+            return ["The settings allow more than before."]
         if problem := _excessive_change(_price(baseline, chosen), _price(after, chosen)):
             words = ", ".join(f"{name} {value}" for name, value in chosen.items())
             return [f"The price{f' of {words}' if words else ''} {problem}"]
@@ -120,14 +120,13 @@ def _price(model: dict[str, Any], chosen: dict[str, Any]) -> Decimal:
 
 
 def _excessive_change(baseline: Any, after: Any) -> str:
-    """By how much more than SUPPORT_PRICE_CHANGE_PERCENT one number differs from the other, in
-    words; empty within it."""
+    """The end of a sentence if the change exceeds SUPPORT_PRICE_CHANGE_PERCENT; empty otherwise."""
     baseline, after = Decimal(baseline), Decimal(after)
     most = 1 + Decimal(settings.SUPPORT_PRICE_CHANGE_PERCENT) / 100
     if baseline / most <= after <= baseline * most:
         return ""
     percent = settings.SUPPORT_PRICE_CHANGE_PERCENT
     return (
-        f"goes from {baseline:f} to {after:f}: one person moves it by at most {percent} % of what"
-        " two people agreed on last."
+        f"changes from {baseline:f} to {after:f}: one person may change it by at most {percent} %"
+        " of the approved value."
     )

@@ -110,12 +110,12 @@ def _job_filter_from(arguments: dict[str, Any]) -> JobFilter:
 def _impact(request: ActionRequest) -> CreditImpact:
     job_filter = _job_filter_from(request.arguments)
     if not job_filter.from_at < job_filter.until_at <= request.now:
-        problem = "It must begin before it ends, and end before now."
+        problem = "The range must begin before it ends, and end before now."
         raise InvalidInput(fields={"until_at": [problem]})
     jobs = _jobs_to_settle(job_filter)
     expected = _totals(jobs)
     if not expected.jobs:
-        raise InvalidState(problem="There are no such jobs.")
+        raise InvalidState(problem="No jobs match.")
     by_customer = jobs.values("user").annotate(credits=Sum(_REFUND)).order_by("-credits")
     largest = by_customer.values_list("credits", flat=True).first()
     return CreditImpact(expected.credits, max_per_customer=largest or 0)

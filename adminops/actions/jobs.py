@@ -69,7 +69,7 @@ def reapply_delivery(staff_action: StaffAction, *, delivery_id: UUID) -> Pending
 def _refund_impact(request: ActionRequest) -> CreditImpact:
     job = manual.lock_job(request.subject)
     if job.refund_entry_id:
-        raise InvalidState(problem="The credits of this job are back already.")
+        raise InvalidState(problem="This job is already refunded.")
     if job.status != JobStatus.COMPLETED:
         raise InvalidState(problem="This job has not ended yet.")
     return CreditImpact(job.credits, job.user_id)
@@ -87,8 +87,8 @@ def _retry_impact(request: ActionRequest) -> CreditImpact:
 
 
 def refetch_impact(job: Job) -> CreditImpact:
-    """None for a job that has not ended: it is paid. A job that ended without a video was refunded:
-    a video fetched for it is free for the owner."""
+    """No impact for a job that has not ended: it is paid. A job that ended without a video was
+    refunded, so a video fetched for it is free for the owner."""
     is_free = job.is_terminal and not job.media_name
     return CreditImpact(job.credits_refunded, job.user_id) if is_free else CreditImpact()
 

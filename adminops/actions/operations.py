@@ -109,7 +109,7 @@ def _lock_open_letter(letter_id: UUID) -> DeadLetter:
     if letter is None:
         raise NotFound
     if letter.state != DeadState.OPEN:
-        raise InvalidState(problem=f"This letter is {letter.state} already.")
+        raise InvalidState(problem=f"This dead letter is already {letter.state}.")
     return letter
 
 

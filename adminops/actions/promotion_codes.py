@@ -29,7 +29,7 @@ from credits.services import CodeTerms
 if TYPE_CHECKING:
     from credits.models import PromotionCode
 
-NO_LIMIT_REASON = "Nobody knows how often a code without a limit will be redeemed."
+NO_LIMIT_REASON = "The code has no redemption limit."
 
 
 def create_code(staff_action: StaffAction, *, code: str, terms: CodeTerms) -> str | PendingApproval:

@@ -127,7 +127,7 @@ def _assignment_impact(request: ActionRequest) -> CreditImpact:
     return CreditImpact(
         billing_services.expected_credits(purchase),
         owner.id,
-        approval_reason="Its renewals follow it." if has_renewals else "",
+        approval_reason="Renewals will go to the same user." if has_renewals else "",
     )
 
 
@@ -143,7 +143,7 @@ def _reapply_impact(request: ActionRequest) -> CreditImpact:
 
 
 def _purchase_impact(purchase: Purchase) -> CreditImpact:
-    """None if the credits were granted already, or stay pending for a review."""
+    """No impact if the credits were granted already, or stay pending for a review."""
     owner_id = _lock_owner_id(purchase)
     if purchase.granted_at or purchase.pending_reason in NEEDS_REVIEW:
         return CreditImpact()
@@ -164,9 +164,7 @@ def _notification_impact(request: ActionRequest) -> CreditImpact:
         return _purchase_impact(purchase)
     # The purchase was not recorded when the notification was processed: its credits are unknown.
     is_limited = settings.SUPPORT_GRANT_LIMIT
-    return CreditImpact(
-        approval_reason="The purchase that it names is unknown." if is_limited else ""
-    )
+    return CreditImpact(approval_reason="Its purchase is unknown." if is_limited else "")
 
 
 def _override_impact(request: ActionRequest) -> CreditImpact:

@@ -76,9 +76,9 @@ def reset_second_factor(staff_action: StaffAction, *, user_id: UUID) -> None:
         if user is None:
             raise NotFound
         if user.id == staff_action.actor.id:
-            raise InvalidState(problem="Nobody does this to their own account.")
+            raise InvalidState(problem="You cannot do this to your own account.")
         if user.is_superuser and not staff_action.actor.is_superuser:
-            raise InvalidState(problem="Only a superuser does this to a superuser.")
+            raise InvalidState(problem="Only a superuser can do this to a superuser.")
         log.before = {"apps": 1, "recovery_codes": otp.count_recovery_codes(user)}
         if not otp.delete_devices(user):
             raise InvalidState(problem="There is no second factor to reset.")
@@ -95,9 +95,9 @@ def _lock_user(user_id: UUID, actor: User) -> User:
     if user is None:
         raise NotFound
     if user.id == actor.id:
-        raise InvalidState(problem="Nobody does this to their own account.")
+        raise InvalidState(problem="You cannot do this to your own account.")
     if user.is_staff and not actor.is_superuser:
-        raise InvalidState(problem="Only a superuser does this to a member of staff.")
+        raise InvalidState(problem="Only a superuser can do this to a member of staff.")
     return user
 
 

@@ -239,7 +239,7 @@ def refund_completed(job: Job, *, acting_user_id: UUID, now: datetime) -> None:
     a job that is not completed, or refunded already.
     """
     if job.refund_entry_id:
-        raise InvalidState(problem="The credits of this job are back already.")
+        raise InvalidState(problem="This job is already refunded.")
     if job.status != JobStatus.COMPLETED:
         raise InvalidState(problem="This job has not ended yet.")
     job.refund_entry_id = credit_services.refund(

@@ -107,7 +107,7 @@ def test_a_large_edit_is_made_once_a_second_person_approves_it(edit, second, pho
     second.act("adminops_pendingapproval_approve", approval.id, reason="As we agreed")
 
     assert "base_price_usd: 0.4000 → 0.8000" in page
-    assert "one person moves it by at most 25 %" in page
+    assert "one person may change it by at most 25 %" in page
     assert str(Model.objects.get(id=SORA).base_price_usd) == "0.8000"
     record = AuditLogEntry.objects.get(action=AdminAction.APPROVE_GRANT)
     assert (record.actor, record.subject_type, record.subject_id) == (second.user, "model", SORA)

@@ -47,7 +47,7 @@ def test_delivered_job_is_refunded_once_and_keeps_its_video(support, phone, deli
 
     assert said(answer) == ["Credits refunded: 4."]
     assert "refunded" in support.see("generation_job_changelist").content.decode()
-    assert said(again) == ["The credits of this job are back already."]
+    assert said(again) == ["This job is already refunded."]
     assert phone.balance() == 10
     status = phone.get("get-video-status", job_id=str(delivered.id)).json()
     assert (status["status"], status["refunded"]) == ("completed", True)

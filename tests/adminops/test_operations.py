@@ -104,7 +104,7 @@ def test_closed_dead_letter_is_not_retried(root, letter):
 
     answer = root.act("generation_deadletter_retry", letter.id, reason=WHY)
 
-    assert said(answer) == ["This letter is dismissed already."]
+    assert said(answer) == ["This dead letter is already dismissed."]
     assert WebhookDelivery.objects.get(id=letter.subject).processed_at
 
 
