@@ -36,11 +36,11 @@ from generation.models import (
     DeadLetter,
     FileDeletion,
     Job,
-    Offence,
     ProviderRequest,
     Quote,
     Stage,
     Upload,
+    Violation,
     WebhookDelivery,
 )
 from generation.uploads import retention
@@ -200,6 +200,8 @@ def purge_expired(*, now: datetime) -> None:
     run_deletes(
         lambda: delete_batch(Quote.objects.filter(expires_at__lte=now), order="expires_at"),
         lambda: delete_batch(deliveries, order="processed_at"),
-        lambda: delete_batch(Offence.objects.filter(at__lte=now - VIOLATION_RETENTION), order="at"),
+        lambda: delete_batch(
+            Violation.objects.filter(at__lte=now - VIOLATION_RETENTION), order="at"
+        ),
         lambda: delete_batch(letters, order="closed_at"),
     )

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from generation import media
-from generation.models import Job, Offence, Quote, Upload
+from generation.models import Job, Quote, Upload, Violation
 from generation.uploads import retention
 from rendio.common.times import iso
 
@@ -63,12 +63,12 @@ def export_uploads(user_id: UUID) -> Iterator[dict[str, Any]]:
 
 def export_violations(user_id: UUID) -> Iterator[dict[str, Any]]:
     """Content of the user that moderation refused."""
-    for offence in Offence.objects.filter(user_id=user_id).order_by("at").iterator():
+    for violation in Violation.objects.filter(user_id=user_id).order_by("at").iterator():
         yield {
-            "input": offence.input,
-            "categories": offence.categories,
-            "step": offence.step,
-            "held_until": iso(offence.held_until),
-            "forgiven_at": iso(offence.forgiven_at),
-            "at": iso(offence.at),
+            "input": violation.input,
+            "categories": violation.categories,
+            "step": violation.step,
+            "held_until": iso(violation.held_until),
+            "forgiven_at": iso(violation.forgiven_at),
+            "at": iso(violation.at),
         }

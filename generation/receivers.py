@@ -15,11 +15,11 @@ from generation.due_work import CANCEL_JOBS, DELETE_ACCOUNT_MEDIA
 from generation.models import (
     AccountMediaDeletion,
     Job,
-    Offence,
     ProviderRequest,
     Quote,
     Stage,
     Upload,
+    Violation,
 )
 from generation.uploads import retention
 
@@ -38,12 +38,12 @@ def reassign_to_account(*, from_user_id: UUID, into_user_id: UUID, **_: Any) -> 
     Job.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
     Upload.objects.owned_by(from_user_id).update(user_id=into_user_id)
     Quote.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
-    Offence.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
+    Violation.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
 
 
 def reassign_violations(*, user_id: UUID, former_user_ids: list[UUID], **_: Any) -> None:
     """Move the violations of a person's deleted accounts to their new account."""
-    Offence.objects.filter(user_id__in=former_user_ids).update(user_id=user_id)
+    Violation.objects.filter(user_id__in=former_user_ids).update(user_id=user_id)
 
 
 def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
@@ -73,12 +73,12 @@ def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
     ProviderRequest.objects.filter(job__user_id=user_id).update(error_detail="", raw_result="")
     retention.delete_uploads(Upload.objects.owned_by(user_id).select_for_update(), now=now)
     Quote.objects.filter(user_id=user_id).delete()
-    offences = Offence.objects.filter(user_id=user_id)
+    violations = Violation.objects.filter(user_id=user_id)
     if account_queries.has_person_key(user_id):
         # Violations count again if the same Apple account returns. Their content is deleted.
-        offences.filter(forgiven_at__isnull=False).delete()
-        offences.update(categories=[], term_id=None)
+        violations.filter(forgiven_at__isnull=False).delete()
+        violations.update(categories=[], term_id=None)
     else:
-        offences.delete()
+        violations.delete()
     DELETE_ACCOUNT_MEDIA.wake_workers()
     CANCEL_JOBS.wake_workers()

@@ -35,7 +35,7 @@ from billing import services as billing_services
 from billing.models import Product
 from generation.catalogue import cache
 from generation.errors import InvalidModel
-from generation.models import Model, Route, Theme
+from generation.models import GenerationModel, ProviderRoute, Theme
 from rendio.common.errors import InvalidInput, InvalidState, NotFound
 from rendio.common.ids import uuid7
 
@@ -54,7 +54,7 @@ def toggle_model(staff_action: StaffAction, *, model_id: UUID, is_available: boo
     """Put a model on sale or take it off sale; jobs in progress go on. A call that changes nothing
     is logged too. Raises Forbidden, InvalidInput, InvalidModel."""
     with log_action(AdminAction.TOGGLE_MODEL, staff_action, subject_id=model_id) as log:
-        model = Model.objects.select_for_update(no_key=True).filter(id=model_id).first()
+        model = GenerationModel.objects.select_for_update(no_key=True).filter(id=model_id).first()
         if model is None:
             raise InvalidModel
         log.before = {"is_available": model.is_available}
@@ -68,7 +68,7 @@ def toggle_route(staff_action: StaffAction, *, route_id: UUID, is_enabled: bool)
     """Enable or disable a route for new orders; jobs in progress go on. Raises Forbidden,
     InvalidInput, NotFound."""
     with log_action(AdminAction.TOGGLE_ROUTE, staff_action, subject_id=route_id) as log:
-        route = Route.objects.select_for_update(no_key=True).filter(id=route_id).first()
+        route = ProviderRoute.objects.select_for_update(no_key=True).filter(id=route_id).first()
         if route is None:
             raise NotFound
         log.before = {"route": str(route), "is_enabled": route.is_enabled}
@@ -100,20 +100,20 @@ def edit_model(
     is_new: bool,
     values: Row,
     routes: Iterable[RouteEdit] = (),
-) -> Model | PendingApproval:
+) -> GenerationModel | PendingApproval:
     """Set these fields of a model and its routes, or create it, off sale. Raises Forbidden,
     InvalidInput, NotFound, InvalidState."""
     route_values = {
-        str(route.route_id or uuid7()): _as_json(Route, route.values) for route in routes
+        str(route.route_id or uuid7()): _as_json(ProviderRoute, route.values) for route in routes
     }
     return cast(
-        "Model | PendingApproval",
+        "GenerationModel | PendingApproval",
         _edit(
             AdminAction.EDIT_MODEL,
             staff_action,
             model_id,
             is_new,
-            _as_json(Model, values),
+            _as_json(GenerationModel, values),
             route_values,
         ),
     )
@@ -168,15 +168,15 @@ def _changed_values(values: Row, current: Row | None) -> Row:
 
 _MODELS: dict[AdminAction, type[models.Model]] = {
     AdminAction.EDIT_PRODUCT: Product,
-    AdminAction.EDIT_MODEL: Model,
+    AdminAction.EDIT_MODEL: GenerationModel,
     AdminAction.EDIT_THEME: Theme,
 }
 
 
 # A route keeps its model; toggle_model and toggle_route put rows on sale.
 _EXCLUDED_FIELDS: dict[type[models.Model], tuple[str, ...]] = {
-    Model: ("is_available",),
-    Route: ("is_enabled", "model"),
+    GenerationModel: ("is_available",),
+    ProviderRoute: ("is_enabled", "model"),
 }
 
 
@@ -214,8 +214,10 @@ def _lock_row(action: AdminAction, row_id: UUID) -> Row:
     if row is None:
         raise NotFound
     values = _row_as_json(row)
-    if isinstance(row, Model):
-        routes = Route.objects.select_for_update(no_key=True).filter(model=row).order_by("id")
+    if isinstance(row, GenerationModel):
+        routes = (
+            ProviderRoute.objects.select_for_update(no_key=True).filter(model=row).order_by("id")
+        )
         values["routes"] = {str(route.id): _row_as_json(route) for route in routes}
     return values
 
@@ -295,11 +297,11 @@ def _perform(action: AdminAction) -> Callable[[ActionRequest, StaffAction], Acti
         row = _MODELS[action](pk=request.subject)
         if not is_new:
             row = _MODELS[action]._default_manager.get(pk=request.subject)
-        elif isinstance(row, Model):
+        elif isinstance(row, GenerationModel):
             row.is_available = False
         try:
             _save(row, arguments["values"])
-            if isinstance(row, Model):
+            if isinstance(row, GenerationModel):
                 _save_routes(row, arguments["routes"])
         except ValidationError as error:
             raise InvalidState(problem=" ".join(error.messages)) from None
@@ -324,12 +326,12 @@ def _save(row: models.Model, values: Row) -> None:
         row.save(update_fields=[*values])
 
 
-def _save_routes(model: Model, routes: dict[str, Row]) -> None:
+def _save_routes(model: GenerationModel, routes: dict[str, Row]) -> None:
     """A new route of a model on sale is disabled until a member of staff enables it."""
     for route_id, values in routes.items():
-        route = Route.objects.filter(id=route_id, model=model).first()
+        route = ProviderRoute.objects.filter(id=route_id, model=model).first()
         if route is None:
-            route = Route(id=route_id, model=model, is_enabled=not model.is_available)
+            route = ProviderRoute(id=route_id, model=model, is_enabled=not model.is_available)
         _save(route, values)
 
 

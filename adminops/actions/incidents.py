@@ -30,7 +30,7 @@ from adminops.actions.audit import StaffAction
 from adminops.due_work import WORK_ON_INCIDENTS
 from adminops.models import AdminAction, Incident, IncidentKind, PendingApproval
 from generation.lifecycle import manual, notifications
-from generation.models import Job, JobStatus, Model, ProviderRequest, Route
+from generation.models import GenerationModel, Job, JobStatus, ProviderRequest, ProviderRoute
 from rendio.common.due import claim_due
 from rendio.common.due_work import due_batch
 from rendio.common.errors import InvalidInput, InvalidState
@@ -52,8 +52,8 @@ class JobFilter:
     from_at: datetime
     until_at: datetime
     provider: str = ""
-    model: Model | None = None
-    route: Route | None = None
+    model: GenerationModel | None = None
+    route: ProviderRoute | None = None
 
 
 class Totals(NamedTuple):
@@ -102,8 +102,8 @@ def _job_filter_from(arguments: dict[str, Any]) -> JobFilter:
         from_at=datetime.fromisoformat(arguments["from_at"]),
         until_at=datetime.fromisoformat(arguments["until_at"]),
         provider=arguments["provider"],
-        model=Model.objects.get(id=arguments["model"]) if arguments["model"] else None,
-        route=Route.objects.get(id=arguments["route"]) if arguments["route"] else None,
+        model=GenerationModel.objects.get(id=arguments["model"]) if arguments["model"] else None,
+        route=ProviderRoute.objects.get(id=arguments["route"]) if arguments["route"] else None,
     )
 
 

@@ -67,9 +67,25 @@ class StaffAdminSite(AdminSite):
             path(
                 "generation/spendday/money/", self.admin_view(dashboards.money_page), name="money"
             ),
+            # Addresses of earlier releases, which staff may have bookmarked.
+            path("generation/model/<path:rest>", _moved_to("generation/generationmodel/")),
+            path("generation/model/", _moved_to("generation/generationmodel/")),
+            path("generation/route/<path:rest>", _moved_to("generation/providerroute/")),
+            path("generation/route/", _moved_to("generation/providerroute/")),
+            path("generation/offence/<path:rest>", _moved_to("generation/violation/")),
+            path("generation/offence/", _moved_to("generation/violation/")),
             # After the above: Django takes any word in an address for the id of a row.
             *super().get_urls(),
         ]
+
+
+def _moved_to(place: str) -> Callable[..., HttpResponse]:
+    def view(request: HttpRequest, rest: str = "") -> HttpResponse:
+        query = request.META.get("QUERY_STRING", "")
+        address = f"{reverse('admin:index')}{place}{rest}"
+        return redirect(f"{address}?{query}" if query else address)
+
+    return view
 
 
 def environment_label(request: HttpRequest) -> list[str]:
@@ -115,7 +131,7 @@ def _pages() -> list[dict[str, Any]]:
             "title": "Price simulation",
             "icon": "sell",
             "link": reverse("admin:try_price"),
-            "permission": _has_permission("generation.view_model"),
+            "permission": _has_permission("generation.view_generationmodel"),
         },
         {
             "title": "Incidents",

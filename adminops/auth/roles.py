@@ -28,11 +28,11 @@ _WORK = {
     "generation.deadletter",
     "generation.job",
     "generation.maintenance",
-    "generation.model",
-    "generation.offence",
+    "generation.generationmodel",
+    "generation.violation",
     "generation.providerhealth",
     "generation.providerrequest",
-    "generation.route",
+    "generation.providerroute",
     "generation.theme",
 }
 _LOGS = {"adminops.incident", "adminops.auditlogentry", "adminops.errorlog"}
@@ -65,7 +65,9 @@ def _action_permissions(*actions: str) -> set[str]:
     return {f"adminops.{action}" for action in actions}
 
 
-_VIEWER = _view_permissions(_USERS | _MONEY | _WORK | _LOGS)
+# Names of the release before, whose processes check them during a deployment.
+_FORMER = {"generation.view_model", "generation.view_offence", "generation.view_route"}
+_VIEWER = _view_permissions(_USERS | _MONEY | _WORK | _LOGS) | _FORMER
 _AGENT = (
     _VIEWER
     | _view_permissions(_SENSITIVE)
@@ -117,7 +119,12 @@ _LEAD = (
 )
 _FINANCE = (
     _view_permissions(_USERS | _MONEY | _SENSITIVE_MONEY | _COSTS | _LOGS)
-    | {"adminops.view_alert", "generation.view_job", "generation.view_model"}
+    | {
+        "adminops.view_alert",
+        "generation.view_job",
+        "generation.view_generationmodel",
+        "generation.view_model",
+    }
     | _action_permissions(
         SEE_MONEY,
         SEE_SENSITIVE,

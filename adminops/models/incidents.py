@@ -27,10 +27,18 @@ class Incident(DueRow):
     # Empty: any.
     provider = models.CharField(max_length=20, blank=True)
     model = models.ForeignKey(
-        "generation.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        "generation.GenerationModel",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
     route = models.ForeignKey(
-        "generation.Route", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        "generation.ProviderRoute",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
     from_at = models.DateTimeField("from", help_text="Start of the order time range.")
     until_at = models.DateTimeField("until", help_text="End of the order time range, exclusive.")

@@ -181,7 +181,7 @@ TABLES: dict[str, Growth] = {
         "one for each job of a deleted account",
         deleted_by="generation.cleanup:delete_account_media_due",
     ),
-    "generation.Offence": Growth(
+    "generation.Violation": Growth(
         GUEST,
         "one for each order that moderation refused; MODERATION_BAN_AFTER of them end the account",
         deleted_by=_SWEEP_GENERATION,
@@ -200,8 +200,8 @@ TABLES: dict[str, Growth] = {
         deleted_by=_SWEEP_GENERATION,
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
-    "generation.Model": Growth(STAFF, "what is sold", kept=_SMALL),
-    "generation.Route": Growth(STAFF, "what is sold", kept=_SMALL),
+    "generation.GenerationModel": Growth(STAFF, "what is sold", kept=_SMALL),
+    "generation.ProviderRoute": Growth(STAFF, "what is sold", kept=_SMALL),
     "generation.Theme": Growth(STAFF, "what is sold", kept=_SMALL),
     "generation.BlockedTerm": Growth(STAFF, "the list of terms", kept=_SMALL),
     "generation.Maintenance": Growth(OPERATOR, "one row", kept=_SMALL),

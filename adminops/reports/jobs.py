@@ -14,7 +14,7 @@ from adminops.models import JobDay
 from adminops.reports import charts
 from adminops.reports.charts import Chart
 from adminops.reports.periods import Period
-from generation.models import JobStatus, Model, RequestState, Route
+from generation.models import GenerationModel, JobStatus, ProviderRoute, RequestState
 
 STATUS_COLOURS = {
     JobStatus.COMPLETED.value: "#16a34a",
@@ -35,8 +35,8 @@ def daily_stats(period: Period) -> list[JobDay]:
 
 def labels() -> dict[UUID | None, str]:
     """Names of models and routes by id. Two queries."""
-    labels: dict[UUID | None, str] = dict(Model.objects.values_list("id", "name"))
-    labels.update((route.id, str(route)) for route in Route.objects.all())
+    labels: dict[UUID | None, str] = dict(GenerationModel.objects.values_list("id", "name"))
+    labels.update((route.id, str(route)) for route in ProviderRoute.objects.all())
     labels[None] = "no route"
     return labels
 

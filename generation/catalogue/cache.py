@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from generation.catalogue import availability, pricing
 from generation.catalogue.availability import Availability
 from generation.errors import InvalidModel
-from generation.models import Model, ModelKind, Theme
+from generation.models import GenerationModel, ModelKind, Theme
 from generation.providers import find_provider
 from rendio.common.collation import sort_key
 from rendio.common.errors import InvalidInput
@@ -227,7 +227,7 @@ def get_routes(model_id: UUID) -> tuple[RouteSpec, ...]:
     """The model's enabled routes by position, also if the model is off sale; none if deleted."""
     if model := current().models.get(model_id):
         return model.routes
-    row = Model.objects.prefetch_related("routes").filter(id=model_id).first()
+    row = GenerationModel.objects.prefetch_related("routes").filter(id=model_id).first()
     return to_spec(row).routes if row else ()
 
 
@@ -236,7 +236,7 @@ def etag(body: bytes) -> str:
 
 
 def _load() -> Catalogue:
-    rows = Model.objects.filter(is_available=True).prefetch_related("routes")
+    rows = GenerationModel.objects.filter(is_available=True).prefetch_related("routes")
     models: dict[UUID, ModelSpec] = {}
     bodies: dict[UUID, dict[str, Any]] = {}
     for spec in sorted(map(to_spec, rows), key=partial(_model_sort_key, language="en")):
@@ -302,7 +302,7 @@ def _model_sort_key(model: ModelSpec, *, language: str) -> tuple[Any, ...]:
     return not model.is_featured, sort_key(model.name, language)
 
 
-def to_spec(row: Model) -> ModelSpec:
+def to_spec(row: GenerationModel) -> ModelSpec:
     """Convert a database row, on sale or not."""
     return ModelSpec(
         id=row.id,

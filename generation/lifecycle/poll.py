@@ -22,8 +22,8 @@ from generation.models import (
     PROGRESS_QUEUED,
     PROGRESS_RUNNING,
     PROGRESS_STORING,
+    GenerationModel,
     Job,
-    Model,
     Stage,
 )
 from generation.providers import get_provider
@@ -102,7 +102,8 @@ def run_seconds(job: Job) -> int:
     """The run deadline in seconds: from the settings, else the model's, else ten minutes."""
     # The catalogue has no models that are off sale.
     model = (
-        cache.current().models.get(job.model_id) or Model.objects.filter(id=job.model_id).first()
+        cache.current().models.get(job.model_id)
+        or GenerationModel.objects.filter(id=job.model_id).first()
     )
     return (
         settings.JOB_RUN_DEADLINE_SECONDS

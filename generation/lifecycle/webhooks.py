@@ -23,8 +23,8 @@ from generation.models import (
     Job,
     JobStatus,
     ProviderRequest,
+    ProviderRoute,
     RequestState,
-    Route,
     Stage,
     WebhookDelivery,
 )
@@ -157,7 +157,7 @@ def _attach_provider_id(request: ProviderRequest, delivery: WebhookDelivery) -> 
     ).exists()
     if taken:
         return False
-    route = Route.objects.filter(id=request.route_id).first()
+    route = ProviderRoute.objects.filter(id=request.route_id).first()
     handle = get_provider(request.provider).build_handle(
         model_id=route.provider_model_id if route else "",
         request_id=delivery.provider_request_id,

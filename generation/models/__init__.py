@@ -6,7 +6,15 @@ find due jobs by an index. Only generation.lifecycle changes the stage of a job.
 
 from __future__ import annotations
 
-from generation.models.catalogue import CostUnit, Model, ModelKind, PricingType, Quote, Route, Theme
+from generation.models.catalogue import (
+    CostUnit,
+    GenerationModel,
+    ModelKind,
+    PricingType,
+    ProviderRoute,
+    Quote,
+    Theme,
+)
 from generation.models.files import FileDeletion, Upload
 from generation.models.jobs import (
     IN_FLIGHT,
@@ -18,7 +26,7 @@ from generation.models.jobs import (
     JobStatus,
     Stage,
 )
-from generation.models.moderation import BlockedTerm, Input, Offence, Step
+from generation.models.moderation import BlockedTerm, InputKind, Sanction, Violation
 from generation.models.operations import (
     MAINTENANCE_ID,
     DeadKind,
@@ -52,25 +60,25 @@ __all__ = [
     "DeadLetter",
     "DeadState",
     "FileDeletion",
-    "Input",
+    "GenerationModel",
+    "InputKind",
     "Job",
     "JobStatus",
     "Maintenance",
-    "Model",
     "ModelKind",
-    "Offence",
     "PricingType",
     "ProviderHealth",
     "ProviderKey",
     "ProviderRequest",
+    "ProviderRoute",
     "Quote",
     "RequestState",
-    "Route",
+    "Sanction",
     "SpendDay",
     "Stage",
-    "Step",
     "Theme",
     "Upload",
+    "Violation",
     "WebhookDelivery",
     "new_webhook_token",
 ]

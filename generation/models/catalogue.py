@@ -26,7 +26,7 @@ class PricingType(models.TextChoices):
     VARIABLE = "variable"  # the base price times the model's multipliers
 
 
-class Model(models.Model):
+class GenerationModel(models.Model):
     """A model that users choose. Its routes name the providers."""
 
     id = models.UUIDField("ID", primary_key=True, default=uuid4, editable=False)
@@ -55,6 +55,8 @@ class Model(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        db_table = "generation_model"
+        verbose_name = "model"
         constraints = [
             # Orders without a model use the default model.
             models.UniqueConstraint(
@@ -73,11 +75,11 @@ class CostUnit(models.TextChoices):
     PIECE = "piece"
 
 
-class Route(models.Model):
+class ProviderRoute(models.Model):
     """A model at one provider: the provider's model id, our cost, and the mapping of parameters."""
 
     id = models.UUIDField("ID", primary_key=True, default=uuid4, editable=False)
-    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="routes")
+    model = models.ForeignKey(GenerationModel, on_delete=models.CASCADE, related_name="routes")
     provider = models.CharField(max_length=20)
     provider_model_id = models.CharField("provider model ID", max_length=120)
     position = models.PositiveSmallIntegerField(
@@ -111,6 +113,10 @@ class Route(models.Model):
         help_text='Supported values, if fewer than the model has: {"duration": [4, 8]}',
     )
 
+    class Meta:
+        db_table = "generation_route"
+        verbose_name = "route"
+
     def __str__(self) -> str:
         return f"{self.provider}: {self.provider_model_id}"
 
@@ -125,7 +131,7 @@ class Theme(models.Model):
     default_prompt = models.TextField()
     default_settings = models.JSONField(default=dict, blank=True)
     thumbnail_url = models.URLField("thumbnail URL", blank=True)
-    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="themes")
+    model = models.ForeignKey(GenerationModel, on_delete=models.CASCADE, related_name="themes")
     is_available = models.BooleanField("available", default=True)
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.utils import timezone
 
-from generation.models.catalogue import Model
+from generation.models.catalogue import GenerationModel
 from generation.models.files import Upload
 from rendio.common.ids import uuid7
 from rendio.common.querysets import OwnedQuerySet
@@ -69,7 +69,7 @@ class Job(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="jobs"
     )
     # No constraint in the database: every new job would lock the one catalogue row it names.
-    model = models.ForeignKey(Model, on_delete=models.DO_NOTHING, db_constraint=False)
+    model = models.ForeignKey(GenerationModel, on_delete=models.DO_NOTHING, db_constraint=False)
     theme_id = models.UUIDField(null=True, blank=True)
     retry_of = models.UUIDField(
         null=True, blank=True, help_text="The failed job that this job retries."

@@ -1,4 +1,4 @@
-"""Words that no prompt may have, and what users were refused."""
+"""Blocked terms, and violations: content that moderation refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rendio.common.ids import uuid7
 
 
 class BlockedTerm(models.Model):
-    """Words that no prompt may have; generation.moderation.blocklist says how they are compared."""
+    """A term that no prompt may contain. generation.moderation.blocklist compares them."""
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     text = models.CharField(
@@ -33,79 +33,80 @@ class BlockedTerm(models.Model):
         return self.text
 
 
-class Input(models.TextChoices):
-    """What of a user's is moderated, by its name in the API."""
+class InputKind(models.TextChoices):
+    """The kind of moderated input, by its name in the API."""
 
     PROMPT = "prompt"
     IMAGE = "image"
 
 
-class Step(models.TextChoices):
-    """What an offence led to."""
+class Sanction(models.TextChoices):
+    """The consequence of a violation."""
 
-    NONE = "none"  # it was refused
-    WARNING = "warning"  # and the user was told what comes next
-    HOLD = "hold"  # and the user starts nothing for a time
-    BAN = "ban"  # and the account is suspended
+    NONE = "none"  # the request was refused
+    WARNING = "warning"  # and the user was warned
+    HOLD = "hold"  # and the user cannot order for a time
+    BAN = "ban"  # and the account was suspended
 
 
-class OffenceQuerySet(models.QuerySet["Offence"]):
-    def standing(self, user_id: UUID) -> Self:
-        """The user's, but for those that support has forgiven."""
+class ViolationQuerySet(models.QuerySet["Violation"]):
+    def active(self, user_id: UUID) -> Self:
+        """The user's violations that support has not cleared."""
         return self.filter(user_id=user_id, forgiven_at=None)
 
 
-class Offence(models.Model):
-    """An input of a user's that moderation refused. The input itself is kept nowhere."""
+class Violation(models.Model):
+    """An input that moderation refused. The input itself is not stored."""
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.PROTECT,
-        related_name="offences",
+        related_name="violations",
         db_index=False,
     )
     at = models.DateTimeField("time")
-    input = models.CharField(max_length=10, choices=Input.choices)
+    input = models.CharField(max_length=10, choices=InputKind.choices)
     moderator = models.CharField(max_length=20)
     categories = models.JSONField(help_text="The moderator's categories.")
     term_id = models.UUIDField(null=True, help_text="The matching blocklist term.")
     attempt = models.CharField(
         max_length=64, help_text="Keyed hash of the request. A repeated request counts once."
     )
-    step = models.CharField(max_length=10, choices=Step.choices)
+    step = models.CharField(max_length=10, choices=Sanction.choices)
     held_until = models.DateTimeField("suspended until", null=True)
     forgiven_at = models.DateTimeField("cleared at", null=True)
 
-    objects = OffenceQuerySet.as_manager()
+    objects = ViolationQuerySet.as_manager()
 
     class Meta:
+        db_table = "generation_offence"
         verbose_name = "violation"
         constraints = [
             models.UniqueConstraint(fields=["user", "attempt"], name="offence_one_per_attempt"),
             models.CheckConstraint(
-                condition=Q(step=Step.HOLD, held_until__isnull=False)
-                | (~Q(step=Step.HOLD) & Q(held_until__isnull=True)),
+                condition=Q(step=Sanction.HOLD, held_until__isnull=False)
+                | (~Q(step=Sanction.HOLD) & Q(held_until__isnull=True)),
                 name="offence_hold_has_an_end",
             ),
         ]
         indexes = [
-            # How many a user has in the window.
+            # The number of a user's violations in the window.
             models.Index(fields=["user", "at"], name="offence_by_user"),
-            # Whether a user is held: asked with every order, and nearly nobody is.
+            # Whether a user is on hold: queried by each order, and rarely true.
             models.Index(
                 fields=["user", "held_until"],
                 condition=Q(held_until__isnull=False),
                 name="offence_holding",
             ),
-            # The sweep of old ones.
+            # The purge of old violations.
             models.Index(fields=["at"], name="offence_oldest"),
         ]
 
     def __str__(self) -> str:
         return f"{self.input} refused by {self.moderator}"
 
-    def step_at(self, now: datetime) -> Step:
-        """What it leads to now: nothing once it is forgiven, or its hold is over."""
+    def sanction_at(self, now: datetime) -> Sanction:
+        """The sanction in force: NONE if support has cleared it, or its hold is over."""
         is_over = self.forgiven_at or (self.held_until and self.held_until <= now)
-        return Step.NONE if is_over else Step(self.step)
+        return Sanction.NONE if is_over else Sanction(self.step)

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from generation.models.catalogue import Route
+from generation.models.catalogue import ProviderRoute
 from generation.models.jobs import Job
 from rendio.common.ids import uuid7
 
@@ -39,7 +39,7 @@ class ProviderRequest(models.Model):
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="requests")
-    route = models.ForeignKey(Route, on_delete=models.DO_NOTHING, db_constraint=False)
+    route = models.ForeignKey(ProviderRoute, on_delete=models.DO_NOTHING, db_constraint=False)
     provider = models.CharField(max_length=20)
     # The API key of the submission, also used to poll and cancel.
     key_label = models.CharField(max_length=30, blank=True, default="", db_default="")

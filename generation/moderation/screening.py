@@ -15,7 +15,7 @@ from django.conf import settings
 from accounts import queries as account_queries
 from credits.idempotency import IdempotentRequest
 from generation.errors import ContentRejected, GeneratingHeld, ModerationUnavailable
-from generation.models import Input, Step
+from generation.models import InputKind, Sanction
 from generation.moderation import strikes
 from generation.moderation.base import (
     Content,
@@ -54,7 +54,7 @@ def require_allowed_prompt(*, attempt: IdempotentRequest, prompt: str, now: date
     """
     _require_not_paused(attempt.user_id, now=now)
     named = f"{attempt.operation} {attempt.key} {attempt.fingerprint}".encode()
-    _require_allowed(TextContent(prompt), Input.PROMPT, attempt.user_id, named, now=now)
+    _require_allowed(TextContent(prompt), InputKind.PROMPT, attempt.user_id, named, now=now)
 
 
 def require_allowed_image(*, user_id: UUID, jpeg: bytes, now: datetime) -> None:
@@ -65,7 +65,7 @@ def require_allowed_image(*, user_id: UUID, jpeg: bytes, now: datetime) -> None:
     _require_not_paused(user_id, now=now)
     if settings.REQUIRE_AI_CONSENT and (parties := third_parties()):
         account_queries.require_ai_consent(user_id=user_id, providers=parties)
-    _require_allowed(ImageContent(jpeg), Input.IMAGE, user_id, jpeg, now=now)
+    _require_allowed(ImageContent(jpeg), InputKind.IMAGE, user_id, jpeg, now=now)
 
 
 def check_result(pictures: Iterable[bytes]) -> Flag | None:
@@ -103,16 +103,16 @@ def _require_not_paused(user_id: UUID, *, now: datetime) -> None:
 
 
 def _require_allowed(
-    content: Content, input: Input, user_id: UUID, attempt: bytes, *, now: datetime
+    content: Content, input: InputKind, user_id: UUID, attempt: bytes, *, now: datetime
 ) -> None:
     try:
         flag = check(content)
     except ModeratorUnavailable:
         raise ModerationUnavailable from None
     if flag:
-        offence = strikes.record_violation(
+        violation = strikes.record_violation(
             user_id=user_id, input=input, flag=flag, attempt=attempt, now=now
         )
-        step = offence.step_at(now)
-        until = offence.held_until if step == Step.HOLD else None
+        step = violation.sanction_at(now)
+        until = violation.held_until if step == Sanction.HOLD else None
         raise ContentRejected(input=input, step=step, until=until)

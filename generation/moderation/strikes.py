@@ -20,7 +20,7 @@ from accounts import queries as account_queries
 from accounts import services as account_services
 from accounts.models import User
 from credits import services as credit_services
-from generation.models import Input, Offence, Step
+from generation.models import InputKind, Sanction, Violation
 from generation.moderation.base import Flag
 from rendio.common.errors import InvalidState, Unauthorized
 
@@ -31,11 +31,11 @@ logger = structlog.get_logger(__name__)
 def record_violation(
     *,
     user_id: UUID,
-    input: Input,
+    input: InputKind,
     flag: Flag,
     attempt: bytes,
     now: datetime,
-) -> Offence:
+) -> Violation:
     """Record a rejected input and apply the sanction that follows.
 
     The same `attempt` of the user is the same violation, because a phone that lost the response
@@ -57,17 +57,19 @@ def record_provider_rejection(
     flag = Flag(provider, (error_type,))
     attempt = f"job {job_id}".encode()
     with suppress(Unauthorized):
-        _add(user_id=user_id, input=Input.PROMPT, flag=flag, attempt=attempt, now=now)
+        _add(user_id=user_id, input=InputKind.PROMPT, flag=flag, attempt=attempt, now=now)
 
 
-def _add(*, user_id: UUID, input: Input, flag: Flag, attempt: bytes, now: datetime) -> Offence:
+def _add(
+    *, user_id: UUID, input: InputKind, flag: Flag, attempt: bytes, now: datetime
+) -> Violation:
     account_queries.lock_open_account(user_id)
     # A keyed hash: a reader of the table cannot test which image or text it stands for.
     digest = salted_hmac("rendio.offence", user_id.bytes + attempt, algorithm="sha256").hexdigest()
-    if known := Offence.objects.filter(user_id=user_id, attempt=digest).first():
+    if known := Violation.objects.filter(user_id=user_id, attempt=digest).first():
         return known
     step = _sanction_for(count=_count_in_window(user_id, now=now) + 1)
-    offence = Offence.objects.create(
+    violation = Violation.objects.create(
         user_id=user_id,
         at=now,
         input=input,
@@ -77,10 +79,10 @@ def _add(*, user_id: UUID, input: Input, flag: Flag, attempt: bytes, now: dateti
         attempt=digest,
         step=step,
         held_until=now + timedelta(hours=settings.MODERATION_HOLD_HOURS)
-        if step == Step.HOLD
+        if step == Sanction.HOLD
         else None,
     )
-    if step == Step.BAN:
+    if step == Sanction.BAN:
         why = f"Moderation: too many refused inputs in {settings.MODERATION_WINDOW_DAYS} days"
         account_services.ban_user(user_id=user_id, reason=why, acting_user_id=None, now=now)
     logger.info(
@@ -91,12 +93,12 @@ def _add(*, user_id: UUID, input: Input, flag: Flag, attempt: bytes, now: dateti
         categories=flag.categories,
         step=step.value,
     )
-    return offence
+    return violation
 
 
 def paused_until(user_id: UUID, *, now: datetime) -> datetime | None:
     """Return until when the user is paused; None if not paused. One query."""
-    holds = Offence.objects.standing(user_id).filter(held_until__gt=now)
+    holds = Violation.objects.active(user_id).filter(held_until__gt=now)
     return holds.order_by("-held_until").values_list("held_until", flat=True).first()
 
 
@@ -115,10 +117,10 @@ def clear_strikes(*, user_id: UUID, acting_user_id: UUID, now: datetime) -> Clea
     """
     credit_services.lock_wallet(user_id=user_id)
     user = User.objects.select_for_update(no_key=True).get(id=user_id)
-    standing = Offence.objects.standing(user_id)
+    standing = Violation.objects.active(user_id)
     # A ban by moderation has the violation's time. An earlier or later ban has not.
     banned_here = bool(
-        user.suspended_at and standing.filter(step=Step.BAN, at=user.suspended_at).exists()
+        user.suspended_at and standing.filter(step=Sanction.BAN, at=user.suspended_at).exists()
     )
     held = paused_until(user_id, now=now)
     count = standing.update(forgiven_at=now)
@@ -133,16 +135,16 @@ def clear_strikes(*, user_id: UUID, acting_user_id: UUID, now: datetime) -> Clea
 
 def _count_in_window(user_id: UUID, *, now: datetime) -> int:
     since = now - timedelta(days=settings.MODERATION_WINDOW_DAYS)
-    return Offence.objects.standing(user_id).filter(at__gt=since).count()
+    return Violation.objects.active(user_id).filter(at__gt=since).count()
 
 
-def _sanction_for(*, count: int) -> Step:
+def _sanction_for(*, count: int) -> Sanction:
     """Return the strongest sanction for this count."""
     for step, after in (
-        (Step.BAN, settings.MODERATION_BAN_AFTER),
-        (Step.HOLD, settings.MODERATION_HOLD_AFTER),
-        (Step.WARNING, settings.MODERATION_WARN_AFTER),
+        (Sanction.BAN, settings.MODERATION_BAN_AFTER),
+        (Sanction.HOLD, settings.MODERATION_HOLD_AFTER),
+        (Sanction.WARNING, settings.MODERATION_WARN_AFTER),
     ):
         if after and count >= after:
             return step
-    return Step.NONE
+    return Sanction.NONE

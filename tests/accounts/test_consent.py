@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Consent
 from generation.catalogue import cache
-from generation.models import Job, Model, Route
+from generation.models import GenerationModel, Job, ProviderRoute
 from tests.helpers.model_ids import SORA
 
 pytestmark = pytest.mark.django_db
@@ -173,8 +173,8 @@ def test_consent_that_was_taken_back_refuses_again(required):
 
 def test_a_provider_that_joins_the_catalogue_needs_consent_of_its_own(required):
     say(required, providers=["fal"])
-    model = Model.objects.get(id=SORA)
-    Route.objects.create(
+    model = GenerationModel.objects.get(id=SORA)
+    ProviderRoute.objects.create(
         model=model,
         provider="other",
         provider_model_id="sora",

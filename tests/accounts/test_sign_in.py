@@ -12,7 +12,7 @@ from accounts.models import AppleIdentity, Device, Session, UsedToken, User
 from credits import ledger_check
 from credits import services as credit_services
 from credits.services import Source
-from generation.models import Input, Job, Offence, Quote, Step, Upload
+from generation.models import InputKind, Job, Quote, Sanction, Upload, Violation
 from tests.helpers.job_driver import grant
 from tests.helpers.pictures import uploaded
 
@@ -86,13 +86,13 @@ def test_everything_of_the_guest_moves(account, second_phone, person):
     job = second_phone.post("generate-video", ORDER, idempotency_key=str(uuid4()))
     assert (quote.status_code, job.status_code) == (200, 200), job.content
     picture = uploaded(second_phone)
-    refused = Offence.objects.create(
+    refused = Violation.objects.create(
         user_id=second_phone.user_id,
         at=timezone.now(),
-        input=Input.PROMPT,
+        input=InputKind.PROMPT,
         moderator="blocklist",
         categories=["blocked"],
-        step=Step.NONE,
+        step=Sanction.NONE,
     )
 
     person.signs_in(second_phone)
@@ -101,7 +101,7 @@ def test_everything_of_the_guest_moves(account, second_phone, person):
     assert str(Job.objects.get(id=job_id).user_id) == account.user_id
     assert str(Quote.objects.get(id=quote.json()["quote_id"]).user_id) == account.user_id
     assert str(Upload.objects.get(id=picture["upload_id"]).user_id) == account.user_id
-    assert str(Offence.objects.get(id=refused.id).user_id) == account.user_id
+    assert str(Violation.objects.get(id=refused.id).user_id) == account.user_id
     assert account.get(f"get-video-status?job_id={job_id}").status_code == 200
     device = Device.objects.get(device_id=second_phone.device_id)
     assert str(device.user_id) == account.user_id

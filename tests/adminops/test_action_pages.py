@@ -8,7 +8,7 @@ import pytest
 
 from accounts.models import User
 from adminops.models import AdminAction, AuditLogEntry
-from generation.models import Model
+from generation.models import GenerationModel
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
 from tests.helpers.model_ids import SORA
 
@@ -113,7 +113,7 @@ def test_banning_twice_shows_a_message(support, phone):
 
 
 def test_viewer_cannot_perform_actions(phone):
-    viewer = Staff(staff_user("vera", "accounts.view_user", "generation.view_model"))
+    viewer = Staff(staff_user("vera", "accounts.view_user", "generation.view_generationmodel"))
 
     assert viewer.see("accounts_user_change", phone.user_id).status_code == 200
     assert buttons(viewer.see("accounts_user_change", phone.user_id)) == set()
@@ -123,7 +123,7 @@ def test_viewer_cannot_perform_actions(phone):
             f"accounts_user_{name}", phone.user_id, amount="5", reason=WHY, form_id=str(uuid4())
         )
         assert answer.status_code == 403
-    assert viewer.see("generation_model_take_off_sale", SORA).status_code == 403
+    assert viewer.see("generation_generationmodel_take_off_sale", SORA).status_code == 403
     assert phone.balance() == 10
 
 
@@ -143,14 +143,14 @@ def test_action_on_unknown_user_is_not_found(support):
 
 
 def test_model_buttons_take_it_off_sale_and_put_it_back(root):
-    off = root.act("generation_model_take_off_sale", SORA, reason=WHY)
+    off = root.act("generation_generationmodel_take_off_sale", SORA, reason=WHY)
 
     assert said(off) == ["Sora 2 is off sale."]
     assert buttons(off) == {"Put on sale"}
-    assert not Model.objects.get(id=SORA).is_available
+    assert not GenerationModel.objects.get(id=SORA).is_available
     assert the_record(SORA).action == AdminAction.TOGGLE_MODEL
 
-    on = root.act("generation_model_put_on_sale", SORA, reason=WHY)
+    on = root.act("generation_generationmodel_put_on_sale", SORA, reason=WHY)
 
     assert buttons(on) == {"Take off sale"}
-    assert Model.objects.get(id=SORA).is_available
+    assert GenerationModel.objects.get(id=SORA).is_available

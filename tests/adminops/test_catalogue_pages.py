@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from adminops.models import AdminAction, AuditLogEntry, PendingApproval
-from generation.models import BlockedTerm, Model, Route, Theme
+from generation.models import BlockedTerm, GenerationModel, ProviderRoute, Theme
 from tests.adminops.conftest import WHY, Staff, staff_user, the_record
 from tests.helpers.model_ids import SORA
 
@@ -55,7 +55,7 @@ def problems(answer):
 
 
 def test_a_new_price_shows_at_once(edit, phone):
-    answer = edit("generation_model", SORA, base_price_usd="0.48")
+    answer = edit("generation_generationmodel", SORA, base_price_usd="0.48")
 
     assert answer.status_code == 302
     [sora] = [
@@ -68,7 +68,7 @@ def test_a_new_price_shows_at_once(edit, phone):
 
 
 def test_an_edit_is_on_record_with_its_reason_and_the_row_before_and_after(root, edit):
-    edit("generation_model", SORA, base_price_usd="0.48", **{"routes-0-position": "2"})
+    edit("generation_generationmodel", SORA, base_price_usd="0.48", **{"routes-0-position": "2"})
 
     record = the_record(SORA)
     assert (record.action, record.actor, record.reason) == (AdminAction.EDIT_MODEL, root.user, WHY)
@@ -76,15 +76,15 @@ def test_an_edit_is_on_record_with_its_reason_and_the_row_before_and_after(root,
     assert (before["base_price_usd"], after["base_price_usd"]) == ("0.4000", "0.4800")
     [route_id] = after["routes"]
     assert before["routes"][route_id] == {**after["routes"][route_id], "position": 1}
-    history = root.see("generation_model_history", SORA)
+    history = root.see("generation_generationmodel_history", SORA)
     assert record.id in [row.pk for row in root.client.get(history.url).context["cl"].result_list]
 
 
 def test_an_edit_needs_a_reason(edit):
-    answer = edit("generation_model", SORA, base_price_usd="0.48", reason="")
+    answer = edit("generation_generationmodel", SORA, base_price_usd="0.48", reason="")
 
     assert "required" in problems(answer)["reason"]
-    assert str(Model.objects.get(id=SORA).base_price_usd) == "0.4000"
+    assert str(GenerationModel.objects.get(id=SORA).base_price_usd) == "0.4000"
 
 
 def test_a_form_sent_twice_edits_once(edit):
@@ -100,7 +100,7 @@ def test_a_form_sent_twice_edits_once(edit):
 
 
 def test_a_large_edit_is_made_once_a_second_person_approves_it(edit, second, phone):
-    edit("generation_model", SORA, base_price_usd="0.80")
+    edit("generation_generationmodel", SORA, base_price_usd="0.80")
     approval = PendingApproval.objects.get()
     page = second.see("adminops_pendingapproval_change", approval.id).content.decode()
 
@@ -108,32 +108,32 @@ def test_a_large_edit_is_made_once_a_second_person_approves_it(edit, second, pho
 
     assert "base_price_usd: 0.4000 → 0.8000" in page
     assert "one person may change it by at most 25 %" in page
-    assert str(Model.objects.get(id=SORA).base_price_usd) == "0.8000"
+    assert str(GenerationModel.objects.get(id=SORA).base_price_usd) == "0.8000"
     record = AuditLogEntry.objects.get(action=AdminAction.APPROVE_GRANT)
     assert (record.actor, record.subject_type, record.subject_id) == (second.user, "model", SORA)
     # From what two people agreed on, one person goes on alone.
-    edit("generation_model", SORA, base_price_usd="0.90")
-    assert str(Model.objects.get(id=SORA).base_price_usd) == "0.9000"
+    edit("generation_generationmodel", SORA, base_price_usd="0.90")
+    assert str(GenerationModel.objects.get(id=SORA).base_price_usd) == "0.9000"
 
 
 def test_an_edit_of_a_row_that_was_edited_since_is_asked_for_anew(edit, second):
-    edit("generation_model", SORA, base_price_usd="0.80")
-    edit("generation_model", SORA, description="Another")
+    edit("generation_generationmodel", SORA, base_price_usd="0.80")
+    edit("generation_generationmodel", SORA, description="Another")
 
     page = second.act(
         "adminops_pendingapproval_approve", PendingApproval.objects.get().id, reason=WHY
     )
 
     assert "It was edited since" in page.content.decode()
-    assert str(Model.objects.get(id=SORA).base_price_usd) == "0.4000"
+    assert str(GenerationModel.objects.get(id=SORA).base_price_usd) == "0.4000"
 
 
 def test_without_a_margin_one_person_edits_alone(edit, settings):
     settings.SUPPORT_PRICE_CHANGE_PERCENT = 0
 
-    edit("generation_model", SORA, base_price_usd="4")
+    edit("generation_generationmodel", SORA, base_price_usd="4")
 
-    assert str(Model.objects.get(id=SORA).base_price_usd) == "4.0000"
+    assert str(GenerationModel.objects.get(id=SORA).base_price_usd) == "4.0000"
 
 
 @pytest.fixture
@@ -143,29 +143,32 @@ def second(db):
 
 def test_saving_unchanged_changes_nothing(edit):
     before = (
-        list(Model.objects.order_by("id").values()),
-        list(Route.objects.order_by("id").values()),
+        list(GenerationModel.objects.order_by("id").values()),
+        list(ProviderRoute.objects.order_by("id").values()),
     )
 
-    for model in Model.objects.all():
-        assert edit("generation_model", model.id).status_code == 302
+    for model in GenerationModel.objects.all():
+        assert edit("generation_generationmodel", model.id).status_code == 302
 
-    after = list(Model.objects.order_by("id").values()), list(Route.objects.order_by("id").values())
+    after = (
+        list(GenerationModel.objects.order_by("id").values()),
+        list(ProviderRoute.objects.order_by("id").values()),
+    )
     assert after == before
 
 
 def test_a_route_is_edited_with_its_model(edit):
-    answer = edit("generation_model", SORA, **{"routes-0-cost_usd": "0.12"})
+    answer = edit("generation_generationmodel", SORA, **{"routes-0-cost_usd": "0.12"})
 
     assert answer.status_code == 302
-    assert str(Route.objects.get(model_id=SORA).cost_usd) == "0.1200"
+    assert str(ProviderRoute.objects.get(model_id=SORA).cost_usd) == "0.1200"
 
 
 def test_being_on_sale_is_not_a_field(edit):
-    answer = edit("generation_model", SORA, is_available="")
+    answer = edit("generation_generationmodel", SORA, is_available="")
 
     assert answer.status_code == 302
-    assert Model.objects.get(id=SORA).is_available
+    assert GenerationModel.objects.get(id=SORA).is_available
 
 
 def test_a_new_model_waits_for_a_second_person_and_is_off_sale_then(root, second):
@@ -192,15 +195,19 @@ def test_a_new_model_waits_for_a_second_person_and_is_off_sale_then(root, second
     }
 
     answer = root.submit(
-        "generation_model_add", **fields, is_available="on", reason=WHY, form_id=str(uuid4())
+        "generation_generationmodel_add",
+        **fields,
+        is_available="on",
+        reason=WHY,
+        form_id=str(uuid4()),
     )
 
     assert answer.status_code == 302, problems(answer)
-    assert not Model.objects.filter(name="Wan").exists()
+    assert not GenerationModel.objects.filter(name="Wan").exists()
     approval = PendingApproval.objects.get()
     assert second.see("adminops_pendingapproval_change", approval.id).status_code == 200
     second.act("adminops_pendingapproval_approve", approval.id, reason=WHY)
-    wan = Model.objects.get(name="Wan")
+    wan = GenerationModel.objects.get(name="Wan")
     assert not wan.is_available
     assert wan.multipliers == {}
     assert (wan.routes.get().constants, wan.routes.get().is_enabled) == ({}, True)
@@ -258,7 +265,7 @@ def test_what_would_break_the_catalogue_is_refused(edit, phone, changes, field, 
         for name, value in changes.items()
     }
 
-    answer = edit("generation_model", SORA, **sent)
+    answer = edit("generation_generationmodel", SORA, **sent)
 
     told = problems(answer)
     assert words in told.get(field, ""), told
@@ -266,10 +273,12 @@ def test_what_would_break_the_catalogue_is_refused(edit, phone, changes, field, 
 
 
 def test_a_picture_must_reach_the_provider(edit):
-    model = Model.objects.get(name="Sora 2 from a picture")
+    model = GenerationModel.objects.get(name="Sora 2 from a picture")
 
     answer = edit(
-        "generation_model", model.id, **{"routes-0-parameters": '{"prompt": {"name": "prompt"}}'}
+        "generation_generationmodel",
+        model.id,
+        **{"routes-0-parameters": '{"prompt": {"name": "prompt"}}'},
     )
 
     assert "image_url is missing" in problems(answer)["parameters"]
@@ -288,7 +297,7 @@ def test_settings_that_a_theme_relies_on_stay(edit, relied_on, problem):
     theme.save()
     settings = {"duration": {"allowed": [4, 8], "default": 4}}
 
-    answer = edit("generation_model", SORA, settings=json.dumps(settings))
+    answer = edit("generation_generationmodel", SORA, settings=json.dumps(settings))
 
     assert f"{theme.name} has an invalid setting: {problem}" in problems(answer)["settings"]
 
@@ -343,3 +352,18 @@ def test_a_theme_is_taken_off_sale_at_once(edit, phone):
 
     assert answer.status_code == 302, problems(answer)
     assert theme.name not in phone.get("get-themes").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("generation/model/", "generation/generationmodel/"),
+        (f"generation/model/{SORA}/change/", f"generation/generationmodel/{SORA}/change/"),
+        ("generation/route/?provider=fal", "generation/providerroute/?provider=fal"),
+        ("generation/offence/", "generation/violation/"),
+    ],
+)
+def test_an_address_of_an_earlier_release_leads_to_the_page(root, before, after):
+    answer = root.client.get(f"/admin/{before}")
+
+    assert (answer.status_code, answer.headers["Location"]) == (302, f"/admin/{after}")

@@ -22,8 +22,8 @@ from generation.lifecycle import dead_letters, manual
 from generation.models import (
     Breaker,
     DeadKind,
+    GenerationModel,
     Job,
-    Model,
     ProviderHealth,
     ProviderRequest,
     WebhookDelivery,
@@ -346,7 +346,7 @@ def fill(job: Job) -> None:
     """Every day of a month with every model, and as many jobs on their way, providers and calls."""
     now = timezone.now()
     days = CountedDay.objects.all()
-    models = Model.objects.all()
+    models = GenerationModel.objects.all()
     JobDay.objects.bulk_create(
         JobDay(day=day, model_id=model.id, status="failed", error_code=f"ERR_{n}", jobs=1,
                credits=1, cost_usd=1)

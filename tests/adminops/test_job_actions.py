@@ -12,7 +12,7 @@ from billing.models import Notification, Product
 from credits.ledger_check import find_discrepancies
 from generation.catalogue import cache
 from generation.lifecycle import settle
-from generation.models import Job, JobStatus, Model, Route, Stage, WebhookDelivery
+from generation.models import GenerationModel, Job, JobStatus, ProviderRoute, Stage, WebhookDelivery
 from tests.adminops.conftest import WHY, submitted, the_record
 from tests.billing.conftest import TEN, AppStore, deliver_and_apply, purchase_of, update_credits
 from tests.helpers.model_ids import SORA
@@ -171,12 +171,12 @@ def test_notification_processed_again_changes_nothing_twice(support, phone, stor
 
 
 def test_route_is_disabled_and_enabled(support, phone):
-    route = Model.objects.get(id=SORA).routes.get()
+    route = GenerationModel.objects.get(id=SORA).routes.get()
 
-    off = support.act("generation_route_disable", route.id, reason=WHY)
+    off = support.act("generation_providerroute_disable", route.id, reason=WHY)
     cache.invalidate()
     assert_refused(phone.generate(), 404, "ERR_4002")
-    on = support.act("generation_route_enable", route.id, reason=WHY)
+    on = support.act("generation_providerroute_enable", route.id, reason=WHY)
     cache.invalidate()
 
     assert "is disabled" in said(off)[0]
@@ -190,10 +190,15 @@ def test_route_is_disabled_and_enabled(support, phone):
 
 
 def test_editing_a_model_does_not_enable_its_routes(support):
-    page = support.see("generation_model_change", SORA)
+    page = support.see("generation_generationmodel_change", SORA)
 
     assert "routes-0-is_enabled" not in page.content.decode()
-    assert support.submit("generation_route_change", Route.objects.first().pk).status_code == 403
+    assert (
+        support.submit(
+            "generation_providerroute_change", ProviderRoute.objects.first().pk
+        ).status_code
+        == 403
+    )
 
 
 def test_sign_out_everywhere_ends_all_sessions(support, phone):

@@ -20,9 +20,9 @@ from generation.lifecycle import dead_letters, notifications
 from generation.models import (
     BlockedTerm,
     DeadKind,
+    GenerationModel,
     Job,
     JobStatus,
-    Model,
     ProviderHealth,
     Stage,
     Theme,
@@ -44,12 +44,12 @@ LOOKED_AT = [
     "credits_redemption",
     "generation_job",
     "generation_providerrequest",
-    "generation_route",
+    "generation_providerroute",
     "generation_webhookdelivery",
     "generation_providerhealth",
     "generation_maintenance",
     "generation_deadletter",
-    "generation_offence",
+    "generation_violation",
     "billing_purchase",
     "billing_unconfirmedpurchase",
     "billing_notification",
@@ -69,7 +69,7 @@ EDITED = [
     "accounts_user",
     "auth_group",
     "billing_product",
-    "generation_model",
+    "generation_generationmodel",
     "generation_theme",
     "generation_blockedterm",
     "credits_promotioncode",
@@ -155,7 +155,7 @@ def test_history_leads_to_the_record_of_what_was_done(root, everything, subtests
         "accounts_user": ("unban", everything.user, {}),
         "generation_job": ("fail", Job.objects.exclude(stage=Stage.DONE).get(), {}),
         "adminops_pendingapproval": ("decline", rows("adminops_pendingapproval").get(), {}),
-        "generation_offence": ("forgive", rows("generation_offence").get(), {}),
+        "generation_violation": ("forgive", rows("generation_violation").get(), {}),
         "billing_consumptionrequest": (
             "override_preference", rows("billing_consumptionrequest").get(), {"policy": "decline"},
         ),
@@ -204,7 +204,12 @@ def assert_only_shown(root, name):
 
 
 def test_users_models_themes_and_codes_are_never_deleted(root, everything, subtests):
-    for name in ["accounts_user", "generation_model", "generation_theme", "credits_promotioncode"]:
+    for name in [
+        "accounts_user",
+        "generation_generationmodel",
+        "generation_theme",
+        "credits_promotioncode",
+    ]:
         with subtests.test(name):
             row = rows(name).first()
 
@@ -415,7 +420,7 @@ def test_the_environment_is_on_the_page(root, settings):
 
 
 def test_the_record_is_there_for_models_too(root, everything):
-    assert AuditLogEntry.objects.filter(subject_id=Model.objects.get(id=SORA).id).exists()
+    assert AuditLogEntry.objects.filter(subject_id=GenerationModel.objects.get(id=SORA).id).exists()
     assert Theme.objects.exists()
 
 

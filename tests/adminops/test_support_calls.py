@@ -11,7 +11,7 @@ from accounts.models import Session, User
 from adminops.models import AdminAction, AuditLogEntry
 from credits.ledger_check import find_discrepancies
 from credits.queries import history
-from generation.models import Model
+from generation.models import GenerationModel
 from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user, the_record
 from tests.helpers.model_ids import SORA
 from tests.helpers.phone import Phone
@@ -261,7 +261,7 @@ def test_invalid_toggle_is_refused(support, body, refused):
     answer = support.call("admin-toggle-model", **body)
 
     assert error(answer)[:2] == refused
-    assert Model.objects.get(id=SORA).is_available
+    assert GenerationModel.objects.get(id=SORA).is_available
 
 
 def test_user_stats_contain_jobs_and_transactions(support, customer_history):

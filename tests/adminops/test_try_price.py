@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generation.models import Model
+from generation.models import GenerationModel
 from tests.adminops.conftest import Staff, staff_user
 from tests.helpers.model_ids import SORA
 
@@ -31,7 +31,7 @@ def test_every_choice_is_shown_as_it_is_sold_now(support, phone):
 
 
 def test_a_draft_changes_what_is_shown_and_nothing_else(support, phone):
-    before = Model.objects.values().get(id=SORA)
+    before = GenerationModel.objects.values().get(id=SORA)
 
     dearer = {row[0].split(",")[0]: row for row in rows(support, base_price_usd="0.80")}
     cheaper = {row[0].split(",")[0]: row for row in rows(support, base_price_usd="0.01")}
@@ -39,7 +39,7 @@ def test_a_draft_changes_what_is_shown_and_nothing_else(support, phone):
     assert dearer["duration 8"][1:3] == (8, 16)
     assert cheaper["duration 8"][1:3] == (8, 1)
     assert ": -" in cheaper["duration 8"][3]  # sold below cost
-    assert Model.objects.values().get(id=SORA) == before
+    assert GenerationModel.objects.values().get(id=SORA) == before
 
 
 @pytest.mark.parametrize(

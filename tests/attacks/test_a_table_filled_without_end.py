@@ -34,9 +34,9 @@ from generation.models import (
     DeadLetter,
     DeadState,
     FileDeletion,
-    Offence,
     Quote,
     Upload,
+    Violation,
     WebhookDelivery,
 )
 from rendio.common.due_work import DueWork
@@ -318,8 +318,14 @@ def delivery(user: UUID, number: int) -> Model:
 
 
 def offence(user: UUID, number: int) -> Model:
-    return Offence(user_id=user, at=LONG_AGO, input="prompt", moderator="blocklist", categories=[],
-        attempt=str(number))  # fmt: skip
+    return Violation(
+        user_id=user,
+        at=LONG_AGO,
+        input="prompt",
+        moderator="blocklist",
+        categories=[],
+        attempt=str(number),
+    )
 
 
 def letter(user: UUID, number: int) -> Model:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from generation.catalogue import cache
-from generation.models import Job, Model
+from generation.models import GenerationModel, Job
 from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import Life, grant
 from tests.helpers.model_ids import SORA
@@ -20,11 +20,11 @@ ASKED = {"model_id": str(SORA), "prompt": "A red balloon over the sea"}
 def cheap_quote(phone, sandbox):
     """A quote of one credit; the price has been mended since."""
     grant(phone.user_id, 100)
-    Model.objects.filter(id=SORA).update(base_price_usd="0.0100")
+    GenerationModel.objects.filter(id=SORA).update(base_price_usd="0.0100")
     cache.invalidate()
     quote = phone.post("quote-video", ASKED).json()
     assert quote["credits"] == 1
-    Model.objects.filter(id=SORA).update(base_price_usd="0.4000")
+    GenerationModel.objects.filter(id=SORA).update(base_price_usd="0.4000")
     cache.invalidate()
     return quote["quote_id"]
 

@@ -21,7 +21,7 @@ from credits import services as credit_services
 from credits.ledger_check import find_discrepancies
 from credits.services import CodeTerms, balance_of
 from generation.lifecycle import dead_letters, settle
-from generation.models import DeadKind, DeadLetter, Job, Model, Route
+from generation.models import DeadKind, DeadLetter, GenerationModel, Job, ProviderRoute
 from generation.providers.base import FailureReason
 from rendio.common.errors import InvalidState, Refusal
 from tests.adminops.conftest import (
@@ -273,11 +273,11 @@ def test_small_price_steps_count_from_the_approved_baseline(finance, lead):
     for credits in (60, 62, 70, 75):
         edit(finance, "billing_product", product.id, credits=credits)
     for price in ("0.35", "0.32", "0.28", "0.22"):
-        edit(lead, "generation_model", SORA, base_price_usd=price)
+        edit(lead, "generation_generationmodel", SORA, base_price_usd=price)
 
     product.refresh_from_db()
     assert product.credits == 62
-    assert str(Model.objects.get(id=SORA).base_price_usd) == "0.3200"
+    assert str(GenerationModel.objects.get(id=SORA).base_price_usd) == "0.3200"
     assert waiting() == [AdminAction.EDIT_PRODUCT] * 2 + [AdminAction.EDIT_MODEL] * 2
 
 
@@ -296,12 +296,18 @@ def test_small_price_steps_count_from_the_approved_baseline(finance, lead):
     ],
 )
 def test_large_change_of_a_price_or_cost_needs_an_approval(lead, changes):
-    before = Model.objects.filter(id=SORA).values().get(), list(Route.objects.values())
+    before = (
+        GenerationModel.objects.filter(id=SORA).values().get(),
+        list(ProviderRoute.objects.values()),
+    )
 
-    edit(lead, "generation_model", SORA, **changes)
+    edit(lead, "generation_generationmodel", SORA, **changes)
 
     assert waiting() == [AdminAction.EDIT_MODEL]
-    assert (Model.objects.filter(id=SORA).values().get(), list(Route.objects.values())) == before
+    assert (
+        GenerationModel.objects.filter(id=SORA).values().get(),
+        list(ProviderRoute.objects.values()),
+    ) == before
 
 
 def test_assigning_a_purchase_beyond_the_budget_needs_an_approval(agent, store, phone):
@@ -611,10 +617,14 @@ def test_approval_that_would_move_more_than_requested_is_refused(lead, finance, 
     ("name", "permissions"),
     [
         ("billing_product", ["billing.view_product", "billing.change_product"]),
-        ("generation_model", ["generation.view_model", "generation.change_model",
-                              "generation.view_route", "generation.change_route"]),
+        ("generation_generationmodel", [
+            "generation.view_generationmodel", "generation.change_generationmodel",
+            "generation.view_providerroute", "generation.change_providerroute",
+        ]),
         ("generation_theme", ["generation.view_theme", "generation.change_theme"]),
-        ("generation_route", ["generation.view_route", "generation.change_route"]),
+        ("generation_providerroute", [
+            "generation.view_providerroute", "generation.change_providerroute",
+        ]),
     ],
 )  # fmt: skip
 def test_djangos_own_permissions_do_not_edit_the_catalogue(db, name, permissions):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from generation.models import BlockedTerm, Offence, Step
+from generation.models import BlockedTerm, Sanction, Violation
 from generation.moderation.blocklist import blocklist
 from tests.accounts.conftest import Person
 from tests.helpers.phone import Phone, assert_refused
@@ -51,7 +51,7 @@ def test_deleting_the_account_between_offences_ends_in_the_same_ban(sandbox: San
 
     # The hold has come along; when it is over, the next offence bans.
     assert third.generate().status_code == 403
-    Offence.objects.filter(step=Step.HOLD).update(held_until="2026-01-01T00:00:00Z")
+    Violation.objects.filter(step=Sanction.HOLD).update(held_until="2026-01-01T00:00:00Z")
     assert offend(third) == "ban"
     again = Phone().sign_in().post("merge-guest-to-user", person.tokens())
     assert_refused(again, 403, "ERR_4018")
@@ -63,7 +63,7 @@ def test_a_deleted_account_keeps_of_an_offence_that_it_was_and_not_what(sandbox:
 
     assert phone.post("delete-account").status_code == 200
 
-    [offence] = Offence.objects.all()
+    [offence] = Violation.objects.all()
     assert (offence.categories, offence.term_id) == ([], None)
 
 
@@ -81,4 +81,4 @@ def test_a_guest_whom_nobody_would_recognise_leaves_no_offence(sandbox: Sandbox)
 
     assert phone.post("delete-account").status_code == 200
 
-    assert not Offence.objects.exists()
+    assert not Violation.objects.exists()

@@ -11,7 +11,7 @@ from accounts.models import Push, User
 from accounts.push.messages import message_for
 from credits import ledger_check
 from generation.lifecycle import settle
-from generation.models import Job, JobStatus, Offence, ProviderRequest, Step
+from generation.models import Job, JobStatus, ProviderRequest, Sanction, Violation
 from generation.providers.base import FailureReason
 from tests.helpers.job_driver import Canned, Life, grant, kinds_of, turn
 from tests.helpers.model_ids import GEN, SORA, WAN
@@ -52,7 +52,7 @@ def rejected(phone, life, **order):
 
 
 def offences(phone):
-    return Offence.objects.filter(user_id=phone.user_id).order_by("at")
+    return Violation.objects.filter(user_id=phone.user_id).order_by("at")
 
 
 def test_beyond_a_few_each_rejection_that_cost_us_is_paid(strict, life):
@@ -140,12 +140,12 @@ def test_who_goes_on_is_held_and_banned_with_no_moderation_of_ours(strict, life,
     for _ in range(2):
         rejected(strict, life)
 
-    assert [offence.step for offence in offences(strict)] == [Step.NONE, Step.HOLD]
+    assert [offence.step for offence in offences(strict)] == [Sanction.NONE, Sanction.HOLD]
     before = strict.balance()
     assert_refused(strict.generate(), 403, "ERR_4018")
     assert strict.balance() == before
 
-    offences(strict).update(held_until=None, step=Step.NONE)
+    offences(strict).update(held_until=None, step=Sanction.NONE)
     rejected(strict, life)
     assert User.objects.get(id=strict.user_id).suspended_at
     assert ledger_check.find_discrepancies() == []

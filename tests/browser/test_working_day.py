@@ -13,7 +13,7 @@ from adminops.models import CountedDay, CreditDay, JobDay, PendingApproval, Sale
 from billing.models import Product
 from credits.flows import Flow
 from credits.services import scheduled_ledger_check
-from generation.models import Job, JobStatus, Model, ProviderRequest, Theme
+from generation.models import GenerationModel, Job, JobStatus, ProviderRequest, Theme
 from tests.billing.conftest import AppStore, update_credits
 from tests.helpers.job_driver import ended
 from tests.helpers.model_ids import SORA
@@ -94,14 +94,14 @@ def test_a_large_grant_waits_for_a_second_person(desk, customer_history, setting
 
 def test_an_edit_is_given_a_reason_and_a_large_one_waits(desk, running):
     lead, finance = desk("lead"), desk("finance")
-    price = Model.objects.get(id=SORA).base_price_usd
-    lead.open("generation_model_change", SORA)
+    price = GenerationModel.objects.get(id=SORA).base_price_usd
+    lead.open("generation_generationmodel_change", SORA)
     lead.look("edit-model")
     lead.page.fill("[name=base_price_usd]", str(price * 3))
     lead.page.fill("[name=reason]", "The provider raised its price")
     with lead.page.expect_navigation():
         lead.page.locator("[name=_save]").click()
-    assert Model.objects.get(id=SORA).base_price_usd == price
+    assert GenerationModel.objects.get(id=SORA).base_price_usd == price
 
     finance.open("adminops_pendingapproval_changelist")
     finance.look("approvals")
@@ -110,8 +110,8 @@ def test_an_edit_is_given_a_reason_and_a_large_one_waits(desk, running):
     finance.look("approval-of-an-edit")
     finance.act("adminops_pendingapproval_approve", pending.id, reason="As their letter says")
 
-    assert Model.objects.get(id=SORA).base_price_usd == price * 3
-    Model.objects.filter(id=SORA).update(base_price_usd=price)
+    assert GenerationModel.objects.get(id=SORA).base_price_usd == price * 3
+    GenerationModel.objects.filter(id=SORA).update(base_price_usd=price)
 
 
 def test_the_pages_of_products_and_themes_are_read_by_everybody(desk, running):
@@ -156,7 +156,7 @@ def month(committed):
         [CountedDay(date=date, counted_at=now) for date in dates],
         update_conflicts=True, unique_fields=["date"], update_fields=["counted_at"],
     )  # fmt: skip
-    models = list(Model.objects.order_by("name").prefetch_related("routes"))
+    models = list(GenerationModel.objects.order_by("name").prefetch_related("routes"))
     for day in days:
         busy = 3 if day.date.weekday() >= 5 else 1 + day.date.day % 2
         for rank, model in enumerate(models):
@@ -211,4 +211,4 @@ def test_a_price_is_tried_before_it_is_changed(desk, running):
     # Four seconds of Sora 2: credits now, and then.
     assert lead.page.locator("main, body").first.get_by_role("cell", name="8", exact=True).count()
     lead.look("try-a-price")
-    assert Model.objects.get(id=SORA).base_price_usd == Decimal("0.40")
+    assert GenerationModel.objects.get(id=SORA).base_price_usd == Decimal("0.40")

@@ -13,7 +13,7 @@ from credits import services as credit_services
 from credits.services import Source
 from generation.catalogue import cache, orders
 from generation.errors import InvalidPrompt
-from generation.models import Job, Model, Quote, Theme
+from generation.models import GenerationModel, Job, Quote, Theme
 from tests.helpers.model_ids import SORA, VEO
 from tests.helpers.phone import Phone, assert_refused
 
@@ -71,7 +71,7 @@ def test_auto_is_what_the_answer_says_that_it_became(phone):
 
 
 def test_auto_is_a_value_where_the_model_lists_it(phone):
-    model = Model.objects.get(id=SORA)
+    model = GenerationModel.objects.get(id=SORA)
     model.settings["aspect_ratio"] = {"allowed": ["16:9", "auto"], "default": "16:9"}
     model.save()
     cache.invalidate()
@@ -82,7 +82,9 @@ def test_auto_is_a_value_where_the_model_lists_it(phone):
 
 
 def test_auto_asks_a_model_without_the_setting_for_nothing(phone):
-    Model.objects.filter(id=SORA).update(settings={"duration": {"allowed": [4], "default": 4}})
+    GenerationModel.objects.filter(id=SORA).update(
+        settings={"duration": {"allowed": [4], "default": 4}}
+    )
     cache.invalidate()
 
     answer = phone.generate(settings={"resolution": "auto", "aspect_ratio": "auto"})
@@ -167,7 +169,7 @@ def test_an_unknown_model_or_theme_is_404_and_what_is_no_id_400(phone, field):
 
 
 def test_a_model_off_sale_is_404_and_its_theme_too(phone):
-    Model.objects.filter(id=SORA).update(is_available=False)
+    GenerationModel.objects.filter(id=SORA).update(is_available=False)
     cache.invalidate()
 
     assert_refused(phone.generate(), 404, "ERR_4002")
@@ -334,7 +336,7 @@ def test_a_replay_of_what_emptied_the_wallet_succeeds(phone):
 def test_a_replay_outlives_the_model_and_the_account_being_open(phone):
     key = str(uuid4())
     first = phone.generate(key=key)
-    Model.objects.filter(id=SORA).update(is_available=False)
+    GenerationModel.objects.filter(id=SORA).update(is_available=False)
     cache.invalidate()
     credit_services.suspend(user_id=phone.user_id)
 
@@ -371,7 +373,7 @@ def quote(phone, **body):
 
 
 def double_the_price():
-    Model.objects.filter(id=SORA).update(base_price_usd="0.80")
+    GenerationModel.objects.filter(id=SORA).update(base_price_usd="0.80")
     cache.invalidate()
 
 

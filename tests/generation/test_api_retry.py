@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from generation.catalogue import cache
 from generation.lifecycle import settle
-from generation.models import Job, JobStatus, Model
+from generation.models import GenerationModel, Job, JobStatus
 from generation.providers.base import FailureReason
 from tests.helpers.job_driver import assert_completed, kinds_of, ordered
 from tests.helpers.model_ids import SORA
@@ -47,7 +47,7 @@ def test_a_failed_job_is_ordered_again_and_becomes_a_video(phone, failed, quick,
 
 
 def test_todays_price_is_paid(phone, failed):
-    Model.objects.filter(id=SORA).update(base_price_usd="0.50")
+    GenerationModel.objects.filter(id=SORA).update(base_price_usd="0.50")
     cache.invalidate()
 
     assert retry(phone, failed.id).json()["credits_used"] == 10
@@ -56,7 +56,7 @@ def test_todays_price_is_paid(phone, failed):
 def test_the_same_key_pays_once(phone, failed):
     key = str(uuid4())
     first = retry(phone, failed.id, key=key)
-    Model.objects.filter(id=SORA).update(is_available=False)
+    GenerationModel.objects.filter(id=SORA).update(is_available=False)
     cache.invalidate()
 
     again = retry(phone, failed.id, key=key)
@@ -85,7 +85,7 @@ def test_a_job_that_did_not_fail_is_not_repeated(phone, failed, status):
 
 
 def test_a_model_that_is_gone_is_404_and_nothing_is_charged(phone, failed):
-    Model.objects.filter(id=SORA).update(is_available=False)
+    GenerationModel.objects.filter(id=SORA).update(is_available=False)
     cache.invalidate()
 
     assert_refused(retry(phone, failed.id), 404, "ERR_4002")
@@ -95,7 +95,7 @@ def test_a_model_that_is_gone_is_404_and_nothing_is_charged(phone, failed):
 
 def test_settings_that_the_model_no_longer_takes_are_named(phone, failed):
     only_short = {"duration": {"allowed": [4], "default": 4}}
-    Model.objects.filter(id=SORA).update(settings=only_short)
+    GenerationModel.objects.filter(id=SORA).update(settings=only_short)
     cache.invalidate()
 
     details = assert_refused(retry(phone, failed.id), 400, "ERR_4008")

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from generation.catalogue import cache
-from generation.models import Model, Theme
+from generation.models import GenerationModel, Theme
 from tests.helpers.model_ids import SORA, VEO
 
 MODEL_FIELDS = {
@@ -137,7 +137,7 @@ def test_who_has_the_list_gets_304_and_who_has_another_gets_it(get, path):
 
 def test_a_change_of_the_catalogue_changes_its_etag(get):
     etag = get("get-models").headers["ETag"]
-    Model.objects.filter(id=SORA).update(base_price_usd="0.50")
+    GenerationModel.objects.filter(id=SORA).update(base_price_usd="0.50")
     cache.invalidate()
 
     changed = get("get-models", If_None_Match=etag)
@@ -147,7 +147,7 @@ def test_a_change_of_the_catalogue_changes_its_etag(get):
 
 
 def test_a_model_off_sale_is_gone_with_its_themes(get):
-    Model.objects.filter(id=SORA).update(is_available=False)
+    GenerationModel.objects.filter(id=SORA).update(is_available=False)
     cache.invalidate()
 
     assert str(SORA) not in models(get)
@@ -155,7 +155,7 @@ def test_a_model_off_sale_is_gone_with_its_themes(get):
 
 
 def test_a_model_without_an_enabled_route_is_not_sold(get):
-    Model.objects.get(id=SORA).routes.update(is_enabled=False)
+    GenerationModel.objects.get(id=SORA).routes.update(is_enabled=False)
     cache.invalidate()
 
     assert str(SORA) not in models(get)
@@ -172,7 +172,7 @@ def test_a_model_without_an_enabled_route_is_not_sold(get):
     ],
 )
 def test_a_model_that_cannot_be_priced_does_not_take_the_others_off_sale(get, mistake):
-    Model.objects.filter(id=SORA).update(**mistake)
+    GenerationModel.objects.filter(id=SORA).update(**mistake)
     cache.invalidate()
 
     assert str(SORA) not in models(get)

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from generation.catalogue import cache
-from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Route, Stage
+from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, ProviderRoute, Stage
 from rendio.common.keyring import KeyRing
 from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import (
@@ -179,7 +179,7 @@ def test_a_probe_whose_worker_died_is_followed_by_another(rich, quick, life):
 def test_a_job_that_cannot_be_sent_is_no_probe(rich, quick, life):
     (spoilt,) = wait_in_line(rich, quick, life, count=1)
     open_breaker(rich, quick, life)
-    Route.objects.filter(model_id=SORA).update(
+    ProviderRoute.objects.filter(model_id=SORA).update(
         parameters={"prompt": {"name": "prompt", "format": "{nothing}"}}
     )
     cache.invalidate()

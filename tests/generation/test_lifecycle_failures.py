@@ -12,11 +12,11 @@ from generation import cleanup
 from generation.catalogue import cache
 from generation.lifecycle import store, webhooks
 from generation.models import (
+    GenerationModel,
     Job,
-    Model,
     ProviderRequest,
+    ProviderRoute,
     RequestState,
-    Route,
     Stage,
     WebhookDelivery,
 )
@@ -44,7 +44,7 @@ def own_fal(canned, settings):
 @pytest.fixture
 def sold_model():
     """A model that a test may change."""
-    model = Model.objects.get(id=SORA)
+    model = GenerationModel.objects.get(id=SORA)
     route = model.routes.first()
     model.pk, model.name, model.is_default, model._state.adding = None, "Spoilt", False, True
     from uuid import uuid4
@@ -60,8 +60,8 @@ def sold_model():
 def test_a_model_deleted_meanwhile_costs_only_its_own_job(phone, quick, life, sold_model):
     orphan = ordered(phone, model_id=str(sold_model.id))
     sound = ordered(phone)
-    Route.objects.filter(model=sold_model).delete()
-    Model.objects.filter(id=sold_model.id).delete()
+    ProviderRoute.objects.filter(model=sold_model).delete()
+    GenerationModel.objects.filter(id=sold_model.id).delete()
     cache.invalidate()
 
     life.goes_on(sound)
@@ -74,8 +74,8 @@ def test_a_model_deleted_while_its_job_breaks_ends_it_at_once(phone, quick, life
     quick.provider(outcome="error")
     orphan = ordered(phone, model_id=str(sold_model.id))
     life.submit()
-    Route.objects.filter(model=sold_model).delete()
-    Model.objects.filter(id=sold_model.id).delete()
+    ProviderRoute.objects.filter(model=sold_model).delete()
+    GenerationModel.objects.filter(id=sold_model.id).delete()
     cache.invalidate()
 
     life.goes_on(orphan)
@@ -87,7 +87,7 @@ def test_a_model_deleted_while_its_job_breaks_ends_it_at_once(phone, quick, life
 def test_a_route_that_cannot_be_followed_costs_only_its_own_job(phone, quick, life, sold_model):
     spoilt = ordered(phone, model_id=str(sold_model.id))
     sound = ordered(phone)
-    Route.objects.filter(model=sold_model).update(
+    ProviderRoute.objects.filter(model=sold_model).update(
         parameters={"duration": {"name": "duration", "format": "{nothing}"}}
     )
     cache.invalidate()
@@ -102,7 +102,7 @@ def test_a_route_that_cannot_be_followed_costs_only_its_own_job(phone, quick, li
 def test_a_provider_we_do_not_speak_to_costs_only_its_own_job(phone, quick, life, sold_model):
     spoilt = ordered(phone, model_id=str(sold_model.id))
     sound = ordered(phone)
-    Route.objects.filter(model=sold_model).update(provider="nobody")
+    ProviderRoute.objects.filter(model=sold_model).update(provider="nobody")
     cache.invalidate()
 
     life.goes_on(sound)

@@ -11,7 +11,7 @@ import pytest
 from generation.catalogue import cache, routing
 from generation.dispatch.scheduler import schedule_batch
 from generation.lifecycle import submit
-from generation.models import Job, JobStatus, ProviderRequest, RequestState, Route, Stage
+from generation.models import Job, JobStatus, ProviderRequest, ProviderRoute, RequestState, Stage
 from generation.providers import get_provider
 from generation.providers.base import Accepted, FailureReason, Rejected
 from rendio.common.ids import uuid7
@@ -29,9 +29,9 @@ from tests.helpers.phone import assert_refused
 FIRST, SECOND = "fal-ai/sora-2/text-to-video", "fal-ai/veo3.1"
 
 
-def add_route(**changes) -> Route:
+def add_route(**changes) -> ProviderRoute:
     """A second route of Sora 2."""
-    route = Route.objects.filter(model_id=SORA).earliest("position")
+    route = ProviderRoute.objects.filter(model_id=SORA).earliest("position")
     route.id, route._state.adding = uuid7(), True
     route.provider_model_id, route.position = SECOND, 2
     for name, value in changes.items():
@@ -306,7 +306,9 @@ def test_a_route_that_takes_no_picture_is_not_asked_to_start_from_one(phone, db)
     job = Job(id=uuid7(), model_id=model.id, settings={"duration": 4}, credits=4, upload_id=uuid7())
     assert len(routing.untried_routes(job)) == 1
 
-    Route.objects.filter(model_id=model.id).update(parameters={"prompt": {"name": "prompt"}})
+    ProviderRoute.objects.filter(model_id=model.id).update(
+        parameters={"prompt": {"name": "prompt"}}
+    )
     cache.invalidate()
 
     assert routing.untried_routes(job) == []
@@ -339,7 +341,7 @@ def test_the_margin_floor_is_a_setting(phone, quick, life, settings, second):
 
 
 def test_an_order_that_no_route_can_make_is_refused_and_costs_nothing(phone):
-    Route.objects.filter(model_id=SORA).update(limits={"duration": [4]})
+    ProviderRoute.objects.filter(model_id=SORA).update(limits={"duration": [4]})
     cache.invalidate()
 
     assert_refused(phone.generate(settings={"duration": 8}), 503, "ERR_5002")

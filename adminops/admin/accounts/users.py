@@ -236,7 +236,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
                     ("credits_lot", "Credit lots"),
                     ("billing_purchase", "Purchases"),
                     ("billing_fraudscore", "Fraud score"),
-                    ("generation_offence", "Violations"),
+                    ("generation_violation", "Violations"),
                     ("accounts_device", "Devices"),
                     ("accounts_session", "Sessions"),
                     ("accounts_push", "Push notifications"),

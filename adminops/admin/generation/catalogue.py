@@ -30,7 +30,7 @@ from adminops.admin.generation.catalogue_forms import (
     ThemeForm,
 )
 from adminops.models import AdminAction, PendingApproval
-from generation.models import Model, Route, Theme
+from generation.models import GenerationModel, ProviderRoute, Theme
 from generation.providers import provider_choices
 from rendio.common.collation import AsRead
 
@@ -50,7 +50,7 @@ class CatalogueAdmin(AuditedEditAdmin):
 
 
 class RouteInline(StackedInline):
-    model = Route
+    model = ProviderRoute
     form = RouteForm
     formset = RouteFormSet
     formfield_overrides = FIELDS
@@ -74,7 +74,7 @@ class RouteInline(StackedInline):
     has_change_permission = edit_permission(AdminAction.EDIT_MODEL)
 
     @admin.display(description="State")
-    def state(self, route: Route) -> SafeString:
+    def state(self, route: ProviderRoute) -> SafeString:
         return _route_state(route)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -86,7 +86,7 @@ class RouteInline(StackedInline):
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
-@admin.register(Model)
+@admin.register(GenerationModel)
 class ModelAdmin(CatalogueAdmin):
     """A new model is off sale: putting it on sale has its own entry in the audit log."""
 
@@ -139,22 +139,22 @@ class ModelAdmin(CatalogueAdmin):
 
     def save_edit(
         self,
-        row: Model,
+        row: GenerationModel,
         is_new: bool,
         values: dict[str, Any],
         formsets: Any,
         staff_action: StaffAction,
-    ) -> Model | PendingApproval:
+    ) -> GenerationModel | PendingApproval:
         [routes] = formsets
         return catalogue.edit_model(
             staff_action, model_id=row.id, is_new=is_new, values=values, routes=routes.edits()
         )
 
     @admin.display(description="On sale", ordering="is_available")
-    def on_sale(self, model: Model) -> SafeString:
+    def on_sale(self, model: GenerationModel) -> SafeString:
         return badge("on sale", "success") if model.is_available else badge("off sale", "danger")
 
-    def available_actions(self, request: HttpRequest, row: Model) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: GenerationModel) -> list[str]:
         return ["take_off_sale" if row.is_available else "put_on_sale"]
 
     @action_button(
@@ -205,7 +205,7 @@ class ModelAdmin(CatalogueAdmin):
         )
 
 
-@admin.register(Route)
+@admin.register(ProviderRoute)
 class RouteAdmin(ReadOnlyAdmin):
     """Edited on the page of its model, enabled and disabled here."""
 
@@ -226,14 +226,14 @@ class RouteAdmin(ReadOnlyAdmin):
     actions_detail = ("disable", "enable")
 
     @admin.display(description="Model", ordering="model__name")
-    def model_link(self, route: Route) -> SafeString | None:
+    def model_link(self, route: ProviderRoute) -> SafeString | None:
         return link_to(route.model)
 
     @admin.display(description="State", ordering="is_enabled")
-    def state(self, route: Route) -> SafeString:
+    def state(self, route: ProviderRoute) -> SafeString:
         return _route_state(route)
 
-    def available_actions(self, request: HttpRequest, row: Route) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: ProviderRoute) -> list[str]:
         return ["disable" if row.is_enabled else "enable"]
 
     @action_button(
@@ -285,7 +285,7 @@ class RouteAdmin(ReadOnlyAdmin):
         )
 
 
-def _route_state(route: Route) -> SafeString:
+def _route_state(route: ProviderRoute) -> SafeString:
     return badge("enabled", "success") if route.is_enabled else badge("disabled", "danger")
 
 

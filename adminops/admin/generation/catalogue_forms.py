@@ -16,7 +16,7 @@ from adminops.actions.catalogue import RouteEdit
 from adminops.admin.edit_pages import EditForm, require_between
 from adminops.admin.visible_text import VisibleTextForm
 from generation.catalogue.orders import PROMPT_MAX, PROMPT_MIN_VISIBLE, is_valid_prompt
-from generation.models import Model, ModelKind, PricingType, Route, Theme
+from generation.models import GenerationModel, ModelKind, PricingType, ProviderRoute, Theme
 from generation.providers import provider_choices
 from rendio.common.visible_text import has_visible
 
@@ -66,7 +66,7 @@ class ModelForm(EditForm):
 
     def clean_is_default(self) -> bool:
         is_default: bool = self.cleaned_data["is_default"]
-        other = Model.objects.filter(is_default=True).exclude(id=self.instance.id).first()
+        other = GenerationModel.objects.filter(is_default=True).exclude(id=self.instance.id).first()
         if is_default and other:
             raise ValidationError(f"{other.name} is already the default. Change that model first.")
         return is_default
@@ -108,7 +108,9 @@ class RouteFormSet(BaseInlineFormSet):
 
     def edits(self) -> list[RouteEdit]:
         """The values of the valid forms, for new and existing routes."""
-        names = {field.name for field in Route._meta.concrete_fields if field.name != "model"}
+        names = {
+            field.name for field in ProviderRoute._meta.concrete_fields if field.name != "model"
+        }
         found = []
         for form in self.forms:
             is_new = form.instance._state.adding
@@ -121,7 +123,7 @@ class RouteFormSet(BaseInlineFormSet):
 
     def clean(self) -> None:
         super().clean()
-        model: Model = self.instance
+        model: GenerationModel = self.instance
         settings = model.settings
         for form in self.forms:
             values = getattr(form, "cleaned_data", {})
@@ -233,7 +235,7 @@ def check_limits(limits: dict[str, Any], settings: dict[str, Any]) -> None:
         raise ValidationError(problems)
 
 
-def check_parameters(parameters: dict[str, Any], model: Model) -> None:
+def check_parameters(parameters: dict[str, Any], model: GenerationModel) -> None:
     """{our name: {"name": the provider's name, "format": "{}s"}}, with all required inputs. Raises
     ValidationError."""
     known = [*INPUTS, *model.settings]

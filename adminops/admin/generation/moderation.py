@@ -25,12 +25,17 @@ from adminops.admin.base import (
 )
 from adminops.admin.visible_text import VisibleTextForm
 from adminops.models import AdminAction
-from generation.models import BlockedTerm, Offence, Step
+from generation.models import BlockedTerm, Sanction, Violation
 from generation.moderation import strikes
 from generation.moderation.blocklist import Term, blocklist
 from rendio.common.collation import AsRead
 
-STEP_COLOURS = {Step.NONE: "", Step.WARNING: "info", Step.HOLD: "warning", Step.BAN: "danger"}
+STEP_COLOURS = {
+    Sanction.NONE: "",
+    Sanction.WARNING: "info",
+    Sanction.HOLD: "warning",
+    Sanction.BAN: "danger",
+}
 
 
 class TermForm(VisibleTextForm, forms.ModelForm):
@@ -67,7 +72,7 @@ class BlockedTermAdmin(SupportAdmin):
         transaction.on_commit(blocklist.invalidate_cache)
 
 
-@admin.register(Offence)
+@admin.register(Violation)
 class OffenceAdmin(ReadOnlyAdmin):
     """The refused content is not shown, because it is not stored."""
 
@@ -87,29 +92,29 @@ class OffenceAdmin(ReadOnlyAdmin):
     )
     actions_detail = ("forgive",)
 
-    def audit_subject_id(self, row: Offence) -> UUID:
+    def audit_subject_id(self, row: Violation) -> UUID:
         return row.user_id
 
     @admin.display(description="User")
-    def owner(self, offence: Offence) -> SafeString | None:
-        return user_link(offence.user)
+    def owner(self, violation: Violation) -> SafeString | None:
+        return user_link(violation.user)
 
     @admin.display(description="Found")
-    def found(self, offence: Offence) -> str:
-        return ", ".join(offence.categories)
+    def found(self, violation: Violation) -> str:
+        return ", ".join(violation.categories)
 
     @admin.display(description="Term")
-    def term(self, offence: Offence) -> SafeString | str | None:
-        if offence.term_id is None:
+    def term(self, violation: Violation) -> SafeString | str | None:
+        if violation.term_id is None:
             return None
-        return link_to(BlockedTerm.objects.filter(id=offence.term_id).first()) or "Deleted"
+        return link_to(BlockedTerm.objects.filter(id=violation.term_id).first()) or "Deleted"
 
     @admin.display(description="Sanction", ordering="step")
-    def step_label(self, offence: Offence) -> SafeString:
-        step = Step(offence.step)
+    def step_label(self, violation: Violation) -> SafeString:
+        step = Sanction(violation.step)
         return badge(step.label, STEP_COLOURS[step])
 
-    def available_actions(self, request: HttpRequest, row: Offence) -> list[str]:
+    def available_actions(self, request: HttpRequest, row: Violation) -> list[str]:
         return [] if row.forgiven_at else ["forgive"]
 
     @action_button(
@@ -120,13 +125,13 @@ class OffenceAdmin(ReadOnlyAdmin):
         variant=ActionVariant.PRIMARY,
     )
     def forgive(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        offence = self.get_row(request, object_id)
+        violation = self.get_row(request, object_id)
 
         return self.action_page(
             request,
-            offence,
+            violation,
             moderation.clear_strikes,
-            user_id=offence.user_id,
+            user_id=violation.user_id,
             title="Clear violations",
             explanation="Clears all violations of this user. Lifts a suspension or a ban that they "
             "caused.",

@@ -20,7 +20,7 @@ from adminops.admin.base import badge
 from adminops.admin.generation.catalogue_forms import ObjectField, check_multipliers
 from adminops.reports import price_simulation
 from generation.catalogue import cache
-from generation.models import Model, PricingType
+from generation.models import GenerationModel, PricingType
 from rendio.common.collation import AsRead
 
 
@@ -28,7 +28,9 @@ class PriceForm(forms.Form):
     """A model and its new prices. An empty field keeps the current value."""
 
     model = forms.ModelChoiceField(
-        Model.objects.order_by(AsRead("name")), widget=UnfoldAdminSelectWidget, empty_label=None
+        GenerationModel.objects.order_by(AsRead("name")),
+        widget=UnfoldAdminSelectWidget,
+        empty_label=None,
     )
     pricing_type = forms.ChoiceField(
         choices=[("", "Current"), *PricingType.choices],
@@ -72,7 +74,7 @@ class PriceForm(forms.Form):
 
 def try_price(request: HttpRequest) -> HttpResponse:
     """A GET without side effects: the new prices are in the query string only."""
-    if not request.user.has_perm("generation.view_model"):
+    if not request.user.has_perm("generation.view_generationmodel"):
         raise PermissionDenied
     form = PriceForm(request.GET or None)
     context = {

@@ -29,7 +29,7 @@ from adminops.admin.base import (
     user_link,
 )
 from adminops.models import AdminAction, Incident, IncidentKind, PendingApproval
-from generation.models import Model, Route
+from generation.models import GenerationModel, ProviderRoute
 from generation.providers import provider_choices
 from rendio.common import clock
 from rendio.common.collation import AsRead
@@ -55,13 +55,13 @@ class JobFilterForm(forms.Form):
         widget=UnfoldAdminSelectWidget,
     )
     model = forms.ModelChoiceField(
-        Model.objects.order_by(AsRead("name")),
+        GenerationModel.objects.order_by(AsRead("name")),
         required=False,
         empty_label="Any",
         widget=UnfoldAdminSelectWidget,
     )
     route = forms.ModelChoiceField(
-        Route.objects.order_by("provider", "provider_model_id"),
+        ProviderRoute.objects.order_by("provider", "provider_model_id"),
         required=False,
         empty_label="Any",
         widget=UnfoldAdminSelectWidget,

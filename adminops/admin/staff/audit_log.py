@@ -43,14 +43,14 @@ ACTION_COLOURS = {
 }
 PAGES = {
     Subject.USER: "admin:accounts_user_change",
-    Subject.MODEL: "admin:generation_model_change",
+    Subject.MODEL: "admin:generation_generationmodel_change",
     Subject.PURCHASE: "admin:billing_purchase_change",
     Subject.PROVIDER: "admin:generation_providerhealth_change",
     Subject.SERVICE: "admin:generation_maintenance_change",
     Subject.LETTER: "admin:generation_deadletter_change",
     Subject.CODE: "admin:credits_promotioncode_change",
     Subject.JOB: "admin:generation_job_change",
-    Subject.ROUTE: "admin:generation_route_change",
+    Subject.ROUTE: "admin:generation_providerroute_change",
     Subject.DELIVERY: "admin:generation_webhookdelivery_change",
     Subject.NOTICE: "admin:billing_notification_change",
     Subject.INCIDENT: "admin:adminops_incident_change",

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from generation import cleanup
-from generation.models import Job, Offence, Step
+from generation.models import Job, Sanction, Violation
 from tests.helpers.concurrency import at_once
 from tests.helpers.phone import Phone, assert_refused
 from tests.helpers.pictures import upload
@@ -30,11 +30,11 @@ def offend(phone):
 
 
 def offences(phone):
-    return Offence.objects.filter(user_id=phone.user_id)
+    return Violation.objects.filter(user_id=phone.user_id)
 
 
 def wait_out_the_hold(phone):
-    offences(phone).filter(step=Step.HOLD).update(held_until=timezone.now())
+    offences(phone).filter(step=Sanction.HOLD).update(held_until=timezone.now())
 
 
 def test_the_second_is_warned_the_third_held_and_the_fifth_banned(phone, blocked):

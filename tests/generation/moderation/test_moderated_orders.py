@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from credits.models import LedgerEntry
 from generation.lifecycle import settle
-from generation.models import Job, Offence, Quote
+from generation.models import Job, Quote, Violation
 from generation.providers.base import FailureReason
 from tests.helpers.phone import Phone, assert_refused
 from tests.helpers.sandbox_control import Sandbox
@@ -54,7 +54,7 @@ def test_a_paid_order_is_answered_again_whatever_has_become_blocked(phone, opena
     assert again.content == first.content
     assert again.headers["X-Idempotent-Replay"] == "true"
     assert len(asked(sandbox)) == count
-    assert not Offence.objects.exists()
+    assert not Violation.objects.exists()
     # The key with other words is that, and not looked at either.
     assert_refused(phone.generate(key=key, prompt="Another bomb"), 422, "ERR_4010")
     assert len(asked(sandbox)) == count
@@ -72,10 +72,10 @@ def test_the_same_request_sent_again_is_one_offence(phone, bombs_refused):
 
     for _ in range(3):
         assert_refused(phone.generate(key=key, prompt=BAD), 422, "ERR_4016")
-    assert Offence.objects.filter(user_id=phone.user_id).count() == 1
+    assert Violation.objects.filter(user_id=phone.user_id).count() == 1
 
     assert_refused(phone.generate(key=key, prompt="Another bomb"), 422, "ERR_4016")
-    assert Offence.objects.filter(user_id=phone.user_id).count() == 2
+    assert Violation.objects.filter(user_id=phone.user_id).count() == 2
 
 
 def test_a_themes_prompt_and_a_retried_one_are_judged_too(phone, blocked):
@@ -124,7 +124,7 @@ def test_openai_is_asked_in_its_own_words(phone, openai, sandbox):
 def test_what_openai_finds_may_be_allowed(phone, openai, settings):
     openai(flag=["battle"], category="violence")
     assert_refused(phone.generate(prompt="A knight's battle"), 422, "ERR_4016")
-    assert Offence.objects.get().categories == ["violence"]
+    assert Violation.objects.get().categories == ["violence"]
 
     settings.OPENAI_ALLOWED_CATEGORIES = ["violence"]
 
@@ -156,7 +156,7 @@ def test_out_of_reach_refuses_without_a_charge_or_lets_pass_as_the_setting_says(
     assert_refused(refused, 503, "ERR_5002")
     assert refused.headers["Retry-After"]
     assert phone.balance() == 10
-    assert not Offence.objects.exists()
+    assert not Violation.objects.exists()
 
     settings.MODERATION_WHEN_UNREACHABLE = "allow"
 
@@ -187,7 +187,7 @@ def test_a_verdict_without_its_category_is_one(phone, openai, canned, settings):
     settings.OPENAI_URL = canned.url
 
     assert_refused(phone.generate(), 422, "ERR_4016")
-    assert Offence.objects.get().categories == ["unspecified"]
+    assert Violation.objects.get().categories == ["unspecified"]
 
 
 # --- What it costs, and what is kept ----------------------------------------------------------
@@ -209,7 +209,7 @@ def test_moderation_adds_two_questions_before_the_charges_transaction(committed,
 def test_nothing_of_what_was_refused_is_kept_or_logged(phone, bombs_refused, caplog):
     phone.generate(prompt="A purple BOMB for everybody")
 
-    [row] = Offence.objects.values()
+    [row] = Violation.objects.values()
     for kept in (str(row), caplog.text):
         assert "purple" not in kept.lower()
         assert "bomb" not in kept.lower()

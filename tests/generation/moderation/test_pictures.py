@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 from PIL import Image
 
-from generation.models import FileDeletion, Input, Offence, Upload
+from generation.models import FileDeletion, InputKind, Upload, Violation
 from tests.helpers.phone import assert_refused
 from tests.helpers.pictures import jpeg, saved, two_halves, upload, uploaded
 
@@ -25,8 +25,8 @@ def test_a_refused_picture_is_not_kept_and_counts(phone, openai, storage):
     assert storage.names() == []
     assert not Upload.objects.exists()
     assert not FileDeletion.objects.exists()
-    offence = Offence.objects.get(user_id=phone.user_id)
-    assert (offence.input, offence.categories) == (Input.IMAGE, ["sexual"])
+    offence = Violation.objects.get(user_id=phone.user_id)
+    assert (offence.input, offence.categories) == (InputKind.IMAGE, ["sexual"])
     openai()
     assert uploaded(phone)["upload_id"]
 
@@ -37,7 +37,7 @@ def test_the_same_picture_sent_again_is_one_offence(phone, openai, storage):
     for picture in (jpeg(), jpeg(), saved(two_halves((48, 64)), "PNG")):
         assert_refused(upload(phone, picture), 422, "ERR_4016")
 
-    assert Offence.objects.filter(user_id=phone.user_id).count() == 2
+    assert Violation.objects.filter(user_id=phone.user_id).count() == 2
 
 
 def test_the_same_picture_after_its_hold_is_refused_and_no_more(phone, openai, storage, settings):
@@ -45,7 +45,7 @@ def test_the_same_picture_after_its_hold_is_refused_and_no_more(phone, openai, s
     openai(flag_images=True)
     assert assert_refused(upload(phone), 422, "ERR_4016")["step"] == "hold"
     assert_refused(upload(phone), 403, "ERR_4018")
-    Offence.objects.update(held_until=timezone.now())
+    Violation.objects.update(held_until=timezone.now())
 
     assert assert_refused(upload(phone), 422, "ERR_4016") == {"input": "image", "step": "none"}
 

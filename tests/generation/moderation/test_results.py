@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from generation.models import Offence, ProviderRequest, Stage
+from generation.models import ProviderRequest, Stage, Violation
 from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, tell
 
 COST = Decimal("0.40")  # four seconds of Sora 2 at fal
@@ -55,7 +55,7 @@ def test_a_refused_video_is_refunded_booked_and_nowhere_kept(phone, quick, life,
     assert (status["error"]["type"], status["video_url"]) == ("CONTENT_REJECTED", None)
     assert len(pictures_shown(quick)) == 1  # the first objection is enough
     # Its owner did not draw it.
-    assert not Offence.objects.exists()
+    assert not Violation.objects.exists()
 
 
 def test_without_frames_or_without_moderation_no_result_is_judged(
