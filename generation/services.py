@@ -91,7 +91,7 @@ def retry(*, attempt: IdempotentRequest, job_id: UUID, now: datetime) -> StoredR
 
 
 def _with_idempotency(
-    attempt: IdempotentRequest, read_order: Callable[[], Order], *, now: datetime
+    attempt: IdempotentRequest, build_order: Callable[[], Order], *, now: datetime
 ) -> StoredResponse:
     """Place the order, or replay the response that is stored for this idempotency key.
 
@@ -99,7 +99,7 @@ def _with_idempotency(
     costs no query for it.
     """
     try:
-        order = read_order()
+        order = build_order()
         routing.require_available(order, now=now)
         _require_ai_consent(attempt.user_id, order.model)
         if order.picture_url or screening.is_enabled():

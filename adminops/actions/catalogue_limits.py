@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from generation.catalogue import pricing
-from generation.lifecycle.poll import DEFAULT_RUN_SECONDS
+from generation.catalogue.cache import DEFAULT_RUN_SECONDS
 
 MAX_PRODUCT_CREDITS = 100_000
 MIN_PRICE_USD, MAX_PRICE_USD = Decimal("0.01"), Decimal(1000)

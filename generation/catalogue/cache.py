@@ -29,6 +29,7 @@ from rendio.common.ttl_cache import ttl_cache
 
 logger = structlog.get_logger(__name__)
 
+DEFAULT_RUN_SECONDS = 600
 AUTO = "auto"
 AUTO_SETTINGS = frozenset({"resolution", "aspect_ratio"})
 # Limits for the unknown settings that an error message names: how many, and characters of each.
@@ -229,6 +230,17 @@ def get_routes(model_id: UUID) -> tuple[RouteSpec, ...]:
         return model.routes
     row = GenerationModel.objects.prefetch_related("routes").filter(id=model_id).first()
     return to_spec(row).routes if row else ()
+
+
+def run_deadline_seconds(model_id: UUID) -> int:
+    """Seconds that a job of the model may run: the setting, else the model's, else ten minutes."""
+    # The catalogue has no models that are off sale.
+    model = current().models.get(model_id) or GenerationModel.objects.filter(id=model_id).first()
+    return (
+        settings.JOB_RUN_DEADLINE_SECONDS
+        or (model and model.run_deadline_seconds)
+        or DEFAULT_RUN_SECONDS
+    )
 
 
 def etag(body: bytes) -> str:

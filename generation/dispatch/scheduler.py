@@ -23,7 +23,6 @@ from generation.dispatch import circuit_breaker, fair_queue
 from generation.dispatch.capacity import Capacity
 from generation.due_work import SUBMIT_JOBS
 from generation.lifecycle import transitions
-from generation.lifecycle.poll import run_seconds
 from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Stage
 from generation.uploads import retention
 
@@ -149,7 +148,7 @@ def _inputs(job: Job) -> dict[str, Any]:
     inputs = {"prompt": job.prompt, **job.settings}
     if job.upload_id:
         # The provider fetches the image when it starts the job, at the latest at the run deadline.
-        lives = settings.JOB_START_DEADLINE_SECONDS + run_seconds(job)
+        lives = settings.JOB_START_DEADLINE_SECONDS + cache.run_deadline_seconds(job.model_id)
         inputs["image_url"] = retention.signed_url(job.upload_id, seconds=lives)
     return inputs
 

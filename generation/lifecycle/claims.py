@@ -44,6 +44,6 @@ def claim(
 
 
 def _give_up(job: Job, *, now: datetime) -> None:
-    why = f"{job.lost_leases} workers in a row told nothing in the stage {job.stage}"
+    why = f"{job.lost_leases} workers in a row ended without a result in the stage {job.stage}"
     dead_letters.record(DeadKind.JOB, str(job.id), why, now=now)
     settle.fail(job, FailureReason.WORKER_ERROR, now=now, error_type="broken", detail=why)

@@ -55,7 +55,7 @@ def run_concurrently(
             try:
                 fetched = future.result()
             except Exception:
-                logger.exception("look_failed")
+                logger.exception("fetch_failed")
                 fetched = Unknown("our own fault")
             moment = now + timedelta(seconds=time.monotonic() - started)
             with _bind_request_id(job_of(futures[future])):

@@ -10,8 +10,6 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
-from django.conf import settings
-
 from generation.catalogue import cache
 from generation.due_work import POLL_JOBS
 from generation.lifecycle import failover, route_timing, transitions
@@ -22,7 +20,6 @@ from generation.models import (
     PROGRESS_QUEUED,
     PROGRESS_RUNNING,
     PROGRESS_STORING,
-    GenerationModel,
     Job,
     Stage,
 )
@@ -32,7 +29,6 @@ from rendio.common.due_work import due_batch
 
 BATCH = POLL_JOBS.batch
 STAGES = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]
-DEFAULT_RUN_SECONDS = 600
 
 PollResult = Running | Done | Unknown
 # A job with the provider name and the handle of its submission; None without a handle.
@@ -72,7 +68,7 @@ def _apply(item: PollItem, result: PollResult, now: datetime) -> None:
     is_starting = isinstance(result, Running) and result.is_started and job.stage != Stage.RUNNING
     if is_starting:
         # The run deadline counts from the first poll that reports a start.
-        deadline = now + timedelta(seconds=run_seconds(job))
+        deadline = now + timedelta(seconds=cache.run_deadline_seconds(job.model_id))
     if now >= deadline:
         failover.try_next_or_fail(
             job, FailureReason.TIMEOUT, now=now, detail=f"deadline of {job.stage}"
@@ -96,17 +92,3 @@ def _progress(job: Job, result: Running) -> int:
         return max(job.progress, PROGRESS_QUEUED)
     share = (PROGRESS_STORING - PROGRESS_RUNNING) * (result.progress or 0) // 100
     return max(job.progress, PROGRESS_RUNNING + share)
-
-
-def run_seconds(job: Job) -> int:
-    """The run deadline in seconds: from the settings, else the model's, else ten minutes."""
-    # The catalogue has no models that are off sale.
-    model = (
-        cache.current().models.get(job.model_id)
-        or GenerationModel.objects.filter(id=job.model_id).first()
-    )
-    return (
-        settings.JOB_RUN_DEADLINE_SECONDS
-        or (model and model.run_deadline_seconds)
-        or DEFAULT_RUN_SECONDS
-    )

@@ -11,7 +11,7 @@ from tests.helpers.job_driver import assert_refunded, ordered
 from tests.helpers.provider_models import MODELS
 
 
-def given_up(phone, life, **body):
+def timed_out_job(phone, life, **body):
     """A job that timed out and was refunded."""
     job = ordered(phone, **body)
     life.goes_on(job)
@@ -31,7 +31,7 @@ def test_after_the_refund_the_provider_is_asked_to_stop_once(phone, sandbox, lif
     sandbox.provider(
         provider=provider, queue_seconds=0, run_seconds=600, webhooks=False, outcome="hang"
     )
-    request = given_up(phone, life, model_id=str(MODELS[provider]))
+    request = timed_out_job(phone, life, model_id=str(MODELS[provider]))
     assert asked(sandbox, provider) == []
     assert request.cancel_due_at == request.ended_at
 
@@ -47,7 +47,7 @@ def test_a_provider_that_cannot_be_asked_is_asked_again_and_at_last_left_alone(
     phone, quick, life, settings
 ):
     quick.provider(outcome="hang")
-    request = given_up(phone, life)
+    request = timed_out_job(phone, life)
     ProviderRequest.objects.filter(id=request.id).update(cancel_url="http://127.0.0.1:9/cancel")
 
     moments = []
@@ -66,7 +66,7 @@ def test_a_provider_that_cannot_be_asked_is_asked_again_and_at_last_left_alone(
 def test_a_submission_without_a_name_over_there_cannot_be_stopped(phone, quick, life):
     quick.provider(outcome="submit_500")
 
-    assert given_up(phone, life).cancel_due_at is None
+    assert timed_out_job(phone, life).cancel_due_at is None
 
 
 def test_a_job_that_the_user_cancelled_is_not_stopped_again(phone, quick, life):
@@ -81,7 +81,7 @@ def test_a_job_that_the_user_cancelled_is_not_stopped_again(phone, quick, life):
 
 def test_two_workers_ask_once(guest, quick, life):
     quick.provider(outcome="hang")
-    request = given_up(guest, life)
+    request = timed_out_job(guest, life)
 
     life.later(2)
     at_once(*[lambda: cancel.cancel_abandoned_due(now=life.now)] * 4)

@@ -118,7 +118,7 @@ def test_while_it_is_open_nothing_is_sent_and_what_runs_goes_on(rich, quick, lif
     assert len(submissions(quick)) == sent
 
 
-def wait_in_line(rich, quick, life, count=4) -> list[Job]:
+def order_waiting_jobs(rich, quick, life, count=4) -> list[Job]:
     """Jobs that were ordered just before the provider failed."""
     jobs = [ordered(rich) for _ in range(count)]
     Job.objects.filter(id__in=[job.id for job in jobs]).update(
@@ -128,7 +128,7 @@ def wait_in_line(rich, quick, life, count=4) -> list[Job]:
 
 
 def test_after_a_while_one_request_tries_and_its_success_closes_it(rich, quick, life):
-    waiting = wait_in_line(rich, quick, life)
+    waiting = order_waiting_jobs(rich, quick, life)
     open_breaker(rich, quick, life)
     sent = len(submissions(quick))
     quick.provider(outcome="ok")
@@ -146,7 +146,7 @@ def test_after_a_while_one_request_tries_and_its_success_closes_it(rich, quick, 
 
 
 def test_a_probe_that_fails_opens_it_again(rich, quick, life):
-    wait_in_line(rich, quick, life)
+    order_waiting_jobs(rich, quick, life)
     open_breaker(rich, quick, life)
     sent = len(submissions(quick))
 
@@ -159,7 +159,7 @@ def test_a_probe_that_fails_opens_it_again(rich, quick, life):
 
 
 def test_a_probe_whose_worker_died_is_followed_by_another(rich, quick, life):
-    wait_in_line(rich, quick, life)
+    order_waiting_jobs(rich, quick, life)
     open_breaker(rich, quick, life)
     quick.provider(outcome="ok")
     sent = len(submissions(quick))
@@ -177,7 +177,7 @@ def test_a_probe_whose_worker_died_is_followed_by_another(rich, quick, life):
 
 
 def test_a_job_that_cannot_be_sent_is_no_probe(rich, quick, life):
-    (spoilt,) = wait_in_line(rich, quick, life, count=1)
+    (spoilt,) = order_waiting_jobs(rich, quick, life, count=1)
     open_breaker(rich, quick, life)
     ProviderRoute.objects.filter(model_id=SORA).update(
         parameters={"prompt": {"name": "prompt", "format": "{nothing}"}}
@@ -249,7 +249,7 @@ def test_what_waits_for_a_provider_that_stays_down_is_refunded_at_its_deadline(
     rich, quick, life, settings
 ):
     settings.BREAKER_OPEN_SECONDS = 600
-    (waiting,) = wait_in_line(rich, quick, life, count=1)
+    (waiting,) = order_waiting_jobs(rich, quick, life, count=1)
     open_breaker(rich, quick, life)
 
     while waiting.stage == Stage.SUBMIT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
+import generation.tasks  # noqa: F401  (connects the signal receiver)
 from generation.due_work import JOB_LEASE, POLL_JOBS
 from generation.lifecycle import claims, dead_letters, poll
 from generation.models import (

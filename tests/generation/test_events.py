@@ -68,13 +68,13 @@ def endless(provider):
     return provider
 
 
-def take_back(phone, *job_ids):
+def cancel_jobs(phone, *job_ids):
     for job_id in job_ids:
         phone.post("cancel-video-job", {"job_id": job_id})
     ended(*job_ids)
 
 
-def gives_up(job):
+def try_fail(job):
     """Retry if the worker has claimed the job at this moment."""
 
     def as_it_is_now() -> bool:
@@ -108,7 +108,7 @@ def test_a_job_is_followed_from_its_order_to_its_video(running, provider):
 def test_of_a_job_that_has_ended_there_is_one_event(running, provider):
     phone = running.phone()
     (job_id,) = phone.order()
-    take_back(phone, job_id)
+    cancel_jobs(phone, job_id)
 
     (body,) = Stream(phone, job_id)
 
@@ -132,7 +132,7 @@ def test_a_failure_is_told_in_the_language_that_the_profile_has_by_then(guest, e
     assert b'"pending"' in next(events)
 
     guest.post("update-user-profile", {"language": "es"})
-    gives_up(job)
+    try_fail(job)
 
     last = [event for event in events if event != b":\n\n"][-1]
     assert "El servicio de vídeo no está disponible." in last.decode()
@@ -145,7 +145,7 @@ def test_a_job_deleted_meanwhile_closes_the_stream(running, endless):
     events = iter(stream)
     assert next(events)["status"] in {"pending", "processing"}
 
-    take_back(phone, job_id)
+    cancel_jobs(phone, job_id)
     phone.post("delete-video-job", {"job_id": job_id})
 
     assert [body["status"] for body in events][-1:] in ([], ["cancelled"], ["processing"])
@@ -165,7 +165,7 @@ def test_streams_beyond_the_cap_tell_once_and_do_not_hold_the_server(running, en
     for reader in readers:
         reader.start()
     eventually(lambda: alive(readers) <= 4)
-    take_back(phone, job_id)
+    cancel_jobs(phone, job_id)
     eventually(lambda: alive(readers) == 0)
 
 
@@ -201,7 +201,7 @@ def test_a_session_that_ended_sees_no_more(running, endless):
     assert [body["status"] for body in events if body["status"] == "completed"] == []
     assert phone.get(f"video-jobs/{job_id}/events").status_code == 401
     phone.sign_in()
-    take_back(phone, job_id)
+    cancel_jobs(phone, job_id)
 
 
 def test_nobody_watches_a_strangers_job(running, provider):
@@ -229,7 +229,7 @@ def test_a_server_that_is_asked_to_stop_closes_its_streams(running, endless):
     assert [body["status"] for body in events if body["status"] == "completed"] == []
     running.stack.start("web")
     eventually(lambda: serves_again(phone))
-    take_back(phone, job_id)
+    cancel_jobs(phone, job_id)
 
 
 def serves_again(phone: Phone) -> bool:

@@ -18,14 +18,14 @@ OTHERS = 99
 
 
 @pytest.fixture
-def hog(phone, quick):
+def heavy_user(phone, quick):
     """A user with a hundred jobs, ordered before all others."""
     job = ordered(phone)
-    copies(job, [phone.user_id] * 99)
+    copy_job(job, [phone.user_id] * 99)
     return phone
 
 
-def copies(job: Job, user_ids) -> list[Job]:
+def copy_job(job: Job, user_ids) -> list[Job]:
     values = {field.attname: getattr(job, field.attname) for field in Job._meta.fields}
     return Job.objects.bulk_create(
         Job(**values | {"id": uuid7(), "user_id": user_id}) for user_id in user_ids
@@ -36,30 +36,30 @@ def users(count: int) -> list[User]:
     return User.objects.bulk_create(User(is_guest=True, password="!") for _ in range(count))
 
 
-def sent_by() -> list:
+def submitted_user_ids() -> list:
     """User ids of the submitted jobs, in order."""
     return list(ProviderRequest.objects.order_by("id").values_list("job__user_id", flat=True))
 
 
-def test_a_hundred_jobs_of_one_user_keep_nobody_waiting(hog, life):
+def test_a_hundred_jobs_of_one_user_keep_nobody_waiting(heavy_user, life):
     others = {user.id for user in users(OTHERS)}
-    copies(Job.objects.filter(user_id=hog.user_id).first(), others)
+    copy_job(Job.objects.filter(user_id=heavy_user.user_id).first(), others)
 
     life.submit()
     life.submit()
 
-    sent = sent_by()
+    sent = submitted_user_ids()
     assert len(sent) == 100
-    assert set(sent) == others | {hog.user_id}
+    assert set(sent) == others | {heavy_user.user_id}
 
 
-def test_a_user_has_as_many_at_once_as_the_tier_allows(hog, life, sandbox, settings):
+def test_a_user_has_as_many_at_once_as_the_tier_allows(heavy_user, life, sandbox, settings):
     settings.JOBS_AT_ONCE = {Tier.FREE: 3, Tier.PREMIUM: 7}
     life.submit()
     life.later(5).submit()
     assert len(submissions(sandbox)) == 3
 
-    User.objects.filter(id=hog.user_id).update(tier=Tier.PREMIUM)
+    User.objects.filter(id=heavy_user.user_id).update(tier=Tier.PREMIUM)
     life.later(5).submit()
     assert len(submissions(sandbox)) == 7
 
@@ -105,22 +105,24 @@ def test_what_comes_late_from_another_route_waits_as_long_as_any_other(
     assert late.deadline_at == life.now + left
 
 
-def test_whoever_has_reached_the_limit_does_not_fill_the_window(hog, life, monkeypatch, settings):
+def test_whoever_has_reached_the_limit_does_not_fill_the_window(
+    heavy_user, life, monkeypatch, settings
+):
     monkeypatch.setattr(fair_queue, "WINDOW_SIZE", 20)
     settings.JOBS_AT_ONCE = {Tier.FREE: 1}
     (late,) = users(1)
-    copies(Job.objects.filter(user_id=hog.user_id).first(), [late.id])
+    copy_job(Job.objects.filter(user_id=heavy_user.user_id).first(), [late.id])
 
     for _ in range(6):
         life.later(0.5).submit()
 
-    assert sent_by() == [hog.user_id, late.id]
+    assert submitted_user_ids() == [heavy_user.user_id, late.id]
 
 
-def test_two_queues_count_as_one_user(hog, life, settings):
+def test_two_queues_count_as_one_user(heavy_user, life, settings):
     settings.JOBS_AT_ONCE = {Tier.FREE: 2}
     life.submit()
-    image = ordered_as_image(hog)
+    image = ordered_as_image(heavy_user)
 
     submit.submit_due(queue="medium", now=life.later(1).now)
 

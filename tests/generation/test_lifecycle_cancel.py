@@ -25,7 +25,7 @@ from tests.helpers.wait import PATIENCE_SECONDS, eventually
 CANCELLED = JobStatus.CANCELLED
 
 
-def take_back(phone, job) -> tuple[int, str, bool]:
+def cancel_job(phone, job) -> tuple[int, str, bool]:
     answer = phone.post("cancel-video-job", {"job_id": str(job.id)})
     body = answer.json()
     return answer.status_code, body.get("status", ""), body.get("refunded", False)
@@ -38,7 +38,7 @@ def cancels(sandbox) -> int:
 def test_before_any_provider_has_it_it_is_cancelled_at_once(phone, quick, life):
     job = ordered(phone)
 
-    assert take_back(phone, job) == (200, "cancelled", True)
+    assert cancel_job(phone, job) == (200, "cancelled", True)
 
     life.submit()
     assert_refunded(job, status=CANCELLED)
@@ -51,7 +51,7 @@ def test_in_the_providers_queue_it_is_cancelled_and_refunded(phone, quick, life)
     job = ordered(phone)
     life.submit()
 
-    assert take_back(phone, job) == (200, "cancelled", True)
+    assert cancel_job(phone, job) == (200, "cancelled", True)
 
     assert_refunded(job, status=CANCELLED)
 
@@ -61,7 +61,7 @@ def test_one_that_runs_on_is_not_refunded_and_completes(phone, quick, life):
     job = ordered(phone)
     life.submit()
 
-    assert take_back(phone, job) == (200, "processing", False)
+    assert cancel_job(phone, job) == (200, "processing", False)
 
     job.refresh_from_db()
     assert job.cancel_requested_at is None
@@ -78,7 +78,7 @@ def test_one_that_runs_and_can_be_stopped_is_cancelled_and_refunded(phone, quick
     job.refresh_from_db()
     assert job.stage == Stage.RUNNING
 
-    assert take_back(phone, job) == (200, "cancelled", True)
+    assert cancel_job(phone, job) == (200, "cancelled", True)
 
     assert_refunded(job, status=CANCELLED)
 
@@ -89,7 +89,7 @@ def test_one_that_is_being_stored_is_delivered_or_cancelled(phone, quick, life, 
     job = ordered(phone)
     life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
 
-    assert take_back(phone, job) == (200, "processing", False)
+    assert cancel_job(phone, job) == (200, "processing", False)
 
     life.cancel()
     assert cancels(quick) == 0
@@ -107,15 +107,15 @@ def test_after_the_end_it_is_too_late(phone, quick, life):
     failed = ordered(phone)
     life.goes_on(failed)
 
-    assert take_back(phone, completed)[0] == 409
-    assert take_back(phone, failed)[0] == 409
+    assert cancel_job(phone, completed)[0] == 409
+    assert cancel_job(phone, failed)[0] == 409
     assert_completed(completed)
 
 
 def test_twice_is_one_refund_and_the_same_answer(phone, quick):
     job = ordered(phone)
 
-    assert take_back(phone, job) == take_back(phone, job) == (200, "cancelled", True)
+    assert cancel_job(phone, job) == cancel_job(phone, job) == (200, "cancelled", True)
     assert kinds_of(job.id) == ["charge", "refund"]
 
 
@@ -141,7 +141,7 @@ def test_while_the_answer_to_the_submission_is_open_nothing_is_refunded(phone, q
     job = ordered(phone)
     life.submit()
 
-    assert take_back(phone, job) == (200, "pending", False)
+    assert cancel_job(phone, job) == (200, "pending", False)
 
     life.goes_on(job)
     assert_refunded(job, status=CANCELLED)
@@ -200,10 +200,10 @@ def test_a_provider_that_hangs_does_not_hold_up_the_caller(
         request = ProviderRequest.objects.filter(job=job)
         request.update(cancel_url=address)
         began = time.monotonic()
-        assert take_back(phone, job) == (200, "processing", False)
+        assert cancel_job(phone, job) == (200, "processing", False)
         cancel_url = f"{quick.url}{urlsplit(request.get().status_url).path[:-6]}cancel"
         request.update(cancel_url=cancel_url, response_url=address)
-        assert take_back(phone, job) == (200, "processing", False)
+        assert cancel_job(phone, job) == (200, "processing", False)
 
     assert time.monotonic() - began < PATIENCE_SECONDS
     request.update(response_url=cancel_url.removesuffix("/cancel"))
@@ -218,7 +218,7 @@ def test_two_at_once_are_one_refund(guest, quick):
     job = ordered(guest)
     before = guest.balance()
 
-    answers = at_once(*[lambda: take_back(guest, job)] * 4)
+    answers = at_once(*[lambda: cancel_job(guest, job)] * 4)
 
     assert {status for status, _, _ in answers} == {200}
     assert_refunded(job, status=CANCELLED)
@@ -231,7 +231,7 @@ def test_against_the_submission_it_is_cancelled_or_sent_and_never_both(guest, qu
         job = ordered(guest)
         life = Life()
 
-        at_once(life.submit, lambda job=job: take_back(guest, job))
+        at_once(life.submit, lambda job=job: cancel_job(guest, job))
 
         life.goes_on(job)
         sent = any(known["webhook_url"] and str(job.id) for known in quick.jobs())
@@ -252,7 +252,7 @@ def test_against_completion_one_of_both_wins_whole(guest, quick):
         life.later(3)
 
         at_once(
-            lambda life=life: (life.poll(), life.store()), lambda job=job: take_back(guest, job)
+            lambda life=life: (life.poll(), life.store()), lambda job=job: cancel_job(guest, job)
         )
 
         life.goes_on(job)

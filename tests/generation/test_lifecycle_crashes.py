@@ -56,7 +56,7 @@ steps[os.environ["STEP"]]()
 """
 
 
-def dies(step: str, *, at: int, on: str, life: Life) -> None:
+def run_and_kill(step: str, *, at: int, on: str, life: Life) -> None:
     """Run one step in a worker that is killed there."""
     process = fork_server.application(stack_environment()).run(
         STEP, STEP=step, DIE_AT=str(at), DIE_ON=on, NOW=life.now.isoformat()
@@ -77,7 +77,7 @@ def life(job) -> Life:
 
 def test_before_the_submission_left(job, life, guest, quick):
     """The outcome is unknown, so the job waits for its deadline and is refunded."""
-    dies("submit", at=1, on="before", life=life)
+    run_and_kill("submit", at=1, on="before", life=life)
 
     life.goes_on(job)
 
@@ -88,7 +88,7 @@ def test_before_the_submission_left(job, life, guest, quick):
 
 
 def test_between_the_providers_acceptance_and_our_commit(job, life, guest, quick, signer):
-    dies("submit", at=1, on="after", life=life)
+    run_and_kill("submit", at=1, on="after", life=life)
     job.refresh_from_db()
     assert (job.stage, len(submissions(quick))) == (Stage.SENT, 1)
     assert tell(signer, job) == 200
@@ -103,7 +103,7 @@ def test_between_the_providers_acceptance_and_our_commit(job, life, guest, quick
 def test_between_the_providers_acceptance_and_our_commit_with_its_webhook_lost(
     job, life, guest, quick
 ):
-    dies("submit", at=1, on="after", life=life)
+    run_and_kill("submit", at=1, on="after", life=life)
 
     life.goes_on(job)
 
@@ -115,7 +115,7 @@ def test_between_the_providers_acceptance_and_our_commit_with_its_webhook_lost(
 @pytest.mark.parametrize("on", ["before", "after"])
 def test_while_it_looks(job, life, quick, on):
     life.submit()
-    dies("poll", at=1, on=on, life=life.later(3))
+    run_and_kill("poll", at=1, on=on, life=life.later(3))
 
     life.goes_on(job)
 
@@ -127,7 +127,7 @@ def test_while_it_looks(job, life, quick, on):
 @pytest.mark.parametrize("on", ["before", "after"])
 def test_while_it_fetches(job, life, quick, at, on):
     life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
-    dies("store", at=at, on=on, life=life.later(1))
+    run_and_kill("store", at=at, on=on, life=life.later(1))
 
     life.goes_on(job)
 
@@ -141,7 +141,7 @@ def test_while_it_takes_back(job, life, guest, quick, at, on):
     quick.provider(run_seconds=600, cancel_running=True)
     life.submit()
     Job.objects.filter(id=job.id).update(cancel_requested_at=life.now)
-    dies("cancel", at=at, on=on, life=life.later(1))
+    run_and_kill("cancel", at=at, on=on, life=life.later(1))
 
     life.goes_on(job)
 

@@ -40,7 +40,7 @@ def job(phone, token):
     return submitted(phone)
 
 
-def told(job):
+def sent_notifications(job):
     return list(Push.objects.filter(job_id=job.id).order_by("id").values_list("kind", flat=True))
 
 
@@ -86,19 +86,19 @@ def test_a_video_that_came_after_its_refund(job):
 
     settle.complete(job, MEDIA, now=timezone.now())
 
-    assert told(job) == [PushKind.JOB_FAILED, PushKind.JOB_LATE]
+    assert sent_notifications(job) == [PushKind.JOB_FAILED, PushKind.JOB_LATE]
 
 
 def test_a_job_that_support_gives_up(job):
     manual.fail_job(job.id, now=timezone.now())
 
-    assert told(job) == [PushKind.JOB_FAILED]
+    assert sent_notifications(job) == [PushKind.JOB_FAILED]
 
 
 def test_what_the_user_cancelled_is_no_news(phone, job):
     assert phone.post("cancel-video-job", {"job_id": str(job.id)}).json()["refunded"]
 
-    assert told(job) == []
+    assert sent_notifications(job) == []
 
 
 def test_of_a_job_that_its_owner_deleted_nothing_more_is_told(phone, job):
@@ -108,7 +108,7 @@ def test_of_a_job_that_its_owner_deleted_nothing_more_is_told(phone, job):
 
     settle.complete(job, MEDIA, now=timezone.now())
 
-    assert told(job) == [PushKind.JOB_FAILED]
+    assert sent_notifications(job) == [PushKind.JOB_FAILED]
 
 
 def test_a_job_that_was_settled_meanwhile_is_told_once(job):
@@ -116,7 +116,7 @@ def test_a_job_that_was_settled_meanwhile_is_told_once(job):
     assert not settle.complete(job, MEDIA, now=timezone.now())
     assert not settle.fail(job, FailureReason.TIMEOUT, now=timezone.now())
 
-    assert told(job) == [PushKind.JOB_COMPLETED]
+    assert sent_notifications(job) == [PushKind.JOB_COMPLETED]
 
 
 def test_what_is_rolled_back_is_told_to_nobody(job, monkeypatch):
@@ -126,7 +126,7 @@ def test_what_is_rolled_back_is_told_to_nobody(job, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         settle.fail(job, FailureReason.TIMEOUT, now=timezone.now())
 
-    assert told(job) == []
+    assert sent_notifications(job) == []
 
 
 @pytest.mark.parametrize("has_phone", [True, False])

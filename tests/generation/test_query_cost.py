@@ -39,7 +39,7 @@ def copy_of_job(job: Job, count: int, **changes: str) -> None:
 
 
 @pytest.fixture
-def much_stored(phone):
+def many_finished_rows(phone):
     """Ten due rows of each kind; all others have ended."""
     job = ordered(phone)
     copy_of_job(
@@ -75,7 +75,7 @@ def much_stored(phone):
     return job
 
 
-def rows_looked_at(queryset) -> int:
+def rows_read(queryset) -> int:
     """Rows read by all steps of the plan, discarded rows included."""
     plan = json.loads(queryset.explain(format="json", analyze=True))[0]["Plan"]
     return _rows(plan)
@@ -87,9 +87,9 @@ def _rows(node: dict) -> int:
     return int(own + lost) + sum(map(_rows, node.get("Plans", [])))
 
 
-def test_sweeps_look_at_tens_of_fifty_thousand_rows(much_stored):
+def test_sweeps_look_at_tens_of_fifty_thousand_rows(many_finished_rows):
     now = timezone.now() + timedelta(seconds=2)
-    user_id = much_stored.user_id
+    user_id = many_finished_rows.user_id
 
     looks = {
         "whose turn": fair_queue.waiting_jobs(queue="low", now=now)[: fair_queue.WINDOW_SIZE],
@@ -104,7 +104,7 @@ def test_sweeps_look_at_tens_of_fifty_thousand_rows(much_stored):
             :50
         ],
     }
-    looked_at = {name: rows_looked_at(look) for name, look in looks.items()}
+    looked_at = {name: rows_read(look) for name, look in looks.items()}
 
     assert max(looked_at.values()) <= TENS, looked_at
     assert looked_at["whose turn"] == DUE

@@ -11,7 +11,7 @@ from django.utils import timezone
 from generation import queries
 from generation.models import Job, JobStatus, Stage
 from rendio.common.ids import uuid7
-from tests.generation.test_fair_queue import copies
+from tests.generation.test_fair_queue import copy_job
 from tests.helpers.job_driver import ordered
 
 
@@ -88,7 +88,7 @@ def test_only_the_recent_ones_count(phone):
 
 def test_the_position_counts_who_is_before(phone):
     first = ordered(phone)
-    copies(first, [phone.user_id] * 3)
+    copy_job(first, [phone.user_id] * 3)
     last = ordered(phone)
 
     positions = [
@@ -96,17 +96,17 @@ def test_the_position_counts_who_is_before(phone):
         for job in (first, last)
     ]
 
-    # The copies were ordered at the same moment as the first.
+    # The copy_job were ordered at the same moment as the first.
     assert positions == [3, 4]
 
 
 def test_the_position_is_counted_up_to_a_bound_on_an_index(phone, settings, monkeypatch):
-    settings.PERSON_DAILY_USD = 0  # the copies cost more than one person may have made in a day
+    settings.PERSON_DAILY_USD = 0  # the copy_job cost more than one person may have made in a day
     monkeypatch.setattr(queries, "MAX_QUEUE_POSITION", 20)
     first = ordered(phone)
-    copies(first, [phone.user_id] * 300)
+    copy_job(first, [phone.user_id] * 300)
     done = {"stage": Stage.DONE, "status": JobStatus.COMPLETED, "media_name": "x", "due_at": None}
-    Job.objects.filter(id__in=[job.id for job in copies(first, [phone.user_id] * 2000)]).update(
+    Job.objects.filter(id__in=[job.id for job in copy_job(first, [phone.user_id] * 2000)]).update(
         **done
     )
     last = ordered(phone)

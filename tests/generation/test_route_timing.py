@@ -62,7 +62,7 @@ def job(before, phone, quick, life):
     return send
 
 
-def first_look_after(job):
+def first_poll_after(job):
     request = ProviderRequest.objects.get(job=job)
     return round((job.due_at - request.answered_at).total_seconds())
 
@@ -70,7 +70,7 @@ def first_look_after(job):
 def test_where_webhooks_tell_of_the_end_nobody_looks_before_nearly_all_have_ended(job, quick):
     sent = job(*[TEN_MINUTES - 100] * 18, TEN_MINUTES - 30, TEN_MINUTES + 30)
 
-    assert (first_look_after(sent), sent.queue_position) == (TEN_MINUTES, None)
+    assert (first_poll_after(sent), sent.queue_position) == (TEN_MINUTES, None)
 
 
 def test_a_ten_minute_job_whose_webhook_comes_is_never_looked_at(job, quick, life, signer):
@@ -103,7 +103,7 @@ def test_one_whose_webhook_is_lost_is_found_by_one_look(job, quick, life):
     ids=["too few", "some were lost", "none came", "nothing known"],
 )
 def test_where_no_webhook_can_be_counted_on_it_is_looked_at_soon(job, took, told):
-    assert first_look_after(job(*took, told=told)) == 2
+    assert first_poll_after(job(*took, told=told)) == 2
 
 
 def test_a_webhook_that_is_late_counts_as_one_that_came(phone, quick, life, signer):

@@ -16,7 +16,7 @@ __all__ = ["own_fal"]  # a fixture
 
 
 @pytest.fixture
-def lost(phone, own_fal, life):
+def undelivered(phone, own_fal, life):
     """A refunded job whose video is on a host that was not allowed."""
     result = {"video": {"url": "https://new-host.example/x.mp4"}}
     own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"}).say(200, result)
@@ -55,44 +55,46 @@ def test_only_what_was_made_is_kept(phone, quick, life, outcome, is_kept):
     assert DeadLetter.objects.filter(kind=DeadKind.RESULT).exists() == is_kept
 
 
-def test_once_understood_it_is_the_users_and_the_refund_stands(phone, own_fal, life, lost):
+def test_once_understood_it_is_the_users_and_the_refund_stands(phone, own_fal, life, undelivered):
     """The provider has deleted the result, but its stored answer is used."""
     moved = {"video": {"url": f"{own_fal.url}/x.mp4"}}
-    ProviderRequest.objects.filter(job=lost).update(raw_result=json.dumps(moved))
+    ProviderRequest.objects.filter(job=undelivered).update(raw_result=json.dumps(moved))
     own_fal.say(404, {"status": "NOT_FOUND"}).say(200, a_video())
 
     dead_letters.retry(DeadLetter.objects.get(), now=life.now)
-    life.goes_on(lost)
+    life.goes_on(undelivered)
 
-    assert_refunded(lost, code="ERR_5002")
-    assert lost.media_name
+    assert_refunded(undelivered, code="ERR_5002")
+    assert undelivered.media_name
     assert phone.balance() == 10
-    request = ProviderRequest.objects.get(job=lost)
+    request = ProviderRequest.objects.get(job=undelivered)
     assert (request.state, request.raw_result) == (RequestState.FINISHED, "")
 
 
-def test_a_second_try_that_fails_keeps_the_first_answer_and_a_new_letter(own_fal, life, lost):
+def test_a_second_try_that_fails_keeps_the_first_answer_and_a_new_letter(
+    own_fal, life, undelivered
+):
     own_fal.say(200, {"video": None})
 
     dead_letters.retry(DeadLetter.objects.get(), now=life.now)
-    life.goes_on(lost)
+    life.goes_on(undelivered)
 
     letters = DeadLetter.objects.order_by("id").values_list("state", flat=True)
     assert list(letters) == [DeadState.RETRIED, DeadState.OPEN]
-    assert "new-host" in ProviderRequest.objects.get(job=lost).raw_result
+    assert "new-host" in ProviderRequest.objects.get(job=undelivered).raw_result
 
 
-def test_a_letter_is_closed_by_the_video_that_comes_by_another_way(own_fal, life, lost):
+def test_a_letter_is_closed_by_the_video_that_comes_by_another_way(own_fal, life, undelivered):
     own_fal.say(200, {"video": {"url": f"{own_fal.url}/x.mp4"}}).say(200, a_video())
 
-    dead_letters.refetch_result(lost.id, now=life.now)
-    life.goes_on(lost)
+    dead_letters.refetch_result(undelivered.id, now=life.now)
+    life.goes_on(undelivered)
 
-    assert lost.media_name
+    assert undelivered.media_name
     assert DeadLetter.objects.get().state == DeadState.RETRIED
 
 
-def test_a_deleted_job_leaves_nothing_that_was_said_of_it(phone, lost):
-    assert phone.post("delete-video-job", {"job_id": str(lost.id)}).status_code == 200
+def test_a_deleted_job_leaves_nothing_that_was_said_of_it(phone, undelivered):
+    assert phone.post("delete-video-job", {"job_id": str(undelivered.id)}).status_code == 200
 
-    assert ProviderRequest.objects.get(job=lost).raw_result == ""
+    assert ProviderRequest.objects.get(job=undelivered).raw_result == ""
