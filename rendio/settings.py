@@ -63,17 +63,17 @@ from rendio.config.environment import (
 
 @dataclass(frozen=True)
 class ProviderAccess:
-    """How we get at one provider of generated media."""
+    """Access to one provider of generated media."""
 
     keys: KeyRing
     url: str
-    # Where its results may be fetched from: host names, or *.domain.
+    # Hosts that results may be fetched from: names, or *.domain.
     media_hosts: list[str]
-    # What its webhooks are signed with, where that is a secret that we share; any of them fits.
+    # Shared secrets of its webhooks' signatures; any of them may match.
     webhook_secrets: list[str] = field(repr=False)
 
 
-# --- Where we are -----------------------------------------------------------------------------
+# --- Deployment -------------------------------------------------------------------------------
 
 DEBUG = boolean("DEBUG", default=False)
 INSECURE_SECRET = "development-only-secret-that-production-refuses"  # noqa: S105
@@ -83,12 +83,12 @@ ALLOWED_HOSTS = host_names("ALLOWED_HOSTS", default=[] if PRODUCTION else ["*"])
 CSRF_TRUSTED_ORIGINS = origins("CSRF_TRUSTED_ORIGINS")
 ENVIRONMENT = environment.ENVIRONMENT
 TRUSTED_PROXIES = integer("TRUSTED_PROXIES", 0)
-# Which header they append to; the other one is not read.
+# The header that the proxies append to; the other one is ignored.
 FORWARDED_HEADER = choice(
     "FORWARDED_HEADER", default=forwarded.X_FORWARDED_FOR, allowed=forwarded.HEADERS
 )
 
-# --- The house --------------------------------------------------------------------------------
+# --- Django -----------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",  # without its site: ours is adminops.admin.site
@@ -173,12 +173,12 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_TZ = True
 FORMAT_MODULE_PATH = "rendio.formats"
 STATIC_URL = "/static/"
-# Collected for production; in development the files are found where the apps have them.
+# Collected for production; in development served from the apps' folders.
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not PRODUCTION
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = integer("MAX_BODY_BYTES", 1_000_000, at_least=1_000)
-# How deep the arrays and objects of a JSON body may lie in each other; ours need four.
+# Nesting of arrays and objects in a JSON body; ours need four.
 MAX_JSON_DEPTH = integer("MAX_JSON_DEPTH", 20, at_least=1, at_most=200)
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 if LOG_LEVEL not in logging.getLevelNamesMapping():
@@ -194,7 +194,7 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W021",
 ]
 
-# --- Browser security: the policies of pages are in headers.py ----------------------------------
+# --- Browser security: the policies of pages are in headers.py --------------------------------
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -206,17 +206,17 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 8 * 3600
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_SERIALIZER = "django.contrib.sessions.serializers.JSONSerializer"
-# Only a proxy of ours knows how a request came to it.
+# Only our own proxy knows whether a request came by https.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SECURE_SSL_REDIRECT = PRODUCTION and TRUSTED_PROXIES > 0
-# Asked from inside, past the proxy: by http, and by an address in place of a name.
-# The same answer for anybody: the web server keeps it for a second.
+# Called past the proxy: by http, and by an address instead of a name.
+# The same response for everybody, cached by the web server for a second.
 PUBLIC_PROBE_PATHS = ["/healthz", "/readyz", "/statusz"]
 PROBE_PATHS = [*PUBLIC_PROBE_PATHS, "/metrics"]
 SECURE_REDIRECT_EXEMPT = [f"^{path[1:]}$" for path in PROBE_PATHS]
 SECURE_HSTS_SECONDS = integer("HSTS_SECONDS", 31_536_000 if PRODUCTION else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
-# Other origins' scripts read our answers only where they are named; never with cookies.
+# Scripts of these origins may read our responses, without cookies.
 CORS_ALLOWED_ORIGINS = origins("CORS_ALLOWED_ORIGINS")
 CORS_URLS_REGEX = r"^/(functions/)?v1/"
 CORS_ALLOW_METHODS = ["GET", "POST"]
@@ -239,9 +239,9 @@ CORS_EXPOSE_HEADERS = [
     "x-request-id",
 ]
 
-# --- The web server: rendio/server -------------------------------------------------------------
+# --- The web server: rendio/server ------------------------------------------------------------
 
-# Threads that answer calls, in each process; each holds a connection to PostgreSQL.
+# Threads for calls in each process; each holds a connection to PostgreSQL.
 WEB_THREADS = integer("WEB_THREADS", 8, at_least=1)
 WEB_CONNECTIONS = integer("WEB_CONNECTIONS", 2_000, at_least=20)
 WEB_HEAD_SECONDS = integer("WEB_HEAD_SECONDS", 10, at_least=1)
@@ -292,18 +292,18 @@ DATABASES = {
         "DISABLE_SERVER_SIDE_CURSORS": DB_POOLED,
     }
 }
-# After so long without an answer PostgreSQL is asked on a second connection whether it answers at
-# all; the limit for that, too (rendio.common.postgresql.limits).
+# After this wait PostgreSQL is asked on a second connection whether it answers at all, with the
+# same limit (rendio.common.postgresql.limits).
 DB_HANG_SECONDS = integer("DB_HANG_SECONDS", 3, at_least=1)
-# How long one call waits for PostgreSQL, all its statements together.
+# Total wait of one call for PostgreSQL.
 DB_REQUEST_SECONDS = integer("DB_REQUEST_SECONDS", 8, at_least=1)
 # manage.py migrate
 MIGRATE_LOCK_TIMEOUT_MS = integer("MIGRATE_LOCK_TIMEOUT_MS", 2_000, at_least=1)
 MIGRATE_LOCK_TRIES = integer("MIGRATE_LOCK_TRIES", 30, at_least=1)
 REDIS_ADDRESS = redis_address("REDIS_URL", default="redis://127.0.0.1:6379/0")
 REDIS_URL = REDIS_ADDRESS.url
-# Redis gone or hanging must cost a request less than a second. A connection that broke, as all do
-# when Redis restarts, is made anew within the request; a time-out is not waited for twice.
+# An unavailable Redis must cost a request less than a second. A broken connection, as after a
+# restart of Redis, is reopened within the request; a time-out is not retried.
 REDIS_CLIENT_OPTIONS = {
     "socket_connect_timeout": 0.3,
     "socket_timeout": 0.5,
@@ -324,7 +324,7 @@ CACHES = {
 }
 RATELIMIT_USE_CACHE = "counters"
 
-# --- Celery: rendio/celery.py says what a message means here ------------------------------------
+# --- Celery: see rendio/celery.py -------------------------------------------------------------
 
 CELERY_BROKER_URL = REDIS_ADDRESS.broker_url
 CELERY_BROKER_USE_SSL = REDIS_ADDRESS.broker_use_ssl
@@ -340,7 +340,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# For as long as it takes: after 100 attempts, Celery's own number, a worker would end.
+# Without a limit: after Celery's default of 100 attempts a worker would end.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # Longer than any task may take: a message that is given out again would run beside itself.
@@ -355,8 +355,7 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_DB_REUSE_MAX = 10_000
 CELERY_TIMEZONE = "UTC"
 
-# --- Who is there, and what is late: adminops.monitoring
-# -------------------------------------------
+# --- Monitoring: adminops/monitoring ----------------------------------------------------------
 
 CELERY_BEAT_SCHEDULER = "rendio.beat_scheduler:Scheduler"
 HEARTBEAT_SECONDS = integer("HEARTBEAT_SECONDS", 5, at_least=1)
@@ -366,19 +365,19 @@ if HEARTBEAT_LATE_SECONDS <= HEARTBEAT_SECONDS:
 CLOCK_SKEW_LIMIT_SECONDS = integer("CLOCK_SKEW_LIMIT_SECONDS", 5, at_least=1)
 DUE_LATE_SECONDS = integer("DUE_LATE_SECONDS", 300, at_least=1)
 LEDGER_PROOF_SECONDS = integer("LEDGER_PROOF_SECONDS", 3600, at_least=60)
-# Who may read /metrics; in development, where it is empty, everybody.
+# Bearer token for /metrics; if empty, in development, everybody may read.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
-# A worker's own /metrics; 0 is none.
+# Port of a worker's own /metrics; 0: none.
 WORKER_METRICS_PORT = integer("WORKER_METRICS_PORT", 0, at_most=65535)
 WORKER_METRICS_ADDRESS = listen_address("WORKER_METRICS_ADDRESS", default="127.0.0.1")
-# Alerts: of a provider's spend cap at these shares of it, and of a ledger that does not add up.
+# Alert when a provider's spend reaches these shares of its cap, and when the ledger is unbalanced.
 SPEND_ALERT_PERCENT = percentages("SPEND_ALERT_PERCENT", "50,80,100")
 ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
 ALERT_WEBHOOK_URL = http_url("ALERT_WEBHOOK_URL", "")
 DEFAULT_FROM_EMAIL = env.str("ALERT_FROM_EMAIL", default="rendio@localhost")
 vars().update(email_settings("EMAIL_URL"))
 EMAIL_TIMEOUT = 10
-# Nothing of either is loaded where its address is empty.
+# Neither is imported if its address is empty.
 SENTRY_DSN = http_url("SENTRY_DSN", "")
 OTEL_ENDPOINT = http_url("OTEL_EXPORTER_OTLP_ENDPOINT", "")
 if OTEL_ENDPOINT:
@@ -387,10 +386,9 @@ PROMETHEUS_METRIC_NAMESPACE = "rendio"
 PROMETHEUS_EXPORT_MIGRATIONS = False
 PROMETHEUS_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, float("inf"))
 
-# --- What is kept of refusals: adminops.monitoring.error_log
-# ----------------------------------------------
+# --- Error log: adminops/monitoring/error_log.py ----------------------------------------------
 
-# Of each code, in each process; 0: none.
+# Refusals logged of each code in each process; 0: none.
 ERROR_LOG_PER_MINUTE = integer("ERROR_LOG_PER_MINUTE", 20)
 ERROR_LOG_ROWS = integer("ERROR_LOG_ROWS", 100_000, at_least=1)
 ERROR_LOG_DAYS = integer("ERROR_LOG_DAYS", 14, at_least=1)
@@ -463,19 +461,19 @@ RATE_LIMITS = {
     "forgeries_per_ip": (integer("RATE_LIMIT_FORGERIES_PER_MINUTE", 30), 60),
 }
 
-# --- The staff's sign-in: adminops/auth/login.py, adminops/second_factor -----------------------
+# --- Staff: adminops/auth, adminops/actions ---------------------------------------------------
 
-# Credits that one member of staff gives one user within a day without a second person; 0 = any.
+# Credits from one member of staff to one user in a day without approval; 0: no limit.
 SUPPORT_GRANT_LIMIT = integer("SUPPORT_GRANT_LIMIT", 100, at_least=0)
-# The same for all customers together, and over everything that moves credits
+# The same for all customers together, over all actions that move credits
 # (adminops/actions/budgets.py); None: five times the limit.
 SUPPORT_DAILY_BUDGET = optional_integer("SUPPORT_DAILY_BUDGET", at_least=0)
-# What a second person approves within a day; None: twenty times the daily budget.
+# Credits that one person may approve in a day; None: twenty times the daily budget.
 SUPPORT_APPROVAL_BUDGET = optional_integer("SUPPORT_APPROVAL_BUDGET", at_least=0)
-# How far one person moves a price, a cost or a product's credits; 0 = any.
+# Change of a price, cost or product's credits without approval, in percent; 0: no limit.
 SUPPORT_PRICE_CHANGE_PERCENT = integer("SUPPORT_PRICE_CHANGE_PERCENT", 25, at_least=0)
 STAFF_LOGIN_RATE = env.str("STAFF_LOGIN_RATE", default="10/m")
-# As django-ratelimit reads it, which says so only when somebody signs in.
+# Checked here: django-ratelimit would complain only at a sign-in.
 if not re.fullmatch(r"[0-9]+/[1-9]?[0-9]*[smhd]", STAFF_LOGIN_RATE):
     add_problem(f"STAFF_LOGIN_RATE must be like 10/m, not {STAFF_LOGIN_RATE!r}.")
     STAFF_LOGIN_RATE = "10/m"
@@ -483,7 +481,7 @@ REQUIRE_SECOND_FACTOR = boolean("REQUIRE_SECOND_FACTOR", default=PRODUCTION)
 OTP_TOTP_ISSUER = "Rendio"
 AXES_FAILURE_LIMIT = integer("STAFF_LOGIN_FAILURES", 5, at_least=1)
 AXES_COOLOFF_TIME = timedelta(minutes=integer("STAFF_LOGIN_LOCKOUT_MINUTES", 15, at_least=1))
-# By name and address together: by name alone, anybody could keep anybody out.
+# By name and address together: by name alone, anybody could lock out anybody.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
@@ -500,13 +498,13 @@ SESSION_SIGNING_KEYS = signing_keys("SESSION_SIGNING_KEYS") or {"development": I
 ACCESS_TOKEN_SECONDS = integer("ACCESS_TOKEN_SECONDS", 3600, at_least=1)
 REFRESH_TOKEN_DAYS = integer("REFRESH_TOKEN_DAYS", 60, at_least=1)
 REFRESH_GRACE_SECONDS = integer("REFRESH_GRACE_SECONDS", 30)
-# Keyed hashes of installation secrets and device ids: the first makes new ones, all verify.
+# Keys of installation secrets and device ids: the first makes new hashes, all verify.
 INSTALLATION_KEYS = signing_keys("INSTALLATION_KEYS") or {"development": INSECURE_SECRET}
-# Until then a device_id of the release before accepts the first secret, also without a session.
+# Until then a device_id of the previous release accepts the first secret, even without a session.
 INSTALLATION_SECRET_GRACE_UNTIL = optional_instant("INSTALLATION_SECRET_GRACE_UNTIL")
 REVOCATION_REFRESH_SECONDS = integer("REVOCATION_REFRESH_SECONDS", 2, at_least=1)
 WELCOME_CREDITS = integer("WELCOME_CREDITS", 10)
-# Of credits that nobody paid for; 0 is off. What a grant brings above it lapses at once.
+# Balance of credits that nobody paid for; 0: no limit. A grant beyond it expires at once.
 MAX_GRANTED_BALANCE = integer("MAX_GRANTED_BALANCE", 0)
 APPLE_TEAM_ID = env.str("APPLE_TEAM_ID", default="" if PRODUCTION else "SANDBOXTEAM")
 DEVICECHECK_URL = http_url(
@@ -515,22 +513,22 @@ DEVICECHECK_URL = http_url(
 )
 DEVICECHECK_KEY_ID = env.str("DEVICECHECK_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
 DEVICECHECK_PRIVATE_KEY = pem("DEVICECHECK_PRIVATE_KEY")
-# Apple's whole answer, with 200, where bits were never set. Upper and lower case are the same.
+# Apple's responses, with 200, for bits that were never set. Case does not matter.
 DEVICECHECK_NEVER_SET = env.list(
     "DEVICECHECK_NEVER_SET", default=["Failed to find bit state", "Bit State Not Found"]
 )
-# New hardware is welcomed one phone at a time. A device check waits this long for its turn, then
-# answers without the credits, which a worker grants.
+# One new phone at a time gets its welcome. A device check waits this long for its turn, then
+# responds without the credits, which a worker grants later.
 WELCOME_WAIT_SECONDS = integer("WELCOME_WAIT_SECONDS", 5)
-# Device checks of one process that may wait at once: half of the threads of a web process.
+# Device checks of one process that may wait: half of the threads of a web process.
 WELCOME_WAITERS = integer("WELCOME_WAITERS", 4)
-# How long the device token of a check is kept, encrypted, so that a ban reaches the hardware. 0 is
-# not at all: a ban then waits for the next check of the device.
+# How long a check's device token is kept, encrypted, so that a ban reaches the hardware. 0: not at
+# all, and a ban waits for the next check of the device.
 DEVICE_TOKEN_HOURS = integer("DEVICE_TOKEN_HOURS", 24)
-# Refuse device checks that no key attested by Apple has signed.
+# Refuse device checks without the signature of an attested key.
 REQUIRE_APP_ATTEST = boolean("REQUIRE_APP_ATTEST", default=False)
 APP_ATTEST_CHALLENGE_SECONDS = integer("APP_ATTEST_CHALLENGE_SECONDS", 300, at_least=1)
-# Apple's own where empty; another is for tests.
+# Apple's own if empty; others are for tests.
 APP_ATTEST_ROOT = pem("APP_ATTEST_ROOT")
 
 # --- Sign in with Apple -----------------------------------------------------------------------
@@ -540,33 +538,33 @@ _APPLE_AUTH = "https://appleid.apple.com/auth" if PRODUCTION else f"{SANDBOX_URL
 APPLE_KEYS_URL = http_url("APPLE_KEYS_URL", f"{_APPLE_AUTH}/keys")
 APPLE_TOKEN_URL = http_url("APPLE_TOKEN_URL", f"{_APPLE_AUTH}/token")
 APPLE_REVOKE_URL = http_url("APPLE_REVOKE_URL", f"{_APPLE_AUTH}/revoke")
-# Our bundle ids: whom Apple's identity tokens may be made out to.
+# Our bundle ids: accepted audiences of Apple's identity tokens.
 APPLE_CLIENT_IDS = env.list("APPLE_CLIENT_IDS", default=[] if PRODUCTION else ["com.rendio.app"])
 SIGN_IN_KEY_ID = env.str("SIGN_IN_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
 SIGN_IN_PRIVATE_KEY = pem("SIGN_IN_PRIVATE_KEY")
-# Apple's refresh tokens are kept under these: the first encrypts, all decrypt.
+# Keys for Apple's refresh tokens: the first encrypts, all decrypt.
 APPLE_TOKEN_KEYS = secrets("APPLE_TOKEN_KEYS") or [INSECURE_SECRET]
 
 # --- App Store --------------------------------------------------------------------------------
 
-# Whose purchases count. Apple knows others, Xcode and LocalTesting, whose data nobody signs: they
-# are refused here as anywhere.
+# Environments whose purchases count. Xcode and LocalTesting are always refused: nobody signs their
+# data.
 APPSTORE_ENVIRONMENTS = choices("APPSTORE_ENVIRONMENTS", ("Production", "Sandbox"))
-# All that a user, and an Apple account, is granted for purchases in Apple's sandbox, where nobody
-# pays. Testers, by their user ids, are granted everything.
+# Total credits of a user, and of an Apple account, for purchases in Apple's sandbox, where nobody
+# pays. Testers, by user id, have no limit.
 APPSTORE_SANDBOX_CREDITS = integer("APPSTORE_SANDBOX_CREDITS", 100)
 APPSTORE_SANDBOX_TESTERS = uuids("APPSTORE_SANDBOX_TESTERS")
 APPSTORE_BUNDLE_ID = env.str("APPSTORE_BUNDLE_ID", default=next(iter(APPLE_CLIENT_IDS), ""))
-# The app's number in the App Store, which Apple calls appAppleId.
+# appAppleId: the app's number in the App Store.
 APPSTORE_APP_ID = integer("APPSTORE_APP_ID", 0 if PRODUCTION else 1_234_567_890)
 APPSTORE_ISSUER_ID = env.str(
     "APPSTORE_ISSUER_ID", default="" if PRODUCTION else "00000000-0000-4000-8000-00000000a991"
 )
 APPSTORE_KEY_ID = env.str("APPSTORE_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
 APPSTORE_PRIVATE_KEY = pem("APPSTORE_PRIVATE_KEY")
-# A file, DER; empty: Apple's own, which is part of the source. For the sandbox's only.
+# A DER file, for the sandbox's root only; empty: Apple's root, which is in the source.
 APPSTORE_ROOT_CERTIFICATE = env.str("APPSTORE_ROOT_CERTIFICATE", default="")
-# Ask Apple, in the worker, whether its certificates have been revoked (OCSP).
+# Check in the worker whether Apple's certificates are revoked (OCSP).
 APPSTORE_ONLINE_CHECKS = boolean("APPSTORE_ONLINE_CHECKS", default=True)
 APPSTORE_URL = http_url(
     "APPSTORE_URL",
@@ -579,9 +577,9 @@ APPSTORE_SANDBOX_URL = http_url(
     else f"{SANDBOX_URL}/apple/storekit/sandbox",
 )
 
-# What we would like Apple to decide about refunds (billing.models.RefundPolicy says what each
-# means), told of customers who agreed to that: after a while, in which jobs end and support may
-# decide otherwise, and before Apple's time is over.
+# The refund decision that we prefer (billing.models.RefundPolicy), sent to Apple for customers who
+# agreed: after a delay, in which jobs end and support may decide otherwise, and before Apple's
+# deadline.
 CONSUMPTION_POLICY = choice(
     "CONSUMPTION_POLICY", default="by_share", allowed=("none", "decline", "grant", "by_share")
 )
@@ -590,27 +588,27 @@ CONSUMPTION_DEADLINE_HOURS = integer("CONSUMPTION_DEADLINE_HOURS", 12, at_least=
 if CONSUMPTION_ANSWER_MINUTES >= CONSUMPTION_DEADLINE_HOURS * 60:
     add_problem("CONSUMPTION_ANSWER_MINUTES is after CONSUMPTION_DEADLINE_HOURS.")
 
-# Fraud marks: what is usual for one Apple account, and the score from which on what is bought waits
-# for support (0: never).
+# Fraud signals: normal numbers for one Apple account, and the score from which purchases wait for
+# support (0: never).
 FRAUD_DEVICES = integer("FRAUD_DEVICES", 10)
 FRAUD_PURCHASES_PER_HOUR = integer("FRAUD_PURCHASES_PER_HOUR", 20)
 FRAUD_HOLD_SCORE = integer("FRAUD_HOLD_SCORE", 100)
 
-# Refuse paid jobs until the user agreed that data goes to whoever may make the chosen model.
+# Refuse paid jobs until the user agrees to all providers that may make the chosen model.
 REQUIRE_AI_CONSENT = boolean("REQUIRE_AI_CONSENT", default=False)
 
 # --- Pushes: accounts/push --------------------------------------------------------------------
 
-# Without a key nobody is told anything, and nothing is kept to be told.
+# Without a key no push is sent or stored.
 APNS_KEY_ID = env.str("APNS_KEY_ID", default="" if PRODUCTION else "SANDBOXKEY")
 APNS_PRIVATE_KEY = pem("APNS_PRIVATE_KEY")
 APNS_TOPIC = env.str("APNS_TOPIC", default=APPSTORE_BUNDLE_ID)
 APNS_URL = service_url("APNS_URL", "https://api.push.apple.com", sandbox="apns")
-# For builds from Xcode, whose tokens the other does not know.
+# Host for builds from Xcode, whose tokens the other does not know.
 APNS_SANDBOX_URL = service_url(
     "APNS_SANDBOX_URL", "https://api.sandbox.push.apple.com", sandbox="apns/sandbox"
 )
-# So long after it has happened, nobody wants to hear it any more.
+# An older push is not sent.
 PUSH_EXPIRY_HOURS = integer("PUSH_EXPIRY_HOURS", 24, at_least=1, at_most=24 * 28)
 
 # --- Generation -------------------------------------------------------------------------------
@@ -618,15 +616,15 @@ PUSH_EXPIRY_HOURS = integer("PUSH_EXPIRY_HOURS", 24, at_least=1, at_most=24 * 28
 CREDIT_PRICE_USD = "0.10"
 IDEMPOTENCY_KEY_HOURS = integer("IDEMPOTENCY_KEY_HOURS", 24, at_least=1)
 QUOTE_SECONDS = integer("QUOTE_SECONDS", 600, at_least=1)
-# A job that failed is ordered once more with the same quote.
+# A failed job may be ordered again with the same quote.
 QUOTE_ORDERS = integer("QUOTE_ORDERS", 3, at_least=1)
-# generation/exposure.py: so many endings that cost us are free for one person within so many days.
+# generation/exposure.py: job endings that cost us and are free for one person, in this many days.
 CANCEL_FREE_COUNT = integer("CANCEL_FREE_COUNT", 3)
 CANCEL_FREE_DAYS = integer("CANCEL_FREE_DAYS", 30, at_least=1, at_most=365)
-# What the orders of one person may cost us at providers in a day (UTC), in dollars; 0: any amount.
+# Provider cost of one person's orders in a day (UTC), in dollars; 0: no limit.
 PERSON_DAILY_USD = decimal("PERSON_DAILY_USD", "50")
 CATALOGUE_CACHE_SECONDS = integer("CATALOGUE_CACHE_SECONDS", 5)
-# How many of a user's jobs may be at providers at once, by tier.
+# A user's concurrent jobs at providers, by tier.
 JOBS_AT_ONCE = {
     "free": integer("JOBS_AT_ONCE_FREE", 10, at_least=1),
     "premium": integer("JOBS_AT_ONCE_PREMIUM", 30, at_least=1),
@@ -635,24 +633,24 @@ BREAKER_FAILURES = integer("BREAKER_FAILURES", 10, at_least=1)
 BREAKER_WINDOW_SECONDS = integer("BREAKER_WINDOW_SECONDS", 60, at_least=1)
 BREAKER_OPEN_SECONDS = integer("BREAKER_OPEN_SECONDS", 30, at_least=1)
 STORE_COMMISSION_PERCENT = integer("STORE_COMMISSION_PERCENT", 30, at_most=99)
-# What generation/catalogue/routing.py compares a route's margin with. Below zero a detour may cost
-# us money.
+# Smallest margin of a route (generation/catalogue/routing.py). Below zero, failover may cost us
+# money.
 MARGIN_FLOOR_PERCENT = integer("MARGIN_FLOOR_PERCENT", -50, at_least=-1000, at_most=100)
-# Each holds a thread for minutes, though none that answers calls. Both are of one process.
+# Each stream holds a thread for minutes, though none for calls. Both limits are for one process.
 EVENT_STREAMS_PER_PROCESS = integer("EVENT_STREAMS_PER_PROCESS", 32)
 EVENT_STREAMS_PER_USER = integer("EVENT_STREAMS_PER_USER", 2)
 JOB_WAIT_DEADLINE_SECONDS = integer("JOB_WAIT_DEADLINE_SECONDS", 1800, at_least=1)
 JOB_SUBMIT_DEADLINE_SECONDS = integer("JOB_SUBMIT_DEADLINE_SECONDS", 120, at_least=1)
 JOB_START_DEADLINE_SECONDS = integer("JOB_START_DEADLINE_SECONDS", 600, at_least=1)
-# None leaves the choice to each model's own deadline, else 10 minutes.
+# None: the model's own deadline, else 10 minutes.
 JOB_RUN_DEADLINE_SECONDS = optional_integer("JOB_RUN_DEADLINE_SECONDS")
-# Results live an hour at fal and at Replicate: to wait longer for one is to wait for nothing.
+# fal and Replicate keep results for an hour: a longer wait is useless.
 JOB_STORE_DEADLINE_SECONDS = integer("JOB_STORE_DEADLINE_SECONDS", 1800, at_least=1, at_most=3600)
 POLL_FIRST_SECONDS = integer("POLL_FIRST_SECONDS", 2, at_least=1)
 POLL_LONGEST_SECONDS = integer("POLL_LONGEST_SECONDS", 30, at_least=1)
 PROVIDER_CONNECT_TIMEOUT_SECONDS = integer("PROVIDER_CONNECT_TIMEOUT_SECONDS", 5, at_least=1)
 PROVIDER_READ_TIMEOUT_SECONDS = integer("PROVIDER_READ_TIMEOUT_SECONDS", 30, at_least=1)
-# Each is a module of generation.providers by that name; one without a key is asked for nothing.
+# Each is a module of generation.providers. A provider without a key gets no requests.
 _LOCAL = [parse_url(SANDBOX_URL).host or ""]
 PROVIDERS = {
     "fal": ProviderAccess(
@@ -681,10 +679,10 @@ PROVIDERS = {
         webhook_secrets=standard_webhook_secrets("REPLICATE_WEBHOOK_SECRETS"),
     ),
 }
-# How many submissions a provider has from us at once, for each key; any number where not named.
+# Concurrent submissions of each key of a provider; no limit for others.
 PROVIDER_MAX_CONCURRENT = integer_map("PROVIDER_MAX_CONCURRENT", of=PROVIDERS)
-# What a provider may cost us in a day and in a month (UTC). In production a day has a cap unless
-# `off` is said.
+# Spend cap of a provider in a day and in a month (UTC). In production a day has a cap by default;
+# `off` removes it.
 DEFAULT_DAILY_USD = 500
 PROVIDER_SPEND_CAPS = {
     "day": decimal_map(
@@ -692,21 +690,21 @@ PROVIDER_SPEND_CAPS = {
     ),
     "month": decimal_map("PROVIDER_MONTHLY_USD", of=PROVIDERS, default_usd=None),
 }
-# What one of Runway's credits costs us.
+# Our price of one Runway credit.
 RUNWAY_CREDIT_USD = decimal("RUNWAY_CREDIT_USD", "0.01")
-# Asked only where no connection to the queue can be made; there is none in development.
+# Used only if no connection to the queue is possible; none in development.
 FAL_BACKUP_URL = http_url("FAL_BACKUP_URL", "https://queue.falrun.com" if PRODUCTION else "")
 FAL_JWKS_URL = service_url(
     "FAL_JWKS_URL", "https://rest.fal.ai/.well-known/jwks.json", sandbox="fal/jwks.json"
 )
-# Our own account at fal. A webhook's signature proves that fal speaks, not that it speaks to us.
+# Our account at fal. A webhook's signature proves that fal sent it, not that it is for us.
 FAL_USER_ID = env.str("FAL_USER_ID", default="" if PRODUCTION else "sandbox-user")
-# Addresses on this machine or network may be fetched only where the outside is the sandbox.
+# Private addresses may be fetched only if the services are the sandbox.
 ALLOW_PRIVATE_ADDRESSES = not PRODUCTION
 MAX_VIDEO_BYTES = integer("MAX_VIDEO_BYTES", 200_000_000, at_least=1_000)
-# For the process that converts one film, or reads one. A lease is a minute or two longer.
+# Limits of the process that reads or converts one video. A lease is a minute or two longer.
 FILM_CONVERT_SECONDS = integer("FILM_CONVERT_SECONDS", 300, at_least=1, at_most=1500)
-# At once, of all workers together: each takes a process of a worker of `low` for so long.
+# Concurrent conversions of all workers: each occupies a process of a `low` worker.
 FILM_CONVERSIONS = integer("FILM_CONVERSIONS", 1, at_least=1)
 FILM_MEMORY_MB = integer("FILM_MEMORY_MB", 2048, at_least=512)
 
@@ -715,29 +713,30 @@ FILM_MEMORY_MB = integer("FILM_MEMORY_MB", 2048, at_least=512)
 MAX_UPLOAD_BYTES = integer("MAX_UPLOAD_BYTES", 10_000_000, at_least=1_000)
 MAX_UPLOAD_PIXELS = integer("MAX_UPLOAD_PIXELS", 50_000_000, at_least=1)
 UPLOAD_HOURS = integer("UPLOAD_HOURS", 24, at_least=1)
-# Of pictures that no job keeps: what may be stored for one user, and for all together; 0 = any.
+# Storage of pictures that no job uses, for one user and for all users; 0: no limit.
 UPLOADS_PER_USER = integer("UPLOADS_PER_USER", 200)
 UPLOAD_BYTES_PER_USER = integer("UPLOAD_BYTES_PER_USER", 500_000_000)
 UPLOAD_BYTES_IN_ALL = integer("UPLOAD_BYTES_IN_ALL", 50_000_000_000)
-# Pictures that lie elsewhere are fetched by us; else only uploads are taken.
+# Fetch pictures from other addresses; otherwise only uploads are accepted.
 ALLOW_EXTERNAL_IMAGE_URLS = boolean("ALLOW_EXTERNAL_IMAGE_URLS", default=False)
 CLAMAV_ADDRESS = tcp_address("CLAMAV_URL")
 CLAMAV_TIMEOUT_SECONDS = integer("CLAMAV_TIMEOUT_SECONDS", 10, at_least=1)
 
-# --- Moderation: generation/moderation ----------------------------------------------------------
+# --- Moderation: generation/moderation --------------------------------------------------------
 
-# Whom prompts and pictures are shown to before anything is charged, one after the other.
+# Moderators that check prompts and pictures before anything is charged, in order.
 MODERATION = choices_or_off("MODERATION", ("blocklist", "openai"))
-# What is done where one of them cannot be asked.
+# The decision if one of them is unavailable.
 MODERATION_WHEN_UNREACHABLE = choice(
     "MODERATION_WHEN_UNREACHABLE", default="refuse", allowed=("allow", "refuse")
 )
-# For one question, all in all. A worker that stores a video has its lease to keep.
+# Total time for one check. A storing worker must keep its lease.
 MODERATION_TIMEOUT_SECONDS = integer("MODERATION_TIMEOUT_SECONDS", 4, at_least=1, at_most=5)
-# Of each video, shown to them before its owner sees it; 0 is off. Of an image: the image.
+# Frames of each video that are checked before its owner sees it; 0: none. An image is checked
+# whole.
 MODERATION_OUTPUT_FRAMES = integer("MODERATION_OUTPUT_FRAMES", 0, at_most=5)
 BLOCKLIST_CACHE_SECONDS = integer("BLOCKLIST_CACHE_SECONDS", 5)
-# How many refused inputs within the window lead to which step; 0 is never.
+# Refused inputs within the window that lead to each sanction; 0: never.
 MODERATION_WINDOW_DAYS = integer("MODERATION_WINDOW_DAYS", 30, at_least=1, at_most=365)
 MODERATION_WARN_AFTER = integer("MODERATION_WARN_AFTER", 3)
 MODERATION_HOLD_AFTER = integer("MODERATION_HOLD_AFTER", 5)
@@ -749,14 +748,14 @@ if (_taken := [after for after in _steps if after]) != sorted(set(_taken)):
 OPENAI_URL = service_url("OPENAI_URL", "https://api.openai.com", sandbox="openai")
 OPENAI_API_KEY = env.str("OPENAI_API_KEY", default="" if PRODUCTION else "sandbox-secret")
 OPENAI_MODERATION_MODEL = env.str("OPENAI_MODERATION_MODEL", default="omni-moderation-latest")
-# Of OpenAI's categories those that we let through, as OpenAI names them.
+# OpenAI's categories that are allowed, by OpenAI's names.
 OPENAI_ALLOWED_CATEGORIES = env.list("OPENAI_ALLOWED_CATEGORIES", default=[])
 
 # --- Media ------------------------------------------------------------------------------------
 
 MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(BASE_DIR / ".rendio" / "media"))
 MEDIA_URL_TTL_SECONDS = integer("MEDIA_URL_TTL_SECONDS", 3600, at_least=1)
-# boto3 finds its key by itself: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role.
+# boto3 finds the key itself: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role.
 MEDIA_BUCKET = env.str("MEDIA_BUCKET", default="")
 STORAGES = {
     "default": {
@@ -793,7 +792,7 @@ UNFOLD = {
     "COLORS": {"primary": {"500": "oklch(66.5% .245 304.2)"}},
 }
 
-# Django tries a second time to import settings that failed.
+# Without duplicates: Django imports settings that failed a second time.
 _problems = list(dict.fromkeys(problems))
 if PRODUCTION:
     for _error in checks.find_errors(globals(), os.environ, invalid=problems):

@@ -24,7 +24,7 @@ won. A retry during the claim's own turn uses the kept token too: its new token 
 phone's, whose bit says nothing. The new token counts only if Apple no longer accepts the kept one.
 
 A phone that does not get the turn within WELCOME_WAIT_SECONDS is let in without the credits; a
-worker grants them later (grant_due_welcomes).
+worker grants them later.
 
 Apple writes both bits together. A ban, which sets the second bit, takes the turn too
 (`reserve_bits`): else a welcome could write back the second bit as it read it before the ban.
