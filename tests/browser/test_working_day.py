@@ -70,7 +70,7 @@ def test_an_agent_refunds_and_bans_and_a_viewer_can_do_neither(desk, customer_hi
 
     assert User.objects.get(id=user.id).suspended_at
     viewer.open("timeline", user.id)
-    viewer.look("story-viewer")
+    viewer.look("timeline-viewer")
     assert "zoe@example.com" not in viewer.page.content()
     for act in ("refund", "ban", "unban", "adjust"):
         assert viewer.open(f"accounts_user_{act}", user.id) == 403
@@ -197,7 +197,7 @@ def test_what_the_service_does_and_earns_is_seen_by_who_may(desk, customer_histo
     assert finance.open("money") == 200
     finance.page.get_by_role("link", name="Month").click()
     finance.page.get_by_text("below cost").first.wait_for()
-    finance.look("money")
+    finance.look("finance")
 
 
 def test_a_price_is_tried_before_it_is_changed(desk, running):
@@ -208,7 +208,7 @@ def test_a_price_is_tried_before_it_is_changed(desk, running):
     lead.page.fill("[name=base_price_usd]", "0.80")
     lead.press("Simulate")
 
-    # Four seconds of Sora 2: credits now, and then.
+    # Four seconds of Sora 2: the current and the new price.
     assert lead.page.locator("main, body").first.get_by_role("cell", name="8", exact=True).count()
-    lead.look("try-a-price")
+    lead.look("price-simulation")
     assert GenerationModel.objects.get(id=SORA).base_price_usd == Decimal("0.40")
