@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from django.db import DataError, IntegrityError, connection, transaction
+from django.urls import reverse
 from structlog.contextvars import bound_contextvars
 
 from adminops.actions import credits
-from adminops.models import AuditLogEntry
+from adminops.admin.staff.audit_log import SUBJECT_PAGES
+from adminops.models import AuditLogEntry, Subject
 from credits.services import balance_of
 from rendio.common.errors import InvalidState
 from rendio.common.ids import uuid7
@@ -69,3 +73,9 @@ def test_failed_log_entry_rolls_the_action_back(act, phone):
 
     assert balance_of(phone.user_id).balance == 10
     assert not AuditLogEntry.objects.exists()
+
+
+def test_every_kind_of_subject_has_a_page_to_link_to():
+    assert set(SUBJECT_PAGES) == set(Subject)
+    for page in SUBJECT_PAGES.values():
+        assert reverse(page, args=[uuid4()])

@@ -15,7 +15,7 @@ from adminops.actions import approvals
 from adminops.actions.budgets import UNLIMITED
 from adminops.actions.credits import GrantResult
 from adminops.admin.base import ActionVariant, ReadOnlyAdmin, action_button, badge, link, user_link
-from adminops.admin.staff.audit_log import PAGES
+from adminops.admin.staff.audit_log import SUBJECT_PAGES
 from adminops.models import SUBJECTS, AdminAction, ApprovalState, PendingApproval
 from adminops.support.masking import BULLETS, may_see_codes
 
@@ -83,7 +83,7 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
             return None
         if approval.arguments.get("is_new") and approval.state != ApprovalState.APPROVED:
             return None  # the row does not exist
-        url = reverse(PAGES[subject_type], args=[approval.subject_id])
+        url = reverse(SUBJECT_PAGES[subject_type], args=[approval.subject_id])
         return link(url, f"{subject_type} {approval.subject_id}")
 
     @admin.display(description="Effect")

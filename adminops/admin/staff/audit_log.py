@@ -41,7 +41,7 @@ ACTION_COLOURS = {
     AdminAction.EDIT_MODEL: "warning",
     AdminAction.EDIT_THEME: "info",
 }
-PAGES = {
+SUBJECT_PAGES = {
     Subject.USER: "admin:accounts_user_change",
     Subject.MODEL: "admin:generation_generationmodel_change",
     Subject.PURCHASE: "admin:billing_purchase_change",
@@ -53,6 +53,7 @@ PAGES = {
     Subject.ROUTE: "admin:generation_providerroute_change",
     Subject.DELIVERY: "admin:generation_webhookdelivery_change",
     Subject.NOTICE: "admin:billing_notification_change",
+    Subject.PAYLOAD: "admin:billing_unreadablepayload_change",
     Subject.INCIDENT: "admin:adminops_incident_change",
     Subject.PRODUCT: "admin:billing_product_change",
     Subject.THEME: "admin:generation_theme_change",
@@ -89,7 +90,7 @@ class AuditLogEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Subject")
     def subject(self, entry: AuditLogEntry) -> SafeString:
-        url = reverse(PAGES[Subject(entry.subject_type)], args=[entry.subject_id])
+        url = reverse(SUBJECT_PAGES[Subject(entry.subject_type)], args=[entry.subject_id])
         return link(url, f"{entry.subject_type} {entry.subject_id}")
 
     @admin.display(description="Actor")
