@@ -49,8 +49,8 @@ class StaffAdminSite(AdminSite):
 
         return [
             # Open to staff who have given the password only.
-            path("second-factor/", otp_views.second_factor, name="second_factor"),
-            path("second-factor/codes/", otp_views.recovery_codes, name="recovery_codes"),
+            path("second-factor/", otp_views.second_factor_page, name="second_factor"),
+            path("second-factor/codes/", otp_views.recovery_codes_page, name="recovery_codes"),
             path(
                 "accounts/user/find/", self.admin_view(timeline.search_page), name="support_search"
             ),

@@ -56,7 +56,7 @@ class CodeForm(forms.Form):
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-def second_factor(request: HttpRequest) -> HttpResponse:
+def second_factor_page(request: HttpRequest) -> HttpResponse:
     """Ask for a code. If the user has no app yet, show how to set it up first."""
     user = request.user
     if not (isinstance(user, User) and otp.is_required_for(user)):
@@ -106,7 +106,7 @@ def _mark_verified(request: HttpRequest, device: otp.Device) -> None:
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-def recovery_codes(request: HttpRequest) -> HttpResponse:
+def recovery_codes_page(request: HttpRequest) -> HttpResponse:
     """Replace the recovery codes. Asks for a code, because the browser may be unattended."""
     user: Any = request.user
     if not (user.is_authenticated and user.is_verified() and otp.find_totp_device(user)):
