@@ -148,6 +148,6 @@ def customer_history(phone: Any) -> CustomerHistory:
     return CustomerHistory(phone, User.objects.get(id=phone.user_id), job, request, delivery)
 
 
-def the_record(subject_id: UUID | str) -> AuditLogEntry:
-    """The only record about this user or model."""
+def get_log_entry(subject_id: UUID | str) -> AuditLogEntry:
+    """The only audit log entry about this subject."""
     return AuditLogEntry.objects.get(subject_id=subject_id)

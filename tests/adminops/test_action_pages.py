@@ -9,7 +9,7 @@ import pytest
 from accounts.models import User
 from adminops.models import AdminAction, AuditLogEntry
 from generation.models import GenerationModel
-from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.adminops.conftest import WHY, Staff, get_log_entry, staff_user
 from tests.helpers.model_ids import SORA
 
 
@@ -26,7 +26,7 @@ def test_refund_button_grants_credits_and_confirms(support, phone):
 
     assert said(answer) == ["Done. New balance: 15 credits."]
     assert phone.balance() == 15
-    assert the_record(phone.user_id).actor == support.user
+    assert get_log_entry(phone.user_id).actor == support.user
 
 
 def test_form_submitted_twice_performs_the_action_once(support, phone):
@@ -148,7 +148,7 @@ def test_model_buttons_take_it_off_sale_and_put_it_back(root):
     assert said(off) == ["Sora 2 is off sale."]
     assert buttons(off) == {"Put on sale"}
     assert not GenerationModel.objects.get(id=SORA).is_available
-    assert the_record(SORA).action == AdminAction.TOGGLE_MODEL
+    assert get_log_entry(SORA).action == AdminAction.TOGGLE_MODEL
 
     on = root.act("generation_generationmodel_put_on_sale", SORA, reason=WHY)
 

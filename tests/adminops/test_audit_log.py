@@ -20,7 +20,7 @@ from tests.helpers.staff import staff_action
 
 
 @pytest.fixture
-def act(phone):
+def perform(phone):
     """A staff action that can be repeated: grant 5 credits to the phone's user."""
 
     def again(**changes):
@@ -40,8 +40,8 @@ def act(phone):
         "TRUNCATE adminops_adminaction",
     ],
 )
-def test_database_refuses_to_change_the_audit_log(act, statement):
-    act()
+def test_database_refuses_to_change_the_audit_log(perform, statement):
+    perform()
     connection.check_constraints()  # as at the commit, which a test does not reach
 
     with (
@@ -54,22 +54,22 @@ def test_database_refuses_to_change_the_audit_log(act, statement):
     assert AuditLogEntry.objects.get().reason == WHY
 
 
-def test_same_form_id_performs_the_action_once(act, phone):
+def test_same_form_id_performs_the_action_once(perform, phone):
     form = uuid7()
-    act(form_id=form)
+    perform(form_id=form)
 
     with pytest.raises(InvalidState):
-        act(form_id=form)
+        perform(form_id=form)
 
     assert balance_of(phone.user_id).balance == 15
     assert AuditLogEntry.objects.get().id == form
 
 
-def test_failed_log_entry_rolls_the_action_back(act, phone):
+def test_failed_log_entry_rolls_the_action_back(perform, phone):
     too_long_for_the_record = "x" * 65
 
     with bound_contextvars(request_id=too_long_for_the_record), pytest.raises(DataError):
-        act()
+        perform()
 
     assert balance_of(phone.user_id).balance == 10
     assert not AuditLogEntry.objects.exists()

@@ -11,7 +11,7 @@ from django.utils import timezone
 from adminops.models import AdminAction, AuditLogEntry, PendingApproval
 from billing.due_work import SYNC_PURCHASES
 from billing.models import Product, Purchase, UnreadablePayload
-from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.adminops.conftest import WHY, Staff, get_log_entry, staff_user
 from tests.billing.conftest import (
     TEN,
     AppStore,
@@ -59,9 +59,9 @@ def test_a_purchase_is_given_to_a_user_with_a_reason(cashier, waiting, phone):
     said = [str(message) for message in answer.context["messages"]]
     assert said == ["Purchase assigned. Credits granted: 10."]
     assert phone.balance() == 20
-    record = the_record(waiting.id)
-    assert (record.action, record.reason) == (AdminAction.ASSIGN_PURCHASE, WHY)
-    assert record.after == {"user": str(phone.user_id), "credits": 10}
+    log_entry = get_log_entry(waiting.id)
+    assert (log_entry.action, log_entry.reason) == (AdminAction.ASSIGN_PURCHASE, WHY)
+    assert log_entry.after == {"user": str(phone.user_id), "credits": 10}
     assert ledger_is_balanced()
 
 
@@ -155,9 +155,9 @@ def test_a_products_credits_are_edited_and_its_id_is_not(root, phone, store):
 
     product.refresh_from_db()
     assert (product.product_id, product.credits) == (TEN, 12)
-    record = the_record(product.id)
-    assert (record.action, record.reason) == (AdminAction.EDIT_PRODUCT, WHY)
-    assert (record.before["row"]["credits"], record.after["row"]["credits"]) == (10, 12)
+    log_entry = get_log_entry(product.id)
+    assert (log_entry.action, log_entry.reason) == (AdminAction.EDIT_PRODUCT, WHY)
+    assert (log_entry.before["row"]["credits"], log_entry.after["row"]["credits"]) == (10, 12)
     deliver_and_apply(store.buy(TEN, phone=phone))
     assert phone.balance() == 22
 
@@ -242,9 +242,9 @@ def test_a_payload_that_was_dealt_with_is_dismissed_on_record(unreadable):
 
     unreadable.refresh_from_db()
     assert (unreadable.outcome, unreadable.due_at) == ("dismissed", None)
-    record = the_record(unreadable.id)
-    assert (record.action, record.reason) == (AdminAction.DISMISS_PAYLOAD, WHY)
-    assert record.before == {"problem": "purchaseDate"}
+    log_entry = get_log_entry(unreadable.id)
+    assert (log_entry.action, log_entry.reason) == (AdminAction.DISMISS_PAYLOAD, WHY)
+    assert log_entry.before == {"problem": "purchaseDate"}
 
 
 def test_an_agent_dismisses_no_payload(unreadable):

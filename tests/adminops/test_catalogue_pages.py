@@ -9,7 +9,7 @@ import pytest
 
 from adminops.models import AdminAction, AuditLogEntry, PendingApproval
 from generation.models import BlockedTerm, GenerationModel, ProviderRoute, Theme
-from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.adminops.conftest import WHY, Staff, get_log_entry, staff_user
 from tests.helpers.model_ids import SORA
 
 SORA_PRO = "00000000-0000-4000-8000-000000000005"
@@ -70,14 +70,20 @@ def test_a_new_price_shows_at_once(edit, phone):
 def test_an_edit_is_on_record_with_its_reason_and_the_row_before_and_after(root, edit):
     edit("generation_generationmodel", SORA, base_price_usd="0.48", **{"routes-0-position": "2"})
 
-    record = the_record(SORA)
-    assert (record.action, record.actor, record.reason) == (AdminAction.EDIT_MODEL, root.user, WHY)
-    before, after = record.before["row"], record.after["row"]
+    log_entry = get_log_entry(SORA)
+    assert (log_entry.action, log_entry.actor, log_entry.reason) == (
+        AdminAction.EDIT_MODEL,
+        root.user,
+        WHY,
+    )
+    before, after = log_entry.before["row"], log_entry.after["row"]
     assert (before["base_price_usd"], after["base_price_usd"]) == ("0.4000", "0.4800")
     [route_id] = after["routes"]
     assert before["routes"][route_id] == {**after["routes"][route_id], "position": 1}
     history = root.see("generation_generationmodel_history", SORA)
-    assert record.id in [row.pk for row in root.client.get(history.url).context["cl"].result_list]
+    assert log_entry.id in [
+        row.pk for row in root.client.get(history.url).context["cl"].result_list
+    ]
 
 
 def test_an_edit_needs_a_reason(edit):
@@ -96,7 +102,7 @@ def test_a_form_sent_twice_edits_once(edit):
 
     theme.refresh_from_db()
     assert theme.name == "First"
-    assert the_record(theme.id).id == UUID(form_id)
+    assert get_log_entry(theme.id).id == UUID(form_id)
 
 
 def test_a_large_edit_is_made_once_a_second_person_approves_it(edit, second, phone):
@@ -109,8 +115,12 @@ def test_a_large_edit_is_made_once_a_second_person_approves_it(edit, second, pho
     assert "base_price_usd: 0.4000 → 0.8000" in page
     assert "one person may change it by at most 25 %" in page
     assert str(GenerationModel.objects.get(id=SORA).base_price_usd) == "0.8000"
-    record = AuditLogEntry.objects.get(action=AdminAction.APPROVE_GRANT)
-    assert (record.actor, record.subject_type, record.subject_id) == (second.user, "model", SORA)
+    log_entry = AuditLogEntry.objects.get(action=AdminAction.APPROVE_GRANT)
+    assert (log_entry.actor, log_entry.subject_type, log_entry.subject_id) == (
+        second.user,
+        "model",
+        SORA,
+    )
     # From what two people agreed on, one person goes on alone.
     edit("generation_generationmodel", SORA, base_price_usd="0.90")
     assert str(GenerationModel.objects.get(id=SORA).base_price_usd) == "0.9000"

@@ -141,7 +141,7 @@ def three(committed, sandbox):
     return phone, staff
 
 
-def tried(act, staff, **what):
+def attempt(act, staff, **what):
     def run():
         try:
             return act(staff_action(staff), **what)
@@ -155,12 +155,12 @@ def tried(act, staff, **what):
 
 def test_concurrent_decisions_count_once(three):
     phone, [asker, one, other] = three
-    grant = tried(credits.refund_credits, asker, user_id=phone.user_id, amount=500)().approval
+    grant = attempt(credits.refund_credits, asker, user_id=phone.user_id, amount=500)().approval
 
     outcomes = at_once(
-        tried(approvals.approve, one, approval_id=grant.id),
-        tried(approvals.decline, other, approval_id=grant.id),
-        tried(approvals.approve, other, approval_id=grant.id),
+        attempt(approvals.approve, one, approval_id=grant.id),
+        attempt(approvals.decline, other, approval_id=grant.id),
+        attempt(approvals.approve, other, approval_id=grant.id),
     )
 
     grant.refresh_from_db()
@@ -173,7 +173,7 @@ def test_concurrent_decisions_count_once(three):
 def test_concurrent_grants_count_together(three):
     phone, [asker, *_] = three
 
-    given = at_once(*[tried(credits.refund_credits, asker, user_id=phone.user_id, amount=60)] * 3)
+    given = at_once(*[attempt(credits.refund_credits, asker, user_id=phone.user_id, amount=60)] * 3)
 
     assert sorted(one.approval is not None for one in given) == [False, True, True]
     assert balance_of(phone.user_id).balance == 70

@@ -6,7 +6,7 @@ import pytest
 
 from adminops.models import AdminAction, AuditLogEntry
 from billing.models import FraudScore, Purchase
-from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.adminops.conftest import WHY, Staff, get_log_entry, staff_user
 from tests.billing.conftest import TEN, AppStore, deliver_and_apply, ledger_is_balanced, purchase_of
 
 RELEASE = "billing_purchase_release"
@@ -42,9 +42,9 @@ def test_what_is_held_back_is_let_through_with_a_reason(cashier, held, phone):
     said = [str(message) for message in answer.context["messages"]]
     assert said == ["Purchase released. Credits granted: 10."]
     assert phone.balance() == 20
-    record = the_record(held.id)
-    assert (record.action, record.reason) == (AdminAction.RELEASE_PURCHASE, WHY)
-    assert record.after == {"held": False, "credits": 10}
+    log_entry = get_log_entry(held.id)
+    assert (log_entry.action, log_entry.reason) == (AdminAction.RELEASE_PURCHASE, WHY)
+    assert log_entry.after == {"held": False, "credits": 10}
     assert ledger_is_balanced()
 
 

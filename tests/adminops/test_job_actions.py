@@ -13,7 +13,7 @@ from credits.ledger_check import find_discrepancies
 from generation.catalogue import cache
 from generation.lifecycle import settle
 from generation.models import GenerationModel, Job, JobStatus, ProviderRoute, Stage, WebhookDelivery
-from tests.adminops.conftest import WHY, submitted, the_record
+from tests.adminops.conftest import WHY, get_log_entry, submitted
 from tests.billing.conftest import TEN, AppStore, deliver_and_apply, purchase_of, update_credits
 from tests.helpers.model_ids import SORA
 from tests.helpers.phone import assert_refused
@@ -54,9 +54,9 @@ def test_delivered_job_is_refunded_once_and_keeps_its_video(support, phone, deli
     assert status["video_url"]
     entry = phone.get("get-credit-history").json()["entries"][0]
     assert (entry["kind"], entry["change"]) == ("refund", 4)
-    record = the_record(delivered.id)
-    assert (record.action, record.before["refund"]) == (AdminAction.REFUND_JOB, None)
-    assert record.after["refund"] == entry["id"]
+    log_entry = get_log_entry(delivered.id)
+    assert (log_entry.action, log_entry.before["refund"]) == (AdminAction.REFUND_JOB, None)
+    assert log_entry.after["refund"] == entry["id"]
     assert find_discrepancies() == []
 
 
@@ -71,7 +71,7 @@ def test_running_job_is_failed_and_refunded(support, phone, running):
     running.refresh_from_db()
     assert (running.status, running.stage) == (JobStatus.FAILED, Stage.DONE)
     assert phone.balance() == 10
-    assert the_record(running.id).action == AdminAction.FAIL_JOB
+    assert get_log_entry(running.id).action == AdminAction.FAIL_JOB
     assert find_discrepancies() == []
 
 
@@ -125,7 +125,7 @@ def test_delivery_is_processed_again(support, customer_history):
 
     assert said(answer) == ["Delivery queued."]
     assert WebhookDelivery.objects.get().processed_at is None
-    assert the_record(customer_history.delivery.id).before["outcome"] == "failed: KeyError"
+    assert get_log_entry(customer_history.delivery.id).before["outcome"] == "failed: KeyError"
 
 
 # --- Purchases ------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def test_purchase_of_a_product_on_sale_again_is_synced(support, phone, store):
     assert said(answer) == ["Reprocessed: no problem."]
     assert phone.balance() == 20
     records = AuditLogEntry.objects.filter(action=AdminAction.REAPPLY_PURCHASE).order_by("at")
-    assert [record.after["credits"] for record in records] == [10, 10]
+    assert [log_entry.after["credits"] for log_entry in records] == [10, 10]
 
 
 def test_notification_processed_again_changes_nothing_twice(support, phone, store):
@@ -183,8 +183,8 @@ def test_route_is_disabled_and_enabled(support, phone):
     assert buttons(on) == {"Disable"}
     assert phone.generate().status_code == 200
     before_and_after = [
-        (record.before["is_enabled"], record.after["is_enabled"])
-        for record in AuditLogEntry.objects.filter(subject_id=route.id).order_by("at")
+        (log_entry.before["is_enabled"], log_entry.after["is_enabled"])
+        for log_entry in AuditLogEntry.objects.filter(subject_id=route.id).order_by("at")
     ]
     assert before_and_after == [(True, False), (False, True)]
 
@@ -208,9 +208,9 @@ def test_sign_out_everywhere_ends_all_sessions(support, phone):
     refreshed = phone.post("auth/refresh", {"refresh_token": phone.session["refresh_token"]})
     assert_refused(refreshed, 401, "ERR_4005")
     assert Session.objects.get(user_id=phone.user_id).revoked_reason == "support"
-    assert the_record(phone.user_id).before == {"open_sessions": 1}
+    assert get_log_entry(phone.user_id).before == {"open_sessions": 1}
     # A guest has nothing but the phone.
-    assert phone.sign_in().user_id == the_record(phone.user_id).subject_id
+    assert phone.sign_in().user_id == get_log_entry(phone.user_id).subject_id
 
 
 def test_signed_out_account_must_sign_in_again(support, phone):

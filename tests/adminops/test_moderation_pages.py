@@ -10,7 +10,7 @@ from accounts.models import User
 from adminops.models import AdminAction, AuditLogEntry
 from generation.models import BlockedTerm, Sanction, Violation
 from generation.moderation.blocklist import blocklist
-from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.adminops.conftest import WHY, Staff, get_log_entry, staff_user
 from tests.helpers.phone import Phone, assert_refused
 
 BAD = "A bomb over the sea"
@@ -118,14 +118,14 @@ def test_a_hold_that_is_forgiven_ends_with_a_reason_on_record(root, offender):
 
     assert said(done) == ["Violations cleared: 2."]
     assert offender.generate().status_code == 200
-    record = the_record(offender.user_id)
-    assert (record.action, record.actor, record.reason) == (
+    log_entry = get_log_entry(offender.user_id)
+    assert (log_entry.action, log_entry.actor, log_entry.reason) == (
         AdminAction.FORGIVE_OFFENCES,
         root.user,
         WHY,
     )
-    assert record.before["offences"] == 2
-    assert record.before["held_until"]
+    assert log_entry.before["offences"] == 2
+    assert log_entry.before["held_until"]
     offend(offender)
     assert offence(offender).step == Sanction.NONE  # counted from the beginning
 

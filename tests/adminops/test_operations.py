@@ -21,7 +21,7 @@ from generation.models import (
     Stage,
     WebhookDelivery,
 )
-from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.adminops.conftest import WHY, Staff, get_log_entry, staff_user
 from tests.helpers.phone import assert_refused
 
 
@@ -47,9 +47,9 @@ def test_reset_breaker_takes_jobs_at_once(root, phone):
     assert buttons(answer) == set()
     cache.invalidate()
     assert phone.generate().status_code == 200
-    record = the_record(health.id)
-    assert (record.action, record.actor) == (AdminAction.RESET_PROVIDER, root.user)
-    assert (record.before["state"], record.after["state"]) == ("open", "closed")
+    log_entry = get_log_entry(health.id)
+    assert (log_entry.action, log_entry.actor) == (AdminAction.RESET_PROVIDER, root.user)
+    assert (log_entry.before["state"], log_entry.after["state"]) == ("open", "closed")
 
 
 def test_maintenance_stops_and_resumes_orders(root, phone):
@@ -59,8 +59,8 @@ def test_maintenance_stops_and_resumes_orders(root, phone):
     assert buttons(stopped) == {"Resume orders"}
     cache.invalidate()
     assert_refused(phone.generate(), 503, "ERR_6004")
-    record = the_record(MAINTENANCE_ID)
-    assert (record.before, record.after) == ({"is_on": False}, {"is_on": True})
+    log_entry = get_log_entry(MAINTENANCE_ID)
+    assert (log_entry.before, log_entry.after) == ({"is_on": False}, {"is_on": True})
 
     root.act("generation_maintenance_resume_orders", MAINTENANCE_ID, reason=WHY)
     cache.invalidate()
@@ -87,7 +87,7 @@ def test_dead_delivery_is_processed_again(root, letter):
     assert WebhookDelivery.objects.get(id=letter.subject).processed_at is None
     letter.refresh_from_db()
     assert letter.state == DeadState.RETRIED
-    assert the_record(letter.id).action == AdminAction.RETRY_DEAD_LETTER
+    assert get_log_entry(letter.id).action == AdminAction.RETRY_DEAD_LETTER
 
 
 def test_dead_letter_is_dismissed(root, letter):
@@ -96,7 +96,7 @@ def test_dead_letter_is_dismissed(root, letter):
     letter.refresh_from_db()
     assert letter.state == DeadState.DISMISSED
     assert WebhookDelivery.objects.get(id=letter.subject).processed_at
-    assert the_record(letter.id).reason == WHY
+    assert get_log_entry(letter.id).reason == WHY
 
 
 def test_closed_dead_letter_is_not_retried(root, letter):

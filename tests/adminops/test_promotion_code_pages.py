@@ -11,7 +11,7 @@ from django.utils import timezone
 from adminops.models import AdminAction, AuditLogEntry
 from credits import services
 from credits.services import CodeTerms
-from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.adminops.conftest import WHY, Staff, get_log_entry, staff_user
 from tests.helpers.phone import Phone, assert_refused
 
 TERMS = {
@@ -62,9 +62,13 @@ def test_new_code_has_its_terms_and_a_log_entry(root, phone):
         lot_days=30,
     )
     assert redeem(phone).json()["credits_remaining"] == 30
-    record = AuditLogEntry.objects.get(subject_id=made.id)
-    assert (record.action, record.reason, record.before) == (AdminAction.MAKE_CODE, WHY, {})
-    assert record.after["ends_at"] == "2099-12-24T18:00:00Z"
+    log_entry = AuditLogEntry.objects.get(subject_id=made.id)
+    assert (log_entry.action, log_entry.reason, log_entry.before) == (
+        AdminAction.MAKE_CODE,
+        WHY,
+        {},
+    )
+    assert log_entry.after["ends_at"] == "2099-12-24T18:00:00Z"
 
 
 @pytest.mark.parametrize(
@@ -110,11 +114,11 @@ def test_changed_code_gives_the_new_terms(root, phone, code):
     assert said(answer) == ["Code SUMMER25 changed."]
     assert redeem(phone).json()["credits_added"] == 5
     assert phone.balance() == 35
-    record = the_record(code.id)
-    assert (record.action, record.before["credits"], record.after["credits"]) == (
+    log_entry = get_log_entry(code.id)
+    assert (log_entry.action, log_entry.before["credits"], log_entry.after["credits"]) == (
         AdminAction.CHANGE_CODE, 20, 5,
     )  # fmt: skip
-    assert (record.before["redemption_count"], record.after["max_redemptions"]) == (1, 10)
+    assert (log_entry.before["redemption_count"], log_entry.after["max_redemptions"]) == (1, 10)
 
 
 def test_redemption_limit_below_redeemed_count_is_refused(root, phone, code):
@@ -139,7 +143,7 @@ def test_stopped_code_cannot_be_redeemed_until_resumed(root, phone, code):
     assert said(gone_on) == ["Code SUMMER25 resumed."]
     assert redeem(phone).status_code == 200
     records = AuditLogEntry.objects.filter(subject_id=code.id).order_by("at")
-    assert [record.after["is_active"] for record in records] == [False, True]
+    assert [log_entry.after["is_active"] for log_entry in records] == [False, True]
 
 
 def test_code_form_submitted_twice_makes_one_change(root, code):
@@ -216,4 +220,4 @@ def test_goodwill_refund_shows_the_new_balance(support, phone, settings):
 
     assert said(answer) == ["Done. New balance: 12 credits."]
     assert phone.balance() == 12
-    assert the_record(phone.user_id).after["balance"] == 12
+    assert get_log_entry(phone.user_id).after["balance"] == 12

@@ -11,7 +11,7 @@ from django.utils import timezone
 from adminops.models import AdminAction, AuditLogEntry
 from billing.due_work import ANSWER_CONSUMPTION
 from billing.models import ConsumptionRequest
-from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.adminops.conftest import WHY, Staff, get_log_entry, staff_user
 from tests.billing.conftest import TEN, AppStore, deliver_and_apply
 
 DECIDE = "billing_consumptionrequest_override_preference"
@@ -43,9 +43,9 @@ def test_support_decides_otherwise_before_the_answer(cashier, asked, sandbox):
     ANSWER_CONSUMPTION.run_batch(now=timezone.now())
 
     assert told(sandbox) == ["DECLINE"]
-    record = the_record(asked.purchase_id)
-    assert (record.action, record.reason) == (AdminAction.OVERRIDE_REFUND, WHY)
-    assert (record.before, record.after) == ({"policy": None}, {"policy": "decline"})
+    log_entry = get_log_entry(asked.purchase_id)
+    assert (log_entry.action, log_entry.reason) == (AdminAction.OVERRIDE_REFUND, WHY)
+    assert (log_entry.before, log_entry.after) == ({"policy": None}, {"policy": "decline"})
 
 
 def test_support_decides_otherwise_after_the_answer(cashier, asked, sandbox):

@@ -23,7 +23,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import User
 from adminops.auth import otp
-from tests.adminops.conftest import WHY, Staff, staff_user, the_record
+from tests.adminops.conftest import WHY, Staff, get_log_entry, staff_user
 from tests.helpers.concurrency import at_once, waiting_for_locks
 from tests.helpers.phone import assert_refused
 from tests.helpers.wait import eventually
@@ -342,9 +342,9 @@ def test_lead_resets_the_second_factor_of_staff_with_a_log_entry(lead):
     back = again(ann)
     assert "picture" in back.show(ann.codes[0]).context
     assert not is_in(back)
-    record = the_record(ann.user.id)
-    assert (record.action, record.actor, record.reason) == (RESET_ACT, lead.user, WHY)
-    assert (record.before, record.after) == (
+    log_entry = get_log_entry(ann.user.id)
+    assert (log_entry.action, log_entry.actor, log_entry.reason) == (RESET_ACT, lead.user, WHY)
+    assert (log_entry.before, log_entry.after) == (
         {"apps": 1, "recovery_codes": 10},
         {"apps": 0, "recovery_codes": 0},
     )

@@ -12,7 +12,7 @@ from adminops.models import AdminAction, AuditLogEntry
 from credits.ledger_check import find_discrepancies
 from credits.queries import history
 from generation.models import GenerationModel
-from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user, the_record
+from tests.adminops.conftest import PASSWORD, WHY, Staff, get_log_entry, staff_user
 from tests.helpers.model_ids import SORA
 from tests.helpers.phone import Phone
 
@@ -38,15 +38,15 @@ def test_refund_call_grants_credits_and_logs_actor_and_reason(support, phone):
     assert phone.balance() == 17
     entry = history(user_id=phone.user_id, limit=1)[0]
     assert (entry.kind, entry.change, entry.actor_id) == ("grant", 7, support.user.id)
-    record = the_record(phone.user_id)
-    assert (record.actor, record.action, record.reason) == (
+    log_entry = get_log_entry(phone.user_id)
+    assert (log_entry.actor, log_entry.action, log_entry.reason) == (
         support.user,
         AdminAction.REFUND_CREDITS,
         WHY,
     )
-    assert record.before == {"balance": 10, "debt": 0}
-    assert record.after == {"balance": 17, "debt": 0, "ledger_entry": str(entry.id)}
-    assert record.request_id == answer["X-Request-ID"]
+    assert log_entry.before == {"balance": 10, "debt": 0}
+    assert log_entry.after == {"balance": 17, "debt": 0, "ledger_entry": str(entry.id)}
+    assert log_entry.request_id == answer["X-Request-ID"]
     assert find_discrepancies() == []
 
 
@@ -67,9 +67,9 @@ def test_adjust_call_changes_the_balance_up_and_down(support, phone, amount, bal
     )
 
     assert answer.json() == {"success": True, "new_balance": balance}
-    record = the_record(phone.user_id)
-    assert record.action == AdminAction.ADJUST_CREDITS
-    assert (record.before["balance"], record.after["balance"]) == (10, balance)
+    log_entry = get_log_entry(phone.user_id)
+    assert log_entry.action == AdminAction.ADJUST_CREDITS
+    assert (log_entry.before["balance"], log_entry.after["balance"]) == (10, balance)
 
 
 def test_adjustment_below_zero_is_refused(support, phone):
@@ -136,10 +136,10 @@ def test_ban_call_ends_sessions_and_spending(support, phone):
     assert not Session.objects.filter(user_id=phone.user_id, revoked_at=None).exists()
     # The access token is still read as valid here: the wallet itself refuses.
     assert error(phone.generate())[:2] == (403, "ERR_4018")
-    record = the_record(phone.user_id)
-    assert (record.action, record.reason) == (AdminAction.BAN_USER, WHY)
-    assert record.before["banned_at"] is None
-    assert record.after["banned_at"]
+    log_entry = get_log_entry(phone.user_id)
+    assert (log_entry.action, log_entry.reason) == (AdminAction.BAN_USER, WHY)
+    assert log_entry.before["banned_at"] is None
+    assert log_entry.after["banned_at"]
 
 
 def test_banned_user_can_be_refunded(support, phone):
@@ -157,9 +157,9 @@ def test_unbanned_user_can_sign_in(support, phone):
 
     assert answer.json() == {"success": True}
     assert phone.sign_in().generate().status_code == 200
-    record = AuditLogEntry.objects.get(action=AdminAction.UNBAN_USER)
-    assert record.before["reason"] == WHY
-    assert record.after == {"banned_at": None, "reason": ""}
+    log_entry = AuditLogEntry.objects.get(action=AdminAction.UNBAN_USER)
+    assert log_entry.before["reason"] == WHY
+    assert log_entry.after == {"banned_at": None, "reason": ""}
 
 
 def test_unban_lifts_the_ban_of_the_guests_phone(support, sandbox):
@@ -171,9 +171,9 @@ def test_unban_lifts_the_ban_of_the_guests_phone(support, sandbox):
 
     assert answer.json() == {"success": True}
     assert phone.sign_in().generate().status_code == 200
-    record = AuditLogEntry.objects.get(action=AdminAction.UNBAN_USER)
-    assert record.before["hardware_banned_at"]
-    assert "hardware_banned_at" not in record.after
+    log_entry = AuditLogEntry.objects.get(action=AdminAction.UNBAN_USER)
+    assert log_entry.before["hardware_banned_at"]
+    assert "hardware_banned_at" not in log_entry.after
 
 
 def test_second_ban_and_needless_unban_are_refused(support, phone):
@@ -238,9 +238,9 @@ def test_toggle_call_takes_a_model_off_sale_and_back(
     assert answer.json() == {"success": True}
     assert str(SORA) not in on_sale()
     assert error(phone.generate())[:2] == (404, "ERR_4002")
-    record = the_record(SORA)
-    assert (record.subject_type, record.action) == ("model", AdminAction.TOGGLE_MODEL)
-    assert (record.before, record.after) == ({"is_available": True}, {"is_available": False})
+    log_entry = get_log_entry(SORA)
+    assert (log_entry.subject_type, log_entry.action) == ("model", AdminAction.TOGGLE_MODEL)
+    assert (log_entry.before, log_entry.after) == ({"is_available": True}, {"is_available": False})
 
     with django_capture_on_commit_callbacks(execute=True):
         support.call("admin-toggle-model", model_id=str(SORA), is_available=True, reason=WHY)

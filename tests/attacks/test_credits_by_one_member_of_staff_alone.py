@@ -522,7 +522,7 @@ def committed_staff(committed, sandbox):
     return phones, staff_user(f"{phones[0].user_id}", is_superuser=True)
 
 
-def tried(act, staff, **what):
+def attempt(act, staff, **what):
     def run():
         try:
             return act(staff_action(staff), **what)
@@ -542,10 +542,10 @@ def test_concurrent_actions_do_not_exceed_the_budget_together(committed_staff, s
 
     given = at_once(
         *[
-            tried(credit_actions.refund_credits, staff, user_id=phone.user_id, amount=60)
+            attempt(credit_actions.refund_credits, staff, user_id=phone.user_id, amount=60)
             for phone in phones
         ],
-        tried(
+        attempt(
             promotion_codes.create_code,
             staff,
             code=f"A{uuid4().hex[:9]}",
