@@ -18,7 +18,7 @@ from django.db import connection
 from rich.console import Console
 from rich.table import Table
 
-from bench import cpu, limit, stage
+from bench import cpu, idle, limit, stage
 from bench.load import Plan, Result
 from rendio.local.data_dir import PROJECT, DataDir, DataDirInUse
 from rendio.local.servers import ServerFailed
@@ -77,6 +77,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=8, help="for each row (default 8)")
     parser.add_argument("--connections", type=int, default=16, help="kept open (default 16)")
     parser.add_argument("--users", type=int, default=200, help="who share them (default 200)")
+    parser.add_argument(
+        "--idle", type=int, default=60, help="seconds without traffic to measure first (default 60)"
+    )
     options = parser.parse_args()
     console = Console(highlight=False)
     if not Path("/proc/self/stat").exists():
@@ -105,6 +108,13 @@ def _run(data_dir: DataDir, options: argparse.Namespace, console: Console) -> in
         started.callback(stack.stop)
         stack.start("web")
         stage.wait_until_ready(stack)
+
+        if options.idle:
+            workers = idle.start_workers(stack)
+            servers = (database, valkey)
+            console.print(idle.table(idle.measure(stack, workers, servers, seconds=options.idle)))
+            console.print()
+            stack.stop(*workers)
 
         def phones(sent: list[str]) -> Callable[[float], Result]:
             return lambda seconds: _drive(Plan(stack.port, options.connections, seconds, sent))

@@ -1,5 +1,4 @@
-"""`python -m bench.idle`: the CPU time of a minute without traffic, and how soon a worker takes an
-order.
+"""`python -m bench.idle`: the CPU time of a minute without traffic, and the wait of an order.
 
 Starts a stack of its own with every process of the Procfile: web, the workers, beat and Flower.
 """
