@@ -35,14 +35,14 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-# A worker that is asked to end finishes what it has in hand and claims nothing more. What it cannot
-# finish, as it is killed, is due again when its lease is over.
+# A worker that is asked to end finishes its batch and claims no more. The rows of a worker that is
+# killed are due again when their leases end.
 worker_shutting_down.connect(shutdown.begin)
 
 
 @heartbeat_sent.connect
 def _send_heartbeat(*, sender: Any, **_: Any) -> None:
-    """Celery's own heartbeat, every two seconds while the worker's main loop turns."""
+    """Runs at Celery's own heartbeat, every two seconds while the worker's main loop runs."""
     from adminops.monitoring import heartbeats
 
     if not shutdown.has_begun():
@@ -68,15 +68,15 @@ def _begin_task(*, task: Any, task_id: str, **_: Any) -> None:
     from rendio.common.observability import tracing
 
     _measure_clock()
-    task.request.began = time.monotonic()
+    task.request.started_at = time.monotonic()
     task.request.span = tracing.span(task.name, "CONSUMER", {})
-    task.request.told = task.request.span.__enter__()
+    task.request.span_attributes = task.request.span.__enter__()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
 
 
 def _measure_clock() -> None:
-    """A worker's child has no other moment for it. Without PostgreSQL the task fails by itself."""
+    """A worker's child has no other occasion. Without PostgreSQL the task itself fails."""
     from django.db import Error as DatabaseFailure
 
     from rendio.common import clock
@@ -89,17 +89,16 @@ def _measure_clock() -> None:
 def _end_task(*, task: Any, state: str, **_: Any) -> None:
     from rendio.common.observability import metrics
 
-    task.request.told["rendio.task_state"] = state
+    task.request.span_attributes["rendio.task_state"] = state
     task.request.span.__exit__(None, None, None)
-    took = time.monotonic() - task.request.began
-    metrics.task_seconds.labels(task.name, state).observe(took)
+    seconds = time.monotonic() - task.request.started_at
+    metrics.task_seconds.labels(task.name, state).observe(seconds)
     _report_threads(task)
     structlog.contextvars.clear_contextvars()
 
 
 def _report_threads(task: Any) -> None:
-    """A worker's child has no heartbeat of its own: what is wrong with its background threads, it
-    says after each task."""
+    """Report problems of background threads after each task: a worker's child has no heartbeat."""
     from adminops.monitoring import heartbeats
 
     if heartbeats.own_problem():

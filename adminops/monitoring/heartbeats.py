@@ -1,8 +1,8 @@
-"""Heartbeats: each worker and the scheduler writes down, every few seconds, that it is there.
+"""Heartbeats: every few seconds each worker and the scheduler writes a row that says it is alive.
 
-Late or lost ones harm nobody. They are rows, so that Redis, whose loss they are to show, cannot
-take them away; a worker without its broker sends none, since it does no work either. That a worker
-lives and all the same does nothing, they do not show: `due` does.
+A late or lost heartbeat is harmless. Heartbeats are rows because they have to show the loss of
+Redis. A worker without its broker sends none, since it does no work. A worker that is alive but
+does nothing shows in the backlog only (adminops.monitoring.backlog).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ SCHEDULER = "scheduler"
 WEB = "web"
 KEPT = timedelta(days=1)
 
-# A beat that waits longer for PostgreSQL is given up.
+# A heartbeat that waits longer for PostgreSQL is given up.
 WAIT_SECONDS = 5
 LATE_SECONDS = 60
 
-_beaten_at = float("-inf")
+_sent_at = float("-inf")
 
 
 def send(*, process: str, roles: Iterable[str], keeps_connection: bool = False) -> None:
@@ -46,10 +46,10 @@ def send(*, process: str, roles: Iterable[str], keeps_connection: bool = False) 
     Never raises: a process that is alive must not end because it cannot say so. The database
     connection is closed unless `keeps_connection`, which is for a process that never forks.
     """
-    global _beaten_at
-    if time.monotonic() - _beaten_at < settings.HEARTBEAT_SECONDS:
+    global _sent_at
+    if time.monotonic() - _sent_at < settings.HEARTBEAT_SECONDS:
         return
-    _beaten_at = time.monotonic()
+    _sent_at = time.monotonic()
     with _logged(keeps_connection=keeps_connection):
         clock.synchronize()
         write(
@@ -82,19 +82,19 @@ def _logged(*, keeps_connection: bool = False) -> Iterator[None]:
 
 
 def own_problem() -> str:
-    """What is wrong with the background threads of this process; empty where nothing is."""
+    """The problems of this process's background threads, in words; empty if there is none."""
     return "; ".join(background.problems())[:500]
 
 
 def start_for_web() -> None:
     """Write heartbeats of this web process in a thread; call it after the process has forked."""
-    _web_ends.clear()
+    _web_stopping.clear()
     _web_thread.start()
 
 
 def stop_for_web() -> None:
-    """End the thread, and have this process missed from now on."""
-    _web_ends.set()
+    """End the thread and delete the heartbeats of this process."""
+    _web_stopping.set()
     _web_thread.join(timeout=2)
     stop(process=_web_process())
 
@@ -103,10 +103,10 @@ def _web_process() -> str:
     return f"{WEB}@{socket.gethostname()}:{os.getpid()}"
 
 
-_web_ends = threading.Event()
+_web_stopping = threading.Event()
 _web_thread = BackgroundThread(
     "heartbeat",
-    wait=lambda: not _web_ends.wait(settings.HEARTBEAT_SECONDS),
+    wait=lambda: not _web_stopping.wait(settings.HEARTBEAT_SECONDS),
     turn=lambda: send(process=_web_process(), roles=[WEB]),
     late_seconds=LATE_SECONDS,
 )
@@ -120,12 +120,12 @@ def write(
     problem: str = "",
     skew_seconds: float = 0,
 ) -> None:
-    said = {"beaten_at": now, "problem": problem, "skew_seconds": skew_seconds}
+    values = {"beaten_at": now, "problem": problem, "skew_seconds": skew_seconds}
     Heartbeat.objects.bulk_create(
-        [Heartbeat(process=process, role=role, **said) for role in roles],
+        [Heartbeat(process=process, role=role, **values) for role in roles],
         update_conflicts=True,
         unique_fields=["process", "role"],
-        update_fields=list(said),
+        update_fields=list(values),
     )
 
 
@@ -135,14 +135,14 @@ def delete(*, process: str) -> None:
 
 @dataclass(frozen=True)
 class AliveCount:
-    """How many processes are there for one role, and when the last one was seen."""
+    """The number of live processes of a role, and the time of the role's last heartbeat."""
 
     count: int
     last_at: datetime | None
 
 
 def alive_counts(*, now: datetime) -> dict[str, AliveCount]:
-    """For each queue, and for the scheduler."""
+    """By role: each queue, and the scheduler."""
     since = now - timedelta(seconds=settings.HEARTBEAT_LATE_SECONDS)
     rows = Heartbeat.objects.values_list("role").annotate(
         count=Count("process", filter=Q(beaten_at__gt=since)), last_at=Max("beaten_at")
@@ -152,40 +152,40 @@ def alive_counts(*, now: datetime) -> dict[str, AliveCount]:
 
 
 def problems(*, now: datetime) -> list[str]:
-    """What is wrong with the processes that are there: their background threads, as they say
-    themselves, and their clocks."""
-    there = _there(now=now)
-    said = [f"{process}: {problem}" for process, problem, _ in there if problem]
-    return said + _wrong_clocks(there)
+    """The problems of live processes: background threads, as each process reports them, and
+    clocks."""
+    live = _live_processes(now=now)
+    reported = [f"{process}: {problem}" for process, problem, _ in live if problem]
+    return reported + _wrong_clocks(live)
 
 
 def wrong_clocks(*, now: datetime) -> list[str]:
-    """The clocks that differ from PostgreSQL's by more than CLOCK_SKEW_LIMIT_SECONDS."""
-    return _wrong_clocks(_there(now=now))
+    """The live processes whose clock differs from PostgreSQL's by more than
+    CLOCK_SKEW_LIMIT_SECONDS, in words."""
+    return _wrong_clocks(_live_processes(now=now))
 
 
 def skews(*, now: datetime) -> dict[str, float]:
-    """By how many seconds the clock of each process that is there is ahead of PostgreSQL's;
-    negative where it is behind."""
-    return {process: seconds for process, _, seconds in _there(now=now)}
+    """Seconds that each live process's clock is ahead of PostgreSQL's; negative if behind."""
+    return {process: seconds for process, _, seconds in _live_processes(now=now)}
 
 
-def _wrong_clocks(there: list[tuple[str, str, float]]) -> list[str]:
+def _wrong_clocks(live: list[tuple[str, str, float]]) -> list[str]:
     return [
         f"the clock of {process} is {abs(seconds):.0f} s"
         f" {'ahead of' if seconds > 0 else 'behind'} PostgreSQL's"
-        for process, _, seconds in there
+        for process, _, seconds in live
         if abs(seconds) > settings.CLOCK_SKEW_LIMIT_SECONDS
     ]
 
 
-def _there(*, now: datetime) -> list[tuple[str, str, float]]:
-    """Name, problem and clock skew of each process that is there. One query."""
+def _live_processes(*, now: datetime) -> list[tuple[str, str, float]]:
+    """Name, problem and clock skew of each live process. One query."""
     since = now - timedelta(seconds=settings.HEARTBEAT_LATE_SECONDS)
     rows = Heartbeat.objects.filter(beaten_at__gt=since).order_by("process")
     return list(rows.values_list("process", "problem", "skew_seconds").distinct())
 
 
 def purge(*, now: datetime) -> None:
-    """Forget processes that have not been there for a day."""
+    """Delete the heartbeats of processes that ended a day ago."""
     Heartbeat.objects.filter(beaten_at__lte=now - KEPT).delete()

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from celery import current_app, shared_task
+from celery import shared_task
 from django.db.models import F, IntegerField, QuerySet, Value
 from django.db.models.functions import Now
+from django.utils.module_loading import autodiscover_modules
 
 from rendio.common import clock, wakeup
 from rendio.common.db import prepared_cursor
@@ -106,7 +107,7 @@ class DueWork:
     def _load_handler(self) -> None:
         """The handlers are decorated when the apps' modules `tasks` are imported."""
         if self._handler is None:
-            current_app.loader.import_default_modules()
+            autodiscover_modules("tasks")
 
     def handle_with(self, handler: Callable[..., int | None]) -> None:
         """Make the Celery task, which calls `handler` until no row is due."""
