@@ -1,5 +1,5 @@
-"""The outside world on loopback: what fal and Apple are to us, spoken over real HTTP.
+"""The sandbox: fal, Runway, Replicate, Apple and OpenAI served over real HTTP on this machine.
 
-`python -m sandbox` serves it. Each service stands in a folder of its own; `/control/…` drives them.
-It knows none of the apps, none of the apps knows it, and its state lives in memory.
+`python -m sandbox` serves it. Each service has its own module or folder; `/control/…` controls
+them. The sandbox imports no app, no app imports the sandbox, and its state is in memory.
 """

@@ -1,4 +1,4 @@
-"""`python -m sandbox`: serve until a signal says stop."""
+"""`python -m sandbox`: serve until SIGTERM or SIGINT."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""The whole sandbox as one ASGI app: a further service is a module with routes, and lines here."""
+"""The ASGI app of the sandbox. A new service is a module with routes, registered here."""
 
 import os
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ from sandbox.strict_body import BadRequest
 
 
 def create_app(connections: Connections, *, url: str) -> Starlette:
-    """`url` is where it will be listening."""
+    """`url` is the URL that the sandbox listens on."""
     log = RequestLog()
     renderer = MediaRenderer()
     fal_webhooks, replicate_webhooks = FalWebhooks(renderer), ReplicateWebhooks()

@@ -1,7 +1,7 @@
-"""The TCP connections under the requests, so that one can be cut without an answer.
+"""TCP connections of the requests, so that a handler can drop a connection without a response.
 
-ASGI has no word for "drop the line": a handler that raises gets a 500 sent in its name. So the
-listening socket remembers what it accepted, by the client's address, which ASGI does tell.
+ASGI cannot drop a connection: a handler that raises gets a 500 response. So the listening socket
+remembers accepted connections by the client's address, which ASGI passes to the handler.
 """
 
 import socket
@@ -21,7 +21,7 @@ class Connections:
         self._open[address] = connection
 
     def close(self, scope: Scope) -> None:
-        """End the connection a request came on. Bytes already sent still arrive."""
+        """Close the connection of a request. Bytes that were already sent still arrive."""
         host, port = scope["client"]
         connection = self._open.get((host, port))
         if connection is not None:
@@ -36,18 +36,18 @@ def _shutdown(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        return  # the client was quicker
+        return  # the client has closed the connection
 
 
 class NoResponse(Response):
-    """Says nothing until the client is gone."""
+    """Sends no response and waits until the client disconnects."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await wait_for_disconnect(receive)
 
 
 class DroppedResponse(Response):
-    """Cuts the line instead of answering."""
+    """Drops the connection instead of sending a response."""
 
     def __init__(self, connections: Connections) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""`/control/…`: how tests, demos and people drive the sandbox."""
+"""`/control/…`: endpoints that control the sandbox, for tests, demos and developers."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -18,12 +18,12 @@ from sandbox.openai import OpenAI
 from sandbox.recorder import RequestLog
 from sandbox.strict_body import BadRequest, StrictBody
 
-# What the app asks beside the providers, by the first part of its path.
+# Services that are not providers, by the first segment of their path.
 OTHER_SERVICES = ("apple", "apns", "openai")
 
 
 class Provider(Protocol):
-    """A service that takes jobs and can be told how they go."""
+    """A service whose jobs can be scripted."""
 
     def configure(self, fields: StrictBody) -> dict[str, Any]: ...
 

@@ -1,4 +1,4 @@
-"""What the sandbox has to know of the app that it serves, from the variables that the app reads."""
+"""The served app's settings that the sandbox needs, read from the same environment variables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from pathlib import Path
 @dataclass(frozen=True)
 class ServedApp:
     bundle_id: str
-    """Whom Apple's tokens are made out to."""
+    """The audience of Apple's tokens."""
     app_apple_id: int
-    """Its number in the App Store."""
+    """The app's numeric id in the App Store."""
     public_url: str
-    """Where its webhooks are, without a slash at the end."""
+    """The app's base URL for webhooks, without a trailing slash."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ServedApp":
-        """With the same defaults as the app's settings have in development."""
+        """Uses the same defaults as the app's settings in development."""
         client_id, _, _ = environment.get("APPLE_CLIENT_IDS", "").partition(",")
         return cls(
             bundle_id=environment.get("APPSTORE_BUNDLE_ID") or client_id or "com.rendio.app",
@@ -26,6 +26,6 @@ class ServedApp:
 
 
 def find_keys_folder(environment: Mapping[str, str]) -> Path | None:
-    """Where the keys are kept that outlive a restart; None keeps them in memory."""
+    """Return the folder for keys that survive a restart. None: keys are in memory."""
     folder = environment.get("SANDBOX_KEYS_FOLDER")
     return Path(folder) if folder else None

@@ -1,4 +1,4 @@
-"""What goes wrong inside the sandbox itself, one JSON object a line on stderr."""
+"""Logging of the sandbox's own errors, one JSON object a line on stderr."""
 
 import json
 import logging

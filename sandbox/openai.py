@@ -1,7 +1,7 @@
-"""OpenAI's moderation endpoint: it flags what it was told to flag, and nothing else.
+"""OpenAI's moderation endpoint. Flags only what `/control/moderation` says.
 
-A list of texts is judged text by text, a list of parts as one; pictures count in the categories
-that are for pictures alone.
+A list of texts gets a result for each text, a list of parts gets one result. Images are flagged in
+the image categories only.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ IMAGE_URL_PREFIXES = ("https://", "data:image/")
 
 @dataclass
 class Behaviour:
-    """What is flagged, and how it answers from now on."""
+    """What is flagged, and how the endpoint responds."""
 
     flag: tuple[str, ...] = ()
     flag_images: bool = False
@@ -64,7 +64,7 @@ class OpenAI:
         return [Route("/openai/v1/moderations", self.moderations, methods=["POST"])]
 
     def configure(self, fields: StrictBody) -> dict[str, Any]:
-        """Fields left out are as after a reset."""
+        """Fields that are omitted have their defaults."""
         fields.allow_only(Behaviour.__dataclass_fields__)
         self._behaviour = Behaviour(
             flag=tuple(word.lower() for word in fields.find_texts("flag") or ()),
@@ -97,7 +97,7 @@ class OpenAI:
         return JSONResponse({"id": "modr-sandbox", "model": model, "results": results})
 
     def _moderate(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
-        """The one result for these parts."""
+        """Return the single result for these parts."""
         flagged_by = {
             kind for kind, content in map(_parse_part, parts) if self._is_flagged(kind, content)
         }
@@ -122,7 +122,7 @@ class OpenAI:
 
 
 def _parse_inputs(value: Any) -> list[list[dict[str, Any]]]:
-    """The parts of each result to come. Raises TypeError."""
+    """Return the parts for each result. Raises TypeError."""
     if isinstance(value, str):
         return [[{"type": "text", "text": value}]]
     if all(isinstance(text, str) for text in value):
@@ -131,7 +131,8 @@ def _parse_inputs(value: Any) -> list[list[dict[str, Any]]]:
 
 
 def _parse_part(part: dict[str, Any]) -> tuple[str, str]:
-    """("text" or "image", the text or the address). Raises KeyError, TypeError, ValueError."""
+    """Return the kind, "text" or "image", and the text or URL. Raises KeyError, TypeError,
+    ValueError."""
     if part["type"] == "text":
         return "text", str(part["text"])
     address = part["image_url"]["url"]

@@ -1,4 +1,4 @@
-"""What the sandbox was asked, so that a test can count submissions and polls."""
+"""A log of requests, so that tests can count submissions and polls."""
 
 import json
 from collections import deque
@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_REQUESTS = 20_000
 MAX_BODY_BYTES = 64 * 1024 * 1024
-"""Of all remembered bodies together: a few hundred inlined images."""
+"""Total size of the recorded bodies: a few hundred inlined images."""
 
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
 SECRET_FIELDS = ("client_secret", "code", "token", "refresh_token")
-"""Fields of a form that are remembered by their end alone."""
+"""Form fields of which only the last characters are recorded."""
 
 
 @dataclass
@@ -67,7 +67,7 @@ class RequestLog:
 
 
 class RecordRequests:
-    """ASGI middleware: remembers every request below `/{provider}/` with its body and answer."""
+    """ASGI middleware that records every request below `/{provider}/` with its body and status."""
 
     def __init__(self, app: ASGIApp, *, log: RequestLog, providers: Collection[str]) -> None:
         self._app = app
@@ -93,7 +93,7 @@ class RecordRequests:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return  # it left before it had asked
+                return  # the client disconnected before the request was complete
             chunks.append(message.get("body", b""))
             if not message.get("more_body"):
                 break
@@ -125,7 +125,7 @@ def _redact(name: str, value: str) -> str:
 
 
 def _last_characters(secret: str) -> str:
-    # Four characters tell two keys apart; of a short one they would be all of it.
+    # Four characters distinguish two keys. Of a short key they would be most of it.
     return f"…{secret[-4:]}" if len(secret) > 8 else "…"
 
 

@@ -1,4 +1,4 @@
-"""Hypercorn around the app: it speaks HTTP/1.1 and HTTP/2 without TLS on the same port."""
+"""Hypercorn with the app: HTTP/1.1 and HTTP/2 without TLS on the same port."""
 
 import asyncio
 import logging
@@ -22,9 +22,9 @@ class Listener(socket.socket):
 
     @classmethod
     def open(cls, *, host: str, port: int) -> Self:
-        """Bind and listen. Raises OSError where the address cannot be had.
+        """Bind and listen. Raises OSError if the address is not available.
 
-        An IPv6 address may be in brackets; `::` takes IPv4 too, where the system does.
+        An IPv6 address may be in brackets. `::` accepts IPv4 too if the system does.
         """
         host = host.removeprefix("[").removesuffix("]")
         listener = cls(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
@@ -57,7 +57,7 @@ class _ListenerConfig(Config):
         self.backlog = BACKLOG
         self.loglevel = "WARNING"
         self.graceful_timeout = 1.0
-        # A load test keeps its connections; being dropped mid-way is not what it came to measure.
+        # A load test keeps its connections open, and must not be disconnected in between.
         self.keep_alive_max_requests = 1_000_000
         self.keep_alive_timeout = 60.0
 
@@ -66,7 +66,7 @@ class _ListenerConfig(Config):
 
 
 async def serve(listener: Listener, *, url: str) -> None:
-    """Serve until SIGTERM or SIGINT, then drop whoever still waits for an answer."""
+    """Serve until SIGTERM or SIGINT, then close all connections."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):

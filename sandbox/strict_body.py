@@ -1,4 +1,4 @@
-"""Reads a control's JSON strictly: a misspelt field must not pass for one that does nothing."""
+"""Strict parsing of a control's JSON body. A misspelt field is an error, not ignored."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -14,11 +14,13 @@ UUID_PATTERN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNOR
 
 
 class BadRequest(Exception):
-    """The message is for the person who wrote the request; it is answered with 400."""
+    """The message is for the author of the request. Returned with 400."""
 
 
 class StrictBody:
-    """The fields of one body. `find_…` gives None for what was left out."""
+    """The fields of a body. `find_…` returns None for an omitted field, `get_…` raises
+    BadRequest.
+    """
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._body = body
@@ -76,7 +78,8 @@ class StrictBody:
         return flag
 
     def find_flag_as_sent(self, name: str) -> bool | str | None:
-        """A flag in the form it came in: Apple also writes its flags as texts."""
+        """Return a flag unchanged: true, false, or one of the texts "true" and "false", as Apple
+        also writes flags."""
         value = self._body.get(name)
         return value if value in ("true", "false") else self.find_flag(name)
 
@@ -98,11 +101,12 @@ class StrictBody:
         return count
 
     def find_price(self, name: str) -> int | None:
-        """In thousandths of a currency."""
+        """Return a price in thousandths of the currency."""
         return self.find_count(name, minimum=0, maximum=1_000_000_000)
 
     def find_milliseconds(self, name: str) -> int | None:
-        """An instant, given as milliseconds since 1970 or as an ISO date with its time zone."""
+        """Return a time in milliseconds, given as milliseconds since 1970 or an ISO date with a
+        time zone."""
         expected = "milliseconds since 1970, or an ISO date with its time zone"
         value = self._find(
             name, int | str, expected, lambda value: parse_milliseconds(value) is not None
@@ -110,12 +114,12 @@ class StrictBody:
         return parse_milliseconds(value)
 
     def find_uuid(self, name: str) -> str | None:
-        """As it was written, in upper or lower case."""
+        """Return a UUID in its original case."""
         text: str | None = self._find(name, str, "a UUID", is_uuid)
         return text
 
     def find_url_or_none(self, name: str) -> str | None:
-        """None also where it is null: there is to be none."""
+        """Return a URL. None if omitted or null."""
         if self._body.get(name) is None:
             return None
         url: str = self._find(name, str, "a URL with http:// or https://, or null", _is_url)
@@ -135,7 +139,7 @@ class StrictBody:
         if name not in self._body:
             return None
         value = self._body[name]
-        # In Python a bool is an int, in JSON it is not.
+        # In Python a bool is an int; in JSON it is not.
         is_kind = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         if not is_kind or not is_valid(value):
             raise BadRequest(f"{name} must be {expected}, not {value!r}.")

@@ -1,13 +1,12 @@
-"""Instants as Apple writes them."""
+"""Times in Apple's format: milliseconds since 1970."""
 
 import time
 from datetime import datetime
 from typing import TypeGuard
 
 DAY_MILLISECONDS = 86_400_000
-"""In milliseconds, as everything here."""
 
-# A time in seconds is the usual mistake: read as milliseconds it lies in January 1970.
+# A time in seconds is a common mistake. Read as milliseconds it is in January 1970.
 MIN_PLAUSIBLE_MILLISECONDS = 1_000_000_000_000
 
 
@@ -16,7 +15,9 @@ def now_in_milliseconds() -> int:
 
 
 def parse_milliseconds(value: object) -> int | None:
-    """Of a whole number of milliseconds, or of an ISO date with its time zone; None of all else."""
+    """Return milliseconds from an integer or an ISO date with a time zone. None for anything
+    else.
+    """
     if isinstance(value, str):
         try:
             instant = datetime.fromisoformat(value)

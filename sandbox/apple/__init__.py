@@ -1,1 +1,1 @@
-"""Apple's services, one module each."""
+"""Apple's services."""

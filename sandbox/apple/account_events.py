@@ -1,6 +1,6 @@
-"""Tells an app what a person changed about their Apple account, from server to server.
+"""Sign in with Apple's server-to-server notifications about a person's Apple account.
 
-Once: whatever is answered, a notice does not come again.
+Delivered once, whatever the response is.
 """
 
 import json
@@ -19,7 +19,7 @@ from sandbox.strict_body import BadRequest, StrictBody
 
 TIMEOUT_SECONDS = 15.0
 EMAIL_EVENTS = ("email-disabled", "email-enabled")
-# Apple writes the last one both ways.
+# Apple's documentation has the last one in both spellings.
 CREDENTIAL_EVENTS = ("consent-revoked", "account-delete", "account-deleted")
 
 
@@ -36,8 +36,8 @@ class AccountEvents:
         await self._client.aclose()
 
     async def send(self, fields: StrictBody) -> dict[str, Any]:
-        """Deliver one notice. `delivered_status` is None where nobody answered; `payload` is what
-        was sent, for whoever wants to send it again."""
+        """Deliver one event. `delivered_status` is None without a response. `payload` is the signed
+        body, so that the caller can send it again."""
         fields.allow_only(("sub", "type", "email", "url", "audience", "bad_signature"))
         sub = fields.get_text("sub")
         event_type = fields.get_choice("type", (*CREDENTIAL_EVENTS, *EMAIL_EVENTS))

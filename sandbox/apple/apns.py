@@ -1,8 +1,8 @@
-"""Apple's push service, as its headers and reasons are documented: it shows nobody anything, but
-remembers what it was sent.
+"""Apple's push service. Validates headers and payloads as documented, and records pushes instead of
+showing them.
 
-A token names its phone only to Apple; here each one that is hexadecimal is a phone's, of either
-environment, until a control says otherwise.
+Every hexadecimal token belongs to a phone, in both environments, until `/control/apns` says
+otherwise.
 """
 
 import json
@@ -39,7 +39,7 @@ class ApnsError:
     status: int
     reason: str
     timestamp: int | None = None
-    """Milliseconds; of when the phone was found to be gone."""
+    """When Apple found the token invalid, in milliseconds."""
     times_left: int | None = None
 
 
@@ -60,8 +60,8 @@ class Apns:
         ]
 
     def configure(self, fields: StrictBody) -> dict[str, Any]:
-        """How `token`, or every token where none is named, is answered from now on, or the next
-        `times`; 200 is as after a reset."""
+        """Set the response for `token`, or for every token without one: for the next `times`
+        pushes, or until changed. Status 200 restores the default."""
         fields.allow_only(("token", "status", "reason", "timestamp", "times"))
         token = (fields.find_text("token") or ANY).lower()
         status = fields.find_count("status", minimum=200, maximum=599) or 200
@@ -78,7 +78,7 @@ class Apns:
         return {"token": token, **vars(error)}
 
     def pushes_as_json(self) -> list[dict[str, Any]]:
-        """All that it was sent, oldest first, with how each was answered."""
+        """Return all pushes, oldest first, with their responses."""
         return self._pushes
 
     async def push(self, environment: str, request: Request) -> Response:
@@ -146,7 +146,8 @@ class Apns:
 
 
 def _find_token_error(authorization: str) -> ApnsError | None:
-    """The signature is not checked: the sandbox cannot know every tester's key."""
+    """Validate the provider token's claims. The signature is not checked, because the sandbox does
+    not have the signer's key."""
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
         return ApnsError(403, "MissingProviderToken")

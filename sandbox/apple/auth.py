@@ -1,7 +1,7 @@
-"""Sign in with Apple: the key set, the exchange of codes for tokens, and their revocation.
+"""Sign in with Apple: the key set, the token endpoint and the revocation of tokens.
 
-Apple's token endpoint knows two more errors, `unauthorized_client` and `invalid_scope`; neither can
-come of what a native app asks, so neither is answered here.
+Apple's token endpoint has two more errors, `unauthorized_client` and `invalid_scope`. Requests of a
+native app cannot cause them, so they are not implemented.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ CLOCK_SKEW_SECONDS = 60
 
 
 class AuthError(Exception):
-    """Apple's name for what is wrong with a request; it is answered with 400."""
+    """Apple's error code for an invalid request. Returned with 400."""
 
 
 async def handle_auth_error(_: Request, error: Exception) -> JSONResponse:
@@ -45,7 +45,7 @@ class AuthorizationCode:
 
 @dataclass
 class Authorization:
-    """What one code was exchanged for. With any of its tokens all of it ends."""
+    """The tokens issued for one code. Revoking any of them revokes all."""
 
     identity: Identity
     is_revoked: bool = False
@@ -53,7 +53,7 @@ class Authorization:
 
 @dataclass(frozen=True)
 class Revocation:
-    """One call that Apple accepted. `sub` is None where the token was never one of Apple's."""
+    """One accepted revocation. `sub` is None if the token was not issued here."""
 
     sha256: str
     token_type_hint: str | None
@@ -92,8 +92,8 @@ class AppleAuth:
         ]
 
     def sign_in(self, fields: StrictBody) -> dict[str, str]:
-        """What the phone gets once a person has agreed. The code is genuine whatever is wrong with
-        the token."""
+        """Create the identity token and code that the phone receives after the person has agreed.
+        The code is valid even if the token has flaws."""
         fields.allow_only((*Identity.FIELDS, *TokenFlaws.FIELDS, "code_expires_in"))
         identity = Identity.parse(fields, bundle_id=self._app.bundle_id)
         flaws = TokenFlaws.parse(fields)
@@ -111,7 +111,7 @@ class AppleAuth:
         }
 
     def end_authorizations(self, sub: str) -> None:
-        """A person's credentials, at every app of theirs, become invalid."""
+        """Revoke all of a person's authorizations."""
         for authorization in self._refresh_tokens.values():
             if authorization.identity.sub == sub:
                 authorization.is_revoked = True
@@ -135,7 +135,7 @@ class AppleAuth:
         raise AuthError("unsupported_grant_type")
 
     async def revoke(self, request: Request) -> Response:
-        """200 and empty whatever the token is: only the caller itself can be refused."""
+        """Revoke a token. Returns 200 for any token; only an invalid client is an error."""
         self._outages.raise_if_down("auth")
         form = await _parse_form(request)
         client_id = _authenticate_client(form)
@@ -197,7 +197,7 @@ class AppleAuth:
 
 
 async def _parse_form(request: Request) -> dict[str, str]:
-    """The fields of the form, without those that are empty, which OAuth takes for left out."""
+    """Parse the form. Empty fields are treated as omitted, as OAuth requires."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded":
         raise AuthError("invalid_request")
@@ -207,7 +207,7 @@ async def _parse_form(request: Request) -> dict[str, str]:
         raise AuthError("invalid_request") from None
     form = dict(pairs)
     if len(form) < len(pairs):
-        raise AuthError("invalid_request")  # a field came twice
+        raise AuthError("invalid_request")  # a field is repeated
     return form
 
 
@@ -226,9 +226,9 @@ def _authenticate_client(form: dict[str, str]) -> str:
 
 
 def _is_valid_client_secret(token: str, client_id: str) -> bool:
-    """Whether it says of itself what Apple asks for.
+    """Whether the client secret has the claims that Apple requires.
 
-    The signature is not checked: the sandbox cannot know every tester's key.
+    The signature is not checked, because the sandbox does not have the signer's key.
     """
     header, claims = decode_unverified(token)
     now = time.time()

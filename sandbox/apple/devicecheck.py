@@ -1,7 +1,8 @@
-"""DeviceCheck: two bits per device, which survive a reinstall.
+"""DeviceCheck: two bits for each device, which survive a reinstall.
 
-Apple answers in plain text wherever there is no bit state to tell, also with 200. A token names its
-device only to Apple; here a token is the device, unless a control gave several tokens one hardware.
+Apple responds in plain text if there is no bit state, also with 200. Only Apple can map a token to
+its device; here each token is a device of its own, unless a control assigned several tokens to one
+`hardware`.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ MAX_LATENCY_SECONDS = 60
 
 @dataclass
 class Device:
-    """`bit0` and `bit1` are None until they were set for the first time."""
+    """`bit0` and `bit1` are None until they are first set."""
 
     valid: bool = True
     bit0: bool | None = None
@@ -45,7 +46,7 @@ class Device:
     updated_at: datetime | None = None
 
     def set_bits(self, bit0: bool | None, bit1: bool | None) -> None:
-        """None leaves a bit as it is; one that was never set becomes false."""
+        """Set the bits. None leaves a bit unchanged; a bit that was never set becomes false."""
         self.bit0 = bool(self.bit0) if bit0 is None else bit0
         self.bit1 = bool(self.bit1) if bit1 is None else bit1
         self.updated_at = datetime.now(UTC)
@@ -55,7 +56,7 @@ class DeviceCheck:
     def __init__(self, outages: Outages) -> None:
         self._outages = outages
         self._devices: dict[str, Device] = {}
-        # Which hardware a token belongs to, where that is not its own name.
+        # Hardware by token, for tokens that share one.
         self._hardware: dict[str, str] = {}
         self._latency_seconds = 0.0
 
@@ -75,10 +76,10 @@ class DeviceCheck:
         ]
 
     def configure(self, fields: StrictBody) -> dict[str, Any]:
-        """What Apple knows of a token from now on. Fields left out stay as they are.
+        """Set the state of a token. Omitted fields stay unchanged.
 
-        Tokens with the same `hardware` share their bits. `latency` is for every call, whatever the
-        token: seconds, half before and half after the call has its effect.
+        Tokens with the same `hardware` share their bits. `latency` applies to every call: seconds,
+        half of them before and half after the call takes effect.
         """
         fields.allow_only(("device_token", "hardware", "bit0", "bit1", "valid", "latency"))
         latency = fields.find_seconds("latency", max_seconds=MAX_LATENCY_SECONDS)
@@ -135,8 +136,8 @@ class DeviceCheck:
         return Response()
 
     async def _parse(self, request: Request) -> tuple[Device, dict[str, Any]]:
-        """The device a request is about, and its body, after half of the latency. Raises what Apple
-        refuses it with."""
+        """Return the device and body of a request, after half of the latency. Raises Apple's
+        errors."""
         await asyncio.sleep(self._latency_seconds / 2)
         self._outages.raise_if_down("devicecheck")
         if not _is_authorized(request.headers.get("authorization", "")):
@@ -169,10 +170,10 @@ class DeviceCheck:
 
 
 def device_name(token: str) -> str:
-    """One name for all the ways a token is written.
+    """Return a canonical name for a token in any encoding.
 
-    Phones send base64 or base64url, and a server may turn one into the other on the way: so
-    `sandbox-1` also comes as `sandbox+1`, and as the base64 of either.
+    Phones send base64 or base64url, and a server may convert one to the other. So `sandbox-1` may
+    also arrive as `sandbox+1`, or as the base64 of either.
     """
     name = _to_base64url(token)
     if name.startswith(SANDBOX_PREFIX):
@@ -189,9 +190,9 @@ def _to_base64url(token: str) -> str:
 
 
 def _is_authorized(authorization: str) -> bool:
-    """Whether the header carries a JWT with the claims Apple asks for.
+    """Whether the header has a JWT with the claims that Apple requires.
 
-    The signature is not checked: the sandbox cannot know every tester's key.
+    The signature is not checked, because the sandbox does not have the signer's key.
     """
     scheme, _, token = authorization.partition(" ")
     header, claims = decode_unverified(token)

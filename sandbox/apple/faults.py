@@ -1,4 +1,4 @@
-"""When one of Apple's services is down, on request."""
+"""Scripted outages of Apple's services."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ FAULT_FIELDS = ("status", "error_code", "hang")
 
 
 class Hang(Exception):
-    """The call is taken and never answered."""
+    """The request never gets a response."""
 
 
 async def handle_hang(_: Request, error: Exception) -> NoResponse:
@@ -27,12 +27,12 @@ async def handle_hang(_: Request, error: Exception) -> NoResponse:
 class Outage:
     status: int | None
     error_code: int | None
-    """The App Store's own number for it, which has the status in it."""
+    """The App Store's error code, which contains the status."""
     times_left: int | None
 
     @classmethod
     def parse(cls, fields: StrictBody, *, times: int | None) -> "Outage":
-        """In one of the ways; without any it is a 503."""
+        """Parse an outage. Default: status 503."""
         status = fields.find_count("status", minimum=400, maximum=599)
         error_code = fields.find_count("error_code", minimum=4_000_000, maximum=5_999_999)
         is_hanging = fields.find_flag("hang")
@@ -56,7 +56,7 @@ class Outages:
         self._outages.clear()
 
     def configure(self, fields: StrictBody) -> dict[str, Any]:
-        """Start an outage, for the next `times` calls or until it is ended with `times: 0`."""
+        """Start an outage for the next `times` calls, or until a call with `times: 0`."""
         fields.allow_only(("service", "times", *FAULT_FIELDS))
         service = fields.get_choice("service", SERVICES)
         times = fields.find_count("times", minimum=0)
@@ -71,7 +71,7 @@ class Outages:
         return {"service": service, "status": outage.status, "times": outage.times_left}
 
     def raise_if_down(self, service: str) -> None:
-        """Raises the failure to answer with, and counts it, while the service is down."""
+        """Raise the scripted failure if the service is down, and count the call."""
         outage = self._outages.get(service)
         if outage is None:
             return

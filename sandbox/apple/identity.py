@@ -1,7 +1,7 @@
-"""Identity tokens: what Apple says of a person to one app, and the forgeries of it.
+"""Identity tokens, genuine and flawed.
 
-`/control/apple/identity` stands for the sheet on the phone. `nonce` is what the app handed to that
-sheet, the SHA-256 of its raw nonce as hex: it is copied into the token as it comes.
+`/control/apple/identity` stands for the sign-in sheet on the phone. `nonce` is the value that the
+app passed to the sheet, the hex SHA-256 of its raw nonce. It is copied into the token unchanged.
 """
 
 import hmac
@@ -23,7 +23,7 @@ ALGORITHMS = ("RS256", "none", "HS256")
 
 @dataclass(frozen=True)
 class Identity:
-    """A person and the app that they sign in to, as one sign-in tells it."""
+    """A person and the app that they sign in to."""
 
     FIELDS = ("sub", "email", "email_verified", "nonce", "audience")
 
@@ -44,7 +44,7 @@ class Identity:
         )
 
     def claims(self, now: int) -> dict[str, Any]:
-        """Of a flawless token that is issued now."""
+        """Return the claims of a valid token issued now."""
         return {
             "iss": ISSUER,
             "aud": self.audience,
@@ -58,7 +58,7 @@ class Identity:
         }
 
     def _email_claims(self) -> dict[str, Any]:
-        """Apple writes flags as booleans or as texts: `email_verified` says which it is today."""
+        """Apple writes flags as booleans or as texts. `email_verified` decides which."""
         verified = self.email_verified
         if verified is None and self.email is not None:
             verified = True
@@ -70,7 +70,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class TokenFlaws:
-    """What a caller wants to be wrong with a token; by default nothing is. Times count from now."""
+    """Flaws of a token. None by default. Times are relative to now."""
 
     FIELDS = ("issuer", "expires_in", "issued_in", "not_before_in", "kid", "algorithm")
 
@@ -98,7 +98,7 @@ class TokenFlaws:
     def claims(self, now: int) -> dict[str, Any]:
         issued_in = self.issued_in
         if issued_in is None and self.expires_in is not None and self.expires_in <= 0:
-            # It was good once: nothing but its age is wrong with it.
+            # An expired token was valid once: only its age is wrong.
             issued_in = self.expires_in - LIFETIME_SECONDS
         times = {"exp": self.expires_in, "iat": issued_in, "nbf": self.not_before_in}
         claims: dict[str, Any] = {
@@ -114,7 +114,8 @@ class TokenFlaws:
             case "none":
                 return encode({"kid": genuine.kid, "alg": "none"}, claims, lambda _: b"")
             case "HS256":
-                # Whoever lets the token choose takes the public key, which all know, for a secret.
+                # A verifier that trusts the token's algorithm would use the public key as the HMAC
+                # secret.
                 secret = genuine.public_pem()
                 return encode(
                     {"kid": genuine.kid, "alg": "HS256"},
@@ -131,7 +132,7 @@ def sign_claims(claims: Mapping[str, Any], keys: KeySet) -> str:
 
 
 def phone_claims(code: str) -> dict[str, Any]:
-    """What the token that a phone gets has besides: it belongs to the code that came with it."""
+    """Return the additional claims of the phone's token, which bind it to its code."""
     half = sha256(code.encode()).digest()[:16]
     return {"c_hash": base64url(half), "real_user_status": LIKELY_REAL}
 

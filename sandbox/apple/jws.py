@@ -1,4 +1,4 @@
-"""Signed JSON in three parts, by hand: it must also make what no library agrees to make."""
+"""JWS encoding by hand, because invalid tokens are needed that no library produces."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ def encode(
 
 
 def decode_unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims, each empty where it cannot be read. Anyone may have written them."""
+    """Return header and claims without verification. Each is empty if it cannot be read."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}, {}

@@ -1,4 +1,4 @@
-"""The keys that Apple signs with, and the set in which it publishes them."""
+"""Apple's signing keys and the published key set."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class SigningKey:
     _private: rsa.RSAPrivateKey = field(default_factory=_new_private_key)
 
     def sign(self, message: bytes) -> bytes:
-        """As RS256 does."""
+        """Sign with RS256."""
         return self._private.sign(message, padding.PKCS1v15(), hashes.SHA256())
 
     def as_jwk(self) -> dict[str, str]:
@@ -39,19 +39,20 @@ class SigningKey:
 
 
 class KeySet:
-    """Survives a reset, rotations included: apps keep the key set, as Apple allows them to."""
+    """The key set. Survives a reset, rotations included, because apps cache it as Apple allows."""
 
     def __init__(self) -> None:
         self._retired: list[SigningKey] = []
         self.signing = SigningKey()
-        # Published, but signs nothing: Apple's set always has several keys, so that whoever takes
-        # the first one or the only one is found out.
+        # Published, but unused: Apple's set always has several keys, so a verifier that takes the
+        # first or only key fails.
         self._spare = SigningKey()
         self.unpublished = SigningKey()
-        """Published nowhere: what it signs is forged."""
+        """Not published: what it signs is forged."""
 
     def rotate(self, fields: StrictBody) -> dict[str, Any]:
-        """A new key signs from now on. What signed before still verifies unless it is dropped."""
+        """Sign with a new key from now on. Tokens signed with the previous key still verify unless
+        `drop` is set."""
         fields.allow_only(("drop",))
         retired = [] if fields.find_flag("drop") else [*self._retired, self.signing]
         self._retired, self.signing = retired, SigningKey()

@@ -1,2 +1,1 @@
-"""What providers of generated media have in common here: jobs that go as planned, their files and
-the webhooks that tell of their end."""
+"""The common parts of the fake providers: scripted jobs, their files and their webhooks."""

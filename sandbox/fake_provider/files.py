@@ -1,4 +1,4 @@
-"""A provider's media host: the files that its jobs have made, with byte ranges."""
+"""The media host of a fake provider: the result files, with byte ranges."""
 
 import asyncio
 import re
@@ -57,7 +57,7 @@ class MediaFiles:
 
 
 class TruncatedResponse(Response):
-    """Promises all of it, sends half and drops the line."""
+    """Announces the whole content, sends half and drops the connection."""
 
     def __init__(self, content: bytes, media_type: str, connections: Connections) -> None:
         super().__init__(content, media_type=media_type)
@@ -78,17 +78,22 @@ class TruncatedResponse(Response):
 
 
 async def _endless_body(content: bytes) -> AsyncIterator[bytes]:
-    """A good beginning, then nothing of use. It does not say how long it is: who only reads
-    Content-Length would take it all."""
+    """Yield the content, then zeros up to HUGE_BYTES.
+
+    The response has no Content-Length, so a client that checks only the header would download
+    everything.
+    """
     yield content
     for _ in range(HUGE_BYTES // CHUNK_BYTES):
         yield bytes(CHUNK_BYTES)
-        # To a client that has left, sending returns at once: without a pause nobody hears of it.
+        # Sending to a disconnected client returns at once. The pause lets the disconnect be
+        # noticed.
         await asyncio.sleep(0)
 
 
 def range_response(content: bytes, media_type: str, range_header: str) -> Response:
-    """All of it, or the one range asked for. Several at once get all of it, as HTTP allows."""
+    """Return the whole content or a single range. Several ranges get the whole content, as HTTP
+    allows."""
     headers = {"Accept-Ranges": "bytes"}
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", range_header.strip())
     if match is None or match.groups() == ("", ""):
@@ -100,7 +105,9 @@ def range_response(content: bytes, media_type: str, range_header: str) -> Respon
     else:
         start, end = max(size - int(last), 0), size - 1
     if last and first and int(last) < int(first):
-        return Response(content, media_type=media_type, headers=headers)  # not a range at all
+        return Response(
+            content, media_type=media_type, headers=headers
+        )  # an invalid range is ignored
     if start >= size:
         headers["Content-Range"] = f"bytes */{size}"
         return Response(status_code=416, headers=headers)

@@ -1,4 +1,4 @@
-"""Jobs in a queue. A job's state is computed from its times whenever someone asks."""
+"""Jobs of a fake provider. A job's state is computed from its times whenever it is read."""
 
 import asyncio
 import math
@@ -26,17 +26,17 @@ class Status(StrEnum):
 
 @dataclass
 class Job:
-    """Times are of the monotonic clock, but for `submitted_at`."""
+    """Times are of the monotonic clock, except `submitted_at`."""
 
     model: str
     app: str
-    """Whose queue it stands in."""
+    """The application whose queue has the job."""
     input: dict[str, Any]
     scenario: Scenario
     webhook_url: str | None
     files_url: str
     failure: CannedResponse | None
-    """How it ends, where it does not end well."""
+    """The response of a failed job. None if the job succeeds."""
     specs: tuple[Spec, ...]
     request_id: str = field(default_factory=lambda: str(uuid4()))
     gateway_request_id: str = field(default_factory=lambda: str(uuid4()))
@@ -44,7 +44,7 @@ class Job:
     submitted_monotonic: float = field(default_factory=time.monotonic)
     cancelled: float | None = None
     finished: float | None = None
-    """When a control ended it, as its plan had it."""
+    """When `/control/finish` ended the job."""
     had_unknown_status: bool = False
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -71,7 +71,7 @@ class Job:
 
     @property
     def progress(self) -> float:
-        """From 0 to 1. One that hangs stays where its pace would have it, short of the end."""
+        """Progress from 0 to 1. A job that never finishes stays below 1."""
         elapsed = time.monotonic() - self.starts_at
         return round(min(max(elapsed / max(self.scenario.timing.run_seconds, 0.001), 0), 0.99), 2)
 
@@ -87,12 +87,12 @@ class Job:
         return max(0.0, self.ends_at - self.starts_at)
 
     def cancel(self) -> None:
-        """It ends now. The caller has made sure that it can."""
+        """Cancel the job now. The caller has checked that it can be cancelled."""
         self.cancelled = time.monotonic()
         self._ended.set()
 
     def finish(self) -> None:
-        """It ends now, and not when its plan has it. Not for one that has ended."""
+        """Finish the job now instead of at its scripted time. Not for a finished job."""
         self.finished = time.monotonic()
         self._ended.set()
 
@@ -106,19 +106,19 @@ class Job:
                 continue
 
     def logs(self) -> list[dict[str, Any]]:
-        """The lines so far: one at the start and after each fifth of the run."""
+        """Return the log lines so far: one at the start and one after each fifth of the run."""
         if not self.scenario.timing.progress_logs:
             return []
         now = min(time.monotonic(), self.ends_at)
         step = self.scenario.timing.run_seconds / LOG_STEPS
-        # A job that hangs stays at 80%.
+        # A job that never finishes stays at 80%.
         maximum = LOG_STEPS if self.status is Status.COMPLETED else LOG_STEPS - 1
         return [
             self._log_line(
                 f"Rendering {100 * number // LOG_STEPS}%", at=self.starts_at + number * step
             )
             for number in range(maximum + 1)
-            # The last step is the end itself, which float arithmetic may put a hair later.
+            # Rounding may put the last step slightly after the end.
             if self.starts_at + number * step <= now + 1e-6
         ]
 
@@ -143,7 +143,7 @@ class Job:
 
 
 class Jobs:
-    """All that was taken, oldest first; the oldest are forgotten beyond MOST_JOBS."""
+    """All jobs, oldest first. Beyond MAX_JOBS, the oldest are dropped."""
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
@@ -163,19 +163,19 @@ class Jobs:
         return self._jobs.get(request_id)
 
     def remove(self, request_id: str) -> bool:
-        """Whether it was there."""
+        """Remove a job. Returns whether the job existed."""
         return self._jobs.pop(request_id, None) is not None
 
     def all(self) -> list[Job]:
         return list(self._jobs.values())
 
     def queued(self, app: str) -> list[Job]:
-        """Those in the queue of one application, first come first."""
+        """Return the queued jobs of an application, first come first."""
         queued = [job for job in self._queued.get(app, ()) if job.status is Status.IN_QUEUE]
         self._queued[app] = queued
         return queued
 
     def position(self, job: Job) -> int:
-        """How many are ahead of it."""
+        """Return the number of jobs ahead of this job."""
         queued = self.queued(job.app)
         return queued.index(job) if job in queued else 0

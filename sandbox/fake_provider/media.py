@@ -1,4 +1,4 @@
-"""Draws what was asked for: small, but real H.264 and JPEG that any player shows."""
+"""Rendering of results: small, but real H.264 and JPEG files that any player shows."""
 
 import asyncio
 import io
@@ -30,7 +30,7 @@ ENCODER_OPTIONS = {
 
 
 class MediaRenderer:
-    """Renders off the event loop; the same input is rendered once."""
+    """Renders in threads. The same spec is rendered once."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="render")
@@ -44,7 +44,7 @@ class MediaRenderer:
             if len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(spec)
-        # One of several who wait for it may leave; the others still want it.
+        # A waiting client may disconnect; the render goes on for the others.
         return await asyncio.shield(future)
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ def render(spec: Spec) -> bytes:
 def render_video(spec: VideoSpec) -> bytes:
     still = _draw_prompt(spec)
     frames = spec.seconds * FRAMES_PER_SECOND
-    # Faststart moves the index to the front by reading the file again, which needs a file.
+    # Faststart rewrites the file to move the index to the front, so a file is needed.
     with tempfile.TemporaryDirectory(prefix="sandbox-") as folder:
         path = Path(folder) / "output.mp4"
         with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
@@ -66,7 +66,9 @@ def render_video(spec: VideoSpec) -> bytes:
                 spec.encoder, rate=FRAMES_PER_SECOND, options=ENCODER_OPTIONS[spec.encoder]
             )
             stream.width, stream.height, stream.pix_fmt = spec.width, spec.height, "yuv420p"
-            stream.codec_context.thread_count = 1  # more threads cost more than such frames do
+            stream.codec_context.thread_count = (
+                1  # more threads cost more than they save for such small frames
+            )
             audio: Any = None
             if spec.encoder == "libx265":
                 stream.codec_context.codec_tag = "hev1"
@@ -87,7 +89,7 @@ def render_video(spec: VideoSpec) -> bytes:
 
 
 def _silence() -> av.AudioFrame:
-    """A fiftieth of a second, as Opus takes it."""
+    """Return 20 ms of silence, a frame size that Opus accepts."""
     frame = av.AudioFrame(format="flt", layout="stereo", samples=AUDIO_SAMPLE_RATE // 50)
     frame.sample_rate, frame.pts = AUDIO_SAMPLE_RATE, 0
     for plane in frame.planes:
@@ -102,7 +104,7 @@ def render_image(spec: ImageSpec) -> bytes:
 
 
 def _draw_prompt(spec: Spec) -> Image.Image:
-    """The prompt on a colour of its own."""
+    """Draw the prompt on a background colour derived from the spec."""
     digest = sha256(repr(spec).encode()).digest()
     image = Image.new("RGB", (spec.width, spec.height), tuple(byte // 2 for byte in digest[:3]))
     columns = (spec.width - 2 * MARGIN) * 2 // TEXT_SIZE

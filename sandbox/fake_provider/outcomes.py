@@ -1,4 +1,4 @@
-"""How a submission can go."""
+"""The outcomes that a submission can be scripted to have."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,41 +8,41 @@ from typing import Any
 
 class Outcome(StrEnum):
     OK = "ok"
-    # Accepted; the result is a failure.
+    # Accepted; the result is an error.
     ERROR = "error"
     CONTENT_POLICY = "content_policy"
     INVALID_INPUT = "invalid_input"
-    # Accepted; stopped over there, though nobody asked for it.
+    # Accepted; cancelled by the provider without a request to cancel.
     CANCELLED = "cancelled"
-    # Accepted; given up over there before it began, as its deadline had passed.
+    # Accepted; aborted before the start, because the provider's deadline passed.
     ABORTED = "aborted"
-    # Accepted; runs for ever.
+    # Accepted; never finishes.
     HANG = "hang"
-    # Refused: no job exists.
+    # Rejected: no job exists.
     SUBMIT_403_BALANCE = "submit_403_balance"
     SUBMIT_500 = "submit_500"
     SUBMIT_503 = "submit_503"
     SUBMIT_429 = "submit_429"
-    # No answer: of the first no job exists, of the second one does.
+    # No response. SUBMIT_TIMEOUT creates no job, SUBMIT_LOST creates one.
     SUBMIT_TIMEOUT = "submit_timeout"
     SUBMIT_LOST = "submit_lost"
-    # The job runs well and its webhook says so; asking for it fails.
+    # The job succeeds and its webhook says so, but reading the status or result fails.
     STATUS_500 = "status_500"
     STATUS_UNKNOWN = "status_unknown"
     RESULT_500 = "result_500"
     RESULT_404 = "result_404"
-    # The result is good, in a shape that nobody documents.
+    # The job succeeds, but the result has an undocumented shape.
     RESULT_ODD = "result_odd"
-    # The result is good; its file lies elsewhere on the same host, or is none.
+    # The job succeeds, but the file is a redirect or unusable.
     MEDIA_REDIRECT = "media_redirect"
-    # It plays, though not on an iPhone: VP9 and Opus in an MP4, HEVC under the tag hev1.
+    # Plays, but not on iPhones: VP9 and Opus in an MP4, HEVC with the tag hev1.
     MEDIA_UNPLAYABLE = "media_unplayable"
     MEDIA_MISTAGGED = "media_mistagged"
     MEDIA_404 = "media_404"
     MEDIA_TRUNCATED = "media_truncated"
     MEDIA_HUGE = "media_huge"
     MEDIA_NOT_VIDEO = "media_not_video"
-    # The job runs well; the news of it does not arrive as it should.
+    # The job succeeds, but its webhook is not delivered correctly.
     WEBHOOK_LOST = "webhook_lost"
     WEBHOOK_DUPLICATE = "webhook_duplicate"
     WEBHOOK_LATE = "webhook_late"
@@ -52,7 +52,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class CannedResponse:
-    """A status code with its body, as one endpoint sends it and a webhook repeats it."""
+    """Status code, body and headers, as an endpoint returns them and a webhook repeats them."""
 
     status: int
     body: dict[str, Any]

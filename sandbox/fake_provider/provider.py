@@ -1,4 +1,5 @@
-"""A provider as its control sees it: takes jobs by plan, ends them, tells their webhooks."""
+"""A fake provider: accepts jobs by scenario, finishes and cancels them, and schedules their
+webhooks."""
 
 from typing import Any
 
@@ -21,7 +22,7 @@ class FakeProvider:
         return [job.as_json() for job in self.jobs.all()]
 
     def finish(self) -> int:
-        """All that it has in hand ends now; returns how many."""
+        """Finish all unfinished jobs now. Returns their number."""
         unfinished = [job for job in self.jobs.all() if job.status is not Status.COMPLETED]
         for job in unfinished:
             job.finish()
@@ -40,9 +41,9 @@ class FakeProvider:
         return job
 
     def cancel(self, job: Job) -> bool:
-        """Ask a job to stop. False when it has ended already.
+        """Request the cancellation of a job. False if the job has finished.
 
-        One that runs is asked, and finishes all the same unless its plan says otherwise.
+        A running job finishes anyway unless its scenario has `cancel_running`.
         """
         status = job.status
         if status is Status.COMPLETED:

@@ -1,4 +1,4 @@
-"""What `/control/provider` asked for: how the submissions from now on go."""
+"""Scenarios: how the following submissions go, as scripted by `/control/provider`."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,12 +14,12 @@ class Timing:
     progress_logs: bool = True
     webhooks: bool = True
     cancel_running: bool = False
-    """Whether a job can still be cancelled once it runs; most models' cannot."""
+    """Whether a running job can be cancelled. Most models' jobs cannot."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """How one submission goes, settled when it is taken."""
+    """How one submission goes. Fixed when the submission is accepted."""
 
     timing: Timing
     outcome: Outcome
@@ -32,10 +32,11 @@ class ScriptedOutcome:
 
 
 class Scenarios:
-    """A call that names a model settles it for that model alone.
+    """Scenarios by model. A call with `model` applies to that model alone.
 
-    One that names none speaks for all: its pace reaches the models settled before, its outcome
-    replaces theirs. What a call leaves out stays; `times` and `model` never outlive their call.
+    A call without `model` applies to all: its timing changes the models' timings, and its outcome
+    replaces theirs. Fields that a call omits stay unchanged; `times` and `model` apply to their own
+    call only.
     """
 
     def __init__(self) -> None:
@@ -68,7 +69,7 @@ class Scenarios:
         return self._as_json(model)
 
     def next_for(self, model: str) -> Scenario:
-        """The plan for a submission that has come in. Counts it."""
+        """Return the scenario of a new submission, and count it against `times`."""
         timing = self._timings.get(model, self._timings[None])
         for key in (model, None):
             if scripted := self._outcomes.get(key):

@@ -1,9 +1,9 @@
-"""What a job makes: small pictures and films of a few seconds."""
+"""Specifications of results: small images, and videos of a few seconds."""
 
 from dataclasses import dataclass
 
 SHORT_SIDE = 180
-"""Pixels, of everything drawn here: the prompt can be read, and twenty at once are cheap."""
+"""Pixels of the short side: the prompt is readable, and twenty renders at once are cheap."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ImageSpec:
     width: int
     height: int
     number: int
-    """Which of the images of one request: each looks different."""
+    """Index of the image in its request. Each image looks different."""
 
 
 Spec = VideoSpec | ImageSpec
@@ -32,7 +32,8 @@ def file_name(number: int, spec: Spec) -> str:
 
 
 def size_for_ratio(ratio: tuple[int, int]) -> tuple[int, int]:
-    """Pixels; even, because the video's colours are stored for two by two pixels."""
+    """Return width and height in pixels. Even, because the video format stores one colour for 2x2
+    pixels."""
     scale = SHORT_SIDE / min(ratio)
     width, height = (round(side * scale / 2) * 2 for side in ratio)
     return width, height

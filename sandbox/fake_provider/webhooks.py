@@ -1,7 +1,7 @@
-"""Tells a job's webhook how it ended, as its provider says and signs it.
+"""Delivery of webhooks when jobs end, signed as the provider signs them.
 
-At least once: an answer other than 2xx is tried again with a growing pause, a redirect never. What
-was not delivered when the sandbox stops or is reset is lost.
+At least once: a response other than 2xx is retried with growing delays, a redirect is not.
+Undelivered webhooks are lost when the sandbox stops or is reset.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from sandbox.fake_provider.outcomes import Outcome
 
 TIMEOUT_SECONDS = 15.0
 RETRY_DELAYS_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""The providers' own are up to an hour; whoever tests has less patience."""
+"""The providers' own delays are up to an hour, which is too long for tests."""
 
 LATE_SECONDS = 5.0
 STALE_SECONDS = 3600
@@ -34,7 +34,7 @@ class Webhooks(ABC):
 
     @abstractmethod
     def headers(self, job: Job, body: bytes, *, timestamp: int, is_forged: bool) -> dict[str, str]:
-        """With the signature; a forged one is by somebody else's key."""
+        """Return the headers with the signature. A forged signature uses another key."""
 
     def reset(self) -> None:
         for task in self._tasks:
@@ -45,7 +45,8 @@ class Webhooks(ABC):
         await self._client.aclose()
 
     def schedule(self, job: Job) -> None:
-        """Deliver when the job has ended, if it asked for that and its plan allows it."""
+        """Schedule the delivery for the job's end, if the job has a webhook and its scenario allows
+        one."""
         is_disabled = (
             job.scenario.outcome is Outcome.WEBHOOK_LOST or not job.scenario.timing.webhooks
         )

@@ -1,1 +1,1 @@
-"""fal: the queue that runs models, its webhooks and the files it makes."""
+"""fal: the queue API, its webhooks and its result files."""

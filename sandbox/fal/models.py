@@ -1,7 +1,7 @@
-"""What fal's models take and make, as far as it shows in their answers.
+"""Input and output of fal's models.
 
-A model makes images when its id does not say "video" and names a family that draws (`flux`,
-`recraft`, …) or ends in an image (`…/text-to-image`); every other id makes a video.
+A model makes images if its id does not contain "video" and names an image model family (`flux`,
+`recraft`, …) or ends in an image (`…/text-to-image`). Every other model makes a video.
 """
 
 import re
@@ -39,7 +39,7 @@ IMAGE_SIZES = {
 
 
 class InvalidInput(Exception):
-    """`detail` is the list that fal's models answer with 422."""
+    """`detail` is the error list that fal's models return with 422."""
 
     def __init__(self, detail: list[dict[str, Any]]) -> None:
         super().__init__(detail)
@@ -51,14 +51,15 @@ def makes_images(model: str) -> bool:
 
 
 def app_id(model: str) -> str | None:
-    """The part of a model id its jobs are asked for under. None where there is no such model."""
+    """Return the part of a model id that is in request URLs. None for an unknown model."""
     parts = model.split("/")
     length = 3 if parts[0] in ("workflows", "comfy") else 2
     return "/".join(parts[:length]) if len(parts) >= length and all(parts) else None
 
 
 def parse_specs(model: str, arguments: Mapping[str, Any]) -> tuple[Spec, ...]:
-    """What is to be made. Raises InvalidInput as the model would, after it was accepted."""
+    """Parse the specs of the results. Raises InvalidInput, which the model reports after
+    acceptance."""
     prompt = arguments.get("prompt")
     if not isinstance(prompt, str):
         raise InvalidInput([invalid_field("prompt", "missing", "Field required", arguments)])
@@ -83,7 +84,7 @@ def invalid_choice(name: str, expected: Any, given: Any) -> dict[str, Any]:
 
 
 def _parse_seconds(arguments: Mapping[str, Any]) -> int:
-    """Sora's models say 8, Veo's "8s"; either may leave it out."""
+    """Sora's models take 8, Veo's "8s". Either may be omitted."""
     given = arguments.get("duration", 5)
     text = str(given) if type(given) is int else given
     match = re.fullmatch(r"(\d{1,3})s?", text) if isinstance(text, str) else None

@@ -1,4 +1,4 @@
-"""How a job at fal ends, settled when it is taken."""
+"""The outcome of a job at fal, fixed when the job is accepted."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from sandbox.fal.responses import (
 def outcome_for(
     model: str, arguments: dict[str, Any], outcome: Outcome
 ) -> tuple[tuple[Spec, ...], CannedResponse | None]:
-    """What a job will make, or how it fails. Even a plain mistake fails only when it has run."""
+    """Return a job's specs, or its failure. Invalid input fails only after the run."""
     if outcome is Outcome.ERROR:
         return (), RUN_FAILED
     if outcome is Outcome.CANCELLED:

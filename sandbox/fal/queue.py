@@ -50,7 +50,7 @@ class FalQueue:
         return [Route(PREFIX + "/{path:path}", self.dispatch, methods=["GET", "POST", "PUT"])]
 
     async def dispatch(self, request: Request) -> Response:
-        """By hand: a model id has any number of segments, before and beside `requests`."""
+        """Route by hand, because a model id has any number of segments before `requests`."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "key" or not key.strip():
             return _to_response(UNAUTHORIZED)
@@ -187,9 +187,9 @@ class FalQueue:
 
 
 def job_urls(request: Request, job: Job) -> dict[str, str]:
-    """A job's id and addresses, under the name by which the caller reached us.
+    """Return the job's id and URLs with the host that the caller used.
 
-    A front that maps another root to ours says so with X-Forwarded-Prefix, which may be empty.
+    A proxy that maps another root to this path sets X-Forwarded-Prefix, which may be empty.
     """
     headers = request.headers
     scheme = headers.get("x-forwarded-proto", request.url.scheme)
@@ -205,8 +205,11 @@ def job_urls(request: Request, job: Job) -> dict[str, str]:
 
 
 def media_base_url(request: Request) -> str:
-    """Where the files are. fal's media have a host of their own, so a front before the queue alone
-    does not lead to them: behind one it is the address that we listen on."""
+    """Return the base URL of the files.
+
+    fal's media have another host, and a proxy of the queue does not lead to them. Behind a proxy
+    the files are served at the address that the sandbox listens on.
+    """
     if any(name.startswith("x-forwarded-") for name in request.headers):
         host, port = request.scope["server"]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,4 +1,4 @@
-"""fal's exact words for each way a submission can fail."""
+"""fal's exact error responses."""
 
 from typing import Any
 
@@ -6,14 +6,15 @@ from sandbox.fake_provider.outcomes import CannedResponse, Outcome
 
 
 def status_fields(failure: CannedResponse) -> dict[str, str]:
-    """What the queue's status says of a failure: a model's own refusal does not show there."""
+    """Return the fields of a failure in the queue's status. Errors of the model itself are not in
+    it."""
     if isinstance(failure.body.get("error_type"), str):
         return {"error": failure.body["detail"], "error_type": failure.body["error_type"]}
     return {}
 
 
 def request_error(status: int, error_type: str, text: str) -> CannedResponse:
-    """fal's infrastructure failed, or never got as far as the model. Never billed."""
+    """An error of fal's infrastructure, or before the model was reached. Never billed."""
     return CannedResponse(
         status,
         {"detail": text, "error_type": error_type},
@@ -27,7 +28,7 @@ def request_error(status: int, error_type: str, text: str) -> CannedResponse:
 
 
 def model_error(*errors: dict[str, Any], billable_units: int) -> CannedResponse:
-    """The model itself refused."""
+    """An error of the model itself."""
     return CannedResponse(
         422,
         {
@@ -85,7 +86,7 @@ def application_not_found(name: str) -> CannedResponse:
 
 
 def content_policy_violation(prompt: object) -> CannedResponse:
-    # A runner had already looked at it, which fal may bill.
+    # A runner had already processed the input, which fal may bill.
     return model_error(
         {
             "loc": ["body", "prompt"],

@@ -1,4 +1,4 @@
-"""What the result endpoint answers for a job that has ended, and its webhook carries."""
+"""The result of a finished job, as the result endpoint and the webhook return it."""
 
 from hashlib import sha256
 from typing import Any

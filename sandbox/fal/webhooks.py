@@ -21,7 +21,7 @@ class FalWebhooks(Webhooks):
     def __init__(self, renderer: MediaRenderer) -> None:
         super().__init__()
         self._renderer = renderer
-        # Survives a reset: apps keep the key set for a day, as fal allows them to.
+        # The key survives a reset: apps cache the key set for a day, as fal allows.
         self._key = Ed25519PrivateKey.generate()
         self._wrong_key = Ed25519PrivateKey.generate()
 

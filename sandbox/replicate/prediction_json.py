@@ -1,4 +1,4 @@
-"""A prediction as Replicate shows it, to whoever asks and in webhooks."""
+"""A prediction as Replicate's API and webhooks return it."""
 
 from typing import Any
 

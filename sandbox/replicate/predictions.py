@@ -1,4 +1,4 @@
-"""api.replicate.com: create a prediction, look at it, cancel it; the webhooks' secret."""
+"""api.replicate.com: create, read and cancel predictions; the webhooks' secret."""
 
 import re
 from collections.abc import Mapping

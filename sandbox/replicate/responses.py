@@ -1,4 +1,4 @@
-"""Replicate's words for each way a prediction can fail or be refused."""
+"""Replicate's error responses and failed predictions."""
 
 from sandbox.fake_provider.outcomes import CannedResponse, Outcome
 

@@ -1,1 +1,1 @@
-"""Runway: tasks that are created, looked at and deleted; there are no webhooks."""
+"""Runway: tasks that are created, read and deleted. Without webhooks."""

@@ -1,4 +1,4 @@
-"""What Runway's models take: checked when the task is created."""
+"""Validation of Runway's input, at the creation of a task."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ RATIO = re.compile(r"(\d{3,4}):(\d{3,4})")
 
 
 class InvalidTask(Exception):
-    """The message names the field; it is answered with 400."""
+    """The message names the invalid field. Returned with 400."""
 
 
 def parse_spec(body: Mapping[str, Any], *, needs_image: bool) -> VideoSpec:

@@ -1,4 +1,4 @@
-"""Runway's words for each way a task can fail or be refused."""
+"""Runway's error responses and failed tasks."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from sandbox.fake_provider.outcomes import CannedResponse, Outcome
 
 CREDITS_PER_SECOND = {"gen4.5": 12, "veo3.1": 20}
 DEFAULT_CREDITS_PER_SECOND = 5
-"""Of every other model."""
+"""Of all other models."""
 
 
 def error_response(
@@ -31,7 +31,7 @@ SUBMIT_ERRORS = {
 
 
 def failed_task(text: str, code: str, *, is_charged: bool) -> CannedResponse:
-    """A task that has failed; its code says whose fault it is."""
+    """A failed task. Its failure code names the cause."""
     return CannedResponse(200, {"failure": text, "failureCode": code, "is_charged": is_charged})
 
 
@@ -55,5 +55,5 @@ def credits_for(model: str, seconds: int) -> int:
 
 
 def cost_of(credits: int, response: CannedResponse | None) -> dict[str, Any]:
-    """What a task that has ended takes: nothing where Runway gives it back."""
+    """Return the cost of a finished task. 0 if Runway does not charge for it."""
     return {"credits": credits if response is None or response.body["is_charged"] else 0}

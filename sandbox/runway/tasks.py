@@ -1,4 +1,4 @@
-"""api.dev.runwayml.com: create a task, look at it, delete it."""
+"""api.dev.runwayml.com: create, read and delete tasks."""
 
 from typing import Any
 
@@ -91,7 +91,7 @@ class RunwayTasks:
         return JSONResponse(self._task(job))
 
     async def delete(self, request: Request) -> Response:
-        """Cancelled or deleted, whichever it still can be: it is not there any more."""
+        """Cancel a running task or delete a finished one. Either way it cannot be read any more."""
         if rejection := _auth_error(request):
             return _to_response(rejection)
         if not self._runway.jobs.remove(request.path_params["task_id"]):

@@ -1,5 +1,5 @@
-"""The App Store as a server sees it: its API, its notifications and the chain that it signs with.
+"""The App Store Server API, its notifications and the signing certificates.
 
-Apple's two environments have hosts of their own, https://api.storekit.apple.com and
-https://api.storekit-sandbox.apple.com; here they are /apple/storekit and /apple/storekit/sandbox.
+Apple's environments have separate hosts, https://api.storekit.apple.com and
+https://api.storekit-sandbox.apple.com. Here they are /apple/storekit and /apple/storekit/sandbox.
 """

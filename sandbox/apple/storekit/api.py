@@ -1,4 +1,4 @@
-"""What all calls of the App Store Server API share."""
+"""Base class of the App Store Server API's endpoints."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -15,13 +15,13 @@ from sandbox.apple.storekit.state import StoreState
 from sandbox.times import now_in_milliseconds
 
 PAGE_SIZE = 20
-"""The most that one answer lists, whatever it lists."""
+"""The maximum number of items in a response."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
-    """Calls in one of Apple's environments, which know nothing of each other's transactions."""
+    """Endpoints of one of Apple's environments. The environments do not share transactions."""
 
     def __init__(self, environment: str, state: StoreState) -> None:
         self._environment = environment
@@ -41,7 +41,7 @@ class Api:
         return Route(f"{base}/inApps{path}", endpoint, methods=[method])
 
     def _find(self, transaction_id: str) -> Transaction | None:
-        """One that was made here, and in the app that asks."""
+        """Find a transaction of this environment and app."""
         if not transaction_id.isdecimal():
             raise ApiError(Code.INVALID_TRANSACTION_ID)
         found = self._store.find(transaction_id)
@@ -67,7 +67,7 @@ class Api:
 
 
 async def parse_json_object(request: Request) -> dict[str, Any]:
-    """The body's JSON object. Raises ApiError."""
+    """Parse the body's JSON object. Raises ApiError."""
     try:
         body = json.loads(await request.body())
     except ValueError:

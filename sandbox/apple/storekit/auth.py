@@ -1,4 +1,4 @@
-"""Whether a call to the App Store Server API is let in at all."""
+"""Authentication of calls to the App Store Server API."""
 
 import time
 
@@ -23,20 +23,20 @@ class Authenticator:
 
     def reset(self) -> None:
         self.is_released = True
-        """Apple's production may know nobody of an app that was never released, and answer 401."""
+        """Apple's production environment may respond 401 for an app that was never released."""
 
     def check(self, request: Request, environment: str) -> None:
-        """Raises what the call is refused with."""
+        """Raise the scripted outage, or 401 for an invalid token."""
         self._outages.raise_if_down("storekit")
         is_known = self.is_released or environment != PRODUCTION
         if not is_known or not self._is_authorized(request.headers.get("authorization", "")):
             raise HTTPException(401, "Unauthenticated")
 
     def _is_authorized(self, authorization: str) -> bool:
-        """Whether the token says of itself what Apple asks for.
+        """Whether the token has the claims that Apple requires.
 
-        Its signature is not checked: the sandbox cannot know every tester's key. Apple's own
-        library sends no `iat`.
+        The signature is not checked, because the sandbox does not have the signer's key. Apple's
+        own library sends no `iat`.
         """
         scheme, _, token = authorization.partition(" ")
         header, claims = decode_unverified(token)

@@ -1,8 +1,8 @@
-"""The chain that the App Store signs with, made like Apple's: a root, an intermediate and a leaf.
+"""The certificate chain that signs, structured like Apple's: root, intermediate and leaf.
 
-The root and the intermediate's key outlive a restart where a folder is named, so that what was
-signed before it still verifies. The other certificates are made at each start: they name the OCSP
-responder, and that is us, wherever we listen this time.
+With a keys folder, the root and the intermediate's key survive a restart, so that earlier
+signatures still verify. The other certificates are created at each start, because they name the
+OCSP responder, whose URL is the sandbox's own.
 """
 
 import base64
@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
-# By these Apple's own library tells the App Store's certificates from Apple's many others.
+# OIDs by which Apple's library recognizes the App Store's certificates.
 INTERMEDIATE_OID = "1.2.840.113635.100.6.2.1"
 LEAF_OID = "1.2.840.113635.100.6.11.1"
 DER_NULL = b"\x05\x00"
 
-# Long, because a test may sign at any date: the library checks the chain at the date of signing.
+# A long period, because a test may sign at any date, and the library checks the chain at that date.
 VALID_FROM = datetime(2020, 1, 1, tzinfo=UTC)
 VALID_UNTIL = datetime(2045, 1, 1, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ INTERMEDIATE_KEY_FILE = "apple-intermediate-key.pem"
 
 @dataclass(frozen=True)
 class CertifiedKey:
-    """A certificate and the key that it speaks for."""
+    """A certificate and its private key."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
@@ -44,14 +44,14 @@ class CertifiedKey:
         return self.certificate.public_bytes(serialization.Encoding.DER)
 
     def sign(self, message: bytes) -> bytes:
-        """As ES256 does: r and s side by side, not in DER."""
+        """Sign with ES256: r and s concatenated, not DER."""
         r, s = decode_dss_signature(self.key.sign(message, ec.ECDSA(hashes.SHA256())))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
 @dataclass(frozen=True)
 class Authority:
-    """What outlives a restart."""
+    """The keys that survive a restart."""
 
     root: CertifiedKey
     intermediate_key: ec.EllipticCurvePrivateKey
@@ -62,7 +62,7 @@ class Authority:
 
     @classmethod
     def load_or_create(cls, folder: Path) -> "Authority":
-        """Read from the folder, or made and written at the first start."""
+        """Load from the folder, or create and save at the first start."""
         root_file = folder / ROOT_FILE
         if root_file.exists():
             certificate = x509.load_der_x509_certificate(root_file.read_bytes())
@@ -74,7 +74,7 @@ class Authority:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_atomically(folder / ROOT_KEY_FILE, _as_pem(authority.root.key))
         _write_atomically(folder / INTERMEDIATE_KEY_FILE, _as_pem(authority.intermediate_key))
-        # Last: where it stands, the keys stand too.
+        # Written last: if it exists, the keys exist too.
         _write_atomically(root_file, authority.root.der)
         return authority
 
@@ -153,7 +153,7 @@ def _issue(
     oid: str | None = None,
     valid_until: datetime = VALID_UNTIL,
 ) -> CertifiedKey:
-    """Without an issuer it signs itself."""
+    """Issue a certificate. Self-signed without an issuer."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer_key = issuer.key if issuer else key
     builder = (
@@ -167,7 +167,7 @@ def _issue(
         .add_extension(x509.BasicConstraints(is_authority, path_length), critical=True)
         .add_extension(_key_usage(is_authority=is_authority), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        # Apple's library checks in OpenSSL's strict mode, which asks for it.
+        # Required by OpenSSL's strict mode, which Apple's library uses.
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
             critical=False,
@@ -220,7 +220,7 @@ def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def _write_atomically(file: Path, content: bytes) -> None:
-    """All of it or nothing, and for us alone."""
+    """Write the file atomically, readable by the owner only."""
     unfinished = file.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

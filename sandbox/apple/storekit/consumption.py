@@ -1,4 +1,4 @@
-"""What an app tells of a purchase whose refund a customer asks for, and what of that is refused."""
+"""The consumption endpoint: an app's statement on a purchase whose refund was requested."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -51,9 +51,10 @@ class Consumption(Api):
 
 
 def _validate(consumption: Mapping[str, Any], transaction: Transaction) -> None:
-    """Raises ApiError. (Apple: ConsumptionRequest)
+    """Validate the statement (Apple: ConsumptionRequest). Raises ApiError.
 
-    The library does not know the numbers of the last refusals: they have that of any bad request.
+    Apple's library has no codes for the last errors, so they have the code of a general bad
+    request.
     """
     if transaction.in_app_ownership_type == FAMILY_SHARED:
         raise ApiError(Code.FAMILY_TRANSACTION_NOT_SUPPORTED_ERROR)

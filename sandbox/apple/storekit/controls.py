@@ -1,9 +1,9 @@
-"""`/control/apple/…` for the App Store: what customers do, and what Apple tells of it.
+"""`/control/apple/…` for the App Store: purchases and events.
 
-`at`, of any of them, is when it happens and when it is signed: milliseconds or an ISO date, by
-default now. `deliver` says whether its notification arrives; if not, it stands in Apple's history
-as one that did not, and goes out when `again` names it. A purchase is told by the phone, and by
-Apple only where it is asked to; all else by Apple unless it is asked not to.
+`at` is the time of the event and of the signature: milliseconds or an ISO date, by default now.
+`deliver` says whether the notification arrives. A lost notification is in Apple's notification
+history as failed and is sent when `again` names it. By default, a purchase sends no notification,
+because the phone reports it, and every other event sends one.
 """
 
 from typing import Any
@@ -68,7 +68,7 @@ class Controls:
         return await self._deliver_and_describe(notification, transaction, is_lost=is_lost)
 
     async def notify(self, request: Request) -> JSONResponse:
-        """Something happens to a purchase, and Apple tells of it; or tells once more."""
+        """Apply an event to a purchase and send its notification, or resend a notification."""
         fields = await StrictBody.parse(request)
         if again := fields.find_text("again"):
             fields.allow_only(("again",))
@@ -83,9 +83,9 @@ class Controls:
         return await self._apply_event(notification_type, fields)
 
     async def forge(self, request: Request) -> JSONResponse:
-        """What somebody else would sign of a purchase, or of a notification, to look like Apple.
+        """Create a forged transaction or notification that looks like Apple's.
 
-        Of a notification with `inner` it is the transaction in it, and the rest is genuine.
+        With `inner`, only the transaction within a genuine notification is forged.
         """
         fields = await StrictBody.parse(request)
         fields.allow_only(("flaw", "transaction_id", "notification_uuid", "inner"))
@@ -102,11 +102,11 @@ class Controls:
         return JSONResponse({"signed_transaction": flaw(payload, self._chain)})
 
     async def consumption(self, _: Request) -> JSONResponse:
-        """What the app told of disputed purchases, oldest first."""
+        """Return the app's consumption statements, oldest first."""
         return JSONResponse({"consumption": self._store.consumption_calls})
 
     async def configure_app(self, request: Request) -> JSONResponse:
-        """What App Store Connect has of the app. Fields left out stay as they are."""
+        """Configure the app in App Store Connect. Omitted fields stay unchanged."""
         fields = await StrictBody.parse(request)
         fields.allow_only(("released", "notification_url"))
         is_released, url = fields.find_flag("released"), fields.find_url_or_none("notification_url")
@@ -134,7 +134,8 @@ class Controls:
         override = fields.find_object("override")
         reason = fields.find_choice("consumption_request_reason", CONSUMPTION_REASONS)
         transaction = self._get_transaction(fields.get_text("transaction_id"))
-        # Last, when nothing can be refused any more but what the effect itself reads first.
+        # Applied last, after all other fields are validated. Only the effect's own fields may still
+        # be invalid.
         affected = event_type.effect(Event(self._store, transaction, at, fields))
         self._store.record_change(affected)
         notification = self._notifications.create(
@@ -154,7 +155,7 @@ class Controls:
         *,
         is_lost: bool = False,
     ) -> JSONResponse:
-        """Deliver it, or lose it, and answer with all there is to know."""
+        """Deliver or lose the notification, and return all its data."""
         status = None
         if is_lost:
             self._notifications.record_loss(notification)
@@ -198,7 +199,7 @@ class Controls:
 
 
 def _parse_timing(fields: StrictBody, *, by_default: bool = True) -> tuple[int, bool]:
-    """When it happens, and whether the notification of it is lost on its way."""
+    """Return the time of the event, and whether its notification is lost."""
     at, deliver = fields.find_milliseconds("at"), fields.find_flag("deliver")
     is_lost = not (by_default if deliver is None else deliver)
     return now_in_milliseconds() if at is None else at, is_lost

@@ -1,4 +1,4 @@
-"""What the App Store Server API refuses with: a number, whose first three digits are the status."""
+"""Errors of the App Store Server API. The first three digits of a code are the status."""
 
 from enum import IntEnum
 
@@ -11,7 +11,7 @@ RATE_LIMIT_MILLISECONDS = 60_000
 
 
 class Code(IntEnum):
-    """Those that are answered here, under the names that Apple's library has for them."""
+    """The codes that are used here, by the names of Apple's library."""
 
     GENERAL_BAD_REQUEST = 4000000
     INVALID_REQUEST_REVISION = 4000005
@@ -52,7 +52,7 @@ async def handle_api_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)  # noqa: S101 (registered for nothing else)
     headers = {}
     if error.code == Code.RATE_LIMIT_EXCEEDED:
-        # Not seconds, as elsewhere. (Apple: Identifying rate limits)
+        # A time in milliseconds, not a number of seconds. (Apple: Identifying rate limits)
         headers["Retry-After"] = str(now_in_milliseconds() + RATE_LIMIT_MILLISECONDS)
     return JSONResponse(
         {"errorCode": error.code, "errorMessage": error.message},

@@ -1,7 +1,7 @@
-"""What can happen to a purchase, by the type and subtype of the notification that tells of it.
+"""Events of purchases, by the type and subtype of their notification.
 
-Each function makes it come to pass, so that the API says the same as the notification. It gives the
-transaction that the notification is about: a renewal's is another than the one that was renewed.
+Each function applies an event, so that the API and the notification agree. It returns the
+transaction of the notification: for a renewal that is the new transaction.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ VOLUNTARY, BILLING_ERROR, PRICE_INCREASE_DECLINED, NOT_FOR_SALE, OTHER = (1, 2, 
 
 @dataclass(frozen=True)
 class Event:
-    """One occasion: what it is about, when it is, and what the caller said of it."""
+    """One event: its transaction, time and control fields."""
 
     store: Store
     transaction: Transaction
@@ -39,7 +39,7 @@ Effect = Callable[[Event], Transaction]
 
 
 def no_effect(event: Event) -> Transaction:
-    """Told, and nothing else."""
+    """Only send the notification."""
     return event.transaction
 
 
@@ -67,7 +67,7 @@ def reverse_refund(event: Event) -> Transaction:
 
 
 def revoke(event: Event) -> Transaction:
-    """Family Sharing has ended."""
+    """Revoke the purchase because Family Sharing has ended."""
     event.transaction.revoke(
         at=event.at, kind="FAMILY_REVOKE", percentage=FULL_PERCENTAGE, reason=0
     )
@@ -78,12 +78,12 @@ def revoke(event: Event) -> Transaction:
 
 
 def renew(event: Event) -> Transaction:
-    """From the end of the last period on, as Apple does also when it charges a day early."""
+    """Renew from the end of the last period, as Apple does even if it charges a day early."""
     return _renew(event, purchased_at=event.subscription.latest.expires_date or event.at)
 
 
 def recover(event: Event) -> Transaction:
-    """The card was charged at last: the new period begins with that."""
+    """Renew from now, because the card was charged after a billing retry."""
     return _renew(event, purchased_at=event.at)
 
 
@@ -145,7 +145,7 @@ def set_auto_renew(status: int) -> Effect:
 
 
 def upgrade(event: Event) -> Transaction:
-    """At once: a new period of another product, and the old transaction is superseded."""
+    """Upgrade now: start a period of another product, and supersede the old transaction."""
     subscription = event.subscription
     _set_next_product(event)
     subscription.latest.is_upgraded = True
@@ -160,7 +160,7 @@ def upgrade(event: Event) -> Transaction:
 
 
 def downgrade(event: Event) -> Transaction:
-    """At the end of the period: until then only the renewal says so."""
+    """Downgrade at the end of the period. Until then only the renewal info says so."""
     _set_next_product(event)
     return event.subscription.latest
 
@@ -193,13 +193,14 @@ def extend_period(event: Event) -> Transaction:
 
 
 def _parse_terms(fields: StrictBody, *, default: int) -> dict[str, Any]:
-    """The price of a further period, and the offer that it is made with, if any."""
+    """Parse the price of a further period and its offer, if any."""
     offer = parse_offer(fields)
     return {"price": parse_price(fields, offer, default=default), **offer}
 
 
 def _set_next_product(event: Event) -> None:
-    """Set what will be renewed, and for how much. A price beside an offer is the offer's alone."""
+    """Set the product and price of the next renewal. A price beside an offer applies to the offer
+    only."""
     product_id, price = event.fields.get_text("product_id"), event.fields.find_price("price")
     renewal = event.subscription.renewal
     renewal.auto_renew_product_id = product_id
@@ -209,7 +210,7 @@ def _set_next_product(event: Event) -> None:
 
 @dataclass(frozen=True)
 class EventType:
-    """What one type and subtype does, and the fields of the control that it reads for it."""
+    """The effect of a notification type and subtype, and the control fields that it reads."""
 
     effect: Effect
     fields: tuple[str, ...] = ()

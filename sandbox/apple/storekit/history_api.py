@@ -1,6 +1,6 @@
-"""The calls about all that one customer bought: history, refunds and subscriptions.
+"""Endpoints for a customer's history, refunds and subscriptions.
 
-A customer is named by any transaction of theirs, or by their download of the app.
+A customer is identified by any of their transactions, or by their app transaction id.
 """
 
 from collections.abc import Callable, Collection
@@ -18,7 +18,7 @@ from sandbox.apple.storekit.signing import sign
 from sandbox.apple.storekit.store import STATUSES, Subscription
 from sandbox.times import is_milliseconds, now_in_milliseconds
 
-# As a query asks for them; a transaction has other names for the same.
+# Product types of a query, mapped to those of a transaction.
 PRODUCT_TYPE_FILTERS = dict(
     zip(
         ("CONSUMABLE", "NON_CONSUMABLE", "AUTO_RENEWABLE", "NON_RENEWABLE"),
@@ -27,7 +27,7 @@ PRODUCT_TYPE_FILTERS = dict(
     )
 )
 ASCENDING, DESCENDING = SORTS = ("ASCENDING", "DESCENDING")
-# Apple's Python library writes them as Python does.
+# Apple's Python library sends Python's spelling.
 FLAGS = {"true": True, "false": False, "True": True, "False": False}
 
 
@@ -78,7 +78,9 @@ class HistoryApi(Api):
         return JSONResponse(self._app_fields() | {"data": data})
 
     def _customer_transactions(self, request: Request) -> list[Transaction]:
-        """Known here, those last that were changed last. Raises ApiError where there is none."""
+        """Return the customer's transactions, last changed last. Raises ApiError if there are
+        none.
+        """
         transaction_id = request.path_params["transaction_id"]
         transaction = self._find(transaction_id)
         customer = transaction.app_transaction_id if transaction else transaction_id
@@ -94,7 +96,8 @@ class HistoryApi(Api):
     def _page(
         self, found: list[Transaction], query: QueryParams, *, is_descending: bool
     ) -> dict[str, Any]:
-        """Those after the revision, which is the change up to which the caller has seen them."""
+        """Return a page of transactions after the revision, the last change that the caller has
+        seen."""
         revision = query.get("revision")
         if revision is not None and not revision.isdecimal():
             raise ApiError(Code.INVALID_REQUEST_REVISION)
@@ -127,7 +130,7 @@ class HistoryApi(Api):
 
 
 def _parse_filter(query: QueryParams) -> Callable[[Transaction], bool]:
-    """Whether the caller wants a transaction. Raises ApiError."""
+    """Return a function that says whether a transaction matches the query. Raises ApiError."""
     start = _parse_date(query, "startDate", Code.INVALID_START_DATE)
     end = _parse_date(query, "endDate", Code.INVALID_END_DATE)
     if start is not None and end is not None and start >= end:

@@ -1,6 +1,6 @@
-"""What claims to come from the App Store and does not, one flaw at a time.
+"""Forged transactions and notifications, with one flaw each.
 
-Each is right in all else, so that whoever lets it pass has not looked at just that.
+Everything else is correct, so a verifier that accepts one does not check that flaw.
 """
 
 import hmac
@@ -33,7 +33,7 @@ def _signed(
 
 
 def foreign_root(payload: Payload, genuine: Chain) -> str:
-    """All as it should be, below a root that nobody trusts."""
+    """A correct chain below an untrusted root."""
     root = make_root()
     intermediate = make_intermediate(root, ocsp_url=genuine.ocsp_url)
     leaf = make_leaf(intermediate, ocsp_url=genuine.ocsp_url)
@@ -49,7 +49,7 @@ def chain_of_four(payload: Payload, genuine: Chain) -> str:
 
 
 def leaf_without_oid(payload: Payload, genuine: Chain) -> str:
-    """A certificate of Apple's, made for something else."""
+    """A certificate of Apple's for another purpose."""
     leaf = make_leaf(genuine.intermediate, ocsp_url=genuine.ocsp_url, oid=None)
     return _signed(payload, (leaf, genuine.intermediate, genuine.root))
 
@@ -66,14 +66,14 @@ def expired_chain(payload: Payload, genuine: Chain) -> str:
 
 
 def bad_signature(payload: Payload, genuine: Chain) -> str:
-    """The genuine chain, and another key."""
+    """The genuine chain, but signed with another key."""
     chain = (genuine.leaf, genuine.intermediate, genuine.root)
     return _signed(payload, chain, by=genuine.intermediate)
 
 
 def xcode(payload: Payload, genuine: Chain) -> str:
-    """As Xcode's local testing signs: with a certificate of its own, for an environment in which
-    Apple's library asks for no signature."""
+    """Signed as by Xcode's local testing, with its own certificate, for an environment in which
+    Apple's library does not check signatures."""
     return _signed(_in_environment(payload, "Xcode"), (make_root(),))
 
 
@@ -86,7 +86,7 @@ def algorithm_none(payload: Payload, genuine: Chain) -> str:
 
 
 def algorithm_hs256(payload: Payload, genuine: Chain) -> str:
-    """Whoever lets the token choose takes the public key, which all know, for a secret."""
+    """A verifier that trusts the token's algorithm would use the public key as the HMAC secret."""
     secret = genuine.leaf.key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )

@@ -1,4 +1,4 @@
-"""The calls about notifications: what was sent and how it went, and one to try the way."""
+"""Endpoints for the notification history and test notifications."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from sandbox.apple.storekit.payloads import PRODUCTION
 from sandbox.times import DAY_MILLISECONDS, is_milliseconds, now_in_milliseconds
 
 MAX_AGE_MILLISECONDS = 180 * DAY_MILLISECONDS
-# Apple's sandbox forgets sooner. (Apple: Get Notification History)
+# Apple's sandbox keeps notifications for a shorter time. (Apple: Get Notification History)
 SANDBOX_RETENTION_MILLISECONDS = 30 * DAY_MILLISECONDS
 
 
@@ -44,7 +44,7 @@ class NotificationHistory(Api):
         return JSONResponse(response)
 
     async def request_test(self, _: Request) -> Response:
-        """Apple answers first and sends then."""
+        """Request a test notification. Apple responds before it sends the notification."""
         if self._notifications.url is None:
             raise ApiError(Code.SERVER_NOTIFICATION_URL_NOT_FOUND)
         test = self._notifications.create_test(self._environment, at=now_in_milliseconds())
@@ -63,7 +63,7 @@ class NotificationHistory(Api):
         return JSONResponse(test.as_json())
 
     def _find_matching(self, body: dict[str, Any], now: int) -> list[Notification]:
-        """Those that the caller wants, oldest first. Raises ApiError."""
+        """Return the matching notifications, oldest first. Raises ApiError."""
         start, end = _parse_period(body, now)
         if self._environment != PRODUCTION:
             start = max(start, now - SANDBOX_RETENTION_MILLISECONDS)
@@ -92,7 +92,7 @@ class NotificationHistory(Api):
 
 
 def _parse_period(body: dict[str, Any], now: int) -> tuple[int, int]:
-    """From when until before when. Raises ApiError."""
+    """Return the start and exclusive end of the query. Raises ApiError."""
     start, end = body.get("startDate"), body.get("endDate")
     if not is_milliseconds(start):
         raise ApiError(Code.INVALID_START_DATE)
@@ -106,12 +106,12 @@ def _parse_period(body: dict[str, Any], now: int) -> tuple[int, int]:
 
 
 def _encode_page_token(first: int, body: dict[str, Any]) -> str:
-    """Where the next page begins, for the same question only."""
+    """Encode the offset of the next page. Valid for the same query only."""
     return base64.urlsafe_b64encode(f"{first}:{_fingerprint(body)}".encode()).decode()
 
 
 def _parse_page_token(token: str | None, body: dict[str, Any]) -> int:
-    """Where the page begins. Raises ApiError."""
+    """Return the offset of the page. Raises ApiError."""
     if token is None:
         return 0
     try:

@@ -1,6 +1,7 @@
-"""Tells an app's server what happened, as App Store Server Notifications V2, and remembers it.
+"""App Store Server Notifications V2: creation, delivery and history.
 
-Once by itself: Apple's own retries, an hour and more apart, come when a control asks for them.
+Each notification is sent once. Apple's own retries, an hour or more apart, happen only on request
+of a control.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from sandbox.times import now_in_milliseconds
 
 TIMEOUT_SECONDS = 15.0
 MAX_ATTEMPTS = 6
-# About all that a customer buys, and no purchase.
+# Notifications about the app and no purchase.
 APP_EVENTS = ("RESCIND_CONSENT",)
 SUCCESS, NO_RESPONSE = "SUCCESS", "NO_RESPONSE"
 
@@ -37,7 +38,7 @@ class Notification:
     environment: str
     signed_at: int
     app_transaction_id: str | None
-    """Whose; None where it is about nobody's purchase."""
+    """The customer. None for a test notification."""
     payload: dict[str, Any]
     signed_payload: str
     attempts: list[dict[str, Any]] = field(default_factory=list)
@@ -103,7 +104,7 @@ class Notifications:
         reason: str | None = None,
         override: dict[str, Any] | None = None,
     ) -> Notification:
-        """Signed and in the history from now on; `deliver` or `lose` says what became of it."""
+        """Create a signed notification in the history. Call `deliver` or `record_loss` next."""
         is_app_event = notification_type in APP_EVENTS
         data = (
             self._app_data(transaction, at=at)
@@ -149,7 +150,7 @@ class Notifications:
         task.add_done_callback(self._tasks.discard)
 
     async def deliver(self, notification: Notification) -> int | None:
-        """The status it was answered with; None where nobody answered."""
+        """Send the notification. Returns the response's status, or None without a response."""
         if self.url is None:
             return None
         status, result = await self._attempt(self.url, notification.signed_payload)
@@ -157,7 +158,7 @@ class Notifications:
         return status
 
     def record_loss(self, notification: Notification) -> None:
-        """It was sent and nobody was there."""
+        """Record a failed attempt without sending."""
         notification.add_attempt(NO_RESPONSE)
 
     async def _attempt(self, url: str, signed_payload: str) -> tuple[int | None, str]:

@@ -1,4 +1,4 @@
-"""The responder that the certificates name: whether one of them has been revoked."""
+"""The OCSP responder: whether a certificate is revoked."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ class OcspResponder:
         return [Route(PATH, self.response, methods=["POST"])]
 
     def configure(self, fields: StrictBody) -> dict[str, Any]:
-        """What it says from now on, of every certificate."""
+        """Set the status of all certificates."""
         fields.allow_only(("status",))
         self._status = fields.get_choice("status", STATUSES)
         return {"status": self._status}

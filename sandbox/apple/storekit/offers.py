@@ -1,4 +1,4 @@
-"""Offers: a trial, a discount or a code, as a control names them. (Apple: offerType)"""
+"""Subscription offers of a control: trials, discounts and codes. (Apple: offerType)"""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ OFFER_FIELDS = ("offer_type", "offer_discount_type", "offer_identifier", "offer_
 
 
 def parse_offer(fields: StrictBody) -> dict[str, Any]:
-    """The attributes of a transaction that say which offer it was made with; all None without."""
+    """Return the offer attributes of a transaction. All are None without an offer."""
     discount = fields.find_choice("offer_discount_type", OFFER_DISCOUNT_TYPES)
     offer = {
         "offer_type": fields.find_count(
@@ -25,7 +25,7 @@ def parse_offer(fields: StrictBody) -> dict[str, Any]:
 
 
 def parse_price(fields: StrictBody, offer: dict[str, Any], *, default: int) -> int:
-    """What is charged: nothing for a free trial, unless `price` says otherwise."""
+    """Return the charged price: 0 for a free trial, unless `price` is given."""
     price = fields.find_price("price")
     if price is not None:
         return price

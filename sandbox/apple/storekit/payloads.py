@@ -1,7 +1,7 @@
-"""What the App Store states of a purchase and of a subscription's future, before it is signed.
+"""Payloads of transactions and renewals, before they are signed.
 
-The attributes are Apple's fields under Python's spelling, so that one rule turns the ones into the
-others. Dates are milliseconds since 1970; what is None is not written.
+The attributes are Apple's fields in snake case, so that one function converts them. Dates are
+milliseconds since 1970. None is omitted.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ OFFER_DISCOUNT_TYPES = (FREE_TRIAL, "PAY_AS_YOU_GO", "PAY_UP_FRONT", "ONE_TIME")
 
 INTERNAL_FIELDS = ("override", "change")
 FULL_PERCENTAGE = 100_000
-"""All of it, in thousandths of a percent."""
+"""100 %, in thousandths of a percent."""
 
 
 @dataclass(kw_only=True)
@@ -32,7 +32,7 @@ class Transaction:
     type: str
     environment: str
     app_transaction_id: str
-    """One for each customer: their download of the app."""
+    """One for each customer and app."""
     purchase_date: int
     original_purchase_date: int
     quantity: int
@@ -58,9 +58,9 @@ class Transaction:
     """Thousandths of a percent."""
 
     override: dict[str, Any] = field(default_factory=dict)
-    """Apple's fields as the caller of a control wants them to read; None leaves one out."""
+    """Apple's fields as a control overrides them. None omits a field."""
     change: int = 0
-    """Which change of any transaction was the last of this one: their order in a history."""
+    """Sequence number of the last change, which orders a history."""
 
     def revoke(self, *, at: int, kind: str, percentage: int, reason: int) -> None:
         self.revocation_date = at
@@ -78,7 +78,7 @@ class Transaction:
 
 @dataclass(kw_only=True)
 class Renewal:
-    """What will become of a subscription when its period ends."""
+    """What happens to a subscription when its period ends."""
 
     original_transaction_id: str
     product_id: str
@@ -97,7 +97,7 @@ class Renewal:
     price_increase_status: int | None = None
 
     override: dict[str, Any] = field(default_factory=dict)
-    """As of a transaction."""
+    """As in Transaction."""
 
     def payload(self, *, signed_at: int) -> dict[str, Any]:
         return _to_payload(self, signed_at=signed_at, override=self.override)
@@ -106,7 +106,7 @@ class Renewal:
 def app_transaction_payload(
     app: ServedApp, environment: str, *, app_transaction_id: str, at: int
 ) -> dict[str, Any]:
-    """Of a download of the app. (Apple: AppTransaction)"""
+    """The payload of an app transaction. (Apple: AppTransaction)"""
     fields = app_fields(app, environment, bundle_id=app.bundle_id)
     return {
         "receiptType": fields.pop("environment"),
@@ -117,7 +117,7 @@ def app_transaction_payload(
 
 
 def app_fields(app: ServedApp, environment: str, *, bundle_id: str) -> dict[str, Any]:
-    """Its number is told in production alone."""
+    """Return the app's fields. The app id is present in production only."""
     fields = {"environment": environment, "bundleId": bundle_id}
     return fields | {"appAppleId": app.app_apple_id} if environment == PRODUCTION else fields
 

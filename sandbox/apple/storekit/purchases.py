@@ -1,4 +1,4 @@
-"""What a customer buys, read from a control. The fields are Apple's under Python's spelling."""
+"""Purchases, parsed from a control. The fields are Apple's in snake case."""
 
 from typing import Any
 
@@ -48,8 +48,8 @@ FIELDS = (
 
 
 def parse_purchase(fields: StrictBody, *, at: int, store: Store, app: ServedApp) -> Transaction:
-    """Not yet kept. `customer` names an Apple account; without it an app account token does, and
-    without either it is somebody new."""
+    """Parse a purchase without storing it. `customer` identifies an Apple account, else the app
+    account token does. Without either, the customer is new."""
     transaction_id = store.new_id()
     token, offer = fields.find_uuid("app_account_token"), parse_offer(fields)
     customer = fields.find_text("customer") or (token.lower() if token else transaction_id)
@@ -80,7 +80,8 @@ def parse_purchase(fields: StrictBody, *, at: int, store: Store, app: ServedApp)
 
 
 def parse_renewal(fields: StrictBody, transaction: Transaction) -> dict[str, Any]:
-    """What is to be different about the renewal of a subscription: after an offer, its price."""
+    """Parse the price and overrides of the renewal. The price differs from the purchase after an
+    offer."""
     price = fields.find_price("renewal_price")
     default = transaction.price if transaction.offer_type is None else DEFAULT_PRICE
     return {
@@ -90,7 +91,7 @@ def parse_renewal(fields: StrictBody, transaction: Transaction) -> dict[str, Any
 
 
 def _add_subscription_fields(transaction: Transaction, fields: StrictBody, store: Store) -> None:
-    """For the first time, or again where an earlier transaction is named."""
+    """Add the fields of a subscription, new or resumed from a previous transaction."""
     transaction.web_order_line_item_id = store.new_id()
     group = fields.find_text("subscription_group_identifier")
     transaction.subscription_group_identifier = group or DEFAULT_GROUP

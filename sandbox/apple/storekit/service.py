@@ -1,4 +1,4 @@
-"""The App Store put together."""
+"""The App Store's routes and state."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class StoreKit:
     def __init__(
         self, *, outages: Outages, app: ServedApp, url: str, keys_folder: Path | None
     ) -> None:
-        """`url` is where the sandbox listens: the certificates name it."""
+        """`url` is the sandbox's own URL, which the certificates contain."""
         self._state = StoreState.create(outages=outages, app=app, url=url, keys_folder=keys_folder)
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""Signed JSON as the App Store writes it: ES256, with the whole chain in the header."""
+"""Signing as the App Store does: ES256, with the whole chain in the header."""
 
 from collections.abc import Mapping
 from typing import Any

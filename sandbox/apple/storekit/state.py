@@ -1,4 +1,4 @@
-"""The parts that the App Store's API and its controls work on."""
+"""The shared state of the App Store's API and controls."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,6 @@ class StoreState:
         )
 
     def reset(self) -> None:
-        """The chain stays, as the root that apps trust does."""
+        """Reset everything but the chain, because apps trust its root."""
         for part in (self.responder, self.authenticator, self.store, self.notifications):
             part.reset()

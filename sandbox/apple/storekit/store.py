@@ -1,4 +1,4 @@
-"""What has been bought, and what becomes of it."""
+"""Transactions and subscriptions."""
 
 import itertools
 import time
@@ -13,7 +13,7 @@ ACTIVE, EXPIRED, BILLING_RETRY, GRACE_PERIOD, REVOKED = STATUSES = (1, 2, 3, 4, 
 
 @dataclass
 class Subscription:
-    """A row of transactions under one original id, of which the latest counts."""
+    """Transactions with the same original id. The latest one is current."""
 
     latest: Transaction
     renewal: Renewal
@@ -30,7 +30,7 @@ class Subscription:
         return BILLING_RETRY if renewal.is_in_billing_retry_period else EXPIRED
 
     def end_period(self, at: int) -> None:
-        """Now, where it would have run on: what is told of its end has then come to pass."""
+        """End the period at `at` if it would end later."""
         self.latest.expires_date = min(self.latest.expires_date or at, at)
 
 
@@ -38,10 +38,10 @@ NO_OFFER = dict.fromkeys(OFFER_FIELDS)
 
 
 class Store:
-    """Of both of Apple's environments: each transaction says where it was made."""
+    """Transactions of both environments. Each transaction has its environment."""
 
     def __init__(self) -> None:
-        # Never an id twice, whatever is restarted or reset: apps remember those they have seen.
+        # Ids are never repeated, even after a restart or reset, because apps remember them.
         self._ids = itertools.count(time.time_ns() // 1000)
         self._changes = itertools.count(1)
         self.reset()
@@ -51,7 +51,7 @@ class Store:
         self._subscriptions: dict[str, Subscription] = {}
         self._app_transactions: dict[str, str] = {}
         self.consumption_calls: list[dict[str, Any]] = []
-        """What apps have told of disputed purchases."""
+        """Statements of apps on disputed purchases."""
 
     def new_id(self) -> str:
         return str(next(self._ids))
@@ -66,7 +66,7 @@ class Store:
         return self._subscriptions.get(transaction.original_transaction_id)
 
     def transactions_of_customer(self, app_transaction_id: str) -> list[Transaction]:
-        """By when they were last changed, oldest first."""
+        """Return the customer's transactions, least recently changed first."""
         found = [
             transaction
             for transaction in self._transactions.values()
@@ -82,9 +82,9 @@ class Store:
         ]
 
     def add(self, transaction: Transaction, *, renewal: dict[str, Any]) -> None:
-        """Keep a purchase; one of a subscription begins it, or begins it again.
+        """Store a purchase. A subscription purchase starts or restarts the subscription.
 
-        `renewal` has the attributes of its renewal that the purchase does not tell.
+        `renewal` has the renewal's attributes that the purchase does not determine.
         """
         self.record_change(transaction)
         if transaction.type != SUBSCRIPTION:
@@ -110,7 +110,7 @@ class Store:
     def extend(
         self, subscription: Subscription, *, purchased_at: int, **changes: Any
     ) -> Transaction:
-        """A further transaction of a subscription, for one period more."""
+        """Add a transaction for one more period of a subscription."""
         latest = subscription.latest
         expires_at = purchased_at + subscription.period_milliseconds
         changes = NO_OFFER | changes
@@ -131,6 +131,6 @@ class Store:
         return renewed
 
     def record_change(self, transaction: Transaction) -> None:
-        """Remember it as the one that was changed last."""
+        """Store the transaction as the most recently changed."""
         transaction.change = next(self._changes)
         self._transactions[transaction.transaction_id] = transaction

@@ -1,4 +1,4 @@
-"""The calls about one transaction."""
+"""Endpoints for a single transaction."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,7 +24,7 @@ class Transactions(Api):
         return JSONResponse({"signedTransactionInfo": self._signed(transaction)})
 
     async def set_account_token(self, request: Request) -> Response:
-        """For the whole row of a subscription's transactions, and for those to come."""
+        """Set the token on all transactions of a subscription, including future ones."""
         token = (await parse_json_object(request)).get("appAccountToken")
         transaction = self._find(request.path_params["transaction_id"])
         if transaction is None:
