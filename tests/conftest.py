@@ -91,7 +91,7 @@ def closed_port() -> Iterator[int]:
 def _answers_are_as_described(settings: Any) -> None:
     """Whatever a test asks, and whatever it is about."""
     settings.MIDDLEWARE = [
-        "tests.helpers.openapi_conformance.AnswersAsDescribed",
+        "tests.helpers.openapi_conformance.OpenApiConformance",
         *settings.MIDDLEWARE,
     ]
 

@@ -21,7 +21,7 @@ from django.test import Client
 from accounts import tokens
 from tests.generation.uploads.conftest import storage
 from tests.helpers import pictures
-from tests.helpers.capture_log import written_log
+from tests.helpers.capture_log import capture_log
 from tests.helpers.model_ids import SORA
 from tests.helpers.phone import Phone
 
@@ -438,7 +438,7 @@ def test_a_hundred_hostile_requests_are_refused_by_their_code_and_leave_nothing(
     assert len(HOSTILE) >= 100
     before, wrong = world.kept(), {}
 
-    with written_log() as log:
+    with capture_log() as log:
         for name, (status, code, request) in HOSTILE.items():
             answer = request(world)
             got = answer.status_code, said(answer)

@@ -17,15 +17,15 @@ from generation.models import ProviderRequest
 from tests.adminops.conftest import PASSWORD, Staff, staff_user
 from tests.billing.conftest import AppStore
 from tests.billing.conftest import deliver_and_apply as tell_purchase
-from tests.generation.conftest import canned, life, signer
+from tests.generation.conftest import life, signer, stub_server
 from tests.generation.uploads.conftest import storage
 from tests.helpers import pictures
-from tests.helpers.capture_log import written_log
-from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, tell
+from tests.helpers.capture_log import capture_log
+from tests.helpers.job_driver import assert_completed, assert_refunded, create_job, send_webhook
 from tests.helpers.phone import Phone
 from tests.helpers.sandbox_control import Sandbox
 
-__all__ = ["canned", "life", "signer", "storage"]  # fixtures
+__all__ = ["life", "signer", "storage", "stub_server"]  # fixtures
 
 PROMPT = "Grandmother dances on the kitchen table"
 CANARY = "canary0123456789"
@@ -44,7 +44,7 @@ def test_a_whole_journey_logs_no_secret_and_no_person(db, sandbox, life, signer,
             f"{name}'s key {label}": access.keys.secret(label) for label in access.keys.labels()
         }
 
-    with written_log() as log:
+    with capture_log() as log:
         phone = Phone().sign_in()
         secrets |= {
             "device token": phone.device_token,
@@ -60,15 +60,15 @@ def test_a_whole_journey_logs_no_secret_and_no_person(db, sandbox, life, signer,
         picture = pictures.uploaded(phone)
         secrets["media address"] = picture["image_url"].rpartition("/")[2]
         sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
-        job = ordered(phone, prompt=PROMPT)
+        job = create_job(phone, prompt=PROMPT)
         life.submit()
-        tell(signer, job)
+        send_webhook(signer, job)
         life.deliver()
         secrets["job's webhook token"] = ProviderRequest.objects.get(job=job).webhook_token
-        assert_completed(life.goes_on(job))
+        assert_completed(life.run_until_done(job))
         sandbox.provider(outcome="error")
-        assert_refunded(life.goes_on(ordered(phone, prompt=PROMPT)), code="ERR_5002")
-        while sending.send_due(now=life.later(60).now):
+        assert_refunded(life.run_until_done(create_job(phone, prompt=PROMPT)), code="ERR_5002")
+        while sending.send_due(now=life.advance(60).now):
             pass
         assert sandbox.pushes(secrets["push token"])
         secrets |= buy(phone, sandbox)
@@ -89,7 +89,7 @@ def test_a_call_that_fails_is_logged_by_its_route_without_its_query(db, sandbox,
     def fail(*args):
         raise OperationalError("no connection")
 
-    with written_log() as log:
+    with capture_log() as log:
         assert Client().get("/statusz", {"for": EMAIL}).status_code == 503
         with connection.execute_wrapper(fail):
             assert signer.deliver("a-request", token=CANARY) == 503

@@ -16,7 +16,7 @@ from credits import ledger_check
 from credits import services as credit_services
 from credits.models import WalletState
 from generation.models import AccountMediaDeletion, Job, JobStatus, Stage
-from tests.helpers.job_driver import Life, kinds_of
+from tests.helpers.job_driver import JobDriver, kinds_of
 
 pytestmark = pytest.mark.django_db
 
@@ -121,15 +121,15 @@ def test_an_account_that_may_not_be_deleted_loses_its_sessions_alone(account, pe
 
 def test_a_job_that_runs_when_the_apple_account_goes_ends_refunded_once(account, notice, sandbox):
     sandbox.provider(queue_seconds=1, run_seconds=0, webhooks=False)
-    life = Life()
+    life = JobDriver()
     order = {"prompt": "A red balloon", "settings": {"duration": 4}}
     ordered = account.post("generate-video", order, idempotency_key=str(uuid4())).json()
-    job = life.goes_on(
+    job = life.run_until_done(
         Job.objects.get(id=ordered["job_id"]), until=lambda job: job.stage == Stage.QUEUED
     )
 
     assert deliver(notice("account-delete")).status_code == 200
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert (job.status, kinds_of(job.id)) == (JobStatus.CANCELLED, ["charge", "refund"])
     assert AccountMediaDeletion.objects.filter(job=job).exists()

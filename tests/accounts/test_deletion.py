@@ -28,16 +28,16 @@ from credits.models import IdempotencyRecord, LedgerEntry, WalletState
 from generation import cleanup
 from generation.models import AccountMediaDeletion, JobStatus, ProviderRequest, Quote, Stage
 from rendio.common.errors import Unauthorized
-from tests.helpers.job_driver import Life, kinds_of, ordered
+from tests.helpers.job_driver import JobDriver, create_job, kinds_of
 from tests.helpers.phone import Phone
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def life():
-    return Life()
+    return JobDriver()
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def erases_until_done(life):
 @pytest.fixture
 def completed(phone, quick, life):
     """A job with its video and thumbnail."""
-    job = life.goes_on(ordered(phone, prompt="My own garden"))
+    job = life.run_until_done(create_job(phone, prompt="My own garden"))
     assert len(files_of(job)) == 2
     return job
 
@@ -273,7 +273,7 @@ def test_what_a_slow_worker_writes_after_the_files_went_goes_too(phone, complete
 
 def test_another_users_media_stays(phone, completed, life, sandbox):
     other = Phone().sign_in()
-    life.goes_on(ordered(other))
+    life.run_until_done(create_job(other))
     delete(other)
 
     erases_until_done(life)
@@ -291,15 +291,15 @@ def test_a_job_that_runs_ends_and_its_money_is_settled_once(
         run_seconds=1 if stage == Stage.RUNNING else 0,
         webhooks=False,
     )
-    job = ordered(phone)
+    job = create_job(phone)
     if stage != Stage.SUBMIT:
-        job = life.goes_on(job, until=lambda job: job.stage == stage)
+        job = life.run_until_done(job, until=lambda job: job.stage == stage)
     delete(phone)
     if not cancelling and stage != Stage.SUBMIT:
         # The provider is quicker than we are in asking it to stop.
-        eventually(lambda: "COMPLETED" in str(sandbox.jobs()).upper())
+        wait_for(lambda: "COMPLETED" in str(sandbox.jobs()).upper())
 
-    life.goes_on(job)
+    life.run_until_done(job)
     erases_until_done(life)
 
     job.refresh_from_db()
@@ -313,10 +313,10 @@ def test_a_job_that_runs_ends_and_its_money_is_settled_once(
 
 
 def test_a_job_that_nobody_had_yet_is_not_sent_after_the_deletion(phone, quick, life):
-    job = ordered(phone)
+    job = create_job(phone)
     delete(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert job.status == JobStatus.CANCELLED
     assert not ProviderRequest.objects.exists()

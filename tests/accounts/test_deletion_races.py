@@ -11,14 +11,14 @@ from credits import ledger_check
 from credits import services as credit_services
 from generation.models import AccountMediaDeletion, Job, JobStatus
 from tests.helpers.concurrency import at_once
-from tests.helpers.job_driver import Life, kinds_of
+from tests.helpers.job_driver import JobDriver, kinds_of
 from tests.helpers.phone import Phone
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 
 def test_a_job_ordered_while_the_account_goes_is_refused_or_taken_back(committed, sandbox):
     for _ in range(5):
-        phone, life = Phone().sign_in(), Life()
+        phone, life = Phone().sign_in(), JobDriver()
 
         ordered, deleted = at_once(
             lambda phone=phone: phone.generate(settings={"duration": 4}),
@@ -28,7 +28,7 @@ def test_a_job_ordered_while_the_account_goes_is_refused_or_taken_back(committed
         assert deleted.status_code == 200
         assert ordered.status_code in {200, 401}
         for job in Job.objects.filter(user_id=phone.user_id):
-            life.goes_on(job)
+            life.run_until_done(job)
             assert job.status == JobStatus.CANCELLED
             assert kinds_of(job.id) == ["charge", "refund"]
             assert AccountMediaDeletion.objects.filter(job=job).exists()
@@ -55,7 +55,7 @@ def while_locked(committed, lock_waiters):
                 started = []
                 for number, call in enumerate(calls, start=1):
                     started.append(pool.submit(closing, call))
-                    eventually(lambda number=number: lock_waiters("") == number)
+                    wait_for(lambda number=number: lock_waiters("") == number)
             return [one.result() for one in started]
 
     return run

@@ -13,7 +13,7 @@ from generation.lifecycle import settle
 from generation.lifecycle.claims import claim
 from generation.models import Job, JobStatus, Stage
 from generation.providers.base import FailureReason
-from tests.helpers.job_driver import Life
+from tests.helpers.job_driver import JobDriver
 
 pytestmark = pytest.mark.django_db
 
@@ -59,18 +59,18 @@ def job(second_phone, sandbox):
 
 
 def moved_on(job, life, stage):
-    return life.goes_on(job, until=lambda job: job.stage == stage)
+    return life.run_until_done(job, until=lambda job: job.stage == stage)
 
 
 @pytest.mark.parametrize("stage", [Stage.SUBMIT, Stage.QUEUED, Stage.STORE])
 def test_a_job_that_completes_after_the_merge_is_the_accounts(
     account, second_phone, person, job, stage
 ):
-    life = Life()
+    life = JobDriver()
     moved_on(job, life, stage)
     assert person.signs_in(second_phone).json()["merged"] is True
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     status = account.get(f"get-video-status?job_id={job.id}").json()
     assert (status["status"], status["refunded"]) == ("completed", False)
@@ -85,12 +85,12 @@ def test_a_job_that_fails_after_the_merge_is_refunded_to_the_account(
     account, second_phone, person, job, sandbox, stage
 ):
     sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False, outcome="error")
-    guest_id, life = second_phone.user_id, Life()
+    guest_id, life = second_phone.user_id, JobDriver()
     moved_on(job, life, stage)
     own = account.post("generate-video", ORDER, idempotency_key=str(uuid4()))
     person.signs_in(second_phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert own.status_code == 200
     assert job.status == JobStatus.FAILED
@@ -109,7 +109,7 @@ def test_a_job_that_fails_after_the_merge_is_refunded_to_the_account(
 def test_a_worker_that_claimed_the_job_before_the_merge_settles_it_for_the_account(
     account, second_phone, person, job
 ):
-    guest_id, life = second_phone.user_id, Life()
+    guest_id, life = second_phone.user_id, JobDriver()
     moved_on(job, life, Stage.QUEUED)
     claimed = next(
         one
@@ -131,7 +131,7 @@ def test_a_worker_that_claimed_the_job_before_the_merge_settles_it_for_the_accou
 
 
 def test_a_job_that_ended_before_the_merge_stays_as_it_is(account, second_phone, person, job):
-    Life().goes_on(job)
+    JobDriver().run_until_done(job)
     person.signs_in(second_phone)
 
     (listed,) = account.get("get-video-jobs").json()["jobs"]

@@ -12,7 +12,7 @@ from rendio.local.data_dir import DataDir
 from rendio.local.servers import Valkey
 from rendio.local.stack import Stack
 from tests.helpers.job_driver import WebPhone, serves, stack_environment
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("committed", "sandbox")
 
@@ -43,7 +43,7 @@ def servers(committed_database, tmp_path_factory):
         for stack in stacks:
             stack.start("web")
         for stack in stacks:
-            eventually(lambda stack=stack: serves(stack.url))
+            wait_for(lambda stack=stack: serves(stack.url))
         yield *(stack.url for stack in stacks), valkey
 
 
@@ -74,7 +74,7 @@ def answers_of(phone, url):
 
 
 def assert_out(phone, url):
-    eventually(lambda: answers_of(phone, url) == {401})
+    wait_for(lambda: answers_of(phone, url) == {401})
 
 
 def ban(user_id):

@@ -11,7 +11,7 @@ from accounts import services, tokens
 from accounts.languages import ChangedLanguages
 from accounts.models import RevokedReason, Session
 from accounts.revocations import RevokedSessions
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 # The last statement of each round, by which the thread's connection is known.
 LAST_READ = "%accounts_user%language_changed_at%>=%"
@@ -43,7 +43,7 @@ def test_a_logout_reaches_the_other_processes(committed_guest, elsewhere):
 
     committed_guest.log_out()
 
-    eventually(lambda: session_id in elsewhere)
+    wait_for(lambda: session_id in elsewhere)
 
 
 def test_a_process_that_starts_knows_who_was_revoked_before(committed_guest, elsewhere):
@@ -115,7 +115,7 @@ def test_the_thread_outlives_the_loss_of_its_connection(committed_guest, elsewhe
 
     committed_guest.log_out()
 
-    eventually(lambda: session_id_of(committed_guest) in elsewhere)
+    wait_for(lambda: session_id_of(committed_guest) in elsewhere)
 
 
 def test_the_thread_takes_its_connection_with_it(committed, elsewhere):
@@ -133,7 +133,7 @@ def test_the_thread_takes_its_connection_with_it(committed, elsewhere):
 
     elsewhere.stop()
 
-    eventually(lambda: readers() == 0)
+    wait_for(lambda: readers() == 0)
 
 
 def test_here_it_counts_from_the_commit_on_and_not_before(committed_guest):

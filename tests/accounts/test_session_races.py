@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts import services, tokens
 from accounts.models import RevokedReason, Session
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -72,10 +72,10 @@ def test_the_sweep_passes_by_a_row_that_is_in_use(committed_guest, at_once):
     def hold():
         with transaction.atomic():
             held.append(rows.select_for_update().get())
-            eventually(lambda: swept)
+            wait_for(lambda: swept)
 
     def sweep():
-        eventually(lambda: held)
+        wait_for(lambda: held)
         swept.append(services.purge_sessions(now=now))
 
     at_once(hold, sweep)

@@ -17,7 +17,7 @@ from credits import services as credit_services
 from credits.services import Source
 from tests.helpers import fork_server
 from tests.helpers.database import url_of_database
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -27,7 +27,7 @@ from uuid import UUID
 from django.utils import timezone
 from accounts.apple import identity_tokens
 from accounts.services import apple_sign_in
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 now = timezone.now()
 session_id = UUID(os.environ["TEST_SESSION_ID"])
 token, nonce = os.environ["TEST_TOKEN"], os.environ["TEST_NONCE"]
@@ -147,10 +147,10 @@ def test_a_crash_within_the_transaction_changes_nothing(
             cursor.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
         # It waits at this table, its transaction open, until it is killed.
         dying = Process(second_phone, signed, EXCHANGE, SETTLE)
-        eventually(lambda: lock_waiters(table))
+        wait_for(lambda: lock_waiters(table))
         dying.kill()
 
-    eventually(lambda: not lock_waiters(table))
+    wait_for(lambda: not lock_waiters(table))
     assert nothing_has_changed(account, second_phone)
     assert signs_in_now(account, second_phone, person)
 

@@ -13,7 +13,7 @@ from credits import services as credit_services
 from credits.models import Kind, LedgerEntry
 from credits.services import Source
 from generation.models import Job
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -226,10 +226,10 @@ def test_a_sign_in_during_a_ban_waits_and_is_refused(
                 now=timezone.now(),
             )
             banned.append(True)
-            eventually(lambda: lock_waiters("credits_wallet"))
+            wait_for(lambda: lock_waiters("credits_wallet"))
 
     def sign_in():
-        eventually(lambda: banned)
+        wait_for(lambda: banned)
         return person.signs_in(second_phone, tokens=tokens)
 
     _, answer = at_once(ban, sign_in)

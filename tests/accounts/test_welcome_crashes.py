@@ -12,7 +12,7 @@ from accounts.due_work import GRANT_WELCOMES
 from accounts.models import Device, User, WelcomeClaim, WelcomeTurn
 from accounts.services import welcome
 from tests.accounts.conftest import one_phone
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -91,10 +91,10 @@ def test_a_crash_within_the_last_transaction_loses_nothing(
             cursor.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
         # There it waits for the table, its transaction open, until it is killed.
         dying.goes_on()
-        eventually(lambda: lock_waiters(table))
+        wait_for(lambda: lock_waiters(table))
         dying.kill()
 
-    eventually(lambda: not lock_waiters(table))
+    wait_for(lambda: not lock_waiters(table))
     assert User.objects.count() == users
     assert gets_it_now_and_never_again(installation)
 

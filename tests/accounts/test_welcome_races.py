@@ -11,7 +11,7 @@ from accounts.due_work import GRANT_WELCOMES
 from accounts.models import Device, User, WelcomeClaim
 from accounts.services import welcome
 from tests.accounts.conftest import new_token
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -186,10 +186,10 @@ def test_a_sign_in_during_a_ban_waits_and_is_refused(
                 now=timezone.now(),
             )
             banned.append(True)
-            eventually(lambda: lock_waiters("accounts_user"))
+            wait_for(lambda: lock_waiters("accounts_user"))
 
     def sign_in():
-        eventually(lambda: banned)
+        wait_for(lambda: banned)
         return committed_guest.check()
 
     banned = []

@@ -14,15 +14,15 @@ from billing.services import dismiss_payload
 from credits.models import LedgerCheck
 from generation.models import SpendDay
 from tests.billing.conftest import AppStore, deliver
-from tests.helpers.job_driver import Canned
+from tests.helpers.job_driver import StubServer
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def canned():
-    server = Canned()
+def stub_server():
+    server = StubServer()
     yield server
     server.close()
 
@@ -95,10 +95,10 @@ def test_wrong_clock_alerts_once_a_day():
     )
 
 
-def test_alert_is_sent_once_by_mail_and_webhook(spent, settings, canned, mailoutbox):
+def test_alert_is_sent_once_by_mail_and_webhook(spent, settings, stub_server, mailoutbox):
     settings.ALERT_EMAILS = ["ops@example.com"]
-    settings.ALERT_WEBHOOK_URL = f"{canned.url}/hook"
-    canned.otherwise = (200, {}, b"ok")
+    settings.ALERT_WEBHOOK_URL = f"{stub_server.url}/hook"
+    stub_server.otherwise = (200, {}, b"ok")
     spent(50)
 
     alerts.send_due(now=NOON)
@@ -106,21 +106,21 @@ def test_alert_is_sent_once_by_mail_and_webhook(spent, settings, canned, mailout
 
     [mail] = mailoutbox
     assert (mail.to, mail.subject) == (["ops@example.com"], "Rendio: spend fal day 2026-11-21 50")
-    assert b'"text": "fal has cost $50.00' in canned.bodies[0]
-    assert len(canned.asked) == 1
+    assert b'"text": "fal has cost $50.00' in stub_server.bodies[0]
+    assert len(stub_server.asked) == 1
 
 
-def test_failed_delivery_of_an_alert_is_retried_alone(spent, settings, canned, mailoutbox):
+def test_failed_delivery_of_an_alert_is_retried_alone(spent, settings, stub_server, mailoutbox):
     settings.ALERT_EMAILS = ["ops@example.com"]
-    settings.ALERT_WEBHOOK_URL = f"{canned.url}/hook"
-    canned.answers = [(500, {}, b""), (200, {}, b"ok")]
+    settings.ALERT_WEBHOOK_URL = f"{stub_server.url}/hook"
+    stub_server.answers = [(500, {}, b""), (200, {}, b"ok")]
     spent(50)
 
     alerts.send_due(now=NOON)
     assert Alert.objects.get().due_at > NOON
     alerts.send_due(now=NOON + timedelta(hours=2))
 
-    assert (len(mailoutbox), len(canned.asked)) == (1, 2)
+    assert (len(mailoutbox), len(stub_server.asked)) == (1, 2)
     assert Alert.objects.get().due_at is None
 
 

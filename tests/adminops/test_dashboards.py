@@ -31,22 +31,22 @@ from generation.models import (
 from rendio.common.ids import lowest_uuid7
 from tests.adminops.conftest import Staff, staff_user
 from tests.billing.conftest import AppStore, update_credits
-from tests.helpers.job_driver import Life, ordered
+from tests.helpers.job_driver import JobDriver, create_job
 from tests.helpers.model_ids import SORA
 
 
 @pytest.fixture
-def life() -> Life:
-    return Life()
+def life() -> JobDriver:
+    return JobDriver()
 
 
 @pytest.fixture
 def made(phone, sandbox, life):
     """A video that was made, and a job that failed."""
     sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
-    video = life.goes_on(ordered(phone))
+    video = life.run_until_done(create_job(phone))
     sandbox.provider(outcome="error", times=1)
-    failed = life.goes_on(ordered(phone))
+    failed = life.run_until_done(create_job(phone))
     assert (video.status, failed.status) == ("completed", "failed")
     return video, failed
 
@@ -78,7 +78,7 @@ def test_jobs_are_counted_by_how_they_went(made):
 
 
 def test_counting_again_counts_nothing_twice_and_sees_what_has_changed(phone):
-    job = ordered(phone)
+    job = create_job(phone)
     count()
     count()
     assert [(way.status, way.jobs) for way in JobDay.objects.all()] == [("pending", 1)]
@@ -206,7 +206,7 @@ def test_a_settled_day_is_counted_again_when_a_job_of_it_is_refunded(made, suppo
 
 
 def test_what_has_not_ended_neither_earns_nor_costs(phone):
-    ordered(phone)
+    create_job(phone)
     count()
 
     whole = finance_reports.total_margin(jobs.daily_stats(this_week()))

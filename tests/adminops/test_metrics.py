@@ -16,7 +16,7 @@ from credits.models import LedgerCheck
 from generation.lifecycle import dead_letters
 from generation.models import Breaker, DeadKind, Job, ProviderHealth
 from rendio import metrics_endpoint
-from tests.helpers.job_driver import Life, ordered
+from tests.helpers.job_driver import JobDriver, create_job
 from tests.helpers.phone import assert_refused
 
 pytestmark = pytest.mark.django_db
@@ -70,8 +70,8 @@ def test_job_lifecycle_is_counted(told, phone, sandbox, django_capture_on_commit
     before = told()
 
     with django_capture_on_commit_callbacks(execute=True):
-        job = ordered(phone)
-        Life().goes_on(job)
+        job = create_job(phone)
+        JobDriver().run_until_done(job)
 
     after = told()
 
@@ -92,7 +92,7 @@ def test_database_gauges_are_exported(told, phone):
     heartbeats.write(process="worker@one", roles=["low"], now=timezone.now())
     ProviderHealth.objects.create(provider="fal", key_label="default", state=Breaker.OPEN)
     dead_letters.record(DeadKind.TASK, "generation.sweep", "It broke", now=timezone.now())
-    job = ordered(phone)
+    job = create_job(phone)
     Job.objects.filter(id=job.id).update(deadline_at=timezone.now() - timedelta(seconds=100))
     UnreadablePayload.objects.create(
         key="transaction 1", kind="transaction", problem="type",

@@ -26,7 +26,7 @@ from adminops.auth import otp
 from tests.adminops.conftest import WHY, Staff, get_log_entry, staff_user
 from tests.helpers.concurrency import at_once, waiting_for_locks
 from tests.helpers.phone import assert_refused
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 PAGE = "/admin/second-factor/"
 CODES = "/admin/second-factor/codes/"
@@ -147,7 +147,7 @@ def test_concurrent_use_of_one_code_signs_one_browser_in(committed):
         with transaction.atomic():
             User.objects.select_for_update().get(id=user.id)
             shown = threads.submit(at_once, *[partial(one.show, code) for one in two])
-            eventually(lambda: waiting_for_locks("accounts_user") > 0)
+            wait_for(lambda: waiting_for_locks("accounts_user") > 0)
         shown.result()
 
     assert sorted(is_in(one) for one in two) == [False, True]

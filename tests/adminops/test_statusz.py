@@ -13,7 +13,7 @@ from adminops.monitoring import heartbeats
 from billing.models import BackfillCursor
 from generation.models import FileDeletion, Job, Stage
 from rendio import health
-from tests.helpers.job_driver import ordered
+from tests.helpers.job_driver import create_job
 
 pytestmark = pytest.mark.django_db
 
@@ -75,7 +75,7 @@ def test_stopped_process_is_missing_at_once(client, everybody):
 
 @pytest.mark.parametrize("stage", [Stage.SENT, Stage.QUEUED, Stage.RUNNING, Stage.STORE])
 def test_unclaimed_job_is_late(client, everybody, phone, stage):
-    job = ordered(phone)
+    job = create_job(phone)
     due_at = timezone.now() - timedelta(seconds=400)
     Job.objects.filter(id=job.id).update(stage=stage, due_at=due_at)
 
@@ -86,7 +86,7 @@ def test_unclaimed_job_is_late(client, everybody, phone, stage):
 
 
 def test_queued_job_is_not_late_before_its_deadline(client, everybody, phone):
-    job = ordered(phone)
+    job = create_job(phone)
     Job.objects.filter(id=job.id).update(due_at=timezone.now() - timedelta(seconds=400))
     assert statusz(client)[0] == 200
 

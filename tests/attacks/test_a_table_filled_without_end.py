@@ -43,7 +43,7 @@ from rendio.common.due_work import DueWork
 from rendio.common.ids import lowest_uuid7
 from rendio.common.purge import BATCH
 from tests.accounts.conftest import Installation, Person
-from tests.generation.conftest import canned, signer  # noqa: F401 - fixtures
+from tests.generation.conftest import signer, stub_server  # noqa: F401 - fixtures
 from tests.generation.uploads.conftest import storage  # noqa: F401 - a fixture
 from tests.helpers.concurrency import at_once
 from tests.helpers.model_ids import SORA

@@ -26,7 +26,7 @@ from rendio.server.incoming import Heads
 from rendio.server.outgoing import Outgoing
 from tests.generation.conftest import running
 from tests.helpers.job_driver import ended
-from tests.helpers.wait import PATIENCE_SECONDS, eventually
+from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
 __all__ = ["running"]  # a fixture
 
@@ -129,7 +129,7 @@ def test_unfinished_heads_stop_nobody_and_are_closed(running):
     with opened(MANY, head) as clients:
         assert_serves(running)
 
-        eventually(lambda: not any(client.drip() for client in clients))
+        wait_for(lambda: not any(client.drip() for client in clients))
 
 
 class Searched(bytearray):
@@ -168,7 +168,7 @@ def test_unfinished_bodies_stop_nobody_and_are_closed(running):
     with opened(MANY, head) as clients:
         assert_serves(running)
 
-        eventually(lambda: not any(client.drip() for client in clients))
+        wait_for(lambda: not any(client.drip() for client in clients))
         assert {client.read_all()[:12] for client in clients} <= {b"HTTP/1.1 408", b""}
 
 
@@ -180,14 +180,14 @@ def test_unfinished_chunks_stop_nobody_and_are_closed(running):
     with opened(MANY, head) as clients:
         assert_serves(running)
 
-        eventually(lambda: not any(client.drip() for client in clients))
+        wait_for(lambda: not any(client.drip() for client in clients))
 
 
 def test_connections_that_send_nothing_stop_nobody_and_are_closed(running):
     with opened(MANY, b"") as clients:
         assert_serves(running)
 
-        eventually(lambda: all(client.is_ended() for client in clients))
+        wait_for(lambda: all(client.is_ended() for client in clients))
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_answers_that_nobody_reads_stop_nobody(running):
     with opened(MANY, ask, receives=4096) as clients:
         assert_serves(running)
 
-        eventually(lambda: all(client.is_ended() for client in clients))
+        wait_for(lambda: all(client.is_ended() for client in clients))
 
 
 def test_more_connections_than_there_are_places_keep_nobody_out(running):

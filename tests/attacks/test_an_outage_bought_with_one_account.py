@@ -15,7 +15,7 @@ from generation.models import Job, JobStatus
 from generation.spend import Period
 from rendio.common.ids import lowest_uuid7, uuid7
 from tests.helpers.concurrency import at_once
-from tests.helpers.job_driver import Life, grant
+from tests.helpers.job_driver import JobDriver, grant
 from tests.helpers.phone import Phone, assert_refused
 from tests.test_production import manage
 
@@ -30,13 +30,13 @@ def _limit(settings):
 
 
 @pytest.fixture
-def quick(sandbox):
+def instant_provider(sandbox):
     sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
     return sandbox
 
 
 @pytest.fixture
-def rich(phone, quick):
+def rich(phone, instant_provider):
     grant(phone.user_id, 1000)
     return phone
 
@@ -48,11 +48,11 @@ def assert_limited(answer):
 
 
 def test_one_user_reaches_the_limit_and_all_others_go_on(rich):
-    life = Life()
+    life = JobDriver()
     for _ in range(2):
         answer = rich.generate()
         assert answer.status_code == 200
-        life.goes_on(Job.objects.get(id=answer.json()["job_id"]))
+        life.run_until_done(Job.objects.get(id=answer.json()["job_id"]))
     before = rich.balance()
     cache.invalidate()
 
@@ -62,7 +62,7 @@ def test_one_user_reaches_the_limit_and_all_others_go_on(rich):
     other = Phone().sign_in().generate()
     assert other.status_code == 200
     job = Job.objects.get(id=other.json()["job_id"])
-    assert life.goes_on(job).status == JobStatus.COMPLETED
+    assert life.run_until_done(job).status == JobStatus.COMPLETED
 
 
 def test_orders_that_wait_count_already(rich):
@@ -84,10 +84,10 @@ def test_the_users_of_one_person_share_the_limit(rich):
     assert_limited(other.generate())
 
 
-def test_a_retry_is_limited_too(rich, quick):
-    quick.provider(outcome="error")
+def test_a_retry_is_limited_too(rich, instant_provider):
+    instant_provider.provider(outcome="error")
     failed = rich.generate().json()["job_id"]
-    Life().goes_on(Job.objects.get(id=failed))
+    JobDriver().run_until_done(Job.objects.get(id=failed))
     for _ in range(2):
         assert rich.generate().status_code == 200
 
@@ -96,22 +96,22 @@ def test_a_retry_is_limited_too(rich, quick):
 
 
 def test_deleting_jobs_makes_no_room(rich):
-    life = Life()
+    life = JobDriver()
     for _ in range(2):
         job_id = rich.generate().json()["job_id"]
-        life.goes_on(Job.objects.get(id=job_id))
+        life.run_until_done(Job.objects.get(id=job_id))
         assert rich.post("delete-video-job", {"job_id": job_id}).status_code == 200
 
     assert_limited(rich.generate())
 
 
-def test_what_cost_nothing_in_the_end_leaves_room(rich, quick):
-    quick.provider(outcome="error")
-    life = Life()
+def test_what_cost_nothing_in_the_end_leaves_room(rich, instant_provider):
+    instant_provider.provider(outcome="error")
+    life = JobDriver()
     for _ in range(4):
         answer = rich.generate()
         assert answer.status_code == 200
-        life.goes_on(Job.objects.get(id=answer.json()["job_id"]))
+        life.run_until_done(Job.objects.get(id=answer.json()["job_id"]))
 
 
 def test_yesterdays_orders_do_not_count(rich):
@@ -135,7 +135,7 @@ def test_a_replay_is_answered_beyond_the_limit(rich):
     assert (again.status_code, again.json()) == (200, first.json())
 
 
-def test_orders_at_once_reach_the_limit_and_do_not_pass_it(committed, quick, settings):
+def test_orders_at_once_reach_the_limit_and_do_not_pass_it(committed, instant_provider, settings):
     # What other tests have committed may have reached the provider's cap.
     settings.PROVIDER_SPEND_CAPS = {"day": {}, "month": {}}
     cache.invalidate()

@@ -9,7 +9,7 @@ import pytest
 from generation.catalogue import cache
 from generation.models import GenerationModel, Job
 from tests.helpers.concurrency import at_once
-from tests.helpers.job_driver import Life, grant
+from tests.helpers.job_driver import JobDriver, grant
 from tests.helpers.model_ids import SORA
 from tests.helpers.phone import Phone, assert_refused
 
@@ -66,7 +66,7 @@ def test_what_is_refused_or_replayed_uses_nothing_up(phone, cheap_quote, setting
 def test_a_job_that_failed_is_ordered_again_at_the_price_that_was_kept(phone, sandbox, cheap_quote):
     sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False, outcome="error")
     job_id = phone.generate(**ASKED, quote_id=cheap_quote).json()["job_id"]
-    Life().goes_on(Job.objects.get(id=job_id))
+    JobDriver().run_until_done(Job.objects.get(id=job_id))
 
     again = phone.generate(**ASKED, quote_id=cheap_quote)
 

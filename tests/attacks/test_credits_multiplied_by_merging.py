@@ -15,7 +15,7 @@ from generation.lifecycle import settle
 from generation.models import Job
 from generation.providers.base import FailureReason
 from tests.accounts.conftest import Installation, Person
-from tests.helpers.job_driver import Life
+from tests.helpers.job_driver import JobDriver
 from tests.helpers.model_ids import SORA
 
 WELCOME, CODE = 10, 50
@@ -65,9 +65,9 @@ def cancel(account, job_ids):
 
 def fail(sandbox, job_ids):
     sandbox.provider(queue_seconds=0, run_seconds=0, outcome="error", webhooks=False)
-    life = Life()
+    life = JobDriver()
     for job_id in job_ids:
-        life.goes_on(Job.objects.get(id=job_id))
+        life.run_until_done(Job.objects.get(id=job_id))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from accounts.due_work import PURGE
 from accounts.models import Device
 from tests.adminops.conftest import Staff, staff_user
 from tests.billing.conftest import AppStore, update_credits
-from tests.helpers.capture_log import written_log
+from tests.helpers.capture_log import capture_log
 from tests.helpers.phone import Phone
 from tests.test_ownership import VIEWS
 from tests.test_quiet_logs import sign_in_with_apple
@@ -51,7 +51,7 @@ def stands_in(text: str, phone: Phone) -> bool:
 
 
 def test_no_log_line_holds_a_device_id(db, sandbox):
-    with written_log(logging.DEBUG) as log:
+    with capture_log(logging.DEBUG) as log:
         phone = Phone().sign_in()
         sign_in_with_apple(phone, sandbox)
         thief = Phone()

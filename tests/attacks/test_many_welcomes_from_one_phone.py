@@ -19,7 +19,7 @@ from tests.accounts.test_welcome_crashes import CLAIM, MARK, TURN
 from tests.helpers.concurrency import at_once
 from tests.helpers.phone import Phone
 from tests.helpers.sandbox_control import Sandbox
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 __all__ = ["installation", "process"]  # fixtures
 
@@ -41,7 +41,7 @@ def workers_give_what_waits() -> None:
         GRANT_WELCOMES.run_batch(now=timezone.now())
         return not WelcomeClaim.objects.filter(due_at__isnull=False, granted_at=None).exists()
 
-    eventually(nothing_waits)
+    wait_for(nothing_waits)
 
 
 def credits_of(phones: list[Phone]) -> list[int]:

@@ -14,8 +14,8 @@ from django.test import Client
 
 from accounts.apple import identity_tokens
 from tests.accounts.conftest import Installation, Person
-from tests.generation.conftest import canned, signer  # noqa: F401 - fixtures
-from tests.helpers.job_driver import Signer
+from tests.generation.conftest import signer, stub_server  # noqa: F401 - fixtures
+from tests.helpers.job_driver import WebhookSigner
 from tests.helpers.phone import assert_refused
 from tests.helpers.sandbox_control import Sandbox
 
@@ -47,7 +47,7 @@ def post(path: str, body: Any, *, address: str = "127.0.0.1", **headers: str) ->
 Send = Callable[..., Any]
 
 
-def fal(sandbox: Sandbox, signer: Signer) -> Send:  # noqa: F811
+def fal(sandbox: Sandbox, signer: WebhookSigner) -> Send:  # noqa: F811
     stranger = Ed25519PrivateKey.generate()
 
     def send(*, genuine: bool, address: str = "127.0.0.1") -> Any:
@@ -57,7 +57,7 @@ def fal(sandbox: Sandbox, signer: Signer) -> Send:  # noqa: F811
     return send
 
 
-def app_store(sandbox: Sandbox, signer: Signer) -> Send:  # noqa: F811
+def app_store(sandbox: Sandbox, signer: WebhookSigner) -> Send:  # noqa: F811
     told = sandbox.control("apple/purchase", product_id="com.rendio.credits.10", deliver=False)
     forged = sandbox.control(
         "apple/forge", flaw="foreign_root", notification_uuid=told["notification_uuid"]
@@ -70,7 +70,7 @@ def app_store(sandbox: Sandbox, signer: Signer) -> Send:  # noqa: F811
     return send
 
 
-def apple_id(sandbox: Sandbox, signer: Signer) -> Send:  # noqa: F811
+def apple_id(sandbox: Sandbox, signer: WebhookSigner) -> Send:  # noqa: F811
     identity_tokens.keys.clear()
     notice = {"sub": "nobody", "type": "consent-revoked", "url": "http://127.0.0.1:9/"}
     payload = sandbox.control("apple/identity-notice", **notice)["payload"]

@@ -18,7 +18,7 @@ from generation.models import Job, JobStatus, ProviderRequest, Stage
 from generation.providers import get_provider
 from tests.accounts.conftest import Installation, Person
 from tests.helpers.concurrency import at_once
-from tests.helpers.job_driver import Life, grant, kinds_of
+from tests.helpers.job_driver import JobDriver, grant, kinds_of
 from tests.helpers.model_ids import GEN
 from tests.helpers.phone import Phone
 
@@ -34,7 +34,7 @@ def _few_are_free(settings):
 
 @pytest.fixture
 def life():
-    return Life()
+    return JobDriver()
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def order(phone):
 
 def run(job, life):
     """Until its provider works on it."""
-    life.goes_on(job, until=lambda job: job.stage == Stage.RUNNING)
+    life.run_until_done(job, until=lambda job: job.stage == Stage.RUNNING)
 
 
 def cancel(phone, job):
@@ -125,7 +125,7 @@ def test_a_cancel_between_two_looks_of_ours_is_a_cancel_after_the_start(
     runway.provider(provider="runway", queue_seconds=0, run_seconds=600)
     before = burner.balance()
     job, said = order(burner)
-    life.goes_on(job, until=lambda job: job.stage == Stage.QUEUED)
+    life.run_until_done(job, until=lambda job: job.stage == Stage.QUEUED)
     if looked:
         # As if it had still been in the queue when it was last looked at.
         Job.objects.filter(id=job.id).update(tries=1)
@@ -166,7 +166,7 @@ def test_a_job_that_was_delivered_gives_its_free_one_back(burner, runway, life, 
     settings.CANCEL_FREE_COUNT = 1
     runway.provider(provider="runway", run_seconds=0)
     job, said = order(burner)
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert job.status == JobStatus.COMPLETED
     assert said == order(burner)[1] == 0
@@ -270,8 +270,8 @@ def test_a_cancel_before_the_start_is_free(burner, runway, life, settings, when)
     before = burner.balance()
     job, said = order(burner)
     if when != "before it is sent":
-        life.goes_on(job, until=lambda job: job.stage == Stage.QUEUED)
-        life.later(3).poll()
+        life.run_until_done(job, until=lambda job: job.stage == Stage.QUEUED)
+        life.advance(3).poll()
 
     answer = cancel(burner, job)
 
@@ -287,7 +287,7 @@ def test_a_failure_of_the_providers_costs_its_user_nothing(burner, runway, life,
     before = burner.balance()
     job, _ = order(burner)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert job.status == JobStatus.FAILED
     assert (job.fee_kept, job.loss_usd) == (0, None)
@@ -359,7 +359,7 @@ def test_two_cancels_at_once_keep_one_fee(committed_burner, settings):
     settings.CANCEL_FREE_COUNT = 0
     before = committed_burner.balance()
     job, _ = order(committed_burner)
-    run(job, Life())
+    run(job, JobDriver())
 
     answers = at_once(*[lambda: cancel(committed_burner, Job.objects.get(id=job.id))] * 3)
 
@@ -377,16 +377,16 @@ def test_a_cancel_against_the_end_is_a_video_or_a_refund_less_the_fee(
     runway.provider(provider="runway", run_seconds=0.3)
     for _ in range(4):
         job, _ = order(committed_burner)
-        life = Life()
+        life = JobDriver()
         life.submit()
         before = committed_burner.balance()
 
         at_once(
-            lambda life=life: (life.later(3).poll(), life.store()),
+            lambda life=life: (life.advance(3).poll(), life.store()),
             lambda job=job: cancel(committed_burner, Job.objects.get(id=job.id)),
         )
 
-        life.goes_on(job)
+        life.run_until_done(job)
         back = committed_burner.balance() - before
         if job.status == JobStatus.COMPLETED:
             assert (back, job.fee_kept, kinds_of(job.id)) == (0, 0, ["charge"])
@@ -407,7 +407,7 @@ def test_a_crash_between_the_providers_stop_and_our_refund_ends_in_the_same_fee(
     provider, handle = open_submissions([job])[job.id]
     get_provider(provider).cancel(handle, timeout=cancelling.TIMEOUT_SECONDS)  # and then we died
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert (job.status, job.fee_kept) == (JobStatus.CANCELLED, FEE)
     assert burner.balance() == before - FEE

@@ -13,7 +13,7 @@ from credits import ledger_check
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, ProviderRequest, Sanction, Violation
 from generation.providers.base import FailureReason
-from tests.helpers.job_driver import Canned, Life, grant, kinds_of, turn
+from tests.helpers.job_driver import JobDriver, StubServer, grant, kinds_of, override_provider
 from tests.helpers.model_ids import GEN, SORA, WAN
 from tests.helpers.phone import assert_refused
 
@@ -29,7 +29,7 @@ def _steps(settings):
 
 @pytest.fixture
 def life():
-    return Life()
+    return JobDriver()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def rejected(phone, life, **order):
     answer = phone.generate(**order)
     assert answer.status_code == 200, answer.content
     job = Job.objects.get(id=answer.json()["job_id"])
-    life.goes_on(job)
+    life.run_until_done(job)
     assert (job.status, job.error_code) == (JobStatus.FAILED, "ERR_5003")
     assert kinds_of(job.id) == ["charge", "refund"]
     return job, answer.json()["cancel_fee_after_start"]
@@ -110,14 +110,14 @@ def test_each_rejection_by_a_providers_moderation_is_an_offence(
 
 
 def test_a_prompt_that_is_refused_before_it_is_taken_is_an_offence_and_free(
-    strict, life, settings, canned
+    strict, life, settings, stub_server
 ):
     settings.CANCEL_FREE_COUNT = 0
-    turn(settings, "fal", url=canned.url)
+    override_provider(settings, "fal", url=stub_server.url)
     said = {
         "detail": [{"loc": ["body", "prompt"], "msg": "No", "type": "content_policy_violation"}]
     }
-    canned.say(422, said)
+    stub_server.say(422, said)
     before = strict.balance()
 
     job, _ = rejected(strict, life)
@@ -128,8 +128,8 @@ def test_a_prompt_that_is_refused_before_it_is_taken_is_an_offence_and_free(
 
 
 @pytest.fixture
-def canned():
-    server = Canned()
+def stub_server():
+    server = StubServer()
     yield server
     server.close()
 

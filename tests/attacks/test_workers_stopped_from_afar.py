@@ -11,7 +11,7 @@ from rendio.celery import app
 from rendio.local.data_dir import PROJECT
 from tests.generation.conftest import running
 from tests.helpers.job_driver import ended
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 __all__ = ["running"]  # a fixture
 
@@ -21,9 +21,7 @@ ASKED = {"timeout": 30, "limit": 1}
 
 
 def asked(question):
-    [(worker, answer)] = eventually(
-        lambda: getattr(app.control.inspect(**ASKED), question)()
-    ).items()
+    [(worker, answer)] = wait_for(lambda: getattr(app.control.inspect(**ASKED), question)()).items()
     return worker, answer
 
 

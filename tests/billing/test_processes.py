@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from billing.due_work import BACKFILL_NOTIFICATIONS
 from billing.models import BackfillCursor, Notification
 from tests.billing.conftest import TEN, AppStore, ledger_is_balanced
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -28,7 +28,7 @@ def test_a_purchase_reported_by_apple_reaches_the_phone(running, sandbox):
     bought = AppStore(sandbox).buy(TEN, phone=phone, deliver=True)
 
     assert bought["delivered_status"] == 200
-    eventually(lambda: phone.balance() == before + 10)
+    wait_for(lambda: phone.balance() == before + 10)
 
 
 def test_a_purchase_whose_notification_was_lost_reaches_the_phone(running, sandbox):
@@ -40,7 +40,7 @@ def test_a_purchase_whose_notification_was_lost_reaches_the_phone(running, sandb
 
     # Beat looks at the history once a minute; nothing wakes a worker for it.
     BACKFILL_NOTIFICATIONS.wake_workers()
-    eventually(lambda: phone.balance() == before + 10)
+    wait_for(lambda: phone.balance() == before + 10)
     assert ledger_is_balanced()
 
 

@@ -17,7 +17,7 @@ from generation.models import GenerationModel, Job, JobStatus, ProviderRequest, 
 from tests.billing.conftest import AppStore, update_credits
 from tests.helpers.job_driver import ended
 from tests.helpers.model_ids import SORA
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 WHY = "The video came out black"
 
@@ -139,7 +139,7 @@ def test_after_an_incident_the_lead_counts_and_settles(desk, customer_history):
     lead.page.fill("[name=reason]", WHY)
     lead.press("Refund")
 
-    eventually(lambda: customer_history.balance() == before + job.credits)
+    wait_for(lambda: customer_history.balance() == before + job.credits)
     lead.page.reload()
     lead.look("incident-settled")
     assert Job.objects.get(id=job.id).refund_entry_id

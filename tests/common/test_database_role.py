@@ -14,7 +14,7 @@ from credits.ledger_check import find_discrepancies
 from generation.models import FileDeletion, Job
 from tests.adminops.conftest import staff_user
 from tests.generation.conftest import life
-from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
+from tests.helpers.job_driver import assert_completed, assert_refunded, create_job
 from tests.helpers.phone import Phone
 from tests.helpers.staff import staff_action
 
@@ -37,9 +37,9 @@ def test_a_customer_s_life_needs_no_more(least, sandbox, life):
     phone = Phone().sign_in()
     quoted = phone.post("quote-video", {"prompt": "A red balloon"}).json()
     assert quoted["affordable"]
-    assert_completed(life.goes_on(ordered(phone)))
+    assert_completed(life.run_until_done(create_job(phone)))
     sandbox.provider(outcome="error")
-    assert_refunded(life.goes_on(ordered(phone)), code="ERR_5002")
+    assert_refunded(life.run_until_done(create_job(phone)), code="ERR_5002")
     assert phone.get("get-credit-history").status_code == 200
     refreshed = phone.post("auth/refresh", {"refresh_token": phone.session["refresh_token"]})
     assert refreshed.status_code == 200

@@ -19,7 +19,7 @@ from rendio.beat_scheduler import Scheduler
 from rendio.celery import app
 from rendio.common.due import DueRow, lease_due
 from rendio.common.due_work import DueLookup, DueRows, DueWork, _kinds, due_batch, due_work, kinds
-from tests.helpers.job_driver import ordered
+from tests.helpers.job_driver import create_job
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_database_that_fails_is_asked_again_and_stops_nothing(db, scheduler, f
 
 
 def test_a_lookup_is_one_query_for_all_kinds(db, phone, django_assert_num_queries):
-    job = ordered(phone)
+    job = create_job(phone)
     lookup = DueLookup(kinds())
     found = lookup.find()
     assert (SUBMIT_JOBS, "low") in found

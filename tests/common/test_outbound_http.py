@@ -9,9 +9,9 @@ import itertools
 import pytest
 
 from rendio.common.outbound import http
-from tests.generation.conftest import canned
+from tests.generation.conftest import stub_server
 
-__all__ = ["canned"]  # a fixture
+__all__ = ["stub_server"]  # a fixture
 
 # A server here answers once for each connection. Unsaid, the next request could be sent into one
 # that is just being closed.
@@ -236,12 +236,14 @@ def moved(location):
 
 
 @pytest.mark.parametrize("spelling", ["{0}/a.mp4?b=1", "/a.mp4?b=1", "a.mp4?b=1", "x/../a.mp4?b=1"])
-def test_a_redirect_to_an_allowed_host_is_followed(canned, spelling):
-    canned.say(302, b"not the file", Location=spelling.format(canned.url)).say(200, b"film")
+def test_a_redirect_to_an_allowed_host_is_followed(stub_server, spelling):
+    stub_server.say(302, b"not the file", Location=spelling.format(stub_server.url)).say(
+        200, b"film"
+    )
 
-    assert download(f"{canned.url}/film.mp4") == b"film"
+    assert download(f"{stub_server.url}/film.mp4") == b"film"
 
-    assert [path for _, path, _ in canned.asked] == ["/film.mp4", "/a.mp4?b=1"]
+    assert [path for _, path, _ in stub_server.asked] == ["/film.mp4", "/a.mp4?b=1"]
 
 
 @pytest.mark.parametrize(
@@ -253,32 +255,32 @@ def test_a_redirect_to_an_allowed_host_is_followed(canned, spelling):
         ("http://[half/a.mp4", "address"),
     ],
 )
-def test_each_hop_is_checked_as_the_first(canned, location, why):
-    canned.say(302, b"", Location=location.format(port=canned.server.server_port))
+def test_each_hop_is_checked_as_the_first(stub_server, location, why):
+    stub_server.say(302, b"", Location=location.format(port=stub_server.server.server_port))
 
     with pytest.raises(http.Refused, match=why):
-        download(f"{canned.url}/film.mp4")
+        download(f"{stub_server.url}/film.mp4")
 
-    assert len(canned.asked) == 1
+    assert len(stub_server.asked) == 1
 
 
-def test_redirects_that_do_not_end_are_refused(canned):
-    canned.otherwise = (301, {"Location": "/again"}, b"")
+def test_redirects_that_do_not_end_are_refused(stub_server):
+    stub_server.otherwise = (301, {"Location": "/again"}, b"")
 
     with pytest.raises(http.Refused, match="too many redirects"):
-        download(f"{canned.url}/film.mp4")
+        download(f"{stub_server.url}/film.mp4")
 
-    assert len(canned.asked) == http.MOST_REDIRECTS + 1
+    assert len(stub_server.asked) == http.MOST_REDIRECTS + 1
 
 
 @pytest.mark.parametrize("ask", [get, download])
-def test_no_cookie_goes_from_one_request_to_the_next(canned, ask):
-    canned.say(200, b"one", Set_Cookie="whose=theirs; Path=/").say(200, b"two")
+def test_no_cookie_goes_from_one_request_to_the_next(stub_server, ask):
+    stub_server.say(200, b"one", Set_Cookie="whose=theirs; Path=/").say(200, b"two")
 
-    ask(f"{canned.url}/one")
-    ask(f"{canned.url}/two")
+    ask(f"{stub_server.url}/one")
+    ask(f"{stub_server.url}/two")
 
-    assert "Cookie" not in canned.asked[1][2]
+    assert "Cookie" not in stub_server.asked[1][2]
 
 
 PRIVATE = [

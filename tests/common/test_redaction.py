@@ -8,7 +8,7 @@ import logging
 import pytest
 import structlog
 
-from tests.helpers.capture_log import written_log
+from tests.helpers.capture_log import capture_log
 
 SECRETS = {
     "a token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
@@ -30,7 +30,7 @@ class Talkative(Exception):
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
 def test_a_secret_is_known_by_its_shape_wherever_it_stands(secret):
-    with written_log() as log:
+    with capture_log() as log:
         logging.getLogger("rendio.test").warning("it broke with %s", secret)
         logger = structlog.get_logger("rendio.test")
         logger.warning("it_broke", why=Talkative(secret), deep={"list": [secret, (secret,)]})
@@ -55,7 +55,7 @@ def test_a_secret_is_known_by_its_shape_wherever_it_stands(secret):
     ],
 )
 def test_a_secret_is_known_by_its_name_whatever_it_looks_like(name):
-    with written_log() as log:
+    with capture_log() as log:
         structlog.get_logger("rendio.test").warning("it", **{name: "plain"}, more={name: ["plain"]})
 
     assert "plain" not in log.getvalue()
@@ -63,7 +63,7 @@ def test_a_secret_is_known_by_its_name_whatever_it_looks_like(name):
 
 def test_what_is_no_secret_is_written_as_it_is():
     fields = {"job_id": "01a1fdcc-9c9f-7a27-8eb7-0c37ea13e3d2", "credits": 4, "late": False}
-    with written_log() as log:
+    with capture_log() as log:
         structlog.get_logger("rendio.test").info("video_generation_completed", **fields, why=None)
 
     written = json.loads(log.getvalue())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.job_driver import Canned
+from tests.helpers.job_driver import StubServer
 
 ROOT = Path(__file__).resolve().parents[2]
 # A view that asks somebody and breaks, called with secrets in every place that could leak one.
@@ -55,7 +55,7 @@ print(sorted(name for name in sys.modules if name in ("sentry_sdk", "opentelemet
 
 @pytest.fixture
 def sink():
-    server = Canned()
+    server = StubServer()
     server.otherwise = (200, {}, b"{}")
     yield server
     server.close()

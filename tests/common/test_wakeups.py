@@ -16,7 +16,7 @@ from rendio.beat_scheduler import MAX_WAITING_LONG_INTERVAL, Scheduler
 from rendio.celery import app
 from rendio.common import wakeup
 from rendio.common.due_work import kinds
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 TASK = "generation.submit_due"
 
@@ -43,14 +43,14 @@ def sent_so_far_is_all(broker):
     for _ in range(2):
         mark = f"test-mark-{uuid4()}"
         wakeup.enqueue_on_commit(TASK, queue=mark)
-        eventually(lambda mark=mark: broker.llen(mark) == 1)
+        wait_for(lambda mark=mark: broker.llen(mark) == 1)
         broker.delete(mark)
 
 
 def test_a_message_reaches_the_broker_of_the_settings(committed, broker, queue):
     wakeup.enqueue_on_commit(TASK, queue=queue, arguments={"queue": queue})
 
-    eventually(lambda: broker.llen(queue) == 1)
+    wait_for(lambda: broker.llen(queue) == 1)
     message = messages(broker, queue)[0]
     assert message["headers"]["task"] == TASK
     args, kwargs, _ = json.loads(base64.b64decode(message["body"]))
@@ -72,7 +72,7 @@ def test_nothing_is_sent_before_the_commit_or_after_a_rollback(committed, broker
         wakeup.enqueue_on_commit(TASK, queue=queue)
         sent_so_far = broker.llen(queue)
     assert sent_so_far == 0
-    eventually(lambda: broker.llen(queue) == 1)
+    wait_for(lambda: broker.llen(queue) == 1)
 
 
 def test_a_burst_while_the_broker_is_slow_becomes_two_messages_at_most(committed, broker, queue):

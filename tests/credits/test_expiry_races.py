@@ -12,7 +12,7 @@ from credits import services
 from credits.errors import InsufficientCredits
 from credits.models import Kind
 from tests.helpers.concurrency import at_once, waiting_for_locks
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 from tests.helpers.wallet import NOW, TestWallet
 
 LATER = NOW + timedelta(days=3)
@@ -91,7 +91,7 @@ def test_expiry_that_waited_for_a_refund_respects_the_extended_time(wallet):
     with transaction.atomic():
         refund(wallet, job_id)
         sweeping.start()
-        eventually(lambda: waiting_for_locks("credits_wallet") > 0)
+        wait_for(lambda: waiting_for_locks("credits_wallet") > 0)
     sweeping.join(timeout=30)
 
     assert (wallet.balance, lapsed(wallet)) == (15, 0)

@@ -9,10 +9,10 @@ from django.apps import apps
 from django.db import connection
 
 from tests.billing.conftest import AppStore, store
-from tests.generation.conftest import canned, life, signer
+from tests.generation.conftest import life, signer, stub_server
 from tests.generation.uploads.conftest import Storage, storage
 
-__all__ = ["AppStore", "Storage", "canned", "life", "signer", "storage", "store"]
+__all__ = ["AppStore", "Storage", "life", "signer", "storage", "store", "stub_server"]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from generation.models import WebhookDelivery
 from tests.billing.conftest import deliver, post_notification
 from tests.helpers import hostile_input
 from tests.helpers.budget import budgeted
-from tests.helpers.job_driver import USER_ID, ordered, turn
+from tests.helpers.job_driver import USER_ID, create_job, override_provider
 from tests.helpers.model_ids import WAN
 
 pytestmark = budgeted
@@ -76,8 +76,8 @@ def post(provider, body, headers, token=""):
 @pytest.fixture
 def shared(settings):
     """Runway's relay and Replicate share secrets with us."""
-    turn(settings, "runway", webhook_secrets=[SECRET])
-    turn(settings, "replicate", webhook_secrets=[f"whsec_{STANDARD_SECRET}"])
+    override_provider(settings, "runway", webhook_secrets=[SECRET])
+    override_provider(settings, "replicate", webhook_secrets=[f"whsec_{STANDARD_SECRET}"])
 
 
 @pytest.mark.parametrize("provider", HEADERS)
@@ -116,7 +116,7 @@ def sign_replicate(signer, body, name):
 def test_whatever_a_provider_says_of_nobody_is_kept_and_moves_nothing(
     shared, signer, phone, life, sign
 ):
-    job = ordered(phone, model_id=str(WAN))
+    job = create_job(phone, model_id=str(WAN))
     provider = sign.__name__.removeprefix("sign_")
     names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=150)
 

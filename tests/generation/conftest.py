@@ -10,7 +10,7 @@ import pytest
 from generation.lifecycle import route_timing
 from generation.providers import fal_webhooks
 from tests.helpers import shared_stack
-from tests.helpers.job_driver import Canned, Life, Running, Signer, grant
+from tests.helpers.job_driver import JobDriver, Running, StubServer, WebhookSigner, grant
 from tests.helpers.phone import Phone
 from tests.helpers.sandbox_control import Sandbox
 
@@ -22,12 +22,12 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def life() -> Life:
-    return Life()
+def life() -> JobDriver:
+    return JobDriver()
 
 
 @pytest.fixture
-def quick(sandbox: Sandbox) -> Sandbox:
+def instant_provider(sandbox: Sandbox) -> Sandbox:
     """A provider that finishes every job at once and sends no webhooks."""
     sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
     return sandbox
@@ -51,18 +51,18 @@ def guest(committed: None, sandbox: Sandbox) -> Phone:
 
 
 @pytest.fixture
-def canned() -> Iterator[Canned]:
-    server = Canned()
+def stub_server() -> Iterator[StubServer]:
+    server = StubServer()
     yield server
     server.close()
 
 
 @pytest.fixture
-def signer(canned: Canned, settings: Any) -> Signer:
+def signer(stub_server: StubServer, settings: Any) -> WebhookSigner:
     """Signs fal's webhooks with a key of the test. The process has not fetched the key yet."""
-    settings.FAL_JWKS_URL = f"{canned.url}/jwks.json"
+    settings.FAL_JWKS_URL = f"{stub_server.url}/jwks.json"
     fal_webhooks.keys.clear()
-    return Signer(canned)
+    return WebhookSigner(stub_server)
 
 
 @pytest.fixture

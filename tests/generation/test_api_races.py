@@ -21,7 +21,7 @@ from rendio.local.stack import Stack
 from tests.helpers.job_driver import serves, stack_environment
 from tests.helpers.model_ids import SORA
 from tests.helpers.phone import Phone
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def web(committed_database):
     environment = stack_environment(committed_database, LOG_LEVEL="WARNING")
     with Stack(data_dir=DataDir.from_environment(), env=environment) as stack:
         stack.start("web")
-        eventually(lambda: serves(stack.url), told=lambda: stack.log("web"))
+        wait_for(lambda: serves(stack.url), describe=lambda: stack.log("web"))
         yield stack.url
 
 

@@ -11,7 +11,7 @@ from generation.catalogue import cache
 from generation.lifecycle import settle
 from generation.models import GenerationModel, Job, JobStatus
 from generation.providers.base import FailureReason
-from tests.helpers.job_driver import assert_completed, kinds_of, ordered
+from tests.helpers.job_driver import assert_completed, create_job, kinds_of
 from tests.helpers.model_ids import SORA
 from tests.helpers.phone import Phone, assert_refused
 
@@ -25,13 +25,13 @@ def retry(phone, job_id, *, key=None):
 @pytest.fixture
 def failed(phone):
     """A failed job with its own prompt and settings, refunded 8 credits."""
-    job = ordered(phone, prompt="A lighthouse", settings={"duration": 8, "aspect_ratio": "9:16"})
+    job = create_job(phone, prompt="A lighthouse", settings={"duration": 8, "aspect_ratio": "9:16"})
     assert settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
     assert phone.balance() == 10
     return job
 
 
-def test_a_failed_job_is_ordered_again_and_becomes_a_video(phone, failed, quick, life):
+def test_a_failed_job_is_ordered_again_and_becomes_a_video(phone, failed, instant_provider, life):
     answer = retry(phone, failed.id)
 
     job = Job.objects.get(id=answer.json()["job_id"])
@@ -40,7 +40,7 @@ def test_a_failed_job_is_ordered_again_and_becomes_a_video(phone, failed, quick,
         "cancel_fee_after_start": 0, "settings": failed.settings,
     }  # fmt: skip
     assert (job.retry_of, job.prompt, job.settings) == (failed.id, "A lighthouse", failed.settings)
-    life.goes_on(job)
+    life.run_until_done(job)
     assert_completed(job)
     assert kinds_of(failed.id) == ["charge", "refund"]
     assert phone.get("get-video-status", job_id=failed.id).json()["status"] == "failed"
@@ -116,7 +116,7 @@ def test_a_strangers_job_and_a_deleted_one_are_nowhere(phone, failed):
 
 
 def test_too_few_credits_are_told(phone, failed):
-    ordered(phone, settings={"duration": 8})
+    create_job(phone, settings={"duration": 8})
 
     details = assert_refused(retry(phone, failed.id), 402, "ERR_4001")
 

@@ -7,14 +7,14 @@ import pytest
 from generation.lifecycle import cancel
 from generation.models import ProviderRequest
 from tests.helpers.concurrency import at_once
-from tests.helpers.job_driver import assert_refunded, ordered
+from tests.helpers.job_driver import assert_refunded, create_job
 from tests.helpers.provider_models import MODELS
 
 
 def timed_out_job(phone, life, **body):
     """A job that timed out and was refunded."""
-    job = ordered(phone, **body)
-    life.goes_on(job)
+    job = create_job(phone, **body)
+    life.run_until_done(job)
     assert_refunded(job, code="ERR_5001")
     return ProviderRequest.objects.get(job=job)
 
@@ -36,7 +36,7 @@ def test_after_the_refund_the_provider_is_asked_to_stop_once(phone, sandbox, lif
     assert request.cancel_due_at == request.ended_at
 
     life.stop()
-    life.later(3600).stop()
+    life.advance(3600).stop()
 
     assert len(asked(sandbox, provider)) == 1
     request.refresh_from_db()
@@ -44,9 +44,9 @@ def test_after_the_refund_the_provider_is_asked_to_stop_once(phone, sandbox, lif
 
 
 def test_a_provider_that_cannot_be_asked_is_asked_again_and_at_last_left_alone(
-    phone, quick, life, settings
+    phone, instant_provider, life, settings
 ):
-    quick.provider(outcome="hang")
+    instant_provider.provider(outcome="hang")
     request = timed_out_job(phone, life)
     ProviderRequest.objects.filter(id=request.id).update(cancel_url="http://127.0.0.1:9/cancel")
 
@@ -63,15 +63,15 @@ def test_a_provider_that_cannot_be_asked_is_asked_again_and_at_last_left_alone(
     assert request.cancel_asked_at is None
 
 
-def test_a_submission_without_a_name_over_there_cannot_be_stopped(phone, quick, life):
-    quick.provider(outcome="submit_500")
+def test_a_submission_without_a_name_over_there_cannot_be_stopped(phone, instant_provider, life):
+    instant_provider.provider(outcome="submit_500")
 
     assert timed_out_job(phone, life).cancel_due_at is None
 
 
-def test_a_job_that_the_user_cancelled_is_not_stopped_again(phone, quick, life):
-    quick.provider(queue_seconds=600)
-    job = ordered(phone)
+def test_a_job_that_the_user_cancelled_is_not_stopped_again(phone, instant_provider, life):
+    instant_provider.provider(queue_seconds=600)
+    job = create_job(phone)
     life.submit()
 
     phone.post("cancel-video-job", {"job_id": str(job.id)})
@@ -79,14 +79,14 @@ def test_a_job_that_the_user_cancelled_is_not_stopped_again(phone, quick, life):
     assert ProviderRequest.objects.get(job=job).cancel_due_at is None
 
 
-def test_two_workers_ask_once(guest, quick, life):
-    quick.provider(outcome="hang")
+def test_two_workers_ask_once(guest, instant_provider, life):
+    instant_provider.provider(outcome="hang")
     request = timed_out_job(guest, life)
 
-    life.later(2)
+    life.advance(2)
     at_once(*[lambda: cancel.cancel_abandoned_due(now=life.now)] * 4)
 
     request.refresh_from_db()
     assert request.cancel_due_at is None
-    mine = [one for one in asked(quick) if request.provider_request_id in one["path"]]
+    mine = [one for one in asked(instant_provider) if request.provider_request_id in one["path"]]
     assert len(mine) == 1

@@ -12,13 +12,13 @@ from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Pro
 from rendio.common.keyring import KeyRing
 from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import (
-    Life,
+    JobDriver,
     assert_completed,
     assert_refunded,
+    create_job,
     grant,
-    ordered,
+    override_provider,
     submissions,
-    turn,
 )
 from tests.helpers.model_ids import SORA, VEO
 from tests.helpers.phone import assert_refused
@@ -38,10 +38,10 @@ def health() -> ProviderHealth:
 def open_breaker(phone, sandbox, life, *, outcome="submit_500") -> list[Job]:
     """Three jobs that fail at the provider."""
     sandbox.provider(outcome=outcome)
-    jobs = [ordered(phone) for _ in range(3)]
+    jobs = [create_job(phone) for _ in range(3)]
     for _ in jobs:
         # One after the other: a 429 makes the rest wait.
-        life.later(2).submit()
+        life.advance(2).submit()
     assert health().state == Breaker.OPEN
     # What a process that serves knows some seconds later.
     cache.invalidate()
@@ -55,8 +55,8 @@ def rich(phone):
 
 
 @pytest.mark.parametrize("outcome", TROUBLES)
-def test_troubles_of_the_provider_open_it_and_intake_refuses(rich, quick, life, outcome):
-    open_breaker(rich, quick, life, outcome=outcome)
+def test_troubles_of_the_provider_open_it_and_intake_refuses(rich, instant_provider, life, outcome):
+    open_breaker(rich, instant_provider, life, outcome=outcome)
     before, until, asked_at = rich.balance(), health().open_until, timezone.now()
 
     refused = rich.generate()
@@ -68,192 +68,192 @@ def test_troubles_of_the_provider_open_it_and_intake_refuses(rich, quick, life, 
 
 
 @pytest.mark.parametrize("outcome", ["content_policy", "invalid_input", "error", "hang"])
-def test_what_is_wrong_with_one_job_never_opens_it(rich, quick, life, outcome):
-    quick.provider(outcome=outcome)
+def test_what_is_wrong_with_one_job_never_opens_it(rich, instant_provider, life, outcome):
+    instant_provider.provider(outcome=outcome)
     for _ in range(5):
-        job = ordered(rich)
-        life.goes_on(job)
+        job = create_job(rich)
+        life.run_until_done(job)
 
     assert (health().state, health().failures) == (Breaker.CLOSED, 0)
 
 
-def test_an_input_that_is_refused_at_once_counts_as_an_answer(rich, canned, life, settings):
+def test_an_input_that_is_refused_at_once_counts_as_an_answer(rich, stub_server, life, settings):
     """fal accepts every input at submission; other providers do not."""
-    turn(settings, "fal", url=canned.url)
-    canned.otherwise = (422, {}, b'{"detail": "no"}')
+    override_provider(settings, "fal", url=stub_server.url)
+    stub_server.otherwise = (422, {}, b'{"detail": "no"}')
 
     for _ in range(5):
-        life.goes_on(ordered(rich))
+        life.run_until_done(create_job(rich))
 
     assert (health().state, health().failures) == (Breaker.CLOSED, 0)
 
 
-def test_successes_make_up_for_failures(rich, quick, life):
+def test_successes_make_up_for_failures(rich, instant_provider, life):
     for outcome in ["submit_500", "ok", "submit_500", "ok", "submit_500", "ok"]:
-        quick.provider(outcome=outcome, times=1)
-        ordered(rich)
-        life.later(2).submit()
+        instant_provider.provider(outcome=outcome, times=1)
+        create_job(rich)
+        life.advance(2).submit()
 
     assert (health().state, health().failures) == (Breaker.CLOSED, 0)
 
 
-def test_failures_of_long_ago_do_not_count(rich, quick, life):
-    quick.provider(outcome="submit_500")
+def test_failures_of_long_ago_do_not_count(rich, instant_provider, life):
+    instant_provider.provider(outcome="submit_500")
     for _ in range(4):
-        ordered(rich)
+        create_job(rich)
         life.submit()
-        life.later(50)
+        life.advance(50)
 
     assert health().state == Breaker.CLOSED
 
 
-def test_while_it_is_open_nothing_is_sent_and_what_runs_goes_on(rich, quick, life):
-    running = ordered(rich)
+def test_while_it_is_open_nothing_is_sent_and_what_runs_goes_on(rich, instant_provider, life):
+    running = create_job(rich)
     life.submit()
-    open_breaker(rich, quick, life)
-    sent = len(submissions(quick))
-    life.goes_on(running)
+    open_breaker(rich, instant_provider, life)
+    sent = len(submissions(instant_provider))
+    life.run_until_done(running)
 
     assert_completed(running)
-    assert len(submissions(quick)) == sent
+    assert len(submissions(instant_provider)) == sent
 
 
-def order_waiting_jobs(rich, quick, life, count=4) -> list[Job]:
+def order_waiting_jobs(rich, instant_provider, life, count=4) -> list[Job]:
     """Jobs that were ordered just before the provider failed."""
-    jobs = [ordered(rich) for _ in range(count)]
+    jobs = [create_job(rich) for _ in range(count)]
     Job.objects.filter(id__in=[job.id for job in jobs]).update(
         due_at=life.now + timedelta(seconds=15)
     )
     return jobs
 
 
-def test_after_a_while_one_request_tries_and_its_success_closes_it(rich, quick, life):
-    waiting = order_waiting_jobs(rich, quick, life)
-    open_breaker(rich, quick, life)
-    sent = len(submissions(quick))
-    quick.provider(outcome="ok")
+def test_after_a_while_one_request_tries_and_its_success_closes_it(rich, instant_provider, life):
+    waiting = order_waiting_jobs(rich, instant_provider, life)
+    open_breaker(rich, instant_provider, life)
+    sent = len(submissions(instant_provider))
+    instant_provider.provider(outcome="ok")
 
-    life.later(20).submit()
-    assert len(submissions(quick)) == sent
-    life.later(11).submit()
-    assert len(submissions(quick)) == sent + 1
+    life.advance(20).submit()
+    assert len(submissions(instant_provider)) == sent
+    life.advance(11).submit()
+    assert len(submissions(instant_provider)) == sent + 1
     assert health().state == Breaker.CLOSED
-    life.later(1).submit()
+    life.advance(1).submit()
 
-    assert len(submissions(quick)) == sent + len(waiting)
+    assert len(submissions(instant_provider)) == sent + len(waiting)
     cache.invalidate()
     assert rich.generate().status_code == 200
 
 
-def test_a_probe_that_fails_opens_it_again(rich, quick, life):
-    order_waiting_jobs(rich, quick, life)
-    open_breaker(rich, quick, life)
-    sent = len(submissions(quick))
+def test_a_probe_that_fails_opens_it_again(rich, instant_provider, life):
+    order_waiting_jobs(rich, instant_provider, life)
+    open_breaker(rich, instant_provider, life)
+    sent = len(submissions(instant_provider))
 
-    life.later(31).submit()
-    life.later(1).submit()
+    life.advance(31).submit()
+    life.advance(1).submit()
 
     assert health().state == Breaker.OPEN
-    assert len(submissions(quick)) == sent + 1
+    assert len(submissions(instant_provider)) == sent + 1
     assert health().open_until > life.now + timedelta(seconds=25)
 
 
-def test_a_probe_whose_worker_died_is_followed_by_another(rich, quick, life):
-    order_waiting_jobs(rich, quick, life)
-    open_breaker(rich, quick, life)
-    quick.provider(outcome="ok")
-    sent = len(submissions(quick))
+def test_a_probe_whose_worker_died_is_followed_by_another(rich, instant_provider, life):
+    order_waiting_jobs(rich, instant_provider, life)
+    open_breaker(rich, instant_provider, life)
+    instant_provider.provider(outcome="ok")
+    sent = len(submissions(instant_provider))
     ProviderHealth.objects.update(
         state=Breaker.HALF_OPEN, probe_id=ProviderRequest.objects.first().id,
         open_until=life.now + timedelta(seconds=100),
     )  # fmt: skip
 
-    life.later(60).submit()
-    assert len(submissions(quick)) == sent
-    life.later(41).submit()
+    life.advance(60).submit()
+    assert len(submissions(instant_provider)) == sent
+    life.advance(41).submit()
 
-    assert len(submissions(quick)) == sent + 1
+    assert len(submissions(instant_provider)) == sent + 1
     assert health().state == Breaker.CLOSED
 
 
-def test_a_job_that_cannot_be_sent_is_no_probe(rich, quick, life):
-    (spoilt,) = order_waiting_jobs(rich, quick, life, count=1)
-    open_breaker(rich, quick, life)
+def test_a_job_that_cannot_be_sent_is_no_probe(rich, instant_provider, life):
+    (spoilt,) = order_waiting_jobs(rich, instant_provider, life, count=1)
+    open_breaker(rich, instant_provider, life)
     ProviderRoute.objects.filter(model_id=SORA).update(
         parameters={"prompt": {"name": "prompt", "format": "{nothing}"}}
     )
     cache.invalidate()
 
-    life.later(31).submit()
+    life.advance(31).submit()
 
     assert (health().state, health().probe_id) == (Breaker.OPEN, None)
     assert_refunded(spoilt, code="ERR_5002")
 
 
-def test_among_several_workers_one_probe_goes(guest, quick, settings):
+def test_among_several_workers_one_probe_goes(guest, instant_provider, settings):
     settings.JOBS_AT_ONCE = {"free": 100}
     # Intake of this process would refuse.
-    jobs = [ordered(guest) for _ in range(6)]
-    quick.provider(outcome="submit_500", times=1)
+    jobs = [create_job(guest) for _ in range(6)]
+    instant_provider.provider(outcome="submit_500", times=1)
     ProviderHealth.objects.create(
         provider="fal", key_label="default", state=Breaker.OPEN,
         open_until=timezone.now() - timedelta(seconds=1),
     )  # fmt: skip
-    life = Life()
+    life = JobDriver()
 
     at_once(*[life.submit] * 4)
 
-    assert len(submissions(quick)) == 1
+    assert len(submissions(instant_provider)) == 1
     assert health().state == Breaker.OPEN
     for job in jobs:
-        life.goes_on(job)
+        life.run_until_done(job)
 
 
-def test_another_key_goes_on_where_one_is_shut(rich, quick, life, settings):
+def test_another_key_goes_on_where_one_is_shut(rich, instant_provider, life, settings):
     keys = KeyRing({"default": "sandbox-id:sandbox-secret", "spare": "sandbox-id:other-secret"})
-    turn(settings, "fal", keys=keys)
+    override_provider(settings, "fal", keys=keys)
     ProviderHealth.objects.create(
         provider="fal", key_label="default", state=Breaker.OPEN,
         open_until=life.now + timedelta(seconds=600),
     )  # fmt: skip
     cache.invalidate()
 
-    jobs = [ordered(rich) for _ in range(3)]
+    jobs = [create_job(rich) for _ in range(3)]
     for job in jobs:
-        life.goes_on(job)
+        life.run_until_done(job)
         assert_completed(job)
 
     used = ProviderRequest.objects.values_list("key_label", flat=True)
     assert set(used) == {"spare"}
 
 
-def test_another_provider_takes_over_where_one_is_shut(rich, quick, life):
+def test_another_provider_takes_over_where_one_is_shut(rich, instant_provider, life):
     """Veo has a route at Runway too, Sora only at fal."""
-    quick.control("provider", provider="runway", queue_seconds=0, run_seconds=0)
+    instant_provider.control("provider", provider="runway", queue_seconds=0, run_seconds=0)
     ProviderHealth.objects.create(
         provider="fal", key_label="default", state=Breaker.OPEN,
         open_until=life.now + timedelta(seconds=600),
     )  # fmt: skip
     cache.invalidate()
 
-    job = ordered(rich, model_id=str(VEO))
-    life.goes_on(job)
+    job = create_job(rich, model_id=str(VEO))
+    life.run_until_done(job)
 
     assert_completed(job)
     assert ProviderRequest.objects.get(job=job).provider == "runway"
-    assert submissions(quick) == []
+    assert submissions(instant_provider) == []
     assert_refused(rich.generate(model_id=str(SORA)), 503, "ERR_5002")
 
 
 def test_what_waits_for_a_provider_that_stays_down_is_refunded_at_its_deadline(
-    rich, quick, life, settings
+    rich, instant_provider, life, settings
 ):
     settings.BREAKER_OPEN_SECONDS = 600
-    (waiting,) = order_waiting_jobs(rich, quick, life, count=1)
-    open_breaker(rich, quick, life)
+    (waiting,) = order_waiting_jobs(rich, instant_provider, life, count=1)
+    open_breaker(rich, instant_provider, life)
 
     while waiting.stage == Stage.SUBMIT:
-        life.later(5).submit()
+        life.advance(5).submit()
         waiting.refresh_from_db()
 
     assert_refunded(waiting, code="ERR_5002")
@@ -263,63 +263,65 @@ def test_what_waits_for_a_provider_that_stays_down_is_refunded_at_its_deadline(
 # --- How much, how fast -------------------------------------------------------------------------
 
 
-def test_no_more_are_sent_than_the_provider_takes_at_once(rich, quick, life, settings):
+def test_no_more_are_sent_than_the_provider_takes_at_once(rich, instant_provider, life, settings):
     settings.PROVIDER_MAX_CONCURRENT = {"fal": 2}
-    quick.provider(run_seconds=600, cancel_running=True)
-    jobs = [ordered(rich) for _ in range(5)]
+    instant_provider.provider(run_seconds=600, cancel_running=True)
+    jobs = [create_job(rich) for _ in range(5)]
 
     life.submit()
-    life.later(5).submit()
-    assert len(submissions(quick)) == 2
+    life.advance(5).submit()
+    assert len(submissions(instant_provider)) == 2
 
     rich.post("cancel-video-job", {"job_id": str(jobs[0].id)})
-    life.later(1).submit()
-    assert len(submissions(quick)) == 3
+    life.advance(1).submit()
+    assert len(submissions(instant_provider)) == 3
 
 
-def test_several_workers_together_keep_to_the_limit(guest, quick, settings):
+def test_several_workers_together_keep_to_the_limit(guest, instant_provider, settings):
     settings.PROVIDER_MAX_CONCURRENT = {"fal": 3}
-    jobs = [ordered(guest) for _ in range(8)]
-    life = Life()
+    jobs = [create_job(guest) for _ in range(8)]
+    life = JobDriver()
 
     at_once(*[life.submit] * 4)
 
-    assert len(submissions(quick)) == 3
+    assert len(submissions(instant_provider)) == 3
     for job in jobs:
-        life.goes_on(job)
+        life.run_until_done(job)
         assert_completed(job)
 
 
-def test_waiting_for_room_is_not_failing(rich, quick, life, settings):
+def test_waiting_for_room_is_not_failing(rich, instant_provider, life, settings):
     """The wait may exceed the submit deadline, but has a limit."""
     settings.PROVIDER_MAX_CONCURRENT = {"fal": 1}
     settings.JOB_RUN_DEADLINE_SECONDS = 10_000
-    quick.provider(run_seconds=80_000)
-    ordered(rich)
+    instant_provider.provider(run_seconds=80_000)
+    create_job(rich)
     life.submit()
-    job = ordered(rich)
+    job = create_job(rich)
     for _ in range(20):
-        life.later(50).submit()
+        life.advance(50).submit()
         job.refresh_from_db()
         assert job.stage == Stage.SUBMIT
 
     while job.stage == Stage.SUBMIT:
-        life.later(50).submit()
+        life.advance(50).submit()
         job.refresh_from_db()
 
     assert_refunded(job, code="ERR_5002")
     assert 1800 <= (life.now - job.created_at).total_seconds() < 2000
 
 
-def test_who_asks_us_to_wait_is_left_alone_for_so_long(rich, quick, life, canned, settings):
-    turn(settings, "fal", url=canned.url)
-    canned.say(429, {"detail": "slow down"}, Retry_After="40")
-    ordered(rich)
+def test_who_asks_us_to_wait_is_left_alone_for_so_long(
+    rich, instant_provider, life, stub_server, settings
+):
+    override_provider(settings, "fal", url=stub_server.url)
+    stub_server.say(429, {"detail": "slow down"}, Retry_After="40")
+    create_job(rich)
     life.submit()
-    ordered(rich)
+    create_job(rich)
 
-    life.later(30).submit()
-    assert len(canned.asked) == 1
-    life.later(12).submit()
+    life.advance(30).submit()
+    assert len(stub_server.asked) == 1
+    life.advance(12).submit()
 
-    assert len(canned.asked) == 3
+    assert len(stub_server.asked) == 3

@@ -9,7 +9,13 @@ import pytest
 
 from generation.lifecycle.cost_rules import COST_RULES, SubmissionOutcome
 from generation.models import JobStatus, ProviderRequest, RequestState, Stage
-from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, submissions, tell
+from tests.helpers.job_driver import (
+    assert_completed,
+    assert_refunded,
+    create_job,
+    send_webhook,
+    submissions,
+)
 from tests.helpers.model_ids import GEN, WAN
 from tests.helpers.provider_models import MODELS
 
@@ -43,12 +49,12 @@ def cost_of(job) -> Decimal:
     ],
 )
 def test_who_gets_no_video_gets_the_credits_and_we_book_what_was_taken(
-    phone, quick, life, outcome, ending, code, cost
+    phone, instant_provider, life, outcome, ending, code, cost
 ):
-    quick.provider(outcome=outcome)
-    job = ordered(phone)
+    instant_provider.provider(outcome=outcome)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code=code)
     assert phone.balance() == 10
@@ -63,50 +69,50 @@ def test_who_gets_no_video_gets_the_credits_and_we_book_what_was_taken(
 def test_where_a_provider_never_says_its_cost_the_table_does(phone, sandbox, life, outcome, cost):
     sandbox.provider(provider="replicate", queue_seconds=0, run_seconds=0, webhooks=False)
     sandbox.provider(provider="replicate", outcome=outcome)
-    job = ordered(phone, model_id=str(WAN))
+    job = create_job(phone, model_id=str(WAN))
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert cost_of(job) == Decimal(cost)
 
 
-def test_a_video_is_paid_by_both(phone, quick, life):
-    job = ordered(phone)
+def test_a_video_is_paid_by_both(phone, instant_provider, life):
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
     assert cost_of(job) == FULL
     assert COST_RULES[SubmissionOutcome.DELIVERED].user_pays
 
 
-def test_what_was_refused_at_once_costs_nobody(phone, quick, life):
-    quick.provider(outcome="submit_403_balance")
-    job = ordered(phone)
+def test_what_was_refused_at_once_costs_nobody(phone, instant_provider, life):
+    instant_provider.provider(outcome="submit_403_balance")
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5002")
-    assert len(submissions(quick)) > 1
+    assert len(submissions(instant_provider)) > 1
     assert cost_of(job) == 0
 
 
-def test_our_own_storages_failure_is_ours(phone, quick, life, settings):
+def test_our_own_storages_failure_is_ours(phone, instant_provider, life, settings):
     settings.MEDIA_ROOT = "/proc/no-such-folder"
-    job = ordered(phone)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_6002")
     assert cost_of(job) == FULL
 
 
 @pytest.mark.parametrize("pace", ["queue_seconds", "run_seconds"])
-def test_a_cancelled_job_costs_what_fal_says(phone, quick, life, pace):
-    quick.provider(cancel_running=True, **{pace: 600})
-    job = ordered(phone)
+def test_a_cancelled_job_costs_what_fal_says(phone, instant_provider, life, pace):
+    instant_provider.provider(cancel_running=True, **{pace: 600})
+    job = create_job(phone)
     life.submit()
-    life.later(3).poll()
+    life.advance(3).poll()
 
     phone.post("cancel-video-job", {"job_id": str(job.id)})
 
@@ -119,9 +125,9 @@ def test_one_that_is_cancelled_without_a_word_on_cost_is_paid_once_it_runs(
     phone, sandbox, life, pace, cost
 ):
     sandbox.provider(provider="runway", **{"queue_seconds": 0, pace: 600})
-    job = ordered(phone, model_id=str(GEN))
+    job = create_job(phone, model_id=str(GEN))
     life.submit()
-    life.later(3).poll()
+    life.advance(3).poll()
 
     phone.post("cancel-video-job", {"job_id": str(job.id)})
 
@@ -129,17 +135,19 @@ def test_one_that_is_cancelled_without_a_word_on_cost_is_paid_once_it_runs(
     assert cost_of(job) == Decimal(cost)
 
 
-def test_a_video_that_comes_late_is_kept_and_the_refund_stands(phone, quick, signer, life):
-    quick.provider(outcome="submit_lost")
-    job = ordered(phone)
-    life.goes_on(job)
+def test_a_video_that_comes_late_is_kept_and_the_refund_stands(
+    phone, instant_provider, signer, life
+):
+    instant_provider.provider(outcome="submit_lost")
+    job = create_job(phone)
+    life.run_until_done(job)
     assert_refunded(job, code="ERR_5001")
 
-    assert tell(signer, job) == 200
-    life.later(1).deliver()
+    assert send_webhook(signer, job) == 200
+    life.advance(1).deliver()
     job.refresh_from_db()
     assert job.stage == Stage.STORE
-    life.goes_on(job)
+    life.run_until_done(job)
 
     job.refresh_from_db()
     assert job.media_name
@@ -151,10 +159,10 @@ def test_a_video_that_comes_late_is_kept_and_the_refund_stands(phone, quick, sig
 def test_a_provider_that_says_its_cost_is_believed(phone, sandbox, life):
     """The catalogue states $0.12 a second for Gen-4.5; the provider states another cost."""
     sandbox.provider(provider="runway", queue_seconds=0, run_seconds=0)
-    job = ordered(phone, model_id=str(GEN))
+    job = create_job(phone, model_id=str(GEN))
     job.model.routes.update(cost_usd="9.99")
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
     assert cost_of(job) == Decimal("0.60")
@@ -166,9 +174,9 @@ def test_what_the_provider_stopped_by_itself_is_a_failure(phone, sandbox, life, 
     sandbox.provider(
         provider=provider, queue_seconds=0, run_seconds=0, webhooks=False, outcome="cancelled"
     )
-    job = ordered(phone, model_id=str(MODELS[provider]))
+    job = create_job(phone, model_id=str(MODELS[provider]))
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5002")
     assert ProviderRequest.objects.get(job=job).state == RequestState.FAILED

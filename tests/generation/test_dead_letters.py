@@ -16,19 +16,19 @@ from generation.models import (
     Stage,
     WebhookDelivery,
 )
-from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
+from tests.helpers.job_driver import assert_completed, assert_refunded, create_job
 
 
-def test_a_job_that_kills_its_workers_is_refunded_and_kept(phone, quick, life):
-    poison, sound = ordered(phone), ordered(phone)
+def test_a_job_that_kills_its_workers_is_refunded_and_kept(phone, instant_provider, life):
+    poison, sound = create_job(phone), create_job(phone)
     life.submit()
     ProviderRequest.objects.filter(job=poison).update(state="refused")
     for _ in range(claims.MAX_LOST_LEASES):
         # Taken, and never heard of again.
-        claims.claim(queue="low", stages=poll.STAGES, now=life.later(3).now, limit=2)
-        life.later(JOB_LEASE.total_seconds())
+        claims.claim(queue="low", stages=poll.STAGES, now=life.advance(3).now, limit=2)
+        life.advance(JOB_LEASE.total_seconds())
 
-    life.later(1).poll()
+    life.advance(1).poll()
 
     assert_refunded(poison, code="ERR_6003")
     letters = {letter.subject: letter for letter in DeadLetter.objects.all()}
@@ -36,26 +36,26 @@ def test_a_job_that_kills_its_workers_is_refunded_and_kept(phone, quick, life):
     assert letters[str(poison.id)].kind == DeadKind.JOB
 
 
-def test_workers_that_die_now_and_then_cost_no_job(phone, quick, life):
-    job = ordered(phone)
+def test_workers_that_die_now_and_then_cost_no_job(phone, instant_provider, life):
+    job = create_job(phone)
     life.submit()
     for _ in range(3):
         for _ in range(claims.MAX_LOST_LEASES - 1):
-            claims.claim(queue="low", stages=[Stage.QUEUED], now=life.later(3).now, limit=1)
-            life.later(JOB_LEASE.total_seconds())
-        quick.provider(queue_seconds=0, run_seconds=0, webhooks=False)
+            claims.claim(queue="low", stages=[Stage.QUEUED], now=life.advance(3).now, limit=1)
+            life.advance(JOB_LEASE.total_seconds())
+        instant_provider.provider(queue_seconds=0, run_seconds=0, webhooks=False)
         job.refresh_from_db()
         if job.stage == Stage.QUEUED:
-            life.later(1).poll()
+            life.advance(1).poll()
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
     assert not DeadLetter.objects.exists()
 
 
-def test_a_delivery_that_cannot_be_applied_is_kept_after_an_hour(phone, quick, life):
-    job = ordered(phone)
+def test_a_delivery_that_cannot_be_applied_is_kept_after_an_hour(phone, instant_provider, life):
+    job = create_job(phone)
     life.submit()
     token = ProviderRequest.objects.get(job=job).webhook_token
     delivery = WebhookDelivery.objects.create(
@@ -63,9 +63,9 @@ def test_a_delivery_that_cannot_be_applied_is_kept_after_an_hour(phone, quick, l
     )
     ProviderRequest.objects.filter(job=job).update(provider="nobody", provider_request_id="")
 
-    life.later(60).deliver()
+    life.advance(60).deliver()
     assert not DeadLetter.objects.exists()
-    life.later(3600).deliver()
+    life.advance(3600).deliver()
 
     letter = DeadLetter.objects.get()
     assert (letter.kind, letter.subject) == (DeadKind.DELIVERY, str(delivery.id))

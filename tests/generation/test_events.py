@@ -18,9 +18,9 @@ from django.utils import timezone
 from generation import streams
 from generation.lifecycle import settle
 from generation.providers.base import FailureReason
-from tests.helpers.job_driver import ended, ordered
+from tests.helpers.job_driver import create_job, ended
 from tests.helpers.phone import Phone, assert_refused
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("committed")
 STACK_ENVIRONMENT = {"EVENT_STREAMS_PER_PROCESS": 2}
@@ -81,7 +81,7 @@ def try_fail(job):
         job.refresh_from_db()
         return settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
 
-    eventually(as_it_is_now)
+    wait_for(as_it_is_now)
 
 
 def test_a_job_is_followed_from_its_order_to_its_video(running, provider):
@@ -127,7 +127,7 @@ def test_a_failure_is_told_in_the_phones_language(running, provider):
 
 
 def test_a_failure_is_told_in_the_language_that_the_profile_has_by_then(guest, endless):
-    job = ordered(guest)
+    job = create_job(guest)
     events = iter(guest.get(f"video-jobs/{job.id}/events").streaming_content)
     assert b'"pending"' in next(events)
 
@@ -164,9 +164,9 @@ def test_streams_beyond_the_cap_tell_once_and_do_not_hold_the_server(running, en
     readers = [threading.Thread(target=list, args=[stream], daemon=True) for stream in streams]
     for reader in readers:
         reader.start()
-    eventually(lambda: alive(readers) <= 4)
+    wait_for(lambda: alive(readers) <= 4)
     cancel_jobs(phone, job_id)
-    eventually(lambda: alive(readers) == 0)
+    wait_for(lambda: alive(readers) == 0)
 
 
 def alive(threads) -> int:
@@ -175,7 +175,7 @@ def alive(threads) -> int:
 
 def test_waiting_holds_no_database_connection(guest, endless, monkeypatch):
     monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.05)
-    job = ordered(guest)
+    job = create_job(guest)
     stream = streams.events(job, session_id=uuid4(), language_now=lambda: "en")
     assert b'"pending"' in next(stream)
     assert connection.connection is not None
@@ -185,7 +185,7 @@ def test_waiting_holds_no_database_connection(guest, endless, monkeypatch):
 
     guest.post("cancel-video-job", {"job_id": str(job.id)})
     assert b'"cancelled"' in [event for event in stream if event != b":\n\n"][-1]
-    eventually(lambda: not streams._broadcaster._thread.is_running)
+    wait_for(lambda: not streams._broadcaster._thread.is_running)
 
 
 def test_a_session_that_ended_sees_no_more(running, endless):
@@ -228,7 +228,7 @@ def test_a_server_that_is_asked_to_stop_closes_its_streams(running, endless):
 
     assert [body["status"] for body in events if body["status"] == "completed"] == []
     running.stack.start("web")
-    eventually(lambda: serves_again(phone))
+    wait_for(lambda: serves_again(phone))
     cancel_jobs(phone, job_id)
 
 

@@ -12,15 +12,15 @@ from generation.dispatch import fair_queue
 from generation.lifecycle import submit
 from generation.models import Job, ProviderRequest, Stage
 from rendio.common.ids import uuid7
-from tests.helpers.job_driver import grant, ordered, submissions
+from tests.helpers.job_driver import create_job, grant, submissions
 
 OTHERS = 99
 
 
 @pytest.fixture
-def heavy_user(phone, quick):
+def heavy_user(phone, instant_provider):
     """A user with a hundred jobs, ordered before all others."""
-    job = ordered(phone)
+    job = create_job(phone)
     copy_job(job, [phone.user_id] * 99)
     return phone
 
@@ -56,43 +56,43 @@ def test_a_hundred_jobs_of_one_user_keep_nobody_waiting(heavy_user, life):
 def test_a_user_has_as_many_at_once_as_the_tier_allows(heavy_user, life, sandbox, settings):
     settings.JOBS_AT_ONCE = {Tier.FREE: 3, Tier.PREMIUM: 7}
     life.submit()
-    life.later(5).submit()
+    life.advance(5).submit()
     assert len(submissions(sandbox)) == 3
 
     User.objects.filter(id=heavy_user.user_id).update(tier=Tier.PREMIUM)
-    life.later(5).submit()
+    life.advance(5).submit()
     assert len(submissions(sandbox)) == 7
 
-    life.later(5).poll()
+    life.advance(5).poll()
     life.submit()
     assert Counter(Job.objects.values_list("stage", flat=True))[Stage.SENT] <= 7
     assert len(submissions(sandbox)) > 7
 
 
-def test_waiting_for_ones_own_turn_is_not_failing(phone, quick, life, settings):
+def test_waiting_for_ones_own_turn_is_not_failing(phone, instant_provider, life, settings):
     settings.JOBS_AT_ONCE = {Tier.FREE: 1}
     settings.JOB_RUN_DEADLINE_SECONDS = 10_000
-    quick.provider(run_seconds=10_000)
-    ordered(phone)
+    instant_provider.provider(run_seconds=10_000)
+    create_job(phone)
     life.submit()
-    second = ordered(phone)
+    second = create_job(phone)
 
     for _ in range(10):
-        life.later(50).submit()
+        life.advance(50).submit()
 
     second.refresh_from_db()
     assert second.stage == Stage.SUBMIT
 
 
 def test_what_comes_late_from_another_route_waits_as_long_as_any_other(
-    phone, quick, life, settings
+    phone, instant_provider, life, settings
 ):
     settings.JOBS_AT_ONCE = {Tier.FREE: 1}
     settings.JOB_RUN_DEADLINE_SECONDS = 10_000
-    quick.provider(run_seconds=10_000)
-    ordered(phone)
+    instant_provider.provider(run_seconds=10_000)
+    create_job(phone)
     life.submit()
-    late = ordered(phone)
+    late = create_job(phone)
     left = timedelta(seconds=50)
     Job.objects.filter(id=late.id).update(
         created_at=life.now - timedelta(seconds=settings.JOB_WAIT_DEADLINE_SECONDS),
@@ -114,7 +114,7 @@ def test_whoever_has_reached_the_limit_does_not_fill_the_window(
     copy_job(Job.objects.filter(user_id=heavy_user.user_id).first(), [late.id])
 
     for _ in range(6):
-        life.later(0.5).submit()
+        life.advance(0.5).submit()
 
     assert submitted_user_ids() == [heavy_user.user_id, late.id]
 
@@ -124,7 +124,7 @@ def test_two_queues_count_as_one_user(heavy_user, life, settings):
     life.submit()
     image = ordered_as_image(heavy_user)
 
-    submit.submit_due(queue="medium", now=life.later(1).now)
+    submit.submit_due(queue="medium", now=life.advance(1).now)
 
     image.refresh_from_db()
     assert image.stage == Stage.SUBMIT
@@ -132,6 +132,6 @@ def test_two_queues_count_as_one_user(heavy_user, life, settings):
 
 def ordered_as_image(phone) -> Job:
     grant(phone.user_id, 10)
-    job = ordered(phone)
+    job = create_job(phone)
     Job.objects.filter(id=job.id).update(queue="medium")
     return job

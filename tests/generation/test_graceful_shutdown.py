@@ -8,7 +8,7 @@ from generation.models import Job, ProviderRequest, RequestState, Stage
 from rendio.celery import app
 from rendio.common.due_work import kinds
 from tests.helpers.job_driver import ended, submissions
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("committed")
 STACK_ENVIRONMENT = {
@@ -25,7 +25,7 @@ def test_it_finishes_what_it_has_in_hand_and_takes_no_more(running, sandbox):
     phone = running.phone(credits=1000)
     job_ids = phone.order(BATCHES * 50 + 10)
     running.stack.start("worker", "beat")
-    eventually(lambda: submissions(sandbox))
+    wait_for(lambda: submissions(sandbox))
 
     killed = running.stack.stop("beat", "worker")
 

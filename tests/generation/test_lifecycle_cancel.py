@@ -12,15 +12,15 @@ from generation.lifecycle import cancel
 from generation.models import Job, JobStatus, ProviderRequest, Stage
 from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import (
-    Life,
+    JobDriver,
     assert_completed,
     assert_refunded,
+    create_job,
     grant,
     kinds_of,
-    ordered,
     submissions,
 )
-from tests.helpers.wait import PATIENCE_SECONDS, eventually
+from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
 CANCELLED = JobStatus.CANCELLED
 
@@ -35,20 +35,20 @@ def cancels(sandbox) -> int:
     return sum(asked["method"] == "PUT" for asked in sandbox.requests())
 
 
-def test_before_any_provider_has_it_it_is_cancelled_at_once(phone, quick, life):
-    job = ordered(phone)
+def test_before_any_provider_has_it_it_is_cancelled_at_once(phone, instant_provider, life):
+    job = create_job(phone)
 
     assert cancel_job(phone, job) == (200, "cancelled", True)
 
     life.submit()
     assert_refunded(job, status=CANCELLED)
-    assert quick.requests() == []
+    assert instant_provider.requests() == []
     assert phone.balance() == 10
 
 
-def test_in_the_providers_queue_it_is_cancelled_and_refunded(phone, quick, life):
-    quick.provider(queue_seconds=600)
-    job = ordered(phone)
+def test_in_the_providers_queue_it_is_cancelled_and_refunded(phone, instant_provider, life):
+    instant_provider.provider(queue_seconds=600)
+    job = create_job(phone)
     life.submit()
 
     assert cancel_job(phone, job) == (200, "cancelled", True)
@@ -56,25 +56,25 @@ def test_in_the_providers_queue_it_is_cancelled_and_refunded(phone, quick, life)
     assert_refunded(job, status=CANCELLED)
 
 
-def test_one_that_runs_on_is_not_refunded_and_completes(phone, quick, life):
-    quick.provider(run_seconds=1.5)
-    job = ordered(phone)
+def test_one_that_runs_on_is_not_refunded_and_completes(phone, instant_provider, life):
+    instant_provider.provider(run_seconds=1.5)
+    job = create_job(phone)
     life.submit()
 
     assert cancel_job(phone, job) == (200, "processing", False)
 
     job.refresh_from_db()
     assert job.cancel_requested_at is None
-    eventually(lambda: quick.jobs()[0]["status"] == "COMPLETED")
-    life.goes_on(job)
+    wait_for(lambda: instant_provider.jobs()[0]["status"] == "COMPLETED")
+    life.run_until_done(job)
     assert_completed(job)
 
 
-def test_one_that_runs_and_can_be_stopped_is_cancelled_and_refunded(phone, quick, life):
-    quick.provider(run_seconds=600, cancel_running=True)
-    job = ordered(phone)
+def test_one_that_runs_and_can_be_stopped_is_cancelled_and_refunded(phone, instant_provider, life):
+    instant_provider.provider(run_seconds=600, cancel_running=True)
+    job = create_job(phone)
     life.submit()
-    life.later(3).poll()
+    life.advance(3).poll()
     job.refresh_from_db()
     assert job.stage == Stage.RUNNING
 
@@ -84,36 +84,36 @@ def test_one_that_runs_and_can_be_stopped_is_cancelled_and_refunded(phone, quick
 
 
 @pytest.mark.parametrize("comes", [True, False])
-def test_one_that_is_being_stored_is_delivered_or_cancelled(phone, quick, life, comes):
-    quick.provider(outcome="ok" if comes else "result_500")
-    job = ordered(phone)
-    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
+def test_one_that_is_being_stored_is_delivered_or_cancelled(phone, instant_provider, life, comes):
+    instant_provider.provider(outcome="ok" if comes else "result_500")
+    job = create_job(phone)
+    life.run_until_done(job, until=lambda job: job.stage == Stage.STORE)
 
     assert cancel_job(phone, job) == (200, "processing", False)
 
     life.cancel()
-    assert cancels(quick) == 0
-    life.goes_on(job)
+    assert cancels(instant_provider) == 0
+    life.run_until_done(job)
     if comes:
         assert_completed(job)
     else:
         assert_refunded(job, status=CANCELLED)
 
 
-def test_after_the_end_it_is_too_late(phone, quick, life):
-    completed = ordered(phone)
-    life.goes_on(completed)
-    quick.provider(outcome="error")
-    failed = ordered(phone)
-    life.goes_on(failed)
+def test_after_the_end_it_is_too_late(phone, instant_provider, life):
+    completed = create_job(phone)
+    life.run_until_done(completed)
+    instant_provider.provider(outcome="error")
+    failed = create_job(phone)
+    life.run_until_done(failed)
 
     assert cancel_job(phone, completed)[0] == 409
     assert cancel_job(phone, failed)[0] == 409
     assert_completed(completed)
 
 
-def test_twice_is_one_refund_and_the_same_answer(phone, quick):
-    job = ordered(phone)
+def test_twice_is_one_refund_and_the_same_answer(phone, instant_provider):
+    job = create_job(phone)
 
     assert cancel_job(phone, job) == cancel_job(phone, job) == (200, "cancelled", True)
     assert kinds_of(job.id) == ["charge", "refund"]
@@ -121,79 +121,83 @@ def test_twice_is_one_refund_and_the_same_answer(phone, quick):
 
 @pytest.mark.parametrize("outcome", ["submit_429", "submit_403_balance"])
 def test_taken_back_while_it_is_sent_and_then_refused_it_is_never_sent_again(
-    phone, quick, life, outcome
+    phone, instant_provider, life, outcome
 ):
-    quick.provider(outcome=outcome, times=1)
-    job = ordered(phone)
+    instant_provider.provider(outcome=outcome, times=1)
+    job = create_job(phone)
     life.submit()
     # As if the call had come before the refusal was recorded.
     Job.objects.filter(id=job.id).update(cancel_requested_at=life.now)
 
-    life.later(60).submit()
+    life.advance(60).submit()
     life.cancel()
 
     assert_refunded(job, status=CANCELLED)
-    assert len(submissions(quick)) == 1
+    assert len(submissions(instant_provider)) == 1
 
 
-def test_while_the_answer_to_the_submission_is_open_nothing_is_refunded(phone, quick, life):
-    quick.provider(outcome="submit_lost")
-    job = ordered(phone)
+def test_while_the_answer_to_the_submission_is_open_nothing_is_refunded(
+    phone, instant_provider, life
+):
+    instant_provider.provider(outcome="submit_lost")
+    job = create_job(phone)
     life.submit()
 
     assert cancel_job(phone, job) == (200, "pending", False)
 
-    life.goes_on(job)
+    life.run_until_done(job)
     assert_refunded(job, status=CANCELLED)
 
 
 def test_a_provider_that_cannot_be_asked_is_asked_again_and_holds_up_nobody(
-    phone, quick, life, canned, settings
+    phone, instant_provider, life, stub_server, settings
 ):
     settings.JOBS_AT_ONCE = {"free": 100}
     grant(phone.user_id, 200)
-    quick.provider(queue_seconds=600)
-    jobs = [ordered(phone) for _ in range(cancel.BATCH + 1)]
+    instant_provider.provider(queue_seconds=600)
+    jobs = [create_job(phone) for _ in range(cancel.BATCH + 1)]
     life.submit()
     Job.objects.filter(id__in=[job.id for job in jobs]).update(cancel_requested_at=life.now)
     deaf = [job.id for job in jobs[:-1]]
-    canned.otherwise = (503, {}, b"")
-    ProviderRequest.objects.filter(job_id__in=deaf).update(cancel_url=f"{canned.url}/cancel")
-    Job.objects.filter(id=jobs[-1].id).update(cancel_requested_at=life.later(0.5).now)
+    stub_server.otherwise = (503, {}, b"")
+    ProviderRequest.objects.filter(job_id__in=deaf).update(cancel_url=f"{stub_server.url}/cancel")
+    Job.objects.filter(id=jobs[-1].id).update(cancel_requested_at=life.advance(0.5).now)
 
-    life.later(0.5).cancel()
-    life.later(1).cancel()
+    life.advance(0.5).cancel()
+    life.advance(1).cancel()
 
     assert_refunded(jobs[-1], status=CANCELLED)
-    assert len(canned.asked) == cancel.BATCH
-    life.later(6).cancel()
-    assert len(canned.asked) == 2 * cancel.BATCH
+    assert len(stub_server.asked) == cancel.BATCH
+    life.advance(6).cancel()
+    assert len(stub_server.asked) == 2 * cancel.BATCH
 
 
-def test_jobs_that_nobody_can_be_asked_about_hold_up_nobody(phone, quick, life, settings):
+def test_jobs_that_nobody_can_be_asked_about_hold_up_nobody(
+    phone, instant_provider, life, settings
+):
     settings.JOBS_AT_ONCE = {"free": 100}
     grant(phone.user_id, 200)
-    quick.provider(queue_seconds=600)
-    jobs = [ordered(phone) for _ in range(cancel.BATCH + 1)]
+    instant_provider.provider(queue_seconds=600)
+    jobs = [create_job(phone) for _ in range(cancel.BATCH + 1)]
     life.submit()
     Job.objects.filter(id__in=[job.id for job in jobs]).update(cancel_requested_at=life.now)
     ProviderRequest.objects.filter(job__in=jobs[:-1]).update(provider_request_id="")
-    Job.objects.filter(id=jobs[-1].id).update(cancel_requested_at=life.later(0.5).now)
+    Job.objects.filter(id=jobs[-1].id).update(cancel_requested_at=life.advance(0.5).now)
 
-    life.later(0.5).cancel()
+    life.advance(0.5).cancel()
     life.cancel()
 
     assert_refunded(jobs[-1], status=CANCELLED)
-    assert cancels(quick) == 1
+    assert cancels(instant_provider) == 1
 
 
 def test_a_provider_that_hangs_does_not_hold_up_the_caller(
-    phone, quick, life, settings, monkeypatch
+    phone, instant_provider, life, settings, monkeypatch
 ):
     monkeypatch.setattr(cancel, "TIMEOUT_SECONDS", (0.3, 0.3))
     settings.PROVIDER_READ_TIMEOUT_SECONDS = 10 * PATIENCE_SECONDS
-    quick.provider(queue_seconds=600)
-    job = ordered(phone)
+    instant_provider.provider(queue_seconds=600)
+    job = create_job(phone)
     life.submit()
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
@@ -201,21 +205,21 @@ def test_a_provider_that_hangs_does_not_hold_up_the_caller(
         request.update(cancel_url=address)
         began = time.monotonic()
         assert cancel_job(phone, job) == (200, "processing", False)
-        cancel_url = f"{quick.url}{urlsplit(request.get().status_url).path[:-6]}cancel"
+        cancel_url = f"{instant_provider.url}{urlsplit(request.get().status_url).path[:-6]}cancel"
         request.update(cancel_url=cancel_url, response_url=address)
         assert cancel_job(phone, job) == (200, "processing", False)
 
     assert time.monotonic() - began < PATIENCE_SECONDS
     request.update(response_url=cancel_url.removesuffix("/cancel"))
-    life.goes_on(job)
+    life.run_until_done(job)
     assert_refunded(job, status=CANCELLED)
 
 
 # --- Races, with real commits --------------------------------------------------------------------
 
 
-def test_two_at_once_are_one_refund(guest, quick):
-    job = ordered(guest)
+def test_two_at_once_are_one_refund(guest, instant_provider):
+    job = create_job(guest)
     before = guest.balance()
 
     answers = at_once(*[lambda: cancel_job(guest, job)] * 4)
@@ -225,35 +229,35 @@ def test_two_at_once_are_one_refund(guest, quick):
     assert guest.balance() == before + 4
 
 
-def test_against_the_submission_it_is_cancelled_or_sent_and_never_both(guest, quick):
-    quick.provider(run_seconds=0.2)
+def test_against_the_submission_it_is_cancelled_or_sent_and_never_both(guest, instant_provider):
+    instant_provider.provider(run_seconds=0.2)
     for _ in range(5):
-        job = ordered(guest)
-        life = Life()
+        job = create_job(guest)
+        life = JobDriver()
 
         at_once(life.submit, lambda job=job: cancel_job(guest, job))
 
-        life.goes_on(job)
-        sent = any(known["webhook_url"] and str(job.id) for known in quick.jobs())
+        life.run_until_done(job)
+        sent = any(known["webhook_url"] and str(job.id) for known in instant_provider.jobs())
         job.refresh_from_db()
         if job.status == CANCELLED:
             assert kinds_of(job.id) == ["charge", "refund"]
         else:
             assert sent
             assert_completed(job)
-    assert len(submissions(quick)) == len(quick.jobs()) <= 5
+    assert len(submissions(instant_provider)) == len(instant_provider.jobs()) <= 5
 
 
-def test_against_completion_one_of_both_wins_whole(guest, quick):
+def test_against_completion_one_of_both_wins_whole(guest, instant_provider):
     for _ in range(5):
-        job = ordered(guest)
-        life = Life()
+        job = create_job(guest)
+        life = JobDriver()
         life.submit()
-        life.later(3)
+        life.advance(3)
 
         at_once(
             lambda life=life: (life.poll(), life.store()), lambda job=job: cancel_job(guest, job)
         )
 
-        life.goes_on(job)
+        life.run_until_done(job)
         assert_completed(job)

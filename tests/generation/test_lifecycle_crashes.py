@@ -14,13 +14,13 @@ from django.core.management import call_command
 from generation.models import Job, JobStatus, ProviderRequest, Stage
 from tests.helpers import fork_server
 from tests.helpers.job_driver import (
-    Life,
+    JobDriver,
     assert_completed,
     assert_refunded,
-    ordered,
+    create_job,
+    send_webhook,
     stack_environment,
     submissions,
-    tell,
 )
 
 # The n-th call to the outside that the step makes, and on which side of it death comes.
@@ -56,7 +56,7 @@ steps[os.environ["STEP"]]()
 """
 
 
-def run_and_kill(step: str, *, at: int, on: str, life: Life) -> None:
+def run_and_kill(step: str, *, at: int, on: str, life: JobDriver) -> None:
     """Run one step in a worker that is killed there."""
     process = fork_server.application(stack_environment()).run(
         STEP, STEP=step, DIE_AT=str(at), DIE_ON=on, NOW=life.now.isoformat()
@@ -65,85 +65,89 @@ def run_and_kill(step: str, *, at: int, on: str, life: Life) -> None:
 
 
 @pytest.fixture
-def job(guest, quick) -> Job:
-    return ordered(guest)
+def job(guest, instant_provider) -> Job:
+    return create_job(guest)
 
 
 @pytest.fixture
-def life(job) -> Life:
+def life(job) -> JobDriver:
     """A clock after the order, shared with other processes."""
-    return Life()
+    return JobDriver()
 
 
-def test_before_the_submission_left(job, life, guest, quick):
+def test_before_the_submission_left(job, life, guest, instant_provider):
     """The outcome is unknown, so the job waits for its deadline and is refunded."""
     run_and_kill("submit", at=1, on="before", life=life)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5001")
-    assert submissions(quick) == []
+    assert submissions(instant_provider) == []
     assert guest.balance() == 110
     call_command("prove_ledger")
 
 
-def test_between_the_providers_acceptance_and_our_commit(job, life, guest, quick, signer):
+def test_between_the_providers_acceptance_and_our_commit(
+    job, life, guest, instant_provider, signer
+):
     run_and_kill("submit", at=1, on="after", life=life)
     job.refresh_from_db()
-    assert (job.stage, len(submissions(quick))) == (Stage.SENT, 1)
-    assert tell(signer, job) == 200
+    assert (job.stage, len(submissions(instant_provider))) == (Stage.SENT, 1)
+    assert send_webhook(signer, job) == 200
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert len(submissions(quick)) == ProviderRequest.objects.filter(job=job).count() == 1
+    assert (
+        len(submissions(instant_provider)) == ProviderRequest.objects.filter(job=job).count() == 1
+    )
     call_command("prove_ledger")
 
 
 def test_between_the_providers_acceptance_and_our_commit_with_its_webhook_lost(
-    job, life, guest, quick
+    job, life, guest, instant_provider
 ):
     run_and_kill("submit", at=1, on="after", life=life)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5001")
-    assert len(submissions(quick)) == 1
+    assert len(submissions(instant_provider)) == 1
     assert guest.balance() == 110
 
 
 @pytest.mark.parametrize("on", ["before", "after"])
-def test_while_it_looks(job, life, quick, on):
+def test_while_it_looks(job, life, instant_provider, on):
     life.submit()
-    run_and_kill("poll", at=1, on=on, life=life.later(3))
+    run_and_kill("poll", at=1, on=on, life=life.advance(3))
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert len(submissions(quick)) == 1
+    assert len(submissions(instant_provider)) == 1
 
 
 @pytest.mark.parametrize("at", [1, 2], ids=["result", "download"])
 @pytest.mark.parametrize("on", ["before", "after"])
-def test_while_it_fetches(job, life, quick, at, on):
-    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
-    run_and_kill("store", at=at, on=on, life=life.later(1))
+def test_while_it_fetches(job, life, instant_provider, at, on):
+    life.run_until_done(job, until=lambda job: job.stage == Stage.STORE)
+    run_and_kill("store", at=at, on=on, life=life.advance(1))
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert len(submissions(quick)) == 1
+    assert len(submissions(instant_provider)) == 1
 
 
 @pytest.mark.parametrize("at", [1, 2, 3], ids=["status", "cancel", "result"])
 @pytest.mark.parametrize("on", ["before", "after"])
-def test_while_it_takes_back(job, life, guest, quick, at, on):
-    quick.provider(run_seconds=600, cancel_running=True)
+def test_while_it_takes_back(job, life, guest, instant_provider, at, on):
+    instant_provider.provider(run_seconds=600, cancel_running=True)
     life.submit()
     Job.objects.filter(id=job.id).update(cancel_requested_at=life.now)
-    run_and_kill("cancel", at=at, on=on, life=life.later(1))
+    run_and_kill("cancel", at=at, on=on, life=life.advance(1))
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, status=JobStatus.CANCELLED)
     assert guest.balance() == 110

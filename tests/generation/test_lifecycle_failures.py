@@ -23,10 +23,10 @@ from generation.models import (
 from tests.helpers.job_driver import (
     assert_completed,
     assert_refunded,
-    ordered,
+    create_job,
+    override_provider,
+    send_webhook,
     submissions,
-    tell,
-    turn,
 )
 from tests.helpers.model_ids import SORA
 from tests.helpers.tiny_films import film
@@ -35,10 +35,12 @@ HANDLE = {"request_id": "id-1", "queue_position": 0}
 
 
 @pytest.fixture
-def own_fal(canned, settings):
-    """fal with canned answers."""
-    turn(settings, "fal", url=canned.url, media_hosts=["127.0.0.1", "*.fal.media"])
-    return canned
+def own_fal(stub_server, settings):
+    """fal with prepared answers."""
+    override_provider(
+        settings, "fal", url=stub_server.url, media_hosts=["127.0.0.1", "*.fal.media"]
+    )
+    return stub_server
 
 
 @pytest.fixture
@@ -57,55 +59,63 @@ def sold_model():
     return model
 
 
-def test_a_model_deleted_meanwhile_costs_only_its_own_job(phone, quick, life, sold_model):
-    orphan = ordered(phone, model_id=str(sold_model.id))
-    sound = ordered(phone)
+def test_a_model_deleted_meanwhile_costs_only_its_own_job(
+    phone, instant_provider, life, sold_model
+):
+    orphan = create_job(phone, model_id=str(sold_model.id))
+    sound = create_job(phone)
     ProviderRoute.objects.filter(model=sold_model).delete()
     GenerationModel.objects.filter(id=sold_model.id).delete()
     cache.invalidate()
 
-    life.goes_on(sound)
+    life.run_until_done(sound)
 
     assert_refunded(orphan, code="ERR_5002")
     assert_completed(sound)
 
 
-def test_a_model_deleted_while_its_job_breaks_ends_it_at_once(phone, quick, life, sold_model):
-    quick.provider(outcome="error")
-    orphan = ordered(phone, model_id=str(sold_model.id))
+def test_a_model_deleted_while_its_job_breaks_ends_it_at_once(
+    phone, instant_provider, life, sold_model
+):
+    instant_provider.provider(outcome="error")
+    orphan = create_job(phone, model_id=str(sold_model.id))
     life.submit()
     ProviderRoute.objects.filter(model=sold_model).delete()
     GenerationModel.objects.filter(id=sold_model.id).delete()
     cache.invalidate()
 
-    life.goes_on(orphan)
+    life.run_until_done(orphan)
 
     assert_refunded(orphan, code="ERR_5002")
     assert (life.now - orphan.created_at).total_seconds() < 30
 
 
-def test_a_route_that_cannot_be_followed_costs_only_its_own_job(phone, quick, life, sold_model):
-    spoilt = ordered(phone, model_id=str(sold_model.id))
-    sound = ordered(phone)
+def test_a_route_that_cannot_be_followed_costs_only_its_own_job(
+    phone, instant_provider, life, sold_model
+):
+    spoilt = create_job(phone, model_id=str(sold_model.id))
+    sound = create_job(phone)
     ProviderRoute.objects.filter(model=sold_model).update(
         parameters={"duration": {"name": "duration", "format": "{nothing}"}}
     )
     cache.invalidate()
 
-    life.goes_on(sound)
+    life.run_until_done(sound)
 
     assert_refunded(spoilt, code="ERR_5002")
     assert_completed(sound)
-    assert len(submissions(quick)) == 1
+    assert len(submissions(instant_provider)) == 1
 
 
-def test_a_provider_we_do_not_speak_to_costs_only_its_own_job(phone, quick, life, sold_model):
-    spoilt = ordered(phone, model_id=str(sold_model.id))
-    sound = ordered(phone)
+def test_a_provider_we_do_not_speak_to_costs_only_its_own_job(
+    phone, instant_provider, life, sold_model
+):
+    spoilt = create_job(phone, model_id=str(sold_model.id))
+    sound = create_job(phone)
     ProviderRoute.objects.filter(model=sold_model).update(provider="nobody")
     cache.invalidate()
 
-    life.goes_on(sound)
+    life.run_until_done(sound)
 
     assert_refunded(spoilt, code="ERR_5002")
     assert_completed(sound)
@@ -126,9 +136,9 @@ def test_whatever_an_error_says_the_job_ends(phone, own_fal, life, said, when):
     if when == "result":
         own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"})
     own_fal.say(422, said)
-    job = ordered(phone)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5003")
 
@@ -145,7 +155,7 @@ def test_whatever_an_error_says_the_job_ends(phone, own_fal, life, said, when):
 )
 def test_an_answer_with_odd_fields_is_an_acceptance_all_the_same(phone, own_fal, life, accepted):
     own_fal.say(200, accepted)
-    job = ordered(phone)
+    job = create_job(phone)
 
     life.submit()
 
@@ -162,26 +172,26 @@ def test_an_answer_with_odd_fields_is_an_acceptance_all_the_same(phone, own_fal,
 )  # fmt: skip
 def test_an_acceptance_without_an_id_is_waited_for_and_never_sent_again(phone, own_fal, life, body):
     own_fal.say(200, body)
-    job = ordered(phone)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5001")
     assert [asked[0] for asked in own_fal.asked] == ["POST"]
 
 
-def test_our_key_goes_only_to_fals_queue(phone, own_fal, canned, life, settings):
-    turn(settings, "fal", url=f"{canned.url}/queue")
-    elsewhere = f"{canned.url}/elsewhere"
-    canned.say(
+def test_our_key_goes_only_to_fals_queue(phone, own_fal, stub_server, life, settings):
+    override_provider(settings, "fal", url=f"{stub_server.url}/queue")
+    elsewhere = f"{stub_server.url}/elsewhere"
+    stub_server.say(
         200, HANDLE | {f"{name}_url": elsewhere for name in ("status", "response", "cancel")}
     )
-    job = ordered(phone)
+    job = create_job(phone)
 
     life.submit()
-    life.goes_on(job, until=lambda job: len(canned.asked) >= 3)
+    life.run_until_done(job, until=lambda job: len(stub_server.asked) >= 3)
 
-    assert all(path.startswith("/queue/") for _, path, _ in canned.asked)
+    assert all(path.startswith("/queue/") for _, path, _ in stub_server.asked)
 
 
 @pytest.mark.parametrize(
@@ -201,9 +211,9 @@ def test_our_key_goes_only_to_fals_queue(phone, own_fal, canned, life, settings)
 def test_a_result_with_a_url_that_cannot_be_fetched_ends_its_job(phone, own_fal, life, url):
     own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"})
     own_fal.otherwise = (200, {}, json.dumps({"video": {"url": url}}).encode())
-    job = ordered(phone)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5002")
     assert (life.now - job.created_at).total_seconds() < 60
@@ -211,25 +221,27 @@ def test_a_result_with_a_url_that_cannot_be_fetched_ends_its_job(phone, own_fal,
 
 def test_a_queue_position_beyond_an_integer_is_no_position(phone, own_fal, life):
     own_fal.say(200, HANDLE).say(202, {"status": "IN_QUEUE", "queue_position": 2**40})
-    job = ordered(phone)
+    job = create_job(phone)
 
     life.submit()
-    life.later(3).poll()
+    life.advance(3).poll()
 
     job.refresh_from_db()
     assert (job.tries, job.queue_position, job.leased_until) == (1, None, None)
 
 
-def test_trouble_before_the_file_does_not_use_up_the_tries_for_the_file(phone, quick, life):
+def test_trouble_before_the_file_does_not_use_up_the_tries_for_the_file(
+    phone, instant_provider, life
+):
     """Polls of an unfinished result do not count as attempts to download the file."""
-    quick.provider(outcome="media_404")
-    job = ordered(phone)
-    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
+    instant_provider.provider(outcome="media_404")
+    job = create_job(phone)
+    life.run_until_done(job, until=lambda job: job.stage == Stage.STORE)
     job.refresh_from_db()
     for _ in range(3):
-        job = store.claim(queue="low", stages=[Stage.STORE], now=life.later(40).now, limit=1)[0]
+        job = store.claim(queue="low", stages=[Stage.STORE], now=life.advance(40).now, limit=1)[0]
         store._apply(store.start_items([job], now=life.now)[0], store.Unknown("not yet"), life.now)
-    life.later(40).store()
+    life.advance(40).store()
 
     job.refresh_from_db()
     assert (job.stage, job.tries) == (Stage.STORE, 1)
@@ -241,48 +253,50 @@ def test_a_media_host_in_trouble_is_waited_for(phone, own_fal, life):
     for _ in range(6):
         own_fal.say(200, result).say(503)
     own_fal.say(200, result).say(200, a_video())
-    job = ordered(phone)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
 
 
-def test_one_result_that_could_not_be_read_fails_no_job(phone, quick, own_fal, life):
+def test_one_result_that_could_not_be_read_fails_no_job(phone, instant_provider, own_fal, life):
     own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"})
     own_fal.say(500, {"detail": "The result could not be read.", "error_type": "internal_error"})
     own_fal.say(200, {"status": "COMPLETED"})
     own_fal.say(200, b"<html>Back in a minute</html>")
     own_fal.say(200, {"video": {"url": f"{own_fal.url}/x.mp4"}}).say(200, a_video())
-    job = ordered(phone)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
 
 
-def test_storage_in_trouble_is_waited_for_and_told_at_the_deadline(phone, quick, life, settings):
-    job = ordered(phone)
-    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
+def test_storage_in_trouble_is_waited_for_and_told_at_the_deadline(
+    phone, instant_provider, life, settings
+):
+    job = create_job(phone)
+    life.run_until_done(job, until=lambda job: job.stage == Stage.STORE)
     settings.MEDIA_ROOT = "/proc/no-such-folder"
     Job.objects.filter(id=job.id).update(deadline_at=life.now + timedelta(seconds=60))
 
     life.store()
     job.refresh_from_db()
     assert job.stage == Stage.STORE
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_6002")
 
 
 def test_deliveries_that_cannot_be_applied_keep_back_none_of_the_others(
-    phone, quick, signer, life, sold_model
+    phone, instant_provider, signer, life, sold_model
 ):
-    quick.provider(run_seconds=600)
-    job = ordered(phone)
+    instant_provider.provider(run_seconds=600)
+    job = create_job(phone)
     life.submit()
-    lost = ordered(phone, model_id=str(sold_model.id))
-    quick.provider(outcome="submit_lost")
+    lost = create_job(phone, model_id=str(sold_model.id))
+    instant_provider.provider(outcome="submit_lost")
     life.submit()
     # Before the other, and a whole batch: what they need to be applied is broken.
     WebhookDelivery.objects.bulk_create(
@@ -295,28 +309,30 @@ def test_deliveries_that_cannot_be_applied_keep_back_none_of_the_others(
         for _ in range(webhooks.BATCH)
     )
     ProviderRequest.objects.filter(job=lost).update(provider="nobody")
-    assert tell(signer, job) == 200
+    assert send_webhook(signer, job) == 200
 
-    life.later(1).deliver()
+    life.advance(1).deliver()
     life.deliver()
 
     job.refresh_from_db()
     assert job.stage == Stage.STORE
     waiting = WebhookDelivery.objects.filter(processed_at=None)
     assert waiting.count() == webhooks.BATCH
-    life.later(3700).deliver()
+    life.advance(3700).deliver()
     assert not waiting.exists()
 
 
-def test_a_video_that_comes_for_a_deleted_job_is_not_kept(phone, quick, signer, life, monkeypatch):
+def test_a_video_that_comes_for_a_deleted_job_is_not_kept(
+    phone, instant_provider, signer, life, monkeypatch
+):
     def fails(*_):
         raise OSError("storage is gone")
 
-    quick.provider(outcome="submit_lost")
-    job = ordered(phone)
-    life.goes_on(job)
+    instant_provider.provider(outcome="submit_lost")
+    job = create_job(phone)
+    life.run_until_done(job)
     assert_refunded(job, code="ERR_5001")
-    assert tell(signer, job) == 200
+    assert send_webhook(signer, job) == 200
     life.deliver()
     claimed = store.claim(queue="low", stages=[Stage.STORE], now=life.now, limit=1)
     assert phone.post("delete-video-job", {"job_id": str(job.id)}).status_code == 200
@@ -346,8 +362,8 @@ def test_a_video_file_without_a_frame_ends_its_job(phone, own_fal, life):
     own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"})
     for _ in range(8):
         own_fal.say(200, {"video": {"url": f"{own_fal.url}/x.mp4"}}).say(200, a_video(frames=0))
-    job = ordered(phone)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5002")

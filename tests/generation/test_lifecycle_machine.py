@@ -15,7 +15,7 @@ from generation.lifecycle import claims, poll
 from generation.models import Job, JobStatus, ProviderHealth, ProviderRequest, RequestState, Stage
 from tests.generation.test_routes import add_route
 from tests.helpers.budget import budgeted
-from tests.helpers.job_driver import Life, Signer, grant, kinds_of
+from tests.helpers.job_driver import JobDriver, WebhookSigner, grant, kinds_of
 from tests.helpers.phone import Phone
 from tests.helpers.sandbox_control import Sandbox
 from tests.helpers.stateful import run
@@ -31,7 +31,7 @@ LEASED = {"poll": poll.STAGES, "store": [Stage.STORE]}
 class Jobs(RuleBasedStateMachine):
     """Each run has one user with jobs. Webhooks come only from a rule."""
 
-    signer: Signer
+    signer: WebhookSigner
 
     def __init__(self):
         super().__init__()
@@ -41,7 +41,7 @@ class Jobs(RuleBasedStateMachine):
         cache.invalidate()
         self.phone = Phone().sign_in()
         grant(self.phone.user_id, 990)
-        self.life = Life()
+        self.life = JobDriver()
         self.jobs: list[Job] = []
         self.ended: dict = {}
         self.provider("ok")
@@ -66,7 +66,7 @@ class Jobs(RuleBasedStateMachine):
                 return
             for step in (self.life.submit, self.life.poll, self.life.store, self.life.cancel):
                 step()
-            self.life.later(15)
+            self.life.advance(15)
         raise AssertionError(f"{job.id} is still {job.stage}")
 
     def all_is_settled(self):
@@ -97,7 +97,7 @@ class Jobs(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 3, 31, 130, 700, 2000]))
     def time_passes(self, seconds):
-        self.life.later(seconds)
+        self.life.advance(seconds)
 
     @rule(step=st.sampled_from(["submit", "poll", "store", "cancel", "stop", "deliver"]))
     def a_worker_looks(self, step):

@@ -8,7 +8,13 @@ import pytest
 
 from generation.catalogue import cache
 from generation.models import ProviderRequest, RequestState
-from tests.helpers.job_driver import assert_completed, assert_refunded, looks, ordered, submissions
+from tests.helpers.job_driver import (
+    assert_completed,
+    assert_refunded,
+    create_job,
+    status_polls,
+    submissions,
+)
 
 REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
 
@@ -25,15 +31,15 @@ def _short(settings, no_long_wait):
         "webhook_late", "webhook_bad_signature", "webhook_stale_timestamp",
     ],
 )  # fmt: skip
-def test_it_completes(phone, quick, life, outcome):
-    quick.provider(outcome=outcome)
-    job = ordered(phone)
+def test_it_completes(phone, instant_provider, life, outcome):
+    instant_provider.provider(outcome=outcome)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert len(submissions(quick)) == 1
-    assert len(looks(quick)) <= 2
+    assert len(submissions(instant_provider)) == 1
+    assert len(status_polls(instant_provider)) <= 2
     assert phone.balance() == 6
 
 
@@ -59,43 +65,47 @@ def test_it_completes(phone, quick, life, outcome):
         ("media_not_video", UNAVAILABLE),
     ],
 )
-def test_it_fails_and_the_credits_come_back(phone, quick, life, outcome, code):
-    quick.provider(outcome=outcome)
-    job = ordered(phone)
+def test_it_fails_and_the_credits_come_back(phone, instant_provider, life, outcome, code):
+    instant_provider.provider(outcome=outcome)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code=code)
-    assert len(submissions(quick)) == 1
+    assert len(submissions(instant_provider)) == 1
     # The backoff's first steps, and then two a minute.
-    assert len(looks(quick)) <= (life.now - job.created_at).total_seconds() / 30 + 10
+    assert (
+        len(status_polls(instant_provider)) <= (life.now - job.created_at).total_seconds() / 30 + 10
+    )
     assert phone.balance() == 10
     error = phone.get("get-video-status", job_id=job.id).json()["error"]
     assert error["code"] == code
 
 
 @pytest.mark.parametrize("outcome", ["submit_403_balance", "submit_429"])
-def test_a_refusal_that_is_not_the_customers_fault_is_waited_out(phone, quick, life, outcome):
-    quick.provider(outcome=outcome, times=2)
-    job = ordered(phone)
+def test_a_refusal_that_is_not_the_customers_fault_is_waited_out(
+    phone, instant_provider, life, outcome
+):
+    instant_provider.provider(outcome=outcome, times=2)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert [asked["answered"] // 100 for asked in submissions(quick)] == [4, 4, 2]
-    assert len(quick.jobs()) == 1
+    assert [asked["answered"] // 100 for asked in submissions(instant_provider)] == [4, 4, 2]
+    assert len(instant_provider.jobs()) == 1
 
 
 @pytest.mark.parametrize("outcome", ["submit_403_balance", "submit_429"])
-def test_one_that_lasts_ends_at_the_submit_deadline(phone, quick, life, outcome):
-    quick.provider(outcome=outcome)
-    job = ordered(phone)
+def test_one_that_lasts_ends_at_the_submit_deadline(phone, instant_provider, life, outcome):
+    instant_provider.provider(outcome=outcome)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code=UNAVAILABLE)
     assert (life.now - job.created_at).total_seconds() <= 125
-    assert quick.jobs() == []
+    assert instant_provider.jobs() == []
     states = ProviderRequest.objects.filter(job=job).values_list("state", flat=True)
     assert set(states) == {RequestState.DEFERRED}
 
@@ -104,35 +114,37 @@ def test_one_that_lasts_ends_at_the_submit_deadline(phone, quick, life, outcome)
     ("outcome", "seconds"),
     [("submit_500", 120), ("hang", 600), ("status_500", 600), ("result_404", 1800)],
 )
-def test_each_deadline_is_kept(phone, quick, life, outcome, seconds):
-    quick.provider(outcome=outcome)
-    job = ordered(phone)
+def test_each_deadline_is_kept(phone, instant_provider, life, outcome, seconds):
+    instant_provider.provider(outcome=outcome)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     lasted = (life.now - job.created_at).total_seconds()
     assert seconds <= lasted <= seconds + 45
 
 
-def test_a_models_own_run_deadline_is_kept_after_it_was_taken_off_sale(phone, quick, life):
-    quick.provider(outcome="hang")
-    job = ordered(phone)
+def test_a_models_own_run_deadline_is_kept_after_it_was_taken_off_sale(
+    phone, instant_provider, life
+):
+    instant_provider.provider(outcome="hang")
+    job = create_job(phone)
     job.model.run_deadline_seconds = 60
     job.model.is_available = False
     job.model.save()
     cache.invalidate()
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert 60 <= (life.now - job.created_at).total_seconds() <= 100
 
 
-def test_nothing_is_looked_at_more_often_than_the_backoff_says(phone, quick, life):
-    quick.provider(outcome="hang")
-    job = ordered(phone)
+def test_nothing_is_looked_at_more_often_than_the_backoff_says(phone, instant_provider, life):
+    instant_provider.provider(outcome="hang")
+    job = create_job(phone)
 
     moments = [life.now]
-    life.goes_on(job, until=lambda job: len(looks(quick)) >= 1)
+    life.run_until_done(job, until=lambda job: len(status_polls(instant_provider)) >= 1)
     while len(moments) < 7:
         job.refresh_from_db()
         moments.append(job.due_at)

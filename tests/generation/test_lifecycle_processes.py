@@ -29,7 +29,7 @@ from tests.helpers.job_driver import (
 )
 from tests.helpers.model_ids import SORA, VEO
 from tests.helpers.sandbox_control import Sandbox
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -48,7 +48,7 @@ def watched(phone, job_id: str) -> list[dict]:
         seen.append(phone.status(job_id))
         return seen[-1]["status"] not in {"pending", "processing"}
 
-    eventually(has_ended, told=lambda: seen[-1])
+    wait_for(has_ended, describe=lambda: seen[-1])
     return seen
 
 
@@ -88,7 +88,7 @@ def test_a_job_becomes_a_playable_video(running, provider, model, chosen, shape)
     history = phone.get("get-video-jobs").json()["jobs"]
     assert [(job["job_id"], job["status"]) for job in history] == [(job_id, "completed")]
     assert len(submissions(provider)) == 1
-    [told] = eventually(lambda: provider.pushes(token))
+    [told] = wait_for(lambda: provider.pushes(token))
     assert (told["payload"]["kind"], told["payload"]["job_id"]) == ("job_completed", job_id)
 
 
@@ -145,9 +145,9 @@ def test_what_webhooks_can_change_ends_as_it_should_with_one_submission_each(run
         provider.provider(outcome=outcome, **how_often)
         (jobs[outcome],) = phone.order(prompt=f"A balloon for {outcome}")
         # Taken by its own submissions, and not by the next one's.
-        eventually(
+        wait_for(
             lambda name=outcome: sent_to(provider).count(name) >= 1 + (name == SENT_TWICE),
-            told=lambda: sent_to(provider),
+            describe=lambda: sent_to(provider),
         )
 
     wait_for_results(jobs["media_not_video"])
@@ -179,7 +179,7 @@ def test_everything_in_redis_lost_while_twenty_jobs_run(running, provider):
 
     broker.flushall()
     jobs += phone.order(10)
-    eventually(lambda: len(provider.jobs()) >= 10)
+    wait_for(lambda: len(provider.jobs()) >= 10)
     broker.flushall()
 
     for job in ended(*jobs).values():
@@ -194,7 +194,7 @@ def test_the_worker_killed_while_jobs_run(running, provider):
     phone = running.phone(credits=200)
     before = phone.balance()
     jobs = phone.order(8)
-    eventually(lambda: len(provider.jobs()) >= 4)
+    wait_for(lambda: len(provider.jobs()) >= 4)
 
     running.stack.kill("worker")
     jobs += phone.order(2)
@@ -224,7 +224,7 @@ def test_the_worker_killed_while_the_provider_holds_the_submission(running, prov
     provider.provider(outcome="submit_timeout", times=1)
     phone = running.phone()
     (job_id,) = phone.order()
-    eventually(lambda: len(submissions(provider)) == 1)
+    wait_for(lambda: len(submissions(provider)) == 1)
 
     running.stack.kill("worker")
     Job.objects.filter(id=job_id).update(due_at=timezone.now(), deadline_at=timezone.now())
@@ -245,7 +245,7 @@ def test_web_and_worker_tell_what_all_of_their_processes_counted(running):
             return 0
         return sum(float(line.split()[-1]) for line in told.splitlines() if line.startswith(name))
 
-    eventually(lambda: counted(worker, task) >= 2)
+    wait_for(lambda: counted(worker, task) >= 2)
 
     asked = "rendio_django_http_responses_total_by_status_view_method_total"
     for _ in range(10):  # of which each of the two web processes has its share
@@ -259,23 +259,23 @@ def test_a_worker_that_ends_or_dies_is_missed(running):
         answer = requests.get(f"{running.url}/statusz", timeout=30)
         return answer.status_code, answer.json()["problems"]
 
-    eventually(lambda: status() == (200, []), told=status)
+    wait_for(lambda: status() == (200, []), told=status)
 
     # A web process keeps its last answer for a second.
     running.stack.stop("worker")
     nobody = [f"no worker of the queue {name} has been here" for name in QUEUES]
-    eventually(lambda: status() == (503, nobody), told=status)
+    wait_for(lambda: status() == (503, nobody), told=status)
     running.stack.start("worker")
-    eventually(lambda: status() == (200, []), told=status)
+    wait_for(lambda: status() == (200, []), told=status)
 
     running.stack.kill("worker")
     # Instead of waiting until it has not been seen for so long.
     gone = timezone.now() - timedelta(seconds=django_settings.HEARTBEAT_LATE_SECONDS + 1)
     assert Heartbeat.objects.filter(role="low").update(beaten_at=gone) == 1
-    [problem] = eventually(lambda: [one for one in status()[1] if "the last was" in one])
+    [problem] = wait_for(lambda: [one for one in status()[1] if "the last was" in one])
     assert problem.startswith("no worker of the queue low is here; the last was")
     running.stack.start("worker")
-    eventually(lambda: status() == (200, []), told=status)
+    wait_for(lambda: status() == (200, []), told=status)
 
 
 def test_a_video_that_comes_after_the_refund_is_there_for_its_owner(running, provider):
@@ -286,7 +286,7 @@ def test_a_video_that_comes_after_the_refund_is_there_for_its_owner(running, pro
     assert_refunded(ended(job_id, overdue=[job_id])[job_id], code="ERR_5001")
 
     provider.control("finish", provider="fal")
-    eventually(lambda: phone.status(job_id)["video_url"])
+    wait_for(lambda: phone.status(job_id)["video_url"])
 
     seen = phone.status(job_id)
     assert (seen["status"], seen["refunded"]) == ("failed", True)

@@ -29,71 +29,71 @@ from rendio.common.due import DRAIN_SECONDS
 from rendio.common.ids import uuid7
 from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import (
-    Life,
+    JobDriver,
     assert_completed,
     assert_refunded,
+    create_job,
     grant,
     kinds_of,
-    looks,
-    ordered,
+    override_provider,
+    send_webhook,
+    status_polls,
     submissions,
-    tell,
-    turn,
 )
 
 WORKERS = 4
 
 
-def test_workers_who_submit_at_once_submit_each_job_once(guest, quick):
-    jobs = [ordered(guest) for _ in range(10)]
-    life = Life()
+def test_workers_who_submit_at_once_submit_each_job_once(guest, instant_provider):
+    jobs = [create_job(guest) for _ in range(10)]
+    life = JobDriver()
 
     at_once(*[life.submit] * WORKERS)
 
-    assert len(submissions(quick)) == len(quick.jobs()) == 10
+    assert len(submissions(instant_provider)) == len(instant_provider.jobs()) == 10
     assert ProviderRequest.objects.filter(job__in=jobs).count() == 10
     for job in jobs:
-        life.goes_on(job)
+        life.run_until_done(job)
         assert_completed(job)
 
 
-def test_workers_who_look_at_once_look_at_each_job_once(guest, quick):
-    quick.provider(run_seconds=600, cancel_running=True)
-    jobs = [ordered(guest) for _ in range(10)]
-    life = Life()
+def test_workers_who_look_at_once_look_at_each_job_once(guest, instant_provider):
+    instant_provider.provider(run_seconds=600, cancel_running=True)
+    jobs = [create_job(guest) for _ in range(10)]
+    life = JobDriver()
     life.submit()
-    life.later(3)
+    life.advance(3)
 
     at_once(*[life.poll] * WORKERS)
 
-    assert len(looks(quick)) == 10
+    assert len(status_polls(instant_provider)) == 10
     for job in jobs:
         guest.post("cancel-video-job", {"job_id": str(job.id)})
         assert_refunded(job, status=JobStatus.CANCELLED)
 
 
-def test_workers_who_store_at_once_fetch_each_video_once(guest, quick):
-    jobs = [ordered(guest) for _ in range(6)]
-    life = Life()
+def test_workers_who_store_at_once_fetch_each_video_once(guest, instant_provider):
+    jobs = [create_job(guest) for _ in range(6)]
+    life = JobDriver()
     life.submit()
-    life.later(3).poll()
+    life.advance(3).poll()
     assert Job.objects.filter(id__in=[job.id for job in jobs], stage=Stage.STORE).count() == 6
 
-    at_once(*[life.later(3).store] * WORKERS)
+    at_once(*[life.advance(3).store] * WORKERS)
 
-    fetched = [asked for asked in quick.requests() if "/files/" in asked["path"]]
+    fetched = [asked for asked in instant_provider.requests() if "/files/" in asked["path"]]
     assert len(fetched) == 6
     for job in jobs:
         assert_completed(job)
 
 
-def test_workers_who_meet_a_deadline_at_once_refund_once(guest, quick):
-    quick.provider(outcome="submit_500")
-    jobs = [ordered(guest) for _ in range(6)]
+def test_workers_who_meet_a_deadline_at_once_refund_once(guest, instant_provider):
+    instant_provider.provider(outcome="submit_500")
+    jobs = [create_job(guest) for _ in range(6)]
     before = guest.balance()
-    life = Life()
+    life = JobDriver()
     life.submit()
-    life.later(200)
+    life.advance(200)
 
     at_once(*[life.poll] * WORKERS)
 
@@ -102,84 +102,88 @@ def test_workers_who_meet_a_deadline_at_once_refund_once(guest, quick):
     assert guest.balance() == before + 6 * 4
 
 
-def test_overdue_before_any_provider_was_asked_is_refunded_once(guest, quick):
-    jobs = [ordered(guest) for _ in range(4)]
-    life = Life().later(500)
+def test_overdue_before_any_provider_was_asked_is_refunded_once(guest, instant_provider):
+    jobs = [create_job(guest) for _ in range(4)]
+    life = JobDriver().advance(500)
 
     at_once(*[life.submit] * WORKERS)
 
     for job in jobs:
         assert_refunded(job, code="ERR_5002")
-    assert submissions(quick) == []
+    assert submissions(instant_provider) == []
 
 
-def test_poll_and_webhook_at_once_store_once(guest, quick, signer):
+def test_poll_and_webhook_at_once_store_once(guest, instant_provider, signer):
     for _ in range(5):
-        job = ordered(guest)
-        life = Life()
+        job = create_job(guest)
+        life = JobDriver()
         life.submit()
-        assert tell(signer, job) == 200
-        life.later(3)
+        assert send_webhook(signer, job) == 200
+        life.advance(3)
 
         at_once(life.poll, life.deliver, life.poll, life.deliver)
 
-        life.goes_on(job)
+        life.run_until_done(job)
         assert_completed(job)
-    assert len([asked for asked in quick.requests() if "/files/" in asked["path"]]) == 5
+    assert len([asked for asked in instant_provider.requests() if "/files/" in asked["path"]]) == 5
 
 
-def test_the_webhook_and_the_deadline_at_once_lose_neither_money_nor_video(guest, quick, signer):
+def test_the_webhook_and_the_deadline_at_once_lose_neither_money_nor_video(
+    guest, instant_provider, signer
+):
     """Both lock the same rows; different orders of locks would deadlock."""
-    quick.provider(outcome="submit_lost")
+    instant_provider.provider(outcome="submit_lost")
     for _ in range(5):
-        job = ordered(guest)
-        life = Life()
+        job = create_job(guest)
+        life = JobDriver()
         life.submit()
-        assert tell(signer, job) == 200
-        life.later(200)
+        assert send_webhook(signer, job) == 200
+        life.advance(200)
 
         at_once(life.deliver, life.poll)
 
-        life.goes_on(job)
+        life.run_until_done(job)
         life.deliver()
-        life.goes_on(job)
+        life.run_until_done(job)
         job.refresh_from_db()
         assert job.media_name
         late = job.status == JobStatus.FAILED
         assert kinds_of(job.id) == (["charge", "refund"] if late else ["charge"])
 
 
-def test_an_answer_and_its_webhook_at_once_end_in_one_video(guest, quick, signer, monkeypatch):
+def test_an_answer_and_its_webhook_at_once_end_in_one_video(
+    guest, instant_provider, signer, monkeypatch
+):
     """The webhook is processed before the answer of the submission is stored."""
-    job = ordered(guest)
-    life = Life()
+    job = create_job(guest)
+    life = JobDriver()
     record = submit._record
 
     def record_late(item, answer, now):
-        assert tell(signer, job) == 200
+        assert send_webhook(signer, job) == 200
         at_once(life.deliver, lambda: record(item, answer, now))
 
     monkeypatch.setattr(submit, "_record", record_late)
     life.submit()
 
-    life.goes_on(job)
+    life.run_until_done(job)
     assert_completed(job)
     request = ProviderRequest.objects.get(job=job)
     assert request.provider_request_id
     assert request.state == "finished"
 
 
-def test_one_batch_is_sent_side_by_side(guest, quick, canned, settings):
+def test_one_batch_is_sent_side_by_side(guest, instant_provider, stub_server, settings):
     """The provider answers only after it has received all twelve."""
     settings.JOBS_AT_ONCE = {"free": 12}
-    turn(settings, "fal", url=canned.url)
-    canned.together = threading.Barrier(12)
-    canned.otherwise = (422, {}, b"{}")
-    jobs = [ordered(guest) for _ in range(12)]
+    override_provider(settings, "fal", url=stub_server.url)
+    stub_server.together = threading.Barrier(12)
+    stub_server.otherwise = (422, {}, b"{}")
+    jobs = [create_job(guest) for _ in range(12)]
 
-    Life().submit()
+    JobDriver().submit()
 
-    assert len(canned.asked) == 12
+    assert len(stub_server.asked) == 12
     for job in jobs:
         assert_refunded(job, code="ERR_5003")
 
@@ -192,10 +196,10 @@ def test_one_batch_is_sent_side_by_side(guest, quick, canned, settings):
         (STORE_RESULTS, Stage.STORE),
     ],
 )
-def test_a_batch_is_bounded(phone, quick, settings, work, stage):
+def test_a_batch_is_bounded(phone, instant_provider, settings, work, stage):
     settings.JOBS_AT_ONCE = {"free": 100}
     grant(phone.user_id, 1000)
-    first = ordered(phone)
+    first = create_job(phone)
     now = timezone.now() + timedelta(seconds=2)
     copies = copies_of(first, work.batch + 5, stage=stage, due_at=now)
 
@@ -219,8 +223,8 @@ def copies_of(job: Job, count: int, **changes) -> list[Job]:
 @pytest.mark.parametrize(
     "stages", [[Stage.SUBMIT], poll.STAGES, [Stage.STORE]], ids=["submit", "poll", "store"]
 )
-def test_a_claim_looks_only_at_what_is_due(phone, quick, stages):
-    job = ordered(phone)
+def test_a_claim_looks_only_at_what_is_due(phone, instant_provider, stages):
+    job = create_job(phone)
     done = {"stage": Stage.DONE, "status": JobStatus.COMPLETED, "media_name": "x", "due_at": None}
     copies_of(job, 3000, **done)
     later = timezone.now() + timedelta(hours=1)
@@ -243,49 +247,51 @@ def test_a_claim_looks_only_at_what_is_due(phone, quick, stages):
 # --- Workers that die ----------------------------------------------------------------------------
 
 
-def test_a_worker_that_dies_after_its_claim_delays_the_job_by_a_lease(guest, quick):
-    job = ordered(guest)
-    life = Life()
+def test_a_worker_that_dies_after_its_claim_delays_the_job_by_a_lease(guest, instant_provider):
+    job = create_job(guest)
+    life = JobDriver()
     life.submit()
-    life.later(3)
+    life.advance(3)
     assert claims.claim(queue="low", stages=poll.STAGES, now=life.now, limit=1)
 
-    life.later(30).poll()
-    assert looks(quick) == []
-    life.later(100).poll()
+    life.advance(30).poll()
+    assert status_polls(instant_provider) == []
+    life.advance(100).poll()
 
-    assert len(looks(quick)) == 1
-    life.goes_on(job)
+    assert len(status_polls(instant_provider)) == 1
+    life.run_until_done(job)
     assert_completed(job)
 
 
-def test_a_worker_that_dies_while_it_stores_is_followed_by_another(guest, quick):
-    job = ordered(guest)
-    life = Life()
-    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
-    now = life.later(1).now
+def test_a_worker_that_dies_while_it_stores_is_followed_by_another(guest, instant_provider):
+    job = create_job(guest)
+    life = JobDriver()
+    life.run_until_done(job, until=lambda job: job.stage == Stage.STORE)
+    now = life.advance(1).now
     taken = claims.claim(queue="low", stages=[Stage.STORE], now=now, limit=1, lease=STORE_LEASE)
     # It had kept the file, and not yet said so.
     kept = store._fetch_and_store(store.start_items(taken, now=now)[0]).media
 
-    life.later(STORE_LEASE.total_seconds() + 1).store()
+    life.advance(STORE_LEASE.total_seconds() + 1).store()
 
     assert_completed(job)
-    assert len(submissions(quick)) == 1
+    assert len(submissions(instant_provider)) == 1
     assert default_storage.exists(kept.media_name)
-    cleanup.delete_due_files(now=life.later(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
+    cleanup.delete_due_files(now=life.advance(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
     assert not default_storage.exists(kept.media_name)
     assert not default_storage.exists(kept.thumbnail_name)
     assert default_storage.exists(job.media_name)
     assert default_storage.exists(job.thumbnail_name)
 
 
-def test_what_a_worker_finds_after_its_lease_was_given_to_another_is_nothing(guest, quick):
-    job = ordered(guest)
-    life = Life()
-    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
-    slow = claims.claim(queue="low", stages=[Stage.STORE], now=life.later(1).now, limit=1)
-    other = claims.claim(queue="low", stages=[Stage.STORE], now=life.later(130).now, limit=1)
+def test_what_a_worker_finds_after_its_lease_was_given_to_another_is_nothing(
+    guest, instant_provider
+):
+    job = create_job(guest)
+    life = JobDriver()
+    life.run_until_done(job, until=lambda job: job.stage == Stage.STORE)
+    slow = claims.claim(queue="low", stages=[Stage.STORE], now=life.advance(1).now, limit=1)
+    other = claims.claim(queue="low", stages=[Stage.STORE], now=life.advance(130).now, limit=1)
     assert slow[0].id == other[0].id == job.id
 
     [late], [item] = store.start_items(slow, now=life.now), store.start_items(other, now=life.now)

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from generation.models import Job
-from tests.helpers.job_driver import ordered
+from tests.helpers.job_driver import create_job
 from tests.helpers.phone import Phone
 
 REQUEST_ID = "the-order-0001"
@@ -28,27 +28,31 @@ def order(phone, **headers):
     return phone.post("generate-video", body, Idempotency_Key=str(uuid4()), **headers)
 
 
-def test_what_workers_do_for_a_job_bears_its_orders_request_id(phone, quick, life, logged):
+def test_what_workers_do_for_a_job_bears_its_orders_request_id(
+    phone, instant_provider, life, logged
+):
     assert order(phone, X_Request_ID=REQUEST_ID).status_code == 200
     job = Job.objects.get()
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     seen = logged()
     for event in ["video_generation_started", "falai_job_submitted", "video_generation_completed"]:
         assert seen[event]["request_id"] == REQUEST_ID, event
         assert seen[event]["job_id"] == str(job.id)
-    asked = [asked for asked in quick.requests() if asked["path"].startswith("/fal/queue")]
+    asked = [
+        asked for asked in instant_provider.requests() if asked["path"].startswith("/fal/queue")
+    ]
     assert {one["headers"].get("x-request-id") for one in asked} == {REQUEST_ID}
 
 
-def test_what_fails_is_told_with_the_providers_name(phone, quick, life, logged):
-    quick.provider(outcome="submit_429", times=1)
-    job = ordered(phone)
+def test_what_fails_is_told_with_the_providers_name(phone, instant_provider, life, logged):
+    instant_provider.provider(outcome="submit_429", times=1)
+    job = create_job(phone)
     life.submit()
-    quick.provider(outcome="error", queue_seconds=0, run_seconds=0, webhooks=False)
+    instant_provider.provider(outcome="error", queue_seconds=0, run_seconds=0, webhooks=False)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     seen = logged()
     assert seen["provider_api_error"]["provider"] == "fal"

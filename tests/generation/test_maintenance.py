@@ -10,7 +10,7 @@ from django.core.management import call_command
 
 from generation.catalogue import cache
 from generation.models import Maintenance
-from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
+from tests.helpers.job_driver import assert_completed, assert_refunded, create_job
 from tests.helpers.phone import assert_refused
 
 
@@ -35,19 +35,19 @@ def test_orders_are_refused_in_words_and_taken_again(phone):
     assert phone.generate().status_code == 200
 
 
-def test_what_was_ordered_goes_on(phone, quick, life):
-    job = ordered(phone)
+def test_what_was_ordered_goes_on(phone, instant_provider, life):
+    job = create_job(phone)
     switch("on")
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
 
 
-def test_a_failed_job_is_not_ordered_again_meanwhile(phone, quick, life):
-    quick.provider(outcome="error")
-    job = ordered(phone)
-    life.goes_on(job)
+def test_a_failed_job_is_not_ordered_again_meanwhile(phone, instant_provider, life):
+    instant_provider.provider(outcome="error")
+    job = create_job(phone)
+    life.run_until_done(job)
     assert_refunded(job, code="ERR_5002")
     switch("on")
 

@@ -12,7 +12,7 @@ from accounts.push import sending
 from generation.lifecycle import manual, settle, transitions
 from generation.models import Job, ProviderRequest, RequestState
 from generation.providers.base import FailureReason
-from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
+from tests.helpers.job_driver import assert_completed, assert_refunded, create_job
 
 MEDIA = settle.StoredMedia("a.mp4", "a.jpg")
 
@@ -23,7 +23,7 @@ def token(phone):
 
 
 def submitted(phone):
-    job = ordered(phone)
+    job = create_job(phone)
     ProviderRequest.objects.create(
         job=job,
         route=job.model.routes.get(),
@@ -44,13 +44,13 @@ def sent_notifications(job):
     return list(Push.objects.filter(job_id=job.id).order_by("id").values_list("kind", flat=True))
 
 
-def test_a_video_that_is_ready(phone, token, quick, life):
-    job = life.goes_on(ordered(phone))
+def test_a_video_that_is_ready(phone, token, instant_provider, life):
+    job = life.run_until_done(create_job(phone))
     assert_completed(job)
 
-    sending.send_due(now=life.later(60).now)
+    sending.send_due(now=life.advance(60).now)
 
-    [sent] = quick.pushes(token)
+    [sent] = instant_provider.pushes(token)
     assert (sent["payload"]["kind"], sent["payload"]["job_id"]) == ("job_completed", str(job.id))
     assert sent["payload"]["aps"]["alert"]["title"] == "Your video is ready"
 
@@ -64,15 +64,15 @@ def test_an_image_that_is_ready(job):
     assert Push.objects.get().is_image
 
 
-def test_a_video_that_failed_with_its_credits(phone, token, quick, life):
+def test_a_video_that_failed_with_its_credits(phone, token, instant_provider, life):
     phone.post("update-user-profile", {"language": "es"})
-    quick.provider(outcome="error")
-    job = life.goes_on(ordered(phone))
+    instant_provider.provider(outcome="error")
+    job = life.run_until_done(create_job(phone))
     assert_refunded(job, code="ERR_5002")
 
-    sending.send_due(now=life.later(60).now)
+    sending.send_due(now=life.advance(60).now)
 
-    [sent] = quick.pushes(token)
+    [sent] = instant_provider.pushes(token)
     assert sent["payload"]["kind"] == "job_failed"
     assert sent["payload"]["aps"]["alert"] == {
         "title": "No se pudo crear tu vídeo",
@@ -130,7 +130,7 @@ def test_what_is_rolled_back_is_told_to_nobody(job, monkeypatch):
 
 
 @pytest.mark.parametrize("has_phone", [True, False])
-def test_it_is_one_statement_of_the_jobs_end(phone, quick, settings, has_phone):
+def test_it_is_one_statement_of_the_jobs_end(phone, instant_provider, settings, has_phone):
     if has_phone:
         phone.register_for_pushes()
 

@@ -14,7 +14,7 @@ from generation.dispatch import fair_queue
 from generation.due_work import CANCELLABLE_STAGES
 from generation.lifecycle import poll
 from generation.models import IN_FLIGHT, Job, ProviderRequest, Stage, WebhookDelivery
-from tests.helpers.job_driver import ordered
+from tests.helpers.job_driver import create_job
 
 STORED, DUE, TENS = 50_000, 10, 60
 
@@ -41,7 +41,7 @@ def copy_of_job(job: Job, count: int, **changes: str) -> None:
 @pytest.fixture
 def many_finished_rows(phone):
     """Ten due rows of each kind; all others have ended."""
-    job = ordered(phone)
+    job = create_job(phone)
     copy_of_job(
         job,
         STORED,

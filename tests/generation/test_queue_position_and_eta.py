@@ -12,7 +12,7 @@ from generation import queries
 from generation.models import Job, JobStatus, Stage
 from rendio.common.ids import uuid7
 from tests.generation.test_fair_queue import copy_job
-from tests.helpers.job_driver import ordered
+from tests.helpers.job_driver import create_job
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def eta_of(phone, job):
 
 
 def test_at_first_the_median_and_the_slow_ones_are_told(phone):
-    job = ordered(phone)
+    job = create_job(phone)
     finished(job, *range(100, 120))
 
     eta = eta_of(phone, aged(job, 0))
@@ -54,7 +54,7 @@ def test_at_first_the_median_and_the_slow_ones_are_told(phone):
 
 def test_later_only_those_count_that_took_as_long(phone):
     """Most jobs take ten seconds, but this job has run for a minute."""
-    job = ordered(phone)
+    job = create_job(phone)
     finished(job, *[10] * 30, 120, 160, 240)
 
     eta = eta_of(phone, aged(job, 60))
@@ -68,14 +68,14 @@ def test_later_only_those_count_that_took_as_long(phone):
     ids=["nothing known", "too few", "longer than any"],
 )  # fmt: skip
 def test_where_nobody_knows_nothing_is_told(phone, took, age):
-    job = ordered(phone)
+    job = create_job(phone)
     finished(job, *took)
 
     assert eta_of(phone, aged(job, age)) is None
 
 
 def test_only_the_recent_ones_count(phone):
-    job = ordered(phone)
+    job = create_job(phone)
     finished(job, *[1000] * queries.ETA_SAMPLE_SIZE)
     Job.objects.filter(status=JobStatus.COMPLETED).update(
         completed_at=timezone.now() - timedelta(days=1),
@@ -87,9 +87,9 @@ def test_only_the_recent_ones_count(phone):
 
 
 def test_the_position_counts_who_is_before(phone):
-    first = ordered(phone)
+    first = create_job(phone)
     copy_job(first, [phone.user_id] * 3)
-    last = ordered(phone)
+    last = create_job(phone)
 
     positions = [
         phone.get("get-video-status", job_id=job.id).json()["queue_position"]
@@ -103,13 +103,13 @@ def test_the_position_counts_who_is_before(phone):
 def test_the_position_is_counted_up_to_a_bound_on_an_index(phone, settings, monkeypatch):
     settings.PERSON_DAILY_USD = 0  # the copy_job cost more than one person may have made in a day
     monkeypatch.setattr(queries, "MAX_QUEUE_POSITION", 20)
-    first = ordered(phone)
+    first = create_job(phone)
     copy_job(first, [phone.user_id] * 300)
     done = {"stage": Stage.DONE, "status": JobStatus.COMPLETED, "media_name": "x", "due_at": None}
     Job.objects.filter(id__in=[job.id for job in copy_job(first, [phone.user_id] * 2000)]).update(
         **done
     )
-    last = ordered(phone)
+    last = create_job(phone)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE generation_job")
 

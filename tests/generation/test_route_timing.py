@@ -11,15 +11,21 @@ from generation.lifecycle import settle
 from generation.models import Job, ProviderRequest, RequestState, Stage
 from generation.providers.base import FailureReason
 from rendio.common.ids import uuid7
-from tests.helpers.job_driver import assert_completed, looks, ordered, submissions, tell
+from tests.helpers.job_driver import (
+    assert_completed,
+    create_job,
+    send_webhook,
+    status_polls,
+    submissions,
+)
 
 TEN_MINUTES = 600
 
 
 @pytest.fixture
-def before(phone, quick, life):
+def before(phone, instant_provider, life):
     """Create finished submissions of the route."""
-    past = ordered(phone)
+    past = create_job(phone)
     life.submit()
     (request,) = ProviderRequest.objects.all()
     values = {field.attname: getattr(request, field.attname) for field in request._meta.fields}
@@ -48,13 +54,13 @@ def before(phone, quick, life):
 
 
 @pytest.fixture
-def job(before, phone, quick, life):
+def job(before, phone, instant_provider, life):
     """A job that runs for ten minutes at its provider."""
 
     def send(*took, told=None):
         before(*took, told=told)
-        quick.provider(run_seconds=TEN_MINUTES)
-        job = ordered(phone)
+        instant_provider.provider(run_seconds=TEN_MINUTES)
+        job = create_job(phone)
         life.submit()
         job.refresh_from_db()
         return job
@@ -67,33 +73,37 @@ def first_poll_after(job):
     return round((job.due_at - request.answered_at).total_seconds())
 
 
-def test_where_webhooks_tell_of_the_end_nobody_looks_before_nearly_all_have_ended(job, quick):
+def test_where_webhooks_tell_of_the_end_nobody_looks_before_nearly_all_have_ended(
+    job, instant_provider
+):
     sent = job(*[TEN_MINUTES - 100] * 18, TEN_MINUTES - 30, TEN_MINUTES + 30)
 
     assert (first_poll_after(sent), sent.queue_position) == (TEN_MINUTES, None)
 
 
-def test_a_ten_minute_job_whose_webhook_comes_is_never_looked_at(job, quick, life, signer):
+def test_a_ten_minute_job_whose_webhook_comes_is_never_looked_at(
+    job, instant_provider, life, signer
+):
     sent = job(*[TEN_MINUTES] * 10)
-    life.later(TEN_MINUTES - 20).poll()
-    quick.control("finish", provider="fal")
+    life.advance(TEN_MINUTES - 20).poll()
+    instant_provider.control("finish", provider="fal")
 
-    assert tell(signer, sent) == 200
-    life.goes_on(sent)
+    assert send_webhook(signer, sent) == 200
+    life.run_until_done(sent)
 
     assert_completed(sent)
-    assert (len(looks(quick)), len(submissions(quick))) == (0, 2)
+    assert (len(status_polls(instant_provider)), len(submissions(instant_provider))) == (0, 2)
     assert ProviderRequest.objects.get(job=sent).webhook_received
 
 
-def test_one_whose_webhook_is_lost_is_found_by_one_look(job, quick, life):
+def test_one_whose_webhook_is_lost_is_found_by_one_look(job, instant_provider, life):
     sent = job(*[TEN_MINUTES - 50] * 10)
-    quick.control("finish", provider="fal")
+    instant_provider.control("finish", provider="fal")
 
-    life.goes_on(sent)
+    life.run_until_done(sent)
 
     assert_completed(sent)
-    assert len(looks(quick)) == 1
+    assert len(status_polls(instant_provider)) == 1
     assert not ProviderRequest.objects.get(job=sent).webhook_received
 
 
@@ -106,11 +116,11 @@ def test_where_no_webhook_can_be_counted_on_it_is_looked_at_soon(job, took, told
     assert first_poll_after(job(*took, told=told)) == 2
 
 
-def test_a_webhook_that_is_late_counts_as_one_that_came(phone, quick, life, signer):
-    sent = ordered(phone)
-    life.goes_on(sent)
+def test_a_webhook_that_is_late_counts_as_one_that_came(phone, instant_provider, life, signer):
+    sent = create_job(phone)
+    life.run_until_done(sent)
 
-    assert tell(signer, sent) == 200
+    assert send_webhook(signer, sent) == 200
     life.deliver()
 
     assert ProviderRequest.objects.get(job=sent).webhook_received
@@ -156,7 +166,7 @@ def test_the_bar_does_not_fall_when_the_job_comes_to_nothing(job, phone, reason)
 def test_one_taken_back_that_nobody_has_looked_at_may_have_begun(job, phone, life):
     sent = job(*[100] * 10)
 
-    settle.fail(sent, FailureReason.CANCELLED, now=life.later(30).now)
+    settle.fail(sent, FailureReason.CANCELLED, now=life.advance(30).now)
 
     # Providers charge what has begun (lifecycle.cost_rules).
     assert ProviderRequest.objects.get(job=sent).cost_usd > 0

@@ -18,10 +18,10 @@ from rendio.common.ids import uuid7
 from tests.helpers.job_driver import (
     assert_completed,
     assert_refunded,
+    create_job,
     kinds_of,
-    ordered,
+    send_webhook,
     submissions,
-    tell,
 )
 from tests.helpers.model_ids import SORA
 from tests.helpers.phone import assert_refused
@@ -60,124 +60,126 @@ def second(db):
 # --- On to the next -----------------------------------------------------------------------------
 
 
-def test_what_the_first_provider_breaks_on_the_second_makes(phone, quick, life, second):
-    quick.provider(outcome="error", model=FIRST)
-    job = ordered(phone)
+def test_what_the_first_provider_breaks_on_the_second_makes(phone, instant_provider, life, second):
+    instant_provider.provider(outcome="error", model=FIRST)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert asked(quick) == [FIRST, SECOND]
+    assert asked(instant_provider) == [FIRST, SECOND]
     assert states(job) == [RequestState.FAILED, RequestState.FINISHED]
     assert phone.balance() == 6
 
 
-def test_when_every_route_has_failed_the_credits_come_back_once(phone, quick, life, second):
-    quick.provider(outcome="error")
-    job = ordered(phone)
+def test_when_every_route_has_failed_the_credits_come_back_once(
+    phone, instant_provider, life, second
+):
+    instant_provider.provider(outcome="error")
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5002")
-    assert asked(quick) == [FIRST, SECOND]
+    assert asked(instant_provider) == [FIRST, SECOND]
     assert phone.balance() == 10
 
 
 @pytest.mark.parametrize("outcome", ["content_policy", "invalid_input"])
 def test_what_is_refused_for_its_content_is_offered_to_nobody_else(
-    phone, quick, life, second, outcome
+    phone, instant_provider, life, second, outcome
 ):
-    quick.provider(outcome=outcome)
-    job = ordered(phone)
+    instant_provider.provider(outcome=outcome)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5003")
-    assert asked(quick) == [FIRST]
+    assert asked(instant_provider) == [FIRST]
 
 
-def test_who_does_not_take_it_now_is_passed_over_at_once(phone, quick, life, second):
-    quick.provider(outcome="submit_403_balance", model=FIRST)
-    job = ordered(phone)
+def test_who_does_not_take_it_now_is_passed_over_at_once(phone, instant_provider, life, second):
+    instant_provider.provider(outcome="submit_403_balance", model=FIRST)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert asked(quick) == [FIRST, SECOND]
+    assert asked(instant_provider) == [FIRST, SECOND]
     assert states(job) == [RequestState.DEFERRED, RequestState.FINISHED]
     assert (life.now - job.created_at).total_seconds() < 30
 
 
 @pytest.mark.parametrize("outcome", ["submit_500", "submit_lost"])
 def test_an_unknown_outcome_is_followed_by_nothing_before_its_deadline(
-    phone, quick, life, second, outcome
+    phone, instant_provider, life, second, outcome
 ):
-    quick.provider(outcome=outcome, model=FIRST)
-    job = ordered(phone)
+    instant_provider.provider(outcome=outcome, model=FIRST)
+    job = create_job(phone)
     life.submit()
     for _ in range(11):
-        life.later(10).poll()
+        life.advance(10).poll()
         life.submit()
-    assert asked(quick) == [FIRST]
+    assert asked(instant_provider) == [FIRST]
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert asked(quick) == [FIRST, SECOND]
+    assert asked(instant_provider) == [FIRST, SECOND]
     assert states(job) == [RequestState.UNKNOWN, RequestState.FINISHED]
 
 
 def test_a_webhook_that_comes_before_the_next_route_is_asked_spares_it(
-    phone, quick, signer, life, second
+    phone, instant_provider, signer, life, second
 ):
-    quick.provider(outcome="submit_lost", model=FIRST)
-    job = ordered(phone)
+    instant_provider.provider(outcome="submit_lost", model=FIRST)
+    job = create_job(phone)
     life.submit()
-    life.later(121).poll()
+    life.advance(121).poll()
     job.refresh_from_db()
     assert job.stage == Stage.SUBMIT
-    assert tell(signer, job) == 200
+    assert send_webhook(signer, job) == 200
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert asked(quick) == [FIRST]
+    assert asked(instant_provider) == [FIRST]
 
 
 def test_a_webhook_of_the_route_given_up_does_not_disturb_the_next(
-    phone, quick, signer, life, second
+    phone, instant_provider, signer, life, second
 ):
-    quick.provider(outcome="submit_lost", model=FIRST)
-    job = ordered(phone)
+    instant_provider.provider(outcome="submit_lost", model=FIRST)
+    job = create_job(phone)
     life.submit()
-    life.later(121).poll()
+    life.advance(121).poll()
     first = ProviderRequest.objects.get(job=job)
-    life.later(1).submit()
-    known = next(known for known in quick.jobs() if known["model"] == FIRST)
+    life.advance(1).submit()
+    known = next(known for known in instant_provider.jobs() if known["model"] == FIRST)
     assert signer.deliver(known["request_id"], first.webhook_token) == 200
 
-    life.goes_on(job)
+    life.run_until_done(job)
     life.deliver()
 
     assert_completed(job)
-    assert asked(quick) == [FIRST, SECOND]
+    assert asked(instant_provider) == [FIRST, SECOND]
     assert states(job) == [RequestState.UNKNOWN, RequestState.FINISHED]
 
 
 def test_a_video_of_the_first_route_is_kept_after_the_second_has_failed(
-    phone, quick, signer, life, second
+    phone, instant_provider, signer, life, second
 ):
-    quick.provider(outcome="submit_lost", model=FIRST)
-    quick.provider(outcome="error", model=SECOND)
-    job = ordered(phone)
-    life.goes_on(job)
+    instant_provider.provider(outcome="submit_lost", model=FIRST)
+    instant_provider.provider(outcome="error", model=SECOND)
+    job = create_job(phone)
+    life.run_until_done(job)
     assert_refunded(job, code="ERR_5002")
     first = ProviderRequest.objects.filter(job=job).earliest("id")
-    known = next(known for known in quick.jobs() if known["model"] == FIRST)
+    known = next(known for known in instant_provider.jobs() if known["model"] == FIRST)
     assert signer.deliver(known["request_id"], first.webhook_token) == 200
 
     life.deliver()
-    life.goes_on(job)
+    life.run_until_done(job)
 
     job.refresh_from_db()
     assert (job.status, bool(job.media_name)) == ("failed", True)
@@ -185,47 +187,47 @@ def test_a_video_of_the_first_route_is_kept_after_the_second_has_failed(
 
 
 def test_what_the_first_route_made_is_taken_if_it_told_while_the_second_was_asked(
-    phone, quick, signer, life, second
+    phone, instant_provider, signer, life, second
 ):
-    quick.provider(outcome="submit_lost", model=FIRST)
-    quick.provider(outcome="error", model=SECOND)
-    job = ordered(phone)
+    instant_provider.provider(outcome="submit_lost", model=FIRST)
+    instant_provider.provider(outcome="error", model=SECOND)
+    job = create_job(phone)
     life.submit()
     first = ProviderRequest.objects.get(job=job)
-    life.later(121).poll()
-    life.later(1).submit()
-    known = next(known for known in quick.jobs() if known["model"] == FIRST)
+    life.advance(121).poll()
+    life.advance(1).submit()
+    known = next(known for known in instant_provider.jobs() if known["model"] == FIRST)
     assert signer.deliver(known["request_id"], first.webhook_token) == 200
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert asked(quick) == [FIRST, SECOND]
+    assert asked(instant_provider) == [FIRST, SECOND]
     assert states(job) == [RequestState.FINISHED, RequestState.FAILED]
 
 
 @pytest.mark.parametrize("outcome", ["cancelled", "media_404"])
 def test_what_was_stopped_over_there_or_is_paid_already_is_made_nowhere_else(
-    phone, quick, life, second, outcome
+    phone, instant_provider, life, second, outcome
 ):
-    quick.provider(outcome=outcome, model=FIRST)
-    job = ordered(phone)
+    instant_provider.provider(outcome=outcome, model=FIRST)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5002")
-    assert asked(quick) == [FIRST]
+    assert asked(instant_provider) == [FIRST]
 
 
 @pytest.mark.parametrize("accepted", [True, False])
 def test_an_answer_that_comes_after_its_deadline_leaves_the_next_route_alone(
-    phone, quick, life, second, accepted
+    phone, instant_provider, life, second, accepted
 ):
     """A call takes longer than the submit deadline."""
-    job = ordered(phone)
+    job = create_job(phone)
     [held_up] = schedule_batch(queue="low", now=life.now).dispatches
-    life.later(121).poll()
-    [on_its_way] = schedule_batch(queue="low", now=life.later(1).now).dispatches
+    life.advance(121).poll()
+    [on_its_way] = schedule_batch(queue="low", now=life.advance(1).now).dispatches
     handle = get_provider("fal").build_handle(model_id=FIRST, request_id="late", key_label="")
 
     answer = Accepted(handle) if accepted else Rejected(FailureReason.REJECTED, "", "")
@@ -233,46 +235,50 @@ def test_an_answer_that_comes_after_its_deadline_leaves_the_next_route_alone(
 
     submit._record(on_its_way, submit._send(on_its_way), life.now)
     life.stop()
-    stopped = [one["path"] for one in quick.requests() if one["method"] == "PUT"]
+    stopped = [one["path"] for one in instant_provider.requests() if one["method"] == "PUT"]
     assert len(stopped) == accepted
-    life.goes_on(job)
+    life.run_until_done(job)
     assert_completed(job)
     assert states(job) == [RequestState.UNKNOWN, RequestState.FINISHED]
 
 
-def test_a_job_taken_back_is_not_carried_on(phone, quick, life, second):
-    quick.provider(outcome="submit_500", model=FIRST)
-    job = ordered(phone)
+def test_a_job_taken_back_is_not_carried_on(phone, instant_provider, life, second):
+    instant_provider.provider(outcome="submit_500", model=FIRST)
+    job = create_job(phone)
     life.submit()
     Job.objects.filter(id=job.id).update(cancel_requested_at=life.now)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, status=JobStatus.CANCELLED)
-    assert asked(quick) == [FIRST]
+    assert asked(instant_provider) == [FIRST]
 
 
-def test_a_job_taken_back_that_broke_where_it_ran_on_is_not_carried_on(phone, quick, life, second):
-    quick.provider(outcome="error", queue_seconds=0, run_seconds=600, model=FIRST)
-    job = ordered(phone)
+def test_a_job_taken_back_that_broke_where_it_ran_on_is_not_carried_on(
+    phone, instant_provider, life, second
+):
+    instant_provider.provider(outcome="error", queue_seconds=0, run_seconds=600, model=FIRST)
+    job = create_job(phone)
     life.submit()
-    life.later(3).poll()
+    life.advance(3).poll()
     answer = phone.post("cancel-video-job", {"job_id": str(job.id)}).json()
     assert (answer["status"], answer["refunded"]) == ("processing", False)
-    quick.control("finish", provider="fal")
+    instant_provider.control("finish", provider="fal")
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, status=JobStatus.CANCELLED)
-    assert asked(quick) == [FIRST]
+    assert asked(instant_provider) == [FIRST]
 
 
-def test_a_route_whose_row_is_wrong_takes_none_of_the_others_out_of_use(phone, quick, life):
+def test_a_route_whose_row_is_wrong_takes_none_of_the_others_out_of_use(
+    phone, instant_provider, life
+):
     add_route(limits={"duration": 4})  # a number where a list belongs
 
-    job = ordered(phone)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
     assert_completed(job)
 
 
@@ -290,15 +296,15 @@ def test_a_route_whose_row_is_wrong_takes_none_of_the_others_out_of_use(phone, q
     ],
     ids=["duration", "a setting it has not", "margin", "off", "provider"],
 )
-def test_a_route_that_does_not_fit_is_not_taken(phone, quick, life, changes):
+def test_a_route_that_does_not_fit_is_not_taken(phone, instant_provider, life, changes):
     add_route(**changes)
-    quick.provider(outcome="error", model=FIRST)
-    job = ordered(phone)
+    instant_provider.provider(outcome="error", model=FIRST)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5002")
-    assert asked(quick) == [FIRST]
+    assert asked(instant_provider) == [FIRST]
 
 
 def test_a_route_that_takes_no_picture_is_not_asked_to_start_from_one(phone, db):
@@ -329,15 +335,15 @@ def test_the_margin_is_what_is_left_of_the_stores_payment(db, settings, cost, co
     assert round(margin, 2) == Decimal(percent)
 
 
-def test_the_margin_floor_is_a_setting(phone, quick, life, settings, second):
-    quick.provider(outcome="error", model=FIRST)
+def test_the_margin_floor_is_a_setting(phone, instant_provider, life, settings, second):
+    instant_provider.provider(outcome="error", model=FIRST)
     settings.MARGIN_FLOOR_PERCENT = 0  # Sora 2 costs $0.40 and brings $0.28
-    job = ordered(phone)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5002")
-    assert asked(quick) == [FIRST]
+    assert asked(instant_provider) == [FIRST]
 
 
 def test_an_order_that_no_route_can_make_is_refused_and_costs_nothing(phone):

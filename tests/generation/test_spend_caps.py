@@ -12,7 +12,7 @@ from generation import spend
 from generation.catalogue import cache
 from generation.models import Job, ProviderRequest, SpendDay, Stage
 from generation.spend import Period
-from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, submissions
+from tests.helpers.job_driver import assert_completed, assert_refunded, create_job, submissions
 from tests.helpers.model_ids import SORA, VEO
 from tests.helpers.phone import assert_refused
 
@@ -34,10 +34,12 @@ def cost(job) -> Decimal:
     return ProviderRequest.objects.get(job=job).cost_usd
 
 
-def test_an_order_that_only_a_capped_provider_could_take_is_refused(phone, quick, life, cap):
+def test_an_order_that_only_a_capped_provider_could_take_is_refused(
+    phone, instant_provider, life, cap
+):
     cap(fal="0.10")
-    first = ordered(phone)
-    life.goes_on(first)  # the cap may be passed by one job
+    first = create_job(phone)
+    life.run_until_done(first)  # the cap may be passed by one job
     cache.invalidate()
 
     refused = phone.generate(model_id=str(SORA))
@@ -49,26 +51,26 @@ def test_an_order_that_only_a_capped_provider_could_take_is_refused(phone, quick
     assert phone.generate(model_id=str(SORA)).status_code == 200
 
 
-def test_the_month_is_capped_like_the_day(phone, quick, life, cap):
-    life.goes_on(ordered(phone))
+def test_the_month_is_capped_like_the_day(phone, instant_provider, life, cap):
+    life.run_until_done(create_job(phone))
     spend.rollup_daily_spend(now=life.now + timedelta(minutes=5))
     cap("month", fal="0.10")
 
     assert_refused(phone.generate(), 503, "ERR_5002")
 
 
-def test_one_claim_sends_no_more_than_the_cap_has_left(phone, quick, life, cap):
+def test_one_claim_sends_no_more_than_the_cap_has_left(phone, instant_provider, life, cap):
     for _ in range(2):
-        ordered(phone)
+        create_job(phone)
     cap(fal="0.10")
 
     life.submit()
 
-    assert len(submissions(quick)) == 1
+    assert len(submissions(instant_provider)) == 1
     waits = Job.objects.get(stage=Stage.SUBMIT)
-    life.later(130).goes_on(waits)
+    life.advance(130).run_until_done(waits)
     assert_refunded(waits, code="ERR_5002")
-    assert len(submissions(quick)) == 1
+    assert len(submissions(instant_provider)) == 1
 
 
 def test_what_a_capped_provider_does_not_get_another_makes(phone, sandbox, life, cap):
@@ -77,25 +79,25 @@ def test_what_a_capped_provider_does_not_get_another_makes(phone, sandbox, life,
         sandbox.provider(provider=name, queue_seconds=0, run_seconds=0, webhooks=False)
     cap(fal="0")
 
-    job = ordered(phone, model_id=str(VEO), settings={"duration": 4})
-    life.goes_on(job)
+    job = create_job(phone, model_id=str(VEO), settings={"duration": 4})
+    life.run_until_done(job)
 
     assert_completed(job)
     assert ProviderRequest.objects.get(job=job).provider == "runway"
 
 
-def test_what_costs_nothing_in_the_end_does_not_count(phone, quick, life, cap):
-    quick.provider(outcome="error", times=1)
-    job = ordered(phone)
+def test_what_costs_nothing_in_the_end_does_not_count(phone, instant_provider, life, cap):
+    instant_provider.provider(outcome="error", times=1)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5002")
     assert spend.spent_usd(now=life.now)["fal", Period.DAY] == 0
 
 
-def test_counted_and_uncounted_make_the_whole(phone, quick, life):
-    first, second = ordered(phone), ordered(phone)
+def test_counted_and_uncounted_make_the_whole(phone, instant_provider, life):
+    first, second = create_job(phone), create_job(phone)
     life.submit()
     counted, uncounted = cost(first), cost(second)
     ProviderRequest.objects.filter(job=second).update(sent_at=life.now + timedelta(minutes=2))

@@ -10,7 +10,7 @@ import pytest
 from generation.lifecycle import dead_letters
 from generation.models import DeadKind, DeadLetter, DeadState, ProviderRequest, RequestState
 from tests.generation.test_lifecycle_failures import HANDLE, a_video, own_fal
-from tests.helpers.job_driver import assert_refunded, ordered
+from tests.helpers.job_driver import assert_refunded, create_job
 
 __all__ = ["own_fal"]  # a fixture
 
@@ -20,17 +20,17 @@ def undelivered(phone, own_fal, life):
     """A refunded job whose video is on a host that was not allowed."""
     result = {"video": {"url": "https://new-host.example/x.mp4"}}
     own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"}).say(200, result)
-    job = ordered(phone)
-    life.goes_on(job)
+    job = create_job(phone)
+    life.run_until_done(job)
     assert_refunded(job, code="ERR_5002")
     return job
 
 
-def test_a_result_in_an_unknown_shape_is_refunded_and_kept_whole(phone, quick, life):
-    quick.provider(outcome="result_odd")
-    job = ordered(phone)
+def test_a_result_in_an_unknown_shape_is_refunded_and_kept_whole(phone, instant_provider, life):
+    instant_provider.provider(outcome="result_odd")
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5002")
     assert phone.balance() == 10
@@ -46,11 +46,11 @@ def test_a_result_in_an_unknown_shape_is_refunded_and_kept_whole(phone, quick, l
     ("outcome", "is_kept"),
     [("media_not_video", True), ("result_404", True), ("error", False), ("hang", False)],
 )
-def test_only_what_was_made_is_kept(phone, quick, life, outcome, is_kept):
-    quick.provider(outcome=outcome)
-    job = ordered(phone)
+def test_only_what_was_made_is_kept(phone, instant_provider, life, outcome, is_kept):
+    instant_provider.provider(outcome=outcome)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert DeadLetter.objects.filter(kind=DeadKind.RESULT).exists() == is_kept
 
@@ -62,7 +62,7 @@ def test_once_understood_it_is_the_users_and_the_refund_stands(phone, own_fal, l
     own_fal.say(404, {"status": "NOT_FOUND"}).say(200, a_video())
 
     dead_letters.retry(DeadLetter.objects.get(), now=life.now)
-    life.goes_on(undelivered)
+    life.run_until_done(undelivered)
 
     assert_refunded(undelivered, code="ERR_5002")
     assert undelivered.media_name
@@ -77,7 +77,7 @@ def test_a_second_try_that_fails_keeps_the_first_answer_and_a_new_letter(
     own_fal.say(200, {"video": None})
 
     dead_letters.retry(DeadLetter.objects.get(), now=life.now)
-    life.goes_on(undelivered)
+    life.run_until_done(undelivered)
 
     letters = DeadLetter.objects.order_by("id").values_list("state", flat=True)
     assert list(letters) == [DeadState.RETRIED, DeadState.OPEN]
@@ -88,7 +88,7 @@ def test_a_letter_is_closed_by_the_video_that_comes_by_another_way(own_fal, life
     own_fal.say(200, {"video": {"url": f"{own_fal.url}/x.mp4"}}).say(200, a_video())
 
     dead_letters.refetch_result(undelivered.id, now=life.now)
-    life.goes_on(undelivered)
+    life.run_until_done(undelivered)
 
     assert undelivered.media_name
     assert DeadLetter.objects.get().state == DeadState.RETRIED

@@ -15,22 +15,22 @@ from generation.models import Job, ProviderRequest, RequestState, Stage, Webhook
 from generation.providers.base import FailureReason
 from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import (
-    Life,
+    JobDriver,
     assert_completed,
     assert_refunded,
+    create_job,
     kinds_of,
-    ordered,
+    send_webhook,
     submissions,
-    tell,
 )
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 
 @pytest.fixture
-def running_job(phone, quick, life):
+def running_job(phone, instant_provider, life):
     """A job that runs at the provider."""
-    quick.provider(run_seconds=600)
-    job = ordered(phone)
+    instant_provider.provider(run_seconds=600)
+    job = create_job(phone)
     life.submit()
     job.refresh_from_db()
     assert job.stage == Stage.QUEUED
@@ -87,7 +87,7 @@ def test_every_signed_header_is_needed_and_covered(running_job, signer, name):
 def test_what_is_genuine_but_unknown_is_kept(db, signer, life, token):
     assert signer.deliver("an-id-of-nobody", token) == 200
 
-    life.later(1).deliver()
+    life.advance(1).deliver()
 
     delivery = WebhookDelivery.objects.get()
     assert (delivery.provider_request_id, delivery.outcome) == ("an-id-of-nobody", "unknown")
@@ -116,18 +116,20 @@ def test_another_requests_id_with_this_jobs_token_changes_nothing(running_job, s
     assert WebhookDelivery.objects.get().outcome == "another id"
 
 
-def test_a_call_for_a_submission_that_was_refused_moves_nothing(phone, quick, signer, life):
-    quick.provider(outcome="submit_429", times=1)
-    job = ordered(phone)
+def test_a_call_for_a_submission_that_was_refused_moves_nothing(
+    phone, instant_provider, signer, life
+):
+    instant_provider.provider(outcome="submit_429", times=1)
+    job = create_job(phone)
     life.submit()
     refused = request_of(job)
     assert refused.state == RequestState.DEFERRED
 
     assert signer.deliver("an-id", refused.webhook_token) == 200
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert len(quick.jobs()) == 1
+    assert len(instant_provider.jobs()) == 1
 
 
 def test_an_unknown_provider_has_no_door(db, client):
@@ -214,9 +216,9 @@ def test_keys_are_not_believed_for_longer_than_a_day(db, signer, monkeypatch):
 # --- Many at once, with real commits -------------------------------------------------------------
 
 
-def test_one_call_fifty_times_at_once_is_one_transition(guest, quick, signer):
-    job = ordered(guest)
-    life = Life()
+def test_one_call_fifty_times_at_once_is_one_transition(guest, instant_provider, signer):
+    job = create_job(guest)
+    life = JobDriver()
     life.submit()
     request = request_of(job)
     assert signer.deliver("warm-up") == 200
@@ -228,45 +230,47 @@ def test_one_call_fifty_times_at_once_is_one_transition(guest, quick, signer):
         return status
 
     assert at_once(*[call] * 50) == [200] * 50
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
     of_this = WebhookDelivery.objects.filter(provider_request_id=request.provider_request_id)
     outcomes = list(of_this.values_list("outcome", flat=True))
     assert len(outcomes) == 50
     assert outcomes.count("stored next") == 1
-    assert len(submissions(quick)) == 1
+    assert len(submissions(instant_provider)) == 1
 
 
 # --- The answer that was lost ---------------------------------------------------------------------
 
 
-def test_the_webhook_names_a_submission_whose_answer_was_lost(phone, quick, signer, life):
-    quick.provider(outcome="submit_lost")
-    job = ordered(phone)
+def test_the_webhook_names_a_submission_whose_answer_was_lost(
+    phone, instant_provider, signer, life
+):
+    instant_provider.provider(outcome="submit_lost")
+    job = create_job(phone)
     life.submit()
     assert request_of(job).state == RequestState.UNKNOWN
 
-    assert tell(signer, job) == 200
-    life.goes_on(job)
+    assert send_webhook(signer, job) == 200
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert len(submissions(quick)) == 1
+    assert len(submissions(instant_provider)) == 1
 
 
 def test_a_video_that_comes_after_the_refund_is_kept_and_the_refund_stands(
-    phone, quick, signer, life
+    phone, instant_provider, signer, life
 ):
-    quick.provider(outcome="submit_lost")
-    job = ordered(phone)
-    life.goes_on(job)
+    instant_provider.provider(outcome="submit_lost")
+    job = create_job(phone)
+    life.run_until_done(job)
     assert_refunded(job, code="ERR_5001")
     assert phone.balance() == 10
 
     for _ in range(3):
-        assert tell(signer, job) == 200
+        assert send_webhook(signer, job) == 200
     life.deliver()
-    life.goes_on(job)
+    life.run_until_done(job)
 
     seen = phone.get("get-video-status", job_id=job.id).json()
     assert (seen["status"], seen["refunded"]) == ("failed", True)
@@ -275,48 +279,48 @@ def test_a_video_that_comes_after_the_refund_is_kept_and_the_refund_stands(
     assert seen["thumbnail_url"]
     assert kinds_of(job.id) == ["charge", "refund"]
     assert phone.balance() == 10
-    assert len(submissions(quick)) == 1
+    assert len(submissions(instant_provider)) == 1
 
 
-def test_news_of_a_failure_after_the_refund_changes_nothing(phone, quick, signer, life):
-    quick.provider(outcome="hang")
-    job = ordered(phone)
-    life.goes_on(job)
+def test_news_of_a_failure_after_the_refund_changes_nothing(phone, instant_provider, signer, life):
+    instant_provider.provider(outcome="hang")
+    job = create_job(phone)
+    life.run_until_done(job)
     assert_refunded(job, code="ERR_5001")
 
     # It is not finished at the provider, whatever the call says.
-    assert tell(signer, job) == 200
+    assert send_webhook(signer, job) == 200
     life.deliver()
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5001")
     assert Job.objects.get(id=job.id).media_name == ""
 
 
 def test_a_webhook_applied_while_the_job_is_given_up_brings_its_video_all_the_same(
-    guest, quick, signer
+    guest, instant_provider, signer
 ):
     """One worker processes the delivery while another refunds the job."""
-    quick.provider(outcome="submit_lost")
-    job = ordered(guest)
-    life = Life()
+    instant_provider.provider(outcome="submit_lost")
+    job = create_job(guest)
+    life = JobDriver()
     life.submit()
     # As a worker leaves it that died after sending.
     ProviderRequest.objects.filter(job=job).update(state=RequestState.SENDING)
-    assert tell(signer, job) == 200
+    assert send_webhook(signer, job) == 200
 
     with ThreadPoolExecutor() as pool:
         with transaction.atomic():
             credit_services.lock_wallet(user_id=job.user_id)
             held = Job.objects.select_for_update(of=("self",)).get(id=job.id)
             applied = pool.submit(at_once, life.deliver)
-            eventually(_somebody_waits)
+            wait_for(_somebody_waits)
             settle.close_submission(held, FailureReason.TIMEOUT, now=life.now)
             settle._refund_and_close(held, FailureReason.TIMEOUT, now=life.now)
             transitions.to_done(held)
         applied.result(timeout=30)
 
-    life.goes_on(job)
+    life.run_until_done(job)
     assert_refunded(job, code="ERR_5001")
     assert job.media_name
 

@@ -12,7 +12,7 @@ from structlog.stdlib import ProcessorFormatter
 
 
 @contextmanager
-def written_log(level: int = logging.INFO) -> Iterator[io.StringIO]:
+def capture_log(level: int = logging.INFO) -> Iterator[io.StringIO]:
     """The lines that all loggers write meanwhile."""
     formatter = {**settings.LOGGING["formatters"]["json"]}
     formatter.pop("()")

@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from rendio.local import child_process, ports
 from rendio.local.data_dir import PROJECT, DataDir
 from rendio.local.servers import PostgreSQL, Valkey
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 ROOT = Path(sys.prefix) / "debian"
 POSTGRESQL = ROOT / "usr/lib/postgresql/17/bin"
@@ -192,7 +192,7 @@ class PgBouncer:
             stop_signal=signal.SIGQUIT,
         )
         running.start()
-        eventually(lambda: not running.running or not ports.is_free(self.port))
+        wait_for(lambda: not running.running or not ports.is_free(self.port))
         assert running.running, log.read_text()
 
     def stop(self) -> None:

@@ -32,7 +32,7 @@ from generation.models import Job, JobStatus, ProviderRequest, RequestState, Sta
 from rendio.local.stack import Stack
 from tests.helpers.phone import Phone
 from tests.helpers.sandbox_control import Sandbox
-from tests.helpers.wait import PATIENCE_SECONDS, eventually
+from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
 USER_ID = "sandbox-user"
 
@@ -58,11 +58,11 @@ def submissions(sandbox: Sandbox) -> list[dict[str, Any]]:
     return [asked for asked in sandbox.requests() if asked["method"] == "POST"]
 
 
-def looks(sandbox: Sandbox) -> list[dict[str, Any]]:
+def status_polls(sandbox: Sandbox) -> list[dict[str, Any]]:
     return [asked for asked in sandbox.requests() if asked["path"].endswith("/status")]
 
 
-class Life:
+class JobDriver:
     """The due functions in this process. The clock stands still until we move it, or until what
     the test did through the API came later than that."""
 
@@ -70,17 +70,17 @@ class Life:
         # After whatever the test orders first.
         self.now = timezone.now() + timedelta(seconds=10)
 
-    def later(self, seconds: float) -> Life:
+    def advance(self, seconds: float) -> JobDriver:
         self.now += timedelta(seconds=seconds)
         return self
 
-    def not_behind(self) -> datetime:
+    def catch_up(self) -> datetime:
         """The clock, set forward on a machine so slow that the true one has overtaken it."""
         self.now = max(self.now, timezone.now())
         return self.now
 
     def submit(self) -> None:
-        submit.submit_due(queue="low", now=self.not_behind())
+        submit.submit_due(queue="low", now=self.catch_up())
 
     def poll(self) -> None:
         poll.poll_due(queue="low", now=self.now)
@@ -92,15 +92,15 @@ class Life:
         convert.convert_due(queue="low", now=self.now)
 
     def cancel(self) -> None:
-        cancel.cancel_due(now=self.not_behind())
+        cancel.cancel_due(now=self.catch_up())
 
     def stop(self) -> None:
         cancel.cancel_abandoned_due(now=self.now)
 
     def deliver(self) -> None:
-        webhooks.process_due(now=self.not_behind())
+        webhooks.process_due(now=self.catch_up())
 
-    def goes_on(self, job: Job, *, until: Callable[[Job], bool] | None = None) -> Job:
+    def run_until_done(self, job: Job, *, until: Callable[[Job], bool] | None = None) -> Job:
         """Do what is due, each time at the moment when it is, until the job has ended."""
         for _ in range(200):
             for step in (
@@ -118,7 +118,7 @@ def _has_ended(job: Job) -> bool:
     return job.stage == Stage.DONE
 
 
-def ordered(phone: Phone, **body: Any) -> Job:
+def create_job(phone: Phone, **body: Any) -> Job:
     """A job that was just paid: 4 credits, 4 seconds."""
     answer = phone.generate(**body)
     assert answer.status_code == 200, answer.content
@@ -147,13 +147,13 @@ def assert_refunded(job: Job, *, code: str = "", status: str = JobStatus.FAILED)
 # --- A provider of our own ----------------------------------------------------------------------
 
 
-def turn(settings: Any, provider: str, **access: Any) -> None:
+def override_provider(settings: Any, provider: str, **access: Any) -> None:
     """Change how we get at a provider, for one test: `url`, `keys`, `media_hosts` …"""
     changed = replace(settings.PROVIDERS[provider], **access)
     settings.PROVIDERS = settings.PROVIDERS | {provider: changed}
 
 
-class Canned:
+class StubServer:
     """A loopback server that answers what it was told, and remembers what it was asked."""
 
     def __init__(self) -> None:
@@ -164,7 +164,7 @@ class Canned:
         self.connections: list[socket.socket] = []
         # So many requests get their answers at once, and none before.
         self.together: threading.Barrier | None = None
-        canned = self
+        stub_server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -173,12 +173,12 @@ class Canned:
 
             def answer(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
-                canned.bodies.append(self.rfile.read(length))
-                canned.asked.append((self.command, self.path, dict(self.headers)))
-                if canned.together:
-                    canned.together.wait(PATIENCE_SECONDS)
+                stub_server.bodies.append(self.rfile.read(length))
+                stub_server.asked.append((self.command, self.path, dict(self.headers)))
+                if stub_server.together:
+                    stub_server.together.wait(PATIENCE_SECONDS)
                 status, headers, body = (
-                    canned.answers.pop(0) if canned.answers else canned.otherwise
+                    stub_server.answers.pop(0) if stub_server.answers else stub_server.otherwise
                 )
                 self.send_response(status)
                 for name, value in headers.items():
@@ -197,7 +197,7 @@ class Canned:
 
             def get_request(self) -> tuple[socket.socket, Any]:
                 accepted, address = super().get_request()
-                canned.connections.append(accepted)
+                stub_server.connections.append(accepted)
                 return accepted, address
 
             def handle_error(self, request: Any, client_address: Any) -> None:
@@ -215,7 +215,7 @@ class Canned:
             with contextlib.suppress(OSError):  # closed already
                 kept.shutdown(socket.SHUT_RDWR)
 
-    def say(self, status: int, body: Any = b"", **headers: str) -> Canned:
+    def say(self, status: int, body: Any = b"", **headers: str) -> StubServer:
         """The answer to the next request that has none yet."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -223,10 +223,10 @@ class Canned:
         return self
 
 
-class Signer:
+class WebhookSigner:
     """fal's signature with keys of our own, whose key set a loopback server shows."""
 
-    def __init__(self, key_set: Canned) -> None:
+    def __init__(self, key_set: StubServer) -> None:
         self.key_set = key_set
         self.rotate()
 
@@ -271,7 +271,7 @@ class Signer:
         return int(answer.status_code)
 
 
-def tell(signer: Signer, job: Job) -> int:
+def send_webhook(signer: WebhookSigner, job: Job) -> int:
     """The genuine webhook of the job's newest submission, by what the sandbox knows of it."""
     request = ProviderRequest.objects.filter(job=job).latest("id")
     found = [
@@ -345,20 +345,20 @@ def ended(*job_ids: str, overdue: Collection[str] = ()) -> dict[str, Job]:
     unfinished = jobs.exclude(stage=Stage.DONE)
 
     def look() -> bool:
-        pass_deadlines(unfinished.filter(id__in=overdue))
+        expire_deadlines(unfinished.filter(id__in=overdue))
         return not unfinished.exists()
 
-    eventually(look, told=lambda: list(unfinished.values_list("stage", "due_at", "tries")))
+    wait_for(look, describe=lambda: list(unfinished.values_list("stage", "due_at", "tries")))
     return {str(job.id): job for job in jobs}
 
 
 def wait_for_results(*job_ids: str) -> None:
     """Until all that is left to do for these is to fetch what was made."""
     before = Job.objects.filter(id__in=job_ids).exclude(stage__in=[Stage.STORE, Stage.DONE])
-    eventually(lambda: not before.exists(), told=lambda: list(before.values_list("stage")))
+    wait_for(lambda: not before.exists(), describe=lambda: list(before.values_list("stage")))
 
 
-def pass_deadlines(jobs: QuerySet[Job]) -> None:
+def expire_deadlines(jobs: QuerySet[Job]) -> None:
     """As if the time of these were over, where nobody is at work on them and there has been a try
     at sending them."""
     on_its_way = ProviderRequest.objects.filter(job=OuterRef("id"), state=RequestState.SENDING)

@@ -19,7 +19,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse
 from rendio.openapi.schema import document
 
 
-class AnswersAsDescribed:
+class OpenApiConformance:
     def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
 

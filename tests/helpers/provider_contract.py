@@ -30,9 +30,9 @@ from generation.providers.signatures import BadSignature
 from rendio.common.keyring import KeyRing
 from rendio.common.observability import metrics
 from rendio.common.outbound import http
-from tests.helpers.job_driver import turn
+from tests.helpers.job_driver import override_provider
 from tests.helpers.sandbox_control import Sandbox
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 KEYS = {"one": "key-number-one-1111", "two": "key-number-two-2222"}
 HOOK = "http://127.0.0.1:9/webhooks/x?token=t"
@@ -49,7 +49,7 @@ class ProviderContract:
 
     @pytest.fixture
     def provider(self, settings: Any, no_long_wait: None) -> Provider:
-        turn(settings, self.name, keys=KeyRing(KEYS))
+        override_provider(settings, self.name, keys=KeyRing(KEYS))
         return get_provider(self.name)
 
     @pytest.fixture
@@ -131,7 +131,7 @@ class ProviderContract:
         assert len(outside.jobs(self.name)) == runs
 
     def test_what_could_not_be_sent_can_be_sent_later(self, provider, settings):
-        turn(settings, self.name, url="http://127.0.0.1:9")
+        override_provider(settings, self.name, url="http://127.0.0.1:9")
 
         answer = self.send(provider)
 
@@ -155,7 +155,7 @@ class ProviderContract:
         self.go(outside, run_seconds=2)
         handle = self.sent(provider)
 
-        told = eventually(lambda: [at for at in [_progress(provider, handle) or 0] if at >= 20])
+        told = wait_for(lambda: [at for at in [_progress(provider, handle) or 0] if at >= 20])
         assert told[0] <= 100
 
     @pytest.mark.parametrize("outcome", ["status_500", "status_unknown"])
@@ -168,13 +168,13 @@ class ProviderContract:
         assert set(provider.states) == self.states
 
     def test_a_state_that_is_not_documented_is_logged_and_counted_at_once(
-        self, provider, canned, settings, caplog
+        self, provider, stub_server, settings, caplog
     ):
-        turn(settings, self.name, url=canned.url)
+        override_provider(settings, self.name, url=stub_server.url)
         handle = provider.build_handle(model_id=self.model_id, request_id="x", key_label="one")
         counted = metrics.unknown_provider_states.labels(self.name)._value
         before = counted.get()
-        canned.say(200, {"status": "EXPIRED"})
+        stub_server.say(200, {"status": "EXPIRED"})
 
         assert provider.status(handle) == Unknown("status 'EXPIRED'")
 
@@ -185,7 +185,7 @@ class ProviderContract:
 
     def test_a_provider_that_cannot_be_reached_is_unknown(self, provider, outside, settings):
         self.sent(provider)
-        turn(settings, self.name, url="http://127.0.0.1:9")
+        override_provider(settings, self.name, url="http://127.0.0.1:9")
         lost = provider.build_handle(model_id=self.model_id, request_id="x", key_label="one")
 
         assert isinstance(provider.status(lost), Unknown)
@@ -278,15 +278,15 @@ class ProviderContract:
     # --- Whatever comes -------------------------------------------------------------------------
 
     @pytest.mark.parametrize("status", [200, 201, 302, 400, 402, 404, 409, 418, 422, 500, 503])
-    def test_no_answer_breaks_us(self, provider, canned, settings, status):
-        turn(settings, self.name, url=canned.url)
+    def test_no_answer_breaks_us(self, provider, stub_server, settings, status):
+        override_provider(settings, self.name, url=stub_server.url)
         handle = provider.build_handle(model_id=self.model_id, request_id="x", key_label="one")
 
         for body in (
             b"", b"[]", b"null", b"7", b"<html>", b"{}", b"[" * 5000, b'{"id": 7}',
             b'{"id": "../../x", "request_id": "../../x"}', b'{"status": {"a": []}}',
         ):  # fmt: skip
-            canned.otherwise = (status, {}, body)
+            stub_server.otherwise = (status, {}, body)
 
             assert isinstance(self.send(provider), Unknown | Rejected | RetryLater), body
             assert isinstance(provider.status(handle), Unknown), body
@@ -294,41 +294,48 @@ class ProviderContract:
             assert isinstance(provider.cancel(handle), CancelResult), body
 
     def test_a_look_is_redirected_within_the_provider_and_never_away_from_it(
-        self, provider, canned, settings
+        self, provider, stub_server, settings
     ):
-        turn(settings, self.name, url=f"{canned.url}/here")
+        override_provider(settings, self.name, url=f"{stub_server.url}/here")
         handle = provider.build_handle(model_id=self.model_id, request_id="x", key_label="one")
         ended = next(
             word for word, state in provider.states.items() if state == ProviderState.FINISHED
         )
-        canned.say(307, b"", Location=f"{canned.url}/here/moved").say(200, {"status": ended})
+        stub_server.say(307, b"", Location=f"{stub_server.url}/here/moved").say(
+            200, {"status": ended}
+        )
 
         assert provider.status(handle) == Done()
 
-        for away in (f"{canned.url}/elsewhere", "../../../../../../elsewhere", "http://[half", ""):
-            canned.say(302, b"", Location=away)
+        for away in (
+            f"{stub_server.url}/elsewhere",
+            "../../../../../../elsewhere",
+            "http://[half",
+            "",
+        ):
+            stub_server.say(302, b"", Location=away)
             assert provider.status(handle) == Unknown("status 302"), away
-        canned.otherwise = (308, {"Location": handle.status_url}, b"")
+        stub_server.otherwise = (308, {"Location": handle.status_url}, b"")
         assert provider.status(handle) == Unknown("status 308")
-        assert all(path.startswith("/here/") for _, path, _ in canned.asked)
-        canned.otherwise = (302, {"Location": f"{canned.url}/here/moved"}, b"")
-        before = len(canned.asked)
+        assert all(path.startswith("/here/") for _, path, _ in stub_server.asked)
+        stub_server.otherwise = (302, {"Location": f"{stub_server.url}/here/moved"}, b"")
+        before = len(stub_server.asked)
         self.send(provider)
-        assert len(canned.asked) == before + 1
+        assert len(stub_server.asked) == before + 1
 
-    def test_our_key_goes_nowhere_else(self, provider, canned, settings):
+    def test_our_key_goes_nowhere_else(self, provider, stub_server, settings):
         """Whatever addresses the provider names."""
-        turn(settings, self.name, url=f"{canned.url}/here")
-        elsewhere = f"{canned.url}/elsewhere"
+        override_provider(settings, self.name, url=f"{stub_server.url}/here")
+        elsewhere = f"{stub_server.url}/elsewhere"
         urls = dict.fromkeys(("status_url", "response_url", "cancel_url", "get"), elsewhere)
-        canned.say(200, {"id": "x", "request_id": "x", "urls": urls, **urls})
+        stub_server.say(200, {"id": "x", "request_id": "x", "urls": urls, **urls})
 
         handle = self.sent(provider)
         provider.status(handle)
         provider.result(handle)
         provider.cancel(handle)
 
-        assert all(path.startswith("/here/") for _, path, _ in canned.asked)
+        assert all(path.startswith("/here/") for _, path, _ in stub_server.asked)
 
 
 def _progress(provider: Provider, handle: Handle) -> int | None:
@@ -340,16 +347,18 @@ class WebhookContract(ProviderContract):
     """And this, where it sends webhooks of its own."""
 
     @pytest.fixture
-    def delivered(self, provider, outside, canned) -> Any:
+    def delivered(self, provider, outside, stub_server) -> Any:
         """Sends a job whose webhook goes as planned: its id, and the headers and body that come."""
-        canned.otherwise = (200, {}, b"")
+        stub_server.otherwise = (200, {}, b"")
 
         def deliver(**plan: Any) -> tuple[str, dict[str, str], bytes]:
             self.go(outside, webhooks=True, **plan)
-            request_id = self.send(provider, webhook_url=f"{canned.url}/hook").handle.request_id
-            eventually(lambda: canned.asked)
-            _, _, headers = canned.asked[-1]
-            return request_id, CaseInsensitiveDict(headers), canned.bodies[-1]
+            request_id = self.send(
+                provider, webhook_url=f"{stub_server.url}/hook"
+            ).handle.request_id
+            wait_for(lambda: stub_server.asked)
+            _, _, headers = stub_server.asked[-1]
+            return request_id, CaseInsensitiveDict(headers), stub_server.bodies[-1]
 
         return deliver
 

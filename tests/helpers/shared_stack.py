@@ -17,7 +17,7 @@ from rendio.local import ports
 from rendio.local.data_dir import DataDir
 from rendio.local.stack import Stack
 from tests.helpers.job_driver import Running, serves, stack_environment
-from tests.helpers.wait import PATIENCE_SECONDS, eventually
+from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
 # What most tests need of the processes. A module changes it by STACK_ENVIRONMENT.
 STANDARD = {
@@ -56,7 +56,7 @@ def use(database: str, changes: Mapping[str, Any]) -> Running:
         _started = Started(changes, Running(stack))
         stack.start("web", "worker", "beat")
     running = _started.running
-    eventually(lambda: serves(running.url), told=lambda: running.log("web"))
+    wait_for(lambda: serves(running.url), describe=lambda: running.log("web"))
     return running
 
 

@@ -10,10 +10,10 @@ PATIENCE_SECONDS = 300
 Seen = TypeVar("Seen")
 
 
-def eventually(look: Callable[[], Seen], *, told: Callable[[], object] = str) -> Seen:
-    """What `look` gives once that is true; fails with what is `told` when it does not come true."""
+def wait_for(look: Callable[[], Seen], *, describe: Callable[[], object] = str) -> Seen:
+    """Return what `look` gives once that is true. Fail with `describe()` after PATIENCE_SECONDS."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     while not (seen := look()):
-        assert time.monotonic() < give_up_at, told() or f"it did not come true: {seen!r}"
+        assert time.monotonic() < give_up_at, describe() or f"it did not come true: {seen!r}"
         time.sleep(0.02)
     return seen

@@ -12,7 +12,7 @@ import pytest
 
 from rendio.local.data_dir import PROJECT
 from rendio.local.pytest_plugin import own_home
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 from tests.local.conftest import alive, fresh_environment, groups_of
 
 WRITES_ITS_ENVIRONMENT = """
@@ -50,7 +50,7 @@ def start_run(
 
 def told(folder: Path, name: str) -> dict[str, str]:
     file = folder / f"{name}.json"
-    eventually(file.exists)
+    wait_for(file.exists)
     return json.loads(file.read_text())
 
 
@@ -69,7 +69,7 @@ def test_two_runs_share_nothing_and_the_next_removes_what_a_killed_one_left(tmp_
     assert len(groups) == 3
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    eventually(lambda: not alive(groups), told=lambda: alive(groups))
+    wait_for(lambda: not alive(groups), describe=lambda: alive(groups))
     assert Path(first["RENDIO_HOME"]).exists()
 
     monkeypatch.setenv("RENDIO_HOME", str(tmp_path / "home"))

@@ -16,7 +16,7 @@ import requests
 from rendio.local.child_process import command_line
 from rendio.local.data_dir import PROJECT
 from rendio.local.wait import answers
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 from tests.local.conftest import Supervisor, alive, fresh_environment, groups_of, pid_of
 
 EVERYTHING = {"postgres", "valkey", "sandbox", "web", "worker", "beat", "flower"}
@@ -125,9 +125,9 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     for pid in killed.values():
         os.kill(pid, signal.SIGKILL)
     for name, pid in killed.items():
-        eventually(lambda name=name, pid=pid: pid_of(data_dir, name) not in (None, pid))
+        wait_for(lambda name=name, pid=pid: pid_of(data_dir, name) not in (None, pid))
         assert f"{name} ended (signal 9); restarting" in supervisor.output
-    eventually(lambda: answers(f"{web}/readyz"))
+    wait_for(lambda: answers(f"{web}/readyz"))
     committed = users(data_dir)
     assert committed >= 2  # the staff's and the guest
 
@@ -136,7 +136,7 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     assert names_in(data_dir) == EVERYTHING
     supervisor.end(signal.SIGKILL)
     assert "Nothing is running" in manage(data_dir, "prove_ledger").stderr
-    eventually(lambda: not alive(groups), told=lambda: alive(groups))
+    wait_for(lambda: not alive(groups), describe=lambda: alive(groups))
     again = Supervisor(data_dir, JOURNEY="0")
     again.start()
     again.wait_for("staff login")

@@ -20,7 +20,7 @@ from rendio.local import servers as servers_module
 from rendio.local.child_process import ChildProcess
 from rendio.local.data_dir import PROJECT, DataDir, DataDirInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 from tests.local.conftest import alive, fresh_environment, groups_of
 
 HOLD = """
@@ -96,7 +96,7 @@ def test_killing_the_holder_leaves_nothing_and_loses_no_commit(tmp_path):
     holder.wait()
 
     assert len(groups) == 2
-    eventually(lambda: not alive(groups), told=lambda: alive(groups))
+    wait_for(lambda: not alive(groups), describe=lambda: alive(groups))
     data_dir = DataDir(root)
     data_dir.acquire()
     with servers(data_dir) as (database, valkey):

@@ -26,14 +26,14 @@ from rendio.common import background, wakeup
 from rendio.common.background import BackgroundThread
 from rendio.local.data_dir import PROJECT
 from tests.helpers.phone import Phone
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 APPS = ("accounts", "adminops", "billing", "credits", "generation", "rendio")
 
 
 def kill(name):
     """Raise SystemExit, which nobody expects, wherever the thread is."""
-    eventually(lambda: ident_of(name))
+    wait_for(lambda: ident_of(name))
     raised = ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(ident_of(name)), ctypes.py_object(SystemExit)
     )
@@ -65,24 +65,24 @@ def test_revocations_are_read_after_the_thread_was_killed(kept, sandbox, setting
     phone = Phone().sign_in()
     session = Session.objects.get(user_id=phone.user_id)
     kill("revocations")
-    eventually(lambda: was_killed(caplog, "revocations"))
+    wait_for(lambda: was_killed(caplog, "revocations"))
 
     phone.post("auth/logout", phone.session)
 
-    assert eventually(lambda: session.id in kept)
+    assert wait_for(lambda: session.id in kept)
 
 
 def test_wakeups_are_sent_after_the_thread_was_killed(committed, caplog):
     queue = f"test-{uuid4()}"
     wakeup.enqueue_on_commit("test.first", queue=queue)
-    eventually(lambda: waiting_in(queue) == 1)
+    wait_for(lambda: waiting_in(queue) == 1)
     kill("wakeup")
     wakeup.enqueue_on_commit("test.second", queue=queue)  # wakes it
-    eventually(lambda: was_killed(caplog, "wakeup"))
+    wait_for(lambda: was_killed(caplog, "wakeup"))
 
     wakeup.enqueue_on_commit("test.third", queue=queue)
 
-    assert eventually(lambda: waiting_in(queue) >= 2)
+    assert wait_for(lambda: waiting_in(queue) >= 2)
 
 
 def waiting_in(queue):
@@ -99,7 +99,7 @@ def test_streams_tell_changes_after_the_thread_was_killed(committed, sandbox, ca
     reader = threading.Thread(target=lambda: told.extend(events))
     reader.start()
     kill("streams")
-    eventually(lambda: was_killed(caplog, "streams"))
+    wait_for(lambda: was_killed(caplog, "streams"))
 
     phone.post("cancel-video-job", {"job_id": job_id})
 
@@ -111,12 +111,12 @@ def test_heartbeats_are_written_after_the_thread_was_killed(committed, settings,
     settings.HEARTBEAT_SECONDS = 0.1
     heartbeats.start_for_web()
     mine = Heartbeat.objects.filter(role=heartbeats.WEB)
-    eventually(mine.exists)
+    wait_for(mine.exists)
     kill("heartbeat")
-    eventually(lambda: was_killed(caplog, "heartbeat"))
+    wait_for(lambda: was_killed(caplog, "heartbeat"))
     before = mine.get().beaten_at
 
-    eventually(lambda: mine.get().beaten_at > before)
+    wait_for(lambda: mine.get().beaten_at > before)
 
     heartbeats.stop_for_web()
     assert not mine.exists()
@@ -128,9 +128,9 @@ def test_a_worker_serves_metrics_after_the_thread_was_killed(settings, caplog):
     url = f"http://127.0.0.1:{settings.WORKER_METRICS_PORT}/"
     metrics_endpoint.serve_for_worker()
     kill("metrics")
-    eventually(lambda: was_killed(caplog, "metrics"))
+    wait_for(lambda: was_killed(caplog, "metrics"))
 
-    assert eventually(lambda: is_served(url))
+    assert wait_for(lambda: is_served(url))
 
 
 def test_a_worker_serves_metrics_at_an_ipv6_address(settings):
@@ -144,7 +144,7 @@ def test_a_worker_serves_metrics_at_an_ipv6_address(settings):
 
     server.start()
 
-    assert eventually(lambda: is_served(f"http://[::1]:{port}/"))
+    assert wait_for(lambda: is_served(f"http://[::1]:{port}/"))
 
 
 def is_served(url):
@@ -206,17 +206,17 @@ def test_a_thread_that_fails_is_named(db, client, thread):
 
     name = thread(turn, late_seconds=60)
 
-    assert eventually(lambda: f"the thread {name} fails: ValueError" in problems(client))
+    assert wait_for(lambda: f"the thread {name} fails: ValueError" in problems(client))
 
 
 def test_a_thread_that_is_stuck_is_named(db, client, thread):
     released = threading.Event()
     name = thread(released.wait, late_seconds=0.05)
 
-    eventually(lambda: any(f"{name} has been stuck" in one for one in problems(client)))
+    wait_for(lambda: any(f"{name} has been stuck" in one for one in problems(client)))
 
     released.set()
-    assert eventually(lambda: not any(name in one for one in problems(client)))
+    assert wait_for(lambda: not any(name in one for one in problems(client)))
 
 
 def test_what_another_process_says_of_its_threads_is_named(db, client):

@@ -14,7 +14,7 @@ import requests
 from rendio.local import child_process, ports
 from rendio.local.data_dir import PROJECT
 from tests.helpers.debian import ROOT
-from tests.helpers.wait import PATIENCE_SECONDS, eventually
+from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
 CADDY = shutil.which("caddy", path=f"{ROOT / 'usr/bin'}:{os.environ['PATH']}")
 pytestmark = pytest.mark.skipif(not CADDY, reason="Caddy is not here: .ci/servers unpacks it")
@@ -98,7 +98,7 @@ def proxy(web, tmp_path_factory):
     )
     process.start()
     try:
-        eventually(lambda: not process.running or not ports.is_free(port))
+        wait_for(lambda: not process.running or not ports.is_free(port))
         assert process.running, (folder / "log").read_text()
         yield f"http://127.0.0.1:{port}"
     finally:

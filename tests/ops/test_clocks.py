@@ -16,7 +16,7 @@ from django.utils import timezone
 from tests.generation.conftest import running
 from tests.helpers.job_driver import Running, assert_completed, ended
 from tests.helpers.shifted_clock import HOUR
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 __all__ = ["running"]  # a fixture
 
@@ -58,16 +58,16 @@ def test_a_job_is_done_where_one_clock_is_an_hour_off(running, sandbox, name, se
     phone = running.phone()
     token = phone.register_for_pushes()
     with clock_is_off(running, name, seconds):
-        eventually(
+        wait_for(
             lambda: [one for one in problems(running) if f"{where} PostgreSQL's" in one],
-            told=lambda: problems(running),
+            describe=lambda: problems(running),
         )
         [job_id] = phone.order()
 
         job = ended(job_id)[job_id]
 
         assert_completed(job)
-        assert eventually(lambda: sandbox.pushes(token))
+        assert wait_for(lambda: sandbox.pushes(token))
         # A video cannot be done before it was ordered, nor later than now.
         assert job.created_at <= job.completed_at <= timezone.now()
 
@@ -77,9 +77,9 @@ def test_the_scheduler_goes_on_where_its_clock_is_set_back(running, sandbox):
     phone = running.phone()
     sandbox.provider(webhooks=False, queue_seconds=0.1, run_seconds=0.1)
     with clock_is_off(running, "beat", 0):
-        eventually(lambda: not [one for one in problems(running) if "clock" in one])
+        wait_for(lambda: not [one for one in problems(running) if "clock" in one])
         os.kill(running.stack.children["beat"].pid, signal.SIGUSR2)
-        eventually(lambda: [one for one in problems(running) if "behind" in one])
+        wait_for(lambda: [one for one in problems(running) if "behind" in one])
 
         [job_id] = phone.order()
 

@@ -17,7 +17,7 @@ from rendio.local.data_dir import PROJECT
 from tests.generation.conftest import running
 from tests.helpers.debian import ROOT, Authority, needed
 from tests.helpers.job_driver import WebPhone
-from tests.helpers.wait import PATIENCE_SECONDS, eventually
+from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
 __all__ = ["running"]  # a fixture
 
@@ -72,7 +72,7 @@ def nginx(folder, authority, *, web_port):
     )
     process.start()
     try:
-        eventually(lambda: not process.running or not ports.is_free(port))
+        wait_for(lambda: not process.running or not ports.is_free(port))
         assert process.running, (folder / "log").read_text()
         yield f"https://127.0.0.1:{port}", f"http://127.0.0.1:{plain_port}"
     finally:

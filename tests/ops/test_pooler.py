@@ -20,7 +20,7 @@ from rendio.local.servers import PostgreSQL
 from rendio.local.stack import Stack
 from tests.helpers.debian import Authority, PgBouncer, TlsValkey, needed
 from tests.helpers.job_driver import WebPhone, serves, stack_environment
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = needed
 # More than the pooler has sessions of PostgreSQL.
@@ -206,9 +206,9 @@ def service(servers, tmp_path_factory):
         stack = started.enter_context(Stack(data_dir=servers.data_dir, env=environment))
         limit = stack.manage("limit_role")
         limit.start()
-        eventually(lambda: not limit.running)
+        wait_for(lambda: not limit.running)
         stack.start("web", "worker")
-        eventually(lambda: serves(stack.url))
+        wait_for(lambda: serves(stack.url))
         yield stack
 
 
@@ -229,7 +229,7 @@ def profiles(stack, phone):
 
 
 def test_a_customer_is_served_through_the_pooler(service):
-    eventually(lambda: is_ready(service))
+    wait_for(lambda: is_ready(service))
     phone = WebPhone(service.url)
     phone.sign_in()
 
@@ -237,7 +237,7 @@ def test_a_customer_is_served_through_the_pooler(service):
     for _ in range(6):  # each statement is prepared, and its sessions change
         assert profiles(service, phone) == {200}
 
-    eventually(lambda: phone.status(job_id)["status"] == "completed")
+    wait_for(lambda: phone.status(job_id)["status"] == "completed")
     exported = requests.get(
         f"{service.url}/v1/export-user-data", headers=phone._headers(), timeout=30
     )
@@ -246,7 +246,7 @@ def test_a_customer_is_served_through_the_pooler(service):
 
 @pytest.mark.parametrize("which", ["pooler", "database"])
 def test_no_call_fails_once_what_restarted_is_back(service, servers, which):
-    eventually(lambda: is_ready(service))
+    wait_for(lambda: is_ready(service))
     phone = WebPhone(service.url)
     phone.sign_in()
     assert profiles(service, phone) == {200}
@@ -257,15 +257,15 @@ def test_no_call_fails_once_what_restarted_is_back(service, servers, which):
         server.start()
     else:
         server.launch()
-        eventually(server.answers)
+        wait_for(server.answers)
         # The pooler asks again each second whether PostgreSQL is there.
-        eventually(lambda: is_ready(service))
+        wait_for(lambda: is_ready(service))
 
     assert profiles(service, phone) == {200}
 
 
 def test_a_postgresql_that_hangs_behind_the_pooler_is_noticed(service, servers):
-    eventually(lambda: is_ready(service))
+    wait_for(lambda: is_ready(service))
     phone = WebPhone(service.url)
     phone.sign_in()
 
@@ -273,8 +273,8 @@ def test_a_postgresql_that_hangs_behind_the_pooler_is_noticed(service, servers):
     try:
         # Each call alone would wait for as long as a call may.
         assert profiles(service, phone) == {503}
-        eventually(lambda: "database_silent" in service.log("web").read_text())
+        wait_for(lambda: "database_silent" in service.log("web").read_text())
     finally:
         servers.database.child.resume()
 
-    eventually(lambda: profiles(service, phone) == {200})
+    wait_for(lambda: profiles(service, phone) == {200})

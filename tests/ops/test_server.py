@@ -30,7 +30,7 @@ from tests.generation.conftest import running
 from tests.helpers import pictures
 from tests.helpers.job_driver import serves
 from tests.helpers.phone import assert_refused
-from tests.helpers.wait import PATIENCE_SECONDS, eventually
+from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
 __all__ = ["running"]  # a fixture
 
@@ -300,7 +300,7 @@ def test_films_do_not_fill_memory(running, film):
 
     for _ in range(4):
         # A loaded machine takes its time for three hundred calls.
-        eventually(lambda: requests.get(f"{running.url}/v1/get-models", timeout=30).ok)
+        wait_for(lambda: requests.get(f"{running.url}/v1/get-models", timeout=30).ok)
     grown = sum(map(memory_of, children_of(main))) - before
     for line in lines:
         line.socket.close()
@@ -354,7 +354,7 @@ def test_large_bodies_beyond_what_memory_may_hold_are_refused_and_small_ones_are
 
     try:
         # Two processes, each with room for two.
-        eventually(lambda: len(answered()) >= 4)
+        wait_for(lambda: len(answered()) >= 4)
         assert {line.answer()[0] for line in answered()} == {503}
         assert requests.get(f"{running.url}/v1/get-models", timeout=30).status_code == 200
         assert running.phone().balance() > 0
@@ -378,7 +378,7 @@ def test_a_request_that_has_begun_is_answered_after_sigterm(running):
         child = running.stack.children["web"]
         serves(running.url)
         child.ask_to_stop()
-        eventually(lambda: "Handling signal: term" in running.log("web"))
+        wait_for(lambda: "Handling signal: term" in running.log("web"))
 
         line.socket.sendall(body[5000:])
 
@@ -387,7 +387,7 @@ def test_a_request_that_has_begun_is_answered_after_sigterm(running):
         assert line.is_closed()
     assert child.stop()
     running.stack.start("web")
-    eventually(lambda: serves(running.url))
+    wait_for(lambda: serves(running.url))
 
 
 def test_a_web_process_that_dies_is_replaced(running):
@@ -396,9 +396,9 @@ def test_a_web_process_that_dies_is_replaced(running):
     assert len(before) == 2
     os.kill(before[0], 9)
 
-    eventually(lambda: len(children_of(main)) == 2 and before[0] not in children_of(main))
+    wait_for(lambda: len(children_of(main)) == 2 and before[0] not in children_of(main))
     for _ in range(10):
-        eventually(lambda: serves(running.url))
+        wait_for(lambda: serves(running.url))
 
 
 def children_of(pid):

@@ -15,7 +15,7 @@ from rendio.local.servers import PostgreSQL, Valkey
 from rendio.local.stack import Stack
 from rendio.local.wait import wait_until
 from tests.helpers.job_driver import WebPhone, serves, stack_environment
-from tests.helpers.wait import PATIENCE_SECONDS, eventually
+from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
 # More than the request threads of both web processes.
 AT_ONCE = 24
@@ -56,14 +56,14 @@ def service(tmp_path_factory, django_db_setup):
             migrate.start()
             assert wait_until(lambda: not migrate.running, timeout_seconds=PATIENCE_SECONDS)
         stack.start("web", "worker")
-        eventually(lambda: serves(stack.url))
+        wait_for(lambda: serves(stack.url))
         yield SimpleNamespace(stack=stack, url=stack.url, database=database, valkey=valkey)
 
 
 @pytest.fixture
 def phone(service):
     phone = WebPhone(service.url)
-    eventually(lambda: is_well(service))
+    wait_for(lambda: is_well(service))
     phone.sign_in()
     return phone
 
@@ -92,7 +92,7 @@ def restarting(server):
         yield
     finally:
         server.launch()
-        eventually(server.answers)
+        wait_for(server.answers)
 
 
 def profiles(service, phone):
@@ -133,7 +133,7 @@ def test_postgresql_hangs_and_all_threads_serve_again_after_it(service, phone):
     with hanging(service.database):
         assert statuses(profiles(service, phone)) == {503}
 
-    eventually(lambda: statuses(profiles(service, phone)) == {200})
+    wait_for(lambda: statuses(profiles(service, phone)) == {200})
 
 
 def test_postgresql_restarts_and_no_call_fails_after_it(service, phone):
@@ -152,7 +152,7 @@ def test_valkey_hangs_and_only_what_must_be_counted_is_refused(service, phone):
         answers = profiles(service, phone)
         checked = device_check(service)
         # They keep an answer for a second, and the one before it was well.
-        eventually(lambda: ask(service, "readyz").json()["redis"] == "unreachable")
+        wait_for(lambda: ask(service, "readyz").json()["redis"] == "unreachable")
         alive, ready, whole = (ask(service, page) for page in ("healthz", "readyz", "statusz"))
 
     assert statuses(answers) == {200}
@@ -177,8 +177,8 @@ def test_a_worker_goes_on_after_postgresql_hung(service, phone):
     phone.order()  # so that the worker is at work when it hangs
     with hanging(service.database):
         assert statuses(profiles(service, phone)) == {503}
-    eventually(lambda: statuses(profiles(service, phone)) == {200})
+    wait_for(lambda: statuses(profiles(service, phone)) == {200})
 
     [job_id] = phone.order()
 
-    eventually(lambda: phone.status(job_id)["status"] == "completed")
+    wait_for(lambda: phone.status(job_id)["status"] == "completed")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.helpers.storekit import AppStore
-from tests.helpers.wait import PATIENCE_SECONDS, eventually
+from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
 
 class Sandbox:
@@ -20,7 +20,7 @@ class Sandbox:
     KEY = "Key id-of-a-tester:secret-of-a-tester"
     MODEL = "fal-ai/sora-2/text-to-video"
     VIDEO = {"prompt": "A cat on a windowsill", "duration": 4, "aspect_ratio": "9:16"}
-    eventually = staticmethod(eventually)
+    wait_for = staticmethod(wait_for)
 
     def __init__(self, url):
         self.url = url
@@ -69,7 +69,7 @@ class Sandbox:
             response = self.get(job["status_url"], params={"logs": 1})
             return response if response.json()["status"] == "COMPLETED" else None
 
-        return eventually(look)
+        return wait_for(look)
 
     def result(self, job):
         self.completed(job)
@@ -108,7 +108,7 @@ class Receiver:
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def wait_for(self, count):
-        eventually(lambda: len(self.deliveries) >= count)
+        wait_for(lambda: len(self.deliveries) >= count)
         return self.deliveries
 
     def first(self):
@@ -127,7 +127,7 @@ def started_sandbox(**environment):
     line = process.stdout.readline()
     assert line, process.stderr.read()
     url = line.split()[-1]
-    eventually(lambda: _is_healthy(url))
+    wait_for(lambda: _is_healthy(url))
     return process, url, line
 
 

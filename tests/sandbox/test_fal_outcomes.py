@@ -60,7 +60,7 @@ def test_hang_runs_and_never_finishes(sandbox, receiver):
     (delivery,) = receiver.wait_for(1)
 
     assert look()["status"] == "IN_PROGRESS"
-    assert sandbox.eventually(lambda: len(lines := look()["logs"]) == 5 and lines)
+    assert sandbox.wait_for(lambda: len(lines := look()["logs"]) == 5 and lines)
     assert json.loads(delivery["body"])["request_id"] != job["request_id"]
 
 
@@ -254,7 +254,7 @@ def test_stopping_does_not_wait_for_those_who_are_never_answered(own_process):
             f"Authorization: {sandbox.KEY}\r\n"
             "Content-Length: 2\r\n\r\n{}".encode()
         )
-        sandbox.eventually(sandbox.requests)
+        sandbox.wait_for(sandbox.requests)
 
         process.terminate()
         _, errors = process.communicate(timeout=3)

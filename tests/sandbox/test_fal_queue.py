@@ -73,7 +73,7 @@ def test_a_job_waits_then_runs_then_is_complete(sandbox):
     job = sandbox.submitted()
 
     waiting = sandbox.get(job["status_url"])
-    running = sandbox.eventually(
+    running = sandbox.wait_for(
         lambda: (
             (answer := sandbox.get(job["status_url"])).json()["status"] == "IN_PROGRESS" and answer
         )
@@ -138,7 +138,7 @@ def test_logs_grow_while_a_job_runs(sandbox):
     look = lambda: sandbox.get(job["status_url"], params={"logs": 1}).json()["logs"]  # noqa: E731
 
     early = look()
-    later = sandbox.eventually(lambda: len(lines := look()) > len(early) and lines)
+    later = sandbox.wait_for(lambda: len(lines := look()) > len(early) and lines)
 
     assert later[: len(early)] == early
 

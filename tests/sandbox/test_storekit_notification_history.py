@@ -185,7 +185,7 @@ def test_a_test_notification_arrives_and_its_way_can_be_followed(
     client = app_store.client(environment)
 
     token = client.request_test_notification().testNotificationToken
-    status = sandbox.eventually(
+    status = sandbox.wait_for(
         lambda: (found := client.get_test_notification_status(token)).sendAttempts and found
     )
 

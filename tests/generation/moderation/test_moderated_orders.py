@@ -175,16 +175,16 @@ def test_out_of_reach_refuses_without_a_charge_or_lets_pass_as_the_setting_says(
         b'{"results": [{"flagged": "no"}]}',
     ],
 )
-def test_an_answer_of_another_form_is_no_verdict(phone, openai, canned, settings, body):
-    canned.say(200, body)
-    settings.OPENAI_URL = canned.url
+def test_an_answer_of_another_form_is_no_verdict(phone, openai, stub_server, settings, body):
+    stub_server.say(200, body)
+    settings.OPENAI_URL = stub_server.url
 
     assert_refused(phone.generate(), 503, "ERR_5002")
 
 
-def test_a_verdict_without_its_category_is_one(phone, openai, canned, settings):
-    canned.say(200, {"results": [{"flagged": True, "categories": None}]})
-    settings.OPENAI_URL = canned.url
+def test_a_verdict_without_its_category_is_one(phone, openai, stub_server, settings):
+    stub_server.say(200, {"results": [{"flagged": True, "categories": None}]})
+    settings.OPENAI_URL = stub_server.url
 
     assert_refused(phone.generate(), 422, "ERR_4016")
     assert Violation.objects.get().categories == ["unspecified"]

@@ -78,12 +78,12 @@ def test_out_of_reach_is_as_the_setting_says(phone, openai, settings, storage):
 
 
 def test_a_picture_that_lies_elsewhere_is_judged_once_it_is_here(
-    phone, openai, canned, settings, storage
+    phone, openai, stub_server, settings, storage
 ):
     settings.ALLOW_EXTERNAL_IMAGE_URLS = True
-    canned.say(200, jpeg(), Content_Type="image/jpeg")
+    stub_server.say(200, jpeg(), Content_Type="image/jpeg")
     openai(flag_images=True)
-    order = {"model_id": IMAGE_TO_VIDEO, "image_url": f"{canned.url}/red.jpg"}
+    order = {"model_id": IMAGE_TO_VIDEO, "image_url": f"{stub_server.url}/red.jpg"}
 
     details = assert_refused(phone.generate(**order), 422, "ERR_4016")
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from generation.models import ProviderRequest, Stage, Violation
-from tests.helpers.job_driver import assert_completed, assert_refunded, ordered, tell
+from tests.helpers.job_driver import assert_completed, assert_refunded, create_job, send_webhook
 
 COST = Decimal("0.40")  # four seconds of Sora 2 at fal
 
@@ -29,22 +29,24 @@ def cost_of(job):
 
 
 def test_frames_from_all_over_the_video_are_shown_and_then_it_is_kept(
-    phone, quick, life, judged, storage
+    phone, instant_provider, life, judged, storage
 ):
-    job = ordered(phone)
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert len(set(pictures_shown(quick))) == 3
+    assert len(set(pictures_shown(instant_provider))) == 3
     assert len(storage.names()) == 2
 
 
-def test_a_refused_video_is_refunded_booked_and_nowhere_kept(phone, quick, life, judged, storage):
-    job = ordered(phone)
+def test_a_refused_video_is_refunded_booked_and_nowhere_kept(
+    phone, instant_provider, life, judged, storage
+):
+    job = create_job(phone)
     judged(flag_images=True, category="sexual")
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_4016")
     assert phone.balance() == 10
@@ -53,32 +55,32 @@ def test_a_refused_video_is_refunded_booked_and_nowhere_kept(phone, quick, life,
     assert storage.names() == []
     status = phone.get("get-video-status", job_id=str(job.id)).json()
     assert (status["error"]["type"], status["video_url"]) == ("CONTENT_REJECTED", None)
-    assert len(pictures_shown(quick)) == 1  # the first objection is enough
+    assert len(pictures_shown(instant_provider)) == 1  # the first objection is enough
     # Its owner did not draw it.
     assert not Violation.objects.exists()
 
 
 def test_without_frames_or_without_moderation_no_result_is_judged(
-    phone, quick, life, judged, settings
+    phone, instant_provider, life, judged, settings
 ):
     settings.MODERATION_OUTPUT_FRAMES = 0
     judged(flag_images=True)
-    job = ordered(phone)
-    life.goes_on(job)
+    job = create_job(phone)
+    life.run_until_done(job)
     assert_completed(job)
 
     settings.MODERATION_OUTPUT_FRAMES, settings.MODERATION = 3, []
-    job = ordered(phone)
-    life.goes_on(job)
+    job = create_job(phone)
+    life.run_until_done(job)
 
     assert_completed(job)
-    assert pictures_shown(quick) == []
+    assert pictures_shown(instant_provider) == []
 
 
-def test_an_outage_delays_a_video_until_it_is_over(phone, quick, life, judged, storage):
-    job = ordered(phone)
+def test_an_outage_delays_a_video_until_it_is_over(phone, instant_provider, life, judged, storage):
+    job = create_job(phone)
     judged(status=503)
-    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
+    life.run_until_done(job, until=lambda job: job.stage == Stage.STORE)
     for _ in range(3):
         life.store()
         job.refresh_from_db()
@@ -86,60 +88,64 @@ def test_an_outage_delays_a_video_until_it_is_over(phone, quick, life, judged, s
         life.now = job.due_at
     judged()
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
 
 
 def test_an_outage_that_lasts_ends_at_the_deadline_with_a_refund(
-    phone, quick, life, judged, settings
+    phone, instant_provider, life, judged, settings
 ):
     settings.JOB_STORE_DEADLINE_SECONDS = 90
-    job = ordered(phone)
+    job = create_job(phone)
     judged(status=503)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5002")
     assert phone.balance() == 10
     assert cost_of(job) == COST
 
 
-def test_where_an_outage_allows_the_video_is_kept_unjudged(phone, quick, life, judged, settings):
+def test_where_an_outage_allows_the_video_is_kept_unjudged(
+    phone, instant_provider, life, judged, settings
+):
     settings.MODERATION_WHEN_UNREACHABLE = "allow"
-    job = ordered(phone)
+    job = create_job(phone)
     judged(status=503)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
 
 
-def test_a_judge_that_breaks_on_it_ends_at_the_deadline_too(phone, quick, life, judged, settings):
+def test_a_judge_that_breaks_on_it_ends_at_the_deadline_too(
+    phone, instant_provider, life, judged, settings
+):
     """In a way that nobody thought of."""
     settings.JOB_STORE_DEADLINE_SECONDS = 30
-    job = ordered(phone)
+    job = create_job(phone)
     settings.MODERATION = ["nobody"]
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code="ERR_5001")
 
 
 def test_a_late_video_that_is_refused_leaves_the_refund_as_it_is(
-    phone, quick, life, judged, signer, storage
+    phone, instant_provider, life, judged, signer, storage
 ):
-    quick.provider(outcome="submit_lost")
-    job = ordered(phone)
-    life.goes_on(job)
+    instant_provider.provider(outcome="submit_lost")
+    job = create_job(phone)
+    life.run_until_done(job)
     assert_refunded(job, code="ERR_5001")
     judged(flag_images=True)
 
-    assert tell(signer, job) == 200
-    life.later(1).deliver()
-    life.goes_on(job)
+    assert send_webhook(signer, job) == 200
+    life.advance(1).deliver()
+    life.run_until_done(job)
 
-    assert len(pictures_shown(quick)) == 1
+    assert len(pictures_shown(instant_provider)) == 1
     assert_refunded(job, code="ERR_5001")
     assert storage.names() == []
     assert phone.balance() == 10

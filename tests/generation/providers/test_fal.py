@@ -22,7 +22,7 @@ from generation.providers.base import (
     Unknown,
 )
 from generation.providers.fal import Fal
-from tests.helpers.job_driver import turn
+from tests.helpers.job_driver import override_provider
 from tests.helpers.provider_contract import WebhookContract
 
 MODEL = "fal-ai/sora-2/text-to-video"
@@ -61,8 +61,8 @@ class TestFalKeepsTheContract(WebhookContract):
 
 
 @pytest.fixture
-def fal(canned, settings):
-    turn(settings, "fal", url=canned.url)
+def fal(stub_server, settings):
+    override_provider(settings, "fal", url=stub_server.url)
     return Fal()
 
 
@@ -98,41 +98,43 @@ def send(fal):
         (413, b"<html>", {}, Rejected(FailureReason.REJECTED, "", "")),
     ],
 )  # fmt: skip
-def test_a_refused_submission_runs_nothing(fal, canned, status, body, headers, taken_for):
-    canned.say(status, body, **headers)
+def test_a_refused_submission_runs_nothing(fal, stub_server, status, body, headers, taken_for):
+    stub_server.say(status, body, **headers)
 
     assert send(fal) == taken_for
-    assert len(canned.asked) == 1
+    assert len(stub_server.asked) == 1
 
 
 @pytest.mark.parametrize("status", [302, 307, 408, 409, 500, 502, 503, 504])
 @pytest.mark.parametrize("body", [b"", BAD, b"<html>nginx"])
-def test_any_other_answer_to_a_submission_leaves_open_whether_it_runs(fal, canned, status, body):
-    canned.say(status, body, Location="/elsewhere", Retry_After="1")
+def test_any_other_answer_to_a_submission_leaves_open_whether_it_runs(
+    fal, stub_server, status, body
+):
+    stub_server.say(status, body, Location="/elsewhere", Retry_After="1")
 
     assert send(fal) == Unknown(f"status {status}")
-    assert len(canned.asked) == 1
+    assert len(stub_server.asked) == 1
 
 
 def test_a_submission_to_nobody_was_not_sent(fal, settings):
-    turn(settings, "fal", url="http://127.0.0.1:9")
+    override_provider(settings, "fal", url="http://127.0.0.1:9")
 
     assert isinstance(send(fal), RetryLater)
 
 
-def test_an_acceptance_is_followed_by_fals_own_urls(fal, canned):
-    base = f"{canned.url}/fal-ai/sora-2/requests/abc"
+def test_an_acceptance_is_followed_by_fals_own_urls(fal, stub_server):
+    base = f"{stub_server.url}/fal-ai/sora-2/requests/abc"
     urls = {
         "response_url": f"{base}/response",
         "status_url": f"{base}/status",
         "cancel_url": f"{base}/cancel",
     }
-    canned.say(200, {"request_id": "abc", "queue_position": 3, **urls})
+    stub_server.say(200, {"request_id": "abc", "queue_position": 3, **urls})
 
     assert send(fal) == Accepted(
         Handle("abc", f"{base}/status", f"{base}/response", f"{base}/cancel", "default"), 3
     )
-    method, path, headers = canned.asked[0]
+    method, path, headers = stub_server.asked[0]
     assert (method, path) == (
         "POST", f"/{MODEL}?fal_webhook=http%3A%2F%2Fus%2Fhook%3Ftoken%3Dt",
     )  # fmt: skip
@@ -149,8 +151,8 @@ def test_an_acceptance_is_followed_by_fals_own_urls(fal, canned):
         (MODEL, "../../x?y", "fal-ai/sora-2/requests/..%2F..%2Fx%3Fy"),
     ],
 )
-def test_the_urls_of_a_request_are_its_applications(fal, canned, model_id, request_id, path):
-    base = f"{canned.url}/{path}"
+def test_the_urls_of_a_request_are_its_applications(fal, stub_server, model_id, request_id, path):
+    base = f"{stub_server.url}/{path}"
 
     assert fal.build_handle(model_id=model_id, request_id=request_id, key_label="one") == Handle(
         request_id, f"{base}/status", base, f"{base}/cancel", "one"
@@ -180,16 +182,16 @@ def test_the_urls_of_a_request_are_its_applications(fal, canned, model_id, reque
     ],
 )  # fmt: skip
 def test_a_status_is_read_or_unknown_and_never_a_failure(
-    fal, canned, handle, status, body, taken_for
+    fal, stub_server, handle, status, body, taken_for
 ):
-    canned.say(status, body)
+    stub_server.say(status, body)
 
     assert fal.status(handle) == taken_for
 
 
-def test_a_status_with_a_long_log_is_read(fal, canned, handle):
+def test_a_status_with_a_long_log_is_read(fal, stub_server, handle):
     logs = [{"message": "x" * 1000}] * 3000
-    canned.say(200, {"status": "COMPLETED", "logs": logs})
+    stub_server.say(200, {"status": "COMPLETED", "logs": logs})
 
     assert fal.status(handle) == Done()
 
@@ -222,8 +224,10 @@ def test_a_status_with_a_long_log_is_read(fal, canned, handle):
         (202, {}, {}, Unknown("status 202")),
     ],
 )  # fmt: skip
-def test_a_result_is_read_by_its_status_code(fal, canned, handle, status, body, headers, taken_for):
-    canned.say(status, body, **headers)
+def test_a_result_is_read_by_its_status_code(
+    fal, stub_server, handle, status, body, headers, taken_for
+):
+    stub_server.say(status, body, **headers)
 
     assert fal.result(handle) == taken_for
 
@@ -248,8 +252,10 @@ FILE = {"url": "https://x/y"}
         ("video", {}, False),
     ],
 )
-def test_a_result_is_found_by_what_its_route_makes(fal, canned, handle, kind, body, is_understood):
-    canned.say(200, body)
+def test_a_result_is_found_by_what_its_route_makes(
+    fal, stub_server, handle, kind, body, is_understood
+):
+    stub_server.say(200, body)
 
     result = fal.result(handle, kind=kind)
 
@@ -287,9 +293,9 @@ INFRASTRUCTURE = [
         (FailureReason.PROVIDER_ERROR, OF_THE_MODEL),
     ],
 )
-def test_each_documented_error_of_a_model_is_an_end(fal, canned, handle, reason, errors):
+def test_each_documented_error_of_a_model_is_an_end(fal, stub_server, handle, reason, errors):
     for status, error_type in errors:
-        canned.say(status, said(error_type, "Boom"))
+        stub_server.say(status, said(error_type, "Boom"))
 
         assert fal.result(handle) == Failed(reason, error_type, "Boom"), error_type
 
@@ -303,9 +309,9 @@ def test_each_documented_error_of_a_model_is_an_end(fal, canned, handle, reason,
     ],
 )
 def test_what_the_infrastructure_says_of_the_request_is_an_end(
-    fal, canned, handle, status, error_type, reason
+    fal, stub_server, handle, status, error_type, reason
 ):
-    canned.say(status, {"detail": "Boom", "error_type": error_type})
+    stub_server.say(status, {"detail": "Boom", "error_type": error_type})
 
     assert fal.result(handle) == Failed(reason, error_type, "Boom")
 
@@ -313,14 +319,14 @@ def test_what_the_infrastructure_says_of_the_request_is_an_end(
 @pytest.mark.parametrize(("status", "error_type"), INFRASTRUCTURE)
 @pytest.mark.parametrize("place", ["header", "body"])
 def test_fals_own_trouble_is_the_jobs_end_only_if_the_queue_says_so(
-    fal, canned, handle, status, error_type, place
+    fal, stub_server, handle, status, error_type, place
 ):
     body = {"detail": "Boom"} | ({"error_type": error_type} if place == "body" else {})
     headers = {"X-Fal-Error-Type": error_type} if place == "header" else {}
     ended = {"status": "COMPLETED", "error": "Boom", "error_type": error_type}
-    canned.say(status, body, **headers).say(200, ended)
-    canned.say(status, body, **headers).say(200, {"status": "COMPLETED"})
-    canned.say(status, body, **headers).say(500)
+    stub_server.say(status, body, **headers).say(200, ended)
+    stub_server.say(status, body, **headers).say(200, {"status": "COMPLETED"})
+    stub_server.say(status, body, **headers).say(500)
 
     assert fal.result(handle) == Failed(FailureReason.PROVIDER_ERROR, error_type, "Boom")
     assert fal.result(handle) == Unknown(f"status {status}")
@@ -339,15 +345,15 @@ def test_fals_own_trouble_is_the_jobs_end_only_if_the_queue_says_so(
         (429, b"", CancelResult.UNKNOWN),
     ],
 )
-def test_an_answer_to_a_cancellation(fal, canned, handle, status, body, taken_for):
-    canned.say(status, body)
+def test_an_answer_to_a_cancellation(fal, stub_server, handle, status, body, taken_for):
+    stub_server.say(status, body)
 
     assert fal.cancel(handle) == taken_for
-    assert canned.asked[0][0] == "PUT"
+    assert stub_server.asked[0][0] == "PUT"
 
 
-def test_an_answer_without_end_is_no_answer(fal, canned, handle):
-    canned.say(200, json.dumps({"status": "COMPLETED", "logs": "x" * 9_000_000}).encode())
+def test_an_answer_without_end_is_no_answer(fal, stub_server, handle):
+    stub_server.say(200, json.dumps({"status": "COMPLETED", "logs": "x" * 9_000_000}).encode())
 
     assert isinstance(fal.status(handle), Unknown)
 
@@ -357,9 +363,9 @@ def test_an_answer_without_end_is_no_answer(fal, canned, handle):
 
 @pytest.mark.parametrize("name", ["X-Fal-Needs-Retry", "X-Fal-Retryable"])
 @pytest.mark.parametrize(("hint", "is_one"), [("true", True), ("1", True), ("false", False)])
-def test_a_hint_to_try_again_clears_the_input(fal, canned, handle, name, hint, is_one):
-    canned.say(422, POLICY, **{name: hint}).say(400, BAD, **{name: hint})
-    canned.say(400, BAD, **{name: hint})
+def test_a_hint_to_try_again_clears_the_input(fal, stub_server, handle, name, hint, is_one):
+    stub_server.say(422, POLICY, **{name: hint}).say(400, BAD, **{name: hint})
+    stub_server.say(400, BAD, **{name: hint})
     reason = FailureReason.PROVIDER_ERROR if is_one else FailureReason.REJECTED
 
     assert fal.result(handle).reason == reason
@@ -371,15 +377,15 @@ def test_a_hint_to_try_again_clears_the_input(fal, canned, handle, name, hint, i
     ("units", "cost"),
     [("0", Decimal(0)), ("0.0", Decimal(0)), ("1", None), ("", None), ("no", None)],
 )
-def test_only_nothing_can_be_read_from_fals_units(fal, canned, handle, units, cost):
-    canned.say(422, POLICY, **{"X-Fal-Billable-Units": units})
+def test_only_nothing_can_be_read_from_fals_units(fal, stub_server, handle, units, cost):
+    stub_server.say(422, POLICY, **{"X-Fal-Billable-Units": units})
 
     assert fal.result(handle).cost_usd == cost
 
 
 def test_the_backup_host_is_asked_where_no_connection_can_be_made(sandbox, settings):
     settings.FAL_BACKUP_URL = settings.PROVIDERS["fal"].url
-    turn(settings, "fal", url="http://127.0.0.1:9")
+    override_provider(settings, "fal", url="http://127.0.0.1:9")
     sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
 
     answer = send(Fal())
@@ -401,10 +407,10 @@ def test_the_backup_host_is_not_asked_once_the_body_may_have_left(
     assert len(sandbox.requests()) == 1
 
 
-def test_at_the_backup_host_only_the_queue_is_asked(canned, settings):
-    settings.FAL_BACKUP_URL = canned.url
-    turn(settings, "fal", url="http://127.0.0.1:9/queue")
+def test_at_the_backup_host_only_the_queue_is_asked(stub_server, settings):
+    settings.FAL_BACKUP_URL = stub_server.url
+    override_provider(settings, "fal", url="http://127.0.0.1:9/queue")
     elsewhere = Handle("x", "http://127.0.0.1:9/status", "", "", "default")
 
     assert isinstance(Fal().status(elsewhere), Unknown)
-    assert canned.asked == []
+    assert stub_server.asked == []

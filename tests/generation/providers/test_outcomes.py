@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from generation.models import ProviderRequest
-from tests.helpers.job_driver import assert_completed, assert_refunded, ordered
+from tests.helpers.job_driver import assert_completed, assert_refunded, create_job
 from tests.helpers.provider_models import MODELS
 
 REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
@@ -77,9 +77,9 @@ def test_each_outcome_ends_with_one_submission_and_few_looks(
     times = {"times": 1} if outcome in SENT_TWICE else {}
     sandbox.provider(provider=provider, outcome=outcome, **times)
     before = phone.balance()
-    job = ordered(phone, model_id=str(MODELS[provider]))
+    job = create_job(phone, model_id=str(MODELS[provider]))
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     if code := ENDS[outcome]:
         assert_refunded(job, code=code)
@@ -97,9 +97,9 @@ def test_each_outcome_ends_with_one_submission_and_few_looks(
 def test_a_job_whose_prediction_was_aborted_costs_neither_us_nor_its_user(phone, sandbox, life):
     sandbox.provider(provider="replicate", queue_seconds=0, run_seconds=0, webhooks=False)
     sandbox.provider(provider="replicate", outcome="aborted")
-    job = ordered(phone, model_id=str(MODELS["replicate"]))
+    job = create_job(phone, model_id=str(MODELS["replicate"]))
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code=UNAVAILABLE)
     assert (life.now - job.created_at).total_seconds() < 60
@@ -107,11 +107,13 @@ def test_a_job_whose_prediction_was_aborted_costs_neither_us_nor_its_user(phone,
     assert (request.error_type, request.cost_usd) == ("aborted", 0)
 
 
-def test_at_fal_a_ten_minute_job_is_looked_at_24_times(phone, quick, life):
-    quick.provider(outcome="hang")
-    job = ordered(phone)
+def test_at_fal_a_ten_minute_job_is_looked_at_24_times(phone, instant_provider, life):
+    instant_provider.provider(outcome="hang")
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_refunded(job, code=TIMEOUT)
-    assert len([one for one in quick.requests() if one["path"].endswith("/status")]) <= 24
+    assert (
+        len([one for one in instant_provider.requests() if one["path"].endswith("/status")]) <= 24
+    )

@@ -8,7 +8,7 @@ import pytest
 
 from generation.providers.base import CancelResult, Done, Failed, FailureReason, Media, Running
 from generation.providers.replicate import Replicate
-from tests.helpers.job_driver import turn
+from tests.helpers.job_driver import override_provider
 from tests.helpers.provider_contract import WebhookContract
 
 VERSION = "wan-video/wan-2.2-t2v-fast"
@@ -26,8 +26,8 @@ class TestReplicateKeepsTheContract(WebhookContract):
 
 
 @pytest.fixture
-def replicate(canned, settings):
-    turn(settings, "replicate", url=canned.url)
+def replicate(stub_server, settings):
+    override_provider(settings, "replicate", url=stub_server.url)
     return Replicate()
 
 
@@ -54,7 +54,7 @@ def test_a_prediction_is_ordered_with_the_webhook_of_its_end(sandbox):
 
 def test_without_a_secret_no_webhook_is_asked_for(sandbox, settings):
     """None could be believed; polling finds the end."""
-    turn(settings, "replicate", webhook_secrets=[])
+    override_provider(settings, "replicate", webhook_secrets=[])
 
     send(Replicate())
 
@@ -74,8 +74,8 @@ def test_without_a_secret_no_webhook_is_asked_for(sandbox, settings):
         ({"status": "aborted"}, Done()),
     ],
 )
-def test_a_status_is_read(replicate, canned, handle, prediction, reading):
-    canned.say(200, prediction)
+def test_a_status_is_read(replicate, stub_server, handle, prediction, reading):
+    stub_server.say(200, prediction)
 
     assert replicate.status(handle) == reading
 
@@ -111,8 +111,8 @@ FLAGGED = "The input or output was flagged as sensitive. (E005)"
         ({"status": "aborted"}, Failed(FailureReason.CANCELLED, "aborted", "", Decimal(0))),
     ],
 )
-def test_an_end_is_read(replicate, canned, handle, prediction, result):
-    canned.say(200, {"status": "succeeded"} | prediction)
+def test_an_end_is_read(replicate, stub_server, handle, prediction, result):
+    stub_server.say(200, {"status": "succeeded"} | prediction)
 
     assert replicate.result(handle) == result
 
@@ -129,8 +129,8 @@ def test_an_end_is_read(replicate, canned, handle, prediction, result):
         ("unheard of", CancelResult.REQUESTED),
     ],
 )
-def test_an_answer_to_a_cancellation_is_read(replicate, canned, handle, status, taken_for):
-    canned.say(200, {"status": status})
+def test_an_answer_to_a_cancellation_is_read(replicate, stub_server, handle, status, taken_for):
+    stub_server.say(200, {"status": status})
 
     assert replicate.cancel(handle) == taken_for
 
@@ -143,14 +143,14 @@ def test_an_answer_to_a_cancellation_is_read(replicate, canned, handle, status, 
         (["https://x/y.mp4"], NO_MEDIA),
     ],
 )
-def test_of_a_picture_the_result_is_a_picture(replicate, canned, handle, output, result):
-    canned.say(200, {"status": "succeeded", "output": output})
+def test_of_a_picture_the_result_is_a_picture(replicate, stub_server, handle, output, result):
+    stub_server.say(200, {"status": "succeeded", "output": output})
 
     assert replicate.result(handle, kind="image") == result
 
 
-def test_a_version_that_is_not_there_is_not_the_customers_fault(replicate, canned):
-    canned.say(422, {"title": "Invalid version or not permitted", "detail": "No"})
+def test_a_version_that_is_not_there_is_not_the_customers_fault(replicate, stub_server):
+    stub_server.say(422, {"title": "Invalid version or not permitted", "detail": "No"})
 
     refused = send(replicate)
 

@@ -19,7 +19,7 @@ from generation.providers.base import (
 )
 from generation.providers.runway import Runway
 from generation.providers.signatures import BadSignature
-from tests.helpers.job_driver import turn
+from tests.helpers.job_driver import override_provider
 from tests.helpers.provider_contract import ProviderContract
 
 ORDER = {"promptText": "A red balloon", "duration": 5, "aspect_ratio": "9:16", "resolution": "720p"}
@@ -35,8 +35,8 @@ class TestRunwayKeepsTheContract(ProviderContract):
 
 
 @pytest.fixture
-def runway(canned, settings):
-    turn(settings, "runway", url=canned.url)
+def runway(stub_server, settings):
+    override_provider(settings, "runway", url=stub_server.url)
     return Runway()
 
 
@@ -73,9 +73,9 @@ def test_shape_and_size_are_one_word_there(sandbox, resolution, aspect_ratio, ra
     }  # fmt: skip
 
 
-def test_a_shape_it_cannot_make_is_refused_without_asking(runway, canned):
+def test_a_shape_it_cannot_make_is_refused_without_asking(runway, stub_server):
     assert send(runway, aspect_ratio="1:1").error_type == "cannot_serve"
-    assert canned.asked == []
+    assert stub_server.asked == []
 
 
 def test_with_a_picture_it_goes_to_the_other_address(sandbox):
@@ -100,8 +100,8 @@ def test_with_a_picture_it_goes_to_the_other_address(sandbox):
         ({"status": "CANCELLED"}, Done()),
     ],
 )
-def test_a_status_is_read(runway, canned, handle, task, reading):
-    canned.say(200, task)
+def test_a_status_is_read(runway, stub_server, handle, task, reading):
+    stub_server.say(200, task)
 
     assert runway.status(handle) == reading
 
@@ -136,8 +136,8 @@ def failed(code, reason):
         failed("", FailureReason.PROVIDER_ERROR),
     ],
 )  # fmt: skip
-def test_an_end_is_read_with_its_cost(runway, canned, handle, task, result):
-    canned.say(200, task)
+def test_an_end_is_read_with_its_cost(runway, stub_server, handle, task, result):
+    stub_server.say(200, task)
 
     assert runway.result(handle) == result
 
@@ -165,7 +165,9 @@ def signed(body, secret=SECRET):
 
 @pytest.mark.parametrize("name", ["id", "request_id"])
 def test_whoever_shares_a_secret_is_believed(settings, name):
-    turn(settings, "runway", webhook_secrets=["another secret, which is older", SECRET])
+    override_provider(
+        settings, "runway", webhook_secrets=["another secret, which is older", SECRET]
+    )
     body = b'{"%s": "task-1"}' % name.encode()
 
     event = Runway().verify_webhook(headers=signed(body), body=body)
@@ -187,7 +189,7 @@ def test_whoever_shares_a_secret_is_believed(settings, name):
     ],
 )
 def test_nobody_else_is(settings, secrets, headers):
-    turn(settings, "runway", webhook_secrets=secrets)
+    override_provider(settings, "runway", webhook_secrets=secrets)
 
     with pytest.raises(BadSignature):
         Runway().verify_webhook(headers=headers, body=b"{}")

@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 
 from generation.models import ProviderRequest, Stage, WebhookDelivery
-from tests.helpers.job_driver import assert_completed, ordered, turn
+from tests.helpers.job_driver import assert_completed, create_job, override_provider
 from tests.helpers.model_ids import GEN
 
 SECRET = "a secret that we share with a relay"
@@ -20,7 +20,7 @@ SECRET = "a secret that we share with a relay"
 @pytest.fixture
 def call(settings):
     """A signed call as a relay makes it; returns the status of the answer."""
-    turn(settings, "runway", webhook_secrets=[SECRET])
+    override_provider(settings, "runway", webhook_secrets=[SECRET])
 
     def deliver(body: bytes, *, secret: str = SECRET, token: str = "") -> int:
         signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
@@ -39,7 +39,7 @@ def call(settings):
 def task(phone, sandbox, life):
     """A job that Runway has finished, which nobody has looked at."""
     sandbox.provider(provider="runway", queue_seconds=0, run_seconds=0)
-    job = ordered(phone, model_id=str(GEN))
+    job = create_job(phone, model_id=str(GEN))
     life.submit()
     return job
 
@@ -77,7 +77,7 @@ def test_what_is_genuine_but_unknown_is_kept_and_moves_nothing(task, call, life,
     token = ProviderRequest.objects.get(job=task).webhook_token if body == b"{}" else ""
 
     assert call(body, token=token) == 200
-    life.later(1).deliver()
+    life.advance(1).deliver()
 
     delivery = WebhookDelivery.objects.get()
     assert (delivery.provider, delivery.outcome) == ("runway", "unknown")
@@ -86,6 +86,6 @@ def test_what_is_genuine_but_unknown_is_kept_and_moves_nothing(task, call, life,
 
 
 def test_without_a_secret_nobody_is_let_in(task, call, settings):
-    turn(settings, "runway", webhook_secrets=[])
+    override_provider(settings, "runway", webhook_secrets=[])
 
     assert call(told(task)) == 401

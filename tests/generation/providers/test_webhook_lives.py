@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.job_driver import assert_completed, assert_refunded, ended, wait_for_results
 from tests.helpers.provider_models import MODELS
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("committed")
 REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
@@ -59,7 +59,7 @@ def test_every_outcome_at_once(running, sandbox, provider):
         sandbox.provider(provider=provider, outcome=outcome, times=1)
         (jobs[outcome],) = phone.order(prompt=prompt, model_id=str(MODELS[provider]))
         # Taken by its submission, and not by the next one's.
-        eventually(lambda prompt=prompt: prompt in prompts(sandbox, provider))
+        wait_for(lambda prompt=prompt: prompt in prompts(sandbox, provider))
 
     in_vain = [jobs[outcome] for outcome in jobs if outcome.startswith("media_")]
     late = [jobs[outcome] for outcome, code in ENDS[provider].items() if code == TIMEOUT]

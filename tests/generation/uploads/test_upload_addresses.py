@@ -27,10 +27,10 @@ def problem_of(answer):
 
 
 @pytest.fixture
-def elsewhere(canned, storage, settings):
+def elsewhere(stub_server, storage, settings):
     """A server on the network, whose pictures may be used."""
     settings.ALLOW_EXTERNAL_IMAGE_URLS = True
-    return canned
+    return stub_server
 
 
 # --- Our own --------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def test_what_was_fetched_for_an_order_that_failed_goes_soon(phone, elsewhere, s
     elsewhere.say(200, pictures.jpeg())
     assert_refused(order(phone, f"{elsewhere.url}/cat.jpg"), 402, "ERR_4001")
 
-    cleanup.delete_due_files(now=life.later(600).now)
+    cleanup.delete_due_files(now=life.advance(600).now)
 
     assert storage.names() == []
 

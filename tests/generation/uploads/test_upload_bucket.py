@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from generation import cleanup
 from generation.models import FileDeletion, Job, Upload
 from tests.helpers import pictures
-from tests.helpers.job_driver import assert_completed, ordered, submissions
+from tests.helpers.job_driver import assert_completed, create_job, submissions
 from tests.helpers.phone import Phone, assert_refused
 from tests.helpers.pictures import uploaded
 
@@ -74,7 +74,9 @@ def finish(phone, form):
 # --- Through us -----------------------------------------------------------------------------------
 
 
-def test_a_picture_in_a_bucket_is_ordered_fetched_and_removed(phone, bucket, quick, life, settings):
+def test_a_picture_in_a_bucket_is_ordered_fetched_and_removed(
+    phone, bucket, instant_provider, life, settings
+):
     picture = uploaded(phone)
     answer = phone.generate(model_id=SORA_FROM_PICTURE, image_url=picture["image_url"])
     assert answer.status_code == 200, answer.content
@@ -82,12 +84,12 @@ def test_a_picture_in_a_bucket_is_ordered_fetched_and_removed(phone, bucket, qui
     life.submit()
 
     assert str(Job.objects.get().upload_id) == picture["upload_id"]
-    given = submissions(quick)[0]["body"]["image_url"]
+    given = submissions(instant_provider)[0]["body"]["image_url"]
     lives = settings.JOB_START_DEADLINE_SECONDS + 600
     assert parse_qs(urlsplit(given).query)["X-Amz-Expires"] == [str(lives)]
     assert requests.get(given, timeout=30).content.startswith(b"\xff\xd8\xff")
     Job.objects.update(upload=None)
-    cleanup.delete_due_files(now=life.later(24 * HOUR).now)
+    cleanup.delete_due_files(now=life.advance(24 * HOUR).now)
     assert names(bucket) == []
 
 
@@ -138,7 +140,7 @@ def test_a_form_sent_again_after_its_check_leaves_nothing_for_good(phone, bucket
 
     send(form, pictures.talkative())
 
-    cleanup.delete_due_files(now=life.later(HOUR).now)
+    cleanup.delete_due_files(now=life.advance(HOUR).now)
     assert names(bucket) == kept
     assert not FileDeletion.objects.exists()
 
@@ -150,7 +152,7 @@ def test_what_is_no_picture_is_refused_and_goes_within_the_hour(phone, bucket, l
     assert_refused(finish(phone, form), 400, "ERR_4017")
 
     assert not Upload.objects.exists()
-    cleanup.delete_due_files(now=life.later(HOUR).now)
+    cleanup.delete_due_files(now=life.advance(HOUR).now)
     assert names(bucket) == []
     assert not FileDeletion.objects.exists()
 
@@ -191,10 +193,10 @@ def test_without_a_bucket_there_is_no_form(phone):
 
 
 def test_a_video_and_the_parts_of_one_that_was_never_whole_go_with_their_job(
-    phone, bucket, quick, life
+    phone, bucket, instant_provider, life
 ):
-    job = ordered(phone)
-    life.goes_on(job)
+    job = create_job(phone)
+    life.run_until_done(job)
     assert sorted(names(bucket)) == sorted([job.media_name, job.thumbnail_name])
     # Of a worker that died.
     client = bucket.meta.client
@@ -209,11 +211,11 @@ def test_a_video_and_the_parts_of_one_that_was_never_whole_go_with_their_job(
     assert [upload["Key"] for upload in left] == ["jobs/another/video.mp4"]
 
 
-def test_a_film_in_a_bucket_is_converted(phone, bucket, quick, life):
-    quick.provider(outcome="media_unplayable")
-    job = ordered(phone)
+def test_a_film_in_a_bucket_is_converted(phone, bucket, instant_provider, life):
+    instant_provider.provider(outcome="media_unplayable")
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
     assert len(names(bucket)) == 3

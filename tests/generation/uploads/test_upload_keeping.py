@@ -17,7 +17,7 @@ from generation.lifecycle import settle
 from generation.models import FileDeletion, Job, Upload
 from generation.providers.base import FailureReason
 from tests.helpers.concurrency import at_once
-from tests.helpers.job_driver import Life, assert_completed, submissions
+from tests.helpers.job_driver import JobDriver, assert_completed, submissions
 from tests.helpers.phone import Phone, assert_refused
 from tests.helpers.pictures import upload, uploaded
 
@@ -52,27 +52,27 @@ def delete(phone: Phone, job: Job) -> None:
     assert answer.status_code == 200, answer.content
 
 
-def removes(life: Life, *, after_seconds: float = 0) -> None:
-    cleanup.delete_due_files(now=life.later(after_seconds).now)
+def removes(life: JobDriver, *, after_seconds: float = 0) -> None:
+    cleanup.delete_due_files(now=life.advance(after_seconds).now)
 
 
 # --- Ordering from it -----------------------------------------------------------------------------
 
 
 def test_a_provider_can_fetch_the_picture_for_as_long_as_the_job_may_take(
-    phone, picture, storage, quick, life, settings
+    phone, picture, storage, instant_provider, life, settings
 ):
     settings.MEDIA_URL_TTL_SECONDS = 1
     job = ordered(phone, picture)
     life.submit()
 
-    asked_for = submissions(quick)[0]["body"]
+    asked_for = submissions(instant_provider)[0]["body"]
     assert asked_for["prompt"] == job.prompt
     shown = phone.client.get(asked_for["image_url"])
     assert b"".join(shown.streaming_content) == storage.read(storage.names()[0])
     lives = settings.JOB_START_DEADLINE_SECONDS + 600
     assert shown.headers["Cache-Control"] in {f"private, max-age={lives - s}" for s in range(5)}
-    assert_completed(life.goes_on(job))
+    assert_completed(life.run_until_done(job))
 
 
 def test_the_image_url_of_an_upload_is_as_good_as_its_id(phone, picture, settings):
@@ -172,7 +172,7 @@ def test_a_job_deleted_within_the_day_leaves_its_picture_for_the_next(
 
 
 def test_a_failed_job_is_repeated_from_its_picture_also_after_a_day(
-    phone, picture, quick, storage, life
+    phone, picture, instant_provider, storage, life
 ):
     job = ordered(phone, picture)
     assert settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
@@ -183,9 +183,9 @@ def test_a_failed_job_is_repeated_from_its_picture_also_after_a_day(
 
     again = Job.objects.get(id=answer.json()["job_id"])
     assert again.upload_id == job.upload_id
-    assert_completed(life.goes_on(again))
+    assert_completed(life.run_until_done(again))
     assert b"".join(
-        phone.client.get(submissions(quick)[0]["body"]["image_url"]).streaming_content
+        phone.client.get(submissions(instant_provider)[0]["body"]["image_url"]).streaming_content
     ).startswith(b"\xff\xd8\xff")
 
 

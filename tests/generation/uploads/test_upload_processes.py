@@ -12,7 +12,7 @@ import requests
 from generation.models import JobStatus, Upload
 from tests.helpers import pictures
 from tests.helpers.job_driver import assert_completed, ended, submissions
-from tests.helpers.wait import eventually
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("committed")
 SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"
@@ -42,7 +42,7 @@ def test_a_picture_becomes_a_video_and_goes_with_it(running, sandbox):
     assert (fetched.status_code, fetched.content[:3]) == (200, b"\xff\xd8\xff")
     Upload.objects.filter(id=picture["upload_id"]).update(expires_at=job.created_at)
     phone.post("delete-video-job", {"job_id": job_id})
-    eventually(lambda: requests.get(picture["image_url"], timeout=30).status_code == 404)
+    wait_for(lambda: requests.get(picture["image_url"], timeout=30).status_code == 404)
     assert job.status == JobStatus.COMPLETED
 
 

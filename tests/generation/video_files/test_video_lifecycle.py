@@ -20,24 +20,30 @@ from generation.lifecycle import attempts, convert, dead_letters, poll, store
 from generation.models import DeadKind, DeadLetter, FileDeletion, Job, ProviderRequest, Stage
 from tests.generation.test_lifecycle_failures import HANDLE, own_fal
 from tests.generation.uploads.conftest import storage
-from tests.helpers.job_driver import assert_completed, assert_refunded, kinds_of, ordered, tell
+from tests.helpers.job_driver import (
+    assert_completed,
+    assert_refunded,
+    create_job,
+    kinds_of,
+    send_webhook,
+)
 from tests.helpers.tiny_films import colours, film, picture
 
 __all__ = ["own_fal", "storage"]  # fixtures
 
 
 @pytest.fixture
-def odd(quick):
+def odd(instant_provider):
     """A provider whose films are VP9 and Opus in an MP4."""
-    quick.provider(outcome="media_unplayable")
-    return quick
+    instant_provider.provider(outcome="media_unplayable")
+    return instant_provider
 
 
 @pytest.fixture
 def kept(phone, odd, life, storage):
     """A job whose film is kept as it came."""
-    job = ordered(phone)
-    life.goes_on(job, until=lambda job: job.stage == Stage.CONVERT)
+    job = create_job(phone)
+    life.run_until_done(job, until=lambda job: job.stage == Stage.CONVERT)
     return job
 
 
@@ -51,7 +57,7 @@ def test_it_is_converted_and_sold_and_the_original_is_kept(phone, kept, life, st
     status = phone.get("get-video-status", job_id=kept.id).json()
     assert (status["status"], status["video_url"]) == ("processing", None)
 
-    life.goes_on(kept)
+    life.run_until_done(kept)
 
     assert_completed(kept)
     assert codecs(kept.media_name) == ["h264", "aac"]
@@ -64,11 +70,11 @@ def test_it_is_converted_and_sold_and_the_original_is_kept(phone, kept, life, st
     assert phone.balance() == 6
 
 
-def test_a_wrong_tag_is_mended_at_once(phone, quick, life, storage):
-    quick.provider(outcome="media_mistagged")
-    job = ordered(phone)
+def test_a_wrong_tag_is_mended_at_once(phone, instant_provider, life, storage):
+    instant_provider.provider(outcome="media_mistagged")
+    job = create_job(phone)
 
-    life.goes_on(job)
+    life.run_until_done(job)
 
     assert_completed(job)
     assert job.original_name == ""
@@ -87,12 +93,12 @@ def test_a_picture_is_found_in_each_shape_and_kept_upright(phone, own_fal, life,
     own_fal.say(200, HANDLE).say(200, {"status": "COMPLETED"})
     own_fal.say(200, {shape: [file] if shape == "images" else file})
     own_fal.say(200, content.getvalue())
-    job = ordered(phone)
+    job = create_job(phone)
     life.submit()
     Job.objects.filter(id=job.id).update(queue="medium")
 
-    poll.poll_due(queue="medium", now=life.later(5).now)
-    store.store_due(queue="medium", now=life.later(5).now)
+    poll.poll_due(queue="medium", now=life.advance(5).now)
+    store.store_due(queue="medium", now=life.advance(5).now)
 
     assert_completed(job)
     for name in (job.media_name, job.thumbnail_name):
@@ -104,7 +110,7 @@ def test_a_picture_is_found_in_each_shape_and_kept_upright(phone, own_fal, life,
 def spoilt(kept, life):
     """A job whose film could not be converted."""
     overwrite(kept.original_name, b"no film")
-    life.goes_on(kept)
+    life.run_until_done(kept)
     return kept
 
 
@@ -128,7 +134,7 @@ def test_a_person_has_it_converted_again_without_asking_the_provider(odd, spoilt
     asked = len(odd.requests())
 
     dead_letters.retry(DeadLetter.objects.get(), now=life.now)
-    life.goes_on(spoilt)
+    life.run_until_done(spoilt)
 
     assert_refunded(spoilt, code="ERR_5002")
     assert codecs(spoilt.media_name) == ["h264"]
@@ -138,19 +144,19 @@ def test_a_person_has_it_converted_again_without_asking_the_provider(odd, spoilt
 def test_a_process_that_is_ended_is_tried_again_and_not_for_ever(kept, life, settings):
     settings.FILM_MEMORY_MB = 10
     for _ in range(convert.MAX_BROKEN_TRIES - 1):
-        life.later(60).convert()
+        life.advance(60).convert()
         kept.refresh_from_db()
         assert kept.stage == Stage.CONVERT
 
-    life.goes_on(kept)
+    life.run_until_done(kept)
 
     assert_refunded(kept, code="ERR_5002")
 
 
 def test_films_beyond_the_most_at_once_wait_for_a_place(phone, odd, kept, life, settings):
-    second = ordered(phone)
-    life.goes_on(second, until=lambda job: job.stage == Stage.CONVERT)
-    now = life.later(1).now
+    second = create_job(phone)
+    life.run_until_done(second, until=lambda job: job.stage == Stage.CONVERT)
+    now = life.advance(1).now
     [taken] = convert.claim(
         queue="low", stages=[Stage.CONVERT], now=now, limit=1, lease=CONVERT_LEASE
     )
@@ -167,7 +173,7 @@ def test_storage_in_trouble_is_waited_for_until_the_deadline(kept, life, setting
     settings.MEDIA_ROOT = "/proc/no-such-folder"
     deadline = kept.deadline_at
 
-    life.goes_on(kept)
+    life.run_until_done(kept)
 
     assert_refunded(kept, code="ERR_6002")
     assert life.now >= deadline
@@ -176,13 +182,13 @@ def test_storage_in_trouble_is_waited_for_until_the_deadline(kept, life, setting
 def test_news_and_a_cancellation_change_nothing_while_it_is_converted(
     phone, odd, kept, life, signer
 ):
-    assert tell(signer, kept) == 200
+    assert send_webhook(signer, kept) == 200
     life.deliver()
     assert phone.post("cancel-video-job", {"job_id": str(kept.id)}).status_code == 200
 
     kept.refresh_from_db()
     assert kept.stage == Stage.CONVERT
-    life.goes_on(kept)
+    life.run_until_done(kept)
 
     assert_completed(kept)
     assert len(odd.jobs()) == 1
@@ -190,7 +196,7 @@ def test_news_and_a_cancellation_change_nothing_while_it_is_converted(
 
 
 def test_all_files_go_with_the_job(phone, kept, life, storage):
-    life.goes_on(kept)
+    life.run_until_done(kept)
 
     assert phone.post("delete-video-job", {"job_id": str(kept.id)}).status_code == 200
 
@@ -202,7 +208,7 @@ def test_all_files_go_with_the_job(phone, kept, life, storage):
 def test_all_files_go_with_the_account_while_a_film_is_converted(phone, kept, life, storage):
     assert phone.post("delete-account").status_code == 200
 
-    life.goes_on(kept)
+    life.run_until_done(kept)
 
     assert storage.names() == []
     assert kinds_of(kept.id) == ["charge"]
@@ -216,22 +222,22 @@ def test_all_files_go_with_the_account_while_a_film_is_converted(phone, kept, li
 
 def test_a_worker_that_dies_while_it_converts_leaves_nothing(kept, life, storage):
     taken = convert.claim(
-        queue="low", stages=[Stage.CONVERT], now=life.later(1).now, limit=1, lease=CONVERT_LEASE
+        queue="low", stages=[Stage.CONVERT], now=life.advance(1).now, limit=1, lease=CONVERT_LEASE
     )
     begun = attempts.start(taken, now=life.now)
     convert._convert_and_store(convert._Item(taken[0], begun[kept.id]))
 
-    life.later(CONVERT_LEASE.total_seconds() + 1).convert()
+    life.advance(CONVERT_LEASE.total_seconds() + 1).convert()
 
     assert_completed(kept)
-    cleanup.delete_due_files(now=life.later(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
+    cleanup.delete_due_files(now=life.advance(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
     assert sorted(storage.names()) == sorted(
         [kept.media_name, kept.thumbnail_name, kept.original_name]
     )
 
 
 def test_what_was_kept_of_an_attempt_that_failed_goes(
-    phone, quick, life, storage, monkeypatch, settings
+    phone, instant_provider, life, storage, monkeypatch, settings
 ):
     """The film is written, and its thumbnail is not."""
     settings.JOB_STORE_DEADLINE_SECONDS = 10
@@ -242,10 +248,10 @@ def test_what_was_kept_of_an_attempt_that_failed_goes(
             raise OSError("the disk is full")
         return saving(self, name, content)
 
-    job = ordered(phone)
+    job = create_job(phone)
     with monkeypatch.context() as patch:
         patch.setattr(type(default_storage._wrapped), "_save", save)
-        life.goes_on(job)
+        life.run_until_done(job)
 
     assert_refunded(job, code="ERR_6002")
     assert storage.names() == []
@@ -271,17 +277,19 @@ def test_what_killed_workers_left_in_the_machines_own_folder_goes(tmp_path, monk
     assert sorted(tmp_path.iterdir()) == sorted([of_others, young])
 
 
-def test_an_attempt_whose_removal_has_begun_is_not_taken_for_kept(phone, quick, life, storage):
-    job = ordered(phone)
-    life.goes_on(job, until=lambda job: job.stage == Stage.STORE)
-    taken = store.claim(queue="low", stages=[Stage.STORE], now=life.later(1).now, limit=1)
+def test_an_attempt_whose_removal_has_begun_is_not_taken_for_kept(
+    phone, instant_provider, life, storage
+):
+    job = create_job(phone)
+    life.run_until_done(job, until=lambda job: job.stage == Stage.STORE)
+    taken = store.claim(queue="low", stages=[Stage.STORE], now=life.advance(1).now, limit=1)
     [item] = store.start_items(taken, now=life.now)
     made = store._fetch_and_store(item)
-    cleanup.delete_due_files(now=life.later(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
+    cleanup.delete_due_files(now=life.advance(attempts.MAX_ATTEMPT_AGE.total_seconds()).now)
 
     store._apply(item, made, life.now)
 
     assert Job.objects.get(id=job.id).stage == Stage.STORE
-    life.goes_on(job)
+    life.run_until_done(job)
     assert_completed(job)
     assert default_storage.exists(job.media_name)
