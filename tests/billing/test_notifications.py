@@ -128,7 +128,10 @@ def test_a_declined_refund_changes_nothing(phone, store):
     bought = store.buy(TEN, phone=phone)
     deliver_and_apply(bought)
 
-    assert "nothing was taken" in deliver_and_apply(store.notify("REFUND_DECLINED", bought)).outcome
+    assert (
+        "no credits were clawed back"
+        in deliver_and_apply(store.notify("REFUND_DECLINED", bought)).outcome
+    )
     assert phone.balance() == 20
 
 
@@ -195,7 +198,7 @@ def test_an_older_copy_in_the_phones_hand_undoes_no_refund(phone, store):
 
 
 def test_a_test_notification_is_stored(db, store):
-    assert "tests" in deliver_and_apply(store.notify("TEST")).outcome
+    assert "test notification" in deliver_and_apply(store.notify("TEST")).outcome
 
 
 def test_an_unknown_type_is_stored(phone, store):

@@ -28,7 +28,7 @@ def redeem(phone, code="SUMMER25"):
     return phone.post("redeem-code", {"code": code})
 
 
-def assert_gives_nothing(phone, problem, words):
+def assert_not_redeemed(phone, problem, words):
     answer = redeem(phone)
     assert assert_refused(answer, 409, "ERR_4019") == {"problem": problem}
     assert words in answer.json()["error"]["message"]
@@ -113,7 +113,7 @@ def test_a_user_redeems_a_code_once(phone):
     make()
     redeem(phone)
 
-    assert_gives_nothing(phone, "already_redeemed", "redeemed this code already")
+    assert_not_redeemed(phone, "already_redeemed", "already redeemed this code")
 
     assert phone.balance() == 30
     assert redeem(Phone().sign_in()).status_code == 200
@@ -131,7 +131,7 @@ def test_a_used_up_code_grants_nothing(phone):
     make(max_redemptions=1)
     assert redeem(Phone().sign_in()).status_code == 200
 
-    assert_gives_nothing(phone, "used_up", "are taken")
+    assert_not_redeemed(phone, "used_up", "used up")
 
     assert phone.balance() == 10
 
@@ -142,13 +142,13 @@ def test_an_expired_code_grants_nothing(phone):
     code.ends_at = timezone.now()
     code.save()
 
-    assert_gives_nothing(phone, "expired", "has expired")
+    assert_not_redeemed(phone, "expired", "has expired")
 
 
 def test_a_stopped_code_grants_nothing_until_it_is_resumed(phone):
     code = make()
     services.set_code_active(code, is_active=False)
-    assert_gives_nothing(phone, "stopped", "no longer valid")
+    assert_not_redeemed(phone, "stopped", "no longer valid")
 
     services.set_code_active(code, is_active=True)
 
@@ -189,7 +189,7 @@ def test_a_reinstalled_app_redeems_no_code_again_before_it_has_an_account(phone,
     reinstalled.device_token = phone.device_token
     reinstalled.sign_in()
 
-    assert_gives_nothing(reinstalled, "sign_in_first", "Sign in with Apple")
+    assert_not_redeemed(reinstalled, "sign_in_first", "Sign in with Apple")
     assert reinstalled.balance() == 0
 
     sign_in(reinstalled, sandbox, sub=sub)
