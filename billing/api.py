@@ -38,13 +38,13 @@ class UpdateCredits(ApiView):
         answer = services.confirm_purchase(
             user_id=self.caller.user_id,
             **{"transaction_id": None, **body.validated_data},
-            attempt=self._attempt(),
+            idempotent_request=self._idempotent_request(),
             now=clock.now(),
         )
         headers = {"X-Idempotent-Replay": "true"} if answer.replayed else None
         return Response(answer.body, status=answer.status, headers=headers)
 
-    def _attempt(self) -> IdempotentRequest | None:
+    def _idempotent_request(self) -> IdempotentRequest | None:
         """The key is optional: the transaction's id makes the call repeatable."""
         key = self.request.headers.get("Idempotency-Key")
         if key is None:

@@ -70,8 +70,10 @@ def delete_personal_data(*, user_id: UUID, **_: Any) -> None:
     credits from the closed wallet, a new purchase waits for support (PendingReason.ACCOUNT_CLOSED).
     """
     bought = Purchase.objects.filter(user_id=user_id).values("transaction_id")
-    told = Notification.objects.filter(transaction_id__in=bought, processed_at__isnull=False)
-    told.update(signed_payload="")
+    notifications = Notification.objects.filter(
+        transaction_id__in=bought, processed_at__isnull=False
+    )
+    notifications.update(signed_payload="")
     # An open payload may be a purchase, and support needs its content.
     sent = UnreadablePayload.objects.filter(user_id=user_id, closed_at__isnull=False)
     sent.update(signed_payload="", transaction_id="")

@@ -32,12 +32,12 @@ def answer_consumption_request(row: ConsumptionRequest, *, now: datetime) -> Non
         _close(row, outcome=silence)
         return
     policy = RefundPolicy(row.override or settings.CONSUMPTION_POLICY)
-    told = consumption.build_consumption(row.purchase, policy=policy)
+    facts = consumption.build_consumption(row.purchase, policy=policy)
     try:
         client.send_consumption(
             environment=Environment(row.purchase.environment),
             transaction_id=row.purchase.transaction_id,
-            consumption=told,
+            consumption=facts,
         )
     except client.Rejected as rejection:
         if not rejection.is_final:
@@ -45,7 +45,7 @@ def answer_consumption_request(row: ConsumptionRequest, *, now: datetime) -> Non
         logger.warning("consumption_refused", problem=str(rejection))
         _close(row, outcome=f"refused: {rejection}"[:120])
         return
-    _close(row, outcome="answered", answer=asdict(told), answered_at=now)
+    _close(row, outcome="answered", answer=asdict(facts), answered_at=now)
 
 
 def _why_not(row: ConsumptionRequest, *, now: datetime) -> str:

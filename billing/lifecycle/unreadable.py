@@ -54,10 +54,10 @@ def _apply(row: UnreadablePayload, *, now: datetime) -> str:
         case PayloadKind.NOTIFICATION:
             notifications.store(signed_payload=row.signed_payload, now=now)
         case PayloadKind.TRANSACTION:
-            bought = purchases.upsert_from_apple(
+            purchase = purchases.upsert_from_apple(
                 verifier.read_transaction(row.signed_payload), now=now
             )
-            purchases.sync_ledger(bought.id, now=now, claimant_id=row.user_id)
+            purchases.sync_ledger(purchase.id, now=now, claimant_id=row.user_id)
         case PayloadKind.RENEWAL:
             renewal = verifier.read_renewal(row.signed_payload)
             subscriptions.upsert_from_apple(renewal)

@@ -44,7 +44,7 @@ def confirm_purchase(
     user_id: UUID,
     transaction_id: str | None,
     signed_transaction: str | None = None,
-    attempt: IdempotentRequest | None = None,
+    idempotent_request: IdempotentRequest | None = None,
     now: datetime,
 ) -> StoredResponse:
     """Grant a transaction's credits, once, and return how many.
@@ -53,20 +53,22 @@ def confirm_purchase(
     TransactionClaimed, StoreUnavailable, UnreadablePurchase, Unauthorized, AccountSuspended,
     InvalidInput if the two arguments name different transactions, IdempotencyKeyReused.
     """
-    if attempt and (answer := idempotency.find_response(attempt, now=now)):
+    if idempotent_request and (answer := idempotency.find_response(idempotent_request, now=now)):
         return answer
     if signed_transaction:
-        bought = _verify(signed_transaction, user_id=user_id, now=now)
-        if transaction_id not in (None, bought.transaction_id):
+        apple_transaction = _verify(signed_transaction, user_id=user_id, now=now)
+        if transaction_id not in (None, apple_transaction.transaction_id):
             raise InvalidInput(fields={"transaction_id": [_("Does not match the signed value.")]})
-        purchase = purchases.upsert_from_apple(bought, now=now)
+        purchase = purchases.upsert_from_apple(apple_transaction, now=now)
     else:
         assert transaction_id  # noqa: S101 (one of the two is there)
         purchase = _find_known(transaction_id) or purchases.upsert_from_apple(
             _fetch(transaction_id, user_id=user_id, now=now), now=now
         )
     try:
-        return _sync_and_respond(purchase, user_id=user_id, attempt=attempt, now=now)
+        return _sync_and_respond(
+            purchase, user_id=user_id, idempotent_request=idempotent_request, now=now
+        )
     except OperationalError as error:
         # Timeout while waiting for the wallet's lock.
         if isinstance(error.__cause__, LockNotAvailable):
@@ -103,7 +105,7 @@ def _fetch(transaction_id: str, *, user_id: UUID, now: datetime) -> Transaction:
     scheduling a retry.
     """
     try:
-        bought = client.find_transaction(transaction_id)
+        apple_transaction = client.find_transaction(transaction_id)
     except StoreUnavailable:
         _remember_unconfirmed(transaction_id, user_id=user_id, now=now)
         raise
@@ -117,9 +119,9 @@ def _fetch(transaction_id: str, *, user_id: UUID, now: datetime) -> Transaction:
         )
         _remember_unconfirmed(transaction_id, user_id=user_id, now=now)
         raise UnreadablePurchase from problem
-    if bought is None:
+    if apple_transaction is None:
         raise InvalidTransaction
-    return bought
+    return apple_transaction
 
 
 def _remember_unconfirmed(transaction_id: str, *, user_id: UUID, now: datetime) -> None:
@@ -133,7 +135,11 @@ def _remember_unconfirmed(transaction_id: str, *, user_id: UUID, now: datetime) 
 
 
 def _sync_and_respond(
-    purchase: Purchase, *, user_id: UUID, attempt: IdempotentRequest | None, now: datetime
+    purchase: Purchase,
+    *,
+    user_id: UUID,
+    idempotent_request: IdempotentRequest | None,
+    now: datetime,
 ) -> StoredResponse:
     """Sync the ledger and store the response, in one transaction. A refusal is raised after the
     commit, so that the transaction's effects on others (its owner, a refund) stay.
@@ -153,8 +159,12 @@ def _sync_and_respond(
             },
         )
         is_final = not (refusal or is_held)
-        if is_final and attempt and not idempotency.save_response(attempt, answer, now=now):
-            answer = idempotency.find_response(attempt, now=now) or answer
+        if (
+            is_final
+            and idempotent_request
+            and not idempotency.save_response(idempotent_request, answer, now=now)
+        ):
+            answer = idempotency.find_response(idempotent_request, now=now) or answer
     if refusal:
         logger.info("purchase_refused", purchase_id=str(purchase.id), refusal=refusal.type)
         raise refusal

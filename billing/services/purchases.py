@@ -48,42 +48,46 @@ class SyncResult:
 
 
 @transaction.atomic(durable=True)
-def upsert_from_apple(bought: Transaction, *, now: datetime) -> Purchase:
+def upsert_from_apple(apple_transaction: Transaction, *, now: datetime) -> Purchase:
     """Store what Apple says and make the purchase due. Data older than the stored one changes
     nothing.
     """
     purchase, is_new = Purchase.objects.select_for_update().get_or_create(
-        environment=bought.environment,
-        transaction_id=bought.transaction_id,
+        environment=apple_transaction.environment,
+        transaction_id=apple_transaction.transaction_id,
         defaults={
-            **_mutable_fields(bought),
-            "original_transaction_id": bought.original_transaction_id,
-            "product_id": bought.product_id,
-            "type": bought.type,
-            "is_renewal": bought.is_renewal,
-            "is_family_shared": bought.is_family_shared,
-            "quantity": bought.quantity,
-            "app_transaction_id": bought.app_transaction_id,
-            "price_milliunits": bought.price_milliunits,
-            "offer_type": bought.offer_type,
-            "offer_discount_type": bought.offer_discount_type,
-            "offer_identifier": bought.offer_identifier,
-            "currency": bought.currency,
-            "storefront": bought.storefront,
-            "purchased_at": bought.purchased_at,
+            **_mutable_fields(apple_transaction),
+            "original_transaction_id": apple_transaction.original_transaction_id,
+            "product_id": apple_transaction.product_id,
+            "type": apple_transaction.type,
+            "is_renewal": apple_transaction.is_renewal,
+            "is_family_shared": apple_transaction.is_family_shared,
+            "quantity": apple_transaction.quantity,
+            "app_transaction_id": apple_transaction.app_transaction_id,
+            "price_milliunits": apple_transaction.price_milliunits,
+            "offer_type": apple_transaction.offer_type,
+            "offer_discount_type": apple_transaction.offer_discount_type,
+            "offer_identifier": apple_transaction.offer_identifier,
+            "currency": apple_transaction.currency,
+            "storefront": apple_transaction.storefront,
+            "purchased_at": apple_transaction.purchased_at,
             "recorded_at": now,
             "due_at": now + SYNC_GRACE,
         },
     )
     if is_new:
-        logger.info("purchase_recorded", environment=bought.environment, product=bought.product_id)
+        logger.info(
+            "purchase_recorded",
+            environment=apple_transaction.environment,
+            product=apple_transaction.product_id,
+        )
         return purchase
     changes = {
         name: value
-        for name, value in _mutable_fields(bought).items()
+        for name, value in _mutable_fields(apple_transaction).items()
         if getattr(purchase, name) != value
     }
-    if changes and bought.signed_at >= purchase.signed_at:
+    if changes and apple_transaction.signed_at >= purchase.signed_at:
         for name, value in changes.items():
             setattr(purchase, name, value)
         purchase.due_at, purchase.tries = now + SYNC_GRACE, 0
@@ -91,14 +95,14 @@ def upsert_from_apple(bought: Transaction, *, now: datetime) -> Purchase:
     return purchase
 
 
-def _mutable_fields(bought: Transaction) -> dict[str, object]:
+def _mutable_fields(apple_transaction: Transaction) -> dict[str, object]:
     """The fields that may differ the next time that Apple signs the transaction."""
     return {
-        "signed_at": bought.signed_at,
-        "app_account_token": bought.app_account_token,
-        "expires_at": bought.expires_at,
-        "revoked_at": bought.revoked_at,
-        "revoked_share": bought.revoked_share,
+        "signed_at": apple_transaction.signed_at,
+        "app_account_token": apple_transaction.app_account_token,
+        "expires_at": apple_transaction.expires_at,
+        "revoked_at": apple_transaction.revoked_at,
+        "revoked_share": apple_transaction.revoked_share,
     }
 
 

@@ -57,7 +57,7 @@ def refund(
         raise LedgerBroken(f"no charge for job {job_id}")
     parts = refundable_parts(charged, fee=fee)
     repaid = owed = min(wallet.debt, sum(part for lot, part in parts if lot.superseded_at is None))
-    touched: list[tuple[UUID, int]] = []
+    changed: list[tuple[UUID, int]] = []
     # Lots that were clawed back repay first: the debt may be for their own credits.
     for lot, part in sorted(parts, key=lambda item: (not item[0].debt_from_clawback, item[0].id)):
         paid = min(owed, part) if lot.superseded_at is None else 0
@@ -66,13 +66,13 @@ def refund(
             lot.remaining += back
             restore_expiry(lot, away_since=charged.created_at, now=now)
             lot.save(update_fields=["remaining", "expires_at"])
-            touched.append((lot.id, back))
+            changed.append((lot.id, back))
     entry = append_entry(
         wallet,
         kind=Kind.REFUND,
         change=-charged.change - fee - repaid,
         debt_change=-repaid,
-        lots=touched,
+        lots=changed,
         reason=reason,
         now=now,
         job_id=job_id,

@@ -43,23 +43,23 @@ def claw_back(
     granted = LedgerEntry.objects.get(transaction_id=transaction_id, kind=Kind.GRANT)
     # Not lot.amount: the part of the grant that repaid a debt counts as spent.
     brought = granted.change - granted.debt_change
-    gone = lot.clawed_back + lot.debt_from_clawback + lot.expired_amount
-    missing = _credits_of_share(brought, share) - gone
+    booked = lot.clawed_back + lot.debt_from_clawback + lot.expired_amount
+    missing = _credits_of_share(brought, share) - booked
     if missing <= 0:
         return None
-    taken = min(lot.remaining, missing)
-    owed = missing - taken
-    lot.remaining -= taken
-    lot.clawed_back += taken
-    lot.debt_from_clawback += owed
+    removed = min(lot.remaining, missing)
+    debt = missing - removed
+    lot.remaining -= removed
+    lot.clawed_back += removed
+    lot.debt_from_clawback += debt
     lot.revoked_at = now
     lot.save(update_fields=["remaining", "clawed_back", "debt_from_clawback", "revoked_at"])
     return append_entry(
         wallet,
         kind=Kind.REVOCATION,
-        change=-taken,
-        debt_change=owed,
-        lots=[(lot.id, -taken)] if taken else [],
+        change=-removed,
+        debt_change=debt,
+        lots=[(lot.id, -removed)] if removed else [],
         reason=reason,
         now=now,
         transaction_id=transaction_id,

@@ -67,8 +67,8 @@ def add_lot(
 
 def _expire_above_limit(wallet: Wallet, lot: Lot, *, now: datetime) -> None:
     """Lots that were paid for neither count towards the limit nor expire because of it."""
-    held = wallet.lots.exclude(source__in=PAID_SOURCES).aggregate(credits=Sum("remaining"))
-    excess = min(held["credits"] - settings.MAX_GRANTED_BALANCE, lot.remaining)
+    total = wallet.lots.exclude(source__in=PAID_SOURCES).aggregate(credits=Sum("remaining"))
+    excess = min(total["credits"] - settings.MAX_GRANTED_BALANCE, lot.remaining)
     if excess > 0:
         expire(wallet, lot, amount=excess, reason="above the maximum balance", now=now)
 

@@ -38,7 +38,7 @@ def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
     expired = _supersede_welcome(source, target, now=now)
     expired += _supersede_codes(source, target, now=now)
     lots = [(lot.id, lot.remaining) for lot in source.lots.order_by("id")]
-    held = [(lot_id, remaining) for lot_id, remaining in lots if remaining]
+    nonempty = [(lot_id, remaining) for lot_id, remaining in lots if remaining]
     balance, debt = source.balance, source.debt
     source.lots.update(wallet=target)
     source.redemptions.update(wallet=target)
@@ -50,7 +50,7 @@ def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
             kind=Kind.TRANSFER,
             change=-balance,
             debt_change=-debt,
-            lots=[(lot_id, -remaining) for lot_id, remaining in held],
+            lots=[(lot_id, -remaining) for lot_id, remaining in nonempty],
             reason="moved to the account",
             now=now,
         )
@@ -59,7 +59,7 @@ def merge(*, from_user_id: UUID, into_user_id: UUID, now: datetime) -> None:
             kind=Kind.TRANSFER,
             change=balance,
             debt_change=debt,
-            lots=held,
+            lots=nonempty,
             reason="moved from a guest",
             now=now,
         )

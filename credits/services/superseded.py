@@ -36,11 +36,13 @@ def expire_excess(wallet: Wallet, *, now: datetime) -> None:
 
     One query if no superseded lot holds credits, which is nearly always so.
     """
-    held = list(wallet.lots.filter(superseded_at__isnull=False, remaining__gt=0).order_by("id"))
-    if not held:
+    superseded_lots = list(
+        wallet.lots.filter(superseded_at__isnull=False, remaining__gt=0).order_by("id")
+    )
+    if not superseded_lots:
         return
     groups = _groups(wallet)
-    for lot in held:
+    for lot in superseded_lots:
         group = groups[lot.id]
         excess = min(_remaining(group) - _amount_of_counted(group), lot.remaining)
         if excess > 0:
