@@ -17,8 +17,8 @@ class Flow(TextChoices):
     GRANTED = "granted"  # welcome, code, free trial, support
     SPENT = "spent"  # on jobs
     REFUNDED = "refunded"  # jobs that failed or were cancelled
-    LAPSED = "lapsed"
-    TAKEN_BACK = "taken back"  # clawed back for store refunds, less reversals
+    EXPIRED = "lapsed", "Expired"
+    CLAWED_BACK = "taken back", "Clawed back"  # clawed back for store refunds, less reversals
     ADJUSTED = "adjusted"  # by support, up or down
 
 
@@ -36,8 +36,8 @@ _FLOW = Case(
     When(kind=Kind.GRANT, then=Value(Flow.GRANTED)),
     When(kind=Kind.CHARGE, then=Value(Flow.SPENT)),
     When(kind=Kind.REFUND, then=Value(Flow.REFUNDED)),
-    When(kind=Kind.EXPIRY, then=Value(Flow.LAPSED)),
-    When(kind__in=[Kind.REVOCATION, Kind.REVERSAL], then=Value(Flow.TAKEN_BACK)),
+    When(kind=Kind.EXPIRY, then=Value(Flow.EXPIRED)),
+    When(kind__in=[Kind.REVOCATION, Kind.REVERSAL], then=Value(Flow.CLAWED_BACK)),
     When(kind=Kind.ADJUSTMENT, then=Value(Flow.ADJUSTED)),
 )
 
@@ -59,8 +59,8 @@ def outstanding_credits() -> tuple[int, int]:
     not for a page.
     """
     bought = Q(source__in=PAID_SOURCES) & ~_IS_SANDBOX
-    held = Lot.objects.filter(remaining__gt=0).aggregate(
+    totals = Lot.objects.filter(remaining__gt=0).aggregate(
         bought=Sum("remaining", filter=bought, default=0),
         given=Sum("remaining", filter=~bought, default=0),
     )
-    return held["bought"], held["given"]
+    return totals["bought"], totals["given"]

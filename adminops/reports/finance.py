@@ -31,8 +31,8 @@ FLOW_COLOURS = {
     Flow.REFUNDED.value: "#d97706",
     Flow.ADJUSTED.value: "#9333ea",
     Flow.SPENT.value: "#2563eb",
-    Flow.LAPSED.value: "#db2777",
-    Flow.TAKEN_BACK.value: "#dc2626",
+    Flow.EXPIRED.value: "#db2777",
+    Flow.CLAWED_BACK.value: "#dc2626",
 }
 
 
