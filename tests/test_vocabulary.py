@@ -69,7 +69,6 @@ REPLACED = {
     "RefusalsMiddleware": "ErrorLogMiddleware",
     "story_of": "timeline_link",
     "finding": "search",
-    "second_factor": "otp",
     "nudge": "wake_workers",
     "until_done": "drain",
     "some_of": "choices_or_off",

@@ -193,7 +193,7 @@ def test_one_port_for_two_is_refused_before_anything_starts(supervisor):
     supervisor.start()
 
     assert supervisor.process.wait(60) == 1
-    assert f"SANDBOX_PORT is {port}, which another of our processes has." in supervisor.output
+    assert f"SANDBOX_PORT is {port}, which another process of this run uses." in supervisor.output
     assert not (supervisor.data_dir / "postgres").exists()
 
 
