@@ -66,7 +66,7 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Action", ordering="action")
     def action_label(self, approval: PendingApproval) -> str:
-        return approval.get_action_display()
+        return approval.get_action_display().capitalize()
 
     @admin.display(description="Credits", ordering="amount")
     def size(self, approval: PendingApproval) -> str:
@@ -104,7 +104,9 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State", ordering="state")
     def state_label(self, approval: PendingApproval) -> SafeString:
-        return badge(approval.state, STATE_COLOURS[ApprovalState(approval.state)])
+        return badge(
+            approval.get_state_display().lower(), STATE_COLOURS[ApprovalState(approval.state)]
+        )
 
     def available_actions(self, request: HttpRequest, row: PendingApproval) -> list[str]:
         is_open = _is_waiting(row) and row.requested_by_id != request.user.pk
