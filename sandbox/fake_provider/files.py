@@ -105,9 +105,8 @@ def range_response(content: bytes, media_type: str, range_header: str) -> Respon
     else:
         start, end = max(size - int(last), 0), size - 1
     if last and first and int(last) < int(first):
-        return Response(
-            content, media_type=media_type, headers=headers
-        )  # an invalid range is ignored
+        # An invalid range is ignored.
+        return Response(content, media_type=media_type, headers=headers)
     if start >= size:
         headers["Content-Range"] = f"bytes */{size}"
         return Response(status_code=416, headers=headers)

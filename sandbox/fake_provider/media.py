@@ -66,9 +66,8 @@ def render_video(spec: VideoSpec) -> bytes:
                 spec.encoder, rate=FRAMES_PER_SECOND, options=ENCODER_OPTIONS[spec.encoder]
             )
             stream.width, stream.height, stream.pix_fmt = spec.width, spec.height, "yuv420p"
-            stream.codec_context.thread_count = (
-                1  # more threads cost more than they save for such small frames
-            )
+            # More threads cost more than they save for such small frames.
+            stream.codec_context.thread_count = 1
             audio: Any = None
             if spec.encoder == "libx265":
                 stream.codec_context.codec_tag = "hev1"
