@@ -135,7 +135,7 @@ def _request_approval(
         requested_by=staff_action.actor,
         requested_at=staff_action.now,
     )
-    log.action = AdminAction.REQUEST_GRANT
+    log.action = AdminAction.REQUEST_APPROVAL
     _log_approval(log, approval)
     return approval
 
@@ -147,7 +147,7 @@ def approve(staff_action: StaffAction, *, approval_id: UUID) -> Any:
     the actor may not decide about it, or if the action would by now move more credits than
     requested.
     """
-    with log_action(AdminAction.APPROVE_GRANT, staff_action) as log:
+    with log_action(AdminAction.APPROVE, staff_action) as log:
         budgets.lock_actor(staff_action.actor)
         approval = _close(approval_id, ApprovalState.APPROVED, staff_action)
         action = AdminAction(approval.action)
@@ -169,9 +169,9 @@ def approve(staff_action: StaffAction, *, approval_id: UUID) -> Any:
 def decline(staff_action: StaffAction, *, approval_id: UUID) -> None:
     """Close a pending action without performing it. Raises Forbidden, InvalidInput, NotFound,
     InvalidState."""
-    with log_action(AdminAction.APPROVE_GRANT, staff_action) as log:
+    with log_action(AdminAction.APPROVE, staff_action) as log:
         approval = _close(approval_id, ApprovalState.DECLINED, staff_action)
-        log.action = AdminAction.DECLINE_GRANT
+        log.action = AdminAction.DECLINE
         _log_approval(log, approval)
 
 

@@ -79,8 +79,8 @@ def lock_actor(actor: User) -> None:
 def get_usage(staff_id: UUID, *, now: datetime) -> BudgetUsage:
     entries = _entries_in_window(staff_id, now)
     return BudgetUsage(
-        moved=_sum_credits(entries.exclude(action=AdminAction.APPROVE_GRANT)),
-        approved=_sum_credits(entries.filter(action=AdminAction.APPROVE_GRANT)),
+        moved=_sum_credits(entries.exclude(action=AdminAction.APPROVE)),
+        approved=_sum_credits(entries.filter(action=AdminAction.APPROVE)),
     )
 
 
@@ -130,7 +130,7 @@ def _max_given_to_customer(customer_id: UUID | None, staff_action: StaffAction) 
     Users whose wallets were merged count as one customer.
     """
     entries = _entries_in_window(staff_action.actor.id, staff_action.now)
-    entries = entries.exclude(action=AdminAction.APPROVE_GRANT)
+    entries = entries.exclude(action=AdminAction.APPROVE)
     to_any = entries.aggregate(total=Sum("max_per_customer"))["total"] or 0
     given = entries.filter(customer_id__isnull=False, credits__gt=0)
     if customer_id:

@@ -260,9 +260,7 @@ def find_approved_baseline(row_id: UUID) -> Row | None:
     """The row as last approved by a second person, else before its first edit in the audit log.
     None if the row was never edited."""
     entries = AuditLogEntry.objects.filter(subject_id=row_id)
-    approved = entries.filter(action=AdminAction.APPROVE_GRANT, after__has_key="row").order_by(
-        "-at"
-    )
+    approved = entries.filter(action=AdminAction.APPROVE, after__has_key="row").order_by("-at")
     if found := approved.values_list("after", flat=True).first():
         return cast("Row", found["row"])
     edited = entries.filter(action__in=_MODELS, before__has_key="row").order_by("at")

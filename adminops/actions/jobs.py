@@ -53,12 +53,12 @@ def retry_job(staff_action: StaffAction, *, job_id: UUID) -> int | PendingApprov
     )
 
 
-def reapply_delivery(staff_action: StaffAction, *, delivery_id: UUID) -> PendingApproval | None:
+def reprocess_delivery(staff_action: StaffAction, *, delivery_id: UUID) -> PendingApproval | None:
     """Process a provider's webhook again. Raises Forbidden, InvalidInput, NotFound."""
     return cast(
         "PendingApproval | None",
         perform_or_request_approval(
-            AdminAction.REAPPLY_DELIVERY, staff_action, subject_id=delivery_id
+            AdminAction.REPROCESS_DELIVERY, staff_action, subject_id=delivery_id
         ),
     )
 
@@ -141,7 +141,7 @@ def _as_json(job: Job) -> dict[str, Any]:
     }
 
 
-def _reapply_delivery(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
+def _reprocess_delivery(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
     delivery = WebhookDelivery.objects.select_for_update().filter(id=request.subject).first()
     if delivery is None:
         raise NotFound
@@ -158,6 +158,6 @@ approvals.register(AdminAction.REFUND_JOB, ActionHandler(_refund_impact, _refund
 approvals.register(AdminAction.FAIL_JOB, ActionHandler(_failure_impact, _fail, _details))
 approvals.register(AdminAction.RETRY_JOB, ActionHandler(_retry_impact, _retry, _details))
 approvals.register(
-    AdminAction.REAPPLY_DELIVERY,
-    ActionHandler(lambda request: delivery_impact(request.subject), _reapply_delivery, _details),
+    AdminAction.REPROCESS_DELIVERY,
+    ActionHandler(lambda request: delivery_impact(request.subject), _reprocess_delivery, _details),
 )

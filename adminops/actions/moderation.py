@@ -15,7 +15,7 @@ def clear_strikes(staff_action: StaffAction, *, user_id: UUID) -> strikes.Cleare
 
     Raises Forbidden, InvalidInput, NotFound, and InvalidState if there are no strikes.
     """
-    with log_action(AdminAction.FORGIVE_OFFENCES, staff_action, subject_id=user_id) as log:
+    with log_action(AdminAction.CLEAR_STRIKES, staff_action, subject_id=user_id) as log:
         cleared = strikes.clear_strikes(
             user_id=user_id, acting_user_id=staff_action.actor.id, now=staff_action.now
         )

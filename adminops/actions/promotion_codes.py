@@ -37,7 +37,7 @@ def create_code(staff_action: StaffAction, *, code: str, terms: CodeTerms) -> st
     return cast(
         "str | PendingApproval",
         perform_or_request_approval(
-            AdminAction.MAKE_CODE,
+            AdminAction.CREATE_CODE,
             staff_action,
             arguments={"code": code, "terms": terms.as_json()},
             secrets=(code,),
@@ -50,7 +50,7 @@ def update_code(
 ) -> PendingApproval | None:
     """Change the credits, the dates and the limits of a code from now on. Raises Forbidden,
     InvalidInput, NotFound."""
-    return _change(AdminAction.CHANGE_CODE, staff_action, code_id, {"terms": terms.as_json()})
+    return _change(AdminAction.UPDATE_CODE, staff_action, code_id, {"terms": terms.as_json()})
 
 
 def toggle_code(
@@ -184,6 +184,6 @@ def _details(approval: PendingApproval) -> list[tuple[str, Any]]:
     ]
 
 
-approvals.register(AdminAction.MAKE_CODE, ActionHandler(_creation_impact, _create, _details))
-approvals.register(AdminAction.CHANGE_CODE, ActionHandler(_update_impact, _update, _details))
+approvals.register(AdminAction.CREATE_CODE, ActionHandler(_creation_impact, _create, _details))
+approvals.register(AdminAction.UPDATE_CODE, ActionHandler(_update_impact, _update, _details))
 approvals.register(AdminAction.TOGGLE_CODE, ActionHandler(_toggle_impact, _toggle, _details))

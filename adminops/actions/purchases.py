@@ -63,26 +63,28 @@ def release_purchase(staff_action: StaffAction, *, purchase_id: UUID) -> int | P
     return result
 
 
-def reapply_purchase(staff_action: StaffAction, *, purchase_id: UUID) -> Purchase | PendingApproval:
+def reprocess_purchase(
+    staff_action: StaffAction, *, purchase_id: UUID
+) -> Purchase | PendingApproval:
     """Sync the ledger with a purchase again, by the products and users of today.
 
     Raises Forbidden, InvalidInput, NotFound.
     """
     result: Purchase | PendingApproval = perform_or_request_approval(
-        AdminAction.REAPPLY_PURCHASE,
+        AdminAction.REPROCESS_PURCHASE,
         staff_action,
         subject_id=purchase_id,
     )
     return result
 
 
-def reapply_notification(
+def reprocess_notification(
     staff_action: StaffAction, *, notification_id: UUID
 ) -> PendingApproval | None:
     """Process a notification from Apple again. Raises Forbidden, InvalidInput, NotFound,
     InvalidState."""
     result: PendingApproval | None = perform_or_request_approval(
-        AdminAction.REAPPLY_NOTIFICATION,
+        AdminAction.REPROCESS_NOTIFICATION,
         staff_action,
         subject_id=notification_id,
     )
@@ -138,7 +140,7 @@ def _release_impact(request: ActionRequest) -> CreditImpact:
     return CreditImpact(billing_services.expected_credits(purchase), _lock_owner_id(purchase))
 
 
-def _reapply_impact(request: ActionRequest) -> CreditImpact:
+def _reprocess_impact(request: ActionRequest) -> CreditImpact:
     return _purchase_impact(_get_purchase(request))
 
 
@@ -209,13 +211,13 @@ def _release(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
     return ActionResult(purchase.id, {"held": True}, after, credits, credits_moved=credits)
 
 
-def _reapply(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
+def _reprocess(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
     before = _get_purchase(request)
     purchase = billing_services.sync_ledger(before.id, now=request.now).purchase
     return ActionResult(before.id, _as_json(before), _as_json(purchase), purchase)
 
 
-def _reapply_notification(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
+def _reprocess_notification(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
     notification = billing_services.reprocess_notification(request.subject, now=request.now)
     before, after = {"outcome": notification.outcome}, {"due_at": iso(notification.due_at)}
     return ActionResult(notification.id, before, after)
@@ -247,10 +249,12 @@ approvals.register(
     AdminAction.ASSIGN_PURCHASE, ActionHandler(_assignment_impact, _assign, _details)
 )
 approvals.register(AdminAction.RELEASE_PURCHASE, ActionHandler(_release_impact, _release, _details))
-approvals.register(AdminAction.REAPPLY_PURCHASE, ActionHandler(_reapply_impact, _reapply, _details))
 approvals.register(
-    AdminAction.REAPPLY_NOTIFICATION,
-    ActionHandler(_notification_impact, _reapply_notification, _details),
+    AdminAction.REPROCESS_PURCHASE, ActionHandler(_reprocess_impact, _reprocess, _details)
+)
+approvals.register(
+    AdminAction.REPROCESS_NOTIFICATION,
+    ActionHandler(_notification_impact, _reprocess_notification, _details),
 )
 approvals.register(
     AdminAction.OVERRIDE_REFUND,

@@ -13,6 +13,9 @@ REASON_MIN, REASON_MAX = 3, 500
 
 
 class AdminAction(models.TextChoices):
+    """Everything that staff can do. Values are stored in the audit log and name the permissions, so
+    some values are older than their names."""
+
     REFUND_CREDITS = "refund_credits"
     ADJUST_CREDITS = "adjust_credits"
     BAN_USER = "ban_user"
@@ -23,25 +26,24 @@ class AdminAction(models.TextChoices):
     SWITCH_MAINTENANCE = "switch_maintenance"
     RETRY_DEAD_LETTER = "retry_dead_letter"
     DISMISS_DEAD_LETTER = "dismiss_dead_letter"
-    MAKE_CODE = "make_code", "Create promotion code"
-    CHANGE_CODE = "change_code", "Change promotion code"
+    CREATE_CODE = "make_code", "Create promotion code"
+    UPDATE_CODE = "change_code", "Change promotion code"
     TOGGLE_CODE = "toggle_code", "Stop or resume promotion code"
     RELEASE_PURCHASE = "release_purchase"
-    FORGIVE_OFFENCES = "forgive_offences", "Clear violations"
+    CLEAR_STRIKES = "forgive_offences", "Clear violations"
     OVERRIDE_REFUND = "override_refund", "Override refund preference"
     REFUND_JOB = "refund_job"
     FAIL_JOB = "fail_job"
     RETRY_JOB = "retry_job"
-    REAPPLY_DELIVERY = "reapply_delivery", "Reprocess delivery"
-    REAPPLY_NOTIFICATION = "reapply_notification", "Reprocess notification"
-    REAPPLY_PURCHASE = "reapply_purchase", "Reprocess purchase"
+    REPROCESS_DELIVERY = "reapply_delivery", "Reprocess delivery"
+    REPROCESS_NOTIFICATION = "reapply_notification", "Reprocess notification"
+    REPROCESS_PURCHASE = "reapply_purchase", "Reprocess purchase"
     DISMISS_PAYLOAD = "dismiss_payload"  # an unreadable payload from Apple
     REVOKE_SESSIONS = "revoke_sessions"
     TOGGLE_ROUTE = "toggle_route", "Enable or disable route"
-    # For any action. The values are from the time when only grants needed an approval.
-    REQUEST_GRANT = "request_grant", "Request approval"
-    APPROVE_GRANT = "approve_grant", "Approve"
-    DECLINE_GRANT = "decline_grant", "Decline"
+    REQUEST_APPROVAL = "request_grant", "Request approval"
+    APPROVE = "approve_grant", "Approve"
+    DECLINE = "decline_grant", "Decline"
     RUN_INCIDENT = "run_incident"
     RESET_SECOND_FACTOR = "reset_second_factor"  # of a member of staff
     EDIT_PRODUCT = "edit_product"
@@ -78,15 +80,15 @@ SUBJECTS = {
     AdminAction.SWITCH_MAINTENANCE: Subject.SERVICE,
     AdminAction.RETRY_DEAD_LETTER: Subject.LETTER,
     AdminAction.DISMISS_DEAD_LETTER: Subject.LETTER,
-    AdminAction.MAKE_CODE: Subject.CODE,
-    AdminAction.CHANGE_CODE: Subject.CODE,
+    AdminAction.CREATE_CODE: Subject.CODE,
+    AdminAction.UPDATE_CODE: Subject.CODE,
     AdminAction.TOGGLE_CODE: Subject.CODE,
     AdminAction.REFUND_JOB: Subject.JOB,
     AdminAction.FAIL_JOB: Subject.JOB,
     AdminAction.RETRY_JOB: Subject.JOB,
-    AdminAction.REAPPLY_DELIVERY: Subject.DELIVERY,
-    AdminAction.REAPPLY_NOTIFICATION: Subject.NOTICE,
-    AdminAction.REAPPLY_PURCHASE: Subject.PURCHASE,
+    AdminAction.REPROCESS_DELIVERY: Subject.DELIVERY,
+    AdminAction.REPROCESS_NOTIFICATION: Subject.NOTICE,
+    AdminAction.REPROCESS_PURCHASE: Subject.PURCHASE,
     AdminAction.DISMISS_PAYLOAD: Subject.PAYLOAD,
     AdminAction.TOGGLE_ROUTE: Subject.ROUTE,
     AdminAction.RUN_INCIDENT: Subject.INCIDENT,
@@ -133,7 +135,7 @@ class AuditLogEntry(models.Model):
             *(
                 (action.value, f"Can {action.label.lower()}")
                 for action in AdminAction
-                if action not in {AdminAction.REQUEST_GRANT, AdminAction.DECLINE_GRANT}
+                if action not in {AdminAction.REQUEST_APPROVAL, AdminAction.DECLINE}
             ),
             (SEE_SENSITIVE, "Can see sensitive data: e-mail addresses, devices and Apple's IDs"),
         ]

@@ -115,7 +115,7 @@ def test_a_large_edit_is_made_once_a_second_person_approves_it(edit, second, pho
     assert "base_price_usd: 0.4000 → 0.8000" in page
     assert "one person may change it by at most 25 %" in page
     assert str(GenerationModel.objects.get(id=SORA).base_price_usd) == "0.8000"
-    log_entry = AuditLogEntry.objects.get(action=AdminAction.APPROVE_GRANT)
+    log_entry = AuditLogEntry.objects.get(action=AdminAction.APPROVE)
     assert (log_entry.actor, log_entry.subject_type, log_entry.subject_id) == (
         second.user,
         "model",

@@ -43,7 +43,7 @@ def test_grant_beyond_the_limit_needs_an_approval(support, phone, call):
         "pending_grant_id": str(grant.id),
     }
     assert phone.balance() == 110
-    record = AuditLogEntry.objects.get(action=AdminAction.REQUEST_GRANT)
+    record = AuditLogEntry.objects.get(action=AdminAction.REQUEST_APPROVAL)
     assert (record.actor, record.subject_id) == (support.user, phone.user_id)
     assert record.after["amount"] == 101
 
@@ -90,7 +90,7 @@ def test_approved_grant_is_performed(support, second, phone, call, kind):
     assert phone.get("get-credit-history").json()["entries"][0]["kind"] == kind
     grant = PendingApproval.objects.get()
     assert (grant.state, grant.decided_by) == (ApprovalState.APPROVED, second.user)
-    record = AuditLogEntry.objects.get(action=AdminAction.APPROVE_GRANT)
+    record = AuditLogEntry.objects.get(action=AdminAction.APPROVE)
     assert (record.before["balance"], record.after["balance"]) == (10, 510)
     assert record.after["requested_by"] == str(support.user.id)
     assert find_discrepancies() == []
@@ -104,7 +104,7 @@ def test_declined_grant_is_not_performed(support, second, phone):
 
     assert "This request is already declined." in again.content.decode()
     assert phone.balance() == 10
-    assert AuditLogEntry.objects.filter(action=AdminAction.DECLINE_GRANT).exists()
+    assert AuditLogEntry.objects.filter(action=AdminAction.DECLINE).exists()
 
 
 def test_requester_cannot_approve_the_own_grant(root, phone):

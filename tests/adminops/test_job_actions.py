@@ -149,7 +149,7 @@ def test_purchase_of_a_product_on_sale_again_is_synced(support, phone, store):
 
     assert said(answer) == ["Reprocessed: no problem."]
     assert phone.balance() == 20
-    records = AuditLogEntry.objects.filter(action=AdminAction.REAPPLY_PURCHASE).order_by("at")
+    records = AuditLogEntry.objects.filter(action=AdminAction.REPROCESS_PURCHASE).order_by("at")
     assert [log_entry.after["credits"] for log_entry in records] == [10, 10]
 
 

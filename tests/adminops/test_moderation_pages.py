@@ -120,7 +120,7 @@ def test_a_hold_that_is_forgiven_ends_with_a_reason_on_record(root, offender):
     assert offender.generate().status_code == 200
     log_entry = get_log_entry(offender.user_id)
     assert (log_entry.action, log_entry.actor, log_entry.reason) == (
-        AdminAction.FORGIVE_OFFENCES,
+        AdminAction.CLEAR_STRIKES,
         root.user,
         WHY,
     )

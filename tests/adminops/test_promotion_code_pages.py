@@ -64,7 +64,7 @@ def test_new_code_has_its_terms_and_a_log_entry(root, phone):
     assert redeem(phone).json()["credits_remaining"] == 30
     log_entry = AuditLogEntry.objects.get(subject_id=made.id)
     assert (log_entry.action, log_entry.reason, log_entry.before) == (
-        AdminAction.MAKE_CODE,
+        AdminAction.CREATE_CODE,
         WHY,
         {},
     )
@@ -116,7 +116,7 @@ def test_changed_code_gives_the_new_terms(root, phone, code):
     assert phone.balance() == 35
     log_entry = get_log_entry(code.id)
     assert (log_entry.action, log_entry.before["credits"], log_entry.after["credits"]) == (
-        AdminAction.CHANGE_CODE, 20, 5,
+        AdminAction.UPDATE_CODE, 20, 5,
     )  # fmt: skip
     assert (log_entry.before["redemption_count"], log_entry.after["max_redemptions"]) == (1, 10)
 

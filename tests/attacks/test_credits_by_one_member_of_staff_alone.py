@@ -122,7 +122,7 @@ def test_large_code_needs_an_approval(lead, finance, phone):
         )  # fmt: skip
 
     assert not apps.get_model("credits", "PromotionCode").objects.exists()
-    assert waiting() == [AdminAction.MAKE_CODE, AdminAction.MAKE_CODE]
+    assert waiting() == [AdminAction.CREATE_CODE, AdminAction.CREATE_CODE]
     assert phone.post("redeem-code", {"code": "FRIENDSlee"}).status_code == 404
 
 
@@ -173,7 +173,7 @@ def test_code_beyond_the_limit_of_one_customer_needs_an_approval(lead, phone, te
     for code, each in [("FRIEND", terms), ("FRIENDS", CodeTerms(credits=51, max_redemptions=2))]:
         promotion_codes.create_code(staff_action(lead.user), code=code, terms=each)
 
-    assert waiting() == [AdminAction.MAKE_CODE]
+    assert waiting() == [AdminAction.CREATE_CODE]
     assert phone.post("redeem-code", {"code": "FRIEND"}).status_code == 404
     assert phone.post("redeem-code", {"code": "FRIENDS"}).json()["credits_added"] == 51
 
@@ -186,7 +186,7 @@ def test_many_small_codes_and_a_grant_count_together_for_one_customer(lead, phon
             terms=CodeTerms(credits=credits, max_redemptions=2),
         )
 
-    assert waiting() == [AdminAction.MAKE_CODE]
+    assert waiting() == [AdminAction.CREATE_CODE]
     assert give(lead, phone, 1) == 202
 
 
@@ -201,7 +201,7 @@ def test_code_counts_with_grants_to_guests_of_one_account(lead, sandbox):
             staff_action(lead.user), code=code, terms=CodeTerms(credits=credits, max_redemptions=1)
         )
 
-    assert waiting() == [AdminAction.MAKE_CODE]
+    assert waiting() == [AdminAction.CREATE_CODE]
     assert first.post("redeem-code", {"code": "TENEACH"}).json()["credits_added"] == 10
 
 
@@ -393,7 +393,7 @@ def test_purchase_synced_by_staff_counts_its_credits(agent, store, phone):
 
     agent.act("billing_purchase_reprocess", purchase_of(bought).id, reason=WHY)
 
-    assert waiting() == [AdminAction.REAPPLY_PURCHASE]
+    assert waiting() == [AdminAction.REPROCESS_PURCHASE]
     assert phone.balance() == 91
 
 
@@ -407,7 +407,7 @@ def test_notification_processed_again_counts_its_purchase(agent, store, phone):
 
     agent.act("billing_notification_reprocess", notification.id, reason=WHY)
 
-    assert waiting() == [AdminAction.REAPPLY_NOTIFICATION]
+    assert waiting() == [AdminAction.REPROCESS_NOTIFICATION]
     APPLY_NOTIFICATIONS.run_batch(now=timezone.now())
     assert phone.balance() == 91
 
@@ -419,7 +419,7 @@ def test_notification_of_an_unknown_purchase_needs_an_approval(agent, lead, stor
 
     agent.act("billing_notification_reprocess", notification.id, reason=WHY)
 
-    assert waiting() == [AdminAction.REAPPLY_NOTIFICATION]
+    assert waiting() == [AdminAction.REPROCESS_NOTIFICATION]
     approval = PendingApproval.objects.get()
     lead.act("adminops_pendingapproval_approve", approval.id, reason=WHY)
     notification.refresh_from_db()
@@ -652,9 +652,9 @@ def test_every_action_that_moves_credits_has_a_handler():
     move_nothing = {
         AdminAction.BAN_USER, AdminAction.UNBAN_USER, AdminAction.TOGGLE_MODEL,
         AdminAction.TOGGLE_ROUTE, AdminAction.RESET_PROVIDER, AdminAction.SWITCH_MAINTENANCE,
-        AdminAction.DISMISS_DEAD_LETTER, AdminAction.FORGIVE_OFFENCES, AdminAction.REVOKE_SESSIONS,
-        AdminAction.RESET_SECOND_FACTOR, AdminAction.DISMISS_PAYLOAD, AdminAction.REQUEST_GRANT,
-        AdminAction.APPROVE_GRANT, AdminAction.DECLINE_GRANT,
+        AdminAction.DISMISS_DEAD_LETTER, AdminAction.CLEAR_STRIKES, AdminAction.REVOKE_SESSIONS,
+        AdminAction.RESET_SECOND_FACTOR, AdminAction.DISMISS_PAYLOAD, AdminAction.REQUEST_APPROVAL,
+        AdminAction.APPROVE, AdminAction.DECLINE,
     }  # fmt: skip
 
     assert approvals.registered_actions() == set(AdminAction) - move_nothing

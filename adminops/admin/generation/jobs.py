@@ -372,7 +372,7 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
         return ["reprocess"] if row.processed_at else []
 
     @action_button(
-        action=AdminAction.REAPPLY_DELIVERY,
+        action=AdminAction.REPROCESS_DELIVERY,
         description="Reprocess",
         url_path="apply-again",
         icon="replay",
@@ -383,7 +383,7 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
         return self.action_page(
             request,
             delivery,
-            jobs.reapply_delivery,
+            jobs.reprocess_delivery,
             delivery_id=delivery.id,
             title="Reprocess",
             explanation="A worker processes the delivery again. Effects that exist already are not "

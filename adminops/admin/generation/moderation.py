@@ -118,7 +118,7 @@ class OffenceAdmin(ReadOnlyAdmin):
         return [] if row.forgiven_at else ["forgive"]
 
     @action_button(
-        action=AdminAction.FORGIVE_OFFENCES,
+        action=AdminAction.CLEAR_STRIKES,
         description="Clear violations",
         url_path="forgive",
         icon="undo",

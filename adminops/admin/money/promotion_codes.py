@@ -101,7 +101,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
     actions_detail = ("change_terms", "stop", "resume")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return has_permission(request.user, AdminAction.MAKE_CODE)
+        return has_permission(request.user, AdminAction.CREATE_CODE)
 
     @admin.display(description="Status")
     def status(self, code: PromotionCode) -> SafeString:
@@ -148,7 +148,7 @@ class PromotionCodeAdmin(ReadOnlyAdmin):
         return ["change_terms", "stop" if row.is_active else "resume"]
 
     @action_button(
-        action=AdminAction.CHANGE_CODE,
+        action=AdminAction.UPDATE_CODE,
         description="Change",
         url_path="terms",
         icon="tune",

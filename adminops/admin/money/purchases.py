@@ -256,7 +256,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
         )
 
     @action_button(
-        action=AdminAction.REAPPLY_PURCHASE,
+        action=AdminAction.REPROCESS_PURCHASE,
         description="Reprocess",
         url_path="settle-again",
         icon="replay",
@@ -267,7 +267,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
         return self.action_page(
             request,
             purchase,
-            purchases.reapply_purchase,
+            purchases.reprocess_purchase,
             purchase_id=purchase.id,
             title="Reprocess",
             explanation="Updates the ledger from Apple's data, with the current products and "
@@ -387,7 +387,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         return ["reprocess"] if row.processed_at and row.signed_payload else []
 
     @action_button(
-        action=AdminAction.REAPPLY_NOTIFICATION,
+        action=AdminAction.REPROCESS_NOTIFICATION,
         description="Reprocess",
         url_path="apply-again",
         icon="replay",
@@ -398,7 +398,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         return self.action_page(
             request,
             notification,
-            purchases.reapply_notification,
+            purchases.reprocess_notification,
             notification_id=notification.id,
             title="Reprocess",
             explanation="A worker processes the notification again. It describes a state, so no "

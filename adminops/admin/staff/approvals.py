@@ -113,7 +113,7 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
         return ["approve", "decline"] if is_open else []
 
     @action_button(
-        action=AdminAction.APPROVE_GRANT,
+        action=AdminAction.APPROVE,
         description="Approve",
         url_path="approve",
         icon="check",
@@ -134,7 +134,7 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
         )
 
     @action_button(
-        action=AdminAction.APPROVE_GRANT,
+        action=AdminAction.APPROVE,
         description="Decline",
         url_path="decline",
         icon="block",
