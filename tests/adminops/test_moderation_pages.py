@@ -37,7 +37,7 @@ def offend(phone):
     assert_refused(phone.generate(prompt=BAD), 422, "ERR_4016")
 
 
-def offence(phone):
+def violation(phone):
     return Violation.objects.filter(user_id=phone.user_id).order_by("-at").first()
 
 
@@ -96,25 +96,25 @@ def test_who_may_only_look_edits_no_terms(sandbox, db):
 
 
 def test_an_offence_shows_what_it_met_and_is_found_by_its_user(root, offender):
-    page = root.see("generation_violation_change", offence(offender).id).content.decode()
+    page = root.see("generation_violation_change", violation(offender).id).content.decode()
     assert "weapons" in page
     assert str(BlockedTerm.objects.get().id) in page
 
     found = root.see("generation_violation_changelist", q=str(offender.user_id)).context["cl"]
-    assert [row.pk for row in found.result_list] == [offence(offender).id]
+    assert [row.pk for row in found.result_list] == [violation(offender).id]
     other = Phone().sign_in()
     found = root.see("generation_violation_changelist", q=str(other.user_id)).context["cl"]
     assert list(found.result_list) == []
 
     BlockedTerm.objects.all().delete()
-    assert root.see("generation_violation_change", offence(offender).id).status_code == 200
+    assert root.see("generation_violation_change", violation(offender).id).status_code == 200
 
 
 def test_a_hold_that_is_forgiven_ends_with_a_reason_on_record(root, offender):
     offend(offender)
     assert_refused(offender.generate(), 403, "ERR_4018")
 
-    done = root.act("generation_violation_forgive", offence(offender).id, reason=WHY)
+    done = root.act("generation_violation_forgive", violation(offender).id, reason=WHY)
 
     assert said(done) == ["Violations cleared: 2."]
     assert offender.generate().status_code == 200
@@ -127,7 +127,7 @@ def test_a_hold_that_is_forgiven_ends_with_a_reason_on_record(root, offender):
     assert log_entry.before["offences"] == 2
     assert log_entry.before["held_until"]
     offend(offender)
-    assert offence(offender).step == Sanction.NONE  # counted from the beginning
+    assert violation(offender).step == Sanction.NONE  # counted from the beginning
 
 
 def test_a_ban_that_offences_led_to_is_lifted_with_them(root, offender):
@@ -135,7 +135,7 @@ def test_a_ban_that_offences_led_to_is_lifted_with_them(root, offender):
         offend(offender)
     assert User.objects.get(id=offender.user_id).suspended_at
 
-    done = root.act("generation_violation_forgive", offence(offender).id, reason=WHY)
+    done = root.act("generation_violation_forgive", violation(offender).id, reason=WHY)
 
     assert said(done) == ["Violations cleared: 3. Ban lifted."]
     assert offender.sign_in().generate().status_code == 200
@@ -146,16 +146,16 @@ def test_supports_own_ban_stays(root, offender):
         user_id=offender.user_id, reason="fraud", acting_user_id=None, now=timezone.now()
     )
 
-    done = root.act("generation_violation_forgive", offence(offender).id, reason=WHY)
+    done = root.act("generation_violation_forgive", violation(offender).id, reason=WHY)
 
     assert said(done) == ["Violations cleared: 1."]
     assert User.objects.get(id=offender.user_id).suspended_reason == "fraud"
 
 
 def test_nothing_is_forgiven_twice_nor_without_a_reason(root, offender):
-    subject = offence(offender).id
+    subject = violation(offender).id
     root.act("generation_violation_forgive", subject, reason=" ")
-    assert offence(offender).forgiven_at is None
+    assert violation(offender).forgiven_at is None
     form = root.see("generation_violation_forgive", subject).context["form"]
     fields = {"reason": WHY, "form_id": str(form["form_id"].value())}
     root.submit("generation_violation_forgive", subject, **fields)
@@ -169,10 +169,10 @@ def test_nothing_is_forgiven_twice_nor_without_a_reason(root, offender):
 
 def test_who_may_only_look_forgives_nothing(offender):
     viewer = Staff(staff_user("vera", role="viewer"))
-    subject = offence(offender).id
+    subject = violation(offender).id
 
     assert viewer.see("generation_violation_change", subject).status_code == 200
     refused = viewer.submit("generation_violation_forgive", subject, reason=WHY)
 
     assert refused.status_code == 403
-    assert offence(offender).forgiven_at is None
+    assert violation(offender).forgiven_at is None

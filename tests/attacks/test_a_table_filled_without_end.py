@@ -317,7 +317,7 @@ def delivery(user: UUID, number: int) -> Model:
     )
 
 
-def offence(user: UUID, number: int) -> Model:
+def violation(user: UUID, number: int) -> Model:
     return Violation(
         user_id=user,
         at=LONG_AGO,
@@ -393,7 +393,7 @@ def purge(kind: DueWork) -> Callable[[], int]:
     [
         (purge(generation_work.PURGE), quote),
         (purge(generation_work.PURGE), delivery),
-        (purge(generation_work.PURGE), offence),
+        (purge(generation_work.PURGE), violation),
         (purge(generation_work.PURGE), letter),
         (purge(billing_work.PURGE), notification),
         (purge(credit_work.EXPIRE_AND_PURGE), record),

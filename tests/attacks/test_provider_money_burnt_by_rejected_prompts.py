@@ -51,7 +51,7 @@ def rejected(phone, life, **order):
     return job, answer.json()["cancel_fee_after_start"]
 
 
-def offences(phone):
+def violations(phone):
     return Violation.objects.filter(user_id=phone.user_id).order_by("at")
 
 
@@ -88,7 +88,7 @@ def test_a_rejection_for_which_the_provider_takes_nothing_costs_nothing(
 
     assert (said, job.fee_kept, job.loss_usd) == (4, 0, None)
     assert strict.balance() == before
-    assert not offences(strict).exists()  # the input's form was wrong, not what it asks for
+    assert not violations(strict).exists()  # the input's form was wrong, not what it asks for
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ def test_each_rejection_by_a_providers_moderation_is_an_offence(
 
     job, _ = rejected(strict, life, model_id=str(model))
 
-    [offence] = offences(strict)
-    assert (offence.moderator, offence.input) == (provider, "prompt")
-    settle.fail(job, FailureReason.REJECTED, now=life.now, error_type=offence.categories[0])
-    assert offences(strict).count() == 1
+    [violation] = violations(strict)
+    assert (violation.moderator, violation.input) == (provider, "prompt")
+    settle.fail(job, FailureReason.REJECTED, now=life.now, error_type=violation.categories[0])
+    assert violations(strict).count() == 1
 
 
 def test_a_prompt_that_is_refused_before_it_is_taken_is_an_offence_and_free(
@@ -122,7 +122,7 @@ def test_a_prompt_that_is_refused_before_it_is_taken_is_an_offence_and_free(
 
     job, _ = rejected(strict, life)
 
-    assert offences(strict).count() == 1
+    assert violations(strict).count() == 1
     assert job.fee_kept == 0
     assert strict.balance() == before
 
@@ -140,12 +140,12 @@ def test_who_goes_on_is_held_and_banned_with_no_moderation_of_ours(strict, life,
     for _ in range(2):
         rejected(strict, life)
 
-    assert [offence.step for offence in offences(strict)] == [Sanction.NONE, Sanction.HOLD]
+    assert [violation.step for violation in violations(strict)] == [Sanction.NONE, Sanction.HOLD]
     before = strict.balance()
     assert_refused(strict.generate(), 403, "ERR_4018")
     assert strict.balance() == before
 
-    offences(strict).update(held_until=None, step=Sanction.NONE)
+    violations(strict).update(held_until=None, step=Sanction.NONE)
     rejected(strict, life)
     assert User.objects.get(id=strict.user_id).suspended_at
     assert ledger_check.find_discrepancies() == []
@@ -168,7 +168,7 @@ def test_what_our_moderation_refuses_of_the_results_counts_with_the_others(
 
     job.refresh_from_db()
     assert job.fee_kept == answer.json()["cancel_fee_after_start"] == 4
-    assert not offences(strict).exists()  # the prompt had passed
+    assert not violations(strict).exists()  # the prompt had passed
 
 
 def test_a_push_says_how_many_credits_are_back(strict, life, settings):

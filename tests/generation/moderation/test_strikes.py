@@ -29,12 +29,12 @@ def offend(phone):
     return assert_refused(phone.generate(prompt=BAD), 422, "ERR_4016")
 
 
-def offences(phone):
+def violations(phone):
     return Violation.objects.filter(user_id=phone.user_id)
 
 
 def wait_out_the_hold(phone):
-    offences(phone).filter(step=Sanction.HOLD).update(held_until=timezone.now())
+    violations(phone).filter(step=Sanction.HOLD).update(held_until=timezone.now())
 
 
 def test_the_second_is_warned_the_third_held_and_the_fifth_banned(phone, blocked):
@@ -75,7 +75,7 @@ def test_who_is_held_starts_nothing_and_is_told_until_when(phone, blocked, setti
     assert assert_refused(refused, 403, "ERR_4018") == {"until": details["until"]}
     assert 0 < int(refused.headers["Retry-After"]) <= settings.MODERATION_HOLD_HOURS * 3600
     assert_refused(upload(phone), 403, "ERR_4018")
-    assert offences(phone).count() == 3  # being held is no offence
+    assert violations(phone).count() == 3  # being held is no violation
 
     # What was paid goes on, and is answered again.
     assert phone.generate(key=key).content == paid.content
@@ -89,7 +89,7 @@ def test_what_is_older_than_the_window_counts_no_more(phone, blocked, settings):
     blocked("bomb")
     offend(phone)
     window = timedelta(days=settings.MODERATION_WINDOW_DAYS)
-    offences(phone).update(at=timezone.now() - window)
+    violations(phone).update(at=timezone.now() - window)
 
     assert offend(phone)["step"] == "none"
     assert offend(phone)["step"] == "warning"
@@ -120,7 +120,7 @@ def test_refusals_at_once_each_find_those_before_them(committed, sandbox, openai
 
     steps = [answer.json()["error"]["details"]["step"] for answer in said]
     assert sorted(steps) == ["hold", "none", "warning", "warning"]
-    assert sorted(offences(phone).values_list("step", flat=True)) == sorted(steps)
+    assert sorted(violations(phone).values_list("step", flat=True)) == sorted(steps)
     assert not Job.objects.filter(user_id=phone.user_id).exists()
 
 
@@ -139,7 +139,7 @@ def test_one_request_twice_at_once_is_one_offence(committed, sandbox, openai):
     said = at_once(*[lambda: another(phone).generate(key=key, prompt=BAD)] * 3)
 
     assert [answer.json()["error"]["details"]["step"] for answer in said] == ["none"] * 3
-    assert offences(phone).count() == 1
+    assert violations(phone).count() == 1
 
 
 def test_they_are_in_an_export_and_go_with_the_account(phone, blocked):
@@ -150,7 +150,7 @@ def test_they_are_in_an_export_and_go_with_the_account(phone, blocked):
     assert (shown["input"], shown["categories"], shown["step"]) == ("prompt", ["weapons"], "none")
 
     assert phone.post("delete-account").status_code == 200
-    assert not offences(phone).exists()
+    assert not violations(phone).exists()
 
 
 def test_a_year_later_they_are_swept(phone, blocked):
@@ -158,6 +158,6 @@ def test_a_year_later_they_are_swept(phone, blocked):
     offend(phone)
 
     cleanup.purge_expired(now=timezone.now() + timedelta(days=364))
-    assert offences(phone).exists()
+    assert violations(phone).exists()
     cleanup.purge_expired(now=timezone.now() + timedelta(days=366))
-    assert not offences(phone).exists()
+    assert not violations(phone).exists()

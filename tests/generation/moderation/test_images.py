@@ -25,8 +25,8 @@ def test_a_refused_picture_is_not_kept_and_counts(phone, openai, storage):
     assert storage.names() == []
     assert not Upload.objects.exists()
     assert not FileDeletion.objects.exists()
-    offence = Violation.objects.get(user_id=phone.user_id)
-    assert (offence.input, offence.categories) == (InputKind.IMAGE, ["sexual"])
+    violation = Violation.objects.get(user_id=phone.user_id)
+    assert (violation.input, violation.categories) == (InputKind.IMAGE, ["sexual"])
     openai()
     assert uploaded(phone)["upload_id"]
 
