@@ -66,7 +66,12 @@ def _action_permissions(*actions: str) -> set[str]:
 
 
 # Names of the release before, whose processes check them during a deployment.
-_FORMER = {"generation.view_model", "generation.view_offence", "generation.view_route"}
+_FORMER = {
+    "adminops.view_adminaction",
+    "generation.view_model",
+    "generation.view_offence",
+    "generation.view_route",
+}
 _VIEWER = _view_permissions(_USERS | _MONEY | _WORK | _LOGS) | _FORMER
 _AGENT = (
     _VIEWER
@@ -120,6 +125,7 @@ _LEAD = (
 _FINANCE = (
     _view_permissions(_USERS | _MONEY | _SENSITIVE_MONEY | _COSTS | _LOGS)
     | {
+        "adminops.view_adminaction",
         "adminops.view_alert",
         "generation.view_job",
         "generation.view_generationmodel",

@@ -6,14 +6,20 @@ from django.db import migrations
 
 from adminops.auth import roles
 
-RENAMED = {"model": "generationmodel", "route": "providerroute", "offence": "violation"}
+RENAMED = [
+    ("generation", "model", "generationmodel"),
+    ("generation", "route", "providerroute"),
+    ("generation", "offence", "violation"),
+    ("adminops", "adminaction", "auditlogentry"),
+    ("billing", "historywalk", "backfillcursor"),
+]
 
 
 def copy_permissions(apps: Any, _schema_editor: Any) -> None:
-    permissions = apps.get_model("auth", "Permission").objects.filter(
-        content_type__app_label="generation"
-    )
-    for before, after in RENAMED.items():
+    for app, before, after in RENAMED:
+        permissions = apps.get_model("auth", "Permission").objects.filter(
+            content_type__app_label=app
+        )
         for action in ("view", "add", "change", "delete"):
             old = permissions.filter(codename=f"{action}_{before}").first()
             new = permissions.filter(codename=f"{action}_{after}").first()
