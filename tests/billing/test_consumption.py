@@ -207,7 +207,7 @@ def test_nothing_is_sent_without_consent(phone, store, told):
     request = answer()
 
     assert told() == []
-    assert "not agreed" in request.outcome
+    assert "not consented" in request.outcome
     assert (request.due_at, request.answered_at) == (None, None)
 
 
@@ -236,7 +236,7 @@ def test_nothing_is_sent_about_a_deleted_account(agreed, store, told):
 def test_nothing_is_sent_about_a_purchase_without_owner(db, store, told):
     asked(store, store.buy(TEN))
 
-    assert "nobody" in answer().outcome
+    assert "no owner" in answer().outcome
     assert told() == []
 
 
