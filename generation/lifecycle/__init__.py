@@ -14,7 +14,8 @@
     concurrency    concurrent calls for many jobs
     attempts       the folder of one attempt to store a result
     cost_rules     who pays for which outcome of a submission
-    route_timing   how long a route takes
+    route_timing   when a route's jobs are first polled, and their progress
+    retry_delay    time before the next poll or retry
     dead_letters   work that failed for good
     manual         staff's changes of a job
     notifications  pushes about the end of a job

@@ -16,9 +16,10 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 
 from generation.due_work import CONVERT_LEASE, CONVERT_VIDEOS
-from generation.lifecycle import attempts, failover, route_timing, settle, transitions
+from generation.lifecycle import attempts, failover, settle, transitions
 from generation.lifecycle.claims import claim
 from generation.lifecycle.concurrency import run_concurrently
+from generation.lifecycle.retry_delay import retry_delay
 from generation.lifecycle.settle import StoredMedia
 from generation.models import FileDeletion, Job, Stage
 from generation.providers.base import FailureReason, Unknown
@@ -131,5 +132,5 @@ def _apply(item: _Item, outcome: _Converted | _Failed | Unknown, now: datetime) 
             failover.try_next_or_fail(job, FailureReason.TIMEOUT, now=now, detail=detail)
         case _:
             transitions.update_if_claimed(
-                job, due_at=now + route_timing.backoff(job.tries), tries=job.tries + 1
+                job, due_at=now + retry_delay(job.tries), tries=job.tries + 1
             )

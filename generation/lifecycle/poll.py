@@ -12,9 +12,10 @@ from typing import Any
 
 from generation.catalogue import cache
 from generation.due_work import POLL_JOBS
-from generation.lifecycle import failover, route_timing, transitions
+from generation.lifecycle import failover, transitions
 from generation.lifecycle.claims import claim
 from generation.lifecycle.concurrency import run_concurrently
+from generation.lifecycle.retry_delay import retry_delay
 from generation.lifecycle.submissions import open_submissions
 from generation.models import (
     PROGRESS_QUEUED,
@@ -76,7 +77,7 @@ def _apply(item: PollItem, result: PollResult, now: datetime) -> None:
         return
     changes: dict[str, Any] = {
         "tries": job.tries + 1,
-        "due_at": min(now + route_timing.backoff(job.tries + 1), deadline),
+        "due_at": min(now + retry_delay(job.tries + 1), deadline),
     }
     if isinstance(result, Running):
         changes |= {"queue_position": result.queue_position, "progress": _progress(job, result)}

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from django.conf import settings
-
+from generation.lifecycle.retry_delay import retry_delay
 from generation.models import ProviderRequest, RequestState
 from rendio.common.ttl_cache import ttl_cache
 
@@ -47,14 +46,8 @@ def for_route(route_id: UUID) -> RouteTiming | None:
     )
 
 
-def backoff(tries: int) -> timedelta:
-    """2, 4, 8, 16, 30, 30 … seconds with the default settings."""
-    seconds = min(settings.POLL_FIRST_SECONDS * 2 ** min(tries, 10), settings.POLL_LONGEST_SECONDS)
-    return timedelta(seconds=seconds)
-
-
 def first_poll_delay(timing: RouteTiming | None) -> timedelta:
     """Time from the acceptance of a job to its first poll."""
     return max(
-        backoff(0), timing.percentile_95 if timing and timing.webhooks_reliable else timedelta()
+        retry_delay(0), timing.percentile_95 if timing and timing.webhooks_reliable else timedelta()
     )

@@ -17,9 +17,10 @@ import structlog
 from django.conf import settings
 
 from generation.due_work import STORE_LEASE, STORE_RESULTS
-from generation.lifecycle import attempts, failover, route_timing, settle, transitions
+from generation.lifecycle import attempts, failover, settle, transitions
 from generation.lifecycle.claims import claim
 from generation.lifecycle.concurrency import run_concurrently
+from generation.lifecycle.retry_delay import retry_delay
 from generation.lifecycle.settle import StoredMedia
 from generation.lifecycle.submissions import open_submissions
 from generation.models import FileDeletion, Job, Stage
@@ -249,10 +250,10 @@ def _retry_or_fail(job: Job, outcome: object, *, now: datetime) -> None:
             )
         case _Broken():
             transitions.update_if_claimed(
-                job, due_at=now + route_timing.backoff(job.tries), tries=job.tries + 1
+                job, due_at=now + retry_delay(job.tries), tries=job.tries + 1
             )
         case _:
-            transitions.update_if_claimed(job, due_at=now + _retry_delay(job, now=now))
+            transitions.update_if_claimed(job, due_at=now + _delay_by_elapsed_time(job, now=now))
 
 
 def _fail(
@@ -270,7 +271,7 @@ def _fail(
     )
 
 
-def _retry_delay(job: Job, *, now: datetime) -> timedelta:
+def _delay_by_elapsed_time(job: Job, *, now: datetime) -> timedelta:
     """Half the time since the stage began, within the limits of the poll interval."""
     deadline = job.deadline_at or now
     waited = now - (deadline - timedelta(seconds=settings.JOB_STORE_DEADLINE_SECONDS))

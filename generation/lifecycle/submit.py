@@ -24,6 +24,7 @@ from generation.due_work import SUBMIT_JOBS
 from generation.lifecycle import failover, route_timing, settle, transitions
 from generation.lifecycle.concurrency import run_concurrently
 from generation.lifecycle.cost_rules import SubmissionOutcome, cost_update
+from generation.lifecycle.retry_delay import retry_delay
 from generation.models import Job, ProviderRequest, RequestState
 from generation.providers import get_provider
 from generation.providers.base import (
@@ -146,7 +147,7 @@ def _record_deferred(item: Dispatch, answer: RetryLater, *, now: datetime) -> No
     if routing.has_other_route(job, exclude=item.route.id, now=now):
         changes = {"due_at": now, "tried_routes": [*job.tried_routes, str(item.route.id)]}
     else:
-        wait = max(timedelta(seconds=answer.retry_after_seconds), route_timing.backoff(job.tries))
+        wait = max(timedelta(seconds=answer.retry_after_seconds), retry_delay(job.tries))
         changes = {"due_at": min(now + wait, max(deadline, now)), "tries": job.tries + 1}
     with transaction.atomic(durable=True):
         transitions.to_deferred_submit(_unanswered(item), deadline_at=deadline, **changes)
