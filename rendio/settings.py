@@ -209,9 +209,9 @@ SESSION_SERIALIZER = "django.contrib.sessions.serializers.JSONSerializer"
 # Only our own proxy knows whether a request came by https.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SECURE_SSL_REDIRECT = PRODUCTION and TRUSTED_PROXIES > 0
-# Called past the proxy: by http, and by an address instead of a name.
 # The same response for everybody, cached by the web server for a second.
 PUBLIC_PROBE_PATHS = ["/healthz", "/readyz", "/statusz"]
+# Called past the proxy: by http, and by an address instead of a name.
 PROBE_PATHS = [*PUBLIC_PROBE_PATHS, "/metrics"]
 SECURE_REDIRECT_EXEMPT = [f"^{path[1:]}$" for path in PROBE_PATHS]
 SECURE_HSTS_SECONDS = integer("HSTS_SECONDS", 31_536_000 if PRODUCTION else 0)
@@ -646,6 +646,7 @@ JOB_START_DEADLINE_SECONDS = integer("JOB_START_DEADLINE_SECONDS", 600, at_least
 JOB_RUN_DEADLINE_SECONDS = optional_integer("JOB_RUN_DEADLINE_SECONDS")
 # fal and Replicate keep results for an hour: a longer wait is useless.
 JOB_STORE_DEADLINE_SECONDS = integer("JOB_STORE_DEADLINE_SECONDS", 1800, at_least=1, at_most=3600)
+# Backoff between polls; also of retries of submit, store and convert.
 POLL_FIRST_SECONDS = integer("POLL_FIRST_SECONDS", 2, at_least=1)
 POLL_LONGEST_SECONDS = integer("POLL_LONGEST_SECONDS", 30, at_least=1)
 PROVIDER_CONNECT_TIMEOUT_SECONDS = integer("PROVIDER_CONNECT_TIMEOUT_SECONDS", 5, at_least=1)
