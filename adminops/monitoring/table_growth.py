@@ -189,7 +189,7 @@ TABLES: dict[str, Growth] = {
     ),
     "generation.WebhookDelivery": Growth(
         "who signs as a provider of ours",
-        "one for each genuine call, known job or not, of LONGEST_BODY characters; forgeries add"
+        "one for each genuine call, known job or not, of MAX_BODY_CHARS characters; forgeries add"
         " none",
         deleted_by=_SWEEP_GENERATION,
         test=_ATTACK + "test_of_a_webhooks_body_no_more_than_the_most_is_kept",
