@@ -37,7 +37,7 @@ MAX_JOB_DURATION = timedelta(days=1)
 @dataclass(frozen=True)
 class Exposure:
     """`cancel_fee` is in credits. `spent_usd` is today's cost at providers, with unfinished jobs at
-    their price. `held_until` is set while moderation has paused the user."""
+    their price. `held_until` is set while the user is on hold."""
 
     cancel_fee: int
     spent_usd: Decimal

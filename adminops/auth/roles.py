@@ -81,7 +81,7 @@ _AGENT = (
         AdminAction.REFUND_CREDITS,
         AdminAction.BAN_USER,
         AdminAction.UNBAN_USER,
-        AdminAction.CLEAR_STRIKES,
+        AdminAction.CLEAR_VIOLATIONS,
         AdminAction.ASSIGN_PURCHASE,
         AdminAction.OVERRIDE_REFUND,
         AdminAction.RETRY_DEAD_LETTER,

@@ -30,7 +30,7 @@ class AdminAction(models.TextChoices):
     UPDATE_CODE = "change_code", "Change promotion code"
     TOGGLE_CODE = "toggle_code", "Stop or resume promotion code"
     RELEASE_PURCHASE = "release_purchase"
-    CLEAR_STRIKES = "forgive_offences", "Clear violations"
+    CLEAR_VIOLATIONS = "forgive_offences", "Clear violations"
     OVERRIDE_REFUND = "override_refund", "Override refund preference"
     REFUND_JOB = "refund_job"
     FAIL_JOB = "fail_job"

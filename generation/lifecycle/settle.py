@@ -38,7 +38,7 @@ from generation.models import (
     RequestState,
     Stage,
 )
-from generation.moderation import strikes
+from generation.moderation import sanctions
 from generation.providers import get_provider
 from generation.providers.base import FailureReason
 from rendio.common.errors import InvalidState
@@ -308,7 +308,7 @@ def _record_provider_refusal(job: Job, error_type: str, *, now: datetime) -> Non
     account because of such input."""
     request = job.requests.order_by("-id").first()
     if request and get_provider(request.provider).is_content_rejection(error_type):
-        strikes.record_provider_rejection(
+        sanctions.record_provider_rejection(
             user_id=job.user_id,
             job_id=job.id,
             provider=request.provider,

@@ -74,7 +74,7 @@ class Violation(models.Model):
         max_length=64, help_text="Keyed hash of the request. A repeated request counts once."
     )
     step = models.CharField(max_length=10, choices=Sanction.choices)
-    held_until = models.DateTimeField("suspended until", null=True)
+    held_until = models.DateTimeField("on hold until", null=True)
     forgiven_at = models.DateTimeField("cleared at", null=True)
 
     objects = ViolationQuerySet.as_manager()

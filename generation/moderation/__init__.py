@@ -1,6 +1,6 @@
 """Moderation of prompts, images and results.
 
-    screening   checks of each kind of input     strikes     sanctions for repeated violations
+    screening   checks of each kind of input     sanctions   sanctions for repeated violations
     base        the contract of a moderator      blocklist   terms that staff maintain
     openai      OpenAI's moderation endpoint
 

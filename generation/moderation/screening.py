@@ -16,7 +16,7 @@ from accounts import queries as account_queries
 from credits.idempotency import IdempotentRequest
 from generation.errors import ContentRejected, GeneratingHeld, ModerationUnavailable
 from generation.models import InputKind, Sanction
-from generation.moderation import strikes
+from generation.moderation import sanctions
 from generation.moderation.base import (
     Content,
     Flag,
@@ -49,10 +49,10 @@ def third_parties() -> set[str]:
 def require_allowed_prompt(*, attempt: IdempotentRequest, prompt: str, now: datetime) -> None:
     """Require that moderation allows a prompt.
 
-    Raises ContentRejected, GeneratingHeld if the user is paused, ModerationUnavailable. A rejection
-    is recorded in its own transaction. Does nothing if moderation is off.
+    Raises ContentRejected, GeneratingHeld if the user is on hold, ModerationUnavailable. A
+    rejection is recorded in its own transaction. Does nothing if moderation is off.
     """
-    _require_not_paused(attempt.user_id, now=now)
+    _require_no_hold(attempt.user_id, now=now)
     named = f"{attempt.operation} {attempt.key} {attempt.fingerprint}".encode()
     _require_allowed(TextContent(prompt), InputKind.PROMPT, attempt.user_id, named, now=now)
 
@@ -62,7 +62,7 @@ def require_allowed_image(*, user_id: UUID, jpeg: bytes, now: datetime) -> None:
     ConsentRequired if a third party would receive the image without the user's consent."""
     if not is_enabled():
         return
-    _require_not_paused(user_id, now=now)
+    _require_no_hold(user_id, now=now)
     if settings.REQUIRE_AI_CONSENT and (parties := third_parties()):
         account_queries.require_ai_consent(user_id=user_id, providers=parties)
     _require_allowed(ImageContent(jpeg), InputKind.IMAGE, user_id, jpeg, now=now)
@@ -97,8 +97,8 @@ def check(content: Content) -> Flag | None:
     return None
 
 
-def _require_not_paused(user_id: UUID, *, now: datetime) -> None:
-    if until := strikes.paused_until(user_id, now=now):
+def _require_no_hold(user_id: UUID, *, now: datetime) -> None:
+    if until := sanctions.hold_ends_at(user_id, now=now):
         raise GeneratingHeld(until=until, now=now)
 
 
@@ -110,7 +110,7 @@ def _require_allowed(
     except ModeratorUnavailable:
         raise ModerationUnavailable from None
     if flag:
-        violation = strikes.record_violation(
+        violation = sanctions.record_violation(
             user_id=user_id, input=input, flag=flag, attempt=attempt, now=now
         )
         step = violation.sanction_at(now)

@@ -1,4 +1,4 @@
-"""Moderation in the admin: the blocklist edited, offences seen and forgiven."""
+"""Moderation in the admin: the blocklist edited, violations seen and cleared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def said(answer):
 
 @pytest.fixture
 def offender(phone, settings):
-    """Somebody with one offence, where the second is a hold and the third a ban."""
+    """Somebody with one violation, where the second is a hold and the third a ban."""
     settings.MODERATION = ["blocklist"]
     settings.MODERATION_WARN_AFTER = 0
     settings.MODERATION_HOLD_AFTER, settings.MODERATION_BAN_AFTER = 2, 3
@@ -92,10 +92,10 @@ def test_who_may_only_look_edits_no_terms(sandbox, db):
     assert list(BlockedTerm.objects.values_list("text", flat=True)) == ["bomb"]
 
 
-# --- Offences ---------------------------------------------------------------------------------
+# --- Violations -------------------------------------------------------------------------------
 
 
-def test_an_offence_shows_what_it_met_and_is_found_by_its_user(root, offender):
+def test_a_violation_shows_what_it_met_and_is_found_by_its_user(root, offender):
     page = root.see("generation_violation_change", violation(offender).id).content.decode()
     assert "weapons" in page
     assert str(BlockedTerm.objects.get().id) in page
@@ -110,32 +110,32 @@ def test_an_offence_shows_what_it_met_and_is_found_by_its_user(root, offender):
     assert root.see("generation_violation_change", violation(offender).id).status_code == 200
 
 
-def test_a_hold_that_is_forgiven_ends_with_a_reason_on_record(root, offender):
+def test_a_hold_that_is_cleared_ends_with_a_reason_on_record(root, offender):
     offend(offender)
     assert_refused(offender.generate(), 403, "ERR_4018")
 
-    done = root.act("generation_violation_forgive", violation(offender).id, reason=WHY)
+    done = root.act("generation_violation_clear", violation(offender).id, reason=WHY)
 
     assert said(done) == ["Violations cleared: 2."]
     assert offender.generate().status_code == 200
     log_entry = get_log_entry(offender.user_id)
     assert (log_entry.action, log_entry.actor, log_entry.reason) == (
-        AdminAction.CLEAR_STRIKES,
+        AdminAction.CLEAR_VIOLATIONS,
         root.user,
         WHY,
     )
-    assert log_entry.before["offences"] == 2
+    assert log_entry.before["violations"] == 2
     assert log_entry.before["held_until"]
     offend(offender)
     assert violation(offender).step == Sanction.NONE  # counted from the beginning
 
 
-def test_a_ban_that_offences_led_to_is_lifted_with_them(root, offender):
+def test_a_ban_that_violations_led_to_is_lifted_with_them(root, offender):
     for _ in range(2):
         offend(offender)
     assert User.objects.get(id=offender.user_id).suspended_at
 
-    done = root.act("generation_violation_forgive", violation(offender).id, reason=WHY)
+    done = root.act("generation_violation_clear", violation(offender).id, reason=WHY)
 
     assert said(done) == ["Violations cleared: 3. Ban lifted."]
     assert offender.sign_in().generate().status_code == 200
@@ -146,33 +146,33 @@ def test_supports_own_ban_stays(root, offender):
         user_id=offender.user_id, reason="fraud", acting_user_id=None, now=timezone.now()
     )
 
-    done = root.act("generation_violation_forgive", violation(offender).id, reason=WHY)
+    done = root.act("generation_violation_clear", violation(offender).id, reason=WHY)
 
     assert said(done) == ["Violations cleared: 1."]
     assert User.objects.get(id=offender.user_id).suspended_reason == "fraud"
 
 
-def test_nothing_is_forgiven_twice_nor_without_a_reason(root, offender):
+def test_nothing_is_cleared_twice_nor_without_a_reason(root, offender):
     subject = violation(offender).id
-    root.act("generation_violation_forgive", subject, reason=" ")
+    root.act("generation_violation_clear", subject, reason=" ")
     assert violation(offender).forgiven_at is None
-    form = root.see("generation_violation_forgive", subject).context["form"]
+    form = root.see("generation_violation_clear", subject).context["form"]
     fields = {"reason": WHY, "form_id": str(form["form_id"].value())}
-    root.submit("generation_violation_forgive", subject, **fields)
+    root.submit("generation_violation_clear", subject, **fields)
 
-    again = root.submit("generation_violation_forgive", subject, **fields)
+    again = root.submit("generation_violation_clear", subject, **fields)
 
-    assert said(again)[-1] == "There is nothing to forgive."
+    assert said(again)[-1] == "There are no violations to clear."
     assert AuditLogEntry.objects.count() == 1
     assert not root.see("generation_violation_change", subject).context["actions_detail"]
 
 
-def test_who_may_only_look_forgives_nothing(offender):
+def test_who_may_only_look_clears_nothing(offender):
     viewer = Staff(staff_user("vera", role="viewer"))
     subject = violation(offender).id
 
     assert viewer.see("generation_violation_change", subject).status_code == 200
-    refused = viewer.submit("generation_violation_forgive", subject, reason=WHY)
+    refused = viewer.submit("generation_violation_clear", subject, reason=WHY)
 
     assert refused.status_code == 403
     assert violation(offender).forgiven_at is None

@@ -155,7 +155,7 @@ def test_history_leads_to_the_record_of_what_was_done(root, everything, subtests
         "accounts_user": ("unban", everything.user, {}),
         "generation_job": ("fail", Job.objects.exclude(stage=Stage.DONE).get(), {}),
         "adminops_pendingapproval": ("decline", rows("adminops_pendingapproval").get(), {}),
-        "generation_violation": ("forgive", rows("generation_violation").get(), {}),
+        "generation_violation": ("clear", rows("generation_violation").get(), {}),
         "billing_consumptionrequest": (
             "override_preference", rows("billing_consumptionrequest").get(), {"policy": "decline"},
         ),

@@ -43,7 +43,7 @@ PAGES = {
     "generation_maintenance_resume_orders": {"lead"},
     "generation_deadletter_retry": {"agent", "lead"},
     "generation_deadletter_dismiss": {"agent", "lead"},
-    "generation_violation_forgive": {"agent", "lead"},
+    "generation_violation_clear": {"agent", "lead"},
     "credits_promotioncode_change_terms": {"lead", "finance"},
     "credits_promotioncode_stop": {"lead", "finance"},
     "credits_promotioncode_resume": {"lead", "finance"},

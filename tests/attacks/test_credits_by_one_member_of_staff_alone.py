@@ -652,7 +652,7 @@ def test_every_action_that_moves_credits_has_a_handler():
     move_nothing = {
         AdminAction.BAN_USER, AdminAction.UNBAN_USER, AdminAction.TOGGLE_MODEL,
         AdminAction.TOGGLE_ROUTE, AdminAction.RESET_PROVIDER, AdminAction.SWITCH_MAINTENANCE,
-        AdminAction.DISMISS_DEAD_LETTER, AdminAction.CLEAR_STRIKES, AdminAction.REVOKE_SESSIONS,
+        AdminAction.DISMISS_DEAD_LETTER, AdminAction.CLEAR_VIOLATIONS, AdminAction.REVOKE_SESSIONS,
         AdminAction.RESET_SECOND_FACTOR, AdminAction.DISMISS_PAYLOAD, AdminAction.REQUEST_APPROVAL,
         AdminAction.APPROVE, AdminAction.DECLINE,
     }  # fmt: skip

@@ -94,7 +94,7 @@ def test_a_rejection_for_which_the_provider_takes_nothing_costs_nothing(
 @pytest.mark.parametrize(
     ("provider", "model"), [("fal", SORA), ("runway", GEN), ("replicate", WAN)]
 )
-def test_each_rejection_by_a_providers_moderation_is_an_offence(
+def test_each_rejection_by_a_providers_moderation_is_a_violation(
     strict, sandbox, life, provider, model
 ):
     sandbox.provider(
@@ -109,7 +109,7 @@ def test_each_rejection_by_a_providers_moderation_is_an_offence(
     assert violations(strict).count() == 1
 
 
-def test_a_prompt_that_is_refused_before_it_is_taken_is_an_offence_and_free(
+def test_a_prompt_that_is_refused_before_it_is_taken_is_a_violation_and_free(
     strict, life, settings, stub_server
 ):
     settings.CANCEL_FREE_COUNT = 0

@@ -26,7 +26,7 @@ from adminops.admin.base import (
 from adminops.admin.visible_text import VisibleTextForm
 from adminops.models import AdminAction
 from generation.models import BlockedTerm, Sanction, Violation
-from generation.moderation import strikes
+from generation.moderation import sanctions
 from generation.moderation.blocklist import Term, blocklist
 from rendio.common.collation import AsRead
 
@@ -73,7 +73,7 @@ class BlockedTermAdmin(SupportAdmin):
 
 
 @admin.register(Violation)
-class OffenceAdmin(ReadOnlyAdmin):
+class ViolationAdmin(ReadOnlyAdmin):
     """The refused content is not shown, because it is not stored."""
 
     list_display = ("at", "owner", "input", "moderator", "found", "step_label", "forgiven_at")
@@ -90,7 +90,7 @@ class OffenceAdmin(ReadOnlyAdmin):
         ("step_label", "held_until"),
         "forgiven_at",
     )
-    actions_detail = ("forgive",)
+    actions_detail = ("clear",)
 
     def audit_subject_id(self, row: Violation) -> UUID:
         return row.user_id
@@ -115,30 +115,29 @@ class OffenceAdmin(ReadOnlyAdmin):
         return badge(step.label, STEP_COLOURS[step])
 
     def available_actions(self, request: HttpRequest, row: Violation) -> list[str]:
-        return [] if row.forgiven_at else ["forgive"]
+        return [] if row.forgiven_at else ["clear"]
 
     @action_button(
-        action=AdminAction.CLEAR_STRIKES,
+        action=AdminAction.CLEAR_VIOLATIONS,
         description="Clear violations",
         url_path="forgive",
         icon="undo",
         variant=ActionVariant.PRIMARY,
     )
-    def forgive(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def clear(self, request: HttpRequest, object_id: str) -> HttpResponse:
         violation = self.get_row(request, object_id)
 
         return self.action_page(
             request,
             violation,
-            moderation.clear_strikes,
+            moderation.clear_violations,
             user_id=violation.user_id,
             title="Clear violations",
-            explanation="Clears all violations of this user. Lifts a suspension or a ban that they "
-            "caused.",
+            explanation="Clears the violations of this user. Ends a hold or ban that they caused.",
             success=_success_message,
         )
 
 
-def _success_message(forgiven: strikes.ClearedStrikes) -> str:
-    lifted = " Ban lifted." if forgiven.was_banned else ""
-    return f"Violations cleared: {forgiven.offences}.{lifted}"
+def _success_message(cleared: sanctions.ClearedViolations) -> str:
+    lifted = " Ban lifted." if cleared.was_banned else ""
+    return f"Violations cleared: {cleared.count}.{lifted}"

@@ -31,7 +31,7 @@ def test_a_refused_picture_is_not_kept_and_counts(phone, openai, storage):
     assert uploaded(phone)["upload_id"]
 
 
-def test_the_same_picture_sent_again_is_one_offence(phone, openai, storage):
+def test_the_same_picture_sent_again_is_one_violation(phone, openai, storage):
     openai(flag_images=True)
 
     for picture in (jpeg(), jpeg(), saved(two_halves((48, 64)), "PNG")):

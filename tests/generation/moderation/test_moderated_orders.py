@@ -67,7 +67,7 @@ def test_a_refused_key_is_forgotten_and_takes_other_words(phone, bombs_refused):
     assert phone.generate(key=key, prompt=GOOD).status_code == 200
 
 
-def test_the_same_request_sent_again_is_one_offence(phone, bombs_refused):
+def test_the_same_request_sent_again_is_one_violation(phone, bombs_refused):
     key = str(uuid4())
 
     for _ in range(3):

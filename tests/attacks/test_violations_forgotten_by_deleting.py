@@ -38,7 +38,7 @@ def offend(phone: Phone) -> str:
     return step
 
 
-def test_deleting_the_account_between_offences_ends_in_the_same_ban(sandbox: Sandbox) -> None:
+def test_deleting_the_account_between_violations_ends_in_the_same_ban(sandbox: Sandbox) -> None:
     person = Person(sandbox)
     first = returns(person)
     assert offend(first) == "none"
@@ -49,7 +49,7 @@ def test_deleting_the_account_between_offences_ends_in_the_same_ban(sandbox: San
 
     third = returns(person)
 
-    # The hold has come along; when it is over, the next offence bans.
+    # The hold has come along; when it is over, the next violation bans.
     assert third.generate().status_code == 403
     Violation.objects.filter(step=Sanction.HOLD).update(held_until="2026-01-01T00:00:00Z")
     assert offend(third) == "ban"
@@ -57,14 +57,14 @@ def test_deleting_the_account_between_offences_ends_in_the_same_ban(sandbox: San
     assert_refused(again, 403, "ERR_4018")
 
 
-def test_a_deleted_account_keeps_of_an_offence_that_it_was_and_not_what(sandbox: Sandbox) -> None:
+def test_a_deleted_account_keeps_of_a_violation_that_it_was_and_not_what(sandbox: Sandbox) -> None:
     phone = returns(Person(sandbox))
     offend(phone)
 
     assert phone.post("delete-account").status_code == 200
 
-    [offence] = Violation.objects.all()
-    assert (offence.categories, offence.term_id) == ([], None)
+    [violation] = Violation.objects.all()
+    assert (violation.categories, violation.term_id) == ([], None)
 
 
 def test_another_apple_account_has_none_of_them(sandbox: Sandbox) -> None:
@@ -75,7 +75,7 @@ def test_another_apple_account_has_none_of_them(sandbox: Sandbox) -> None:
     assert offend(returns(Person(sandbox))) == "none"
 
 
-def test_a_guest_whom_nobody_would_recognise_leaves_no_offence(sandbox: Sandbox) -> None:
+def test_a_guest_whom_nobody_would_recognise_leaves_no_violation(sandbox: Sandbox) -> None:
     phone = Phone().sign_in()
     offend(phone)
 

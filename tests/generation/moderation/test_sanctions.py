@@ -102,7 +102,7 @@ def test_a_step_that_is_off_is_passed_over(phone, blocked, settings):
     assert [offend(phone)["step"] for _ in range(6)] == ["none", *["warning"] * 5]
 
 
-def test_one_users_offences_are_not_anothers(phone, blocked):
+def test_one_users_violations_are_not_anothers(phone, blocked):
     blocked("bomb")
     offend(phone)
 
@@ -131,7 +131,7 @@ def another(phone):
     return same
 
 
-def test_one_request_twice_at_once_is_one_offence(committed, sandbox, openai):
+def test_one_request_twice_at_once_is_one_violation(committed, sandbox, openai):
     openai(flag=["bomb"])
     phone, key = Phone().sign_in(), str(uuid4())
     phone.get("get-models")

@@ -1,7 +1,10 @@
-"""Sanctions for repeated violations: a warning, a temporary pause, a ban.
+"""Sanctions for repeated violations: a warning, a hold (no orders for a time), a ban.
 
 Violations within the window are counted under the lock of the user's wallet, so that simultaneous
 violations count each other. Support can clear them.
+
+When: MODERATION_* in settings. The customer's texts: ContentRejected and GeneratingHeld in
+generation/errors.py.
 """
 
 from __future__ import annotations
@@ -96,24 +99,25 @@ def _add(
     return violation
 
 
-def paused_until(user_id: UUID, *, now: datetime) -> datetime | None:
-    """Return until when the user is paused; None if not paused. One query."""
+def hold_ends_at(user_id: UUID, *, now: datetime) -> datetime | None:
+    """Return until when the user is on hold; None without a hold. One query."""
     holds = Violation.objects.active(user_id).filter(held_until__gt=now)
     return holds.order_by("-held_until").values_list("held_until", flat=True).first()
 
 
 @dataclass(frozen=True)
-class ClearedStrikes:
-    offences: int
+class ClearedViolations:
+    count: int
     held_until: datetime | None
     was_banned: bool
 
 
-def clear_strikes(*, user_id: UUID, acting_user_id: UUID, now: datetime) -> ClearedStrikes:
-    """Clear the user's violations and end their sanctions: a pause, and a ban unless support itself
+def clear_violations(*, user_id: UUID, acting_user_id: UUID, now: datetime) -> ClearedViolations:
+    """Clear the user's violations and end their sanctions: a hold, and a ban unless support itself
     imposed the ban.
 
-    Joins the caller's transaction. Raises NotFound; InvalidState if there is nothing to clear.
+    Joins the caller's transaction. Raises NotFound; InvalidState if the user has no
+    violations.
     """
     credit_services.lock_wallet(user_id=user_id)
     user = User.objects.select_for_update(no_key=True).get(id=user_id)
@@ -122,15 +126,15 @@ def clear_strikes(*, user_id: UUID, acting_user_id: UUID, now: datetime) -> Clea
     banned_here = bool(
         user.suspended_at and standing.filter(step=Sanction.BAN, at=user.suspended_at).exists()
     )
-    held = paused_until(user_id, now=now)
+    held = hold_ends_at(user_id, now=now)
     count = standing.update(forgiven_at=now)
     if not count:
-        raise InvalidState(problem="There is nothing to forgive.")
+        raise InvalidState(problem="There are no violations to clear.")
     if banned_here:
         account_services.unban_user(
-            user_id=user_id, reason="forgiven", acting_user_id=acting_user_id, now=now
+            user_id=user_id, reason="violations cleared", acting_user_id=acting_user_id, now=now
         )
-    return ClearedStrikes(count, held, banned_here)
+    return ClearedViolations(count, held, banned_here)
 
 
 def _count_in_window(user_id: UUID, *, now: datetime) -> int:
