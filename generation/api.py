@@ -100,7 +100,7 @@ class QuoteVideo(ApiView):
 class _PaidCall(ApiView):
     """A call that starts a paid job, once for each idempotency key."""
 
-    limits = ("generation_hour_per_user", "generation_per_user", "generation_day_per_user")
+    limits = ("generation_hour_per_user", "generation_minute_per_user", "generation_day_per_user")
     operation: str
 
     def post(self, request: Request) -> Response:

@@ -425,9 +425,10 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 RATE_LIMITS = {
-    # what: (how many, in so many seconds); what begins with a tier is for users of that
+    # name: (number, seconds). A name with a tier as its prefix is for users of that tier.
+    # Orders: generate-video and the other calls of `_PaidCall` (generation/api.py).
     "generation_hour_per_user": (integer("RATE_LIMIT_GENERATION_PER_HOUR", 10), 3600),
-    "generation_per_user": (integer("RATE_LIMIT_GENERATION_PER_MINUTE", 10), 60),
+    "generation_minute_per_user": (integer("RATE_LIMIT_GENERATION_PER_MINUTE", 10), 60),
     # The rows of a job are kept for good.
     "generation_day_per_user": (integer("RATE_LIMIT_GENERATION_PER_DAY", 500), 86_400),
     "quotes_per_user": (integer("RATE_LIMIT_QUOTES_PER_MINUTE", 60), 60),
@@ -452,7 +453,10 @@ RATE_LIMITS = {
         integer("RATE_LIMIT_PREMIUM_GENERATION_PER_HOUR", 30),
         3600,
     ),
-    "premium_generation_per_user": (integer("RATE_LIMIT_PREMIUM_GENERATION_PER_MINUTE", 30), 60),
+    "premium_generation_minute_per_user": (
+        integer("RATE_LIMIT_PREMIUM_GENERATION_PER_MINUTE", 30),
+        60,
+    ),
     "premium_generation_day_per_user": (
         integer("RATE_LIMIT_PREMIUM_GENERATION_PER_DAY", 3000),
         86_400,

@@ -40,6 +40,7 @@ REPLACED = {
     "clear_strikes": "clear_violations",
     "CLEAR_STRIKES": "CLEAR_VIOLATIONS",
     "forgive": "clear (violations)",
+    "generation_per_user": "generation_minute_per_user",
     "draw_anew": "reencode",
     "Objection": "Flag",
     "Erasure": "AccountMediaDeletion",

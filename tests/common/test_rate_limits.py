@@ -94,7 +94,7 @@ def test_generations_of_an_hour_are_counted_by_user_and_not_by_address(phone, li
 
 
 def test_generations_are_counted_by_user_wherever_they_come_from(phone, limits, settings):
-    limits(generation_per_user=1)
+    limits(generation_minute_per_user=1)
     settings.TRUSTED_PROXIES = 1
 
     def generate_from(address):
@@ -108,13 +108,13 @@ def test_generations_are_counted_by_user_wherever_they_come_from(phone, limits, 
 
 
 def test_a_refused_generation_costs_nothing_and_its_key_is_free(phone, limits):
-    limits(generation_per_user=1)
+    limits(generation_minute_per_user=1)
     assert phone.generate().status_code == 200
     key = "5b0f0d5e-0000-4000-8000-00000000000b"
     assert phone.generate(key=key).status_code == 429
     assert phone.balance() == 6
 
-    limits(generation_per_user=0)
+    limits(generation_minute_per_user=0)
     assert phone.generate(key=key).status_code == 200
     assert phone.balance() == 2
 
@@ -129,10 +129,10 @@ def test_zero_switches_a_limit_off_and_its_headers_with_it(phone, limits):
 
 
 def test_the_tightest_of_two_limits_is_shown(phone, limits):
-    limits(generation_hour_per_user=10, generation_per_user=3)
+    limits(generation_hour_per_user=10, generation_minute_per_user=3)
     assert limit_headers(phone.generate())["Limit"] == 3
 
-    limits(generation_hour_per_user=2, generation_per_user=30)
+    limits(generation_hour_per_user=2, generation_minute_per_user=30)
     assert limit_headers(phone.generate())["Limit"] == 2
 
 
@@ -312,7 +312,7 @@ def test_ipv4_callers_at_a_dual_stack_socket_are_told_apart():
 
 
 def test_with_redis_gone_a_generation_goes_through(phone, limits, redis_at, closed_port):
-    limits(generation_hour_per_user=1, generation_per_user=1, default_per_user=1)
+    limits(generation_hour_per_user=1, generation_minute_per_user=1, default_per_user=1)
     redis_at(f"redis://127.0.0.1:{closed_port}/0")
 
     answers = [phone.generate(), phone.generate()]
@@ -379,7 +379,7 @@ def test_with_redis_hanging_a_request_waits_for_it_once_and_the_next_not_at_all(
     phone, limits, redis_at
 ):
     """One connection and no second try: what it costs is one time-out, which is in the settings."""
-    limits(generation_hour_per_user=1, generation_per_user=1)
+    limits(generation_hour_per_user=1, generation_minute_per_user=1)
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         hanging.settimeout(0.2)
         redis_at(f"redis://127.0.0.1:{hanging.getsockname()[1]}/0")

@@ -114,7 +114,7 @@ def wire(settings):
 def test_all_limits_of_an_order_take_one_trip_to_redis(committed_phone, wire, settings):
     settings.RATE_LIMITS = settings.RATE_LIMITS | {
         "generation_hour_per_user": (100, 3600),
-        "generation_per_user": (100, 60),
+        "generation_minute_per_user": (100, 60),
     }
     committed_phone.generate()  # the connection is made
     before = wire.trips
