@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts import services as account_services
 from accounts.apple import identity_tokens
+from accounts.services import related_users
 from credits import ledger_check
 from credits.models import LedgerEntry
 from generation.lifecycle import cancel as cancelling
@@ -177,7 +178,7 @@ def test_after_the_window_a_few_are_free_again(burner, life, settings):
     burn(burner, life)
     assert order(burner)[1] == FEE
     Job.objects.filter(status=JobStatus.CANCELLED).update(
-        completed_at=timezone.now() - account_services.persons.KEPT
+        completed_at=timezone.now() - related_users.RETENTION
     )
     Job.objects.exclude(status=JobStatus.CANCELLED).update(cancel_fee=FEE)
 
