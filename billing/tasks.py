@@ -18,14 +18,14 @@ from rendio.common.due_work import due_batch
 from rendio.common.purge import delete_batch, run_deletes
 
 # Longer than Apple's history goes back (180 days): what is deleted here would come again.
-KEPT = timedelta(days=200)
+RETENTION = timedelta(days=200)
 
 
 @due_batch(PURGE)
 def purge(*, now: datetime) -> None:
     """Delete old notifications, and payloads that were closed long ago. Harmless twice or late."""
-    old = Notification.objects.filter(processed_at__lte=now - KEPT)
-    closed = UnreadablePayload.objects.filter(closed_at__lte=now - KEPT)
+    old = Notification.objects.filter(processed_at__lte=now - RETENTION)
+    closed = UnreadablePayload.objects.filter(closed_at__lte=now - RETENTION)
     run_deletes(
         lambda: delete_batch(old, order="processed_at"),
         lambda: delete_batch(closed, order="closed_at"),

@@ -27,12 +27,14 @@ logger = structlog.get_logger(__name__)
 
 BATCH = 20
 # Longer than the periods in the keys.
-KEPT = timedelta(days=400)
+RETENTION = timedelta(days=400)
 
 
 def purge(*, now: datetime) -> int:
     """Delete a batch of old alerts that were sent; returns the number deleted."""
-    return delete_batch(Alert.objects.filter(raised_at__lte=now - KEPT, due_at=None), order="id")
+    return delete_batch(
+        Alert.objects.filter(raised_at__lte=now - RETENTION, due_at=None), order="id"
+    )
 
 
 def raise_alerts(*, now: datetime) -> None:

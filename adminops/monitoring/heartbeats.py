@@ -31,7 +31,7 @@ logger = structlog.get_logger(__name__)
 QUEUES = ("high", "medium", "low")
 SCHEDULER = "scheduler"
 WEB = "web"
-KEPT = timedelta(days=1)
+RETENTION = timedelta(days=1)
 
 # A heartbeat that waits longer for PostgreSQL is given up.
 WAIT_SECONDS = 5
@@ -188,4 +188,4 @@ def _live_processes(*, now: datetime) -> list[tuple[str, str, float]]:
 
 def purge(*, now: datetime) -> None:
     """Delete the heartbeats of processes that ended a day ago."""
-    Heartbeat.objects.filter(beaten_at__lte=now - KEPT).delete()
+    Heartbeat.objects.filter(beaten_at__lte=now - RETENTION).delete()

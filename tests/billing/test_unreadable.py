@@ -437,7 +437,7 @@ def test_a_dismissed_one_is_read_no_more_and_swept(sent):
     dismiss_payload(sent.id, now=now)
 
     assert REREAD_PAYLOADS.run_batch(now=now + timedelta(days=1)) == 0
-    tasks.purge(now=now + tasks.KEPT - timedelta(days=1))
+    tasks.purge(now=now + tasks.RETENTION - timedelta(days=1))
     assert payload().outcome == "dismissed"
-    tasks.purge(now=now + tasks.KEPT)
+    tasks.purge(now=now + tasks.RETENTION)
     assert not UnreadablePayload.objects.exists()
