@@ -1,7 +1,8 @@
 """Logging: JSON lines on standard output, one event a line, secrets redacted.
 
-All processes log alike: level, event (a constant text), timestamp, the request id if there is one,
-and the fields given by keyword or `extra`.
+All processes log alike: level, logger, event (a constant text) and timestamp; of a request
+request_id (request_id.py); of a task task and task_id (rendio/celery.py); and the fields given by
+keyword or `extra`.
 """
 
 from __future__ import annotations
@@ -66,12 +67,24 @@ def replace_path_by_route(logger: WrappedLogger, name: str, event: EventDict) ->
     return event
 
 
-_SHARED: list[Any] = [
+_CONTEXT: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
+]
+_TIMESTAMP = structlog.processors.TimeStamper(fmt="iso", utc=True)
+# Of records that the standard library's loggers make.
+_STANDARD_LIBRARY = [
+    *_CONTEXT,
     structlog.stdlib.ExtraAdder(),
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    _TIMESTAMP,
+    replace_path_by_route,
+]
+# Of events that structlog's loggers make.
+_STRUCTLOG = [
+    *_CONTEXT,
+    _TIMESTAMP,
+    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
 ]
 
 
@@ -83,7 +96,7 @@ def logging_config(level: str) -> dict[str, Any]:
         "formatters": {
             "json": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": [*_SHARED, replace_path_by_route],
+                "foreign_pre_chain": _STANDARD_LIBRARY,
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     structlog.processors.format_exc_info,
@@ -118,11 +131,7 @@ def logging_config(level: str) -> dict[str, Any]:
 def configure() -> None:
     """Route structlog through the standard library's logging, so that there is one output."""
     structlog.configure(
-        processors=[
-            *_SHARED[:3],
-            _SHARED[4],
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=_STRUCTLOG,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
