@@ -467,12 +467,11 @@ RATE_LIMITS = {
 
 # --- Staff: adminops/auth, adminops/actions ---------------------------------------------------
 
-# Credits from one member of staff to one user in a day without approval; 0: no limit.
+# Credits that one member of staff moves in a day without approval: to one user; for all users
+# together (None: 5 times the limit); approved for others (None: 20 times the daily budget).
+# 0: no limit. The rule, and the factors 5 and 20: adminops/actions/budgets.py.
 SUPPORT_GRANT_LIMIT = integer("SUPPORT_GRANT_LIMIT", 100, at_least=0)
-# The same for all customers together, over all actions that move credits
-# (adminops/actions/budgets.py); None: five times the limit.
 SUPPORT_DAILY_BUDGET = optional_integer("SUPPORT_DAILY_BUDGET", at_least=0)
-# Credits that one person may approve in a day; None: twenty times the daily budget.
 SUPPORT_APPROVAL_BUDGET = optional_integer("SUPPORT_APPROVAL_BUDGET", at_least=0)
 # Change of a price, cost or product's credits without approval, in percent; 0: no limit.
 SUPPORT_PRICE_CHANGE_PERCENT = integer("SUPPORT_PRICE_CHANGE_PERCENT", 25, at_least=0)
@@ -507,9 +506,6 @@ INSTALLATION_KEYS = signing_keys("INSTALLATION_KEYS") or {"development": INSECUR
 # Until then a device_id of the previous release accepts the first secret, even without a session.
 INSTALLATION_SECRET_GRACE_UNTIL = optional_instant("INSTALLATION_SECRET_GRACE_UNTIL")
 REVOCATION_REFRESH_SECONDS = integer("REVOCATION_REFRESH_SECONDS", 2, at_least=1)
-WELCOME_CREDITS = integer("WELCOME_CREDITS", 10)
-# Balance of credits that nobody paid for; 0: no limit. A grant beyond it expires at once.
-MAX_GRANTED_BALANCE = integer("MAX_GRANTED_BALANCE", 0)
 APPLE_TEAM_ID = env.str("APPLE_TEAM_ID", default="" if PRODUCTION else "SANDBOXTEAM")
 DEVICECHECK_URL = http_url(
     "DEVICECHECK_URL",
@@ -521,11 +517,6 @@ DEVICECHECK_PRIVATE_KEY = pem("DEVICECHECK_PRIVATE_KEY")
 DEVICECHECK_NEVER_SET = env.list(
     "DEVICECHECK_NEVER_SET", default=["Failed to find bit state", "Bit State Not Found"]
 )
-# One new phone at a time gets its welcome. A device check waits this long for its turn, then
-# responds without the credits, which a worker grants later.
-WELCOME_WAIT_SECONDS = integer("WELCOME_WAIT_SECONDS", 5)
-# Device checks of one process that may wait: half of the threads of a web process.
-WELCOME_WAITERS = integer("WELCOME_WAITERS", 4)
 # How long a check's device token is kept, encrypted, so that a ban reaches the hardware. 0: not at
 # all, and a ban waits for the next check of the device.
 DEVICE_TOKEN_HOURS = integer("DEVICE_TOKEN_HOURS", 24)
@@ -534,6 +525,17 @@ REQUIRE_APP_ATTEST = boolean("REQUIRE_APP_ATTEST", default=False)
 APP_ATTEST_CHALLENGE_SECONDS = integer("APP_ATTEST_CHALLENGE_SECONDS", 300, at_least=1)
 # Apple's own if empty; others are for tests.
 APP_ATTEST_ROOT = pem("APP_ATTEST_ROOT")
+
+# --- The welcome ------------------------------------------------------------------------------
+
+WELCOME_CREDITS = integer("WELCOME_CREDITS", 10)
+# Balance of credits that nobody paid for; 0: no limit. A grant beyond it expires at once.
+MAX_GRANTED_BALANCE = integer("MAX_GRANTED_BALANCE", 0)
+# One new phone at a time gets its welcome. A device check waits this long for its turn, then
+# responds without the credits, which a worker grants later.
+WELCOME_WAIT_SECONDS = integer("WELCOME_WAIT_SECONDS", 5)
+# Device checks of one process that may wait: half of the threads of a web process.
+WELCOME_WAITERS = integer("WELCOME_WAITERS", 4)
 
 # --- Sign in with Apple -----------------------------------------------------------------------
 

@@ -37,6 +37,9 @@ from rendio.common.errors import InvalidState
 BUDGET_WINDOW = timedelta(hours=24)
 # For an action without a known maximum, such as a promotion code without a limit.
 UNLIMITED = 2**31 - 1
+# Defaults: the daily budget in SUPPORT_GRANT_LIMITs, the approval budget in daily budgets.
+DAILY_BUDGET_FACTOR = 5
+APPROVAL_BUDGET_FACTOR = 20
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,15 @@ class BudgetUsage:
 
 
 def daily_budget() -> int:
-    """In credits; 0: no limit. The default is five times SUPPORT_GRANT_LIMIT."""
+    """In credits; 0: no limit. The default is DAILY_BUDGET_FACTOR times SUPPORT_GRANT_LIMIT."""
     budget: int | None = settings.SUPPORT_DAILY_BUDGET
-    return 5 * settings.SUPPORT_GRANT_LIMIT if budget is None else budget
+    return DAILY_BUDGET_FACTOR * settings.SUPPORT_GRANT_LIMIT if budget is None else budget
 
 
 def approval_budget() -> int:
-    """In credits; 0: no limit. The default is twenty times the daily budget."""
+    """In credits; 0: no limit. The default is APPROVAL_BUDGET_FACTOR times the daily budget."""
     budget: int | None = settings.SUPPORT_APPROVAL_BUDGET
-    return 20 * daily_budget() if budget is None else budget
+    return APPROVAL_BUDGET_FACTOR * daily_budget() if budget is None else budget
 
 
 def lock_actor(actor: User) -> None:
