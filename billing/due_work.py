@@ -58,6 +58,7 @@ BACKFILL_NOTIFICATIONS = DueWork(
         "history walks",
         lambda: BackfillCursor.objects.filter(environment__in=settings.APPSTORE_ENVIRONMENTS),
     ),
+    # Beat looks every minute; a run begins once in EVERY (lifecycle/notification_backfill.py).
     every_seconds=60,
 )
 REREAD_PAYLOADS = DueWork(

@@ -11,6 +11,7 @@ CHECK_LEDGER = DueWork(
     DueRows("", LedgerCheck.objects.all),
     # It reads for long, and nobody waits for it.
     queue="low",
+    # Beat looks every minute; the check runs once in LEDGER_PROOF_SECONDS.
     every_seconds=60,
     time_limit_seconds=1800,
 )

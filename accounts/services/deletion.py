@@ -1,9 +1,10 @@
 """Account deletion: the person's data goes, the money record stays.
 
 One transaction closes the wallet, ends all sessions and removes personal data from the row that the
-ledger refers to. Higher apps delete their part in it (account_deleted). Work outside the database
-follows as due rows that are retried until done: files, and the refresh token at Apple. So no
-outside service can prevent a deletion.
+ledger refers to. Higher apps delete their part in it (account_deleted: generation/receivers.py,
+billing/receivers.py). Work outside the database follows as due rows that are retried until done:
+files, and the refresh token at Apple. So no outside service can prevent a deletion. What stays:
+docs/decisions/0005-what-a-deletion-leaves.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 reversed.
 
 Callers pass the total share that is refunded so far: a state, not a step. Calls may therefore
-repeat, arrive late, or pass a growing share. Each call books only what is missing.
+repeat, arrive late, or pass a growing share. Each call books only what is missing. Which share:
+billing/services/grants.py.
 """
 
 from __future__ import annotations

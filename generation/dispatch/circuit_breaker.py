@@ -1,7 +1,8 @@
 """The circuit breaker of each provider key, stored in a row so that all workers share its state.
 
 Failures: timeouts, 5xx, no connection, 429 and an empty balance of ours. A refusal of the
-customer's input is a success: the provider answered.
+customer's input is a success: the provider answered. generation/lifecycle/submit.py decides which
+answer counts.
 
 When failures outnumber successes by BREAKER_FAILURES within BREAKER_WINDOW_SECONDS, the breaker
 opens: nothing is submitted for BREAKER_OPEN_SECONDS. Then one request is sent as a probe, and its

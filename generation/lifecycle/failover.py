@@ -5,7 +5,7 @@ had no answer until the submit deadline. Each route fails a job once, so failove
 is a ProviderRequest of its own, and a constraint allows one live request per job.
 
 A submission of unknown outcome may finish while the next one runs. Its result is fetched before
-another route is tried.
+another route is tried. Which route is next: generation/catalogue/routing.py.
 """
 
 from __future__ import annotations
