@@ -124,21 +124,23 @@ TABLES: dict[str, Growth] = {
         deleted_by="accounts.push.outbox:purge_pushes",
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
-    "accounts.ProviderToken": Growth(OPERATOR, "one for each key of ours at Apple", kept=_SMALL),
-    "accounts.User_groups": Growth(STAFF, "roles of members of staff", kept=_SMALL),
+    "accounts.ProviderToken": Growth(OPERATOR, "one for each of our keys at Apple", kept=_SMALL),
+    "accounts.User_groups": Growth(STAFF, "roles of staff", kept=_SMALL),
     "accounts.User_user_permissions": Growth(STAFF, "none are given", kept=_SMALL),
     # --- Money
     "credits.Wallet": Growth(ADDRESS, "one for each accounts.User", kept=_MONEY),
-    "credits.Lot": Growth(GUEST, "one for each welcome, purchase, code or grant", kept=_MONEY),
+    "credits.Lot": Growth(
+        GUEST, "one for each welcome grant, purchase, code or grant by staff", kept=_MONEY
+    ),
     "credits.LedgerEntry": Growth(
         GUEST,
-        "two for each job at most, one for each grant; RATE_LIMIT_GENERATION_PER_DAY of a user",
+        "at most two for each job, one for each grant; RATE_LIMIT_GENERATION_PER_DAY of a user",
         kept=_MONEY,
         test=_ATTACK + "test_orders_of_a_user_are_limited_by_the_day",
     ),
-    "credits.PromotionCode": Growth(STAFF, "codes that staff make", kept=_MONEY),
+    "credits.PromotionCode": Growth(STAFF, "codes created by staff", kept=_MONEY),
     "credits.Redemption": Growth(
-        GUEST, "of each code what it allows; RATE_LIMIT_REDEEM_PER_MINUTE of a user", kept=_MONEY
+        GUEST, "the limit of each code; RATE_LIMIT_REDEEM_PER_MINUTE of a user", kept=_MONEY
     ),
     "credits.LedgerCheck": Growth(OPERATOR, "one row", kept=_SMALL),
     "credits.IdempotencyRecord": Growth(
@@ -188,7 +190,7 @@ TABLES: dict[str, Growth] = {
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
     "generation.WebhookDelivery": Growth(
-        "who signs as a provider of ours",
+        "callers with a provider's signature",
         "one for each genuine call, known job or not, of MAX_BODY_CHARS characters; forgeries add"
         " none",
         deleted_by=_SWEEP_GENERATION,
@@ -200,23 +202,23 @@ TABLES: dict[str, Growth] = {
         deleted_by=_SWEEP_GENERATION,
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
-    "generation.GenerationModel": Growth(STAFF, "what is sold", kept=_SMALL),
-    "generation.ProviderRoute": Growth(STAFF, "what is sold", kept=_SMALL),
-    "generation.Theme": Growth(STAFF, "what is sold", kept=_SMALL),
+    "generation.GenerationModel": Growth(STAFF, "the catalogue", kept=_SMALL),
+    "generation.ProviderRoute": Growth(STAFF, "the catalogue", kept=_SMALL),
+    "generation.Theme": Growth(STAFF, "the catalogue", kept=_SMALL),
     "generation.BlockedTerm": Growth(STAFF, "the list of terms", kept=_SMALL),
     "generation.Maintenance": Growth(OPERATOR, "one row", kept=_SMALL),
     "generation.ProviderHealth": Growth(OPERATOR, "one for each provider's key", kept=_SMALL),
     "generation.SpendDay": Growth(OPERATOR, "one for each provider and day", kept=_SMALL),
     # --- Purchases
     "billing.Purchase": Growth(
-        "who pays Apple", "one for each transaction that Apple signed", kept=_MONEY
+        "paying customers", "one for each transaction that Apple signed", kept=_MONEY
     ),
     "billing.Subscription": Growth(
-        "who pays Apple", "one for each subscription that Apple signed", kept=_MONEY
+        "paying customers", "one for each subscription that Apple signed", kept=_MONEY
     ),
     "billing.UnconfirmedPurchase": Growth(
         GUEST,
-        "while Apple is out of reach; of a user MAX_UNCONFIRMED",
+        "while Apple is unavailable; of a user MAX_UNCONFIRMED",
         deleted_by="billing.lifecycle.purchases:confirm_purchase",
         test=_ATTACK + "test_a_user_has_no_more_unconfirmed_purchases_than_the_most",
     ),
@@ -228,7 +230,7 @@ TABLES: dict[str, Growth] = {
         test="billing/test_unreadable.py::test_rows_are_bounded",
     ),
     "billing.AppAccountTokenUpdate": Growth(
-        "who pays Apple",
+        "paying customers",
         "one for each subscription of a guest that was merged",
         deleted_by="billing.lifecycle.purchases:update_account_token",
     ),
@@ -239,13 +241,15 @@ TABLES: dict[str, Growth] = {
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
     "billing.ConsumptionRequest": Growth(
-        "who pays Apple", "one for each request of a refund of a purchase", kept=_MONEY
+        "paying customers", "one for each refund request of a purchase", kept=_MONEY
     ),
-    "billing.FraudScore": Growth("who pays Apple", "one for each user who bought", kept=_MONEY),
+    "billing.FraudScore": Growth("paying customers", "one for each user who bought", kept=_MONEY),
     "billing.WithdrawnConsent": Growth(
-        "Apple", "one for each family whose consent was withdrawn", kept="it has to be obeyed"
+        "Apple",
+        "one for each family whose consent was withdrawn",
+        kept="the withdrawal stays in force",
     ),
-    "billing.Product": Growth(STAFF, "what is sold", kept=_SMALL),
+    "billing.Product": Growth(STAFF, "the catalogue", kept=_SMALL),
     "billing.BackfillCursor": Growth(OPERATOR, "two for each of Apple's environments", kept=_SMALL),
     # --- Support and watch
     "adminops.ErrorLog": Growth(
@@ -259,7 +263,7 @@ TABLES: dict[str, Growth] = {
     "adminops.Incident": Growth(STAFF, "incidents", kept=_AUDIT),
     "adminops.Alert": Growth(
         OPERATOR,
-        "one for each of what is watched and its period",
+        "one for each alert and period",
         deleted_by="adminops.monitoring.alerts:purge",
         test=_ATTACK + "test_a_sweep_deletes_all_that_has_served_its_time",
     ),
