@@ -64,13 +64,13 @@ def subscription_status(user_id: UUID, *, now: datetime) -> SubscriptionStatus:
         return SubscriptionStatus(tier, None, None, None, will_renew=False)
     expires_at, subscription = max(found, key=lambda one: (one[0], one[1].id))
     state = subscription.state_at(now)
-    goes_on = state not in {SubscriptionState.EXPIRED, SubscriptionState.REVOKED}
+    is_live = state not in {SubscriptionState.EXPIRED, SubscriptionState.REVOKED}
     return SubscriptionStatus(
         tier,
         state,
         subscription.current_period.product_id if subscription.current_period else None,
         expires_at,
-        will_renew=subscription.will_renew and goes_on,
+        will_renew=subscription.will_renew and is_live,
     )
 
 

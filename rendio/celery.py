@@ -37,7 +37,7 @@ app.autodiscover_tasks()
 
 # A worker that is asked to end finishes its batch and claims no more. The rows of a worker that is
 # killed are due again when their leases end.
-worker_shutting_down.connect(shutdown.begin)
+worker_shutting_down.connect(shutdown.request)
 
 
 @heartbeat_sent.connect
@@ -45,7 +45,7 @@ def _send_heartbeat(*, sender: Any, **_: Any) -> None:
     """Runs at Celery's own heartbeat, every two seconds while the worker's main loop runs."""
     from adminops.monitoring import heartbeats
 
-    if not shutdown.has_begun():
+    if not shutdown.is_requested():
         heartbeats.send(process=sender.eventer.hostname, roles=app.amqp.queues.consume_from)
 
 

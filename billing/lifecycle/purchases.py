@@ -19,7 +19,7 @@ from rendio.common.errors import Refusal, RequestInProgress
 logger = structlog.get_logger(__name__)
 
 # By then the phone has retried, or a notification was backfilled.
-TRIED_FOR = timedelta(days=30)
+GIVE_UP_AFTER = timedelta(days=30)
 
 
 @due_work(SYNC_PURCHASES)
@@ -37,11 +37,11 @@ def confirm_purchase(row: UnconfirmedPurchase, *, now: datetime) -> None:
         )
     except UnreadablePurchase:
         # Stored for staff (services.unreadable). The rest of the batch may be readable.
-        if row.created_at > now - TRIED_FOR:
+        if row.created_at > now - GIVE_UP_AFTER:
             return
         logger.warning("unconfirmed_purchase_given_up", tries=row.tries)
     except (StoreUnavailable, RequestInProgress):  # Apple is unavailable, or the wallet is locked
-        if row.created_at > now - TRIED_FOR:
+        if row.created_at > now - GIVE_UP_AFTER:
             raise
         logger.warning("unconfirmed_purchase_given_up", tries=row.tries)
     except Refusal as refusal:
@@ -64,7 +64,7 @@ def update_account_token(row: AppAccountTokenUpdate, *, now: datetime) -> None:
         )
     except (StoreUnavailable, client.Rejected) as problem:
         is_final = isinstance(problem, client.Rejected) and problem.is_final
-        if not is_final and row.created_at > now - TRIED_FOR:
+        if not is_final and row.created_at > now - GIVE_UP_AFTER:
             raise
         logger.warning("token_change_given_up", problem=str(problem), tries=row.tries)
     row.delete()

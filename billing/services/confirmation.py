@@ -148,17 +148,17 @@ def _sync_and_respond(
         synced = purchases.sync_ledger(purchase.id, now=now, claimant_id=user_id)
         refusal = _find_refusal(synced, user_id)
         # Pending review: after support releases the purchase, the same key must get a new response.
-        is_held = synced.purchase.pending_reason in NEEDS_REVIEW
+        needs_review = synced.purchase.pending_reason in NEEDS_REVIEW
         answer = StoredResponse(
             200,
             {
                 "success": True,
                 "credits_added": synced.purchase.credits or 0,
                 "credits_remaining": synced.balance,
-                "already_processed": not synced.is_new and not is_held,
+                "already_processed": not synced.is_new and not needs_review,
             },
         )
-        is_final = not (refusal or is_held)
+        is_final = not (refusal or needs_review)
         if (
             is_final
             and idempotent_request

@@ -63,13 +63,13 @@ def update_score(user_id: UUID, *, now: datetime) -> int:
 def requires_review(user_id: UUID, *, now: datetime) -> bool:
     """Return whether this user's purchases await review. Joins the caller's transaction."""
     score = update_score(user_id, now=now)
-    is_held = bool(settings.FRAUD_HOLD_SCORE) and score >= settings.FRAUD_HOLD_SCORE
-    is_held = is_held or account_queries.has_banned_relative(
+    needs_review = bool(settings.FRAUD_HOLD_SCORE) and score >= settings.FRAUD_HOLD_SCORE
+    needs_review = needs_review or account_queries.has_banned_relative(
         [one for one in _related_users(user_id) if one != user_id]
     )
-    if is_held:
+    if needs_review:
         logger.warning("purchase_held", user_id=str(user_id), score=score)
-    return is_held
+    return needs_review
 
 
 def has_related_debt(user_id: UUID) -> bool:

@@ -69,5 +69,5 @@ def _remaining(lot_ids: list[UUID]) -> int:
 
 def _amount_of_counted(lot_ids: list[UUID]) -> int:
     """Return what the lots among these that are not superseded have granted."""
-    counting = Lot.objects.filter(id__in=lot_ids, superseded_at=None)
-    return sum(counting.values_list("amount", flat=True))
+    counted = Lot.objects.filter(id__in=lot_ids, superseded_at=None)
+    return sum(counted.values_list("amount", flat=True))

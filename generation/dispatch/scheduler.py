@@ -148,8 +148,10 @@ def _inputs(job: Job) -> dict[str, Any]:
     inputs = {"prompt": job.prompt, **job.settings}
     if job.upload_id:
         # The provider fetches the image when it starts the job, at the latest at the run deadline.
-        lives = settings.JOB_START_DEADLINE_SECONDS + cache.run_deadline_seconds(job.model_id)
-        inputs["image_url"] = retention.signed_url(job.upload_id, seconds=lives)
+        valid_seconds = settings.JOB_START_DEADLINE_SECONDS + cache.run_deadline_seconds(
+            job.model_id
+        )
+        inputs["image_url"] = retention.signed_url(job.upload_id, seconds=valid_seconds)
     return inputs
 
 

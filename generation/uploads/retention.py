@@ -32,8 +32,8 @@ def lock_for_job(*, user_id: UUID, upload_id: UUID, now: datetime | None) -> Non
     _require_usable(Upload.objects.owned_by(user_id).select_for_update(), upload_id, now=now)
 
 
-def _require_usable(owned: QuerySet[Upload], upload_id: UUID, *, now: datetime | None) -> None:
-    upload = owned.filter(id=upload_id).first()
+def _require_usable(uploads: QuerySet[Upload], upload_id: UUID, *, now: datetime | None) -> None:
+    upload = uploads.filter(id=upload_id).first()
     if upload is None:
         raise NotFound
     if now is not None and upload.expires_at <= now:

@@ -147,6 +147,6 @@ def drain(
     A full batch means that more rows may be due. A process that is shutting down starts no batch.
     """
     began = time.monotonic()
-    while not shutdown.has_begun() and (work_batch() or 0) >= batch:
+    while not shutdown.is_requested() and (work_batch() or 0) >= batch:
         if time.monotonic() - began >= seconds:
             return

@@ -1,19 +1,19 @@
-"""Whether this worker has been asked to end: it finishes what it has in hand and claims no more."""
+"""Graceful shutdown of a worker: it finishes its current batch and claims no more."""
 
 from __future__ import annotations
 
 import mmap
 from typing import Any
 
-# One byte, shared by a worker's main process, which hears the signal, with the children that it
-# forks, which do the work.
-_begun = mmap.mmap(-1, 1)
+# One byte in memory that a worker's main process, which gets the signal, shares with its forked
+# children, which do the work.
+_requested = mmap.mmap(-1, 1)
 
 
-def begin(**_: Any) -> None:
-    """For this process and all that are forked from it, for good."""
-    _begun[0] = 1
+def request(**_: Any) -> None:
+    """Request the shutdown of this process and of its forked children. Cannot be undone."""
+    _requested[0] = 1
 
 
-def has_begun() -> bool:
-    return _begun[0] == 1
+def is_requested() -> bool:
+    return _requested[0] == 1

@@ -116,7 +116,7 @@ def test_asking_ends_some_day(phone, store):
     store.set_outage(status=503)
     update_credits(phone, store.buy(TEN, phone=phone))
 
-    end = timezone.now() + purchases.TRIED_FOR
+    end = timezone.now() + purchases.GIVE_UP_AFTER
 
     CONFIRM_PURCHASES.run_batch(now=end - timedelta(days=1))
     assert UnconfirmedPurchase.objects.exists()

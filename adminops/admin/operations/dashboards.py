@@ -79,12 +79,12 @@ def _status(request: HttpRequest, read_at: datetime) -> list[tuple[str, Any, str
         live.count_open_dead_letters(),
         ledger_check.get_last_check(),
     )
-    is_shut = Maintenance.objects.filter(is_on=True).exists()
+    is_stopped = Maintenance.objects.filter(is_on=True).exists()
     checked = (
         f"last checked {last_check.checked_at:%Y-%m-%d %H:%M}" if last_check.checked_at else ""
     )
     return [
-        ("Orders", badge("stopped", "danger") if is_shut else badge("accepted", "success"), ""),
+        ("Orders", badge("stopped", "danger") if is_stopped else badge("accepted", "success"), ""),
         (
             "Ledger",
             _ledger_badge(last_check.discrepancies, is_checked=bool(last_check.checked_at)),
@@ -119,9 +119,9 @@ def _approval_status(request: HttpRequest) -> list[tuple[str, Any, str]]:
     ]
 
 
-def _ledger_badge(differences: int, *, is_checked: bool) -> SafeString:
-    if differences:
-        return badge(f"{differences} discrepancies", "danger")
+def _ledger_badge(discrepancies: int, *, is_checked: bool) -> SafeString:
+    if discrepancies:
+        return badge(f"{discrepancies} discrepancies", "danger")
     return badge("balanced", "success") if is_checked else badge("not checked yet")
 
 
