@@ -27,7 +27,7 @@ from tests.helpers.phone import Phone
 from tests.helpers.wait import PATIENCE_SECONDS
 
 
-def tell(phone, kind=PushKind.JOB_COMPLETED, **changes):
+def enqueue_push(phone, kind=PushKind.JOB_COMPLETED, **changes):
     about = {"job_id": uuid4(), "credits": 4, "is_image": False} | changes
     with transaction.atomic():
         return outbox.enqueue(user_id=phone.user_id, kind=kind, now=timezone.now(), **about)
@@ -57,7 +57,7 @@ def token(phone):
 
 def test_a_phone_is_told_as_apple_wants_it(phone, token, sandbox):
     job_id = uuid4()
-    tell(phone, job_id=job_id)
+    enqueue_push(phone, job_id=job_id)
 
     send()
 
@@ -85,7 +85,7 @@ def test_every_text_is_the_profiles_and_fits(phone, token, sandbox, language):
     User.objects.filter(id=phone.user_id).update(language=language)
     for kind in PushKind:
         for is_image in (False, True):
-            tell(phone, kind, is_image=is_image, credits=2**31 - 1)
+            enqueue_push(phone, kind, is_image=is_image, credits=2**31 - 1)
     pushes = Push.objects.filter(user_id=phone.user_id)
     texts = {message_for(push, language=language) for push in pushes}
 
@@ -105,7 +105,7 @@ def test_every_text_is_the_profiles_and_fits(phone, token, sandbox, language):
     (1, "Your 1 credit is back."), (4, "Your 4 credits are back."),
 ])  # fmt: skip
 def test_credits_are_counted_in_words(phone, token, credits, body):
-    tell(phone, PushKind.JOB_FAILED, credits=credits)
+    enqueue_push(phone, PushKind.JOB_FAILED, credits=credits)
 
     assert message_for(the_push(phone), language="en").body == body
 
@@ -115,10 +115,10 @@ def test_each_iphone_is_told_once_and_no_android(phone, sandbox):
     phone.register_for_pushes(token="android-token", platform="android")
     job_id = uuid4()
 
-    assert tell(phone, job_id=job_id)
-    assert not tell(phone, job_id=job_id)
+    assert enqueue_push(phone, job_id=job_id)
+    assert not enqueue_push(phone, job_id=job_id)
     phone.register_for_pushes()
-    assert not tell(phone, job_id=job_id)
+    assert not enqueue_push(phone, job_id=job_id)
     send()
 
     assert {sent["token"] for sent in sandbox.pushes()} == tokens
@@ -127,7 +127,7 @@ def test_each_iphone_is_told_once_and_no_android(phone, sandbox):
 
 def test_builds_from_xcode_are_told_by_apples_other_host(phone, sandbox):
     phone.register_for_pushes(environment="sandbox")
-    tell(phone)
+    enqueue_push(phone)
 
     send()
 
@@ -135,12 +135,12 @@ def test_builds_from_xcode_are_told_by_apples_other_host(phone, sandbox):
 
 
 def test_without_a_phone_or_a_key_nothing_is_kept_to_be_told(phone, settings):
-    assert not tell(phone)
+    assert not enqueue_push(phone)
     phone.register_for_pushes()
-    tell(phone)
+    enqueue_push(phone)
     settings.APNS_PRIVATE_KEY = ""
 
-    assert not tell(phone)
+    assert not enqueue_push(phone)
     send()
 
     assert the_push(phone).outcome == PushOutcome.OFF  # of the time when there was a key
@@ -171,7 +171,7 @@ def test_it_is_one_statement_whether_or_not_anybody_is_told(phone, django_assert
 def test_a_phone_that_takes_no_more_is_forgotten(phone, token, sandbox, status, reason):
     other = phone.register_for_pushes()
     answer(sandbox, status, reason, token)
-    tell(phone)
+    enqueue_push(phone)
 
     send()
 
@@ -183,7 +183,7 @@ def test_a_phone_that_takes_no_more_is_forgotten(phone, token, sandbox, status, 
 def test_a_phone_that_has_come_back_since_apple_missed_it_is_kept_and_told(phone, token, sandbox):
     before = (timezone.now() - timedelta(hours=1)).isoformat()
     answer(sandbox, 410, "Unregistered", token, timestamp=before, times=1)
-    tell(phone)
+    enqueue_push(phone)
 
     send()
     assert PushToken.objects.filter(token=token).exists()
@@ -205,10 +205,10 @@ def test_what_apple_has_against_our_key_is_no_fault_of_the_phones(
     phone, token, sandbox, caplog, status, reason
 ):
     answer(sandbox, status, reason)
-    tell(phone)
-    tell(Phone().sign_in())
+    enqueue_push(phone)
+    enqueue_push(Phone().sign_in())
     for _ in range(3):
-        tell(phone)
+        enqueue_push(phone)
 
     send()
 
@@ -240,7 +240,7 @@ def test_what_apple_has_against_our_key_is_no_fault_of_the_phones(
 )
 def test_trouble_is_waited_for_longer_each_time(phone, token, sandbox, status, reason):
     answer(sandbox, status, reason, times=2)
-    tell(phone)
+    enqueue_push(phone)
 
     send()
     first = the_push(phone)
@@ -261,7 +261,7 @@ def test_trouble_is_waited_for_longer_each_time(phone, token, sandbox, status, r
 )
 def test_a_fault_of_ours_is_logged_and_not_repeated(phone, token, sandbox, caplog, status, reason):
     answer(sandbox, status, reason)
-    tell(phone)
+    enqueue_push(phone)
 
     send()
 
@@ -272,7 +272,7 @@ def test_a_fault_of_ours_is_logged_and_not_repeated(phone, token, sandbox, caplo
 
 
 def test_what_could_not_be_sent_in_time_is_not_sent_late(phone, token, sandbox):
-    tell(phone)
+    enqueue_push(phone)
     Push.objects.update(expires_at=timezone.now())
 
     send()
@@ -282,7 +282,7 @@ def test_what_could_not_be_sent_in_time_is_not_sent_late(phone, token, sandbox):
 
 
 def test_a_phone_that_is_anothers_by_now_is_told_nothing_of_the_first(phone, token, sandbox):
-    tell(phone)
+    enqueue_push(phone)
     Phone().sign_in().register_for_pushes(token=token)
 
     send()
@@ -297,7 +297,7 @@ def test_what_waits_for_a_guest_is_told_to_the_account_that_it_becomes_part_of(
     person.signs_in(new_installation().signed_in())
     token = uuid4().hex * 2
     guest.post("register-push-token", {"token": token, "platform": "ios"})
-    tell(guest)
+    enqueue_push(guest)
 
     assert person.signs_in(guest).json()["merged"]
     send()
@@ -309,7 +309,7 @@ def test_what_waits_for_a_guest_is_told_to_the_account_that_it_becomes_part_of(
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "http://no.such.host.invalid"])
 def test_apple_out_of_reach_is_waited_for(phone, token, settings, closed_port, url):
     there, settings.APNS_URL = settings.APNS_URL, url.format(port=closed_port)
-    tell(phone)
+    enqueue_push(phone)
 
     send()
     assert the_push(phone).due_at > timezone.now()
@@ -343,7 +343,7 @@ def test_made_once_by_many_at_once(committed, at_once):
 def test_one_that_apple_finds_expired_is_replaced_once(phone, token, sandbox):
     first = apns_token.current()
     answer(sandbox, 403, "ExpiredProviderToken", times=1)
-    tell(phone)
+    enqueue_push(phone)
 
     send()
 
@@ -355,7 +355,7 @@ def test_one_that_is_expired_again_and_again_is_held_and_not_replaced_each_time(
     phone, token, sandbox
 ):
     answer(sandbox, 403, "ExpiredProviderToken")
-    tell(phone)
+    enqueue_push(phone)
 
     send()
     made = apns_token.current()
@@ -378,7 +378,7 @@ def test_two_workers_and_each_push_goes_out_once(others_rest, sandbox, at_once):
     phone = Phone().sign_in()
     phone.register_for_pushes()
     for _ in range(sending.BATCH * 2):
-        tell(phone)
+        enqueue_push(phone)
     now = timezone.now() + timedelta(seconds=1)
 
     at_once(*[lambda: [sending.send_due(now=now) for _ in range(3)]] * 3)
@@ -413,7 +413,7 @@ def test_a_worker_killed_after_apples_yes_is_followed_by_the_same_push(others_re
     """At least once; the phone replaces what has the same collapse id."""
     phone = Phone().sign_in()
     phone.register_for_pushes()
-    tell(phone)
+    enqueue_push(phone)
 
     died = subprocess.run(  # noqa: S603
         [sys.executable, "-c", DIES],
@@ -432,7 +432,7 @@ def test_a_worker_killed_after_apples_yes_is_followed_by_the_same_push(others_re
 
 
 def test_what_waits_is_told_by_age_and_what_is_over_is_swept(phone, token):
-    tell(phone)
+    enqueue_push(phone)
     later = timezone.now() + timedelta(minutes=10)
     assert "pushes" in [one.what for one in backlog.oldest_due(now=later)]
     outbox.purge_pushes(now=later + outbox.RETENTION)

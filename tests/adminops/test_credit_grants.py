@@ -26,13 +26,13 @@ def second(db):
     return Staff(staff_user("fay", role="finance"))
 
 
-def give(staff, phone, amount, call="admin-refund-credits"):
+def grant_credits(staff, phone, amount, call="admin-refund-credits"):
     return staff.call(call, user_id=str(phone.user_id), amount=amount, reason=WHY)
 
 
 @pytest.mark.parametrize("call", ["admin-refund-credits", "admin-adjust-credits"])
 def test_grant_beyond_the_limit_needs_an_approval(support, phone, call):
-    given, more = give(support, phone, 100, call), give(support, phone, 101, call)
+    given, more = grant_credits(support, phone, 100, call), grant_credits(support, phone, 101, call)
 
     assert (given.status_code, given.json()) == (200, {"success": True, "new_balance": 110})
     grant = PendingApproval.objects.get()
@@ -49,18 +49,18 @@ def test_grant_beyond_the_limit_needs_an_approval(support, phone, call):
 
 
 def test_grants_to_one_customer_count_together(support, second, phone):
-    answers = [give(support, phone, 60).status_code for _ in range(2)]
+    answers = [grant_credits(support, phone, 60).status_code for _ in range(2)]
 
     assert answers == [200, 202]
     # Another person's are their own.
-    assert give(second, phone, 60).status_code == 200
+    assert grant_credits(second, phone, 60).status_code == 200
     # Taking does not wait, and gives no room.
-    assert give(support, phone, -50, "admin-adjust-credits").status_code == 200
-    assert give(support, phone, 60).status_code == 202
+    assert grant_credits(support, phone, -50, "admin-adjust-credits").status_code == 200
+    assert grant_credits(support, phone, 60).status_code == 202
 
 
 def test_grant_older_than_a_day_does_not_count(support, phone):
-    give(support, phone, 60)
+    grant_credits(support, phone, 60)
 
     later = credits.refund_credits(
         staff_action(support.user, now=timezone.now() + timedelta(hours=25)),
@@ -74,14 +74,14 @@ def test_grant_older_than_a_day_does_not_count(support, phone):
 def test_without_a_limit_no_grant_needs_an_approval(support, phone, settings):
     settings.SUPPORT_GRANT_LIMIT = 0
 
-    assert give(support, phone, 100_000).status_code == 200
+    assert grant_credits(support, phone, 100_000).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("call", "kind"), [("admin-refund-credits", "grant"), ("admin-adjust-credits", "adjustment")]
 )
 def test_approved_grant_is_performed(support, second, phone, call, kind):
-    grant_id = give(support, phone, 500, call).json()["pending_grant_id"]
+    grant_id = grant_credits(support, phone, 500, call).json()["pending_grant_id"]
 
     page = second.act("adminops_pendingapproval_approve", grant_id, reason="A whole week was lost")
 
@@ -97,7 +97,7 @@ def test_approved_grant_is_performed(support, second, phone, call, kind):
 
 
 def test_declined_grant_is_not_performed(support, second, phone):
-    grant_id = give(support, phone, 500).json()["pending_grant_id"]
+    grant_id = grant_credits(support, phone, 500).json()["pending_grant_id"]
 
     second.act("adminops_pendingapproval_decline", grant_id, reason="Too much")
     again = second.act("adminops_pendingapproval_approve", grant_id, reason="Oh well")
@@ -108,7 +108,7 @@ def test_declined_grant_is_not_performed(support, second, phone):
 
 
 def test_requester_cannot_approve_the_own_grant(root, phone):
-    grant_id = give(root, phone, 500).json()["pending_grant_id"]
+    grant_id = grant_credits(root, phone, 500).json()["pending_grant_id"]
 
     page = root.act("adminops_pendingapproval_approve", grant_id, reason=WHY)
 
@@ -121,7 +121,7 @@ def test_requester_cannot_approve_the_own_grant(root, phone):
 
 
 def test_approval_for_a_closed_account_is_refused(support, second, phone):
-    grant_id = give(support, phone, 500).json()["pending_grant_id"]
+    grant_id = grant_credits(support, phone, 500).json()["pending_grant_id"]
     User.objects.filter(id=phone.user_id).update(closed_at=timezone.now())
 
     page = second.act("adminops_pendingapproval_approve", grant_id, reason=WHY)

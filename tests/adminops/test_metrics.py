@@ -28,15 +28,15 @@ def _read_anew(monkeypatch):
 
 
 @pytest.fixture
-def told(client):
+def scrape(client):
     """The samples, by name and labels."""
 
-    def told() -> dict[str, float]:
+    def scrape() -> dict[str, float]:
         text = client.get("/metrics").content.decode()
         samples = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, value in samples}
 
-    return told
+    return scrape
 
 
 def test_metrics_need_the_token(client, settings):
@@ -59,21 +59,21 @@ def test_metrics_without_a_token_are_closed_in_production(client, settings):
     assert_refused(client.get("/metrics"), 403, "ERR_4006")
 
 
-def test_every_metric_name_has_our_prefix(told, phone):
-    names = {name for name in told() if not name.startswith(("python_", "process_"))}
+def test_every_metric_name_has_our_prefix(scrape, phone):
+    names = {name for name in scrape() if not name.startswith(("python_", "process_"))}
 
     assert {name for name in names if not name.startswith("rendio_")} == set()
 
 
-def test_job_lifecycle_is_counted(told, phone, sandbox, django_capture_on_commit_callbacks):
+def test_job_lifecycle_is_counted(scrape, phone, sandbox, django_capture_on_commit_callbacks):
     sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
-    before = told()
+    before = scrape()
 
     with django_capture_on_commit_callbacks(execute=True):
         job = create_job(phone)
         JobDriver().run_until_done(job)
 
-    after = told()
+    after = scrape()
 
     def grew(name: str) -> float:
         return after[name] - before.get(name, 0)
@@ -88,7 +88,7 @@ def test_job_lifecycle_is_counted(told, phone, sandbox, django_capture_on_commit
     assert sum(map(grew, sent)) == 1
 
 
-def test_database_gauges_are_exported(told, phone):
+def test_database_gauges_are_exported(scrape, phone):
     heartbeats.write(process="worker@one", roles=["low"], now=timezone.now())
     ProviderHealth.objects.create(provider="fal", key_label="default", state=Breaker.OPEN)
     dead_letters.record(DeadKind.TASK, "generation.sweep", "It broke", now=timezone.now())
@@ -100,7 +100,7 @@ def test_database_gauges_are_exported(told, phone):
     )  # fmt: skip
     LedgerCheck.objects.update(discrepancies=2, balanced_at=timezone.now())
 
-    said = told()
+    said = scrape()
 
     assert said['rendio_alive{role="low"}'] == 1
     assert said['rendio_alive{role="high"}'] == 0
@@ -114,12 +114,12 @@ def test_database_gauges_are_exported(told, phone):
     assert said["rendio_database_up"] == 1
 
 
-def test_counters_are_exported_without_the_database(told):
+def test_counters_are_exported_without_the_database(scrape):
     def refuse(*_):
         raise OperationalError
 
     with connection.execute_wrapper(refuse):
-        said = told()
+        said = scrape()
 
     assert said["rendio_database_up"] == 0
     assert "rendio_ledger_differences" not in said

@@ -33,7 +33,7 @@ def cashier(db):
     return Staff(staff_user("kim", role="finance"))
 
 
-def told(sandbox):
+def consumption_answers(sandbox):
     answer = requests.get(f"{sandbox.url}/control/apple/consumption", timeout=30)
     return [one["told"]["refundPreference"] for one in answer.json()["consumption"]]
 
@@ -42,7 +42,7 @@ def test_support_decides_otherwise_before_the_answer(cashier, asked, sandbox):
     cashier.act(DECIDE, asked.id, policy="decline", reason=WHY)
     ANSWER_CONSUMPTION.run_batch(now=timezone.now())
 
-    assert told(sandbox) == ["DECLINE"]
+    assert consumption_answers(sandbox) == ["DECLINE"]
     log_entry = get_log_entry(asked.purchase_id)
     assert (log_entry.action, log_entry.reason) == (AdminAction.OVERRIDE_REFUND, WHY)
     assert (log_entry.before, log_entry.after) == ({"policy": None}, {"policy": "decline"})
@@ -50,12 +50,12 @@ def test_support_decides_otherwise_before_the_answer(cashier, asked, sandbox):
 
 def test_support_decides_otherwise_after_the_answer(cashier, asked, sandbox):
     ANSWER_CONSUMPTION.run_batch(now=timezone.now() + timedelta(hours=1))
-    assert told(sandbox) == ["GRANT_FULL"]
+    assert consumption_answers(sandbox) == ["GRANT_FULL"]
 
     cashier.act(DECIDE, asked.id, policy="decline", reason=WHY)
     ANSWER_CONSUMPTION.run_batch(now=timezone.now())
 
-    assert told(sandbox) == ["GRANT_FULL", "DECLINE"]
+    assert consumption_answers(sandbox) == ["GRANT_FULL", "DECLINE"]
 
 
 def test_apple_waits_only_so_long(cashier, asked):

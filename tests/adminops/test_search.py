@@ -43,11 +43,13 @@ def known(customer_history, sandbox):
 
 def test_everything_that_is_known_leads_to_the_story(support, known):
     user, terms = known
-    story = reverse("admin:timeline", args=[user.id])
+    timeline_url = reverse("admin:timeline", args=[user.id])
 
     for name, term in terms.items():
         for typed in (f" {term} ", str(term).upper()):
-            assert support.see("support_search", q=typed).headers.get("Location") == story, name
+            assert support.see("support_search", q=typed).headers.get("Location") == timeline_url, (
+                name
+            )
 
 
 def test_what_nobody_has_is_found_nowhere(support, known):

@@ -78,7 +78,7 @@ def test_what_belongs_to_a_job_or_purchase_stands_beneath_it(busy):
 
 def test_the_page_links_both_ways(support, busy):
     page = support.see("timeline", busy.user.id).content.decode()
-    to_story = reverse("admin:timeline", args=[busy.user.id])
+    timeline_url = reverse("admin:timeline", args=[busy.user.id])
 
     for name in ["user", "session"]:
         assert f"/admin/accounts/{name}/" in page
@@ -90,7 +90,7 @@ def test_the_page_links_both_ways(support, busy):
         ("billing_purchase", apps.get_model("billing", "Purchase").objects.get()),
         ("credits_ledgerentry", LEDGER.objects.first()),
     ]:
-        assert to_story in support.see(f"{name}_change", row.pk).content.decode(), name
+        assert timeline_url in support.see(f"{name}_change", row.pk).content.decode(), name
 
 
 def test_it_is_for_who_may_look_at_users_and_masks_for_a_viewer(busy):

@@ -72,7 +72,7 @@ def store(sandbox):
     return AppStore(sandbox)
 
 
-def give(staff, phone, amount):
+def grant_credits(staff, phone, amount):
     return staff.call(
         "admin-refund-credits", user_id=str(phone.user_id), amount=amount, reason=WHY
     ).status_code
@@ -81,9 +81,9 @@ def give(staff, phone, amount):
 def use_up(staff, credits, *, each=LIMIT):
     """Use this much of the budget, for other customers."""
     for _ in range(credits // each):
-        assert give(staff, Phone().sign_in(), each) == 200
+        assert grant_credits(staff, Phone().sign_in(), each) == 200
     if rest := credits % each:
-        assert give(staff, Phone().sign_in(), rest) == 200
+        assert grant_credits(staff, Phone().sign_in(), rest) == 200
 
 
 def delivered(phone):
@@ -187,12 +187,12 @@ def test_many_small_codes_and_a_grant_count_together_for_one_customer(lead, phon
         )
 
     assert waiting() == [AdminAction.CREATE_CODE]
-    assert give(lead, phone, 1) == 202
+    assert grant_credits(lead, phone, 1) == 202
 
 
 def test_code_counts_with_grants_to_guests_of_one_account(lead, sandbox):
     first, second = Phone().sign_in(), Phone().sign_in()
-    assert [give(lead, first, 50), give(lead, second, 40)] == [200, 200]
+    assert [grant_credits(lead, first, 50), grant_credits(lead, second, 40)] == [200, 200]
     sub = sign_in(first, sandbox)
     sign_in(second, sandbox, sub=sub)
 
@@ -231,13 +231,13 @@ def test_refunds_of_one_customers_jobs_reach_the_limit(agent, phone):
     # 25 videos of 4 credits are the limit.
     assert waiting() == [AdminAction.REFUND_JOB]
     assert AuditLogEntry.objects.filter(action=AdminAction.REFUND_JOB).count() == 25
-    assert give(agent, phone, 1) == 202
-    assert give(agent, Phone().sign_in(), LIMIT) == 200
+    assert grant_credits(agent, phone, 1) == 202
+    assert grant_credits(agent, Phone().sign_in(), LIMIT) == 200
 
 
 def test_grants_to_many_guests_reach_the_daily_budget(agent, sandbox):
     guests = [Phone().sign_in() for _ in range(7)]
-    answers = [give(agent, guest, LIMIT) for guest in guests]
+    answers = [grant_credits(agent, guest, LIMIT) for guest in guests]
     sub = sign_in(guests[0], sandbox)
     for guest in guests[1:]:
         sign_in(guest, sandbox, sub=sub)
@@ -248,11 +248,11 @@ def test_grants_to_many_guests_reach_the_daily_budget(agent, sandbox):
 
 def test_grants_to_guests_count_for_their_account(agent, sandbox):
     first, second = Phone().sign_in(), Phone().sign_in()
-    assert [give(agent, first, 60), give(agent, second, 30)] == [200, 200]
+    assert [grant_credits(agent, first, 60), grant_credits(agent, second, 30)] == [200, 200]
     sub = sign_in(first, sandbox)
     sign_in(second, sandbox, sub=sub)
 
-    assert [give(agent, first, 11), give(agent, second, 10)] == [202, 200]
+    assert [grant_credits(agent, first, 11), grant_credits(agent, second, 10)] == [202, 200]
 
 
 @pytest.mark.parametrize("credits", [13, 2_000_000_000])
@@ -363,7 +363,7 @@ def test_refund_override_beyond_the_budget_needs_an_approval(agent, store, phone
 @pytest.mark.parametrize("page", ["generation_job_retry", "generation_webhookdelivery_reprocess"])
 def test_fetching_free_videos_beyond_the_budget_needs_an_approval(agent, customer_history, page):
     subject = customer_history.job if "job" in page else customer_history.delivery
-    give(agent, customer_history.phone, 97)
+    grant_credits(agent, customer_history.phone, 97)
 
     agent.act(page, subject.id, reason=WHY)
 
@@ -375,7 +375,7 @@ def test_fetching_free_videos_beyond_the_budget_needs_an_approval(agent, custome
 @pytest.mark.parametrize("kind", [DeadKind.JOB, DeadKind.RESULT])
 def test_retry_of_a_refunded_jobs_dead_letter_counts_its_video(agent, customer_history, kind):
     dead_letters.record(kind, str(customer_history.job.id), "It broke", now=timezone.now())
-    give(agent, customer_history.phone, 97)
+    grant_credits(agent, customer_history.phone, 97)
 
     agent.act("generation_deadletter_retry", DeadLetter.objects.get().id, reason=WHY)
 
@@ -389,7 +389,7 @@ def test_purchase_synced_by_staff_counts_its_credits(agent, store, phone):
     Product.objects.create(
         product_id="com.rendio.credits.20", name="20", kind="consumable", credits=20
     )
-    give(agent, phone, 81)
+    grant_credits(agent, phone, 81)
 
     agent.act("billing_purchase_reprocess", purchase_of(bought).id, reason=WHY)
 
@@ -403,7 +403,7 @@ def test_notification_processed_again_counts_its_purchase(agent, store, phone):
     Product.objects.create(
         product_id="com.rendio.credits.20", name="20", kind="consumable", credits=20
     )
-    give(agent, phone, 81)
+    grant_credits(agent, phone, 81)
 
     agent.act("billing_notification_reprocess", notification.id, reason=WHY)
 
@@ -428,7 +428,7 @@ def test_notification_of_an_unknown_purchase_needs_an_approval(agent, lead, stor
 
 def test_failing_a_job_beyond_the_budget_needs_an_approval(lead, phone):
     job = Job.objects.get(id=phone.generate().json()["job_id"])
-    give(lead, phone, 97)
+    grant_credits(lead, phone, 97)
 
     lead.act("generation_job_fail", job.id, reason=WHY)
 
@@ -458,7 +458,7 @@ def test_incident_beyond_the_limit_of_one_customer_needs_an_approval(lead, phone
 
     assert isinstance(came, PendingApproval)
     assert "one customer at most 100 credits a day; it would be 104" in came.why
-    assert give(lead, Phone().sign_in(), 1) == 202
+    assert grant_credits(lead, Phone().sign_in(), 1) == 202
 
 
 def incident(staff):
@@ -496,7 +496,7 @@ def test_all_kinds_of_actions_count_together(lead, phone):
 
     assert budgets.get_usage(lead.user.id, now=timezone.now()).moved == BUDGET - 6
     other = Phone().sign_in()
-    assert [give(lead, other, 7), give(lead, other, 6)] == [202, 200]
+    assert [grant_credits(lead, other, 7), grant_credits(lead, other, 6)] == [202, 200]
     assert lead.call(
         "admin-adjust-credits", user_id=str(phone.user_id), amount=-1, reason=WHY
     ).status_code == 202  # fmt: skip
@@ -565,8 +565,8 @@ def test_concurrent_actions_do_not_exceed_the_budget_together(committed_staff, s
 
 
 def test_requester_for_a_customer_cannot_approve_for_that_customer(lead, finance, phone):
-    give(lead, phone, 200)
-    give(finance, phone, 300)
+    grant_credits(lead, phone, 200)
+    grant_credits(finance, phone, 300)
     by_lead, by_finance = PendingApproval.objects.order_by("requested_at")
 
     for approver, approval in [(finance, by_lead), (lead, by_finance)]:
@@ -580,7 +580,7 @@ def test_approver_has_a_budget_too(lead, finance, root, settings):
     settings.SUPPORT_APPROVAL_BUDGET = 400
     phones = [Phone().sign_in() for _ in range(3)]
     for phone in phones:
-        give(lead, phone, 200)
+        grant_credits(lead, phone, 200)
     pending = PendingApproval.objects.order_by("requested_at")
 
     for approval in pending:
@@ -588,7 +588,7 @@ def test_approver_has_a_budget_too(lead, finance, root, settings):
 
     assert [phone.balance() for phone in phones] == [210, 210, 10]
     # What somebody approves for others takes nothing of what they give themselves.
-    assert give(finance, phones[2], LIMIT) == 200
+    assert grant_credits(finance, phones[2], LIMIT) == 200
     root.act("adminops_pendingapproval_approve", pending.last().id, reason=WHY)
     assert phones[2].balance() == 310
 

@@ -23,7 +23,7 @@ def store(sandbox):
     return AppStore(sandbox)
 
 
-def offered(offer_type, discount_type="FREE_TRIAL", price=0):
+def offer_fields(offer_type, discount_type="FREE_TRIAL", price=0):
     return {"offer_type": offer_type, "offer_discount_type": discount_type, "price": price}
 
 
@@ -37,7 +37,7 @@ def assert_nothing_can_be_bought_with(phone):
 @pytest.mark.parametrize("offer_type", [INTRODUCTORY, PROMOTIONAL, OFFER_CODE, WIN_BACK])
 @pytest.mark.parametrize("teller", ["phone", "signed", "apple"])
 def test_a_free_period_brings_no_allowance(phone, store, offer_type, teller):
-    trial = store.subscribe(phone=phone, **offered(offer_type))
+    trial = store.subscribe(phone=phone, **offer_fields(offer_type))
 
     if teller == "apple":
         deliver_and_apply(trial)
@@ -52,7 +52,7 @@ def test_a_free_period_brings_no_allowance(phone, store, offer_type, teller):
 
 
 def test_a_trial_cancelled_and_refunded_in_any_way_brings_nothing(phone, store):
-    trial = store.subscribe(phone=phone, **offered(INTRODUCTORY))
+    trial = store.subscribe(phone=phone, **offer_fields(INTRODUCTORY))
     deliver_and_apply(trial)
     for happening in ("DID_CHANGE_RENEWAL_STATUS", "EXPIRED"):
         subtype = {"EXPIRED": "VOLUNTARY"}.get(happening, "AUTO_RENEW_DISABLED")
@@ -64,11 +64,11 @@ def test_a_trial_cancelled_and_refunded_in_any_way_brings_nothing(phone, store):
 
 
 def test_free_trials_of_one_apple_account_do_not_add_up_over_guests(store, phone):
-    trial = store.subscribe(phone=phone, customer="one", **offered(INTRODUCTORY))
+    trial = store.subscribe(phone=phone, customer="one", **offer_fields(INTRODUCTORY))
     deliver_and_apply(trial)
 
     again = Phone().sign_in()
-    deliver_and_apply(store.subscribe(phone=again, customer="one", **offered(OFFER_CODE)))
+    deliver_and_apply(store.subscribe(phone=again, customer="one", **offer_fields(OFFER_CODE)))
 
     assert_nothing_can_be_bought_with(phone)
     assert_nothing_can_be_bought_with(again)
@@ -77,14 +77,14 @@ def test_free_trials_of_one_apple_account_do_not_add_up_over_guests(store, phone
 @pytest.mark.parametrize("discount_type", ["FREE_TRIAL", "PAY_AS_YOU_GO", "PAY_UP_FRONT", None])
 def test_a_price_of_nothing_is_free_however_the_offer_is_named(phone, store, discount_type):
     named = {"override": {"offerDiscountType": discount_type}}
-    deliver_and_apply(store.subscribe(phone=phone, **offered(INTRODUCTORY), **named))
+    deliver_and_apply(store.subscribe(phone=phone, **offer_fields(INTRODUCTORY), **named))
 
     assert_nothing_can_be_bought_with(phone)
 
 
 def test_a_trial_whose_price_is_not_told_is_free(phone, store):
     deliver_and_apply(
-        store.subscribe(phone=phone, **offered(INTRODUCTORY), override={"price": None})
+        store.subscribe(phone=phone, **offer_fields(INTRODUCTORY), override={"price": None})
     )
 
     assert_nothing_can_be_bought_with(phone)
@@ -95,7 +95,7 @@ def test_a_renewal_that_an_offer_code_paid_brings_no_allowance(phone, store):
     deliver_and_apply(bought)
     assert phone.balance() == 70
 
-    deliver_and_apply(store.notify("DID_RENEW", bought, **offered(OFFER_CODE)))
+    deliver_and_apply(store.notify("DID_RENEW", bought, **offer_fields(OFFER_CODE)))
 
     assert phone.balance() == 70
 
@@ -118,7 +118,7 @@ def test_an_upgrade_by_a_free_offer_brings_nothing_and_takes_back_what_it_cut_of
         paid,
         subtype="UPGRADE",
         product_id="com.rendio.plus.monthly",
-        **offered(PROMOTIONAL),
+        **offer_fields(PROMOTIONAL),
     )
     deliver_and_apply(upgraded)
 
@@ -126,7 +126,9 @@ def test_an_upgrade_by_a_free_offer_brings_nothing_and_takes_back_what_it_cut_of
 
 
 def test_a_free_consumable_brings_nothing(phone, store):
-    deliver_and_apply(store.buy(TEN, phone=phone, quantity=5, **offered(OFFER_CODE, "ONE_TIME")))
+    deliver_and_apply(
+        store.buy(TEN, phone=phone, quantity=5, **offer_fields(OFFER_CODE, "ONE_TIME"))
+    )
     deliver_and_apply(store.buy(TEN, phone=phone, price=0))
 
     assert_nothing_can_be_bought_with(phone)
@@ -136,6 +138,6 @@ def test_trial_credits_count_against_what_may_be_held_unpaid(phone, store, setti
     settings.MAX_GRANTED_BALANCE = 12
     Product.objects.filter(product_id=PREMIUM).update(trial_credits=60)
 
-    deliver_and_apply(store.subscribe(phone=phone, **offered(INTRODUCTORY)))
+    deliver_and_apply(store.subscribe(phone=phone, **offer_fields(INTRODUCTORY)))
 
     assert phone.balance() == 12

@@ -310,14 +310,14 @@ def lapsing(db):
     Product.objects.filter(product_id=PREMIUM).update(rollover="lapse")
 
 
-def lapse(now):
+def expire_lots(now):
     credit_services.expire_due_lots(now=now)
 
 
 def test_an_allowance_rolls_over_if_its_product_says_so(phone, store):
     deliver_and_apply(store.subscribe(phone=phone))
 
-    lapse(timezone.now() + 2 * MONTH)
+    expire_lots(timezone.now() + 2 * MONTH)
 
     assert phone.balance() == 10 + ALLOWANCE
 
@@ -329,9 +329,9 @@ def test_an_allowance_expires_at_the_renewal_if_its_product_says_so(phone, store
     deliver_and_apply(store.notify("DID_RENEW", bought))
     assert phone.balance() == 10 + 2 * ALLOWANCE
 
-    lapse(timezone.now() + MONTH - DAY)
+    expire_lots(timezone.now() + MONTH - DAY)
     assert phone.balance() == 10 + 2 * ALLOWANCE
-    lapse(timezone.now() + MONTH)
+    expire_lots(timezone.now() + MONTH)
 
     assert phone.balance() == 10 + ALLOWANCE
 
@@ -343,9 +343,9 @@ def test_an_extension_prolongs_the_credits_too(phone, store):
     expires_at = (timezone.now() + 40 * DAY).isoformat()
     deliver_and_apply(store.notify("RENEWAL_EXTENDED", bought, expires_date=expires_at))
 
-    lapse(timezone.now() + 39 * DAY)
+    expire_lots(timezone.now() + 39 * DAY)
     assert phone.balance() == 10 + ALLOWANCE
-    lapse(timezone.now() + 40 * DAY)
+    expire_lots(timezone.now() + 40 * DAY)
 
     assert phone.balance() == 10
 

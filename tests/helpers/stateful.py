@@ -38,13 +38,13 @@ def run(machine, *, examples, steps, derandomize=True, phases=(Phase.generate, P
     count = budget.examples(examples)
     told = []
 
-    class Told(machine):
+    class Described(machine):
         def teardown(self):
             super().teardown()
             told.append(self)
 
     run_state_machine_as_test(
-        Told,
+        Described,
         settings=hypothesis_settings(
             max_examples=count,
             stateful_step_count=steps,

@@ -6,7 +6,7 @@ PICTURE = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j
 
 
 @pytest.fixture
-def judge(sandbox):
+def moderate(sandbox):
     """The results for an input; with `status`, what else is answered."""
 
     def ask(given, *, status=200, key="sk-test", **fields):
@@ -25,35 +25,35 @@ def flagged(result):
     return [name for name, hit in result["categories"].items() if hit]
 
 
-def test_nothing_is_flagged_that_was_not_told_to_be(judge):
-    (result,) = judge("a knight's battle", model="omni-moderation-2024-09-26")
+def test_nothing_is_flagged_that_was_not_told_to_be(moderate):
+    (result,) = moderate("a knight's battle", model="omni-moderation-2024-09-26")
 
     assert result["flagged"] is False
     assert flagged(result) == []
     assert len(result["categories"]) == len(result["category_scores"]) == 13
 
 
-def test_a_text_with_a_told_word_is_flagged_in_its_category(sandbox, judge):
+def test_a_text_with_a_told_word_is_flagged_in_its_category(sandbox, moderate):
     sandbox.control("moderation", flag=["Bomb"], category="illicit/violent")
 
-    bad, good = judge(["how a bomb is made", "a red balloon"])
+    bad, good = moderate(["how a bomb is made", "a red balloon"])
 
     assert (bad["flagged"], flagged(bad)) == (True, ["illicit/violent"])
     assert bad["category_scores"]["illicit/violent"] > 0.9
     assert good["flagged"] is False
 
 
-def test_parts_are_one_result_and_pictures_count_in_their_own_categories(sandbox, judge):
+def test_parts_are_one_result_and_pictures_count_in_their_own_categories(sandbox, moderate):
     parts = [{"type": "text", "text": "a red balloon"}, PICTURE]
     sandbox.control("moderation", flag_images=True, category="sexual")
-    (result,) = judge(parts)
+    (result,) = moderate(parts)
     assert (result["flagged"], flagged(result)) == (True, ["sexual"])
     assert result["category_applied_input_types"]["sexual"] == ["image", "text"]
     assert result["category_applied_input_types"]["hate"] == ["text"]
 
     sandbox.control("moderation", flag_images=True, category="sexual/minors")
 
-    assert judge([PICTURE])[0]["flagged"] is False
+    assert moderate([PICTURE])[0]["flagged"] is False
 
 
 @pytest.mark.parametrize(
@@ -66,20 +66,20 @@ def test_parts_are_one_result_and_pictures_count_in_their_own_categories(sandbox
         ([{"type": "image_url", "image_url": {"url": "http://127.0.0.1/a.jpg"}}], {}, 400),
     ],
 )
-def test_what_it_would_refuse_is_refused(judge, given, fields, status):
-    assert judge(given, status=status, **fields)["message"]
+def test_what_it_would_refuse_is_refused(moderate, given, fields, status):
+    assert moderate(given, status=status, **fields)["message"]
 
 
-def test_it_is_out_as_told_until_told_otherwise(sandbox, judge):
+def test_it_is_out_as_told_until_told_otherwise(sandbox, moderate):
     sandbox.control("moderation", status=429)
-    judge("a", status=429)
+    moderate("a", status=429)
 
     sandbox.control("moderation", garbage=True)
     answer = sandbox.http.post("/openai/v1/moderations", json={"input": "a"})
     assert answer.text == "<html>"
 
     sandbox.control("moderation")
-    assert judge("a")[0]["flagged"] is False
+    assert moderate("a")[0]["flagged"] is False
     assert len(sandbox.requests("openai")) == 3
 
 

@@ -22,7 +22,7 @@ def told(sandbox):
 
 
 @pytest.fixture
-def tell(app_store):
+def send_consumption(app_store):
     """Sends facts as they are; `None` leaves one out."""
 
     def send(transaction_id, **facts):
@@ -83,13 +83,13 @@ def test_what_is_told_of_a_disputed_purchase_is_remembered(app_store, sandbox):
     ],
 )
 def test_what_apple_would_refuse_is_refused_and_not_remembered(
-    app_store, sandbox, tell, facts, code
+    app_store, sandbox, send_consumption, facts, code
 ):
     bought = app_store.buy()["transaction_id"]
 
-    assert tell(bought, **facts) == (400, code)
+    assert send_consumption(bought, **facts) == (400, code)
     assert told(sandbox) == []
-    assert tell(bought) == (202, None)
+    assert send_consumption(bought) == (202, None)
 
 
 @pytest.mark.parametrize(
@@ -104,19 +104,19 @@ def test_what_apple_would_refuse_is_refused_and_not_remembered(
         },
     ],
 )
-def test_what_apple_would_take_is_taken(app_store, tell, facts):
-    assert tell(app_store.buy()["transaction_id"], **facts) == (202, None)
+def test_what_apple_would_take_is_taken(app_store, send_consumption, facts):
+    assert send_consumption(app_store.buy()["transaction_id"], **facts) == (202, None)
 
 
-def test_of_a_subscription_apple_knows_itself_how_much_was_used(app_store, tell):
+def test_of_a_subscription_apple_knows_itself_how_much_was_used(app_store, send_consumption):
     subscribed = app_store.subscribe()["transaction_id"]
 
-    assert tell(subscribed) == (400, 4000000)
-    assert tell(subscribed, consumptionPercentage=None) == (202, None)
+    assert send_consumption(subscribed) == (400, 4000000)
+    assert send_consumption(subscribed, consumptionPercentage=None) == (202, None)
 
 
-def test_nothing_can_be_told_of_what_is_shared_or_unknown(app_store, tell):
+def test_nothing_can_be_told_of_what_is_shared_or_unknown(app_store, send_consumption):
     shared = app_store.buy(type=SUBSCRIPTION, in_app_ownership_type="FAMILY_SHARED")
 
-    assert tell(shared["transaction_id"]) == (400, 4000185)
-    assert tell("12345") == (404, 4040010)
+    assert send_consumption(shared["transaction_id"]) == (400, 4000185)
+    assert send_consumption("12345") == (404, 4040010)

@@ -14,7 +14,7 @@ from tests.helpers.wait import wait_for
 pytestmark = pytest.mark.usefixtures("committed")
 REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
 # What the webhook tells; "" is a video.
-TOLD = {
+REPORTED = {
     "ok": "",
     "webhook_duplicate": "",
     "status_500": "",
@@ -32,8 +32,8 @@ TOLD = {
     "media_huge": UNAVAILABLE,
     "media_not_video": UNAVAILABLE,
 }
-# What no webhook tells, or none that could be believed.
-UNTOLD = {
+# Outcomes without a webhook, or without a valid one.
+UNREPORTED = {
     "webhook_lost": "",
     "webhook_late": "",
     "webhook_bad_signature": "",
@@ -45,7 +45,7 @@ UNTOLD = {
 }
 # At Replicate a look at the status and fetching the result are the same request: status_500 hides
 # both, and what cannot be fetched is asked for until its deadline.
-ENDS = {"fal": TOLD | UNTOLD, "replicate": TOLD | UNTOLD | {"status_500": TIMEOUT}}
+ENDS = {"fal": REPORTED | UNREPORTED, "replicate": REPORTED | UNREPORTED | {"status_500": TIMEOUT}}
 
 
 @pytest.mark.parametrize("provider", ["fal", "replicate"])
@@ -72,10 +72,10 @@ def test_every_outcome_at_once(running, sandbox, provider):
         else:
             assert_completed(found[jobs[outcome]])
     assert set(Counter(prompts(sandbox, provider)).values()) == {1}
-    looks = looked_at(sandbox, provider)
+    status_polls = looked_at(sandbox, provider)
     # Where fetching fails in the words of a job that failed, the queue is asked which it was.
-    del looks["result_500"]
-    assert all(looks[outcome] <= 1 for outcome in TOLD), looks
+    del status_polls["result_500"]
+    assert all(status_polls[outcome] <= 1 for outcome in REPORTED), status_polls
     paid = sum(found[jobs[outcome]].credits for outcome, code in ENDS[provider].items() if not code)
     assert phone.balance() == before - paid
 
