@@ -22,5 +22,5 @@ address = listen_address(
 if _problems:
     raise SystemExit("\n".join(_problems))
 
-# To look at: its login is one password for all, and no record has what a worker is told to do.
+# Read-only: all users share one password, and commands to workers are not in the audit log.
 read_only = True

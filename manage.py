@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """What is wrong around us is told without a stack, which `--traceback` shows."""
+    """Report errors of the environment without a traceback, unless `--traceback` is given."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rendio.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line

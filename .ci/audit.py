@@ -1,4 +1,4 @@
-"""Is there a secret in the source, and a known hole in what we install?
+"""Look for secrets in the source, and for known vulnerabilities in installed packages.
 
 What was clean is remembered by its content (.audit_cache), and a lock by the day, so that asking
 again costs nothing. Where no advisories can be had, that is said, and nothing fails.
@@ -86,7 +86,7 @@ def no_advisories(known: set[str]) -> bool:
 
 
 def _advisories() -> list[dict[str, Any]]:
-    """What is known of each package in the lock; nothing where nobody answers."""
+    """The advisories about each locked package; nothing if the service does not answer."""
     try:
         told: list[dict[str, Any]] = json.loads(_run(AUDIT, timeout_seconds=120).stdout)[
             "dependencies"

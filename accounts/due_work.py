@@ -1,4 +1,4 @@
-"""The background work of accounts: what is due, where it runs, how often beat looks."""
+"""The background work of accounts: due rows, queues, and how often beat looks."""
 
 from __future__ import annotations
 

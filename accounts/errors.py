@@ -12,7 +12,7 @@ class InvalidDevice(Refusal):
 
     For the key, `app_attest` in the details tells the app what to do: "required" (sign),
     "unknown_key" (attest a new key), "refused" (ask for a new challenge, then repeat). `problem`
-    "installation_unproven" means a wrong installation secret: the app starts anew.
+    "installation_unproven" means a wrong installation secret: the app registers a new installation.
     """
 
     code = "ERR_4012"

@@ -2,7 +2,7 @@
 
 The keys are settings.INSTALLATION_KEYS. The first one makes new hashes. A stored secret hash names
 its key, so that a key can be rotated without signing anybody out. Removing a key invalidates the
-hashes made with it: those installations have to start anew.
+hashes made with it: those installations must register as new ones.
 """
 
 from __future__ import annotations

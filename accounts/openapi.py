@@ -1,4 +1,4 @@
-"""The calls about who is calling, described."""
+"""Descriptions of the API's account calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The background work of adminops: what is due, where it runs, how often beat looks."""
+"""The background work of adminops: due rows, queues, and how often beat looks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORK_ON_INCIDENTS = DueWork(
 )
 ROLL_UP_DAYS = DueWork(
     "adminops.count_days",
-    # It reads for long, and nobody waits for it.
+    # A long read that nobody waits for.
     queue="low",
     every_seconds=60,
     time_limit_seconds=1800,

@@ -100,7 +100,7 @@ def _run(
 
 
 def start_workers(stack: Stack) -> list[str]:
-    """A worker for each queue, beat and Flower, as in production; what they are called."""
+    """Start a worker for each queue, beat and Flower, as in production; return their names."""
     as_one = stack.commands["worker"]
     for queue in QUEUES:
         name = f"worker-{queue}"
@@ -161,7 +161,7 @@ def order_to_provider(stack: Stack, world: World, *, orders: int) -> list[float]
         job = _order(stack.url, world, number)
         sent = ProviderRequest.objects.filter(job_id=job).values_list("sent_at", flat=True)
         if not wait_until(lambda: sent.exists(), timeout_seconds=ORDER_TIMEOUT_SECONDS):  # noqa: B023
-            raise ServerFailed(f"Nobody submits the job {job}.")
+            raise ServerFailed(f"No worker submits the job {job}.")
         created_at = Job.objects.values_list("created_at", flat=True).get(id=job)
         waits.append((sent[0] - created_at).total_seconds())
         time.sleep(0.3)

@@ -1,4 +1,4 @@
-"""The environment of every benchmark: a folder of its own, durable servers, a running stack."""
+"""The environment of every benchmark: a temporary folder, durable servers, a running stack."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rendio.local.servers import PostgreSQL, ServerFailed, Valkey, last_lines
 from rendio.local.stack import Stack
 from rendio.local.wait import answers, wait_until
 
-# Too large to be reached; counting goes on.
+# Too large to be reached; requests are still counted.
 NO_LIMIT = "1000000000"
 
 

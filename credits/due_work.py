@@ -1,4 +1,4 @@
-"""The background work of credits: what is due, where it runs, how often beat looks."""
+"""The background work of credits: due rows, queues, and how often beat looks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CHECK_LEDGER = DueWork(
     "credits.prove_ledger",
     # The alert for a ledger that is not checked in time reads another gauge (ops/alerts.yml).
     DueRows("", LedgerCheck.objects.all),
-    # It reads for long, and nobody waits for it.
+    # A long read that nobody waits for.
     queue="low",
     # Beat looks every minute; the check runs once in LEDGER_PROOF_SECONDS.
     every_seconds=60,

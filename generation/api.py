@@ -210,7 +210,8 @@ class DeleteVideoJob(ApiView):
 class ProviderWebhook(PublicView):
     """A provider's webhook: verified over the raw body, stored, and processed by a worker.
 
-    A bad signature is 401 and stores nothing. A failure of ours is 5xx, so the provider retries.
+    A bad signature is 401 and stores nothing. An internal failure is 5xx, so that the provider
+    retries.
     """
 
     limits = ()

@@ -1,4 +1,4 @@
-"""The background work of generation: what is due, where it runs, how often beat looks.
+"""The background work of generation: due rows, queues, and how often beat looks.
 
 The stages of a job have a queue of their own for each kind of media (`medium` images, `low`
 videos), so that an image never waits behind videos.

@@ -20,7 +20,7 @@ class TooManyPixels(Exception):
 def open_image(source: Path | BytesIO, *, formats: tuple[str, ...], max_pixels: int) -> Image.Image:
     """Open an image and read only its header. The caller closes it.
 
-    Raises TooManyPixels, and whatever Pillow raises for content that is no image of these formats.
+    Raises TooManyPixels, and Pillow's exceptions for content that is no image of these formats.
     """
     image = Image.open(source, formats=formats)
     try:

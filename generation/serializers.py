@@ -44,7 +44,7 @@ def quote_answer(quote: Quote, *, cancel_fee: int, balance: int, debt: int) -> d
         "quote_id": quote.id,
         "credits": quote.credits,
         "credits_remaining": balance,
-        # A wallet with a debt cannot spend, whatever its balance.
+        # A wallet with a debt cannot spend, even with a positive balance.
         "affordable": balance >= quote.credits and not debt,
         "cancel_fee_after_start": cancel_fee,
         "settings": quote.settings,

@@ -77,7 +77,7 @@ def generate(*, attempt: IdempotentRequest, body: dict[str, Any], now: datetime)
 def retry(*, attempt: IdempotentRequest, job_id: UUID, now: datetime) -> StoredResponse:
     """Order a failed job again: a new job, a new charge, today's price.
 
-    Opens one transaction of its own. Raises the refusals of `generate`, NotFound, and InvalidState
+    Opens one transaction of its own. Raises like `generate`, NotFound, and InvalidState
     for a job that did not fail.
     """
 

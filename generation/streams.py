@@ -104,7 +104,7 @@ class _Broadcaster:
             self._subscriptions.discard(subscription)
 
     def stop(self) -> None:
-        """Close all streams and accept no more. For a signal handler: takes no lock."""
+        """Close all streams and refuse new ones. For a signal handler: takes no lock."""
         self._stopped = True
         for subscription in list(self._subscriptions):
             subscription.updates.put(None)

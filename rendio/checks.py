@@ -122,7 +122,7 @@ def _proxy_errors(values: Mapping[str, Any]) -> Iterator[Error]:
         yield Error(problem, id="rendio.E021")
     if not values["TRUSTED_PROXIES"]:
         problem = (
-            "TRUSTED_PROXIES is 0: nobody can sign in to the admin by https, and all callers share"
+            "TRUSTED_PROXIES is 0: no one can sign in to the admin by https, and all callers share"
             " the limits for one address. Set it to the number of your proxies that a call passes,"
             " mostly 1."
         )

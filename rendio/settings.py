@@ -553,8 +553,8 @@ APPLE_TOKEN_KEYS = secrets("APPLE_TOKEN_KEYS") or [INSECURE_SECRET]
 
 # --- App Store --------------------------------------------------------------------------------
 
-# Environments whose purchases count. Xcode and LocalTesting are always refused: nobody signs their
-# data.
+# Environments whose purchases count. Xcode and LocalTesting are always refused: Apple does not sign
+# their data.
 APPSTORE_ENVIRONMENTS = choices("APPSTORE_ENVIRONMENTS", ("Production", "Sandbox"))
 # Total credits of a user, and of an Apple account, for purchases in Apple's sandbox, where nobody
 # pays. Testers, by user id, have no limit.

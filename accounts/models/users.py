@@ -172,7 +172,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class ConsentKind(models.TextChoices):
-    """What is agreed to."""
+    """The subject of a consent."""
 
     TERMS = "terms"
     PRIVACY = "privacy"

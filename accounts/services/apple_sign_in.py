@@ -3,12 +3,12 @@
 Everything moves in one transaction, once, for any number of repeated or concurrent calls. The order
 is
 
-    1. verify the identity token                     nothing of ours has changed
+    1. verify the identity token                     nothing has changed yet
     2. have Apple exchange the code, if any          the code is used up: a crash from here on
                                                      costs one more tap on the phone
     3. commit: use the identity token, merge, open a session
 
-Locks in step 3, as everywhere: Apple identity, wallets, users, the rest.
+Lock order in step 3, the same in all code: Apple identity, wallets, users, the rest.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from accounts import queries
 from accounts.models import Consent, ConsentKind, User
 from rendio.common.errors import InvalidInput, Unauthorized
 
-# Records of one user and kind, besides those that still decide about a provider.
+# Records of one user and kind, in addition to those that still decide about a provider.
 MAX_RECORDS = 100
 DELETE_BATCH = 1000
 # Different names in one user's records, granted or not.

@@ -24,7 +24,7 @@ BATCH = 1000
 
 @dataclass(frozen=True)
 class InstallationProof:
-    """What a device check sends to prove its installation."""
+    """The proof of an installation in a device check."""
 
     secret: str = field(repr=False)
     # Session of the access token that was sent along, if any.

@@ -17,7 +17,7 @@ from rendio.common.errors import Unauthorized
 def register_push_token(
     *, session_id: UUID, token: str, platform: str, environment: str, now: datetime
 ) -> None:
-    """Send the session user's pushes to this phone from now on, and nobody else's.
+    """Send the session user's pushes to this phone from now on, and no other user's.
 
     The MAX_PUSH_TOKENS phones of a user that registered last are kept. Raises Unauthorized.
     """

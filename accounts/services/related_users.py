@@ -25,7 +25,7 @@ SEEN_AT_PRECISION = timedelta(days=1)
 
 
 class PersonKeyKind(StrEnum):
-    """What a key is the hash of."""
+    """The kind of value that a key is a hash of."""
 
     APPLE_ACCOUNT = "apple account"  # `sub` of Sign in with Apple
     APP_TRANSACTION = "app transaction"  # the Apple account that bought or got the app

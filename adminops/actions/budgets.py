@@ -50,7 +50,7 @@ class CreditImpact:
     customer_id: UUID | None = None  # the customer who gets or loses them, if there is only one
     # The most that one customer may get, if `customer_id` is None.
     max_per_customer: int = 0
-    # Why a second person decides whatever the number of credits; empty: the budgets decide.
+    # Why an approval is needed for any number of credits; empty: the budgets decide.
     approval_reason: str = ""
 
 

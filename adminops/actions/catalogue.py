@@ -51,8 +51,8 @@ class RouteEdit:
 
 
 def toggle_model(staff_action: StaffAction, *, model_id: UUID, is_available: bool) -> None:
-    """Put a model on sale or take it off sale; jobs in progress go on. A call that changes nothing
-    is logged too. Raises Forbidden, InvalidInput, InvalidModel."""
+    """Put a model on sale or take it off sale; jobs in progress continue. A call that changes
+    nothing is logged too. Raises Forbidden, InvalidInput, InvalidModel."""
     with log_action(AdminAction.TOGGLE_MODEL, staff_action, subject_id=model_id) as log:
         model = GenerationModel.objects.select_for_update(no_key=True).filter(id=model_id).first()
         if model is None:
@@ -65,7 +65,7 @@ def toggle_model(staff_action: StaffAction, *, model_id: UUID, is_available: boo
 
 
 def toggle_route(staff_action: StaffAction, *, route_id: UUID, is_enabled: bool) -> None:
-    """Enable or disable a route for new orders; jobs in progress go on. Raises Forbidden,
+    """Enable or disable a route for new orders; jobs in progress continue. Raises Forbidden,
     InvalidInput, NotFound."""
     with log_action(AdminAction.TOGGLE_ROUTE, staff_action, subject_id=route_id) as log:
         route = ProviderRoute.objects.select_for_update(no_key=True).filter(id=route_id).first()

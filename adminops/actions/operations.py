@@ -53,7 +53,7 @@ def _as_json(health: ProviderHealth) -> dict[str, Any]:
 
 
 def switch_maintenance(staff_action: StaffAction, *, is_on: bool) -> None:
-    """Stop or resume new orders; jobs in progress go on. Raises Forbidden, InvalidInput."""
+    """Stop or resume new orders; jobs in progress continue. Raises Forbidden, InvalidInput."""
     with log_action(AdminAction.SWITCH_MAINTENANCE, staff_action, subject_id=MAINTENANCE_ID) as log:
         was_on = generation_services.switch_maintenance(
             is_on=is_on, reason=log.staff_action.reason, now=staff_action.now

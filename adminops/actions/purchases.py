@@ -262,7 +262,7 @@ approvals.register(
         _override_impact,
         _override,
         lambda approval: [
-            ("What Apple is told", approval.arguments["policy"]),
+            ("Answer to Apple", approval.arguments["policy"]),
             *_details(approval),
         ],
     ),

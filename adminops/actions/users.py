@@ -89,7 +89,7 @@ def _lock_user(user_id: UUID, actor: User) -> User:
     """The user, locked until the transaction ends. Raises NotFound, and InvalidState if the actor
     may not ban or unban this user."""
     with suppress(NotFound):  # staff have no wallet
-        # The wallet before the user, as everywhere: two orders of locks could deadlock.
+        # The wallet before the user, as in all code: another order of locks could deadlock.
         credit_services.lock_wallet(user_id=user_id)
     user = User.objects.select_for_update(no_key=True).filter(id=user_id).first()
     if user is None:

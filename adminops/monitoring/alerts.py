@@ -55,7 +55,7 @@ def _check_pushes(*, now: datetime) -> None:
     if reason := outbox.blocking_reason():
         _raise(
             f"push {reason} {now:%Y-%m-%d}",
-            f"Apple refuses our key for pushes: {reason}. No iPhone is told anything.",
+            f"Apple refuses our key for pushes: {reason}. No push is sent.",
             now=now,
         )
 

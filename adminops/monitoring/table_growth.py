@@ -38,7 +38,7 @@ _AUDIT = "the audit log is never deleted"
 _ATTACK = "attacks/test_a_table_filled_without_end.py::"
 
 TABLES: dict[str, Growth] = {
-    # --- Who there is
+    # --- Accounts
     "accounts.User": Growth(
         ADDRESS,
         "a guest for each new installation, of hardware that Apple vouches for: one of hardware"

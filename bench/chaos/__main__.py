@@ -78,7 +78,7 @@ def _run(
     stack = Stack(data_dir=data_dir, env=os.environ, sandbox_port=sandbox_port)
     os.environ |= {"PUBLIC_URL": stack.url, "DJANGO_SETTINGS_MODULE": "rendio.settings"}
     django.setup()
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # lost connections are what we came for
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # lost connections are expected
     from bench.chaos import books  # not before the settings know these servers
 
     books.prepare()

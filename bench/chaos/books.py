@@ -64,7 +64,7 @@ def is_anything_late() -> bool:
 @dataclass(frozen=True)
 class Verdict:
     figures: dict[str, int]
-    # What was lost, doubled or left open, in words.
+    # Descriptions of what was lost, duplicated or left open.
     losses: list[str]
 
 

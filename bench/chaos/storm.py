@@ -20,7 +20,7 @@ from rendio.local.stack import Stack
 PROVIDERS = ("fal", "runway", "replicate")
 PROCESSES = ("web", "worker", "beat")
 LONGEST_DOWN_SECONDS = 1.5
-# What a provider does to the submissions that come next.
+# The provider's outcome for the next submissions.
 TROUBLES = (
     *["error", "aborted", "content_policy", "invalid_input", "hang"],
     *["submit_403_balance", "submit_500", "submit_503", "submit_429"],

@@ -87,7 +87,7 @@ def _run(
     servers = [one for one in (database, valkey) if options.only in (None, one.name)]
     seconds = WELL_SECONDS + len(servers) * (2 * WELL_SECONDS + RESTART_SECONDS + options.hang)
     with _load(Plan(stack.port, WARM_UP_SECONDS, calls, starts_at=time.time())):
-        pass  # what a process does once, it has done
+        pass  # one-time work of a process is done
     plan = Plan(stack.port, seconds, calls, starts_at=time.time() + 3)
     console.print(f"{sum(call.per_second for call in calls)} calls a second for {seconds} s …")
     with _load(plan) as sent:

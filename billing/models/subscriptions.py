@@ -30,7 +30,7 @@ class Subscription(DueRow):
     """A subscription: the periods with one original transaction, each of which is a purchase.
 
     Its state follows from Apple's signed data and the time: nothing has to run for it to end. Due
-    at the end of access, to ask Apple how it goes on (lifecycle.subscriptions).
+    at the end of access, to ask Apple for the state (lifecycle.subscriptions).
     """
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)

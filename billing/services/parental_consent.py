@@ -16,7 +16,7 @@ from billing.models import Purchase, WithdrawnConsent
 
 @transaction.atomic
 def withdraw_consent(*, app_transaction_id: str, withdrawn_at: datetime) -> None:
-    """Store the earliest withdrawal, in whatever order they arrive. Joins the caller's transaction
+    """Store the earliest withdrawal, in any order of arrival. Joins the caller's transaction
     or opens its own.
     """
     consent, is_new = WithdrawnConsent.objects.select_for_update().get_or_create(

@@ -102,7 +102,7 @@ def find_transaction_id(claims: Mapping[str, Any]) -> str:
 
 
 def _deduplication_key(kind: PayloadKind, claims: Mapping[str, Any], transaction_id: str) -> str:
-    """Equal for equal news: Apple signs a transaction anew each time that we ask for it."""
+    """Equal for equal content: Apple signs a transaction again at each request."""
     named = ""
     match kind:
         case PayloadKind.NOTIFICATION:

@@ -1,6 +1,6 @@
 """The circuit breaker of each provider key, stored in a row so that all workers share its state.
 
-Failures: timeouts, 5xx, no connection, 429 and an empty balance of ours. A refusal of the
+Failures: timeouts, 5xx, no connection, 429, and our empty balance. A refusal of the
 customer's input is a success: the provider answered. generation/lifecycle/submit.py decides which
 answer counts.
 

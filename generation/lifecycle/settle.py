@@ -176,7 +176,7 @@ def fail(
     A job that had ended before only becomes done.
     """
     with transaction.atomic(durable=True):
-        # The wallet before the job, as everywhere: another order of locks would deadlock.
+        # The wallet before the job, as in all code: another order of locks would deadlock.
         credit_services.lock_wallet(user_id=claimed.user_id, through_merge=True)
         job = lock_if_claimed(claimed)
         if job is None:

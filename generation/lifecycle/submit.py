@@ -114,7 +114,7 @@ def _record_accepted(item: Dispatch, answer: Accepted, *, now: datetime) -> None
     timing = route_timing.for_route(item.route.id)
     deadline = now + timedelta(seconds=settings.JOB_START_DEADLINE_SECONDS)
     with transaction.atomic(durable=True):
-        # The job before its request, as everywhere: another order of locks would deadlock.
+        # The job before its request, as in all code: another order of locks would deadlock.
         transitions.to_queued(
             _unanswered(item),
             # Shown only if polls will update the position.

@@ -97,7 +97,7 @@ def _process(delivery: WebhookDelivery, *, now: datetime) -> str:
     request = _find_submission(delivery)
     if request is None or not delivery.provider_request_id:
         return "unknown"
-    # The job before its request, as everywhere: another order of locks would deadlock. Read the
+    # The job before its request, as in all code: another order of locks would deadlock. Read the
     # request again under the lock: its deadline may have passed meanwhile.
     job = Job.objects.select_for_update(of=("self",)).get(id=request.job_id)
     request.refresh_from_db()

@@ -31,7 +31,7 @@ PacketWriter = Callable[[Packet], Iterator[Packet]]
 
 
 def convert(path: Path, target_path: Path) -> None:
-    """Raises UnusableFile, and whatever a decoder raises for malicious content."""
+    """Raises UnusableFile, and the decoder's exceptions for malicious content."""
     with (
         open_video(path) as (source, video),
         av.open(str(target_path), "w", format="mp4", options={"movflags": "+faststart"}) as target,

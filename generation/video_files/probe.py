@@ -29,7 +29,7 @@ def probe(path: Path, folder: Path, *, kind: str, frame_count: int) -> MediaInfo
     """Read a file completely. Writes into `folder`: a thumbnail, up to `frame_count` JPEGs for
     moderation, and of an image the re-encoded JPEG without metadata (IMAGE_NAME).
 
-    Raises UnusableFile, and whatever a decoder raises for malicious content.
+    Raises UnusableFile, and the decoder's exceptions for malicious content.
     """
     return (
         _probe_video(path, folder, frame_count)

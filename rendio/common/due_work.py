@@ -155,7 +155,7 @@ def due_work(
 def due_batch(kind: DueWork) -> Callable[[BatchHandler], BatchHandler]:
     """Decorate the handler of a batch of `kind`: `handler(*, now)`, or `handler(*, queue, now)`.
 
-    The handler claims up to `kind.batch` rows by itself and returns how many; None ends the task.
+    The handler itself claims up to `kind.batch` rows and returns how many; None ends the task.
     """
 
     def decorate(handler: BatchHandler) -> BatchHandler:

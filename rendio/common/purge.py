@@ -1,4 +1,4 @@
-"""Deletion of old rows in small transactions, as many as are due.
+"""Deletion of old rows in small transactions, until none is due.
 
 A purge must delete faster than callers can insert, or the table grows. So it continues while it
 finds full batches, and stops after SECONDS for the other work of its queue; the next one is a

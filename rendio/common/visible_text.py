@@ -31,7 +31,7 @@ _MARKS_OVER_LETTERS = frozenset({"Mn", "Me"})
 
 
 def is_visible(char: str) -> bool:
-    """Whether the character shows something by itself, or over the preceding letter."""
+    """Whether the character is visible, alone or over the preceding letter."""
     return unicodedata.category(char) not in _INVISIBLE_CATEGORIES and not _INVISIBLE.match(char)
 
 

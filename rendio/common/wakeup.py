@@ -24,7 +24,7 @@ from rendio.common.background import BackgroundThread
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.02
-# Messages that wait in a queue whose workers are busy or gone. More would tell nothing new.
+# Messages in a queue whose workers are busy or gone. More messages would add nothing.
 MAX_WAITING = 100
 # A broker that hangs delays each message by its socket's time-out.
 LATE_SECONDS = 120
@@ -75,7 +75,7 @@ class _Sender:
                         kwargsrepr=REDACTED,
                     )
             except Exception as error:
-                # Beat looks too, whatever is wrong with the broker.
+                # Beat looks too, even if the broker fails.
                 logger.warning("nudge_lost", extra={"error": type(error).__name__})
 
 

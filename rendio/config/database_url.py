@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import PGconn
 
 SCHEMES = ("postgresql://", "postgres://")
-# Where Django has a setting of its own for a parameter.
+# Parameters for which Django has a setting.
 DJANGO_NAMES = {
     "dbname": "NAME",
     "user": "USER",
@@ -40,7 +40,7 @@ REFUSED = {
     "service": "write the service's parameters into the address.",
     "servicefile": "write the service's parameters into the address.",
 }
-# A folder for a socket that cannot be there: nobody can connect to it.
+# A folder that cannot contain a socket: a connection always fails.
 NOWHERE = "/nonexistent/rendio"
 
 

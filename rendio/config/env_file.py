@@ -1,4 +1,4 @@
-"""`.env`, as Docker Compose reads it, or refused with the line's number.
+"""`.env`, parsed like Docker Compose does, or refused with the line's number.
 
 python-dotenv reads the file. Where Compose would read something else, nothing is guessed: such a
 line is refused. The rules are Compose's (docs.docker.com, "Syntax for environment files"):
@@ -54,8 +54,8 @@ def read(path: Path) -> dict[str, str]:
 
 
 def _problems(binding: Binding) -> Iterator[str]:
-    """Why Compose would read this statement differently, or neither could read it. Nothing of a
-    value is told: it may be a secret."""
+    """Why Compose would read this statement differently, or neither could read it. Never
+    quotes a value: it may be a secret."""
     if binding.error:
         yield "must be NAME=value; a quote that is opened ends before a comment or the line's end."
         return

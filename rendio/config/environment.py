@@ -37,7 +37,7 @@ for _name, _value in env_file.read(BASE_DIR / ".env").items():
     if not os.environ.get(_name, "").strip():
         os.environ[_name] = _value
 env = environ.Env()
-# A value is what it says. django-environ takes one that begins with $ for another variable's name,
+# Values are literal. django-environ takes one that begins with $ for another variable's name,
 # unless each $ is escaped.
 env.escape_proxy = True
 env.ENVIRON = {
@@ -47,8 +47,8 @@ problems: list[str] = []
 if "ENVIRONMENT" not in env.ENVIRON and (
     _servers := [name for name in ("DATABASE_URL", "REDIS_URL") if name in env.ENVIRON]
 ):
-    # Development signs with a key that stands in the source. What starts servers of its own
-    # (`make run`, the tests) says that it is development.
+    # Development signs with a key from the source. Programs that start their own servers
+    # (`make run`, the tests) set ENVIRONMENT=development.
     raise ImproperlyConfigured(
         f"ENVIRONMENT is not set, and {' and '.join(_servers)} name real servers. Set"
         " ENVIRONMENT=production, or ENVIRONMENT=development where nothing is worth a secret."
@@ -59,7 +59,7 @@ if ENVIRONMENT not in {"development", "production"}:
         f"ENVIRONMENT must be development or production, not {ENVIRONMENT!r}."
     )
 PRODUCTION = ENVIRONMENT == "production"
-# The one that the sandbox signs Replicate's webhooks with.
+# The sandbox signs Replicate's webhooks with this secret.
 SANDBOX_WEBHOOK_SECRET = "whsec_dGhlIHNhbmRib3gncyBvd24gd2ViaG9vayBzZWNyZXQ="  # noqa: S105
 
 
@@ -314,7 +314,7 @@ def http_url(name: str, default: str) -> str:
     """An http or https address without a trailing slash; empty if that is the default."""
     text = str(env.str(name, default=default)).strip()
     if text and not _is_http(text):
-        # Not what it is: such addresses have keys in them.
+        # The value is not quoted: such URLs contain keys.
         return _invalid(f"{name} must be an http or https address.", instead=default)
     return text.rstrip("/")
 
@@ -322,7 +322,7 @@ def http_url(name: str, default: str) -> str:
 def _is_http(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        # Reading the port judges it.
+        # Reading the port validates it.
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
@@ -347,7 +347,7 @@ def email_settings(name: str) -> dict[str, Any]:
             )
         return dict(env.email_url(name))
     except (ImproperlyConfigured, ValueError):
-        # Not what it is: it has a password.
+        # The value is not quoted: it has a password.
         return _invalid(f"{name} must be like smtp+tls://user:password@host:587.", instead=console)
 
 
@@ -365,7 +365,7 @@ def decimal(name: str, default: str) -> Decimal:
 
 
 def standard_webhook_secrets(name: str) -> list[str]:
-    """`whsec_…` secrets, comma-separated; in development the sandbox's where none is set."""
+    """`whsec_…` secrets, comma-separated; in development, by default, the sandbox's."""
     found = [part.strip() for part in env.str(name, default="").split(",") if part.strip()]
     for secret in found:
         try:

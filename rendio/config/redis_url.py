@@ -28,7 +28,7 @@ TLS_DEFAULTS = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
 class RedisAddress:
     # For redis-py and Django's cache.
     url: str
-    # For Celery, whose TLS is a setting of its own: broker_use_ssl.
+    # For Celery, which has a separate setting for TLS: broker_use_ssl.
     broker_url: str
     broker_use_ssl: dict[str, Any] | None
 

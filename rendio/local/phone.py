@@ -19,7 +19,7 @@ class ApiError(Exception):
 
 
 # A kept connection may close while we reach for it. Reading again is harmless; writing is not.
-# Where nobody listens, nobody will a moment later.
+# If nothing listens now, nothing will in a moment.
 GET_RETRIES = Retry(total=2, connect=0, status=0, allowed_methods={"GET"}, backoff_factor=0.2)
 
 

@@ -1,4 +1,4 @@
-"""Gives each test run servers of its own: PostgreSQL, Valkey and the sandbox.
+"""Start separate servers for each test run: PostgreSQL, Valkey and the sandbox.
 
 Loaded by `-p rendio.local.pytest_plugin` (pyproject.toml says so), before Django's settings are.
 DATABASE_URL, REDIS_URL and SANDBOX_URL, where set, are used instead, each on its own. Everything of
@@ -43,7 +43,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    # The settings refuse servers of which nobody says what they are for.
+    # The settings refuse server addresses without ENVIRONMENT.
     os.environ["ENVIRONMENT"] = "development"
     if early_config.known_args_namespace.numprocesses and "PYTEST_XDIST_WORKER" not in os.environ:
         # Only hands the tests to its workers, each of which comes by here.
@@ -137,8 +137,8 @@ def save_template() -> None:
 
 
 def copy_template(data_dir: DataDir) -> bool:
-    """Give a home that has no cluster a copy of the template, and its secrets; False where there
-    is none."""
+    """Copy the template cluster, with its secrets, into a data folder without a cluster. False if
+    there is no template."""
     template = _template()
     try:
         _copy(template / "secrets.env", data_dir.secrets_file)
@@ -161,7 +161,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _template() -> Path:
-    """Its name changes with whatever decides what the migrations make, and with their order."""
+    """The name is a fingerprint of the migrations, their order and everything that affects them."""
     runs = DataDir.from_environment().root
     # A run's own home lies under RENDIO_HOME/test; the template is for all of them.
     root = runs.parent.parent if runs.parent.name == "test" else runs

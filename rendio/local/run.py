@@ -240,12 +240,12 @@ class Supervisor:
         stack = self._running_stack()
         command = [sys.executable, os.fspath(PROJECT / "manage.py"), "journey"]
         self._running_command = journey = stack.child("journey", command, log=None)
-        # As Ctrl-C would: it puts the cursor back before it ends.
+        # Like Ctrl-C: the journey restores the cursor before it ends.
         journey.stop_signal = signal.SIGINT
         self._console.file.flush()
         self._log_output_paused = True  # a log line would tear its progress bars
         journey.start()
-        # It bounds its own waiting; only a signal ends this one.
+        # The journey limits its own waiting; only a signal ends this wait.
         wait_until(lambda: not journey.running, timeout_seconds=3600, pause=self._pause)
         journey.kill()
         self._running_command, self._log_output_paused = None, False
@@ -302,7 +302,7 @@ class Supervisor:
         if child is None or child.running:
             return
         exit_code = child.exit_code
-        child.kill()  # what it left in its group
+        child.kill()  # remaining processes of its group
         if now - supervised.started_at > HEALTHY_SECONDS:
             supervised.deaths = 0
         delay = min(2.0**supervised.deaths, LONGEST_DELAY_SECONDS)
@@ -327,7 +327,7 @@ class Supervisor:
         if self._stop_asked_at is None:
             self._stop_asked_at = now
         elif now - self._stop_asked_at > 1 and self._stack:
-            # Asked again, and not by the same key press through make: no more patience.
+            # A second signal, not the same key press passed on by make: stop waiting.
             for child in self._stack.children.values():
                 if child.pid and child.running:
                     os.kill(child.pid, signal.SIGKILL)

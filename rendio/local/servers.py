@@ -52,7 +52,7 @@ class _Server(ABC):
     def start(self, pause: Pause = time.sleep) -> None:
         """Start, and wait until it answers. Raises ServerFailed."""
         self._prepare_folder()
-        for _ in range(START_ATTEMPTS):  # somebody may take the port before the server does
+        for _ in range(START_ATTEMPTS):  # another process may take the port before the server does
             self.port = ports.reserve_any()
             self.launch()
             if self.wait(pause):
@@ -63,7 +63,7 @@ class _Server(ABC):
         )
 
     def launch(self) -> None:
-        """Start it on the port it has, without waiting: also how it is started again."""
+        """Start or restart on the current port, without waiting."""
         self.child = self._command()
         self.child.start()
 
@@ -197,9 +197,9 @@ class PostgreSQL(_Server):
     ) -> list[str]:
         """What goes before the command: nothing, unless we are root.
 
-        PostgreSQL refuses to run as root. It then runs as whoever owns its data, and keeps one
-        capability: to pass through folders that are closed to that user. The other way would be to
-        open folders that are not ours.
+        PostgreSQL refuses to run as root. PostgreSQL then runs as the owner of its data, and keeps
+        one capability: to pass through folders that are closed to that user. The other way would be
+        to open folders that are not ours.
         """
         if os.geteuid() != 0:
             return []
@@ -233,7 +233,7 @@ class PostgreSQL(_Server):
         return [*change, *(keep if allowed.returncode == 0 else []), *at_death, "--"]
 
     def _remove_stale_lock(self) -> None:
-        """PostgreSQL believes a postmaster.pid that names any live process; we look closer."""
+        """PostgreSQL trusts a postmaster.pid that names any live process; check it more closely."""
         lock = self._data / "postmaster.pid"
         try:
             pid = int(lock.read_text().splitlines()[0])
@@ -291,7 +291,7 @@ class Valkey(_Server):
         return valkey_binary()
 
     def _client(self) -> dict[str, Any]:
-        """What a client has to know besides the port."""
+        """The parts of the URL other than the port."""
         return {}
 
     def _settings(self) -> dict[str, str]:
@@ -373,5 +373,5 @@ def _unprivileged_account() -> pwd.struct_passwd:
 
 
 def _plain_environment() -> dict[str, str]:
-    """Nothing of the user's: PGDATA, PGPORT and the like would change what we ask for."""
+    """Without the user's variables: PGDATA, PGPORT and others would change the result."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}

@@ -23,7 +23,7 @@ STOP_ORDER = ["web", "worker", "beat", "flower", "sandbox"]
 class Command:
     name: str
     argv: list[str]
-    # When we die nobody waits for a graceful end: the processes end at once, and the next start
+    # If this process dies, there is no graceful end: its children end at once, and the next start
     # continues their work as after any crash.
     death_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
@@ -50,8 +50,8 @@ def commands(
         Command(
             "worker",
             [sys.executable, "-W", as_root, "-m", "rendio.worker"],
-            # Its faster ways to end wait for the broker, which died with us. Its children end when
-            # the pipe closes.
+            # Celery's faster shutdowns wait for the broker, which died with us. Child processes end
+            # when the pipe closes.
             death_signal=signal.SIGKILL,
         ),
         Command("beat", [*celery, "beat", f"--schedule={data_dir.root / 'beat-schedule'}"]),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import requests
 
 Pause = Callable[[float], None]
-"""Sleeps for so many seconds. The supervisor's own raises when it was asked to stop."""
+"""Sleep for so many seconds. The supervisor's implementation raises when it is asked to stop."""
 
 
 def wait_until(
@@ -24,7 +24,7 @@ def wait_until(
 def answers(url: str) -> bool:
     """Whether this URL on our own machine answers with success now."""
     with requests.Session() as http:
-        http.trust_env = False  # no proxy knows the way to our loopback
+        http.trust_env = False  # a proxy cannot reach our loopback
         try:
             return http.get(url, timeout=5).ok
         except requests.RequestException:

@@ -44,7 +44,7 @@ OPERATIONS_BY_VIEW: Operations = {
     **adminops.openapi.OPERATIONS,
 }
 LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-# Statuses of `INVALID_INPUT` besides 400, for operations with a body.
+# Statuses of `INVALID_INPUT` other than 400, for operations with a body.
 BODY_STATUSES = {413: "The body is too large.", 415: "The body is of another media type."}
 # Text of INTERNAL_ERROR with status 503.
 BUSY = "something of ours is busy. Try again."

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 class State(StrEnum):
     NEW = "new"  # opened, nothing received
     KEPT = "kept"  # answered, open for the next request
-    HEAD = "head"  # some of a head is here
-    BODY = "body"  # some of a body is missing
+    HEAD = "head"  # part of a head received
+    BODY = "body"  # part of a body missing
     QUEUED = "queued"  # a thread has the request, or will have
-    STREAM = "stream"  # a thread writes the answer as it comes about
-    SENDING = "sending"  # answered; the client has not taken all of it
+    STREAM = "stream"  # a thread streams the response
+    SENDING = "sending"  # answered; the client has not read all of it
     LINGERING = "lingering"  # to be closed once the client has read the answer
 
 
-# Closed first when there is no place for a new connection: nothing of ours is at work for them.
+# Closed first if there is no room for a new connection: no thread works for them.
 GIVES_WAY = {State.NEW, State.KEPT, State.HEAD, State.BODY, State.SENDING, State.LINGERING}
 
 
@@ -88,7 +88,7 @@ class Connection:
         if now - out.progressed_at > limits.reader_seconds:
             return True
         if self.state is State.STREAM:
-            # It lasts minutes and says little: no rate can be asked of it.
+            # A stream lasts minutes and sends little: there is no minimum rate.
             return False
         allowed = limits.reader_seconds + out.sent_bytes / limits.least_bytes_per_second
         return now - self.since > allowed

@@ -17,13 +17,13 @@ from gunicorn.http.unreader import Unreader
 
 MAX_HEAD_BYTES = 64 * 1024
 END_OF_HEAD = b"\r\n\r\n"
-# So much of a body that is too large is read and dropped: a client that sends it all the same finds
-# the answer.
+# Up to this much of a too large body is read and dropped, so that a client that sends it anyway
+# can read the response.
 DROPPED_BYTES = 16 * 1024 * 1024
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _LONGEST_LINE = 1024
 _LONGEST_TRAILERS = 8 * 1024
-# Chunks of a byte each cost us a thousand times what they cost their sender.
+# Chunks of one byte cost us a thousand times more than their sender.
 _FREE_FRAMING_BYTES = 64 * 1024
 
 
@@ -58,7 +58,7 @@ class Heads:
         Raises gunicorn's ParseException for a malformed or too large head.
         """
         while received.startswith(b"\r\n"):
-            # RFC 9112, 2.2: an empty line before a request is passed over.
+            # RFC 9112, 2.2: an empty line before a request is skipped.
             del received[:2]
             self._searched_bytes = 0
         end = received.find(END_OF_HEAD, self._searched_bytes)
@@ -84,7 +84,7 @@ class Incoming:
     def __init__(self, request: Any, *, room: int) -> None:
         self.request = request
         self.expects_continue = bool(request._expected_100_continue)
-        # We answer that, not gunicorn, which would do so after the body was read.
+        # We respond to this, because gunicorn would do so only after reading the body.
         request._expected_100_continue = False
         self._length, self._chunks = _framing(request)
         self._room = room
@@ -92,7 +92,7 @@ class Incoming:
         self.received_bytes = 0  # of the body, with the framing
         self._body_bytes = 0
         self.is_complete = self._chunks is None and self._length == 0
-        # The answer does not wait for the rest of it, and no request follows on the connection.
+        # The response does not wait for the rest of the body, and the connection closes afterwards.
         self.is_too_large = self._length > room
 
     @property

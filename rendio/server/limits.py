@@ -11,9 +11,9 @@ from rendio.common.web.parsers import FORM_BYTES
 
 # The only calls that take more than settings.DATA_UPLOAD_MAX_MEMORY_SIZE.
 UPLOAD_PATHS = frozenset({"/v1/upload-image", "/functions/v1/upload-image"})
-# A connection whose answer is a file has that open as well.
+# A connection that sends a file keeps the file open as well.
 FILES_PER_CONNECTION = 2
-# Files that a process opens beside its connections and for them.
+# Files that a process opens in addition to its connections.
 OTHER_FILES = 200
 
 

@@ -1,4 +1,4 @@
-"""Data to send on one connection, whoever writes it and however slowly it is read.
+"""Data to send on one connection, for any writer and any speed of the reader.
 
 A responding thread writes and leaves; the loop sends what the client does not accept at once. Only
 the thread of a stream waits, and only for its own reader.
@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-# More than that of a stream waits for its reader, not in memory.
+# A stream's thread waits for its reader above this size.
 STREAM_BYTES = 256 * 1024
-# Up to that much is put together, for one packet. What is larger is sent as it is: an answer that
-# many clients get is one object, and a copy for each that reads slowly would fill the memory.
+# Parts up to this size are joined into one packet. Larger parts are sent without a copy: a response
+# for many clients is one object, and a copy for each slow client would fill the memory.
 JOINED_BYTES = 64 * 1024
-# A file is sent in pieces, so that other connections get their turn in between.
+# A file is sent in pieces, so that other connections are served in between.
 FILE_PIECE_BYTES = 512 * 1024
 
 
@@ -33,7 +33,7 @@ class OpenFile:
         self._content = content
         self._piece_bytes = piece_bytes
         if hasattr(content, "fileno"):
-            # Where it is missing, Sentry's WSGI wrapper hides what this is.
+            # Without this, Sentry's WSGI wrapper hides the type.
             self.fileno = content.fileno
 
     def __iter__(self) -> Iterator[bytes]:
@@ -58,7 +58,7 @@ class _FilePart:
 
 
 class Outgoing:
-    """Takes the place of the socket in gunicorn's Response, which writes by `sendall`.
+    """Replaces the socket in gunicorn's Response, which writes by `sendall`.
 
     Thread-safe. `on_waiting` is called, by any thread, when data is left for the loop to send.
     """
@@ -140,7 +140,7 @@ class Outgoing:
             raise BrokenPipeError
         if size:
             if not self._parts:
-                # A stream may have been silent for long: its reader's time begins now.
+                # A stream may have been silent for long: the reader's time limit starts now.
                 self.progressed_at = time.monotonic()
             self._parts.append(part)
             self._waiting_bytes += size

@@ -34,7 +34,7 @@ class KeptAnswer:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._answer is None or time.monotonic() >= self._kept_until:
             self._answer = _answer_of(self._application, environ)
-            # Counted from here on: those that came while it was made get it too.
+            # The period starts here: requests that arrived meanwhile get this response too.
             self._kept_until = time.monotonic() + KEPT_SECONDS
         start_response(self._answer.status, list(self._answer.headers))
         return [self._answer.body]

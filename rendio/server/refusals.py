@@ -23,7 +23,7 @@ from rendio.common.observability import request_id
 from rendio.common.web import language
 
 NOT_IN_TIME = _("Not received in time.")
-# gunicorn's exceptions for a head that it does not take; all others are 400.
+# gunicorn's exceptions for a refused head; all others are 400.
 _STATUSES = {
     errors.ExpectationFailed: 417,
     errors.LimitRequestLine: 414,

@@ -32,10 +32,10 @@ from rendio.server.probes import KeptAnswer
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 PIECE_BYTES = 64 * 1024
-# Bodies up to this size are always taken; what is beyond it counts against WEB_BODY_MEMORY_BYTES.
+# Bodies up to this size are always accepted; the rest counts against WEB_BODY_MEMORY_BYTES.
 SMALL_BODY_BYTES = 64 * 1024
 LOOK_SECONDS = 0.5
-# A worker that was asked to stop: clients with a request on its way get their answer.
+# During a shutdown, clients that are sending a request still get a response.
 LAST_REQUEST_SECONDS = 2.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -46,7 +46,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._connections: set[Connection] = set()
         self._accepts = False
         self._held_bytes = 0
-        # What other threads want done by the loop, and the pipe that wakes it.
+        # Tasks of other threads for the loop, and the pipe that wakes the loop.
         self._wanted: deque[Callable[[], None]] = deque()
         self._wake_end, self._waking_end = os.pipe()
         os.set_blocking(self._wake_end, False)
@@ -65,9 +65,9 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._limits = Limits.from_settings()
         self._calls = ThreadPoolExecutor(self._limits.threads, "call")
         self._streams = ThreadPoolExecutor(self._limits.stream_threads, "stream")
-        # Each by itself: one that hangs holds back no other, nor do calls.
+        # A thread each: neither a hanging page nor hanging requests delay another page.
         self._probes = {path: ThreadPoolExecutor(1, "probe") for path in settings.PROBE_PATHS}
-        # Whoever asks, and however often: it costs one look in a second.
+        # Any number of requests costs one check a second.
         self._kept = {path: KeptAnswer(self.wsgi) for path in settings.PUBLIC_PROBE_PATHS}
 
     def handle_exit(self, sig: int, frame: Any) -> None:
@@ -141,7 +141,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             self._wanted.popleft()()
 
     def _wake(self) -> None:
-        # A pipe that is full wakes the loop as well.
+        # A full pipe wakes the loop as well.
         with suppress(BlockingIOError):
             os.write(self._waking_end, b"\0")
 
@@ -162,7 +162,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
                 self._guarded(connection, self._give_up_queued, connection, now)
             elif connection.is_late(now, self._limits, keepalive=self.cfg.keepalive):
                 self._guarded(connection, self._end_late, connection)
-        # Closed ones have made room, or a shortage of file descriptors is over.
+        # Closed connections have made room, or file descriptors are available again.
         self._accept(self.alive)
 
     # --- Connections --------------------------------------------------------------------------
@@ -237,10 +237,10 @@ class Worker(GunicornWorker):  # type: ignore[misc]
     def _on_readable(self, connection: Connection) -> None:
         if connection.state in {State.QUEUED, State.STREAM, State.SENDING}:
             if connection.state is State.STREAM and not connection.client.recv(1, socket.MSG_PEEK):
-                # Nobody follows it any more.
+                # The stream has no reader any more.
                 self._close(connection)
                 return
-            # The next request, sent before this one was answered: later.
+            # A pipelined request: handled after the current response.
             self._watch(connection, connection.watched & ~READ)
             return
         try:
@@ -290,7 +290,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             incoming.feed(connection.received)
             self._hold(connection, max(incoming.kept_bytes - SMALL_BODY_BYTES, 0))
         if self._held_bytes > self._limits.held_bytes and connection.held_bytes:
-            # Whoever sends little is served beside those that send much.
+            # Clients that send little are served between those that send much.
             self.log.warning("Bodies in memory are at their limit.")
             self._refuse(connection, self._busy(incoming))
         elif incoming.is_complete or incoming.is_too_large:
@@ -341,13 +341,13 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             answer = application(environ, response.start_response)
             if self._is_stream(response, answer):
                 self._in_loop(connection, Connection.enter, State.STREAM)
-                # Its log lines bear the request's id too.
+                # The thread's log lines have the request id too.
                 run = contextvars.copy_context().run
                 self._streams.submit(run, self._write_stream, connection, response, answer)
                 return
             if not self._send_file(response, answer, out):
                 self._write(response, answer)
-            # What the client takes goes out from this thread, the rest from the loop.
+            # This thread sends what the client accepts at once; the loop sends the rest.
             out.flush()
         except OSError:
             self._in_loop(connection, self._close)
@@ -391,14 +391,14 @@ class Worker(GunicornWorker):  # type: ignore[misc]
     def _write_stream(self, connection: Connection, response: Any, answer: Any) -> None:
         try:
             try:
-                # From here on each piece goes out by itself.
+                # From here on each piece is sent on its own.
                 connection.outgoing.flush()
             finally:
                 self._write(response, answer)
         except OSError:
             self._in_loop(connection, self._close)
         except Exception:
-            # The client has the head of it: to be cut off is all that it can be told.
+            # The client has the head already: closing the connection is the only signal left.
             self.log.exception("Error in a stream.")
             self._in_loop(connection, self._close)
         else:

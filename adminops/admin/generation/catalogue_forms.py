@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     from unfold.forms import PaginationInlineFormSet as BaseInlineFormSet
 
-# Inputs of a request besides the model's settings.
+# Inputs of a request in addition to the model's settings.
 INPUTS = ("prompt", "image_url")
 FACTOR_MIN, FACTOR_MAX = Decimal("0.001"), Decimal(1000)
 

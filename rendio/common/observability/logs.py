@@ -1,6 +1,6 @@
 """Logging: JSON lines on standard output, one event a line, secrets redacted.
 
-All processes log alike: level, logger, event (a constant text) and timestamp; of a request
+All processes log in one format: level, logger, event (a constant text) and timestamp; of a request
 request_id (request_id.py); of a task task and task_id (rendio/celery.py); and the fields given by
 keyword or `extra`.
 """

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 logger = structlog.get_logger(__name__)
 
 FIRST_BYTES = 1 << 16
-# Bytes of an entry besides its key: padding, two numbers and two lengths.
+# Bytes of an entry without its key: padding, two numbers and two lengths.
 ENTRY_BYTES = 40
 UNREADABLE = ".unreadable"
 Number = tuple[float, float]  # a value and its time

@@ -1,4 +1,4 @@
-"""Errors to Sentry, if SENTRY_DSN is set; else nothing is imported.
+"""Errors to Sentry, if SENTRY_DSN is set; otherwise nothing is imported.
 
 Sent are the exception with its frames (no local variables), the view or task, and the request id.
 No body, headers, cookies, query or address; values shaped like a secret or personal data are

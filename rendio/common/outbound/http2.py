@@ -1,4 +1,4 @@
-"""POST over HTTP/2, for services that speak nothing else (APNs), on connections kept per process.
+"""POST over HTTP/2, for services that require it (APNs), on connections kept per process.
 
 The guarantees are those of the http module beside this one: no retry, no redirect, no proxy from
 the environment, and a failure is NotSent or NoAnswer.

@@ -91,7 +91,7 @@ class Connection(psycopg.Connection[Any]):
         try:
             with unbudgeted(), _Probe.connect(**self._parameters | limit) as probe:
                 if settings.DB_POOLED:
-                    # A pooler lets us in by itself.
+                    # A pooler accepts the connection on its own.
                     probe.execute("SELECT 1")
         except (NoAnswer, psycopg.errors.ConnectionTimeout):
             return False
@@ -131,7 +131,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().ensure_connection()
 
     def close_if_unusable_or_obsolete(self) -> None:
-        """At the begin and end of a request; never connects."""
+        """Called at the start and the end of a request; never connects."""
         if self._is_closed_by_server():
             self.close()
         else:

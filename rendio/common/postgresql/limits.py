@@ -7,7 +7,7 @@ machine keeps acknowledging TCP keepalives. Two limits of our own apply:
 at all. A slow statement keeps waiting. A server that is silent on both connections is marked as
 silent: all waits of this process end, and new statements fail at once, except one attempt every
 RETRY_SECONDS. The first response to such an attempt ends the silence. - `at_most` limits all waits
-of a block together, whatever their reasons.
+of a block together, for any reason.
 
 Both raise NoAnswer, an OperationalError, and close the connection: a late response must not be
 taken for the response to the next statement. Whether an interrupted COMMIT took place is unknown,

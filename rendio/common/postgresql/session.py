@@ -1,4 +1,4 @@
-"""Checks of a new connection, whatever stands between us and PostgreSQL.
+"""Checks of a new connection, direct or through a pooler.
 
 PostgreSQL enforces three limits for us: on a statement, on a wait for a lock, on an idle
 transaction. A direct connection sets them by the parameter `options`. A pooler in transaction mode
@@ -98,7 +98,7 @@ def _check_prepared(cursor: psycopg.Cursor[Any]) -> None:
         cursor.execute("DEALLOCATE ALL", prepare=False)
         cursor.execute(FIND_ITSELF, prepare=True)
     except (
-        psycopg.errors.DuplicatePreparedStatement,  # by another connection of ours
+        psycopg.errors.DuplicatePreparedStatement,  # by another of our connections
         psycopg.errors.InvalidSqlStatementName,
     ):
         raise NotPrepared from None

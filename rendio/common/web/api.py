@@ -82,7 +82,7 @@ class ApiView(APIView):
     def perform_content_negotiation(
         self, request: Request, force: bool = False
     ) -> tuple[JSONRenderer, str]:
-        """Always JSON, whatever Accept says (allowed by RFC 9110, 12.5.1)."""
+        """Always JSON, for any Accept header (allowed by RFC 9110, 12.5.1)."""
         return JSONRenderer(), JSONRenderer.media_type
 
     def get_exception_handler(self) -> Any:

@@ -52,7 +52,7 @@ class Operation:
     headers: Mapping[str, str] = field(default_factory=dict)
     # Further statuses that are not refusals: status → description.
     other_statuses: Mapping[int, str] = field(default_factory=dict)
-    # Besides those that every operation of its kind can return.
+    # In addition to the codes that every operation of its kind can return.
     refusals: tuple[type[Refusal], ...] = ()
 
 

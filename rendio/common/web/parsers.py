@@ -90,7 +90,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON.")
 
 
-# Allowance of a form besides its file: boundaries, headers, small fields.
+# Allowance of a form without its file: boundaries, headers, small fields.
 FORM_BYTES = 64 * 1024
 
 
@@ -114,7 +114,7 @@ class FormParser(BaseParser):
         _check_announced_length(meta, limit=settings.MAX_UPLOAD_BYTES + FORM_BYTES)
         file = _SingleFileHandler()
         try:
-            # As UTF-8, whatever codec the request may name.
+            # Always UTF-8; a codec in the request is ignored.
             fields, _files = MultiPartParser(meta, stream, [file], "utf-8").parse()
         except (MultiPartParserError, UnreadablePostError) as error:
             raise ParseError(_("Not a valid form.")) from error
