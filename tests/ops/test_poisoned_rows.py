@@ -12,7 +12,7 @@ from credits import services as credit_services
 from credits.models import Wallet
 from generation.models import FileDeletion
 from rendio.common.due import claim_due, for_each_logged, run_all
-from tests.accounts.test_pushes import answer, send, tell
+from tests.accounts.test_pushes import answer, enqueue_push, send
 from tests.helpers.phone import Phone
 from tests.helpers.wallet import NOW, TestWallet
 
@@ -77,7 +77,7 @@ def test_a_push_that_cannot_be_recorded_keeps_none_of_the_others(committed, sand
     # What PostgreSQL does not take.
     answer(sandbox, 500, "\x00", token=tokens[0])
     for phone in phones:
-        assert tell(phone)
+        assert enqueue_push(phone)
     Push.objects.filter(user_id=phones[0].user_id).update(
         due_at=timezone.now() - timedelta(minutes=1)  # it comes first
     )
