@@ -40,7 +40,7 @@ from rendio.common.web.parsers import StrictJSONParser
 
 
 class DeviceCheck(PublicView):
-    """Rate limits depend on what the call has proven: services.CheckLimiter gives the order,
+    """Rate limits depend on the call's proof: services.CheckLimiter gives the order,
     docs/decisions/0028-launch-day.md the reasons."""
 
     limits = ()

@@ -54,4 +54,4 @@ class IdentityServiceUnavailable(Refusal):
 
 
 class AppleOutcomeUnknown(IdentityServiceUnavailable):
-    """Apple did not answer, but may have done what was asked."""
+    """Apple did not answer, but may have executed the request."""

@@ -1,4 +1,4 @@
-"""The Celery tasks of adminops. Late is harmless, twice is harmless."""
+"""The Celery tasks of adminops. Late and repeated runs are harmless."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from rendio.common.errors import InvalidState, Refusal
 
 
 class InsufficientCredits(Refusal):
-    """`required` and `available` in credits; with `debt` where a debt has to be repaid first."""
+    """`required` and `available` in credits; with `debt` if a debt must be repaid first."""
 
     code = "ERR_4001"
     type = "INSUFFICIENT_CREDITS"

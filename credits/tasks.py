@@ -1,4 +1,4 @@
-"""The Celery tasks of credits. Late is harmless, twice is harmless."""
+"""The Celery tasks of credits. Late and repeated runs are harmless."""
 
 from __future__ import annotations
 

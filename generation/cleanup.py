@@ -7,7 +7,7 @@ At least once, in three kinds of background work:
   row.
 - Files of deleted accounts, and provider texts about their jobs. The row is written in the
   transaction that deletes the account, so a crash delays the deletion and loses no row. A job that
-  still runs ends by itself and stores no media (settle.complete), but its worker may still write
+  still runs ends on its own and stores no media (settle.complete), but its worker may still write
   files. So the folder is emptied until the job has ended, and once more when no download can run
   any longer.
 - Expired rows, in bounded batches on indexes.

@@ -1,4 +1,4 @@
-"""Limits on what a person's jobs may cost us at providers: a cancel fee and a daily limit.
+"""Limits on the cost of a person's jobs at providers: a cancel fee and a daily limit.
 
 A job that its user cancels after the provider has started, or whose input the provider rejects, is
 not delivered, but the provider charges for it. We bear CANCEL_FREE_COUNT such jobs of a person

@@ -42,7 +42,7 @@ def keep_dead_letter(
     **_: Any,
 ) -> None:
     """A task of any app that raised, ran out of time or died with its process. The next message
-    looks again by itself; whoever reads the letter learns why the last one did not.
+    looks again anyway; the dead letter shows why the last one failed.
 
     No letter for a database that was out of reach: nothing about the task failed.
     """

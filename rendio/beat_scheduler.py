@@ -36,8 +36,8 @@ MAX_WAITING_LONG_INTERVAL = 10 * wakeup.MAX_WAITING
 
 class Scheduler(beat.Scheduler):
     """Keeps its schedule in memory. Celery's default keeps it in a file by `shelve` and runs the
-    pickle in that file: whoever can write to /tmp first would run code here. Nothing is lost with
-    the memory, as all periodic work is due within a minute of a start.
+    pickle in that file: a user who can write to /tmp first could run code here. Nothing is lost
+    with the memory, as all periodic work is due within a minute of a start.
 
     Intervals are counted by the monotonic clock: a clock that is set back does not stop them.
     A message is left out where its queue is long already.

@@ -98,7 +98,7 @@ def _all_errors(values: Mapping[str, Any], environment: Mapping[str, str]) -> It
 
 
 def _secret_errors(values: Mapping[str, Any]) -> Iterator[Error]:
-    """Secrets that are missing, short, or the one that stands in the source."""
+    """Secrets that are missing, short, or the default from the source."""
     insecure = values["INSECURE_SECRET"]
     if values["SECRET_KEY"] == insecure or len(values["SECRET_KEY"]) < SHORTEST_SECRET:
         problem = f"SECRET_KEY is missing or shorter than {SHORTEST_SECRET} characters."

@@ -53,7 +53,7 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500; Django logs the exception. Never a page: what a page needs may be what
+    """Django's handler500; Django logs the exception. Never a page: the page may need the part that
     is broken."""
     is_database = isinstance(sys.exception(), DatabaseError | InterfaceError)
     return refusal_response(DatabaseUnavailable() if is_database else InternalError())

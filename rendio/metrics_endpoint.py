@@ -1,4 +1,4 @@
-"""/metrics for Prometheus: of the web processes, and of each worker at a port of its own.
+"""/metrics for Prometheus: of the web processes, and of each worker at a separate port.
 
 The counters are in rendio/common/observability/metrics.py, the gauges in
 adminops/monitoring/database_gauges.py.

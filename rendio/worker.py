@@ -22,7 +22,7 @@ HARMLESS = {"enable_events", "disable_events", "heartbeat"}
 
 def forget_orders() -> None:
     """Remove remote-control commands that change the worker, such as shutdown, pool size or queues.
-    They come through Redis, where nobody has to authenticate. Commands that only ask stay."""
+    They come through Redis, without authentication. Commands that only query remain."""
     for name, command in list(control.Panel.meta.items()):
         if command.type == "control" and name not in HARMLESS:
             del control.Panel.meta[name], control.Panel.data[name]

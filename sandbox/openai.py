@@ -43,7 +43,7 @@ IMAGE_URL_PREFIXES = ("https://", "data:image/")
 
 @dataclass
 class Behaviour:
-    """What is flagged, and how the endpoint responds."""
+    """The flagged inputs, and the endpoint's behaviour."""
 
     flag: tuple[str, ...] = ()
     flag_images: bool = False

@@ -1,6 +1,6 @@
 """Push notifications to iPhones.
 
-    outbox    due rows, written in the transaction of what they report
+    outbox    due rows, written in the transaction of the reported event
     sending   sends due rows and records Apple's response
     messages  the texts, in the customer's language
 

@@ -1,4 +1,4 @@
-"""Consent: records of what a user agreed to and withdrew."""
+"""Consent: records of a user's agreements and withdrawals."""
 
 from __future__ import annotations
 

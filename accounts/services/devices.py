@@ -44,7 +44,7 @@ class CheckedDevice:
 
 
 class CheckLimiter(Protocol):
-    """Counts a device check by what it has proven so far. Each method may refuse the call."""
+    """Counts a device check by its proof so far. Each method may refuse the call."""
 
     def count_known(self, public_id: str) -> None:
         """The installation is known and sent its secret."""

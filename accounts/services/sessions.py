@@ -262,7 +262,8 @@ def _end_chain(sessions: list[Session], *, reason: RevokedReason, now: datetime)
     """Revoke locked sessions of one chain.
 
     On an account's phone the other sessions end too, and the phone is unlinked: else the next
-    device check would sign in whoever holds it. A guest has nothing but the phone and keeps it.
+    device check would sign in any holder of the phone. A guest has nothing but the phone and keeps
+    it.
     """
     latest = sessions[-1]
     _revoke([one.id for one in sessions if one.revoked_at is None], reason=reason, now=now)

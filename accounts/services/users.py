@@ -78,7 +78,7 @@ def unban_user(*, user_id: UUID, reason: str, acting_user_id: UUID, now: datetim
 def sign_out_everywhere(*, user_id: UUID, now: datetime) -> int:
     """Revoke all sessions, as for a lost phone; returns how many were open.
 
-    An account's phones are unlinked: else the next device check would sign in whoever holds one. A
+    An account's phones are unlinked: otherwise the next device check would sign in any holder. A
     guest has nothing but the phone and keeps it. Joins the caller's transaction. Raises NotFound.
     """
     user = _lock_user(user_id)

@@ -19,8 +19,8 @@ the bit shows in that reading.
 
 None is lost: a process that dies between 3 and 5 leaves the turn with the claim. After TURN_SECONDS
 any other call, or a worker, finishes the turn with the token that the claim keeps: a bit that is
-set by now was set for this claim, since nobody else had the turn. The phone's retry finds the claim
-won. A retry during the claim's own turn uses the kept token too: its new token may be another
+set by now was set for this claim, since no other phone had the turn. The phone's retry finds the
+claim won. A retry during the claim's own turn uses the kept token too: its new token may be another
 phone's, whose bit says nothing. The new token counts only if Apple no longer accepts the kept one.
 
 A phone that does not get the turn within WELCOME_WAIT_SECONDS is let in without the credits; a
@@ -175,7 +175,7 @@ def take_turn(
     """Step 3: the turn for this claim; None while another claim has it.
 
     `bits` were read while the turn was free and had the number `seen`; `seen` is None if it was not
-    free. An abandoned turn whose bit may have been set is returned instead: it has to be finished
+    free. An abandoned turn whose bit may have been set is returned instead: it must be finished
     first. Raises AlreadyDecided.
     """
     turn = WelcomeTurn.objects.select_for_update().get()
@@ -457,7 +457,7 @@ def _finish_abandoned(turn: Turn) -> None:
 
 
 class _Waiters:
-    """Counts the waiting calls of this process: a waiting thread serves nobody else."""
+    """Counts the waiting calls of this process: a waiting thread serves no other call."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -52,7 +52,7 @@ class ActionRequest:
 
 @dataclass(frozen=True)
 class ActionResult:
-    """What was done, for the audit log. `value` is returned to the caller."""
+    """The result of an action, for the audit log. `value` is returned to the caller."""
 
     subject_id: UUID
     before: dict[str, Any]
@@ -176,7 +176,7 @@ def decline(staff_action: StaffAction, *, approval_id: UUID) -> None:
 
 
 def details(approval: PendingApproval) -> list[tuple[str, Any]]:
-    """(name, value) of what the action would do, for the second person."""
+    """(name, value) of the action's effects, for the second person."""
     return _handlers[AdminAction(approval.action)].details(approval)
 
 

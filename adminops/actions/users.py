@@ -20,7 +20,7 @@ def ban_user(staff_action: StaffAction, *, user_id: UUID) -> None:
     """End all sessions of a user and let the user spend nothing.
 
     Raises Forbidden, InvalidInput, NotFound, and InvalidState for oneself, for staff unless the
-    actor is a superuser, and for a user who is banned already.
+    actor is a superuser, and for a banned user.
     """
     with log_action(AdminAction.BAN_USER, staff_action, subject_id=user_id) as log:
         user = _lock_user(user_id, staff_action.actor)

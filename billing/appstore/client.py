@@ -73,7 +73,7 @@ class NotificationPage:
 
 @dataclass(frozen=True)
 class Consumption:
-    """What was used of a purchase. The customer has consented.
+    """The used part of a purchase. The customer has consented.
 
     Apple ("ConsumptionRequest"): no share for a subscription, no share but 0 for what was not
     delivered, and a prorated refund only for a partly used purchase.
@@ -153,7 +153,7 @@ def set_account_token(
 def send_consumption(
     *, environment: Environment, transaction_id: str, consumption: Consumption
 ) -> None:
-    """Send what was used of a purchase. Raises StoreUnavailable, Rejected."""
+    """Send a purchase's consumption. Raises StoreUnavailable, Rejected."""
     body = ConsumptionRequest(
         customerConsented=True,
         sampleContentProvided=consumption.sample_provided,

@@ -1,7 +1,7 @@
 """Answer Apple's consumption requests.
 
 At least once, within Apple's deadline, with the facts at the time of the answer. A repeated
-request, or an override by support, is answered anew.
+request, or an override by support, is answered again.
 """
 
 from __future__ import annotations

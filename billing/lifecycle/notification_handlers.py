@@ -49,7 +49,7 @@ def on_refund(notification: DecodedNotification, now: datetime) -> str:
 
 
 def on_refund_reversed(notification: DecodedNotification, now: datetime) -> str:
-    """Restore what was clawed back."""
+    """Restore the clawed back credits."""
     transaction = notification.transaction
     restored = transaction and replace(transaction, revoked_at=None, revoked_share=0)
     return _sync(notification, restored, now=now)

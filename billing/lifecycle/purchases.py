@@ -51,9 +51,9 @@ def confirm_purchase(row: UnconfirmedPurchase, *, now: datetime) -> None:
 
 @due_work(UPDATE_ACCOUNT_TOKENS, stop_on=StoreUnavailable)
 def update_account_token(row: AppAccountTokenUpdate, *, now: datetime) -> None:
-    """Have Apple name the account in what a guest bought (Set App Account Token).
+    """Have Apple name the account in a guest's purchases (Set App Account Token).
 
-    Nothing of ours depends on it: a closed guest's token counts as the account's. Later renewals
+    Nothing here depends on this: a closed guest's token counts as the account's. Later renewals
     then name the account too.
     """
     try:

@@ -1,4 +1,4 @@
-"""Products, purchases, subscriptions, and what the App Store has sent.
+"""Products, purchases, subscriptions, and messages of the App Store.
 
 Only billing.services and billing.lifecycle write to these tables. They store what Apple says; the
 ledger (credits) stores what became of the credits.

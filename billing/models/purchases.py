@@ -14,8 +14,8 @@ FULL_SHARE = 100_000
 
 
 class Environment(models.TextChoices):
-    """Apple's environments. Xcode and LocalTesting are left out: nobody signs their data, so it is
-    never accepted.
+    """Apple's environments. Xcode and LocalTesting are left out: Apple does not sign their data, so
+    it is never accepted.
     """
 
     PRODUCTION = "Production"

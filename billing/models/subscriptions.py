@@ -76,7 +76,7 @@ class Subscription(DueRow):
 
     @property
     def access_until(self) -> datetime | None:
-        """When the tier ends, unless Apple sends more; None if nobody ever had it."""
+        """When the tier ends, unless Apple sends more; None if no user ever had it."""
         if self.current_period is None or self.ends_at is None or self.current_period.revoked_at:
             return self.ends_at
         if self.grace_until is None or not self._renewal_is_of_this_period:

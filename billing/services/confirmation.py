@@ -1,7 +1,7 @@
 """update-credits: a phone names a transaction, and Apple confirms it.
 
 Only data with Apple's signature counts, whether the phone or Apple sends it. Apple is called
-outside of any transaction. If Apple does not answer, the phone is told to retry, and a worker
+outside of any transaction. If Apple does not answer, the phone gets 503 and retries, and a worker
 retries too (lifecycle.purchases).
 """
 

@@ -165,7 +165,7 @@ def _is_closed(user_id: UUID) -> bool:
 def _grant_if_due(
     purchase: Purchase, owner: User | None, product: Product | None, *, now: datetime
 ) -> bool:
-    """Grant the credits if nothing stands in the way, else store the pending reason; return whether
+    """Grant the credits if possible, otherwise store the pending reason; return whether
     they were granted.
     """
     if purchase.granted_at:

@@ -1,9 +1,9 @@
 """Subscriptions, and the tier of their users.
 
-Guarantee: a subscription's state follows from what Apple signed, in whatever order, how often and
-from whom it came. Its periods are purchases; `upsert_from_apple` stores the latest renewal info;
-`sync_subscription` derives the rest from both. The tier is stored with its end, so it ends on time
-even if nobody notifies us.
+Guarantee: a subscription's state depends only on what Apple signed, not on order, repetition or
+sender. Its periods are purchases; `upsert_from_apple` stores the latest renewal
+info; `sync_subscription` derives the rest from both. The tier is stored with its end, so it ends on
+time even without a notification.
 
 Lock order: the wallet, the subscription and the purchase (services.purchases), then the user.
 """

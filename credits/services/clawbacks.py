@@ -2,7 +2,7 @@
 reversed.
 
 Callers pass the total share that is refunded so far: a state, not a step. Calls may therefore
-repeat, arrive late, or pass a growing share. Each call books only what is missing. Which share:
+repeat, arrive late, or pass a growing share. Each call books only the difference. Which share:
 billing/services/grants.py.
 """
 

@@ -112,7 +112,7 @@ def append_entry(
 
 
 def expire(wallet: Wallet, lot: Lot, *, amount: int, reason: str, now: datetime) -> None:
-    """Expire `amount` of what is left of a lot."""
+    """Expire `amount` of a lot's remainder."""
     lot.remaining -= amount
     lot.expired_amount += amount
     lot.save(update_fields=["remaining", "expired_amount"])

@@ -1,4 +1,4 @@
-"""Expire what is left of a lot at its expiry time, and extend that time."""
+"""Expire the remainder of a lot at its expiry time, and extend that time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def extend_expiry(*, transaction_id: str, until: datetime) -> None:
 
 
 def expire_due_lots(*, now: datetime, limit: int = 100) -> int:
-    """Expire what is left of up to `limit` lots whose time has come; return the number of lots.
+    """Expire the remainder of up to `limit` due lots; return the number of lots.
 
     Each lot has a transaction of its own, so that a failure does not stop the rest. A lot can be
     spent until this has run: the balance includes it.

@@ -111,7 +111,7 @@ def _supersede_codes(source: Wallet, target: Wallet, *, now: datetime) -> int:
 
 
 def _supersede(wallet: Wallet, lot: Lot, *, reason: str, now: datetime) -> int:
-    """Expire what is left of a lot and mark it as superseded; return how many credits expired."""
+    """Expire the remainder of a lot and mark it as superseded; return how many credits expired."""
     expired = lot.remaining
     lot.superseded_at = now
     lot.save(update_fields=["superseded_at"])

@@ -112,7 +112,7 @@ def _count_redemptions(code: PromotionCode, wallet: Wallet) -> int:
 
 @dataclass(frozen=True)
 class CodeTerms:
-    """What a code grants, when, and how often. None: no limit, no end, no expiry."""
+    """A code's credits, period and limits. None: no limit, no end, no expiry."""
 
     credits: int
     starts_at: datetime | None = None

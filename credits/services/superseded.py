@@ -7,8 +7,8 @@ sandbox purchases up to their limit. The merge expires what is left of the other
 
 - A cancelled job: its part expires at once.
 - A failed job: its part stays, as long as the wallet holds no more than the counted lots granted.
-  The rest expires. A failure therefore costs the user nothing, and nobody holds two welcome grants
-  at a time, in whatever order jobs end.
+  The rest expires. A failure therefore costs the user nothing, and no user holds two welcome grants
+  at a time, in any order of the jobs' ends.
 
 Superseded credits never repay a debt: a store refund that is reversed later would bring them back
 as bought ones.
@@ -68,6 +68,6 @@ def _remaining(lot_ids: list[UUID]) -> int:
 
 
 def _amount_of_counted(lot_ids: list[UUID]) -> int:
-    """Return what the lots among these that are not superseded have granted."""
+    """Return the amount granted by those lots that are not superseded."""
     counted = Lot.objects.filter(id__in=lot_ids, superseded_at=None)
     return sum(counted.values_list("amount", flat=True))

@@ -49,7 +49,7 @@ def cost_usd(
     multipliers: dict[str, dict[str, Any]],
     chosen: dict[str, Any],
 ) -> Decimal:
-    """What the provider charges us for one generation."""
+    """The provider's price for one generation."""
     cost = _apply_multipliers(unit_cost_usd, multipliers, chosen)
     if unit == CostUnit.SECOND:
         return cost * Decimal(chosen.get("duration", BASE_PRICE_SECONDS))

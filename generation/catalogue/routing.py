@@ -119,7 +119,7 @@ def margin_percent(route: RouteSpec, chosen: dict[str, Any], credits: int) -> De
 
 
 def revenue_usd(credits: int) -> Decimal:
-    """What the App Store pays out for these credits, after its commission."""
+    """The App Store's payout for these credits, after its commission."""
     commission = Decimal(settings.STORE_COMMISSION_PERCENT) / 100
     return credits * Decimal(settings.CREDIT_PRICE_USD) * (1 - commission)
 

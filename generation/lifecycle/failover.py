@@ -86,8 +86,8 @@ def _has_next_route(
 ) -> bool:
     """Whether the failure allows another route, and one is available.
 
-    A cancellation at the provider does not: whoever cancelled there, perhaps our staff, does not
-    want the job elsewhere. An unusable result does not either: the provider charges for it.
+    A cancellation at the provider does not: the person who cancelled there, perhaps our staff, does
+    not want the job elsewhere. An unusable result does not either: the provider charges for it.
     """
     is_provider_error = reason == FailureReason.PROVIDER_ERROR
     is_unanswered = reason == FailureReason.TIMEOUT and job.stage == Stage.SENT

@@ -304,7 +304,7 @@ def _refund_and_close(
 
 
 def _record_provider_refusal(job: Job, error_type: str, *, now: datetime) -> None:
-    """Count a refusal by the provider's moderation like one of ours: a provider may close our
+    """Count a refusal by the provider's moderation like our own: a provider may close our
     account because of such input."""
     request = job.requests.order_by("-id").first()
     if request and get_provider(request.provider).is_content_rejection(error_type):

@@ -35,7 +35,7 @@ class JobStatus(models.TextChoices):
 
 
 class Stage(models.TextChoices):
-    """What happens next. The comments state what is true in this stage."""
+    """The next step of a job. The comments state what is true in each stage."""
 
     SUBMIT = "submit"  # not sent to any provider
     SENT = "sent"  # a submission is being sent; its outcome is not known yet

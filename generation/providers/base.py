@@ -1,8 +1,8 @@
 """The provider contract: what every provider adapter implements, and the result types of each call.
 
 An adapter translates to and from the provider's wire format. It writes no rows and decides nothing
-about jobs or money. It never raises for what the provider does. A response that the adapter cannot
-read is `Unknown`, and `Unknown` is never a failure.
+about jobs or money. It never raises for the provider's behaviour. A response that the adapter
+cannot read is `Unknown`, and `Unknown` is never a failure.
 """
 
 from __future__ import annotations

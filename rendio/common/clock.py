@@ -2,7 +2,7 @@
 
 Due times and leases are written by one process and compared by another, possibly on another
 machine, whose clock may be wrong by hours. So each process measures the offset of its own clock
-from the database's. Between two measurements it counts by the monotonic clock, which nobody sets.
+from the database's. Between two measurements it counts by the monotonic clock, which cannot be set.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 
 
 class DueRow(models.Model):
-    """`due_at` is None where nothing is to be done. Each model has an index on `due_at`."""
+    """`due_at` is None if no work is pending. Each model has an index on `due_at`."""
 
     due_at = models.DateTimeField(null=True, blank=True)
     tries = models.PositiveIntegerField("attempts", default=0)
@@ -98,7 +98,7 @@ def for_each_logged(
     """Call `act` for each item. An exception is logged and does not stop the rest.
 
     A failed item is due again when its lease ends. An exception of `stop_on` means that the rest
-    would fail likewise: the rest is released and becomes due sooner than the failed item, so an
+    would fail too: the rest is released and becomes due sooner than the failed item, so an
     item that always fails cannot keep the others from their turn.
     """
     left = list(items)

@@ -38,7 +38,7 @@ class Refusal(Exception):
     """An anticipated refusal of a request: one class each, with its code, type, status and message.
 
     `details` are shown to the client as they are, and fill the %(name)s places of the message. A
-    subclass without a `code` of its own is the same refusal to the client, with another text or
+    subclass without its own `code` is the same error to the client, with another text or
     header.
     """
 

@@ -47,7 +47,8 @@ class TtlCached(Generic[P, T]):
 
 
 def ttl_cache(seconds: Callable[[], float]) -> Callable[[Callable[P, T]], TtlCached[P, T]]:
-    """Keep what the function returns for `seconds()`, which is asked at each call: a setting.
+    """Keep the function's result for `seconds()`, which is read at each call, since it is a
+    setting.
 
     One thread loads an expired value; the others wait for it. An exception is not kept. Entries
     are never removed: only for few different arguments, which must be hashable.

@@ -1,9 +1,9 @@
 """A child process that cannot outlive its parent.
 
-Guarantee: whatever ends this process, kill -9 included, its children end too. On Linux the kernel
-signals them (parent-death signal). On other systems, and for children that were missed, pid files
-name them, and the next owner of the folder stops them first. A pid is signalled only if it is still
-the recorded process.
+Guarantee: if this process ends in any way, kill -9 included, its children end too. On Linux the
+kernel signals them (parent-death signal). On other systems, and for children that were missed, pid
+files name them, and the next owner of the folder stops them first. A pid is signalled only if it is
+still the recorded process.
 """
 
 import contextlib

@@ -291,7 +291,7 @@ class Valkey(_Server):
         return valkey_binary()
 
     def _client(self) -> dict[str, Any]:
-        """The parts of the URL other than the port."""
+        """Additional arguments of the Redis client."""
         return {}
 
     def _settings(self) -> dict[str, str]:

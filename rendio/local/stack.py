@@ -114,7 +114,7 @@ class Stack:
             self.children[name].start()
 
     def stop(self, *names: str) -> list[str]:
-        """Stop gracefully; without names all of them. Returns those that had to be killed."""
+        """Stop gracefully; without names all of them. Returns the processes that were killed."""
         stopping = {name: self.children.pop(name, None) for name in names or STOP_ORDER}
         children = {name: child for name, child in stopping.items() if child}
         for name, child in children.items():

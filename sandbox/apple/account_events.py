@@ -1,6 +1,6 @@
 """Sign in with Apple's server-to-server notifications about a person's Apple account.
 
-Delivered once, whatever the response is.
+Each event is sent once; a failed response does not repeat it.
 """
 
 import json

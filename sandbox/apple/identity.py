@@ -1,6 +1,6 @@
 """Identity tokens, genuine and flawed.
 
-`/control/apple/identity` stands for the sign-in sheet on the phone. `nonce` is the value that the
+`/control/apple/identity` replaces the sign-in sheet on the phone. `nonce` is the value that the
 app passed to the sheet, the hex SHA-256 of its raw nonce. It is copied into the token unchanged.
 """
 

@@ -1,1 +1,1 @@
-"""What the API views of all apps share: base classes, fields, parsers, rate limits, middleware."""
+"""Shared parts of all apps' API views: base classes, fields, parsers, rate limits, middleware."""

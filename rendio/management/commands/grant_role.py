@@ -1,4 +1,5 @@
-"""`manage.py grant_role NAME`: grant the role of Rendio's processes what it needs, and no more.
+"""`manage.py grant_role NAME`: grant the role of Rendio's processes the privileges that it needs,
+and no others.
 
 The role reads and writes rows. It creates, changes and drops nothing, truncates no table, and only
 reads and appends where the database keeps a table append-only (the ledger, the audit log): their
