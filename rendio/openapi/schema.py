@@ -47,7 +47,7 @@ LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Rese
 # Statuses of `INVALID_INPUT` other than 400, for operations with a body.
 BODY_STATUSES = {413: "The body is too large.", 415: "The body is of another media type."}
 # Text of INTERNAL_ERROR with status 503.
-BUSY = "something of ours is busy. Try again."
+BUSY = "one of our services is busy. Try again."
 
 
 class OperationSchema(AutoSchema):
