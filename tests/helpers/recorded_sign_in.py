@@ -34,7 +34,7 @@ class SignsIn(Protocol):
 @dataclass(frozen=True)
 class Recording:
     database: str
-    began_at: datetime
+    ended_at: datetime
     made_at: float  # of time.monotonic()
     script: str  # INSERT statements
     attributes: dict[str, Any]  # of the phone
@@ -45,7 +45,8 @@ class Recording:
         return self.database == _database() and age < RECORD_AGAIN_AFTER_SECONDS
 
     def insert_rows(self) -> None:
-        delay = timezone.now() - self.began_at
+        # From its end on, so that no row is of a moment that is still to come.
+        delay = timezone.now() - self.ended_at
 
         def moved(found: re.Match[str]) -> str:
             return (datetime.fromisoformat(found[0]) + delay).isoformat()
@@ -82,9 +83,9 @@ def _changed_settings() -> set[str]:
 
 
 def _record(phone: SignsIn) -> Recording:
-    began_at = timezone.now()
     before = _rows()
     phone.sign_in()
+    ended_at = timezone.now()
     statements = [
         sql.SQL("INSERT INTO {table} SELECT * FROM jsonb_populate_record(NULL::{table}, {row});")
         .format(table=sql.Identifier(table), row=sql.Literal(row))
@@ -94,7 +95,7 @@ def _record(phone: SignsIn) -> Recording:
     ]
     # The HTTP client stays the phone's own.
     attributes = {name: value for name, value in vars(phone).items() if name != "client"}
-    return Recording(_database(), began_at, time.monotonic(), "".join(statements), attributes)
+    return Recording(_database(), ended_at, time.monotonic(), "".join(statements), attributes)
 
 
 def _rows() -> dict[tuple[str, str], str]:
