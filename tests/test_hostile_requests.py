@@ -74,7 +74,7 @@ TABLES = [
     "generation_job", "generation_quote", "generation_upload", "generation_webhookdelivery",
     "generation_providerrequest", "billing_purchase", "billing_notification",
     "billing_unconfirmedpurchase", "accounts_user", "accounts_session", "accounts_device",
-    "accounts_appleidentity", "adminops_auditlogentry",
+    "accounts_appleidentity", "adminops_adminaction",
 ]  # fmt: skip
 COUNTS = ", ".join(f"(SELECT count(*) FROM {table})" for table in TABLES)  # noqa: S608
 KEPT = f"SELECT (SELECT sum(balance) FROM credits_wallet), {COUNTS}"  # noqa: S608

@@ -53,7 +53,7 @@ def test_it_is_let_through_once(cashier, held, phone):
 
     answer = cashier.act(RELEASE, held.id, reason=WHY)
 
-    assert b"not held back" in answer.content
+    assert b"does not await review" in answer.content
     assert phone.balance() == 20
     assert AuditLogEntry.objects.count() == 1
 

@@ -63,7 +63,7 @@ def test_apple_waits_only_so_long(cashier, asked):
 
     answer = cashier.act(DECIDE, asked.id, policy="decline", reason=WHY)
 
-    assert b"does not wait" in answer.content
+    assert b"deadline for an answer has passed" in answer.content
     assert not AuditLogEntry.objects.exists()
 
 

@@ -344,7 +344,7 @@ def notification(user: UUID, number: int) -> Model:
 
 def record(user: UUID, number: int) -> Model:
     return IdempotencyRecord(
-        user_id=user, operation="x", key=uuid4(), fingerprint="f" * 64, status=200, answer={},
+        user_id=user, operation="x", key=uuid4(), fingerprint="f" * 64, status=200, response={},
         expires_at=LONG_AGO,
     )  # fmt: skip
 

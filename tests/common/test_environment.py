@@ -28,7 +28,7 @@ def given(monkeypatch):
 def refusals(monkeypatch):
     """What was refused in this test."""
     found: list[str] = []
-    monkeypatch.setattr(environment, "refusals", found)
+    monkeypatch.setattr(environment, "problems", found)
     return found
 
 
@@ -138,7 +138,7 @@ def test_a_tcp_address_may_be_of_ipv6(given, value):
 
 def test_films_of_a_sandbox_at_an_ipv6_address_may_be_fetched():
     code = (
-        "from django.conf import settings; from rendio.common import http;"
+        "from django.conf import settings; from rendio.common.outbound import http;"
         "http._check_target('http://[::1]:9000/film.mp4', local=True,"
         " allowed_hosts=settings.PROVIDERS['fal'].media_hosts)"
     )

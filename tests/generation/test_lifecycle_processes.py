@@ -259,14 +259,14 @@ def test_a_worker_that_ends_or_dies_is_missed(running):
         answer = requests.get(f"{running.url}/statusz", timeout=30)
         return answer.status_code, answer.json()["problems"]
 
-    wait_for(lambda: status() == (200, []), told=status)
+    wait_for(lambda: status() == (200, []), describe=status)
 
     # A web process keeps its last answer for a second.
     running.stack.stop("worker")
     nobody = [f"no worker of the queue {name} has been here" for name in QUEUES]
-    wait_for(lambda: status() == (503, nobody), told=status)
+    wait_for(lambda: status() == (503, nobody), describe=status)
     running.stack.start("worker")
-    wait_for(lambda: status() == (200, []), told=status)
+    wait_for(lambda: status() == (200, []), describe=status)
 
     running.stack.kill("worker")
     # Instead of waiting until it has not been seen for so long.
@@ -275,7 +275,7 @@ def test_a_worker_that_ends_or_dies_is_missed(running):
     [problem] = wait_for(lambda: [one for one in status()[1] if "the last was" in one])
     assert problem.startswith("no worker of the queue low is here; the last was")
     running.stack.start("worker")
-    wait_for(lambda: status() == (200, []), told=status)
+    wait_for(lambda: status() == (200, []), describe=status)
 
 
 def test_a_video_that_comes_after_the_refund_is_there_for_its_owner(running, provider):

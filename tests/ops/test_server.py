@@ -377,7 +377,7 @@ def test_a_request_that_has_begun_is_answered_after_sigterm(running):
     ) as line:  # fmt: skip
         child = running.stack.children["web"]
         serves(running.url)
-        child.ask_to_stop()
+        child.request_stop()
         wait_for(lambda: "Handling signal: term" in running.log("web"))
 
         line.socket.sendall(body[5000:])
