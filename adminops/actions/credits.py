@@ -52,7 +52,7 @@ class GrantResult:
 def refund_credits(staff_action: StaffAction, *, user_id: UUID, amount: int) -> GrantResult:
     """Grant `amount` credits out of goodwill, or request approval for it.
 
-    The user's debt is repaid first; credits above the maximum balance lapse. Raises Forbidden,
+    The user's debt is repaid first; credits above the maximum balance expire. Raises Forbidden,
     InvalidInput, NotFound, InvalidState.
     """
     return _grant_or_request_approval(AdminAction.REFUND_CREDITS, staff_action, user_id, amount)

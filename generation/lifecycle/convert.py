@@ -88,8 +88,8 @@ def _convert_and_store(item: _Item) -> _Converted | _Failed:
         except Exception as error:
             return _storage_failure(item.job, error)
         try:
-            film = process.convert(original, folder)
-            report = process.probe(film, folder, kind="video")
+            video = process.convert(original, folder)
+            report = process.probe(video, folder, kind="video")
         except UnusableFile as error:
             return _Failed(FailureReason.UNUSABLE, "film_not_converted", str(error), is_final=True)
         except ProcessFailed as error:
@@ -100,7 +100,7 @@ def _convert_and_store(item: _Item) -> _Converted | _Failed:
         try:
             return _Converted(
                 StoredMedia(
-                    attempts.save_file(item.attempt, "video.mp4", film),
+                    attempts.save_file(item.attempt, "video.mp4", video),
                     attempts.save_file(item.attempt, "thumbnail.jpg", folder / report.thumbnail),
                 )
             )
