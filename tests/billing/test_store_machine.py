@@ -343,7 +343,7 @@ class Store(RolledBackMachine):
         if exists:
             who = sign_in(Phone().sign_in(), self.store.sandbox)
             welcome, *_ = self.me.wallet.lots
-            welcome.lapse(welcome.remaining)
+            welcome.expire(welcome.remaining)
             self.me.wallet.lots.append(ModelLot(10, 10))
         sign_in(self.me.phone, self.store.sandbox, sub=who)
         self.is_told = self.me.has_account = True
