@@ -91,6 +91,7 @@ def _server(environment: frozenset[tuple[str, str]], *, application: bool) -> Fo
 def application(environment: Mapping[str, str]) -> ForkServer:
     """The server whose processes have called django.setup() in this environment."""
     settled = {**environment, "DJANGO_SETTINGS_MODULE": "rendio.settings"}
+    settled.pop("PYTEST_CURRENT_TEST", None)  # else each test would have a server of its own
     return _server(frozenset(settled.items()), application=True)
 
 
