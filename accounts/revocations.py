@@ -80,7 +80,7 @@ class RevokedSessions:
         self._stopped.clear()
         self._first_read.clear()
         self._thread.start()
-        # Without its database the process starts all the same; /readyz names the problem.
+        # Without its database the process starts too; /readyz names the problem.
         self._first_read.wait(timeout=FIRST_READ_SECONDS)
         atexit.register(self.stop)
 

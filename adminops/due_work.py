@@ -20,7 +20,7 @@ WORK_ON_INCIDENTS = DueWork(
 )
 ROLL_UP_DAYS = DueWork(
     "adminops.count_days",
-    # A long read that nobody waits for.
+    # A long read, and no user waits for its result.
     queue="low",
     every_seconds=60,
     time_limit_seconds=1800,

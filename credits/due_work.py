@@ -9,7 +9,7 @@ CHECK_LEDGER = DueWork(
     "credits.prove_ledger",
     # The alert for a ledger that is not checked in time reads another gauge (ops/alerts.yml).
     DueRows("", LedgerCheck.objects.all),
-    # A long read that nobody waits for.
+    # A long read, and no user waits for its result.
     queue="low",
     # Beat looks every minute; the check runs once in LEDGER_PROOF_SECONDS.
     every_seconds=60,

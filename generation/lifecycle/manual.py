@@ -44,7 +44,7 @@ def retry_job(job_id: UUID, *, now: datetime) -> Job:
     if job.stage == Stage.DONE:
         dead_letters.refetch_result(job_id, now=now)
     elif job.leased_until and job.leased_until > now:
-        raise InvalidState(problem="A worker has this job in hand.")
+        raise InvalidState(problem="A worker is processing this job.")
     else:
         job.due_at, job.tries = now, 0
         job.save(update_fields=["due_at", "tries"])

@@ -100,7 +100,7 @@ def test_retry_leaves_a_claimed_job_to_its_worker(support, running):
 
     answer = support.act("generation_job_retry", running.id, reason=WHY)
 
-    assert said(answer) == ["A worker has this job in hand."]
+    assert said(answer) == ["A worker is processing this job."]
     running.refresh_from_db()
     assert running.due_at == later
 
