@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import structlog
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -43,7 +45,7 @@ from rendio.common.web.api import (
 logger = structlog.get_logger(__name__)
 
 
-class _PublicCatalogue(PublicView):
+class _PublicCatalogue(PublicView, ABC):
     """A catalogue list with an ETag: 304 if unchanged. `Accept-Language` selects the sort order."""
 
     limits = ()
@@ -65,8 +67,9 @@ class _PublicCatalogue(PublicView):
         patch_vary_headers(response, ["Accept-Language"])
         return response
 
+    @abstractmethod
     def json_by_language(self, current: cache.Catalogue) -> dict[str, bytes]:
-        raise NotImplementedError
+        """The catalogue's JSON for each language."""
 
 
 class GetModels(_PublicCatalogue):
@@ -97,7 +100,7 @@ class QuoteVideo(ApiView):
         )
 
 
-class _PaidCall(ApiView):
+class _PaidCall(ApiView, ABC):
     """A call that starts a paid job, once for each idempotency key."""
 
     limits = ("generation_hour_per_user", "generation_minute_per_user", "generation_day_per_user")
@@ -114,8 +117,9 @@ class _PaidCall(ApiView):
         headers = {"X-Idempotent-Replay": "true"} if answer.replayed else None
         return Response(answer.body, status=answer.status, headers=headers)
 
+    @abstractmethod
     def execute(self, attempt: IdempotentRequest) -> StoredResponse:
-        raise NotImplementedError
+        """Create the job, or find the stored response of an earlier attempt."""
 
 
 class GenerateVideo(_PaidCall):

@@ -33,7 +33,7 @@ class Sandbox:
         return found
 
     def revoked(self) -> list[dict[str, Any]]:
-        """What Apple was told to revoke."""
+        """The tokens whose revocation Apple was asked for."""
         answer = requests.get(f"{self.url}/control/apple/revoked", timeout=30)
         found: list[dict[str, Any]] = answer.json()["tokens"]
         return found

@@ -39,7 +39,7 @@ def service(tmp_path_factory, django_db_setup):
         valkey.start()
         environment = stack_environment(
             name,
-            # Limits that nobody reaches: they are counted in Redis all the same.
+            # Too high to be reached, but still counted in Redis.
             RATE_LIMIT_DEVICE_CHECK_PER_HOUR=1_000_000,
             RATE_LIMIT_FIRST_CHECK_PER_HOUR=1_000_000,
             RATE_LIMIT_UNPROVEN_PER_HOUR=1_000_000,

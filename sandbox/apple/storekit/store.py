@@ -38,7 +38,7 @@ NO_OFFER = dict.fromkeys(OFFER_FIELDS)
 
 
 class Store:
-    """Transactions of both environments. Each transaction has its environment."""
+    """Transactions of Sandbox and Production, each with its environment."""
 
     def __init__(self) -> None:
         # Ids are never repeated, even after a restart or reset, because apps remember them.
