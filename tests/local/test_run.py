@@ -97,10 +97,10 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     # Nor does its login stop a worker.
     stop = f"{flower}/api/worker/shutdown/low@here"
     assert requests.post(stop, auth=login.groups(), timeout=30).status_code == 403
-    # What tasks were given is nobody's to see.
+    # What tasks were given is nobody's to see. Of a task received before Flower, it knows None.
     tasks = requests.get(f"{flower}/api/tasks", auth=login.groups(), timeout=30).json()
     assert {task["name"] for task in tasks.values()} >= {"generation.submit_due"}
-    assert {(task["args"], task["kwargs"]) for task in tasks.values()} == {("", "")}
+    assert not any(task["args"] or task["kwargs"] for task in tasks.values())
     assert all(login[2] not in command_line(group) for group in groups_of(data_dir))
 
     # A second start in the same home.
