@@ -41,7 +41,7 @@ from rendio.common.web.parsers import StrictJSONParser
 
 class DeviceCheck(PublicView):
     """Rate limits depend on the call's proof: services.CheckLimiter gives the order,
-    docs/decisions/0028-launch-day.md the reasons."""
+    docs/decisions/0028-shared-addresses.md the reasons."""
 
     limits = ()
     counts_itself = True

@@ -433,8 +433,8 @@ RATE_LIMITS = {
     "generation_day_per_user": (integer("RATE_LIMIT_GENERATION_PER_DAY", 500), 86_400),
     "quotes_per_user": (integer("RATE_LIMIT_QUOTES_PER_MINUTE", 60), 60),
     "consents_per_user": (integer("RATE_LIMIT_CONSENTS_PER_HOUR", 10), 3600),
-    # Who proves something is counted alone. docs/decisions/0028-launch-day.md has the arithmetic of
-    # the limits by address: ten thousand phones may share one.
+    # A caller with a proof has limits of its own. Ten thousand phones may share an address:
+    # docs/decisions/0028-shared-addresses.md has the arithmetic of the limits by address.
     "device_check_per_installation": (integer("RATE_LIMIT_DEVICE_CHECK_PER_HOUR", 20), 3600),
     "first_check_per_ip": (integer("RATE_LIMIT_FIRST_CHECK_PER_HOUR", 20_000), 3600),
     "reinstall_per_ip": (integer("RATE_LIMIT_REINSTALL_PER_HOUR", 300), 3600),

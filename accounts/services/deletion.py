@@ -4,7 +4,7 @@ One transaction closes the wallet, ends all sessions and removes personal data f
 ledger refers to. Higher apps delete their part in it (account_deleted: generation/receivers.py,
 billing/receivers.py). Work outside the database follows as due rows that are retried until done:
 files, and the refresh token at Apple. So no outside service can prevent a deletion. What stays:
-docs/decisions/0005-what-a-deletion-leaves.md.
+docs/decisions/0005-account-deletion.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Many phones behind one address start, and an attacker among them does not keep them out.
 
-docs/decisions/0028-launch-day.md has the arithmetic. Here the limits are small.
+docs/decisions/0028-shared-addresses.md has the arithmetic. Here the limits are small.
 """
 
 from __future__ import annotations
