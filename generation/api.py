@@ -41,6 +41,7 @@ from rendio.common.web.api import (
     parse_uuid,
     query_uuid,
 )
+from rendio.common.web.body import JobIdBody
 
 logger = structlog.get_logger(__name__)
 
@@ -133,7 +134,7 @@ class RetryVideoJob(_PaidCall):
     operation = "retry-video-job"
 
     def execute(self, attempt: IdempotentRequest) -> StoredResponse:
-        job_id = parse_uuid(self.body.get("job_id"), "job_id")
+        job_id = JobIdBody.job_id.parse(self.body)
         return services.retry(attempt=attempt, job_id=job_id, now=clock.now())
 
 
@@ -195,7 +196,7 @@ class CancelVideoJob(ApiView):
     def post(self, request: Request) -> Response:
         job = services.cancel_job(
             user_id=self.caller.user_id,
-            job_id=parse_uuid(self.body.get("job_id"), "job_id"),
+            job_id=JobIdBody.job_id.parse(self.body),
             now=clock.now(),
         )
         return Response({"job_id": job.id, "status": job.status, **refund_fields(job)})
@@ -205,7 +206,7 @@ class DeleteVideoJob(ApiView):
     def post(self, request: Request) -> Response:
         services.delete_job(
             user_id=self.caller.user_id,
-            job_id=parse_uuid(self.body.get("job_id"), "job_id"),
+            job_id=JobIdBody.job_id.parse(self.body),
             now=clock.now(),
         )
         return Response({"success": True})

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from generation import media
 from generation.models import Job, Quote, Upload, Violation
-from generation.uploads import retention
+from generation.uploads.responses import upload_answer
 from rendio.common.times import iso
 
 
@@ -58,7 +58,7 @@ def export_quotes(user_id: UUID) -> Iterator[dict[str, Any]]:
 def export_uploads(user_id: UUID) -> Iterator[dict[str, Any]]:
     """The user's uploaded images."""
     for upload in Upload.objects.owned_by(user_id).order_by("id").iterator():
-        yield {**retention.as_json(upload), "created_at": iso(upload.created_at)}
+        yield {**upload_answer(upload), "created_at": iso(upload.created_at)}
 
 
 def export_violations(user_id: UUID) -> Iterator[dict[str, Any]]:

@@ -1,16 +1,13 @@
-"""Descriptions of the API calls of generation: tags, summaries, bodies and examples.
+"""Descriptions of the API calls of generation: tags, summaries and examples.
 
-Serializers of responses about jobs and quotes are in generation/serializers.py, beside the
-functions that build the responses.
+Bodies stand where they are parsed, serializers of responses beside the functions that build the
+responses: serializers.py, catalogue/orders.py, catalogue/responses.py and uploads/responses.py.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
-from rest_framework import serializers
 
 from accounts.errors import ConsentRequired
 from credits.errors import (
@@ -20,7 +17,8 @@ from credits.errors import (
     InsufficientCredits,
 )
 from generation import api
-from generation.catalogue.orders import MAX_URL_LENGTH, PROMPT_MAX, PROMPT_MIN_VISIBLE
+from generation.catalogue.orders import GenerateBody, OrderBody, OrderedAnswer
+from generation.catalogue.responses import ModelsAnswer, ThemesAnswer
 from generation.errors import (
     ContentRejected,
     InMaintenance,
@@ -30,16 +28,15 @@ from generation.errors import (
     ProviderUnavailable,
     StorageUnavailable,
 )
-from generation.models import JobStatus, ModelKind, PricingType
+from generation.models import JobStatus
 from generation.serializers import (
-    FEE_HELP,
-    SETTINGS_HELP,
     CancelledAnswer,
     JobsAnswer,
     JobStatusAnswer,
     QuoteAnswer,
 )
 from generation.uploads import api as uploads_api
+from generation.uploads.responses import DirectIdBody, DirectUploadAnswer, UploadAnswer
 from rendio.common.errors import (
     Forbidden,
     InvalidInput,
@@ -49,17 +46,15 @@ from rendio.common.errors import (
     RequestInProgress,
     Unauthorized,
 )
-from rendio.common.web.fields import StrictCharField, TextUUIDField
+from rendio.common.web.body import JobIdBody
 from rendio.common.web.openapi import (
     JOB_ID,
     PAGE,
     REPLAYED,
     SUCCESS,
     Done,
-    JobIdBody,
     Operation,
     Operations,
-    OptionalId,
     Tag,
     idempotency_key,
     query,
@@ -69,125 +64,6 @@ JOB = "01a1fc89-91ea-73fa-8415-4b583de90bfb"
 SORA = "00000000-0000-4000-8000-000000000003"
 VIDEO_URL = "https://api.example.com/media/eyJ2aWRlbyI6MX0:c2lnbmVk"
 PICTURE_URL = "https://api.example.com/media/eyJwaWN0dXJlIjoxfQ:c2lnbmVk"
-
-
-# --- Bodies, for the description only: catalogue.orders parses and validates an order ------------
-
-
-class SettingsBody(serializers.Serializer):
-    """Defaults to the theme's settings, then the model's. Unknown settings are refused.
-
-    `auto` as a resolution or an aspect ratio means the default, unless the model lists `auto` as a
-    value. The response states the settings that apply.
-    """
-
-    duration = serializers.IntegerField(required=False, allow_null=True, help_text="Seconds.")
-    resolution = StrictCharField(required=False, allow_null=True)
-    aspect_ratio = StrictCharField(required=False, allow_null=True)
-
-
-class OrderBody(serializers.Serializer):
-    model_id = OptionalId("Defaults to the theme's model, then the default model.")
-    theme_id = OptionalId()
-    prompt = StrictCharField(
-        required=False,
-        allow_null=True,
-        min_length=PROMPT_MIN_VISIBLE,
-        max_length=PROMPT_MAX,
-        help_text="At least three visible characters. Defaults to the theme's prompt.",
-    )
-    image_url = StrictCharField(
-        required=False,
-        allow_null=True,
-        allow_blank=True,
-        max_length=MAX_URL_LENGTH,
-        help_text="The source image: the `image_url` of an upload.",
-    )
-    upload_id = OptionalId("The source image, by the id of the upload.")
-    settings = SettingsBody(required=False, allow_null=True)
-
-
-class GenerateBody(OrderBody):
-    quote_id = OptionalId("The quote whose price applies.")
-
-
-class DirectIdBody(serializers.Serializer):
-    direct_id = TextUUIDField()
-
-
-# --- Responses -----------------------------------------------------------------------------------
-
-
-class ModelAnswer(serializers.Serializer):
-    id = serializers.UUIDField()
-    name = serializers.CharField()
-    category = serializers.CharField()
-    kind = serializers.ChoiceField(choices=ModelKind.choices)
-    description = serializers.CharField(allow_blank=True)
-    provider = serializers.CharField()
-    is_featured = serializers.BooleanField()
-    thumbnail_url = serializers.CharField(allow_null=True)
-    pricing_type = serializers.ChoiceField(choices=PricingType.choices)
-    base_price = serializers.FloatField(help_text="US dollars.")
-    min_credits = serializers.IntegerField(min_value=1)
-    required_fields = serializers.ListField(child=serializers.CharField())
-    settings = serializers.DictField(
-        child=serializers.DictField(), help_text="`{allowed: […], default: …}` by setting."
-    )
-    multipliers = serializers.DictField(
-        child=serializers.DictField(child=serializers.FloatField()),
-        required=False,
-        help_text="For `variable` models, by setting and value.",
-    )
-
-
-class ModelsAnswer(serializers.Serializer):
-    models = ModelAnswer(many=True)
-
-
-class ThemeAnswer(serializers.Serializer):
-    id = serializers.UUIDField()
-    name = serializers.CharField()
-    description = serializers.CharField(allow_blank=True)
-    category = serializers.CharField()
-    default_prompt = serializers.CharField()
-    default_settings = serializers.DictField()
-    thumbnail_url = serializers.CharField(allow_null=True)
-    model_id = serializers.UUIDField()
-
-
-class ThemesAnswer(serializers.Serializer):
-    themes = ThemeAnswer(many=True)
-
-
-class OrderedAnswer(serializers.Serializer):
-    job_id = serializers.UUIDField()
-    status = serializers.ChoiceField(choices=[JobStatus.PENDING])
-    credits_used = serializers.IntegerField(min_value=1)
-    credits_remaining = serializers.IntegerField(min_value=0)
-    cancel_fee_after_start = serializers.IntegerField(min_value=0, help_text=FEE_HELP)
-    settings = serializers.DictField(
-        required=False,
-        help_text=f"{SETTINGS_HELP} Missing in the replay of an order from an earlier release.",
-    )
-
-
-class UploadAnswer(serializers.Serializer):
-    upload_id = serializers.UUIDField()
-    image_url = serializers.CharField()
-    width = serializers.IntegerField(min_value=1)
-    height = serializers.IntegerField(min_value=1)
-    expires_at = serializers.DateTimeField()
-
-
-class DirectUploadAnswer(serializers.Serializer):
-    direct_id = serializers.UUIDField()
-    url = serializers.CharField()
-    fields: Any = serializers.DictField(child=serializers.CharField())  # not the serializer's own
-    expires_at = serializers.DateTimeField()
-
-
-# --- The table -----------------------------------------------------------------------------------
 
 ORDERED = {
     "job_id": JOB,

@@ -1,6 +1,8 @@
 """Responses about jobs and quotes: for each, the serializer that describes it and its builder.
 
-/openapi.json is generated from the serializers, and tests hold every response to it.
+/openapi.json is generated from the serializers, and tests hold every response to it. Responses
+about orders are in catalogue/orders.py, about models and themes in catalogue/responses.py, about
+uploads in uploads/responses.py.
 """
 
 from __future__ import annotations
@@ -11,17 +13,12 @@ from typing import Any
 from rest_framework import serializers
 
 from generation import media, queries
+from generation.catalogue.orders import FEE_HELP, SETTINGS_HELP
 from generation.models import Job, JobStatus, Quote
 from rendio.common.errors import all_refusals, describe
 from rendio.common.times import iso
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 2, 30
-FEE_HELP = (
-    "Credits that the refund leaves out if the user cancels after the provider has started, or if "
-    "the provider's content check refuses the content: the provider's charge, at most this number. "
-    "0 while the user has free cancellations left."
-)
-SETTINGS_HELP = "All settings of the model that apply, defaults included."
 REFUNDED_HELP = "Whether credits were refunded."
 CREDITS_REFUNDED_HELP = "Refunded credits. Only if a fee was kept."
 

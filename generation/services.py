@@ -22,8 +22,8 @@ from credits.errors import InsufficientCredits
 from credits.idempotency import IdempotentRequest, StoredResponse
 from generation import cleanup, exposure
 from generation.catalogue import cache, routing
-from generation.catalogue.cache import ModelSpec
-from generation.catalogue.orders import Order, order_from_job, parse_order
+from generation.catalogue.orders import Order, order_from_job, ordered_answer, parse_order
+from generation.catalogue.specs import ModelSpec
 from generation.due_work import CANCEL_JOBS, SUBMIT_JOBS
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import settle
@@ -193,15 +193,11 @@ def _charge_and_create_job(
         exposed = exposure.insert_job(job, max_cost_usd=max_cost_usd, now=now)
         answer = StoredResponse(
             200,
-            # In the key order of PostgreSQL's jsonb, so that a replay is equal to the byte.
-            {
-                "job_id": str(job_id),
-                "status": JobStatus.PENDING.value,
-                "settings": order.settings,
-                "credits_used": credits,
-                "credits_remaining": wallet.balance - credits,
-                "cancel_fee_after_start": exposed.cancel_fee,
-            },
+            ordered_answer(
+                job,
+                credits_remaining=wallet.balance - credits,
+                cancel_fee=exposed.cancel_fee,
+            ),
         )
         # The key before the balance: the first request may have emptied the wallet.
         if not idempotency.save_response(attempt, answer, now=now):

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from generation.catalogue import routing
-from generation.catalogue.cache import ModelSpec, RouteSpec
+from generation.catalogue.specs import ModelSpec, RouteSpec
 
 # Combinations of settings that are shown, at most.
 MAX_ROWS = 200

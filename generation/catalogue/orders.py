@@ -1,4 +1,4 @@
-"""Parsing the body of a generation request into a priced order.
+"""Orders: the bodies of quote-video and generate-video, and the response to an order.
 
 Limits of a request are here. Pure: no query, no call. Errors name the invalid field.
 """
@@ -11,20 +11,100 @@ from uuid import UUID
 
 from django.conf import settings
 from django.utils.translation import gettext as _
+from rest_framework import serializers
 
 from generation import media
-from generation.catalogue.cache import Catalogue, ModelSpec
+from generation.catalogue.cache import Catalogue
 from generation.catalogue.pricing import Price
+from generation.catalogue.specs import ModelSpec
 from generation.errors import InvalidPrompt
-from generation.models import Job, Upload
+from generation.models import Job, JobStatus, Upload
 from rendio.common.errors import InvalidInput
 from rendio.common.outbound import http
 from rendio.common.visible_text import has_visible
-from rendio.common.web.api import parse_uuid
+from rendio.common.web.body import Body, BodyField, optional_id
+from rendio.common.web.fields import StrictCharField
 
 # Characters. The message of InvalidPrompt (generation/errors.py) states both in every language.
 PROMPT_MIN_VISIBLE, PROMPT_MAX = 3, 2000
 MAX_URL_LENGTH = 2000
+FEE_HELP = (
+    "Credits that the refund leaves out if the user cancels after the provider has started, or if "
+    "the provider's content check refuses the content: the provider's charge, at most this number. "
+    "0 while the user has free cancellations left."
+)
+SETTINGS_HELP = "All settings of the model that apply, defaults included."
+
+
+def _read_prompt(value: Any, name: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise InvalidPrompt
+    return value
+
+
+def _read_image_url(value: Any, name: str) -> str:
+    """ "" if the URL is omitted."""
+    if value in (None, ""):
+        return ""
+    if not isinstance(value, str) or len(value) > MAX_URL_LENGTH:
+        raise InvalidInput(fields={name: [_("Must be a URL.")]})
+    return value
+
+
+def _read_settings(value: Any, name: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidInput(fields={name: [_("Must be an object.")]})
+    return value
+
+
+class SettingsBody(serializers.Serializer):
+    """Defaults to the theme's settings, then the model's. Unknown settings are refused.
+
+    `auto` as a resolution or an aspect ratio means the default, unless the model lists `auto` as a
+    value. The response states the settings that apply.
+    """
+
+    # For the description only: the model states its settings and their values (specs.py).
+    duration = serializers.IntegerField(required=False, allow_null=True, help_text="Seconds.")
+    resolution = StrictCharField(required=False, allow_null=True)
+    aspect_ratio = StrictCharField(required=False, allow_null=True)
+
+
+class OrderBody(Body):
+    """The body of quote-video."""
+
+    model_id = optional_id("Defaults to the theme's model, then the default model.")
+    theme_id = optional_id()
+    prompt = BodyField(
+        _read_prompt,
+        StrictCharField(
+            required=False,
+            allow_null=True,
+            min_length=PROMPT_MIN_VISIBLE,
+            max_length=PROMPT_MAX,
+            help_text="At least three visible characters. Defaults to the theme's prompt.",
+        ),
+    )
+    image_url = BodyField(
+        _read_image_url,
+        StrictCharField(
+            required=False,
+            allow_null=True,
+            allow_blank=True,
+            max_length=MAX_URL_LENGTH,
+            help_text="The source image: the `image_url` of an upload.",
+        ),
+    )
+    upload_id = optional_id("The source image, by the id of the upload.")
+    settings = BodyField(_read_settings, SettingsBody(required=False, allow_null=True))
+
+
+class GenerateBody(OrderBody):
+    """The body of generate-video."""
+
+    quote_id = optional_id("The quote whose price applies.")
 
 
 @dataclass(frozen=True)
@@ -46,26 +126,21 @@ def parse_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
 
     Raises InvalidModel, InvalidPrompt, and InvalidInput with the invalid fields.
     """
-    theme = (
-        catalogue.theme(parse_uuid(body["theme_id"], "theme_id"))
-        if _is_present(body, "theme_id")
-        else None
-    )
-    if _is_present(body, "model_id"):
-        model = catalogue.model(parse_uuid(body["model_id"], "model_id"))
+    theme_id = GenerateBody.theme_id.parse(body)
+    theme = catalogue.theme(theme_id) if theme_id else None
+    if model_id := GenerateBody.model_id.parse(body):
+        model = catalogue.model(model_id)
     elif theme:
         model = catalogue.model(theme.model_id)
     else:
         model = catalogue.default_model()
-    asked = _parse_object(body, "settings")
+    asked = GenerateBody.settings.parse(body)
     defaults = theme.default_settings if theme and theme.model_id == model.id else {}
     chosen = model.resolve_settings(asked, defaults=defaults)
-    prompt = body.get("prompt")
+    prompt = GenerateBody.prompt.parse(body)
     if prompt is None and theme:
         prompt = theme.default_prompt
-    if not isinstance(prompt, str):
-        raise InvalidPrompt
-    prompt = parse_prompt(prompt)
+    prompt = parse_prompt(prompt or "")
     upload_id, picture_url = _parse_picture(body) if model.needs_image else (None, "")
     return Order(
         model=model,
@@ -75,9 +150,7 @@ def parse_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
         price=model.price(chosen),
         upload_id=upload_id,
         picture_url=picture_url,
-        quote_id=parse_uuid(body["quote_id"], "quote_id")
-        if _is_present(body, "quote_id")
-        else None,
+        quote_id=GenerateBody.quote_id.parse(body),
     )
 
 
@@ -112,31 +185,16 @@ def parse_prompt(text: str) -> str:
     return prompt
 
 
-def _is_present(body: dict[str, Any], name: str) -> bool:
-    return body.get(name) not in (None, "")
-
-
-def _parse_object(body: dict[str, Any], name: str) -> dict[str, Any]:
-    value = body.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise InvalidInput(fields={name: [_("Must be an object.")]})
-    return value
-
-
 def _parse_picture(body: dict[str, Any]) -> tuple[UUID | None, str]:
     """The source image as (upload id, "") or (None, external URL). The id wins if both are sent.
 
     Raises InvalidInput. Does not check that the upload exists and belongs to the user.
     """
-    if _is_present(body, "upload_id"):
-        return parse_uuid(body["upload_id"], "upload_id"), ""
-    url = body.get("image_url")
-    if url in (None, ""):
+    if upload_id := GenerateBody.upload_id.parse(body):
+        return upload_id, ""
+    url = GenerateBody.image_url.parse(body)
+    if not url:
         raise InvalidInput(fields={"image_url": [_("This model needs a picture.")]})
-    if not isinstance(url, str) or len(url) > MAX_URL_LENGTH:
-        raise InvalidInput(fields={"image_url": [_("Must be a URL.")]})
     if upload_id := Upload.id_in(media.name_from_url(url) or ""):
         return upload_id, ""
     if not settings.ALLOW_EXTERNAL_IMAGE_URLS:
@@ -150,3 +208,28 @@ def _parse_picture(body: dict[str, Any]) -> tuple[UUID | None, str]:
     except http.Refused:
         raise InvalidInput(fields={"image_url": [_("Must be an https URL.")]}) from None
     return None, url
+
+
+class OrderedAnswer(serializers.Serializer):
+    job_id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=[JobStatus.PENDING])
+    credits_used = serializers.IntegerField(min_value=1)
+    credits_remaining = serializers.IntegerField(min_value=0)
+    cancel_fee_after_start = serializers.IntegerField(min_value=0, help_text=FEE_HELP)
+    settings = serializers.DictField(
+        required=False,
+        help_text=f"{SETTINGS_HELP} Missing in the replay of an order from an earlier release.",
+    )
+
+
+def ordered_answer(job: Job, *, credits_remaining: int, cancel_fee: int) -> dict[str, Any]:
+    """The response to generate-video and retry-video-job, which is stored for replays."""
+    # In the key order of PostgreSQL's jsonb, so that a replay is equal to the byte.
+    return {
+        "job_id": str(job.id),
+        "status": JobStatus.PENDING.value,
+        "settings": job.settings,
+        "credits_used": job.credits,
+        "credits_remaining": credits_remaining,
+        "cancel_fee_after_start": cancel_fee,
+    }

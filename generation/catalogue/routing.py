@@ -22,8 +22,8 @@ import structlog
 from django.conf import settings
 
 from generation.catalogue import cache
-from generation.catalogue.cache import ModelSpec, RouteSpec
 from generation.catalogue.orders import Order
+from generation.catalogue.specs import ModelSpec, RouteSpec
 from generation.errors import InMaintenance, ProviderUnavailable
 from generation.models import Job, ProviderKey
 from generation.providers import find_provider

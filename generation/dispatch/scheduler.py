@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from generation.catalogue import cache, routing
-from generation.catalogue.cache import RouteSpec
+from generation.catalogue.specs import RouteSpec
 from generation.dispatch import circuit_breaker, fair_queue
 from generation.dispatch.capacity import Capacity
 from generation.due_work import SUBMIT_JOBS

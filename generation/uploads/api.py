@@ -6,11 +6,11 @@ from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from generation.uploads import ingest, presigned, retention
+from generation.uploads import ingest, presigned
+from generation.uploads.responses import DirectIdBody, direct_upload_answer, upload_answer
 from rendio.common import clock
 from rendio.common.errors import InvalidInput
-from rendio.common.times import iso
-from rendio.common.web.api import ApiView, parse_uuid
+from rendio.common.web.api import ApiView
 from rendio.common.web.parsers import FormParser
 
 
@@ -23,7 +23,7 @@ class UploadImage(ApiView):
         if not isinstance(content, bytes):
             raise InvalidInput(fields={"file": [_("Send the picture as a file of this name.")]})
         upload = ingest.ingest_bytes(user_id=self.caller.user_id, content=content, now=clock.now())
-        return Response(retention.as_json(upload), status=201)
+        return Response(upload_answer(upload), status=201)
 
 
 class StartDirectUpload(ApiView):
@@ -33,15 +33,7 @@ class StartDirectUpload(ApiView):
 
     def post(self, request: Request) -> Response:
         form = presigned.create_form(user_id=self.caller.user_id, now=clock.now())
-        return Response(
-            {
-                "direct_id": form.direct_id,
-                "url": form.url,
-                "fields": form.fields,
-                "expires_at": iso(form.expires_at),
-            },
-            status=201,
-        )
+        return Response(direct_upload_answer(form), status=201)
 
 
 class FinishDirectUpload(ApiView):
@@ -50,7 +42,7 @@ class FinishDirectUpload(ApiView):
     def post(self, request: Request) -> Response:
         upload = presigned.complete_upload(
             user_id=self.caller.user_id,
-            direct_id=parse_uuid(self.body.get("direct_id"), "direct_id"),
+            direct_id=DirectIdBody.direct_id.parse(self.body),
             now=clock.now(),
         )
-        return Response(retention.as_json(upload), status=201)
+        return Response(upload_answer(upload), status=201)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from django.db.models import F, QuerySet
@@ -15,7 +14,6 @@ from generation import media
 from generation.due_work import DELETE_FILES
 from generation.models import FileDeletion, Upload
 from rendio.common.errors import InvalidInput, NotFound
-from rendio.common.times import iso
 
 
 def require_usable(*, user_id: UUID, upload_id: UUID, now: datetime) -> None:
@@ -61,14 +59,3 @@ def delete_uploads(uploads: Iterable[Upload], *, now: datetime) -> None:
 def signed_url(upload_id: UUID, *, seconds: int) -> str:
     """Return a URL that is valid for `seconds`. Signed locally, without a call to the storage."""
     return media.signed_url(Upload.name_of(upload_id), seconds=seconds) or ""
-
-
-def as_json(upload: Upload) -> dict[str, Any]:
-    """The upload in the API's response."""
-    return {
-        "upload_id": upload.id,
-        "image_url": media.signed_url(upload.name),
-        "width": upload.width,
-        "height": upload.height,
-        "expires_at": iso(upload.expires_at),
-    }

@@ -34,6 +34,7 @@ from rendio.common.errors import (
     all_refusals,
 )
 from rendio.common.web.api import ApiView, PublicView
+from rendio.common.web.body import Body
 from rendio.common.web.openapi import JSON, Operation, Operations
 
 OPERATIONS_BY_VIEW: Operations = {
@@ -87,7 +88,10 @@ class OperationSchema(AutoSchema):
         return list(self.call.parameters)
 
     def get_request_serializer(self) -> Any:
-        return {self.call.body_type: self.call.body} if self.call.body else None
+        body = self.call.body
+        if isinstance(body, type) and issubclass(body, Body):
+            body = body.serializer()
+        return {self.call.body_type: body} if body else None
 
     def get_examples(self) -> list[OpenApiExample]:
         sent = OpenApiExample(

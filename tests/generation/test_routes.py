@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from generation.catalogue import cache, routing
+from generation.catalogue import cache, routing, specs
 from generation.dispatch.scheduler import schedule_batch
 from generation.lifecycle import submit
 from generation.models import Job, JobStatus, ProviderRequest, ProviderRoute, RequestState, Stage
@@ -328,7 +328,7 @@ def test_a_route_that_takes_no_picture_is_not_asked_to_start_from_one(phone, db)
 def test_the_margin_is_what_is_left_of_the_stores_payment(db, settings, cost, commission, percent):
     settings.STORE_COMMISSION_PERCENT = commission
     route = cache.current().models[SORA].routes[0]
-    route = cache.RouteSpec(**vars(route) | {"cost_usd": Decimal(cost)})
+    route = specs.RouteSpec(**vars(route) | {"cost_usd": Decimal(cost)})
 
     margin = routing.margin_percent(route, {"duration": 4}, credits=8)
 

@@ -19,7 +19,7 @@ from unfold.widgets import (
 from adminops.admin.base import badge
 from adminops.admin.generation.catalogue_forms import ObjectField, check_multipliers
 from adminops.reports import price_simulation
-from generation.catalogue import cache
+from generation.catalogue.specs import to_spec
 from generation.models import GenerationModel, PricingType
 from rendio.common.collation import AsRead
 
@@ -87,7 +87,7 @@ def try_price(request: HttpRequest) -> HttpResponse:
 
 
 def _table(values: dict[str, Any]) -> dict[str, Any]:
-    model = cache.to_spec(values["model"])
+    model = to_spec(values["model"])
     names = ("pricing_type", "base_price_usd", "multipliers")
     repriced = price_simulation.with_prices(
         model, **{name: values[name] for name in names if values[name]}

@@ -12,15 +12,14 @@ from enum import StrEnum
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema_field
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
 from rendio.common.errors import Refusal
 from rendio.common.web.api import CURSOR, DEFAULT_LIMIT, MAX_LIMIT, ApiView
-from rendio.common.web.fields import TextUUIDField
+from rendio.common.web.body import Body
 
 JSON = "application/json"
-UUID_PATTERN = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
 class Tag(StrEnum):
@@ -34,8 +33,9 @@ class Tag(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One operation. `response` and `body` are serializers, or JSON schemas where no serializer
-    describes them; `request_example` and `response_example` are those of the sandbox's customer."""
+    """One operation. `response` and `body` are serializers (`body` also a `Body`), or JSON schemas
+    where no serializer describes them. `request_example` and `response_example` are those of the
+    sandbox's customer."""
 
     tag: Tag
     summary: str
@@ -44,7 +44,7 @@ class Operation:
     response_example: Any
     status: int = 200
     media_type: str = JSON
-    body: type[serializers.Serializer] | dict[str, Any] | None = None
+    body: type[serializers.Serializer] | type[Body] | dict[str, Any] | None = None
     body_type: str = JSON
     request_example: Any = None
     parameters: tuple[OpenApiParameter, ...] = ()
@@ -57,19 +57,6 @@ class Operation:
 
 
 Operations = dict[type[ApiView], Operation]
-
-
-class JobIdBody(serializers.Serializer):
-    job_id = TextUUIDField()
-
-
-@extend_schema_field({"type": "string", "pattern": f"^({UUID_PATTERN})?$"})
-class OptionalId(serializers.UUIDField):
-    """An id that may be omitted; null and "" count as omitted."""
-
-    def __init__(self, help_text: str = "") -> None:
-        text = " ".join(filter(None, [help_text, "Empty: as left out."]))
-        super().__init__(required=False, allow_null=True, help_text=text)
 
 
 class Done(serializers.Serializer):

@@ -1,0 +1,80 @@
+"""Responses about models and themes: for each, the serializer that describes it and its builder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from generation.catalogue.specs import ModelSpec, ThemeSpec
+from generation.models import ModelKind, PricingType
+
+
+class ModelAnswer(serializers.Serializer):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    category = serializers.CharField()
+    kind = serializers.ChoiceField(choices=ModelKind.choices)
+    description = serializers.CharField(allow_blank=True)
+    provider = serializers.CharField()
+    is_featured = serializers.BooleanField()
+    thumbnail_url = serializers.CharField(allow_null=True)
+    pricing_type = serializers.ChoiceField(choices=PricingType.choices)
+    base_price = serializers.FloatField(help_text="US dollars.")
+    min_credits = serializers.IntegerField(min_value=1)
+    required_fields = serializers.ListField(child=serializers.CharField())
+    settings = serializers.DictField(
+        child=serializers.DictField(), help_text="`{allowed: […], default: …}` by setting."
+    )
+    multipliers = serializers.DictField(
+        child=serializers.DictField(child=serializers.FloatField()),
+        required=False,
+        help_text="For `variable` models, by setting and value.",
+    )
+
+
+def model_answer(model: ModelSpec) -> dict[str, Any]:
+    answer = {
+        "id": model.id,
+        "name": model.name,
+        "category": model.category,
+        "kind": model.kind,
+        "description": model.description,
+        "provider": model.routes[0].provider,
+        "is_featured": model.is_featured,
+        "thumbnail_url": model.thumbnail_url or None,
+        "pricing_type": model.pricing_type,
+        "base_price": float(model.base_price_usd),
+        "min_credits": model.lowest_credits(),
+        "required_fields": model.required_fields,
+        "settings": model.settings,
+    }
+    if model.multipliers:
+        answer["multipliers"] = {
+            name: {value: float(factor) for value, factor in factors.items()}
+            for name, factors in model.multipliers.items()
+        }
+    return answer
+
+
+class ModelsAnswer(serializers.Serializer):
+    models = ModelAnswer(many=True)
+
+
+class ThemeAnswer(serializers.Serializer):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    description = serializers.CharField(allow_blank=True)
+    category = serializers.CharField()
+    default_prompt = serializers.CharField()
+    default_settings = serializers.DictField()
+    thumbnail_url = serializers.CharField(allow_null=True)
+    model_id = serializers.UUIDField()
+
+
+def theme_answer(theme: ThemeSpec) -> dict[str, Any]:
+    return vars(theme) | {"thumbnail_url": theme.thumbnail_url or None}
+
+
+class ThemesAnswer(serializers.Serializer):
+    themes = ThemeAnswer(many=True)

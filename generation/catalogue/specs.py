@@ -1,0 +1,201 @@
+"""Models, routes and themes as frozen values, apart from the database rows."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.utils.translation import gettext as _
+
+from generation.catalogue import pricing
+from generation.models import GenerationModel, ModelKind
+from generation.providers import find_provider
+from rendio.common.errors import InvalidInput
+
+AUTO = "auto"
+AUTO_SETTINGS = frozenset({"resolution", "aspect_ratio"})
+# Limits for the unknown settings that an error message names: how many, and characters of each.
+MAX_UNKNOWN_SETTINGS, MAX_SETTING_NAME = 20, 40
+
+
+@dataclass(frozen=True)
+class RouteSpec:
+    id: UUID
+    provider: str
+    provider_model_id: str
+    position: int
+    weight: int
+    cost_usd: Decimal
+    cost_unit: str
+    cost_multipliers: dict[str, dict[str, Any]]
+    parameters: dict[str, dict[str, str]]
+    constants: dict[str, Any]
+    limits: dict[str, list[Any]]
+
+    def payload(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The provider's request body: Sora expects the duration 8, Veo "8s"."""
+        body = dict(self.constants)
+        for name, mapping in self.parameters.items():
+            if (value := inputs.get(name)) not in (None, ""):
+                form = mapping.get("format")
+                body[mapping.get("name", name)] = form.format(value) if form else value
+        return body
+
+    def cost(self, chosen: dict[str, Any]) -> Decimal:
+        return pricing.cost_usd(
+            unit=self.cost_unit,
+            unit_cost_usd=self.cost_usd,
+            multipliers=self.cost_multipliers,
+            chosen=chosen,
+        )
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    id: UUID
+    name: str
+    category: str
+    kind: str
+    description: str
+    thumbnail_url: str
+    is_featured: bool
+    is_default: bool
+    pricing_type: str
+    base_price_usd: Decimal
+    multipliers: dict[str, dict[str, Any]]
+    settings: dict[str, dict[str, Any]]
+    run_deadline_seconds: int | None
+    routes: tuple[RouteSpec, ...]
+
+    @property
+    def providers(self) -> frozenset[str]:
+        """Providers that may receive a user's prompt."""
+        return frozenset(route.provider for route in self.routes)
+
+    @property
+    def needs_image(self) -> bool:
+        return self.kind == ModelKind.IMAGE_TO_VIDEO
+
+    @property
+    def required_fields(self) -> list[str]:
+        return ["prompt", "image_url"] if self.needs_image else ["prompt"]
+
+    @property
+    def queue(self) -> str:
+        """The Celery queue. Images are quick and must not wait behind videos."""
+        return "medium" if self.kind == ModelKind.TEXT_TO_IMAGE else "low"
+
+    def resolve_settings(
+        self, asked: dict[str, Any], *, defaults: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The requested settings, with a theme's `defaults` and then the model's for the rest.
+
+        None means unset. "auto" as a resolution or an aspect ratio also means unset, unless the
+        model lists "auto" as a value: older apps send "auto" to every model. Raises InvalidInput
+        for an unknown setting and for a value that is not allowed.
+        """
+        asked = {name: value for name, value in asked.items() if not self._is_unset(name, value)}
+        problems = self._unknown_setting_errors(asked)
+        chosen = {}
+        for name, rule in self.settings.items():
+            value = asked.get(name, (defaults or {}).get(name, rule["default"]))
+            # 4 == 4.0 == True in Python: the type is part of the value here.
+            if any(type(value) is type(option) and value == option for option in rule["allowed"]):
+                chosen[name] = value
+            else:
+                options = ", ".join(str(option) for option in rule["allowed"])
+                problem = _("Must be one of %(options)s.") % {"options": options}
+                problems[f"settings.{name}"] = [problem]
+        if problems:
+            raise InvalidInput(fields=problems)
+        return chosen
+
+    def _is_unset(self, name: str, value: Any) -> bool:
+        if value is None:
+            return True
+        listed = self.settings[name]["allowed"] if name in self.settings else []
+        return name in AUTO_SETTINGS and value == AUTO and AUTO not in listed
+
+    def _unknown_setting_errors(self, asked: dict[str, Any]) -> dict[str, list[str]]:
+        """Errors for names that are no setting of this model, keyed as in a request body."""
+        known = ", ".join(self.settings)
+        problem = (
+            _("This model has no such setting. It has: %(known)s.") % {"known": known}
+            if known
+            else _("This model has no settings.")
+        )
+        unknown = [name for name in asked if name not in self.settings][:MAX_UNKNOWN_SETTINGS]
+        return {f"settings.{name[:MAX_SETTING_NAME]}": [problem] for name in unknown}
+
+    def price(self, chosen: dict[str, Any]) -> pricing.Price:
+        return pricing.price(
+            pricing_type=self.pricing_type,
+            base_price_usd=self.base_price_usd,
+            multipliers=self.multipliers,
+            chosen=chosen,
+        )
+
+    def lowest_credits(self) -> int:
+        """The price of the cheapest combination of settings."""
+        options = [rule["allowed"] for rule in self.settings.values()]
+        return min(
+            self.price(dict(zip(self.settings, chosen, strict=True))).credits
+            for chosen in itertools.product(*options)
+        )
+
+
+@dataclass(frozen=True)
+class ThemeSpec:
+    id: UUID
+    name: str
+    description: str
+    category: str
+    default_prompt: str
+    default_settings: dict[str, Any]
+    thumbnail_url: str
+    model_id: UUID
+
+
+def to_spec(row: GenerationModel) -> ModelSpec:
+    """Convert a database row, on sale or not."""
+    return ModelSpec(
+        id=row.id,
+        name=row.name,
+        category=row.category,
+        kind=row.kind,
+        description=row.description,
+        thumbnail_url=row.thumbnail_url,
+        is_featured=row.is_featured,
+        is_default=row.is_default,
+        pricing_type=row.pricing_type,
+        base_price_usd=row.base_price_usd,
+        multipliers=row.multipliers,
+        settings=row.settings,
+        run_deadline_seconds=row.run_deadline_seconds,
+        routes=tuple(
+            RouteSpec(
+                id=route.id,
+                provider=route.provider,
+                provider_model_id=route.provider_model_id,
+                position=route.position,
+                weight=route.weight,
+                cost_usd=route.cost_usd,
+                cost_unit=route.cost_unit,
+                cost_multipliers=route.cost_multipliers,
+                parameters=route.parameters,
+                constants=route.constants,
+                limits=route.limits,
+            )
+            for route in sorted(row.routes.all(), key=lambda route: (route.position, route.id))
+            if route.is_enabled and _has_api_key(route.provider)
+        ),
+    )
+
+
+def _has_api_key(provider_name: str) -> bool:
+    """False for a known provider without an API key in the settings: its routes are hidden."""
+    provider = find_provider(provider_name)
+    return provider is None or bool(provider.key_labels)
