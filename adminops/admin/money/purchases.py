@@ -87,7 +87,7 @@ class ProductAdmin(AuditedEditAdmin):
         return catalogue.edit_product(staff_action, product_id=row.id, is_new=is_new, values=values)
 
 
-# The action for a purchase on hold, by its reason.
+# The action for a pending purchase, by its reason.
 _ACTIONS = {
     **dict.fromkeys([PendingReason.NO_OWNER, PendingReason.ACCOUNT_CLOSED], "assign"),
     **dict.fromkeys(NEEDS_REVIEW, "release"),
@@ -99,7 +99,7 @@ class StatusFilter(admin.SimpleListFilter):
     parameter_name = "standing"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("waiting", "On hold"), ("granted", "Granted"), ("refunded", "Refunded")]
+        return [("waiting", "Pending"), ("granted", "Granted"), ("refunded", "Refunded")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Purchase]) -> QuerySet[Purchase]:
         match self.value():
@@ -162,7 +162,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
     @admin.display(description="Status")
     def status(self, purchase: Purchase) -> SafeString:
         if purchase.pending_reason:
-            return badge(f"on hold: {purchase.get_pending_reason_display().lower()}", "danger")
+            return badge(f"pending: {purchase.get_pending_reason_display().lower()}", "danger")
         if purchase.revoked_share:
             return badge("refunded" if purchase.is_refunded else "partially refunded", "warning")
         return badge("granted", "success") if purchase.granted_at else badge("new", "info")
@@ -249,7 +249,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
             purchases.release_purchase,
             purchase_id=purchase.id,
             title="Release",
-            explanation="The purchase is paid, and on hold for a fraud review or because a "
+            explanation="The purchase is paid, and pending for a fraud review or because a "
             "guardian withdrew consent. The user gets the credits. Later purchases are reviewed "
             "again.",
             success=lambda credits: f"Purchase released. Credits granted: {credits}.",
